@@ -1,0 +1,404 @@
+//! A batch: consecutive records of one stream, encoded once, acked as one.
+//!
+//! Its bytes are made at the ring log's group commit and never change again: on the machine's disk, as MQTT payload
+//! and in the unified log. A receiver checks a batch by its header, without decoding the body.
+//!
+//! ```text
+//!   0      4      8              72                                          256             256+body_len
+//!   ├──────┼──────┼──────────────┼───────────────────────────────────────────┼───────────────┤
+//!   │magic │crc32c│ signature    │ version … source                          │ body (codec)  │
+//!   └──────┴──────┴──────────────┴───────────────────────────────────────────┴───────────────┘
+//!                 └── crc covers ───────────────────────────────────────────────────────────▶│
+//!                                └── chain hash (SHA-256), which the signature signs ───────▶│
+//! ```
+//!
+//! Every field, byte for byte, stands in `README.md` of this crate; golden files pin it.
+
+use crate::checksum::crc32c;
+use crate::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream, Timestamp};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_COUNT_MAX, BATCH_DECODED_BYTES_MAX, SOURCE_BYTES_MAX};
+use crate::version::BATCH_VERSION;
+
+/// The first four bytes of every batch.
+pub const MAGIC: [u8; 4] = *b"AFB1";
+/// Bytes of the header.
+pub const HEADER_LEN: usize = 256;
+/// Where the part begins that the chain hash covers and the signature signs.
+pub const SIGNED_FROM: usize = 72;
+/// SHA-256 of a batch from [`SIGNED_FROM`] to its end. Zeros stand before the first batch of an epoch.
+pub type ChainHash = [u8; 32];
+/// The chain hash before the first batch of an epoch.
+pub const CHAIN_START: ChainHash = [0; 32];
+
+/// What a clock and its machine said when a batch was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockReading {
+    /// The wall clock.
+    pub wall: Timestamp,
+    /// Microseconds since boot.
+    pub monotonic_us: u64,
+    /// Whether something (NTP, PTP, GNSS) kept the wall clock in time.
+    pub synchronised: bool,
+    /// Names one boot of the machine.
+    pub boot: [u8; 16],
+}
+
+/// A batch's header, decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// CRC-32C of everything after it.
+    pub crc: u32,
+    /// Ed25519 over the chain hash; see [`crate::sign`].
+    pub signature: [u8; 64],
+    /// Number of the body's codec; see [`crate::codec`].
+    pub codec: u8,
+    /// The stream.
+    pub stream: Stream,
+    /// Bytes of the body.
+    pub body_len: u32,
+    /// Bytes of the body once decompressed; the same where a codec does not compress.
+    pub decoded_len: u32,
+    /// Records in it; at least one.
+    pub count: u32,
+    /// Sequence of its first record.
+    pub first: Sequence,
+    /// The stream's epoch.
+    pub epoch: Epoch,
+    /// Earliest event time in it.
+    pub time_first: Timestamp,
+    /// Latest event time in it.
+    pub time_last: Timestamp,
+    /// The clock when it was made.
+    pub clock: ClockReading,
+    /// Chain hash of the batch before it in the same stream and epoch.
+    pub previous: ChainHash,
+    /// Who assigned the sequences.
+    pub source: SourceId,
+}
+
+impl Header {
+    /// The sequences in it.
+    pub fn range(&self) -> SequenceRange {
+        SequenceRange { first: self.first, end: Sequence::new(self.first.get() + u64::from(self.count)) }
+    }
+
+    /// The first sequence after it.
+    pub fn end(&self) -> Sequence {
+        self.range().end
+    }
+
+    /// Bytes of the whole batch.
+    pub fn batch_len(&self) -> usize {
+        HEADER_LEN + self.body_len as usize
+    }
+
+    /// The header's bytes, with `crc` and `signature` as they stand in the fields.
+    pub fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        put(0, &MAGIC);
+        put(4, &self.crc.to_le_bytes());
+        put(8, &self.signature);
+        put(72, &[BATCH_VERSION, self.codec, self.stream.number(), u8::from(self.clock.synchronised)]);
+        put(76, &self.body_len.to_le_bytes());
+        put(80, &self.decoded_len.to_le_bytes());
+        put(84, &self.count.to_le_bytes());
+        put(88, &self.first.get().to_le_bytes());
+        put(96, &self.epoch.get().to_le_bytes());
+        put(104, &self.time_first.micros().to_le_bytes());
+        put(112, &self.time_last.micros().to_le_bytes());
+        put(120, &self.clock.monotonic_us.to_le_bytes());
+        put(128, &self.clock.wall.micros().to_le_bytes());
+        put(136, &self.clock.boot);
+        put(152, &self.previous);
+        put(184, &[self.source.as_str().len() as u8]);
+        put(185, self.source.as_str().as_bytes());
+        bytes
+    }
+
+    /// Reads a header and checks every field by itself; `bytes` may go on after it.
+    ///
+    /// This does not look at the body: [`Batch::parse`] does, with the CRC.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BatchError> {
+        let head = bytes.get(..HEADER_LEN).ok_or(BatchError::Short { bytes: bytes.len(), needed: HEADER_LEN })?;
+        if head[..4] != MAGIC {
+            return Err(BatchError::Magic);
+        }
+        if head[72] != BATCH_VERSION {
+            return Err(BatchError::Version(head[72]));
+        }
+        let u32_at = |at: usize| u32::from_le_bytes(array(head, at));
+        let u64_at = |at: usize| u64::from_le_bytes(array(head, at));
+        let time_at =
+            |at: usize, field| Timestamp::new(i64::from_le_bytes(array(head, at))).ok_or(BatchError::Field(field));
+        let source_len = usize::from(head[184]);
+        let source = head[185..].get(..source_len).ok_or(BatchError::Field("source length"))?;
+        let source = core::str::from_utf8(source).ok().and_then(|name| SourceId::new(name).ok());
+        let padding = &head[185 + source_len.min(SOURCE_BYTES_MAX)..];
+        if padding.iter().any(|byte| *byte != 0) {
+            return Err(BatchError::Field("padding"));
+        }
+        if head[75] > 1 {
+            return Err(BatchError::Field("clock state"));
+        }
+        let header = Self {
+            crc: u32_at(4),
+            signature: array(head, 8),
+            codec: head[73],
+            stream: Stream::from_number(head[74]).ok_or(BatchError::Field("stream"))?,
+            body_len: u32_at(76),
+            decoded_len: u32_at(80),
+            count: u32_at(84),
+            first: Sequence::new(u64_at(88)),
+            epoch: Epoch::new(u64_at(96)),
+            time_first: time_at(104, "first event time")?,
+            time_last: time_at(112, "last event time")?,
+            clock: ClockReading {
+                monotonic_us: u64_at(120),
+                wall: time_at(128, "wall clock")?,
+                synchronised: head[75] == 1,
+                boot: array(head, 136),
+            },
+            previous: array(head, 152),
+            source: source.ok_or(BatchError::Field("source"))?,
+        };
+        header.check_sizes()?;
+        Ok(header)
+    }
+
+    fn check_sizes(&self) -> Result<(), BatchError> {
+        if self.body_len as usize > BATCH_BYTES_MAX - HEADER_LEN {
+            return Err(BatchError::TooLarge {
+                bytes: self.body_len as u64 + HEADER_LEN as u64,
+                bytes_max: BATCH_BYTES_MAX,
+            });
+        }
+        if self.decoded_len as usize > BATCH_DECODED_BYTES_MAX {
+            return Err(BatchError::TooLarge {
+                bytes: u64::from(self.decoded_len),
+                bytes_max: BATCH_DECODED_BYTES_MAX,
+            });
+        }
+        if self.count == 0 || self.count > BATCH_COUNT_MAX {
+            return Err(BatchError::Count(self.count));
+        }
+        if self.first.checked_add(u64::from(self.count)).is_none() {
+            return Err(BatchError::Field("first sequence"));
+        }
+        Ok(())
+    }
+}
+
+/// Why bytes are not a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// They end too early.
+    #[error("{bytes} bytes where the batch needs {needed}: it was cut short")]
+    Short {
+        /// What there is.
+        bytes: usize,
+        /// What the header, or its length field, asks for.
+        needed: usize,
+    },
+    /// They begin with something else.
+    #[error("it does not begin with the batch magic")]
+    Magic,
+    /// A version that this reader does not know.
+    #[error("batch version {0} is not known here; the sender is newer than this reader: update this side")]
+    Version(u8),
+    /// A field that no writer makes.
+    #[error("the header's {0} is not valid")]
+    Field(&'static str),
+    /// A size over the limit.
+    #[error("it says that it has {bytes} bytes, and at most {bytes_max} are taken")]
+    TooLarge {
+        /// What it says.
+        bytes: u64,
+        /// What is taken.
+        bytes_max: usize,
+    },
+    /// A count of zero or over the limit.
+    #[error("it says that it has {0} records")]
+    Count(u32),
+    /// The checksum does not fit: damaged on the way or on disk.
+    #[error("its checksum does not match: it was damaged")]
+    Crc,
+}
+
+/// A whole batch, its CRC checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    header: Header,
+    bytes: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// Checks the batch that `bytes` begins with; gives it, and what follows it.
+    pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), BatchError> {
+        let header = Header::decode(bytes)?;
+        if bytes.len() < header.batch_len() {
+            return Err(BatchError::Short { bytes: bytes.len(), needed: header.batch_len() });
+        }
+        let (bytes, rest) = bytes.split_at(header.batch_len());
+        if crc32c(&bytes[8..]) != header.crc {
+            return Err(BatchError::Crc);
+        }
+        Ok((Self { header, bytes }, rest))
+    }
+
+    /// Its header.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Its body, as the codec left it.
+    pub fn body(&self) -> &'a [u8] {
+        &self.bytes[HEADER_LEN..]
+    }
+
+    /// All its bytes.
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Its chain hash: what the next batch of its stream and epoch names as the previous one.
+    #[cfg(feature = "sign")]
+    pub fn chain_hash(&self) -> ChainHash {
+        crate::sign::sha256(&self.bytes[SIGNED_FROM..])
+    }
+}
+
+/// The whole batches that a message or a buffer consists of, one after the other; ends after the first error.
+pub fn split(bytes: &[u8]) -> impl Iterator<Item = Result<Batch<'_>, BatchError>> {
+    let mut rest = bytes;
+    core::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        match Batch::parse(rest) {
+            Ok((batch, after)) => {
+                rest = after;
+                Some(Ok(batch))
+            }
+            Err(error) => {
+                rest = &[];
+                Some(Err(error))
+            }
+        }
+    })
+}
+
+fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes[at..at + N].try_into().expect("the caller's range has N bytes")
+}
+
+/// Fills batches: push events, then seal.
+#[cfg(all(feature = "alloc", feature = "sign"))]
+pub use building::{BatchBuilder, Lineage};
+
+#[cfg(all(feature = "alloc", feature = "sign"))]
+mod building {
+    extern crate alloc;
+    use alloc::vec::Vec;
+
+    use super::{ChainHash, ClockReading, HEADER_LEN, Header};
+    use crate::checksum::crc32c;
+    use crate::codec::{Codec, rows};
+    use crate::event::Event;
+    use crate::ids::{Epoch, Sequence, SourceId, Stream, Timestamp};
+    use crate::sign::{Identity, sha256};
+
+    /// Where a batch stands: whose it is, and what came before it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Lineage {
+        /// Who assigns the sequences.
+        pub source: SourceId,
+        /// The stream.
+        pub stream: Stream,
+        /// The stream's epoch.
+        pub epoch: Epoch,
+        /// Sequence of the first record.
+        pub first: Sequence,
+        /// Chain hash of the batch before.
+        pub previous: ChainHash,
+    }
+
+    /// An open batch. It is used again after it was sealed, and keeps its buffers.
+    #[derive(Debug, Default)]
+    pub struct BatchBuilder {
+        rows: rows::Encoder,
+        times: Option<(Timestamp, Timestamp)>,
+    }
+
+    impl BatchBuilder {
+        /// An empty one.
+        pub fn new() -> Self {
+            Self::default()
+        }
+
+        /// Adds a checked event, or gives it back as [`rows::Full`]: then seal first.
+        pub fn push<'e>(&mut self, event: &Event<'e>) -> Result<(), rows::Full> {
+            self.rows.push(event)?;
+            let (first, last) = self.times.unwrap_or((event.time, event.time));
+            self.times = Some((first.min(event.time), last.max(event.time)));
+            Ok(())
+        }
+
+        /// Records so far.
+        pub fn count(&self) -> u32 {
+            self.rows.count()
+        }
+
+        /// Whether nothing was pushed.
+        pub fn is_empty(&self) -> bool {
+            self.count() == 0
+        }
+
+        /// Bytes that the batch would have if it were sealed now.
+        pub fn bytes(&self) -> usize {
+            HEADER_LEN + self.rows.body_len()
+        }
+
+        /// Ends the batch: appends its bytes to `out`, empties the builder, and gives header and chain hash.
+        ///
+        /// # Panics
+        /// When the builder is empty: there is no empty batch.
+        pub fn seal(
+            &mut self,
+            lineage: &Lineage,
+            clock: &ClockReading,
+            identity: &Identity,
+            out: &mut Vec<u8>,
+        ) -> (Header, ChainHash) {
+            let (time_first, time_last) = self.times.take().expect("a batch has at least one record");
+            let start = out.len();
+            let count = self.rows.count();
+            out.resize(start + HEADER_LEN, 0);
+            self.rows.finish(out);
+            let body_len = (out.len() - start - HEADER_LEN) as u32;
+            let mut header = Header {
+                crc: 0,
+                signature: [0; 64],
+                codec: Codec::Rows.number(),
+                stream: lineage.stream,
+                body_len,
+                decoded_len: body_len,
+                count,
+                first: lineage.first,
+                epoch: lineage.epoch,
+                time_first,
+                time_last,
+                clock: *clock,
+                previous: lineage.previous,
+                source: lineage.source,
+            };
+            out[start..start + HEADER_LEN].copy_from_slice(&header.encode());
+            let chain = sha256(&out[start + super::SIGNED_FROM..]);
+            header.signature = identity.sign(&chain);
+            out[start + 8..start + 72].copy_from_slice(&header.signature);
+            header.crc = crc32c(&out[start + 8..]);
+            out[start + 4..start + 8].copy_from_slice(&header.crc.to_le_bytes());
+            (header, chain)
+        }
+    }
+}

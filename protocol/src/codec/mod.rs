@@ -1,0 +1,92 @@
+//! How the records of a batch lie in its body. Codecs are numbered, and a reader knows all of them for ever.
+
+pub mod rows;
+
+use crate::batch::Batch;
+use crate::record::Record;
+
+/// The codecs that were ever released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Codec {
+    /// 1: row by row, in postcard.
+    Rows,
+}
+
+impl Codec {
+    /// The number in the batch header.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Rows => 1,
+        }
+    }
+
+    /// The codec with this number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Rows),
+            _ => None,
+        }
+    }
+}
+
+/// Why a body cannot be read, although its checksum is right: its writer was newer than this reader, or lied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// A codec that this reader does not know.
+    #[error("codec {0} is not known here; the sender is newer than this reader: update this side")]
+    Codec(u8),
+    /// The dictionary cannot be read.
+    #[error("its dictionary cannot be read")]
+    Dictionary,
+    /// A record cannot be read.
+    #[error("record {index} of {count} cannot be read")]
+    Record {
+        /// Which one, from 0.
+        index: u32,
+        /// How many the header promises.
+        count: u32,
+    },
+    /// A record names a subject or unit that the dictionary does not have, or a time that cannot be told.
+    #[error("record {index} refers to what is not there")]
+    Reference {
+        /// Which one, from 0.
+        index: u32,
+    },
+    /// Bytes are left over after the last record.
+    #[error("{bytes} bytes follow the last record")]
+    LeftOver {
+        /// How many.
+        bytes: usize,
+    },
+}
+
+/// The records of a batch, in order. It ends after the first error.
+#[derive(Debug)]
+pub enum Records<'a> {
+    /// Of codec 1. (Boxing is not to be had without alloc; the dictionary lies on the stack.)
+    Rows(rows::Decoder<'a>),
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Rows(decoder) => decoder.next(),
+        }
+    }
+}
+
+/// Decodes a batch.
+///
+/// `scratch` is what a codec that compresses decompresses into: at least the header's `decoded_len` bytes, which
+/// [`Batch::parse`] has held against [`crate::limits::BATCH_DECODED_BYTES_MAX`]. Codec 1 does not use it.
+pub fn records<'a>(batch: &Batch<'a>, scratch: &'a mut [u8]) -> Result<Records<'a>, DecodeError> {
+    let header = batch.header();
+    let _ = scratch;
+    match Codec::from_number(header.codec) {
+        Some(Codec::Rows) => rows::Decoder::new(batch).map(Records::Rows),
+        None => Err(DecodeError::Codec(header.codec)),
+    }
+}

@@ -1,0 +1,134 @@
+//! The disk under both logs: a small trait, and the real file system behind it.
+//!
+//! Both logs keep all their state in files of one directory and touch them through this trait only, so that a
+//! simulated disk can lose, tear and rot what was not synced.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::string::String;
+use std::vec::Vec;
+
+/// A directory of files.
+pub trait Disk {
+    /// One open file.
+    type File: DiskFile;
+
+    /// Names and lengths of all files.
+    fn list(&self) -> io::Result<Vec<(String, u64)>>;
+    /// Opens a file that exists, for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Self::File>;
+    /// Makes a file that must not exist, with `len` bytes of zeros whose space is taken from the disk now.
+    ///
+    /// The name survives a power cut only after [`Disk::sync_directory`].
+    fn create(&self, name: &str, len: u64) -> io::Result<Self::File>;
+    /// Removes a file; final only after [`Disk::sync_directory`].
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes all names that were made or removed so far durable.
+    fn sync_directory(&self) -> io::Result<()>;
+}
+
+/// One open file of a [`Disk`].
+pub trait DiskFile {
+    /// Reads exactly `buffer.len()` bytes at `position`.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()>;
+    /// Writes all of `bytes` at `position`. After an error what the file holds there is not known.
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
+    /// Makes everything written so far durable. After an error nothing that was written since the last success is known
+    /// to be on disk, now or later: the file must not be written any more.
+    fn sync(&self) -> io::Result<()>;
+    /// Its length.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether it has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// A directory of the real file system.
+#[derive(Clone, Debug)]
+pub struct FsDisk {
+    directory: PathBuf,
+}
+
+impl FsDisk {
+    /// Takes `directory`, which is made (with those above it) when it does not exist.
+    pub fn new(directory: impl Into<PathBuf>) -> io::Result<Self> {
+        let directory = directory.into();
+        std::fs::create_dir_all(&directory)?;
+        // The new directory's own name must survive a power cut too.
+        if let Some(parent) = directory.parent() {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(Self { directory })
+    }
+
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+impl Disk for FsDisk {
+    type File = File;
+
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push((name, metadata.len()));
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    fn open(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open(self.directory.join(name))
+    }
+
+    fn create(&self, name: &str, len: u64) -> io::Result<File> {
+        let path = self.directory.join(name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        if len > 0 {
+            let taken = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len);
+            if let Err(error) = taken {
+                // A half-made file must not stay behind and be taken for one of the log.
+                let _ = std::fs::remove_file(&path);
+                return Err(error.into());
+            }
+            file.sync_all()?;
+        }
+        Ok(file)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.directory.join(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+impl DiskFile for File {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        self.read_exact_at(buffer, position)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.write_all_at(bytes, position)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}

@@ -1,0 +1,452 @@
+//! What happened: a time, a subject, and a body that only ever grows at its end.
+//!
+//! An [`Event`] borrows its text, so that it can be made from a line of input or read out of a batch without a copy.
+//! The order of the variants and of the fields of [`Body`] and of the enums in it *is* the wire format
+//! (see `README.md` in this crate): new variants go to the end, and nothing is ever removed or reordered.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Epoch, Sequence, Stream, Subject, Timestamp};
+use crate::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX, UNIT_BYTES_MAX};
+
+/// What happened on a machine at a point in time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Event<'a> {
+    /// By the source's clock. It never orders anything: sequence does.
+    pub time: Timestamp,
+    /// What it is about.
+    pub subject: Subject<'a>,
+    /// What happened.
+    pub body: Body<'a>,
+}
+
+/// The kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Body<'a> {
+    /// A sensor's value.
+    #[serde(borrow)]
+    Sample(Sample<'a>),
+    /// A machine broke down.
+    Breakdown(Breakdown<'a>),
+    /// A machine works again.
+    Recovery(Recovery<'a>),
+    /// A machine went into another state.
+    State(State<'a>),
+    /// An alarm changed.
+    Alarm(Alarm<'a>),
+    /// Events that were given up, declared in their place.
+    Loss(Loss),
+    /// The source's clock was set.
+    ClockStep(ClockStep),
+    /// Something about the carrier of events itself.
+    LifeCycle(LifeCycle<'a>),
+    /// What a consumer concluded and fed back.
+    Derived(Derived<'a>),
+}
+
+/// A sensor's value at a point in time.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample<'a> {
+    /// The value.
+    #[serde(borrow)]
+    pub value: Value<'a>,
+    /// Its unit as a UCUM code (`Cel`, `mm/s`, `%`); empty for none.
+    pub unit: &'a str,
+    /// How far the value can be trusted.
+    pub quality: Quality,
+}
+
+/// The value of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Value<'a> {
+    /// A finite number with a fraction.
+    Float(f64),
+    /// A whole number.
+    Integer(i64),
+    /// A switch.
+    Bool(bool),
+    /// A short text.
+    Text(&'a str),
+}
+
+/// How far a value can be trusted (OPC UA's three classes of a status code).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Quality {
+    /// As measured.
+    #[default]
+    Good,
+    /// Perhaps: a substitute, or a sensor out of its range.
+    Uncertain,
+    /// Not to be used.
+    Bad,
+}
+
+/// How severe an event is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Severity {
+    /// For finding faults in software.
+    Debug,
+    /// Nothing to do.
+    Info,
+    /// To be looked at.
+    Warning,
+    /// Something does not work.
+    #[default]
+    Error,
+    /// The machine or a person is in danger.
+    Fatal,
+}
+
+impl Severity {
+    /// The number on OpenTelemetry's scale (`SeverityNumber`, 1 to 24).
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Debug => 5,
+            Self::Info => 9,
+            Self::Warning => 13,
+            Self::Error => 17,
+            Self::Fatal => 21,
+        }
+    }
+}
+
+/// A machine broke down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breakdown<'a> {
+    /// The machine's own code for it; may be empty.
+    pub code: &'a str,
+    /// How severe it is.
+    pub severity: Severity,
+    /// For people; may be empty.
+    pub message: &'a str,
+}
+
+/// A machine works again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovery<'a> {
+    /// The code of the breakdown that ended; empty for any.
+    pub code: &'a str,
+    /// For people; may be empty.
+    pub message: &'a str,
+}
+
+/// A machine went into another state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State<'a> {
+    /// The new state.
+    pub state: MachineState,
+    /// Why, for people; may be empty.
+    pub reason: &'a str,
+}
+
+/// The states of a machine or of a part of it (OPC 40001-1 UA for Machinery, `MachineryItemState`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MachineState {
+    /// It cannot be used and cannot tell why.
+    NotAvailable,
+    /// Taken out of service on purpose, as for maintenance.
+    OutOfService,
+    /// Ready, and doing nothing.
+    NotExecuting,
+    /// At work.
+    Executing,
+}
+
+/// An alarm changed (the life cycle of ISA-18.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm<'a> {
+    /// Names the condition; the same for all transitions of one alarm.
+    pub condition: &'a str,
+    /// What changed.
+    pub transition: AlarmTransition,
+    /// 1 (lowest) to 1000 (highest), as the severity of OPC UA conditions.
+    pub priority: u16,
+    /// For people; may be empty.
+    pub message: &'a str,
+}
+
+/// What changed about an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AlarmTransition {
+    /// The condition became true.
+    Raised,
+    /// The condition became false.
+    Cleared,
+    /// Somebody has seen it.
+    Acknowledged,
+    /// Somebody put it aside for a time.
+    Shelved,
+    /// It counts again.
+    Unshelved,
+}
+
+/// Events that were given up: this range of this stream will never come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    /// The stream that has the hole.
+    pub stream: Stream,
+    /// The epoch of that stream.
+    pub epoch: Epoch,
+    /// The first sequence that is lost.
+    pub first: Sequence,
+    /// The first sequence that is not lost.
+    pub end: Sequence,
+    /// Why.
+    pub reason: LossReason,
+    /// Chain hash of the last batch in the hole, so that the chain can be checked across it; zeros when nobody knows it.
+    pub chain: [u8; 32],
+}
+
+/// Why events were given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LossReason {
+    /// The ring was full and these were the oldest of the least class.
+    Evicted,
+    /// The disk gave back something else than what was written.
+    Corrupt,
+    /// The last write before a stop was incomplete. Its producers had not been told "accepted", unless the disk damaged
+    /// it afterwards; the range is what its head claims, or one event when the head is gone too.
+    TornTail,
+    /// A device could not keep them.
+    DeviceFull,
+    /// The collector refused them for ever, as a batch that somebody else wrote in this agent's name.
+    Refused,
+}
+
+/// The source's clock was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockStep {
+    /// What the old clock would have shown.
+    pub before: Timestamp,
+    /// What the new clock showed at the same moment.
+    pub after: Timestamp,
+}
+
+/// Something about the carrier of events itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LifeCycle<'a> {
+    /// An agent began.
+    Started {
+        /// How it had stopped the time before.
+        previous: PreviousStop,
+        /// The version of its software.
+        #[serde(borrow)]
+        version: &'a str,
+        /// What the start had to mend, for people; empty when nothing.
+        repairs: &'a str,
+    },
+    /// An agent ended on purpose.
+    Stopped {
+        /// Why, as `signal`; may be empty.
+        reason: &'a str,
+    },
+    /// A connection is there again.
+    LinkUp {
+        /// To whom.
+        peer: &'a str,
+    },
+    /// A connection is gone.
+    LinkDown {
+        /// To whom.
+        peer: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+    /// A collector has seen a source for the first time and holds it to this key from now on.
+    KeyPinned {
+        /// The source.
+        source: &'a str,
+        /// Its Ed25519 public key.
+        key: [u8; 32],
+    },
+    /// A collector refused what somebody sent as this source.
+    Refused {
+        /// The source that it claimed to be.
+        source: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+    /// A collector found that these will not come, and nobody has declared them yet.
+    Gap {
+        /// The source.
+        source: &'a str,
+        /// The stream that has the hole.
+        stream: Stream,
+        /// The epoch of that stream.
+        epoch: Epoch,
+        /// The first sequence that is missing.
+        first: Sequence,
+        /// The first sequence that is there again.
+        end: Sequence,
+    },
+    /// The disk of a log refused a write; it goes on elsewhere or not at all.
+    DiskTrouble {
+        /// What happened and what was done.
+        message: &'a str,
+    },
+}
+
+/// How an agent had stopped the time before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PreviousStop {
+    /// Its log is new: there was none.
+    None,
+    /// It stopped on purpose.
+    Clean,
+    /// It died while the machine went on.
+    Crash,
+    /// The machine went down without telling it.
+    PowerLoss,
+}
+
+/// What a consumer concluded and fed back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Derived<'a> {
+    /// The CloudEvents type, as `com.example.wear.v1`.
+    pub kind: &'a str,
+    /// The conclusion, a JSON document.
+    pub json: &'a str,
+}
+
+/// Why an event was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// NaN or an infinity.
+    #[error("the value is not a finite number; send a text or quality \"bad\" instead")]
+    NotFinite,
+    /// A text over its limit.
+    #[error("`{field}` has {bytes} bytes, and at most {bytes_max} are taken")]
+    TooLong {
+        /// Which text.
+        field: &'static str,
+        /// What was given.
+        bytes: usize,
+        /// What is taken.
+        bytes_max: usize,
+    },
+    /// A unit that cannot be a UCUM code.
+    #[error("the unit is not a UCUM code (printable ASCII without spaces, as `Cel`, `mm/s`, `%`, `[degF]`)")]
+    Unit,
+    /// A priority outside of 1 to 1000.
+    #[error("the priority is {0}; it goes from 1 (lowest) to 1000 (highest)")]
+    Priority(u16),
+    /// A range whose end lies before its first.
+    #[error("the range ends before it begins")]
+    Range,
+}
+
+impl<'a> Event<'a> {
+    /// The stream that carries it: samples apart, everything is critical.
+    pub const fn stream(&self) -> Stream {
+        match self.body {
+            Body::Sample(_) => Stream::Samples,
+            _ => Stream::Critical,
+        }
+    }
+
+    /// Checks what the types cannot: limits of texts, numbers that are numbers, ranges.
+    pub fn check(&self) -> Result<(), EventError> {
+        match self.body {
+            Body::Sample(sample) => {
+                match sample.value {
+                    Value::Float(value) if !value.is_finite() => return Err(EventError::NotFinite),
+                    Value::Text(text) => fits("value", text, TEXT_BYTES_MAX)?,
+                    _ => {}
+                }
+                fits("unit", sample.unit, UNIT_BYTES_MAX)?;
+                if sample.unit.bytes().all(|byte| byte.is_ascii_graphic()) { Ok(()) } else { Err(EventError::Unit) }
+            }
+            Body::Breakdown(body) => {
+                fits("code", body.code, TEXT_BYTES_MAX)?;
+                fits("message", body.message, MESSAGE_BYTES_MAX)
+            }
+            Body::Recovery(body) => {
+                fits("code", body.code, TEXT_BYTES_MAX)?;
+                fits("message", body.message, MESSAGE_BYTES_MAX)
+            }
+            Body::State(body) => fits("reason", body.reason, TEXT_BYTES_MAX),
+            Body::Alarm(body) => {
+                if body.priority == 0 || body.priority > 1000 {
+                    return Err(EventError::Priority(body.priority));
+                }
+                fits("condition", body.condition, TEXT_BYTES_MAX)?;
+                fits("message", body.message, MESSAGE_BYTES_MAX)
+            }
+            Body::Loss(body) => {
+                if body.first <= body.end {
+                    Ok(())
+                } else {
+                    Err(EventError::Range)
+                }
+            }
+            Body::ClockStep(_) => Ok(()),
+            Body::LifeCycle(body) => body.check(),
+            Body::Derived(body) => {
+                fits("type", body.kind, TEXT_BYTES_MAX)?;
+                fits("data", body.json, MESSAGE_BYTES_MAX)
+            }
+        }
+    }
+}
+
+impl LifeCycle<'_> {
+    fn check(&self) -> Result<(), EventError> {
+        let texts: [(&'static str, &str); 2] = match *self {
+            Self::Started { version, repairs, .. } => [("version", version), ("repairs", repairs)],
+            Self::Stopped { reason } => [("reason", reason), ("", "")],
+            Self::LinkUp { peer } => [("peer", peer), ("", "")],
+            Self::LinkDown { peer, reason } => [("peer", peer), ("reason", reason)],
+            Self::KeyPinned { source, .. } | Self::Gap { source, .. } => [("source", source), ("", "")],
+            Self::Refused { source, reason } => [("source", source), ("reason", reason)],
+            Self::DiskTrouble { message } => [("message", message), ("", "")],
+        };
+        texts.into_iter().try_for_each(|(field, text)| fits(field, text, TEXT_BYTES_MAX))
+    }
+}
+
+impl Body<'_> {
+    /// The CloudEvents `type` of this kind.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Sample(_) => "afferent.sample.v1",
+            Self::Breakdown(_) => "afferent.breakdown.v1",
+            Self::Recovery(_) => "afferent.recovery.v1",
+            Self::State(_) => "afferent.state.v1",
+            Self::Alarm(_) => "afferent.alarm.v1",
+            Self::Loss(_) => "afferent.loss.v1",
+            Self::ClockStep(_) => "afferent.clockstep.v1",
+            Self::LifeCycle(_) => "afferent.lifecycle.v1",
+            Self::Derived(_) => "afferent.derived.v1",
+        }
+    }
+
+    /// How severe it is, on OpenTelemetry's scale.
+    pub const fn severity(&self) -> Severity {
+        match self {
+            Self::Sample(_) | Self::Recovery(_) | Self::State(_) | Self::Derived(_) => Severity::Info,
+            Self::Breakdown(body) => body.severity,
+            Self::Alarm(body) => match body.transition {
+                AlarmTransition::Raised => {
+                    if body.priority > 666 {
+                        Severity::Error
+                    } else {
+                        Severity::Warning
+                    }
+                }
+                _ => Severity::Info,
+            },
+            Self::Loss(_) => Severity::Error,
+            Self::ClockStep(_) => Severity::Warning,
+            Self::LifeCycle(body) => match body {
+                LifeCycle::LinkDown { .. } => Severity::Warning,
+                LifeCycle::Started { previous: PreviousStop::Crash | PreviousStop::PowerLoss, .. } => Severity::Warning,
+                LifeCycle::Refused { .. } | LifeCycle::Gap { .. } | LifeCycle::DiskTrouble { .. } => Severity::Error,
+                _ => Severity::Info,
+            },
+        }
+    }
+}
+
+const fn fits(field: &'static str, text: &str, bytes_max: usize) -> Result<(), EventError> {
+    if text.len() <= bytes_max { Ok(()) } else { Err(EventError::TooLong { field, bytes: text.len(), bytes_max }) }
+}

@@ -1,0 +1,349 @@
+//! Names and counters as types, each with one checked constructor.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{SOURCE_BYTES_MAX, SUBJECT_BYTES_MAX, TIME_MAX, TIME_MIN};
+
+macro_rules! counter {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// The first one.
+            pub const ZERO: Self = Self(0);
+
+            /// Wraps a raw count.
+            pub const fn new(raw: u64) -> Self {
+                Self(raw)
+            }
+
+            /// The raw count.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+
+            /// This one moved on by `count`, or `None` past the end of the number space.
+            pub const fn checked_add(self, count: u64) -> Option<Self> {
+                match self.0.checked_add(count) {
+                    Some(raw) => Some(Self(raw)),
+                    None => None,
+                }
+            }
+
+            /// How many lie from `earlier` up to this one; zero when `earlier` is the later one.
+            pub const fn since(self, earlier: Self) -> u64 {
+                self.0.saturating_sub(earlier.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+counter! {
+    /// Dense counter of the events of one (source, stream, epoch), from 0.
+    Sequence
+}
+counter! {
+    /// Ordinal of an event in a partition of the unified log; never a byte place.
+    Offset
+}
+counter! {
+    /// Byte place in a segment file.
+    Position
+}
+
+/// One incarnation of a stream's log: a random number, drawn anew whenever the log could not prove that it continues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    /// Wraps a random number.
+    pub const fn new(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    /// The raw number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Epoch {
+    /// Sixteen hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// One independently sequenced log of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Stream {
+    /// Breakdowns, alarms, states, losses, life cycle: drained first, evicted last.
+    Critical,
+    /// Sensor samples.
+    Samples,
+}
+
+impl Stream {
+    /// Both streams, in the order in which they are drained.
+    pub const ALL: [Self; 2] = [Self::Critical, Self::Samples];
+
+    /// The number on the wire.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The stream with this number on the wire.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Critical),
+            1 => Some(Self::Samples),
+            _ => None,
+        }
+    }
+
+    /// The name that people and CloudEvents see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::Samples => "samples",
+        }
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A point in time: microseconds since the Unix epoch, UTC, by the clock of whoever wrote it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// A time within [`TIME_MIN`] and [`TIME_MAX`] (the years 1970 to 9999), in microseconds.
+    pub const fn new(micros: i64) -> Option<Self> {
+        if micros >= TIME_MIN && micros <= TIME_MAX { Some(Self(micros)) } else { None }
+    }
+
+    /// The nearest time that can be told: for clocks, which must not fail.
+    pub const fn clamped(micros: i64) -> Self {
+        if micros < TIME_MIN {
+            Self(TIME_MIN)
+        } else if micros > TIME_MAX {
+            Self(TIME_MAX)
+        } else {
+            Self(micros)
+        }
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+}
+
+/// Why a name was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing was given.
+    #[error("is empty")]
+    Empty,
+    /// More bytes than the limit.
+    #[error("has {bytes} bytes, and at most {bytes_max} are taken")]
+    TooLong {
+        /// What was given.
+        bytes: usize,
+        /// What is taken.
+        bytes_max: usize,
+    },
+    /// A character that such a name cannot have.
+    #[error("has the character {character:?} at byte {at}, which is not taken here")]
+    Character {
+        /// The first such character.
+        character: char,
+        /// Its place.
+        at: usize,
+    },
+    /// A path with an empty level: it begins or ends with `/`, or has `//`.
+    #[error("has an empty level (a '/' at its start, its end, or two in a row)")]
+    EmptyLevel,
+}
+
+/// Who assigns sequence numbers: an agent's name. ASCII letters, digits, `.`, `_` and `-`; 1 to 63 bytes.
+///
+/// It stands in topics and file names as it is, which is why it takes no other characters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId {
+    bytes: [u8; SOURCE_BYTES_MAX],
+    len: u8,
+}
+
+impl SourceId {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        if name.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if name.len() > SOURCE_BYTES_MAX {
+            return Err(NameError::TooLong { bytes: name.len(), bytes_max: SOURCE_BYTES_MAX });
+        }
+        for (at, character) in name.char_indices() {
+            let taken = character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
+            // A leading dot would make a hidden file or a `..` of it.
+            if !taken || (at == 0 && character == '.') {
+                return Err(NameError::Character { character, at });
+            }
+        }
+        let mut bytes = [0; SOURCE_BYTES_MAX];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        Ok(Self { bytes, len: name.len() as u8 })
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("checked to be ASCII by the constructor")
+    }
+}
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+impl core::str::FromStr for SourceId {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        Self::new(name)
+    }
+}
+
+impl Serialize for SourceId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for SourceId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl serde::de::Visitor<'_> for Name {
+            type Value = SourceId;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a name of 1 to {SOURCE_BYTES_MAX} ASCII letters, digits, '.', '_' and '-'")
+            }
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<SourceId, E> {
+                SourceId::new(name).map_err(|e| E::custom(format_args!("the name {name:?} {e}")))
+            }
+        }
+        deserializer.deserialize_str(Name)
+    }
+}
+
+/// What an event is about: a path such as `88-C/spindle/temperature`.
+///
+/// 1 to 255 bytes of UTF-8, levels separated by `/`, none of them empty, no control characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Subject<'a>(&'a str);
+
+impl<'a> Subject<'a> {
+    /// Checks a path.
+    pub fn new(path: &'a str) -> Result<Self, NameError> {
+        if path.is_empty() {
+            return Err(NameError::Empty);
+        }
+        if path.len() > SUBJECT_BYTES_MAX {
+            return Err(NameError::TooLong { bytes: path.len(), bytes_max: SUBJECT_BYTES_MAX });
+        }
+        let bytes = path.as_bytes();
+        let plain = bytes.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        if !plain && let Some((at, character)) = path.char_indices().find(|(_, c)| c.is_control()) {
+            return Err(NameError::Character { character, at });
+        }
+        let empty_level =
+            bytes[0] == b'/' || bytes[bytes.len() - 1] == b'/' || bytes.windows(2).any(|pair| pair == b"//");
+        if empty_level { Err(NameError::EmptyLevel) } else { Ok(Self(path)) }
+    }
+
+    /// The path.
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// A half-open range of sequences: `first` is in it, `end` is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SequenceRange {
+    /// The first sequence in it.
+    pub first: Sequence,
+    /// The first sequence after it.
+    pub end: Sequence,
+}
+
+impl SequenceRange {
+    /// How many sequences it holds.
+    pub const fn count(self) -> u64 {
+        self.end.since(self.first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_names_stand_in_topics_and_file_names_as_they_are() {
+        for name in ["a", "press-88.C_1", &"x".repeat(63)] {
+            assert_eq!(SourceId::new(name).unwrap().as_str(), name);
+        }
+        for name in ["", "a/b", "+", "a#", "ä", "a b", "..", ".x", "a\0", &"x".repeat(64)] {
+            assert!(SourceId::new(name).is_err(), "{name:?} was taken");
+        }
+    }
+
+    #[test]
+    fn subjects_are_paths_without_empty_levels_or_control_characters() {
+        for path in ["88-C", "88-C/spindle/temperature", "Halle 3/Öl"] {
+            assert_eq!(Subject::new(path).unwrap().as_str(), path);
+        }
+        for path in ["", "/a", "a/", "a//b", "a\nb", "a\u{7f}", "a\u{85}b", &"x".repeat(256)] {
+            assert!(Subject::new(path).is_err(), "{path:?} was taken");
+        }
+    }
+
+    #[test]
+    fn times_outside_the_years_1970_to_9999_are_refused() {
+        assert!(Timestamp::new(-1).is_none());
+        assert!(Timestamp::new(TIME_MAX + 1).is_none());
+        assert_eq!(Timestamp::new(TIME_MAX).unwrap().micros(), TIME_MAX);
+        assert_eq!(Timestamp::clamped(i64::MIN).micros(), TIME_MIN);
+    }
+}

@@ -1,0 +1,36 @@
+//! Events, batches, log segments and sessions of Afferent.
+//!
+//! No std, no alloc and no IO by default; see the features in `Cargo.toml`. The modules, in the order in which an event
+//! passes them:
+//!
+//! - [`ids`]: names and counters as types; [`limits`]: every limit
+//! - [`event`]: what happened; [`record`]: an event with its sequence
+//! - [`codec`]: records to bytes and back; [`batch`]: those bytes behind a header; [`sign`]: chain and signature
+//! - [`segment`]: batches as entries in a log's file; [`scan`]: finding them again; [`disk`]: the files' disk
+//! - [`session`]: getting rid of one log by filling the next; [`topic`] and [`frame`]: on MQTT, on a serial line
+//! - [`checksum`], [`version`]
+//!
+//! The formats are specified in `README.md` of this crate.
+
+#![no_std]
+
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
+pub mod batch;
+pub mod checksum;
+pub mod codec;
+#[cfg(feature = "std")]
+pub mod disk;
+pub mod event;
+pub mod frame;
+pub mod ids;
+pub mod limits;
+pub mod record;
+pub mod scan;
+pub mod segment;
+pub mod session;
+#[cfg(feature = "sign")]
+pub mod sign;
+pub mod topic;
+pub mod version;

@@ -1,0 +1,54 @@
+//! Every limit of the protocol, related to each other.
+//!
+//! Nothing that is read from outside sizes an allocation or a loop before it was held against one of these.
+
+/// Longest source name, in bytes: what fits the batch header beside its length byte.
+pub const SOURCE_BYTES_MAX: usize = 63;
+/// Longest subject, in bytes.
+pub const SUBJECT_BYTES_MAX: usize = 255;
+/// Longest unit (a UCUM code), in bytes.
+pub const UNIT_BYTES_MAX: usize = 32;
+/// Longest short text (a text value, a code, a condition id, a reason), in bytes.
+pub const TEXT_BYTES_MAX: usize = 1024;
+/// Longest message or derived JSON document of an event, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 48 * 1024;
+/// Bytes that one encoded event can take at most, its subject and unit included.
+pub const EVENT_BYTES_MAX: usize = 56 * 1024;
+
+/// Events in one batch.
+pub const BATCH_COUNT_MAX: u32 = 65_536;
+/// Bytes of one whole batch, header included.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a batch's body after it was decompressed: what a reader must be ready to hold.
+pub const BATCH_DECODED_BYTES_MAX: usize = 4 << 20;
+/// Subjects in the dictionary of one batch.
+pub const BATCH_SUBJECTS_MAX: usize = 1024;
+/// Units in the dictionary of one batch.
+pub const BATCH_UNITS_MAX: usize = 128;
+
+/// Bytes of one message (an MQTT payload): several whole batches, or one control message.
+pub const MESSAGE_PAYLOAD_BYTES_MAX: usize = 2 << 20;
+/// Bytes of one control message.
+pub const CONTROL_BYTES_MAX: usize = 1536;
+/// Epochs of all streams that one hello names.
+pub const LANES_MAX: usize = 16;
+/// Batches that are under way (sent and not yet acked).
+pub const WINDOW_BATCHES_MAX: usize = 256;
+
+/// Bytes of one segment file, at least and at most.
+pub const SEGMENT_BYTES_MIN: u64 = 64 * 1024;
+/// Bytes of one segment file, at most.
+pub const SEGMENT_BYTES_MAX: u64 = 256 << 20;
+
+/// Earliest event time that is taken: 1970-01-01T00:00:00Z, in microseconds.
+pub const TIME_MIN: i64 = 0;
+/// Latest event time that is taken: 9999-12-31T23:59:59.999999Z, in microseconds.
+pub const TIME_MAX: i64 = 253_402_300_799_999_999;
+
+const _: () = {
+    assert!(EVENT_BYTES_MAX > MESSAGE_BYTES_MAX + SUBJECT_BYTES_MAX + UNIT_BYTES_MAX + 2 * TEXT_BYTES_MAX);
+    assert!(BATCH_BYTES_MAX > EVENT_BYTES_MAX + SUBJECT_BYTES_MAX, "any single event fits a batch");
+    assert!(MESSAGE_PAYLOAD_BYTES_MAX >= BATCH_BYTES_MAX, "any single batch fits a message");
+    assert!(BATCH_DECODED_BYTES_MAX >= BATCH_BYTES_MAX);
+    assert!(SEGMENT_BYTES_MIN < SEGMENT_BYTES_MAX);
+};

@@ -1,0 +1,40 @@
+//! Getting rid of one log by filling the next: the same session on both hops, without IO and without a clock.
+//!
+//! [`Sender`] has a log to get rid of, [`ReceiverLane`] has one to fill. A *lane* is one epoch of one stream: what is
+//! sequenced, acked and resumed by itself. Whoever drives them passes messages, times (milliseconds of a clock that only
+//! goes forward) and log positions in, and carries out the [`Action`]s that come out.
+//!
+//! ```text
+//! Sender                                Receiver
+//!   │ Hello: per lane, first and end ────▶│
+//!   │◀──────── Welcome: per lane, end ────│   the receiver's log says where to go on
+//!   │ Batch, Batch, Batch … ─────────────▶│   as far as the window goes
+//!   │◀───────────── Ack: lane, end ───────│   once that is on disk; cumulative, so a lost one costs nothing
+//!   │◀───────────── Nack: lane, from ─────│   a gap: send again from here
+//! ```
+//!
+//! Every wait of the sender ends in a timeout that leads back to `Hello`. An ack names, beside the end, the *check* of
+//! the batch that ends there (a piece of its chain hash): a sender lets go only of what the receiver has, not of what
+//! somebody else with the same name has sent.
+
+mod control;
+mod receiver;
+mod sender;
+
+pub use control::{Control, ControlError, Held, Hello, Lane, Resume, Welcome, is_control};
+pub use receiver::{Offered, ReceiverLane, Verdict};
+pub use sender::{Action, Sender, SenderSettings, SentBatch};
+
+use crate::batch::ChainHash;
+
+/// Tells two batches with the same range apart: the first eight bytes of the chain hash (over serial, a checksum).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Check(pub u64);
+
+impl Check {
+    /// The check of the batch with this chain hash.
+    pub fn of(chain: &ChainHash) -> Self {
+        Self(u64::from_le_bytes(*chain.first_chunk().expect("a chain hash has 32 bytes")))
+    }
+}

@@ -1,0 +1,149 @@
+//! The receiving half of a session, for one lane: what to do with an offered batch, and what to ack.
+
+use super::{Check, Held, Lane, Resume};
+use crate::batch::{CHAIN_START, ChainHash};
+use crate::ids::{Sequence, SequenceRange};
+
+/// The last batches that a lane remembers, to tell a repetition from another batch with the same range.
+const RECENT: usize = 16;
+
+/// A batch as the receiver looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Its sequences.
+    pub range: SequenceRange,
+    /// Chain hash of the batch before it, as it says.
+    pub previous: ChainHash,
+    /// Its own chain hash.
+    pub chain: ChainHash,
+}
+
+/// What to do with an offered batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the next one: append it.
+    Accept,
+    /// It is there already: ack again what is durable.
+    Duplicate,
+    /// Others must come before it: keep it if there is room, and ask for those from here on when told so.
+    Early {
+        /// The first sequence that is missing.
+        missing_from: Sequence,
+        /// Whether to ask: once for every gap. The sender's timeout covers for a lost question.
+        nack: bool,
+    },
+    /// It contradicts what is there: two writers share a name, or the log behind one was put back. Refuse it.
+    Conflict,
+}
+
+/// One lane of a log that is being filled.
+///
+/// `end` runs ahead of `durable_end` by what was accepted and is not on disk yet.
+#[derive(Clone, Debug)]
+pub struct ReceiverLane {
+    lane: Lane,
+    end: Sequence,
+    durable_end: Sequence,
+    /// Chain hash of the last accepted batch; `None` right after a hole, when nobody knows it.
+    chain: Option<ChainHash>,
+    durable_check: Option<Check>,
+    nacked_from: Option<Sequence>,
+    recent: heapless::Deque<(Sequence, Check), RECENT>,
+}
+
+impl ReceiverLane {
+    /// A lane that nothing has come of yet.
+    pub fn new(lane: Lane) -> Self {
+        Self {
+            lane,
+            end: Sequence::ZERO,
+            durable_end: Sequence::ZERO,
+            chain: Some(CHAIN_START),
+            durable_check: None,
+            nacked_from: None,
+            recent: heapless::Deque::new(),
+        }
+    }
+
+    /// Takes a batch that was found in the log at start: whatever is there is durable, holes included.
+    pub fn recovered(&mut self, offered: &Offered) {
+        self.end = offered.range.first;
+        self.accepted(offered);
+        self.durable();
+    }
+
+    /// The first sequence that was not accepted yet.
+    pub const fn end(&self) -> Sequence {
+        self.end
+    }
+
+    /// The first sequence that is not on disk.
+    pub const fn durable_end(&self) -> Sequence {
+        self.durable_end
+    }
+
+    /// Judges a batch. It changes nothing but what was asked for.
+    pub fn offer(&mut self, offered: &Offered) -> Verdict {
+        let range = offered.range;
+        if range.end <= self.end {
+            let check = Check::of(&offered.chain);
+            let differs = self.recent.iter().any(|(end, known)| *end == range.end && *known != check);
+            return if differs { Verdict::Conflict } else { Verdict::Duplicate };
+        }
+        if range.first < self.end {
+            return Verdict::Conflict;
+        }
+        if range.first > self.end {
+            let nack = self.nacked_from != Some(self.end);
+            self.nacked_from = Some(self.end);
+            return Verdict::Early { missing_from: self.end, nack };
+        }
+        match self.chain {
+            Some(chain) if chain != offered.previous => Verdict::Conflict,
+            _ => Verdict::Accept,
+        }
+    }
+
+    /// The batch is in the log's hands, not yet on disk.
+    ///
+    /// # Panics
+    /// When it is not the next one.
+    pub fn accepted(&mut self, offered: &Offered) {
+        assert_eq!(offered.range.first, self.end, "only the next batch of a lane is accepted");
+        self.end = offered.range.end;
+        self.chain = Some(offered.chain);
+        self.nacked_from = None;
+        if self.recent.is_full() {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((self.end, Check::of(&offered.chain))).expect("room was just made");
+    }
+
+    /// Everything accepted is on disk; gives the ack to send.
+    pub fn durable(&mut self) -> Resume {
+        assert!(self.durable_end <= self.end, "the durable end cannot pass the end");
+        self.durable_end = self.end;
+        self.durable_check = self.recent.back().filter(|(end, _)| *end == self.end).map(|(_, check)| *check);
+        self.resume()
+    }
+
+    /// The ack that says what is durable now.
+    pub fn resume(&self) -> Resume {
+        Resume { lane: self.lane, end: self.durable_end, check: self.durable_check }
+    }
+
+    /// Takes a sender's word of what it holds. When its oldest lies beyond the end, the sequences between will never
+    /// come: they are given back as a gap, and the lane goes on after it. To be called with nothing undurable.
+    pub fn hello(&mut self, held: &Held) -> Option<SequenceRange> {
+        self.nacked_from = None;
+        if held.first <= self.end {
+            return None;
+        }
+        let gap = SequenceRange { first: self.end, end: held.first };
+        self.end = held.first;
+        self.durable_end = held.first;
+        self.durable_check = None;
+        self.chain = None;
+        Some(gap)
+    }
+}

@@ -1,0 +1,89 @@
+//! The chain and the signature: what an agent sent can be proved later.
+//!
+//! The chain hash of a batch is SHA-256 over everything of it but magic, checksum and signature, so that it covers the
+//! chain hash of the batch before. The signature is Ed25519 (RFC 8032) over [`CONTEXT`] and the chain hash.
+
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use sha2::{Digest, Sha256};
+
+use crate::batch::{Batch, ChainHash};
+
+/// Stands before the chain hash in what is signed, so that such a signature can mean nothing else.
+pub const CONTEXT: &[u8; 20] = b"afferent batch v1\0\0\0";
+
+/// SHA-256 (FIPS 180-4).
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+fn message(chain: &ChainHash) -> [u8; 52] {
+    let mut message = [0; 52];
+    message[..20].copy_from_slice(CONTEXT);
+    message[20..].copy_from_slice(chain);
+    message
+}
+
+/// An Ed25519 key pair: who an agent is.
+#[derive(Clone)]
+pub struct Identity(SigningKey);
+
+impl core::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Identity({:02x?}…)", &self.public_key().0[..4])
+    }
+}
+
+impl Identity {
+    /// The key pair of 32 secret random bytes.
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key().to_bytes())
+    }
+
+    /// Signs a chain hash.
+    pub fn sign(&self, chain: &ChainHash) -> [u8; 64] {
+        self.0.sign(&message(chain)).to_bytes()
+    }
+}
+
+/// An Ed25519 public key, not yet known to be a valid point.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct PublicKey(pub [u8; 32]);
+
+impl core::fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "PublicKey({self})")
+    }
+}
+
+impl core::fmt::Display for PublicKey {
+    /// Sixty-four hexadecimal digits.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl PublicKey {
+    /// A checker of signatures by this key, or `None` when it is no point of the curve.
+    pub fn verifier(&self) -> Option<Verifier> {
+        VerifyingKey::from_bytes(&self.0).ok().map(Verifier)
+    }
+}
+
+/// Checks signatures by one key; decoding the key's point was paid once.
+#[derive(Clone, Debug)]
+pub struct Verifier(VerifyingKey);
+
+impl Verifier {
+    /// Whether `batch` was signed with this key; gives its chain hash if so.
+    pub fn verify(&self, batch: &Batch<'_>) -> Option<ChainHash> {
+        let chain = batch.chain_hash();
+        let signature = ed25519_dalek::Signature::from_bytes(&batch.header().signature);
+        self.0.verify_strict(&message(&chain), &signature).ok().map(|()| chain)
+    }
+}
