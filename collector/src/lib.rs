@@ -1,0 +1,5 @@
+//! The collector: one unified, immutable, replayable log of what all agents sent.
+//!
+//! The modules, in the order in which an event passes them:
+
+pub mod log;

@@ -1,0 +1,2 @@
+//! `afferent-collector`: the command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The simulated plant: real cores, simulated disk, network and clock, all from one seed.
