@@ -49,6 +49,8 @@ pub struct Resume {
 pub struct Hello {
     /// Chosen anew for every hello: answers to others are not for it.
     pub session: u32,
+    /// Its Ed25519 public key, which a receiver that checks signatures holds it to; zeros where nothing is signed.
+    pub key: [u8; 32],
     /// What it holds.
     pub lanes: heapless::Vec<Held, LANES_MAX>,
 }
@@ -130,4 +132,4 @@ impl Control {
 }
 
 // Kind, session and length, then per lane: stream, epoch, two sequences or a sequence and an optional check.
-const _: () = assert!(HEAD_LEN + 1 + 5 + 5 + LANES_MAX * (1 + 10 + 10 + 11) <= CONTROL_BYTES_MAX);
+const _: () = assert!(HEAD_LEN + 1 + 5 + 32 + 5 + LANES_MAX * (1 + 10 + 10 + 11) <= CONTROL_BYTES_MAX);

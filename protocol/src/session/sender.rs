@@ -121,6 +121,7 @@ pub struct Sender {
     settings: SenderSettings,
     phase: Phase,
     session: u32,
+    key: [u8; 32],
     lanes: Vec<SenderLane, LANES_MAX>,
     in_flight: Deque<SentBatch, WINDOW_BATCHES_MAX>,
     progress_at_ms: u64,
@@ -130,13 +131,15 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender whose link is down. `session` is the number of its first hello, best a random one.
-    pub fn new(settings: SenderSettings, session: u32) -> Self {
+    /// A sender whose link is down. `session` is the number before its first hello's, best a random one; `key` is the
+    /// public key that its batches are signed with, zeros for none.
+    pub fn new(settings: SenderSettings, session: u32, key: [u8; 32]) -> Self {
         assert!(settings.timeout_ms > 0 && settings.window_bytes > 0 && settings.message_bytes_max > 0);
         Self {
             settings,
             phase: Phase::Down,
             session,
+            key,
             lanes: Vec::new(),
             in_flight: Deque::new(),
             progress_at_ms: 0,
@@ -240,7 +243,7 @@ impl Sender {
             lane.acked_end = end;
             lane.sent_end = end;
             self.progress(now_ms);
-            let lane = lane_of(resume);
+            let lane = resume.lane;
             self.push(Action::Release { lane, end });
         } else {
             lane.state = LaneState::Diverged;
@@ -336,7 +339,7 @@ impl Sender {
         self.session = self.session.wrapping_add(1);
         self.phase = Phase::Greeting { sent_at_ms: Some(now_ms), tries: tries + 1 };
         let lanes = self.lanes.iter().filter(|lane| lane.state != LaneState::Diverged).map(|lane| lane.held);
-        Action::Hello(Hello { session: self.session, lanes: lanes.collect() })
+        Action::Hello(Hello { session: self.session, key: self.key, lanes: lanes.collect() })
     }
 
     fn welcome(&mut self, now_ms: u64, welcome: &Welcome) {
@@ -429,8 +432,4 @@ impl Sender {
             self.greet();
         }
     }
-}
-
-fn lane_of(resume: Resume) -> Lane {
-    resume.lane
 }
