@@ -1,0 +1,250 @@
+//! The state behind a simulated disk: files, names, and the faults that hit operations.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::DiskFaults;
+use super::inode::{Inode, SECTOR};
+use crate::faults::{Fault, FaultCounts};
+use crate::rng::Rng;
+
+/// A change of the directory that is not durable yet.
+#[derive(Clone, Debug)]
+enum NameChange {
+    Made(String, usize),
+    Removed(String),
+}
+
+/// Whether an operation is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    Whole,
+    /// The machine stops in the middle of it.
+    InPart,
+}
+
+#[derive(Debug)]
+pub(super) struct Platter {
+    pub(super) faults: DiskFaults,
+    pub(super) counts: FaultCounts,
+    pub(super) operations: u64,
+    rng: Rng,
+    boot: u64,
+    stopped: bool,
+    stop_at: Option<u64>,
+    inodes: Vec<Inode>,
+    names: BTreeMap<String, usize>,
+    durable_names: BTreeMap<String, usize>,
+    changes: Vec<NameChange>,
+}
+
+impl Platter {
+    pub(super) fn new(rng: Rng) -> Self {
+        Self {
+            faults: DiskFaults::default(),
+            counts: FaultCounts::default(),
+            operations: 0,
+            rng,
+            boot: 0,
+            stopped: false,
+            stop_at: None,
+            inodes: Vec::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    pub(super) const fn boot(&self) -> u64 {
+        self.boot
+    }
+
+    pub(super) const fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    pub(super) fn stop_after(&mut self, operations: u64) {
+        self.stop_at = Some(self.operations + operations);
+    }
+
+    pub(super) fn stop_never(&mut self) {
+        self.stop_at = None;
+    }
+
+    /// Counts a changing operation.
+    fn begin(&mut self) -> Begun {
+        let stops = self.stop_at.is_some_and(|at| self.operations >= at);
+        self.operations += 1;
+        if stops {
+            self.stopped = true;
+            self.counts.fired(Fault::StopInOperation);
+            return Begun::InPart;
+        }
+        Begun::Whole
+    }
+
+    fn fails(&mut self, per_mille: u32, fault: Fault) -> bool {
+        let fails = self.rng.per_mille(per_mille);
+        if fails {
+            self.counts.fired(fault);
+        }
+        fails
+    }
+
+    pub(super) fn list(&self) -> Vec<(String, u64)> {
+        self.names.iter().map(|(name, inode)| (name.clone(), self.len(*inode))).collect()
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
+    }
+
+    pub(super) fn len(&self, inode: usize) -> u64 {
+        self.inodes[inode].cached.len() as u64
+    }
+
+    pub(super) fn create(&mut self, name: &str, len: u64) -> io::Result<usize> {
+        if self.names.contains_key(name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if self.fails(self.faults.no_space, Fault::NoSpace) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if self.begin() == Begun::InPart && self.rng.coin() {
+            return Err(super::stopped());
+        }
+        let inode = self.inodes.len();
+        self.inodes.push(Inode::zeros(usize::try_from(len).expect("simulated files fit memory")));
+        self.names.insert(name.to_owned(), inode);
+        self.changes.push(NameChange::Made(name.to_owned(), inode));
+        if self.stopped { Err(super::stopped()) } else { Ok(inode) }
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> io::Result<()> {
+        if !self.names.contains_key(name) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if self.begin() == Begun::InPart && self.rng.coin() {
+            return Err(super::stopped());
+        }
+        self.names.remove(name);
+        self.changes.push(NameChange::Removed(name.to_owned()));
+        if self.stopped { Err(super::stopped()) } else { Ok(()) }
+    }
+
+    pub(super) fn sync_directory(&mut self) -> io::Result<()> {
+        if self.begin() == Begun::InPart && self.rng.coin() {
+            return Err(super::stopped());
+        }
+        self.changes.clear();
+        self.durable_names = self.names.clone();
+        if self.stopped { Err(super::stopped()) } else { Ok(()) }
+    }
+
+    pub(super) fn read(&mut self, inode: usize, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        if self.fails(self.faults.read_error, Fault::ReadError) {
+            return Err(io::Error::other("simulated read error (EIO)"));
+        }
+        let start = usize::try_from(position).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        let bytes = self.inodes[inode].cached.get(start..).and_then(|rest| rest.get(..buffer.len()));
+        buffer.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, inode: usize, bytes: &[u8], position: u64) -> io::Result<()> {
+        let start = usize::try_from(position).expect("simulated files fit memory");
+        if self.begin() == Begun::InPart {
+            let bytes = &bytes[..self.some_prefix(start, bytes.len())];
+            self.inodes[inode].write(bytes, start);
+            return Err(super::stopped());
+        }
+        if self.fails(self.faults.write_error, Fault::WriteError) {
+            let bytes = &bytes[..self.some_prefix(start, bytes.len())];
+            self.inodes[inode].write(bytes, start);
+            return Err(io::Error::other("simulated write error (EIO)"));
+        }
+        self.inodes[inode].write(bytes, start);
+        Ok(())
+    }
+
+    /// How much of a write of `len` bytes at `start` happened: up to the end of some sector, or all.
+    fn some_prefix(&mut self, start: usize, len: usize) -> usize {
+        let sectors = (start + len).div_ceil(SECTOR) - start / SECTOR;
+        let whole = self.rng.index(sectors + 1);
+        ((start / SECTOR + whole) * SECTOR).saturating_sub(start).min(len)
+    }
+
+    pub(super) fn sync(&mut self, inode: usize) -> io::Result<()> {
+        if self.begin() == Begun::InPart {
+            if self.rng.coin() {
+                self.inodes[inode].sync();
+            }
+            return Err(super::stopped());
+        }
+        if self.fails(self.faults.sync_error, Fault::SyncError) {
+            self.inodes[inode].sync_failed(&mut self.rng);
+            return Err(io::Error::other("simulated sync error (EIO)"));
+        }
+        self.inodes[inode].sync();
+        Ok(())
+    }
+
+    pub(super) fn power_cut(&mut self) {
+        for inode in &mut self.inodes {
+            inode.power_cut(&mut self.rng, &mut self.counts);
+        }
+        for change in std::mem::take(&mut self.changes) {
+            let survives = self.rng.coin();
+            match change {
+                NameChange::Made(name, inode) if survives => {
+                    self.durable_names.insert(name, inode);
+                }
+                NameChange::Made(..) => self.counts.fired(Fault::NameVanished),
+                NameChange::Removed(name) if survives => {
+                    self.durable_names.remove(&name);
+                }
+                NameChange::Removed(_) => {}
+            }
+        }
+        self.names = self.durable_names.clone();
+        self.next_boot();
+    }
+
+    pub(super) fn process_end(&mut self) {
+        for inode in &mut self.inodes {
+            inode.process_end();
+        }
+        self.next_boot();
+    }
+
+    fn next_boot(&mut self) {
+        self.boot += 1;
+        self.stopped = false;
+        self.stop_at = None;
+        // What no name leads to and no handle can reach is gone; the places of the others stay.
+        for at in 0..self.inodes.len() {
+            let reachable = |names: &BTreeMap<String, usize>| names.values().any(|inode| *inode == at);
+            let pending = self.changes.iter().any(|change| matches!(change, NameChange::Made(_, inode) if *inode == at));
+            if !pending && !reachable(&self.names) && !reachable(&self.durable_names) {
+                self.inodes[at] = Inode::default();
+            }
+        }
+    }
+
+    pub(super) fn rot(&mut self) -> Option<(String, usize)> {
+        let names: Vec<(String, usize)> = self.durable_names.iter().map(|(name, at)| (name.clone(), *at)).collect();
+        if names.is_empty() {
+            return None;
+        }
+        let (name, inode) = names[self.rng.index(names.len())].clone();
+        let at = self.inodes[inode].some_written(&mut self.rng)?;
+        let bit = self.rng.below(8) as u32;
+        self.inodes[inode].flip(at, bit);
+        self.counts.fired(Fault::BitRot);
+        Some((name, at))
+    }
+
+    pub(super) fn durable_files(&self) -> Vec<(String, Vec<u8>)> {
+        self.durable_names.iter().map(|(name, inode)| (name.clone(), self.inodes[*inode].durable.clone())).collect()
+    }
+}
