@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Sequence, Stream};
-use afferent_protocol::session::Held;
+use afferent_protocol::session::{Held, Lane};
 use tokio::sync::{mpsc, watch};
 
 use crate::core::{AgentCore, Now, Outgoing};
@@ -162,7 +162,8 @@ where
 /// When the acked ends last moved.
 #[derive(Debug, Default)]
 struct Progress {
-    first: Option<(Sequence, Sequence)>,
+    /// The oldest sequence that waits for its ack.
+    oldest: Option<(Lane, Sequence)>,
     at_ms: u64,
 }
 
@@ -319,7 +320,8 @@ impl<D: Disk> Round<D> {
     }
 
     fn is_drained(&self) -> bool {
-        self.parts.core.ring().held().is_empty() || !self.parts.core.sender().is_streaming()
+        let nothing_left = self.parts.core.ring().held().iter().all(|held| held.first == held.end);
+        nothing_left || !self.parts.core.sender().is_streaming()
     }
 
     /// Tells the outside how things are, a few times a second.
@@ -330,11 +332,9 @@ impl<D: Disk> Round<D> {
         self.status_at_ms = now_ms + STATUS_MS;
         let core = &self.parts.core;
         let held = core.ring().held();
-        let firsts = |stream: Stream| held.iter().find(|held| held.lane.stream == stream).map(|held| held.first);
-        let first = (!held.is_empty())
-            .then(|| (firsts(Stream::Critical).unwrap_or_default(), firsts(Stream::Samples).unwrap_or_default()));
-        if first.is_none() || first != self.progress.first {
-            self.progress = Progress { first, at_ms: now_ms };
+        let waiting = held.iter().find(|held| held.first < held.end).copied();
+        if waiting.is_none() || waiting.map(|held| (held.lane, held.first)) != self.progress.oldest {
+            self.progress = Progress { oldest: waiting.map(|held| (held.lane, held.first)), at_ms: now_ms };
         }
         let status = Status {
             ring: core.ring().status(),
