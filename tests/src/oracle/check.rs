@@ -1,0 +1,197 @@
+//! The verdict: what the collector's disk holds at the end, held against what the producers know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use afferent_protocol::event::{Loss, LossReason};
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::Lane;
+
+use super::ledger::{Content, Ledger};
+use super::view::{LogView, SeenBatch};
+
+/// What happened to an agent that excuses what would else be a bug.
+#[derive(Clone, Debug, Default)]
+pub struct Excuses {
+    /// Bits of its disk flipped.
+    pub rotted: bool,
+    /// Its disk gave read errors.
+    pub unread: bool,
+    /// Lanes whose disk was thrown away.
+    pub thrown_away: BTreeSet<Lane>,
+}
+
+/// What the verdict needs to know.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// What the producers know.
+    pub ledger: &'a Ledger,
+    /// What the log holds.
+    pub view: &'a LogView,
+    /// The agents' names, by index.
+    pub names: &'a [SourceId],
+    /// Their excuses, by index.
+    pub excuses: &'a [Excuses],
+}
+
+impl Case<'_> {
+    /// Checks everything; the error says what is wrong.
+    pub fn judge(&self) -> Result<(), String> {
+        let lanes = self.lanes();
+        for ((source, lane), batches) in &lanes {
+            self.order(*source, *lane, batches)?;
+        }
+        self.nothing_foreign()?;
+        for ((agent, lane), accepted) in self.ledger.accepted() {
+            let batches = lanes.get(&(self.names[*agent], *lane)).map_or(&[][..], Vec::as_slice);
+            self.once_or_declared(*agent, *lane, accepted, batches)?;
+        }
+        self.pins()
+    }
+
+    fn lanes(&self) -> BTreeMap<(SourceId, Lane), Vec<&SeenBatch>> {
+        let mut lanes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for batch in &self.view.batches {
+            lanes.entry((batch.source, batch.lane)).or_default().push(batch);
+        }
+        lanes
+    }
+
+    fn losses(&self, source: SourceId, lane: Lane) -> impl Iterator<Item = &Loss> {
+        let of_lane = move |loss: &Loss| loss.stream == lane.stream && loss.epoch == lane.epoch;
+        self.view.losses.iter().filter(move |(_, from, loss)| *from == source && of_lane(loss)).map(|(_, _, loss)| loss)
+    }
+
+    /// In one lane: sequences only rise, every hole is declared, and the chain holds.
+    fn order(&self, source: SourceId, lane: Lane, batches: &[&SeenBatch]) -> Result<(), String> {
+        let place = |sequence: u64| format!("{source} {}-{}-{sequence}", lane.stream, lane.epoch);
+        let mut end = 0;
+        let mut chain = Some([0; 32]);
+        for batch in batches {
+            if batch.first < end {
+                return Err(format!("{} is in the log twice, or after its successor", place(batch.first)));
+            }
+            if batch.first > end {
+                self.hole(source, lane, end, batch)?;
+                let last = self.losses(source, lane).find(|loss| loss.end.get() == batch.first);
+                chain = last.map(|loss| loss.chain).filter(|chain| *chain != [0; 32]);
+            }
+            if chain.is_some_and(|chain| chain != batch.previous) {
+                return Err(format!("the chain is broken at {}", place(batch.first)));
+            }
+            chain = Some(batch.chain);
+            end = batch.end;
+        }
+        Ok(())
+    }
+
+    /// A hole before `batch` needs the collector's word that it knew of it.
+    fn hole(&self, source: SourceId, lane: Lane, end: u64, batch: &SeenBatch) -> Result<(), String> {
+        let gaps = self.view.gaps.iter().filter(|gap| gap.source == source && gap.lane == lane);
+        let known = gaps.filter(|gap| gap.offset < batch.ordinal).any(|gap| gap.first <= end && gap.end >= batch.first);
+        let declared = (end..batch.first).all(|sequence| self.losses(source, lane).any(|loss| covers(loss, sequence)));
+        if known || declared {
+            return Ok(());
+        }
+        Err(format!("{source} {}-{} goes from {end} on to {} undeclared", lane.stream, lane.epoch, batch.first))
+    }
+
+    /// All that the log holds was pushed, to the agent that it is from, once, and in each lane in the order of pushing.
+    fn nothing_foreign(&self) -> Result<(), String> {
+        let mut seen: BTreeMap<Content, u64> = BTreeMap::new();
+        let mut indices: BTreeMap<(SourceId, Lane), u64> = BTreeMap::new();
+        for batch in &self.view.batches {
+            for (at, (content, own)) in batch.events.iter().enumerate() {
+                let offset = batch.ordinal + at as u64;
+                if *own {
+                    continue;
+                }
+                if let Some(other) = seen.insert(*content, offset) {
+                    return Err(format!("one event is in the log twice, at {other} and at {offset}"));
+                }
+                let pushed = self.ledger.pushed(*content);
+                let pushed = pushed.ok_or_else(|| format!("the event at offset {offset} was never pushed"))?;
+                if self.names[pushed.agent] != batch.source || pushed.stream != batch.lane.stream {
+                    return Err(format!("the event at offset {offset} is in another name than it was pushed to"));
+                }
+                if let Some(before) = indices.insert((batch.source, batch.lane), pushed.index)
+                    && before >= pushed.index
+                {
+                    return Err(format!("the event at offset {offset} stands after one that was pushed later"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn once_or_declared(
+        &self,
+        agent: usize,
+        lane: Lane,
+        accepted: &BTreeMap<u64, Content>,
+        batches: &[&SeenBatch],
+    ) -> Result<(), String> {
+        let mut batches = batches.iter().peekable();
+        for (sequence, content) in accepted {
+            while batches.next_if(|batch| batch.end <= *sequence).is_some() {}
+            let seen = batches.peek().filter(|batch| batch.first <= *sequence);
+            match seen.map(|batch| batch.events[(sequence - batch.first) as usize].0) {
+                Some(seen) if seen == *content => {}
+                Some(_) => return Err(self.wrong(agent, lane, *sequence, "is another event in the log")),
+                None => self.declared(agent, lane, *sequence)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn wrong(&self, agent: usize, lane: Lane, sequence: u64, what: &str) -> String {
+        format!("accepted {} {}-{}-{sequence} {what}", self.names[agent], lane.stream, lane.epoch)
+    }
+
+    /// An accepted event that is not in the log needs a loss that names it, for a reason that there was.
+    fn declared(&self, agent: usize, lane: Lane, sequence: u64) -> Result<(), String> {
+        let excuses = &self.excuses[agent];
+        if excuses.thrown_away.contains(&lane) {
+            return Ok(());
+        }
+        let mut reasons = Vec::new();
+        for loss in self.losses(self.names[agent], lane) {
+            let to_the_end = loss.reason == LossReason::TornTail && loss.first.get() <= sequence && excuses.rotted;
+            if covers(loss, sequence) || to_the_end {
+                reasons.push(loss.reason);
+            }
+        }
+        let excused = |reason: &LossReason| match reason {
+            LossReason::Evicted => true,
+            LossReason::Corrupt => excuses.rotted || excuses.unread,
+            LossReason::TornTail => excuses.rotted,
+            LossReason::Refused | LossReason::DeviceFull => false,
+        };
+        let name = self.names[agent];
+        let gaps = self.view.gaps.iter().filter(|gap| gap.source == name && gap.lane == lane);
+        // The declaration itself may have rotted before it was sent.
+        let only_gap = excuses.rotted && gaps.clone().any(|gap| gap.first <= sequence && sequence < gap.end);
+        if only_gap || reasons.iter().any(excused) {
+            return Ok(());
+        }
+        let gap = if gaps.clone().any(|gap| gap.first <= sequence && sequence < gap.end) { " (a gap names it)" } else { "" };
+        match reasons.first() {
+            Some(reason) => Err(self.wrong(agent, lane, sequence, &format!("is declared lost as {reason:?} without cause"))),
+            None => Err(self.wrong(agent, lane, sequence, &format!("is not in the log and not declared lost{gap}"))),
+        }
+    }
+
+    /// Every source was pinned at most once.
+    fn pins(&self) -> Result<(), String> {
+        let mut pinned = BTreeSet::new();
+        for (source, _) in &self.view.pins {
+            if !pinned.insert(source) {
+                return Err(format!("the key of {source} was pinned twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn covers(loss: &Loss, sequence: u64) -> bool {
+    loss.first.get() <= sequence && sequence < loss.end.get()
+}

@@ -1,0 +1,83 @@
+//! The judge: it keeps its own ledger and reads the disks with its own reader.
+//!
+//! While the plant runs it holds every ack and every release against what was said and done before; at the end it
+//! reads what the collector's platter holds (not what its process believes) and judges that.
+
+mod check;
+mod ledger;
+mod reader;
+mod view;
+
+use std::collections::BTreeMap;
+
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::Lane;
+use afferent_protocol::sign::{PublicKey, Verifier};
+
+pub use check::{Case, Excuses};
+pub use ledger::{Content, Ledger, Pushed};
+pub use view::{LogView, SeenBatch, SeenGap};
+
+/// The judge.
+#[derive(Debug)]
+pub struct Oracle {
+    /// What the producers know.
+    pub ledger: Ledger,
+    /// What excuses losses, by agent.
+    pub excuses: Vec<Excuses>,
+    names: Vec<SourceId>,
+    verifiers: BTreeMap<SourceId, Verifier>,
+    /// What the collector has acked.
+    acked: BTreeMap<(SourceId, Lane), u64>,
+}
+
+impl Oracle {
+    /// For agents with these names and keys.
+    pub fn new(agents: &[(SourceId, PublicKey)]) -> Self {
+        let verifier = |key: &PublicKey| key.verifier().expect("the plant's keys are points");
+        Self {
+            ledger: Ledger::default(),
+            excuses: vec![Excuses::default(); agents.len()],
+            names: agents.iter().map(|(name, _)| *name).collect(),
+            verifiers: agents.iter().map(|(name, key)| (*name, verifier(key))).collect(),
+            acked: BTreeMap::new(),
+        }
+    }
+
+    /// The collector said that everything of the lane before `end` is on its disk.
+    pub fn acked(&mut self, source: SourceId, lane: Lane, end: u64) {
+        let acked = self.acked.entry((source, lane)).or_insert(0);
+        *acked = end.max(*acked);
+    }
+
+    /// An agent has let go of everything of the lane before `end`.
+    pub fn released(&self, agent: usize, lane: Lane, end: u64) -> Result<(), String> {
+        let acked = self.acked.get(&(self.names[agent], lane)).copied().unwrap_or(0);
+        if end <= acked {
+            return Ok(());
+        }
+        let name = self.names[agent];
+        Err(format!("{name} let go of {}-{} before {end}, and the collector has acked {acked}", lane.stream, lane.epoch))
+    }
+
+    /// Reads the collector's platter: everything acked must be on it.
+    pub fn acks_hold(&self, durable_files: &[(String, Vec<u8>)]) -> Result<LogView, String> {
+        let view = LogView::unified(durable_files, &self.verifiers)?;
+        let ends = view.ends();
+        for ((source, lane), acked) in &self.acked {
+            let end = ends.get(&(*source, *lane)).copied().unwrap_or(0);
+            if end < *acked {
+                let lane = format!("{}-{}", lane.stream, lane.epoch);
+                return Err(format!("{source} {lane} was acked up to {acked}, and its disk holds it up to {end}"));
+            }
+        }
+        Ok(view)
+    }
+
+    /// The verdict at the end.
+    pub fn judge(&self, durable_files: &[(String, Vec<u8>)]) -> Result<LogView, String> {
+        let view = self.acks_hold(durable_files)?;
+        Case { ledger: &self.ledger, view: &view, names: &self.names, excuses: &self.excuses }.judge()?;
+        Ok(view)
+    }
+}
