@@ -1,1 +1,19 @@
-//! The simulated plant: real cores, simulated disk, network and clock, all from one seed.
+//! The simulated plant: the agents' and the collector's real cores on machines, disks and a network that a seed decides.
+//!
+//! - [`rng`], [`faults`], [`trace`]: chance, what went wrong how often, what happened
+//! - [`sim_disk`], [`sim_net`], [`sim_clock`]: the world that the cores run in
+//! - [`oracle`]: the judge, with its own ledger and its own reader of the disks
+//! - [`plant`]: agents and a collector wired up, driven and hurt
+//! - [`planted`]: bugs that the plant must find, made at the seams so that the real code has no hooks
+//! - [`runner`]: many seeds on all cores
+
+pub mod faults;
+pub mod oracle;
+pub mod plant;
+pub mod planted;
+pub mod rng;
+pub mod runner;
+pub mod sim_clock;
+pub mod sim_disk;
+pub mod sim_net;
+pub mod trace;

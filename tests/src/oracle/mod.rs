@@ -16,7 +16,7 @@ use afferent_protocol::sign::{PublicKey, Verifier};
 
 pub use check::{Case, Excuses};
 pub use ledger::{Content, Ledger, Pushed};
-pub use view::{LogView, SeenBatch, SeenGap};
+pub use view::{LogView, SeenBatch, SeenGap, find_in_ring};
 
 /// The judge.
 #[derive(Debug)]

@@ -82,16 +82,6 @@ impl LogView {
         Ok(view)
     }
 
-    /// Reads what can be read of a ring.
-    pub fn ring(files: &[(String, Vec<u8>)]) -> Self {
-        let mut view = Self::default();
-        for found in reader::ring(files) {
-            // What the disk has damaged is not there.
-            let _ = view.take(&found);
-        }
-        view
-    }
-
     fn take(&mut self, found: &FoundBatch<'_>) -> Result<(), String> {
         let mut events = Vec::with_capacity(found.count as usize);
         let source = found.source;
@@ -141,14 +131,15 @@ impl LogView {
         }
         ends
     }
+}
 
-    /// The sequences of these events in the stream, if all are there in a row.
-    pub fn find(&self, stream: Stream, contents: &[Content]) -> Option<(Lane, u64)> {
-        let first = *contents.first()?;
-        self.batches.iter().filter(|batch| batch.lane.stream == stream).find_map(|batch| {
-            let at = batch.events.iter().position(|(content, _)| *content == first)?;
-            let there = batch.events[at..].iter().map(|(content, _)| content);
-            there.take(contents.len()).eq(contents).then_some((batch.lane, batch.first + at as u64))
-        })
-    }
+/// Where a ring's platter holds the batch that consists of these events: its lane and first sequence.
+pub fn find_in_ring(files: &[(String, Vec<u8>)], stream: Stream, contents: &[Content]) -> Option<(Lane, u64)> {
+    let alike = |found: &FoundBatch<'_>| found.lane.stream == stream && found.count as usize == contents.len();
+    // The newest is found soonest from the end.
+    reader::ring(files).iter().rev().filter(|found| alike(found)).find_map(|found| {
+        let mut same = true;
+        let decoded = found.each(|index, event| same = same && Content::of(event) == contents[index as usize]);
+        (decoded.is_ok() && same).then_some((found.lane, found.first))
+    })
 }

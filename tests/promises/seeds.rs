@@ -1,0 +1,52 @@
+//! The simulated plant, seed after seed: every promise at once, under every fault at once.
+//!
+//! `SEEDS=3000` sets how many seeds are run, `FIRST=…` where they begin, `SEED=…` runs one of them and shows its trace.
+
+use std::time::Instant;
+
+use afferent_tests::planted::Planted;
+use afferent_tests::runner::{run_many, run_seed};
+
+/// Seeds of a run that says nothing else.
+const SEEDS_DEFAULT: u64 = 1000;
+/// A fault that fired less often in as many seeds was not tested.
+const FIRED_MIN: u64 = 100;
+/// Failures after which a run is given up.
+const FAILURES_MAX: usize = 3;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
+}
+
+#[test]
+fn every_accepted_event_arrives_once_and_in_order_or_is_declared_whatever_fails() {
+    if let Some(seed) = number("SEED") {
+        let outcome = run_seed(seed, Planted::Nothing);
+        println!("{}trace {:016x}", outcome.trace, outcome.hash);
+        outcome.result.unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
+        return;
+    }
+    let first = number("FIRST").unwrap_or(0);
+    let seeds = number("SEEDS").unwrap_or(SEEDS_DEFAULT);
+    let started = Instant::now();
+    let summary = run_many(first, first + seeds, Planted::Nothing, FAILURES_MAX);
+    let seconds = started.elapsed().as_secs_f64();
+    println!("{} seeds in {seconds:.1} s, {:.1} a second", summary.seeds, summary.seeds as f64 / seconds);
+    println!("{} events accepted; faults fired:\n{}", summary.accepted, summary.counts);
+    for failure in &summary.failures {
+        println!("{}\n", failure.tell());
+    }
+    assert!(summary.failures.is_empty(), "{} of {} seeds failed", summary.failures.len(), summary.seeds);
+    let rare = summary.counts.rarer_than(FIRED_MIN * seeds / SEEDS_DEFAULT.max(seeds));
+    assert!(rare.is_empty(), "vacuous: in {} seeds hardly ever fired {rare:?}", summary.seeds);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_byte_for_byte() {
+    for seed in 0..8 {
+        let (one, other) = (run_seed(seed, Planted::Nothing), run_seed(seed, Planted::Nothing));
+        assert_eq!(one.trace, other.trace, "seed {seed}");
+        assert_eq!(one, other, "seed {seed}");
+    }
+}

@@ -1,0 +1,460 @@
+//! One agent's machine: the real core on a simulated disk, clock and network.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use afferent_agent::core::{AgentCore, CoreSettings, Now, Outgoing};
+use afferent_agent::ring_log::{RingIdentity, RingSettings};
+use afferent_agent::sequencer::{CommitSettings, OpenBatches, Refusal, Waiting};
+use afferent_protocol::batch::split;
+use afferent_protocol::ids::{SourceId, Stream};
+use afferent_protocol::session::{Check, Control, Lane, Resume, SenderSettings};
+use afferent_protocol::sign::Identity;
+
+use super::producer::OwnedEvent;
+use super::{Failure, PlantSettings, World};
+use crate::faults::{Fault, FaultCounts};
+use crate::oracle::{Content, Pushed, find_in_ring};
+use crate::planted::Planted;
+use crate::rng::Rng;
+use crate::sim_clock::SimClock;
+use crate::sim_disk::{CheatingDisk, SimDisk};
+
+/// How a machine stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Its process dies.
+    Crash,
+    /// Its power goes.
+    PowerCut,
+}
+
+/// One agent's machine.
+pub struct AgentNode {
+    /// Its place among the agents.
+    pub index: usize,
+    /// Its name.
+    pub name: SourceId,
+    /// Its disk.
+    pub disk: SimDisk,
+    /// Its clocks.
+    pub clock: SimClock,
+    /// What stops it in the middle of the operation that its disk was told to stop in.
+    pub planned_stop: Option<Stop>,
+    identity: Identity,
+    rng: Rng,
+    life: Option<Life>,
+    up_at_us: u64,
+    push_at_us: u64,
+    pushed: u64,
+    thrown_away: FaultCounts,
+}
+
+/// A running process.
+struct Life {
+    core: AgentCore<CheatingDisk>,
+    open: OpenBatches,
+    /// Events that are in a commit and not durable, by [`Stream::number`].
+    waiting: [VecDeque<(u64, Content)>; 2],
+    connect_at_us: Option<u64>,
+    poll_at_us: Option<u64>,
+    message: Vec<u8>,
+    /// What is in messages that the next hop has not confirmed: for bugs that trust it.
+    unconfirmed: BTreeMap<u64, Vec<Resume>>,
+}
+
+/// Messages that are handed to the transport in one go.
+const MESSAGES_A_TURN: usize = 4;
+
+impl AgentNode {
+    /// A machine that starts at once.
+    pub fn new(index: usize, settings: &PlantSettings, rng: &mut Rng) -> Self {
+        let mut rng = rng.fork();
+        Self {
+            index,
+            name: SourceId::new(&format!("press-{index}")).expect("it is a name"),
+            disk: SimDisk::new(rng.fork()),
+            clock: SimClock::new(0, settings.drifts, &mut rng),
+            planned_stop: None,
+            identity: Identity::from_seed(&rng.bytes()),
+            life: None,
+            up_at_us: 0,
+            push_at_us: 0,
+            pushed: 0,
+            thrown_away: FaultCounts::default(),
+            rng,
+        }
+    }
+
+    /// Its key pair.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The faults of all disks that it had.
+    pub fn counts(&self) -> FaultCounts {
+        let mut counts = self.thrown_away.clone();
+        counts.add(&self.disk.counts());
+        counts
+    }
+
+    fn now(&self, now_us: u64) -> Now {
+        // The process counts its milliseconds from its start, but what it keeps does not outlive it either.
+        Now { ms: now_us / 1000, clock: self.clock.reading(now_us) }
+    }
+
+    /// When it has something to do.
+    pub fn wake_at_us(&self, pushing: bool) -> u64 {
+        let Some(life) = &self.life else { return self.up_at_us };
+        let due = Stream::ALL.into_iter().filter(|stream| !life.core.is_pending(*stream));
+        let due = due.filter_map(|stream| life.open.due_ms(stream)).min();
+        let ms = [due, life.core.retry_at_ms()].into_iter().flatten().min().map(|ms| ms * 1000);
+        let push = pushing.then_some(self.push_at_us);
+        [ms, push, life.connect_at_us, life.poll_at_us].into_iter().flatten().min().unwrap_or(u64::MAX)
+    }
+
+    /// Whether everything that it ever accepted is off its hands.
+    pub fn is_quiet(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| {
+            let open = Stream::ALL.into_iter().any(|stream| life.open.due_ms(stream).is_some());
+            let pending = Stream::ALL.into_iter().any(|stream| life.core.is_pending(stream));
+            !open && !pending && life.core.ring().held().iter().all(|held| held.first >= held.end)
+        })
+    }
+
+    /// What it still has, for people.
+    pub fn state(&self) -> String {
+        match &self.life {
+            None => "down".to_owned(),
+            Some(life) => format!("holds {:?}, session {:?}", life.core.ring().held(), life.core.sender()),
+        }
+    }
+
+    /// Does what is due.
+    pub fn turn(&mut self, world: &mut World, pushing: bool) -> Result<(), Failure> {
+        if self.life.is_none() {
+            if world.now_us >= self.up_at_us {
+                self.start(world);
+            }
+            return Ok(());
+        }
+        if pushing && world.now_us >= self.push_at_us {
+            self.push(world);
+        }
+        self.commit(world)?;
+        self.connect(world);
+        self.send(world)?;
+        self.stop_if_planned(world);
+        Ok(())
+    }
+
+    fn start(&mut self, world: &mut World) {
+        let settings = CoreSettings {
+            ring: RingSettings {
+                pool_bytes: world.settings.ring_segments * 64 * 1024,
+                segment_bytes: 64 * 1024,
+                critical_reserve_segments: 2,
+            },
+            sender: SenderSettings { window_bytes: 48 * 1024, message_bytes_max: 16 * 1024, timeout_ms: 400 },
+        };
+        let disk = CheatingDisk::new(self.disk.clone(), world.settings.planted.agent_disk());
+        let who = RingIdentity { source: self.name, identity: self.identity.clone() };
+        let clock = self.clock.reading(world.now_us);
+        let mut rng = self.rng.fork();
+        let opened = AgentCore::open(disk, settings, who, &clock, &mut || rng.number());
+        if self.disk.is_stopped() {
+            drop(opened);
+            self.stop_if_planned(world);
+            return;
+        }
+        match opened {
+            Ok((core, recovery)) => {
+                world.tell(format_args!("{} starts: {recovery:?}", self.name));
+                self.life = Some(Life {
+                    core,
+                    open: OpenBatches::new(CommitSettings::default()),
+                    waiting: Default::default(),
+                    connect_at_us: Some(world.now_us),
+                    poll_at_us: None,
+                    message: Vec::new(),
+                    unconfirmed: BTreeMap::new(),
+                });
+            }
+            Err(error) => {
+                world.tell(format_args!("{} cannot start: {error}", self.name));
+                self.up_at_us = world.now_us + 1_000_000;
+            }
+        }
+    }
+
+    /// The machine's process is gone. What was said to nobody before was not said.
+    pub fn stop(&mut self, world: &mut World, stop: Stop) {
+        world.tell(format_args!("{} stops: {stop:?}", self.name));
+        self.life = None;
+        self.planned_stop = None;
+        world.net.disconnect(self.index);
+        self.disk = match stop {
+            Stop::Crash => self.disk.process_end(),
+            Stop::PowerCut => {
+                self.clock.reboot(world.now_us, &mut self.rng);
+                self.disk.power_cut()
+            }
+        };
+        world.counts.fired(match stop {
+            Stop::Crash => Fault::AgentCrash,
+            Stop::PowerCut => Fault::AgentPowerCut,
+        });
+        self.up_at_us = world.now_us + self.rng.between(10_000, 1_500_000);
+    }
+
+    fn stop_if_planned(&mut self, world: &mut World) {
+        if self.disk.is_stopped() {
+            let stop = self.planned_stop.unwrap_or(Stop::Crash);
+            self.stop(world, stop);
+        }
+    }
+
+    /// The disk is replaced with an empty one: what was on it and not shipped, nobody can even name.
+    pub fn lose_disk(&mut self, world: &mut World) {
+        self.stop(world, Stop::PowerCut);
+        world.counts.fired(Fault::AgentDiskLost);
+        self.thrown_away.add(&self.disk.counts());
+        self.disk = SimDisk::new(self.rng.fork());
+        let lanes = world.oracle.ledger.accepted().keys().filter(|(agent, _)| *agent == self.index);
+        world.oracle.excuses[self.index].thrown_away.extend(lanes.map(|(_, lane)| *lane));
+    }
+
+    fn push(&mut self, world: &mut World) {
+        let Some(life) = &mut self.life else { return };
+        let settings = &world.settings;
+        self.push_at_us = world.now_us + 1 + self.rng.below(2 * settings.push_every_us);
+        let waiting = if self.rng.coin() { Waiting::Producer } else { Waiting::Nobody };
+        for _ in 0..=self.rng.below(settings.burst_max) {
+            let time = self.clock.reading(world.now_us).wall;
+            let owned = OwnedEvent::new(self.index, self.pushed, time, settings.text_bytes_max, &mut self.rng);
+            let event = owned.event();
+            match life.open.push(&event, waiting, world.now_us / 1000) {
+                Ok(ticket) => {
+                    let content = Content::of(&event);
+                    let pushed = Pushed { agent: self.index, stream: ticket.stream, index: self.pushed };
+                    world.oracle.ledger.push(content, pushed);
+                    life.waiting[usize::from(ticket.stream.number())].push_back((ticket.commit, content));
+                    self.pushed += 1;
+                }
+                Err(Refusal::Full | Refusal::Unwritable(_)) => return,
+                Err(refusal) => unreachable!("the plant's events are right, and nobody stops it: {refusal}"),
+            }
+        }
+    }
+
+    fn commit(&mut self, world: &mut World) -> Result<(), Failure> {
+        let now = self.now(world.now_us);
+        for retries in [true, false] {
+            let Some(life) = &mut self.life else { return Ok(()) };
+            let committed =
+                if retries { life.core.retry(&now) } else { life.core.commit_due(&mut life.open, false, &now) };
+            if self.disk.is_stopped() {
+                self.stop_if_planned(world);
+                return Ok(());
+            }
+            if let Some(trouble) = &committed.trouble {
+                world.tell(format_args!("{} has trouble: {trouble}", self.name));
+            }
+            if committed.moved || committed.trouble.is_some() {
+                life.open.set_trouble(committed.trouble);
+            }
+            if committed.moved {
+                life.poll_at_us = Some(world.now_us);
+                self.accept(world)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the producers what is accepted now.
+    fn accept(&mut self, world: &mut World) -> Result<(), Failure> {
+        let Some(life) = &mut self.life else { return Ok(()) };
+        let durable = life.core.durable_commits();
+        for stream in Stream::ALL {
+            let at = usize::from(stream.number());
+            let mut accepted = Vec::new();
+            while let Some((commit, content)) = life.waiting[at].front().copied()
+                && commit <= durable[at]
+            {
+                accepted.push(content);
+                life.waiting[at].pop_front();
+            }
+            if accepted.is_empty() {
+                continue;
+            }
+            // Where they stand is read from the platter: what is not there was accepted too early.
+            let Some((lane, first)) = find_in_ring(&self.disk.durable_files(), stream, &accepted) else {
+                let count = accepted.len();
+                return Err(Failure(format!("{} accepted {count} events of {stream} that are not on its disk", self.name)));
+            };
+            world.tell(format_args!("{} accepts {stream}-{}-{first} +{}", self.name, lane.epoch, accepted.len()));
+            for (sequence, content) in (first..).zip(accepted) {
+                world.oracle.ledger.accept(self.index, lane, sequence, content).map_err(Failure)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, world: &mut World) {
+        if let Some(life) = &mut self.life
+            && life.connect_at_us.is_some_and(|at_us| at_us <= world.now_us)
+        {
+            life.connect_at_us = None;
+            world.net.connect(world.now_us, self.index);
+        }
+    }
+
+    fn send(&mut self, world: &mut World) -> Result<(), Failure> {
+        let now = self.now(world.now_us);
+        for turn in 0.. {
+            let Some(life) = &mut self.life else { return Ok(()) };
+            if life.poll_at_us.is_none_or(|at_us| at_us > world.now_us) {
+                return Ok(());
+            }
+            if turn == MESSAGES_A_TURN {
+                life.poll_at_us = Some(world.now_us + 1_000);
+                return Ok(());
+            }
+            let before = firsts(life);
+            let mut message = std::mem::take(&mut life.message);
+            let outgoing = life.core.poll(&now, &mut message);
+            if self.disk.is_stopped() {
+                self.stop_if_planned(world);
+                return Ok(());
+            }
+            self.check_releases(world, &before)?;
+            let Some(life) = &mut self.life else { return Ok(()) };
+            match outgoing {
+                Outgoing::Wait { until_ms } => life.poll_at_us = until_ms.map(|ms| (ms * 1000).max(world.now_us + 1)),
+                Outgoing::Reconnect => {
+                    world.tell(format_args!("{} reconnects", self.name));
+                    life.core.link_down();
+                    world.net.disconnect(self.index);
+                    life.connect_at_us = Some(world.now_us + self.rng.between(1_000, 300_000));
+                    life.poll_at_us = None;
+                }
+                Outgoing::Message => {
+                    self.publish(world, &message);
+                }
+            }
+            if let Some(life) = &mut self.life {
+                life.message = message;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the agent has let go of must have been acked, unless it found it damaged.
+    fn check_releases(&self, world: &World, before: &BTreeMap<Lane, (u64, u64)>) -> Result<(), Failure> {
+        let Some(life) = &self.life else { return Ok(()) };
+        let counts = self.counts();
+        if counts.of(Fault::BitRot) > 0 || counts.of(Fault::ReadError) > 0 {
+            return Ok(());
+        }
+        let after = firsts(life);
+        for (lane, (first, end)) in before {
+            let released = after.get(lane).map_or(*end, |(first, _)| *first);
+            if released > *first {
+                world.oracle.released(self.index, *lane, released).map_err(Failure)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, world: &mut World, message: &[u8]) {
+        let number = world.net.publish(world.now_us, self.index, message.to_vec());
+        world.tell(format_args!("{} sends {}", self.name, describe(message)));
+        let batches = split(message).map_while(Result::ok).map(|batch| Resume {
+            lane: Lane { stream: batch.header().stream, epoch: batch.header().epoch },
+            end: batch.header().end(),
+            check: Some(Check::of(&batch.chain_hash())),
+        });
+        match world.settings.planted {
+            Planted::ReleaseOnSend => batches.for_each(|resume| self.forge_ack(world.now_us, resume)),
+            Planted::ReleaseOnPuback => {
+                if let Some(life) = &mut self.life {
+                    life.unconfirmed.insert(number, batches.collect());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A bug's doing: takes something for the collector's ack that is none.
+    fn forge_ack(&mut self, now_us: u64, resume: Resume) {
+        let now = self.now(now_us);
+        if let Some(life) = &mut self.life {
+            life.core.receive(&Control::Ack(resume).encode(), &now);
+            life.poll_at_us = Some(now_us);
+        }
+    }
+
+    /// The connection stands.
+    pub fn connected(&mut self, world: &World) {
+        if let Some(life) = &mut self.life {
+            life.core.link_up();
+            life.poll_at_us = Some(world.now_us);
+        }
+    }
+
+    /// The connection is gone.
+    pub fn closed(&mut self, world: &World) {
+        if let Some(life) = &mut self.life {
+            life.core.link_down();
+            life.poll_at_us = None;
+            life.connect_at_us = Some(world.now_us + self.rng.between(1_000, 500_000));
+        }
+    }
+
+    /// A message came in.
+    pub fn receive(&mut self, world: &mut World, payload: &[u8]) {
+        let now = self.now(world.now_us);
+        if let Some(life) = &mut self.life {
+            life.core.receive(payload, &now);
+            life.poll_at_us = Some(world.now_us);
+        }
+    }
+
+    /// The next hop has confirmed a message. It means nothing, but to a bug.
+    pub fn puback(&mut self, world: &mut World, message: u64) {
+        let confirmed = self.life.as_mut().and_then(|life| life.unconfirmed.remove(&message));
+        for resume in confirmed.into_iter().flatten() {
+            self.forge_ack(world.now_us, resume);
+        }
+    }
+}
+
+/// What each lane holds.
+fn firsts(life: &Life) -> BTreeMap<Lane, (u64, u64)> {
+    life.core.ring().held().iter().map(|held| (held.lane, (held.first.get(), held.end.get()))).collect()
+}
+
+/// A message in a few words.
+pub fn describe(message: &[u8]) -> String {
+    if let Ok(control) = Control::decode(message) {
+        return match control {
+            Control::Hello(hello) => {
+                let lane = |held: &afferent_protocol::session::Held| {
+                    format!(" {}-{}:{}..{}", held.lane.stream, held.lane.epoch, held.first, held.end)
+                };
+                format!("hello {}{}", hello.session, hello.lanes.iter().map(lane).collect::<String>())
+            }
+            Control::Welcome(welcome) => {
+                let lane = |resume: &Resume| format!(" {}-{}:{}", resume.lane.stream, resume.lane.epoch, resume.end);
+                format!("welcome {}{}", welcome.session, welcome.lanes.iter().map(lane).collect::<String>())
+            }
+            Control::Ack(resume) => format!("ack {}-{}:{}", resume.lane.stream, resume.lane.epoch, resume.end),
+            Control::Nack { lane, from } => format!("nack {}-{}:{from}", lane.stream, lane.epoch),
+        };
+    }
+    let batch = |batch: afferent_protocol::batch::Batch<'_>| {
+        let header = batch.header();
+        format!(" {}-{}:{}..{}", header.stream, header.epoch, header.first, header.end())
+    };
+    let batches: String = split(message).map(|each| each.map_or_else(|_| " damaged".to_owned(), batch)).collect();
+    format!("batches{batches}")
+}

@@ -1,0 +1,237 @@
+//! The collector's machine: the real log and admission on a simulated disk, clock and network.
+
+use afferent_collector::core::{Core, OwnIdentity};
+use afferent_collector::log::{EmbeddedLog, LogSettings, UnifiedLog};
+use afferent_collector::sources::Sources;
+use afferent_protocol::batch::split;
+use afferent_protocol::ids::{Epoch, SourceId};
+use afferent_protocol::session::{Check, Control, Lane, Resume};
+use afferent_protocol::sign::Identity;
+
+use super::agent::{Stop, describe};
+use super::{Failure, PlantSettings, World};
+use crate::faults::Fault;
+use crate::planted::{CheatingLog, Planted};
+use crate::rng::Rng;
+use crate::sim_clock::SimClock;
+use crate::sim_disk::{CheatingDisk, SimDisk};
+
+type RealCore = Core<CheatingLog<EmbeddedLog<CheatingDisk>>>;
+
+/// Bytes of one segment of the log: small, so that every run fills some.
+const SEGMENT_BYTES: u64 = 128 * 1024;
+/// So many batches the bug that forgets forgets.
+const FORGOTTEN: usize = 8;
+
+/// The collector's machine.
+pub struct CollectorNode {
+    /// Its disk.
+    pub disk: SimDisk,
+    /// Its clocks.
+    pub clock: SimClock,
+    /// What stops it in the middle of the operation that its disk was told to stop in.
+    pub planned_stop: Option<Stop>,
+    identity: Identity,
+    rng: Rng,
+    core: Option<RealCore>,
+    up_at_us: u64,
+    commit_at_us: Option<u64>,
+    commits: u64,
+    /// A bug's doing: acks of what was not taken.
+    forged: Vec<(SourceId, Control)>,
+}
+
+impl CollectorNode {
+    /// A machine that starts at once.
+    pub fn new(settings: &PlantSettings, rng: &mut Rng) -> Self {
+        let mut rng = rng.fork();
+        Self {
+            disk: SimDisk::new(rng.fork()),
+            clock: SimClock::new(0, settings.drifts, &mut rng),
+            planned_stop: None,
+            identity: Identity::from_seed(&rng.bytes()),
+            core: None,
+            up_at_us: 0,
+            commit_at_us: None,
+            commits: 0,
+            forged: Vec::new(),
+            rng,
+        }
+    }
+
+    /// When it has something to do.
+    pub fn wake_at_us(&self) -> u64 {
+        if self.core.is_none() { self.up_at_us } else { self.commit_at_us.unwrap_or(u64::MAX) }
+    }
+
+    /// Whether its process runs.
+    pub fn is_up(&self) -> bool {
+        self.core.is_some()
+    }
+
+    /// Whether everything that it took is on its disk.
+    pub fn is_quiet(&self) -> bool {
+        self.core.as_ref().is_some_and(|core| !core.is_pending())
+    }
+
+    /// Does what is due.
+    pub fn turn(&mut self, world: &mut World) -> Result<(), Failure> {
+        if self.core.is_none() {
+            return if world.now_us >= self.up_at_us { self.start(world) } else { Ok(()) };
+        }
+        if self.commit_at_us.is_some_and(|at_us| at_us <= world.now_us) {
+            self.commit(world)?;
+        }
+        self.stop_if_planned(world);
+        Ok(())
+    }
+
+    fn start(&mut self, world: &mut World) -> Result<(), Failure> {
+        world.oracle.acks_hold(&self.disk.durable_files()).map_err(Failure)?;
+        let clock = self.clock.reading(world.now_us);
+        let own = OwnIdentity {
+            source: SourceId::new("collector").expect("it is a name"),
+            identity: self.identity.clone(),
+            epoch: Epoch::new(self.rng.number()),
+        };
+        let mut rng = self.rng.fork();
+        let disk = CheatingDisk::new(self.disk.clone(), world.settings.planted.collector_disk());
+        let settings = LogSettings { segment_bytes: SEGMENT_BYTES };
+        let mut sources = Sources::new(own.source);
+        let forgets = world.settings.planted == Planted::SourcesForgotten;
+        let mut late = std::collections::VecDeque::new();
+        let mut each = |head: &_, batch: &afferent_protocol::batch::Batch<'_>| {
+            if !forgets {
+                sources.rebuild(head, batch);
+                return;
+            }
+            late.push_back((*head, batch.bytes().to_vec()));
+            if late.len() > FORGOTTEN
+                && let Some((head, bytes)) = late.pop_front()
+                && let Ok((batch, _)) = afferent_protocol::batch::Batch::parse(&bytes)
+            {
+                sources.rebuild(&head, &batch);
+            }
+        };
+        let opened = EmbeddedLog::open(disk, settings, &mut || rng.number(), clock.wall, &mut each);
+        if self.disk.is_stopped() {
+            drop(opened);
+            self.stop_if_planned(world);
+            return Ok(());
+        }
+        match opened {
+            Ok((log, recovery)) => {
+                world.tell(format_args!("collector starts: {recovery:?}"));
+                let log = CheatingLog::new(log, world.settings.planted);
+                self.core = Some(Core::new(log, sources, own, &recovery, &clock));
+                self.commit_at_us = Some(world.now_us + 1_000);
+            }
+            Err(error) => {
+                world.tell(format_args!("collector cannot start: {error}"));
+                self.up_at_us = world.now_us + 1_000_000;
+            }
+        }
+        Ok(())
+    }
+
+    /// The machine's process is gone.
+    pub fn stop(&mut self, world: &mut World, stop: Stop) {
+        world.tell(format_args!("collector stops: {stop:?}"));
+        self.core = None;
+        self.planned_stop = None;
+        self.commit_at_us = None;
+        self.forged.clear();
+        self.disk = match stop {
+            Stop::Crash => self.disk.process_end(),
+            Stop::PowerCut => {
+                self.clock.reboot(world.now_us, &mut self.rng);
+                self.disk.power_cut()
+            }
+        };
+        world.counts.fired(match stop {
+            Stop::Crash => Fault::CollectorCrash,
+            Stop::PowerCut => Fault::CollectorPowerCut,
+        });
+        self.up_at_us = world.now_us + self.rng.between(10_000, 1_500_000);
+    }
+
+    fn stop_if_planned(&mut self, world: &mut World) {
+        if self.disk.is_stopped() {
+            let stop = self.planned_stop.unwrap_or(Stop::Crash);
+            self.stop(world, stop);
+        }
+    }
+
+    /// A message came on the topic of this agent.
+    pub fn receive(&mut self, world: &mut World, agent: SourceId, payload: &[u8]) {
+        let clock = self.clock.reading(world.now_us);
+        let Some(core) = &mut self.core else { return };
+        let received = core.receive(agent, payload, &clock);
+        world.tell(format_args!(
+            "collector gets from {agent}: {}; accepted {} duplicate {} early {} refused {:?}",
+            describe(payload),
+            received.accepted,
+            received.duplicates,
+            received.early,
+            received.refusal
+        ));
+        let not_taken = received.refusal.is_some() || received.early > 0;
+        if not_taken && world.settings.planted == Planted::AckOfRefused {
+            let acks = split(payload).map_while(Result::ok).map(|batch| Resume {
+                lane: Lane { stream: batch.header().stream, epoch: batch.header().epoch },
+                end: batch.header().end(),
+                check: Some(Check::of(&batch.chain_hash())),
+            });
+            self.forged.extend(acks.map(|resume| (agent, Control::Ack(resume))));
+        }
+        if core.is_pending() || !self.forged.is_empty() {
+            let at_us = world.now_us + self.rng.below(4_000);
+            self.commit_at_us = Some(self.commit_at_us.map_or(at_us, |due_us| due_us.min(at_us)));
+        }
+    }
+
+    fn commit(&mut self, world: &mut World) -> Result<(), Failure> {
+        self.commit_at_us = None;
+        let clock = self.clock.reading(world.now_us);
+        let Some(core) = &mut self.core else { return Ok(()) };
+        let committed = core.commit(&clock);
+        if self.disk.is_stopped() {
+            self.stop_if_planned(world);
+            return Ok(());
+        }
+        let mut answers = match committed {
+            Ok(answers) => answers,
+            Err(error) => {
+                world.tell(format_args!("collector cannot commit: {error}"));
+                self.commit_at_us = Some(world.now_us + 100_000);
+                return Ok(());
+            }
+        };
+        if core.is_pending() {
+            self.commit_at_us = Some(world.now_us + 1_000);
+        }
+        world.tell(format_args!("collector commits up to {}", core.log().durable_end()));
+        answers.append(&mut self.forged);
+        for (agent, control) in &answers {
+            match control {
+                Control::Ack(resume) => world.oracle.acked(*agent, resume.lane, resume.end.get()),
+                Control::Welcome(welcome) => {
+                    welcome.lanes.iter().for_each(|resume| world.oracle.acked(*agent, resume.lane, resume.end.get()));
+                }
+                _ => {}
+            }
+        }
+        self.commits += 1;
+        if self.commits.is_multiple_of(16) {
+            world.oracle.acks_hold(&self.disk.durable_files()).map_err(Failure)?;
+        }
+        for (agent, control) in answers {
+            let payload = control.encode().to_vec();
+            world.tell(format_args!("collector answers {agent}: {}", describe(&payload)));
+            if let Some(index) = world.agent_of(agent) {
+                world.net.answer(world.now_us, index, payload);
+            }
+        }
+        Ok(())
+    }
+}

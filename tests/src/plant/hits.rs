@@ -1,0 +1,94 @@
+//! What happens to whole machines and links.
+
+use super::{Hit, Plant, Stop};
+use crate::faults::Fault;
+use crate::sim_disk::{DiskFaults, SimDisk};
+
+/// A stop in the middle of an operation comes within so many of them.
+const OPERATIONS_TO_STOP: u64 = 24;
+
+impl Plant {
+    /// Something happens to somebody.
+    pub(super) fn hit(&mut self) {
+        self.end_trouble();
+        let hits = &self.world.settings.hits;
+        let hit = hits[self.rng.index(hits.len())];
+        let at = self.rng.index(self.agents.len());
+        let now_us = self.world.now_us;
+        match hit {
+            Hit::AgentCrash => self.stop_agent(at, Stop::Crash),
+            Hit::AgentPowerCut => self.stop_agent(at, Stop::PowerCut),
+            Hit::AgentDiskLost if self.rng.per_mille(200) => self.agents[at].lose_disk(&mut self.world),
+            Hit::AgentDiskLost => self.stop_agent(at, Stop::PowerCut),
+            Hit::AgentBitRot => {
+                let rotten = self.agents[at].disk.rot();
+                self.world.tell(format_args!("agent {at}: a bit flips in {rotten:?}"));
+            }
+            Hit::CollectorCrash => self.stop_collector(Stop::Crash),
+            Hit::CollectorPowerCut => self.stop_collector(Stop::PowerCut),
+            Hit::Partition => {
+                let until_us = now_us + self.rng.between(50_000, 4_000_000);
+                self.world.tell(format_args!("agent {at} is cut off until {until_us}"));
+                self.world.net.partition(now_us, at, until_us);
+            }
+            Hit::Reset => self.world.net.reset(now_us, at),
+            Hit::BrokerRestart => self.world.net.restart_broker(now_us),
+            Hit::ClockStep => self.step_clock(at),
+            Hit::AgentDiskTrouble => self.trouble(Some(at)),
+            Hit::CollectorDiskTrouble => self.trouble(None),
+        }
+    }
+
+    /// Now, or in the middle of one of the next operations of its disk.
+    fn stop_agent(&mut self, at: usize, stop: Stop) {
+        if self.rng.per_mille(300) {
+            self.agents[at].stop(&mut self.world, stop);
+        } else {
+            let agent = &mut self.agents[at];
+            agent.planned_stop = Some(stop);
+            agent.disk.stop_after(self.rng.below(OPERATIONS_TO_STOP));
+        }
+    }
+
+    fn stop_collector(&mut self, stop: Stop) {
+        if self.rng.per_mille(300) {
+            self.collector.stop(&mut self.world, stop);
+        } else {
+            self.collector.planned_stop = Some(stop);
+            self.collector.disk.stop_after(self.rng.below(OPERATIONS_TO_STOP));
+        }
+    }
+
+    fn step_clock(&mut self, at: usize) {
+        self.world.counts.fired(Fault::ClockStepped);
+        let collector = self.rng.per_mille(250);
+        let clock = if collector { &mut self.collector.clock } else { &mut self.agents[at].clock };
+        let step = clock.step(&mut self.rng);
+        let whose = if collector { "the collector's".to_owned() } else { format!("agent {at}'s") };
+        self.world.tell(format_args!("{whose} clock steps by {step}"));
+    }
+
+    /// A disk fails for a while.
+    fn trouble(&mut self, agent: Option<usize>) {
+        let until_us = self.world.now_us + self.rng.between(100_000, 3_000_000);
+        let mut faults = self.world.settings.disk;
+        if agent.is_none() {
+            // Nothing can be done about a log that cannot be read back, and its losses are not excused.
+            faults.read_error = 0;
+        }
+        self.world.tell(format_args!("the disk of {agent:?} fails until {until_us}"));
+        self.disk(agent).set_faults(faults);
+        self.trouble_ends_us.push((until_us, agent));
+    }
+
+    fn end_trouble(&mut self) {
+        let now_us = self.world.now_us;
+        let over: Vec<_> = self.trouble_ends_us.iter().filter(|(until_us, _)| *until_us <= now_us).copied().collect();
+        self.trouble_ends_us.retain(|(until_us, _)| *until_us > now_us);
+        over.into_iter().for_each(|(_, agent)| self.disk(agent).set_faults(DiskFaults::default()));
+    }
+
+    fn disk(&self, agent: Option<usize>) -> &SimDisk {
+        agent.map_or(&self.collector.disk, |at| &self.agents[at].disk)
+    }
+}

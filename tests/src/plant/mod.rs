@@ -1,0 +1,235 @@
+//! Agents and a collector, wired up, driven, hurt, healed and judged.
+//!
+//! Time is a number that goes from one thing to do to the next; everything that is random comes from the seed. First
+//! things go wrong for a while, then nothing does any more, and the plant must come to rest: all that was accepted is
+//! at the collector. Then the [oracle](crate::oracle) reads the collector's platter.
+
+mod agent;
+mod collector;
+mod hits;
+mod producer;
+mod settings;
+
+use std::fmt;
+
+use afferent_protocol::ids::SourceId;
+
+pub use agent::{AgentNode, Stop};
+pub use collector::CollectorNode;
+pub use producer::OwnedEvent;
+pub use settings::{Hit, PlantSettings};
+
+use crate::faults::{Fault, FaultCounts};
+use crate::oracle::Oracle;
+use crate::rng::Rng;
+use crate::sim_net::{Delivery, Path, SimNet};
+use crate::trace::Trace;
+
+/// How long the plant may take to come to rest once nothing goes wrong any more, in simulated microseconds.
+const REST_MAX_US: u64 = 600_000_000;
+/// Turns that one run may take: beyond it, something turns in circles.
+const TURNS_MAX: u64 = 2_000_000;
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure(pub String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A run that went well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Faults that fired.
+    pub counts: FaultCounts,
+    /// Events that producers pushed.
+    pub pushed: usize,
+    /// Events that producers were told are accepted.
+    pub accepted: usize,
+    /// Events in the log at the end.
+    pub logged: usize,
+}
+
+/// What is not a machine's own.
+pub struct World {
+    /// What the run is like.
+    pub settings: PlantSettings,
+    /// Simulated time.
+    pub now_us: u64,
+    /// The network.
+    pub net: SimNet,
+    /// The judge.
+    pub oracle: Oracle,
+    /// What happened.
+    pub trace: Trace,
+    /// Faults of machines as a whole.
+    pub counts: FaultCounts,
+    names: Vec<SourceId>,
+}
+
+impl World {
+    /// Adds a line to the trace.
+    pub fn tell(&mut self, what: fmt::Arguments<'_>) {
+        self.trace.line(self.now_us, what);
+    }
+
+    /// The agent with this name.
+    pub fn agent_of(&self, name: SourceId) -> Option<usize> {
+        self.names.iter().position(|known| *known == name)
+    }
+}
+
+/// The whole plant.
+pub struct Plant {
+    world: World,
+    agents: Vec<AgentNode>,
+    collector: CollectorNode,
+    rng: Rng,
+    hit_at_us: u64,
+    trouble_ends_us: Vec<(u64, Option<usize>)>,
+}
+
+impl Plant {
+    /// A plant whose machines start now.
+    pub fn new(settings: PlantSettings) -> Self {
+        let mut rng = Rng::new(settings.seed ^ 0xAFFE);
+        let agents: Vec<AgentNode> = (0..settings.agents).map(|at| AgentNode::new(at, &settings, &mut rng)).collect();
+        let keys: Vec<_> = agents.iter().map(|agent| (agent.name, agent.identity().public_key())).collect();
+        let collector = CollectorNode::new(&settings, &mut rng);
+        let mut net = SimNet::new(settings.path, settings.agents, rng.fork());
+        net.set_faults(settings.net);
+        let hit_at_us = rng.below(2 * settings.hit_every_us);
+        let world = World {
+            settings,
+            now_us: 0,
+            net,
+            oracle: Oracle::new(&keys),
+            trace: Trace::default(),
+            counts: FaultCounts::default(),
+            names: keys.iter().map(|(name, _)| *name).collect(),
+        };
+        Self { world, agents, collector, rng, hit_at_us, trouble_ends_us: Vec::new() }
+    }
+
+    /// What happened so far.
+    pub fn trace(&self) -> &Trace {
+        &self.world.trace
+    }
+
+    /// Runs to the end and judges.
+    pub fn run(&mut self) -> Result<Report, Failure> {
+        let trouble_us = self.world.settings.trouble_us;
+        let mut turns = 0;
+        while self.next_at_us(true) < trouble_us {
+            self.turn(true)?;
+            turns += 1;
+            if turns > TURNS_MAX {
+                return Err(Failure("it turns in circles".to_owned()));
+            }
+        }
+        self.world.now_us = trouble_us;
+        self.heal();
+        while !self.is_quiet() {
+            turns += 1;
+            let next_us = self.next_at_us(false);
+            if turns > TURNS_MAX || next_us > trouble_us + REST_MAX_US {
+                let states: Vec<String> =
+                    self.agents.iter().map(|agent| format!("{} {}", agent.name, agent.state())).collect();
+                return Err(Failure(format!("the plant does not come to rest: {}", states.join("; "))));
+            }
+            self.turn(false)?;
+        }
+        self.judge()
+    }
+
+    /// When something happens next.
+    fn next_at_us(&self, hurting: bool) -> u64 {
+        let agents = self.agents.iter().map(|agent| agent.wake_at_us(hurting)).min();
+        let net = self.world.net.next_at_us();
+        let hit = hurting.then_some(self.hit_at_us);
+        let all = [agents, net, hit, Some(self.collector.wake_at_us())];
+        all.into_iter().flatten().min().unwrap_or(u64::MAX).max(self.world.now_us)
+    }
+
+    /// Goes to the next moment in which something is to be done, and does it.
+    fn turn(&mut self, hurting: bool) -> Result<(), Failure> {
+        self.world.now_us = self.next_at_us(hurting);
+        while let Some(delivery) = self.world.net.next(self.world.now_us) {
+            self.deliver(delivery);
+        }
+        self.collector.turn(&mut self.world)?;
+        for agent in &mut self.agents {
+            agent.turn(&mut self.world, hurting)?;
+        }
+        if hurting && self.hit_at_us <= self.world.now_us {
+            self.hit();
+            self.hit_at_us = self.world.now_us + 1 + self.rng.below(2 * self.world.settings.hit_every_us);
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, delivery: Delivery) {
+        let world = &mut self.world;
+        match delivery {
+            Delivery::Connected { agent, .. } => self.agents[agent].connected(world),
+            Delivery::Closed { agent, .. } => self.agents[agent].closed(world),
+            Delivery::Puback { agent, message } => self.agents[agent].puback(world, message),
+            Delivery::Down { agent, payload } => self.agents[agent].receive(world, &payload),
+            Delivery::Up { agent, payload } if self.collector.is_up() => {
+                let name = self.agents[agent].name;
+                self.collector.receive(world, name, &payload);
+            }
+            Delivery::Up { agent, .. } => {
+                world.counts.fired(Fault::MessageLost);
+                if world.settings.path == Path::Stream {
+                    world.net.reset(world.now_us, agent);
+                }
+            }
+        }
+    }
+
+    /// Nothing goes wrong any more.
+    fn heal(&mut self) {
+        self.world.tell(format_args!("from now on nothing goes wrong"));
+        let now_us = self.world.now_us;
+        self.world.net.heal(now_us);
+        let disks = self.agents.iter().map(|agent| &agent.disk).chain([&self.collector.disk]);
+        disks.for_each(|disk| {
+            disk.set_faults(crate::sim_disk::DiskFaults::default());
+            disk.stop_never();
+        });
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.collector.is_quiet() && self.agents.iter().all(AgentNode::is_quiet)
+    }
+
+    fn counts(&self) -> FaultCounts {
+        let mut counts = self.world.counts.clone();
+        counts.add(self.world.net.counts());
+        counts.add(&self.collector.disk.counts());
+        self.agents.iter().for_each(|agent| counts.add(&agent.counts()));
+        counts
+    }
+
+    fn judge(&mut self) -> Result<Report, Failure> {
+        for agent in &self.agents {
+            let counts = agent.counts();
+            let excuses = &mut self.world.oracle.excuses[agent.index];
+            excuses.rotted = counts.of(Fault::BitRot) > 0;
+            excuses.unread = counts.of(Fault::ReadError) > 0;
+        }
+        let view = self.world.oracle.judge(&self.collector.disk.durable_files()).map_err(Failure)?;
+        let mut counts = self.counts();
+        let evicted = |reason| matches!(reason, afferent_protocol::event::LossReason::Evicted);
+        view.losses.iter().filter(|(_, _, loss)| evicted(loss.reason)).for_each(|_| counts.fired(Fault::RingEvicted));
+        let ledger = &self.world.oracle.ledger;
+        let logged = view.batches.iter().map(|batch| batch.events.len()).sum();
+        let report = Report { counts, pushed: ledger.pushed_count(), accepted: ledger.accepted_count(), logged };
+        self.world.tell(format_args!("well: pushed {} accepted {} logged {logged}", report.pushed, report.accepted));
+        Ok(report)
+    }
+}

@@ -1,0 +1,77 @@
+//! Bugs between admission and the log's engine.
+
+use afferent_collector::log::{CommitError, UnifiedLog};
+use afferent_protocol::batch::Batch;
+use afferent_protocol::codec;
+use afferent_protocol::event::{Body, LifeCycle};
+use afferent_protocol::ids::{Offset, Timestamp};
+
+use super::Planted;
+
+/// A log that does what a bug in admission or commit would do.
+pub struct CheatingLog<L> {
+    log: L,
+    planted: Planted,
+    /// Appended and not committed.
+    uncommitted: u64,
+    /// A batch that is made to come late.
+    late: Option<(Vec<u8>, Timestamp)>,
+}
+
+impl<L: UnifiedLog> CheatingLog<L> {
+    /// The log, with this bug.
+    pub fn new(log: L, planted: Planted) -> Self {
+        Self { log, planted, uncommitted: 0, late: None }
+    }
+
+    fn append_late(&mut self) {
+        if let Some((bytes, ingest)) = self.late.take() {
+            let (batch, _) = Batch::parse(&bytes).expect("it was one when it came");
+            self.log.append(&batch, ingest);
+        }
+    }
+}
+
+impl<L: UnifiedLog> UnifiedLog for CheatingLog<L> {
+    fn append(&mut self, batch: &Batch<'_>, ingest: Timestamp) -> Offset {
+        let offset = Offset::new(self.log.durable_end().get() + self.uncommitted);
+        match self.planted {
+            Planted::GapUnsaid if says_gap(batch) => offset,
+            Planted::EarlyAppended => {
+                self.uncommitted += u64::from(batch.header().count);
+                if self.late.is_none() {
+                    self.late = Some((batch.bytes().to_vec(), ingest));
+                } else {
+                    self.log.append(batch, ingest);
+                    self.append_late();
+                }
+                offset
+            }
+            _ => self.log.append(batch, ingest),
+        }
+    }
+
+    fn commit(&mut self) -> Result<Offset, CommitError> {
+        self.append_late();
+        self.uncommitted = 0;
+        match self.log.commit() {
+            Err(_) if self.planted == Planted::CommitErrorIgnored => Ok(self.log.durable_end()),
+            committed => committed,
+        }
+    }
+
+    fn durable_end(&self) -> Offset {
+        self.log.durable_end()
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        self.log.buffered_bytes() + self.late.as_ref().map_or(0, |(bytes, _)| bytes.len())
+    }
+}
+
+fn says_gap(batch: &Batch<'_>) -> bool {
+    let mut scratch = vec![0; batch.header().decoded_len as usize];
+    let Ok(records) = codec::records(batch, &mut scratch) else { return false };
+    let is_gap = |body: &Body<'_>| matches!(body, Body::LifeCycle(LifeCycle::Gap { .. }));
+    records.flatten().any(|record| is_gap(&record.event.body))
+}
