@@ -1,4 +1,5 @@
-//! The simulated plant: the agents' and the collector's real cores on machines, disks and a network that a seed decides.
+//! The simulated plant: the agents' and the collector's real cores on machines, disks and a network that a seed decides;
+//! and the real processes, for what no simulation can tell.
 //!
 //! - [`rng`], [`faults`], [`trace`]: chance, what went wrong how often, what happened
 //! - [`sim_disk`], [`sim_net`], [`sim_clock`]: the world that the cores run in
@@ -6,11 +7,13 @@
 //! - [`plant`]: agents and a collector wired up, driven and hurt
 //! - [`planted`]: bugs that the plant must find, made at the seams so that the real code has no hooks
 //! - [`runner`]: many seeds on all cores
+//! - [`process`]: agent and collector as processes
 
 pub mod faults;
 pub mod oracle;
 pub mod plant;
 pub mod planted;
+pub mod process;
 pub mod rng;
 pub mod runner;
 pub mod sim_clock;
