@@ -24,7 +24,7 @@ pub use inode::SECTOR;
 
 use crate::faults::FaultCounts;
 use crate::rng::Rng;
-use platter::{Begun, Platter};
+use platter::Platter;
 
 /// How often operations fail, in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
