@@ -4,7 +4,7 @@ mod world;
 
 use afferent_protocol::ids::{Epoch, Sequence, Stream};
 use afferent_protocol::limits::{LANES_MAX, WINDOW_BATCHES_MAX};
-use afferent_protocol::session::{Control, Lane, Resume, SenderSettings, Welcome};
+use afferent_protocol::session::{Action, Control, Lane, Resume, SenderSettings, Welcome};
 use proptest::prelude::*;
 use world::World;
 
@@ -274,10 +274,12 @@ fn a_divergence_is_reported_although_the_link_goes_down_at_once() {
     world.drive();
     world.deliver_up(0, false);
     world.deliver_down(0, false);
+    let asked = world.sender.next(world.now_ms);
+    assert_eq!(asked, Action::LookUp { lane, end: Sequence::new(20) });
+    world.sender.looked_up(world.now_ms, lane, Sequence::new(20), None);
     world.link_down();
-    world.link_up();
-    settle(&mut world);
-    assert_eq!(world.diverged.first(), Some(&lane));
+    world.drive();
+    assert_eq!(world.diverged, [lane]);
 }
 
 #[test]
