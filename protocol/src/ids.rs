@@ -129,9 +129,17 @@ impl fmt::Display for Stream {
 }
 
 /// A point in time: microseconds since the Unix epoch, UTC, by the clock of whoever wrote it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let micros = i64::deserialize(deserializer)?;
+        Self::new(micros)
+            .ok_or_else(|| serde::de::Error::custom(format_args!("{micros} µs is not within the years 1970 to 9999")))
+    }
+}
 
 impl Timestamp {
     /// A time within [`TIME_MIN`] and [`TIME_MAX`] (the years 1970 to 9999), in microseconds.

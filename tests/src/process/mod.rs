@@ -1,6 +1,9 @@
 //! Real processes for tests and the bench: started, watched, and killed whatever happens.
 
+mod broker;
 mod http;
+mod ledger;
+mod loop_disk;
 mod producer;
 mod rig;
 mod stat;
@@ -10,7 +13,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+pub use broker::Mosquitto;
 pub use http::{Sse, get, get_text};
+pub use ledger::{Ledger, Load, line};
+pub use loop_disk::LoopDisk;
 pub use producer::Producer;
 pub use rig::Rig;
 pub use stat::{cpu_seconds, peak_rss_kib, rss_kib};

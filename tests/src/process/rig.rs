@@ -11,6 +11,8 @@ use super::{Folder, Process, Producer, binary, free_address, get, get_text, wait
 pub struct Rig {
     /// Holds data, configuration and what the processes print.
     pub folder: Folder,
+    /// Holds the data directories.
+    pub data: PathBuf,
     /// Where agents connect to; another address than the collector's when a broker or proxy is between.
     pub mqtt: SocketAddr,
     /// Where the collector's endpoint listens.
@@ -31,8 +33,10 @@ impl Rig {
     /// A rig with nothing running.
     pub fn new(name: &str) -> Self {
         let mqtt = free_address();
+        let folder = Folder::new(name);
         Self {
-            folder: Folder::new(name),
+            data: folder.path().to_path_buf(),
+            folder,
             mqtt,
             endpoint: mqtt,
             http: free_address(),
@@ -50,12 +54,12 @@ impl Rig {
 
     /// The agent's data directory.
     pub fn agent_data(&self) -> PathBuf {
-        self.folder.join("agent")
+        self.data.join("agent")
     }
 
     /// The collector's data directory.
     pub fn collector_data(&self) -> PathBuf {
-        self.folder.join("collector")
+        self.data.join("collector")
     }
 
     /// Starts the collector and waits until its API answers.
@@ -116,9 +120,12 @@ impl Rig {
 
     /// How many events the collector's log holds.
     pub fn log_end(&self) -> Option<u64> {
-        let metrics = get_text(self.http, "/metrics")?;
-        let line = metrics.lines().find(|line| line.starts_with("afferent_log_durable_end"))?;
-        line.rsplit(' ').next()?.parse().ok()
+        sum_of(&get_text(self.http, "/metrics")?, "afferent_log_durable_end")
+    }
+
+    /// How many events the agent holds that the collector has not acknowledged.
+    pub fn agent_lag(&self) -> Option<u64> {
+        sum_of(&get_text(self.agent_http, "/metrics")?, "afferent_agent_unacked_events")
     }
 
     /// Every event in the collector's log, as the API tells it.
@@ -136,4 +143,10 @@ impl Rig {
         }
         events
     }
+}
+
+/// The sum of a metric over all its labels.
+fn sum_of(metrics: &str, name: &str) -> Option<u64> {
+    let values = metrics.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
+    values.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok().map(|value| value as u64)).sum()
 }
