@@ -10,6 +10,7 @@ use afferent_protocol::batch::ClockReading;
 use afferent_protocol::disk::FsDisk;
 use afferent_protocol::event::{Body, Event, LifeCycle, PreviousStop};
 use afferent_protocol::ids::{Subject, Timestamp};
+use afferent_protocol::limits::TEXT_BYTES_MAX;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -90,16 +91,15 @@ impl Agent {
         let mut entropy = || getrandom::u64().expect("the kernel gives random numbers");
         let opened = AgentCore::open(disk, parts.core, parts.who.clone(), &clock, &mut entropy);
         let (core, recovery) = opened.map_err(|error| StartError::Ring { path, error })?;
-        let shared = Arc::new(Shared::new(parts.commit));
+        let shared = Arc::new(Shared::new(parts.commit, core.open_batch_bytes_max()));
         let intake = Intake(shared.clone());
         let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
         let (status, status_seen) = watch::channel(Status::default());
         let (link_state, link_seen) = watch::channel(LinkState::Starting);
         let writer_parts = WriterParts { core, clock: parts.clock, outbox, status, alive: parts.alive };
         let writer = writer::start(shared.clone(), writer_parts).map_err(StartError::Thread)?;
-        let ship = parts
-            .ship
-            .map(|settings| tokio::spawn(crate::ship::ship(settings, Link(shared), messages, link_state)));
+        let ship =
+            parts.ship.map(|settings| tokio::spawn(crate::ship::ship(settings, Link(shared), messages, link_state)));
         let agent = Self { who: parts.who, intake, writer, ship, status: status_seen, link: link_seen };
         agent.say_started(&recovery, clock);
         Ok((agent, recovery))
@@ -128,7 +128,7 @@ impl Agent {
 
     fn say_started(&self, recovery: &Recovery, clock: ClockReading) {
         let previous = previous_stop(recovery, &clock);
-        let repairs = recovery.repairs();
+        let repairs = within(&recovery.to_string(), TEXT_BYTES_MAX);
         let started = LifeCycle::Started { previous, version: env!("CARGO_PKG_VERSION"), repairs: &repairs };
         self.say(started, clock.wall).expect("the first event of an empty open batch is taken");
     }
@@ -152,6 +152,11 @@ impl Agent {
     }
 }
 
+/// As much of the text as fits, cut between characters.
+fn within(text: &str, bytes_max: usize) -> String {
+    text[..text.floor_char_boundary(bytes_max)].to_string()
+}
+
 /// How the agent had stopped, from what the ring log holds: its last critical event, and the boot that it was written in.
 fn previous_stop(recovery: &Recovery, clock: &ClockReading) -> PreviousStop {
     match &recovery.last_critical {
@@ -161,4 +166,3 @@ fn previous_stop(recovery: &Recovery, clock: &ClockReading) -> PreviousStop {
         Some(_) => PreviousStop::PowerLoss,
     }
 }
-

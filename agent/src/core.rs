@@ -8,9 +8,10 @@ use std::sync::Arc;
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::Stream;
+use afferent_protocol::limits::{EVENT_BYTES_MAX, SUBJECT_BYTES_MAX};
 use afferent_protocol::session::{Action, Control, Lane, Sender, SenderSettings};
 
-use crate::limits::{DISK_RETRY_MS, READ_RETRY_MS};
+use crate::limits::{DISK_RETRY_MS, OPEN_BATCH_BYTES_MAX, READ_RETRY_MS};
 use crate::ring_log::{AppendError, OpenError, Recovery, RingIdentity, RingLog, RingSettings};
 use crate::sequencer::OpenBatches;
 
@@ -55,19 +56,32 @@ pub struct Committed {
     pub trouble: Option<Arc<str>>,
 }
 
-/// Ring log and session of one agent.
+/// A commit that the disk has refused.
 #[derive(Debug)]
+struct Pending {
+    commit: u64,
+    /// The batch, when the ring log has not even sealed it; otherwise the ring log keeps its bytes.
+    unsealed: Option<BatchBuilder>,
+}
+
+/// Ring log and session of one agent.
 pub struct AgentCore<D: Disk> {
     ring: RingLog<D>,
     sender: Sender,
     spare: BatchBuilder,
-    /// Commits whose sealed bytes wait inside the ring log for a disk that takes them.
-    pending: [Option<u64>; 2],
+    /// Commits that wait for a disk that takes them.
+    pending: [Option<Pending>; 2],
     retry_at_ms: Option<u64>,
     durable: [u64; 2],
     diverged: u64,
     diverged_lanes: Vec<Lane>,
     undecodable: u64,
+}
+
+impl<D: Disk> std::fmt::Debug for AgentCore<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentCore").field("ring", &self.ring.status()).finish_non_exhaustive()
+    }
 }
 
 impl<D: Disk> AgentCore<D> {
@@ -88,7 +102,7 @@ impl<D: Disk> AgentCore<D> {
             ring,
             sender,
             spare: BatchBuilder::new(),
-            pending: [None; 2],
+            pending: [None, None],
             retry_at_ms: None,
             durable: [0; 2],
             diverged: 0,
@@ -96,6 +110,12 @@ impl<D: Disk> AgentCore<D> {
             undecodable: 0,
         };
         Ok((core, recovery))
+    }
+
+    /// Bytes at which an open batch is full, so that it fits a segment of the ring log with one event more.
+    pub fn open_batch_bytes_max(&self) -> usize {
+        let with_room = self.ring.batch_bytes_max().saturating_sub(EVENT_BYTES_MAX + SUBJECT_BYTES_MAX);
+        OPEN_BATCH_BYTES_MAX.min(with_room)
     }
 
     /// The ring log, to look at.
@@ -133,7 +153,7 @@ impl<D: Disk> AgentCore<D> {
         self.pending[usize::from(stream.number())].is_some()
     }
 
-    /// Commits a batch that [`OpenBatches::take`] gave into `spare` under the number `commit`.
+    /// Commits a batch that [`OpenBatches::take`] gave under the number `commit`, and leaves the builder empty.
     pub fn commit(&mut self, stream: Stream, commit: u64, batch: &mut BatchBuilder, now: &Now) -> Committed {
         let at = usize::from(stream.number());
         assert!(self.pending[at].is_none(), "the batch before must be on disk first");
@@ -144,7 +164,8 @@ impl<D: Disk> AgentCore<D> {
                 Committed { moved: true, trouble: None }
             }
             Err(error) => {
-                self.pending[at] = Some(commit);
+                let unsealed = (!batch.is_empty()).then(|| std::mem::take(batch));
+                self.pending[at] = Some(Pending { commit, unsealed });
                 self.troubled(&error, now)
             }
         }
@@ -186,20 +207,27 @@ impl<D: Disk> AgentCore<D> {
         }
         self.retry_at_ms = None;
         self.declare_diverged(now);
-        match self.ring.retry(&now.clock) {
-            Ok(_) => {
-                let mut moved = false;
-                for (durable, pending) in self.durable.iter_mut().zip(&mut self.pending) {
-                    if let Some(commit) = pending.take() {
-                        *durable = commit;
-                        moved = true;
-                    }
-                }
-                self.sender.held(self.ring.held());
-                Committed { moved, trouble: None }
-            }
-            Err(error) => self.troubled(&error, now),
+        if let Err(error) = self.ring.retry(&now.clock) {
+            return self.troubled(&error, now);
         }
+        let mut committed = Committed::default();
+        for stream in Stream::ALL {
+            let at = usize::from(stream.number());
+            match self.pending[at].take() {
+                None => {}
+                Some(Pending { commit, unsealed: None }) => {
+                    self.durable[at] = commit;
+                    committed.moved = true;
+                }
+                Some(Pending { commit, unsealed: Some(mut batch) }) => {
+                    let done = self.commit(stream, commit, &mut batch, now);
+                    committed.moved |= done.moved;
+                    committed.trouble = committed.trouble.or(done.trouble);
+                }
+            }
+        }
+        self.sender.held(self.ring.held());
+        committed
     }
 
     fn troubled(&mut self, error: &AppendError, now: &Now) -> Committed {
@@ -237,18 +265,17 @@ impl<D: Disk> AgentCore<D> {
                     message.extend_from_slice(&Control::Hello(hello).encode());
                     return Outgoing::Message;
                 }
-                Action::Send { lane, from, bytes_max } => match self.ring.read(lane, from, bytes_max, message) {
-                    Ok(batches) => {
+                Action::Send { lane, from, bytes_max } => {
+                    let read = self.ring.read(lane, from, bytes_max, &now.clock, message);
+                    if let Ok(batches) = read {
                         batches.into_iter().for_each(|batch| self.sender.sent(now.ms, batch));
                         return Outgoing::Message;
                     }
                     // Evicted, or found to be corrupt and declared: what is held has changed. If it has not, the disk
                     // did not answer, and that must not become a busy loop.
-                    Err(_) => {
-                        self.sender.held(self.ring.held());
-                        return Outgoing::Wait { until_ms: Some(now.ms + READ_RETRY_MS) };
-                    }
-                },
+                    self.sender.held(self.ring.held());
+                    return Outgoing::Wait { until_ms: Some(now.ms + READ_RETRY_MS) };
+                }
                 Action::LookUp { lane, end } => {
                     let check = self.ring.check_at(lane, end);
                     self.sender.looked_up(now.ms, lane, end, check);

@@ -6,7 +6,9 @@
 //! - [`writer`]: the one thread that owns the [`core`]: it commits batches and keeps the session going
 //! - [`ring_log`]: where batches become durable, and stay until the collector has them on its disk
 //! - [`ship`]: the MQTT connection
+//! - [`agent`]: all of it put together
 
+pub mod agent;
 pub mod core;
 pub mod limits;
 pub mod ring_log;

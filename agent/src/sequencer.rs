@@ -12,7 +12,7 @@ use afferent_protocol::event::{Event, EventError};
 use afferent_protocol::ids::Stream;
 use tokio::sync::{Notify, watch};
 
-use crate::limits::{COMMIT_BYTES, OPEN_BATCH_BYTES_MAX};
+use crate::limits::COMMIT_BYTES;
 
 /// Who waits for an event to become durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,16 +78,17 @@ struct OpenBatch {
 #[derive(Debug)]
 pub struct OpenBatches {
     settings: CommitSettings,
+    bytes_max: usize,
     streams: [OpenBatch; 2],
     trouble: Option<Arc<str>>,
     stopped: bool,
 }
 
 impl OpenBatches {
-    /// Empty ones.
-    pub fn new(settings: CommitSettings) -> Self {
+    /// Empty ones, full at `bytes_max`.
+    pub fn new(settings: CommitSettings, bytes_max: usize) -> Self {
         let open = || OpenBatch { commit: 1, ..OpenBatch::default() };
-        Self { settings, streams: [open(), open()], trouble: None, stopped: false }
+        Self { settings, bytes_max, streams: [open(), open()], trouble: None, stopped: false }
     }
 
     /// Adds an event to its stream's open batch.
@@ -101,7 +102,8 @@ impl OpenBatches {
         }
         let stream = event.stream();
         let open = &mut self.streams[usize::from(stream.number())];
-        if open.full || open.builder.bytes() >= OPEN_BATCH_BYTES_MAX || open.builder.push(event).is_err() {
+        let full = open.full || (!open.builder.is_empty() && open.builder.bytes() >= self.bytes_max);
+        if full || open.builder.push(event).is_err() {
             open.full = true;
             open.due_ms = open.due_ms.min(Some(now_ms));
             return Err(Refusal::Full);
@@ -172,8 +174,8 @@ pub(crate) struct SharedState {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: CommitSettings) -> Self {
-        let state = SharedState { open: OpenBatches::new(settings), inbox: crate::writer::Inbox::default() };
+    pub(crate) fn new(settings: CommitSettings, bytes_max: usize) -> Self {
+        let state = SharedState { open: OpenBatches::new(settings, bytes_max), inbox: crate::writer::Inbox::default() };
         Self {
             state: Mutex::new(state),
             wake: Condvar::new(),
