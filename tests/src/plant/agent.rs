@@ -169,9 +169,10 @@ impl AgentNode {
         match opened {
             Ok((core, recovery)) => {
                 world.tell(format_args!("{} starts: {recovery:?}", self.name));
+                let open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());
                 self.life = Some(Life {
                     core,
-                    open: OpenBatches::new(CommitSettings::default()),
+                    open,
                     waiting: Default::default(),
                     connect_at_us: Some(world.now_us),
                     poll_at_us: None,
