@@ -1,6 +1,7 @@
 //! The simulated plant, seed after seed: every promise at once, under every fault at once.
 //!
-//! `SEEDS=3000` sets how many seeds are run, `FIRST=…` where they begin, `SEED=…` runs one of them and shows its trace.
+//! `SEEDS=3000` sets how many seeds are run, `FIRST=…` where they begin, `SEED=…` runs one of them and shows its trace;
+//! after `FAILURES=3` failures it gives up.
 
 use std::time::Instant;
 
@@ -12,7 +13,7 @@ const SEEDS_DEFAULT: u64 = 1000;
 /// A fault that fired less often in as many seeds was not tested.
 const FIRED_MIN: u64 = 100;
 /// Failures after which a run is given up.
-const FAILURES_MAX: usize = 3;
+const FAILURES_MAX: u64 = 3;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -30,7 +31,8 @@ fn every_accepted_event_arrives_once_and_in_order_or_is_declared_whatever_fails(
     let first = number("FIRST").unwrap_or(0);
     let seeds = number("SEEDS").unwrap_or(SEEDS_DEFAULT);
     let started = Instant::now();
-    let summary = run_many(first, first + seeds, Planted::Nothing, FAILURES_MAX);
+    let failures_max = number("FAILURES").unwrap_or(FAILURES_MAX) as usize;
+    let summary = run_many(first, first + seeds, Planted::Nothing, failures_max);
     let seconds = started.elapsed().as_secs_f64();
     println!("{} seeds in {seconds:.1} s, {:.1} a second", summary.seeds, summary.seeds as f64 / seconds);
     println!("{} events accepted; faults fired:\n{}", summary.accepted, summary.counts);

@@ -50,28 +50,47 @@ impl FoundBatch<'_> {
     }
 }
 
-/// The batches of a unified log, in order. What a later segment begins anew does not count in the earlier one.
+/// The batches of a unified log, in order.
+///
+/// What a later segment begins anew does not count in an earlier one. At the end of the last one an unfinished write
+/// does not count either, although whole entries of it may have survived: a stretch is known to have been durable only
+/// when an entry behind it was written at a durable end (its `acked_end`) behind it.
 pub fn unified(files: &[(String, Vec<u8>)]) -> Result<Vec<FoundBatch<'_>>, String> {
-    let mut found = Vec::new();
+    let mut segments = Vec::new();
     for (name, bytes) in files.iter().filter(|(name, _)| name.ends_with(".seg")) {
-        let header = match SegmentHeader::decode(bytes) {
-            Head::Present { header, .. } if header.kind == LogKind::Unified => header,
-            Head::Blank => continue,
-            head => {
-                // A segment that was being begun when the power went holds nothing.
-                if bytes.get(1024..).is_none_or(|rest| rest.iter().all(|byte| *byte == 0)) {
-                    continue;
-                }
-                return Err(format!("{name} has no header: {head:?}"));
-            }
-        };
-        found.retain(|batch: &FoundBatch<'_>| batch.ordinal < header.first_ordinal);
+        match SegmentHeader::decode(bytes) {
+            Head::Present { header, .. } if header.kind == LogKind::Unified => segments.push((header, name, bytes)),
+            // A segment that was being begun when the power went holds nothing.
+            _ if bytes.get(1024..).is_none_or(|rest| rest.iter().all(|byte| *byte == 0)) => {}
+            head => return Err(format!("{name} has no header: {head:?}")),
+        }
+    }
+    segments.sort_by_key(|(header, ..)| header.generation);
+    let mut found = Vec::new();
+    let mut end = 0;
+    for (at, (header, name, bytes)) in segments.iter().enumerate() {
+        let limit = segments[at + 1..].iter().map(|(later, ..)| later.first_ordinal).min();
+        let mut entries = Vec::new();
         let mut scan = Scan::new(bytes, header.seed());
         while let Some(step) = scan.step() {
-            match step {
-                Step::Entry(_, entry) => found.push(batch(entry.head.ordinal, entry.batch)),
-                Step::Corrupt { from, to } => return Err(format!("{name} is corrupt from {from} to {to}")),
+            if let Step::Entry(_, entry) = step {
+                entries.push(entry);
             }
+        }
+        let durable = limit.or_else(|| entries.iter().map(|entry| entry.head.acked_end).max());
+        for entry in entries {
+            let head = entry.head;
+            if limit.is_some_and(|limit| head.end_ordinal() > limit) || (limit.is_none() && head.ordinal != end) {
+                break;
+            }
+            if head.ordinal != end {
+                return Err(format!("{name}: offset {} follows {end}", head.ordinal));
+            }
+            end = head.end_ordinal();
+            found.push(batch(head.ordinal, entry.batch));
+        }
+        if durable.is_some_and(|durable| end < durable) {
+            return Err(format!("{name}: the log was durable up to {durable:?} and can be read up to {end}"));
         }
     }
     Ok(found)
