@@ -105,7 +105,7 @@ pub struct Load {
 impl Load {
     /// Starts it.
     pub fn start(rig: &Rig) -> Self {
-        let load = Self {
+        let mut load = Self {
             ledger: Arc::default(),
             accepted: Arc::default(),
             stop: Arc::default(),
@@ -130,7 +130,8 @@ impl Load {
                 std::thread::yield_now();
             }
         });
-        Self { thread: Some(thread), ..load }
+        load.thread = Some(thread);
+        load
     }
 
     /// From now on no answer counts any more: the power is about to be cut.
