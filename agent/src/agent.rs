@@ -15,9 +15,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::core::{AgentCore, CoreSettings};
+use crate::intake::sink::{EventSink, Refusal, Ticket, Waiting};
 use crate::limits::OUTBOX_MESSAGES_MAX;
 use crate::ring_log::{OpenError, Recovery, RingIdentity};
-use crate::sequencer::{CommitSettings, Intake, Refusal, Shared, Ticket, Waiting};
+use crate::sequencer::{CommitSettings, Intake, Shared};
 use crate::ship::{LinkState, ShipSettings};
 use crate::writer::{self, Link, Status, Writer, WriterParts};
 
@@ -91,12 +92,13 @@ impl Agent {
         let mut entropy = || getrandom::u64().expect("the kernel gives random numbers");
         let opened = AgentCore::open(disk, parts.core, parts.who.clone(), &clock, &mut entropy);
         let (core, recovery) = opened.map_err(|error| StartError::Ring { path, error })?;
-        let shared = Arc::new(Shared::new(parts.commit, core.open_batch_bytes_max()));
+        let (durable, durable_seen) = watch::channel([0; 2]);
+        let shared = Arc::new(Shared::new(parts.commit, core.open_batch_bytes_max(), durable_seen));
         let intake = Intake(shared.clone());
         let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
         let (status, status_seen) = watch::channel(Status::default());
         let (link_state, link_seen) = watch::channel(LinkState::Starting);
-        let writer_parts = WriterParts { core, clock: parts.clock, outbox, status, alive: parts.alive };
+        let writer_parts = WriterParts { core, clock: parts.clock, outbox, durable, status, alive: parts.alive };
         let writer = writer::start(shared.clone(), writer_parts).map_err(StartError::Thread)?;
         let ship =
             parts.ship.map(|settings| tokio::spawn(crate::ship::ship(settings, Link(shared), messages, link_state)));

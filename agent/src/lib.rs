@@ -9,9 +9,17 @@
 //! - [`agent`]: all of it put together
 
 pub mod agent;
+pub mod clock;
 pub mod core;
+pub mod http;
+pub mod identity;
+pub mod intake;
 pub mod limits;
+pub mod lock;
+pub mod metrics;
+pub mod notify;
 pub mod ring_log;
 pub mod sequencer;
 pub mod ship;
+pub mod stop;
 pub mod writer;

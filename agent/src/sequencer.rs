@@ -8,46 +8,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use afferent_protocol::batch::BatchBuilder;
-use afferent_protocol::event::{Event, EventError};
+use afferent_protocol::event::Event;
 use afferent_protocol::ids::Stream;
 use tokio::sync::{Notify, watch};
 
+use crate::intake::sink::{Commits, EventSink, Refusal, Ticket, Waiting};
 use crate::limits::COMMIT_BYTES;
-
-/// Who waits for an event to become durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// A producer that was promised an answer.
-    Producer,
-    /// Nobody: a sample of the agent's own.
-    Nobody,
-}
-
-/// Names the commit that makes an event durable: it is, once the stream's durable commits reach `commit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    /// The event's stream.
-    pub stream: Stream,
-    /// Number of the commit, from 1.
-    pub commit: u64,
-}
-
-/// Why an event was not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// The open batch is full: await [`Intake::room`] and push again.
-    #[error("the open batch is full; try again in a moment")]
-    Full,
-    /// The event itself is wrong.
-    #[error(transparent)]
-    Invalid(#[from] EventError),
-    /// The ring log cannot be written, so nothing can be kept.
-    #[error("the ring log cannot be written, nothing is accepted until it can: {0}")]
-    Unwritable(Arc<str>),
-    /// The agent is stopping.
-    #[error("the agent is stopping")]
-    Stopped,
-}
 
 /// How long commits may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +129,8 @@ pub(crate) struct Shared {
     pub(crate) wake: Condvar,
     /// Wakes intakes that wait for room.
     pub(crate) taken: Notify,
-    pub(crate) durable: watch::Sender<[u64; 2]>,
+    /// Closed when the writer has ended.
+    durable: watch::Receiver<Commits>,
     started: Instant,
 }
 
@@ -174,15 +141,9 @@ pub(crate) struct SharedState {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: CommitSettings, bytes_max: usize) -> Self {
+    pub(crate) fn new(settings: CommitSettings, bytes_max: usize, durable: watch::Receiver<Commits>) -> Self {
         let state = SharedState { open: OpenBatches::new(settings, bytes_max), inbox: crate::writer::Inbox::default() };
-        Self {
-            state: Mutex::new(state),
-            wake: Condvar::new(),
-            taken: Notify::new(),
-            durable: watch::Sender::new([0; 2]),
-            started: Instant::now(),
-        }
+        Self { state: Mutex::new(state), wake: Condvar::new(), taken: Notify::new(), durable, started: Instant::now() }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SharedState> {
@@ -216,8 +177,15 @@ impl Shared {
 pub struct Intake(pub(crate) Arc<Shared>);
 
 impl Intake {
-    /// Adds an event to its stream's open batch.
-    pub fn push(&self, event: &Event<'_>, waiting: Waiting) -> Result<Ticket, Refusal> {
+    /// Waits until the ticket's event is on disk; [`Refusal::Stopped`] when the agent stopped before.
+    pub async fn wait_durable(&self, ticket: Ticket) -> Result<(), Refusal> {
+        let mut durable = self.durable();
+        durable.wait_for(|commits| ticket.is_durable(commits)).await.map(|_| ()).map_err(|_| Refusal::Stopped)
+    }
+}
+
+impl EventSink for Intake {
+    fn push(&self, event: &Event<'_>, waiting: Waiting) -> Result<Ticket, Refusal> {
         let now_ms = self.0.now_ms();
         let mut state = self.0.lock();
         let stream = event.stream();
@@ -231,26 +199,20 @@ impl Intake {
         pushed
     }
 
-    /// After [`Refusal::Full`]: waits until pushing again can succeed.
-    pub async fn room(&self, stream: Stream) {
+    async fn room(&self) {
         loop {
             let taken = self.0.taken.notified();
-            if !self.0.lock().open.is_full(stream) {
-                return;
+            {
+                let state = self.0.lock();
+                if !Stream::ALL.into_iter().any(|stream| state.open.is_full(stream)) {
+                    return;
+                }
             }
             taken.await;
         }
     }
 
-    /// Follows the durable commits of both streams, by [`Stream::number`].
-    pub fn durable_commits(&self) -> watch::Receiver<[u64; 2]> {
-        self.0.durable.subscribe()
-    }
-
-    /// Waits until the ticket's event is on disk; [`Refusal::Stopped`] when the agent stopped before.
-    pub async fn durable(&self, ticket: Ticket) -> Result<(), Refusal> {
-        let mut durable = self.durable_commits();
-        let reached = |commits: &[u64; 2]| commits[usize::from(ticket.stream.number())] >= ticket.commit;
-        durable.wait_for(reached).await.map(|_| ()).map_err(|_| Refusal::Stopped)
+    fn durable(&self) -> watch::Receiver<Commits> {
+        self.0.durable.clone()
     }
 }

@@ -14,7 +14,8 @@ use afferent_protocol::session::{Held, Lane};
 use tokio::sync::{mpsc, watch};
 
 use crate::core::{AgentCore, Now, Outgoing};
-use crate::limits::{DRAIN_MS, INBOX_MESSAGES_MAX, STATUS_MS};
+use crate::intake::sink::Commits;
+use crate::limits::{INBOX_MESSAGES_MAX, STATUS_MS, WRITER_DRAIN_MS};
 use crate::ring_log::RingStatus;
 use crate::sequencer::{Shared, SharedState};
 
@@ -125,6 +126,8 @@ pub struct WriterParts<D: Disk> {
     pub clock: Box<dyn FnMut() -> ClockReading + Send>,
     /// Where messages go.
     pub outbox: mpsc::Sender<Outbound>,
+    /// Is told which commits are durable; gone with the writer.
+    pub durable: watch::Sender<Commits>,
     /// Is told the writer's state.
     pub status: watch::Sender<Status>,
     /// Is called in every round, at least every second: feeds a watchdog.
@@ -225,7 +228,7 @@ impl<D: Disk> Round<D> {
             self.poll_at_ms = Some(0);
         }
         if state.inbox.stop && self.stop_at_ms.is_none() {
-            self.stop_at_ms = Some(shared.now_ms() + DRAIN_MS);
+            self.stop_at_ms = Some(shared.now_ms() + WRITER_DRAIN_MS);
         }
         std::mem::swap(&mut self.inbound, &mut state.inbox.inbound);
         let now_ms = shared.now_ms();
@@ -267,7 +270,7 @@ impl<D: Disk> Round<D> {
                 let done = self.parts.core.commit(stream, commit, &mut self.spare[at], &now);
                 if done.moved && stream == Stream::Critical {
                     // Whoever waits for a breakdown does not wait for the samples' commit.
-                    self.shared.durable.send_replace(self.parts.core.durable_commits());
+                    self.parts.durable.send_replace(self.parts.core.durable_commits());
                 }
                 committed.moved |= done.moved;
                 committed.trouble = committed.trouble.or(done.trouble);
@@ -275,7 +278,7 @@ impl<D: Disk> Round<D> {
         }
         if committed.moved {
             self.poll_at_ms = Some(0);
-            self.shared.durable.send_replace(self.parts.core.durable_commits());
+            self.parts.durable.send_replace(self.parts.core.durable_commits());
         }
         if committed.moved || committed.trouble.is_some() {
             self.set_trouble(committed.trouble);

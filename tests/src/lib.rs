@@ -3,7 +3,7 @@
 //!
 //! - [`rng`], [`faults`], [`trace`]: chance, what went wrong how often, what happened
 //! - [`sim_disk`], [`sim_net`], [`sim_clock`]: the world that the cores run in
-//! - [`oracle`]: the judge, with its own ledger and its own reader of the disks
+//! - [`oracle`]: the judge, with its own ledger; [`oracle_reader`]: its own reader of the disks
 //! - [`plant`]: agents and a collector wired up, driven and hurt
 //! - [`planted`]: bugs that the plant must find, made at the seams so that the real code has no hooks
 //! - [`runner`]: many seeds on all cores
@@ -11,6 +11,7 @@
 
 pub mod faults;
 pub mod oracle;
+pub mod oracle_reader;
 pub mod plant;
 pub mod planted;
 pub mod process;

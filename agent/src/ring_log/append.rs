@@ -215,7 +215,6 @@ impl<D: Disk> RingLog<D> {
             abandoned: false,
         });
         self.pool.slots[number] = Slot { len, usage };
-        self.close(stream);
         self.heads[at] = Some(Active { number, file, seed: header.seed(), position });
         Ok(())
     }
@@ -227,6 +226,7 @@ impl<D: Disk> RingLog<D> {
         let active = self.heads[at].as_ref().expect("it was just written to");
         let segment = self.pool.segment_mut(active.number);
         assert_eq!(segment.end, batch.first(), "entries of a segment follow each other");
+        let begins = segment.first == segment.end;
         segment.end = batch.end();
         segment.bytes_end = active.position;
         segment.chain = batch.chain;
@@ -234,6 +234,10 @@ impl<D: Disk> RingLog<D> {
         assert_eq!((lane.lane, lane.end), (batch.lane, batch.first()), "sequences of a lane are dense");
         lane.end = batch.end();
         lane.chain = Some(batch.chain);
+        if begins {
+            // The segment before tells no more than this one where the lane ends.
+            self.sweep(batch.lane);
+        }
         if let Origin::Losses(losses) = &batch.origin {
             self.losses_are_durable(losses);
         }

@@ -2,17 +2,24 @@
 //!
 //! One free file is always kept, the *spare*: a batch that the disk refuses needs another file at once, and so does a
 //! loss that does not fit behind the last critical entry. Every stream is sure of one segment to write to.
+//!
+//! With a critical segment go the losses that it declares: the loss of the segment goes along with theirs, made into one
+//! where they touch, so that the last one names all that was given up since the last ack.
 
 use std::io;
 
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::disk::Disk;
+use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Loss, LossReason};
-use afferent_protocol::ids::Stream;
+use afferent_protocol::ids::{Sequence, Stream};
+use afferent_protocol::scan::{Scan, Step};
 
 use super::RingLog;
 use super::error::AppendError;
-use super::pool::Segment;
+use super::loss::lane_of;
+use super::pool::{Segment, file_name};
+use super::reader::read_pieces;
+use super::survey::read_critical;
 
 impl<D: Disk> RingLog<D> {
     /// Sees to it that the stream can take a file: makes more of them, or gives up the oldest segments.
@@ -94,11 +101,49 @@ impl<D: Disk> RingLog<D> {
             chain: segment.chain,
         };
         if first < segment.end {
-            self.declare(vec![loss], clock)?;
+            let mut losses = if loss.stream == Stream::Critical { self.losses_of(number, segment) } else { Vec::new() };
+            losses.push(loss);
+            self.declare(merged(losses), clock)?;
+            self.counters.evicted_events += segment.end.since(first);
         } else {
             self.free_segment(number);
         }
         self.counters.evicted_segments += 1;
         Ok(())
     }
+    /// Losses that a critical segment declares and that no ack has come for: they go on in the loss of the segment.
+    fn losses_of(&self, number: usize, segment: &Segment) -> Vec<Loss> {
+        let mut losses = Vec::new();
+        let released_end = self.lanes.get(segment.lane).map_or(Sequence::ZERO, |lane| lane.released_end);
+        let mut bytes = vec![0; segment.bytes_end as usize];
+        match self.pool.disk.open(&file_name(number)) {
+            Ok(file) if file.read_at(&mut bytes, 0).is_err() => {
+                read_pieces(&file, &mut bytes, 0);
+            }
+            Ok(_) => {}
+            Err(_) => return losses,
+        }
+        let mut scan = Scan::new(&bytes, self.seed(segment.generation));
+        while let Some(step) = scan.step() {
+            if let Step::Entry(_, entry) = step
+                && entry.batch.header().end() > released_end
+            {
+                read_critical(&entry.batch, &self.who.source, &mut losses);
+            }
+        }
+        losses
+    }
+}
+
+/// The losses with one in place of those of a lane and a reason that touch each other.
+fn merged(mut losses: Vec<Loss>) -> Vec<Loss> {
+    losses.sort_by_key(|loss| (loss.stream, loss.epoch, loss.reason as u8, loss.first, loss.end));
+    losses.dedup_by(|later, earlier| {
+        let touch = lane_of(later) == lane_of(earlier) && later.reason == earlier.reason && later.first <= earlier.end;
+        if touch && later.end > earlier.end {
+            (earlier.end, earlier.chain) = (later.end, later.chain);
+        }
+        touch
+    });
+    losses
 }

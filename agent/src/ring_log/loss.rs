@@ -61,12 +61,8 @@ impl<D: Disk> RingLog<D> {
         for loss in losses {
             let (lane, range) = (lane_of(loss), SequenceRange { first: loss.first, end: loss.end });
             match loss.reason {
-                LossReason::Evicted | LossReason::Refused => {
-                    self.counters.evicted_events += range.count();
-                    self.release(lane, loss.end);
-                }
+                LossReason::Evicted | LossReason::Refused => self.release(lane, loss.end),
                 LossReason::Corrupt => {
-                    self.counters.corrupt_events += range.count();
                     if let Some(known) = self.lanes.get_mut(lane) {
                         known.add_hole(range);
                     }

@@ -34,6 +34,8 @@ mod sealed;
 mod settings;
 mod status;
 mod survey;
+#[cfg(test)]
+mod tests;
 
 use afferent_protocol::batch::BatchBuilder;
 use afferent_protocol::disk::Disk;

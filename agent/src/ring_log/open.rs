@@ -1,9 +1,11 @@
 //! Starting: from what the files say to a log that goes on. It always starts.
 
+use std::io;
+
 use afferent_protocol::batch::{CHAIN_START, ClockReading};
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Loss, LossReason};
-use afferent_protocol::ids::{Sequence, SequenceRange, SourceId, Stream};
+use afferent_protocol::ids::{Position, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::segment::SegmentHeader;
 
 use super::append::Active;
@@ -145,8 +147,9 @@ fn resume<D: Disk>(
 ) -> Result<Active<D::File>, StreamStart> {
     let newest = found.lanes.iter().rev().find(|lane| lane.lane.stream == stream).ok_or(StreamStart::First)?;
     let before = newest.lane.epoch;
-    // A process that was killed may have left what it wrote in the system's memory only.
-    let opened = pool.disk.open(&file_name(newest.last)).and_then(|file| file.sync().map(|()| file));
+    let opened = pool.disk.open(&file_name(newest.last));
+    let end = pool.segment_mut(newest.last).bytes_end;
+    let opened = opened.and_then(|file| write_again(&file, newest.last_entry_at, end).map(|()| file));
     if opened.is_err() {
         pool.spoil(newest.last);
     }
@@ -166,6 +169,17 @@ fn resume<D: Disk>(
     }
     let seed = seed_of(log_id, segment.generation);
     Ok(Active { number: newest.last, file, seed, position: segment.bytes_end })
+}
+
+/// Makes the last entry durable: a process that was killed may have left it in the system's memory only, and after a
+/// refused sync that memory is not even known to differ from the disk. Only writing the same bytes again mends that.
+fn write_again(file: &impl DiskFile, entry_at: Option<Position>, end: u64) -> io::Result<()> {
+    if let Some(at) = entry_at.map(Position::get) {
+        let mut bytes = vec![0; (end - at) as usize];
+        file.read_at(&mut bytes, at)?;
+        file.write_at(&bytes, at)?;
+    }
+    file.sync()
 }
 
 fn recovered(lane: &LaneState) -> RecoveredLane {

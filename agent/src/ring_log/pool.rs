@@ -145,13 +145,24 @@ impl<D: Disk> Pool<D> {
         }
     }
 
-    /// Removes a free file.
+    /// Removes a free file, and before it those whose content is older: what a start finds of a lane has no hole.
     fn discard(&mut self, number: usize) -> io::Result<()> {
-        self.disk.remove(&file_name(number))?;
-        self.slots[number] = Slot { len: 0, usage: Usage::Missing };
-        // When the name comes back after a power cut, so do entries that nobody needs: no harm.
-        let _ = self.disk.sync_directory();
-        Ok(())
+        let Usage::Free { generation: last, .. } = self.slots[number].usage else { return Ok(()) };
+        loop {
+            let dirty = |slot: &Slot| match slot.usage {
+                Usage::Free { generation, blank: false, .. } if generation < last => Some(generation),
+                _ => None,
+            };
+            let older = self.slots.iter().enumerate().filter_map(|(number, slot)| Some((dirty(slot)?, number))).min();
+            let next = older.map_or(number, |(_, older)| older);
+            self.disk.remove(&file_name(next))?;
+            self.slots[next] = Slot { len: 0, usage: Usage::Missing };
+            // When the name comes back after a power cut, so do entries that nobody needs: no harm.
+            let _ = self.disk.sync_directory();
+            if next == number {
+                return Ok(());
+            }
+        }
     }
 
     /// Removes the free files that cannot be taken as they are.

@@ -92,17 +92,11 @@ impl<D: Disk> RingLog<D> {
         }
         self.open_reader(lane, number).ok()?;
         let (file, seed) = (self.reader_file(lane, number), self.seed(segment.generation));
-        let mut position = SEGMENT_HEADER_LEN as u64;
-        while position < segment.bytes_end {
-            let head = read_head(file, position, seed).ok()??;
-            if head.end_ordinal() == end.get() {
-                let mut bytes = vec![0; head.entry_len()];
-                file.read_at(&mut bytes, position).ok()?;
-                return Entry::parse(&bytes, seed).ok().map(|entry| Check::of(&entry.batch.chain_hash()));
-            }
-            position += head.entry_len() as u64;
-        }
-        None
+        let reached = |head: &EntryHead| head.end_ordinal() >= end.get();
+        let (position, head) = self.find(number, &segment, reached).ok()?;
+        let mut bytes = vec![0; head.filter(|head| head.end_ordinal() == end.get())?.entry_len()];
+        file.read_at(&mut bytes, position).ok()?;
+        Entry::parse(&bytes, seed).ok().map(|entry| Check::of(&entry.batch.chain_hash()))
     }
 
     fn read_batches(
@@ -143,24 +137,40 @@ impl<D: Disk> RingLog<D> {
         let found = self.segment_of(lane, |segment| segment.first <= from && from < segment.end);
         let (number, segment) = found.ok_or(ReadError::NotHeld { from })?;
         self.open_reader(lane, number)?;
-        let seed = self.seed(segment.generation);
-        let (generation, next) = (segment.generation, from);
-        let mut cursor = Cursor { lane, number, generation, position: SEGMENT_HEADER_LEN as u64, next };
-        while cursor.position < segment.bytes_end {
-            match read_head(self.reader_file(lane, number), cursor.position, seed)? {
-                Some(head) if head.ordinal == from.get() => return Ok(Place::At(cursor)),
-                Some(head) if head.end_ordinal() <= from.get() => cursor.position += head.entry_len() as u64,
-                Some(head) if head.ordinal > from.get() => break,
-                Some(_) => return Err(ReadError::NotHeld { from }),
-                None => match self.entry_after(&segment, &cursor)? {
-                    Some((position, _, _)) => cursor.position = position,
-                    None => break,
-                },
+        let (position, head) = self.find(number, &segment, |head| head.end_ordinal() > from.get())?;
+        let mut cursor = Cursor { lane, number, generation: segment.generation, position, next: from };
+        match head {
+            Some(head) if head.ordinal == from.get() => Ok(Place::At(cursor)),
+            Some(head) if head.ordinal < from.get() => Err(ReadError::NotHeld { from }),
+            _ => {
+                // Back by one step: what is damaged ends at the entry that the walk stands at.
+                cursor.position -= ENTRY_ALIGN as u64;
+                Ok(Place::Damaged(self.damage(&segment, &cursor)?))
             }
         }
-        // Back by one step: what is damaged ends at the entry that the walk stands at.
-        cursor.position -= ENTRY_ALIGN as u64;
-        Ok(Place::Damaged(self.damage(&segment, &cursor)?))
+    }
+
+    /// Walks a segment's heads up to the first that is wanted; gives where it stands, or where the segment ends.
+    fn find(
+        &self,
+        number: usize,
+        segment: &Segment,
+        reached: impl Fn(&EntryHead) -> bool,
+    ) -> io::Result<(u64, Option<EntryHead>)> {
+        let (lane, generation, seed) = (segment.lane, segment.generation, self.seed(segment.generation));
+        let mut position = SEGMENT_HEADER_LEN as u64;
+        while position < segment.bytes_end {
+            match read_head(self.reader_file(lane, number), position, seed)? {
+                Some(head) if reached(&head) => return Ok((position, Some(head))),
+                Some(head) => position += head.entry_len() as u64,
+                None => {
+                    let cursor = Cursor { lane, number, generation, position, next: segment.first };
+                    let whole = self.entry_after(segment, &cursor)?;
+                    position = whole.map_or(segment.bytes_end, |(position, _, _)| position);
+                }
+            }
+        }
+        Ok((segment.bytes_end, None))
     }
 
     /// Reads whole batches from the cursor on, and moves it. None when the first one is damaged.
@@ -212,7 +222,7 @@ impl<D: Disk> RingLog<D> {
     }
 
     /// The next whole entry behind the cursor's place: its position, its first sequence, and the chain hash before it.
-    fn entry_after(&self, segment: &Segment, cursor: &Cursor) -> Result<Option<(u64, Sequence, ChainHash)>, ReadError> {
+    fn entry_after(&self, segment: &Segment, cursor: &Cursor) -> io::Result<Option<(u64, Sequence, ChainHash)>> {
         let from = cursor.position + ENTRY_ALIGN as u64;
         let file = self.reader_file(segment.lane, cursor.number);
         let seed = self.seed(segment.generation);
@@ -238,6 +248,7 @@ impl<D: Disk> RingLog<D> {
         let (stream, epoch) = (lane.stream, lane.epoch);
         let loss = Loss { stream, epoch, first: range.first, end: range.end, reason: LossReason::Corrupt, chain };
         self.declare(vec![loss], clock).map_err(ReadError::Undeclared)?;
+        self.counters.corrupt_events += range.count();
         Err(ReadError::Corrupt { lane, range })
     }
 

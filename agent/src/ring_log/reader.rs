@@ -32,7 +32,7 @@ pub(super) struct Reader<F> {
 impl<F: DiskFile> Reader<F> {
     /// Opens the file with this number, unless it is.
     pub fn open<D: Disk<File = F>>(&mut self, disk: &D, number: usize) -> io::Result<()> {
-        if !self.file.as_ref().is_some_and(|(open, _)| *open == number) {
+        if self.file.as_ref().is_none_or(|(open, _)| *open != number) {
             self.file = None;
             self.file = Some((number, disk.open(&file_name(number))?));
         }

@@ -61,6 +61,7 @@ impl<D: Disk> RingLog<D> {
             return Ok(());
         }
         let (stream, epoch) = (lane.stream, lane.epoch);
+        self.counters.refused_events += end.since(first);
         self.declare(vec![Loss { stream, epoch, first, end, reason: LossReason::Refused, chain }], clock)
     }
 
@@ -74,12 +75,16 @@ impl<D: Disk> RingLog<D> {
         self.lanes.forget_empty();
     }
 
-    /// Frees a segment that nothing is held of, unless it is written to.
+    /// Frees a segment that nothing is held of, unless it is written to, or tells where its stream goes on: then it stays
+    /// until a later one is on disk.
     pub(super) fn sweep_segment(&mut self, number: usize) {
         let Usage::Taken(segment) = self.pool.slots[number].usage else { return };
         let is_active = self.heads.iter().flatten().any(|active| active.number == number);
-        let released_end = self.lanes.get(segment.lane).map(|lane| lane.released_end);
-        if is_active || released_end.is_some_and(|released_end| segment.end > released_end) {
+        let is_needed = self.lanes.get(segment.lane).is_some_and(|lane| {
+            let is_last = segment.end == lane.end && self.lanes.is_current(segment.lane);
+            segment.end > lane.released_end || (is_last && segment.first < segment.end)
+        });
+        if is_active || is_needed {
             return;
         }
         self.free_segment(number);

@@ -13,9 +13,12 @@ pub struct Counters {
     pub written_bytes: u64,
     /// Segments that were given up because none was free.
     pub evicted_segments: u64,
-    /// Events that were given up with them, or because the next log refused them.
+    /// Events that were given up with them.
     pub evicted_events: u64,
-    /// Events that were declared as lost because the disk had damaged them.
+    /// Events that were given up because the next log has something else in their place.
+    pub refused_events: u64,
+    /// Events that were declared as lost because the disk had damaged them; [`super::Recovery`] tells of those that the
+    /// start has found.
     pub corrupt_events: u64,
     /// Writes and syncs that the disk has refused.
     pub refused_writes: u64,

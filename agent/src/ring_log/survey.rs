@@ -11,7 +11,7 @@ use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
 use afferent_protocol::codec;
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Body, LifeCycle, Loss, LossReason};
-use afferent_protocol::ids::{Sequence, SequenceRange, SourceId, Stream};
+use afferent_protocol::ids::{Position, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::scan::{Scan, Step, Tail};
 use afferent_protocol::segment::{Entry, Head, LogKind, SEGMENT_HEADER_LEN, SegmentHeader};
@@ -60,6 +60,8 @@ pub(super) struct FoundLane {
     pub torn: Option<SequenceRange>,
     /// The file of its last segment.
     pub last: usize,
+    /// Where in that the last whole entry begins.
+    pub last_entry_at: Option<Position>,
 }
 
 /// All that was found.
@@ -191,7 +193,7 @@ impl FoundLane {
         let first = Sequence::new(header.first_ordinal);
         let chain = (first == Sequence::ZERO).then_some(CHAIN_START);
         let (holes, torn, source) = (Vec::new(), None, None);
-        Self { lane, first, end: first, released_end: first, chain, source, holes, torn, last: 0 }
+        Self { lane, first, end: first, released_end: first, chain, source, holes, torn, last: 0, last_entry_at: None }
     }
 
     /// Goes through the entries of the lane's next segment; gives what is known of it, and how many stretches of it
@@ -207,12 +209,14 @@ impl FoundLane {
         let (mut stretches, mut last, mut bounds) = (0, None, None);
         self.last = number;
         self.torn = None;
+        self.last_entry_at = None;
         while let Some(step) = scan.step() {
             match step {
-                Step::Entry(_, entry) if self.takes(&entry) => {
+                Step::Entry(position, entry) if self.takes(&entry) => {
                     let range = entry.batch.header().range();
                     bounds = Some((bounds.map_or(range.first, |(first, _)| first), range.end));
                     self.entry(&entry);
+                    self.last_entry_at = Some(position);
                     each(&entry.batch);
                     last = Some(entry.batch);
                 }
@@ -283,7 +287,7 @@ impl FoundLane {
 }
 
 /// Keeps the losses of this source that a critical batch declares; tells whether its last word is that the agent stops.
-fn read_critical(batch: &Batch<'_>, source: &SourceId, declared: &mut Vec<Loss>) -> bool {
+pub(super) fn read_critical(batch: &Batch<'_>, source: &SourceId, declared: &mut Vec<Loss>) -> bool {
     let Ok(records) = codec::records(batch, &mut []) else { return false };
     let mut stopped = false;
     for record in records.map_while(Result::ok) {
@@ -295,7 +299,7 @@ fn read_critical(batch: &Batch<'_>, source: &SourceId, declared: &mut Vec<Loss>)
         }
         match declared.last_mut() {
             Some(last) if last.end == loss.first && last.reason == loss.reason && lane_of(last) == lane_of(&loss) => {
-                last.end = loss.end;
+                (last.end, last.chain) = (loss.end, loss.chain);
             }
             _ => declared.push(loss),
         }
