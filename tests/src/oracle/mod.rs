@@ -65,7 +65,11 @@ impl Oracle {
         let view = LogView::unified(durable_files, &self.verifiers)?;
         let ends = view.ends();
         for ((source, lane), acked) in &self.acked {
-            let end = ends.get(&(*source, *lane)).copied().unwrap_or(0);
+            let mut end = ends.get(&(*source, *lane)).copied().unwrap_or(0);
+            // Of what its source has given up itself nobody says that it is there.
+            while let Some(loss) = view.loss_at(*source, *lane, end) {
+                end = loss.end.get();
+            }
             if end < *acked {
                 let lane = format!("{}-{}", lane.stream, lane.epoch);
                 return Err(format!("{source} {lane} was acked up to {acked}, and its disk holds it up to {end}"));

@@ -118,6 +118,14 @@ impl LogView {
         Ok(())
     }
 
+    /// A loss of the lane that names this sequence.
+    pub fn loss_at(&self, source: SourceId, lane: Lane, sequence: u64) -> Option<&Loss> {
+        let of_lane = |loss: &Loss| loss.stream == lane.stream && loss.epoch == lane.epoch;
+        let names = |loss: &Loss| loss.first.get() <= sequence && sequence < loss.end.get();
+        let found = self.losses.iter().find(|(_, from, loss)| *from == source && of_lane(loss) && names(loss));
+        found.map(|(_, _, loss)| loss)
+    }
+
     /// Where each lane ends.
     pub fn ends(&self) -> BTreeMap<(SourceId, Lane), u64> {
         let mut ends = BTreeMap::new();

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use afferent_agent::core::{AgentCore, CoreSettings, Now, Outgoing};
 use afferent_agent::ring_log::{RingIdentity, RingSettings};
-use afferent_agent::sequencer::{CommitSettings, OpenBatches, Refusal, Waiting};
+use afferent_agent::intake::sink::{Refusal, Waiting};
+use afferent_agent::sequencer::{CommitSettings, OpenBatches};
 use afferent_protocol::batch::split;
 use afferent_protocol::ids::{SourceId, Stream};
 use afferent_protocol::session::{Check, Control, Lane, Resume, SenderSettings};
