@@ -69,7 +69,8 @@ impl Histogram {
 }
 
 /// Bounds in seconds for what a disk or a network takes.
-pub const SECONDS: &[f64] = &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+pub const SECONDS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
 /// The fixed label values of one number, as `[("stream", "samples")]`.
 pub type Labels<'a> = [(&'static str, &'a str)];
@@ -108,18 +109,30 @@ impl Registry {
     /// A counter; its name ends with `_total`. The same name and labels give the same counter.
     pub fn counter(&self, name: &'static str, help: &'static str, labels: &Labels<'_>) -> Counter {
         assert!(name.ends_with("_total"), "the name of the counter {name} does not end with _total");
-        self.metric(name, help, labels, || Metric::Counter(Counter::default()), |metric| match metric {
-            Metric::Counter(counter) => Some(counter.clone()),
-            _ => None,
-        })
+        self.metric(
+            name,
+            help,
+            labels,
+            || Metric::Counter(Counter::default()),
+            |metric| match metric {
+                Metric::Counter(counter) => Some(counter.clone()),
+                _ => None,
+            },
+        )
     }
 
     /// A gauge; its name ends with its unit, as `_bytes`.
     pub fn gauge(&self, name: &'static str, help: &'static str, labels: &Labels<'_>) -> Gauge {
-        self.metric(name, help, labels, || Metric::Gauge(Gauge::default()), |metric| match metric {
-            Metric::Gauge(gauge) => Some(gauge.clone()),
-            _ => None,
-        })
+        self.metric(
+            name,
+            help,
+            labels,
+            || Metric::Gauge(Gauge::default()),
+            |metric| match metric {
+                Metric::Gauge(gauge) => Some(gauge.clone()),
+                _ => None,
+            },
+        )
     }
 
     /// A histogram with these upper bounds, ascending.

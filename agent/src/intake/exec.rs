@@ -38,8 +38,16 @@ impl LineMetrics {
     pub fn new(registry: &Registry, name: &str) -> Self {
         let labels = [("intake", name)];
         Self {
-            taken: registry.counter("afferent_intake_lines_total", "Lines of children and files that were taken.", &labels),
-            refused: registry.counter("afferent_intake_lines_refused_total", "Lines of these that were refused.", &labels),
+            taken: registry.counter(
+                "afferent_intake_lines_total",
+                "Lines of children and files that were taken.",
+                &labels,
+            ),
+            refused: registry.counter(
+                "afferent_intake_lines_refused_total",
+                "Lines of these that were refused.",
+                &labels,
+            ),
         }
     }
 }
@@ -176,7 +184,8 @@ mod tests {
         let registry = Registry::default();
         let metrics = LineMetrics::new(&registry, "probe");
         let (sender, stop) = crate::stop::channel();
-        let script = r#"echo '{"subject":"a","value":1}'; echo bad; echo; printf '{"subject":"a","value":2}'; exec sleep 1000"#;
+        let script =
+            r#"echo '{"subject":"a","value":1}'; echo bad; echo; printf '{"subject":"a","value":2}'; exec sleep 1000"#;
         let running =
             tokio::spawn(run(settings(script), sink.clone(), Arc::new(SystemClock::new()), metrics.clone(), stop));
         sink.taken(1).await;

@@ -170,7 +170,9 @@ mod tests {
         for directory in ["proc/self", "proc/net", "sys/class/hwmon/hwmon0", "dev"] {
             std::fs::create_dir_all(root.path().join(directory)).unwrap();
         }
-        for nonsense in ["", "\n\n", "cpu", "cpu x y z 1", "a: b c\n: 1 2 3", "MemTotal: -1 kB\nMemAvailable: 9 kB", "\u{0}:|;,,,"] {
+        for nonsense in
+            ["", "\n\n", "cpu", "cpu x y z 1", "a: b c\n: 1 2 3", "MemTotal: -1 kB\nMemAvailable: 9 kB", "\u{0}:|;,,,"]
+        {
             for file in ["proc/stat", "proc/loadavg", "proc/meminfo", "proc/self/mounts", "proc/net/dev", "dev/kmsg"] {
                 std::fs::write(root.path().join(file), nonsense).unwrap();
             }
@@ -185,8 +187,7 @@ mod tests {
     async fn this_machine_gives_its_first_values_at_once() {
         let sink = FakeSink::committing();
         let (sender, stop) = crate::stop::channel();
-        let settings =
-            HostSettings { agent: SourceId::new("here").unwrap(), interval: Duration::from_secs(3600) };
+        let settings = HostSettings { agent: SourceId::new("here").unwrap(), interval: Duration::from_secs(3600) };
         let host = tokio::spawn(run(settings, sink.clone(), Arc::new(SystemClock::new()), stop));
         sink.taken(3).await;
         assert!(sink.events().iter().any(|(event, _)| event.contains("here/memory/usage")));

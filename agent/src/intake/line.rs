@@ -16,8 +16,8 @@ mod fields;
 use std::fmt::Write;
 
 use afferent_protocol::event::{
-    Alarm, AlarmTransition, Body, Breakdown, Derived, Event, EventError, MachineState, Quality, Recovery, Sample, Severity,
-    State, Value,
+    Alarm, AlarmTransition, Body, Breakdown, Derived, Event, EventError, MachineState, Quality, Recovery, Sample,
+    Severity, State, Value,
 };
 use afferent_protocol::ids::{NameError, Subject, Timestamp};
 
@@ -61,7 +61,9 @@ pub enum LineError {
     #[error("the subject {0}; write a path such as 88-C/spindle/temperature")]
     Subject(NameError),
     /// A time that cannot be read or told.
-    #[error("`time` is {0:?}; write RFC 3339 as \"2021-09-13T23:54:31Z\" or whole microseconds since 1970, up to the year 9999")]
+    #[error(
+        "`time` is {0:?}; write RFC 3339 as \"2021-09-13T23:54:31Z\" or whole microseconds since 1970, up to the year 9999"
+    )]
     Time(String),
     /// Not a UCUM code.
     #[error("{0}")]
@@ -120,7 +122,9 @@ impl std::fmt::Display for Kind {
 impl Kind {
     /// The fields that it must have, and those that it may have, besides `subject`, `type` and `time`.
     const fn fields(self) -> (FieldSet, FieldSet) {
-        use Field::{Code, Condition, Data, Kind, Message, Priority, Quality, Reason, Severity, State, Transition, Unit, Value};
+        use Field::{
+            Code, Condition, Data, Kind, Message, Priority, Quality, Reason, Severity, State, Transition, Unit, Value,
+        };
         match self {
             Self::Sample => (FieldSet::of(&[Value]), FieldSet::of(&[Unit, Quality])),
             Self::Breakdown => (FieldSet::of(&[]), FieldSet::of(&[Code, Severity, Message])),
@@ -159,7 +163,8 @@ impl LineParser {
             return Err(LineError::TooLong);
         }
         let text = std::str::from_utf8(line).map_err(|error| LineError::NotUtf8(error.valid_up_to() + 1))?;
-        let fields: Fields<'a> = serde_json::from_str(text).map_err(|error| LineError::Json(explained(&error, text)))?;
+        let fields: Fields<'a> =
+            serde_json::from_str(text).map_err(|error| LineError::Json(explained(&error, text)))?;
         let kind = match &fields.kind {
             None => Kind::Sample,
             Some(name) => Kind::named(name)?,
@@ -184,6 +189,11 @@ pub struct ParsedLine<'a> {
 }
 
 impl ParsedLine<'_> {
+    /// The time that the line gives.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.time
+    }
+
     /// The event, which borrows from here; its time is `now` where the line had none.
     pub fn event(&self, now: Timestamp) -> Result<Event<'_>, LineError> {
         let fields = &self.fields;
@@ -247,9 +257,7 @@ fn fields_of_kind(fields: &Fields<'_>, kind: Kind) -> Result<(), LineError> {
 fn read_time(given: &Time<'_>) -> Result<Timestamp, LineError> {
     match given {
         Time::Micros(micros) => Timestamp::new(*micros).ok_or_else(|| LineError::Time(micros.to_string())),
-        Time::Text(text) => {
-            time::parse(text, Zone::Needed).ok_or_else(|| LineError::Time(cut(text.to_string(), 64)))
-        }
+        Time::Text(text) => time::parse(text, Zone::Needed).ok_or_else(|| LineError::Time(cut(text.to_string(), 64))),
     }
 }
 

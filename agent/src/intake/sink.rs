@@ -96,8 +96,7 @@ pub mod fake {
     impl FakeSink {
         /// Commits only by [`FakeSink::commit`].
         pub fn new() -> Self {
-            let state =
-                State { events: vec![], open: [1; 2], room: usize::MAX, refusal: None, commits_itself: false };
+            let state = State { events: vec![], open: [1; 2], room: usize::MAX, refusal: None, commits_itself: false };
             Self(Arc::new(Inner {
                 state: Mutex::new(state),
                 durable: watch::Sender::new([0; 2]),

@@ -80,7 +80,8 @@ fn kernel_message(record: &str) -> Option<&str> {
 
 fn trouble(message: &str) -> Option<Trouble> {
     if message.contains("ut of memory: Killed process") || message.contains("ut of memory: Kill process") {
-        let name = message.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("unknown", |(name, _)| name);
+        let name =
+            message.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map_or("unknown", |(name, _)| name);
         let subject = format!("process/{}", level(name));
         return Some(Trouble { subject, condition: "out-of-memory-kill", priority: 800 });
     }

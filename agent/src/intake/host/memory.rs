@@ -28,11 +28,17 @@ mod tests {
     #[test]
     fn used_is_what_is_not_available() {
         let mut out = Readings::default();
-        look("MemTotal:       8000 kB\nMemFree:  1 kB\nMemAvailable:   2000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n", &mut out);
+        look(
+            "MemTotal:       8000 kB\nMemFree:  1 kB\nMemAvailable:   2000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n",
+            &mut out,
+        );
         let found: Vec<_> = out.into_vec().into_iter().map(|reading| (reading.subject, reading.found)).collect();
-        assert_eq!(found, [
-            ("memory/used".to_owned(), Found::Count { value: 6000 * 1024, unit: "By" }),
-            ("memory/usage".to_owned(), Found::Number { value: 75.0, unit: "%" }),
-        ]);
+        assert_eq!(
+            found,
+            [
+                ("memory/used".to_owned(), Found::Count { value: 6000 * 1024, unit: "By" }),
+                ("memory/usage".to_owned(), Found::Number { value: 75.0, unit: "%" }),
+            ]
+        );
     }
 }

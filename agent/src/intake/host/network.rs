@@ -64,14 +64,18 @@ mod tests {
     fn rates_are_differences_over_time() {
         let mut network = Network::default();
         let mut out = Readings::default();
-        let first = format!("{HEAD}    lo: 9 9 0 0 0 0 0 0 9 9 0 0 0 0 0 0\n  eth0: 1000 9 0 0 0 0 0 0 500 9 1 0 0 0 0 0\n");
+        let first =
+            format!("{HEAD}    lo: 9 9 0 0 0 0 0 0 9 9 0 0 0 0 0 0\n  eth0: 1000 9 0 0 0 0 0 0 500 9 1 0 0 0 0 0\n");
         network.look(&first, 0, &mut out);
         network.look("  eth0:6000 9 2 0 0 0 0 0 700 9 1 0 0 0 0 0\n wlan0: 1 2 3\n", 2000, &mut out);
         let found: Vec<_> = out.into_vec().into_iter().map(|reading| (reading.subject, reading.found)).collect();
-        assert_eq!(found, [
-            ("network/eth0/received".to_owned(), Found::Number { value: 2500.0, unit: "By/s" }),
-            ("network/eth0/sent".to_owned(), Found::Number { value: 100.0, unit: "By/s" }),
-            ("network/eth0/errors".to_owned(), Found::Number { value: 1.0, unit: "/s" }),
-        ]);
+        assert_eq!(
+            found,
+            [
+                ("network/eth0/received".to_owned(), Found::Number { value: 2500.0, unit: "By/s" }),
+                ("network/eth0/sent".to_owned(), Found::Number { value: 100.0, unit: "By/s" }),
+                ("network/eth0/errors".to_owned(), Found::Number { value: 1.0, unit: "/s" }),
+            ]
+        );
     }
 }

@@ -67,7 +67,10 @@ mod tests {
         let mut look = |listed: &str| {
             let mut out = Readings::default();
             units.look(listed, &mut out);
-            out.into_vec().into_iter().map(|reading| format!("{} {:?}", reading.subject, reading.found)).collect::<Vec<_>>()
+            out.into_vec()
+                .into_iter()
+                .map(|reading| format!("{} {:?}", reading.subject, reading.found))
+                .collect::<Vec<_>>()
         };
         let first = look(listed);
         assert!(first.len() == 1 && first[0].starts_with("unit/nginx.service Breakdown"), "{first:?}");

@@ -12,7 +12,9 @@ pub fn look(directory: &Path, out: &mut Readings) {
         let path = directory.join(&chip);
         let chip_name = read_text(&path.join("name")).map_or_else(|| chip.clone(), |name| level(&name));
         for file in names(&path) {
-            let Some(sensor) = file.strip_suffix("_input").filter(|sensor| sensor.starts_with("temp")) else { continue };
+            let Some(sensor) = file.strip_suffix("_input").filter(|sensor| sensor.starts_with("temp")) else {
+                continue;
+            };
             if left == 0 {
                 return;
             }
@@ -61,9 +63,12 @@ mod tests {
         let mut out = Readings::default();
         look(root.path(), &mut out);
         let found: Vec<_> = out.into_vec().into_iter().map(|reading| (reading.subject, reading.found)).collect();
-        assert_eq!(found, [
-            ("temperature/coretemp/Package-id-0".to_owned(), Found::Number { value: 41.5, unit: "Cel" }),
-            ("temperature/coretemp/temp2".to_owned(), Found::Number { value: -3.0, unit: "Cel" }),
-        ]);
+        assert_eq!(
+            found,
+            [
+                ("temperature/coretemp/Package-id-0".to_owned(), Found::Number { value: 41.5, unit: "Cel" }),
+                ("temperature/coretemp/temp2".to_owned(), Found::Number { value: -3.0, unit: "Cel" }),
+            ]
+        );
     }
 }

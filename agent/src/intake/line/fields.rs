@@ -204,7 +204,10 @@ impl<'de> Visitor<'de> for NumberVisitor {
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Number<'de>, E> {
         i64::try_from(value).map(Number::Integer).map_err(|_| {
-            E::custom(format_args!("{value} {TOO_LARGE} {}; send it with a fraction (`{value}.0`) or as a text", i64::MAX))
+            E::custom(format_args!(
+                "{value} {TOO_LARGE} {}; send it with a fraction (`{value}.0`) or as a text",
+                i64::MAX
+            ))
         })
     }
 

@@ -58,7 +58,9 @@ fn every_type_that_a_producer_may_send_is_read() {
     );
     let alarm = Alarm { condition: "oil", transition: AlarmTransition::Raised, priority: 900, message: "low" };
     assert_eq!(
-        parsed(r#"{"subject":"88-C","type":"alarm","condition":"oil","transition":"raised","priority":900,"message":"low"}"#),
+        parsed(
+            r#"{"subject":"88-C","type":"alarm","condition":"oil","transition":"raised","priority":900,"message":"low"}"#
+        ),
         expected(7, "88-C", Body::Alarm(alarm))
     );
     let derived = Derived { kind: "com.example.wear.v1", json: r#"{"hours": [1, 2.50]}"# };
@@ -92,7 +94,10 @@ fn a_refusal_names_the_field_and_the_remedy() {
         (r#"{"subject":"a","type":"breakdown","severity":"bad"}"#, &["`severity`", "fatal"]),
         (r#"{"subject":"a","type":"alarm","condition":"x","transition":"up"}"#, &["`transition`", "raised"]),
         (r#"{"subject":"a","type":"alarm","condition":"x","transition":"raised","priority":0}"#, &["priority", "1000"]),
-        (r#"{"subject":"a","type":"alarm","condition":"x","transition":"raised","priority":-1}"#, &["`priority`", "-1"]),
+        (
+            r#"{"subject":"a","type":"alarm","condition":"x","transition":"raised","priority":-1}"#,
+            &["`priority`", "-1"],
+        ),
         (r#"{"subject":"a//b","value":1}"#, &["subject", "empty level"]),
         (r#"{"subject":"a\u0000","value":1}"#, &["subject", "character"]),
         (r#"{"subject":7,"value":1}"#, &["`subject`", "a text in quotes"]),

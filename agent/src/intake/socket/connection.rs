@@ -88,7 +88,9 @@ impl<'d, S: EventSink> Connection<'d, S> {
             match woken {
                 Woken::Stop => {
                     self.phase = Phase::Ending;
-                    return match tokio::time::timeout(Duration::from_millis(DRAIN_MS), self.drain(writer, durable)).await {
+                    return match tokio::time::timeout(Duration::from_millis(DRAIN_MS), self.drain(writer, durable))
+                        .await
+                    {
                         Ok(result) => result,
                         Err(_) => Ok(()),
                     };
@@ -99,7 +101,11 @@ impl<'d, S: EventSink> Connection<'d, S> {
     }
 
     /// Answers what was taken, after which the connection ends.
-    async fn drain<W: AsyncWrite + Unpin>(&mut self, mut writer: W, mut durable: watch::Receiver<Commits>) -> io::Result<()> {
+    async fn drain<W: AsyncWrite + Unpin>(
+        &mut self,
+        mut writer: W,
+        mut durable: watch::Receiver<Commits>,
+    ) -> io::Result<()> {
         loop {
             let commits = *durable.borrow_and_update();
             self.answers.durable(&commits);

@@ -71,7 +71,9 @@ impl Listeners {
                 return Err(BindError::BeyondLoopback(address));
             }
             Some(address) => Some(
-                TcpListener::bind(address).await.map_err(|error| BindError::Io { place: address.to_string(), error })?,
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|error| BindError::Io { place: address.to_string(), error })?,
             ),
             None => None,
         };
