@@ -1,15 +1,20 @@
 //! The producer's side of the socket: lines out, answers in, and what became of every line.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::limits::LINE_BYTES_MAX;
+
+/// Lines that are taken from their source before they are written.
+const LINES_AHEAD: usize = 1024;
 
 /// Where an agent listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +105,11 @@ impl Answered {
         Ok(())
     }
 
+    /// Whether lines are neither accepted nor refused.
+    fn owes(&self, sent: u64) -> bool {
+        sent > self.accepted + self.refused_above.len() as u64
+    }
+
     fn report(&self, sent: u64) -> Report {
         let below = self.refused - self.refused_above.len() as u64;
         Report { sent, durable: self.accepted.saturating_sub(below), refused: self.refused }
@@ -142,6 +152,15 @@ impl Wire {
         })
     }
 
+    /// Wakes whoever writes.
+    fn abort(&self) {
+        // A connection that is gone already is what was wanted.
+        let _ = match self {
+            Self::Unix(stream) => stream.shutdown(Shutdown::Both),
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
+        };
+    }
+
     fn end(&self) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
@@ -152,8 +171,8 @@ impl Wire {
 
 /// Sends all `lines`, which have no line ends, and returns when every one is answered.
 ///
-/// `timeout` is the longest silence while answers are awaited. `on_refusal` gets the number of a refused line, from 1, and
-/// why. It must be longer than the pauses between `lines`.
+/// Lines go out as soon as they come, and many at once when they come fast. `timeout` is the longest silence while an
+/// answer is awaited. `on_refusal` gets the number of a refused line, from 1, and why.
 pub fn send(
     target: &Target,
     timeout: Duration,
@@ -163,39 +182,81 @@ pub fn send(
     let wire = Wire::connect(target, timeout)?;
     let reader = BufReader::new(wire.reader().map_err(ClientError::Answer)?);
     let writer = wire.writer().map_err(ClientError::Answer)?;
+    let sent = AtomicU64::new(0);
     std::thread::scope(|scope| {
-        let answers = scope.spawn(move || read_answers(reader, &mut on_refusal));
-        let written = write_lines(writer, lines);
-        let ended = wire.end();
-        let answered = answers.join().expect("reading answers does not panic");
+        let (queue, queued) = mpsc::sync_channel(LINES_AHEAD);
+        let writing = scope.spawn(|| {
+            let written = write_lines(writer, queued, &sent);
+            written.and(wire.end())
+        });
+        let reading = scope.spawn(|| {
+            let answered = read_answers(reader, &sent, &mut on_refusal);
+            if answered.is_err() {
+                wire.abort();
+            }
+            answered
+        });
+        let mut failed = Ok(());
+        for line in lines {
+            match line {
+                // The writer is gone when the connection broke; what it says tells more.
+                Ok(line) => {
+                    if queue.send(line).is_err() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    failed = Err(error);
+                    break;
+                }
+            }
+        }
+        drop(queue);
+        let written = writing.join().expect("writing lines does not panic");
         // What the agent said before it closed tells more than the broken pipe that the close made.
-        let answered = answered?;
-        let sent = written.and_then(|sent| ended.map(|()| sent)).map_err(ClientError::Answer)?;
-        Ok(answered.report(sent))
+        let answered = reading.join().expect("reading answers does not panic")?;
+        failed.and(written).map_err(ClientError::Answer)?;
+        Ok(answered.report(sent.load(SeqCst)))
     })
 }
 
-fn write_lines(writer: impl Write, lines: impl Iterator<Item = io::Result<Vec<u8>>>) -> io::Result<u64> {
+fn write_lines(writer: impl Write, queued: mpsc::Receiver<Vec<u8>>, sent: &AtomicU64) -> io::Result<()> {
     let mut writer = io::BufWriter::with_capacity(LINE_BYTES_MAX, writer);
-    let mut sent = 0;
-    for line in lines {
-        writer.write_all(&line?)?;
-        writer.write_all(b"\n")?;
-        sent += 1;
+    while let Ok(first) = queued.recv() {
+        let mut next = Some(first);
+        while let Some(line) = next {
+            // Counted first: an answer must never be ahead of the count.
+            sent.fetch_add(1, SeqCst);
+            writer.write_all(&line)?;
+            writer.write_all(b"\n")?;
+            next = queued.try_recv().ok();
+        }
+        writer.flush()?;
     }
-    writer.flush()?;
-    Ok(sent)
+    Ok(())
 }
 
-fn read_answers(mut reader: impl BufRead, on_refusal: &mut dyn FnMut(u64, &str)) -> Result<Answered, ClientError> {
+fn read_answers(
+    mut reader: impl BufRead,
+    sent: &AtomicU64,
+    on_refusal: &mut dyn FnMut(u64, &str),
+) -> Result<Answered, ClientError> {
     let mut answered = Answered::default();
-    let mut text = String::new();
+    let mut text = Vec::new();
     loop {
-        text.clear();
         // The agent's answers are short; a longer one is not from an agent.
-        match (&mut reader).take(LINE_BYTES_MAX as u64).read_line(&mut text).map_err(ClientError::Answer)? {
-            0 => return Ok(answered),
-            _ => answered.take(&text, on_refusal)?,
+        match (&mut reader).take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut text) {
+            Ok(0) => return Ok(answered),
+            Ok(_) => {
+                answered.take(&String::from_utf8_lossy(&text), on_refusal)?;
+                text.clear();
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                if answered.owes(sent.load(SeqCst)) {
+                    return Err(ClientError::Answer(error));
+                }
+            }
+            Err(error) => return Err(ClientError::Answer(error)),
         }
     }
 }
@@ -235,6 +296,41 @@ mod tests {
         let target = Target::Unix("/nonexistent/agent.sock".into());
         let error = send(&target, Duration::from_secs(1), std::iter::empty(), |_, _| {}).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/agent.sock"), "{error}");
+    }
+
+    #[test]
+    fn an_agent_that_owes_nothing_may_be_silent() {
+        let answered = answered(&[r#"{"line":2,"error":"x"}"#, r#"{"accepted":1}"#]);
+        assert!(!answered.owes(2) && answered.owes(3));
+    }
+
+    #[test]
+    fn a_line_goes_out_although_no_other_follows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let (arriving, arrived) = mpsc::channel();
+        let agent = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(&stream).lines();
+            for at in 1..=2 {
+                lines.next().unwrap().unwrap();
+                // Nobody waits for the second.
+                let _ = arriving.send(());
+                writeln!(&stream, "{{\"accepted\":{at}}}").unwrap();
+            }
+        });
+        // The second line comes only after the first has reached the agent.
+        let mut arrived = Some(arrived);
+        let lines = (0..2).map(|at| {
+            if at == 1 {
+                arrived.take().expect("asked once").recv().unwrap();
+            }
+            Ok(b"line".to_vec())
+        });
+        let report = send(&Target::Unix(path), Duration::from_secs(60), lines, |_, _| {}).unwrap();
+        assert!(report.is_complete());
+        agent.join().unwrap();
     }
 
     #[tokio::test(flavor = "multi_thread")]

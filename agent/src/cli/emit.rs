@@ -152,6 +152,7 @@ impl EmitArgs {
 
 #[cfg(test)]
 mod tests {
+    use afferent_protocol::ids::Timestamp;
     use clap::Parser;
 
     use super::*;
@@ -191,7 +192,8 @@ mod tests {
             &["alarm", "88-C", "--condition", "oil", "--priority", "7"],
         ] {
             let line = line(arguments);
-            LineParser::default().parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let parsed = LineParser::default().parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+            parsed.event(Timestamp::default()).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
         assert_eq!(line(&["sample", "a", "5"]), r#"{"subject":"a","type":"sample","value":5}"#);
     }

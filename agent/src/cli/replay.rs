@@ -76,12 +76,7 @@ impl ReplayArgs {
         let note = |line: u64, error: &str| {
             first.get_or_insert_with(|| format!("line {line}: {error}"));
         };
-        // The agent is silent as long as the recording is; only at full speed silence means trouble.
-        let timeout = match self.speed {
-            Speed::Max => self.target.timeout(),
-            Speed::Original | Speed::Times(_) => Duration::from_secs(10 * 365 * 86_400),
-        };
-        let report = client::send(&self.target.target(), timeout, lines, note)?;
+        let report = client::send(&self.target.target(), self.target.timeout(), lines, note)?;
         match failure {
             Some(error) => Err(error.into()),
             None => outcome(report, first),
