@@ -68,9 +68,9 @@ fn status(disk: &FsDisk, out: &mut dyn Write) -> Result<(), RingError> {
         let content = match file.content {
             Content::Blank => "free".to_owned(),
             Content::Unreadable => "its header is damaged".to_owned(),
-            Content::Segment { header, first, end, bytes_end, .. } => format!(
-                "{} {}  {first} to {end}  {bytes_end} bytes in use  generation {}",
-                header.stream, header.epoch, header.generation
+            Content::Segment { header, events, end, acked_end, used_bytes, .. } => format!(
+                "{} {}  {} to {end}, {events} events, acked to {acked_end}  {used_bytes} bytes in use",
+                header.stream, header.epoch, header.first_ordinal
             ),
         };
         writeln!(out, "{}  {} bytes  {content}", file.name, file.bytes)?;
@@ -80,13 +80,17 @@ fn status(disk: &FsDisk, out: &mut dyn Write) -> Result<(), RingError> {
 
 fn verify(disk: &FsDisk, data: &Path, out: &mut dyn Write) -> Result<(), RingError> {
     // Without the key everything but the signatures is checked.
-    let key: Option<PublicKey> = identity::load(data).ok().map(|identity| identity.public_key());
+    let key: Option<PublicKey> = identity::load_existing(data).ok().flatten().map(|identity| identity.public_key());
     let verified = inspect::verify(disk, key.as_ref())?;
     for problem in &verified.problems {
         writeln!(out, "{} at byte {}: {}", problem.name, problem.position, problem.fault)?;
     }
     let signatures = if key.is_some() { "" } else { " (without the key, signatures were not checked)" };
-    writeln!(out, "{} segments, {} batches, {} events{signatures}", verified.segments, verified.batches, verified.events)?;
+    writeln!(
+        out,
+        "{} segments, {} batches, {} events{signatures}",
+        verified.segments, verified.batches, verified.events
+    )?;
     if verified.problems.is_empty() { Ok(()) } else { Err(RingError::Damaged) }
 }
 

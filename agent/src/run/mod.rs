@@ -193,7 +193,8 @@ impl Running {
         self.others.set.spawn(clocks);
         let peer = self.ship.subscribe();
         let link = self.agent.link().clone();
-        let links = watch_link(link, peer, self.clock.clone(), self.intake().clone(), self.subject(), self.others.stop());
+        let links =
+            watch_link(link, peer, self.clock.clone(), self.intake().clone(), self.subject(), self.others.stop());
         self.others.set.spawn(links);
         Ok(())
     }
@@ -296,7 +297,7 @@ fn ship_settings(config: &Config) -> Result<ShipSettings, RunError> {
     let login = match (&ship.username, &ship.password) {
         (None, _) => None,
         (Some(user), None) => Some((user.clone(), String::new())),
-        (Some(user), Some(password)) => Some((user.clone(), password.read()?.expose().to_owned())),
+        (Some(user), Some(password)) => Some((user.clone(), password.read()?.reveal().to_owned())),
     };
     Ok(ShipSettings { agent: config.agent.name, host, port, login, tls })
 }

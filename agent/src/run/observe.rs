@@ -26,9 +26,9 @@ pub fn health(status: &Status, link: &LinkState) -> Health {
     match link {
         LinkState::Starting => Health::Unhealthy(format!("not connected yet; {kept}")),
         LinkState::Down(reason) => Health::Unhealthy(format!("not connected: {reason}; {kept}")),
-        LinkState::Up if !status.streaming => {
-            Health::Unhealthy(format!("connected, and no collector has answered; is it running behind the broker? {kept}"))
-        }
+        LinkState::Up if !status.streaming => Health::Unhealthy(format!(
+            "connected, and no collector has answered; is it running behind the broker? {kept}"
+        )),
         LinkState::Up if status.stalled_ms > STALLED_MS_MAX => Health::Unhealthy(format!(
             "connected, and the collector has acknowledged nothing for {} s; {kept}; look at the collector's log",
             status.stalled_ms / 1000
