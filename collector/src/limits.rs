@@ -1,10 +1,52 @@
-//! Every limit of the collector, related to each other.
+//! Every limit of the collector, related to each other and to those of the protocol.
 //!
 //! Nothing that is read from a socket or a file sizes an allocation or a loop before it was held against one of these.
 
-use afferent_protocol::limits::MESSAGE_PAYLOAD_BYTES_MAX;
-use afferent_protocol::topic::TOPIC_BYTES_MAX;
 use std::time::Duration;
+
+use afferent_protocol::limits::{BATCH_BYTES_MAX, MESSAGE_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use afferent_protocol::topic::TOPIC_BYTES_MAX;
+
+/// Bytes of a segment of the unified log, unless configured otherwise.
+pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
+/// Bytes that one write and its sync cover, at most (but for a single larger entry). What a start makes durable once
+/// more, because nobody knows whether the last sync came to its end.
+pub const COMMIT_PART_BYTES_MAX: usize = 8 << 20;
+/// A writer commits when so many bytes wait, whatever else it has to do.
+pub const COMMIT_BYTES_MAX: usize = 8 << 20;
+/// The sparse index has a point every so many bytes of a segment.
+pub const INDEX_EVERY_BYTES: u64 = 64 << 10;
+
+/// Bytes of batches that came before their turn, kept per source.
+pub const EARLY_BYTES_MAX: usize = 8 << 20;
+/// Batches that came before their turn, kept per source.
+pub const EARLY_BATCHES_MAX: usize = 256;
+/// Bytes of batches that came before their turn, kept for all sources together.
+pub const EARLY_BYTES_TOTAL_MAX: usize = 64 << 20;
+/// Sources that are known, at most.
+pub const SOURCES_MAX: usize = 65_536;
+/// Lanes (epochs of both streams) of one source that are known, at most.
+pub const SOURCE_LANES_MAX: usize = 4096;
+/// Separate ranges that a set of sequences remembers, at most.
+pub const RANGES_MAX: usize = 1024;
+/// Declared losses of one lane that are remembered one by one; older ones only in the sum.
+pub const LOSSES_MAX: usize = 64;
+/// A refusal becomes an event at most once in so many microseconds per source and reason.
+pub const REFUSED_EVENT_EVERY_US: u64 = 60_000_000;
+/// Refusals of all sources that become events within [`REFUSED_EVENT_EVERY_US`].
+pub const REFUSED_EVENTS_MAX: u32 = 60;
+/// Own events that wait for a commit; more are only counted.
+pub const NOTICES_MAX: usize = 1024;
+/// A row of codec 1 has at least so many bytes: time, subject, variant and two bytes of body.
+pub const ROW_BYTES_MIN: u32 = 4;
+
+const _: () = {
+    assert!(LOG_SEGMENT_BYTES >= SEGMENT_BYTES_MIN && LOG_SEGMENT_BYTES <= SEGMENT_BYTES_MAX);
+    assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64, "positions in the index have four bytes");
+    assert!(COMMIT_PART_BYTES_MAX > 2 * BATCH_BYTES_MAX);
+    assert!(COMMIT_BYTES_MAX >= MESSAGE_PAYLOAD_BYTES_MAX);
+    assert!(EARLY_BYTES_MAX >= BATCH_BYTES_MAX && EARLY_BYTES_TOTAL_MAX >= EARLY_BYTES_MAX);
+};
 
 /// Bytes of one MQTT packet: the largest message, its topic, and MQTT 5 properties.
 pub const PACKET_BYTES_MAX: u32 = (MESSAGE_PAYLOAD_BYTES_MAX + 8 * 1024) as u32;
@@ -22,10 +64,10 @@ pub const OUT_BYTES_MAX: usize = 256 * 1024;
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// How long a last packet (CONNACK with a refusal, DISCONNECT) may take to be written.
 pub const FAREWELL_MAX: Duration = Duration::from_secs(2);
-/// Bytes of a connection's read buffer: an idle one has few, a busy one many.
-pub const READ_BYTES_MIN: usize = 1024;
-/// Bytes of a busy connection's read buffer.
-pub const READ_BYTES_MAX: usize = 128 * 1024;
+/// Bytes that one read of a socket takes. The buffer is on the stack: an idle connection has none.
+pub const READ_BYTES: usize = 64 * 1024;
+/// Connections at a time that may be configured.
+pub const CONNECTIONS_MAX: u64 = 1_000_000;
 /// Connections above the configured number that may be told so at once; those above that are just closed.
 pub const REFUSALS_AT_ONCE: usize = 64;
 /// The keep-alive that an MQTT 5 client is given when it asks for none, or for a longer one.
@@ -37,8 +79,6 @@ pub const INTAKE_MESSAGES_MAX: usize = 4096;
 pub const INTAKE_BYTES_MAX: usize = 64 << 20;
 /// Messages that go into one commit.
 pub const COMMIT_MESSAGES_MAX: usize = 1024;
-/// Bytes that go into one commit (but for a last message).
-pub const COMMIT_BYTES_MAX: usize = 16 << 20;
 /// First and longest wait after a commit that failed.
 pub const COMMIT_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Tries to commit after the collector was told to stop.
@@ -58,5 +98,5 @@ const _: () = {
     assert!(INTAKE_BYTES_MAX >= 2 * PACKET_BYTES_MAX as usize, "any two messages fit between socket and log");
     assert!(COMMIT_BYTES_MAX <= INTAKE_BYTES_MAX);
     assert!(OUT_BYTES_MAX > 2 * afferent_protocol::limits::CONTROL_BYTES_MAX);
-    assert!(READ_BYTES_MIN < READ_BYTES_MAX);
+    assert!(READ_BYTES >= CONNECT_BYTES_MAX && READ_BYTES <= 128 * 1024, "it must fit a worker's stack");
 };
