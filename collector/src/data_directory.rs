@@ -32,7 +32,7 @@ pub enum DataDirectoryError {
         pid: String,
     },
     /// The system refuses.
-    #[error("{what} failed: {error}; check the directory's permissions and its disk", )]
+    #[error("{what} failed: {error}; check the directory's permissions and its disk")]
     Io {
         /// What was tried, with the path.
         what: String,

@@ -88,6 +88,16 @@ pub const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
 
 /// Acks and answers that wait for the client of an external broker.
 pub const BROKER_DOWN_MAX: usize = 1024;
+/// Keep-alive towards the broker.
+pub const BROKER_KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// A connection to the broker on which nothing happened for so long, not even a ping, hangs.
+pub const BROKER_SILENCE_MAX: Duration = Duration::from_secs(75);
+/// Seconds from the open socket to the broker's CONNACK.
+pub const BROKER_HANDSHAKE_S_MAX: u64 = 15;
+/// First and longest wait before the broker is tried again; the wait is drawn between half and all of it.
+pub const BROKER_RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How long the HTTP server's streams may take to end.
+pub const HTTP_FAREWELL_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a secret's file.
@@ -98,5 +108,6 @@ const _: () = {
     assert!(INTAKE_BYTES_MAX >= 2 * PACKET_BYTES_MAX as usize, "any two messages fit between socket and log");
     assert!(COMMIT_BYTES_MAX <= INTAKE_BYTES_MAX);
     assert!(OUT_BYTES_MAX > 2 * afferent_protocol::limits::CONTROL_BYTES_MAX);
+    assert!(BROKER_SILENCE_MAX.as_secs() > 2 * BROKER_KEEP_ALIVE.as_secs(), "two pings may be late");
     assert!(READ_BYTES >= CONNECT_BYTES_MAX && READ_BYTES <= 128 * 1024, "it must fit a worker's stack");
 };

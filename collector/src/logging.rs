@@ -27,9 +27,9 @@ pub fn begin(logging: &Logging) -> Result<(), LoggingError> {
     let filter = filter(logging)?;
     let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let begun = match logging.format {
-        LogFormat::Text => tracing::subscriber::set_global_default(
-            format.with_ansi(std::io::stderr().is_terminal()).finish(),
-        ),
+        LogFormat::Text => {
+            tracing::subscriber::set_global_default(format.with_ansi(std::io::stderr().is_terminal()).finish())
+        }
         LogFormat::Json => tracing::subscriber::set_global_default(format.json().flatten_event(true).finish()),
     };
     begun.map_err(|_| LoggingError::Twice)

@@ -16,7 +16,9 @@ pub struct BrokerUrl {
 
 /// Why it is no broker's URL.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a broker's URL; write mqtt://host, mqtts://host or mqtts://host:port, and login and files in [broker_client]")]
+#[error(
+    "{0:?} is not a broker's URL; write mqtt://host, mqtts://host or mqtts://host:port, and login and files in [broker_client]"
+)]
 pub struct BrokerUrlError(String);
 
 impl TryFrom<String> for BrokerUrl {
@@ -55,7 +57,8 @@ fn parse(text: &str) -> Option<BrokerUrl> {
         (parts.next()?, parts.next())
     };
     let port = port.map_or(Some(default_port), |port| port.parse().ok().filter(|port| *port != 0))?;
-    let valid = !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'));
+    let valid =
+        !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'));
     valid.then(|| BrokerUrl { tls, host: host.to_owned(), port })
 }
 
@@ -75,7 +78,17 @@ mod tests {
             assert_eq!(url, BrokerUrl { tls, host: host.to_owned(), port });
             assert_eq!(BrokerUrl::try_from(url.to_string()), Ok(url));
         }
-        for text in ["", "broker", "http://x", "mqtt://", "mqtt://x:0", "mqtt://x:99999", "mqtt://u:p@x", "mqtt://[x]", "mqtt://a b"] {
+        for text in [
+            "",
+            "broker",
+            "http://x",
+            "mqtt://",
+            "mqtt://x:0",
+            "mqtt://x:99999",
+            "mqtt://u:p@x",
+            "mqtt://[x]",
+            "mqtt://a b",
+        ] {
             assert!(BrokerUrl::try_from(text.to_owned()).is_err(), "{text}");
         }
     }

@@ -193,10 +193,8 @@ impl Session<'_> {
             self.eased.notified().await;
         }
         let room = self.context.intake.room(content.bytes()).await.map_err(|_| End::Here(Farewell::Stopping))?;
-        let done = packet_id.map(|packet_id| Done {
-            to: self.done.clone(),
-            number: self.in_flight().hand_over(packet_id),
-        });
+        let done =
+            packet_id.map(|packet_id| Done { to: self.done.clone(), number: self.in_flight().hand_over(packet_id) });
         room.fill(topic.agent, content, done);
         Ok(())
     }
@@ -394,4 +392,3 @@ async fn read_packets<R: AsyncRead + Unpin>(
     })
     .await
 }
-

@@ -82,6 +82,14 @@ pub enum BindError {
     },
 }
 
+impl EndpointSettings {
+    /// Whether clients must prove who they are, where they can come from elsewhere.
+    pub fn check(&self) -> Result<(), BindError> {
+        let listen = self.listen;
+        if self.access.is_enough_for(&listen) { Ok(()) } else { Err(BindError::Open { listen }) }
+    }
+}
+
 /// What connections need of the rest of the collector.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
@@ -108,10 +116,8 @@ impl Endpoint {
         health: Arc<Health>,
         stopping: Stopping,
     ) -> Result<Self, BindError> {
+        settings.check()?;
         let listen = settings.listen;
-        if !settings.access.is_enough_for(&listen) {
-            return Err(BindError::Open { listen });
-        }
         let listener = TcpListener::bind(listen).await.map_err(|error| BindError::Listen { listen, error })?;
         let context = Context { intake, registry, health, stopping };
         Ok(Self { listener, settings: Arc::new(settings), context })
@@ -200,7 +206,10 @@ async fn connect(
                 Ok(Ok(stream)) => stream,
                 failed => {
                     context.health.counters.handshakes_failed.count();
-                    let error = failed.map_or_else(|_| "it took too long".to_owned(), |f| f.err().map_or_else(String::new, |e| e.to_string()));
+                    let error = failed.map_or_else(
+                        |_| "it took too long".to_owned(),
+                        |f| f.err().map_or_else(String::new, |e| e.to_string()),
+                    );
                     tracing::info!(%peer, error, "TLS handshake failed");
                     return;
                 }

@@ -7,7 +7,7 @@ use afferent_protocol::ids::{Offset, SourceId};
 use afferent_protocol::session::Control;
 
 use super::Presence;
-use crate::core::Core;
+use crate::core::{Core, Notice};
 use crate::log::{CommitError, UnifiedLog};
 use crate::sources::SourceView;
 
@@ -34,6 +34,8 @@ pub trait Admission: Send + 'static {
     /// Makes everything that was taken durable; gives the answers to send. After an error nothing that was
     /// received since the last commit counts: the same messages are passed to [`Admission::receive`] once more.
     fn commit(&mut self, clock: &ClockReading) -> Result<Vec<(SourceId, Control)>, Self::CommitError>;
+    /// The last commit follows: what is to be said about that is said now.
+    fn ending(&mut self, clock: &ClockReading);
     /// The first offset that is not on disk.
     fn durable_end(&self) -> Offset;
     /// The sources, as they are now.
@@ -60,6 +62,10 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
 
     fn commit(&mut self, clock: &ClockReading) -> Result<Vec<(SourceId, Control)>, CommitError> {
         if self.is_pending() { Core::commit(self, clock) } else { Ok(Vec::new()) }
+    }
+
+    fn ending(&mut self, clock: &ClockReading) {
+        self.tell(Notice::Stopped { reason: "it was told to".to_owned() }, clock);
     }
 
     fn durable_end(&self) -> Offset {

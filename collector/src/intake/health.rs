@@ -111,11 +111,7 @@ pub struct Health {
 
 impl Default for Health {
     fn default() -> Self {
-        Self {
-            counters: Counters::default(),
-            storage: Mutex::new(Storage::Working),
-            way: Mutex::new(Way::Starting),
-        }
+        Self { counters: Counters::default(), storage: Mutex::new(Storage::Working), way: Mutex::new(Way::Starting) }
     }
 }
 

@@ -120,7 +120,7 @@ impl<A: Admission> Loop<A> {
                 self.picture();
             }
         }
-        // The core may hold events of its own.
+        self.admission.ending(&self.clock.read());
         let ended = self.commit(runtime);
         self.picture();
         ended
