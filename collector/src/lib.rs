@@ -2,4 +2,5 @@
 //!
 //! The modules, in the order in which an event passes them:
 
+pub mod cloud_event;
 pub mod log;
