@@ -147,6 +147,25 @@ impl Writer {
     }
 }
 
+/// Appends an event that stands for offsets which the log has lost. Whose events they were and when nobody knows, so
+/// that it has no `time`, and its source is the log.
+pub fn put_hole(out: &mut Vec<u8>, first: Offset, end: Offset, reason: &str) {
+    let head = format!(
+        concat!(
+            r#"{{"specversion":"1.0","id":"hole-{first}-{end}","source":"log","type":"{kind}","#,
+            r#""datacontenttype":"application/json","offset":"{first}","severitynumber":17,"data":{{"count":{count},"#,
+            r#""reason":"#
+        ),
+        first = first,
+        end = end,
+        kind = UNREADABLE,
+        count = end.since(first),
+    );
+    out.extend_from_slice(head.as_bytes());
+    put_json_string(out, reason);
+    out.extend_from_slice(b"}}");
+}
+
 /// The attributes that differ from event to event.
 struct Envelope<'a> {
     sequence: u64,
