@@ -8,6 +8,7 @@
 //! is slow reads older parts of the log, and nothing is kept or dropped for it.
 
 mod filter;
+mod log;
 mod reading;
 mod start;
 

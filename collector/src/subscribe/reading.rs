@@ -72,7 +72,7 @@ impl Reading {
     pub fn page(&mut self, log: &dyn ReadLog, out: &mut Vec<u8>) -> Result<Page, ReadLogError> {
         let durable_end = log.kept().end;
         let end = self.end.map_or(durable_end, |end| end.min(durable_end));
-        let mut scratch = core::mem::take(&mut self.scratch);
+        let mut scratch = std::mem::take(&mut self.scratch);
         let mut scanned = 0;
         let mut read = Ok(());
         if self.next < end && self.left > 0 {
@@ -112,7 +112,7 @@ impl Reading {
         }
         self.writer.entry(head, header);
         self.decoded.resize(header.decoded_len as usize, 0);
-        let mut decoded = core::mem::take(&mut self.decoded);
+        let mut decoded = std::mem::take(&mut self.decoded);
         let outcome = match codec::records(batch, &mut decoded) {
             Ok(records) => self.records(head, records, entry_end, out),
             Err(error) => Err((0, error)),
@@ -188,3 +188,112 @@ impl Reading {
 }
 
 const _: () = assert!(PAGE_BYTES > HEADER_LEN);
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::{MemoryLog, breakdown, sample};
+    use super::*;
+
+    fn filter(subject: Option<&str>, types: Option<&str>) -> Filter {
+        Filter::new(subject, types, None).unwrap()
+    }
+
+    /// Reads all pages; gives the offsets and types of their events, and how the last one ended.
+    fn read(log: &MemoryLog, mut reading: Reading) -> (Vec<(u64, String)>, Page) {
+        let mut out = Vec::new();
+        let page = loop {
+            match reading.page(log, &mut out).unwrap() {
+                Page::More => {}
+                page => break page,
+            }
+        };
+        let event = |line: &[u8]| {
+            let event: serde_json::Value = serde_json::from_slice(line).unwrap();
+            (event["offset"].as_str().unwrap().parse().unwrap(), event["type"].as_str().unwrap().to_owned())
+        };
+        (out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(event).collect(), page)
+    }
+
+    fn offsets(log: &MemoryLog, reading: Reading) -> Vec<u64> {
+        read(log, reading).0.into_iter().map(|(offset, _)| offset).collect()
+    }
+
+    fn part(from: u64, end: u64, limit: u64, filter: Filter) -> Reading {
+        Reading::part(Offset::new(from), Offset::new(end), limit, filter, Format::Lines)
+    }
+
+    fn three_batches() -> MemoryLog {
+        let log = MemoryLog::beginning_at(10);
+        log.append("a", &[sample("x", 1), sample("y", 2), sample("x/z", 3)], 1);
+        log.append("b", &[breakdown("x", "E1"), breakdown("y", "E2")], 2);
+        log.append("a", &[sample("x", 4)], 3);
+        log
+    }
+
+    #[test]
+    fn any_part_of_the_log_can_be_read_from_within_a_batch_to_within_a_batch() {
+        let log = three_batches();
+        for from in 10..=16 {
+            for end in from..=16 {
+                for limit in [1, 2, u64::MAX] {
+                    let expected: Vec<u64> = (from..end).take(limit as usize).collect();
+                    assert_eq!(offsets(&log, part(from, end, limit, Filter::default())), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn filters_leave_out_and_the_limit_counts_what_comes() {
+        let log = three_batches();
+        assert_eq!(offsets(&log, part(10, 16, 2, filter(Some("x"), None))), [10, 13]);
+        assert_eq!(offsets(&log, part(10, 16, 9, filter(None, Some("breakdown")))), [13, 14]);
+        assert_eq!(offsets(&log, part(10, 16, 9, filter(None, Some("sample")))), [10, 11, 12, 15]);
+        let of_b = Filter::new(None, None, Some("b")).unwrap();
+        assert_eq!(offsets(&log, part(10, 16, 9, of_b)), [13, 14]);
+    }
+
+    #[test]
+    fn a_follower_reads_the_past_and_then_what_comes() {
+        let log = three_batches();
+        let mut reading = Reading::follow(Offset::new(14), Filter::default(), Format::ServerSent);
+        let mut out = Vec::new();
+        assert_eq!(reading.page(&log, &mut out).unwrap(), Page::AtEnd);
+        assert_eq!(reading.next(), Offset::new(16));
+        out.clear();
+        assert_eq!((reading.page(&log, &mut out).unwrap(), out.len()), (Page::AtEnd, 0));
+        log.append("c", &[sample("x", 5)], 4);
+        reading.page(&log, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("id: 16\ndata: {") && text.ends_with("}\n\n"), "{text}");
+    }
+
+    #[test]
+    fn a_large_batch_comes_in_pages_without_a_seam() {
+        let log = MemoryLog::default();
+        let events: Vec<_> = (0..5000).map(|value| sample("some/subject/or/other", value)).collect();
+        log.append("a", &events, 1);
+        let mut reading = part(0, 5000, u64::MAX, Filter::default());
+        let mut out = Vec::new();
+        assert_eq!(reading.page(&log, &mut out).unwrap(), Page::More);
+        assert!(out.len() >= PAGE_BYTES && out.len() < PAGE_BYTES + 1024);
+        let expected: Vec<u64> = (0..5000).collect();
+        assert_eq!(offsets(&log, part(0, 5000, u64::MAX, Filter::default())), expected);
+    }
+
+    #[test]
+    fn what_the_log_has_lost_is_an_event_in_its_place() {
+        let log = three_batches();
+        log.skip(4);
+        let (events, page) = read(&log, part(10, 20, 99, Filter::default()));
+        assert_eq!((events[5].clone(), page), ((15, UNREADABLE.to_owned()), Page::Done));
+        assert_eq!(events[6].0, 19);
+
+        let mut log = three_batches();
+        log.damaged = Some(13..15);
+        let (events, _) = read(&log, part(10, 16, 99, Filter::default()));
+        let offsets: Vec<u64> = events.iter().map(|(offset, _)| *offset).collect();
+        assert_eq!(offsets, [10, 11, 12, 13, 15]);
+        assert_eq!(events[3].1, UNREADABLE);
+    }
+}

@@ -1,0 +1,1 @@
+//! Looking at a log's files without opening it for writing: `log info|verify|dump`.
