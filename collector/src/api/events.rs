@@ -1,6 +1,8 @@
 //! `GET /v1/events`: a part of the log as NDJSON.
 
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -24,7 +26,7 @@ pub const NEXT_OFFSET: HeaderName = HeaderName::from_static("afferent-next-offse
 /// 1000; `all` for no limit) at most. The answer is rendered as fast as the client takes it, and no faster.
 pub(super) async fn events(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), Limit::Taken)?;
-    let log = api.log();
+    let log = Arc::clone(&api.log);
     let start = query.from.unwrap_or(Start::First);
     let (from, kept) = blocking(move || start.resolve(&*log).map(|from| (from, log.kept()))).await??;
     // What was appended since the start was looked up is left for the next request.
@@ -37,7 +39,7 @@ pub(super) async fn events(State(api): State<Api>, RawQuery(query): RawQuery) ->
     if !reading.is_filtered() {
         headers.insert(NEXT_OFFSET, from.get().saturating_add(query.limit).min(end.get()).into());
     }
-    let body = futures_util::stream::unfold(Some(Pages::new(api.log(), reading)), |pages| async {
+    let body = futures_util::stream::unfold(Some(Pages::new(api.log, reading)), |pages| async {
         let mut pages = pages?;
         loop {
             match pages.next().await {

@@ -3,6 +3,9 @@
 //! There is no seam between the two: both are read from the log at the reader's own place. A reader that is slower than
 //! the plant reads from disk what was appended meanwhile; nothing is queued for it and nothing dropped.
 
+use std::sync::Arc;
+
+use afferent_protocol::ids::Offset;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -15,7 +18,6 @@ use super::problem::Problem;
 use super::query::{Limit, Query};
 use crate::limits::KEEP_ALIVE_TIME;
 use crate::subscribe::{Format, Page, Reading, Start};
-use afferent_protocol::ids::Offset;
 
 /// What a browser sends when it comes back: the `id` of the last event that it has.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -31,11 +33,11 @@ pub(super) async fn stream(
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), Limit::Refused)?;
     let start = last_event(&headers)?.or(query.from).unwrap_or(Start::End);
-    let log = api.log();
+    let log = Arc::clone(&api.log);
     let from = blocking(move || start.resolve(&*log)).await??;
     let reading = Reading::follow(from, query.filter, Format::ServerSent);
-    let follower =
-        Follower { pages: Pages::new(api.log(), reading), grown: api.grown(), stopping: api.stopping(), opened: false };
+    let pages = Pages::new(api.log, reading);
+    let follower = Follower { pages, durable: api.durable, stopping: api.stopping, opened: false };
     let body = futures_util::stream::unfold(Some(follower), |follower| async {
         let mut follower = follower?;
         match follower.next().await {
@@ -63,7 +65,7 @@ fn last_event(headers: &HeaderMap) -> Result<Option<Start>, Problem> {
 
 struct Follower {
     pages: Pages,
-    grown: watch::Receiver<u64>,
+    durable: watch::Receiver<Offset>,
     stopping: watch::Receiver<bool>,
     opened: bool,
 }
@@ -80,7 +82,7 @@ impl Follower {
                 return Ok(None);
             }
             // Before the page is read, so that what is appended after it wakes the wait below.
-            self.grown.borrow_and_update();
+            self.durable.borrow_and_update();
             let (bytes, page) = self.pages.next().await?;
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
@@ -90,7 +92,7 @@ impl Follower {
             }
             tokio::select! {
                 _ = self.stopping.wait_for(|stopping| *stopping) => return Ok(None),
-                grown = self.grown.changed() => if grown.is_err() { return Ok(None) },
+                grown = self.durable.changed() => if grown.is_err() { return Ok(None) },
                 () = tokio::time::sleep(KEEP_ALIVE_TIME) => return Ok(Some(self.keep_alive())),
             }
         }
