@@ -10,8 +10,11 @@
 //! - [`limits`]: every limit of the collector
 
 pub mod api;
+pub mod clock;
 pub mod cloud_event;
 pub mod core;
+pub mod endpoint;
+pub mod intake;
 pub mod limits;
 pub mod log;
 pub mod sources;

@@ -1,6 +1,5 @@
 //! `GET /v1/events`: a part of the log as NDJSON.
 
-
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -54,4 +53,3 @@ pub(super) async fn events(State(api): State<Api>, RawQuery(query): RawQuery) ->
     });
     Ok((headers, Body::from_stream(body)).into_response())
 }
-

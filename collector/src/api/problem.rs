@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::subscribe::{FilterError, ReadLogError, StartError, StartTextError};
 
 /// A refusal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}; {remedy}")]
 pub struct Problem {
     /// The status.
     pub status: StatusCode,
@@ -70,7 +71,8 @@ impl From<StartError> for Problem {
                 Self::new(StatusCode::GONE, detail, format!("begin with from={} or from=first", kept.start))
             }
             StartError::Beyond { kept, .. } => {
-                let remedy = format!("begin with from={} or from=end; if the log was replaced, with from=first", kept.end);
+                let remedy =
+                    format!("begin with from={} or from=end; if the log was replaced, with from=first", kept.end);
                 Self::new(StatusCode::RANGE_NOT_SATISFIABLE, detail, remedy)
             }
             StartError::Log(error) => error.into(),
@@ -80,7 +82,8 @@ impl From<StartError> for Problem {
 
 impl From<ReadLogError> for Problem {
     fn from(error: ReadLogError) -> Self {
-        let remedy = "look at the collector's log and at its disk; `afferent-collector log verify` tells what is damaged";
+        let remedy =
+            "look at the collector's log and at its disk; `afferent-collector log verify` tells what is damaged";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), remedy)
     }
 }

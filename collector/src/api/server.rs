@@ -21,7 +21,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stopping: w
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            _ = stopping.wait_for(|stopping| *stopping) => break,
+            () = stopped(&mut stopping) => break,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
@@ -63,8 +63,12 @@ async fn connection(stream: TcpStream, router: Router, mut stopping: watch::Rece
         .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
     let mut serving = std::pin::pin!(serving);
     let outcome = tokio::select! {
-        outcome = serving.as_mut() => outcome,
-        _ = stopping.wait_for(|stopping| *stopping) => {
+        outcome = serving.as_mut() => Some(outcome),
+        () = stopped(&mut stopping) => None,
+    };
+    let outcome = match outcome {
+        Some(outcome) => outcome,
+        None => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
@@ -74,10 +78,16 @@ async fn connection(stream: TcpStream, router: Router, mut stopping: watch::Rece
     }
 }
 
+/// Until the collector stops, or whoever would say so is gone.
+pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
 /// Says 503 as far as the socket's buffer takes it, and hangs up: whoever is too many costs no task.
 fn refuse(stream: &TcpStream) {
     let detail = format!("{HTTP_CONNECTIONS_MAX} HTTP connections are open, and no more are taken");
-    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "close some of them, or ask again later").json();
+    let problem =
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "close some of them, or ask again later").json();
     let head = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
          retry-after: 5\r\nconnection: close\r\n\r\n",

@@ -16,6 +16,7 @@ use super::Api;
 use super::pages::{Pages, blocking};
 use super::problem::Problem;
 use super::query::{Limit, Query};
+use super::server::stopped;
 use crate::limits::KEEP_ALIVE_TIME;
 use crate::subscribe::{Format, Page, Reading, Start};
 
@@ -70,6 +71,13 @@ struct Follower {
     opened: bool,
 }
 
+/// What ended a wait.
+enum Woken {
+    Grown,
+    Quiet,
+    Stopped,
+}
+
 impl Follower {
     /// The next bytes, as soon as there are any; `None` when the collector stops.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
@@ -90,10 +98,15 @@ impl Follower {
             if page == Page::More {
                 continue;
             }
-            tokio::select! {
-                _ = self.stopping.wait_for(|stopping| *stopping) => return Ok(None),
-                grown = self.durable.changed() => if grown.is_err() { return Ok(None) },
-                () = tokio::time::sleep(KEEP_ALIVE_TIME) => return Ok(Some(self.keep_alive())),
+            let woken = tokio::select! {
+                () = stopped(&mut self.stopping) => Woken::Stopped,
+                grown = self.durable.changed() => grown.map_or(Woken::Stopped, |()| Woken::Grown),
+                () = tokio::time::sleep(KEEP_ALIVE_TIME) => Woken::Quiet,
+            };
+            match woken {
+                Woken::Grown => {}
+                Woken::Quiet => return Ok(Some(self.keep_alive())),
+                Woken::Stopped => return Ok(None),
             }
         }
     }

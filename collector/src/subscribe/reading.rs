@@ -80,7 +80,11 @@ impl Reading {
                 self.entry(head, batch, end, out);
                 scanned += head.entry_len();
                 let full = out.len() >= PAGE_BYTES || scanned >= PAGE_SCAN_BYTES;
-                if full || self.next >= end || self.left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if full || self.next >= end || self.left == 0 {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             });
         }
         self.scratch = scratch;
@@ -151,7 +155,14 @@ impl Reading {
         Ok(())
     }
 
-    fn unreadable(&mut self, head: &EntryHead, batch: &Batch<'_>, index: u32, error: codec::DecodeError, out: &mut Vec<u8>) {
+    fn unreadable(
+        &mut self,
+        head: &EntryHead,
+        batch: &Batch<'_>,
+        index: u32,
+        error: codec::DecodeError,
+        out: &mut Vec<u8>,
+    ) {
         let offset = Offset::new(head.ordinal + u64::from(index));
         // What was read before stays read: only its first event carries the message.
         if offset < self.next || !self.filter.takes_event(batch.header().source.as_str(), UNREADABLE) {
