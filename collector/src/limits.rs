@@ -34,7 +34,7 @@ pub const LOSSES_MAX: usize = 64;
 /// A refusal becomes an event at most once in so many microseconds per source and reason.
 pub const REFUSED_EVENT_EVERY_US: u64 = 60_000_000;
 /// Refusals of all sources that become events within [`REFUSED_EVENT_EVERY_US`].
-pub const REFUSED_EVENTS_MAX: u32 = 60;
+pub const REFUSED_EVENTS_MAX: usize = 60;
 /// Own events that wait for a commit; more are only counted.
 pub const NOTICES_MAX: usize = 1024;
 /// A row of codec 1 has at least so many bytes: time, subject, variant and two bytes of body.

@@ -13,12 +13,15 @@
 //!   tell what a power cut left unfinished (nothing later knows it as durable: dropped, it was never acked) from what
 //!   rotted (something later does: set aside, counted and reported).
 
+mod buffer;
 mod embedded;
 mod engine;
+mod files;
 mod index;
 pub mod inspect;
 mod reader;
 mod recovery;
+mod walk;
 
 pub use embedded::{EmbeddedLog, LogSettings, OpenError};
 pub use engine::{CommitError, UnifiedLog};
