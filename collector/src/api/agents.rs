@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use super::Api;
+use super::state::Api;
 use crate::cloud_event::{names, put_rfc3339};
 use crate::sources::{LaneView, LinkState, SourceView};
 
@@ -109,8 +109,8 @@ pub struct LossReport {
 }
 
 pub(super) async fn agents(State(api): State<Api>) -> Json<AgentsReport> {
-    let sources = api.sources.borrow().clone();
-    let kept = api.log.kept();
+    let sources = api.state.sources.borrow().clone();
+    let kept = api.state.reader.kept();
     let log = LogReport { first: kept.start.get(), end: kept.end.get() };
     Json(AgentsReport { log, agents: sources.iter().map(AgentReport::of).collect() })
 }

@@ -7,10 +7,10 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
-use super::Api;
 use super::pages::{Pages, blocking};
 use super::problem::Problem;
 use super::query::{Limit, Query};
+use super::state::Api;
 use crate::subscribe::{Format, Page, Reading, Start};
 
 /// The oldest offset that is kept.
@@ -25,9 +25,13 @@ pub const NEXT_OFFSET: HeaderName = HeaderName::from_static("afferent-next-offse
 /// 1000; `all` for no limit) at most. The answer is rendered as fast as the client takes it, and no faster.
 pub(super) async fn events(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), Limit::Taken)?;
-    let log = Arc::clone(&api.log);
+    let log = api.log();
     let start = query.from.unwrap_or(Start::First);
-    let (from, kept) = blocking(move || start.resolve(&*log).map(|from| (from, log.kept()))).await??;
+    let (from, kept) = blocking({
+        let log = Arc::clone(&log);
+        move || start.resolve(&*log).map(|from| (from, log.kept()))
+    })
+    .await??;
     // What was appended since the start was looked up is left for the next request.
     let end = kept.end.max(from);
     let reading = Reading::part(from, end, query.limit, query.filter, Format::Lines);
@@ -38,7 +42,7 @@ pub(super) async fn events(State(api): State<Api>, RawQuery(query): RawQuery) ->
     if !reading.is_filtered() {
         headers.insert(NEXT_OFFSET, from.get().saturating_add(query.limit).min(end.get()).into());
     }
-    let body = futures_util::stream::unfold(Some(Pages::new(api.log, reading)), |pages| async {
+    let body = futures_util::stream::unfold(Some(Pages::new(log, reading)), |pages| async {
         let mut pages = pages?;
         loop {
             match pages.next().await {

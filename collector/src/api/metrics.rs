@@ -6,16 +6,16 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use super::Api;
 use super::agents::AgentReport;
+use super::state::Api;
 use crate::intake::Counters;
 use crate::sources::LinkState;
 
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
     let mut text = Text(String::new());
     log(&mut text, &api);
-    counters(&mut text, &api.health.counters);
-    let sources = api.sources.borrow().clone();
+    counters(&mut text, &api.state.health.counters);
+    let sources = api.state.sources.borrow().clone();
     let reports: Vec<AgentReport> = sources.iter().map(AgentReport::of).collect();
     let online: Vec<bool> = sources.iter().map(|view| view.link == LinkState::Online).collect();
     agents(&mut text, &reports, &online);
@@ -23,10 +23,10 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
 }
 
 fn log(text: &mut Text, api: &Api) {
-    let kept = api.log.kept();
+    let kept = api.state.reader.kept();
     text.single("afferent_log_first_offset", "gauge", "Oldest offset that is kept.", kept.start);
     text.single("afferent_log_end_offset", "counter", "Durable end of the log.", kept.end);
-    let healthy = u8::from(api.health.verdict().is_ok());
+    let healthy = u8::from(api.state.health.verdict().is_ok());
     text.single("afferent_healthy", "gauge", "1 while events become durable and agents have a way in.", healthy);
 }
 

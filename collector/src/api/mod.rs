@@ -18,63 +18,46 @@ mod pages;
 pub mod problem;
 mod query;
 mod server;
+mod state;
 mod stream;
 
-use std::sync::Arc;
-
-use afferent_protocol::ids::Offset;
 use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
-use crate::intake::Health;
-use crate::sources::SourceView;
-use crate::subscribe::ReadLog;
+use crate::shutdown::Stopping;
 use problem::Problem;
+use state::Api;
+pub use state::ApiState;
 
-/// What the API reads.
-#[derive(Clone)]
-pub struct Api {
-    /// The log.
-    pub log: Arc<dyn ReadLog>,
-    /// Its durable end; a change wakes those who follow it.
-    pub durable: watch::Receiver<Offset>,
-    /// The sources, as they were a moment ago.
-    pub sources: watch::Receiver<Arc<Vec<SourceView>>>,
-    /// How the collector is.
-    pub health: Arc<Health>,
-    /// Becomes true when the collector stops.
-    pub stopping: watch::Receiver<bool>,
+/// Serves the API on `listener` until the collector stops; then answers have a moment to end.
+///
+/// # Errors
+/// None for now: what goes wrong with one connection does not end the others.
+pub async fn serve(listener: TcpListener, state: ApiState, stopping: Stopping) -> std::io::Result<()> {
+    let router = router(Api { state, stopping: stopping.clone() });
+    server::serve(listener, router, stopping).await;
+    Ok(())
 }
 
-impl Api {
-    /// All paths.
-    pub fn router(self) -> Router {
-        Router::new()
-            .route("/v1/events", get(events::events))
-            .route("/v1/stream", get(stream::stream))
-            .route("/v1/agents", get(agents::agents))
-            .route("/metrics", get(metrics::metrics))
-            .route("/healthz", get(health::healthz))
-            .method_not_allowed_fallback(async || {
-                let remedy = "this API is for reading: use GET";
-                Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not taken here", remedy)
-            })
-            .fallback(async |uri: Uri| {
-                let path: String = uri.path().chars().take(64).collect();
-                let remedy = "there are /v1/events, /v1/stream, /v1/agents, /metrics and /healthz";
-                Problem::new(StatusCode::NOT_FOUND, format!("there is no {path:?}"), remedy)
-            })
-            .with_state(self)
-    }
-
-    /// Serves the API on `listener` until `stopping` says so.
-    pub async fn serve(self, listener: TcpListener) {
-        let stopping = self.stopping.clone();
-        server::serve(listener, self.router(), stopping).await;
-    }
+fn router(api: Api) -> Router {
+    Router::new()
+        .route("/v1/events", get(events::events))
+        .route("/v1/stream", get(stream::stream))
+        .route("/v1/agents", get(agents::agents))
+        .route("/metrics", get(metrics::metrics))
+        .route("/healthz", get(health::healthz))
+        .method_not_allowed_fallback(async || {
+            let remedy = "this API is for reading: use GET";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not taken here", remedy)
+        })
+        .fallback(async |uri: Uri| {
+            let path: String = uri.path().chars().take(64).collect();
+            let remedy = "there are /v1/events, /v1/stream, /v1/agents, /metrics and /healthz";
+            Problem::new(StatusCode::NOT_FOUND, format!("there is no {path:?}"), remedy)
+        })
+        .with_state(api)
 }
 
 #[cfg(test)]

@@ -8,20 +8,21 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
 use super::problem::Problem;
-use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIME, HTTP_STALL_TIME, HTTP_STOP_TIME};
+use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIME, HTTP_STALL_TIME};
+use crate::shutdown::Stopping;
 
 /// Serves `router` on `listener` until `stopping` says so; then connections have a moment to end.
-pub(super) async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) {
+pub(super) async fn serve(listener: TcpListener, router: Router, mut stopping: Stopping) {
     let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            () = stopped(&mut stopping) => break,
+            () = stopping.wait() => break,
             Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
@@ -45,13 +46,11 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stopping: w
         }
     }
     drop(listener);
-    let ended = tokio::time::timeout(HTTP_STOP_TIME, async { while connections.join_next().await.is_some() {} });
-    if ended.await.is_err() {
-        tracing::info!(connections = connections.len(), "HTTP connections were cut off");
-    }
+    // How long this may take is up to who stops us.
+    while connections.join_next().await.is_some() {}
 }
 
-async fn connection(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, router: Router, mut stopping: Stopping) {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     // A client that takes nothing is let go. One that says nothing is waited for: it may be reading a stream.
@@ -64,7 +63,7 @@ async fn connection(stream: TcpStream, router: Router, mut stopping: watch::Rece
     let mut serving = std::pin::pin!(serving);
     let outcome = tokio::select! {
         outcome = serving.as_mut() => Some(outcome),
-        () = stopped(&mut stopping) => None,
+        () = stopping.wait() => None,
     };
     let outcome = match outcome {
         Some(outcome) => outcome,
@@ -76,11 +75,6 @@ async fn connection(stream: TcpStream, router: Router, mut stopping: watch::Rece
     if let Err(error) = outcome {
         tracing::debug!(%error, "an HTTP connection ended early");
     }
-}
-
-/// Until the collector stops, or whoever would say so is gone.
-pub(super) async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// Says 503 as far as the socket's buffer takes it, and hangs up: whoever is too many costs no task.

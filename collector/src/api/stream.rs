@@ -12,12 +12,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 
-use super::Api;
 use super::pages::{Pages, blocking};
 use super::problem::Problem;
 use super::query::{Limit, Query};
-use super::server::stopped;
+use super::state::Api;
 use crate::limits::KEEP_ALIVE_TIME;
+use crate::shutdown::Stopping;
 use crate::subscribe::{Format, Page, Reading, Start};
 
 /// What a browser sends when it comes back: the `id` of the last event that it has.
@@ -34,11 +34,15 @@ pub(super) async fn stream(
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), Limit::Refused)?;
     let start = last_event(&headers)?.or(query.from).unwrap_or(Start::End);
-    let log = Arc::clone(&api.log);
-    let from = blocking(move || start.resolve(&*log)).await??;
+    let log = api.log();
+    let from = blocking({
+        let log = Arc::clone(&log);
+        move || start.resolve(&*log)
+    })
+    .await??;
     let reading = Reading::follow(from, query.filter, Format::ServerSent);
-    let pages = Pages::new(api.log, reading);
-    let follower = Follower { pages, durable: api.durable, stopping: api.stopping, opened: false };
+    let pages = Pages::new(log, reading);
+    let follower = Follower { pages, durable: api.state.durable, stopping: api.stopping, opened: false };
     let body = futures_util::stream::unfold(Some(follower), |follower| async {
         let mut follower = follower?;
         match follower.next().await {
@@ -67,7 +71,7 @@ fn last_event(headers: &HeaderMap) -> Result<Option<Start>, Problem> {
 struct Follower {
     pages: Pages,
     durable: watch::Receiver<Offset>,
-    stopping: watch::Receiver<bool>,
+    stopping: Stopping,
     opened: bool,
 }
 
@@ -86,7 +90,7 @@ impl Follower {
             return Ok(Some(Bytes::from_static(OPENING)));
         }
         loop {
-            if *self.stopping.borrow() {
+            if self.stopping.is_said() {
                 return Ok(None);
             }
             // Before the page is read, so that what is appended after it wakes the wait below.
@@ -99,7 +103,7 @@ impl Follower {
                 continue;
             }
             let woken = tokio::select! {
-                () = stopped(&mut self.stopping) => Woken::Stopped,
+                () = self.stopping.wait() => Woken::Stopped,
                 grown = self.durable.changed() => grown.map_or(Woken::Stopped, |()| Woken::Grown),
                 () = tokio::time::sleep(KEEP_ALIVE_TIME) => Woken::Quiet,
             };

@@ -3,20 +3,26 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 
-use afferent_protocol::ids::SourceId;
+use std::sync::Arc;
+
+use afferent_protocol::ids::{Offset, SourceId};
+use tokio::sync::watch;
 
 use super::*;
+use crate::intake::Health;
+use crate::sources::SourceView;
+use crate::subscribe::ReadLog;
 use crate::subscribe::memory::{MemoryLog, breakdown, sample};
 
 /// A served API; it stops when this is dropped.
 struct Served {
-    log: Arc<MemoryLog>,
+    log: MemoryLog,
     durable: watch::Sender<Offset>,
     sources: watch::Sender<Arc<Vec<SourceView>>>,
-    stopping: watch::Sender<bool>,
+    stopping: crate::shutdown::StopSwitch,
     health: Arc<Health>,
     address: SocketAddr,
-    served: tokio::task::JoinHandle<()>,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
 /// An answer: status, headers, body.
@@ -24,21 +30,19 @@ type Answer = (u16, ureq::http::HeaderMap, String);
 
 impl Served {
     async fn new(log: MemoryLog) -> Self {
-        let log = Arc::new(log);
         let (durable, durable_view) = watch::channel(log.kept().end);
         let (sources, sources_view) = watch::channel(Arc::new(Vec::new()));
-        let (stopping, stopping_view) = watch::channel(false);
+        let (stopping, stopping_view) = crate::shutdown::stop_switch();
         let health = Arc::new(Health::default());
-        let api = Api {
-            log: log.clone(),
+        let state = ApiState {
+            reader: Arc::new(log.clone()),
             durable: durable_view,
             sources: sources_view,
             health: health.clone(),
-            stopping: stopping_view,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = tokio::spawn(api.serve(listener));
+        let served = tokio::spawn(serve(listener, state, stopping_view));
         Self { log, durable, sources, stopping, health, address, served }
     }
 
@@ -211,9 +215,9 @@ async fn a_stream_begins_at_the_end_or_after_the_last_event_that_the_reader_has(
 async fn streams_end_when_the_collector_stops() {
     let served = Served::with_six_events().await;
     let mut stream = served.stream("/v1/stream", "").await;
-    served.stopping.send_replace(true);
+    served.stopping.stop();
     tokio::task::spawn_blocking(move || stream.0.read_to_end(&mut Vec::new()).unwrap()).await.unwrap();
-    served.served.await.unwrap();
+    served.served.await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ use crate::limits::{INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX};
 
 /// Whether an agent is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkState {
+pub enum Presence {
     /// It is.
     Online,
     /// It is not, whether it said good-bye or not.
@@ -41,10 +41,30 @@ pub enum Content {
     /// `Online` says nothing.
     Link {
         /// Whether it came or went.
-        state: LinkState,
+        presence: Presence,
         /// The connection's number.
         number: u64,
     },
+}
+
+impl Presence {
+    /// Reads the payload of a state topic. An empty one clears what was retained, and says that nobody is there.
+    pub fn of_payload(payload: &[u8]) -> Option<Self> {
+        match payload {
+            b"online" => Some(Self::Online),
+            b"offline" | b"" => Some(Self::Offline),
+            _ => None,
+        }
+    }
+}
+
+impl Content {
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Message(payload) => payload.len(),
+            Self::Link { .. } => 0,
+        }
+    }
 }
 
 /// Told, in the order in which messages were handed over, when one is dealt with.
@@ -114,8 +134,8 @@ impl Intake {
     }
 
     /// Tells that an agent came or went, over the connection with this number.
-    pub async fn link(&self, agent: SourceId, state: LinkState, number: u64) -> Result<(), Stopping> {
-        self.room(0).await?.fill(agent, Content::Link { state, number }, None);
+    pub async fn link(&self, agent: SourceId, presence: Presence, number: u64) -> Result<(), Stopping> {
+        self.room(0).await?.fill(agent, Content::Link { presence, number }, None);
         Ok(())
     }
 

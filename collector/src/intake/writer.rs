@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use afferent_protocol::ids::{Offset, SourceId};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::{Admission, Content, Done, Health, Incoming, LinkState, Outbox, Released, Verdict};
+use super::{Admission, Content, Done, Health, Incoming, Outbox, Presence, Released, Verdict};
 use crate::clock::SystemClock;
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY};
 
@@ -69,7 +69,7 @@ pub fn spawn<A: Admission>(
         sources,
         clock: SystemClock::new(),
         presence: HashMap::new(),
-        releases: Vec::new(),
+        taken: Vec::new(),
         sources_changed: None,
     };
     let runtime = Handle::current();
@@ -87,10 +87,16 @@ struct Loop<A: Admission> {
     clock: SystemClock,
     /// Number of the connection by which an agent last came.
     presence: HashMap<SourceId, u64>,
-    /// To be told after the commit, in order; the room that the messages took is given back with them.
-    releases: Vec<(Option<Done>, Verdict, tokio::sync::OwnedSemaphorePermit)>,
+    /// What the next commit holds, in order: to be handed to the core again when it fails, and told about when not.
+    /// The room that the messages took is given back with them.
+    taken: Vec<Taken>,
     /// When the sources first changed since their last picture.
     sources_changed: Option<Instant>,
+}
+
+struct Taken {
+    incoming: Incoming,
+    verdict: Verdict,
 }
 
 enum Wake {
@@ -114,7 +120,7 @@ impl<A: Admission> Loop<A> {
                 self.picture();
             }
         }
-        // The core may hold events of its own.
+        self.admission.ending(&self.clock.read());
         let ended = self.commit(runtime);
         self.picture();
         ended
@@ -137,42 +143,54 @@ impl<A: Admission> Loop<A> {
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(incoming) = next {
-            bytes += self.receive(incoming);
-            let more = self.releases.len() < COMMIT_MESSAGES_MAX && bytes < COMMIT_BYTES_MAX;
+            bytes += incoming.content.bytes();
+            self.count(&incoming);
+            let verdict = self.receive(&incoming);
+            if verdict == Verdict::Refused {
+                self.health.counters.messages_refused.count();
+            }
+            self.taken.push(Taken { incoming, verdict });
+            let more = self.taken.len() < COMMIT_MESSAGES_MAX && bytes < COMMIT_BYTES_MAX;
             next = if more { self.incoming.try_recv().ok() } else { None };
         }
         self.sources_changed.get_or_insert_with(Instant::now);
     }
 
-    fn receive(&mut self, incoming: Incoming) -> usize {
-        let clock = self.clock.read();
-        let Incoming { agent, content, done, _room: room } = incoming;
-        let (verdict, bytes) = match content {
-            Content::Message(payload) => {
-                self.health.counters.messages.count();
-                self.health.counters.message_bytes.add(payload.len() as u64);
-                (self.admission.receive(agent, &payload, &clock), payload.len())
-            }
-            Content::Link { state, number } => {
-                if self.link_counts(agent, state, number) {
-                    self.admission.link(agent, state, &clock);
-                }
-                (Verdict::Taken, 0)
-            }
-        };
-        if verdict == Verdict::Refused {
-            self.health.counters.messages_refused.count();
+    fn count(&self, incoming: &Incoming) {
+        if let Content::Message(payload) = &incoming.content {
+            self.health.counters.messages.count();
+            self.health.counters.message_bytes.add(payload.len() as u64);
         }
-        self.releases.push((done, verdict, room));
-        bytes
     }
 
-    fn link_counts(&mut self, agent: SourceId, state: LinkState, number: u64) -> bool {
+    fn receive(&mut self, incoming: &Incoming) -> Verdict {
+        let clock = self.clock.read();
+        match &incoming.content {
+            Content::Message(payload) => self.admission.receive(incoming.agent, payload, &clock),
+            Content::Link { presence, number } => {
+                if self.link_counts(incoming.agent, *presence, *number) {
+                    self.admission.link(incoming.agent, *presence, &clock);
+                }
+                Verdict::Taken
+            }
+        }
+    }
+
+    /// After a commit that failed nothing counts: the core gets the same messages once more.
+    fn receive_again(&mut self) {
+        let mut taken = std::mem::take(&mut self.taken);
+        for again in &mut taken {
+            again.verdict = self.receive(&again.incoming);
+        }
+        self.taken = taken;
+    }
+
+    fn link_counts(&mut self, agent: SourceId, presence: Presence, number: u64) -> bool {
         let last = self.presence.entry(agent).or_insert(number);
         let counts = number >= *last;
         *last = number.max(*last);
         // An agent that left needs no entry: any later connection has a higher number.
-        if counts && state == LinkState::Offline {
+        if counts && presence == Presence::Offline {
             self.presence.remove(&agent);
         }
         counts
@@ -189,12 +207,13 @@ impl<A: Admission> Loop<A> {
                     let why = error.to_string();
                     tracing::error!(why, "a commit failed; nothing of it is acknowledged, and it is tried again");
                     self.health.commit_failed(self.clock.read().wall, why.clone());
-                    tries_at_end += u32::from(self.incoming.is_closed() || self.incoming.sender_strong_count() == 0);
+                    tries_at_end += u32::from(self.incoming.sender_strong_count() == 0);
                     if tries_at_end >= COMMIT_TRIES_AT_END {
                         return Err(WriterError::Unwritten(why));
                     }
                     runtime.block_on(tokio::time::sleep(wait));
                     wait = (wait * 2).min(wait_max);
+                    self.receive_again();
                 }
             }
         };
@@ -209,12 +228,11 @@ impl<A: Admission> Loop<A> {
                 self.health.counters.answers_dropped.count();
             }
         }
-        for (done, verdict, room) in self.releases.drain(..) {
-            if let Some(Done { to, number }) = done {
+        for Taken { incoming, verdict } in self.taken.drain(..) {
+            if let Some(Done { to, number }) = incoming.done {
                 // A connection that is gone needs no telling.
                 let _ = to.send(Released { number, verdict });
             }
-            drop(room);
         }
         let end = self.admission.durable_end();
         self.durable.send_if_modified(|known| {
@@ -228,5 +246,3 @@ impl<A: Admission> Loop<A> {
         self.sources_changed = None;
     }
 }
-
-const _: () = assert!(COMMIT_RETRY.0.as_nanos() < COMMIT_RETRY.1.as_nanos() && !Duration::is_zero(&COMMIT_RETRY.0));

@@ -1,7 +1,7 @@
 //! A log in memory, for tests.
 
 use std::ops::{ControlFlow, Range};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
 use afferent_protocol::event::{Body, Breakdown, Event, Quality, Sample, Severity, Value};
@@ -12,9 +12,9 @@ use afferent_protocol::sign::Identity;
 use super::{EachEntry, ReadLog, ReadLogError};
 
 /// Entries, and the offsets that rotted.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct MemoryLog {
-    entries: Mutex<Vec<(EntryHead, Vec<u8>)>>,
+    entries: Arc<Mutex<Vec<(EntryHead, Vec<u8>)>>>,
     first: u64,
     pub(crate) damaged: Option<Range<u64>>,
 }
@@ -53,6 +53,10 @@ impl MemoryLog {
 }
 
 impl ReadLog for MemoryLog {
+    fn another(&self) -> Arc<dyn ReadLog> {
+        Arc::new(self.clone())
+    }
+
     fn kept(&self) -> Range<Offset> {
         let end = self.entries.lock().unwrap().last().map_or(self.first, |(head, _)| head.end_ordinal());
         Offset::new(self.first)..Offset::new(end)

@@ -13,6 +13,7 @@ mod reading;
 mod start;
 
 use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 use afferent_protocol::batch::Batch;
 use afferent_protocol::ids::{Offset, Timestamp};
@@ -27,6 +28,9 @@ pub type EachEntry<'f> = dyn FnMut(&EntryHead, &Batch<'_>) -> ControlFlow<()> + 
 
 /// A unified log, as readers see it.
 pub trait ReadLog: Send + Sync {
+    /// A reader of the same log with its own place in it, which does not wait for others.
+    fn another(&self) -> Arc<dyn ReadLog>;
+
     /// The offsets that can be read: from the oldest one kept up to the durable end.
     fn kept(&self) -> Range<Offset>;
 

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use afferent_protocol::batch::{Batch, HEADER_LEN};
+use afferent_protocol::batch::Batch;
 use afferent_protocol::codec;
 use afferent_protocol::ids::Offset;
 use afferent_protocol::segment::EntryHead;
@@ -39,6 +39,8 @@ pub struct Reading {
     end: Option<Offset>,
     /// Events that it still wants.
     left: u64,
+    /// Bytes of output with which the page is full.
+    full_at: usize,
     filter: Filter,
     format: Format,
     writer: cloud_event::Writer,
@@ -50,7 +52,17 @@ impl Reading {
     /// Follows the log from `next` on, for ever.
     pub fn follow(next: Offset, filter: Filter, format: Format) -> Self {
         let (scratch, decoded) = (Vec::new(), Vec::new());
-        Self { next, end: None, left: u64::MAX, filter, format, writer: cloud_event::Writer::new(), scratch, decoded }
+        Self {
+            next,
+            end: None,
+            left: u64::MAX,
+            full_at: 0,
+            filter,
+            format,
+            writer: cloud_event::Writer::new(),
+            scratch,
+            decoded,
+        }
     }
 
     /// Reads from `next` up to `end`, and `limit` events at most.
@@ -73,13 +85,15 @@ impl Reading {
         let durable_end = log.kept().end;
         let end = self.end.map_or(durable_end, |end| end.min(durable_end));
         let mut scratch = std::mem::take(&mut self.scratch);
+        let before = self.next;
+        self.full_at = out.len() + PAGE_BYTES;
         let mut scanned = 0;
         let mut read = Ok(());
         if self.next < end && self.left > 0 {
             read = log.read(self.next, &mut scratch, &mut |head, batch| {
                 self.entry(head, batch, end, out);
                 scanned += head.entry_len();
-                let full = out.len() >= PAGE_BYTES || scanned >= PAGE_SCAN_BYTES;
+                let full = out.len() >= self.full_at || scanned >= PAGE_SCAN_BYTES;
                 if full || self.next >= end || self.left == 0 {
                     ControlFlow::Break(())
                 } else {
@@ -96,6 +110,9 @@ impl Reading {
         }
         Ok(match self.end {
             _ if self.left == 0 => Page::Done,
+            // Durable, and yet not to be had: nobody is to turn in circles over it.
+            Some(_) if self.next == before && before < end => Page::Done,
+            None if self.next == before => Page::AtEnd,
             Some(end) if self.next >= end => Page::Done,
             _ if self.next >= end => Page::AtEnd,
             _ => Page::More,
@@ -141,7 +158,7 @@ impl Reading {
             if offset < self.next {
                 continue;
             }
-            if offset >= entry_end || self.left == 0 || out.len() >= PAGE_BYTES {
+            if offset >= entry_end || self.left == 0 || out.len() >= self.full_at {
                 return Ok(());
             }
             let event = &record.event;
@@ -197,8 +214,6 @@ impl Reading {
         });
     }
 }
-
-const _: () = assert!(PAGE_BYTES > HEADER_LEN);
 
 #[cfg(test)]
 mod tests {
