@@ -7,14 +7,16 @@
 //! - [`core`]: admission: what comes in is checked, and refused, kept back or appended
 //! - [`sources`]: what is known of every agent; rebuilt from the log at every start
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying
-//! - [`api`]: what readers get over HTTP
+//! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
+//! - [`api`]: HTTP: events, the live stream, agents, metrics, health
 //!
-//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`]; [`run`] puts it all together, and [`limits`] has
-//! every limit of the collector.
+//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`]; [`run`] puts it all together, and
+//! [`limits`] has every limit of the collector.
 
 pub mod api;
 pub mod broker;
 pub mod clock;
+pub mod cloud_event;
 pub mod config;
 pub mod core;
 pub mod data_directory;
@@ -26,3 +28,4 @@ pub mod logging;
 pub mod run;
 pub mod shutdown;
 pub mod sources;
+pub mod subscribe;

@@ -103,6 +103,31 @@ pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a secret's file.
 pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
+/// JSON that is rendered before it is handed to a reader's connection: what one reader costs in memory, with the log's
+/// bytes under it.
+pub const PAGE_BYTES: usize = 512 * 1024;
+/// Bytes of the log that one page looks at, at most: a filter that fits nothing must not hold a thread for long.
+pub const PAGE_SCAN_BYTES: usize = 16 << 20;
+/// Bytes of a subject pattern, and of any other text in a query.
+pub const QUERY_TEXT_BYTES_MAX: usize = 256;
+/// Bytes of the log that are read at a time.
+pub const LOG_READ_BYTES: usize = 128 * 1024;
+/// Types or sources that one filter names.
+pub const QUERY_NAMES_MAX: usize = 32;
+/// Events that `/v1/events` gives when it is not told otherwise.
+pub const EVENTS_DEFAULT: u64 = 1000;
+
+/// HTTP connections at the same time; those beyond are answered 503 and closed.
+pub const HTTP_CONNECTIONS_MAX: usize = 512;
+/// Bytes of one HTTP request's head.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long a client may take for a request's head, and how long it may keep a connection that it does not use.
+pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of what is sent to it.
+pub const HTTP_STALL_TIME: Duration = Duration::from_secs(60);
+/// A server-sent event stream says something at least this often.
+pub const KEEP_ALIVE_TIME: Duration = Duration::from_secs(15);
+
 const _: () = {
     assert!(PACKET_BYTES_MAX as usize > MESSAGE_PAYLOAD_BYTES_MAX + TOPIC_BYTES_MAX + 5);
     assert!(INTAKE_BYTES_MAX >= 2 * PACKET_BYTES_MAX as usize, "any two messages fit between socket and log");
@@ -110,4 +135,7 @@ const _: () = {
     assert!(OUT_BYTES_MAX > 2 * afferent_protocol::limits::CONTROL_BYTES_MAX);
     assert!(BROKER_SILENCE_MAX.as_secs() > 2 * BROKER_KEEP_ALIVE.as_secs(), "two pings may be late");
     assert!(READ_BYTES >= CONNECT_BYTES_MAX && READ_BYTES <= 128 * 1024, "it must fit a worker's stack");
+    assert!(PAGE_SCAN_BYTES >= BATCH_BYTES_MAX, "a page gets past any one batch");
+    assert!(HTTP_HEAD_BYTES_MAX > 8192, "what hyper needs at least");
+    assert!(KEEP_ALIVE_TIME.as_secs() < HTTP_STALL_TIME.as_secs());
 };

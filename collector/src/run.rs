@@ -141,7 +141,7 @@ impl Collector {
         let (outbox, mqtt, tls, serving) = (way_in.outbox, way_in.address, way_in.tls, way_in.serving);
         let (writer, views) =
             intake::spawn(core, incoming, outbox, Arc::clone(&health)).map_err(system("a thread for the log"))?;
-        let state = ApiState { reader, durable: views.durable, sources: views.sources, health };
+        let state = ApiState { reader: Arc::new(reader), durable: views.durable, sources: views.sources, health };
         Ok(Self {
             mqtt,
             http: http_address,
