@@ -73,9 +73,9 @@ async fn connection(stream: TcpStream, registry: Registry, health: HealthProbe) 
         .header_read_timeout(Duration::from_millis(HTTP_HEAD_MS_MAX))
         .max_buf_size(HTTP_HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(Duration::from_millis(HTTP_CONNECTION_MS_MAX), served).await {
-        Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection ended"),
-        Ok(Ok(())) | Err(_) => {}
+    let served = tokio::time::timeout(Duration::from_millis(HTTP_CONNECTION_MS_MAX), served).await;
+    if let Ok(Err(error)) = served {
+        tracing::debug!(%error, "an HTTP connection ended");
     }
 }
 

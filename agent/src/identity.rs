@@ -49,13 +49,21 @@ pub enum IdentityError {
     },
 }
 
-/// Reads the key in `directory`, or makes one that is on disk when this returns.
-pub fn load_or_create(directory: &Path) -> Result<Identity, IdentityError> {
+/// Reads the key in `directory`, if there is one.
+pub fn load_existing(directory: &Path) -> Result<Option<Identity>, IdentityError> {
     let path = directory.join(KEY_FILE);
     match File::open(&path) {
-        Ok(file) => load(&path, file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(directory, &path),
+        Ok(file) => load(&path, file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(IdentityError::Io { path, error }),
+    }
+}
+
+/// Reads the key in `directory`, or makes one that is on disk when this returns.
+pub fn load_or_create(directory: &Path) -> Result<Identity, IdentityError> {
+    match load_existing(directory)? {
+        Some(identity) => Ok(identity),
+        None => create(directory, &directory.join(KEY_FILE)),
     }
 }
 

@@ -2,14 +2,21 @@
 //!
 //! The modules, in the order in which an event passes them:
 //!
+//! - [`intake`]: sockets, this machine, children and files; [`client`]: the producer's side of the socket
 //! - [`sequencer`]: where all intakes meet; events are encoded into the open batch of their stream
 //! - [`writer`]: the one thread that owns the [`core`]: it commits batches and keeps the session going
 //! - [`ring_log`]: where batches become durable, and stay until the collector has them on its disk
 //! - [`ship`]: the MQTT connection
-//! - [`agent`]: all of it put together
+//!
+//! Put together they are an [`agent`], for programs that carry one inside, and with everything that a configuration asks
+//! for, [`run`]. Around them stand [`cli`] and [`config`]; [`identity`] and [`lock`] of the data directory; [`clock`],
+//! [`limits`], [`stop`]; [`metrics`], [`http`] and [`notify`] for those who watch the agent.
 
 pub mod agent;
+pub mod cli;
+pub mod client;
 pub mod clock;
+pub mod config;
 pub mod core;
 pub mod http;
 pub mod identity;
@@ -19,6 +26,7 @@ pub mod lock;
 pub mod metrics;
 pub mod notify;
 pub mod ring_log;
+pub mod run;
 pub mod sequencer;
 pub mod ship;
 pub mod stop;

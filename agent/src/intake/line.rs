@@ -157,7 +157,7 @@ pub struct LineParser {
 }
 
 impl LineParser {
-    /// Reads one line, without its end. The event's time is `now` where the line has none.
+    /// Reads one line, without its end.
     pub fn parse<'a>(&mut self, line: &'a [u8]) -> Result<ParsedLine<'a>, LineError> {
         if line.len() > LINE_BYTES_MAX {
             return Err(LineError::TooLong);
@@ -174,13 +174,11 @@ impl LineParser {
         if let Some(unit) = &fields.unit {
             self.units.check(unit)?;
         }
-        let parsed = ParsedLine { fields, kind, time };
-        parsed.event(Timestamp::default())?.check()?;
-        Ok(parsed)
+        Ok(ParsedLine { fields, kind, time })
     }
 }
 
-/// A line whose event can be told.
+/// A line whose fields are those of its type; [`ParsedLine::event`] checks what stands in them.
 #[derive(Debug)]
 pub struct ParsedLine<'a> {
     fields: Fields<'a>,
@@ -189,12 +187,19 @@ pub struct ParsedLine<'a> {
 }
 
 impl ParsedLine<'_> {
-    /// The event, which borrows from here; its time is `now` where the line had none.
+    /// The time that the line gives.
+    pub fn time(&self) -> Option<Timestamp> {
+        self.time
+    }
+
+    /// The event, checked, which borrows from here; its time is `now` where the line had none.
     pub fn event(&self, now: Timestamp) -> Result<Event<'_>, LineError> {
         let fields = &self.fields;
         let subject = fields.subject.as_deref().ok_or(LineError::Missing(Field::Subject, self.kind))?;
         let subject = Subject::new(subject).map_err(LineError::Subject)?;
-        Ok(Event { time: self.time.unwrap_or(now), subject, body: self.body()? })
+        let event = Event { time: self.time.unwrap_or(now), subject, body: self.body()? };
+        event.check()?;
+        Ok(event)
     }
 
     fn body(&self) -> Result<Body<'_>, LineError> {

@@ -5,6 +5,7 @@
 //! - [`sink`]: where every intake hands over its events
 
 pub mod exec;
+pub mod file;
 pub mod host;
 pub mod line;
 pub mod lines;

@@ -95,7 +95,7 @@ pub mod fake {
 
     impl FakeSink {
         /// Commits only by [`FakeSink::commit`].
-        pub fn new() -> Self {
+        pub fn holding() -> Self {
             let state = State { events: vec![], open: [1; 2], room: usize::MAX, refusal: None, commits_itself: false };
             Self(Arc::new(Inner {
                 state: Mutex::new(state),
@@ -107,7 +107,7 @@ pub mod fake {
 
         /// Commits every event at once.
         pub fn committing() -> Self {
-            let sink = Self::new();
+            let sink = Self::holding();
             sink.0.state.lock().unwrap().commits_itself = true;
             sink
         }

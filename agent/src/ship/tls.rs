@@ -10,11 +10,15 @@ use rustls::{ClientConfig, RootCertStore};
 /// The files, all PEM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Certificates of the authorities that may have signed the other side's certificate.
-    pub ca: PathBuf,
+    /// Certificates of the authorities that may have signed the other side's certificate; the system's when not given.
+    pub ca: Option<PathBuf>,
     /// The agent's own certificate chain and its private key.
     pub own: Option<(PathBuf, PathBuf)>,
 }
+
+/// Where Debian, Fedora and Alpine keep the certificates that they trust.
+const SYSTEM_BUNDLES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,9 @@ pub enum TlsError {
     /// A file has no certificate in it.
     #[error("{0}: there is no certificate in it (PEM, `-----BEGIN CERTIFICATE-----`)")]
     Empty(PathBuf),
+    /// None of the files is there in which systems keep the certificates that they trust.
+    #[error("this system has no certificates that it trusts ({}); name yours in `ship.ca_file`", SYSTEM_BUNDLES.join(", "))]
+    NoSystemBundle,
     /// Certificate and key do not belong together, or are of a kind that is not supported.
     #[error("{0}")]
     Tls(#[from] rustls::Error),
@@ -39,8 +46,13 @@ impl TlsFiles {
     /// Reads them.
     pub fn load(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let mut roots = RootCertStore::empty();
-        for certificate in certificates(&self.ca)? {
-            roots.add(certificate)?;
+        match &self.ca {
+            Some(ca) => certificates(ca)?.into_iter().try_for_each(|certificate| roots.add(certificate))?,
+            None => {
+                let bundle = SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.exists());
+                // A bundle of the system may hold some that rustls does not take; the others do.
+                roots.add_parsable_certificates(certificates(bundle.ok_or(TlsError::NoSystemBundle)?)?);
+            }
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)

@@ -18,7 +18,7 @@ const EARLY_MAX: usize = 8;
 /// What goes up.
 #[derive(Clone, Debug)]
 pub enum Up {
-    Hello(Hello),
+    Hello(Box<Hello>),
     Batches(Vec<(Lane, Offered)>),
 }
 
@@ -322,7 +322,7 @@ impl World {
                 }
                 Action::Hello(hello) => {
                     self.hellos += 1;
-                    self.up.push_back(Up::Hello(hello));
+                    self.up.push_back(Up::Hello(Box::new(hello)));
                 }
                 action @ Action::Send { .. } if self.slow_reads => {
                     self.reading = Some(action);

@@ -55,7 +55,7 @@ const BREAKDOWN: &[u8] = b"{\"subject\":\"88-C\",\"type\":\"breakdown\"}\n";
 
 #[tokio::test]
 async fn accepted_is_said_only_after_the_commit_of_both_streams() {
-    let sink = FakeSink::new();
+    let sink = FakeSink::holding();
     let running = start(&sink).await;
     let mut client = running.connect().await;
     client.write_all(&[SAMPLE, BREAKDOWN, SAMPLE].concat()).await.unwrap();
@@ -88,7 +88,7 @@ async fn a_bad_line_is_refused_and_the_lines_around_it_are_taken() {
 
 #[tokio::test]
 async fn a_producer_that_has_closed_its_side_gets_all_its_answers() {
-    let sink = FakeSink::new();
+    let sink = FakeSink::holding();
     let running = start(&sink).await;
     let mut client = running.connect().await;
     // The last line has no end.
@@ -176,7 +176,7 @@ async fn a_connection_too_many_is_told_why() {
 
 #[tokio::test]
 async fn a_stop_answers_what_was_taken_and_removes_the_socket() {
-    let sink = FakeSink::new();
+    let sink = FakeSink::holding();
     let running = start(&sink).await;
     let mut client = running.connect().await;
     client.write_all(SAMPLE).await.unwrap();
