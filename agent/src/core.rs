@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::disk::Disk;
-use afferent_protocol::ids::Stream;
+use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::limits::{EVENT_BYTES_MAX, SUBJECT_BYTES_MAX};
 use afferent_protocol::session::{Action, Control, Lane, Sender, SenderSettings};
 
-use crate::limits::{DISK_RETRY_MS, OPEN_BATCH_BYTES_MAX, READ_RETRY_MS};
+use crate::limits::{DISK_RETRY_MS, OPEN_BATCH_BYTES_MAX, READ_RETRY_MS, READ_TRIES_MAX};
 use crate::ring_log::{AppendError, OpenError, Recovery, RingIdentity, RingLog, RingSettings};
 use crate::sequencer::OpenBatches;
 
@@ -76,6 +76,16 @@ pub struct AgentCore<D: Disk> {
     diverged: u64,
     diverged_lanes: Vec<Lane>,
     undecodable: u64,
+    look_ups: Vec<LookUp>,
+    look_up_at_ms: u64,
+}
+
+/// A question of the session that the disk has not answered.
+#[derive(Clone, Copy, Debug)]
+struct LookUp {
+    lane: Lane,
+    end: Sequence,
+    tries: u8,
 }
 
 impl<D: Disk> std::fmt::Debug for AgentCore<D> {
@@ -108,6 +118,8 @@ impl<D: Disk> AgentCore<D> {
             diverged: 0,
             diverged_lanes: Vec::new(),
             undecodable: 0,
+            look_ups: Vec::new(),
+            look_up_at_ms: 0,
         };
         Ok((core, recovery))
     }
@@ -254,12 +266,39 @@ impl<D: Disk> AgentCore<D> {
         }
     }
 
+    /// Asks the disk what the session wants to know. A disk that does not answer says nothing about what is held: it is
+    /// asked again, for what it takes for "no" makes the session give the lane up.
+    fn look_up(&mut self, now: &Now) {
+        for mut look_up in std::mem::take(&mut self.look_ups) {
+            let LookUp { lane, end, tries } = look_up;
+            match self.ring.check_at(lane, end) {
+                Err(_) if tries < READ_TRIES_MAX => {
+                    look_up.tries += 1;
+                    self.look_ups.push(look_up);
+                    self.look_up_at_ms = now.ms + READ_RETRY_MS;
+                }
+                check => self.sender.looked_up(now.ms, lane, end, check.unwrap_or_default()),
+            }
+        }
+    }
+
+    /// Until when to wait, with what the disk is to be asked again.
+    fn wait_until(&self, until_ms: Option<u64>) -> Option<u64> {
+        if self.look_ups.is_empty() {
+            return until_ms;
+        }
+        Some(until_ms.map_or(self.look_up_at_ms, |until_ms| until_ms.min(self.look_up_at_ms)))
+    }
+
     /// What to send next; the message is put into `message`, whatever was in it before.
     pub fn poll(&mut self, now: &Now, message: &mut Vec<u8>) -> Outgoing {
+        if self.look_up_at_ms <= now.ms {
+            self.look_up(now);
+        }
         loop {
             message.clear();
             match self.sender.next(now.ms) {
-                Action::Wait { until_ms } => return Outgoing::Wait { until_ms },
+                Action::Wait { until_ms } => return Outgoing::Wait { until_ms: self.wait_until(until_ms) },
                 Action::Reconnect => return Outgoing::Reconnect,
                 Action::Hello(hello) => {
                     message.extend_from_slice(&Control::Hello(hello).encode());
@@ -277,8 +316,9 @@ impl<D: Disk> AgentCore<D> {
                     return Outgoing::Wait { until_ms: Some(now.ms + READ_RETRY_MS) };
                 }
                 Action::LookUp { lane, end } => {
-                    let check = self.ring.check_at(lane, end);
-                    self.sender.looked_up(now.ms, lane, end, check);
+                    self.look_ups.retain(|look_up| look_up.lane != lane);
+                    self.look_ups.push(LookUp { lane, end, tries: 0 });
+                    self.look_up(now);
                 }
                 Action::Release { lane, end } => {
                     self.ring.release(lane, end);

@@ -75,6 +75,8 @@ pub const INBOX_MESSAGES_MAX: usize = 1024;
 pub const DISK_RETRY_MS: u64 = 1000;
 /// Milliseconds after which a disk that refused a read is tried again.
 pub const READ_RETRY_MS: u64 = 100;
+/// How often a read is tried again before what it was to tell counts as unknown.
+pub const READ_TRIES_MAX: u8 = 8;
 /// Bytes of a packet from the broker that are taken: control messages, and some room for MQTT's own.
 pub const MQTT_INCOMING_BYTES_MAX: u32 = 16 * 1024;
 /// Milliseconds that a stopping agent gives its last events to arrive; what has not by then is sent after the next start.

@@ -79,24 +79,39 @@ impl<D: Disk> RingLog<D> {
         }
     }
 
-    /// The check of the batch of the lane that ends there, or `None` when no such batch is held.
-    pub fn check_at(&mut self, lane: Lane, end: Sequence) -> Option<Check> {
-        let known = self.lanes.get(lane)?;
+    /// The check of the batch of the lane that ends there, or `None` when no such batch is held. Where that batch is
+    /// damaged, the one behind it tells: it names the chain hash of the one before.
+    ///
+    /// An error says nothing about what is held: the disk did not answer.
+    pub fn check_at(&mut self, lane: Lane, end: Sequence) -> io::Result<Option<Check>> {
+        let Some(known) = self.lanes.get(lane) else { return Ok(None) };
         if known.end == end {
-            return known.chain.filter(|_| end > Sequence::ZERO).as_ref().map(Check::of);
+            return Ok(known.chain.filter(|_| end > Sequence::ZERO).as_ref().map(Check::of));
         }
         let covers = |segment: &&Segment| segment.first < end && end <= segment.end;
-        let (number, segment) = self.segment_of(lane, |segment| covers(&segment))?;
+        let Some((number, segment)) = self.segment_of(lane, |segment| covers(&segment)) else { return Ok(None) };
         if segment.end == end {
-            return Some(Check::of(&segment.chain));
+            return Ok(Some(Check::of(&segment.chain)));
         }
-        self.open_reader(lane, number).ok()?;
+        self.open_reader(lane, number)?;
         let (file, seed) = (self.reader_file(lane, number), self.seed(segment.generation));
-        let reached = |head: &EntryHead| head.end_ordinal() >= end.get();
-        let (position, head) = self.find(number, &segment, reached).ok()?;
-        let mut bytes = vec![0; head.filter(|head| head.end_ordinal() == end.get())?.entry_len()];
-        file.read_at(&mut bytes, position).ok()?;
-        Entry::parse(&bytes, seed).ok().map(|entry| Check::of(&entry.batch.chain_hash()))
+        let mut position = SEGMENT_HEADER_LEN as u64;
+        while position < segment.bytes_end {
+            let Some(head) = read_head(file, position, seed)? else { return Ok(None) };
+            let (ends, follows) = (head.end_ordinal() == end.get(), head.ordinal == end.get());
+            if ends || follows {
+                let mut bytes = vec![0; head.entry_len()];
+                file.read_at(&mut bytes, position)?;
+                match Entry::parse(&bytes, seed) {
+                    Ok(entry) if ends => return Ok(Some(Check::of(&entry.batch.chain_hash()))),
+                    Ok(entry) => return Ok(Some(Check::of(&entry.batch.header().previous))),
+                    Err(_) if follows => return Ok(None),
+                    Err(_) => {}
+                }
+            }
+            position += head.entry_len() as u64;
+        }
+        Ok(None)
     }
 
     fn read_batches(

@@ -153,17 +153,17 @@ impl Case<'_> {
         if excuses.thrown_away.contains(&lane) {
             return Ok(());
         }
+        let damaged = excuses.rotted || excuses.unread;
         let mut reasons = Vec::new();
         for loss in self.losses(self.names[agent], lane) {
-            let to_the_end = loss.reason == LossReason::TornTail && loss.first.get() <= sequence && excuses.rotted;
+            let to_the_end = loss.reason == LossReason::TornTail && loss.first.get() <= sequence && damaged;
             if covers(loss, sequence) || to_the_end {
                 reasons.push(loss.reason);
             }
         }
         let excused = |reason: &LossReason| match reason {
             LossReason::Evicted => true,
-            LossReason::Corrupt => excuses.rotted || excuses.unread,
-            LossReason::TornTail => excuses.rotted,
+            LossReason::Corrupt | LossReason::TornTail => damaged,
             LossReason::Refused | LossReason::DeviceFull => false,
         };
         let name = self.names[agent];

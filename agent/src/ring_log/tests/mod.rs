@@ -102,7 +102,7 @@ fn read_lane(log: &mut RingLog<MemoryDisk>, held: &Held, bytes_max: usize) -> Re
         for batch in &batches {
             assert_eq!(batch.first, from);
             from = batch.end;
-            assert_eq!(log.check_at(held.lane, batch.end), Some(batch.check));
+            assert_eq!(log.check_at(held.lane, batch.end).unwrap(), Some(batch.check));
         }
     }
     Ok(events(&out))
