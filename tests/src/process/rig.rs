@@ -21,7 +21,7 @@ pub struct Rig {
     pub http: SocketAddr,
     /// The agent's metrics and health.
     pub agent_http: SocketAddr,
-    /// More lines for the agent's configuration.
+    /// More sections for the agent's configuration.
     pub agent_extra: String,
     /// More lines for the collector's configuration, before its first table.
     pub collector_extra: String,
@@ -66,11 +66,11 @@ impl Rig {
     pub fn start_collector(&self) -> Process {
         let config = self.folder.join("collector.toml");
         let text = format!(
-            "data = {:?}\nmqtt = \"{}\"\nhttp = \"{}\"\n{}\n",
+            "data = {:?}\n{}\n[mqtt]\nlisten = \"{}\"\n[http]\nlisten = \"{}\"\n",
             self.collector_data(),
+            self.collector_extra,
             self.endpoint,
             self.http,
-            self.collector_extra
         );
         std::fs::write(&config, text).expect("the folder can be written");
         let mut command = Command::new(binary("afferent-collector"));
@@ -84,12 +84,12 @@ impl Rig {
     pub fn write_agent_config(&self) -> PathBuf {
         let config = self.folder.join("agent.toml");
         let text = format!(
-            "name = \"press-88\"\ndata = {:?}\n{}\n[ship]\nurl = \"mqtt://{}\"\n[http]\naddress = \"{}\"\n\
-             [intake.host]\nenabled = false\n",
+            "[agent]\nname = \"press-88\"\ndata_dir = {:?}\n[ship]\nurl = \"mqtt://{}\"\n[http]\naddress = \"{}\"\n\
+             [intake.host]\nenabled = false\n{}\n",
             self.agent_data(),
-            self.agent_extra,
             self.mqtt,
             self.agent_http,
+            self.agent_extra,
         );
         std::fs::write(&config, text).expect("the folder can be written");
         config
@@ -120,7 +120,7 @@ impl Rig {
 
     /// How many events the collector's log holds.
     pub fn log_end(&self) -> Option<u64> {
-        sum_of(&get_text(self.http, "/metrics")?, "afferent_log_durable_end")
+        sum_of(&get_text(self.http, "/metrics")?, "afferent_log_end_offset")
     }
 
     /// How many events the agent holds that the collector has not acknowledged.
@@ -147,6 +147,7 @@ impl Rig {
 
 /// The sum of a metric over all its labels.
 fn sum_of(metrics: &str, name: &str) -> Option<u64> {
-    let values = metrics.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
+    let values =
+        metrics.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
     values.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok().map(|value| value as u64)).sum()
 }

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use afferent_agent::agent::{Agent, AgentParts};
 use afferent_agent::core::CoreSettings;
+use afferent_agent::intake::sink::{EventSink, Refusal, Waiting};
 use afferent_agent::ring_log::RingIdentity;
-use afferent_agent::sequencer::{CommitSettings, Intake, Refusal, Waiting};
+use afferent_agent::sequencer::{CommitSettings, Intake};
 use afferent_agent::ship::ShipSettings;
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{Body, Event, Quality, Sample, Value};
-use afferent_protocol::ids::{SourceId, Stream, Subject, Timestamp};
+use afferent_protocol::ids::{SourceId, Subject, Timestamp};
 use afferent_protocol::sign::Identity;
 use afferent_tests::process::{Process, Rig, Sse, cpu_seconds, get, peak_rss_kib, rss_kib, wait_for};
 
@@ -93,15 +94,11 @@ fn measure_memory(table: &mut Table) {
 pub fn measure_in_process(table: &mut Table) {
     let rig = Rig::new("bench-inprocess");
     let _collector = rig.start_collector();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let name = SourceId::new("bench").expect("a name");
-    let ship = ShipSettings {
-        agent: name,
-        host: rig.mqtt.ip().to_string(),
-        port: rig.mqtt.port(),
-        login: None,
-        tls: None,
-    };
+    let ship =
+        ShipSettings { agent: name, host: rig.mqtt.ip().to_string(), port: rig.mqtt.port(), login: None, tls: None };
     let (_settings, ship) = tokio::sync::watch::channel(ship);
     let started = Instant::now();
     let parts = AgentParts {
@@ -143,7 +140,7 @@ fn push_samples(runtime: &tokio::runtime::Runtime, intake: &Intake, count: usize
         let event = Event { time, subject, body };
         while let Err(refusal) = intake.push(&event, Waiting::Producer) {
             assert_eq!(refusal, Refusal::Full, "nothing else is in the way");
-            runtime.block_on(intake.room(Stream::Samples));
+            runtime.block_on(intake.room());
         }
     }
 }
@@ -182,7 +179,8 @@ fn time_breakdowns(rig: &Rig, done: &AtomicBool) -> Vec<f64> {
     let mut seconds = Vec::new();
     while seconds.len() < BREAKDOWNS && (!done.load(Ordering::Relaxed) || seconds.is_empty()) {
         let code = format!("B{}", seconds.len());
-        let line = format!("{{\"subject\":\"88-C\",\"type\":\"breakdown\",\"code\":\"{code}\",\"severity\":\"error\"}}\n");
+        let line =
+            format!("{{\"subject\":\"88-C\",\"type\":\"breakdown\",\"code\":\"{code}\",\"severity\":\"error\"}}\n");
         let started = Instant::now();
         producer.send(line.as_bytes()).expect("the agent reads");
         let wanted = format!("\"code\":\"{code}\"");

@@ -36,7 +36,12 @@ pub fn measure(table: &mut Table) {
         counted.await.expect("the subscriber counts");
         (started.elapsed().as_secs_f64(), cpu_seconds(bridge.pid()) - cpu)
     });
-    table.add("Mosquitto's bridge, tuned, autosave 1 s: the same events, one each message", EVENTS as f64 / seconds, "events/s", Must::Shown);
+    table.add(
+        "Mosquitto's bridge, tuned, autosave 1 s: the same events, one each message",
+        EVENTS as f64 / seconds,
+        "events/s",
+        Must::Shown,
+    );
     table.add("… CPU of the bridging broker per 1 M events", cpu * 1e6 / EVENTS as f64, "s", Must::Shown);
 }
 

@@ -46,7 +46,13 @@ impl Table {
 }
 
 fn number(value: f64, unit: &str) -> String {
-    let digits = if value >= 1000.0 { grouped(value) } else if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") };
+    let digits = if value >= 1000.0 {
+        grouped(value)
+    } else if value >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    };
     if unit.is_empty() { digits } else { format!("{digits} {unit}") }
 }
 
