@@ -35,6 +35,8 @@ faults! {
     Torn => "write torn by a power cut",
     /// A name that was made and not synced vanished in a power cut.
     NameVanished => "unsynced name vanished",
+    /// A name that was removed and not synced was there again after a power cut.
+    NameReappeared => "removed name reappeared",
     /// A machine stopped in the middle of a disk operation.
     StopInOperation => "stopped in the middle of a disk operation",
     /// A bit of a durable file flipped.

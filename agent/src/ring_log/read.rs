@@ -6,6 +6,7 @@ use afferent_protocol::batch::{CHAIN_START, ChainHash, ClockReading};
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Loss, LossReason};
 use afferent_protocol::ids::{Sequence, SequenceRange};
+use afferent_protocol::scan::{Scan, Step};
 use afferent_protocol::segment::{ENTRY_ALIGN, ENTRY_HEAD_LEN, Entry, EntryHead, SEGMENT_HEADER_LEN, Seed, entry_len};
 use afferent_protocol::session::{Check, Lane, SentBatch};
 
@@ -97,21 +98,21 @@ impl<D: Disk> RingLog<D> {
         let (file, seed) = (self.reader_file(lane, number), self.seed(segment.generation));
         let mut position = SEGMENT_HEADER_LEN as u64;
         while position < segment.bytes_end {
-            let Some(head) = read_head(file, position, seed)? else { return Ok(None) };
-            let (ends, follows) = (head.end_ordinal() == end.get(), head.ordinal == end.get());
-            if ends || follows {
+            // Only damage makes it worth reading the whole segment.
+            let Some(head) = read_head(file, position, seed)? else { break };
+            if head.end_ordinal() == end.get() {
                 let mut bytes = vec![0; head.entry_len()];
                 file.read_at(&mut bytes, position)?;
                 match Entry::parse(&bytes, seed) {
-                    Ok(entry) if ends => return Ok(Some(Check::of(&entry.batch.chain_hash()))),
-                    Ok(entry) => return Ok(Some(Check::of(&entry.batch.header().previous))),
-                    Err(_) if follows => return Ok(None),
-                    Err(_) => {}
+                    Ok(entry) => return Ok(Some(Check::of(&entry.batch.chain_hash()))),
+                    Err(_) => break,
                 }
             }
             position += head.entry_len() as u64;
         }
-        Ok(None)
+        let mut bytes = vec![0; segment.bytes_end as usize];
+        file.read_at(&mut bytes, 0)?;
+        Ok(check_in_damaged(&bytes, seed, end))
     }
 
     fn read_batches(
@@ -286,6 +287,16 @@ impl<D: Disk> RingLog<D> {
             _ => self.readers.at(lane.stream).file(number),
         }
     }
+}
+
+/// The check of the batch that ends there, from all that can be read of a segment.
+fn check_in_damaged(segment: &[u8], seed: Seed, end: Sequence) -> Option<Check> {
+    let mut scan = Scan::new(segment, seed);
+    std::iter::from_fn(|| scan.step()).find_map(|step| match step {
+        Step::Entry(_, entry) if entry.batch.header().end() == end => Some(Check::of(&entry.batch.chain_hash())),
+        Step::Entry(_, entry) if entry.batch.header().first == end => Some(Check::of(&entry.batch.header().previous)),
+        _ => None,
+    })
 }
 
 fn read_head(file: &impl DiskFile, position: u64, seed: Seed) -> io::Result<Option<EntryHead>> {

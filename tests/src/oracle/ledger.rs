@@ -1,39 +1,28 @@
 //! What the producers know: what they pushed, and what they were told is accepted.
 
 use std::collections::BTreeMap;
-use std::hash::Hasher;
 
-use afferent_protocol::event::Event;
 use afferent_protocol::ids::Stream;
 use afferent_protocol::session::Lane;
+
+use crate::oracle_reader::ReadEvent;
 
 /// Stands for everything that an event says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Content(u64);
 
 impl Content {
-    /// Of this event. The plant's events all differ.
-    pub fn of(event: &Event<'_>) -> Self {
-        struct Fnv(u64);
-        impl Hasher for Fnv {
-            fn finish(&self) -> u64 {
-                self.0
-            }
-            fn write(&mut self, bytes: &[u8]) {
-                for byte in bytes {
-                    self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-                }
-            }
-        }
-        impl std::fmt::Write for Fnv {
-            fn write_str(&mut self, text: &str) -> std::fmt::Result {
-                self.write(text.as_bytes());
-                Ok(())
-            }
-        }
-        let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
-        std::fmt::Write::write_fmt(&mut hash, format_args!("{event:?}")).expect("hashing does not fail");
-        Self(hash.0)
+    /// Of an event with this time, subject and body, the body as [`ReadEvent`] tells it: FNV-1a of all three.
+    pub fn of(time: i64, subject: &str, body: &str) -> Self {
+        let bytes = time.to_le_bytes();
+        let all = bytes.iter().chain(subject.as_bytes()).chain(&[0]).chain(body.as_bytes());
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        Self(all.fold(0xcbf2_9ce4_8422_2325, step))
+    }
+
+    /// Of an event that was read.
+    pub fn of_read(event: &ReadEvent) -> Self {
+        Self::of(event.time, &event.subject, &event.body)
     }
 }
 

@@ -5,18 +5,19 @@
 
 mod check;
 mod ledger;
-mod reader;
+mod ring;
 mod view;
 
 use std::collections::BTreeMap;
 
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::session::Lane;
-use afferent_protocol::sign::{PublicKey, Verifier};
+use afferent_protocol::sign::PublicKey;
 
 pub use check::{Case, Excuses};
 pub use ledger::{Content, Ledger, Pushed};
-pub use view::{LogView, SeenBatch, SeenGap, find_in_ring};
+pub use ring::find_in_ring;
+pub use view::{LogView, SeenBatch, SeenGap};
 
 /// The judge.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub struct Oracle {
     /// What excuses losses, by agent.
     pub excuses: Vec<Excuses>,
     names: Vec<SourceId>,
-    verifiers: BTreeMap<SourceId, Verifier>,
+    keys: BTreeMap<SourceId, [u8; 32]>,
     /// What the collector has acked.
     acked: BTreeMap<(SourceId, Lane), u64>,
 }
@@ -34,12 +35,11 @@ pub struct Oracle {
 impl Oracle {
     /// For agents with these names and keys.
     pub fn new(agents: &[(SourceId, PublicKey)]) -> Self {
-        let verifier = |key: &PublicKey| key.verifier().expect("the plant's keys are points");
         Self {
             ledger: Ledger::default(),
             excuses: vec![Excuses::default(); agents.len()],
             names: agents.iter().map(|(name, _)| *name).collect(),
-            verifiers: agents.iter().map(|(name, key)| (*name, verifier(key))).collect(),
+            keys: agents.iter().map(|(name, key)| (*name, key.0)).collect(),
             acked: BTreeMap::new(),
         }
     }
@@ -62,7 +62,7 @@ impl Oracle {
 
     /// Reads the collector's platter: everything acked must be on it.
     pub fn acks_hold(&self, durable_files: &[(String, Vec<u8>)]) -> Result<LogView, String> {
-        let view = LogView::unified(durable_files, &self.verifiers)?;
+        let view = LogView::unified(durable_files, &self.keys)?;
         let ends = view.ends();
         for ((source, lane), acked) in &self.acked {
             let mut end = ends.get(&(*source, *lane)).copied().unwrap_or(0);

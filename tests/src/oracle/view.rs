@@ -1,20 +1,19 @@
-//! What a reader finds on a disk, read by the oracle's own reader.
+//! What a reader finds on the collector's platter, read by a [reader of its own](crate::oracle_reader).
 
 use std::collections::BTreeMap;
 
 use afferent_protocol::batch::ChainHash;
-use afferent_protocol::event::{Body, LifeCycle, Loss};
-use afferent_protocol::ids::{SourceId, Stream};
+use afferent_protocol::event::{Loss, LossReason};
+use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
 use afferent_protocol::session::Lane;
-use afferent_protocol::sign::{PublicKey, Verifier};
 
 use super::ledger::Content;
-use super::reader::{self, FoundBatch};
+use crate::oracle_reader::{ReadEntry, ReadEvent, ReadSegment, read_segment};
 
-/// A batch in the unified log, or in a ring.
+/// A batch in the unified log.
 #[derive(Clone, Debug)]
 pub struct SeenBatch {
-    /// Its first offset (unified log) or sequence (ring).
+    /// Its first offset.
     pub ordinal: u64,
     /// Who wrote it.
     pub source: SourceId,
@@ -56,66 +55,66 @@ pub struct LogView {
     pub losses: Vec<(u64, SourceId, Loss)>,
     /// The gaps that the collector declared.
     pub gaps: Vec<SeenGap>,
-    /// The keys that were pinned.
-    pub pins: Vec<(SourceId, PublicKey)>,
-    /// What the collector refused: by whom, and why.
-    pub refusals: Vec<(SourceId, String)>,
+    /// The keys that were pinned, in hexadecimal digits.
+    pub pins: Vec<(SourceId, String)>,
 }
 
 impl LogView {
-    /// Reads a unified log. `verifiers` are the keys that sources have in truth.
-    pub fn unified(files: &[(String, Vec<u8>)], verifiers: &BTreeMap<SourceId, Verifier>) -> Result<Self, String> {
+    /// Reads a unified log. `keys` are those that sources have in truth.
+    pub fn unified(files: &[(String, Vec<u8>)], keys: &BTreeMap<SourceId, [u8; 32]>) -> Result<Self, String> {
         let mut view = Self::default();
-        let mut offset = 0;
-        for found in reader::unified(files)? {
-            if found.ordinal != offset {
-                return Err(format!("the log goes from offset {offset} on to {}", found.ordinal));
-            }
-            offset += u64::from(found.count);
-            if let Some(verifier) = verifiers.get(&found.source)
-                && !found.is_signed_by(verifier)
+        for entry in entries(files)? {
+            let batch = &entry.batch;
+            let source = name(&batch.lane.source)?;
+            if let Some(key) = keys.get(&source)
+                && !batch.is_signed_by(key)
             {
-                return Err(format!("the batch at offset {} is not signed by {}", found.ordinal, found.source));
+                return Err(format!("the batch at offset {} is not signed by {source}", entry.ordinal));
             }
-            view.take(&found)?;
+            view.take(source, &entry)?;
         }
         Ok(view)
     }
 
-    fn take(&mut self, found: &FoundBatch<'_>) -> Result<(), String> {
-        let mut events = Vec::with_capacity(found.count as usize);
-        let source = found.source;
-        found.each(|index, event| {
-            let offset = found.ordinal + u64::from(index);
-            let own = matches!(event.body, Body::Loss(_) | Body::LifeCycle(_) | Body::ClockStep(_));
-            events.push((Content::of(event), own));
-            match event.body {
-                Body::Loss(loss) => self.losses.push((offset, source, loss)),
-                Body::LifeCycle(LifeCycle::KeyPinned { source, key }) => {
-                    self.pins.extend(SourceId::new(source).ok().map(|source| (source, PublicKey(key))));
-                }
-                Body::LifeCycle(LifeCycle::Refused { source, reason }) => {
-                    self.refusals.extend(SourceId::new(source).ok().map(|source| (source, reason.to_owned())));
-                }
-                Body::LifeCycle(LifeCycle::Gap { source, stream, epoch, first, end }) => {
-                    let lane = Lane { stream, epoch };
-                    let gap = |source| SeenGap { offset, source, lane, first: first.get(), end: end.get() };
-                    self.gaps.extend(SourceId::new(source).ok().map(gap));
-                }
-                _ => {}
-            }
-        })?;
+    fn take(&mut self, source: SourceId, entry: &ReadEntry) -> Result<(), String> {
+        let batch = &entry.batch;
+        let mut events = Vec::with_capacity(batch.events.len());
+        for (offset, event) in (entry.ordinal..).zip(&batch.events) {
+            let own = self.take_own(offset, source, event)?;
+            events.push((Content::of_read(event), own));
+        }
+        let stream = Stream::from_number(batch.lane.stream).ok_or("a stream that nobody knows")?;
         self.batches.push(SeenBatch {
-            ordinal: found.ordinal,
+            ordinal: entry.ordinal,
             source,
-            lane: found.lane,
-            first: found.first,
-            end: found.first + u64::from(found.count),
-            previous: found.previous,
-            chain: found.chain(),
+            lane: Lane { stream, epoch: Epoch::new(batch.lane.epoch) },
+            first: batch.first,
+            end: batch.first + u64::from(batch.count),
+            previous: batch.previous,
+            chain: batch.chain,
             events,
         });
         Ok(())
+    }
+
+    /// Takes note of a carrier's own events; tells whether it is one.
+    fn take_own(&mut self, offset: u64, source: SourceId, event: &ReadEvent) -> Result<bool, String> {
+        let fields = Fields(&event.body);
+        match event.body.split(' ').next().unwrap_or_default() {
+            "loss" => self.losses.push((offset, source, fields.loss()?)),
+            "gap" => {
+                let (first, end) = (fields.number("first")?, fields.number("end")?);
+                let source = name(fields.text("source")?.trim_matches('"'))?;
+                self.gaps.push(SeenGap { offset, source, lane: fields.lane()?, first, end });
+            }
+            "keypinned" => {
+                let source = name(fields.text("source")?.trim_matches('"'))?;
+                self.pins.push((source, fields.text("key")?.to_owned()));
+            }
+            "started" | "stopped" | "linkup" | "linkdown" | "refused" | "disktrouble" | "clockstep" => {}
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// A loss of the lane that names this sequence.
@@ -129,25 +128,97 @@ impl LogView {
     /// Where each lane ends.
     pub fn ends(&self) -> BTreeMap<(SourceId, Lane), u64> {
         let mut ends = BTreeMap::new();
-        for batch in &self.batches {
-            let end = ends.entry((batch.source, batch.lane)).or_insert(0);
-            *end = batch.end.max(*end);
-        }
-        for gap in &self.gaps {
-            let end = ends.entry((gap.source, gap.lane)).or_insert(0);
-            *end = gap.end.max(*end);
+        let batches = self.batches.iter().map(|batch| (batch.source, batch.lane, batch.end));
+        let gaps = self.gaps.iter().map(|gap| (gap.source, gap.lane, gap.end));
+        for (source, lane, end) in batches.chain(gaps) {
+            let known = ends.entry((source, lane)).or_insert(0);
+            *known = end.max(*known);
         }
         ends
     }
 }
 
-/// Where a ring's platter holds the batch that consists of these events: its lane and first sequence.
-pub fn find_in_ring(files: &[(String, Vec<u8>)], stream: Stream, contents: &[Content]) -> Option<(Lane, u64)> {
-    let alike = |found: &FoundBatch<'_>| found.lane.stream == stream && found.count as usize == contents.len();
-    // The newest is found soonest from the end.
-    reader::ring(files).iter().rev().filter(|found| alike(found)).find_map(|found| {
-        let mut same = true;
-        let decoded = found.each(|index, event| same = same && Content::of(event) == contents[index as usize]);
-        (decoded.is_ok() && same).then_some((found.lane, found.first))
-    })
+/// The entries that count, in order.
+///
+/// What a later segment begins anew does not count in an earlier one. At the end of the last one an unfinished write
+/// does not count either, although whole entries of it may have survived: a stretch is known to have been durable only
+/// when an entry behind it was written at a durable end (its `acked_end`) behind it.
+fn entries(files: &[(String, Vec<u8>)]) -> Result<Vec<ReadEntry>, String> {
+    let mut segments: Vec<(&str, ReadSegment)> = Vec::new();
+    for (name, bytes) in files.iter().filter(|(name, _)| name.ends_with(".seg")) {
+        match read_segment(bytes) {
+            Ok(Some(segment)) => segments.push((name, segment)),
+            // A segment that was being begun when the power went holds nothing.
+            _ if bytes.iter().skip(1024).all(|byte| *byte == 0) => {}
+            problem => return Err(format!("{name}: {problem:?}")),
+        }
+    }
+    segments.sort_by_key(|(_, segment)| segment.header.generation);
+    let firsts: Vec<u64> = segments.iter().map(|(_, segment)| segment.header.first_ordinal).collect();
+    let mut found = Vec::new();
+    let mut end = 0;
+    for (at, (name, segment)) in segments.into_iter().enumerate() {
+        let limit = firsts[at + 1..].iter().min().copied();
+        let durable = limit.or_else(|| segment.entries.iter().map(|entry| entry.acked_end).max());
+        for entry in segment.entries {
+            let entry_end = entry.ordinal + u64::from(entry.batch.count);
+            if limit.is_some_and(|limit| entry_end > limit) || (limit.is_none() && entry.ordinal != end) {
+                break;
+            }
+            if entry.ordinal != end {
+                return Err(format!("{name}: offset {} follows {end}", entry.ordinal));
+            }
+            end = entry_end;
+            found.push(entry);
+        }
+        if let Some(durable) = durable.filter(|durable| end < *durable) {
+            return Err(format!("{name}: the log was durable up to {durable} and can be read up to {end}"));
+        }
+    }
+    Ok(found)
+}
+
+fn name(text: &str) -> Result<SourceId, String> {
+    SourceId::new(text).map_err(|error| format!("the source {text:?} {error}"))
+}
+
+/// The fields of an event's body, as `kind field=value …`.
+struct Fields<'a>(&'a str);
+
+impl<'a> Fields<'a> {
+    fn text(&self, field: &str) -> Result<&'a str, String> {
+        let value = self.0.split(' ').find_map(|pair| pair.strip_prefix(field)?.strip_prefix('='));
+        value.ok_or_else(|| format!("no {field} in {}", self.0))
+    }
+
+    fn number(&self, field: &str) -> Result<u64, String> {
+        self.text(field)?.parse().map_err(|_| format!("no number {field} in {}", self.0))
+    }
+
+    fn lane(&self) -> Result<Lane, String> {
+        let stream = self.text("stream")?;
+        let stream = Stream::ALL.into_iter().find(|known| known.name() == stream).ok_or("a stream that nobody knows")?;
+        let epoch = u64::from_str_radix(self.text("epoch")?, 16).map_err(|_| "an epoch that is none")?;
+        Ok(Lane { stream, epoch: Epoch::new(epoch) })
+    }
+
+    fn loss(&self) -> Result<Loss, String> {
+        let Lane { stream, epoch } = self.lane()?;
+        let (first, end) = (Sequence::new(self.number("first")?), Sequence::new(self.number("end")?));
+        let reason = match self.text("reason")? {
+            "evicted" => LossReason::Evicted,
+            "corrupt" => LossReason::Corrupt,
+            "torn-tail" => LossReason::TornTail,
+            "device-full" => LossReason::DeviceFull,
+            "refused" => LossReason::Refused,
+            other => return Err(format!("the reason {other}")),
+        };
+        let digits = self.text("chain")?;
+        let mut chain = [0; 32];
+        for (at, byte) in chain.iter_mut().enumerate() {
+            let digits = digits.get(2 * at..2 * at + 2).ok_or("a chain hash that is too short")?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| "a chain hash that is none")?;
+        }
+        Ok(Loss { stream, epoch, first, end, reason, chain })
+    }
 }

@@ -7,6 +7,7 @@ use afferent_agent::ring_log::{RingIdentity, RingSettings};
 use afferent_agent::intake::sink::{Refusal, Waiting};
 use afferent_agent::sequencer::{CommitSettings, OpenBatches};
 use afferent_protocol::batch::split;
+use afferent_protocol::event::Event;
 use afferent_protocol::ids::{SourceId, Stream};
 use afferent_protocol::session::{Check, Control, Lane, Resume, SenderSettings};
 use afferent_protocol::sign::Identity;
@@ -14,7 +15,7 @@ use afferent_protocol::sign::Identity;
 use super::producer::OwnedEvent;
 use super::{Failure, PlantSettings, World};
 use crate::faults::{Fault, FaultCounts};
-use crate::oracle::{Content, Pushed, find_in_ring};
+use crate::oracle::{Pushed, find_in_ring};
 use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::sim_clock::SimClock;
@@ -55,7 +56,7 @@ struct Life {
     core: AgentCore<CheatingDisk>,
     open: OpenBatches,
     /// Events that are in a commit and not durable, by [`Stream::number`].
-    waiting: [VecDeque<(u64, Content)>; 2],
+    waiting: [VecDeque<(u64, OwnedEvent)>; 2],
     connect_at_us: Option<u64>,
     poll_at_us: Option<u64>,
     message: Vec<u8>,
@@ -236,10 +237,9 @@ impl AgentNode {
             let event = owned.event();
             match life.open.push(&event, waiting, world.now_us / 1000) {
                 Ok(ticket) => {
-                    let content = Content::of(&event);
                     let pushed = Pushed { agent: self.index, stream: ticket.stream, index: self.pushed };
-                    world.oracle.ledger.push(content, pushed);
-                    life.waiting[usize::from(ticket.stream.number())].push_back((ticket.commit, content));
+                    world.oracle.ledger.push(owned.content(), pushed);
+                    life.waiting[usize::from(ticket.stream.number())].push_back((ticket.commit, owned));
                     self.pushed += 1;
                 }
                 Err(Refusal::Full | Refusal::Unwritable(_)) => return,
@@ -278,24 +278,20 @@ impl AgentNode {
         let durable = life.core.durable_commits();
         for stream in Stream::ALL {
             let at = usize::from(stream.number());
-            let mut accepted = Vec::new();
-            while let Some((commit, content)) = life.waiting[at].front().copied()
-                && commit <= durable[at]
-            {
-                accepted.push(content);
-                life.waiting[at].pop_front();
-            }
+            let count = life.waiting[at].iter().take_while(|(commit, _)| *commit <= durable[at]).count();
+            let accepted: Vec<OwnedEvent> = life.waiting[at].drain(..count).map(|(_, owned)| owned).collect();
             if accepted.is_empty() {
                 continue;
             }
             // Where they stand is read from the platter: what is not there was accepted too early.
-            let Some((lane, first)) = find_in_ring(&self.disk.durable_files(), stream, &accepted) else {
-                let count = accepted.len();
+            let is_same = |at: usize, event: &Event<'_>| accepted[at].event() == *event;
+            let found = find_in_ring(&self.disk.durable_files(), stream, accepted.len(), is_same);
+            let Some((lane, first)) = found else {
                 return Err(Failure(format!("{} accepted {count} events of {stream} that are not on its disk", self.name)));
             };
             world.tell(format_args!("{} accepts {stream}-{}-{first} +{}", self.name, lane.epoch, accepted.len()));
-            for (sequence, content) in (first..).zip(accepted) {
-                world.oracle.ledger.accept(self.index, lane, sequence, content).map_err(Failure)?;
+            for (sequence, owned) in (first..).zip(&accepted) {
+                world.oracle.ledger.accept(self.index, lane, sequence, owned.content()).map_err(Failure)?;
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::{Hit, Plant, Stop};
 use crate::faults::Fault;
+use crate::rng::Rng;
 use crate::sim_disk::{DiskFaults, SimDisk};
 
 /// A stop in the middle of an operation comes within so many of them.
@@ -18,7 +19,7 @@ impl Plant {
         match hit {
             Hit::AgentCrash => self.stop_agent(at, Stop::Crash),
             Hit::AgentPowerCut => self.stop_agent(at, Stop::PowerCut),
-            Hit::AgentDiskLost if self.rng.per_mille(200) => self.agents[at].lose_disk(&mut self.world),
+            Hit::AgentDiskLost if self.rng.coin() => self.agents[at].lose_disk(&mut self.world),
             Hit::AgentDiskLost => self.stop_agent(at, Stop::PowerCut),
             Hit::AgentBitRot => {
                 let rotten = self.agents[at].disk.rot();
@@ -46,7 +47,7 @@ impl Plant {
         } else {
             let agent = &mut self.agents[at];
             agent.planned_stop = Some(stop);
-            agent.disk.stop_after(self.rng.below(OPERATIONS_TO_STOP));
+            plan(&agent.disk, &mut self.rng);
         }
     }
 
@@ -55,7 +56,7 @@ impl Plant {
             self.collector.stop(&mut self.world, stop);
         } else {
             self.collector.planned_stop = Some(stop);
-            self.collector.disk.stop_after(self.rng.below(OPERATIONS_TO_STOP));
+            plan(&self.collector.disk, &mut self.rng);
         }
     }
 
@@ -90,5 +91,14 @@ impl Plant {
 
     fn disk(&self, agent: Option<usize>) -> &SimDisk {
         agent.map_or(&self.collector.disk, |at| &self.agents[at].disk)
+    }
+}
+
+/// Plans a stop in the middle of an operation; names change rarely, and are worth waiting for.
+fn plan(disk: &SimDisk, rng: &mut Rng) {
+    if rng.per_mille(350) {
+        disk.stop_at_names();
+    } else {
+        disk.stop_after(rng.below(OPERATIONS_TO_STOP));
     }
 }

@@ -5,6 +5,7 @@ use afferent_protocol::event::{
 };
 use afferent_protocol::ids::{Subject, Timestamp};
 
+use crate::oracle::Content;
 use crate::rng::Rng;
 
 /// An event with its texts.
@@ -48,5 +49,20 @@ impl OwnedEvent {
             }),
         };
         Event { time: self.time, subject: Subject::new(&self.subject).expect("it is a path"), body }
+    }
+
+    /// What it must say when it is read, wherever that is.
+    pub fn content(&self) -> Content {
+        let text = &self.text[..];
+        let short = &text[..text.len().min(1000)];
+        let body = match self.kind {
+            0 => format!("sample value={} unit=\"Cel\" quality=good", self.number),
+            1 => format!("sample value={}.5 unit=\"mm/s\" quality=good", self.number),
+            2 => format!("sample value={short:?} unit=\"\" quality=good"),
+            3 => format!("breakdown code=\"E42\" severity=error message={text:?}"),
+            4 => format!("state state=executing reason={short:?}"),
+            _ => format!("alarm condition={short:?} transition=raised priority=500 message={text:?}"),
+        };
+        Content::of(self.time.micros(), &self.subject, &body)
     }
 }

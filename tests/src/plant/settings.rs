@@ -94,7 +94,7 @@ impl PlantSettings {
             hits.push(Hit::AgentPowerCut);
         }
         // Few runs lose disks or bits: both excuse much, and what is excused is not tested.
-        let excusing = rng.per_mille(250);
+        let excusing = rng.per_mille(350);
         hits.retain(|hit| excusing || !matches!(hit, Hit::AgentDiskLost | Hit::AgentBitRot));
         let heavy = rng.per_mille(350);
         Self {

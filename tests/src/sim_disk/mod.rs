@@ -79,7 +79,12 @@ impl SimDisk {
         self.platter().stop_after(operations);
     }
 
-    /// Forgets [`SimDisk::stop_after`].
+    /// The machine stops in the middle of one of the next operations that make or remove names.
+    pub fn stop_at_names(&self) {
+        self.platter().stop_at_names();
+    }
+
+    /// Forgets [`SimDisk::stop_after`] and [`SimDisk::stop_at_names`].
     pub fn stop_never(&self) {
         self.platter().stop_never();
     }

@@ -32,6 +32,7 @@ pub(super) struct Platter {
     boot: u64,
     stopped: bool,
     stop_at: Option<u64>,
+    stop_at_names: bool,
     inodes: Vec<Inode>,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
@@ -48,6 +49,7 @@ impl Platter {
             boot: 0,
             stopped: false,
             stop_at: None,
+            stop_at_names: false,
             inodes: Vec::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
@@ -67,13 +69,28 @@ impl Platter {
         self.stop_at = Some(self.operations + operations);
     }
 
-    pub(super) fn stop_never(&mut self) {
-        self.stop_at = None;
+    pub(super) fn stop_at_names(&mut self) {
+        self.stop_at_names = true;
     }
 
-    /// Counts a changing operation.
+    pub(super) fn stop_never(&mut self) {
+        self.stop_at = None;
+        self.stop_at_names = false;
+    }
+
+    /// Counts an operation that changes content.
     fn begin(&mut self) -> Begun {
-        let stops = self.stop_at.is_some_and(|at| self.operations >= at);
+        self.begin_or(false)
+    }
+
+    /// Counts an operation that changes names: with some chance it is the one to stop in.
+    fn begin_names(&mut self) -> Begun {
+        let stops = self.stop_at_names && self.rng.coin();
+        self.begin_or(stops)
+    }
+
+    fn begin_or(&mut self, stops: bool) -> Begun {
+        let stops = stops || self.stop_at.is_some_and(|at| self.operations >= at);
         self.operations += 1;
         if stops {
             self.stopped = true;
@@ -110,7 +127,7 @@ impl Platter {
         if self.fails(self.faults.no_space, Fault::NoSpace) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        if self.begin() == Begun::InPart && self.rng.coin() {
+        if self.begin_names() == Begun::InPart && self.rng.coin() {
             return Err(super::stopped());
         }
         let inode = self.inodes.len();
@@ -124,7 +141,7 @@ impl Platter {
         if !self.names.contains_key(name) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        if self.begin() == Begun::InPart && self.rng.coin() {
+        if self.begin_names() == Begun::InPart && self.rng.coin() {
             return Err(super::stopped());
         }
         self.names.remove(name);
@@ -133,8 +150,11 @@ impl Platter {
     }
 
     pub(super) fn sync_directory(&mut self) -> io::Result<()> {
-        if self.begin() == Begun::InPart && self.rng.coin() {
+        if self.begin_names() == Begun::InPart && self.rng.coin() {
             return Err(super::stopped());
+        }
+        if self.fails(self.faults.sync_error, Fault::SyncError) {
+            return Err(io::Error::other("simulated sync error (EIO)"));
         }
         self.changes.clear();
         self.durable_names = self.names.clone();
@@ -203,7 +223,7 @@ impl Platter {
                 NameChange::Removed(name) if survives => {
                     self.durable_names.remove(&name);
                 }
-                NameChange::Removed(_) => {}
+                NameChange::Removed(_) => self.counts.fired(Fault::NameReappeared),
             }
         }
         self.names = self.durable_names.clone();
@@ -220,7 +240,7 @@ impl Platter {
     fn next_boot(&mut self) {
         self.boot += 1;
         self.stopped = false;
-        self.stop_at = None;
+        self.stop_never();
         // What no name leads to and no handle can reach is gone; the places of the others stay.
         for at in 0..self.inodes.len() {
             let reachable = |names: &BTreeMap<String, usize>| names.values().any(|inode| *inode == at);

@@ -1,0 +1,52 @@
+//! A quick look at a ring's platter, at every accept: is what was accepted on it, and under which sequences?
+//!
+//! It uses the product's own scan: it is taken thousands of times in a run, and only says where to look for an event at
+//! the end, when the oracle's own reader does the judging.
+
+use afferent_protocol::batch::Batch;
+use afferent_protocol::codec;
+use afferent_protocol::event::Event;
+use afferent_protocol::ids::Stream;
+use afferent_protocol::scan::{Scan, Step};
+use afferent_protocol::segment::{Head, SegmentHeader};
+use afferent_protocol::session::Lane;
+
+/// Where a ring's platter holds the batch that consists of `count` events, of which `is_same` knows each: its lane and
+/// first sequence.
+pub fn find_in_ring(
+    files: &[(String, Vec<u8>)],
+    stream: Stream,
+    count: usize,
+    mut is_same: impl FnMut(usize, &Event<'_>) -> bool,
+) -> Option<(Lane, u64)> {
+    for (_, bytes) in files {
+        let Head::Present { header, .. } = SegmentHeader::decode(bytes) else { continue };
+        if header.stream != stream {
+            continue;
+        }
+        let mut scan = Scan::new(bytes, header.seed());
+        let steps = std::iter::from_fn(|| scan.step());
+        let found = steps.into_iter().find_map(|step| match step {
+            Step::Entry(_, entry) if is_all(&entry.batch, count, &mut is_same) => Some(entry.batch.header().first),
+            _ => None,
+        });
+        if let Some(first) = found {
+            return Some((Lane { stream, epoch: header.epoch }, first.get()));
+        }
+    }
+    None
+}
+
+fn is_all(batch: &Batch<'_>, count: usize, is_same: &mut impl FnMut(usize, &Event<'_>) -> bool) -> bool {
+    if batch.header().count as usize != count {
+        return false;
+    }
+    let mut scratch = vec![0; batch.header().decoded_len as usize];
+    let Ok(mut records) = codec::records(batch, &mut scratch) else { return false };
+    let mut at = 0;
+    let all = records.all(|record| {
+        at += 1;
+        record.is_ok_and(|record| is_same(at - 1, &record.event))
+    });
+    all && at == count
+}
