@@ -6,12 +6,13 @@
 //! - [`oracle`]: the judge, with its own ledger; [`oracle_reader`]: its own reader of the disks
 //! - [`plant`]: agents and a collector wired up, driven and hurt
 //! - [`planted`]: bugs that the plant must find, made at the seams so that the real code has no hooks
-//! - [`runner`]: many seeds on all cores
+//! - [`runner`]: many seeds on all cores; [`pair`]: one agent and one collector, driven by hand
 //! - [`process`]: agent and collector as processes
 
 pub mod faults;
 pub mod oracle;
 pub mod oracle_reader;
+pub mod pair;
 pub mod plant;
 pub mod planted;
 pub mod process;

@@ -19,7 +19,7 @@ use crate::sim_disk::{CheatingDisk, SimDisk};
 type RealCore = Core<CheatingLog<EmbeddedLog<CheatingDisk>>>;
 
 /// Bytes of one segment of the log: small, so that every run fills some.
-const SEGMENT_BYTES: u64 = 128 * 1024;
+const SEGMENT_BYTES: u64 = 64 * 1024;
 /// So many batches the bug that forgets forgets.
 const FORGOTTEN: usize = 8;
 

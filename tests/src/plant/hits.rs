@@ -46,8 +46,7 @@ impl Plant {
             self.agents[at].stop(&mut self.world, stop);
         } else {
             let agent = &mut self.agents[at];
-            agent.planned_stop = Some(stop);
-            plan(&agent.disk, &mut self.rng);
+            agent.planned_stop = Some(plan(&agent.disk, stop, &mut self.rng));
         }
     }
 
@@ -55,8 +54,7 @@ impl Plant {
         if self.rng.per_mille(300) {
             self.collector.stop(&mut self.world, stop);
         } else {
-            self.collector.planned_stop = Some(stop);
-            plan(&self.collector.disk, &mut self.rng);
+            self.collector.planned_stop = Some(plan(&self.collector.disk, stop, &mut self.rng));
         }
     }
 
@@ -94,11 +92,12 @@ impl Plant {
     }
 }
 
-/// Plans a stop in the middle of an operation; names change rarely, and are worth waiting for.
-fn plan(disk: &SimDisk, rng: &mut Rng) {
-    if rng.per_mille(350) {
+/// Plans a stop in the middle of an operation. Names change rarely: when they do, the power goes.
+fn plan(disk: &SimDisk, stop: Stop, rng: &mut Rng) -> Stop {
+    if rng.per_mille(400) {
         disk.stop_at_names();
-    } else {
-        disk.stop_after(rng.below(OPERATIONS_TO_STOP));
+        return Stop::PowerCut;
     }
+    disk.stop_after(rng.below(OPERATIONS_TO_STOP));
+    stop
 }

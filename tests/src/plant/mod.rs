@@ -201,6 +201,12 @@ impl Plant {
             disk.set_faults(crate::sim_disk::DiskFaults::default());
             disk.stop_never();
         });
+        for agent in &mut self.agents {
+            // A segment whose head a start could not read is left for the next one.
+            if agent.counts().of(Fault::ReadError) > 0 {
+                agent.stop(&mut self.world, Stop::Crash);
+            }
+        }
     }
 
     fn is_quiet(&self) -> bool {

@@ -26,6 +26,8 @@ pub enum Planted {
     AgentSyncsTwice,
     /// The collector does.
     CollectorSyncsTwice,
+    /// The agent takes what it finds at a start for durable without syncing it.
+    AgentTrustsCache,
     /// The collector takes what it finds at a start for durable without syncing it.
     CollectorTrustsCache,
     /// Old entries of a recycled segment look valid: their checksums' seed stays the same.
@@ -61,6 +63,7 @@ impl Planted {
         Self::CollectorNamesUnsynced,
         Self::AgentSyncsTwice,
         Self::CollectorSyncsTwice,
+        Self::AgentTrustsCache,
         Self::CollectorTrustsCache,
         Self::StaleSeed,
         Self::EvictBeforeLoss,
@@ -81,6 +84,7 @@ impl Planted {
             Self::AcceptBeforeSync => DiskCheat::NoSync,
             Self::AgentNamesUnsynced => DiskCheat::NoDirectorySync,
             Self::AgentSyncsTwice => DiskCheat::SyncTwice,
+            Self::AgentTrustsCache => DiskCheat::TrustsCache,
             Self::StaleSeed => DiskCheat::StaleSeed,
             Self::EvictBeforeLoss => DiskCheat::LossLater,
             Self::EvictSilently => DiskCheat::LossNever,
@@ -95,7 +99,7 @@ impl Planted {
             Self::AckBeforeSync => DiskCheat::NoSync,
             Self::CollectorNamesUnsynced => DiskCheat::NoDirectorySync,
             Self::CollectorSyncsTwice => DiskCheat::SyncTwice,
-            Self::CollectorTrustsCache => DiskCheat::NoSyncBeforeWrite,
+            Self::CollectorTrustsCache => DiskCheat::TrustsCache,
             _ => DiskCheat::Honest,
         }
     }

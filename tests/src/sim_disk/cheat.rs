@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use afferent_protocol::batch::Batch;
@@ -24,8 +25,9 @@ pub enum DiskCheat {
     NoDirectorySync,
     /// A sync that failed is tried once more, and the second answer counts.
     SyncTwice,
-    /// A sync does nothing until this process has written to the file.
-    NoSyncBeforeWrite,
+    /// What a start finds is taken for durable: writing it again does nothing, and no sync does until something new was
+    /// written to the file.
+    TrustsCache,
     /// When a segment is begun anew, its old entries get checksums with the new seed.
     StaleSeed,
     /// A declaration of evicted events reaches the disk only after the next write elsewhere.
@@ -59,7 +61,7 @@ pub struct CheatFile {
     file: SimFile,
     name: String,
     disk: CheatingDisk,
-    written: std::sync::atomic::AtomicBool,
+    written: AtomicBool,
 }
 
 impl CheatingDisk {
@@ -150,15 +152,18 @@ impl DiskFile for CheatFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.written.store(true, std::sync::atomic::Ordering::Relaxed);
         match self.disk.cheat {
             DiskCheat::LossLater | DiskCheat::LossNever if declares_eviction(bytes) => {
-                self.disk.shared().withheld.push((self.name.clone(), position, bytes.to_vec()));
+                // Without the stop, in whose place the next entry is written.
+                let entry = bytes[..bytes.len() - STOP_LEN].to_vec();
+                self.disk.shared().withheld.push((self.name.clone(), position, entry));
                 return Ok(());
             }
+            DiskCheat::TrustsCache if self.holds(bytes, position) => return Ok(()),
             DiskCheat::StaleSeed => self.keep_old_entries_valid(bytes, position)?,
             _ => {}
         }
+        self.written.store(true, Relaxed);
         self.file.write_at(bytes, position)?;
         if self.disk.cheat == DiskCheat::LossLater && position > 0 {
             self.disk.hand_over("")?;
@@ -169,7 +174,7 @@ impl DiskFile for CheatFile {
     fn sync(&self) -> io::Result<()> {
         match self.disk.cheat {
             DiskCheat::NoSync => Ok(()),
-            DiskCheat::NoSyncBeforeWrite if !self.written.load(std::sync::atomic::Ordering::Relaxed) => Ok(()),
+            DiskCheat::TrustsCache if !self.written.load(Relaxed) => Ok(()),
             DiskCheat::SyncTwice => self.file.sync().or_else(|_| self.file.sync()),
             _ => self.file.sync(),
         }
@@ -181,6 +186,12 @@ impl DiskFile for CheatFile {
 }
 
 impl CheatFile {
+    /// Whether the file already says that there.
+    fn holds(&self, bytes: &[u8], position: u64) -> bool {
+        let mut there = vec![0; bytes.len()];
+        self.file.read_at(&mut there, position).is_ok() && there == bytes
+    }
+
     /// If a header is being written, all entries in the file move over to its seed.
     fn keep_old_entries_valid(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         let Head::Present { header, .. } = SegmentHeader::decode(bytes) else { return Ok(()) };

@@ -26,6 +26,11 @@ impl Inode {
         Self { cached: vec![0; len], durable: vec![0; len], ..Self::default() }
     }
 
+    /// A file of durable bytes.
+    pub(super) fn durable(bytes: &[u8]) -> Self {
+        Self { cached: bytes.to_vec(), durable: bytes.to_vec(), ..Self::default() }
+    }
+
     pub(super) fn write(&mut self, bytes: &[u8], position: usize) {
         let end = position + bytes.len();
         if end > self.cached.len() {
@@ -109,10 +114,14 @@ impl Inode {
         self.cached.clone_from(&self.durable);
     }
 
-    /// Nobody has the file open any more: the cache lets go of what it only pretends.
-    pub(super) fn process_end(&mut self) {
+    /// Nobody has the file open any more: the cache may let go of what it only pretends.
+    pub(super) fn process_end(&mut self, rng: &mut Rng) {
         for sector in std::mem::take(&mut self.lying) {
-            self.reload(sector);
+            if rng.coin() {
+                self.reload(sector);
+            } else {
+                self.lying.insert(sector);
+            }
         }
     }
 

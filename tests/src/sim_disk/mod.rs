@@ -6,8 +6,7 @@
 //!
 //! - a power cut: any subset of the dirty sectors survives, and any subset of the names made or removed
 //! - a failed sync: the dirty sectors are clean afterwards, on the platter or not, as Linux does it; programs may go on
-//!   reading what is not there until the cache lets go of it (at the latest when the process ends: a program that dies
-//!   between a failed sync and its end has no means to find out, and no log without O_DIRECT survives that)
+//!   reading what is not there, some of it even after the process has ended and another one has begun
 //! - a stop in the middle of an operation: that operation happens in part, all later ones fail
 
 mod cheat;
@@ -57,6 +56,11 @@ impl SimDisk {
     /// An empty disk.
     pub fn new(rng: Rng) -> Self {
         Self { platter: Arc::new(Mutex::new(Platter::new(rng))), boot: 0 }
+    }
+
+    /// A disk with these files on it, durably.
+    pub fn of_files(files: &[(String, Vec<u8>)], rng: Rng) -> Self {
+        Self { platter: Arc::new(Mutex::new(Platter::of_files(files, rng))), boot: 0 }
     }
 
     fn platter(&self) -> MutexGuard<'_, Platter> {

@@ -85,7 +85,7 @@ impl Platter {
 
     /// Counts an operation that changes names: with some chance it is the one to stop in.
     fn begin_names(&mut self) -> Begun {
-        let stops = self.stop_at_names && self.rng.coin();
+        let stops = self.stop_at_names && self.rng.per_mille(700);
         self.begin_or(stops)
     }
 
@@ -232,7 +232,7 @@ impl Platter {
 
     pub(super) fn process_end(&mut self) {
         for inode in &mut self.inodes {
-            inode.process_end();
+            inode.process_end(&mut self.rng);
         }
         self.next_boot();
     }
@@ -262,6 +262,17 @@ impl Platter {
         self.inodes[inode].flip(at, bit);
         self.counts.fired(Fault::BitRot);
         Some((name, at))
+    }
+
+    /// A disk with these files on it, durably.
+    pub(super) fn of_files(files: &[(String, Vec<u8>)], rng: Rng) -> Self {
+        let mut platter = Self::new(rng);
+        for (inode, (name, bytes)) in files.iter().enumerate() {
+            platter.inodes.push(Inode::durable(bytes));
+            platter.names.insert(name.clone(), inode);
+        }
+        platter.durable_names = platter.names.clone();
+        platter
     }
 
     pub(super) fn durable_files(&self) -> Vec<(String, Vec<u8>)> {

@@ -1,0 +1,143 @@
+//! One agent and one collector, driven by hand: for promises that are told in a few steps.
+
+use afferent_agent::core::{AgentCore, CoreSettings, Now, Outgoing};
+use afferent_agent::intake::sink::Waiting;
+use afferent_agent::ring_log::{RingIdentity, RingSettings};
+use afferent_agent::sequencer::{CommitSettings, OpenBatches};
+use afferent_collector::core::{Core, OwnIdentity, Received};
+use afferent_collector::log::{EmbeddedLog, LogSettings};
+use afferent_collector::sources::Sources;
+use afferent_protocol::batch::ClockReading;
+use afferent_protocol::event::{Body, Breakdown, Event, Quality, Sample, Severity, Value};
+use afferent_protocol::ids::{Epoch, SourceId, Subject, Timestamp};
+use afferent_protocol::session::{Control, SenderSettings};
+use afferent_protocol::sign::Identity;
+
+use crate::rng::Rng;
+use crate::sim_disk::CheatingDisk;
+
+/// The agent's name.
+pub const AGENT: &str = "press-88";
+
+/// Clocks that show this moment.
+pub fn clock(ms: u64) -> ClockReading {
+    let wall = Timestamp::clamped(1_767_225_600_000_000 + ms as i64 * 1000);
+    ClockReading { wall, monotonic_us: ms * 1000, synchronised: true, boot: [7; 16] }
+}
+
+/// An agent's core with its open batches.
+pub struct Agent {
+    /// The core.
+    pub core: AgentCore<CheatingDisk>,
+    /// Its open batches.
+    pub open: OpenBatches,
+    /// Its time, which every step moves on.
+    pub now_ms: u64,
+}
+
+impl Agent {
+    /// Opens it on this disk, with so many segments of 64 KiB.
+    pub fn open(disk: CheatingDisk, segments: u64, rng: &mut Rng) -> Result<Self, String> {
+        let ring = RingSettings {
+            pool_bytes: segments * 64 * 1024,
+            segment_bytes: 64 * 1024,
+            critical_reserve_segments: 2,
+        };
+        let settings = CoreSettings { ring, sender: SenderSettings::default() };
+        let who = RingIdentity {
+            source: SourceId::new(AGENT).expect("it is a name"),
+            identity: Identity::from_seed(&[7; 32]),
+        };
+        let opened = AgentCore::open(disk, settings, who, &clock(0), &mut || rng.number());
+        let (core, _) = opened.map_err(|error| error.to_string())?;
+        let open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());
+        Ok(Self { core, open, now_ms: 1 })
+    }
+
+    /// The time.
+    pub fn now(&self) -> Now {
+        Now { ms: self.now_ms, clock: clock(self.now_ms) }
+    }
+
+    /// Pushes an event and commits it; tells whether it is accepted.
+    pub fn accept(&mut self, event: &Event<'_>) -> bool {
+        self.now_ms += 1;
+        let Ok(ticket) = self.open.push(event, Waiting::Producer, self.now_ms) else { return false };
+        let now = self.now();
+        self.core.commit_due(&mut self.open, true, &now);
+        self.core.durable_commits()[usize::from(ticket.stream.number())] >= ticket.commit
+    }
+
+    /// The messages that it wants to send now.
+    pub fn messages(&mut self) -> Vec<Vec<u8>> {
+        let mut messages = Vec::new();
+        loop {
+            let mut message = Vec::new();
+            let now = self.now();
+            match self.core.poll(&now, &mut message) {
+                Outgoing::Message => messages.push(message),
+                Outgoing::Wait { .. } | Outgoing::Reconnect => return messages,
+            }
+        }
+    }
+
+    /// Hands it a control message.
+    pub fn hear(&mut self, control: &Control) {
+        let now = self.now();
+        self.core.receive(&control.encode(), &now);
+    }
+}
+
+/// A collector's core with its log.
+pub struct Collector {
+    /// The core.
+    pub core: Core<EmbeddedLog<CheatingDisk>>,
+}
+
+impl Collector {
+    /// Opens it on this disk.
+    pub fn open(disk: CheatingDisk, rng: &mut Rng) -> Result<Self, String> {
+        let source = SourceId::new("collector").expect("it is a name");
+        let own = OwnIdentity { source, identity: Identity::from_seed(&[9; 32]), epoch: Epoch::new(rng.number()) };
+        let mut sources = Sources::new(source);
+        let settings = LogSettings { segment_bytes: 64 * 1024 };
+        let mut each = |head: &_, batch: &afferent_protocol::batch::Batch<'_>| sources.rebuild(head, batch);
+        let opened = EmbeddedLog::open(disk, settings, &mut || rng.number(), clock(0).wall, &mut each);
+        let (log, recovery) = opened.map_err(|error| error.to_string())?;
+        Ok(Self { core: Core::new(log, sources, own, &recovery, &clock(0)) })
+    }
+
+    /// Takes a message of the agent.
+    pub fn take(&mut self, message: &[u8]) -> Received {
+        self.core.receive(SourceId::new(AGENT).expect("it is a name"), message, &clock(1))
+    }
+
+    /// Commits, and gives what it answers.
+    pub fn answers(&mut self) -> Vec<Control> {
+        self.core.commit(&clock(1)).unwrap_or_default().into_iter().map(|(_, control)| control).collect()
+    }
+}
+
+/// Lets the two talk until neither has anything to say; the agent's link must be up.
+pub fn talk(agent: &mut Agent, collector: &mut Collector) {
+    loop {
+        let messages = agent.messages();
+        if messages.is_empty() {
+            return;
+        }
+        messages.iter().for_each(|message| drop(collector.take(message)));
+        collector.answers().iter().for_each(|control| agent.hear(control));
+    }
+}
+
+/// A breakdown with this code.
+pub fn breakdown(code: &str) -> Event<'_> {
+    let body = Body::Breakdown(Breakdown { code, severity: Severity::Error, message: "" });
+    Event { time: clock(0).wall, subject: Subject::new("88-C").expect("it is a path"), body }
+}
+
+/// A sample with this text as its value.
+pub fn sample(value: &str) -> Event<'_> {
+    let body = Body::Sample(Sample { value: Value::Text(value), unit: "", quality: Quality::Good });
+    Event { time: clock(0).wall, subject: Subject::new("88-C/spindle").expect("it is a path"), body }
+}
