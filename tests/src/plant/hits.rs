@@ -78,6 +78,12 @@ impl Plant {
         self.world.tell(format_args!("the disk of {agent:?} fails until {until_us}"));
         self.disk(agent).set_faults(faults);
         self.trouble_ends_us.push((until_us, agent));
+        // Files are made and removed where a disk is in trouble: often that is when somebody pulls the plug.
+        if self.rng.per_mille(600) {
+            self.disk(agent).stop_at_names();
+            let planned = agent.map_or(&mut self.collector.planned_stop, |at| &mut self.agents[at].planned_stop);
+            *planned = Some(Stop::PowerCut);
+        }
     }
 
     fn end_trouble(&mut self) {

@@ -103,8 +103,8 @@ impl PlantSettings {
             path,
             net: Self::net(&mut rng),
             disk: DiskFaults {
-                write_error: 150 * u32::from(rng.coin()),
-                sync_error: 150 * u32::from(rng.coin()),
+                write_error: 200 * u32::from(rng.coin()),
+                sync_error: 200 * u32::from(rng.coin()),
                 read_error: 50 * u32::from(excusing && rng.coin()),
                 no_space: 500 * u32::from(rng.coin()),
             },

@@ -26,8 +26,6 @@ pub enum Planted {
     AgentSyncsTwice,
     /// The collector does.
     CollectorSyncsTwice,
-    /// The agent takes what it finds at a start for durable without syncing it.
-    AgentTrustsCache,
     /// The collector takes what it finds at a start for durable without syncing it.
     CollectorTrustsCache,
     /// Old entries of a recycled segment look valid: their checksums' seed stays the same.
@@ -63,7 +61,6 @@ impl Planted {
         Self::CollectorNamesUnsynced,
         Self::AgentSyncsTwice,
         Self::CollectorSyncsTwice,
-        Self::AgentTrustsCache,
         Self::CollectorTrustsCache,
         Self::StaleSeed,
         Self::EvictBeforeLoss,
@@ -78,13 +75,17 @@ impl Planted {
         Self::EarlyAppended,
     ];
 
+    /// The bug of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::BUGS.iter().copied().find(|planted| format!("{planted:?}") == name)
+    }
+
     /// What it does to the agents' disks.
     pub const fn agent_disk(self) -> DiskCheat {
         match self {
             Self::AcceptBeforeSync => DiskCheat::NoSync,
             Self::AgentNamesUnsynced => DiskCheat::NoDirectorySync,
             Self::AgentSyncsTwice => DiskCheat::SyncTwice,
-            Self::AgentTrustsCache => DiskCheat::TrustsCache,
             Self::StaleSeed => DiskCheat::StaleSeed,
             Self::EvictBeforeLoss => DiskCheat::LossLater,
             Self::EvictSilently => DiskCheat::LossNever,

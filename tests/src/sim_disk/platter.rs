@@ -141,7 +141,7 @@ impl Platter {
         if !self.names.contains_key(name) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        if self.begin_names() == Begun::InPart && self.rng.coin() {
+        if self.begin_names() == Begun::InPart && self.rng.per_mille(200) {
             return Err(super::stopped());
         }
         self.names.remove(name);
