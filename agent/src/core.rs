@@ -269,6 +269,11 @@ impl<D: Disk> AgentCore<D> {
     /// Asks the disk what the session wants to know. A disk that does not answer says nothing about what is held: it is
     /// asked again, for what it takes for "no" makes the session give the lane up.
     fn look_up(&mut self, now: &Now) {
+        if self.look_ups.is_empty() {
+            return;
+        }
+        // What was given up since the question came is no contradiction, if only the session knows of it.
+        self.sender.held(self.ring.held());
         for mut look_up in std::mem::take(&mut self.look_ups) {
             let LookUp { lane, end, tries } = look_up;
             match self.ring.check_at(lane, end) {

@@ -38,11 +38,8 @@ pub struct Agent {
 impl Agent {
     /// Opens it on this disk, with so many segments of 64 KiB.
     pub fn open(disk: CheatingDisk, segments: u64, rng: &mut Rng) -> Result<Self, String> {
-        let ring = RingSettings {
-            pool_bytes: segments * 64 * 1024,
-            segment_bytes: 64 * 1024,
-            critical_reserve_segments: 2,
-        };
+        let ring =
+            RingSettings { pool_bytes: segments * 64 * 1024, segment_bytes: 64 * 1024, critical_reserve_segments: 2 };
         let settings = CoreSettings { ring, sender: SenderSettings::default() };
         let who = RingIdentity {
             source: SourceId::new(AGENT).expect("it is a name"),

@@ -112,7 +112,7 @@ impl<D: Disk> RingLog<D> {
         Ok(())
     }
     /// Losses that a critical segment declares and that no ack has come for: they go on in the loss of the segment.
-    fn losses_of(&self, number: usize, segment: &Segment) -> Vec<Loss> {
+    pub(super) fn losses_of(&self, number: usize, segment: &Segment) -> Vec<Loss> {
         let mut losses = Vec::new();
         let released_end = self.lanes.get(segment.lane).map_or(Sequence::ZERO, |lane| lane.released_end);
         let mut bytes = vec![0; segment.bytes_end as usize];
@@ -136,7 +136,7 @@ impl<D: Disk> RingLog<D> {
 }
 
 /// The losses with one in place of those of a lane and a reason that touch each other.
-fn merged(mut losses: Vec<Loss>) -> Vec<Loss> {
+pub(super) fn merged(mut losses: Vec<Loss>) -> Vec<Loss> {
     losses.sort_by_key(|loss| (loss.stream, loss.epoch, loss.reason as u8, loss.first, loss.end));
     losses.dedup_by(|later, earlier| {
         let touch = lane_of(later) == lane_of(earlier) && later.reason == earlier.reason && later.first <= earlier.end;

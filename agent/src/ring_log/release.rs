@@ -8,6 +8,7 @@ use afferent_protocol::session::{Held, Lane};
 
 use super::RingLog;
 use super::error::AppendError;
+use super::evict::merged;
 use super::pool::Usage;
 
 impl<D: Disk> RingLog<D> {
@@ -60,9 +61,17 @@ impl<D: Disk> RingLog<D> {
             self.sweep(lane);
             return Ok(());
         }
+        // What the lane itself was to declare goes on in the next one.
+        let segments: Vec<_> = self.pool.taken().map(|(number, segment)| (number, *segment)).collect();
+        let of_lane = segments.into_iter().filter(|(_, segment)| segment.lane == lane);
+        let mut losses: Vec<Loss> = match lane.stream {
+            Stream::Critical => of_lane.flat_map(|(number, segment)| self.losses_of(number, &segment)).collect(),
+            Stream::Samples => Vec::new(),
+        };
         let (stream, epoch) = (lane.stream, lane.epoch);
         self.counters.refused_events += end.since(first);
-        self.declare(vec![Loss { stream, epoch, first, end, reason: LossReason::Refused, chain }], clock)
+        losses.push(Loss { stream, epoch, first, end, reason: LossReason::Refused, chain });
+        self.declare(merged(losses), clock)
     }
 
     /// Frees the segments of the lane that nothing is held of.

@@ -16,6 +16,9 @@ pub struct Excuses {
     pub rotted: bool,
     /// Its disk gave read errors.
     pub unread: bool,
+    /// A start could not read the head of a segment, and left that for the next one. Should the lane be given up further
+    /// on meanwhile, what was in the segment counts as given up too, and nobody says so.
+    pub headless: bool,
     /// Lanes whose disk was thrown away.
     pub thrown_away: BTreeSet<Lane>,
 }
@@ -150,7 +153,7 @@ impl Case<'_> {
     /// An accepted event that is not in the log needs a loss that names it, for a reason that there was.
     fn declared(&self, agent: usize, lane: Lane, sequence: u64) -> Result<(), String> {
         let excuses = &self.excuses[agent];
-        if excuses.thrown_away.contains(&lane) {
+        if excuses.headless || excuses.thrown_away.contains(&lane) {
             return Ok(());
         }
         let damaged = excuses.rotted || excuses.unread;
@@ -164,7 +167,9 @@ impl Case<'_> {
         let excused = |reason: &LossReason| match reason {
             LossReason::Evicted => true,
             LossReason::Corrupt | LossReason::TornTail => damaged,
-            LossReason::Refused | LossReason::DeviceFull => false,
+            // A disk that cannot be read cannot tell whether the collector has the same, either.
+            LossReason::Refused => excuses.unread,
+            LossReason::DeviceFull => false,
         };
         let name = self.names[agent];
         let gaps = self.view.gaps.iter().filter(|gap| gap.source == name && gap.lane == lane);
@@ -173,9 +178,12 @@ impl Case<'_> {
         if only_gap || reasons.iter().any(excused) {
             return Ok(());
         }
-        let gap = if gaps.clone().any(|gap| gap.first <= sequence && sequence < gap.end) { " (a gap names it)" } else { "" };
+        let gap =
+            if gaps.clone().any(|gap| gap.first <= sequence && sequence < gap.end) { " (a gap names it)" } else { "" };
         match reasons.first() {
-            Some(reason) => Err(self.wrong(agent, lane, sequence, &format!("is declared lost as {reason:?} without cause"))),
+            Some(reason) => {
+                Err(self.wrong(agent, lane, sequence, &format!("is declared lost as {reason:?} without cause")))
+            }
             None => Err(self.wrong(agent, lane, sequence, &format!("is not in the log and not declared lost{gap}"))),
         }
     }

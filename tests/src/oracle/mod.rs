@@ -57,7 +57,10 @@ impl Oracle {
             return Ok(());
         }
         let name = self.names[agent];
-        Err(format!("{name} let go of {}-{} before {end}, and the collector has acked {acked}", lane.stream, lane.epoch))
+        Err(format!(
+            "{name} let go of {}-{} before {end}, and the collector has acked {acked}",
+            lane.stream, lane.epoch
+        ))
     }
 
     /// Reads the collector's platter: everything acked must be on it.
@@ -78,10 +81,8 @@ impl Oracle {
         Ok(view)
     }
 
-    /// The verdict at the end.
-    pub fn judge(&self, durable_files: &[(String, Vec<u8>)]) -> Result<LogView, String> {
-        let view = self.acks_hold(durable_files)?;
-        Case { ledger: &self.ledger, view: &view, names: &self.names, excuses: &self.excuses }.judge()?;
-        Ok(view)
+    /// The verdict at the end, on what [`Oracle::acks_hold`] has read.
+    pub fn judge(&self, view: &LogView) -> Result<(), String> {
+        Case { ledger: &self.ledger, view, names: &self.names, excuses: &self.excuses }.judge()
     }
 }

@@ -197,7 +197,8 @@ impl<'a> Fields<'a> {
 
     fn lane(&self) -> Result<Lane, String> {
         let stream = self.text("stream")?;
-        let stream = Stream::ALL.into_iter().find(|known| known.name() == stream).ok_or("a stream that nobody knows")?;
+        let stream =
+            Stream::ALL.into_iter().find(|known| known.name() == stream).ok_or("a stream that nobody knows")?;
         let epoch = u64::from_str_radix(self.text("epoch")?, 16).map_err(|_| "an epoch that is none")?;
         Ok(Lane { stream, epoch: Epoch::new(epoch) })
     }

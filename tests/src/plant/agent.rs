@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use afferent_agent::core::{AgentCore, CoreSettings, Now, Outgoing};
-use afferent_agent::ring_log::{RingIdentity, RingSettings};
 use afferent_agent::intake::sink::{Refusal, Waiting};
+use afferent_agent::ring_log::{RingIdentity, RingSettings};
 use afferent_agent::sequencer::{CommitSettings, OpenBatches};
 use afferent_protocol::batch::split;
 use afferent_protocol::event::Event;
@@ -171,6 +171,8 @@ impl AgentNode {
         match opened {
             Ok((core, recovery)) => {
                 world.tell(format_args!("{} starts: {recovery:?}", self.name));
+                let unread = self.counts().of(Fault::ReadError) > 0;
+                world.oracle.excuses[self.index].headless |= unread && recovery.damage.headers > 0;
                 let open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());
                 self.life = Some(Life {
                     core,
@@ -287,7 +289,10 @@ impl AgentNode {
             let is_same = |at: usize, event: &Event<'_>| accepted[at].event() == *event;
             let found = find_in_ring(&self.disk.durable_files(), stream, accepted.len(), is_same);
             let Some((lane, first)) = found else {
-                return Err(Failure(format!("{} accepted {count} events of {stream} that are not on its disk", self.name)));
+                return Err(Failure(format!(
+                    "{} accepted {count} events of {stream} that are not on its disk",
+                    self.name
+                )));
             };
             world.tell(format_args!("{} accepts {stream}-{}-{first} +{}", self.name, lane.epoch, accepted.len()));
             for (sequence, owned) in (first..).zip(&accepted) {

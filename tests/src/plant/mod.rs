@@ -228,7 +228,17 @@ impl Plant {
             excuses.rotted = counts.of(Fault::BitRot) > 0;
             excuses.unread = counts.of(Fault::ReadError) > 0;
         }
-        let view = self.world.oracle.judge(&self.collector.disk.durable_files()).map_err(Failure)?;
+        let files = self.collector.disk.durable_files();
+        let view = self.world.oracle.acks_hold(&files).map_err(Failure)?;
+        for (offset, source, loss) in &view.losses {
+            let (lane, range) = (format!("{}-{}", loss.stream, loss.epoch), format!("{}..{}", loss.first, loss.end));
+            self.world.tell(format_args!("at {offset} {source} declares {lane}:{range} lost: {:?}", loss.reason));
+        }
+        for gap in &view.gaps {
+            let lane = format!("{}-{}", gap.lane.stream, gap.lane.epoch);
+            self.world.tell(format_args!("at {} a gap of {} {lane}:{}..{}", gap.offset, gap.source, gap.first, gap.end));
+        }
+        self.world.oracle.judge(&view).map_err(Failure)?;
         let mut counts = self.counts();
         let evicted = |reason| matches!(reason, afferent_protocol::event::LossReason::Evicted);
         view.losses.iter().filter(|(_, _, loss)| evicted(loss.reason)).for_each(|_| counts.fired(Fault::RingEvicted));

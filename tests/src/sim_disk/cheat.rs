@@ -10,7 +10,9 @@ use afferent_protocol::codec;
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Body, LossReason};
 use afferent_protocol::scan::{Scan, Tail};
-use afferent_protocol::segment::{ENTRY_ALIGN, ENTRY_HEAD_LEN, EntryHead, Head, SEGMENT_HEADER_LEN, STOP_LEN, SegmentHeader, Seed};
+use afferent_protocol::segment::{
+    ENTRY_ALIGN, ENTRY_HEAD_LEN, EntryHead, Head, SEGMENT_HEADER_LEN, STOP_LEN, Seed, SegmentHeader,
+};
 
 use super::{SimDisk, SimFile};
 

@@ -8,8 +8,8 @@ mod broker;
 
 use std::collections::BTreeMap;
 
-pub use broker::BrokerSettings;
 use broker::Broker;
+pub use broker::BrokerSettings;
 
 use crate::faults::{Fault, FaultCounts};
 use crate::rng::Rng;
@@ -214,7 +214,8 @@ impl SimNet {
         let link = &mut self.links[agent];
         *link = Link { cut_until_us: link.cut_until_us, ..Link::default() };
         if self.path == Path::Stream && self.rng.coin() {
-            self.under_way.retain(|_, delivery| !matches!(delivery, Delivery::Up { agent: from, .. } if *from == agent));
+            self.under_way
+                .retain(|_, delivery| !matches!(delivery, Delivery::Up { agent: from, .. } if *from == agent));
         }
     }
 
