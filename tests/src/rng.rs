@@ -40,7 +40,7 @@ impl Rng {
     /// A number below `end`, which is not zero. The bias for such small ends does not matter here.
     pub fn below(&mut self, end: u64) -> u64 {
         assert!(end > 0, "there is no number below zero");
-        (u128::from(self.number()) * u128::from(end) >> 64) as u64
+        ((u128::from(self.number()) * u128::from(end)) >> 64) as u64
     }
 
     /// A number from `first` up to and not including `end`.

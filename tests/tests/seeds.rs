@@ -1,4 +1,4 @@
-//! The simulated plant, seed after seed: every promise at once, under every fault at once.
+//! Promise 2: once, in order, or declared. The simulated plant, seed after seed, holds every promise under every fault.
 //!
 //! `SEEDS=3000` sets how many seeds are run, `FIRST=…` where they begin, `SEED=…` runs one of them and shows its trace;
 //! after `FAILURES=3` failures it gives up. `PLANTED=AckBeforeSync` beside `SEED` plants a bug.

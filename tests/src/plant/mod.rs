@@ -236,7 +236,8 @@ impl Plant {
         }
         for gap in &view.gaps {
             let lane = format!("{}-{}", gap.lane.stream, gap.lane.epoch);
-            self.world.tell(format_args!("at {} a gap of {} {lane}:{}..{}", gap.offset, gap.source, gap.first, gap.end));
+            self.world
+                .tell(format_args!("at {} a gap of {} {lane}:{}..{}", gap.offset, gap.source, gap.first, gap.end));
         }
         self.world.oracle.judge(&view).map_err(Failure)?;
         let mut counts = self.counts();
