@@ -19,7 +19,7 @@ use super::error::AppendError;
 use super::loss::lane_of;
 use super::pool::{Segment, file_name};
 use super::reader::read_pieces;
-use super::survey::losses_in;
+use super::survey::read_critical;
 
 impl<D: Disk> RingLog<D> {
     /// Sees to it that the stream can take a file: makes more of them, or gives up the oldest segments.
@@ -128,7 +128,7 @@ impl<D: Disk> RingLog<D> {
             if let Step::Entry(_, entry) = step
                 && entry.batch.header().end() > released_end
             {
-                losses_in(&entry.batch, &self.who.source, &mut losses);
+                read_critical(&entry.batch, &self.who.source, &mut losses);
             }
         }
         losses

@@ -45,7 +45,7 @@ use afferent_protocol::segment::Seed;
 
 pub use append::Appended;
 pub use error::{AppendError, OpenError, ReadError};
-pub use recovery::{RecoveredLane, Recovery, StreamStart};
+pub use recovery::{LastCritical, RecoveredLane, Recovery, StreamStart};
 pub use settings::{RingIdentity, RingSettings};
 pub use status::{Counters, RingStatus};
 pub use survey::Damage;

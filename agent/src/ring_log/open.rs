@@ -55,6 +55,7 @@ impl<D: Disk> RingLog<D> {
             lanes: states.iter().map(recovered).collect(),
             damage: found.damage,
             losses: losses.clone(),
+            last_critical: found.last_critical,
             foreign_files: found.foreign_files,
             ..Recovery::default()
         };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::Loss;
 use afferent_protocol::ids::{Epoch, Sequence, Stream};
 use afferent_protocol::session::Lane;
@@ -23,8 +24,19 @@ pub struct Recovery {
     pub losses: Vec<Loss>,
     /// Whether the disk has not taken all of them yet. They come before anything else that is appended.
     pub undeclared: bool,
+    /// The last batch of `critical`, which tells how the agent had stopped.
+    pub last_critical: Option<LastCritical>,
     /// Files with the name of a segment that belong to another log or cannot be opened: they are left alone.
     pub foreign_files: u32,
+}
+
+/// The last batch of `critical` that a start has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastCritical {
+    /// The clock when it was made.
+    pub clock: ClockReading,
+    /// Whether its last event is that the agent stops.
+    pub stopped: bool,
 }
 
 /// A lane that a start has found.

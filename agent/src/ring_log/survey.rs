@@ -10,7 +10,7 @@ use std::io;
 use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
 use afferent_protocol::codec;
 use afferent_protocol::disk::{Disk, DiskFile};
-use afferent_protocol::event::{Body, Loss, LossReason};
+use afferent_protocol::event::{Body, LifeCycle, Loss, LossReason};
 use afferent_protocol::ids::{Position, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::scan::{Scan, Step, Tail};
@@ -20,6 +20,7 @@ use afferent_protocol::session::Lane;
 use super::loss::lane_of;
 use super::pool::{Segment, Slot, Usage, file_name, file_number};
 use super::reader::read_pieces;
+use super::recovery::LastCritical;
 
 /// Damage that was met, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +73,7 @@ pub(super) struct Survey {
     pub newest: Option<SegmentHeader>,
     /// Losses of lanes that are there, as `critical` declares them.
     pub declared: Vec<Loss>,
+    pub last_critical: Option<LastCritical>,
     pub damage: Damage,
     pub foreign_files: u32,
     /// Files without a readable header; they are left alone until what they may have held is declared.
@@ -177,7 +179,8 @@ impl Survey {
         let found = &mut self.lanes[at];
         let (segment, stretches) = found.walk(number, bytes, header, &mut |batch| {
             if lane.stream == Stream::Critical {
-                losses_in(batch, source, &mut self.declared);
+                let stopped = read_critical(batch, source, &mut self.declared);
+                self.last_critical = Some(LastCritical { clock: batch.header().clock, stopped });
             }
         });
         self.damage.stretches += stretches;
@@ -283,12 +286,15 @@ impl FoundLane {
     }
 }
 
-/// Keeps the losses of this source that a critical batch declares.
-pub(super) fn losses_in(batch: &Batch<'_>, source: &SourceId, declared: &mut Vec<Loss>) {
-    let Ok(records) = codec::records(batch, &mut []) else { return };
+/// Keeps the losses of this source that a critical batch declares; tells whether its last word is that the agent stops.
+pub(super) fn read_critical(batch: &Batch<'_>, source: &SourceId, declared: &mut Vec<Loss>) -> bool {
+    let Ok(records) = codec::records(batch, &mut []) else { return false };
+    let mut stopped = false;
     for record in records.map_while(Result::ok) {
+        let of_source = record.event.subject.as_str() == source.as_str();
+        stopped = of_source && matches!(record.event.body, Body::LifeCycle(LifeCycle::Stopped { .. }));
         let Body::Loss(loss) = record.event.body else { continue };
-        if record.event.subject.as_str() != source.as_str() {
+        if !of_source {
             continue;
         }
         match declared.last_mut() {
@@ -298,4 +304,5 @@ pub(super) fn losses_in(batch: &Batch<'_>, source: &SourceId, declared: &mut Vec
             _ => declared.push(loss),
         }
     }
+    stopped
 }

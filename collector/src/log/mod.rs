@@ -1,1 +1,29 @@
-//! The unified log.
+//! The unified log: batches of all sources in the order in which they were accepted, addressed by offset.
+//!
+//! One directory, files `{first offset:020}-{generation:010}.seg` in the segment format of the protocol
+//! ([`afferent_protocol::segment`], kind `Unified`, ordinals are offsets). A segment's space is taken from the disk when
+//! it is begun; a commit is one write of entries and stop, and one fdatasync.
+//!
+//! What must hold:
+//! - Offsets are dense but for the holes that [`Recovery`] names. They never go back behind what a reader could see.
+//! - A reader sees only what is durable.
+//! - A segment that a write or a sync failed on is never written again. The next one begins at the durable end, and
+//!   what the failed one has from there on does not count, now or after a restart.
+//! - Every entry says, in its head's `acked_end`, where the log's durable end was when it was written. So a start can
+//!   tell what a power cut left unfinished (nothing later knows it as durable: dropped, it was never acked) from what
+//!   rotted (something later does: set aside, counted and reported).
+
+mod buffer;
+mod embedded;
+mod engine;
+mod files;
+mod index;
+pub mod inspect;
+mod reader;
+mod recovery;
+mod walk;
+
+pub use embedded::{EmbeddedLog, LogSettings, OpenError};
+pub use engine::{CommitError, UnifiedLog};
+pub use reader::{Chunk, LogReader, ReadError, TimeKind};
+pub use recovery::{Damage, Hole, Recovery};

@@ -1,0 +1,163 @@
+//! One batch: may it into the log?
+
+use afferent_protocol::batch::{Batch, ClockReading, Header};
+use afferent_protocol::codec::Codec;
+use afferent_protocol::ids::{Sequence, SourceId, Stream};
+use afferent_protocol::session::{Lane, Offered, Verdict};
+
+use super::early::Kept;
+use super::{Confirm, Core, Reason, Received, Refusal};
+use crate::limits::ROW_BYTES_MIN;
+use crate::log::UnifiedLog;
+
+/// A nack from here on names what no sender has sent, so that it says hello instead of sending again.
+const SAY_HELLO: Sequence = Sequence::new(u64::MAX);
+
+impl<L: UnifiedLog> Core<L> {
+    /// Checks one batch and gives it its place.
+    pub(super) fn admit(
+        &mut self,
+        agent: SourceId,
+        batch: &Batch<'_>,
+        clock: &ClockReading,
+        received: &mut Received,
+    ) -> Result<(), Refusal> {
+        let header = batch.header();
+        if header.source != agent {
+            return Err(Refusal::other_source(&agent, &header.source));
+        }
+        let lane = Lane { stream: header.stream, epoch: header.epoch };
+        let pinned = self.sources.get(&agent).and_then(|source| source.pinned.as_ref());
+        let Some(pinned) = pinned else {
+            self.nacks.insert((agent, lane), SAY_HELLO);
+            return Err(Refusal::new(Reason::NoHello, format!("{agent} has not said hello yet; it was asked to")));
+        };
+        let Some(chain) = pinned.verifier.as_ref().and_then(|verifier| verifier.verify(batch)) else {
+            let message = format!("a batch is not signed with the key {} that {agent} is held to", pinned.key);
+            return Err(Refusal::new(Reason::Signature, message));
+        };
+        self.check_body(batch)?;
+        let offered = Offered { range: header.range(), previous: header.previous, chain };
+        let verdict = self.judge(agent, lane, &offered)?;
+        match verdict {
+            Verdict::Accept => {
+                self.accept(agent, batch, &offered, clock);
+                received.accepted += 1;
+                received.confirm = Confirm::AfterCommit;
+                self.accept_kept(agent, lane, clock, received);
+            }
+            Verdict::Duplicate => self.again(agent, lane, &offered, received),
+            Verdict::Early { missing_from, nack } => {
+                received.early += 1;
+                if let Some(source) = self.sources.get_or_add(agent) {
+                    source.early += 1;
+                }
+                if nack {
+                    self.nacks.insert((agent, lane), missing_from);
+                }
+                self.early.keep(agent, lane, Kept { offered, bytes: batch.bytes().into() });
+            }
+            Verdict::Conflict => return Err(self.conflict(agent, lane, &offered)),
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, agent: SourceId, lane: Lane, offered: &Offered) -> Result<Verdict, Refusal> {
+        let record = self.sources.lane_to_judge(agent, lane).ok_or_else(|| Refusal::too_many(&agent))?;
+        Ok(record.receiver.offer(offered))
+    }
+
+    /// What the checksum cannot tell: whether readers will be able to make anything of it. Samples are held against what
+    /// is possible at all; critical batches are few, and are decoded.
+    fn check_body(&mut self, batch: &Batch<'_>) -> Result<(), Refusal> {
+        let header = batch.header();
+        if Codec::from_number(header.codec).is_none() {
+            let message = format!("codec {} is not known here; update the collector", header.codec);
+            return Err(Refusal::new(Reason::Newer, message));
+        }
+        if !is_possible(header) {
+            let message = format!("{} records cannot be in {} bytes", header.count, header.body_len);
+            return Err(Refusal::new(Reason::Malformed, message));
+        }
+        if header.stream == Stream::Critical && !self.sources.can_read(batch) {
+            let message = format!("the {} records that its header promises cannot be decoded", header.count);
+            return Err(Refusal::new(Reason::Malformed, message));
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self, agent: SourceId, batch: &Batch<'_>, offered: &Offered, clock: &ClockReading) {
+        // Keys and gaps stand in the log before what follows from them.
+        self.own.flush(&mut self.log, &mut self.sources, clock);
+        let header = batch.header();
+        let lane = Lane { stream: header.stream, epoch: header.epoch };
+        let record = self.sources.lane_to_change(agent, lane).expect("it was judged by this record");
+        record.accepted(offered);
+        self.log.append(batch, clock.wall);
+        if header.stream == Stream::Critical {
+            self.sources.learn(batch);
+        }
+        self.sources.get_or_add(agent).expect("it is known").heard(header, clock.wall);
+        self.acks.insert((agent, lane));
+    }
+
+    /// Appends what was kept back and whose turn it is now.
+    fn accept_kept(&mut self, agent: SourceId, lane: Lane, clock: &ClockReading, received: &mut Received) {
+        loop {
+            let end = self.sources.lane(&agent, &lane).map_or(Sequence::ZERO, |record| record.receiver.end());
+            let Some(kept) = self.early.take(agent, lane, end) else { return };
+            let Ok((batch, _)) = Batch::parse(&kept.bytes) else { return };
+            match self.judge(agent, lane, &kept.offered) {
+                Ok(Verdict::Accept) => {
+                    self.accept(agent, &batch, &kept.offered, clock);
+                    received.accepted += 1;
+                }
+                Ok(Verdict::Conflict) => {
+                    let refusal = self.conflict(agent, lane, &kept.offered);
+                    self.refuse(agent, &refusal, clock);
+                }
+                Ok(Verdict::Duplicate | Verdict::Early { .. }) | Err(_) => return,
+            }
+        }
+    }
+
+    fn again(&mut self, agent: SourceId, lane: Lane, offered: &Offered, received: &mut Received) {
+        received.duplicates += 1;
+        if let Some(source) = self.sources.get_or_add(agent) {
+            source.duplicates += 1;
+        }
+        let durable_end = self.sources.resume(&agent, lane).end;
+        if offered.range.end > durable_end {
+            received.confirm = Confirm::AfterCommit;
+        }
+        self.acks.insert((agent, lane));
+    }
+
+    fn conflict(&mut self, agent: SourceId, lane: Lane, offered: &Offered) -> Refusal {
+        let range = offered.range;
+        if let Some(record) = self.sources.lane_to_judge(agent, lane)
+            && record.conflict_at != Some(range.first)
+        {
+            // The welcome to come names the check of what is here, by which the sender sees that it has diverged. Once:
+            // a sender that goes on all the same is slowed down by its own timeouts.
+            record.conflict_at = Some(range.first);
+            self.nacks.insert((agent, lane), SAY_HELLO);
+        }
+        let Lane { stream, epoch } = lane;
+        let message = format!(
+            "{agent} {stream} {epoch}: the batch {}..{} contradicts what is in the log; two agents share this name or key, \
+             or the ring of this one was put back from a copy",
+            range.first, range.end,
+        );
+        Refusal::new(Reason::Conflict, message)
+    }
+}
+
+fn is_possible(header: &Header) -> bool {
+    match Codec::from_number(header.codec) {
+        Some(Codec::Rows) => {
+            header.decoded_len == header.body_len && header.count.saturating_mul(ROW_BYTES_MIN) <= header.body_len
+        }
+        _ => true,
+    }
+}

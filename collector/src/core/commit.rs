@@ -1,0 +1,54 @@
+//! Making durable what was accepted, and answering.
+
+use afferent_protocol::batch::ClockReading;
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::Control;
+
+use super::{Core, Notice};
+use crate::log::{CommitError, UnifiedLog};
+
+impl<L: UnifiedLog> Core<L> {
+    /// Makes durable what was accepted, answers hellos, and gives the messages to send. After an error nothing since the
+    /// last commit counts: no message that waits for it may be confirmed.
+    pub fn commit(&mut self, clock: &ClockReading) -> Result<Vec<(SourceId, Control)>, CommitError> {
+        self.make_durable(clock)?;
+        let mut answers = Vec::new();
+        for (source, lane) in std::mem::take(&mut self.acks) {
+            answers.push((source, Control::Ack(self.sources.resume(&source, lane))));
+        }
+        for ((source, lane), from) in std::mem::take(&mut self.nacks) {
+            answers.push((source, Control::Nack { lane, from }));
+        }
+        let hellos = std::mem::take(&mut self.hellos);
+        if hellos.is_empty() {
+            return Ok(answers);
+        }
+        let welcomes: Vec<_> =
+            hellos.into_iter().map(|(source, hello)| (source, self.welcome(source, &hello, clock))).collect();
+        // Gaps that a hello has shown must be in the log before it is answered. When that fails the hellos go
+        // unanswered and come again; what was made durable before is acked all the same.
+        if self.make_durable(clock).is_ok() {
+            answers.extend(welcomes);
+        }
+        Ok(answers)
+    }
+
+    fn make_durable(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
+        self.own.flush(&mut self.log, &mut self.sources, clock);
+        match self.log.commit() {
+            Ok(_) => {
+                self.sources.settle();
+                self.own.settle();
+                Ok(())
+            }
+            Err(error) => {
+                self.sources.roll_back();
+                self.own.roll_back(&self.sources);
+                self.acks.clear();
+                self.hellos.clear();
+                self.own.tell(Notice::DiskTrouble { message: error.to_string() }, clock);
+                Err(error)
+            }
+        }
+    }
+}

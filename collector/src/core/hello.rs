@@ -1,0 +1,75 @@
+//! Control messages of agents.
+
+use afferent_protocol::batch::ClockReading;
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::{Control, ControlError, Hello, Welcome};
+use afferent_protocol::sign::PublicKey;
+
+use super::{Core, Notice, Reason, Refusal};
+use crate::log::UnifiedLog;
+
+impl<L: UnifiedLog> Core<L> {
+    pub(super) fn take_control(
+        &mut self,
+        agent: SourceId,
+        payload: &[u8],
+        clock: &ClockReading,
+    ) -> Result<(), Refusal> {
+        let control = Control::decode(payload).map_err(|error| {
+            let reason = if error == ControlError::Content { Reason::Newer } else { Reason::Malformed };
+            Refusal::new(reason, format!("a control message: {error}"))
+        })?;
+        let Control::Hello(hello) = control else {
+            let message =
+                "a control message that only a collector sends: two collectors at one broker, or an agent's fault";
+            return Err(Refusal::new(Reason::Malformed, message.to_owned()));
+        };
+        if let Some(held) = hello.lanes.iter().find(|held| held.end < held.first) {
+            let message = format!("its hello holds {} up to {}, which is before it", held.first, held.end);
+            return Err(Refusal::new(Reason::Malformed, message));
+        }
+        self.check_key(agent, PublicKey(hello.key), clock)?;
+        self.hellos.insert(agent, hello);
+        Ok(())
+    }
+
+    /// The first key that a name comes with is the one that it is held to.
+    fn check_key(&mut self, agent: SourceId, key: PublicKey, clock: &ClockReading) -> Result<(), Refusal> {
+        match self.sources.key(&agent) {
+            Some(pinned) if pinned == key => Ok(()),
+            Some(pinned) => {
+                let message = format!("{agent} comes with the key {key} and is held to {pinned}");
+                Err(Refusal::new(Reason::OtherKey, message))
+            }
+            None if key.0 == [0; 32] || key.verifier().is_none() => {
+                let message = format!("{agent} comes without a usable key; agents sign what they send");
+                Err(Refusal::new(Reason::OtherKey, message))
+            }
+            None => {
+                self.sources.pin(agent, key).ok_or_else(|| Refusal::too_many(&agent))?;
+                self.own.tell_now(Notice::KeyPinned { source: agent, key }, clock);
+                Ok(())
+            }
+        }
+    }
+
+    /// The answer to a hello. To be called with everything on disk; it holds once what it tells is, too.
+    pub(super) fn welcome(&mut self, agent: SourceId, hello: &Hello, clock: &ClockReading) -> Control {
+        let mut welcome = Welcome { session: hello.session, lanes: heapless::Vec::new() };
+        for held in &hello.lanes {
+            let lane = held.lane;
+            let end = self.sources.lane(&agent, &lane).map(|record| record.receiver.end());
+            if held.first > end.unwrap_or_default()
+                && let Some(record) = self.sources.lane_to_change(agent, lane)
+            {
+                let missing = record.resume_at(held.first);
+                for range in missing.iter() {
+                    record.tell(range);
+                    self.own.tell_now(Notice::Gap { source: agent, lane, range }, clock);
+                }
+            }
+            welcome.lanes.push(self.sources.resume(&agent, lane)).expect("as many as the hello has");
+        }
+        Control::Welcome(welcome)
+    }
+}

@@ -1,0 +1,199 @@
+//! Admission: every payload is checked, and each of its batches refused, kept back, or appended to the log.
+//!
+//! It has no clock and no socket. The writer thread passes payloads and times in ([`Core::receive`]), decides when to
+//! commit ([`Core::commit`]), and carries the answers away.
+//!
+//! What must hold:
+//! - Nothing is acked that is not on disk. What a commit that failed had accepted is forgotten, and comes again.
+//! - What is appended of a lane follows what is in the log of it, without a hole that no event of the log names.
+//! - Whatever comes in costs a bounded amount of memory, and no panic.
+
+mod admit;
+mod commit;
+mod early;
+mod hello;
+mod notice;
+mod own;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+pub use notice::Notice;
+pub use refusal::{Reason, Refusal};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use afferent_protocol::batch::{ClockReading, split};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId};
+use afferent_protocol::limits::MESSAGE_PAYLOAD_BYTES_MAX;
+use afferent_protocol::session::{Hello, Lane, is_control};
+use afferent_protocol::sign::Identity;
+
+use crate::log::{Recovery, UnifiedLog};
+use crate::sources::{LinkState, Sources};
+use early::Early;
+use own::Own;
+use refusal::RefusedEvents;
+
+/// Who the collector itself is, as a source of events.
+#[derive(Clone, Debug)]
+pub struct OwnIdentity {
+    /// Its name: `collector` unless configured. No agent can have it.
+    pub source: SourceId,
+    /// Its key pair.
+    pub identity: Identity,
+    /// A random number: the epoch to begin when the log's last one cannot be continued.
+    pub epoch: Epoch,
+}
+
+/// When the transport may confirm a message (PUBACK).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// At once: nothing of it goes to the log.
+    Now,
+    /// After the next commit that succeeds; not at all when that fails.
+    AfterCommit,
+}
+
+/// What became of a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// When to confirm it.
+    pub confirm: Confirm,
+    /// Batches that were appended, those included that had been kept back until now.
+    pub accepted: u32,
+    /// Batches that were there already.
+    pub duplicates: u32,
+    /// Batches that came before their turn and are kept back (or dropped when there is no room: they come again).
+    pub early: u32,
+    /// The first thing that was refused.
+    pub refusal: Option<Refusal>,
+}
+
+/// Admission, with the log behind it.
+pub struct Core<L: UnifiedLog> {
+    log: L,
+    sources: Sources,
+    own: Own,
+    early: Early,
+    /// Lanes to ack once everything is on disk.
+    acks: BTreeSet<(SourceId, Lane)>,
+    /// Lanes to ask for what is missing.
+    nacks: BTreeMap<(SourceId, Lane), Sequence>,
+    /// Hellos to answer once everything is on disk.
+    hellos: BTreeMap<SourceId, Hello>,
+    refused_events: RefusedEvents,
+}
+
+impl<L: UnifiedLog> Core<L> {
+    /// Over a log that was just opened, and the sources that were rebuilt from it.
+    ///
+    /// # Panics
+    /// When `sources` was made for another own name.
+    pub fn new(log: L, sources: Sources, own: OwnIdentity, recovery: &Recovery, clock: &ClockReading) -> Self {
+        let mut sources = sources;
+        let own = Own::new(own, &mut sources, recovery, clock);
+        Self {
+            log,
+            sources,
+            own,
+            early: Early::default(),
+            acks: BTreeSet::new(),
+            nacks: BTreeMap::new(),
+            hellos: BTreeMap::new(),
+            refused_events: RefusedEvents::default(),
+        }
+    }
+
+    /// Takes the payload of one message that came on the topic of `agent`, which is already tied to its connection.
+    pub fn receive(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Received {
+        let mut received = Received { confirm: Confirm::Now, accepted: 0, duplicates: 0, early: 0, refusal: None };
+        if let Err(refusal) = self.take(agent, payload, clock, &mut received) {
+            self.refuse(agent, &refusal, clock);
+            received.refusal = Some(refusal);
+        }
+        received
+    }
+
+    fn take(
+        &mut self,
+        agent: SourceId,
+        payload: &[u8],
+        clock: &ClockReading,
+        received: &mut Received,
+    ) -> Result<(), Refusal> {
+        if agent == self.own.source() {
+            return Err(Refusal::own_name(&agent));
+        }
+        if payload.is_empty() || payload.len() > MESSAGE_PAYLOAD_BYTES_MAX {
+            return Err(Refusal::size(payload.len()));
+        }
+        if is_control(payload) {
+            return self.take_control(agent, payload, clock);
+        }
+        // One that is refused does not speak for those behind it; only bytes that are no batch end the message.
+        let mut first = Ok(());
+        for batch in split(payload) {
+            let result = batch.map_err(Refusal::from).and_then(|batch| self.admit(agent, &batch, clock, received));
+            match (&first, result) {
+                (Ok(()), result) => first = result,
+                (Err(_), Err(refusal)) => self.refuse(agent, &refusal, clock),
+                (Err(_), Ok(())) => {}
+            }
+        }
+        first
+    }
+
+    /// Counts a refusal, and puts it into the log unless that was done lately.
+    fn refuse(&mut self, agent: SourceId, refusal: &Refusal, clock: &ClockReading) {
+        if let Some(source) = self.sources.get_or_add(agent) {
+            source.refused(refusal.reason);
+        }
+        if refusal.reason.is_told() && self.refused_events.is_due(agent, refusal.reason, clock.monotonic_us) {
+            self.own.tell(Notice::Refused { source: agent, reason: refusal.message.clone() }, clock);
+        }
+    }
+
+    /// The agent's state topic, or its connection, says that it came or went.
+    pub fn state(&mut self, agent: SourceId, online: bool, clock: &ClockReading) {
+        if agent == self.own.source() {
+            return;
+        }
+        let link = if online { LinkState::Online } else { LinkState::Offline };
+        if let Some(source) = self.sources.get_or_add(agent) {
+            source.linked(link, clock.wall);
+        }
+    }
+
+    /// Something about the collector itself that is to stand in the log.
+    pub fn tell(&mut self, notice: Notice, clock: &ClockReading) {
+        self.own.tell(notice, clock);
+    }
+
+    /// Whether a commit has anything to do: something to write, or something to answer. After a commit that failed this
+    /// stays so: wait a while before the next one.
+    pub fn is_pending(&self) -> bool {
+        let answers = !self.acks.is_empty() || !self.nacks.is_empty() || !self.hellos.is_empty();
+        answers || self.log.buffered_bytes() > 0 || self.own.is_pending()
+    }
+
+    /// Bytes that wait for a commit; see [`crate::limits::COMMIT_BYTES_MAX`].
+    pub fn buffered_bytes(&self) -> usize {
+        self.log.buffered_bytes()
+    }
+
+    /// The first offset that is not durable.
+    pub fn durable_end(&self) -> Offset {
+        self.log.durable_end()
+    }
+
+    /// The log.
+    pub fn log(&self) -> &L {
+        &self.log
+    }
+
+    /// What is known of every source.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+}

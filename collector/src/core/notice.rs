@@ -1,0 +1,101 @@
+//! The collector's own events.
+
+use afferent_protocol::event::{Body, Event, LifeCycle, PreviousStop};
+use afferent_protocol::ids::{SequenceRange, SourceId, Subject, Timestamp};
+use afferent_protocol::limits::TEXT_BYTES_MAX;
+use afferent_protocol::session::Lane;
+use afferent_protocol::sign::PublicKey;
+
+/// An event of the collector itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The collector began.
+    Started {
+        /// How it had stopped the time before.
+        previous: PreviousStop,
+        /// The version of its software.
+        version: String,
+        /// What the start had to mend, for people.
+        repairs: String,
+    },
+    /// The collector ends on purpose.
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+    /// A source is held to this key from now on.
+    KeyPinned {
+        /// The source.
+        source: SourceId,
+        /// Its key.
+        key: PublicKey,
+    },
+    /// Something that came in this source's name was refused.
+    Refused {
+        /// The source.
+        source: SourceId,
+        /// Why.
+        reason: String,
+    },
+    /// These will not come, and nobody has declared them yet.
+    Gap {
+        /// The source.
+        source: SourceId,
+        /// The lane that has the hole.
+        lane: Lane,
+        /// What is missing.
+        range: SequenceRange,
+    },
+    /// The disk of the log refused something, or gave back something else than what was written.
+    DiskTrouble {
+        /// What happened and what was done.
+        message: String,
+    },
+}
+
+/// An event that waits for its batch.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    pub time: Timestamp,
+    pub notice: Notice,
+}
+
+impl Told {
+    /// Whether `other` says nothing that this one does not say: a disk that fails for hours is told once.
+    pub fn repeats(&self, other: &Notice) -> bool {
+        self.notice == *other
+            || matches!((&self.notice, other), (Notice::DiskTrouble { .. }, Notice::DiskTrouble { .. }))
+    }
+
+    /// The event, with the collector as its subject.
+    pub fn with_event<T>(&self, own: &SourceId, take: impl FnOnce(&Event<'_>) -> T) -> T {
+        let subject = Subject::new(own.as_str()).expect("a source's name is a path of one level");
+        let event = |life_cycle| Event { time: self.time, subject, body: Body::LifeCycle(life_cycle) };
+        match &self.notice {
+            Notice::Started { previous, version, repairs } => {
+                let (version, repairs) = (clip(version), clip(repairs));
+                take(&event(LifeCycle::Started { previous: *previous, version, repairs }))
+            }
+            Notice::Stopped { reason } => take(&event(LifeCycle::Stopped { reason: clip(reason) })),
+            Notice::KeyPinned { source, key } => {
+                take(&event(LifeCycle::KeyPinned { source: source.as_str(), key: key.0 }))
+            }
+            Notice::Refused { source, reason } => {
+                take(&event(LifeCycle::Refused { source: source.as_str(), reason: clip(reason) }))
+            }
+            Notice::Gap { source, lane, range } => take(&event(LifeCycle::Gap {
+                source: source.as_str(),
+                stream: lane.stream,
+                epoch: lane.epoch,
+                first: range.first,
+                end: range.end,
+            })),
+            Notice::DiskTrouble { message } => take(&event(LifeCycle::DiskTrouble { message: clip(message) })),
+        }
+    }
+}
+
+/// As much of a text as an event takes.
+fn clip(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
+}

@@ -1,0 +1,156 @@
+//! The collector as a source: its own events, sealed, chained and signed as those of any agent.
+
+use std::collections::VecDeque;
+
+use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, Lineage};
+use afferent_protocol::ids::{Sequence, SequenceRange, SourceId, Stream};
+use afferent_protocol::session::{Lane, Offered};
+
+use super::notice::Told;
+use super::{Notice, OwnIdentity};
+use crate::limits::NOTICES_MAX;
+use crate::log::{Recovery, UnifiedLog};
+use crate::sources::Sources;
+
+/// Where the own lane stands.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    next: Sequence,
+    chain: ChainHash,
+}
+
+/// The collector's own events, and their lane.
+pub(super) struct Own {
+    who: OwnIdentity,
+    lane: Lane,
+    place: Place,
+    durable: Place,
+    waiting: VecDeque<Told>,
+    /// Appended, and not yet on disk.
+    flushed: Vec<Told>,
+    builder: BatchBuilder,
+    bytes: Vec<u8>,
+}
+
+impl Own {
+    /// Continues the epoch of the log's last own batch when nothing can have been lost after it.
+    pub fn new(who: OwnIdentity, sources: &mut Sources, recovery: &Recovery, clock: &ClockReading) -> Self {
+        assert_eq!(sources.own(), who.source, "the sources were rebuilt for this name");
+        let key = who.identity.public_key();
+        let has_key = sources.key(&who.source) == Some(key);
+        let end = sources.own_end().filter(|end| {
+            let is_last = !recovery.torn && recovery.holes.iter().all(|hole| hole.end <= end.offset);
+            has_key && is_last && end.lane.stream == Stream::Critical
+        });
+        let fresh = Place { next: Sequence::ZERO, chain: CHAIN_START };
+        let place = end.map_or(fresh, |end| Place { next: end.end, chain: end.chain });
+        let lane = end.map_or(Lane { stream: Stream::Critical, epoch: who.epoch }, |end| end.lane);
+        let source = who.source;
+        let (waiting, flushed) = (VecDeque::new(), Vec::new());
+        let (builder, bytes) = (BatchBuilder::new(), Vec::new());
+        let mut own = Self { who, lane, place, durable: place, waiting, flushed, builder, bytes };
+        if !has_key {
+            // Whoever reads the log must be able to prove what the collector says as well.
+            sources.pin(source, key);
+            own.tell(Notice::KeyPinned { source, key }, clock);
+        }
+        own.tell_recovery(sources, recovery, clock);
+        sources.settle();
+        own
+    }
+
+    /// What the log has lost, and which lanes that has torn.
+    fn tell_recovery(&mut self, sources: &mut Sources, recovery: &Recovery, clock: &ClockReading) {
+        if let Some(first) = recovery.holes.first() {
+            let message = format!(
+                "the log has lost {} ranges of offsets to damage on its disk, the first one {}..{}; `log verify` names all",
+                recovery.holes.len(),
+                first.first,
+                first.end,
+            );
+            self.tell(Notice::DiskTrouble { message }, clock);
+        }
+        for (source, lane, ranges) in sources.untold() {
+            for range in ranges.iter() {
+                if let Some(record) = sources.lane_to_judge(source, lane) {
+                    record.tell(range);
+                }
+                self.tell_now(Notice::Gap { source, lane, range }, clock);
+            }
+        }
+    }
+
+    pub fn source(&self) -> SourceId {
+        self.who.source
+    }
+
+    /// Queues an event; when too many wait already it is dropped.
+    pub fn tell(&mut self, notice: Notice, clock: &ClockReading) {
+        if self.waiting.len() < NOTICES_MAX && !self.waiting.iter().any(|told| told.repeats(&notice)) {
+            self.tell_now(notice, clock);
+        }
+    }
+
+    /// Queues an event that must not be dropped: as many as there are lanes and keys, each of them once.
+    pub fn tell_now(&mut self, notice: Notice, clock: &ClockReading) {
+        self.waiting.push_back(Told { time: clock.wall, notice });
+    }
+
+    pub fn is_pending(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Appends what waits to the log.
+    pub fn flush<L: UnifiedLog>(&mut self, log: &mut L, sources: &mut Sources, clock: &ClockReading) {
+        while let Some(told) = self.waiting.pop_front() {
+            if told.with_event(&self.who.source, |event| self.builder.push(event)).is_err() {
+                self.waiting.push_front(told);
+                self.seal(log, sources, clock);
+                continue;
+            }
+            self.flushed.push(told);
+        }
+        if !self.builder.is_empty() {
+            self.seal(log, sources, clock);
+        }
+    }
+
+    fn seal<L: UnifiedLog>(&mut self, log: &mut L, sources: &mut Sources, clock: &ClockReading) {
+        let Lane { stream, epoch } = self.lane;
+        let Place { next: first, chain: previous } = self.place;
+        let lineage = Lineage { source: self.who.source, stream, epoch, first, previous };
+        self.bytes.clear();
+        let (header, chain) = self.builder.seal(&lineage, clock, &self.who.identity, &mut self.bytes);
+        let (batch, _) = Batch::parse(&self.bytes).expect("what was just sealed is a batch");
+        log.append(&batch, clock.wall);
+        let range = SequenceRange { first, end: header.end() };
+        if let Some(record) = sources.lane_to_change(self.who.source, self.lane) {
+            record.accepted(&Offered { range, previous, chain });
+        }
+        if let Some(source) = sources.get_or_add(self.who.source) {
+            source.heard(&header, clock.wall);
+        }
+        self.place = Place { next: header.end(), chain };
+    }
+
+    /// Everything appended is on disk.
+    pub fn settle(&mut self) {
+        self.durable = self.place;
+        self.flushed.clear();
+    }
+
+    /// Nothing since the last commit counts: what is still so is said again.
+    pub fn roll_back(&mut self, sources: &Sources) {
+        self.place = self.durable;
+        for told in self.flushed.drain(..).rev() {
+            self.waiting.push_front(told);
+        }
+        self.waiting.retain(|told| match told.notice {
+            Notice::KeyPinned { source, key } => sources.key(&source) == Some(key),
+            Notice::Gap { source, lane, range } => {
+                sources.lane(&source, &lane).is_some_and(|record| record.is_told(range))
+            }
+            _ => true,
+        });
+    }
+}

@@ -1,0 +1,141 @@
+//! Why something was refused.
+
+use std::collections::BTreeMap;
+
+use afferent_protocol::batch::BatchError;
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::limits::MESSAGE_PAYLOAD_BYTES_MAX;
+use serde::Serialize;
+
+use crate::limits::{REFUSED_EVENT_EVERY_US, REFUSED_EVENTS_MAX};
+
+/// Kinds of refusals, as they are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// Neither whole batches nor a control message, or one that says impossible things.
+    Malformed,
+    /// More bytes than a message may have.
+    Oversized,
+    /// A version, codec or message that only newer software knows.
+    Newer,
+    /// The batch names another source than the topic.
+    OtherSource,
+    /// The collector's own name.
+    OwnName,
+    /// Batches of a source that has not said hello yet; it is asked to.
+    NoHello,
+    /// Another key than the one that the name is held to, or none.
+    OtherKey,
+    /// The signature is not of the pinned key.
+    Signature,
+    /// It contradicts what is in the log: two writers share a name.
+    Conflict,
+    /// More sources or epochs than are kept.
+    TooMany,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Malformed,
+        Self::Oversized,
+        Self::Newer,
+        Self::OtherSource,
+        Self::OwnName,
+        Self::NoHello,
+        Self::OtherKey,
+        Self::Signature,
+        Self::Conflict,
+        Self::TooMany,
+    ];
+
+    /// Whether it becomes an event. A batch before its hello does not: through a broker that is how a sender learns that
+    /// the collector was begun anew.
+    pub(super) const fn is_told(self) -> bool {
+        !matches!(self, Self::NoHello)
+    }
+
+    /// The name that metrics and people see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Oversized => "oversized",
+            Self::Newer => "newer",
+            Self::OtherSource => "other-source",
+            Self::OwnName => "own-name",
+            Self::NoHello => "no-hello",
+            Self::OtherKey => "other-key",
+            Self::Signature => "signature",
+            Self::Conflict => "conflict",
+            Self::TooMany => "too-many",
+        }
+    }
+}
+
+/// Something that was refused, and why, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The kind.
+    pub reason: Reason,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(reason: Reason, message: String) -> Self {
+        Self { reason, message }
+    }
+
+    pub(super) fn size(bytes: usize) -> Self {
+        match bytes {
+            0 => Self::new(Reason::Malformed, "a message without a byte".to_owned()),
+            _ => {
+                let message = format!("a message of {bytes} bytes; at most {MESSAGE_PAYLOAD_BYTES_MAX} are taken");
+                Self::new(Reason::Oversized, message)
+            }
+        }
+    }
+
+    pub(super) fn own_name(agent: &SourceId) -> Self {
+        let message = format!("{agent} is the collector's own name; give the agent another one");
+        Self::new(Reason::OwnName, message)
+    }
+
+    pub(super) fn other_source(agent: &SourceId, claimed: &SourceId) -> Self {
+        let message = format!("a batch of {claimed} on the topic of {agent}; an agent publishes only as itself");
+        Self::new(Reason::OtherSource, message)
+    }
+
+    pub(super) fn too_many(agent: &SourceId) -> Self {
+        Self::new(Reason::TooMany, format!("no room for another source, or another epoch of {agent}"))
+    }
+}
+
+impl From<BatchError> for Refusal {
+    fn from(error: BatchError) -> Self {
+        let reason = match error {
+            BatchError::Version(_) => Reason::Newer,
+            BatchError::TooLarge { .. } => Reason::Oversized,
+            _ => Reason::Malformed,
+        };
+        Self::new(reason, format!("a batch: {error}"))
+    }
+}
+
+/// Which refusals became events lately.
+#[derive(Debug, Default)]
+pub(super) struct RefusedEvents(BTreeMap<(SourceId, Reason), u64>);
+
+impl RefusedEvents {
+    /// Whether this refusal is to become an event: once in a while per source and reason, and not too many of all
+    /// sources together, because names cost nothing where nobody has to log in.
+    pub fn is_due(&mut self, source: SourceId, reason: Reason, now_us: u64) -> bool {
+        self.0.retain(|_, told_us| now_us.saturating_sub(*told_us) < REFUSED_EVENT_EVERY_US);
+        if self.0.len() >= REFUSED_EVENTS_MAX || self.0.contains_key(&(source, reason)) {
+            return false;
+        }
+        self.0.insert((source, reason), now_us);
+        true
+    }
+}

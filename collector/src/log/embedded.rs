@@ -1,0 +1,213 @@
+//! The embedded engine: segment files in one directory.
+
+use std::io;
+use std::sync::Arc;
+
+use afferent_protocol::batch::Batch;
+use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::limits::SEGMENT_BYTES_MAX;
+use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, STOP_LEN};
+
+use super::buffer::{Buffer, Part};
+use super::index::{Runs, SegmentFile, Shared};
+use super::{CommitError, LogReader, Recovery, UnifiedLog, files, recovery};
+use crate::limits::LOG_SEGMENT_BYTES;
+
+/// How the log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Bytes of one segment file, at most [`SEGMENT_BYTES_MAX`]; one batch that is larger gets a file of its own.
+    pub segment_bytes: u64,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { segment_bytes: LOG_SEGMENT_BYTES }
+    }
+}
+
+/// Why the log cannot be opened. Damage is no reason: see [`Recovery`].
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The disk does not let the log be read or mended.
+    #[error("{what} failed: {error}; check the disk and the permissions of the log's directory")]
+    Disk {
+        /// What was tried, with the file's name.
+        what: String,
+        /// What the disk says.
+        error: io::Error,
+    },
+}
+
+/// The segment that is being written.
+pub(super) struct Active<F> {
+    pub file: F,
+    pub about: Arc<SegmentFile>,
+    /// Its length.
+    pub len: u64,
+    /// Where the next entry goes.
+    pub at: u64,
+}
+
+/// The log in one directory. There is one of it at a time; readers are made by [`EmbeddedLog::reader`].
+pub struct EmbeddedLog<D: Disk> {
+    disk: Arc<D>,
+    settings: LogSettings,
+    log_id: [u8; 16],
+    generation_next: u64,
+    shared: Arc<Shared>,
+    active: Option<Active<D::File>>,
+    buffer: Buffer,
+    /// The offset of the next event; `durable_end` plus what is buffered.
+    end: u64,
+    /// The latest clock reading that was passed in: when a segment is begun.
+    now: Timestamp,
+    /// Segments that were begun since the last commit that succeeded: nothing in them counts.
+    fresh: Vec<String>,
+}
+
+/// What opening found out, for the log to go on from.
+pub(super) struct Opened<F> {
+    pub log_id: [u8; 16],
+    pub generation_next: u64,
+    pub runs: Runs,
+    pub end: u64,
+    pub active: Option<Active<F>>,
+}
+
+/// Where a part went.
+struct Written {
+    part: Part,
+    about: Arc<SegmentFile>,
+    position: u64,
+}
+
+impl<D: Disk> EmbeddedLog<D> {
+    /// Reads and checks everything there is, calls `each` for every batch in order, and mends what a stop left behind.
+    ///
+    /// `entropy` names a new log; `now` is when it is opened.
+    pub fn open(
+        disk: D,
+        settings: LogSettings,
+        entropy: &mut dyn FnMut() -> u64,
+        now: Timestamp,
+        each: &mut dyn FnMut(&EntryHead, &Batch<'_>),
+    ) -> Result<(Self, Recovery), OpenError> {
+        assert!(settings.segment_bytes <= SEGMENT_BYTES_MAX, "the configuration is checked against the limit");
+        let (opened, recovery) = recovery::open(&disk, entropy, each)?;
+        let log = Self {
+            disk: Arc::new(disk),
+            settings,
+            log_id: opened.log_id,
+            generation_next: opened.generation_next,
+            shared: Arc::new(Shared::new(opened.end, opened.runs)),
+            active: opened.active,
+            buffer: Buffer::default(),
+            end: opened.end,
+            now,
+            fresh: Vec::new(),
+        };
+        Ok((log, recovery))
+    }
+
+    /// A reader of what is durable. It may live on another thread, and longer than the log.
+    pub fn reader(&self) -> LogReader<D> {
+        LogReader::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
+    }
+
+    fn write_all(&mut self) -> Result<Vec<Written>, CommitError> {
+        let mut written = Vec::new();
+        let mut first = 0;
+        while first < self.buffer.entries().len() {
+            let room = self.active.as_ref().map_or(0, |active| active.len.saturating_sub(active.at));
+            let Some(part) = self.buffer.part(first, room) else {
+                self.begin(first)?;
+                continue;
+            };
+            let active = self.active.as_mut().expect("there is no room without a segment");
+            let (about, position) = (Arc::clone(&active.about), active.at);
+            let bytes = self.buffer.finish(&part, about.seed);
+            let failed = |name: &str, error| CommitError::Write { name: name.to_owned(), error };
+            active.file.write_at(bytes, position).map_err(|error| failed(&about.name, error))?;
+            let failed = |name: &str, error| CommitError::Sync { name: name.to_owned(), error };
+            active.file.sync().map_err(|error| failed(&about.name, error))?;
+            active.at += part.bytes();
+            first = part.end;
+            written.push(Written { part, about, position });
+        }
+        Ok(written)
+    }
+
+    /// Begins a segment with the entry at this index of the buffer. Its header is on disk before anything follows it.
+    fn begin(&mut self, index: usize) -> Result<(), CommitError> {
+        let head = self.buffer.entries()[index].head;
+        let needed = (SEGMENT_HEADER_LEN + head.entry_len() + STOP_LEN) as u64;
+        let len = self.settings.segment_bytes.max(needed);
+        let generation = self.generation_next;
+        let name = files::name(head.ordinal, generation);
+        self.active = None;
+        self.generation_next += 1;
+        let made = self.disk.create(&name, len);
+        let file = made.map_err(|error| CommitError::Create { name: name.clone(), bytes: len, error })?;
+        self.fresh.push(name.clone());
+        let header = files::header(self.log_id, generation, head.ordinal, self.now);
+        let written = file.write_at(&header.encode(), 0);
+        written.map_err(|error| CommitError::Write { name: name.clone(), error })?;
+        let synced = file.sync().and_then(|()| self.disk.sync_directory());
+        synced.map_err(|error| CommitError::Sync { name: name.clone(), error })?;
+        let about = Arc::new(SegmentFile { name, seed: header.seed() });
+        self.active = Some(Active { file, about, len, at: SEGMENT_HEADER_LEN as u64 });
+        Ok(())
+    }
+
+    /// Gives up the segment that failed. What was begun since the last commit holds nothing that counts: it is removed,
+    /// or a disk that fails for hours would be filled with it. Where that fails too, the next segment's header says that
+    /// nothing in it counts.
+    fn give_up(&mut self) {
+        self.active = None;
+        for name in self.fresh.drain(..) {
+            let _ = self.disk.remove(&name);
+        }
+        self.buffer.clear();
+        self.end = self.shared.durable_end();
+    }
+}
+
+impl<D: Disk> UnifiedLog for EmbeddedLog<D> {
+    fn append(&mut self, batch: &Batch<'_>, ingest: Timestamp) -> Offset {
+        let offset = self.end;
+        let head = EntryHead::new(batch.header(), offset, self.shared.durable_end(), ingest);
+        self.end = offset.checked_add(u64::from(head.count)).expect("offsets last for ever");
+        self.now = ingest;
+        self.buffer.push(batch, head);
+        Offset::new(offset)
+    }
+
+    fn commit(&mut self) -> Result<Offset, CommitError> {
+        if self.buffer.entries().is_empty() {
+            return Ok(self.durable_end());
+        }
+        let written = self.write_all().inspect_err(|_| self.give_up())?;
+        self.shared.publish(self.end, |runs| {
+            for Written { part, about, position } in &written {
+                let mut position = *position;
+                for entry in &self.buffer.entries()[part.first..part.end] {
+                    runs.push(about, &entry.head, position, entry.event_last);
+                    position += entry.head.entry_len() as u64;
+                }
+            }
+        });
+        self.fresh.clear();
+        self.buffer.clear();
+        Ok(self.durable_end())
+    }
+
+    fn durable_end(&self) -> Offset {
+        Offset::new(self.shared.durable_end())
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+}

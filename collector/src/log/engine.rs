@@ -1,0 +1,50 @@
+//! The common face of the log's engines.
+
+use std::io;
+
+use afferent_protocol::batch::Batch;
+use afferent_protocol::ids::{Offset, Timestamp};
+
+/// What admission needs of a log, whichever engine it is.
+pub trait UnifiedLog {
+    /// Takes a batch into the buffer of the next commit, and gives the offset of its first event.
+    fn append(&mut self, batch: &Batch<'_>, ingest: Timestamp) -> Offset;
+    /// Makes everything appended durable, and gives the durable end. After an error nothing that was appended since the
+    /// last commit counts, and the next one goes to a new place.
+    fn commit(&mut self) -> Result<Offset, CommitError>;
+    /// The first offset that is not durable.
+    fn durable_end(&self) -> Offset;
+    /// Bytes that wait for the next commit.
+    fn buffered_bytes(&self) -> usize;
+}
+
+/// Why a commit failed. Nothing of it counts; its senders are not acked and will send again.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// A new segment could not be made: the disk is full, read-only or gone.
+    #[error("no new segment {name} of {bytes} bytes can be made: {error}; free space on the log's disk")]
+    Create {
+        /// The file's name.
+        name: String,
+        /// The bytes that it needs.
+        bytes: u64,
+        /// What the disk says.
+        error: io::Error,
+    },
+    /// A write failed.
+    #[error("writing to {name} failed: {error}; the log goes on in a new segment")]
+    Write {
+        /// The file's name.
+        name: String,
+        /// What the disk says.
+        error: io::Error,
+    },
+    /// A sync failed: what was written may or may not be on disk.
+    #[error("making {name} durable failed: {error}; the log goes on in a new segment")]
+    Sync {
+        /// The file's name.
+        name: String,
+        /// What the disk says.
+        error: io::Error,
+    },
+}

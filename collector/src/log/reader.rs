@@ -1,0 +1,223 @@
+//! Reading what is durable.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead, Seed};
+
+use super::index::{Place, SegmentFile, Shared};
+use crate::limits::INDEX_EVERY_BYTES;
+
+/// Which time [`LogReader::seek_time`] looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeKind {
+    /// When the collector appended it.
+    Ingest,
+    /// When it happened, by its source's clock.
+    Event,
+}
+
+/// Whole entries, in order, their checksums checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'s> {
+    bytes: &'s [u8],
+    seed: Option<Seed>,
+    next: Offset,
+}
+
+impl<'s> Chunk<'s> {
+    /// The entries. The first one holds the offset that was asked for, or is the first after a hole.
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'s>> + use<'s> {
+        let (mut rest, seed) = (self.bytes, self.seed);
+        std::iter::from_fn(move || {
+            let entry = Entry::parse(rest, seed?).ok()?;
+            rest = &rest[entry.head.entry_len()..];
+            Some(entry)
+        })
+    }
+
+    /// Where to read on: the first offset after the last entry.
+    pub fn next(&self) -> Offset {
+        self.next
+    }
+
+    /// Whether there is nothing durable at or after the offset yet.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The disk failed.
+    #[error("reading {file} failed: {error}")]
+    Disk {
+        /// The file's name.
+        file: String,
+        /// What the disk says.
+        error: io::Error,
+    },
+    /// The disk gives back something else than what was there when the log was opened or written.
+    #[error("{file} is damaged: the events from offset {first} up to {end} cannot be read; reading may go on at {end}")]
+    Corrupt {
+        /// The file's name.
+        file: String,
+        /// The first offset that cannot be read.
+        first: Offset,
+        /// Where to read on.
+        end: Offset,
+    },
+}
+
+/// What a reader has at hand: the file that it read last, and where it stopped.
+struct Hand<F> {
+    about: Arc<SegmentFile>,
+    file: F,
+    next: u64,
+    position: u64,
+}
+
+/// Reads what is durable, from any offset, as often as it likes. Clones are independent: each has its own open file.
+pub struct LogReader<D: Disk> {
+    disk: Arc<D>,
+    shared: Arc<Shared>,
+    hand: Mutex<Option<Hand<D::File>>>,
+}
+
+impl<D: Disk> Clone for LogReader<D> {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
+    }
+}
+
+impl<D: Disk> LogReader<D> {
+    pub(super) fn new(disk: Arc<D>, shared: Arc<Shared>) -> Self {
+        Self { disk, shared, hand: Mutex::new(None) }
+    }
+
+    /// Whole entries from the one that holds `from`, up to `bytes_max` bytes of them and at least one. `scratch` is
+    /// what they are read into. The chunk is empty when nothing durable is there yet.
+    pub fn read<'s>(&self, from: Offset, bytes_max: usize, scratch: &'s mut Vec<u8>) -> Result<Chunk<'s>, ReadError> {
+        if from.get() >= self.shared.durable_end() {
+            return Ok(Chunk { bytes: &[], seed: None, next: from });
+        }
+        let Some(place) = self.shared.place(from.get()) else {
+            // The log ends in a hole.
+            return Ok(Chunk { bytes: &[], seed: None, next: self.durable_end() });
+        };
+        let mut hand = self.take_hand(&place)?;
+        let hand = hand.as_mut().expect("a file was just taken in hand");
+        let is_next = hand.next == place.wanted && (place.position..place.stop).contains(&hand.position);
+        let start = if is_next { hand.position } else { self.walk_to(&place, hand, scratch)? };
+        let seed = place.file.seed;
+        let head_bytes = fill(hand, scratch, start, ENTRY_HEAD_LEN, place.stop)?;
+        let first_len = EntryHead::decode(head_bytes, seed).map_or(ENTRY_HEAD_LEN, |head| head.entry_len());
+        let bytes = fill(hand, scratch, start, bytes_max.max(first_len), place.stop)?;
+        let mut len = 0;
+        let mut next = place.wanted;
+        while let Ok(entry) = Entry::parse(&bytes[len..], seed) {
+            if bytes.len() - len < entry.head.entry_len() {
+                break;
+            }
+            len += entry.head.entry_len();
+            next = entry.head.end_ordinal();
+        }
+        if len == 0 {
+            return Err(self.corrupt(&place, place.wanted));
+        }
+        (hand.next, hand.position) = (next, start + len as u64);
+        Ok(Chunk { bytes: &bytes[..len], seed: Some(seed), next: Offset::new(next) })
+    }
+
+    /// The first offset that is not durable.
+    pub fn durable_end(&self) -> Offset {
+        Offset::new(self.shared.durable_end())
+    }
+
+    /// The first offset that there is; the durable end when there is none.
+    pub fn first(&self) -> Offset {
+        Offset::new(self.shared.first())
+    }
+
+    /// The offset of the first batch that has something of `time` or later; the durable end when none has. Batches
+    /// after it may have earlier times: clocks differ and step.
+    pub fn seek_time(&self, kind: TimeKind, time: Timestamp) -> Result<Offset, ReadError> {
+        let end = self.durable_end();
+        let Some(mut at) = self.shared.point_at_time(kind, time).map(Offset::new) else { return Ok(end) };
+        let mut scratch = Vec::new();
+        while at < end {
+            let chunk = match self.read(at, INDEX_EVERY_BYTES as usize, &mut scratch) {
+                Ok(chunk) => chunk,
+                // Whatever was there cannot be read; whoever reads from here on is told so.
+                Err(ReadError::Corrupt { .. }) => return Ok(at),
+                Err(error) => return Err(error),
+            };
+            let found = chunk.entries().find(|entry| match kind {
+                TimeKind::Ingest => entry.head.stamp >= time,
+                TimeKind::Event => entry.batch.header().time_last >= time,
+            });
+            if let Some(entry) = found {
+                return Ok(Offset::new(entry.head.ordinal));
+            }
+            at = chunk.next();
+        }
+        Ok(end)
+    }
+
+    /// Takes the place's file in hand, unless it is there already.
+    fn take_hand(&self, place: &Place) -> Result<MutexGuard<'_, Option<Hand<D::File>>>, ReadError> {
+        let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
+        if hand.as_ref().is_none_or(|hand| !Arc::ptr_eq(&hand.about, &place.file)) {
+            let name = &place.file.name;
+            let file = self.disk.open(name).map_err(|error| ReadError::Disk { file: name.clone(), error })?;
+            let about = Arc::clone(&place.file);
+            *hand = Some(Hand { about, file, next: place.offset, position: place.position });
+        }
+        Ok(hand)
+    }
+
+    /// The position of the entry that holds the wanted offset. It begins less than [`INDEX_EVERY_BYTES`] after the
+    /// index's point, and heads lead to it.
+    fn walk_to(&self, place: &Place, hand: &Hand<D::File>, scratch: &mut Vec<u8>) -> Result<u64, ReadError> {
+        if place.offset == place.wanted {
+            return Ok(place.position);
+        }
+        let bytes = fill(hand, scratch, place.position, INDEX_EVERY_BYTES as usize + ENTRY_HEAD_LEN, place.stop)?;
+        let mut at = 0;
+        let mut expected = place.offset;
+        loop {
+            let head = bytes.get(at..).and_then(|rest| EntryHead::decode(rest, place.file.seed));
+            match head.filter(|head| head.ordinal == expected) {
+                Some(head) if head.end_ordinal() > place.wanted => return Ok(place.position + at as u64),
+                Some(head) => (at, expected) = (at + head.entry_len(), head.end_ordinal()),
+                None => return Err(self.corrupt(place, place.wanted)),
+            }
+        }
+    }
+
+    fn corrupt(&self, place: &Place, first: u64) -> ReadError {
+        let end = Offset::new(self.shared.after_damage(first));
+        ReadError::Corrupt { file: place.file.name.clone(), first: Offset::new(first), end }
+    }
+}
+
+/// Reads up to `len` bytes from `from` on, not past `stop`.
+fn fill<'s, F: DiskFile>(
+    hand: &Hand<F>,
+    scratch: &'s mut Vec<u8>,
+    from: u64,
+    len: usize,
+    stop: u64,
+) -> Result<&'s [u8], ReadError> {
+    let len = (len as u64).min(stop.saturating_sub(from)) as usize;
+    if scratch.len() < len {
+        scratch.resize(len, 0);
+    }
+    let bytes = &mut scratch[..len];
+    let read = hand.file.read_at(bytes, from);
+    read.map_err(|error| ReadError::Disk { file: hand.about.name.clone(), error })?;
+    Ok(bytes)
+}

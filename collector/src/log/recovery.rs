@@ -1,0 +1,139 @@
+//! What a start found in the log's directory, and mended.
+
+use std::sync::Arc;
+
+use afferent_protocol::batch::Batch;
+use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_protocol::ids::{Offset, Position};
+use afferent_protocol::limits::BATCH_BYTES_MAX;
+use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, STOP_LEN, entry_len};
+
+use super::OpenError;
+use super::embedded::{Active, Opened};
+use super::files::{Survey, survey};
+use super::index::Runs;
+use super::walk::{LogEnd, walk};
+use crate::limits::COMMIT_PART_BYTES_MAX;
+
+/// Bytes that are written again at once.
+const PIECE_BYTES: u64 = 64 * 1024;
+
+/// Offsets that the log once had and cannot read any more: `first` up to and not including `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// The first offset that is missing.
+    pub first: Offset,
+    /// The first offset that is there again.
+    pub end: Offset,
+}
+
+/// Something in a file that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file's name.
+    pub file: String,
+    /// Where the stretch begins.
+    pub from: Position,
+    /// Where it ends.
+    pub to: Position,
+    /// What it is, for people.
+    pub what: &'static str,
+}
+
+/// What a start found, and what it did about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Whether there was no log before.
+    pub is_new: bool,
+    /// The first offset after the last readable batch: where the log goes on.
+    pub end: Offset,
+    /// Batches read.
+    pub batches: u64,
+    /// Segment files read.
+    pub segments: u64,
+    /// An unfinished write at the end was dropped; nothing of it had been acked.
+    pub torn: bool,
+    /// Offsets that were durable once and are lost. The files that had them are left as they are.
+    pub holes: Vec<Hole>,
+    /// All damage, for people; at most as many as are worth reading.
+    pub damage: Vec<Damage>,
+}
+
+/// Reads everything, and makes the log's end safe to go on from.
+pub(super) fn open<D: Disk>(
+    disk: &D,
+    entropy: &mut dyn FnMut() -> u64,
+    each: &mut dyn FnMut(&EntryHead, &Batch<'_>),
+) -> Result<(Opened<D::File>, Recovery), OpenError> {
+    let mut survey = survey(disk)?;
+    let mut runs = Runs::default();
+    let mut batches = 0;
+    let walked = walk(disk, &survey, &mut |file, position, entry| {
+        runs.push(file, &entry.head, position.get(), entry.batch.header().time_last);
+        each(&entry.head, &entry.batch);
+        batches += 1;
+    })?;
+    for name in &survey.blank {
+        disk.remove(name)
+            .map_err(|error| OpenError::disk(&format!("removing {name}, which was never begun"), error))?;
+    }
+    // A name that a crash left undurable must not vanish once its batches are acked.
+    disk.sync_directory().map_err(|error| OpenError::disk("making its file names durable", error))?;
+    if let Some(last) = runs.last() {
+        write_again(disk, &last.file.name, last.stop)?;
+    }
+    let active = reopen(disk, &survey, walked.log_end)?;
+    let log_id = survey.log_id.unwrap_or_else(|| {
+        let (high, low) = (entropy(), entropy());
+        (u128::from(high) << 64 | u128::from(low)).to_le_bytes()
+    });
+    let mut damage = std::mem::take(&mut survey.damage);
+    damage.extend(walked.damage);
+    let recovery = Recovery {
+        is_new: survey.segments.is_empty() && survey.end_min == 0,
+        end: Offset::new(walked.end),
+        batches,
+        segments: survey.segments.len() as u64,
+        torn: walked.torn,
+        holes: walked.holes,
+        damage,
+    };
+    let generation_next = survey.generation_next;
+    Ok((Opened { log_id, generation_next, runs, end: walked.end, active }, recovery))
+}
+
+/// The last segment, when it can be continued.
+fn reopen<D: Disk>(disk: &D, survey: &Survey, log_end: LogEnd) -> Result<Option<Active<D::File>>, OpenError> {
+    let (LogEnd::Clean(at), Some(segment)) = (log_end, survey.segments.last()) else { return Ok(None) };
+    // One without entries or header is not worth the question whether its header is on disk.
+    if segment.begun.is_none() || at.get() <= SEGMENT_HEADER_LEN as u64 {
+        return Ok(None);
+    }
+    let name = &segment.file.name;
+    let file = disk.open(name).map_err(|error| OpenError::disk(&format!("opening {name}"), error))?;
+    Ok(Some(Active { file, about: Arc::clone(&segment.file), len: segment.len, at: at.get() }))
+}
+
+/// Writes what the last sync may have covered once more, as it is, and syncs.
+///
+/// A process that died between write and sync leaves entries that can be read and are not on disk. After a sync that
+/// failed the kernel may even take them for written, so that another sync alone does nothing. They count from now on (a
+/// sender is told "already there"), so that they must be as durable as all others.
+fn write_again<D: Disk>(disk: &D, name: &str, stop: u64) -> Result<(), OpenError> {
+    const WINDOW: u64 = (COMMIT_PART_BYTES_MAX + entry_len(BATCH_BYTES_MAX)) as u64;
+    let failed = |error| OpenError::disk(&format!("making the end of {name} durable"), error);
+    let file = disk.open(name).map_err(failed)?;
+    let len = file.len().map_err(failed)?;
+    let from = stop.saturating_sub(WINDOW).max(SEGMENT_HEADER_LEN as u64);
+    let to = (stop + STOP_LEN as u64).min(len);
+    let mut bytes = vec![0; PIECE_BYTES as usize];
+    for at in std::iter::once(0).chain((from..to).step_by(PIECE_BYTES as usize)) {
+        let piece = if at == 0 { SEGMENT_HEADER_LEN as u64 } else { PIECE_BYTES.min(to - at) };
+        let piece = &mut bytes[..piece as usize];
+        // What cannot be read was told as damage.
+        if file.read_at(piece, at).is_ok() {
+            file.write_at(piece, at).map_err(failed)?;
+        }
+    }
+    file.sync().map_err(failed)
+}

@@ -1,0 +1,138 @@
+//! One walk over everything that counts, for opening and for verifying alike.
+
+use std::sync::Arc;
+
+use afferent_protocol::disk::Disk;
+use afferent_protocol::ids::{Offset, Position};
+use afferent_protocol::scan::{Scan, Step, Tail};
+use afferent_protocol::segment::Entry;
+
+use super::files::{Segment, Survey, read_whole};
+use super::index::SegmentFile;
+use super::{Damage, Hole, OpenError};
+
+/// Damage is told one by one up to this many times; the rest is only in the holes.
+const DAMAGE_TOLD_MAX: usize = 1000;
+
+/// How the newest segment ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogEnd {
+    /// In whole entries, and nothing but zeros behind them: it can be continued here.
+    Clean(Position),
+    /// Otherwise: the log goes on in a new segment.
+    Ragged,
+}
+
+/// What a walk found beside the entries.
+#[derive(Debug)]
+pub(super) struct Walked {
+    /// Where the log goes on.
+    pub end: u64,
+    pub log_end: LogEnd,
+    pub torn: bool,
+    pub holes: Vec<Hole>,
+    pub damage: Vec<Damage>,
+}
+
+/// Takes the entries that count, in order: file, position, entry.
+pub(super) type Visit<'v> = dyn FnMut(&Arc<SegmentFile>, Position, &Entry<'_>) + 'v;
+
+/// Reads all segments of a survey.
+pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut Visit<'_>) -> Result<Walked, OpenError> {
+    let end = survey.segments.first().map_or(0, |segment| segment.first);
+    let mut walked = Walked { end, log_end: LogEnd::Ragged, torn: false, holes: Vec::new(), damage: Vec::new() };
+    let mut bytes = Vec::new();
+    for segment in &survey.segments {
+        // A segment begins at the log's durable end: what is missing before it was there.
+        walked.hole(segment.first);
+        let bad = read_whole(disk, &segment.file.name, segment.len, &mut bytes)?;
+        walked.segment(segment, &bytes, visit);
+        if bad {
+            walked.damaged(segment, 0, segment.len, "places that the disk cannot read");
+            walked.log_end = LogEnd::Ragged;
+            if segment.limit == u64::MAX {
+                // What the disk may give back another day keeps its offsets.
+                walked.torn = false;
+                walked.hole(segment.first.saturating_add(segment.len));
+            }
+        }
+    }
+    walked.hole(survey.end_min);
+    Ok(walked)
+}
+
+impl Walked {
+    fn segment(&mut self, segment: &Segment, bytes: &[u8], visit: &mut Visit<'_>) {
+        let mut scan = Scan::new(bytes, segment.file.seed);
+        while let Some(step) = scan.step() {
+            let (position, entry) = match step {
+                Step::Entry(position, entry) => (position, entry),
+                // Behind its limit a segment may be as it likes: that is why it was given up.
+                Step::Corrupt { .. } if self.end == segment.limit => continue,
+                Step::Corrupt { from, to } => {
+                    self.damaged(segment, from.get(), to.get(), "entries that cannot be read");
+                    continue;
+                }
+            };
+            let head = entry.head;
+            if head.end_ordinal() > segment.limit {
+                // The tail of a segment that was given up: a later one goes on from here.
+                return;
+            }
+            if head.ordinal < self.end {
+                self.damaged(segment, position.get(), position.get(), "an entry whose offsets are there already");
+                continue;
+            }
+            if head.ordinal > self.end && !is_known_durable(segment, bytes, self.end) {
+                // A write that did not finish. Nobody was told of anything in it, so that nothing of it must count
+                // either: its senders send it again, in order.
+                self.torn = true;
+                self.log_end = LogEnd::Ragged;
+                return;
+            }
+            self.hole(head.ordinal);
+            visit(&segment.file, position, &entry);
+            self.end = head.end_ordinal();
+        }
+        self.tail(segment, bytes, scan.tail());
+    }
+
+    fn tail(&mut self, segment: &Segment, bytes: &[u8], tail: Tail) {
+        let end = tail.end().get();
+        let rest = bytes.get(end as usize..).unwrap_or_default();
+        let is_blank = rest.iter().all(|byte| *byte == 0);
+        let is_last = segment.limit == u64::MAX;
+        self.log_end = if is_blank { LogEnd::Clean(tail.end()) } else { LogEnd::Ragged };
+        if is_blank || (!is_last && self.end == segment.limit) {
+            return;
+        }
+        self.torn |= is_last;
+        let what = if is_last { "an unfinished write at the end" } else { "bytes behind the last entry" };
+        self.damaged(segment, end, segment.len, what);
+    }
+
+    fn hole(&mut self, end: u64) {
+        if end > self.end {
+            self.holes.push(Hole { first: Offset::new(self.end), end: Offset::new(end) });
+            self.end = end;
+        }
+    }
+
+    fn damaged(&mut self, segment: &Segment, from: u64, to: u64, what: &'static str) {
+        if self.damage.len() < DAMAGE_TOLD_MAX {
+            let (from, to) = (Position::new(from), Position::new(to));
+            self.damage.push(Damage { file: segment.file.name.clone(), from, to, what });
+        }
+    }
+}
+
+/// Whether `offset`, which cannot be found, was durable once: a later segment begins after it, or an entry was written
+/// when the log's durable end was after it.
+fn is_known_durable(segment: &Segment, bytes: &[u8], offset: u64) -> bool {
+    if segment.limit != u64::MAX {
+        return true;
+    }
+    let mut scan = Scan::new(bytes, segment.file.seed);
+    std::iter::from_fn(|| scan.step())
+        .any(|step| matches!(step, Step::Entry(_, entry) if entry.head.acked_end > offset))
+}

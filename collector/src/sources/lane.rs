@@ -1,0 +1,127 @@
+//! One lane of one source.
+
+use std::collections::VecDeque;
+
+use afferent_protocol::event::Loss;
+use afferent_protocol::ids::{Sequence, SequenceRange, Timestamp};
+use afferent_protocol::session::{Held, Lane, Offered, ReceiverLane};
+
+use super::ranges::RangeSet;
+use super::view::{LaneView, LossView, RangeView};
+use crate::limits::LOSSES_MAX;
+
+/// What is known of a lane.
+#[derive(Clone, Debug)]
+pub(crate) struct LaneRecord {
+    pub lane: Lane,
+    pub receiver: ReceiverLane,
+    /// Where a conflict was answered last: the same one is answered once.
+    pub conflict_at: Option<Sequence>,
+    batches: u64,
+    events: u64,
+    /// Missing here, whoever has said so.
+    gaps: RangeSet,
+    /// Missing here, and a gap event says so.
+    told: RangeSet,
+    /// Declared as lost by the source.
+    lost: RangeSet,
+    losses: VecDeque<LossView>,
+}
+
+impl LaneRecord {
+    pub fn new(lane: Lane) -> Self {
+        Self {
+            lane,
+            receiver: ReceiverLane::new(lane),
+            conflict_at: None,
+            batches: 0,
+            events: 0,
+            gaps: RangeSet::default(),
+            told: RangeSet::default(),
+            lost: RangeSet::default(),
+            losses: VecDeque::new(),
+        }
+    }
+
+    /// Whether nothing is known of it but its name.
+    pub fn is_blank(&self) -> bool {
+        self.batches == 0 && self.gaps.is_empty() && self.lost.is_empty()
+    }
+
+    /// The batch is in the log's hands.
+    pub fn accepted(&mut self, offered: &Offered) {
+        self.receiver.accepted(offered);
+        self.conflict_at = None;
+        self.count(offered);
+    }
+
+    /// Takes a batch that was found in the log at start.
+    pub fn recovered(&mut self, offered: &Offered) {
+        let end = self.receiver.end();
+        if offered.range.end <= end {
+            return;
+        }
+        self.gaps.insert(SequenceRange { first: end, end: offered.range.first });
+        self.receiver.recovered(offered);
+        self.count(offered);
+    }
+
+    fn count(&mut self, offered: &Offered) {
+        self.batches += 1;
+        self.events += offered.range.count();
+    }
+
+    /// Goes on at `first`, where the sender does; gives what is missing then, and not declared.
+    pub fn resume_at(&mut self, first: Sequence) -> RangeSet {
+        let held = Held { lane: self.lane, first, end: first };
+        let Some(gap) = self.receiver.hello(&held) else { return RangeSet::default() };
+        self.gaps.insert(gap);
+        RangeSet::of(gap).without(&self.lost)
+    }
+
+    /// What is missing, and neither declared nor told.
+    pub fn untold(&self) -> RangeSet {
+        self.gaps.without(&self.told).without(&self.lost)
+    }
+
+    /// A gap event says that these are missing.
+    pub fn tell(&mut self, gap: SequenceRange) {
+        self.gaps.insert(gap);
+        self.told.insert(gap);
+    }
+
+    /// Whether a gap event says, or is to say, that all of these are missing.
+    pub fn is_told(&self, gap: SequenceRange) -> bool {
+        RangeSet::of(gap).without(&self.told).is_empty()
+    }
+
+    /// The source declares a loss.
+    pub fn declared(&mut self, loss: &Loss, declared: Timestamp) {
+        let range = SequenceRange { first: loss.first, end: loss.end };
+        self.lost.insert(range);
+        let (first, end, reason) = (loss.first, loss.end, loss.reason);
+        match self.losses.back_mut() {
+            // Eviction declares segment after segment: one loss that grows.
+            Some(last) if last.end == first && last.reason == reason => (last.end, last.declared) = (end, declared),
+            _ => self.losses.push_back(LossView { first, end, reason, declared }),
+        }
+        if self.losses.len() > LOSSES_MAX {
+            self.losses.pop_front();
+        }
+    }
+
+    pub fn view(&self) -> LaneView {
+        let gaps = self.gaps.without(&self.lost);
+        LaneView {
+            stream: self.lane.stream,
+            epoch: self.lane.epoch,
+            end: self.receiver.end(),
+            durable_end: self.receiver.durable_end(),
+            batches: self.batches,
+            events: self.events,
+            gaps: gaps.iter().map(|range| RangeView { first: range.first, end: range.end }).collect(),
+            lost_events: self.lost.count(),
+            losses: self.losses.iter().copied().collect(),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What is known of every source: key, lanes, losses, gaps, counts.
+//!
+//! Keys, lanes, losses and gaps are rebuilt from the log at every start, and are nothing but what the log says: what a
+//! commit that failed had changed is put back.
+
+mod journal;
+mod lane;
+mod ranges;
+mod source;
+mod view;
+
+pub use view::{LaneView, LinkState, LossView, RangeView, SourceView};
+
+pub(crate) use lane::LaneRecord;
+pub(crate) use ranges::RangeSet;
+pub(crate) use source::Source;
+
+use std::collections::BTreeMap;
+
+use afferent_protocol::batch::{Batch, ChainHash};
+use afferent_protocol::codec::records;
+use afferent_protocol::event::{Body, LifeCycle, Loss};
+use afferent_protocol::ids::{Offset, Sequence, SequenceRange, SourceId, Stream, Timestamp};
+use afferent_protocol::record::Record;
+use afferent_protocol::segment::EntryHead;
+use afferent_protocol::session::{Held, Lane, Offered, Resume};
+use afferent_protocol::sign::PublicKey;
+
+use crate::limits::{SOURCE_LANES_MAX, SOURCES_MAX};
+use journal::Journal;
+use source::Pinned;
+
+/// Every source that ever spoke, the collector itself included.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    own: SourceId,
+    own_end: Option<OwnEnd>,
+    sources: BTreeMap<SourceId, Source>,
+    journal: Journal,
+    scratch: Vec<u8>,
+}
+
+/// The collector's own last batch in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnEnd {
+    pub lane: Lane,
+    pub end: Sequence,
+    pub chain: ChainHash,
+    pub offset: Offset,
+}
+
+impl Sources {
+    /// Nobody yet. `own` is the collector's name: only what it wrote tells about keys and gaps.
+    pub fn new(own: SourceId) -> Self {
+        let (sources, journal) = (BTreeMap::new(), Journal::default());
+        Self { own, own_end: None, sources, journal, scratch: Vec::new() }
+    }
+
+    /// Takes a batch that was found in the log at start. To be called for all of them, in order.
+    pub fn rebuild(&mut self, head: &EntryHead, batch: &Batch<'_>) {
+        let header = batch.header();
+        let lane = Lane { stream: header.stream, epoch: header.epoch };
+        let offered = Offered { range: header.range(), previous: header.previous, chain: batch.chain_hash() };
+        let source = self.sources.entry(header.source).or_default();
+        source.lanes.entry(lane).or_insert_with(|| LaneRecord::new(lane)).recovered(&offered);
+        source.heard(header, head.stamp);
+        if header.stream == Stream::Critical {
+            self.learn(batch);
+        }
+        if header.source == self.own {
+            let (end, chain, offset) = (header.end(), offered.chain, Offset::new(head.ordinal));
+            self.own_end = Some(OwnEnd { lane, end, chain, offset });
+        }
+        self.journal.settle();
+    }
+
+    /// All sources by name, as the API shows them.
+    pub fn views(&self) -> Vec<SourceView> {
+        self.sources.iter().map(|(name, source)| source.view(*name)).collect()
+    }
+
+    /// One of them.
+    pub fn view(&self, source: &SourceId) -> Option<SourceView> {
+        self.sources.get(source).map(|known| known.view(*source))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    pub(crate) fn own(&self) -> SourceId {
+        self.own
+    }
+
+    pub(crate) fn own_end(&self) -> Option<OwnEnd> {
+        self.own_end
+    }
+
+    pub(crate) fn get(&self, source: &SourceId) -> Option<&Source> {
+        self.sources.get(source)
+    }
+
+    /// The source, which is made when there is room for one more.
+    pub(crate) fn get_or_add(&mut self, source: SourceId) -> Option<&mut Source> {
+        if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&source) {
+            return None;
+        }
+        Some(self.sources.entry(source).or_default())
+    }
+
+    pub(crate) fn key(&self, source: &SourceId) -> Option<PublicKey> {
+        self.sources.get(source)?.pinned.as_ref().map(|pinned| pinned.key)
+    }
+
+    /// Holds a source to a key from now on; `None` when there is no room for one more source.
+    pub(crate) fn pin(&mut self, source: SourceId, key: PublicKey) -> Option<()> {
+        let known = self.get_or_add(source)?;
+        let before = known.pinned.replace(Pinned::new(key));
+        self.journal.pinned(source, before);
+        Some(())
+    }
+
+    /// The lane, to be looked at and judged by.
+    pub(crate) fn lane(&self, source: &SourceId, lane: &Lane) -> Option<&LaneRecord> {
+        self.sources.get(source)?.lanes.get(lane)
+    }
+
+    /// The lane, made when there is room for one more. What is changed through it is not put back.
+    pub(crate) fn lane_to_judge(&mut self, source: SourceId, lane: Lane) -> Option<&mut LaneRecord> {
+        let known = self.get_or_add(source)?;
+        if known.lanes.len() >= SOURCE_LANES_MAX && !known.lanes.contains_key(&lane) {
+            return None;
+        }
+        Some(known.lanes.entry(lane).or_insert_with(|| LaneRecord::new(lane)))
+    }
+
+    /// The lane, to be changed by something that is to be in the log with the next commit.
+    pub(crate) fn lane_to_change(&mut self, source: SourceId, lane: Lane) -> Option<&mut LaneRecord> {
+        let record = self.lane_to_judge(source, lane)?.clone();
+        self.journal.changing(source, record);
+        self.lane_to_judge(source, lane)
+    }
+
+    /// What is missing in any lane, and neither declared nor told.
+    pub(crate) fn untold(&self) -> Vec<(SourceId, Lane, RangeSet)> {
+        let lanes = self.sources.iter().flat_map(|(name, source)| source.lanes.values().map(move |lane| (*name, lane)));
+        lanes.map(|(name, lane)| (name, lane.lane, lane.untold())).filter(|(.., ranges)| !ranges.is_empty()).collect()
+    }
+
+    /// Takes what a critical batch says about lanes, and, if the collector wrote it, about keys and gaps. Ends at the
+    /// first record that cannot be decoded.
+    pub(crate) fn learn(&mut self, batch: &Batch<'_>) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for record in readable(batch, &mut scratch) {
+            self.learn_event(batch.header().source, record.event.time, &record.event.body);
+        }
+        self.scratch = scratch;
+    }
+
+    /// Whether every record of the batch can be decoded.
+    pub(crate) fn can_read(&mut self, batch: &Batch<'_>) -> bool {
+        readable(batch, &mut self.scratch).count() == batch.header().count as usize
+    }
+
+    fn learn_event(&mut self, source: SourceId, time: Timestamp, body: &Body<'_>) {
+        match body {
+            Body::Loss(loss) => self.learn_loss(source, time, loss),
+            Body::LifeCycle(LifeCycle::KeyPinned { source: named, key }) if source == self.own => {
+                if let Ok(named) = SourceId::new(named) {
+                    // No room is no matter here: whoever is not known will be pinned again.
+                    let _ = self.pin(named, PublicKey(*key));
+                }
+            }
+            Body::LifeCycle(LifeCycle::Gap { source: named, stream, epoch, first, end }) if source == self.own => {
+                let lane = Lane { stream: *stream, epoch: *epoch };
+                if let Ok(named) = SourceId::new(named)
+                    && let Some(record) = self.lane_to_change(named, lane)
+                {
+                    record.receiver.hello(&Held { lane, first: *end, end: *end });
+                    record.tell(SequenceRange { first: *first, end: *end });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_loss(&mut self, source: SourceId, time: Timestamp, loss: &Loss) {
+        let lane = Lane { stream: loss.stream, epoch: loss.epoch };
+        if let Some(record) = self.lane_to_change(source, lane) {
+            record.declared(loss, time);
+        }
+    }
+
+    /// Everything accepted is on disk.
+    pub(crate) fn settle(&mut self) {
+        for (source, lane) in self.journal.settle() {
+            if let Some(record) = self.sources.get_mut(&source).and_then(|source| source.lanes.get_mut(&lane)) {
+                record.receiver.durable();
+            }
+        }
+    }
+
+    /// Nothing since the last time that everything was on disk counts.
+    pub(crate) fn roll_back(&mut self) {
+        let (lanes, keys) = self.journal.take();
+        for (source, before) in lanes {
+            if let Some(known) = self.sources.get_mut(&source) {
+                known.lanes.insert(before.lane, before);
+            }
+        }
+        for (source, before) in keys {
+            if let Some(known) = self.sources.get_mut(&source) {
+                known.pinned = before;
+            }
+        }
+    }
+
+    /// What to ack of a lane.
+    pub(crate) fn resume(&self, source: &SourceId, lane: Lane) -> Resume {
+        let known = self.lane(source, &lane).map(|record| record.receiver.resume());
+        known.unwrap_or(Resume { lane, end: Sequence::ZERO, check: None })
+    }
+}
+
+/// The records of a batch up to the first one that cannot be decoded.
+fn readable<'a>(batch: &Batch<'a>, scratch: &'a mut Vec<u8>) -> impl Iterator<Item = Record<'a>> + use<'a> {
+    let decoded_len = batch.header().decoded_len as usize;
+    if scratch.len() < decoded_len {
+        scratch.resize(decoded_len, 0);
+    }
+    records(batch, scratch).into_iter().flatten().map_while(Result::ok)
+}

@@ -1,0 +1,75 @@
+//! One source.
+
+use std::collections::BTreeMap;
+
+use afferent_protocol::batch::Header;
+use afferent_protocol::ids::{SourceId, Timestamp};
+use afferent_protocol::session::Lane;
+use afferent_protocol::sign::{PublicKey, Verifier};
+
+use super::lane::LaneRecord;
+use super::view::{LinkState, SourceView};
+use crate::core::Reason;
+
+/// The key that a source is held to.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned {
+    pub key: PublicKey,
+    /// `None` when the key is no point of the curve, so that no signature can be of it.
+    pub verifier: Option<Verifier>,
+}
+
+impl Pinned {
+    pub fn new(key: PublicKey) -> Self {
+        Self { key, verifier: key.verifier() }
+    }
+}
+
+/// What is known of a source.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Source {
+    pub pinned: Option<Pinned>,
+    pub lanes: BTreeMap<Lane, LaneRecord>,
+    pub duplicates: u64,
+    pub early: u64,
+    refused: [u64; Reason::ALL.len()],
+    link: LinkState,
+    link_since: Option<Timestamp>,
+    last_ingest: Option<Timestamp>,
+    clock_offset_us: Option<i64>,
+}
+
+impl Source {
+    /// A batch of it was appended.
+    pub fn heard(&mut self, header: &Header, ingest: Timestamp) {
+        self.last_ingest = Some(ingest);
+        self.clock_offset_us = Some(ingest.micros() - header.clock.wall.micros());
+    }
+
+    pub fn refused(&mut self, reason: Reason) {
+        self.refused[reason as usize] += 1;
+    }
+
+    pub fn linked(&mut self, link: LinkState, since: Timestamp) {
+        if self.link != link {
+            self.link = link;
+            self.link_since = Some(since);
+        }
+    }
+
+    pub fn view(&self, source: SourceId) -> SourceView {
+        let refused = Reason::ALL.into_iter().map(|reason| (reason.name(), self.refused[reason as usize]));
+        SourceView {
+            source,
+            key: self.pinned.as_ref().map(|pinned| pinned.key),
+            link: self.link,
+            link_since: self.link_since,
+            lanes: self.lanes.values().filter(|lane| !lane.is_blank()).map(LaneRecord::view).collect(),
+            duplicates: self.duplicates,
+            early: self.early,
+            refused: refused.filter(|(_, count)| *count > 0).collect(),
+            last_ingest: self.last_ingest,
+            clock_offset_us: self.clock_offset_us,
+        }
+    }
+}
