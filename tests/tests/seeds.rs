@@ -10,8 +10,10 @@ use afferent_tests::runner::{run_many, run_seed};
 
 /// Seeds of a run that says nothing else.
 const SEEDS_DEFAULT: u64 = 2500;
-/// A fault that fired less often in a thousand seeds, or in more, was not tested.
+/// A fault that fired less often was not tested, where there were as many seeds as this can be asked of.
 const FIRED_MIN: u64 = 100;
+/// So many.
+const SEEDS_MIN: u64 = 1000;
 /// Failures after which a run is given up.
 const FAILURES_MAX: u64 = 3;
 
@@ -42,7 +44,11 @@ fn every_accepted_event_arrives_once_and_in_order_or_is_declared_whatever_fails(
         println!("{}\n", failure.tell());
     }
     assert!(summary.failures.is_empty(), "{} of {} seeds failed", summary.failures.len(), summary.seeds);
-    let rare = summary.counts.rarer_than(FIRED_MIN * seeds.min(1000) / 1000);
+    if seeds < SEEDS_MIN {
+        println!("fewer than {SEEDS_MIN} seeds: not asked whether every fault has fired {FIRED_MIN} times");
+        return;
+    }
+    let rare = summary.counts.rarer_than(FIRED_MIN);
     assert!(rare.is_empty(), "vacuous: in {} seeds hardly ever fired {rare:?}", summary.seeds);
 }
 

@@ -88,10 +88,7 @@ impl<D: Disk> RingLog<D> {
 
     /// Frees what is not needed and declares what was lost.
     fn settle(&mut self, headless: &[usize], clock: &ClockReading) {
-        let whole = self.pool.taken().filter(|(_, segment)| segment.first < segment.end);
-        for number in whole.map(|(number, _)| number).collect::<Vec<_>>() {
-            self.sweep_segment(number);
-        }
+        self.sweep_where(|segment| segment.first < segment.end);
         if self.pay_debts(clock).is_err() {
             self.free_empty();
             // What the disk does not take now comes before anything else that is appended.

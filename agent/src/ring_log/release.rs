@@ -9,7 +9,7 @@ use afferent_protocol::session::{Held, Lane};
 use super::RingLog;
 use super::error::AppendError;
 use super::evict::merged;
-use super::pool::Usage;
+use super::pool::{Segment, Usage};
 
 impl<D: Disk> RingLog<D> {
     /// What the ring has to get rid of: critical lanes first, in each stream the oldest epoch first.
@@ -76,12 +76,18 @@ impl<D: Disk> RingLog<D> {
 
     /// Frees the segments of the lane that nothing is held of.
     pub(super) fn sweep(&mut self, lane: Lane) {
-        for number in 0..self.pool.slots.len() {
-            if matches!(self.pool.slots[number].usage, Usage::Taken(segment) if segment.lane == lane) {
-                self.sweep_segment(number);
-            }
-        }
+        self.sweep_where(|segment| segment.lane == lane);
         self.lanes.forget_empty();
+    }
+
+    /// Frees those of these segments that nothing is held of: the oldest first, for files may be removed on the way.
+    pub(super) fn sweep_where(&mut self, wanted: impl Fn(&Segment) -> bool) {
+        let wanted = self.pool.taken().filter(|(_, segment)| wanted(segment));
+        let mut segments: Vec<_> = wanted.map(|(number, segment)| (segment.generation, number)).collect();
+        segments.sort_unstable();
+        for (_, number) in segments {
+            self.sweep_segment(number);
+        }
     }
 
     /// Frees a segment that nothing is held of, unless it is written to, or tells where its stream goes on: then it stays

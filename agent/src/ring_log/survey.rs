@@ -289,6 +289,10 @@ impl FoundLane {
 /// Keeps the losses of this source that a critical batch declares; tells whether its last word is that the agent stops.
 pub(super) fn read_critical(batch: &Batch<'_>, source: &SourceId, declared: &mut Vec<Loss>) -> bool {
     let Ok(records) = codec::records(batch, &mut []) else { return false };
+    // What the log and the agent say of themselves has their name as its subject.
+    if !records.subjects().iter().any(|subject| subject.as_str() == source.as_str()) {
+        return false;
+    }
     let mut stopped = false;
     for record in records.map_while(Result::ok) {
         let of_source = record.event.subject.as_str() == source.as_str();

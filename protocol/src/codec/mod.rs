@@ -3,6 +3,7 @@
 pub mod rows;
 
 use crate::batch::Batch;
+use crate::ids::Subject;
 use crate::record::Record;
 
 /// The codecs that were ever released.
@@ -69,6 +70,16 @@ pub enum DecodeError {
 pub enum Records<'a> {
     /// Of codec 1. (Boxing is not to be had without alloc; the dictionary lies on the stack.)
     Rows(rows::Decoder<'a>),
+}
+
+impl<'a> Records<'a> {
+    /// The subjects that the records are about, each once: a look at them saves a reader from decoding what it is not
+    /// after.
+    pub fn subjects(&self) -> &[Subject<'a>] {
+        match self {
+            Self::Rows(decoder) => decoder.subjects(),
+        }
+    }
 }
 
 impl<'a> Iterator for Records<'a> {
