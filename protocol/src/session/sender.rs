@@ -292,7 +292,9 @@ impl Sender {
         }
         known.state = LaneState::Agreed;
         known.sent_end = known.sent_end.max(end);
-        if check.is_some() && resume.check.is_some() {
+        // Behind a hole the receiver has no check, and what it has before the hole it will never take again: were it
+        // not let go of, the lane would wait for ever.
+        if check.is_some() {
             self.acked(now_ms, lane, end);
         }
     }
