@@ -228,9 +228,12 @@ impl Connection<'_> {
         loop {
             let sent = tokio::select! {
                 Some(Released { number, .. }) = released.recv() => {
-                    let receipt = self.unconfirmed().pop_front_if(|(waiting, _)| *waiting == number);
+                    let receipt = self.unconfirmed().pop_front();
                     match receipt {
-                        Some((_, receipt)) => self.client.ack(&receipt).await,
+                        Some((first, receipt)) => {
+                            assert_eq!(first, number, "the writer tells in the order in which it was handed over to");
+                            self.client.ack(&receipt).await
+                        }
                         None => Ok(()),
                     }
                 }

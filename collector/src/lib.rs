@@ -10,6 +10,8 @@
 //! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
 //! - [`api`]: HTTP: events, the live stream, agents, metrics, health
 //!
+//! [`up`] starts a collector and an agent for this machine.
+//!
 //! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`]; [`run`] puts it all together, and
 //! [`limits`] has every limit of the collector.
 
@@ -29,3 +31,4 @@ pub mod run;
 pub mod shutdown;
 pub mod sources;
 pub mod subscribe;
+pub mod up;

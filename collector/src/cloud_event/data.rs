@@ -184,6 +184,7 @@ enum LifeCycleData<'a> {
     Refused { source: &'a str, reason: &'a str },
     Gap { source: &'a str, stream: &'static str, epoch: String, first: u64, end: u64 },
     DiskTrouble { message: &'a str },
+    Configured { message: &'a str },
 }
 
 fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
@@ -204,6 +205,7 @@ fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
             end: end.get(),
         },
         LifeCycle::DiskTrouble { message } => LifeCycleData::DiskTrouble { message },
+        LifeCycle::Configured { message } => LifeCycleData::Configured { message },
     }
 }
 

@@ -64,7 +64,7 @@ pub const fn previous_stop(stop: PreviousStop) -> &'static str {
     }
 }
 
-/// `started`, `stopped`, `link_up`, `link_down`, `key_pinned`, `refused`, `gap`, `disk_trouble`.
+/// `started`, `stopped`, `link_up`, `link_down`, `key_pinned`, `refused`, `gap`, `disk_trouble`, `configured`.
 pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
     match change {
         LifeCycle::Started { .. } => "started",
@@ -75,5 +75,6 @@ pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
         LifeCycle::Refused { .. } => "refused",
         LifeCycle::Gap { .. } => "gap",
         LifeCycle::DiskTrouble { .. } => "disk_trouble",
+        LifeCycle::Configured { .. } => "configured",
     }
 }
