@@ -16,7 +16,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything at once, to begin with: collector and log in one directory, until Ctrl-C.
+    /// Everything at once, to begin with: a collector, its log, and an agent for this machine, until Ctrl-C.
     Up(cli::up::Up),
     /// Run the collector until SIGINT or SIGTERM.
     Run(cli::run::Where),

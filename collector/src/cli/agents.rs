@@ -3,11 +3,10 @@
 use std::io::Write;
 
 use afferent_collector::api::agents::{AgentReport, AgentsReport};
+use afferent_collector::line::{Side, plain, table};
 use anyhow::Context;
 
 use super::client::Client;
-use super::plain::plain;
-use super::table::{Side, table};
 use super::{Collector, Output};
 
 /// Show all agents: state, lag, losses.

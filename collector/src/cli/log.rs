@@ -6,16 +6,15 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use afferent_collector::cloud_event::put_rfc3339;
+use afferent_collector::line::{Lines, Side, table};
 use afferent_collector::log::inspect::{self, Report};
 use afferent_collector::subscribe::{Filter, Format, Reading};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use anyhow::Context;
 
 use super::Output;
-use super::line::Lines;
 use super::progress::{Progress, size};
 use super::read_only::ReadOnlyDisk;
-use super::table::{Side, table};
 
 /// Look at the log's files, without a collector or beside a running one.
 #[derive(Debug, clap::Subcommand)]

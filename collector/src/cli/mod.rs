@@ -4,18 +4,14 @@
 //! - [`sub`]: follow the log; [`agents`], [`top`]: who is there and how it is. These speak to a running collector by
 //!   HTTP ([`client`])
 //! - [`log`]: look at a log's files, without a collector ([`read_only`], [`progress`])
-//! - [`line`]: an event as a line for people; [`table`]: columns; [`plain`]: texts of others, made safe for a terminal
 
 pub mod agents;
 mod client;
-mod line;
 pub mod log;
-mod plain;
 mod progress;
 mod read_only;
 pub mod run;
 pub mod sub;
-mod table;
 #[cfg(feature = "top")]
 pub mod top;
 pub mod up;

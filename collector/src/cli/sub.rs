@@ -5,10 +5,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::time::Duration;
 
 use afferent_collector::limits::KEEP_ALIVE_TIME;
+use afferent_collector::line::Lines;
 use anyhow::Context;
 
 use super::client::{Client, ClientError, Wanted};
-use super::line::Lines;
 use super::{Collector, Output};
 
 /// First and longest wait before a lost connection is made again.

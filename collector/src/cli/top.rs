@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
 use afferent_collector::api::agents::{AgentReport, AgentsReport};
+use afferent_collector::line::plain;
 use anyhow::Context;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
@@ -16,7 +17,6 @@ use ratatui::widgets::{Cell, Row, Table, TableState};
 use super::Collector;
 use super::agents::lag;
 use super::client::Client;
-use super::plain::plain;
 
 /// How often the collector is asked.
 const EVERY: Duration = Duration::from_secs(1);

@@ -3,12 +3,17 @@
 //! ```text
 //! 1042  2021-09-13T23:54:31Z  88-C  breakdown  E42  error  Belt torn  (press-88)
 //! ```
+//!
+//! Every text in it came from elsewhere and is made safe for a terminal.
+
+mod plain;
+mod table;
 
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
-use super::plain::plain;
-use super::table::{Side, Widths};
+pub use plain::plain;
+pub use table::{Side, Widths, table};
 
 const FAINT: Style = Style::new().dimmed();
 const STRONG: Style = Style::new().bold();

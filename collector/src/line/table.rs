@@ -12,7 +12,9 @@ pub struct Widths(Vec<usize>);
 /// Which side a column's texts stand on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
+    /// The left one.
     Left,
+    /// The right one, for numbers.
     Right,
 }
 
