@@ -123,7 +123,7 @@ async fn a_packet_that_says_it_is_too_large_ends_the_connection_before_it_comes(
     // A CONNECT may be much smaller still: nobody is known yet.
     let mut raw = Raw::open(plant.address, Version::V5).await;
     raw.send(&[0x10, 0xff, 0xff, 0x7f]).await;
-    assert_eq!(raw.next().await.map(|(kind, _)| kind), Some(CONNACK));
+    assert_eq!(raw.next().await, None);
     assert_eq!(plant.health.counters.protocol_errors.get(), 2);
     plant.stop().await;
 }
