@@ -8,6 +8,9 @@ use afferent_protocol::session::Lane;
 use super::lane::LaneRecord;
 use super::source::Pinned;
 
+/// Lanes, with whose they are, and keys: as they were.
+pub(super) type Before = (Vec<(SourceId, LaneRecord)>, BTreeMap<SourceId, Option<Pinned>>);
+
 /// Lanes and keys before they were changed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Journal {
@@ -33,7 +36,7 @@ impl Journal {
     }
 
     /// Gives how it was.
-    pub fn take(&mut self) -> (Vec<(SourceId, LaneRecord)>, BTreeMap<SourceId, Option<Pinned>>) {
+    pub fn take(&mut self) -> Before {
         let lanes = std::mem::take(&mut self.lanes);
         (lanes.into_iter().map(|((source, _), before)| (source, before)).collect(), std::mem::take(&mut self.keys))
     }
