@@ -10,4 +10,6 @@
 pub mod core;
 pub mod limits;
 pub mod log;
+#[cfg(test)]
+mod simulated;
 pub mod sources;
