@@ -88,11 +88,11 @@ impl MemoryDisk {
         let (files, removed) = (std::mem::take(&mut state.files), std::mem::take(&mut state.removed));
         let gone = removed.into_iter().filter(|(name, _)| !files.contains_key(name)).collect::<Vec<_>>();
         for (name, mut content) in gone.into_iter().chain(files) {
-            if !content.has_durable_name && state.random() % 2 == 0 {
+            if !content.has_durable_name && state.random().is_multiple_of(2) {
                 continue;
             }
             for sector in std::mem::take(&mut content.dirty) {
-                if state.random() % 2 == 0 {
+                if state.random().is_multiple_of(2) {
                     content.persist(sector);
                 }
             }
