@@ -1,5 +1,33 @@
 //! The agent: a machine's events into a crash-safe ring log, and over MQTT to the collector.
 //!
 //! The modules, in the order in which an event passes them:
+//!
+//! - [`intake`]: sockets, this machine, children and files; [`client`]: the producer's side of the socket
+//! - [`sequencer`]: where all intakes meet; events are encoded into the open batch of their stream
+//! - [`writer`]: the one thread that owns the [`core`]: it commits batches and keeps the session going
+//! - [`ring_log`]: where batches become durable, and stay until the collector has them on its disk
+//! - [`ship`]: the MQTT connection
+//!
+//! Put together they are an [`agent`], for programs that carry one inside, and with everything that a configuration asks
+//! for, [`run`]. Around them stand [`cli`] and [`config`]; [`identity`] and [`lock`] of the data directory; [`clock`],
+//! [`limits`], [`stop`]; [`metrics`], [`http`] and [`notify`] for those who watch the agent.
 
+pub mod agent;
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod core;
+pub mod http;
+pub mod identity;
+pub mod intake;
+pub mod limits;
+pub mod lock;
+pub mod metrics;
+pub mod notify;
 pub mod ring_log;
+pub mod run;
+pub mod sequencer;
+pub mod ship;
+pub mod stop;
+pub mod writer;

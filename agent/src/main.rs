@@ -1,2 +1,94 @@
 //! `afferent-agent`: the command line.
-fn main() {}
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use afferent_agent::cli::{self, ConfigArgs, ConfigCommand, EmitArgs, ReplayArgs, RingArgs};
+use afferent_agent::config::{LogConfig, LogFormat};
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Captures a machine's events into a crash-safe ring log and ships them over MQTT.
+#[derive(Debug, Parser)]
+#[command(name = "afferent-agent", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent until SIGINT or SIGTERM; SIGHUP reads the configuration again
+    Run(ConfigArgs),
+    /// Check a configuration, its secrets and certificates, and say what is wrong
+    Check(ConfigArgs),
+    /// Print the configuration's schema or its defaults
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Send one event to a running agent; ends with 0 only after it was accepted
+    Emit(EmitArgs),
+    /// Send the rows of a CSV file or the lines of a JSON lines file to a running agent
+    Replay(ReplayArgs),
+    /// Look at a ring log
+    Ring(RingArgs),
+}
+
+fn main() -> ExitCode {
+    match carry_out(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A reader that went away, as `head` does, is no failure.
+            if let Some(io) = error.root_cause().downcast_ref::<std::io::Error>()
+                && io.kind() == std::io::ErrorKind::BrokenPipe
+            {
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("afferent-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: Command) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match command {
+        Command::Run(args) => {
+            drop(out);
+            let config = args.load()?;
+            log_to_stderr(&config.log);
+            runtime()?.block_on(afferent_agent::run::run(config, || args.load()))?;
+        }
+        Command::Check(args) => write!(out, "{}", cli::check(&args)?)?,
+        Command::Config(command) => write!(out, "{}", command.text())?,
+        Command::Emit(args) => drop(args.run()?),
+        Command::Replay(args) => drop(args.run()?),
+        Command::Ring(args) => args.run(&mut out)?,
+    }
+    Ok(())
+}
+
+/// Two threads: one can read a producer while the other talks to the collector.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}
+
+fn log_to_stderr(log: &LogConfig) {
+    let filter = EnvFilter::new(format!("{},rumqttc=error", log.level.name()));
+    let to_stderr = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => to_stderr.with_target(false).init(),
+        LogFormat::Json => to_stderr.json().init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -2,14 +2,35 @@
 //!
 //! The modules, in the order in which an event passes them:
 //!
+//! - [`endpoint`]: the MQTT server that agents connect to; [`broker`]: or the client of an external broker
+//! - [`intake`]: the queue behind both, and the thread that writes
 //! - [`core`]: admission: what comes in is checked, and refused, kept back or appended
 //! - [`sources`]: what is known of every agent; rebuilt from the log at every start
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying
-//! - [`limits`]: every limit of the collector
+//! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
+//! - [`api`]: HTTP: events, the live stream, agents, metrics, health
+//!
+//! [`up`] starts a collector and an agent for this machine.
+//!
+//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`]; [`run`] puts it all together, and
+//! [`limits`] has every limit of the collector.
 
+pub mod api;
+pub mod broker;
+pub mod clock;
+pub mod cloud_event;
+pub mod config;
 pub mod core;
+pub mod data_directory;
+pub mod endpoint;
+pub mod intake;
 pub mod limits;
 pub mod log;
+pub mod logging;
+pub mod run;
+pub mod shutdown;
 #[cfg(test)]
 mod simulated;
 pub mod sources;
+pub mod subscribe;
+pub mod up;

@@ -1,6 +1,11 @@
 //! Every limit of the collector, related to each other and to those of the protocol.
+//!
+//! Nothing that is read from a socket or a file sizes an allocation or a loop before it was held against one of these.
+
+use std::time::Duration;
 
 use afferent_protocol::limits::{BATCH_BYTES_MAX, MESSAGE_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use afferent_protocol::topic::TOPIC_BYTES_MAX;
 
 /// Bytes of a segment of the unified log, unless configured otherwise.
 pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
@@ -41,4 +46,96 @@ const _: () = {
     assert!(COMMIT_PART_BYTES_MAX > 2 * BATCH_BYTES_MAX);
     assert!(COMMIT_BYTES_MAX >= MESSAGE_PAYLOAD_BYTES_MAX);
     assert!(EARLY_BYTES_MAX >= BATCH_BYTES_MAX && EARLY_BYTES_TOTAL_MAX >= EARLY_BYTES_MAX);
+};
+
+/// Bytes of one MQTT packet: the largest message, its topic, and MQTT 5 properties.
+pub const PACKET_BYTES_MAX: u32 = (MESSAGE_PAYLOAD_BYTES_MAX + 8 * 1024) as u32;
+/// Bytes of the first packet of a connection: nobody is known yet, so it may not cost much.
+pub const CONNECT_BYTES_MAX: usize = 16 * 1024;
+/// Messages of one connection that were read and are not yet durable.
+pub const IN_FLIGHT_MAX: u16 = 256;
+/// Filters in one SUBSCRIBE or UNSUBSCRIBE.
+pub const FILTERS_MAX: usize = 16;
+/// Control messages that wait to be written to one connection; a reader that is slower than that is disconnected.
+pub const DOWN_QUEUE_MAX: usize = 64;
+/// Bytes that wait to be written to one connection; a reader that is slower than that is disconnected.
+pub const OUT_BYTES_MAX: usize = 256 * 1024;
+/// A connection that takes nothing off its full socket for so long is given up.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+/// How long a last packet (CONNACK with a refusal, DISCONNECT) may take to be written.
+pub const FAREWELL_MAX: Duration = Duration::from_secs(2);
+/// Bytes that one read of a socket takes. The buffer is on the stack: an idle connection has none.
+pub const READ_BYTES: usize = 64 * 1024;
+/// Connections at a time that may be configured.
+pub const CONNECTIONS_MAX: u64 = 1_000_000;
+/// Connections above the configured number that may be told so at once; those above that are just closed.
+pub const REFUSALS_AT_ONCE: usize = 64;
+/// The keep-alive that an MQTT 5 client is given when it asks for none, or for a longer one.
+pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(600);
+
+/// Messages that wait for the writer thread.
+pub const INTAKE_MESSAGES_MAX: usize = 4096;
+/// Bytes of messages between the sockets and the log; reading stops while there are more.
+pub const INTAKE_BYTES_MAX: usize = 64 << 20;
+/// Messages that go into one commit.
+pub const COMMIT_MESSAGES_MAX: usize = 1024;
+/// First and longest wait after a commit that failed.
+pub const COMMIT_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Tries to commit after the collector was told to stop.
+pub const COMMIT_TRIES_AT_END: u32 = 3;
+/// The picture of the sources that readers get is at most so old.
+pub const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
+
+/// Acks and answers that wait for the client of an external broker.
+pub const BROKER_DOWN_MAX: usize = 1024;
+/// Keep-alive towards the broker.
+pub const BROKER_KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// A connection to the broker on which nothing happened for so long, not even a ping, hangs.
+pub const BROKER_SILENCE_MAX: Duration = Duration::from_secs(75);
+/// Seconds from the open socket to the broker's CONNACK.
+pub const BROKER_HANDSHAKE_S_MAX: u64 = 15;
+/// First and longest wait before the broker is tried again; the wait is drawn between half and all of it.
+pub const BROKER_RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How long the HTTP server's streams may take to end.
+pub const HTTP_FAREWELL_MAX: Duration = Duration::from_secs(5);
+/// Bytes of a configuration file.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a secret's file.
+pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+/// JSON that is rendered before it is handed to a reader's connection: what one reader costs in memory, with the log's
+/// bytes under it.
+pub const PAGE_BYTES: usize = 512 * 1024;
+/// Bytes of the log that one page looks at, at most: a filter that fits nothing must not hold a thread for long.
+pub const PAGE_SCAN_BYTES: usize = 16 << 20;
+/// Bytes of a subject pattern, and of any other text in a query.
+pub const QUERY_TEXT_BYTES_MAX: usize = 256;
+/// Bytes of the log that are read at a time.
+pub const LOG_READ_BYTES: usize = 128 * 1024;
+/// Types or sources that one filter names.
+pub const QUERY_NAMES_MAX: usize = 32;
+/// Events that `/v1/events` gives when it is not told otherwise.
+pub const EVENTS_DEFAULT: u64 = 1000;
+
+/// HTTP connections at the same time; those beyond are answered 503 and closed.
+pub const HTTP_CONNECTIONS_MAX: usize = 512;
+/// Bytes of one HTTP request's head.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long a client may take for a request's head, and how long it may keep a connection that it does not use.
+pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of what is sent to it.
+pub const HTTP_STALL_TIME: Duration = Duration::from_secs(60);
+/// A server-sent event stream says something at least this often.
+pub const KEEP_ALIVE_TIME: Duration = Duration::from_secs(15);
+
+const _: () = {
+    assert!(PACKET_BYTES_MAX as usize > MESSAGE_PAYLOAD_BYTES_MAX + TOPIC_BYTES_MAX + 5);
+    assert!(INTAKE_BYTES_MAX >= 2 * PACKET_BYTES_MAX as usize, "any two messages fit between socket and log");
+    assert!(COMMIT_BYTES_MAX <= INTAKE_BYTES_MAX);
+    assert!(OUT_BYTES_MAX > 2 * afferent_protocol::limits::CONTROL_BYTES_MAX);
+    assert!(BROKER_SILENCE_MAX.as_secs() > 2 * BROKER_KEEP_ALIVE.as_secs(), "two pings may be late");
+    assert!(READ_BYTES >= CONNECT_BYTES_MAX && READ_BYTES <= 128 * 1024, "it must fit a worker's stack");
+    assert!(PAGE_SCAN_BYTES >= BATCH_BYTES_MAX, "a page gets past any one batch");
+    assert!(HTTP_HEAD_BYTES_MAX > 8192, "what hyper needs at least");
+    assert!(KEEP_ALIVE_TIME.as_secs() < HTTP_STALL_TIME.as_secs());
 };

@@ -162,6 +162,9 @@ impl Header {
             previous: array(head, 152),
             source: source.ok_or(BatchError::Field("source"))?,
         };
+        if header.time_first > header.time_last {
+            return Err(BatchError::Field("range of event times"));
+        }
         header.check_sizes()?;
         Ok(header)
     }

@@ -284,6 +284,11 @@ pub enum LifeCycle<'a> {
         /// What happened and what was done.
         message: &'a str,
     },
+    /// An agent was given another configuration while it ran.
+    Configured {
+        /// What became of it.
+        message: &'a str,
+    },
 }
 
 /// How an agent had stopped the time before.
@@ -398,7 +403,7 @@ impl LifeCycle<'_> {
             Self::LinkDown { peer, reason } => [("peer", peer), ("reason", reason)],
             Self::KeyPinned { source, .. } | Self::Gap { source, .. } => [("source", source), ("", "")],
             Self::Refused { source, reason } => [("source", source), ("reason", reason)],
-            Self::DiskTrouble { message } => [("message", message), ("", "")],
+            Self::DiskTrouble { message } | Self::Configured { message } => [("message", message), ("", "")],
         };
         texts.into_iter().try_for_each(|(field, text)| fits(field, text, TEXT_BYTES_MAX))
     }

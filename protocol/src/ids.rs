@@ -129,9 +129,17 @@ impl fmt::Display for Stream {
 }
 
 /// A point in time: microseconds since the Unix epoch, UTC, by the clock of whoever wrote it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let micros = i64::deserialize(deserializer)?;
+        Self::new(micros)
+            .ok_or_else(|| serde::de::Error::custom(format_args!("{micros} µs is not within the years 1970 to 9999")))
+    }
+}
 
 impl Timestamp {
     /// A time within [`TIME_MIN`] and [`TIME_MAX`] (the years 1970 to 9999), in microseconds.
@@ -277,13 +285,17 @@ impl<'a> Subject<'a> {
         if path.len() > SUBJECT_BYTES_MAX {
             return Err(NameError::TooLong { bytes: path.len(), bytes_max: SUBJECT_BYTES_MAX });
         }
-        let bytes = path.as_bytes();
-        let plain = bytes.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        // One pass for what nearly all paths are: printable ASCII. `level_begins` starts as after a '/'.
+        let (mut plain, mut empty_level, mut level_begins) = (true, false, true);
+        for byte in path.bytes() {
+            plain &= byte.is_ascii_graphic() || byte == b' ';
+            empty_level |= level_begins && byte == b'/';
+            level_begins = byte == b'/';
+        }
+        empty_level |= level_begins;
         if !plain && let Some((at, character)) = path.char_indices().find(|(_, c)| c.is_control()) {
             return Err(NameError::Character { character, at });
         }
-        let empty_level =
-            bytes[0] == b'/' || bytes[bytes.len() - 1] == b'/' || bytes.windows(2).any(|pair| pair == b"//");
         if empty_level { Err(NameError::EmptyLevel) } else { Ok(Self(path)) }
     }
 

@@ -8,6 +8,7 @@ use crate::segment::{ENTRY_ALIGN, ENTRY_HEAD_LEN, Entry, EntryHead, SEGMENT_HEAD
 
 /// What the scan came upon.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::large_enum_variant, reason = "without alloc there is nowhere to box the entry")]
 pub enum Step<'a> {
     /// A whole entry at this position.
     Entry(Position, Entry<'a>),

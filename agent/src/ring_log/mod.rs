@@ -1,1 +1,113 @@
-//! The ring log.
+//! The ring log: what the machine's events are safe in until the collector has them.
+//!
+//! One pool of segment files (`ring-0000.seg` …) of a fixed total size, drawn from by both streams. A segment belongs to
+//! one lane (one epoch of one stream) at a time; its format is [`afferent_protocol::segment`]'s. What the files hold is
+//! the only truth: there is no second ledger, and in memory there is a line for each segment and none for each batch.
+//!
+//! What must hold:
+//! - `Ok` from [`RingLog::append`] means that the batch is on disk. It took one write and one sync; where a segment
+//!   begins, the header goes with it.
+//! - Two entries are never unsynced at once in one segment, and a file that has refused a write is never written again.
+//! - Sequences of a lane are dense, no sequence is given twice, and the chain goes on across restarts.
+//! - An event that was durable is held until it is released, or until a loss that names it is durable in `critical`.
+//! - Samples are given up before anything critical; what is being written is never given up.
+//! - A file is taken again only after its header was zeroed, durably: its content counts as a whole or not at all.
+//!
+//! The modules, in the order of a batch's life: [`append`](RingLog::append) (with `sealed`, `pool`, `evict`, `loss`),
+//! [`read`](RingLog::read), [`release`](RingLog::release); [`open`](RingLog::open) (with `survey`, [`Recovery`]) after a
+//! restart; [`inspect`] from outside.
+
+mod append;
+mod error;
+mod evict;
+pub mod inspect;
+mod lanes;
+mod limits;
+mod loss;
+mod open;
+mod pool;
+mod read;
+mod reader;
+mod recovery;
+mod release;
+mod sealed;
+mod settings;
+mod status;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+use afferent_protocol::batch::BatchBuilder;
+use afferent_protocol::disk::Disk;
+use afferent_protocol::event::Loss;
+use afferent_protocol::ids::Stream;
+use afferent_protocol::segment::Seed;
+
+pub use append::Appended;
+pub use error::{AppendError, OpenError, ReadError};
+pub use recovery::{LastCritical, RecoveredLane, Recovery, StreamStart};
+pub use settings::{RingIdentity, RingSettings};
+pub use status::{Counters, RingStatus};
+pub use survey::Damage;
+
+use append::Active;
+use lanes::{Epochs, Lanes};
+use pool::Pool;
+use reader::Readers;
+use sealed::{Origin, WriteBuffer};
+
+/// A ring log that was opened; see the module.
+///
+/// It belongs to one thread: nothing in it locks or waits for anything but the disk.
+#[derive(Debug)]
+pub struct RingLog<D: Disk> {
+    pool: Pool<D>,
+    lanes: Lanes,
+    /// The segment that each stream is written to, by the stream's number.
+    heads: [Option<Active<D::File>>; 2],
+    /// The batch of each stream that is sealed and not on disk, by the stream's number.
+    buffers: [WriteBuffer; 2],
+    readers: Readers<D::File>,
+    who: RingIdentity,
+    batch_bytes_max: usize,
+    critical_reserve: usize,
+    log_id: [u8; 16],
+    next_generation: u64,
+    epochs: Epochs,
+    undeclared: Vec<Loss>,
+    loss_batch: BatchBuilder,
+    counters: Counters,
+}
+
+impl<D: Disk> RingLog<D> {
+    /// Bytes of the largest batch that is taken: seal before [`BatchBuilder::bytes`] goes beyond.
+    pub fn batch_bytes_max(&self) -> usize {
+        self.batch_bytes_max
+    }
+
+    fn active(&self, stream: Stream) -> Option<&Active<D::File>> {
+        self.heads[usize::from(stream.number())].as_ref()
+    }
+
+    fn buffer(&self, stream: Stream) -> &WriteBuffer {
+        &self.buffers[usize::from(stream.number())]
+    }
+
+    /// Losses that are not durable yet.
+    fn undeclared_count(&self) -> usize {
+        let sealed = match self.buffer(Stream::Critical).batch().map(|batch| &batch.origin) {
+            Some(Origin::Losses(losses)) => losses.len(),
+            _ => 0,
+        };
+        self.undeclared.len() + sealed
+    }
+
+    /// The seed of the segment of this generation.
+    fn seed(&self, generation: u64) -> Seed {
+        seed_of(&self.log_id, generation)
+    }
+}
+
+fn seed_of(log_id: &[u8; 16], generation: u64) -> Seed {
+    open::header_for_seed(log_id, generation).seed()
+}

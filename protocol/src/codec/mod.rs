@@ -36,6 +36,9 @@ pub enum DecodeError {
     /// A codec that this reader does not know.
     #[error("codec {0} is not known here; the sender is newer than this reader: update this side")]
     Codec(u8),
+    /// A codec that does not compress, and a decompressed length that is not the body's.
+    #[error("its decompressed length is not the one of its body")]
+    Length,
     /// The dictionary cannot be read.
     #[error("its dictionary cannot be read")]
     Dictionary,

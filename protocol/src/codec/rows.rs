@@ -240,6 +240,9 @@ pub struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     /// Reads the dictionary.
     pub(super) fn new(batch: &Batch<'a>) -> Result<Self, DecodeError> {
+        if batch.header().decoded_len != batch.header().body_len {
+            return Err(DecodeError::Length);
+        }
         let mut rows = batch.body();
         let subjects = dictionary(&mut rows, |path| Subject::new(path).ok()).ok_or(DecodeError::Dictionary)?;
         let unit = |unit: &'a str| (unit.len() <= UNIT_BYTES_MAX).then_some(unit);
@@ -270,6 +273,10 @@ impl<'a> Decoder<'a> {
         } else {
             let (body, rest) = postcard::take_from_bytes::<Body<'a>>(self.rows).map_err(|_| unreadable)?;
             self.rows = rest;
+            if matches!(body, Body::Sample(_)) {
+                // Only a variant number of more bytes than it needs leads here: no writer makes that.
+                return Err(unreadable);
+            }
             body
         };
         let event = Event { time, subject, body };

@@ -66,7 +66,6 @@ pub struct Welcome {
 
 /// A control message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "without alloc there is nowhere to box the lists")]
 pub enum Control {
     /// From the sender: what it holds.
     Hello(Hello),

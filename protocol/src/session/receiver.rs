@@ -47,6 +47,7 @@ pub struct ReceiverLane {
     /// Chain hash of the last accepted batch; `None` right after a hole, when nobody knows it.
     chain: Option<ChainHash>,
     durable_check: Option<Check>,
+    durable_chain: Option<ChainHash>,
     nacked_from: Option<Sequence>,
     recent: heapless::Deque<(Sequence, Check), RECENT>,
 }
@@ -60,6 +61,7 @@ impl ReceiverLane {
             durable_end: Sequence::ZERO,
             chain: Some(CHAIN_START),
             durable_check: None,
+            durable_chain: Some(CHAIN_START),
             nacked_from: None,
             recent: heapless::Deque::new(),
         }
@@ -67,6 +69,10 @@ impl ReceiverLane {
 
     /// Takes a batch that was found in the log at start: whatever is there is durable, holes included.
     pub fn recovered(&mut self, offered: &Offered) {
+        if offered.range.end <= self.end {
+            // A log that a repair has left with something twice: the lane must not go back.
+            return;
+        }
         self.end = offered.range.first;
         self.accepted(offered);
         self.durable();
@@ -123,8 +129,20 @@ impl ReceiverLane {
     pub fn durable(&mut self) -> Resume {
         assert!(self.durable_end <= self.end, "the durable end cannot pass the end");
         self.durable_end = self.end;
+        self.durable_chain = self.chain;
         self.durable_check = self.recent.back().filter(|(end, _)| *end == self.end).map(|(_, check)| *check);
         self.resume()
+    }
+
+    /// The log could not write what was accepted since the last [`ReceiverLane::durable`]: it is as if it had not come,
+    /// and will be sent again.
+    pub fn not_durable(&mut self) {
+        self.end = self.durable_end;
+        self.chain = self.durable_chain;
+        self.nacked_from = None;
+        while self.recent.back().is_some_and(|(end, _)| *end > self.end) {
+            self.recent.pop_back();
+        }
     }
 
     /// The ack that says what is durable now.
@@ -133,8 +151,12 @@ impl ReceiverLane {
     }
 
     /// Takes a sender's word of what it holds. When its oldest lies beyond the end, the sequences between will never
-    /// come: they are given back as a gap, and the lane goes on after it. To be called with nothing undurable.
+    /// come: they are given back as a gap, and the lane goes on after it.
+    ///
+    /// # Panics
+    /// When something was accepted and is neither durable nor not: commit first.
     pub fn hello(&mut self, held: &Held) -> Option<SequenceRange> {
+        assert_eq!(self.end, self.durable_end, "a hello is answered with what is durable");
         self.nacked_from = None;
         if held.first <= self.end {
             return None;
@@ -143,7 +165,7 @@ impl ReceiverLane {
         self.end = held.first;
         self.durable_end = held.first;
         self.durable_check = None;
-        self.chain = None;
+        (self.chain, self.durable_chain) = (None, None);
         Some(gap)
     }
 }

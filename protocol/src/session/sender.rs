@@ -12,6 +12,8 @@ const SAMPLES_TURN: u8 = 8;
 const HELLO_TRIES_MAX: u8 = 3;
 /// How many times the first timeout the longest one is.
 const TIMEOUT_GROWTH_MAX: u64 = 16;
+/// Actions that wait: a look-up, a release and a divergence of every lane.
+const TODO_MAX: usize = 3 * LANES_MAX;
 
 /// How a sender goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +68,8 @@ pub enum Action {
         /// Bytes of the message, at most.
         bytes_max: usize,
     },
-    /// Look up the check of the batch of the lane that ends there, and call [`Sender::looked_up`].
+    /// Look up the check of the batch of the lane that ends there, and call [`Sender::looked_up`]. Where that batch is
+    /// gone and one begins there, what this one names as the previous one serves as well.
     LookUp {
         /// The lane.
         lane: Lane,
@@ -93,17 +96,22 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Down,
-    Greeting { sent_at_ms: Option<u64>, tries: u8 },
+    /// Every hello since `session_first` says the same or less than is true: a welcome to any of them will do.
+    Greeting {
+        sent_at_ms: Option<u64>,
+        session_first: u32,
+        tries: u8,
+    },
     Streaming,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LaneState {
-    /// Everything before `acked_end` is released.
+    /// It may be sent.
     Agreed,
     /// The receiver says that it has everything before this end; the log here is being asked.
     Asking(Resume),
-    /// Not to be sent.
+    /// Not to be sent until a welcome says otherwise, or the log has dropped it.
     Diverged,
 }
 
@@ -113,6 +121,26 @@ struct SenderLane {
     state: LaneState,
     acked_end: Sequence,
     sent_end: Sequence,
+    patience: Patience,
+}
+
+/// How long a lane has waited, and what was done about it. Every lane has its own: one that gets on must not hide that
+/// another does not.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// When it last got on, or began to wait.
+    since_ms: u64,
+    timeout_ms: u64,
+    /// A nack was answered by going back, or by a hello, since the lane last got on: the next one must not be answered
+    /// in the same way, or two sides that misunderstand each other would do so for ever at the speed of the line.
+    went_back: bool,
+    greeted: bool,
+}
+
+impl Patience {
+    const fn new(settings: &SenderSettings, now_ms: u64) -> Self {
+        Self { since_ms: now_ms, timeout_ms: settings.timeout_ms, went_back: false, greeted: false }
+    }
 }
 
 /// The sending half of a session.
@@ -124,10 +152,13 @@ pub struct Sender {
     key: [u8; 32],
     lanes: Vec<SenderLane, LANES_MAX>,
     in_flight: Deque<SentBatch, WINDOW_BATCHES_MAX>,
-    progress_at_ms: u64,
+    /// Of the next hello.
     timeout_ms: u64,
     turn: u8,
-    todo: Deque<Action, { 2 * LANES_MAX }>,
+    /// A hello goes out before the next batch, without waiting for its welcome: the receiver must hear that what lies
+    /// before a lane's `first` will not come.
+    announce: bool,
+    todo: Deque<Action, TODO_MAX>,
 }
 
 impl Sender {
@@ -142,9 +173,9 @@ impl Sender {
             key,
             lanes: Vec::new(),
             in_flight: Deque::new(),
-            progress_at_ms: 0,
             timeout_ms: settings.timeout_ms,
             turn: 0,
+            announce: false,
             todo: Deque::new(),
         }
     }
@@ -158,7 +189,8 @@ impl Sender {
     /// The transport is gone.
     pub fn link_down(&mut self) {
         self.in_flight.clear();
-        self.todo.clear();
+        // What is to be released or given up stays so; what was to be looked up is asked again by the next welcome.
+        self.todo.retain(|action| !matches!(action, Action::LookUp { .. }));
         self.phase = Phase::Down;
     }
 
@@ -181,18 +213,18 @@ impl Sender {
     /// [`LANES_MAX`] wait until earlier ones are gone.
     pub fn held(&mut self, held: impl IntoIterator<Item = Held>) {
         let mut lanes = Vec::new();
-        let mut greet = false;
         for held in held.into_iter().take(LANES_MAX) {
             let known = self.lanes.iter().find(|known| known.held.lane == held.lane);
             let mut lane = known.copied().unwrap_or_else(|| {
                 // The receiver must hear of a lane before its first batch only when that is not the very first one.
-                greet |= held.first != Sequence::ZERO;
-                SenderLane { held, state: LaneState::Agreed, acked_end: held.first, sent_end: held.first }
+                self.announce |= held.first != Sequence::ZERO;
+                let patience = Patience::new(&self.settings, 0);
+                SenderLane { held, state: LaneState::Agreed, acked_end: held.first, sent_end: held.first, patience }
             });
             if held.first > lane.sent_end {
                 // Evicted under our hands: the receiver must hear that these will not come.
                 lane.sent_end = held.first;
-                greet = true;
+                self.announce = true;
             }
             lane.acked_end = lane.acked_end.max(held.first);
             lane.held = held;
@@ -200,55 +232,68 @@ impl Sender {
         }
         self.lanes = lanes;
         let lanes = &self.lanes;
-        self.in_flight.retain(|batch| lanes.iter().any(|lane| lane.held.lane == batch.lane));
-        if greet && self.phase != Phase::Down {
-            self.greet();
-        }
+        let is_held = |lane: &Lane| lanes.iter().any(|known| known.held.lane == *lane);
+        self.in_flight.retain(|batch| is_held(&batch.lane));
+        self.todo.retain(|action| action.lane().is_none_or(is_held));
     }
 
     /// A control message came in.
     pub fn control(&mut self, now_ms: u64, control: &Control) {
         match control {
             Control::Welcome(welcome) => self.welcome(now_ms, welcome),
-            Control::Ack(resume) if self.phase == Phase::Streaming => self.ack(now_ms, resume),
+            Control::Ack(resume) if self.phase == Phase::Streaming => self.ack(now_ms, *resume),
             Control::Nack { lane, from } if self.phase == Phase::Streaming => self.nack(*lane, *from),
             // A hello is for receivers; the others come too late or too early and cost nothing.
             Control::Ack(_) | Control::Nack { .. } | Control::Hello(_) => {}
         }
     }
 
-    /// The batch went to the transport.
+    /// The batch went to the transport. One that does not continue what was sent before is not counted: its message was
+    /// overtaken by a nack, a welcome or a new connection, and will be sent again.
     pub fn sent(&mut self, now_ms: u64, batch: SentBatch) {
         let Some(lane) = self.lanes.iter_mut().find(|lane| lane.held.lane == batch.lane) else { return };
-        lane.sent_end = lane.sent_end.max(batch.end);
-        if self.in_flight.is_empty() {
-            self.progress_at_ms = now_ms;
+        if self.phase != Phase::Streaming || batch.first != lane.sent_end || lane.state != LaneState::Agreed {
+            return;
         }
-        if self.in_flight.push_back(batch).is_err() {
-            // More batches in one message than the window has places: their acks will be taken as the receiver's word
-            // and looked up. It cannot happen while messages are cut by `next`'s limit on free places.
-            lane.sent_end = lane.sent_end.min(batch.first);
+        if !lane.patience.went_back && !self.in_flight.iter().any(|known| known.lane == batch.lane) {
+            lane.patience.since_ms = now_ms;
         }
+        if self.in_flight.is_full() {
+            // More batches in one message than the window has places: the last ones share one, and only the ack of the
+            // last of them is known without asking the log.
+            let last = self.in_flight.iter_mut().rfind(|known| known.lane == batch.lane && known.end == batch.first);
+            let Some(last) = last else { return };
+            (last.end, last.check, last.bytes) = (batch.end, batch.check, last.bytes + batch.bytes);
+        } else {
+            self.in_flight.push_back(batch).expect("it is not full");
+        }
+        lane.sent_end = batch.end;
     }
 
     /// What the log says to [`Action::LookUp`]: the check of the batch that ends there, or `None` when there is none.
     pub fn looked_up(&mut self, now_ms: u64, lane: Lane, end: Sequence, check: Option<Check>) {
-        let Some(lane) = self.lanes.iter_mut().find(|known| known.held.lane == lane) else { return };
-        let LaneState::Asking(resume) = lane.state else { return };
+        let Some(known) = self.lanes.iter_mut().find(|known| known.held.lane == lane) else { return };
+        let LaneState::Asking(resume) = known.state else { return };
         if resume.end != end {
             return;
         }
-        if check.is_some() && check == resume.check {
-            lane.state = LaneState::Agreed;
-            lane.acked_end = end;
-            lane.sent_end = end;
-            self.progress(now_ms);
-            let lane = resume.lane;
-            self.push(Action::Release { lane, end });
-        } else {
-            lane.state = LaneState::Diverged;
-            let lane = lane.held.lane;
+        let contradicts = match (check, resume.check) {
+            (Some(ours), Some(theirs)) => ours != theirs,
+            // A batch that was let go of long ago is no contradiction. One that never was here is.
+            (None, _) => end > known.acked_end,
+            // After a hole the receiver does not know what came before, and has nothing to hold against it.
+            (Some(_), None) => false,
+        };
+        if contradicts {
+            known.state = LaneState::Diverged;
+            self.in_flight.retain(|batch| batch.lane != lane);
             self.push(Action::Diverged { lane });
+            return;
+        }
+        known.state = LaneState::Agreed;
+        known.sent_end = known.sent_end.max(end);
+        if check.is_some() && resume.check.is_some() {
+            self.acked(now_ms, lane, end);
         }
     }
 
@@ -259,30 +304,35 @@ impl Sender {
         }
         match self.phase {
             Phase::Down => Action::Wait { until_ms: None },
-            Phase::Greeting { sent_at_ms: None, tries } => self.say_hello(now_ms, tries),
-            Phase::Greeting { sent_at_ms: Some(sent_at_ms), tries } => {
+            Phase::Greeting { sent_at_ms: None, .. } => self.say_hello(now_ms),
+            Phase::Greeting { sent_at_ms: Some(sent_at_ms), tries, .. } => {
                 let until_ms = sent_at_ms + self.timeout_ms;
                 if now_ms < until_ms {
                     return Action::Wait { until_ms: Some(until_ms) };
                 }
-                self.slow_down();
-                if tries < HELLO_TRIES_MAX { self.say_hello(now_ms, tries) } else { Action::Reconnect }
+                self.timeout_ms = slower(self.timeout_ms, &self.settings);
+                if tries < HELLO_TRIES_MAX { self.say_hello(now_ms) } else { Action::Reconnect }
             }
             Phase::Streaming => self.stream(now_ms),
         }
     }
 
     fn stream(&mut self, now_ms: u64) -> Action {
-        let until_ms = self.progress_at_ms + self.timeout_ms;
-        if !self.in_flight.is_empty() && now_ms >= until_ms {
-            self.slow_down();
+        let until_ms = self.patience_ends_at();
+        if until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
             self.greet();
-            return self.next(now_ms);
+            return self.say_hello(now_ms);
         }
-        if let Some(send) = self.pick() {
-            return send;
+        if self.announce {
+            return self.say_hello(now_ms);
         }
-        Action::Wait { until_ms: (!self.in_flight.is_empty()).then_some(until_ms) }
+        self.pick().unwrap_or(Action::Wait { until_ms })
+    }
+
+    /// When the first of the lanes that wait for an ack has waited long enough.
+    fn patience_ends_at(&self) -> Option<u64> {
+        let waits = |lane: &&SenderLane| self.in_flight.iter().any(|batch| batch.lane == lane.held.lane);
+        self.lanes.iter().filter(waits).map(|lane| lane.patience.since_ms + lane.patience.timeout_ms).min()
     }
 
     /// The next message: critical first, with a turn for samples now and then.
@@ -330,106 +380,141 @@ impl Sender {
         self.in_flight.iter().filter(|batch| batch.lane.stream == stream).map(|batch| batch.bytes).sum()
     }
 
+    /// Begins again with a hello. Every lane that waited will wait longer the next time.
     fn greet(&mut self) {
+        for at in 0..self.lanes.len() {
+            let lane = &mut self.lanes[at];
+            if self.in_flight.iter().any(|batch| batch.lane == lane.held.lane) {
+                lane.patience.timeout_ms = slower(lane.patience.timeout_ms, &self.settings);
+            }
+        }
         self.in_flight.clear();
-        self.phase = Phase::Greeting { sent_at_ms: None, tries: 0 };
+        let session_first = self.session.wrapping_add(1);
+        self.phase = Phase::Greeting { sent_at_ms: None, session_first, tries: 0 };
     }
 
-    fn say_hello(&mut self, now_ms: u64, tries: u8) -> Action {
+    fn say_hello(&mut self, now_ms: u64) -> Action {
         self.session = self.session.wrapping_add(1);
-        self.phase = Phase::Greeting { sent_at_ms: Some(now_ms), tries: tries + 1 };
-        let lanes = self.lanes.iter().filter(|lane| lane.state != LaneState::Diverged).map(|lane| lane.held);
+        self.announce = false;
+        if let Phase::Greeting { sent_at_ms, tries, .. } = &mut self.phase {
+            (*sent_at_ms, *tries) = (Some(now_ms), *tries + 1);
+        }
+        // What was acked may be gone, or go at any time: it is not offered again.
+        let lanes = self.lanes.iter().map(|lane| Held {
+            first: lane.acked_end,
+            end: lane.held.end.max(lane.acked_end),
+            ..lane.held
+        });
         Action::Hello(Hello { session: self.session, key: self.key, lanes: lanes.collect() })
     }
 
     fn welcome(&mut self, now_ms: u64, welcome: &Welcome) {
-        let greeting = matches!(self.phase, Phase::Greeting { .. });
-        if !greeting || welcome.session != self.session {
+        let Phase::Greeting { session_first, sent_at_ms: Some(_), .. } = self.phase else { return };
+        let asked = self.session.wrapping_sub(session_first);
+        if welcome.session.wrapping_sub(session_first) > asked {
             return;
         }
         self.phase = Phase::Streaming;
         self.in_flight.clear();
-        self.progress_at_ms = now_ms;
+        self.timeout_ms = self.settings.timeout_ms;
         for at in 0..self.lanes.len() {
             let lane = &mut self.lanes[at];
-            if lane.state == LaneState::Diverged {
-                continue;
-            }
             lane.state = LaneState::Agreed;
+            lane.sent_end = lane.acked_end;
+            (lane.patience.since_ms, lane.patience.went_back) = (now_ms, false);
+            // Lanes that came up after the hello are not in the welcome: they begin where they are.
             let Some(resume) = welcome.lanes.iter().find(|resume| resume.lane == lane.held.lane).copied() else {
-                // Lanes that came up after the hello: they begin where they are.
-                lane.sent_end = lane.acked_end;
                 continue;
             };
-            if resume.end <= lane.held.first {
-                lane.sent_end = lane.held.first;
-                continue;
+            if resume.end < lane.acked_end {
+                // Evicted since the hello was made.
+                self.announce = true;
+            } else if resume.end > lane.acked_end || resume.check.is_some() {
+                self.ask(at, resume);
             }
-            lane.state = LaneState::Asking(resume);
-            let (lane, end) = (resume.lane, resume.end);
-            self.push(Action::LookUp { lane, end });
         }
     }
 
-    fn ack(&mut self, now_ms: u64, resume: &Resume) {
-        let known = self.in_flight.iter().find(|batch| batch.lane == resume.lane && batch.end == resume.end).copied();
-        let Some(known) = known else { return };
+    /// Asks the log about what the receiver says; the lane rests until it answers.
+    fn ask(&mut self, at: usize, resume: Resume) {
+        self.lanes[at].state = LaneState::Asking(resume);
+        self.push(Action::LookUp { lane: resume.lane, end: resume.end });
+    }
+
+    fn ack(&mut self, now_ms: u64, resume: Resume) {
         let lane = resume.lane;
-        if resume.check != Some(known.check) {
-            if let Some(diverged) = self.lanes.iter_mut().find(|known| known.held.lane == lane) {
-                diverged.state = LaneState::Diverged;
+        let Some(at) = self.lanes.iter().position(|known| known.held.lane == lane) else { return };
+        let known = &mut self.lanes[at];
+        if resume.end <= known.acked_end || resume.check.is_none() || known.state != LaneState::Agreed {
+            return;
+        }
+        match self.in_flight.iter().find(|batch| batch.lane == lane && batch.end == resume.end) {
+            Some(batch) if Some(batch.check) == resume.check => self.acked(now_ms, lane, resume.end),
+            Some(_) => {
+                known.state = LaneState::Diverged;
                 self.in_flight.retain(|batch| batch.lane != lane);
                 self.push(Action::Diverged { lane });
             }
-            return;
+            // It has more than was sent now: from an earlier connection, or from another writer.
+            None => self.ask(at, resume),
         }
-        self.in_flight.retain(|batch| batch.lane != lane || batch.end > resume.end);
-        if let Some(acked) = self.lanes.iter_mut().find(|known| known.held.lane == lane) {
-            acked.acked_end = acked.acked_end.max(resume.end);
-            let end = acked.acked_end;
-            self.progress(now_ms);
+    }
+
+    /// The receiver has what the log here has, up to this end.
+    fn acked(&mut self, now_ms: u64, lane: Lane, end: Sequence) {
+        let Some(known) = self.lanes.iter_mut().find(|known| known.held.lane == lane) else { return };
+        self.in_flight.retain(|batch| batch.lane != lane || batch.end > end);
+        known.sent_end = known.sent_end.max(end);
+        if end > known.acked_end {
+            known.acked_end = end;
+            known.patience = Patience::new(&self.settings, now_ms);
             self.push(Action::Release { lane, end });
         }
     }
 
+    /// The receiver misses what begins at `from`. It is sent again if that is known to be a batch's beginning; otherwise
+    /// only a hello can settle it. Both are done once, then it takes progress or a timeout to do them again.
     fn nack(&mut self, lane: Lane, from: Sequence) {
         let Some(at) = self.lanes.iter().position(|known| known.held.lane == lane) else { return };
-        let known = self.lanes[at];
+        let known = &mut self.lanes[at];
         let on_boundary = from == known.acked_end || self.in_flight.iter().any(|b| b.lane == lane && b.end == from);
-        if from < known.acked_end || from > known.sent_end || !on_boundary {
-            // It misses what it has acked, or what was never sent: only a hello can settle that.
+        if known.state == LaneState::Agreed && on_boundary && !known.patience.went_back {
+            known.patience.went_back = true;
+            known.sent_end = from;
+            self.in_flight.retain(|batch| batch.lane != lane || batch.end <= from);
+        } else if !known.patience.greeted {
+            known.patience.greeted = true;
             self.greet();
-            return;
         }
-        self.lanes[at].sent_end = from;
-        self.in_flight.retain(|batch| batch.lane != lane || batch.end <= from);
     }
 
-    fn progress(&mut self, now_ms: u64) {
-        self.progress_at_ms = now_ms;
-        self.timeout_ms = self.settings.timeout_ms;
-    }
-
-    fn slow_down(&mut self) {
-        self.timeout_ms = (self.timeout_ms * 2).min(self.settings.timeout_ms * TIMEOUT_GROWTH_MAX);
-    }
-
-    /// A release takes the place of an earlier one of its lane; other actions are at most one a lane and kind.
+    /// An action takes the place of an earlier one of its lane and kind, so that there is always room.
     fn push(&mut self, action: Action) {
-        if let Action::Release { lane, end } = action {
-            let earlier = self.todo.iter_mut().find_map(|queued| match queued {
-                Action::Release { lane: queued, end } if *queued == lane => Some(end),
-                _ => None,
-            });
-            if let Some(earlier) = earlier {
-                *earlier = end;
-                return;
-            }
+        let kind = core::mem::discriminant(&action);
+        let earlier = self
+            .todo
+            .iter_mut()
+            .find(|queued| core::mem::discriminant(*queued) == kind && queued.lane() == action.lane());
+        match earlier {
+            Some(earlier) => *earlier = action,
+            None => self.todo.push_back(action).expect("no more than one a lane and kind"),
         }
-        if self.todo.push_back(action).is_err() {
-            // Nothing is lost by forgetting what is to be done: the next hello asks again.
-            self.todo.clear();
-            self.greet();
+    }
+}
+
+fn slower(timeout_ms: u64, settings: &SenderSettings) -> u64 {
+    (timeout_ms * 2).min(settings.timeout_ms * TIMEOUT_GROWTH_MAX)
+}
+
+impl Action {
+    /// The lane that it is about.
+    const fn lane(&self) -> Option<&Lane> {
+        match self {
+            Self::Send { lane, .. }
+            | Self::LookUp { lane, .. }
+            | Self::Release { lane, .. }
+            | Self::Diverged { lane } => Some(lane),
+            Self::Wait { .. } | Self::Hello(_) | Self::Reconnect => None,
         }
     }
 }

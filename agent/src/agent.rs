@@ -1,0 +1,170 @@
+//! A running agent: ring log, writer thread and connection, put together.
+//!
+//! This is the face for programs that carry an agent inside: start one, push events through its [`Intake`], stop it.
+//! Intakes for sockets, hosts and files are attached by whoever starts it; see [`crate::run`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use afferent_protocol::batch::ClockReading;
+use afferent_protocol::disk::FsDisk;
+use afferent_protocol::event::{Body, Event, LifeCycle, PreviousStop};
+use afferent_protocol::ids::{Subject, Timestamp};
+use afferent_protocol::limits::TEXT_BYTES_MAX;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::core::{AgentCore, CoreSettings};
+use crate::intake::sink::{EventSink, Refusal, Ticket, Waiting};
+use crate::limits::OUTBOX_MESSAGES_MAX;
+use crate::ring_log::{OpenError, Recovery, RingIdentity};
+use crate::sequencer::{CommitSettings, Intake, Shared};
+use crate::ship::{LinkState, ShipSettings};
+use crate::writer::{self, Link, Status, Writer, WriterParts};
+
+/// What an agent is started with.
+pub struct AgentParts {
+    /// Who it is.
+    pub who: RingIdentity,
+    /// The directory of the ring log's files.
+    pub ring_directory: PathBuf,
+    /// Ring log and session.
+    pub core: CoreSettings,
+    /// How long commits may wait.
+    pub commit: CommitSettings,
+    /// Where to ship; `None` keeps everything in the ring log.
+    pub ship: Option<watch::Receiver<ShipSettings>>,
+    /// Reads the machine's clocks.
+    pub clock: Box<dyn FnMut() -> ClockReading + Send>,
+    /// Is called by the writer in every round, at least every second: feeds a watchdog.
+    pub alive: Box<dyn FnMut() + Send>,
+}
+
+impl std::fmt::Debug for AgentParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentParts").field("who", &self.who).finish_non_exhaustive()
+    }
+}
+
+/// Why an agent did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The directory of the ring log cannot be made or read.
+    #[error("{path}: {error}; the agent needs a directory there that it can write")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The ring log cannot be opened.
+    #[error("{path}: {error}")]
+    Ring {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: OpenError,
+    },
+    /// The writer thread cannot be started.
+    #[error("the writer thread cannot be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A running agent.
+#[derive(Debug)]
+pub struct Agent {
+    who: RingIdentity,
+    intake: Intake,
+    writer: Writer,
+    ship: Option<JoinHandle<()>>,
+    status: watch::Receiver<Status>,
+    link: watch::Receiver<LinkState>,
+}
+
+impl Agent {
+    /// Opens the ring log and starts writer and connection. Its first event says how it had stopped before.
+    ///
+    /// It blocks while the ring log is scanned. Call it inside a tokio runtime.
+    pub fn start(mut parts: AgentParts) -> Result<(Self, Recovery), StartError> {
+        let path = parts.ring_directory;
+        let disk = FsDisk::new(&path).map_err(|error| StartError::Directory { path: path.clone(), error })?;
+        let clock = (parts.clock)();
+        let mut entropy = || getrandom::u64().expect("the kernel gives random numbers");
+        let opened = AgentCore::open(disk, parts.core, parts.who.clone(), &clock, &mut entropy);
+        let (core, recovery) = opened.map_err(|error| StartError::Ring { path, error })?;
+        let (durable, durable_seen) = watch::channel([0; 2]);
+        let shared = Arc::new(Shared::new(parts.commit, core.open_batch_bytes_max(), durable_seen));
+        let intake = Intake(shared.clone());
+        let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
+        let (status, status_seen) = watch::channel(Status::default());
+        let (link_state, link_seen) = watch::channel(LinkState::Starting);
+        let writer_parts = WriterParts { core, clock: parts.clock, outbox, durable, status, alive: parts.alive };
+        let writer = writer::start(shared.clone(), writer_parts).map_err(StartError::Thread)?;
+        let ship =
+            parts.ship.map(|settings| tokio::spawn(crate::ship::ship(settings, Link(shared), messages, link_state)));
+        let agent = Self { who: parts.who, intake, writer, ship, status: status_seen, link: link_seen };
+        agent.say_started(&recovery, clock);
+        Ok((agent, recovery))
+    }
+
+    /// Where events come in.
+    pub fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
+    /// The writer's state, a few times a second.
+    pub fn status(&self) -> &watch::Receiver<Status> {
+        &self.status
+    }
+
+    /// The connection's state.
+    pub fn link(&self) -> &watch::Receiver<LinkState> {
+        &self.link
+    }
+
+    /// An event about the agent itself, by the given time.
+    pub fn say(&self, event: LifeCycle<'_>, time: Timestamp) -> Result<Ticket, Refusal> {
+        let subject = Subject::new(self.who.source.as_str()).expect("a source's name is a subject");
+        self.intake.push(&Event { time, subject, body: Body::LifeCycle(event) }, Waiting::Nobody)
+    }
+
+    fn say_started(&self, recovery: &Recovery, clock: ClockReading) {
+        let previous = previous_stop(recovery, &clock);
+        let repairs = within(&recovery.to_string(), TEXT_BYTES_MAX);
+        let started = LifeCycle::Started { previous, version: env!("CARGO_PKG_VERSION"), repairs: &repairs };
+        self.say(started, clock.wall).expect("the first event of an empty open batch is taken");
+    }
+
+    /// Makes everything that was taken durable, says goodbye, gives the last events a moment to arrive, and ends.
+    pub async fn stop(self, reason: &str, time: Timestamp) {
+        if let Err(refusal) = self.say(LifeCycle::Stopped { reason }, time) {
+            tracing::warn!("the next start will not know that this stop was on purpose: {refusal}");
+        }
+        let writer = self.writer;
+        let stopped = tokio::task::spawn_blocking(move || writer.stop()).await;
+        if !matches!(stopped, Ok(Ok(()))) {
+            tracing::error!("the writer thread had panicked; what it had not committed was never accepted");
+        }
+        // The writer's end of the outbox is gone now, which ends the connection.
+        if let Some(ship) = self.ship
+            && ship.await.is_err()
+        {
+            tracing::error!("the connection's task had panicked");
+        }
+    }
+}
+
+/// As much of the text as fits, cut between characters.
+fn within(text: &str, bytes_max: usize) -> String {
+    text[..text.floor_char_boundary(bytes_max)].to_string()
+}
+
+/// How the agent had stopped, from what the ring log holds: its last critical event, and the boot that it was written in.
+fn previous_stop(recovery: &Recovery, clock: &ClockReading) -> PreviousStop {
+    match &recovery.last_critical {
+        None => PreviousStop::None,
+        Some(last) if last.stopped => PreviousStop::Clean,
+        Some(last) if last.clock.boot == clock.boot => PreviousStop::Crash,
+        Some(_) => PreviousStop::PowerLoss,
+    }
+}

@@ -1,0 +1,119 @@
+//! The command line's parts that stand on their own: `emit`, `replay`, `check`, `config`.
+
+mod emit;
+mod replay;
+mod ring;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::client::{ClientError, Report, Target};
+use crate::config::{self, ConfigError};
+pub use emit::EmitArgs;
+pub use replay::ReplayArgs;
+pub use ring::{RingArgs, RingCommand, RingError};
+
+/// Where the agent listens.
+#[derive(Clone, Debug, Args)]
+pub struct TargetArgs {
+    /// The agent's Unix socket
+    #[arg(long, value_name = "PATH", default_value = "afferent-data/agent.sock", global = true)]
+    pub socket: PathBuf,
+    /// The agent's TCP address, instead of its Unix socket
+    #[arg(long, value_name = "ADDRESS", global = true)]
+    pub tcp: Option<SocketAddr>,
+    /// Longest silence of the agent, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, global = true)]
+    pub timeout: u64,
+}
+
+impl TargetArgs {
+    fn target(&self) -> Target {
+        self.tcp.map_or_else(|| Target::Unix(self.socket.clone()), Target::Tcp)
+    }
+
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout.max(1))
+    }
+}
+
+/// The configuration file and those beside it.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration file; conf.d/*.toml beside it is read too
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// Reads the configuration; the defaults where no file is named.
+    pub fn load(&self) -> Result<config::Config, ConfigError> {
+        match &self.config {
+            Some(path) => config::load(path),
+            None => Ok(config::Config::default()),
+        }
+    }
+}
+
+/// `config …`
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Print the configuration with all defaults, as TOML with comments
+    Default,
+}
+
+impl ConfigCommand {
+    /// What it prints.
+    pub fn text(self) -> String {
+        match self {
+            Self::Schema => config::schema(),
+            Self::Default => config::default_toml(),
+        }
+    }
+}
+
+/// `check`: reads the configuration and its secrets, and says what it found.
+pub fn check(args: &ConfigArgs) -> Result<String, ConfigError> {
+    let config = args.load()?;
+    config.check_secrets()?;
+    Ok(format!("the configuration of {} is valid\n", config.agent.name))
+}
+
+/// Why `emit` or `replay` failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The agent was not reached or did not answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The file cannot be replayed.
+    #[error(transparent)]
+    Replay(#[from] crate::intake::file::ReplayError),
+    /// Some lines were not accepted.
+    #[error("{refused} of {sent} lines were refused{}", .first.as_ref().map(|first| format!("; the first: {first}")).unwrap_or_default())]
+    Refused {
+        /// Lines that were refused.
+        refused: u64,
+        /// Lines that were sent.
+        sent: u64,
+        /// The first refusal.
+        first: Option<String>,
+    },
+    /// The agent ended before it had answered.
+    #[error("the agent closed the connection with {0} lines unanswered; they may be sent again")]
+    Unanswered(u64),
+}
+
+fn outcome(report: Report, first: Option<String>) -> Result<Report, SendError> {
+    if report.is_complete() {
+        Ok(report)
+    } else if report.refused > 0 {
+        Err(SendError::Refused { refused: report.refused, sent: report.sent, first })
+    } else {
+        Err(SendError::Unanswered(report.sent - report.durable))
+    }
+}

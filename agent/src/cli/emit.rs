@@ -1,0 +1,206 @@
+//! `emit`: one event, or lines from standard input, to the agent; done only when they are on its disk.
+
+use std::io::{self, BufRead};
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value};
+
+use super::{SendError, TargetArgs, outcome};
+use crate::client::{self, Report};
+
+/// Send an event to the agent, and wait until it is on its disk
+#[derive(Clone, Debug, Args)]
+pub struct EmitArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// When it happened, in RFC 3339; now if not given
+    #[arg(long, value_name = "TIME", global = true)]
+    time: Option<String>,
+    #[command(subcommand)]
+    event: EmitEvent,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum EmitEvent {
+    /// A sensor's value
+    Sample {
+        /// What it is about, as 88-C/spindle/temperature
+        subject: String,
+        /// A number, true, false or a text
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        /// UCUM code, as Cel
+        #[arg(long)]
+        unit: Option<String>,
+        /// good, uncertain or bad
+        #[arg(long)]
+        quality: Option<String>,
+    },
+    /// A machine broke down
+    Breakdown {
+        /// What it is about, as 88-C
+        subject: String,
+        /// The machine's own code
+        #[arg(long)]
+        code: Option<String>,
+        /// debug, info, warning, error or fatal
+        #[arg(long)]
+        severity: Option<String>,
+        /// For people
+        #[arg(long)]
+        message: Option<String>,
+    },
+    /// A machine works again
+    Recovery {
+        /// What it is about, as 88-C
+        subject: String,
+        /// The code of the breakdown that ended
+        #[arg(long)]
+        code: Option<String>,
+        /// For people
+        #[arg(long)]
+        message: Option<String>,
+    },
+    /// A machine went into another state
+    State {
+        /// What it is about, as 88-C
+        subject: String,
+        /// not_available, out_of_service, not_executing or executing
+        state: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// An alarm changed
+    Alarm {
+        /// What it is about, as 88-C
+        subject: String,
+        /// Names the condition
+        #[arg(long)]
+        condition: String,
+        /// raised, cleared, acknowledged, shelved or unshelved
+        #[arg(long, default_value = "raised")]
+        transition: String,
+        /// 1 (lowest) to 1000 (highest)
+        #[arg(long)]
+        priority: Option<u16>,
+        /// For people
+        #[arg(long)]
+        message: Option<String>,
+    },
+    /// JSON lines from standard input
+    Lines,
+}
+
+impl EmitArgs {
+    /// Sends; an error unless every event was accepted.
+    pub fn run(&self) -> Result<Report, SendError> {
+        match self.line() {
+            Some(line) => self.send(std::iter::once(Ok(line.to_string().into_bytes()))),
+            None => self.send(io::stdin().lock().split(b'\n')),
+        }
+    }
+
+    fn send(&self, lines: impl Iterator<Item = io::Result<Vec<u8>>>) -> Result<Report, SendError> {
+        let mut first = None;
+        let note = |line: u64, error: &str| {
+            first.get_or_insert_with(|| format!("line {line}: {error}"));
+        };
+        let report = client::send(&self.target.target(), self.target.timeout(), lines, note)?;
+        outcome(report, first)
+    }
+
+    /// The socket's line; none where the lines come from standard input.
+    fn line(&self) -> Option<Value> {
+        let text = |text: &Option<String>| text.clone().map(Value::String);
+        let (kind, subject, fields) = match &self.event {
+            EmitEvent::Sample { subject, value, unit, quality } => {
+                let plain =
+                    serde_json::from_str(value).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
+                let value = plain.unwrap_or_else(|| Value::String(value.clone()));
+                ("sample", subject, vec![("value", Some(value)), ("unit", text(unit)), ("quality", text(quality))])
+            }
+            EmitEvent::Breakdown { subject, code, severity, message } => (
+                "breakdown",
+                subject,
+                vec![("code", text(code)), ("severity", text(severity)), ("message", text(message))],
+            ),
+            EmitEvent::Recovery { subject, code, message } => {
+                ("recovery", subject, vec![("code", text(code)), ("message", text(message))])
+            }
+            EmitEvent::State { subject, state, reason } => {
+                ("state", subject, vec![("state", Some(state.as_str().into())), ("reason", text(reason))])
+            }
+            EmitEvent::Alarm { subject, condition, transition, priority, message } => (
+                "alarm",
+                subject,
+                vec![
+                    ("condition", Some(condition.as_str().into())),
+                    ("transition", Some(transition.as_str().into())),
+                    ("priority", priority.map(Value::from)),
+                    ("message", text(message)),
+                ],
+            ),
+            EmitEvent::Lines => return None,
+        };
+        let common =
+            [("subject", Some(subject.as_str().into())), ("type", Some(kind.into())), ("time", text(&self.time))];
+        let given = common.into_iter().chain(fields).filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Some(Value::Object(given.collect::<Map<_, _>>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::ids::Timestamp;
+    use clap::Parser;
+
+    use super::*;
+    use crate::intake::line::LineParser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        emit: EmitArgs,
+    }
+
+    fn line(arguments: &[&str]) -> String {
+        let cli = Cli::try_parse_from([&["emit"], arguments].concat()).unwrap();
+        cli.emit.line().unwrap().to_string()
+    }
+
+    #[test]
+    fn arguments_become_lines_that_the_agent_takes() {
+        for arguments in [
+            &[
+                "--socket",
+                "x",
+                "breakdown",
+                "88-C",
+                "--code",
+                "E42",
+                "--message",
+                "a \"b\"",
+                "--time",
+                "2021-09-13T23:54:31Z",
+            ][..],
+            &["sample", "88-C/t", "-3.5", "--unit", "Cel", "--quality", "bad", "--socket", "x"],
+            &["sample", "88-C/t", "true"],
+            &["sample", "88-C/t", "[1]"],
+            &["recovery", "88-C"],
+            &["state", "88-C", "executing", "--reason", "shift"],
+            &["alarm", "88-C", "--condition", "oil", "--priority", "7"],
+        ] {
+            let line = line(arguments);
+            let parsed = LineParser::default().parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+            parsed.event(Timestamp::default()).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+        assert_eq!(line(&["sample", "a", "5"]), r#"{"subject":"a","type":"sample","value":5}"#);
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

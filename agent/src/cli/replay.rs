@@ -1,0 +1,139 @@
+//! `replay`: a recorded file to the agent, at its own speed or faster.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::{SendError, TargetArgs, outcome};
+use crate::client::{self, Report};
+use crate::intake::file::{Mapping, Pace, ReplayError, Row, Rows, Speed};
+
+/// Send a recorded CSV file or JSON lines to the agent
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// The file: .csv with a head, .jsonl or .ndjson
+    file: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
+    /// What the values are about, as 88-C/temperature
+    #[arg(long, default_value = "")]
+    subject: String,
+    /// A column that goes on the subject
+    #[arg(long, value_name = "COLUMN")]
+    subject_column: Option<String>,
+    /// The column with the time; now if not given
+    #[arg(long, value_name = "COLUMN")]
+    time_column: Option<String>,
+    /// A column with values; may be given several times
+    #[arg(long = "value-column", value_name = "COLUMN")]
+    value_columns: Vec<String>,
+    /// Unit of the values, a UCUM code
+    #[arg(long, default_value = "")]
+    unit: String,
+    /// What stands between the columns
+    #[arg(long, default_value = ",", value_parser = delimiter)]
+    delimiter: u8,
+    /// original, max, or how many times faster
+    #[arg(long, default_value = "original")]
+    speed: Speed,
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        [byte] if byte.is_ascii() => Ok(*byte),
+        _ if text == "\\t" || text == "tab" => Ok(b'\t'),
+        _ => Err("it is one ASCII character, or tab".to_owned()),
+    }
+}
+
+impl ReplayArgs {
+    /// Replays; an error unless every event was accepted. Progress goes to standard error, when that is a terminal.
+    pub fn run(&self) -> Result<Report, SendError> {
+        let mapping = Mapping {
+            subject: self.subject.clone(),
+            subject_column: self.subject_column.clone(),
+            time_column: self.time_column.clone(),
+            value_columns: self.value_columns.clone(),
+            unit: self.unit.clone(),
+            delimiter: self.delimiter,
+        };
+        let rows = Rows::open(&self.file, mapping)?;
+        let mut failure = None;
+        let mut lines = Paced {
+            rows,
+            pace: Pace::new(self.speed),
+            started: Instant::now(),
+            progress: Progress::new(),
+            failure: &mut failure,
+        };
+        let lines = std::iter::from_fn(move || lines.next_row()).flat_map(|text| {
+            let lines: Vec<_> = text.lines().map(|line| Ok(line.as_bytes().to_vec())).collect();
+            lines
+        });
+        let mut first = None;
+        let note = |line: u64, error: &str| {
+            first.get_or_insert_with(|| format!("line {line}: {error}"));
+        };
+        let report = client::send(&self.target.target(), self.target.timeout(), lines, note)?;
+        match failure {
+            Some(error) => Err(error.into()),
+            None => outcome(report, first),
+        }
+    }
+}
+
+/// Rows, each when it is due.
+struct Paced<'f> {
+    rows: Rows,
+    pace: Pace,
+    started: Instant,
+    progress: Progress,
+    failure: &'f mut Option<ReplayError>,
+}
+
+impl Paced<'_> {
+    fn next_row(&mut self) -> Option<String> {
+        match self.rows.next()? {
+            Ok(row) => {
+                let due = row.time.map_or(Duration::ZERO, |time| self.pace.due(time));
+                std::thread::sleep(due.saturating_sub(self.started.elapsed()));
+                self.progress.say(&row);
+                Some(row.text)
+            }
+            Err(error) => {
+                *self.failure = Some(error);
+                None
+            }
+        }
+    }
+}
+
+struct Progress {
+    shown: bool,
+    said: Option<Instant>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { shown: io::stderr().is_terminal(), said: None }
+    }
+
+    fn say(&mut self, row: &Row) {
+        let due = self.said.is_none_or(|said| said.elapsed() >= Duration::from_millis(200)) || row.percent == 100;
+        if self.shown && due {
+            self.said = Some(Instant::now());
+            // A terminal that is gone is no reason to stop.
+            let _ = write!(io::stderr(), "\r{:3} % of the file, row {}", row.percent, row.number);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.said.is_some() {
+            let _ = writeln!(io::stderr());
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The configuration: TOML files to one checked [`Config`].
+//!
+//! - [`load`]: the file and `conf.d/*.toml` beside it, merged; unknown keys are refused with the nearest known one
+//! - [`keys`]: one table of all keys, from which the schema, the commented defaults and the known names are made
+//! - [`Secret`]: where a secret is; it never stands in the configuration itself
+
+mod defaults;
+pub mod keys;
+mod load;
+mod secret;
+mod settings;
+mod size;
+
+pub use defaults::{default_toml, schema};
+pub use load::{ConfigError, load, load_text};
+pub use secret::{Secret, SecretError, SecretText};
+pub use settings::{
+    AgentConfig, CommitConfig, Config, ExecConfig, FileConfig, HostConfig, HttpConfig, IntakeConfig, LogConfig,
+    LogFormat, LogLevel, RingConfig, ShipConfig, SocketConfig, name_of_host,
+};
+pub use size::Size;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! Files to one configuration: each is checked for itself, with its lines, then all are merged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::keys::{KEYS, Key, plain_section};
+use super::{Config, SecretError};
+use crate::limits::{CONFIG_BYTES_MAX, CONFIG_FILES_MAX};
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("cannot read {}: {error}", .path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// A key that does not exist.
+    #[error("{place}: there is no key `{key}`{}", .nearest.as_ref().map(|key| format!("; did you mean `{key}`?")).unwrap_or_default())]
+    Unknown {
+        /// Where.
+        place: Place,
+        /// What was written.
+        key: String,
+        /// What was perhaps meant.
+        nearest: Option<String>,
+    },
+    /// Not TOML, or a value with a wrong type.
+    #[error("{place}: {message}")]
+    Value {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        message: String,
+    },
+    /// A key in two files.
+    #[error("`{key}` stands in {first} and in {second}; leave one out")]
+    Twice {
+        /// The key.
+        key: String,
+        /// Where first.
+        first: Place,
+        /// Where again.
+        second: Place,
+    },
+    /// Values that do not fit each other, or are out of range.
+    #[error("{}: {message}", .path.display())]
+    Invalid {
+        /// The main file.
+        path: PathBuf,
+        /// What is wrong; names the key.
+        message: String,
+    },
+    /// A secret that is not there.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, line {}", self.path.display(), self.line)
+    }
+}
+
+/// One file's text.
+struct Source<'t> {
+    path: &'t Path,
+    text: &'t str,
+}
+
+impl Source<'_> {
+    fn place(&self, span: &Range<usize>) -> Place {
+        let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
+        Place { path: self.path.to_owned(), line: 1 + memchr::memchr_iter(b'\n', before).count() }
+    }
+
+    /// A fault that toml found; its own text would show the line, in which a secret may stand by mistake.
+    fn fault(&self, error: &toml::de::Error) -> ConfigError {
+        let place = self.place(&error.span().unwrap_or(0..0));
+        ConfigError::Value { place, message: error.message().to_owned() }
+    }
+}
+
+/// Reads `path` and `conf.d/*.toml` beside it, in the order of their names.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let mut files = vec![path.to_owned()];
+    files.extend(files_beside(path)?);
+    let texts = files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let sources: Vec<_> = files.iter().zip(&texts).map(|(path, text)| Source { path, text }).collect();
+    merged(&sources)
+}
+
+/// Reads one text as if it stood in a file at `path`.
+pub fn load_text(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    merged(&[Source { path, text }])
+}
+
+fn files_beside(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    let directory = path.parent().unwrap_or(Path::new("")).join("conf.d");
+    let failed = |error| ConfigError::Read { path: directory.clone(), error };
+    let mut files = Vec::new();
+    match std::fs::read_dir(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        Err(error) => return Err(failed(error)),
+        Ok(entries) => {
+            for entry in entries {
+                let path = entry.map_err(failed)?.path();
+                if path.extension().is_some_and(|ending| ending == "toml") {
+                    files.push(path);
+                }
+            }
+        }
+    }
+    if files.len() > CONFIG_FILES_MAX {
+        return Err(failed(io::Error::other(format!("it holds over {CONFIG_FILES_MAX} files"))));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text));
+    let read = read.and_then(|len| match len as u64 > CONFIG_BYTES_MAX {
+        true => Err(io::Error::other(format!("it has over {CONFIG_BYTES_MAX} bytes"))),
+        false => Ok(()),
+    });
+    read.map(|()| text).map_err(|error| ConfigError::Read { path: path.to_owned(), error })
+}
+
+fn merged(sources: &[Source<'_>]) -> Result<Config, ConfigError> {
+    let mut places = BTreeMap::new();
+    let mut all = toml::Table::new();
+    for source in sources {
+        let table = DeTable::parse(source.text).map_err(|error| source.fault(&error))?;
+        walk(source, "", table.get_ref(), &mut places)?;
+        // Every section has defaults, so that each file is a whole configuration by itself.
+        toml::from_str::<Config>(source.text).map_err(|error| source.fault(&error))?;
+        merge(&mut all, source.text.parse().map_err(|error| source.fault(&error))?);
+    }
+    let path = sources.first().map_or(Path::new(""), |source| source.path);
+    let invalid = |message| ConfigError::Invalid { path: path.to_owned(), message };
+    let config: Config = all.try_into().map_err(|error: toml::de::Error| invalid(error.message().to_owned()))?;
+    config.check().map_err(invalid)?;
+    Ok(config)
+}
+
+/// Refuses unknown keys, and keys that an earlier file has.
+fn walk(
+    source: &Source<'_>,
+    prefix: &str,
+    table: &DeTable<'_>,
+    places: &mut BTreeMap<String, Place>,
+) -> Result<(), ConfigError> {
+    let known = children(prefix);
+    for (key, value) in table {
+        let path = joined(prefix, key.get_ref());
+        let place = source.place(&key.span());
+        if !known.contains(&**key.get_ref()) {
+            return Err(ConfigError::Unknown { place, nearest: nearest(prefix, key.get_ref(), &known), key: path });
+        }
+        match value.get_ref() {
+            DeValue::Table(inner) if !children(&path).is_empty() => walk(source, &path, inner, places)?,
+            value => {
+                if let DeValue::Array(items) = value {
+                    let mut tables = items.iter().filter_map(|item| item.get_ref().as_table());
+                    tables.try_for_each(|inner| walk(source, &path, inner, &mut BTreeMap::new()))?;
+                }
+                if let Some(first) = places.get(&path) {
+                    return Err(ConfigError::Twice { key: path, first: first.clone(), second: place });
+                }
+                places.insert(path, place);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn joined(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
+}
+
+/// What may stand in the table of this path.
+fn children(prefix: &str) -> BTreeSet<&'static str> {
+    let mut names = BTreeSet::new();
+    for key in &KEYS {
+        let section = plain_section(key.section);
+        if section == prefix {
+            names.insert(key.name);
+        } else if let Some(rest) = section.strip_prefix(prefix)
+            && let Some(rest) = if prefix.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
+        {
+            names.insert(rest.split('.').next().unwrap_or(rest));
+        }
+    }
+    names
+}
+
+/// The key of this table that is written most alike, or the same key in another table.
+fn nearest(prefix: &str, key: &str, known: &BTreeSet<&str>) -> Option<String> {
+    let close = known.iter().map(|name| (strsim::damerau_levenshtein(name, key), *name)).min();
+    let longest = (key.len() / 3).max(1);
+    match close {
+        Some((distance, name)) if distance <= longest => Some(joined(prefix, name)),
+        _ => KEYS.iter().find(|other| other.name == key).map(Key::path),
+    }
+}
+
+/// Takes `from` into `into`; no key is in both, as [`walk`] has checked.
+fn merge(into: &mut toml::Table, from: toml::Table) {
+    for (key, value) in from {
+        match (into.get_mut(&key), value) {
+            (Some(toml::Value::Table(into)), toml::Value::Table(from)) => merge(into, from),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}

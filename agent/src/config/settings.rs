@@ -1,0 +1,421 @@
+//! The configuration's sections. What the keys mean stands in [`super::keys`].
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SOURCE_BYTES_MAX};
+use serde::Deserialize;
+
+use super::{Secret, SecretError, Size};
+use crate::intake::exec::ExecSettings;
+use crate::intake::file::{FileSettings, Mapping, Speed};
+use crate::intake::host::HostSettings;
+use crate::intake::socket::SocketSettings;
+use crate::limits::CONNECTIONS_MAX;
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// All of it.
+    Config {
+        /// `[agent]`
+        agent: AgentConfig = AgentConfig::default(),
+        /// `[ring]`
+        ring: RingConfig = RingConfig::default(),
+        /// `[commit]`
+        commit: CommitConfig = CommitConfig::default(),
+        /// `[ship]`
+        ship: ShipConfig = ShipConfig::default(),
+        /// `[intake.…]`
+        intake: IntakeConfig = IntakeConfig::default(),
+        /// `[http]`
+        http: HttpConfig = HttpConfig::default(),
+        /// `[log]`
+        log: LogConfig = LogConfig::default(),
+    }
+}
+
+section! {
+    /// `[agent]`: who it is, and where it keeps what it must not lose.
+    AgentConfig {
+        /// The agent's name.
+        name: SourceId = name_of_host(&rustix::system::uname().nodename().to_string_lossy()),
+        /// The data directory.
+        data_dir: PathBuf = PathBuf::from("afferent-data/agent"),
+    }
+}
+
+section! {
+    /// `[ring]`: the ring log.
+    RingConfig {
+        /// Its size on disk.
+        pool_bytes: Size = Size(256 << 20),
+        /// The size of one of its files; chosen by the pool's size when not given.
+        segment_bytes: Option<Size> = None,
+        /// Segments that only critical events may take; an eighth of all when not given.
+        critical_reserve_segments: Option<u32> = None,
+    }
+}
+
+section! {
+    /// `[commit]`: how long events wait for company before they are written.
+    CommitConfig {
+        /// What a producer waits for, in milliseconds.
+        wait_max_ms: u32 = 20,
+        /// Samples that nobody waits for, in milliseconds.
+        samples_wait_max_ms: u32 = 1000,
+    }
+}
+
+section! {
+    /// `[ship]`: the way to the collector.
+    ShipConfig {
+        /// `mqtt://` or `mqtts://`, host and port.
+        url: String = "mqtt://127.0.0.1:1883".to_owned(),
+        /// The certificates that are trusted, PEM; the system's when not given.
+        ca_file: Option<PathBuf> = None,
+        /// The agent's certificate, PEM.
+        cert_file: Option<PathBuf> = None,
+        /// Its private key, PEM.
+        key_file: Option<PathBuf> = None,
+        /// Login name.
+        username: Option<String> = None,
+        /// Login password.
+        password: Option<Secret> = None,
+        /// Bytes of each stream that are under way at once.
+        window_bytes: Size = Size(512 << 10),
+        /// The longest wait without progress, in milliseconds.
+        timeout_ms: u32 = 2000,
+        /// How long a new way has to prove itself after a reload, in seconds.
+        confirm_s: u32 = 60,
+    }
+}
+
+section! {
+    /// `[intake.…]`: where events come from.
+    IntakeConfig {
+        /// `[intake.socket]`
+        socket: SocketConfig = SocketConfig::default(),
+        /// `[intake.host]`
+        host: HostConfig = HostConfig::default(),
+        /// `[[intake.exec]]`
+        exec: Vec<ExecConfig> = vec![],
+        /// `[[intake.file]]`
+        file: Vec<FileConfig> = vec![],
+    }
+}
+
+section! {
+    /// `[intake.socket]`
+    SocketConfig {
+        /// Whether there is one.
+        enabled: bool = true,
+        /// The Unix socket's path; `agent.sock` in the data directory when not given.
+        path: Option<PathBuf> = None,
+        /// Its permission bits, in octal.
+        mode: String = "0660".to_owned(),
+        /// A TCP address too.
+        tcp: Option<SocketAddr> = None,
+        /// Whether that address may be reached from other machines.
+        tcp_beyond_loopback: bool = false,
+        /// Producers at once.
+        connections_max: usize = 256,
+    }
+}
+
+section! {
+    /// `[intake.host]`
+    HostConfig {
+        /// Whether this machine is watched.
+        enabled: bool = true,
+        /// From look to look, in milliseconds.
+        interval_ms: u32 = 5000,
+    }
+}
+
+/// One `[[intake.exec]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecConfig {
+    /// Stands in logs and metrics.
+    pub name: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+}
+
+/// One `[[intake.file]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// What its values are about.
+    #[serde(default)]
+    pub subject: String,
+    /// A column that goes on the subject.
+    pub subject_column: Option<String>,
+    /// The column with the time.
+    pub time_column: Option<String>,
+    /// The columns with values.
+    #[serde(default)]
+    pub value_columns: Vec<String>,
+    /// Their unit.
+    #[serde(default)]
+    pub unit: String,
+    /// `original`, `max`, or how many times faster.
+    pub speed: Option<String>,
+}
+
+section! {
+    /// `[http]`: metrics and health.
+    HttpConfig {
+        /// The address; none for no such server.
+        address: Option<SocketAddr> = None,
+    }
+}
+
+section! {
+    /// `[log]`: the agent's own log.
+    LogConfig {
+        /// From which level.
+        level: LogLevel = LogLevel::Info,
+        /// As text or JSON.
+        format: LogFormat = LogFormat::Text,
+    }
+}
+
+/// Levels of the agent's own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Errors alone.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And what happens.
+    Info,
+    /// And what is only for finding faults.
+    Debug,
+    /// All.
+    Trace,
+}
+
+impl LogLevel {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// Forms of the agent's own log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// A machine's name as an agent's name: other characters become `-`.
+pub fn name_of_host(host: &str) -> SourceId {
+    let plain: String = host
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' })
+        .take(SOURCE_BYTES_MAX)
+        .collect();
+    let plain = plain.trim_matches(|c| c == '.' || c == '-');
+    SourceId::new(plain).unwrap_or_else(|_| SourceId::new("agent").expect("a plain name"))
+}
+
+impl Config {
+    /// Checks what the types cannot: ranges, and keys that need each other. The message names the key.
+    pub fn check(&self) -> Result<(), String> {
+        let ring = &self.ring;
+        let segment = ring.segment_bytes.unwrap_or(Size(SEGMENT_BYTES_MIN)).0;
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&segment) {
+            return Err("`ring.segment_bytes` goes from 64KiB to 256MiB".to_owned());
+        }
+        if ring.pool_bytes.0 < 8 * segment {
+            return Err(format!("`ring.pool_bytes` holds fewer than 8 segments; take at least {} bytes", 8 * segment));
+        }
+        if u64::from(ring.critical_reserve_segments.unwrap_or(0)) > ring.pool_bytes.0 / segment / 2 {
+            return Err("`ring.critical_reserve_segments` is over half of the ring; take less".to_owned());
+        }
+        in_range("commit.wait_max_ms", self.commit.wait_max_ms, 0, 1_000)?;
+        in_range("commit.samples_wait_max_ms", self.commit.samples_wait_max_ms, 0, 60_000)?;
+        if !(64 << 10..=64 << 20).contains(&self.ship.window_bytes.0) {
+            return Err("`ship.window_bytes` goes from 64KiB to 64MiB".to_owned());
+        }
+        in_range("ship.confirm_s", self.ship.confirm_s, 1, 3600)?;
+        in_range("ship.timeout_ms", self.ship.timeout_ms, 100, 600_000)?;
+        in_range("intake.host.interval_ms", self.intake.host.interval_ms, 100, 86_400_000)?;
+        let connections = u32::try_from(self.intake.socket.connections_max).unwrap_or(u32::MAX);
+        in_range("intake.socket.connections_max", connections, 1, CONNECTIONS_MAX as u32)?;
+        self.ship.check()?;
+        self.intake.check()
+    }
+
+    /// Reads every secret once, so that a missing one is found before it is needed.
+    pub fn check_secrets(&self) -> Result<(), SecretError> {
+        self.ship.password.iter().try_for_each(|secret| secret.read().map(|_| ()))
+    }
+
+    /// What the socket intake needs; none when it is switched off.
+    pub fn socket_settings(&self) -> Option<SocketSettings> {
+        let socket = &self.intake.socket;
+        socket.enabled.then(|| SocketSettings {
+            path: Some(socket.path.clone().unwrap_or_else(|| self.agent.data_dir.join("agent.sock"))),
+            mode: socket.mode().unwrap_or(0o660),
+            tcp: socket.tcp,
+            tcp_beyond_loopback: socket.tcp_beyond_loopback,
+            connections_max: socket.connections_max,
+        })
+    }
+
+    /// What the intake of this machine needs; none when it is switched off.
+    pub fn host_settings(&self) -> Option<HostSettings> {
+        let interval = Duration::from_millis(u64::from(self.intake.host.interval_ms));
+        self.intake.host.enabled.then_some(HostSettings { agent: self.agent.name, interval })
+    }
+
+    /// The children to watch.
+    pub fn exec_settings(&self) -> Vec<ExecSettings> {
+        let settings = |exec: &ExecConfig| ExecSettings { name: exec.name.clone(), command: exec.command.clone() };
+        self.intake.exec.iter().map(settings).collect()
+    }
+
+    /// The files to replay.
+    pub fn file_settings(&self) -> Vec<FileSettings> {
+        let settings = |file: &FileConfig| FileSettings {
+            path: file.path.clone(),
+            mapping: Mapping {
+                subject: file.subject.clone(),
+                subject_column: file.subject_column.clone(),
+                time_column: file.time_column.clone(),
+                value_columns: file.value_columns.clone(),
+                unit: file.unit.clone(),
+                delimiter: b',',
+            },
+            speed: file.speed().unwrap_or(Speed::Original),
+        };
+        self.intake.file.iter().map(settings).collect()
+    }
+}
+
+fn in_range(key: &str, value: u32, least: u32, most: u32) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("`{key}` is {value}; it goes from {least} to {most}"))
+    }
+}
+
+impl ShipConfig {
+    /// Host, port and whether TLS is spoken; ports default to 1883 and 8883. An IPv6 address stands in brackets.
+    pub fn address(&self) -> (String, u16, bool) {
+        let secure = self.url.starts_with("mqtts://");
+        let default = if secure { 8883 } else { 1883 };
+        let address =
+            self.url.split_once("://").map_or(self.url.as_str(), |(_, address)| address).trim_end_matches('/');
+        let (host, port) = match address.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port.parse().unwrap_or(default)),
+            _ => (address, default),
+        };
+        (host.trim_matches(['[', ']']).to_owned(), port, secure)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let address = self.url.strip_prefix("mqtt://").or_else(|| self.url.strip_prefix("mqtts://"));
+        let port_is_wrong = |address: &str| {
+            let port = address.trim_end_matches('/').rsplit_once(':').map(|(_, port)| port);
+            port.is_some_and(|port| !port.contains(']') && !port.parse::<u16>().is_ok_and(|port| port > 0))
+        };
+        if address.is_none_or(|a| a.is_empty() || a.starts_with(':') || a.contains(['@', ' ']) || port_is_wrong(a)) {
+            // The url itself is not repeated: somebody may have written a password into it.
+            let remedy = "a login goes into `ship.username` and `ship.password`";
+            return Err(format!("`ship.url` is not mqtt://HOST:PORT or mqtts://HOST:PORT; {remedy}"));
+        }
+        if self.cert_file.is_some() != self.key_file.is_some() {
+            return Err("`ship.cert_file` and `ship.key_file` need each other; give both or none".to_owned());
+        }
+        let secure = self.url.starts_with("mqtts://");
+        if !secure && (self.ca_file.is_some() || self.cert_file.is_some()) {
+            return Err("`ship.ca_file` and `ship.cert_file` need TLS; write mqtts:// in `ship.url`".to_owned());
+        }
+        if self.password.is_some() && self.username.is_none() {
+            return Err("`ship.password` needs `ship.username`".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl SocketConfig {
+    fn mode(&self) -> Result<u32, String> {
+        let digits = self.mode.strip_prefix("0o").unwrap_or(&self.mode);
+        let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
+        mode.ok_or_else(|| {
+            format!("`intake.socket.mode` is {:?}; write permission bits in octal, as \"0660\"", self.mode)
+        })
+    }
+}
+
+impl FileConfig {
+    fn speed(&self) -> Result<Speed, String> {
+        let speed = self.speed.as_deref().unwrap_or("original").parse::<Speed>();
+        speed.map_err(|error| format!("`intake.file.speed`: {error}"))
+    }
+}
+
+impl IntakeConfig {
+    fn check(&self) -> Result<(), String> {
+        self.socket.mode()?;
+        if let Some(tcp) = self.socket.tcp
+            && !tcp.ip().is_loopback()
+            && !self.socket.tcp_beyond_loopback
+        {
+            return Err(format!(
+                "`intake.socket.tcp` is {tcp}, which other machines can reach, and nothing on it is encrypted; take \
+                 127.0.0.1, or set `intake.socket.tcp_beyond_loopback = true`"
+            ));
+        }
+        let mut names = BTreeSet::new();
+        for exec in &self.exec {
+            if exec.command.is_empty() || exec.command[0].is_empty() {
+                return Err(format!("`intake.exec.command` of {:?} is empty; name a program", exec.name));
+            }
+            if !names.insert(&exec.name) {
+                return Err(format!("`intake.exec.name` {:?} stands there twice; names tell them apart", exec.name));
+            }
+        }
+        for file in &self.file {
+            file.speed()?;
+            crate::intake::unit::Units::default()
+                .check(&file.unit)
+                .map_err(|error| format!("`intake.file.unit`: {error}"))?;
+        }
+        Ok(())
+    }
+}

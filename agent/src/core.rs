@@ -1,0 +1,295 @@
+//! The agent without threads, sockets or clocks: open batches, ring log and session in one piece.
+//!
+//! The writer thread drives it with real times and a real transport; the simulated plant drives the same code with
+//! times, disks and networks of its own.
+
+use std::sync::Arc;
+
+use afferent_protocol::batch::{BatchBuilder, ClockReading};
+use afferent_protocol::disk::Disk;
+use afferent_protocol::ids::Stream;
+use afferent_protocol::limits::{EVENT_BYTES_MAX, SUBJECT_BYTES_MAX};
+use afferent_protocol::session::{Action, Control, Lane, Sender, SenderSettings};
+
+use crate::limits::{DISK_RETRY_MS, OPEN_BATCH_BYTES_MAX, READ_RETRY_MS};
+use crate::ring_log::{AppendError, OpenError, Recovery, RingIdentity, RingLog, RingSettings};
+use crate::sequencer::OpenBatches;
+
+/// How a core goes about it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CoreSettings {
+    /// The ring log's.
+    pub ring: RingSettings,
+    /// The session's.
+    pub sender: SenderSettings,
+}
+
+/// The time, twice.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Milliseconds of a clock that only goes forward: for timeouts.
+    pub ms: u64,
+    /// What batches are stamped with.
+    pub clock: ClockReading,
+}
+
+/// What the core wants of its transport.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// Send what was put into the buffer, as one message.
+    Message,
+    /// Nothing before this time, or before something comes in.
+    Wait {
+        /// Milliseconds; `None` is for ever.
+        until_ms: Option<u64>,
+    },
+    /// Close the connection and make another.
+    Reconnect,
+}
+
+/// What a round of commits has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Whether the durable commits moved.
+    pub moved: bool,
+    /// Why the ring log could not be written.
+    pub trouble: Option<Arc<str>>,
+}
+
+/// A commit that the disk has refused.
+#[derive(Debug)]
+struct Pending {
+    commit: u64,
+    /// The batch, when the ring log has not even sealed it; otherwise the ring log keeps its bytes.
+    unsealed: Option<BatchBuilder>,
+}
+
+/// Ring log and session of one agent.
+pub struct AgentCore<D: Disk> {
+    ring: RingLog<D>,
+    sender: Sender,
+    spare: BatchBuilder,
+    /// Commits that wait for a disk that takes them.
+    pending: [Option<Pending>; 2],
+    retry_at_ms: Option<u64>,
+    durable: [u64; 2],
+    diverged: u64,
+    diverged_lanes: Vec<Lane>,
+    undecodable: u64,
+}
+
+impl<D: Disk> std::fmt::Debug for AgentCore<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentCore").field("ring", &self.ring.status()).finish_non_exhaustive()
+    }
+}
+
+impl<D: Disk> AgentCore<D> {
+    /// Opens the ring log. `entropy` gives random numbers, for new epochs and the session.
+    pub fn open(
+        disk: D,
+        settings: CoreSettings,
+        who: RingIdentity,
+        clock: &ClockReading,
+        entropy: &mut dyn FnMut() -> u64,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let key = who.identity.public_key().0;
+        let session = entropy() as u32;
+        let (ring, recovery) = RingLog::open(disk, settings.ring, who, clock, entropy)?;
+        let mut sender = Sender::new(settings.sender, session, key);
+        sender.held(ring.held());
+        let core = Self {
+            ring,
+            sender,
+            spare: BatchBuilder::new(),
+            pending: [None, None],
+            retry_at_ms: None,
+            durable: [0; 2],
+            diverged: 0,
+            diverged_lanes: Vec::new(),
+            undecodable: 0,
+        };
+        Ok((core, recovery))
+    }
+
+    /// Bytes at which an open batch is full, so that it fits a segment of the ring log with one event more.
+    pub fn open_batch_bytes_max(&self) -> usize {
+        let with_room = self.ring.batch_bytes_max().saturating_sub(EVENT_BYTES_MAX + SUBJECT_BYTES_MAX);
+        OPEN_BATCH_BYTES_MAX.min(with_room)
+    }
+
+    /// The ring log, to look at.
+    pub fn ring(&self) -> &RingLog<D> {
+        &self.ring
+    }
+
+    /// The session, to look at.
+    pub fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// Numbers of the last durable commits, by [`Stream::number`].
+    pub fn durable_commits(&self) -> [u64; 2] {
+        self.durable
+    }
+
+    /// Lanes that had to be given up because the receiver had something else, since the start.
+    pub fn diverged(&self) -> u64 {
+        self.diverged
+    }
+
+    /// Messages from the transport that were none of the session's, since the start.
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+
+    /// When [`AgentCore::commit`] has something to do again without new events.
+    pub fn retry_at_ms(&self) -> Option<u64> {
+        self.retry_at_ms
+    }
+
+    /// Whether the stream's batch waits for a disk that takes it; others must not be taken out meanwhile.
+    pub fn is_pending(&self, stream: Stream) -> bool {
+        self.pending[usize::from(stream.number())].is_some()
+    }
+
+    /// Commits a batch that [`OpenBatches::take`] gave under the number `commit`, and leaves the builder empty.
+    pub fn commit(&mut self, stream: Stream, commit: u64, batch: &mut BatchBuilder, now: &Now) -> Committed {
+        let at = usize::from(stream.number());
+        assert!(self.pending[at].is_none(), "the batch before must be on disk first");
+        match self.ring.append(stream, batch, &now.clock) {
+            Ok(_) => {
+                self.durable[at] = commit;
+                self.sender.held(self.ring.held());
+                Committed { moved: true, trouble: None }
+            }
+            Err(error) => {
+                let unsealed = (!batch.is_empty()).then(|| std::mem::take(batch));
+                self.pending[at] = Some(Pending { commit, unsealed });
+                self.troubled(&error, now)
+            }
+        }
+    }
+
+    /// Commits what is due of `open`, critical first; `all` commits what is not due yet as well.
+    pub fn commit_due(&mut self, open: &mut OpenBatches, all: bool, now: &Now) -> Committed {
+        let mut committed = self.retry(now);
+        for stream in Stream::ALL {
+            let due = open.due_ms(stream).is_some_and(|due_ms| all || due_ms <= now.ms);
+            if !due || self.is_pending(stream) {
+                continue;
+            }
+            let mut batch = std::mem::take(&mut self.spare);
+            if let Some(commit) = open.take(stream, &mut batch) {
+                let done = self.commit(stream, commit, &mut batch, now);
+                committed.moved |= done.moved;
+                committed.trouble = committed.trouble.or(done.trouble);
+            }
+            self.spare = batch;
+        }
+        committed
+    }
+
+    /// Declares what cannot be sent any more; what the disk does not take now is declared with the next retry.
+    fn declare_diverged(&mut self, now: &Now) {
+        let Self { ring, diverged_lanes, .. } = self;
+        diverged_lanes.retain(|lane| ring.diverged(*lane, &now.clock).is_err());
+        if !self.diverged_lanes.is_empty() {
+            self.retry_at_ms = Some(now.ms + DISK_RETRY_MS);
+        }
+        self.sender.held(self.ring.held());
+    }
+
+    /// Tries again what the disk refused, when it is time to.
+    pub fn retry(&mut self, now: &Now) -> Committed {
+        if self.retry_at_ms.is_none_or(|at_ms| now.ms < at_ms) {
+            return Committed::default();
+        }
+        self.retry_at_ms = None;
+        self.declare_diverged(now);
+        if let Err(error) = self.ring.retry(&now.clock) {
+            return self.troubled(&error, now);
+        }
+        let mut committed = Committed::default();
+        for stream in Stream::ALL {
+            let at = usize::from(stream.number());
+            match self.pending[at].take() {
+                None => {}
+                Some(Pending { commit, unsealed: None }) => {
+                    self.durable[at] = commit;
+                    committed.moved = true;
+                }
+                Some(Pending { commit, unsealed: Some(mut batch) }) => {
+                    let done = self.commit(stream, commit, &mut batch, now);
+                    committed.moved |= done.moved;
+                    committed.trouble = committed.trouble.or(done.trouble);
+                }
+            }
+        }
+        self.sender.held(self.ring.held());
+        committed
+    }
+
+    fn troubled(&mut self, error: &AppendError, now: &Now) -> Committed {
+        self.retry_at_ms = Some(now.ms + DISK_RETRY_MS);
+        Committed { moved: false, trouble: Some(error.to_string().into()) }
+    }
+
+    /// The transport is connected.
+    pub fn link_up(&mut self) {
+        self.sender.held(self.ring.held());
+        self.sender.link_up();
+    }
+
+    /// The transport is gone.
+    pub fn link_down(&mut self) {
+        self.sender.link_down();
+    }
+
+    /// A message came in.
+    pub fn receive(&mut self, message: &[u8], now: &Now) {
+        match Control::decode(message) {
+            Ok(control) => self.sender.control(now.ms, &control),
+            Err(_) => self.undecodable += 1,
+        }
+    }
+
+    /// What to send next; the message is put into `message`, whatever was in it before.
+    pub fn poll(&mut self, now: &Now, message: &mut Vec<u8>) -> Outgoing {
+        loop {
+            message.clear();
+            match self.sender.next(now.ms) {
+                Action::Wait { until_ms } => return Outgoing::Wait { until_ms },
+                Action::Reconnect => return Outgoing::Reconnect,
+                Action::Hello(hello) => {
+                    message.extend_from_slice(&Control::Hello(hello).encode());
+                    return Outgoing::Message;
+                }
+                Action::Send { lane, from, bytes_max } => {
+                    let read = self.ring.read(lane, from, bytes_max, &now.clock, message);
+                    if let Ok(batches) = read {
+                        batches.into_iter().for_each(|batch| self.sender.sent(now.ms, batch));
+                        return Outgoing::Message;
+                    }
+                    // Evicted, or found to be corrupt and declared: what is held has changed. If it has not, the disk
+                    // did not answer, and that must not become a busy loop.
+                    self.sender.held(self.ring.held());
+                    return Outgoing::Wait { until_ms: Some(now.ms + READ_RETRY_MS) };
+                }
+                Action::LookUp { lane, end } => {
+                    let check = self.ring.check_at(lane, end);
+                    self.sender.looked_up(now.ms, lane, end, check);
+                }
+                Action::Release { lane, end } => {
+                    self.ring.release(lane, end);
+                    self.sender.held(self.ring.held());
+                }
+                Action::Diverged { lane } => {
+                    self.diverged += 1;
+                    self.diverged_lanes.push(lane);
+                    self.declare_diverged(now);
+                }
+            }
+        }
+    }
+}

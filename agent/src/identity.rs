@@ -1,0 +1,146 @@
+//! The agent's key: 32 secret bytes (the seed of RFC 8032) in a file that only the agent may read.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use afferent_protocol::sign::Identity;
+
+/// The name of the key's file in the data directory.
+pub const KEY_FILE: &str = "identity.key";
+
+/// Bytes of the file.
+const KEY_BYTES: usize = 32;
+
+/// Why there is no identity.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// Others can read the secret.
+    #[error("{} can be read by others (mode {mode:03o}); run: chmod 600 {}", .path.display(), .path.display())]
+    Permissions {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not a key.
+    #[error(
+        "{} has {bytes} bytes, and a key has {KEY_BYTES}; put its backup there. Without one, remove it: the agent makes a \
+         new key, which the collector must be told to trust under this name",
+        .path.display()
+    )]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+    },
+    /// No random bytes.
+    #[error("the operating system gives no random bytes for a new key: {0}")]
+    Entropy(getrandom::Error),
+    /// The file cannot be read or made.
+    #[error("cannot use the key {}: {error}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+}
+
+/// Reads the key in `directory`, if there is one.
+pub fn load_existing(directory: &Path) -> Result<Option<Identity>, IdentityError> {
+    let path = directory.join(KEY_FILE);
+    match File::open(&path) {
+        Ok(file) => load(&path, file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(IdentityError::Io { path, error }),
+    }
+}
+
+/// Reads the key in `directory`, or makes one that is on disk when this returns.
+pub fn load_or_create(directory: &Path) -> Result<Identity, IdentityError> {
+    match load_existing(directory)? {
+        Some(identity) => Ok(identity),
+        None => create(directory, &directory.join(KEY_FILE)),
+    }
+}
+
+fn load(path: &Path, mut file: File) -> Result<Identity, IdentityError> {
+    let failed = |error| IdentityError::Io { path: path.to_owned(), error };
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(IdentityError::Permissions { path: path.to_owned(), mode });
+    }
+    if metadata.len() != KEY_BYTES as u64 {
+        return Err(IdentityError::Length { path: path.to_owned(), bytes: metadata.len() });
+    }
+    let mut seed = [0; KEY_BYTES];
+    file.read_exact(&mut seed).map_err(failed)?;
+    Ok(Identity::from_seed(&seed))
+}
+
+/// Writes under another name first, so that a power cut leaves a whole key or none.
+fn create(directory: &Path, path: &Path) -> Result<Identity, IdentityError> {
+    let mut seed = [0; KEY_BYTES];
+    getrandom::fill(&mut seed).map_err(IdentityError::Entropy)?;
+    let unfinished = path.with_extension("new");
+    let write = || {
+        // What a stop in the middle left behind was nobody's key yet.
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
+        file.write_all(&seed)?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, path)?;
+        File::open(directory)?.sync_all()
+    };
+    write().map_err(|error| IdentityError::Io { path: path.to_owned(), error })?;
+    Ok(Identity::from_seed(&seed))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_for_the_agent_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("identity.new"), b"half").unwrap();
+        let first = load_or_create(directory.path()).unwrap();
+        let second = load_or_create(directory.path()).unwrap();
+        assert_eq!(first.public_key(), second.public_key());
+        let mode = std::fs::metadata(directory.path().join(KEY_FILE)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(!directory.path().join("identity.new").exists());
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_with_the_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        load_or_create(directory.path()).unwrap();
+        let path = directory.path().join(KEY_FILE);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let refusal = load_or_create(directory.path()).unwrap_err().to_string();
+        assert!(refusal.contains("chmod 600") && refusal.contains("640"), "{refusal}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_key_is_never_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        load_or_create(directory.path()).unwrap();
+        let path = directory.path().join(KEY_FILE);
+        for bytes in [0, 31, 33] {
+            std::fs::write(&path, vec![7; bytes]).unwrap();
+            let refusal = load_or_create(directory.path()).unwrap_err().to_string();
+            assert!(refusal.contains(&format!("has {bytes} bytes")), "{refusal}");
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes as u64);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Lines from a child's standard output, or from the agent's own standard input: the socket's lines, without answers.
+
+use std::io;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::intake::line::{LineError, LineParser};
+use crate::intake::lines::{Line, LineBuffer};
+use crate::intake::sink::{EventSink, Refusal, Waiting};
+use crate::limits::{RESTART_WAIT_MS_MAX, RESTART_WAIT_MS_MIN};
+use crate::metrics::{Counter, Registry};
+use crate::stop::Stop;
+
+/// A child to watch.
+#[derive(Clone, Debug)]
+pub struct ExecSettings {
+    /// Stands in logs and metrics.
+    pub name: String,
+    /// The program and its arguments; no shell is between.
+    pub command: Vec<String>,
+}
+
+/// What one such intake counts.
+#[derive(Clone)]
+pub struct LineMetrics {
+    taken: Counter,
+    refused: Counter,
+}
+
+impl LineMetrics {
+    /// The counters of the intake `name` in `registry`.
+    pub fn new(registry: &Registry, name: &str) -> Self {
+        let labels = [("intake", name)];
+        Self {
+            taken: registry.counter(
+                "afferent_intake_lines_total",
+                "Lines of children and files that were taken.",
+                &labels,
+            ),
+            refused: registry.counter(
+                "afferent_intake_lines_refused_total",
+                "Lines of these that were refused.",
+                &labels,
+            ),
+        }
+    }
+}
+
+/// Runs the child until the agent stops; starts it again, each time later, when it ends.
+pub async fn run<S: EventSink>(
+    settings: ExecSettings,
+    sink: S,
+    clock: Arc<dyn Clock>,
+    metrics: LineMetrics,
+    mut stop: Stop,
+) {
+    let name = &settings.name;
+    let mut wait_ms = RESTART_WAIT_MS_MIN;
+    loop {
+        let started = Instant::now();
+        let ended = tokio::select! {
+            () = stop.requested() => return,
+            ended = one_run(&settings, &sink, &clock, &metrics) => ended,
+        };
+        match ended {
+            Ok(status) => tracing::warn!(name, %status, wait_ms, "a child has ended and is started again"),
+            Err(error) => tracing::warn!(name, %error, wait_ms, "a child cannot be run and is tried again"),
+        }
+        if started.elapsed() >= Duration::from_millis(RESTART_WAIT_MS_MAX) {
+            wait_ms = RESTART_WAIT_MS_MIN;
+        }
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
+        }
+        wait_ms = (wait_ms * 2).min(RESTART_WAIT_MS_MAX);
+    }
+}
+
+async fn one_run<S: EventSink>(
+    settings: &ExecSettings,
+    sink: &S,
+    clock: &Arc<dyn Clock>,
+    metrics: &LineMetrics,
+) -> io::Result<std::process::ExitStatus> {
+    let (program, arguments) =
+        settings.command.split_first().ok_or_else(|| io::Error::other("`command` is empty; name a program"))?;
+    let mut child: Child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()?;
+    let output = child.stdout.take().expect("the child's output was piped above");
+    take_lines(&settings.name, output, sink, clock, metrics).await?;
+    child.wait().await
+}
+
+/// Takes all lines of `reader`; refused ones are counted and logged. Returns at its end, or when the agent stops.
+pub async fn take_lines<S: EventSink, R: AsyncRead + Unpin>(
+    name: &str,
+    mut reader: R,
+    sink: &S,
+    clock: &Arc<dyn Clock>,
+    metrics: &LineMetrics,
+) -> io::Result<()> {
+    let mut parser = LineParser::default();
+    let mut lines = LineBuffer::default();
+    let mut number = 0_u64;
+    loop {
+        let count = reader.read(lines.space()).await?;
+        lines.filled(count);
+        loop {
+            let line = match lines.next_line() {
+                Some(line) => line,
+                None if count == 0 => match lines.last_line() {
+                    Some(line) => line,
+                    None => return Ok(()),
+                },
+                None => break,
+            };
+            number += 1;
+            match take_line(&line, &mut parser, sink, clock).await {
+                Ok(()) => metrics.taken.add(1),
+                Err(Refused::Stopped) => return Ok(()),
+                Err(Refused::Said(error)) => {
+                    metrics.refused.add(1);
+                    tracing::debug!(name, line = number, error, "a line was refused");
+                }
+            }
+        }
+    }
+}
+
+enum Refused {
+    Stopped,
+    Said(String),
+}
+
+async fn take_line<S: EventSink>(
+    line: &Line<'_>,
+    parser: &mut LineParser,
+    sink: &S,
+    clock: &Arc<dyn Clock>,
+) -> Result<(), Refused> {
+    let said = |error: LineError| Refused::Said(error.text());
+    let line = match *line {
+        Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => return Ok(()),
+        Line::Whole(line) => line,
+        Line::TooLong => return Err(said(LineError::TooLong)),
+    };
+    let parsed = parser.parse(line).map_err(said)?;
+    let event = parsed.event(clock.wall()).map_err(said)?;
+    loop {
+        match sink.push(&event, Waiting::Nobody) {
+            Ok(_) => return Ok(()),
+            Err(Refusal::Full) => sink.room().await,
+            Err(Refusal::Stopped) => return Err(Refused::Stopped),
+            Err(other) => return Err(Refused::Said(other.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::intake::sink::fake::FakeSink;
+
+    fn settings(script: &str) -> ExecSettings {
+        ExecSettings { name: "probe".to_owned(), command: ["sh", "-c", script].map(str::to_owned).to_vec() }
+    }
+
+    #[tokio::test]
+    async fn a_childs_lines_are_taken_and_bad_ones_counted() {
+        let sink = FakeSink::committing();
+        let registry = Registry::default();
+        let metrics = LineMetrics::new(&registry, "probe");
+        let (sender, stop) = crate::stop::channel();
+        let script =
+            r#"echo '{"subject":"a","value":1}'; echo bad; echo; printf '{"subject":"a","value":2}'; exec sleep 1000"#;
+        let running =
+            tokio::spawn(run(settings(script), sink.clone(), Arc::new(SystemClock::new()), metrics.clone(), stop));
+        sink.taken(1).await;
+        sender.stop();
+        running.await.unwrap();
+        assert_eq!(sink.events()[0].1, Waiting::Nobody);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_child_that_ends_is_started_again() {
+        let sink = FakeSink::committing();
+        let metrics = LineMetrics::new(&Registry::default(), "probe");
+        let (sender, stop) = crate::stop::channel();
+        let script = r#"echo '{"subject":"a","value":1}'"#;
+        let running = tokio::spawn(run(settings(script), sink.clone(), Arc::new(SystemClock::new()), metrics, stop));
+        sink.taken(3).await;
+        sender.stop();
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn standard_input_is_read_to_its_end() {
+        let sink = FakeSink::committing();
+        let metrics = LineMetrics::new(&Registry::default(), "stdin");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let input = &b"{\"subject\":\"a\",\"value\":1}\nbad\n\n{\"subject\":\"a\",\"value\":2}"[..];
+        take_lines("stdin", input, &sink, &clock, &metrics).await.unwrap();
+        assert_eq!((sink.events().len(), metrics.refused.get()), (2, 1));
+    }
+}

@@ -1,0 +1,15 @@
+//! Intake: how events come in. The modules, in the order in which an event passes them:
+//!
+//! - [`socket`], [`host`], [`exec`], [`mod@file`]: where events come from
+//! - [`lines`]: bytes to lines; [`line`]: a line to an event; [`time`], [`mod@unit`]: what stands in it
+//! - [`sink`]: where every intake hands over its events
+
+pub mod exec;
+pub mod file;
+pub mod host;
+pub mod line;
+pub mod lines;
+pub mod sink;
+pub mod socket;
+pub mod time;
+pub mod unit;

@@ -1,0 +1,194 @@
+//! Where every intake hands over its events, and what it is told.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use afferent_protocol::event::{Event, EventError};
+use afferent_protocol::ids::Stream;
+use tokio::sync::watch;
+
+/// Commits of the two streams that are on disk, by [`Stream::number`].
+pub type Commits = [u64; 2];
+
+/// Takes events into the ring log.
+pub trait EventSink: Clone + Send + Sync + 'static {
+    /// Checks an event and takes it into the open batch of its stream. The ticket says when it is on disk.
+    fn push(&self, event: &Event<'_>, waiting: Waiting) -> Result<Ticket, Refusal>;
+
+    /// Returns when it is worth trying again after [`Refusal::Full`].
+    fn room(&self) -> impl Future<Output = ()> + Send;
+
+    /// The last commit of each stream that is on disk, and its changes. Closed when the ring log has stopped.
+    fn durable(&self) -> watch::Receiver<Commits>;
+}
+
+/// Whether somebody waits for the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// A producer does: commit soon.
+    Producer,
+    /// Nobody does: samples may wait for company, which spares the disk.
+    Nobody,
+}
+
+/// Where an event that was taken stands: it is on disk when its stream has made this commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// The event's stream.
+    pub stream: Stream,
+    /// Counts the stream's commits, from 1.
+    pub commit: u64,
+}
+
+impl Ticket {
+    /// Whether the event is on disk.
+    pub fn is_durable(self, commits: &Commits) -> bool {
+        commits[usize::from(self.stream.number())] >= self.commit
+    }
+}
+
+/// Why an event was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The open batches are full, as the disk does not keep up: wait for [`EventSink::room`].
+    #[error("the agent has no room at this moment; send it again")]
+    Full,
+    /// The event breaks a rule of the protocol.
+    #[error(transparent)]
+    Invalid(#[from] EventError),
+    /// The disk does not take anything.
+    #[error("the agent cannot write it to its disk ({0}); make room or mend the disk, then send it again")]
+    Unwritable(Arc<str>),
+    /// The agent is stopping.
+    #[error("the agent is stopping; send it again when it is back")]
+    Stopped,
+}
+
+#[cfg(test)]
+pub mod fake {
+    //! A sink that keeps what it was given and commits when the test says so.
+
+    use std::sync::{Arc, Mutex};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// See the module.
+    #[derive(Clone)]
+    pub struct FakeSink(Arc<Inner>);
+
+    struct Inner {
+        state: Mutex<State>,
+        durable: watch::Sender<Commits>,
+        pushed: watch::Sender<usize>,
+        room: Notify,
+    }
+
+    struct State {
+        events: Vec<(String, Waiting)>,
+        open: Commits,
+        room: usize,
+        refusal: Option<Refusal>,
+        commits_itself: bool,
+    }
+
+    impl FakeSink {
+        /// Commits only by [`FakeSink::commit`].
+        pub fn holding() -> Self {
+            let state = State { events: vec![], open: [1; 2], room: usize::MAX, refusal: None, commits_itself: false };
+            Self(Arc::new(Inner {
+                state: Mutex::new(state),
+                durable: watch::Sender::new([0; 2]),
+                pushed: watch::Sender::new(0),
+                room: Notify::new(),
+            }))
+        }
+
+        /// Commits every event at once.
+        pub fn committing() -> Self {
+            let sink = Self::holding();
+            sink.0.state.lock().unwrap().commits_itself = true;
+            sink
+        }
+
+        /// Makes all open batches durable.
+        pub fn commit(&self) {
+            let mut state = self.0.state.lock().unwrap();
+            let durable = state.open;
+            state.open = durable.map(|commit| commit + 1);
+            self.0.durable.send_replace(durable);
+        }
+
+        /// Makes the open batch of one stream durable.
+        pub fn commit_stream(&self, stream: Stream) {
+            let mut state = self.0.state.lock().unwrap();
+            let at = usize::from(stream.number());
+            let commit = state.open[at];
+            state.open[at] += 1;
+            self.0.durable.send_modify(|durable| durable[at] = commit);
+        }
+
+        /// Takes only `room` more events, then is full.
+        pub fn set_room(&self, room: usize) {
+            self.0.state.lock().unwrap().room = room;
+            self.0.room.notify_waiters();
+        }
+
+        /// Refuses everything from now on.
+        pub fn refuse(&self, refusal: Option<Refusal>) {
+            self.0.state.lock().unwrap().refusal = refusal;
+        }
+
+        /// What was taken, as `subject body`, in order.
+        pub fn events(&self) -> Vec<(String, Waiting)> {
+            self.0.state.lock().unwrap().events.clone()
+        }
+
+        /// Returns when `count` events were taken.
+        pub async fn taken(&self, count: usize) {
+            self.0.pushed.subscribe().wait_for(|pushed| *pushed >= count).await.unwrap();
+        }
+    }
+
+    impl EventSink for FakeSink {
+        fn push(&self, event: &Event<'_>, waiting: Waiting) -> Result<Ticket, Refusal> {
+            event.check()?;
+            let mut state = self.0.state.lock().unwrap();
+            if let Some(refusal) = &state.refusal {
+                return Err(refusal.clone());
+            }
+            if state.room == 0 {
+                return Err(Refusal::Full);
+            }
+            state.room -= 1;
+            let at = usize::from(event.stream().number());
+            let ticket = Ticket { stream: event.stream(), commit: state.open[at] };
+            state.events.push((format!("{} {} {:?}", event.time.micros(), event.subject, event.body), waiting));
+            if state.commits_itself {
+                state.open[at] += 1;
+                self.0.durable.send_modify(|durable| durable[at] = ticket.commit);
+            }
+            let count = state.events.len();
+            drop(state);
+            self.0.pushed.send_replace(count);
+            Ok(ticket)
+        }
+
+        async fn room(&self) {
+            loop {
+                let notified = self.0.room.notified();
+                tokio::pin!(notified);
+                notified.as_mut().enable();
+                if self.0.state.lock().unwrap().room > 0 {
+                    return;
+                }
+                notified.await;
+            }
+        }
+
+        fn durable(&self) -> watch::Receiver<Commits> {
+            self.0.durable.subscribe()
+        }
+    }
+}

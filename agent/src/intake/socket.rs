@@ -1,0 +1,80 @@
+//! The socket: one JSON object a line in, answers as lines out.
+//!
+//! `{"accepted":N}`: the lines 1 to N of this connection are on disk, save for those that were refused. It is cumulative,
+//! sent at most once per group commit, and producers need not wait for it before they send more.
+//! `{"line":n,"error":"…"}`: line n was refused; the lines around it are not touched by that. N never stands on a refused
+//! line, so a producer is done when every line of it is either refused or not above N. Empty lines count, and hold nothing.
+
+mod answers;
+mod connection;
+mod listener;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::intake::sink::EventSink;
+use crate::metrics::{Counter, Gauge, Registry};
+use crate::stop::Stop;
+pub use listener::{BindError, Listeners};
+
+/// What a configuration says about the socket.
+#[derive(Clone, Debug)]
+pub struct SocketSettings {
+    /// The Unix socket's path; none for no such socket.
+    pub path: Option<PathBuf>,
+    /// Permission bits of the Unix socket.
+    pub mode: u32,
+    /// The TCP address; none for no such socket.
+    pub tcp: Option<SocketAddr>,
+    /// Whether the TCP address may be one that other machines can reach. Nothing on it is encrypted or asks who it is.
+    pub tcp_beyond_loopback: bool,
+    /// Connections at once, on both together.
+    pub connections_max: usize,
+}
+
+/// What the socket counts.
+#[derive(Clone)]
+pub struct SocketMetrics {
+    connections: Gauge,
+    turned_away: Counter,
+    accepted: Counter,
+    refused: Counter,
+    bytes: Counter,
+}
+
+impl SocketMetrics {
+    /// Its counters in `registry`.
+    pub fn new(registry: &Registry) -> Self {
+        let counter = |name, help| registry.counter(name, help, &[]);
+        Self {
+            connections: registry.gauge("afferent_socket_connections", "Producers that are connected.", &[]),
+            turned_away: counter("afferent_socket_turned_away_total", "Connections refused, as there were too many."),
+            accepted: counter("afferent_socket_lines_total", "Lines that were taken."),
+            refused: counter("afferent_socket_lines_refused_total", "Lines that were refused."),
+            bytes: counter("afferent_socket_read_bytes_total", "Bytes read from producers."),
+        }
+    }
+}
+
+/// What every connection needs.
+struct Door<S> {
+    sink: S,
+    clock: Arc<dyn Clock>,
+    metrics: SocketMetrics,
+}
+
+/// Serves producers until the agent stops, then answers what was taken and returns.
+pub async fn serve<S: EventSink>(
+    listeners: Listeners,
+    sink: S,
+    clock: Arc<dyn Clock>,
+    metrics: SocketMetrics,
+    stop: Stop,
+) {
+    listener::run(listeners, Arc::new(Door { sink, clock, metrics }), stop).await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! The doors: binding the sockets, a stale socket file, the limit of connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::connection::Connection;
+use super::{Door, SocketSettings};
+use crate::intake::sink::EventSink;
+use crate::stop::Stop;
+
+/// Why a socket cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Somebody answers on the Unix socket.
+    #[error("another process listens on {}; stop it, or set another `intake.socket.path`", .0.display())]
+    InUse(PathBuf),
+    /// Something that is no socket stands there.
+    #[error("{} is not a socket; remove it, or set another `intake.socket.path`", .0.display())]
+    NotASocket(PathBuf),
+    /// The TCP address can be reached from other machines.
+    #[error(
+        "{0} can be reached from other machines, and nothing on it is encrypted; take 127.0.0.1, or set \
+         `intake.socket.tcp_beyond_loopback = true`"
+    )]
+    BeyondLoopback(SocketAddr),
+    /// The operating system refused.
+    #[error("cannot listen on {place}: {error}")]
+    Io {
+        /// The path or address.
+        place: String,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+/// Sockets that listen. The Unix socket's file is removed when this is dropped.
+#[derive(Debug)]
+pub struct Listeners {
+    unix: Option<(UnixListener, SocketFile)>,
+    tcp: Option<TcpListener>,
+    connections_max: usize,
+}
+
+/// Removes the socket's file when dropped.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Listeners {
+    /// Opens the sockets of `settings`. Must be called within a tokio runtime.
+    pub async fn bind(settings: &SocketSettings) -> Result<Self, BindError> {
+        let unix = match &settings.path {
+            Some(path) => Some((bind_unix(path, settings.mode)?, SocketFile(path.clone()))),
+            None => None,
+        };
+        let tcp = match settings.tcp {
+            Some(address) if !address.ip().is_loopback() && !settings.tcp_beyond_loopback => {
+                return Err(BindError::BeyondLoopback(address));
+            }
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|error| BindError::Io { place: address.to_string(), error })?,
+            ),
+            None => None,
+        };
+        Ok(Self { unix, tcp, connections_max: settings.connections_max })
+    }
+
+    /// The TCP address that was given, with the port that the system chose where it was 0.
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+}
+
+fn bind_unix(path: &Path, mode: u32) -> Result<UnixListener, BindError> {
+    let failed = |error| BindError::Io { place: path.display().to_string(), error };
+    remove_stale(path)?;
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Removes the file of a socket that nobody listens on any more, as a killed agent leaves it behind.
+fn remove_stale(path: &Path) -> Result<(), BindError> {
+    let failed = |error| BindError::Io { place: path.display().to_string(), error };
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(found) if !found.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
+        Ok(_) => {}
+    }
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path).map_err(failed),
+        Err(error) => Err(failed(error)),
+        Ok(_) => Err(BindError::InUse(path.to_owned())),
+    }
+}
+
+/// Accepts connections until the agent stops, and waits for those that are open.
+pub(super) async fn run<S: EventSink>(listeners: Listeners, door: Arc<Door<S>>, mut stop: Stop) {
+    let room = Arc::new(Semaphore::new(listeners.connections_max));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.requested() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            stream = accept_unix(listeners.unix.as_ref()) => stream.map(Stream::Unix),
+            stream = accept_tcp(listeners.tcp.as_ref()) => stream.map(Stream::Tcp),
+        };
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a producer's connection");
+                // Out of file descriptors: trying again at once would only turn in a circle.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(permit) = room.clone().try_acquire_owned() else {
+            door.metrics.turned_away.add(1);
+            turn_away(stream, listeners.connections_max);
+            continue;
+        };
+        let (door, stop) = (door.clone(), stop.clone());
+        connections.spawn(async move {
+            door.metrics.connections.add(1.0);
+            if let Err(error) = serve(&door, stream, stop).await {
+                tracing::debug!(%error, "a producer's connection ended");
+            }
+            door.metrics.connections.add(-1.0);
+            drop(permit);
+        });
+    }
+    drop(listeners);
+    while connections.join_next().await.is_some() {}
+}
+
+enum Stream {
+    Unix(tokio::net::UnixStream),
+    Tcp(tokio::net::TcpStream),
+}
+
+async fn serve<S: EventSink>(door: &Door<S>, stream: Stream, stop: Stop) -> io::Result<()> {
+    match stream {
+        Stream::Unix(mut stream) => {
+            let (reader, writer) = stream.split();
+            Connection::new(door).run(reader, writer, stop).await
+        }
+        Stream::Tcp(mut stream) => {
+            stream.set_nodelay(true)?;
+            let (reader, writer) = stream.split();
+            Connection::new(door).run(reader, writer, stop).await
+        }
+    }
+}
+
+/// Says why, as far as the socket's own buffer takes it, and closes.
+fn turn_away(stream: Stream, connections_max: usize) {
+    let text = format!(
+        "{{\"line\":0,\"error\":\"{connections_max} producers are connected, which is `intake.socket.connections_max`; \
+         close one or raise it\"}}\n"
+    );
+    // A new connection's buffer is empty and takes these bytes at once; if not, the close says enough.
+    let _ = match stream {
+        Stream::Unix(stream) => stream.try_write(text.as_bytes()),
+        Stream::Tcp(stream) => stream.try_write(text.as_bytes()),
+    };
+}
+
+async fn accept_unix(listener: Option<&(UnixListener, SocketFile)>) -> io::Result<tokio::net::UnixStream> {
+    match listener {
+        Some((listener, _)) => listener.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
+    }
+}
+
+async fn accept_tcp(listener: Option<&TcpListener>) -> io::Result<tokio::net::TcpStream> {
+    match listener {
+        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,95 @@
+//! Every limit of the agent, related to each other and to those of the protocol.
+
+use afferent_protocol::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX};
+
+/// Longest line of input, its end not counted, in bytes.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that a connection's read buffer begins with: what an idle connection costs.
+pub const READ_BYTES_MIN: usize = 4 * 1024;
+/// Bytes that a busy connection's read buffer grows to.
+pub const READ_BYTES_MAX: usize = 256 * 1024;
+/// Answers that wait to be written to a connection, in bytes; while there are more, nothing is read from it.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Groups of lines of one connection that wait for their commit; more are joined to the last group.
+pub const ANSWER_GROUPS_MAX: usize = 1024;
+/// Bytes of one refusal's text.
+pub const REFUSAL_BYTES_MAX: usize = 512;
+/// Connections at once that a configuration can ask for.
+pub const CONNECTIONS_MAX: usize = 65_536;
+/// How long a connection has to answer what it took when the agent stops, in milliseconds.
+pub const DRAIN_MS: u64 = 5_000;
+
+/// Units that one connection remembers as checked.
+pub const UNITS_REMEMBERED_MAX: usize = 16;
+/// Parentheses within each other in a unit.
+pub const UNIT_DEPTH_MAX: u32 = 8;
+
+/// Bytes of a file under /proc or /sys that are read.
+pub const PROC_BYTES_MAX: usize = 1 << 20;
+/// Units, mounts, interfaces, sensors that are watched of each kind.
+pub const HOST_THINGS_MAX: usize = 256;
+/// Records of the kernel's log that one look takes.
+pub const KERNEL_RECORDS_MAX: usize = 1024;
+/// Milliseconds between two events about the same trouble in the kernel's log.
+pub const KERNEL_REPEAT_MS: u64 = 60_000;
+
+/// Rows of a replayed file that are read ahead.
+pub const REPLAY_ROWS_AHEAD: usize = 256;
+/// Longest row of a replayed file, in bytes.
+pub const ROW_BYTES_MAX: usize = 1 << 20;
+
+/// First wait before a child is started again, in milliseconds.
+pub const RESTART_WAIT_MS_MIN: u64 = 1_000;
+/// Longest wait before a child is started again, in milliseconds.
+pub const RESTART_WAIT_MS_MAX: u64 = 60_000;
+
+/// Bytes of one configuration file.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of one secret.
+pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
+/// Files in `conf.d`.
+pub const CONFIG_FILES_MAX: usize = 256;
+
+/// Bytes of an HTTP request's head.
+pub const HTTP_HEAD_BYTES_MAX: usize = 8 * 1024;
+/// HTTP connections at once.
+pub const HTTP_CONNECTIONS_MAX: usize = 32;
+/// How long a client has to send its request's head, in milliseconds.
+pub const HTTP_HEAD_MS_MAX: u64 = 5_000;
+/// How long a whole HTTP connection may last, in milliseconds.
+pub const HTTP_CONNECTION_MS_MAX: u64 = 60_000;
+
+/// The least difference between the clocks' courses that counts as a step, in microseconds.
+pub const CLOCK_STEP_US_MIN: u64 = 100_000;
+
+/// An open batch of this many bytes takes no more events until it was committed: brokers' default packet limits
+/// (EMQX: 1 MiB) stay far away, and memory stays small.
+pub const OPEN_BATCH_BYTES_MAX: usize = 192 * 1024;
+/// An open batch of this many bytes is committed at once, whoever waits for it.
+pub const COMMIT_BYTES: usize = 64 * 1024;
+/// Messages that wait for the transport: few, because what is in here goes before any breakdown.
+pub const OUTBOX_MESSAGES_MAX: usize = 2;
+/// Control messages from the collector that wait for the writer; more are dropped, for every one of them repeats itself.
+pub const INBOX_MESSAGES_MAX: usize = 1024;
+/// Milliseconds after which a disk that refused a write is tried again.
+pub const DISK_RETRY_MS: u64 = 1000;
+/// Milliseconds after which a disk that refused a read is tried again.
+pub const READ_RETRY_MS: u64 = 100;
+/// Bytes of a packet from the broker that are taken: control messages, and some room for MQTT's own.
+pub const MQTT_INCOMING_BYTES_MAX: u32 = 16 * 1024;
+/// Milliseconds that a stopping agent gives its last events to arrive; what has not by then is sent after the next start.
+pub const WRITER_DRAIN_MS: u64 = 2000;
+/// Milliseconds between two looks at the writer's state from outside.
+pub const STATUS_MS: u64 = 250;
+
+const _: () = {
+    assert!(COMMIT_BYTES < OPEN_BATCH_BYTES_MAX);
+    assert!(OPEN_BATCH_BYTES_MAX + 2 * EVENT_BYTES_MAX < BATCH_BYTES_MAX, "an open batch always takes one more event");
+    assert!(LINE_BYTES_MAX > EVENT_BYTES_MAX, "any event without escapes fits a line");
+    assert!(READ_BYTES_MAX >= 2 * LINE_BYTES_MAX, "a full buffer holds a whole line or shows that it is too long");
+    assert!(READ_BYTES_MIN <= READ_BYTES_MAX);
+    assert!(ANSWER_BYTES_MAX > 2 * REFUSAL_BYTES_MAX);
+    // hyper asks for at least this much.
+    assert!(HTTP_HEAD_BYTES_MAX >= 8192);
+    assert!(RESTART_WAIT_MS_MIN <= RESTART_WAIT_MS_MAX);
+};

@@ -1,0 +1,268 @@
+//! Appending: one write, one sync, and only then is it said to be durable.
+
+use afferent_protocol::batch::{BatchBuilder, ClockReading};
+use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_protocol::ids::{Sequence, SequenceRange, Stream};
+use afferent_protocol::segment::{LogKind, SEGMENT_HEADER_LEN, STOP_LEN, Seed, SegmentHeader, entry_len};
+use afferent_protocol::session::{Check, Lane};
+
+use super::RingLog;
+use super::error::AppendError;
+use super::limits::{LOSS_ROOM, WRITE_TRIES_MAX};
+use super::pool::{Segment, Shortage, Slot, Usage};
+use super::sealed::{Origin, SealedBatch};
+
+/// A batch that is durable now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its sequences.
+    pub range: SequenceRange,
+    /// Its check.
+    pub check: Check,
+    /// Its length.
+    pub bytes: usize,
+}
+
+impl Appended {
+    fn of(batch: &SealedBatch) -> Self {
+        Self {
+            lane: batch.lane,
+            range: SequenceRange { first: batch.first(), end: batch.end() },
+            check: Check::of(&batch.chain),
+            bytes: batch.head.batch_len as usize,
+        }
+    }
+}
+
+/// The segment that a stream is written to.
+#[derive(Debug)]
+pub(super) struct Active<F> {
+    pub number: usize,
+    pub file: F,
+    pub seed: Seed,
+    /// Where the next entry goes.
+    pub position: u64,
+}
+
+impl<D: Disk> RingLog<D> {
+    /// Seals what the builder holds and makes it durable, in one write and one sync.
+    ///
+    /// On [`AppendError::Unwritable`] and [`AppendError::NoSegment`] look at [`RingLog::pending`]: when the stream is
+    /// pending, the builder was emptied and its sealed bytes are kept, and [`RingLog::retry`], or this with an empty
+    /// builder, tries again with the same bytes on another file. Otherwise, and on any other error, the builder is as
+    /// it was.
+    pub fn append(
+        &mut self,
+        stream: Stream,
+        batch: &mut BatchBuilder,
+        clock: &ClockReading,
+    ) -> Result<Appended, AppendError> {
+        self.pay_debts(clock)?;
+        if self.pending(stream) {
+            return if batch.is_empty() {
+                self.retry_stream(stream, clock)
+            } else {
+                Err(AppendError::Pending { stream })
+            };
+        }
+        if batch.is_empty() {
+            return Err(AppendError::Empty);
+        }
+        let (bytes, bytes_max) = (batch.bytes(), self.batch_bytes_max());
+        if bytes > bytes_max {
+            return Err(AppendError::TooLarge { bytes, bytes_max });
+        }
+        let room_kept = if stream == Stream::Critical { LOSS_ROOM } else { 0 };
+        if !self.fits(stream, entry_len(bytes) + room_kept) {
+            self.make_room(stream, clock)?;
+        } else if self.pool.free() == 0 {
+            self.refill_spare(stream, clock)?;
+        }
+        self.seal(stream, batch, clock, Origin::Caller);
+        self.commit(stream)
+    }
+
+    /// Tries again to write what the disk has refused. Gives those batches that came from [`RingLog::append`]; does
+    /// nothing when nothing is pending.
+    pub fn retry(&mut self, clock: &ClockReading) -> Result<Vec<Appended>, AppendError> {
+        let mut appended = Vec::new();
+        self.pay_debts(clock)?;
+        for stream in Stream::ALL {
+            if self.pending(stream) {
+                appended.push(self.retry_stream(stream, clock)?);
+                self.pay_debts(clock)?;
+            }
+        }
+        Ok(appended)
+    }
+
+    /// Whether a sealed batch of the stream waits for [`RingLog::retry`]. Nothing else is accepted meanwhile.
+    pub fn pending(&self, stream: Stream) -> bool {
+        self.buffer(stream).batch().is_some_and(|batch| batch.origin == Origin::Caller)
+    }
+
+    fn retry_stream(&mut self, stream: Stream, clock: &ClockReading) -> Result<Appended, AppendError> {
+        // A critical batch cannot make room for itself: the loss would have to be sequenced before it.
+        if stream == Stream::Samples && !self.fits(stream, self.buffer(stream).entry_len()) {
+            self.make_room(stream, clock)?;
+        }
+        self.commit(stream)
+    }
+
+    /// Seals a batch of the stream: from here on its bytes never change.
+    pub(super) fn seal(&mut self, stream: Stream, batch: &mut BatchBuilder, clock: &ClockReading, origin: Origin) {
+        let lane = self.lanes.current(stream);
+        let previous = lane.chain.expect("a lane whose chain nobody knows is never written to");
+        let place = (lane.lane, lane.end, previous);
+        self.buffers[usize::from(stream.number())].seal(batch, place, clock, &self.who, origin);
+    }
+
+    /// Whether an entry of this length fits behind those of the stream's segment.
+    pub(super) fn fits(&self, stream: Stream, entry_len: usize) -> bool {
+        self.active(stream)
+            .is_some_and(|active| active.position + (entry_len + STOP_LEN) as u64 <= self.pool.slots[active.number].len)
+    }
+
+    /// Writes what is sealed, on a fresh file where one refuses, and takes note of it.
+    pub(super) fn commit(&mut self, stream: Stream) -> Result<Appended, AppendError> {
+        let mut refused = None;
+        for _ in 0..WRITE_TRIES_MAX {
+            let written = if self.fits(stream, self.kept_len(stream)) {
+                self.write_behind(stream)
+            } else {
+                self.write_fresh(stream)
+            };
+            match written {
+                Ok(()) => return Ok(self.committed(stream)),
+                Err(Shortage::Unwritable(source)) => {
+                    self.counters.refused_writes += 1;
+                    refused = Some(source);
+                }
+                Err(Shortage::Full(source)) => {
+                    let missing_bytes = self.pool.segment_bytes;
+                    return Err(match refused {
+                        Some(source) => AppendError::Unwritable { stream, source },
+                        None => AppendError::NoSegment { stream, missing_bytes, source },
+                    });
+                }
+            }
+        }
+        Err(AppendError::Unwritable {
+            stream,
+            source: refused.expect("every try but the last one went on after a refusal"),
+        })
+    }
+
+    /// Bytes that the sealed entry needs in a segment; only losses may use the room that is kept for them.
+    fn kept_len(&self, stream: Stream) -> usize {
+        let buffer = self.buffer(stream);
+        let of_caller = buffer.batch().is_some_and(|batch| batch.origin == Origin::Caller);
+        buffer.entry_len() + if stream == Stream::Critical && of_caller { LOSS_ROOM } else { 0 }
+    }
+
+    fn write_behind(&mut self, stream: Stream) -> Result<(), Shortage> {
+        let at = usize::from(stream.number());
+        let acked_end = self.lanes.current(stream).released_end;
+        let active = self.heads[at].as_mut().expect("there is one, for the entry fits it");
+        let bytes = self.buffers[at].entry(active.seed, acked_end);
+        match active.file.write_at(bytes, active.position).and_then(|()| active.file.sync()) {
+            Ok(()) => {
+                active.position += (bytes.len() - STOP_LEN) as u64;
+                self.counters.written_bytes += bytes.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                self.abandon(stream);
+                Err(Shortage::Unwritable(error))
+            }
+        }
+    }
+
+    fn write_fresh(&mut self, stream: Stream) -> Result<(), Shortage> {
+        let at = usize::from(stream.number());
+        let (number, file) = self.pool.take()?;
+        let acked_end = self.lanes.current(stream).released_end;
+        let batch = self.buffers[at].batch().expect("only what was sealed is written");
+        let (lane, first) = (batch.lane, batch.first());
+        let header = SegmentHeader {
+            kind: LogKind::Ring,
+            log_id: self.log_id,
+            generation: self.next_generation,
+            stream,
+            epoch: lane.epoch,
+            first_ordinal: first.get(),
+            begun: self.buffers[at].stamp(),
+        };
+        self.next_generation += 1;
+        let bytes = self.buffers[at].segment(&header, acked_end);
+        if let Err(error) = file.write_at(bytes, 0).and_then(|()| file.sync()) {
+            self.counters.abandoned_segments += 1;
+            self.pool.spoil(number);
+            return Err(Shortage::Unwritable(error));
+        }
+        let position = (bytes.len() - STOP_LEN) as u64;
+        self.counters.written_bytes += bytes.len() as u64;
+        let len = self.pool.slots[number].len;
+        let usage = Usage::Taken(Segment {
+            lane,
+            generation: header.generation,
+            first,
+            end: first,
+            bytes_end: SEGMENT_HEADER_LEN as u64,
+            chain: [0; 32],
+            abandoned: false,
+        });
+        self.pool.slots[number] = Slot { len, usage };
+        self.heads[at] = Some(Active { number, file, seed: header.seed(), position });
+        Ok(())
+    }
+
+    /// The stream's sealed batch is on disk.
+    fn committed(&mut self, stream: Stream) -> Appended {
+        let at = usize::from(stream.number());
+        let batch = self.buffers[at].done();
+        let active = self.heads[at].as_ref().expect("it was just written to");
+        let segment = self.pool.segment_mut(active.number);
+        assert_eq!(segment.end, batch.first(), "entries of a segment follow each other");
+        let begins = segment.first == segment.end;
+        segment.end = batch.end();
+        segment.bytes_end = active.position;
+        segment.chain = batch.chain;
+        let lane = self.lanes.current_mut(stream);
+        assert_eq!((lane.lane, lane.end), (batch.lane, batch.first()), "sequences of a lane are dense");
+        lane.end = batch.end();
+        lane.chain = Some(batch.chain);
+        if begins {
+            // The segment before tells no more than this one where the lane ends.
+            self.sweep(batch.lane);
+        }
+        if let Origin::Losses(losses) = &batch.origin {
+            self.losses_are_durable(losses);
+        }
+        Appended::of(&batch)
+    }
+
+    /// The stream's segment is written no more. Its entries stay.
+    pub(super) fn close(&mut self, stream: Stream) {
+        if let Some(active) = self.heads[usize::from(stream.number())].take() {
+            self.sweep_segment(active.number);
+        }
+    }
+
+    /// The disk refused a write to the stream's segment: its whole entries stay readable, and it is written no more.
+    fn abandon(&mut self, stream: Stream) {
+        if let Some(active) = self.heads[usize::from(stream.number())].take() {
+            self.counters.abandoned_segments += 1;
+            self.pool.spoil(active.number);
+            self.sweep_segment(active.number);
+        }
+    }
+
+    /// Where the stream goes on: its lane, and the first sequence that is not on disk.
+    pub fn durable_end(&self, stream: Stream) -> (Lane, Sequence) {
+        let lane = self.lanes.current(stream);
+        (lane.lane, lane.end)
+    }
+}

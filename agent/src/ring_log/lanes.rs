@@ -1,0 +1,166 @@
+//! The lanes that the ring holds: how far each goes, how far it was let go of, and its holes.
+
+use afferent_protocol::batch::{CHAIN_START, ChainHash};
+use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream};
+use afferent_protocol::session::{Held, Lane};
+use afferent_protocol::sign::sha256;
+
+/// One lane.
+#[derive(Clone, Debug)]
+pub(super) struct LaneState {
+    pub lane: Lane,
+    /// Everything before it was acked by the next log, or declared as lost.
+    pub released_end: Sequence,
+    /// The first sequence that is not on disk.
+    pub end: Sequence,
+    /// Chain hash of the batch that ends at `end`; `None` when nobody knows it.
+    pub chain: Option<ChainHash>,
+    /// Declared ranges behind `released_end`, in order.
+    pub holes: Vec<SequenceRange>,
+    /// Written under another name than the agent has now: kept, and not shipped.
+    pub foreign: bool,
+}
+
+impl LaneState {
+    /// A lane in which nothing was written yet.
+    pub fn new(lane: Lane) -> Self {
+        let (released_end, end) = (Sequence::ZERO, Sequence::ZERO);
+        Self { lane, released_end, end, chain: Some(CHAIN_START), holes: Vec::new(), foreign: false }
+    }
+
+    /// Lets go of everything before `end`, and of holes that follow.
+    pub fn release(&mut self, end: Sequence) {
+        self.released_end = self.released_end.max(end.min(self.end));
+        while let Some(hole) = self.holes.first().filter(|hole| hole.first <= self.released_end) {
+            self.released_end = self.released_end.max(hole.end);
+            self.holes.remove(0);
+        }
+    }
+
+    /// Takes note of a range that was declared as lost; one that touches others becomes one with them.
+    pub fn add_hole(&mut self, mut hole: SequenceRange) {
+        self.holes.retain(|known| {
+            let apart = known.end < hole.first || hole.end < known.first;
+            if !apart {
+                hole.first = hole.first.min(known.first);
+                hole.end = hole.end.max(known.end);
+            }
+            apart
+        });
+        let at = self.holes.partition_point(|known| known.first < hole.first);
+        self.holes.insert(at, hole);
+        self.release(self.released_end);
+    }
+
+    /// What can be read and is not let go of, up to the first hole: what follows it is held once that is gone.
+    pub fn held(&self) -> Held {
+        let end = self.holes.first().map_or(self.end, |hole| hole.first);
+        Held { lane: self.lane, first: self.released_end, end }
+    }
+
+    /// Events that are on disk and not let go of.
+    pub fn unacked(&self) -> u64 {
+        self.end.since(self.released_end) - self.holes.iter().map(|hole| hole.count()).sum::<u64>()
+    }
+}
+
+/// All lanes, in the order in which they were begun.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    list: Vec<LaneState>,
+    current: [Lane; 2],
+}
+
+impl Lanes {
+    /// The lanes that a start has found, and those that are written to, which are added where they are new.
+    pub fn new(found: Vec<LaneState>, current: [Lane; 2]) -> Self {
+        let mut lanes = Self { list: found, current };
+        for lane in current {
+            lanes.begin(lane);
+        }
+        lanes
+    }
+
+    /// Makes `lane` the one that its stream is written to.
+    pub fn begin(&mut self, lane: Lane) {
+        self.current[usize::from(lane.stream.number())] = lane;
+        if self.get(lane).is_none() {
+            self.list.push(LaneState::new(lane));
+        }
+    }
+
+    /// The lane that the stream is written to.
+    pub fn current(&self, stream: Stream) -> &LaneState {
+        self.get(self.current[usize::from(stream.number())]).expect("the lanes that are written to are never forgotten")
+    }
+
+    /// The lane that the stream is written to.
+    pub fn current_mut(&mut self, stream: Stream) -> &mut LaneState {
+        let lane = self.current(stream).lane;
+        self.get_mut(lane).expect("it was just found")
+    }
+
+    /// One lane.
+    pub fn get(&self, lane: Lane) -> Option<&LaneState> {
+        self.list.iter().find(|known| known.lane == lane)
+    }
+
+    /// One lane.
+    pub fn get_mut(&mut self, lane: Lane) -> Option<&mut LaneState> {
+        self.list.iter_mut().find(|known| known.lane == lane)
+    }
+
+    /// Whether its stream is written to it.
+    pub fn is_current(&self, lane: Lane) -> bool {
+        self.current[usize::from(lane.stream.number())] == lane
+    }
+
+    /// Forgets a lane that nothing is held of, unless it is written to.
+    pub fn forget_empty(&mut self) {
+        let current = self.current;
+        self.list.retain(|lane| lane.released_end < lane.end || current.contains(&lane.lane));
+    }
+
+    /// The lanes, in the order in which they were begun.
+    pub fn iter(&self) -> impl Iterator<Item = &LaneState> {
+        self.list.iter()
+    }
+}
+
+/// Draws new epochs: what the system's entropy gave at the start, hashed with a counter.
+#[derive(Debug)]
+pub(super) struct Epochs {
+    seed: [u8; 32],
+    drawn: u64,
+}
+
+impl Epochs {
+    /// From entropy.
+    pub fn new(entropy: &mut dyn FnMut() -> u64, source: &SourceId) -> Self {
+        let mut bytes = source.as_str().as_bytes().to_vec();
+        for _ in 0..4 {
+            bytes.extend_from_slice(&entropy().to_le_bytes());
+        }
+        Self { seed: sha256(&bytes), drawn: 0 }
+    }
+
+    /// A lane of the stream that never was before.
+    pub fn draw(&mut self, stream: Stream) -> Lane {
+        let mut bytes = [0; 40];
+        bytes[..32].copy_from_slice(&self.seed);
+        bytes[32..].copy_from_slice(&self.drawn.to_le_bytes());
+        self.drawn += 1;
+        let hash = sha256(&bytes);
+        let epoch = Epoch::new(u64::from_le_bytes(*hash.first_chunk().expect("a hash has 32 bytes")));
+        Lane { stream, epoch }
+    }
+
+    /// Sixteen random bytes.
+    pub fn draw_id(&mut self) -> [u8; 16] {
+        let (one, other) = (self.draw(Stream::Critical), self.draw(Stream::Samples));
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&one.epoch.get().to_le_bytes());
+        id[8..].copy_from_slice(&other.epoch.get().to_le_bytes());
+        id
+    }
+}

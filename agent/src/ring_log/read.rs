@@ -1,0 +1,299 @@
+//! Reading what is to be shipped, and looking up what was.
+
+use std::io;
+
+use afferent_protocol::batch::{CHAIN_START, ChainHash, ClockReading};
+use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_protocol::event::{Loss, LossReason};
+use afferent_protocol::ids::{Sequence, SequenceRange};
+use afferent_protocol::segment::{ENTRY_ALIGN, ENTRY_HEAD_LEN, Entry, EntryHead, SEGMENT_HEADER_LEN, Seed, entry_len};
+use afferent_protocol::session::{Check, Lane, SentBatch};
+
+use super::RingLog;
+use super::error::ReadError;
+use super::limits::READ_TRIES_MAX;
+use super::pool::{Segment, Usage};
+use super::reader::{Cursor, read_pieces};
+
+/// What stands where a batch should begin.
+enum Place {
+    /// An entry's head that says so.
+    At(Cursor),
+    /// Nothing that can be read.
+    Damaged(Damage),
+}
+
+/// A stretch that cannot be read.
+struct Damage {
+    range: SequenceRange,
+    /// Chain hash of the last batch in it.
+    chain: ChainHash,
+}
+
+impl Damage {
+    /// The part of it before `end`, where a declared hole begins.
+    fn before(mut self, end: Sequence) -> Self {
+        if self.range.end > end {
+            self.range.end = end;
+            // Nobody knows what ended there.
+            self.chain = CHAIN_START;
+        }
+        self
+    }
+}
+
+impl<D: Disk> RingLog<D> {
+    /// Appends whole batches of the lane to `out`, from the one that begins at `from`, without a hole: as many as
+    /// `bytes_max` and the segment hold, and at least one. Each was held against its checksums.
+    ///
+    /// A damaged batch is declared as lost ([`ReadError::Corrupt`]) and left out of what is held.
+    pub fn read(
+        &mut self,
+        lane: Lane,
+        from: Sequence,
+        bytes_max: usize,
+        clock: &ClockReading,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<SentBatch>, ReadError> {
+        let start = out.len();
+        let result = self.read_batches(lane, from, bytes_max, out);
+        match result {
+            Ok(Ok(batches)) => {
+                self.readers.of(lane.stream).failures = 0;
+                Ok(batches)
+            }
+            Ok(Err(damage)) => {
+                out.truncate(start);
+                self.readers.of(lane.stream).failures = 0;
+                self.declare_damage(lane, &damage, clock)
+            }
+            Err(error) => {
+                out.truncate(start);
+                if matches!(error, ReadError::Io(_)) {
+                    let reader = self.readers.of(lane.stream);
+                    reader.failures = reader.failures.saturating_add(1);
+                    reader.file = None;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The check of the batch of the lane that ends there, or `None` when no such batch is held.
+    pub fn check_at(&mut self, lane: Lane, end: Sequence) -> Option<Check> {
+        let known = self.lanes.get(lane)?;
+        if known.end == end {
+            return known.chain.filter(|_| end > Sequence::ZERO).as_ref().map(Check::of);
+        }
+        let covers = |segment: &&Segment| segment.first < end && end <= segment.end;
+        let (number, segment) = self.segment_of(lane, |segment| covers(&segment))?;
+        if segment.end == end {
+            return Some(Check::of(&segment.chain));
+        }
+        self.open_reader(lane, number).ok()?;
+        let (file, seed) = (self.reader_file(lane, number), self.seed(segment.generation));
+        let reached = |head: &EntryHead| head.end_ordinal() >= end.get();
+        let (position, head) = self.find(number, &segment, reached).ok()?;
+        let mut bytes = vec![0; head.filter(|head| head.end_ordinal() == end.get())?.entry_len()];
+        file.read_at(&mut bytes, position).ok()?;
+        Entry::parse(&bytes, seed).ok().map(|entry| Check::of(&entry.batch.chain_hash()))
+    }
+
+    fn read_batches(
+        &mut self,
+        lane: Lane,
+        from: Sequence,
+        bytes_max: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Result<Vec<SentBatch>, Damage>, ReadError> {
+        let held = self.lanes.get(lane).map(|known| known.held());
+        let held = held.filter(|held| held.first <= from && from < held.end).ok_or(ReadError::NotHeld { from })?;
+        let mut cursor = match self.seek(lane, from)? {
+            Place::At(cursor) => cursor,
+            Place::Damaged(damage) => return Ok(Err(damage.before(held.end))),
+        };
+        let batches = self.read_at(&mut cursor, held.end, bytes_max, out)?;
+        if batches.is_empty() {
+            let Usage::Taken(segment) = self.pool.slots[cursor.number].usage else {
+                return Err(ReadError::NotHeld { from });
+            };
+            return Ok(Err(self.damage(&segment, &cursor)?.before(held.end)));
+        }
+        self.readers.of(lane.stream).cursor = Some(cursor);
+        Ok(Ok(batches))
+    }
+
+    /// Finds where the batch that begins at `from` stands.
+    fn seek(&mut self, lane: Lane, from: Sequence) -> Result<Place, ReadError> {
+        if let Some(cursor) =
+            self.readers.of(lane.stream).cursor.filter(|known| known.lane == lane && known.next == from)
+            && let Usage::Taken(segment) = self.pool.slots[cursor.number].usage
+            && segment.generation == cursor.generation
+            && cursor.position < segment.bytes_end
+        {
+            self.open_reader(lane, cursor.number)?;
+            return Ok(Place::At(cursor));
+        }
+        let found = self.segment_of(lane, |segment| segment.first <= from && from < segment.end);
+        let (number, segment) = found.ok_or(ReadError::NotHeld { from })?;
+        self.open_reader(lane, number)?;
+        let (position, head) = self.find(number, &segment, |head| head.end_ordinal() > from.get())?;
+        let mut cursor = Cursor { lane, number, generation: segment.generation, position, next: from };
+        match head {
+            Some(head) if head.ordinal == from.get() => Ok(Place::At(cursor)),
+            Some(head) if head.ordinal < from.get() => Err(ReadError::NotHeld { from }),
+            _ => {
+                // Back by one step: what is damaged ends at the entry that the walk stands at.
+                cursor.position -= ENTRY_ALIGN as u64;
+                Ok(Place::Damaged(self.damage(&segment, &cursor)?))
+            }
+        }
+    }
+
+    /// Walks a segment's heads up to the first that is wanted; gives where it stands, or where the segment ends.
+    fn find(
+        &self,
+        number: usize,
+        segment: &Segment,
+        reached: impl Fn(&EntryHead) -> bool,
+    ) -> io::Result<(u64, Option<EntryHead>)> {
+        let (lane, generation, seed) = (segment.lane, segment.generation, self.seed(segment.generation));
+        let mut position = SEGMENT_HEADER_LEN as u64;
+        while position < segment.bytes_end {
+            match read_head(self.reader_file(lane, number), position, seed)? {
+                Some(head) if reached(&head) => return Ok((position, Some(head))),
+                Some(head) => position += head.entry_len() as u64,
+                None => {
+                    let cursor = Cursor { lane, number, generation, position, next: segment.first };
+                    let whole = self.entry_after(segment, &cursor)?;
+                    position = whole.map_or(segment.bytes_end, |(position, _, _)| position);
+                }
+            }
+        }
+        Ok((segment.bytes_end, None))
+    }
+
+    /// Reads whole batches from the cursor on, and moves it. None when the first one is damaged.
+    fn read_at(
+        &self,
+        cursor: &mut Cursor,
+        held_end: Sequence,
+        bytes_max: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<SentBatch>, ReadError> {
+        let Usage::Taken(segment) = self.pool.slots[cursor.number].usage else { return Ok(Vec::new()) };
+        let (file, seed) = (self.reader_file(cursor.lane, cursor.number), self.seed(segment.generation));
+        let tolerant = self.readers.at(cursor.lane.stream).failures >= READ_TRIES_MAX;
+        let start = out.len();
+        let there = (segment.bytes_end - cursor.position) as usize;
+        read_chunk(file, cursor.position, there.min(entry_len(bytes_max)), tolerant, start, out)?;
+        if let Some(head) = EntryHead::decode(&out[start..], seed).filter(|head| head.entry_len() > out.len() - start) {
+            read_chunk(file, cursor.position, there.min(head.entry_len()), tolerant, start, out)?;
+        }
+        let mut batches = Vec::new();
+        let (mut from, mut to) = (start, start);
+        while let Ok(entry) = Entry::parse(&out[from..], seed) {
+            let header = entry.batch.header();
+            let (bytes, range, entry_bytes) = (header.batch_len(), header.range(), entry.head.entry_len());
+            let is_next = range.first == cursor.next && entry.head.ordinal == range.first.get();
+            if !is_next || range.end > held_end || (!batches.is_empty() && to - start + bytes > bytes_max) {
+                break;
+            }
+            let check = Check::of(&entry.batch.chain_hash());
+            batches.push(SentBatch { lane: cursor.lane, first: range.first, end: range.end, check, bytes });
+            out.copy_within(from + ENTRY_HEAD_LEN..from + ENTRY_HEAD_LEN + bytes, to);
+            to += bytes;
+            from += entry_bytes;
+            cursor.position += entry_bytes as u64;
+            cursor.next = range.end;
+            if from >= out.len() {
+                break;
+            }
+        }
+        out.truncate(to);
+        Ok(batches)
+    }
+
+    /// What is damaged from the cursor's sequence on: up to the next whole entry, or to the end of the segment.
+    fn damage(&self, segment: &Segment, cursor: &Cursor) -> Result<Damage, ReadError> {
+        let whole = self.entry_after(segment, cursor)?;
+        let (end, chain) = whole.map_or((segment.end, segment.chain), |(_, first, previous)| (first, previous));
+        Ok(Damage { range: SequenceRange { first: cursor.next, end }, chain })
+    }
+
+    /// The next whole entry behind the cursor's place: its position, its first sequence, and the chain hash before it.
+    fn entry_after(&self, segment: &Segment, cursor: &Cursor) -> io::Result<Option<(u64, Sequence, ChainHash)>> {
+        let from = cursor.position + ENTRY_ALIGN as u64;
+        let file = self.reader_file(segment.lane, cursor.number);
+        let seed = self.seed(segment.generation);
+        let mut bytes = Vec::new();
+        let there = segment.bytes_end.saturating_sub(from) as usize;
+        let tolerant = self.readers.at(segment.lane.stream).failures >= READ_TRIES_MAX;
+        read_chunk(file, from, there, tolerant, 0, &mut bytes)?;
+        let found = (0..bytes.len()).step_by(ENTRY_ALIGN).find_map(|at| {
+            EntryHead::decode(&bytes[at..], seed)?;
+            let entry = Entry::parse(&bytes[at..], seed).ok()?;
+            Some((from + at as u64, Sequence::new(entry.head.ordinal), entry.batch.header().previous))
+        });
+        Ok(found)
+    }
+
+    fn declare_damage(
+        &mut self,
+        lane: Lane,
+        damage: &Damage,
+        clock: &ClockReading,
+    ) -> Result<Vec<SentBatch>, ReadError> {
+        let (range, chain) = (damage.range, damage.chain);
+        let (stream, epoch) = (lane.stream, lane.epoch);
+        let loss = Loss { stream, epoch, first: range.first, end: range.end, reason: LossReason::Corrupt, chain };
+        self.declare(vec![loss], clock).map_err(ReadError::Undeclared)?;
+        self.counters.corrupt_events += range.count();
+        Err(ReadError::Corrupt { lane, range })
+    }
+
+    /// The oldest segment of the lane that is looked for.
+    fn segment_of(&self, lane: Lane, wanted: impl Fn(&Segment) -> bool) -> Option<(usize, Segment)> {
+        let of_lane = self.pool.taken().filter(|(_, segment)| segment.lane == lane && wanted(segment));
+        of_lane.min_by_key(|(_, segment)| segment.generation).map(|(number, segment)| (number, *segment))
+    }
+
+    fn open_reader(&mut self, lane: Lane, number: usize) -> io::Result<()> {
+        if self.active(lane.stream).is_some_and(|active| active.number == number) {
+            return Ok(());
+        }
+        self.readers.of(lane.stream).open(&self.pool.disk, number)
+    }
+
+    fn reader_file(&self, lane: Lane, number: usize) -> &D::File {
+        match self.active(lane.stream) {
+            Some(active) if active.number == number => &active.file,
+            _ => self.readers.at(lane.stream).file(number),
+        }
+    }
+}
+
+fn read_head(file: &impl DiskFile, position: u64, seed: Seed) -> io::Result<Option<EntryHead>> {
+    let mut bytes = [0; ENTRY_HEAD_LEN];
+    file.read_at(&mut bytes, position)?;
+    Ok(EntryHead::decode(&bytes, seed))
+}
+
+/// Reads `len` bytes to `out[start..]`, in place of what is there.
+fn read_chunk(
+    file: &impl DiskFile,
+    position: u64,
+    len: usize,
+    tolerant: bool,
+    start: usize,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
+    out.resize(start + len, 0);
+    match file.read_at(&mut out[start..], position) {
+        Err(_) if tolerant => {
+            read_pieces(file, &mut out[start..], position);
+            Ok(())
+        }
+        other => other,
+    }
+}

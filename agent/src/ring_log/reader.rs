@@ -1,0 +1,91 @@
+//! Open files and places of the readers, one a stream.
+
+use std::io;
+
+use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_protocol::ids::{Sequence, Stream};
+use afferent_protocol::session::Lane;
+
+use super::limits::READ_PIECE_BYTES;
+use super::pool::file_name;
+
+/// Where a batch begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor {
+    pub lane: Lane,
+    pub number: usize,
+    pub generation: u64,
+    pub position: u64,
+    /// The sequence of the batch.
+    pub next: Sequence,
+}
+
+/// The reader of one stream.
+#[derive(Debug)]
+pub(super) struct Reader<F> {
+    pub file: Option<(usize, F)>,
+    pub cursor: Option<Cursor>,
+    /// Reads that the disk has refused, one after the other.
+    pub failures: u8,
+}
+
+impl<F: DiskFile> Reader<F> {
+    /// Opens the file with this number, unless it is.
+    pub fn open<D: Disk<File = F>>(&mut self, disk: &D, number: usize) -> io::Result<()> {
+        if self.file.as_ref().is_none_or(|(open, _)| *open != number) {
+            self.file = None;
+            self.file = Some((number, disk.open(&file_name(number))?));
+        }
+        Ok(())
+    }
+
+    /// The file with this number, which was opened.
+    pub fn file(&self, number: usize) -> &F {
+        match &self.file {
+            Some((open, file)) if *open == number => file,
+            _ => panic!("file {number} was not opened for reading"),
+        }
+    }
+}
+
+/// The readers of both streams.
+#[derive(Debug)]
+pub(super) struct Readers<F>([Reader<F>; 2]);
+
+impl<F> Readers<F> {
+    /// With nothing open.
+    pub fn new() -> Self {
+        let reader = || Reader { file: None, cursor: None, failures: 0 };
+        Self([reader(), reader()])
+    }
+
+    /// That of the stream.
+    pub fn at(&self, stream: Stream) -> &Reader<F> {
+        &self.0[usize::from(stream.number())]
+    }
+
+    /// That of the stream.
+    pub fn of(&mut self, stream: Stream) -> &mut Reader<F> {
+        &mut self.0[usize::from(stream.number())]
+    }
+
+    /// The file is not to be read any more.
+    pub fn forget(&mut self, number: usize) {
+        for reader in &mut self.0 {
+            reader.file.take_if(|(open, _)| *open == number);
+            reader.cursor.take_if(|cursor| cursor.number == number);
+        }
+    }
+}
+
+/// Reads what the disk gives, piece by piece; pieces that it refuses are zeros. Gives how many it refused.
+pub(super) fn read_pieces(file: &impl DiskFile, buffer: &mut [u8], position: u64) -> usize {
+    let mut refused = 0;
+    for (index, piece) in buffer.chunks_mut(READ_PIECE_BYTES).enumerate() {
+        if file.read_at(piece, position + (index * READ_PIECE_BYTES) as u64).is_err() {
+            piece.fill(0);
+            refused += 1;
+        }
+    }
+    refused
+}

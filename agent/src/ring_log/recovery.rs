@@ -1,0 +1,137 @@
+//! What a start has found and mended.
+
+use std::fmt;
+
+use afferent_protocol::batch::ClockReading;
+use afferent_protocol::event::Loss;
+use afferent_protocol::ids::{Epoch, Sequence, Stream};
+use afferent_protocol::session::Lane;
+
+use super::survey::Damage;
+
+/// What a start has found and mended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Whether there was no log.
+    pub is_new: bool,
+    /// The lanes that were there, oldest first.
+    pub lanes: Vec<RecoveredLane>,
+    /// How each stream goes on, by its number.
+    pub streams: [StreamStart; 2],
+    /// Damage that was met.
+    pub damage: Damage,
+    /// Losses that no start before has declared. They are durable in `critical`, unless `undeclared` says otherwise.
+    pub losses: Vec<Loss>,
+    /// Whether the disk has not taken all of them yet. They come before anything else that is appended.
+    pub undeclared: bool,
+    /// The last batch of `critical`, which tells how the agent had stopped.
+    pub last_critical: Option<LastCritical>,
+    /// Files with the name of a segment that belong to another log or cannot be opened: they are left alone.
+    pub foreign_files: u32,
+}
+
+/// The last batch of `critical` that a start has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastCritical {
+    /// The clock when it was made.
+    pub clock: ClockReading,
+    /// Whether its last event is that the agent stops.
+    pub stopped: bool,
+}
+
+/// A lane that a start has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveredLane {
+    /// The lane.
+    pub lane: Lane,
+    /// The first sequence that is held.
+    pub first: Sequence,
+    /// The first sequence that is not on disk.
+    pub end: Sequence,
+    /// Whether it was written under another name than the agent has now: it is kept and not shipped.
+    pub foreign: bool,
+}
+
+/// How a stream goes on after a start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StreamStart {
+    /// In a new epoch, for there is none of this stream in the log.
+    #[default]
+    First,
+    /// Where it was.
+    Continued,
+    /// In a new epoch, for the one before ended in a write that did not finish, or in damage.
+    TornTail {
+        /// The epoch before.
+        before: Epoch,
+    },
+    /// In a new epoch, for nobody can say where or how the one before ends.
+    Unknown {
+        /// The epoch before.
+        before: Epoch,
+    },
+    /// In a new epoch, for the one before was written under another name.
+    Renamed {
+        /// The epoch before.
+        before: Epoch,
+    },
+    /// In a new epoch, for the disk does not take writes to the segment before.
+    Unwritable {
+        /// The epoch before.
+        before: Epoch,
+    },
+}
+
+impl Recovery {
+    /// Whether everything was whole.
+    pub fn is_clean(&self) -> bool {
+        let goes_on = |start: &StreamStart| matches!(start, StreamStart::First | StreamStart::Continued);
+        self.damage == Damage::default()
+            && self.losses.is_empty()
+            && self.foreign_files == 0
+            && self.streams.iter().all(goes_on)
+    }
+}
+
+impl fmt::Display for Recovery {
+    /// What was mended, for people; nothing when everything was whole.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        let mut part = |f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>| {
+            write!(f, "{separator}{text}")?;
+            separator = "; ";
+            Ok(())
+        };
+        for (stream, start) in Stream::ALL.into_iter().zip(self.streams) {
+            let why = match start {
+                StreamStart::First | StreamStart::Continued => continue,
+                StreamStart::TornTail { .. } => "its last write had not finished",
+                StreamStart::Unknown { .. } => "its end could not be told",
+                StreamStart::Renamed { .. } => "the agent has another name",
+                StreamStart::Unwritable { .. } => "the disk refused its last segment",
+            };
+            part(f, format_args!("{stream} goes on in a new epoch, for {why}"))?;
+        }
+        let Damage { header_copies, headers, stretches, torn_tails: _, unreadable_pieces } = self.damage;
+        let counts = [
+            (header_copies, "damaged header copies"),
+            (headers, "files without a readable header"),
+            (stretches, "damaged stretches"),
+            (unreadable_pieces, "pieces that the disk did not give"),
+            (self.foreign_files, "files of another log"),
+        ];
+        for (count, what) in counts {
+            if count > 0 {
+                part(f, format_args!("{count} {what}"))?;
+            }
+        }
+        for loss in &self.losses {
+            let Loss { stream, epoch, first, end, .. } = loss;
+            part(f, format_args!("lost of {stream} {epoch}: {first} to {end}"))?;
+        }
+        if self.undeclared {
+            part(f, format_args!("the disk has not taken the declaration yet"))?;
+        }
+        Ok(())
+    }
+}

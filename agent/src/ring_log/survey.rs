@@ -1,0 +1,308 @@
+//! What a start finds in the files: segments, lanes, and what is wrong with them. It writes nothing.
+//!
+//! Generations give the order of the segments. Of each lane the entries must follow each other; where they do not, or
+//! where a whole entry follows a stretch that cannot be read, there is a hole. A torn tail counts only at the end of the
+//! lane's last segment: one that a later segment continues was abandoned after the disk had refused a write, and what
+//! was in it stands whole in the next. For the same reason a batch may be there twice.
+
+use std::io;
+
+use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
+use afferent_protocol::codec;
+use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_protocol::event::{Body, LifeCycle, Loss, LossReason};
+use afferent_protocol::ids::{Position, Sequence, SequenceRange, SourceId, Stream};
+use afferent_protocol::limits::SEGMENT_BYTES_MAX;
+use afferent_protocol::scan::{Scan, Step, Tail};
+use afferent_protocol::segment::{Entry, Head, LogKind, SEGMENT_HEADER_LEN, SegmentHeader};
+use afferent_protocol::session::Lane;
+
+use super::loss::lane_of;
+use super::pool::{Segment, Slot, Usage, file_name, file_number};
+use super::reader::read_pieces;
+use super::recovery::LastCritical;
+
+/// Damage that was met, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// Segment headers of which one of the two copies is damaged.
+    pub header_copies: u32,
+    /// Files whose header is damaged in both copies: nothing in them can be read.
+    pub headers: u32,
+    /// Stretches in segments that cannot be read although whole entries follow.
+    pub stretches: u32,
+    /// Lanes that end in a write that did not finish, or in damage.
+    pub torn_tails: u32,
+    /// Pieces of files that the disk did not give.
+    pub unreadable_pieces: u32,
+}
+
+/// A range that is missing, and the chain hash before what follows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FoundHole {
+    pub range: SequenceRange,
+    pub chain: ChainHash,
+}
+
+/// A lane as its entries tell.
+#[derive(Clone, Debug)]
+pub(super) struct FoundLane {
+    pub lane: Lane,
+    /// The first sequence in it.
+    pub first: Sequence,
+    pub end: Sequence,
+    /// What its entries say was acked when they were written, and what losses say was given up.
+    pub released_end: Sequence,
+    pub chain: Option<ChainHash>,
+    pub source: Option<SourceId>,
+    pub holes: Vec<FoundHole>,
+    /// What the write that did not finish at its end was to hold.
+    pub torn: Option<SequenceRange>,
+    /// The file of its last segment.
+    pub last: usize,
+    /// Where in that the last whole entry begins.
+    pub last_entry_at: Option<Position>,
+}
+
+/// All that was found.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub slots: Vec<Slot>,
+    /// In the order in which they were begun.
+    pub lanes: Vec<FoundLane>,
+    pub newest: Option<SegmentHeader>,
+    /// Losses of lanes that are there, as `critical` declares them.
+    pub declared: Vec<Loss>,
+    pub last_critical: Option<LastCritical>,
+    pub damage: Damage,
+    pub foreign_files: u32,
+    /// Files without a readable header; they are left alone until what they may have held is declared.
+    pub headless: Vec<usize>,
+}
+
+/// Looks at every file of the pool.
+pub(super) fn survey<D: Disk>(disk: &D, source: &SourceId) -> io::Result<Survey> {
+    let mut survey = Survey::default();
+    let headers = survey.read_headers(disk)?;
+    // One buffer for all, and gone before the log is used.
+    let mut bytes = Vec::new();
+    for (number, header) in &headers {
+        survey.read_segment(disk, *number, header, source, &mut bytes);
+    }
+    for lane in &mut survey.lanes {
+        lane.take_declared(&survey.declared);
+    }
+    survey.damage.torn_tails = survey.lanes.iter().filter(|lane| lane.torn.is_some()).count() as u32;
+    Ok(survey)
+}
+
+impl Survey {
+    /// Fills the slots; gives the segments of the log, oldest first.
+    fn read_headers<D: Disk>(&mut self, disk: &D) -> io::Result<Vec<(usize, SegmentHeader)>> {
+        let mut headers = Vec::new();
+        for (name, len) in disk.list()? {
+            let Some(number) = file_number(&name) else { continue };
+            if self.slots.len() <= number {
+                self.slots.resize(number + 1, Slot { len: 0, usage: Usage::Missing });
+            }
+            let usage = self.read_header(disk, number, len).unwrap_or_else(|header| {
+                headers.push((number, header));
+                Usage::Foreign
+            });
+            self.slots[number] = Slot { len, usage };
+        }
+        headers.sort_by_key(|(_, header)| header.generation);
+        self.newest = headers.last().map(|(_, header)| *header);
+        let newest = self.newest;
+        headers.retain(|(_, header)| newest.is_some_and(|newest| newest.log_id == header.log_id));
+        self.foreign_files += self.slots.iter().filter(|slot| matches!(slot.usage, Usage::Foreign)).count() as u32;
+        self.foreign_files -= (headers.len() + self.headless.len()) as u32;
+        Ok(headers)
+    }
+
+    /// The header as an error, or what the file is used for without one.
+    fn read_header<D: Disk>(&mut self, disk: &D, number: usize, len: u64) -> Result<Usage, SegmentHeader> {
+        if len > SEGMENT_BYTES_MAX {
+            return Ok(Usage::Foreign);
+        }
+        if len < SEGMENT_HEADER_LEN as u64 {
+            // The file was being made when the power went.
+            return Ok(Usage::Free { generation: 0, blank: false, abandoned: true });
+        }
+        let mut bytes = [0; SEGMENT_HEADER_LEN];
+        let read = disk.open(&file_name(number)).and_then(|file| file.read_at(&mut bytes, 0));
+        match (read, SegmentHeader::decode(&bytes)) {
+            (Ok(()), Head::Blank) => Ok(Usage::Free { generation: 0, blank: true, abandoned: false }),
+            (Ok(()), Head::Present { header, copies }) if header.kind == LogKind::Ring => {
+                self.damage.header_copies += u32::from(copies < 2);
+                Err(header)
+            }
+            (Ok(()), Head::Present { .. }) => Ok(Usage::Foreign),
+            (Ok(()), Head::Corrupted) => {
+                self.damage.headers += 1;
+                self.headless.push(number);
+                Ok(Usage::Foreign)
+            }
+            (Err(_), _) => {
+                // Perhaps the next start can read it: it is left alone.
+                self.damage.headers += 1;
+                Ok(Usage::Foreign)
+            }
+        }
+    }
+
+    fn read_segment<D: Disk>(
+        &mut self,
+        disk: &D,
+        number: usize,
+        header: &SegmentHeader,
+        source: &SourceId,
+        bytes: &mut Vec<u8>,
+    ) {
+        let lane = Lane { stream: header.stream, epoch: header.epoch };
+        bytes.resize(self.slots[number].len as usize, 0);
+        match disk.open(&file_name(number)) {
+            Ok(file) => {
+                if file.read_at(bytes, 0).is_err() {
+                    self.damage.unreadable_pieces += read_pieces(&file, bytes, 0) as u32;
+                }
+            }
+            Err(_) => {
+                bytes.fill(0);
+                self.damage.unreadable_pieces += 1;
+            }
+        }
+        let at = self.lanes.iter().position(|known| known.lane == lane).unwrap_or_else(|| {
+            self.lanes.push(FoundLane::new(lane, header));
+            self.lanes.len() - 1
+        });
+        let found = &mut self.lanes[at];
+        let (segment, stretches) = found.walk(number, bytes, header, &mut |batch| {
+            if lane.stream == Stream::Critical {
+                let stopped = read_critical(batch, source, &mut self.declared);
+                self.last_critical = Some(LastCritical { clock: batch.header().clock, stopped });
+            }
+        });
+        self.damage.stretches += stretches;
+        self.slots[number].usage = Usage::Taken(segment);
+    }
+}
+
+impl FoundLane {
+    fn new(lane: Lane, header: &SegmentHeader) -> Self {
+        let first = Sequence::new(header.first_ordinal);
+        let chain = (first == Sequence::ZERO).then_some(CHAIN_START);
+        let (holes, torn, source) = (Vec::new(), None, None);
+        Self { lane, first, end: first, released_end: first, chain, source, holes, torn, last: 0, last_entry_at: None }
+    }
+
+    /// Goes through the entries of the lane's next segment; gives what is known of it, and how many stretches of it
+    /// cannot be read.
+    fn walk(
+        &mut self,
+        number: usize,
+        bytes: &[u8],
+        header: &SegmentHeader,
+        each: &mut dyn FnMut(&Batch<'_>),
+    ) -> (Segment, u32) {
+        let mut scan = Scan::new(bytes, header.seed());
+        let (mut stretches, mut last, mut bounds) = (0, None, None);
+        self.last = number;
+        self.torn = None;
+        self.last_entry_at = None;
+        while let Some(step) = scan.step() {
+            match step {
+                Step::Entry(position, entry) if self.takes(&entry) => {
+                    let range = entry.batch.header().range();
+                    bounds = Some((bounds.map_or(range.first, |(first, _)| first), range.end));
+                    self.entry(&entry);
+                    self.last_entry_at = Some(position);
+                    each(&entry.batch);
+                    last = Some(entry.batch);
+                }
+                Step::Entry(..) | Step::Corrupt { .. } => stretches += 1,
+            }
+        }
+        let chain = last.map(|batch| batch.chain_hash());
+        if let (Some(chain), Some((_, end))) = (chain, bounds)
+            && end == self.end
+        {
+            self.chain = Some(chain);
+        }
+        let begins = Sequence::new(header.first_ordinal);
+        if bounds.is_none() && begins > self.end {
+            self.hole(SequenceRange { first: self.end, end: begins }, CHAIN_START);
+            self.end = begins;
+            self.chain = None;
+        }
+        if let Tail::Torn { claim, .. } = scan.tail() {
+            let claimed = claim.filter(|claim| claim.ordinal <= self.end.get()).map(|claim| claim.end_ordinal());
+            let end = Sequence::new(claimed.unwrap_or(self.end.get().saturating_add(1)));
+            self.torn = Some(SequenceRange { first: self.end, end });
+        }
+        let (first, end) = bounds.unwrap_or((begins, begins));
+        let segment = Segment {
+            lane: self.lane,
+            generation: header.generation,
+            first,
+            end,
+            bytes_end: scan.tail().end().get(),
+            chain: chain.unwrap_or(CHAIN_START),
+            abandoned: false,
+        };
+        (segment, stretches)
+    }
+
+    /// Whether the entry can be the lane's next one, or one that is there twice.
+    fn takes(&self, entry: &Entry<'_>) -> bool {
+        let header = entry.batch.header();
+        let lane = Lane { stream: header.stream, epoch: header.epoch };
+        let twice = header.end() <= self.end;
+        lane == self.lane && entry.head.ordinal == header.first.get() && (header.first >= self.end || twice)
+    }
+
+    fn entry(&mut self, entry: &Entry<'_>) {
+        let header = entry.batch.header();
+        self.released_end = self.released_end.max(Sequence::new(entry.head.acked_end));
+        self.source = Some(header.source);
+        if header.first > self.end {
+            self.hole(SequenceRange { first: self.end, end: header.first }, header.previous);
+        }
+        if header.end() > self.end {
+            self.end = header.end();
+        }
+    }
+
+    fn hole(&mut self, range: SequenceRange, chain: ChainHash) {
+        self.holes.push(FoundHole { range, chain });
+    }
+
+    /// Takes note of what was declared before this start.
+    fn take_declared(&mut self, declared: &[Loss]) {
+        let of_lane = declared.iter().filter(|loss| lane_of(loss) == self.lane);
+        let given_up = of_lane.filter(|loss| matches!(loss.reason, LossReason::Evicted | LossReason::Refused));
+        let given_up = given_up.map(|loss| loss.end).max().unwrap_or_default();
+        self.released_end = self.released_end.max(given_up).min(self.end);
+    }
+}
+
+/// Keeps the losses of this source that a critical batch declares; tells whether its last word is that the agent stops.
+pub(super) fn read_critical(batch: &Batch<'_>, source: &SourceId, declared: &mut Vec<Loss>) -> bool {
+    let Ok(records) = codec::records(batch, &mut []) else { return false };
+    let mut stopped = false;
+    for record in records.map_while(Result::ok) {
+        let of_source = record.event.subject.as_str() == source.as_str();
+        stopped = of_source && matches!(record.event.body, Body::LifeCycle(LifeCycle::Stopped { .. }));
+        let Body::Loss(loss) = record.event.body else { continue };
+        if !of_source {
+            continue;
+        }
+        match declared.last_mut() {
+            Some(last) if last.end == loss.first && last.reason == loss.reason && lane_of(last) == lane_of(&loss) => {
+                (last.end, last.chain) = (loss.end, loss.chain);
+            }
+            _ => declared.push(loss),
+        }
+    }
+    stopped
+}

@@ -1,0 +1,139 @@
+//! What the ring log promises, on a disk in memory.
+
+mod damage;
+mod evicting;
+mod memory_disk;
+mod model;
+mod restarting;
+mod writing;
+
+use afferent_protocol::batch::{BatchBuilder, ClockReading, split};
+use afferent_protocol::codec;
+use afferent_protocol::event::{Body, Breakdown, Event, Loss, Quality, Sample, Severity, Value};
+use afferent_protocol::ids::{Sequence, SourceId, Stream, Subject, Timestamp};
+use afferent_protocol::session::{Held, Lane};
+use afferent_protocol::sign::Identity;
+
+use super::{Appended, ReadError, Recovery, RingIdentity, RingLog, RingSettings};
+use memory_disk::MemoryDisk;
+
+const SEGMENT: u64 = 64 * 1024;
+
+/// An event that was read back: what it was numbered by its maker, or the loss that it declares.
+#[derive(Clone, Debug, PartialEq)]
+struct Seen {
+    lane: Lane,
+    sequence: u64,
+    mark: i64,
+    loss: Option<Loss>,
+}
+
+fn clock() -> ClockReading {
+    ClockReading { wall: Timestamp::clamped(1_000_000), monotonic_us: 5, synchronised: true, boot: [7; 16] }
+}
+
+fn settings(segments: u64) -> RingSettings {
+    RingSettings { pool_bytes: segments * SEGMENT, segment_bytes: SEGMENT, critical_reserve_segments: 2 }
+}
+
+fn who(name: &str) -> RingIdentity {
+    RingIdentity { source: SourceId::new(name).unwrap(), identity: Identity::from_seed(&[3; 32]) }
+}
+
+fn try_open(disk: &MemoryDisk, segments: u64) -> Result<(RingLog<MemoryDisk>, Recovery), super::OpenError> {
+    let mut drawn = disk.state().operations.wrapping_mul(77);
+    let mut entropy = || {
+        drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        drawn
+    };
+    RingLog::open(disk.clone(), settings(segments), who("press-1"), &clock(), &mut entropy)
+}
+
+fn open(disk: &MemoryDisk, segments: u64) -> (RingLog<MemoryDisk>, Recovery) {
+    try_open(disk, segments).unwrap()
+}
+
+/// A batch of events that are numbered from `mark` on, each with a text of so many bytes.
+fn batch(stream: Stream, mark: i64, count: i64, bytes: usize) -> BatchBuilder {
+    let mut batch = BatchBuilder::new();
+    let text = "x".repeat(bytes);
+    for mark in mark..mark + count {
+        let body = match stream {
+            Stream::Critical => Body::Breakdown(Breakdown { code: "E1", severity: Severity::Error, message: &text }),
+            Stream::Samples => {
+                let value = Value::Text(&text[..bytes.min(1000)]);
+                Body::Sample(Sample { value, unit: "", quality: Quality::Good })
+            }
+        };
+        let event = Event { time: Timestamp::clamped(mark), subject: Subject::new("press-1/x").unwrap(), body };
+        batch.push(&event).unwrap();
+    }
+    batch
+}
+
+fn append(log: &mut RingLog<MemoryDisk>, stream: Stream, mark: i64, bytes: usize) -> Appended {
+    let count = if stream == Stream::Samples { (bytes / 1000).max(1) as i64 } else { 1 };
+    log.append(stream, &mut batch(stream, mark, count, bytes), &clock()).unwrap()
+}
+
+/// The events of whole batches.
+fn events(bytes: &[u8]) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    for batch in split(bytes) {
+        let batch = batch.unwrap();
+        let header = batch.header();
+        let lane = Lane { stream: header.stream, epoch: header.epoch };
+        for record in codec::records(&batch, &mut []).unwrap() {
+            let record = record.unwrap();
+            let loss = if let Body::Loss(loss) = record.event.body { Some(loss) } else { None };
+            seen.push(Seen { lane, sequence: record.sequence.get(), mark: record.event.time.micros(), loss });
+        }
+    }
+    seen
+}
+
+/// Reads a lane to the end of what is held of it.
+fn read_lane(log: &mut RingLog<MemoryDisk>, held: &Held, bytes_max: usize) -> Result<Vec<Seen>, ReadError> {
+    let (mut from, mut out) = (held.first, Vec::new());
+    while from < held.end {
+        let before = out.len();
+        let batches = log.read(held.lane, from, bytes_max, &clock(), &mut out)?;
+        assert_eq!(batches.iter().map(|batch| batch.bytes).sum::<usize>(), out.len() - before);
+        for batch in &batches {
+            assert_eq!(batch.first, from);
+            from = batch.end;
+            assert_eq!(log.check_at(held.lane, batch.end), Some(batch.check));
+        }
+    }
+    Ok(events(&out))
+}
+
+/// Reads and releases everything, as a session with a next log that takes all would.
+fn drain(log: &mut RingLog<MemoryDisk>) -> Vec<Seen> {
+    let mut seen = Vec::new();
+    loop {
+        let held: Vec<_> = log.held().into_iter().filter(|held| held.first < held.end).collect();
+        let Some(first) = held.first() else { return seen };
+        match read_lane(log, first, 40_000) {
+            Ok(mut events) => {
+                seen.append(&mut events);
+                log.release(first.lane, first.end);
+            }
+            Err(ReadError::Corrupt { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn losses(seen: &[Seen]) -> Vec<Loss> {
+    seen.iter().filter_map(|seen| seen.loss).collect()
+}
+
+/// Marks of the events that are no losses.
+fn marks(seen: &[Seen]) -> Vec<i64> {
+    seen.iter().filter(|seen| seen.loss.is_none()).map(|seen| seen.mark).collect()
+}
+
+fn sequence(raw: u64) -> Sequence {
+    Sequence::new(raw)
+}

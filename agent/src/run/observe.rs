@@ -1,0 +1,109 @@
+//! What the outside sees of the agent: metrics, and whether it is healthy.
+//!
+//! Healthy means that events are becoming durable at the collector, and nothing less: an agent that runs and ships
+//! nothing is not.
+
+use std::sync::Arc;
+
+use afferent_protocol::ids::Stream;
+use tokio::sync::watch;
+
+use crate::http::{Health, HealthProbe};
+use crate::metrics::Registry;
+use crate::ship::LinkState;
+use crate::writer::Status;
+
+/// Events that wait for so long without one of them getting through are trouble, in milliseconds.
+const STALLED_MS_MAX: u64 = 30_000;
+
+/// Whether events are becoming durable at the collector, or why not and what to do.
+pub fn health(status: &Status, link: &LinkState) -> Health {
+    if let Some(trouble) = &status.trouble {
+        return Health::Unhealthy(format!("the ring log cannot be written, nothing is accepted: {trouble}"));
+    }
+    let unacked: u64 = Stream::ALL.into_iter().map(|stream| status.unacked(stream)).sum();
+    let kept = format!("{unacked} events wait in the ring log");
+    match link {
+        LinkState::Starting => Health::Unhealthy(format!("not connected yet; {kept}")),
+        LinkState::Down(reason) => Health::Unhealthy(format!("not connected: {reason}; {kept}")),
+        LinkState::Up if !status.streaming => Health::Unhealthy(format!(
+            "connected, and no collector has answered; is it running behind the broker? {kept}"
+        )),
+        LinkState::Up if status.stalled_ms > STALLED_MS_MAX => Health::Unhealthy(format!(
+            "connected, and the collector has acknowledged nothing for {} s; {kept}; look at the collector's log",
+            status.stalled_ms / 1000
+        )),
+        LinkState::Up => Health::Healthy,
+    }
+}
+
+/// [`health`] as the HTTP server asks for it.
+pub fn probe(status: watch::Receiver<Status>, link: watch::Receiver<LinkState>) -> HealthProbe {
+    Arc::new(move || health(&status.borrow(), &link.borrow()))
+}
+
+/// Registers the agent's own numbers; they are read when somebody asks.
+pub fn metrics(registry: &Registry, status: watch::Receiver<Status>, link: watch::Receiver<LinkState>) {
+    let per_stream = |name, help| Stream::ALL.map(|stream| registry.gauge(name, help, &[("stream", stream.name())]));
+    let unacked = per_stream("afferent_agent_unacked_events", "Events on this disk and not yet on the collector's");
+    let commits = Stream::ALL.map(|stream| {
+        let help = "Group commits since the start";
+        registry.counter("afferent_agent_commits_total", help, &[("stream", stream.name())])
+    });
+    let segments = per_stream("afferent_ring_segments", "Segments of the ring log in use");
+    let gauge = |name, help| registry.gauge(name, help, &[]);
+    let counter = |name, help| registry.counter(name, help, &[]);
+    let connected = gauge("afferent_agent_link_up", "1 while the connection is up");
+    let streaming = gauge("afferent_agent_streaming", "1 while a collector answers and batches flow");
+    let stalled = gauge("afferent_agent_stalled_seconds", "How long events have waited without any getting through");
+    let writable = gauge("afferent_ring_writable", "1 while the disk takes what is written");
+    let pool = gauge("afferent_ring_pool_bytes", "Size of the ring log");
+    let used = gauge("afferent_ring_used_bytes", "Bytes of the ring log in use");
+    let written = counter("afferent_ring_written_bytes_total", "Bytes written to the ring log");
+    let evicted = counter("afferent_ring_evicted_events_total", "Events given up because the ring was full");
+    let corrupt = counter("afferent_ring_corrupt_events_total", "Events declared lost because the disk damaged them");
+    let refused = counter("afferent_ring_refused_writes_total", "Writes that the disk refused");
+    let diverged = counter("afferent_agent_diverged_total", "Lanes given up because the collector had something else");
+    let undecodable = counter("afferent_agent_undecodable_total", "Messages from the broker that were none of ours");
+    registry.before_text(move || {
+        let status = status.borrow().clone();
+        for stream in Stream::ALL {
+            let at = usize::from(stream.number());
+            unacked[at].set(status.unacked(stream) as f64);
+            commits[at].set(status.commits[at]);
+            segments[at].set(status.ring.segments[at] as f64);
+        }
+        connected.set(f64::from(*link.borrow() == LinkState::Up));
+        streaming.set(f64::from(status.streaming));
+        stalled.set(status.stalled_ms as f64 / 1000.0);
+        writable.set(f64::from(status.trouble.is_none()));
+        pool.set(status.ring.pool_bytes as f64);
+        used.set(status.ring.used_bytes as f64);
+        written.set(status.ring.counters.written_bytes);
+        evicted.set(status.ring.counters.evicted_events);
+        corrupt.set(status.ring.counters.corrupt_events);
+        refused.set(status.ring.counters.refused_writes);
+        diverged.set(status.diverged);
+        undecodable.set(status.undecodable);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_healthy(status: &Status, link: &LinkState) -> bool {
+        health(status, link) == Health::Healthy
+    }
+
+    #[test]
+    fn an_agent_that_runs_and_ships_nothing_is_not_healthy() {
+        let flowing = Status { streaming: true, ..Status::default() };
+        assert!(is_healthy(&flowing, &LinkState::Up));
+        assert!(!is_healthy(&flowing, &LinkState::Starting));
+        assert!(!is_healthy(&flowing, &LinkState::Down("refused".into())));
+        assert!(!is_healthy(&Status { streaming: false, ..flowing.clone() }, &LinkState::Up));
+        assert!(!is_healthy(&Status { stalled_ms: STALLED_MS_MAX + 1, ..flowing.clone() }, &LinkState::Up));
+        assert!(!is_healthy(&Status { trouble: Some("no space".into()), ..flowing }, &LinkState::Up));
+    }
+}

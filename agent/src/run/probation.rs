@@ -1,0 +1,134 @@
+//! A new configuration while the agent runs: checked, taken, and taken back when it cuts the agent off.
+//!
+//! The ring log and the agent's name never change while it runs; what else changed starts anew. A new way to the
+//! collector is on probation: when it has not reached a collector within [`ShipConfig::confirm_s`], and the one before
+//! had, the one before is taken again.
+//!
+//! [`ShipConfig::confirm_s`]: crate::config::ShipConfig::confirm_s
+
+use std::time::Duration;
+
+use afferent_protocol::event::LifeCycle;
+use tokio::time::Instant;
+
+use super::{Running, Tasks, ship_settings};
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, ShipConfig};
+use crate::ship::{LinkState, ShipSettings};
+
+/// A new way to the collector that has not proved itself yet.
+#[derive(Debug)]
+struct Probation {
+    until: Instant,
+    /// How often in a row it was seen to work.
+    good_looks: u8,
+    config_before: ShipConfig,
+    settings_before: ShipSettings,
+}
+
+/// What is to be done about configurations.
+#[derive(Debug, Default)]
+pub struct Reload {
+    probation: Option<Probation>,
+}
+
+/// How often a way on probation is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// So many good looks in a row prove it: what is looked at can be a second old, and of the way before.
+const GOOD_LOOKS: u8 = 8;
+
+impl Reload {
+    /// Waits until [`Reload::judge`] has something to do.
+    pub async fn due(&self) {
+        match self.probation {
+            Some(_) => tokio::time::sleep(LOOK).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Reads the configuration again; one that cannot be used changes nothing.
+    pub async fn read(&mut self, running: &mut Running, load: impl Fn() -> Result<Config, ConfigError>) {
+        let taken = match load() {
+            Ok(config) => self.take(running, config).await,
+            Err(error) => Err(error.to_string()),
+        };
+        match taken {
+            Ok(()) => tell(running, "the new configuration is in use"),
+            Err(why) => tell(running, &format!("the new configuration was refused, the one before stays: {why}")),
+        }
+    }
+
+    async fn take(&mut self, running: &mut Running, config: Config) -> Result<(), String> {
+        let fixed = [
+            ("agent", config.agent == running.config.agent),
+            ("ring", config.ring == running.config.ring),
+            ("commit", config.commit == running.config.commit),
+            ("http", config.http == running.config.http),
+            ("log", config.log == running.config.log),
+        ];
+        if let Some((section, _)) = fixed.iter().find(|(_, same)| !same) {
+            return Err(format!("`[{section}]` changes only when the agent starts: restart it"));
+        }
+        if config.ship.window_bytes != running.config.ship.window_bytes
+            || config.ship.timeout_ms != running.config.ship.timeout_ms
+        {
+            return Err("`ship.window_bytes` and `ship.timeout_ms` change only when the agent starts".into());
+        }
+        let settings = ship_settings(&config).map_err(|error| error.to_string())?;
+        if config.ship != running.config.ship {
+            self.change_way(running, &config, settings);
+        }
+        let intakes_changed = config.intake != running.config.intake;
+        running.config = config;
+        if intakes_changed {
+            std::mem::replace(&mut running.intakes, Tasks::new()).end().await;
+            running.open_intakes().await.map_err(|error| format!("an intake does not open: {error}"))?;
+        }
+        Ok(())
+    }
+
+    fn change_way(&mut self, running: &mut Running, config: &Config, settings: ShipSettings) {
+        let settings_before = running.ship.send_replace(settings);
+        let worked = self.probation.is_some() || reaches_a_collector(running);
+        let (config_before, settings_before) = match self.probation.take() {
+            // What was on probation never counts as proved: the one before it does.
+            Some(probation) => (probation.config_before, probation.settings_before),
+            None => (running.config.ship.clone(), settings_before),
+        };
+        if worked {
+            let until = Instant::now() + Duration::from_secs(u64::from(config.ship.confirm_s));
+            self.probation = Some(Probation { until, good_looks: 0, config_before, settings_before });
+        }
+    }
+
+    /// Ends a probation: passed, or failed and taken back.
+    pub fn judge(&mut self, running: &mut Running) {
+        let Some(probation) = &mut self.probation else { return };
+        probation.good_looks = if reaches_a_collector(running) { probation.good_looks + 1 } else { 0 };
+        if probation.good_looks >= GOOD_LOOKS {
+            self.probation = None;
+            tell(running, "the new way to the collector works");
+        } else if Instant::now() >= probation.until {
+            let Some(probation) = self.probation.take() else { return };
+            running.ship.send_replace(probation.settings_before);
+            running.config.ship = probation.config_before;
+            let why = match &*running.agent.link().borrow() {
+                LinkState::Down(reason) => reason.clone(),
+                LinkState::Up | LinkState::Starting => "no collector has answered".into(),
+            };
+            tell(running, &format!("the new way to the collector leads nowhere ({why}), the one before is used again"));
+        }
+    }
+}
+
+fn reaches_a_collector(running: &Running) -> bool {
+    running.agent.status().borrow().streaming && *running.agent.link().borrow() == LinkState::Up
+}
+
+/// Says it to people and in the log.
+fn tell(running: &Running, what: &str) {
+    tracing::warn!("{what}");
+    if let Err(refusal) = running.agent.say(LifeCycle::Configured { message: what }, running.clock.wall()) {
+        tracing::debug!("that is not in the log: {refusal}");
+    }
+}

@@ -1,0 +1,54 @@
+//! How long to wait before the next attempt.
+
+use std::time::Duration;
+
+const FIRST_MS: u64 = 500;
+const LONGEST_MS: u64 = 30_000;
+
+/// Doubles up to half a minute, with as much chance again, and never ends: after a site-wide outage hundreds of agents
+/// must not come back in the same moment.
+#[derive(Debug)]
+pub struct Backoff {
+    next_ms: u64,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Backoff {
+    /// At its shortest.
+    pub const fn new() -> Self {
+        Self { next_ms: FIRST_MS }
+    }
+
+    /// The next pause: between half of the step and the whole.
+    pub fn next(&mut self) -> Duration {
+        let step_ms = self.next_ms;
+        self.next_ms = (step_ms * 2).min(LONGEST_MS);
+        let chance = getrandom::u32().unwrap_or(u32::MAX / 2);
+        let part_ms = step_ms / 2 * u64::from(chance) / u64::from(u32::MAX);
+        Duration::from_millis(step_ms / 2 + part_ms)
+    }
+
+    /// At its shortest again.
+    pub fn reset(&mut self) {
+        self.next_ms = FIRST_MS;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_half_a_minute_and_start_over_after_success() {
+        let mut backoff = Backoff::new();
+        let longest = (0..20).map(|_| backoff.next()).max().unwrap();
+        assert!(longest >= Duration::from_millis(LONGEST_MS / 2) && longest <= Duration::from_millis(LONGEST_MS));
+        backoff.reset();
+        assert!(backoff.next() <= Duration::from_millis(FIRST_MS));
+    }
+}

@@ -1,0 +1,277 @@
+//! The transport: MQTT 5 to a collector or to a broker, with a fresh client for every connection.
+//!
+//! rumqttc is used as a transport and not as a store: whatever it holds may vanish with its connection, for the session
+//! knows what was acked and sends the rest again. A PUBACK frees rumqttc's window and means nothing else.
+
+mod backoff;
+mod tls;
+
+use std::time::Duration;
+
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::topic::{Leaf, Topic};
+use rumqttc::NetworkOptions;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{LastWill, Packet, SubscribeReasonCode};
+use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use tokio::sync::{mpsc, watch};
+
+pub use backoff::Backoff;
+pub use tls::{TlsError, TlsFiles};
+
+use crate::limits::MQTT_INCOMING_BYTES_MAX;
+use crate::writer::{Inbound, Link, Outbound};
+
+/// Requests that wait inside rumqttc.
+const CLIENT_REQUESTS_MAX: usize = 4;
+/// A connection that brings nothing at all for this long is dead, whatever rumqttc thinks of it.
+const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// A connection is made and subscribed within this time, or given up.
+const CONNECT_MAX: Duration = Duration::from_secs(15);
+/// A goodbye takes no longer than this.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
+/// Seconds between two pings: above the half minute in which rumqttc wants every ping answered.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Where to and how.
+#[derive(Clone)]
+pub struct ShipSettings {
+    /// Whose topics.
+    pub agent: SourceId,
+    /// The host name or address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// User name and password.
+    pub login: Option<(String, String)>,
+    /// `Some` for `mqtts://`.
+    pub tls: Option<std::sync::Arc<rustls::ClientConfig>>,
+}
+
+impl std::fmt::Debug for ShipSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} to {}", self.agent, self.peer())
+    }
+}
+
+impl ShipSettings {
+    /// The peer as people read it.
+    pub fn peer(&self) -> String {
+        let scheme = if self.tls.is_some() { "mqtts" } else { "mqtt" };
+        format!("{scheme}://{}:{}", self.host, self.port)
+    }
+
+    fn options(&self) -> MqttOptions {
+        let mut options = MqttOptions::new(self.agent.as_str(), self.host.clone(), self.port);
+        let state = Topic { agent: self.agent, leaf: Leaf::State }.text();
+        options
+            .set_clean_start(true)
+            .set_keep_alive(KEEP_ALIVE)
+            .set_connection_timeout(CONNECT_MAX.as_secs())
+            .set_max_packet_size(Some(MQTT_INCOMING_BYTES_MAX))
+            .set_last_will(LastWill::new(state.as_str(), "offline", QoS::AtLeastOnce, true, None));
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        options.set_network_options(network);
+        if let Some((user, password)) = &self.login {
+            options.set_credentials(user.clone(), password.clone());
+        }
+        if let Some(tls) = &self.tls {
+            options.set_transport(rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(tls.clone())));
+        }
+        options
+    }
+}
+
+/// How the connection is, for health and metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LinkState {
+    /// Not connected, and why.
+    #[default]
+    Starting,
+    /// Connected and subscribed.
+    Up,
+    /// Not connected, and why.
+    Down(String),
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("{0}")]
+    Connection(#[from] rumqttc::v5::ConnectionError),
+    #[error("nothing came for {} s", SILENCE_MAX.as_secs())]
+    Silence,
+    #[error("it was not connected and subscribed within {} s", CONNECT_MAX.as_secs())]
+    Slow,
+    #[error("the broker refused the subscription to {topic}: {code:?}; its access rules must let this agent read it")]
+    Refused { topic: String, code: SubscribeReasonCode },
+    #[error("the broker closed the connection ({0})")]
+    Disconnected(String),
+    #[error("the collector does not answer")]
+    NoAnswer,
+    #[error("the agent is stopping")]
+    Stopped,
+}
+
+/// Keeps connecting until the writer is gone.
+pub async fn ship(
+    settings: watch::Receiver<ShipSettings>,
+    link: Link,
+    mut outbox: mpsc::Receiver<Outbound>,
+    state: watch::Sender<LinkState>,
+) {
+    let mut backoff = Backoff::new();
+    let mut settings = settings;
+    loop {
+        let current = settings.borrow_and_update().clone();
+        let ended = tokio::select! {
+            ended = connection(&current, &link, &mut outbox, &state, &mut backoff) => ended,
+            Ok(()) = settings.changed() => Ended::Disconnected("its settings were changed".into()),
+        };
+        link.bring(Inbound::LinkDown);
+        if matches!(ended, Ended::Stopped) {
+            return;
+        }
+        let reason = ended.to_string();
+        if *state.borrow() == LinkState::Up {
+            tracing::warn!("the connection to {} is down: {reason}", current.peer());
+        } else {
+            tracing::debug!("no connection to {}: {reason}", current.peer());
+        }
+        state.send_replace(LinkState::Down(reason));
+        if idle(backoff.next(), &link, &mut outbox, &mut settings).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Waits before the next attempt; what the writer still sends meanwhile is for a connection that is gone. `None` when the
+/// writer is gone.
+async fn idle(
+    pause: Duration,
+    link: &Link,
+    outbox: &mut mpsc::Receiver<Outbound>,
+    settings: &mut watch::Receiver<ShipSettings>,
+) -> Option<()> {
+    let pause = tokio::time::sleep(pause);
+    tokio::pin!(pause);
+    loop {
+        tokio::select! {
+            () = &mut pause => return Some(()),
+            outbound = outbox.recv() => {
+                outbound?;
+                link.took();
+            }
+            Ok(()) = settings.changed() => return Some(()),
+        }
+    }
+}
+
+/// One connection, from its beginning to its end.
+async fn connection(
+    settings: &ShipSettings,
+    link: &Link,
+    outbox: &mut mpsc::Receiver<Outbound>,
+    state: &watch::Sender<LinkState>,
+    backoff: &mut Backoff,
+) -> Ended {
+    let (client, mut events) = AsyncClient::new(settings.options(), CLIENT_REQUESTS_MAX);
+    match tokio::time::timeout(CONNECT_MAX, subscribe(settings, &client, &mut events)).await {
+        Err(_) => return Ended::Slow,
+        Ok(Err(ended)) => return ended,
+        Ok(Ok(())) => {}
+    }
+    tracing::info!("connected to {}", settings.peer());
+    state.send_replace(LinkState::Up);
+    link.bring(Inbound::LinkUp);
+    // Publishing waits for room inside rumqttc, which only polling makes: the two must not be one after the other.
+    let ended = tokio::select! {
+        ended = receive(link, &mut events, backoff) => ended,
+        ended = publish(settings, link, outbox, &client) => ended,
+    };
+    if matches!(ended, Ended::Stopped) {
+        let _ = tokio::time::timeout(FAREWELL_MAX, say_goodbye(settings, &client, &mut events)).await;
+    }
+    ended
+}
+
+/// Says that the agent is offline on purpose; the last will does it only for those that vanish.
+async fn say_goodbye(settings: &ShipSettings, client: &AsyncClient, events: &mut EventLoop) {
+    let state = Topic { agent: settings.agent, leaf: Leaf::State }.text();
+    let said = client.try_publish(state.as_str(), QoS::AtLeastOnce, true, "offline");
+    while said.is_ok() {
+        match events.poll().await {
+            Ok(Event::Incoming(Packet::PubAck(_))) if events.state.inflight() == 0 => break,
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+    if client.try_disconnect().is_ok() {
+        while events.poll().await.is_ok() {}
+    }
+}
+
+async fn subscribe(settings: &ShipSettings, client: &AsyncClient, events: &mut EventLoop) -> Result<(), Ended> {
+    let down = Topic { agent: settings.agent, leaf: Leaf::Down }.text();
+    let state = Topic { agent: settings.agent, leaf: Leaf::State }.text();
+    let closed = |_| Ended::Stopped;
+    client.try_subscribe(down.as_str(), QoS::AtLeastOnce).map_err(closed)?;
+    client.try_publish(state.as_str(), QoS::AtLeastOnce, true, "online").map_err(closed)?;
+    loop {
+        match events.poll().await? {
+            Event::Incoming(Packet::SubAck(ack)) => {
+                return match ack.return_codes.first() {
+                    Some(SubscribeReasonCode::Success(_)) => Ok(()),
+                    code => {
+                        let code = code.copied().unwrap_or(SubscribeReasonCode::Unspecified);
+                        Err(Ended::Refused { topic: down.as_str().into(), code })
+                    }
+                };
+            }
+            Event::Incoming(Packet::Disconnect(why)) => {
+                return Err(Ended::Disconnected(format!("{:?}", why.reason_code)));
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn receive(link: &Link, events: &mut EventLoop, backoff: &mut Backoff) -> Ended {
+    loop {
+        match tokio::time::timeout(SILENCE_MAX, events.poll()).await {
+            Err(_) => return Ended::Silence,
+            Ok(Err(error)) => return error.into(),
+            Ok(Ok(Event::Incoming(Packet::Publish(publish)))) => {
+                // Something answers behind this connection: it was worth making.
+                backoff.reset();
+                link.bring(Inbound::Message(publish.payload.to_vec()));
+            }
+            Ok(Ok(Event::Incoming(Packet::Disconnect(why)))) => {
+                return Ended::Disconnected(format!("{:?}", why.reason_code));
+            }
+            Ok(Ok(_)) => {}
+        }
+    }
+}
+
+async fn publish(
+    settings: &ShipSettings,
+    link: &Link,
+    outbox: &mut mpsc::Receiver<Outbound>,
+    client: &AsyncClient,
+) -> Ended {
+    let up = Topic { agent: settings.agent, leaf: Leaf::Up }.text();
+    loop {
+        let Some(outbound) = outbox.recv().await else { return Ended::Stopped };
+        link.took();
+        match outbound {
+            Outbound::Reconnect => return Ended::NoAnswer,
+            Outbound::Message(message) => {
+                if client.publish(up.as_str(), QoS::AtLeastOnce, false, message).await.is_err() {
+                    return Ended::Disconnected("its client is gone".into());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! The one thread that owns the core: it commits what is due and keeps the session going.
+//!
+//! It waits in one place, on the condition variable of [`Shared`]: for events, for what the transport brings, for a time.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use afferent_protocol::batch::{BatchBuilder, ClockReading};
+use afferent_protocol::disk::Disk;
+use afferent_protocol::ids::{Sequence, Stream};
+use afferent_protocol::session::{Held, Lane};
+use tokio::sync::{mpsc, watch};
+
+use crate::core::{AgentCore, Now, Outgoing};
+use crate::intake::sink::Commits;
+use crate::limits::{INBOX_MESSAGES_MAX, STATUS_MS, WRITER_DRAIN_MS};
+use crate::ring_log::RingStatus;
+use crate::sequencer::{Shared, SharedState};
+
+/// What the transport brings.
+#[derive(Debug)]
+pub enum Inbound {
+    /// It is connected.
+    LinkUp,
+    /// It is not any more.
+    LinkDown,
+    /// A message came.
+    Message(Vec<u8>),
+}
+
+/// What the transport is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outbound {
+    /// Send this.
+    Message(Vec<u8>),
+    /// Close the connection and make another.
+    Reconnect,
+}
+
+/// What waits for the writer.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    inbound: VecDeque<Inbound>,
+    /// The transport has taken a message out of the outbox.
+    room: bool,
+    stop: bool,
+}
+
+/// The transport's side of the writer.
+#[derive(Clone, Debug)]
+pub struct Link(pub(crate) Arc<Shared>);
+
+impl Link {
+    /// Passes on what the transport brought. Messages beyond a limit are dropped: all of them repeat themselves.
+    pub fn bring(&self, inbound: Inbound) {
+        let mut state = self.0.lock();
+        if !matches!(inbound, Inbound::Message(_)) || state.inbox.inbound.len() < INBOX_MESSAGES_MAX {
+            state.inbox.inbound.push_back(inbound);
+        }
+        drop(state);
+        self.0.wake.notify_one();
+    }
+
+    /// Tells that the outbox has room again.
+    pub fn took(&self) {
+        self.0.lock().inbox.room = true;
+        self.0.wake.notify_one();
+    }
+}
+
+/// What the writer looks like from outside, a few times a second.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// The ring log.
+    pub ring: RingStatus,
+    /// What is not acked yet.
+    pub held: Vec<Held>,
+    /// Whether the collector has answered and batches flow.
+    pub streaming: bool,
+    /// Why the ring log cannot be written.
+    pub trouble: Option<Arc<str>>,
+    /// Lanes that were given up because the collector has something else, since the start.
+    pub diverged: u64,
+    /// Milliseconds since the collector last made something of ours durable while more was waiting; 0 when all is there.
+    pub stalled_ms: u64,
+    /// Durable commits of both streams since the start.
+    pub commits: [u64; 2],
+    /// Messages that were none of the session's.
+    pub undecodable: u64,
+}
+
+impl Status {
+    /// Events that are on disk here and not yet known to be on the collector's.
+    pub fn unacked(&self, stream: Stream) -> u64 {
+        self.held.iter().filter(|held| held.lane.stream == stream).map(|held| held.end.since(held.first)).sum()
+    }
+}
+
+/// Stops the writer.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    /// Commits everything, gives the last events a moment to arrive, and ends. Blocks until then.
+    pub fn stop(self) -> std::thread::Result<()> {
+        {
+            let mut state = self.shared.lock();
+            state.inbox.stop = true;
+            state.open.stop();
+        }
+        self.shared.wake.notify_one();
+        self.thread.join()
+    }
+}
+
+/// What the writer thread works with.
+pub struct WriterParts<D: Disk> {
+    /// The core; the writer owns it.
+    pub core: AgentCore<D>,
+    /// Reads the machine's clocks.
+    pub clock: Box<dyn FnMut() -> ClockReading + Send>,
+    /// Where messages go.
+    pub outbox: mpsc::Sender<Outbound>,
+    /// Is told which commits are durable; gone with the writer.
+    pub durable: watch::Sender<Commits>,
+    /// Is told the writer's state.
+    pub status: watch::Sender<Status>,
+    /// Is called in every round, at least every second: feeds a watchdog.
+    pub alive: Box<dyn FnMut() + Send>,
+}
+
+impl<D: Disk> std::fmt::Debug for WriterParts<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriterParts").finish_non_exhaustive()
+    }
+}
+
+/// Starts the writer thread.
+pub(crate) fn start<D: Disk + Send + 'static>(shared: Arc<Shared>, parts: WriterParts<D>) -> io::Result<Writer>
+where
+    D::File: Send,
+{
+    let mut round = Round {
+        shared: shared.clone(),
+        parts,
+        spare: [BatchBuilder::new(), BatchBuilder::new()],
+        taken: [None; 2],
+        inbound: VecDeque::new(),
+        poll_at_ms: Some(0),
+        outbox_full: false,
+        trouble: None,
+        status_at_ms: 0,
+        progress: Progress::default(),
+        stop_at_ms: None,
+    };
+    let thread = std::thread::Builder::new().name("ring-writer".into()).spawn(move || while round.turn() {})?;
+    Ok(Writer { shared, thread })
+}
+
+/// When the acked ends last moved.
+#[derive(Debug, Default)]
+struct Progress {
+    /// The oldest sequence that waits for its ack.
+    oldest: Option<(Lane, Sequence)>,
+    at_ms: u64,
+}
+
+struct Round<D: Disk> {
+    shared: Arc<Shared>,
+    parts: WriterParts<D>,
+    spare: [BatchBuilder; 2],
+    /// Commit numbers of the batches in `spare` that were taken out in this round.
+    taken: [Option<u64>; 2],
+    inbound: VecDeque<Inbound>,
+    /// When the session has something to do again.
+    poll_at_ms: Option<u64>,
+    outbox_full: bool,
+    trouble: Option<Arc<str>>,
+    status_at_ms: u64,
+    progress: Progress,
+    stop_at_ms: Option<u64>,
+}
+
+/// The longest that the writer sleeps: it feeds a watchdog.
+const NAP_MS: u64 = 1000;
+
+impl<D: Disk> Round<D> {
+    /// One round; `false` when it was the last.
+    fn turn(&mut self) -> bool {
+        self.wait();
+        (self.parts.alive)();
+        let now = self.now();
+        for inbound in std::mem::take(&mut self.inbound) {
+            self.poll_at_ms = Some(now.ms);
+            match inbound {
+                Inbound::LinkUp => self.parts.core.link_up(),
+                Inbound::LinkDown => self.parts.core.link_down(),
+                Inbound::Message(message) => self.parts.core.receive(&message, &now),
+            }
+        }
+        self.commit();
+        self.send();
+        let now_ms = self.shared.now_ms();
+        self.tell(now_ms);
+        self.stop_at_ms.is_none_or(|at_ms| !self.is_drained() && now_ms < at_ms)
+    }
+
+    /// Sleeps until there is something to do, then takes it out of what is shared.
+    fn wait(&mut self) {
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        let asleep_at_ms = shared.now_ms();
+        loop {
+            let now_ms = shared.now_ms();
+            let wake_at_ms = self.wake_at_ms(&state).min(asleep_at_ms + NAP_MS);
+            if wake_at_ms <= now_ms || !state.inbox.inbound.is_empty() {
+                break;
+            }
+            state = shared.wait(state, Some(wake_at_ms));
+        }
+        if std::mem::take(&mut state.inbox.room) && self.outbox_full {
+            self.outbox_full = false;
+            self.poll_at_ms = Some(0);
+        }
+        if state.inbox.stop && self.stop_at_ms.is_none() {
+            self.stop_at_ms = Some(shared.now_ms() + WRITER_DRAIN_MS);
+        }
+        std::mem::swap(&mut self.inbound, &mut state.inbox.inbound);
+        let now_ms = shared.now_ms();
+        for stream in Stream::ALL {
+            let at = usize::from(stream.number());
+            let due = state.open.due_ms(stream).is_some_and(|due_ms| due_ms <= now_ms || self.stop_at_ms.is_some());
+            if due && !self.parts.core.is_pending(stream) {
+                self.taken[at] = state.open.take(stream, &mut self.spare[at]);
+            }
+        }
+        drop(state);
+        if self.taken != [None; 2] {
+            shared.taken.notify_waiters();
+        }
+    }
+
+    fn wake_at_ms(&self, state: &SharedState) -> u64 {
+        let core = &self.parts.core;
+        let due = Stream::ALL.into_iter().filter(|stream| !core.is_pending(*stream));
+        let due = due.filter_map(|stream| state.open.due_ms(stream)).min();
+        let poll = self.poll_at_ms.filter(|_| !self.outbox_full);
+        let stop = (state.inbox.stop && self.stop_at_ms.is_none()).then_some(0);
+        let room = (state.inbox.room && self.outbox_full).then_some(0);
+        [due, poll, stop, room, core.retry_at_ms()].into_iter().flatten().min().unwrap_or(u64::MAX)
+    }
+
+    fn now(&mut self) -> Now {
+        Now { ms: self.shared.now_ms(), clock: (self.parts.clock)() }
+    }
+
+    /// Commits what was taken out, critical first, and what the disk refused before.
+    fn commit(&mut self) {
+        let now = self.now();
+        let mut committed = self.parts.core.retry(&now);
+        for stream in Stream::ALL {
+            let at = usize::from(stream.number());
+            if let Some(commit) = self.taken[at].take() {
+                let now = self.now();
+                let done = self.parts.core.commit(stream, commit, &mut self.spare[at], &now);
+                if done.moved && stream == Stream::Critical {
+                    // Whoever waits for a breakdown does not wait for the samples' commit.
+                    self.parts.durable.send_replace(self.parts.core.durable_commits());
+                }
+                committed.moved |= done.moved;
+                committed.trouble = committed.trouble.or(done.trouble);
+            }
+        }
+        if committed.moved {
+            self.poll_at_ms = Some(0);
+            self.parts.durable.send_replace(self.parts.core.durable_commits());
+        }
+        if committed.moved || committed.trouble.is_some() {
+            self.set_trouble(committed.trouble);
+        }
+    }
+
+    fn set_trouble(&mut self, trouble: Option<Arc<str>>) {
+        if trouble == self.trouble {
+            return;
+        }
+        match &trouble {
+            Some(trouble) => {
+                tracing::error!("the ring log cannot be written: {trouble}; it is tried again every second")
+            }
+            None => tracing::info!("the ring log can be written again"),
+        }
+        self.trouble.clone_from(&trouble);
+        self.shared.lock().open.set_trouble(trouble);
+    }
+
+    /// Lets the session send as much as the outbox takes.
+    fn send(&mut self) {
+        let now = self.now();
+        while self.poll_at_ms.is_some_and(|at_ms| at_ms <= now.ms) && !self.outbox_full {
+            let permit = match self.parts.outbox.try_reserve() {
+                Ok(permit) => permit,
+                Err(_) => {
+                    self.outbox_full = true;
+                    return;
+                }
+            };
+            let mut message = Vec::new();
+            match self.parts.core.poll(&now, &mut message) {
+                Outgoing::Wait { until_ms } => self.poll_at_ms = until_ms,
+                Outgoing::Message => permit.send(Outbound::Message(message)),
+                Outgoing::Reconnect => {
+                    self.parts.core.link_down();
+                    permit.send(Outbound::Reconnect);
+                }
+            }
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        let nothing_left = self.parts.core.ring().held().iter().all(|held| held.first == held.end);
+        nothing_left || !self.parts.core.sender().is_streaming()
+    }
+
+    /// Tells the outside how things are, a few times a second.
+    fn tell(&mut self, now_ms: u64) {
+        if now_ms < self.status_at_ms {
+            return;
+        }
+        self.status_at_ms = now_ms + STATUS_MS;
+        let core = &self.parts.core;
+        let held = core.ring().held();
+        let waiting = held.iter().find(|held| held.first < held.end).copied();
+        if waiting.is_none() || waiting.map(|held| (held.lane, held.first)) != self.progress.oldest {
+            self.progress = Progress { oldest: waiting.map(|held| (held.lane, held.first)), at_ms: now_ms };
+        }
+        let status = Status {
+            ring: core.ring().status(),
+            streaming: core.sender().is_streaming(),
+            trouble: self.trouble.clone(),
+            diverged: core.diverged(),
+            stalled_ms: now_ms - self.progress.at_ms,
+            commits: core.durable_commits(),
+            undecodable: core.undecodable(),
+            held,
+        };
+        self.parts.status.send_replace(status);
+    }
+}

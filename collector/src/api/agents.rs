@@ -1,0 +1,178 @@
+//! `GET /v1/agents`: what is known of every source.
+//!
+//! The same shapes are read by the command line, so they are written and read here.
+
+use afferent_protocol::ids::Timestamp;
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::state::Api;
+use crate::cloud_event::{names, put_rfc3339};
+use crate::sources::{LaneView, LinkState, SourceView};
+
+/// The answer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AgentsReport {
+    /// The log.
+    pub log: LogReport,
+    /// All sources by name, the collector itself included.
+    pub agents: Vec<AgentReport>,
+}
+
+/// The log's bounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogReport {
+    /// The oldest offset that is kept.
+    pub first: u64,
+    /// The durable end.
+    pub end: u64,
+}
+
+/// One source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentReport {
+    /// Its name.
+    pub name: String,
+    /// `online`, `offline` or `unknown`.
+    pub state: String,
+    /// Since when, by the collector's clock.
+    pub state_since: Option<String>,
+    /// The public key that it is held to, hexadecimal.
+    pub key: Option<String>,
+    /// When the last of its batches was appended.
+    pub last_ingest: Option<String>,
+    /// How old the last of its batches was when it came, in seconds: collector's clock minus agent's clock, so that a
+    /// wrong clock shows here as well, also as less than zero.
+    pub lag_s: Option<f64>,
+    /// Events in the log.
+    pub events: u64,
+    /// Events that it declared as lost.
+    pub lost_events: u64,
+    /// Events that are missing, and that nobody declared.
+    pub missing_events: u64,
+    /// Batches that came again since the collector began.
+    pub duplicate_batches: u64,
+    /// Batches that came before their turn since the collector began.
+    pub early_batches: u64,
+    /// What was refused since the collector began.
+    pub refused: u64,
+    /// Refusals by reason.
+    pub refused_by_reason: std::collections::BTreeMap<String, u64>,
+    /// Its streams, one entry an epoch.
+    pub lanes: Vec<LaneReport>,
+}
+
+/// One epoch of one stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneReport {
+    /// `critical` or `samples`.
+    pub stream: String,
+    /// The epoch.
+    pub epoch: String,
+    /// The first sequence that is not in the log.
+    pub end: u64,
+    /// The first sequence that is not on disk.
+    pub durable_end: u64,
+    /// Batches in the log.
+    pub batches: u64,
+    /// Events in the log.
+    pub events: u64,
+    /// Events that the source declared as lost.
+    pub lost_events: u64,
+    /// What is missing, and what nobody declared.
+    pub gaps: Vec<RangeReport>,
+    /// The newest of the declared losses.
+    pub losses: Vec<LossReport>,
+}
+
+/// Sequences from `first` up to and not including `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeReport {
+    /// The first one.
+    pub first: u64,
+    /// The first one after it.
+    pub end: u64,
+}
+
+/// A loss that the source declared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossReport {
+    /// The first sequence that is lost.
+    pub first: u64,
+    /// The first sequence that is not.
+    pub end: u64,
+    /// Why.
+    pub reason: String,
+    /// When it was declared, by the source's clock.
+    pub declared: String,
+}
+
+pub(super) async fn agents(State(api): State<Api>) -> Json<AgentsReport> {
+    let sources = api.state.sources.borrow().clone();
+    let kept = api.state.reader.kept();
+    let log = LogReport { first: kept.start.get(), end: kept.end.get() };
+    Json(AgentsReport { log, agents: sources.iter().map(AgentReport::of).collect() })
+}
+
+impl AgentReport {
+    /// What is told of a source.
+    pub fn of(view: &SourceView) -> Self {
+        let lanes: Vec<LaneReport> = view.lanes.iter().map(LaneReport::of).collect();
+        let missing = |lane: &LaneReport| lane.gaps.iter().map(|gap| gap.end.saturating_sub(gap.first)).sum::<u64>();
+        Self {
+            name: view.source.as_str().into(),
+            state: link_name(view.link).into(),
+            state_since: view.link_since.map(text),
+            key: view.key.map(|key| key.to_string()),
+            last_ingest: view.last_ingest.map(text),
+            lag_s: view.clock_offset_us.map(|micros| micros as f64 / 1e6),
+            events: lanes.iter().map(|lane| lane.events).sum(),
+            lost_events: lanes.iter().map(|lane| lane.lost_events).sum(),
+            missing_events: lanes.iter().map(missing).sum(),
+            duplicate_batches: view.duplicates,
+            early_batches: view.early,
+            refused: view.refused.iter().map(|(_, count)| count).sum(),
+            refused_by_reason: view.refused.iter().map(|(reason, count)| ((*reason).into(), *count)).collect(),
+            lanes,
+        }
+    }
+}
+
+impl LaneReport {
+    fn of(view: &LaneView) -> Self {
+        let gaps = view.gaps.iter().map(|gap| RangeReport { first: gap.first.get(), end: gap.end.get() });
+        let losses = view.losses.iter().map(|loss| LossReport {
+            first: loss.first.get(),
+            end: loss.end.get(),
+            reason: names::loss_reason(loss.reason).into(),
+            declared: text(loss.declared),
+        });
+        Self {
+            stream: view.stream.name().into(),
+            epoch: view.epoch.to_string(),
+            end: view.end.get(),
+            durable_end: view.durable_end.get(),
+            batches: view.batches,
+            events: view.events,
+            lost_events: view.lost_events,
+            gaps: gaps.collect(),
+            losses: losses.collect(),
+        }
+    }
+}
+
+/// `online`, `offline`, `unknown`.
+pub(super) fn link_name(link: LinkState) -> &'static str {
+    match link {
+        LinkState::Unknown => "unknown",
+        LinkState::Online => "online",
+        LinkState::Offline => "offline",
+    }
+}
+
+fn text(time: Timestamp) -> String {
+    let mut text = Vec::new();
+    put_rfc3339(&mut text, time);
+    String::from_utf8(text).expect("a time is ASCII")
+}

@@ -1,0 +1,111 @@
+//! `GET /metrics`: figures in Prometheus' text format, version 0.0.4.
+
+use std::fmt::{Display, Write};
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use super::agents::AgentReport;
+use super::state::Api;
+use crate::intake::Counters;
+use crate::sources::LinkState;
+
+pub(super) async fn metrics(State(api): State<Api>) -> Response {
+    let mut text = Text(String::new());
+    log(&mut text, &api);
+    counters(&mut text, &api.state.health.counters);
+    let sources = api.state.sources.borrow().clone();
+    let reports: Vec<AgentReport> = sources.iter().map(AgentReport::of).collect();
+    let online: Vec<bool> = sources.iter().map(|view| view.link == LinkState::Online).collect();
+    agents(&mut text, &reports, &online);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
+}
+
+fn log(text: &mut Text, api: &Api) {
+    let kept = api.state.reader.kept();
+    text.single("afferent_log_first_offset", "gauge", "Oldest offset that is kept.", kept.start);
+    text.single("afferent_log_end_offset", "counter", "Durable end of the log.", kept.end);
+    let healthy = u8::from(api.state.health.verdict().is_ok());
+    text.single("afferent_healthy", "gauge", "1 while events become durable and agents have a way in.", healthy);
+}
+
+fn counters(text: &mut Text, counters: &Counters) {
+    text.single("afferent_connections", "gauge", "Open MQTT connections.", counters.connections.get());
+    for (name, help, counter) in [
+        ("connections_taken", "MQTT connections that were taken.", &counters.connections_taken),
+        ("connections_refused", "MQTT connections beyond the limit.", &counters.connections_refused),
+        ("handshakes_failed", "Handshakes that took too long or broke.", &counters.handshakes_failed),
+        ("logins_refused", "Connections refused for who they are.", &counters.logins_refused),
+        ("taken_over", "Connections ended by another one of the same name.", &counters.taken_over),
+        ("slow_readers", "Connections ended because they did not read.", &counters.slow_readers),
+        ("protocol_errors", "Connections ended for breaking the protocol.", &counters.protocol_errors),
+        ("publishes_refused", "Publishes refused for their topic.", &counters.publishes_refused),
+        ("subscriptions_refused", "Subscriptions that were refused.", &counters.subscriptions_refused),
+        ("messages", "Messages handed to the writer.", &counters.messages),
+        ("message_bytes", "Bytes of these.", &counters.message_bytes),
+        ("messages_refused", "Messages of which something was refused.", &counters.messages_refused),
+        ("commits", "Commits that succeeded.", &counters.commits),
+        ("commits_failed", "Commits that failed.", &counters.commits_failed),
+        ("answers_dropped", "Answers that could not be sent.", &counters.answers_dropped),
+        ("broker_connections", "Connections made to the external broker.", &counters.broker_connections),
+    ] {
+        text.single(&format!("afferent_{name}_total"), "counter", help, counter.get());
+    }
+}
+
+fn agents(text: &mut Text, reports: &[AgentReport], online: &[bool]) {
+    text.head("afferent_agent_online", "gauge", "1 while the agent is connected.");
+    for (report, online) in reports.iter().zip(online) {
+        text.sample("afferent_agent_online", &[("agent", &report.name)], u8::from(*online));
+    }
+    text.head("afferent_agent_lag_seconds", "gauge", "Age of the agent's last batch when it came, by both clocks.");
+    for report in reports {
+        if let Some(lag) = report.lag_s {
+            text.sample("afferent_agent_lag_seconds", &[("agent", &report.name)], lag);
+        }
+    }
+    /// A figure of an agent.
+    type Figure = fn(&AgentReport) -> u64;
+    let figures: [(&str, &str, &str, Figure); 5] = [
+        ("afferent_agent_lost_events", "gauge", "Events declared as lost.", |report| report.lost_events),
+        ("afferent_agent_missing_events", "gauge", "Events missing and not declared.", |report| report.missing_events),
+        ("afferent_agent_duplicate_batches_total", "counter", "Batches that came again.", |report| {
+            report.duplicate_batches
+        }),
+        ("afferent_agent_early_batches_total", "counter", "Batches before their turn.", |report| report.early_batches),
+        ("afferent_agent_refused_total", "counter", "What was refused.", |report| report.refused),
+    ];
+    for (name, kind, help, figure) in figures {
+        text.head(name, kind, help);
+        for report in reports {
+            text.sample(name, &[("agent", &report.name)], figure(report));
+        }
+    }
+    text.head("afferent_agent_events_total", "counter", "Events in the log.");
+    for report in reports {
+        for stream in ["critical", "samples"] {
+            let events: u64 = report.lanes.iter().filter(|lane| lane.stream == stream).map(|lane| lane.events).sum();
+            text.sample("afferent_agent_events_total", &[("agent", &report.name), ("stream", stream)], events);
+        }
+    }
+}
+
+struct Text(String);
+
+impl Text {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.head(name, kind, help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    /// A sample with labels, whose values are names of sources and streams: nothing in them needs an escape.
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        let _ = writeln!(self.0, "{name}{{{}}} {value}", labels.join(","));
+    }
+}

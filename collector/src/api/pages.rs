@@ -1,0 +1,53 @@
+//! Pages of the log, read on threads that may block.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::http::StatusCode;
+
+use super::problem::Problem;
+use crate::subscribe::{Page, ReadLog, Reading};
+
+/// One reader's pages.
+pub(super) struct Pages {
+    log: Arc<dyn ReadLog>,
+    /// `None` after a page that failed.
+    reading: Option<Reading>,
+}
+
+impl Pages {
+    pub(super) fn new(log: Arc<dyn ReadLog>, reading: Reading) -> Self {
+        Self { log, reading: Some(reading) }
+    }
+
+    /// The next page, which may be empty.
+    pub(super) async fn next(&mut self) -> Result<(Bytes, Page), Problem> {
+        let Some(mut reading) = self.reading.take() else {
+            return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an earlier page failed", "ask again"));
+        };
+        let log = Arc::clone(&self.log);
+        let (reading, bytes, page) = blocking(move || {
+            let mut bytes = Vec::new();
+            let page = reading.page(&*log, &mut bytes);
+            (reading, bytes, page)
+        })
+        .await?;
+        let page = page.inspect_err(|error| tracing::error!(%error, "a reader's page failed"))?;
+        self.reading = Some(reading);
+        Ok((bytes.into(), page))
+    }
+
+    /// The first offset that was not looked at yet, and whether readers cannot tell it from what they got.
+    pub(super) fn filtered_place(&self) -> Option<u64> {
+        self.reading.as_ref().filter(|reading| reading.is_filtered()).map(|reading| reading.next().get())
+    }
+}
+
+/// Runs what blocks where it may.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "reading the log ended in a panic");
+        let remedy = "report it with the collector's log; ask again";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the log failed", remedy)
+    })
+}

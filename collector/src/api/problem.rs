@@ -1,0 +1,89 @@
+//! Refusals as `application/problem+json` (RFC 9457): what is wrong, where, and what to do.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::subscribe::{FilterError, ReadLogError, StartError, StartTextError};
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}; {remedy}")]
+pub struct Problem {
+    /// The status.
+    pub status: StatusCode,
+    /// What is wrong, and where.
+    pub detail: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// A refusal as it is written.
+#[derive(Serialize)]
+struct Document<'a> {
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    remedy: &'a str,
+}
+
+impl Problem {
+    /// A refusal.
+    pub fn new(status: StatusCode, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { status, detail: detail.into(), remedy: remedy.into() }
+    }
+
+    /// The JSON document.
+    pub fn json(&self) -> Vec<u8> {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let document = Document { title, status: self.status.as_u16(), detail: &self.detail, remedy: &self.remedy };
+        serde_json::to_vec(&document).expect("texts and a number")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let json = self.json();
+        let kind = HeaderValue::from_static("application/problem+json");
+        (self.status, [(header::CONTENT_TYPE, kind)], json).into_response()
+    }
+}
+
+impl From<StartTextError> for Problem {
+    fn from(error: StartTextError) -> Self {
+        let remedy = "give `from` as one of these; in a URL write + as %2B";
+        Self::new(StatusCode::BAD_REQUEST, format!("`from`: {error}"), remedy)
+    }
+}
+
+impl From<FilterError> for Problem {
+    fn from(error: FilterError) -> Self {
+        let remedy = "give `subject` as 88-C/**, `type` as breakdown,alarm and `source` as press-88";
+        Self::new(StatusCode::BAD_REQUEST, error.to_string(), remedy)
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        let detail = format!("`from`: {error}");
+        match error {
+            StartError::Gone { kept, .. } => {
+                Self::new(StatusCode::GONE, detail, format!("begin with from={} or from=first", kept.start))
+            }
+            StartError::Beyond { kept, .. } => {
+                let remedy =
+                    format!("begin with from={} or from=end; if the log was replaced, with from=first", kept.end);
+                Self::new(StatusCode::RANGE_NOT_SATISFIABLE, detail, remedy)
+            }
+            StartError::Log(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadLogError> for Problem {
+    fn from(error: ReadLogError) -> Self {
+        let remedy =
+            "look at the collector's log and at its disk; `afferent-collector log verify` tells what is damaged";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), remedy)
+    }
+}

@@ -1,0 +1,38 @@
+//! What the HTTP handlers see of the collector.
+
+use std::sync::Arc;
+
+use afferent_protocol::ids::Offset;
+use tokio::sync::watch;
+
+use crate::intake::Health;
+use crate::shutdown::Stopping;
+use crate::sources::SourceView;
+use crate::subscribe::ReadLog;
+
+/// What the HTTP handlers see of the collector.
+#[derive(Clone)]
+pub struct ApiState {
+    /// Reads what is durable.
+    pub reader: Arc<dyn ReadLog>,
+    /// The first offset that is not on disk; its changes wake live followers.
+    pub durable: watch::Receiver<Offset>,
+    /// The sources by name, as they were a moment ago.
+    pub sources: watch::Receiver<Arc<Vec<SourceView>>>,
+    /// How the collector is, and what it counts.
+    pub health: Arc<Health>,
+}
+
+/// What every handler gets.
+#[derive(Clone)]
+pub(super) struct Api {
+    pub(super) state: ApiState,
+    pub(super) stopping: Stopping,
+}
+
+impl Api {
+    /// A reader with its own place in the log.
+    pub(super) fn log(&self) -> Arc<dyn ReadLog> {
+        self.state.reader.another()
+    }
+}

@@ -1,0 +1,125 @@
+//! `GET /v1/stream`: the log as server-sent events, history first and then what comes.
+//!
+//! There is no seam between the two: both are read from the log at the reader's own place. A reader that is slower than
+//! the plant reads from disk what was appended meanwhile; nothing is queued for it and nothing dropped.
+
+use std::sync::Arc;
+
+use afferent_protocol::ids::Offset;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::watch;
+
+use super::pages::{Pages, blocking};
+use super::problem::Problem;
+use super::query::{Limit, Query};
+use super::state::Api;
+use crate::limits::KEEP_ALIVE_TIME;
+use crate::shutdown::Stopping;
+use crate::subscribe::{Format, Page, Reading, Start};
+
+/// What a browser sends when it comes back: the `id` of the last event that it has.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The first bytes: that the stream is open, and to come back after a second when it breaks.
+const OPENING: &[u8] = b": afferent\nretry: 1000\n\n";
+
+/// Answers with every event from `from` (default: the end) on, for ever. `Last-Event-ID` goes before `from`.
+pub(super) async fn stream(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let query = Query::parse(query.as_deref(), Limit::Refused)?;
+    let start = last_event(&headers)?.or(query.from).unwrap_or(Start::End);
+    let log = api.log();
+    let from = blocking({
+        let log = Arc::clone(&log);
+        move || start.resolve(&*log)
+    })
+    .await??;
+    let reading = Reading::follow(from, query.filter, Format::ServerSent);
+    let pages = Pages::new(log, reading);
+    let follower = Follower { pages, durable: api.state.durable, stopping: api.stopping, opened: false };
+    let body = futures_util::stream::unfold(Some(follower), |follower| async {
+        let mut follower = follower?;
+        match follower.next().await {
+            Ok(bytes) => bytes.map(|bytes| (Ok(bytes), Some(follower))),
+            Err(problem) => Some((Err(problem), None)),
+        }
+    });
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    ];
+    Ok((headers, Body::from_stream(body)).into_response())
+}
+
+/// Where a reader that comes back goes on.
+fn last_event(headers: &HeaderMap) -> Result<Option<Start>, Problem> {
+    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let last: Option<u64> = value.to_str().ok().and_then(|text| text.parse().ok());
+    let next = last.and_then(|last| last.checked_add(1)).ok_or_else(|| {
+        let detail = format!("`Last-Event-ID`: {value:?} is not an offset");
+        Problem::new(StatusCode::BAD_REQUEST, detail, "send the `id` of the last event, or leave the header out")
+    })?;
+    Ok(Some(Start::Offset(Offset::new(next))))
+}
+
+struct Follower {
+    pages: Pages,
+    durable: watch::Receiver<Offset>,
+    stopping: Stopping,
+    opened: bool,
+}
+
+/// What ended a wait.
+enum Woken {
+    Grown,
+    Quiet,
+    Stopped,
+}
+
+impl Follower {
+    /// The next bytes, as soon as there are any; `None` when the collector stops.
+    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        if !self.opened {
+            self.opened = true;
+            return Ok(Some(Bytes::from_static(OPENING)));
+        }
+        loop {
+            if self.stopping.is_said() {
+                return Ok(None);
+            }
+            // Before the page is read, so that what is appended after it wakes the wait below.
+            self.durable.borrow_and_update();
+            let (bytes, page) = self.pages.next().await?;
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
+            }
+            if page == Page::More {
+                continue;
+            }
+            let woken = tokio::select! {
+                () = self.stopping.wait() => Woken::Stopped,
+                grown = self.durable.changed() => grown.map_or(Woken::Stopped, |()| Woken::Grown),
+                () = tokio::time::sleep(KEEP_ALIVE_TIME) => Woken::Quiet,
+            };
+            match woken {
+                Woken::Grown => {}
+                Woken::Quiet => return Ok(Some(self.keep_alive())),
+                Woken::Stopped => return Ok(None),
+            }
+        }
+    }
+
+    /// A comment; behind a filter also how far the log was looked through, so that a return does not do it again.
+    fn keep_alive(&self) -> Bytes {
+        match self.pages.filtered_place().and_then(|next| next.checked_sub(1)) {
+            Some(last) => format!(": alive\nid: {last}\n\n").into(),
+            None => Bytes::from_static(b": alive\n\n"),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The API over real sockets, and a log in memory.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+
+use std::sync::Arc;
+
+use afferent_protocol::ids::{Offset, SourceId};
+use tokio::sync::watch;
+
+use super::*;
+use crate::intake::Health;
+use crate::sources::SourceView;
+use crate::subscribe::ReadLog;
+use crate::subscribe::memory::{MemoryLog, breakdown, sample};
+
+/// A served API; it stops when this is dropped.
+struct Served {
+    log: MemoryLog,
+    durable: watch::Sender<Offset>,
+    sources: watch::Sender<Arc<Vec<SourceView>>>,
+    stopping: crate::shutdown::StopSwitch,
+    health: Arc<Health>,
+    address: SocketAddr,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+/// An answer: status, headers, body.
+type Answer = (u16, ureq::http::HeaderMap, String);
+
+impl Served {
+    async fn new(log: MemoryLog) -> Self {
+        let (durable, durable_view) = watch::channel(log.kept().end);
+        let (sources, sources_view) = watch::channel(Arc::new(Vec::new()));
+        let (stopping, stopping_view) = crate::shutdown::stop_switch();
+        let health = Arc::new(Health::default());
+        let state = ApiState {
+            reader: Arc::new(log.clone()),
+            durable: durable_view,
+            sources: sources_view,
+            health: health.clone(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = tokio::spawn(serve(listener, state, stopping_view));
+        Self { log, durable, sources, stopping, health, address, served }
+    }
+
+    /// Six events from offset 10 on.
+    async fn with_six_events() -> Self {
+        let log = MemoryLog::beginning_at(10);
+        log.append("press-88", &[sample("88-C/a", 1), sample("88-C/b", 2), sample("90-A/a", 3)], 1_000_000);
+        log.append("press-90", &[breakdown("90-A", "E1"), breakdown("88-C", "E2")], 2_000_000);
+        log.append("press-88", &[sample("88-C/a", 4)], 3_000_000);
+        Self::new(log).await
+    }
+
+    fn append(&self, subject: &str) {
+        self.log.append("press-88", &[sample(subject, 0)], 9_000_000);
+        self.durable.send_replace(self.log.kept().end);
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        let url = format!("http://{}{path}", self.address);
+        tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent = ureq::config::Config::builder().http_status_as_error(false).build().into();
+            let mut answer = agent.get(&url).call().unwrap();
+            let body = answer.body_mut().read_to_string().unwrap();
+            (answer.status().as_u16(), answer.headers().clone(), body)
+        })
+        .await
+        .unwrap()
+    }
+
+    async fn offsets(&self, path: &str) -> Vec<u64> {
+        let (status, _, body) = self.get(path).await;
+        assert_eq!(status, 200, "{body}");
+        body.lines().map(offset_of).collect()
+    }
+
+    /// A connection that has asked for a stream, past its head and its opening.
+    async fn stream(&self, path: &str, headers: &str) -> Lines {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+        let address = self.address;
+        tokio::task::spawn_blocking(move || {
+            let mut socket = std::net::TcpStream::connect(address).unwrap();
+            socket.write_all(request.as_bytes()).unwrap();
+            let mut lines = Lines(BufReader::new(socket));
+            assert_eq!(lines.read(), "HTTP/1.1 200 OK");
+            while lines.read() != "retry: 1000" {}
+            lines
+        })
+        .await
+        .unwrap()
+    }
+}
+
+struct Lines(BufReader<std::net::TcpStream>);
+
+impl Lines {
+    fn read(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream has ended");
+        line.trim_end().to_owned()
+    }
+
+    /// The offset of the next event, whose `id` must be the same.
+    fn offset(&mut self) -> u64 {
+        let id = std::iter::repeat_with(|| self.read()).find_map(|line| Some(line.strip_prefix("id: ")?.to_owned()));
+        let line = self.read();
+        let offset = offset_of(line.strip_prefix("data: ").expect("data follows the id"));
+        assert_eq!(id, Some(offset.to_string()));
+        offset
+    }
+
+    async fn offsets(mut self, count: usize) -> (Vec<u64>, Self) {
+        let read = move || ((0..count).map(|_| self.offset()).collect(), self);
+        tokio::task::spawn_blocking(read).await.unwrap()
+    }
+}
+
+fn offset_of(json: &str) -> u64 {
+    let event: serde_json::Value = serde_json::from_str(json).unwrap();
+    event["offset"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn events_are_read_from_an_offset_or_a_time_and_say_where_to_go_on() {
+    let served = Served::with_six_events().await;
+    assert_eq!(served.offsets("/v1/events").await, [10, 11, 12, 13, 14, 15]);
+    assert_eq!(served.offsets("/v1/events?from=12&limit=2").await, [12, 13]);
+    assert_eq!(served.offsets("/v1/events?from=1970-01-01T00:00:02Z").await, [13, 14, 15]);
+    assert_eq!(served.offsets("/v1/events?from=2999-01-01T00:00:00Z").await, [0; 0]);
+    assert_eq!(served.offsets("/v1/events?from=16").await, [0; 0]);
+    assert_eq!(served.offsets("/v1/events?limit=all&from=end").await, [0; 0]);
+
+    let (_, headers, _) = served.get("/v1/events?from=12&limit=2").await;
+    assert_eq!(headers["content-type"], "application/x-ndjson");
+    assert_eq!(headers[&events::FIRST_OFFSET], "10");
+    assert_eq!(headers[&events::NEXT_OFFSET], "14");
+    assert_eq!(headers[&events::END_OFFSET], "16");
+    let (_, headers, _) = served.get("/v1/events?from=15&limit=all").await;
+    assert_eq!(headers[&events::NEXT_OFFSET], "16");
+}
+
+#[tokio::test]
+async fn events_can_be_filtered() {
+    let served = Served::with_six_events().await;
+    assert_eq!(served.offsets("/v1/events?subject=88-C/*").await, [10, 11, 15]);
+    assert_eq!(served.offsets("/v1/events?type=breakdown&limit=1").await, [13]);
+    assert_eq!(served.offsets("/v1/events?source=press-88&subject=**/a").await, [10, 12, 15]);
+    let (_, headers, _) = served.get("/v1/events?type=breakdown&limit=1").await;
+    assert!(headers.get(events::NEXT_OFFSET).is_none(), "it is not known when the answer begins");
+}
+
+#[tokio::test]
+async fn a_long_answer_comes_whole() {
+    let log = MemoryLog::default();
+    let many: Vec<_> = (0..3000).map(|value| sample("a/long/enough/subject", value)).collect();
+    log.append("a", &many, 1);
+    let served = Served::new(log).await;
+    let expected: Vec<u64> = (0..3000).collect();
+    assert_eq!(served.offsets("/v1/events?limit=all").await, expected);
+}
+
+#[tokio::test]
+async fn refusals_name_what_where_and_the_remedy() {
+    let served = Served::with_six_events().await;
+    for (path, status, told) in [
+        ("/v1/events?from=9", 410, "goes from 10 up to 16"),
+        ("/v1/events?from=17", 416, "goes from 10 up to 16"),
+        ("/v1/stream?from=17", 416, "goes from 10 up to 16"),
+        ("/v1/events?from=soon", 400, "RFC 3339"),
+        ("/v1/stream?limit=1", 400, "limit"),
+        ("/v1/events?subject=%5B", 400, "subject"),
+        ("/v2", 404, "/v2"),
+    ] {
+        let (given, headers, body) = served.get(path).await;
+        assert_eq!((given, &headers["content-type"]), (status, &"application/problem+json".parse().unwrap()), "{path}");
+        let problem: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(problem["status"], status);
+        assert!(problem["detail"].as_str().unwrap().contains(told), "{path}: {body}");
+        assert!(!problem["remedy"].as_str().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_stream_gives_the_past_and_then_what_comes_without_a_seam() {
+    let served = Served::with_six_events().await;
+    let stream = served.stream("/v1/stream?from=first", "").await;
+    let (offsets, stream) = stream.offsets(6).await;
+    assert_eq!(offsets, [10, 11, 12, 13, 14, 15]);
+    for _ in 0..3 {
+        served.append("88-C/a");
+    }
+    let (offsets, stream) = stream.offsets(3).await;
+    assert_eq!(offsets, [16, 17, 18]);
+    served.append("88-C/a");
+    assert_eq!(stream.offsets(1).await.0, [19]);
+}
+
+#[tokio::test]
+async fn a_stream_begins_at_the_end_or_after_the_last_event_that_the_reader_has() {
+    let served = Served::with_six_events().await;
+    let live = served.stream("/v1/stream", "").await;
+    let back = served.stream("/v1/stream?from=first", "last-event-id: 13\r\n").await;
+    let filtered = served.stream("/v1/stream?from=10&subject=90-A/a", "").await;
+    served.append("90-A/a");
+    assert_eq!(live.offsets(1).await.0, [16]);
+    assert_eq!(back.offsets(3).await.0, [14, 15, 16]);
+    assert_eq!(filtered.offsets(2).await.0, [12, 16]);
+}
+
+#[tokio::test]
+async fn streams_end_when_the_collector_stops() {
+    let served = Served::with_six_events().await;
+    let mut stream = served.stream("/v1/stream", "").await;
+    served.stopping.stop();
+    tokio::task::spawn_blocking(move || stream.0.read_to_end(&mut Vec::new()).unwrap()).await.unwrap();
+    served.served.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_is_one_too_many_is_told_so_and_who_was_there_goes_on() {
+    let served = Served::with_six_events().await;
+    let mut stream = served.stream("/v1/stream", "").await;
+    let address = served.address;
+    let (refusal, idle) = tokio::task::spawn_blocking(move || {
+        let limit = crate::limits::HTTP_CONNECTIONS_MAX;
+        let mut idle: Vec<_> = (1..limit).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
+        let mut refusal = String::new();
+        std::net::TcpStream::connect(address).unwrap().read_to_string(&mut refusal).unwrap();
+        idle.truncate(limit);
+        (refusal, idle)
+    })
+    .await
+    .unwrap();
+    assert!(refusal.starts_with("HTTP/1.1 503 ") && refusal.contains("problem+json"), "{refusal}");
+    served.append("88-C/a");
+    let offset = tokio::task::spawn_blocking(move || stream.offset()).await.unwrap();
+    assert_eq!(offset, 16);
+    drop(idle);
+}
+
+#[tokio::test]
+async fn agents_and_metrics_tell_of_every_source() {
+    let served = Served::with_six_events().await;
+    let view = SourceView {
+        source: SourceId::new("press-88").unwrap(),
+        key: None,
+        link: crate::sources::LinkState::Online,
+        link_since: None,
+        lanes: Vec::new(),
+        duplicates: 2,
+        early: 0,
+        refused: vec![("signature", 3)],
+        last_ingest: None,
+        clock_offset_us: Some(1_500_000),
+    };
+    served.sources.send_replace(Arc::new(vec![view]));
+    let (_, _, body) = served.get("/v1/agents").await;
+    let report: agents::AgentsReport = serde_json::from_str(&body).unwrap();
+    assert_eq!(report.log, agents::LogReport { first: 10, end: 16 });
+    let agent = &report.agents[0];
+    assert_eq!((agent.name.as_str(), agent.state.as_str()), ("press-88", "online"));
+    assert_eq!((agent.lag_s, agent.refused), (Some(1.5), 3));
+
+    let (_, _, text) = served.get("/metrics").await;
+    for line in [
+        "afferent_log_end_offset 16",
+        "afferent_agent_online{agent=\"press-88\"} 1",
+        "afferent_agent_lag_seconds{agent=\"press-88\"} 1.5",
+        "afferent_agent_refused_total{agent=\"press-88\"} 3",
+        "afferent_agent_events_total{agent=\"press-88\",stream=\"samples\"} 0",
+    ] {
+        assert!(text.lines().any(|given| given == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn health_says_why_nothing_becomes_durable() {
+    let served = Served::with_six_events().await;
+    served.health.set_way(crate::intake::Way::Open);
+    assert_eq!(served.get("/healthz").await.0, 200);
+    served.health.commit_failed(Default::default(), "no space left on device".into());
+    let (status, _, body) = served.get("/healthz").await;
+    assert_eq!(status, 503);
+    assert!(body.contains("no space left on device"), "{body}");
+    served.health.committed();
+    assert_eq!(served.get("/healthz").await.0, 200);
+}

@@ -1,0 +1,311 @@
+//! The client of an external broker: the other way by which agents' messages come in.
+//!
+//! The broker stands between agents and collector and is trusted with nothing: it may forget, repeat and reorder. What
+//! an agent's ring log lets go of is decided by the collector's acks alone. So every connection is a fresh client with
+//! a clean start; nothing is carried over from one to the next. A message is confirmed to the broker (PUBACK) after the
+//! commit that holds it; one that is not confirmed is sent again by its agent, if not by the broker.
+//!
+//! The broker's access rules must tie an agent's topics to its login; Mosquitto:
+//!
+//! ```text
+//! pattern write afferent/v1/+/%u/up
+//! pattern write afferent/v1/+/%u/state
+//! pattern read afferent/v1/+/%u/down
+//! ```
+//!
+//! Answers go out with quality of service 0: they are cumulative, and an agent that misses one asks again.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::topic::{Leaf, STATE_FILTER, Topic, UP_FILTER};
+use bytes::Bytes;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubscribeReasonCode};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
+use rumqttc::{TlsConfiguration, Transport};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::config::BrokerUrl;
+use crate::endpoint::{TlsError, authorities, certificates, private_key};
+use crate::intake::{Content, Done, Health, Intake, Presence, Released, Way};
+use crate::limits::{
+    BROKER_DOWN_MAX, BROKER_HANDSHAKE_S_MAX, BROKER_KEEP_ALIVE, BROKER_RETRY, BROKER_SILENCE_MAX, IN_FLIGHT_MAX,
+    PACKET_BYTES_MAX,
+};
+use crate::shutdown::Stopping;
+
+/// How to reach the broker.
+#[derive(Clone, Debug)]
+pub struct BrokerSettings {
+    /// Where it is.
+    pub url: BrokerUrl,
+    /// The client id; another client with the same one would push this one out.
+    pub client_id: String,
+    /// User name and password.
+    pub login: Option<(String, String)>,
+    /// The CA of the broker's certificate; the system's without it.
+    pub ca: Option<PathBuf>,
+    /// Files of a client certificate and its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+impl BrokerSettings {
+    /// Reads the files that it names.
+    pub fn check(&self) -> Result<(), BrokerError> {
+        options(self).map(drop)
+    }
+}
+
+/// Why the client cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// A file cannot be used.
+    #[error("broker_client: {0}")]
+    Files(#[from] TlsError),
+    /// Certificate and key do not go together.
+    #[error("broker_client: cert and key do not go together: {0}")]
+    Mismatch(rustls::Error),
+    /// The system has no CAs.
+    #[error("the system has no CA certificates; install them (ca-certificates) or set broker_client.ca")]
+    NoAuthorities,
+}
+
+/// The client of a broker.
+pub struct Broker {
+    options: MqttOptions,
+    intake: Intake,
+    answers: mpsc::Receiver<(SourceId, Bytes)>,
+    health: Arc<Health>,
+    stopping: Stopping,
+}
+
+/// How a connection ended.
+struct Lost {
+    why: String,
+    /// Whether it had come as far as standing subscriptions.
+    joined: bool,
+}
+
+impl Broker {
+    /// Sets the client up; the second value is where answers to agents are to be put.
+    pub fn new(
+        settings: &BrokerSettings,
+        intake: Intake,
+        health: Arc<Health>,
+        stopping: Stopping,
+    ) -> Result<(Self, mpsc::Sender<(SourceId, Bytes)>), BrokerError> {
+        let (queue, answers) = mpsc::channel(BROKER_DOWN_MAX);
+        Ok((Self { options: options(settings)?, intake, answers, health, stopping }, queue))
+    }
+
+    /// Keeps connected until the collector stops.
+    pub async fn serve(mut self) {
+        let mut stopping = self.stopping.clone();
+        let (wait_min, wait_max) = BROKER_RETRY;
+        let mut wait = wait_min;
+        loop {
+            let lost = tokio::select! {
+                lost = self.connection() => lost,
+                () = stopping.wait() => return,
+            };
+            tracing::warn!(why = lost.why, "no connection to the broker; it is tried again");
+            self.health.set_way(Way::Closed { why: format!("broker: {}", lost.why) });
+            wait = if lost.joined { wait_min } else { (wait * 2).min(wait_max) };
+            tokio::select! {
+                () = tokio::time::sleep(jittered(wait)) => {}
+                () = stopping.wait() => return,
+            }
+        }
+    }
+
+    /// One connection from its beginning to its end.
+    async fn connection(&mut self) -> Lost {
+        let requests = usize::from(IN_FLIGHT_MAX) + BROKER_DOWN_MAX;
+        let (client, events) = AsyncClient::new(self.options.clone(), requests);
+        let (done, released) = mpsc::unbounded_channel();
+        let unconfirmed = Mutex::default();
+        let connection = Connection { client, done, unconfirmed: &unconfirmed, intake: &self.intake };
+        tokio::select! {
+            lost = connection.poll(events, &self.health) => lost,
+            why = connection.answer(released, &mut self.answers) => Lost { why, joined: true },
+        }
+    }
+}
+
+struct Connection<'a> {
+    client: AsyncClient,
+    done: mpsc::UnboundedSender<Released>,
+    /// What the broker waits for, in order, under the numbers that the writer tells.
+    unconfirmed: &'a Mutex<VecDeque<(u64, Publish)>>,
+    intake: &'a Intake,
+}
+
+impl Connection<'_> {
+    async fn poll(&self, mut events: EventLoop, health: &Health) -> Lost {
+        let mut joined = false;
+        let mut handed_over = 0;
+        let why = loop {
+            let packet = match timeout(BROKER_SILENCE_MAX, events.poll()).await {
+                Ok(Ok(Event::Incoming(packet))) => packet,
+                Ok(Ok(Event::Outgoing(_))) => continue,
+                Ok(Err(error)) => break told(&error),
+                Err(_) => break "it has fallen silent".to_owned(),
+            };
+            match packet {
+                Packet::ConnAck(_) => {
+                    let filters = [UP_FILTER, STATE_FILTER].map(|filter| Filter::new(filter, QoS::AtLeastOnce));
+                    // Nothing else was asked for yet: there is room.
+                    if let Err(error) = self.client.try_subscribe_many(filters) {
+                        break error.to_string();
+                    }
+                }
+                Packet::SubAck(suback) => {
+                    let refused =
+                        suback.return_codes.iter().find(|code| !matches!(code, SubscribeReasonCode::Success(_)));
+                    if let Some(code) = refused {
+                        break format!("it refuses to let us subscribe to {UP_FILTER} and {STATE_FILTER}: {code:?}");
+                    }
+                    joined = true;
+                    health.counters.broker_connections.count();
+                    health.set_way(Way::Open);
+                    tracing::info!("connected to the broker");
+                }
+                Packet::Publish(publish) => {
+                    if self.publish(publish, &mut handed_over, health).await.is_err() {
+                        break "the collector is stopping".to_owned();
+                    }
+                }
+                _ => {}
+            }
+        };
+        Lost { why, joined }
+    }
+
+    async fn publish(
+        &self,
+        publish: Publish,
+        handed_over: &mut u64,
+        health: &Health,
+    ) -> Result<(), crate::intake::Stopping> {
+        let topic = std::str::from_utf8(&publish.topic).ok().and_then(Topic::parse);
+        let receipt = Publish { pkid: publish.pkid, qos: publish.qos, ..Publish::default() };
+        let content = topic.and_then(|topic| match topic.leaf {
+            Leaf::Up => Some(Content::Message(publish.payload)),
+            Leaf::State => {
+                let number = self.intake.connection_number();
+                Presence::of_payload(&publish.payload).map(|presence| Content::Link { presence, number })
+            }
+            Leaf::Down => None,
+        });
+        let (Some(topic), Some(content)) = (topic, content) else {
+            health.counters.publishes_refused.count();
+            // Unconfirmed it would take a place in the broker's window for good.
+            let _ = self.client.try_ack(&receipt);
+            return Ok(());
+        };
+        let room = self.intake.room(content.bytes()).await?;
+        let done = (publish.qos != QoS::AtMostOnce).then(|| {
+            *handed_over += 1;
+            self.unconfirmed().push_back((*handed_over, receipt));
+            Done { to: self.done.clone(), number: *handed_over }
+        });
+        room.fill(topic.agent, content, done);
+        Ok(())
+    }
+
+    /// Confirms messages and sends answers. Only the library's end makes it end.
+    async fn answer(
+        &self,
+        mut released: mpsc::UnboundedReceiver<Released>,
+        answers: &mut mpsc::Receiver<(SourceId, Bytes)>,
+    ) -> String {
+        loop {
+            let sent = tokio::select! {
+                Some(Released { number, .. }) = released.recv() => {
+                    let receipt = self.unconfirmed().pop_front();
+                    match receipt {
+                        Some((first, receipt)) => {
+                            assert_eq!(first, number, "the writer tells in the order in which it was handed over to");
+                            self.client.ack(&receipt).await
+                        }
+                        None => Ok(()),
+                    }
+                }
+                Some((agent, message)) = answers.recv() => {
+                    let topic = Topic { agent, leaf: Leaf::Down };
+                    self.client.publish(topic.text().as_str(), QoS::AtMostOnce, false, message).await
+                }
+            };
+            if let Err(error) = sent {
+                return error.to_string();
+            }
+        }
+    }
+
+    fn unconfirmed(&self) -> MutexGuard<'_, VecDeque<(u64, Publish)>> {
+        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn told(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::Timeout(_) => "it does not answer in time".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn options(settings: &BrokerSettings) -> Result<MqttOptions, BrokerError> {
+    let BrokerSettings { url, client_id, login, .. } = settings;
+    let mut options = MqttOptions::new(client_id.clone(), url.host.clone(), url.port);
+    options.set_keep_alive(BROKER_KEEP_ALIVE);
+    options.set_clean_start(true);
+    options.set_manual_acks(true);
+    options.set_connection_timeout(BROKER_HANDSHAKE_S_MAX);
+    options.set_max_packet_size(Some(PACKET_BYTES_MAX));
+    options.set_receive_maximum(Some(IN_FLIGHT_MAX));
+    if let Some((user, password)) = login {
+        options.set_credentials(user.clone(), password.clone());
+    }
+    if url.tls {
+        let tls = Arc::new(client_tls(settings)?);
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
+    }
+    Ok(options)
+}
+
+fn client_tls(settings: &BrokerSettings) -> Result<ClientConfig, BrokerError> {
+    let roots = match &settings.ca {
+        Some(path) => authorities(path)?,
+        None => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots
+        }
+    };
+    if roots.is_empty() {
+        return Err(BrokerError::NoAuthorities);
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the suites of the default versions")
+        .with_root_certificates(roots);
+    match &settings.certificate {
+        None => Ok(builder.with_no_client_auth()),
+        Some((certificate, key)) => {
+            builder.with_client_auth_cert(certificates(certificate)?, private_key(key)?).map_err(BrokerError::Mismatch)
+        }
+    }
+}
+
+/// Between half and all of it, so that not all come back at once.
+fn jittered(wait: Duration) -> Duration {
+    let random = getrandom::u32().unwrap_or_default();
+    wait / 2 + (wait / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+}

@@ -1,0 +1,194 @@
+//! Events as CloudEvents 1.0 in structured JSON: what everything outside the protocol sees.
+//!
+//! One event is one JSON object on one line:
+//!
+//! | attribute | value |
+//! |---|---|
+//! | `specversion` | `1.0` |
+//! | `id` | `{stream}-{epoch}-{sequence}`, as `critical-00000000000000a1-42` |
+//! | `source` | the agent's plain name, as `press-88`: its characters make it a relative URI reference as it stands |
+//! | `subject` | the event's subject |
+//! | `time` | event time, RFC 3339 in UTC with six decimals |
+//! | `type` | `afferent.sample.v1` and so on; of a derived event the type that its maker gave |
+//! | `datacontenttype` | `application/json`; `text/plain` for a derived event whose text is no JSON |
+//! | `sequence` | twenty decimal digits, a string: the CloudEvents extension asks for one that sorts as text |
+//! | `epoch` | sixteen hexadecimal digits |
+//! | `stream` | `critical` or `samples` |
+//! | `recordedtime` | the agent's clock when it made the batch |
+//! | `ingesttime` | the collector's clock when it appended the batch |
+//! | `offset` | decimal, a string: a CloudEvents Integer has 32 bits, and readers with types refuse more |
+//! | `severitynumber` | OpenTelemetry's scale, 1 to 24 |
+//! | `data` | an object per kind, see [`data`]; of a derived event its JSON itself |
+//!
+//! `source` and `id` together are the idempotency key. A batch that cannot be decoded is not skipped in silence: it is one
+//! event of the type [`UNREADABLE`].
+
+pub mod data;
+pub mod names;
+mod text;
+mod time;
+
+use afferent_protocol::batch::Header;
+use afferent_protocol::event::Body;
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::record::Record;
+use afferent_protocol::segment::EntryHead;
+
+use text::{put_decimal, put_json_string, put_padded};
+pub use time::put_rfc3339;
+
+/// The type of the event that stands for a batch which this reader cannot decode.
+pub const UNREADABLE: &str = "afferent.unreadable.v1";
+
+/// Writes events of one entry of the log after another; what all events of an entry share is rendered once.
+#[derive(Debug, Default)]
+pub struct Writer {
+    /// Up to the sequence in the id.
+    opening: Vec<u8>,
+    /// From the end of the id up to the subject.
+    origin: Vec<u8>,
+    /// From the end of the sequence up to the offset.
+    lineage: Vec<u8>,
+    first_sequence: u64,
+    first_offset: u64,
+}
+
+impl Writer {
+    /// One that no entry was given to yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the entry whose events come next.
+    pub fn entry(&mut self, head: &EntryHead, batch: &Header) {
+        self.first_sequence = batch.first.get();
+        self.first_offset = head.ordinal;
+        let epoch = format!("{}", batch.epoch);
+        self.opening.clear();
+        self.opening.extend_from_slice(br#"{"specversion":"1.0","id":""#);
+        put_all(&mut self.opening, &[batch.stream.name(), "-", &epoch, "-"]);
+        self.origin.clear();
+        put_all(&mut self.origin, &[r#"","source":""#, batch.source.as_str(), r#"","subject":"#]);
+        self.lineage.clear();
+        put_all(&mut self.lineage, &[r#"","epoch":""#, &epoch, r#"","stream":""#, batch.stream.name()]);
+        self.lineage.extend_from_slice(br#"","recordedtime":""#);
+        put_rfc3339(&mut self.lineage, batch.clock.wall);
+        self.lineage.extend_from_slice(br#"","ingesttime":""#);
+        put_rfc3339(&mut self.lineage, head.stamp);
+        self.lineage.extend_from_slice(br#"","offset":""#);
+    }
+
+    /// The offset of a record of this entry.
+    pub fn offset(&self, record: &Record<'_>) -> Offset {
+        Offset::new(self.first_offset + (record.sequence.get() - self.first_sequence))
+    }
+
+    /// Appends the JSON of a record of this entry, without a line end.
+    pub fn put(&self, out: &mut Vec<u8>, record: &Record<'_>) {
+        let event = &record.event;
+        let body = &event.body;
+        let content = data::content_of(body);
+        let envelope = Envelope {
+            sequence: record.sequence.get(),
+            id_suffix: "",
+            subject: event.subject.as_str(),
+            time: event.time,
+            kind: type_of(body),
+            content_type: content.content_type(),
+            offset: self.offset(record).get(),
+            severity: body.severity().number(),
+        };
+        self.put_envelope(out, &envelope);
+        content.put(out);
+        out.push(b'}');
+    }
+
+    /// Appends an event that says that the entry's batch, from `record` on, cannot be decoded.
+    ///
+    /// Its id ends in `-unreadable`, so that it does not stand in the way of the real event once a newer reader reads it.
+    pub fn put_unreadable(&self, out: &mut Vec<u8>, batch: &Header, index: u32, reason: &str) {
+        let envelope = Envelope {
+            sequence: self.first_sequence + u64::from(index),
+            id_suffix: "-unreadable",
+            subject: batch.source.as_str(),
+            time: batch.time_first,
+            kind: UNREADABLE,
+            content_type: data::JSON,
+            offset: self.first_offset + u64::from(index),
+            severity: 17,
+        };
+        self.put_envelope(out, &envelope);
+        out.extend_from_slice(br#"{"count":"#);
+        put_decimal(out, u64::from(batch.count.saturating_sub(index)));
+        out.extend_from_slice(br#","reason":"#);
+        put_json_string(out, reason);
+        out.extend_from_slice(b"}}");
+    }
+
+    fn put_envelope(&self, out: &mut Vec<u8>, envelope: &Envelope<'_>) {
+        out.extend_from_slice(&self.opening);
+        put_decimal(out, envelope.sequence);
+        out.extend_from_slice(envelope.id_suffix.as_bytes());
+        out.extend_from_slice(&self.origin);
+        put_json_string(out, envelope.subject);
+        out.extend_from_slice(br#","time":""#);
+        put_rfc3339(out, envelope.time);
+        out.extend_from_slice(br#"","type":"#);
+        put_json_string(out, envelope.kind);
+        out.extend_from_slice(br#","datacontenttype":""#);
+        out.extend_from_slice(envelope.content_type.as_bytes());
+        out.extend_from_slice(br#"","sequence":""#);
+        put_padded(out, envelope.sequence);
+        out.extend_from_slice(&self.lineage);
+        put_decimal(out, envelope.offset);
+        out.extend_from_slice(br#"","severitynumber":"#);
+        put_decimal(out, u64::from(envelope.severity));
+        out.extend_from_slice(br#","data":"#);
+    }
+}
+
+/// Appends an event that stands for offsets which the log has lost. Whose events they were and when nobody knows, so
+/// that it has no `time`, and its source is the log.
+pub fn put_hole(out: &mut Vec<u8>, first: Offset, end: Offset, reason: &str) {
+    let head = format!(
+        concat!(
+            r#"{{"specversion":"1.0","id":"hole-{first}-{end}","source":"log","type":"{kind}","#,
+            r#""datacontenttype":"application/json","offset":"{first}","severitynumber":17,"data":{{"count":{count},"#,
+            r#""reason":"#
+        ),
+        first = first,
+        end = end,
+        kind = UNREADABLE,
+        count = end.since(first),
+    );
+    out.extend_from_slice(head.as_bytes());
+    put_json_string(out, reason);
+    out.extend_from_slice(b"}}");
+}
+
+/// The attributes that differ from event to event.
+struct Envelope<'a> {
+    sequence: u64,
+    id_suffix: &'static str,
+    subject: &'a str,
+    time: Timestamp,
+    kind: &'a str,
+    content_type: &'static str,
+    offset: u64,
+    severity: u8,
+}
+
+/// The CloudEvents `type`: of a derived event the one that its maker gave.
+pub fn type_of<'a>(body: &Body<'a>) -> &'a str {
+    match body {
+        Body::Derived(derived) if !derived.kind.is_empty() => derived.kind,
+        _ => body.type_name(),
+    }
+}
+
+fn put_all(out: &mut Vec<u8>, texts: &[&str]) {
+    texts.iter().for_each(|text| out.extend_from_slice(text.as_bytes()));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! `data`: one object per kind of event.
+//!
+//! | kind | members |
+//! |---|---|
+//! | sample | `value` (number, boolean or text), `unit`, `quality` |
+//! | breakdown | `code`, `severity`, `message` |
+//! | recovery | `code`, `message` |
+//! | state | `state`, `reason` |
+//! | alarm | `condition`, `transition`, `priority`, `message` |
+//! | loss | `stream`, `epoch`, `first`, `end`, `reason`, `chain` (hexadecimal, or null when nobody knows it) |
+//! | clock step | `before`, `after` (times), `step_us` |
+//! | life cycle | `change`, and what belongs to it |
+//! | derived | the JSON document of its maker; as a JSON text when it is no JSON |
+
+use std::fmt;
+
+use afferent_protocol::batch::CHAIN_START;
+use afferent_protocol::event::{Body, ClockStep, Derived, LifeCycle, Loss, Sample, Value};
+use afferent_protocol::ids::Timestamp;
+use afferent_protocol::sign::PublicKey;
+use serde::{Serialize, Serializer};
+
+use super::names;
+use super::text::put_json_string;
+use super::time::put_rfc3339;
+
+/// The content type of everything but derived events that are no JSON.
+pub const JSON: &str = "application/json";
+/// The content type of a derived event whose text is no JSON.
+const TEXT: &str = "text/plain";
+
+/// What stands in `data`.
+pub(super) enum Content<'e, 'a> {
+    Body(&'e Body<'a>),
+    Json(&'a str),
+    Text(&'a str),
+}
+
+/// What stands in the `data` of this event.
+pub(super) fn content_of<'e, 'a>(body: &'e Body<'a>) -> Content<'e, 'a> {
+    match body {
+        Body::Derived(Derived { json, .. }) if is_json(json) => Content::Json(json),
+        Body::Derived(Derived { json, .. }) => Content::Text(json),
+        body => Content::Body(body),
+    }
+}
+
+impl Content<'_, '_> {
+    pub(super) fn content_type(&self) -> &'static str {
+        match self {
+            Self::Text(_) => TEXT,
+            _ => JSON,
+        }
+    }
+
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Body(body) => serde_json::to_writer(out, &Data(body)).expect("bodies have no keys but texts"),
+            // In JSON control characters occur between tokens only, where a blank does as well: one event stays one line.
+            Self::Json(json) => out.extend(json.bytes().map(|byte| if byte < b' ' { b' ' } else { byte })),
+            Self::Text(text) => put_json_string(out, text),
+        }
+    }
+}
+
+/// Whether this is one JSON document that readers with the usual limit on nesting can read.
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(text).is_ok()
+}
+
+struct Data<'e, 'a>(&'e Body<'a>);
+
+impl Serialize for Data<'_, '_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Body::Sample(sample) => sample_of(sample).serialize(to),
+            Body::Breakdown(body) => {
+                #[derive(Serialize)]
+                struct Breakdown<'a> {
+                    code: &'a str,
+                    severity: &'static str,
+                    message: &'a str,
+                }
+                let severity = names::severity(body.severity);
+                Breakdown { code: body.code, severity, message: body.message }.serialize(to)
+            }
+            Body::Recovery(body) => body.serialize(to),
+            Body::State(body) => {
+                #[derive(Serialize)]
+                struct State<'a> {
+                    state: &'static str,
+                    reason: &'a str,
+                }
+                State { state: names::machine_state(body.state), reason: body.reason }.serialize(to)
+            }
+            Body::Alarm(body) => {
+                #[derive(Serialize)]
+                struct Alarm<'a> {
+                    condition: &'a str,
+                    transition: &'static str,
+                    priority: u16,
+                    message: &'a str,
+                }
+                let transition = names::alarm_transition(body.transition);
+                Alarm { condition: body.condition, transition, priority: body.priority, message: body.message }
+                    .serialize(to)
+            }
+            Body::Loss(loss) => loss_of(loss).serialize(to),
+            Body::ClockStep(step) => clock_step_of(step).serialize(to),
+            Body::LifeCycle(change) => life_cycle_of(change).serialize(to),
+            Body::Derived(_) => unreachable!("a derived event is its own content"),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SampleData<'a> {
+    value: SampleValue<'a>,
+    unit: &'a str,
+    quality: &'static str,
+}
+
+struct SampleValue<'a>(Value<'a>);
+
+impl Serialize for SampleValue<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Float(value) => to.serialize_f64(value),
+            Value::Integer(value) => to.serialize_i64(value),
+            Value::Bool(value) => to.serialize_bool(value),
+            Value::Text(value) => to.serialize_str(value),
+        }
+    }
+}
+
+fn sample_of<'a>(sample: &Sample<'a>) -> SampleData<'a> {
+    SampleData { value: SampleValue(sample.value), unit: sample.unit, quality: names::quality(sample.quality) }
+}
+
+#[derive(Serialize)]
+struct LossData {
+    stream: &'static str,
+    epoch: String,
+    first: u64,
+    end: u64,
+    reason: &'static str,
+    chain: Option<String>,
+}
+
+fn loss_of(loss: &Loss) -> LossData {
+    LossData {
+        stream: loss.stream.name(),
+        epoch: loss.epoch.to_string(),
+        first: loss.first.get(),
+        end: loss.end.get(),
+        reason: names::loss_reason(loss.reason),
+        chain: (loss.chain != CHAIN_START).then(|| Hex(&loss.chain).to_string()),
+    }
+}
+
+#[derive(Serialize)]
+struct ClockStepData {
+    before: String,
+    after: String,
+    step_us: i64,
+}
+
+fn clock_step_of(step: &ClockStep) -> ClockStepData {
+    ClockStepData {
+        before: time_text(step.before),
+        after: time_text(step.after),
+        step_us: step.after.micros() - step.before.micros(),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+enum LifeCycleData<'a> {
+    Started { previous: &'static str, version: &'a str, repairs: &'a str },
+    Stopped { reason: &'a str },
+    LinkUp { peer: &'a str },
+    LinkDown { peer: &'a str, reason: &'a str },
+    KeyPinned { source: &'a str, key: String },
+    Refused { source: &'a str, reason: &'a str },
+    Gap { source: &'a str, stream: &'static str, epoch: String, first: u64, end: u64 },
+    DiskTrouble { message: &'a str },
+    Configured { message: &'a str },
+}
+
+fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
+    match *change {
+        LifeCycle::Started { previous, version, repairs } => {
+            LifeCycleData::Started { previous: names::previous_stop(previous), version, repairs }
+        }
+        LifeCycle::Stopped { reason } => LifeCycleData::Stopped { reason },
+        LifeCycle::LinkUp { peer } => LifeCycleData::LinkUp { peer },
+        LifeCycle::LinkDown { peer, reason } => LifeCycleData::LinkDown { peer, reason },
+        LifeCycle::KeyPinned { source, key } => LifeCycleData::KeyPinned { source, key: PublicKey(key).to_string() },
+        LifeCycle::Refused { source, reason } => LifeCycleData::Refused { source, reason },
+        LifeCycle::Gap { source, stream, epoch, first, end } => LifeCycleData::Gap {
+            source,
+            stream: stream.name(),
+            epoch: epoch.to_string(),
+            first: first.get(),
+            end: end.get(),
+        },
+        LifeCycle::DiskTrouble { message } => LifeCycleData::DiskTrouble { message },
+        LifeCycle::Configured { message } => LifeCycleData::Configured { message },
+    }
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+fn time_text(time: Timestamp) -> String {
+    let mut text = Vec::with_capacity(27);
+    put_rfc3339(&mut text, time);
+    String::from_utf8(text).expect("a time is ASCII")
+}

@@ -1,0 +1,80 @@
+//! The names that people and JSON see for the protocol's enums.
+
+use afferent_protocol::event::{AlarmTransition, LifeCycle, LossReason, MachineState, PreviousStop, Quality, Severity};
+
+/// `good`, `uncertain`, `bad`.
+pub const fn quality(quality: Quality) -> &'static str {
+    match quality {
+        Quality::Good => "good",
+        Quality::Uncertain => "uncertain",
+        Quality::Bad => "bad",
+    }
+}
+
+/// `debug`, `info`, `warning`, `error`, `fatal`.
+pub const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Debug => "debug",
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+        Severity::Fatal => "fatal",
+    }
+}
+
+/// `not_available`, `out_of_service`, `not_executing`, `executing`.
+pub const fn machine_state(state: MachineState) -> &'static str {
+    match state {
+        MachineState::NotAvailable => "not_available",
+        MachineState::OutOfService => "out_of_service",
+        MachineState::NotExecuting => "not_executing",
+        MachineState::Executing => "executing",
+    }
+}
+
+/// `raised`, `cleared`, `acknowledged`, `shelved`, `unshelved`.
+pub const fn alarm_transition(transition: AlarmTransition) -> &'static str {
+    match transition {
+        AlarmTransition::Raised => "raised",
+        AlarmTransition::Cleared => "cleared",
+        AlarmTransition::Acknowledged => "acknowledged",
+        AlarmTransition::Shelved => "shelved",
+        AlarmTransition::Unshelved => "unshelved",
+    }
+}
+
+/// `evicted`, `corrupt`, `torn_tail`, `device_full`, `refused`.
+pub const fn loss_reason(reason: LossReason) -> &'static str {
+    match reason {
+        LossReason::Evicted => "evicted",
+        LossReason::Corrupt => "corrupt",
+        LossReason::TornTail => "torn_tail",
+        LossReason::DeviceFull => "device_full",
+        LossReason::Refused => "refused",
+    }
+}
+
+/// `none`, `clean`, `crash`, `power_loss`.
+pub const fn previous_stop(stop: PreviousStop) -> &'static str {
+    match stop {
+        PreviousStop::None => "none",
+        PreviousStop::Clean => "clean",
+        PreviousStop::Crash => "crash",
+        PreviousStop::PowerLoss => "power_loss",
+    }
+}
+
+/// `started`, `stopped`, `link_up`, `link_down`, `key_pinned`, `refused`, `gap`, `disk_trouble`, `configured`.
+pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
+    match change {
+        LifeCycle::Started { .. } => "started",
+        LifeCycle::Stopped { .. } => "stopped",
+        LifeCycle::LinkUp { .. } => "link_up",
+        LifeCycle::LinkDown { .. } => "link_down",
+        LifeCycle::KeyPinned { .. } => "key_pinned",
+        LifeCycle::Refused { .. } => "refused",
+        LifeCycle::Gap { .. } => "gap",
+        LifeCycle::DiskTrouble { .. } => "disk_trouble",
+        LifeCycle::Configured { .. } => "configured",
+    }
+}

@@ -1,0 +1,439 @@
+//! The configuration: one TOML file, every key with a default, unknown keys refused.
+//!
+//! ```toml
+//! data = "afferent-data"              # the directory of log and key
+//! name = "collector"                  # the collector's own name as a source
+//! # broker = "mqtts://broker:8883"    # be the client of this broker, instead of listening
+//!
+//! [mqtt]                              # the endpoint that agents connect to
+//! listen = "127.0.0.1:1883"
+//! connections_max = 20000
+//! handshake_s_max = 10
+//! # tls = { cert = "server.pem", key = "server.key", client_ca = "clients.pem" }
+//! # [[mqtt.user]]
+//! # name = "press-88"
+//! # password = { file = "/run/secrets/press-88" }   # or { env = "…" }, { credential = "…" } (systemd)
+//!
+//! [broker_client]                     # for `broker`
+//! # user = "collector"
+//! # password = { file = "…" }
+//! # ca = "ca.pem"                     # the system's CAs without it
+//! # cert = "client.pem"
+//! # key = "client.key"
+//!
+//! [http]
+//! listen = "127.0.0.1:8080"
+//!
+//! [storage]
+//! segment_mib = 64
+//!
+//! [log]                               # what the collector says of itself, on standard error
+//! format = "text"                     # or "json"
+//! level = "info"
+//! ```
+
+mod broker_url;
+mod mistake;
+mod secret;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use serde::Deserialize;
+
+pub use broker_url::{BrokerUrl, BrokerUrlError};
+pub use secret::{Secret, SecretError};
+
+use crate::endpoint::{Access, EndpointSettings, Tls, TlsError, TlsFiles, User};
+use crate::limits::{CONFIG_BYTES_MAX, CONNECTIONS_MAX, LOG_SEGMENT_BYTES};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The directory of log and key.
+    pub data: PathBuf,
+    /// The collector's own name as a source of events.
+    pub name: SourceId,
+    /// An external broker, instead of the endpoint.
+    pub broker: Option<BrokerUrl>,
+    /// The endpoint.
+    pub mqtt: Mqtt,
+    /// How the collector shows itself to the external broker.
+    pub broker_client: BrokerClient,
+    /// The HTTP server.
+    pub http: Http,
+    /// The log on disk.
+    pub storage: StorageConfig,
+    /// What the collector says of itself.
+    pub log: Logging,
+}
+
+/// The endpoint that agents connect to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mqtt {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Connections at a time.
+    pub connections_max: NonZeroU32,
+    /// Seconds from the open socket to the CONNECT.
+    pub handshake_s_max: NonZeroU32,
+    /// TLS; plain without it.
+    pub tls: Option<MqttTls>,
+    /// Who may log in.
+    pub user: Vec<MqttUser>,
+}
+
+/// TLS of the endpoint; all files are PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MqttTls {
+    /// The certificate, with those that lead to its CA.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The CA of client certificates; their common name is the agent's name.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Somebody who may log in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MqttUser {
+    /// The agent's name, and the user name.
+    pub name: SourceId,
+    /// Where the password stands.
+    pub password: Secret,
+}
+
+/// How the collector shows itself to the external broker.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BrokerClient {
+    /// The client id; random without it.
+    pub client_id: Option<String>,
+    /// The user name.
+    pub user: Option<String>,
+    /// Where the password stands.
+    pub password: Option<Secret>,
+    /// The CA of the broker's certificate; the system's without it.
+    pub ca: Option<PathBuf>,
+    /// A client certificate.
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    pub key: Option<PathBuf>,
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address and port.
+    pub listen: SocketAddr,
+}
+
+/// The log on disk.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StorageConfig {
+    /// Size of a segment file, in MiB.
+    pub segment_mib: u64,
+}
+
+/// What the collector says of itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logging {
+    /// Lines for people or for machines.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,afferent_collector::endpoint=debug`.
+    pub level: String,
+}
+
+/// Lines for people or for machines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the command line says over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--data`
+    pub data: Option<PathBuf>,
+    /// `--mqtt`
+    pub mqtt: Option<SocketAddr>,
+    /// `--http`
+    pub http: Option<SocketAddr>,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The file is larger than any configuration.
+    #[error("{}: has {bytes} bytes, and at most {CONFIG_BYTES_MAX} are taken", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// What it says is not valid.
+    #[error("{}:{line}: {message}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+    /// A secret cannot be read.
+    #[error("{key}: {error}")]
+    Secret {
+        /// The key in the file.
+        key: String,
+        /// What is wrong.
+        error: SecretError,
+    },
+    /// The TLS files cannot be used.
+    #[error("mqtt.tls: {0}")]
+    Tls(#[from] TlsError),
+    /// Values that are each fine do not go together.
+    #[error("{key}: {message}")]
+    Together {
+        /// The key in the file.
+        key: &'static str,
+        /// What is wrong, and what to do.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads a file, or takes the defaults where there is none, and puts the command line's words over it.
+    pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let mut config = match path {
+            Some(path) => Self::parse(&read(path)?, path)?,
+            None => Self::default(),
+        };
+        if let Some(data) = &overrides.data {
+            config.data.clone_from(data);
+        }
+        config.mqtt.listen = overrides.mqtt.unwrap_or(config.mqtt.listen);
+        config.http.listen = overrides.http.unwrap_or(config.http.listen);
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads the text of a file; `path` is for messages.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| {
+            let (line, message) = mistake::explain(text, &error);
+            ConfigError::Content { path: path.to_owned(), line, message }
+        })
+    }
+
+    /// Looks at what no single key tells.
+    fn check(&self) -> Result<(), ConfigError> {
+        let together = |key, message: String| Err(ConfigError::Together { key, message });
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes()) {
+            let (min, max) = (SEGMENT_BYTES_MIN.div_ceil(1 << 20), SEGMENT_BYTES_MAX >> 20);
+            let given = self.storage.segment_mib;
+            return together("storage.segment_mib", format!("is {given}, and {min} to {max} is taken"));
+        }
+        if u64::from(self.mqtt.connections_max.get()) > CONNECTIONS_MAX {
+            let message = format!("is {}, and at most {CONNECTIONS_MAX} is taken", self.mqtt.connections_max);
+            return together("mqtt.connections_max", message);
+        }
+        if self.mqtt.user.iter().any(|user| user.name == self.name) {
+            let message = format!("nobody may be named {}: that is the collector's own name", self.name);
+            return together("mqtt.user", message);
+        }
+        if let Some(twice) = self.mqtt.user.iter().enumerate().find_map(|(at, user)| {
+            self.mqtt.user[..at].iter().any(|before| before.name == user.name).then_some(user.name)
+        }) {
+            return together("mqtt.user", format!("{twice} stands there twice; remove one of them"));
+        }
+        if self.broker_client.cert.is_some() != self.broker_client.key.is_some() {
+            return together("broker_client", "cert and key go together; give both or none".to_owned());
+        }
+        let tls_for_nothing = self.broker_client.ca.is_some() || self.broker_client.cert.is_some();
+        if tls_for_nothing && self.broker.as_ref().is_none_or(|broker| !broker.tls) {
+            return together("broker_client", "ca, cert and key need a broker with mqtts://".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Bytes of a segment file.
+    pub fn segment_bytes(&self) -> u64 {
+        self.storage.segment_mib.saturating_mul(1 << 20)
+    }
+
+    /// The endpoint's settings, with secrets and certificates read.
+    pub fn endpoint(&self) -> Result<EndpointSettings, ConfigError> {
+        let tls = match &self.mqtt.tls {
+            None => None,
+            Some(MqttTls { cert, key, client_ca }) => {
+                let files = TlsFiles { certificate: cert.clone(), key: key.clone(), client_ca: client_ca.clone() };
+                Some(Arc::new(Tls::load(files)?))
+            }
+        };
+        let access = if tls.as_ref().is_some_and(|tls| tls.asks_for_certificates()) {
+            Access::Certificates
+        } else if self.mqtt.user.is_empty() {
+            Access::Open
+        } else {
+            let users = self.mqtt.user.iter().map(|user| {
+                let key = || format!("mqtt.user {}: password", user.name);
+                let password = user.password.read().map_err(|error| ConfigError::Secret { key: key(), error })?;
+                Ok(User::new(user.name, password.as_bytes()))
+            });
+            Access::Users(users.collect::<Result<_, ConfigError>>()?)
+        };
+        Ok(EndpointSettings {
+            listen: self.mqtt.listen,
+            access,
+            tls,
+            connections_max: self.mqtt.connections_max.get() as usize,
+            handshake_max: Duration::from_secs(u64::from(self.mqtt.handshake_s_max.get())),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let failed = |error| ConfigError::Read { path: path.to_owned(), error };
+    let bytes = std::fs::metadata(path).map_err(failed)?.len();
+    if bytes > CONFIG_BYTES_MAX {
+        return Err(ConfigError::TooLarge { path: path.to_owned(), bytes });
+    }
+    std::fs::read_to_string(path).map_err(failed)
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("afferent-data"),
+            name: SourceId::new("collector").expect("a valid name"),
+            broker: None,
+            mqtt: Mqtt::default(),
+            broker_client: BrokerClient::default(),
+            http: Http::default(),
+            storage: StorageConfig::default(),
+            log: Logging::default(),
+        }
+    }
+}
+
+impl Default for Mqtt {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 1883)),
+            connections_max: NonZeroU32::new(20_000).expect("is not zero"),
+            handshake_s_max: NonZeroU32::new(10).expect("is not zero"),
+            tls: None,
+            user: Vec::new(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self { segment_mib: LOG_SEGMENT_BYTES >> 20 }
+    }
+}
+
+impl Default for Logging {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        let config = Config::parse(text, Path::new("collector.toml"))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        let config = parse("").unwrap();
+        assert_eq!(config.mqtt.listen, "127.0.0.1:1883".parse().unwrap());
+        assert_eq!(config.http.listen, "127.0.0.1:8080".parse().unwrap());
+        assert!(matches!(config.endpoint().unwrap().access, Access::Open));
+    }
+
+    #[test]
+    fn the_example_in_the_documentation_is_valid_with_every_comment_taken_off() {
+        let text = include_str!("mod.rs");
+        let example: Vec<&str> =
+            text.lines().skip_while(|line| *line != "//! ```toml").skip(1).take_while(|l| *l != "//! ```").collect();
+        assert!(example.len() > 20, "the example was not found");
+        for strip in ["", "# "] {
+            let lines = example.iter().map(|line| line.strip_prefix("//!").unwrap().trim_start());
+            let text: Vec<&str> = lines.map(|line| line.strip_prefix(strip).unwrap_or(line)).collect();
+            parse(&text.join("\n")).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_name() {
+        let error = parse("data = \"x\"\n[mqtt]\nlissten = \"127.0.0.1:1\"\n").unwrap_err().to_string();
+        assert!(error.starts_with("collector.toml:3: "), "{error}");
+        assert!(error.contains("`lissten`") && error.contains("did you mean `listen`?"), "{error}");
+    }
+
+    #[test]
+    fn values_that_do_not_go_together_are_refused_with_their_key() {
+        let twice = "[[mqtt.user]]\nname = \"a\"\npassword = { env = \"A\" }\n".repeat(2);
+        for (text, key) in [
+            ("[storage]\nsegment_mib = 0", "storage.segment_mib"),
+            ("[storage]\nsegment_mib = 99999999999999999", "storage.segment_mib"),
+            ("[mqtt]\nconnections_max = 4000000000", "mqtt.connections_max"),
+            ("broker = \"mqtt://x\"\n[broker_client]\nca = \"ca.pem\"", "broker_client"),
+            ("[broker_client]\ncert = \"c.pem\"", "broker_client"),
+            ("[[mqtt.user]]\nname = \"collector\"\npassword = { env = \"A\" }\n", "mqtt.user"),
+            (&twice, "mqtt.user"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_has_the_last_word() {
+        let overrides = Overrides { data: Some("/x".into()), mqtt: Some("127.0.0.1:1".parse().unwrap()), http: None };
+        let config = Config::load(None, &overrides).unwrap();
+        assert_eq!(config.data, Path::new("/x"));
+        assert_eq!(config.mqtt.listen.port(), 1);
+        assert_eq!(config.http.listen.port(), 8080);
+    }
+}

@@ -1,0 +1,161 @@
+//! The data directory: one process at a time, and the collector's own key.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use afferent_protocol::sign::Identity;
+use rustix::fs::{FlockOperation, flock};
+
+const LOCK: &str = "collector.lock";
+const KEY: &str = "collector.key";
+/// Bytes of the key's file: the seed of an Ed25519 key pair.
+const KEY_LEN: usize = 32;
+
+/// A data directory that no other process uses while this value lives.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirectoryError {
+    /// Another process uses it.
+    #[error("{} is in use by process {pid}; stop that one, or choose another directory with --data", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process, or `?` when it does not say.
+        pid: String,
+    },
+    /// The system refuses.
+    #[error("{what} failed: {error}; check the directory's permissions and its disk")]
+    Io {
+        /// What was tried, with the path.
+        what: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The key's file has another size than a key.
+    #[error(
+        "{} has {bytes} bytes and not {KEY_LEN}: it is not the collector's key; restore it from a backup, or move it \
+         away to begin with a new key", path.display()
+    )]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: usize,
+    },
+}
+
+impl DataDirectory {
+    /// Makes the directory where it does not exist, and takes its lock.
+    pub fn open(path: &Path) -> Result<Self, DataDirectoryError> {
+        let tried = |what: &str, path: &Path| {
+            let what = format!("{what} {}", path.display());
+            move |error| DataDirectoryError::Io { what, error }
+        };
+        std::fs::create_dir_all(path).map_err(tried("making", path))?;
+        let file = path.join(LOCK);
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&file);
+        let mut lock = opened.map_err(tried("opening", &file))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut holder = String::new();
+                // Who holds it is good to know, and no more.
+                let _ = lock.take(32).read_to_string(&mut holder);
+                let pid = holder.lines().next().filter(|pid| !pid.is_empty()).unwrap_or("?").to_owned();
+                return Err(DataDirectoryError::InUse { path: path.to_owned(), pid });
+            }
+            Err(error) => return Err(tried("locking", &file)(error.into())),
+        }
+        lock.set_len(0).map_err(tried("writing", &file))?;
+        writeln!(lock, "{}", std::process::id()).map_err(tried("writing", &file))?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The collector's key pair. At the first start it is drawn and written down, durably, for nobody else to read.
+    pub fn identity(&self) -> Result<Identity, DataDirectoryError> {
+        let path = self.path.join(KEY);
+        let failed = |error| DataDirectoryError::Io { what: format!("reading or writing {}", path.display()), error };
+        let mut bytes = Vec::new();
+        match File::open(&path) {
+            Ok(file) => {
+                file.take(KEY_LEN as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                bytes = self.draw_key(&path).map_err(failed)?;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        let seed: [u8; KEY_LEN] = bytes
+            .as_slice()
+            .try_into()
+            .map_err(|_| DataDirectoryError::Key { path: path.clone(), bytes: bytes.len() })?;
+        Ok(Identity::from_seed(&seed))
+    }
+
+    /// The name appears only once the content is on disk.
+    fn draw_key(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut seed = vec![0; KEY_LEN];
+        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+        let fresh = path.with_extension("key.new");
+        match std::fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        file.write_all(&seed)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, path)?;
+        File::open(&self.path)?.sync_all()?;
+        Ok(seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_directory_in_use_is_refused_with_the_process_that_uses_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = DataDirectory::open(directory.path()).unwrap();
+        let refused = DataDirectory::open(directory.path()).unwrap_err().to_string();
+        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
+        drop(first);
+        DataDirectory::open(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn the_key_is_drawn_once_and_nobody_else_may_read_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDirectory::open(directory.path()).unwrap();
+        let key = data.identity().unwrap().public_key();
+        assert_eq!(data.identity().unwrap().public_key(), key);
+        let mode = std::fs::metadata(directory.path().join(KEY)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_damaged_key_is_never_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDirectory::open(directory.path()).unwrap();
+        for wrong in [&b""[..], &[7; 31], &[7; 33]] {
+            std::fs::write(directory.path().join(KEY), wrong).unwrap();
+            assert!(matches!(data.identity(), Err(DataDirectoryError::Key { .. })));
+            assert_eq!(std::fs::read(directory.path().join(KEY)).unwrap(), wrong);
+        }
+    }
+}

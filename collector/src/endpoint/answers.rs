@@ -1,0 +1,86 @@
+//! What a client can be told, and the codes of both versions for it.
+
+use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, PubackReasonCode};
+
+/// Why a client may not connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ConnectRefusal {
+    /// No such user, or another password.
+    #[error("the user name or password is not right")]
+    Login,
+    /// A certificate without a name that can be an agent's.
+    #[error("the client certificate's subject has not exactly one common name that can be an agent's name")]
+    Certificate,
+    /// A last will on a topic that is not its own.
+    #[error("the last will's topic is not the client's own state topic")]
+    Will,
+    /// There are as many connections as there may be.
+    #[error("there are too many connections")]
+    TooMany,
+    /// Not an MQTT CONNECT, or one that is too large.
+    #[error("the first packet is no CONNECT of a reasonable size")]
+    Malformed,
+}
+
+impl ConnectRefusal {
+    pub fn reason_code(self) -> ConnectReasonCode {
+        match self {
+            Self::Login => ConnectReasonCode::BadUserNameOrPassword,
+            Self::Certificate | Self::Will => ConnectReasonCode::NotAuthorized,
+            Self::TooMany => ConnectReasonCode::QuotaExceeded,
+            Self::Malformed => ConnectReasonCode::MalformedPacket,
+        }
+    }
+
+    pub fn return_code(self) -> ConnectReturnCode {
+        match self {
+            Self::Login => ConnectReturnCode::BadUserNameOrPassword,
+            Self::Certificate | Self::Will | Self::Malformed => ConnectReturnCode::NotAuthorized,
+            Self::TooMany => ConnectReturnCode::ServerUnavailable,
+        }
+    }
+}
+
+/// What a client is told of a message with quality of service 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PublishAnswer {
+    /// It is durable.
+    Taken,
+    /// It is not on a topic of the client's.
+    NotAuthorized,
+    /// It is on a topic that does not exist.
+    TopicInvalid,
+    /// Something of it was refused by admission.
+    PayloadInvalid,
+}
+
+impl PublishAnswer {
+    pub fn reason_code(self) -> PubackReasonCode {
+        match self {
+            Self::Taken => PubackReasonCode::Success,
+            Self::NotAuthorized => PubackReasonCode::NotAuthorized,
+            Self::TopicInvalid => PubackReasonCode::TopicNameInvalid,
+            Self::PayloadInvalid => PubackReasonCode::PayloadFormatInvalid,
+        }
+    }
+}
+
+/// What a client is told of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grant {
+    Granted,
+    NotAuthorized,
+}
+
+/// Why the server ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Farewell {
+    TakenOver,
+    Stopping,
+    SlowReader,
+    KeepAlive,
+    NotAuthorized,
+    QosNotSupported,
+    TooManyFilters,
+    ProtocolError,
+}

@@ -1,0 +1,394 @@
+//! One connection: reading, writing and its end, in one task.
+//!
+//! Two futures share the protocol's state and are polled by one task: one reads packets and hands messages over, the
+//! other writes whatever there is to write. The reading one waits where there is no room, and so does the client.
+
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::topic::{Leaf, Topic};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, WriteHalf};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
+
+use super::Context;
+use super::answers::{Farewell, Grant, PublishAnswer};
+use super::handshake::Greeted;
+use super::in_flight::InFlight;
+use super::packets::{Incoming, Protocol};
+use super::registry::Handle;
+use crate::intake::{Content, Done, Presence, Released, Verdict};
+use crate::limits::{DOWN_QUEUE_MAX, FAREWELL_MAX, IN_FLIGHT_MAX, OUT_BYTES_MAX, READ_BYTES, WRITE_STALL_MAX};
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client said good-bye, or closed or lost the socket.
+    ByClient,
+    /// The client broke the protocol; it was told so where its version has words for it.
+    Broken,
+    /// It is ended here, for this reason.
+    Here(Farewell),
+}
+
+/// What both futures use.
+struct Session<'a> {
+    context: &'a Context,
+    number: u64,
+    protocol: Mutex<Protocol>,
+    in_flight: Mutex<InFlight>,
+    identity: OnceLock<SourceId>,
+    subscribed: AtomicBool,
+    /// There is something to write.
+    to_write: Notify,
+    /// Something was written, or answered.
+    eased: Notify,
+    done: mpsc::UnboundedSender<Released>,
+    handle: Handle,
+}
+
+/// What is fed to a connection from elsewhere.
+struct Mailbox {
+    done: mpsc::UnboundedReceiver<Released>,
+    down: mpsc::Receiver<Bytes>,
+    end: watch::Receiver<Option<Farewell>>,
+}
+
+/// Bytes on their way into the socket.
+#[derive(Default)]
+struct Writing {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+/// Serves a client that was let in, until its end.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, greeted: Greeted, context: &Context) -> End {
+    let Greeted { protocol, identity, early, .. } = greeted;
+    let (done, done_out) = mpsc::unbounded_channel();
+    let (down, down_out) = mpsc::channel(DOWN_QUEUE_MAX);
+    let (end, end_out) = watch::channel(None);
+    let number = context.intake.connection_number();
+    let session = Session {
+        context,
+        number,
+        protocol: Mutex::new(protocol),
+        in_flight: Mutex::default(),
+        identity: OnceLock::new(),
+        subscribed: AtomicBool::new(false),
+        to_write: Notify::new(),
+        eased: Notify::new(),
+        done,
+        handle: Handle { number, down, end: Arc::new(end) },
+    };
+    let mut mailbox = Mailbox { done: done_out, down: down_out, end: end_out };
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut writing = Writing::default();
+    let Mailbox { done, down, end } = &mut mailbox;
+    let mut stopping = context.stopping.clone();
+    let ended = tokio::select! {
+        ended = session.read(&mut reader, identity, early) => ended,
+        ended = session.write(&mut writer, &mut writing, done, down) => ended,
+        Ok(why) = end.wait_for(Option::is_some) => End::Here(why.expect("was waited for")),
+        () = stopping.wait() => End::Here(Farewell::Stopping),
+    };
+    session.close(ended, &mut writer, &mut writing).await;
+    ended
+}
+
+impl Session<'_> {
+    async fn read<R: AsyncRead + Unpin>(
+        &self,
+        reader: &mut R,
+        identity: Option<SourceId>,
+        early: Vec<Incoming>,
+    ) -> End {
+        if let Some(agent) = identity
+            && let Err(end) = self.claim(agent).await
+        {
+            return end;
+        }
+        let mut packets = early;
+        loop {
+            for packet in packets.drain(..) {
+                if let Err(end) = self.apply(packet).await {
+                    return end;
+                }
+            }
+            self.to_write.notify_one();
+            if self.protocol().out().len() > OUT_BYTES_MAX {
+                return End::Here(Farewell::SlowReader);
+            }
+            // Time spent on waiting for room does not count as silence: it begins anew with every read.
+            let keep_alive = self.protocol().keep_alive();
+            let read = read_packets(reader, &self.protocol, &mut packets);
+            let read = match keep_alive {
+                Some(silence_max) => match timeout(silence_max, read).await {
+                    Ok(read) => read,
+                    Err(_) => return End::Here(Farewell::KeepAlive),
+                },
+                None => read.await,
+            };
+            match read {
+                Ok(Read::Bytes) => {}
+                Ok(Read::Broken) => return End::Broken,
+                Ok(Read::Ended) | Err(_) => return End::ByClient,
+            }
+        }
+    }
+
+    async fn apply(&self, packet: Incoming) -> Result<(), End> {
+        match packet {
+            Incoming::Publish { topic, packet_id, payload } => self.publish(topic, packet_id, payload).await,
+            Incoming::Subscribe { packet_id, filters } => self.subscribe(packet_id, &filters).await,
+            Incoming::Unsubscribe { packet_id, filters } => {
+                let existed: Vec<bool> = filters.iter().map(|filter| self.unsubscribe(*filter)).collect();
+                self.protocol().unsuback(packet_id, &existed);
+                Ok(())
+            }
+            Incoming::Disconnect => Err(End::ByClient),
+            Incoming::TooMuchQuality => Err(End::Here(Farewell::QosNotSupported)),
+            Incoming::TooManyFilters => Err(End::Here(Farewell::TooManyFilters)),
+            Incoming::Connect(_) => Err(End::Here(Farewell::ProtocolError)),
+            Incoming::Nothing => Ok(()),
+        }
+    }
+
+    /// Whether a topic is the client's own. A client that nobody knows yet becomes who the topic says.
+    async fn owns(&self, topic: Topic) -> Result<bool, End> {
+        match self.identity.get() {
+            Some(agent) => Ok(*agent == topic.agent),
+            None => self.claim(topic.agent).await.map(|()| true),
+        }
+    }
+
+    /// Ties the connection to an agent; the one that the agent had before ends.
+    async fn claim(&self, agent: SourceId) -> Result<(), End> {
+        self.identity.set(agent).expect("a connection is tied once");
+        if self.context.registry.claim(agent, self.handle.clone()) {
+            self.context.health.counters.taken_over.count();
+        }
+        let told = self.context.intake.link(agent, Presence::Online, self.number).await;
+        told.map_err(|_| End::Here(Farewell::Stopping))
+    }
+
+    async fn publish(&self, topic: Option<Topic>, packet_id: Option<u16>, payload: Bytes) -> Result<(), End> {
+        let Some(topic) = topic else { return self.refuse(packet_id, PublishAnswer::TopicInvalid) };
+        if topic.leaf == Leaf::Down || !self.owns(topic).await? {
+            return self.refuse(packet_id, PublishAnswer::NotAuthorized);
+        }
+        let content = match topic.leaf {
+            Leaf::State => match Presence::of_payload(&payload) {
+                Some(presence) => Content::Link { presence, number: self.number },
+                None => return self.refuse(packet_id, PublishAnswer::PayloadInvalid),
+            },
+            Leaf::Up | Leaf::Down => Content::Message(payload),
+        };
+        while self.in_flight().len() >= usize::from(IN_FLIGHT_MAX) {
+            self.to_write.notify_one();
+            self.eased.notified().await;
+        }
+        let room = self.context.intake.room(content.bytes()).await.map_err(|_| End::Here(Farewell::Stopping))?;
+        let done =
+            packet_id.map(|packet_id| Done { to: self.done.clone(), number: self.in_flight().hand_over(packet_id) });
+        room.fill(topic.agent, content, done);
+        Ok(())
+    }
+
+    /// Refuses a publish. Where the version or the quality of service has no answer for that, the connection ends.
+    fn refuse(&self, packet_id: Option<u16>, answer: PublishAnswer) -> Result<(), End> {
+        self.context.health.counters.publishes_refused.count();
+        match packet_id {
+            Some(packet_id) if self.protocol().explains() => {
+                self.in_flight().answered(packet_id, answer);
+                self.send_answers();
+                Ok(())
+            }
+            _ => Err(End::Here(Farewell::NotAuthorized)),
+        }
+    }
+
+    async fn subscribe(&self, packet_id: u16, filters: &[Option<Topic>]) -> Result<(), End> {
+        let mut grants = Vec::with_capacity(filters.len());
+        for filter in filters {
+            let granted = match filter {
+                Some(topic) if topic.leaf == Leaf::Down => self.owns(*topic).await?,
+                _ => false,
+            };
+            if granted {
+                self.subscribed.store(true, Ordering::Relaxed);
+                grants.push(Grant::Granted);
+            } else {
+                self.context.health.counters.subscriptions_refused.count();
+                grants.push(Grant::NotAuthorized);
+            }
+        }
+        self.protocol().suback(packet_id, &grants);
+        Ok(())
+    }
+
+    fn unsubscribe(&self, filter: Option<Topic>) -> bool {
+        let own = filter.is_some_and(|topic| topic.leaf == Leaf::Down && self.identity.get() == Some(&topic.agent));
+        own && self.subscribed.swap(false, Ordering::Relaxed)
+    }
+
+    async fn write<W: AsyncWrite + Unpin>(
+        &self,
+        writer: &mut W,
+        writing: &mut Writing,
+        done: &mut mpsc::UnboundedReceiver<Released>,
+        down: &mut mpsc::Receiver<Bytes>,
+    ) -> End {
+        loop {
+            while let Ok(released) = done.try_recv() {
+                self.released(released);
+            }
+            while writing.bytes.len() < OUT_BYTES_MAX
+                && self.protocol().out().len() < OUT_BYTES_MAX
+                && let Ok(message) = down.try_recv()
+            {
+                self.send_down(&message);
+            }
+            writing.refill(self.protocol().out());
+            self.eased.notify_one();
+            if !writing.is_empty() {
+                if writing.write(writer).await.is_err() {
+                    return End::ByClient;
+                }
+                continue;
+            }
+            tokio::select! {
+                () = self.to_write.notified() => {}
+                Some(released) = done.recv() => self.released(released),
+                Some(message) = down.recv() => self.send_down(&message),
+            }
+        }
+    }
+
+    fn released(&self, released: Released) {
+        let answer = match released.verdict {
+            Verdict::Taken => PublishAnswer::Taken,
+            Verdict::Refused => PublishAnswer::PayloadInvalid,
+        };
+        self.in_flight().released(released.number, answer);
+        self.send_answers();
+    }
+
+    fn send_answers(&self) {
+        let mut protocol = self.protocol();
+        let mut in_flight = self.in_flight();
+        while let Some((packet_id, answer)) = in_flight.next_answer() {
+            protocol.puback(packet_id, answer);
+        }
+    }
+
+    fn send_down(&self, message: &[u8]) {
+        if let (true, Some(agent)) = (self.subscribed.load(Ordering::Relaxed), self.identity.get()) {
+            let topic = Topic { agent: *agent, leaf: Leaf::Down };
+            self.protocol().publish(&topic.text(), message);
+        } else {
+            self.context.health.counters.answers_dropped.count();
+        }
+    }
+
+    /// Says farewell, gives the name back, and closes the socket.
+    async fn close<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        ended: End,
+        writer: &mut WriteHalf<S>,
+        writing: &mut Writing,
+    ) {
+        let had = self.identity.get().filter(|agent| self.context.registry.release(agent, self.number));
+        if let End::Here(why) = ended {
+            self.protocol().say_farewell(why);
+        }
+        let farewell = async {
+            while !writing.is_empty() || !self.protocol().out().is_empty() {
+                writing.refill(self.protocol().out());
+                writing.write(writer).await?;
+            }
+            writer.shutdown().await
+        };
+        // Whoever does not take it is closed without it.
+        let _ = timeout(FAREWELL_MAX, farewell).await;
+        // Somebody who took the name over has said that the agent is there.
+        if let Some(agent) = had {
+            let mut stopping = self.context.stopping.clone();
+            tokio::select! {
+                _ = self.context.intake.link(*agent, Presence::Offline, self.number) => {}
+                () = stopping.wait() => {}
+            }
+        }
+    }
+
+    fn protocol(&self) -> MutexGuard<'_, Protocol> {
+        self.protocol.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, InFlight> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writing {
+    fn is_empty(&self) -> bool {
+        self.written == self.bytes.len()
+    }
+
+    /// Takes what there is to write, once everything before is written; an idle connection keeps no buffer.
+    fn refill(&mut self, out: &mut Vec<u8>) {
+        if self.is_empty() {
+            self.bytes = std::mem::take(out);
+            self.written = 0;
+        }
+    }
+
+    /// Writes on; may be dropped and called again.
+    async fn write<W: AsyncWrite + Unpin>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        while !self.is_empty() {
+            let written = timeout(WRITE_STALL_MAX, writer.write(&self.bytes[self.written..])).await??;
+            if written == 0 {
+                return Err(std::io::ErrorKind::WriteZero.into());
+            }
+            self.written += written;
+        }
+        timeout(WRITE_STALL_MAX, writer.flush()).await?
+    }
+}
+
+enum Read {
+    Bytes,
+    Broken,
+    Ended,
+}
+
+/// Reads once, into a buffer that only exists while there is something to read, and feeds the protocol with it.
+async fn read_packets<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    protocol: &Mutex<Protocol>,
+    packets: &mut Vec<Incoming>,
+) -> std::io::Result<Read> {
+    poll_fn(|context| {
+        let mut bytes = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut bytes);
+        std::task::ready!(Pin::new(&mut *reader).poll_read(context, &mut buffer))?;
+        let read = buffer.filled();
+        let read = if read.is_empty() {
+            Read::Ended
+        } else {
+            match protocol.lock().unwrap_or_else(PoisonError::into_inner).feed(read, packets) {
+                Ok(()) => Read::Bytes,
+                Err(error) => {
+                    tracing::debug!(?error, "a client broke the protocol");
+                    Read::Broken
+                }
+            }
+        };
+        std::task::Poll::Ready(Ok(read))
+    })
+    .await
+}

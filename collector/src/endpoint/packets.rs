@@ -1,0 +1,334 @@
+//! MQTT 3.1.1 and 5 as one: packets in, answers out, the differences of the versions in between.
+//!
+//! The protocol's state machine is a sans-IO library's. This file turns what it says into the few things that matter
+//! here, and collects the bytes to write.
+
+use std::time::Duration;
+
+use afferent_protocol::topic::{TOPIC_BYTES_MAX, Topic};
+use bytes::Bytes;
+use mqtt_protocol_core::mqtt::common::{ArcPayload, Cursor};
+use mqtt_protocol_core::mqtt::connection::{ConnectionOptions, Event, TimerKind};
+use mqtt_protocol_core::mqtt::packet::{
+    GenericPacketTrait, MaximumQos, Packet, Property, Qos, ReceiveMaximum, ServerKeepAlive, SessionExpiryInterval,
+    SharedSubscriptionAvailable, SubscriptionIdentifierAvailable, WildcardSubscriptionAvailable, v3_1_1, v5_0,
+};
+use mqtt_protocol_core::mqtt::result_code::{
+    ConnectReasonCode, ConnectReturnCode, DisconnectReasonCode, MqttError, PubackReasonCode, SubackReasonCode,
+    SubackReturnCode, UnsubackReasonCode,
+};
+use mqtt_protocol_core::mqtt::{Connection, Version, role};
+
+use super::answers::{ConnectRefusal, Farewell, Grant, PublishAnswer};
+use crate::limits::{FILTERS_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MAX, PACKET_BYTES_MAX};
+
+/// A client's wish to connect.
+#[derive(Clone, Debug)]
+pub(super) struct Connect {
+    pub client_id: String,
+    pub user: Option<String>,
+    pub password: Option<Vec<u8>>,
+    /// The last will's topic; the inner `None` is a topic that is none of ours.
+    pub will: Option<Option<Topic>>,
+}
+
+/// A packet, as far as it matters here.
+#[derive(Clone, Debug)]
+pub(super) enum Incoming {
+    Connect(Connect),
+    Publish {
+        /// `None` is a topic that is none of ours.
+        topic: Option<Topic>,
+        /// For quality of service 1.
+        packet_id: Option<u16>,
+        payload: Bytes,
+    },
+    Subscribe {
+        packet_id: u16,
+        filters: Vec<Option<Topic>>,
+    },
+    Unsubscribe {
+        packet_id: u16,
+        filters: Vec<Option<Topic>>,
+    },
+    Disconnect,
+    /// Quality of service 2, which is not offered.
+    TooMuchQuality,
+    /// More filters than are looked at.
+    TooManyFilters,
+    /// Whatever needs no answer, or was answered already.
+    Nothing,
+}
+
+/// One side of an MQTT connection.
+pub(super) struct Protocol {
+    mqtt: Connection<role::Server>,
+    out: Vec<u8>,
+    keep_alive: Option<Duration>,
+    asked_session: bool,
+    ended: bool,
+}
+
+impl Protocol {
+    pub fn new() -> Self {
+        let options = ConnectionOptions::new().maximum_packet_size_recv(PACKET_BYTES_MAX);
+        let mut mqtt = Connection::with_options(Version::Undetermined, options);
+        mqtt.set_auto_ping_response(true);
+        Self { mqtt, out: Vec::new(), keep_alive: None, asked_session: false, ended: false }
+    }
+
+    /// Takes bytes, and gives what they complete. After an error (the reason may be in the bytes to write) the
+    /// connection is of no use.
+    pub fn feed(&mut self, bytes: &[u8], incoming: &mut Vec<Incoming>) -> Result<(), MqttError> {
+        let mut cursor = Cursor::new(bytes);
+        while (cursor.position() as usize) < bytes.len() {
+            let events = self.mqtt.recv(&mut cursor);
+            if let Some(packet) = self.apply(events)? {
+                let read = self.read(packet);
+                incoming.push(read);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is MQTT 5, which can say why.
+    pub fn explains(&self) -> bool {
+        self.mqtt.get_protocol_version() == Version::V5_0
+    }
+
+    /// A client that is silent for so long is gone.
+    pub fn keep_alive(&self) -> Option<Duration> {
+        self.keep_alive
+    }
+
+    /// Bytes to write.
+    pub fn out(&mut self) -> &mut Vec<u8> {
+        &mut self.out
+    }
+
+    pub fn accept(&mut self) {
+        let packet: Packet = if self.explains() {
+            let mut properties: Vec<Property> = vec![
+                ReceiveMaximum::new(IN_FLIGHT_MAX).expect("is not zero").into(),
+                MaximumQos::new(1).expect("is 0 or 1").into(),
+                WildcardSubscriptionAvailable::new(0).expect("is 0 or 1").into(),
+                SharedSubscriptionAvailable::new(0).expect("is 0 or 1").into(),
+                SubscriptionIdentifierAvailable::new(0).expect("is 0 or 1").into(),
+            ];
+            if self.keep_alive.is_none_or(|asked| asked > KEEP_ALIVE_MAX * 3 / 2) {
+                let seconds = KEEP_ALIVE_MAX.as_secs() as u16;
+                properties.push(ServerKeepAlive::new(seconds).expect("any number of seconds").into());
+            }
+            if self.asked_session {
+                properties.push(SessionExpiryInterval::new(0).expect("any number of seconds").into());
+            }
+            let connack = v5_0::Connack::builder()
+                .session_present(false)
+                .reason_code(ConnectReasonCode::Success)
+                .props(properties)
+                .build();
+            connack.expect("every property may stand in a CONNACK").into()
+        } else {
+            let connack = v3_1_1::Connack::builder().session_present(false).return_code(ConnectReturnCode::Accepted);
+            connack.build().expect("has all its fields").into()
+        };
+        self.send(packet);
+    }
+
+    pub fn refuse(&mut self, refusal: ConnectRefusal) {
+        let packet: Packet = if self.explains() {
+            let connack = v5_0::Connack::builder().session_present(false).reason_code(refusal.reason_code()).build();
+            connack.expect("has all its fields").into()
+        } else {
+            let connack = v3_1_1::Connack::builder().session_present(false).return_code(refusal.return_code()).build();
+            connack.expect("has all its fields").into()
+        };
+        self.send(packet);
+    }
+
+    pub fn puback(&mut self, packet_id: u16, answer: PublishAnswer) {
+        let packet: Packet = if self.explains() {
+            let mut puback = v5_0::Puback::builder().packet_id(packet_id);
+            if answer.reason_code() != PubackReasonCode::Success {
+                puback = puback.reason_code(answer.reason_code());
+            }
+            puback.build().expect("has all its fields").into()
+        } else {
+            v3_1_1::Puback::builder().packet_id(packet_id).build().expect("has all its fields").into()
+        };
+        self.send(packet);
+    }
+
+    pub fn suback(&mut self, packet_id: u16, grants: &[Grant]) {
+        let packet: Packet = if self.explains() {
+            let codes = grants.iter().map(|grant| match grant {
+                Grant::Granted => SubackReasonCode::GrantedQos0,
+                Grant::NotAuthorized => SubackReasonCode::NotAuthorized,
+            });
+            let suback = v5_0::Suback::builder().packet_id(packet_id).reason_codes(codes.collect()).build();
+            suback.expect("has all its fields").into()
+        } else {
+            let codes = grants.iter().map(|grant| match grant {
+                Grant::Granted => SubackReturnCode::SuccessMaximumQos0,
+                Grant::NotAuthorized => SubackReturnCode::Failure,
+            });
+            let suback = v3_1_1::Suback::builder().packet_id(packet_id).return_codes(codes.collect()).build();
+            suback.expect("has all its fields").into()
+        };
+        self.send(packet);
+    }
+
+    pub fn unsuback(&mut self, packet_id: u16, existed: &[bool]) {
+        let packet: Packet = if self.explains() {
+            let codes = existed.iter().map(|existed| match existed {
+                true => UnsubackReasonCode::Success,
+                false => UnsubackReasonCode::NoSubscriptionExisted,
+            });
+            let unsuback = v5_0::Unsuback::builder().packet_id(packet_id).reason_codes(codes.collect()).build();
+            unsuback.expect("has all its fields").into()
+        } else {
+            v3_1_1::Unsuback::builder().packet_id(packet_id).build().expect("has all its fields").into()
+        };
+        self.send(packet);
+    }
+
+    /// A message to the client, with quality of service 0: answers are cumulative, and whoever misses one asks again.
+    pub fn publish(&mut self, topic: &str, payload: &[u8]) {
+        let packet: Packet = if self.explains() {
+            let publish = v5_0::Publish::builder().topic_name(topic).expect("a topic of ours is a valid one");
+            publish.qos(Qos::AtMostOnce).payload(payload).build().expect("has all its fields").into()
+        } else {
+            let publish = v3_1_1::Publish::builder().topic_name(topic).expect("a topic of ours is a valid one");
+            publish.qos(Qos::AtMostOnce).payload(payload).build().expect("has all its fields").into()
+        };
+        self.send(packet);
+    }
+
+    /// Says why the connection ends, where the version has words for it.
+    pub fn say_farewell(&mut self, why: Farewell) {
+        if self.explains() && !self.ended {
+            let disconnect = v5_0::Disconnect::builder().reason_code(why.reason_code()).build();
+            self.send(disconnect.expect("has all its fields").into());
+        }
+    }
+
+    fn send(&mut self, packet: Packet) {
+        let events = self.mqtt.send(packet);
+        // What cannot be sent (larger than the client takes, or after the end) is not sent: the client's timeouts ask
+        // for it again.
+        if let Err(error) = self.apply(events) {
+            tracing::debug!(?error, "a packet could not be sent");
+        }
+    }
+
+    fn apply(&mut self, events: Vec<Event>) -> Result<Option<Packet>, MqttError> {
+        let mut received = None;
+        let mut failed = None;
+        for event in events {
+            match event {
+                Event::NotifyPacketReceived(packet) => received = Some(packet),
+                Event::RequestSendPacket { packet, .. } => {
+                    self.ended |= matches!(packet, Packet::V5_0Disconnect(_));
+                    self.out.extend_from_slice(&packet.to_continuous_buffer());
+                }
+                Event::RequestTimerReset { kind: TimerKind::PingreqRecv, duration_ms } => {
+                    self.keep_alive = Some(Duration::from_millis(duration_ms));
+                }
+                Event::NotifyError(error) => failed = Some(error),
+                Event::RequestTimerReset { .. }
+                | Event::RequestTimerCancel(_)
+                | Event::NotifyPacketIdReleased(_)
+                | Event::RequestClose => {}
+            }
+        }
+        failed.map_or(Ok(received), Err)
+    }
+
+    fn read(&mut self, packet: Packet) -> Incoming {
+        match packet {
+            Packet::V3_1_1Connect(connect) => Incoming::Connect(Connect {
+                client_id: connect.client_id().to_owned(),
+                user: connect.user_name().map(str::to_owned),
+                password: connect.password().map(<[u8]>::to_vec),
+                will: connect.will_topic().map(topic_of),
+            }),
+            Packet::V5_0Connect(connect) => {
+                self.asked_session =
+                    connect.props().iter().any(|p| matches!(p, Property::SessionExpiryInterval(s) if s.val() != 0));
+                Incoming::Connect(Connect {
+                    client_id: connect.client_id().to_owned(),
+                    user: connect.user_name().map(str::to_owned),
+                    password: connect.password().map(<[u8]>::to_vec),
+                    will: connect.will_topic().map(topic_of),
+                })
+            }
+            Packet::V3_1_1Publish(publish) => {
+                read_publish(publish.qos(), publish.topic_name(), publish.packet_id(), publish.payload())
+            }
+            Packet::V5_0Publish(publish) => {
+                read_publish(publish.qos(), publish.topic_name(), publish.packet_id(), publish.payload())
+            }
+            Packet::V3_1_1Subscribe(subscribe) => {
+                let filters = subscribe.entries().iter().map(|entry| topic_of(entry.topic_filter()));
+                read_filters(filters, |filters| Incoming::Subscribe { packet_id: subscribe.packet_id(), filters })
+            }
+            Packet::V5_0Subscribe(subscribe) => {
+                let filters = subscribe.entries().iter().map(|entry| topic_of(entry.topic_filter()));
+                read_filters(filters, |filters| Incoming::Subscribe { packet_id: subscribe.packet_id(), filters })
+            }
+            Packet::V3_1_1Unsubscribe(subscribe) => {
+                let filters = subscribe.entries().iter().map(|entry| topic_of(entry.as_str()));
+                read_filters(filters, |filters| Incoming::Unsubscribe { packet_id: subscribe.packet_id(), filters })
+            }
+            Packet::V5_0Unsubscribe(subscribe) => {
+                let filters = subscribe.entries().iter().map(|entry| topic_of(entry.as_str()));
+                read_filters(filters, |filters| Incoming::Unsubscribe { packet_id: subscribe.packet_id(), filters })
+            }
+            Packet::V3_1_1Disconnect(_) | Packet::V5_0Disconnect(_) => Incoming::Disconnect,
+            _ => Incoming::Nothing,
+        }
+    }
+}
+
+fn topic_of(text: &str) -> Option<Topic> {
+    (text.len() <= TOPIC_BYTES_MAX).then(|| Topic::parse(text)).flatten()
+}
+
+fn read_publish(qos: Qos, topic: &str, packet_id: Option<u16>, payload: &ArcPayload) -> Incoming {
+    if qos == Qos::ExactlyOnce {
+        return Incoming::TooMuchQuality;
+    }
+    Incoming::Publish { topic: topic_of(topic), packet_id, payload: Bytes::from_owner(Shared(payload.clone())) }
+}
+
+fn read_filters(
+    filters: impl ExactSizeIterator<Item = Option<Topic>>,
+    made: impl FnOnce(Vec<Option<Topic>>) -> Incoming,
+) -> Incoming {
+    if filters.len() > FILTERS_MAX { Incoming::TooManyFilters } else { made(filters.collect()) }
+}
+
+/// A payload in the buffer that it was read into, not copied.
+struct Shared(ArcPayload);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+/// Answers' numbers on the wire.
+impl Farewell {
+    fn reason_code(self) -> DisconnectReasonCode {
+        match self {
+            Self::TakenOver => DisconnectReasonCode::SessionTakenOver,
+            Self::Stopping => DisconnectReasonCode::ServerShuttingDown,
+            Self::SlowReader => DisconnectReasonCode::QuotaExceeded,
+            Self::KeepAlive => DisconnectReasonCode::KeepAliveTimeout,
+            Self::NotAuthorized => DisconnectReasonCode::NotAuthorized,
+            Self::QosNotSupported => DisconnectReasonCode::QosNotSupported,
+            Self::TooManyFilters => DisconnectReasonCode::QuotaExceeded,
+            Self::ProtocolError => DisconnectReasonCode::ProtocolError,
+        }
+    }
+}

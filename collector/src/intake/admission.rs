@@ -1,0 +1,78 @@
+//! What the writer thread needs of the core: so little that a test can stand in for it.
+
+use std::fmt;
+
+use afferent_protocol::batch::ClockReading;
+use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::session::Control;
+
+use super::Presence;
+use crate::core::{Core, Notice};
+use crate::log::{CommitError, UnifiedLog};
+use crate::sources::SourceView;
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was taken, or was there before: what it held is durable once this is told.
+    Taken,
+    /// Something of it was refused: damaged, forged, or not of this agent. It is counted with the agent's source.
+    Refused,
+}
+
+/// Judges messages and fills the log.
+pub trait Admission: Send + 'static {
+    /// The picture of the sources that readers get.
+    type Sources: Clone + Send + Sync + 'static;
+    /// Why a commit failed.
+    type CommitError: fmt::Display;
+
+    /// Judges a message of `agent`, to whom the connection belongs; what is taken goes into the next commit.
+    fn receive(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict;
+    /// An agent came or went.
+    fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading);
+    /// Makes everything that was taken durable; gives the answers to send. After an error nothing that was
+    /// received since the last commit counts: the same messages are passed to [`Admission::receive`] once more.
+    fn commit(&mut self, clock: &ClockReading) -> Result<Vec<(SourceId, Control)>, Self::CommitError>;
+    /// The last commit follows: what is to be said about that is said now.
+    fn ending(&mut self, clock: &ClockReading);
+    /// The first offset that is not on disk.
+    fn durable_end(&self) -> Offset;
+    /// The sources, as they are now.
+    fn sources(&self) -> Self::Sources;
+}
+
+impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
+    type Sources = Vec<SourceView>;
+    type CommitError = CommitError;
+
+    fn receive(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict {
+        match Core::receive(self, agent, payload, clock).refusal {
+            None => Verdict::Taken,
+            Some(refusal) => {
+                tracing::debug!(%agent, reason = refusal.reason.name(), message = refusal.message, "refused");
+                Verdict::Refused
+            }
+        }
+    }
+
+    fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading) {
+        self.state(agent, presence == Presence::Online, clock);
+    }
+
+    fn commit(&mut self, clock: &ClockReading) -> Result<Vec<(SourceId, Control)>, CommitError> {
+        if self.is_pending() { Core::commit(self, clock) } else { Ok(Vec::new()) }
+    }
+
+    fn ending(&mut self, clock: &ClockReading) {
+        self.tell(Notice::Stopped { reason: "it was told to".to_owned() }, clock);
+    }
+
+    fn durable_end(&self) -> Offset {
+        Core::durable_end(self)
+    }
+
+    fn sources(&self) -> Vec<SourceView> {
+        Core::sources(self).views()
+    }
+}

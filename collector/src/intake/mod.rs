@@ -1,0 +1,153 @@
+//! From the sockets to the log: a bounded queue, and the one thread that writes.
+//!
+//! Whoever reads a message (a connection of the endpoint, the client of a broker) first asks for [`Intake::room`] and
+//! waits for it; while it waits it reads no further, so that a slow disk pushes back on the sockets. The message's
+//! [`Done`] is told once the commit that holds it is on disk.
+
+mod admission;
+mod health;
+mod outbox;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use afferent_protocol::ids::SourceId;
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+pub use admission::{Admission, Verdict};
+pub use health::{Counter, Counters, Health, Storage, Way};
+pub use outbox::Outbox;
+pub use writer::{Views, Writer, WriterError, spawn};
+
+use crate::limits::{INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX};
+
+/// Whether an agent is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is.
+    Online,
+    /// It is not, whether it said good-bye or not.
+    Offline,
+}
+
+/// What is handed over.
+#[derive(Debug)]
+pub enum Content {
+    /// A message of an agent's `up` topic.
+    Message(Bytes),
+    /// An agent came or went. `number` counts up with every connection: an `Offline` of an older one than the last
+    /// `Online` says nothing.
+    Link {
+        /// Whether it came or went.
+        presence: Presence,
+        /// The connection's number.
+        number: u64,
+    },
+}
+
+impl Presence {
+    /// Reads the payload of a state topic. An empty one clears what was retained, and says that nobody is there.
+    pub fn of_payload(payload: &[u8]) -> Option<Self> {
+        match payload {
+            b"online" => Some(Self::Online),
+            b"offline" | b"" => Some(Self::Offline),
+            _ => None,
+        }
+    }
+}
+
+impl Content {
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Message(payload) => payload.len(),
+            Self::Link { .. } => 0,
+        }
+    }
+}
+
+/// Told, in the order in which messages were handed over, when one is dealt with.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// Where to tell it.
+    pub to: mpsc::UnboundedSender<Released>,
+    /// The message's number, of the teller's own counting.
+    pub number: u64,
+}
+
+/// A message that is dealt with: what was taken of it is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// The number that [`Done`] was made with.
+    pub number: u64,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+/// One thing on its way to the writer thread.
+#[derive(Debug)]
+pub struct Incoming {
+    agent: SourceId,
+    content: Content,
+    done: Option<Done>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The collector is stopping: nothing is taken any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the collector is stopping")]
+pub struct Stopping;
+
+/// The way in to the writer thread.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    queue: mpsc::Sender<Incoming>,
+    room: Arc<Semaphore>,
+    connections: Arc<AtomicU64>,
+}
+
+/// Room for one message; see [`Intake::room`].
+#[derive(Debug)]
+pub struct Room<'a> {
+    place: mpsc::Permit<'a, Incoming>,
+    bytes: OwnedSemaphorePermit,
+}
+
+/// Bytes that one permit of the semaphore stands for.
+const GRAIN: usize = 1024;
+
+impl Intake {
+    /// A way in, and its other end for the writer.
+    pub fn new() -> (Self, mpsc::Receiver<Incoming>) {
+        let (queue, incoming) = mpsc::channel(INTAKE_MESSAGES_MAX);
+        let room = Arc::new(Semaphore::new(INTAKE_BYTES_MAX / GRAIN));
+        (Self { queue, room, connections: Arc::default() }, incoming)
+    }
+
+    /// Waits until there is room for a message of so many bytes. Those who wait are served in the order of asking.
+    pub async fn room(&self, bytes: usize) -> Result<Room<'_>, Stopping> {
+        let grains = bytes.div_ceil(GRAIN).clamp(1, INTAKE_BYTES_MAX / GRAIN) as u32;
+        let bytes = Arc::clone(&self.room).acquire_many_owned(grains).await.map_err(|_| Stopping)?;
+        let place = self.queue.reserve().await.map_err(|_| Stopping)?;
+        Ok(Room { place, bytes })
+    }
+
+    /// Tells that an agent came or went, over the connection with this number.
+    pub async fn link(&self, agent: SourceId, presence: Presence, number: u64) -> Result<(), Stopping> {
+        self.room(0).await?.fill(agent, Content::Link { presence, number }, None);
+        Ok(())
+    }
+
+    /// A number for a new connection, higher than all before.
+    pub fn connection_number(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl Room<'_> {
+    /// Hands a message over.
+    pub fn fill(self, agent: SourceId, content: Content, done: Option<Done>) {
+        self.place.send(Incoming { agent, content, done, _room: self.bytes });
+    }
+}

@@ -1,0 +1,248 @@
+//! The one thread that writes: it takes what waits, commits once, and tells everybody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use afferent_protocol::ids::{Offset, SourceId};
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use super::{Admission, Content, Done, Health, Incoming, Outbox, Presence, Released, Verdict};
+use crate::clock::SystemClock;
+use crate::limits::{COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY};
+
+/// What others see of the writer.
+#[derive(Clone, Debug)]
+pub struct Views<S> {
+    /// The first offset that is not on disk; changes wake live followers.
+    pub durable: watch::Receiver<Offset>,
+    /// The sources, as they were at most [`SNAPSHOT_EVERY`] ago.
+    pub sources: watch::Receiver<Arc<S>>,
+}
+
+/// The writer could not end well.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriterError {
+    /// The last commits failed. What they held was not acked, and agents send it again.
+    #[error("the last commit failed ({0}); nothing of it was acknowledged, and agents will send it again")]
+    Unwritten(String),
+    /// The thread panicked.
+    #[error("the writer thread panicked; what was acknowledged is on disk")]
+    Panicked,
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub struct Writer {
+    thread: std::thread::JoinHandle<Result<(), WriterError>>,
+}
+
+impl Writer {
+    /// Waits for its end, which comes after every [`super::Intake`] was dropped.
+    pub async fn joined(self) -> Result<(), WriterError> {
+        tokio::task::spawn_blocking(|| self.thread.join().unwrap_or(Err(WriterError::Panicked)))
+            .await
+            .unwrap_or(Err(WriterError::Panicked))
+    }
+}
+
+/// Starts the thread. It ends once every [`super::Intake`] is dropped and what was handed over is committed.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn spawn<A: Admission>(
+    admission: A,
+    incoming: mpsc::Receiver<Incoming>,
+    outbox: Outbox,
+    health: Arc<Health>,
+) -> std::io::Result<(Writer, Views<A::Sources>)> {
+    let (durable, durable_view) = watch::channel(admission.durable_end());
+    let (sources, sources_view) = watch::channel(Arc::new(admission.sources()));
+    let mut state = Loop {
+        admission,
+        incoming,
+        outbox,
+        health,
+        durable,
+        sources,
+        clock: SystemClock::new(),
+        presence: HashMap::new(),
+        taken: Vec::new(),
+        sources_changed: None,
+    };
+    let runtime = Handle::current();
+    let thread = std::thread::Builder::new().name("log writer".to_owned()).spawn(move || state.run(&runtime))?;
+    Ok((Writer { thread }, Views { durable: durable_view, sources: sources_view }))
+}
+
+struct Loop<A: Admission> {
+    admission: A,
+    incoming: mpsc::Receiver<Incoming>,
+    outbox: Outbox,
+    health: Arc<Health>,
+    durable: watch::Sender<Offset>,
+    sources: watch::Sender<Arc<A::Sources>>,
+    clock: SystemClock,
+    /// Number of the connection by which an agent last came.
+    presence: HashMap<SourceId, u64>,
+    /// What the next commit holds, in order: to be handed to the core again when it fails, and told about when not.
+    /// The room that the messages took is given back with them.
+    taken: Vec<Taken>,
+    /// When the sources first changed since their last picture.
+    sources_changed: Option<Instant>,
+}
+
+struct Taken {
+    incoming: Incoming,
+    verdict: Verdict,
+}
+
+enum Wake {
+    Something(Incoming),
+    Picture,
+    Ended,
+}
+
+impl<A: Admission> Loop<A> {
+    fn run(&mut self, runtime: &Handle) -> Result<(), WriterError> {
+        loop {
+            match runtime.block_on(self.wait()) {
+                Wake::Something(first) => {
+                    self.take(first);
+                    self.commit(runtime)?;
+                }
+                Wake::Picture => {}
+                Wake::Ended => break,
+            }
+            if self.sources_changed.is_some_and(|since| since.elapsed() >= SNAPSHOT_EVERY) {
+                self.picture();
+            }
+        }
+        self.admission.ending(&self.clock.read());
+        let ended = self.commit(runtime);
+        self.picture();
+        ended
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let left = self.sources_changed.map(|since| SNAPSHOT_EVERY.saturating_sub(since.elapsed()));
+        let something = match left {
+            None => self.incoming.recv().await,
+            Some(left) => match tokio::time::timeout(left, self.incoming.recv()).await {
+                Ok(something) => something,
+                Err(_) => return Wake::Picture,
+            },
+        };
+        something.map_or(Wake::Ended, Wake::Something)
+    }
+
+    /// Hands what waits to the core, as much as one commit takes.
+    fn take(&mut self, first: Incoming) {
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(incoming) = next {
+            bytes += incoming.content.bytes();
+            self.count(&incoming);
+            let verdict = self.receive(&incoming);
+            if verdict == Verdict::Refused {
+                self.health.counters.messages_refused.count();
+            }
+            self.taken.push(Taken { incoming, verdict });
+            let more = self.taken.len() < COMMIT_MESSAGES_MAX && bytes < COMMIT_BYTES_MAX;
+            next = if more { self.incoming.try_recv().ok() } else { None };
+        }
+        self.sources_changed.get_or_insert_with(Instant::now);
+    }
+
+    fn count(&self, incoming: &Incoming) {
+        if let Content::Message(payload) = &incoming.content {
+            self.health.counters.messages.count();
+            self.health.counters.message_bytes.add(payload.len() as u64);
+        }
+    }
+
+    fn receive(&mut self, incoming: &Incoming) -> Verdict {
+        let clock = self.clock.read();
+        match &incoming.content {
+            Content::Message(payload) => self.admission.receive(incoming.agent, payload, &clock),
+            Content::Link { presence, number } => {
+                if self.link_counts(incoming.agent, *presence, *number) {
+                    self.admission.link(incoming.agent, *presence, &clock);
+                }
+                Verdict::Taken
+            }
+        }
+    }
+
+    /// After a commit that failed nothing counts: the core gets the same messages once more.
+    fn receive_again(&mut self) {
+        let mut taken = std::mem::take(&mut self.taken);
+        for again in &mut taken {
+            again.verdict = self.receive(&again.incoming);
+        }
+        self.taken = taken;
+    }
+
+    fn link_counts(&mut self, agent: SourceId, presence: Presence, number: u64) -> bool {
+        let last = self.presence.entry(agent).or_insert(number);
+        let counts = number >= *last;
+        *last = number.max(*last);
+        // An agent that left needs no entry: any later connection has a higher number.
+        if counts && presence == Presence::Offline {
+            self.presence.remove(&agent);
+        }
+        counts
+    }
+
+    /// Commits until it succeeds: until then nothing is acked, nothing else is taken, and the sockets wait.
+    fn commit(&mut self, runtime: &Handle) -> Result<(), WriterError> {
+        let (mut wait, wait_max) = COMMIT_RETRY;
+        let mut tries_at_end = 0;
+        let answers = loop {
+            match self.admission.commit(&self.clock.read()) {
+                Ok(answers) => break answers,
+                Err(error) => {
+                    let why = error.to_string();
+                    tracing::error!(why, "a commit failed; nothing of it is acknowledged, and it is tried again");
+                    self.health.commit_failed(self.clock.read().wall, why.clone());
+                    tries_at_end += u32::from(self.incoming.sender_strong_count() == 0);
+                    if tries_at_end >= COMMIT_TRIES_AT_END {
+                        return Err(WriterError::Unwritten(why));
+                    }
+                    runtime.block_on(tokio::time::sleep(wait));
+                    wait = (wait * 2).min(wait_max);
+                    self.receive_again();
+                }
+            }
+        };
+        self.health.committed();
+        self.tell(&answers);
+        Ok(())
+    }
+
+    fn tell(&mut self, answers: &[(SourceId, afferent_protocol::session::Control)]) {
+        for (agent, control) in answers {
+            if !self.outbox.send(agent, Bytes::copy_from_slice(&control.encode())) {
+                self.health.counters.answers_dropped.count();
+            }
+        }
+        for Taken { incoming, verdict } in self.taken.drain(..) {
+            if let Some(Done { to, number }) = incoming.done {
+                // A connection that is gone needs no telling.
+                let _ = to.send(Released { number, verdict });
+            }
+        }
+        let end = self.admission.durable_end();
+        self.durable.send_if_modified(|known| {
+            assert!(end >= *known, "the durable end cannot regress");
+            std::mem::replace(known, end) != end
+        });
+    }
+
+    fn picture(&mut self) {
+        self.sources.send_replace(Arc::new(self.admission.sources()));
+        self.sources_changed = None;
+    }
+}

@@ -1,0 +1,287 @@
+//! The whole collector: started in order, watched, and stopped in order.
+//!
+//! Data directory, log, writer thread, the way in (endpoint or broker), HTTP. To stop, the way in closes first, then
+//! what was handed over is committed, then the log closes.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use afferent_protocol::disk::FsDisk;
+use afferent_protocol::ids::{Epoch, Offset};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::api::{self, ApiState};
+use crate::broker::{Broker, BrokerError, BrokerSettings};
+use crate::clock::SystemClock;
+use crate::config::{Config, ConfigError};
+use crate::core::{Core, OwnIdentity};
+use crate::data_directory::{DataDirectory, DataDirectoryError};
+use crate::endpoint::{BindError, Endpoint, Registry, Tls};
+use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
+use crate::limits::HTTP_FAREWELL_MAX;
+use crate::log::{EmbeddedLog, LogReader, LogSettings, OpenError};
+use crate::shutdown::{StopSwitch, Stopping, stop_switch};
+use crate::sources::Sources;
+
+/// Why the collector cannot run, or could not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Data(#[from] DataDirectoryError),
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The log's directory cannot be made.
+    #[error("making {directory} failed: {error}; check the directory's permissions and its disk")]
+    LogDirectory {
+        /// The directory.
+        directory: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The endpoint cannot listen.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The client of the broker cannot be set up.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The HTTP server cannot listen.
+    #[error("cannot listen on {listen} for HTTP: {error}; is another program using it?")]
+    Http {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The system refuses a thread, random numbers or signals.
+    #[error("the system refuses {what}: {error}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// What it says.
+        error: String,
+    },
+    /// The writer ended, on its own or not well.
+    #[error(transparent)]
+    Writer(#[from] WriterError),
+}
+
+/// The running collector.
+pub struct Collector {
+    /// Where agents connect; `None` with an external broker.
+    pub mqtt: Option<SocketAddr>,
+    /// Where the HTTP server listens.
+    pub http: SocketAddr,
+    /// What the HTTP server sees: for those in the same process.
+    pub state: ApiState,
+    switch: StopSwitch,
+    way_in: JoinHandle<()>,
+    web: JoinHandle<std::io::Result<()>>,
+    writer: Writer,
+    tls: Option<Arc<Tls>>,
+    _data: DataDirectory,
+}
+
+/// Runs the collector until `until`, and stops it.
+///
+/// SIGHUP reads the certificates again.
+pub async fn run(config: &Config, until: impl Future<Output = ()>) -> Result<(), RunError> {
+    let collector = Collector::start(config).await?;
+    tokio::select! {
+        () = until => {}
+        () = collector.writer_ended() => {}
+        error = collector.reload_on_hangup() => tracing::error!(%error, "signals cannot be heard; stopping"),
+    }
+    collector.stop().await
+}
+
+/// Reads everything that the configuration names, without starting anything.
+pub fn check(config: &Config) -> Result<(), RunError> {
+    match broker_settings(config)? {
+        Some(settings) => settings.check()?,
+        None => config.endpoint()?.check()?,
+    }
+    Ok(())
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Without signals only a kill can end it, which it survives.
+        _ => std::future::pending().await,
+    }
+}
+
+impl Collector {
+    /// Starts everything; it is all running, or nothing is.
+    pub async fn start(config: &Config) -> Result<Self, RunError> {
+        let data = DataDirectory::open(&config.data)?;
+        let (core, reader) = open_log(config, &data).await?;
+        let health = Arc::new(Health::default());
+        let (intake, incoming) = Intake::new();
+        let (switch, stopping) = stop_switch();
+        let http = listen_http(config.http.listen).await?;
+        let http_address = http.local_addr().map_err(system("the address of a socket"))?;
+
+        let way_in = WayIn::open(config, intake, &health, &stopping).await?;
+        let (outbox, mqtt, tls, serving) = (way_in.outbox, way_in.address, way_in.tls, way_in.serving);
+        let (writer, views) =
+            intake::spawn(core, incoming, outbox, Arc::clone(&health)).map_err(system("a thread for the log"))?;
+        let state = ApiState { reader: Arc::new(reader), durable: views.durable, sources: views.sources, health };
+        Ok(Self {
+            mqtt,
+            http: http_address,
+            state: state.clone(),
+            switch,
+            way_in: tokio::spawn(serving),
+            web: tokio::spawn(api::serve(http, state, stopping)),
+            writer,
+            tls,
+            _data: data,
+        })
+    }
+
+    /// The first offset that is not on disk.
+    pub fn durable(&self) -> watch::Receiver<Offset> {
+        self.state.durable.clone()
+    }
+
+    /// Waits until the writer is gone, which it is not while all is well.
+    pub async fn writer_ended(&self) {
+        let mut durable = self.state.durable.clone();
+        while durable.changed().await.is_ok() {}
+    }
+
+    /// Stops taking in, commits what was taken, and closes the log.
+    pub async fn stop(self) -> Result<(), RunError> {
+        let Self { state, switch, way_in, web, writer, .. } = self;
+        switch.stop();
+        if let Err(error) = way_in.await {
+            tracing::error!(%error, "the way in ended unexpectedly");
+        }
+        let written = writer.joined().await;
+        let aborting = web.abort_handle();
+        match tokio::time::timeout(HTTP_FAREWELL_MAX, web).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::error!(%error, "the HTTP server failed"),
+            Ok(Err(error)) => tracing::error!(%error, "the HTTP server ended unexpectedly"),
+            Err(_) => aborting.abort(),
+        }
+        drop(state);
+        Ok(written?)
+    }
+
+    /// Reads the certificates again at every SIGHUP; what is wrong with them is told, and those of before stand.
+    async fn reload_on_hangup(&self) -> std::io::Error {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hangup = match signal(SignalKind::hangup()) {
+            Ok(hangup) => hangup,
+            Err(error) => return error,
+        };
+        while hangup.recv().await.is_some() {
+            match self.tls.as_ref().map(|tls| tls.reload()) {
+                None => tracing::info!("SIGHUP: there are no certificates to read again"),
+                Some(Ok(())) => tracing::info!("SIGHUP: certificates were read again"),
+                Some(Err(error)) => tracing::error!(%error, "SIGHUP: the certificates of before stay in use"),
+            }
+        }
+        std::io::ErrorKind::BrokenPipe.into()
+    }
+}
+
+/// The way by which agents' messages come in, not yet serving.
+struct WayIn {
+    outbox: Outbox,
+    address: Option<SocketAddr>,
+    tls: Option<Arc<Tls>>,
+    serving: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl WayIn {
+    async fn open(
+        config: &Config,
+        intake: Intake,
+        health: &Arc<Health>,
+        stopping: &Stopping,
+    ) -> Result<Self, RunError> {
+        let (health, stopping) = (Arc::clone(health), stopping.clone());
+        if let Some(settings) = broker_settings(config)? {
+            let (broker, answers) = Broker::new(&settings, intake, health, stopping)?;
+            let serving = Box::pin(broker.serve());
+            return Ok(Self { outbox: Outbox::Broker(answers), address: None, tls: None, serving });
+        }
+        let settings = config.endpoint()?;
+        let tls = settings.tls.clone();
+        let registry = Arc::new(Registry::default());
+        let endpoint = Endpoint::bind(settings, intake, Arc::clone(&registry), health, stopping).await?;
+        let address = endpoint.address().map_err(system("the address of a socket"))?;
+        let serving = Box::pin(endpoint.serve());
+        Ok(Self { outbox: Outbox::Endpoint(registry), address: Some(address), tls, serving })
+    }
+}
+
+/// Opens the log, which reads all of it, away from the tasks.
+async fn open_log(
+    config: &Config,
+    data: &DataDirectory,
+) -> Result<(Core<EmbeddedLog<FsDisk>>, LogReader<FsDisk>), RunError> {
+    let identity = data.identity()?;
+    let epoch = Epoch::new(getrandom::u64().map_err(system("random numbers"))?);
+    let own = OwnIdentity { source: config.name, identity, epoch };
+    let directory = data.path().join("log").join("0");
+    let settings = LogSettings { segment_bytes: config.segment_bytes() };
+    let opening = tokio::task::spawn_blocking(move || {
+        let disk = FsDisk::new(&directory)
+            .map_err(|error| RunError::LogDirectory { directory: directory.display().to_string(), error })?;
+        let clock = SystemClock::new();
+        let mut sources = Sources::new(own.source);
+        let mut entropy = || getrandom::u64().expect("the system gave random numbers a moment ago");
+        let (log, recovery) =
+            EmbeddedLog::open(disk, settings, &mut entropy, clock.read().wall, &mut |head, batch| {
+                sources.rebuild(head, batch);
+            })?;
+        let reader = log.reader();
+        Ok((Core::new(log, sources, own, &recovery, &clock.read()), reader))
+    });
+    opening.await.map_err(system("the opening of the log"))?
+}
+
+/// The settings of the external broker's client, secrets read; `None` without such a broker.
+fn broker_settings(config: &Config) -> Result<Option<BrokerSettings>, RunError> {
+    let Some(url) = config.broker.clone() else { return Ok(None) };
+    let client = &config.broker_client;
+    let random = getrandom::u32().map_err(system("random numbers"))?;
+    let client_id = client.client_id.clone().unwrap_or_else(|| format!("afferent-{}-{random:08x}", config.name));
+    let login = match &client.user {
+        None => None,
+        Some(user) => {
+            let secret = |error| ConfigError::Secret { key: "broker_client.password".to_owned(), error };
+            let password = client.password.as_ref().map(|password| password.read()).transpose().map_err(secret)?;
+            Some((user.clone(), password.unwrap_or_default()))
+        }
+    };
+    let certificate = client.cert.clone().zip(client.key.clone());
+    Ok(Some(BrokerSettings { url, client_id, login, ca: client.ca.clone(), certificate }))
+}
+
+async fn listen_http(listen: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(listen).await.map_err(|error| RunError::Http { listen, error })
+}
+
+fn system<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> RunError {
+    move |error| RunError::System { what, error: error.to_string() }
+}

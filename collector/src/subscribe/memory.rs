@@ -1,0 +1,98 @@
+//! A log in memory, for tests.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::{Arc, Mutex};
+
+use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
+use afferent_protocol::event::{Body, Breakdown, Event, Quality, Sample, Severity, Value};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Subject, Timestamp};
+use afferent_protocol::segment::EntryHead;
+use afferent_protocol::sign::Identity;
+
+use super::{EachEntry, ReadLog, ReadLogError};
+
+/// Entries, and the offsets that rotted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemoryLog {
+    entries: Arc<Mutex<Vec<(EntryHead, Vec<u8>)>>>,
+    first: u64,
+    pub(crate) damaged: Option<Range<u64>>,
+}
+
+impl MemoryLog {
+    /// An empty log whose first offset is this one.
+    pub(crate) fn beginning_at(first: u64) -> Self {
+        Self { first, ..Self::default() }
+    }
+
+    /// Appends a batch of `source` with these events, ingested at `ingest_us`.
+    pub(crate) fn append(&self, source: &str, events: &[Event<'_>], ingest_us: i64) {
+        let mut entries = self.entries.lock().unwrap();
+        let mut builder = BatchBuilder::new();
+        events.iter().for_each(|event| builder.push(event).unwrap());
+        let lineage = Lineage {
+            source: SourceId::new(source).unwrap(),
+            stream: events[0].stream(),
+            epoch: Epoch::new(1),
+            first: Sequence::new(entries.len() as u64 * 1000),
+            previous: CHAIN_START,
+        };
+        let mut bytes = Vec::new();
+        let clock = ClockReading::default();
+        let (header, _) = builder.seal(&lineage, &clock, &Identity::from_seed(&[1; 32]), &mut bytes);
+        let offset = entries.last().map_or(self.first, |(head, _)| head.end_ordinal());
+        entries.push((EntryHead::new(&header, offset, 0, Timestamp::new(ingest_us).unwrap()), bytes));
+    }
+
+    /// Leaves this many offsets out, as a log does whose entries rotted before it was opened.
+    pub(crate) fn skip(&self, count: u64) {
+        let mut entries = self.entries.lock().unwrap();
+        let (head, bytes) = entries.pop().expect("something to skip before");
+        entries.push((EntryHead { ordinal: head.ordinal + count, ..head }, bytes));
+    }
+}
+
+impl ReadLog for MemoryLog {
+    fn another(&self) -> Arc<dyn ReadLog> {
+        Arc::new(self.clone())
+    }
+
+    fn kept(&self) -> Range<Offset> {
+        let end = self.entries.lock().unwrap().last().map_or(self.first, |(head, _)| head.end_ordinal());
+        Offset::new(self.first)..Offset::new(end)
+    }
+
+    fn at_time(&self, time: Timestamp) -> Result<Offset, ReadLogError> {
+        let entries = self.entries.lock().unwrap();
+        let found = entries.iter().find(|(head, _)| head.stamp >= time).map(|(head, _)| Offset::new(head.ordinal));
+        drop(entries);
+        Ok(found.unwrap_or(self.kept().end))
+    }
+
+    fn read(&self, from: Offset, _: &mut Vec<u8>, each: &mut EachEntry<'_>) -> Result<(), ReadLogError> {
+        for (head, bytes) in self.entries.lock().unwrap().iter().filter(|(head, _)| head.end_ordinal() > from.get()) {
+            if let Some(range) = self.damaged.clone().filter(|range| range.contains(&head.ordinal)) {
+                let (first, end) = (Offset::new(range.start), Offset::new(range.end));
+                if end > from {
+                    return Err(ReadLogError::Damaged { first, end, reason: "bit rot".into() });
+                }
+            }
+            if let ControlFlow::Break(()) = each(head, &Batch::parse(bytes).unwrap().0) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A sample of this subject.
+pub(crate) fn sample(subject: &str, value: i64) -> Event<'_> {
+    let body = Body::Sample(Sample { value: Value::Integer(value), unit: "1", quality: Quality::Good });
+    Event { time: Timestamp::default(), subject: Subject::new(subject).unwrap(), body }
+}
+
+/// A breakdown of this subject.
+pub(crate) fn breakdown<'a>(subject: &'a str, code: &'a str) -> Event<'a> {
+    let body = Body::Breakdown(Breakdown { code, severity: Severity::Error, message: "" });
+    Event { time: Timestamp::default(), subject: Subject::new(subject).unwrap(), body }
+}

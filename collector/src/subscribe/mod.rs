@@ -1,0 +1,68 @@
+//! Reading the unified log: from any offset or time, as often as one likes, the past and then what comes.
+//!
+//! - [`Start`]: where a reader begins, as people write it
+//! - [`Filter`]: which events it wants
+//! - [`Reading`]: a reader's place; renders page after page of CloudEvents
+//!
+//! A reader never has a queue of its own: it reads the log from its own place and is woken when the log grew. One that
+//! is slow reads older parts of the log, and nothing is kept or dropped for it.
+
+mod filter;
+mod log;
+mod reading;
+mod start;
+
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
+
+use afferent_protocol::batch::Batch;
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::segment::EntryHead;
+
+pub use filter::{Filter, FilterError};
+pub use reading::{Format, Page, Reading};
+pub use start::{Start, StartError, StartTextError};
+
+/// Takes entries one after the other, until it breaks.
+pub type EachEntry<'f> = dyn FnMut(&EntryHead, &Batch<'_>) -> ControlFlow<()> + 'f;
+
+/// A unified log, as readers see it.
+pub trait ReadLog: Send + Sync {
+    /// A reader of the same log with its own place in it, which does not wait for others.
+    fn another(&self) -> Arc<dyn ReadLog>;
+
+    /// The offsets that can be read: from the oldest one kept up to the durable end.
+    fn kept(&self) -> Range<Offset>;
+
+    /// The first offset that was ingested at `time` or later; the durable end when there is none.
+    fn at_time(&self, time: Timestamp) -> Result<Offset, ReadLogError>;
+
+    /// Passes the durable entries to `each`, in order, beginning with the one that holds `from`. Blocks.
+    fn read(&self, from: Offset, scratch: &mut Vec<u8>, each: &mut EachEntry<'_>) -> Result<(), ReadLogError>;
+}
+
+/// The log could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadLogError {
+    /// The disk refused; another time it may not.
+    #[error("the log cannot be read at offset {at}: {reason}")]
+    Disk {
+        /// Where.
+        at: Offset,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The disk gives back something else than what was written; what comes after it can be read.
+    #[error("the log is damaged from offset {first} up to {end}: {reason}")]
+    Damaged {
+        /// The first offset that cannot be read.
+        first: Offset,
+        /// Where to read on.
+        end: Offset,
+        /// What was found, for people.
+        reason: String,
+    },
+}
+
+#[cfg(test)]
+pub(crate) mod memory;

@@ -1,0 +1,325 @@
+//! A reader's place in the log; renders page after page of CloudEvents.
+
+use std::ops::ControlFlow;
+
+use afferent_protocol::batch::Batch;
+use afferent_protocol::codec;
+use afferent_protocol::ids::Offset;
+use afferent_protocol::segment::EntryHead;
+
+use super::{Filter, ReadLog, ReadLogError};
+use crate::cloud_event::{self, UNREADABLE};
+use crate::limits::{PAGE_BYTES, PAGE_SCAN_BYTES};
+
+/// How events follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One on every line (NDJSON).
+    Lines,
+    /// Server-sent events, with the offset as `id`.
+    ServerSent,
+}
+
+/// Why a page ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// There is more to read now.
+    More,
+    /// Everything durable was read.
+    AtEnd,
+    /// Everything that was asked for was read.
+    Done,
+}
+
+/// A reader's place, and what it wants.
+#[derive(Debug)]
+pub struct Reading {
+    next: Offset,
+    /// Where it ends, if it does not go on for ever.
+    end: Option<Offset>,
+    /// Events that it still wants.
+    left: u64,
+    /// Bytes of output with which the page is full.
+    full_at: usize,
+    filter: Filter,
+    format: Format,
+    writer: cloud_event::Writer,
+    scratch: Vec<u8>,
+    decoded: Vec<u8>,
+}
+
+impl Reading {
+    /// Follows the log from `next` on, for ever.
+    pub fn follow(next: Offset, filter: Filter, format: Format) -> Self {
+        let (scratch, decoded) = (Vec::new(), Vec::new());
+        Self {
+            next,
+            end: None,
+            left: u64::MAX,
+            full_at: 0,
+            filter,
+            format,
+            writer: cloud_event::Writer::new(),
+            scratch,
+            decoded,
+        }
+    }
+
+    /// Reads from `next` up to `end`, and `limit` events at most.
+    pub fn part(next: Offset, end: Offset, limit: u64, filter: Filter, format: Format) -> Self {
+        Self { end: Some(end), left: limit, ..Self::follow(next, filter, format) }
+    }
+
+    /// The first offset that was not looked at yet.
+    pub fn next(&self) -> Offset {
+        self.next
+    }
+
+    /// Whether events are left out, so that the offsets of those that come have holes.
+    pub fn is_filtered(&self) -> bool {
+        !self.filter.is_open()
+    }
+
+    /// Renders about [`PAGE_BYTES`] of what comes next into `out`, which may stay empty. Blocks.
+    pub fn page(&mut self, log: &dyn ReadLog, out: &mut Vec<u8>) -> Result<Page, ReadLogError> {
+        let durable_end = log.kept().end;
+        let end = self.end.map_or(durable_end, |end| end.min(durable_end));
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let before = self.next;
+        self.full_at = out.len() + PAGE_BYTES;
+        let mut scanned = 0;
+        let mut read = Ok(());
+        if self.next < end && self.left > 0 {
+            read = log.read(self.next, &mut scratch, &mut |head, batch| {
+                self.entry(head, batch, end, out);
+                scanned += head.entry_len();
+                let full = out.len() >= self.full_at || scanned >= PAGE_SCAN_BYTES;
+                if full || self.next >= end || self.left == 0 {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            });
+        }
+        self.scratch = scratch;
+        match read {
+            Err(ReadLogError::Damaged { first, end: hole_end, reason }) if hole_end > self.next => {
+                self.hole(first.max(self.next), hole_end.min(end), &reason, out);
+            }
+            other => other?,
+        }
+        Ok(match self.end {
+            _ if self.left == 0 => Page::Done,
+            // Durable, and yet not to be had: nobody is to turn in circles over it.
+            Some(_) if self.next == before && before < end => Page::Done,
+            None if self.next == before => Page::AtEnd,
+            Some(end) if self.next >= end => Page::Done,
+            _ if self.next >= end => Page::AtEnd,
+            _ => Page::More,
+        })
+    }
+
+    /// Renders what is wanted of an entry, as far as the page goes.
+    fn entry(&mut self, head: &EntryHead, batch: &Batch<'_>, end: Offset, out: &mut Vec<u8>) {
+        let header = batch.header();
+        let entry_end = Offset::new(head.end_ordinal()).min(end);
+        if head.ordinal > self.next.get() {
+            let hole_end = Offset::new(head.ordinal).min(end);
+            self.hole(self.next, hole_end, "the log has a hole here, found when it was opened", out);
+        }
+        if entry_end <= self.next || head.ordinal >= end.get() || !self.filter.takes_batch(header) {
+            self.next = self.next.max(entry_end);
+            return;
+        }
+        self.writer.entry(head, header);
+        self.decoded.resize(header.decoded_len as usize, 0);
+        let mut decoded = std::mem::take(&mut self.decoded);
+        let outcome = match codec::records(batch, &mut decoded) {
+            Ok(records) => self.records(head, records, entry_end, out),
+            Err(error) => Err((0, error)),
+        };
+        self.decoded = decoded;
+        if let Err((index, error)) = outcome {
+            self.unreadable(head, batch, index, error, out);
+            self.next = entry_end;
+        }
+    }
+
+    fn records(
+        &mut self,
+        head: &EntryHead,
+        records: codec::Records<'_>,
+        entry_end: Offset,
+        out: &mut Vec<u8>,
+    ) -> Result<(), (u32, codec::DecodeError)> {
+        for (index, record) in (0..head.count).zip(records) {
+            let record = record.map_err(|error| (index, error))?;
+            let offset = Offset::new(head.ordinal + u64::from(index));
+            if offset < self.next {
+                continue;
+            }
+            if offset >= entry_end || self.left == 0 || out.len() >= self.full_at {
+                return Ok(());
+            }
+            let event = &record.event;
+            if self.filter.takes_event(event.subject.as_str(), cloud_event::type_of(&event.body)) {
+                self.open(offset, out);
+                self.writer.put(out, &record);
+                self.close(out);
+            }
+            self.next = Offset::new(offset.get() + 1);
+        }
+        Ok(())
+    }
+
+    fn unreadable(
+        &mut self,
+        head: &EntryHead,
+        batch: &Batch<'_>,
+        index: u32,
+        error: codec::DecodeError,
+        out: &mut Vec<u8>,
+    ) {
+        let offset = Offset::new(head.ordinal + u64::from(index));
+        // What was read before stays read: only its first event carries the message.
+        if offset < self.next || !self.filter.takes_event(batch.header().source.as_str(), UNREADABLE) {
+            return;
+        }
+        self.open(offset, out);
+        self.writer.put_unreadable(out, batch.header(), index, &error.to_string());
+        self.close(out);
+    }
+
+    /// Offsets that the log has lost: an event in their place says so.
+    fn hole(&mut self, first: Offset, end: Offset, reason: &str, out: &mut Vec<u8>) {
+        if first < end && self.left > 0 && self.filter.takes_hole() {
+            self.open(first, out);
+            cloud_event::put_hole(out, first, end, reason);
+            self.close(out);
+        }
+        self.next = end;
+    }
+
+    fn open(&mut self, offset: Offset, out: &mut Vec<u8>) {
+        if self.format == Format::ServerSent {
+            out.extend_from_slice(format!("id: {offset}\ndata: ").as_bytes());
+        }
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        self.left -= 1;
+        out.extend_from_slice(match self.format {
+            Format::Lines => b"\n",
+            Format::ServerSent => b"\n\n",
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::{MemoryLog, breakdown, sample};
+    use super::*;
+
+    fn filter(subject: Option<&str>, types: Option<&str>) -> Filter {
+        Filter::new(subject, types, None).unwrap()
+    }
+
+    /// Reads all pages; gives the offsets and types of their events, and how the last one ended.
+    fn read(log: &MemoryLog, mut reading: Reading) -> (Vec<(u64, String)>, Page) {
+        let mut out = Vec::new();
+        let page = loop {
+            match reading.page(log, &mut out).unwrap() {
+                Page::More => {}
+                page => break page,
+            }
+        };
+        let event = |line: &[u8]| {
+            let event: serde_json::Value = serde_json::from_slice(line).unwrap();
+            (event["offset"].as_str().unwrap().parse().unwrap(), event["type"].as_str().unwrap().to_owned())
+        };
+        (out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(event).collect(), page)
+    }
+
+    fn offsets(log: &MemoryLog, reading: Reading) -> Vec<u64> {
+        read(log, reading).0.into_iter().map(|(offset, _)| offset).collect()
+    }
+
+    fn part(from: u64, end: u64, limit: u64, filter: Filter) -> Reading {
+        Reading::part(Offset::new(from), Offset::new(end), limit, filter, Format::Lines)
+    }
+
+    fn three_batches() -> MemoryLog {
+        let log = MemoryLog::beginning_at(10);
+        log.append("a", &[sample("x", 1), sample("y", 2), sample("x/z", 3)], 1);
+        log.append("b", &[breakdown("x", "E1"), breakdown("y", "E2")], 2);
+        log.append("a", &[sample("x", 4)], 3);
+        log
+    }
+
+    #[test]
+    fn any_part_of_the_log_can_be_read_from_within_a_batch_to_within_a_batch() {
+        let log = three_batches();
+        for from in 10..=16 {
+            for end in from..=16 {
+                for limit in [1, 2, u64::MAX] {
+                    let expected: Vec<u64> = (from..end).take(limit as usize).collect();
+                    assert_eq!(offsets(&log, part(from, end, limit, Filter::default())), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn filters_leave_out_and_the_limit_counts_what_comes() {
+        let log = three_batches();
+        assert_eq!(offsets(&log, part(10, 16, 2, filter(Some("x"), None))), [10, 13]);
+        assert_eq!(offsets(&log, part(10, 16, 9, filter(None, Some("breakdown")))), [13, 14]);
+        assert_eq!(offsets(&log, part(10, 16, 9, filter(None, Some("sample")))), [10, 11, 12, 15]);
+        let of_b = Filter::new(None, None, Some("b")).unwrap();
+        assert_eq!(offsets(&log, part(10, 16, 9, of_b)), [13, 14]);
+    }
+
+    #[test]
+    fn a_follower_reads_the_past_and_then_what_comes() {
+        let log = three_batches();
+        let mut reading = Reading::follow(Offset::new(14), Filter::default(), Format::ServerSent);
+        let mut out = Vec::new();
+        assert_eq!(reading.page(&log, &mut out).unwrap(), Page::AtEnd);
+        assert_eq!(reading.next(), Offset::new(16));
+        out.clear();
+        assert_eq!((reading.page(&log, &mut out).unwrap(), out.len()), (Page::AtEnd, 0));
+        log.append("c", &[sample("x", 5)], 4);
+        reading.page(&log, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("id: 16\ndata: {") && text.ends_with("}\n\n"), "{text}");
+    }
+
+    #[test]
+    fn a_large_batch_comes_in_pages_without_a_seam() {
+        let log = MemoryLog::default();
+        let events: Vec<_> = (0..5000).map(|value| sample("some/subject/or/other", value)).collect();
+        log.append("a", &events, 1);
+        let mut reading = part(0, 5000, u64::MAX, Filter::default());
+        let mut out = Vec::new();
+        assert_eq!(reading.page(&log, &mut out).unwrap(), Page::More);
+        assert!(out.len() >= PAGE_BYTES && out.len() < PAGE_BYTES + 1024);
+        let expected: Vec<u64> = (0..5000).collect();
+        assert_eq!(offsets(&log, part(0, 5000, u64::MAX, Filter::default())), expected);
+    }
+
+    #[test]
+    fn what_the_log_has_lost_is_an_event_in_its_place() {
+        let log = three_batches();
+        log.skip(4);
+        let (events, page) = read(&log, part(10, 20, 99, Filter::default()));
+        assert_eq!((events[5].clone(), page), ((15, UNREADABLE.to_owned()), Page::Done));
+        assert_eq!(events[6].0, 19);
+
+        let mut log = three_batches();
+        log.damaged = Some(13..15);
+        let (events, _) = read(&log, part(10, 16, 99, Filter::default()));
+        let offsets: Vec<u64> = events.iter().map(|(offset, _)| *offset).collect();
+        assert_eq!(offsets, [10, 11, 12, 13, 15]);
+        assert_eq!(events[3].1, UNREADABLE);
+    }
+}

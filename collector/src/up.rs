@@ -1,0 +1,112 @@
+//! `up`: a collector and an agent for this machine in one process, to see the whole of it work.
+//!
+//! It is the same collector and the same agent as in production, joined by MQTT over loopback. What arrives in the
+//! unified log is shown as it arrives.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use afferent_agent::config as agent_config;
+use afferent_agent::run::Running;
+
+use crate::config::Config;
+use crate::run::{Collector, RunError, terminated};
+use crate::subscribe::{Filter, Format, Reading};
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct UpSettings {
+    /// The directory of both.
+    pub data: PathBuf,
+    /// Where agents connect.
+    pub mqtt: SocketAddr,
+    /// Where readers connect.
+    pub http: SocketAddr,
+}
+
+/// Why it does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum UpError {
+    /// The collector does not run.
+    #[error(transparent)]
+    Collector(#[from] RunError),
+    /// The agent does not run.
+    #[error(transparent)]
+    Agent(#[from] afferent_agent::run::RunError),
+}
+
+/// Runs both until SIGINT or SIGTERM, and shows what arrives.
+pub async fn up(config: &Config, settings: &UpSettings) -> Result<(), UpError> {
+    let collector = Collector::start(config).await?;
+    let mqtt = collector.mqtt.unwrap_or(settings.mqtt);
+    let agent = match Running::start(agent(settings, mqtt)).await {
+        Ok(agent) => agent,
+        Err(error) => {
+            collector.stop().await?;
+            return Err(error.into());
+        }
+    };
+    print!("{}", welcome(settings, mqtt, collector.http));
+    tokio::select! {
+        () = terminated() => {}
+        () = collector.writer_ended() => {}
+        () = show(&collector) => {}
+    }
+    println!("stopping; the next start goes on here");
+    agent.stop("up was ended").await;
+    collector.stop().await?;
+    Ok(())
+}
+
+/// The configuration of the agent for this machine.
+fn agent(settings: &UpSettings, mqtt: SocketAddr) -> agent_config::Config {
+    let mut config = agent_config::Config::default();
+    config.agent.data_dir = settings.data.join("agent");
+    config.intake.socket.path = Some(socket(&settings.data));
+    config.ship.url = format!("mqtt://{mqtt}");
+    config
+}
+
+fn socket(data: &Path) -> PathBuf {
+    data.join("agent.sock")
+}
+
+fn welcome(settings: &UpSettings, mqtt: SocketAddr, http: SocketAddr) -> String {
+    let socket = socket(&settings.data);
+    let socket = socket.display();
+    format!(
+        "Afferent is up. Data: {}   agents: mqtt://{mqtt}   readers: http://{http}\n\
+         What this machine does appears below. In another terminal:\n\
+         \n    cargo run --release -p afferent-agent -- emit --socket {socket} breakdown 88-C --code E42 --message \"Belt torn\"\
+         \n    echo '{{\"subject\":\"88-C/spindle/temperature\",\"value\":81.4,\"unit\":\"Cel\"}}' | nc -q1 -U {socket}\
+         \n    curl -s 'http://{http}/v1/events?from=0&limit=10'      # any offset, as often as you like\
+         \n    cargo run --release -- agents                              # who sends, and whether anything is missing\
+         \n    cargo run --release -- top\n\nCtrl-C ends it.\n\n",
+        settings.data.display(),
+    )
+}
+
+/// Shows every event of the log that arrives from now on.
+async fn show(collector: &Collector) {
+    let mut durable = collector.durable();
+    let begin = *durable.borrow_and_update();
+    let reader = collector.state.reader.clone();
+    let mut reading = Reading::follow(begin, Filter::default(), Format::Lines);
+    loop {
+        let log = reader.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut text = Vec::new();
+            let page = reading.page(&*log, &mut text);
+            (reading, page, text)
+        });
+        let Ok((after, page, text)) = read.await else { return };
+        reading = after;
+        let shown = std::io::stdout().write_all(&text).and_then(|()| std::io::stdout().flush());
+        let caught_up = reading.next() >= *durable.borrow_and_update();
+        if shown.is_err() || page.is_err() || (caught_up && durable.changed().await.is_err()) {
+            // Nobody looks any more, or the log is gone: running on without a picture is what is wanted.
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Many connections, slow ones, and two with the same name.
+
+use std::time::Duration;
+
+use afferent_collector::endpoint::{Access, User};
+use afferent_collector::intake::Presence;
+use afferent_protocol::topic::Leaf;
+use bytes::Bytes;
+
+use crate::fake::{Plant, settings};
+use crate::raw::{BOTH, CONNACK, DISCONNECT, Raw, Version, connect, name, puback, topic, up};
+
+#[tokio::test]
+async fn a_second_connection_takes_over_and_the_first_is_told() {
+    let plant = Plant::start(settings(Access::Users(vec![User::new(name("press-88"), b"x")]))).await;
+    let login = Some(("press-88", "x"));
+    let mut first = Raw::join(plant.address, Version::V5, login).await;
+    first.publish(&up("press-88"), 1, b"one").await;
+    assert_eq!(puback(&first.next().await.unwrap()), (1, 0));
+    let mut second = Raw::join(plant.address, Version::V4, login).await;
+    assert_eq!(first.next().await, Some((DISCONNECT, vec![0x8e, 0])));
+    assert_eq!(first.next().await, None);
+    second.publish(&up("press-88"), 1, b"two").await;
+    assert_eq!(puback(&second.next().await.unwrap()), (1, 0));
+    let seen = plant.hand.seen();
+    assert_eq!(seen.links["press-88"], [Presence::Online, Presence::Online], "it never left");
+    assert_eq!(plant.health.counters.taken_over.get(), 1);
+    drop(second);
+    plant.hand.until("it has left", |seen| seen.links["press-88"].last() == Some(&Presence::Offline)).await;
+    plant.stop().await;
+}
+
+#[tokio::test]
+async fn without_authentication_the_first_topic_ties_the_connection() {
+    let plant = Plant::open().await;
+    let mut raw = Raw::join(plant.address, Version::V5, None).await;
+    let (_, granted) = raw.subscribe(&topic("press-88", Leaf::Down)).await;
+    assert_eq!(granted.last(), Some(&0));
+    raw.publish(&up("press-89"), 1, b"x").await;
+    assert_eq!(puback(&raw.next().await.unwrap()), (1, 0x87));
+    raw.publish(&up("press-88"), 2, b"x").await;
+    // The answer to the message goes to the subscription; only the PUBACK is looked for.
+    while let Some((kind, body)) = raw.next().await {
+        if kind == crate::raw::PUBACK {
+            assert_eq!(body[..2], [0, 2]);
+            break;
+        }
+    }
+    plant.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_finish_the_handshake_is_disconnected_and_holds_up_nobody() {
+    let mut short = settings(Access::Open);
+    short.handshake_max = Duration::from_millis(300);
+    let plant = Plant::start(short).await;
+    let whole = connect(Version::V5, "slow", 60, None);
+    let mut slow = Vec::new();
+    for sent in [0, 1, 2, whole.len() - 1] {
+        let mut raw = Raw::open(plant.address, Version::V5).await;
+        raw.send(&whole[..sent]).await;
+        slow.push(raw);
+    }
+    // The control: whoever is quick is let in meanwhile, and may be idle afterwards.
+    let mut quick = Raw::join(plant.address, Version::V5, None).await;
+    for raw in &mut slow {
+        assert_eq!(raw.next().await, None);
+    }
+    assert_eq!(plant.health.counters.handshakes_failed.get(), 4);
+    quick.ping().await;
+    assert_eq!(quick.next().await.unwrap().0, crate::raw::PINGRESP);
+    plant.stop().await;
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_told_so() {
+    let mut one = settings(Access::Open);
+    one.connections_max = 1;
+    let plant = Plant::start(one).await;
+    let only = Raw::join(plant.address, Version::V5, None).await;
+    for (version, reason) in [(Version::V4, 3), (Version::V5, 0x97)] {
+        let mut raw = Raw::open(plant.address, version).await;
+        raw.send(&connect(version, "another", 60, None)).await;
+        let (kind, body) = raw.next().await.unwrap();
+        assert_eq!((kind, body[1]), (CONNACK, reason));
+        assert_eq!(raw.next().await, None);
+    }
+    assert_eq!(plant.health.counters.connections_refused.get(), 2);
+    // Its place is free again once it has left; until then others are told to come later.
+    drop(only);
+    let mut let_in = false;
+    while !let_in {
+        let mut raw = Raw::open(plant.address, Version::V5).await;
+        raw.send(&connect(Version::V5, "another", 60, None)).await;
+        let_in = raw.next().await.unwrap().1[1] == 0;
+    }
+    plant.stop().await;
+}
+
+#[tokio::test]
+async fn a_silent_client_is_gone_after_one_and_a_half_keep_alives() {
+    let plant = Plant::open().await;
+    for version in BOTH {
+        let mut raw = Raw::open(plant.address, version).await;
+        raw.send(&connect(version, "silent", 1, None)).await;
+        assert_eq!(raw.next().await.unwrap().0, CONNACK);
+        match version {
+            Version::V4 => assert_eq!(raw.next().await, None),
+            Version::V5 => assert_eq!(raw.next().await, Some((DISCONNECT, vec![0x8d, 0]))),
+        }
+    }
+    plant.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_read_what_it_is_sent_is_disconnected() {
+    let plant = Plant::open().await;
+    let mut raw = Raw::join(plant.address, Version::V5, None).await;
+    assert_eq!(raw.subscribe(&topic("press-88", Leaf::Down)).await.1.last(), Some(&0));
+    let message = Bytes::from(vec![7; 1400]);
+    // It goes on until socket buffers, outgoing bytes and queue are full.
+    while plant.registry.send(&name("press-88"), message.clone()) {
+        tokio::task::yield_now().await;
+    }
+    plant.hand.until("it has left", |seen| seen.links["press-88"].last() == Some(&Presence::Offline)).await;
+    assert_eq!(plant.health.counters.connections.get(), 0);
+    assert_eq!(plant.health.counters.slow_readers.get(), 1);
+    plant.stop().await;
+}
+
+#[tokio::test]
+async fn idle_connections_hold_up_nobody() {
+    let plant = Plant::open().await;
+    let mut idle = Vec::new();
+    for at in 0..1000 {
+        if at % 2 == 0 {
+            idle.push(Raw::join(plant.address, Version::V5, None).await);
+        } else {
+            idle.push(Raw::open(plant.address, Version::V5).await);
+        }
+    }
+    let mut busy = Raw::join(plant.address, Version::V5, None).await;
+    for packet_id in 1..=200 {
+        busy.publish(&up("press-88"), packet_id, b"x").await;
+        assert_eq!(puback(&busy.next().await.unwrap()), (packet_id, 0));
+    }
+    drop(idle);
+    assert_eq!(plant.stop().await.received.len(), 200);
+}

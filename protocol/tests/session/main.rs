@@ -1,0 +1,389 @@
+//! Sender and receiver over a channel that loses, repeats, delays and reorders, with restarts on both sides.
+
+mod world;
+
+use afferent_protocol::ids::{Epoch, Sequence, Stream};
+use afferent_protocol::limits::{LANES_MAX, WINDOW_BATCHES_MAX};
+use afferent_protocol::session::{Action, Control, Lane, Resume, SenderSettings, Welcome};
+use proptest::prelude::*;
+use world::World;
+
+#[derive(Clone, Debug)]
+enum Op {
+    Append(Stream, u8),
+    Burst(Stream, u16),
+    Evict(Stream),
+    Recycle,
+    Tick(u16),
+    Up { at: usize, again: bool },
+    Down { at: usize, again: bool },
+    LoseUp(usize),
+    LoseDown(usize),
+    Commit,
+    CommitFails,
+    LinkDown,
+    LinkUp,
+    SenderRestarts { epochs: bool },
+    ReceiverRestarts,
+    StrayNack { stream: Stream, from: u64 },
+    StrayWelcome(u32),
+    StrayAck { stream: Stream, end: u64 },
+}
+
+fn stream() -> impl Strategy<Value = Stream> {
+    prop_oneof![Just(Stream::Critical), Just(Stream::Samples)]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let at = prop_oneof![4 => Just(0_usize), 1 => 0_usize..6];
+    prop_oneof![
+        10 => (stream(), 1_u8..20).prop_map(|(stream, count)| Op::Append(stream, count)),
+        1 => (stream(), 1_u16..600).prop_map(|(stream, batches)| Op::Burst(stream, batches)),
+        2 => stream().prop_map(Op::Evict),
+        2 => Just(Op::Recycle),
+        8 => (0_u16..3000).prop_map(Op::Tick),
+        20 => (at.clone(), prop::bool::weighted(0.1)).prop_map(|(at, again)| Op::Up { at, again }),
+        20 => (at.clone(), prop::bool::weighted(0.1)).prop_map(|(at, again)| Op::Down { at, again }),
+        3 => at.clone().prop_map(Op::LoseUp),
+        3 => at.prop_map(Op::LoseDown),
+        12 => Just(Op::Commit),
+        1 => Just(Op::CommitFails),
+        2 => Just(Op::LinkDown),
+        6 => Just(Op::LinkUp),
+        1 => any::<bool>().prop_map(|epochs| Op::SenderRestarts { epochs }),
+        1 => Just(Op::ReceiverRestarts),
+        1 => (stream(), 0_u64..100).prop_map(|(stream, from)| Op::StrayNack { stream, from }),
+        1 => any::<u32>().prop_map(Op::StrayWelcome),
+        1 => (stream(), 0_u64..100).prop_map(|(stream, end)| Op::StrayAck { stream, end }),
+    ]
+}
+
+fn settings() -> impl Strategy<Value = SenderSettings> {
+    (prop_oneof![Just(1_usize), Just(450), Just(512 * 1024)], prop_oneof![Just(1_usize), Just(250), Just(128 * 1024)])
+        .prop_map(|(window_bytes, message_bytes_max)| SenderSettings {
+            window_bytes,
+            message_bytes_max,
+            ..SenderSettings::default()
+        })
+}
+
+fn apply(world: &mut World, op: &Op) {
+    match *op {
+        Op::Append(stream, count) => world.append(stream, u64::from(count)),
+        Op::Burst(stream, batches) => (0..batches).for_each(|_| world.append(stream, 1)),
+        Op::Evict(stream) => world.evict(stream),
+        Op::Recycle => world.recycle(),
+        Op::Tick(ms) => world.now_ms += u64::from(ms),
+        Op::Up { at, again } => world.deliver_up(at, again),
+        Op::Down { at, again } => world.deliver_down(at, again),
+        Op::LoseUp(at) => drop(world.up.remove(at)),
+        Op::LoseDown(at) => drop(world.down.remove(at)),
+        Op::Commit => world.receiver.commit(&mut world.down),
+        Op::CommitFails => world.receiver.commit_fails(),
+        Op::LinkDown => world.link_down(),
+        Op::LinkUp => world.link_up(),
+        Op::SenderRestarts { epochs } => {
+            world.sender_restarts();
+            if epochs {
+                Stream::ALL.into_iter().for_each(|stream| world.new_epoch(stream));
+            }
+        }
+        Op::ReceiverRestarts => world.receiver.restart(),
+        Op::StrayNack { stream, from } => {
+            world.down.push_back(Control::Nack { lane: world.lane_now(stream), from: Sequence::new(from) });
+        }
+        Op::StrayWelcome(session) => {
+            world.down.push_back(Control::Welcome(Welcome { session, lanes: heapless::Vec::new() }));
+        }
+        Op::StrayAck { stream, end } => {
+            let resume = Resume { lane: world.lane_now(stream), end: Sequence::new(end), check: None };
+            world.down.push_back(Control::Ack(resume));
+        }
+    }
+    world.drive();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_batch_arrives_once_in_order_and_nothing_is_let_go_of_before_it_is_durable(
+        settings in settings(),
+        lists_empty_lanes: bool,
+        slow_reads: bool,
+        ops in prop::collection::vec(op(), 0..300),
+    ) {
+        let mut world = World::new(settings, lists_empty_lanes, slow_reads);
+        for op in &ops {
+            apply(&mut world, op);
+            world.check_order();
+        }
+        let (hellos, sent) = (world.hellos, world.batches_sent);
+        let batches: usize = world.log.values().map(|log| log.batches.len()).sum();
+        let took_ms = world.heal();
+        world.check_complete();
+        prop_assert!(world.diverged.is_empty(), "{:?}", world.diverged);
+        // Healed, it takes a few hellos and hardly more batches than there are: no storms.
+        let lanes = world.log.len();
+        prop_assert!(world.hellos - hellos <= 8 + 2 * lanes, "{} hellos in {took_ms} ms", world.hellos - hellos);
+        prop_assert!(world.batches_sent - sent <= 3 * batches + 16, "{} of {batches}", world.batches_sent - sent);
+    }
+}
+
+fn streaming(batches: u64) -> World {
+    let mut world = World::new(SenderSettings::default(), true, false);
+    (0..batches).for_each(|_| world.append(Stream::Critical, 2));
+    world
+}
+
+#[test]
+fn a_backlog_of_more_small_batches_than_the_window_has_places_does_not_wait_for_timeouts() {
+    let mut world = streaming(20 * WINDOW_BATCHES_MAX as u64);
+    let took_ms = world.heal();
+    world.check_complete();
+    assert!(took_ms < 2000, "took {took_ms} ms, as if it had waited for timeouts");
+    assert!(world.batches_sent < 21 * WINDOW_BATCHES_MAX, "sent {} batches", world.batches_sent);
+}
+
+#[test]
+fn more_epochs_than_a_hello_names_are_drained_one_after_the_other() {
+    let mut world = World::new(SenderSettings::default(), false, false);
+    for _ in 0..3 * LANES_MAX {
+        world.append(Stream::Critical, 3);
+        world.append(Stream::Samples, 3);
+        world.new_epoch(Stream::Critical);
+        world.new_epoch(Stream::Samples);
+    }
+    world.heal();
+    world.check_complete();
+    assert_eq!(world.receiver.durable.len(), 6 * LANES_MAX);
+}
+
+#[test]
+fn one_lane_that_gets_on_does_not_hide_that_another_does_not() {
+    let mut world = World::new(SenderSettings::default(), true, false);
+    world.link_up();
+    settle(&mut world);
+    world.append(Stream::Critical, 1);
+    world.drive();
+    world.up.clear();
+    for _ in 0..200 {
+        world.append(Stream::Samples, 1);
+        world.now_ms += 50;
+        settle(&mut world);
+    }
+    assert!(
+        world.receiver.durable.contains_key(&world.lane_now(Stream::Critical)),
+        "the lost batch was not sent again"
+    );
+}
+
+#[test]
+fn a_ring_that_evicts_faster_than_a_hello_is_answered_still_gets_rid_of_what_it_holds() {
+    let mut world = World::new(SenderSettings::default(), true, false);
+    (0..10).for_each(|_| world.append(Stream::Samples, 1));
+    world.link_up();
+    world.drive();
+    for _ in 0..200 {
+        // A round trip takes longer than the time between two evictions.
+        for _ in 0..3 {
+            world.append(Stream::Samples, 1);
+            world.evict(Stream::Samples);
+            world.now_ms += 100;
+            world.drive();
+        }
+        let (up, down) = (world.up.len(), world.down.len());
+        (0..up).for_each(|_| world.deliver_up(0, false));
+        world.receiver.commit(&mut world.down);
+        (0..down).for_each(|_| world.deliver_down(0, false));
+    }
+    let arrived: usize = world.receiver.durable.values().map(Vec::len).sum();
+    assert!(arrived > 300, "only {arrived} batches arrived");
+}
+
+#[test]
+fn a_receiver_that_lost_its_log_declares_the_gap_and_goes_on() {
+    let mut world = streaming(10);
+    world.heal();
+    world.recycle();
+    world.receiver.durable.clear();
+    world.receiver.restart();
+    (0..3).for_each(|_| world.append(Stream::Critical, 2));
+    world.drive();
+    for _ in 0..100 {
+        world.now_ms += 100;
+        settle(&mut world);
+    }
+    let lane = world.lane_now(Stream::Critical);
+    assert_eq!(world.receiver.durable[&lane].len(), 3, "what came after is there");
+    assert_eq!(world.receiver.gaps.len(), 1);
+    assert_eq!(world.receiver.gaps[0].1.end, Sequence::new(20));
+    assert!(world.diverged.is_empty());
+}
+
+#[test]
+fn a_sender_that_lost_its_tail_and_wrote_something_else_is_told_apart() {
+    for rewritten in [0, 1, 2, 3, 4] {
+        let mut world = streaming(10);
+        world.heal();
+        world.sender_restarts();
+        let lane = world.lane_now(Stream::Critical);
+        world.lose_tail(lane, 3);
+        (0..rewritten).for_each(|_| world.append(Stream::Critical, 2));
+        let before = world.receiver.durable[&lane].clone();
+        world.link_up();
+        for _ in 0..100 {
+            world.now_ms += 100;
+            settle(&mut world);
+        }
+        assert!(world.diverged.contains(&lane), "{rewritten} batches rewritten");
+        assert_eq!(world.receiver.durable[&lane], before);
+        world.drop_lane(lane);
+        world.append(Stream::Critical, 2);
+        world.heal();
+        world.check_complete();
+    }
+}
+
+#[test]
+fn a_sender_whose_oldest_batch_continues_another_history_is_told_apart() {
+    let mut world = streaming(5);
+    world.heal();
+    world.recycle();
+    // The receiver holds another batch at the end than the one that this sender was told it has.
+    let lane = world.lane_now(Stream::Critical);
+    let held = world.receiver.durable.get_mut(&lane).unwrap();
+    held.last_mut().unwrap().chain = [9; 32];
+    world.receiver.restart();
+    world.append(Stream::Critical, 2);
+    for _ in 0..100 {
+        world.now_ms += 100;
+        settle(&mut world);
+    }
+    assert_eq!(world.diverged.first(), Some(&lane));
+}
+
+#[test]
+fn a_divergence_is_reported_although_the_link_goes_down_at_once() {
+    let mut world = streaming(10);
+    world.heal();
+    world.sender_restarts();
+    let lane = world.lane_now(Stream::Critical);
+    world.lose_tail(lane, 3);
+    world.link_up();
+    world.drive();
+    world.deliver_up(0, false);
+    world.deliver_down(0, false);
+    let asked = world.sender.next(world.now_ms);
+    assert_eq!(asked, Action::LookUp { lane, end: Sequence::new(20) });
+    world.sender.looked_up(world.now_ms, lane, Sequence::new(20), None);
+    world.link_down();
+    world.drive();
+    assert_eq!(world.diverged, [lane]);
+}
+
+#[test]
+fn a_release_is_carried_out_although_the_link_goes_down_at_once() {
+    let mut world = streaming(3);
+    world.link_up();
+    world.drive();
+    world.deliver_up(0, false);
+    world.deliver_down(0, false);
+    world.drive();
+    world.deliver_up(0, false);
+    world.receiver.commit(&mut world.down);
+    world.deliver_down(0, false);
+    world.link_down();
+    world.drive();
+    let lane = world.lane_now(Stream::Critical);
+    assert_eq!(world.sender.acked_end(lane), Some(Sequence::new(6)));
+    assert_eq!(world.log[&lane].released(), Sequence::new(6));
+}
+
+#[test]
+fn the_same_nack_over_and_over_does_not_make_a_storm() {
+    let mut world = streaming(50);
+    world.link_up();
+    world.drive();
+    world.deliver_up(0, false);
+    world.deliver_down(0, false);
+    world.drive();
+    let (hellos, sent) = (world.hellos, world.batches_sent);
+    let lane = world.lane_now(Stream::Critical);
+    for _ in 0..1000 {
+        world.sender.control(world.now_ms, &Control::Nack { lane, from: Sequence::ZERO });
+        world.drive();
+    }
+    assert!(world.hellos - hellos <= 1, "{} hellos", world.hellos - hellos);
+    assert!(world.batches_sent - sent <= 100, "{} batches", world.batches_sent - sent);
+    world.heal();
+    world.check_complete();
+}
+
+#[test]
+fn a_receiver_that_only_nacks_is_greeted_again() {
+    let mut world = streaming(5);
+    world.link_up();
+    world.drive();
+    world.deliver_up(0, false);
+    world.deliver_down(0, false);
+    let hellos = world.hellos;
+    let lane = world.lane_now(Stream::Critical);
+    for _ in 0..3 {
+        world.drive();
+        world.up.clear();
+        world.sender.control(world.now_ms, &Control::Nack { lane, from: Sequence::ZERO });
+    }
+    world.drive();
+    assert_eq!(world.hellos, hellos + 1);
+}
+
+#[test]
+fn welcomes_of_other_sessions_are_not_taken() {
+    let mut world = streaming(5);
+    world.link_up();
+    world.drive();
+    for session in [0, 7, 9, 1000, u32::MAX] {
+        let lane = Lane { stream: Stream::Critical, epoch: Epoch::new(0) };
+        let resume = Resume { lane, end: Sequence::new(4), check: None };
+        let lanes = std::iter::once(resume).collect();
+        world.sender.control(0, &Control::Welcome(Welcome { session, lanes }));
+        assert!(!world.sender.is_streaming(), "session {session}");
+    }
+    world.heal();
+    world.check_complete();
+}
+
+#[test]
+fn an_answer_that_takes_longer_than_the_first_timeout_is_still_an_answer() {
+    let mut world = streaming(5);
+    world.link_up();
+    world.drive();
+    world.now_ms += 2500;
+    world.drive();
+    assert_eq!(world.hellos, 2);
+    world.deliver_up(0, false);
+    world.deliver_down(0, false);
+    assert!(world.sender.is_streaming());
+    world.heal();
+    world.check_complete();
+}
+
+/// Everything that is under way arrives, until nothing is.
+fn settle(world: &mut World) {
+    world.drive();
+    for _ in 0..100 {
+        while !world.up.is_empty() {
+            world.deliver_up(0, false);
+        }
+        world.receiver.commit(&mut world.down);
+        while !world.down.is_empty() {
+            world.deliver_down(0, false);
+        }
+        world.drive();
+        if world.up.is_empty() && world.down.is_empty() {
+            return;
+        }
+    }
+    panic!("two sides keep each other busy for ever");
+}

@@ -1,0 +1,104 @@
+//! A batch, read by the table "Batch header".
+
+use ed25519_dalek::{Signature, VerifyingKey};
+use sha2::{Digest, Sha256};
+
+use super::body::{ReadEvent, read_body};
+use super::{LaneKey, crc32c};
+
+/// A batch as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadBatch {
+    /// Whose, which stream, which epoch.
+    pub lane: LaneKey,
+    /// Sequence of the first event.
+    pub first: u64,
+    /// How many.
+    pub count: u32,
+    /// Earliest and latest event time, as the header says.
+    pub times: (i64, i64),
+    /// Whether the clock was kept in time.
+    pub synchronised: bool,
+    /// Microseconds since boot.
+    pub monotonic: u64,
+    /// The wall clock.
+    pub wall: i64,
+    /// The boot.
+    pub boot: [u8; 16],
+    /// Chain hash of the batch before.
+    pub previous: [u8; 32],
+    /// Its own chain hash.
+    pub chain: [u8; 32],
+    /// Its signature.
+    pub signature: [u8; 64],
+    /// Its events.
+    pub events: Vec<ReadEvent>,
+    /// The checksum in its header.
+    pub crc: u32,
+    /// All its bytes.
+    pub len: usize,
+}
+
+impl ReadBatch {
+    /// Whether this key has signed it.
+    pub fn is_signed_by(&self, key: &[u8; 32]) -> bool {
+        let signed = [&b"afferent batch v1\0\0\0"[..], &self.chain].concat();
+        VerifyingKey::from_bytes(key)
+            .is_ok_and(|key| key.verify_strict(&signed, &Signature::from_bytes(&self.signature)).is_ok())
+    }
+}
+
+pub(super) fn le(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+pub(super) fn time(bytes: &[u8]) -> Result<i64, String> {
+    let time = le(bytes) as i64;
+    if (0..=253_402_300_799_999_999).contains(&time) { Ok(time) } else { Err(format!("time {time}")) }
+}
+
+/// The batch that `bytes` begins with, decoded to its last event.
+pub fn read_batch(bytes: &[u8]) -> Result<ReadBatch, String> {
+    let ensure = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
+    ensure(bytes.len() >= 256, "shorter than a header")?;
+    ensure(&bytes[..4] == b"AFB1", "magic")?;
+    ensure(bytes[72] == 1, "version")?;
+    ensure(bytes[74] < 2 && bytes[75] < 2, "stream or clock state")?;
+    let body_len = le(&bytes[76..80]) as usize;
+    ensure(body_len <= 1_048_320 && bytes.len() >= 256 + body_len, "body_len")?;
+    let bytes = &bytes[..256 + body_len];
+    let crc = le(&bytes[4..8]) as u32;
+    ensure(crc32c(&[&bytes[8..]]) == crc, "crc")?;
+    let (count, first) = (le(&bytes[84..88]) as u32, le(&bytes[88..96]));
+    ensure((1..=65_536).contains(&count) && first.checked_add(u64::from(count)).is_some(), "count")?;
+    let name_len = usize::from(bytes[184]);
+    ensure((1..=63).contains(&name_len), "source_len")?;
+    ensure(bytes[185 + name_len..256].iter().all(|byte| *byte == 0), "zeros after the source")?;
+    let name = &bytes[185..185 + name_len];
+    let is_name = name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte)) && name[0] != b'.';
+    ensure(is_name, "source")?;
+    let times = (time(&bytes[104..112])?, time(&bytes[112..120])?);
+    ensure(times.0 <= times.1, "range of times")?;
+    ensure(bytes[73] == 1 && le(&bytes[80..84]) as usize == body_len, "codec")?;
+    let events = read_body(&bytes[256..], count, first)?;
+    let earliest = events.iter().map(|event| event.time).min();
+    let latest = events.iter().map(|event| event.time).max();
+    ensure((earliest, latest) == (Some(times.0), Some(times.1)), "the header's times are not those of the events")?;
+    let source = String::from_utf8_lossy(name).into_owned();
+    Ok(ReadBatch {
+        lane: LaneKey { source, stream: bytes[74], epoch: le(&bytes[96..104]) },
+        first,
+        count,
+        times,
+        synchronised: bytes[75] == 1,
+        monotonic: le(&bytes[120..128]),
+        wall: time(&bytes[128..136])?,
+        boot: bytes[136..152].try_into().expect("16 bytes"),
+        previous: bytes[152..184].try_into().expect("32 bytes"),
+        chain: Sha256::digest(&bytes[72..]).into(),
+        signature: bytes[8..72].try_into().expect("64 bytes"),
+        events,
+        crc,
+        len: bytes.len(),
+    })
+}

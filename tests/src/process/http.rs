@@ -1,0 +1,103 @@
+//! As much HTTP as tests need, so that what they see does not depend on the code under test.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+fn connect(address: SocketAddr, path: &str, accept: &str) -> io::Result<BufReader<TcpStream>> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    Ok(BufReader::new(stream))
+}
+
+/// Reads status line and headers; tells the status and whether the body comes in chunks.
+fn head(reader: &mut impl BufRead) -> io::Result<(u16, bool)> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let status = line.split(' ').nth(1).and_then(|text| text.parse().ok());
+    let status = status.ok_or_else(|| io::Error::other(format!("no status line: {line:?}")))?;
+    let mut chunked = false;
+    loop {
+        line.clear();
+        reader.read_line(&mut line)?;
+        if line.trim_end().is_empty() {
+            return Ok((status, chunked));
+        }
+        chunked |= line.to_ascii_lowercase().starts_with("transfer-encoding: chunked");
+    }
+}
+
+/// The next chunk of a chunked body; empty at its end (RFC 9112, section 7.1).
+fn chunk(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let size = usize::from_str_radix(line.trim_end(), 16);
+    let size = size.map_err(|_| io::Error::other(format!("no chunk size: {line:?}")))?;
+    let mut bytes = vec![0; size + 2];
+    reader.read_exact(&mut bytes)?;
+    bytes.truncate(size);
+    Ok(bytes)
+}
+
+/// Status and body of `GET path`.
+pub fn get(address: SocketAddr, path: &str) -> io::Result<(u16, Vec<u8>)> {
+    let mut reader = connect(address, path, "*/*")?;
+    let (status, chunked) = head(&mut reader)?;
+    let mut body = Vec::new();
+    if !chunked {
+        reader.read_to_end(&mut body)?;
+        return Ok((status, body));
+    }
+    loop {
+        let bytes = chunk(&mut reader)?;
+        if bytes.is_empty() {
+            return Ok((status, body));
+        }
+        body.extend_from_slice(&bytes);
+    }
+}
+
+/// The body of `GET path` as text, when it answers with 200.
+pub fn get_text(address: SocketAddr, path: &str) -> Option<String> {
+    let (status, body) = get(address, path).ok()?;
+    (status == 200).then(|| String::from_utf8_lossy(&body).into_owned())
+}
+
+/// A stream of server-sent events.
+#[derive(Debug)]
+pub struct Sse {
+    reader: BufReader<TcpStream>,
+    text: Vec<u8>,
+}
+
+impl Sse {
+    /// Begins to follow `path`.
+    pub fn open(address: SocketAddr, path: &str) -> io::Result<Self> {
+        let mut reader = connect(address, path, "text/event-stream")?;
+        match head(&mut reader)? {
+            (200, true) => Ok(Self { reader, text: Vec::new() }),
+            (status, _) => Err(io::Error::other(format!("status {status}"))),
+        }
+    }
+
+    /// The data of the next event; comments are passed over. Events of several data lines are not made by us.
+    pub fn next_data(&mut self) -> io::Result<String> {
+        loop {
+            while let Some(end) = self.text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.text.drain(..=end).collect();
+                if let Some(data) = line.strip_prefix(b"data:") {
+                    return Ok(String::from_utf8_lossy(data).trim().to_string());
+                }
+            }
+            let bytes = chunk(&mut self.reader)?;
+            if bytes.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.text.extend_from_slice(&bytes);
+        }
+    }
+}

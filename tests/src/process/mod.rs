@@ -1,0 +1,182 @@
+//! Real processes for tests and the bench: started, watched, and killed whatever happens.
+
+mod broker;
+mod http;
+mod ledger;
+mod loop_disk;
+mod producer;
+mod rig;
+mod stat;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+pub use broker::Mosquitto;
+pub use http::{Sse, get, get_text};
+pub use ledger::{Ledger, Load, line};
+pub use loop_disk::LoopDisk;
+pub use producer::Producer;
+pub use rig::Rig;
+pub use stat::{cpu_seconds, peak_rss_kib, rss_kib};
+
+/// How long a condition may take to come true on a loaded machine, before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A child process that does not outlive its owner.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`; what it prints goes to the file `log`, appended.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(name: &str, command: &mut Command, log: &Path) -> Self {
+        let open = || std::fs::File::options().create(true).append(true).open(log).expect("the log file can be opened");
+        let child = command.stdin(Stdio::null()).stdout(open()).stderr(open()).spawn();
+        let child = child.unwrap_or_else(|error| panic!("{name} cannot be started ({command:?}): {error}"));
+        Self { name: name.into(), child, log: log.into() }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(mut self) {
+        self.kill_now();
+    }
+
+    /// SIGTERM, and waits until it is gone.
+    ///
+    /// # Panics
+    /// When it takes longer than [`PATIENCE`].
+    pub fn terminate(mut self) -> ExitStatus {
+        self.signal(rustix::process::Signal::TERM);
+        wait_for(&format!("{} ends after SIGTERM", self.name), || self.child.try_wait().expect("it is our child"))
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the child can be signalled");
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_none()
+    }
+
+    /// What it has printed.
+    pub fn printed(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    fn kill_now(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let printed = self.printed();
+            let tail: Vec<_> = printed.lines().rev().take(20).collect();
+            eprintln!("--- {} printed last:", self.name);
+            tail.into_iter().rev().for_each(|line| eprintln!("    {line}"));
+        }
+        self.kill_now();
+    }
+}
+
+/// Waits for a condition.
+///
+/// # Panics
+/// When it has not come true after [`PATIENCE`].
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// A loopback address that nobody listens on.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    listener.local_addr().expect("it is bound")
+}
+
+/// The binary `name` of this workspace, built in the profile that the caller was built in.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("this program has a path");
+    let profile = own.ancestors().skip(1).find(|folder| folder.file_name().is_some_and(|name| name != "deps"));
+    let profile = profile.expect("programs of cargo lie in its target folder").to_path_buf();
+    static BUILT: std::sync::Once = std::sync::Once::new();
+    BUILT.call_once(|| {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--bins", "-p", "afferent-agent", "-p", "afferent-collector"]);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        build.arg("--target-dir").arg(profile.parent().expect("a profile lies in the target folder"));
+        build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let status = build.status().expect("cargo can be started");
+        assert!(status.success(), "the binaries under test cannot be built");
+    });
+    profile.join(name)
+}
+
+/// A folder of its own for a test, removed with its owner unless the test failed.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// A new one.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn new(name: &str) -> Self {
+        static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("afferent-{name}-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("the temporary folder can be written");
+        Self(path)
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path of something in it.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- kept for a look: {}", self.0.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
