@@ -31,6 +31,8 @@ pub mod log;
 pub mod logging;
 pub mod run;
 pub mod shutdown;
+#[cfg(test)]
+mod simulated;
 pub mod sources;
 pub mod subscribe;
 pub mod up;

@@ -8,9 +8,6 @@ use afferent_protocol::session::Lane;
 use super::lane::LaneRecord;
 use super::source::Pinned;
 
-/// Lanes, with whose they are, and keys: as they were.
-pub(super) type Before = (Vec<(SourceId, LaneRecord)>, BTreeMap<SourceId, Option<Pinned>>);
-
 /// Lanes and keys before they were changed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Journal {
@@ -35,9 +32,13 @@ impl Journal {
         std::mem::take(&mut self.lanes).into_keys().collect()
     }
 
-    /// Gives how it was.
-    pub fn take(&mut self) -> Before {
-        let lanes = std::mem::take(&mut self.lanes);
-        (lanes.into_iter().map(|((source, _), before)| (source, before)).collect(), std::mem::take(&mut self.keys))
+    /// Gives the lanes as they were.
+    pub fn take_lanes(&mut self) -> impl Iterator<Item = (SourceId, LaneRecord)> + use<> {
+        std::mem::take(&mut self.lanes).into_iter().map(|((source, _), before)| (source, before))
+    }
+
+    /// Gives the keys as they were.
+    pub fn take_keys(&mut self) -> impl Iterator<Item = (SourceId, Option<Pinned>)> + use<> {
+        std::mem::take(&mut self.keys).into_iter()
     }
 }
