@@ -8,7 +8,7 @@
 //! - [`sources`]: what is known of every agent; rebuilt from the log at every start
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying
 //! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
-//! - [`line`]: an event as a line for people
+//! - [`mod@line`]: an event as a line for people
 //! - [`api`]: HTTP: events, the live stream, agents, metrics, health
 //!
 //! [`up`] starts a collector and an agent for this machine.
