@@ -176,11 +176,10 @@ impl Connection<'_> {
                     health.set_way(Way::Open);
                     tracing::info!("connected to the broker");
                 }
-                Packet::Publish(publish) => {
-                    if self.publish(publish, &mut handed_over, health).await.is_err() {
-                        break "the collector is stopping".to_owned();
-                    }
-                }
+                Packet::Publish(publish) => match self.publish(publish, &mut handed_over, health).await {
+                    Ok(()) => {}
+                    Err(stopping) => break stopping.to_string(),
+                },
                 _ => {}
             }
         };

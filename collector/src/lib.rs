@@ -8,6 +8,7 @@
 //! - [`sources`]: what is known of every agent; rebuilt from the log at every start
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying
 //! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
+//! - [`mod@line`]: an event as a line for people
 //! - [`api`]: HTTP: events, the live stream, agents, metrics, health
 //!
 //! [`up`] starts a collector and an agent for this machine.
@@ -25,10 +26,13 @@ pub mod data_directory;
 pub mod endpoint;
 pub mod intake;
 pub mod limits;
+pub mod line;
 pub mod log;
 pub mod logging;
 pub mod run;
 pub mod shutdown;
+#[cfg(test)]
+mod simulated;
 pub mod sources;
 pub mod subscribe;
 pub mod up;

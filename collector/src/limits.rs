@@ -68,6 +68,8 @@ pub const FAREWELL_MAX: Duration = Duration::from_secs(2);
 pub const READ_BYTES: usize = 64 * 1024;
 /// Connections at a time that may be configured.
 pub const CONNECTIONS_MAX: u64 = 1_000_000;
+/// Open files that the collector may need beside one for each agent's connection: segments, readers, streams.
+pub const FILES_BESIDES_CONNECTIONS: u64 = 1024;
 /// Connections above the configured number that may be told so at once; those above that are just closed.
 pub const REFUSALS_AT_ONCE: usize = 64;
 /// The keep-alive that an MQTT 5 client is given when it asks for none, or for a longer one.

@@ -1,12 +1,10 @@
 //! `afferent-collector`: the command line.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+mod cli;
+
 use std::process::ExitCode;
 
-use afferent_collector::config::{Config, Overrides};
-use afferent_collector::{logging, run};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 /// One unified, immutable, replayable log of what all agents sent.
 #[derive(Parser)]
@@ -18,35 +16,39 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Everything at once, to begin with: a collector, its log, and an agent for this machine, until Ctrl-C.
+    Up(cli::up::Up),
     /// Run the collector until SIGINT or SIGTERM.
-    Run(Where),
+    Run(cli::run::Where),
     /// Look at the configuration and everything that it names, and say what is wrong.
-    Check(Where),
-}
-
-#[derive(Args)]
-struct Where {
-    /// The configuration file (TOML).
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// The directory of log and key.
-    #[arg(long)]
-    data: Option<PathBuf>,
-    /// Address and port for agents.
-    #[arg(long)]
-    mqtt: Option<SocketAddr>,
-    /// Address and port for readers.
-    #[arg(long)]
-    http: Option<SocketAddr>,
+    Check(cli::run::Where),
+    /// Follow the log: what was, and then what comes, until Ctrl-C.
+    Sub(cli::sub::Sub),
+    /// Look at the log's files, without a collector or beside a running one.
+    #[command(subcommand)]
+    Log(cli::log::Log),
+    /// Show all agents: state, lag, losses.
+    Agents(cli::agents::Agents),
+    /// Watch all agents: state, rates, lag, losses.
+    #[cfg(feature = "top")]
+    Top(cli::top::Top),
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Run(at) => collect(&at),
-        Command::Check(at) => check(&at),
+    let done = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
+    let outcome = match &Cli::parse().command {
+        Command::Up(args) => done(cli::up::up(args)),
+        Command::Run(args) => done(cli::run::run(args)),
+        Command::Check(args) => done(cli::run::check(args)),
+        Command::Sub(args) => done(cli::sub::sub(args)),
+        Command::Log(command) => cli::log::log(command),
+        Command::Agents(args) => done(cli::agents::agents(args)),
+        #[cfg(feature = "top")]
+        Command::Top(args) => done(cli::top::top(args)),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    match outcome {
+        Ok(code) => code,
+        Err(error) if cli::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("afferent-collector: {error:#}");
             ExitCode::FAILURE
@@ -54,22 +56,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(at: &Where) -> anyhow::Result<Config> {
-    let overrides = Overrides { data: at.data.clone(), mqtt: at.mqtt, http: at.http };
-    Ok(Config::load(at.config.as_deref(), &overrides)?)
-}
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
 
-fn collect(at: &Where) -> anyhow::Result<()> {
-    let config = load(at)?;
-    logging::begin(&config.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(run::run(&config, run::terminated()))?)
-}
-
-fn check(at: &Where) -> anyhow::Result<()> {
-    let config = load(at)?;
-    logging::check(&config.log)?;
-    run::check(&config)?;
-    println!("the configuration is valid");
-    Ok(())
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
 }

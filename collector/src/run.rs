@@ -21,7 +21,7 @@ use crate::core::{Core, OwnIdentity};
 use crate::data_directory::{DataDirectory, DataDirectoryError};
 use crate::endpoint::{BindError, Endpoint, Registry, Tls};
 use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
-use crate::limits::HTTP_FAREWELL_MAX;
+use crate::limits::{FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX};
 use crate::log::{EmbeddedLog, LogReader, LogSettings, OpenError};
 use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::Sources;
@@ -130,6 +130,7 @@ impl Collector {
     /// Starts everything; it is all running, or nothing is.
     pub async fn start(config: &Config) -> Result<Self, RunError> {
         let data = DataDirectory::open(&config.data)?;
+        raise_open_files(config);
         let (core, reader) = open_log(config, &data).await?;
         let health = Arc::new(Health::default());
         let (intake, incoming) = Intake::new();
@@ -276,6 +277,20 @@ fn broker_settings(config: &Config) -> Result<Option<BrokerSettings>, RunError> 
     };
     let certificate = client.cert.clone().zip(client.key.clone());
     Ok(Some(BrokerSettings { url, client_id, login, ca: client.ca.clone(), certificate }))
+}
+
+/// Every connection is an open file; what the system lets a process have by default is often 1024.
+fn raise_open_files(config: &Config) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the number of open files cannot be raised");
+    }
+    let needed = u64::from(config.mqtt.connections_max.get()) + FILES_BESIDES_CONNECTIONS;
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if config.broker.is_none() && files < needed {
+        tracing::warn!(files, needed, "fewer open files than connections may be: raise LimitNOFILE (ulimit -n)");
+    }
 }
 
 async fn listen_http(listen: SocketAddr) -> Result<TcpListener, RunError> {

@@ -11,6 +11,7 @@ use afferent_agent::config as agent_config;
 use afferent_agent::run::Running;
 
 use crate::config::Config;
+use crate::line::Lines;
 use crate::run::{Collector, RunError, terminated};
 use crate::subscribe::{Filter, Format, Reading};
 
@@ -93,6 +94,7 @@ async fn show(collector: &Collector) {
     let begin = *durable.borrow_and_update();
     let reader = collector.state.reader.clone();
     let mut reading = Reading::follow(begin, Filter::default(), Format::Lines);
+    let mut lines = Lines::default();
     loop {
         let log = reader.clone();
         let read = tokio::task::spawn_blocking(move || {
@@ -102,11 +104,20 @@ async fn show(collector: &Collector) {
         });
         let Ok((after, page, text)) = read.await else { return };
         reading = after;
-        let shown = std::io::stdout().write_all(&text).and_then(|()| std::io::stdout().flush());
+        let shown = write_lines(&mut lines, &text);
         let caught_up = reading.next() >= *durable.borrow_and_update();
         if shown.is_err() || page.is_err() || (caught_up && durable.changed().await.is_err()) {
             // Nobody looks any more, or the log is gone: running on without a picture is what is wanted.
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Writes the events of a page as lines for people.
+fn write_lines(lines: &mut Lines, page: &[u8]) -> std::io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    for json in page.split(|byte| *byte == b'\n').filter(|json| !json.is_empty()) {
+        writeln!(out, "{}", lines.line(&String::from_utf8_lossy(json)))?;
+    }
+    out.flush()
 }

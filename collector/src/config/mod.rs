@@ -7,7 +7,7 @@
 //!
 //! [mqtt]                              # the endpoint that agents connect to
 //! listen = "127.0.0.1:1883"
-//! connections_max = 20000
+//! connections_max = 16000
 //! handshake_s_max = 10
 //! # tls = { cert = "server.pem", key = "server.key", client_ca = "clients.pem" }
 //! # [[mqtt.user]]
@@ -347,7 +347,7 @@ impl Default for Mqtt {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 1883)),
-            connections_max: NonZeroU32::new(20_000).expect("is not zero"),
+            connections_max: NonZeroU32::new(16_000).expect("is not zero"),
             handshake_s_max: NonZeroU32::new(10).expect("is not zero"),
             tls: None,
             user: Vec::new(),

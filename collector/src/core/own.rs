@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, Lineage};
-use afferent_protocol::ids::{Sequence, SequenceRange, SourceId, Stream};
+use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::session::{Lane, Offered};
 
 use super::notice::Told;
@@ -44,7 +44,7 @@ impl Own {
         });
         let fresh = Place { next: Sequence::ZERO, chain: CHAIN_START };
         let place = end.map_or(fresh, |end| Place { next: end.end, chain: end.chain });
-        let lane = end.map_or(Lane { stream: Stream::Critical, epoch: who.epoch }, |end| end.lane);
+        let lane = end.map_or_else(|| fresh_lane(who.epoch, sources, &who.source), |end| end.lane);
         let source = who.source;
         let (waiting, flushed) = (VecDeque::new(), Vec::new());
         let (builder, bytes) = (BatchBuilder::new(), Vec::new());
@@ -153,4 +153,13 @@ impl Own {
             _ => true,
         });
     }
+}
+
+/// A lane that the log does not have yet: that of the epoch drawn, unless the draw was a bad one.
+fn fresh_lane(drawn: Epoch, sources: &Sources, own: &SourceId) -> Lane {
+    let mut lane = Lane { stream: Stream::Critical, epoch: drawn };
+    while sources.lane(own, &lane).is_some() {
+        lane.epoch = Epoch::new(lane.epoch.get().wrapping_add(1));
+    }
+    lane
 }

@@ -1,1 +1,455 @@
+use std::collections::BTreeMap;
 
+use afferent_protocol::batch::{Batch, ClockReading};
+use afferent_protocol::codec::records;
+use afferent_protocol::event::{Body, LifeCycle, Loss, LossReason};
+use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
+use afferent_protocol::limits::MESSAGE_PAYLOAD_BYTES_MAX;
+use afferent_protocol::session::Control;
+use proptest::prelude::*;
+
+use super::{Confirm, Core, OwnIdentity, Reason, Received};
+use crate::log::inspect::verify;
+use crate::log::{EmbeddedLog, LogSettings};
+use crate::simulated::{Agent, MemoryDisk, clock, identity, source};
+use crate::sources::{SourceView, Sources};
+
+type TestCore = Core<EmbeddedLog<MemoryDisk>>;
+
+const SETTINGS: LogSettings = LogSettings { segment_bytes: 16 * 1024 };
+
+fn start_at(disk: &MemoryDisk, now: &ClockReading) -> TestCore {
+    let own = OwnIdentity { source: source("collector"), identity: identity(99), epoch: Epoch::new(5) };
+    let mut sources = Sources::new(own.source);
+    let each = &mut |head: &_, batch: &Batch<'_>| sources.rebuild(head, batch);
+    let (log, recovery) = EmbeddedLog::open(disk.clone(), SETTINGS, &mut || 7, now.wall, each).unwrap();
+    Core::new(log, sources, own, &recovery, now)
+}
+
+fn start(disk: &MemoryDisk) -> TestCore {
+    start_at(disk, &clock(0))
+}
+
+/// A core that knows the agent.
+fn greeted(disk: &MemoryDisk, agent: &Agent) -> TestCore {
+    let mut core = start(disk);
+    assert_eq!(core.receive(agent.name, &agent.hello(0), &clock(0)).refusal, None);
+    core.commit(&clock(0)).unwrap();
+    core
+}
+
+fn give(core: &mut TestCore, agent: &Agent, payload: &[u8]) -> Received {
+    core.receive(agent.name, payload, &clock(1))
+}
+
+fn refused(received: &Received) -> Option<Reason> {
+    received.refusal.as_ref().map(|refusal| refusal.reason)
+}
+
+/// All batches of the log, as (source, stream, epoch, first sequence) and end.
+fn logged(core: &TestCore) -> Vec<(SourceId, Stream, u64, u64, u64)> {
+    let (reader, mut scratch) = (core.log().reader(), Vec::new());
+    let mut at = reader.first();
+    let mut found = Vec::new();
+    while at < reader.durable_end() {
+        let chunk = reader.read(at, 4096, &mut scratch).unwrap();
+        found.extend(chunk.entries().map(|entry| {
+            let header = entry.batch.header();
+            (header.source, header.stream, header.epoch.get(), header.first.get(), header.end().get())
+        }));
+        at = chunk.next();
+    }
+    found
+}
+
+/// All life cycle events of the collector, as text.
+fn own_events(core: &TestCore) -> Vec<String> {
+    let (reader, mut scratch) = (core.log().reader(), Vec::new());
+    let mut at = reader.first();
+    let mut found = Vec::new();
+    while at < reader.durable_end() {
+        let chunk = reader.read(at, 4096, &mut scratch).unwrap();
+        for entry in chunk.entries().filter(|entry| entry.batch.header().source == source("collector")) {
+            for record in records(&entry.batch, &mut []).unwrap() {
+                let Body::LifeCycle(event) = record.unwrap().event.body else { panic!("only life cycle events") };
+                found.push(match event {
+                    LifeCycle::KeyPinned { source, .. } => format!("pinned {source}"),
+                    LifeCycle::Refused { source, .. } => format!("refused {source}"),
+                    LifeCycle::Gap { source, stream, first, end, .. } => {
+                        format!("gap {source} {stream} {first}..{end}")
+                    }
+                    LifeCycle::DiskTrouble { .. } => "disk".to_owned(),
+                    other => format!("{other:?}"),
+                });
+            }
+        }
+        at = chunk.next();
+    }
+    found
+}
+
+fn view(core: &TestCore, name: &str) -> SourceView {
+    core.sources().view(&source(name)).unwrap()
+}
+
+fn acked_end(answers: &[(SourceId, Control)]) -> Option<u64> {
+    answers.iter().find_map(|(_, control)| match control {
+        Control::Ack(resume) => Some(resume.end.get()),
+        _ => None,
+    })
+}
+
+fn welcomed_end(answers: &[(SourceId, Control)]) -> Option<u64> {
+    answers.iter().find_map(|(_, control)| match control {
+        Control::Welcome(welcome) => Some(welcome.lanes[0].end.get()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_batch_is_acked_after_the_commit_and_not_before() {
+    let disk = MemoryDisk::new(1);
+    let mut agent = Agent::new("press", Stream::Samples, 1);
+    let mut core = greeted(&disk, &agent);
+    let batch = agent.samples(3);
+    let received = give(&mut core, &agent, &batch);
+    assert_eq!((received.confirm, received.accepted), (Confirm::AfterCommit, 1));
+    assert!(core.is_pending());
+    assert_eq!(acked_end(&core.commit(&clock(1)).unwrap()), Some(3));
+    assert!(!core.is_pending());
+    assert_eq!(start(&disk.cut()).sources().view(&agent.name).unwrap().lanes[0].durable_end, Sequence::new(3));
+    let again = give(&mut core, &agent, &batch);
+    assert_eq!((again.confirm, again.duplicates), (Confirm::Now, 1));
+    assert_eq!(acked_end(&core.commit(&clock(1)).unwrap()), Some(3), "a lost ack is given again");
+}
+
+#[test]
+fn a_failed_commit_acks_nothing_and_the_batch_is_taken_again() {
+    for failing in 0..2 {
+        let disk = MemoryDisk::new(1);
+        let mut agent = Agent::new("press", Stream::Critical, 1);
+        let mut core = greeted(&disk, &agent);
+        let lane = agent.lane;
+        let (first, end, chain) = (Sequence::new(5), Sequence::new(7), [0; 32]);
+        let loss = Loss { stream: Stream::Samples, epoch: lane.epoch, first, end, reason: LossReason::Evicted, chain };
+        let batch = agent.loss(loss);
+        let before = core.sources().view(&agent.name).unwrap().lanes;
+        assert_eq!(give(&mut core, &agent, &batch).accepted, 1);
+        disk.fails_in(Some(failing));
+        assert!(core.commit(&clock(1)).is_err());
+        assert_eq!(core.sources().view(&agent.name).unwrap().lanes, before, "rolled back");
+        disk.fails_in(None);
+        assert_eq!(acked_end(&core.commit(&clock(1)).unwrap()), None);
+        assert_eq!(give(&mut core, &agent, &batch).accepted, 1);
+        assert_eq!(acked_end(&core.commit(&clock(1)).unwrap()), Some(1));
+        assert!(own_events(&core).contains(&"disk".to_owned()));
+        let core = start(&disk.cut());
+        assert_eq!(logged(&core).iter().filter(|batch| batch.0 == agent.name).count(), 1);
+        assert_eq!(view(&core, "press").lanes[1].lost_events, 2);
+    }
+}
+
+#[test]
+fn a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused() {
+    let disk = MemoryDisk::new(1);
+    let mut agent = Agent::new("press", Stream::Samples, 1);
+    let mut core = start(&disk);
+    let batch = agent.samples(1);
+    assert_eq!(refused(&give(&mut core, &agent, &batch)), Some(Reason::NoHello));
+    let answers = core.commit(&clock(1)).unwrap();
+    let nack = (agent.name, Control::Nack { lane: agent.lane, from: Sequence::new(u64::MAX) });
+    assert!(answers.contains(&nack), "it is asked to say hello");
+    give(&mut core, &agent, &agent.hello(0));
+    assert_eq!(give(&mut core, &agent, &batch).accepted, 1);
+    assert_eq!(welcomed_end(&core.commit(&clock(1)).unwrap()), Some(1));
+    assert_eq!(own_events(&core), ["pinned collector", "pinned press"]);
+    assert_eq!(logged(&core).last().unwrap().0, agent.name, "the pin comes before the batch");
+
+    let mut core = start(&disk.cut());
+    let mut thief = Agent::new("press", Stream::Samples, 9);
+    thief.identity = identity(200);
+    assert_eq!(refused(&give(&mut core, &thief, &thief.hello(0))), Some(Reason::OtherKey));
+    let stolen = thief.samples(1);
+    for _ in 0..50 {
+        assert_eq!(refused(&give(&mut core, &thief, &stolen)), Some(Reason::Signature));
+    }
+    assert_eq!(refused(&core.receive(source("lathe"), &batch, &clock(1))), Some(Reason::OtherSource));
+    core.commit(&clock(1)).unwrap();
+    let refusals = |core: &TestCore| own_events(core).iter().filter(|event| event.starts_with("refused")).count();
+    assert_eq!(refusals(&core), 3, "one of each kind");
+    core.receive(agent.name, &stolen, &clock(62));
+    core.commit(&clock(62)).unwrap();
+    assert_eq!(refusals(&core), 4, "again after a minute");
+    assert_eq!(view(&core, "press").refused, [("other-key", 1), ("signature", 51)]);
+    assert!(verify(&disk.cut(), &source("collector")).is_ok());
+}
+
+#[test]
+fn another_batch_in_the_place_of_one_that_is_there_is_a_conflict() {
+    let disk = MemoryDisk::new(1);
+    let mut agent = Agent::new("press", Stream::Samples, 1);
+    let mut core = greeted(&disk, &agent);
+    let mut copy = Agent::new("press", Stream::Samples, 1);
+    let batch = agent.samples(2);
+    give(&mut core, &agent, &batch);
+    core.commit(&clock(1)).unwrap();
+    let other = copy.samples(3);
+    assert_eq!(refused(&give(&mut core, &copy, &other)), Some(Reason::Conflict), "another range");
+    let mut copy = Agent::new("press", Stream::Samples, 1);
+    let other = copy.event(Body::Derived(afferent_protocol::event::Derived { kind: "x", json: "{}" }));
+    let follower = copy.samples(1);
+    assert_eq!(give(&mut core, &copy, &other).duplicates, 1, "a shorter one inside is not looked at again");
+    assert_eq!(refused(&give(&mut core, &copy, &follower)), Some(Reason::Conflict), "same end, other content");
+    let answers = core.commit(&clock(1)).unwrap();
+    assert!(answers.iter().any(|(_, control)| matches!(control, Control::Nack { .. })), "it is asked to say hello");
+    // The chain of another history.
+    let mut copy = Agent::new("press", Stream::Samples, 1);
+    let _ = copy.samples(1);
+    let _ = copy.samples(1);
+    let next = copy.samples(1);
+    assert_eq!(refused(&give(&mut core, &copy, &next)), Some(Reason::Conflict), "another chain");
+    assert_eq!(view(&core, "press").lanes[0].end, Sequence::new(2));
+}
+
+#[test]
+fn a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart() {
+    let disk = MemoryDisk::new(1);
+    let mut agent = Agent::new("press", Stream::Samples, 1);
+    let mut core = greeted(&disk, &agent);
+    let _evicted = agent.samples(10);
+    let batch = agent.samples(2);
+    assert_eq!(give(&mut core, &agent, &batch).early, 1);
+    let answers = core.commit(&clock(1)).unwrap();
+    assert!(answers.contains(&(agent.name, Control::Nack { lane: agent.lane, from: Sequence::ZERO })));
+    for _ in 0..2 {
+        give(&mut core, &agent, &agent.hello(10));
+        assert_eq!(welcomed_end(&core.commit(&clock(1)).unwrap()), Some(10));
+    }
+    let expected = ["pinned collector", "pinned press", "gap press samples 0..10"];
+    assert_eq!(own_events(&core), expected);
+    let before = core.sources().views();
+    let mut core = start(&disk.cut());
+    assert_eq!(view(&core, "press").lanes, before[1].lanes, "rebuilt from the gap event");
+    assert_eq!(give(&mut core, &agent, &batch).accepted, 1);
+    core.commit(&clock(1)).unwrap();
+    let mut critical = Agent::new("press", Stream::Critical, 1);
+    let (first, end, chain) = (Sequence::ZERO, Sequence::new(10), [0; 32]);
+    let epoch = agent.lane.epoch;
+    let loss = critical.loss(Loss { stream: Stream::Samples, epoch, first, end, reason: LossReason::Evicted, chain });
+    assert_eq!(view(&core, "press").lanes[0].gaps.len(), 1);
+    assert_eq!(give(&mut core, &critical, &loss).accepted, 1);
+    core.commit(&clock(1)).unwrap();
+    let lane = view(&core, "press").lanes.into_iter().find(|lane| lane.stream == Stream::Samples).unwrap();
+    assert!(lane.gaps.is_empty() && lane.lost_events == 10 && lane.losses[0].reason == LossReason::Evicted);
+    assert_eq!(own_events(&start(&disk.cut())), expected);
+}
+
+#[test]
+fn a_hole_that_was_declared_before_is_no_gap() {
+    let disk = MemoryDisk::new(1);
+    let mut critical = Agent::new("press", Stream::Critical, 1);
+    let mut core = greeted(&disk, &critical);
+    let (first, end, chain, epoch) = (Sequence::ZERO, Sequence::new(10), [0; 32], Epoch::new(2));
+    let loss = critical.loss(Loss { stream: Stream::Samples, epoch, first, end, reason: LossReason::Evicted, chain });
+    give(&mut core, &critical, &loss);
+    let samples = Agent::new("press", Stream::Samples, 2);
+    give(&mut core, &samples, &samples.hello(10));
+    assert_eq!(welcomed_end(&core.commit(&clock(1)).unwrap()), Some(10));
+    assert_eq!(own_events(&core), ["pinned collector", "pinned press"]);
+}
+
+#[test]
+fn what_the_logs_disk_lost_of_a_lane_is_told_at_the_next_start() {
+    let disk = MemoryDisk::new(1);
+    let mut agent = Agent::new("press", Stream::Samples, 1);
+    let mut core = greeted(&disk, &agent);
+    for _ in 0..80 {
+        let batch = agent.samples(3);
+        give(&mut core, &agent, &batch);
+        core.commit(&clock(1)).unwrap();
+    }
+    disk.rot(&disk.names()[1], 1024 + 40 + 300, |byte| byte ^ 1);
+    drop(core);
+    let mut core = start(&disk);
+    core.commit(&clock(2)).unwrap();
+    let events = own_events(&core);
+    assert!(events.contains(&"disk".to_owned()), "{events:?}");
+    assert_eq!(events.iter().filter(|event| event.starts_with("gap press samples")).count(), 1, "{events:?}");
+    assert_eq!(view(&core, "press").lanes[0].end, Sequence::new(240));
+}
+
+#[test]
+fn bad_input_is_refused_with_a_reason_and_the_rest_goes_on() {
+    let disk = MemoryDisk::new(1);
+    let mut agent = Agent::new("press", Stream::Critical, 1);
+    let mut core = greeted(&disk, &agent);
+    assert_eq!(refused(&give(&mut core, &agent, &[])), Some(Reason::Malformed));
+    assert_eq!(refused(&give(&mut core, &agent, b"garbage")), Some(Reason::Malformed));
+    assert_eq!(refused(&give(&mut core, &agent, b"AFC1garbage")), Some(Reason::Malformed));
+    let huge = vec![0; MESSAGE_PAYLOAD_BYTES_MAX + 1];
+    assert_eq!(refused(&give(&mut core, &agent, &huge)), Some(Reason::Oversized));
+    let ack = Control::Nack { lane: agent.lane, from: Sequence::ZERO }.encode();
+    assert_eq!(refused(&give(&mut core, &agent, &ack)), Some(Reason::Malformed));
+    let own = Agent::new("collector", Stream::Critical, 1);
+    assert_eq!(refused(&give(&mut core, &own, &own.hello(0))), Some(Reason::OwnName));
+    let no_key = Agent::new("lathe", Stream::Critical, 1).hello_with([0; 32]);
+    assert_eq!(refused(&core.receive(source("lathe"), &no_key, &clock(1))), Some(Reason::OtherKey));
+
+    // Signed by the agent, and lying about its count: 60000 records in a few bytes; then 2 where there is 1.
+    for (count, codec, reason) in [(60_000, 1, Reason::Malformed), (2, 1, Reason::Malformed), (1, 77, Reason::Newer)] {
+        let lie = agent.lie(count, codec);
+        assert_eq!(refused(&give(&mut core, &agent, &lie)), Some(reason), "count {count}, codec {codec}");
+    }
+    let mut message = b"AFB1".to_vec();
+    message.extend([0xFF; 400]);
+    assert_eq!(refused(&give(&mut core, &agent, &message)), Some(Reason::Newer));
+    let good = agent.event(Body::Derived(afferent_protocol::event::Derived { kind: "x", json: "{}" }));
+    assert_eq!(give(&mut core, &agent, &good).accepted, 1);
+    core.commit(&clock(1)).unwrap();
+    assert_eq!(logged(&core).last().unwrap().4, 1);
+}
+
+#[test]
+fn the_own_events_go_on_in_their_epoch_and_are_proved_by_the_log() {
+    let disk = MemoryDisk::new(1);
+    for round in 0..4 {
+        let mut core = start(&disk);
+        let agent = Agent::new(&format!("press-{round}"), Stream::Samples, 1);
+        give(&mut core, &agent, &agent.hello(0));
+        core.commit(&clock(1)).unwrap();
+    }
+    let core = start(&disk);
+    let lanes = view(&core, "collector").lanes;
+    assert_eq!((lanes.len(), lanes[0].end), (1, Sequence::new(5)));
+    let report = verify(&disk, &source("collector")).unwrap();
+    assert!(report.is_sound(), "{report:?}");
+}
+
+/// What an agent of the ordeal below has.
+struct Plant {
+    agents: Vec<Agent>,
+    /// All batches of each agent, in order, with their end.
+    batches: Vec<Vec<(u64, Vec<u8>)>>,
+}
+
+impl Plant {
+    fn new(lanes: usize, batches: usize) -> Self {
+        let mut agents: Vec<_> = (0..lanes)
+            .map(|index| {
+                let stream = if index % 2 == 0 { Stream::Samples } else { Stream::Critical };
+                Agent::new(&format!("press-{}", index / 2), stream, 1 + index as u64)
+            })
+            .collect();
+        let made = agents.iter_mut().map(|agent| {
+            let one = |size: usize| {
+                let bytes = agent.samples(1 + size as u64 % 3);
+                (agent.next, bytes)
+            };
+            (0..batches).map(one).collect()
+        });
+        let batches = made.collect();
+        Self { agents, batches }
+    }
+}
+
+/// Gives batches in any order, with repetitions, failures and restarts in between; then all that is missing, in order.
+fn ordeal(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
+    let plant = Plant::new(4, 8);
+    let mut disk = MemoryDisk::new(seed);
+    let mut core = start(&disk);
+    let mut acked: BTreeMap<(SourceId, Stream), u64> = BTreeMap::new();
+    let greet = |core: &mut TestCore| plant.agents.iter().for_each(|agent| drop(give(core, agent, &agent.hello(0))));
+    greet(&mut core);
+    core.commit(&clock(0)).unwrap();
+    let check = |core: &TestCore, acked: &BTreeMap<(SourceId, Stream), u64>| -> Result<(), TestCaseError> {
+        for agent in &plant.agents {
+            let mine =
+                |batch: &&(SourceId, Stream, u64, u64, u64)| batch.0 == agent.name && batch.1 == agent.lane.stream;
+            let batches = logged(core);
+            let mut end = 0;
+            for batch in batches.iter().filter(mine) {
+                prop_assert_eq!(batch.3, end, "each once, in order");
+                end = batch.4;
+            }
+            let known = acked.get(&(agent.name, agent.lane.stream)).copied().unwrap_or(0);
+            prop_assert!(end >= known, "{} was acked up to {}, and {} is there", agent.name, known, end);
+        }
+        Ok(())
+    };
+    for (lane, index, fate) in steps {
+        let lane = *lane as usize % plant.agents.len();
+        let (_, batch) = &plant.batches[lane][*index as usize % 8];
+        give(&mut core, &plant.agents[lane], batch);
+        if fate % 3 != 0 {
+            continue;
+        }
+        disk.fails_in((fate % 4 == 0).then(|| u64::from(fate / 16) % 4));
+        if let Ok(answers) = core.commit(&clock(2)) {
+            for (name, control) in answers {
+                if let Control::Ack(resume) = control {
+                    let known = acked.entry((name, resume.lane.stream)).or_default();
+                    prop_assert!(*known <= resume.end.get(), "acks do not go back");
+                    *known = resume.end.get();
+                }
+            }
+        }
+        disk.fails_in(None);
+        if fate % 5 == 0 {
+            let lanes = |core: &TestCore| -> Vec<_> {
+                core.sources().views().into_iter().map(|view| (view.source, view.key, view.lanes)).collect()
+            };
+            let before = (!core.is_pending()).then(|| lanes(&core));
+            disk = disk.cut();
+            core = start(&disk);
+            if let Some(before) = before {
+                prop_assert_eq!(lanes(&core), before, "a restart rebuilds the sources as they were");
+            }
+            greet(&mut core);
+        }
+        check(&core, &acked)?;
+    }
+    for (agent, batches) in plant.agents.iter().zip(&plant.batches) {
+        give(&mut core, agent, &agent.hello(0));
+        batches.iter().for_each(|(_, batch)| drop(give(&mut core, agent, batch)));
+        core.commit(&clock(3)).unwrap();
+        acked.insert((agent.name, agent.lane.stream), agent.next);
+    }
+    check(&core, &acked)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_with_repetitions_failures_and_restarts_gives_each_batch_once_in_order(
+        seed in any::<u64>(),
+        steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..60),
+    ) {
+        ordeal(seed, &steps)?;
+    }
+
+    #[test]
+    fn no_payload_makes_admission_panic(
+        mut payload in prop::collection::vec(any::<u8>(), 0..600),
+        kind in 0..4_u8,
+        flips in prop::collection::vec(any::<(u16, u8)>(), 0..4),
+    ) {
+        let disk = MemoryDisk::new(1);
+        let mut agent = Agent::new("press", Stream::Critical, 1);
+        let mut core = greeted(&disk, &agent);
+        match kind {
+            0 => {}
+            1 => payload = agent.hello(3),
+            2 => payload = agent.samples(3),
+            _ => payload.splice(..0, *b"AFC1").for_each(drop),
+        }
+        for (at, with) in flips {
+            if !payload.is_empty() {
+                let at = at as usize % payload.len();
+                payload[at] ^= with;
+            }
+        }
+        give(&mut core, &agent, &payload);
+        core.commit(&clock(2)).unwrap();
+    }
+}

@@ -17,9 +17,6 @@ pub(super) enum ConnectRefusal {
     /// There are as many connections as there may be.
     #[error("there are too many connections")]
     TooMany,
-    /// Not an MQTT CONNECT, or one that is too large.
-    #[error("the first packet is no CONNECT of a reasonable size")]
-    Malformed,
 }
 
 impl ConnectRefusal {
@@ -28,14 +25,13 @@ impl ConnectRefusal {
             Self::Login => ConnectReasonCode::BadUserNameOrPassword,
             Self::Certificate | Self::Will => ConnectReasonCode::NotAuthorized,
             Self::TooMany => ConnectReasonCode::QuotaExceeded,
-            Self::Malformed => ConnectReasonCode::MalformedPacket,
         }
     }
 
     pub fn return_code(self) -> ConnectReturnCode {
         match self {
             Self::Login => ConnectReturnCode::BadUserNameOrPassword,
-            Self::Certificate | Self::Will | Self::Malformed => ConnectReturnCode::NotAuthorized,
+            Self::Certificate | Self::Will => ConnectReturnCode::NotAuthorized,
             Self::TooMany => ConnectReturnCode::ServerUnavailable,
         }
     }

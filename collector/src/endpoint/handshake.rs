@@ -24,6 +24,9 @@ pub(super) struct Greeted {
 pub(super) enum NotGreeted {
     #[error("{0}")]
     Refused(#[from] ConnectRefusal),
+    /// Nothing is answered: nobody knows which version it would be in.
+    #[error("its first packet is no CONNECT of a reasonable size")]
+    Foreign,
     #[error("it broke the protocol: {0}")]
     Protocol(String),
     #[error("{0}")]
@@ -65,9 +68,9 @@ async fn decide<S: AsyncRead + Unpin>(
     let mut early = Vec::new();
     protocol.feed(&first, &mut early).map_err(|error| NotGreeted::Protocol(format!("{error:?}")))?;
     if early.is_empty() {
-        return Err(ConnectRefusal::Malformed.into());
+        return Err(NotGreeted::Foreign);
     }
-    let Incoming::Connect(connect) = early.remove(0) else { return Err(ConnectRefusal::Malformed.into()) };
+    let Incoming::Connect(connect) = early.remove(0) else { return Err(NotGreeted::Foreign) };
     if let Some(refusal) = refusal {
         return Err(refusal.into());
     }
@@ -99,10 +102,10 @@ async fn first_packet<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, N
         }
         bytes.extend_from_slice(&chunk[..read]);
         match connect_len(&bytes) {
-            Size::Known(len) if len > CONNECT_BYTES_MAX => return Err(ConnectRefusal::Malformed.into()),
+            Size::Known(len) if len > CONNECT_BYTES_MAX => return Err(NotGreeted::Foreign),
             Size::Known(len) if bytes.len() >= len => return Ok(bytes),
             Size::Known(_) | Size::Unknown => {}
-            Size::Foreign => return Err(ConnectRefusal::Malformed.into()),
+            Size::Foreign => return Err(NotGreeted::Foreign),
         }
     }
 }

@@ -243,7 +243,7 @@ async fn greet_and_serve<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(Err(error)) => {
             match error {
                 NotGreeted::Refused(ConnectRefusal::TooMany) => {}
-                NotGreeted::Refused(ConnectRefusal::Malformed) | NotGreeted::Protocol(_) | NotGreeted::Io(_) => {
+                NotGreeted::Foreign | NotGreeted::Protocol(_) | NotGreeted::Io(_) => {
                     counters.handshakes_failed.count();
                 }
                 NotGreeted::Refused(_) => counters.logins_refused.count(),

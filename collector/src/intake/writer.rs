@@ -211,7 +211,7 @@ impl<A: Admission> Loop<A> {
                     if tries_at_end >= COMMIT_TRIES_AT_END {
                         return Err(WriterError::Unwritten(why));
                     }
-                    runtime.block_on(tokio::time::sleep(wait));
+                    runtime.block_on(async { tokio::time::sleep(wait).await });
                     wait = (wait * 2).min(wait_max);
                     self.receive_again();
                 }

@@ -23,6 +23,9 @@ mod reader;
 mod recovery;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 pub use embedded::{EmbeddedLog, LogSettings, OpenError};
 pub use engine::{CommitError, UnifiedLog};
 pub use reader::{Chunk, LogReader, ReadError, TimeKind};

@@ -114,7 +114,8 @@ impl<D: Disk> LogReader<D> {
         let start = if is_next { hand.position } else { self.walk_to(&place, hand, scratch)? };
         let seed = place.file.seed;
         let head_bytes = fill(hand, scratch, start, ENTRY_HEAD_LEN, place.stop)?;
-        let first_len = EntryHead::decode(head_bytes, seed).map_or(ENTRY_HEAD_LEN, |head| head.entry_len());
+        let head = EntryHead::decode(head_bytes, seed);
+        let first_len = head.map_or(ENTRY_HEAD_LEN, |head| head.entry_len());
         let bytes = fill(hand, scratch, start, bytes_max.max(first_len), place.stop)?;
         let mut len = 0;
         let mut next = place.wanted;
@@ -126,7 +127,12 @@ impl<D: Disk> LogReader<D> {
             next = entry.head.end_ordinal();
         }
         if len == 0 {
-            return Err(self.corrupt(&place, place.wanted));
+            // A whole head still tells how far its damaged batch goes.
+            let of_wanted = |head: &EntryHead| head.ordinal <= place.wanted && head.end_ordinal() > place.wanted;
+            return Err(match head.filter(of_wanted) {
+                Some(head) => self.corrupt_up_to(&place, head.end_ordinal()),
+                None => self.corrupt(&place, place.wanted),
+            });
         }
         (hand.next, hand.position) = (next, start + len as u64);
         Ok(Chunk { bytes: &bytes[..len], seed: Some(seed), next: Offset::new(next) })
@@ -201,6 +207,11 @@ impl<D: Disk> LogReader<D> {
     fn corrupt(&self, place: &Place, first: u64) -> ReadError {
         let end = Offset::new(self.shared.after_damage(first));
         ReadError::Corrupt { file: place.file.name.clone(), first: Offset::new(first), end }
+    }
+
+    fn corrupt_up_to(&self, place: &Place, end: u64) -> ReadError {
+        let (first, end) = (Offset::new(place.wanted), Offset::new(end));
+        ReadError::Corrupt { file: place.file.name.clone(), first, end }
     }
 }
 

@@ -82,6 +82,11 @@ pub(super) fn open<D: Disk>(
     if let Some(last) = runs.last() {
         write_again(disk, &last.file.name, last.stop)?;
     }
+    // The newest header may be what kept the leftovers of a failed commit from counting: what one start has decided must
+    // not be decided otherwise by the next.
+    if let Some(newest) = survey.segments.last() {
+        write_again(disk, &newest.file.name, SEGMENT_HEADER_LEN as u64)?;
+    }
     let active = reopen(disk, &survey, walked.log_end)?;
     let log_id = survey.log_id.unwrap_or_else(|| {
         let (high, low) = (entropy(), entropy());
@@ -127,6 +132,7 @@ fn write_again<D: Disk>(disk: &D, name: &str, stop: u64) -> Result<(), OpenError
     let from = stop.saturating_sub(WINDOW).max(SEGMENT_HEADER_LEN as u64);
     let to = (stop + STOP_LEN as u64).min(len);
     let mut bytes = vec![0; PIECE_BYTES as usize];
+    // The header goes first.
     for at in std::iter::once(0).chain((from..to).step_by(PIECE_BYTES as usize)) {
         let piece = if at == 0 { SEGMENT_HEADER_LEN as u64 } else { PIECE_BYTES.min(to - at) };
         let piece = &mut bytes[..piece as usize];

@@ -42,7 +42,8 @@ pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut Visit<'_>) ->
     let end = survey.segments.first().map_or(0, |segment| segment.first);
     let mut walked = Walked { end, log_end: LogEnd::Ragged, torn: false, holes: Vec::new(), damage: Vec::new() };
     let mut bytes = Vec::new();
-    for segment in &survey.segments {
+    // A commit over several segments that failed leaves some of which nothing counts.
+    for segment in survey.segments.iter().filter(|segment| segment.first < segment.limit) {
         // A segment begins at the log's durable end: what is missing before it was there.
         walked.hole(segment.first);
         let bad = read_whole(disk, &segment.file.name, segment.len, &mut bytes)?;

@@ -32,9 +32,13 @@ impl Journal {
         std::mem::take(&mut self.lanes).into_keys().collect()
     }
 
-    /// Gives how it was.
-    pub fn take(&mut self) -> (Vec<(SourceId, LaneRecord)>, BTreeMap<SourceId, Option<Pinned>>) {
-        let lanes = std::mem::take(&mut self.lanes);
-        (lanes.into_iter().map(|((source, _), before)| (source, before)).collect(), std::mem::take(&mut self.keys))
+    /// Gives the lanes as they were.
+    pub fn take_lanes(&mut self) -> impl Iterator<Item = (SourceId, LaneRecord)> + use<> {
+        std::mem::take(&mut self.lanes).into_iter().map(|((source, _), before)| (source, before))
+    }
+
+    /// Gives the keys as they were.
+    pub fn take_keys(&mut self) -> impl Iterator<Item = (SourceId, Option<Pinned>)> + use<> {
+        std::mem::take(&mut self.keys).into_iter()
     }
 }

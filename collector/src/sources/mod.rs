@@ -208,13 +208,12 @@ impl Sources {
 
     /// Nothing since the last time that everything was on disk counts.
     pub(crate) fn roll_back(&mut self) {
-        let (lanes, keys) = self.journal.take();
-        for (source, before) in lanes {
+        for (source, before) in self.journal.take_lanes() {
             if let Some(known) = self.sources.get_mut(&source) {
                 known.lanes.insert(before.lane, before);
             }
         }
-        for (source, before) in keys {
+        for (source, before) in self.journal.take_keys() {
             if let Some(known) = self.sources.get_mut(&source) {
                 known.pinned = before;
             }

@@ -11,10 +11,13 @@ use afferent_protocol::sign::Identity;
 
 use super::{EachEntry, ReadLog, ReadLogError};
 
+/// An entry's head, and its batch.
+type Stored = (EntryHead, Vec<u8>);
+
 /// Entries, and the offsets that rotted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MemoryLog {
-    entries: Arc<Mutex<Vec<(EntryHead, Vec<u8>)>>>,
+    entries: Arc<Mutex<Vec<Stored>>>,
     first: u64,
     pub(crate) damaged: Option<Range<u64>>,
 }

@@ -119,6 +119,17 @@ impl Reading {
         })
     }
 
+    /// Renders what is wanted of one entry, which comes from elsewhere than [`Reading::page`] takes them from.
+    pub fn one_entry(&mut self, head: &EntryHead, batch: &Batch<'_>, out: &mut Vec<u8>) {
+        self.full_at = usize::MAX;
+        self.entry(head, batch, self.end.unwrap_or(Offset::new(u64::MAX)), out);
+    }
+
+    /// Whether everything that was asked for was rendered.
+    pub fn is_done(&self) -> bool {
+        self.left == 0 || self.end.is_some_and(|end| self.next >= end)
+    }
+
     /// Renders what is wanted of an entry, as far as the page goes.
     fn entry(&mut self, head: &EntryHead, batch: &Batch<'_>, end: Offset, out: &mut Vec<u8>) {
         let header = batch.header();

@@ -18,7 +18,7 @@ async fn a_second_connection_takes_over_and_the_first_is_told() {
     first.publish(&up("press-88"), 1, b"one").await;
     assert_eq!(puback(&first.next().await.unwrap()), (1, 0));
     let mut second = Raw::join(plant.address, Version::V4, login).await;
-    assert_eq!(first.next().await, Some((DISCONNECT, vec![0x8e, 0])));
+    assert_eq!(first.next().await, Some((DISCONNECT, vec![0x8e])));
     assert_eq!(first.next().await, None);
     second.publish(&up("press-88"), 1, b"two").await;
     assert_eq!(puback(&second.next().await.unwrap()), (1, 0));
@@ -106,7 +106,7 @@ async fn a_silent_client_is_gone_after_one_and_a_half_keep_alives() {
         assert_eq!(raw.next().await.unwrap().0, CONNACK);
         match version {
             Version::V4 => assert_eq!(raw.next().await, None),
-            Version::V5 => assert_eq!(raw.next().await, Some((DISCONNECT, vec![0x8d, 0]))),
+            Version::V5 => assert_eq!(raw.next().await, Some((DISCONNECT, vec![0x8d]))),
         }
     }
     plant.stop().await;

@@ -1,0 +1,182 @@
+//! `log info|verify|dump`: look at a log's files. Nothing is written, and a collector may be running.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use afferent_collector::cloud_event::put_rfc3339;
+use afferent_collector::line::{Lines, Side, table};
+use afferent_collector::log::inspect::{self, Report};
+use afferent_collector::subscribe::{Filter, Format, Reading};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
+use anyhow::Context;
+
+use super::Output;
+use super::progress::{Progress, size};
+use super::read_only::ReadOnlyDisk;
+
+/// Look at the log's files, without a collector or beside a running one.
+#[derive(Debug, clap::Subcommand)]
+pub enum Log {
+    /// Segments, offsets, and damage that checksums tell.
+    Info(Place),
+    /// As info; and for every batch its signature, its place in its chain, its order and its content.
+    Verify {
+        #[command(flatten)]
+        place: Place,
+        /// The collector's own name, under which it wrote which keys it trusts.
+        #[arg(long, default_value = "collector")]
+        name: SourceId,
+    },
+    /// Write the events.
+    Dump {
+        #[command(flatten)]
+        place: Place,
+        /// The first offset to write.
+        #[arg(long)]
+        from: Option<u64>,
+        /// Events to write, at most.
+        #[arg(long)]
+        limit: Option<u64>,
+        /// How events are written: a line for people, or the CloudEvent.
+        #[arg(long, value_enum, default_value_t = Output::Json)]
+        output: Output,
+    },
+}
+
+/// Where the log is.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// The collector's data directory.
+    #[arg(long, default_value = "./afferent-data")]
+    data: PathBuf,
+}
+
+/// Does it; the exit code is 1 when the log is not as it was written.
+pub fn log(command: &Log) -> anyhow::Result<ExitCode> {
+    let report = match command {
+        Log::Info(place) => {
+            let (disk, progress) = place.open("reading")?;
+            shown(&inspect::info(&disk)?, &progress)?
+        }
+        Log::Verify { place, name } => {
+            let (disk, progress) = place.open("verifying")?;
+            shown(&inspect::verify(&disk, name)?, &progress)?
+        }
+        Log::Dump { place, from, limit, output } => dump(place, *from, limit.unwrap_or(u64::MAX), *output)?,
+    };
+    Ok(report)
+}
+
+impl Place {
+    fn open(&self, what: &'static str) -> anyhow::Result<(ReadOnlyDisk, Rc<Progress>)> {
+        let directory = log_directory(&self.data);
+        let progress = Rc::new(Progress::new(what));
+        let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
+            format!("there is no log at {}; name the collector's data directory with --data", directory.display())
+        })?;
+        Ok((disk, progress))
+    }
+}
+
+fn log_directory(data: &Path) -> PathBuf {
+    data.join("log").join("0")
+}
+
+fn shown(report: &Report, progress: &Progress) -> anyhow::Result<ExitCode> {
+    progress.clear();
+    let text = rendered(report);
+    anstream::stdout().write_all(text.as_bytes()).context("writing to standard output failed")?;
+    Ok(if is_damaged(report) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// An unfinished write at the end is no damage: a collector may be writing it now, or a power cut has left it, and
+/// nothing of it was acknowledged.
+fn is_damaged(report: &Report) -> bool {
+    !Report { torn: false, ..report.clone() }.is_sound()
+}
+
+fn rendered(report: &Report) -> String {
+    let heading = [
+        ("SEGMENT", Side::Left),
+        ("FIRST", Side::Right),
+        ("END", Side::Right),
+        ("BATCHES", Side::Right),
+        ("USED", Side::Right),
+        ("BEGUN", Side::Left),
+    ];
+    let rows: Vec<Vec<String>> = (report.segments.iter())
+        .map(|segment| {
+            vec![
+                segment.file.clone(),
+                segment.first.to_string(),
+                segment.end.to_string(),
+                segment.batches.to_string(),
+                size(segment.used_bytes),
+                segment.begun.map_or_else(|| "unknown".to_owned(), time),
+            ]
+        })
+        .collect();
+    let mut text = table(&heading, &rows);
+    let first = report.segments.first().map_or(report.end, |segment| segment.first);
+    text += &format!("\noffsets {first} up to {}, {} batches\n", report.end, report.batches);
+    if report.torn {
+        text += "an unfinished write at the end: being written now, or cut off; nothing of it was acknowledged\n";
+    }
+    for hole in &report.holes {
+        text += &format!("lost: offsets {} up to {}\n", hole.first, hole.end);
+    }
+    for damage in &report.damage {
+        text += &format!("damage: {} from byte {} to {}: {}\n", damage.file, damage.from, damage.to, damage.what);
+    }
+    for suspect in &report.suspects {
+        text += &format!("suspect: offset {} of {}: {:?}\n", suspect.offset, suspect.source, suspect.why);
+    }
+    text + if is_damaged(report) { "the log is NOT as it was written\n" } else { "all is as it was written\n" }
+}
+
+fn time(time: Timestamp) -> String {
+    let mut text = Vec::new();
+    put_rfc3339(&mut text, time);
+    String::from_utf8(text).expect("a time is ASCII")
+}
+
+/// Writes events from `from` (default: the first) on.
+fn dump(place: &Place, from: Option<u64>, limit: u64, output: Output) -> anyhow::Result<ExitCode> {
+    let (disk, progress) = place.open("reading")?;
+    let mut out = io::BufWriter::new(anstream::stdout().lock());
+    let mut lines = Lines::default();
+    let mut reading: Option<Reading> = None;
+    let mut written = Ok(());
+    let mut rendered = Vec::new();
+    let report = inspect::dump(&disk, &mut |head, batch| {
+        let first = Offset::new(from.unwrap_or(head.ordinal));
+        let reading = reading.get_or_insert_with(|| {
+            Reading::part(first, Offset::new(u64::MAX), limit, Filter::default(), Format::Lines)
+        });
+        if written.is_err() || reading.is_done() || head.end_ordinal() <= reading.next().get() {
+            return;
+        }
+        rendered.clear();
+        reading.one_entry(head, batch, &mut rendered);
+        written = match output {
+            Output::Json => out.write_all(&rendered),
+            Output::Table => write_lines(&mut out, &mut lines, &rendered),
+        };
+    })?;
+    progress.clear();
+    written.and_then(|()| out.flush()).context("writing to standard output failed")?;
+    if is_damaged(&report) {
+        eprintln!("afferent-collector: the log is damaged; `afferent-collector log verify` tells where");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_lines(out: &mut impl Write, lines: &mut Lines, rendered: &[u8]) -> io::Result<()> {
+    for json in rendered.split(|byte| *byte == b'\n').filter(|json| !json.is_empty()) {
+        writeln!(out, "{}", lines.line(&String::from_utf8_lossy(json)))?;
+    }
+    Ok(())
+}

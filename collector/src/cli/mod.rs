@@ -1,0 +1,44 @@
+//! The commands.
+//!
+//! - [`run`]: `run` and `check`; [`up`]: everything at once, to begin with
+//! - [`sub`]: follow the log; [`agents`], [`top`]: who is there and how it is. These speak to a running collector by
+//!   HTTP ([`client`])
+//! - [`log`]: look at a log's files, without a collector ([`read_only`], [`progress`])
+
+pub mod agents;
+mod client;
+pub mod log;
+mod progress;
+mod read_only;
+pub mod run;
+pub mod sub;
+#[cfg(feature = "top")]
+pub mod top;
+pub mod up;
+
+use std::io;
+
+/// Where the running collector is.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Collector {
+    /// The collector's HTTP address.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub http: String,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON document, or one a line.
+    Json,
+}
+
+/// Whether writing failed because nobody reads any more, as after `| head`: that is no error.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}

@@ -1,0 +1,46 @@
+//! `run` and `check`: the collector as a service.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use afferent_collector::config::{Config, Overrides};
+use afferent_collector::{logging, run};
+
+/// Where the configuration is, and what goes before it.
+#[derive(Debug, clap::Args)]
+pub struct Where {
+    /// The configuration file (TOML).
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// The directory of log and key.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// Address and port for agents.
+    #[arg(long)]
+    mqtt: Option<SocketAddr>,
+    /// Address and port for readers.
+    #[arg(long)]
+    http: Option<SocketAddr>,
+}
+
+fn load(at: &Where) -> anyhow::Result<Config> {
+    let overrides = Overrides { data: at.data.clone(), mqtt: at.mqtt, http: at.http };
+    Ok(Config::load(at.config.as_deref(), &overrides)?)
+}
+
+/// Runs the collector until SIGINT or SIGTERM.
+pub fn run(at: &Where) -> anyhow::Result<()> {
+    let config = load(at)?;
+    logging::begin(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(runtime.block_on(run::run(&config, run::terminated()))?)
+}
+
+/// Looks at the configuration and everything that it names.
+pub fn check(at: &Where) -> anyhow::Result<()> {
+    let config = load(at)?;
+    logging::check(&config.log)?;
+    run::check(&config)?;
+    println!("the configuration is valid");
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! `sub`: follow the log.
+
+use std::io::{BufRead, Write};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
+use std::time::Duration;
+
+use afferent_collector::limits::KEEP_ALIVE_TIME;
+use afferent_collector::line::Lines;
+use anyhow::Context;
+
+use super::client::{Client, ClientError, Wanted};
+use super::{Collector, Output};
+
+/// First and longest wait before a lost connection is made again.
+const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+/// Events between the connection and the screen.
+const AHEAD: usize = 256;
+
+/// Follow the log: what was, and then what comes, until Ctrl-C.
+#[derive(Debug, clap::Args)]
+pub struct Sub {
+    #[command(flatten)]
+    collector: Collector,
+    /// Where to begin: an offset, a time (RFC 3339), `first` or `end`.
+    #[arg(long, default_value = "end")]
+    from: String,
+    /// Only these subjects: `*` stands for one level, `**` for several, as 88-C/**
+    #[arg(long, value_name = "PATTERN")]
+    subject: Option<String>,
+    /// Only these types, as breakdown,alarm
+    #[arg(long = "type", value_name = "TYPES")]
+    kind: Option<String>,
+    /// Only these sources, as press-88,press-89
+    #[arg(long, value_name = "SOURCES")]
+    source: Option<String>,
+    /// End after so many events.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// How events are written: a line for people, or the CloudEvent.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Follows the log, over lost connections, without a gap and without a repetition.
+pub fn sub(args: &Sub) -> anyhow::Result<()> {
+    let client = Client::new(&args.collector.http);
+    let wanted = Wanted {
+        from: Some(args.from.clone()),
+        subject: args.subject.clone(),
+        kind: args.kind.clone(),
+        source: args.source.clone(),
+    };
+    let mut writer = Writer { lines: Lines::default(), output: args.output, left: args.limit.unwrap_or(u64::MAX) };
+    let mut last = None;
+    let mut wait = WAITS.0;
+    let mut stream = client.stream(&wanted, last)?;
+    loop {
+        let before = last;
+        if writer.copy(&listen(stream), &mut last)? == Ended::Enough {
+            return Ok(());
+        }
+        if last != before {
+            wait = WAITS.0;
+        }
+        eprintln!("afferent-collector: the connection to {} is lost; trying again", client.base());
+        stream = loop {
+            std::thread::sleep(wait);
+            wait = (2 * wait).min(WAITS.1);
+            match client.stream(&wanted, last) {
+                Ok(stream) => break stream,
+                Err(ClientError::Unreachable { .. } | ClientError::Refused { status: 500.., .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
+    }
+}
+
+/// One event of the stream, or word that it lives.
+enum Heard {
+    Event { offset: Option<u64>, json: String },
+    Alive,
+}
+
+/// Why a copy ended.
+#[derive(PartialEq, Eq)]
+enum Ended {
+    Enough,
+    Lost,
+}
+
+/// Reads the stream on a thread of its own, so that silence can be told from waiting.
+fn listen(stream: impl BufRead + Send + 'static) -> Receiver<Heard> {
+    let (to, heard) = sync_channel(AHEAD);
+    std::thread::spawn(move || {
+        let mut offset = None;
+        for line in stream.lines().map_while(Result::ok) {
+            let word = if let Some(id) = line.strip_prefix("id: ") {
+                offset = id.parse().ok();
+                continue;
+            } else if let Some(json) = line.strip_prefix("data: ") {
+                Heard::Event { offset, json: json.to_owned() }
+            } else if line.starts_with(':') {
+                Heard::Alive
+            } else {
+                continue;
+            };
+            if to.send(word).is_err() {
+                return;
+            }
+        }
+    });
+    heard
+}
+
+struct Writer {
+    lines: Lines,
+    output: Output,
+    left: u64,
+}
+
+impl Writer {
+    /// Writes what is heard; `last` is the offset of the last event that was written.
+    fn copy(&mut self, heard: &Receiver<Heard>, last: &mut Option<u64>) -> anyhow::Result<Ended> {
+        let mut out = std::io::BufWriter::new(anstream::stdout().lock());
+        loop {
+            let word = match heard.try_recv() {
+                Err(TryRecvError::Empty) => {
+                    out.flush().context("writing to standard output failed")?;
+                    heard.recv_timeout(3 * KEEP_ALIVE_TIME)
+                }
+                word => word.map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            let Ok(word) = word else {
+                out.flush().context("writing to standard output failed")?;
+                return Ok(Ended::Lost);
+            };
+            let Heard::Event { offset, json } = word else { continue };
+            if self.left == 0 {
+                return Ok(Ended::Enough);
+            }
+            match self.output {
+                Output::Json => writeln!(out, "{json}"),
+                Output::Table => writeln!(out, "{}", self.lines.line(&json)),
+            }
+            .context("writing to standard output failed")?;
+            *last = offset.or(*last);
+            self.left -= 1;
+            if self.left == 0 {
+                out.flush().context("writing to standard output failed")?;
+                return Ok(Ended::Enough);
+            }
+        }
+    }
+}

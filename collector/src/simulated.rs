@@ -1,0 +1,319 @@
+//! For tests: a disk in memory that fails and loses power on command, and an agent that seals batches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use afferent_protocol::batch::{
+    Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, HEADER_LEN, Header, Lineage, SIGNED_FROM,
+};
+use afferent_protocol::checksum::crc32c;
+use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_protocol::event::{Body, Event, Loss, Quality, Sample, Value};
+use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
+use afferent_protocol::session::{Control, Held, Hello, Lane};
+use afferent_protocol::sign::{Identity, sha256};
+
+const SECTOR: usize = 512;
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    /// What a read gives.
+    current: Vec<u8>,
+    /// What a power cut leaves.
+    durable: Vec<u8>,
+    /// Sectors that the next sync writes.
+    dirty: BTreeSet<usize>,
+    has_durable_name: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    files: BTreeMap<String, Content>,
+    /// Removed, and back after a power cut unless the directory is synced.
+    removed: BTreeMap<String, Content>,
+    random: u64,
+    /// Operations (creates, writes, syncs) until one fails; then all do until it is set anew.
+    fails_in: Option<u64>,
+    sync_lies: bool,
+}
+
+impl State {
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random >> 33
+    }
+
+    fn may(&mut self) -> io::Result<()> {
+        match &mut self.fails_in {
+            Some(0) => Err(io::Error::from_raw_os_error(5)),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// A disk in memory; clones are the same disk.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryDisk(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+pub(crate) struct MemoryFile(MemoryDisk, String);
+
+impl MemoryDisk {
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(State { random: seed, ..State::default() })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// From the operation after so many on, all of them fail; `None` ends that.
+    pub fn fails_in(&self, operations: Option<u64>) {
+        self.state().fails_in = operations;
+    }
+
+    /// For controls: syncs say that they worked and do nothing.
+    pub fn sync_lies(&self) {
+        self.state().sync_lies = true;
+    }
+
+    /// The disk after a power cut: of every sector that was not synced, either the old or the new content.
+    pub fn cut(&self) -> Self {
+        let mut state = self.state().clone();
+        let (files, removed) = (std::mem::take(&mut state.files), std::mem::take(&mut state.removed));
+        let gone = removed.into_iter().filter(|(name, _)| !files.contains_key(name)).collect::<Vec<_>>();
+        for (name, mut content) in gone.into_iter().chain(files) {
+            if !content.has_durable_name && state.random().is_multiple_of(2) {
+                continue;
+            }
+            for sector in std::mem::take(&mut content.dirty) {
+                if state.random().is_multiple_of(2) {
+                    content.persist(sector);
+                }
+            }
+            content.current = content.durable.clone();
+            content.has_durable_name = true;
+            state.files.insert(name, content);
+        }
+        state.fails_in = None;
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.state().files.keys().cloned().collect()
+    }
+
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        self.state().files[name].current.clone()
+    }
+
+    /// Rot: another byte stands there, now and after a power cut.
+    pub fn rot(&self, name: &str, at: usize, with: impl Fn(u8) -> u8) {
+        let mut state = self.state();
+        let content = state.files.get_mut(name).unwrap();
+        content.current[at] = with(content.current[at]);
+        content.durable[at] = content.current[at];
+    }
+}
+
+impl Content {
+    fn persist(&mut self, sector: usize) {
+        let (from, to) = (sector * SECTOR, ((sector + 1) * SECTOR).min(self.current.len()));
+        self.durable[from..to].copy_from_slice(&self.current[from..to]);
+    }
+}
+
+impl Disk for MemoryDisk {
+    type File = MemoryFile;
+
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        Ok(self.state().files.iter().map(|(name, content)| (name.clone(), content.current.len() as u64)).collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<MemoryFile> {
+        let exists = self.state().files.contains_key(name);
+        if exists { Ok(MemoryFile(self.clone(), name.to_owned())) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    fn create(&self, name: &str, len: u64) -> io::Result<MemoryFile> {
+        let mut state = self.state();
+        state.may()?;
+        let zeros = vec![0; len as usize];
+        let content = Content { current: zeros.clone(), durable: zeros, ..Content::default() };
+        assert!(state.files.insert(name.to_owned(), content).is_none(), "{name} is there already");
+        drop(state);
+        Ok(MemoryFile(self.clone(), name.to_owned()))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.may()?;
+        let content = state.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        if content.has_durable_name {
+            state.removed.insert(name.to_owned(), content);
+        }
+        Ok(())
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.may()?;
+        state.removed.clear();
+        state.files.values_mut().for_each(|content| content.has_durable_name = true);
+        Ok(())
+    }
+}
+
+impl DiskFile for MemoryFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
+        let state = self.0.state();
+        let content = state.files.get(&self.1).ok_or(io::ErrorKind::NotFound)?;
+        let from = position as usize;
+        let bytes = content.current.get(from..from + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        let mut state = self.0.state();
+        let allowed = state.may();
+        // A write that fails may have come some way.
+        let written = if allowed.is_ok() { bytes.len() } else { state.random() as usize % (bytes.len() + 1) };
+        let content = state.files.get_mut(&self.1).ok_or(io::ErrorKind::NotFound)?;
+        let from = position as usize;
+        assert!(from + bytes.len() <= content.current.len(), "the log writes only into space that it has taken");
+        content.current[from..from + written].copy_from_slice(&bytes[..written]);
+        content.dirty.extend(from / SECTOR..(from + written).div_ceil(SECTOR));
+        allowed
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.0.state();
+        let allowed = state.may();
+        if state.sync_lies {
+            return allowed;
+        }
+        let random = state.random();
+        let content = state.files.get_mut(&self.1).ok_or(io::ErrorKind::NotFound)?;
+        // A sync that fails writes some, and forgets that the others are still to be written.
+        for sector in std::mem::take(&mut content.dirty) {
+            if allowed.is_ok() || (random >> (sector % 16)) & 1 == 0 {
+                content.persist(sector);
+            }
+        }
+        allowed
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.bytes(&self.1).len() as u64)
+    }
+}
+
+pub(crate) fn clock(seconds: u64) -> ClockReading {
+    let wall = Timestamp::clamped(1_700_000_000_000_000 + seconds as i64 * 1_000_000);
+    ClockReading { wall, monotonic_us: seconds * 1_000_000, synchronised: true, boot: [7; 16] }
+}
+
+pub(crate) fn source(name: &str) -> SourceId {
+    SourceId::new(name).unwrap()
+}
+
+pub(crate) fn identity(seed: u8) -> Identity {
+    Identity::from_seed(&[seed; 32])
+}
+
+pub(crate) fn parse(bytes: &[u8]) -> Batch<'_> {
+    Batch::parse(bytes).unwrap().0
+}
+
+/// One lane of an agent: seals batch after batch.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub name: SourceId,
+    pub identity: Identity,
+    pub lane: Lane,
+    pub next: u64,
+    pub chain: ChainHash,
+    builder: BatchBuilder,
+}
+
+impl Agent {
+    pub fn new(name: &str, stream: Stream, epoch: u64) -> Self {
+        let identity = identity(name.bytes().fold(1, |sum, byte| sum ^ byte));
+        let lane = Lane { stream, epoch: Epoch::new(epoch) };
+        Self { name: source(name), identity, lane, next: 0, chain: CHAIN_START, builder: BatchBuilder::new() }
+    }
+
+    fn seal(&mut self) -> Vec<u8> {
+        let Lane { stream, epoch } = self.lane;
+        let first = Sequence::new(self.next);
+        let lineage = Lineage { source: self.name, stream, epoch, first, previous: self.chain };
+        let mut bytes = Vec::new();
+        let (header, chain) = self.builder.seal(&lineage, &clock(self.next), &self.identity, &mut bytes);
+        (self.next, self.chain) = (header.end().get(), chain);
+        bytes
+    }
+
+    /// A batch of so many samples.
+    pub fn samples(&mut self, count: u64) -> Vec<u8> {
+        for index in 0..count {
+            let subject = Subject::new("88-C/spindle/temperature").unwrap();
+            let value = Value::Integer((self.next + index) as i64);
+            let body = Body::Sample(Sample { value, unit: "Cel", quality: Quality::Good });
+            self.builder.push(&Event { time: clock(self.next + index).wall, subject, body }).unwrap();
+        }
+        self.seal()
+    }
+
+    /// A batch with one event.
+    pub fn event(&mut self, body: Body<'_>) -> Vec<u8> {
+        let subject = Subject::new("88-C").unwrap();
+        self.builder.push(&Event { time: clock(self.next).wall, subject, body }).unwrap();
+        self.seal()
+    }
+
+    /// A batch that declares a loss.
+    pub fn loss(&mut self, loss: Loss) -> Vec<u8> {
+        self.event(Body::Loss(loss))
+    }
+
+    /// As [`Agent::samples`], without going on: the next batch is the same.
+    pub fn samples_of(&mut self, count: u64) -> Vec<u8> {
+        let (next, chain) = (self.next, self.chain);
+        let bytes = self.samples(count);
+        (self.next, self.chain) = (next, chain);
+        bytes
+    }
+
+    /// A batch of one sample, signed, whose header says another count and codec. The lane does not go on.
+    pub fn lie(&mut self, count: u32, codec: u8) -> Vec<u8> {
+        let mut bytes = self.samples_of(1);
+        let header = Header { count, codec, ..*parse(&bytes).header() };
+        bytes[..HEADER_LEN].copy_from_slice(&header.encode());
+        let signature = self.identity.sign(&sha256(&bytes[SIGNED_FROM..]));
+        bytes[8..SIGNED_FROM].copy_from_slice(&signature);
+        let crc = crc32c(&bytes[8..]).to_le_bytes();
+        bytes[4..8].copy_from_slice(&crc);
+        bytes
+    }
+
+    /// The hello of one that holds its lane from `first` on.
+    pub fn hello(&self, first: u64) -> Vec<u8> {
+        self.hello_from(first, self.identity.public_key().0)
+    }
+
+    pub fn hello_with(&self, key: [u8; 32]) -> Vec<u8> {
+        self.hello_from(0, key)
+    }
+
+    fn hello_from(&self, first: u64, key: [u8; 32]) -> Vec<u8> {
+        let held = Held { lane: self.lane, first: Sequence::new(first), end: Sequence::new(self.next.max(first)) };
+        let lanes = [held].into_iter().collect();
+        Control::Hello(Hello { session: 1, key, lanes }).encode().to_vec()
+    }
+}
