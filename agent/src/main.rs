@@ -60,8 +60,12 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         }
         Command::Check(args) => write!(out, "{}", cli::check(&args)?)?,
         Command::Config(command) => write!(out, "{}", command.text())?,
-        Command::Emit(args) => drop(args.run()?),
-        Command::Replay(args) => drop(args.run()?),
+        Command::Emit(args) => {
+            args.run()?;
+        }
+        Command::Replay(args) => {
+            args.run()?;
+        }
         Command::Ring(args) => args.run(&mut out)?,
     }
     Ok(())

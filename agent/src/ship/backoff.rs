@@ -25,7 +25,7 @@ impl Backoff {
     }
 
     /// The next pause: between half of the step and the whole.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let step_ms = self.next_ms;
         self.next_ms = (step_ms * 2).min(LONGEST_MS);
         let chance = getrandom::u32().unwrap_or(u32::MAX / 2);
@@ -46,9 +46,9 @@ mod tests {
     #[test]
     fn pauses_grow_to_half_a_minute_and_start_over_after_success() {
         let mut backoff = Backoff::new();
-        let longest = (0..20).map(|_| backoff.next()).max().unwrap();
+        let longest = (0..20).map(|_| backoff.pause()).max().unwrap();
         assert!(longest >= Duration::from_millis(LONGEST_MS / 2) && longest <= Duration::from_millis(LONGEST_MS));
         backoff.reset();
-        assert!(backoff.next() <= Duration::from_millis(FIRST_MS));
+        assert!(backoff.pause() <= Duration::from_millis(FIRST_MS));
     }
 }

@@ -140,7 +140,7 @@ pub async fn ship(
             tracing::debug!("no connection to {}: {reason}", current.peer());
         }
         state.send_replace(LinkState::Down(reason));
-        if idle(backoff.next(), &link, &mut outbox, &mut settings).await.is_none() {
+        if idle(backoff.pause(), &link, &mut outbox, &mut settings).await.is_none() {
             return;
         }
     }

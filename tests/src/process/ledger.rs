@@ -59,7 +59,7 @@ impl Ledger {
         let mut seen = HashSet::new();
         let mut last: HashMap<String, u64> = HashMap::new();
         for (offset, event) in events.iter().enumerate() {
-            assert_eq!(event["offset"].as_u64(), Some(offset as u64), "offsets are dense: {event}");
+            assert_eq!(event["offset"], offset.to_string(), "offsets are dense: {event}");
             assert_ne!(event["type"], "afferent.loss.v1", "nothing had to be given up: {event}");
             let Some(number) = number_of(event) else { continue };
             assert!(self.sent.contains(&number), "the log has what nobody sent: {event}");
@@ -84,7 +84,7 @@ fn number_of(event: &serde_json::Value) -> Option<u64> {
 
 /// The line that carries `number`.
 pub fn line(number: u64) -> String {
-    if number % BREAKDOWN_EVERY == 0 {
+    if number.is_multiple_of(BREAKDOWN_EVERY) {
         format!("{{\"subject\":\"88-C/load\",\"type\":\"breakdown\",\"code\":\"{number}\",\"severity\":\"error\"}}\n")
     } else {
         format!("{{\"subject\":\"88-C/load\",\"value\":{number},\"unit\":\"1\"}}\n")
@@ -119,7 +119,7 @@ impl Load {
             let mut next = 1;
             while !stop.load(Ordering::Relaxed) {
                 let begun = phase.load(Ordering::SeqCst);
-                if begun % 2 == 0
+                if begun.is_multiple_of(2)
                     && let Ok(mut producer) = Producer::connect(&socket)
                 {
                     let counts = || phase.load(Ordering::SeqCst) == begun;
