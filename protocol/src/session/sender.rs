@@ -480,7 +480,9 @@ impl Sender {
         let Some(at) = self.lanes.iter().position(|known| known.held.lane == lane) else { return };
         let known = &mut self.lanes[at];
         let on_boundary = from == known.acked_end || self.in_flight.iter().any(|b| b.lane == lane && b.end == from);
-        if known.state == LaneState::Agreed && on_boundary && !known.patience.went_back {
+        // What was evicted since it was sent cannot be sent again: a hello tells the receiver so.
+        let is_held = from >= known.held.first;
+        if known.state == LaneState::Agreed && on_boundary && is_held && !known.patience.went_back {
             known.patience.went_back = true;
             known.sent_end = from;
             self.in_flight.retain(|batch| batch.lane != lane || batch.end <= from);
