@@ -1,6 +1,7 @@
 //! The one thread that owns the core: it commits what is due and keeps the session going.
 //!
-//! It waits in one place, on the condition variable of [`Shared`]: for events, for what the transport brings, for a time.
+//! It waits in one place, on the condition variable that intakes and transport wake: for events, for what the transport
+//! brings, for a time.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,7 +1,7 @@
 //! Intake: how events come in. The modules, in the order in which an event passes them:
 //!
 //! - [`socket`], [`host`], [`exec`], [`mod@file`]: where events come from
-//! - [`lines`]: bytes to lines; [`line`]: a line to an event; [`time`], [`mod@unit`]: what stands in it
+//! - [`lines`]: bytes to lines; [`mod@line`]: a line to an event; [`time`], [`mod@unit`]: what stands in it
 //! - [`sink`]: where every intake hands over its events
 
 pub mod exec;
