@@ -6,7 +6,10 @@ use std::process::ExitCode;
 use afferent_agent::cli::{self, ConfigArgs, ConfigCommand, EmitArgs, ReplayArgs, RingArgs};
 use afferent_agent::config::{LogConfig, LogFormat};
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Captures a machine's events into a crash-safe ring log and ships them over MQTT.
 #[derive(Debug, Parser)]
@@ -77,12 +80,13 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 fn log_to_stderr(log: &LogConfig) {
-    let filter = EnvFilter::new(format!("{},rumqttc=error", log.level.name()));
-    let to_stderr = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => to_stderr.with_target(false).init(),
-        LogFormat::Json => to_stderr.json().init(),
-    }
+    let filter = Targets::new().with_default(log.level.filter()).with_target("rumqttc", LevelFilter::ERROR);
+    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let to_stderr = match log.format {
+        LogFormat::Text => to_stderr.with_target(false).boxed(),
+        LogFormat::Json => to_stderr.json().boxed(),
+    };
+    tracing_subscriber::registry().with(to_stderr.with_filter(filter)).init();
 }
 
 #[cfg(test)]

@@ -1,8 +1,12 @@
 //! What the collector says of itself, on standard error.
 
 use std::io::IsTerminal;
+use std::str::FromStr;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{LogFormat, Logging};
 
@@ -25,14 +29,12 @@ pub enum LoggingError {
 /// Begins logging, for the whole process.
 pub fn begin(logging: &Logging) -> Result<(), LoggingError> {
     let filter = filter(logging)?;
-    let format = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let begun = match logging.format {
-        LogFormat::Text => {
-            tracing::subscriber::set_global_default(format.with_ansi(std::io::stderr().is_terminal()).finish())
-        }
-        LogFormat::Json => tracing::subscriber::set_global_default(format.json().flatten_event(true).finish()),
+    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let to_stderr = match logging.format {
+        LogFormat::Text => to_stderr.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => to_stderr.json().flatten_event(true).boxed(),
     };
-    begun.map_err(|_| LoggingError::Twice)
+    tracing_subscriber::registry().with(to_stderr.with_filter(filter)).try_init().map_err(|_| LoggingError::Twice)
 }
 
 /// Checks the level or filter without beginning.
@@ -40,8 +42,7 @@ pub fn check(logging: &Logging) -> Result<(), LoggingError> {
     filter(logging).map(drop)
 }
 
-fn filter(logging: &Logging) -> Result<EnvFilter, LoggingError> {
-    EnvFilter::builder()
-        .parse(&logging.level)
+fn filter(logging: &Logging) -> Result<Targets, LoggingError> {
+    Targets::from_str(&logging.level)
         .map_err(|error| LoggingError::Level { level: logging.level.clone(), error: error.to_string() })
 }

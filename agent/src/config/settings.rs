@@ -8,6 +8,7 @@ use std::time::Duration;
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SOURCE_BYTES_MAX};
 use serde::Deserialize;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::{Secret, SecretError, Size};
 use crate::intake::exec::ExecSettings;
@@ -217,14 +218,14 @@ pub enum LogLevel {
 }
 
 impl LogLevel {
-    /// As it is written.
-    pub const fn name(self) -> &'static str {
+    /// For the log's filter.
+    pub const fn filter(self) -> LevelFilter {
         match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Trace => LevelFilter::TRACE,
         }
     }
 }
