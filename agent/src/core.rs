@@ -305,7 +305,9 @@ impl<D: Disk> AgentCore<D> {
             match self.sender.next(now.ms) {
                 Action::Wait { until_ms } => return Outgoing::Wait { until_ms: self.wait_until(until_ms) },
                 Action::Reconnect => return Outgoing::Reconnect,
-                Action::Hello(hello) => {
+                Action::Hello(mut hello) => {
+                    let who = self.ring.who();
+                    who.identity.sign_hello(&who.source, &mut hello);
                     message.extend_from_slice(&Control::Hello(hello).encode());
                     return Outgoing::Message;
                 }

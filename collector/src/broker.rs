@@ -268,6 +268,8 @@ fn options(settings: &BrokerSettings) -> Result<MqttOptions, BrokerError> {
     options.set_connection_timeout(BROKER_HANDSHAKE_S_MAX);
     options.set_max_packet_size(Some(PACKET_BYTES_MAX));
     options.set_receive_maximum(Some(IN_FLIGHT_MAX));
+    // rumqttc makes room for all of them in advance; acks to agents are few.
+    options.set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX);
     if let Some((user, password)) = login {
         options.set_credentials(user.clone(), password.clone());
     }

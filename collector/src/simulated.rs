@@ -11,7 +11,7 @@ use afferent_protocol::checksum::crc32c;
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Body, Event, Loss, Quality, Sample, Value};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
-use afferent_protocol::session::{Control, Held, Hello, Lane};
+use afferent_protocol::session::{Control, Held, Hello, Lane, UNSIGNED};
 use afferent_protocol::sign::{Identity, sha256};
 
 const SECTOR: usize = 512;
@@ -311,9 +311,12 @@ impl Agent {
         self.hello_from(0, key)
     }
 
-    fn hello_from(&self, first: u64, key: [u8; 32]) -> Vec<u8> {
+    /// With the key of whoever it claims to be, signed with its own.
+    pub fn hello_from(&self, first: u64, key: [u8; 32]) -> Vec<u8> {
         let held = Held { lane: self.lane, first: Sequence::new(first), end: Sequence::new(self.next.max(first)) };
         let lanes = [held].into_iter().collect();
-        Control::Hello(Hello { session: 1, key, lanes }).encode().to_vec()
+        let mut hello = Hello { session: 1, key, lanes, signature: UNSIGNED };
+        self.identity.sign_hello(&self.name, &mut hello);
+        Control::Hello(hello).encode().to_vec()
     }
 }

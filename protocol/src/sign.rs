@@ -1,25 +1,31 @@
 //! The chain and the signature: what an agent sent can be proved later.
 //!
 //! The chain hash of a batch is SHA-256 over everything of it but magic, checksum and signature, so that it covers the
-//! chain hash of the batch before. The signature is Ed25519 (RFC 8032) over [`CONTEXT`] and the chain hash.
+//! chain hash of the batch before. The signature is Ed25519 (RFC 8032) over [`CONTEXT`] and the chain hash. A hello is
+//! signed too, for it moves a lane: over [`HELLO_CONTEXT`] and SHA-256 of [`Hello::signed_bytes`].
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
 use crate::batch::{Batch, ChainHash};
+use crate::ids::SourceId;
+use crate::session::Hello;
 
 /// Stands before the chain hash in what is signed, so that such a signature can mean nothing else.
 pub const CONTEXT: &[u8; 20] = b"afferent batch v1\0\0\0";
+
+/// Stands before the hash of a hello in what is signed.
+pub const HELLO_CONTEXT: &[u8; 20] = b"afferent hello v1\0\0\0";
 
 /// SHA-256 (FIPS 180-4).
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-fn message(chain: &ChainHash) -> [u8; 52] {
+fn message(context: &[u8; 20], hash: &[u8; 32]) -> [u8; 52] {
     let mut message = [0; 52];
-    message[..20].copy_from_slice(CONTEXT);
-    message[20..].copy_from_slice(chain);
+    message[..20].copy_from_slice(context);
+    message[20..].copy_from_slice(hash);
     message
 }
 
@@ -46,7 +52,13 @@ impl Identity {
 
     /// Signs a chain hash.
     pub fn sign(&self, chain: &ChainHash) -> [u8; 64] {
-        self.0.sign(&message(chain)).to_bytes()
+        self.0.sign(&message(CONTEXT, chain)).to_bytes()
+    }
+
+    /// Signs a hello of this source.
+    pub fn sign_hello(&self, source: &SourceId, hello: &mut Hello) {
+        let signature = self.0.sign(&message(HELLO_CONTEXT, &sha256(&hello.signed_bytes(source))));
+        hello.signature = [*signature.r_bytes(), *signature.s_bytes()];
     }
 }
 
@@ -84,6 +96,13 @@ impl Verifier {
     pub fn verify(&self, batch: &Batch<'_>) -> Option<ChainHash> {
         let chain = batch.chain_hash();
         let signature = ed25519_dalek::Signature::from_bytes(&batch.header().signature);
-        self.0.verify_strict(&message(&chain), &signature).ok().map(|()| chain)
+        self.0.verify_strict(&message(CONTEXT, &chain), &signature).ok().map(|()| chain)
+    }
+
+    /// Whether a hello of this source was signed with this key.
+    pub fn verify_hello(&self, source: &SourceId, hello: &Hello) -> bool {
+        let [r, s] = hello.signature;
+        let signature = ed25519_dalek::Signature::from_components(r, s);
+        self.0.verify_strict(&message(HELLO_CONTEXT, &sha256(&hello.signed_bytes(source))), &signature).is_ok()
     }
 }

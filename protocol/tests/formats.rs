@@ -198,8 +198,11 @@ fn control() -> impl Strategy<Value = Control> {
         first: Sequence::new(first),
         end: Sequence::new(end),
     });
-    let hello = (any::<u32>(), any::<[u8; 32]>(), prop::collection::vec(held, 0..=LANES_MAX))
-        .prop_map(|(session, key, lanes)| Control::Hello(Hello { session, key, lanes: lanes.into_iter().collect() }));
+    let hello = (any::<u32>(), any::<[u8; 32]>(), prop::collection::vec(held, 0..=LANES_MAX)).prop_map(
+        |(session, key, lanes)| {
+            Control::Hello(Hello { session, key, lanes: lanes.into_iter().collect(), signature: [key, [6; 32]] })
+        },
+    );
     let welcome = (any::<u32>(), prop::collection::vec(resume(), 0..=LANES_MAX))
         .prop_map(|(session, lanes)| Control::Welcome(Welcome { session, lanes: lanes.into_iter().collect() }));
     let nack = (lane(), any::<u64>()).prop_map(|(lane, from)| Control::Nack { lane, from: Sequence::new(from) });

@@ -428,8 +428,9 @@ fn control_messages_lie_as_the_tables_say() {
     };
     let lanes = [held, held].into_iter().collect();
     let list = [vec![2], held_bytes.clone(), held_bytes].concat();
-    let fields = [("session", varint(300)), ("key", vec![8; 32]), ("lanes", list)];
-    check(Control::Hello(Hello { session: 300, key: [8; 32], lanes }), "hello", &fields);
+    let signature = [vec![4; 32], vec![5; 32]].concat();
+    let fields = [("session", varint(300)), ("key", vec![8; 32]), ("lanes", list), ("signature", signature)];
+    check(Control::Hello(Hello { session: 300, key: [8; 32], lanes, signature: [[4; 32], [5; 32]] }), "hello", &fields);
     let lanes = [resume(None), resume(Some(u64::MAX))].into_iter().collect();
     let list = [vec![2], resume_bytes(None), resume_bytes(Some(u64::MAX))].concat();
     let fields = [("session", varint(300)), ("lanes", list)];

@@ -85,6 +85,11 @@ impl<D: Disk> RingLog<D> {
         self.batch_bytes_max
     }
 
+    /// Whose log this is.
+    pub fn who(&self) -> &RingIdentity {
+        &self.who
+    }
+
     fn active(&self, stream: Stream) -> Option<&Active<D::File>> {
         self.heads[usize::from(stream.number())].as_ref()
     }

@@ -24,8 +24,12 @@ use crate::writer::{Inbound, Link, Outbound};
 
 /// Requests that wait inside rumqttc.
 const CLIENT_REQUESTS_MAX: usize = 4;
+/// Messages without a PUBACK: rumqttc makes room for all of them in advance.
+const UNACKED_MESSAGES_MAX: u16 = 256;
 /// A connection that brings nothing at all for this long is dead, whatever rumqttc thinks of it.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// A message that finds no room in rumqttc for this long waits for PUBACKs that do not come, however well pings are answered.
+const PUBLISH_MAX: Duration = Duration::from_secs(90);
 /// A connection is made and subscribed within this time, or given up.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
 /// A goodbye takes no longer than this.
@@ -69,6 +73,7 @@ impl ShipSettings {
             .set_keep_alive(KEEP_ALIVE)
             .set_connection_timeout(CONNECT_MAX.as_secs())
             .set_max_packet_size(Some(MQTT_INCOMING_BYTES_MAX))
+            .set_outgoing_inflight_upper_limit(UNACKED_MESSAGES_MAX)
             .set_last_will(LastWill::new(state.as_str(), "offline", QoS::AtLeastOnce, true, None));
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
@@ -102,6 +107,8 @@ enum Ended {
     Connection(#[from] rumqttc::v5::ConnectionError),
     #[error("nothing came for {} s", SILENCE_MAX.as_secs())]
     Silence,
+    #[error("it has not acknowledged anything for {} s", PUBLISH_MAX.as_secs())]
+    Stuck,
     #[error("it was not connected and subscribed within {} s", CONNECT_MAX.as_secs())]
     Slow,
     #[error("the broker refused the subscription to {topic}: {code:?}; its access rules must let this agent read it")]
@@ -268,8 +275,11 @@ async fn publish(
         match outbound {
             Outbound::Reconnect => return Ended::NoAnswer,
             Outbound::Message(message) => {
-                if client.publish(up.as_str(), QoS::AtLeastOnce, false, message).await.is_err() {
-                    return Ended::Disconnected("its client is gone".into());
+                let published = client.publish(up.as_str(), QoS::AtLeastOnce, false, message);
+                match tokio::time::timeout(PUBLISH_MAX, published).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Ended::Disconnected("its client is gone".into()),
+                    Err(_) => return Ended::Stuck,
                 }
             }
         }

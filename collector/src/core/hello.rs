@@ -28,16 +28,18 @@ impl<L: UnifiedLog> Core<L> {
             let message = format!("its hello holds {} up to {}, which is before it", held.first, held.end);
             return Err(Refusal::new(Reason::Malformed, message));
         }
-        self.check_key(agent, PublicKey(hello.key), clock)?;
+        self.check_key(agent, &hello, clock)?;
         self.hellos.insert(agent, hello);
         Ok(())
     }
 
-    /// The first key that a name comes with is the one that it is held to.
-    fn check_key(&mut self, agent: SourceId, key: PublicKey, clock: &ClockReading) -> Result<(), Refusal> {
+    /// The first key that a name comes with is the one that it is held to. Whoever says hello proves to have it: a hello
+    /// can move a lane.
+    fn check_key(&mut self, agent: SourceId, hello: &Hello, clock: &ClockReading) -> Result<(), Refusal> {
+        let key = PublicKey(hello.key);
+        let is_signed = || key.verifier().is_some_and(|verifier| verifier.verify_hello(&agent, hello));
         match self.sources.key(&agent) {
-            Some(pinned) if pinned == key => Ok(()),
-            Some(pinned) => {
+            Some(pinned) if pinned != key => {
                 let message = format!("{agent} comes with the key {key} and is held to {pinned}");
                 Err(Refusal::new(Reason::OtherKey, message))
             }
@@ -45,6 +47,12 @@ impl<L: UnifiedLog> Core<L> {
                 let message = format!("{agent} comes without a usable key; agents sign what they send");
                 Err(Refusal::new(Reason::OtherKey, message))
             }
+            _ if !is_signed() => {
+                let message =
+                    format!("a hello of {agent} that is not signed with its key {key}: somebody else said it");
+                Err(Refusal::new(Reason::Signature, message))
+            }
+            Some(_) => Ok(()),
             None => {
                 self.sources.pin(agent, key).ok_or_else(|| Refusal::too_many(&agent))?;
                 self.own.tell_now(Notice::KeyPinned { source: agent, key }, clock);

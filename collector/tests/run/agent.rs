@@ -5,7 +5,7 @@ use std::time::Duration;
 use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, Lineage};
 use afferent_protocol::event::{Body, Event, Recovery};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
-use afferent_protocol::session::{Control, Held, Hello, Lane};
+use afferent_protocol::session::{Control, Held, Hello, Lane, UNSIGNED};
 use afferent_protocol::sign::Identity;
 use afferent_protocol::topic::{Leaf, Topic};
 use rumqttc::v5::mqttbytes::QoS;
@@ -56,8 +56,9 @@ impl Agent {
 
     pub async fn hello(&self, session: u32) {
         let lanes = [Held { lane: LANE, first: Sequence::ZERO, end: Sequence::new(1) }].into_iter().collect();
-        let hello = Control::Hello(Hello { session, key: self.identity.public_key().0, lanes });
-        self.publish(hello.encode().to_vec()).await;
+        let mut hello = Hello { session, key: self.identity.public_key().0, lanes, signature: UNSIGNED };
+        self.identity.sign_hello(&name(), &mut hello);
+        self.publish(Control::Hello(hello).encode().to_vec()).await;
     }
 
     pub async fn publish(&self, payload: Vec<u8>) {

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Check;
 use crate::checksum::crc32c;
-use crate::ids::{Epoch, Sequence, Stream};
-use crate::limits::{CONTROL_BYTES_MAX, LANES_MAX};
+use crate::ids::{Epoch, Sequence, SourceId, Stream};
+use crate::limits::{CONTROL_BYTES_MAX, LANES_MAX, SOURCE_BYTES_MAX};
 
 const MAGIC: [u8; 4] = *b"AFC1";
 const HEAD_LEN: usize = 8;
@@ -53,6 +53,29 @@ pub struct Hello {
     pub key: [u8; 32],
     /// What it holds.
     pub lanes: heapless::Vec<Held, LANES_MAX>,
+    /// Ed25519 signature by `key` (two halves of 32 bytes), see [`Hello::signed_bytes`]; [`UNSIGNED`] where nothing is.
+    pub signature: Signature,
+}
+
+/// An Ed25519 signature in two halves.
+pub type Signature = [[u8; 32]; 2];
+
+/// Stands where nothing is signed.
+pub const UNSIGNED: Signature = [[0; 32]; 2];
+
+impl Hello {
+    /// What its signature covers: the source's name, a zero, and the hello in postcard with [`UNSIGNED`] as signature.
+    pub fn signed_bytes(&self, source: &SourceId) -> heapless::Vec<u8, CONTROL_BYTES_MAX> {
+        let mut bytes = heapless::Vec::new();
+        bytes.extend_from_slice(source.as_str().as_bytes()).expect("a name is short");
+        bytes.push(0).expect("a name is short");
+        let name_len = bytes.len();
+        bytes.resize(CONTROL_BYTES_MAX, 0).expect("to its capacity");
+        let unsigned = Self { signature: UNSIGNED, ..self.clone() };
+        let len = postcard::to_slice(&unsigned, &mut bytes[name_len..]).expect("the longest hello fits").len();
+        bytes.truncate(name_len + len);
+        bytes
+    }
 }
 
 /// Where a receiver wants to go on, for every lane of the hello.
@@ -130,5 +153,7 @@ impl Control {
     }
 }
 
-// Kind, session and length, then per lane: stream, epoch, two sequences or a sequence and an optional check.
-const _: () = assert!(HEAD_LEN + 1 + 5 + 32 + 5 + LANES_MAX * (1 + 10 + 10 + 11) <= CONTROL_BYTES_MAX);
+// Session, key, length and signature, then per lane: stream, epoch, two sequences or a sequence and an optional check.
+const HELLO_LEN_MAX: usize = 5 + 32 + 5 + 64 + LANES_MAX * (1 + 10 + 10 + 11);
+const _: () = assert!(HEAD_LEN + 1 + HELLO_LEN_MAX <= CONTROL_BYTES_MAX, "whatever the kind");
+const _: () = assert!(SOURCE_BYTES_MAX + 1 + HELLO_LEN_MAX <= CONTROL_BYTES_MAX, "with the name before it");

@@ -21,7 +21,7 @@ mod control;
 mod receiver;
 mod sender;
 
-pub use control::{Control, ControlError, Held, Hello, Lane, Resume, Welcome, is_control};
+pub use control::{Control, ControlError, Held, Hello, Lane, Resume, Signature, UNSIGNED, Welcome, is_control};
 pub use receiver::{Offered, ReceiverLane, Verdict};
 pub use sender::{Action, Sender, SenderSettings, SentBatch};
 

@@ -2,7 +2,7 @@
 
 use heapless::{Deque, Vec};
 
-use super::{Check, Control, Held, Hello, Lane, Resume, Welcome};
+use super::{Check, Control, Held, Hello, Lane, Resume, UNSIGNED, Welcome};
 use crate::ids::{Sequence, Stream};
 use crate::limits::{LANES_MAX, WINDOW_BATCHES_MAX};
 
@@ -407,7 +407,7 @@ impl Sender {
             end: lane.held.end.max(lane.acked_end),
             ..lane.held
         });
-        Action::Hello(Hello { session: self.session, key: self.key, lanes: lanes.collect() })
+        Action::Hello(Hello { session: self.session, key: self.key, lanes: lanes.collect(), signature: UNSIGNED })
     }
 
     fn welcome(&mut self, now_ms: u64, welcome: &Welcome) {

@@ -9,12 +9,14 @@ use afferent_protocol::event::Event;
 use afferent_protocol::frame;
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Timestamp};
 use afferent_protocol::segment::{self, EntryHead, LogKind, STOP_LEN, SegmentHeader};
-use afferent_protocol::session::{Check, Control, Held, Hello, Lane, Resume, Welcome};
+use afferent_protocol::session::{Check, Control, Held, Hello, Lane, Resume, UNSIGNED, Welcome};
 use afferent_protocol::sign::Identity;
 
 pub use events::time;
 
 /// Who has signed everything.
+const SOURCE: &str = "press-88.C_1";
+
 pub static KEY: LazyLock<Identity> = LazyLock::new(|| Identity::from_seed(&[0x42; 32]));
 
 /// A batch and what it is made of.
@@ -26,7 +28,7 @@ pub struct MadeBatch {
 
 impl MadeBatch {
     fn new(stream: Stream, first: u64, previous: ChainHash, events: Vec<Event<'static>>) -> Self {
-        let source = SourceId::new("press-88.C_1").unwrap();
+        let source = SourceId::new(SOURCE).unwrap();
         let epoch = Epoch::new(0x0102_0304_0506_0708 + u64::from(stream.number()));
         let lineage = Lineage { source, stream, epoch, first: Sequence::new(first), previous };
         let synchronised = stream == Stream::Critical;
@@ -127,8 +129,10 @@ pub fn controls() -> Vec<(&'static str, Control)> {
     let check = Some(Check(0x1122_3344_5566_7788));
     let lanes = [held(critical, 5, 300), held(samples, 0, u64::MAX)].into_iter().collect();
     let resumes = [resume(critical, 7, check), resume(samples, 0, None)].into_iter().collect();
+    let mut hello = Hello { session: 70_000, key: KEY.public_key().0, lanes, signature: UNSIGNED };
+    KEY.sign_hello(&SourceId::new(SOURCE).unwrap(), &mut hello);
     vec![
-        ("control-hello-v1", Control::Hello(Hello { session: 70_000, key: KEY.public_key().0, lanes })),
+        ("control-hello-v1", Control::Hello(hello)),
         ("control-welcome-v1", Control::Welcome(Welcome { session: 70_000, lanes: resumes })),
         ("control-ack-v1", Control::Ack(resume(critical, 300, check))),
         ("control-nack-v1", Control::Nack { lane: samples, from: Sequence::new(129) }),

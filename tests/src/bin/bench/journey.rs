@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use afferent_agent::agent::{Agent, AgentParts};
 use afferent_agent::core::CoreSettings;
@@ -24,8 +24,8 @@ use crate::table::{Must, Table};
 const EVENTS: usize = 2_000_000;
 const BUFFERED: usize = 1_000_000;
 const CONNECTIONS: usize = 2;
-/// Breakdowns whose way is timed while the backlog drains.
-const BREAKDOWNS: usize = 300;
+/// Backlogs that are drained while breakdowns are timed: one drains too fast to time many.
+const DRAINS: usize = 5;
 
 pub fn measure(table: &mut Table) {
     let rig = Rig::new("bench-journey");
@@ -149,18 +149,21 @@ pub fn measure_breakdowns(table: &mut Table) {
     let rig = Rig::new("bench-breakdown");
     let (fsync_p50, fsync_p99) = fsync_seconds(rig.folder.path());
     let _agent = rig.start_agent();
-    feed(&rig, &lines_of(BUFFERED), 1);
-    let _collector: Process = rig.start_collector();
-    let done = AtomicBool::new(false);
-    let mut seconds: Vec<f64> = std::thread::scope(|scope| {
-        let drain = scope.spawn(|| {
-            wait_for("the backlog is in the unified log", || rig.log_end().filter(|end| *end >= BUFFERED as u64));
-            done.store(true, Ordering::Relaxed);
+    let mut seconds = Vec::new();
+    for round in 1..=DRAINS {
+        feed(&rig, &lines_of(BUFFERED), 1);
+        let _collector: Process = rig.start_collector();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let drained = scope.spawn(|| {
+                let end = (round * BUFFERED) as u64;
+                wait_for("the backlog is in the unified log", || rig.log_end().filter(|at| *at >= end));
+                done.store(true, Ordering::Relaxed);
+            });
+            time_breakdowns(&rig, round, &done, &mut seconds);
+            drained.join().expect("the backlog arrives");
         });
-        let seconds = time_breakdowns(&rig, &done);
-        drain.join().expect("the backlog arrives");
-        seconds
-    });
+    }
     seconds.sort_by(f64::total_cmp);
     let at = |part: usize| seconds[(seconds.len() - 1) * part / 100] * 1e3;
     table.add("fdatasync of 4 KiB on this disk, p50", fsync_p50 * 1e3, "ms", Must::Shown);
@@ -173,12 +176,14 @@ pub fn measure_breakdowns(table: &mut Table) {
 
 /// Sends breakdowns one after the other while the backlog drains; times each from sending to its being told by the live
 /// stream, which tells only what is durable.
-fn time_breakdowns(rig: &Rig, done: &AtomicBool) -> Vec<f64> {
+fn time_breakdowns(rig: &Rig, round: usize, done: &AtomicBool, seconds: &mut Vec<f64>) {
     let mut stream = Sse::open(rig.http, "/v1/stream?type=afferent.breakdown.v1").expect("the stream opens");
     let mut producer = rig.producer();
-    let mut seconds = Vec::new();
-    while seconds.len() < BREAKDOWNS && (!done.load(Ordering::Relaxed) || seconds.is_empty()) {
-        let code = format!("B{}", seconds.len());
+    for number in 0.. {
+        if number > 0 && done.load(Ordering::Relaxed) {
+            return;
+        }
+        let code = format!("B{round}-{number}");
         let line =
             format!("{{\"subject\":\"88-C\",\"type\":\"breakdown\",\"code\":\"{code}\",\"severity\":\"error\"}}\n");
         let started = Instant::now();
@@ -186,7 +191,5 @@ fn time_breakdowns(rig: &Rig, done: &AtomicBool) -> Vec<f64> {
         let wanted = format!("\"code\":\"{code}\"");
         while !stream.next_data().expect("the stream goes on").contains(&wanted) {}
         seconds.push(started.elapsed().as_secs_f64());
-        assert!(started.elapsed() < Duration::from_secs(60), "a breakdown took a minute");
     }
-    seconds
 }

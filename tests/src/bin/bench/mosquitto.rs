@@ -12,6 +12,7 @@ use afferent_tests::process::{Folder, Process, cpu_seconds, free_address, wait_f
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, MqttOptions};
+use tokio::sync::oneshot;
 
 use crate::load::json_line;
 use crate::table::{Must, Table};
@@ -29,7 +30,9 @@ pub fn measure(table: &mut Table) {
     let bridge = broker(&folder, "near", near, Some(far));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (seconds, cpu) = runtime.block_on(async {
-        let counted = tokio::spawn(count(far));
+        let (subscribed, ready) = oneshot::channel();
+        let counted = tokio::spawn(count(far, subscribed));
+        ready.await.expect("the subscriber subscribes");
         let cpu = cpu_seconds(bridge.pid());
         let started = Instant::now();
         publish(near).await;
@@ -91,13 +94,20 @@ async fn publish(near: SocketAddr) {
     feed.await.expect("everything was published");
 }
 
-async fn count(far: SocketAddr) {
+/// Counts what arrives; says when its subscription stands, for what came before it would be nobody's.
+async fn count(far: SocketAddr, subscribed: oneshot::Sender<()>) {
     let (client, mut events) = client("bench-subscriber", far);
     client.subscribe("bench/samples", QoS::AtLeastOnce).await.expect("the client lives");
+    let mut subscribed = Some(subscribed);
     let mut seen = 0;
     while seen < EVENTS {
-        if let Event::Incoming(Packet::Publish(_)) = events.poll().await.expect("the broker lives") {
-            seen += 1;
+        match events.poll().await.expect("the broker lives") {
+            Event::Incoming(Packet::Publish(_)) => seen += 1,
+            Event::Incoming(Packet::SubAck(_)) => {
+                let subscribed = subscribed.take().expect("there is one subscription");
+                subscribed.send(()).expect("somebody waits for it");
+            }
+            _ => {}
         }
     }
 }

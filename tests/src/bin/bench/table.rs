@@ -24,6 +24,7 @@ struct Row {
 #[derive(Default)]
 pub struct Table {
     rows: Vec<Row>,
+    missed: bool,
 }
 
 impl Table {
@@ -34,6 +35,7 @@ impl Table {
             Must::Most(most) => (format!("≤ {}", number(most, unit)), got <= most),
             Must::Shown => (String::new(), true),
         };
+        self.missed |= !reached;
         let reached = match (must.is_empty(), reached) {
             (true, _) => "",
             (false, true) => "yes",
@@ -42,6 +44,11 @@ impl Table {
         let row = Row { figure: figure.into(), got: number(got, unit), must, reached };
         eprintln!("    {}: {} {} {}", row.figure, row.got, row.must, row.reached);
         self.rows.push(row);
+    }
+
+    /// Whether a figure is on the wrong side of its bound.
+    pub fn missed(&self) -> bool {
+        self.missed
     }
 }
 
