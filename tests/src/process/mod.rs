@@ -1,11 +1,15 @@
 //! Real processes for tests and the bench: started, watched, and killed whatever happens.
 
+mod authority;
 mod broker;
 mod http;
 mod ledger;
 mod loop_disk;
+mod mqtt;
 mod producer;
 mod rig;
+mod sealer;
+mod small_disk;
 mod stat;
 
 use std::net::{SocketAddr, TcpListener};
@@ -13,12 +17,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+pub use authority::{Authority, Certificate};
 pub use broker::Mosquitto;
 pub use http::{Sse, get, get_text};
 pub use ledger::{Ledger, Load, line};
 pub use loop_disk::LoopDisk;
+pub use mqtt::{Mqtt, Reason, packet, up};
 pub use producer::Producer;
 pub use rig::Rig;
+pub use sealer::{Sealer, with_right_checksum};
+pub use small_disk::SmallDisk;
 pub use stat::{cpu_seconds, peak_rss_kib, rss_kib};
 
 /// How long a condition may take to come true on a loaded machine, before a test gives up.
@@ -95,6 +103,17 @@ impl Drop for Process {
         }
         self.kill_now();
     }
+}
+
+/// Runs a command to its end; gives its status, and everything that it printed.
+///
+/// # Panics
+/// When it does not end within [`PATIENCE`].
+pub fn run_to_end(command: &mut Command) -> (ExitStatus, String) {
+    let folder = Folder::new("command");
+    let mut process = Process::start("the command", command, &folder.join("printed"));
+    let status = wait_for("the command ends", || process.child.try_wait().expect("it is our child"));
+    (status, process.printed())
 }
 
 /// Waits for a condition.
