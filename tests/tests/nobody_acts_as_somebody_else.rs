@@ -151,6 +151,58 @@ fn a_login_is_good_for_the_topics_of_its_name_alone() {
     press_88_goes_on(&rig, "after");
 }
 
+#[test]
+fn an_agent_with_a_stolen_name_and_another_key_is_refused_and_the_one_whose_name_it_is_goes_on() {
+    let rig = Rig::new("robbed");
+    let mut thief_rig = Rig::new("thief");
+    thief_rig.mqtt = rig.endpoint;
+    thief_rig.agent_ship = "timeout_ms = 100".into();
+    let _collector = rig.start_collector();
+    let _agent = rig.start_agent();
+    press_88_goes_on(&rig, "before");
+    let thief = thief_rig.start_agent();
+    thief_rig.break_down("stolen");
+    let (_, words) = wait_for("the thief says why nothing is taken", || {
+        thief_rig.agent_health().filter(|(healthy, words)| !healthy && words.contains("another key"))
+    });
+    assert!(words.contains("identity.key"), "it says what to do: {words}");
+    rig.wait_event("a hello came with another key", |event| {
+        event["data"]["change"] == "refused"
+            && event["data"]["source"] == "press-88"
+            && event["data"]["reason"].as_str().is_some_and(|why| why.contains("comes with the key"))
+    });
+    // It comes back again and again, and each time the first goes on as if nothing were.
+    let connections = || rig.collector_figure("afferent_connections_taken_total").unwrap_or(0);
+    let before = connections();
+    wait_for("the thief has come again", || (connections() >= before + 2).then_some(()));
+    press_88_goes_on(&rig, "after");
+    assert!(rig.refused("press-88", "other-key") >= 2, "every hello is counted");
+    let is_stolen = |event: &serde_json::Value| event["data"]["code"] == "stolen";
+    assert!(!rig.events().iter().any(is_stolen), "the thief's event is in the log");
+    // The control: under a name of its own the same agent is heard, with what it had.
+    drop(thief);
+    thief_rig.agent_name = "press-89".into();
+    let _honest = thief_rig.start_agent();
+    thief_rig.break_down("honest");
+    rig.wait_logged("honest");
+    assert!(!rig.events().iter().any(is_stolen), "what was written under a name is never sent under another");
+}
+
+#[test]
+fn an_agent_that_comes_back_takes_its_name_over_from_a_connection_that_hangs() {
+    let rig = Rig::new("back");
+    let _collector = rig.start_collector();
+    // The one that is there first: it has the name, and never the key.
+    let mut squatter = Mqtt::connect(rig.endpoint).expect("the endpoint takes connections");
+    let reason = squatter.publish(up("press-88"), b"nothing that is a message").expect("it is answered");
+    assert_eq!(reason, Reason::PAYLOAD_FORMAT_INVALID);
+    let _agent = rig.start_agent();
+    rig.break_down("back");
+    rig.wait_logged("back");
+    assert!(squatter.is_closed(), "the squatter keeps the name");
+    assert_eq!(rig.collector_figure("afferent_taken_over_total"), Some(1));
+}
+
 /// Offers a batch as press-89; gives what the PUBACK says.
 fn offer(mqtt: &mut Mqtt, batch: &[u8]) -> Reason {
     mqtt.publish(up("press-89"), batch).expect("it is answered")

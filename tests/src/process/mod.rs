@@ -133,10 +133,28 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A loopback address that nobody listens on.
+/// Ports that the system gives to nobody by itself: an outgoing connection of another test must not sit on the port by
+/// the time that it is listened on.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+
+/// A loopback address that nobody listens on, and that no other call in this process has given.
+///
+/// # Panics
+/// When all ports are taken.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    listener.local_addr().expect("it is bound")
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let ports = u32::from(PORTS.end - PORTS.start);
+    // Test programs that run at the same time begin far from each other.
+    let begin = std::process::id().wrapping_mul(7919) % ports;
+    for _ in 0..ports {
+        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let port = PORTS.start + ((begin + number) % ports) as u16;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("loopback has no free port");
 }
 
 /// The binary `name` of this workspace, built in the profile that the caller was built in.

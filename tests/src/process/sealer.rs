@@ -1,11 +1,11 @@
 //! Whoever can make valid batches, and therefore invalid ones that differ from them in one point alone.
 
-use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, Lineage};
+use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, HEADER_LEN, Header, Lineage, SIGNED_FROM};
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::event::{Body, Breakdown, Event, Severity};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::session::{Control, Held, Hello, Lane};
-use afferent_protocol::sign::Identity;
+use afferent_protocol::sign::{Identity, sha256};
 
 /// One lane of one source with its key.
 #[derive(Clone, Debug)]
@@ -53,6 +53,20 @@ impl Sealer {
         self.lineage.first = header.end();
         self.lineage.previous = chain;
         bytes
+    }
+
+    /// A batch as [`Sealer::seal`] makes it, with another header, and signed all the same.
+    ///
+    /// # Panics
+    /// Not: what was just sealed has a header.
+    pub fn seal_with(&mut self, code: &str, change: impl FnOnce(&mut Header)) -> Vec<u8> {
+        let mut bytes = self.seal(code);
+        let mut header = Header::decode(&bytes).expect("it was just sealed");
+        change(&mut header);
+        bytes[..HEADER_LEN].copy_from_slice(&header.encode());
+        header.signature = self.identity.sign(&sha256(&bytes[SIGNED_FROM..]));
+        bytes[..HEADER_LEN].copy_from_slice(&header.encode());
+        with_right_checksum(bytes)
     }
 }
 
