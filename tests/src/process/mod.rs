@@ -174,6 +174,12 @@ pub fn binary(name: &str) -> PathBuf {
         }
         build.arg("--target-dir").arg(profile.parent().expect("a profile lies in the target folder"));
         build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        // What cargo tells a test about its package is not for this cargo: build scripts that look at it would run again,
+        // and everything behind them be built anew, here and in the next build from a terminal.
+        let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        std::env::vars().filter(|(name, _)| of_package(name)).for_each(|(name, _)| {
+            build.env_remove(name);
+        });
         let status = build.status().expect("cargo can be started");
         assert!(status.success(), "the binaries under test cannot be built");
     });

@@ -58,7 +58,7 @@ fn a_collector_on_a_full_disk_says_so_acknowledges_nothing_and_goes_on_when_ther
     assert!(rig.collector_figure("afferent_commits_failed_total").is_some_and(|failed| failed > 0));
     let known = codes_in_log(&rig);
     assert!(!accepted.is_subset(&known), "the control: it had no room for all of them");
-    assert!(rig.agent_lag().is_some_and(|lag| lag > 0), "it acknowledged what it cannot keep");
+    wait_for("the agent knows what waits", || rig.agent_lag().filter(|lag| *lag > 0));
     assert!(collector.is_running());
     disk.clear();
     disk.resize(64 * MIB);
@@ -101,12 +101,15 @@ fn an_agent_on_a_full_disk_declares_what_it_gives_up_and_goes_on_when_there_is_r
     assert!(agent.is_running());
     let files = rig.agent_figure("afferent_ring_file_bytes").expect("the agent tells it");
     assert!(files < 3 * MIB, "the control: the disk has no room for the whole ring: {files}");
-    assert!(rig.agent_figure("afferent_ring_evicted_events_total").is_some_and(|evicted| evicted > 0));
+    wait_for("the agent counts what it gave up", || {
+        rig.agent_figure("afferent_ring_evicted_events_total").filter(|evicted| *evicted > 0)
+    });
     disk.clear();
     disk.resize(64 * MIB);
     accepted.extend(accepted_breakdowns(&rig, "room", 1000, 4000));
-    let grown = rig.agent_figure("afferent_ring_file_bytes").expect("the agent tells it");
-    assert!(grown > 3 * MIB, "it does not use the room that there is again: {grown}");
+    wait_for("it uses the room that there is again", || {
+        rig.agent_figure("afferent_ring_file_bytes").filter(|grown| *grown > 3 * MIB)
+    });
     let _collector = rig.start_collector();
     rig.wait_healthy();
     rig.break_down("last");
@@ -176,7 +179,7 @@ fn a_collector_whose_disk_refuses_every_write_says_so_and_acknowledges_nothing()
         rig.collector_health().filter(|(healthy, words)| !healthy && words.contains("nothing becomes durable"))
     });
     assert!(collector.is_running());
-    assert!(rig.agent_lag().is_some_and(|lag| lag >= 50), "it acknowledged what it cannot keep");
+    wait_for("nothing of it is acknowledged", || rig.agent_lag().filter(|lag| *lag >= 50));
     collector.kill();
     disk.restore_power();
     let _collector = rig.start_collector();

@@ -14,7 +14,7 @@ fn bad_lines() -> Vec<(Vec<u8>, &'static str, &'static str)> {
     vec![
         (sample(&long), "65536 bytes", "send less text"),
         (vec![b'x'; 3 * LINE_BYTES_MAX], "65536 bytes", "send less text"),
-        (not_utf8, "byte 27", "send text as UTF-8"),
+        (not_utf8, "byte 28", "send text as UTF-8"),
         (text("\u{0}\u{1}"), "not one JSON object", "at byte 1"),
         (sample("\"value\":NaN"), "no NaN", "leave the sample out"),
         (sample("\"value\":-Infinity"), "no infinity", "leave the sample out"),
