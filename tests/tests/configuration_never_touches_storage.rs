@@ -40,18 +40,21 @@ fn a_wrong_file_changes_nothing_and_the_refusal_names_the_place() {
     let _collector = rig.start_collector();
     let mut agent = rig.start_agent();
     goes_on(&rig, "before");
-    for (ship, says) in [
+    for (number, (ship, says)) in [
         ("ulr = \"mqtt://127.0.0.1\"", "did you mean `ship.url`?"),
         ("timeout_ms = 1", "`ship.timeout_ms`"),
         ("username = 88", "line 6"),
         ("ca_file = \"/nowhere/ca.pem\"", "`ship.ca_file`"),
         ("this is no TOML", "line 6"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         rig.agent_ship = ship.into();
         let before = reload(&rig, &agent);
         let said = wait_told(&rig, before, says);
         assert!(said.contains("refused, the one before stays"), "{said}");
-        goes_on(&rig, ship);
+        goes_on(&rig, &format!("after-{number}"));
         // A start with it is refused for the same reason, and touches nothing.
         let config = rig.write_agent_config();
         let mut check = std::process::Command::new(afferent_tests::process::binary("afferent-agent"));
@@ -69,7 +72,7 @@ fn a_wrong_file_changes_nothing_and_the_refusal_names_the_place() {
 #[test]
 fn a_way_to_nowhere_is_rolled_back_by_the_agent_and_events_keep_arriving() {
     let mut rig = Rig::new("rolled-back");
-    rig.agent_ship = "confirm_s = 1".into();
+    rig.agent_ship = "confirm_s = 5".into();
     let _collector = rig.start_collector();
     let agent = rig.start_agent();
     goes_on(&rig, "before");
@@ -78,13 +81,13 @@ fn a_way_to_nowhere_is_rolled_back_by_the_agent_and_events_keep_arriving() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let silent_address = silent.local_addr().expect("it is bound");
     let authority = Authority::new(&rig.folder, "plant");
-    let tls = format!("confirm_s = 1\nca_file = {:?}", authority.ca);
+    let tls = format!("confirm_s = 5\nca_file = {:?}", authority.ca);
     for (number, (scheme, nowhere)) in
         [("mqtt", free_address()), ("mqtt", silent_address), ("mqtts", right)].into_iter().enumerate()
     {
         rig.wait_healthy();
         (rig.scheme, rig.mqtt) = (scheme, nowhere);
-        rig.agent_ship = if scheme == "mqtts" { tls.clone() } else { "confirm_s = 1".into() };
+        rig.agent_ship = if scheme == "mqtts" { tls.clone() } else { "confirm_s = 5".into() };
         let before = reload(&rig, &agent);
         // What comes in meanwhile is accepted, and arrives once the agent has gone back.
         rig.break_down(&format!("meanwhile-{number}"));
@@ -96,7 +99,7 @@ fn a_way_to_nowhere_is_rolled_back_by_the_agent_and_events_keep_arriving() {
     // The control: another way that does lead to the collector is kept.
     rig.wait_healthy();
     (rig.scheme, rig.mqtt) = ("mqtt", right);
-    rig.agent_ship = "confirm_s = 1".into();
+    rig.agent_ship = "confirm_s = 5".into();
     let before = told(&rig).len();
     let config = rig.write_agent_config();
     let text = std::fs::read_to_string(&config).expect("it was just written");
@@ -113,13 +116,13 @@ fn a_way_to_nowhere_is_rolled_back_by_the_agent_and_events_keep_arriving() {
 #[test]
 fn an_agent_that_is_started_with_a_way_to_nowhere_stays_cut_off_and_keeps_what_it_accepts() {
     let mut rig = Rig::new("cut-off");
-    rig.agent_ship = "confirm_s = 1".into();
+    rig.agent_ship = "confirm_s = 5".into();
     let _collector = rig.start_collector();
     let right = std::mem::replace(&mut rig.mqtt, free_address());
     let agent = rig.start_agent();
     let started = Instant::now();
     rig.break_down("cut off");
-    wait_for("a probation would long be over", || (started.elapsed() > Duration::from_secs(5)).then_some(()));
+    wait_for("a probation would long be over", || (started.elapsed() > Duration::from_secs(12)).then_some(()));
     let (healthy, words) = rig.agent_health().expect("the agent runs");
     assert!(!healthy && words.contains("not connected"), "{words}");
     assert!(!rig.events().iter().any(|event| event["data"]["code"] == "cut off"), "it arrived by what way?");
