@@ -74,7 +74,7 @@ impl Mqtt {
         self.packet_id += 1;
         let body = [text(topic.as_ref()), self.packet_id.to_be_bytes().to_vec(), vec![0], payload.to_vec()].concat();
         self.send(&packet(0x32, &body))?;
-        match self.next()? {
+        match self.next_packet()? {
             (0x40, body) => {
                 assert_eq!(body[..2], self.packet_id.to_be_bytes(), "it answers what was asked");
                 Ok(Reason(body.get(2).copied().unwrap_or(0)))
@@ -84,7 +84,7 @@ impl Mqtt {
     }
 
     /// The next packet: its first byte, and what follows its length.
-    pub fn next(&mut self) -> io::Result<(u8, Vec<u8>)> {
+    pub fn next_packet(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut byte = [0];
         self.stream.read_exact(&mut byte)?;
         let kind = byte[0];

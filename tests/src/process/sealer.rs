@@ -56,9 +56,6 @@ impl Sealer {
     }
 
     /// A batch as [`Sealer::seal`] makes it, with another header, and signed all the same.
-    ///
-    /// # Panics
-    /// Not: what was just sealed has a header.
     pub fn seal_with(&mut self, code: &str, change: impl FnOnce(&mut Header)) -> Vec<u8> {
         let mut bytes = self.seal(code);
         let mut header = Header::decode(&bytes).expect("it was just sealed");

@@ -65,6 +65,6 @@ fn clients_that_never_finish_their_handshake_are_sent_away_and_hold_up_nobody() 
     // The control: whoever finishes may stay as long as it likes.
     let mut idle = Mqtt::open(rig.endpoint).expect("the endpoint takes connections");
     idle.send(&connect).expect("the socket takes it");
-    assert_eq!(idle.next().expect("a CONNACK").0, 0x20);
+    assert_eq!(idle.next_packet().expect("a CONNACK").0, 0x20);
     assert_eq!(rig.collector_figure("afferent_connections"), Some(2));
 }

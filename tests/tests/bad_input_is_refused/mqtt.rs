@@ -149,5 +149,5 @@ fn packets_that_are_too_large_or_none_of_mqtt_end_their_connection_alone() {
     // The control: a client that keeps to the standard stays connected.
     let mut mqtt = Mqtt::connect(rig.endpoint).expect("the endpoint takes connections");
     mqtt.send(&[0xc0, 0]).expect("the socket takes it");
-    assert_eq!(mqtt.next().expect("a PINGRESP").0, 0xd0);
+    assert_eq!(mqtt.next_packet().expect("a PINGRESP").0, 0xd0);
 }
