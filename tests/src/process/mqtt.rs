@@ -57,7 +57,7 @@ impl Mqtt {
         let mut mqtt = Self::open(address)?;
         let body = [text(b"MQTT"), vec![5, 0b10, 0, 0, 0], text(b"")].concat();
         mqtt.send(&packet(0x10, &body))?;
-        match mqtt.next()? {
+        match mqtt.next_packet()? {
             (0x20, body) if body.get(1) == Some(&0) => Ok(mqtt),
             (kind, body) => Err(io::Error::other(format!("not let in: {kind:#x} {body:?}"))),
         }

@@ -69,8 +69,11 @@ fn a_collector_on_a_full_disk_says_so_acknowledges_nothing_and_goes_on_when_ther
     rig.wait_event("the disk had refused something", |event| event["data"]["change"] == "disk_trouble");
 }
 
+/// Epochs and sequences in them.
+type Sequences = HashSet<(String, u64)>;
+
 /// Sequences of the agent's critical stream that are in the log, and those that losses declare.
-fn present_and_lost(events: &[Value]) -> (HashSet<(String, u64)>, HashSet<(String, u64)>) {
+fn present_and_lost(events: &[Value]) -> (Sequences, Sequences) {
     let (mut present, mut lost) = (HashSet::new(), HashSet::new());
     for event in
         events.iter().filter(|event| event["source"].as_str().is_some_and(|source| source.ends_with("press-88")))
