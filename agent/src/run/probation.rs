@@ -89,8 +89,9 @@ impl Reload {
     }
 
     fn change_way(&mut self, running: &mut Running, config: &Config, settings: ShipSettings) {
-        let settings_before = running.ship.send_replace(settings);
+        // Before the new way is taken: the connection goes down in the moment in which it is, on another thread.
         let worked = self.probation.is_some() || reaches_a_collector(running);
+        let settings_before = running.ship.send_replace(settings);
         let (config_before, settings_before) = match self.probation.take() {
             // What was on probation never counts as proved: the one before it does.
             Some(probation) => (probation.config_before, probation.settings_before),
