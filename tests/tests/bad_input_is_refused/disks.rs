@@ -157,7 +157,7 @@ fn an_agent_whose_disk_refuses_every_write_says_so_and_accepts_nothing() {
     agent.kill();
     while producer.answer().is_ok() {}
     assert_eq!(producer.accepted(), 0, "it accepted what it could not keep");
-    // The control: the same line is accepted, and arrives, when the disk takes it.
+    // The control: a line like it is accepted, and arrives, when the disk takes it.
     disk.restore_power();
     let _agent = rig.start_agent();
     let _collector = rig.start_collector();
