@@ -81,6 +81,9 @@ pub const READ_TRIES_MAX: u8 = 8;
 pub const MQTT_INCOMING_BYTES_MAX: u32 = 16 * 1024;
 /// Milliseconds that a stopping agent gives its last events to arrive; what has not by then is sent after the next start.
 pub const WRITER_DRAIN_MS: u64 = 2000;
+/// Seconds that a new way to the collector has, at least, to prove itself: a pause before the first attempt, the
+/// connection, hello and welcome, and the second for which the writer may sleep before it tells of them.
+pub const CONFIRM_S_MIN: u32 = 5;
 /// Milliseconds between two looks at the writer's state from outside.
 pub const STATUS_MS: u64 = 250;
 

@@ -195,7 +195,7 @@ impl Connection<'_> {
         let topic = std::str::from_utf8(&publish.topic).ok().and_then(Topic::parse);
         let receipt = Publish { pkid: publish.pkid, qos: publish.qos, ..Publish::default() };
         let content = topic.and_then(|topic| match topic.leaf {
-            Leaf::Up => Some(Content::Message(publish.payload)),
+            Leaf::Up => Some(Content::Message { payload: publish.payload, connection: None }),
             Leaf::State => {
                 let number = self.intake.connection_number();
                 Presence::of_payload(&publish.payload).map(|presence| Content::Link { presence, number })

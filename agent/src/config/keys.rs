@@ -101,7 +101,7 @@ pub const KEYS: [Key; 36] = [
     optional("ship", "password", Kind::Secret, "{ credential = \"mqtt\" }", "Login password: { file = … }, { env = … } or { credential = … }."),
     key("ship", "window_bytes", Kind::Size, "\"512KiB\"", "Bytes of each stream under way at once. All agents' windows must fit a broker's queue."),
     key("ship", "timeout_ms", Kind::Whole(100, 600_000), "2000", "The longest wait without progress before the session begins again; grows up to 16 times."),
-    key("ship", "confirm_s", Kind::Whole(1, 3600), "60", "How long a new way has, after a reload, before the one before is taken again."),
+    key("ship", "confirm_s", Kind::Whole(5, 3600), "60", "How long a new way has, after a reload, before the one before is taken again."),
     key("intake.socket", "enabled", Kind::Switch, "true", "Whether there is a socket."),
     optional("intake.socket", "path", Kind::Text, "\"/run/afferent/agent.sock\"", "The Unix socket. Default: agent.sock in the data directory."),
     key("intake.socket", "mode", Kind::Text, "\"0660\"", "The socket's permission bits, in octal."),

@@ -15,7 +15,7 @@ use crate::intake::exec::ExecSettings;
 use crate::intake::file::{FileSettings, Mapping, Speed};
 use crate::intake::host::HostSettings;
 use crate::intake::socket::SocketSettings;
-use crate::limits::CONNECTIONS_MAX;
+use crate::limits::{CONFIRM_S_MIN, CONNECTIONS_MAX};
 
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
@@ -270,7 +270,7 @@ impl Config {
         if !(64 << 10..=64 << 20).contains(&self.ship.window_bytes.0) {
             return Err("`ship.window_bytes` goes from 64KiB to 64MiB".to_owned());
         }
-        in_range("ship.confirm_s", self.ship.confirm_s, 1, 3600)?;
+        in_range("ship.confirm_s", self.ship.confirm_s, CONFIRM_S_MIN, 3600)?;
         in_range("ship.timeout_ms", self.ship.timeout_ms, 100, 600_000)?;
         in_range("intake.host.interval_ms", self.intake.host.interval_ms, 100, 86_400_000)?;
         let connections = u32::try_from(self.intake.socket.connections_max).unwrap_or(u32::MAX);

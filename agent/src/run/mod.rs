@@ -369,6 +369,9 @@ async fn watch_link(
             let peer = peer.borrow().peer();
             let body = match &state {
                 LinkState::Down(reason) => LifeCycle::LinkDown { peer: &peer, reason },
+                LinkState::Refused => {
+                    LifeCycle::LinkDown { peer: &peer, reason: "nothing is taken there under this agent's name" }
+                }
                 LinkState::Up | LinkState::Starting => LifeCycle::LinkUp { peer: &peer },
             };
             let event = Event { time: clock.wall(), subject, body: Body::LifeCycle(body) };

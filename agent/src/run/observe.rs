@@ -9,6 +9,7 @@ use afferent_protocol::ids::Stream;
 use tokio::sync::watch;
 
 use crate::http::{Health, HealthProbe};
+use crate::identity::KEY_FILE;
 use crate::metrics::Registry;
 use crate::ship::LinkState;
 use crate::writer::Status;
@@ -26,6 +27,11 @@ pub fn health(status: &Status, link: &LinkState) -> Health {
     match link {
         LinkState::Starting => Health::Unhealthy(format!("not connected yet; {kept}")),
         LinkState::Down(reason) => Health::Unhealthy(format!("not connected: {reason}; {kept}")),
+        LinkState::Refused => Health::Unhealthy(format!(
+            "connected, and nothing is taken under this agent's name: the collector holds the name to another key, or the \
+             broker's access rules to another login. Give this agent a name of its own, or put the key of its name back \
+             as {KEY_FILE} in its data directory; {kept}"
+        )),
         LinkState::Up if !status.streaming => Health::Unhealthy(format!(
             "connected, and no collector has answered; is it running behind the broker? {kept}"
         )),
@@ -58,6 +64,10 @@ pub fn metrics(registry: &Registry, status: watch::Receiver<Status>, link: watch
     let stalled = gauge("afferent_agent_stalled_seconds", "How long events have waited without any getting through");
     let writable = gauge("afferent_ring_writable", "1 while the disk takes what is written");
     let pool = gauge("afferent_ring_pool_bytes", "Size of the ring log");
+    let files = gauge(
+        "afferent_ring_file_bytes",
+        "Size of the ring log's files: less than the pool until that was needed, or while the disk has no room",
+    );
     let used = gauge("afferent_ring_used_bytes", "Bytes of the ring log in use");
     let written = counter("afferent_ring_written_bytes_total", "Bytes written to the ring log");
     let evicted = counter("afferent_ring_evicted_events_total", "Events given up because the ring was full");
@@ -78,6 +88,7 @@ pub fn metrics(registry: &Registry, status: watch::Receiver<Status>, link: watch
         stalled.set(status.stalled_ms as f64 / 1000.0);
         writable.set(f64::from(status.trouble.is_none()));
         pool.set(status.ring.pool_bytes as f64);
+        files.set(status.ring.file_bytes as f64);
         used.set(status.ring.used_bytes as f64);
         written.set(status.ring.counters.written_bytes);
         evicted.set(status.ring.counters.evicted_events);
@@ -102,6 +113,7 @@ mod tests {
         assert!(is_healthy(&flowing, &LinkState::Up));
         assert!(!is_healthy(&flowing, &LinkState::Starting));
         assert!(!is_healthy(&flowing, &LinkState::Down("refused".into())));
+        assert!(!is_healthy(&flowing, &LinkState::Refused));
         assert!(!is_healthy(&Status { streaming: false, ..flowing.clone() }, &LinkState::Up));
         assert!(!is_healthy(&Status { stalled_ms: STALLED_MS_MAX + 1, ..flowing.clone() }, &LinkState::Up));
         assert!(!is_healthy(&Status { trouble: Some("no space".into()), ..flowing }, &LinkState::Up));

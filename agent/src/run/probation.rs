@@ -34,7 +34,8 @@ pub struct Reload {
 
 /// How often a way on probation is looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// So many good looks in a row prove it: what is looked at can be a second old, and of the way before.
+/// So many good looks in a row prove it: what is looked at can be a second old, and of the way before. They may go on
+/// past the probation's end, which may be shorter than they take.
 const GOOD_LOOKS: u8 = 8;
 
 impl Reload {
@@ -88,8 +89,9 @@ impl Reload {
     }
 
     fn change_way(&mut self, running: &mut Running, config: &Config, settings: ShipSettings) {
-        let settings_before = running.ship.send_replace(settings);
+        // Before the new way is taken: the connection goes down in the moment in which it is, on another thread.
         let worked = self.probation.is_some() || reaches_a_collector(running);
+        let settings_before = running.ship.send_replace(settings);
         let (config_before, settings_before) = match self.probation.take() {
             // What was on probation never counts as proved: the one before it does.
             Some(probation) => (probation.config_before, probation.settings_before),
@@ -108,12 +110,13 @@ impl Reload {
         if probation.good_looks >= GOOD_LOOKS {
             self.probation = None;
             tell(running, "the new way to the collector works");
-        } else if Instant::now() >= probation.until {
+        } else if probation.good_looks == 0 && Instant::now() >= probation.until {
             let Some(probation) = self.probation.take() else { return };
             running.ship.send_replace(probation.settings_before);
             running.config.ship = probation.config_before;
             let why = match &*running.agent.link().borrow() {
                 LinkState::Down(reason) => reason.clone(),
+                LinkState::Refused => "nothing is taken there under this agent's name".into(),
                 LinkState::Up | LinkState::Starting => "no collector has answered".into(),
             };
             tell(running, &format!("the new way to the collector leads nowhere ({why}), the one before is used again"));

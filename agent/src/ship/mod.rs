@@ -12,7 +12,7 @@ use afferent_protocol::ids::SourceId;
 use afferent_protocol::topic::{Leaf, Topic};
 use rumqttc::NetworkOptions;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{LastWill, Packet, SubscribeReasonCode};
+use rumqttc::v5::mqttbytes::v5::{LastWill, Packet, PubAckReason, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use tokio::sync::{mpsc, watch};
 
@@ -96,6 +96,8 @@ pub enum LinkState {
     Starting,
     /// Connected and subscribed.
     Up,
+    /// Connected, and nothing that the agent sends is taken, because it may not speak under its name.
+    Refused,
     /// Not connected, and why.
     Down(String),
 }
@@ -141,7 +143,7 @@ pub async fn ship(
             return;
         }
         let reason = ended.to_string();
-        if *state.borrow() == LinkState::Up {
+        if matches!(*state.borrow(), LinkState::Up | LinkState::Refused) {
             tracing::warn!("the connection to {} is down: {reason}", current.peer());
         } else {
             tracing::debug!("no connection to {}: {reason}", current.peer());
@@ -194,7 +196,7 @@ async fn connection(
     link.bring(Inbound::LinkUp);
     // Publishing waits for room inside rumqttc, which only polling makes: the two must not be one after the other.
     let ended = tokio::select! {
-        ended = receive(link, &mut events, backoff) => ended,
+        ended = receive(link, &mut events, state, backoff) => ended,
         ended = publish(settings, link, outbox, &client) => ended,
     };
     if matches!(ended, Ended::Stopped) {
@@ -244,7 +246,12 @@ async fn subscribe(settings: &ShipSettings, client: &AsyncClient, events: &mut E
     }
 }
 
-async fn receive(link: &Link, events: &mut EventLoop, backoff: &mut Backoff) -> Ended {
+async fn receive(
+    link: &Link,
+    events: &mut EventLoop,
+    state: &watch::Sender<LinkState>,
+    backoff: &mut Backoff,
+) -> Ended {
     loop {
         match tokio::time::timeout(SILENCE_MAX, events.poll()).await {
             Err(_) => return Ended::Silence,
@@ -252,7 +259,12 @@ async fn receive(link: &Link, events: &mut EventLoop, backoff: &mut Backoff) -> 
             Ok(Ok(Event::Incoming(Packet::Publish(publish)))) => {
                 // Something answers behind this connection: it was worth making.
                 backoff.reset();
+                set(state, LinkState::Up);
                 link.bring(Inbound::Message(publish.payload.to_vec()));
+            }
+            // The collector says so of another key than the name's, a broker of another name than the login's.
+            Ok(Ok(Event::Incoming(Packet::PubAck(ack)))) if ack.reason == PubAckReason::NotAuthorized => {
+                set(state, LinkState::Refused);
             }
             Ok(Ok(Event::Incoming(Packet::Disconnect(why)))) => {
                 return Ended::Disconnected(format!("{:?}", why.reason_code));
@@ -260,6 +272,17 @@ async fn receive(link: &Link, events: &mut EventLoop, backoff: &mut Backoff) -> 
             Ok(Ok(_)) => {}
         }
     }
+}
+
+/// Tells a new state, and wakes nobody for one that is not new.
+fn set(state: &watch::Sender<LinkState>, new: LinkState) {
+    state.send_if_modified(|known| {
+        let differs = *known != new;
+        if differs {
+            *known = new;
+        }
+        differs
+    });
 }
 
 async fn publish(

@@ -42,7 +42,7 @@ impl ConnectRefusal {
 pub(super) enum PublishAnswer {
     /// It is durable.
     Taken,
-    /// It is not on a topic of the client's.
+    /// It is not on a topic of the client's, or not under the key that the client's name is held to.
     NotAuthorized,
     /// It is on a topic that does not exist.
     TopicInvalid,

@@ -153,7 +153,7 @@ impl Session<'_> {
             Incoming::Disconnect => Err(End::ByClient),
             Incoming::TooMuchQuality => Err(End::Here(Farewell::QosNotSupported)),
             Incoming::TooManyFilters => Err(End::Here(Farewell::TooManyFilters)),
-            Incoming::Connect(_) => Err(End::Here(Farewell::ProtocolError)),
+            Incoming::Connect(_) | Incoming::Authenticate => Err(End::Here(Farewell::ProtocolError)),
             Incoming::Nothing => Ok(()),
         }
     }
@@ -166,11 +166,11 @@ impl Session<'_> {
         }
     }
 
-    /// Ties the connection to an agent; the one that the agent had before ends.
+    /// Ties the connection to an agent. Where the agent has one already, this one must prove itself first.
     async fn claim(&self, agent: SourceId) -> Result<(), End> {
         self.identity.set(agent).expect("a connection is tied once");
-        if self.context.registry.claim(agent, self.handle.clone()) {
-            self.context.health.counters.taken_over.count();
+        if !self.context.registry.claim(agent, self.handle.clone()) {
+            return Ok(());
         }
         let told = self.context.intake.link(agent, Presence::Online, self.number).await;
         told.map_err(|_| End::Here(Farewell::Stopping))
@@ -183,10 +183,16 @@ impl Session<'_> {
         }
         let content = match topic.leaf {
             Leaf::State => match Presence::of_payload(&payload) {
+                Some(_) if !self.context.registry.holds(&topic.agent, self.number) => {
+                    // What it says of the agent counts once it has proved that it is the agent.
+                    packet_id.inspect(|packet_id| self.in_flight().answered(*packet_id, PublishAnswer::Taken));
+                    self.send_answers();
+                    return Ok(());
+                }
                 Some(presence) => Content::Link { presence, number: self.number },
                 None => return self.refuse(packet_id, PublishAnswer::PayloadInvalid),
             },
-            Leaf::Up | Leaf::Down => Content::Message(payload),
+            Leaf::Up | Leaf::Down => Content::Message { payload, connection: Some(self.number) },
         };
         while self.in_flight().len() >= usize::from(IN_FLIGHT_MAX) {
             self.to_write.notify_one();
@@ -273,6 +279,7 @@ impl Session<'_> {
         let answer = match released.verdict {
             Verdict::Taken => PublishAnswer::Taken,
             Verdict::Refused => PublishAnswer::PayloadInvalid,
+            Verdict::OtherKey => PublishAnswer::NotAuthorized,
         };
         self.in_flight().released(released.number, answer);
         self.send_answers();

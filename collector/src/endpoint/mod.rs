@@ -8,7 +8,8 @@
 //! - PUBACK says that the message is on the collector's disk. PUBACKs keep the order of the messages.
 //! - Reading a socket stops while the log's writer has no room; the keep-alive does not run meanwhile.
 //! - Whoever does not finish the handshake in time, or does not read what it is sent, is disconnected.
-//! - There is one connection for each agent: a second one takes over, and the first is told so.
+//! - There is one connection for each agent: a second one takes over once a message of it was taken, and the first is
+//!   told so. Until then the second one hears nothing but PUBACKs: it may have the name and not the key.
 //! - An agent is online while it is connected. Its state topic and last will say the same and are taken; the endpoint
 //!   does not keep them.
 //! - Messages to clients go out with quality of service 0: they are acks, cumulative, and whoever misses one asks again.
@@ -34,6 +35,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 pub use access::{Access, User};
+pub(crate) use registry::Proved;
 pub use registry::Registry;
 pub use tls::{Tls, TlsError, TlsFiles};
 pub(crate) use tls::{authorities, certificates, private_key};

@@ -56,6 +56,8 @@ pub(super) enum Incoming {
     TooMuchQuality,
     /// More filters than are looked at.
     TooManyFilters,
+    /// An exchange that no CONNECT taken here has begun (MQTT 5, section 4.12).
+    Authenticate,
     /// Whatever needs no answer, or was answered already.
     Nothing,
 }
@@ -285,6 +287,7 @@ impl Protocol {
                 read_filters(filters, |filters| Incoming::Unsubscribe { packet_id: subscribe.packet_id(), filters })
             }
             Packet::V3_1_1Disconnect(_) | Packet::V5_0Disconnect(_) => Incoming::Disconnect,
+            Packet::V5_0Auth(_) => Incoming::Authenticate,
             _ => Incoming::Nothing,
         }
     }

@@ -7,7 +7,7 @@ use afferent_protocol::ids::{Offset, SourceId};
 use afferent_protocol::session::Control;
 
 use super::Presence;
-use crate::core::{Core, Notice};
+use crate::core::{Core, Notice, Reason};
 use crate::log::{CommitError, UnifiedLog};
 use crate::sources::SourceView;
 
@@ -18,6 +18,8 @@ pub enum Verdict {
     Taken,
     /// Something of it was refused: damaged, forged, or not of this agent. It is counted with the agent's source.
     Refused,
+    /// Its sender has another key than the one that its name is held to, so that nothing of it will ever be taken.
+    OtherKey,
 }
 
 /// Judges messages and fills the log.
@@ -51,7 +53,7 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
             None => Verdict::Taken,
             Some(refusal) => {
                 tracing::debug!(%agent, reason = refusal.reason.name(), message = refusal.message, "refused");
-                Verdict::Refused
+                if refusal.reason == Reason::OtherKey { Verdict::OtherKey } else { Verdict::Refused }
             }
         }
     }

@@ -36,7 +36,12 @@ pub enum Presence {
 #[derive(Debug)]
 pub enum Content {
     /// A message of an agent's `up` topic.
-    Message(Bytes),
+    Message {
+        /// What it says.
+        payload: Bytes,
+        /// The number of the endpoint's connection that it came over.
+        connection: Option<u64>,
+    },
     /// An agent came or went. `number` counts up with every connection: an `Offline` of an older one than the last
     /// `Online` says nothing.
     Link {
@@ -61,7 +66,7 @@ impl Presence {
 impl Content {
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Message(payload) => payload.len(),
+            Self::Message { payload, .. } => payload.len(),
             Self::Link { .. } => 0,
         }
     }

@@ -6,7 +6,7 @@ use afferent_protocol::ids::SourceId;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::endpoint::Registry;
+use crate::endpoint::{Proved, Registry};
 
 /// Where answers to agents go. Sending never waits: answers are cumulative, and a sender that misses one asks again.
 #[derive(Clone, Debug)]
@@ -23,6 +23,16 @@ impl Outbox {
         match self {
             Self::Endpoint(registry) => registry.send(agent, message),
             Self::Broker(queue) => queue.try_send((*agent, message)).is_ok(),
+        }
+    }
+
+    /// A message of the agent that came over this connection was taken. Tells when answers to the agent go to it only
+    /// from now on.
+    pub(super) fn prove(&self, agent: &SourceId, connection: u64) -> Option<Proved> {
+        match self {
+            Self::Endpoint(registry) => registry.prove(agent, connection),
+            // A broker lets an agent have one connection.
+            Self::Broker(_) => None,
         }
     }
 }

@@ -146,7 +146,7 @@ impl<A: Admission> Loop<A> {
             bytes += incoming.content.bytes();
             self.count(&incoming);
             let verdict = self.receive(&incoming);
-            if verdict == Verdict::Refused {
+            if verdict != Verdict::Taken {
                 self.health.counters.messages_refused.count();
             }
             self.taken.push(Taken { incoming, verdict });
@@ -157,7 +157,7 @@ impl<A: Admission> Loop<A> {
     }
 
     fn count(&self, incoming: &Incoming) {
-        if let Content::Message(payload) = &incoming.content {
+        if let Content::Message { payload, .. } = &incoming.content {
             self.health.counters.messages.count();
             self.health.counters.message_bytes.add(payload.len() as u64);
         }
@@ -166,7 +166,7 @@ impl<A: Admission> Loop<A> {
     fn receive(&mut self, incoming: &Incoming) -> Verdict {
         let clock = self.clock.read();
         match &incoming.content {
-            Content::Message(payload) => self.admission.receive(incoming.agent, payload, &clock),
+            Content::Message { payload, .. } => self.admission.receive(incoming.agent, payload, &clock),
             Content::Link { presence, number } => {
                 if self.link_counts(incoming.agent, *presence, *number) {
                     self.admission.link(incoming.agent, *presence, &clock);
@@ -222,7 +222,25 @@ impl<A: Admission> Loop<A> {
         Ok(())
     }
 
+    /// Whoever has proved to be the agent gets the agent's answers, those of this commit included.
+    fn prove(&mut self) {
+        for Taken { incoming, verdict } in &self.taken {
+            let Content::Message { connection: Some(connection), .. } = incoming.content else { continue };
+            if *verdict != Verdict::Taken {
+                continue;
+            }
+            if let Some(proved) = self.outbox.prove(&incoming.agent, connection) {
+                if proved.took_over {
+                    self.health.counters.taken_over.count();
+                }
+                self.presence.insert(incoming.agent, connection);
+                self.admission.link(incoming.agent, Presence::Online, &self.clock.read());
+            }
+        }
+    }
+
     fn tell(&mut self, answers: &[(SourceId, afferent_protocol::session::Control)]) {
+        self.prove();
         for (agent, control) in answers {
             if !self.outbox.send(agent, Bytes::copy_from_slice(&control.encode())) {
                 self.health.counters.answers_dropped.count();

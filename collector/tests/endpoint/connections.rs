@@ -11,17 +11,24 @@ use crate::fake::{Plant, settings};
 use crate::raw::{BOTH, CONNACK, DISCONNECT, Raw, Version, connect, name, puback, topic, up};
 
 #[tokio::test]
-async fn a_second_connection_takes_over_and_the_first_is_told() {
+async fn a_second_connection_takes_over_with_its_first_message_that_is_taken_and_the_first_is_told() {
     let plant = Plant::start(settings(Access::Users(vec![User::new(name("press-88"), b"x")]))).await;
     let login = Some(("press-88", "x"));
     let mut first = Raw::join(plant.address, Version::V5, login).await;
     first.publish(&up("press-88"), 1, b"one").await;
     assert_eq!(puback(&first.next().await.unwrap()), (1, 0));
     let mut second = Raw::join(plant.address, Version::V4, login).await;
+    // It has the name, and may not have the key: what is refused moves nobody.
+    second.publish(&up("press-88"), 1, b"garbage").await;
+    assert_eq!(puback(&second.next().await.unwrap()), (1, 0));
+    second.publish(&topic("press-88", Leaf::State), 2, b"offline").await;
+    assert_eq!(puback(&second.next().await.unwrap()), (2, 0));
+    first.publish(&up("press-88"), 2, b"still there").await;
+    assert_eq!(puback(&first.next().await.unwrap()), (2, 0));
+    second.publish(&up("press-88"), 3, b"two").await;
+    assert_eq!(puback(&second.next().await.unwrap()), (3, 0));
     assert_eq!(first.next().await, Some((DISCONNECT, vec![0x8e])));
     assert_eq!(first.next().await, None);
-    second.publish(&up("press-88"), 1, b"two").await;
-    assert_eq!(puback(&second.next().await.unwrap()), (1, 0));
     let seen = plant.hand.seen();
     assert_eq!(seen.links["press-88"], [Presence::Online, Presence::Online], "it never left");
     assert_eq!(plant.health.counters.taken_over.get(), 1);

@@ -1,11 +1,15 @@
 //! Real processes for tests and the bench: started, watched, and killed whatever happens.
 
+mod authority;
 mod broker;
 mod http;
 mod ledger;
 mod loop_disk;
+mod mqtt;
 mod producer;
 mod rig;
+mod sealer;
+mod small_disk;
 mod stat;
 
 use std::net::{SocketAddr, TcpListener};
@@ -13,12 +17,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+pub use authority::{Authority, Certificate};
 pub use broker::Mosquitto;
 pub use http::{Sse, get, get_text};
 pub use ledger::{Ledger, Load, line};
 pub use loop_disk::LoopDisk;
+pub use mqtt::{Mqtt, Reason, packet, up};
 pub use producer::Producer;
 pub use rig::Rig;
+pub use sealer::{Sealer, with_right_checksum};
+pub use small_disk::SmallDisk;
 pub use stat::{cpu_seconds, peak_rss_kib, rss_kib};
 
 /// How long a condition may take to come true on a loaded machine, before a test gives up.
@@ -97,6 +105,17 @@ impl Drop for Process {
     }
 }
 
+/// Runs a command to its end; gives its status, and everything that it printed.
+///
+/// # Panics
+/// When it does not end within [`PATIENCE`].
+pub fn run_to_end(command: &mut Command) -> (ExitStatus, String) {
+    let folder = Folder::new("command");
+    let mut process = Process::start("the command", command, &folder.join("printed"));
+    let status = wait_for("the command ends", || process.child.try_wait().expect("it is our child"));
+    (status, process.printed())
+}
+
 /// Waits for a condition.
 ///
 /// # Panics
@@ -114,10 +133,28 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A loopback address that nobody listens on.
+/// Ports that the system gives to nobody by itself: an outgoing connection of another test must not sit on the port by
+/// the time that it is listened on.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+
+/// A loopback address that nobody listens on, and that no other call in this process has given.
+///
+/// # Panics
+/// When all ports are taken.
 pub fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    listener.local_addr().expect("it is bound")
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let ports = u32::from(PORTS.end - PORTS.start);
+    // Test programs that run at the same time begin far from each other.
+    let begin = std::process::id().wrapping_mul(7919) % ports;
+    for _ in 0..ports {
+        let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let port = PORTS.start + ((begin + number) % ports) as u16;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("loopback has no free port");
 }
 
 /// The binary `name` of this workspace, built in the profile that the caller was built in.
@@ -137,6 +174,12 @@ pub fn binary(name: &str) -> PathBuf {
         }
         build.arg("--target-dir").arg(profile.parent().expect("a profile lies in the target folder"));
         build.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        // What cargo tells a test about its package is not for this cargo: build scripts that look at it would run again,
+        // and everything behind them be built anew, here and in the next build from a terminal.
+        let of_package = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        std::env::vars().filter(|(name, _)| of_package(name)).for_each(|(name, _)| {
+            build.env_remove(name);
+        });
         let status = build.status().expect("cargo can be started");
         assert!(status.success(), "the binaries under test cannot be built");
     });

@@ -1,0 +1,60 @@
+//! A certificate authority of a plant, made for one test.
+
+use std::path::PathBuf;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+use super::Folder;
+
+/// Signs certificates; all files are PEM.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    folder: PathBuf,
+    /// Its own certificate's file.
+    pub ca: PathBuf,
+}
+
+/// Files of a certificate and its private key.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The certificate.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl Authority {
+    /// A new one, which keeps its files under this name.
+    ///
+    /// # Panics
+    /// When the files cannot be written.
+    pub fn new(folder: &Folder, name: &str) -> Self {
+        let key = KeyPair::generate().expect("a key can be made");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let ca = folder.join(&format!("{name}.pem"));
+        let pem = params.self_signed(&key).expect("it can sign itself").pem();
+        std::fs::write(&ca, pem).expect("the folder can be written");
+        Self { issuer: Issuer::new(params, key), folder: folder.join(name), ca }
+    }
+
+    /// A certificate for this common name; it is good for a server on 127.0.0.1 too.
+    ///
+    /// # Panics
+    /// When the files cannot be written.
+    pub fn issue(&self, common_name: &str) -> Certificate {
+        let key = KeyPair::generate().expect("a key can be made");
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address is a valid name");
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        let signed = params.signed_by(&key, &self.issuer).expect("the authority can sign");
+        std::fs::create_dir_all(&self.folder).expect("the folder can be written");
+        let files = Certificate {
+            cert: self.folder.join(format!("{common_name}.pem")),
+            key: self.folder.join(format!("{common_name}.key")),
+        };
+        std::fs::write(&files.cert, signed.pem()).expect("the folder can be written");
+        std::fs::write(&files.key, key.serialize_pem()).expect("the folder can be written");
+        files
+    }
+}

@@ -1,0 +1,75 @@
+//! Whoever can make valid batches, and therefore invalid ones that differ from them in one point alone.
+
+use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, HEADER_LEN, Header, Lineage, SIGNED_FROM};
+use afferent_protocol::checksum::crc32c;
+use afferent_protocol::event::{Body, Breakdown, Event, Severity};
+use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
+use afferent_protocol::session::{Control, Held, Hello, Lane};
+use afferent_protocol::sign::{Identity, sha256};
+
+/// One lane of one source with its key.
+#[derive(Clone, Debug)]
+pub struct Sealer {
+    /// The key.
+    pub identity: Identity,
+    /// Where the next batch stands.
+    pub lineage: Lineage,
+}
+
+impl Sealer {
+    /// A source of this name with the key of this seed, at the beginning of its `critical` stream.
+    ///
+    /// # Panics
+    /// When it is no name.
+    pub fn new(name: &str, seed: u8) -> Self {
+        let lineage = Lineage {
+            source: SourceId::new(name).expect("it is a name"),
+            stream: Stream::Critical,
+            epoch: Epoch::new(88),
+            first: Sequence::ZERO,
+            previous: CHAIN_START,
+        };
+        Self { identity: Identity::from_seed(&[seed; 32]), lineage }
+    }
+
+    /// Its hello.
+    pub fn hello(&self) -> Vec<u8> {
+        let Lineage { stream, epoch, first, .. } = self.lineage;
+        let held = Held { lane: Lane { stream, epoch }, first, end: first };
+        let lanes = [held].into_iter().collect();
+        Control::Hello(Hello { session: 1, key: self.identity.public_key().0, lanes }).encode().to_vec()
+    }
+
+    /// The next batch, with one breakdown of this code; the one after it follows it.
+    pub fn seal(&mut self, code: &str) -> Vec<u8> {
+        let wall = Timestamp::new(1_767_225_600_000_000).expect("it is a time");
+        let body = Body::Breakdown(Breakdown { code, severity: Severity::Error, message: "" });
+        let subject = Subject::new("88-C").expect("it is a path");
+        let mut builder = BatchBuilder::new();
+        builder.push(&Event { time: wall, subject, body }).expect("one event fits");
+        let clock = ClockReading { wall, monotonic_us: 1, synchronised: true, boot: [7; 16] };
+        let mut bytes = Vec::new();
+        let (header, chain) = builder.seal(&self.lineage, &clock, &self.identity, &mut bytes);
+        self.lineage.first = header.end();
+        self.lineage.previous = chain;
+        bytes
+    }
+
+    /// A batch as [`Sealer::seal`] makes it, with another header, and signed all the same.
+    pub fn seal_with(&mut self, code: &str, change: impl FnOnce(&mut Header)) -> Vec<u8> {
+        let mut bytes = self.seal(code);
+        let mut header = Header::decode(&bytes).expect("it was just sealed");
+        change(&mut header);
+        bytes[..HEADER_LEN].copy_from_slice(&header.encode());
+        header.signature = self.identity.sign(&sha256(&bytes[SIGNED_FROM..]));
+        bytes[..HEADER_LEN].copy_from_slice(&header.encode());
+        with_right_checksum(bytes)
+    }
+}
+
+/// Makes the checksum of a batch right again, after something in it was changed.
+pub fn with_right_checksum(mut batch: Vec<u8>) -> Vec<u8> {
+    let crc = crc32c(&batch[8..]);
+    batch[4..8].copy_from_slice(&crc.to_le_bytes());
+    batch
+}
