@@ -14,7 +14,7 @@ pub enum OpenError {
     /// There is no room for even the smallest ring, and nothing in it that could be shipped to make some.
     #[error(
         "the disk has room for {have} of the {needed} ring log segments that are needed, {missing_bytes} bytes are \
-         missing ({source}); free some, or make `ring.bytes` smaller"
+         missing ({source}); free some, or make `ring.pool_bytes` smaller"
     )]
     NoSpace {
         /// Segments that could be made.

@@ -4,7 +4,7 @@ use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, HEADER_L
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::event::{Body, Breakdown, Event, Severity};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
-use afferent_protocol::session::{Control, Held, Hello, Lane};
+use afferent_protocol::session::{Control, Held, Hello, Lane, UNSIGNED};
 use afferent_protocol::sign::{Identity, sha256};
 
 /// One lane of one source with its key.
@@ -37,7 +37,9 @@ impl Sealer {
         let Lineage { stream, epoch, first, .. } = self.lineage;
         let held = Held { lane: Lane { stream, epoch }, first, end: first };
         let lanes = [held].into_iter().collect();
-        Control::Hello(Hello { session: 1, key: self.identity.public_key().0, lanes }).encode().to_vec()
+        let mut hello = Hello { session: 1, key: self.identity.public_key().0, lanes, signature: UNSIGNED };
+        self.identity.sign_hello(&self.lineage.source, &mut hello);
+        Control::Hello(hello).encode().to_vec()
     }
 
     /// The next batch, with one breakdown of this code; the one after it follows it.
