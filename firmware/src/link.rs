@@ -7,9 +7,7 @@ use afferent_protocol::batch::HEADER_LEN;
 use afferent_protocol::clock_exchange::{self, ClockReply};
 use afferent_protocol::frame::{self, Accumulator, Fed};
 use afferent_protocol::ids::Sequence;
-use afferent_protocol::session::{
-    Action, Check, Control, Lane, SenderSettings, SentBatch, SizedSender, is_control,
-};
+use afferent_protocol::session::{Action, Check, Control, Lane, SenderSettings, SentBatch, SizedSender, is_control};
 use embedded_io::{Read, ReadReady, Write, WriteReady};
 
 use crate::limits::{

@@ -150,8 +150,7 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
         let time = tick(tick_us);
         self.settle_samples(now_us, work)
             && (self.samples.push(tick_us, time, subject, body).is_ok()
-                || self.seal(Stream::Samples, now_us, work)
-                    && self.samples.push(tick_us, time, subject, body).is_ok())
+                || self.seal(Stream::Samples, now_us, work) && self.samples.push(tick_us, time, subject, body).is_ok())
     }
 
     /// If events were lost after the open rows: seals these, skips the sequences, and puts the loss first.
@@ -209,7 +208,7 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
     /// Seals what has waited long enough: critical at once, samples after `samples_after_us`.
     pub fn seal_due(&mut self, now_us: u64, samples_after_us: u64, work: &mut [u8]) {
         // Losses of lesser events must not take the room that is kept for breakdowns.
-        if self.critical.is_roomy() {
+        if self.lost[0].is_some() && self.critical.is_roomy() {
             self.settle_critical(now_us, work);
         }
         self.seal(Stream::Critical, now_us, work);

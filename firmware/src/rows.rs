@@ -191,7 +191,11 @@ impl<const N: usize> Rows<N> {
         at.put(&[self.subjects.len() as u8])?;
         for subject in &self.subjects {
             let len = subject.len();
-            if len < 128 { at.put(&[len as u8])? } else { at.put(&[len as u8 | 0x80, (len >> 7) as u8])? }
+            if len < 128 {
+                at.put(&[len as u8])?
+            } else {
+                at.put(&[len as u8 | 0x80, (len >> 7) as u8])?
+            }
             at.put(subject.as_bytes())?;
         }
         at.put(&[self.units_count])?;

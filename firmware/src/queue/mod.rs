@@ -11,7 +11,7 @@ mod flash;
 mod ram;
 
 #[cfg(feature = "flash")]
-pub use flash::FlashQueue;
+pub use flash::{FlashQueue, FlashQueueError};
 pub use ram::{RamQueue, Recovered};
 
 /// Why an item was not taken.

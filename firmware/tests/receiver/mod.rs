@@ -1,7 +1,5 @@
 //! The other end of the line as `README.md` specifies it, with a log in memory: what the agent does, in small.
 
-#![expect(dead_code, reason = "every test target uses its own part")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use afferent_firmware::protocol::batch::{Batch, ChainHash};
