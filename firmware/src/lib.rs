@@ -20,6 +20,7 @@ extern crate std;
 pub use afferent_protocol as protocol;
 
 pub mod clock;
+pub mod crash;
 pub mod device;
 pub mod limits;
 pub mod link;
