@@ -210,7 +210,11 @@ impl Crash {
             text.put_hexadecimal(value);
         }
         let len = text.len;
-        bytes.get(..len).and_then(|text| core::str::from_utf8(text).ok()).and_then(|text| text.try_into().ok()).unwrap_or_default()
+        bytes
+            .get(..len)
+            .and_then(|text| core::str::from_utf8(text).ok())
+            .and_then(|text| text.try_into().ok())
+            .unwrap_or_default()
     }
 }
 
@@ -266,7 +270,8 @@ mod tests {
     fn a_fault_is_found_once_and_the_first_one_counts() {
         let mut cell = CrashCell::new();
         assert_eq!(cell.take(), None);
-        let registers = Registers { pc: 0x12A4, lr: 0x1299, cfsr: 0x8200, address: 0x6000_0000, ..Registers::default() };
+        let registers =
+            Registers { pc: 0x12A4, lr: 0x1299, cfsr: 0x8200, address: 0x6000_0000, ..Registers::default() };
         cell.fault(CrashKind::of_fault(registers.cfsr), &registers);
         cell.fault(CrashKind::Watchdog, &Registers::default());
         let crash = cell.take().unwrap();

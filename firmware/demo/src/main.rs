@@ -39,7 +39,7 @@ const SAMPLES: usize = 2048;
 /// Bytes of an item on flash, in whole words.
 const ITEM: usize = (HEAD_LEN + CRITICAL).next_multiple_of(4);
 
-type Spindle1 = Device<FlashQueue<Nor, ITEM>, RamQueue<{ 32 * 1024 }>, CRITICAL, SAMPLES, { frame_bytes(SAMPLES) }>;
+type Spindle1 = Device<FlashQueue<Nor, ITEM>, RamQueue<{ 256 * 1024 }>, CRITICAL, SAMPLES, { frame_bytes(SAMPLES) }>;
 
 /// From tasks and interrupts to the main loop.
 pub static RECORDER: Recorder<64> = Recorder::new();

@@ -79,6 +79,22 @@ fn samples_themselves_take_85_percent_of_the_line_rate() {
     assert_eq!(world.check(), [0; 2]);
 }
 
+#[test]
+fn more_samples_than_the_line_takes_cost_the_oldest_and_leave_the_line_busy() {
+    let mut world = World::new(2);
+    let (possible_before, body_before) = (world.bytes_possible, bodies(&world));
+    for _ in 0..60_000 {
+        world.record_float();
+        world.step();
+    }
+    let share = (bodies(&world) - body_before) as f64 / (world.bytes_possible - possible_before);
+    println!("goodput with a third too many samples: {:.1} % of the line rate", share * 100.0);
+    assert!(share > 0.6, "{share}");
+    world.settle();
+    let lost = world.check();
+    assert!(lost[1] > 0 && lost[0] == 0, "{lost:?}");
+}
+
 fn bodies(world: &World) -> usize {
     let of_samples = world.receiver.batches.iter().filter(|(lane, _)| lane.stream == Stream::Samples);
     of_samples.map(|(_, bytes)| bytes.len() - 256).sum()

@@ -248,7 +248,11 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
                 lane.sent_end = held.first;
                 self.announce = true;
             }
-            lane.acked_end = lane.acked_end.max(held.first);
+            if held.first > lane.acked_end {
+                // What is gone is not waited for: its ack would be none, and it would hold its place in the window.
+                lane.acked_end = held.first;
+                self.in_flight.retain(|batch| batch.lane != held.lane || batch.end > held.first);
+            }
             lane.held = held;
             lanes.push(lane).expect("no more than LANES were taken");
         }
