@@ -23,7 +23,7 @@ mod sender;
 
 pub use control::{Control, ControlError, Held, Hello, Lane, Resume, Signature, UNSIGNED, Welcome, is_control};
 pub use receiver::{Offered, ReceiverLane, Verdict};
-pub use sender::{Action, Sender, SenderSettings, SentBatch};
+pub use sender::{Action, Sender, SenderSettings, SentBatch, SizedSender};
 
 use crate::batch::ChainHash;
 

@@ -15,6 +15,9 @@ const TIMEOUT_GROWTH_MAX: u64 = 16;
 /// Actions that wait: a look-up, a release and a divergence of every lane.
 const TODO_MAX: usize = 3 * LANES_MAX;
 
+/// A sender with room for whatever the limits allow.
+pub type Sender = SizedSender<LANES_MAX, WINDOW_BATCHES_MAX, TODO_MAX>;
+
 /// How a sender goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderSettings {
@@ -143,28 +146,47 @@ impl Patience {
     }
 }
 
-/// The sending half of a session.
+/// What is to be done with a lane, and waits until it is asked for: an [`Action`] without its largest kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Todo {
+    LookUp { lane: Lane, end: Sequence },
+    Release { lane: Lane, end: Sequence },
+    Diverged { lane: Lane },
+}
+
+/// The sending half of a session, with room for `LANES` lanes, `WINDOW` batches under way and `TODO` = 3 × `LANES`
+/// actions that wait.
+///
+/// A microcontroller chooses small ones, for their memory is taken whether it is used or not. Everybody else has
+/// [`Sender`].
 #[derive(Debug)]
-pub struct Sender {
+pub struct SizedSender<const LANES: usize, const WINDOW: usize, const TODO: usize> {
     settings: SenderSettings,
     phase: Phase,
     session: u32,
     key: [u8; 32],
-    lanes: Vec<SenderLane, LANES_MAX>,
-    in_flight: Deque<SentBatch, WINDOW_BATCHES_MAX>,
+    lanes: Vec<SenderLane, LANES>,
+    in_flight: Deque<SentBatch, WINDOW>,
     /// Of the next hello.
     timeout_ms: u64,
     turn: u8,
     /// A hello goes out before the next batch, without waiting for its welcome: the receiver must hear that what lies
     /// before a lane's `first` will not come.
     announce: bool,
-    todo: Deque<Action, TODO_MAX>,
+    todo: Deque<Todo, TODO>,
 }
 
-impl Sender {
+impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LANES, WINDOW, TODO> {
+    const SIZES: () = {
+        assert!(0 < LANES && LANES <= LANES_MAX, "a hello has room for every lane");
+        assert!(4 <= WINDOW && WINDOW <= WINDOW_BATCHES_MAX, "critical has a place that samples cannot take");
+        assert!(TODO == 3 * LANES, "every action that waits has a place");
+    };
+
     /// A sender whose link is down. `session` is the number before its first hello's, best a random one; `key` is the
     /// public key that its batches are signed with, zeros for none.
     pub fn new(settings: SenderSettings, session: u32, key: [u8; 32]) -> Self {
+        const { Self::SIZES };
         assert!(settings.timeout_ms > 0 && settings.window_bytes > 0 && settings.message_bytes_max > 0);
         Self {
             settings,
@@ -190,7 +212,7 @@ impl Sender {
     pub fn link_down(&mut self) {
         self.in_flight.clear();
         // What is to be released or given up stays so; what was to be looked up is asked again by the next welcome.
-        self.todo.retain(|action| !matches!(action, Action::LookUp { .. }));
+        self.todo.retain(|action| !matches!(action, Todo::LookUp { .. }));
         self.phase = Phase::Down;
     }
 
@@ -210,10 +232,10 @@ impl Sender {
     }
 
     /// What the log holds now: critical lanes first, in each stream the oldest epoch first. Lanes past
-    /// [`LANES_MAX`] wait until earlier ones are gone.
+    /// `LANES` wait until earlier ones are gone.
     pub fn held(&mut self, held: impl IntoIterator<Item = Held>) {
         let mut lanes = Vec::new();
-        for held in held.into_iter().take(LANES_MAX) {
+        for held in held.into_iter().take(LANES) {
             let known = self.lanes.iter().find(|known| known.held.lane == held.lane);
             let mut lane = known.copied().unwrap_or_else(|| {
                 // The receiver must hear of a lane before its first batch only when that is not the very first one.
@@ -226,15 +248,19 @@ impl Sender {
                 lane.sent_end = held.first;
                 self.announce = true;
             }
-            lane.acked_end = lane.acked_end.max(held.first);
+            if held.first > lane.acked_end {
+                // What is gone is not waited for: its ack would be none, and it would hold its place in the window.
+                lane.acked_end = held.first;
+                self.in_flight.retain(|batch| batch.lane != held.lane || batch.end > held.first);
+            }
             lane.held = held;
-            lanes.push(lane).expect("no more than LANES_MAX were taken");
+            lanes.push(lane).expect("no more than LANES were taken");
         }
         self.lanes = lanes;
         let lanes = &self.lanes;
-        let is_held = |lane: &Lane| lanes.iter().any(|known| known.held.lane == *lane);
-        self.in_flight.retain(|batch| is_held(&batch.lane));
-        self.todo.retain(|action| action.lane().is_none_or(is_held));
+        let is_held = |lane: Lane| lanes.iter().any(|known| known.held.lane == lane);
+        self.in_flight.retain(|batch| is_held(batch.lane));
+        self.todo.retain(|todo| is_held(todo.lane()));
     }
 
     /// A control message came in.
@@ -287,7 +313,7 @@ impl Sender {
         if contradicts {
             known.state = LaneState::Diverged;
             self.in_flight.retain(|batch| batch.lane != lane);
-            self.push(Action::Diverged { lane });
+            self.push(Todo::Diverged { lane });
             return;
         }
         known.state = LaneState::Agreed;
@@ -301,8 +327,8 @@ impl Sender {
 
     /// What to do now. To be called until it says [`Action::Wait`].
     pub fn next(&mut self, now_ms: u64) -> Action {
-        if let Some(action) = self.todo.pop_front() {
-            return action;
+        if let Some(todo) = self.todo.pop_front() {
+            return todo.into();
         }
         match self.phase {
             Phase::Down => Action::Wait { until_ms: None },
@@ -367,8 +393,8 @@ impl Sender {
     fn ready(&self, stream: Stream) -> Option<usize> {
         // Critical keeps a quarter of the places for itself, or samples could fill them all.
         let places = match stream {
-            Stream::Critical => WINDOW_BATCHES_MAX - 1,
-            Stream::Samples => WINDOW_BATCHES_MAX * 3 / 4,
+            Stream::Critical => WINDOW - 1,
+            Stream::Samples => WINDOW * 3 / 4,
         };
         if self.in_flight.len() >= places || self.in_flight_bytes(stream) >= self.settings.window_bytes {
             return None;
@@ -440,7 +466,7 @@ impl Sender {
     /// Asks the log about what the receiver says; the lane rests until it answers.
     fn ask(&mut self, at: usize, resume: Resume) {
         self.lanes[at].state = LaneState::Asking(resume);
-        self.push(Action::LookUp { lane: resume.lane, end: resume.end });
+        self.push(Todo::LookUp { lane: resume.lane, end: resume.end });
     }
 
     fn ack(&mut self, now_ms: u64, resume: Resume) {
@@ -455,7 +481,7 @@ impl Sender {
             Some(_) => {
                 known.state = LaneState::Diverged;
                 self.in_flight.retain(|batch| batch.lane != lane);
-                self.push(Action::Diverged { lane });
+                self.push(Todo::Diverged { lane });
             }
             // It has more than was sent now: from an earlier connection, or from another writer.
             None => self.ask(at, resume),
@@ -470,7 +496,7 @@ impl Sender {
         if end > known.acked_end {
             known.acked_end = end;
             known.patience = Patience::new(&self.settings, now_ms);
-            self.push(Action::Release { lane, end });
+            self.push(Todo::Release { lane, end });
         }
     }
 
@@ -493,15 +519,15 @@ impl Sender {
     }
 
     /// An action takes the place of an earlier one of its lane and kind, so that there is always room.
-    fn push(&mut self, action: Action) {
-        let kind = core::mem::discriminant(&action);
+    fn push(&mut self, todo: Todo) {
+        let kind = core::mem::discriminant(&todo);
         let earlier = self
             .todo
             .iter_mut()
-            .find(|queued| core::mem::discriminant(*queued) == kind && queued.lane() == action.lane());
+            .find(|queued| core::mem::discriminant(*queued) == kind && queued.lane() == todo.lane());
         match earlier {
-            Some(earlier) => *earlier = action,
-            None => self.todo.push_back(action).expect("no more than one a lane and kind"),
+            Some(earlier) => *earlier = todo,
+            None => self.todo.push_back(todo).expect("no more than one a lane and kind"),
         }
     }
 }
@@ -510,15 +536,21 @@ fn slower(timeout_ms: u64, settings: &SenderSettings) -> u64 {
     (timeout_ms * 2).min(settings.timeout_ms * TIMEOUT_GROWTH_MAX)
 }
 
-impl Action {
+impl Todo {
     /// The lane that it is about.
-    const fn lane(&self) -> Option<&Lane> {
-        match self {
-            Self::Send { lane, .. }
-            | Self::LookUp { lane, .. }
-            | Self::Release { lane, .. }
-            | Self::Diverged { lane } => Some(lane),
-            Self::Wait { .. } | Self::Hello(_) | Self::Reconnect => None,
+    const fn lane(&self) -> Lane {
+        match *self {
+            Self::LookUp { lane, .. } | Self::Release { lane, .. } | Self::Diverged { lane } => lane,
+        }
+    }
+}
+
+impl From<Todo> for Action {
+    fn from(todo: Todo) -> Self {
+        match todo {
+            Todo::LookUp { lane, end } => Self::LookUp { lane, end },
+            Todo::Release { lane, end } => Self::Release { lane, end },
+            Todo::Diverged { lane } => Self::Diverged { lane },
         }
     }
 }

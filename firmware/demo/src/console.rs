@@ -1,0 +1,111 @@
+//! The console for tests on UART1: lines in, lines out.
+
+use core::fmt::{Arguments, Write};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use afferent_firmware::protocol::event::{Body, Value};
+use afferent_firmware::protocol::ids::Subject;
+use afferent_firmware::recorder::RecordError;
+use heapless::String;
+
+use crate::uart::Uart;
+use crate::{RECORDER, faults, spindle, time};
+
+static LEDGER: AtomicBool = AtomicBool::new(false);
+
+/// Commands that somebody else carries out.
+pub enum Command {
+    Run(u32),
+    Burst(u32),
+    Status,
+}
+
+pub struct Console {
+    uart: Uart,
+    line: String<64>,
+}
+
+impl Console {
+    pub fn new() -> Self {
+        Self { uart: Uart::console(), line: String::new() }
+    }
+
+    /// Takes what was typed; gives a command when a line has ended.
+    pub fn poll(&mut self) -> Option<Command> {
+        while let Some(byte) = self.uart.read() {
+            if byte != b'\n' {
+                // What is too long is no command; it is refused at its end.
+                let _ = self.line.push(byte as char);
+                continue;
+            }
+            let line = core::mem::take(&mut self.line);
+            return command(line.trim());
+        }
+        None
+    }
+}
+
+fn command(line: &str) -> Option<Command> {
+    let (name, argument) = line.split_once(' ').unwrap_or((line, ""));
+    let count = argument.parse().unwrap_or(0);
+    say(format_args!("ok {line}"));
+    match name {
+        "panic" => faults::panic(7),
+        "badread" => drop(faults::bad_read()),
+        "undefined" => faults::undefined_instruction(),
+        "hang" => faults::hang(),
+        "reset" => cortex_m::peripheral::SCB::sys_reset(),
+        "ledger" => LEDGER.store(argument == "on", Ordering::Relaxed),
+        "storm" => spindle::begin_storm(count),
+        "burst" => return Some(Command::Burst(count)),
+        "run" => return Some(Command::Run(count)),
+        "stop" => return Some(Command::Run(0)),
+        "status" => return Some(Command::Status),
+        _ => say(format_args!("unknown {line}")),
+    }
+    None
+}
+
+/// Prints a line.
+pub fn say(line: Arguments<'_>) {
+    struct Port(Uart);
+    impl Write for Port {
+        fn write_str(&mut self, text: &str) -> core::fmt::Result {
+            text.bytes().for_each(|byte| self.0.write(byte));
+            Ok(())
+        }
+    }
+    // Nobody else's line gets into this one.
+    critical_section::with(|_| {
+        let _ = writeln!(Port(Uart::console()), "{line}");
+    });
+}
+
+/// Records an event and, when asked to, tells the ledger of it: both at once, so that their orders are the same.
+pub fn record(subject: &'static str, body: Body<'static>) {
+    let subject = Subject::new(subject).expect("a path");
+    critical_section::with(|_| {
+        let tick_us = time::now_us();
+        let verb = match RECORDER.record(tick_us, subject, body) {
+            Ok(()) => "recorded",
+            Err(RecordError::Lost) => "lost",
+            Err(RecordError::Invalid(_)) => "invalid",
+        };
+        if !LEDGER.load(Ordering::Relaxed) {
+            return;
+        }
+        let subject = subject.as_str();
+        match body {
+            Body::Sample(sample) => match sample.value {
+                Value::Float(value) => {
+                    say(format_args!("{verb} samples {tick_us} {subject} float {:016x}", value.to_bits()));
+                }
+                Value::Integer(value) => say(format_args!("{verb} samples {tick_us} {subject} integer {value}")),
+                _ => {}
+            },
+            Body::Alarm(alarm) => say(format_args!("{verb} critical {tick_us} {subject} alarm {}", alarm.priority)),
+            Body::Breakdown(body) => say(format_args!("{verb} critical {tick_us} {subject} breakdown {}", body.code)),
+            _ => {}
+        }
+    });
+}

@@ -1,0 +1,54 @@
+//! Every limit of the firmware, related to each other and to those of the protocol.
+
+use afferent_protocol::batch::HEADER_LEN;
+use afferent_protocol::frame::frame_len_max;
+
+use crate::stored;
+
+/// Bytes of a batch's body, at most.
+pub const BATCH_BODY_BYTES_MAX: usize = 4096;
+/// Subjects in one batch.
+pub const SUBJECTS_MAX: usize = 16;
+/// Bytes of the units in one batch, a length byte for each included.
+pub const UNITS_BYTES_MAX: usize = 64;
+/// Lanes that are offered at a time.
+pub const LANES_MAX: usize = 4;
+/// Batches that are under way.
+pub const WINDOW_BATCHES_MAX: usize = 16;
+/// Bytes of one stream that are under way.
+pub const WINDOW_BYTES: usize = 8192;
+/// Waits of the session begin with this, in units of 1024 µs.
+pub const TIMEOUT_TICKS: u64 = 2000;
+/// Runs of batches without a hole that one stream keeps; another hole is not made before one of them is gone.
+pub const RUNS_MAX: usize = 8;
+/// Losses that wait to be declared.
+pub const LOSSES_MAX: usize = 8;
+/// Bytes of a frame from the agent, the delimiter not counted.
+pub const DOWN_FRAME_BYTES_MAX: usize = 264;
+/// Bytes that are read from the line at once.
+pub const READ_BYTES: usize = 32;
+/// The agent is asked for the time this often, in µs.
+pub const CLOCK_PERIOD_US: u64 = 60_000_000;
+/// A clock reply that took longer is not believed, in µs.
+pub const CLOCK_ROUND_TRIP_US_MAX: u64 = 1_000_000;
+/// Samples wait so long for others before their batch is sealed, in µs, unless the settings say otherwise.
+pub const SEAL_SAMPLES_AFTER_US: u64 = 1_000_000;
+/// Bytes of a panic's or fault's text that are kept.
+pub const CRASH_TEXT_BYTES_MAX: usize = 120;
+
+/// Bytes of the work buffer that a body of `body` bytes needs: the batch with its header, and its frame.
+pub const fn frame_bytes(body: usize) -> usize {
+    frame_len_max(HEADER_LEN + body)
+}
+
+const _: () = {
+    assert!(LANES_MAX <= afferent_protocol::limits::LANES_MAX);
+    assert!(WINDOW_BATCHES_MAX <= afferent_protocol::limits::WINDOW_BATCHES_MAX);
+    assert!(SUBJECTS_MAX <= afferent_protocol::limits::BATCH_SUBJECTS_MAX && SUBJECTS_MAX < 128);
+    assert!(UNITS_BYTES_MAX < 128 && UNITS_BYTES_MAX > afferent_protocol::limits::UNIT_BYTES_MAX);
+    assert!(BATCH_BODY_BYTES_MAX + HEADER_LEN <= afferent_protocol::limits::BATCH_BYTES_MAX);
+    assert!(BATCH_BODY_BYTES_MAX <= u16::MAX as usize, "the stored head has two bytes for it");
+    assert!(stored::HEAD_LEN <= HEADER_LEN, "an item is expanded to a batch in place");
+    // Kind, session, count, then per lane: stream, epoch, end, option of a check; magic and two checksums; COBS.
+    assert!(8 + 1 + 5 + 1 + LANES_MAX * 32 + 4 + 2 <= DOWN_FRAME_BYTES_MAX, "a welcome fits");
+};

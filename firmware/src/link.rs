@@ -1,0 +1,246 @@
+//! The session over a serial line: frames in, frames out, never waiting for the line.
+//!
+//! [`Link::poll`] reads what has come, writes what the line takes, and asks the session what to do next when the last
+//! frame is out. Nothing here knows how the log keeps its batches.
+
+use afferent_protocol::batch::HEADER_LEN;
+use afferent_protocol::clock_exchange::{self, ClockReply};
+use afferent_protocol::frame::{self, Accumulator, Fed};
+use afferent_protocol::ids::Sequence;
+use afferent_protocol::session::{Action, Check, Control, Lane, SenderSettings, SentBatch, SizedSender, is_control};
+use embedded_io::{Read, ReadReady, Write, WriteReady};
+
+use crate::limits::{
+    CLOCK_PERIOD_US, DOWN_FRAME_BYTES_MAX, LANES_MAX, READ_BYTES, TIMEOUT_TICKS, WINDOW_BATCHES_MAX, WINDOW_BYTES,
+};
+use crate::log::Log;
+use crate::queue::Queue;
+
+/// Counters of the link, since boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// Frames that were written, repeated ones included.
+    pub frames_sent: u32,
+    /// Frames that were read and understood.
+    pub frames_taken: u32,
+    /// What came and was no frame, or a frame that is not known here.
+    pub noise: u32,
+    /// Reads and writes that the line refused.
+    pub line_errors: u32,
+    /// Lanes in which the agent had something else than the log here.
+    pub diverged: u32,
+}
+
+/// The link; a frame has at most `FRAME` bytes, see [`crate::limits::frame_bytes`].
+#[derive(Debug)]
+pub struct Link<const FRAME: usize> {
+    sender: SizedSender<LANES_MAX, WINDOW_BATCHES_MAX, { 3 * LANES_MAX }>,
+    incoming: Accumulator<DOWN_FRAME_BYTES_MAX>,
+    frame: [u8; FRAME],
+    /// What of the frame is still to be written.
+    from: usize,
+    len: usize,
+    clock_due_us: u64,
+    counters: LinkCounters,
+}
+
+impl<const FRAME: usize> Link<FRAME> {
+    /// A link that begins with a hello. `session` is best a random number.
+    pub fn new(session: u32) -> Self {
+        const { assert!(FRAME > DOWN_FRAME_BYTES_MAX + HEADER_LEN, "a hello and a small batch fit") };
+        let settings = SenderSettings {
+            window_bytes: WINDOW_BYTES,
+            // One batch a frame: whatever the size, the first one is always taken.
+            message_bytes_max: 1,
+            timeout_ms: TIMEOUT_TICKS,
+        };
+        let mut sender = SizedSender::new(settings, session, [0; 32]);
+        sender.link_up();
+        Self {
+            sender,
+            incoming: Accumulator::new(),
+            // A single delimiter, to end whatever noise came before.
+            frame: [0; FRAME],
+            from: 0,
+            len: 1,
+            clock_due_us: 0,
+            counters: LinkCounters::default(),
+        }
+    }
+
+    /// Counters since boot.
+    pub const fn counters(&self) -> &LinkCounters {
+        &self.counters
+    }
+
+    /// Whether an agent has answered and batches flow.
+    pub fn is_streaming(&self) -> bool {
+        self.sender.is_streaming()
+    }
+
+    /// Does what can be done now without waiting: to be called again and again. `work` has room for a batch.
+    pub fn poll<C: Queue, S: Queue, const CN: usize, const SN: usize>(
+        &mut self,
+        now_us: u64,
+        log: &mut Log<C, S, CN, SN>,
+        line: &mut (impl Read + ReadReady + Write + WriteReady),
+        work: &mut [u8],
+    ) {
+        self.read(now_us, log, line);
+        while self.write(line) {
+            // One look at the log for every frame: it changes by what the session does.
+            if log.has_changed() {
+                self.sender.held(log.held());
+            }
+            if !self.next_frame(now_us, log, work) {
+                return;
+            }
+        }
+    }
+
+    fn read<C: Queue, S: Queue, const CN: usize, const SN: usize>(
+        &mut self,
+        now_us: u64,
+        log: &mut Log<C, S, CN, SN>,
+        line: &mut (impl Read + ReadReady),
+    ) {
+        let mut bytes = [0; READ_BYTES];
+        while matches!(line.read_ready(), Ok(true)) {
+            let read = match line.read(&mut bytes) {
+                Ok(0) => return,
+                Ok(len) => bytes.get(..len).unwrap_or(&[]),
+                Err(_) => {
+                    self.counters.line_errors = self.counters.line_errors.wrapping_add(1);
+                    return;
+                }
+            };
+            let mut rest = read;
+            loop {
+                let taken = match self.incoming.feed(rest) {
+                    Fed::More => break,
+                    Fed::Frame { payload, taken } => {
+                        let counter = if take(&mut self.sender, now_us, log, payload) {
+                            &mut self.counters.frames_taken
+                        } else {
+                            &mut self.counters.noise
+                        };
+                        *counter = counter.wrapping_add(1);
+                        taken
+                    }
+                    Fed::Noise { taken, .. } => {
+                        self.counters.noise = self.counters.noise.wrapping_add(1);
+                        taken
+                    }
+                };
+                rest = rest.get(taken..).unwrap_or(&[]);
+            }
+        }
+    }
+
+    /// Writes what the line takes; gives whether the last frame is out.
+    fn write(&mut self, line: &mut (impl Write + WriteReady)) -> bool {
+        while let Some(rest) = self.frame.get(self.from..self.len).filter(|rest| !rest.is_empty()) {
+            if !matches!(line.write_ready(), Ok(true)) {
+                return false;
+            }
+            match line.write(rest) {
+                Ok(len) => self.from += len,
+                Err(_) => {
+                    self.counters.line_errors = self.counters.line_errors.wrapping_add(1);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// Makes the next frame, if there is something to say.
+    fn next_frame<C: Queue, S: Queue, const CN: usize, const SN: usize>(
+        &mut self,
+        now_us: u64,
+        log: &mut Log<C, S, CN, SN>,
+        work: &mut [u8],
+    ) -> bool {
+        if now_us >= self.clock_due_us {
+            self.clock_due_us = now_us.saturating_add(CLOCK_PERIOD_US);
+            let request = log.clock.ask(now_us, &log.source).encode();
+            return self.put(&request);
+        }
+        loop {
+            let now = now_us >> 10;
+            match self.sender.next(now) {
+                Action::Wait { .. } => return false,
+                Action::Hello(hello) => {
+                    self.clock_due_us = 0;
+                    let hello = Control::Hello(hello).encode();
+                    return self.put(&hello);
+                }
+                Action::Send { lane, from, .. } => match self.send(now, lane, from, log, work) {
+                    Some(is_put) => return is_put,
+                    // The log cannot read it any more; the lane waits, and the next hello says what there is.
+                    None => return false,
+                },
+                Action::LookUp { lane, end } => {
+                    let check = log.check(lane, end, work);
+                    self.sender.looked_up(now, lane, end, check);
+                }
+                Action::Release { lane, end } => log.release(lane, end, work),
+                Action::Diverged { lane } => {
+                    self.counters.diverged = self.counters.diverged.wrapping_add(1);
+                    log.give_up(lane, now_us, work);
+                }
+                // There is no connection to make anew on a serial line: it begins again.
+                Action::Reconnect => {
+                    self.sender.link_down();
+                    self.sender.link_up();
+                }
+            }
+            if log.has_changed() {
+                self.sender.held(log.held());
+            }
+        }
+    }
+
+    fn send<C: Queue, S: Queue, const CN: usize, const SN: usize>(
+        &mut self,
+        now: u64,
+        lane: Lane,
+        from: Sequence,
+        log: &mut Log<C, S, CN, SN>,
+        work: &mut [u8],
+    ) -> Option<bool> {
+        let (head, len) = log.read(lane, from, work)?;
+        let is_put = self.put(work.get(..len)?);
+        let check = Check(head.crc.into());
+        self.sender.sent(now, SentBatch { lane, first: head.first, end: head.end(), check, bytes: len });
+        Some(is_put)
+    }
+
+    fn put(&mut self, payload: &[u8]) -> bool {
+        let len = frame::encode(payload, &mut self.frame).unwrap_or(0);
+        (self.from, self.len) = (0, len);
+        self.counters.frames_sent = self.counters.frames_sent.wrapping_add(1);
+        len > 0
+    }
+}
+
+/// Takes a message of the agent; gives whether it is one.
+fn take<C: Queue, S: Queue, const CN: usize, const SN: usize>(
+    sender: &mut SizedSender<LANES_MAX, WINDOW_BATCHES_MAX, { 3 * LANES_MAX }>,
+    now_us: u64,
+    log: &mut Log<C, S, CN, SN>,
+    payload: &[u8],
+) -> bool {
+    if is_control(payload) {
+        let Ok(control) = Control::decode(payload) else { return false };
+        sender.control(now_us >> 10, &control);
+        return true;
+    }
+    if payload.starts_with(&clock_exchange::MAGIC)
+        && let Some(reply) = ClockReply::decode(payload)
+    {
+        log.clock.reply(now_us, &reply);
+        return true;
+    }
+    false
+}
