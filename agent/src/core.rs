@@ -3,6 +3,9 @@
 //! The writer thread drives it with real times and a real transport; the simulated plant drives the same code with
 //! times, disks and networks of its own.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
@@ -12,7 +15,7 @@ use afferent_protocol::limits::{EVENT_BYTES_MAX, SUBJECT_BYTES_MAX};
 use afferent_protocol::session::{Action, Control, Lane, Sender, SenderSettings};
 
 use crate::limits::{DISK_RETRY_MS, OPEN_BATCH_BYTES_MAX, READ_RETRY_MS, READ_TRIES_MAX};
-use crate::ring_log::{AppendError, OpenError, Recovery, RingIdentity, RingLog, RingSettings};
+use crate::ring_log::{AppendError, Known, OpenError, ReadError, Recovery, RingIdentity, RingLog, RingSettings};
 use crate::sequencer::OpenBatches;
 
 /// How a core goes about it.
@@ -267,7 +270,7 @@ impl<D: Disk> AgentCore<D> {
     }
 
     /// Asks the disk what the session wants to know. A disk that does not answer says nothing about what is held: it is
-    /// asked again, for what it takes for "no" makes the session give the lane up.
+    /// asked again, and then the receiver's word is taken, for a "no" would make the session give the lane up.
     fn look_up(&mut self, now: &Now) {
         if self.look_ups.is_empty() {
             return;
@@ -282,7 +285,9 @@ impl<D: Disk> AgentCore<D> {
                     self.look_ups.push(look_up);
                     self.look_up_at_ms = now.ms + READ_RETRY_MS;
                 }
-                check => self.sender.looked_up(now.ms, lane, end, check.unwrap_or_default()),
+                Ok(Known::Check(check)) => self.sender.looked_up(now.ms, lane, end, Some(check)),
+                Ok(Known::Absent) => self.sender.looked_up(now.ms, lane, end, None),
+                Ok(Known::Damaged) | Err(_) => self.sender.cannot_tell(now.ms, lane, end),
             }
         }
     }
@@ -312,15 +317,17 @@ impl<D: Disk> AgentCore<D> {
                     return Outgoing::Message;
                 }
                 Action::Send { lane, from, bytes_max } => {
-                    let read = self.ring.read(lane, from, bytes_max, &now.clock, message);
-                    if let Ok(batches) = read {
-                        batches.into_iter().for_each(|batch| self.sender.sent(now.ms, batch));
-                        return Outgoing::Message;
+                    match self.ring.read(lane, from, bytes_max, &now.clock, message) {
+                        Ok(batches) => {
+                            batches.into_iter().for_each(|batch| self.sender.sent(now.ms, batch));
+                            return Outgoing::Message;
+                        }
+                        // It is declared, and not held any more: the session goes on behind it.
+                        Err(ReadError::Corrupt { .. }) => {}
+                        // The disk does not answer, or takes no declaration. The other stream goes on meanwhile.
+                        Err(_) => self.sender.unread(lane.stream, now.ms + READ_RETRY_MS),
                     }
-                    // Evicted, or found to be corrupt and declared: what is held has changed. If it has not, the disk
-                    // did not answer, and that must not become a busy loop.
                     self.sender.held(self.ring.held());
-                    return Outgoing::Wait { until_ms: Some(now.ms + READ_RETRY_MS) };
                 }
                 Action::LookUp { lane, end } => {
                     self.look_ups.retain(|look_up| look_up.lane != lane);

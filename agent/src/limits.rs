@@ -35,6 +35,12 @@ pub const KERNEL_REPEAT_MS: u64 = 60_000;
 
 /// Rows of a replayed file that are read ahead.
 pub const REPLAY_ROWS_AHEAD: usize = 256;
+/// Milliseconds between two records of how far a file is replayed, while it goes on: each costs a sync.
+pub const REPLAY_PLACE_MS: u64 = 1000;
+/// Bytes at a replayed file's beginning by which it is known again.
+pub const REPLAY_KNOWN_BYTES_MAX: usize = 4096;
+/// Milliseconds after which a line of a replayed file is offered again to a disk that takes nothing.
+pub const REPLAY_RETRY_MS: u64 = 1000;
 /// Longest row of a replayed file, in bytes.
 pub const ROW_BYTES_MAX: usize = 1 << 20;
 

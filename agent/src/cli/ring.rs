@@ -1,15 +1,15 @@
 //! `ring status|verify|dump`: looking at a ring log without opening it for writing, also while the agent runs.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
+use afferent_protocol::batch::Batch;
 use afferent_protocol::codec;
 use afferent_protocol::disk::FsDisk;
-use afferent_protocol::sign::PublicKey;
 use clap::{Args, Subcommand};
 
 use crate::identity;
-use crate::ring_log::inspect::{self, Content};
+use crate::ring_log::inspect::{self, Content, FileStatus, Verified};
 
 /// Where the ring log is.
 #[derive(Clone, Debug, Args)]
@@ -39,9 +39,17 @@ pub enum RingError {
     /// There is no ring log.
     #[error("{0}: there is no ring log there; name the agent's data directory with --data")]
     Missing(PathBuf),
-    /// The files or the terminal do not work.
+    /// The ring log's files cannot be read: mostly, they belong to another user.
+    #[error("{path}: {error}; the files belong to the agent's user: look at them as that user")]
+    Unreadable {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The terminal, or what reads the output, does not work.
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Output(#[from] io::Error),
     /// Something is wrong with it.
     #[error("the ring log is damaged; the agent mends it when it starts, and declares what is lost")]
     Damaged,
@@ -54,18 +62,34 @@ impl RingArgs {
         if !directory.is_dir() {
             return Err(RingError::Missing(directory));
         }
-        let disk = FsDisk::new(&directory)?;
+        let unreadable = |error| RingError::Unreadable { path: directory.clone(), error };
+        let disk = FsDisk::new(&directory).map_err(unreadable)?;
         match self.command {
-            RingCommand::Status => status(&disk, out),
-            RingCommand::Verify => verify(&disk, &self.data, out),
-            RingCommand::Dump => dump(&disk, out),
+            RingCommand::Status => status(&inspect::status(&disk).map_err(unreadable)?, out),
+            RingCommand::Verify => {
+                // Without the key everything but the signatures is checked.
+                let identity = identity::load_existing(&self.data).ok().flatten();
+                let key = identity.map(|identity| identity.public_key());
+                let verified = inspect::verify_at_work(&disk, key.as_ref()).map_err(unreadable)?;
+                verify(&verified, key.is_some(), out)
+            }
+            RingCommand::Dump => {
+                let mut printed = Ok(());
+                inspect::dump(&disk, &mut |_, _, batch| {
+                    if printed.is_ok() {
+                        printed = dump(batch, out);
+                    }
+                })
+                .map_err(unreadable)?;
+                Ok(printed?)
+            }
         }
     }
 }
 
-fn status(disk: &FsDisk, out: &mut dyn Write) -> Result<(), RingError> {
-    for file in inspect::status(disk)? {
-        let content = match file.content {
+fn status(files: &[FileStatus], out: &mut dyn Write) -> Result<(), RingError> {
+    for file in files {
+        let content = match &file.content {
             Content::Blank => "free".to_owned(),
             Content::Unreadable => "its header is damaged".to_owned(),
             Content::Segment { header, events, end, acked_end, used_bytes, .. } => format!(
@@ -78,43 +102,29 @@ fn status(disk: &FsDisk, out: &mut dyn Write) -> Result<(), RingError> {
     Ok(())
 }
 
-fn verify(disk: &FsDisk, data: &Path, out: &mut dyn Write) -> Result<(), RingError> {
-    // Without the key everything but the signatures is checked.
-    let key: Option<PublicKey> = identity::load_existing(data).ok().flatten().map(|identity| identity.public_key());
-    let verified = inspect::verify(disk, key.as_ref())?;
+fn verify(verified: &Verified, signatures: bool, out: &mut dyn Write) -> Result<(), RingError> {
     for problem in &verified.problems {
         writeln!(out, "{} at byte {}: {}", problem.name, problem.position, problem.fault)?;
     }
-    let signatures = if key.is_some() { "" } else { " (without the key, signatures were not checked)" };
-    writeln!(
-        out,
-        "{} segments, {} batches, {} events{signatures}",
-        verified.segments, verified.batches, verified.events
-    )?;
+    let Verified { segments, batches, events, .. } = verified;
+    let signatures = if signatures { "" } else { " (without the key, signatures were not checked)" };
+    writeln!(out, "{segments} segments, {batches} batches, {events} events{signatures}")?;
     if verified.problems.is_empty() { Ok(()) } else { Err(RingError::Damaged) }
 }
 
-fn dump(disk: &FsDisk, out: &mut dyn Write) -> Result<(), RingError> {
-    let mut scratch = Vec::new();
-    let mut result = Ok(());
-    inspect::dump(disk, &mut |_, _, batch| {
-        if result.is_err() {
-            return;
-        }
-        let header = batch.header();
-        scratch.resize(header.decoded_len as usize, 0);
-        let place = format!("{}-{}", header.stream, header.epoch);
-        result = match codec::records(batch, &mut scratch) {
-            Err(error) => writeln!(out, "{place}-{}: {error}", header.first),
-            Ok(records) => records.into_iter().try_for_each(|record| match record {
-                Ok(record) => {
-                    let event = record.event;
-                    let time = event.time.micros();
-                    writeln!(out, "{place}-{} {time} {} {:?}", record.sequence, event.subject, event.body)
-                }
-                Err(error) => writeln!(out, "{place}: {error}"),
-            }),
-        };
-    })?;
-    Ok(result?)
+fn dump(batch: &Batch<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let header = batch.header();
+    let mut scratch = vec![0; header.decoded_len as usize];
+    let place = format!("{}-{}", header.stream, header.epoch);
+    match codec::records(batch, &mut scratch) {
+        Err(error) => writeln!(out, "{place}-{}: {error}", header.first),
+        Ok(mut records) => records.try_for_each(|record| match record {
+            Ok(record) => {
+                let event = record.event;
+                let time = event.time.micros();
+                writeln!(out, "{place}-{} {time} {} {:?}", record.sequence, event.subject, event.body)
+            }
+            Err(error) => writeln!(out, "{place}: {error}"),
+        }),
+    }
 }

@@ -47,7 +47,10 @@ pub const SECTIONS: [(&str, &str); 10] = [
     ("intake.socket", "Producers on this machine: one JSON object a line."),
     ("intake.host", "This machine itself: processor, memory, disks, network, temperatures, failed units."),
     ("[intake.exec]", "A program whose output is lines as the socket takes them. May stand there several times."),
-    ("[intake.file]", "A recorded file that is replayed at each start. May stand there several times."),
+    (
+        "[intake.file]",
+        "A recorded file that is replayed once; the next start goes on where it was. May stand there several times.",
+    ),
     ("http", "GET /metrics and /healthz."),
     ("log", "The agent's own log, on standard error."),
 ];

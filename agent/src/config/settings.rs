@@ -321,6 +321,7 @@ impl Config {
                 delimiter: b',',
             },
             speed: file.speed().unwrap_or(Speed::Original),
+            places: self.agent.data_dir.join("replay"),
         };
         self.intake.file.iter().map(settings).collect()
     }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::intake::line::{LineError, LineParser};
 use crate::intake::lines::{Line, LineBuffer};
-use crate::intake::sink::{EventSink, Refusal, Waiting};
+use crate::intake::sink::{EventSink, Refusal, Ticket, Waiting};
 use crate::limits::{RESTART_WAIT_MS_MAX, RESTART_WAIT_MS_MIN};
 use crate::metrics::{Counter, Registry};
 use crate::stop::Stop;
@@ -29,8 +29,8 @@ pub struct ExecSettings {
 /// What one such intake counts.
 #[derive(Clone)]
 pub struct LineMetrics {
-    taken: Counter,
-    refused: Counter,
+    pub(super) taken: Counter,
+    pub(super) refused: Counter,
 }
 
 impl LineMetrics {
@@ -128,9 +128,9 @@ pub async fn take_lines<S: EventSink, R: AsyncRead + Unpin>(
             };
             number += 1;
             match take_line(&line, &mut parser, sink, clock).await {
-                Ok(()) => metrics.taken.add(1),
+                Ok(_) => metrics.taken.add(1),
                 Err(Refused::Stopped) => return Ok(()),
-                Err(Refused::Said(error)) => {
+                Err(Refused::Unwritable(error) | Refused::Said(error)) => {
                     metrics.refused.add(1);
                     tracing::debug!(name, line = number, error, "a line was refused");
                 }
@@ -139,20 +139,26 @@ pub async fn take_lines<S: EventSink, R: AsyncRead + Unpin>(
     }
 }
 
-enum Refused {
+/// Why a line was not taken.
+pub(super) enum Refused {
+    /// The agent is stopping.
     Stopped,
+    /// The disk does not take anything now.
+    Unwritable(String),
+    /// It says something that cannot be taken.
     Said(String),
 }
 
-async fn take_line<S: EventSink>(
+/// Takes one line, when there is room for it; an empty one has no ticket.
+pub(super) async fn take_line<S: EventSink>(
     line: &Line<'_>,
     parser: &mut LineParser,
     sink: &S,
     clock: &Arc<dyn Clock>,
-) -> Result<(), Refused> {
+) -> Result<Option<Ticket>, Refused> {
     let said = |error: LineError| Refused::Said(error.text());
     let line = match *line {
-        Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => return Ok(()),
+        Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => return Ok(None),
         Line::Whole(line) => line,
         Line::TooLong => return Err(said(LineError::TooLong)),
     };
@@ -160,9 +166,10 @@ async fn take_line<S: EventSink>(
     let event = parsed.event(clock.wall()).map_err(said)?;
     loop {
         match sink.push(&event, Waiting::Nobody) {
-            Ok(_) => return Ok(()),
+            Ok(ticket) => return Ok(Some(ticket)),
             Err(Refusal::Full) => sink.room().await,
             Err(Refusal::Stopped) => return Err(Refused::Stopped),
+            Err(unwritable @ Refusal::Unwritable(_)) => return Err(Refused::Unwritable(unwritable.to_string())),
             Err(other) => return Err(Refused::Said(other.to_string())),
         }
     }

@@ -1,7 +1,11 @@
 //! Replay of recorded files: CSV, or JSON lines, through a mapping of columns, at a chosen speed.
 
 mod pace;
+pub mod place;
+mod progress;
 mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,11 +15,15 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::intake::exec::{LineMetrics, take_lines};
+use crate::intake::exec::{LineMetrics, Refused, take_line};
+use crate::intake::line::LineParser;
+use crate::intake::lines::Line;
 use crate::intake::sink::EventSink;
-use crate::limits::REPLAY_ROWS_AHEAD;
+use crate::limits::{LINE_BYTES_MAX, REPLAY_RETRY_MS, REPLAY_ROWS_AHEAD};
 use crate::stop::Stop;
 pub use pace::{Pace, Speed, SpeedError};
+use place::PlaceFile;
+use progress::Progress;
 pub use rows::{Mapping, ReplayError, Row, Rows};
 
 /// A file to replay.
@@ -27,9 +35,13 @@ pub struct FileSettings {
     pub mapping: Mapping,
     /// How fast.
     pub speed: Speed,
+    /// The directory in which it is recorded how far files are replayed.
+    pub places: PathBuf,
 }
 
-/// Replays the file once, from its beginning, and logs how far it is. Ends early when the agent stops.
+/// Replays the file once: from where the last run had got to, to its end. Ends early when the agent stops.
+///
+/// A row counts as replayed only when its events are on disk; see [`place`] for what that promises.
 pub async fn run<S: EventSink>(
     settings: FileSettings,
     sink: S,
@@ -37,82 +49,98 @@ pub async fn run<S: EventSink>(
     metrics: LineMetrics,
     mut stop: Stop,
 ) -> Result<(), ReplayError> {
-    let mut rows = read_ahead(&settings)?;
-    let name = settings.path.display().to_string();
-    let started = Instant::now();
-    let mut said = started;
-    let mut pace = Pace::new(settings.speed);
-    let mut count = 0_u64;
-    loop {
-        let row = tokio::select! {
-            () = stop.requested() => return Ok(()),
-            row = rows.recv() => row,
-        };
-        let Some(row) = row else {
-            tracing::info!(file = name, rows = count, "the file is replayed");
-            return Ok(());
-        };
-        let row = row?;
-        let due = started + row.time.map_or(Duration::ZERO, |time| pace.due(time));
-        let replay = async {
-            tokio::time::sleep_until(due).await;
-            // A row's own lines never fail to be read: they are in memory.
-            let _ = take_lines(&name, row.text.as_bytes(), &sink, &clock, &metrics).await;
-        };
-        tokio::select! {
-            () = stop.requested() => return Ok(()),
-            () = replay => {}
+    let failed = |error| ReplayError::Io { path: settings.path.clone(), error };
+    let (file, place) = PlaceFile::open(&settings).map_err(failed)?;
+    let mut replay = Replay {
+        name: settings.path.display().to_string(),
+        pace: Pace::new(settings.speed),
+        started: Instant::now(),
+        said: Instant::now(),
+        progress: Progress::new(file, place, sink.durable()),
+        parser: LineParser::default(),
+        metrics,
+    };
+    let mut rows = read_ahead(&settings, place.rows)?;
+    let ended = tokio::select! {
+        () = stop.requested() => Ok(()),
+        ended = replay.run(&mut rows, &sink, &clock) => ended,
+    };
+    replay.progress.finish().await;
+    ended
+}
+
+struct Replay {
+    name: String,
+    pace: Pace,
+    started: Instant,
+    said: Instant,
+    progress: Progress,
+    parser: LineParser,
+    metrics: LineMetrics,
+}
+
+impl Replay {
+    /// May be dropped at any of its waits: what it has pushed and what it has counted change together.
+    async fn run<S: EventSink>(
+        &mut self,
+        rows: &mut mpsc::Receiver<Result<Row, ReplayError>>,
+        sink: &S,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(), ReplayError> {
+        while let Some(row) = rows.recv().await {
+            let row = row?;
+            let due = self.started + row.time.map_or(Duration::ZERO, |time| self.pace.due(time));
+            self.progress.wait_until(due).await;
+            self.take_row(&row, sink, clock).await;
+            if self.said.elapsed() >= Duration::from_secs(10) {
+                self.said = Instant::now();
+                tracing::info!(file = self.name, row = row.number, percent = row.percent, "replaying");
+            }
         }
-        count += 1;
-        if said.elapsed() >= Duration::from_secs(10) {
-            said = Instant::now();
-            tracing::info!(file = name, rows = count, percent = row.percent, "replaying");
+        self.progress.all_accepted().await;
+        tracing::info!(file = self.name, rows = self.progress.place.rows, "the file is replayed");
+        Ok(())
+    }
+
+    async fn take_row<S: EventSink>(&mut self, row: &Row, sink: &S, clock: &Arc<dyn Clock>) {
+        let done = usize::try_from(self.progress.place.lines).unwrap_or(usize::MAX);
+        for line in row.text.lines().skip(done) {
+            let line = if line.len() > LINE_BYTES_MAX { Line::TooLong } else { Line::Whole(line.as_bytes()) };
+            let ticket = loop {
+                match take_line(&line, &mut self.parser, sink, clock).await {
+                    Ok(ticket) => {
+                        self.metrics.taken.add(1);
+                        break ticket;
+                    }
+                    Err(Refused::Stopped) => return std::future::pending().await,
+                    // What is recorded can wait for the disk.
+                    Err(Refused::Unwritable(_)) => {
+                        self.progress.wait_until(Instant::now() + Duration::from_millis(REPLAY_RETRY_MS)).await;
+                    }
+                    Err(Refused::Said(error)) => {
+                        self.metrics.refused.add(1);
+                        tracing::debug!(file = self.name, row = row.number, error, "a line was refused");
+                        break None;
+                    }
+                }
+            };
+            self.progress.line_done(ticket);
         }
+        self.progress.row_done();
     }
 }
 
-/// Reads rows on a blocking thread, a few ahead of their use.
-fn read_ahead(settings: &FileSettings) -> Result<mpsc::Receiver<Result<Row, ReplayError>>, ReplayError> {
+/// Reads rows on a blocking thread, a few ahead of their use; those that are done are left out.
+fn read_ahead(settings: &FileSettings, done: u64) -> Result<mpsc::Receiver<Result<Row, ReplayError>>, ReplayError> {
     let rows = Rows::open(&settings.path, settings.mapping.clone())?;
     let (sender, receiver) = mpsc::channel(REPLAY_ROWS_AHEAD);
     tokio::task::spawn_blocking(move || {
-        for row in rows {
+        // A row that cannot be read ends the replay, wherever it stands.
+        for row in rows.skip_while(|row| row.as_ref().is_ok_and(|row| row.number <= done)) {
             if sender.blocking_send(row).is_err() {
                 return;
             }
         }
     });
     Ok(receiver)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::SystemClock;
-    use crate::intake::sink::fake::FakeSink;
-    use crate::metrics::Registry;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_file_is_replayed_at_its_own_speed() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("recorded.csv");
-        std::fs::write(&path, "when,reading\n2013-12-02 21:15:00,73.9\n2013-12-02 21:20:00,74\n").unwrap();
-        let mapping = Mapping {
-            subject: "88-C/temp".to_owned(),
-            time_column: Some("when".to_owned()),
-            value_columns: vec!["reading".to_owned()],
-            unit: "Cel".to_owned(),
-            ..Mapping::default()
-        };
-        let sink = FakeSink::committing();
-        let metrics = LineMetrics::new(&Registry::default(), "recorded.csv");
-        let (_sender, stop) = crate::stop::channel();
-        let started = Instant::now();
-        let settings = FileSettings { path, mapping, speed: Speed::Original };
-        run(settings, sink.clone(), Arc::new(SystemClock::new()), metrics, stop).await.unwrap();
-        assert!(started.elapsed() >= Duration::from_secs(300));
-        let events: Vec<_> = sink.events().into_iter().map(|(event, _)| event).collect();
-        assert_eq!(events.len(), 2);
-        assert!(events[0].starts_with("1386018900000000 88-C/temp Sample(Sample { value: Float(73.9), unit: \"Cel\""));
-    }
 }

@@ -237,6 +237,7 @@ impl<D: Disk> RingLog<D> {
         if begins {
             // The segment before tells no more than this one where the lane ends.
             self.sweep(batch.lane);
+            self.blank_finished();
         }
         if let Origin::Losses(losses) = &batch.origin {
             self.losses_are_durable(losses);

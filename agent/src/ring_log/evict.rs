@@ -90,8 +90,8 @@ impl<D: Disk> RingLog<D> {
     }
 
     fn evict(&mut self, number: usize, segment: &Segment, clock: &ClockReading) -> Result<(), AppendError> {
-        let released_end = self.lanes.get(segment.lane).map_or(segment.end, |lane| lane.released_end);
-        let first = segment.first.max(released_end);
+        // It is the oldest of its lane: what is missing before it, in a file that cannot be read, goes along with it.
+        let first = self.lanes.get(segment.lane).map_or(segment.end, |lane| lane.released_end);
         let loss = Loss {
             stream: segment.lane.stream,
             epoch: segment.lane.epoch,

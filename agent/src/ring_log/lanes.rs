@@ -19,13 +19,15 @@ pub(super) struct LaneState {
     pub holes: Vec<SequenceRange>,
     /// Written under another name than the agent has now: kept, and not shipped.
     pub foreign: bool,
+    /// Its tail was torn, or may be in a file that cannot be read: there may have been more of it than is here.
+    pub frayed: bool,
 }
 
 impl LaneState {
     /// A lane in which nothing was written yet.
     pub fn new(lane: Lane) -> Self {
         let (released_end, end) = (Sequence::ZERO, Sequence::ZERO);
-        Self { lane, released_end, end, chain: Some(CHAIN_START), holes: Vec::new(), foreign: false }
+        Self { lane, released_end, end, chain: Some(CHAIN_START), holes: Vec::new(), foreign: false, frayed: false }
     }
 
     /// Lets go of everything before `end`, and of holes that follow.

@@ -35,7 +35,7 @@ mod settings;
 mod status;
 mod survey;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use afferent_protocol::batch::BatchBuilder;
 use afferent_protocol::disk::Disk;
@@ -45,6 +45,7 @@ use afferent_protocol::segment::Seed;
 
 pub use append::Appended;
 pub use error::{AppendError, OpenError, ReadError};
+pub use read::Known;
 pub use recovery::{LastCritical, RecoveredLane, Recovery, StreamStart};
 pub use settings::{RingIdentity, RingSettings};
 pub use status::{Counters, RingStatus};
@@ -73,6 +74,8 @@ pub struct RingLog<D: Disk> {
     critical_reserve: usize,
     log_id: [u8; 16],
     next_generation: u64,
+    /// The newest generation that was let go of with a lane that is not written to any more.
+    finished: u64,
     epochs: Epochs,
     undeclared: Vec<Loss>,
     loss_batch: BatchBuilder,

@@ -42,13 +42,18 @@ impl<D: Disk> RingLog<D> {
         let log_id = found.newest.map_or_else(|| epochs.draw_id(), |newest| newest.log_id);
         let next_generation = found.newest.map_or(1, |newest| newest.generation.saturating_add(GENERATION_STRIDE));
         let losses = found.undeclared_losses();
-        let mut states: Vec<LaneState> = found.lanes.iter().map(|lane| lane.state(&who.source)).collect();
+        let mut states: Vec<LaneState> = found.lanes.iter().map(|lane| found.state(lane, &who.source)).collect();
         for loss in &losses {
             let lane =
                 states.iter_mut().find(|state| state.lane == lane_of(loss) && loss.reason == LossReason::Corrupt);
             if let Some(lane) = lane {
                 lane.add_hole(SequenceRange { first: loss.first, end: loss.end });
             }
+        }
+        let front_is_missing = |(state, lane): (&LaneState, &FoundLane)| state.released_end < lane.first;
+        if states.iter().zip(&found.lanes).any(front_is_missing) {
+            // Without these files a start would take the front for acked.
+            found.headless.clear();
         }
         let mut recovery = Recovery {
             is_new: found.newest.is_none() && found.damage.headers == 0,
@@ -76,6 +81,7 @@ impl<D: Disk> RingLog<D> {
             who,
             log_id,
             next_generation,
+            finished: 0,
             epochs,
             undeclared: losses,
             loss_batch: Default::default(),
@@ -217,6 +223,29 @@ impl Survey {
         losses
     }
 
+    /// The lane as it goes on.
+    ///
+    /// Files are taken again only when what was in them is acked or declared, and so what is missing at a lane's front
+    /// is: unless there is a file whose header cannot be read. Then it may be in that one. The next log says whether it
+    /// has it; what it asks for, and is missing, is declared when it is to be read.
+    fn state(&self, found: &FoundLane, source: &SourceId) -> LaneState {
+        let all_headers = self.damage.headers == 0;
+        let trimmed = if all_headers { found.first } else { Sequence::ZERO };
+        let mut state = LaneState {
+            lane: found.lane,
+            released_end: found.released_end.max(trimmed).min(found.end),
+            end: found.end,
+            chain: found.chain,
+            holes: Vec::new(),
+            foreign: found.source.is_some_and(|known| known != *source),
+            frayed: found.torn.is_some() || !all_headers,
+        };
+        for hole in &found.holes {
+            state.add_hole(hole.range);
+        }
+        state
+    }
+
     /// The part of a loss that is neither released nor declared.
     fn undeclared_part(&self, lane: &FoundLane, mut loss: Loss) -> Option<Loss> {
         loss.first = loss.first.max(lane.released_end);
@@ -228,19 +257,6 @@ impl Survey {
                 None => return (loss.first < loss.end).then_some(loss),
             }
         }
-    }
-}
-
-impl FoundLane {
-    fn state(&self, source: &SourceId) -> LaneState {
-        let foreign = self.source.is_some_and(|known| known != *source);
-        let released_end = self.released_end.max(self.first).min(self.end);
-        let (lane, end, chain) = (self.lane, self.end, self.chain);
-        let mut state = LaneState { lane, released_end, end, chain, holes: Vec::new(), foreign };
-        for hole in &self.holes {
-            state.add_hole(hole.range);
-        }
-        state
     }
 }
 

@@ -259,6 +259,35 @@ impl<D: Disk> Pool<D> {
         }
     }
 
+    /// Makes the free files of generations up to `last` blank, the oldest first: what a start finds of a lane has no
+    /// hole. The newest generation of all stays, for the next start counts on from it: none is ever used twice.
+    pub fn blank(&mut self, last: u64) {
+        let generation = |slot: &Slot| match slot.usage {
+            Usage::Free { generation, .. } => generation,
+            Usage::Taken(segment) => segment.generation,
+            Usage::Missing | Usage::Foreign => 0,
+        };
+        let newest = self.slots.iter().map(generation).max().unwrap_or(0);
+        loop {
+            let dirty = |slot: &Slot| match slot.usage {
+                Usage::Free { generation, blank: false, .. } if generation <= last && generation < newest => {
+                    Some(generation)
+                }
+                _ => None,
+            };
+            let oldest = self.slots.iter().enumerate().filter_map(|(number, slot)| Some((dirty(slot)?, number))).min();
+            let Some((_, number)) = oldest else { return };
+            if !self.is_usable(&self.slots[number]) {
+                if self.discard(number).is_err() {
+                    return;
+                }
+            } else if self.wipe(number).is_err() {
+                self.spoil(number);
+                return;
+            }
+        }
+    }
+
     fn wipe(&mut self, number: usize) -> io::Result<D::File> {
         let file = self.disk.open(&file_name(number))?;
         if let Usage::Free { generation, blank: blank @ false, .. } = &mut self.slots[number].usage {

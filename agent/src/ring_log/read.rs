@@ -16,6 +16,17 @@ use super::limits::READ_TRIES_MAX;
 use super::pool::{Segment, Usage};
 use super::reader::{Cursor, read_pieces};
 
+/// What the log knows of the batch that ends at a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It is held, or the one behind it is, which names it: its check.
+    Check(Check),
+    /// No such batch is held.
+    Absent,
+    /// What stood there is damaged or missing: there may have been such a batch.
+    Damaged,
+}
+
 /// What stands where a batch should begin.
 enum Place {
     /// An entry's head that says so.
@@ -65,6 +76,10 @@ impl<D: Disk> RingLog<D> {
             }
             Ok(Err(damage)) => {
                 out.truncate(start);
+                if self.gives_up(lane) {
+                    // Whatever else went into a file that gives nothing back would be lost like this, the loss as well.
+                    self.close(lane.stream);
+                }
                 self.readers.of(lane.stream).failures = 0;
                 self.declare_damage(lane, &damage, clock)
             }
@@ -80,39 +95,57 @@ impl<D: Disk> RingLog<D> {
         }
     }
 
-    /// The check of the batch of the lane that ends there, or `None` when no such batch is held. Where that batch is
-    /// damaged, the one behind it tells: it names the chain hash of the one before.
+    /// The check of the batch of the lane that ends there. Where that batch is damaged, the one behind it tells: it
+    /// names the chain hash of the one before.
     ///
     /// An error says nothing about what is held: the disk did not answer.
-    pub fn check_at(&mut self, lane: Lane, end: Sequence) -> io::Result<Option<Check>> {
-        let Some(known) = self.lanes.get(lane) else { return Ok(None) };
-        if known.end == end {
-            return Ok(known.chain.filter(|_| end > Sequence::ZERO).as_ref().map(Check::of));
+    pub fn check_at(&mut self, lane: Lane, end: Sequence) -> io::Result<Known> {
+        let Some(known) = self.lanes.get(lane) else { return Ok(Known::Absent) };
+        if end == Sequence::ZERO {
+            return Ok(Known::Absent);
         }
-        let covers = |segment: &&Segment| segment.first < end && end <= segment.end;
-        let Some((number, segment)) = self.segment_of(lane, |segment| covers(&segment)) else { return Ok(None) };
+        if known.end == end {
+            return Ok(known.chain.map_or(Known::Damaged, |chain| Known::Check(Check::of(&chain))));
+        }
+        if known.end < end {
+            return Ok(if known.frayed { Known::Damaged } else { Known::Absent });
+        }
+        let is_missing = known.released_end < end;
+        let holds = |segment: &Segment| segment.first < end && end <= segment.end;
+        let begins = |segment: &Segment| segment.first == end && end < segment.end;
+        let Some((number, segment)) = self.segment_of(lane, holds).or_else(|| self.segment_of(lane, begins)) else {
+            return Ok(if is_missing { Known::Damaged } else { Known::Absent });
+        };
         if segment.end == end {
-            return Ok(Some(Check::of(&segment.chain)));
+            return Ok(Known::Check(Check::of(&segment.chain)));
         }
         self.open_reader(lane, number)?;
         let (file, seed) = (self.reader_file(lane, number), self.seed(segment.generation));
         let mut position = SEGMENT_HEADER_LEN as u64;
-        while position < segment.bytes_end {
+        while segment.first < end && position < segment.bytes_end {
             // Only damage makes it worth reading the whole segment.
             let Some(head) = read_head(file, position, seed)? else { break };
             if head.end_ordinal() == end.get() {
                 let mut bytes = vec![0; head.entry_len()];
                 file.read_at(&mut bytes, position)?;
                 match Entry::parse(&bytes, seed) {
-                    Ok(entry) => return Ok(Some(Check::of(&entry.batch.chain_hash()))),
+                    Ok(entry) => return Ok(Known::Check(Check::of(&entry.batch.chain_hash()))),
                     Err(_) => break,
                 }
+            }
+            if head.end_ordinal() > end.get() {
+                // Either it is in the middle of this batch, or a hole is before it.
+                let is_inside = head.ordinal < end.get();
+                if is_inside {
+                    return Ok(Known::Absent);
+                }
+                break;
             }
             position += head.entry_len() as u64;
         }
         let mut bytes = vec![0; segment.bytes_end as usize];
         file.read_at(&mut bytes, 0)?;
-        Ok(check_in_damaged(&bytes, seed, end))
+        Ok(check_in_damaged(&bytes, seed, end).map_or(Known::Damaged, Known::Check))
     }
 
     fn read_batches(
@@ -141,18 +174,19 @@ impl<D: Disk> RingLog<D> {
 
     /// Finds where the batch that begins at `from` stands.
     fn seek(&mut self, lane: Lane, from: Sequence) -> Result<Place, ReadError> {
-        if let Some(cursor) =
-            self.readers.of(lane.stream).cursor.filter(|known| known.lane == lane && known.next == from)
-            && let Usage::Taken(segment) = self.pool.slots[cursor.number].usage
-            && segment.generation == cursor.generation
-            && cursor.position < segment.bytes_end
-        {
-            self.open_reader(lane, cursor.number)?;
+        let remembered = self.remembered(lane, from);
+        let number = remembered.map(|cursor| cursor.number);
+        let found = self.segment_of(lane, |segment| segment.first <= from && from < segment.end);
+        let Some((number, segment)) = number.and_then(|number| self.segment_in(number)).or(found) else {
+            return self.missing(lane, from);
+        };
+        if !self.opens(lane, number)? {
+            let range = SequenceRange { first: from, end: segment.end };
+            return Ok(Place::Damaged(Damage { range, chain: segment.chain }));
+        }
+        if let Some(cursor) = remembered {
             return Ok(Place::At(cursor));
         }
-        let found = self.segment_of(lane, |segment| segment.first <= from && from < segment.end);
-        let (number, segment) = found.ok_or(ReadError::NotHeld { from })?;
-        self.open_reader(lane, number)?;
         let (position, head) = self.find(number, &segment, |head| head.end_ordinal() > from.get())?;
         let mut cursor = Cursor { lane, number, generation: segment.generation, position, next: from };
         match head {
@@ -166,6 +200,27 @@ impl<D: Disk> RingLog<D> {
         }
     }
 
+    /// Where the last read ended, when that is where the batch that begins at `from` stands.
+    fn remembered(&self, lane: Lane, from: Sequence) -> Option<Cursor> {
+        let cursor = self.readers.at(lane.stream).cursor.filter(|known| known.lane == lane && known.next == from)?;
+        let (_, segment) = self.segment_in(cursor.number)?;
+        (segment.generation == cursor.generation && cursor.position < segment.bytes_end).then_some(cursor)
+    }
+
+    /// What is to begin at `from` is in no file that could be read: all is missing up to the lane's next segment.
+    fn missing(&mut self, lane: Lane, from: Sequence) -> Result<Place, ReadError> {
+        let next = self.segment_of(lane, |segment| segment.first > from && segment.first < segment.end);
+        let (number, segment) = next.ok_or(ReadError::NotHeld { from })?;
+        if !self.opens(lane, number)? {
+            let range = SequenceRange { first: from, end: segment.first };
+            return Ok(Place::Damaged(Damage { range, chain: CHAIN_START }));
+        }
+        // One step before the first place where an entry can be.
+        let position = (SEGMENT_HEADER_LEN - ENTRY_ALIGN) as u64;
+        let cursor = Cursor { lane, number, generation: segment.generation, position, next: from };
+        Ok(Place::Damaged(self.damage(&segment, &cursor)?))
+    }
+
     /// Walks a segment's heads up to the first that is wanted; gives where it stands, or where the segment ends.
     fn find(
         &self,
@@ -176,7 +231,11 @@ impl<D: Disk> RingLog<D> {
         let (lane, generation, seed) = (segment.lane, segment.generation, self.seed(segment.generation));
         let mut position = SEGMENT_HEADER_LEN as u64;
         while position < segment.bytes_end {
-            match read_head(self.reader_file(lane, number), position, seed)? {
+            let head = match read_head(self.reader_file(lane, number), position, seed) {
+                Err(_) if self.gives_up(lane) => None,
+                head => head?,
+            };
+            match head {
                 Some(head) if reached(&head) => return Ok((position, Some(head))),
                 Some(head) => position += head.entry_len() as u64,
                 None => {
@@ -199,7 +258,7 @@ impl<D: Disk> RingLog<D> {
     ) -> Result<Vec<SentBatch>, ReadError> {
         let Usage::Taken(segment) = self.pool.slots[cursor.number].usage else { return Ok(Vec::new()) };
         let (file, seed) = (self.reader_file(cursor.lane, cursor.number), self.seed(segment.generation));
-        let tolerant = self.readers.at(cursor.lane.stream).failures >= READ_TRIES_MAX;
+        let tolerant = self.gives_up(cursor.lane);
         let start = out.len();
         let there = (segment.bytes_end - cursor.position) as usize;
         read_chunk(file, cursor.position, there.min(entry_len(bytes_max)), tolerant, start, out)?;
@@ -244,7 +303,7 @@ impl<D: Disk> RingLog<D> {
         let seed = self.seed(segment.generation);
         let mut bytes = Vec::new();
         let there = segment.bytes_end.saturating_sub(from) as usize;
-        let tolerant = self.readers.at(segment.lane.stream).failures >= READ_TRIES_MAX;
+        let tolerant = self.gives_up(segment.lane);
         read_chunk(file, from, there, tolerant, 0, &mut bytes)?;
         let found = (0..bytes.len()).step_by(ENTRY_ALIGN).find_map(|at| {
             EntryHead::decode(&bytes[at..], seed)?;
@@ -272,6 +331,27 @@ impl<D: Disk> RingLog<D> {
     fn segment_of(&self, lane: Lane, wanted: impl Fn(&Segment) -> bool) -> Option<(usize, Segment)> {
         let of_lane = self.pool.taken().filter(|(_, segment)| segment.lane == lane && wanted(segment));
         of_lane.min_by_key(|(_, segment)| segment.generation).map(|(number, segment)| (number, *segment))
+    }
+
+    /// The segment in this file, if there is one.
+    fn segment_in(&self, number: usize) -> Option<(usize, Segment)> {
+        match self.pool.slots[number].usage {
+            Usage::Taken(segment) => Some((number, segment)),
+            _ => None,
+        }
+    }
+
+    /// Whether the disk has refused so often that what it does not give counts as damaged.
+    fn gives_up(&self, lane: Lane) -> bool {
+        self.readers.at(lane.stream).failures >= READ_TRIES_MAX
+    }
+
+    /// Opens the file for reading; `false` when it counts as damaged that this fails.
+    fn opens(&mut self, lane: Lane, number: usize) -> io::Result<bool> {
+        match self.open_reader(lane, number) {
+            Err(_) if self.gives_up(lane) => Ok(false),
+            opened => opened.map(|()| true),
+        }
     }
 
     fn open_reader(&mut self, lane: Lane, number: usize) -> io::Result<()> {

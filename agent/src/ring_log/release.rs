@@ -25,7 +25,9 @@ impl<D: Disk> RingLog<D> {
     }
 
     /// The next log has everything of the lane before `end` on its disk. It is on disk here with the next append to
-    /// that lane; a start before that holds again what was released, which costs a question and nothing else.
+    /// that lane; a start before that holds again what was released, which costs a question and nothing else. A lane
+    /// that is not written to any more has no next append: its files are made blank when they are let go of, the newest
+    /// of all when the next segment begins.
     pub fn release(&mut self, lane: Lane, end: Sequence) {
         let Some(known) = self.lanes.get_mut(lane) else { return };
         if end <= known.released_end {
@@ -105,6 +107,13 @@ impl<D: Disk> RingLog<D> {
         self.free_segment(number);
     }
 
+    /// Makes the files blank that were let go of with finished lanes. What tells of a loss goes after the loss was told.
+    pub(super) fn blank_finished(&mut self) {
+        if self.undeclared_count() == 0 {
+            self.pool.blank(self.finished);
+        }
+    }
+
     /// Frees a segment, whatever it holds.
     pub(super) fn free_segment(&mut self, number: usize) {
         let Usage::Taken(segment) = self.pool.slots[number].usage else { return };
@@ -112,6 +121,10 @@ impl<D: Disk> RingLog<D> {
         self.readers.forget(number);
         if segment.abandoned {
             self.pool.spoil(number);
+        }
+        if !self.lanes.is_current(segment.lane) {
+            self.finished = self.finished.max(segment.generation);
+            self.blank_finished();
         }
     }
 }

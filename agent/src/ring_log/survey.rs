@@ -76,7 +76,7 @@ pub(super) struct Survey {
     pub last_critical: Option<LastCritical>,
     pub damage: Damage,
     pub foreign_files: u32,
-    /// Files without a readable header; they are left alone until what they may have held is declared.
+    /// Files without a readable header; they are left alone until it is known what they have held.
     pub headless: Vec<usize>,
 }
 
@@ -193,7 +193,8 @@ impl FoundLane {
         let first = Sequence::new(header.first_ordinal);
         let chain = (first == Sequence::ZERO).then_some(CHAIN_START);
         let (holes, torn, source) = (Vec::new(), None, None);
-        Self { lane, first, end: first, released_end: first, chain, source, holes, torn, last: 0, last_entry_at: None }
+        let released_end = Sequence::ZERO;
+        Self { lane, first, end: first, released_end, chain, source, holes, torn, last: 0, last_entry_at: None }
     }
 
     /// Goes through the entries of the lane's next segment; gives what is known of it, and how many stretches of it
@@ -283,6 +284,14 @@ impl FoundLane {
         let given_up = of_lane.filter(|loss| matches!(loss.reason, LossReason::Evicted | LossReason::Refused));
         let given_up = given_up.map(|loss| loss.end).max().unwrap_or_default();
         self.released_end = self.released_end.max(given_up).min(self.end);
+        // What was declared damaged stays so, even if the disk gives it now.
+        let (lane, corrupt) = (self.lane, LossReason::Corrupt);
+        for loss in declared.iter().filter(|loss| lane_of(loss) == lane && loss.reason == corrupt) {
+            let range = SequenceRange { first: loss.first.min(self.end), end: loss.end.min(self.end) };
+            if range.first < range.end {
+                self.hole(range, loss.chain);
+            }
+        }
     }
 }
 

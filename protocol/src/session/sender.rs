@@ -72,7 +72,8 @@ pub enum Action {
         bytes_max: usize,
     },
     /// Look up the check of the batch of the lane that ends there, and call [`Sender::looked_up`]. Where that batch is
-    /// gone and one begins there, what this one names as the previous one serves as well.
+    /// gone and one begins there, what this one names as the previous one serves as well. Where the log is damaged and
+    /// cannot tell, call [`Sender::cannot_tell`] instead.
     LookUp {
         /// The lane.
         lane: Lane,
@@ -170,6 +171,8 @@ pub struct SizedSender<const LANES: usize, const WINDOW: usize, const TODO: usiz
     /// Of the next hello.
     timeout_ms: u64,
     turn: u8,
+    /// When each stream's log is asked again after it could not be read, by the stream's number.
+    unread_until_ms: [u64; 2],
     /// A hello goes out before the next batch, without waiting for its welcome: the receiver must hear that what lies
     /// before a lane's `first` will not come.
     announce: bool,
@@ -197,6 +200,7 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
             in_flight: Deque::new(),
             timeout_ms: settings.timeout_ms,
             turn: 0,
+            unread_until_ms: [0; 2],
             announce: false,
             todo: Deque::new(),
         }
@@ -325,6 +329,21 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
         }
     }
 
+    /// The log cannot tell what ended there, for what it held there is damaged: the receiver's word is taken. It has
+    /// nothing to gain from a lie, what it has was signed here, and what follows must continue its chain.
+    pub fn cannot_tell(&mut self, now_ms: u64, lane: Lane, end: Sequence) {
+        let Some(known) = self.lanes.iter_mut().find(|known| known.held.lane == lane) else { return };
+        if matches!(known.state, LaneState::Asking(resume) if resume.end == end) {
+            known.state = LaneState::Agreed;
+            self.acked(now_ms, lane, end);
+        }
+    }
+
+    /// The log could not give what [`Action::Send`] asked for: nothing of the stream is asked for before this time.
+    pub fn unread(&mut self, stream: Stream, until_ms: u64) {
+        self.unread_until_ms[usize::from(stream.number())] = until_ms;
+    }
+
     /// What to do now. To be called until it says [`Action::Wait`].
     pub fn next(&mut self, now_ms: u64) -> Action {
         if let Some(todo) = self.todo.pop_front() {
@@ -354,7 +373,15 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
         if self.announce {
             return self.say_hello(now_ms);
         }
-        self.pick().unwrap_or(Action::Wait { until_ms })
+        self.pick(now_ms).unwrap_or_else(|| Action::Wait { until_ms: self.asks_again_at(now_ms, until_ms) })
+    }
+
+    /// The earlier of `until_ms` and the time when a log that could not be read is asked again.
+    fn asks_again_at(&self, now_ms: u64, until_ms: Option<u64>) -> Option<u64> {
+        let unread = |stream: &Stream| self.ready(*stream).is_some();
+        let again = Stream::ALL.into_iter().filter(unread);
+        let again = again.map(|stream| self.unread_until_ms[usize::from(stream.number())]);
+        again.filter(|again_ms| *again_ms > now_ms).chain(until_ms).min()
     }
 
     /// When the first of the lanes that wait for an ack has waited long enough.
@@ -364,9 +391,9 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
     }
 
     /// The next message: critical first, with a turn for samples now and then.
-    fn pick(&mut self) -> Option<Action> {
-        let critical = self.ready(Stream::Critical);
-        let samples = self.ready(Stream::Samples);
+    fn pick(&mut self, now_ms: u64) -> Option<Action> {
+        let readable = |stream: Stream| self.unread_until_ms[usize::from(stream.number())] <= now_ms;
+        let [critical, samples] = Stream::ALL.map(|stream| self.ready(stream).filter(|_| readable(stream)));
         let chosen = match (critical, samples) {
             (Some(_), Some(samples)) if self.turn + 1 >= SAMPLES_TURN => {
                 self.turn = 0;

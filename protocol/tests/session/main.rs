@@ -283,6 +283,23 @@ fn a_divergence_is_reported_although_the_link_goes_down_at_once() {
 }
 
 #[test]
+fn a_log_that_cannot_tell_takes_the_receivers_word() {
+    let mut world = streaming(10);
+    world.heal();
+    world.sender_restarts();
+    let lane = world.lane_now(Stream::Critical);
+    world.lose_tail(lane, 3);
+    world.link_up();
+    world.drive();
+    world.deliver_up(0, false);
+    world.deliver_down(0, false);
+    let end = Sequence::new(20);
+    assert_eq!(world.sender.next(world.now_ms), Action::LookUp { lane, end });
+    world.sender.cannot_tell(world.now_ms, lane, end);
+    assert_eq!(world.sender.next(world.now_ms), Action::Release { lane, end });
+}
+
+#[test]
 fn a_release_is_carried_out_although_the_link_goes_down_at_once() {
     let mut world = streaming(3);
     world.link_up();

@@ -16,9 +16,6 @@ pub struct Excuses {
     pub rotted: bool,
     /// Its disk gave read errors.
     pub unread: bool,
-    /// A start could not read the head of a segment, and left that for the next one. Should the lane be given up further
-    /// on meanwhile, what was in the segment counts as given up too, and nobody says so.
-    pub headless: bool,
     /// Lanes whose disk was thrown away.
     pub thrown_away: BTreeSet<Lane>,
 }
@@ -153,7 +150,7 @@ impl Case<'_> {
     /// An accepted event that is not in the log needs a loss that names it, for a reason that there was.
     fn declared(&self, agent: usize, lane: Lane, sequence: u64) -> Result<(), String> {
         let excuses = &self.excuses[agent];
-        if excuses.headless || excuses.thrown_away.contains(&lane) {
+        if excuses.thrown_away.contains(&lane) {
             return Ok(());
         }
         let damaged = excuses.rotted || excuses.unread;

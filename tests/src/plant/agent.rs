@@ -171,8 +171,6 @@ impl AgentNode {
         match opened {
             Ok((core, recovery)) => {
                 world.tell(format_args!("{} starts: {recovery:?}", self.name));
-                let unread = self.counts().of(Fault::ReadError) > 0;
-                world.oracle.excuses[self.index].headless |= unread && recovery.damage.headers > 0;
                 let open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());
                 self.life = Some(Life {
                     core,

@@ -36,6 +36,8 @@ pub struct State {
     /// Bytes that all files may have.
     pub space: Option<u64>,
     pub refuse_reads: bool,
+    /// Files that give nothing.
+    pub unreadable: BTreeSet<String>,
     random: u64,
 }
 
@@ -176,7 +178,7 @@ impl Disk for MemoryDisk {
 impl DiskFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
         let state = self.disk.state();
-        if state.refuse_reads {
+        if state.refuse_reads || state.unreadable.contains(&self.name) {
             return Err(io::Error::other("refused"));
         }
         let file = state.files.get(&self.name).ok_or(io::ErrorKind::NotFound)?;

@@ -2,19 +2,22 @@
 
 mod damage;
 mod evicting;
-mod memory_disk;
+pub(crate) mod memory_disk;
 mod model;
 mod restarting;
+mod unreadable;
 mod writing;
 
 use afferent_protocol::batch::{BatchBuilder, ClockReading, split};
 use afferent_protocol::codec;
+use afferent_protocol::disk::DiskFile;
 use afferent_protocol::event::{Body, Breakdown, Event, Loss, Quality, Sample, Severity, Value};
 use afferent_protocol::ids::{Sequence, SourceId, Stream, Subject, Timestamp};
+use afferent_protocol::scan::{Scan, Step};
 use afferent_protocol::session::{Held, Lane};
 use afferent_protocol::sign::Identity;
 
-use super::{Appended, ReadError, Recovery, RingIdentity, RingLog, RingSettings};
+use super::{Appended, Known, ReadError, Recovery, RingIdentity, RingLog, RingSettings};
 use memory_disk::MemoryDisk;
 
 const SEGMENT: u64 = 64 * 1024;
@@ -28,15 +31,15 @@ struct Seen {
     loss: Option<Loss>,
 }
 
-fn clock() -> ClockReading {
+pub(crate) fn clock() -> ClockReading {
     ClockReading { wall: Timestamp::clamped(1_000_000), monotonic_us: 5, synchronised: true, boot: [7; 16] }
 }
 
-fn settings(segments: u64) -> RingSettings {
+pub(crate) fn settings(segments: u64) -> RingSettings {
     RingSettings { pool_bytes: segments * SEGMENT, segment_bytes: SEGMENT, critical_reserve_segments: 2 }
 }
 
-fn who(name: &str) -> RingIdentity {
+pub(crate) fn who(name: &str) -> RingIdentity {
     RingIdentity { source: SourceId::new(name).unwrap(), identity: Identity::from_seed(&[3; 32]) }
 }
 
@@ -54,7 +57,7 @@ fn open(disk: &MemoryDisk, segments: u64) -> (RingLog<MemoryDisk>, Recovery) {
 }
 
 /// A batch of events that are numbered from `mark` on, each with a text of so many bytes.
-fn batch(stream: Stream, mark: i64, count: i64, bytes: usize) -> BatchBuilder {
+pub(crate) fn batch(stream: Stream, mark: i64, count: i64, bytes: usize) -> BatchBuilder {
     let mut batch = BatchBuilder::new();
     let text = "x".repeat(bytes);
     for mark in mark..mark + count {
@@ -74,6 +77,17 @@ fn batch(stream: Stream, mark: i64, count: i64, bytes: usize) -> BatchBuilder {
 fn append(log: &mut RingLog<MemoryDisk>, stream: Stream, mark: i64, bytes: usize) -> Appended {
     let count = if stream == Stream::Samples { (bytes / 1000).max(1) as i64 } else { 1 };
     log.append(stream, &mut batch(stream, mark, count, bytes), &clock()).unwrap()
+}
+
+/// The file of the stream's last entry, and where in it that begins.
+pub(crate) fn last_entry(log: &RingLog<MemoryDisk>, stream: Stream) -> (String, usize) {
+    let active = log.active(stream).unwrap();
+    let mut bytes = vec![0; log.pool.slots[active.number].len as usize];
+    active.file.read_at(&mut bytes, 0).unwrap();
+    let mut scan = Scan::new(&bytes, active.seed);
+    let entries = std::iter::from_fn(|| scan.step());
+    let last = entries.filter_map(|step| if let Step::Entry(at, _) = step { Some(at.get()) } else { None }).last();
+    (super::pool::file_name(active.number), last.unwrap() as usize)
 }
 
 /// The events of whole batches.
@@ -102,7 +116,7 @@ fn read_lane(log: &mut RingLog<MemoryDisk>, held: &Held, bytes_max: usize) -> Re
         for batch in &batches {
             assert_eq!(batch.first, from);
             from = batch.end;
-            assert_eq!(log.check_at(held.lane, batch.end).unwrap(), Some(batch.check));
+            assert_eq!(log.check_at(held.lane, batch.end).unwrap(), Known::Check(batch.check));
         }
     }
     Ok(events(&out))

@@ -200,6 +200,22 @@ fn a_disk_without_room_says_how_much_is_missing_and_a_small_one_will_do() {
 }
 
 #[test]
+fn what_was_being_written_at_the_first_look_is_no_damage() {
+    let disk = MemoryDisk::new(1);
+    let (mut log, _) = open(&disk, 8);
+    append(&mut log, Stream::Critical, 0, 100);
+    append(&mut log, Stream::Critical, 1, 100);
+    let (name, at) = last_entry(&log, Stream::Critical);
+    disk.flip(&name, (at + 50) * 8);
+    let unfinished = inspect::verify(&disk, None).unwrap();
+    assert_eq!((unfinished.problems.len(), unfinished.batches), (1, 1));
+    assert_eq!(inspect::verify_at_work(&disk, None).unwrap(), unfinished, "what stays is damage");
+    disk.flip(&name, (at + 50) * 8);
+    let finished = inspect::verify(&disk, None).unwrap().confirming(&unfinished);
+    assert_eq!((finished.problems, finished.batches), (vec![], 2));
+}
+
+#[test]
 fn inspection_tells_what_every_file_holds() {
     let disk = MemoryDisk::new(1);
     let (mut log, _) = open(&disk, 8);

@@ -1,0 +1,104 @@
+//! How far a file is replayed: a small file in the data directory, written after the events are accepted.
+//!
+//! The ring log cannot tell how far it is, for it lets go of what is acked. So the place is recorded beside it, never
+//! before the events of it are on disk: a stop in order leaves it exact, and after a crash what was accepted since the
+//! last record comes again, at most about a second's worth. Nothing is ever left out.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use afferent_protocol::sign::sha256;
+use serde::{Deserialize, Serialize};
+
+use super::FileSettings;
+use crate::limits::REPLAY_KNOWN_BYTES_MAX;
+
+/// A place in a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Rows that are done.
+    pub rows: u64,
+    /// Lines of the next row that are done: a row has one for each of its values.
+    pub lines: u64,
+}
+
+/// Which file a place is in: another one under the same name begins at its beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Beginning {
+    bytes: usize,
+    sha256: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    /// For people.
+    file: PathBuf,
+    #[serde(flatten)]
+    place: Place,
+    begins: Beginning,
+}
+
+/// Where one file's place is recorded.
+#[derive(Clone, Debug)]
+pub struct PlaceFile {
+    path: PathBuf,
+    file: PathBuf,
+    begins: Beginning,
+}
+
+impl PlaceFile {
+    /// Reads the place in the file of these settings: its beginning when there is none, or when it is another file now.
+    pub fn open(settings: &FileSettings) -> io::Result<(Self, Place)> {
+        let path = settings.places.join(format!("{}.json", name_of(settings)));
+        let known = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice::<Record>(&bytes).ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let place = match known {
+            Some(record) if Beginning::of(&settings.path, record.begins.bytes)? == record.begins => record.place,
+            _ => Place::default(),
+        };
+        let begins = Beginning::of(&settings.path, REPLAY_KNOWN_BYTES_MAX)?;
+        Ok((Self { path, file: settings.path.clone(), begins }, place))
+    }
+
+    /// Records the place; it is on disk when this returns, and after a power cut in between the one before is.
+    pub fn record(&self, place: Place) -> io::Result<()> {
+        let directory = self.path.parent().expect("it was made from a directory and a name");
+        fs::create_dir_all(directory)?;
+        let record = Record { file: self.file.clone(), place, begins: self.begins.clone() };
+        let new = self.path.with_extension("new");
+        let mut file = File::create(&new)?;
+        file.write_all(&serde_json::to_vec(&record)?)?;
+        file.sync_all()?;
+        fs::rename(&new, &self.path)?;
+        File::open(directory)?.sync_all()
+    }
+}
+
+impl Beginning {
+    fn of(path: &Path, bytes_max: usize) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(bytes_max.min(REPLAY_KNOWN_BYTES_MAX) as u64).read_to_end(&mut bytes)?;
+        Ok(Self { bytes: bytes.len(), sha256: hex(&sha256(&bytes)) })
+    }
+}
+
+/// The same file is replayed apart for every mapping.
+fn name_of(settings: &FileSettings) -> String {
+    let mapping = &settings.mapping;
+    let columns = [&mapping.subject_column, &mapping.time_column].map(|column| column.as_deref().unwrap_or_default());
+    let mut text = settings.path.as_os_str().as_encoded_bytes().to_vec();
+    let mapped = [mapping.subject.as_str(), &mapping.unit].into_iter().chain(columns);
+    for part in mapped.chain(mapping.value_columns.iter().map(String::as_str)) {
+        text.push(0);
+        text.extend_from_slice(part.as_bytes());
+    }
+    hex(&sha256(&text)[..8])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
