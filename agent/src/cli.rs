@@ -16,12 +16,15 @@ pub use emit::EmitArgs;
 pub use replay::ReplayArgs;
 pub use ring::{RingArgs, RingCommand, RingError};
 
+/// Where an agent listens that was begun in this directory: by `afferent-collector up`, by `afferent-agent run`.
+const SOCKETS: [&str; 2] = ["afferent-data/agent.sock", "afferent-data/agent/agent.sock"];
+
 /// Where the agent listens.
 #[derive(Clone, Debug, Args)]
 pub struct TargetArgs {
-    /// The agent's Unix socket
-    #[arg(long, value_name = "PATH", default_value = "afferent-data/agent.sock", global = true)]
-    pub socket: PathBuf,
+    /// The agent's Unix socket; without it that of an agent begun here, by `up` or with the default configuration
+    #[arg(long, value_name = "PATH", global = true)]
+    pub socket: Option<PathBuf>,
     /// The agent's TCP address, instead of its Unix socket
     #[arg(long, value_name = "ADDRESS", global = true)]
     pub tcp: Option<SocketAddr>,
@@ -32,7 +35,14 @@ pub struct TargetArgs {
 
 impl TargetArgs {
     fn target(&self) -> Target {
-        self.tcp.map_or_else(|| Target::Unix(self.socket.clone()), Target::Tcp)
+        match (self.tcp, &self.socket) {
+            (Some(tcp), _) => Target::Tcp(tcp),
+            (None, Some(socket)) => Target::Unix(socket.clone()),
+            (None, None) => {
+                let [of_up, of_run] = SOCKETS.map(PathBuf::from);
+                Target::Unix(if !of_up.exists() && of_run.exists() { of_run } else { of_up })
+            }
+        }
     }
 
     fn timeout(&self) -> Duration {

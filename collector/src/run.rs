@@ -111,18 +111,24 @@ pub fn check(config: &Config) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Waits for SIGINT or SIGTERM.
-pub async fn terminated() {
+/// Waits for SIGINT or SIGTERM; both are heard from the call on, also while something else is still being started.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn terminated() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async {
+        match signals {
+            (Ok(mut interrupt), Ok(mut terminate)) => {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
             }
+            // Without signals only a kill can end it, which it survives.
+            _ => std::future::pending().await,
         }
-        // Without signals only a kill can end it, which it survives.
-        _ => std::future::pending().await,
     }
 }
 

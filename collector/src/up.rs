@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use afferent_agent::config as agent_config;
 use afferent_agent::run::Running;
+use afferent_protocol::ids::Offset;
 
 use crate::config::Config;
 use crate::line::Lines;
+
 use crate::run::{Collector, RunError, terminated};
 use crate::subscribe::{Filter, Format, Reading};
 
@@ -39,7 +41,9 @@ pub enum UpError {
 
 /// Runs both until SIGINT or SIGTERM, and shows what arrives.
 pub async fn up(config: &Config, settings: &UpSettings) -> Result<(), UpError> {
+    let terminated = terminated();
     let collector = Collector::start(config).await?;
+    let begin = *collector.durable().borrow();
     let mqtt = collector.mqtt.unwrap_or(settings.mqtt);
     let agent = match Running::start(agent(settings, mqtt)).await {
         Ok(agent) => agent,
@@ -50,9 +54,9 @@ pub async fn up(config: &Config, settings: &UpSettings) -> Result<(), UpError> {
     };
     print!("{}", welcome(settings, mqtt, collector.http));
     tokio::select! {
-        () = terminated() => {}
+        () = terminated => {}
         () = collector.writer_ended() => {}
-        () = show(&collector) => {}
+        () = show(&collector, begin) => {}
     }
     println!("stopping; the next start goes on here");
     agent.stop("up was ended").await;
@@ -88,10 +92,9 @@ fn welcome(settings: &UpSettings, mqtt: SocketAddr, http: SocketAddr) -> String 
     )
 }
 
-/// Shows every event of the log that arrives from now on.
-async fn show(collector: &Collector) {
+/// Shows every event of the log from `begin` on.
+async fn show(collector: &Collector, begin: Offset) {
     let mut durable = collector.durable();
-    let begin = *durable.borrow_and_update();
     let reader = collector.state.reader.clone();
     let mut reading = Reading::follow(begin, Filter::default(), Format::Lines);
     let mut lines = Lines::default();

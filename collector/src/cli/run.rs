@@ -33,7 +33,7 @@ pub fn run(at: &Where) -> anyhow::Result<()> {
     let config = load(at)?;
     logging::begin(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(run::run(&config, run::terminated()))?)
+    Ok(runtime.block_on(async { run::run(&config, run::terminated()).await })?)
 }
 
 /// Looks at the configuration and everything that it names.
