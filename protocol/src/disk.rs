@@ -50,6 +50,7 @@ pub trait DiskFile {
 #[derive(Clone, Debug)]
 pub struct FsDisk {
     directory: PathBuf,
+    is_read_only: bool,
 }
 
 impl FsDisk {
@@ -62,7 +63,16 @@ impl FsDisk {
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { directory })
+        Ok(Self { directory, is_read_only: false })
+    }
+
+    /// Takes `directory` to look at: nothing in it can be changed, and no permission to is needed.
+    pub fn read_only(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into(), is_read_only: true }
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        if self.is_read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 
     /// The directory.
@@ -88,10 +98,11 @@ impl Disk for FsDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).open(self.directory.join(name))
+        OpenOptions::new().read(true).write(!self.is_read_only).open(self.directory.join(name))
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<File> {
+        self.check_writable()?;
         let path = self.directory.join(name);
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
         if len > 0 {
@@ -107,10 +118,12 @@ impl Disk for FsDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.check_writable()?;
         std::fs::remove_file(self.directory.join(name))
     }
 
     fn sync_directory(&self) -> io::Result<()> {
+        self.check_writable()?;
         File::open(&self.directory)?.sync_all()
     }
 }

@@ -63,7 +63,7 @@ impl RingArgs {
             return Err(RingError::Missing(directory));
         }
         let unreadable = |error| RingError::Unreadable { path: directory.clone(), error };
-        let disk = FsDisk::new(&directory).map_err(unreadable)?;
+        let disk = FsDisk::read_only(&directory);
         match self.command {
             RingCommand::Status => status(&inspect::status(&disk).map_err(unreadable)?, out),
             RingCommand::Verify => {

@@ -2,17 +2,16 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_protocol::disk::{Disk, DiskFile, FsDisk};
 
 use super::progress::Progress;
 
 /// Files of a directory, opened for reading only.
 pub struct ReadOnlyDisk {
-    directory: PathBuf,
+    disk: FsDisk,
     progress: Rc<Progress>,
 }
 
@@ -25,10 +24,14 @@ pub struct ReadOnlyFile {
 impl ReadOnlyDisk {
     /// Takes a directory that exists.
     pub fn new(directory: PathBuf, progress: Rc<Progress>) -> io::Result<Self> {
-        let disk = Self { directory, progress };
+        let disk = FsDisk::read_only(directory);
         let bytes = disk.list()?.iter().map(|(_, bytes)| bytes).sum();
-        disk.progress.expect(bytes);
-        Ok(disk)
+        progress.expect(bytes);
+        Ok(Self { disk, progress })
+    }
+
+    fn watched(&self, file: File) -> ReadOnlyFile {
+        ReadOnlyFile { file, progress: Rc::clone(&self.progress) }
     }
 }
 
@@ -36,52 +39,42 @@ impl Disk for ReadOnlyDisk {
     type File = ReadOnlyFile;
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
-                files.push((name, metadata.len()));
-            }
-        }
-        files.sort();
-        Ok(files)
+        self.disk.list()
     }
 
     fn open(&self, name: &str) -> io::Result<ReadOnlyFile> {
-        let file = File::open(self.directory.join(name))?;
-        Ok(ReadOnlyFile { file, progress: Rc::clone(&self.progress) })
+        self.disk.open(name).map(|file| self.watched(file))
     }
 
-    fn create(&self, _: &str, _: u64) -> io::Result<ReadOnlyFile> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    fn create(&self, name: &str, len: u64) -> io::Result<ReadOnlyFile> {
+        self.disk.create(name, len).map(|file| self.watched(file))
     }
 
-    fn remove(&self, _: &str) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+        self.disk.sync_directory()
     }
 }
 
 impl DiskFile for ReadOnlyFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
-        self.file.read_exact_at(buffer, position)?;
+        self.file.read_at(buffer, position)?;
         self.progress.came_on(buffer.len() as u64);
         Ok(())
     }
 
-    fn write_at(&self, _: &[u8], _: u64) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.file.write_at(bytes, position)
     }
 
     fn sync(&self) -> io::Result<()> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+        self.file.sync()
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        self.file.len()
     }
 }

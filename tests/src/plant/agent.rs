@@ -30,6 +30,19 @@ pub enum Stop {
     PowerCut,
 }
 
+impl Stop {
+    /// The disk as the machine's next start finds it; a power cut restarts its clock as well.
+    pub(super) fn left_of(self, disk: &SimDisk, clock: &mut SimClock, now_us: u64, rng: &mut Rng) -> SimDisk {
+        match self {
+            Self::Crash => disk.process_end(),
+            Self::PowerCut => {
+                clock.reboot(now_us, rng);
+                disk.power_cut()
+            }
+        }
+    }
+}
+
 /// One agent's machine.
 pub struct AgentNode {
     /// Its place among the agents.
@@ -195,13 +208,7 @@ impl AgentNode {
         self.life = None;
         self.planned_stop = None;
         world.net.disconnect(self.index);
-        self.disk = match stop {
-            Stop::Crash => self.disk.process_end(),
-            Stop::PowerCut => {
-                self.clock.reboot(world.now_us, &mut self.rng);
-                self.disk.power_cut()
-            }
-        };
+        self.disk = stop.left_of(&self.disk, &mut self.clock, world.now_us, &mut self.rng);
         world.counts.fired(match stop {
             Stop::Crash => Fault::AgentCrash,
             Stop::PowerCut => Fault::AgentPowerCut,

@@ -141,13 +141,7 @@ impl CollectorNode {
         self.planned_stop = None;
         self.commit_at_us = None;
         self.forged.clear();
-        self.disk = match stop {
-            Stop::Crash => self.disk.process_end(),
-            Stop::PowerCut => {
-                self.clock.reboot(world.now_us, &mut self.rng);
-                self.disk.power_cut()
-            }
-        };
+        self.disk = stop.left_of(&self.disk, &mut self.clock, world.now_us, &mut self.rng);
         world.counts.fired(match stop {
             Stop::Crash => Fault::CollectorCrash,
             Stop::PowerCut => Fault::CollectorPowerCut,
