@@ -37,7 +37,8 @@ impl<D: Disk> RingLog<D> {
         found.end_is_unknown_without_headers();
         let mut epochs = Epochs::new(entropy, &who.source);
         let slots = std::mem::take(&mut found.slots);
-        let mut pool = Pool { disk, slots, segment_bytes: settings.segment_bytes, pool_bytes: settings.pool_bytes };
+        let RingSettings { segment_bytes, pool_bytes, .. } = settings;
+        let mut pool = Pool { disk, slots, segment_bytes, pool_bytes, names_are_durable: false };
         make_files(&mut pool)?;
         let log_id = found.newest.map_or_else(|| epochs.draw_id(), |newest| newest.log_id);
         let next_generation = found.newest.map_or(1, |newest| newest.generation.saturating_add(GENERATION_STRIDE));

@@ -65,6 +65,9 @@ pub(super) struct Pool<D: Disk> {
     pub slots: Vec<Slot>,
     pub segment_bytes: u64,
     pub pool_bytes: u64,
+    /// Whether the names of the files are on disk. A start cannot know: the process before may have ended between making
+    /// a file and making its name durable, and everything in a file goes when its name does.
+    pub names_are_durable: bool,
 }
 
 /// The name of the file with this number.
@@ -188,7 +191,15 @@ impl<D: Disk> Pool<D> {
             return Ok(false);
         }
         let name = file_name(number);
-        drop(self.disk.create(&name, self.segment_bytes)?);
+        let made = match self.disk.create(&name, self.segment_bytes) {
+            // Made before, and then neither made durable nor removed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.disk.remove(&name)?;
+                self.disk.create(&name, self.segment_bytes)
+            }
+            made => made,
+        };
+        drop(made?);
         if let Err(error) = self.disk.sync_directory() {
             // Without its name on disk nothing in it is durable.
             let _ = self.disk.remove(&name);
@@ -216,6 +227,10 @@ impl<D: Disk> Pool<D> {
     pub fn take(&mut self) -> Result<(usize, D::File), Shortage> {
         // A file that cannot be removed now is tried again the next time.
         let _ = self.discard_unusable();
+        if !self.names_are_durable {
+            self.disk.sync_directory().map_err(Shortage::Unwritable)?;
+            self.names_are_durable = true;
+        }
         if self.free() == 0 {
             match self.grow() {
                 Ok(true) => {}

@@ -232,3 +232,20 @@ fn inspection_tells_what_every_file_holds() {
     inspect::dump(&disk, &mut |_, head, _| events += head.count).unwrap();
     assert_eq!(events, 6);
 }
+
+#[test]
+fn a_file_that_an_ended_process_has_made_is_taken_only_once_its_name_is_on_disk() {
+    for seed in 0..20 {
+        let disk = MemoryDisk::new(seed);
+        for number in 0..8 {
+            let name = crate::ring_log::pool::file_name(number);
+            drop(disk.create(&name, settings(8).segment_bytes).unwrap());
+        }
+        let (mut log, _) = open(&disk, 8);
+        append(&mut log, Stream::Critical, 88, 100);
+        drop(log);
+        disk.power_cut();
+        let (mut log, recovery) = open(&disk, 8);
+        assert_eq!(marks(&drain(&mut log)), [88], "{recovery}");
+    }
+}
