@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn memory_that_lost_a_bit_is_no_crash() {
-        for bit in 0..8 * size_of::<u32>() {
+        for bit in 0..u32::BITS {
             let mut cell = CrashCell::new();
             cell.fault(CrashKind::Watchdog, &Registers { pc: 0x12A4, ..Registers::default() });
             cell.registers[0] ^= 1 << bit;
