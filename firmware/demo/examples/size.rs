@@ -3,6 +3,9 @@
 #![no_std]
 #![no_main]
 
+// For its critical section.
+use cortex_m as _;
+#[cfg(not(feature = "size-recorder"))]
 use cortex_m_rt::entry;
 
 #[cfg(not(feature = "size-crash"))]
@@ -103,7 +106,7 @@ mod parts {
             impl embedded_storage_async::nor_flash::ErrorType for Flash {
                 type Error = Nothing;
             }
-            impl embedded_storage_async::nor_flash::NorFlashError for super::Nothing {
+            impl embedded_storage_async::nor_flash::NorFlashError for Nothing {
                 fn kind(&self) -> embedded_storage_async::nor_flash::NorFlashErrorKind {
                     embedded_storage_async::nor_flash::NorFlashErrorKind::Other
                 }
@@ -155,7 +158,8 @@ mod parts {
             };
             #[cfg(feature = "size-flash")]
             let critical: Critical = afferent_firmware::queue::FlashQueue::open(Flash, 0..1 << 16).ok()?.0;
-            let device = cortex_m::singleton!(: Option<Device<Critical, Samples, BODY, BODY, { frame_bytes(BODY) }>> = None)?;
+            let device =
+                cortex_m::singleton!(: Option<Device<Critical, Samples, BODY, BODY, { frame_bytes(BODY) }>> = None)?;
             let device = device.insert(Device::new(&settings, critical, samples));
             #[cfg(feature = "size-crash")]
             if let Some(crash) = crash::cell().take() {
@@ -191,7 +195,10 @@ mod parts {
 
             #[panic_handler]
             fn panic(info: &PanicInfo<'_>) -> ! {
+                #[cfg(not(feature = "size-words"))]
                 cell().panic(info, &Registers::default());
+                #[cfg(feature = "size-words")]
+                cell().panic_in_words(info, &Registers::default());
                 cortex_m::peripheral::SCB::sys_reset()
             }
 
