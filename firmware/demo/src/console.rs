@@ -10,7 +10,7 @@ use cortex_m::peripheral::SYST;
 use heapless::String;
 
 use crate::uart::Uart;
-use crate::{RECORDER, faults, spindle, time};
+use crate::{RECORDER, faults, spindle, time, watchdog};
 
 static LEDGER: AtomicBool = AtomicBool::new(false);
 
@@ -91,7 +91,13 @@ pub fn say(line: Arguments<'_>) {
     struct Port(Uart);
     impl Write for Port {
         fn write_str(&mut self, text: &str) -> core::fmt::Result {
-            text.bytes().for_each(|byte| self.0.write(byte));
+            for byte in text.bytes() {
+                // A test that is slow to read is no hang.
+                while self.0.is_full() {
+                    watchdog::feed();
+                }
+                self.0.write(byte);
+            }
             Ok(())
         }
     }

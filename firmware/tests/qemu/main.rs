@@ -214,6 +214,22 @@ fn pulled_cables_and_restarts_of_the_receiver_leave_no_trace_in_the_log() {
 }
 
 #[test]
+fn whoever_stops_reading_the_line_does_not_bring_the_device_down() {
+    let mut demo = Demo::start();
+    demo.plug();
+    demo.command("ledger on");
+    demo.is_reading_line = false;
+    // More than QEMU and its socket take.
+    demo.command("run 600");
+    demo.wait_for_line("done run");
+    demo.is_reading_line = true;
+    all_arrives(&mut demo, Stream::Samples);
+    assert_eq!(demo.ledger("recorded", "samples").len(), 4 * 600);
+    assert!(demo.receiver.events_of(Stream::Critical).iter().all(|seen| !seen.body.contains("WATCHDOG")));
+    assert_eq!(demo.receiver.check(), [0; 2]);
+}
+
+#[test]
 fn noise_on_every_hundredth_byte_of_the_whole_run_leaves_no_trace_in_the_log() {
     let mut demo = Demo::start();
     demo.noise_one_in = Some(100);
