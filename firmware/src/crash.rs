@@ -144,8 +144,21 @@ impl CrashCell {
         }
     }
 
-    /// Writes a panic down, unless a crash is written down already.
+    /// Writes a panic's place down, and its words if they have no arguments, unless a crash is written down already.
     pub fn panic(&mut self, info: &PanicInfo<'_>, registers: &Registers) {
+        self.panic_with(info, registers, |info, text| text.put(info.message().as_str().unwrap_or("")));
+    }
+
+    /// The same with the panic's words, whatever they are: this brings the formatting machinery and the text of every
+    /// panic into the firmware, see the size table.
+    pub fn panic_in_words(&mut self, info: &PanicInfo<'_>, registers: &Registers) {
+        self.panic_with(info, registers, |info, text| {
+            // What does not fit is cut off; that is no error.
+            let _ = write!(text, "{}", info.message());
+        });
+    }
+
+    fn panic_with(&mut self, info: &PanicInfo<'_>, registers: &Registers, words: fn(&PanicInfo<'_>, &mut Text<'_>)) {
         if self.crc == self.checksum() {
             return;
         }
@@ -156,13 +169,7 @@ impl CrashCell {
             text.put_decimal(place.line());
             text.put(": ");
         }
-        match info.message().as_str() {
-            Some(message) => text.put(message),
-            // Only this needs the formatting machinery, and only panics with arguments bring it into the firmware.
-            None => {
-                let _ = write!(text, "{}", info.message());
-            }
-        }
+        words(info, &mut text);
         let len = text.len;
         self.put(CrashKind::Panic, registers, len);
     }
@@ -282,7 +289,7 @@ mod tests {
 
     #[test]
     fn memory_that_lost_a_bit_is_no_crash() {
-        for bit in 0..u32::BITS as usize {
+        for bit in 0..u32::BITS {
             let mut cell = CrashCell::new();
             cell.fault(CrashKind::Watchdog, &Registers { pc: 0x12A4, ..Registers::default() });
             cell.registers[0] ^= 1 << bit;

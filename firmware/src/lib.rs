@@ -28,5 +28,6 @@ pub mod log;
 pub mod queue;
 pub mod recorder;
 pub mod rows;
+pub mod sensor;
 pub mod stored;
 pub mod stream_log;

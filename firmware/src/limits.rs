@@ -27,6 +27,12 @@ pub const LOSSES_MAX: usize = 8;
 pub const DOWN_FRAME_BYTES_MAX: usize = 264;
 /// Bytes that are read from the line at once.
 pub const READ_BYTES: usize = 32;
+/// Noise came, or an agent answered and batches got no acks all the same, before so many hellos: batches go in pieces.
+pub const NOISY_FROM: u8 = 2;
+/// How often it counts.
+pub const NOISY_MAX: u8 = NOISY_FROM + 3;
+/// So many releases in a row take one such hello back.
+pub const QUIET_AFTER: u8 = 8;
 /// The agent is asked for the time this often, in µs.
 pub const CLOCK_PERIOD_US: u64 = 60_000_000;
 /// A clock reply that took longer is not believed, in µs.

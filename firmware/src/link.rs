@@ -5,13 +5,15 @@
 
 use afferent_protocol::batch::HEADER_LEN;
 use afferent_protocol::clock_exchange::{self, ClockReply};
+use afferent_protocol::fragment;
 use afferent_protocol::frame::{self, Accumulator, Fed};
 use afferent_protocol::ids::Sequence;
 use afferent_protocol::session::{Action, Check, Control, Lane, SenderSettings, SentBatch, SizedSender, is_control};
 use embedded_io::{Read, ReadReady, Write, WriteReady};
 
 use crate::limits::{
-    CLOCK_PERIOD_US, DOWN_FRAME_BYTES_MAX, LANES_MAX, READ_BYTES, TIMEOUT_TICKS, WINDOW_BATCHES_MAX, WINDOW_BYTES,
+    CLOCK_PERIOD_US, DOWN_FRAME_BYTES_MAX, LANES_MAX, NOISY_FROM, NOISY_MAX, QUIET_AFTER, READ_BYTES, TIMEOUT_TICKS,
+    WINDOW_BATCHES_MAX, WINDOW_BYTES,
 };
 use crate::log::Log;
 use crate::queue::Queue;
@@ -40,8 +42,52 @@ pub struct Link<const FRAME: usize> {
     /// What of the frame is still to be written.
     from: usize,
     len: usize,
+    /// How often the frame is still to be repeated.
+    repeats: u8,
+    pieces: Option<Pieces>,
+    noisiness: Noisiness,
+    /// An agent has answered since the last hello, and this much noise had come by then: when nobody is there, waiting in
+    /// vain says nothing about the line.
+    was_streaming: bool,
+    noise_before: u32,
     clock_due_us: u64,
     counters: LinkCounters,
+}
+
+/// A batch that is sent in fragments.
+#[derive(Clone, Copy, Debug)]
+struct Pieces {
+    lane: Lane,
+    first: Sequence,
+    at: usize,
+    passes: u8,
+}
+
+/// How bad the line is, from how often there was noise, or batches got no acks although an agent had answered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Noisiness {
+    hellos: u8,
+    releases: u8,
+}
+
+impl Noisiness {
+    fn hello(&mut self) {
+        self.hellos = self.hellos.saturating_add(1).min(NOISY_MAX);
+        self.releases = 0;
+    }
+
+    fn release(&mut self) {
+        self.releases += 1;
+        if self.releases >= QUIET_AFTER {
+            self.hellos = self.hellos.saturating_sub(1);
+            self.releases = 0;
+        }
+    }
+
+    /// How often a batch is sent in pieces; 0 for not in pieces.
+    const fn passes(self) -> u8 {
+        if self.hellos < NOISY_FROM { 0 } else { self.hellos - NOISY_FROM + 2 }
+    }
 }
 
 impl<const FRAME: usize> Link<FRAME> {
@@ -63,6 +109,11 @@ impl<const FRAME: usize> Link<FRAME> {
             frame: [0; FRAME],
             from: 0,
             len: 1,
+            repeats: 0,
+            pieces: None,
+            noisiness: Noisiness::default(),
+            was_streaming: false,
+            noise_before: 0,
             clock_due_us: 0,
             counters: LinkCounters::default(),
         }
@@ -87,6 +138,7 @@ impl<const FRAME: usize> Link<FRAME> {
         work: &mut [u8],
     ) {
         self.read(now_us, log, line);
+        self.was_streaming |= self.sender.is_streaming();
         while self.write(line) {
             // One look at the log for every frame: it changes by what the session does.
             if log.has_changed() {
@@ -139,7 +191,14 @@ impl<const FRAME: usize> Link<FRAME> {
 
     /// Writes what the line takes; gives whether the last frame is out.
     fn write(&mut self, line: &mut (impl Write + WriteReady)) -> bool {
-        while let Some(rest) = self.frame.get(self.from..self.len).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self.frame.get(self.from..self.len) {
+            if rest.is_empty() {
+                if self.repeats == 0 {
+                    return true;
+                }
+                (self.from, self.repeats) = (0, self.repeats - 1);
+                continue;
+            }
             if !matches!(line.write_ready(), Ok(true)) {
                 return false;
             }
@@ -161,6 +220,9 @@ impl<const FRAME: usize> Link<FRAME> {
         log: &mut Log<C, S, CN, SN>,
         work: &mut [u8],
     ) -> bool {
+        if let Some(is_put) = self.next_piece(log, work) {
+            return is_put;
+        }
         if now_us >= self.clock_due_us {
             self.clock_due_us = now_us.saturating_add(CLOCK_PERIOD_US);
             let request = log.clock.ask(now_us, &log.source).encode();
@@ -172,8 +234,15 @@ impl<const FRAME: usize> Link<FRAME> {
                 Action::Wait { .. } => return false,
                 Action::Hello(hello) => {
                     self.clock_due_us = 0;
+                    let is_repeated = !self.sender.is_streaming() && !self.was_streaming;
+                    if !self.sender.is_streaming() && (self.was_streaming || self.counters.noise != self.noise_before) {
+                        self.noisiness.hello();
+                    }
+                    (self.was_streaming, self.noise_before) = (false, self.counters.noise);
                     let hello = Control::Hello(hello).encode();
-                    return self.put(&hello);
+                    let is_put = self.put(&hello);
+                    self.repeats = if is_repeated { 2 } else { self.noisiness.passes().min(2) };
+                    return is_put;
                 }
                 Action::Send { lane, from, .. } => match self.send(now, lane, from, log, work) {
                     Some(is_put) => return is_put,
@@ -184,7 +253,10 @@ impl<const FRAME: usize> Link<FRAME> {
                     let check = log.check(lane, end, work);
                     self.sender.looked_up(now, lane, end, check);
                 }
-                Action::Release { lane, end } => log.release(lane, end, work),
+                Action::Release { lane, end } => {
+                    self.noisiness.release();
+                    log.release(lane, end, work);
+                }
                 Action::Diverged { lane } => {
                     self.counters.diverged = self.counters.diverged.wrapping_add(1);
                     log.give_up(lane, now_us, work);
@@ -210,10 +282,35 @@ impl<const FRAME: usize> Link<FRAME> {
         work: &mut [u8],
     ) -> Option<bool> {
         let (head, len) = log.read(lane, from, work)?;
-        let is_put = self.put(work.get(..len)?);
+        let passes = self.noisiness.passes();
+        let is_put = if passes == 0 {
+            self.put(work.get(..len)?)
+        } else {
+            self.pieces = Some(Pieces { lane, first: head.first, at: 0, passes });
+            self.next_piece(log, work)?
+        };
         let check = Check(head.crc.into());
         self.sender.sent(now, SentBatch { lane, first: head.first, end: head.end(), check, bytes: len });
         Some(is_put)
+    }
+
+    /// Makes the frame of the next fragment, if a batch is being sent in pieces and is still held.
+    fn next_piece<C: Queue, S: Queue, const CN: usize, const SN: usize>(
+        &mut self,
+        log: &mut Log<C, S, CN, SN>,
+        work: &mut [u8],
+    ) -> Option<bool> {
+        let Pieces { lane, first, at, passes } = self.pieces.take()?;
+        // It is read again for every piece: what is acked meanwhile need not be sent to its end.
+        let (_, len) = log.read(lane, first, work)?;
+        let piece = fragment::fragment(work.get(..len)?, at)?;
+        let next = at + fragment::PIECE_LEN;
+        self.pieces = match passes {
+            _ if next < len => Some(Pieces { lane, first, at: next, passes }),
+            2.. => Some(Pieces { lane, first, at: 0, passes: passes - 1 }),
+            _ => None,
+        };
+        Some(self.put(&piece))
     }
 
     fn put(&mut self, payload: &[u8]) -> bool {

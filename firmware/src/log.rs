@@ -8,7 +8,7 @@
 use afferent_protocol::event::{Body, Loss, LossReason, Severity};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject};
 use afferent_protocol::session::{Check, Held, Lane};
-use heapless::Vec;
+use heapless::Deque;
 
 use crate::clock::{Clock, tick};
 use crate::limits::{LANES_MAX, LOSSES_MAX};
@@ -44,7 +44,7 @@ pub struct Log<C, S, const CRITICAL: usize, const SAMPLES: usize> {
     critical: StreamLog<C, CRITICAL>,
     samples: StreamLog<S, SAMPLES>,
     lost: [Option<Lost>; 2],
-    pending: Vec<Pending, LOSSES_MAX>,
+    pending: Deque<Pending, LOSSES_MAX>,
     undeclared: u32,
     entropy: u64,
     changed: bool,
@@ -60,7 +60,7 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
         mut entropy: u64,
         work: &mut [u8],
     ) -> Self {
-        let mut pending = Vec::new();
+        let mut pending = Deque::new();
         let mut damaged = |stream, hole, tick_us| {
             note(&mut pending, Pending { stream, hole, reason: LossReason::Corrupt, tick_us });
         };
@@ -224,13 +224,12 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
         if !is_listened_to && self.pending.len() <= LOSSES_MAX / 2 {
             return;
         }
-        while let Some(next) = self.pending.first().copied() {
+        while let Some(next) = self.pending.front().copied() {
             let body = loss(next.stream, next.hole, next.reason);
             if !self.append_critical(next.tick_us, self.subject, &body, now_us, work) {
                 break;
             }
-            self.pending.rotate_left(1);
-            self.pending.pop();
+            self.pending.pop_front();
         }
         self.seal(Stream::Critical, now_us, work);
     }
@@ -300,14 +299,14 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
 }
 
 /// Remembers a loss; one that goes on where another of its kind ended makes that one longer.
-fn note(pending: &mut Vec<Pending, LOSSES_MAX>, new: Pending) -> bool {
+fn note(pending: &mut Deque<Pending, LOSSES_MAX>, new: Pending) -> bool {
     let continued = pending.iter_mut().find(|known| {
         let same = known.stream == new.stream && known.hole.epoch == new.hole.epoch && known.reason == new.reason;
         same && known.hole.range.end == new.hole.range.first
     });
     match continued {
         Some(known) => known.hole.range.end = new.hole.range.end,
-        None => return pending.push(new).is_ok(),
+        None => return pending.push_back(new).is_ok(),
     }
     true
 }

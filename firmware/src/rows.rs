@@ -2,7 +2,7 @@
 
 use afferent_protocol::event::{Body, Quality, Sample, Value};
 use afferent_protocol::ids::{Subject, Timestamp};
-use heapless::Vec;
+use heapless::{Vec, VecView};
 
 use crate::limits::{BATCH_BODY_BYTES_MAX, SUBJECTS_MAX, UNITS_BYTES_MAX};
 
@@ -135,12 +135,15 @@ impl<const N: usize> Rows<N> {
     }
 
     fn put_other(&mut self, body: &Body<'_>) -> Result<(), Full> {
-        struct Tail<'v, const N: usize>(&'v mut Vec<u8, N>);
-        impl<const N: usize> postcard::ser_flavors::Flavor for Tail<'_, N> {
+        // Of any length, and never inlined: dozens of calls share one copy of the code.
+        struct Tail<'v>(&'v mut VecView<u8>);
+        impl postcard::ser_flavors::Flavor for Tail<'_> {
             type Output = ();
+            #[inline(never)]
             fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
                 self.0.push(byte).map_err(|_| postcard::Error::SerializeBufferFull)
             }
+            #[inline(never)]
             fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
                 self.0.extend_from_slice(bytes).map_err(|_| postcard::Error::SerializeBufferFull)
             }
@@ -151,6 +154,7 @@ impl<const N: usize> Rows<N> {
         postcard::serialize_with_flavor(body, Tail(&mut self.bytes)).map_err(|_| Full)
     }
 
+    #[inline(never)]
     fn put(&mut self, byte: u8) -> Result<(), Full> {
         self.bytes.push(byte).map_err(|_| Full)
     }
@@ -228,7 +232,8 @@ impl Writer<'_> {
     }
 }
 
-fn put_varint<const N: usize>(out: &mut Vec<u8, N>, mut value: u64) -> Result<(), Full> {
+#[inline(never)]
+fn put_varint(out: &mut VecView<u8>, mut value: u64) -> Result<(), Full> {
     while value >= 0x80 {
         out.push(value as u8 | 0x80).map_err(|_| Full)?;
         value >>= 7;

@@ -7,7 +7,7 @@
 //! - [`event`]: what happened; [`record`]: an event with its sequence
 //! - [`codec`]: records to bytes and back; [`batch`]: those bytes behind a header; [`sign`]: chain and signature
 //! - [`segment`]: batches as entries in a log's file; [`scan`]: finding them again; [`disk`]: the files' disk
-//! - [`session`]: getting rid of one log by filling the next; [`topic`] and [`frame`]: on MQTT, on a serial line; [`clock_exchange`] there
+//! - [`session`]: getting rid of one log by filling the next; [`topic`] and [`frame`]: on MQTT, on a serial line; [`clock_exchange`] and [`fragment`] there
 //! - [`checksum`], [`version`]
 //!
 //! The formats are specified in `README.md` of this crate.
@@ -24,6 +24,7 @@ pub mod codec;
 #[cfg(feature = "std")]
 pub mod disk;
 pub mod event;
+pub mod fragment;
 pub mod frame;
 pub mod ids;
 pub mod limits;

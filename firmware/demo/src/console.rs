@@ -3,13 +3,14 @@
 use core::fmt::{Arguments, Write};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use afferent_firmware::protocol::event::{Body, Value};
+use afferent_firmware::protocol::event::{Body, Quality, Sample, Value};
 use afferent_firmware::protocol::ids::Subject;
 use afferent_firmware::recorder::RecordError;
+use cortex_m::peripheral::SYST;
 use heapless::String;
 
 use crate::uart::Uart;
-use crate::{RECORDER, faults, spindle, time};
+use crate::{RECORDER, faults, spindle, time, watchdog};
 
 static LEDGER: AtomicBool = AtomicBool::new(false);
 
@@ -60,10 +61,29 @@ fn command(line: &str) -> Option<Command> {
         "burst" => return Some(Command::Burst(count)),
         "run" => return Some(Command::Run(count)),
         "stop" => return Some(Command::Run(0)),
+        "measure" => measure(),
         "status" => return Some(Command::Status),
         _ => say(format_args!("unknown {line}")),
     }
     None
+}
+
+/// Prints how many instructions it takes to record a sample: while there is room, and when it is lost. QEMU lets 64 ns
+/// pass for each (icount), and SysTick counts 40 ns.
+fn measure() {
+    let subject = Subject::new("spindle/measured").expect("a path");
+    let sample = Sample { value: Value::Float(81.4), unit: "Cel", quality: Quality::Good };
+    let (mut taken, mut lost) = (0, 0);
+    critical_section::with(|_| {
+        for _ in 0..100 {
+            let before = SYST::get_current();
+            let recorded = RECORDER.record(1, subject, Body::Sample(sample));
+            let instructions = before.saturating_sub(SYST::get_current()) * 40 / 64;
+            let longest = if recorded.is_ok() { &mut taken } else { &mut lost };
+            *longest = instructions.max(*longest);
+        }
+    });
+    say(format_args!("measured record taken={taken} lost={lost}"));
 }
 
 /// Prints a line.
@@ -71,7 +91,13 @@ pub fn say(line: Arguments<'_>) {
     struct Port(Uart);
     impl Write for Port {
         fn write_str(&mut self, text: &str) -> core::fmt::Result {
-            text.bytes().for_each(|byte| self.0.write(byte));
+            for byte in text.bytes() {
+                // A test that is slow to read is no hang.
+                while self.0.is_full() {
+                    watchdog::feed();
+                }
+                self.0.write(byte);
+            }
             Ok(())
         }
     }

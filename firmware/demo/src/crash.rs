@@ -47,7 +47,7 @@ fn reset() -> ! {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     cortex_m::interrupt::disable();
-    cell().panic(info, &Registers::default());
+    cell().panic_in_words(info, &Registers::default());
     reset()
 }
 

@@ -62,9 +62,8 @@ impl Uart {
         self.read_register(STATE) & TX_FULL != 0
     }
 
-    /// Waits until there is room.
+    /// Writes a byte, for which there must be room.
     pub fn write(self, byte: u8) {
-        while self.is_full() {}
         self.write_register(DATA, byte.into());
     }
 }
@@ -110,10 +109,13 @@ impl WriteReady for Line {
 }
 
 impl Write for Line {
-    /// Writes what a UART's buffer of 16 bytes takes.
+    /// Writes what the UART takes now, at most 16 bytes: whoever reads the other end may be slow, or stopped.
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
-        let len = bytes.len().min(16);
-        bytes.iter().take(len).for_each(|byte| self.uart.write(*byte));
+        let mut len = 0;
+        for byte in bytes.iter().take(16).take_while(|_| !self.uart.is_full()) {
+            self.uart.write(*byte);
+            len += 1;
+        }
         self.free_at_us = self.free_at_us.max(time::now_us().saturating_sub(BYTE_US)) + len as u64 * BYTE_US;
         Ok(len)
     }

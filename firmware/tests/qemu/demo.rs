@@ -40,6 +40,8 @@ pub struct Demo {
     pub printed: VecDeque<String>,
     /// One byte in so many is damaged, in both directions.
     pub noise_one_in: Option<u64>,
+    /// Whether somebody takes what comes on the line.
+    pub is_reading_line: bool,
     folder: tempfile::TempDir,
     qemu: Option<Child>,
     line: Option<UnixStream>,
@@ -55,6 +57,7 @@ impl Demo {
             receiver: Receiver::default(),
             printed: VecDeque::new(),
             noise_one_in: None,
+            is_reading_line: true,
             folder: tempfile::tempdir().expect("a folder can be made"),
             qemu: None,
             line: None,
@@ -160,7 +163,8 @@ impl Demo {
     fn pass_on(&mut self) -> bool {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
         self.receiver.wall_us = since.as_micros() as i64;
-        let from_line = self.line.as_ref().map(read).unwrap_or_default();
+        let line = self.line.as_ref().filter(|_| self.is_reading_line);
+        let from_line = line.map(read).unwrap_or_default();
         let from_line = self.disturbed(from_line);
         let answers = self.receiver.feed(&from_line);
         let answers = self.disturbed(answers);

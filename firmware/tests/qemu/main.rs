@@ -212,3 +212,42 @@ fn pulled_cables_and_restarts_of_the_receiver_leave_no_trace_in_the_log() {
     assert_eq!(demo.ledger("recorded", "samples").len(), 4 * 1800);
     assert_eq!(demo.receiver.check(), [0; 2]);
 }
+
+#[test]
+fn whoever_stops_reading_the_line_does_not_bring_the_device_down() {
+    let mut demo = Demo::start();
+    demo.plug();
+    demo.command("ledger on");
+    demo.is_reading_line = false;
+    // More than QEMU and its socket take.
+    demo.command("run 600");
+    demo.wait_for_line("done run");
+    demo.is_reading_line = true;
+    all_arrives(&mut demo, Stream::Samples);
+    assert_eq!(demo.ledger("recorded", "samples").len(), 4 * 600);
+    assert!(demo.receiver.events_of(Stream::Critical).iter().all(|seen| !seen.body.contains("WATCHDOG")));
+    assert_eq!(demo.receiver.check(), [0; 2]);
+}
+
+#[test]
+fn noise_on_every_hundredth_byte_of_the_whole_run_leaves_no_trace_in_the_log() {
+    let mut demo = Demo::start();
+    demo.noise_one_in = Some(100);
+    demo.plug();
+    demo.command("ledger on");
+    demo.command("run 300");
+    demo.command("burst 5");
+    demo.wait_for_line("done run");
+    demo.command("burst 5");
+    demo.wait_for_line("done burst");
+    all_arrives(&mut demo, Stream::Samples);
+    let recorded = demo.ledger("recorded", "critical");
+    assert_eq!(recorded.len(), 10);
+    demo.wait_for("the alarms arrive", |demo| (received(demo, Stream::Critical).len() >= 10).then_some(()));
+    assert_eq!(received(&demo, Stream::Critical), recorded);
+    assert!(
+        demo.receiver.noise_by_checksum > 20,
+        "what only a checksum has kept out: {}",
+        demo.receiver.noise_by_checksum
+    );
+}

@@ -1,11 +1,12 @@
 //! The other end of the line as `README.md` specifies it, with a log in memory: what the agent does, in small.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use afferent_firmware::protocol::batch::{Batch, ChainHash};
 use afferent_firmware::protocol::clock_exchange::{ClockReply, ClockRequest};
 use afferent_firmware::protocol::codec;
 use afferent_firmware::protocol::event::{Body, Event};
+use afferent_firmware::protocol::fragment::{self, Assembler};
 use afferent_firmware::protocol::frame::{Accumulator, Fed, Noise, encode, frame_len_max};
 use afferent_firmware::protocol::ids::{SequenceRange, Stream, Timestamp};
 use afferent_firmware::protocol::session::{Control, Lane, Offered, ReceiverLane, Verdict, Welcome, is_control};
@@ -25,6 +26,8 @@ pub struct Receiver {
     lanes: BTreeMap<Lane, ReceiverLane>,
     greeted: BTreeSet<Lane>,
     incoming: Box<Incoming>,
+    /// The one that was used last stands last.
+    assemblers: VecDeque<Assembler<4608>>,
 }
 
 struct Incoming(Accumulator<4608>);
@@ -89,6 +92,8 @@ impl Receiver {
             let reply = ClockReply { boot: request.boot, tick_us: request.tick_us, synchronised: true, wall };
             self.requests.push(request);
             frame(&reply.encode(), answers);
+        } else if payload.starts_with(&fragment::MAGIC) {
+            self.fragment(payload, answers);
         } else if is_control(payload) {
             match Control::decode(payload).expect("the frame's checksum was right") {
                 Control::Hello(hello) => {
@@ -109,6 +114,16 @@ impl Receiver {
             assert!(rest.is_empty(), "one batch a frame");
             self.batch(&batch, answers);
         }
+    }
+
+    fn fragment(&mut self, payload: &[u8], answers: &mut Vec<u8>) {
+        self.assemblers.resize_with(4, Assembler::new);
+        let known = self.assemblers.iter().position(|assembler| assembler.is_of(payload)).unwrap_or(0);
+        let mut assembler = self.assemblers.remove(known).expect("it is there");
+        if let Some(batch) = assembler.take(payload) {
+            self.batch(&batch, answers);
+        }
+        self.assemblers.push_back(assembler);
     }
 
     fn batch(&mut self, batch: &Batch<'_>, answers: &mut Vec<u8>) {
