@@ -4,8 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use afferent_protocol::event::{Event, EventError};
-use afferent_protocol::ids::Stream;
+use afferent_protocol::ids::{SourceId, Stream};
+use afferent_protocol::session::Lane;
 use tokio::sync::watch;
+
+use crate::ring_log::DeviceProgress;
 
 /// Commits of the two streams that are on disk, by [`Stream::number`].
 pub type Commits = [u64; 2];
@@ -20,6 +23,18 @@ pub trait EventSink: Clone + Send + Sync + 'static {
 
     /// The last commit of each stream that is on disk, and its changes. Closed when the ring log has stopped.
     fn durable(&self) -> watch::Receiver<Commits>;
+}
+
+/// Takes batches of devices into the ring log, and remembers how far each lane of a device is in it.
+pub trait DeviceSink: EventSink {
+    /// Takes all events of a device's batch and how far the device is with them into one open batch, or nothing.
+    fn push_device(&self, events: &[Event<'_>], device: DeviceProgress) -> Result<Ticket, Refusal>;
+
+    /// How far the lanes of a device are in the log.
+    fn device(&self, device: &SourceId) -> Vec<DeviceProgress>;
+
+    /// Forgets lanes that the device does not hold any more.
+    fn keep_lanes(&self, device: &SourceId, held: &[Lane]);
 }
 
 /// Whether somebody waits for the answer.
