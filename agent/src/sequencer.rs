@@ -46,6 +46,8 @@ struct OpenBatch {
     full: bool,
     /// The lanes of devices in this stream, the one that moved last at the end.
     devices: Vec<DeviceProgress>,
+    /// The commit that the table's newest change goes with.
+    noted: u64,
     /// The table is to go with this batch.
     table_is_due: bool,
     /// Bytes of batches since the table was last in one.
@@ -152,6 +154,7 @@ impl OpenBatches {
             open.builder.push(event).expect("there is room for all of them");
         }
         open.note(device);
+        open.noted = open.commit;
         Ok(self.pushed(stream, Waiting::Producer, now_ms))
     }
 
@@ -162,10 +165,14 @@ impl OpenBatches {
         }
     }
 
-    /// How far a device's lanes are in the log, or will be with the open batches.
-    pub fn device(&self, device: &SourceId) -> Vec<DeviceProgress> {
+    /// How far a device's lanes are in the log when these tickets are durable.
+    pub fn device(&self, device: &SourceId) -> (Vec<DeviceProgress>, [Ticket; 2]) {
         let all = self.streams.iter().flat_map(|open| &open.devices);
-        all.filter(|known| known.device == *device).copied().collect()
+        let tickets = Stream::ALL.map(|stream| {
+            let commit = self.streams[usize::from(stream.number())].noted;
+            Ticket { stream, commit }
+        });
+        (all.filter(|known| known.device == *device).copied().collect(), tickets)
     }
 
     /// Forgets lanes of a device's stream that it does not hold any more.
@@ -307,7 +314,7 @@ impl DeviceSink for Intake {
         pushed
     }
 
-    fn device(&self, device: &SourceId) -> Vec<DeviceProgress> {
+    fn device(&self, device: &SourceId) -> (Vec<DeviceProgress>, [Ticket; 2]) {
         self.0.lock().open.device(device)
     }
 

@@ -446,7 +446,9 @@ impl Body<'_> {
     /// How severe it is, on OpenTelemetry's scale.
     pub const fn severity(&self) -> Severity {
         match self {
-            Self::Sample(_) | Self::Recovery(_) | Self::State(_) | Self::Derived(_) | Self::Progress(_) => Severity::Info,
+            Self::Sample(_) | Self::Recovery(_) | Self::State(_) | Self::Derived(_) | Self::Progress(_) => {
+                Severity::Info
+            }
             Self::Breakdown(body) => body.severity,
             Self::Alarm(body) => match body.transition {
                 AlarmTransition::Raised => {

@@ -71,7 +71,8 @@ impl<D: Disk> RingLog<D> {
         });
         recovery.streams = [0, 1].map(|at| resumed[at].as_ref().err().copied().unwrap_or(StreamStart::Continued));
         let pinned = [0, 1].map(|at| found.devices[at].as_ref().map(|table| table.generation));
-        recovery.devices = std::mem::take(&mut found.devices).map(|table| table.map(|table| table.devices).unwrap_or_default());
+        recovery.devices =
+            std::mem::take(&mut found.devices).map(|table| table.map(|table| table.devices).unwrap_or_default());
         let mut log = Self {
             batch_bytes_max: settings.batch_bytes_max(),
             critical_reserve: settings.critical_reserve_segments as usize,
