@@ -271,3 +271,21 @@ async fn a_batch_of_another_history_is_refused_and_said() {
     assert!(rig.events()[2].contains("two devices share a name"), "{:?}", rig.events());
     rig.end().await;
 }
+
+/// The agent's end of a pseudo terminal is a serial port to it.
+#[cfg(feature = "serial")]
+#[tokio::test]
+async fn a_serial_port_is_opened_and_carries_bytes_both_ways() {
+    let (mut other, port) = tokio_serial::SerialStream::pair().unwrap();
+    let path = tokio_serial::SerialPort::name(&port).expect("a pseudo terminal has a name");
+    let mut opened = Address::Device(path.into()).open(115_200).await.unwrap();
+    // All bytes, as they are: nothing is translated or echoed.
+    let all: Vec<u8> = (0..=255).collect();
+    opened.write_all(&all).await.unwrap();
+    let mut came = vec![0; 256];
+    other.read_exact(&mut came).await.unwrap();
+    assert_eq!(came, all);
+    other.write_all(&all).await.unwrap();
+    opened.read_exact(&mut came).await.unwrap();
+    assert_eq!(came, all);
+}
