@@ -160,7 +160,7 @@ fn alarm(index: u64) -> String {
     format!("spindle {:?}", Body::Alarm(body))
 }
 
-fn is_up(event: &String) -> bool {
+fn is_up(event: &str) -> bool {
     event.contains("LinkUp")
 }
 
