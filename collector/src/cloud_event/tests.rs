@@ -3,7 +3,7 @@
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{
     Alarm, AlarmTransition, Body, Breakdown, ClockStep, Derived, Event, LifeCycle, Loss, LossReason, MachineState,
-    PreviousStop, Quality, Recovery, Sample, Severity, State, Value,
+    PreviousStop, Progress, Quality, Recovery, Sample, Severity, State, Value,
 };
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject};
 
