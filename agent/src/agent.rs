@@ -94,6 +94,7 @@ impl Agent {
         let (core, recovery) = opened.map_err(|error| StartError::Ring { path, error })?;
         let (durable, durable_seen) = watch::channel([0; 2]);
         let shared = Arc::new(Shared::new(parts.commit, core.open_batch_bytes_max(), durable_seen));
+        shared.lock().open.restore_devices(recovery.devices.clone());
         let intake = Intake(shared.clone());
         let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
         let (status, status_seen) = watch::channel(Status::default());

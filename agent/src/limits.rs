@@ -1,6 +1,6 @@
 //! Every limit of the agent, related to each other and to those of the protocol.
 
-use afferent_protocol::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX};
+use afferent_protocol::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 
 /// Longest line of input, its end not counted, in bytes.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -43,6 +43,27 @@ pub const REPLAY_KNOWN_BYTES_MAX: usize = 4096;
 pub const REPLAY_RETRY_MS: u64 = 1000;
 /// Longest row of a replayed file, in bytes.
 pub const ROW_BYTES_MAX: usize = 1 << 20;
+
+/// Serial ports that a configuration can ask for.
+pub const SERIAL_PORTS_MAX: usize = 16;
+/// Lanes of devices in the table of one stream.
+pub const DEVICE_LANES_MAX: usize = 64;
+/// Bytes of batches of a stream after which the table of devices is repeated: a fraction of the smallest segment, so that
+/// the newest table is never far behind.
+pub const TABLE_EVERY_BYTES: usize = 16 * 1024;
+/// Longest frame of a device, encoded, in bytes.
+pub const FRAME_BYTES_MAX: usize = 4608;
+/// First wait before a port is opened again, in milliseconds.
+pub const PORT_WAIT_MS_MIN: u64 = 100;
+/// Longest wait before a port is opened again, in milliseconds.
+pub const PORT_WAIT_MS_MAX: u64 = 5_000;
+/// How long the answers to a device may take to be written, in milliseconds: a line that takes nothing is down.
+pub const PORT_WRITE_MS_MAX: u64 = 5_000;
+/// After this long without a frame a device counts as gone, in milliseconds: a device says something every 60 s.
+pub const DEVICE_SILENT_MS_MAX: u64 = 150_000;
+/// The least difference between the courses of a device's clock and the agent's that counts as a jump, in microseconds:
+/// more than a frame waits on a busy line.
+pub const DEVICE_CLOCK_STEP_US_MIN: u64 = 2_000_000;
 
 /// First wait before a child is started again, in milliseconds.
 pub const RESTART_WAIT_MS_MIN: u64 = 1_000;
@@ -94,6 +115,10 @@ pub const CONFIRM_S_MIN: u32 = 5;
 pub const STATUS_MS: u64 = 250;
 
 const _: () = {
+    assert!(PORT_WAIT_MS_MIN <= PORT_WAIT_MS_MAX);
+    assert!(4 * TABLE_EVERY_BYTES <= SEGMENT_BYTES_MIN as usize);
+    assert!(DEVICE_LANES_MAX >= SERIAL_PORTS_MAX * 4, "four lanes a device");
+    assert!(FRAME_BYTES_MAX > 256 + 4096);
     assert!(COMMIT_BYTES < OPEN_BATCH_BYTES_MAX);
     assert!(OPEN_BATCH_BYTES_MAX + 2 * EVENT_BYTES_MAX < BATCH_BYTES_MAX, "an open batch always takes one more event");
     assert!(LINE_BYTES_MAX > EVENT_BYTES_MAX, "any event without escapes fits a line");

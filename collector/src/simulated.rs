@@ -279,7 +279,10 @@ impl Agent {
 
     /// A batch that declares a loss.
     pub fn loss(&mut self, loss: Loss) -> Vec<u8> {
-        self.event(Body::Loss(loss))
+        let name = self.name;
+        let subject = Subject::new(name.as_str()).unwrap();
+        self.builder.push(&Event { time: clock(self.next).wall, subject, body: Body::Loss(loss) }).unwrap();
+        self.seal()
     }
 
     /// As [`Agent::samples`], without going on: the next batch is the same.

@@ -307,7 +307,7 @@ mod building {
     use super::{ChainHash, ClockReading, HEADER_LEN, Header};
     use crate::checksum::crc32c;
     use crate::codec::{Codec, rows};
-    use crate::event::Event;
+    use crate::event::{Body, Event};
     use crate::ids::{Epoch, Sequence, SourceId, Stream, Timestamp};
     use crate::sign::{Identity, sha256};
 
@@ -331,6 +331,7 @@ mod building {
     pub struct BatchBuilder {
         rows: rows::Encoder,
         times: Option<(Timestamp, Timestamp)>,
+        tells_progress: bool,
     }
 
     impl BatchBuilder {
@@ -342,14 +343,26 @@ mod building {
         /// Adds a checked event, or gives it back as [`rows::Full`]: then seal first.
         pub fn push<'e>(&mut self, event: &Event<'e>) -> Result<(), rows::Full> {
             self.rows.push(event)?;
+            self.tells_progress |= matches!(event.body, Body::Progress(_));
             let (first, last) = self.times.unwrap_or((event.time, event.time));
             self.times = Some((first.min(event.time), last.max(event.time)));
             Ok(())
         }
 
+        /// Whether small events with so many subjects and units, which may all be new, and so many rows find room, up to
+        /// the bytes of one large event.
+        pub fn has_room(&self, subjects: usize, units: usize, rows: u32) -> bool {
+            self.rows.has_room(subjects, units, rows)
+        }
+
         /// Records so far.
         pub fn count(&self) -> u32 {
             self.rows.count()
+        }
+
+        /// Whether it tells how far devices are.
+        pub fn tells_progress(&self) -> bool {
+            self.tells_progress
         }
 
         /// Whether nothing was pushed.
@@ -374,6 +387,7 @@ mod building {
             out: &mut Vec<u8>,
         ) -> (Header, ChainHash) {
             let (time_first, time_last) = self.times.take().expect("a batch has at least one record");
+            self.tells_progress = false;
             let start = out.len();
             let count = self.rows.count();
             out.resize(start + HEADER_LEN, 0);

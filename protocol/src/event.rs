@@ -42,6 +42,8 @@ pub enum Body<'a> {
     LifeCycle(LifeCycle<'a>),
     /// What a consumer concluded and fed back.
     Derived(Derived<'a>),
+    /// How far the log of a device is in the log of its agent.
+    Progress(Progress),
 }
 
 /// A sensor's value at a point in time.
@@ -313,6 +315,20 @@ pub struct Derived<'a> {
     pub json: &'a str,
 }
 
+/// How far the log of a device (the event's subject) is in the log of its agent. It stands in the batch of the device's
+/// events, in the agent's stream of the same name: what is there of the one is there of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The device's stream.
+    pub stream: Stream,
+    /// The epoch of that stream.
+    pub epoch: Epoch,
+    /// The device's first sequence that is not in the agent's log.
+    pub end: Sequence,
+    /// The check of the device's batch that ends there.
+    pub check: u64,
+}
+
 /// Why an event was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
@@ -341,10 +357,11 @@ pub enum EventError {
 }
 
 impl<'a> Event<'a> {
-    /// The stream that carries it: samples apart, everything is critical.
+    /// The stream that carries it: samples apart, and what tells how far those of a device are, everything is critical.
     pub const fn stream(&self) -> Stream {
         match self.body {
             Body::Sample(_) => Stream::Samples,
+            Body::Progress(progress) => progress.stream,
             _ => Stream::Critical,
         }
     }
@@ -384,7 +401,7 @@ impl<'a> Event<'a> {
                     Err(EventError::Range)
                 }
             }
-            Body::ClockStep(_) => Ok(()),
+            Body::ClockStep(_) | Body::Progress(_) => Ok(()),
             Body::LifeCycle(body) => body.check(),
             Body::Derived(body) => {
                 fits("type", body.kind, TEXT_BYTES_MAX)?;
@@ -422,13 +439,16 @@ impl Body<'_> {
             Self::ClockStep(_) => "afferent.clockstep.v1",
             Self::LifeCycle(_) => "afferent.lifecycle.v1",
             Self::Derived(_) => "afferent.derived.v1",
+            Self::Progress(_) => "afferent.progress.v1",
         }
     }
 
     /// How severe it is, on OpenTelemetry's scale.
     pub const fn severity(&self) -> Severity {
         match self {
-            Self::Sample(_) | Self::Recovery(_) | Self::State(_) | Self::Derived(_) => Severity::Info,
+            Self::Sample(_) | Self::Recovery(_) | Self::State(_) | Self::Derived(_) | Self::Progress(_) => {
+                Severity::Info
+            }
             Self::Breakdown(body) => body.severity,
             Self::Alarm(body) => match body.transition {
                 AlarmTransition::Raised => {

@@ -338,7 +338,18 @@ fn bodies_lie_in_their_rows_as_the_tables_say() {
     assert_eq!(row_of(derived), row_by_table("derived", &fields));
     let step = Body::ClockStep(ClockStep { before: time(1000), after: time(5) });
     assert_eq!(row_of(step), row_by_table("clock step", &[("before", varint(2000)), ("after", varint(10))]));
-    assert_eq!(table("### Codec 1: rows", "variant").len(), 9);
+    let (epoch, end) = (Epoch::new(u64::MAX), Sequence::new(300));
+    for (stream, name) in [(Stream::Critical, "critical"), (Stream::Samples, "samples")] {
+        let fields = [
+            ("stream", variant("Stream", name)),
+            ("epoch", varint(u64::MAX)),
+            ("end", varint(300)),
+            ("check", varint(128)),
+        ];
+        let progress = Body::Progress(Progress { stream, epoch, end, check: 128 });
+        assert_eq!(row_of(progress), row_by_table("progress", &fields));
+    }
+    assert_eq!(table("### Codec 1: rows", "variant").len(), 10);
 }
 
 #[test]

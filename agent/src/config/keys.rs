@@ -39,7 +39,7 @@ pub struct Key {
 }
 
 /// A section, and what it is for.
-pub const SECTIONS: [(&str, &str); 10] = [
+pub const SECTIONS: [(&str, &str); 11] = [
     ("agent", "Who the agent is, and where it keeps what it must not lose."),
     ("ring", "The ring log: events on this machine's disk until the collector has them on its own."),
     ("commit", "How long events wait for company before they are written. Critical events never wait for it."),
@@ -51,6 +51,7 @@ pub const SECTIONS: [(&str, &str); 10] = [
         "[intake.file]",
         "A recorded file that is replayed once; the next start goes on where it was. May stand there several times.",
     ),
+    ("[intake.serial]", "A microcontroller with Afferent's firmware on a serial line. May stand there several times."),
     ("http", "GET /metrics and /healthz."),
     ("log", "The agent's own log, on standard error."),
 ];
@@ -88,7 +89,7 @@ const fn optional(
 
 /// See the module.
 #[rustfmt::skip]
-pub const KEYS: [Key; 36] = [
+pub const KEYS: [Key; 39] = [
     optional("agent", "name", Kind::Text, "\"press-88\"", "Its name: letters, digits, '.', '_', '-'. Default: the machine's name."),
     key("agent", "data_dir", Kind::Text, "\"afferent-data/agent\"", "The data directory: ring log, key, socket."),
     key("ring", "pool_bytes", Kind::Size, "\"256MiB\"", "Its size on disk, taken as it is needed."),
@@ -122,6 +123,9 @@ pub const KEYS: [Key; 36] = [
     optional("[intake.file]", "value_columns", Kind::Texts, "[\"value\"]", "The columns with values. JSON lines without it are the socket's."),
     optional("[intake.file]", "unit", Kind::Text, "\"Cel\"", "The values' unit, a UCUM code."),
     optional("[intake.file]", "speed", Kind::Text, "\"max\"", "original, max, or how many times faster. Default: original."),
+    optional("[intake.serial]", "port", Kind::Text, "\"/dev/ttyUSB0\"", "The serial port, or tcp://HOST:PORT, or unix:/PATH. Needed."),
+    optional("[intake.serial]", "baud", Kind::Whole(50, 4_000_000), "115200", "Bits a second. Default: 115200."),
+    optional("[intake.serial]", "device", Kind::Text, "\"spindle-1\"", "The name that the device must have. Needed."),
     optional("http", "address", Kind::Text, "\"127.0.0.1:9188\"", "Where it listens. Default: nowhere."),
     key("log", "level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), "\"info\"", "From which level."),
     key("log", "format", Kind::Choice(&["text", "json"]), "\"text\"", "text for people, json for programs."),

@@ -14,8 +14,10 @@ use super::{Secret, SecretError, Size};
 use crate::intake::exec::ExecSettings;
 use crate::intake::file::{FileSettings, Mapping, Speed};
 use crate::intake::host::HostSettings;
+use crate::intake::serial::SerialSettings;
+use crate::intake::serial::port::Address;
 use crate::intake::socket::SocketSettings;
-use crate::limits::{CONFIRM_S_MIN, CONNECTIONS_MAX};
+use crate::limits::{CONFIRM_S_MIN, CONNECTIONS_MAX, SERIAL_PORTS_MAX};
 
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
@@ -119,6 +121,8 @@ section! {
         exec: Vec<ExecConfig> = vec![],
         /// `[[intake.file]]`
         file: Vec<FileConfig> = vec![],
+        /// `[[intake.serial]]`
+        serial: Vec<SerialConfig> = vec![],
     }
 }
 
@@ -181,6 +185,23 @@ pub struct FileConfig {
     pub unit: String,
     /// `original`, `max`, or how many times faster.
     pub speed: Option<String>,
+}
+
+/// One `[[intake.serial]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SerialConfig {
+    /// Where the line is.
+    pub port: String,
+    /// Bits a second.
+    #[serde(default = "baud_of_firmware")]
+    pub baud: u32,
+    /// The name that the device must have.
+    pub device: SourceId,
+}
+
+const fn baud_of_firmware() -> u32 {
+    115_200
 }
 
 section! {
@@ -276,7 +297,13 @@ impl Config {
         let connections = u32::try_from(self.intake.socket.connections_max).unwrap_or(u32::MAX);
         in_range("intake.socket.connections_max", connections, 1, CONNECTIONS_MAX as u32)?;
         self.ship.check()?;
-        self.intake.check()
+        self.intake.check()?;
+        match self.intake.serial.iter().find(|serial| serial.device == self.agent.name) {
+            Some(serial) => {
+                Err(format!("`intake.serial.device` {:?} is the agent's own name; take another", serial.device))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Reads every secret once, so that a missing one is found before it is needed.
@@ -306,6 +333,15 @@ impl Config {
     pub fn exec_settings(&self) -> Vec<ExecSettings> {
         let settings = |exec: &ExecConfig| ExecSettings { name: exec.name.clone(), command: exec.command.clone() };
         self.intake.exec.iter().map(settings).collect()
+    }
+
+    /// The serial lines.
+    pub fn serial_settings(&self) -> Vec<SerialSettings> {
+        let settings = |serial: &SerialConfig| {
+            let port = serial.port.parse().ok()?;
+            Some(SerialSettings { agent: self.agent.name, device: serial.device, port, baud: serial.baud })
+        };
+        self.intake.serial.iter().filter_map(settings).collect()
     }
 
     /// The files to replay.
@@ -412,11 +448,40 @@ impl IntakeConfig {
                 return Err(format!("`intake.exec.name` {:?} stands there twice; names tell them apart", exec.name));
             }
         }
+        self.check_serial()?;
         for file in &self.file {
             file.speed()?;
             crate::intake::unit::Units::default()
                 .check(&file.unit)
                 .map_err(|error| format!("`intake.file.unit`: {error}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_serial(&self) -> Result<(), String> {
+        if self.serial.len() > SERIAL_PORTS_MAX {
+            return Err(format!(
+                "`intake.serial` stands there {} times; at most {SERIAL_PORTS_MAX} are taken",
+                self.serial.len()
+            ));
+        }
+        let (mut ports, mut devices) = (BTreeSet::new(), BTreeSet::new());
+        for serial in &self.serial {
+            let port = serial.port.parse::<Address>();
+            port.map_err(|error| format!("`intake.serial.port` is {:?}; {error}", serial.port))?;
+            in_range("intake.serial.baud", serial.baud, 50, 4_000_000)?;
+            if !ports.insert(&serial.port) {
+                return Err(format!(
+                    "`intake.serial.port` {:?} stands there twice; a line has one device",
+                    serial.port
+                ));
+            }
+            if !devices.insert(serial.device) {
+                return Err(format!(
+                    "`intake.serial.device` {:?} stands there twice; two devices with one name cannot be told apart",
+                    serial.device
+                ));
+            }
         }
         Ok(())
     }

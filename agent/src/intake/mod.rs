@@ -1,6 +1,6 @@
 //! Intake: how events come in. The modules, in the order in which an event passes them:
 //!
-//! - [`socket`], [`host`], [`exec`], [`mod@file`]: where events come from
+//! - [`socket`], [`host`], [`exec`], [`mod@file`], [`serial`]: where events come from
 //! - [`lines`]: bytes to lines; [`mod@line`]: a line to an event; [`time`], [`mod@unit`]: what stands in it
 //! - [`sink`]: where every intake hands over its events
 
@@ -9,6 +9,7 @@ pub mod file;
 pub mod host;
 pub mod line;
 pub mod lines;
+pub mod serial;
 pub mod sink;
 pub mod socket;
 pub mod time;

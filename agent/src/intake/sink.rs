@@ -4,8 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 
 use afferent_protocol::event::{Event, EventError};
-use afferent_protocol::ids::Stream;
+use afferent_protocol::ids::{SourceId, Stream};
+use afferent_protocol::session::Lane;
 use tokio::sync::watch;
+
+use crate::ring_log::DeviceProgress;
 
 /// Commits of the two streams that are on disk, by [`Stream::number`].
 pub type Commits = [u64; 2];
@@ -20,6 +23,18 @@ pub trait EventSink: Clone + Send + Sync + 'static {
 
     /// The last commit of each stream that is on disk, and its changes. Closed when the ring log has stopped.
     fn durable(&self) -> watch::Receiver<Commits>;
+}
+
+/// Takes batches of devices into the ring log, and remembers how far each lane of a device is in it.
+pub trait DeviceSink: EventSink {
+    /// Takes all events of a device's batch and how far the device is with them into one open batch, or nothing.
+    fn push_device(&self, events: &[Event<'_>], device: DeviceProgress) -> Result<Ticket, Refusal>;
+
+    /// How far the lanes of a device are in the log; true when all of these tickets are durable.
+    fn device(&self, device: &SourceId) -> (Vec<DeviceProgress>, [Ticket; 2]);
+
+    /// Forgets lanes that the device does not hold any more.
+    fn keep_lanes(&self, device: &SourceId, held: &[Lane]);
 }
 
 /// Whether somebody waits for the answer.
@@ -91,12 +106,14 @@ pub mod fake {
         room: usize,
         refusal: Option<Refusal>,
         commits_itself: bool,
+        devices: Vec<DeviceProgress>,
     }
 
     impl FakeSink {
         /// Commits only by [`FakeSink::commit`].
         pub fn holding() -> Self {
-            let state = State { events: vec![], open: [1; 2], room: usize::MAX, refusal: None, commits_itself: false };
+            let (events, devices) = (vec![], vec![]);
+            let state = State { events, open: [1; 2], room: usize::MAX, refusal: None, commits_itself: false, devices };
             Self(Arc::new(Inner {
                 state: Mutex::new(state),
                 durable: watch::Sender::new([0; 2]),
@@ -190,5 +207,23 @@ pub mod fake {
         fn durable(&self) -> watch::Receiver<Commits> {
             self.0.durable.subscribe()
         }
+    }
+
+    impl DeviceSink for FakeSink {
+        fn push_device(&self, events: &[Event<'_>], device: DeviceProgress) -> Result<Ticket, Refusal> {
+            let tickets =
+                events.iter().map(|event| self.push(event, Waiting::Producer)).collect::<Result<Vec<_>, _>>()?;
+            let mut state = self.0.state.lock().unwrap();
+            state.devices.retain(|known| known.progress.epoch != device.progress.epoch);
+            state.devices.push(device);
+            Ok(*tickets.last().expect("a batch has an event"))
+        }
+
+        fn device(&self, _: &SourceId) -> (Vec<DeviceProgress>, [Ticket; 2]) {
+            let state = self.0.state.lock().unwrap();
+            (state.devices.clone(), Stream::ALL.map(|stream| Ticket { stream, commit: 0 }))
+        }
+
+        fn keep_lanes(&self, _: &SourceId, _: &[Lane]) {}
     }
 }

@@ -234,6 +234,9 @@ impl<D: Disk> RingLog<D> {
         assert_eq!((lane.lane, lane.end), (batch.lane, batch.first()), "sequences of a lane are dense");
         lane.end = batch.end();
         lane.chain = Some(batch.chain);
+        if batch.tells_progress {
+            self.pin(stream);
+        }
         if begins {
             // The segment before tells no more than this one where the lane ends.
             self.sweep(batch.lane);

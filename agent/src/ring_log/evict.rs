@@ -83,7 +83,8 @@ impl<D: Disk> RingLog<D> {
             let active = self.active(victim).map(|active| active.number);
             let segments = self.pool.taken().filter(|(number, _)| Some(*number) != active);
             let of_stream = segments.filter(|(_, segment)| segment.lane.stream == victim);
-            of_stream.min_by_key(|(_, s)| s.generation).map(|(number, segment)| (number, *segment))
+            let oldest = of_stream.min_by_key(|(_, s)| (self.is_pinned(s), s.generation));
+            oldest.map(|(number, segment)| (number, *segment))
         };
         let critical = || if stream == Stream::Critical { oldest(Stream::Critical) } else { None };
         oldest(Stream::Samples).or_else(critical)

@@ -10,6 +10,7 @@
 //! - Two entries are never unsynced at once in one segment, and a file that has refused a write is never written again.
 //! - Sequences of a lane are dense, no sequence is given twice, and the chain goes on across restarts.
 //! - An event that was durable is held until it is released, or until a loss that names it is durable in `critical`.
+//! - The newest table of devices of each stream stays (see `devices`), acked or not.
 //! - Samples are given up before anything critical; what is being written is never given up.
 //! - A file is taken again only after its header was zeroed, durably: its content counts as a whole or not at all.
 //!
@@ -18,6 +19,7 @@
 //! restart; [`inspect`] from outside.
 
 mod append;
+mod devices;
 mod error;
 mod evict;
 pub mod inspect;
@@ -44,6 +46,7 @@ use afferent_protocol::ids::Stream;
 use afferent_protocol::segment::Seed;
 
 pub use append::Appended;
+pub use devices::DeviceProgress;
 pub use error::{AppendError, OpenError, ReadError};
 pub use read::Known;
 pub use recovery::{LastCritical, RecoveredLane, Recovery, StreamStart};
@@ -77,6 +80,8 @@ pub struct RingLog<D: Disk> {
     /// The newest generation that was let go of with a lane that is not written to any more.
     finished: u64,
     epochs: Epochs,
+    /// The generation of the segment with the newest table of devices of each stream, by the stream's number.
+    pinned: [Option<u64>; 2],
     undeclared: Vec<Loss>,
     loss_batch: BatchBuilder,
     counters: Counters,

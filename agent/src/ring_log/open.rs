@@ -71,6 +71,9 @@ impl<D: Disk> RingLog<D> {
             Err(_) => epochs.draw(Stream::ALL[at]),
         });
         recovery.streams = [0, 1].map(|at| resumed[at].as_ref().err().copied().unwrap_or(StreamStart::Continued));
+        let pinned = [0, 1].map(|at| found.devices[at].as_ref().map(|table| table.generation));
+        recovery.devices =
+            std::mem::take(&mut found.devices).map(|table| table.map(|table| table.devices).unwrap_or_default());
         let mut log = Self {
             batch_bytes_max: settings.batch_bytes_max(),
             critical_reserve: settings.critical_reserve_segments as usize,
@@ -84,6 +87,7 @@ impl<D: Disk> RingLog<D> {
             next_generation,
             finished: 0,
             epochs,
+            pinned,
             undeclared: losses,
             loss_batch: Default::default(),
             counters: Default::default(),

@@ -7,6 +7,7 @@ use afferent_protocol::event::Loss;
 use afferent_protocol::ids::{Epoch, Sequence, Stream};
 use afferent_protocol::session::Lane;
 
+use super::devices::DeviceProgress;
 use super::survey::Damage;
 
 /// What a start has found and mended.
@@ -26,6 +27,8 @@ pub struct Recovery {
     pub undeclared: bool,
     /// The last batch of `critical`, which tells how the agent had stopped.
     pub last_critical: Option<LastCritical>,
+    /// How far the lanes of devices are in the log, by the agent's stream.
+    pub devices: [Vec<DeviceProgress>; 2],
     /// Files with the name of a segment that belong to another log or cannot be opened: they are left alone.
     pub foreign_files: u32,
 }

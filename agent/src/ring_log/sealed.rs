@@ -40,6 +40,8 @@ pub(super) struct SealedBatch {
     pub head: EntryHead,
     pub chain: ChainHash,
     pub origin: Origin,
+    /// Whether it carries the table of devices.
+    pub tells_progress: bool,
 }
 
 impl SealedBatch {
@@ -82,10 +84,11 @@ impl WriteBuffer {
         let lineage = Lineage { source: who.source, stream: lane.stream, epoch: lane.epoch, first, previous };
         self.bytes.clear();
         self.bytes.resize(BATCH_AT, 0);
+        let tells_progress = builder.tells_progress();
         let (header, chain) = builder.seal(&lineage, clock, &who.identity, &mut self.bytes);
         let head = EntryHead::new(&header, first.get(), 0, clock.wall);
         self.bytes.resize(SEGMENT_HEADER_LEN + head.entry_len() + STOP_LEN, 0);
-        self.batch = Some(SealedBatch { lane, head, chain, origin });
+        self.batch = Some(SealedBatch { lane, head, chain, origin, tells_progress });
     }
 
     /// Bytes of the entry.

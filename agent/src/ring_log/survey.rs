@@ -17,6 +17,7 @@ use afferent_protocol::scan::{Scan, Step, Tail};
 use afferent_protocol::segment::{Entry, Head, LogKind, SEGMENT_HEADER_LEN, SegmentHeader};
 use afferent_protocol::session::Lane;
 
+use super::devices::{DeviceProgress, progress_in};
 use super::loss::lane_of;
 use super::pool::{Segment, Slot, Usage, file_name, file_number};
 use super::reader::read_pieces;
@@ -64,6 +65,13 @@ pub(super) struct FoundLane {
     pub last_entry_at: Option<Position>,
 }
 
+/// A table of devices, and the generation of the segment that it stands in.
+#[derive(Clone, Debug)]
+pub(super) struct FoundTable {
+    pub devices: Vec<DeviceProgress>,
+    pub generation: u64,
+}
+
 /// All that was found.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
@@ -74,6 +82,8 @@ pub(super) struct Survey {
     /// Losses of lanes that are there, as `critical` declares them.
     pub declared: Vec<Loss>,
     pub last_critical: Option<LastCritical>,
+    /// The newest table of devices of each stream, by its number.
+    pub devices: [Option<FoundTable>; 2],
     pub damage: Damage,
     pub foreign_files: u32,
     /// Files without a readable header; they are left alone until it is known what they have held.
@@ -177,7 +187,12 @@ impl Survey {
             self.lanes.len() - 1
         });
         let found = &mut self.lanes[at];
+        let table = &mut self.devices[usize::from(lane.stream.number())];
         let (segment, stretches) = found.walk(number, bytes, header, &mut |batch| {
+            let devices = progress_in(batch);
+            if !devices.is_empty() {
+                *table = Some(FoundTable { devices, generation: header.generation });
+            }
             if lane.stream == Stream::Critical {
                 let stopped = read_critical(batch, source, &mut self.declared);
                 self.last_critical = Some(LastCritical { clock: batch.header().clock, stopped });
@@ -304,6 +319,10 @@ pub(super) fn read_critical(batch: &Batch<'_>, source: &SourceId, declared: &mut
     }
     let mut stopped = false;
     for record in records.map_while(Result::ok) {
+        if matches!(record.event.body, Body::Progress(_)) {
+            // It comes along with whatever is said, and is nobody's word.
+            continue;
+        }
         let of_source = record.event.subject.as_str() == source.as_str();
         stopped = of_source && matches!(record.event.body, Body::LifeCycle(LifeCycle::Stopped { .. }));
         let Body::Loss(loss) = record.event.body else { continue };

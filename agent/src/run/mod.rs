@@ -20,9 +20,10 @@ use crate::config::{Config, ConfigError, SecretError};
 use crate::core::CoreSettings;
 use crate::identity::{self, IdentityError};
 use crate::intake::exec::LineMetrics;
+use crate::intake::serial::SerialMetrics;
 use crate::intake::sink::{EventSink, Waiting};
 use crate::intake::socket::{BindError, Listeners, SocketMetrics};
-use crate::intake::{exec, file, host, socket};
+use crate::intake::{exec, file, host, serial, socket};
 use crate::lock::{DirectoryLock, LockError};
 use crate::metrics::Registry;
 use crate::notify::Notifier;
@@ -218,6 +219,10 @@ impl Running {
         for settings in self.config.exec_settings() {
             let metrics = LineMetrics::new(&self.registry, &settings.name);
             tasks.set.spawn(exec::run(settings, intake.clone(), clock.clone(), metrics, tasks.stop()));
+        }
+        for settings in self.config.serial_settings() {
+            let metrics = SerialMetrics::new(&self.registry, settings.device.as_str());
+            tasks.set.spawn(serial::run(settings, intake.clone(), clock.clone(), metrics, tasks.stop()));
         }
         for settings in self.config.file_settings() {
             let path = settings.path.display().to_string();

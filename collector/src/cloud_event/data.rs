@@ -10,6 +10,7 @@
 //! | loss | `stream`, `epoch`, `first`, `end`, `reason`, `chain` (hexadecimal, or null when nobody knows it) |
 //! | clock step | `before`, `after` (times), `step_us` |
 //! | life cycle | `change`, and what belongs to it |
+//! | progress | `stream`, `epoch`, `end`, `check` (hexadecimal), of the device that is the subject |
 //! | derived | the JSON document of its maker; as a JSON text when it is no JSON |
 
 use std::fmt;
@@ -108,6 +109,17 @@ impl Serialize for Data<'_, '_> {
             Body::Loss(loss) => loss_of(loss).serialize(to),
             Body::ClockStep(step) => clock_step_of(step).serialize(to),
             Body::LifeCycle(change) => life_cycle_of(change).serialize(to),
+            Body::Progress(progress) => {
+                #[derive(Serialize)]
+                struct Progress {
+                    stream: &'static str,
+                    epoch: String,
+                    end: u64,
+                    check: String,
+                }
+                let (epoch, check) = (progress.epoch.to_string(), format!("{:016x}", progress.check));
+                Progress { stream: progress.stream.name(), epoch, end: progress.end.get(), check }.serialize(to)
+            }
             Body::Derived(_) => unreachable!("a derived event is its own content"),
         }
     }

@@ -3,7 +3,7 @@
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{
     Alarm, AlarmTransition, Body, Breakdown, ClockStep, Derived, Event, LifeCycle, Loss, LossReason, MachineState,
-    PreviousStop, Quality, Recovery, Sample, Severity, State, Value,
+    PreviousStop, Progress, Quality, Recovery, Sample, Severity, State, Value,
 };
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject};
 
@@ -94,7 +94,7 @@ fn breakdown_recovery_state_and_alarm_are_written_as_ever() {
 }
 
 #[test]
-fn loss_and_clock_step_are_written_as_ever() {
+fn loss_progress_and_clock_step_are_written_as_ever() {
     let loss = |chain| {
         Body::Loss(Loss {
             stream: Stream::Samples,
@@ -110,6 +110,10 @@ fn loss_and_clock_step_are_written_as_ever() {
     assert_eq!(json(loss([0; 32])), golden("afferent.loss.v1", "critical", 17, &data));
     let data = format!(r#"{range}"{}"}}"#, "ab".repeat(32));
     assert_eq!(json(loss([0xab; 32])), golden("afferent.loss.v1", "critical", 17, &data));
+
+    let progress = Progress { stream: Stream::Critical, epoch: Epoch::new(7), end: Sequence::new(5), check: 0xab };
+    let data = r#"{"stream":"critical","epoch":"0000000000000007","end":5,"check":"00000000000000ab"}"#;
+    assert_eq!(json(Body::Progress(progress)), golden("afferent.progress.v1", "critical", 9, data));
 
     let step = Body::ClockStep(ClockStep { before: time(2_000_000), after: time(500_000) });
     let data = r#"{"before":"1970-01-01T00:00:02.000000Z","after":"1970-01-01T00:00:00.500000Z","step_us":-1500000}"#;

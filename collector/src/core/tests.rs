@@ -247,6 +247,23 @@ fn a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart() {
 }
 
 #[test]
+fn what_a_device_has_lost_is_in_no_lane_of_its_agent() {
+    let lanes = |of_agent: bool| {
+        let disk = MemoryDisk::new(1);
+        let mut critical = Agent::new("press", Stream::Critical, 1);
+        let mut core = greeted(&disk, &critical);
+        let (first, end, epoch) = (Sequence::ZERO, Sequence::new(10), Epoch::new(2));
+        let loss = Loss { stream: Stream::Samples, epoch, first, end, reason: LossReason::DeviceFull, chain: [0; 32] };
+        // Any other event of this agent has another subject than its name.
+        let loss = if of_agent { critical.loss(loss) } else { critical.event(Body::Loss(loss)) };
+        assert_eq!(give(&mut core, &critical, &loss).accepted, 1);
+        core.commit(&clock(1)).unwrap();
+        view(&core, "press").lanes.len()
+    };
+    assert_eq!((lanes(false), lanes(true)), (1, 2), "the agent's own loss is in a lane of its own");
+}
+
+#[test]
 fn a_hole_that_was_declared_before_is_no_gap() {
     let disk = MemoryDisk::new(1);
     let mut critical = Agent::new("press", Stream::Critical, 1);

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use afferent_protocol::batch::{Batch, ChainHash};
 use afferent_protocol::codec::records;
-use afferent_protocol::event::{Body, LifeCycle, Loss};
+use afferent_protocol::event::{Body, Event, LifeCycle, Loss};
 use afferent_protocol::ids::{Offset, Sequence, SequenceRange, SourceId, Stream, Timestamp};
 use afferent_protocol::record::Record;
 use afferent_protocol::segment::EntryHead;
@@ -158,7 +158,7 @@ impl Sources {
     pub(crate) fn learn(&mut self, batch: &Batch<'_>) {
         let mut scratch = std::mem::take(&mut self.scratch);
         for record in readable(batch, &mut scratch) {
-            self.learn_event(batch.header().source, record.event.time, &record.event.body);
+            self.learn_event(batch.header().source, &record.event);
         }
         self.scratch = scratch;
     }
@@ -168,9 +168,10 @@ impl Sources {
         readable(batch, &mut self.scratch).count() == batch.header().count as usize
     }
 
-    fn learn_event(&mut self, source: SourceId, time: Timestamp, body: &Body<'_>) {
-        match body {
-            Body::Loss(loss) => self.learn_loss(source, time, loss),
+    fn learn_event(&mut self, source: SourceId, event: &Event<'_>) {
+        match &event.body {
+            // A device's loss, under the device's name, is in a lane that is numbered elsewhere.
+            Body::Loss(loss) if event.subject.as_str() == source.as_str() => self.learn_loss(source, event.time, loss),
             Body::LifeCycle(LifeCycle::KeyPinned { source: named, key }) if source == self.own => {
                 if let Ok(named) = SourceId::new(named) {
                     // No room is no matter here: whoever is not known will be pinned again.

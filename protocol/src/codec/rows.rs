@@ -79,6 +79,15 @@ mod encoding {
             COUNTS_LEN + self.subjects.bytes.len() + self.units.bytes.len() + self.rows.len()
         }
 
+        /// Whether events with so many subjects and units, which may all be new, and so many rows find room.
+        pub fn has_room(&self, subjects: usize, units: usize, rows: u32) -> bool {
+            let room = BATCH_BYTES_MAX - HEADER_LEN - self.body_len();
+            self.subjects.places.len() + subjects <= BATCH_SUBJECTS_MAX
+                && self.units.places.len() + units <= BATCH_UNITS_MAX
+                && self.count.saturating_add(rows) <= BATCH_COUNT_MAX
+                && room >= EVENT_BYTES_MAX + SUBJECT_BYTES_MAX
+        }
+
         /// Adds an event that was checked.
         pub fn push(&mut self, event: &Event<'_>) -> Result<(), Full> {
             let room = BATCH_BYTES_MAX - HEADER_LEN - self.body_len();

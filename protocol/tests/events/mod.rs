@@ -23,7 +23,7 @@ pub fn owned_event() -> impl Strategy<Value = OwnedEvent> {
     (
         0_i64..=TIME_MAX,
         "[a-zA-Z0-9 äöü.-]{1,20}(/[a-z]{1,8}){0,3}",
-        0_u8..9,
+        0_u8..10,
         any::<u8>(),
         [text.clone(), text],
         any::<[u64; 3]>(),
@@ -60,7 +60,7 @@ impl OwnedEvent {
             float: 81.4,
             unit: "Cel".to_owned(),
         };
-        (0..9).map(event).collect()
+        (0..10).map(event).collect()
     }
 
     pub fn event(&self) -> Event<'_> {
@@ -106,7 +106,13 @@ impl OwnedEvent {
                 Body::ClockStep(ClockStep { before: Timestamp::new(self.time).unwrap(), after })
             }
             7 => Body::LifeCycle(self.life_cycle()),
-            _ => Body::Derived(Derived { kind: one, json: other }),
+            8 => Body::Derived(Derived { kind: one, json: other }),
+            _ => Body::Progress(Progress {
+                stream: pick(&Stream::ALL, choice),
+                epoch: Epoch::new(self.numbers[0]),
+                end: Sequence::new(self.numbers[1]),
+                check: self.numbers[2],
+            }),
         }
     }
 

@@ -111,3 +111,11 @@ pub fn life_cycle() -> Vec<Event<'static>> {
     ];
     events("press-88.C_1", started.into_iter().chain(others).map(Body::LifeCycle))
 }
+
+pub fn progress() -> Vec<Event<'static>> {
+    let progress = |(stream, epoch, end, check)| {
+        Body::Progress(Progress { stream, epoch: Epoch::new(epoch), end: Sequence::new(end), check })
+    };
+    let lanes = [(Stream::Critical, 1, 128, 0xFFFF_FFFF), (Stream::Critical, u64::MAX, u64::MAX, u64::MAX)];
+    events("spindle-1", lanes.map(progress))
+}

@@ -111,6 +111,10 @@ impl<'a> Body<'a> {
             6 => format!("clockstep before={} after={}", self.zigzag()?, self.zigzag()?),
             7 => self.life_cycle()?,
             8 => format!("derived kind={:?} json={:?}", self.text()?, self.text()?),
+            9 => {
+                let (stream, epoch, end) = (self.one_of(STREAM)?, self.varint()?, self.varint()?);
+                format!("progress stream={stream} epoch={epoch:016x} end={end} check={:016x}", self.varint()?)
+            }
             other => return Err(format!("body {other}")),
         })
     }

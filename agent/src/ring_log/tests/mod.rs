@@ -1,6 +1,7 @@
 //! What the ring log promises, on a disk in memory.
 
 mod damage;
+mod devices;
 mod evicting;
 pub(crate) mod memory_disk;
 mod model;

@@ -1,0 +1,268 @@
+//! Microcontrollers on serial lines; what they say on them stands in `firmware/README.md`.
+//!
+//! A port that is open is a [`session`]: frames are taken apart, a batch that is the next one of its lane is handed to the
+//! sequencer as a whole, and it is acked when the ring log has it on disk. A line carries one batch at a time: the next
+//! frame is looked at after the ack, while the system buffers what comes.
+//!
+//! # What of a device is in the ring log
+//!
+//! Its events are events of the agent's stream of the same name, with the time mapped to UTC ([`clock`]). How far they go
+//! stands among them: [`Body::Progress`], one event for each lane of a device, with the device as its subject. All lanes
+//! of all devices in a stream are that stream's *table of devices* (at most [`DEVICE_LANES_MAX`]). The sequencer puts the
+//! table at the end of every batch that has events of devices, of the first batch after a start, and of a batch now and
+//! then while there are none. The newest table in the log is the state of all lanes, and there is no other.
+//!
+//! - *Together or not at all.* A device's batch is pushed whole, under one lock with its change of the table. The agent's
+//!   batch is durable as a whole (its checksum covers events and table), so neither is there without the other.
+//! - *The table outlives the ack.* The ring log keeps the segment with the newest table of each stream, although the
+//!   collector has all of it, until a segment with a newer one is on disk.
+//!
+//! | the agent dies | after the start |
+//! |---|---|
+//! | before the commit | the table says the end before; the device has no ack, and sends the batch again |
+//! | after the commit, before the ack | the table says the new end; the welcome says so, and the device goes on behind it |
+//! | after the ack | as before; the device does not even ask |
+//! | in the middle of the write | the tail is torn, its events and its table are gone with it; as before the commit |
+//! | after the collector's ack, with nothing new | the pinned segment has the table |
+//!
+//! When the disk damages the newest table, an older one counts, which says less: what the device still holds is sent
+//! again, and is a repetition only if the damaged batch had reached the collector. When samples have a single segment
+//! left and it has to be given up, its table goes with it, and is repeated with the next batch.
+//!
+//! A lane that the device's hello does not name any more is forgotten.
+//!
+//! The modules, in the order in which an event passes them: [`port`], [`session`] (with [`clock`]), then
+//! [`DeviceSink`]; [`metrics`] counts.
+//!
+//! [`Body::Progress`]: afferent_protocol::event::Body::Progress
+//! [`DEVICE_LANES_MAX`]: crate::limits::DEVICE_LANES_MAX
+
+pub mod clock;
+pub mod metrics;
+pub mod port;
+pub mod session;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use afferent_protocol::event::{Body, Event, LifeCycle};
+use afferent_protocol::frame::{Accumulator, Fed, Noise};
+use afferent_protocol::ids::{SourceId, Subject};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use crate::clock::Clock;
+use crate::intake::sink::{DeviceSink, Refusal, Ticket, Waiting};
+use crate::limits::{DEVICE_SILENT_MS_MAX, FRAME_BYTES_MAX, PORT_WAIT_MS_MAX, PORT_WAIT_MS_MIN, PORT_WRITE_MS_MAX};
+use crate::stop::Stop;
+use clock::DeviceClock;
+pub use metrics::SerialMetrics;
+use port::{Address, Port};
+use session::{Said, Session, Stored};
+
+/// A port, and who is to be on it.
+#[derive(Clone, Debug)]
+pub struct SerialSettings {
+    /// The agent.
+    pub agent: SourceId,
+    /// The device.
+    pub device: SourceId,
+    /// Where the line is.
+    pub port: Address,
+    /// Bits a second.
+    pub baud: u32,
+}
+
+/// Why a port is not served any more.
+enum Ended {
+    /// The agent stops.
+    Stopped,
+    /// The line is gone, for this reason.
+    Gone(String),
+}
+
+/// One port, from opening to opening.
+struct Intake<S> {
+    settings: SerialSettings,
+    sink: S,
+    clock: Arc<dyn Clock>,
+    metrics: SerialMetrics,
+    device_clock: DeviceClock,
+    /// Whether the log says that the device is there.
+    is_up: bool,
+}
+
+/// Serves the port until the agent stops, and opens it again whenever it is gone.
+pub async fn run<S: DeviceSink>(
+    settings: SerialSettings,
+    sink: S,
+    clock: Arc<dyn Clock>,
+    metrics: SerialMetrics,
+    mut stop: Stop,
+) {
+    let mut intake = Intake { settings, sink, clock, metrics, device_clock: DeviceClock::default(), is_up: false };
+    let mut wait_ms = PORT_WAIT_MS_MIN;
+    loop {
+        let ended = tokio::select! {
+            () = stop.requested() => Ended::Stopped,
+            ended = intake.open_and_serve() => ended,
+        };
+        let was_up = intake.is_up;
+        let reason = match &ended {
+            Ended::Stopped => "the agent stops",
+            Ended::Gone(reason) => reason,
+        };
+        intake.say_down(reason).await;
+        if matches!(ended, Ended::Stopped) {
+            return;
+        }
+        wait_ms = if was_up { PORT_WAIT_MS_MIN } else { (wait_ms * 2).min(PORT_WAIT_MS_MAX) };
+        tokio::select! {
+            () = stop.requested() => return,
+            () = sleep(Duration::from_millis(wait_ms)) => {}
+        }
+    }
+}
+
+impl<S: DeviceSink> Intake<S> {
+    async fn open_and_serve(&mut self) -> Ended {
+        let SerialSettings { port, baud, device, .. } = &self.settings;
+        let opened = match port.open(*baud).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::debug!(%port, %device, %error, "a serial port cannot be opened, and is tried again");
+                return Ended::Gone(error.to_string());
+            }
+        };
+        tracing::debug!(%port, %device, "a serial port is open");
+        let (lanes, tickets) = self.sink.device(device);
+        // What an earlier session has pushed may not be on disk yet, and only what is may be acked.
+        for ticket in tickets {
+            if !self.is_durable(ticket).await {
+                return Ended::Stopped;
+            }
+        }
+        let mut session = Session::new(&self.settings, &lanes, self.metrics.clone());
+        match self.serve(opened, &mut session).await {
+            Ok(ended) => ended,
+            Err(error) => Ended::Gone(error.to_string()),
+        }
+    }
+
+    async fn serve(&mut self, mut port: Box<dyn Port>, session: &mut Session) -> std::io::Result<Ended> {
+        let mut incoming = Box::new(Accumulator::<FRAME_BYTES_MAX>::new());
+        let mut bytes = vec![0; 4096];
+        let mut answers = vec![0];
+        let silent = Duration::from_millis(DEVICE_SILENT_MS_MAX);
+        let mut heard = Instant::now();
+        loop {
+            if !answers.is_empty() {
+                let written = timeout(Duration::from_millis(PORT_WRITE_MS_MAX), port.write_all(&answers)).await;
+                written.map_err(|_| std::io::Error::other("the line takes nothing"))??;
+                answers.clear();
+            }
+            let Ok(read) = timeout_at(heard + silent, port.read(&mut bytes)).await else {
+                return Ok(Ended::Gone(format!("nothing came for {} s", silent.as_secs())));
+            };
+            let count = read?;
+            if count == 0 {
+                return Ok(Ended::Gone("the other end has closed it".into()));
+            }
+            let arrived = self.clock.read();
+            let mut rest = &bytes[..count];
+            loop {
+                match incoming.feed(rest) {
+                    Fed::More => break,
+                    Fed::Noise { taken, noise } => {
+                        let counter = if noise == Noise::TooLong { &self.metrics.too_long } else { &self.metrics.bad };
+                        counter.add(1);
+                        rest = &rest[taken..];
+                    }
+                    Fed::Frame { payload, taken } => {
+                        rest = &rest[taken..];
+                        heard = Instant::now();
+                        let mut heard = session.take(payload, &arrived, &mut self.device_clock);
+                        answers.append(&mut heard.answers);
+                        if let Some(lanes) = heard.holds {
+                            self.sink.keep_lanes(&self.settings.device, &lanes);
+                        }
+                        for said in heard.said {
+                            self.say(said).await;
+                        }
+                        if let Some(stored) = heard.stored {
+                            match self.store(&stored).await {
+                                Ok(true) => session.is_durable(&stored, &mut answers),
+                                Ok(false) => {}
+                                Err(Stopped) => return Ok(Ended::Stopped),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Hands a batch to the ring log and waits until it is on disk; `false` when it is not taken now.
+    async fn store(&self, stored: &Stored<'_>) -> Result<bool, Stopped> {
+        loop {
+            match self.sink.push_device(&stored.events, stored.progress) {
+                Ok(ticket) => return if self.is_durable(ticket).await { Ok(true) } else { Err(Stopped) },
+                Err(Refusal::Full) => self.sink.room().await,
+                Err(Refusal::Stopped) => return Err(Stopped),
+                Err(refusal @ (Refusal::Unwritable(_) | Refusal::Invalid(_))) => {
+                    let device = &self.settings.device;
+                    tracing::warn!(%device, %refusal, "a batch is not taken; the device sends it again");
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    async fn is_durable(&self, ticket: Ticket) -> bool {
+        self.sink.durable().wait_for(|commits| ticket.is_durable(commits)).await.is_ok()
+    }
+
+    /// Says something about the device, in the log and in the agent's own.
+    async fn say(&mut self, said: Said) {
+        let (device, port) = (self.settings.device, self.settings.port.to_string());
+        match said {
+            Said::Up if self.is_up => {}
+            Said::Up => {
+                self.is_up = true;
+                tracing::info!(%device, port, "a device is there");
+                self.tell(Body::LifeCycle(LifeCycle::LinkUp { peer: &port })).await;
+            }
+            Said::Refused { source, reason } => {
+                self.metrics.refused.add(1);
+                tracing::warn!(%device, port, %source, reason, "a device is refused");
+                self.tell(Body::LifeCycle(LifeCycle::Refused { source: source.as_str(), reason: &reason })).await;
+            }
+            Said::ClockStep(step) => self.tell(Body::ClockStep(step)).await,
+        }
+    }
+
+    async fn say_down(&mut self, reason: &str) {
+        if std::mem::take(&mut self.is_up) {
+            let port = self.settings.port.to_string();
+            tracing::info!(device = %self.settings.device, port, reason, "a device is gone");
+            self.tell(Body::LifeCycle(LifeCycle::LinkDown { peer: &port, reason })).await;
+        }
+    }
+
+    async fn tell(&self, body: Body<'_>) {
+        let subject = Subject::new(self.settings.device.as_str()).expect("every source name is a subject");
+        let event = Event { time: self.clock.wall(), subject, body };
+        while let Err(refusal) = self.sink.push(&event, Waiting::Nobody) {
+            if refusal != Refusal::Full {
+                tracing::warn!(device = %self.settings.device, "an event about a device is not in the log: {refusal}");
+                return;
+            }
+            self.sink.room().await;
+        }
+    }
+}
+
+/// The ring log has stopped.
+struct Stopped;

@@ -1,0 +1,291 @@
+//! A device that is played by hand, on a line in memory or on a Unix socket, and a log that commits when it is told to.
+
+use std::io;
+
+use afferent_protocol::batch::{BatchBuilder, ClockReading, Lineage};
+use afferent_protocol::clock_exchange::ClockRequest;
+use afferent_protocol::event::{Alarm, AlarmTransition, LifeCycle};
+use afferent_protocol::ids::{Epoch, Sequence, Stream, Timestamp};
+use afferent_protocol::session::{Control, Held, Hello, Lane, Resume, UNSIGNED};
+use afferent_protocol::sign::Identity;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use super::session::put_frame;
+use super::*;
+use crate::clock::SystemClock;
+use crate::intake::sink::fake::FakeSink;
+use crate::metrics::Registry;
+use crate::stop::{self, StopSender};
+
+const LANE: Lane = Lane { stream: Stream::Critical, epoch: Epoch::new(7) };
+
+fn name(text: &str) -> SourceId {
+    SourceId::new(text).unwrap()
+}
+
+/// The agent's side, at work on a socket.
+struct Rig {
+    sink: FakeSink,
+    metrics: SerialMetrics,
+    listener: UnixListener,
+    stop: StopSender,
+    running: JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Rig {
+    fn start(sink: FakeSink) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("line");
+        let listener = UnixListener::bind(&path).unwrap();
+        let settings =
+            SerialSettings { agent: name("press-1"), device: name("spindle-1"), port: Address::Unix(path), baud: 0 };
+        let metrics = SerialMetrics::new(&Registry::default(), "spindle-1");
+        let (stop, stopped) = stop::channel();
+        let running = tokio::spawn(run(settings, sink.clone(), Arc::new(SystemClock::new()), metrics.clone(), stopped));
+        Self { sink, metrics, listener, stop, running, _folder: folder }
+    }
+
+    /// The device's end of the line, once the agent has opened it.
+    async fn device(&self) -> Device {
+        let (line, _) = self.listener.accept().await.unwrap();
+        Device { line, incoming: Box::new(Accumulator::new()), unread: Vec::new() }
+    }
+
+    async fn end(self) {
+        self.stop.stop();
+        self.running.await.unwrap();
+    }
+
+    /// What was taken, without the times.
+    fn events(&self) -> Vec<String> {
+        let without_time = |text: String| text.split_once(' ').unwrap().1.to_owned();
+        self.sink.events().into_iter().map(|(text, _)| without_time(text)).collect()
+    }
+}
+
+/// The device's end of the line.
+struct Device {
+    line: UnixStream,
+    incoming: Box<Accumulator<FRAME_BYTES_MAX>>,
+    unread: Vec<u8>,
+}
+
+impl Device {
+    async fn send(&mut self, payload: &[u8]) {
+        let mut frame = Vec::new();
+        put_frame(payload, &mut frame);
+        self.line.write_all(&frame).await.unwrap();
+    }
+
+    async fn says_it_is(&mut self, source: &str) {
+        self.send(&ClockRequest { boot: [1; 16], tick_us: 5, source: name(source) }.encode()).await;
+    }
+
+    async fn says_hello(&mut self, first: u64, end: u64) {
+        let held = Held { lane: LANE, first: Sequence::new(first), end: Sequence::new(end) };
+        let lanes = [held].into_iter().collect();
+        self.send(&Control::Hello(Hello { session: 3, key: [0; 32], lanes, signature: UNSIGNED }).encode()).await;
+    }
+
+    /// The next control message; clock replies are passed over.
+    async fn hears(&mut self) -> Control {
+        loop {
+            let bytes = std::mem::take(&mut self.unread);
+            match self.incoming.feed(&bytes) {
+                Fed::More => {}
+                Fed::Noise { .. } => panic!("the agent makes no noise"),
+                Fed::Frame { payload, taken } => {
+                    let control = Control::decode(payload);
+                    self.unread = bytes[taken..].to_vec();
+                    match control {
+                        Ok(control) => return control,
+                        Err(_) => continue,
+                    }
+                }
+            }
+            let mut bytes = [0; 1000];
+            let count = self.line.read(&mut bytes).await.unwrap();
+            assert!(count > 0, "the agent keeps the line open");
+            self.unread = bytes[..count].to_vec();
+        }
+    }
+
+    async fn is_welcomed(&mut self) -> Resume {
+        match self.hears().await {
+            Control::Welcome(welcome) => welcome.lanes[0],
+            other => panic!("{other:?} in place of a welcome"),
+        }
+    }
+
+    async fn is_acked(&mut self) -> Resume {
+        match self.hears().await {
+            Control::Ack(resume) => resume,
+            other => panic!("{other:?} in place of an ack"),
+        }
+    }
+}
+
+/// Batches of one alarm each, chained as devices do it.
+fn batches(count: u64) -> Vec<Vec<u8>> {
+    let mut previous = [0; 32];
+    let batch = |first: u64| {
+        let lineage = Lineage {
+            source: name("spindle-1"),
+            stream: LANE.stream,
+            epoch: LANE.epoch,
+            first: Sequence::new(first),
+            previous,
+        };
+        let tick = 1_000_000 + first;
+        let wall = Timestamp::new(tick as i64).unwrap();
+        let clock = ClockReading { wall, monotonic_us: tick, synchronised: false, boot: [1; 16] };
+        let (condition, priority) = ("burst", 1 + first as u16);
+        let body = Body::Alarm(Alarm { condition, transition: AlarmTransition::Raised, priority, message: "" });
+        let mut builder = BatchBuilder::new();
+        builder.push(&Event { time: wall, subject: Subject::new("spindle").unwrap(), body }).unwrap();
+        let mut bytes = Vec::new();
+        let (header, _) = builder.seal(&lineage, &clock, &Identity::from_seed(&[1; 32]), &mut bytes);
+        previous = [0; 32];
+        previous[..4].copy_from_slice(&header.crc.to_le_bytes());
+        bytes
+    };
+    (0..count).map(batch).collect()
+}
+
+fn alarm(index: u64) -> String {
+    let body =
+        Alarm { condition: "burst", transition: AlarmTransition::Raised, priority: 1 + index as u16, message: "" };
+    format!("spindle {:?}", Body::Alarm(body))
+}
+
+fn is_up(event: &str) -> bool {
+    event.contains("LinkUp")
+}
+
+#[tokio::test]
+async fn a_batch_is_acked_when_it_is_durable_and_not_before() {
+    let rig = Rig::start(FakeSink::holding());
+    let mut device = rig.device().await;
+    device.line.write_all(b"garbage at start\0").await.unwrap();
+    device.says_it_is("spindle-1").await;
+    device.says_hello(0, 1).await;
+    assert_eq!(device.is_welcomed().await.end, Sequence::ZERO);
+    device.send(&batches(1)[0]).await;
+    rig.sink.taken(2).await;
+    // The line is quiet until the commit: the ack is not among what has come by then.
+    let early = io::Result::ok(device.line.try_read(&mut [0; 100]));
+    assert_eq!(early, None, "nothing is said before the commit");
+    rig.sink.commit();
+    assert_eq!(device.is_acked().await.end, Sequence::new(1));
+    assert!(is_up(&rig.events()[0]) && rig.events()[1] == alarm(0), "{:?}", rig.events());
+    assert_eq!((rig.metrics.bad.get(), rig.metrics.batches.get()), (1, 1));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_repeated_batch_is_acked_again_and_stored_once_also_after_the_cable_was_pulled() {
+    let rig = Rig::start(FakeSink::committing());
+    let mut device = rig.device().await;
+    device.says_it_is("spindle-1").await;
+    device.says_hello(0, 2).await;
+    device.is_welcomed().await;
+    for batch in batches(2) {
+        device.send(&batch).await;
+        device.is_acked().await;
+    }
+    device.send(&batches(2)[1]).await;
+    assert_eq!(device.is_acked().await.end, Sequence::new(2));
+    drop(device);
+    let mut device = rig.device().await;
+    device.says_it_is("spindle-1").await;
+    device.says_hello(0, 3).await;
+    let resume = device.is_welcomed().await;
+    assert_eq!((resume.end, resume.check.is_some()), (Sequence::new(2), true));
+    device.send(&batches(3)[2]).await;
+    assert_eq!(device.is_acked().await.end, Sequence::new(3));
+    let events = rig.events();
+    let alarms: Vec<_> = events.iter().filter(|event| event.contains("burst")).cloned().collect();
+    assert_eq!(alarms, [alarm(0), alarm(1), alarm(2)]);
+    let changes = ["LinkUp", "LinkDown"].map(|change| events.iter().filter(|event| event.contains(change)).count());
+    assert_eq!(changes, [2, 1]);
+    assert_eq!((rig.metrics.duplicates.get(), rig.metrics.gaps.get()), (1, 0));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn without_a_hello_since_the_port_was_opened_nothing_is_acked() {
+    let rig = Rig::start(FakeSink::committing());
+    let mut device = rig.device().await;
+    device.says_it_is("spindle-1").await;
+    device.send(&batches(1)[0]).await;
+    device.says_hello(0, 1).await;
+    assert_eq!(device.is_welcomed().await.end, Sequence::ZERO, "the batch before it was passed over");
+    assert_eq!(rig.metrics.batches.get(), 0);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn another_device_is_refused_and_that_is_said_once() {
+    let rig = Rig::start(FakeSink::committing());
+    let mut device = rig.device().await;
+    for _ in 0..2 {
+        device.says_it_is("mill-2").await;
+        device.says_hello(0, 1).await;
+        device.send(&batches(1)[0][..100]).await;
+    }
+    rig.sink.taken(1).await;
+    let refused = LifeCycle::Refused {
+        source: "mill-2",
+        reason: "this port is for spindle-1; mend the cabling, or `device` in the configuration",
+    };
+    // The right one, on the same line, is taken.
+    device.says_it_is("spindle-1").await;
+    device.says_hello(0, 1).await;
+    assert_eq!(device.is_welcomed().await.end, Sequence::ZERO);
+    assert_eq!(rig.events()[0], format!("spindle-1 {:?}", Body::LifeCycle(refused)));
+    assert!(rig.events().len() == 2 && is_up(&rig.events()[1]), "{:?}", rig.events());
+    assert_eq!((rig.metrics.refused.get(), rig.metrics.unknown.get()), (1, 2));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_batch_of_another_history_is_refused_and_said() {
+    let rig = Rig::start(FakeSink::committing());
+    let mut device = rig.device().await;
+    device.says_it_is("spindle-1").await;
+    device.says_hello(0, 2).await;
+    device.is_welcomed().await;
+    device.send(&batches(1)[0]).await;
+    let acked = device.is_acked().await;
+    let mut other = batches(2)[1].clone();
+    // Another batch before it: the chain does not fit.
+    let at = other.windows(4).position(|four| four == &batches(1)[0][4..8]).unwrap();
+    other[at] ^= 1;
+    let crc = afferent_protocol::checksum::crc32c(&other[8..]).to_le_bytes();
+    other[4..8].copy_from_slice(&crc);
+    device.send(&other).await;
+    assert_eq!(device.is_acked().await, acked);
+    rig.sink.taken(3).await;
+    assert!(rig.events()[2].contains("two devices share a name"), "{:?}", rig.events());
+    rig.end().await;
+}
+
+/// The agent's end of a pseudo terminal is a serial port to it.
+#[cfg(feature = "serial")]
+#[tokio::test]
+async fn a_serial_port_is_opened_and_carries_bytes_both_ways() {
+    let (mut other, port) = tokio_serial::SerialStream::pair().unwrap();
+    let path = tokio_serial::SerialPort::name(&port).expect("a pseudo terminal has a name");
+    let mut opened = Address::Device(path.into()).open(115_200).await.unwrap();
+    // All bytes, as they are: nothing is translated or echoed.
+    let all: Vec<u8> = (0..=255).collect();
+    opened.write_all(&all).await.unwrap();
+    let mut came = vec![0; 256];
+    other.read_exact(&mut came).await.unwrap();
+    assert_eq!(came, all);
+    other.write_all(&all).await.unwrap();
+    opened.read_exact(&mut came).await.unwrap();
+    assert_eq!(came, all);
+}
