@@ -46,6 +46,10 @@ pub const ROW_BYTES_MAX: usize = 1 << 20;
 
 /// Serial ports that a configuration can ask for.
 pub const SERIAL_PORTS_MAX: usize = 16;
+/// Bytes of a device's batch that can come in pieces: what its firmware makes at most.
+pub const PIECED_BYTES_MAX: usize = 4608;
+/// Batches of a device that come in pieces at the same time.
+pub const PIECED_BATCHES_MAX: usize = 4;
 /// Lanes of devices in the table of one stream.
 pub const DEVICE_LANES_MAX: usize = 64;
 /// Bytes of batches of a stream after which the table of devices is repeated: a fraction of the smallest segment, so that

@@ -227,7 +227,6 @@ fn pulled_cables_leave_no_trace_in_the_log_but_that_they_were_pulled() {
 }
 
 #[test]
-#[ignore = "long batches do not get through so much noise: needs firmware that makes them shorter on a disturbed line"]
 fn noise_on_every_hundredth_byte_of_the_whole_run_leaves_no_trace_in_the_log() {
     let mut plant = Plant::start("noise");
     plant.line.disturb(100);

@@ -39,6 +39,7 @@
 
 pub mod clock;
 pub mod metrics;
+pub mod pieces;
 pub mod port;
 pub mod session;
 #[cfg(test)]
@@ -59,6 +60,7 @@ use crate::limits::{DEVICE_SILENT_MS_MAX, FRAME_BYTES_MAX, PORT_WAIT_MS_MAX, POR
 use crate::stop::Stop;
 use clock::DeviceClock;
 pub use metrics::SerialMetrics;
+use pieces::Pieces;
 use port::{Address, Port};
 use session::{Said, Session, Stored};
 
@@ -153,6 +155,7 @@ impl<S: DeviceSink> Intake<S> {
 
     async fn serve(&mut self, mut port: Box<dyn Port>, session: &mut Session) -> std::io::Result<Ended> {
         let mut incoming = Box::new(Accumulator::<FRAME_BYTES_MAX>::new());
+        let mut pieces = Pieces::default();
         let mut bytes = vec![0; 4096];
         let mut answers = vec![0];
         let silent = Duration::from_millis(DEVICE_SILENT_MS_MAX);
@@ -183,7 +186,8 @@ impl<S: DeviceSink> Intake<S> {
                     Fed::Frame { payload, taken } => {
                         rest = &rest[taken..];
                         heard = Instant::now();
-                        let mut heard = session.take(payload, &arrived, &mut self.device_clock);
+                        let Some(payload) = pieces.whole(payload) else { continue };
+                        let mut heard = session.take(&payload, &arrived, &mut self.device_clock);
                         answers.append(&mut heard.answers);
                         if let Some(lanes) = heard.holds {
                             self.sink.keep_lanes(&self.settings.device, &lanes);
