@@ -222,14 +222,19 @@ impl<D: Disk> AgentCore<D> {
         }
         self.retry_at_ms = None;
         self.declare_diverged(now);
-        if let Err(error) = self.ring.retry(&now.clock) {
-            return self.troubled(&error, now);
-        }
+        let refused = self.ring.retry(&now.clock).err();
         let mut committed = Committed::default();
         for stream in Stream::ALL {
             let at = usize::from(stream.number());
             match self.pending[at].take() {
                 None => {}
+                // What one stream cannot write does not keep back what the other has written.
+                Some(pending @ Pending { unsealed: None, .. }) if self.ring.is_pending(stream) => {
+                    self.pending[at] = Some(pending);
+                }
+                Some(pending @ Pending { unsealed: Some(_), .. }) if refused.is_some() => {
+                    self.pending[at] = Some(pending);
+                }
                 Some(Pending { commit, unsealed: None }) => {
                     self.durable[at] = commit;
                     committed.moved = true;
@@ -240,6 +245,9 @@ impl<D: Disk> AgentCore<D> {
                     committed.trouble = committed.trouble.or(done.trouble);
                 }
             }
+        }
+        if let Some(error) = refused {
+            committed.trouble = self.troubled(&error, now).trouble;
         }
         self.sender.held(self.ring.held());
         committed

@@ -106,6 +106,11 @@ impl<D: Disk> RingLog<D> {
         &self.buffers[usize::from(stream.number())]
     }
 
+    /// Whether a sealed batch of the stream waits for a disk that takes it.
+    pub fn is_pending(&self, stream: Stream) -> bool {
+        self.buffer(stream).batch().is_some()
+    }
+
     /// Losses that are not durable yet.
     fn undeclared_count(&self) -> usize {
         let sealed = match self.buffer(Stream::Critical).batch().map(|batch| &batch.origin) {
