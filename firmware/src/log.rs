@@ -111,74 +111,61 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
 
     /// Appends an event that was checked; one that does not fit is counted, and declared later.
     pub fn append(&mut self, tick_us: u64, subject: Subject<'static>, body: &Body<'_>, now_us: u64, work: &mut [u8]) {
+        if !self.try_append(tick_us, subject, body, now_us, work) {
+            self.lose(stream_of(body), 1, tick_us);
+        }
+    }
+
+    fn try_append(
+        &mut self,
+        tick_us: u64,
+        subject: Subject<'static>,
+        body: &Body<'_>,
+        now_us: u64,
+        work: &mut [u8],
+    ) -> bool {
         let stream = stream_of(body);
-        let is_taken = match stream {
-            Stream::Critical => self.append_critical(tick_us, subject, body, now_us, work),
-            Stream::Samples => self.append_sample(tick_us, subject, body, now_us, work),
-        };
-        if !is_taken {
-            self.lose(stream, 1, tick_us);
-        }
-    }
-
-    fn append_critical(
-        &mut self,
-        tick_us: u64,
-        subject: Subject<'static>,
-        body: &Body<'_>,
-        now_us: u64,
-        work: &mut [u8],
-    ) -> bool {
-        if body.severity() < Severity::Warning && !self.critical.is_roomy() {
+        if stream == Stream::Critical && body.severity() < Severity::Warning && !self.critical.is_roomy() {
             return false;
         }
+        self.settle(stream, now_us, work)
+            && (self.push(stream, tick_us, subject, body)
+                || self.seal(stream, now_us, work) && self.push(stream, tick_us, subject, body))
+    }
+
+    fn push(&mut self, stream: Stream, tick_us: u64, subject: Subject<'static>, body: &Body<'_>) -> bool {
         let time = tick(tick_us);
-        self.settle_critical(now_us, work)
-            && (self.critical.push(tick_us, time, subject, body).is_ok()
-                || self.seal(Stream::Critical, now_us, work)
-                    && self.critical.push(tick_us, time, subject, body).is_ok())
+        match stream {
+            Stream::Critical => self.critical.push(tick_us, time, subject, body).is_ok(),
+            Stream::Samples => self.samples.push(tick_us, time, subject, body).is_ok(),
+        }
     }
 
-    fn append_sample(
-        &mut self,
-        tick_us: u64,
-        subject: Subject<'static>,
-        body: &Body<'_>,
-        now_us: u64,
-        work: &mut [u8],
-    ) -> bool {
-        let time = tick(tick_us);
-        self.settle_samples(now_us, work)
-            && (self.samples.push(tick_us, time, subject, body).is_ok()
-                || self.seal(Stream::Samples, now_us, work) && self.samples.push(tick_us, time, subject, body).is_ok())
-    }
-
-    /// If events were lost after the open rows: seals these, skips the sequences, and puts the loss first.
-    fn settle_critical(&mut self, now_us: u64, work: &mut [u8]) -> bool {
-        let Some(lost) = self.lost[0] else { return true };
-        if !self.seal(Stream::Critical, now_us, work) {
+    /// If events were lost after the open rows: seals these, and skips the sequences. In critical the loss comes next;
+    /// that of samples waits to be declared.
+    fn settle(&mut self, stream: Stream, now_us: u64, work: &mut [u8]) -> bool {
+        let at = usize::from(stream.number());
+        let Some(lost) = self.lost[at] else { return true };
+        if !self.seal(stream, now_us, work) {
             return false;
         }
-        self.lost[0] = None;
-        let hole = self.critical.skip(lost.count);
-        let body = loss(Stream::Critical, hole, LossReason::DeviceFull);
-        self.critical.push(lost.tick_us, tick(lost.tick_us), self.subject, &body).is_ok()
-    }
-
-    fn settle_samples(&mut self, now_us: u64, work: &mut [u8]) -> bool {
-        let Some(lost) = self.lost[1] else { return true };
-        if !self.seal(Stream::Samples, now_us, work) {
-            return false;
+        self.lost[at] = None;
+        match stream {
+            Stream::Critical => {
+                let hole = self.critical.skip(lost.count);
+                let body = loss(stream, hole, LossReason::DeviceFull);
+                self.push(stream, lost.tick_us, self.subject, &body)
+            }
+            Stream::Samples => {
+                let hole = self.samples.skip(lost.count);
+                self.note(stream, hole, LossReason::DeviceFull, lost.tick_us);
+                true
+            }
         }
-        self.lost[1] = None;
-        let hole = self.samples.skip(lost.count);
-        self.note(Stream::Samples, hole, LossReason::DeviceFull, lost.tick_us);
-        true
     }
 
     fn lose(&mut self, stream: Stream, count: u64, tick_us: u64) {
-        let [critical, samples] = &mut self.lost;
-        let lost = if stream == Stream::Critical { critical } else { samples };
+        let lost = &mut self.lost[usize::from(stream.number())];
         let lost = lost.get_or_insert(Lost { count: 0, tick_us });
         lost.count = lost.count.saturating_add(count);
     }
@@ -209,10 +196,10 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
     pub fn seal_due(&mut self, now_us: u64, samples_after_us: u64, work: &mut [u8]) {
         // Losses of lesser events must not take the room that is kept for breakdowns.
         if self.lost[0].is_some() && self.critical.is_roomy() {
-            self.settle_critical(now_us, work);
+            self.settle(Stream::Critical, now_us, work);
         }
         self.seal(Stream::Critical, now_us, work);
-        self.settle_samples(now_us, work);
+        self.settle(Stream::Samples, now_us, work);
         if self.samples.opened_us().is_some_and(|since_us| now_us.saturating_sub(since_us) >= samples_after_us) {
             self.seal(Stream::Samples, now_us, work);
         }
@@ -226,7 +213,7 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
         }
         while let Some(next) = self.pending.front().copied() {
             let body = loss(next.stream, next.hole, next.reason);
-            if !self.append_critical(next.tick_us, self.subject, &body, now_us, work) {
+            if !self.try_append(next.tick_us, self.subject, &body, now_us, work) {
                 break;
             }
             self.pending.pop_front();

@@ -97,6 +97,7 @@ pub mod fake {
         state: Mutex<State>,
         durable: watch::Sender<Commits>,
         pushed: watch::Sender<usize>,
+        refused: watch::Sender<usize>,
         room: Notify,
     }
 
@@ -118,6 +119,7 @@ pub mod fake {
                 state: Mutex::new(state),
                 durable: watch::Sender::new([0; 2]),
                 pushed: watch::Sender::new(0),
+                refused: watch::Sender::new(0),
                 room: Notify::new(),
             }))
         }
@@ -166,6 +168,11 @@ pub mod fake {
         pub async fn taken(&self, count: usize) {
             self.0.pushed.subscribe().wait_for(|pushed| *pushed >= count).await.unwrap();
         }
+
+        /// Returns when `count` events were refused as [`FakeSink::refuse`] says.
+        pub async fn refused(&self, count: usize) {
+            self.0.refused.subscribe().wait_for(|refused| *refused >= count).await.unwrap();
+        }
     }
 
     impl EventSink for FakeSink {
@@ -173,6 +180,7 @@ pub mod fake {
             event.check()?;
             let mut state = self.0.state.lock().unwrap();
             if let Some(refusal) = &state.refusal {
+                self.0.refused.send_modify(|refused| *refused += 1);
                 return Err(refusal.clone());
             }
             if state.room == 0 {

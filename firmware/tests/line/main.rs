@@ -1,6 +1,5 @@
 //! The link over a simulated line: whatever the line does, everything recorded arrives once and in order, or is declared.
 
-#[path = "../receiver/mod.rs"]
 mod receiver;
 mod world;
 

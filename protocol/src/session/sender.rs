@@ -13,10 +13,10 @@ const HELLO_TRIES_MAX: u8 = 3;
 /// How many times the first timeout the longest one is.
 const TIMEOUT_GROWTH_MAX: u64 = 16;
 /// Actions that wait: a look-up, a release and a divergence of every lane.
-const TODO_MAX: usize = 3 * LANES_MAX;
+const PENDING_MAX: usize = 3 * LANES_MAX;
 
 /// A sender with room for whatever the limits allow.
-pub type Sender = SizedSender<LANES_MAX, WINDOW_BATCHES_MAX, TODO_MAX>;
+pub type Sender = SizedSender<LANES_MAX, WINDOW_BATCHES_MAX, PENDING_MAX>;
 
 /// How a sender goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,19 +149,19 @@ impl Patience {
 
 /// What is to be done with a lane, and waits until it is asked for: an [`Action`] without its largest kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Todo {
+enum Pending {
     LookUp { lane: Lane, end: Sequence },
     Release { lane: Lane, end: Sequence },
     Diverged { lane: Lane },
 }
 
-/// The sending half of a session, with room for `LANES` lanes, `WINDOW` batches under way and `TODO` = 3 × `LANES`
+/// The sending half of a session, with room for `LANES` lanes, `WINDOW` batches under way and `PENDING` = 3 × `LANES`
 /// actions that wait.
 ///
 /// A microcontroller chooses small ones, for their memory is taken whether it is used or not. Everybody else has
 /// [`Sender`].
 #[derive(Debug)]
-pub struct SizedSender<const LANES: usize, const WINDOW: usize, const TODO: usize> {
+pub struct SizedSender<const LANES: usize, const WINDOW: usize, const PENDING: usize> {
     settings: SenderSettings,
     phase: Phase,
     session: u32,
@@ -176,14 +176,14 @@ pub struct SizedSender<const LANES: usize, const WINDOW: usize, const TODO: usiz
     /// A hello goes out before the next batch, without waiting for its welcome: the receiver must hear that what lies
     /// before a lane's `first` will not come.
     announce: bool,
-    todo: Deque<Todo, TODO>,
+    pending: Deque<Pending, PENDING>,
 }
 
-impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LANES, WINDOW, TODO> {
+impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<LANES, WINDOW, PENDING> {
     const SIZES: () = {
         assert!(0 < LANES && LANES <= LANES_MAX, "a hello has room for every lane");
         assert!(4 <= WINDOW && WINDOW <= WINDOW_BATCHES_MAX, "critical has a place that samples cannot take");
-        assert!(TODO == 3 * LANES, "every action that waits has a place");
+        assert!(PENDING == 3 * LANES, "every action that waits has a place");
     };
 
     /// A sender whose link is down. `session` is the number before its first hello's, best a random one; `key` is the
@@ -202,7 +202,7 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
             turn: 0,
             unread_until_ms: [0; 2],
             announce: false,
-            todo: Deque::new(),
+            pending: Deque::new(),
         }
     }
 
@@ -216,7 +216,7 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
     pub fn link_down(&mut self) {
         self.in_flight.clear();
         // What is to be released or given up stays so; what was to be looked up is asked again by the next welcome.
-        self.todo.retain(|action| !matches!(action, Todo::LookUp { .. }));
+        self.pending.retain(|action| !matches!(action, Pending::LookUp { .. }));
         self.phase = Phase::Down;
     }
 
@@ -264,7 +264,7 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
         let lanes = &self.lanes;
         let is_held = |lane: Lane| lanes.iter().any(|known| known.held.lane == lane);
         self.in_flight.retain(|batch| is_held(batch.lane));
-        self.todo.retain(|todo| is_held(todo.lane()));
+        self.pending.retain(|pending| is_held(pending.lane()));
     }
 
     /// A control message came in.
@@ -317,7 +317,7 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
         if contradicts {
             known.state = LaneState::Diverged;
             self.in_flight.retain(|batch| batch.lane != lane);
-            self.push(Todo::Diverged { lane });
+            self.push(Pending::Diverged { lane });
             return;
         }
         known.state = LaneState::Agreed;
@@ -346,8 +346,8 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
 
     /// What to do now. To be called until it says [`Action::Wait`].
     pub fn next(&mut self, now_ms: u64) -> Action {
-        if let Some(todo) = self.todo.pop_front() {
-            return todo.into();
+        if let Some(pending) = self.pending.pop_front() {
+            return pending.into();
         }
         match self.phase {
             Phase::Down => Action::Wait { until_ms: None },
@@ -493,7 +493,7 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
     /// Asks the log about what the receiver says; the lane rests until it answers.
     fn ask(&mut self, at: usize, resume: Resume) {
         self.lanes[at].state = LaneState::Asking(resume);
-        self.push(Todo::LookUp { lane: resume.lane, end: resume.end });
+        self.push(Pending::LookUp { lane: resume.lane, end: resume.end });
     }
 
     fn ack(&mut self, now_ms: u64, resume: Resume) {
@@ -508,7 +508,7 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
             Some(_) => {
                 known.state = LaneState::Diverged;
                 self.in_flight.retain(|batch| batch.lane != lane);
-                self.push(Todo::Diverged { lane });
+                self.push(Pending::Diverged { lane });
             }
             // It has more than was sent now: from an earlier connection, or from another writer.
             None => self.ask(at, resume),
@@ -523,7 +523,7 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
         if end > known.acked_end {
             known.acked_end = end;
             known.patience = Patience::new(&self.settings, now_ms);
-            self.push(Todo::Release { lane, end });
+            self.push(Pending::Release { lane, end });
         }
     }
 
@@ -546,15 +546,15 @@ impl<const LANES: usize, const WINDOW: usize, const TODO: usize> SizedSender<LAN
     }
 
     /// An action takes the place of an earlier one of its lane and kind, so that there is always room.
-    fn push(&mut self, todo: Todo) {
-        let kind = core::mem::discriminant(&todo);
+    fn push(&mut self, pending: Pending) {
+        let kind = core::mem::discriminant(&pending);
         let earlier = self
-            .todo
+            .pending
             .iter_mut()
-            .find(|queued| core::mem::discriminant(*queued) == kind && queued.lane() == todo.lane());
+            .find(|queued| core::mem::discriminant(*queued) == kind && queued.lane() == pending.lane());
         match earlier {
-            Some(earlier) => *earlier = todo,
-            None => self.todo.push_back(todo).expect("no more than one a lane and kind"),
+            Some(earlier) => *earlier = pending,
+            None => self.pending.push_back(pending).expect("no more than one a lane and kind"),
         }
     }
 }
@@ -563,7 +563,7 @@ fn slower(timeout_ms: u64, settings: &SenderSettings) -> u64 {
     (timeout_ms * 2).min(settings.timeout_ms * TIMEOUT_GROWTH_MAX)
 }
 
-impl Todo {
+impl Pending {
     /// The lane that it is about.
     const fn lane(&self) -> Lane {
         match *self {
@@ -572,12 +572,12 @@ impl Todo {
     }
 }
 
-impl From<Todo> for Action {
-    fn from(todo: Todo) -> Self {
-        match todo {
-            Todo::LookUp { lane, end } => Self::LookUp { lane, end },
-            Todo::Release { lane, end } => Self::Release { lane, end },
-            Todo::Diverged { lane } => Self::Diverged { lane },
+impl From<Pending> for Action {
+    fn from(pending: Pending) -> Self {
+        match pending {
+            Pending::LookUp { lane, end } => Self::LookUp { lane, end },
+            Pending::Release { lane, end } => Self::Release { lane, end },
+            Pending::Diverged { lane } => Self::Diverged { lane },
         }
     }
 }

@@ -263,27 +263,8 @@ fn a_sender_whose_oldest_batch_continues_another_history_is_told_apart() {
     assert_eq!(world.diverged.first(), Some(&lane));
 }
 
-#[test]
-fn a_divergence_is_reported_although_the_link_goes_down_at_once() {
-    let mut world = streaming(10);
-    world.heal();
-    world.sender_restarts();
-    let lane = world.lane_now(Stream::Critical);
-    world.lose_tail(lane, 3);
-    world.link_up();
-    world.drive();
-    world.deliver_up(0, false);
-    world.deliver_down(0, false);
-    let asked = world.sender.next(world.now_ms);
-    assert_eq!(asked, Action::LookUp { lane, end: Sequence::new(20) });
-    world.sender.looked_up(world.now_ms, lane, Sequence::new(20), None);
-    world.link_down();
-    world.drive();
-    assert_eq!(world.diverged, [lane]);
-}
-
-#[test]
-fn a_log_that_cannot_tell_takes_the_receivers_word() {
+/// A sender that has lost the tail of a lane, and asks for the batch that the receiver says it has the end of.
+fn asking_for_a_lost_batch() -> (World, Lane, Sequence) {
     let mut world = streaming(10);
     world.heal();
     world.sender_restarts();
@@ -295,6 +276,21 @@ fn a_log_that_cannot_tell_takes_the_receivers_word() {
     world.deliver_down(0, false);
     let end = Sequence::new(20);
     assert_eq!(world.sender.next(world.now_ms), Action::LookUp { lane, end });
+    (world, lane, end)
+}
+
+#[test]
+fn a_divergence_is_reported_although_the_link_goes_down_at_once() {
+    let (mut world, lane, end) = asking_for_a_lost_batch();
+    world.sender.looked_up(world.now_ms, lane, end, None);
+    world.link_down();
+    world.drive();
+    assert_eq!(world.diverged, [lane]);
+}
+
+#[test]
+fn a_log_that_cannot_tell_takes_the_receivers_word() {
+    let (mut world, lane, end) = asking_for_a_lost_batch();
     world.sender.cannot_tell(world.now_ms, lane, end);
     assert_eq!(world.sender.next(world.now_ms), Action::Release { lane, end });
 }

@@ -1,25 +1,14 @@
 //! The cable between the controller and the agent: it can be pulled, disturbed, and cut in one direction.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-/// The longest that a pause takes before a wish is seen.
-const LOOK: Duration = Duration::from_millis(10);
-
-#[derive(Debug, Default)]
-struct State {
-    is_pulled: AtomicBool,
-    is_over: AtomicBool,
-    swallows_answers: AtomicBool,
-    /// One byte in so many is damaged; 0 is none.
-    noise_one_in: AtomicU64,
-}
+use afferent_tests::rng::Rng;
 
 /// A cable from QEMU's socket to one that the agent connects to.
 pub struct Line {
@@ -29,33 +18,53 @@ pub struct Line {
     thread: Option<JoinHandle<()>>,
 }
 
+#[derive(Default)]
+struct State {
+    wishes: Mutex<Wishes>,
+    swallows_answers: AtomicBool,
+    /// One byte in so many is damaged; 0 is none.
+    noise_one_in: AtomicU64,
+}
+
+#[derive(Default)]
+struct Wishes {
+    is_pulled: bool,
+    is_over: bool,
+    /// Both ends, while bytes pass.
+    ends: Option<[UnixStream; 2]>,
+}
+
+impl Wishes {
+    /// Ends what passes.
+    fn hang_up(&mut self) {
+        for end in self.ends.take().into_iter().flatten() {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+}
+
 impl Line {
     /// A plugged cable.
     pub fn new(path: PathBuf, qemu: PathBuf) -> Self {
         let listener = UnixListener::bind(&path).expect("the folder can be written");
-        listener.set_nonblocking(true).expect("sockets can do that");
         let state = Arc::<State>::default();
         let thread = std::thread::spawn({
             let state = state.clone();
-            move || {
-                while !state.is_over.load(SeqCst) {
-                    if let Some((device, agent)) = ends(&state, &listener, &qemu) {
-                        pass_on(&state, &device, &agent);
-                    }
-                }
-            }
+            move || state.serve(&listener, &qemu)
         });
         Self { path, state, thread: Some(thread) }
     }
 
-    /// Pulls it: the agent's end hangs up.
+    /// Pulls it: the agent's end hangs up, and does so at once whenever the agent tries again.
     pub fn pull(&self) {
-        self.state.is_pulled.store(true, SeqCst);
+        let mut wishes = self.state.wishes();
+        wishes.is_pulled = true;
+        wishes.hang_up();
     }
 
     /// Plugs it again.
     pub fn plug(&self) {
-        self.state.is_pulled.store(false, SeqCst);
+        self.state.wishes().is_pulled = false;
     }
 
     /// Whether what the agent says is thrown away.
@@ -71,66 +80,60 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.state.is_over.store(true, SeqCst);
+        let mut wishes = self.state.wishes();
+        wishes.is_over = true;
+        wishes.hang_up();
+        drop(wishes);
+        // Wakes who waits for the agent.
+        let _ = UnixStream::connect(&self.path);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// Waits until both ends are there.
-fn ends(state: &State, listener: &UnixListener, qemu: &Path) -> Option<(UnixStream, UnixStream)> {
-    if state.is_pulled.load(SeqCst) {
-        std::thread::sleep(LOOK);
-        return None;
+impl State {
+    fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        self.wishes.lock().expect("nobody panicked with it")
     }
-    let both = listener.accept().and_then(|(agent, _)| Ok((UnixStream::connect(qemu)?, agent)));
-    if both.is_err() {
-        std::thread::sleep(LOOK);
-    }
-    both.ok()
-}
 
-/// Passes bytes on until an end hangs up or the cable is pulled.
-fn pass_on(state: &State, device: &UnixStream, agent: &UnixStream) {
-    let ended = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| one_way(state, &ended, device, agent, false));
-        one_way(state, &ended, agent, device, true);
-    });
-    let _ = (device.shutdown(Shutdown::Both), agent.shutdown(Shutdown::Both));
-}
-
-fn one_way(state: &State, ended: &AtomicBool, mut from: &UnixStream, mut to: &UnixStream, are_answers: bool) {
-    from.set_nonblocking(false).and_then(|()| from.set_read_timeout(Some(LOOK))).expect("sockets can do that");
-    to.set_write_timeout(Some(Duration::from_secs(5))).expect("sockets can do that");
-    let mut rng = 0x9E37_79B9_7F4A_7C15 ^ u64::from(are_answers);
-    let mut bytes = [0; 4096];
-    let is_over = || [&state.is_over, &state.is_pulled, ended].iter().any(|flag| flag.load(SeqCst));
-    while !is_over() {
-        let count = match from.read(&mut bytes) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
-            Err(_) => break,
-        };
-        disturb(&mut bytes[..count], state.noise_one_in.load(SeqCst), &mut rng);
-        let is_swallowed = are_answers && state.swallows_answers.load(SeqCst);
-        if !is_swallowed && to.write_all(&bytes[..count]).is_err() {
-            break;
+    fn serve(&self, listener: &UnixListener, qemu: &Path) {
+        for agent in listener.incoming() {
+            let mut wishes = self.wishes();
+            if wishes.is_over {
+                return;
+            }
+            let (Ok(agent), false) = (agent, wishes.is_pulled) else { continue };
+            // Without power nobody listens there.
+            let Ok(device) = UnixStream::connect(qemu) else { continue };
+            wishes.ends = Some([&device, &agent].map(|end| end.try_clone().expect("a socket can be shared")));
+            drop(wishes);
+            std::thread::scope(|scope| {
+                scope.spawn(|| self.pass_on(&device, &agent, false));
+                self.pass_on(&agent, &device, true);
+            });
         }
     }
-    ended.store(true, SeqCst);
+
+    /// Passes bytes on until either end hangs up or the cable is pulled; the other direction ends with it.
+    fn pass_on(&self, mut from: &UnixStream, mut to: &UnixStream, are_answers: bool) {
+        let mut rng = Rng::new(are_answers.into());
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            disturb(&mut bytes[..count], self.noise_one_in.load(SeqCst), &mut rng);
+            let is_swallowed = are_answers && self.swallows_answers.load(SeqCst);
+            if !is_swallowed && to.write_all(&bytes[..count]).is_err() {
+                break;
+            }
+        }
+        self.wishes().hang_up();
+    }
 }
 
-fn disturb(bytes: &mut [u8], one_in: u64, rng: &mut u64) {
-    if one_in == 0 {
-        return;
-    }
+fn disturb(bytes: &mut [u8], one_in: u64, rng: &mut Rng) {
     for byte in bytes {
-        *rng = rng.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        if (*rng >> 33).is_multiple_of(one_in) {
-            *byte ^= 1 + ((*rng >> 20) % 255) as u8;
+        if one_in > 0 && rng.below(one_in) == 0 {
+            *byte ^= rng.between(1, 256) as u8;
         }
     }
 }
