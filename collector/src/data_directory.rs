@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use afferent_protocol::sign::Identity;
+use afferent_protocol::sign::{Identity, PublicKey};
 use rustix::fs::{FlockOperation, flock};
 
 const LOCK: &str = "collector.lock";
@@ -87,27 +87,19 @@ impl DataDirectory {
     /// The collector's key pair. At the first start it is drawn and written down, durably, for nobody else to read.
     pub fn identity(&self) -> Result<Identity, DataDirectoryError> {
         let path = self.path.join(KEY);
-        let failed = |error| DataDirectoryError::Io { what: format!("reading or writing {}", path.display()), error };
-        let mut bytes = Vec::new();
-        match File::open(&path) {
-            Ok(file) => {
-                file.take(KEY_LEN as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+        match read_key(&path) {
+            Err(DataDirectoryError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                let failed = |error| DataDirectoryError::Io { what: format!("writing {}", path.display()), error };
+                Ok(Identity::from_seed(&self.draw_key().map_err(failed)?))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                bytes = self.draw_key(&path).map_err(failed)?;
-            }
-            Err(error) => return Err(failed(error)),
+            read => read,
         }
-        let seed: [u8; KEY_LEN] = bytes
-            .as_slice()
-            .try_into()
-            .map_err(|_| DataDirectoryError::Key { path: path.clone(), bytes: bytes.len() })?;
-        Ok(Identity::from_seed(&seed))
     }
 
     /// The name appears only once the content is on disk.
-    fn draw_key(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let mut seed = vec![0; KEY_LEN];
+    fn draw_key(&self) -> io::Result<[u8; KEY_LEN]> {
+        let path = self.path.join(KEY);
+        let mut seed = [0; KEY_LEN];
         getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
         let fresh = path.with_extension("key.new");
         match std::fs::remove_file(&fresh) {
@@ -117,10 +109,24 @@ impl DataDirectory {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
         file.write_all(&seed)?;
         file.sync_all()?;
-        std::fs::rename(&fresh, path)?;
+        std::fs::rename(&fresh, &path)?;
         File::open(&self.path)?.sync_all()?;
         Ok(seed)
     }
+}
+
+/// The public key of the collector whose data directory this is; another process may be using it.
+pub fn public_key(data: &Path) -> Result<PublicKey, DataDirectoryError> {
+    read_key(&data.join(KEY)).map(|identity| identity.public_key())
+}
+
+fn read_key(path: &Path) -> Result<Identity, DataDirectoryError> {
+    let failed = |error| DataDirectoryError::Io { what: format!("reading {}", path.display()), error };
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(KEY_LEN as u64 + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    let seed = bytes.as_slice().try_into();
+    let seed = seed.map_err(|_| DataDirectoryError::Key { path: path.to_path_buf(), bytes: bytes.len() })?;
+    Ok(Identity::from_seed(&seed))
 }
 
 #[cfg(test)]

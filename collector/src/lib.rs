@@ -8,6 +8,7 @@
 //! - [`sources`]: what is known of every agent; rebuilt from the log at every start
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying
 //! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
+//! - [`certificate`]: what the log proves to be complete
 //! - [`mod@line`]: an event as a line for people
 //! - [`api`]: HTTP: events, the live stream, agents, metrics, health
 //!
@@ -18,6 +19,7 @@
 
 pub mod api;
 pub mod broker;
+pub mod certificate;
 pub mod clock;
 pub mod cloud_event;
 pub mod config;

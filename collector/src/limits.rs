@@ -14,6 +14,12 @@ pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
 pub const COMMIT_PART_BYTES_MAX: usize = 8 << 20;
 /// A writer commits when so many bytes wait, whatever else it has to do.
 pub const COMMIT_BYTES_MAX: usize = 8 << 20;
+/// A stretch of the log is sealed when this long after its first batch, in µs, something is committed.
+pub const SEAL_AFTER_US: u64 = 60_000_000;
+/// A stretch is sealed when it has so many batches: what a start keeps of each of them bounds its memory.
+pub const SEAL_BATCHES_MAX: usize = 65_536;
+/// Texts of one kind that a certificate tells, at most.
+pub const CERTIFICATE_TEXTS_MAX: usize = 100;
 /// The sparse index has a point every so many bytes of a segment.
 pub const INDEX_EVERY_BYTES: u64 = 64 << 10;
 

@@ -27,6 +27,8 @@ enum Command {
     /// Look at the log's files, without a collector or beside a running one.
     #[command(subcommand)]
     Log(cli::log::Log),
+    /// Prove that nothing of a source or a machine is missing, or say what is.
+    Certificate(cli::certificate::Certify),
     /// Show all agents: state, lag, losses.
     Agents(cli::agents::Agents),
     /// Watch all agents: state, rates, lag, losses.
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Check(args) => done(cli::run::check(args)),
         Command::Sub(args) => done(cli::sub::sub(args)),
         Command::Log(command) => cli::log::log(command),
+        Command::Certificate(args) => cli::certificate::certificate(args),
         Command::Agents(args) => done(cli::agents::agents(args)),
         #[cfg(feature = "top")]
         Command::Top(args) => done(cli::top::top(args)),

@@ -137,6 +137,7 @@ impl Collector {
     pub async fn start(config: &Config) -> Result<Self, RunError> {
         let data = DataDirectory::open(&config.data)?;
         raise_open_files(config);
+        let own = (config.name, data.identity()?.public_key());
         let (core, reader) = open_log(config, &data).await?;
         let health = Arc::new(Health::default());
         let (intake, incoming) = Intake::new();
@@ -148,7 +149,7 @@ impl Collector {
         let (outbox, mqtt, tls, serving) = (way_in.outbox, way_in.address, way_in.tls, way_in.serving);
         let (writer, views) =
             intake::spawn(core, incoming, outbox, Arc::clone(&health)).map_err(system("a thread for the log"))?;
-        let state = ApiState { reader: Arc::new(reader), durable: views.durable, sources: views.sources, health };
+        let state = ApiState { own, reader: Arc::new(reader), durable: views.durable, sources: views.sources, health };
         Ok(Self {
             mqtt,
             http: http_address,

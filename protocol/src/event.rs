@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Epoch, Sequence, Stream, Subject, Timestamp};
+use crate::ids::{Epoch, Offset, Sequence, Stream, Subject, Timestamp};
 use crate::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX, UNIT_BYTES_MAX};
 
 /// What happened on a machine at a point in time.
@@ -291,6 +291,15 @@ pub enum LifeCycle<'a> {
         /// What became of it.
         message: &'a str,
     },
+    /// A collector binds a stretch of its log: nothing of it can be taken out, put in or moved unseen from now on.
+    Sealed {
+        /// The first offset of the stretch.
+        first: Offset,
+        /// The first offset after it.
+        end: Offset,
+        /// What [`crate::sign::Stretch`] makes of its batches.
+        hash: [u8; 32],
+    },
 }
 
 /// How an agent had stopped the time before.
@@ -421,6 +430,7 @@ impl LifeCycle<'_> {
             Self::KeyPinned { source, .. } | Self::Gap { source, .. } => [("source", source), ("", "")],
             Self::Refused { source, reason } => [("source", source), ("reason", reason)],
             Self::DiskTrouble { message } | Self::Configured { message } => [("message", message), ("", "")],
+            Self::Sealed { .. } => return Ok(()),
         };
         texts.into_iter().try_for_each(|(field, text)| fits(field, text, TEXT_BYTES_MAX))
     }

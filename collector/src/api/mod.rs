@@ -5,12 +5,14 @@
 //! | `GET /v1/events?from=&limit=&subject=&type=&source=` | a part of the log, one CloudEvent a line (NDJSON) |
 //! | `GET /v1/stream?from=&subject=&type=&source=` | the same as server-sent events, for ever |
 //! | `GET /v1/agents` | every source: state, lag, losses, gaps (JSON) |
+//! | `GET /v1/certificate?source=|machine=&from=&until=` | what is there of that span, proved (JSON or text) |
 //! | `GET /metrics` | figures for Prometheus |
 //! | `GET /healthz` | 200 while events become durable and agents have a way in, else 503 that says why |
 //!
 //! Refusals are `application/problem+json` ([`problem`]). Nothing here writes: the API can read the log and no more.
 
 pub mod agents;
+mod certificate;
 pub mod events;
 mod health;
 mod metrics;
@@ -27,6 +29,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::shutdown::Stopping;
+pub use certificate::Own;
 use problem::Problem;
 use state::Api;
 pub use state::ApiState;
@@ -46,6 +49,7 @@ fn router(api: Api) -> Router {
         .route("/v1/events", get(events::events))
         .route("/v1/stream", get(stream::stream))
         .route("/v1/agents", get(agents::agents))
+        .route("/v1/certificate", get(certificate::certificate))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
         .method_not_allowed_fallback(async || {
@@ -54,7 +58,7 @@ fn router(api: Api) -> Router {
         })
         .fallback(async |uri: Uri| {
             let path: String = uri.path().chars().take(64).collect();
-            let remedy = "there are /v1/events, /v1/stream, /v1/agents, /metrics and /healthz";
+            let remedy = "there are /v1/events, /v1/stream, /v1/agents, /v1/certificate, /metrics and /healthz";
             Problem::new(StatusCode::NOT_FOUND, format!("there is no {path:?}"), remedy)
         })
         .with_state(api)

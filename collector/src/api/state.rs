@@ -5,6 +5,7 @@ use std::sync::Arc;
 use afferent_protocol::ids::Offset;
 use tokio::sync::watch;
 
+use super::certificate::Own;
 use crate::intake::Health;
 use crate::shutdown::Stopping;
 use crate::sources::SourceView;
@@ -13,6 +14,8 @@ use crate::subscribe::ReadLog;
 /// What the HTTP handlers see of the collector.
 #[derive(Clone)]
 pub struct ApiState {
+    /// Who the collector is.
+    pub own: Own,
     /// Reads what is durable.
     pub reader: Arc<dyn ReadLog>,
     /// The first offset that is not on disk; its changes wake live followers.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::sign::Identity;
 use tokio::sync::watch;
 
 use super::*;
@@ -34,7 +35,9 @@ impl Served {
         let (sources, sources_view) = watch::channel(Arc::new(Vec::new()));
         let (stopping, stopping_view) = crate::shutdown::stop_switch();
         let health = Arc::new(Health::default());
+        let own = (SourceId::new("collector").unwrap(), Identity::from_seed(&[9; 32]).public_key());
         let state = ApiState {
+            own,
             reader: Arc::new(log.clone()),
             durable: durable_view,
             sources: sources_view,

@@ -3,9 +3,11 @@
 //! - [`run`]: `run` and `check`; [`up`]: everything at once, to begin with
 //! - [`sub`]: follow the log; [`agents`], [`top`]: who is there and how it is. These speak to a running collector by
 //!   HTTP ([`client`])
+//! - [`certificate`]: prove from a log's files that nothing is missing
 //! - [`log`]: look at a log's files, without a collector ([`read_only`], [`progress`])
 
 pub mod agents;
+pub mod certificate;
 mod client;
 pub mod log;
 mod progress;

@@ -197,6 +197,7 @@ enum LifeCycleData<'a> {
     Gap { source: &'a str, stream: &'static str, epoch: String, first: u64, end: u64 },
     DiskTrouble { message: &'a str },
     Configured { message: &'a str },
+    Sealed { first: String, end: String, hash: String },
 }
 
 fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
@@ -218,6 +219,9 @@ fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
         },
         LifeCycle::DiskTrouble { message } => LifeCycleData::DiskTrouble { message },
         LifeCycle::Configured { message } => LifeCycleData::Configured { message },
+        LifeCycle::Sealed { first, end, hash } => {
+            LifeCycleData::Sealed { first: first.to_string(), end: end.to_string(), hash: Hex(&hash).to_string() }
+        }
     }
 }
 

@@ -64,7 +64,7 @@ pub const fn previous_stop(stop: PreviousStop) -> &'static str {
     }
 }
 
-/// `started`, `stopped`, `link_up`, `link_down`, `key_pinned`, `refused`, `gap`, `disk_trouble`, `configured`.
+/// `started`, `stopped`, `link_up`, `link_down`, `key_pinned`, `refused`, `gap`, `disk_trouble`, `configured`, `sealed`.
 pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
     match change {
         LifeCycle::Started { .. } => "started",
@@ -76,5 +76,6 @@ pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
         LifeCycle::Gap { .. } => "gap",
         LifeCycle::DiskTrouble { .. } => "disk_trouble",
         LifeCycle::Configured { .. } => "configured",
+        LifeCycle::Sealed { .. } => "sealed",
     }
 }

@@ -93,7 +93,8 @@ impl<L: UnifiedLog> Core<L> {
         let lane = Lane { stream: header.stream, epoch: header.epoch };
         let record = self.sources.lane_to_change(agent, lane).expect("it was judged by this record");
         record.accepted(offered);
-        self.log.append(batch, clock.wall);
+        let offset = self.log.append(batch, clock.wall);
+        self.own.appended(offset, header, offered.chain);
         if header.stream == Stream::Critical {
             self.sources.learn(batch);
         }

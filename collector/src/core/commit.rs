@@ -34,11 +34,12 @@ impl<L: UnifiedLog> Core<L> {
     }
 
     fn make_durable(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
+        self.own.seal_due(clock);
         self.own.flush(&mut self.log, &mut self.sources, clock);
         match self.log.commit() {
             Ok(_) => {
                 self.sources.settle();
-                self.own.settle();
+                self.own.settle(clock);
                 Ok(())
             }
             Err(error) => {

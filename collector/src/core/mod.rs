@@ -15,6 +15,7 @@ mod hello;
 mod notice;
 mod own;
 mod refusal;
+mod seal;
 #[cfg(test)]
 mod tests;
 
@@ -165,9 +166,10 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    /// Something about the collector itself that is to stand in the log.
-    pub fn tell(&mut self, notice: Notice, clock: &ClockReading) {
-        self.own.tell(notice, clock);
+    /// The collector ends on purpose: says so, and seals what is in the log with the commits that follow.
+    pub fn ending(&mut self, clock: &ClockReading) {
+        self.own.ending();
+        self.own.tell(Notice::Stopped { reason: "it was told to".to_owned() }, clock);
     }
 
     /// Whether a commit has anything to do: something to write, or something to answer. After a commit that failed this

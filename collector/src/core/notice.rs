@@ -1,7 +1,7 @@
 //! The collector's own events.
 
 use afferent_protocol::event::{Body, Event, LifeCycle, PreviousStop};
-use afferent_protocol::ids::{SequenceRange, SourceId, Subject, Timestamp};
+use afferent_protocol::ids::{Offset, SequenceRange, SourceId, Subject, Timestamp};
 use afferent_protocol::limits::TEXT_BYTES_MAX;
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::PublicKey;
@@ -45,6 +45,15 @@ pub enum Notice {
         lane: Lane,
         /// What is missing.
         range: SequenceRange,
+    },
+    /// All that is in the log from one offset up to another is bound by this hash.
+    Sealed {
+        /// The first offset.
+        first: Offset,
+        /// The first one after it.
+        end: Offset,
+        /// See [`afferent_protocol::sign::Stretch`].
+        hash: [u8; 32],
     },
     /// The disk of the log refused something, or gave back something else than what was written.
     DiskTrouble {
@@ -90,6 +99,9 @@ impl Told {
                 first: range.first,
                 end: range.end,
             })),
+            Notice::Sealed { first, end, hash } => {
+                take(&event(LifeCycle::Sealed { first: *first, end: *end, hash: *hash }))
+            }
             Notice::DiskTrouble { message } => take(&event(LifeCycle::DiskTrouble { message: clip(message) })),
         }
     }

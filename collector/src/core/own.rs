@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 
-use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, Lineage};
-use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream};
+use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, Header, Lineage};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::session::{Lane, Offered};
 
 use super::notice::Told;
+use super::seal::Unsealed;
 use super::{Notice, OwnIdentity};
 use crate::limits::NOTICES_MAX;
 use crate::log::{Recovery, UnifiedLog};
-use crate::sources::Sources;
+use crate::sources::{Logged, Sources};
 
 /// Where the own lane stands.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,8 @@ pub(super) struct Own {
     flushed: Vec<Told>,
     builder: BatchBuilder,
     bytes: Vec<u8>,
+    unsealed: Unsealed,
+    is_ending: bool,
 }
 
 impl Own {
@@ -48,7 +51,9 @@ impl Own {
         let source = who.source;
         let (waiting, flushed) = (VecDeque::new(), Vec::new());
         let (builder, bytes) = (BatchBuilder::new(), Vec::new());
-        let mut own = Self { who, lane, place, durable: place, waiting, flushed, builder, bytes };
+        let unsealed = Unsealed::new(sources.take_unsealed(), clock.monotonic_us);
+        let mut own =
+            Self { who, lane, place, durable: place, waiting, flushed, builder, bytes, unsealed, is_ending: false };
         if !has_key {
             // Whoever reads the log must be able to prove what the collector says as well.
             sources.pin(source, key);
@@ -96,6 +101,24 @@ impl Own {
         self.waiting.push_back(Told { time: clock.wall, notice });
     }
 
+    /// A batch of an agent was appended.
+    pub fn appended(&mut self, first: Offset, header: &Header, chain: ChainHash) {
+        let end = Offset::new(first.get() + u64::from(header.count));
+        self.unsealed.push(Logged { first, end, chain, is_seal: false });
+    }
+
+    /// Seals what is on disk when it is time to.
+    pub fn seal_due(&mut self, clock: &ClockReading) {
+        if let Some(seal) = self.unsealed.due(clock.monotonic_us, self.is_ending) {
+            self.tell_now(seal, clock);
+        }
+    }
+
+    /// The next commits are the last ones: nothing of agents is to stay without a seal.
+    pub fn ending(&mut self) {
+        self.is_ending = true;
+    }
+
     pub fn is_pending(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -122,7 +145,10 @@ impl Own {
         self.bytes.clear();
         let (header, chain) = self.builder.seal(&lineage, clock, &self.who.identity, &mut self.bytes);
         let (batch, _) = Batch::parse(&self.bytes).expect("what was just sealed is a batch");
-        log.append(&batch, clock.wall);
+        let offset = log.append(&batch, clock.wall);
+        let is_seal = self.flushed.iter().all(|told| matches!(told.notice, Notice::Sealed { .. }));
+        let offset_end = Offset::new(offset.get() + u64::from(header.count));
+        self.unsealed.push(Logged { first: offset, end: offset_end, chain, is_seal });
         let range = SequenceRange { first, end: header.end() };
         if let Some(record) = sources.lane_to_change(self.who.source, self.lane) {
             record.accepted(&Offered { range, previous, chain });
@@ -134,14 +160,16 @@ impl Own {
     }
 
     /// Everything appended is on disk.
-    pub fn settle(&mut self) {
+    pub fn settle(&mut self, clock: &ClockReading) {
         self.durable = self.place;
+        self.unsealed.settle(clock.monotonic_us);
         self.flushed.clear();
     }
 
     /// Nothing since the last commit counts: what is still so is said again.
     pub fn roll_back(&mut self, sources: &Sources) {
         self.place = self.durable;
+        self.unsealed.roll_back();
         for told in self.flushed.drain(..).rev() {
             self.waiting.push_front(told);
         }

@@ -7,7 +7,7 @@ use afferent_protocol::ids::{Offset, SourceId};
 use afferent_protocol::session::Control;
 
 use super::Presence;
-use crate::core::{Core, Notice, Reason};
+use crate::core::{Core, Reason};
 use crate::log::{CommitError, UnifiedLog};
 use crate::sources::SourceView;
 
@@ -67,7 +67,7 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
     }
 
     fn ending(&mut self, clock: &ClockReading) {
-        self.tell(Notice::Stopped { reason: "it was told to".to_owned() }, clock);
+        Core::ending(self, clock);
     }
 
     fn durable_end(&self) -> Offset {

@@ -2,19 +2,14 @@
 //!
 //! A log that a collector is writing may show an unfinished write at its end.
 
-use std::collections::BTreeMap;
-
-use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
-use afferent_protocol::codec::records;
+use afferent_protocol::batch::Batch;
 use afferent_protocol::disk::Disk;
-use afferent_protocol::event::{Body, LifeCycle};
-use afferent_protocol::ids::{Offset, Sequence, SourceId, Stream, Timestamp};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::segment::EntryHead;
-use afferent_protocol::session::Lane;
-use afferent_protocol::sign::{PublicKey, Verifier};
 use serde::Serialize;
 
 use super::files::survey;
+use super::proof::{Doubt, Proof};
 use super::walk::{Visit, walk};
 use super::{Damage, Hole, OpenError};
 
@@ -77,22 +72,6 @@ pub struct Suspect {
     pub why: Doubt,
 }
 
-/// What is wrong with a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Doubt {
-    /// No key was pinned for its source before it.
-    NoKey,
-    /// It is not signed with the key that its source is held to.
-    Signature,
-    /// It does not name the batch before it in its lane.
-    Chain,
-    /// Its sequences do not follow those before it.
-    Order,
-    /// Its records cannot be decoded.
-    Body,
-}
-
 /// Segments, offsets, and damage: everything that checksums tell.
 pub fn info<D: Disk>(disk: &D) -> Result<Report, OpenError> {
     look(disk, &mut |_, _| {})
@@ -101,9 +80,13 @@ pub fn info<D: Disk>(disk: &D) -> Result<Report, OpenError> {
 /// As [`info`], and for every batch signature, chain, order and body. `own` is the collector's name: only what it wrote
 /// tells which keys are pinned.
 pub fn verify<D: Disk>(disk: &D, own: &SourceId) -> Result<Report, OpenError> {
-    let mut proof = Proof { own: *own, keys: BTreeMap::new(), lanes: BTreeMap::new(), suspects: Vec::new() };
-    let mut report = look(disk, &mut |head, batch| proof.check(head, batch))?;
-    report.suspects = proof.suspects;
+    let (mut proof, mut suspects) = (Proof::new(*own), Vec::new());
+    let mut report = look(disk, &mut |head, batch| {
+        let (offset, source) = (Offset::new(head.ordinal), batch.header().source);
+        let room = SUSPECTS_TOLD_MAX.saturating_sub(suspects.len());
+        suspects.extend(proof.doubts(batch).into_iter().map(|why| Suspect { offset, source, why }).take(room));
+    })?;
+    report.suspects = suspects;
     Ok(report)
 }
 
@@ -142,62 +125,4 @@ fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Resu
     let batches = segments.iter().map(|segment| segment.batches).sum();
     let (end, torn, holes) = (Offset::new(walked.end), walked.torn, walked.holes);
     Ok(Report { segments, end, batches, torn, holes, damage, suspects: Vec::new() })
-}
-
-/// What is needed to prove one batch after the other.
-struct Proof {
-    own: SourceId,
-    keys: BTreeMap<SourceId, Option<Verifier>>,
-    /// End and chain hash of each lane's last batch.
-    lanes: BTreeMap<(SourceId, Lane), (Sequence, ChainHash)>,
-    suspects: Vec<Suspect>,
-}
-
-impl Proof {
-    fn check(&mut self, head: &EntryHead, batch: &Batch<'_>) {
-        let header = batch.header();
-        let mut doubts = Vec::new();
-        let decoded = self.learn(batch);
-        if !decoded {
-            doubts.push(Doubt::Body);
-        }
-        match self.keys.get(&header.source) {
-            None => doubts.push(Doubt::NoKey),
-            Some(verifier) => {
-                if verifier.as_ref().and_then(|verifier| verifier.verify(batch)).is_none() {
-                    doubts.push(Doubt::Signature);
-                }
-            }
-        }
-        let lane = Lane { stream: header.stream, epoch: header.epoch };
-        let before = self.lanes.insert((header.source, lane), (header.end(), batch.chain_hash()));
-        let (end, chain) = before.unwrap_or((Sequence::ZERO, CHAIN_START));
-        if header.first < end {
-            doubts.push(Doubt::Order);
-        }
-        // After a hole nobody knows the batch before; the hole itself is told by a loss or a gap in the log.
-        if header.first == end && header.previous != chain {
-            doubts.push(Doubt::Chain);
-        }
-        let (offset, source) = (Offset::new(head.ordinal), header.source);
-        let room = SUSPECTS_TOLD_MAX.saturating_sub(self.suspects.len());
-        self.suspects.extend(doubts.into_iter().map(|why| Suspect { offset, source, why }).take(room));
-    }
-
-    /// Decodes the batch, and takes the keys that it pins; tells whether it could be decoded.
-    fn learn(&mut self, batch: &Batch<'_>) -> bool {
-        let header = batch.header();
-        let mut scratch = vec![0; header.decoded_len as usize];
-        let Ok(records) = records(batch, &mut scratch) else { return false };
-        let is_own = header.source == self.own && header.stream == Stream::Critical;
-        for record in records {
-            let Ok(record) = record else { return false };
-            if let (true, Body::LifeCycle(LifeCycle::KeyPinned { source, key })) = (is_own, record.event.body)
-                && let Ok(source) = SourceId::new(source)
-            {
-                self.keys.insert(source, PublicKey(key).verifier());
-            }
-        }
-        true
-    }
 }

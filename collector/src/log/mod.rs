@@ -19,6 +19,7 @@ mod engine;
 mod files;
 mod index;
 pub mod inspect;
+mod proof;
 mod reader;
 mod recovery;
 mod walk;
@@ -28,5 +29,6 @@ mod tests;
 
 pub use embedded::{EmbeddedLog, LogSettings, OpenError};
 pub use engine::{CommitError, UnifiedLog};
+pub use proof::{Doubt, Proof};
 pub use reader::{Chunk, LogReader, ReadError, TimeKind};
 pub use recovery::{Damage, Hole, Recovery};

@@ -7,6 +7,7 @@ mod journal;
 mod lane;
 mod ranges;
 mod source;
+mod unsealed;
 mod view;
 
 pub use view::{LaneView, LinkState, LossView, RangeView, SourceView};
@@ -14,6 +15,7 @@ pub use view::{LaneView, LinkState, LossView, RangeView, SourceView};
 pub(crate) use lane::LaneRecord;
 pub(crate) use ranges::RangeSet;
 pub(crate) use source::Source;
+pub(crate) use unsealed::{Found, Logged};
 
 use std::collections::BTreeMap;
 
@@ -37,6 +39,7 @@ pub struct Sources {
     own_end: Option<OwnEnd>,
     sources: BTreeMap<SourceId, Source>,
     journal: Journal,
+    unsealed: Found,
     scratch: Vec<u8>,
 }
 
@@ -53,7 +56,7 @@ impl Sources {
     /// Nobody yet. `own` is the collector's name: only what it wrote tells about keys and gaps.
     pub fn new(own: SourceId) -> Self {
         let (sources, journal) = (BTreeMap::new(), Journal::default());
-        Self { own, own_end: None, sources, journal, scratch: Vec::new() }
+        Self { own, own_end: None, sources, journal, unsealed: Found::default(), scratch: Vec::new() }
     }
 
     /// Takes a batch that was found in the log at start. To be called for all of them, in order.
@@ -64,6 +67,8 @@ impl Sources {
         let source = self.sources.entry(header.source).or_default();
         source.lanes.entry(lane).or_insert_with(|| LaneRecord::new(lane)).recovered(&offered);
         source.heard(header, head.stamp);
+        let (first, end) = (Offset::new(head.ordinal), Offset::new(head.end_ordinal()));
+        self.unsealed.push(Logged { first, end, chain: offered.chain, is_seal: false });
         if header.stream == Stream::Critical {
             self.learn(batch);
         }
@@ -72,6 +77,11 @@ impl Sources {
             self.own_end = Some(OwnEnd { lane, end, chain, offset });
         }
         self.journal.settle();
+    }
+
+    /// What was found in the log behind its last seal; nothing the second time.
+    pub(crate) fn take_unsealed(&mut self) -> Found {
+        std::mem::take(&mut self.unsealed)
     }
 
     /// All sources by name, as the API shows them.
@@ -178,6 +188,7 @@ impl Sources {
                     let _ = self.pin(named, PublicKey(*key));
                 }
             }
+            Body::LifeCycle(LifeCycle::Sealed { end, .. }) if source == self.own => self.unsealed.sealed(*end),
             Body::LifeCycle(LifeCycle::Gap { source: named, stream, epoch, first, end }) if source == self.own => {
                 let lane = Lane { stream: *stream, epoch: *epoch };
                 if let Ok(named) = SourceId::new(named)

@@ -59,6 +59,11 @@ impl RangeSet {
         self.0.iter().map(|range| range.count()).fold(0, u64::saturating_add)
     }
 
+    /// How many separate ranges there are; at [`RANGES_MAX`] some may have been forgotten.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

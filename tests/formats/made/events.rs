@@ -1,7 +1,7 @@
 //! Events of every kind, with every variant of every enum.
 
 use afferent_protocol::event::*;
-use afferent_protocol::ids::{Epoch, Sequence, Stream, Subject, Timestamp};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Subject, Timestamp};
 
 pub fn time(micros: i64) -> Timestamp {
     Timestamp::new(micros).unwrap()
@@ -110,6 +110,15 @@ pub fn life_cycle() -> Vec<Event<'static>> {
         LifeCycle::DiskTrouble { message: "no space left" },
     ];
     events("press-88.C_1", started.into_iter().chain(others).map(Body::LifeCycle))
+}
+
+/// What was added to the life cycle later.
+pub fn life_cycle_2() -> Vec<Event<'static>> {
+    let changes = [
+        LifeCycle::Configured { message: "agent.toml was taken" },
+        LifeCycle::Sealed { first: Offset::new(0), end: Offset::new(16_384), hash: [0x5A; 32] },
+    ];
+    events("collector", changes.map(Body::LifeCycle))
 }
 
 pub fn progress() -> Vec<Event<'static>> {

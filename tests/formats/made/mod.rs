@@ -60,6 +60,7 @@ pub fn batches() -> Vec<(&'static str, MadeBatch)> {
         ("batch-critical-v1", MadeBatch::new(Stream::Critical, 7, [0xAB; 32], events::critical())),
         ("batch-losses-v1", MadeBatch::new(Stream::Critical, 300, [0xAC; 32], events::losses())),
         ("batch-life-cycle-v1", MadeBatch::new(Stream::Critical, 70_000, [0xAD; 32], events::life_cycle())),
+        ("batch-life-cycle-2-v1", MadeBatch::new(Stream::Critical, 75_000, [0xAF; 32], events::life_cycle_2())),
         ("batch-progress-v1", MadeBatch::new(Stream::Critical, 80_000, [0xAE; 32], events::progress())),
     ]
 }

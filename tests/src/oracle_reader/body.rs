@@ -136,6 +136,8 @@ impl<'a> Body<'a> {
                 format!("gap source={source:?} stream={stream} epoch={epoch:016x} first={first} end={end}")
             }
             7 => format!("disktrouble message={:?}", self.text()?),
+            8 => format!("configured message={:?}", self.text()?),
+            9 => format!("sealed first={} end={} hash={}", self.varint()?, self.varint()?, self.hex32()?),
             other => return Err(format!("life cycle {other}")),
         })
     }

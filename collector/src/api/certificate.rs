@@ -1,0 +1,119 @@
+//! `GET /v1/certificate`: what the log proves about a source or a machine in a span of time.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
+use afferent_protocol::sign::PublicKey;
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::sync::Semaphore;
+
+use super::pages::blocking;
+use super::problem::Problem;
+use super::state::Api;
+use crate::certificate::{About, Certificate, CertificateError, Evidence, Span, text};
+use crate::subscribe::{ReadLog, ReadLogError};
+
+/// Each reads the whole log: one at a time.
+static ONE: Semaphore = Semaphore::const_new(1);
+
+/// Answers with the certificate, as JSON, or as text for whoever accepts `text/plain`. Reads the whole log.
+pub(super) async fn certificate(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let (about, span) = parse(query.as_deref())?;
+    let Ok(_one) = ONE.try_acquire() else {
+        let detail = "another certificate is being made, which reads the whole log";
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail, "ask again in a moment"));
+    };
+    let (own, key) = api.state.own;
+    let evidence = Evidence::new(about, span, own, key).map_err(Problem::from)?;
+    let log = api.log();
+    let certificate = blocking(move || made(&log, evidence)).await??;
+    let wants_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
+    Ok(if wants_text { text::text(&certificate).into_response() } else { Json(certificate).into_response() })
+}
+
+fn made(log: &Arc<dyn ReadLog>, mut evidence: Evidence) -> Result<Certificate, Problem> {
+    let kept = log.kept();
+    let (mut from, mut scratch) = (kept.start, Vec::new());
+    while from < kept.end {
+        let before = from;
+        let read = log.read(from, &mut scratch, &mut |head, batch| {
+            evidence.batch(head, batch);
+            from = Offset::new(head.end_ordinal());
+            if from < kept.end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        match read {
+            Err(ReadLogError::Damaged { first, end, .. }) if end > from => {
+                evidence.hole(first.max(from), end);
+                from = end;
+            }
+            other => other?,
+        }
+        if from == before {
+            evidence.hole(from, kept.end);
+            break;
+        }
+    }
+    evidence.certificate().map_err(Problem::from)
+}
+
+fn parse(query: Option<&str>) -> Result<(About, Span), Problem> {
+    let refused = |detail: String| {
+        let remedy =
+            "write ?source=press-88 or ?machine=88-C, and &from=2021-09-13T00:00:00Z&until=2021-09-14T00:00:00Z";
+        Problem::new(StatusCode::BAD_REQUEST, detail, remedy)
+    };
+    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query.unwrap_or_default())
+        .map_err(|error| refused(format!("the query cannot be read: {error}")))?;
+    let (mut about, mut from, mut until) = (None, None, None);
+    for (name, value) in pairs {
+        let shown: String = value.chars().take(64).collect();
+        let time = || {
+            let time: Result<jiff::Timestamp, _> = value.replace(' ', "+").parse();
+            let time = time.map_err(|_| refused(format!("`{name}`: {shown:?} is not a time")))?;
+            Ok::<_, Problem>(Some(Timestamp::clamped(time.as_microsecond())))
+        };
+        match name.as_str() {
+            "source" | "machine" if about.is_some() => {
+                return Err(refused("there is more than one `source` or `machine`".to_owned()));
+            }
+            "source" => {
+                let source = SourceId::new(&value);
+                let source = source.map_err(|error| refused(format!("`source`: {shown:?}: {error}")))?;
+                about = Some(About::Source(source));
+            }
+            "machine" if !value.is_empty() && !value.contains('/') => about = Some(About::Machine(value)),
+            "machine" => return Err(refused(format!("`machine`: {shown:?} is not the first level of a subject"))),
+            "from" => from = time()?,
+            "until" => until = time()?,
+            _ => {
+                let name: String = name.chars().take(64).collect();
+                return Err(refused(format!("the parameter {name:?} is not known here")));
+            }
+        }
+    }
+    let about = about.ok_or_else(|| refused("`source` or `machine` is missing".to_owned()))?;
+    let from = from.ok_or_else(|| refused("`from` is missing".to_owned()))?;
+    let until = until.ok_or_else(|| refused("`until` is missing".to_owned()))?;
+    Ok((about, Span { from, until }))
+}
+
+impl From<CertificateError> for Problem {
+    fn from(error: CertificateError) -> Self {
+        let (status, remedy) = match error {
+            CertificateError::Unknown(_) => (StatusCode::NOT_FOUND, "look at /v1/agents for who is there"),
+            CertificateError::Span => (StatusCode::BAD_REQUEST, "give `from` before `until`"),
+        };
+        Self::new(status, error.to_string(), remedy)
+    }
+}
+
+/// Who the collector is, for whoever holds the log against it.
+pub type Own = (SourceId, PublicKey);

@@ -1,0 +1,96 @@
+//! What of a lane a span takes in.
+
+use std::ops;
+
+use afferent_protocol::batch::Header;
+use afferent_protocol::event::LossReason;
+use afferent_protocol::ids::{Offset, Sequence, SequenceRange, Timestamp};
+
+use super::{Fate, Range, Span};
+use crate::limits::RANGES_MAX;
+use crate::sources::RangeSet;
+
+/// A loss that a source has declared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Declared {
+    pub range: SequenceRange,
+    pub reason: LossReason,
+    pub time: Timestamp,
+}
+
+/// What was seen of a lane.
+#[derive(Debug, Default)]
+pub(super) struct LaneEvidence {
+    /// Where its last batch ends.
+    end: Sequence,
+    /// The offset of its first batch.
+    pub begun_at: Option<Offset>,
+    /// The earliest event time of its first batch.
+    pub known_from: Option<Timestamp>,
+    /// The latest event time so far.
+    pub known_until: Option<Timestamp>,
+    present: RangeSet,
+    holes: RangeSet,
+    /// Offsets from the first batch of the span to the last one.
+    pub offsets: Option<ops::Range<Offset>>,
+    pub losses: Vec<Declared>,
+}
+
+impl LaneEvidence {
+    /// Takes the lane's next batch, which begins at this offset. `is_begun` when the log may have lost the lane's
+    /// beginning to retention.
+    pub fn batch(&mut self, header: &Header, offset: Offset, span: &Span, is_begun: bool) {
+        let (first, end) = (header.first, header.end());
+        self.begun_at.get_or_insert(offset);
+        self.known_from.get_or_insert(header.time_first);
+        let is_beginning_kept = self.known_until.is_some() || !is_begun;
+        // Sequences that would stand between an event before the span's end and one after its beginning.
+        let touches = self.known_until.is_none_or(|time| time < span.until) && header.time_last >= span.from;
+        if touches && is_beginning_kept {
+            self.holes.insert(SequenceRange { first: self.end, end: first });
+        }
+        if header.time_last >= span.from && header.time_first < span.until {
+            self.present.insert(SequenceRange { first, end });
+            let offset_end = Offset::new(offset.get() + u64::from(header.count));
+            let offsets = self.offsets.get_or_insert(offset..offset_end);
+            offsets.end = offset_end;
+        }
+        self.end = self.end.max(end);
+        self.known_until = self.known_until.max(Some(header.time_last));
+    }
+
+    /// Where it ends, as far as is known.
+    pub fn end(&self) -> Sequence {
+        self.end
+    }
+
+    /// Whether there are more holes than can be told.
+    pub fn has_too_many_holes(&self) -> bool {
+        self.holes.len() >= RANGES_MAX
+    }
+
+    /// Whether its source has said that nothing follows its end.
+    pub fn is_ended(&self) -> bool {
+        self.losses.iter().any(|loss| loss.range.first <= self.end && loss.range.end > self.end)
+    }
+
+    /// The sequences that the span takes in, in order.
+    pub fn ranges(&self) -> Vec<Range> {
+        let mut ranges: Vec<Range> = self.present.iter().map(|range| of(range, Fate::Present)).collect();
+        let mut left = self.holes.clone();
+        for Declared { range, reason, time } in &self.losses {
+            let declared = RangeSet::of(*range);
+            let undeclared = left.without(&declared);
+            let fate = Fate::Lost { reason: *reason, declared: *time };
+            ranges.extend(left.without(&undeclared).iter().map(|range| of(range, fate)));
+            left = undeclared;
+        }
+        ranges.extend(left.iter().map(|range| of(range, Fate::Missing)));
+        ranges.sort_by_key(|range| range.first);
+        ranges
+    }
+}
+
+fn of(range: SequenceRange, fate: Fate) -> Range {
+    Range { first: range.first, end: range.end, fate }
+}

@@ -1,0 +1,71 @@
+//! `certificate`: prove from a log's files what of a source or a machine is in them.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use afferent_collector::certificate::{About, Evidence, Span, text};
+use afferent_collector::data_directory::public_key;
+use afferent_collector::log::inspect;
+use afferent_protocol::ids::{SourceId, Timestamp};
+use anyhow::Context;
+
+use super::Output;
+use super::progress::Progress;
+use super::read_only::ReadOnlyDisk;
+
+/// Prove from the log's files that everything of a source or a machine is there, or say what is not; with exit code 0
+/// only when the proof is complete. A collector may be running.
+#[derive(Debug, clap::Args)]
+pub struct Certify {
+    /// The agent that it is about.
+    #[arg(long, conflicts_with = "machine", required_unless_present = "machine")]
+    source: Option<SourceId>,
+    /// The machine that it is about: the first level of subjects.
+    #[arg(long)]
+    machine: Option<String>,
+    /// The first instant, by the source's clock (RFC 3339).
+    #[arg(long)]
+    from: jiff::Timestamp,
+    /// The first instant after it.
+    #[arg(long)]
+    until: jiff::Timestamp,
+    /// The collector's data directory.
+    #[arg(long, default_value = "./afferent-data")]
+    data: PathBuf,
+    /// The collector's own name.
+    #[arg(long, default_value = "collector")]
+    name: SourceId,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Does it.
+pub fn certificate(args: &Certify) -> anyhow::Result<ExitCode> {
+    let about = match (&args.source, &args.machine) {
+        (Some(source), _) => About::Source(*source),
+        (None, machine) => About::Machine(machine.clone().unwrap_or_default()),
+    };
+    let time = |time: jiff::Timestamp| Timestamp::clamped(time.as_microsecond());
+    let span = Span { from: time(args.from), until: time(args.until) };
+    let mut evidence = Evidence::new(about, span, args.name, public_key(&args.data)?)?;
+    let directory = args.data.join("log").join("0");
+    let progress = Rc::new(Progress::new("proving"));
+    let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
+        format!("there is no log at {}; name the collector's data directory with --data", directory.display())
+    })?;
+    let report = inspect::dump(&disk, &mut |head, batch| evidence.batch(head, batch))?;
+    progress.clear();
+    for hole in &report.holes {
+        evidence.hole(hole.first, hole.end);
+    }
+    let certificate = evidence.certificate()?;
+    let text = match args.output {
+        Output::Json => serde_json::to_string_pretty(&certificate)? + "\n",
+        Output::Table => text::text(&certificate),
+    };
+    anstream::stdout().write_all(text.as_bytes()).context("writing to standard output failed")?;
+    Ok(if certificate.complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
