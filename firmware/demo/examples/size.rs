@@ -51,21 +51,18 @@ mod parts {
     mod device {
         use core::convert::Infallible;
 
-        use afferent_firmware::device::{Device, DeviceSettings};
+        use afferent_firmware::device::{Buffers, Device, DeviceSettings};
         use afferent_firmware::limits::frame_bytes;
         use afferent_firmware::protocol::event::{Breakdown, Severity};
         use afferent_firmware::protocol::ids::SourceId;
+        #[cfg(feature = "size-flash")]
+        use afferent_firmware::queue::FlashQueue;
         use afferent_firmware::queue::RamQueue;
         use embedded_io::{ErrorType, Read, ReadReady, Write, WriteReady};
 
         use super::*;
 
         const BODY: usize = 512;
-        #[cfg(not(feature = "size-flash"))]
-        type Critical = &'static mut RamQueue<1024>;
-        #[cfg(feature = "size-flash")]
-        type Critical = afferent_firmware::queue::FlashQueue<Flash, 600>;
-        type Samples = &'static mut RamQueue<1024>;
 
         struct Line;
         impl ErrorType for Line {
@@ -149,18 +146,21 @@ mod parts {
             let source = SourceId::new("spindle-1").ok()?;
             let subject = Subject::new("spindle-1").ok()?;
             let settings = DeviceSettings::new(source, subject, black_box([1; 16]), black_box(1));
-            let samples: Samples = cortex_m::singleton!(: RamQueue<1024> = RamQueue::new())?;
+            let samples = cortex_m::singleton!(: RamQueue<1024> = RamQueue::new())?;
             #[cfg(not(feature = "size-flash"))]
-            let critical: Critical = {
+            let critical = {
                 let queue = cortex_m::singleton!(: RamQueue<1024> = RamQueue::new())?;
                 black_box(queue.recover());
                 queue
             };
             #[cfg(feature = "size-flash")]
-            let critical: Critical = afferent_firmware::queue::FlashQueue::open(Flash, 0..1 << 16).ok()?.0;
-            let device =
-                cortex_m::singleton!(: Option<Device<Critical, Samples, BODY, BODY, { frame_bytes(BODY) }>> = None)?;
-            let device = device.insert(Device::new(&settings, critical, samples));
+            let critical = {
+                let queue = FlashQueue::open(Flash, 0..1 << 16).ok()?.0;
+                cortex_m::singleton!(: Option<FlashQueue<Flash, 600>> = None)?.insert(queue)
+            };
+            let buffers = cortex_m::singleton!(: Buffers<BODY, BODY, { frame_bytes(BODY) }> = Buffers::new())?;
+            let device = cortex_m::singleton!(: Option<Device<'static>> = None)?;
+            let device = device.insert(Device::new(&settings, [critical, samples], buffers));
             #[cfg(feature = "size-crash")]
             if let Some(crash) = crash::cell().take() {
                 let message = crash.message();
