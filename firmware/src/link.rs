@@ -143,7 +143,7 @@ impl<'m> Link<'m> {
         while self.write(line) {
             // One look at the log for every frame: it changes by what the session does.
             if log.has_changed() {
-                self.sender.held(log.held());
+                self.sender.held(log.held().iter().copied());
             }
             if !self.next_frame(now_us, log, work) {
                 return;
@@ -259,7 +259,7 @@ impl<'m> Link<'m> {
                 }
             }
             if log.has_changed() {
-                self.sender.held(log.held());
+                self.sender.held(log.held().iter().copied());
             }
         }
     }

@@ -199,7 +199,8 @@ impl<'m> Log<'m> {
             if !self.try_append(next.tick_us, self.subject, &body, now_us, work) {
                 break;
             }
-            self.pending.remove(0);
+            let mut is_first = true;
+            self.pending.retain(|_| !core::mem::take(&mut is_first));
         }
         self.seal(Stream::Critical, now_us, work);
     }
@@ -261,6 +262,7 @@ impl<'m> Log<'m> {
 }
 
 /// Remembers a loss; one that goes on where another of its kind ended makes that one longer.
+#[inline(never)]
 fn note(pending: &mut Vec<Pending, LOSSES_MAX>, new: Pending) -> bool {
     let continued = pending.iter_mut().find(|known| {
         let same = known.stream == new.stream && known.hole.epoch == new.hole.epoch && known.reason == new.reason;
@@ -279,6 +281,7 @@ fn loss(stream: Stream, hole: Hole, reason: LossReason) -> Body<'static> {
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
+#[inline(never)]
 fn draw(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;

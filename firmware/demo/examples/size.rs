@@ -1,4 +1,6 @@
 //! Nothing but the library, one part more with every feature: what `firmware/size` measures. It is never run.
+//!
+//! Memory whose size an application chooses lies in statics named `APPLICATION_…`, so that it can be told apart.
 
 #![no_std]
 #![no_main]
@@ -29,13 +31,13 @@ mod parts {
     use afferent_firmware::recorder::Recorder;
     use cortex_m_rt::{entry, exception};
 
-    static RECORDER: Recorder<16> = Recorder::new();
+    static APPLICATION_RECORDER: Recorder<16> = Recorder::new();
 
     #[exception]
     fn SysTick() {
         if let Ok(subject) = Subject::new("spindle/temperature") {
             let sample = Sample { value: Value::Float(black_box(1.0)), unit: "Cel", quality: Quality::Good };
-            let _ = black_box(RECORDER.record(black_box(1), subject, Body::Sample(sample)));
+            let _ = black_box(APPLICATION_RECORDER.record(black_box(1), subject, Body::Sample(sample)));
         }
     }
 
@@ -43,7 +45,7 @@ mod parts {
     #[entry]
     fn main() -> ! {
         loop {
-            black_box(RECORDER.take());
+            black_box(APPLICATION_RECORDER.take());
         }
     }
 
@@ -146,19 +148,19 @@ mod parts {
             let source = SourceId::new("spindle-1").ok()?;
             let subject = Subject::new("spindle-1").ok()?;
             let settings = DeviceSettings::new(source, subject, black_box([1; 16]), black_box(1));
-            let samples = cortex_m::singleton!(: RamQueue<1024> = RamQueue::new())?;
+            let samples = cortex_m::singleton!(APPLICATION_SAMPLES: RamQueue<1024> = RamQueue::new())?;
             #[cfg(not(feature = "size-flash"))]
             let critical = {
-                let queue = cortex_m::singleton!(: RamQueue<1024> = RamQueue::new())?;
+                let queue = cortex_m::singleton!(APPLICATION_CRITICAL: RamQueue<1024> = RamQueue::new())?;
                 black_box(queue.recover());
                 queue
             };
             #[cfg(feature = "size-flash")]
             let critical = {
                 let queue = FlashQueue::open(Flash, 0..1 << 16).ok()?.0;
-                cortex_m::singleton!(: Option<FlashQueue<Flash, 600>> = None)?.insert(queue)
+                cortex_m::singleton!(APPLICATION_FLASH: Option<FlashQueue<Flash, 600>> = None)?.insert(queue)
             };
-            let buffers = cortex_m::singleton!(: Buffers<BODY, BODY, { frame_bytes(BODY) }> = Buffers::new())?;
+            let buffers = cortex_m::singleton!(APPLICATION_BUFFERS: Buffers<BODY, BODY, { frame_bytes(BODY) }> = Buffers::new())?;
             let device = cortex_m::singleton!(: Option<Device<'static>> = None)?;
             let device = device.insert(Device::new(&settings, [critical, samples], buffers));
             #[cfg(feature = "size-crash")]
@@ -173,7 +175,7 @@ mod parts {
                 device.append(1, subject, &Body::Breakdown(breakdown));
             }
             loop {
-                device.poll(black_box(1), &RECORDER, &mut Line);
+                device.poll(black_box(1), &APPLICATION_RECORDER, &mut Line);
             }
         }
 

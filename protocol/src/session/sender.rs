@@ -258,9 +258,11 @@ impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
     /// What the log holds now: critical lanes first, in each stream the oldest epoch first. Lanes past
     /// `LANES` wait until earlier ones are gone.
     pub fn held(&mut self, held: impl IntoIterator<Item = Held>) {
-        let mut lanes = Vec::new();
+        let mut before = [None; LANES];
+        before.iter_mut().zip(&self.lanes).for_each(|(place, lane)| *place = Some(*lane));
+        self.lanes.clear();
         for held in held.into_iter().take(LANES) {
-            let known = self.lanes.iter().find(|known| known.held.lane == held.lane);
+            let known = before.iter().flatten().find(|known| known.held.lane == held.lane);
             let mut lane = known.copied().unwrap_or_else(|| {
                 // The receiver must hear of a lane before its first batch only when that is not the very first one.
                 self.announce |= held.first != Sequence::ZERO;
@@ -277,14 +279,14 @@ impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
             }
             lane.held = held;
             // No more than LANES were taken.
-            let _ = lanes.push(lane);
+            let _ = self.lanes.push(lane);
         }
+        let lanes = &self.lanes;
         let waited_for = |batch: &SentBatch| {
             let lane = lanes.iter().find(|known: &&SenderLane| known.held.lane == batch.lane);
             lane.is_some_and(|lane| batch.end > lane.held.first)
         };
-        self.in_flight.retain(waited_for);
-        self.lanes = lanes;
+        keep(&mut self.in_flight, &waited_for);
     }
 
     /// A control message came in.
@@ -334,7 +336,7 @@ impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
         };
         if contradicts {
             known.rest(LaneState::Diverged);
-            self.in_flight.retain(|batch| batch.lane != lane);
+            keep(&mut self.in_flight, &|batch| batch.lane != lane);
             return;
         }
         known.state = LaneState::Agreed;
@@ -468,12 +470,13 @@ impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
             (*sent_at_ms, *tries) = (Some(now_ms), *tries + 1);
         }
         // What was acked may be gone, or go at any time: it is not offered again.
-        let lanes = self.lanes.iter().map(|lane| Held {
-            first: lane.acked_end,
-            end: lane.held.end.max(lane.acked_end),
-            ..lane.held
-        });
-        Action::Hello(Hello { session: self.session, key: self.key, lanes: lanes.collect(), signature: UNSIGNED })
+        let mut hello = Hello { session: self.session, key: self.key, lanes: Vec::new(), signature: UNSIGNED };
+        for lane in &self.lanes {
+            let (first, end) = (lane.acked_end, lane.held.end.max(lane.acked_end));
+            // As many as a hello has room for: a const assert.
+            let _ = hello.lanes.push(Held { first, end, ..lane.held });
+        }
+        Action::Hello(hello)
     }
 
     fn welcome(&mut self, now_ms: u64, welcome: &Welcome) {
@@ -512,7 +515,7 @@ impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
             Some(batch) if Some(batch.check) == resume.check => self.acked(now_ms, lane, resume.end),
             Some(_) => {
                 known.rest(LaneState::Diverged);
-                self.in_flight.retain(|batch| batch.lane != lane);
+                keep(&mut self.in_flight, &|batch| batch.lane != lane);
             }
             // It has more than was sent now: from an earlier connection, or from another writer.
             None => known.rest(LaneState::Asking(resume)),
@@ -522,7 +525,7 @@ impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
     /// The receiver has what the log here has, up to this end.
     fn acked(&mut self, now_ms: u64, lane: Lane, end: Sequence) {
         let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
-        self.in_flight.retain(|batch| batch.lane != lane || batch.end > end);
+        keep(&mut self.in_flight, &|batch| batch.lane != lane || batch.end > end);
         known.sent_end = known.sent_end.max(end);
         if end > known.acked_end {
             known.acked_end = end;
@@ -540,7 +543,7 @@ impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
         if known.state == LaneState::Agreed && on_boundary && is_held && !known.patience.went_back {
             known.patience.went_back = true;
             known.sent_end = from;
-            self.in_flight.retain(|batch| batch.lane != lane || batch.end <= from);
+            keep(&mut self.in_flight, &|batch| batch.lane != lane || batch.end <= from);
         } else if !known.patience.greeted {
             known.patience.greeted = true;
             self.greet();
@@ -548,6 +551,13 @@ impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
     }
 }
 
+/// Never inlined: there is one copy of it for all that end what is under way.
+#[inline(never)]
+fn keep<const WINDOW: usize>(in_flight: &mut Vec<SentBatch, WINDOW>, is_kept: &dyn Fn(&SentBatch) -> bool) {
+    in_flight.retain(is_kept);
+}
+
+#[inline(never)]
 fn lane_mut(lanes: &mut [SenderLane], lane: Lane) -> Option<&mut SenderLane> {
     lanes.iter_mut().find(|known| known.held.lane == lane)
 }
