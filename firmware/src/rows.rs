@@ -100,7 +100,7 @@ impl<'m> Rows<'m> {
         row.signed(time.micros() - self.last_time);
         row.byte(subject);
         body::put(&mut row, body, unit);
-        row.len()
+        row.written()
     }
 
     fn subject(&mut self, subject: &'static str) -> Option<u8> {
@@ -141,7 +141,7 @@ impl<'m> Rows<'m> {
         out.byte(self.units_count);
         out.bytes(&self.units);
         out.bytes(self.bytes.get(..self.len)?);
-        out.len()
+        out.written()
     }
 
     /// Forgets everything.

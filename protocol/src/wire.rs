@@ -1,7 +1,7 @@
 //! Postcard's integers, texts and lists by hand: in a fraction of the code that serde makes of them, for the flash of a
 //! microcontroller.
 
-/// Writes to the start of a buffer. What does not fit is left out, and then [`Writer::len`] says that nothing is whole.
+/// Writes to the start of a buffer. What does not fit is left out, and then [`Writer::written`] says that nothing is whole.
 #[derive(Debug)]
 pub struct Writer<'b> {
     bytes: &'b mut [u8],
@@ -16,7 +16,7 @@ impl<'b> Writer<'b> {
     }
 
     /// How many bytes were written; `None` when some did not fit.
-    pub const fn len(&self) -> Option<usize> {
+    pub const fn written(&self) -> Option<usize> {
         if self.overflowed { None } else { Some(self.len) }
     }
 

@@ -91,7 +91,7 @@ proptest! {
         out.signed(event.time.micros());
         out.byte(0);
         body::put(&mut out, &event.body, 0);
-        let len = out.len().unwrap();
+        let len = out.written().unwrap();
         prop_assert_eq!(&buffer[..len], batch.body());
     }
 

@@ -77,7 +77,7 @@ impl Hello {
         out.bytes(source.as_str().as_bytes());
         out.byte(0);
         self.put(&mut out, &UNSIGNED);
-        let len = out.len().expect("the longest hello fits");
+        let len = out.written().expect("the longest hello fits");
         bytes.truncate(len);
         bytes
     }
@@ -187,7 +187,7 @@ impl Control {
                 writer.varint(from.get());
             }
         }
-        let len = writer.len()?;
+        let len = writer.written()?;
         let [m, a, g, i, crc @ ..] = head;
         [*m, *a, *g, *i] = MAGIC;
         *crc = crc32c(rest.get(..len)?).to_le_bytes();
