@@ -59,6 +59,15 @@ pub fn put(out: &mut Writer<'_>, body: &Body<'_>, unit: u8) {
         Body::Progress(body) => {
             out.bytes(&[9, body.stream.number()]);
             [body.epoch.get(), body.end.get(), body.check].into_iter().for_each(|number| out.varint(number));
+            match &body.ticks {
+                None => out.byte(0),
+                Some(ticks) => {
+                    out.byte(1);
+                    out.varint(ticks.events.into());
+                    out.bytes(&ticks.boot);
+                    out.signed(ticks.offset_us);
+                }
+            }
         }
     }
 }
