@@ -118,7 +118,7 @@ impl<'a> Body<'a> {
                     0 => "none".to_owned(),
                     1 => {
                         let (events, boot) = (self.varint()?, self.hex(16)?);
-                        format!("events={events} boot={boot} offset={}", self.zigzag()?)
+                        format!("mapped events={events} boot={boot} offset={}", self.zigzag()?)
                     }
                     other => return Err(format!("ticks {other}")),
                 };
