@@ -237,7 +237,8 @@ fn variant(name: &str, value: &str) -> Vec<u8> {
 
 /// Puts fields together in the order of a cell such as `code: text, message: text`.
 fn in_order(cell: &str, fields: &[(&str, Vec<u8>)]) -> Vec<u8> {
-    let names: Vec<_> = cell.split(", ").map(|field| field.split(": ").next().unwrap()).collect();
+    let fields_of_cell = cell.split(", ").filter(|field| !field.is_empty());
+    let names: Vec<_> = fields_of_cell.map(|field| field.split(": ").next().unwrap()).collect();
     assert_eq!(names.len(), fields.len(), "{cell}");
     let field =
         |name: &&str| fields.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{name}")).1.clone();
