@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use afferent_protocol::batch::BatchBuilder;
-use afferent_protocol::event::{Body, Event};
+use afferent_protocol::event::{Body, Event, Progress};
 use afferent_protocol::ids::{SourceId, Stream};
 use afferent_protocol::session::Lane;
 use tokio::sync::{Notify, watch};
@@ -145,7 +145,7 @@ impl OpenBatches {
         let open = &mut self.streams[usize::from(stream.number())];
         let subjects: BTreeSet<_> = events.iter().map(|event| event.subject.as_str()).collect();
         let units: BTreeSet<_> = events.iter().filter_map(|event| unit_of(event)).collect();
-        let rows = (events.len() + DEVICE_LANES_MAX) as u32;
+        let rows = (events.len() + 1 + DEVICE_LANES_MAX) as u32;
         let has_room = open.builder.has_room(subjects.len() + DEVICE_LANES_MAX, units.len(), rows);
         if open.is_full(self.bytes_max) || !has_room {
             return Err(open.turned_away(now_ms));
@@ -153,7 +153,9 @@ impl OpenBatches {
         for event in events {
             open.builder.push(event).expect("there is room for all of them");
         }
-        open.note(device);
+        // Right behind them, how their times were made of ticks: the table does not repeat that.
+        device.push(&mut open.builder);
+        open.note(DeviceProgress { progress: Progress { ticks: None, ..device.progress }, ..device });
         open.noted = open.commit;
         Ok(self.pushed(stream, Waiting::Producer, now_ms))
     }

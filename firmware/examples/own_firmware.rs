@@ -2,7 +2,7 @@
 //!
 //! A real one is `no_std` with an entry point of its own, see `demo/`; this one compiles everywhere.
 
-use afferent_firmware::device::{Device, DeviceSettings};
+use afferent_firmware::device::{Buffers, Device, DeviceSettings};
 use afferent_firmware::limits::frame_bytes;
 use afferent_firmware::protocol::event::{Body, LifeCycle, PreviousStop, Quality, Sample, Value};
 use afferent_firmware::protocol::ids::{NameError, SourceId, Subject};
@@ -33,8 +33,10 @@ fn firmware(
     let (source, subject) = (SourceId::new("mill-2")?, Subject::new("mill-2")?);
     let settings = DeviceSettings::new(source, subject, boot, entropy);
     // Batches of at most 512 bytes for critical events and 2048 for samples, 4 and 16 KiB of RAM to keep them in.
-    let (critical, samples) = (RamQueue::<4096>::new(), RamQueue::<16384>::new());
-    let mut device = Device::<_, _, 512, 2048, { frame_bytes(2048) }>::new(&settings, critical, samples);
+    // (In a real firmware these three are statics.)
+    let (mut critical, mut samples) = (RamQueue::<4096>::new(), RamQueue::<16384>::new());
+    let mut buffers = Buffers::<512, 2048, { frame_bytes(2048) }>::new();
+    let mut device = Device::new(&settings, [&mut critical, &mut samples], &mut buffers);
     let started = LifeCycle::Started { previous: PreviousStop::None, version: "1.0.0", repairs: "" };
     device.append(now_us(), subject, &Body::LifeCycle(started));
     loop {

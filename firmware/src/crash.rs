@@ -205,24 +205,28 @@ impl CrashCell {
 impl Crash {
     /// The message of the breakdown event, as `src/main.rs:7: out of range; pc 0x000012a4, lr 0x00001299`.
     pub fn message(&self) -> String<MESSAGE_BYTES_MAX> {
-        let mut bytes = [0; MESSAGE_BYTES_MAX];
-        let mut text = Text { bytes: &mut bytes, len: 0 };
-        text.put(&self.text);
+        let mut message = String::new();
+        // All of it fits: see the limits.
+        let mut put = |text: &str| message.push_str(text).unwrap_or(());
+        put(&self.text);
+        let mut separator = if self.text.is_empty() { "" } else { ", " };
         let Registers { pc, lr, psr, cfsr, hfsr, address } = self.registers;
         let named = [("pc", pc), ("lr", lr), ("psr", psr), ("cfsr", cfsr), ("hfsr", hfsr), ("address", address)];
         for (name, value) in named.into_iter().filter(|(_, value)| *value != 0) {
-            text.put(if text.len == 0 { "" } else { ", " });
-            text.put(name);
-            text.put(" 0x");
-            text.put_hexadecimal(value);
+            put(separator);
+            put(name);
+            put(" 0x");
+            (0..8).rev().for_each(|nibble| put(digit(value >> (4 * nibble) & 0xF)));
+            separator = ", ";
         }
-        let len = text.len;
-        bytes
-            .get(..len)
-            .and_then(|text| core::str::from_utf8(text).ok())
-            .and_then(|text| text.try_into().ok())
-            .unwrap_or_default()
+        message
     }
+}
+
+/// A hexadecimal digit.
+fn digit(value: u32) -> &'static str {
+    let at = value as usize;
+    "0123456789abcdef".get(at..at + 1).unwrap_or("")
 }
 
 /// Text in a buffer; what does not fit is cut off.
@@ -245,20 +249,9 @@ impl Text<'_> {
             divisor /= 10;
         }
         while divisor > 0 {
-            self.put_digit(value / divisor % 10);
+            self.put(digit(value / divisor % 10));
             divisor /= 10;
         }
-    }
-
-    fn put_hexadecimal(&mut self, value: u32) {
-        for shift in (0..8).rev() {
-            self.put_digit((value >> (4 * shift)) & 0xF);
-        }
-    }
-
-    fn put_digit(&mut self, digit: u32) {
-        let digit = core::char::from_digit(digit, 16).unwrap_or('?');
-        self.put(digit.encode_utf8(&mut [0; 4]));
     }
 }
 
@@ -305,8 +298,7 @@ mod tests {
             text.put_decimal(value);
             text.put(" ");
         }
-        text.put_hexadecimal(0x00AB_CDEF);
         let len = text.len;
-        assert_eq!(core::str::from_utf8(&bytes[..len]), Ok("0 7 10 4294967295 00abcdef"));
+        assert_eq!(core::str::from_utf8(&bytes[..len]), Ok("0 7 10 4294967295 "));
     }
 }

@@ -1,12 +1,13 @@
 //! All of it behind three calls: make a [`Device`], record into a [`Recorder`] from anywhere, and [`Device::poll`] in the
 //! main loop.
 
+use afferent_protocol::batch::HEADER_LEN;
 use afferent_protocol::event::Body;
 use afferent_protocol::ids::{SourceId, Subject};
 use embedded_io::{Read, ReadReady, Write, WriteReady};
 
 use crate::clock::Clock;
-use crate::limits::SEAL_SAMPLES_AFTER_US;
+use crate::limits::{BATCH_BODY_BYTES_MAX, DOWN_FRAME_BYTES_MAX, SEAL_SAMPLES_AFTER_US, frame_bytes};
 use crate::link::{Link, LinkCounters};
 use crate::log::Log;
 use crate::queue::Queue;
@@ -34,30 +35,54 @@ impl DeviceSettings {
     }
 }
 
-/// A device: its log and its link. `CRITICAL` and `SAMPLES` are the bytes of the longest body of each stream, `FRAME` is
+/// The buffers that a device works in: bodies of at most `CRITICAL` and `SAMPLES` bytes, and `FRAME`, which is
 /// [`crate::limits::frame_bytes`] of the longer one.
 #[derive(Debug)]
-pub struct Device<C, S, const CRITICAL: usize, const SAMPLES: usize, const FRAME: usize> {
-    log: Log<C, S, CRITICAL, SAMPLES>,
-    link: Link<FRAME>,
+pub struct Buffers<const CRITICAL: usize, const SAMPLES: usize, const FRAME: usize> {
+    critical: [u8; CRITICAL],
+    samples: [u8; SAMPLES],
     work: [u8; FRAME],
+    frame: [u8; FRAME],
+}
+
+impl<const CRITICAL: usize, const SAMPLES: usize, const FRAME: usize> Buffers<CRITICAL, SAMPLES, FRAME> {
+    /// Empty ones.
+    pub const fn new() -> Self {
+        const {
+            let longest = if CRITICAL > SAMPLES { CRITICAL } else { SAMPLES };
+            assert!(longest <= BATCH_BODY_BYTES_MAX && FRAME >= frame_bytes(longest), "the longest batch fits a frame");
+            assert!(FRAME > DOWN_FRAME_BYTES_MAX + HEADER_LEN, "a hello and a small batch fit");
+        }
+        Self { critical: [0; CRITICAL], samples: [0; SAMPLES], work: [0; FRAME], frame: [0; FRAME] }
+    }
+}
+
+impl<const CRITICAL: usize, const SAMPLES: usize, const FRAME: usize> Default for Buffers<CRITICAL, SAMPLES, FRAME> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A device: its log and its link.
+pub struct Device<'m> {
+    log: Log<'m>,
+    link: Link<'m>,
+    work: &'m mut [u8],
     seal_samples_after_us: u64,
 }
 
-impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize, const FRAME: usize>
-    Device<C, S, CRITICAL, SAMPLES, FRAME>
-{
+impl<'m> Device<'m> {
     /// A device with these two queues, for critical events and for samples.
-    pub fn new(settings: &DeviceSettings, critical: C, samples: S) -> Self {
-        const {
-            let longest = if CRITICAL > SAMPLES { CRITICAL } else { SAMPLES };
-            assert!(FRAME >= crate::limits::frame_bytes(longest), "a frame has room for the longest batch");
-        }
-        let mut work = [0; FRAME];
+    pub fn new<const CRITICAL: usize, const SAMPLES: usize, const FRAME: usize>(
+        settings: &DeviceSettings,
+        [critical, samples]: [&'m mut dyn Queue; 2],
+        buffers: &'m mut Buffers<CRITICAL, SAMPLES, FRAME>,
+    ) -> Self {
+        let Buffers { critical: critical_body, samples: samples_body, work, frame } = buffers;
         let names = (settings.source, settings.subject);
-        let clock = Clock::new(settings.boot);
-        let mut log = Log::open(names, clock, (critical, samples), settings.entropy, &mut work);
-        let link = Link::new(log.draw() as u32);
+        let queues: [(_, &mut [u8]); 2] = [(critical, critical_body), (samples, samples_body)];
+        let mut log = Log::open(names, Clock::new(settings.boot), queues, settings.entropy, work);
+        let link = Link::new(log.draw() as u32, frame);
         Self { log, link, work, seal_samples_after_us: settings.seal_samples_after_us }
     }
 
@@ -66,14 +91,9 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize, const FRAM
         self.log.critical_was_damaged();
     }
 
-    /// Ends the device, as a reset does; gives its queues back.
-    pub fn into_queues(self) -> (C, S) {
-        self.log.into_queues()
-    }
-
     /// Appends an event past the recorder, from the main loop: for texts that are made at run time.
     pub fn append(&mut self, now_us: u64, subject: Subject<'static>, body: &Body<'_>) {
-        self.log.append(now_us, subject, body, now_us, &mut self.work);
+        self.log.append(now_us, subject, body, now_us, self.work);
     }
 
     /// Empties the recorder, seals what is due, and does what the line takes without waiting.
@@ -85,11 +105,11 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize, const FRAM
     ) {
         // No more than the recorder holds: a storm of interrupts must not keep the main loop here.
         for drained in core::iter::from_fn(|| recorder.take()).take(N + 2) {
-            self.log.take(drained, now_us, &mut self.work);
+            self.log.take(drained, now_us, self.work);
         }
-        self.log.seal_due(now_us, self.seal_samples_after_us, &mut self.work);
-        self.log.declare_due(now_us, self.link.is_streaming(), &mut self.work);
-        self.link.poll(now_us, &mut self.log, line, &mut self.work);
+        self.log.seal_due(now_us, self.seal_samples_after_us, self.work);
+        self.log.declare_due(now_us, self.link.is_streaming(), self.work);
+        self.link.poll(now_us, &mut self.log, line, self.work);
     }
 
     /// Counters of the link.

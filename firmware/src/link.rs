@@ -3,7 +3,6 @@
 //! [`Link::poll`] reads what has come, writes what the line takes, and asks the session what to do next when the last
 //! frame is out. Nothing here knows how the log keeps its batches.
 
-use afferent_protocol::batch::HEADER_LEN;
 use afferent_protocol::clock_exchange::{self, ClockReply};
 use afferent_protocol::fragment;
 use afferent_protocol::frame::{self, Accumulator, Fed};
@@ -16,7 +15,6 @@ use crate::limits::{
     WINDOW_BATCHES_MAX, WINDOW_BYTES,
 };
 use crate::log::Log;
-use crate::queue::Queue;
 
 /// Counters of the link, since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,12 +31,12 @@ pub struct LinkCounters {
     pub diverged: u32,
 }
 
-/// The link; a frame has at most `FRAME` bytes, see [`crate::limits::frame_bytes`].
+/// The link.
 #[derive(Debug)]
-pub struct Link<const FRAME: usize> {
-    sender: SizedSender<LANES_MAX, WINDOW_BATCHES_MAX, { 3 * LANES_MAX }>,
+pub struct Link<'m> {
+    sender: SizedSender<LANES_MAX, WINDOW_BATCHES_MAX>,
     incoming: Accumulator<DOWN_FRAME_BYTES_MAX>,
-    frame: [u8; FRAME],
+    frame: &'m mut [u8],
     /// What of the frame is still to be written.
     from: usize,
     len: usize,
@@ -90,10 +88,13 @@ impl Noisiness {
     }
 }
 
-impl<const FRAME: usize> Link<FRAME> {
-    /// A link that begins with a hello. `session` is best a random number.
-    pub fn new(session: u32) -> Self {
-        const { assert!(FRAME > DOWN_FRAME_BYTES_MAX + HEADER_LEN, "a hello and a small batch fit") };
+impl<'m> Link<'m> {
+    /// A link that begins with a hello. `session` is best a random number; `frame` has room for the longest frame, see
+    /// [`crate::limits::frame_bytes`].
+    pub fn new(session: u32, frame: &'m mut [u8]) -> Self {
+        if let Some(first) = frame.first_mut() {
+            *first = 0;
+        }
         let settings = SenderSettings {
             window_bytes: WINDOW_BYTES,
             // One batch a frame: whatever the size, the first one is always taken.
@@ -106,7 +107,7 @@ impl<const FRAME: usize> Link<FRAME> {
             sender,
             incoming: Accumulator::new(),
             // A single delimiter, to end whatever noise came before.
-            frame: [0; FRAME],
+            frame,
             from: 0,
             len: 1,
             repeats: 0,
@@ -130,10 +131,10 @@ impl<const FRAME: usize> Link<FRAME> {
     }
 
     /// Does what can be done now without waiting: to be called again and again. `work` has room for a batch.
-    pub fn poll<C: Queue, S: Queue, const CN: usize, const SN: usize>(
+    pub fn poll(
         &mut self,
         now_us: u64,
-        log: &mut Log<C, S, CN, SN>,
+        log: &mut Log<'_>,
         line: &mut (impl Read + ReadReady + Write + WriteReady),
         work: &mut [u8],
     ) {
@@ -142,7 +143,7 @@ impl<const FRAME: usize> Link<FRAME> {
         while self.write(line) {
             // One look at the log for every frame: it changes by what the session does.
             if log.has_changed() {
-                self.sender.held(log.held());
+                self.sender.held(log.held().iter().copied());
             }
             if !self.next_frame(now_us, log, work) {
                 return;
@@ -150,12 +151,7 @@ impl<const FRAME: usize> Link<FRAME> {
         }
     }
 
-    fn read<C: Queue, S: Queue, const CN: usize, const SN: usize>(
-        &mut self,
-        now_us: u64,
-        log: &mut Log<C, S, CN, SN>,
-        line: &mut (impl Read + ReadReady),
-    ) {
+    fn read(&mut self, now_us: u64, log: &mut Log<'_>, line: &mut (impl Read + ReadReady)) {
         let mut bytes = [0; READ_BYTES];
         while matches!(line.read_ready(), Ok(true)) {
             let read = match line.read(&mut bytes) {
@@ -214,12 +210,7 @@ impl<const FRAME: usize> Link<FRAME> {
     }
 
     /// Makes the next frame, if there is something to say.
-    fn next_frame<C: Queue, S: Queue, const CN: usize, const SN: usize>(
-        &mut self,
-        now_us: u64,
-        log: &mut Log<C, S, CN, SN>,
-        work: &mut [u8],
-    ) -> bool {
+    fn next_frame(&mut self, now_us: u64, log: &mut Log<'_>, work: &mut [u8]) -> bool {
         if let Some(is_put) = self.next_piece(log, work) {
             return is_put;
         }
@@ -239,8 +230,8 @@ impl<const FRAME: usize> Link<FRAME> {
                         self.noisiness.hello();
                     }
                     (self.was_streaming, self.noise_before) = (false, self.counters.noise);
-                    let hello = Control::Hello(hello).encode();
-                    let is_put = self.put(&hello);
+                    let hello = Control::Hello(hello).write(work).and_then(|len| work.get(..len));
+                    let is_put = hello.is_some_and(|hello| self.put(hello));
                     self.repeats = if is_repeated { 2 } else { self.noisiness.passes().min(2) };
                     return is_put;
                 }
@@ -268,19 +259,12 @@ impl<const FRAME: usize> Link<FRAME> {
                 }
             }
             if log.has_changed() {
-                self.sender.held(log.held());
+                self.sender.held(log.held().iter().copied());
             }
         }
     }
 
-    fn send<C: Queue, S: Queue, const CN: usize, const SN: usize>(
-        &mut self,
-        now: u64,
-        lane: Lane,
-        from: Sequence,
-        log: &mut Log<C, S, CN, SN>,
-        work: &mut [u8],
-    ) -> Option<bool> {
+    fn send(&mut self, now: u64, lane: Lane, from: Sequence, log: &mut Log<'_>, work: &mut [u8]) -> Option<bool> {
         let (head, len) = log.read(lane, from, work)?;
         let passes = self.noisiness.passes();
         let is_put = if passes == 0 {
@@ -295,11 +279,7 @@ impl<const FRAME: usize> Link<FRAME> {
     }
 
     /// Makes the frame of the next fragment, if a batch is being sent in pieces and is still held.
-    fn next_piece<C: Queue, S: Queue, const CN: usize, const SN: usize>(
-        &mut self,
-        log: &mut Log<C, S, CN, SN>,
-        work: &mut [u8],
-    ) -> Option<bool> {
+    fn next_piece(&mut self, log: &mut Log<'_>, work: &mut [u8]) -> Option<bool> {
         let Pieces { lane, first, at, passes } = self.pieces.take()?;
         // It is read again for every piece: what is acked meanwhile need not be sent to its end.
         let (_, len) = log.read(lane, first, work)?;
@@ -314,7 +294,7 @@ impl<const FRAME: usize> Link<FRAME> {
     }
 
     fn put(&mut self, payload: &[u8]) -> bool {
-        let len = frame::encode(payload, &mut self.frame).unwrap_or(0);
+        let len = frame::encode(payload, self.frame).unwrap_or(0);
         (self.from, self.len) = (0, len);
         self.counters.frames_sent = self.counters.frames_sent.wrapping_add(1);
         len > 0
@@ -322,10 +302,10 @@ impl<const FRAME: usize> Link<FRAME> {
 }
 
 /// Takes a message of the agent; gives whether it is one.
-fn take<C: Queue, S: Queue, const CN: usize, const SN: usize>(
-    sender: &mut SizedSender<LANES_MAX, WINDOW_BATCHES_MAX, { 3 * LANES_MAX }>,
+fn take(
+    sender: &mut SizedSender<LANES_MAX, WINDOW_BATCHES_MAX>,
     now_us: u64,
-    log: &mut Log<C, S, CN, SN>,
+    log: &mut Log<'_>,
     payload: &[u8],
 ) -> bool {
     if is_control(payload) {

@@ -8,7 +8,7 @@
 use afferent_protocol::event::{Body, Loss, LossReason, Severity};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject};
 use afferent_protocol::session::{Check, Held, Lane};
-use heapless::Deque;
+use heapless::Vec;
 
 use crate::clock::{Clock, tick};
 use crate::limits::{LANES_MAX, LOSSES_MAX};
@@ -33,34 +33,33 @@ struct Lost {
     tick_us: u64,
 }
 
-/// Both streams; bodies have at most `CRITICAL` and `SAMPLES` bytes.
-#[derive(Debug)]
-pub struct Log<C, S, const CRITICAL: usize, const SAMPLES: usize> {
+/// Both streams.
+pub struct Log<'m> {
     /// Who this device is.
     pub source: SourceId,
     /// Ticks and UTC.
     pub clock: Clock,
     subject: Subject<'static>,
-    critical: StreamLog<C, CRITICAL>,
-    samples: StreamLog<S, SAMPLES>,
+    critical: StreamLog<'m>,
+    samples: StreamLog<'m>,
     lost: [Option<Lost>; 2],
-    pending: Deque<Pending, LOSSES_MAX>,
+    pending: Vec<Pending, LOSSES_MAX>,
     undeclared: u32,
     entropy: u64,
     changed: bool,
 }
 
-impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, CRITICAL, SAMPLES> {
-    /// Opens both queues. `subject` is what losses are about; `entropy` must differ from boot to boot and from device to
+impl<'m> Log<'m> {
+    /// Opens both queues, each with the buffer for its open batch. `subject` is what losses are about; `entropy` must differ from boot to boot and from device to
     /// device, epochs are drawn from it; `work` has room for a batch.
     pub fn open(
         (source, subject): (SourceId, Subject<'static>),
         clock: Clock,
-        (critical, samples): (C, S),
+        [critical, samples]: [(&'m mut dyn Queue, &'m mut [u8]); 2],
         mut entropy: u64,
         work: &mut [u8],
     ) -> Self {
-        let mut pending = Deque::new();
+        let mut pending = Vec::new();
         let mut damaged = |stream, hole, tick_us| {
             note(&mut pending, Pending { stream, hole, reason: LossReason::Corrupt, tick_us });
         };
@@ -79,11 +78,6 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
         self.note(Stream::Critical, hole, LossReason::TornTail, 0);
         let epoch = Epoch::new(draw(&mut self.entropy));
         self.critical.begin_epoch(epoch);
-    }
-
-    /// Gives the queues back.
-    pub fn into_queues(self) -> (C, S) {
-        (self.critical.into_queue(), self.samples.into_queue())
     }
 
     /// Losses that nobody will hear of, because even the list of losses was full.
@@ -134,11 +128,7 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
     }
 
     fn push(&mut self, stream: Stream, tick_us: u64, subject: Subject<'static>, body: &Body<'_>) -> bool {
-        let time = tick(tick_us);
-        match stream {
-            Stream::Critical => self.critical.push(tick_us, time, subject, body).is_ok(),
-            Stream::Samples => self.samples.push(tick_us, time, subject, body).is_ok(),
-        }
+        self.of(stream).push(tick_us, tick(tick_us), subject, body).is_ok()
     }
 
     /// If events were lost after the open rows: seals these, and skips the sequences. In critical the loss comes next;
@@ -172,24 +162,17 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
 
     /// Puts the open rows of a stream into its queue; for samples, older ones give way.
     pub fn seal(&mut self, stream: Stream, now_us: u64, work: &mut [u8]) -> bool {
-        let clock = self.clock.reading(now_us);
-        match stream {
-            Stream::Critical => {
-                let had_rows = self.critical.opened_us().is_some();
-                let is_sealed = self.critical.seal(&clock, &self.source, work).is_ok();
-                self.changed |= had_rows && is_sealed;
-                is_sealed
+        let (clock, source) = (self.clock.reading(now_us), self.source);
+        let had_rows = self.of(stream).opened_us().is_some();
+        while self.of(stream).seal(&clock, &source, work).is_err() {
+            if stream == Stream::Critical {
+                return false;
             }
-            Stream::Samples => {
-                let had_rows = self.samples.opened_us().is_some();
-                while self.samples.seal(&clock, &self.source, work).is_err() {
-                    let Some(hole) = self.samples.evict(work) else { return false };
-                    self.note(Stream::Samples, hole, LossReason::Evicted, now_us);
-                }
-                self.changed |= had_rows;
-                true
-            }
+            let Some(hole) = self.samples.evict(work) else { return false };
+            self.note(stream, hole, LossReason::Evicted, now_us);
         }
+        self.changed |= had_rows;
+        true
     }
 
     /// Seals what has waited long enough: critical at once, samples after `samples_after_us`.
@@ -211,14 +194,22 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
         if !is_listened_to && self.pending.len() <= LOSSES_MAX / 2 {
             return;
         }
-        while let Some(next) = self.pending.front().copied() {
+        while let Some(next) = self.pending.first().copied() {
             let body = loss(next.stream, next.hole, next.reason);
             if !self.try_append(next.tick_us, self.subject, &body, now_us, work) {
                 break;
             }
-            self.pending.pop_front();
+            let mut is_first = true;
+            self.pending.retain(|_| !core::mem::take(&mut is_first));
         }
         self.seal(Stream::Critical, now_us, work);
+    }
+
+    fn of(&mut self, stream: Stream) -> &mut StreamLog<'m> {
+        match stream {
+            Stream::Critical => &mut self.critical,
+            Stream::Samples => &mut self.samples,
+        }
     }
 
     fn note(&mut self, stream: Stream, hole: Hole, reason: LossReason, tick_us: u64) {
@@ -229,55 +220,40 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
     }
 
     /// What is held, for the session: critical first.
-    pub fn held(&self) -> impl Iterator<Item = Held> {
+    pub fn held(&self) -> Vec<Held, LANES_MAX> {
+        let mut held = Vec::new();
+        self.critical.held(&mut held);
         // An old epoch of critical must not keep samples out of the hello for ever.
-        self.critical.held().take(LANES_MAX - 1).chain(self.samples.held())
+        held.truncate(LANES_MAX - 1);
+        self.samples.held(&mut held);
+        held
     }
 
     /// Makes, at the start of `work`, the batch of the lane that begins at `from`.
     pub fn read(&mut self, lane: Lane, from: Sequence, work: &mut [u8]) -> Option<(Head, usize)> {
-        match lane.stream {
-            Stream::Critical => self.critical.read(lane.epoch, from, &self.source, work),
-            Stream::Samples => self.samples.read(lane.epoch, from, &self.source, work),
-        }
+        let source = self.source;
+        self.of(lane.stream).read(lane.epoch, from, &source, work)
     }
 
     /// The check of the lane's batch that ends there.
     pub fn check(&mut self, lane: Lane, end: Sequence, work: &mut [u8]) -> Option<Check> {
-        match lane.stream {
-            Stream::Critical => self.critical.check(lane.epoch, end, work),
-            Stream::Samples => self.samples.check(lane.epoch, end, work),
-        }
+        self.of(lane.stream).check(lane.epoch, end, work)
     }
 
     /// The agent has everything of the lane before `end` on its disk.
     pub fn release(&mut self, lane: Lane, end: Sequence, work: &mut [u8]) {
         self.changed = true;
-        match lane.stream {
-            Stream::Critical => self.critical.release(lane.epoch, end, work),
-            Stream::Samples => self.samples.release(lane.epoch, end, work),
-        }
+        self.of(lane.stream).release(lane.epoch, end, work);
     }
 
     /// The agent has something else in this lane: what is held of it is lost, and a new epoch begins.
     pub fn give_up(&mut self, lane: Lane, now_us: u64, work: &mut [u8]) {
-        let fresh = Epoch::new(draw(&mut self.entropy));
-        let hole = match lane.stream {
-            Stream::Critical => {
-                let hole = self.critical.give_up(lane.epoch, work);
-                if self.critical.epoch() == lane.epoch {
-                    self.critical.begin_epoch(fresh);
-                }
-                hole
-            }
-            Stream::Samples => {
-                let hole = self.samples.give_up(lane.epoch, work);
-                if self.samples.epoch() == lane.epoch {
-                    self.samples.begin_epoch(fresh);
-                }
-                hole
-            }
-        };
+        let fresh = Epoch::new(self.draw());
+        let log = self.of(lane.stream);
+        let hole = log.give_up(lane.epoch, work);
+        if log.epoch() == lane.epoch {
+            log.begin_epoch(fresh);
+        }
         self.changed = true;
         if let Some(hole) = hole {
             self.note(lane.stream, hole, LossReason::Refused, now_us);
@@ -286,14 +262,15 @@ impl<C: Queue, S: Queue, const CRITICAL: usize, const SAMPLES: usize> Log<C, S, 
 }
 
 /// Remembers a loss; one that goes on where another of its kind ended makes that one longer.
-fn note(pending: &mut Deque<Pending, LOSSES_MAX>, new: Pending) -> bool {
+#[inline(never)]
+fn note(pending: &mut Vec<Pending, LOSSES_MAX>, new: Pending) -> bool {
     let continued = pending.iter_mut().find(|known| {
         let same = known.stream == new.stream && known.hole.epoch == new.hole.epoch && known.reason == new.reason;
         same && known.hole.range.end == new.hole.range.first
     });
     match continued {
         Some(known) => known.hole.range.end = new.hole.range.end,
-        None => return pending.push_back(new).is_ok(),
+        None => return pending.push(new).is_ok(),
     }
     true
 }
@@ -304,6 +281,7 @@ fn loss(stream: Stream, hole: Hole, reason: LossReason) -> Body<'static> {
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
+#[inline(never)]
 fn draw(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;

@@ -1,8 +1,10 @@
 //! Events to the body of a batch: codec 1 of the protocol, written into a buffer of fixed size.
 
-use afferent_protocol::event::{Body, Quality, Sample, Value};
+use afferent_protocol::codec::body;
+use afferent_protocol::event::Body;
 use afferent_protocol::ids::{Subject, Timestamp};
-use heapless::{Vec, VecView};
+use afferent_protocol::wire::Writer;
+use heapless::Vec;
 
 use crate::limits::{BATCH_BODY_BYTES_MAX, SUBJECTS_MAX, UNITS_BYTES_MAX};
 
@@ -20,10 +22,11 @@ pub struct Times {
     pub last: Timestamp,
 }
 
-/// The rows of an open batch with a body of at most `N` bytes.
+/// The rows of an open batch, with a body no longer than the buffer that they lie in.
 #[derive(Debug)]
-pub struct Rows<const N: usize> {
-    bytes: Vec<u8, N>,
+pub struct Rows<'m> {
+    bytes: &'m mut [u8],
+    len: usize,
     count: u16,
     last_time: i64,
     times: Option<Times>,
@@ -34,18 +37,13 @@ pub struct Rows<const N: usize> {
     units_count: u8,
 }
 
-impl<const N: usize> Default for Rows<N> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<const N: usize> Rows<N> {
+impl<'m> Rows<'m> {
     /// An empty one.
-    pub const fn new() -> Self {
-        const { assert!(N <= BATCH_BODY_BYTES_MAX) };
+    pub fn new(buffer: &'m mut [u8]) -> Self {
+        let len = buffer.len().min(BATCH_BODY_BYTES_MAX);
         Self {
-            bytes: Vec::new(),
+            bytes: buffer.get_mut(..len).unwrap_or(&mut []),
+            len: 0,
             count: 0,
             last_time: 0,
             times: None,
@@ -73,15 +71,16 @@ impl<const N: usize> Rows<N> {
 
     /// Adds an event that was checked, or leaves everything as it was.
     pub fn push(&mut self, time: Timestamp, subject: Subject<'static>, body: &Body<'_>) -> Result<(), Full> {
-        let before = (self.bytes.len(), self.subjects.len(), self.subjects_bytes, self.units.len(), self.units_count);
-        let done = self.try_push(time, subject.as_str(), body);
-        if done.is_err() || self.body_len() > N {
-            let (bytes, subjects, subjects_bytes, units, units_count) = before;
-            self.bytes.truncate(bytes);
-            self.subjects.truncate(subjects);
-            self.units.truncate(units);
-            (self.subjects_bytes, self.units_count) = (subjects_bytes, units_count);
-            return Err(Full);
+        let before = (self.subjects.len(), self.subjects_bytes, self.units.len(), self.units_count);
+        match self.row_len(time, subject.as_str(), body) {
+            Some(len) if self.body_len() + len <= self.bytes.len() => self.len += len,
+            _ => {
+                let (subjects, subjects_bytes, units, units_count) = before;
+                self.subjects.truncate(subjects);
+                self.units.truncate(units);
+                (self.subjects_bytes, self.units_count) = (subjects_bytes, units_count);
+                return Err(Full);
+            }
         }
         let times = self.times.unwrap_or(Times { first: time, last: time });
         self.times = Some(Times { first: times.first.min(time), last: times.last.max(time) });
@@ -90,153 +89,66 @@ impl<const N: usize> Rows<N> {
         Ok(())
     }
 
-    fn try_push(&mut self, time: Timestamp, subject: &'static str, body: &Body<'_>) -> Result<(), Full> {
+    /// Writes a row behind the others; gives its length.
+    fn row_len(&mut self, time: Timestamp, subject: &'static str, body: &Body<'_>) -> Option<usize> {
         if self.count == u16::MAX {
-            return Err(Full);
+            return None;
         }
         let subject = self.subject(subject)?;
-        let delta = time.micros() - self.last_time;
-        put_varint(&mut self.bytes, ((delta << 1) ^ (delta >> 63)) as u64)?;
-        self.put(subject)?;
-        match body {
-            Body::Sample(sample) => self.put_sample(sample),
-            body => self.put_other(body),
-        }
+        let unit = if let Body::Sample(sample) = body { self.unit(sample.unit)? } else { 0 };
+        let mut row = Writer::new(self.bytes.get_mut(self.len..)?);
+        row.signed(time.micros() - self.last_time);
+        row.byte(subject);
+        body::put(&mut row, body, unit);
+        row.written()
     }
 
-    fn put_sample(&mut self, sample: &Sample<'_>) -> Result<(), Full> {
-        let unit = self.unit(sample.unit)?;
-        self.put(0)?;
-        match sample.value {
-            Value::Float(value) => {
-                self.put(0)?;
-                self.bytes.extend_from_slice(&value.to_le_bytes()).map_err(|_| Full)?;
-            }
-            Value::Integer(value) => {
-                self.put(1)?;
-                put_varint(&mut self.bytes, ((value << 1) ^ (value >> 63)) as u64)?;
-            }
-            Value::Bool(value) => {
-                self.put(2)?;
-                self.put(u8::from(value))?;
-            }
-            Value::Text(text) => {
-                self.put(3)?;
-                put_varint(&mut self.bytes, text.len() as u64)?;
-                self.bytes.extend_from_slice(text.as_bytes()).map_err(|_| Full)?;
-            }
-        }
-        self.put(unit)?;
-        self.put(match sample.quality {
-            Quality::Good => 0,
-            Quality::Uncertain => 1,
-            Quality::Bad => 2,
-        })
-    }
-
-    fn put_other(&mut self, body: &Body<'_>) -> Result<(), Full> {
-        // Of any length, and never inlined: dozens of calls share one copy of the code.
-        struct Tail<'v>(&'v mut VecView<u8>);
-        impl postcard::ser_flavors::Flavor for Tail<'_> {
-            type Output = ();
-            #[inline(never)]
-            fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-                self.0.push(byte).map_err(|_| postcard::Error::SerializeBufferFull)
-            }
-            #[inline(never)]
-            fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-                self.0.extend_from_slice(bytes).map_err(|_| postcard::Error::SerializeBufferFull)
-            }
-            fn finalize(self) -> postcard::Result<()> {
-                Ok(())
-            }
-        }
-        postcard::serialize_with_flavor(body, Tail(&mut self.bytes)).map_err(|_| Full)
-    }
-
-    #[inline(never)]
-    fn put(&mut self, byte: u8) -> Result<(), Full> {
-        self.bytes.push(byte).map_err(|_| Full)
-    }
-
-    fn subject(&mut self, subject: &'static str) -> Result<u8, Full> {
+    fn subject(&mut self, subject: &'static str) -> Option<u8> {
         if let Some(index) = self.subjects.iter().position(|known| *known == subject) {
-            return Ok(index as u8);
+            return Some(index as u8);
         }
-        self.subjects.push(subject).map_err(|_| Full)?;
+        self.subjects.push(subject).ok()?;
         self.subjects_bytes += subject.len() + if subject.len() < 128 { 1 } else { 2 };
-        Ok(self.subjects.len() as u8 - 1)
+        Some(self.subjects.len() as u8 - 1)
     }
 
-    fn unit(&mut self, unit: &str) -> Result<u8, Full> {
+    fn unit(&mut self, unit: &str) -> Option<u8> {
         let mut rest = &self.units[..];
         let mut index = 0;
         while let Some((len, after)) = rest.split_first() {
-            let Some((known, after)) = after.split_at_checked(usize::from(*len)) else { break };
+            let (known, after) = after.split_at_checked(usize::from(*len))?;
             if known == unit.as_bytes() {
-                return Ok(index);
+                return Some(index);
             }
             (rest, index) = (after, index + 1);
         }
-        self.units.push(unit.len() as u8).map_err(|_| Full)?;
-        self.units.extend_from_slice(unit.as_bytes()).map_err(|_| Full)?;
+        self.units.push(unit.len() as u8).ok()?;
+        self.units.extend_from_slice(unit.as_bytes()).ok()?;
         self.units_count += 1;
-        Ok(index)
+        Some(index)
     }
 
     /// Bytes that the body would have if it were finished now.
     pub fn body_len(&self) -> usize {
-        2 + self.subjects_bytes + self.units.len() + self.bytes.len()
+        2 + self.subjects_bytes + self.units.len() + self.len
     }
 
     /// Writes the body to the start of `out`; gives its length, or `None` when it does not fit. Nothing is forgotten.
     pub fn write(&self, out: &mut [u8]) -> Option<usize> {
-        let mut at = Writer { out, len: 0 };
-        at.put(&[self.subjects.len() as u8])?;
-        for subject in &self.subjects {
-            let len = subject.len();
-            if len < 128 {
-                at.put(&[len as u8])?
-            } else {
-                at.put(&[len as u8 | 0x80, (len >> 7) as u8])?
-            }
-            at.put(subject.as_bytes())?;
-        }
-        at.put(&[self.units_count])?;
-        at.put(&self.units)?;
-        at.put(&self.bytes)?;
-        Some(at.len)
+        let mut out = Writer::new(out);
+        out.byte(self.subjects.len() as u8);
+        self.subjects.iter().for_each(|subject| out.text(subject));
+        out.byte(self.units_count);
+        out.bytes(&self.units);
+        out.bytes(self.bytes.get(..self.len)?);
+        out.written()
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.bytes.clear();
         self.subjects.clear();
         self.units.clear();
-        (self.count, self.last_time, self.times) = (0, 0, None);
+        (self.len, self.count, self.last_time, self.times) = (0, 0, 0, None);
         (self.subjects_bytes, self.units_count) = (0, 0);
     }
-}
-
-struct Writer<'o> {
-    out: &'o mut [u8],
-    len: usize,
-}
-
-impl Writer<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Option<()> {
-        let end = self.len.checked_add(bytes.len())?;
-        self.out.get_mut(self.len..end)?.copy_from_slice(bytes);
-        self.len = end;
-        Some(())
-    }
-}
-
-#[inline(never)]
-fn put_varint(out: &mut VecView<u8>, mut value: u64) -> Result<(), Full> {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80).map_err(|_| Full)?;
-        value >>= 7;
-    }
-    out.push(value as u8).map_err(|_| Full)
 }

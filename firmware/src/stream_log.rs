@@ -9,7 +9,7 @@ use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream, S
 use afferent_protocol::session::{Check, Held, Lane};
 use heapless::Vec;
 
-use crate::limits::RUNS_MAX;
+use crate::limits::{LANES_MAX, RUNS_MAX};
 use crate::queue::{PushError, Queue};
 use crate::rows::{Full, Rows};
 use crate::stored::{HEAD_LEN, Head, expand};
@@ -40,12 +40,11 @@ pub struct Hole {
     pub range: SequenceRange,
 }
 
-/// One stream; a body has at most `N` bytes.
-#[derive(Debug)]
-pub struct StreamLog<Q, const N: usize> {
+/// One stream.
+pub struct StreamLog<'m> {
     stream: Stream,
-    queue: Q,
-    rows: Rows<N>,
+    queue: &'m mut dyn Queue,
+    rows: Rows<'m>,
     opened_us: u64,
     epoch: Epoch,
     /// Sequence of the first open row.
@@ -56,14 +55,20 @@ pub struct StreamLog<Q, const N: usize> {
     runs: Vec<Run, RUNS_MAX>,
 }
 
-impl<Q: Queue, const N: usize> StreamLog<Q, N> {
-    /// Opens what the queue holds; `fresh` is the epoch to begin when that is nothing. `damaged` gets the holes that
-    /// nobody has declared. `work` has room for the longest item.
-    pub fn open(stream: Stream, queue: Q, fresh: Epoch, work: &mut [u8], damaged: &mut dyn FnMut(Hole)) -> Self {
+impl<'m> StreamLog<'m> {
+    /// Opens what the queue holds; open rows lie in `body`. `fresh` is the epoch to begin when the queue holds nothing.
+    /// `damaged` gets the holes that nobody has declared. `work` has room for the longest item.
+    pub fn open(
+        stream: Stream,
+        (queue, body): (&'m mut dyn Queue, &'m mut [u8]),
+        fresh: Epoch,
+        work: &mut [u8],
+        damaged: &mut dyn FnMut(Hole),
+    ) -> Self {
         let mut log = Self {
             stream,
             queue,
-            rows: Rows::new(),
+            rows: Rows::new(body),
             opened_us: 0,
             epoch: fresh,
             next: Sequence::ZERO,
@@ -96,11 +101,6 @@ impl<Q: Queue, const N: usize> StreamLog<Q, N> {
             log.previous = last.crc;
         }
         log
-    }
-
-    /// Gives the queue back.
-    pub fn into_queue(self) -> Q {
-        self.queue
     }
 
     /// The lane that open rows will belong to.
@@ -206,17 +206,15 @@ impl<Q: Queue, const N: usize> StreamLog<Q, N> {
         (range.count() > 0).then_some(Hole { epoch, range })
     }
 
-    /// What is held of every epoch up to its first hole, oldest epoch first.
-    pub fn held(&self) -> impl Iterator<Item = Held> {
-        let first_of_epoch = |at: usize, run: &Run| self.runs.iter().take(at).all(|before| before.epoch != run.epoch);
-        let runs = self.runs.iter().enumerate().filter(move |(at, run)| first_of_epoch(*at, run));
-        let none_of_now = self.runs.iter().all(|run| run.epoch != self.epoch);
-        let now = none_of_now.then_some(Run { epoch: self.epoch, first: self.next, end: self.next });
-        runs.map(|(_, run)| *run).chain(now).map(|run| Held {
-            lane: Lane { stream: self.stream, epoch: run.epoch },
-            first: run.first,
-            end: run.end,
-        })
+    /// What is held of every epoch up to its first hole, oldest epoch first; as much of it as `held` has room for.
+    pub fn held(&self, held: &mut Vec<Held, LANES_MAX>) {
+        let now = Run { epoch: self.epoch, first: self.next, end: self.next };
+        for run in self.runs.iter().chain([&now]) {
+            let lane = Lane { stream: self.stream, epoch: run.epoch };
+            if held.iter().all(|known| known.lane != lane) {
+                let _ = held.push(Held { lane, first: run.first, end: run.end });
+            }
+        }
     }
 
     /// Makes, at the start of `work`, the batch that begins at `from`; gives its head and length.
@@ -276,7 +274,7 @@ fn extends(runs: &[Run], head: &Head) -> bool {
 }
 
 /// Takes a batch into the runs, which have room for one more, or end where it begins.
-fn extend<const N: usize>(runs: &mut Vec<Run, N>, head: &Head) {
+fn extend(runs: &mut Vec<Run, RUNS_MAX>, head: &Head) {
     let run = Run { epoch: head.epoch, first: head.first, end: head.end() };
     match runs.last_mut() {
         Some(last) if last.epoch == run.epoch && last.end == run.first => last.end = run.end,

@@ -18,6 +18,7 @@ use crate::checksum::crc32c;
 use crate::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream, Timestamp};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_COUNT_MAX, BATCH_DECODED_BYTES_MAX, SOURCE_BYTES_MAX};
 use crate::version::BATCH_VERSION;
+use crate::wire::Writer;
 
 /// The first four bytes of every batch.
 pub const MAGIC: [u8; 4] = *b"AFB1";
@@ -95,24 +96,21 @@ impl Header {
     /// The header's bytes, with `crc` and `signature` as they stand in the fields.
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
-        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
-        put(0, &MAGIC);
-        put(4, &self.crc.to_le_bytes());
-        put(8, &self.signature);
-        put(72, &[BATCH_VERSION, self.codec, self.stream.number(), u8::from(self.clock.synchronised)]);
-        put(76, &self.body_len.to_le_bytes());
-        put(80, &self.decoded_len.to_le_bytes());
-        put(84, &self.count.to_le_bytes());
-        put(88, &self.first.get().to_le_bytes());
-        put(96, &self.epoch.get().to_le_bytes());
-        put(104, &self.time_first.micros().to_le_bytes());
-        put(112, &self.time_last.micros().to_le_bytes());
-        put(120, &self.clock.monotonic_us.to_le_bytes());
-        put(128, &self.clock.wall.micros().to_le_bytes());
-        put(136, &self.clock.boot);
-        put(152, &self.previous);
-        put(184, &[self.source.as_str().len() as u8]);
-        put(185, self.source.as_str().as_bytes());
+        // Field after field, as the table has them; the rest stays zero.
+        let mut out = Writer::new(&mut bytes);
+        out.bytes(&MAGIC);
+        out.bytes(&self.crc.to_le_bytes());
+        out.bytes(&self.signature);
+        out.bytes(&[BATCH_VERSION, self.codec, self.stream.number(), u8::from(self.clock.synchronised)]);
+        [self.body_len, self.decoded_len, self.count].into_iter().for_each(|number| out.bytes(&number.to_le_bytes()));
+        [self.first.get(), self.epoch.get()].into_iter().for_each(|number| out.bytes(&number.to_le_bytes()));
+        [self.time_first, self.time_last].into_iter().for_each(|time| out.bytes(&time.micros().to_le_bytes()));
+        out.bytes(&self.clock.monotonic_us.to_le_bytes());
+        out.bytes(&self.clock.wall.micros().to_le_bytes());
+        out.bytes(&self.clock.boot);
+        out.bytes(&self.previous);
+        out.byte(self.source.as_bytes().len() as u8);
+        out.bytes(self.source.as_bytes());
         bytes
     }
 

@@ -44,7 +44,7 @@ pub struct ClockReply {
 impl ClockRequest {
     /// The message's bytes.
     pub fn encode(&self) -> heapless::Vec<u8, REQUEST_LEN_MAX> {
-        let name = self.source.as_str().as_bytes();
+        let name = self.source.as_bytes();
         let parts: [&[u8]; 6] =
             [&MAGIC, &[REQUEST], &self.boot, &self.tick_us.to_le_bytes(), &[name.len() as u8], name];
         joined(&parts)

@@ -336,6 +336,20 @@ pub struct Progress {
     pub end: Sequence,
     /// The check of the device's batch that ends there.
     pub check: u64,
+    /// The device's own clock; `None` where no events of the device stand right before.
+    pub ticks: Option<Ticks>,
+}
+
+/// How the ticks of a device (microseconds since one of its boots) became the times of events: `tick = time − offset_us`,
+/// exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticks {
+    /// So many events right before this one, in its stream and epoch, are of the device.
+    pub events: u32,
+    /// Names the device's boot.
+    pub boot: [u8; 16],
+    /// UTC of tick 0 as it was known then, in microseconds.
+    pub offset_us: i64,
 }
 
 /// Why an event was refused.

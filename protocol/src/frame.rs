@@ -89,13 +89,14 @@ impl<const N: usize> Accumulator<N> {
     pub fn feed(&mut self, bytes: &[u8]) -> Fed<'_> {
         let mut taken = 0;
         loop {
-            let rest = &bytes[taken..];
-            let Some(at) = rest.iter().position(|byte| *byte == 0) else {
-                self.keep(rest);
+            let rest = bytes.get(taken..).unwrap_or(&[]);
+            let mut stretches = rest.splitn(2, |byte| *byte == 0);
+            let stretch = stretches.next().unwrap_or(&[]);
+            self.keep(stretch);
+            if stretches.next().is_none() {
                 return Fed::More;
-            };
-            self.keep(&rest[..at]);
-            taken += at + 1;
+            }
+            taken += stretch.len() + 1;
             let (len, overflowed) = (self.len, self.overflowed);
             (self.len, self.overflowed) = (0, false);
             if overflowed {
@@ -103,7 +104,7 @@ impl<const N: usize> Accumulator<N> {
             }
             // Delimiters in a row: senders may begin with one, to end whatever noise came before.
             if len > 0 {
-                return match decode(&mut self.bytes[..len]) {
+                return match decode(self.bytes.get_mut(..len).unwrap_or(&mut [])) {
                     Ok(payload) => Fed::Frame { payload, taken },
                     Err(noise) => Fed::Noise { noise, taken },
                 };
@@ -124,7 +125,30 @@ impl<const N: usize> Accumulator<N> {
 }
 
 fn decode(bytes: &mut [u8]) -> Result<&[u8], Noise> {
-    let len = cobs::decode_in_place(bytes).map_err(|_| Noise::Encoding)?;
-    let (payload, crc) = bytes[..len].split_last_chunk::<CRC_LEN>().ok_or(Noise::Checksum)?;
+    let decoded = unstuff(bytes).ok_or(Noise::Encoding)?;
+    let (payload, crc) = decoded.split_last_chunk::<CRC_LEN>().ok_or(Noise::Checksum)?;
     if crc32c(payload) == u32::from_le_bytes(*crc) { Ok(payload) } else { Err(Noise::Checksum) }
+}
+
+/// Undoes COBS in place: every code tells how far it is to the next one, which stands for a zero unless the way was the
+/// longest one. No byte is written behind what was read.
+fn unstuff(bytes: &mut [u8]) -> Option<&[u8]> {
+    let (mut code_at, mut len) = (0, 0);
+    while let Some(code) = bytes.get(code_at).copied() {
+        let end = code_at + usize::from(code);
+        if code == 0 || end > bytes.len() {
+            return None;
+        }
+        for at in code_at + 1..end {
+            let byte = *bytes.get(at)?;
+            *bytes.get_mut(len)? = byte;
+            len += 1;
+        }
+        if code < 0xFF && end < bytes.len() {
+            *bytes.get_mut(len)? = 0;
+            len += 1;
+        }
+        code_at = end;
+    }
+    bytes.get(..len)
 }

@@ -209,21 +209,26 @@ impl SourceId {
         if name.len() > SOURCE_BYTES_MAX {
             return Err(NameError::TooLong { bytes: name.len(), bytes_max: SOURCE_BYTES_MAX });
         }
-        for (at, character) in name.char_indices() {
+        let mut id = Self { bytes: [0; SOURCE_BYTES_MAX], len: name.len() as u8 };
+        for ((at, character), place) in name.char_indices().zip(&mut id.bytes) {
             let taken = character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
             // A leading dot would make a hidden file or a `..` of it.
             if !taken || (at == 0 && character == '.') {
                 return Err(NameError::Character { character, at });
             }
+            *place = character as u8;
         }
-        let mut bytes = [0; SOURCE_BYTES_MAX];
-        bytes[..name.len()].copy_from_slice(name.as_bytes());
-        Ok(Self { bytes, len: name.len() as u8 })
+        Ok(id)
     }
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        core::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("checked to be ASCII by the constructor")
+        core::str::from_utf8(self.as_bytes()).expect("checked to be ASCII by the constructor")
+    }
+
+    /// The name's bytes, all of them ASCII.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or(&self.bytes)
     }
 }
 

@@ -8,7 +8,7 @@
 //! - [`codec`]: records to bytes and back; [`batch`]: those bytes behind a header; [`sign`]: chain and signature
 //! - [`segment`]: batches as entries in a log's file; [`scan`]: finding them again; [`disk`]: the files' disk
 //! - [`session`]: getting rid of one log by filling the next; [`topic`] and [`frame`]: on MQTT, on a serial line; [`clock_exchange`] and [`fragment`] there
-//! - [`checksum`], [`version`]
+//! - [`checksum`], [`version`]; [`wire`]: numbers and texts as bytes
 //!
 //! The formats are specified in `README.md` of this crate.
 
@@ -36,3 +36,4 @@ pub mod session;
 pub mod sign;
 pub mod topic;
 pub mod version;
+pub mod wire;

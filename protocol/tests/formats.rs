@@ -6,8 +6,8 @@ use afferent_protocol::batch::{
     Batch, BatchBuilder, BatchError, CHAIN_START, ClockReading, HEADER_LEN, Header, Lineage,
 };
 use afferent_protocol::checksum::crc32c;
-use afferent_protocol::codec::{DecodeError, records};
-use afferent_protocol::event::Event;
+use afferent_protocol::codec::{DecodeError, body, records};
+use afferent_protocol::event::{Body, Event};
 use afferent_protocol::frame::{Accumulator, Fed, encode, frame_len_max};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Timestamp};
 use afferent_protocol::limits::{BATCH_COUNT_MAX, LANES_MAX};
@@ -15,6 +15,7 @@ use afferent_protocol::scan::{Scan, Step, Tail};
 use afferent_protocol::segment::{self, ENTRY_ALIGN, EntryHead, LogKind, SEGMENT_HEADER_LEN, STOP_LEN, SegmentHeader};
 use afferent_protocol::session::{Check, Control, Held, Hello, Lane, Resume, Welcome};
 use afferent_protocol::sign::Identity;
+use afferent_protocol::wire::Writer;
 use events::{OwnedEvent, owned_event};
 use proptest::prelude::*;
 
@@ -69,6 +70,29 @@ proptest! {
         }
         prop_assert_eq!(batch.header().time_first, events.iter().map(|event| event.time).min().unwrap());
         prop_assert_eq!(batch.header().time_last, events.iter().map(|event| event.time).max().unwrap());
+    }
+
+    #[test]
+    fn a_row_written_by_hand_is_the_row_that_serde_writes(owned in owned_event()) {
+        let event = owned.event();
+        let bytes = seal(&[event], 0);
+        let (batch, _) = Batch::parse(&bytes).unwrap();
+        let mut buffer = [0; 4096];
+        let mut out = Writer::new(&mut buffer);
+        out.byte(1);
+        out.text(event.subject.as_str());
+        match event.body {
+            Body::Sample(sample) => {
+                out.byte(1);
+                out.text(sample.unit);
+            }
+            _ => out.byte(0),
+        }
+        out.signed(event.time.micros());
+        out.byte(0);
+        body::put(&mut out, &event.body, 0);
+        let len = out.written().unwrap();
+        prop_assert_eq!(&buffer[..len], batch.body());
     }
 
     #[test]

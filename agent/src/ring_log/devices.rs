@@ -1,7 +1,7 @@
 //! What the ring log knows about devices: a table in the log itself, in the batches that the sequencer makes.
 //!
 //! Every batch with events of devices ends with one [`Body::Progress`] event for each lane of devices in its stream, so
-//! the newest such batch says all (see [`crate::intake::serial`]). The segment with the newest table of a stream is
+//! the newest such batch says all; right behind the events of each device stands another one, with their ticks (see [`crate::intake::serial`]). The segment with the newest table of a stream is
 //! *pinned*: it stays although everything in it was acked, and it is given up only where nothing else is.
 
 use afferent_protocol::batch::{Batch, BatchBuilder};

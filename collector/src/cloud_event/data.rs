@@ -10,7 +10,7 @@
 //! | loss | `stream`, `epoch`, `first`, `end`, `reason`, `chain` (hexadecimal, or null when nobody knows it) |
 //! | clock step | `before`, `after` (times), `step_us` |
 //! | life cycle | `change`, and what belongs to it |
-//! | progress | `stream`, `epoch`, `end`, `check` (hexadecimal), of the device that is the subject |
+//! | progress | `stream`, `epoch`, `end`, `check` (hexadecimal), of the device that is the subject; `ticks` (`events`, `boot`, `offset_us`; null where none): of so many events right before it, tick = time − offset |
 //! | derived | the JSON document of its maker; as a JSON text when it is no JSON |
 
 use std::fmt;
@@ -116,9 +116,22 @@ impl Serialize for Data<'_, '_> {
                     epoch: String,
                     end: u64,
                     check: String,
+                    ticks: Option<Ticks>,
+                }
+                /// Of the `events` before this one: tick = time − `offset_us`.
+                #[derive(Serialize)]
+                struct Ticks {
+                    events: u32,
+                    boot: String,
+                    offset_us: i64,
                 }
                 let (epoch, check) = (progress.epoch.to_string(), format!("{:016x}", progress.check));
-                Progress { stream: progress.stream.name(), epoch, end: progress.end.get(), check }.serialize(to)
+                let ticks = progress.ticks.map(|ticks| Ticks {
+                    events: ticks.events,
+                    boot: Hex(&ticks.boot).to_string(),
+                    offset_us: ticks.offset_us,
+                });
+                Progress { stream: progress.stream.name(), epoch, end: progress.end.get(), check, ticks }.serialize(to)
             }
             Body::Derived(_) => unreachable!("a derived event is its own content"),
         }

@@ -3,7 +3,7 @@
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{
     Alarm, AlarmTransition, Body, Breakdown, ClockStep, Derived, Event, LifeCycle, Loss, LossReason, MachineState,
-    PreviousStop, Progress, Quality, Recovery, Sample, Severity, State, Value,
+    PreviousStop, Progress, Quality, Recovery, Sample, Severity, State, Ticks, Value,
 };
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject};
 
@@ -111,9 +111,15 @@ fn loss_progress_and_clock_step_are_written_as_ever() {
     let data = format!(r#"{range}"{}"}}"#, "ab".repeat(32));
     assert_eq!(json(loss([0xab; 32])), golden("afferent.loss.v1", "critical", 17, &data));
 
-    let progress = Progress { stream: Stream::Critical, epoch: Epoch::new(7), end: Sequence::new(5), check: 0xab };
-    let data = r#"{"stream":"critical","epoch":"0000000000000007","end":5,"check":"00000000000000ab"}"#;
-    assert_eq!(json(Body::Progress(progress)), golden("afferent.progress.v1", "critical", 9, data));
+    let (stream, epoch, end) = (Stream::Critical, Epoch::new(7), Sequence::new(5));
+    let boot = format!(r#"{{"events":3,"boot":"{}","offset_us":-2}}"#, "0c".repeat(16));
+    let ticks = Ticks { events: 3, boot: [0x0c; 16], offset_us: -2 };
+    for (ticks, ticks_json) in [(None, "null"), (Some(ticks), &*boot)] {
+        let progress = Progress { stream, epoch, end, check: 0xab, ticks };
+        let begin = r#"{"stream":"critical","epoch":"0000000000000007","end":5,"check":"00000000000000ab""#;
+        let data = format!(r#"{begin},"ticks":{ticks_json}}}"#);
+        assert_eq!(json(Body::Progress(progress)), golden("afferent.progress.v1", "critical", 9, &data));
+    }
 
     let step = Body::ClockStep(ClockStep { before: time(2_000_000), after: time(500_000) });
     let data = r#"{"before":"1970-01-01T00:00:02.000000Z","after":"1970-01-01T00:00:00.500000Z","step_us":-1500000}"#;

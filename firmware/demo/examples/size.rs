@@ -1,4 +1,6 @@
 //! Nothing but the library, one part more with every feature: what `firmware/size` measures. It is never run.
+//!
+//! Memory whose size an application chooses lies in statics named `APPLICATION_…`, so that it can be told apart.
 
 #![no_std]
 #![no_main]
@@ -29,13 +31,13 @@ mod parts {
     use afferent_firmware::recorder::Recorder;
     use cortex_m_rt::{entry, exception};
 
-    static RECORDER: Recorder<16> = Recorder::new();
+    static APPLICATION_RECORDER: Recorder<16> = Recorder::new();
 
     #[exception]
     fn SysTick() {
         if let Ok(subject) = Subject::new("spindle/temperature") {
             let sample = Sample { value: Value::Float(black_box(1.0)), unit: "Cel", quality: Quality::Good };
-            let _ = black_box(RECORDER.record(black_box(1), subject, Body::Sample(sample)));
+            let _ = black_box(APPLICATION_RECORDER.record(black_box(1), subject, Body::Sample(sample)));
         }
     }
 
@@ -43,7 +45,7 @@ mod parts {
     #[entry]
     fn main() -> ! {
         loop {
-            black_box(RECORDER.take());
+            black_box(APPLICATION_RECORDER.take());
         }
     }
 
@@ -51,21 +53,18 @@ mod parts {
     mod device {
         use core::convert::Infallible;
 
-        use afferent_firmware::device::{Device, DeviceSettings};
+        use afferent_firmware::device::{Buffers, Device, DeviceSettings};
         use afferent_firmware::limits::frame_bytes;
         use afferent_firmware::protocol::event::{Breakdown, Severity};
         use afferent_firmware::protocol::ids::SourceId;
+        #[cfg(feature = "size-flash")]
+        use afferent_firmware::queue::FlashQueue;
         use afferent_firmware::queue::RamQueue;
         use embedded_io::{ErrorType, Read, ReadReady, Write, WriteReady};
 
         use super::*;
 
         const BODY: usize = 512;
-        #[cfg(not(feature = "size-flash"))]
-        type Critical = &'static mut RamQueue<1024>;
-        #[cfg(feature = "size-flash")]
-        type Critical = afferent_firmware::queue::FlashQueue<Flash, 600>;
-        type Samples = &'static mut RamQueue<1024>;
 
         struct Line;
         impl ErrorType for Line {
@@ -149,18 +148,21 @@ mod parts {
             let source = SourceId::new("spindle-1").ok()?;
             let subject = Subject::new("spindle-1").ok()?;
             let settings = DeviceSettings::new(source, subject, black_box([1; 16]), black_box(1));
-            let samples: Samples = cortex_m::singleton!(: RamQueue<1024> = RamQueue::new())?;
+            let samples = cortex_m::singleton!(APPLICATION_SAMPLES: RamQueue<1024> = RamQueue::new())?;
             #[cfg(not(feature = "size-flash"))]
-            let critical: Critical = {
-                let queue = cortex_m::singleton!(: RamQueue<1024> = RamQueue::new())?;
+            let critical = {
+                let queue = cortex_m::singleton!(APPLICATION_CRITICAL: RamQueue<1024> = RamQueue::new())?;
                 black_box(queue.recover());
                 queue
             };
             #[cfg(feature = "size-flash")]
-            let critical: Critical = afferent_firmware::queue::FlashQueue::open(Flash, 0..1 << 16).ok()?.0;
-            let device =
-                cortex_m::singleton!(: Option<Device<Critical, Samples, BODY, BODY, { frame_bytes(BODY) }>> = None)?;
-            let device = device.insert(Device::new(&settings, critical, samples));
+            let critical = {
+                let queue = FlashQueue::open(Flash, 0..1 << 16).ok()?.0;
+                cortex_m::singleton!(APPLICATION_FLASH: Option<FlashQueue<Flash, 600>> = None)?.insert(queue)
+            };
+            let buffers = cortex_m::singleton!(APPLICATION_BUFFERS: Buffers<BODY, BODY, { frame_bytes(BODY) }> = Buffers::new())?;
+            let device = cortex_m::singleton!(: Option<Device<'static>> = None)?;
+            let device = device.insert(Device::new(&settings, [critical, samples], buffers));
             #[cfg(feature = "size-crash")]
             if let Some(crash) = crash::cell().take() {
                 let message = crash.message();
@@ -173,7 +175,7 @@ mod parts {
                 device.append(1, subject, &Body::Breakdown(breakdown));
             }
             loop {
-                device.poll(black_box(1), &RECORDER, &mut Line);
+                device.poll(black_box(1), &APPLICATION_RECORDER, &mut Line);
             }
         }
 

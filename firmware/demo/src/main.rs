@@ -19,7 +19,7 @@ mod time;
 mod uart;
 mod watchdog;
 
-use afferent_firmware::device::{Device, DeviceSettings};
+use afferent_firmware::device::{Buffers, Device, DeviceSettings};
 use afferent_firmware::limits::frame_bytes;
 use afferent_firmware::protocol::event::{Body, Breakdown, LifeCycle, PreviousStop, Severity};
 use afferent_firmware::protocol::ids::{SourceId, Subject};
@@ -39,8 +39,6 @@ const SAMPLES: usize = 2048;
 /// Bytes of an item on flash, in whole words.
 const ITEM: usize = (HEAD_LEN + CRITICAL).next_multiple_of(4);
 
-type Spindle1 = Device<FlashQueue<Nor, ITEM>, RamQueue<{ 256 * 1024 }>, CRITICAL, SAMPLES, { frame_bytes(SAMPLES) }>;
-
 /// From tasks and interrupts to the main loop.
 pub static RECORDER: Recorder<64> = Recorder::new();
 
@@ -54,8 +52,10 @@ fn main() -> ! {
     let subject = Subject::new("spindle-1").expect("a path");
     let settings = DeviceSettings::new(source, subject, identity.boot, identity.entropy);
     let (flash, found) = FlashQueue::open(Nor, nor::QUEUE).expect("the flash can be erased");
-    let device = cortex_m::singleton!(: Option<Spindle1> = None).expect("main runs once");
-    let device = device.insert(Spindle1::new(&settings, flash, RamQueue::new()));
+    let critical = cortex_m::singleton!(: Option<FlashQueue<Nor, ITEM>> = None).expect("main runs once").insert(flash);
+    let samples = cortex_m::singleton!(: RamQueue<{ 256 * 1024 }> = RamQueue::new()).expect("main runs once");
+    let buffers = cortex_m::singleton!(: Buffers<CRITICAL, SAMPLES, { frame_bytes(SAMPLES) }> = Buffers::new());
+    let device = &mut Device::new(&settings, [critical, samples], buffers.expect("main runs once"));
     if found == Recovered::Damaged {
         device.critical_was_damaged();
     }
@@ -76,7 +76,7 @@ fn main() -> ! {
     run(device)
 }
 
-fn run(device: &mut Spindle1) -> ! {
+fn run(device: &mut Device<'static>) -> ! {
     let mut line = Line::new();
     let mut console = Console::new();
     let mut spindle = Spindle::new();

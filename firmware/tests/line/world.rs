@@ -1,13 +1,15 @@
 //! A device, a line of 115200 baud with faults, a receiver, and a ledger of what was recorded.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::rc::Rc;
 
-use afferent_firmware::device::{Device, DeviceSettings};
+use afferent_firmware::device::{Buffers, Device, DeviceSettings};
 use afferent_firmware::limits::frame_bytes;
 use afferent_firmware::protocol::event::{Alarm, AlarmTransition, Body, Quality, Sample, Value};
 use afferent_firmware::protocol::ids::{SourceId, Stream, Subject};
-use afferent_firmware::queue::{RamQueue, Recovered};
+use afferent_firmware::queue::{Broken, PushError, Queue, RamQueue, Recovered};
 use afferent_firmware::recorder::{RecordError, Recorder};
 use embedded_io::{ErrorType, Read, ReadReady, Write, WriteReady};
 
@@ -16,7 +18,25 @@ use crate::receiver::Receiver;
 pub const BYTES_PER_MS: f64 = 11.52;
 const BODY: usize = 2048;
 
-type TestDevice = Device<RamQueue<4096>, RamQueue<16384>, 512, BODY, { frame_bytes(BODY) }>;
+type Critical = RamQueue<4096>;
+
+/// A queue that outlives the device that works with it.
+struct Kept(Rc<RefCell<Critical>>);
+
+impl Queue for Kept {
+    fn push(&mut self, item: &[u8]) -> Result<(), PushError> {
+        self.0.borrow_mut().push(item)
+    }
+    fn find(&mut self, buffer: &mut [u8], wanted: &mut dyn FnMut(&[u8]) -> bool) -> Result<Option<usize>, Broken> {
+        self.0.borrow_mut().find(buffer, wanted)
+    }
+    fn pop(&mut self) -> Result<bool, Broken> {
+        self.0.borrow_mut().pop()
+    }
+    fn is_roomy(&mut self, len: usize) -> bool {
+        self.0.borrow_mut().is_roomy(len)
+    }
+}
 
 #[derive(Clone, Debug)]
 pub enum Fault {
@@ -75,7 +95,8 @@ pub struct World {
     pub noise_one_in: Option<u64>,
     pub bytes_up: usize,
     pub bytes_possible: f64,
-    device: Option<Box<TestDevice>>,
+    device: Option<Device<'static>>,
+    critical: Rc<RefCell<Critical>>,
     recorder: Recorder<32>,
     port: Port,
     tick_us: u64,
@@ -101,6 +122,7 @@ impl World {
             bytes_up: 0,
             bytes_possible: 0.0,
             device: None,
+            critical: Rc::default(),
             recorder: Recorder::new(),
             port: Port::default(),
             tick_us: 0,
@@ -113,12 +135,13 @@ impl World {
             refused: [0; 2],
             samples: 0,
         };
-        world.boot(RamQueue::new());
+        world.cut_power();
         world
     }
 
-    fn boot(&mut self, mut critical: RamQueue<4096>) {
-        assert_ne!(critical.recover(), Recovered::Damaged);
+    /// A boot after a reset: `.uninit` RAM stays.
+    pub fn reset(&mut self) {
+        assert_ne!(self.critical.borrow_mut().recover(), Recovered::Damaged);
         self.boot += 1;
         self.tick_us = 0;
         self.recorder = Recorder::new();
@@ -127,20 +150,19 @@ impl World {
         let entropy = self.random();
         let subject = Subject::new("mill-2").expect("a path");
         let settings = DeviceSettings::new(source, subject, [self.boot; 16], entropy);
-        self.device = Some(Box::new(TestDevice::new(&settings, critical, RamQueue::new())));
-    }
-
-    /// A reset: `.uninit` RAM stays.
-    pub fn reset(&mut self) {
-        let device = self.device.take().expect("it runs");
-        self.boot(device.into_queues().0);
+        // A firmware has them in statics; here they are leaked, some KiB a boot.
+        let critical = Box::leak(Box::new(Kept(self.critical.clone())));
+        let samples = Box::leak(Box::new(RamQueue::<16384>::new()));
+        let buffers = Box::leak(Box::new(Buffers::<512, BODY, { frame_bytes(BODY) }>::new()));
+        self.device = Some(Device::new(&settings, [critical, samples], buffers));
     }
 
     pub fn cut_power(&mut self) {
-        self.boot(RamQueue::new());
+        self.critical = Rc::default();
+        self.reset();
     }
 
-    pub fn device(&self) -> &TestDevice {
+    pub fn device(&self) -> &Device<'static> {
         self.device.as_ref().expect("it runs")
     }
 

@@ -1,5 +1,6 @@
 //! How the records of a batch lie in its body. Codecs are numbered, and a reader knows all of them for ever.
 
+pub mod body;
 pub mod rows;
 
 use crate::batch::Batch;

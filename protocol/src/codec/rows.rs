@@ -19,6 +19,7 @@ use crate::event::{Body, Event, Quality, Sample, Value};
 use crate::ids::{Sequence, Subject, Timestamp};
 use crate::limits::{BATCH_SUBJECTS_MAX, BATCH_UNITS_MAX, UNIT_BYTES_MAX};
 use crate::record::Record;
+use crate::wire::take_varint;
 
 /// A sample as it lies in a row, after the variant number.
 #[derive(Serialize, Deserialize)]
@@ -332,23 +333,6 @@ fn dictionary<'a, T, const N: usize>(
         *bytes = rest;
     }
     Some(texts)
-}
-
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        let low = u64::from(byte & 0x7F);
-        if shift == 63 && low > 1 {
-            return None;
-        }
-        value |= low << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 const _: () = assert!(size_of::<Event<'static>>() < 256, "events are passed by value");

@@ -1,20 +1,25 @@
 //! Control messages: everything of a session but the batches.
 //!
-//! `"AFC1" ‖ crc32c(rest) ‖ rest`, where the rest is [`Control`] in postcard. A batch begins with its own magic, so one
+//! `"AFC1" ‖ crc32c(rest) ‖ rest`, where the rest is [`Control`] as postcard would write it. A batch begins with its own magic, so one
 //! look at the first four bytes tells the two apart.
-
-use serde::{Deserialize, Serialize};
 
 use super::Check;
 use crate::checksum::crc32c;
 use crate::ids::{Epoch, Sequence, SourceId, Stream};
 use crate::limits::{CONTROL_BYTES_MAX, LANES_MAX, SOURCE_BYTES_MAX};
+use crate::wire::{Writer, take_bytes, take_varint};
 
 const MAGIC: [u8; 4] = *b"AFC1";
 const HEAD_LEN: usize = 8;
 
+// The variants of `Control`, in postcard's numbering.
+const HELLO: u8 = 0;
+const WELCOME: u8 = 1;
+const ACK: u8 = 2;
+const NACK: u8 = 3;
+
 /// One epoch of one stream: what is sequenced, acked and resumed by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane {
     /// The stream.
     pub stream: Stream,
@@ -23,7 +28,7 @@ pub struct Lane {
 }
 
 /// What a sender holds of a lane: `first` up to and not including `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The lane.
     pub lane: Lane,
@@ -34,7 +39,7 @@ pub struct Held {
 }
 
 /// Where a receiver wants a lane to go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resume {
     /// The lane.
     pub lane: Lane,
@@ -45,7 +50,7 @@ pub struct Resume {
 }
 
 /// What a sender holds, oldest epoch first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// Chosen anew for every hello: answers to others are not for it.
     pub session: u32,
@@ -64,22 +69,45 @@ pub type Signature = [[u8; 32]; 2];
 pub const UNSIGNED: Signature = [[0; 32]; 2];
 
 impl Hello {
-    /// What its signature covers: the source's name, a zero, and the hello in postcard with [`UNSIGNED`] as signature.
+    /// What its signature covers: the source's name, a zero, and the hello's bytes with [`UNSIGNED`] as signature.
     pub fn signed_bytes(&self, source: &SourceId) -> heapless::Vec<u8, CONTROL_BYTES_MAX> {
         let mut bytes = heapless::Vec::new();
-        bytes.extend_from_slice(source.as_str().as_bytes()).expect("a name is short");
-        bytes.push(0).expect("a name is short");
-        let name_len = bytes.len();
         bytes.resize(CONTROL_BYTES_MAX, 0).expect("to its capacity");
-        let unsigned = Self { signature: UNSIGNED, ..self.clone() };
-        let len = postcard::to_slice(&unsigned, &mut bytes[name_len..]).expect("the longest hello fits").len();
-        bytes.truncate(name_len + len);
+        let mut out = Writer::new(&mut bytes);
+        out.bytes(source.as_str().as_bytes());
+        out.byte(0);
+        self.put(&mut out, &UNSIGNED);
+        let len = out.written().expect("the longest hello fits");
+        bytes.truncate(len);
         bytes
+    }
+
+    fn put(&self, out: &mut Writer<'_>, signature: &Signature) {
+        out.varint(self.session.into());
+        out.bytes(&self.key);
+        out.varint(self.lanes.len() as u64);
+        for held in &self.lanes {
+            put_lane(out, held.lane);
+            out.varint(held.first.get());
+            out.varint(held.end.get());
+        }
+        signature.iter().for_each(|half| out.bytes(half));
+    }
+
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self {
+            session: take_u32(bytes)?,
+            key: take_bytes(bytes)?,
+            lanes: take_list(bytes, |bytes| {
+                Some(Held { lane: take_lane(bytes)?, first: take_sequence(bytes)?, end: take_sequence(bytes)? })
+            })?,
+            signature: [take_bytes(bytes)?, take_bytes(bytes)?],
+        })
     }
 }
 
 /// Where a receiver wants to go on, for every lane of the hello.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
     /// That of the hello.
     pub session: u32,
@@ -88,7 +116,7 @@ pub struct Welcome {
 }
 
 /// A control message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
     /// From the sender: what it holds.
     Hello(Hello),
@@ -129,12 +157,52 @@ impl Control {
     pub fn encode(&self) -> heapless::Vec<u8, CONTROL_BYTES_MAX> {
         let mut bytes = heapless::Vec::new();
         bytes.resize(CONTROL_BYTES_MAX, 0).expect("to its capacity");
-        let len = postcard::to_slice(self, &mut bytes[HEAD_LEN..]).expect("the longest control message fits").len();
-        bytes.truncate(HEAD_LEN + len);
-        let crc = crc32c(&bytes[HEAD_LEN..]);
-        bytes[..4].copy_from_slice(&MAGIC);
-        bytes[4..HEAD_LEN].copy_from_slice(&crc.to_le_bytes());
+        let len = self.write(&mut bytes).expect("the longest control message fits");
+        bytes.truncate(len);
         bytes
+    }
+
+    /// Writes the message to the start of `out`; gives its length, or `None` when it does not fit.
+    pub fn write(&self, out: &mut [u8]) -> Option<usize> {
+        let (head, rest) = out.split_first_chunk_mut::<HEAD_LEN>()?;
+        let mut writer = Writer::new(rest);
+        match self {
+            Self::Hello(hello) => {
+                writer.byte(HELLO);
+                hello.put(&mut writer, &hello.signature);
+            }
+            Self::Welcome(welcome) => {
+                writer.byte(WELCOME);
+                writer.varint(welcome.session.into());
+                writer.varint(welcome.lanes.len() as u64);
+                welcome.lanes.iter().for_each(|resume| put_resume(&mut writer, resume));
+            }
+            Self::Ack(resume) => {
+                writer.byte(ACK);
+                put_resume(&mut writer, resume);
+            }
+            Self::Nack { lane, from } => {
+                writer.byte(NACK);
+                put_lane(&mut writer, *lane);
+                writer.varint(from.get());
+            }
+        }
+        let len = writer.written()?;
+        let [m, a, g, i, crc @ ..] = head;
+        [*m, *a, *g, *i] = MAGIC;
+        *crc = crc32c(rest.get(..len)?).to_le_bytes();
+        Some(HEAD_LEN + len)
+    }
+
+    fn take(bytes: &mut &[u8]) -> Option<Self> {
+        let [kind] = take_bytes(bytes)?;
+        Some(match kind {
+            HELLO => Self::Hello(Hello::take(bytes)?),
+            WELCOME => Self::Welcome(Welcome { session: take_u32(bytes)?, lanes: take_list(bytes, take_resume)? }),
+            ACK => Self::Ack(take_resume(bytes)?),
+            NACK => Self::Nack { lane: take_lane(bytes)?, from: take_sequence(bytes)? },
+            _ => return None,
+        })
     }
 
     /// Reads a message.
@@ -142,15 +210,60 @@ impl Control {
         if !is_control(bytes) || bytes.len() < HEAD_LEN || bytes.len() > CONTROL_BYTES_MAX {
             return Err(ControlError::Foreign);
         }
-        let (head, rest) = bytes.split_at(HEAD_LEN);
-        if head[4..] != crc32c(rest).to_le_bytes() {
+        let (crc, mut rest) = bytes.get(4..).and_then(<[u8]>::split_first_chunk).ok_or(ControlError::Foreign)?;
+        if u32::from_le_bytes(*crc) != crc32c(rest) {
             return Err(ControlError::Crc);
         }
-        match postcard::take_from_bytes(rest) {
-            Ok((control, [])) => Ok(control),
-            _ => Err(ControlError::Content),
+        Self::take(&mut rest).filter(|_| rest.is_empty()).ok_or(ControlError::Content)
+    }
+}
+
+fn put_lane(out: &mut Writer<'_>, lane: Lane) {
+    out.byte(lane.stream.number());
+    out.varint(lane.epoch.get());
+}
+
+fn take_lane(bytes: &mut &[u8]) -> Option<Lane> {
+    let [stream] = take_bytes(bytes)?;
+    Some(Lane { stream: Stream::from_number(stream)?, epoch: Epoch::new(take_varint(bytes)?) })
+}
+
+fn put_resume(out: &mut Writer<'_>, resume: &Resume) {
+    put_lane(out, resume.lane);
+    out.varint(resume.end.get());
+    match resume.check {
+        None => out.byte(0),
+        Some(check) => {
+            out.byte(1);
+            out.varint(check.0);
         }
     }
+}
+
+fn take_resume(bytes: &mut &[u8]) -> Option<Resume> {
+    let (lane, end) = (take_lane(bytes)?, take_sequence(bytes)?);
+    let check = match take_bytes(bytes)? {
+        [0] => None,
+        [1] => Some(Check(take_varint(bytes)?)),
+        _ => return None,
+    };
+    Some(Resume { lane, end, check })
+}
+
+fn take_sequence(bytes: &mut &[u8]) -> Option<Sequence> {
+    take_varint(bytes).map(Sequence::new)
+}
+
+fn take_u32(bytes: &mut &[u8]) -> Option<u32> {
+    take_varint(bytes)?.try_into().ok()
+}
+
+fn take_list<T>(bytes: &mut &[u8], take: fn(&mut &[u8]) -> Option<T>) -> Option<heapless::Vec<T, LANES_MAX>> {
+    let mut list = heapless::Vec::new();
+    for _ in 0..take_varint(bytes)? {
+        list.push(take(bytes)?).ok()?;
+    }
+    Some(list)
 }
 
 // Session, key, length and signature, then per lane: stream, epoch, two sequences or a sequence and an optional check.

@@ -28,8 +28,7 @@ pub use sender::{Action, Sender, SenderSettings, SentBatch, SizedSender};
 use crate::batch::ChainHash;
 
 /// Tells two batches with the same range apart: the first eight bytes of the chain hash (over serial, a checksum).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Check(pub u64);
 
 impl Check {

@@ -1,6 +1,6 @@
 //! The sending half of a session: window, order of lanes, resending, letting go.
 
-use heapless::{Deque, Vec};
+use heapless::Vec;
 
 use super::{Check, Control, Held, Hello, Lane, Resume, UNSIGNED, Welcome};
 use crate::ids::{Sequence, Stream};
@@ -12,11 +12,9 @@ const SAMPLES_TURN: u8 = 8;
 const HELLO_TRIES_MAX: u8 = 3;
 /// How many times the first timeout the longest one is.
 const TIMEOUT_GROWTH_MAX: u64 = 16;
-/// Actions that wait: a look-up, a release and a divergence of every lane.
-const PENDING_MAX: usize = 3 * LANES_MAX;
 
 /// A sender with room for whatever the limits allow.
-pub type Sender = SizedSender<LANES_MAX, WINDOW_BATCHES_MAX, PENDING_MAX>;
+pub type Sender = SizedSender<LANES_MAX, WINDOW_BATCHES_MAX>;
 
 /// How a sender goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,9 +121,41 @@ enum LaneState {
 struct SenderLane {
     held: Held,
     state: LaneState,
+    /// Whether the log has heard of the state, where it has to.
+    is_told: bool,
     acked_end: Sequence,
+    /// The log was told to let go of everything before.
+    released_end: Sequence,
     sent_end: Sequence,
     patience: Patience,
+}
+
+impl SenderLane {
+    fn new(held: Held, patience: Patience) -> Self {
+        let first = held.first;
+        let state = LaneState::Agreed;
+        Self { held, state, is_told: true, acked_end: first, released_end: first, sent_end: first, patience }
+    }
+
+    /// The lane rests until the log has answered, or has dropped it.
+    fn rest(&mut self, state: LaneState) {
+        (self.state, self.is_told) = (state, false);
+    }
+
+    /// What the log is still to be told of this lane.
+    fn untold(&mut self) -> Option<Action> {
+        let lane = self.held.lane;
+        if self.released_end < self.acked_end {
+            self.released_end = self.acked_end;
+            return Some(Action::Release { lane, end: self.acked_end });
+        }
+        match self.state {
+            _ if core::mem::replace(&mut self.is_told, true) => None,
+            LaneState::Asking(resume) => Some(Action::LookUp { lane, end: resume.end }),
+            LaneState::Diverged => Some(Action::Diverged { lane }),
+            LaneState::Agreed => None,
+        }
+    }
 }
 
 /// How long a lane has waited, and what was done about it. Every lane has its own: one that gets on must not hide that
@@ -147,27 +177,18 @@ impl Patience {
     }
 }
 
-/// What is to be done with a lane, and waits until it is asked for: an [`Action`] without its largest kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pending {
-    LookUp { lane: Lane, end: Sequence },
-    Release { lane: Lane, end: Sequence },
-    Diverged { lane: Lane },
-}
-
-/// The sending half of a session, with room for `LANES` lanes, `WINDOW` batches under way and `PENDING` = 3 × `LANES`
-/// actions that wait.
+/// The sending half of a session, with room for `LANES` lanes and `WINDOW` batches under way.
 ///
 /// A microcontroller chooses small ones, for their memory is taken whether it is used or not. Everybody else has
 /// [`Sender`].
 #[derive(Debug)]
-pub struct SizedSender<const LANES: usize, const WINDOW: usize, const PENDING: usize> {
+pub struct SizedSender<const LANES: usize, const WINDOW: usize> {
     settings: SenderSettings,
     phase: Phase,
     session: u32,
     key: [u8; 32],
     lanes: Vec<SenderLane, LANES>,
-    in_flight: Deque<SentBatch, WINDOW>,
+    in_flight: Vec<SentBatch, WINDOW>,
     /// Of the next hello.
     timeout_ms: u64,
     turn: u8,
@@ -176,14 +197,12 @@ pub struct SizedSender<const LANES: usize, const WINDOW: usize, const PENDING: u
     /// A hello goes out before the next batch, without waiting for its welcome: the receiver must hear that what lies
     /// before a lane's `first` will not come.
     announce: bool,
-    pending: Deque<Pending, PENDING>,
 }
 
-impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<LANES, WINDOW, PENDING> {
+impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
     const SIZES: () = {
         assert!(0 < LANES && LANES <= LANES_MAX, "a hello has room for every lane");
         assert!(4 <= WINDOW && WINDOW <= WINDOW_BATCHES_MAX, "critical has a place that samples cannot take");
-        assert!(PENDING == 3 * LANES, "every action that waits has a place");
     };
 
     /// A sender whose link is down. `session` is the number before its first hello's, best a random one; `key` is the
@@ -197,12 +216,11 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
             session,
             key,
             lanes: Vec::new(),
-            in_flight: Deque::new(),
+            in_flight: Vec::new(),
             timeout_ms: settings.timeout_ms,
             turn: 0,
             unread_until_ms: [0; 2],
             announce: false,
-            pending: Deque::new(),
         }
     }
 
@@ -216,7 +234,9 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
     pub fn link_down(&mut self) {
         self.in_flight.clear();
         // What is to be released or given up stays so; what was to be looked up is asked again by the next welcome.
-        self.pending.retain(|action| !matches!(action, Pending::LookUp { .. }));
+        for lane in &mut self.lanes {
+            lane.is_told |= matches!(lane.state, LaneState::Asking(_));
+        }
         self.phase = Phase::Down;
     }
 
@@ -238,14 +258,15 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
     /// What the log holds now: critical lanes first, in each stream the oldest epoch first. Lanes past
     /// `LANES` wait until earlier ones are gone.
     pub fn held(&mut self, held: impl IntoIterator<Item = Held>) {
-        let mut lanes = Vec::new();
+        let mut before = [None; LANES];
+        before.iter_mut().zip(&self.lanes).for_each(|(place, lane)| *place = Some(*lane));
+        self.lanes.clear();
         for held in held.into_iter().take(LANES) {
-            let known = self.lanes.iter().find(|known| known.held.lane == held.lane);
+            let known = before.iter().flatten().find(|known| known.held.lane == held.lane);
             let mut lane = known.copied().unwrap_or_else(|| {
                 // The receiver must hear of a lane before its first batch only when that is not the very first one.
                 self.announce |= held.first != Sequence::ZERO;
-                let patience = Patience::new(&self.settings, 0);
-                SenderLane { held, state: LaneState::Agreed, acked_end: held.first, sent_end: held.first, patience }
+                SenderLane::new(held, Patience::new(&self.settings, 0))
             });
             if held.first > lane.sent_end {
                 // Evicted under our hands: the receiver must hear that these will not come.
@@ -254,17 +275,18 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
             }
             if held.first > lane.acked_end {
                 // What is gone is not waited for: its ack would be none, and it would hold its place in the window.
-                lane.acked_end = held.first;
-                self.in_flight.retain(|batch| batch.lane != held.lane || batch.end > held.first);
+                (lane.acked_end, lane.released_end) = (held.first, held.first);
             }
             lane.held = held;
-            lanes.push(lane).expect("no more than LANES were taken");
+            // No more than LANES were taken.
+            let _ = self.lanes.push(lane);
         }
-        self.lanes = lanes;
         let lanes = &self.lanes;
-        let is_held = |lane: Lane| lanes.iter().any(|known| known.held.lane == lane);
-        self.in_flight.retain(|batch| is_held(batch.lane));
-        self.pending.retain(|pending| is_held(pending.lane()));
+        let waited_for = |batch: &SentBatch| {
+            let lane = lanes.iter().find(|known: &&SenderLane| known.held.lane == batch.lane);
+            lane.is_some_and(|lane| batch.end > lane.held.first)
+        };
+        keep(&mut self.in_flight, &waited_for);
     }
 
     /// A control message came in.
@@ -281,28 +303,26 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
     /// The batch went to the transport. One that does not continue what was sent before is not counted: its message was
     /// overtaken by a nack, a welcome or a new connection, and will be sent again.
     pub fn sent(&mut self, now_ms: u64, batch: SentBatch) {
-        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.held.lane == batch.lane) else { return };
+        let Some(lane) = lane_mut(&mut self.lanes, batch.lane) else { return };
         if self.phase != Phase::Streaming || batch.first != lane.sent_end || lane.state != LaneState::Agreed {
             return;
         }
         if !lane.patience.went_back && !self.in_flight.iter().any(|known| known.lane == batch.lane) {
             lane.patience.since_ms = now_ms;
         }
-        if self.in_flight.is_full() {
+        if self.in_flight.push(batch).is_err() {
             // More batches in one message than the window has places: the last ones share one, and only the ack of the
             // last of them is known without asking the log.
             let last = self.in_flight.iter_mut().rfind(|known| known.lane == batch.lane && known.end == batch.first);
             let Some(last) = last else { return };
             (last.end, last.check, last.bytes) = (batch.end, batch.check, last.bytes + batch.bytes);
-        } else {
-            self.in_flight.push_back(batch).expect("it is not full");
         }
         lane.sent_end = batch.end;
     }
 
     /// What the log says to [`Action::LookUp`]: the check of the batch that ends there, or `None` when there is none.
     pub fn looked_up(&mut self, now_ms: u64, lane: Lane, end: Sequence, check: Option<Check>) {
-        let Some(known) = self.lanes.iter_mut().find(|known| known.held.lane == lane) else { return };
+        let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         let LaneState::Asking(resume) = known.state else { return };
         if resume.end != end {
             return;
@@ -315,9 +335,8 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
             (Some(_), None) => false,
         };
         if contradicts {
-            known.state = LaneState::Diverged;
-            self.in_flight.retain(|batch| batch.lane != lane);
-            self.push(Pending::Diverged { lane });
+            known.rest(LaneState::Diverged);
+            keep(&mut self.in_flight, &|batch| batch.lane != lane);
             return;
         }
         known.state = LaneState::Agreed;
@@ -332,7 +351,7 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
     /// The log cannot tell what ended there, for what it held there is damaged: the receiver's word is taken. It has
     /// nothing to gain from a lie, what it has was signed here, and what follows must continue its chain.
     pub fn cannot_tell(&mut self, now_ms: u64, lane: Lane, end: Sequence) {
-        let Some(known) = self.lanes.iter_mut().find(|known| known.held.lane == lane) else { return };
+        let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         if matches!(known.state, LaneState::Asking(resume) if resume.end == end) {
             known.state = LaneState::Agreed;
             self.acked(now_ms, lane, end);
@@ -346,8 +365,8 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
 
     /// What to do now. To be called until it says [`Action::Wait`].
     pub fn next(&mut self, now_ms: u64) -> Action {
-        if let Some(pending) = self.pending.pop_front() {
-            return pending.into();
+        if let Some(untold) = self.lanes.iter_mut().find_map(SenderLane::untold) {
+            return untold;
         }
         match self.phase {
             Phase::Down => Action::Wait { until_ms: None },
@@ -406,18 +425,14 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
             (None, Some(samples)) => samples,
             (None, None) => return None,
         };
-        let lane = &self.lanes[chosen];
-        let in_flight_bytes = self.in_flight_bytes(lane.held.lane.stream);
-        let room = self.settings.window_bytes - in_flight_bytes;
-        Some(Action::Send {
-            lane: lane.held.lane,
-            from: lane.sent_end,
-            bytes_max: self.settings.message_bytes_max.min(room),
-        })
+        let (lane, from) = chosen;
+        // A stream without room is not ready.
+        let room = self.settings.window_bytes.saturating_sub(self.in_flight_bytes(lane.stream));
+        Some(Action::Send { lane, from, bytes_max: self.settings.message_bytes_max.min(room) })
     }
 
-    /// The oldest lane of the stream that has something to send, if the window lets it.
-    fn ready(&self, stream: Stream) -> Option<usize> {
+    /// The oldest lane of the stream that has something to send, and from where on, if the window lets it.
+    fn ready(&self, stream: Stream) -> Option<(Lane, Sequence)> {
         // Critical keeps a quarter of the places for itself, or samples could fill them all.
         let places = match stream {
             Stream::Critical => WINDOW - 1,
@@ -426,9 +441,10 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
         if self.in_flight.len() >= places || self.in_flight_bytes(stream) >= self.settings.window_bytes {
             return None;
         }
-        self.lanes.iter().position(|lane| {
+        let next = self.lanes.iter().find(|lane| {
             lane.held.lane.stream == stream && lane.state == LaneState::Agreed && lane.sent_end < lane.held.end
-        })
+        });
+        next.map(|lane| (lane.held.lane, lane.sent_end))
     }
 
     fn in_flight_bytes(&self, stream: Stream) -> usize {
@@ -437,8 +453,7 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
 
     /// Begins again with a hello. Every lane that waited will wait longer the next time.
     fn greet(&mut self) {
-        for at in 0..self.lanes.len() {
-            let lane = &mut self.lanes[at];
+        for lane in &mut self.lanes {
             if self.in_flight.iter().any(|batch| batch.lane == lane.held.lane) {
                 lane.patience.timeout_ms = slower(lane.patience.timeout_ms, &self.settings);
             }
@@ -455,12 +470,13 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
             (*sent_at_ms, *tries) = (Some(now_ms), *tries + 1);
         }
         // What was acked may be gone, or go at any time: it is not offered again.
-        let lanes = self.lanes.iter().map(|lane| Held {
-            first: lane.acked_end,
-            end: lane.held.end.max(lane.acked_end),
-            ..lane.held
-        });
-        Action::Hello(Hello { session: self.session, key: self.key, lanes: lanes.collect(), signature: UNSIGNED })
+        let mut hello = Hello { session: self.session, key: self.key, lanes: Vec::new(), signature: UNSIGNED };
+        for lane in &self.lanes {
+            let (first, end) = (lane.acked_end, lane.held.end.max(lane.acked_end));
+            // As many as a hello has room for: a const assert.
+            let _ = hello.lanes.push(Held { first, end, ..lane.held });
+        }
+        Action::Hello(hello)
     }
 
     fn welcome(&mut self, now_ms: u64, welcome: &Welcome) {
@@ -472,8 +488,7 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
         self.phase = Phase::Streaming;
         self.in_flight.clear();
         self.timeout_ms = self.settings.timeout_ms;
-        for at in 0..self.lanes.len() {
-            let lane = &mut self.lanes[at];
+        for lane in &mut self.lanes {
             lane.state = LaneState::Agreed;
             lane.sent_end = lane.acked_end;
             (lane.patience.since_ms, lane.patience.went_back) = (now_ms, false);
@@ -485,99 +500,68 @@ impl<const LANES: usize, const WINDOW: usize, const PENDING: usize> SizedSender<
                 // Evicted since the hello was made.
                 self.announce = true;
             } else if resume.end > lane.acked_end || resume.check.is_some() {
-                self.ask(at, resume);
+                lane.rest(LaneState::Asking(resume));
             }
         }
     }
 
-    /// Asks the log about what the receiver says; the lane rests until it answers.
-    fn ask(&mut self, at: usize, resume: Resume) {
-        self.lanes[at].state = LaneState::Asking(resume);
-        self.push(Pending::LookUp { lane: resume.lane, end: resume.end });
-    }
-
     fn ack(&mut self, now_ms: u64, resume: Resume) {
         let lane = resume.lane;
-        let Some(at) = self.lanes.iter().position(|known| known.held.lane == lane) else { return };
-        let known = &mut self.lanes[at];
+        let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         if resume.end <= known.acked_end || resume.check.is_none() || known.state != LaneState::Agreed {
             return;
         }
         match self.in_flight.iter().find(|batch| batch.lane == lane && batch.end == resume.end) {
             Some(batch) if Some(batch.check) == resume.check => self.acked(now_ms, lane, resume.end),
             Some(_) => {
-                known.state = LaneState::Diverged;
-                self.in_flight.retain(|batch| batch.lane != lane);
-                self.push(Pending::Diverged { lane });
+                known.rest(LaneState::Diverged);
+                keep(&mut self.in_flight, &|batch| batch.lane != lane);
             }
             // It has more than was sent now: from an earlier connection, or from another writer.
-            None => self.ask(at, resume),
+            None => known.rest(LaneState::Asking(resume)),
         }
     }
 
     /// The receiver has what the log here has, up to this end.
     fn acked(&mut self, now_ms: u64, lane: Lane, end: Sequence) {
-        let Some(known) = self.lanes.iter_mut().find(|known| known.held.lane == lane) else { return };
-        self.in_flight.retain(|batch| batch.lane != lane || batch.end > end);
+        let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
+        keep(&mut self.in_flight, &|batch| batch.lane != lane || batch.end > end);
         known.sent_end = known.sent_end.max(end);
         if end > known.acked_end {
             known.acked_end = end;
             known.patience = Patience::new(&self.settings, now_ms);
-            self.push(Pending::Release { lane, end });
         }
     }
 
     /// The receiver misses what begins at `from`. It is sent again if that is known to be a batch's beginning; otherwise
     /// only a hello can settle it. Both are done once, then it takes progress or a timeout to do them again.
     fn nack(&mut self, lane: Lane, from: Sequence) {
-        let Some(at) = self.lanes.iter().position(|known| known.held.lane == lane) else { return };
-        let known = &mut self.lanes[at];
+        let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         let on_boundary = from == known.acked_end || self.in_flight.iter().any(|b| b.lane == lane && b.end == from);
         // What was evicted since it was sent cannot be sent again: a hello tells the receiver so.
         let is_held = from >= known.held.first;
         if known.state == LaneState::Agreed && on_boundary && is_held && !known.patience.went_back {
             known.patience.went_back = true;
             known.sent_end = from;
-            self.in_flight.retain(|batch| batch.lane != lane || batch.end <= from);
+            keep(&mut self.in_flight, &|batch| batch.lane != lane || batch.end <= from);
         } else if !known.patience.greeted {
             known.patience.greeted = true;
             self.greet();
         }
     }
+}
 
-    /// An action takes the place of an earlier one of its lane and kind, so that there is always room.
-    fn push(&mut self, pending: Pending) {
-        let kind = core::mem::discriminant(&pending);
-        let earlier = self
-            .pending
-            .iter_mut()
-            .find(|queued| core::mem::discriminant(*queued) == kind && queued.lane() == pending.lane());
-        match earlier {
-            Some(earlier) => *earlier = pending,
-            None => self.pending.push_back(pending).expect("no more than one a lane and kind"),
-        }
-    }
+/// Never inlined: there is one copy of it for all that end what is under way.
+#[inline(never)]
+fn keep<const WINDOW: usize>(in_flight: &mut Vec<SentBatch, WINDOW>, is_kept: &dyn Fn(&SentBatch) -> bool) {
+    in_flight.retain(is_kept);
+}
+
+#[inline(never)]
+fn lane_mut(lanes: &mut [SenderLane], lane: Lane) -> Option<&mut SenderLane> {
+    lanes.iter_mut().find(|known| known.held.lane == lane)
 }
 
 fn slower(timeout_ms: u64, settings: &SenderSettings) -> u64 {
     (timeout_ms * 2).min(settings.timeout_ms * TIMEOUT_GROWTH_MAX)
-}
-
-impl Pending {
-    /// The lane that it is about.
-    const fn lane(&self) -> Lane {
-        match *self {
-            Self::LookUp { lane, .. } | Self::Release { lane, .. } | Self::Diverged { lane } => lane,
-        }
-    }
-}
-
-impl From<Pending> for Action {
-    fn from(pending: Pending) -> Self {
-        match pending {
-            Pending::LookUp { lane, end } => Self::LookUp { lane, end },
-            Pending::Release { lane, end } => Self::Release { lane, end },
-            Pending::Diverged { lane } => Self::Diverged { lane },
-        }
-    }
 }

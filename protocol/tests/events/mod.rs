@@ -112,6 +112,10 @@ impl OwnedEvent {
                 epoch: Epoch::new(self.numbers[0]),
                 end: Sequence::new(self.numbers[1]),
                 check: self.numbers[2],
+                ticks: pick(
+                    &[None, Some(Ticks { events: 7, boot: [self.choice; 16], offset_us: self.numbers[0] as i64 })],
+                    choice,
+                ),
             }),
         }
     }

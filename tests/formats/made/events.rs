@@ -122,9 +122,11 @@ pub fn life_cycle_2() -> Vec<Event<'static>> {
 }
 
 pub fn progress() -> Vec<Event<'static>> {
-    let progress = |(stream, epoch, end, check)| {
-        Body::Progress(Progress { stream, epoch: Epoch::new(epoch), end: Sequence::new(end), check })
+    let progress = |(stream, epoch, end, check, ticks)| {
+        Body::Progress(Progress { stream, epoch: Epoch::new(epoch), end: Sequence::new(end), check, ticks })
     };
-    let lanes = [(Stream::Critical, 1, 128, 0xFFFF_FFFF), (Stream::Critical, u64::MAX, u64::MAX, u64::MAX)];
+    let ticks = Ticks { events: 1, boot: [0xB0; 16], offset_us: 1_631_577_000_000_000 };
+    let lanes =
+        [(Stream::Critical, 1, 128, 0xFFFF_FFFF, Some(ticks)), (Stream::Critical, u64::MAX, u64::MAX, u64::MAX, None)];
     events("spindle-1", lanes.map(progress))
 }

@@ -61,8 +61,8 @@ impl<'a> Body<'a> {
         names.get(number).copied().ok_or_else(|| format!("variant {number} of {names:?}"))
     }
 
-    fn hex32(&mut self) -> Read<String> {
-        Ok(self.take(32)?.iter().map(|byte| format!("{byte:02x}")).collect())
+    fn hex(&mut self, len: usize) -> Read<String> {
+        Ok(self.take(len)?.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
     fn texts(&mut self, count_max: u64) -> Read<Vec<String>> {
@@ -105,7 +105,7 @@ impl<'a> Body<'a> {
             }
             5 => {
                 let (stream, epoch, first) = (self.one_of(STREAM)?, self.varint()?, self.varint()?);
-                let (end, reason, chain) = (self.varint()?, self.one_of(REASON)?, self.hex32()?);
+                let (end, reason, chain) = (self.varint()?, self.one_of(REASON)?, self.hex(32)?);
                 format!("loss stream={stream} epoch={epoch:016x} first={first} end={end} reason={reason} chain={chain}")
             }
             6 => format!("clockstep before={} after={}", self.zigzag()?, self.zigzag()?),
@@ -113,7 +113,16 @@ impl<'a> Body<'a> {
             8 => format!("derived kind={:?} json={:?}", self.text()?, self.text()?),
             9 => {
                 let (stream, epoch, end) = (self.one_of(STREAM)?, self.varint()?, self.varint()?);
-                format!("progress stream={stream} epoch={epoch:016x} end={end} check={:016x}", self.varint()?)
+                let check = self.varint()?;
+                let ticks = match self.varint()? {
+                    0 => "none".to_owned(),
+                    1 => {
+                        let (events, boot) = (self.varint()?, self.hex(16)?);
+                        format!("mapped events={events} boot={boot} offset={}", self.zigzag()?)
+                    }
+                    other => return Err(format!("ticks {other}")),
+                };
+                format!("progress stream={stream} epoch={epoch:016x} end={end} check={check:016x} ticks={ticks}")
             }
             other => return Err(format!("body {other}")),
         })
@@ -128,7 +137,7 @@ impl<'a> Body<'a> {
             1 => format!("stopped reason={:?}", self.text()?),
             2 => format!("linkup peer={:?}", self.text()?),
             3 => format!("linkdown peer={:?} reason={:?}", self.text()?, self.text()?),
-            4 => format!("keypinned source={:?} key={}", self.text()?, self.hex32()?),
+            4 => format!("keypinned source={:?} key={}", self.text()?, self.hex(32)?),
             5 => format!("refused source={:?} reason={:?}", self.text()?, self.text()?),
             6 => {
                 let (source, stream, epoch) = (self.text()?, self.one_of(STREAM)?, self.varint()?);

@@ -6,6 +6,7 @@ use afferent_protocol::batch::ClockReading;
 use afferent_protocol::clock_exchange::ClockRequest;
 use afferent_protocol::event::ClockStep;
 use afferent_protocol::ids::Timestamp;
+use afferent_protocol::limits::TIME_MAX;
 
 use crate::limits::DEVICE_CLOCK_STEP_US_MIN;
 
@@ -43,16 +44,18 @@ impl DeviceClock {
         before.and_then(|before| step(&before, &new))
     }
 
-    /// UTC of a tick in a batch with this clock.
-    pub fn utc(&self, batch: &ClockReading, tick_us: i64, arrived: &ClockReading) -> Timestamp {
-        if batch.synchronised {
-            let monotonic_us = i64::try_from(batch.monotonic_us).unwrap_or(i64::MAX);
-            return Timestamp::clamped(batch.wall.micros().saturating_add(tick_us.saturating_sub(monotonic_us)));
-        }
-        match self.0.iter().find(|mark| mark.boot == batch.boot) {
-            Some(mark) => Timestamp::clamped(mark.offset().saturating_add(tick_us)),
-            None => arrived.wall,
-        }
+    /// UTC of tick 0 for a batch with this clock, in microseconds: as the device knows it, as its boot's last request
+    /// says, or as if the batch had been sealed on its arrival.
+    ///
+    /// Every tick from 0 to `tick_last` is then a time that can be told, so that ticks are never lost by the mapping.
+    pub fn offset_us(&self, batch: &ClockReading, tick_last: Timestamp, arrived: &ClockReading) -> i64 {
+        let monotonic_us = i64::try_from(batch.monotonic_us).unwrap_or(i64::MAX);
+        let offset_us = match self.0.iter().find(|mark| mark.boot == batch.boot) {
+            _ if batch.synchronised => batch.wall.micros().saturating_sub(monotonic_us),
+            Some(mark) => mark.offset(),
+            None => arrived.wall.micros().saturating_sub(monotonic_us),
+        };
+        offset_us.clamp(0, TIME_MAX - tick_last.micros())
     }
 }
 
@@ -74,6 +77,10 @@ mod tests {
         ClockReading { wall: Timestamp::clamped(wall), monotonic_us, synchronised, boot: [boot; 16] }
     }
 
+    fn tick(micros: i64) -> Timestamp {
+        Timestamp::new(micros).unwrap()
+    }
+
     fn request(boot: u8, tick_us: u64) -> ClockRequest {
         ClockRequest { boot: [boot; 16], tick_us, source: SourceId::new("spindle-1").unwrap() }
     }
@@ -82,16 +89,26 @@ mod tests {
     fn a_batch_that_knows_utc_is_believed() {
         let clock = DeviceClock::default();
         let batch = reading(5_000_000_000, 7_000, 1, true);
-        assert_eq!(clock.utc(&batch, 6_000, &reading(9, 9, 9, true)).micros(), 4_999_999_000);
+        assert_eq!(clock.offset_us(&batch, tick(6_000), &reading(9, 9, 9, true)), 4_999_993_000);
     }
 
     #[test]
-    fn a_batch_that_does_not_is_mapped_by_its_boots_request_or_has_the_time_of_its_arrival() {
+    fn a_batch_that_does_not_is_mapped_by_its_boots_request_or_counts_as_sealed_on_its_arrival() {
         let mut clock = DeviceClock::default();
         assert_eq!(clock.asked(&request(1, 1_000), &reading(8_000_000, 50, 0, false)), None);
         let arrived = reading(9_000_000, 60, 0, false);
-        assert_eq!(clock.utc(&reading(3_000, 3_000, 1, false), 2_000, &arrived).micros(), 8_001_000);
-        assert_eq!(clock.utc(&reading(3_000, 3_000, 2, false), 2_000, &arrived).micros(), 9_000_000);
+        assert_eq!(clock.offset_us(&reading(3_000, 3_000, 1, false), tick(2_000), &arrived), 7_999_000);
+        assert_eq!(clock.offset_us(&reading(3_000, 3_000, 2, false), tick(2_000), &arrived), 8_997_000);
+    }
+
+    #[test]
+    fn no_tick_becomes_a_time_that_cannot_be_told() {
+        let clock = DeviceClock::default();
+        // The agent's machine believes that it is 1970, or the device that it is 9999.
+        let batch = reading(0, 60_000_000, 1, false);
+        assert_eq!(clock.offset_us(&batch, tick(60_000_000), &reading(1, 0, 0, false)), 0);
+        let batch = reading(TIME_MAX, 5, 1, true);
+        assert_eq!(clock.offset_us(&batch, tick(7), &reading(1, 0, 0, false)), TIME_MAX - 7);
     }
 
     #[test]

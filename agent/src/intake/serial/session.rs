@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use afferent_protocol::batch::{Batch, ChainHash, ClockReading};
 use afferent_protocol::clock_exchange::{ClockReply, ClockRequest};
 use afferent_protocol::codec;
-use afferent_protocol::event::{Body, ClockStep, Event, Progress};
+use afferent_protocol::event::{Body, ClockStep, Event, Progress, Ticks};
 use afferent_protocol::frame;
-use afferent_protocol::ids::{Sequence, SequenceRange, SourceId};
+use afferent_protocol::ids::{Sequence, SequenceRange, SourceId, Timestamp};
 use afferent_protocol::session::{Check, Control, Hello, Lane, Offered, ReceiverLane, Verdict, Welcome, is_control};
 
 use super::clock::DeviceClock;
@@ -178,9 +178,10 @@ impl Session {
         let offered = offered(batch);
         match state.receiver.offer(&offered) {
             Verdict::Accept => match read(batch, &self.agent, arrived, clock) {
-                Ok(events) => {
+                Ok((events, ticks)) => {
                     let Check(check) = Check::of(&offered.chain);
-                    let progress = Progress { stream: lane.stream, epoch: lane.epoch, end: offered.range.end, check };
+                    let (Lane { stream, epoch }, end) = (lane, offered.range.end);
+                    let progress = Progress { stream, epoch, end, check, ticks: Some(ticks) };
                     let progress = DeviceProgress { device: self.device, time: arrived.wall, progress };
                     heard.stored = Some(Stored { events, progress, lane, offered });
                 }
@@ -217,18 +218,18 @@ fn refuse(state: &mut LaneState, source: SourceId, reason: String, heard: &mut H
     }
 }
 
-/// The events of a batch, by UTC.
+/// The events of a batch, by UTC, and how that was made of their ticks.
 fn read<'a>(
     batch: &Batch<'a>,
     agent: &SourceId,
     arrived: &ClockReading,
     clock: &DeviceClock,
-) -> Result<Vec<Event<'a>>, String> {
+) -> Result<(Vec<Event<'a>>, Ticks), String> {
     let header = batch.header();
     let mut events = Vec::new();
     for record in codec::records(batch, &mut []).map_err(|error| error.to_string())? {
-        let Event { time, subject, body } = record.map_err(|error| error.to_string())?.event;
-        let event = Event { time: clock.utc(&header.clock, time.micros(), arrived), subject, body };
+        let event = record.map_err(|error| error.to_string())?.event;
+        let Event { subject, body, .. } = event;
         event.check().map_err(|error| error.to_string())?;
         let is_carriers = matches!(body, Body::Loss(_) | Body::LifeCycle(_)) && subject.as_str() == agent.as_str();
         if event.stream() != header.stream || matches!(body, Body::Progress(_)) || is_carriers {
@@ -240,7 +241,13 @@ fn read<'a>(
         }
         events.push(event);
     }
-    Ok(events)
+    let tick_last = events.iter().map(|event| event.time).max().unwrap_or_default();
+    let offset_us = clock.offset_us(&header.clock, tick_last, arrived);
+    for event in &mut events {
+        event.time = Timestamp::clamped(event.time.micros() + offset_us);
+    }
+    let ticks = Ticks { events: events.len() as u32, boot: header.clock.boot, offset_us };
+    Ok((events, ticks))
 }
 
 /// A lane that goes on where the log has it.

@@ -2,20 +2,24 @@
 
 use std::io;
 
-use afferent_protocol::batch::{BatchBuilder, ClockReading, Lineage};
+use afferent_protocol::batch::{Batch, BatchBuilder, ClockReading, Lineage};
 use afferent_protocol::clock_exchange::ClockRequest;
-use afferent_protocol::event::{Alarm, AlarmTransition, LifeCycle};
+use afferent_protocol::codec;
+use afferent_protocol::event::{Alarm, AlarmTransition, LifeCycle, Progress};
 use afferent_protocol::ids::{Epoch, Sequence, Stream, Timestamp};
+use afferent_protocol::limits::TIME_MAX;
 use afferent_protocol::session::{Control, Held, Hello, Lane, Resume, UNSIGNED};
 use afferent_protocol::sign::Identity;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
-use super::session::put_frame;
+use super::clock::DeviceClock;
+use super::session::{Session, put_frame};
 use super::*;
 use crate::clock::SystemClock;
 use crate::intake::sink::fake::FakeSink;
 use crate::metrics::Registry;
+use crate::sequencer::{CommitSettings, OpenBatches};
 use crate::stop::{self, StopSender};
 
 const LANE: Lane = Lane { stream: Stream::Critical, epoch: Epoch::new(7) };
@@ -270,6 +274,99 @@ async fn a_batch_of_another_history_is_refused_and_said() {
     rig.sink.taken(3).await;
     assert!(rig.events()[2].contains("two devices share a name"), "{:?}", rig.events());
     rig.end().await;
+}
+
+/// A batch of alarms at these ticks, sealed at the last of them.
+fn batch_of(ticks: &[i64], synchronised: Option<i64>) -> Vec<u8> {
+    let lineage = Lineage {
+        source: name("spindle-1"),
+        stream: LANE.stream,
+        epoch: LANE.epoch,
+        first: Sequence::ZERO,
+        previous: [0; 32],
+    };
+    let monotonic_us = *ticks.last().unwrap() as u64;
+    let wall = Timestamp::new(synchronised.unwrap_or(monotonic_us as i64)).unwrap();
+    let clock = ClockReading { wall, monotonic_us, synchronised: synchronised.is_some(), boot: [1; 16] };
+    let alarm = Alarm { condition: "burst", transition: AlarmTransition::Raised, priority: 1, message: "" };
+    let mut builder = BatchBuilder::new();
+    for tick in ticks {
+        let (time, subject) = (Timestamp::new(*tick).unwrap(), Subject::new("spindle").unwrap());
+        builder.push(&Event { time, subject, body: Body::Alarm(alarm) }).unwrap();
+    }
+    let mut bytes = Vec::new();
+    builder.seal(&lineage, &clock, &Identity::from_seed(&[1; 32]), &mut bytes);
+    bytes
+}
+
+/// What a batch becomes in the agent's log, among events of others; gives the boot, and the ticks that a reader makes of
+/// what is there.
+fn ticks_read_back(batch: &[u8], asked: Option<u64>, arrived: &ClockReading) -> ([u8; 16], Vec<i64>) {
+    let settings =
+        SerialSettings { agent: name("press-1"), device: name("spindle-1"), port: Address::Unix("".into()), baud: 0 };
+    let metrics = SerialMetrics::new(&Registry::default(), "spindle-1");
+    let (mut session, mut device_clock) = (Session::new(&settings, &[], metrics), DeviceClock::default());
+    if let Some(tick_us) = asked {
+        let request = ClockRequest { boot: [1; 16], tick_us, source: name("spindle-1") };
+        session.take(&request.encode(), arrived, &mut device_clock);
+    }
+    let whose = ClockRequest { boot: [9; 16], tick_us: 0, source: name("spindle-1") };
+    session.take(&whose.encode(), arrived, &mut device_clock);
+    let lanes = [Held { lane: LANE, first: Sequence::ZERO, end: Sequence::new(1) }].into_iter().collect();
+    let hello = Control::Hello(Hello { session: 3, key: [0; 32], lanes, signature: UNSIGNED });
+    session.take(&hello.encode(), arrived, &mut device_clock);
+    let stored = session.take(batch, arrived, &mut device_clock).stored.expect("it is the next one");
+
+    let mut open = OpenBatches::new(CommitSettings::default(), 1 << 16);
+    let foreign = Event {
+        time: Timestamp::new(77).unwrap(),
+        subject: Subject::new("press-1").unwrap(),
+        body: Body::LifeCycle(LifeCycle::Stopped { reason: "" }),
+    };
+    open.push(&foreign, Waiting::Producer, 0).unwrap();
+    open.push_device(&stored.events, stored.progress, 0).unwrap();
+    open.push(&foreign, Waiting::Producer, 0).unwrap();
+    let mut taken = BatchBuilder::new();
+    open.take(LANE.stream, &mut taken).unwrap();
+    let lineage = Lineage {
+        source: name("press-1"),
+        stream: LANE.stream,
+        epoch: Epoch::new(1),
+        first: Sequence::ZERO,
+        previous: [0; 32],
+    };
+    let mut bytes = Vec::new();
+    taken.seal(&lineage, arrived, &Identity::from_seed(&[2; 32]), &mut bytes);
+    let (batch, _) = Batch::parse(&bytes).unwrap();
+    let events: Vec<_> = codec::records(&batch, &mut []).unwrap().map(|record| record.unwrap().event).collect();
+    let progress = events.iter().enumerate().filter_map(|(at, event)| match event.body {
+        Body::Progress(Progress { ticks: Some(ticks), .. }) => Some((at, ticks)),
+        _ => None,
+    });
+    let [(at, ticks)] = progress.collect::<Vec<_>>()[..] else { panic!("one batch of a device: {events:?}") };
+    let of_device = &events[at - ticks.events as usize..at];
+    assert!(of_device.iter().all(|event| event.subject.as_str() == "spindle"), "{of_device:?}");
+    (ticks.boot, of_device.iter().map(|event| event.time.micros() - ticks.offset_us).collect())
+}
+
+#[test]
+fn the_tick_of_every_event_can_be_read_back_exactly_however_its_time_was_made() {
+    let ticks = [1_000_000, 1_000_001, 999_000, 1_500_000];
+    let agent = |wall: i64| ClockReading { wall: Timestamp::new(wall).unwrap(), ..ClockReading::default() };
+    let day = agent(86_400_000_000);
+    for (what, synchronised, asked, arrived) in [
+        ("the device knows UTC", Some(86_399_000_000), None, &day),
+        ("the agent knows the boot", None, Some(1_400_000), &day),
+        ("nobody knows the boot", None, None, &day),
+        ("the agent believes that it is 1970", None, Some(1_400_000), &agent(0)),
+        ("the device believes that it is 9999", Some(TIME_MAX), None, &day),
+    ] {
+        assert_eq!(
+            ticks_read_back(&batch_of(&ticks, synchronised), asked, arrived),
+            ([1; 16], ticks.to_vec()),
+            "{what}"
+        );
+    }
 }
 
 /// The agent's end of a pseudo terminal is a serial port to it.

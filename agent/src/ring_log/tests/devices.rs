@@ -8,7 +8,7 @@ use super::*;
 use crate::ring_log::DeviceProgress;
 
 fn progress(stream: Stream, end: u64) -> DeviceProgress {
-    let progress = Progress { stream, epoch: Epoch::new(9), end: sequence(end), check: 5 };
+    let progress = Progress { stream, epoch: Epoch::new(9), end: sequence(end), check: 5, ticks: None };
     DeviceProgress { device: SourceId::new("spindle-1").unwrap(), time: clock().wall, progress }
 }
 
