@@ -8,6 +8,7 @@
 //! - [`sources`]: what is known of every agent; rebuilt from the log at every start
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying
 //! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
+//! - [`models`]: states that are folded from the log
 //! - [`mod@line`]: an event as a line for people
 //! - [`api`]: HTTP: events, the live stream, agents, metrics, health
 //!
@@ -29,6 +30,7 @@ pub mod limits;
 pub mod line;
 pub mod log;
 pub mod logging;
+pub mod models;
 pub mod run;
 pub mod shutdown;
 #[cfg(test)]
