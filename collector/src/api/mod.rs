@@ -5,6 +5,8 @@
 //! | `GET /v1/events?from=&limit=&subject=&type=&source=` | a part of the log, one CloudEvent a line (NDJSON) |
 //! | `GET /v1/stream?from=&subject=&type=&source=` | the same as server-sent events, for ever |
 //! | `GET /v1/agents` | every source: state, lag, losses, gaps (JSON) |
+//! | `GET /v1/models`, `/v1/models/NAME@V?as_of=`, `/v1/models/diff?left=&right=&as_of=` | states that are folded from the log ([`models`]) |
+//! | `POST /v1/models/NAME@V/recompute?from=`, `POST /v1/what-if?from=&until=` | a state made again; alternatives to what happened |
 //! | `GET /metrics` | figures for Prometheus |
 //! | `GET /healthz` | 200 while events become durable and agents have a way in, else 503 that says why |
 //!
@@ -14,6 +16,7 @@ pub mod agents;
 pub mod events;
 mod health;
 mod metrics;
+pub mod models;
 mod pages;
 pub mod problem;
 mod query;
@@ -23,7 +26,7 @@ mod stream;
 
 use axum::Router;
 use axum::http::{StatusCode, Uri};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 use crate::shutdown::Stopping;
@@ -46,6 +49,11 @@ fn router(api: Api) -> Router {
         .route("/v1/events", get(events::events))
         .route("/v1/stream", get(stream::stream))
         .route("/v1/agents", get(agents::agents))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/diff", get(models::diff))
+        .route("/v1/models/{name}", get(models::state))
+        .route("/v1/models/{name}/recompute", post(models::recompute))
+        .route("/v1/what-if", post(models::what_if))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
         .method_not_allowed_fallback(async || {
@@ -54,7 +62,7 @@ fn router(api: Api) -> Router {
         })
         .fallback(async |uri: Uri| {
             let path: String = uri.path().chars().take(64).collect();
-            let remedy = "there are /v1/events, /v1/stream, /v1/agents, /metrics and /healthz";
+            let remedy = "there are /v1/events, /v1/stream, /v1/agents, /v1/models, /v1/what-if, /metrics and /healthz";
             Problem::new(StatusCode::NOT_FOUND, format!("there is no {path:?}"), remedy)
         })
         .with_state(api)

@@ -6,6 +6,7 @@ use afferent_protocol::ids::Offset;
 use tokio::sync::watch;
 
 use crate::intake::Health;
+use crate::models::runner::Models;
 use crate::shutdown::Stopping;
 use crate::sources::SourceView;
 use crate::subscribe::ReadLog;
@@ -21,6 +22,8 @@ pub struct ApiState {
     pub sources: watch::Receiver<Arc<Vec<SourceView>>>,
     /// How the collector is, and what it counts.
     pub health: Arc<Health>,
+    /// States that are folded from the log.
+    pub models: Models,
 }
 
 /// What every handler gets.

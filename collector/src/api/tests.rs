@@ -34,7 +34,16 @@ impl Served {
         let (sources, sources_view) = watch::channel(Arc::new(Vec::new()));
         let (stopping, stopping_view) = crate::shutdown::stop_switch();
         let health = Arc::new(Health::default());
+        let settings = crate::models::runner::Settings {
+            definitions: crate::models::with_built_ins(&[]),
+            snapshots: None,
+            log: Arc::new(log.clone()),
+            durable: durable_view.clone(),
+            stopping: stopping_view.clone(),
+        };
+        let (models, _) = crate::models::runner::Models::start(settings).unwrap();
         let state = ApiState {
+            models,
             reader: Arc::new(log.clone()),
             durable: durable_view,
             sources: sources_view,

@@ -126,21 +126,26 @@ impl Breakdowns {
         let mut alarms: Vec<Raised> = recent.cloned().collect();
         alarms.sort();
         alarms.truncate(MODEL_EPISODE_ALARMS_MAX);
-        self.state.episodes.push_back(Episode {
-            offset,
-            machine: seen.machine.text.to_owned(),
-            subject: subject.to_owned(),
-            code,
-            severity: body.severity.into(),
-            message: shortened(body.message),
-            from,
-            until: None,
-            repeats: 0,
-            alarms,
-            alarms_beyond: 0,
-            labels: Vec::new(),
-            notes: Vec::new(),
-        });
+        // By offset, which grows but for events that were assumed.
+        let at = self.state.episodes.partition_point(|known| known.offset < offset);
+        self.state.episodes.insert(
+            at,
+            Episode {
+                offset,
+                machine: seen.machine.text.to_owned(),
+                subject: subject.to_owned(),
+                code,
+                severity: body.severity.into(),
+                message: shortened(body.message),
+                from,
+                until: None,
+                repeats: 0,
+                alarms,
+                alarms_beyond: 0,
+                labels: Vec::new(),
+                notes: Vec::new(),
+            },
+        );
         self.forget();
     }
 

@@ -262,6 +262,37 @@ mod tests {
         assert!(matches!(Definition::new("x", 1, "kpis", toml::Table::new()), Err(DefinitionError::Of(_))));
     }
 
+    /// States of all models after some events. When this fails, the meaning of saved bytes has changed: raise
+    /// [`BuiltIn::layout`] of that model, so that states of before are made again, and only then pin the new bytes.
+    #[test]
+    fn the_bytes_of_saved_states_are_those_of_their_layout() {
+        use super::super::testing::{Log, alarm, breakdown, derived, recovery, sample, state};
+        use afferent_protocol::event::{AlarmTransition, MachineState};
+        let note = r#"{"of":"1","action":"note","note":"n","by":"b"}"#;
+        let log = Log::of(&[
+            alarm(1, "88-C/belt", "slip", AlarmTransition::Raised),
+            breakdown(2, "88-C", "E1", "torn"),
+            derived("88-C", super::super::amendment::AMENDMENT, note),
+            recovery(3, "88-C", "E1"),
+            state(4, "88-C", MachineState::Executing),
+            sample(5, "88-C/produced", 7.0),
+            sample(6, "88-C/produced", 9.0),
+        ]);
+        let pinned = [
+            ("states", 1, 0_u32),
+            ("breakdowns", 1, 0),
+            ("alarms", 1, 0),
+            ("last", 1, 0),
+            ("kpi", 1, 0),
+            ("sources", 1, 0),
+        ];
+        let found = BuiltIn::all().map(|of| {
+            let state = log.fold_any(of.build());
+            (of.name(), of.layout(), afferent_protocol::checksum::crc32c(&state.save()))
+        });
+        assert_eq!(found, pinned);
+    }
+
     #[test]
     fn other_settings_are_another_fingerprint_and_defaults_said_are_the_same() {
         let of = |settings: &str| BuiltIn::new("kpi", settings.parse().unwrap()).unwrap().fingerprint();

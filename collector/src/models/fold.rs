@@ -120,7 +120,7 @@ impl Fold {
         head: &EntryHead,
         batch: &Batch<'_>,
         end: Offset,
-        each: &mut dyn FnMut(&mut [Member], &mut Vec<Seen<'_>>, &Header),
+        each: &mut dyn FnMut(&mut [Member], &[Seen<'_>], &Header),
     ) {
         let (members, mut passed) = (&mut self.members, self.next);
         let part = Part { from: self.next, end };
@@ -129,6 +129,11 @@ impl Fold {
             each(members, seen, batch.header());
         });
         self.passed(part, head, batch.header(), passed, outcome);
+    }
+
+    /// The entry was passed on by somebody else.
+    pub(super) fn entry_passed(&mut self, head: &EntryHead, end: Offset) {
+        self.next = self.next.max(Offset::new(head.end_ordinal()).min(end));
     }
 
     /// Nothing before `end` can be read.
@@ -175,7 +180,7 @@ impl Part {
         decoded: &mut Vec<u8>,
         head: &EntryHead,
         batch: &Batch<'_>,
-        each: &mut dyn FnMut(&mut Vec<Seen<'_>>),
+        each: &mut dyn FnMut(&[Seen<'_>]),
     ) -> Result<(), codec::DecodeError> {
         let header = batch.header();
         if head.end_ordinal() <= self.from.get() || head.ordinal >= self.end.get() {
@@ -204,11 +209,11 @@ impl Part {
             let (offset, ingest) = (Offset::new(offset), head.stamp);
             chunk.push(Seen { offset, ingest, batch: header, sequence, machine, subject, event });
             if chunk.len() == MODEL_CHUNK_EVENTS {
-                each(&mut chunk);
+                each(&chunk);
                 chunk.clear();
             }
         }
-        each(&mut chunk);
+        each(&chunk);
         outcome
     }
 }

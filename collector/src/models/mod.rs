@@ -25,14 +25,14 @@ pub mod kpi;
 pub mod last;
 pub mod life_cycle;
 mod names;
-// runner
+pub mod runner;
 pub mod snapshot;
 pub mod sources;
 pub mod states;
 pub mod store;
 mod table;
 pub mod timeline;
-// what_if
+pub mod what_if;
 
 use afferent_protocol::batch::Header;
 use afferent_protocol::event::Event;

@@ -68,13 +68,19 @@ impl Log {
     }
 
     pub(crate) fn fold<M: AnyModel + Clone + 'static>(&self, model: &mut M) {
-        let member = Member::new(ModelId::new("test", 1).unwrap(), model.another());
+        let folded = self.fold_any(model.another());
+        model.load(&folded.save()).unwrap();
+    }
+
+    pub(crate) fn fold_any(&self, model: Box<dyn AnyModel>) -> Box<dyn AnyModel> {
+        let member = Member::new(ModelId::new("test", 1).unwrap(), model);
         let mut fold = Fold::new(vec![member], Offset::ZERO, Timestamp::default());
         for (head, bytes) in &self.0 {
             fold.entry(head, &Batch::parse(bytes).unwrap().0, Offset::new(u64::MAX));
         }
-        assert_eq!(fold.members[0].failed, None);
-        model.load(&fold.members[0].model.save()).unwrap();
+        let member = fold.members.pop().expect("one model");
+        assert_eq!(member.failed, None);
+        member.model
     }
 }
 
