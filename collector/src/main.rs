@@ -29,6 +29,9 @@ enum Command {
     Log(cli::log::Log),
     /// Show all agents: state, lag, losses.
     Agents(cli::agents::Agents),
+    /// Look at states that are folded from the log: now, as of any place, corrected, and under assumptions.
+    #[command(subcommand)]
+    Models(cli::models::Models),
     /// Watch all agents: state, rates, lag, losses.
     #[cfg(feature = "top")]
     Top(cli::top::Top),
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Sub(args) => done(cli::sub::sub(args)),
         Command::Log(command) => cli::log::log(command),
         Command::Agents(args) => done(cli::agents::agents(args)),
+        Command::Models(command) => done(cli::models::models(command)),
         #[cfg(feature = "top")]
         Command::Top(args) => done(cli::top::top(args)),
     };

@@ -151,6 +151,11 @@ struct RawRule {
 }
 
 impl Plan {
+    /// The models that are compared.
+    pub fn models(&self) -> &[Definition] {
+        &self.models
+    }
+
     /// Reads a plan; `known` are the models that there are.
     pub fn parse(text: &str, known: &[Definition]) -> Result<Self, PlanError> {
         if text.len() > PLAN_BYTES_MAX {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use afferent_protocol::ids::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,12 +10,12 @@ use super::super::diff::Changes;
 /// What happened, and what would have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// The first offset that was read.
-    pub from: Offset,
+    /// The first offset that was read, as text: JSON's numbers end at 2^53.
+    pub from: String,
     /// The first one that was not.
-    pub until: Offset,
+    pub until: String,
     /// As of when the states are, by the collector's clock.
-    pub time: Timestamp,
+    pub time: Value,
     /// The states of what happened, by model.
     pub actual: BTreeMap<String, Value>,
     /// The alternatives, in the order of the plan.
@@ -46,9 +45,9 @@ pub struct AlternativeReport {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// The first offset that was not seen by then.
-    pub offset: Offset,
+    pub offset: String,
     /// When the last event before it was ingested.
-    pub time: Timestamp,
+    pub time: Value,
     /// Figures that differ, of each alternative by name; the key figures where the plan has them.
     pub alternatives: BTreeMap<String, Changes>,
 }

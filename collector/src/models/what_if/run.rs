@@ -117,17 +117,18 @@ impl<'p> WhatIf<'p> {
             }
             alternatives.insert(running.alternative.name.clone(), changes);
         }
-        self.timeline.push(Point { offset: self.actual.next(), time, alternatives });
+        let (offset, time) = (self.actual.next().to_string(), super::super::time(time));
+        self.timeline.push(Point { offset, time, alternatives });
     }
 
     /// Ends it; the states are as of `at`, or of the last event.
     pub fn finish(self, at: Option<Timestamp>) -> Result<Report, RunError> {
-        let (from, until) = (self.from, self.actual.next());
+        let (from, until) = (self.from.to_string(), self.actual.next().to_string());
         let time = at.unwrap_or(self.actual.time());
         let actual = states(&self.actual.members, time, "what happened")?;
         let alternatives = self.alternatives.into_iter().map(|running| running.report(&actual, time));
         let alternatives = alternatives.collect::<Result<_, _>>()?;
-        Ok(Report { from, until, time, actual, alternatives, timeline: self.timeline })
+        Ok(Report { from, until, time: super::super::time(time), actual, alternatives, timeline: self.timeline })
     }
 }
 

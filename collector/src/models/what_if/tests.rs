@@ -152,5 +152,5 @@ proptest! {
 #[test]
 fn an_empty_plan_tells_what_happened() {
     let report = report(&log_of(&shift()), "").unwrap();
-    assert_eq!((report.actual.len(), report.alternatives.len(), report.time), (6, 0, at(100)));
+    assert_eq!((report.actual.len(), report.alternatives.len(), report.time), (6, 0, super::super::time(at(100))));
 }
