@@ -279,12 +279,12 @@ mod tests {
             sample(6, "88-C/produced", 9.0),
         ]);
         let pinned = [
-            ("states", 1, 0_u32),
-            ("breakdowns", 1, 0),
-            ("alarms", 1, 0),
-            ("last", 1, 0),
-            ("kpi", 1, 0),
-            ("sources", 1, 0),
+            ("states", 1, 0x933ef588_u32),
+            ("breakdowns", 1, 0x383ab567),
+            ("alarms", 1, 0xf3538377),
+            ("last", 1, 0x8f143ef9),
+            ("kpi", 1, 0x376b39d8),
+            ("sources", 1, 0xe8ff40e6),
         ];
         let found = BuiltIn::all().map(|of| {
             let state = log.fold_any(of.build());

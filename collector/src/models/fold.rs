@@ -46,6 +46,9 @@ impl Member {
     }
 }
 
+/// Takes the models, some events, and the head of their batch.
+pub(super) type EachChunk<'f> = dyn FnMut(&mut [Member], &[Seen<'_>], &Header) + 'f;
+
 /// Several models at the same place of the log.
 pub struct Fold {
     /// The models.
@@ -115,13 +118,7 @@ impl Fold {
     }
 
     /// Decodes the events of an entry as [`Fold::entry`] does, and hands them to `each` instead of to the models alone.
-    pub(super) fn entry_through(
-        &mut self,
-        head: &EntryHead,
-        batch: &Batch<'_>,
-        end: Offset,
-        each: &mut dyn FnMut(&mut [Member], &[Seen<'_>], &Header),
-    ) {
+    pub(super) fn entry_through(&mut self, head: &EntryHead, batch: &Batch<'_>, end: Offset, each: &mut EachChunk<'_>) {
         let (members, mut passed) = (&mut self.members, self.next);
         let part = Part { from: self.next, end };
         let outcome = part.chunks(&mut self.names, &mut self.decoded, head, batch, &mut |seen| {

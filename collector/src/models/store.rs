@@ -104,8 +104,8 @@ impl Store {
 
     /// Removes the snapshots after `offset`.
     pub fn forget_after(&self, id: &ModelId, offset: Offset) -> io::Result<()> {
-        let after = self.offsets(id).into_iter().filter(|known| *known > offset);
-        after.map(|known| std::fs::remove_file(self.of(id).join(file_name(known)))).collect()
+        let mut after = self.offsets(id).into_iter().filter(|known| *known > offset);
+        after.try_for_each(|known| std::fs::remove_file(self.of(id).join(file_name(known))))
     }
 
     fn thin_out(&self, id: &ModelId, newest: Offset) {
