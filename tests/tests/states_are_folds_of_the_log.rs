@@ -11,7 +11,7 @@ const MODELS: [&str; 6] = ["states@1", "breakdowns@1", "alarms@1", "last@1", "kp
 /// Breakdowns, recoveries, states, alarms and samples of two machines, the same for the same number.
 fn lines(numbers: std::ops::Range<u64>) -> String {
     let line = |number: u64| {
-        let machine = if number % 5 == 0 { "77-A" } else { "88-C" };
+        let machine = if number.is_multiple_of(5) { "77-A" } else { "88-C" };
         let time = 1_700_000_000_000_000 + number * 3_000_000;
         let rest = match number % 8 {
             0 => r#""type":"state","state":"executing""#,
