@@ -217,3 +217,45 @@ fn a_what_if_that_assumes_nothing_is_exactly_what_happened_and_one_that_does_is_
     let offline = command(&["what-if", plan, "--until", &until, "--log", data, "--output", "json"]);
     assert_eq!((&offline["actual"], &offline["alternatives"]), (&report["actual"], &report["alternatives"]));
 }
+
+#[test]
+fn questions_that_make_no_sense_are_refused_and_the_models_go_on() {
+    let rig = Rig::new("models-bad-input");
+    let _collector = rig.start_collector();
+    let _agent = rig.start_agent();
+    let end = produce(&rig, 0..20);
+    wait_models(&rig, end);
+    for (path, status, named) in [
+        ("/v1/models/kpis", 404, "kpis"),
+        ("/v1/models/kpi@2", 404, "kpi@2"),
+        ("/v1/models/kpi@99999999999", 404, "kpi@99999999999"),
+        ("/v1/models/..%2F..%2Fetc", 404, "etc"),
+        ("/v1/models/kpi?as_of=yesterday", 400, "as_of"),
+        ("/v1/models/kpi?as_of=99999999", 416, "99999999"),
+        ("/v1/models/kpi?asof=1", 400, "asof"),
+        ("/v1/models/kpi?as_of=1&as_of=2", 400, "twice"),
+        ("/v1/models/diff?left=kpi@1", 400, "right"),
+        ("/v1/models/diff?left=kpi@1&right=last@1", 400, "last@1"),
+        ("/v1/models/kpi/recompute", 405, "method"),
+    ] {
+        let (got, body) = get(rig.http, path).expect("an answer");
+        let body = String::from_utf8_lossy(&body);
+        assert!(got == status && body.contains(named), "{path}: {got} {body}");
+    }
+    let folder = Folder::new("bad-plan");
+    let http = rig.http.to_string();
+    let rule = |rule: &str| format!("[[alternative]]\nname = \"x\"\n[[alternative.rule]]\naction = \"drop\"\n{rule}\n");
+    for (plan, named) in [
+        (rule("when = 'code =='"), "alternative \"x\", rule 1"),
+        (rule("when = 'value > 3.0'"), "rule 1: `when` cannot be told for the event at offset"),
+        (rule("when = '[1].all(x, true)'"), "goes through a list"),
+        ("x".repeat(100_000), "at most 65536"),
+    ] {
+        std::fs::write(folder.join("plan.toml"), plan).expect("the folder can be written");
+        let mut what_if = Command::new(binary("afferent-collector"));
+        what_if.current_dir(folder.path()).args(["models", "what-if", "plan.toml", "--http", &http]);
+        let (status, said) = run_to_end(&mut what_if);
+        assert!(!status.success() && said.contains(named), "{named}: {said}");
+    }
+    assert_as_judged(&rig, end);
+}

@@ -89,6 +89,10 @@ impl Alarms {
     fn raise(&mut self, seen: &Seen<'_>, told: &afferent_protocol::event::Alarm<'_>, key: (String, String)) {
         let is_known = self.state.alarms.contains_key(&key);
         if !is_known && self.state.alarms.len() == MODEL_ALARMS_MAX {
+            // Normal ones whose time on the shelf is up only wait to be let go of.
+            self.state.alarms.retain(|_, alarm| alarm.stage != Stage::Normal || alarm.is_shelved(seen.ingest));
+        }
+        if !is_known && self.state.alarms.len() == MODEL_ALARMS_MAX {
             self.state.refused += 1;
             return;
         }

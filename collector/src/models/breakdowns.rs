@@ -16,7 +16,8 @@ use super::amendment::{AMENDMENT, Action, Amendment, shortened};
 use super::states::SeverityName;
 use super::{Model, Seen, time};
 use crate::limits::{
-    MODEL_ALARMS_BEFORE_MAX, MODEL_AMENDMENTS_MAX, MODEL_EPISODE_ALARMS_MAX, MODEL_EPISODES_MAX, MODEL_MACHINES_MAX,
+    MODEL_ALARMS_BEFORE_MAX, MODEL_AMENDMENTS_MAX, MODEL_BROKEN_CODES_MAX, MODEL_EPISODE_ALARMS_MAX,
+    MODEL_EPISODES_MAX, MODEL_MACHINES_MAX,
 };
 
 /// The settings of `breakdowns`.
@@ -121,6 +122,10 @@ impl Breakdowns {
         let (from, before) = (seen.event.time, i64::from(self.settings.alarms_before_s) * 1_000_000);
         let offset = seen.offset.get();
         let Some(machine) = self.machine(seen.machine.text) else { return };
+        // Of a machine that never recovers, the oldest are followed no more: their end is not told.
+        if machine.open.len() == MODEL_BROKEN_CODES_MAX {
+            machine.open.remove(0);
+        }
         machine.open.push(offset);
         let recent = machine.alarms.iter().filter(|alarm| alarm.time.micros() >= from.micros() - before);
         let mut alarms: Vec<Raised> = recent.cloned().collect();
@@ -373,6 +378,6 @@ mod tests {
         let events: Vec<_> = codes.iter().map(|code| breakdown(1, "88-C", code, "")).collect();
         Log::of(&events).fold(&mut model);
         assert_eq!((model.state.episodes.len(), model.state.forgotten), (MODEL_EPISODES_MAX, 3));
-        assert_eq!(model.state.machines["88-C"].open.len(), MODEL_EPISODES_MAX);
+        assert_eq!(model.state.machines["88-C"].open.len(), MODEL_BROKEN_CODES_MAX);
     }
 }
