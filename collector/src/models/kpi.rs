@@ -6,7 +6,7 @@
 //! | `effectiveness` | PRU · PQ / APT | ISO 22400-2, effectiveness |
 //! | `quality` | GQ / PQ | ISO 22400-2, quality ratio |
 //! | `oee` | availability · effectiveness · quality | ISO 22400-2, OEE index |
-//! | `mtbf_s` | operating time / failures | mean operating time between failures (IEC 60050-192, which ISO 22400-2 takes over) |
+//! | `mtbf_s` | operating time / failures | mean operating time between failures (IEC 60050-191, to which ISO 22400-2 refers) |
 //! | `mttr_s` | time broken down, of failures that are over / their number | mean time to restoration (the same) |
 //!
 //! The times are taken from the machine's states ([`super::timeline`]), by its source's clock, from its first state to its latest

@@ -1,8 +1,8 @@
 //! Follows the log with all models, on a thread of its own, and answers what their states are now and were at any place.
 //!
-//! - [`follow`](self): the thread that follows the log, and saves the states from time to time
-//! - [`rebuild`]: threads that make one model's state again, beside the running one, and hand it over
-//! - [`ask`]: states as of any place: the nearest snapshot, and a replay up to there
+//! - `follow`: the thread that follows the log, and saves the states from time to time
+//! - `rebuild`: threads that make one model's state again, beside the running one, and hand it over
+//! - `ask`: states as of any place: the nearest snapshot, and a replay up to there
 //!
 //! A reader like all others: the log's writer never waits for it.
 

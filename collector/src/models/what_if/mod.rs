@@ -29,8 +29,8 @@
 //!
 //! Rules apply one after the other, each to what those before it left. The log is read, and never written.
 //!
-//! - [`plan`](self): the plan, checked; [`condition`](self): CEL; [`rule`](self): what a rule does to an event;
-//!   [`run`](self): the pass; [`report`](self): what came out
+//! - `plan`: the plan, checked; `condition`: CEL; `rule`: what a rule does to an event;
+//!   `run`: the pass; `report`: what came out
 
 mod condition;
 mod plan;
