@@ -9,6 +9,7 @@
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying
 //! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
 //! - [`certificate`]: what the log proves to be complete
+//! - [`models`]: states that are folded from the log
 //! - [`mod@line`]: an event as a line for people
 //! - [`api`]: HTTP: events, the live stream, agents, metrics, health
 //!
@@ -31,6 +32,7 @@ pub mod limits;
 pub mod line;
 pub mod log;
 pub mod logging;
+pub mod models;
 pub mod run;
 pub mod shutdown;
 #[cfg(test)]

@@ -147,3 +147,71 @@ const _: () = {
     assert!(HTTP_HEAD_BYTES_MAX > 8192, "what hyper needs at least");
     assert!(KEEP_ALIVE_TIME.as_secs() < HTTP_STALL_TIME.as_secs());
 };
+
+/// Machines that one model keeps.
+pub const MODEL_MACHINES_MAX: usize = 16_384;
+/// Subjects whose last value is kept.
+pub const MODEL_SUBJECTS_MAX: usize = 262_144;
+/// Sources that one model keeps.
+pub const MODEL_SOURCES_MAX: usize = 65_536;
+/// Changes of state that are kept of each machine; older ones are in its sums only.
+pub const MODEL_INTERVALS_MAX: usize = 512;
+/// Changes of state that key figures keep of each machine, to put late ones where they belong.
+pub const MODEL_KPI_CHANGES_MAX: usize = 64;
+/// Breakdowns of one machine, of different codes, that last at the same time.
+pub const MODEL_BROKEN_CODES_MAX: usize = 32;
+/// Breakdown episodes that are kept, of all machines together.
+pub const MODEL_EPISODES_MAX: usize = 4096;
+/// Alarms of one episode that are kept.
+pub const MODEL_EPISODE_ALARMS_MAX: usize = 64;
+/// Alarms of one machine that are kept for a breakdown to come.
+pub const MODEL_ALARMS_BEFORE_MAX: usize = 64;
+/// Labels, and notes, of one episode that are kept.
+pub const MODEL_AMENDMENTS_MAX: usize = 16;
+/// Alarms at the same time that are not normal.
+pub const MODEL_ALARMS_MAX: usize = 16_384;
+/// Bytes that models keep of a text.
+pub const MODEL_TEXT_BYTES_MAX: usize = 256;
+/// Names that have a number, see [`crate::models::Names`].
+pub const MODEL_NAMES_MAX: usize = 524_288;
+/// Events that go through the models at a time.
+pub const MODEL_CHUNK_EVENTS: usize = 512;
+/// Bytes of a model's name.
+pub const MODEL_NAME_BYTES_MAX: usize = 32;
+/// Models that may be configured.
+pub const MODELS_MAX: usize = 64;
+/// Over how many microseconds a source's rate is taken.
+pub const MODEL_RATE_WINDOW_US: i64 = 60_000_000;
+/// A model is saved after so many events: what a start has to read again.
+pub const MODEL_SNAPSHOT_EVENTS: u64 = 1_000_000;
+/// A model that has seen something is saved at least this often.
+pub const MODEL_SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
+/// Snapshots of one model that are kept in each doubling of their age, counted in events.
+pub const MODEL_SNAPSHOTS_PER_DOUBLING: u32 = 2;
+/// Bytes of a snapshot.
+pub const MODEL_SNAPSHOT_BYTES_MAX: u64 = 1 << 30;
+/// Models that are recomputed at the same time.
+pub const MODEL_REBUILDS_MAX: usize = 2;
+/// Questions at the same time that replay the log: as of a place, differences, assumptions.
+pub const MODEL_REPLAYS_MAX: usize = 2;
+/// Differences between two states that are told one by one.
+pub const MODEL_CHANGES_MAX: usize = 10_000;
+
+/// Bytes of a plan of assumptions.
+pub const PLAN_BYTES_MAX: usize = 64 * 1024;
+/// Alternatives in a plan.
+pub const PLAN_ALTERNATIVES_MAX: usize = 8;
+/// Rules of one alternative.
+pub const PLAN_RULES_MAX: usize = 32;
+/// Bytes of a rule's condition.
+pub const PLAN_CONDITION_BYTES_MAX: usize = 1024;
+/// Points of the time line on which alternatives are compared.
+pub const PLAN_POINTS: u64 = 32;
+/// Differences that each point of the time line tells.
+pub const PLAN_POINT_CHANGES_MAX: usize = 32;
+
+const _: () = {
+    assert!(MODEL_NAMES_MAX >= MODEL_SUBJECTS_MAX + MODEL_MACHINES_MAX, "names that are kept have a number");
+    assert!(MODEL_CHUNK_EVENTS <= 65_536 && MODEL_CHUNK_EVENTS > 0);
+    assert!(PLAN_CONDITION_BYTES_MAX < PLAN_BYTES_MAX);
+};

@@ -31,6 +31,9 @@ enum Command {
     Certificate(cli::certificate::Certify),
     /// Show all agents: state, lag, losses.
     Agents(cli::agents::Agents),
+    /// Look at states that are folded from the log: now, as of any place, corrected, and under assumptions.
+    #[command(subcommand)]
+    Models(cli::models::Models),
     /// Watch all agents: state, rates, lag, losses.
     #[cfg(feature = "top")]
     Top(cli::top::Top),
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Log(command) => cli::log::log(command),
         Command::Certificate(args) => cli::certificate::certificate(args),
         Command::Agents(args) => done(cli::agents::agents(args)),
+        Command::Models(command) => done(cli::models::models(command)),
         #[cfg(feature = "top")]
         Command::Top(args) => done(cli::top::top(args)),
     };

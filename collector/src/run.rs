@@ -1,6 +1,6 @@
 //! The whole collector: started in order, watched, and stopped in order.
 //!
-//! Data directory, log, writer thread, the way in (endpoint or broker), HTTP. To stop, the way in closes first, then
+//! Data directory, log, writer thread, the way in (endpoint or broker), models, HTTP. To stop, the way in closes first, then
 //! what was handed over is committed, then the log closes.
 
 use std::future::Future;
@@ -23,8 +23,11 @@ use crate::endpoint::{BindError, Endpoint, Registry, Tls};
 use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
 use crate::limits::{FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX};
 use crate::log::{EmbeddedLog, LogReader, LogSettings, OpenError};
+use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
+use crate::models::with_built_ins;
 use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::Sources;
+use crate::subscribe::ReadLog;
 
 /// Why the collector cannot run, or could not end well.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +88,7 @@ pub struct Collector {
     way_in: JoinHandle<()>,
     web: JoinHandle<std::io::Result<()>>,
     writer: Writer,
+    models: ModelThreads,
     tls: Option<Arc<Tls>>,
     _data: DataDirectory,
 }
@@ -149,7 +153,17 @@ impl Collector {
         let (outbox, mqtt, tls, serving) = (way_in.outbox, way_in.address, way_in.tls, way_in.serving);
         let (writer, views) =
             intake::spawn(core, incoming, outbox, Arc::clone(&health)).map_err(system("a thread for the log"))?;
-        let state = ApiState { own, reader: Arc::new(reader), durable: views.durable, sources: views.sources, health };
+        let reader: Arc<dyn ReadLog> = Arc::new(reader);
+        let models = ModelSettings {
+            definitions: with_built_ins(&config.model),
+            snapshots: Some(data.path().join("models")),
+            log: Arc::clone(&reader),
+            durable: views.durable.clone(),
+            stopping: stopping.clone(),
+        };
+        let (models, threads) = start_models(models).await?;
+        let (durable, sources) = (views.durable, views.sources);
+        let state = ApiState { own, reader, durable, sources, health, models };
         Ok(Self {
             mqtt,
             http: http_address,
@@ -158,6 +172,7 @@ impl Collector {
             way_in: tokio::spawn(serving),
             web: tokio::spawn(api::serve(http, state, stopping)),
             writer,
+            models: threads,
             tls,
             _data: data,
         })
@@ -176,7 +191,7 @@ impl Collector {
 
     /// Stops taking in, commits what was taken, and closes the log.
     pub async fn stop(self) -> Result<(), RunError> {
-        let Self { state, switch, way_in, web, writer, .. } = self;
+        let Self { state, switch, way_in, web, writer, models, .. } = self;
         switch.stop();
         if let Err(error) = way_in.await {
             tracing::error!(%error, "the way in ended unexpectedly");
@@ -190,6 +205,9 @@ impl Collector {
             Err(_) => aborting.abort(),
         }
         drop(state);
+        if let Err(error) = tokio::task::spawn_blocking(|| models.join()).await {
+            tracing::error!(%error, "the models ended unexpectedly");
+        }
         Ok(written?)
     }
 
@@ -266,6 +284,13 @@ async fn open_log(
         Ok((Core::new(log, sources, own, &recovery, &clock.read()), reader))
     });
     opening.await.map_err(system("the opening of the log"))?
+}
+
+/// Loads the models' snapshots, away from the tasks, and starts to follow the log.
+async fn start_models(settings: ModelSettings) -> Result<(Models, ModelThreads), RunError> {
+    let starting = tokio::task::spawn_blocking(|| Models::start(settings));
+    let started = starting.await.map_err(system("the start of the models"))?;
+    started.map_err(system("a thread for the models"))
 }
 
 /// The settings of the external broker's client, secrets read; `None` without such a broker.

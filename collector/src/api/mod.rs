@@ -6,6 +6,8 @@
 //! | `GET /v1/stream?from=&subject=&type=&source=` | the same as server-sent events, for ever |
 //! | `GET /v1/agents` | every source: state, lag, losses, gaps (JSON) |
 //! | `GET /v1/certificate?source=|machine=&from=&until=` | what is there of that span, proved (JSON or text) |
+//! | `GET /v1/models`, `/v1/models/NAME@V?as_of=`, `/v1/models/diff?left=&right=&as_of=` | states that are folded from the log ([`models`]) |
+//! | `POST /v1/models/NAME@V/recompute?from=`, `POST /v1/what-if?from=&until=` | a state made again; alternatives to what happened |
 //! | `GET /metrics` | figures for Prometheus |
 //! | `GET /healthz` | 200 while events become durable and agents have a way in, else 503 that says why |
 //!
@@ -16,6 +18,7 @@ mod certificate;
 pub mod events;
 mod health;
 mod metrics;
+pub mod models;
 mod pages;
 pub mod problem;
 mod query;
@@ -25,7 +28,7 @@ mod stream;
 
 use axum::Router;
 use axum::http::{StatusCode, Uri};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
 use crate::shutdown::Stopping;
@@ -50,6 +53,11 @@ fn router(api: Api) -> Router {
         .route("/v1/stream", get(stream::stream))
         .route("/v1/agents", get(agents::agents))
         .route("/v1/certificate", get(certificate::certificate))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/diff", get(models::diff))
+        .route("/v1/models/{name}", get(models::state))
+        .route("/v1/models/{name}/recompute", post(models::recompute))
+        .route("/v1/what-if", post(models::what_if))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
         .method_not_allowed_fallback(async || {
@@ -58,7 +66,8 @@ fn router(api: Api) -> Router {
         })
         .fallback(async |uri: Uri| {
             let path: String = uri.path().chars().take(64).collect();
-            let remedy = "there are /v1/events, /v1/stream, /v1/agents, /v1/certificate, /metrics and /healthz";
+            let remedy = "there are /v1/events, /v1/stream, /v1/agents, /v1/certificate, /v1/models, /v1/what-if, /metrics \
+                          and /healthz";
             Problem::new(StatusCode::NOT_FOUND, format!("there is no {path:?}"), remedy)
         })
         .with_state(api)

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::certificate::Own;
 use crate::intake::Health;
+use crate::models::runner::Models;
 use crate::shutdown::Stopping;
 use crate::sources::SourceView;
 use crate::subscribe::ReadLog;
@@ -24,6 +25,8 @@ pub struct ApiState {
     pub sources: watch::Receiver<Arc<Vec<SourceView>>>,
     /// How the collector is, and what it counts.
     pub health: Arc<Health>,
+    /// States that are folded from the log.
+    pub models: Models,
 }
 
 /// What every handler gets.

@@ -36,8 +36,17 @@ impl Served {
         let (stopping, stopping_view) = crate::shutdown::stop_switch();
         let health = Arc::new(Health::default());
         let own = (SourceId::new("collector").unwrap(), Identity::from_seed(&[9; 32]).public_key());
+        let settings = crate::models::runner::Settings {
+            definitions: crate::models::with_built_ins(&[]),
+            snapshots: None,
+            log: Arc::new(log.clone()),
+            durable: durable_view.clone(),
+            stopping: stopping_view.clone(),
+        };
+        let (models, _) = crate::models::runner::Models::start(settings).unwrap();
         let state = ApiState {
             own,
+            models,
             reader: Arc::new(log.clone()),
             durable: durable_view,
             sources: sources_view,

@@ -8,6 +8,9 @@ use afferent_collector::api::agents::AgentsReport;
 /// How long a connection, and the head of an answer, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Bytes of an answer: the states of a large plant.
+const ANSWER_BYTES_MAX: u64 = 1 << 30;
+
 /// Why the collector has not answered as hoped.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -99,6 +102,28 @@ impl Client {
         }
         let answer = self.checked(request.call())?;
         Ok(BufReader::new(answer.into_body().into_reader()))
+    }
+
+    /// The JSON that `GET path` answers with.
+    pub fn get<T: serde::de::DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Result<T, ClientError> {
+        let request = self.agent.get(format!("{}{path}", self.base)).query_pairs(query.iter().copied());
+        // What has to be replayed takes as long as it takes.
+        let request = request.config().timeout_recv_response(None).build();
+        let mut answer = self.checked(request.call())?;
+        answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json().map_err(|error| self.foreign(error))
+    }
+
+    /// The JSON that `POST path` answers with.
+    pub fn post<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        body: &str,
+    ) -> Result<T, ClientError> {
+        let request = self.agent.post(format!("{}{path}", self.base)).query_pairs(query.iter().copied());
+        let request = request.config().timeout_recv_response(None).build();
+        let mut answer = self.checked(request.send(body))?;
+        answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json().map_err(|error| self.foreign(error))
     }
 
     fn checked(&self, answer: Result<Answer, ureq::Error>) -> Result<Answer, ClientError> {

@@ -80,7 +80,7 @@ impl Place {
     }
 }
 
-fn log_directory(data: &Path) -> PathBuf {
+pub(super) fn log_directory(data: &Path) -> PathBuf {
     data.join("log").join("0")
 }
 

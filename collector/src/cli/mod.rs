@@ -4,12 +4,14 @@
 //! - [`sub`]: follow the log; [`agents`], [`top`]: who is there and how it is. These speak to a running collector by
 //!   HTTP ([`client`])
 //! - [`certificate`]: prove from a log's files that nothing is missing
+//! - [`models`]: states that are folded from the log, by HTTP or from a log's files
 //! - [`log`]: look at a log's files, without a collector ([`read_only`], [`progress`])
 
 pub mod agents;
 pub mod certificate;
 mod client;
 pub mod log;
+pub mod models;
 mod progress;
 mod read_only;
 pub mod run;

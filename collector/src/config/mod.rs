@@ -27,6 +27,13 @@
 //! [storage]
 //! segment_mib = 64
 //!
+//! # [[model]]                         # a version of a model beside the built-in ones, which are version 1
+//! # name = "kpi"
+//! # version = 2
+//! # of = "kpi"
+//! # [model.settings]
+//! # not_failures = ["PM"]
+//!
 //! [log]                               # what the collector says of itself, on standard error
 //! format = "text"                     # or "json"
 //! level = "info"
@@ -50,7 +57,8 @@ pub use broker_url::{BrokerUrl, BrokerUrlError};
 pub use secret::{Secret, SecretError};
 
 use crate::endpoint::{Access, EndpointSettings, Tls, TlsError, TlsFiles, User};
-use crate::limits::{CONFIG_BYTES_MAX, CONNECTIONS_MAX, LOG_SEGMENT_BYTES};
+use crate::limits::{CONFIG_BYTES_MAX, CONNECTIONS_MAX, LOG_SEGMENT_BYTES, MODELS_MAX};
+use crate::models::{Definition, with_built_ins};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -70,6 +78,8 @@ pub struct Config {
     pub http: Http,
     /// The log on disk.
     pub storage: StorageConfig,
+    /// Versions of models beside the built-in ones.
+    pub model: Vec<Definition>,
     /// What the collector says of itself.
     pub log: Logging,
 }
@@ -273,6 +283,19 @@ impl Config {
         }) {
             return together("mqtt.user", format!("{twice} stands there twice; remove one of them"));
         }
+        let models = with_built_ins(&self.model);
+        if models.len() > MODELS_MAX {
+            let message =
+                format!("there are {} with the built-in ones, and at most {MODELS_MAX} are taken", models.len());
+            return together("model", message);
+        }
+        if let Some(twice) = models
+            .iter()
+            .enumerate()
+            .find_map(|(at, model)| models[..at].iter().any(|before| before.id == model.id).then_some(&model.id))
+        {
+            return together("model", format!("{twice} is there already; give it another version"));
+        }
         if self.broker_client.cert.is_some() != self.broker_client.key.is_some() {
             return together("broker_client", "cert and key go together; give both or none".to_owned());
         }
@@ -338,6 +361,7 @@ impl Default for Config {
             broker_client: BrokerClient::default(),
             http: Http::default(),
             storage: StorageConfig::default(),
+            model: Vec::new(),
             log: Logging::default(),
         }
     }
@@ -412,6 +436,18 @@ mod tests {
     }
 
     #[test]
+    fn a_models_settings_are_checked_like_every_other_key() {
+        let model = |of: &str, settings: &str| {
+            let text = format!("[[model]]\nname = \"kpi\"\nversion = 2\nof = \"{of}\"\n[model.settings]\n{settings}\n");
+            parse(&text).map_err(|error| error.to_string())
+        };
+        assert_eq!(model("kpi", "not_failures = [\"PM\"]").unwrap().model[0].id.to_string(), "kpi@2");
+        let error = model("kpi", "not_failure = [\"PM\"]").unwrap_err();
+        assert!(error.starts_with("collector.toml:1: ") && error.contains("did you mean `not_failures`?"), "{error}");
+        assert!(model("kpis", "").unwrap_err().contains("did you mean `kpi`?"));
+    }
+
+    #[test]
     fn values_that_do_not_go_together_are_refused_with_their_key() {
         let twice = "[[mqtt.user]]\nname = \"a\"\npassword = { env = \"A\" }\n".repeat(2);
         for (text, key) in [
@@ -420,6 +456,7 @@ mod tests {
             ("[mqtt]\nconnections_max = 4000000000", "mqtt.connections_max"),
             ("broker = \"mqtt://x\"\n[broker_client]\nca = \"ca.pem\"", "broker_client"),
             ("[broker_client]\ncert = \"c.pem\"", "broker_client"),
+            ("[[model]]\nname = \"kpi\"\nversion = 1\nof = \"kpi\"\n", "model"),
             ("[[mqtt.user]]\nname = \"collector\"\npassword = { env = \"A\" }\n", "mqtt.user"),
             (&twice, "mqtt.user"),
         ] {

@@ -1,0 +1,302 @@
+//! `/v1/models` and `/v1/what-if`: states that are folded from the log, now and as of any place, and alternatives to them.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `GET /v1/models` | every version of every model, and how far it is |
+//! | `GET /v1/models/NAME@V?as_of=OFFSET\|TIME` | its state; of the highest version without `@V`, of now without `as_of` |
+//! | `POST /v1/models/NAME@V/recompute?from=OFFSET\|TIME` | 202; made again from the log's first event, or from the latest snapshot up to `from` |
+//! | `GET /v1/models/diff?left=A@1&right=A@2&as_of=` | which figures differ |
+//! | `POST /v1/what-if?from=&until=` with a plan (TOML, see [`crate::models::what_if`]) | what happened, and what would have |
+//!
+//! The same shapes are read by the command line, so they are written and read here.
+
+use afferent_protocol::ids::Timestamp;
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::pages::blocking;
+use super::problem::Problem;
+use super::state::Api;
+use crate::clock::SystemClock;
+use crate::models::diff::{Change, Changes};
+use crate::models::runner::{AsOf, AskError, Cancel, Models, RecomputeError, ReplayError, Status};
+use crate::models::what_if::{Plan, PlanError, Report, RunError};
+use crate::models::{Definition, time};
+use crate::subscribe::Start;
+
+/// One version of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelReport {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// Both, as `kpi@2`.
+    pub model: String,
+    /// The built-in model that it is a version of.
+    pub of: String,
+    /// What it tells, for people.
+    pub title: String,
+    /// `live`, `rebuilding` or `failed`.
+    pub state: String,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The first offset that it has not seen, as text: JSON's numbers end at 2^53.
+    pub offset: String,
+    /// When the last event that it has seen was ingested.
+    pub time: String,
+    /// Events that it has not seen yet.
+    pub behind: u64,
+    /// States of it on disk.
+    pub snapshots: u64,
+}
+
+/// What differs between two models.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DiffReport {
+    /// The one model.
+    pub left: String,
+    /// The other one.
+    pub right: String,
+    /// The first offset that neither has seen.
+    pub offset: String,
+    /// As of when.
+    pub time: String,
+    /// One by one, up to a limit.
+    pub changes: Vec<Change>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+pub(super) async fn list(State(api): State<Api>) -> Result<Json<Vec<ModelReport>>, Problem> {
+    let models = api.state.models.clone();
+    // Models are busy for as long as a batch takes; who waits for them waits where waiting is allowed.
+    Ok(Json(blocking(move || models.list()).await?.into_iter().map(ModelReport::of).collect()))
+}
+
+pub(super) async fn state(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let query = Query::parse(query.as_deref(), &["as_of"])?;
+    let as_of = query.as_of("as_of")?.unwrap_or_else(now);
+    let definition = find(&api.state.models, &name)?;
+    let state = replaying(&api.state.models, move |models, cancel| models.state(&definition, as_of, cancel)).await??;
+    let (offset, as_of) = (state.offset.to_string(), time(state.time));
+    Ok(Json(json!({ "model": state.model, "offset": offset, "time": as_of, "state": state.state })))
+}
+
+pub(super) async fn diff(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<DiffReport>, Problem> {
+    let query = Query::parse(query.as_deref(), &["left", "right", "as_of"])?;
+    let as_of = query.as_of("as_of")?.unwrap_or_else(now);
+    let of = |side: &str| -> Result<Definition, Problem> {
+        let name = query.get(side).ok_or_else(|| {
+            let remedy = "write /v1/models/diff?left=kpi@1&right=kpi@2";
+            Problem::new(StatusCode::BAD_REQUEST, format!("`{side}` is missing"), remedy)
+        })?;
+        find(&api.state.models, name)
+    };
+    let (left, right) = (of("left")?, of("right")?);
+    let names = (left.id.to_string(), right.id.to_string());
+    if left.of.name() != right.of.name() {
+        let detail = format!("{} is of {}, and {} of {}", names.0, left.of.name(), names.1, right.of.name());
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "compare two versions of the same built-in model"));
+    }
+    let replay = move |models: &Models, cancel: &Cancel| models.diff(&left, &right, as_of, cancel);
+    let (offset, at, Changes { changes, more }) = replaying(&api.state.models, replay).await??;
+    let (left, right) = names;
+    Ok(Json(DiffReport { left, right, offset: offset.to_string(), time: text(at), changes, more }))
+}
+
+pub(super) async fn recompute(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let from = Query::parse(query.as_deref(), &["from"])?.place("from")?;
+    let definition = find(&api.state.models, &name)?;
+    let (models, log, id) = (api.state.models.clone(), api.log(), definition.id.to_string());
+    blocking(move || {
+        let from = from.map(|from| from.resolve(&*log)).transpose()?;
+        models.recompute(&definition, from).map_err(Problem::from)
+    })
+    .await??;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "model": id, "progress": "/v1/models" }))))
+}
+
+pub(super) async fn what_if(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    body: Bytes,
+) -> Result<Json<Report>, Problem> {
+    let query = Query::parse(query.as_deref(), &["from", "until"])?;
+    let (from, until) = (query.as_of("from")?, query.as_of("until")?.unwrap_or_else(now));
+    let text = std::str::from_utf8(&body).map_err(|error| {
+        let remedy = "send the plan as TOML in UTF-8";
+        Problem::new(StatusCode::BAD_REQUEST, format!("the plan is no text: {error}"), remedy)
+    })?;
+    let plan = Plan::parse(text, api.state.models.definitions())?;
+    let run = move |models: &Models, cancel: &Cancel| models.what_if(&plan, from, until, cancel);
+    Ok(Json(replaying(&api.state.models, run).await??))
+}
+
+/// Runs what may replay the log where it may block, and ends it when the client is gone.
+async fn replaying<T: Send + 'static>(
+    models: &Models,
+    work: impl FnOnce(&Models, &Cancel) -> T + Send + 'static,
+) -> Result<T, Problem> {
+    struct CancelOnDrop(Cancel);
+    impl Drop for CancelOnDrop {
+        fn drop(&mut self) {
+            self.0.cancel();
+        }
+    }
+    let cancel = Cancel::default();
+    let _waiting = CancelOnDrop(cancel.clone());
+    let models = models.clone();
+    blocking(move || work(&models, &cancel)).await
+}
+
+fn find(models: &Models, name: &str) -> Result<Definition, Problem> {
+    models.find(name).cloned().ok_or_else(|| {
+        let known: Vec<String> = models.definitions().iter().map(|known| known.id.to_string()).collect();
+        let name: String = name.chars().take(64).collect();
+        let remedy = format!("there are {}; [[model]] in the configuration adds one", known.join(", "));
+        Problem::new(StatusCode::NOT_FOUND, format!("there is no model {name:?}"), remedy)
+    })
+}
+
+fn now() -> AsOf {
+    AsOf::Now(SystemClock::new().read().wall)
+}
+
+fn text(at: Timestamp) -> String {
+    time(at).as_str().unwrap_or_default().to_owned()
+}
+
+/// What stands behind the `?`: known names, each once.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        let refuse =
+            |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail, format!("known are {}", known.join(", ")));
+        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query.unwrap_or_default())
+            .map_err(|error| refuse(format!("the query cannot be read: {error}")))?;
+        for (at, (name, _)) in pairs.iter().enumerate() {
+            let short: String = name.chars().take(64).collect();
+            if !known.contains(&name.as_str()) {
+                return Err(refuse(format!("the parameter {short:?} is not known here")));
+            }
+            if pairs[..at].iter().any(|(before, _)| before == name) {
+                return Err(refuse(format!("the parameter {short:?} stands there twice")));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    fn place(&self, name: &str) -> Result<Option<Start>, Problem> {
+        let place = self.get(name).map(str::parse::<Start>).transpose();
+        place.map_err(|error| {
+            Problem::new(StatusCode::BAD_REQUEST, format!("`{name}`: {error}"), "in a URL write + as %2B")
+        })
+    }
+
+    fn as_of(&self, name: &str) -> Result<Option<AsOf>, Problem> {
+        Ok(self.place(name)?.map(|place| match place {
+            Start::First => AsOf::First,
+            Start::End => now(),
+            Start::Offset(offset) => AsOf::Offset(offset),
+            Start::Time(time) => AsOf::Time(time),
+        }))
+    }
+}
+
+impl ModelReport {
+    fn of(status: Status) -> Self {
+        let Status { name, version, model, of, title, state, error, offset, time: at, behind, snapshots } = status;
+        let (offset, time) = (offset.to_string(), text(at));
+        Self { name, version, model, of, title, state, error, offset, time, behind, snapshots }
+    }
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AskError::Failed { .. } => {
+                let remedy = "report it; once the program is mended, POST /v1/models/NAME@V/recompute";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, remedy)
+            }
+            AskError::NotReady { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                detail,
+                "ask again later; GET /v1/models tells how far it is",
+            ),
+            AskError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail, "ask again in a moment"),
+            AskError::Place(error) => {
+                // The words are made for `from`; here the place has another name.
+                let problem = Self::from(error);
+                Self { detail: problem.detail.replacen("`from`", "the place", 1), ..problem }
+            }
+            AskError::Replay(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReplayError> for Problem {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Log(error) => error.into(),
+            ReplayError::Cancelled => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string(), "ask again once the collector is up")
+            }
+        }
+    }
+}
+
+impl From<RecomputeError> for Problem {
+    fn from(error: RecomputeError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RecomputeError::UnderWay(_) | RecomputeError::TooMany => {
+                Self::new(StatusCode::CONFLICT, detail, "wait until GET /v1/models says live")
+            }
+            RecomputeError::Log(error) => error.into(),
+            RecomputeError::System(_) => {
+                let remedy = "look at the data directory and its disk";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, remedy)
+            }
+        }
+    }
+}
+
+impl From<PlanError> for Problem {
+    fn from(error: PlanError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error.to_string(), "mend the plan; README shows one")
+    }
+}
+
+impl From<RunError> for Problem {
+    fn from(error: RunError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RunError::Condition { .. } => {
+                let remedy = "say for which events it is meant, as type = \"sample\"";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail, remedy)
+            }
+            RunError::Model { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, "report it with the plan"),
+            RunError::Ask(error) => error.into(),
+            RunError::Replay(error) => error.into(),
+        }
+    }
+}

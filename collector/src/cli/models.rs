@@ -1,0 +1,197 @@
+//! `models`: states that are folded from the log. [`offline`]: the same from a log's files, without a collector;
+//! [`show`]: as tables.
+
+mod offline;
+mod show;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use afferent_collector::api::models::{DiffReport, ModelReport};
+use afferent_collector::models::what_if::Report;
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::client::Client;
+use super::{Collector, Output};
+
+/// Look at states that are folded from the log.
+#[derive(Debug, clap::Subcommand)]
+pub enum Models {
+    /// All versions of all models, and how far they are.
+    List {
+        #[command(flatten)]
+        collector: Collector,
+        /// How they are written.
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// A model's state.
+    Show {
+        /// Which one, as kpi@2; the highest version without one.
+        model: String,
+        /// As of an offset or a time (RFC 3339) instead of now.
+        #[arg(long, value_name = "PLACE")]
+        as_of: Option<String>,
+        #[command(flatten)]
+        from: From,
+    },
+    /// Make a model's state again from the log, beside the one that is told meanwhile.
+    Recompute {
+        /// Which one, as kpi@2.
+        model: String,
+        /// What was saved up to this offset or time (RFC 3339) is right; begin there, and not with the log's first event.
+        #[arg(long, value_name = "PLACE")]
+        from: Option<String>,
+        #[command(flatten)]
+        collector: Collector,
+        /// Do not wait until it is done.
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Which figures differ between two versions of a model.
+    Diff {
+        /// The one, as kpi@1.
+        left: String,
+        /// The other, as kpi@2.
+        right: String,
+        /// As of an offset or a time (RFC 3339) instead of now.
+        #[arg(long, value_name = "PLACE")]
+        as_of: Option<String>,
+        #[command(flatten)]
+        from: From,
+    },
+    /// What would be if: a plan's alternatives beside what happened. The log is not written.
+    WhatIf {
+        /// The plan, in TOML.
+        plan: PathBuf,
+        /// Begin at this offset or time (RFC 3339), with the states of then.
+        #[arg(long = "from", value_name = "PLACE")]
+        begin: Option<String>,
+        /// End before this offset or time (RFC 3339).
+        #[arg(long, value_name = "PLACE")]
+        until: Option<String>,
+        #[command(flatten)]
+        from: From,
+    },
+}
+
+/// Whom to ask, and how to write it.
+#[derive(Debug, clap::Args)]
+pub struct From {
+    #[command(flatten)]
+    collector: Collector,
+    /// Read the log in this data directory of a collector, instead of asking a running one.
+    #[arg(long, value_name = "DIR", conflicts_with = "http")]
+    log: Option<PathBuf>,
+    /// With --log: the collector's configuration, for the models that it adds.
+    #[arg(long, value_name = "FILE", requires = "log")]
+    config: Option<PathBuf>,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Does it.
+pub fn models(command: &Models) -> anyhow::Result<()> {
+    match command {
+        Models::List { collector, output } => {
+            let list: Vec<ModelReport> = Client::new(&collector.http).get("/v1/models", &[])?;
+            write(*output, &list, || show::list(&list))
+        }
+        Models::Show { model, as_of, from } => {
+            let state: Value = match from.offline()? {
+                Some(offline) => offline.state(model, as_of.as_deref())?,
+                None => from.client().get(&format!("/v1/models/{}", escaped(model)), &pairs(&[("as_of", as_of)]))?,
+            };
+            write(from.output, &state, || show::state(&state))
+        }
+        Models::Recompute { model, from, collector, no_wait } => recompute(model, from, collector, *no_wait),
+        Models::Diff { left, right, as_of, from } => {
+            let report: DiffReport = match from.offline()? {
+                Some(offline) => offline.diff(left, right, as_of.as_deref())?,
+                None => {
+                    let (left, right) = (Some(left.clone()), Some(right.clone()));
+                    from.client()
+                        .get("/v1/models/diff", &pairs(&[("left", &left), ("right", &right), ("as_of", as_of)]))?
+                }
+            };
+            write(from.output, &report, || show::diff(&report))
+        }
+        Models::WhatIf { plan, begin, until, from } => {
+            let text = std::fs::read_to_string(plan).with_context(|| format!("{} cannot be read", plan.display()))?;
+            let report: Report = match from.offline()? {
+                Some(offline) => offline.what_if(&text, begin.as_deref(), until.as_deref())?,
+                None => from.client().post("/v1/what-if", &pairs(&[("from", begin), ("until", until)]), &text)?,
+            };
+            write(from.output, &report, || show::what_if(&report))
+        }
+    }
+}
+
+/// Asks for it, and waits for it.
+fn recompute(model: &str, from: &Option<String>, collector: &Collector, no_wait: bool) -> anyhow::Result<()> {
+    let client = Client::new(&collector.http);
+    let path = format!("/v1/models/{}/recompute", escaped(model));
+    let accepted: Value = client.post(&path, &pairs(&[("from", from)]), "")?;
+    let model = accepted["model"].as_str().unwrap_or(model).to_owned();
+    if no_wait {
+        eprintln!("{model} is being made again; `afferent-collector models list` tells how far it is");
+        return Ok(());
+    }
+    let mut told = None;
+    loop {
+        let list: Vec<ModelReport> = client.get("/v1/models", &[])?;
+        let report = list.into_iter().find(|report| report.model == model).context("the model is gone")?;
+        match report.state.as_str() {
+            "rebuilding" => {
+                if told.as_ref() != Some(&report.offset) {
+                    eprintln!("{model}: at offset {}, {} events to go", report.offset, report.behind);
+                    told = Some(report.offset);
+                }
+                std::thread::sleep(std::time::Duration::from_millis(200));
+            }
+            "failed" => anyhow::bail!("{model} failed: {}", report.error.unwrap_or_default()),
+            _ => {
+                eprintln!("{model}: made again up to offset {}", report.offset);
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl From {
+    fn client(&self) -> Client {
+        Client::new(&self.collector.http)
+    }
+
+    fn offline(&self) -> anyhow::Result<Option<offline::Offline>> {
+        self.log.as_deref().map(|log| offline::Offline::open(log, self.config.as_deref())).transpose()
+    }
+}
+
+/// What is given of a query.
+fn pairs<'q>(given: &[(&'q str, &'q Option<String>)]) -> Vec<(&'q str, &'q str)> {
+    given.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect()
+}
+
+/// A name within a path: what is no letter or digit of a model's name stays out of the path's own signs.
+fn escaped(model: &str) -> String {
+    let mut text = String::new();
+    for byte in model.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'@' => text.push(char::from(byte)),
+            other => text += &format!("%{other:02X}"),
+        }
+    }
+    text
+}
+
+fn write<T: Serialize>(output: Output, value: &T, table: impl Fn() -> String) -> anyhow::Result<()> {
+    let text = match output {
+        Output::Json => serde_json::to_string_pretty(value)? + "\n",
+        Output::Table => table(),
+    };
+    anstream::stdout().write_all(text.as_bytes()).context("writing to standard output failed")
+}

@@ -1,0 +1,156 @@
+//! Models over a log's files, without a collector or beside a running one. Everything is folded from the log's first event.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use afferent_collector::api::models::DiffReport;
+use afferent_collector::config::{Config, Overrides};
+use afferent_collector::log::inspect;
+use afferent_collector::models::diff::diff;
+use afferent_collector::models::what_if::{Plan, Report, WhatIf};
+use afferent_collector::models::{Definition, Fold, Member, ModelId, with_built_ins};
+use afferent_collector::subscribe::Start;
+use afferent_protocol::batch::Batch;
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::segment::EntryHead;
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::super::log::log_directory;
+use super::super::progress::Progress;
+use super::super::read_only::ReadOnlyDisk;
+
+/// A log's files, and the models to fold them with.
+pub struct Offline {
+    disk: ReadOnlyDisk,
+    progress: Rc<Progress>,
+    definitions: Vec<Definition>,
+}
+
+/// Where to end.
+#[derive(Clone, Copy)]
+struct Until {
+    offset: Offset,
+    time: Option<Timestamp>,
+}
+
+impl Until {
+    fn parse(place: Option<&str>) -> anyhow::Result<Self> {
+        let everything = Self { offset: Offset::new(u64::MAX), time: None };
+        Ok(match place.map(str::parse::<Start>).transpose()? {
+            None | Some(Start::End) => everything,
+            Some(Start::First) => Self { offset: Offset::ZERO, ..everything },
+            Some(Start::Offset(offset)) => Self { offset, ..everything },
+            Some(Start::Time(time)) => Self { time: Some(time), ..everything },
+        })
+    }
+
+    fn is_before(self, head: &EntryHead) -> bool {
+        head.ordinal >= self.offset.get() || self.time.is_some_and(|time| head.stamp >= time)
+    }
+}
+
+impl Offline {
+    pub fn open(data: &Path, config: Option<&Path>) -> anyhow::Result<Self> {
+        let added = match config {
+            Some(_) => Config::load(config, &Overrides::default())?.model,
+            None => Vec::new(),
+        };
+        let directory = log_directory(data);
+        let progress = Rc::new(Progress::new("folding"));
+        let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
+            format!("there is no log at {}; name the collector's data directory with --log", directory.display())
+        })?;
+        Ok(Self { disk, progress, definitions: with_built_ins(&added) })
+    }
+
+    pub fn state(&self, model: &str, as_of: Option<&str>) -> anyhow::Result<Value> {
+        let definition = self.find(model)?;
+        let (fold, time) = self.folded(&[definition], as_of)?;
+        let state = view(&fold, &definition.id, time)?;
+        let (offset, time) = (fold.next().to_string(), rfc3339(time));
+        Ok(json!({ "model": definition.id, "offset": offset, "time": time, "state": state }))
+    }
+
+    pub fn diff(&self, left: &str, right: &str, as_of: Option<&str>) -> anyhow::Result<DiffReport> {
+        let (left, right) = (self.find(left)?, self.find(right)?);
+        let (a, b) = (left.of.name(), right.of.name());
+        anyhow::ensure!(a == b, "{} is of {a}, and {} of {b}; compare versions of the same one", left.id, right.id);
+        let (fold, time) = self.folded(&[left, right], as_of)?;
+        let found = diff(&view(&fold, &left.id, time)?, &view(&fold, &right.id, time)?);
+        Ok(DiffReport {
+            left: left.id.to_string(),
+            right: right.id.to_string(),
+            offset: fold.next().to_string(),
+            time: rfc3339(time),
+            changes: found.changes,
+            more: found.more,
+        })
+    }
+
+    pub fn what_if(&self, plan: &str, from: Option<&str>, until: Option<&str>) -> anyhow::Result<Report> {
+        let plan = Plan::parse(plan, &self.definitions)?;
+        let models: Vec<&Definition> = plan.models().iter().collect();
+        let mut what_if = match from {
+            None => WhatIf::new(&plan, Offset::ZERO),
+            Some(_) => WhatIf::after(&plan, self.folded(&models, from)?.0),
+        };
+        let until = Until::parse(until)?;
+        let mut outcome = Ok(());
+        self.each(until, &mut |head, batch| {
+            if outcome.is_ok() {
+                outcome = what_if.entry(head, batch, until.offset);
+            }
+        })?;
+        outcome?;
+        // Where the end is shows only at the end: the time line has one point.
+        what_if.point();
+        Ok(what_if.finish(until.time)?)
+    }
+
+    fn find(&self, name: &str) -> anyhow::Result<&Definition> {
+        let wanted = name.parse::<ModelId>().ok();
+        let fits = |known: &&Definition| wanted.as_ref().map_or(known.id.name() == name, |id| known.id == *id);
+        let found = self.definitions.iter().filter(fits).max_by_key(|known| known.id.version());
+        found.with_context(|| {
+            let known: Vec<String> = self.definitions.iter().map(|known| known.id.to_string()).collect();
+            format!("there is no model {name:?}; there are {}", known.join(", "))
+        })
+    }
+
+    /// The models after everything before a place, and the time of that place.
+    fn folded(&self, models: &[&Definition], as_of: Option<&str>) -> anyhow::Result<(Fold, Timestamp)> {
+        let until = Until::parse(as_of)?;
+        let members = models.iter().map(|model| Member::new(model.id.clone(), model.of.build()));
+        let mut fold = Fold::new(members.collect(), Offset::ZERO, Timestamp::default());
+        self.each(until, &mut |head, batch| fold.entry(head, batch, until.offset))?;
+        let (beyond, end) = (until.offset, fold.next());
+        anyhow::ensure!(until.offset.get() == u64::MAX || end >= beyond, "offset {beyond} lies beyond the end, {end}");
+        let time = until.time.unwrap_or(fold.time());
+        Ok((fold, time))
+    }
+
+    fn each(&self, until: Until, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> anyhow::Result<()> {
+        inspect::dump(&self.disk, &mut |head, batch| {
+            if !until.is_before(head) {
+                each(head, batch);
+            }
+        })?;
+        self.progress.clear();
+        Ok(())
+    }
+}
+
+fn view(fold: &Fold, id: &ModelId, time: Timestamp) -> anyhow::Result<Value> {
+    let member = fold.member(id).context("the model was folded")?;
+    match &member.failed {
+        Some(error) => anyhow::bail!("{id} was {error}"),
+        None => Ok(member.model.view(time)),
+    }
+}
+
+fn rfc3339(time: Timestamp) -> String {
+    let mut text = Vec::new();
+    afferent_collector::cloud_event::put_rfc3339(&mut text, time);
+    String::from_utf8_lossy(&text).into_owned()
+}

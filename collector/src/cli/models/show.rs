@@ -1,0 +1,118 @@
+//! Models as tables.
+
+use afferent_collector::api::models::{DiffReport, ModelReport};
+use afferent_collector::line::{Side, plain, table};
+use afferent_collector::models::diff::Change;
+use afferent_collector::models::what_if::Report;
+use serde_json::Value;
+
+/// Members under which things stand by name.
+const BY_NAME: [&str; 3] = ["machines", "subjects", "sources"];
+
+pub fn list(list: &[ModelReport]) -> String {
+    let heading = [
+        ("MODEL", Side::Left),
+        ("OF", Side::Left),
+        ("STATE", Side::Left),
+        ("OFFSET", Side::Right),
+        ("BEHIND", Side::Right),
+        ("SAVED", Side::Right),
+        ("TITLE", Side::Left),
+    ];
+    let row = |report: &ModelReport| {
+        vec![
+            report.model.clone(),
+            report.of.clone(),
+            report.error.clone().map_or_else(|| report.state.clone(), |error| plain(&error).into_owned()),
+            report.offset.clone(),
+            report.behind.to_string(),
+            report.snapshots.to_string(),
+            report.title.clone(),
+        ]
+    };
+    table(&heading, &list.iter().map(row).collect::<Vec<_>>())
+}
+
+/// A state: a line for everything that has a name or stands in a list, its figures beside each other.
+pub fn state(answer: &Value) -> String {
+    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
+    let mut out = format!("{} as of offset {}, {}\n", text("model"), text("offset"), text("time"));
+    let state = &answer["state"];
+    let named = BY_NAME.iter().find_map(|key| state[key].as_object());
+    let rows: Vec<(String, &Value)> = match named {
+        Some(entries) => entries.iter().map(|(name, entry)| (name.clone(), entry)).collect(),
+        None => {
+            let list = ["episodes", "active"].iter().find_map(|key| state[key].as_array());
+            list.into_iter().flatten().map(|entry| (cell(&entry["subject"]), entry)).collect()
+        }
+    };
+    let Some((_, Value::Object(first))) = rows.first() else { return out + "there is nothing yet\n" };
+    let keys: Vec<&String> = first.keys().filter(|key| !first[*key].is_array() && *key != "subject").collect();
+    let titles: Vec<String> = keys.iter().map(|key| key.to_uppercase()).collect();
+    let mut heading = vec![("NAME", Side::Left)];
+    heading.extend(titles.iter().map(|title| (title.as_str(), Side::Left)));
+    let cells = rows.iter().map(|(name, entry)| {
+        let figures = keys.iter().map(|key| cell(&entry[key.as_str()]));
+        std::iter::once(plain(name).into_owned()).chain(figures).collect()
+    });
+    out += &table(&heading, &cells.collect::<Vec<Vec<String>>>());
+    out
+}
+
+pub fn diff(report: &DiffReport) -> String {
+    let mut out = format!("{} against {} as of offset {}, {}\n", report.left, report.right, report.offset, report.time);
+    out += &changes(&report.left, &report.right, &report.changes, report.more);
+    out
+}
+
+pub fn what_if(report: &Report) -> String {
+    let mut out = format!("offsets {} up to {}, as of {}\n", report.from, report.until, cell(&report.time));
+    for alternative in &report.alternatives {
+        let (dropped, changed, added) = (alternative.dropped, alternative.changed, alternative.added);
+        let name = plain(&alternative.name);
+        out += &format!("\n{name}: {dropped} events dropped, {changed} changed, {added} added\n");
+        if alternative.changes.is_empty() {
+            out += "nothing differs\n";
+        }
+        for (model, found) in &alternative.changes {
+            out += &format!("\n{model}\n{}", changes("actual", "assumed", &found.changes, found.more));
+        }
+    }
+    out
+}
+
+fn changes(left: &str, right: &str, changes: &[Change], more: u64) -> String {
+    if changes.is_empty() {
+        return "nothing differs\n".to_owned();
+    }
+    let (left, right) = (left.to_uppercase(), right.to_uppercase());
+    let heading = [("FIGURE", Side::Left), (&*left, Side::Right), (&*right, Side::Right), ("DIFFERENCE", Side::Right)];
+    let row = |change: &Change| {
+        let difference = change.difference.map(|by| format!("{}{}", if by > 0.0 { "+" } else { "" }, rounded(by)));
+        vec![plain(&change.path).into_owned(), cell(&change.left), cell(&change.right), difference.unwrap_or_default()]
+    };
+    let mut out = table(&heading, &changes.iter().map(row).collect::<Vec<_>>());
+    if more > 0 {
+        out += &format!("and {more} more; --output json tells up to ten thousand\n");
+    }
+    out
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => plain(text).into_owned(),
+        Value::Number(number) if number.is_f64() => rounded(number.as_f64().unwrap_or_default()),
+        Value::Object(_) | Value::Array(_) => {
+            let text = value.to_string();
+            let short: String = plain(&text).chars().take(60).collect();
+            if short.len() < text.len() { short + "…" } else { short }
+        }
+        other => other.to_string(),
+    }
+}
+
+fn rounded(number: f64) -> String {
+    let text = format!("{number:.4}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

@@ -1,0 +1,138 @@
+//! Amendments: what people add later to an event that stands in the log.
+//!
+//! A posted event of type `afferent.amendment.v1`, with the data
+//! `{"of":"OFFSET","action":"label|note|acknowledge|shelve|unshelve","reason":"…","note":"…","by":"…","until":TIME}`.
+
+use afferent_protocol::event::{Body, Derived};
+use afferent_protocol::ids::{Offset, Timestamp};
+use serde::Deserialize;
+
+use super::Seen;
+use crate::limits::MODEL_TEXT_BYTES_MAX;
+
+/// The CloudEvents type of an amendment.
+pub const AMENDMENT: &str = "afferent.amendment.v1";
+
+/// What it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Says why, as the stop reason that somebody looked up.
+    Label,
+    /// Adds words.
+    Note,
+    /// Somebody has seen it.
+    Acknowledge,
+    /// Puts an alarm aside for a time.
+    Shelve,
+    /// It counts again.
+    Unshelve,
+}
+
+/// What somebody added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amendment {
+    /// The event that is amended.
+    pub of: Offset,
+    /// What is done.
+    pub action: Action,
+    /// Why; may be empty.
+    pub reason: String,
+    /// Words; may be empty.
+    pub note: String,
+    /// Who; may be empty.
+    pub by: String,
+    /// Until when, for what ends.
+    pub until: Option<Timestamp>,
+}
+
+/// As it is posted: by itself, or as `data` of what was posted.
+#[derive(Deserialize)]
+struct Document {
+    data: Option<Raw>,
+    #[serde(flatten)]
+    plain: Option<Raw>,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    of: Place,
+    action: Action,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    note: String,
+    #[serde(default)]
+    by: String,
+    until: Option<String>,
+}
+
+/// An offset, as text (which JSON carries whole) or as a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Place {
+    Text(String),
+    Number(u64),
+}
+
+impl Amendment {
+    /// The amendment that an event is. What cannot be read is none: it stands in the log, and changes nothing.
+    pub fn read(seen: &Seen<'_>) -> Option<Self> {
+        let Body::Derived(Derived { kind: AMENDMENT, json }) = seen.event.body else { return None };
+        let document: Document = serde_json::from_str(json).ok()?;
+        let raw = document.data.or(document.plain)?;
+        let of = match raw.of {
+            Place::Text(text) => text.parse().ok()?,
+            Place::Number(number) => number,
+        };
+        let until = raw.until.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        Some(Self {
+            of: Offset::new(of),
+            action: raw.action,
+            reason: shortened(&raw.reason),
+            note: shortened(&raw.note),
+            by: shortened(&raw.by),
+            until: until.map(|time| Timestamp::clamped(time.as_microsecond())),
+        })
+    }
+}
+
+/// As much of a text as models keep.
+pub fn shortened(text: &str) -> String {
+    let mut end = text.len().min(MODEL_TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{derived, seen_one};
+    use super::*;
+
+    fn read(json: &str) -> Option<Amendment> {
+        seen_one(&derived("88-C", AMENDMENT, json), Amendment::read)
+    }
+
+    #[test]
+    fn an_amendment_is_read_by_itself_and_within_what_was_posted() {
+        let plain = r#"{"of":"42","action":"label","reason":"belt","by":"Ada"}"#;
+        let amendment = read(plain).unwrap();
+        assert_eq!((amendment.of, amendment.action, &*amendment.reason), (Offset::new(42), Action::Label, "belt"));
+        assert_eq!(read(&format!(r#"{{"source":"mes","id":"7","data":{plain}}}"#)), Some(amendment));
+    }
+
+    #[test]
+    fn what_is_no_amendment_changes_nothing() {
+        for json in ["{}", "[]", "nonsense", r#"{"of":"x","action":"label"}"#, r#"{"of":"1","action":"burn"}"#] {
+            assert_eq!(read(json), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let text = "ö".repeat(MODEL_TEXT_BYTES_MAX);
+        assert_eq!(shortened(&text).len(), MODEL_TEXT_BYTES_MAX / 2 * 2);
+    }
+}

@@ -1,0 +1,54 @@
+//! Models of different states, handled alike.
+
+use afferent_protocol::ids::Timestamp;
+use serde_json::Value;
+
+use super::{Model, Seen};
+
+/// A saved state cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the state cannot be read: {0}")]
+pub struct StateError(String);
+
+/// A [`Model`] whose state's type is not known to who handles it.
+pub trait AnyModel: Send {
+    /// Takes events, in order.
+    fn apply_all(&mut self, seen: &[Seen<'_>]);
+    /// The state for readers.
+    fn view(&self, at: Timestamp) -> Value;
+    /// The state in postcard.
+    fn save(&self) -> Vec<u8>;
+    /// Goes on from what [`AnyModel::save`] gave, of the same built-in model with whatever settings.
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError>;
+    /// One that goes on by itself.
+    fn another(&self) -> Box<dyn AnyModel>;
+}
+
+impl<M: Model> AnyModel for M {
+    fn apply_all(&mut self, seen: &[Seen<'_>]) {
+        seen.iter().for_each(|seen| self.apply(seen));
+    }
+
+    fn view(&self, at: Timestamp) -> Value {
+        Model::view(self, at)
+    }
+
+    fn save(&self) -> Vec<u8> {
+        postcard::to_stdvec(self.state()).expect("states are numbers, texts and lists of known length")
+    }
+
+    fn load(&mut self, state: &[u8]) -> Result<(), StateError> {
+        match postcard::take_from_bytes(state) {
+            Ok((state, [])) => {
+                self.restore(state);
+                Ok(())
+            }
+            Ok((_, rest)) => Err(StateError(format!("{} bytes are left over", rest.len()))),
+            Err(error) => Err(StateError(error.to_string())),
+        }
+    }
+
+    fn another(&self) -> Box<dyn AnyModel> {
+        Box::new(self.clone())
+    }
+}

@@ -1,0 +1,216 @@
+//! Passes a part of the log through several models at once.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use afferent_protocol::batch::{Batch, Header};
+use afferent_protocol::codec;
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::record::Record;
+use afferent_protocol::segment::EntryHead;
+
+use super::snapshot::{Mark, Snapshot};
+use super::{AnyModel, ModelId, Names, Seen};
+use crate::limits::MODEL_CHUNK_EVENTS;
+
+/// A model in a fold.
+pub struct Member {
+    /// Which one.
+    pub id: ModelId,
+    /// Its state.
+    pub model: Box<dyn AnyModel>,
+    /// Why it was stopped; it gets no more events then.
+    pub failed: Option<String>,
+}
+
+impl Member {
+    /// One that runs.
+    pub fn new(id: ModelId, model: Box<dyn AnyModel>) -> Self {
+        Self { id, model, failed: None }
+    }
+
+    /// Passes events on. A model that panics is stopped, and takes nobody with it.
+    pub fn apply(&mut self, seen: &[Seen<'_>]) {
+        let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return };
+        if self.failed.is_some() {
+            return;
+        }
+        // After a panic the state is never looked at again, so that it need not be whole.
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.model.apply_all(seen)));
+        if let Err(panic) = outcome {
+            let said = panic.downcast_ref::<String>().map(String::as_str);
+            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it does not say why");
+            let error = format!("stopped by a panic between offsets {} and {}: {said}", first.offset, last.offset);
+            tracing::error!(model = %self.id, %error, "a model has failed; the others and the log go on");
+            self.failed = Some(error);
+        }
+    }
+}
+
+/// Takes the models, some events, and the head of their batch.
+pub(super) type EachChunk<'f> = dyn FnMut(&mut [Member], &[Seen<'_>], &Header) + 'f;
+
+/// Several models at the same place of the log.
+pub struct Fold {
+    /// The models.
+    pub members: Vec<Member>,
+    next: Offset,
+    time: Timestamp,
+    mark: Option<Mark>,
+    unreadable: u64,
+    names: Names,
+    decoded: Vec<u8>,
+}
+
+impl Fold {
+    /// Models that have seen everything before `next`, whose last event was ingested at `time`.
+    pub fn new(members: Vec<Member>, next: Offset, time: Timestamp) -> Self {
+        let (mark, names, decoded) = (None, Names::default(), Vec::new());
+        Self { members, next, time, mark, unreadable: 0, names, decoded }
+    }
+
+    /// Models that have seen what a snapshot has.
+    pub fn after(members: Vec<Member>, snapshot: &Snapshot) -> Self {
+        Self { mark: snapshot.mark, ..Self::new(members, snapshot.offset, snapshot.time) }
+    }
+
+    /// What a model has seen, and its state.
+    pub fn snapshot(&self, model: &dyn AnyModel) -> Snapshot {
+        Snapshot { offset: self.next, time: self.time, mark: self.mark, state: model.save() }
+    }
+
+    /// The first offset that was not passed on.
+    pub fn next(&self) -> Offset {
+        self.next
+    }
+
+    /// When the last event that was passed on was ingested.
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+
+    /// Events that could not be read since it was made.
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable
+    }
+
+    /// The model of this name.
+    pub fn member(&self, id: &ModelId) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == *id)
+    }
+
+    /// Takes a model in that is at the same place, in place of one of the same name.
+    pub fn join(&mut self, member: Member) {
+        match self.members.iter_mut().find(|known| known.id == member.id) {
+            Some(known) => *known = member,
+            None => self.members.push(member),
+        }
+    }
+
+    /// Passes the events of an entry on that were not yet, up to `end`.
+    pub fn entry(&mut self, head: &EntryHead, batch: &Batch<'_>, end: Offset) {
+        let (members, mut passed) = (&mut self.members, self.next);
+        let part = Part { from: self.next, end };
+        let outcome = part.chunks(&mut self.names, &mut self.decoded, head, batch, &mut |seen| {
+            passed = seen.last().map_or(passed, |seen| Offset::new(seen.offset.get() + 1));
+            members.iter_mut().for_each(|member| member.apply(seen));
+        });
+        self.passed(part, head, batch.header(), passed, outcome);
+    }
+
+    /// Decodes the events of an entry as [`Fold::entry`] does, and hands them to `each` instead of to the models alone.
+    pub(super) fn entry_through(&mut self, head: &EntryHead, batch: &Batch<'_>, end: Offset, each: &mut EachChunk<'_>) {
+        let (members, mut passed) = (&mut self.members, self.next);
+        let part = Part { from: self.next, end };
+        let outcome = part.chunks(&mut self.names, &mut self.decoded, head, batch, &mut |seen| {
+            passed = seen.last().map_or(passed, |seen| Offset::new(seen.offset.get() + 1));
+            each(members, seen, batch.header());
+        });
+        self.passed(part, head, batch.header(), passed, outcome);
+    }
+
+    /// The entry was passed on by somebody else.
+    pub(super) fn entry_passed(&mut self, head: &EntryHead, end: Offset) {
+        self.next = self.next.max(Offset::new(head.end_ordinal()).min(end));
+    }
+
+    /// Nothing before `end` can be read.
+    pub fn skip_to(&mut self, end: Offset) {
+        self.unreadable += end.since(self.next);
+        self.next = self.next.max(end);
+    }
+
+    fn passed(
+        &mut self,
+        part: Part,
+        head: &EntryHead,
+        batch: &Header,
+        passed: Offset,
+        outcome: Result<(), codec::DecodeError>,
+    ) {
+        let entry_end = Offset::new(head.end_ordinal()).min(part.end);
+        if entry_end <= part.from || head.ordinal >= part.end.get() {
+            return;
+        }
+        // Offsets that the log has lost between this entry and the one before.
+        self.unreadable += Offset::new(head.ordinal).since(part.from);
+        if outcome.is_err() {
+            self.unreadable += entry_end.since(passed.max(Offset::new(head.ordinal)));
+        }
+        self.next = entry_end;
+        self.time = head.stamp;
+        self.mark = Some(Mark { first: Offset::new(head.ordinal), crc: batch.crc });
+    }
+}
+
+/// Which events of an entry are wanted.
+#[derive(Clone, Copy)]
+struct Part {
+    from: Offset,
+    end: Offset,
+}
+
+impl Part {
+    /// Decodes the entry and gives its events, a bounded number at a time.
+    fn chunks(
+        self,
+        names: &mut Names,
+        decoded: &mut Vec<u8>,
+        head: &EntryHead,
+        batch: &Batch<'_>,
+        each: &mut dyn FnMut(&[Seen<'_>]),
+    ) -> Result<(), codec::DecodeError> {
+        let header = batch.header();
+        if head.end_ordinal() <= self.from.get() || head.ordinal >= self.end.get() {
+            return Ok(());
+        }
+        decoded.resize(header.decoded_len as usize, 0);
+        let records = codec::records(batch, decoded)?;
+        names.begin_batch(records.subjects());
+        let mut chunk = Vec::with_capacity(MODEL_CHUNK_EVENTS.min(header.count as usize));
+        let mut outcome = Ok(());
+        for (offset, record) in (head.ordinal..).zip(records) {
+            let Record { sequence, event } = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            };
+            if offset < self.from.get() {
+                continue;
+            }
+            if offset >= self.end.get() {
+                break;
+            }
+            let (machine, subject) = names.of(event.subject);
+            let (offset, ingest) = (Offset::new(offset), head.stamp);
+            chunk.push(Seen { offset, ingest, batch: header, sequence, machine, subject, event });
+            if chunk.len() == MODEL_CHUNK_EVENTS {
+                each(&chunk);
+                chunk.clear();
+            }
+        }
+        each(&chunk);
+        outcome
+    }
+}

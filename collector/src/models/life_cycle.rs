@@ -1,0 +1,87 @@
+//! The life cycle of an alarm after ISA-18.2 (IEC 62682), as a table.
+//!
+//! ```text
+//!              raised                 acknowledged
+//!   normal ─────────────▶ unacked ───────────────▶ acked
+//!     ▲                   active                   active
+//!     │                     │ cleared                │ cleared
+//!     │   acknowledged      ▼                        │
+//!     ├──────────────── unacked cleared              │
+//!     └──────────────────────────────────────────────┘
+//! ```
+//!
+//! Shelving lies over it: a shelved alarm goes on changing, and is told as shelved until it is unshelved or its time is up.
+
+use afferent_protocol::event::AlarmTransition;
+use serde::{Deserialize, Serialize};
+
+use AlarmTransition::{Acknowledged, Cleared, Raised};
+use Stage::{AckedActive, Normal, UnackedActive, UnackedCleared};
+
+/// Where an alarm is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stage {
+    /// Nothing is the matter.
+    #[default]
+    Normal,
+    /// It is active, and nobody has seen it.
+    UnackedActive,
+    /// It is active, and somebody has seen it.
+    AckedActive,
+    /// It is over, and nobody has seen it.
+    UnackedCleared,
+}
+
+/// What follows on what. A pair that is not here changes nothing.
+const TRANSITIONS: [(Stage, AlarmTransition, Stage); 8] = [
+    (Normal, Raised, UnackedActive),
+    (UnackedActive, Acknowledged, AckedActive),
+    (UnackedActive, Cleared, UnackedCleared),
+    (AckedActive, Cleared, Normal),
+    // A new occurrence wants to be seen again.
+    (AckedActive, Raised, UnackedActive),
+    (UnackedCleared, Acknowledged, Normal),
+    (UnackedCleared, Raised, UnackedActive),
+    (UnackedActive, Raised, UnackedActive),
+];
+
+impl Stage {
+    /// The stage after a transition.
+    pub fn after(self, transition: AlarmTransition) -> Self {
+        let found = TRANSITIONS.iter().find(|(from, by, _)| *from == self && *by == transition);
+        found.map_or(self, |(_, _, to)| *to)
+    }
+
+    /// The name that readers see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Normal => "normal",
+            UnackedActive => "unacked_active",
+            AckedActive => "acked_active",
+            UnackedCleared => "unacked_cleared",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_alarm_that_is_raised_is_seen_by_somebody_before_it_is_normal_again() {
+        for way in [[Acknowledged, Cleared], [Cleared, Acknowledged]] {
+            let end = way.into_iter().fold(Normal.after(Raised), Stage::after);
+            assert_eq!(end, Normal);
+        }
+        assert_eq!(Normal.after(Raised).after(Cleared), UnackedCleared);
+        assert_eq!(Normal.after(Raised).after(Acknowledged).after(Raised), UnackedActive);
+    }
+
+    #[test]
+    fn what_makes_no_sense_changes_nothing() {
+        assert_eq!(Normal.after(Cleared), Normal);
+        assert_eq!(Normal.after(Acknowledged), Normal);
+        assert_eq!(AckedActive.after(Acknowledged), AckedActive);
+        assert_eq!(UnackedCleared.after(Cleared), UnackedCleared);
+    }
+}

@@ -1,0 +1,117 @@
+//! Models: states that are folded from the log, and from nothing else.
+//!
+//! A model is a function of the events before a place of the log. So its state can be thrown away and made again, asked
+//! for as of any place, corrected by another version beside it, and computed from a log that was assumed to be different
+//! ([`what_if`]). The modules, in the order in which an event passes them:
+//!
+//! - [`Seen`]: an event as models get it; [`Names`]: its machine and subject as numbers; [`Table`]: what a model keeps of each
+//! - [`Fold`]: decodes each batch once and passes it to several models
+//! - [`states`], [`breakdowns`], [`alarms`], [`last`], [`kpi`], [`sources`]: the built-in models;
+//!   [`timeline`], [`life_cycle`], [`amendment`]: what they are made of
+//! - [`Definition`]: a version of a model, as the configuration has it
+//! - [`snapshot`], [`store`]: states on disk, derived and never trusted without a check
+//! - [`runner`]: follows the log; [`mod@diff`]: what differs between two states; [`what_if`]: alternatives beside the log
+//!
+//! Nothing here waits for a clock or writes to the log.
+
+pub mod alarms;
+pub mod amendment;
+pub mod breakdowns;
+mod definition;
+pub mod diff;
+mod erased;
+mod fold;
+pub mod kpi;
+pub mod last;
+pub mod life_cycle;
+mod names;
+pub mod runner;
+pub mod snapshot;
+pub mod sources;
+pub mod states;
+pub mod store;
+mod table;
+pub mod timeline;
+pub mod what_if;
+
+use afferent_protocol::batch::Header;
+use afferent_protocol::event::Event;
+use afferent_protocol::ids::{Offset, Sequence, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+pub use definition::{BuiltIn, Definition, DefinitionError, ModelId, ModelIdError, with_built_ins};
+pub use erased::{AnyModel, StateError};
+pub use fold::{Fold, Member};
+pub use names::{Name, Names};
+pub use table::Table;
+
+use crate::cloud_event::put_rfc3339;
+
+/// An event as models get it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'e> {
+    /// Its place in the log.
+    pub offset: Offset,
+    /// When the collector appended it.
+    pub ingest: Timestamp,
+    /// The head of its batch: source, lane, clock.
+    pub batch: &'e Header,
+    /// Its sequence in its lane.
+    pub sequence: Sequence,
+    /// The machine: the first level of its subject.
+    pub machine: Name<'e>,
+    /// Its whole subject.
+    pub subject: Name<'e>,
+    /// What happened.
+    pub event: Event<'e>,
+}
+
+impl Seen<'_> {
+    /// Whether it is the first event of its batch: what the batch's head says is new then.
+    pub fn is_first_of_batch(&self) -> bool {
+        self.sequence == self.batch.first
+    }
+}
+
+/// A state that is folded from the log, one event after the other.
+///
+/// The state must be a function of the events alone: no clock, no random numbers, no order of a hash table. What one
+/// event does to it takes bounded time, and its memory is bounded whatever the events are.
+pub trait Model: Clone + Send + 'static {
+    /// What is kept. Its encoding is held to a layout number, see [`BuiltIn::layout`].
+    type State: Serialize + DeserializeOwned;
+
+    /// What is known now.
+    fn state(&self) -> &Self::State;
+
+    /// Goes on from a state that [`Model::state`] gave.
+    fn restore(&mut self, state: Self::State);
+
+    /// Takes one event.
+    fn apply(&mut self, seen: &Seen<'_>);
+
+    /// The state for readers, as of `at` by the collector's clock.
+    fn view(&self, at: Timestamp) -> Value;
+}
+
+/// The machine of a subject: its first level.
+pub fn machine_of(subject: &str) -> &str {
+    subject.split_once('/').map_or(subject, |(machine, _)| machine)
+}
+
+/// A time for readers.
+pub(crate) fn time(time: Timestamp) -> Value {
+    let mut text = Vec::new();
+    put_rfc3339(&mut text, time);
+    Value::String(String::from_utf8(text).expect("a time is ASCII"))
+}
+
+/// Seconds between two times, less than zero when `to` is the earlier one.
+pub(crate) fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    (to.micros() - from.micros()) as f64 / 1e6
+}
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,186 @@
+//! What a model's state is, and was.
+
+use std::sync::atomic::Ordering;
+
+use afferent_protocol::ids::{Offset, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::super::diff::{Changes, diff};
+use super::super::{Definition, Fold, ModelId};
+use super::replay::{Cancel, ReplayError, fold_log, start_of};
+use super::{Models, Shared};
+use crate::limits::MODEL_REPLAYS_MAX;
+use crate::subscribe::{Start, StartError};
+
+/// As of when a state is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsOf {
+    /// Now, by this clock.
+    Now(Timestamp),
+    /// Before the oldest event that is kept.
+    First,
+    /// Before the event at this offset.
+    Offset(Offset),
+    /// Before the first event that was ingested then or later.
+    Time(Timestamp),
+}
+
+/// A state.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StateAt {
+    /// Whose.
+    pub model: ModelId,
+    /// The first offset that it has not seen.
+    pub offset: Offset,
+    /// As of when, by the collector's clock.
+    pub time: Timestamp,
+    /// What is known.
+    pub state: Value,
+}
+
+/// Why there is no state.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// It was stopped.
+    #[error("{model} was {error}")]
+    Failed {
+        /// Which one.
+        model: ModelId,
+        /// Why.
+        error: String,
+    },
+    /// It is being made for the first time.
+    #[error("{model} is being made from the log: it has seen the events before offset {offset} of {end}")]
+    NotReady {
+        /// Which one.
+        model: ModelId,
+        /// How far it is.
+        offset: Offset,
+        /// How far the log goes.
+        end: Offset,
+    },
+    /// Too much is being replayed.
+    #[error("{MODEL_REPLAYS_MAX} questions that replay the log are being answered, and no more are at a time")]
+    Busy,
+    /// There is no such place.
+    #[error(transparent)]
+    Place(#[from] StartError),
+    /// The replay did not come to its end.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+}
+
+/// A place among those who replay the log.
+pub(in super::super) struct Turn<'m>(&'m Shared);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.replays.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Models {
+    /// The state of a model. Blocks.
+    pub fn state(&self, definition: &Definition, as_of: AsOf, cancel: &Cancel) -> Result<StateAt, AskError> {
+        match as_of {
+            AsOf::Now(now) => self.state_now(definition, now),
+            AsOf::First | AsOf::Offset(_) | AsOf::Time(_) => {
+                let _turn = self.turn()?;
+                let (end, at) = self.place(as_of)?;
+                let fold = self.replayed(definition, end, cancel)?;
+                state_of(&fold, definition, at.unwrap_or(fold.time()))
+            }
+        }
+    }
+
+    /// What differs between two models as of the same place. Blocks.
+    pub fn diff(
+        &self,
+        left: &Definition,
+        right: &Definition,
+        as_of: AsOf,
+        cancel: &Cancel,
+    ) -> Result<(Offset, Timestamp, Changes), AskError> {
+        let (left, right) = match as_of {
+            AsOf::Now(now) => {
+                let live = self.live();
+                (self.live_state(&live, left, now)?, self.live_state(&live, right, now)?)
+            }
+            AsOf::First | AsOf::Offset(_) | AsOf::Time(_) => {
+                // One place for both: the log may grow in between.
+                let (end, at) = self.place(as_of)?;
+                let _turn = self.turn()?;
+                let of = |definition| {
+                    let fold = self.replayed(definition, end, cancel)?;
+                    state_of(&fold, definition, at.unwrap_or(fold.time()))
+                };
+                (of(left)?, of(right)?)
+            }
+        };
+        Ok((left.offset, left.time, diff(&left.state, &right.state)))
+    }
+
+    /// The offset of a place, and its time where it was named by it.
+    pub(in super::super) fn place(&self, as_of: AsOf) -> Result<(Offset, Option<Timestamp>), AskError> {
+        let log = self.0.log.another();
+        let (start, time) = match as_of {
+            AsOf::Now(now) => (Start::End, Some(now)),
+            AsOf::First => (Start::First, None),
+            AsOf::Offset(offset) => (Start::Offset(offset), None),
+            AsOf::Time(time) => (Start::Time(time), Some(time)),
+        };
+        Ok((start.resolve(&*log)?, time))
+    }
+
+    /// A model that has seen the events before `end`: the nearest snapshot, and a replay from there.
+    pub(in super::super) fn replayed(
+        &self,
+        definition: &Definition,
+        end: Offset,
+        cancel: &Cancel,
+    ) -> Result<Fold, AskError> {
+        let log = self.0.log.another();
+        let mut fold = start_of(definition, self.0.store.as_ref(), &*log, end);
+        let is_cancelled = || cancel.is_cancelled() || self.0.stopping.is_said();
+        fold_log(&*log, &mut fold, end, &is_cancelled, &mut Fold::entry)?;
+        Ok(fold)
+    }
+
+    /// A place among those who replay the log, as long as it is held.
+    pub(in super::super) fn turn(&self) -> Result<Turn<'_>, AskError> {
+        let replays = &self.0.replays;
+        let taken = replays.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+            (count < MODEL_REPLAYS_MAX).then_some(count + 1)
+        });
+        taken.map(|_| Turn(&self.0)).map_err(|_| AskError::Busy)
+    }
+
+    /// Reads the log from a place of its own.
+    pub(in super::super) fn log(&self) -> std::sync::Arc<dyn crate::subscribe::ReadLog> {
+        self.0.log.another()
+    }
+
+    fn state_now(&self, definition: &Definition, now: Timestamp) -> Result<StateAt, AskError> {
+        self.live_state(&self.live(), definition, now)
+    }
+
+    fn live_state(&self, live: &Fold, definition: &Definition, now: Timestamp) -> Result<StateAt, AskError> {
+        if live.member(&definition.id).is_none() {
+            let end = self.0.log.kept().end;
+            let progress = super::locked(&self.0.rebuilding).get(&definition.id).cloned();
+            let offset = progress.map_or(live.next(), |progress| progress.read().0);
+            return Err(AskError::NotReady { model: definition.id.clone(), offset, end });
+        }
+        state_of(live, definition, now)
+    }
+}
+
+fn state_of(fold: &Fold, definition: &Definition, time: Timestamp) -> Result<StateAt, AskError> {
+    let model = definition.id.clone();
+    let member = fold.member(&model).expect("it was folded or found there");
+    if let Some(error) = &member.failed {
+        return Err(AskError::Failed { model, error: error.clone() });
+    }
+    Ok(StateAt { model, offset: fold.next(), time, state: member.model.view(time) })
+}

@@ -1,0 +1,153 @@
+//! The thread that follows the log.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use afferent_protocol::ids::Offset;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::super::snapshot::Snapshot;
+use super::super::store::Store;
+use super::super::{Definition, Fold, ModelId};
+use super::replay::{ReplayError, fold_log, start_of};
+use super::{Models, locked};
+use crate::limits::{MODEL_SNAPSHOT_EVENTS, MODEL_SNAPSHOT_EVERY};
+use crate::subscribe::ReadLog;
+
+/// First wait after the log could not be read.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// All models at their newest snapshots: those that are furthest, which follow the log, and the others, to be made again.
+pub(super) fn load(definitions: &[Definition], store: Option<&Store>, log: &dyn ReadLog) -> (Fold, Vec<Fold>) {
+    let end = log.kept().end;
+    let mut folds: Vec<Fold> = definitions.iter().map(|definition| start_of(definition, store, log, end)).collect();
+    folds.sort_by_key(|fold| std::cmp::Reverse(fold.next()));
+    let mut folds = join_equals(folds).into_iter();
+    let furthest = folds.next().unwrap_or_else(|| Fold::new(Vec::new(), end, Default::default()));
+    (furthest, folds.collect())
+}
+
+/// Folds at the same place become one, so that the log is read once for them.
+fn join_equals(folds: Vec<Fold>) -> Vec<Fold> {
+    let mut joined: Vec<Fold> = Vec::new();
+    for fold in folds {
+        match joined.last_mut() {
+            Some(last) if last.next() == fold.next() => fold.members.into_iter().for_each(|member| last.join(member)),
+            _ => joined.push(fold),
+        }
+    }
+    joined
+}
+
+impl Models {
+    /// Follows the log until it is told to stop, and saves everything then.
+    pub(super) fn follow(&self, mut durable: watch::Receiver<Offset>, runtime: &Handle) {
+        let log = self.0.log.another();
+        let mut saved = (self.live().next(), Instant::now());
+        while !self.0.stopping.is_said() {
+            let end = log.kept().end;
+            let outcome = self.advance(&*log, end);
+            self.take_finished(&*log);
+            let next = self.live().next();
+            let is_due = next.since(saved.0) >= MODEL_SNAPSHOT_EVENTS || saved.1.elapsed() >= MODEL_SNAPSHOT_EVERY;
+            if next > saved.0 && is_due {
+                self.save_live();
+                saved = (next, Instant::now());
+            }
+            match outcome {
+                Ok(()) if next < log.kept().end => continue,
+                Ok(()) => {
+                    if !self.0.caught_up.swap(true, Ordering::Relaxed) {
+                        tracing::info!(offset = next.get(), "the models have caught up with the log");
+                    }
+                }
+                Err(ReplayError::Cancelled) => break,
+                Err(error) => tracing::error!(%error, "the models cannot read the log; trying again in a moment"),
+            }
+            runtime.block_on(self.wait(&mut durable));
+        }
+        if self.live().next() > saved.0 {
+            self.save_live();
+        }
+    }
+
+    /// Waits until there is something to do, or to look at.
+    async fn wait(&self, durable: &mut watch::Receiver<Offset>) {
+        let mut stopping = self.0.stopping.clone();
+        tokio::select! {
+            () = stopping.wait() => {}
+            changed = durable.changed() => if changed.is_err() {
+                // Nothing will come any more: who stops us says so in a moment.
+                tokio::time::sleep(RETRY).await;
+            },
+            // What was made again waits to be taken in, and what was seen to be saved.
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+
+    /// Folds a part of what is there, so that states are saved on a long way as well.
+    fn advance(&self, log: &dyn ReadLog, end: Offset) -> Result<(), ReplayError> {
+        let next = self.live().next();
+        let part = Offset::new(end.get().min(next.get().saturating_add(MODEL_SNAPSHOT_EVENTS)));
+        // The models leave their place for as long as a batch takes, so that who asks for a state need not wait for a part.
+        let mut place = Fold::new(Vec::new(), next, Default::default());
+        let stopping = || self.0.stopping.is_said();
+        let outcome = fold_log(log, &mut place, part, &stopping, &mut |place, head, batch, end| {
+            self.live().entry(head, batch, end);
+            place.entry_passed(head, end);
+        });
+        // Holes at the end are passed by the place alone.
+        let reached = place.next();
+        let mut live = self.live();
+        if live.next() < reached {
+            live.skip_to(reached);
+        }
+        outcome
+    }
+
+    /// Takes models in that were made again, once they are at the same place.
+    fn take_finished(&self, log: &dyn ReadLog) {
+        let finished = std::mem::take(&mut *locked(&self.0.finished));
+        for mut fold in finished {
+            let end = self.live().next();
+            let stopping = || self.0.stopping.is_said();
+            let caught_up = fold_log(log, &mut fold, end, &stopping, &mut Fold::entry);
+            if let Err(error) = caught_up {
+                tracing::warn!(%error, "a model that was made again cannot be taken in yet");
+                locked(&self.0.finished).push(fold);
+                continue;
+            }
+            assert_eq!(fold.next(), end, "a model joins the others where they are");
+            for member in fold.members {
+                tracing::info!(model = %member.id, offset = end.get(), "a model was made again and follows the log");
+                let id = member.id.clone();
+                self.live().join(member);
+                locked(&self.0.rebuilding).remove(&id);
+            }
+        }
+    }
+
+    /// Saves all models that follow the log. Their states are copied first, so that nobody waits for the disk.
+    fn save_live(&self) {
+        let Some(store) = &self.0.store else { return };
+        let states: Vec<(usize, Snapshot)> = {
+            let rebuilding: Vec<ModelId> = locked(&self.0.rebuilding).keys().cloned().collect();
+            let live = self.live();
+            let place = |id| self.0.definitions.iter().position(|definition| definition.id == id);
+            let running = live.members.iter().filter(|member| member.failed.is_none());
+            let running = running.filter(|member| !rebuilding.contains(&member.id));
+            running.filter_map(|member| Some((place(member.id.clone())?, live.snapshot(&*member.model)))).collect()
+        };
+        for (place, snapshot) in states {
+            save(store, &self.0.definitions[place], &snapshot);
+        }
+    }
+}
+
+/// Saves a state; one that cannot be saved is no more than a longer start.
+pub(super) fn save(store: &Store, definition: &Definition, snapshot: &Snapshot) {
+    if let Err(error) = store.save(definition, snapshot) {
+        tracing::warn!(model = %definition.id, %error, "a model's state cannot be saved");
+    }
+}

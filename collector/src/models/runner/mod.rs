@@ -1,0 +1,232 @@
+//! Follows the log with all models, on a thread of its own, and answers what their states are now and were at any place.
+//!
+//! - `follow`: the thread that follows the log, and saves the states from time to time
+//! - `rebuild`: threads that make one model's state again, beside the running one, and hand it over
+//! - `ask`: states as of any place: the nearest snapshot, and a replay up to there
+//!
+//! A reader like all others: the log's writer never waits for it.
+
+mod ask;
+mod follow;
+mod rebuild;
+mod replay;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use afferent_protocol::ids::{Offset, Timestamp};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+pub use ask::{AsOf, AskError, StateAt};
+pub use rebuild::RecomputeError;
+pub use replay::{Cancel, ReplayError, fold_log, start_of};
+
+use super::store::Store;
+use super::{Definition, Fold, ModelId};
+use crate::shutdown::Stopping;
+use crate::subscribe::ReadLog;
+
+/// What the models need.
+pub struct Settings {
+    /// All versions of all models.
+    pub definitions: Vec<Definition>,
+    /// The directory of the snapshots; nothing is saved without one.
+    pub snapshots: Option<PathBuf>,
+    /// Reads the log.
+    pub log: Arc<dyn ReadLog>,
+    /// The first offset that is not on disk; its changes wake the models.
+    pub durable: watch::Receiver<Offset>,
+    /// Ends it.
+    pub stopping: Stopping,
+}
+
+/// The models of a running collector. Clones are the same.
+#[derive(Clone)]
+pub struct Models(Arc<Shared>);
+
+/// Their threads.
+pub struct Threads {
+    follower: JoinHandle<()>,
+    models: Models,
+}
+
+struct Shared {
+    definitions: Vec<Definition>,
+    store: Option<Store>,
+    log: Arc<dyn ReadLog>,
+    stopping: Stopping,
+    /// The models that follow the log.
+    live: Mutex<Fold>,
+    /// Whether they have reached the end once.
+    caught_up: AtomicBool,
+    /// What is being made again.
+    rebuilding: Mutex<BTreeMap<ModelId, Arc<Progress>>>,
+    /// What was made again, on its way to the models that follow the log.
+    finished: Mutex<Vec<Fold>>,
+    rebuilders: Mutex<Vec<JoinHandle<()>>>,
+    replays: AtomicUsize,
+}
+
+/// How far a model is that is being made again.
+#[derive(Debug, Default)]
+struct Progress {
+    next: AtomicU64,
+    time: AtomicU64,
+}
+
+/// How a model is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// Both, as `kpi@2`.
+    pub model: String,
+    /// The built-in model that it is a version of.
+    pub of: String,
+    /// What it tells, for people.
+    pub title: String,
+    /// `live`, `rebuilding` or `failed`.
+    pub state: String,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The first offset that it has not seen.
+    pub offset: u64,
+    /// When the last event that it has seen was ingested.
+    pub time: Timestamp,
+    /// Events that it has not seen yet.
+    pub behind: u64,
+    /// Offsets that it has on disk, to begin with.
+    pub snapshots: u64,
+}
+
+impl Models {
+    /// Loads the newest snapshots, and starts to follow the log from there.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(settings: Settings) -> std::io::Result<(Self, Threads)> {
+        let Settings { definitions, snapshots, log, durable, stopping } = settings;
+        let store = snapshots.map(Store::new);
+        let (live, behind) = follow::load(&definitions, store.as_ref(), &*log);
+        let models = Self(Arc::new(Shared {
+            definitions,
+            store,
+            log,
+            stopping,
+            live: Mutex::new(live),
+            caught_up: AtomicBool::new(false),
+            rebuilding: Mutex::default(),
+            finished: Mutex::default(),
+            rebuilders: Mutex::default(),
+            replays: AtomicUsize::new(0),
+        }));
+        for fold in behind {
+            models.rebuild(fold)?;
+        }
+        let runtime = tokio::runtime::Handle::current();
+        let follower = models.clone();
+        let body = move || follower.follow(durable, &runtime);
+        let follower = std::thread::Builder::new().name("models".into()).spawn(body)?;
+        Ok((models.clone(), Threads { follower, models }))
+    }
+
+    /// All models, in the order in which they were defined.
+    pub fn list(&self) -> Vec<Status> {
+        let end = self.0.log.kept().end;
+        self.0.definitions.iter().map(|definition| self.status(definition, end)).collect()
+    }
+
+    /// The definition of this name; of the highest version without one.
+    pub fn find(&self, name: &str) -> Option<&Definition> {
+        let definitions = self.0.definitions.iter();
+        match name.parse::<ModelId>() {
+            Ok(id) => definitions.into_iter().find(|definition| definition.id == id),
+            Err(_) => definitions.filter(|known| known.id.name() == name).max_by_key(|known| known.id.version()),
+        }
+    }
+
+    /// All definitions.
+    pub fn definitions(&self) -> &[Definition] {
+        &self.0.definitions
+    }
+
+    fn status(&self, definition: &Definition, end: Offset) -> Status {
+        let id = &definition.id;
+        let rebuilding = locked(&self.0.rebuilding).get(id).cloned();
+        let live = self.live();
+        let failed = live.member(id).and_then(|member| member.failed.clone());
+        let (next, time) = match &rebuilding {
+            Some(progress) => progress.read(),
+            None => (live.next(), live.time()),
+        };
+        drop(live);
+        let state = match (&rebuilding, &failed) {
+            (Some(_), _) => "rebuilding",
+            (None, Some(_)) => "failed",
+            (None, None) if self.0.caught_up.load(Ordering::Relaxed) => "live",
+            (None, None) => "rebuilding",
+        };
+        let snapshots = self.0.store.as_ref().map_or(0, |store| store.offsets(id).len() as u64);
+        Status {
+            name: id.name().to_owned(),
+            version: id.version(),
+            model: id.to_string(),
+            of: definition.of.name().to_owned(),
+            title: definition.of.title().to_owned(),
+            state: state.to_owned(),
+            error: failed.filter(|_| rebuilding.is_none()),
+            offset: next.get(),
+            time,
+            behind: end.since(next),
+            snapshots,
+        }
+    }
+
+    fn live(&self) -> MutexGuard<'_, Fold> {
+        locked(&self.0.live)
+    }
+}
+
+impl Threads {
+    /// Waits until all threads have ended, which they do once they are told to stop; states are saved then. Blocks.
+    pub fn join(self) {
+        if self.follower.join().is_err() {
+            tracing::error!("the thread of the models ended in a panic");
+        }
+        let rebuilders = std::mem::take(&mut *locked(&self.models.0.rebuilders));
+        for rebuilder in rebuilders {
+            if rebuilder.join().is_err() {
+                tracing::error!("a thread that made a model again ended in a panic");
+            }
+        }
+    }
+}
+
+impl Progress {
+    fn tell(&self, fold: &Fold) {
+        self.next.store(fold.next().get(), Ordering::Relaxed);
+        self.time.store(fold.time().micros().unsigned_abs(), Ordering::Relaxed);
+    }
+
+    fn read(&self) -> (Offset, Timestamp) {
+        let micros = i64::try_from(self.time.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        (Offset::new(self.next.load(Ordering::Relaxed)), Timestamp::clamped(micros))
+    }
+}
+
+/// What a thread that panicked has left behind is whole: models are called where their panics are caught.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

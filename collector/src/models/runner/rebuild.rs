@@ -1,0 +1,124 @@
+//! Making a model's state again, beside the one that is running.
+
+use std::sync::Arc;
+
+use afferent_protocol::ids::Offset;
+
+use super::super::{Definition, Fold};
+use super::follow::save;
+use super::replay::{fold_log, start_of};
+use super::{Models, Progress, locked};
+use crate::limits::{MODEL_REBUILDS_MAX, MODEL_SNAPSHOT_EVENTS};
+use crate::subscribe::ReadLogError;
+
+/// A model that is so few events behind is handed over: the rest takes no time.
+const NEAR_EVENTS: u64 = 10_000;
+
+/// Why a model is not made again.
+#[derive(Debug, thiserror::Error)]
+pub enum RecomputeError {
+    /// It is under way.
+    #[error("{0} is being made again already")]
+    UnderWay(String),
+    /// Others are.
+    #[error("{MODEL_REBUILDS_MAX} models are being made again, and no more are at a time")]
+    TooMany,
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] ReadLogError),
+    /// Its snapshots cannot be removed, or the system has no thread.
+    #[error("{0}")]
+    System(#[from] std::io::Error),
+}
+
+impl Models {
+    /// Makes a model's state again from the log: from its first event, or, with a place, from the latest snapshot up to there.
+    /// Snapshots after that are removed. The running state is told until the new one is there.
+    pub fn recompute(&self, definition: &Definition, from: Option<Offset>) -> Result<(), RecomputeError> {
+        let mut rebuilding = locked(&self.0.rebuilding);
+        if rebuilding.contains_key(&definition.id) {
+            return Err(RecomputeError::UnderWay(definition.id.to_string()));
+        }
+        if rebuilding.len() >= MODEL_REBUILDS_MAX {
+            return Err(RecomputeError::TooMany);
+        }
+        // The place is taken before anything is done, so that two who ask at once do not both get it.
+        rebuilding.insert(definition.id.clone(), Arc::default());
+        drop(rebuilding);
+        let begun = self.begin(definition, from);
+        if begun.is_err() {
+            locked(&self.0.rebuilding).remove(&definition.id);
+        }
+        begun
+    }
+
+    fn begin(&self, definition: &Definition, from: Option<Offset>) -> Result<(), RecomputeError> {
+        let log = self.0.log.another();
+        let fold = match from {
+            // A snapshot at the first offset has seen nothing; none is before it.
+            None => start_of(definition, None, &*log, Offset::ZERO),
+            Some(from) => start_of(definition, self.0.store.as_ref(), &*log, from),
+        };
+        if let Some(store) = &self.0.store {
+            store.forget_after(&definition.id, fold.next())?;
+        }
+        Ok(self.rebuild(fold)?)
+    }
+
+    /// Makes models again on a thread of their own, and hands them over.
+    pub(super) fn rebuild(&self, fold: Fold) -> std::io::Result<()> {
+        let progress = Arc::new(Progress::default());
+        progress.tell(&fold);
+        for member in &fold.members {
+            tracing::info!(model = %member.id, from = fold.next().get(), "a model is made again from the log");
+            locked(&self.0.rebuilding).insert(member.id.clone(), Arc::clone(&progress));
+        }
+        let models = self.clone();
+        let body = move || models.run(fold, &progress);
+        let rebuilder = std::thread::Builder::new().name("model-rebuild".into()).spawn(body)?;
+        let mut rebuilders = locked(&self.0.rebuilders);
+        rebuilders.retain(|rebuilder| !rebuilder.is_finished());
+        rebuilders.push(rebuilder);
+        Ok(())
+    }
+
+    fn run(&self, mut fold: Fold, progress: &Progress) {
+        let log = self.0.log.another();
+        let stopping = || self.0.stopping.is_said();
+        loop {
+            // Never further than those that follow the log: there it is taken in.
+            let end = self.live().next();
+            let part = end.get().min(fold.next().get().saturating_add(MODEL_SNAPSHOT_EVENTS));
+            let outcome = fold_log(&*log, &mut fold, Offset::new(part), &stopping, &mut |fold, head, batch, end| {
+                fold.entry(head, batch, end);
+                progress.tell(fold);
+            });
+            progress.tell(&fold);
+            match outcome {
+                Ok(()) if end.since(fold.next()) <= NEAR_EVENTS => break,
+                Ok(()) => {
+                    self.save_rebuilt(&fold);
+                    let (at, behind) = (fold.next().get(), end.since(fold.next()));
+                    tracing::info!(at, behind, models = fold.members.len(), "models are being made again");
+                }
+                Err(error) if stopping() => {
+                    return tracing::debug!(%error, "a model is made again after the next start");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the log cannot be read to make a model again; trying again in a moment");
+                    std::thread::sleep(std::time::Duration::from_secs(1));
+                }
+            }
+        }
+        locked(&self.0.finished).push(fold);
+    }
+
+    fn save_rebuilt(&self, fold: &Fold) {
+        let Some(store) = &self.0.store else { return };
+        for member in fold.members.iter().filter(|member| member.failed.is_none()) {
+            if let Some(definition) = self.0.definitions.iter().find(|known| known.id == member.id) {
+                save(store, definition, &fold.snapshot(&*member.model));
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Folding a part of the log.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use afferent_protocol::batch::Batch;
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::segment::EntryHead;
+
+use super::super::store::Store;
+use super::super::{Definition, Fold, Member};
+use crate::subscribe::{ReadLog, ReadLogError};
+
+/// Ends a replay that nobody waits for any more.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Ends it.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to end.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a replay ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] ReadLogError),
+    /// Nobody waits for it any more, or the collector stops.
+    #[error("the replay was cancelled")]
+    Cancelled,
+}
+
+/// Folds the log from where `fold` is up to `end`. What cannot be read is passed over and counted.
+pub fn fold_log(
+    log: &dyn ReadLog,
+    fold: &mut Fold,
+    end: Offset,
+    is_cancelled: &dyn Fn() -> bool,
+    each: &mut dyn FnMut(&mut Fold, &EntryHead, &Batch<'_>, Offset),
+) -> Result<(), ReplayError> {
+    let mut scratch = Vec::new();
+    while fold.next() < end {
+        let before = fold.next();
+        let read = log.read(before, &mut scratch, &mut |head, batch| {
+            each(fold, head, batch, end);
+            let stop = fold.next() >= end || head.ordinal >= end.get() || is_cancelled();
+            if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        match read {
+            Err(ReadLogError::Damaged { end: hole_end, .. }) if hole_end > fold.next() => {
+                fold.skip_to(hole_end.min(end));
+            }
+            other => other?,
+        }
+        if is_cancelled() {
+            return Err(ReplayError::Cancelled);
+        }
+        if fold.next() == before {
+            // The log ends in a hole, or goes on behind `end`: there is nothing to be had up to there.
+            fold.skip_to(end);
+        }
+    }
+    Ok(())
+}
+
+/// A fold of these models up to the latest snapshot before `end` that all of them can begin with, or from the log's first event.
+pub fn start_of(definition: &Definition, store: Option<&Store>, log: &dyn ReadLog, end: Offset) -> Fold {
+    let mut model = definition.of.build();
+    if let Some(store) = store {
+        let mut at = end;
+        while let Some(snapshot) = store.nearest(definition, at, log) {
+            match model.load(&snapshot.state) {
+                Ok(()) => return Fold::after(vec![Member::new(definition.id.clone(), model)], &snapshot),
+                Err(error) => store.set_aside(&definition.id, snapshot.offset, &error.to_string()),
+            }
+            at = snapshot.offset;
+        }
+    }
+    let first = log.kept().start;
+    Fold::new(vec![Member::new(definition.id.clone(), definition.of.build())], first, Timestamp::default())
+}

@@ -1,0 +1,153 @@
+//! A model's state in a file.
+//!
+//! ```text
+//! 0        8          12
+//! ├────────┼──────────┼─────────────────────────────────────────────
+//! │ magic  │ CRC-32C  │ contents in postcard: whose state, up to where, which log, the state
+//! └────────┴──────────┴─────────────────────────────────────────────
+//! ```
+//!
+//! The checksum covers the contents. The log is recognised by the last batch that the state has seen.
+
+use std::ops::ControlFlow;
+
+use afferent_protocol::checksum::crc32c;
+use afferent_protocol::ids::{Offset, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::Definition;
+use crate::subscribe::ReadLog;
+
+const MAGIC: [u8; 8] = *b"AFFMDL1\n";
+const HEAD_LEN: usize = 12;
+
+/// A batch of the log, so that another log is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The offset of its first event.
+    pub first: Offset,
+    /// Its checksum.
+    pub crc: u32,
+}
+
+/// A state up to a place of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The first offset that it has not seen.
+    pub offset: Offset,
+    /// When the last event that it has seen was ingested.
+    pub time: Timestamp,
+    /// The last batch that it has seen; `None` when it has seen none.
+    pub mark: Option<Mark>,
+    /// The state, as [`super::AnyModel::save`] gave it.
+    pub state: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Contents<'a> {
+    model: &'a str,
+    fingerprint: u64,
+    offset: Offset,
+    time: Timestamp,
+    mark: Option<Mark>,
+    #[serde(borrow)]
+    state: &'a [u8],
+}
+
+/// Why a file is not the snapshot that was hoped for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// Its bytes are not those that were written.
+    #[error("it is damaged")]
+    Damaged,
+    /// It is of another model, version, layout or settings.
+    #[error("it is of {0}, or of other settings or another version of this program")]
+    Foreign(String),
+    /// It was made from another log than this one.
+    #[error("it was made from another log: the batch at offset {0} is not the one that it has seen")]
+    OtherLog(Offset),
+}
+
+impl Snapshot {
+    /// The bytes of its file.
+    pub fn encode(&self, definition: &Definition) -> Vec<u8> {
+        let model = definition.id.to_string();
+        let fingerprint = definition.of.fingerprint();
+        let Self { offset, time, mark, state } = self;
+        let contents = Contents { model: &model, fingerprint, offset: *offset, time: *time, mark: *mark, state };
+        let contents = postcard::to_stdvec(&contents).expect("numbers and texts of known length");
+        let mut bytes = Vec::with_capacity(HEAD_LEN + contents.len());
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&crc32c(&contents).to_le_bytes());
+        bytes.extend_from_slice(&contents);
+        bytes
+    }
+
+    /// Reads a file's bytes.
+    pub fn decode(bytes: &[u8], definition: &Definition) -> Result<Self, SnapshotError> {
+        let (head, contents) = bytes.split_at_checked(HEAD_LEN).ok_or(SnapshotError::Damaged)?;
+        if head[..8] != MAGIC || head[8..] != crc32c(contents).to_le_bytes() {
+            return Err(SnapshotError::Damaged);
+        }
+        let contents: Contents<'_> = postcard::from_bytes(contents).map_err(|_| SnapshotError::Damaged)?;
+        if contents.model != definition.id.to_string() || contents.fingerprint != definition.of.fingerprint() {
+            return Err(SnapshotError::Foreign(contents.model.to_owned()));
+        }
+        let Contents { offset, time, mark, state, .. } = contents;
+        Ok(Self { offset, time, mark, state: state.to_vec() })
+    }
+
+    /// Whether it was made from this log. A batch that retention has removed cannot be asked for any more.
+    pub fn check_log(&self, log: &dyn ReadLog) -> Result<(), SnapshotError> {
+        let Some(mark) = self.mark else { return Ok(()) };
+        if mark.first < log.kept().start {
+            return Ok(());
+        }
+        let mut found = false;
+        let read = log.read(mark.first, &mut Vec::new(), &mut |head, batch| {
+            found = head.ordinal == mark.first.get() && batch.header().crc == mark.crc;
+            ControlFlow::Break(())
+        });
+        if read.is_ok() && found { Ok(()) } else { Err(SnapshotError::OtherLog(mark.first)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::BuiltIn;
+    use super::*;
+
+    fn definition(of: &str, settings: &str) -> Definition {
+        Definition::new("kpi", 2, of, settings.parse().unwrap()).unwrap()
+    }
+
+    fn snapshot() -> Snapshot {
+        let (offset, time) = (Offset::new(7), Timestamp::new(8).unwrap());
+        Snapshot { offset, time, mark: Some(Mark { first: Offset::new(5), crc: 9 }), state: vec![1, 2, 3] }
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_any_flipped_bit_is_found() {
+        let definition = definition("kpi", "");
+        let bytes = snapshot().encode(&definition);
+        assert_eq!(Snapshot::decode(&bytes, &definition), Ok(snapshot()));
+        for at in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            assert_eq!(Snapshot::decode(&flipped, &definition), Err(SnapshotError::Damaged), "bit {at}");
+        }
+        for len in 0..bytes.len() {
+            assert_eq!(Snapshot::decode(&bytes[..len], &definition), Err(SnapshotError::Damaged), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn a_snapshot_of_other_settings_or_of_another_model_is_foreign() {
+        let bytes = snapshot().encode(&definition("kpi", ""));
+        for other in [definition("states", ""), definition("kpi", "severity_min = \"fatal\"")] {
+            assert!(matches!(Snapshot::decode(&bytes, &other), Err(SnapshotError::Foreign(_))));
+        }
+        let built_in = Definition::built_in(BuiltIn::Kpi(Default::default()));
+        assert!(matches!(Snapshot::decode(&bytes, &built_in), Err(SnapshotError::Foreign(_))), "kpi@1");
+    }
+}

@@ -1,0 +1,212 @@
+//! `sources`: how every source is: when it was heard, how old its events were by then, what it lost.
+
+use afferent_protocol::event::{Body, LifeCycle};
+use afferent_protocol::ids::{Epoch, Stream, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{Model, Name, Seen, Table, seconds, time};
+use crate::limits::{MODEL_RATE_WINDOW_US, MODEL_SOURCES_MAX};
+
+/// The settings of `sources`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SourcesSettings {
+    /// A source that was not heard for so many seconds is not online.
+    pub offline_s: u32,
+}
+
+impl Default for SourcesSettings {
+    fn default() -> Self {
+        Self { offline_s: 120 }
+    }
+}
+
+/// What a stream's source has declared as lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Lost {
+    events: u64,
+    /// Up to where it is counted, in the epoch at hand: what is declared again does not count again.
+    counted: Option<(Epoch, u64)>,
+}
+
+/// What is kept of a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Source {
+    heard: Timestamp,
+    events: u64,
+    /// Collector's clock minus event time, of the newest event of the batch that came last.
+    lag_us: i64,
+    /// Collector's clock minus source's clock when the batch that came last was made.
+    clock_offset_us: i64,
+    synchronised: bool,
+    has_stopped: bool,
+    lost: [Lost; 2],
+    /// Begin of the minute at hand, events in it, and events in the one before.
+    window: (Timestamp, u64, Option<u64>),
+}
+
+/// What is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SourcesState {
+    sources: Table<Source>,
+}
+
+/// The model.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    settings: SourcesSettings,
+    state: SourcesState,
+    /// The source of the event before, so that its number is looked up once a batch.
+    at: Option<(afferent_protocol::ids::SourceId, u32)>,
+    numbers: u32,
+}
+
+impl Sources {
+    /// One that has seen nothing.
+    pub fn new(settings: SourcesSettings) -> Self {
+        Self { settings, state: SourcesState::default(), at: None, numbers: 0 }
+    }
+
+    fn source(&mut self, seen: &Seen<'_>) -> Option<&mut Source> {
+        let id = match self.at {
+            Some((source, id)) if source == seen.batch.source => id,
+            _ => {
+                // Any number does: tables check it. Few sources alternate at a time.
+                self.numbers = (self.numbers + 1) % 64;
+                self.at = Some((seen.batch.source, self.numbers));
+                self.numbers
+            }
+        };
+        self.state.sources.get_or_add(Name { id, text: seen.batch.source.as_str() }, MODEL_SOURCES_MAX)
+    }
+}
+
+impl Source {
+    fn batch(&mut self, seen: &Seen<'_>) {
+        let batch = seen.batch;
+        self.heard = self.heard.max(seen.ingest);
+        self.lag_us = seen.ingest.micros() - batch.time_last.micros();
+        self.clock_offset_us = seen.ingest.micros() - batch.clock.wall.micros();
+        self.synchronised = batch.clock.synchronised;
+        self.has_stopped = false;
+    }
+
+    fn count(&mut self, ingest: Timestamp) {
+        self.events += 1;
+        let (begun, ..) = self.window;
+        let passed = ingest.micros() - begun.micros();
+        if passed >= MODEL_RATE_WINDOW_US {
+            let before = (passed < 2 * MODEL_RATE_WINDOW_US).then_some(self.window.1);
+            let begun = ingest.micros() - ingest.micros() % MODEL_RATE_WINDOW_US;
+            self.window = (Timestamp::clamped(begun), 0, before);
+        }
+        self.window.1 += 1;
+    }
+
+    /// Events a second in the last minute that is over, or in the one at hand where there is none.
+    fn rate(&self, at: Timestamp) -> f64 {
+        let (begun, count, before) = self.window;
+        let passed = at.micros() - begun.micros();
+        let window = MODEL_RATE_WINDOW_US;
+        match before {
+            _ if passed >= 2 * window => 0.0,
+            _ if passed >= window => count as f64 * 1e6 / window as f64,
+            Some(before) => before as f64 * 1e6 / window as f64,
+            None => count as f64 * 1e6 / passed.max(1_000_000) as f64,
+        }
+    }
+
+    fn lose(&mut self, loss: &afferent_protocol::event::Loss) {
+        let lost = &mut self.lost[usize::from(loss.stream.number())];
+        let first = match lost.counted {
+            Some((epoch, end)) if epoch == loss.epoch => loss.first.get().max(end),
+            _ => loss.first.get(),
+        };
+        lost.events += loss.end.get().saturating_sub(first);
+        lost.counted = Some((loss.epoch, loss.end.get().max(first)));
+    }
+}
+
+impl Model for Sources {
+    type State = SourcesState;
+
+    fn state(&self) -> &SourcesState {
+        &self.state
+    }
+
+    fn restore(&mut self, state: SourcesState) {
+        self.state = state;
+    }
+
+    fn apply(&mut self, seen: &Seen<'_>) {
+        let Some(source) = self.source(seen) else { return };
+        if seen.is_first_of_batch() {
+            source.batch(seen);
+        }
+        source.count(seen.ingest);
+        match &seen.event.body {
+            // A device's loss, under the device's name, is of a lane that is numbered elsewhere.
+            Body::Loss(loss) if seen.subject.text == seen.batch.source.as_str() => source.lose(loss),
+            Body::LifeCycle(LifeCycle::Stopped { .. }) => source.has_stopped = true,
+            _ => {}
+        }
+    }
+
+    fn view(&self, at: Timestamp) -> Value {
+        let sources: Map<String, Value> = (self.state.sources.iter())
+            .map(|(name, source)| {
+                let is_heard = seconds(source.heard, at) <= f64::from(self.settings.offline_s);
+                let lost = |stream: Stream| source.lost[usize::from(stream.number())].events;
+                let told = json!({
+                    "last_heard": time(source.heard),
+                    "events": source.events,
+                    "lag_s": source.lag_us as f64 / 1e6,
+                    "clock_offset_s": source.clock_offset_us as f64 / 1e6,
+                    "synchronised": source.synchronised,
+                    "declared_lost": { "critical": lost(Stream::Critical), "samples": lost(Stream::Samples) },
+                    "rate_per_s": source.rate(at),
+                    "online": is_heard && !source.has_stopped,
+                });
+                (name.to_owned(), told)
+            })
+            .collect();
+        json!({ "sources": sources, "refused": self.state.sources.refused() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::event::{Event, Loss, LossReason};
+    use afferent_protocol::ids::{Sequence, Subject};
+
+    use super::super::testing::{Log, at, sample};
+    use super::*;
+
+    fn view(log: &Log, second: i64) -> Value {
+        let mut model = Sources::new(SourcesSettings::default());
+        log.fold(&mut model);
+        Model::view(&model, at(second))["sources"]["press-88"].clone()
+    }
+
+    #[test]
+    fn a_source_is_online_while_it_is_heard_and_until_it_stops() {
+        let stopped = Event { body: Body::LifeCycle(LifeCycle::Stopped { reason: "" }), ..sample(11, "press-88", 0.0) };
+        let log = [sample(10, "88-C/x", 1.0), stopped];
+        assert_eq!(view(&Log::of(&log[..1]), 130)["online"], true);
+        assert_eq!(view(&Log::of(&log[..1]), 131)["online"], false);
+        assert_eq!(view(&Log::of(&log), 12)["online"], false);
+    }
+
+    #[test]
+    fn what_is_declared_lost_twice_counts_once() {
+        let loss = |first, end| {
+            let (first, end, chain) = (Sequence::new(first), Sequence::new(end), [0; 32]);
+            let (stream, epoch, reason) = (Stream::Samples, Epoch::new(1), LossReason::Evicted);
+            let body = Body::Loss(Loss { stream, epoch, first, end, reason, chain });
+            Event { time: at(1), subject: Subject::new("press-88").unwrap(), body }
+        };
+        let told = view(&Log::of(&[loss(0, 10), loss(5, 15), loss(5, 15)]), 1);
+        assert_eq!(told["declared_lost"], json!({ "critical": 0, "samples": 15 }));
+    }
+}

@@ -1,0 +1,97 @@
+//! For tests: events, and a log of them that is folded by hand.
+
+use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
+use afferent_protocol::event::{
+    Alarm, AlarmTransition, Body, Breakdown, Derived, Event, MachineState, Quality, Recovery, Sample, Severity, State,
+    Value,
+};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Subject, Timestamp};
+use afferent_protocol::segment::EntryHead;
+use afferent_protocol::sign::Identity;
+
+use super::{AnyModel, Fold, Member, ModelId, Seen};
+
+pub(crate) fn at(second: i64) -> Timestamp {
+    Timestamp::new(second * 1_000_000).unwrap()
+}
+
+fn event<'a>(second: i64, subject: &'a str, body: Body<'a>) -> Event<'a> {
+    Event { time: at(second), subject: Subject::new(subject).unwrap(), body }
+}
+
+pub(crate) fn sample(second: i64, subject: &str, value: f64) -> Event<'_> {
+    event(second, subject, Body::Sample(Sample { value: Value::Float(value), unit: "1", quality: Quality::Good }))
+}
+
+pub(crate) fn breakdown<'a>(second: i64, subject: &'a str, code: &'a str, message: &'a str) -> Event<'a> {
+    event(second, subject, Body::Breakdown(Breakdown { code, severity: Severity::Error, message }))
+}
+
+pub(crate) fn recovery<'a>(second: i64, subject: &'a str, code: &'a str) -> Event<'a> {
+    event(second, subject, Body::Recovery(Recovery { code, message: "" }))
+}
+
+pub(crate) fn state(second: i64, subject: &str, state: MachineState) -> Event<'_> {
+    event(second, subject, Body::State(State { state, reason: "" }))
+}
+
+pub(crate) fn alarm<'a>(second: i64, subject: &'a str, condition: &'a str, transition: AlarmTransition) -> Event<'a> {
+    event(second, subject, Body::Alarm(Alarm { condition, transition, priority: 500, message: "" }))
+}
+
+pub(crate) fn derived<'a>(subject: &'a str, kind: &'a str, json: &'a str) -> Event<'a> {
+    event(1, subject, Body::Derived(Derived { kind, json }))
+}
+
+/// Batches of one event each, from offset 0 on, ingested when they happened.
+pub(crate) struct Log(Vec<(EntryHead, Vec<u8>)>);
+
+impl Log {
+    pub(crate) fn of(events: &[Event<'_>]) -> Self {
+        let mut builder = BatchBuilder::new();
+        let identity = Identity::from_seed(&[1; 32]);
+        let entry = |(number, event): (u64, &Event<'_>)| {
+            builder.push(event).unwrap();
+            let lineage = Lineage {
+                source: SourceId::new("press-88").unwrap(),
+                stream: event.stream(),
+                epoch: Epoch::new(1),
+                first: Sequence::new(number),
+                previous: CHAIN_START,
+            };
+            let mut bytes = Vec::new();
+            let clock = ClockReading { wall: event.time, ..ClockReading::default() };
+            let (header, _) = builder.seal(&lineage, &clock, &identity, &mut bytes);
+            (EntryHead::new(&header, number, 0, event.time), bytes)
+        };
+        Self((0..).zip(events).map(entry).collect())
+    }
+
+    pub(crate) fn fold<M: AnyModel + Clone + 'static>(&self, model: &mut M) {
+        let folded = self.fold_any(model.another());
+        model.load(&folded.save()).unwrap();
+    }
+
+    pub(crate) fn fold_any(&self, model: Box<dyn AnyModel>) -> Box<dyn AnyModel> {
+        let member = Member::new(ModelId::new("test", 1).unwrap(), model);
+        let mut fold = Fold::new(vec![member], Offset::ZERO, Timestamp::default());
+        for (head, bytes) in &self.0 {
+            fold.entry(head, &Batch::parse(bytes).unwrap().0, Offset::new(u64::MAX));
+        }
+        let member = fold.members.pop().expect("one model");
+        assert_eq!(member.failed, None);
+        member.model
+    }
+}
+
+/// What `read` makes of an event.
+pub(crate) fn seen_one<T>(event: &Event<'_>, read: impl Fn(&Seen<'_>) -> T) -> T {
+    let log = Log::of(std::slice::from_ref(event));
+    let mut fold = Fold::new(Vec::new(), Offset::ZERO, Timestamp::default());
+    let mut found = None;
+    let (head, bytes) = &log.0[0];
+    fold.entry_through(head, &Batch::parse(bytes).unwrap().0, Offset::new(u64::MAX), &mut |_, seen, _| {
+        found = seen.first().map(&read);
+    });
+    found.expect("one event")
+}

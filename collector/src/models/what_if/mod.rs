@@ -1,0 +1,47 @@
+//! What would be if: alternatives to what happened, computed beside it in one pass over the log.
+//!
+//! A plan ([`Plan`], TOML) has alternatives. Each has rules, which change what its models get to see, and may give its models other
+//! settings:
+//!
+//! ```toml
+//! models = ["kpi@1"]                    # which to compare; all of them without it
+//!
+//! [[alternative]]
+//! name = "no belt failures"
+//! [[alternative.rule]]
+//! action = "drop"                       # or add, shift, scale, relabel
+//! type = "breakdown"                    # type, subject, source: which events, as in /v1/events
+//! when = 'code.startsWith("BELT")'      # and those of them for which this holds (CEL)
+//! from = "2021-09-13T00:00:00Z"         # and which happened from then
+//! until = "2021-09-14T00:00:00Z"        # until then
+//! [[alternative.model]]
+//! model = "kpi@1"
+//! settings = { not_failures = ["PM"] }
+//! ```
+//!
+//! | action | keys | what it does |
+//! |---|---|---|
+//! | `drop` | | the event did not happen |
+//! | `shift` | `by_s` | it happened so many seconds later, or earlier when less than zero |
+//! | `scale` | `factor`, `plus` | a sample's number is multiplied, and then added to |
+//! | `relabel` | `set` | other `subject`, `code`, `severity`, `message`, `state`, `reason`, `condition`, `priority` |
+//! | `add` | `event` | an event that did not happen, seen before the first one that was ingested at its time or later |
+//!
+//! Rules apply one after the other, each to what those before it left. The log is read, and never written.
+//!
+//! - `plan`: the plan, checked; `condition`: CEL; `rule`: what a rule does to an event;
+//!   `run`: the pass; `report`: what came out
+
+mod condition;
+mod plan;
+mod report;
+mod rule;
+mod run;
+
+pub use condition::ConditionError;
+pub use plan::{Plan, PlanError};
+pub use report::{AlternativeReport, Point, Report};
+pub use run::{RunError, WhatIf};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+//! A plan, checked: what is wrong with it is told by alternative, rule and key.
+
+use serde::Deserialize;
+
+use super::super::{Definition, DefinitionError, ModelId};
+use super::condition::{Condition, ConditionError};
+use super::rule::{Action, Added, Relabel, Rule};
+use crate::limits::{PLAN_ALTERNATIVES_MAX, PLAN_BYTES_MAX, PLAN_RULES_MAX};
+use crate::models::BuiltIn;
+use crate::subscribe::{Filter, FilterError};
+use afferent_protocol::ids::Timestamp;
+
+/// What is assumed.
+#[derive(Debug)]
+pub struct Plan {
+    /// The models that are compared.
+    pub(super) models: Vec<Definition>,
+    pub(super) alternatives: Vec<Alternative>,
+}
+
+/// One alternative to what happened.
+#[derive(Debug)]
+pub(super) struct Alternative {
+    pub name: String,
+    pub rules: Vec<Rule>,
+    /// In the order of time.
+    pub added: Vec<Added>,
+    /// The models of the plan, with this alternative's settings.
+    pub models: Vec<BuiltIn>,
+}
+
+/// Why a plan cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// It is too long.
+    #[error("the plan has {0} bytes, and at most {PLAN_BYTES_MAX} are taken")]
+    TooLong(usize),
+    /// It is not TOML, or has keys that there are not.
+    #[error("the plan, line {line}: {message}")]
+    Text {
+        /// The line.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// It has too many parts.
+    #[error("{what} are {given}, and at most {taken} are taken")]
+    TooMany {
+        /// Of what.
+        what: String,
+        /// What was given.
+        given: usize,
+        /// What is taken.
+        taken: usize,
+    },
+    /// A model that there is not.
+    #[error("{place}: there is no model {model:?}; there are {known}")]
+    Model {
+        /// Where.
+        place: String,
+        /// What was named.
+        model: String,
+        /// What there is.
+        known: String,
+    },
+    /// Settings that a model does not have.
+    #[error("{place}: {error}")]
+    Settings {
+        /// Where.
+        place: String,
+        /// What is wrong.
+        error: DefinitionError,
+    },
+    /// A rule's condition.
+    #[error("{place}: `when` {error}")]
+    Condition {
+        /// Where.
+        place: String,
+        /// What is wrong.
+        error: ConditionError,
+    },
+    /// A rule's filter.
+    #[error("{place}: {error}")]
+    Filter {
+        /// Where.
+        place: String,
+        /// What is wrong.
+        error: FilterError,
+    },
+    /// A key's value, or a key that is missing or too much.
+    #[error("{place}: {message}")]
+    Key {
+        /// Where.
+        place: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPlan {
+    models: Option<Vec<String>>,
+    #[serde(default)]
+    alternative: Vec<RawAlternative>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAlternative {
+    name: String,
+    #[serde(default)]
+    rule: Vec<RawRule>,
+    #[serde(default)]
+    model: Vec<RawModel>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawModel {
+    model: String,
+    settings: toml::Table,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Drop,
+    Add,
+    Shift,
+    Scale,
+    Relabel,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    action: Kind,
+    when: Option<String>,
+    #[serde(rename = "type")]
+    types: Option<String>,
+    subject: Option<String>,
+    source: Option<String>,
+    from: Option<toml::Value>,
+    until: Option<toml::Value>,
+    by_s: Option<f64>,
+    factor: Option<f64>,
+    plus: Option<f64>,
+    set: Option<Relabel>,
+    event: Option<super::rule::RawAdded>,
+}
+
+impl Plan {
+    /// The models that are compared.
+    pub fn models(&self) -> &[Definition] {
+        &self.models
+    }
+
+    /// Reads a plan; `known` are the models that there are.
+    pub fn parse(text: &str, known: &[Definition]) -> Result<Self, PlanError> {
+        if text.len() > PLAN_BYTES_MAX {
+            return Err(PlanError::TooLong(text.len()));
+        }
+        let raw: RawPlan = toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = 1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+            PlanError::Text { line, message: error.message().to_owned() }
+        })?;
+        let models = match raw.models {
+            None => known.to_vec(),
+            Some(names) => names.iter().map(|name| find("models", name, known)).collect::<Result<_, _>>()?,
+        };
+        check_count("the alternatives", raw.alternative.len(), PLAN_ALTERNATIVES_MAX)?;
+        let alternatives = raw.alternative.into_iter().map(|alternative| alternative.checked(&models));
+        Ok(Self { alternatives: alternatives.collect::<Result<_, _>>()?, models })
+    }
+}
+
+fn check_count(what: &str, given: usize, taken: usize) -> Result<(), PlanError> {
+    if given <= taken { Ok(()) } else { Err(PlanError::TooMany { what: what.to_owned(), given, taken }) }
+}
+
+/// A model by its name, with or without a version.
+fn find(place: &str, name: &str, known: &[Definition]) -> Result<Definition, PlanError> {
+    let wanted: Option<ModelId> = name.parse().ok();
+    let fits = |definition: &&Definition| match &wanted {
+        Some(id) => definition.id == *id,
+        None => definition.id.name() == name,
+    };
+    known.iter().filter(fits).max_by_key(|known| known.id.version()).cloned().ok_or_else(|| PlanError::Model {
+        place: place.to_owned(),
+        model: name.chars().take(64).collect(),
+        known: known.iter().map(|known| known.id.to_string()).collect::<Vec<_>>().join(", "),
+    })
+}
+
+impl RawAlternative {
+    fn checked(self, models: &[Definition]) -> Result<Alternative, PlanError> {
+        let name: String = self.name.chars().take(64).collect();
+        let place = format!("alternative {name:?}");
+        check_count(&format!("{place}: the rules"), self.rule.len(), PLAN_RULES_MAX)?;
+        let mut built: Vec<BuiltIn> = models.iter().map(|model| model.of.clone()).collect();
+        for RawModel { model, settings } in self.model {
+            let place = format!("{place}, model {model:?}");
+            let wanted = find(&place, &model, models)?;
+            let of = BuiltIn::new(wanted.of.name(), settings);
+            let of = of.map_err(|error| PlanError::Settings { place, error })?;
+            let at = models.iter().position(|known| known.id == wanted.id).expect("it was found among them");
+            built[at] = of;
+        }
+        let (mut rules, mut added) = (Vec::new(), Vec::new());
+        for (number, rule) in (1..).zip(self.rule) {
+            let place = format!("{place}, rule {number}");
+            match rule.kind_and_action(&place)? {
+                (Some(event), _) => added.push(event),
+                (None, Some(action)) => rules.push(rule_of(place, rule, action)?),
+                (None, None) => unreachable!("a rule adds, or does something else"),
+            }
+        }
+        added.sort_by_key(Added::time);
+        Ok(Alternative { name, rules, added, models: built })
+    }
+}
+
+fn rule_of(place: String, rule: RawRule, action: Action) -> Result<Rule, PlanError> {
+    let filter = Filter::new(rule.subject.as_deref(), rule.types.as_deref(), rule.source.as_deref());
+    let filter = filter.map_err(|error| PlanError::Filter { place: place.clone(), error })?;
+    let condition = rule.when.as_deref().map(Condition::new).transpose();
+    let condition = condition.map_err(|error| PlanError::Condition { place: place.clone(), error })?;
+    let time =
+        |key: &str, value: &Option<toml::Value>| value.as_ref().map(|value| time(&place, key, value)).transpose();
+    let (from, until) = (time("from", &rule.from)?, time("until", &rule.until)?);
+    Ok(Rule { from, until, filter, condition, action, place })
+}
+
+impl RawRule {
+    /// What is added, or what else is done; keys that the action does not have are refused.
+    fn kind_and_action(&self, place: &str) -> Result<(Option<Added>, Option<Action>), PlanError> {
+        let refuse = |message: String| Err(PlanError::Key { place: place.to_owned(), message });
+        let given = [
+            ("by_s", self.by_s.is_some(), Kind::Shift),
+            ("factor", self.factor.is_some(), Kind::Scale),
+            ("plus", self.plus.is_some(), Kind::Scale),
+            ("set", self.set.is_some(), Kind::Relabel),
+            ("event", self.event.is_some(), Kind::Add),
+        ];
+        if let Some((key, ..)) = given.iter().find(|(_, is_given, of)| *is_given && *of != self.action) {
+            return refuse(format!("`{key}` is not for the action {:?}", self.action).to_lowercase());
+        }
+        let chooses = [&self.when, &self.types, &self.subject, &self.source].iter().any(|key| key.is_some());
+        if self.action == Kind::Add && (chooses || self.from.is_some() || self.until.is_some()) {
+            return refuse("an event that is added has its own time, and no condition".to_owned());
+        }
+        if [self.by_s, self.factor, self.plus].iter().flatten().any(|number| !number.is_finite()) {
+            return refuse("a number is not finite".to_owned());
+        }
+        let action = match (self.action, &self.set, &self.event) {
+            (Kind::Add, _, Some(event)) => return Ok((Some(event.checked(place)?), None)),
+            (Kind::Add, _, None) => return refuse("`event` is missing: what is added".to_owned()),
+            (Kind::Relabel, None, _) => return refuse("`set` is missing: what is told instead".to_owned()),
+            (Kind::Relabel, Some(set), _) => Action::Relabel(Box::new(set.checked(place)?)),
+            (Kind::Drop, ..) => Action::Drop,
+            (Kind::Shift, ..) => match self.by_s {
+                Some(by_s) => Action::Shift { by_us: (by_s * 1e6) as i64 },
+                None => return refuse("`by_s` is missing: by how many seconds".to_owned()),
+            },
+            (Kind::Scale, ..) if self.factor.is_none() && self.plus.is_none() => {
+                return refuse("`factor` or `plus` is missing".to_owned());
+            }
+            (Kind::Scale, ..) => Action::Scale { factor: self.factor.unwrap_or(1.0), plus: self.plus.unwrap_or(0.0) },
+        };
+        Ok((None, Some(action)))
+    }
+}
+
+/// A time, as TOML's own or as a text.
+pub(super) fn time(place: &str, key: &str, value: &toml::Value) -> Result<Timestamp, PlanError> {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let time: Result<jiff::Timestamp, _> = text.parse();
+    let time = time.map_err(|_| PlanError::Key {
+        place: place.to_owned(),
+        message: format!("`{key}` is no time; write it as 2021-09-13T23:54:31Z"),
+    })?;
+    Ok(Timestamp::clamped(time.as_microsecond()))
+}

@@ -1,0 +1,272 @@
+//! One pass over the log for what happened and all alternatives.
+
+use std::collections::BTreeMap;
+
+use afferent_protocol::batch::{Batch, Header};
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::segment::EntryHead;
+use serde_json::Value;
+
+use super::super::diff::{Changes, diff};
+use super::super::runner::{AsOf, AskError, Cancel, Models, ReplayError, fold_log};
+use super::super::{BuiltIn, Definition, Fold, Member, Name, Seen, machine_of};
+use super::plan::{Alternative, Plan};
+use super::report::{AlternativeReport, Point, Report};
+use crate::limits::{PLAN_POINT_CHANGES_MAX, PLAN_POINTS};
+
+/// Events that are added count from here on: beyond any offset of a log, so that each has one of its own.
+const ADDED_FROM: u64 = 1 << 63;
+
+/// Why a plan did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A condition cannot be told for an event.
+    #[error("{place}: `when` cannot be told for the event at offset {offset} ({subject}): {error}")]
+    Condition {
+        /// Alternative and rule.
+        place: String,
+        /// Which event.
+        offset: Offset,
+        /// What it is about.
+        subject: String,
+        /// Why.
+        error: String,
+    },
+    /// A model panicked.
+    #[error("{model} was {error}")]
+    Model {
+        /// Which one, and in which alternative.
+        model: String,
+        /// Why.
+        error: String,
+    },
+    /// The states to begin with, or the end, are not to be had.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The log cannot be read, or nobody waits any more.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+}
+
+/// A plan under way.
+pub struct WhatIf<'p> {
+    plan: &'p Plan,
+    from: Offset,
+    actual: Fold,
+    alternatives: Vec<Running<'p>>,
+    timeline: Vec<Point>,
+}
+
+struct Running<'p> {
+    alternative: &'p Alternative,
+    members: Vec<Member>,
+    dropped: u64,
+    changed: u64,
+    added: usize,
+}
+
+impl<'p> WhatIf<'p> {
+    /// Begins with models that have seen nothing, at `from`.
+    pub fn new(plan: &'p Plan, from: Offset) -> Self {
+        let members = plan.models.iter().map(|model| Member::new(model.id.clone(), model.of.build()));
+        Self::after(plan, Fold::new(members.collect(), from, Timestamp::default()))
+    }
+
+    /// Begins with what the models of the plan, in its order, hold; alternatives go on from there with their settings.
+    pub fn after(plan: &'p Plan, actual: Fold) -> Self {
+        let alternatives = plan.alternatives.iter().map(|alternative| {
+            let pairs = actual.members.iter().zip(&alternative.models);
+            let members = pairs.map(|(member, of)| Member::new(member.id.clone(), with_state_of(of, member)));
+            Running { alternative, members: members.collect(), dropped: 0, changed: 0, added: 0 }
+        });
+        Self { plan, from: actual.next(), alternatives: alternatives.collect(), actual, timeline: Vec::new() }
+    }
+
+    /// The first offset that was not seen yet.
+    pub fn next(&self) -> Offset {
+        self.actual.next()
+    }
+
+    /// Takes the events of an entry that were not seen yet, up to `end`.
+    pub fn entry(&mut self, head: &EntryHead, batch: &Batch<'_>, end: Offset) -> Result<(), RunError> {
+        let alternatives = &mut self.alternatives;
+        let mut outcome = Ok(());
+        self.actual.entry_through(head, batch, end, &mut |members, seen, header| {
+            members.iter_mut().for_each(|member| member.apply(seen));
+            if outcome.is_ok() {
+                outcome = alternatives.iter_mut().try_for_each(|running| running.take(seen, header));
+            }
+        });
+        outcome
+    }
+
+    /// Notes how far the alternatives are from what happened.
+    pub fn point(&mut self) {
+        let key_figures = |model: &Definition| matches!(model.of, BuiltIn::Kpi(_));
+        let any = self.plan.models.iter().any(key_figures);
+        let time = self.actual.time();
+        let mut alternatives = BTreeMap::new();
+        for running in &self.alternatives {
+            let mut changes = Changes::default();
+            let pairs = self.actual.members.iter().zip(&running.members).zip(&self.plan.models);
+            for ((actual, assumed), _) in pairs.filter(|(_, model)| !any || key_figures(model)) {
+                let more = diff(&actual.model.view(time), &assumed.model.view(time));
+                let room = PLAN_POINT_CHANGES_MAX - changes.changes.len();
+                changes.more += more.more + more.changes.len().saturating_sub(room) as u64;
+                changes.changes.extend(more.changes.into_iter().take(room));
+            }
+            alternatives.insert(running.alternative.name.clone(), changes);
+        }
+        let (offset, time) = (self.actual.next().to_string(), super::super::time(time));
+        self.timeline.push(Point { offset, time, alternatives });
+    }
+
+    /// Ends it; the states are as of `at`, or of the last event.
+    pub fn finish(self, at: Option<Timestamp>) -> Result<Report, RunError> {
+        let (from, until) = (self.from.to_string(), self.actual.next().to_string());
+        let time = at.unwrap_or(self.actual.time());
+        let actual = states(&self.actual.members, time, "what happened")?;
+        let alternatives = self.alternatives.into_iter().map(|running| running.report(&actual, time));
+        let alternatives = alternatives.collect::<Result<_, _>>()?;
+        Ok(Report { from, until, time: super::super::time(time), actual, alternatives, timeline: self.timeline })
+    }
+}
+
+fn with_state_of(of: &BuiltIn, member: &Member) -> Box<dyn super::super::AnyModel> {
+    let mut model = of.build();
+    model.load(&member.model.save()).expect("the state is of the same built-in model");
+    model
+}
+
+fn states(members: &[Member], time: Timestamp, whose: &str) -> Result<BTreeMap<String, Value>, RunError> {
+    let state = |member: &Member| match &member.failed {
+        Some(error) => Err(RunError::Model { model: format!("{} of {whose}", member.id), error: error.clone() }),
+        None => Ok((member.id.to_string(), member.model.view(time))),
+    };
+    members.iter().map(state).collect()
+}
+
+impl<'p> Running<'p> {
+    /// Passes on what is left of events in this alternative, with what is added.
+    fn take(&mut self, seen: &[Seen<'_>], header: &Header) -> Result<(), RunError> {
+        let alternative: &'p Alternative = self.alternative;
+        let mut assumed = Vec::with_capacity(seen.len() + 1);
+        for seen in seen {
+            while let Some(added) = alternative.added.get(self.added)
+                && added.time() <= seen.ingest
+            {
+                let event = added.event();
+                let subject = event.subject.as_str();
+                assumed.push(Seen {
+                    offset: Offset::new(ADDED_FROM + self.added as u64),
+                    ingest: seen.ingest,
+                    batch: header,
+                    // It is not the first of its batch: it says nothing of a source.
+                    sequence: header.end(),
+                    machine: Name { id: 0, text: machine_of(subject) },
+                    subject: Name { id: 0, text: subject },
+                    event,
+                });
+                self.added += 1;
+            }
+            assumed.extend(self.changed(*seen)?);
+        }
+        self.members.iter_mut().for_each(|member| member.apply(&assumed));
+        Ok(())
+    }
+
+    fn changed<'e>(&mut self, seen: Seen<'e>) -> Result<Option<Seen<'e>>, RunError>
+    where
+        'p: 'e,
+    {
+        let alternative: &'p Alternative = self.alternative;
+        let mut is_changed = false;
+        let mut left = seen;
+        for rule in &alternative.rules {
+            let applied = rule.apply(left).map_err(|error| RunError::Condition {
+                place: rule.place.clone(),
+                offset: seen.offset,
+                subject: seen.subject.text.to_owned(),
+                error,
+            })?;
+            match applied {
+                (Some(after), changed) => {
+                    left = after;
+                    is_changed |= changed;
+                }
+                (None, _) => {
+                    self.dropped += 1;
+                    return Ok(None);
+                }
+            }
+        }
+        self.changed += u64::from(is_changed);
+        Ok(Some(left))
+    }
+
+    fn report(self, actual: &BTreeMap<String, Value>, time: Timestamp) -> Result<AlternativeReport, RunError> {
+        let name = self.alternative.name.clone();
+        let states = states(&self.members, time, &name)?;
+        let changes = states.iter().map(|(model, state)| (model.clone(), diff(&actual[model], state)));
+        let changes = changes.filter(|(_, changes)| *changes != Changes::default()).collect();
+        let (dropped, changed, added) = (self.dropped, self.changed, self.added as u64);
+        Ok(AlternativeReport { name, dropped, changed, added, changes, states })
+    }
+}
+
+impl Models {
+    /// Runs a plan over a part of the log. Everything begins with what the models held at `from`: nothing, without it.
+    /// Blocks.
+    pub fn what_if(&self, plan: &Plan, from: Option<AsOf>, until: AsOf, cancel: &Cancel) -> Result<Report, RunError> {
+        let _turn = self.turn()?;
+        let log = self.log();
+        let (end, at) = self.place(until)?;
+        let actual = match from {
+            None => WhatIf::new(plan, log.kept().start),
+            Some(from) => {
+                let (from, _) = self.place(from)?;
+                let mut actual = Fold::new(Vec::new(), from, Timestamp::default());
+                for model in &plan.models {
+                    let mut fold = self.replayed(model, from.min(end), cancel)?;
+                    actual.join(fold.members.pop().expect("one model was replayed"));
+                }
+                WhatIf::after(plan, actual)
+            }
+        };
+        run(actual, &*log, end, at, &|| cancel.is_cancelled())
+    }
+}
+
+/// Folds up to `end`, with points on the way.
+pub(super) fn run(
+    mut what_if: WhatIf<'_>,
+    log: &dyn crate::subscribe::ReadLog,
+    end: Offset,
+    at: Option<Timestamp>,
+    is_cancelled: &dyn Fn() -> bool,
+) -> Result<Report, RunError> {
+    let begin = what_if.next();
+    let length = end.since(begin);
+    for point in 1..=PLAN_POINTS {
+        let part = u128::from(length) * u128::from(point) / u128::from(PLAN_POINTS);
+        let until = Offset::new(begin.get() + part as u64);
+        if until <= what_if.next() {
+            continue;
+        }
+        let mut outcome = Ok(());
+        let mut place = Fold::new(Vec::new(), what_if.next(), Timestamp::default());
+        let mut failed = false;
+        fold_log(log, &mut place, until, is_cancelled, &mut |place, head, batch, until| {
+            if failed {
+                return place.skip_to(until);
+            }
+            outcome = what_if.entry(head, batch, until);
+            failed = outcome.is_err();
+            place.entry_passed(head, until);
+        })?;
+        outcome?;
+        what_if.actual.skip_to(until);
+        what_if.point();
+    }
+    what_if.finish(at)
+}
