@@ -90,6 +90,11 @@ fn life_cycle(out: &mut Writer<'_>, body: &LifeCycle<'_>) {
         }
         LifeCycle::DiskTrouble { message } => text(out, &[7, 7], message),
         LifeCycle::Configured { message } => text(out, &[7, 8], message),
+        LifeCycle::Sealed { first, end, hash } => {
+            out.bytes(&[7, 9]);
+            [first.get(), end.get()].into_iter().for_each(|number| out.varint(number));
+            out.bytes(&hash);
+        }
     }
 }
 

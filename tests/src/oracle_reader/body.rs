@@ -146,7 +146,7 @@ impl<'a> Body<'a> {
             }
             7 => format!("disktrouble message={:?}", self.text()?),
             8 => format!("configured message={:?}", self.text()?),
-            9 => format!("sealed first={} end={} hash={}", self.varint()?, self.varint()?, self.hex32()?),
+            9 => format!("sealed first={} end={} hash={}", self.varint()?, self.varint()?, self.hex(32)?),
             other => return Err(format!("life cycle {other}")),
         })
     }
