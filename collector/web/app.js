@@ -69,7 +69,7 @@ function App() {
     <header><span class="brand">Afferent</span>
       <nav aria-label="Views"><ul>${VIEWS.map(([name, title]) => html`<li key=${name}>
         <a href=${link([name])} aria-current=${(at.path[0] ?? 'machines') === name ? 'page' : undefined}>${title}</a></li>`)}</ul></nav>
-      <span class="live ${status}" role="status">${LIVE[status]}</span></header>
+      <span class="stream ${status}" role="status">${LIVE[status]}</span></header>
     <${AsOf} asOf=${asOf} time=${states.time} />
     <main id="main" ref=${main} tabindex="-1"><${Guard} key=${path}>${view(at, asOf)}<//></main>
     <footer class="quiet">${location.host}${states.offset != null && ` · state of offset ${plain(states.offset, 20)}`} · <a href="/v1/agents">API</a></footer>`;

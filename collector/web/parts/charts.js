@@ -2,7 +2,7 @@
 
 import { html, useMemo } from './html.js';
 import { Empty, Problem, Table } from './bits.js';
-import { Plot, axes, useWidth } from './plot.js';
+import { MARGIN_PX, Plot, axes, useWidth } from './plot.js';
 import { useSamples } from './samples.js';
 import { local } from './time.js';
 import { count, figure, plain } from './words.js';
@@ -32,12 +32,12 @@ function Lane({ sensor, from, until, width, last, span, version }) {
     return [times.map((ms) => ms / 1000), values];
   }, [sensor, version]);
   const { low, high } = sensor.thin.range();
-  const options = (colour) => ({
+  const options = (colour, UPlot) => ({
     cursor: { sync: { key: 'afferent' }, drag: { x: false, y: false }, points: { size: 6 } },
     legend: { show: false },
     scales: { x: { range: [from / 1000, until / 1000] } },
     axes: axes(colour, { x: last }),
-    series: [{}, { stroke: colour('line'), width: 1.5, points: { size: 4 } }],
+    series: [{}, { stroke: colour('line'), width: 1.5, points: { size: 4 }, paths: sensor.steps ? UPlot.paths.stepped({ align: 1 }) : undefined }],
     hooks: { drawClear: [shade(span, colour)] },
   });
   const title = `${plain(sensor.subject, 120)}: ${count(sensor.thin.count)} samples between ${figure(low, sensor.unit)} `
@@ -66,7 +66,7 @@ function leftOut({ bad, texts, beyond }) {
 /** The charts of a machine from `from` until `until`; `span` is shaded. */
 export function Sensors({ machine, from, until, asOf, span }) {
   const [place, width] = useWidth();
-  const samples = useSamples(machine, from, until, asOf, Math.max(0, width - 60));
+  const samples = useSamples(machine, from, until, asOf, Math.max(0, width - MARGIN_PX));
   // What is not a number of one kind has no curve, and a sensor without a sample in the span has none either.
   const drawn = samples.sensors.filter((sensor) => sensor.thin.count > 0);
   return html`<div ref=${place} class="sensors" aria-busy=${!samples.done}>

@@ -15,6 +15,12 @@ function say(next) {
   listeners.forEach((listener) => listener.status?.(next));
 }
 
+// A browser has few connections to one collector, for all of its tabs: a page that nobody sees must not hold one.
+function begin() {
+  if (source || listeners.size === 0 || document.hidden) return;
+  open();
+}
+
 function open() {
   source = new EventSource(`/v1/stream?type=${TYPES}`);
   source.onopen = () => say('live');
@@ -36,11 +42,15 @@ function close() {
   say('off');
 }
 
+addEventListener('visibilitychange', () => (document.hidden ? close() : begin()));
+addEventListener('pagehide', close);
+addEventListener('pageshow', begin);
+
 /** Calls `event` for every event and `status` (`live`, `reconnecting`, `off`) on every change; gives how to stop. */
 export function listen(listener) {
   listeners.add(listener);
-  if (listeners.size === 1) open();
-  else listener.status?.(status);
+  begin();
+  listener.status?.(status);
   return () => {
     listeners.delete(listener);
     if (listeners.size === 0) close();

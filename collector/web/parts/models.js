@@ -31,7 +31,9 @@ class Question {
 
   begin() {
     this.stop = new AbortController();
-    this.unlisten = this.live ? listen({ event: () => this.wake() }) : () => {};
+    // A stream that is open again has not told what happened while it was not.
+    const wake = () => this.wake();
+    this.unlisten = this.live ? listen({ event: wake, status: (status) => status === 'live' && wake() }) : () => {};
     // The past does not change: what is known of it is asked once.
     if (this.live || this.answer.state === undefined) this.look();
   }

@@ -1,6 +1,7 @@
 // uPlot as a component: loaded when the first chart is shown, coloured by the style sheet, as wide as its place.
 
 import { html, useEffect, useRef, useState } from './html.js';
+import { local } from './time.js';
 
 let library = null;
 const load = () => (library ??= import('../vendor/uPlot.js').then((module) => module.default));
@@ -36,8 +37,8 @@ function useDark() {
 }
 
 /**
- * A chart. `options(colour)` gives uPlot's options without its size; `draw` (columns of data) may change without the chart being
- * made anew, all that `options` depends on must be in `depends`. `title` is for whoever does not see it.
+ * A chart. `options(colour, UPlot)` gives uPlot's options without its size; `draw` (columns of data) may change without the
+ * chart being made anew, all that `options` depends on must be in `depends`. `title` is for whoever does not see it.
  */
 export function Plot({ width, height, options, draw, depends, title }) {
   const place = useRef(null);
@@ -49,7 +50,7 @@ export function Plot({ width, height, options, draw, depends, title }) {
     let gone = false;
     load().then((UPlot) => {
       if (gone || width === 0) return;
-      chart.current = new UPlot({ ...options(colours()), width, height }, latest.current, place.current);
+      chart.current = new UPlot({ ...options(colours(), UPlot), padding: PADDING, width, height }, latest.current, place.current);
     });
     return () => {
       gone = true;
@@ -61,11 +62,33 @@ export function Plot({ width, height, options, draw, depends, title }) {
   return html`<div class="plot" ref=${place} role="img" aria-label=${title}></div>`;
 }
 
-/** The axes' look; `y` has the size of the left one. */
-export function axes(colour, { x = true, y = 56 } = {}) {
+// The same around every chart, so that charts one below the other have the same time in the same place.
+const PADDING = [8, 20, 8, 0];
+const LEFT_PX = 84;
+
+/** Pixels of a chart's width that are not for its curves. */
+export const MARGIN_PX = LEFT_PX + PADDING[1];
+
+const DAY_S = 86_400;
+
+/** Labels of the axis of time: the time of day in 24 hours, and the date where it is the first or a new one. */
+function timeLabels(_, splits, axis, space, step) {
+  let date = '';
+  return splits.map((seconds) => {
+    const text = local(seconds * 1000);
+    const time = text.slice(11, step < 60 ? 19 : 16);
+    const isNew = text.slice(0, 10) !== date;
+    date = text.slice(0, 10);
+    if (step >= DAY_S) return date;
+    return isNew ? `${time}\n${date}` : time;
+  });
+}
+
+/** The axes' look. */
+export function axes(colour, { x = true } = {}) {
   const look = {
     stroke: colour('quiet'), font: '12px system-ui, sans-serif',
     grid: { stroke: colour('grid'), width: 1 }, ticks: { stroke: colour('grid'), width: 1 },
   };
-  return [{ ...look, show: x, size: 44 }, { ...look, size: y, space: 24 }];
+  return [{ ...look, show: x, size: 44, space: 90, values: timeLabels }, { ...look, size: LEFT_PX, space: 24 }];
 }

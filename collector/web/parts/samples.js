@@ -58,7 +58,9 @@ class Collected {
     let sensor = this.sensors.get(event.subject);
     if (!sensor) {
       if (this.sensors.size >= SENSORS_MAX) { this.beyond += 1; return; }
-      sensor = { subject: event.subject, unit, thin: new Thin(...this.span, this.columns) };
+      // Between on and off there is nothing: such a curve has steps.
+      const steps = typeof value === 'boolean';
+      sensor = { subject: event.subject, unit, steps, thin: new Thin(...this.span, this.columns) };
       this.sensors.set(event.subject, sensor);
     }
     sensor.thin.add(millis(event.time), Number(value));

@@ -74,7 +74,7 @@ export function intervalsOf(machine, from, until) {
 
 function options(shown) {
   return (colour) => {
-    const [x, y] = axes(colour, { y: 84 });
+    const [x, y] = axes(colour);
     return {
       cursor: { sync: { key: 'afferent' }, y: false, points: { show: false }, drag: { x: false, y: false } },
       legend: { show: false },
@@ -103,7 +103,7 @@ export function Timeline({ machine, episodes = [], alarms = [], from, until, tit
   const rows = intervals.map((interval, at) => ({ key: at, cells: [html`<${State} of=${interval.state} />`,
     local(interval.from), duration((interval.end - interval.from) / 1000), plain(interval.reason) || '–'] }));
   return html`<div ref=${place} class="timeline">
-    <${Plot} width=${width} height=${150} options=${options(shown)} draw=${[[from / 1000, until / 1000], [null, null]]} title=${title}
+    <${Plot} width=${width} height=${158} options=${options(shown)} draw=${[[from / 1000, until / 1000], [null, null]]} title=${title}
       depends=${[JSON.stringify(shown)]} />
     <details><summary>The states as a table</summary>
       <${Table} caption=${title} head=${['State', 'From', 'For', 'Why']} rows=${rows} /></details>

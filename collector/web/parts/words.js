@@ -58,5 +58,8 @@ export function figure(value, unit = '') {
 /** A whole number with separators. */
 export const count = (value) => (value == null ? '–' : COUNT.format(value));
 
+/** `1 alarm`, `2 alarms`. */
+export const counted = (number, word) => `${count(number)} ${word}${number === 1 ? '' : 's'}`;
+
 /** A share as per cent. */
 export const percent = (value) => (value == null ? '–' : `${(value * 100).toFixed(1)} %`);

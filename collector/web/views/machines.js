@@ -1,19 +1,19 @@
 // All machines, worst first. Of a thousand only those in sight are in the document.
 
-import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../parts/html.js';
+import { Component, html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../parts/html.js';
 import { Empty, Stale, StartAnAgent, State, Waiting } from '../parts/bits.js';
 import { measured, painted } from '../parts/measure.js';
 import { useModel } from '../parts/models.js';
 import { link } from '../parts/place.js';
 import { useWidth } from '../parts/plot.js';
 import { Time, duration, millis } from '../parts/time.js';
-import { STATES, count, plain, rank, stateOf } from '../parts/words.js';
+import { STATES, count, counted, plain, rank, stateOf } from '../parts/words.js';
 
 // One row with its gap, and the least width of a card: the style sheet says the same.
 const ROW_PX = 148;
 const CARD_PX = 240;
 const GAP_PX = 12;
-const ROWS_AHEAD = 3;
+const ROWS_AHEAD = 2;
 const DAY_MS = 86_400_000;
 const COLLATOR = new Intl.Collator('en', { numeric: true });
 
@@ -35,15 +35,26 @@ function listed(states, breakdowns, alarms, now) {
     || COLLATOR.compare(a.name, b.name));
 }
 
-function Card({ machine, now, at, of, tabindex }) {
+/** A card is drawn again only when something on it changed: a list that moves by a row draws that row. */
+class Card extends Component {
+  shouldComponentUpdate(next) {
+    return Object.keys(next).some((key) => next[key] !== this.props[key]);
+  }
+
+  render(props) {
+    return cardOf(props);
+  }
+}
+
+function cardOf({ machine, now, at, of, tabindex }) {
   const { name, state, since, reason, last, breakdowns, alarms } = machine;
   return html`<li aria-setsize=${of} aria-posinset=${at + 1}>
     <a class="card ${state}" href=${link(['machines', name])} data-at=${at} tabindex=${tabindex}>
       <span class="name">${plain(name, 60)}</span>
       <${State} of=${state} />
       <span class="why">${since == null ? '' : `for ${duration((now - since) / 1000)}`}${reason ? ` · ${plain(reason, 80)}` : ''}</span>
-      <span class="figures"><span><b>${count(breakdowns)}</b> breakdowns in 24 h</span>
-        ${alarms > 0 && html`<span class="alarms"><b>${count(alarms)}</b> alarms</span>`}</span>
+      <span class="figures"><span>${counted(breakdowns, 'breakdown')} in 24 h</span>
+        ${alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>
       <span class="quiet">last event <${Time} of=${last} /></span>
     </a></li>`;
 }
