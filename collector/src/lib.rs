@@ -9,7 +9,7 @@
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying
 //! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
 //! - [`mod@line`]: an event as a line for people
-//! - [`api`]: HTTP: events, the live stream, agents, metrics, health
+//! - [`api`]: HTTP: events, the live stream, agents, metrics, health; [`web`]: the page on top of it
 //!
 //! [`up`] starts a collector and an agent for this machine.
 //!
@@ -36,3 +36,4 @@ mod simulated;
 pub mod sources;
 pub mod subscribe;
 pub mod up;
+pub mod web;

@@ -6,6 +6,7 @@
 //! | `GET /v1/stream?from=&subject=&type=&source=` | the same as server-sent events, for ever |
 //! | `GET /v1/agents` | every source: state, lag, losses, gaps (JSON) |
 //! | `GET /metrics` | figures for Prometheus |
+//! | `GET /`, `/assets/*` | the page for people ([`crate::web`]) |
 //! | `GET /healthz` | 200 while events become durable and agents have a way in, else 503 that says why |
 //!
 //! Refusals are `application/problem+json` ([`problem`]). Nothing here writes: the API can read the log and no more.
@@ -48,13 +49,14 @@ fn router(api: Api) -> Router {
         .route("/v1/agents", get(agents::agents))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
+        .merge(crate::web::router())
         .method_not_allowed_fallback(async || {
             let remedy = "this API is for reading: use GET";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not taken here", remedy)
         })
         .fallback(async |uri: Uri| {
             let path: String = uri.path().chars().take(64).collect();
-            let remedy = "there are /v1/events, /v1/stream, /v1/agents, /metrics and /healthz";
+            let remedy = "there are /v1/events, /v1/stream, /v1/agents, /metrics and /healthz, and / is the page for people";
             Problem::new(StatusCode::NOT_FOUND, format!("there is no {path:?}"), remedy)
         })
         .with_state(api)

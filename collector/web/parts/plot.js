@@ -46,10 +46,11 @@ export function Plot({ width, height, options, draw, depends, title }) {
   const latest = useRef(draw);
   const dark = useDark();
   latest.current = draw;
+  const shown = width > 0;
   useEffect(() => {
     let gone = false;
     load().then((UPlot) => {
-      if (gone || width === 0) return;
+      if (gone || !shown) return;
       chart.current = new UPlot({ ...options(colours(), UPlot), padding: PADDING, width, height }, latest.current, place.current);
     });
     return () => {
@@ -57,9 +58,10 @@ export function Plot({ width, height, options, draw, depends, title }) {
       chart.current?.destroy();
       chart.current = null;
     };
-  }, [dark, width, height, ...depends]);
+  }, [dark, shown, ...depends]);
+  useEffect(() => { if (shown) chart.current?.setSize({ width, height }); }, [width, height]);
   useEffect(() => chart.current?.setData(draw), [draw]);
-  return html`<div class="plot" ref=${place} role="img" aria-label=${title}></div>`;
+  return html`<div class="plot" ref=${place} style=${{ height: `${height}px` }} role="img" aria-label=${title}></div>`;
 }
 
 // The same around every chart, so that charts one below the other have the same time in the same place.
