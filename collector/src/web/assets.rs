@@ -47,6 +47,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "vendor/LICENSE-htm",
         "vendor/LICENSE-preact",
         "vendor/LICENSE-uPlot",
+        "vendor/README.md",
         "vendor/preact-htm.js",
         "vendor/uPlot.css",
         "vendor/uPlot.js",
