@@ -21,8 +21,9 @@ export function Alarms({ alarms, asOf }) {
   return html`<${Table} caption="Alarms" head=${['Condition', 'Where', 'Priority', 'State', 'Raised', 'Message', 'Do']} rows=${rows} />`;
 }
 
-function Actions({ alarm, asOf }) {
-  if (asOf != null) return '–';
+/** Buttons for what people do about an alarm; none in the past, and none when it is not active. */
+export function Actions({ alarm, asOf }) {
+  if (asOf != null || !alarm) return '–';
   const of = { of: alarm.offset };
   const until = () => ({ until: rfc3339(Date.now() + SHELVE_MS) });
   return html`<span class="actions">

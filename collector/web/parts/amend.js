@@ -57,7 +57,7 @@ export function Amend({ subject, change, also = () => ({}), children }) {
     ${children}</button>${state === 'failed' && html`<${Problem} error=${error} />`}`;
 }
 
-/** The form under a breakdown: a reason, or a note. */
+/** The form under a breakdown: the reason it stopped, or a note. Alarms have buttons of their own. */
 export function AmendForm({ subject, of, reasons }) {
   const { state, error, send } = usePost();
   const [action, setAction] = useState('label');
@@ -66,20 +66,18 @@ export function AmendForm({ subject, of, reasons }) {
   const submit = async (event) => {
     event.preventDefault();
     rememberBy(name.trim());
-    const said = action === 'label' ? { reason: text.trim() } : action === 'note' ? { note: text.trim() } : { note: text.trim() || undefined };
+    const said = action === 'label' ? { reason: text.trim() } : { note: text.trim() };
     if (await send(subject, { of, action, ...said })) setText('');
   };
-  const needsText = action !== 'acknowledge';
   return html`<form class="amend" onSubmit=${submit}>
     <label>What<select value=${action} onChange=${(event) => setAction(event.target.value)}>
       <option value="label">Label: the reason it stopped</option>
-      <option value="note">Note</option>
-      <option value="acknowledge">Acknowledge: seen</option></select></label>
-    <label class="grows">${action === 'label' ? 'Reason' : 'Note'}<input value=${text} required=${needsText} maxlength="1000"
+      <option value="note">Note</option></select></label>
+    <label class="grows">${action === 'label' ? 'Reason' : 'Note'}<input value=${text} required maxlength="1000"
       list="reasons" autocomplete="off" onInput=${(event) => setText(event.target.value)} /></label>
     <datalist id="reasons">${action === 'label' && reasons.map((reason) => html`<option key=${reason} value=${reason} />`)}</datalist>
     <label>Your name<input value=${name} maxlength="100" autocomplete="name" onInput=${(event) => setName(event.target.value)} /></label>
-    <button disabled=${state === 'sending' || (needsText && !text.trim())}>Add</button>
+    <button disabled=${state === 'sending' || !text.trim()}>Add</button>
     <p role="status" class="quiet">${state === 'done' ? 'Added to the log.' : state === 'sending' ? 'Sending…' : ''}</p>
     ${state === 'failed' && html`<${Problem} error=${error} />`}
   </form>`;

@@ -1,6 +1,7 @@
 // One breakdown: what was felt around it, what came first, and what people say about it.
 
 import { html } from '../parts/html.js';
+import { Actions } from '../parts/alarms.js';
 import { AmendForm } from '../parts/amend.js';
 import { Empty, Stale, Table, Waiting } from '../parts/bits.js';
 import { Sensors } from '../parts/charts.js';
@@ -8,11 +9,11 @@ import { measured } from '../parts/measure.js';
 import { useModel } from '../parts/models.js';
 import { link, requery } from '../parts/place.js';
 import { Time, duration, millis } from '../parts/time.js';
-import { plain } from '../parts/words.js';
+import { ALARM_STATES, plain } from '../parts/words.js';
 
 const MINUTES = { 5: '5 min', 15: '15 min', 60: '1 h', 240: '4 h', 1440: '1 d' };
 
-function FirstOut({ episode }) {
+function FirstOut({ episode, active, asOf }) {
   const alarms = [...(episode.alarms ?? [])].sort((a, b) => millis(a.time) - millis(b.time));
   if (alarms.length === 0) return html`<p class="quiet">No alarm was raised around it.</p>`;
   const begun = millis(episode.from);
@@ -20,11 +21,15 @@ function FirstOut({ episode }) {
     const seconds = (millis(time) - begun) / 1000;
     return seconds === 0 ? 'at once' : seconds < 0 ? `${duration(-seconds)} before` : `${duration(seconds)} after`;
   };
-  const rows = alarms.map((alarm, at) => ({ key: alarm.offset, cells: [
-    at === 0 ? html`<strong>1, first out</strong>` : at + 1, plain(alarm.condition, 120), plain(alarm.subject, 120),
-    html`<${Time} of=${alarm.time} />`, before(alarm.time),
-  ] }));
-  return html`<${Table} caption="Alarms in the order in which they came" head=${['Order', 'Condition', 'Where', 'Raised', 'To the breakdown']} rows=${rows} />`;
+  const rows = alarms.map((alarm, at) => {
+    const now = active.find((known) => known.offset === alarm.offset);
+    return { key: alarm.offset, cells: [
+      at === 0 ? html`<strong>1, first out</strong>` : at + 1, plain(alarm.condition, 120), plain(alarm.subject, 120),
+      html`<${Time} of=${alarm.time} />`, before(alarm.time), now ? ALARM_STATES[now.state] ?? plain(now.state, 40) : 'over',
+      html`<${Actions} alarm=${now} asOf=${asOf} />`,
+    ] };
+  });
+  return html`<${Table} caption="Alarms in the order in which they came" head=${['Order', 'Condition', 'Where', 'Raised', 'To the breakdown', 'Now', 'Do']} rows=${rows} />`;
 }
 
 function Said({ episode }) {
@@ -46,6 +51,7 @@ function reasonsOf(episodes) {
 
 export function Breakdown({ id, at, asOf }) {
   const breakdowns = useModel('breakdowns', asOf);
+  const alarms = useModel('alarms', asOf);
   const way = html`<p class="way"><a href=${link(['breakdowns'])}>Breakdowns</a></p>`;
   const waiting = Waiting({ model: breakdowns, name: 'breakdowns' });
   if (waiting) return html`${way}<h1>Breakdown</h1>${waiting}`;
@@ -65,7 +71,7 @@ export function Breakdown({ id, at, asOf }) {
     <p><${Time} of=${episode.from} /> ${ended == null ? html`<strong>and it lasts.</strong>`
       : html`to <${Time} of=${episode.until} />, ${duration((ended - begun) / 1000)}.`}
       <span class="quiet"> ${plain(episode.severity, 20)}, ${plain(episode.subject, 120)}, offset ${plain(episode.id, 20)}</span></p>
-    <section aria-labelledby="order"><h2 id="order">What came first</h2><${FirstOut} episode=${episode} /></section>
+    <section aria-labelledby="order"><h2 id="order">What came first</h2><${FirstOut} episode=${episode} active=${alarms.state?.active ?? []} asOf=${asOf} /></section>
     <section aria-labelledby="felt"><h2 id="felt">What was felt</h2>
       <div class="filters" role="group" aria-label="Minutes before and after">
         ${Object.entries(MINUTES).map(([key, title]) => html`<button key=${key} type="button" aria-pressed=${key === minutes}

@@ -2,7 +2,7 @@
 
 import { html, useState } from '../parts/html.js';
 import { ask, query } from '../parts/api.js';
-import { Empty, Problem } from '../parts/bits.js';
+import { Problem } from '../parts/bits.js';
 import { fieldOf, ofField, rfc3339, zone } from '../parts/time.js';
 import { VERDICTS } from '../parts/words.js';
 
@@ -57,8 +57,6 @@ export function Certificate({ sources, at }) {
       <button disabled=${answer.state === 'asking'}>Certify</button></form>
     <div aria-live="polite">
       ${answer.state === 'asking' && html`<p>The whole log is read…</p>`}
-      ${answer.state === 'failed' && (answer.error.status === 404 && !answer.error.remedy.includes('sources')
-        ? html`<${Empty} title="This collector makes no certificates for that."><p>${answer.error.message}</p><//>`
-        : html`<${Problem} error=${answer.error} />`)}
+      ${answer.state === 'failed' && html`<${Problem} error=${answer.error} />`}
       ${answer.state === 'told' && html`<${Result} result=${answer} />`}</div></section>`;
 }

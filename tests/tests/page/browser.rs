@@ -5,6 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use afferent_tests::process::{Folder, Process, free_address, wait_for};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 /// How long one command may take on a loaded machine.
@@ -110,7 +112,8 @@ impl Browser {
         let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": height, "scale": 1 });
         let asked = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
         let picture = self.devtools("Page.captureScreenshot", asked);
-        let picture = unbase64(picture["data"].as_str().expect("a picture is told in base64"));
+        let picture = picture["data"].as_str().expect("a picture is a text");
+        let picture = BASE64.decode(picture).expect("a picture is told in base64");
         std::fs::write(self.shots.join(format!("{name}.png")), picture).expect("the target folder can be written");
     }
 
@@ -150,25 +153,4 @@ fn said(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Value 
     let body: Value = serde_json::from_str(&body).expect("an answer is JSON");
     assert!(answer.status().is_success(), "the browser refuses: {}", body["value"]["message"]);
     body["value"].clone()
-}
-
-/// Base64 (RFC 4648, section 4).
-fn unbase64(text: &str) -> Vec<u8> {
-    let (mut bytes, mut held, mut bits) = (Vec::with_capacity(text.len() / 4 * 3), 0_u32, 0);
-    for symbol in text.bytes().take_while(|symbol| *symbol != b'=') {
-        let value = match symbol {
-            b'A'..=b'Z' => symbol - b'A',
-            b'a'..=b'z' => symbol - b'a' + 26,
-            b'0'..=b'9' => symbol - b'0' + 52,
-            b'+' => 62,
-            _ => 63,
-        };
-        held = held << 6 | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-        }
-    }
-    bytes
 }
