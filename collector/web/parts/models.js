@@ -12,6 +12,32 @@ const PAUSE_MIN_MS = 500;
 // Answers that nobody shows any more are kept, so that the way back is quick; the oldest go.
 const KEPT_MAX = 24;
 
+// The collector answers few questions about the past at a time, since each replays a part of the log. They are asked one
+// after the other, and once more where it was busy with somebody else's.
+const BUSY = new Set([429, 503]);
+const BUSY_PAUSE_MS = 1000;
+const BUSY_TRIES_MAX = 20;
+
+let past = Promise.resolve();
+
+function askPast(path, options) {
+  const turn = past.then(() => tryPast(path, options, BUSY_TRIES_MAX));
+  past = turn.catch(() => {});
+  return turn;
+}
+
+async function tryPast(path, options, tries) {
+  // Whoever went on meanwhile needs no answer, and those behind need not wait for it.
+  options.signal.throwIfAborted();
+  try {
+    return await askJson(path, options);
+  } catch (error) {
+    if (!BUSY.has(error.status) || tries <= 1) throw error;
+    await new Promise((resume) => setTimeout(resume, BUSY_PAUSE_MS));
+    return tryPast(path, options, tries - 1);
+  }
+}
+
 /** What is asked, by path. */
 const questions = new Map();
 
@@ -62,7 +88,8 @@ class Question {
     this.busy = true;
     this.again = false;
     try {
-      const { state, time, offset } = await askJson(this.path, { signal });
+      const ask = this.live ? askJson : askPast;
+      const { state, time, offset } = await ask(this.path, { signal });
       this.tell(signal, { state, time, offset });
     } catch (error) {
       this.tell(signal, { ...this.answer, error });

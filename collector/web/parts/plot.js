@@ -65,7 +65,7 @@ export function Plot({ width, height, options, draw, depends, title }) {
 }
 
 // The same around every chart, so that charts one below the other have the same time in the same place.
-const PADDING = [8, 20, 8, 0];
+const PADDING = [8, 40, 8, 0];
 const LEFT_PX = 84;
 
 /** Pixels of a chart's width that are not for its curves. */

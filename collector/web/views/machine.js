@@ -87,8 +87,7 @@ export function Machine({ name, at, asOf }) {
     <section aria-labelledby="figures"><h2 id="figures">Figures</h2><${Figures} kpi=${kpi.state?.machines?.[name]} /></section>
     <section aria-labelledby="time"><h2 id="time">Over time</h2>
       <${SpanChoice} span=${span} length=${length} until=${until} />
-      ${silent && html`<p class="banner" role="status">Nothing came since <${Time} of=${machine.last_event} />: the charts end there.
-        <button type="button" onClick=${() => requery({ until: String(opened) })}>Show until now</button></p>`}
+      ${silent && html`<p class="banner" role="status">Nothing came since <${Time} of=${machine.last_event} />: the charts end there.${' '}<button type="button" onClick=${() => requery({ until: String(opened) })}>Show until now</button></p>`}
       <${Legend} />
       <${Timeline} machine=${machine} episodes=${episodes} alarms=${ticks} from=${until - length} until=${until}
         title=${`States of ${plain(name, 80)}`} />

@@ -5,9 +5,8 @@ import { askJson, query } from '../parts/api.js';
 import { Empty, Problem, State, Table } from '../parts/bits.js';
 import { fieldOf, millis, ofField, rfc3339, zone } from '../parts/time.js';
 import { Legend, Timeline } from '../parts/timeline.js';
-import { count, figure, plain } from '../parts/words.js';
+import { count, counted, figure, plain } from '../parts/words.js';
 
-const DAY_MS = 86_400_000;
 const SHOWN_MAX = 300;
 const TIMELINES_MAX = 12;
 const PLAN = 'afferent-plan';
@@ -32,6 +31,9 @@ function changesOf(changes) {
   return { list, more: parts.reduce((total, [, told]) => total + (told.more ?? 0), 0) };
 }
 
+// Intervals are drawn, which says more than a row for each of their ends.
+const isDrawn = ({ path }) => path.includes('/intervals/');
+
 /** The machines of the first model that has intervals. */
 function machinesOf(states) {
   const held = [states, ...Object.values(states ?? {})];
@@ -43,8 +45,9 @@ function machinesOf(states) {
 const shown = (value) => (value == null || typeof value !== 'object' ? figure(value) : plain(JSON.stringify(value), 120));
 
 function Changes({ alternative }) {
-  const { list, more } = changesOf(alternative.changes);
-  if (list.length === 0) return html`<p class="quiet">Nothing would have been different.</p>`;
+  const { list: all, more } = changesOf(alternative.changes);
+  const list = all.filter((change) => !isDrawn(change));
+  if (all.length === 0) return html`<p class="quiet">Nothing would have been different.</p>`;
   const rows = list.slice(0, SHOWN_MAX).map((change) => ({ key: change.path, cells: [
     plain(change.path, 160), shown(change.left), shown(change.right),
     change.difference == null ? '–' : `${change.difference > 0 ? '+' : ''}${figure(change.difference)}`,
@@ -54,29 +57,37 @@ function Changes({ alternative }) {
     ${rest > 0 && html`<p class="quiet">${count(rest)} further differences are not shown.</p>`}`;
 }
 
+/** From the first interval to the end of what is known, of both. */
+function spanOf(left, right) {
+  const intervals = [...(left?.intervals ?? []), ...(right?.intervals ?? [])];
+  const times = intervals.flatMap((interval) => [millis(interval.from), millis(interval.until)]);
+  const known = [...times, millis(left?.last_event), millis(right?.last_event)].filter((time) => time != null);
+  return known.length === 0 ? { from: 0, until: 1 } : { from: Math.min(...known), until: Math.max(...known, Math.min(...known) + 1000) };
+}
+
 /** Actual and assumed states of the machines that differ, one above the other. */
-function Timelines({ actual, alternative, from, until }) {
+function Timelines({ actual, alternative }) {
   const [left, right] = [machinesOf(actual), machinesOf(alternative.states)];
   const differing = Object.keys(right).filter((name) => JSON.stringify(left[name]) !== JSON.stringify(right[name]));
   if (differing.length === 0) return null;
-  return html`<${Legend} />${differing.slice(0, TIMELINES_MAX).map((name) => html`<div key=${name} class="pair">
+  return html`<${Legend} />${differing.slice(0, TIMELINES_MAX).map((name) => [name, spanOf(left[name], right[name])]).map(([name, span]) => html`<div key=${name} class="pair">
     <h4>${plain(name, 80)}</h4>
     <p>Actual <${State} of=${left[name]?.state} /></p>
-    <${Timeline} machine=${left[name]} from=${from} until=${until} title=${`${plain(name, 80)}, actual`} />
+    <${Timeline} machine=${left[name]} ...${span} title=${`${plain(name, 80)}, actual`} />
     <p>${plain(alternative.name, 80)} <${State} of=${right[name]?.state} /></p>
-    <${Timeline} machine=${right[name]} from=${from} until=${until} title=${`${plain(name, 80)}, ${plain(alternative.name, 80)}`} /></div>`)}
+    <${Timeline} machine=${right[name]} ...${span} title=${`${plain(name, 80)}, ${plain(alternative.name, 80)}`} /></div>`)}
     ${differing.length > TIMELINES_MAX && html`<p class="quiet">${count(differing.length - TIMELINES_MAX)} further machines differ.</p>`}`;
 }
 
-function Report({ report, from, until }) {
+function Report({ report }) {
   if (report.alternatives.length === 0) {
     return html`<${Empty} title="The plan has no alternative."><p>Add an <code>[[alternative]]</code> with a name and a rule.</p><//>`;
   }
   return report.alternatives.map((alternative) => html`<section key=${alternative.name}>
     <h3>${plain(alternative.name, 80)}</h3>
-    <p class="quiet">${count(alternative.dropped)} events dropped, ${count(alternative.changed)} changed, ${count(alternative.added)} added.</p>
+    <p class="quiet">${counted(alternative.dropped, 'event')} dropped, ${count(alternative.changed)} changed, ${count(alternative.added)} added.</p>
     <${Changes} alternative=${alternative} />
-    <${Timelines} actual=${report.actual} alternative=${alternative} from=${from} until=${until} /></section>`);
+    <${Timelines} actual=${report.actual} alternative=${alternative} /></section>`);
 }
 
 export function WhatIf({ asOf }) {
@@ -93,8 +104,7 @@ export function WhatIf({ asOf }) {
     try {
       const headers = { 'content-type': 'application/toml' };
       const report = await askJson(`/v1/what-if${query(span)}`, { method: 'POST', headers, body: plan });
-      const last = end ?? millis(report.time) ?? Date.now();
-      set({ state: 'told', report, from: begin ?? last - DAY_MS, until: last });
+      set({ state: 'told', report });
     } catch (error) {
       set({ state: 'failed', error });
     }
@@ -114,5 +124,5 @@ export function WhatIf({ asOf }) {
       ${answer.state === 'failed' && (answer.error.status === 404 || answer.error.status === 405
         ? html`<${Empty} title="This collector does not compute alternatives."><p>A newer one does; the log that it needs is there.</p><//>`
         : html`<${Problem} error=${answer.error} />`)}
-      ${answer.state === 'told' && html`<${Report} report=${answer.report} from=${answer.from} until=${answer.until} />`}</div>`;
+      ${answer.state === 'told' && html`<${Report} report=${answer.report} />`}</div>`;
 }
