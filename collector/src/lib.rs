@@ -11,7 +11,7 @@
 //! - [`certificate`]: what the log proves to be complete
 //! - [`models`]: states that are folded from the log
 //! - [`mod@line`]: an event as a line for people
-//! - [`api`]: HTTP: events, the live stream, agents, metrics, health
+//! - [`api`]: HTTP: events, the live stream, agents, metrics, health; [`web`]: the page on top of it
 //!
 //! [`up`] starts a collector and an agent for this machine.
 //!
@@ -40,3 +40,4 @@ mod simulated;
 pub mod sources;
 pub mod subscribe;
 pub mod up;
+pub mod web;

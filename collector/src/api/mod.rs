@@ -9,6 +9,7 @@
 //! | `GET /v1/models`, `/v1/models/NAME@V?as_of=`, `/v1/models/diff?left=&right=&as_of=` | states that are folded from the log ([`models`]) |
 //! | `POST /v1/models/NAME@V/recompute?from=`, `POST /v1/what-if?from=&until=` | a state made again; alternatives to what happened |
 //! | `GET /metrics` | figures for Prometheus |
+//! | `GET /`, `/assets/*` | the page for people ([`crate::web`]) |
 //! | `GET /healthz` | 200 while events become durable and agents have a way in, else 503 that says why |
 //!
 //! Refusals are `application/problem+json` ([`problem`]). Nothing here writes: the API can read the log and no more.
@@ -60,6 +61,7 @@ fn router(api: Api) -> Router {
         .route("/v1/what-if", post(models::what_if))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(health::healthz))
+        .merge(crate::web::router())
         .method_not_allowed_fallback(async || {
             let remedy = "this API is for reading: use GET";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not taken here", remedy)
@@ -67,7 +69,7 @@ fn router(api: Api) -> Router {
         .fallback(async |uri: Uri| {
             let path: String = uri.path().chars().take(64).collect();
             let remedy = "there are /v1/events, /v1/stream, /v1/agents, /v1/certificate, /v1/models, /v1/what-if, /metrics \
-                          and /healthz";
+                          and /healthz, and / is the page for people";
             Problem::new(StatusCode::NOT_FOUND, format!("there is no {path:?}"), remedy)
         })
         .with_state(api)

@@ -1,0 +1,58 @@
+//! The page that people look at: `GET /` and `/assets/*`.
+//!
+//! It is made of files in `collector/web`, which are part of the binary ([`assets`]): nothing is built but by cargo, and
+//! nothing is loaded from anywhere else. The page is one more reader of the API. What it may do is said by a content
+//! security policy that allows scripts and styles from here only, so that a text from a machine that got into the
+//! document as markup after all could not run.
+
+mod assets;
+
+use axum::Router;
+use axum::extract::Path;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::api::problem::Problem;
+use assets::{Asset, asset};
+
+/// What the page may load, and from where.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+                      img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The document that everything begins with.
+const INDEX: &str = "index.html";
+
+/// The routes of the page, to be merged with those of the API.
+pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/", get(async |headers: HeaderMap| answer(INDEX, &headers)))
+        .route("/assets/{*path}", get(async |Path(path): Path<String>, headers: HeaderMap| answer(&path, &headers)))
+}
+
+fn answer(path: &str, headers: &HeaderMap) -> Result<Response, Problem> {
+    let Some(asset) = asset(path) else {
+        let path: String = path.chars().take(64).collect();
+        let detail = format!("the page has no part {path:?}");
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail, "load the page anew: / is where it begins"));
+    };
+    let asked = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let has_it = asked.is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == asset.tag));
+    let status = if has_it { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    let body = if has_it { &[] } else { asset.bytes };
+    Ok((status, headers_of(asset), body).into_response())
+}
+
+fn headers_of(asset: &Asset) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.kind));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // Names stay the same from version to version: the browser keeps what it has, and asks each time whether it holds.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(header::ETAG, HeaderValue::from_str(&asset.tag).expect("a tag is ASCII"));
+    headers
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! What the page's files promise, file by file.
+
+use std::collections::BTreeSet;
+use std::path::{Path as FilePath, PathBuf};
+
+use axum::body::to_bytes;
+
+use super::assets::all;
+use super::*;
+
+fn folder() -> PathBuf {
+    FilePath::new(env!("CARGO_MANIFEST_DIR")).join("web")
+}
+
+/// All files below `folder`, as paths relative to `root`.
+fn files(root: &FilePath, folder: &FilePath) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let own = files.iter().map(|path| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+    own.chain(folders.iter().flat_map(|folder| self::files(root, folder))).collect()
+}
+
+fn text(asset: &Asset) -> &'static str {
+    std::str::from_utf8(asset.bytes).unwrap()
+}
+
+fn is_own(asset: &Asset) -> bool {
+    !asset.path.starts_with("vendor/")
+}
+
+async fn body(answer: Response) -> Vec<u8> {
+    to_bytes(answer.into_body(), usize::MAX).await.unwrap().to_vec()
+}
+
+/// What in a document would need a policy with `unsafe-inline`, or load from elsewhere.
+fn breaches(document: &str) -> Vec<String> {
+    let lower = document.to_ascii_lowercase();
+    let mut found = Vec::new();
+    for (at, tag) in lower.match_indices('<').map(|(at, _)| (at, &lower[at..])) {
+        let tag = tag.split_once('>').map_or(tag, |(head, _)| head);
+        let rest = lower[at + tag.len()..].trim_start_matches('>');
+        if tag.starts_with("<script") && (!tag.contains("src=") || !rest.starts_with("</script")) {
+            found.push(format!("inline script: {tag}"));
+        }
+        if tag.starts_with("<style") {
+            found.push(format!("inline style: {tag}"));
+        }
+        for attribute in tag.split_ascii_whitespace().skip(1) {
+            let name = attribute.split('=').next().unwrap_or_default();
+            if name == "style" || (name.starts_with("on") && attribute.contains('=')) {
+                found.push(format!("inline {name}: {tag}"));
+            }
+            if attribute.contains("//") {
+                found.push(format!("loads from elsewhere: {tag}"));
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn every_file_is_served_with_its_type_and_the_policy() {
+    for asset in all() {
+        let answer = answer(asset.path, &HeaderMap::new()).unwrap();
+        let headers = answer.headers().clone();
+        let kind = match FilePath::new(asset.path).extension().and_then(|ending| ending.to_str()) {
+            Some("html") => "text/html; charset=utf-8",
+            Some("css") => "text/css; charset=utf-8",
+            Some("js") => "text/javascript; charset=utf-8",
+            _ => "text/plain; charset=utf-8",
+        };
+        assert_eq!((answer.status(), &headers["content-type"]), (StatusCode::OK, &HeaderValue::from_static(kind)));
+        assert_eq!(headers["content-security-policy"], POLICY, "{}", asset.path);
+        assert_eq!(
+            (&headers["x-content-type-options"], &headers["cache-control"]),
+            (&"nosniff".parse().unwrap(), &"no-cache".parse().unwrap())
+        );
+        assert_eq!(body(answer).await, std::fs::read(folder().join(asset.path)).unwrap(), "{}", asset.path);
+    }
+    for refused in ["unsafe-inline", "unsafe-eval", "http:", "https:", "*"] {
+        assert!(!POLICY.contains(refused), "the policy allows {refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_that_has_a_file_is_not_sent_it_again() {
+    let tag = answer(INDEX, &HeaderMap::new()).unwrap().headers()["etag"].clone();
+    let asking = |tag: &str| HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_str(tag).unwrap())]);
+    for known in [tag.to_str().unwrap().to_owned(), format!("\"other\", W/{}", tag.to_str().unwrap())] {
+        let answer = answer(INDEX, &asking(&known)).unwrap();
+        assert_eq!(
+            (answer.status(), answer.headers().contains_key("content-security-policy")),
+            (StatusCode::NOT_MODIFIED, true)
+        );
+        assert!(body(answer).await.is_empty());
+    }
+    assert_eq!(answer(INDEX, &asking("\"other\"")).unwrap().status(), StatusCode::OK);
+    assert_eq!(all().iter().map(|asset| &asset.tag).collect::<BTreeSet<_>>().len(), all().len(), "tags differ");
+}
+
+#[test]
+fn what_is_not_part_of_the_page_is_refused_as_the_api_does() {
+    for path in ["nothing.js", "../Cargo.toml", "", "vendor", "/etc/passwd", "Index.html"] {
+        let problem = answer(path, &HeaderMap::new()).unwrap_err();
+        assert_eq!(problem.status, StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+#[test]
+fn the_binary_has_every_file_of_the_folder_and_each_library_its_licence() {
+    let in_binary: BTreeSet<String> = all().iter().map(|asset| asset.path.to_owned()).collect();
+    assert_eq!(in_binary, files(&folder(), &folder()));
+    for licence in ["LICENSE-htm", "LICENSE-preact", "LICENSE-uPlot"] {
+        assert!(in_binary.contains(&format!("vendor/{licence}")), "{licence}");
+    }
+}
+
+#[test]
+fn no_file_has_inline_code_or_loads_from_elsewhere() {
+    for asset in all().iter().filter(|asset| asset.kind.starts_with("text/html")) {
+        assert_eq!(breaches(text(asset)), Vec::<String>::new(), "{}", asset.path);
+    }
+    for asset in all().iter().filter(|asset| is_own(asset) && !asset.kind.starts_with("text/html")) {
+        for forbidden in
+            ["http:", "https:", "innerHTML", "dangerouslySetInnerHTML", "eval(", "new Function", "document.write"]
+        {
+            assert!(!text(asset).contains(forbidden), "{} has {forbidden}", asset.path);
+        }
+    }
+    for asset in all().iter().filter(|asset| asset.path.ends_with(".css")) {
+        assert!(!text(asset).contains("url(") && !text(asset).contains("@import"), "{}", asset.path);
+    }
+}
+
+#[test]
+fn inline_code_and_foreign_loads_in_a_document_are_found() {
+    for document in [
+        "<script>alert(1)</script>",
+        "<script src=\"/a.js\">alert(1)</script>",
+        "<p onclick=\"alert(1)\">",
+        "<p style=\"color: red\">",
+        "<style>p { color: red }</style>",
+        "<link href=\"https://elsewhere/a.css\">",
+        "<img src=//elsewhere/a.png>",
+    ] {
+        assert_eq!(breaches(document).len(), 1, "{document}");
+    }
+}
+
+#[test]
+fn the_document_names_every_module_ahead_so_that_they_load_at_once() {
+    let index = text(asset(INDEX).unwrap());
+    let modules = all().iter().filter(|asset| is_own(asset) && asset.path.ends_with(".js"));
+    for module in modules {
+        assert!(index.contains(&format!("\"/assets/{}\"", module.path)), "{}", module.path);
+    }
+    let named = index.split("=\"/assets/").skip(1).filter_map(|rest| rest.split('"').next());
+    for name in named {
+        assert!(asset(name).is_some(), "{name} is named, and is not there");
+    }
+}

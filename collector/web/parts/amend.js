@@ -1,0 +1,84 @@
+// Amendments: what people add. The log is never changed: a new event says what is added, to which one, and by whom.
+
+import { html, useRef, useState } from './html.js';
+import { askJson } from './api.js';
+import { Problem } from './bits.js';
+import { rfc3339 } from './time.js';
+
+const TYPE = 'afferent.amendment.v1';
+const BY = 'afferent-by';
+
+/** Who works here; this browser remembers it. */
+export const by = () => localStorage.getItem(BY) ?? '';
+export const rememberBy = (name) => localStorage.setItem(BY, name);
+
+/** An id that nobody else has. `randomUUID` is not there on pages without TLS. */
+export function newId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** Posts an amendment; resolves when it is on disk. The same `id` again adds nothing. */
+export function post(id, subject, change) {
+  const event = {
+    specversion: '1.0', id, source: 'page', type: TYPE, subject, time: rfc3339(Date.now()),
+    datacontenttype: 'application/json', data: { ...change, by: by() },
+  };
+  const headers = { 'content-type': 'application/cloudevents+json' };
+  return askJson('/v1/events', { method: 'POST', headers, body: JSON.stringify(event) });
+}
+
+/** How a post goes: `{state, error, send}`. A repeated try sends the same id, so that nothing is added twice. */
+export function usePost() {
+  const [at, set] = useState({ state: 'idle' });
+  const id = useRef(null);
+  const send = async (subject, change) => {
+    if (at.state === 'sending') return false;
+    set({ state: 'sending' });
+    id.current ??= newId();
+    try {
+      await post(id.current, subject, change);
+      id.current = null;
+      set({ state: 'done' });
+      return true;
+    } catch (error) {
+      // What was refused is not in the log, and will be another event; what got no answer may be in it.
+      if (error.status !== 0) id.current = null;
+      set({ state: 'failed', error });
+      return false;
+    }
+  };
+  return { ...at, send };
+}
+
+/** A button that posts one amendment. `also` adds what is only known when it is pressed. */
+export function Amend({ subject, change, also = () => ({}), children }) {
+  const { state, error, send } = usePost();
+  return html`<button type="button" disabled=${state === 'sending'} onClick=${() => send(subject, { ...change, ...also() })}>
+    ${children}</button>${state === 'failed' && html`<${Problem} error=${error} />`}`;
+}
+
+/** The form under a breakdown: the reason it stopped, or a note. Alarms have buttons of their own. */
+export function AmendForm({ subject, of, reasons }) {
+  const { state, error, send } = usePost();
+  const [action, setAction] = useState('label');
+  const [text, setText] = useState('');
+  const [name, setName] = useState(by);
+  const submit = async (event) => {
+    event.preventDefault();
+    rememberBy(name.trim());
+    const said = action === 'label' ? { reason: text.trim() } : { note: text.trim() };
+    if (await send(subject, { of, action, ...said })) setText('');
+  };
+  return html`<form class="amend" onSubmit=${submit}>
+    <label>What<select value=${action} onChange=${(event) => setAction(event.target.value)}>
+      <option value="label">Label: the reason it stopped</option>
+      <option value="note">Note</option></select></label>
+    <label class="grows">${action === 'label' ? 'Reason' : 'Note'}<input value=${text} required maxlength="1000"
+      list="reasons" autocomplete="off" onInput=${(event) => setText(event.target.value)} /></label>
+    <datalist id="reasons">${action === 'label' && reasons.map((reason) => html`<option key=${reason} value=${reason} />`)}</datalist>
+    <label>Your name<input value=${name} maxlength="100" autocomplete="name" onInput=${(event) => setName(event.target.value)} /></label>
+    <button disabled=${state === 'sending' || !text.trim()}>Add</button>
+    <p role="status" class="quiet">${state === 'done' ? 'Added to the log.' : state === 'sending' ? 'Sending…' : ''}</p>
+    ${state === 'failed' && html`<${Problem} error=${error} />`}
+  </form>`;
+}

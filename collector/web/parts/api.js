@@ -1,0 +1,39 @@
+// The collector's API. A refusal is an error that says what is wrong and what to do, in the collector's words.
+
+/** A refusal, or an answer that did not come. */
+export class Refused extends Error {
+  constructor(status, detail, remedy) {
+    super(detail);
+    this.status = status;
+    this.remedy = remedy;
+  }
+}
+
+/** Fetches; throws [`Refused`] unless the answer is good. */
+export async function ask(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new Refused(0, 'The collector does not answer.', 'Look whether it runs, and whether this computer reaches it.');
+  }
+  if (answer.ok) return answer;
+  const said = await answer.json().catch(() => ({}));
+  throw new Refused(answer.status, said.detail ?? `The collector answers ${answer.status}.`, said.remedy ?? '');
+}
+
+/** Fetches JSON. */
+export const askJson = async (path, options) => (await ask(path, options)).json();
+
+/** A query string without what is empty. */
+export function query(values) {
+  const kept = Object.entries(values).filter(([, value]) => value != null && value !== '');
+  return kept.length ? `?${new URLSearchParams(kept)}` : '';
+}
+
+/** A subject pattern that takes a machine and all below it, whatever characters its name has. */
+export function below(machine) {
+  const literal = machine.replace(/[*?[\]{},!\\]/g, '\\$&');
+  return `{${literal},${literal}/**}`;
+}

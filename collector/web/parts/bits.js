@@ -1,0 +1,59 @@
+// Small pieces that several views show.
+
+import { html } from './html.js';
+import { STATES, plain, stateOf } from './words.js';
+
+/** The state of a machine: colour, mark and word. */
+export function State({ of }) {
+  const state = stateOf(of);
+  return html`<span class="state ${state}"><span class="mark" aria-hidden="true">${STATES[state].mark}</span>
+    ${STATES[state].title}</span>`;
+}
+
+/** What went wrong, and what to do. */
+export function Problem({ error }) {
+  return html`<div class="problem" role="alert"><p><strong>${plain(error.message)}</strong></p>
+    ${error.remedy && html`<p>${plain(error.remedy)}</p>`}</div>`;
+}
+
+/** Nothing is here yet; the children say what to do. */
+export function Empty({ title, children }) {
+  return html`<div class="empty"><p><strong>${title}</strong></p>${children}</div>`;
+}
+
+/** What a model has to say instead of a state: it loads, there is none, or it failed. Null when there is a state. */
+export function Waiting({ model, name }) {
+  if (model.state !== undefined) return null;
+  if (model.loading) return html`<p class="quiet" role="status">Loading…</p>`;
+  if (model.error.status === 404) {
+    return html`<${Empty} title=${`This collector has no model “${name}”.`}>
+      <p>The log is complete without it. <code>GET /v1/models</code> lists the models there are; a newer collector
+      builds this one from the log.</p><//>`;
+  }
+  return html`<${Problem} error=${model.error} />`;
+}
+
+/** Said while an old answer is shown because the newest question was not answered. */
+export function Stale({ models }) {
+  const failed = models.find((model) => model.state !== undefined && model.error);
+  if (!failed) return null;
+  return html`<p class="banner" role="status">What is shown is old: ${plain(failed.error.message)}</p>`;
+}
+
+/** How to send a first event. */
+export function StartAnAgent() {
+  return html`<p>Start an agent on a machine, or on this computer:</p>
+    <pre>afferent-agent config default > agent.toml     # then set agent.name and ship.url
+afferent-agent run --config agent.toml</pre>
+    <p>and let a machine speak:</p>
+    <pre>afferent-agent emit --socket DATA/agent.sock sample 88-C/spindle/temperature 81.4 --unit Cel</pre>`;
+}
+
+/** A table that scrolls by itself where it is wider than the page. */
+export function Table({ caption, head, rows, keep = false }) {
+  const titles = head.map((title) => html`<th scope="col">${title}</th>`);
+  const body = rows.map(({ key, cells }) => html`<tr key=${key}>${cells.map((cell, at) => (at === 0
+    ? html`<th scope="row">${cell}</th>` : html`<td data-title=${head[at]}>${cell}</td>`))}</tr>`);
+  return html`<div class=${keep ? 'wide' : 'wide folds'} tabindex="0" role="region" aria-label=${caption}>
+    <table><caption>${caption}</caption><thead><tr>${titles}</tr></thead><tbody>${body}</tbody></table></div>`;
+}

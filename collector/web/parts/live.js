@@ -1,0 +1,65 @@
+// The live stream: what is worth looking at again, as server-sent events. Samples are left out: a plant has too many.
+
+import { useEffect, useState } from './html.js';
+
+const TYPES = 'breakdown,recovery,state,alarm,loss,lifecycle,clockstep,afferent.amendment.v1';
+const RETRY_MS = 3000;
+
+const listeners = new Set();
+let source = null;
+let retry = 0;
+let status = 'off';
+
+function say(next) {
+  status = next;
+  listeners.forEach((listener) => listener.status?.(next));
+}
+
+// A browser has few connections to one collector, for all of its tabs: a page that nobody sees must not hold one.
+function begin() {
+  if (source || listeners.size === 0 || document.hidden) return;
+  open();
+}
+
+function open() {
+  source = new EventSource(`/v1/stream?type=${TYPES}`);
+  source.onopen = () => say('live');
+  source.onmessage = (message) => {
+    const event = JSON.parse(message.data);
+    listeners.forEach((listener) => listener.event?.(event));
+  };
+  source.onerror = () => {
+    say('reconnecting');
+    // The browser comes back by itself, with its place, unless it was refused: then it gives up, and we begin anew.
+    if (source.readyState === EventSource.CLOSED) retry = setTimeout(open, RETRY_MS);
+  };
+}
+
+function close() {
+  clearTimeout(retry);
+  source?.close();
+  source = null;
+  say('off');
+}
+
+addEventListener('visibilitychange', () => (document.hidden ? close() : begin()));
+addEventListener('pagehide', close);
+addEventListener('pageshow', begin);
+
+/** Calls `event` for every event and `status` (`live`, `reconnecting`, `off`) on every change; gives how to stop. */
+export function listen(listener) {
+  listeners.add(listener);
+  begin();
+  listener.status?.(status);
+  return () => {
+    listeners.delete(listener);
+    if (listeners.size === 0) close();
+  };
+}
+
+/** The state of the stream; it runs while `on`. */
+export function useLive(on, onEvent) {
+  const [shown, set] = useState(status);
+  useEffect(() => (on ? listen({ status: set, event: onEvent }) : set('off')), [on]);
+  return shown;
+}

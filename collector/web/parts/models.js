@@ -1,0 +1,130 @@
+// What the collector's models say, asked again when events come. Views that show the same model share one question.
+
+import { useEffect, useState } from './html.js';
+import { askJson, query } from './api.js';
+import { listen } from './live.js';
+
+// Values change without an event of the live stream; this is how often they are looked at.
+const LOOK_MS = 5000;
+// A question that took long is asked less often, so that the page never keeps the collector busy.
+const PAUSE_FACTOR = 10;
+const PAUSE_MIN_MS = 500;
+// Answers that nobody shows any more are kept, so that the way back is quick; the oldest go.
+const KEPT_MAX = 24;
+
+// The collector answers few questions about the past at a time, since each replays a part of the log. They are asked one
+// after the other, and once more where it was busy with somebody else's.
+const BUSY = new Set([429, 503]);
+const BUSY_PAUSE_MS = 1000;
+const BUSY_TRIES_MAX = 20;
+
+let past = Promise.resolve();
+
+function askPast(path, options) {
+  const turn = past.then(() => tryPast(path, options, BUSY_TRIES_MAX));
+  past = turn.catch(() => {});
+  return turn;
+}
+
+async function tryPast(path, options, tries) {
+  // Whoever went on meanwhile needs no answer, and those behind need not wait for it.
+  options.signal.throwIfAborted();
+  try {
+    return await askJson(path, options);
+  } catch (error) {
+    if (!BUSY.has(error.status) || tries <= 1) throw error;
+    await new Promise((resume) => setTimeout(resume, BUSY_PAUSE_MS));
+    return tryPast(path, options, tries - 1);
+  }
+}
+
+/** What is asked, by path. */
+const questions = new Map();
+
+class Question {
+  constructor(path, live) {
+    Object.assign(this, { path, live, answer: {}, shown: new Set(), busy: false, again: false, earliest: 0, timer: 0 });
+  }
+
+  show(set) {
+    this.shown.add(set);
+    if (this.shown.size === 1) this.begin();
+    return () => {
+      this.shown.delete(set);
+      if (this.shown.size === 0) this.end();
+    };
+  }
+
+  begin() {
+    this.stop = new AbortController();
+    // A stream that is open again has not told what happened while it was not.
+    const wake = () => this.wake();
+    this.unlisten = this.live ? listen({ event: wake, status: (status) => status === 'live' && wake() }) : () => {};
+    // The past does not change: what is known of it is asked once.
+    if (this.live || this.answer.state === undefined) this.look();
+  }
+
+  end() {
+    this.stop.abort();
+    this.unlisten();
+    clearTimeout(this.timer);
+    this.busy = false;
+  }
+
+  /** Something happened: looks as soon as the last look was long enough ago. */
+  wake() {
+    if (this.busy) this.again = true;
+    else this.plan(Math.max(0, this.earliest - performance.now()));
+  }
+
+  plan(pause) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.look(), pause);
+  }
+
+  async look() {
+    const { signal } = this.stop;
+    const begun = performance.now();
+    this.busy = true;
+    this.again = false;
+    try {
+      const ask = this.live ? askJson : askPast;
+      const { state, time, offset } = await ask(this.path, { signal });
+      this.tell(signal, { state, time, offset });
+    } catch (error) {
+      this.tell(signal, { ...this.answer, error });
+    }
+    if (signal.aborted) return;
+    this.busy = false;
+    if (!this.live) return;
+    const pause = Math.max(PAUSE_MIN_MS, (performance.now() - begun) * PAUSE_FACTOR);
+    this.earliest = performance.now() + pause;
+    this.plan(this.again ? pause : Math.max(pause, LOOK_MS));
+  }
+
+  tell(signal, answer) {
+    if (signal.aborted) return;
+    this.answer = answer;
+    this.shown.forEach((set) => set({ question: this, answer }));
+  }
+}
+
+function questionOf(path, live) {
+  const known = questions.get(path);
+  if (known) return known;
+  const oldest = [...questions.values()].find((question) => question.shown.size === 0);
+  if (questions.size >= KEPT_MAX && oldest) questions.delete(oldest.path);
+  const question = new Question(path, live);
+  questions.set(path, question);
+  return question;
+}
+
+/** `{state, time, offset, error, loading}` of a model, live or as of an offset. With an error there may be an older state. */
+export function useModel(name, asOf) {
+  const question = questionOf(`/v1/models/${name}${query({ as_of: asOf })}`, asOf == null);
+  const [told, set] = useState({});
+  useEffect(() => question.show(set), [question]);
+  // After a move there is one render with what was told of another place.
+  const answer = told.question === question ? told.answer : question.answer;
+  return { ...answer, loading: answer.state === undefined && !answer.error };
+}

@@ -1,0 +1,96 @@
+// uPlot as a component: loaded when the first chart is shown, coloured by the style sheet, as wide as its place.
+
+import { html, useEffect, useRef, useState } from './html.js';
+import { local } from './time.js';
+
+let library = null;
+const load = () => (library ??= import('../vendor/uPlot.js').then((module) => module.default));
+
+/** The colours of the style sheet, by the names of its custom properties. */
+export function colours() {
+  const style = getComputedStyle(document.documentElement);
+  return (name) => style.getPropertyValue(`--${name}`).trim();
+}
+
+/** The width of an element, once it has one. */
+export function useWidth() {
+  const ref = useRef(null);
+  const [width, set] = useState(0);
+  useEffect(() => {
+    const observer = new ResizeObserver(([entry]) => set(Math.floor(entry.contentRect.width)));
+    observer.observe(ref.current);
+    return () => observer.disconnect();
+  }, []);
+  return [ref, width];
+}
+
+/** Whether the colours are dark; a chart is drawn anew when that changes. */
+function useDark() {
+  const media = matchMedia('(prefers-color-scheme: dark)');
+  const [dark, set] = useState(media.matches);
+  useEffect(() => {
+    const changed = () => set(media.matches);
+    media.addEventListener('change', changed);
+    return () => media.removeEventListener('change', changed);
+  }, []);
+  return dark;
+}
+
+/**
+ * A chart. `options(colour, UPlot)` gives uPlot's options without its size; `draw` (columns of data) may change without the
+ * chart being made anew, all that `options` depends on must be in `depends`. `title` is for whoever does not see it.
+ */
+export function Plot({ width, height, options, draw, depends, title }) {
+  const place = useRef(null);
+  const chart = useRef(null);
+  const latest = useRef(draw);
+  const dark = useDark();
+  latest.current = draw;
+  const shown = width > 0;
+  useEffect(() => {
+    let gone = false;
+    load().then((UPlot) => {
+      if (gone || !shown) return;
+      chart.current = new UPlot({ ...options(colours(), UPlot), padding: PADDING, width, height }, latest.current, place.current);
+    });
+    return () => {
+      gone = true;
+      chart.current?.destroy();
+      chart.current = null;
+    };
+  }, [dark, shown, ...depends]);
+  useEffect(() => { if (shown) chart.current?.setSize({ width, height }); }, [width, height]);
+  useEffect(() => chart.current?.setData(draw), [draw]);
+  return html`<div class="plot" ref=${place} style=${{ height: `${height}px` }} role="img" aria-label=${title}></div>`;
+}
+
+// The same around every chart, so that charts one below the other have the same time in the same place.
+const PADDING = [8, 40, 8, 0];
+const LEFT_PX = 84;
+
+/** Pixels of a chart's width that are not for its curves. */
+export const MARGIN_PX = LEFT_PX + PADDING[1];
+
+const DAY_S = 86_400;
+
+/** Labels of the axis of time: the time of day in 24 hours, and the date where it is the first or a new one. */
+function timeLabels(_, splits, axis, space, step) {
+  let date = '';
+  return splits.map((seconds) => {
+    const text = local(seconds * 1000);
+    const time = text.slice(11, step < 60 ? 19 : 16);
+    const isNew = text.slice(0, 10) !== date;
+    date = text.slice(0, 10);
+    if (step >= DAY_S) return date;
+    return isNew ? `${time}\n${date}` : time;
+  });
+}
+
+/** The axes' look. */
+export function axes(colour, { x = true } = {}) {
+  const look = {
+    stroke: colour('quiet'), font: '12px system-ui, sans-serif',
+    grid: { stroke: colour('grid'), width: 1 }, ticks: { stroke: colour('grid'), width: 1 },
+  };
+  return [{ ...look, show: x, size: 44, space: 90, values: timeLabels }, { ...look, size: LEFT_PX, space: 24 }];
+}

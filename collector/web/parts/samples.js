@@ -1,0 +1,99 @@
+// The samples of a machine in a span of time, read as a stream and thinned on the way: memory is that of the chart.
+
+import { useEffect, useState } from './html.js';
+import { ask, below, query } from './api.js';
+import { millis, rfc3339 } from './time.js';
+import { Thin } from './thin.js';
+
+/** Sensors that are drawn; what more there are is counted. */
+const SENSORS_MAX = 64;
+// How long lines are read before the browser gets a turn, so that a click is answered within a few frames.
+const TURN_MS = 8;
+// How often a chart shows what came so far.
+const SHOW_MS = 400;
+
+/** Lines of a body, with pauses in which the browser draws. */
+async function* lines(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  let turn = performance.now();
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    const parts = (rest + value).split('\n');
+    rest = parts.pop();
+    for (const line of parts) {
+      yield line;
+      if (performance.now() - turn > TURN_MS) {
+        await new Promise((resume) => setTimeout(resume));
+        turn = performance.now();
+      }
+    }
+  }
+  if (rest) yield rest;
+}
+
+/** The event time span as the API takes it: all of what happened in it, whenever it came. */
+const spanQuery = (machine, from, until) => query({
+  subject: below(machine), type: 'sample', time: 'event', from: rfc3339(from), until: rfc3339(until), limit: 'all',
+});
+
+class Collected {
+  constructor(span, columns, before) {
+    Object.assign(this, { span, columns, before });
+    this.sensors = new Map();
+    this.events = 0;
+    this.beyond = 0;
+    this.bad = 0;
+    this.texts = 0;
+  }
+
+  take(event) {
+    // As of an offset, what was appended behind it is not known yet.
+    if (this.before != null && BigInt(event.offset) >= this.before) return;
+    this.events += 1;
+    const { value, unit, quality } = event.data;
+    if (quality === 'bad') { this.bad += 1; return; }
+    if (typeof value === 'string') { this.texts += 1; return; }
+    let sensor = this.sensors.get(event.subject);
+    if (!sensor) {
+      if (this.sensors.size >= SENSORS_MAX) { this.beyond += 1; return; }
+      // Between on and off there is nothing: such a curve has steps.
+      const steps = typeof value === 'boolean';
+      sensor = { subject: event.subject, unit, steps, thin: new Thin(...this.span, this.columns) };
+      this.sensors.set(event.subject, sensor);
+    }
+    sensor.thin.add(millis(event.time), Number(value));
+  }
+
+  shown(done) {
+    const sensors = [...this.sensors.values()].sort((a, b) => (a.subject < b.subject ? -1 : 1));
+    const { events, beyond, bad, texts } = this;
+    return { sensors, events, beyond, bad, texts, done };
+  }
+}
+
+/** The samples of `machine` from `from` until `until` (milliseconds) as of an offset, for a chart of `columns` pixels. */
+export function useSamples(machine, from, until, asOf, columns) {
+  const [shown, set] = useState({ sensors: [], events: 0, done: false });
+  useEffect(() => {
+    if (from == null || columns === 0) return undefined;
+    const stop = new AbortController();
+    const collected = new Collected([from, until], columns, asOf == null ? null : BigInt(asOf));
+    const read = async () => {
+      const { body } = await ask(`/v1/events${spanQuery(machine, from, until)}`, { signal: stop.signal });
+      let next = performance.now() + SHOW_MS;
+      for await (const line of lines(body)) {
+        collected.take(JSON.parse(line));
+        if (performance.now() > next) {
+          set(collected.shown(false));
+          next = performance.now() + SHOW_MS;
+        }
+      }
+      set(collected.shown(true));
+    };
+    read().catch((error) => stop.signal.aborted || set({ ...collected.shown(true), error }));
+    return () => stop.abort();
+  }, [machine, from, until, asOf, columns]);
+  return shown;
+}

@@ -1,0 +1,111 @@
+// A machine's states, breakdowns and alarms on one canvas, and the same as a table.
+
+import { html } from './html.js';
+import { State, Table } from './bits.js';
+import { Plot, axes, useWidth } from './plot.js';
+import { duration, local, millis } from './time.js';
+import { STATES, plain, stateOf } from './words.js';
+
+// Lanes from below: where each one lies on a scale from 0 to 3.
+const LANES = { alarms: [0.25, 0.75], breakdowns: [1.25, 1.75], states: [2.15, 2.85] };
+const NAMES = ['Alarms', 'Breakdowns', 'States'];
+const cssName = (state) => state.replaceAll('_', '-');
+
+// Lines across the bar: what is not known must not be taken for a state, whatever the colours.
+function hatch(ctx, x, top, width, height) {
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(x, top, width, height);
+  ctx.clip();
+  ctx.beginPath();
+  const step = 7 * devicePixelRatio;
+  for (let at = x - height; at < x + width; at += step) {
+    ctx.moveTo(at, top + height);
+    ctx.lineTo(at + height, top);
+  }
+  ctx.stroke();
+  ctx.restore();
+}
+
+function painter({ intervals, breakdowns, alarms, until }, colour) {
+  return (plot) => {
+    const { ctx, bbox } = plot;
+    const x = (ms) => Math.min(Math.max(plot.valToPos(ms / 1000, 'x', true), bbox.left), bbox.left + bbox.width);
+    const bar = (from, end, lane, fill, hatched) => {
+      const [bottom, top] = lane.map((at) => plot.valToPos(at, 'y', true));
+      const [left, right] = [x(from), x(end)];
+      // A short stop is as important as a long one: it is never thinner than a line.
+      const width = Math.max(right - left, devicePixelRatio * 2);
+      if (left >= bbox.left + bbox.width || right <= bbox.left) return;
+      ctx.fillStyle = fill;
+      ctx.fillRect(left, top, width, bottom - top);
+      if (hatched) hatch(ctx, left, top, width, bottom - top);
+    };
+    ctx.save();
+    ctx.strokeStyle = colour('quiet');
+    ctx.lineWidth = devicePixelRatio;
+    for (const { state, from, end } of intervals) {
+      bar(from, end, LANES.states, colour(cssName(state)), state === 'no_data');
+    }
+    for (const { from, end } of breakdowns) bar(from, end ?? until, LANES.breakdowns, colour('not-available'));
+    for (const at of alarms) bar(at, at, LANES.alarms, colour('alarm'));
+    ctx.restore();
+  };
+}
+
+/** Intervals of the API with times as numbers; a time before the first one is no data. */
+export function intervalsOf(machine, from, until) {
+  const told = (machine?.intervals ?? []).map(({ state, from: begin, until: end, reason }) => ({
+    state: stateOf(state), from: millis(begin), end: end == null ? until : millis(end), reason,
+  }));
+  // Silence is told by the state of now only: from its beginning on the last interval is not known to go on.
+  if (stateOf(machine?.state) === 'no_data' && told.length > 0) {
+    const since = millis(machine.since);
+    const last = told[told.length - 1];
+    if (since != null && since > last.from && since < last.end) {
+      last.end = since;
+      told.push({ state: 'no_data', from: since, end: until, reason: machine.reason });
+    }
+  }
+  const first = told[0]?.from ?? until;
+  if (first > from) told.unshift({ state: 'no_data', from, end: first, reason: '' });
+  return told.filter((interval) => interval.end > from && interval.from < until);
+}
+
+function options(shown) {
+  return (colour) => {
+    const [x, y] = axes(colour);
+    return {
+      cursor: { sync: { key: 'afferent' }, y: false, points: { show: false }, drag: { x: false, y: false } },
+      legend: { show: false },
+      scales: { x: { range: [shown.from / 1000, shown.until / 1000] }, y: { range: [0, 3] } },
+      axes: [x, { ...y, splits: () => [0.5, 1.5, 2.5], values: () => NAMES, grid: { show: false }, ticks: { show: false } }],
+      series: [{}, { show: true, stroke: 'transparent', points: { show: false } }],
+      hooks: { draw: [painter(shown, colour)] },
+    };
+  };
+}
+
+/** The legend: every state with its colour and mark. */
+export function Legend() {
+  return html`<ul class="legend" aria-label="States">${Object.keys(STATES).map((state) => html`<li key=${state}>
+    <${State} of=${state} /></li>`)}</ul>`;
+}
+
+/** The timeline from `from` until `until` (milliseconds). `breakdowns` are episodes, `alarms` active ones and those of episodes. */
+export function Timeline({ machine, episodes = [], alarms = [], from, until, title }) {
+  const [place, width] = useWidth();
+  const intervals = intervalsOf(machine, from, until);
+  const breakdowns = episodes.map((episode) => ({ ...episode, from: millis(episode.from), end: millis(episode.until) }))
+    .filter((episode) => (episode.end ?? until) > from && episode.from < until);
+  const ticks = [...new Set(alarms.map((alarm) => millis(alarm.raised ?? alarm.time)))].filter((at) => at >= from && at < until);
+  const shown = { intervals, breakdowns, alarms: ticks, from, until };
+  const rows = intervals.map((interval, at) => ({ key: at, cells: [html`<${State} of=${interval.state} />`,
+    local(interval.from), duration((interval.end - interval.from) / 1000), plain(interval.reason) || '–'] }));
+  return html`<div ref=${place} class="timeline">
+    <${Plot} width=${width} height=${158} options=${options(shown)} draw=${[[from / 1000, until / 1000], [null, null]]} title=${title}
+      depends=${[JSON.stringify(shown)]} />
+    <details><summary>The states as a table</summary>
+      <${Table} caption=${title} head=${['State', 'From', 'For', 'Why']} rows=${rows} /></details>
+  </div>`;
+}

@@ -1,0 +1,62 @@
+// The completeness certificate: asked for a source or a machine and a span of time, to be read and to be printed.
+
+import { html, useState } from '../parts/html.js';
+import { ask, query } from '../parts/api.js';
+import { Problem } from '../parts/bits.js';
+import { fieldOf, ofField, rfc3339, zone } from '../parts/time.js';
+import { VERDICTS } from '../parts/words.js';
+
+const DAY_MS = 86_400_000;
+
+/** The certificate as JSON for the verdict, and as the text that the collector prints. */
+async function fetchBoth(values) {
+  const path = `/v1/certificate${query(values)}`;
+  const certificate = await (await ask(path, { headers: { accept: 'application/json' } })).json();
+  const text = await (await ask(path, { headers: { accept: 'text/plain' } })).text();
+  return { certificate, text };
+}
+
+function Result({ result }) {
+  const { verdict, complete, open = [] } = result.certificate;
+  const mark = verdict === 'complete' ? (complete ? 'good' : 'open') : 'bad';
+  return html`<article class="certificate" aria-label="Certificate">
+    <p class="verdict ${mark}">${VERDICTS[verdict] ?? 'The verdict is not known to this page'}${verdict === 'complete'
+      && (complete ? ', and it is proved' : `, but ${open.length} points are open`)}</p>
+    <pre>${result.text}</pre>
+    <button type="button" class="unprinted" onClick=${() => print()}>Print</button></article>`;
+}
+
+export function Certificate({ sources, at }) {
+  const [kind, setKind] = useState('source');
+  const [name, setName] = useState(at.query.get('source') ?? '');
+  const [from, setFrom] = useState(() => fieldOf(Date.now() - DAY_MS));
+  const [until, setUntil] = useState(() => fieldOf(Date.now()));
+  const [answer, set] = useState({ state: 'idle' });
+  const submit = async (event) => {
+    event.preventDefault();
+    const [begin, end] = [ofField(from), ofField(until)];
+    if (begin == null || end == null) return;
+    set({ state: 'asking' });
+    try {
+      const values = { [kind]: name.trim(), from: rfc3339(begin), until: rfc3339(end) };
+      set({ state: 'told', ...await fetchBoth(values) });
+    } catch (error) {
+      set({ state: 'failed', error });
+    }
+  };
+  return html`<section aria-labelledby="certificate"><h2 id="certificate">Completeness certificate</h2>
+    <p class="quiet">What the log proves about a source or a machine: which sequences are all present, which were declared
+      lost, and which are missing. Times are in ${zone()}; the certificate is in UTC.</p>
+    <form class="amend unprinted" onSubmit=${submit}>
+      <label>Of a<select value=${kind} onChange=${(event) => setKind(event.target.value)}>
+        <option value="source">source</option><option value="machine">machine</option></select></label>
+      <label class="grows">Name<input required value=${name} list="sources" autocomplete="off" onInput=${(event) => setName(event.target.value)} /></label>
+      <datalist id="sources">${kind === 'source' && sources.map((source) => html`<option key=${source} value=${source} />`)}</datalist>
+      <label>From<input type="datetime-local" step="1" required value=${from} onInput=${(event) => setFrom(event.target.value)} /></label>
+      <label>Until<input type="datetime-local" step="1" required value=${until} onInput=${(event) => setUntil(event.target.value)} /></label>
+      <button disabled=${answer.state === 'asking'}>Certify</button></form>
+    <div aria-live="polite">
+      ${answer.state === 'asking' && html`<p>The whole log is read…</p>`}
+      ${answer.state === 'failed' && html`<${Problem} error=${answer.error} />`}
+      ${answer.state === 'told' && html`<${Result} result=${answer} />`}</div></section>`;
+}

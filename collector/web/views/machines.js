@@ -1,0 +1,169 @@
+// All machines, worst first. Of a thousand only those in sight are in the document.
+
+import { Component, html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../parts/html.js';
+import { Empty, Stale, StartAnAgent, State, Waiting } from '../parts/bits.js';
+import { measured, painted } from '../parts/measure.js';
+import { useModel } from '../parts/models.js';
+import { link } from '../parts/place.js';
+import { useWidth } from '../parts/plot.js';
+import { Time, duration, millis } from '../parts/time.js';
+import { STATES, count, counted, plain, rank, stateOf } from '../parts/words.js';
+
+// One row with its gap, and the least width of a card: the style sheet says the same.
+const ROW_PX = 148;
+const CARD_PX = 240;
+const GAP_PX = 12;
+const ROWS_AHEAD = 2;
+const DAY_MS = 86_400_000;
+const COLLATOR = new Intl.Collator('en', { numeric: true });
+
+/** Machines with what a card shows, worst first: by state, then by unacknowledged alarms, then who is in it longest. */
+function listed(states, breakdowns, alarms, now) {
+  const recent = new Map();
+  for (const { machine, from } of breakdowns?.episodes ?? []) {
+    if (millis(from) > now - DAY_MS) recent.set(machine, (recent.get(machine) ?? 0) + 1);
+  }
+  const raised = new Map();
+  for (const { machine, state } of alarms?.active ?? []) {
+    if (state.startsWith('unacked')) raised.set(machine, (raised.get(machine) ?? 0) + 1);
+  }
+  const all = Object.entries(states.machines).map(([name, machine]) => ({
+    name, state: stateOf(machine.state), since: millis(machine.since), reason: machine.reason, last: machine.last_event,
+    breakdowns: recent.get(name) ?? 0, alarms: raised.get(name) ?? 0,
+  }));
+  return all.sort((a, b) => rank(a.state) - rank(b.state) || b.alarms - a.alarms || a.since - b.since
+    || COLLATOR.compare(a.name, b.name));
+}
+
+/** A card is drawn again only when something on it changed: a list that moves by a row draws that row. */
+class Card extends Component {
+  shouldComponentUpdate(next) {
+    return Object.keys(next).some((key) => next[key] !== this.props[key]);
+  }
+
+  render(props) {
+    return cardOf(props);
+  }
+}
+
+function cardOf({ machine, now, at, of, tabindex }) {
+  const { name, state, since, reason, last, breakdowns, alarms } = machine;
+  return html`<li aria-setsize=${of} aria-posinset=${at + 1}>
+    <a class="card ${state}" href=${link(['machines', name])} data-at=${at} tabindex=${tabindex}>
+      <span class="name">${plain(name, 60)}</span>
+      <${State} of=${state} />
+      <span class="why">${since == null ? '' : `for ${duration((now - since) / 1000)}`}${reason ? ` · ${plain(reason, 80)}` : ''}</span>
+      <span class="figures"><span>${counted(breakdowns, 'breakdown')} in 24 h</span>
+        ${alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>
+      <span class="quiet">last event <${Time} of=${last} /></span>
+    </a></li>`;
+}
+
+const MOVES = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: (columns) => -columns, ArrowDown: (columns) => columns,
+  Home: () => -Infinity, End: () => Infinity };
+
+/** The rows that are in sight of a list that begins at `list`. */
+function useRows(list, rows) {
+  const [first, set] = useState(0);
+  useEffect(() => {
+    const look = () => {
+      const above = -list.current.getBoundingClientRect().top;
+      set(Math.max(0, Math.floor(above / ROW_PX) - ROWS_AHEAD));
+    };
+    look();
+    addEventListener('scroll', look, { passive: true });
+    addEventListener('resize', look);
+    return () => { removeEventListener('scroll', look); removeEventListener('resize', look); };
+  }, []);
+  const seen = Math.ceil(innerHeight / ROW_PX) + 2 * ROWS_AHEAD;
+  const begin = Math.min(first, Math.max(0, rows - seen));
+  return [begin, Math.min(rows, begin + seen)];
+}
+
+function Grid({ machines, now }) {
+  const [list, width] = useWidth();
+  const columns = Math.max(1, Math.floor((width + GAP_PX) / (CARD_PX + GAP_PX)));
+  const rows = Math.ceil(machines.length / columns);
+  const [begin, end] = useRows(list, rows);
+  const [active, setActive] = useState(0);
+  const wanted = useRef(false);
+  useLayoutEffect(() => {
+    const card = wanted.current && list.current.querySelector(`[data-at="${active}"]`);
+    if (!card) return;
+    wanted.current = false;
+    card.focus({ preventScroll: true });
+    card.scrollIntoView({ block: 'nearest' });
+  });
+  const press = measured('arrow key', (event) => {
+    const move = MOVES[event.key]?.(columns);
+    if (move === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    const from = Number(event.target.closest('[data-at]')?.dataset.at ?? active);
+    const to = Math.min(Math.max(from + move, 0), machines.length - 1);
+    wanted.current = true;
+    setActive(to);
+    // A card that is out of sight is not in the document: going there brings it in.
+    const row = Math.floor(to / columns);
+    if (row < begin || row >= end) scrollTo({ top: list.current.offsetTop + row * ROW_PX - innerHeight / 2 });
+  });
+  const shown = machines.slice(begin * columns, end * columns);
+  const isIn = active >= begin * columns && active < end * columns;
+  const stop = isIn ? active : begin * columns;
+  return html`<ul ref=${list} class="grid" aria-label="Machines, worst first" onKeyDown=${press}
+    style=${{ height: `${rows * ROW_PX}px`, paddingTop: `${begin * ROW_PX}px`, gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))` }}>
+    ${width > 0 && shown.map((machine, index) => {
+      const at = begin * columns + index;
+      return html`<${Card} key=${machine.name} machine=${machine} now=${now} at=${at} of=${machines.length} tabindex=${at === stop ? 0 : -1} />`;
+    })}</ul>`;
+}
+
+/** Says aloud which machines changed their state. */
+function Changes({ machines }) {
+  const before = useRef(null);
+  const [said, say] = useState('');
+  useEffect(() => {
+    const states = new Map(machines.map(({ name, state }) => [name, state]));
+    const changed = before.current && machines.filter(({ name, state }) => before.current.get(name) !== state);
+    before.current = states;
+    if (!changed?.length) return;
+    const first = changed.slice(0, 3).map(({ name, state }) => `${plain(name, 60)}: ${STATES[state].title}`).join('. ');
+    say(changed.length > 3 ? `${first}. And ${changed.length - 3} more.` : first);
+  }, [machines]);
+  return html`<p class="unseen" aria-live="polite">${said}</p>`;
+}
+
+export function Machines({ asOf }) {
+  const states = useModel('states', asOf);
+  const breakdowns = useModel('breakdowns', asOf);
+  const alarms = useModel('alarms', asOf);
+  const [only, setOnly] = useState(null);
+  const [text, setText] = useState('');
+  const now = millis(states.time) ?? Date.now();
+  const all = useMemo(() => (states.state ? listed(states.state, breakdowns.state, alarms.state, now) : []),
+    [states.state, breakdowns.state, alarms.state]);
+  const wanted = text.trim().toLowerCase();
+  const shown = all.filter(({ name, state }) => (only == null || state === only) && name.toLowerCase().includes(wanted));
+  const isFirst = useRef(true);
+  useEffect(() => {
+    if (!isFirst.current || all.length === 0) return;
+    isFirst.current = false;
+    painted('machines');
+  }, [all]);
+  const waiting = Waiting({ model: states, name: 'states' });
+  if (waiting) return html`<h1>Machines</h1>${waiting}`;
+  if (all.length === 0) return html`<h1>Machines</h1><${Empty} title="No machine has spoken yet."><${StartAnAgent} /><//>`;
+  return html`<h1>Machines</h1><${Stale} models=${[states, breakdowns, alarms]} /><${Changes} machines=${all} />
+    <div class="filters" role="group" aria-label="Show">
+      ${Object.keys(STATES).map((state) => {
+        const number = all.filter((machine) => machine.state === state).length;
+        return html`<button key=${state} type="button" aria-pressed=${only === state} class="filter"
+          onClick=${measured('filter', () => setOnly(only === state ? null : state))}>
+          <b>${count(number)}</b> <${State} of=${state} /></button>`;
+      })}
+      <label class="grows">Name<input type="search" value=${text} placeholder="part of a name"
+        onInput=${measured('search', (event) => setText(event.target.value))} /></label>
+    </div>
+    ${shown.length === 0 ? html`<${Empty} title="No machine is like that."><p>${count(all.length)} machines are hidden.
+      <button type="button" onClick=${() => { setOnly(null); setText(''); }}>Show all</button></p><//>`
+      : html`<${Grid} machines=${shown} now=${now} />`}`;
+}

@@ -1,0 +1,80 @@
+// Who sends: health, lag and losses of every source, and what the log proves about it.
+
+import { html, useEffect, useState } from '../parts/html.js';
+import { askJson } from '../parts/api.js';
+import { Empty, Problem, StartAnAgent, Table } from '../parts/bits.js';
+import { Certificate } from './certificate.js';
+import { useModel } from '../parts/models.js';
+import { Time, duration } from '../parts/time.js';
+import { count, plain } from '../parts/words.js';
+
+const LOOK_MS = 3000;
+
+/** What the collector knows of its agents now; the past is told by the model only. */
+function useAgents(live) {
+  const [answer, set] = useState({ agents: null });
+  useEffect(() => {
+    if (!live) { set({ agents: [] }); return undefined; }
+    const stop = new AbortController();
+    let timer = 0;
+    const look = async () => {
+      try {
+        set({ agents: (await askJson('/v1/agents', { signal: stop.signal })).agents });
+      } catch (error) {
+        if (stop.signal.aborted) return;
+        set((before) => ({ ...before, error }));
+      }
+      timer = setTimeout(look, LOOK_MS);
+    };
+    look();
+    return () => { stop.abort(); clearTimeout(timer); };
+  }, [live]);
+  return answer;
+}
+
+const sum = (lost) => (lost == null ? null : Object.values(lost).reduce((total, number) => total + number, 0));
+
+/** One line from what both know. */
+function row(name, agent, model) {
+  const state = agent?.state ?? (model?.online == null ? 'unknown' : model.online ? 'online' : 'offline');
+  const lost = agent?.lost_events ?? sum(model?.declared_lost);
+  return { key: name, state, lost, missing: agent?.missing_events, cells: [
+    plain(name, 80), html`<span class="link ${state}">${plain(state, 20)}</span>`,
+    html`<${Time} of=${agent?.last_ingest ?? model?.last_heard} />`, duration(agent?.lag_s ?? model?.lag_s),
+    model ? `${duration(model.clock_offset_s)}${model.synchronised ? '' : ', not synchronised'}` : '–',
+    model?.rate_per_s == null ? '–' : count(Math.round(model.rate_per_s * 100) / 100), count(agent?.events ?? model?.events),
+    lost ? html`<strong>${count(lost)}</strong>` : count(lost), agent?.missing_events ? html`<strong>${count(agent.missing_events)}</strong>` : count(agent?.missing_events),
+    agent?.refused ? html`<strong>${count(agent.refused)}</strong>` : count(agent?.refused),
+  ] };
+}
+
+const HEAD = ['Source', 'State', 'Last heard', 'Lag', 'Clock off by', 'Events/s', 'Events', 'Declared lost', 'Missing', 'Refused'];
+const WORST = { offline: 0, unknown: 1, online: 2 };
+
+function Losses({ agents }) {
+  const rows = agents.flatMap((agent) => agent.lanes.flatMap((lane) => [
+    ...lane.losses.map((loss) => ['declared', loss, plain(loss.reason, 40), html`<${Time} of=${loss.declared} />`]),
+    ...lane.gaps.map((gap) => ['missing', gap, 'nobody said why', '–']),
+  ].map(([kind, range, why, when]) => ({ key: `${agent.name} ${lane.stream} ${lane.epoch} ${kind} ${range.first}`, cells: [
+    plain(agent.name, 80), lane.stream, lane.epoch, kind, `${count(range.first)} up to ${count(range.end)}`, why, when,
+  ] }))));
+  if (rows.length === 0) return html`<p class="quiet">Nothing was lost.</p>`;
+  return html`<${Table} caption="Losses" head=${['Source', 'Stream', 'Epoch', 'Kind', 'Sequences', 'Why', 'Declared']} rows=${rows.slice(0, 500)} />`;
+}
+
+export function Sources({ asOf, at }) {
+  const live = asOf == null;
+  const { agents, error } = useAgents(live);
+  const model = useModel('sources', asOf);
+  if (agents == null) return html`<h1>Sources</h1>${error ? html`<${Problem} error=${error} />` : html`<p role="status">Loading…</p>`}`;
+  const sources = model.state?.sources ?? {};
+  const names = [...new Set([...agents.map((agent) => agent.name), ...Object.keys(sources)])];
+  const rows = names.map((name) => row(name, agents.find((agent) => agent.name === name), sources[name]));
+  rows.sort((a, b) => (b.missing ?? 0) - (a.missing ?? 0) || WORST[a.state] - WORST[b.state] || (b.lost ?? 0) - (a.lost ?? 0));
+  return html`<h1>Sources</h1>${error && html`<${Problem} error=${error} />`}
+    ${rows.length === 0 ? html`<${Empty} title=${live ? 'No agent has sent anything yet.' : 'Who sent by then is not known.'}>
+      ${live ? html`<${StartAnAgent} />` : html`<p>${model.error ? plain(model.error.message) : 'Move on in the log, or go back to now.'}</p>`}<//>`
+      : html`<${Table} caption="Sources, worst first" head=${HEAD} rows=${rows} />`}
+    ${live && rows.length > 0 && html`<section aria-labelledby="losses"><h2 id="losses">Losses</h2><${Losses} agents=${agents} /></section>`}
+    <${Certificate} sources=${names} at=${at} />`;
+}

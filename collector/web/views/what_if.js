@@ -1,0 +1,128 @@
+// What if: a plan of assumptions, and how far the figures would have been from what happened.
+
+import { html, useState } from '../parts/html.js';
+import { askJson, query } from '../parts/api.js';
+import { Empty, Problem, State, Table } from '../parts/bits.js';
+import { fieldOf, millis, ofField, rfc3339, zone } from '../parts/time.js';
+import { Legend, Timeline } from '../parts/timeline.js';
+import { count, counted, figure, plain } from '../parts/words.js';
+
+const SHOWN_MAX = 300;
+const TIMELINES_MAX = 12;
+const PLAN = 'afferent-plan';
+
+const EXAMPLE = `# What would availability have been without the belt failures?
+models = ["states@1", "kpi@1"]
+
+[[alternative]]
+name = "no belt failures"
+
+[[alternative.rule]]
+action = "drop"                     # or add, shift, scale, relabel
+type = "breakdown"
+when = 'code.startsWith("BELT")'
+`;
+
+/** Changes of all models of an alternative in one list. */
+function changesOf(changes) {
+  if (Array.isArray(changes)) return { list: changes, more: 0 };
+  const parts = Object.entries(changes ?? {});
+  const list = parts.flatMap(([model, told]) => (told.changes ?? []).map((change) => ({ ...change, path: `${model}: ${change.path}` })));
+  return { list, more: parts.reduce((total, [, told]) => total + (told.more ?? 0), 0) };
+}
+
+// Intervals are drawn, which says more than a row for each of their ends.
+const isDrawn = ({ path }) => path.includes('/intervals/');
+
+/** The machines of the first model that has intervals. */
+function machinesOf(states) {
+  const held = [states, ...Object.values(states ?? {})];
+  const found = held.find((state) => Object.values(state?.machines ?? {}).some((machine) => Array.isArray(machine?.intervals)));
+  return found?.machines ?? {};
+}
+
+// A whole part of a state, as an episode that is not there: its figures say less than that it is one.
+const shown = (value) => (value == null || typeof value !== 'object' ? figure(value) : plain(JSON.stringify(value), 120));
+
+function Changes({ alternative }) {
+  const { list: all, more } = changesOf(alternative.changes);
+  const list = all.filter((change) => !isDrawn(change));
+  if (all.length === 0) return html`<p class="quiet">Nothing would have been different.</p>`;
+  const rows = list.slice(0, SHOWN_MAX).map((change) => ({ key: change.path, cells: [
+    plain(change.path, 160), shown(change.left), shown(change.right),
+    change.difference == null ? '–' : `${change.difference > 0 ? '+' : ''}${figure(change.difference)}`,
+  ] }));
+  const rest = list.length - rows.length + more;
+  return html`<${Table} caption=${`What differs: ${plain(alternative.name, 80)}`} head=${['Figure', 'Actual', 'Alternative', 'Difference']} rows=${rows} />
+    ${rest > 0 && html`<p class="quiet">${count(rest)} further differences are not shown.</p>`}`;
+}
+
+/** From the first interval to the end of what is known, of both. */
+function spanOf(left, right) {
+  const intervals = [...(left?.intervals ?? []), ...(right?.intervals ?? [])];
+  const times = intervals.flatMap((interval) => [millis(interval.from), millis(interval.until)]);
+  const known = [...times, millis(left?.last_event), millis(right?.last_event)].filter((time) => time != null);
+  return known.length === 0 ? { from: 0, until: 1 } : { from: Math.min(...known), until: Math.max(...known, Math.min(...known) + 1000) };
+}
+
+/** Actual and assumed states of the machines that differ, one above the other. */
+function Timelines({ actual, alternative }) {
+  const [left, right] = [machinesOf(actual), machinesOf(alternative.states)];
+  const differing = Object.keys(right).filter((name) => JSON.stringify(left[name]) !== JSON.stringify(right[name]));
+  if (differing.length === 0) return null;
+  return html`<${Legend} />${differing.slice(0, TIMELINES_MAX).map((name) => [name, spanOf(left[name], right[name])]).map(([name, span]) => html`<div key=${name} class="pair">
+    <h4>${plain(name, 80)}</h4>
+    <p>Actual <${State} of=${left[name]?.state} /></p>
+    <${Timeline} machine=${left[name]} ...${span} title=${`${plain(name, 80)}, actual`} />
+    <p>${plain(alternative.name, 80)} <${State} of=${right[name]?.state} /></p>
+    <${Timeline} machine=${right[name]} ...${span} title=${`${plain(name, 80)}, ${plain(alternative.name, 80)}`} /></div>`)}
+    ${differing.length > TIMELINES_MAX && html`<p class="quiet">${count(differing.length - TIMELINES_MAX)} further machines differ.</p>`}`;
+}
+
+function Report({ report }) {
+  if (report.alternatives.length === 0) {
+    return html`<${Empty} title="The plan has no alternative."><p>Add an <code>[[alternative]]</code> with a name and a rule.</p><//>`;
+  }
+  return report.alternatives.map((alternative) => html`<section key=${alternative.name}>
+    <h3>${plain(alternative.name, 80)}</h3>
+    <p class="quiet">${counted(alternative.dropped, 'event')} dropped, ${count(alternative.changed)} changed, ${count(alternative.added)} added.</p>
+    <${Changes} alternative=${alternative} />
+    <${Timelines} actual=${report.actual} alternative=${alternative} /></section>`);
+}
+
+export function WhatIf({ asOf }) {
+  const [plan, setPlan] = useState(() => localStorage.getItem(PLAN) ?? EXAMPLE);
+  const [from, setFrom] = useState('');
+  const [until, setUntil] = useState('');
+  const [answer, set] = useState({ state: 'idle' });
+  const run = async (event) => {
+    event.preventDefault();
+    localStorage.setItem(PLAN, plan);
+    set({ state: 'asking' });
+    const [begin, end] = [ofField(from), ofField(until)];
+    const span = { from: begin == null ? null : rfc3339(begin), until: end == null ? asOf : rfc3339(end) };
+    try {
+      const headers = { 'content-type': 'application/toml' };
+      const report = await askJson(`/v1/what-if${query(span)}`, { method: 'POST', headers, body: plan });
+      set({ state: 'told', report });
+    } catch (error) {
+      set({ state: 'failed', error });
+    }
+  };
+  return html`<h1>What if</h1>
+    <p>The models run over the log twice, side by side: over what happened, and over what the plan assumes. The log itself is
+      never changed.</p>
+    <form class="amend" onSubmit=${run}>
+      <label class="full">Plan (TOML)<textarea rows="14" spellcheck="false" value=${plan} onInput=${(event) => setPlan(event.target.value)}></textarea></label>
+      <label>From (all of it when empty)<input type="datetime-local" step="1" value=${from} onInput=${(event) => setFrom(event.target.value)} /></label>
+      <label>Until<input type="datetime-local" step="1" value=${until} onInput=${(event) => setUntil(event.target.value)} /></label>
+      <button disabled=${answer.state === 'asking' || !plan.trim()}>Compare</button>
+      <button type="button" class="second" onClick=${() => setPlan(EXAMPLE)}>Example</button>
+      <p class="quiet">Times are in ${zone()}.</p></form>
+    <div aria-live="polite">
+      ${answer.state === 'asking' && html`<p>The log is read…</p>`}
+      ${answer.state === 'failed' && (answer.error.status === 404 || answer.error.status === 405
+        ? html`<${Empty} title="This collector does not compute alternatives."><p>A newer one does; the log that it needs is there.</p><//>`
+        : html`<${Problem} error=${answer.error} />`)}
+      ${answer.state === 'told' && html`<${Report} report=${answer.report} />`}</div>`;
+}
