@@ -16,6 +16,12 @@ pub const COMMIT_PART_BYTES_MAX: usize = 8 << 20;
 pub const COMMIT_BYTES_MAX: usize = 8 << 20;
 /// The sparse index has a point every so many bytes of a segment.
 pub const INDEX_EVERY_BYTES: u64 = 64 << 10;
+/// Machines and sources that the index of one segment names; of a segment with more every block is looked at.
+pub const INDEX_NAMES_MAX: usize = 65_536;
+/// The log is looked through for segments without an index at most so often.
+pub const INDEX_WAKE_EVERY: Duration = Duration::from_secs(1);
+/// How far the making of many indexes came is told so often.
+pub const INDEX_PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 /// Bytes of batches that came before their turn, kept per source.
 pub const EARLY_BYTES_MAX: usize = 8 << 20;
@@ -118,6 +124,18 @@ pub const LOG_READ_BYTES: usize = 128 * 1024;
 pub const QUERY_NAMES_MAX: usize = 32;
 /// Events that `/v1/events` gives when it is not told otherwise.
 pub const EVENTS_DEFAULT: u64 = 1000;
+/// Bytes of one request that posts events.
+pub const POST_BYTES_MAX: usize = 4 << 20;
+/// Events of one request that posts events.
+pub const POST_EVENTS_MAX: usize = 1000;
+/// Bytes of memory for the index of posted events.
+pub const POSTED_IDS_CACHE_BYTES: usize = 16 << 20;
+/// The index of posted events comes to the disk at least so often; what a crash leaves out is read from the log.
+pub const POSTED_IDS_SYNC_EVERY: Duration = Duration::from_secs(10);
+/// Up to so many events are an answer that is rendered before it is sent; longer ones are rendered as they are sent.
+pub const EVENTS_PAGED_MAX: u64 = 2000;
+/// Bytes with which such an answer ends, whatever its limit.
+pub const EVENTS_PAGED_BYTES_MAX: usize = 4 << 20;
 
 /// HTTP connections at the same time; those beyond are answered 503 and closed.
 pub const HTTP_CONNECTIONS_MAX: usize = 512;
@@ -138,6 +156,7 @@ const _: () = {
     assert!(BROKER_SILENCE_MAX.as_secs() > 2 * BROKER_KEEP_ALIVE.as_secs(), "two pings may be late");
     assert!(READ_BYTES >= CONNECT_BYTES_MAX && READ_BYTES <= 128 * 1024, "it must fit a worker's stack");
     assert!(PAGE_SCAN_BYTES >= BATCH_BYTES_MAX, "a page gets past any one batch");
+    assert!(EVENTS_DEFAULT <= EVENTS_PAGED_MAX && EVENTS_PAGED_BYTES_MAX >= PAGE_BYTES);
     assert!(HTTP_HEAD_BYTES_MAX > 8192, "what hyper needs at least");
     assert!(KEEP_ALIVE_TIME.as_secs() < HTTP_STALL_TIME.as_secs());
 };

@@ -2,20 +2,26 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `GET /v1/events?from=&limit=&subject=&type=&source=` | a part of the log, one CloudEvent a line (NDJSON) |
-//! | `GET /v1/stream?from=&subject=&type=&source=` | the same as server-sent events, for ever |
+//! | `GET /v1/events?from=&until=&time=&limit=&cursor=&subject=&type=&source=&severity=` | a part of the log: NDJSON or a CloudEvents batch |
+//! | `POST /v1/events` | appends CloudEvents, each of them once |
+//! | `GET /v1/stream?from=&subject=&type=&source=&severity=` | the same as server-sent events, for ever |
 //! | `GET /v1/agents` | every source: state, lag, losses, gaps (JSON) |
 //! | `GET /metrics` | figures for Prometheus |
+//! | `GET /v1/openapi.json` | all of this for programs |
 //! | `GET /healthz` | 200 while events become durable and agents have a way in, else 503 that says why |
 //!
-//! Refusals are `application/problem+json` ([`problem`]). Nothing here writes: the API can read the log and no more.
+//! Refusals are `application/problem+json` ([`problem`]). Nothing here writes the log: what is posted goes to the writer
+//! through the same bounded queue as agents' messages.
 
 pub mod agents;
+mod cursor;
 pub mod events;
 mod health;
 mod metrics;
+mod openapi;
 mod pages;
 pub mod problem;
+mod publish;
 mod query;
 mod server;
 mod state;
@@ -23,8 +29,10 @@ mod stream;
 
 use axum::Router;
 use axum::http::{StatusCode, Uri};
-use axum::routing::get;
+use axum::response::Response;
+use axum::routing::{MethodRouter, get};
 use tokio::net::TcpListener;
+use tower_http::compression::CompressionLayer;
 
 use crate::shutdown::Stopping;
 use problem::Problem;
@@ -41,23 +49,41 @@ pub async fn serve(listener: TcpListener, state: ApiState, stopping: Stopping) -
     Ok(())
 }
 
+/// Every path and what it takes: the OpenAPI document is held against these in a test.
+fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
+    vec![
+        ("/healthz", get(health::healthz)),
+        ("/metrics", get(metrics::metrics)),
+        ("/v1/agents", get(agents::agents)),
+        ("/v1/events", get(events::events).post(publish::publish)),
+        ("/v1/openapi.json", get(openapi::openapi)),
+        ("/v1/stream", get(stream::stream)),
+    ]
+}
+
 fn router(api: Api) -> Router {
-    Router::new()
-        .route("/v1/events", get(events::events))
-        .route("/v1/stream", get(stream::stream))
-        .route("/v1/agents", get(agents::agents))
-        .route("/metrics", get(metrics::metrics))
-        .route("/healthz", get(health::healthz))
+    let health = api.state.health.clone();
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, route)| router.route(path, route))
         .method_not_allowed_fallback(async || {
-            let remedy = "this API is for reading: use GET";
+            let remedy = "see /v1/openapi.json for the methods of every path";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not taken here", remedy)
         })
         .fallback(async |uri: Uri| {
             let path: String = uri.path().chars().take(64).collect();
-            let remedy = "there are /v1/events, /v1/stream, /v1/agents, /metrics and /healthz";
+            let remedy = "see /v1/openapi.json for all paths";
             Problem::new(StatusCode::NOT_FOUND, format!("there is no {path:?}"), remedy)
         })
         .with_state(api)
+        .layer(axum::middleware::map_response(move |answer: Response| {
+            if answer.status().is_client_error() {
+                health.counters.requests_refused.count();
+            }
+            std::future::ready(answer)
+        }))
+        // Streams of server-sent events stay as they are: every event is to go out at once.
+        .layer(CompressionLayer::new())
 }
 
 #[cfg(test)]

@@ -33,6 +33,12 @@ impl Problem {
         Self { status, detail: detail.into(), remedy: remedy.into() }
     }
 
+    /// `until` says no place.
+    pub(super) fn of_until(error: StartTextError) -> Self {
+        let remedy = "give `until` as one of these; in a URL write + as %2B";
+        Self::new(StatusCode::BAD_REQUEST, format!("`until`: {error}"), remedy)
+    }
+
     /// The JSON document.
     pub fn json(&self) -> Vec<u8> {
         let title = self.status.canonical_reason().unwrap_or("Error");
@@ -58,7 +64,8 @@ impl From<StartTextError> for Problem {
 
 impl From<FilterError> for Problem {
     fn from(error: FilterError) -> Self {
-        let remedy = "give `subject` as 88-C/**, `type` as breakdown,alarm and `source` as press-88";
+        let remedy =
+            "give `subject` as 88-C/**, `type` as breakdown,alarm, `source` as press-88, and `severity` as warning..";
         Self::new(StatusCode::BAD_REQUEST, error.to_string(), remedy)
     }
 }

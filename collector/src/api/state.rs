@@ -5,7 +5,7 @@ use std::sync::Arc;
 use afferent_protocol::ids::Offset;
 use tokio::sync::watch;
 
-use crate::intake::Health;
+use crate::intake::{Health, WeakIntake};
 use crate::shutdown::Stopping;
 use crate::sources::SourceView;
 use crate::subscribe::ReadLog;
@@ -19,6 +19,8 @@ pub struct ApiState {
     pub durable: watch::Receiver<Offset>,
     /// The sources by name, as they were a moment ago.
     pub sources: watch::Receiver<Arc<Vec<SourceView>>>,
+    /// The way to the writer, for what is posted.
+    pub intake: WeakIntake,
     /// How the collector is, and what it counts.
     pub health: Arc<Health>,
 }

@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, Lineage};
-use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream};
+use afferent_protocol::event::{Body, Derived, Event};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Subject};
 use afferent_protocol::session::{Lane, Offered};
 
 use super::notice::Told;
 use super::{Notice, OwnIdentity};
 use crate::limits::NOTICES_MAX;
 use crate::log::{Recovery, UnifiedLog};
+use crate::posted::NewEvent;
 use crate::sources::Sources;
 
 /// Where the own lane stands.
@@ -115,14 +117,44 @@ impl Own {
         }
     }
 
-    fn seal<L: UnifiedLog>(&mut self, log: &mut L, sources: &mut Sources, clock: &ClockReading) {
+    /// Appends events that were posted; gives their offsets.
+    pub fn post<L: UnifiedLog>(
+        &mut self,
+        events: &[&NewEvent],
+        log: &mut L,
+        sources: &mut Sources,
+        clock: &ClockReading,
+    ) -> Vec<Offset> {
+        // What waits goes before it, into a batch of its own.
+        self.flush(log, sources, clock);
+        let (mut offsets, mut open) = (Vec::with_capacity(events.len()), 0);
+        for event in events {
+            let subject = Subject::new(&event.subject).expect("a posted event is checked before it is handed over");
+            let body = Body::Derived(Derived { kind: &event.kind, json: &event.json });
+            let event = Event { time: event.time.unwrap_or(clock.wall), subject, body };
+            if self.builder.push(&event).is_err() {
+                let first = self.seal(log, sources, clock).get();
+                offsets.extend((first..first + open).map(Offset::new));
+                open = 0;
+                self.builder.push(&event).expect("an empty batch takes any event");
+            }
+            open += 1;
+        }
+        if open > 0 {
+            let first = self.seal(log, sources, clock).get();
+            offsets.extend((first..first + open).map(Offset::new));
+        }
+        offsets
+    }
+
+    fn seal<L: UnifiedLog>(&mut self, log: &mut L, sources: &mut Sources, clock: &ClockReading) -> Offset {
         let Lane { stream, epoch } = self.lane;
         let Place { next: first, chain: previous } = self.place;
         let lineage = Lineage { source: self.who.source, stream, epoch, first, previous };
         self.bytes.clear();
         let (header, chain) = self.builder.seal(&lineage, clock, &self.who.identity, &mut self.bytes);
         let (batch, _) = Batch::parse(&self.bytes).expect("what was just sealed is a batch");
-        log.append(&batch, clock.wall);
+        let offset = log.append(&batch, clock.wall);
         let range = SequenceRange { first, end: header.end() };
         if let Some(record) = sources.lane_to_change(self.who.source, self.lane) {
             record.accepted(&Offered { range, previous, chain });
@@ -131,6 +163,7 @@ impl Own {
             source.heard(&header, clock.wall);
         }
         self.place = Place { next: header.end(), chain };
+        offset
     }
 
     /// Everything appended is on disk.

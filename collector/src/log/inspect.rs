@@ -3,19 +3,21 @@
 //! A log that a collector is writing may show an unfinished write at its end.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
 use afferent_protocol::codec::records;
 use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, LifeCycle};
-use afferent_protocol::ids::{Offset, Sequence, SourceId, Stream, Timestamp};
-use afferent_protocol::segment::EntryHead;
+use afferent_protocol::ids::{Offset, Position, Sequence, SourceId, Stream, Timestamp};
+use afferent_protocol::segment::{Entry, EntryHead};
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::{PublicKey, Verifier};
 use serde::Serialize;
 
 use super::files::survey;
-use super::walk::{Visit, walk};
+use super::index::SegmentFile;
+use super::walk::walk;
 use super::{Damage, Hole, OpenError};
 
 /// Suspect batches are told one by one up to this many times.
@@ -126,7 +128,7 @@ fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Resu
         })
         .collect();
     let mut at = 0;
-    let visit: &mut Visit<'_> = &mut |file, _, entry| {
+    let mut visit = |file: &Arc<SegmentFile>, _: Position, entry: &Entry<'_>| {
         while segments[at].file != file.name {
             at += 1;
         }
@@ -136,7 +138,7 @@ fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Resu
         segment.batches += 1;
         each(&entry.head, &entry.batch);
     };
-    let walked = walk(disk, &survey, visit)?;
+    let walked = walk(disk, &survey, &mut visit)?;
     let mut damage = std::mem::take(&mut survey.damage);
     damage.extend(walked.damage);
     let batches = segments.iter().map(|segment| segment.batches).sum();

@@ -27,6 +27,7 @@ use afferent_protocol::session::{Held, Lane, Offered, Resume};
 use afferent_protocol::sign::PublicKey;
 
 use crate::limits::{SOURCE_LANES_MAX, SOURCES_MAX};
+use crate::log::{History, Rebuild, Step};
 use journal::Journal;
 use source::Pinned;
 
@@ -72,6 +73,32 @@ impl Sources {
             self.own_end = Some(OwnEnd { lane, end, chain, offset });
         }
         self.journal.settle();
+    }
+
+    /// Takes what a segment holds, in place of its batches.
+    fn rebuild_history(&mut self, history: &History) {
+        for step in &history.steps {
+            match step {
+                Step::Came(stretch) => {
+                    let lane = Lane { stream: stretch.stream, epoch: stretch.epoch };
+                    let source = self.sources.entry(stretch.source).or_default();
+                    source.lanes.entry(lane).or_insert_with(|| LaneRecord::new(lane)).recovered_stretch(stretch);
+                }
+                Step::Told(bytes) => {
+                    if let Ok((batch, _)) = Batch::parse(bytes) {
+                        self.learn(&batch);
+                    }
+                }
+            }
+            self.journal.settle();
+        }
+        for last in &history.heard {
+            self.sources.entry(last.source).or_default().heard_at(last.made, last.ingest);
+            if last.source == self.own {
+                let lane = Lane { stream: last.stream, epoch: last.epoch };
+                self.own_end = Some(OwnEnd { lane, end: last.end, chain: last.chain, offset: last.offset });
+            }
+        }
     }
 
     /// All sources by name, as the API shows them.
@@ -225,6 +252,16 @@ impl Sources {
     pub(crate) fn resume(&self, source: &SourceId, lane: Lane) -> Resume {
         let known = self.lane(source, &lane).map(|record| record.receiver.resume());
         known.unwrap_or(Resume { lane, end: Sequence::ZERO, check: None })
+    }
+}
+
+impl Rebuild for Sources {
+    fn batch(&mut self, head: &EntryHead, batch: &Batch<'_>) {
+        self.rebuild(head, batch);
+    }
+
+    fn history(&mut self, history: &History) {
+        self.rebuild_history(history);
     }
 }
 
