@@ -75,7 +75,7 @@ pub const READ_BYTES: usize = 64 * 1024;
 /// Connections at a time that may be configured.
 pub const CONNECTIONS_MAX: u64 = 1_000_000;
 /// Open files that the collector may need beside one for each agent's connection: segments, readers, streams.
-pub const FILES_BESIDES_CONNECTIONS: u64 = 1024;
+pub const FILES_BESIDES_CONNECTIONS: u64 = 1024 + 2 * HTTP_CONNECTIONS_MAX as u64;
 /// Connections above the configured number that may be told so at once; those above that are just closed.
 pub const REFUSALS_AT_ONCE: usize = 64;
 /// The keep-alive that an MQTT 5 client is given when it asks for none, or for a longer one.
@@ -124,6 +124,22 @@ pub const LOG_READ_BYTES: usize = 128 * 1024;
 pub const QUERY_NAMES_MAX: usize = 32;
 /// Events that `/v1/events` gives when it is not told otherwise.
 pub const EVENTS_DEFAULT: u64 = 1000;
+/// Named subscriptions.
+pub const SUBSCRIPTIONS_MAX: usize = 1000;
+/// Parts into which the work of one subscription is divided, at most, and when nobody says.
+pub const PARTITIONS_MAX: u32 = 64;
+/// Parts of a subscription when nobody says.
+pub const PARTITIONS_DEFAULT: u32 = 16;
+/// Members of one subscription at the same time.
+pub const MEMBERS_MAX: usize = 64;
+/// Bytes of a member's name.
+pub const MEMBER_BYTES_MAX: usize = 128;
+/// A member that has neither fetched nor committed anything for so long gives way to others.
+pub const LEASE_TIME: Duration = Duration::from_secs(30);
+/// Seconds that a fetch waits for events, at most.
+pub const FETCH_WAIT_S_MAX: u64 = 20;
+/// Bytes of a subscription's file.
+pub const SUBSCRIPTION_FILE_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes of one request that posts events.
 pub const POST_BYTES_MAX: usize = 4 << 20;
 /// Events of one request that posts events.
@@ -138,7 +154,7 @@ pub const EVENTS_PAGED_MAX: u64 = 2000;
 pub const EVENTS_PAGED_BYTES_MAX: usize = 4 << 20;
 
 /// HTTP connections at the same time; those beyond are answered 503 and closed.
-pub const HTTP_CONNECTIONS_MAX: usize = 512;
+pub const HTTP_CONNECTIONS_MAX: usize = 2048;
 /// Bytes of one HTTP request's head.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long a client may take for a request's head, and how long it may keep a connection that it does not use.
@@ -157,6 +173,8 @@ const _: () = {
     assert!(READ_BYTES >= CONNECT_BYTES_MAX && READ_BYTES <= 128 * 1024, "it must fit a worker's stack");
     assert!(PAGE_SCAN_BYTES >= BATCH_BYTES_MAX, "a page gets past any one batch");
     assert!(EVENTS_DEFAULT <= EVENTS_PAGED_MAX && EVENTS_PAGED_BYTES_MAX >= PAGE_BYTES);
+    assert!(FETCH_WAIT_S_MAX < LEASE_TIME.as_secs(), "who waits keeps its lease");
+    assert!(PARTITIONS_DEFAULT <= PARTITIONS_MAX && MEMBERS_MAX >= PARTITIONS_MAX as usize);
     assert!(HTTP_HEAD_BYTES_MAX > 8192, "what hyper needs at least");
     assert!(KEEP_ALIVE_TIME.as_secs() < HTTP_STALL_TIME.as_secs());
 };

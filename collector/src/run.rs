@@ -28,6 +28,7 @@ use crate::posted::RedbIds;
 use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::Sources;
 use crate::subscribe::ReadLog;
+use crate::subscribe::named::{StoreError, Subscriptions};
 
 /// Why the collector cannot run, or could not end well.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,9 @@ pub enum RunError {
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] OpenError),
+    /// The subscriptions cannot be read.
+    #[error(transparent)]
+    Subscriptions(#[from] StoreError),
     /// The log's directory cannot be made.
     #[error("making {directory} failed: {error}; check the directory's permissions and its disk")]
     LogDirectory {
@@ -157,8 +161,10 @@ impl Collector {
         let indexing = indexing::spawn(indexer, views.durable.clone(), stopping.clone());
         indexing.map_err(system("a thread for the log's indexes"))?;
         let reader: Arc<dyn ReadLog> = Arc::new(reader);
+        let run = getrandom::u64().map_err(system("random numbers"))?;
+        let subscriptions = Arc::new(Subscriptions::open(&data.path().join("subscriptions"), run)?);
         let (durable, sources) = (views.durable, views.sources);
-        let state = ApiState { reader, durable, sources, intake: posts, health };
+        let state = ApiState { reader, durable, sources, subscriptions, intake: posts, health };
         Ok(Self {
             mqtt,
             http: http_address,

@@ -5,6 +5,7 @@
 //! | `GET /v1/events?from=&until=&time=&limit=&cursor=&subject=&type=&source=&severity=` | a part of the log: NDJSON or a CloudEvents batch |
 //! | `POST /v1/events` | appends CloudEvents, each of them once |
 //! | `GET /v1/stream?from=&subject=&type=&source=&severity=` | the same as server-sent events, for ever |
+//! | `/v1/subscriptions/NAME` | PUT, GET, DELETE; `POST …/fetch`, `…/commit`, `…/reset`: places that are kept here |
 //! | `GET /v1/agents` | every source: state, lag, losses, gaps (JSON) |
 //! | `GET /metrics` | figures for Prometheus |
 //! | `GET /v1/openapi.json` | all of this for programs |
@@ -26,11 +27,12 @@ mod query;
 mod server;
 mod state;
 mod stream;
+pub mod subscriptions;
 
 use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 
@@ -58,6 +60,11 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/events", get(events::events).post(publish::publish)),
         ("/v1/openapi.json", get(openapi::openapi)),
         ("/v1/stream", get(stream::stream)),
+        ("/v1/subscriptions", get(subscriptions::list)),
+        ("/v1/subscriptions/{name}", get(subscriptions::show).put(subscriptions::create).delete(subscriptions::delete)),
+        ("/v1/subscriptions/{name}/commit", post(subscriptions::commit)),
+        ("/v1/subscriptions/{name}/fetch", post(subscriptions::fetch)),
+        ("/v1/subscriptions/{name}/reset", post(subscriptions::reset)),
     ]
 }
 

@@ -19,6 +19,13 @@ use utoipa::{IntoParams, IntoResponses, OpenApi, ToSchema};
         openapi,
         super::publish::publish,
         super::stream::stream,
+        super::subscriptions::commit,
+        super::subscriptions::create,
+        super::subscriptions::delete,
+        super::subscriptions::fetch,
+        super::subscriptions::list,
+        super::subscriptions::reset,
+        super::subscriptions::show,
     )
 )]
 pub(super) struct Document;
@@ -116,7 +123,6 @@ pub(super) struct EventsQuery {
 /// The two times.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[expect(dead_code, reason = "it describes what is read elsewhere")]
 enum Time {
     Ingest,
     Event,

@@ -9,6 +9,7 @@ use crate::intake::{Health, WeakIntake};
 use crate::shutdown::Stopping;
 use crate::sources::SourceView;
 use crate::subscribe::ReadLog;
+use crate::subscribe::named::Subscriptions;
 
 /// What the HTTP handlers see of the collector.
 #[derive(Clone)]
@@ -19,6 +20,8 @@ pub struct ApiState {
     pub durable: watch::Receiver<Offset>,
     /// The sources by name, as they were a moment ago.
     pub sources: watch::Receiver<Arc<Vec<SourceView>>>,
+    /// Places that are kept for readers.
+    pub subscriptions: Arc<Subscriptions>,
     /// The way to the writer, for what is posted.
     pub intake: WeakIntake,
     /// How the collector is, and what it counts.

@@ -13,6 +13,7 @@ use crate::intake::Health;
 use crate::sources::SourceView;
 use crate::subscribe::ReadLog;
 use crate::subscribe::memory::{MemoryLog, breakdown, sample};
+use crate::subscribe::named::Subscriptions;
 
 /// A served API; it stops when this is dropped.
 struct Served {
@@ -23,6 +24,8 @@ struct Served {
     health: Arc<Health>,
     address: SocketAddr,
     served: tokio::task::JoinHandle<std::io::Result<()>>,
+    /// Where subscriptions are.
+    _kept: tempfile::TempDir,
 }
 
 /// An answer: status, headers, body.
@@ -34,17 +37,19 @@ impl Served {
         let (sources, sources_view) = watch::channel(Arc::new(Vec::new()));
         let (stopping, stopping_view) = crate::shutdown::stop_switch();
         let health = Arc::new(Health::default());
+        let kept = tempfile::tempdir().unwrap();
         let state = ApiState {
             reader: Arc::new(log.clone()),
             durable: durable_view,
             sources: sources_view,
+            subscriptions: Arc::new(Subscriptions::open(kept.path(), 1).unwrap()),
             intake: crate::intake::Intake::new().0.downgrade(),
             health: health.clone(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let served = tokio::spawn(serve(listener, state, stopping_view));
-        Self { log, durable, sources, stopping, health, address, served }
+        Self { log, durable, sources, stopping, health, address, served, _kept: kept }
     }
 
     /// Six events from offset 10 on.
@@ -357,4 +362,30 @@ async fn health_says_why_nothing_becomes_durable() {
     assert!(body.contains("no space left on device"), "{body}");
     served.health.committed();
     assert_eq!(served.get("/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn the_document_names_every_route_and_every_method_and_no_other() {
+    let served = Served::with_six_events().await;
+    let document: serde_json::Value = serde_json::from_str(&served.get("/v1/openapi.json").await.2).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let documented: Vec<&str> = paths.keys().map(String::as_str).collect();
+    let mut routed: Vec<&str> = routes().iter().map(|(path, _)| *path).collect();
+    routed.sort_unstable();
+    assert_eq!(documented, routed);
+    for (path, methods) in paths {
+        let (address, url) = (served.address, path.replace("{name}", "x"));
+        let allowed = tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent = ureq::config::Config::builder().http_status_as_error(false).build().into();
+            let answer = agent.patch(format!("http://{address}{url}")).send_empty().unwrap();
+            assert_eq!(answer.status(), 405);
+            answer.headers()["allow"].to_str().unwrap().to_ascii_lowercase()
+        });
+        let allowed = allowed.await.unwrap();
+        let mut allowed: Vec<&str> = allowed.split(',').filter(|method| *method != "head").collect();
+        allowed.sort_unstable();
+        let mut documented: Vec<&str> = methods.as_object().unwrap().keys().map(String::as_str).collect();
+        documented.sort_unstable();
+        assert_eq!(documented, allowed, "{path}");
+    }
 }

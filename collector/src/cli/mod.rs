@@ -1,17 +1,25 @@
 //! The commands.
 //!
 //! - [`run`]: `run` and `check`; [`up`]: everything at once, to begin with
-//! - [`sub`]: follow the log; [`agents`], [`top`]: who is there and how it is. These speak to a running collector by
-//!   HTTP ([`client`])
+//! - [`sub`], [`tap`], [`replay`]: read the log; [`named`], [`lag`]: by places that the collector keeps; [`emit`]: add to
+//!   it; [`agents`], [`top`]: who is there and how it is. These speak to a running collector by HTTP ([`client`])
+//! - [`completions`]: what a package puts beside the program
 //! - [`log`]: look at a log's files, without a collector ([`read_only`], [`progress`])
 
 pub mod agents;
 mod client;
+pub mod completions;
+pub mod emit;
+mod event_output;
+pub mod lag;
 pub mod log;
+mod named;
 mod progress;
 mod read_only;
+pub mod replay;
 pub mod run;
 pub mod sub;
+pub mod tap;
 #[cfg(feature = "top")]
 pub mod top;
 pub mod up;

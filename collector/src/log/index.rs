@@ -165,7 +165,7 @@ impl Runs {
             let begins = run.start == SEGMENT_HEADER_LEN as u64
                 && at.checked_sub(1).is_none_or(|before| !Arc::ptr_eq(&self.0[before].file, &run.file));
             let ends = run.end == next.first && !Arc::ptr_eq(&run.file, &next.file);
-            (begins && ends && !run.is_indexed).then(|| (&run.file, run.first..run.end))
+            (begins && ends && !run.is_indexed).then_some((&run.file, run.first..run.end))
         })
     }
 

@@ -97,6 +97,11 @@ impl NameHash {
         Self(mixed ^ (mixed >> 32))
     }
 
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
     /// The two bits of the filter that stand for it.
     const fn bits(self) -> [u64; 2] {
         [1 << (self.0 & 63), 1 << ((self.0 >> 8) & 63)]

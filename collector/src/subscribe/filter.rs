@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use afferent_protocol::batch::Header;
 use afferent_protocol::event::{Body, Event, Severity};
-use afferent_protocol::ids::{Stream, Timestamp};
+use afferent_protocol::ids::{Stream, Subject, Timestamp};
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::severity;
@@ -122,6 +122,13 @@ impl Filter {
         };
         let time = self.event.is_none_or(|(from, until)| batch.time_last >= from && batch.time_first < until);
         source && time && (self.types.is_empty() || self.types.iter().any(of_stream))
+    }
+
+    /// Whether any event of a batch with these subjects can be wanted: it need not be decoded further if not. What stands
+    /// for events that cannot be decoded has the source as its subject.
+    pub fn takes_subjects(&self, subjects: &[Subject<'_>], source: &str) -> bool {
+        let Some(pattern) = &self.subject else { return true };
+        pattern.is_match(source) || subjects.iter().any(|subject| pattern.is_match(subject.as_str()))
     }
 
     fn takes_source(&self, source: &str) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! - [`Start`]: where a reader begins, as people write it
 //! - [`Filter`]: which events it wants
+//! - [`named`]: places that are kept here for readers, who may share the work
 //! - [`Reading`]: a reader's place; renders page after page of CloudEvents
 //!
 //! A reader never has a queue of its own: it reads the log from its own place and is woken when the log grew. One that
@@ -9,6 +10,7 @@
 
 mod filter;
 mod log;
+pub mod named;
 mod reading;
 mod severity;
 mod start;

@@ -187,6 +187,10 @@ impl Reading {
         self.decoded.resize(header.decoded_len as usize, 0);
         let mut decoded = std::mem::take(&mut self.decoded);
         let outcome = match codec::records(batch, &mut decoded) {
+            Ok(records) if !self.filter.takes_subjects(records.subjects(), header.source.as_str()) => {
+                self.next = entry_end;
+                Ok(())
+            }
             Ok(records) => self.records(head, header, records, entry_end, out),
             Err(error) => Err((0, error)),
         };
