@@ -51,7 +51,12 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let json = self.json();
         let kind = HeaderValue::from_static("application/problem+json");
-        (self.status, [(header::CONTENT_TYPE, kind)], json).into_response()
+        let mut answer = (self.status, [(header::CONTENT_TYPE, kind)], json).into_response();
+        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+            // The rest of the body is not waited for.
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
     }
 }
 

@@ -5,6 +5,7 @@ mod disk;
 mod journey;
 mod load;
 mod mosquitto;
+mod readers;
 mod size;
 mod table;
 
@@ -16,12 +17,13 @@ fn main() -> ExitCode {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let mut table = Table::default();
     type Part = (&'static str, fn(&mut Table));
-    let parts: [Part; 6] = [
+    let parts: [Part; 7] = [
         ("size", size::measure),
         ("disk", disk::measure),
         ("journey", journey::measure),
         ("in-process", journey::measure_in_process),
         ("breakdown", journey::measure_breakdowns),
+        ("readers", readers::measure),
         ("mosquitto", mosquitto::measure),
     ];
     let known: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();
