@@ -20,11 +20,13 @@
 //! | `severitynumber` | OpenTelemetry's scale, 1 to 24 |
 //! | `data` | an object per kind, see [`data`]; of a derived event its JSON itself |
 //!
+//! Events that were posted are given back with the `source`, `id` and extensions of their maker ([`posted`]).
 //! `source` and `id` together are the idempotency key. A batch that cannot be decoded is not skipped in silence: it is one
 //! event of the type [`UNREADABLE`].
 
 pub mod data;
 pub mod names;
+pub mod posted;
 mod text;
 mod time;
 
@@ -40,6 +42,9 @@ pub use time::put_rfc3339;
 /// The type of the event that stands for a batch which this reader cannot decode.
 pub const UNREADABLE: &str = "afferent.unreadable.v1";
 
+/// The `source` of the event that stands for what the log has lost.
+pub const HOLE_SOURCE: &str = "log";
+
 /// Writes events of one entry of the log after another; what all events of an entry share is rendered once.
 #[derive(Debug, Default)]
 pub struct Writer {
@@ -51,12 +56,21 @@ pub struct Writer {
     lineage: Vec<u8>,
     first_sequence: u64,
     first_offset: u64,
+    /// The entry's ingest time.
+    ingest: Vec<u8>,
+    /// The entry was written by the collector itself, so that derived events in it were posted.
+    is_own: bool,
 }
 
 impl Writer {
     /// One that no entry was given to yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Says whether the entry that is taken next was written by the collector itself.
+    pub fn own(&mut self, is_own: bool) {
+        self.is_own = is_own;
     }
 
     /// Takes the entry whose events come next.
@@ -74,7 +88,9 @@ impl Writer {
         self.lineage.extend_from_slice(br#"","recordedtime":""#);
         put_rfc3339(&mut self.lineage, batch.clock.wall);
         self.lineage.extend_from_slice(br#"","ingesttime":""#);
-        put_rfc3339(&mut self.lineage, head.stamp);
+        self.ingest.clear();
+        put_rfc3339(&mut self.ingest, head.stamp);
+        self.lineage.extend_from_slice(&self.ingest);
         self.lineage.extend_from_slice(br#"","offset":""#);
     }
 
@@ -87,6 +103,11 @@ impl Writer {
     pub fn put(&self, out: &mut Vec<u8>, record: &Record<'_>) {
         let event = &record.event;
         let body = &event.body;
+        if let (true, Body::Derived(derived)) = (self.is_own, body) {
+            let (subject, time, offset) = (event.subject.as_str(), event.time, self.offset(record));
+            let envelope = posted::Envelope { subject, time, kind: derived.kind, offset, ingest: &self.ingest };
+            return posted::put(out, &envelope, derived.json);
+        }
         let content = data::content_of(body);
         let envelope = Envelope {
             sequence: record.sequence.get(),

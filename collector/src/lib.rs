@@ -4,9 +4,11 @@
 //!
 //! - [`endpoint`]: the MQTT server that agents connect to; [`broker`]: or the client of an external broker
 //! - [`intake`]: the queue behind both, and the thread that writes
+//! - [`posted`]: events that come over HTTP instead, each of them once
 //! - [`core`]: admission: what comes in is checked, and refused, kept back or appended
 //! - [`sources`]: what is known of every agent; rebuilt from the log at every start
-//! - [`log`]: the unified log: appending, committing, recovery, reading, verifying
+//! - [`log`]: the unified log: appending, committing, recovery, reading, verifying; [`indexing`]: the thread that makes
+//!   its indexes
 //! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
 //! - [`certificate`]: what the log proves to be complete
 //! - [`models`]: states that are folded from the log
@@ -27,12 +29,14 @@ pub mod config;
 pub mod core;
 pub mod data_directory;
 pub mod endpoint;
+pub mod indexing;
 pub mod intake;
 pub mod limits;
 pub mod line;
 pub mod log;
 pub mod logging;
 pub mod models;
+pub mod posted;
 pub mod run;
 pub mod shutdown;
 #[cfg(test)]

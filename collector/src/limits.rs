@@ -22,6 +22,12 @@ pub const SEAL_BATCHES_MAX: usize = 65_536;
 pub const CERTIFICATE_TEXTS_MAX: usize = 100;
 /// The sparse index has a point every so many bytes of a segment.
 pub const INDEX_EVERY_BYTES: u64 = 64 << 10;
+/// Machines and sources that the index of one segment names; of a segment with more every block is looked at.
+pub const INDEX_NAMES_MAX: usize = 65_536;
+/// The log is looked through for segments without an index at most so often.
+pub const INDEX_WAKE_EVERY: Duration = Duration::from_secs(1);
+/// How far the making of many indexes came is told so often.
+pub const INDEX_PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 /// Bytes of batches that came before their turn, kept per source.
 pub const EARLY_BYTES_MAX: usize = 8 << 20;
@@ -75,7 +81,7 @@ pub const READ_BYTES: usize = 64 * 1024;
 /// Connections at a time that may be configured.
 pub const CONNECTIONS_MAX: u64 = 1_000_000;
 /// Open files that the collector may need beside one for each agent's connection: segments, readers, streams.
-pub const FILES_BESIDES_CONNECTIONS: u64 = 1024;
+pub const FILES_BESIDES_CONNECTIONS: u64 = 1024 + 2 * HTTP_CONNECTIONS_MAX as u64;
 /// Connections above the configured number that may be told so at once; those above that are just closed.
 pub const REFUSALS_AT_ONCE: usize = 64;
 /// The keep-alive that an MQTT 5 client is given when it asks for none, or for a longer one.
@@ -124,9 +130,37 @@ pub const LOG_READ_BYTES: usize = 128 * 1024;
 pub const QUERY_NAMES_MAX: usize = 32;
 /// Events that `/v1/events` gives when it is not told otherwise.
 pub const EVENTS_DEFAULT: u64 = 1000;
+/// Named subscriptions.
+pub const SUBSCRIPTIONS_MAX: usize = 1000;
+/// Parts into which the work of one subscription is divided, at most, and when nobody says.
+pub const PARTITIONS_MAX: u32 = 64;
+/// Parts of a subscription when nobody says.
+pub const PARTITIONS_DEFAULT: u32 = 16;
+/// Members of one subscription at the same time.
+pub const MEMBERS_MAX: usize = 64;
+/// Bytes of a member's name.
+pub const MEMBER_BYTES_MAX: usize = 128;
+/// A member that has neither fetched nor committed anything for so long gives way to others.
+pub const LEASE_TIME: Duration = Duration::from_secs(30);
+/// Seconds that a fetch waits for events, at most.
+pub const FETCH_WAIT_S_MAX: u64 = 20;
+/// Bytes of a subscription's file.
+pub const SUBSCRIPTION_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of one request that posts events.
+pub const POST_BYTES_MAX: usize = 4 << 20;
+/// Events of one request that posts events.
+pub const POST_EVENTS_MAX: usize = 1000;
+/// Bytes of memory for the index of posted events.
+pub const POSTED_IDS_CACHE_BYTES: usize = 16 << 20;
+/// The index of posted events comes to the disk at least so often; what a crash leaves out is read from the log.
+pub const POSTED_IDS_SYNC_EVERY: Duration = Duration::from_secs(10);
+/// Up to so many events are an answer that is rendered before it is sent; longer ones are rendered as they are sent.
+pub const EVENTS_PAGED_MAX: u64 = 2000;
+/// Bytes with which such an answer ends, whatever its limit.
+pub const EVENTS_PAGED_BYTES_MAX: usize = 4 << 20;
 
 /// HTTP connections at the same time; those beyond are answered 503 and closed.
-pub const HTTP_CONNECTIONS_MAX: usize = 512;
+pub const HTTP_CONNECTIONS_MAX: usize = 2048;
 /// Bytes of one HTTP request's head.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long a client may take for a request's head, and how long it may keep a connection that it does not use.
@@ -144,6 +178,9 @@ const _: () = {
     assert!(BROKER_SILENCE_MAX.as_secs() > 2 * BROKER_KEEP_ALIVE.as_secs(), "two pings may be late");
     assert!(READ_BYTES >= CONNECT_BYTES_MAX && READ_BYTES <= 128 * 1024, "it must fit a worker's stack");
     assert!(PAGE_SCAN_BYTES >= BATCH_BYTES_MAX, "a page gets past any one batch");
+    assert!(EVENTS_DEFAULT <= EVENTS_PAGED_MAX && EVENTS_PAGED_BYTES_MAX >= PAGE_BYTES);
+    assert!(FETCH_WAIT_S_MAX < LEASE_TIME.as_secs(), "who waits keeps its lease");
+    assert!(PARTITIONS_DEFAULT <= PARTITIONS_MAX && MEMBERS_MAX >= PARTITIONS_MAX as usize);
     assert!(HTTP_HEAD_BYTES_MAX > 8192, "what hyper needs at least");
     assert!(KEEP_ALIVE_TIME.as_secs() < HTTP_STALL_TIME.as_secs());
 };

@@ -4,7 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// One unified, immutable, replayable log of what all agents sent.
 #[derive(Parser)]
@@ -24,6 +24,14 @@ enum Command {
     Check(cli::run::Where),
     /// Follow the log: what was, and then what comes, until Ctrl-C.
     Sub(cli::sub::Sub),
+    /// Look at what comes from now on, until Ctrl-C.
+    Tap(cli::tap::Tap),
+    /// Replay a part of the log: as fast as it came, faster, or as fast as it goes.
+    Replay(cli::replay::Replay),
+    /// Show how far subscriptions are behind the log, and who works on them.
+    Lag(cli::lag::Lag),
+    /// Add an event to the log, or CloudEvents from standard input; ends once they are on disk.
+    Emit(cli::emit::Emit),
     /// Look at the log's files, without a collector or beside a running one.
     #[command(subcommand)]
     Log(cli::log::Log),
@@ -37,6 +45,12 @@ enum Command {
     /// Watch all agents: state, rates, lag, losses.
     #[cfg(feature = "top")]
     Top(cli::top::Top),
+    /// Write the completions of a shell to standard output.
+    #[command(hide = true)]
+    Completions(cli::completions::Completions),
+    /// Write man pages, one for every command.
+    #[command(hide = true)]
+    Man(cli::completions::Man),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +60,12 @@ fn main() -> ExitCode {
         Command::Run(args) => done(cli::run::run(args)),
         Command::Check(args) => done(cli::run::check(args)),
         Command::Sub(args) => done(cli::sub::sub(args)),
+        Command::Tap(args) => done(cli::tap::tap(args)),
+        Command::Replay(args) => done(cli::replay::replay(args)),
+        Command::Lag(args) => done(cli::lag::lag(args)),
+        Command::Emit(args) => done(cli::emit::emit(args)),
+        Command::Completions(args) => done(cli::completions::completions(args, Cli::command())),
+        Command::Man(args) => done(cli::completions::man(args, Cli::command())),
         Command::Log(command) => cli::log::log(command),
         Command::Certificate(args) => cli::certificate::certificate(args),
         Command::Agents(args) => done(cli::agents::agents(args)),

@@ -20,14 +20,17 @@ use crate::config::{Config, ConfigError};
 use crate::core::{Core, OwnIdentity};
 use crate::data_directory::{DataDirectory, DataDirectoryError};
 use crate::endpoint::{BindError, Endpoint, Registry, Tls};
+use crate::indexing;
 use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
 use crate::limits::{FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX};
-use crate::log::{EmbeddedLog, LogReader, LogSettings, OpenError};
+use crate::log::{EmbeddedLog, Indexer, LogReader, LogSettings, OpenError};
 use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
 use crate::models::with_built_ins;
+use crate::posted::RedbIds;
 use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::Sources;
 use crate::subscribe::ReadLog;
+use crate::subscribe::named::{StoreError, Subscriptions};
 
 /// Why the collector cannot run, or could not end well.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,9 @@ pub enum RunError {
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] OpenError),
+    /// The subscriptions cannot be read.
+    #[error(transparent)]
+    Subscriptions(#[from] StoreError),
     /// The log's directory cannot be made.
     #[error("making {directory} failed: {error}; check the directory's permissions and its disk")]
     LogDirectory {
@@ -142,17 +148,22 @@ impl Collector {
         let data = DataDirectory::open(&config.data)?;
         raise_open_files(config);
         let own = (config.name, data.identity()?.public_key());
-        let (core, reader) = open_log(config, &data).await?;
+        let Opened { core, reader, indexer } = open_log(config, &data).await?;
+        let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()));
+        let core = core.with_posted_ids(Box::new(ids.map_err(system("a thread for the posted events"))?));
         let health = Arc::new(Health::default());
         let (intake, incoming) = Intake::new();
         let (switch, stopping) = stop_switch();
         let http = listen_http(config.http.listen).await?;
         let http_address = http.local_addr().map_err(system("the address of a socket"))?;
 
+        let posts = intake.downgrade();
         let way_in = WayIn::open(config, intake, &health, &stopping).await?;
         let (outbox, mqtt, tls, serving) = (way_in.outbox, way_in.address, way_in.tls, way_in.serving);
         let (writer, views) =
             intake::spawn(core, incoming, outbox, Arc::clone(&health)).map_err(system("a thread for the log"))?;
+        let indexing = indexing::spawn(indexer, views.durable.clone(), stopping.clone());
+        indexing.map_err(system("a thread for the log's indexes"))?;
         let reader: Arc<dyn ReadLog> = Arc::new(reader);
         let models = ModelSettings {
             definitions: with_built_ins(&config.model),
@@ -162,8 +173,10 @@ impl Collector {
             stopping: stopping.clone(),
         };
         let (models, threads) = start_models(models).await?;
+        let run = getrandom::u64().map_err(system("random numbers"))?;
+        let subscriptions = Arc::new(Subscriptions::open(&data.path().join("subscriptions"), run)?);
         let (durable, sources) = (views.durable, views.sources);
-        let state = ApiState { own, reader, durable, sources, health, models };
+        let state = ApiState { own, reader, durable, sources, subscriptions, intake: posts, health, models };
         Ok(Self {
             mqtt,
             http: http_address,
@@ -260,11 +273,15 @@ impl WayIn {
     }
 }
 
-/// Opens the log, which reads all of it, away from the tasks.
-async fn open_log(
-    config: &Config,
-    data: &DataDirectory,
-) -> Result<(Core<EmbeddedLog<FsDisk>>, LogReader<FsDisk>), RunError> {
+/// The log, open, and what belongs to it.
+struct Opened {
+    core: Core<EmbeddedLog<FsDisk>>,
+    reader: LogReader<FsDisk>,
+    indexer: Indexer<FsDisk>,
+}
+
+/// Opens the log, which reads indexes and what has none yet, away from the tasks.
+async fn open_log(config: &Config, data: &DataDirectory) -> Result<Opened, RunError> {
     let identity = data.identity()?;
     let epoch = Epoch::new(getrandom::u64().map_err(system("random numbers"))?);
     let own = OwnIdentity { source: config.name, identity, epoch };
@@ -277,11 +294,10 @@ async fn open_log(
         let mut sources = Sources::new(own.source);
         let mut entropy = || getrandom::u64().expect("the system gave random numbers a moment ago");
         let (log, recovery) =
-            EmbeddedLog::open(disk, settings, &mut entropy, clock.read().wall, &mut |head, batch| {
-                sources.rebuild(head, batch);
-            })?;
-        let reader = log.reader();
-        Ok((Core::new(log, sources, own, &recovery, &clock.read()), reader))
+            EmbeddedLog::open_by_indexes(disk, settings, &mut entropy, clock.read().wall, &mut sources)?;
+        let (reader, indexer) = (log.reader().of_collector(own.source), log.indexer());
+        sources.find_unsealed(&reader);
+        Ok(Opened { core: Core::new(log, sources, own, &recovery, &clock.read()), reader, indexer })
     });
     opening.await.map_err(system("the opening of the log"))?
 }

@@ -108,6 +108,9 @@ pub struct LossReport {
     pub declared: String,
 }
 
+/// Every source: state, lag, losses, gaps.
+#[utoipa::path(get, path = "/v1/agents", tag = "sources",
+    responses((status = 200, description = "All sources", body = Object), super::openapi::Refusals))]
 pub(super) async fn agents(State(api): State<Api>) -> Json<AgentsReport> {
     let sources = api.state.sources.borrow().clone();
     let kept = api.state.reader.kept();

@@ -1,48 +1,165 @@
-//! `GET /v1/events`: a part of the log as NDJSON.
+//! `GET /v1/events`: a part of the log, as NDJSON or as a batch of CloudEvents.
 
 use std::sync::Arc;
 
+use afferent_protocol::ids::Offset;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::cursor::Cursor;
 use super::pages::{Pages, blocking};
 use super::problem::Problem;
-use super::query::{Limit, Query};
+use super::query::{Asked, Query};
 use super::state::Api;
-use crate::subscribe::{Format, Page, Reading, Start};
+use crate::limits::{EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX};
+use crate::subscribe::{Format, Page, ReadLog, Reading, Start, StartError};
 
 /// The oldest offset that is kept.
 pub const FIRST_OFFSET: HeaderName = HeaderName::from_static("afferent-first-offset");
 /// The durable end when the request came; the answer does not go beyond it.
 pub const END_OFFSET: HeaderName = HeaderName::from_static("afferent-end-offset");
-/// Where to go on after this answer. Not there with a filter: then it is the offset of the last line plus one, or the
-/// end offset when fewer than `limit` lines came.
+/// The first offset that was not looked at; not there when that is not known before the answer was read to its end.
 pub const NEXT_OFFSET: HeaderName = HeaderName::from_static("afferent-next-offset");
+/// To be given back as `cursor`, with the same query, for what comes next; not there when everything up to `until` has
+/// come, or when the answer is not paged.
+pub const NEXT_CURSOR: HeaderName = HeaderName::from_static("afferent-next-cursor");
+/// Bytes of the log that were read for this answer; not there when it is not paged.
+pub const BYTES_READ: HeaderName = HeaderName::from_static("afferent-bytes-read");
 
-/// Answers with the events from `from` (default: the first) up to the durable end of this moment, `limit` (default:
-/// 1000; `all` for no limit) at most. The answer is rendered as fast as the client takes it, and no faster.
-pub(super) async fn events(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref(), Limit::Taken)?;
+/// The media type of lines.
+pub(super) const NDJSON: &str = "application/x-ndjson";
+/// The media type of a JSON array of CloudEvents.
+pub(super) const BATCH: &str = "application/cloudevents-batch+json";
+
+/// Answers with the events from `from` (default: the first) up to `until` (default: the durable end of this moment),
+/// `limit` (default: 1000; `all` for no limit) at most.
+///
+/// An answer of up to [`EVENTS_PAGED_MAX`] events is a page: it is rendered before it is sent, and its headers say where
+/// to go on. It may have fewer events than `limit` when they are large. A longer answer is rendered as fast as the client
+/// takes it, and no faster.
+#[utoipa::path(get, path = "/v1/events", tag = "events", params(super::openapi::EventsQuery), responses(
+    (status = 200, description = "Events, one CloudEvent a line, or an array of them", content(
+        (String = "application/x-ndjson"), (Vec<Object> = "application/cloudevents-batch+json")),
+        headers(("afferent-first-offset" = String), ("afferent-end-offset" = String),
+            ("afferent-next-offset" = String), ("afferent-next-cursor" = String), ("afferent-bytes-read" = String))),
+    super::openapi::Refusals
+))]
+pub(super) async fn events(
+    State(api): State<Api>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let query = Query::parse(query.as_deref(), Asked::Part)?;
+    let format = format_of(&headers)?;
     let log = api.log();
-    let start = query.from.unwrap_or(Start::First);
-    let (from, kept) = blocking({
-        let log = Arc::clone(&log);
-        move || start.resolve(&*log).map(|from| (from, log.kept()))
+    let part = blocking({
+        let (log, query) = (Arc::clone(&log), query.clone());
+        move || Part::find(&*log, &query)
     })
     .await??;
-    // What was appended since the start was looked up is left for the next request.
-    let end = kept.end.max(from);
-    let reading = Reading::part(from, end, query.limit, query.filter, Format::Lines);
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    headers.insert(FIRST_OFFSET, kept.start.get().into());
-    headers.insert(END_OFFSET, end.get().into());
-    if !reading.is_filtered() {
-        headers.insert(NEXT_OFFSET, from.get().saturating_add(query.limit).min(end.get()).into());
+    let kind = if format == Format::Elements { BATCH } else { NDJSON };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(FIRST_OFFSET, part.first.get().into());
+    headers.insert(END_OFFSET, part.durable_end.get().into());
+    let reading = Reading::part(part.from, part.end, query.limit, query.filter.clone(), format);
+    if query.limit <= EVENTS_PAGED_MAX {
+        return page(log, reading, &part, &query, headers).await;
     }
-    let body = futures_util::stream::unfold(Some(Pages::new(log, reading)), |pages| async {
+    if !reading.is_filtered() {
+        headers.insert(NEXT_OFFSET, part.from.get().saturating_add(query.limit).min(part.end.get()).into());
+    }
+    Ok((headers, long(Pages::new(log, reading), format)).into_response())
+}
+
+/// Offsets to look at.
+struct Part {
+    from: Offset,
+    end: Offset,
+    first: Offset,
+    durable_end: Offset,
+    /// More may come: nobody has said where it ends.
+    is_open: bool,
+}
+
+impl Part {
+    fn find(log: &dyn ReadLog, query: &Query) -> Result<Self, StartError> {
+        let start = match query.cursor {
+            Some(cursor) => Start::Offset(cursor.next),
+            None => query.from.unwrap_or(Start::First),
+        };
+        let from = start.resolve(log)?;
+        let kept = log.kept();
+        let until = match query.until {
+            // What is not written yet is left for the next request.
+            Some(Start::Offset(until)) => Some(until),
+            Some(until) => Some(until.resolve(log)?),
+            None => None,
+        };
+        // What was appended since the start was looked up is left for the next request.
+        let durable_end = kept.end.max(from);
+        let end = until.unwrap_or(durable_end).min(durable_end).max(from);
+        // An ingest time that has not come may be reached by later events.
+        let is_open = until.is_none_or(|until| until >= durable_end);
+        Ok(Self { from, end, first: kept.start, durable_end, is_open })
+    }
+}
+
+/// Lines, unless only an array is taken.
+fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
+    let Some(accept) = headers.get(header::ACCEPT) else { return Ok(Format::Lines) };
+    let accept = accept.to_str().unwrap_or_default().to_ascii_lowercase();
+    let kinds: Vec<&str> = accept.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim()).collect();
+    let takes = |kind: &str| kinds.contains(&kind);
+    if takes(NDJSON) || takes("*/*") || takes("application/*") || accept.is_empty() {
+        // Who names the array and takes anything else as well is served by it.
+        return Ok(if takes(BATCH) && !takes(NDJSON) { Format::Elements } else { Format::Lines });
+    }
+    if takes(BATCH) || takes("application/json") {
+        return Ok(Format::Elements);
+    }
+    let remedy = format!("accept {NDJSON} or {BATCH}");
+    Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "events are not to be had in what `Accept` names", remedy))
+}
+
+/// Renders the whole answer, and says in its headers where to go on.
+async fn page(
+    log: Arc<dyn ReadLog>,
+    reading: Reading,
+    part: &Part,
+    query: &Query,
+    mut headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let is_array = headers[header::CONTENT_TYPE] == BATCH;
+    let before = log.bytes_read();
+    let mut pages = Pages::new(Arc::clone(&log), reading);
+    let mut body = if is_array { b"[".to_vec() } else { Vec::new() };
+    loop {
+        let (bytes, page) = pages.next().await?;
+        body.extend_from_slice(&bytes);
+        if page != Page::More || body.len() >= EVENTS_PAGED_BYTES_MAX {
+            break;
+        }
+    }
+    if is_array {
+        body.extend_from_slice(b"]\n");
+    }
+    let next = pages.place().unwrap_or(part.end);
+    headers.insert(NEXT_OFFSET, next.get().into());
+    headers.insert(BYTES_READ, (log.bytes_read() - before).into());
+    if part.is_open || next < part.end {
+        let cursor = Cursor::new(next, &query.pairs).text();
+        headers.insert(NEXT_CURSOR, HeaderValue::from_str(&cursor).expect("digits and dots"));
+    }
+    Ok((headers, body).into_response())
+}
+
+/// A body that is rendered while it is sent.
+fn long(pages: Pages, format: Format) -> Body {
+    let (opening, closing): (&[u8], &[u8]) = if format == Format::Elements { (b"[", b"]\n") } else { (b"", b"") };
+    let middle = futures_util::stream::unfold(Some(pages), |pages| async {
         let mut pages = pages?;
         loop {
             match pages.next().await {
@@ -55,5 +172,7 @@ pub(super) async fn events(State(api): State<Api>, RawQuery(query): RawQuery) ->
             }
         }
     });
-    Ok((headers, Body::from_stream(body)).into_response())
+    let one = |bytes: &'static [u8]| futures_util::stream::iter([Ok::<Bytes, Problem>(Bytes::from_static(bytes))]);
+    use futures_util::StreamExt;
+    Body::from_stream(one(opening).chain(middle).chain(one(closing)))
 }

@@ -7,6 +7,9 @@ use axum::response::{IntoResponse, Response};
 use super::problem::Problem;
 use super::state::Api;
 
+/// Whether events become durable here.
+#[utoipa::path(get, path = "/healthz", tag = "about",
+    responses((status = 200, description = "They do", content_type = "text/plain", body = String), super::openapi::Refusals))]
 pub(super) async fn healthz(State(api): State<Api>) -> Response {
     if api.stopping.is_said() {
         let remedy = "wait for the next start";

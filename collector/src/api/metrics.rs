@@ -11,6 +11,9 @@ use super::state::Api;
 use crate::intake::Counters;
 use crate::sources::LinkState;
 
+/// Figures for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "about",
+    responses((status = 200, description = "Figures", content_type = "text/plain", body = String)))]
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
     let mut text = Text(String::new());
     log(&mut text, &api);
@@ -26,6 +29,8 @@ fn log(text: &mut Text, api: &Api) {
     let kept = api.state.reader.kept();
     text.single("afferent_log_first_offset", "gauge", "Oldest offset that is kept.", kept.start);
     text.single("afferent_log_end_offset", "counter", "Durable end of the log.", kept.end);
+    let read = api.state.reader.bytes_read_by_all();
+    text.single("afferent_log_read_bytes_total", "counter", "Bytes of the log that readers have read.", read);
     let healthy = u8::from(api.state.health.verdict().is_ok());
     text.single("afferent_healthy", "gauge", "1 while events become durable and agents have a way in.", healthy);
 }
@@ -44,6 +49,8 @@ fn counters(text: &mut Text, counters: &Counters) {
         ("subscriptions_refused", "Subscriptions that were refused.", &counters.subscriptions_refused),
         ("messages", "Messages handed to the writer.", &counters.messages),
         ("message_bytes", "Bytes of these.", &counters.message_bytes),
+        ("events_posted", "Events posted over HTTP.", &counters.events_posted),
+        ("requests_refused", "HTTP requests that were refused.", &counters.requests_refused),
         ("messages_refused", "Messages of which something was refused.", &counters.messages_refused),
         ("commits", "Commits that succeeded.", &counters.commits),
         ("commits_failed", "Commits that failed.", &counters.commits_failed),

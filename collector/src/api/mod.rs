@@ -2,35 +2,45 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `GET /v1/events?from=&limit=&subject=&type=&source=` | a part of the log, one CloudEvent a line (NDJSON) |
-//! | `GET /v1/stream?from=&subject=&type=&source=` | the same as server-sent events, for ever |
+//! | `GET /v1/events?from=&until=&time=&limit=&cursor=&subject=&type=&source=&severity=` | a part of the log: NDJSON or a CloudEvents batch |
+//! | `POST /v1/events` | appends CloudEvents, each of them once |
+//! | `GET /v1/stream?from=&subject=&type=&source=&severity=` | the same as server-sent events, for ever |
+//! | `/v1/subscriptions/NAME` | PUT, GET, DELETE; `POST …/fetch`, `…/commit`, `…/reset`: places that are kept here |
 //! | `GET /v1/agents` | every source: state, lag, losses, gaps (JSON) |
 //! | `GET /v1/certificate?source=|machine=&from=&until=` | what is there of that span, proved (JSON or text) |
 //! | `GET /v1/models`, `/v1/models/NAME@V?as_of=`, `/v1/models/diff?left=&right=&as_of=` | states that are folded from the log ([`models`]) |
 //! | `POST /v1/models/NAME@V/recompute?from=`, `POST /v1/what-if?from=&until=` | a state made again; alternatives to what happened |
 //! | `GET /metrics` | figures for Prometheus |
 //! | `GET /`, `/assets/*` | the page for people ([`crate::web`]) |
+//! | `GET /v1/openapi.json` | all of this for programs |
 //! | `GET /healthz` | 200 while events become durable and agents have a way in, else 503 that says why |
 //!
-//! Refusals are `application/problem+json` ([`problem`]). Nothing here writes: the API can read the log and no more.
+//! Refusals are `application/problem+json` ([`problem`]). Nothing here writes the log: what is posted goes to the writer
+//! through the same bounded queue as agents' messages.
 
 pub mod agents;
 mod certificate;
+mod cursor;
 pub mod events;
 mod health;
 mod metrics;
 pub mod models;
+mod openapi;
 mod pages;
 pub mod problem;
+mod publish;
 mod query;
 mod server;
 mod state;
 mod stream;
+pub mod subscriptions;
 
 use axum::Router;
 use axum::http::{StatusCode, Uri};
-use axum::routing::{get, post};
+use axum::response::Response;
+use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
+use tower_http::compression::CompressionLayer;
 
 use crate::shutdown::Stopping;
 pub use certificate::Own;
@@ -48,31 +58,53 @@ pub async fn serve(listener: TcpListener, state: ApiState, stopping: Stopping) -
     Ok(())
 }
 
+/// Every path and what it takes: the OpenAPI document is held against these in a test.
+fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
+    vec![
+        ("/healthz", get(health::healthz)),
+        ("/metrics", get(metrics::metrics)),
+        ("/v1/agents", get(agents::agents)),
+        ("/v1/certificate", get(certificate::certificate)),
+        ("/v1/events", get(events::events).post(publish::publish)),
+        ("/v1/models", get(models::list)),
+        ("/v1/models/diff", get(models::diff)),
+        ("/v1/models/{name}", get(models::state)),
+        ("/v1/models/{name}/recompute", post(models::recompute)),
+        ("/v1/openapi.json", get(openapi::openapi)),
+        ("/v1/stream", get(stream::stream)),
+        ("/v1/subscriptions", get(subscriptions::list)),
+        ("/v1/subscriptions/{name}", get(subscriptions::show).put(subscriptions::create).delete(subscriptions::delete)),
+        ("/v1/subscriptions/{name}/commit", post(subscriptions::commit)),
+        ("/v1/subscriptions/{name}/fetch", post(subscriptions::fetch)),
+        ("/v1/subscriptions/{name}/reset", post(subscriptions::reset)),
+        ("/v1/what-if", post(models::what_if)),
+    ]
+}
+
 fn router(api: Api) -> Router {
-    Router::new()
-        .route("/v1/events", get(events::events))
-        .route("/v1/stream", get(stream::stream))
-        .route("/v1/agents", get(agents::agents))
-        .route("/v1/certificate", get(certificate::certificate))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/diff", get(models::diff))
-        .route("/v1/models/{name}", get(models::state))
-        .route("/v1/models/{name}/recompute", post(models::recompute))
-        .route("/v1/what-if", post(models::what_if))
-        .route("/metrics", get(metrics::metrics))
-        .route("/healthz", get(health::healthz))
+    let health = api.state.health.clone();
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, route)| router.route(path, route))
         .merge(crate::web::router())
         .method_not_allowed_fallback(async || {
-            let remedy = "this API is for reading: use GET";
+            let remedy = "see /v1/openapi.json for the methods of every path";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not taken here", remedy)
         })
         .fallback(async |uri: Uri| {
             let path: String = uri.path().chars().take(64).collect();
-            let remedy = "there are /v1/events, /v1/stream, /v1/agents, /v1/certificate, /v1/models, /v1/what-if, /metrics \
-                          and /healthz, and / is the page for people";
+            let remedy = "see /v1/openapi.json for all paths; / is the page for people";
             Problem::new(StatusCode::NOT_FOUND, format!("there is no {path:?}"), remedy)
         })
         .with_state(api)
+        .layer(axum::middleware::map_response(move |answer: Response| {
+            if answer.status().is_client_error() {
+                health.counters.requests_refused.count();
+            }
+            std::future::ready(answer)
+        }))
+        // Streams of server-sent events stay as they are: every event is to go out at once.
+        .layer(CompressionLayer::new())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use afferent_protocol::ids::Offset;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 
@@ -35,6 +36,11 @@ impl Pages {
         let page = page.inspect_err(|error| tracing::error!(%error, "a reader's page failed"))?;
         self.reading = Some(reading);
         Ok((bytes.into(), page))
+    }
+
+    /// The first offset that was not looked at yet.
+    pub(super) fn place(&self) -> Option<Offset> {
+        self.reading.as_ref().map(Reading::next)
     }
 
     /// The first offset that was not looked at yet, and whether readers cannot tell it from what they got.

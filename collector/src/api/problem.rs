@@ -33,6 +33,12 @@ impl Problem {
         Self { status, detail: detail.into(), remedy: remedy.into() }
     }
 
+    /// `until` says no place.
+    pub(super) fn of_until(error: StartTextError) -> Self {
+        let remedy = "give `until` as one of these; in a URL write + as %2B";
+        Self::new(StatusCode::BAD_REQUEST, format!("`until`: {error}"), remedy)
+    }
+
     /// The JSON document.
     pub fn json(&self) -> Vec<u8> {
         let title = self.status.canonical_reason().unwrap_or("Error");
@@ -45,7 +51,12 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let json = self.json();
         let kind = HeaderValue::from_static("application/problem+json");
-        (self.status, [(header::CONTENT_TYPE, kind)], json).into_response()
+        let mut answer = (self.status, [(header::CONTENT_TYPE, kind)], json).into_response();
+        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+            // The rest of the body is not waited for.
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
     }
 }
 
@@ -58,7 +69,8 @@ impl From<StartTextError> for Problem {
 
 impl From<FilterError> for Problem {
     fn from(error: FilterError) -> Self {
-        let remedy = "give `subject` as 88-C/**, `type` as breakdown,alarm and `source` as press-88";
+        let remedy =
+            "give `subject` as 88-C/**, `type` as breakdown,alarm, `source` as press-88, and `severity` as warning..";
         Self::new(StatusCode::BAD_REQUEST, error.to_string(), remedy)
     }
 }

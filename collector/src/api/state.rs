@@ -6,11 +6,12 @@ use afferent_protocol::ids::Offset;
 use tokio::sync::watch;
 
 use super::certificate::Own;
-use crate::intake::Health;
+use crate::intake::{Health, WeakIntake};
 use crate::models::runner::Models;
 use crate::shutdown::Stopping;
 use crate::sources::SourceView;
 use crate::subscribe::ReadLog;
+use crate::subscribe::named::Subscriptions;
 
 /// What the HTTP handlers see of the collector.
 #[derive(Clone)]
@@ -23,6 +24,10 @@ pub struct ApiState {
     pub durable: watch::Receiver<Offset>,
     /// The sources by name, as they were a moment ago.
     pub sources: watch::Receiver<Arc<Vec<SourceView>>>,
+    /// Places that are kept for readers.
+    pub subscriptions: Arc<Subscriptions>,
+    /// The way to the writer, for what is posted.
+    pub intake: WeakIntake,
     /// How the collector is, and what it counts.
     pub health: Arc<Health>,
     /// States that are folded from the log.

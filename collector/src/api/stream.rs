@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::pages::{Pages, blocking};
 use super::problem::Problem;
-use super::query::{Limit, Query};
+use super::query::{Asked, Query};
 use super::state::Api;
 use crate::limits::KEEP_ALIVE_TIME;
 use crate::shutdown::Stopping;
@@ -27,12 +27,17 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const OPENING: &[u8] = b": afferent\nretry: 1000\n\n";
 
 /// Answers with every event from `from` (default: the end) on, for ever. `Last-Event-ID` goes before `from`.
+#[utoipa::path(get, path = "/v1/stream", tag = "events",
+    params(super::openapi::StreamQuery, ("Last-Event-ID" = Option<String>, Header,
+        description = "The offset of the last event that the reader has; goes before `from`")),
+    responses((status = 200, description = "Events for ever", content_type = "text/event-stream", body = String),
+        super::openapi::Refusals))]
 pub(super) async fn stream(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref(), Limit::Refused)?;
+    let query = Query::parse(query.as_deref(), Asked::Stream)?;
     let start = last_event(&headers)?.or(query.from).unwrap_or(Start::End);
     let log = api.log();
     let from = blocking({

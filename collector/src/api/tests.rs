@@ -14,6 +14,7 @@ use crate::intake::Health;
 use crate::sources::SourceView;
 use crate::subscribe::ReadLog;
 use crate::subscribe::memory::{MemoryLog, breakdown, sample};
+use crate::subscribe::named::Subscriptions;
 
 /// A served API; it stops when this is dropped.
 struct Served {
@@ -24,6 +25,8 @@ struct Served {
     health: Arc<Health>,
     address: SocketAddr,
     served: tokio::task::JoinHandle<std::io::Result<()>>,
+    /// Where subscriptions are.
+    _kept: tempfile::TempDir,
 }
 
 /// An answer: status, headers, body.
@@ -44,18 +47,21 @@ impl Served {
             stopping: stopping_view.clone(),
         };
         let (models, _) = crate::models::runner::Models::start(settings).unwrap();
+        let kept = tempfile::tempdir().unwrap();
         let state = ApiState {
             own,
             models,
             reader: Arc::new(log.clone()),
             durable: durable_view,
             sources: sources_view,
+            subscriptions: Arc::new(Subscriptions::open(kept.path(), 1).unwrap()),
+            intake: crate::intake::Intake::new().0.downgrade(),
             health: health.clone(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let served = tokio::spawn(serve(listener, state, stopping_view));
-        Self { log, durable, sources, stopping, health, address, served }
+        Self { log, durable, sources, stopping, health, address, served, _kept: kept }
     }
 
     /// Six events from offset 10 on.
@@ -162,7 +168,75 @@ async fn events_can_be_filtered() {
     assert_eq!(served.offsets("/v1/events?type=breakdown&limit=1").await, [13]);
     assert_eq!(served.offsets("/v1/events?source=press-88&subject=**/a").await, [10, 12, 15]);
     let (_, headers, _) = served.get("/v1/events?type=breakdown&limit=1").await;
+    assert_eq!(headers[&events::NEXT_OFFSET], "14");
+    let (_, headers, _) = served.get("/v1/events?type=breakdown&limit=all").await;
     assert!(headers.get(events::NEXT_OFFSET).is_none(), "it is not known when the answer begins");
+}
+
+#[tokio::test]
+async fn a_part_ends_where_it_was_said_to_by_offset_by_either_time_and_by_severity() {
+    let served = Served::with_six_events().await;
+    assert_eq!(served.offsets("/v1/events?from=11&until=14").await, [11, 12, 13]);
+    assert_eq!(served.offsets("/v1/events?until=1970-01-01T00:00:02Z").await, [10, 11, 12]);
+    assert_eq!(served.offsets("/v1/events?from=11&until=999").await, [11, 12, 13, 14, 15]);
+    assert_eq!(served.offsets("/v1/events?severity=warning..").await, [13, 14]);
+    let time = served.get("/v1/events?limit=1").await.2;
+    let event: serde_json::Value = serde_json::from_str(&time).unwrap();
+    let time = event["time"].as_str().unwrap();
+    assert!(!served.offsets(&format!("/v1/events?time=event&from={time}")).await.is_empty());
+    assert_eq!(served.offsets("/v1/events?time=event&until=1970-01-01T00:00:00Z").await, [0; 0]);
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_by_cursor_whatever_is_filtered() {
+    let served = Served::with_six_events().await;
+    for query in ["", "&type=sample", "&source=press-88&subject=88-C/*", "&severity=error"] {
+        let expected = served.offsets(&format!("/v1/events?limit=all{query}")).await;
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let (status, headers, body) = served.get(&format!("/v1/events?limit=1{query}{cursor}")).await;
+            assert_eq!(status, 200, "{body}");
+            if body.is_empty() {
+                break;
+            }
+            found.extend(body.lines().map(offset_of));
+            cursor = format!("&cursor={}", headers[&events::NEXT_CURSOR].to_str().unwrap());
+        }
+        assert_eq!(found, expected, "{query}");
+        // Where the log ended, what comes is found by the same cursor.
+        served.append("88-C/a");
+        let more = served.offsets(&format!("/v1/events?limit=9{query}{cursor}")).await;
+        assert_eq!(more.len(), usize::from(query != "&severity=error"), "{query}");
+    }
+    let (_, headers, _) = served.get("/v1/events?until=12").await;
+    assert!(headers.get(events::NEXT_CURSOR).is_none(), "everything that was asked for has come");
+}
+
+#[tokio::test]
+async fn a_batch_of_cloud_events_is_one_json_document_and_answers_can_be_compressed() {
+    let served = Served::with_six_events().await;
+    let address = served.address;
+    let ask = |path: &'static str, name: &'static str, value: &'static str| {
+        tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent = ureq::config::Config::builder().http_status_as_error(false).build().into();
+            let mut answer = agent.get(format!("http://{address}{path}")).header(name, value).call().unwrap();
+            let headers = answer.headers().clone();
+            (answer.status().as_u16(), headers, answer.body_mut().read_to_vec().unwrap())
+        })
+    };
+    for (path, count) in [("/v1/events", 6), ("/v1/events?limit=all", 6), ("/v1/events?from=end", 0)] {
+        let (_, headers, body) = ask(path, "accept", "application/cloudevents-batch+json").await.unwrap();
+        assert_eq!(headers["content-type"], "application/cloudevents-batch+json");
+        let events: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
+        assert_eq!(events.len(), count, "{path}");
+    }
+    assert_eq!(ask("/v1/events", "accept", "text/html").await.unwrap().0, 406);
+    for encoding in ["gzip", "zstd"] {
+        let (_, headers, _) = ask("/v1/events", "accept-encoding", encoding).await.unwrap();
+        assert_eq!(headers["content-encoding"], encoding);
+    }
+    let stream = served.stream("/v1/stream?from=first", "accept-encoding: gzip\r\n").await;
+    assert_eq!(stream.offsets(1).await.0, [10], "a stream is never compressed");
 }
 
 #[tokio::test]
@@ -300,4 +374,30 @@ async fn health_says_why_nothing_becomes_durable() {
     assert!(body.contains("no space left on device"), "{body}");
     served.health.committed();
     assert_eq!(served.get("/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn the_document_names_every_route_and_every_method_and_no_other() {
+    let served = Served::with_six_events().await;
+    let document: serde_json::Value = serde_json::from_str(&served.get("/v1/openapi.json").await.2).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let documented: Vec<&str> = paths.keys().map(String::as_str).collect();
+    let mut routed: Vec<&str> = routes().iter().map(|(path, _)| *path).collect();
+    routed.sort_unstable();
+    assert_eq!(documented, routed);
+    for (path, methods) in paths {
+        let (address, url) = (served.address, path.replace("{name}", "x"));
+        let allowed = tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent = ureq::config::Config::builder().http_status_as_error(false).build().into();
+            let answer = agent.patch(format!("http://{address}{url}")).send_empty().unwrap();
+            assert_eq!(answer.status(), 405);
+            answer.headers()["allow"].to_str().unwrap().to_ascii_lowercase()
+        });
+        let allowed = allowed.await.unwrap();
+        let mut allowed: Vec<&str> = allowed.split(',').filter(|method| *method != "head").collect();
+        allowed.sort_unstable();
+        let mut documented: Vec<&str> = methods.as_object().unwrap().keys().map(String::as_str).collect();
+        documented.sort_unstable();
+        assert_eq!(documented, allowed, "{path}");
+    }
 }

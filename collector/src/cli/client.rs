@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use afferent_collector::api::agents::AgentsReport;
+use afferent_collector::api::subscriptions::SubscriptionReport;
 
 /// How long a connection, and the head of an answer, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -51,7 +52,35 @@ pub struct Wanted {
     pub subject: Option<String>,
     pub kind: Option<String>,
     pub source: Option<String>,
+    pub severity: Option<String>,
 }
+
+impl Wanted {
+    /// As a query.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
+        let Self { from, subject, kind, source, severity } = self.clone();
+        let pairs = [("from", from), ("subject", subject), ("type", kind), ("source", source), ("severity", severity)];
+        pairs.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
+/// A page of events, one on a line, and where to go on.
+#[derive(Clone, Debug)]
+pub struct EventsPage {
+    pub lines: String,
+    pub next: u64,
+    pub cursor: Option<String>,
+}
+
+/// What a member of a subscription has got, one event on a line, and what to commit.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    pub lines: String,
+    pub cursor: Option<String>,
+}
+
+/// Bytes of an answer that is taken whole.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
 /// A collector's API.
 #[derive(Clone, Debug)]
@@ -90,12 +119,8 @@ impl Client {
     /// The lines of the live stream; after `last`, if there is one.
     pub fn stream(&self, wanted: &Wanted, last: Option<u64>) -> Result<impl BufRead + Send + 'static, ClientError> {
         let mut request = self.agent.get(format!("{}/v1/stream", self.base));
-        let pairs =
-            [("from", &wanted.from), ("subject", &wanted.subject), ("type", &wanted.kind), ("source", &wanted.source)];
-        for (name, value) in pairs {
-            if let Some(value) = value {
-                request = request.query(name, value);
-            }
+        for (name, value) in wanted.pairs() {
+            request = request.query(name, value);
         }
         if let Some(last) = last {
             request = request.header("Last-Event-ID", last.to_string());
@@ -126,6 +151,77 @@ impl Client {
         answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json().map_err(|error| self.foreign(error))
     }
 
+    /// The offsets that the log has.
+    pub fn kept(&self) -> Result<std::ops::Range<u64>, ClientError> {
+        let request = self.agent.get(format!("{}/v1/events", self.base)).query("from", "end").query("limit", "1");
+        let answer = self.checked(request.call())?;
+        let first = number_in(&answer, "afferent-first-offset");
+        let range = first.zip(number_in(&answer, "afferent-end-offset")).map(|(first, end)| first..end);
+        range.ok_or_else(|| self.foreign("it does not tell its offsets"))
+    }
+
+    /// A page of events.
+    pub fn events(&self, query: &[(&'static str, String)]) -> Result<EventsPage, ClientError> {
+        let mut request = self.agent.get(format!("{}/v1/events", self.base));
+        for (name, value) in query {
+            request = request.query(name, value);
+        }
+        let mut answer = self.checked(request.call())?;
+        let next =
+            number_in(&answer, "afferent-next-offset").ok_or_else(|| self.foreign("it does not tell its place"))?;
+        let cursor = text_in(&answer, "afferent-next-cursor");
+        Ok(EventsPage { lines: self.text(&mut answer)?, next, cursor })
+    }
+
+    /// Posts events, one on a line; gives where they stand.
+    pub fn emit(&self, lines: &str) -> Result<serde_json::Value, ClientError> {
+        let request = self.agent.post(format!("{}/v1/events", self.base)).content_type("application/x-ndjson");
+        let mut answer = self.checked(request.send(lines))?;
+        answer.body_mut().read_json().map_err(|error| self.foreign(error))
+    }
+
+    /// All subscriptions.
+    pub fn subscriptions(&self) -> Result<Vec<SubscriptionReport>, ClientError> {
+        let mut answer = self.checked(self.agent.get(format!("{}/v1/subscriptions", self.base)).call())?;
+        answer.body_mut().read_json().map_err(|error| self.foreign(error))
+    }
+
+    /// Makes a subscription, unless it is there.
+    pub fn subscribe(&self, name: &str, wanted: &Wanted) -> Result<(), ClientError> {
+        let filter: serde_json::Map<_, _> = (wanted.pairs().filter(|(name, _)| *name != "from"))
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
+        let body = serde_json::json!({ "from": wanted.from.as_deref().unwrap_or("first"), "filter": filter });
+        self.checked(self.agent.put(self.of_subscription(name, "")).send_json(body)).map(drop)
+    }
+
+    /// What a member of a subscription is to do next.
+    pub fn fetch(&self, name: &str, member: &str, limit: u64, wait_s: u64) -> Result<Fetched, ClientError> {
+        let request = self.agent.post(self.of_subscription(name, "/fetch")).query("member", member);
+        let request = request.query("limit", limit.to_string()).query("wait", wait_s.to_string());
+        let mut answer = self.checked(request.send_empty())?;
+        let cursor = text_in(&answer, "afferent-cursor");
+        Ok(Fetched { lines: self.text(&mut answer)?, cursor })
+    }
+
+    /// Moves a member's place.
+    pub fn commit(&self, name: &str, cursor: &str) -> Result<(), ClientError> {
+        let body = serde_json::json!({ "cursor": cursor });
+        self.checked(self.agent.post(self.of_subscription(name, "/commit")).send_json(body)).map(drop)
+    }
+
+    /// A name that no subscription can have is refused by the collector, with what a name is.
+    fn of_subscription(&self, name: &str, then: &str) -> String {
+        let name: String =
+            name.chars().map(|c| if c.is_ascii_graphic() && !"/?#%".contains(c) { c } else { '!' }).collect();
+        format!("{}/v1/subscriptions/{name}{then}", self.base)
+    }
+
+    fn text(&self, answer: &mut Answer) -> Result<String, ClientError> {
+        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+        body.read_to_string().map_err(|error| self.foreign(error))
+    }
+
     fn checked(&self, answer: Result<Answer, ureq::Error>) -> Result<Answer, ClientError> {
         let mut answer =
             answer.map_err(|error| ClientError::Unreachable { base: self.base.clone(), error: error.to_string() })?;
@@ -138,9 +234,17 @@ impl Client {
         Err(ClientError::Refused { status, detail: member("detail"), remedy: member("remedy") })
     }
 
-    fn foreign(&self, error: ureq::Error) -> ClientError {
+    fn foreign(&self, error: impl std::fmt::Display) -> ClientError {
         ClientError::Foreign { base: self.base.clone(), error: error.to_string() }
     }
+}
+
+fn text_in(answer: &Answer, header: &str) -> Option<String> {
+    answer.headers().get(header)?.to_str().ok().map(str::to_owned)
+}
+
+fn number_in(answer: &Answer, header: &str) -> Option<u64> {
+    text_in(answer, header)?.parse().ok()
 }
 
 type Answer = ureq::http::Response<ureq::Body>;

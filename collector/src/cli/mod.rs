@@ -1,21 +1,29 @@
 //! The commands.
 //!
 //! - [`run`]: `run` and `check`; [`up`]: everything at once, to begin with
-//! - [`sub`]: follow the log; [`agents`], [`top`]: who is there and how it is. These speak to a running collector by
-//!   HTTP ([`client`])
+//! - [`sub`], [`tap`], [`replay`]: read the log; [`named`], [`lag`]: by places that the collector keeps; [`emit`]: add to
+//!   it; [`agents`], [`top`]: who is there and how it is. These speak to a running collector by HTTP ([`client`])
 //! - [`certificate`]: prove from a log's files that nothing is missing
 //! - [`models`]: states that are folded from the log, by HTTP or from a log's files
+//! - [`completions`]: what a package puts beside the program
 //! - [`log`]: look at a log's files, without a collector ([`read_only`], [`progress`])
 
 pub mod agents;
 pub mod certificate;
 mod client;
+pub mod completions;
+pub mod emit;
+mod event_output;
+pub mod lag;
 pub mod log;
 pub mod models;
+mod named;
 mod progress;
 mod read_only;
+pub mod replay;
 pub mod run;
 pub mod sub;
+pub mod tap;
 #[cfg(feature = "top")]
 pub mod top;
 pub mod up;

@@ -1,15 +1,15 @@
-//! `sub`: follow the log.
+//! `sub`: follow the log, from anywhere, or by a place that the collector keeps.
 
 use std::io::{BufRead, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::time::Duration;
 
 use afferent_collector::limits::KEEP_ALIVE_TIME;
-use afferent_collector::line::Lines;
 use anyhow::Context;
 
 use super::client::{Client, ClientError, Wanted};
-use super::{Collector, Output};
+use super::event_output::{EventOutput, EventWriter};
+use super::{Collector, named};
 
 /// First and longest wait before a lost connection is made again.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
@@ -24,6 +24,25 @@ pub struct Sub {
     /// Where to begin: an offset, a time (RFC 3339), `first` or `end`.
     #[arg(long, default_value = "end")]
     from: String,
+    #[command(flatten)]
+    which: Which,
+    /// Follow this named subscription, whose place the collector keeps. Where --from says it begins when it is new.
+    #[arg(long)]
+    name: Option<String>,
+    /// Who this is among those that share the named subscription.
+    #[arg(long, requires = "name")]
+    member: Option<String>,
+    /// End after so many events.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// How events are written.
+    #[arg(long, value_enum, default_value_t)]
+    output: EventOutput,
+}
+
+/// Which events.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Which {
     /// Only these subjects: `*` stands for one level, `**` for several, as 88-C/**
     #[arg(long, value_name = "PATTERN")]
     subject: Option<String>,
@@ -33,31 +52,49 @@ pub struct Sub {
     /// Only these sources, as press-88,press-89
     #[arg(long, value_name = "SOURCES")]
     source: Option<String>,
-    /// End after so many events.
-    #[arg(long, value_name = "N")]
-    limit: Option<u64>,
-    /// How events are written: a line for people, or the CloudEvent.
-    #[arg(long, value_enum, default_value_t)]
-    output: Output,
+    /// Only these severities, as error or warning..
+    #[arg(long, value_name = "SEVERITY")]
+    severity: Option<String>,
+}
+
+impl Which {
+    /// These events, from somewhere on.
+    pub fn wanted(&self, from: Option<String>) -> Wanted {
+        Wanted {
+            from,
+            subject: self.subject.clone(),
+            kind: self.kind.clone(),
+            source: self.source.clone(),
+            severity: self.severity.clone(),
+        }
+    }
+
+    /// As a query.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
+        self.wanted(None).pairs()
+    }
 }
 
 /// Follows the log, over lost connections, without a gap and without a repetition.
 pub fn sub(args: &Sub) -> anyhow::Result<()> {
     let client = Client::new(&args.collector.http);
-    let wanted = Wanted {
-        from: Some(args.from.clone()),
-        subject: args.subject.clone(),
-        kind: args.kind.clone(),
-        source: args.source.clone(),
-    };
-    let mut writer = Writer { lines: Lines::default(), output: args.output, left: args.limit.unwrap_or(u64::MAX) };
+    let wanted = args.which.wanted(Some(args.from.clone()));
+    let limit = args.limit.unwrap_or(u64::MAX);
+    let Some(name) = &args.name else { return follow(&client, &wanted, limit, args.output) };
+    let member = args.member.clone().unwrap_or_else(|| format!("command-line-{}", std::process::id()));
+    named::follow(&client, name, &member, &wanted, limit, args.output)
+}
+
+/// Follows the log by the live stream.
+pub fn follow(client: &Client, wanted: &Wanted, limit: u64, output: EventOutput) -> anyhow::Result<()> {
+    let mut writer = Writer { events: EventWriter::new(output), left: limit };
     let mut last = None;
     let mut wait = WAITS.0;
-    let mut stream = client.stream(&wanted, last)?;
+    let mut stream = client.stream(wanted, last)?;
     loop {
         let before = last;
         if writer.copy(&listen(stream), &mut last)? == Ended::Enough {
-            return Ok(());
+            return writer.events.finish(&mut anstream::stdout().lock()).context("writing to standard output failed");
         }
         if last != before {
             wait = WAITS.0;
@@ -66,7 +103,7 @@ pub fn sub(args: &Sub) -> anyhow::Result<()> {
         stream = loop {
             std::thread::sleep(wait);
             wait = (2 * wait).min(WAITS.1);
-            match client.stream(&wanted, last) {
+            match client.stream(wanted, last) {
                 Ok(stream) => break stream,
                 Err(ClientError::Unreachable { .. } | ClientError::Refused { status: 500.., .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -113,8 +150,7 @@ fn listen(stream: impl BufRead + Send + 'static) -> Receiver<Heard> {
 }
 
 struct Writer {
-    lines: Lines,
-    output: Output,
+    events: EventWriter,
     left: u64,
 }
 
@@ -138,11 +174,7 @@ impl Writer {
             if self.left == 0 {
                 return Ok(Ended::Enough);
             }
-            match self.output {
-                Output::Json => writeln!(out, "{json}"),
-                Output::Table => writeln!(out, "{}", self.lines.line(&json)),
-            }
-            .context("writing to standard output failed")?;
+            self.events.write(&mut out, &json).context("writing to standard output failed")?;
             *last = offset.or(*last);
             self.left -= 1;
             if self.left == 0 {

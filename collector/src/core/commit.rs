@@ -40,11 +40,14 @@ impl<L: UnifiedLog> Core<L> {
             Ok(_) => {
                 self.sources.settle();
                 self.own.settle(clock);
+                let posted: Vec<_> = std::mem::take(&mut self.posted).into_iter().collect();
+                self.posted_ids.keep(&posted, self.log.durable_end());
                 Ok(())
             }
             Err(error) => {
                 self.sources.roll_back();
                 self.own.roll_back(&self.sources);
+                self.posted.clear();
                 self.acks.clear();
                 self.hellos.clear();
                 self.own.tell(Notice::DiskTrouble { message: error.to_string() }, clock);

@@ -14,6 +14,7 @@ mod early;
 mod hello;
 mod notice;
 mod own;
+mod post;
 mod refusal;
 mod seal;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use afferent_protocol::session::{Hello, Lane, is_control};
 use afferent_protocol::sign::Identity;
 
 use crate::log::{Recovery, UnifiedLog};
+use crate::posted::{EventKey, NoPostedIds, PostedIds};
 use crate::sources::{LinkState, Sources};
 use early::Early;
 use own::Own;
@@ -84,6 +86,9 @@ pub struct Core<L: UnifiedLog> {
     /// Hellos to answer once everything is on disk.
     hellos: BTreeMap<SourceId, Hello>,
     refused_events: RefusedEvents,
+    posted_ids: Box<dyn PostedIds>,
+    /// Posted events that are not yet on disk.
+    posted: BTreeMap<EventKey, Offset>,
 }
 
 impl<L: UnifiedLog> Core<L> {
@@ -103,7 +108,14 @@ impl<L: UnifiedLog> Core<L> {
             nacks: BTreeMap::new(),
             hellos: BTreeMap::new(),
             refused_events: RefusedEvents::default(),
+            posted_ids: Box::new(NoPostedIds),
+            posted: BTreeMap::new(),
         }
+    }
+
+    /// Takes posted events from now on, each of them once by these.
+    pub fn with_posted_ids(self, posted_ids: Box<dyn PostedIds>) -> Self {
+        Self { posted_ids, ..self }
     }
 
     /// Takes the payload of one message that came on the topic of `agent`, which is already tied to its connection.

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, Header, Lineage};
-use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream};
+use afferent_protocol::event::{Body, Derived, Event};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Subject};
 use afferent_protocol::session::{Lane, Offered};
 
 use super::notice::Told;
@@ -11,6 +12,7 @@ use super::seal::Unsealed;
 use super::{Notice, OwnIdentity};
 use crate::limits::NOTICES_MAX;
 use crate::log::{Recovery, UnifiedLog};
+use crate::posted::NewEvent;
 use crate::sources::{Logged, Sources};
 
 /// Where the own lane stands.
@@ -31,6 +33,8 @@ pub(super) struct Own {
     flushed: Vec<Told>,
     builder: BatchBuilder,
     bytes: Vec<u8>,
+    /// Whether nothing but seals waits for its batch.
+    is_seal: bool,
     unsealed: Unsealed,
     is_ending: bool,
 }
@@ -52,8 +56,9 @@ impl Own {
         let (waiting, flushed) = (VecDeque::new(), Vec::new());
         let (builder, bytes) = (BatchBuilder::new(), Vec::new());
         let unsealed = Unsealed::new(sources.take_unsealed(), clock.monotonic_us);
+        let (is_seal, is_ending) = (true, false);
         let mut own =
-            Self { who, lane, place, durable: place, waiting, flushed, builder, bytes, unsealed, is_ending: false };
+            Self { who, lane, place, durable: place, waiting, flushed, builder, bytes, is_seal, unsealed, is_ending };
         if !has_key {
             // Whoever reads the log must be able to prove what the collector says as well.
             sources.pin(source, key);
@@ -131,6 +136,7 @@ impl Own {
                 self.seal(log, sources, clock);
                 continue;
             }
+            self.is_seal &= matches!(told.notice, Notice::Sealed { .. });
             self.flushed.push(told);
         }
         if !self.builder.is_empty() {
@@ -138,7 +144,37 @@ impl Own {
         }
     }
 
-    fn seal<L: UnifiedLog>(&mut self, log: &mut L, sources: &mut Sources, clock: &ClockReading) {
+    /// Appends events that were posted; gives their offsets.
+    pub fn post<L: UnifiedLog>(
+        &mut self,
+        events: &[&NewEvent],
+        log: &mut L,
+        sources: &mut Sources,
+        clock: &ClockReading,
+    ) -> Vec<Offset> {
+        // What waits goes before it, into a batch of its own.
+        self.flush(log, sources, clock);
+        let (mut offsets, mut open) = (Vec::with_capacity(events.len()), 0);
+        for event in events {
+            let subject = Subject::new(&event.subject).expect("a posted event is checked before it is handed over");
+            let body = Body::Derived(Derived { kind: &event.kind, json: &event.json });
+            let event = Event { time: event.time.unwrap_or(clock.wall), subject, body };
+            if self.builder.push(&event).is_err() {
+                let first = self.seal(log, sources, clock).get();
+                offsets.extend((first..first + open).map(Offset::new));
+                open = 0;
+                self.builder.push(&event).expect("an empty batch takes any event");
+            }
+            (open, self.is_seal) = (open + 1, false);
+        }
+        if open > 0 {
+            let first = self.seal(log, sources, clock).get();
+            offsets.extend((first..first + open).map(Offset::new));
+        }
+        offsets
+    }
+
+    fn seal<L: UnifiedLog>(&mut self, log: &mut L, sources: &mut Sources, clock: &ClockReading) -> Offset {
         let Lane { stream, epoch } = self.lane;
         let Place { next: first, chain: previous } = self.place;
         let lineage = Lineage { source: self.who.source, stream, epoch, first, previous };
@@ -146,7 +182,7 @@ impl Own {
         let (header, chain) = self.builder.seal(&lineage, clock, &self.who.identity, &mut self.bytes);
         let (batch, _) = Batch::parse(&self.bytes).expect("what was just sealed is a batch");
         let offset = log.append(&batch, clock.wall);
-        let is_seal = self.flushed.iter().all(|told| matches!(told.notice, Notice::Sealed { .. }));
+        let is_seal = std::mem::replace(&mut self.is_seal, true);
         let offset_end = Offset::new(offset.get() + u64::from(header.count));
         self.unsealed.push(Logged { first: offset, end: offset_end, chain, is_seal });
         let range = SequenceRange { first, end: header.end() };
@@ -157,6 +193,7 @@ impl Own {
             source.heard(&header, clock.wall);
         }
         self.place = Place { next: header.end(), chain };
+        offset
     }
 
     /// Everything appended is on disk.

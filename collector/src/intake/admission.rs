@@ -9,6 +9,7 @@ use afferent_protocol::session::Control;
 use super::Presence;
 use crate::core::{Core, Reason};
 use crate::log::{CommitError, UnifiedLog};
+use crate::posted::{NewEvent, Placed, PostRefusal};
 use crate::sources::SourceView;
 
 /// What became of a message.
@@ -31,6 +32,11 @@ pub trait Admission: Send + 'static {
 
     /// Judges a message of `agent`, to whom the connection belongs; what is taken goes into the next commit.
     fn receive(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict;
+    /// Gives posted events their places; they go into the next commit, and may have been there before. After a commit
+    /// that failed this is asked once more, as for messages.
+    fn post(&mut self, _events: &[NewEvent], _clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
+        Err(PostRefusal::Broken("posted events are not taken here".to_owned()))
+    }
     /// An agent came or went.
     fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading);
     /// Makes everything that was taken durable; gives the answers to send. After an error nothing that was
@@ -56,6 +62,10 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
                 if refusal.reason == Reason::OtherKey { Verdict::OtherKey } else { Verdict::Refused }
             }
         }
+    }
+
+    fn post(&mut self, events: &[NewEvent], clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
+        Core::post(self, events, clock)
     }
 
     fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading) {

@@ -88,6 +88,10 @@ pub struct Counters {
     pub messages: Counter,
     /// Bytes of these.
     pub message_bytes: Counter,
+    /// Events that were posted and handed to the writer.
+    pub events_posted: Counter,
+    /// Requests of the HTTP API that were refused as malformed, oversized or unknown.
+    pub requests_refused: Counter,
     /// Messages of which something was refused.
     pub messages_refused: Counter,
     /// Commits that succeeded.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use afferent_protocol::ids::SourceId;
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub use admission::{Admission, Verdict};
 pub use health::{Counter, Counters, Health, Storage, Way};
@@ -22,6 +22,7 @@ pub use outbox::Outbox;
 pub use writer::{Views, Writer, WriterError, spawn};
 
 use crate::limits::{INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX};
+use crate::posted::{NewEvent, Placed, PostRefusal};
 
 /// Whether an agent is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,13 @@ pub enum Content {
         payload: Bytes,
         /// The number of the endpoint's connection that it came over.
         connection: Option<u64>,
+    },
+    /// Events that were posted over HTTP.
+    Post {
+        /// The events, checked.
+        events: Vec<NewEvent>,
+        /// Where to tell where they stand, once they are on disk.
+        to: oneshot::Sender<Result<Vec<Placed>, PostRefusal>>,
     },
     /// An agent came or went. `number` counts up with every connection: an `Offline` of an older one than the last
     /// `Online` says nothing.
@@ -67,6 +75,7 @@ impl Content {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Message { payload, .. } => payload.len(),
+            Self::Post { events, .. } => events.iter().map(NewEvent::bytes).sum(),
             Self::Link { .. } => 0,
         }
     }
@@ -93,7 +102,8 @@ pub struct Released {
 /// One thing on its way to the writer thread.
 #[derive(Debug)]
 pub struct Incoming {
-    agent: SourceId,
+    /// Whose it is; of what was posted the collector itself.
+    agent: Option<SourceId>,
     content: Content,
     done: Option<Done>,
     _room: OwnedSemaphorePermit,
@@ -112,6 +122,22 @@ pub struct Intake {
     connections: Arc<AtomicU64>,
 }
 
+/// A way in that does not keep the writer from ending.
+#[derive(Clone, Debug)]
+pub struct WeakIntake {
+    queue: mpsc::WeakSender<Incoming>,
+    room: Arc<Semaphore>,
+    connections: Arc<AtomicU64>,
+}
+
+impl WeakIntake {
+    /// The way in, while there is one.
+    pub fn upgrade(&self) -> Result<Intake, Stopping> {
+        let queue = self.queue.upgrade().ok_or(Stopping)?;
+        Ok(Intake { queue, room: Arc::clone(&self.room), connections: Arc::clone(&self.connections) })
+    }
+}
+
 /// Room for one message; see [`Intake::room`].
 #[derive(Debug)]
 pub struct Room<'a> {
@@ -128,6 +154,24 @@ impl Intake {
         let (queue, incoming) = mpsc::channel(INTAKE_MESSAGES_MAX);
         let room = Arc::new(Semaphore::new(INTAKE_BYTES_MAX / GRAIN));
         (Self { queue, room, connections: Arc::default() }, incoming)
+    }
+
+    /// The same, for those who come and go.
+    pub fn downgrade(&self) -> WeakIntake {
+        let (room, connections) = (Arc::clone(&self.room), Arc::clone(&self.connections));
+        WeakIntake { queue: self.queue.downgrade(), room, connections }
+    }
+
+    /// Hands posted events over; where they stand is told once they are on disk.
+    pub async fn post(
+        &self,
+        events: Vec<NewEvent>,
+    ) -> Result<oneshot::Receiver<Result<Vec<Placed>, PostRefusal>>, Stopping> {
+        let room = self.room(events.iter().map(NewEvent::bytes).sum()).await?;
+        let (to, placed) = oneshot::channel();
+        let content = Content::Post { events, to };
+        room.place.send(Incoming { agent: None, content, done: None, _room: room.bytes });
+        Ok(placed)
     }
 
     /// Waits until there is room for a message of so many bytes. Those who wait are served in the order of asking.
@@ -153,6 +197,6 @@ impl Intake {
 impl Room<'_> {
     /// Hands a message over.
     pub fn fill(self, agent: SourceId, content: Content, done: Option<Done>) {
-        self.place.send(Incoming { agent, content, done, _room: self.bytes });
+        self.place.send(Incoming { agent: Some(agent), content, done, _room: self.bytes });
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::{Admission, Content, Done, Health, Incoming, Outbox, Presence, Released, Verdict};
 use crate::clock::SystemClock;
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY};
+use crate::posted::{Placed, PostRefusal};
 
 /// What others see of the writer.
 #[derive(Clone, Debug)]
@@ -96,7 +97,22 @@ struct Loop<A: Admission> {
 
 struct Taken {
     incoming: Incoming,
-    verdict: Verdict,
+    became: Became,
+}
+
+/// What became of what was taken.
+enum Became {
+    Judged(Verdict),
+    Placed(Result<Vec<Placed>, PostRefusal>),
+}
+
+impl Became {
+    fn is_taken(&self) -> bool {
+        match self {
+            Self::Judged(verdict) => *verdict == Verdict::Taken,
+            Self::Placed(placed) => placed.is_ok(),
+        }
+    }
 }
 
 enum Wake {
@@ -145,11 +161,11 @@ impl<A: Admission> Loop<A> {
         while let Some(incoming) = next {
             bytes += incoming.content.bytes();
             self.count(&incoming);
-            let verdict = self.receive(&incoming);
-            if verdict != Verdict::Taken {
+            let became = self.receive(&incoming);
+            if !became.is_taken() {
                 self.health.counters.messages_refused.count();
             }
-            self.taken.push(Taken { incoming, verdict });
+            self.taken.push(Taken { incoming, became });
             let more = self.taken.len() < COMMIT_MESSAGES_MAX && bytes < COMMIT_BYTES_MAX;
             next = if more { self.incoming.try_recv().ok() } else { None };
         }
@@ -157,30 +173,36 @@ impl<A: Admission> Loop<A> {
     }
 
     fn count(&self, incoming: &Incoming) {
-        if let Content::Message { payload, .. } = &incoming.content {
-            self.health.counters.messages.count();
-            self.health.counters.message_bytes.add(payload.len() as u64);
+        match &incoming.content {
+            Content::Message { payload, .. } => {
+                self.health.counters.messages.count();
+                self.health.counters.message_bytes.add(payload.len() as u64);
+            }
+            Content::Post { events, .. } => self.health.counters.events_posted.add(events.len() as u64),
+            Content::Link { .. } => {}
         }
     }
 
-    fn receive(&mut self, incoming: &Incoming) -> Verdict {
+    fn receive(&mut self, incoming: &Incoming) -> Became {
         let clock = self.clock.read();
-        match &incoming.content {
-            Content::Message { payload, .. } => self.admission.receive(incoming.agent, payload, &clock),
-            Content::Link { presence, number } => {
-                if self.link_counts(incoming.agent, *presence, *number) {
-                    self.admission.link(incoming.agent, *presence, &clock);
-                }
-                Verdict::Taken
+        match (&incoming.content, incoming.agent) {
+            (Content::Post { events, .. }, _) => return Became::Placed(self.admission.post(events, &clock)),
+            (Content::Message { payload, .. }, Some(agent)) => {
+                return Became::Judged(self.admission.receive(agent, payload, &clock));
             }
+            (Content::Link { presence, number }, Some(agent)) if self.link_counts(agent, *presence, *number) => {
+                self.admission.link(agent, *presence, &clock);
+            }
+            _ => {}
         }
+        Became::Judged(Verdict::Taken)
     }
 
     /// After a commit that failed nothing counts: the core gets the same messages once more.
     fn receive_again(&mut self) {
         let mut taken = std::mem::take(&mut self.taken);
         for again in &mut taken {
-            again.verdict = self.receive(&again.incoming);
+            again.became = self.receive(&again.incoming);
         }
         self.taken = taken;
     }
@@ -224,17 +246,15 @@ impl<A: Admission> Loop<A> {
 
     /// Whoever has proved to be the agent gets the agent's answers, those of this commit included.
     fn prove(&mut self) {
-        for Taken { incoming, verdict } in &self.taken {
+        for Taken { incoming, became } in &self.taken {
             let Content::Message { connection: Some(connection), .. } = incoming.content else { continue };
-            if *verdict != Verdict::Taken {
-                continue;
-            }
-            if let Some(proved) = self.outbox.prove(&incoming.agent, connection) {
+            let Some(agent) = incoming.agent.filter(|_| became.is_taken()) else { continue };
+            if let Some(proved) = self.outbox.prove(&agent, connection) {
                 if proved.took_over {
                     self.health.counters.taken_over.count();
                 }
-                self.presence.insert(incoming.agent, connection);
-                self.admission.link(incoming.agent, Presence::Online, &self.clock.read());
+                self.presence.insert(agent, connection);
+                self.admission.link(agent, Presence::Online, &self.clock.read());
             }
         }
     }
@@ -246,17 +266,23 @@ impl<A: Admission> Loop<A> {
                 self.health.counters.answers_dropped.count();
             }
         }
-        for Taken { incoming, verdict } in self.taken.drain(..) {
-            if let Some(Done { to, number }) = incoming.done {
-                // A connection that is gone needs no telling.
-                let _ = to.send(Released { number, verdict });
-            }
-        }
         let end = self.admission.durable_end();
         self.durable.send_if_modified(|known| {
             assert!(end >= *known, "the durable end cannot regress");
             std::mem::replace(known, end) != end
         });
+        for Taken { incoming, became } in self.taken.drain(..) {
+            // A connection that is gone needs no telling.
+            match (became, incoming.done, incoming.content) {
+                (Became::Judged(verdict), Some(Done { to, number }), _) => {
+                    let _ = to.send(Released { number, verdict });
+                }
+                (Became::Placed(placed), _, Content::Post { to, .. }) => {
+                    let _ = to.send(placed);
+                }
+                _ => {}
+            }
+        }
     }
 
     fn picture(&mut self) {

@@ -10,7 +10,8 @@ use crate::limits::COMMIT_PART_BYTES_MAX;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Buffered {
     pub head: EntryHead,
-    pub event_last: Timestamp,
+    /// Earliest and latest event time.
+    pub event: (Timestamp, Timestamp),
     /// Where it begins in the buffer.
     at: usize,
 }
@@ -48,7 +49,8 @@ impl Buffer {
         self.bytes.resize(at + ENTRY_HEAD_LEN, 0);
         self.bytes.extend_from_slice(batch.bytes());
         self.bytes.resize(at + head.entry_len(), 0);
-        self.entries.push(Buffered { head, event_last: batch.header().time_last, at });
+        let event = (batch.header().time_first, batch.header().time_last);
+        self.entries.push(Buffered { head, event, at });
     }
 
     pub fn entries(&self) -> &[Buffered] {

@@ -11,7 +11,7 @@ use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, STOP_LEN};
 
 use super::buffer::{Buffer, Part};
 use super::index::{Runs, SegmentFile, Shared};
-use super::{CommitError, LogReader, Recovery, UnifiedLog, files, recovery};
+use super::{CommitError, Indexer, LogReader, Rebuild, Recovery, UnifiedLog, files, recovery};
 use crate::limits::LOG_SEGMENT_BYTES;
 
 /// How the log is kept.
@@ -94,9 +94,26 @@ impl<D: Disk> EmbeddedLog<D> {
         now: Timestamp,
         each: &mut dyn FnMut(&EntryHead, &Batch<'_>),
     ) -> Result<(Self, Recovery), OpenError> {
+        let (opened, recovery) = recovery::open(&disk, entropy, recovery::Reads::Everything(each))?;
+        Ok((Self::opened(disk, settings, now, opened), recovery))
+    }
+
+    /// As [`EmbeddedLog::open`], but of a finished segment that has an index only the index is read, and passed to
+    /// `rebuild` in place of the batches.
+    pub fn open_by_indexes(
+        disk: D,
+        settings: LogSettings,
+        entropy: &mut dyn FnMut() -> u64,
+        now: Timestamp,
+        rebuild: &mut dyn Rebuild,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let (opened, recovery) = recovery::open(&disk, entropy, recovery::Reads::Indexes(rebuild))?;
+        Ok((Self::opened(disk, settings, now, opened), recovery))
+    }
+
+    fn opened(disk: D, settings: LogSettings, now: Timestamp, opened: Opened<D::File>) -> Self {
         assert!(settings.segment_bytes <= SEGMENT_BYTES_MAX, "the configuration is checked against the limit");
-        let (opened, recovery) = recovery::open(&disk, entropy, each)?;
-        let log = Self {
+        Self {
             disk: Arc::new(disk),
             settings,
             log_id: opened.log_id,
@@ -107,8 +124,12 @@ impl<D: Disk> EmbeddedLog<D> {
             end: opened.end,
             now,
             fresh: Vec::new(),
-        };
-        Ok((log, recovery))
+        }
+    }
+
+    /// What makes the indexes of finished segments. It lives on a thread of its own.
+    pub fn indexer(&self) -> Indexer<D> {
+        Indexer::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
     }
 
     /// A reader of what is durable. It may live on another thread, and longer than the log.
@@ -193,7 +214,7 @@ impl<D: Disk> UnifiedLog for EmbeddedLog<D> {
             for Written { part, about, position } in &written {
                 let mut position = *position;
                 for entry in &self.buffer.entries()[part.first..part.end] {
-                    runs.push(about, &entry.head, position, entry.event_last);
+                    runs.push(about, &entry.head, position, entry.event);
                     position += entry.head.entry_len() as u64;
                 }
             }

@@ -1,14 +1,19 @@
 //! Where an offset lies: stretches of whole entries (*runs*), each with a sparse index.
 //!
-//! The index is derived from the log at every start and grows with every commit; it is never evidence about the log.
+//! The index is derived from the log and grows with every commit; it is never evidence about the log. What a finished
+//! segment holds is looked into later, and kept beside it ([`super::segment_index`]): until then it may hold anything.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use afferent_protocol::ids::Timestamp;
-use afferent_protocol::segment::{EntryHead, Seed};
+use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, Seed};
+use serde::{Deserialize, Serialize};
 
+use super::marks::{Marks, NameHash, Wanted};
 use super::reader::TimeKind;
+use super::segment_index::SegmentIndex;
 use crate::limits::INDEX_EVERY_BYTES;
 
 /// A segment file, as far as a reader must know it.
@@ -21,12 +26,41 @@ pub(super) struct SegmentFile {
 }
 
 /// One point of the sparse index, and what lies from there up to the next one.
-#[derive(Clone, Copy, Debug)]
-struct Point {
-    offset: u64,
-    position: u32,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Point {
+    pub offset: u64,
+    pub position: u32,
     ingest_max: Timestamp,
+    event_min: Timestamp,
     event_max: Timestamp,
+    marks: Marks,
+}
+
+impl Point {
+    /// Adds an entry to the points of its segment.
+    pub fn push(points: &mut Vec<Self>, head: &EntryHead, position: u64, event: (Timestamp, Timestamp), marks: Marks) {
+        let at = u32::try_from(position).expect("segments are shorter than SEGMENT_BYTES_MAX");
+        match points.last_mut() {
+            Some(point) if position < u64::from(point.position) + INDEX_EVERY_BYTES => {
+                point.ingest_max = point.ingest_max.max(head.stamp);
+                point.event_min = point.event_min.min(event.0);
+                point.event_max = point.event_max.max(event.1);
+                point.marks = point.marks.with(marks);
+            }
+            _ => points.push(Self {
+                offset: head.ordinal,
+                position: at,
+                ingest_max: head.stamp,
+                event_min: event.0,
+                event_max: event.1,
+                marks,
+            }),
+        }
+    }
+
+    fn fits(&self, wanted: &Wanted) -> bool {
+        wanted.fits(&self.marks, self.event_min, self.event_max)
+    }
 }
 
 /// Whole entries of one file, one after the other, their offsets without a hole.
@@ -36,34 +70,43 @@ pub(super) struct Run {
     /// The first offset, and the first one after it.
     pub first: u64,
     pub end: u64,
-    /// Where its last entry ends in the file.
+    /// Where its first entry begins in the file, and where its last one ends.
+    start: u64,
     pub stop: u64,
     points: Vec<Point>,
+    /// All names in it, in order, once it was looked into.
+    names: Option<Vec<NameHash>>,
+    is_indexed: bool,
 }
 
 impl Run {
     fn begin(file: Arc<SegmentFile>, head: &EntryHead, position: u64) -> Self {
-        Self { file, first: head.ordinal, end: head.ordinal, stop: position, points: Vec::new() }
+        let (first, end) = (head.ordinal, head.ordinal);
+        let (start, stop) = (position, position);
+        Self { file, first, end, start, stop, points: Vec::new(), names: None, is_indexed: false }
     }
 
     fn continues(&self, file: &Arc<SegmentFile>, head: &EntryHead, position: u64) -> bool {
         Arc::ptr_eq(&self.file, file) && self.end == head.ordinal && self.stop == position
     }
 
-    fn push(&mut self, head: &EntryHead, position: u64, event_last: Timestamp) {
-        let at = u32::try_from(position).expect("segments are shorter than SEGMENT_BYTES_MAX");
-        match self.points.last_mut() {
-            Some(point) if position < u64::from(point.position) + INDEX_EVERY_BYTES => {
-                point.ingest_max = point.ingest_max.max(head.stamp);
-                point.event_max = point.event_max.max(event_last);
-            }
-            _ => {
-                let (ingest_max, event_max) = (head.stamp, event_last);
-                self.points.push(Point { offset: head.ordinal, position: at, ingest_max, event_max });
-            }
-        }
+    fn push(&mut self, head: &EntryHead, position: u64, event: (Timestamp, Timestamp)) {
+        Point::push(&mut self.points, head, position, event, Marks::ANY);
         self.end = head.end_ordinal();
         self.stop = position + head.entry_len() as u64;
+    }
+
+    /// The index at or after `at` of the first point that fits.
+    fn first_fit(&self, at: usize, wanted: &Wanted) -> Option<usize> {
+        if self.names.as_ref().is_some_and(|names| !wanted.fits_names(names)) {
+            return None;
+        }
+        (at..self.points.len()).find(|at| self.points[*at].fits(wanted))
+    }
+
+    fn takes(&mut self, index: SegmentIndex) {
+        assert_eq!((self.first, self.end), (index.first, index.end), "an index is of its segment");
+        (self.points, self.names, self.is_indexed) = (index.points, index.names, true);
     }
 
     /// The last point at or before `offset`.
@@ -91,18 +134,39 @@ pub(super) struct Runs(Vec<Run>);
 
 impl Runs {
     /// Takes the next entry in order.
-    pub fn push(&mut self, file: &Arc<SegmentFile>, head: &EntryHead, position: u64, event_last: Timestamp) {
+    pub fn push(&mut self, file: &Arc<SegmentFile>, head: &EntryHead, position: u64, event: (Timestamp, Timestamp)) {
         if self.0.last().is_none_or(|run| !run.continues(file, head, position)) {
             let end = self.0.last().map_or(0, |run| run.end);
             assert!(end <= head.ordinal, "offsets only go forward");
             self.0.push(Run::begin(Arc::clone(file), head, position));
         }
-        self.0.last_mut().expect("one was just pushed").push(head, position, event_last);
+        self.0.last_mut().expect("one was just pushed").push(head, position, event);
+    }
+
+    /// Takes a whole segment by its index.
+    pub fn push_indexed(&mut self, file: &Arc<SegmentFile>, index: SegmentIndex) {
+        assert!(self.0.last().map_or(0, |run| run.end) <= index.first, "offsets only go forward");
+        let (first, end) = (index.first, index.end);
+        let (start, stop, names) = (SEGMENT_HEADER_LEN as u64, index.stop, index.names);
+        let run =
+            Run { file: Arc::clone(file), first, end, start, stop, points: index.points, names, is_indexed: true };
+        self.0.push(run);
     }
 
     /// The last run.
     pub fn last(&self) -> Option<&Run> {
         self.0.last()
+    }
+
+    /// Segments that will not grow, are whole, and were not looked into: file and offsets.
+    fn unindexed(&self) -> impl Iterator<Item = (&Arc<SegmentFile>, Range<u64>)> {
+        self.0.windows(2).enumerate().filter_map(|(at, pair)| {
+            let [run, next] = pair else { return None };
+            let begins = run.start == SEGMENT_HEADER_LEN as u64
+                && at.checked_sub(1).is_none_or(|before| !Arc::ptr_eq(&self.0[before].file, &run.file));
+            let ends = run.end == next.first && !Arc::ptr_eq(&run.file, &next.file);
+            (begins && ends && !run.is_indexed).then_some((&run.file, run.first..run.end))
+        })
     }
 
     fn find(&self, offset: u64) -> Option<&Run> {
@@ -115,11 +179,13 @@ impl Runs {
 pub(super) struct Shared {
     durable_end: AtomicU64,
     runs: RwLock<Runs>,
+    /// Bytes that all readers together have read.
+    bytes_read: AtomicU64,
 }
 
 impl Shared {
     pub fn new(durable_end: u64, runs: Runs) -> Self {
-        Self { durable_end: AtomicU64::new(durable_end), runs: RwLock::new(runs) }
+        Self { durable_end: AtomicU64::new(durable_end), runs: RwLock::new(runs), bytes_read: AtomicU64::new(0) }
     }
 
     pub fn durable_end(&self) -> u64 {
@@ -142,14 +208,67 @@ impl Shared {
         self.with(|runs| runs.0.first().map(|run| run.first)).unwrap_or_else(|| self.durable_end())
     }
 
-    /// Where the entry lies that holds `offset`, or the first one after the hole that it is in; `None` past the end.
-    pub fn place(&self, offset: u64) -> Option<Place> {
+    /// Where the entry lies that holds `offset`, or the first one after the hole that it is in; `None` past the end. It
+    /// stops at the index's first point at or after `until`.
+    pub fn place(&self, offset: u64, until: u64) -> Option<Place> {
         self.with(|runs| {
             let run = runs.find(offset)?;
             let point = run.point(offset);
             let (wanted, position) = (offset.max(run.first), u64::from(point.position));
-            Some(Place { file: Arc::clone(&run.file), wanted, offset: point.offset, position, stop: run.stop })
+            let after = run.points.partition_point(|point| point.offset < until.max(wanted + 1));
+            let stop = run.points.get(after).map_or(run.stop, |point| u64::from(point.position));
+            Some(Place { file: Arc::clone(&run.file), wanted, offset: point.offset, position, stop })
         })
+    }
+
+    /// The next offsets from `from` on, and before the log's end, that can hold what is wanted; a hole can hold anything.
+    pub fn stretch(&self, from: u64, wanted: &Wanted) -> Option<Range<u64>> {
+        let end = self.durable_end();
+        self.with(|runs| {
+            let mut from = from;
+            for run in &runs.0[runs.0.partition_point(|run| run.end <= from)..] {
+                if run.first > from {
+                    return Some(from..run.first);
+                }
+                let at = run.points.partition_point(|point| point.offset <= from).max(1) - 1;
+                if let Some(at) = run.first_fit(at, wanted) {
+                    let fitting = run.points[at..].iter().take_while(|point| point.fits(wanted)).count();
+                    let stop = run.points.get(at + fitting).map_or(run.end, |point| point.offset);
+                    return Some(run.points[at].offset.max(from)..stop);
+                }
+                from = run.end;
+            }
+            (from < end).then_some(from..end)
+        })
+    }
+
+    /// A segment that should have an index, and has none; and how many more there are.
+    pub fn unindexed(&self, passed: &[u64]) -> Option<(Arc<SegmentFile>, Range<u64>, usize)> {
+        self.with(|runs| {
+            let mut left = runs.unindexed().filter(|(_, offsets)| !passed.contains(&offsets.start));
+            let (file, offsets) = left.next()?;
+            Some((Arc::clone(file), offsets, left.count()))
+        })
+    }
+
+    /// Takes what was found in a segment.
+    pub fn looked_into(&self, index: SegmentIndex) {
+        let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
+        let found = runs.0.binary_search_by_key(&index.first, |run| run.first);
+        // It may have been removed meanwhile.
+        if let Ok(at) = found {
+            runs.0[at].takes(index);
+        }
+    }
+
+    /// A reader has read so much.
+    pub fn count_read(&self, bytes: u64) {
+        self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that all readers together have read.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
     }
 
     /// Where to go on when the entry that holds `offset` cannot be read: the next point of the index, or the run's end.

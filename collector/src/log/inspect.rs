@@ -2,15 +2,18 @@
 //!
 //! A log that a collector is writing may show an unfinished write at its end.
 
+use std::sync::Arc;
+
 use afferent_protocol::batch::Batch;
 use afferent_protocol::disk::Disk;
-use afferent_protocol::ids::{Offset, SourceId, Timestamp};
-use afferent_protocol::segment::EntryHead;
+use afferent_protocol::ids::{Offset, Position, SourceId, Timestamp};
+use afferent_protocol::segment::{Entry, EntryHead};
 use serde::Serialize;
 
 use super::files::survey;
+use super::index::SegmentFile;
 use super::proof::{Doubt, Proof};
-use super::walk::{Visit, walk};
+use super::walk::walk;
 use super::{Damage, Hole, OpenError};
 
 /// Suspect batches are told one by one up to this many times.
@@ -109,7 +112,7 @@ fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Resu
         })
         .collect();
     let mut at = 0;
-    let visit: &mut Visit<'_> = &mut |file, _, entry| {
+    let mut visit = |file: &Arc<SegmentFile>, _: Position, entry: &Entry<'_>| {
         while segments[at].file != file.name {
             at += 1;
         }
@@ -119,7 +122,7 @@ fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Resu
         segment.batches += 1;
         each(&entry.head, &entry.batch);
     };
-    let walked = walk(disk, &survey, visit)?;
+    let walked = walk(disk, &survey, &mut visit)?;
     let mut damage = std::mem::take(&mut survey.damage);
     damage.extend(walked.damage);
     let batches = segments.iter().map(|segment| segment.batches).sum();

@@ -12,23 +12,35 @@
 //! - Every entry says, in its head's `acked_end`, where the log's durable end was when it was written. So a start can
 //!   tell what a power cut left unfinished (nothing later knows it as durable: dropped, it was never acked) from what
 //!   rotted (something later does: set aside, counted and reported).
+//! - Of a finished segment that has an index beside it a start reads the index; of all others, and of the newest one, it
+//!   reads everything. An index is derived from its segment alone: see [`Indexer`] and `segment_index.rs`.
 
 mod buffer;
 mod embedded;
 mod engine;
 mod files;
+mod history;
 mod index;
+mod indexer;
 pub mod inspect;
+mod marks;
 mod proof;
 mod reader;
 mod recovery;
+mod segment_index;
 mod walk;
 
+#[cfg(test)]
+mod index_tests;
 #[cfg(test)]
 mod tests;
 
 pub use embedded::{EmbeddedLog, LogSettings, OpenError};
 pub use engine::{CommitError, UnifiedLog};
+pub use history::{History, LastHeard, Rebuild, Step, Stretch};
+pub use indexer::{Indexed, Indexer};
+pub use marks::{Kinds, Marks, NameHash, Wanted};
 pub use proof::{Doubt, Proof};
 pub use reader::{Chunk, LogReader, ReadError, TimeKind};
 pub use recovery::{Damage, Hole, Recovery};
+pub use segment_index::IndexError;

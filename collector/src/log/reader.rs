@@ -1,13 +1,16 @@
 //! Reading what is durable.
 
 use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use afferent_protocol::disk::{Disk, DiskFile};
-use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead, Seed};
 
 use super::index::{Place, SegmentFile, Shared};
+use super::marks::Wanted;
 use crate::limits::INDEX_EVERY_BYTES;
 
 /// Which time [`LogReader::seek_time`] looks for.
@@ -85,26 +88,67 @@ pub struct LogReader<D: Disk> {
     disk: Arc<D>,
     shared: Arc<Shared>,
     hand: Mutex<Option<Hand<D::File>>>,
+    /// Bytes that it has read.
+    read: AtomicU64,
+    own: Option<SourceId>,
 }
 
 impl<D: Disk> Clone for LogReader<D> {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
+        Self { own: self.own, ..Self::new(Arc::clone(&self.disk), Arc::clone(&self.shared)) }
     }
 }
 
 impl<D: Disk> LogReader<D> {
     pub(super) fn new(disk: Arc<D>, shared: Arc<Shared>) -> Self {
-        Self { disk, shared, hand: Mutex::new(None) }
+        Self { disk, shared, hand: Mutex::new(None), read: AtomicU64::new(0), own: None }
+    }
+
+    /// The same reader, which knows the name under which the collector itself writes.
+    pub fn of_collector(self, own: SourceId) -> Self {
+        Self { own: Some(own), ..self }
+    }
+
+    /// The name under which the collector itself writes, if it was told.
+    pub fn own(&self) -> Option<SourceId> {
+        self.own
+    }
+
+    /// The next offsets from `from` on that can hold what is wanted, as far as the indexes tell; `None` when no durable
+    /// ones can.
+    pub fn stretch(&self, from: Offset, wanted: &Wanted) -> Option<Range<Offset>> {
+        let range = self.shared.stretch(from.get(), wanted)?;
+        Some(Offset::new(range.start)..Offset::new(range.end))
+    }
+
+    /// Bytes that this reader has read.
+    pub fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that all readers of this log have read.
+    pub fn bytes_read_by_all(&self) -> u64 {
+        self.shared.bytes_read()
     }
 
     /// Whole entries from the one that holds `from`, up to `bytes_max` bytes of them and at least one. `scratch` is
     /// what they are read into. The chunk is empty when nothing durable is there yet.
     pub fn read<'s>(&self, from: Offset, bytes_max: usize, scratch: &'s mut Vec<u8>) -> Result<Chunk<'s>, ReadError> {
+        self.read_until(from, Offset::new(u64::MAX), bytes_max, scratch)
+    }
+
+    /// As [`LogReader::read`], and nothing from the index's first point at or after `until` on.
+    pub fn read_until<'s>(
+        &self,
+        from: Offset,
+        until: Offset,
+        bytes_max: usize,
+        scratch: &'s mut Vec<u8>,
+    ) -> Result<Chunk<'s>, ReadError> {
         if from.get() >= self.shared.durable_end() {
             return Ok(Chunk { bytes: &[], seed: None, next: from });
         }
-        let Some(place) = self.shared.place(from.get()) else {
+        let Some(place) = self.shared.place(from.get(), until.get()) else {
             // The log ends in a hole.
             return Ok(Chunk { bytes: &[], seed: None, next: self.durable_end() });
         };
@@ -113,10 +157,10 @@ impl<D: Disk> LogReader<D> {
         let is_next = hand.next == place.wanted && (place.position..place.stop).contains(&hand.position);
         let start = if is_next { hand.position } else { self.walk_to(&place, hand, scratch)? };
         let seed = place.file.seed;
-        let head_bytes = fill(hand, scratch, start, ENTRY_HEAD_LEN, place.stop)?;
+        let head_bytes = self.fill(hand, scratch, start, ENTRY_HEAD_LEN, place.stop)?;
         let head = EntryHead::decode(head_bytes, seed);
         let first_len = head.map_or(ENTRY_HEAD_LEN, |head| head.entry_len());
-        let bytes = fill(hand, scratch, start, bytes_max.max(first_len), place.stop)?;
+        let bytes = self.fill(hand, scratch, start, bytes_max.max(first_len), place.stop)?;
         let mut len = 0;
         let mut next = place.wanted;
         while let Ok(entry) = Entry::parse(&bytes[len..], seed) {
@@ -191,7 +235,8 @@ impl<D: Disk> LogReader<D> {
         if place.offset == place.wanted {
             return Ok(place.position);
         }
-        let bytes = fill(hand, scratch, place.position, INDEX_EVERY_BYTES as usize + ENTRY_HEAD_LEN, place.stop)?;
+        let bytes =
+            self.fill(hand, scratch, place.position, INDEX_EVERY_BYTES as usize + ENTRY_HEAD_LEN, place.stop)?;
         let mut at = 0;
         let mut expected = place.offset;
         loop {
@@ -213,22 +258,25 @@ impl<D: Disk> LogReader<D> {
         let (first, end) = (Offset::new(place.wanted), Offset::new(end));
         ReadError::Corrupt { file: place.file.name.clone(), first, end }
     }
-}
 
-/// Reads up to `len` bytes from `from` on, not past `stop`.
-fn fill<'s, F: DiskFile>(
-    hand: &Hand<F>,
-    scratch: &'s mut Vec<u8>,
-    from: u64,
-    len: usize,
-    stop: u64,
-) -> Result<&'s [u8], ReadError> {
-    let len = (len as u64).min(stop.saturating_sub(from)) as usize;
-    if scratch.len() < len {
-        scratch.resize(len, 0);
+    /// Reads up to `len` bytes from `from` on, not past `stop`.
+    fn fill<'s>(
+        &self,
+        hand: &Hand<D::File>,
+        scratch: &'s mut Vec<u8>,
+        from: u64,
+        len: usize,
+        stop: u64,
+    ) -> Result<&'s [u8], ReadError> {
+        let len = (len as u64).min(stop.saturating_sub(from)) as usize;
+        if scratch.len() < len {
+            scratch.resize(len, 0);
+        }
+        let bytes = &mut scratch[..len];
+        let read = hand.file.read_at(bytes, from);
+        read.map_err(|error| ReadError::Disk { file: hand.about.name.clone(), error })?;
+        self.read.fetch_add(len as u64, Ordering::Relaxed);
+        self.shared.count_read(len as u64);
+        Ok(bytes)
     }
-    let bytes = &mut scratch[..len];
-    let read = hand.file.read_at(bytes, from);
-    read.map_err(|error| ReadError::Disk { file: hand.about.name.clone(), error })?;
-    Ok(bytes)
 }

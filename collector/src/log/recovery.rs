@@ -6,13 +6,14 @@ use afferent_protocol::batch::Batch;
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, Position};
 use afferent_protocol::limits::BATCH_BYTES_MAX;
-use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, STOP_LEN, entry_len};
+use afferent_protocol::segment::{Entry, EntryHead, SEGMENT_HEADER_LEN, STOP_LEN, entry_len};
 
-use super::OpenError;
 use super::embedded::{Active, Opened};
-use super::files::{Survey, survey};
-use super::index::Runs;
-use super::walk::{LogEnd, walk};
+use super::files::{Segment, Survey, survey};
+use super::index::{Runs, SegmentFile};
+use super::segment_index::SegmentIndex;
+use super::walk::{LogEnd, Visit, walk};
+use super::{OpenError, Rebuild};
 use crate::limits::COMMIT_PART_BYTES_MAX;
 
 /// Bytes that are written again at once.
@@ -47,9 +48,9 @@ pub struct Recovery {
     pub is_new: bool,
     /// The first offset after the last readable batch: where the log goes on.
     pub end: Offset,
-    /// Batches read.
+    /// Batches in it, as far as they can be read.
     pub batches: u64,
-    /// Segment files read.
+    /// Segment files.
     pub segments: u64,
     /// An unfinished write at the end was dropped; nothing of it had been acked.
     pub torn: bool,
@@ -59,20 +60,54 @@ pub struct Recovery {
     pub damage: Vec<Damage>,
 }
 
-/// Reads everything, and makes the log's end safe to go on from.
+/// What a start reads of the segments that a later one follows, and to whom it passes what it finds.
+pub(super) enum Reads<'r> {
+    /// Every batch.
+    Everything(&'r mut dyn FnMut(&EntryHead, &Batch<'_>)),
+    /// Their indexes, where there are any to be believed; else every batch.
+    Indexes(&'r mut dyn Rebuild),
+}
+
+/// What the walk fills.
+struct Found<'d, 'r, D> {
+    disk: &'d D,
+    reads: Reads<'r>,
+    runs: Runs,
+    batches: u64,
+}
+
+impl<D: Disk> Visit for Found<'_, '_, D> {
+    fn entry(&mut self, file: &Arc<SegmentFile>, position: Position, entry: &Entry<'_>) {
+        let header = entry.batch.header();
+        self.runs.push(file, &entry.head, position.get(), (header.time_first, header.time_last));
+        self.batches += 1;
+        match &mut self.reads {
+            Reads::Everything(each) => each(&entry.head, &entry.batch),
+            Reads::Indexes(rebuild) => rebuild.batch(&entry.head, &entry.batch),
+        }
+    }
+
+    fn knows(&mut self, segment: &Segment) -> bool {
+        let Reads::Indexes(rebuild) = &mut self.reads else { return false };
+        let read = SegmentIndex::read(self.disk, &segment.file, segment.len, segment.first, segment.limit);
+        let Some(mut index) = read.filter(|_| segment.begun.is_some()) else { return false };
+        rebuild.history(&std::mem::take(&mut index.history));
+        self.batches += index.batches;
+        self.runs.push_indexed(&segment.file, index);
+        true
+    }
+}
+
+/// Reads everything that no index vouches for, and makes the log's end safe to go on from.
 pub(super) fn open<D: Disk>(
     disk: &D,
     entropy: &mut dyn FnMut() -> u64,
-    each: &mut dyn FnMut(&EntryHead, &Batch<'_>),
+    reads: Reads<'_>,
 ) -> Result<(Opened<D::File>, Recovery), OpenError> {
     let mut survey = survey(disk)?;
-    let mut runs = Runs::default();
-    let mut batches = 0;
-    let walked = walk(disk, &survey, &mut |file, position, entry| {
-        runs.push(file, &entry.head, position.get(), entry.batch.header().time_last);
-        each(&entry.head, &entry.batch);
-        batches += 1;
-    })?;
+    let mut found = Found { disk, reads, runs: Runs::default(), batches: 0 };
+    let walked = walk(disk, &survey, &mut found)?;
+    let Found { runs, batches, .. } = found;
     for name in &survey.blank {
         disk.remove(name)
             .map_err(|error| OpenError::disk(&format!("removing {name}, which was never begun"), error))?;

@@ -35,10 +35,23 @@ pub(super) struct Walked {
 }
 
 /// Takes the entries that count, in order: file, position, entry.
-pub(super) type Visit<'v> = dyn FnMut(&Arc<SegmentFile>, Position, &Entry<'_>) + 'v;
+pub(super) trait Visit {
+    /// The next entry.
+    fn entry(&mut self, file: &Arc<SegmentFile>, position: Position, entry: &Entry<'_>);
+    /// Asked before a segment that is whole is read, if all its offsets still count: whether everything in it is known.
+    fn knows(&mut self, _segment: &Segment) -> bool {
+        false
+    }
+}
+
+impl<F: FnMut(&Arc<SegmentFile>, Position, &Entry<'_>)> Visit for F {
+    fn entry(&mut self, file: &Arc<SegmentFile>, position: Position, entry: &Entry<'_>) {
+        self(file, position, entry);
+    }
+}
 
 /// Reads all segments of a survey.
-pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut Visit<'_>) -> Result<Walked, OpenError> {
+pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut dyn Visit) -> Result<Walked, OpenError> {
     let end = survey.segments.first().map_or(0, |segment| segment.first);
     let mut walked = Walked { end, log_end: LogEnd::Ragged, torn: false, holes: Vec::new(), damage: Vec::new() };
     let mut bytes = Vec::new();
@@ -46,6 +59,10 @@ pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut Visit<'_>) ->
     for segment in survey.segments.iter().filter(|segment| segment.first < segment.limit) {
         // A segment begins at the log's durable end: what is missing before it was there.
         walked.hole(segment.first);
+        if walked.end == segment.first && segment.limit != u64::MAX && visit.knows(segment) {
+            (walked.end, walked.log_end) = (segment.limit, LogEnd::Ragged);
+            continue;
+        }
         let bad = read_whole(disk, &segment.file.name, segment.len, &mut bytes)?;
         walked.segment(segment, &bytes, visit);
         if bad {
@@ -63,7 +80,7 @@ pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut Visit<'_>) ->
 }
 
 impl Walked {
-    fn segment(&mut self, segment: &Segment, bytes: &[u8], visit: &mut Visit<'_>) {
+    fn segment(&mut self, segment: &Segment, bytes: &[u8], visit: &mut dyn Visit) {
         let mut scan = Scan::new(bytes, segment.file.seed);
         while let Some(step) = scan.step() {
             let (position, entry) = match step {
@@ -92,7 +109,7 @@ impl Walked {
                 return;
             }
             self.hole(head.ordinal);
-            visit(&segment.file, position, &entry);
+            visit.entry(&segment.file, position, &entry);
             self.end = head.end_ordinal();
         }
         self.tail(segment, bytes, scan.tail());

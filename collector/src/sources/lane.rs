@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use afferent_protocol::batch::CHAIN_START;
 use afferent_protocol::event::Loss;
 use afferent_protocol::ids::{Sequence, SequenceRange, Timestamp};
 use afferent_protocol::session::{Held, Lane, Offered, ReceiverLane};
@@ -9,6 +10,7 @@ use afferent_protocol::session::{Held, Lane, Offered, ReceiverLane};
 use super::ranges::RangeSet;
 use super::view::{LaneView, LossView, RangeView};
 use crate::limits::LOSSES_MAX;
+use crate::log::Stretch;
 
 /// What is known of a lane.
 #[derive(Clone, Debug)]
@@ -64,6 +66,27 @@ impl LaneRecord {
         self.gaps.insert(SequenceRange { first: end, end: offered.range.first });
         self.receiver.recovered(offered);
         self.count(offered);
+    }
+
+    /// Takes batches that follow each other, and were found in the log at start.
+    pub fn recovered_stretch(&mut self, stretch: &Stretch) {
+        let end = self.receiver.end();
+        if stretch.end() <= end {
+            return;
+        }
+        let first = stretch.first.max(end);
+        self.gaps.insert(SequenceRange { first: end, end: stretch.first });
+        let recent_first = stretch.recent.first().map_or(stretch.first, |(range, _)| range.first);
+        let (earlier, previous) = (SequenceRange { first, end: recent_first }, CHAIN_START);
+        if earlier.first < earlier.end {
+            // Those before the recent ones are nothing but numbers: what the lane remembers, the recent ones push out.
+            self.receiver.recovered(&Offered { range: earlier, previous, chain: CHAIN_START });
+        }
+        for (range, chain) in &stretch.recent {
+            self.receiver.recovered(&Offered { range: *range, previous, chain: *chain });
+        }
+        self.batches += stretch.batches;
+        self.events += stretch.end().since(first);
     }
 
     fn count(&mut self, offered: &Offered) {

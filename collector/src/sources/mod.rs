@@ -29,6 +29,8 @@ use afferent_protocol::session::{Held, Lane, Offered, Resume};
 use afferent_protocol::sign::PublicKey;
 
 use crate::limits::{SOURCE_LANES_MAX, SOURCES_MAX};
+use crate::log::{History, Rebuild, Step};
+use crate::subscribe::ReadLog;
 use journal::Journal;
 use source::Pinned;
 
@@ -40,6 +42,8 @@ pub struct Sources {
     sources: BTreeMap<SourceId, Source>,
     journal: Journal,
     unsealed: Found,
+    /// Where the newest seal ends.
+    sealed_until: Offset,
     scratch: Vec<u8>,
 }
 
@@ -56,7 +60,15 @@ impl Sources {
     /// Nobody yet. `own` is the collector's name: only what it wrote tells about keys and gaps.
     pub fn new(own: SourceId) -> Self {
         let (sources, journal) = (BTreeMap::new(), Journal::default());
-        Self { own, own_end: None, sources, journal, unsealed: Found::default(), scratch: Vec::new() }
+        Self {
+            own,
+            own_end: None,
+            sources,
+            journal,
+            unsealed: Found::default(),
+            sealed_until: Offset::ZERO,
+            scratch: Vec::new(),
+        }
     }
 
     /// Takes a batch that was found in the log at start. To be called for all of them, in order.
@@ -79,9 +91,40 @@ impl Sources {
         self.journal.settle();
     }
 
+    /// Finds anew what is in the log behind its last seal: histories do not tell it.
+    pub(crate) fn find_unsealed(&mut self, log: &dyn ReadLog) {
+        self.unsealed = Found::read(log, self.sealed_until);
+    }
+
     /// What was found in the log behind its last seal; nothing the second time.
     pub(crate) fn take_unsealed(&mut self) -> Found {
         std::mem::take(&mut self.unsealed)
+    }
+
+    /// Takes what a segment holds, in place of its batches.
+    fn rebuild_history(&mut self, history: &History) {
+        for step in &history.steps {
+            match step {
+                Step::Came(stretch) => {
+                    let lane = Lane { stream: stretch.stream, epoch: stretch.epoch };
+                    let source = self.sources.entry(stretch.source).or_default();
+                    source.lanes.entry(lane).or_insert_with(|| LaneRecord::new(lane)).recovered_stretch(stretch);
+                }
+                Step::Told(bytes) => {
+                    if let Ok((batch, _)) = Batch::parse(bytes) {
+                        self.learn(&batch);
+                    }
+                }
+            }
+            self.journal.settle();
+        }
+        for last in &history.heard {
+            self.sources.entry(last.source).or_default().heard_at(last.made, last.ingest);
+            if last.source == self.own {
+                let lane = Lane { stream: last.stream, epoch: last.epoch };
+                self.own_end = Some(OwnEnd { lane, end: last.end, chain: last.chain, offset: last.offset });
+            }
+        }
     }
 
     /// All sources by name, as the API shows them.
@@ -188,7 +231,10 @@ impl Sources {
                     let _ = self.pin(named, PublicKey(*key));
                 }
             }
-            Body::LifeCycle(LifeCycle::Sealed { end, .. }) if source == self.own => self.unsealed.sealed(*end),
+            Body::LifeCycle(LifeCycle::Sealed { end, .. }) if source == self.own => {
+                self.unsealed.sealed(*end);
+                self.sealed_until = *end;
+            }
             Body::LifeCycle(LifeCycle::Gap { source: named, stream, epoch, first, end }) if source == self.own => {
                 let lane = Lane { stream: *stream, epoch: *epoch };
                 if let Ok(named) = SourceId::new(named)
@@ -236,6 +282,16 @@ impl Sources {
     pub(crate) fn resume(&self, source: &SourceId, lane: Lane) -> Resume {
         let known = self.lane(source, &lane).map(|record| record.receiver.resume());
         known.unwrap_or(Resume { lane, end: Sequence::ZERO, check: None })
+    }
+}
+
+impl Rebuild for Sources {
+    fn batch(&mut self, head: &EntryHead, batch: &Batch<'_>) {
+        self.rebuild(head, batch);
+    }
+
+    fn history(&mut self, history: &History) {
+        self.rebuild_history(history);
     }
 }
 

@@ -42,8 +42,13 @@ pub(crate) struct Source {
 impl Source {
     /// A batch of it was appended.
     pub fn heard(&mut self, header: &Header, ingest: Timestamp) {
+        self.heard_at(header.clock.wall, ingest);
+    }
+
+    /// A batch of it, made then by its clock, was appended.
+    pub fn heard_at(&mut self, made: Timestamp, ingest: Timestamp) {
         self.last_ingest = Some(ingest);
-        self.clock_offset_us = Some(ingest.micros() - header.clock.wall.micros());
+        self.clock_offset_us = Some(ingest.micros() - made.micros());
     }
 
     pub fn refused(&mut self, reason: Reason) {

@@ -1,11 +1,13 @@
 //! What of the log no seal binds yet.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 use afferent_protocol::batch::ChainHash;
 use afferent_protocol::ids::Offset;
 
 use crate::limits::SEAL_BATCHES_MAX;
+use crate::subscribe::{ReadLog, ReadLogError};
 
 /// A batch of the log.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +24,33 @@ pub(crate) struct Logged {
 pub(crate) struct Found(VecDeque<Logged>);
 
 impl Found {
+    /// Reads what the log has from an offset on. What cannot be read stays without a seal.
+    pub fn read(log: &dyn ReadLog, from: Offset) -> Self {
+        let (mut found, kept, mut scratch) = (Self::default(), log.kept(), Vec::new());
+        let mut from = from.max(kept.start);
+        while from < kept.end {
+            let before = from;
+            let read = log.read(from, &mut scratch, &mut |head, batch| {
+                let first = Offset::new(head.ordinal);
+                from = Offset::new(head.end_ordinal());
+                if first >= before {
+                    found.push(Logged { first, end: from, chain: batch.chain_hash(), is_seal: false });
+                }
+                ControlFlow::Continue(())
+            });
+            match read {
+                Err(ReadLogError::Damaged { end, .. }) if end > from => from = end,
+                Err(error) => {
+                    tracing::error!(%error, "what the log holds behind its last seal cannot be read, and gets none");
+                    break;
+                }
+                Ok(()) if from == before => break,
+                Ok(()) => {}
+            }
+        }
+        found
+    }
+
     /// The first offset; zero when there is none.
     pub fn first(&self) -> Offset {
         self.0.front().map_or(Offset::ZERO, |logged| logged.first)

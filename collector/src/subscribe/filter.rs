@@ -1,11 +1,17 @@
-//! Which events a reader wants: by subject, type and source.
+//! Which events a reader wants: by subject, type, source, severity and event time.
+
+use std::ops::RangeInclusive;
 
 use afferent_protocol::batch::Header;
-use afferent_protocol::ids::Stream;
+use afferent_protocol::event::{Body, Event, Severity};
+use afferent_protocol::ids::{Stream, Subject, Timestamp};
 use globset::{GlobBuilder, GlobMatcher};
 
-use crate::cloud_event::UNREADABLE;
+use super::severity;
+use crate::cloud_event::posted::Posted;
+use crate::cloud_event::{UNREADABLE, type_of};
 use crate::limits::{QUERY_NAMES_MAX, QUERY_TEXT_BYTES_MAX};
+use crate::log::{Kinds, NameHash, Wanted};
 
 /// The type of all events of the stream `samples`, and of those alone.
 const SAMPLE_TYPE: &str = "afferent.sample.v1";
@@ -14,9 +20,17 @@ const SAMPLE_TYPE: &str = "afferent.sample.v1";
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     subject: Option<GlobMatcher>,
+    /// The first level of the subject pattern, when it stands for itself.
+    machine: Option<String>,
     types: Vec<String>,
     sources: Vec<String>,
+    severity: Option<RangeInclusive<u8>>,
+    /// From the first one on and before the second one.
+    event: Option<(Timestamp, Timestamp)>,
 }
+
+/// What stands for an event that cannot be read is as severe as an error.
+const UNREADABLE_SEVERITY: u8 = 17;
 
 /// A filter that says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +46,12 @@ pub enum FilterError {
         /// What is wrong about it.
         reason: String,
     },
+    /// The severity cannot be read.
+    #[error(
+        "the severity {0:?} cannot be read; there are debug, info, warning, error and fatal, and `warning..` for that and \
+         more, `..info` for that and less"
+    )]
+    Severity(String),
     /// More than a filter may say.
     #[error("{what} has {given}, and at most {taken} are taken")]
     TooMuch {
@@ -48,37 +68,123 @@ impl Filter {
     /// Reads a filter: a pattern of subjects, and types and sources separated by commas. A type may be short, as
     /// `breakdown` for `afferent.breakdown.v1`.
     pub fn new(subject: Option<&str>, types: Option<&str>, sources: Option<&str>) -> Result<Self, FilterError> {
+        let machine = subject.and_then(machine_of).map(str::to_owned);
         let subject = subject.map(pattern).transpose()?;
         let types = names("the list of types", types)?;
         let types = types.into_iter().map(|name| if name.contains('.') { name } else { format!("afferent.{name}.v1") });
-        Ok(Self { subject, types: types.collect(), sources: names("the list of sources", sources)? })
+        let sources = names("the list of sources", sources)?;
+        Ok(Self { subject, machine, types: types.collect(), sources, severity: None, event: None })
+    }
+
+    /// Only these severities, as `warning..`.
+    pub fn with_severity(self, text: &str) -> Result<Self, FilterError> {
+        let severity = severity::parse(text).ok_or_else(|| FilterError::Severity(text.chars().take(64).collect()))?;
+        Ok(Self { severity: Some(severity), ..self })
+    }
+
+    /// Only events that happened at `from` or later, and before `until`.
+    pub fn with_event_time(self, from: Timestamp, until: Timestamp) -> Self {
+        Self { event: Some((from, until)), ..self }
     }
 
     /// Whether it lets everything through.
     pub fn is_open(&self) -> bool {
-        self.subject.is_none() && self.types.is_empty() && self.sources.is_empty()
+        let plain = self.subject.is_none() && self.types.is_empty() && self.sources.is_empty();
+        plain && self.severity.is_none() && self.event.is_none()
     }
 
-    /// Whether any event of this batch can be wanted: what can be told without decoding it.
-    pub fn takes_batch(&self, batch: &Header) -> bool {
-        let source = self.sources.is_empty() || self.sources.iter().any(|name| name == batch.source.as_str());
+    /// What the log's indexes are asked for.
+    pub fn wanted(&self) -> Wanted {
+        let of_types = self.types.iter().map(|name| match name.as_str() {
+            UNREADABLE => Kinds::ALL,
+            name => Kinds::of_type(name),
+        });
+        let kinds =
+            if self.types.is_empty() { Kinds::ALL } else { of_types.fold(Kinds::DERIVED, |all, kind| all | kind) };
+        // No sample is anything but information.
+        let no_samples = !self.takes_severity(Severity::Info.number());
+        let kinds = if no_samples { kinds & Kinds::NO_SAMPLES } else { kinds };
+        Wanted {
+            kinds,
+            machine: self.machine.as_deref().map(NameHash::machine),
+            sources: self.sources.iter().map(|name| NameHash::source(name)).collect(),
+            event: self.event,
+        }
+    }
+
+    /// Whether any event of this batch can be wanted: what can be told without decoding it. Of a batch that the collector
+    /// wrote itself (`is_own`) the header does not tell whose events were posted in it.
+    pub fn takes_batch(&self, batch: &Header, is_own: bool) -> bool {
+        let source = is_own || self.takes_source(batch.source.as_str());
         let of_stream = |name: &String| {
             let samples = name == SAMPLE_TYPE;
             name == UNREADABLE || samples == (batch.stream == Stream::Samples)
         };
-        source && (self.types.is_empty() || self.types.iter().any(of_stream))
+        let time = self.event.is_none_or(|(from, until)| batch.time_last >= from && batch.time_first < until);
+        source && time && (self.types.is_empty() || self.types.iter().any(of_stream))
+    }
+
+    /// Whether any event of a batch with these subjects can be wanted: it need not be decoded further if not. What stands
+    /// for events that cannot be decoded has the source as its subject.
+    pub fn takes_subjects(&self, subjects: &[Subject<'_>], source: &str) -> bool {
+        let Some(pattern) = &self.subject else { return true };
+        pattern.is_match(source) || subjects.iter().any(|subject| pattern.is_match(subject.as_str()))
+    }
+
+    fn takes_source(&self, source: &str) -> bool {
+        self.sources.is_empty() || self.sources.iter().any(|name| name == source)
+    }
+
+    fn takes_severity(&self, number: u8) -> bool {
+        self.severity.as_ref().is_none_or(|range| range.contains(&number))
     }
 
     /// Whether a hole in the log is wanted: nobody knows what was in it, so only those who ask for types may miss it.
     pub fn takes_hole(&self) -> bool {
-        self.types.is_empty() || self.types.iter().any(|name| name == UNREADABLE)
+        (self.types.is_empty() || self.types.iter().any(|name| name == UNREADABLE))
+            && self.takes_severity(UNREADABLE_SEVERITY)
+            && self.event.is_none()
+    }
+
+    /// Whether what stands for a batch that cannot be decoded is wanted.
+    pub fn takes_unreadable(&self, batch: &Header) -> bool {
+        let source = batch.source.as_str();
+        self.takes_event(source, UNREADABLE)
+            && self.takes_source(source)
+            && self.takes_severity(UNREADABLE_SEVERITY)
+            && self.takes_time(batch.time_first)
+    }
+
+    fn takes_time(&self, time: Timestamp) -> bool {
+        self.event.is_none_or(|(from, until)| (from..until).contains(&time))
     }
 
     /// Whether an event of a batch that [`Filter::takes_batch`] is wanted.
+    pub fn takes(&self, event: &Event<'_>, source: &str, is_own: bool) -> bool {
+        if !self.takes_time(event.time) || !self.takes_event(event.subject.as_str(), type_of(&event.body)) {
+            return false;
+        }
+        if let (true, Body::Derived(derived)) = (is_own, &event.body) {
+            if self.sources.is_empty() && self.severity.is_none() {
+                return true;
+            }
+            return Posted::read(derived.json)
+                .is_some_and(|posted| self.takes_source(&posted.source) && self.takes_severity(posted.severitynumber));
+        }
+        (!is_own || self.takes_source(source)) && self.takes_severity(event.body.severity().number())
+    }
+
+    /// Whether subject and type are wanted.
     pub fn takes_event(&self, subject: &str, kind: &str) -> bool {
         (self.types.is_empty() || self.types.iter().any(|name| name == kind))
             && self.subject.as_ref().is_none_or(|pattern| pattern.is_match(subject))
     }
+}
+
+/// The first level of a pattern, when every subject that fits begins with it.
+fn machine_of(pattern: &str) -> Option<&str> {
+    let first = pattern.split('/').next().unwrap_or(pattern);
+    (!first.is_empty() && !first.contains(['*', '?', '[', ']', '{', '}', ',', '!', '\\'])).then_some(first)
 }
 
 fn pattern(text: &str) -> Result<GlobMatcher, FilterError> {

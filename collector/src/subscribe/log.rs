@@ -5,11 +5,11 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use afferent_protocol::disk::Disk;
-use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 
 use super::{EachEntry, ReadLog, ReadLogError};
 use crate::limits::LOG_READ_BYTES;
-use crate::log::{LogReader, ReadError, TimeKind};
+use crate::log::{LogReader, ReadError, TimeKind, Wanted};
 
 impl<D: Disk + 'static> ReadLog for LogReader<D>
 where
@@ -28,9 +28,19 @@ where
     }
 
     fn read(&self, from: Offset, scratch: &mut Vec<u8>, each: &mut EachEntry<'_>) -> Result<(), ReadLogError> {
+        self.read_part(from, Offset::new(u64::MAX), scratch, each)
+    }
+
+    fn read_part(
+        &self,
+        from: Offset,
+        until: Offset,
+        scratch: &mut Vec<u8>,
+        each: &mut EachEntry<'_>,
+    ) -> Result<(), ReadLogError> {
         let mut from = from;
-        loop {
-            let chunk = LogReader::read(self, from, LOG_READ_BYTES, scratch).map_err(|error| told(error, from))?;
+        while from < until {
+            let chunk = self.read_until(from, until, LOG_READ_BYTES, scratch).map_err(|error| told(error, from))?;
             if chunk.is_empty() {
                 let end = chunk.next();
                 let reason = String::from("the log ends in a hole");
@@ -43,6 +53,23 @@ where
             }
             from = chunk.next();
         }
+        Ok(())
+    }
+
+    fn stretch(&self, from: Offset, wanted: &Wanted) -> Option<Range<Offset>> {
+        LogReader::stretch(self, from, wanted)
+    }
+
+    fn own(&self) -> Option<SourceId> {
+        LogReader::own(self)
+    }
+
+    fn bytes_read(&self) -> u64 {
+        LogReader::bytes_read(self)
+    }
+
+    fn bytes_read_by_all(&self) -> u64 {
+        LogReader::bytes_read_by_all(self)
     }
 }
 
@@ -59,7 +86,7 @@ mod tests {
 
     use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
     use afferent_protocol::disk::FsDisk;
-    use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
+    use afferent_protocol::ids::{Epoch, Sequence, Stream};
     use afferent_protocol::sign::Identity;
 
     use super::super::memory::sample;

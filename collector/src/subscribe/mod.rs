@@ -2,6 +2,7 @@
 //!
 //! - [`Start`]: where a reader begins, as people write it
 //! - [`Filter`]: which events it wants
+//! - [`named`]: places that are kept here for readers, who may share the work
 //! - [`Reading`]: a reader's place; renders page after page of CloudEvents
 //!
 //! A reader never has a queue of its own: it reads the log from its own place and is woken when the log grew. One that
@@ -9,16 +10,19 @@
 
 mod filter;
 mod log;
+pub mod named;
 mod reading;
+mod severity;
 mod start;
 
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use afferent_protocol::batch::Batch;
-use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::segment::EntryHead;
 
+use crate::log::Wanted;
 pub use filter::{Filter, FilterError};
 pub use reading::{Format, Page, Reading};
 pub use start::{Start, StartError, StartTextError};
@@ -39,6 +43,40 @@ pub trait ReadLog: Send + Sync {
 
     /// Passes the durable entries to `each`, in order, beginning with the one that holds `from`. Blocks.
     fn read(&self, from: Offset, scratch: &mut Vec<u8>, each: &mut EachEntry<'_>) -> Result<(), ReadLogError>;
+
+    /// As [`ReadLog::read`], and as little as can be of what begins at `until` or later.
+    fn read_part(
+        &self,
+        from: Offset,
+        until: Offset,
+        scratch: &mut Vec<u8>,
+        each: &mut EachEntry<'_>,
+    ) -> Result<(), ReadLogError> {
+        self.read(from, scratch, &mut |head, batch| {
+            if head.ordinal >= until.get() { ControlFlow::Break(()) } else { each(head, batch) }
+        })
+    }
+
+    /// The next offsets from `from` on that can hold what is wanted, as far as indexes tell; `None` when none can.
+    fn stretch(&self, from: Offset, _wanted: &Wanted) -> Option<Range<Offset>> {
+        let end = self.kept().end;
+        (from < end).then_some(from..end)
+    }
+
+    /// The name under which the collector itself writes, where that is known.
+    fn own(&self) -> Option<SourceId> {
+        None
+    }
+
+    /// Bytes of the log that this reader has read so far.
+    fn bytes_read(&self) -> u64 {
+        0
+    }
+
+    /// Bytes of the log that all readers have read so far.
+    fn bytes_read_by_all(&self) -> u64 {
+        0
+    }
 }
 
 /// The log could not be read.

@@ -2,14 +2,17 @@
 
 use std::ops::ControlFlow;
 
-use afferent_protocol::batch::Batch;
+use afferent_protocol::batch::{Batch, Header};
 use afferent_protocol::codec;
-use afferent_protocol::ids::Offset;
+use afferent_protocol::event::Body;
+use afferent_protocol::ids::{Offset, SourceId};
 use afferent_protocol::segment::EntryHead;
 
 use super::{Filter, ReadLog, ReadLogError};
-use crate::cloud_event::{self, UNREADABLE};
+use crate::cloud_event::posted::Posted;
+use crate::cloud_event::{self, HOLE_SOURCE};
 use crate::limits::{PAGE_BYTES, PAGE_SCAN_BYTES};
+use crate::log::Wanted;
 
 /// How events follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub enum Format {
     Lines,
     /// Server-sent events, with the offset as `id`.
     ServerSent,
+    /// The elements of a JSON array, with commas between them.
+    Elements,
 }
 
 /// Why a page ended.
@@ -32,7 +37,6 @@ pub enum Page {
 }
 
 /// A reader's place, and what it wants.
-#[derive(Debug)]
 pub struct Reading {
     next: Offset,
     /// Where it ends, if it does not go on for ever.
@@ -42,11 +46,21 @@ pub struct Reading {
     /// Bytes of output with which the page is full.
     full_at: usize,
     filter: Filter,
+    wanted: Wanted,
+    /// Which of the sources' events it is here for; all of them without.
+    share: Option<Share>,
+    /// The collector's own name, once a log has told it.
+    own: Option<SourceId>,
+    /// Events rendered so far.
+    rendered: u64,
     format: Format,
     writer: cloud_event::Writer,
     scratch: Vec<u8>,
     decoded: Vec<u8>,
 }
+
+/// Events of some sources, each from an offset of its own on: what a member of a subscription gets.
+pub(super) type Share = Box<dyn Fn(&str, Offset) -> bool + Send>;
 
 impl Reading {
     /// Follows the log from `next` on, for ever.
@@ -57,7 +71,11 @@ impl Reading {
             end: None,
             left: u64::MAX,
             full_at: 0,
+            wanted: filter.wanted(),
             filter,
+            share: None,
+            own: None,
+            rendered: 0,
             format,
             writer: cloud_event::Writer::new(),
             scratch,
@@ -68,6 +86,16 @@ impl Reading {
     /// Reads from `next` up to `end`, and `limit` events at most.
     pub fn part(next: Offset, end: Offset, limit: u64, filter: Filter, format: Format) -> Self {
         Self { end: Some(end), left: limit, ..Self::follow(next, filter, format) }
+    }
+
+    /// Only events that this says yes to, by their source and offset.
+    pub(super) fn shared(self, share: Share) -> Self {
+        Self { share: Some(share), ..self }
+    }
+
+    /// Events rendered so far.
+    pub fn rendered(&self) -> u64 {
+        self.rendered
     }
 
     /// The first offset that was not looked at yet.
@@ -84,22 +112,33 @@ impl Reading {
     pub fn page(&mut self, log: &dyn ReadLog, out: &mut Vec<u8>) -> Result<Page, ReadLogError> {
         let durable_end = log.kept().end;
         let end = self.end.map_or(durable_end, |end| end.min(durable_end));
+        self.own = log.own();
         let mut scratch = std::mem::take(&mut self.scratch);
         let before = self.next;
         self.full_at = out.len() + PAGE_BYTES;
         let mut scanned = 0;
         let mut read = Ok(());
-        if self.next < end && self.left > 0 {
-            read = log.read(self.next, &mut scratch, &mut |head, batch| {
+        while self.next < end && self.left > 0 && out.len() < self.full_at && scanned < PAGE_SCAN_BYTES {
+            let stretch = log.stretch(self.next, &self.wanted).filter(|stretch| stretch.start < end);
+            let Some(stretch) = stretch else {
+                self.next = end;
+                break;
+            };
+            self.next = self.next.max(stretch.start);
+            let (from, until) = (self.next, stretch.end.min(end));
+            read = log.read_part(from, until, &mut scratch, &mut |head, batch| {
                 self.entry(head, batch, end, out);
                 scanned += head.entry_len();
                 let full = out.len() >= self.full_at || scanned >= PAGE_SCAN_BYTES;
-                if full || self.next >= end || self.left == 0 {
+                if full || self.next >= until || self.left == 0 {
                     ControlFlow::Break(())
                 } else {
                     ControlFlow::Continue(())
                 }
             });
+            if read.is_err() || self.next == from {
+                break;
+            }
         }
         self.scratch = scratch;
         match read {
@@ -138,15 +177,21 @@ impl Reading {
             let hole_end = Offset::new(head.ordinal).min(end);
             self.hole(self.next, hole_end, "the log has a hole here, found when it was opened", out);
         }
-        if entry_end <= self.next || head.ordinal >= end.get() || !self.filter.takes_batch(header) {
+        let is_own = self.own == Some(header.source);
+        if entry_end <= self.next || head.ordinal >= end.get() || !self.filter.takes_batch(header, is_own) {
             self.next = self.next.max(entry_end);
             return;
         }
+        self.writer.own(is_own);
         self.writer.entry(head, header);
         self.decoded.resize(header.decoded_len as usize, 0);
         let mut decoded = std::mem::take(&mut self.decoded);
         let outcome = match codec::records(batch, &mut decoded) {
-            Ok(records) => self.records(head, records, entry_end, out),
+            Ok(records) if !self.filter.takes_subjects(records.subjects(), header.source.as_str()) => {
+                self.next = entry_end;
+                Ok(())
+            }
+            Ok(records) => self.records(head, header, records, entry_end, out),
             Err(error) => Err((0, error)),
         };
         self.decoded = decoded;
@@ -159,6 +204,7 @@ impl Reading {
     fn records(
         &mut self,
         head: &EntryHead,
+        header: &Header,
         records: codec::Records<'_>,
         entry_end: Offset,
         out: &mut Vec<u8>,
@@ -173,7 +219,9 @@ impl Reading {
                 return Ok(());
             }
             let event = &record.event;
-            if self.filter.takes_event(event.subject.as_str(), cloud_event::type_of(&event.body)) {
+            let source = header.source.as_str();
+            let is_own = self.own == Some(header.source);
+            if self.filter.takes(event, source, is_own) && self.is_shared(source, is_own, &event.body, offset) {
                 self.open(offset, out);
                 self.writer.put(out, &record);
                 self.close(out);
@@ -181,6 +229,18 @@ impl Reading {
             self.next = Offset::new(offset.get() + 1);
         }
         Ok(())
+    }
+
+    /// Whether an event belongs to the share that is read; a posted one by who has made it.
+    fn is_shared(&self, source: &str, is_own: bool, body: &Body<'_>, offset: Offset) -> bool {
+        let Some(share) = &self.share else { return true };
+        match body {
+            Body::Derived(derived) if is_own => {
+                let posted = Posted::read(derived.json);
+                share(posted.as_ref().map_or(source, |posted| &posted.source), offset)
+            }
+            _ => share(source, offset),
+        }
     }
 
     fn unreadable(
@@ -193,7 +253,9 @@ impl Reading {
     ) {
         let offset = Offset::new(head.ordinal + u64::from(index));
         // What was read before stays read: only its first event carries the message.
-        if offset < self.next || !self.filter.takes_event(batch.header().source.as_str(), UNREADABLE) {
+        let source = batch.header().source;
+        let is_shared = self.share.as_ref().is_none_or(|share| share(source.as_str(), offset));
+        if offset < self.next || !is_shared || !self.filter.takes_unreadable(batch.header()) {
             return;
         }
         self.open(offset, out);
@@ -203,7 +265,9 @@ impl Reading {
 
     /// Offsets that the log has lost: an event in their place says so.
     fn hole(&mut self, first: Offset, end: Offset, reason: &str, out: &mut Vec<u8>) {
-        if first < end && self.left > 0 && self.filter.takes_hole() {
+        // Nobody knows whose events they were: they are given out under the name of the log.
+        let is_shared = self.share.as_ref().is_none_or(|share| share(HOLE_SOURCE, first));
+        if first < end && self.left > 0 && is_shared && self.filter.takes_hole() {
             self.open(first, out);
             cloud_event::put_hole(out, first, end, reason);
             self.close(out);
@@ -212,16 +276,20 @@ impl Reading {
     }
 
     fn open(&mut self, offset: Offset, out: &mut Vec<u8>) {
-        if self.format == Format::ServerSent {
-            out.extend_from_slice(format!("id: {offset}\ndata: ").as_bytes());
+        match self.format {
+            Format::ServerSent => out.extend_from_slice(format!("id: {offset}\ndata: ").as_bytes()),
+            Format::Elements if self.rendered > 0 => out.extend_from_slice(b",\n"),
+            Format::Elements | Format::Lines => {}
         }
     }
 
     fn close(&mut self, out: &mut Vec<u8>) {
         self.left -= 1;
+        self.rendered += 1;
         out.extend_from_slice(match self.format {
             Format::Lines => b"\n",
             Format::ServerSent => b"\n\n",
+            Format::Elements => b"",
         });
     }
 }
@@ -230,6 +298,7 @@ impl Reading {
 mod tests {
     use super::super::memory::{MemoryLog, breakdown, sample};
     use super::*;
+    use crate::cloud_event::UNREADABLE;
 
     fn filter(subject: Option<&str>, types: Option<&str>) -> Filter {
         Filter::new(subject, types, None).unwrap()

@@ -67,6 +67,52 @@ pub fn get_text(address: SocketAddr, path: &str) -> Option<String> {
     (status == 200).then(|| String::from_utf8_lossy(&body).into_owned())
 }
 
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: String,
+}
+
+impl Answer {
+    /// A header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Asks with a method, a body and its type.
+pub fn ask(address: SocketAddr, method: &str, path: &str, kind: &str, body: &str) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let (head, body) = text.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|text| text.parse().ok());
+    let status = status.ok_or_else(|| io::Error::other(format!("no status line: {head:?}")))?;
+    let headers: Vec<_> = (head.lines().skip(1))
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    let answer = Answer { status, headers, body: body.to_owned() };
+    // What a killed process has left half said is no answer.
+    let length = answer.header("content-length").and_then(|text| text.parse().ok());
+    if length.is_some_and(|length: usize| length != answer.body.len()) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(answer)
+}
+
 /// A stream of server-sent events.
 #[derive(Debug)]
 pub struct Sse {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 pub use authority::{Authority, Certificate};
 pub use broker::Mosquitto;
-pub use http::{Sse, get, get_text};
+pub use http::{Answer, Sse, ask, get, get_text};
 pub use ledger::{Ledger, Load, line};
 pub use loop_disk::LoopDisk;
 pub use mqtt::{Mqtt, Reason, packet, up};

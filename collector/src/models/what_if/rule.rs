@@ -103,7 +103,7 @@ impl Rule {
         if self.from.is_some_and(|from| time < from) || self.until.is_some_and(|until| time >= until) {
             return Ok(false);
         }
-        let taken = self.filter.takes_batch(seen.batch)
+        let taken = self.filter.takes_batch(seen.batch, false)
             && self.filter.takes_event(seen.subject.text, crate::cloud_event::type_of(&seen.event.body));
         match &self.condition {
             _ if !taken => Ok(false),

@@ -6,6 +6,7 @@ mod journey;
 mod load;
 mod models;
 mod mosquitto;
+mod readers;
 mod size;
 mod table;
 
@@ -17,13 +18,14 @@ fn main() -> ExitCode {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let mut table = Table::default();
     type Part = (&'static str, fn(&mut Table));
-    let parts: [Part; 7] = [
+    let parts: [Part; 8] = [
         ("size", size::measure),
         ("disk", disk::measure),
         ("journey", journey::measure),
         ("in-process", journey::measure_in_process),
         ("breakdown", journey::measure_breakdowns),
         ("models", models::measure),
+        ("readers", readers::measure),
         ("mosquitto", mosquitto::measure),
     ];
     let known: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();

@@ -1,0 +1,69 @@
+//! Where a reader of pages goes on: a text that it gives back as it is, with the same query.
+
+use afferent_protocol::checksum::crc32c;
+use afferent_protocol::ids::Offset;
+use axum::http::StatusCode;
+
+use super::problem::Problem;
+
+/// A place between two pages of one query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    pub(super) next: Offset,
+    /// The checksum of the query that it belongs to.
+    query: u32,
+}
+
+impl Cursor {
+    /// Behind the offsets that were looked at for this query.
+    pub(super) fn new(next: Offset, query: &[(String, String)]) -> Self {
+        Self { next, query: checksum(query) }
+    }
+
+    pub(super) fn text(self) -> String {
+        format!("1.{:x}.{:08x}", self.next.get(), self.query)
+    }
+
+    /// Reads a cursor that was given for this query.
+    pub(super) fn read(text: &str, query: &[(String, String)]) -> Result<Self, Problem> {
+        let remedy = "give back the header afferent-next-cursor as it came, or begin anew with `from`";
+        let refused = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail, remedy);
+        let part = |text: &str| u64::from_str_radix(text, 16).ok().filter(|_| !text.starts_with('+'));
+        let cursor = || {
+            let (next, query) = text.strip_prefix("1.")?.split_once('.')?;
+            Some(Self { next: Offset::new(part(next)?), query: u32::try_from(part(query)?).ok()? })
+        };
+        let cursor = cursor().ok_or_else(|| refused("`cursor` is no cursor of this collector"))?;
+        if cursor.query != checksum(query) {
+            return Err(refused("`cursor` belongs to a query with other parameters"));
+        }
+        Ok(cursor)
+    }
+}
+
+/// Of everything that decides which events come: all parameters but where to go on and how many at a time.
+fn checksum(query: &[(String, String)]) -> u32 {
+    let mut pairs: Vec<_> = query.iter().filter(|(name, _)| name != "cursor" && name != "limit").collect();
+    pairs.sort();
+    crc32c(format!("{pairs:?}").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Vec<(String, String)> {
+        serde_urlencoded::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_cursor_is_taken_back_by_the_query_that_it_was_given_for() {
+        let text = Cursor::new(Offset::new(1042), &query("from=1&type=alarm&limit=5")).text();
+        let again = query(&format!("limit=9&cursor={text}&type=alarm&from=1"));
+        assert_eq!(Cursor::read(&text, &again).unwrap().next, Offset::new(1042));
+        assert!(Cursor::read(&text, &query("from=1&type=state")).is_err());
+        for wrong in ["", "1", "1042", "1.x.0", "2.1.0", "1.1.1.1", "1.+1.0", "1.ffffffffffffffffff.0", "\0"] {
+            assert!(Cursor::read(wrong, &query("from=1")).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! `GET /v1/openapi.json`: what this API takes and gives, in OpenAPI's words. A test holds it against the router.
+
+use axum::Json;
+use serde::Deserialize;
+use utoipa::{IntoParams, IntoResponses, OpenApi, ToSchema};
+
+/// The document.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Afferent collector",
+        description = "One unified, immutable, replayable log of what all agents sent."
+    ),
+    paths(
+        super::agents::agents,
+        super::events::events,
+        super::health::healthz,
+        super::metrics::metrics,
+        openapi,
+        super::publish::publish,
+        super::stream::stream,
+        super::subscriptions::commit,
+        super::subscriptions::create,
+        super::subscriptions::delete,
+        super::subscriptions::fetch,
+        super::subscriptions::list,
+        super::subscriptions::reset,
+        super::subscriptions::show,
+    )
+)]
+pub(super) struct Document;
+
+/// The document of this version.
+#[utoipa::path(get, path = "/v1/openapi.json", tag = "about",
+    responses((status = 200, description = "This document", body = Object)))]
+pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}
+
+/// A refusal (RFC 9457).
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what is written elsewhere")]
+pub(super) struct ProblemDocument {
+    /// The status in words.
+    title: String,
+    /// The status.
+    status: u16,
+    /// What is wrong, and where.
+    detail: String,
+    /// What to do.
+    remedy: String,
+}
+
+/// What any request can be answered with.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it describes what is written elsewhere")]
+pub(super) enum Refusals {
+    /// The request cannot be read, or contradicts itself.
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(#[to_schema] ProblemDocument),
+    /// There is no such thing.
+    #[response(status = 404, content_type = "application/problem+json")]
+    Unknown(#[to_schema] ProblemDocument),
+    /// It is not to be had in what `Accept` names.
+    #[response(status = 406, content_type = "application/problem+json")]
+    NotAcceptable(#[to_schema] ProblemDocument),
+    /// It contradicts what is there.
+    #[response(status = 409, content_type = "application/problem+json")]
+    Conflict(#[to_schema] ProblemDocument),
+    /// The place is not kept any more.
+    #[response(status = 410, content_type = "application/problem+json")]
+    Gone(#[to_schema] ProblemDocument),
+    /// More than is taken.
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(#[to_schema] ProblemDocument),
+    /// A body in something else than what is taken.
+    #[response(status = 415, content_type = "application/problem+json")]
+    MediaType(#[to_schema] ProblemDocument),
+    /// The place is not written yet.
+    #[response(status = 416, content_type = "application/problem+json")]
+    Beyond(#[to_schema] ProblemDocument),
+    /// It can be read and cannot be taken.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(#[to_schema] ProblemDocument),
+    /// The log cannot be read.
+    #[response(status = 500, content_type = "application/problem+json")]
+    Failed(#[to_schema] ProblemDocument),
+    /// Not now: it stops, begins, or its disk refuses.
+    #[response(status = 503, content_type = "application/problem+json")]
+    NotNow(#[to_schema] ProblemDocument),
+}
+
+/// Which events.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read elsewhere")]
+pub(super) struct EventsQuery {
+    /// Where to begin: an offset, a time (RFC 3339), `first` or `end`. The oldest event by default.
+    #[param(example = "first")]
+    from: Option<String>,
+    /// Where to end, as `from`; what is there is not given any more. The log's end of this moment by default.
+    until: Option<String>,
+    /// Which time `from` and `until` mean: `ingest`, when the collector appended it, or `event`, when it happened.
+    #[param(inline)]
+    time: Option<Time>,
+    /// How many events at most, from 1 on; 1000 by default; `all` for all of them.
+    #[param(example = "1000")]
+    limit: Option<String>,
+    /// The header `afferent-next-cursor` of the page before, with the same other parameters.
+    cursor: Option<String>,
+    /// Only these subjects: `*` stands for one level, `**` for several.
+    #[param(example = "88-C/**")]
+    subject: Option<String>,
+    /// Only these types, with commas; `breakdown` for `afferent.breakdown.v1`.
+    r#type: Option<String>,
+    /// Only these sources, with commas.
+    source: Option<String>,
+    /// Only these severities, as `error` or `warning..`.
+    #[param(example = "warning..")]
+    severity: Option<String>,
+}
+
+/// The two times.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Time {
+    Ingest,
+    Event,
+}
+
+/// Which events to follow.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read elsewhere")]
+pub(super) struct StreamQuery {
+    /// Where to begin: an offset, a time (RFC 3339), `first` or `end`. After the newest event by default.
+    from: Option<String>,
+    /// Only these subjects: `*` stands for one level, `**` for several.
+    subject: Option<String>,
+    /// Only these types, with commas; `breakdown` for `afferent.breakdown.v1`.
+    r#type: Option<String>,
+    /// Only these sources, with commas.
+    source: Option<String>,
+    /// Only these severities, as `error` or `warning..`.
+    severity: Option<String>,
+}

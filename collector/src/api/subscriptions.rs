@@ -1,0 +1,330 @@
+//! `/v1/subscriptions`: a reader's place that is kept here, and work that several readers of one name share.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use afferent_protocol::ids::{Offset, SourceId};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::events::NDJSON;
+use super::pages::{Pages, blocking};
+use super::problem::Problem;
+use super::publish::taken;
+use super::query::{pairs, shortened};
+use super::state::Api;
+use crate::limits::{
+    EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, MEMBER_BYTES_MAX, PARTITIONS_DEFAULT,
+};
+use crate::subscribe::named::{FetchCursor, FilterText, Portion, SubscriptionError, View};
+use crate::subscribe::{Page, Start};
+
+/// To be committed once everything in the answer is dealt with.
+pub const FETCH_CURSOR: HeaderName = HeaderName::from_static("afferent-cursor");
+
+/// A new subscription.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewSubscription {
+    /// Where it begins: an offset, a time (RFC 3339), `first` (by default) or `end`.
+    #[serde(default)]
+    from: Option<String>,
+    /// Which events it has: `subject`, `type`, `source`, `severity` as in `GET /v1/events`.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    filter: FilterText,
+    /// Into how many parts the work can be divided at most; it is divided by source.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 64)]
+    partitions: Option<u32>,
+}
+
+/// A cursor to commit.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Commit {
+    /// The header `afferent-cursor` of a fetch.
+    cursor: String,
+}
+
+/// A place to go to.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reset {
+    /// An offset, a time (RFC 3339), `first` or `end`.
+    to: String,
+}
+
+/// A subscription.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SubscriptionReport {
+    /// Its name.
+    pub name: String,
+    /// Which events it has.
+    #[schema(value_type = Object)]
+    pub filter: FilterText,
+    /// Where each partition goes on, decimal.
+    pub cursors: Vec<String>,
+    /// Offsets from its oldest place to the log's end, decimal.
+    pub lag: String,
+    /// Who works on it.
+    pub members: Vec<MemberReport>,
+}
+
+/// A member of a subscription.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct MemberReport {
+    /// Its name.
+    pub name: String,
+    /// Its partitions.
+    pub partitions: Vec<u32>,
+    /// Seconds since it fetched or committed something.
+    pub seen_s: f64,
+}
+
+impl SubscriptionReport {
+    fn of(view: View, end: Offset) -> Self {
+        let member = |member: crate::subscribe::named::Member| MemberReport {
+            name: member.name,
+            partitions: member.partitions,
+            seen_s: member.seen.as_secs_f64(),
+        };
+        Self {
+            name: view.name.to_string(),
+            lag: end.since(view.kept.place()).to_string(),
+            cursors: view.kept.cursors.iter().map(ToString::to_string).collect(),
+            filter: view.kept.filter,
+            members: view.members.into_iter().map(member).collect(),
+        }
+    }
+}
+
+/// All subscriptions, with their lag and members.
+#[utoipa::path(get, path = "/v1/subscriptions", tag = "subscriptions",
+    responses((status = 200, description = "By name", body = Vec<SubscriptionReport>), super::openapi::Refusals))]
+pub(super) async fn list(State(api): State<Api>) -> Json<Vec<SubscriptionReport>> {
+    let end = api.state.reader.kept().end;
+    let views = api.state.subscriptions.views().into_iter();
+    Json(views.map(|view| SubscriptionReport::of(view, end)).collect())
+}
+
+/// One subscription.
+#[utoipa::path(get, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
+    responses((status = 200, description = "Its places and members", body = SubscriptionReport), super::openapi::Refusals))]
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<SubscriptionReport>, Problem> {
+    let view = api.state.subscriptions.view(name_of(&name)?)?;
+    Ok(Json(SubscriptionReport::of(view, api.state.reader.kept().end)))
+}
+
+/// Makes a subscription, unless the same one is there.
+#[utoipa::path(put, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
+    request_body = NewSubscription, responses(
+    (status = 200, description = "It was there", body = SubscriptionReport),
+    (status = 201, description = "It was made", body = SubscriptionReport), super::openapi::Refusals))]
+pub(super) async fn create(State(api): State<Api>, Path(name): Path<String>, body: Body) -> Result<Response, Problem> {
+    let name = name_of(&name)?;
+    let new: NewSubscription = json(body).await?;
+    let start: Start = new.from.as_deref().unwrap_or("first").parse()?;
+    let made = blocking({
+        let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
+        move || {
+            let from = start.resolve(&*log).map_err(Problem::from)?;
+            let partitions = new.partitions.unwrap_or(PARTITIONS_DEFAULT);
+            subscriptions.create(name, from, new.filter, partitions).map_err(Problem::from)
+        }
+    })
+    .await??;
+    let report = SubscriptionReport::of(api.state.subscriptions.view(name)?, api.state.reader.kept().end);
+    Ok((if made { StatusCode::CREATED } else { StatusCode::OK }, Json(report)).into_response())
+}
+
+/// Removes a subscription, and its places.
+#[utoipa::path(delete, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
+    responses((status = 204, description = "It is gone"), super::openapi::Refusals))]
+pub(super) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    let name = name_of(&name)?;
+    let subscriptions = Arc::clone(&api.state.subscriptions);
+    blocking(move || subscriptions.delete(name)).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a member asks for.
+#[derive(Debug, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Fetch {
+    /// Who asks: each process that works on the subscription has a name of its own.
+    member: String,
+    /// Events at most, 1 to 2000; 1000 by default.
+    #[param(minimum = 1, maximum = 2000)]
+    limit: Option<u64>,
+    /// Seconds to wait for events when there are none, 0 to 20; 0 by default.
+    #[param(minimum = 0, maximum = 20)]
+    wait: Option<u64>,
+}
+
+impl Fetch {
+    fn parse(query: Option<&str>) -> Result<Self, Problem> {
+        let refused = |detail: String| {
+            let remedy = format!(
+                "give `member`, a name of 1 to {MEMBER_BYTES_MAX} bytes; `limit`, 1 to {EVENTS_PAGED_MAX}; and \
+                 `wait`, 0 to {FETCH_WAIT_S_MAX} seconds"
+            );
+            Problem::new(StatusCode::BAD_REQUEST, detail, remedy)
+        };
+        let (mut member, mut limit, mut wait) = (None, None, None);
+        for (name, value) in pairs(query)? {
+            let number = |max: u64| value.parse().ok().filter(|number| *number <= max);
+            let wrong = || refused(format!("`{}`: {:?} is not taken", shortened(&name), shortened(&value)));
+            match name.as_str() {
+                "member" => {
+                    let is_name = (1..=MEMBER_BYTES_MAX).contains(&value.len()) && !value.contains(char::is_control);
+                    member = Some(if is_name { value } else { return Err(wrong()) });
+                }
+                "limit" => limit = Some(number(EVENTS_PAGED_MAX).filter(|limit| *limit > 0).ok_or_else(wrong)?),
+                "wait" => wait = Some(number(FETCH_WAIT_S_MAX).ok_or_else(wrong)?),
+                _ => return Err(refused(format!("the parameter {:?} is not known here", shortened(&name)))),
+            }
+        }
+        let member = member.ok_or_else(|| refused("`member` is missing".to_owned()))?;
+        Ok(Self { member, limit, wait })
+    }
+}
+
+/// Gives a member what lies behind the committed places of its share. Nothing is moved: the same comes again until the
+/// header `afferent-cursor` of the answer was committed.
+#[utoipa::path(post, path = "/v1/subscriptions/{name}/fetch", tag = "subscriptions",
+    params(("name" = String, Path), Fetch), responses(
+    (status = 200, description = "Events, one CloudEvent a line; perhaps none", content_type = "application/x-ndjson",
+        body = String, headers(("afferent-cursor" = String))), super::openapi::Refusals))]
+pub(super) async fn fetch(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let name = name_of(&name)?;
+    let asked = Fetch::parse(query.as_deref())?;
+    let until = Instant::now() + Duration::from_secs(asked.wait.unwrap_or(0));
+    let (mut durable, mut stopping) = (api.state.durable.clone(), api.stopping.clone());
+    loop {
+        // Before the log is read, so that what is appended after it wakes the wait below.
+        durable.borrow_and_update();
+        let portion = api.state.subscriptions.portion(name, &asked.member)?;
+        let (body, cursor) = match &portion {
+            Some(portion) => read(&api, portion, asked.limit.unwrap_or(EVENTS_DEFAULT)).await?,
+            None => (Vec::new(), None),
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if !body.is_empty() || left.is_zero() || stopping.is_said() {
+            let mut answer = ([(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON))], body).into_response();
+            if let Some(cursor) = cursor {
+                let text = HeaderValue::from_str(&cursor.to_string()).expect("digits and dots");
+                answer.headers_mut().insert(FETCH_CURSOR, text);
+            }
+            return Ok(answer);
+        }
+        // A member without a share waits for one, which no growth of the log gives it.
+        let pause = if portion.is_some() { left } else { left.min(Duration::from_secs(1)) };
+        tokio::select! {
+            () = stopping.wait() => {}
+            grown = durable.changed() => if grown.is_err() { stopping.wait().await },
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+async fn read(api: &Api, portion: &Portion, limit: u64) -> Result<(Vec<u8>, Option<FetchCursor>), Problem> {
+    let log = api.log();
+    let kept = log.kept();
+    if portion.from < kept.start {
+        let detail = format!("it goes on at offset {}, which is not kept any more", portion.from);
+        let remedy = format!("reset it to {} or to `first`; what was between is gone", kept.start);
+        return Err(Problem::new(StatusCode::GONE, detail, remedy));
+    }
+    let mut pages = Pages::new(log, portion.reading(kept.end, limit));
+    let mut body = Vec::new();
+    loop {
+        let (bytes, page) = pages.next().await?;
+        body.extend_from_slice(&bytes);
+        if page != Page::More || body.len() >= EVENTS_PAGED_BYTES_MAX {
+            break;
+        }
+    }
+    Ok((body, pages.place().map(|next| portion.cursor(next))))
+}
+
+/// Moves a member's places behind what it has fetched. Answered when that is on disk.
+#[utoipa::path(post, path = "/v1/subscriptions/{name}/commit", tag = "subscriptions", params(("name" = String, Path)),
+    request_body = Commit, responses((status = 204, description = "It is on disk"), super::openapi::Refusals))]
+pub(super) async fn commit(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let name = name_of(&name)?;
+    let given: Commit = json(body).await?;
+    let cursor: FetchCursor = given.cursor.parse().map_err(|()| {
+        let remedy = "give back the header afferent-cursor of a fetch as it came";
+        Problem::new(StatusCode::BAD_REQUEST, "`cursor` is no cursor of a fetch", remedy)
+    })?;
+    let (subscriptions, end) = (Arc::clone(&api.state.subscriptions), api.state.reader.kept().end);
+    blocking(move || subscriptions.commit(name, cursor, end)).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Moves a subscription to another place, for all its members.
+#[utoipa::path(post, path = "/v1/subscriptions/{name}/reset", tag = "subscriptions", params(("name" = String, Path)),
+    request_body = Reset, responses((status = 204, description = "It is on disk"), super::openapi::Refusals))]
+pub(super) async fn reset(State(api): State<Api>, Path(name): Path<String>, body: Body) -> Result<StatusCode, Problem> {
+    let name = name_of(&name)?;
+    let given: Reset = json(body).await?;
+    let start: Start = given.to.parse()?;
+    let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
+    let moved = move || {
+        let to = start.resolve(&*log).map_err(Problem::from)?;
+        subscriptions.reset(name, to).map_err(Problem::from)
+    };
+    blocking(moved).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn name_of(name: &str) -> Result<SourceId, Problem> {
+    SourceId::new(name).map_err(|error| {
+        let detail = format!("the name {:?} {error}", shortened(name));
+        Problem::new(StatusCode::BAD_REQUEST, detail, "use letters, digits, `.`, `_` and `-`, 63 at most")
+    })
+}
+
+/// A JSON document of a few lines.
+async fn json<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
+    let bytes = taken(body).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let detail = format!("the body cannot be read: {error}");
+        Problem::new(StatusCode::BAD_REQUEST, detail, "send the JSON object that /v1/openapi.json describes")
+    })
+}
+
+impl From<SubscriptionError> for Problem {
+    fn from(error: SubscriptionError) -> Self {
+        let (status, remedy) = match &error {
+            SubscriptionError::Unknown(_) => (StatusCode::NOT_FOUND, "make it with PUT, or see /v1/subscriptions"),
+            SubscriptionError::Other(_) => (StatusCode::CONFLICT, "delete it first, or take another name"),
+            SubscriptionError::TooMany => (StatusCode::CONFLICT, "delete those that nobody needs any more"),
+            SubscriptionError::Partitions(_) => (StatusCode::BAD_REQUEST, "give another number"),
+            SubscriptionError::TooManyMembers(_) => (StatusCode::CONFLICT, "wait until a lease is over"),
+            SubscriptionError::Fenced => (StatusCode::CONFLICT, "fetch again; what was not committed comes again"),
+            SubscriptionError::Beyond => (StatusCode::RANGE_NOT_SATISFIABLE, "commit a cursor that a fetch gave"),
+            SubscriptionError::Filter(_) => (StatusCode::BAD_REQUEST, "mend the filter"),
+            SubscriptionError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "nothing was moved; ask again"),
+        };
+        Self::new(status, error.to_string(), remedy)
+    }
+}

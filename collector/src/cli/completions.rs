@@ -1,0 +1,35 @@
+//! `completions` and `man`: what a package puts beside the program.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+/// Write the completions of a shell to standard output.
+#[derive(Debug, clap::Args)]
+pub struct Completions {
+    /// The shell.
+    shell: clap_complete::Shell,
+}
+
+/// Write man pages, one for every command.
+#[derive(Debug, clap::Args)]
+pub struct Man {
+    /// The directory for them.
+    directory: PathBuf,
+}
+
+/// Writes completions.
+pub fn completions(args: &Completions, mut command: clap::Command) -> anyhow::Result<()> {
+    let name = command.get_name().to_owned();
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut command, name, &mut text);
+    use std::io::Write;
+    std::io::stdout().write_all(&text).context("writing to standard output failed")
+}
+
+/// Writes man pages.
+pub fn man(args: &Man, command: clap::Command) -> anyhow::Result<()> {
+    let directory = args.directory.display();
+    std::fs::create_dir_all(&args.directory).with_context(|| format!("making {directory} failed"))?;
+    clap_mangen::generate_to(command, &args.directory).with_context(|| format!("writing to {directory} failed"))
+}

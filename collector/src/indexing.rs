@@ -1,0 +1,56 @@
+//! The thread that makes the indexes of finished segments, in the background.
+
+use afferent_protocol::disk::FsDisk;
+use afferent_protocol::ids::Offset;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::limits::{INDEX_PROGRESS_EVERY, INDEX_WAKE_EVERY};
+use crate::log::{Indexed, Indexer};
+use crate::shutdown::Stopping;
+
+/// Starts it. It ends with the collector.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn spawn(indexer: Indexer<FsDisk>, durable: watch::Receiver<Offset>, stopping: Stopping) -> std::io::Result<()> {
+    let runtime = Handle::current();
+    let thread = std::thread::Builder::new().name("log indexer".to_owned());
+    // Nothing depends on its end: an index that is not whole is made anew.
+    thread.spawn(move || run(indexer, durable, stopping, &runtime)).map(drop)
+}
+
+fn run(mut indexer: Indexer<FsDisk>, mut durable: watch::Receiver<Offset>, mut stopping: Stopping, runtime: &Handle) {
+    indexer.tidy();
+    let mut told = std::time::Instant::now();
+    while !stopping.is_said() {
+        match indexer.step() {
+            Indexed::UpToDate => {
+                let wait = async {
+                    tokio::select! {
+                        () = stopping.wait() => false,
+                        grown = grown(&mut durable) => grown,
+                    }
+                };
+                if !runtime.block_on(wait) {
+                    return;
+                }
+            }
+            Indexed::Made { segment, left } => {
+                if left > 0 && told.elapsed() >= INDEX_PROGRESS_EVERY {
+                    told = std::time::Instant::now();
+                    tracing::info!(left, "indexes of the log are made; until then queries read more than they need");
+                }
+                tracing::debug!(segment, left, "a segment has its index");
+            }
+            Indexed::Failed(error) => tracing::warn!(%error, "a segment has no index"),
+        }
+    }
+}
+
+/// Waits until the log grew, and a little longer: a segment is not finished with every commit.
+async fn grown(durable: &mut watch::Receiver<Offset>) -> bool {
+    let is_alive = durable.changed().await.is_ok();
+    tokio::time::sleep(INDEX_WAKE_EVERY).await;
+    is_alive
+}

@@ -1,0 +1,151 @@
+//! What the sources learn from a segment, without its samples: which sequences of which lane it has, and what its
+//! critical batches tell about lanes and keys.
+//!
+//! Taking it in place of the batches leaves the sources as the batches would have left them: that is what a test holds.
+
+use std::collections::BTreeMap;
+
+use afferent_protocol::batch::{Batch, ChainHash};
+use afferent_protocol::codec::records;
+use afferent_protocol::event::{Body, LifeCycle};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Timestamp};
+use afferent_protocol::segment::EntryHead;
+use serde::{Deserialize, Serialize};
+
+/// Batches whose range and chain hash are kept one by one, at the end of a stretch: as many as a lane remembers.
+const RECENT: usize = 16;
+
+/// Batches of one lane, one after the other, without a hole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stretch {
+    /// Whose.
+    pub source: SourceId,
+    /// Of which stream.
+    pub stream: Stream,
+    /// Of which epoch.
+    pub epoch: Epoch,
+    /// The first sequence.
+    pub first: Sequence,
+    /// How many batches.
+    pub batches: u64,
+    /// The last of them, with their chain hashes.
+    pub recent: Vec<(SequenceRange, ChainHash)>,
+}
+
+impl Stretch {
+    /// The first sequence after it.
+    pub fn end(&self) -> Sequence {
+        self.recent.last().map_or(self.first, |(range, _)| range.end)
+    }
+}
+
+/// One step of a history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Step {
+    /// These batches came.
+    Came(Stretch),
+    /// This batch, which has come, tells something about lanes or keys.
+    Told(Vec<u8>),
+}
+
+/// The last batch of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastHeard {
+    /// The source.
+    pub source: SourceId,
+    /// The stream.
+    pub stream: Stream,
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The first sequence after it.
+    pub end: Sequence,
+    /// Its chain hash.
+    pub chain: ChainHash,
+    /// Its first offset.
+    pub offset: Offset,
+    /// When it was appended, by the collector's clock.
+    pub ingest: Timestamp,
+    /// When it was made, by the source's clock.
+    pub made: Timestamp,
+}
+
+/// What the sources learn from a segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// In order.
+    pub steps: Vec<Step>,
+    /// The last batch of every source.
+    pub heard: Vec<LastHeard>,
+}
+
+/// Takes what a start finds in the log, in order: batches, or whole segments' histories in place of their batches.
+pub trait Rebuild {
+    /// One batch.
+    fn batch(&mut self, head: &EntryHead, batch: &Batch<'_>);
+    /// All batches of a segment.
+    fn history(&mut self, history: &History);
+}
+
+/// Makes a history out of batches.
+#[derive(Debug, Default)]
+pub(super) struct Historian {
+    steps: Vec<Step>,
+    /// The step of the stretch that a lane's next batch may belong to.
+    open: BTreeMap<(SourceId, Stream, Epoch), usize>,
+    heard: BTreeMap<SourceId, LastHeard>,
+    scratch: Vec<u8>,
+}
+
+impl Historian {
+    /// Takes the next batch.
+    pub fn push(&mut self, head: &EntryHead, batch: &Batch<'_>) {
+        let header = batch.header();
+        let (source, stream, epoch) = (header.source, header.stream, header.epoch);
+        let (range, chain) = (header.range(), batch.chain_hash());
+        let steps = &mut self.steps;
+        let open = self.open.get(&(source, stream, epoch)).and_then(|at| match steps.get_mut(*at) {
+            Some(Step::Came(stretch)) if stretch.end() == range.first => Some(stretch),
+            _ => None,
+        });
+        match open {
+            Some(stretch) => {
+                stretch.batches += 1;
+                if stretch.recent.len() == RECENT {
+                    stretch.recent.remove(0);
+                }
+                stretch.recent.push((range, chain));
+            }
+            None => {
+                let recent = vec![(range, chain)];
+                let stretch = Stretch { source, stream, epoch, first: range.first, batches: 1, recent };
+                self.open.insert((source, stream, epoch), steps.len());
+                steps.push(Step::Came(stretch));
+            }
+        }
+        let (end, offset, ingest, made) = (range.end, Offset::new(head.ordinal), head.stamp, header.clock.wall);
+        self.heard.insert(source, LastHeard { source, stream, epoch, end, chain, offset, ingest, made });
+        if stream == Stream::Critical && self.tells(batch) {
+            self.steps.push(Step::Told(batch.bytes().to_vec()));
+            // What comes after it must be taken after it.
+            self.open.clear();
+        }
+    }
+
+    /// Whether the batch has something about lanes or keys, or may have it.
+    fn tells(&mut self, batch: &Batch<'_>) -> bool {
+        self.scratch.resize((batch.header().decoded_len as usize).max(self.scratch.len()), 0);
+        let Ok(mut records) = records(batch, &mut self.scratch) else { return false };
+        records.any(|record| {
+            let Ok(record) = record else { return true };
+            matches!(
+                record.event.body,
+                Body::Loss(_)
+                    | Body::LifeCycle(LifeCycle::KeyPinned { .. } | LifeCycle::Gap { .. } | LifeCycle::Sealed { .. })
+            )
+        })
+    }
+
+    pub fn finish(self) -> History {
+        History { steps: self.steps, heard: self.heard.into_values().collect() }
+    }
+}

@@ -1,0 +1,278 @@
+//! Indexes: what they say is what the log says, and nothing that is wrong with them matters.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use afferent_protocol::batch::Batch;
+use afferent_protocol::disk::Disk;
+use afferent_protocol::event::{Body, Breakdown, LifeCycle, Loss, LossReason, Severity};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Timestamp};
+use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN};
+use proptest::prelude::*;
+
+use super::{
+    EmbeddedLog, History, Indexed, Kinds, LogReader, LogSettings, NameHash, Rebuild, Recovery, UnifiedLog, Wanted,
+};
+use crate::simulated::{Agent, MemoryDisk, clock, parse, source};
+use crate::sources::Sources;
+
+type Log = EmbeddedLog<MemoryDisk>;
+
+const SMALL: LogSettings = LogSettings { segment_bytes: 8192 };
+
+/// Sources, and what they were rebuilt from.
+struct Counted {
+    sources: Sources,
+    batches: usize,
+    histories: usize,
+}
+
+impl Rebuild for Counted {
+    fn batch(&mut self, head: &EntryHead, batch: &Batch<'_>) {
+        self.batches += 1;
+        self.sources.batch(head, batch);
+    }
+
+    fn history(&mut self, history: &History) {
+        self.histories += 1;
+        self.sources.history(history);
+    }
+}
+
+fn open(disk: &MemoryDisk) -> (Log, Recovery, Counted) {
+    let mut found = Counted { sources: Sources::new(source("collector")), batches: 0, histories: 0 };
+    let (log, recovery) =
+        Log::open_by_indexes(disk.clone(), SMALL, &mut || 7, clock(0).wall, &mut found).expect("it always opens");
+    (log, recovery, found)
+}
+
+fn open_reading_everything(disk: &MemoryDisk) -> (Log, Recovery, Sources) {
+    let sources = RefCell::new(Sources::new(source("collector")));
+    let mut each = |head: &EntryHead, batch: &Batch<'_>| sources.borrow_mut().rebuild(head, batch);
+    let (log, recovery) = Log::open(disk.clone(), SMALL, &mut || 7, clock(0).wall, &mut each).expect("it always opens");
+    (log, recovery, sources.into_inner())
+}
+
+fn index_all(log: &Log) -> usize {
+    let mut indexer = log.indexer();
+    std::iter::from_fn(|| match indexer.step() {
+        Indexed::UpToDate => None,
+        step => Some(step),
+    })
+    .filter(|step| matches!(step, Indexed::Made { .. }))
+    .count()
+}
+
+/// Several agents in turn: samples, breakdowns, losses, and what the collector says itself.
+fn filled(disk: &MemoryDisk, batches: &[u8]) {
+    let mut press = Agent::new("press", Stream::Samples, 1);
+    let mut lathe = Agent::new("lathe", Stream::Critical, 2);
+    let mut own = Agent::new("collector", Stream::Critical, 3);
+    let key = press.identity.public_key().0;
+    let (mut log, ..) = open_reading_everything(disk);
+    for (second, what) in batches.iter().enumerate() {
+        let range = (Sequence::new(u64::from(*what)), Sequence::new(u64::from(*what) + 3));
+        let bytes = match what % 8 {
+            0..4 => press.samples(1 + u64::from(*what) % 30),
+            4 => lathe.event(Body::Breakdown(Breakdown { code: "E1", severity: Severity::Error, message: "" })),
+            5 => lathe.loss(Loss {
+                stream: Stream::Samples,
+                epoch: Epoch::new(u64::from(what % 3)),
+                first: range.0,
+                end: range.1,
+                reason: LossReason::Evicted,
+                chain: [1; 32],
+            }),
+            6 => own.event(Body::LifeCycle(LifeCycle::KeyPinned { source: "press", key })),
+            _ => {
+                // A hole, as the log has it after rot: with the gap that tells of it, before or after what follows.
+                let (first, end) = (Sequence::new(press.next), Sequence::new(press.next + 5));
+                press.next += 5;
+                let (stream, epoch) = (Stream::Samples, Epoch::new(1));
+                own.event(Body::LifeCycle(LifeCycle::Gap { source: "press", stream, epoch, first, end }))
+            }
+        };
+        log.append(&parse(&bytes), clock(second as u64).wall);
+        log.commit().unwrap();
+    }
+}
+
+fn mixed(count: usize) -> Vec<u8> {
+    (0..count).map(|at| (at * 37 % 251) as u8).collect()
+}
+
+fn indexes(disk: &MemoryDisk) -> Vec<String> {
+    disk.names().into_iter().filter(|name| name.ends_with(".idx")).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #[test]
+    fn a_start_by_indexes_knows_what_a_start_that_reads_everything_knows(
+        batches in prop::collection::vec(any::<u8>(), 0..200),
+        without in any::<u8>(),
+    ) {
+        let disk = MemoryDisk::new(1);
+        filled(&disk, &batches);
+        let (log, before, sources) = open_reading_everything(&disk);
+        index_all(&log);
+        // Some of the indexes are missing.
+        for (at, name) in indexes(&disk).iter().enumerate() {
+            if (without >> (at % 8)) & 1 == 1 {
+                disk.remove(name).unwrap();
+            }
+        }
+        let kept = indexes(&disk).len();
+        let (log, after, found) = open(&disk);
+        prop_assert_eq!(found.histories, kept);
+        prop_assert_eq!(&before, &after);
+        prop_assert_eq!(format!("{sources:?}"), format!("{:?}", found.sources));
+        prop_assert_eq!(log.durable_end(), before.end);
+    }
+}
+
+#[test]
+fn a_start_reads_indexes_and_the_newest_segment_alone() {
+    let disk = MemoryDisk::new(1);
+    filled(&disk, &mixed(200));
+    let (log, ..) = open_reading_everything(&disk);
+    let made = index_all(&log);
+    assert!(made > 5, "all but the newest segment: {made}");
+    let (_, recovery, found) = open(&disk);
+    assert_eq!((found.histories, recovery.batches), (made, 200));
+    assert!(found.batches < 40, "{} batches were read", found.batches);
+}
+
+#[test]
+fn no_flipped_bit_of_an_index_is_believed() {
+    let disk = MemoryDisk::new(1);
+    filled(&disk, &mixed(60));
+    let (log, before, sources) = open_reading_everything(&disk);
+    index_all(&log);
+    let name = indexes(&disk).remove(0);
+    for bit in (0..disk.bytes(&name).len() * 8).step_by(3) {
+        disk.rot(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
+        let (_, after, found) = open(&disk);
+        assert!(found.batches > 0 && found.histories < indexes(&disk).len(), "bit {bit} was believed");
+        assert_eq!((before.clone(), format!("{sources:?}")), (after, format!("{:?}", found.sources)));
+        disk.rot(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
+    }
+    // A wrong index is made anew.
+    disk.rot(&name, 40, |byte| !byte);
+    let (log, ..) = open(&disk);
+    assert_eq!(index_all(&log), 1);
+    assert_eq!(open(&disk).2.histories, indexes(&disk).len());
+}
+
+#[test]
+fn an_index_is_never_believed_over_its_segment() {
+    let disk = MemoryDisk::new(1);
+    filled(&disk, &mixed(100));
+    let (log, ..) = open_reading_everything(&disk);
+    index_all(&log);
+    let count = indexes(&disk).len();
+    let segments: Vec<String> = disk.names().into_iter().filter(|name| name.ends_with(".seg")).collect();
+    // Its header, and its last entry.
+    for at in [5, SEGMENT_HEADER_LEN] {
+        let name = if at == 5 { &segments[0] } else { &segments[1] };
+        let at = if at == 5 { at } else { disk.bytes(name).iter().rposition(|byte| *byte != 0).unwrap() };
+        disk.rot(name, at, |byte| byte ^ 1);
+    }
+    disk.rot(&segments[0], 517, |byte| byte ^ 1);
+    let (log, recovery, found) = open(&disk);
+    assert_eq!(found.histories, count - 2);
+    assert!(!recovery.damage.is_empty() && !recovery.holes.is_empty(), "{recovery:?}");
+    // What is damaged never gets an index, so that it is told at every start.
+    index_all(&log);
+    assert_eq!(open(&disk).1.holes, recovery.holes);
+    // A segment that is gone.
+    disk.remove(&segments[3]).unwrap();
+    let (log, recovery, _) = open(&disk);
+    assert!(recovery.holes.len() > 1, "{recovery:?}");
+    assert_eq!(log.indexer().tidy(), 1);
+}
+
+#[test]
+fn an_index_whose_write_fails_or_is_cut_off_is_made_at_the_next_start() {
+    for failing in 0..4 {
+        let disk = MemoryDisk::new(failing);
+        filled(&disk, &mixed(30));
+        let (log, before, _) = open_reading_everything(&disk);
+        disk.fails_in(Some(failing));
+        index_all(&log);
+        disk.fails_in(None);
+        let disk = disk.cut();
+        let (log, after, _) = open(&disk);
+        assert_eq!(before, after);
+        index_all(&log);
+        assert!(open(&disk).2.histories > 0);
+    }
+}
+
+fn stretches(reader: &LogReader<MemoryDisk>, wanted: &Wanted) -> BTreeSet<u64> {
+    let mut at = Offset::ZERO;
+    let mut found = BTreeSet::new();
+    while let Some(range) = reader.stretch(at, wanted) {
+        assert!(range.start >= at && range.start < range.end, "{range:?} from {at}");
+        found.extend(range.start.get()..range.end.get());
+        at = range.end;
+    }
+    found
+}
+
+#[test]
+fn what_is_wanted_is_never_passed_over_and_much_else_is() {
+    let disk = MemoryDisk::new(1);
+    let (mut log, ..) = open_reading_everything(&disk);
+    let mut agents: Vec<Agent> =
+        (0..40).map(|number| Agent::new(&format!("press-{number}"), Stream::Samples, 1)).collect();
+    let mut of_source = vec![BTreeSet::new(); 40];
+    for round in 0..400_usize {
+        // Forty agents, each for a while.
+        let number = round / 10;
+        let first = log.append(&parse(&agents[number].samples(20)), clock(round as u64).wall);
+        of_source[number].extend(first.get()..first.get() + 20);
+        log.commit().unwrap();
+    }
+    let all: BTreeSet<u64> = (0..8000).collect();
+    let of = |number: usize| {
+        let sources = vec![NameHash::source(&format!("press-{number}"))];
+        Wanted { sources, ..Wanted::default() }
+    };
+    assert_eq!(stretches(&log.reader(), &of(3)), all, "nobody has looked into the log yet");
+    index_all(&log);
+    for (number, offsets) in of_source.iter().enumerate().take(39) {
+        let found = stretches(&log.reader(), &of(number));
+        assert!(found.is_superset(offsets), "source {number}");
+        assert!(found.len() < 2000, "source {number}: {} offsets would be read", found.len());
+    }
+    let event = Some((clock(100).wall, clock(150).wall));
+    let found = stretches(&log.reader(), &Wanted { event, ..Wanted::default() });
+    assert!(!found.is_empty() && found.is_superset(&(100..150).collect()));
+    let kinds = Kinds::of_type("afferent.breakdown.v1");
+    assert!(stretches(&log.reader(), &Wanted { kinds, ..Wanted::default() }).len() < 1000, "the newest segment alone");
+    assert_eq!(stretches(&log.reader(), &Wanted { event: None, ..Wanted::default() }), all);
+    let machine = Some(NameHash::machine("88-C"));
+    assert_eq!(stretches(&log.reader(), &Wanted { machine, ..Wanted::default() }), all);
+    let never = Some((Timestamp::default(), Timestamp::clamped(1)));
+    assert!(stretches(&log.reader(), &Wanted { event: never, ..Wanted::default() }).is_empty());
+}
+
+#[test]
+fn a_stretch_is_read_without_what_lies_behind_it() {
+    let disk = MemoryDisk::new(1);
+    filled(&disk, &mixed(200));
+    let (log, ..) = open_reading_everything(&disk);
+    index_all(&log);
+    let reader = log.reader();
+    let range = reader.stretch(Offset::new(500), &Wanted::default()).unwrap();
+    let mut scratch = Vec::new();
+    let (mut at, mut last) = (range.start, 0);
+    while at < range.end {
+        let chunk = reader.read_until(at, range.end, 1 << 20, &mut scratch).unwrap();
+        last = chunk.entries().last().unwrap().head.end_ordinal();
+        at = chunk.next();
+    }
+    assert_eq!(last, range.end.get());
+    assert!(reader.bytes_read() <= 2 * SMALL.segment_bytes, "{} bytes were read", reader.bytes_read());
+}

@@ -1,0 +1,274 @@
+//! What a stretch of the log can hold, in a few bytes: a reader passes over what cannot hold what it wants.
+//!
+//! All of this may say "perhaps" where there is nothing, and never "nothing" where there is something.
+
+use afferent_protocol::batch::Batch;
+use afferent_protocol::checksum::crc32c;
+use afferent_protocol::codec::records;
+use afferent_protocol::event::Body;
+use afferent_protocol::ids::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The kinds of events as bits, by the order of [`Body`]'s variants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kinds(u16);
+
+impl Kinds {
+    /// All of them.
+    pub const ALL: Self = Self(u16::MAX);
+    /// Everything but samples.
+    pub const NO_SAMPLES: Self = Self(!1);
+    /// Derived events alone.
+    pub const DERIVED: Self = Self(1 << 8);
+
+    /// The kind of this body.
+    pub const fn of(body: &Body<'_>) -> Self {
+        Self(match body {
+            Body::Sample(_) => 1,
+            Body::Breakdown(_) => 1 << 1,
+            Body::Recovery(_) => 1 << 2,
+            Body::State(_) => 1 << 3,
+            Body::Alarm(_) => 1 << 4,
+            Body::Loss(_) => 1 << 5,
+            Body::ClockStep(_) => 1 << 6,
+            Body::LifeCycle(_) => 1 << 7,
+            Body::Derived(_) => Self::DERIVED.0,
+            Body::Progress(_) => 1 << 9,
+        })
+    }
+
+    /// The kinds whose events can have this CloudEvents type: derived ones can have any.
+    pub fn of_type(name: &str) -> Self {
+        Self(match name {
+            "afferent.sample.v1" => 1,
+            "afferent.breakdown.v1" => 1 << 1,
+            "afferent.recovery.v1" => 1 << 2,
+            "afferent.state.v1" => 1 << 3,
+            "afferent.alarm.v1" => 1 << 4,
+            "afferent.loss.v1" => 1 << 5,
+            "afferent.clockstep.v1" => 1 << 6,
+            "afferent.lifecycle.v1" => 1 << 7,
+            "afferent.progress.v1" => 1 << 9,
+            _ => 0,
+        }) | Self::DERIVED
+    }
+
+    const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl std::ops::BitOr for Kinds {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl std::ops::BitAnd for Kinds {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+}
+
+/// A machine's or a source's name, hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NameHash(u64);
+
+impl NameHash {
+    /// Of a machine: the first level of a subject.
+    pub fn machine(subject: &str) -> Self {
+        Self::of(b'm', subject.split('/').next().unwrap_or(subject))
+    }
+
+    /// Of a source.
+    pub fn source(name: &str) -> Self {
+        Self::of(b's', name)
+    }
+
+    /// FNV-1a, whose bits are then mixed: it is written to disk, so that it must never change.
+    fn of(class: u8, name: &str) -> Self {
+        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        let hash = name.bytes().fold(step(0xcbf2_9ce4_8422_2325, class), step);
+        let mixed = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        Self(mixed ^ (mixed >> 32))
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The two bits of the filter that stand for it.
+    const fn bits(self) -> [u64; 2] {
+        [1 << (self.0 & 63), 1 << ((self.0 >> 8) & 63)]
+    }
+}
+
+/// Which kinds and names a stretch has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Marks {
+    kinds: Kinds,
+    /// A filter of names: each has one bit in either word.
+    names: [u64; 2],
+}
+
+impl Marks {
+    /// Of what nobody has looked into yet.
+    pub const ANY: Self = Self { kinds: Kinds::ALL, names: [u64::MAX; 2] };
+
+    /// What a batch has, and every name in it to `each`. One that cannot be decoded may have anything.
+    pub fn of_batch(batch: &Batch<'_>, scratch: &mut Vec<u8>, each: &mut impl FnMut(NameHash)) -> Self {
+        let header = batch.header();
+        let mut marks = Self::default();
+        let mut add = |marks: &mut Self, name: NameHash| {
+            marks.add(name);
+            each(name);
+        };
+        add(&mut marks, NameHash::source(header.source.as_str()));
+        // What a reader cannot decode is told as an event about its source.
+        add(&mut marks, NameHash::machine(header.source.as_str()));
+        scratch.resize((header.decoded_len as usize).max(scratch.len()), 0);
+        let Ok(records) = records(batch, scratch) else { return Self::ANY };
+        records.subjects().iter().for_each(|subject| add(&mut marks, NameHash::machine(subject.as_str())));
+        for record in records {
+            let Ok(record) = record else { return Self::ANY };
+            marks.kinds = marks.kinds | Kinds::of(&record.event.body);
+            if let Body::Derived(derived) = record.event.body
+                && let Some(source) = producer(derived.json)
+            {
+                add(&mut marks, NameHash::source(&source));
+            }
+        }
+        marks
+    }
+
+    fn add(&mut self, name: NameHash) {
+        let [one, two] = name.bits();
+        self.names[0] |= one;
+        self.names[1] |= two;
+    }
+
+    fn has(&self, name: NameHash) -> bool {
+        let [one, two] = name.bits();
+        self.names[0] & one != 0 && self.names[1] & two != 0
+    }
+
+    /// Both together.
+    pub fn with(self, other: Self) -> Self {
+        let names = [self.names[0] | other.names[0], self.names[1] | other.names[1]];
+        Self { kinds: self.kinds | other.kinds, names }
+    }
+}
+
+/// The `source` that the JSON of a posted event names.
+fn producer(json: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Posted {
+        source: String,
+    }
+    serde_json::from_str(json).ok().map(|posted: Posted| posted.source)
+}
+
+/// What a reader wants, as far as marks and times can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Any of these kinds.
+    pub kinds: Kinds,
+    /// Only this machine.
+    pub machine: Option<NameHash>,
+    /// Any of these sources; all of them when empty.
+    pub sources: Vec<NameHash>,
+    /// Event times from the first one on and before the second one.
+    pub event: Option<(Timestamp, Timestamp)>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { kinds: Kinds::ALL, machine: None, sources: Vec::new(), event: None }
+    }
+}
+
+impl Wanted {
+    /// Whether everything is.
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a stretch with these marks, and with event times from `first` to `last`, can hold it.
+    pub fn fits(&self, marks: &Marks, first: Timestamp, last: Timestamp) -> bool {
+        self.kinds.meets(marks.kinds)
+            && self.event.is_none_or(|(from, until)| last >= from && first < until)
+            && self.machine.is_none_or(|machine| marks.has(machine))
+            && (self.sources.is_empty() || self.sources.iter().any(|source| marks.has(*source)))
+    }
+
+    /// Whether a segment that has exactly these names, in order, can hold it.
+    pub fn fits_names(&self, names: &[NameHash]) -> bool {
+        let has = |name: &NameHash| names.binary_search(name).is_ok();
+        self.machine.as_ref().is_none_or(has) && (self.sources.is_empty() || self.sources.iter().any(has))
+    }
+}
+
+/// The checksum of what is derived from the log.
+pub(super) fn checksum(bytes: &[u8]) -> u32 {
+    crc32c(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::ids::Stream;
+
+    use super::*;
+    use crate::simulated::{Agent, parse};
+
+    fn marks(bytes: &[u8]) -> (Marks, Vec<NameHash>) {
+        let mut names = Vec::new();
+        let marks = Marks::of_batch(&parse(bytes), &mut Vec::new(), &mut |name| names.push(name));
+        (marks, names)
+    }
+
+    fn fits(wanted: &Wanted, marks: &Marks) -> bool {
+        wanted.fits(marks, Timestamp::clamped(10), Timestamp::clamped(20))
+    }
+
+    #[test]
+    fn a_stretch_holds_its_kinds_machines_sources_and_times_and_says_no_to_others() {
+        let batch = Agent::new("press", Stream::Samples, 1).samples(3);
+        let (marks, names) = marks(&batch);
+        let machine = |name: &str| Wanted { machine: Some(NameHash::machine(name)), ..Wanted::default() };
+        let source = |name: &str| Wanted { sources: vec![NameHash::source(name)], ..Wanted::default() };
+        assert!(fits(&machine("88-C"), &marks) && fits(&source("press"), &marks));
+        let others = (0..1000).filter(|other| fits(&machine(&format!("M{other}")), &marks)).count();
+        assert!(others < 20, "two of 128 bits let few others through: {others}");
+        assert!(machine("88-C").fits_names(&sorted(&names)) && !machine("88").fits_names(&sorted(&names)));
+        assert!(!fits(&Wanted { kinds: Kinds::of_type("afferent.breakdown.v1"), ..Wanted::default() }, &marks));
+        for ((from, until), fit) in [((0, 10), false), ((0, 11), true), ((20, 21), true), ((21, 99), false)] {
+            let event = Some((Timestamp::clamped(from), Timestamp::clamped(until)));
+            assert_eq!(fits(&Wanted { event, ..Wanted::default() }, &marks), fit, "{from}..{until}");
+        }
+    }
+
+    fn sorted(names: &[NameHash]) -> Vec<NameHash> {
+        let mut names = names.to_vec();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_may_hold_anything() {
+        let lie = Agent::new("press", Stream::Critical, 1).lie(7, 1);
+        let wanted = Wanted { machine: Some(NameHash::machine("any")), ..Wanted::default() };
+        assert!(fits(&wanted, &marks(&lie).0));
+    }
+
+    #[test]
+    fn hashes_never_change_because_they_are_on_disk() {
+        assert_eq!(NameHash::machine("88-C/spindle"), NameHash::machine("88-C"));
+        assert_ne!(NameHash::machine("88-C"), NameHash::source("88-C"));
+        assert_eq!(format!("{:?}", NameHash::machine("88-C")), "NameHash(4976213091806100075)");
+    }
+}

@@ -1,0 +1,213 @@
+//! A CloudEvent as it was posted, checked and made into what the log takes.
+
+use afferent_protocol::ids::{Subject, Timestamp};
+use afferent_protocol::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
+use serde_json::{Map, Value};
+
+use super::NewEvent;
+use crate::cloud_event::posted::OF_THE_LOG;
+
+/// The one type of `afferent.` that is posted: what people add to events.
+pub const AMENDMENT: &str = "afferent.amendment.v1";
+/// Bytes of an attribute's name.
+const NAME_BYTES_MAX: usize = 64;
+/// What is said when the maker says nothing: information, on OpenTelemetry's scale.
+const SEVERITY: u8 = 9;
+
+/// Why a CloudEvent is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventRefusal {
+    /// It is no JSON object.
+    #[error("it is not a JSON object")]
+    NoObject,
+    /// A required attribute is not there.
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    /// An attribute has a value that it cannot have.
+    #[error("`{name}` {why}")]
+    Attribute {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// It is too large.
+    #[error("it has {bytes} bytes, and at most {MESSAGE_BYTES_MAX} are taken")]
+    TooLarge {
+        /// How large it is.
+        bytes: usize,
+    },
+}
+
+fn refused(name: &str, why: impl Into<String>) -> EventRefusal {
+    EventRefusal::Attribute { name: name.chars().take(NAME_BYTES_MAX).collect(), why: why.into() }
+}
+
+/// Checks one CloudEvent in the JSON format. `is_taken` tells which sources have their own way into the log.
+pub fn check(event: Value, is_taken: impl Fn(&str) -> bool) -> Result<NewEvent, EventRefusal> {
+    let Value::Object(mut event) = event else { return Err(EventRefusal::NoObject) };
+    match event.remove("specversion") {
+        Some(Value::String(version)) if version == "1.0" => {}
+        None => return Err(EventRefusal::Missing("specversion")),
+        Some(_) => return Err(refused("specversion", "is not \"1.0\", the version that is taken here")),
+    }
+    let kind = text(&mut event, "type")?.ok_or(EventRefusal::Missing("type"))?;
+    if kind.starts_with("afferent.") && kind != AMENDMENT {
+        return Err(refused("type", format!("is the log's own; give one of yours, or {AMENDMENT}")));
+    }
+    let subject = text(&mut event, "subject")?.ok_or(EventRefusal::Missing("subject"))?;
+    Subject::new(&subject).map_err(|error| refused("subject", error.to_string()))?;
+    let time = text(&mut event, "time")?.map(|text| time(&text)).transpose()?;
+    let source = text(&mut event, "source")?.ok_or(EventRefusal::Missing("source"))?;
+    if is_taken(&source) {
+        return Err(refused("source", "is the name of an agent, whose events come from it alone"));
+    }
+    let id = text(&mut event, "id")?.ok_or(EventRefusal::Missing("id"))?;
+    let json = document(&source, &id, event)?;
+    Ok(NewEvent { source, id, time, subject, kind, json })
+}
+
+/// Everything else, in one line.
+fn document(source: &str, id: &str, mut event: Map<String, Value>) -> Result<String, EventRefusal> {
+    let data = event.remove("data");
+    let base64 = event.remove("data_base64");
+    if data.is_some() && base64.is_some() {
+        return Err(refused("data_base64", "stands beside `data`; give one of them"));
+    }
+    if base64.as_ref().is_some_and(|data| !data.is_string()) {
+        return Err(refused("data_base64", "is not a text"));
+    }
+    let mut document = Map::new();
+    document.insert("source".to_owned(), source.into());
+    document.insert("id".to_owned(), id.into());
+    document.insert("severitynumber".to_owned(), SEVERITY.into());
+    if data.is_some() && !event.contains_key("datacontenttype") {
+        document.insert("datacontenttype".to_owned(), "application/json".into());
+    }
+    for (name, value) in event {
+        attribute(&name, &value)?;
+        // JSON's null stands for an attribute that is not there.
+        if !value.is_null() {
+            document.insert(name, value);
+        }
+    }
+    let content = data.map(|data| ("data", data)).or(base64.map(|data| ("data_base64", data)));
+    if let Some((name, value)) = content {
+        document.insert(name.to_owned(), value);
+    }
+    let json = Value::Object(document).to_string();
+    let bytes = json.len();
+    if bytes > MESSAGE_BYTES_MAX { Err(EventRefusal::TooLarge { bytes }) } else { Ok(json) }
+}
+
+/// An attribute that the specification leaves to makers, or has as optional.
+fn attribute(name: &str, value: &Value) -> Result<(), EventRefusal> {
+    let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !is_name {
+        return Err(refused(name, "is no name of an attribute (lower-case letters and digits)"));
+    }
+    if OF_THE_LOG.contains(&name) {
+        return Err(refused(name, "is given by this log; leave it out"));
+    }
+    match value {
+        Value::Null | Value::Bool(_) if name != "severitynumber" => Ok(()),
+        Value::Number(number) if name == "severitynumber" => {
+            let is_severity = number.as_u64().is_some_and(|number| (1..=24).contains(&number));
+            if is_severity { Ok(()) } else { Err(refused(name, "is not on OpenTelemetry's scale, 1 to 24")) }
+        }
+        Value::Number(number) if number.as_i64().is_some_and(|number| i32::try_from(number).is_ok()) => Ok(()),
+        Value::String(text) if name != "severitynumber" => plain(name, text),
+        _ => Err(refused(name, "is not a text, a whole number of 32 bits, or a truth value")),
+    }
+}
+
+fn text(event: &mut Map<String, Value>, name: &'static str) -> Result<Option<String>, EventRefusal> {
+    match event.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.is_empty() => Err(refused(name, "is empty")),
+        Some(Value::String(text)) => plain(name, &text).map(|()| Some(text)),
+        Some(_) => Err(refused(name, "is not a text")),
+    }
+}
+
+fn plain(name: &str, text: &str) -> Result<(), EventRefusal> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(refused(name, format!("has {} bytes, and at most {TEXT_BYTES_MAX} are taken", text.len())));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(refused(name, "has a control character"));
+    }
+    Ok(())
+}
+
+fn time(text: &str) -> Result<Timestamp, EventRefusal> {
+    let time = text.parse::<jiff::Timestamp>().ok().and_then(|time| Timestamp::new(time.as_microsecond()));
+    time.ok_or_else(|| refused("time", "is no RFC 3339 time of the years 1970 to 9999"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn least() -> Value {
+        json!({"specversion": "1.0", "id": "1", "source": "/wear", "type": "com.example.wear.v1", "subject": "88-C"})
+    }
+
+    fn with(name: &str, value: Value) -> Result<NewEvent, EventRefusal> {
+        let mut event = least();
+        event[name] = value;
+        check(event, |source| source == "press-88")
+    }
+
+    #[test]
+    fn an_event_is_taken_with_everything_that_its_maker_said() {
+        let event = with("data", json!({"left": 3, "text": "a\nb"})).unwrap();
+        assert_eq!((event.source.as_str(), event.id.as_str(), event.time), ("/wear", "1", None));
+        let document: Value = serde_json::from_str(&event.json).unwrap();
+        assert_eq!(document["data"], json!({"left": 3, "text": "a\nb"}));
+        assert!(!event.json.contains('\n'), "it stays one line");
+        let event = with("traceparent", "00-1".into()).unwrap();
+        assert!(event.json.contains(r#""traceparent":"00-1""#), "{}", event.json);
+        assert_eq!(with("time", "1970-01-01T00:00:01Z".into()).unwrap().time, Timestamp::new(1_000_000));
+        assert!(with("severitynumber", 17.into()).unwrap().json.contains(r#""severitynumber":17"#));
+        assert!(with("type", AMENDMENT.into()).is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let long = "x".repeat(TEXT_BYTES_MAX + 1);
+        for (name, value) in [
+            ("specversion", json!("0.3")),
+            ("id", json!("")),
+            ("id", json!(7)),
+            ("id", json!(long)),
+            ("source", json!("press-88")),
+            ("source", json!("a\u{7}")),
+            ("type", json!("afferent.breakdown.v1")),
+            ("subject", json!("/88-C")),
+            ("time", json!("yesterday")),
+            ("time", json!("1950-01-01T00:00:00Z")),
+            ("offset", json!("1")),
+            ("ingesttime", json!("1")),
+            ("Upper", json!("1")),
+            ("extension", json!({})),
+            ("extension", json!(1_u64 << 40)),
+            ("severitynumber", json!(25)),
+            ("severitynumber", json!("9")),
+            ("data_base64", json!(1)),
+        ] {
+            let refusal = with(name, value.clone()).unwrap_err().to_string();
+            assert!(refusal.contains(name), "{name} {value}: {refusal}");
+        }
+        for name in ["specversion", "id", "source", "type", "subject"] {
+            let mut event = least();
+            event.as_object_mut().unwrap().remove(name);
+            assert_eq!(check(event, |_| false), Err(EventRefusal::Missing(name)));
+        }
+        assert_eq!(check(json!([1]), |_| false), Err(EventRefusal::NoObject));
+        let large = with("data", json!("x".repeat(MESSAGE_BYTES_MAX)));
+        assert!(matches!(large, Err(EventRefusal::TooLarge { .. })));
+    }
+}

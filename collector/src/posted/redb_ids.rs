@@ -1,0 +1,254 @@
+//! The ids of posted events in a file of redb: derived from the log, and brought up to it at every start.
+//!
+//! The file says up to which offset it is complete. What the log has behind that is read when the collector begins, in the
+//! background; until then nothing posted is taken. An entry is believed only after the log has shown the event itself: a
+//! file that contradicts the log is removed, and made anew by the next start.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use afferent_protocol::codec::records;
+use afferent_protocol::event::Body;
+use afferent_protocol::ids::Offset;
+use redb::{Database, Durability, ReadableDatabase, TableDefinition};
+
+use super::{EventKey, PostRefusal, PostedIds};
+use crate::cloud_event::posted::Posted;
+use crate::limits::{POSTED_IDS_CACHE_BYTES, POSTED_IDS_SYNC_EVERY};
+use crate::log::{Kinds, NameHash, Wanted};
+use crate::subscribe::{ReadLog, ReadLogError};
+
+const IDS: TableDefinition<'_, u128, u64> = TableDefinition::new("ids");
+const PLACE: TableDefinition<'_, &str, u64> = TableDefinition::new("place");
+const END: &str = "end";
+/// Ids that are written at once while the file catches up.
+const CATCH_UP_IDS: usize = 10_000;
+
+#[derive(Debug)]
+enum State {
+    CatchingUp { percent: u8 },
+    Ready(Database),
+    Broken(String),
+}
+
+/// The ids of posted events.
+pub struct RedbIds {
+    path: PathBuf,
+    log: Arc<dyn ReadLog>,
+    state: Arc<Mutex<State>>,
+    /// When the file last came to the disk.
+    synced: Instant,
+    scratch: Vec<u8>,
+}
+
+impl std::fmt::Debug for RedbIds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedbIds").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Why the file cannot be brought up to the log.
+#[derive(Debug, thiserror::Error)]
+enum CatchUpError {
+    #[error("{0}")]
+    File(#[from] redb::Error),
+    #[error("{0}")]
+    Log(#[from] ReadLogError),
+}
+
+impl RedbIds {
+    /// Opens the file, or makes it, and catches up with the log on a thread of its own.
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn open(path: &Path, log: Arc<dyn ReadLog>) -> std::io::Result<Self> {
+        let state = Arc::new(Mutex::new(State::CatchingUp { percent: 0 }));
+        let ids = Self {
+            path: path.to_owned(),
+            log: log.another(),
+            state: Arc::clone(&state),
+            synced: Instant::now(),
+            scratch: Vec::new(),
+        };
+        let path = path.to_owned();
+        // What is appended after this has no posted events until the file is ready.
+        let end = log.kept().end;
+        let thread = std::thread::Builder::new().name("posted ids".to_owned());
+        thread.spawn(move || {
+            let caught_up = caught_up(&path, &*log, end, &state);
+            *lock(&state) = match caught_up {
+                Ok(database) => State::Ready(database),
+                Err(error) => {
+                    tracing::error!(%error, path = %path.display(), "posted events are not taken");
+                    State::Broken(error.to_string())
+                }
+            };
+        })?;
+        Ok(ids)
+    }
+
+    /// Whether the log has this event at this offset.
+    fn is_there(&mut self, key: EventKey, offset: Offset) -> bool {
+        let mut found = false;
+        let own = self.log.own();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let until = Offset::new(offset.get() + 1);
+        let read = self.log.read_part(offset, until, &mut scratch, &mut |head, batch| {
+            let is_own = own == Some(batch.header().source);
+            let index = offset.get().checked_sub(head.ordinal).filter(|_| is_own);
+            let mut decoded = vec![0; batch.header().decoded_len as usize];
+            let record = index.and_then(|index| records(batch, &mut decoded).ok()?.nth(index as usize)?.ok());
+            found = record.is_some_and(|record| key_of(&record.event.body) == Some(key));
+            ControlFlow::Break(())
+        });
+        self.scratch = scratch;
+        read.is_ok() && found
+    }
+
+    fn write(&mut self, events: &[(EventKey, Offset)], end: Offset, durability: Durability) {
+        let mut state = lock(&self.state);
+        let State::Ready(database) = &*state else { return };
+        if let Err(error) = write(database, events, end, durability) {
+            tracing::error!(%error, path = %self.path.display(), "posted events are not taken any more");
+            *state = State::Broken(error.to_string());
+        }
+    }
+}
+
+impl PostedIds for RedbIds {
+    fn find(&mut self, key: EventKey) -> Result<Option<Offset>, PostRefusal> {
+        let found = match &*lock(&self.state) {
+            State::CatchingUp { percent } => return Err(PostRefusal::NotReady { percent: *percent }),
+            State::Broken(why) => return Err(PostRefusal::Broken(why.clone())),
+            State::Ready(database) => find(database, key),
+        };
+        let wrong = match found {
+            Ok(None) => return Ok(None),
+            Ok(Some(offset)) if self.is_there(key, offset) => return Ok(Some(offset)),
+            Ok(Some(offset)) => format!("it names offset {offset}, and the log has something else there"),
+            Err(error) => error.to_string(),
+        };
+        let _ = std::fs::remove_file(&self.path);
+        let why = format!("{wrong}; it was removed, and the next start makes it anew");
+        tracing::error!(why, path = %self.path.display(), "posted events are not taken any more");
+        *lock(&self.state) = State::Broken(why.clone());
+        Err(PostRefusal::Broken(why))
+    }
+
+    fn keep(&mut self, events: &[(EventKey, Offset)], end: Offset) {
+        let is_due = self.synced.elapsed() >= POSTED_IDS_SYNC_EVERY;
+        if !is_due && events.is_empty() {
+            return;
+        }
+        // What a crash leaves out of the file is in the log.
+        let durability = if is_due { Durability::Immediate } else { Durability::None };
+        self.write(events, end, durability);
+        if is_due {
+            self.synced = Instant::now();
+        }
+    }
+}
+
+fn find(database: &Database, key: EventKey) -> Result<Option<Offset>, redb::Error> {
+    let table = database.begin_read()?.open_table(IDS)?;
+    Ok(redb::ReadableTable::get(&table, key.get())?.map(|offset| Offset::new(offset.value())))
+}
+
+fn write(
+    database: &Database,
+    events: &[(EventKey, Offset)],
+    end: Offset,
+    durability: Durability,
+) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(durability)?;
+    {
+        let mut ids = transaction.open_table(IDS)?;
+        for (key, offset) in events {
+            ids.insert(key.get(), offset.get())?;
+        }
+        transaction.open_table(PLACE)?.insert(END, end.get())?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Opens the file; one that cannot be read, or is ahead of the log, is made anew.
+fn open(path: &Path, end: Offset) -> Result<(Database, Offset), redb::Error> {
+    let create = || redb::Builder::new().set_cache_size(POSTED_IDS_CACHE_BYTES).create(path);
+    // It has its tables from the beginning.
+    let begun = |database: Database| -> Result<(Database, Offset), redb::Error> {
+        write(&database, &[], Offset::ZERO, Durability::Immediate)?;
+        Ok((database, Offset::ZERO))
+    };
+    let known = |database: &Database| -> Result<Option<Offset>, redb::Error> {
+        let reading = database.begin_read()?;
+        match reading.open_table(PLACE) {
+            Ok(table) => Ok(redb::ReadableTable::get(&table, END)?.map(|end| Offset::new(end.value()))),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    };
+    if let Ok(database) = create() {
+        match known(&database) {
+            Ok(Some(place)) if place <= end => return Ok((database, place)),
+            Ok(None) => return begun(database),
+            _ => {}
+        }
+    }
+    tracing::warn!(path = %path.display(), "the index of posted events does not fit the log; it is made anew");
+    let _ = std::fs::remove_file(path);
+    begun(create()?)
+}
+
+/// The file, with everything that the log has before `end`.
+fn caught_up(path: &Path, log: &dyn ReadLog, end: Offset, state: &Mutex<State>) -> Result<Database, CatchUpError> {
+    let (database, mut at) = open(path, end)?;
+    at = at.max(log.kept().start);
+    let begun = at;
+    let own = log.own();
+    let sources = own.iter().map(|own| NameHash::source(own.as_str())).collect();
+    let wanted = Wanted { kinds: Kinds::DERIVED, sources, ..Wanted::default() };
+    let (mut scratch, mut decoded, mut found) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(stretch) = log.stretch(at, &wanted).filter(|stretch| stretch.start < end) {
+        let mut next = stretch.end;
+        let read = log.read_part(stretch.start, stretch.end, &mut scratch, &mut |head, batch| {
+            if own == Some(batch.header().source) {
+                decoded.resize((batch.header().decoded_len as usize).max(decoded.len()), 0);
+                let records = records(batch, &mut decoded).into_iter().flatten().map_while(Result::ok);
+                found.extend(
+                    records
+                        .zip(head.ordinal..)
+                        .filter_map(|(record, offset)| Some((key_of(&record.event.body)?, Offset::new(offset)))),
+                );
+            }
+            ControlFlow::Continue(())
+        });
+        match read {
+            // What cannot be read is no duplicate of anything.
+            Err(ReadLogError::Damaged { end, .. }) => next = end,
+            other => other?,
+        }
+        at = next.max(at);
+        if found.len() >= CATCH_UP_IDS {
+            write(&database, &found, at.min(end), Durability::None)?;
+            found.clear();
+        }
+        let percent = (at.since(begun) * 100).checked_div(end.since(begun)).unwrap_or(100).min(99) as u8;
+        *lock(state) = State::CatchingUp { percent };
+    }
+    write(&database, &found, end, Durability::Immediate)?;
+    Ok(database)
+}
+
+fn key_of(body: &Body<'_>) -> Option<EventKey> {
+    let Body::Derived(derived) = body else { return None };
+    let posted = Posted::read(derived.json)?;
+    Some(EventKey::new(&posted.source, &posted.id))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

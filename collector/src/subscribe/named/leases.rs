@@ -1,0 +1,113 @@
+//! Which member of a subscription has which partitions, for how long.
+//!
+//! A member has its fair share, as soon as those who have more come by to give some back. A lease that is not renewed
+//! ends, and its partitions are free. Whenever a member's share changes it gets a lease with another number, so that what
+//! it had fetched before cannot be committed for partitions that are somebody else's by now.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::limits::{LEASE_TIME, MEMBERS_MAX};
+
+/// What a member has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lease {
+    pub id: u64,
+    pub partitions: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Held {
+    lease: Lease,
+    renewed: Instant,
+}
+
+/// A member, as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// What it has.
+    pub partitions: Vec<u32>,
+    /// How long ago it fetched or committed something.
+    pub seen: Duration,
+}
+
+/// All leases of one subscription.
+#[derive(Debug)]
+pub(super) struct Leases {
+    partitions: u32,
+    next_id: u64,
+    held: BTreeMap<String, Held>,
+}
+
+impl Leases {
+    pub fn new(partitions: u32) -> Self {
+        Self { partitions, next_id: 1, held: BTreeMap::new() }
+    }
+
+    /// None, and none of before is valid.
+    pub fn after(before: &Self) -> Self {
+        Self { next_id: before.next_id, ..Self::new(before.partitions) }
+    }
+
+    /// Renews or begins a member's lease, and moves it towards its share; `None` when there are too many members.
+    pub fn renew(&mut self, member: &str, now: Instant) -> Option<Lease> {
+        self.expire(now);
+        if !self.held.contains_key(member) && self.held.len() >= MEMBERS_MAX {
+            return None;
+        }
+        let fresh = Held { lease: Lease { id: self.draw(), partitions: Vec::new() }, renewed: now };
+        self.held.entry(member.to_owned()).or_insert(fresh).renewed = now;
+        let share = self.share(member);
+        let free: Vec<u32> = (0..self.partitions).filter(|partition| !self.is_held(*partition)).collect();
+        let id = self.draw();
+        let lease = &mut self.held.get_mut(member)?.lease;
+        let before = lease.partitions.clone();
+        lease.partitions.truncate(share);
+        let wanted = share - lease.partitions.len();
+        lease.partitions.extend(free.into_iter().take(wanted));
+        if lease.partitions != before {
+            lease.id = id;
+        }
+        Some(lease.clone())
+    }
+
+    /// The lease with this number, which is renewed, while it holds.
+    pub fn of(&mut self, id: u64, now: Instant) -> Option<Lease> {
+        self.expire(now);
+        let held = self.held.values_mut().find(|held| held.lease.id == id)?;
+        held.renewed = now;
+        Some(held.lease.clone())
+    }
+
+    pub fn members(&mut self, now: Instant) -> Vec<Member> {
+        self.expire(now);
+        let member = |(name, held): (&String, &Held)| Member {
+            name: name.clone(),
+            partitions: held.lease.partitions.clone(),
+            seen: now.saturating_duration_since(held.renewed),
+        };
+        self.held.iter().map(member).collect()
+    }
+
+    /// How many partitions a member is to have: all have the same number, and the first ones by name one more.
+    fn share(&self, member: &str) -> usize {
+        let (count, partitions) = (self.held.len(), self.partitions as usize);
+        let rank = self.held.keys().position(|name| name == member).unwrap_or(count);
+        partitions / count + usize::from(rank < partitions % count)
+    }
+
+    fn is_held(&self, partition: u32) -> bool {
+        self.held.values().any(|held| held.lease.partitions.contains(&partition))
+    }
+
+    fn expire(&mut self, now: Instant) {
+        self.held.retain(|_, held| now.saturating_duration_since(held.renewed) < LEASE_TIME);
+    }
+
+    fn draw(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+}

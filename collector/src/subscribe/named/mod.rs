@@ -1,0 +1,263 @@
+//! Named subscriptions: a reader's place that is kept here, and work that several readers of one name share.
+//!
+//! - [`Subscription`]: what a name stands for, and how far each of its partitions is: on disk ([`store`])
+//! - [`leases`]: which member has which partitions now: in memory, since every member asks again within seconds
+//!
+//! A fetch gives what lies behind the committed place and changes nothing; a commit moves the place, and is on disk when
+//! it is answered. So every event comes at least once to some member, and after a crash those come again that were not
+//! committed.
+
+mod leases;
+mod store;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use afferent_protocol::ids::{Offset, SourceId};
+
+use super::{Filter, FilterError, Format, Reading};
+use crate::limits::{PARTITIONS_MAX, SUBSCRIPTIONS_MAX};
+use crate::log::NameHash;
+pub use leases::Member;
+use leases::{Lease, Leases};
+use store::Store;
+pub use store::{FilterText, StoreError, Subscription};
+
+/// All subscriptions.
+#[derive(Debug)]
+pub struct Subscriptions {
+    store: Store,
+    named: Mutex<BTreeMap<SourceId, Named>>,
+    /// A random number of this run: no cursor of another run is taken for one of this.
+    run: u64,
+}
+
+#[derive(Debug)]
+struct Named {
+    kept: Subscription,
+    leases: Leases,
+}
+
+/// Why something with a subscription is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscriptionError {
+    /// There is none of this name.
+    #[error("there is no subscription {0}")]
+    Unknown(SourceId),
+    /// There is one of this name, and it is another one.
+    #[error("the subscription {0} is there, with another filter or another number of partitions")]
+    Other(SourceId),
+    /// There are as many as may be.
+    #[error("there are {SUBSCRIPTIONS_MAX} subscriptions, and no more are taken")]
+    TooMany,
+    /// The number of partitions is none.
+    #[error("{0} partitions are not to be had; there can be 1 to {PARTITIONS_MAX}")]
+    Partitions(u32),
+    /// As many members as there can be are at work.
+    #[error("{0} has as many members as it takes")]
+    TooManyMembers(SourceId),
+    /// The cursor was given to somebody whose lease is over, or for a share that was divided anew.
+    #[error("the cursor is not valid any more: its lease is over, or the work was divided anew")]
+    Fenced,
+    /// The cursor lies beyond the log's end.
+    #[error("the cursor lies beyond the log's end")]
+    Beyond,
+    /// The filter says nothing.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The disk refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Where a member that has fetched something may be moved to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FetchCursor {
+    run: u64,
+    lease: u64,
+    next: Offset,
+}
+
+/// What a member is to read.
+#[derive(Clone, Debug)]
+pub struct Portion {
+    /// From here on.
+    pub from: Offset,
+    filter: Filter,
+    lease: Lease,
+    cursors: Arc<[Offset]>,
+    run: u64,
+}
+
+/// A subscription and who works on it.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Its name.
+    pub name: SourceId,
+    /// What is kept of it.
+    pub kept: Subscription,
+    /// Its members.
+    pub members: Vec<Member>,
+}
+
+impl Subscriptions {
+    /// Reads what is kept in a directory, which is made when it is not there.
+    ///
+    /// # Errors
+    /// When the disk refuses. A file that cannot be read is set aside.
+    pub fn open(directory: &Path, run: u64) -> Result<Self, StoreError> {
+        let store = Store::open(directory)?;
+        let named = store.read_all()?.into_iter();
+        let named = named.map(|(name, kept)| (name, Named { leases: Leases::new(kept.partitions()), kept }));
+        Ok(Self { named: Mutex::new(named.collect()), store, run })
+    }
+
+    /// Makes a subscription that begins at `from`; tells whether it was not there before.
+    pub fn create(
+        &self,
+        name: SourceId,
+        from: Offset,
+        filter: FilterText,
+        partitions: u32,
+    ) -> Result<bool, SubscriptionError> {
+        if partitions == 0 || partitions > PARTITIONS_MAX {
+            return Err(SubscriptionError::Partitions(partitions));
+        }
+        filter.filter()?;
+        let mut named = self.lock();
+        if let Some(known) = named.get(&name) {
+            let same = known.kept.filter == filter && known.kept.partitions() == partitions;
+            return if same { Ok(false) } else { Err(SubscriptionError::Other(name)) };
+        }
+        if named.len() >= SUBSCRIPTIONS_MAX {
+            return Err(SubscriptionError::TooMany);
+        }
+        let kept = Subscription { filter, cursors: vec![from; partitions as usize] };
+        self.store.write(&name, &kept)?;
+        named.insert(name, Named { leases: Leases::new(partitions), kept });
+        Ok(true)
+    }
+
+    /// Removes a subscription.
+    pub fn delete(&self, name: SourceId) -> Result<(), SubscriptionError> {
+        let mut named = self.lock();
+        if !named.contains_key(&name) {
+            return Err(SubscriptionError::Unknown(name));
+        }
+        self.store.remove(&name)?;
+        named.remove(&name);
+        Ok(())
+    }
+
+    /// All of them by name.
+    pub fn views(&self) -> Vec<View> {
+        let now = Instant::now();
+        self.lock().iter_mut().map(|(name, named)| named.view(*name, now)).collect()
+    }
+
+    /// One of them.
+    pub fn view(&self, name: SourceId) -> Result<View, SubscriptionError> {
+        let now = Instant::now();
+        self.lock().get_mut(&name).map(|named| named.view(name, now)).ok_or(SubscriptionError::Unknown(name))
+    }
+
+    /// What `member` is to read now; it has its lease anew. `None` while others have everything.
+    pub fn portion(&self, name: SourceId, member: &str) -> Result<Option<Portion>, SubscriptionError> {
+        let mut named = self.lock();
+        let known = named.get_mut(&name).ok_or(SubscriptionError::Unknown(name))?;
+        let lease = known.leases.renew(member, Instant::now());
+        let lease = lease.ok_or(SubscriptionError::TooManyMembers(name))?;
+        let cursors = &known.kept.cursors;
+        let from = lease.partitions.iter().map(|partition| cursors[*partition as usize]).min();
+        let filter = known.kept.filter.filter()?;
+        let (cursors, run) = (cursors.clone().into(), self.run);
+        Ok(from.map(|from| Portion { from, filter, lease, cursors, run }))
+    }
+
+    /// Moves the partitions of a fetch to its end; durable when this returns.
+    pub fn commit(&self, name: SourceId, cursor: FetchCursor, durable_end: Offset) -> Result<(), SubscriptionError> {
+        if cursor.next > durable_end {
+            return Err(SubscriptionError::Beyond);
+        }
+        let mut named = self.lock();
+        let known = named.get_mut(&name).ok_or(SubscriptionError::Unknown(name))?;
+        let lease = known.leases.of(cursor.lease, Instant::now()).filter(|_| cursor.run == self.run);
+        let lease = lease.ok_or(SubscriptionError::Fenced)?;
+        let mut kept = known.kept.clone();
+        for partition in &lease.partitions {
+            let place = &mut kept.cursors[*partition as usize];
+            *place = cursor.next.max(*place);
+        }
+        if kept != known.kept {
+            self.store.write(&name, &kept)?;
+            known.kept = kept;
+        }
+        Ok(())
+    }
+
+    /// Moves the whole subscription; cursors that were given before are not valid any more.
+    pub fn reset(&self, name: SourceId, to: Offset) -> Result<(), SubscriptionError> {
+        let mut named = self.lock();
+        let known = named.get_mut(&name).ok_or(SubscriptionError::Unknown(name))?;
+        let mut kept = known.kept.clone();
+        kept.cursors.fill(to);
+        self.store.write(&name, &kept)?;
+        known.kept = kept;
+        known.leases = Leases::after(&known.leases);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<SourceId, Named>> {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Named {
+    fn view(&mut self, name: SourceId, now: Instant) -> View {
+        View { name, kept: self.kept.clone(), members: self.leases.members(now) }
+    }
+}
+
+impl Portion {
+    /// Reads it, up to `end` and `limit` events.
+    pub fn reading(&self, end: Offset, limit: u64) -> Reading {
+        let (cursors, held) = (Arc::clone(&self.cursors), self.lease.partitions.clone());
+        let share = move |source: &str, offset: Offset| {
+            let partition = partition_of(source, cursors.len() as u32);
+            held.contains(&partition) && offset >= cursors[partition as usize]
+        };
+        Reading::part(self.from, end.max(self.from), limit, self.filter.clone(), Format::Lines).shared(Box::new(share))
+    }
+
+    /// What to commit once everything before `next` is dealt with.
+    pub fn cursor(&self, next: Offset) -> FetchCursor {
+        FetchCursor { run: self.run, lease: self.lease.id, next }
+    }
+}
+
+/// The partition of a source's events. Places on disk depend on it, so that it never changes.
+fn partition_of(source: &str, partitions: u32) -> u32 {
+    (NameHash::source(source).get() % u64::from(partitions)) as u32
+}
+
+impl std::fmt::Display for FetchCursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "1.{:x}.{:x}.{:x}", self.run, self.lease, self.next.get())
+    }
+}
+
+impl std::str::FromStr for FetchCursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let number = |part: &str| u64::from_str_radix(part, 16).ok().filter(|_| !part.starts_with('+')).ok_or(());
+        let parts: Vec<&str> = text.split('.').collect();
+        let ["1", run, lease, next] = parts[..] else { return Err(()) };
+        Ok(Self { run: number(run)?, lease: number(lease)?, next: Offset::new(number(next)?) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Subscriptions on disk: one small JSON file each, replaced as a whole.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use afferent_protocol::ids::{Offset, SourceId};
+use serde::{Deserialize, Serialize};
+
+use super::super::{Filter, FilterError};
+use crate::limits::{PARTITIONS_MAX, SUBSCRIPTION_FILE_BYTES_MAX, SUBSCRIPTIONS_MAX};
+
+/// What is kept of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subscription {
+    /// Which events it has.
+    #[serde(default)]
+    pub filter: FilterText,
+    /// Where each partition goes on.
+    pub cursors: Vec<Offset>,
+}
+
+/// A filter as it was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilterText {
+    /// Only these subjects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Only these types.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Only these sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Only these severities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<String>,
+}
+
+impl FilterText {
+    /// Reads it.
+    pub fn filter(&self) -> Result<Filter, FilterError> {
+        let filter = Filter::new(self.subject.as_deref(), self.kind.as_deref(), self.source.as_deref())?;
+        self.severity.as_deref().map_or(Ok(filter.clone()), |severity| filter.with_severity(severity))
+    }
+}
+
+impl Subscription {
+    /// Into how many parts it is divided.
+    pub fn partitions(&self) -> u32 {
+        self.cursors.len() as u32
+    }
+
+    /// The oldest place.
+    pub fn place(&self) -> Offset {
+        self.cursors.iter().copied().min().unwrap_or_default()
+    }
+}
+
+/// The disk refuses.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} failed: {error}; check the disk and the permissions of the directory")]
+pub struct StoreError {
+    what: String,
+    error: io::Error,
+}
+
+/// The directory.
+#[derive(Debug)]
+pub(super) struct Store {
+    directory: PathBuf,
+}
+
+impl Store {
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let made = std::fs::create_dir_all(directory).and_then(|()| {
+            let parent = directory.parent().unwrap_or(directory);
+            File::open(parent)?.sync_all()
+        });
+        made.map_err(|error| StoreError { what: format!("making {}", directory.display()), error })?;
+        Ok(Self { directory: directory.to_owned() })
+    }
+
+    /// All that can be read; others are set aside.
+    pub fn read_all(&self) -> Result<Vec<(SourceId, Subscription)>, StoreError> {
+        let failed = |error| StoreError { what: format!("listing {}", self.directory.display()), error };
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".json"));
+            let Some(name) = name.and_then(|name| SourceId::new(name).ok()) else { continue };
+            match read(&path) {
+                Ok(kept) if found.len() < SUBSCRIPTIONS_MAX => found.push((name, kept)),
+                Ok(_) => tracing::error!(path = %path.display(), "too many subscriptions; this one is left out"),
+                Err(error) => {
+                    tracing::error!(path = %path.display(), error, "a subscription cannot be read, and is set aside");
+                    let _ = std::fs::rename(&path, path.with_extension("json.bad"));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Puts a subscription in the place of what was there; durable when this returns.
+    pub fn write(&self, name: &SourceId, kept: &Subscription) -> Result<(), StoreError> {
+        let path = self.path(name);
+        let fresh = path.with_extension("json.new");
+        let written = || {
+            let mut file = File::create(&fresh)?;
+            file.write_all(&serde_json::to_vec(kept)?)?;
+            file.sync_all()?;
+            std::fs::rename(&fresh, &path)?;
+            File::open(&self.directory)?.sync_all()
+        };
+        written().map_err(|error| StoreError { what: format!("writing {}", path.display()), error })
+    }
+
+    pub fn remove(&self, name: &SourceId) -> Result<(), StoreError> {
+        let path = self.path(name);
+        let removed = std::fs::remove_file(&path).and_then(|()| File::open(&self.directory)?.sync_all());
+        removed.map_err(|error| StoreError { what: format!("removing {}", path.display()), error })
+    }
+
+    fn path(&self, name: &SourceId) -> PathBuf {
+        self.directory.join(format!("{name}.json"))
+    }
+}
+
+fn read(path: &Path) -> Result<Subscription, String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(SUBSCRIPTION_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let kept: Subscription = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    kept.filter.filter().map_err(|error| error.to_string())?;
+    let partitions = kept.cursors.len();
+    if partitions == 0 || partitions > PARTITIONS_MAX as usize {
+        return Err(format!("{partitions} partitions"));
+    }
+    Ok(kept)
+}
