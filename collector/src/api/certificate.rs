@@ -20,7 +20,25 @@ use crate::subscribe::{ReadLog, ReadLogError};
 /// Each reads the whole log: one at a time.
 static ONE: Semaphore = Semaphore::const_new(1);
 
+/// Of whom, and of which span.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read elsewhere")]
+pub(super) struct CertificateQuery {
+    /// The agent that it is about; or `machine`.
+    source: Option<String>,
+    /// The machine that it is about, the first level of subjects; or `source`.
+    machine: Option<String>,
+    /// The first instant by the source's clock (RFC 3339).
+    from: String,
+    /// The first instant after it.
+    until: String,
+}
+
 /// Answers with the certificate, as JSON, or as text for whoever accepts `text/plain`. Reads the whole log.
+#[utoipa::path(get, path = "/v1/certificate", tag = "sources", params(CertificateQuery),
+    responses((status = 200, description = "What the log proves", content(
+        (Object = "application/json"), (String = "text/plain"))), super::openapi::Refusals))]
 pub(super) async fn certificate(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -29,7 +47,7 @@ pub(super) async fn certificate(
     let (about, span) = parse(query.as_deref())?;
     let Ok(_one) = ONE.try_acquire() else {
         let detail = "another certificate is being made, which reads the whole log";
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail, "ask again in a moment"));
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "ask again in a moment"));
     };
     let (own, key) = api.state.own;
     let evidence = Evidence::new(about, span, own, key).map_err(Problem::from)?;

@@ -29,7 +29,7 @@ use crate::models::{Definition, time};
 use crate::subscribe::Start;
 
 /// One version of a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ModelReport {
     /// Its name.
     pub name: String,
@@ -72,12 +72,18 @@ pub struct DiffReport {
     pub more: u64,
 }
 
+/// Every version of every model, and how far it is.
+#[utoipa::path(get, path = "/v1/models", tag = "models",
+    responses((status = 200, description = "By name and version", body = Vec<ModelReport>), super::openapi::Refusals))]
 pub(super) async fn list(State(api): State<Api>) -> Result<Json<Vec<ModelReport>>, Problem> {
     let models = api.state.models.clone();
     // Models are busy for as long as a batch takes; who waits for them waits where waiting is allowed.
     Ok(Json(blocking(move || models.list()).await?.into_iter().map(ModelReport::of).collect()))
 }
 
+/// The state of a model: `NAME@VERSION`, or `NAME` for its highest version.
+#[utoipa::path(get, path = "/v1/models/{name}", tag = "models", params(("name" = String, Path), AsOfQuery),
+    responses((status = 200, description = "Its state", body = Object), super::openapi::Refusals))]
 pub(super) async fn state(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -91,6 +97,9 @@ pub(super) async fn state(
     Ok(Json(json!({ "model": state.model, "offset": offset, "time": as_of, "state": state.state })))
 }
 
+/// Which figures differ between two versions of a model.
+#[utoipa::path(get, path = "/v1/models/diff", tag = "models", params(DiffQuery),
+    responses((status = 200, description = "What differs", body = Object), super::openapi::Refusals))]
 pub(super) async fn diff(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<DiffReport>, Problem> {
     let query = Query::parse(query.as_deref(), &["left", "right", "as_of"])?;
     let as_of = query.as_of("as_of")?.unwrap_or_else(now);
@@ -113,6 +122,9 @@ pub(super) async fn diff(State(api): State<Api>, RawQuery(query): RawQuery) -> R
     Ok(Json(DiffReport { left, right, offset: offset.to_string(), time: text(at), changes, more }))
 }
 
+/// Makes the state of a model again from the log, beside the one that is asked meanwhile.
+#[utoipa::path(post, path = "/v1/models/{name}/recompute", tag = "models", params(("name" = String, Path), FromQuery),
+    responses((status = 202, description = "It was begun", body = Object), super::openapi::Refusals))]
 pub(super) async fn recompute(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -129,6 +141,10 @@ pub(super) async fn recompute(
     Ok((StatusCode::ACCEPTED, Json(json!({ "model": id, "progress": "/v1/models" }))))
 }
 
+/// What happened, and what would have happened under the assumptions of a plan.
+#[utoipa::path(post, path = "/v1/what-if", tag = "models", params(SpanQuery),
+    request_body(content = String, content_type = "application/toml", description = "The plan"),
+    responses((status = 200, description = "Actual and alternatives", body = Object), super::openapi::Refusals))]
 pub(super) async fn what_if(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -143,6 +159,49 @@ pub(super) async fn what_if(
     let plan = Plan::parse(text, api.state.models.definitions())?;
     let run = move |models: &Models, cancel: &Cancel| models.what_if(&plan, from, until, cancel);
     Ok(Json(replaying(&api.state.models, run).await??))
+}
+
+/// As of when.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read elsewhere")]
+pub(super) struct AsOfQuery {
+    /// An offset, a time (RFC 3339), `first` or `end`; now by default.
+    as_of: Option<String>,
+}
+
+/// Which two, and as of when.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read elsewhere")]
+pub(super) struct DiffQuery {
+    /// The one, as `kpi@1`.
+    left: String,
+    /// The other one, as `kpi@2`.
+    right: String,
+    /// An offset, a time (RFC 3339), `first` or `end`; now by default.
+    as_of: Option<String>,
+}
+
+/// Where to begin.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read elsewhere")]
+pub(super) struct FromQuery {
+    /// An offset, a time (RFC 3339), `first` or `end`: the latest snapshot before it is gone on from. All of the log by
+    /// default.
+    from: Option<String>,
+}
+
+/// Which part of the log.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "it describes what is read elsewhere")]
+pub(super) struct SpanQuery {
+    /// An offset, a time (RFC 3339), `first` or `end`; the log's first event by default.
+    from: Option<String>,
+    /// The same; now by default.
+    until: Option<String>,
 }
 
 /// Runs what may replay the log where it may block, and ends it when the client is gone.

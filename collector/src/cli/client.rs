@@ -9,9 +9,6 @@ use afferent_collector::api::subscriptions::SubscriptionReport;
 /// How long a connection, and the head of an answer, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Bytes of an answer: the states of a large plant.
-const ANSWER_BYTES_MAX: u64 = 1 << 30;
-
 /// Why the collector has not answered as hoped.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -79,8 +76,8 @@ pub struct Fetched {
     pub cursor: Option<String>,
 }
 
-/// Bytes of an answer that is taken whole.
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of an answer that is taken whole: the states of a large plant are the most.
+const ANSWER_BYTES_MAX: u64 = 1 << 30;
 
 /// A collector's API.
 #[derive(Clone, Debug)]
