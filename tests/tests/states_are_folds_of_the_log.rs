@@ -130,6 +130,15 @@ fn as_of_any_offset_a_state_is_what_a_replay_to_there_gives() {
     for offset in ends.iter().copied().chain(random) {
         assert_as_judged(&rig, offset);
     }
+    // As of a time is before the first event that was ingested then.
+    let events = rig.events();
+    let ingested = |offset: u64| events[offset as usize]["ingesttime"].as_str().expect("a time").to_owned();
+    let time = ingested(ends[2] + 10);
+    let by_time = get_json(&rig, &format!("/v1/models/kpi@1?as_of={time}"));
+    let offset: u64 = by_time["offset"].as_str().and_then(|offset| offset.parse().ok()).expect("an offset");
+    assert!(ingested(offset) == time && ingested(offset - 1) < time, "{offset} is the first of {time}");
+    assert_eq!((&by_time["time"], &by_time["state"]), (&Value::from(time), &judged(&rig, "kpi@1", offset)["state"]));
+
     let (status, body) = get(rig.http, &format!("/v1/models/kpi?as_of={}", ends[3] + 1_000_000)).expect("an answer");
     assert_eq!(status, 416, "{}", String::from_utf8_lossy(&body));
 }

@@ -49,7 +49,7 @@ pub fn measure(table: &mut Table) {
     });
     table.add("… saving them", saved, "s", Must::Shown);
     let seconds = timed(|| restart(&definitions, &store, &*log, end));
-    table.add("… start from the snapshots", seconds, "s", Must::Most(1.0));
+    table.add("… loading what they have saved, at the log's end", seconds, "s", Must::Most(1.0));
 
     let plan = "models = [\"kpi\"]\n[[alternative]]\nname = \"a\"\n[[alternative.rule]]\naction = \"drop\"\n\
                 type = \"breakdown\"\nwhen = 'code.startsWith(\"BELT\")'\n";
