@@ -82,7 +82,8 @@ export function Machine({ name, at, asOf }) {
   const episodes = (breakdowns.state?.episodes ?? []).filter((episode) => episode.machine === name);
   const active = (alarms.state?.active ?? []).filter((alarm) => alarm.machine === name);
   const ticks = [...active, ...episodes.flatMap((episode) => episode.alarms ?? [])];
-  return html`${title}<${Stale} models=${[states, breakdowns, alarms, last, kpi]} />
+  const parts = [states, breakdowns, alarms, last, kpi];
+  return html`${title}<${Stale} models=${parts} />
     <p class="lead"><${State} of=${machine.state} /> since <${Time} of=${machine.since} />${machine.reason && ` · ${plain(machine.reason)}`}</p>
     <section aria-labelledby="figures"><h2 id="figures">Figures</h2><${Figures} kpi=${kpi.state?.machines?.[name]} /></section>
     <section aria-labelledby="time"><h2 id="time">Over time</h2>
