@@ -56,7 +56,8 @@ fn router(api: Api) -> Router {
         })
         .fallback(async |uri: Uri| {
             let path: String = uri.path().chars().take(64).collect();
-            let remedy = "there are /v1/events, /v1/stream, /v1/agents, /metrics and /healthz, and / is the page for people";
+            let remedy =
+                "there are /v1/events, /v1/stream, /v1/agents, /metrics and /healthz, and / is the page for people";
             Problem::new(StatusCode::NOT_FOUND, format!("there is no {path:?}"), remedy)
         })
         .with_state(api)

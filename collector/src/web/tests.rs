@@ -71,7 +71,10 @@ async fn every_file_is_served_with_its_type_and_the_policy() {
         };
         assert_eq!((answer.status(), &headers["content-type"]), (StatusCode::OK, &HeaderValue::from_static(kind)));
         assert_eq!(headers["content-security-policy"], POLICY, "{}", asset.path);
-        assert_eq!((&headers["x-content-type-options"], &headers["cache-control"]), (&"nosniff".parse().unwrap(), &"no-cache".parse().unwrap()));
+        assert_eq!(
+            (&headers["x-content-type-options"], &headers["cache-control"]),
+            (&"nosniff".parse().unwrap(), &"no-cache".parse().unwrap())
+        );
         assert_eq!(body(answer).await, std::fs::read(folder().join(asset.path)).unwrap(), "{}", asset.path);
     }
     for refused in ["unsafe-inline", "unsafe-eval", "http:", "https:", "*"] {
@@ -85,7 +88,10 @@ async fn a_browser_that_has_a_file_is_not_sent_it_again() {
     let asking = |tag: &str| HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_str(tag).unwrap())]);
     for known in [tag.to_str().unwrap().to_owned(), format!("\"other\", W/{}", tag.to_str().unwrap())] {
         let answer = answer(INDEX, &asking(&known)).unwrap();
-        assert_eq!((answer.status(), answer.headers().contains_key("content-security-policy")), (StatusCode::NOT_MODIFIED, true));
+        assert_eq!(
+            (answer.status(), answer.headers().contains_key("content-security-policy")),
+            (StatusCode::NOT_MODIFIED, true)
+        );
         assert!(body(answer).await.is_empty());
     }
     assert_eq!(answer(INDEX, &asking("\"other\"")).unwrap().status(), StatusCode::OK);
@@ -115,7 +121,9 @@ fn no_file_has_inline_code_or_loads_from_elsewhere() {
         assert_eq!(breaches(text(asset)), Vec::<String>::new(), "{}", asset.path);
     }
     for asset in all().iter().filter(|asset| is_own(asset) && !asset.kind.starts_with("text/html")) {
-        for forbidden in ["http:", "https:", "innerHTML", "dangerouslySetInnerHTML", "eval(", "new Function", "document.write"] {
+        for forbidden in
+            ["http:", "https:", "innerHTML", "dangerouslySetInnerHTML", "eval(", "new Function", "document.write"]
+        {
             assert!(!text(asset).contains(forbidden), "{} has {forbidden}", asset.path);
         }
     }

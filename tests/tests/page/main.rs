@@ -14,7 +14,8 @@ use browser::{Browser, Complaint, LOOKS};
 const MODELS_ARE_SERVED: bool = false;
 
 /// What must not become a part of the document, wherever it is shown.
-const HOSTILE: &str = r#"<img src=x onerror=window.breached=1><script>window.breached=1</script>\u0000\u001b[31m\u202e"#;
+const HOSTILE: &str =
+    r#"<img src=x onerror=window.breached=1><script>window.breached=1</script>\u0000\u001b[31m\u202e"#;
 
 /// A machine with a recorded past, a state, an alarm and a breakdown.
 struct Plant {
@@ -97,7 +98,10 @@ fn every_view_is_shown_at_a_desk_at_night_and_on_a_phone_and_the_console_stays_s
             let overflow = browser.run("return document.documentElement.scrollWidth - innerWidth");
             assert_eq!(overflow, 0, "{name} is wider than {}", look.name);
             browser.shoot(&format!("{name}-{}", look.name));
-            assert_eq!(browser.run("return window.breached === undefined && !document.querySelector('main img')"), true);
+            assert_eq!(
+                browser.run("return window.breached === undefined && !document.querySelector('main img')"),
+                true
+            );
             let faults = faults(browser.complaints());
             assert!(faults.is_empty(), "{name}, {}: {faults:#?}", look.name);
         }
@@ -175,10 +179,13 @@ fn a_script_that_gets_into_the_document_does_not_run_and_is_complained_of() {
     assert!(faults(browser.complaints()).is_empty(), "nothing is wrong yet");
     browser.run("document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=x onerror=window.breached=1><p style=color:red>')");
     let found = wait_for("the breach is complained of", || {
-        Some(faults(browser.complaints())).filter(|found| found.iter().any(|fault| fault.message.contains("Content Security Policy")))
+        Some(faults(browser.complaints()))
+            .filter(|found| found.iter().any(|fault| fault.message.contains("Content Security Policy")))
     });
     assert!(!found.is_empty());
     assert_eq!(browser.run("return window.breached === undefined"), true, "it ran");
     browser.run("setTimeout(() => { throw new Error('a fault'); })");
-    wait_for("a script's fault is complained of", || faults(browser.complaints()).into_iter().find(|fault| fault.message.contains("a fault")));
+    wait_for("a script's fault is complained of", || {
+        faults(browser.complaints()).into_iter().find(|fault| fault.message.contains("a fault"))
+    });
 }
