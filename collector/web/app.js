@@ -28,11 +28,14 @@ const LIVE = { live: '● live', reconnecting: '○ reconnecting…', off: '❙�
 function view(at, asOf) {
   const [name = 'machines', item] = at.path;
   switch (name) {
-    case 'machines': return item === undefined ? html`<${Machines} asOf=${asOf} />` : html`<${Machine} key=${item} name=${item} at=${at} asOf=${asOf} />`;
-    case 'breakdowns': return item === undefined ? html`<${Breakdowns} asOf=${asOf} />` : html`<${Breakdown} key=${item} id=${item} at=${at} asOf=${asOf} />`;
+    case 'machines': return item === undefined ? html`<${Machines} asOf=${asOf} />`
+      : html`<${Machine} key=${item} name=${item} at=${at} asOf=${asOf} />`;
+    case 'breakdowns': return item === undefined ? html`<${Breakdowns} asOf=${asOf} />`
+      : html`<${Breakdown} key=${item} id=${item} at=${at} asOf=${asOf} />`;
     case 'sources': return html`<${Sources} asOf=${asOf} at=${at} />`;
     case 'what-if': return html`<${WhatIf} asOf=${asOf} />`;
-    default: return html`<h1>Nothing here</h1><${Empty} title="There is no such view."><p><a href=${link(['machines'])}>See the machines</a>.</p><//>`;
+    default: return html`<h1>Nothing here</h1>
+      <${Empty} title="There is no such view."><p><a href=${link(['machines'])}>See the machines</a>.</p><//>`;
   }
 }
 
@@ -72,7 +75,8 @@ function App() {
       <span class="stream ${status}" role="status">${LIVE[status]}</span></header>
     <${AsOf} asOf=${asOf} time=${states.time} />
     <main id="main" ref=${main} tabindex="-1"><${Guard} key=${path}>${view(at, asOf)}<//></main>
-    <footer class="quiet">${location.host}${states.offset != null && ` · state of offset ${plain(states.offset, 20)}`} · <a href="/v1/agents">API</a></footer>`;
+    <footer class="quiet">${location.host}
+      ${states.offset != null && ` · state of offset ${plain(states.offset, 20)}`} · <a href="/v1/agents">API</a></footer>`;
 }
 
 render(html`<${App} />`, document.getElementById('app'));

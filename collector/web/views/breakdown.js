@@ -13,6 +13,8 @@ import { ALARM_STATES, plain } from '../parts/words.js';
 
 const MINUTES = { 5: '5 min', 15: '15 min', 60: '1 h', 240: '4 h', 1440: '1 d' };
 
+const HEAD = ['Order', 'Condition', 'Where', 'Raised', 'To the breakdown', 'Now', 'Do'];
+
 function FirstOut({ episode, active, asOf }) {
   const alarms = [...(episode.alarms ?? [])].sort((a, b) => millis(a.time) - millis(b.time));
   if (alarms.length === 0) return html`<p class="quiet">No alarm was raised around it.</p>`;
@@ -29,7 +31,7 @@ function FirstOut({ episode, active, asOf }) {
       html`<${Actions} alarm=${now} asOf=${asOf} />`,
     ] };
   });
-  return html`<${Table} caption="Alarms in the order in which they came" head=${['Order', 'Condition', 'Where', 'Raised', 'To the breakdown', 'Now', 'Do']} rows=${rows} />`;
+  return html`<${Table} caption="Alarms in the order in which they came" head=${HEAD} rows=${rows} />`;
 }
 
 function Said({ episode }) {
@@ -65,13 +67,15 @@ export function Breakdown({ id, at, asOf }) {
   const begun = millis(episode.from);
   const ended = millis(episode.until);
   const around = Number(minutes) * 60_000;
-  return html`${way}<h1>${plain(episode.code, 60) || 'Breakdown'} on <a href=${link(['machines', episode.machine])}>${plain(episode.machine, 80)}</a></h1>
+  return html`${way}<h1>${plain(episode.code, 60) || 'Breakdown'} on${' '}
+      <a href=${link(['machines', episode.machine])}>${plain(episode.machine, 80)}</a></h1>
     <${Stale} models=${[breakdowns]} />
     <p class="lead">${plain(episode.message) || 'No message.'}</p>
     <p><${Time} of=${episode.from} /> ${ended == null ? html`<strong>and it lasts.</strong>`
       : html`to <${Time} of=${episode.until} />, ${duration((ended - begun) / 1000)}.`}
       <span class="quiet"> ${plain(episode.severity, 20)}, ${plain(episode.subject, 120)}, offset ${plain(episode.id, 20)}</span></p>
-    <section aria-labelledby="order"><h2 id="order">What came first</h2><${FirstOut} episode=${episode} active=${alarms.state?.active ?? []} asOf=${asOf} /></section>
+    <section aria-labelledby="order"><h2 id="order">What came first</h2>
+      <${FirstOut} episode=${episode} active=${alarms.state?.active ?? []} asOf=${asOf} /></section>
     <section aria-labelledby="felt"><h2 id="felt">What was felt</h2>
       <div class="filters" role="group" aria-label="Minutes before and after">
         ${Object.entries(MINUTES).map(([key, title]) => html`<button key=${key} type="button" aria-pressed=${key === minutes}

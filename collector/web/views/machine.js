@@ -82,17 +82,21 @@ export function Machine({ name, at, asOf }) {
   const episodes = (breakdowns.state?.episodes ?? []).filter((episode) => episode.machine === name);
   const active = (alarms.state?.active ?? []).filter((alarm) => alarm.machine === name);
   const ticks = [...active, ...episodes.flatMap((episode) => episode.alarms ?? [])];
-  return html`${title}<${Stale} models=${[states, breakdowns, alarms, last, kpi]} />
+  const parts = [states, breakdowns, alarms, last, kpi];
+  return html`${title}<${Stale} models=${parts} />
     <p class="lead"><${State} of=${machine.state} /> since <${Time} of=${machine.since} />${machine.reason && ` · ${plain(machine.reason)}`}</p>
     <section aria-labelledby="figures"><h2 id="figures">Figures</h2><${Figures} kpi=${kpi.state?.machines?.[name]} /></section>
     <section aria-labelledby="time"><h2 id="time">Over time</h2>
       <${SpanChoice} span=${span} length=${length} until=${until} />
-      ${silent && html`<p class="banner" role="status">Nothing came since <${Time} of=${machine.last_event} />: the charts end there.${' '}<button type="button" onClick=${() => requery({ until: String(opened) })}>Show until now</button></p>`}
+      ${silent && html`<p class="banner" role="status">
+        Nothing came since <${Time} of=${machine.last_event} />: the charts end there.${' '}
+        <button type="button" onClick=${() => requery({ until: String(opened) })}>Show until now</button></p>`}
       <${Legend} />
       <${Timeline} machine=${machine} episodes=${episodes} alarms=${ticks} from=${until - length} until=${until}
         title=${`States of ${plain(name, 80)}`} />
       <${Sensors} machine=${name} from=${until - length} until=${until} asOf=${asOf} /></section>
     <section aria-labelledby="alarms"><h2 id="alarms">Alarms</h2><${Alarms} alarms=${active} asOf=${asOf} /></section>
     <section aria-labelledby="values"><h2 id="values">Last values</h2><${LastValues} last=${last.state} name=${name} /></section>
-    <section aria-labelledby="breakdowns"><h2 id="breakdowns">Breakdowns</h2><${Episodes} episodes=${episodes} now=${millis(states.time)} /></section>`;
+    <section aria-labelledby="breakdowns"><h2 id="breakdowns">Breakdowns</h2>
+      <${Episodes} episodes=${episodes} now=${millis(states.time)} /></section>`;
 }

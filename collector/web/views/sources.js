@@ -34,6 +34,9 @@ function useAgents(live) {
 
 const sum = (lost) => (lost == null ? null : Object.values(lost).reduce((total, number) => total + number, 0));
 
+/** A count that should be none. */
+const bad = (number) => (number ? html`<strong>${count(number)}</strong>` : count(number));
+
 /** One line from what both know. */
 function row(name, agent, model) {
   const state = agent?.state ?? (model?.online == null ? 'unknown' : model.online ? 'online' : 'offline');
@@ -43,8 +46,7 @@ function row(name, agent, model) {
     html`<${Time} of=${agent?.last_ingest ?? model?.last_heard} />`, duration(agent?.lag_s ?? model?.lag_s),
     model ? `${duration(model.clock_offset_s)}${model.synchronised ? '' : ', not synchronised'}` : '–',
     model?.rate_per_s == null ? '–' : count(Math.round(model.rate_per_s * 100) / 100), count(agent?.events ?? model?.events),
-    lost ? html`<strong>${count(lost)}</strong>` : count(lost), agent?.missing_events ? html`<strong>${count(agent.missing_events)}</strong>` : count(agent?.missing_events),
-    agent?.refused ? html`<strong>${count(agent.refused)}</strong>` : count(agent?.refused),
+    bad(lost), bad(agent?.missing_events), bad(agent?.refused),
   ] };
 }
 

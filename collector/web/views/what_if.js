@@ -70,7 +70,8 @@ function Timelines({ actual, alternative }) {
   const [left, right] = [machinesOf(actual), machinesOf(alternative.states)];
   const differing = Object.keys(right).filter((name) => JSON.stringify(left[name]) !== JSON.stringify(right[name]));
   if (differing.length === 0) return null;
-  return html`<${Legend} />${differing.slice(0, TIMELINES_MAX).map((name) => [name, spanOf(left[name], right[name])]).map(([name, span]) => html`<div key=${name} class="pair">
+  const drawn = differing.slice(0, TIMELINES_MAX).map((name) => [name, spanOf(left[name], right[name])]);
+  return html`<${Legend} />${drawn.map(([name, span]) => html`<div key=${name} class="pair">
     <h4>${plain(name, 80)}</h4>
     <p>Actual <${State} of=${left[name]?.state} /></p>
     <${Timeline} machine=${left[name]} ...${span} title=${`${plain(name, 80)}, actual`} />

@@ -20,6 +20,8 @@ const HOSTILE: &str =
 /// A machine with a recorded past, a state, an alarm and a breakdown.
 struct Plant {
     rig: Rig,
+    /// Of the breakdown, as text.
+    breakdown: String,
     collector: Option<Process>,
     _agent: Process,
 }
@@ -43,8 +45,8 @@ impl Plant {
         let mut producer = rig.producer();
         producer.send(format!("{}\n", lines.join("\n")).as_bytes()).expect("the agent reads");
         producer.wait_accepted(lines.len() as u64).expect("the agent accepts");
-        rig.wait_logged("BELT-7");
-        Self { rig, collector: Some(collector), _agent: agent }
+        let breakdown = rig.wait_logged("BELT-7")["offset"].as_str().expect("an offset is a text").to_owned();
+        Self { rig, breakdown, collector: Some(collector), _agent: agent }
     }
 
     fn url(&self, view: &str) -> String {
@@ -67,11 +69,13 @@ fn faults(complaints: Vec<Complaint>) -> Vec<Complaint> {
 const SETTLED: &str = "document.querySelector('h1') && document.fonts.status === 'loaded' \
     && !document.querySelector('[aria-busy=true]') && !document.querySelector('main').textContent.includes('Loading…')";
 
-/// Views, what must be there, and what instead while there are no models.
-const VIEWS: [(&str, &str, &str, &str); 6] = [
-    ("machines", "#/machines", ".card.no_data, .card.not_available", ".empty"),
-    ("machine", "#/machines/88-C?span=7d", ".timeline canvas, .lane canvas", ".empty"),
+/// A view: its name, its address (`OFFSET` is the breakdown's), what must be there, and what instead while there are no
+/// models.
+const VIEWS: [(&str, &str, &str, &str); 7] = [
+    ("machines", "#/machines", ".card.not_available", ".empty"),
+    ("machine", "#/machines/88-C?span=7d", ".lane canvas", ".empty"),
     ("breakdowns", "#/breakdowns", "tbody a", ".empty"),
+    ("breakdown", "#/breakdowns/OFFSET?minutes=1440", ".lane canvas", ".empty"),
     ("sources", "#/sources", "tbody tr", "tbody tr"),
     ("what-if", "#/what-if", "textarea", "textarea"),
     ("nothing", "#/nowhere", ".empty", ".empty"),
@@ -86,7 +90,7 @@ fn every_view_is_shown_at_a_desk_at_night_and_on_a_phone_and_the_console_stays_s
     for look in LOOKS {
         browser.look(look);
         for (name, view, with_models, without) in VIEWS {
-            browser.go(&plant.url(view));
+            browser.go(&plant.url(&view.replace("OFFSET", &plant.breakdown)));
             browser.wait(SETTLED);
             let shown = if MODELS_ARE_SERVED { with_models } else { without };
             browser.wait(&format!("document.querySelector('{shown}')"));
