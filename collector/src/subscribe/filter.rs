@@ -100,7 +100,7 @@ impl Filter {
             name => Kinds::of_type(name),
         });
         let kinds =
-            if self.types.is_empty() { Kinds::ALL } else { of_types.fold(Kinds::DERIVED, |all, kind| all | kind) };
+            if self.types.is_empty() { Kinds::ALL } else { of_types.fold(Kinds::default(), |all, kind| all | kind) };
         // No sample is anything but information.
         let no_samples = !self.takes_severity(Severity::Info.number());
         let kinds = if no_samples { kinds & Kinds::NO_SAMPLES } else { kinds };
@@ -128,7 +128,13 @@ impl Filter {
     /// for events that cannot be decoded has the source as its subject.
     pub fn takes_subjects(&self, subjects: &[Subject<'_>], source: &str) -> bool {
         let Some(pattern) = &self.subject else { return true };
-        pattern.is_match(source) || subjects.iter().any(|subject| pattern.is_match(subject.as_str()))
+        let fits = |subject: &str| self.is_of_machine(subject) && pattern.is_match(subject);
+        fits(source) || subjects.iter().any(|subject| fits(subject.as_str()))
+    }
+
+    /// Whether a subject begins with the machine that the pattern names: what most of them are passed over by.
+    fn is_of_machine(&self, subject: &str) -> bool {
+        self.machine.as_ref().is_none_or(|machine| subject.starts_with(machine.as_str()))
     }
 
     fn takes_source(&self, source: &str) -> bool {
@@ -177,6 +183,7 @@ impl Filter {
     /// Whether subject and type are wanted.
     pub fn takes_event(&self, subject: &str, kind: &str) -> bool {
         (self.types.is_empty() || self.types.iter().any(|name| name == kind))
+            && self.is_of_machine(subject)
             && self.subject.as_ref().is_none_or(|pattern| pattern.is_match(subject))
     }
 }

@@ -147,6 +147,10 @@ impl Reading {
             }
             other => other?,
         }
+        if self.next >= end {
+            // One that waits costs no buffers: there may be many who do.
+            (self.scratch, self.decoded) = (Vec::new(), Vec::new());
+        }
         Ok(match self.end {
             _ if self.left == 0 => Page::Done,
             // Durable, and yet not to be had: nobody is to turn in circles over it.
