@@ -6,12 +6,9 @@
 mod browser;
 mod recording;
 
-use afferent_tests::process::{Process, Rig, get, wait_for};
+use afferent_tests::process::{Process, Rig, wait_for};
 
-use browser::{Browser, Complaint, LOOKS};
-
-/// Whether the collector has models, and answers for them. Views without an answer show what to do instead.
-const MODELS_ARE_SERVED: bool = false;
+use browser::{Browser, LOOKS};
 
 /// What must not become a part of the document, wherever it is shown.
 const HOSTILE: &str =
@@ -54,45 +51,30 @@ impl Plant {
     }
 }
 
-/// Complaints that are none: answers that there are no models, as long as there are none.
-fn faults(complaints: Vec<Complaint>) -> Vec<Complaint> {
-    let expected = ["/v1/models/", "/v1/events?", "/v1/certificate?", "/v1/what-if"];
-    let is_expected = |complaint: &Complaint| {
-        !MODELS_ARE_SERVED
-            && complaint.source == "network"
-            && expected.iter().any(|path| complaint.message.contains(path))
-    };
-    complaints.into_iter().filter(|complaint| !is_expected(complaint)).collect()
-}
-
 /// A view has all that it asked for, or says what is missing.
 const SETTLED: &str = "document.querySelector('h1') && document.fonts.status === 'loaded' \
     && !document.querySelector('[aria-busy=true]') && !document.querySelector('main').textContent.includes('Loading…')";
 
-/// A view: its name, its address (`OFFSET` is the breakdown's), what must be there, and what instead while there are no
-/// models.
-const VIEWS: [(&str, &str, &str, &str); 7] = [
-    ("machines", "#/machines", ".card.not_available", ".empty"),
-    ("machine", "#/machines/88-C?span=7d", ".lane canvas", ".empty"),
-    ("breakdowns", "#/breakdowns", "tbody a", ".empty"),
-    ("breakdown", "#/breakdowns/OFFSET?minutes=1440", ".lane canvas", ".empty"),
-    ("sources", "#/sources", "tbody tr", "tbody tr"),
-    ("what-if", "#/what-if", "textarea", "textarea"),
-    ("nothing", "#/nowhere", ".empty", ".empty"),
+/// A view: its name, its address (`OFFSET` is the breakdown's), and what must be there.
+const VIEWS: [(&str, &str, &str); 7] = [
+    ("machines", "#/machines", ".card.not_available"),
+    ("machine", "#/machines/88-C?span=7d", ".lane canvas"),
+    ("breakdowns", "#/breakdowns", "tbody a"),
+    ("breakdown", "#/breakdowns/OFFSET?minutes=1440", ".lane canvas"),
+    ("sources", "#/sources", "tbody tr"),
+    ("what-if", "#/what-if", "textarea"),
+    ("nothing", "#/nowhere", ".empty"),
 ];
 
 #[test]
 fn every_view_is_shown_at_a_desk_at_night_and_on_a_phone_and_the_console_stays_silent() {
     let plant = Plant::start("page-walk");
-    let status = get(plant.rig.http, "/v1/models").expect("the API answers").0;
-    assert_eq!(status == 200, MODELS_ARE_SERVED, "the walk expects of the views what the API gives them");
     let browser = Browser::start("page-walk-browser");
     for look in LOOKS {
         browser.look(look);
-        for (name, view, with_models, without) in VIEWS {
+        for (name, view, shown) in VIEWS {
             browser.go(&plant.url(&view.replace("OFFSET", &plant.breakdown)));
             browser.wait(SETTLED);
-            let shown = if MODELS_ARE_SERVED { with_models } else { without };
             browser.wait(&format!("document.querySelector('{shown}')"));
             browser.wait("document.querySelector('.stream.live')");
             let overflow = browser.run("return document.documentElement.scrollWidth - innerWidth");
@@ -102,7 +84,7 @@ fn every_view_is_shown_at_a_desk_at_night_and_on_a_phone_and_the_console_stays_s
                 browser.run("return window.breached === undefined && !document.querySelector('main img')"),
                 true
             );
-            let faults = faults(browser.complaints());
+            let faults = browser.complaints();
             assert!(faults.is_empty(), "{name}, {}: {faults:#?}", look.name);
         }
     }
@@ -132,7 +114,7 @@ fn the_past_is_shown_with_a_banner_and_without_live_updates_until_somebody_goes_
     browser.run("document.querySelector('.as-of .banner button').click()");
     browser.wait("!location.hash.includes('as_of') && !document.querySelector('.as-of .banner')");
     browser.wait("document.querySelector('.stream.live')");
-    let faults = faults(browser.complaints());
+    let faults = browser.complaints();
     assert!(faults.is_empty(), "{faults:#?}");
 }
 
@@ -176,16 +158,16 @@ fn a_script_that_gets_into_the_document_does_not_run_and_is_complained_of() {
     let browser = Browser::start("page-control-browser");
     browser.go(&plant.url("#/sources"));
     browser.wait(SETTLED);
-    assert!(faults(browser.complaints()).is_empty(), "nothing is wrong yet");
+    assert!(browser.complaints().is_empty(), "nothing is wrong yet");
     browser.run("document.querySelector('main').insertAdjacentHTML('beforeend', '<img src=x onerror=window.breached=1><p style=color:red>')");
     let found = wait_for("the breach is complained of", || {
-        Some(faults(browser.complaints()))
+        Some(browser.complaints())
             .filter(|found| found.iter().any(|fault| fault.message.contains("Content Security Policy")))
     });
     assert!(!found.is_empty());
     assert_eq!(browser.run("return window.breached === undefined"), true, "it ran");
     browser.run("setTimeout(() => { throw new Error('a fault'); })");
     wait_for("a script's fault is complained of", || {
-        faults(browser.complaints()).into_iter().find(|fault| fault.message.contains("a fault"))
+        browser.complaints().into_iter().find(|fault| fault.message.contains("a fault"))
     });
 }
