@@ -104,8 +104,9 @@ impl Models {
     ) -> Result<(Offset, Timestamp, Changes), AskError> {
         let (left, right) = match as_of {
             AsOf::Now(now) => {
+                let end = self.0.log.kept().end;
                 let live = self.live();
-                (self.live_state(&live, left, now)?, self.live_state(&live, right, now)?)
+                (self.live_state(&live, left, now, end)?, self.live_state(&live, right, now, end)?)
             }
             AsOf::First | AsOf::Offset(_) | AsOf::Time(_) => {
                 // One place for both: the log may grow in between.
@@ -162,12 +163,19 @@ impl Models {
     }
 
     fn state_now(&self, definition: &Definition, now: Timestamp) -> Result<StateAt, AskError> {
-        self.live_state(&self.live(), definition, now)
+        // Asked for before the models are locked: who reads the log holds them for every entry.
+        let end = self.0.log.kept().end;
+        self.live_state(&self.live(), definition, now, end)
     }
 
-    fn live_state(&self, live: &Fold, definition: &Definition, now: Timestamp) -> Result<StateAt, AskError> {
+    fn live_state(
+        &self,
+        live: &Fold,
+        definition: &Definition,
+        now: Timestamp,
+        end: Offset,
+    ) -> Result<StateAt, AskError> {
         if live.member(&definition.id).is_none() {
-            let end = self.0.log.kept().end;
             let progress = super::locked(&self.0.rebuilding).get(&definition.id).cloned();
             let offset = progress.map_or(live.next(), |progress| progress.read().0);
             return Err(AskError::NotReady { model: definition.id.clone(), offset, end });

@@ -217,7 +217,9 @@ fn a_model_that_panics_is_stopped_and_told_and_the_others_go_on() {
     started.models.live().join(Member::new(states.id.clone(), Box::new(Mistaken)));
     append(&log, &[20]);
     started.durable.send_replace(log.kept().end);
-    while started.models.live().next() < log.kept().end {
+    let end = log.kept().end;
+    // The end is asked for first: this log and the models would wait for each other.
+    while started.models.live().next() < end {
         std::thread::yield_now();
     }
     let list = started.models.list();
