@@ -55,7 +55,7 @@ function App() {
   const at = usePlace();
   const asOf = asOfOf(at);
   const status = useLive(asOf == null);
-  const states = useModel('states', asOf);
+  const states = useModel('states', asOf, { intervals: 0 });
   const main = useRef(null);
   const path = at.path.join('/');
   const first = useRef(true);

@@ -119,9 +119,12 @@ function questionOf(path, live) {
   return question;
 }
 
-/** `{state, time, offset, error, loading}` of a model, live or as of an offset. With an error there may be an older state. */
-export function useModel(name, asOf) {
-  const question = questionOf(`/v1/models/${name}${query({ as_of: asOf })}`, asOf == null);
+/**
+ * `{state, time, offset, error, loading}` of a model, live or as of an offset. With an error there may be an older state.
+ * `part` says what of it is wanted: `{machine, intervals}`.
+ */
+export function useModel(name, asOf, part = {}) {
+  const question = questionOf(`/v1/models/${name}${query({ as_of: asOf, ...part })}`, asOf == null);
   const [told, set] = useState({});
   useEffect(() => question.show(set), [question]);
   // After a move there is one render with what was told of another place.

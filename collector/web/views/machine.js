@@ -59,11 +59,11 @@ function LastValues({ last, name }) {
 }
 
 export function Machine({ name, at, asOf }) {
-  const states = useModel('states', asOf);
-  const breakdowns = useModel('breakdowns', asOf);
-  const alarms = useModel('alarms', asOf);
-  const last = useModel('last', asOf);
-  const kpi = useModel('kpi', asOf);
+  const states = useModel('states', asOf, { machine: name });
+  const breakdowns = useModel('breakdowns', asOf, { machine: name });
+  const alarms = useModel('alarms', asOf, { machine: name });
+  const last = useModel('last', asOf, { machine: name });
+  const kpi = useModel('kpi', asOf, { machine: name });
   const [opened] = useState(Date.now);
   const title = html`<p class="way"><a href=${link(['machines'])}>Machines</a></p><h1>${plain(name, 120)}</h1>`;
   const waiting = Waiting({ model: states, name: 'states' });

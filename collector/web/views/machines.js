@@ -133,7 +133,7 @@ function Changes({ machines }) {
 }
 
 export function Machines({ asOf }) {
-  const states = useModel('states', asOf);
+  const states = useModel('states', asOf, { intervals: 0 });
   const breakdowns = useModel('breakdowns', asOf);
   const alarms = useModel('alarms', asOf);
   const [only, setOnly] = useState(null);
