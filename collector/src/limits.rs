@@ -18,6 +18,10 @@ pub const COMMIT_BYTES_MAX: usize = 8 << 20;
 pub const SEAL_AFTER_US: u64 = 60_000_000;
 /// A stretch is sealed when it has so many batches: what a start keeps of each of them bounds its memory.
 pub const SEAL_BATCHES_MAX: usize = 65_536;
+/// Pages at the log's end that followers share.
+pub const TAIL_PAGES_MAX: usize = 64;
+/// A follower that is farther behind the end, in events, reads for itself.
+pub const TAIL_EVENTS_MAX: u64 = 100_000;
 /// Texts of one kind that a certificate tells, at most.
 pub const CERTIFICATE_TEXTS_MAX: usize = 100;
 /// The sparse index has a point every so many bytes of a segment.

@@ -34,6 +34,9 @@ mod server;
 mod state;
 mod stream;
 pub mod subscriptions;
+mod tail;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{StatusCode, Uri};
@@ -53,7 +56,7 @@ pub use state::ApiState;
 /// # Errors
 /// None for now: what goes wrong with one connection does not end the others.
 pub async fn serve(listener: TcpListener, state: ApiState, stopping: Stopping) -> std::io::Result<()> {
-    let router = router(Api { state, stopping: stopping.clone() });
+    let router = router(Api { state, stopping: stopping.clone(), tail: Arc::default() });
     server::serve(listener, router, stopping).await;
     Ok(())
 }

@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 
 use super::problem::Problem;
+use super::tail::{Rendered, Tail};
 use crate::subscribe::{Page, ReadLog, Reading};
 
 /// One reader's pages.
@@ -14,15 +15,54 @@ pub(super) struct Pages {
     log: Arc<dyn ReadLog>,
     /// `None` after a page that failed.
     reading: Option<Reading>,
+    /// Where pages are shared with others who read the same.
+    tail: Option<Arc<Tail>>,
 }
 
 impl Pages {
     pub(super) fn new(log: Arc<dyn ReadLog>, reading: Reading) -> Self {
-        Self { log, reading: Some(reading) }
+        Self { log, reading: Some(reading), tail: None }
+    }
+
+    /// Pages of one who follows the log as server-sent events, shared with all others without a filter.
+    pub(super) fn following(log: Arc<dyn ReadLog>, reading: Reading, tail: &Arc<Tail>) -> Self {
+        let tail = (!reading.is_filtered()).then(|| Arc::clone(tail));
+        Self { log, reading: Some(reading), tail }
     }
 
     /// The next page, which may be empty.
     pub(super) async fn next(&mut self) -> Result<(Bytes, Page), Problem> {
+        let (Some(first), Some(tail)) = (self.place(), self.tail.clone()) else { return self.rendered().await };
+        let end = self.log.kept().end;
+        if first >= end {
+            return Ok((Bytes::new(), Page::AtEnd));
+        }
+        if !Tail::is_near(first, end) {
+            return self.rendered().await;
+        }
+        if let Some(page) = tail.find(first) {
+            return Ok(self.taken(page));
+        }
+        let _one = tail.rendering.lock().await;
+        if let Some(page) = tail.find(first) {
+            return Ok(self.taken(page));
+        }
+        let (bytes, page) = self.rendered().await?;
+        if let Some(next) = self.place().filter(|_| !bytes.is_empty()) {
+            tail.keep(Rendered { first, next, bytes: bytes.clone(), page });
+        }
+        Ok((bytes, page))
+    }
+
+    /// Takes a page that was rendered for somebody else.
+    fn taken(&mut self, page: Rendered) -> (Bytes, Page) {
+        if let Some(reading) = &mut self.reading {
+            reading.go_on_at(page.next);
+        }
+        (page.bytes, page.page)
+    }
+
+    async fn rendered(&mut self) -> Result<(Bytes, Page), Problem> {
         let Some(mut reading) = self.reading.take() else {
             return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an earlier page failed", "ask again"));
         };

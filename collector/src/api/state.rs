@@ -6,6 +6,7 @@ use afferent_protocol::ids::Offset;
 use tokio::sync::watch;
 
 use super::certificate::Own;
+use super::tail::Tail;
 use crate::intake::{Health, WeakIntake};
 use crate::models::runner::Models;
 use crate::shutdown::Stopping;
@@ -39,6 +40,8 @@ pub struct ApiState {
 pub(super) struct Api {
     pub(super) state: ApiState,
     pub(super) stopping: Stopping,
+    /// What followers share.
+    pub(super) tail: Arc<Tail>,
 }
 
 impl Api {

@@ -1,7 +1,8 @@
 //! `GET /v1/stream`: the log as server-sent events, history first and then what comes.
 //!
 //! There is no seam between the two: both are read from the log at the reader's own place. A reader that is slower than
-//! the plant reads from disk what was appended meanwhile; nothing is queued for it and nothing dropped.
+//! the plant reads from disk what was appended meanwhile; nothing is queued for it and nothing dropped. At the end, those
+//! without a filter share what is rendered ([`super::tail`]).
 
 use std::sync::Arc;
 
@@ -46,7 +47,7 @@ pub(super) async fn stream(
     })
     .await??;
     let reading = Reading::follow(from, query.filter, Format::ServerSent);
-    let pages = Pages::new(log, reading);
+    let pages = Pages::following(log, reading, &api.tail);
     let follower = Follower { pages, durable: api.state.durable, stopping: api.stopping, opened: false };
     let body = futures_util::stream::unfold(Some(follower), |follower| async {
         let mut follower = follower?;

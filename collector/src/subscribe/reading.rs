@@ -103,6 +103,12 @@ impl Reading {
         self.next
     }
 
+    /// Goes on there: what lies before it was got elsewhere.
+    pub fn go_on_at(&mut self, next: Offset) {
+        assert!(next >= self.next, "a reader only goes forward");
+        self.next = next;
+    }
+
     /// Whether events are left out, so that the offsets of those that come have holes.
     pub fn is_filtered(&self) -> bool {
         !self.filter.is_open()
