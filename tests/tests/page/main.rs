@@ -101,6 +101,48 @@ fn the_sources_view_tells_what_the_collector_knows() {
 }
 
 #[test]
+fn what_people_say_of_a_breakdown_is_an_event_of_its_own_and_hostile_text_is_text() {
+    let plant = Plant::start("page-amend");
+    let browser = Browser::start("page-amend-browser");
+    browser.go(&plant.url(&format!("#/breakdowns/{}", plant.breakdown)));
+    browser.wait("document.querySelector('form.amend input[list=reasons]')");
+    browser.wait("document.querySelector('main').textContent.includes('<script>window.breached=1</script>')");
+    browser.run("document.querySelector('form.amend input[list=reasons]').focus()");
+    browser.press("Belt worn");
+    browser.run("document.querySelector('form.amend button').click()");
+    browser.wait("[...document.querySelectorAll('.said li')].some((said) => said.textContent.includes('Belt worn'))");
+    let label = plant.rig.wait_event("the label", |event| event["data"]["reason"] == "Belt worn");
+    assert_eq!(
+        (&label["type"], &label["data"]["of"]),
+        (&"afferent.amendment.v1".into(), &plant.breakdown.clone().into())
+    );
+    assert_eq!(browser.run("return window.breached === undefined"), true);
+    let faults = browser.complaints();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn a_certificate_and_an_alternative_are_asked_for_on_the_page() {
+    let plant = Plant::start("page-ask");
+    let browser = Browser::start("page-ask-browser");
+    browser.go(&plant.url("#/sources"));
+    browser.wait("document.querySelector('form.amend input[list=sources]')");
+    browser.run("document.querySelector('form.amend input[list=sources]').focus()");
+    browser.press("press-88");
+    browser.run("document.querySelector('form.amend button').click()");
+    browser.wait("document.querySelector('.certificate pre')?.textContent.includes('source press-88')");
+    browser.shoot("certificate");
+    browser.go(&plant.url("#/what-if"));
+    browser.wait("document.querySelector('textarea')");
+    browser.run("document.querySelector('form.amend button').click()");
+    browser.wait("document.querySelector('main').textContent.includes('1 event dropped')");
+    browser.wait("document.querySelector('.pair canvas')");
+    browser.shoot("alternative");
+    let faults = browser.complaints();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
 fn the_past_is_shown_with_a_banner_and_without_live_updates_until_somebody_goes_back() {
     let plant = Plant::start("page-as-of");
     let browser = Browser::start("page-as-of-browser");
