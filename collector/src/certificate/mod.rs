@@ -2,8 +2,8 @@
 //!
 //! One pass over the log, in order:
 //! - [`Evidence`]: takes every batch; checks signature, chain and order, and what the seals bind
-//! - [`seals`]: which offsets are bound by seals of the collector
-//! - [`lanes`]: per source, stream and epoch: present, declared as lost, missing
+//! - `seals`: which offsets are bound by seals of the collector
+//! - `lanes`: per source, stream and epoch: present, declared as lost, missing
 //! - [`text`]: the certificate as people print it
 //!
 //! What it can promise, and why:

@@ -1,6 +1,6 @@
 //! The page that people look at: `GET /` and `/assets/*`.
 //!
-//! It is made of files in `collector/web`, which are part of the binary ([`assets`]): nothing is built but by cargo, and
+//! It is made of files in `collector/web`, which are part of the binary (`assets`): nothing is built but by cargo, and
 //! nothing is loaded from anywhere else. The page is one more reader of the API. What it may do is said by a content
 //! security policy that allows scripts and styles from here only, so that a text from a machine that got into the
 //! document as markup after all could not run.

@@ -118,12 +118,13 @@ impl Browser {
         std::fs::write(self.shots.join(format!("{name}.png")), picture).expect("the target folder can be written");
     }
 
-    /// What the console was told since the last call: errors, warnings and breaches of the policy.
-    pub fn complaints(&self) -> Vec<Complaint> {
+    /// What the console was told since the last call: errors, warnings and breaches of the policy, each with its source
+    /// (`network`, `javascript`, `security`, `console-api`, …).
+    pub fn complaints(&self) -> Vec<String> {
         let log = self.ask("se/log", &json!({ "type": "browser" }));
         let entries = log.as_array().expect("the log is a list").iter();
         let severe = entries.filter(|entry| matches!(entry["level"].as_str(), Some("SEVERE" | "WARNING")));
-        severe.map(|entry| Complaint { source: text(&entry["source"]), message: text(&entry["message"]) }).collect()
+        severe.map(|entry| format!("{}: {}", text(&entry["source"]), text(&entry["message"]))).collect()
     }
 }
 
@@ -132,15 +133,6 @@ impl Drop for Browser {
         // Killing the driver alone would leave the browser behind.
         let _ = self.agent.delete(&self.url).call();
     }
-}
-
-/// What a browser complains of.
-#[derive(Clone, Debug)]
-pub struct Complaint {
-    /// `network`, `javascript`, `security`, `console-api`, …
-    pub source: String,
-    /// Its words.
-    pub message: String,
 }
 
 fn text(value: &Value) -> String {

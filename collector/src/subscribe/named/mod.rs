@@ -1,7 +1,7 @@
 //! Named subscriptions: a reader's place that is kept here, and work that several readers of one name share.
 //!
-//! - [`Subscription`]: what a name stands for, and how far each of its partitions is: on disk ([`store`])
-//! - [`leases`]: which member has which partitions now: in memory, since every member asks again within seconds
+//! - [`Subscription`]: what a name stands for, and how far each of its partitions is: on disk (`store`)
+//! - `leases`: which member has which partitions now: in memory, since every member asks again within seconds
 //!
 //! A fetch gives what lies behind the committed place and changes nothing; a commit moves the place, and is on disk when
 //! it is answered. So every event comes at least once to some member, and after a crash those come again that were not
