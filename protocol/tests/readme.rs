@@ -4,7 +4,7 @@ use afferent_protocol::batch::{self, Batch, BatchBuilder, CHAIN_START, ClockRead
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::codec::rows::Encoder;
 use afferent_protocol::event::*;
-use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::limits::*;
 use afferent_protocol::segment::{self, EntryHead, LogKind, SegmentHeader};
 use afferent_protocol::session::{Check, Control, Held, Hello, Lane, Resume, Welcome};
@@ -420,7 +420,10 @@ fn life_cycles_lie_in_their_rows_as_the_tables_say() {
         [("source", text("a")), ("stream", stream), ("epoch", varint(3)), ("first", varint(4)), ("end", varint(500))];
     check(gap, "gap", &fields);
     check(LifeCycle::DiskTrouble { message: "m" }, "disk trouble", &[("message", text("m"))]);
-    assert_eq!(table("### Codec 1: rows", "LifeCycle").len(), 8);
+    check(LifeCycle::Configured { message: "m" }, "configured", &[("message", text("m"))]);
+    let sealed = LifeCycle::Sealed { first: Offset::new(4), end: Offset::new(500), hash: [9; 32] };
+    check(sealed, "sealed", &[("first", varint(4)), ("end", varint(500)), ("hash", vec![9; 32])]);
+    assert_eq!(table("### Codec 1: rows", "LifeCycle").len(), 10);
 }
 
 #[test]
