@@ -33,6 +33,9 @@ pub const INDEX_WAKE_EVERY: Duration = Duration::from_secs(1);
 /// How far the making of many indexes came is told so often.
 pub const INDEX_PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
+/// Retention looks at the log so often. Whenever it removes something, every lane is told anew.
+pub const RETENTION_EVERY: Duration = Duration::from_secs(60);
+
 /// Bytes of batches that came before their turn, kept per source.
 pub const EARLY_BYTES_MAX: usize = 8 << 20;
 /// Batches that came before their turn, kept per source.

@@ -22,11 +22,12 @@ use crate::data_directory::{DataDirectory, DataDirectoryError};
 use crate::endpoint::{BindError, Endpoint, Registry, Tls};
 use crate::indexing;
 use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
-use crate::limits::{FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX};
-use crate::log::{EmbeddedLog, Indexer, LogReader, LogSettings, OpenError};
+use crate::limits::{FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX, RETENTION_EVERY};
+use crate::log::{EmbeddedLog, Indexer, LogReader, LogSettings, OpenError, Trimmer};
 use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
 use crate::models::with_built_ins;
 use crate::posted::RedbIds;
+use crate::retention;
 use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::Sources;
 use crate::subscribe::ReadLog;
@@ -148,7 +149,8 @@ impl Collector {
         let data = DataDirectory::open(&config.data)?;
         raise_open_files(config);
         let own = (config.name, data.identity()?.public_key());
-        let Opened { core, reader, indexer } = open_log(config, &data).await?;
+        let Opened { core, reader, indexer, trimmer } = open_log(config, &data).await?;
+        let trimmed_until = core.sources().trimmed_until();
         let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()));
         let core = core.with_posted_ids(Box::new(ids.map_err(system("a thread for the posted events"))?));
         let health = Arc::new(Health::default());
@@ -164,6 +166,15 @@ impl Collector {
             intake::spawn(core, incoming, outbox, Arc::clone(&health)).map_err(system("a thread for the log"))?;
         let indexing = indexing::spawn(indexer, views.durable.clone(), stopping.clone());
         indexing.map_err(system("a thread for the log's indexes"))?;
+        let retention = retention::Settings {
+            rules: config.retention(),
+            every: RETENTION_EVERY,
+            trimmer,
+            trimmed_until,
+            intake: posts.clone(),
+            health: Arc::clone(&health),
+        };
+        retention::spawn(retention, stopping.clone()).map_err(system("a thread for retention"))?;
         let reader: Arc<dyn ReadLog> = Arc::new(reader);
         let models = ModelSettings {
             definitions: with_built_ins(&config.model),
@@ -278,6 +289,7 @@ struct Opened {
     core: Core<EmbeddedLog<FsDisk>>,
     reader: LogReader<FsDisk>,
     indexer: Indexer<FsDisk>,
+    trimmer: Trimmer<FsDisk>,
 }
 
 /// Opens the log, which reads indexes and what has none yet, away from the tasks.
@@ -295,9 +307,9 @@ async fn open_log(config: &Config, data: &DataDirectory) -> Result<Opened, RunEr
         let mut entropy = || getrandom::u64().expect("the system gave random numbers a moment ago");
         let (log, recovery) =
             EmbeddedLog::open_by_indexes(disk, settings, &mut entropy, clock.read().wall, &mut sources)?;
-        let (reader, indexer) = (log.reader().of_collector(own.source), log.indexer());
+        let (reader, indexer, trimmer) = (log.reader().of_collector(own.source), log.indexer(), log.trimmer());
         sources.find_unsealed(&reader);
-        Ok(Opened { core: Core::new(log, sources, own, &recovery, &clock.read()), reader, indexer })
+        Ok(Opened { core: Core::new(log, sources, own, &recovery, &clock.read()), reader, indexer, trimmer })
     });
     opening.await.map_err(system("the opening of the log"))?
 }

@@ -300,6 +300,38 @@ pub enum LifeCycle<'a> {
         /// What [`crate::sign::Stretch`] makes of its batches.
         hash: [u8; 32],
     },
+    /// Retention removes the beginning of a collector's log. It is in the log before anything is removed.
+    Trimmed {
+        /// The oldest offset that stays.
+        until: Offset,
+        /// Which rule asks for it, for people.
+        rule: &'a str,
+    },
+    /// Retention empties the batches of one stream: their events go, their places in the log stay. It is in the log before
+    /// anything is removed.
+    Emptied {
+        /// The stream.
+        stream: Stream,
+        /// Batches before this offset are concerned.
+        until: Offset,
+        /// Which rule asks for it, for people.
+        rule: &'a str,
+    },
+    /// What a collector knows of a stream of a source, told anew before retention removes what told it.
+    LaneKept {
+        /// The source.
+        source: &'a str,
+        /// The stream.
+        stream: Stream,
+        /// The epoch of that stream.
+        epoch: Epoch,
+        /// The first sequence that has not come.
+        end: Sequence,
+        /// The latest event time so far.
+        time_last: Timestamp,
+        /// Chain hash of the batch that ends there.
+        chain: [u8; 32],
+    },
 }
 
 /// How an agent had stopped the time before.
@@ -441,9 +473,12 @@ impl LifeCycle<'_> {
             Self::Stopped { reason } => [("reason", reason), ("", "")],
             Self::LinkUp { peer } => [("peer", peer), ("", "")],
             Self::LinkDown { peer, reason } => [("peer", peer), ("reason", reason)],
-            Self::KeyPinned { source, .. } | Self::Gap { source, .. } => [("source", source), ("", "")],
+            Self::KeyPinned { source, .. } | Self::Gap { source, .. } | Self::LaneKept { source, .. } => {
+                [("source", source), ("", "")]
+            }
             Self::Refused { source, reason } => [("source", source), ("reason", reason)],
             Self::DiskTrouble { message } | Self::Configured { message } => [("message", message), ("", "")],
+            Self::Trimmed { rule, .. } | Self::Emptied { rule, .. } => [("rule", rule), ("", "")],
             Self::Sealed { .. } => return Ok(()),
         };
         texts.into_iter().try_for_each(|(field, text)| fits(field, text, TEXT_BYTES_MAX))

@@ -423,7 +423,30 @@ fn life_cycles_lie_in_their_rows_as_the_tables_say() {
     check(LifeCycle::Configured { message: "m" }, "configured", &[("message", text("m"))]);
     let sealed = LifeCycle::Sealed { first: Offset::new(4), end: Offset::new(500), hash: [9; 32] };
     check(sealed, "sealed", &[("first", varint(4)), ("end", varint(500)), ("hash", vec![9; 32])]);
-    assert_eq!(table("### Codec 1: rows", "LifeCycle").len(), 10);
+    let until = Offset::new(500);
+    let fields = [("until", varint(500)), ("rule", text("r"))];
+    check(LifeCycle::Trimmed { until, rule: "r" }, "trimmed", &fields);
+    let stream = || variant("Stream", "samples");
+    let fields = [("stream", stream()), ("until", varint(500)), ("rule", text("r"))];
+    check(LifeCycle::Emptied { stream: Stream::Samples, until, rule: "r" }, "emptied", &fields);
+    let kept = LifeCycle::LaneKept {
+        source: "a",
+        stream: Stream::Samples,
+        epoch: Epoch::new(3),
+        end: Sequence::new(500),
+        time_last: time(1000),
+        chain: [9; 32],
+    };
+    let fields = [
+        ("source", text("a")),
+        ("stream", stream()),
+        ("epoch", varint(3)),
+        ("end", varint(500)),
+        ("time_last", varint(2000)),
+        ("chain", vec![9; 32]),
+    ];
+    check(kept, "lane kept", &fields);
+    assert_eq!(table("### Codec 1: rows", "LifeCycle").len(), 13);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::pages::blocking;
 use super::problem::Problem;
 use super::state::Api;
 use crate::certificate::{About, Certificate, CertificateError, Evidence, Span, text};
+use crate::log::{Kinds, NameHash, Wanted};
 use crate::subscribe::{ReadLog, ReadLogError};
 
 /// Each reads the whole log: one at a time.
@@ -60,6 +61,9 @@ pub(super) async fn certificate(
 fn made(log: &Arc<dyn ReadLog>, mut evidence: Evidence) -> Result<Certificate, Problem> {
     let kept = log.kept();
     let (mut from, mut scratch) = (kept.start, Vec::new());
+    if kept.start > Offset::ZERO {
+        look_ahead(log, &mut evidence)?;
+    }
     while from < kept.end {
         let before = from;
         let read = log.read(from, &mut scratch, &mut |head, batch| {
@@ -80,6 +84,31 @@ fn made(log: &Arc<dyn ReadLog>, mut evidence: Evidence) -> Result<Certificate, P
         }
     }
     evidence.certificate().map_err(Problem::from)
+}
+
+/// Where the beginning is not kept, keys are told anew behind what they prove.
+fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence) -> Result<(), Problem> {
+    let (kept, mut scratch) = (log.kept(), Vec::new());
+    let sources = log.own().iter().map(|own| NameHash::source(own.as_str())).collect();
+    let wanted = Wanted { kinds: Kinds::of_type("afferent.lifecycle.v1"), sources, ..Wanted::default() };
+    let mut from = kept.start;
+    while let Some(stretch) = log.stretch(from, &wanted).filter(|stretch| stretch.start < kept.end) {
+        from = from.max(stretch.start);
+        let before = from;
+        let read = log.read_part(from, stretch.end, &mut scratch, &mut |head, batch| {
+            evidence.ahead(batch);
+            from = Offset::new(head.end_ordinal());
+            if from < stretch.end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        match read {
+            Err(ReadLogError::Damaged { end, .. }) => from = from.max(end),
+            other => other?,
+        }
+        if from == before {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn parse(query: Option<&str>) -> Result<(About, Span), Problem> {

@@ -55,6 +55,8 @@ fn counters(text: &mut Text, counters: &Counters) {
         ("commits", "Commits that succeeded.", &counters.commits),
         ("commits_failed", "Commits that failed.", &counters.commits_failed),
         ("answers_dropped", "Answers that could not be sent.", &counters.answers_dropped),
+        ("segments_trimmed", "Segments of the log that retention has removed.", &counters.segments_trimmed),
+        ("bytes_trimmed", "Bytes of these.", &counters.bytes_trimmed),
         ("broker_connections", "Connections made to the external broker.", &counters.broker_connections),
     ] {
         text.single(&format!("afferent_{name}_total"), "counter", help, counter.get());

@@ -63,6 +63,11 @@ impl Evidence {
         })
     }
 
+    /// Looks at a batch of a log whose beginning is not kept, before all of them are taken; see [`Proof::ahead`].
+    pub fn ahead(&mut self, batch: &Batch<'_>) {
+        self.proof.ahead(batch);
+    }
+
     /// Takes the next batch. To be called for all that the log has, in order.
     pub fn batch(&mut self, head: &EntryHead, batch: &Batch<'_>) {
         let header = batch.header();
@@ -133,6 +138,15 @@ impl Evidence {
                     let lane = Lane { stream: loss.stream, epoch: loss.epoch };
                     self.lane(source, lane).losses.push(declared);
                 }
+                Body::LifeCycle(LifeCycle::LaneKept { source: named, stream, epoch, end, time_last, .. })
+                    if source == self.own =>
+                {
+                    if let Ok(named) = SourceId::new(named)
+                        && self.is_looked_at(&named)
+                    {
+                        self.lane(named, Lane { stream, epoch }).kept(end, time_last);
+                    }
+                }
                 Body::LifeCycle(LifeCycle::Sealed { first, end, hash }) if source == self.own => {
                     let bound = self.seals.seal(first, end, hash);
                     self.refuted.extend(bound.err().map(|Broken| {
@@ -150,6 +164,12 @@ impl Evidence {
     /// # Errors
     /// When the log has nothing of whom it is about.
     pub fn certificate(mut self) -> Result<Certificate, CertificateError> {
+        let begin = self.first.unwrap_or_default();
+        let until = self.proof.trimmed_until();
+        if begin > until {
+            self.refuted
+                .say(format!("the offsets {until} up to {begin} are gone, and retention was not to remove them"));
+        }
         let (mut lanes, mut is_known) = (Vec::new(), false);
         for ((source, stream), epochs) in std::mem::take(&mut self.lanes) {
             let is_wanted = match &self.about {
@@ -208,6 +228,10 @@ impl Evidence {
         let mut epochs: Vec<_> = epochs.into_iter().collect();
         epochs.sort_by_key(|(_, lane)| lane.begun_at);
         for (at, (epoch, lane)) in epochs.iter().enumerate() {
+            if let Some(until) = lane.removed_of(&self.span) {
+                let until = time_text(until);
+                self.open.say(format!("{source} {stream} {epoch}: retention has removed what it had up to {until}"));
+            }
             let Some(known_until) = lane.known_until else { continue };
             match epochs.get(at + 1).map(|(_, next)| next.known_from) {
                 None if known_until < self.span.until => {

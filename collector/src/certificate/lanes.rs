@@ -29,6 +29,10 @@ pub(super) struct LaneEvidence {
     pub known_from: Option<Timestamp>,
     /// The latest event time so far.
     pub known_until: Option<Timestamp>,
+    /// The first sequence that is kept, where retention may have removed what was before.
+    kept_from: Option<Sequence>,
+    /// How far it had come, and its latest event time, when the collector told that last before removing something.
+    told: Option<(Sequence, Timestamp)>,
     present: RangeSet,
     holes: RangeSet,
     /// Offsets from the first batch of the span to the last one.
@@ -44,6 +48,9 @@ impl LaneEvidence {
         self.begun_at.get_or_insert(offset);
         self.known_from.get_or_insert(header.time_first);
         let is_beginning_kept = self.known_until.is_some() || !is_begun;
+        if !is_beginning_kept {
+            self.kept_from = Some(first);
+        }
         // Sequences that would stand between an event before the span's end and one after its beginning.
         let touches = self.known_until.is_none_or(|time| time < span.until) && header.time_last >= span.from;
         if touches && is_beginning_kept {
@@ -57,6 +64,22 @@ impl LaneEvidence {
         }
         self.end = self.end.max(end);
         self.known_until = self.known_until.max(Some(header.time_last));
+    }
+
+    /// The collector tells how far it had come, before retention removes something.
+    pub fn kept(&mut self, end: Sequence, time_last: Timestamp) {
+        self.told = self.told.max(Some((end, time_last)));
+    }
+
+    /// Up to when events of the span may be among those that retention has removed; `None` when none can be. A source's
+    /// events may come in any order of their times: of what is not kept, the latest time is all that is known.
+    pub fn removed_of(&self, span: &Span) -> Option<Timestamp> {
+        let until = match (self.kept_from, self.known_from, self.told) {
+            (Some(first), Some(known_from), _) if first > Sequence::ZERO => known_from,
+            (None, None, Some((_, time_last))) => time_last,
+            _ => return None,
+        };
+        (span.from <= until).then_some(until)
     }
 
     /// Where it ends, as far as is known.

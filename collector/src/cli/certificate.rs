@@ -8,7 +8,7 @@ use std::rc::Rc;
 use afferent_collector::certificate::{About, Evidence, Span, text};
 use afferent_collector::data_directory::public_key;
 use afferent_collector::log::inspect;
-use afferent_protocol::ids::{SourceId, Timestamp};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use anyhow::Context;
 
 use super::Output;
@@ -56,6 +56,9 @@ pub fn certificate(args: &Certify) -> anyhow::Result<ExitCode> {
     let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
         format!("there is no log at {}; name the collector's data directory with --data", directory.display())
     })?;
+    if inspect::first(&disk)? > Offset::ZERO {
+        inspect::dump(&disk, &mut |_, batch| evidence.ahead(batch))?;
+    }
     let report = inspect::dump(&disk, &mut |head, batch| evidence.batch(head, batch))?;
     progress.clear();
     for hole in &report.holes {

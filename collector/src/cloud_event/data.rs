@@ -211,6 +211,9 @@ enum LifeCycleData<'a> {
     DiskTrouble { message: &'a str },
     Configured { message: &'a str },
     Sealed { first: String, end: String, hash: String },
+    Trimmed { until: String, rule: &'a str },
+    Emptied { stream: &'static str, until: String, rule: &'a str },
+    LaneKept { source: &'a str, stream: &'static str, epoch: String, end: u64, time_last: String, chain: String },
 }
 
 fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
@@ -235,6 +238,18 @@ fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
         LifeCycle::Sealed { first, end, hash } => {
             LifeCycleData::Sealed { first: first.to_string(), end: end.to_string(), hash: Hex(&hash).to_string() }
         }
+        LifeCycle::Trimmed { until, rule } => LifeCycleData::Trimmed { until: until.to_string(), rule },
+        LifeCycle::Emptied { stream, until, rule } => {
+            LifeCycleData::Emptied { stream: stream.name(), until: until.to_string(), rule }
+        }
+        LifeCycle::LaneKept { source, stream, epoch, end, time_last, chain } => LifeCycleData::LaneKept {
+            source,
+            stream: stream.name(),
+            epoch: epoch.to_string(),
+            end: end.get(),
+            time_last: time_text(time_last),
+            chain: Hex(&chain).to_string(),
+        },
     }
 }
 

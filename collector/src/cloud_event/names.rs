@@ -64,7 +64,8 @@ pub const fn previous_stop(stop: PreviousStop) -> &'static str {
     }
 }
 
-/// `started`, `stopped`, `link_up`, `link_down`, `key_pinned`, `refused`, `gap`, `disk_trouble`, `configured`, `sealed`.
+/// `started`, `stopped`, `link_up`, `link_down`, `key_pinned`, `refused`, `gap`, `disk_trouble`, `configured`, `sealed`,
+/// `trimmed`, `emptied`, `lane_kept`.
 pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
     match change {
         LifeCycle::Started { .. } => "started",
@@ -77,5 +78,8 @@ pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
         LifeCycle::DiskTrouble { .. } => "disk_trouble",
         LifeCycle::Configured { .. } => "configured",
         LifeCycle::Sealed { .. } => "sealed",
+        LifeCycle::Trimmed { .. } => "trimmed",
+        LifeCycle::Emptied { .. } => "emptied",
+        LifeCycle::LaneKept { .. } => "lane_kept",
     }
 }

@@ -27,6 +27,10 @@
 //! [storage]
 //! segment_mib = 64
 //!
+//! [retention]                         # what is kept; everything, for ever, unless it says otherwise
+//! # age = "365d"                      # segments whose newest event was appended longer ago are removed
+//! # size_mib = 500000                 # the oldest segments are removed when the log is larger
+//!
 //! # [[model]]                         # a version of a model beside the built-in ones, which are version 1
 //! # name = "kpi"
 //! # version = 2
@@ -59,6 +63,7 @@ pub use secret::{Secret, SecretError};
 use crate::endpoint::{Access, EndpointSettings, Tls, TlsError, TlsFiles, User};
 use crate::limits::{CONFIG_BYTES_MAX, CONNECTIONS_MAX, LOG_SEGMENT_BYTES, MODELS_MAX};
 use crate::models::{Definition, with_built_ins};
+use crate::retention::{Age, Rules};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -78,6 +83,8 @@ pub struct Config {
     pub http: Http,
     /// The log on disk.
     pub storage: StorageConfig,
+    /// How long it is kept.
+    pub retention: RetentionConfig,
     /// Versions of models beside the built-in ones.
     pub model: Vec<Definition>,
     /// What the collector says of itself.
@@ -154,6 +161,16 @@ pub struct Http {
 pub struct StorageConfig {
     /// Size of a segment file, in MiB.
     pub segment_mib: u64,
+}
+
+/// How long the log is kept; without any of these for ever.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// How long an event is kept, from when it was appended.
+    pub age: Option<Age>,
+    /// How large the log may be, in MiB.
+    pub size_mib: Option<u64>,
 }
 
 /// What the collector says of itself.
@@ -270,6 +287,13 @@ impl Config {
             let given = self.storage.segment_mib;
             return together("storage.segment_mib", format!("is {given}, and {min} to {max} is taken"));
         }
+        if let Some(size) = self.retention.size_mib
+            && size < 2 * self.storage.segment_mib
+        {
+            let segment = self.storage.segment_mib;
+            let message = format!("is {size}; it takes at least two segments of storage.segment_mib = {segment}");
+            return together("retention.size_mib", message);
+        }
         if u64::from(self.mqtt.connections_max.get()) > CONNECTIONS_MAX {
             let message = format!("is {}, and at most {CONNECTIONS_MAX} is taken", self.mqtt.connections_max);
             return together("mqtt.connections_max", message);
@@ -304,6 +328,12 @@ impl Config {
             return together("broker_client", "ca, cert and key need a broker with mqtts://".to_owned());
         }
         Ok(())
+    }
+
+    /// What is kept.
+    pub fn retention(&self) -> Rules {
+        let bytes = self.retention.size_mib.map(|mib| mib.saturating_mul(1 << 20));
+        Rules { age: self.retention.age.clone(), bytes, ..Rules::default() }
     }
 
     /// Bytes of a segment file.
@@ -361,6 +391,7 @@ impl Default for Config {
             broker_client: BrokerClient::default(),
             http: Http::default(),
             storage: StorageConfig::default(),
+            retention: RetentionConfig::default(),
             model: Vec::new(),
             log: Logging::default(),
         }

@@ -16,12 +16,14 @@ mod notice;
 mod own;
 mod post;
 mod refusal;
+mod removal;
 mod seal;
 #[cfg(test)]
 mod tests;
 
 pub use notice::Notice;
 pub use refusal::{Reason, Refusal};
+pub use removal::{NotSealed, Removal, Removed};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,10 +1,13 @@
 //! The collector's own events.
 
+use afferent_protocol::batch::CHAIN_START;
 use afferent_protocol::event::{Body, Event, LifeCycle, PreviousStop};
-use afferent_protocol::ids::{Offset, SequenceRange, SourceId, Subject, Timestamp};
+use afferent_protocol::ids::{Offset, SequenceRange, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::limits::TEXT_BYTES_MAX;
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::PublicKey;
+
+use crate::sources::LaneKept;
 
 /// An event of the collector itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +58,31 @@ pub enum Notice {
         /// See [`afferent_protocol::sign::Stretch`].
         hash: [u8; 32],
     },
+    /// Retention removes what is before this offset.
+    Trimmed {
+        /// The oldest offset that stays.
+        until: Offset,
+        /// Which rule asks for it.
+        rule: String,
+    },
+    /// Retention empties the batches of a stream before this offset.
+    Emptied {
+        /// The stream.
+        stream: Stream,
+        /// The offset.
+        until: Offset,
+        /// Which rule asks for it.
+        rule: String,
+    },
+    /// How far a lane has come.
+    LaneKept {
+        /// The source.
+        source: SourceId,
+        /// The lane.
+        lane: Lane,
+        /// How far.
+        kept: LaneKept,
+    },
     /// The disk of the log refused something, or gave back something else than what was written.
     DiskTrouble {
         /// What happened and what was done.
@@ -102,6 +130,18 @@ impl Told {
             Notice::Sealed { first, end, hash } => {
                 take(&event(LifeCycle::Sealed { first: *first, end: *end, hash: *hash }))
             }
+            Notice::Trimmed { until, rule } => take(&event(LifeCycle::Trimmed { until: *until, rule: clip(rule) })),
+            Notice::Emptied { stream, until, rule } => {
+                take(&event(LifeCycle::Emptied { stream: *stream, until: *until, rule: clip(rule) }))
+            }
+            Notice::LaneKept { source, lane, kept } => take(&event(LifeCycle::LaneKept {
+                source: source.as_str(),
+                stream: lane.stream,
+                epoch: lane.epoch,
+                end: kept.end,
+                time_last: kept.time_last,
+                chain: kept.chain.unwrap_or(CHAIN_START),
+            })),
             Notice::DiskTrouble { message } => take(&event(LifeCycle::DiskTrouble { message: clip(message) })),
         }
     }

@@ -66,11 +66,17 @@ impl Own {
         }
         own.tell_recovery(sources, recovery, clock);
         sources.settle();
+        sources.rebuilt();
         own
     }
 
     /// What the log has lost, and which lanes that has torn.
     fn tell_recovery(&mut self, sources: &mut Sources, recovery: &Recovery, clock: &ClockReading) {
+        if let Some((first, end)) = sources.gone_untold() {
+            let message =
+                format!("the log has lost the offsets {first} up to {end}: nobody was to remove its oldest files");
+            self.tell(Notice::DiskTrouble { message }, clock);
+        }
         if let Some(first) = recovery.holes.first() {
             let message = format!(
                 "the log has lost {} ranges of offsets to damage on its disk, the first one {}..{}; `log verify` names all",
@@ -117,6 +123,16 @@ impl Own {
         if let Some(seal) = self.unsealed.due(clock.monotonic_us, self.is_ending) {
             self.tell_now(seal, clock);
         }
+    }
+
+    /// Everything before this offset is bound by seals.
+    pub fn sealed_until(&self) -> Offset {
+        self.unsealed.begin()
+    }
+
+    /// Whether this waits to be said.
+    pub fn is_waiting(&self, notice: &Notice) -> bool {
+        self.waiting.iter().any(|told| told.notice == *notice)
     }
 
     /// The next commits are the last ones: nothing of agents is to stay without a seal.
@@ -187,7 +203,7 @@ impl Own {
         self.unsealed.push(Logged { first: offset, end: offset_end, chain, is_seal });
         let range = SequenceRange { first, end: header.end() };
         if let Some(record) = sources.lane_to_change(self.who.source, self.lane) {
-            record.accepted(&Offered { range, previous, chain });
+            record.accepted(&Offered { range, previous, chain }, header.time_last);
         }
         if let Some(source) = sources.get_or_add(self.who.source) {
             source.heard(&header, clock.wall);

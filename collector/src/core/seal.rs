@@ -34,6 +34,11 @@ impl Unsealed {
         unsealed
     }
 
+    /// Everything before this offset is bound by seals.
+    pub fn begin(&self) -> Offset {
+        if self.batches == 0 { self.end } else { self.first }
+    }
+
     /// A batch was appended.
     pub fn push(&mut self, logged: Logged) {
         self.recent.push(logged);

@@ -7,7 +7,7 @@ use afferent_protocol::ids::{Offset, SourceId};
 use afferent_protocol::session::Control;
 
 use super::Presence;
-use crate::core::{Core, Reason};
+use crate::core::{Core, NotSealed, Reason, Removal};
 use crate::log::{CommitError, UnifiedLog};
 use crate::posted::{NewEvent, Placed, PostRefusal};
 use crate::sources::SourceView;
@@ -36,6 +36,11 @@ pub trait Admission: Send + 'static {
     /// that failed this is asked once more, as for messages.
     fn post(&mut self, _events: &[NewEvent], _clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
         Err(PostRefusal::Broken("posted events are not taken here".to_owned()))
+    }
+    /// Says that retention is about to remove something; it may do so once the next commit is on disk. After a commit that
+    /// failed this is asked once more.
+    fn remove(&mut self, _removal: &Removal, _clock: &ClockReading) -> Result<(), NotSealed> {
+        Err(NotSealed { sealed_until: Offset::ZERO })
     }
     /// An agent came or went.
     fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading);
@@ -66,6 +71,10 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
 
     fn post(&mut self, events: &[NewEvent], clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
         Core::post(self, events, clock)
+    }
+
+    fn remove(&mut self, removal: &Removal, clock: &ClockReading) -> Result<(), NotSealed> {
+        Core::remove(self, removal, clock)
     }
 
     fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading) {

@@ -100,6 +100,10 @@ pub struct Counters {
     pub commits_failed: Counter,
     /// Answers that could not be sent, because the agent was gone or did not read.
     pub answers_dropped: Counter,
+    /// Segments that retention has removed.
+    pub segments_trimmed: Counter,
+    /// Bytes of these.
+    pub bytes_trimmed: Counter,
     /// Connections to the external broker that were made.
     pub broker_connections: Counter,
 }

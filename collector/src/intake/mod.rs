@@ -21,6 +21,7 @@ pub use health::{Counter, Counters, Health, Storage, Way};
 pub use outbox::Outbox;
 pub use writer::{Views, Writer, WriterError, spawn};
 
+use crate::core::{NotSealed, Removal};
 use crate::limits::{INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX};
 use crate::posted::{NewEvent, Placed, PostRefusal};
 
@@ -50,6 +51,13 @@ pub enum Content {
         /// Where to tell where they stand, once they are on disk.
         to: oneshot::Sender<Result<Vec<Placed>, PostRefusal>>,
     },
+    /// Retention is about to remove something.
+    Remove {
+        /// What.
+        removal: Removal,
+        /// Where to tell that it may, once that is in the log and on disk.
+        to: oneshot::Sender<Result<(), NotSealed>>,
+    },
     /// An agent came or went. `number` counts up with every connection: an `Offline` of an older one than the last
     /// `Online` says nothing.
     Link {
@@ -76,7 +84,7 @@ impl Content {
         match self {
             Self::Message { payload, .. } => payload.len(),
             Self::Post { events, .. } => events.iter().map(NewEvent::bytes).sum(),
-            Self::Link { .. } => 0,
+            Self::Link { .. } | Self::Remove { .. } => 0,
         }
     }
 }
@@ -172,6 +180,15 @@ impl Intake {
         let content = Content::Post { events, to };
         room.place.send(Incoming { agent: None, content, done: None, _room: room.bytes });
         Ok(placed)
+    }
+
+    /// Says what retention is about to remove; it may once the answer is there.
+    pub async fn remove(&self, removal: Removal) -> Result<oneshot::Receiver<Result<(), NotSealed>>, Stopping> {
+        let room = self.room(0).await?;
+        let (to, said) = oneshot::channel();
+        let content = Content::Remove { removal, to };
+        room.place.send(Incoming { agent: None, content, done: None, _room: room.bytes });
+        Ok(said)
     }
 
     /// Waits until there is room for a message of so many bytes. Those who wait are served in the order of asking.

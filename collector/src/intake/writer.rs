@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Admission, Content, Done, Health, Incoming, Outbox, Presence, Released, Verdict};
 use crate::clock::SystemClock;
+use crate::core::NotSealed;
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY};
 use crate::posted::{Placed, PostRefusal};
 
@@ -104,6 +105,7 @@ struct Taken {
 enum Became {
     Judged(Verdict),
     Placed(Result<Vec<Placed>, PostRefusal>),
+    Said(Result<(), NotSealed>),
 }
 
 impl Became {
@@ -111,6 +113,8 @@ impl Became {
         match self {
             Self::Judged(verdict) => *verdict == Verdict::Taken,
             Self::Placed(placed) => placed.is_ok(),
+            // Retention asks again; nobody has sent anything wrong.
+            Self::Said(_) => true,
         }
     }
 }
@@ -179,7 +183,7 @@ impl<A: Admission> Loop<A> {
                 self.health.counters.message_bytes.add(payload.len() as u64);
             }
             Content::Post { events, .. } => self.health.counters.events_posted.add(events.len() as u64),
-            Content::Link { .. } => {}
+            Content::Link { .. } | Content::Remove { .. } => {}
         }
     }
 
@@ -187,6 +191,7 @@ impl<A: Admission> Loop<A> {
         let clock = self.clock.read();
         match (&incoming.content, incoming.agent) {
             (Content::Post { events, .. }, _) => return Became::Placed(self.admission.post(events, &clock)),
+            (Content::Remove { removal, .. }, _) => return Became::Said(self.admission.remove(removal, &clock)),
             (Content::Message { payload, .. }, Some(agent)) => {
                 return Became::Judged(self.admission.receive(agent, payload, &clock));
             }
@@ -279,6 +284,9 @@ impl<A: Admission> Loop<A> {
                 }
                 (Became::Placed(placed), _, Content::Post { to, .. }) => {
                     let _ = to.send(placed);
+                }
+                (Became::Said(said), _, Content::Remove { to, .. }) => {
+                    let _ = to.send(said);
                 }
                 _ => {}
             }

@@ -28,6 +28,8 @@ pub struct Stretch {
     pub first: Sequence,
     /// How many batches.
     pub batches: u64,
+    /// The latest event time in them.
+    pub time_last: Timestamp,
     /// The last of them, with their chain hashes.
     pub recent: Vec<(SequenceRange, ChainHash)>,
 }
@@ -80,6 +82,8 @@ pub struct History {
 
 /// Takes what a start finds in the log, in order: batches, or whole segments' histories in place of their batches.
 pub trait Rebuild {
+    /// Called first: the oldest offset that there is. What was before it, retention has removed.
+    fn begins(&mut self, first: Offset);
     /// One batch.
     fn batch(&mut self, head: &EntryHead, batch: &Batch<'_>);
     /// All batches of a segment.
@@ -110,6 +114,7 @@ impl Historian {
         match open {
             Some(stretch) => {
                 stretch.batches += 1;
+                stretch.time_last = stretch.time_last.max(header.time_last);
                 if stretch.recent.len() == RECENT {
                     stretch.recent.remove(0);
                 }
@@ -117,7 +122,8 @@ impl Historian {
             }
             None => {
                 let recent = vec![(range, chain)];
-                let stretch = Stretch { source, stream, epoch, first: range.first, batches: 1, recent };
+                let (first, time_last) = (range.first, header.time_last);
+                let stretch = Stretch { source, stream, epoch, first, batches: 1, time_last, recent };
                 self.open.insert((source, stream, epoch), steps.len());
                 steps.push(Step::Came(stretch));
             }
@@ -140,7 +146,13 @@ impl Historian {
             matches!(
                 record.event.body,
                 Body::Loss(_)
-                    | Body::LifeCycle(LifeCycle::KeyPinned { .. } | LifeCycle::Gap { .. } | LifeCycle::Sealed { .. })
+                    | Body::LifeCycle(
+                        LifeCycle::KeyPinned { .. }
+                            | LifeCycle::Gap { .. }
+                            | LifeCycle::Sealed { .. }
+                            | LifeCycle::Trimmed { .. }
+                            | LifeCycle::LaneKept { .. }
+                    )
             )
         })
     }

@@ -128,6 +128,16 @@ pub(super) struct Place {
     pub stop: u64,
 }
 
+/// A segment that nothing is appended to any more.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub file: Arc<SegmentFile>,
+    /// The offset that the next segment begins with.
+    pub end: u64,
+    /// When the newest batch in it was appended.
+    pub newest: Timestamp,
+}
+
 /// All runs, in order.
 #[derive(Debug, Default)]
 pub(super) struct Runs(Vec<Run>);
@@ -249,6 +259,35 @@ impl Shared {
             let (file, offsets) = left.next()?;
             Some((Arc::clone(file), offsets, left.count()))
         })
+    }
+
+    /// The segments, oldest first, without the newest one.
+    pub fn finished(&self) -> Vec<Finished> {
+        self.with(|runs| {
+            let mut finished: Vec<Finished> = Vec::new();
+            for pair in runs.0.windows(2) {
+                let [run, next] = pair else { continue };
+                let newest = run.points.iter().map(|point| point.ingest_max).max().unwrap_or_default();
+                match finished.last_mut() {
+                    Some(last) if Arc::ptr_eq(&last.file, &run.file) => {
+                        (last.end, last.newest) = (next.first, last.newest.max(newest));
+                    }
+                    _ => finished.push(Finished { file: Arc::clone(&run.file), end: next.first, newest }),
+                }
+            }
+            let newest = runs.0.last().map(|run| &run.file);
+            finished.retain(|segment| newest.is_none_or(|newest| !Arc::ptr_eq(newest, &segment.file)));
+            finished
+        })
+    }
+
+    /// Shows readers nothing any more of what is before an offset, at which a segment begins.
+    pub fn forget_before(&self, until: u64) {
+        let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = runs.0.partition_point(|run| run.end <= until);
+        // The newest segment stays, whatever is asked for.
+        let gone = gone.min(runs.0.len().saturating_sub(1));
+        runs.0.drain(..gone);
     }
 
     /// Takes what was found in a segment.

@@ -28,6 +28,10 @@ struct Counted {
 }
 
 impl Rebuild for Counted {
+    fn begins(&mut self, first: Offset) {
+        self.sources.begins(first);
+    }
+
     fn batch(&mut self, head: &EntryHead, batch: &Batch<'_>) {
         self.batches += 1;
         self.sources.batch(head, batch);

@@ -80,17 +80,30 @@ pub fn info<D: Disk>(disk: &D) -> Result<Report, OpenError> {
     look(disk, &mut |_, _| {})
 }
 
-/// As [`info`], and for every batch signature, chain, order and body. `own` is the collector's name: only what it wrote
+/// As [`info`], and for every batch signature, chain, order and body; and whether retention was to remove what is gone
+/// from the beginning. `own` is the collector's name: only what it wrote
 /// tells which keys are pinned.
 pub fn verify<D: Disk>(disk: &D, own: &SourceId) -> Result<Report, OpenError> {
     let (mut proof, mut suspects) = (Proof::new(*own), Vec::new());
+    if first(disk)? > Offset::ZERO {
+        look(disk, &mut |_, batch| proof.ahead(batch))?;
+    }
     let mut report = look(disk, &mut |head, batch| {
         let (offset, source) = (Offset::new(head.ordinal), batch.header().source);
         let room = SUSPECTS_TOLD_MAX.saturating_sub(suspects.len());
         suspects.extend(proof.doubts(batch).into_iter().map(|why| Suspect { offset, source, why }).take(room));
     })?;
     report.suspects = suspects;
+    let begin = report.segments.first().map_or(Offset::ZERO, |segment| segment.first);
+    if begin > proof.trimmed_until() {
+        report.holes.insert(0, Hole { first: proof.trimmed_until(), end: begin });
+    }
     Ok(report)
+}
+
+/// The oldest offset that there is: beyond zero where retention, or somebody else, has removed the beginning.
+pub fn first<D: Disk>(disk: &D) -> Result<Offset, OpenError> {
+    Ok(survey(disk)?.segments.first().map_or(Offset::ZERO, |segment| Offset::new(segment.first)))
 }
 
 /// Gives every batch that counts, in order.

@@ -12,6 +12,7 @@
 //! - Every entry says, in its head's `acked_end`, where the log's durable end was when it was written. So a start can
 //!   tell what a power cut left unfinished (nothing later knows it as durable: dropped, it was never acked) from what
 //!   rotted (something later does: set aside, counted and reported).
+//! - Segments are removed from the oldest on, and only after the log itself says so: see [`Trimmer`].
 //! - Of a finished segment that has an index beside it a start reads the index; of all others, and of the newest one, it
 //!   reads everything. An index is derived from its segment alone: see [`Indexer`] and `segment_index.rs`.
 
@@ -28,6 +29,7 @@ mod proof;
 mod reader;
 mod recovery;
 mod segment_index;
+mod trimmer;
 mod walk;
 
 #[cfg(test)]
@@ -44,3 +46,4 @@ pub use proof::{Doubt, Proof};
 pub use reader::{Chunk, LogReader, ReadError, TimeKind};
 pub use recovery::{Damage, Hole, Recovery};
 pub use segment_index::IndexError;
+pub use trimmer::{Segment, Trimmed, Trimmer, Usage};

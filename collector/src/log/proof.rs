@@ -6,7 +6,7 @@ use std::fmt;
 use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
 use afferent_protocol::codec::records;
 use afferent_protocol::event::{Body, LifeCycle};
-use afferent_protocol::ids::{Sequence, SourceId, Stream};
+use afferent_protocol::ids::{Offset, Sequence, SourceId, Stream};
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::{PublicKey, Verifier};
 use serde::Serialize;
@@ -46,6 +46,8 @@ pub struct Proof {
     /// Whether the collector's key was known beforehand.
     knows_own: bool,
     keys: BTreeMap<SourceId, Option<Verifier>>,
+    /// Retention was to remove what is before this offset, as the collector says.
+    trimmed_until: Offset,
     /// End and chain hash of each lane's last batch.
     lanes: BTreeMap<(SourceId, Lane), (Sequence, ChainHash)>,
 }
@@ -53,24 +55,61 @@ pub struct Proof {
 /// A key that a batch pins.
 type Pin = (SourceId, PublicKey);
 
+/// What a batch says about what others are worth.
+struct Said {
+    pins: Vec<Pin>,
+    trimmed_until: Offset,
+    /// Whether all of it could be decoded.
+    is_readable: bool,
+}
+
 impl Proof {
     /// Nothing was seen yet. `own` is the collector's name: only what it wrote tells which keys are pinned, its own
     /// included.
     pub fn new(own: SourceId) -> Self {
-        Self { own, knows_own: false, keys: BTreeMap::new(), lanes: BTreeMap::new() }
+        Self { own, knows_own: false, keys: BTreeMap::new(), trimmed_until: Offset::ZERO, lanes: BTreeMap::new() }
     }
 
     /// As [`Proof::new`]; but the collector is held to this key, whatever the log says.
     pub fn with_key(own: SourceId, key: PublicKey) -> Self {
         let keys = BTreeMap::from([(own, key.verifier())]);
-        Self { own, knows_own: true, keys, lanes: BTreeMap::new() }
+        Self { knows_own: true, keys, ..Self::new(own) }
+    }
+
+    /// Takes the keys that a batch of the collector pins, before the batches are proved: where retention has removed the
+    /// beginning of the log, they are told anew behind what they prove. Those of sources that have one stay.
+    pub fn ahead(&mut self, batch: &Batch<'_>) {
+        let header = batch.header();
+        if header.source != self.own || header.stream != Stream::Critical {
+            return;
+        }
+        let Said { pins, trimmed_until, .. } = self.said(batch);
+        let own = self.own;
+        if !self.keys.contains_key(&own) {
+            self.pin(pins.iter().filter(|(source, _)| *source == own));
+        }
+        if self.is_signed(batch) {
+            let new: Vec<Pin> = pins.into_iter().filter(|(source, _)| !self.keys.contains_key(source)).collect();
+            self.pin(new.iter());
+            self.trimmed_until = self.trimmed_until.max(trimmed_until);
+        }
+    }
+
+    /// Retention was to remove what is before this offset, as the batches say that were taken so far.
+    pub fn trimmed_until(&self) -> Offset {
+        self.trimmed_until
+    }
+
+    fn is_signed(&self, batch: &Batch<'_>) -> bool {
+        let verifier = self.keys.get(&batch.header().source);
+        verifier.and_then(|verifier| verifier.as_ref()?.verify(batch)).is_some()
     }
 
     /// What is wrong with the next batch.
     pub fn doubts(&mut self, batch: &Batch<'_>) -> Vec<Doubt> {
         let header = batch.header();
         let mut doubts = Vec::new();
-        let (pins, is_readable) = self.pins(batch);
+        let Said { pins, trimmed_until, is_readable } = self.said(batch);
         if !is_readable {
             doubts.push(Doubt::Body);
         }
@@ -78,12 +117,11 @@ impl Proof {
         if !self.knows_own {
             self.pin(pins.iter().filter(|(source, _)| *source == own));
         }
-        let verifier = self.keys.get(&header.source);
-        let is_signed = verifier.and_then(|verifier| verifier.as_ref()?.verify(batch)).is_some();
-        if is_signed {
+        if self.is_signed(batch) {
             self.pin(pins.iter().filter(|(source, _)| *source != own));
+            self.trimmed_until = self.trimmed_until.max(trimmed_until);
         } else {
-            doubts.push(if verifier.is_none() { Doubt::NoKey } else { Doubt::Signature });
+            doubts.push(if self.keys.contains_key(&header.source) { Doubt::Signature } else { Doubt::NoKey });
         }
         doubts.extend(self.place(batch));
         doubts
@@ -102,22 +140,27 @@ impl Proof {
         (header.first == end && header.previous != chain).then_some(Doubt::Chain)
     }
 
-    /// Decodes the batch; gives the keys that it pins, and whether all of it could be decoded.
-    fn pins(&self, batch: &Batch<'_>) -> (Vec<Pin>, bool) {
+    /// Decodes the batch.
+    fn said(&self, batch: &Batch<'_>) -> Said {
         let header = batch.header();
         let mut scratch = vec![0; header.decoded_len as usize];
         let is_own = header.source == self.own && header.stream == Stream::Critical;
-        let mut pins = Vec::new();
-        let Ok(records) = records(batch, &mut scratch) else { return (pins, false) };
+        let mut said = Said { pins: Vec::new(), trimmed_until: Offset::ZERO, is_readable: false };
+        let Ok(records) = records(batch, &mut scratch) else { return said };
         for record in records {
-            let Ok(record) = record else { return (pins, false) };
-            if let (true, Body::LifeCycle(LifeCycle::KeyPinned { source, key })) = (is_own, record.event.body)
-                && let Ok(source) = SourceId::new(source)
-            {
-                pins.push((source, PublicKey(key)));
+            let Ok(record) = record else { return said };
+            match record.event.body {
+                Body::LifeCycle(LifeCycle::KeyPinned { source, key }) if is_own => {
+                    said.pins.extend(SourceId::new(source).map(|source| (source, PublicKey(key))));
+                }
+                Body::LifeCycle(LifeCycle::Trimmed { until, .. }) if is_own => {
+                    said.trimmed_until = said.trimmed_until.max(until);
+                }
+                _ => {}
             }
         }
-        (pins, true)
+        said.is_readable = true;
+        said
     }
 
     fn pin<'p>(&mut self, pins: impl Iterator<Item = &'p Pin>) {

@@ -152,7 +152,11 @@ impl<D: Disk> LogReader<D> {
             // The log ends in a hole.
             return Ok(Chunk { bytes: &[], seed: None, next: self.durable_end() });
         };
-        let mut hand = self.take_hand(&place)?;
+        let mut hand = match self.take_hand(&place) {
+            // Retention has removed it since its place was looked up.
+            Err(_) if self.shared.first() > place.wanted => return self.read_until(from, until, bytes_max, scratch),
+            hand => hand?,
+        };
         let hand = hand.as_mut().expect("a file was just taken in hand");
         let is_next = hand.next == place.wanted && (place.position..place.stop).contains(&hand.position);
         let start = if is_next { hand.position } else { self.walk_to(&place, hand, scratch)? };

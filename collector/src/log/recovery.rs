@@ -106,6 +106,9 @@ pub(super) fn open<D: Disk>(
 ) -> Result<(Opened<D::File>, Recovery), OpenError> {
     let mut survey = survey(disk)?;
     let mut found = Found { disk, reads, runs: Runs::default(), batches: 0 };
+    if let Reads::Indexes(rebuild) = &mut found.reads {
+        rebuild.begins(Offset::new(survey.segments.first().map_or(0, |segment| segment.first)));
+    }
     let walked = walk(disk, &survey, &mut found)?;
     let Found { runs, batches, .. } = found;
     for name in &survey.blank {

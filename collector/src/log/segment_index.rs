@@ -29,7 +29,7 @@ use super::index::{Point, SegmentFile};
 use super::marks::{Marks, NameHash, checksum};
 use crate::limits::{INDEX_EVERY_BYTES, INDEX_NAMES_MAX};
 
-const MAGIC: [u8; 8] = *b"AFFIDX1\n";
+const MAGIC: [u8; 8] = *b"AFFIDX2\n";
 const HEAD_LEN: usize = 16;
 
 /// The index of one segment.

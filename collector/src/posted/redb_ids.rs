@@ -1,8 +1,8 @@
 //! The ids of posted events in a file of redb: derived from the log, and brought up to it at every start.
 //!
 //! The file says up to which offset it is complete. What the log has behind that is read when the collector begins, in the
-//! background; until then nothing posted is taken. An entry is believed only after the log has shown the event itself: a
-//! file that contradicts the log is removed, and made anew by the next start.
+//! background; until then nothing posted is taken. An entry is believed only after the log has shown the event itself, as
+//! long as it is kept: a file that contradicts the log is removed, and made anew by the next start.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -91,6 +91,10 @@ impl RedbIds {
 
     /// Whether the log has this event at this offset.
     fn is_there(&mut self, key: EventKey, offset: Offset) -> bool {
+        // Retention has removed it: nobody can tell any more.
+        if offset < self.log.kept().start {
+            return true;
+        }
         let mut found = false;
         let own = self.log.own();
         let mut scratch = std::mem::take(&mut self.scratch);

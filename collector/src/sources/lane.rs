@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use afferent_protocol::batch::CHAIN_START;
+use afferent_protocol::batch::{CHAIN_START, ChainHash};
 use afferent_protocol::event::Loss;
 use afferent_protocol::ids::{Sequence, SequenceRange, Timestamp};
 use afferent_protocol::session::{Held, Lane, Offered, ReceiverLane};
@@ -12,6 +12,17 @@ use super::view::{LaneView, LossView, RangeView};
 use crate::limits::LOSSES_MAX;
 use crate::log::Stretch;
 
+/// How far a lane has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneKept {
+    /// The first sequence that has not come.
+    pub end: Sequence,
+    /// The latest event time so far.
+    pub time_last: Timestamp,
+    /// Chain hash of the batch that ends there; `None` when nobody knows it.
+    pub chain: Option<ChainHash>,
+}
+
 /// What is known of a lane.
 #[derive(Clone, Debug)]
 pub(crate) struct LaneRecord {
@@ -19,6 +30,10 @@ pub(crate) struct LaneRecord {
     pub receiver: ReceiverLane,
     /// Where a conflict was answered last: the same one is answered once.
     pub conflict_at: Option<Sequence>,
+    /// Whether nothing has come of it yet, and retention may have removed what had: what is found first is its beginning.
+    begins_anywhere: bool,
+    /// The latest event time of its batches.
+    time_last: Timestamp,
     batches: u64,
     events: u64,
     /// Missing here, whoever has said so.
@@ -36,6 +51,8 @@ impl LaneRecord {
             lane,
             receiver: ReceiverLane::new(lane),
             conflict_at: None,
+            begins_anywhere: false,
+            time_last: Timestamp::default(),
             batches: 0,
             events: 0,
             gaps: RangeSet::default(),
@@ -45,27 +62,38 @@ impl LaneRecord {
         }
     }
 
+    /// A lane of a log whose beginning retention has removed.
+    pub fn begun(lane: Lane) -> Self {
+        Self { begins_anywhere: true, ..Self::new(lane) }
+    }
+
     /// Whether nothing is known of it but its name.
     pub fn is_blank(&self) -> bool {
         self.batches == 0 && self.gaps.is_empty() && self.lost.is_empty()
     }
 
-    /// The batch is in the log's hands.
-    pub fn accepted(&mut self, offered: &Offered) {
+    /// The batch, whose latest event time this is, is in the log's hands.
+    pub fn accepted(&mut self, offered: &Offered, time_last: Timestamp) {
         self.receiver.accepted(offered);
         self.conflict_at = None;
-        self.count(offered);
+        self.count(offered, time_last);
     }
 
     /// Takes a batch that was found in the log at start.
-    pub fn recovered(&mut self, offered: &Offered) {
-        let end = self.receiver.end();
-        if offered.range.end <= end {
+    pub fn recovered(&mut self, offered: &Offered, time_last: Timestamp) {
+        if offered.range.end <= self.receiver.end() {
             return;
         }
-        self.gaps.insert(SequenceRange { first: end, end: offered.range.first });
+        self.found(offered.range.first);
         self.receiver.recovered(offered);
-        self.count(offered);
+        self.count(offered, time_last);
+    }
+
+    /// A batch that begins here was found: what is not there before it is missing, if it can be.
+    fn found(&mut self, first: Sequence) {
+        if !std::mem::take(&mut self.begins_anywhere) {
+            self.gaps.insert(SequenceRange { first: self.receiver.end(), end: first });
+        }
     }
 
     /// Takes batches that follow each other, and were found in the log at start.
@@ -75,7 +103,7 @@ impl LaneRecord {
             return;
         }
         let first = stretch.first.max(end);
-        self.gaps.insert(SequenceRange { first: end, end: stretch.first });
+        self.found(stretch.first);
         let recent_first = stretch.recent.first().map_or(stretch.first, |(range, _)| range.first);
         let (earlier, previous) = (SequenceRange { first, end: recent_first }, CHAIN_START);
         if earlier.first < earlier.end {
@@ -87,9 +115,36 @@ impl LaneRecord {
         }
         self.batches += stretch.batches;
         self.events += stretch.end().since(first);
+        self.time_last = self.time_last.max(stretch.time_last);
     }
 
-    fn count(&mut self, offered: &Offered) {
+    /// The collector has told anew how far it had come.
+    pub fn kept(&mut self, kept: &LaneKept) {
+        self.begins_anywhere = false;
+        self.time_last = self.time_last.max(kept.time_last);
+        let (first, end) = (self.receiver.end(), kept.end);
+        if end <= first {
+            return;
+        }
+        match kept.chain {
+            Some(chain) => {
+                let range = SequenceRange { first, end };
+                self.receiver.recovered(&Offered { range, previous: CHAIN_START, chain });
+            }
+            // What is missing there was told as a gap.
+            None => drop(self.receiver.hello(&Held { lane: self.lane, first: end, end })),
+        }
+    }
+
+    /// What is to be told anew of it; `None` when nothing has come.
+    pub fn to_keep(&self) -> Option<LaneKept> {
+        let end = self.receiver.durable_end();
+        let chain = self.receiver.durable_chain();
+        (end > Sequence::ZERO).then_some(LaneKept { end, time_last: self.time_last, chain })
+    }
+
+    fn count(&mut self, offered: &Offered, time_last: Timestamp) {
+        self.time_last = self.time_last.max(time_last);
         self.batches += 1;
         self.events += offered.range.count();
     }

@@ -12,6 +12,7 @@ mod view;
 
 pub use view::{LaneView, LinkState, LossView, RangeView, SourceView};
 
+pub use lane::LaneKept;
 pub(crate) use lane::LaneRecord;
 pub(crate) use ranges::RangeSet;
 pub(crate) use source::Source;
@@ -19,7 +20,7 @@ pub(crate) use unsealed::{Found, Logged};
 
 use std::collections::BTreeMap;
 
-use afferent_protocol::batch::{Batch, ChainHash};
+use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
 use afferent_protocol::codec::records;
 use afferent_protocol::event::{Body, Event, LifeCycle, Loss};
 use afferent_protocol::ids::{Offset, Sequence, SequenceRange, SourceId, Stream, Timestamp};
@@ -44,6 +45,12 @@ pub struct Sources {
     unsealed: Found,
     /// Where the newest seal ends.
     sealed_until: Offset,
+    /// The oldest offset that the log has.
+    begin: Offset,
+    /// What is before it, retention removes or has removed.
+    trimmed_until: Offset,
+    /// Whether the log is still being taken, so that lanes that were not met yet may have begun in what is gone.
+    is_rebuilding: bool,
     scratch: Vec<u8>,
 }
 
@@ -67,6 +74,9 @@ impl Sources {
             journal,
             unsealed: Found::default(),
             sealed_until: Offset::ZERO,
+            begin: Offset::ZERO,
+            trimmed_until: Offset::ZERO,
+            is_rebuilding: true,
             scratch: Vec::new(),
         }
     }
@@ -76,8 +86,9 @@ impl Sources {
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
         let offered = Offered { range: header.range(), previous: header.previous, chain: batch.chain_hash() };
+        let may_be_begun = self.may_be_begun();
         let source = self.sources.entry(header.source).or_default();
-        source.lanes.entry(lane).or_insert_with(|| LaneRecord::new(lane)).recovered(&offered);
+        source.lane(lane, may_be_begun).recovered(&offered, header.time_last);
         source.heard(header, head.stamp);
         let (first, end) = (Offset::new(head.ordinal), Offset::new(head.end_ordinal()));
         self.unsealed.push(Logged { first, end, chain: offered.chain, is_seal: false });
@@ -96,6 +107,38 @@ impl Sources {
         self.unsealed = Found::read(log, self.sealed_until);
     }
 
+    /// Whether a lane that was not met yet may have begun in a part of the log that is gone.
+    fn may_be_begun(&self) -> bool {
+        self.is_rebuilding && self.begin > Offset::ZERO
+    }
+
+    /// The whole log was taken: whoever comes now and was not met is new.
+    pub(crate) fn rebuilt(&mut self) {
+        self.is_rebuilding = false;
+    }
+
+    /// Offsets that are gone from the log's beginning without a word that retention was to remove them.
+    pub(crate) fn gone_untold(&self) -> Option<(Offset, Offset)> {
+        (self.begin > self.trimmed_until).then_some((self.trimmed_until, self.begin))
+    }
+
+    /// What is before this offset, retention removes or has removed.
+    pub fn trimmed_until(&self) -> Offset {
+        self.trimmed_until
+    }
+
+    /// Every pinned key: told anew before the log's beginning goes.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = (SourceId, PublicKey)> {
+        self.sources.iter().filter_map(|(name, source)| Some((*name, source.pinned.as_ref()?.key)))
+    }
+
+    /// How far every lane of another source has come: told anew before the log's beginning goes.
+    pub(crate) fn lanes_to_keep(&self) -> impl Iterator<Item = (SourceId, Lane, LaneKept)> {
+        let others = self.sources.iter().filter(|(name, _)| **name != self.own);
+        let lanes = others.flat_map(|(name, source)| source.lanes.values().map(move |lane| (*name, lane)));
+        lanes.filter_map(|(name, lane)| Some((name, lane.lane, lane.to_keep()?)))
+    }
+
     /// What was found in the log behind its last seal; nothing the second time.
     pub(crate) fn take_unsealed(&mut self) -> Found {
         std::mem::take(&mut self.unsealed)
@@ -107,8 +150,9 @@ impl Sources {
             match step {
                 Step::Came(stretch) => {
                     let lane = Lane { stream: stretch.stream, epoch: stretch.epoch };
+                    let may_be_begun = self.may_be_begun();
                     let source = self.sources.entry(stretch.source).or_default();
-                    source.lanes.entry(lane).or_insert_with(|| LaneRecord::new(lane)).recovered_stretch(stretch);
+                    source.lane(lane, may_be_begun).recovered_stretch(stretch);
                 }
                 Step::Told(bytes) => {
                     if let Ok((batch, _)) = Batch::parse(bytes) {
@@ -186,11 +230,12 @@ impl Sources {
 
     /// The lane, made when there is room for one more. What is changed through it is not put back.
     pub(crate) fn lane_to_judge(&mut self, source: SourceId, lane: Lane) -> Option<&mut LaneRecord> {
+        let may_be_begun = self.may_be_begun();
         let known = self.get_or_add(source)?;
         if known.lanes.len() >= SOURCE_LANES_MAX && !known.lanes.contains_key(&lane) {
             return None;
         }
-        Some(known.lanes.entry(lane).or_insert_with(|| LaneRecord::new(lane)))
+        Some(known.lane(lane, may_be_begun))
     }
 
     /// The lane, to be changed by something that is to be in the log with the next commit.
@@ -234,6 +279,20 @@ impl Sources {
             Body::LifeCycle(LifeCycle::Sealed { end, .. }) if source == self.own => {
                 self.unsealed.sealed(*end);
                 self.sealed_until = *end;
+            }
+            Body::LifeCycle(LifeCycle::Trimmed { until, .. }) if source == self.own => {
+                self.trimmed_until = self.trimmed_until.max(*until);
+            }
+            Body::LifeCycle(LifeCycle::LaneKept { source: named, stream, epoch, end, time_last, chain })
+                if source == self.own =>
+            {
+                let lane = Lane { stream: *stream, epoch: *epoch };
+                let chain = (*chain != CHAIN_START).then_some(*chain);
+                if let Ok(named) = SourceId::new(named)
+                    && let Some(record) = self.lane_to_change(named, lane)
+                {
+                    record.kept(&LaneKept { end: *end, time_last: *time_last, chain });
+                }
             }
             Body::LifeCycle(LifeCycle::Gap { source: named, stream, epoch, first, end }) if source == self.own => {
                 let lane = Lane { stream: *stream, epoch: *epoch };
@@ -286,6 +345,10 @@ impl Sources {
 }
 
 impl Rebuild for Sources {
+    fn begins(&mut self, first: Offset) {
+        self.begin = first;
+    }
+
     fn batch(&mut self, head: &EntryHead, batch: &Batch<'_>) {
         self.rebuild(head, batch);
     }

@@ -40,6 +40,12 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// The lane, which is made when it is new; it may then have begun in a part of the log that is gone, if so told.
+    pub fn lane(&mut self, lane: Lane, may_be_begun: bool) -> &mut LaneRecord {
+        let new = || if may_be_begun { LaneRecord::begun(lane) } else { LaneRecord::new(lane) };
+        self.lanes.entry(lane).or_insert_with(new)
+    }
+
     /// A batch of it was appended.
     pub fn heard(&mut self, header: &Header, ingest: Timestamp) {
         self.heard_at(header.clock.wall, ingest);

@@ -116,8 +116,12 @@ impl Reading {
 
     /// Renders about [`PAGE_BYTES`] of what comes next into `out`, which may stay empty. Blocks.
     pub fn page(&mut self, log: &dyn ReadLog, out: &mut Vec<u8>) -> Result<Page, ReadLogError> {
-        let durable_end = log.kept().end;
-        let end = self.end.map_or(durable_end, |end| end.min(durable_end));
+        let kept = log.kept();
+        let end = self.end.map_or(kept.end, |end| end.min(kept.end));
+        if self.next < kept.start.min(end) {
+            let gone = "retention has removed these events; the `trimmed` event of the collector says why";
+            self.hole(self.next, kept.start.min(end), gone, out);
+        }
         self.own = log.own();
         let mut scratch = std::mem::take(&mut self.scratch);
         let before = self.next;

@@ -95,6 +95,23 @@ fn life_cycle(out: &mut Writer<'_>, body: &LifeCycle<'_>) {
             [first.get(), end.get()].into_iter().for_each(|number| out.varint(number));
             out.bytes(&hash);
         }
+        LifeCycle::Trimmed { until, rule } => {
+            out.bytes(&[7, 10]);
+            out.varint(until.get());
+            out.text(rule);
+        }
+        LifeCycle::Emptied { stream, until, rule } => {
+            out.bytes(&[7, 11, stream.number()]);
+            out.varint(until.get());
+            out.text(rule);
+        }
+        LifeCycle::LaneKept { source, stream, epoch, end, time_last, chain } => {
+            text(out, &[7, 12], source);
+            out.byte(stream.number());
+            [epoch.get(), end.get()].into_iter().for_each(|number| out.varint(number));
+            out.signed(time_last.micros());
+            out.bytes(&chain);
+        }
     }
 }
 

@@ -88,6 +88,11 @@ impl ReceiverLane {
         self.durable_end
     }
 
+    /// Chain hash of the last batch that is on disk; `None` right after a hole, when nobody knows it.
+    pub const fn durable_chain(&self) -> Option<ChainHash> {
+        self.durable_chain
+    }
+
     /// Judges a batch. It changes nothing but what was asked for.
     pub fn offer(&mut self, offered: &Offered) -> Verdict {
         let range = offered.range;

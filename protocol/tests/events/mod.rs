@@ -1,7 +1,7 @@
 //! Arbitrary valid events, with their texts owned.
 
 use afferent_protocol::event::*;
-use afferent_protocol::ids::{Epoch, Sequence, Stream, Subject, Timestamp};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Subject, Timestamp};
 use afferent_protocol::limits::TIME_MAX;
 use proptest::prelude::*;
 
@@ -141,6 +141,20 @@ impl OwnedEvent {
             first: Sequence::new(self.numbers[1]),
             end: Sequence::new(self.numbers[2]),
         };
+        let sealed = LifeCycle::Sealed {
+            first: Offset::new(self.numbers[0]),
+            end: Offset::new(self.numbers[1]),
+            hash: [self.choice; 32],
+        };
+        let (until, stream) = (Offset::new(self.numbers[0]), Stream::Samples);
+        let kept = LifeCycle::LaneKept {
+            source: one,
+            stream,
+            epoch: Epoch::new(self.numbers[0]),
+            end: Sequence::new(self.numbers[1]),
+            time_last: Timestamp::clamped(self.numbers[2] as i64),
+            chain: [self.choice; 32],
+        };
         let previous = pick(&[PreviousStop::None, PreviousStop::Crash, PreviousStop::PowerLoss], self.choice);
         pick(
             &[
@@ -152,6 +166,11 @@ impl OwnedEvent {
                 LifeCycle::Refused { source: one, reason: other },
                 gap,
                 LifeCycle::DiskTrouble { message: one },
+                LifeCycle::Configured { message: one },
+                sealed,
+                LifeCycle::Trimmed { until, rule: one },
+                LifeCycle::Emptied { stream, until, rule: one },
+                kept,
             ],
             self.choice,
         )

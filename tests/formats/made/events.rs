@@ -121,6 +121,25 @@ pub fn life_cycle_2() -> Vec<Event<'static>> {
     events("collector", changes.map(Body::LifeCycle))
 }
 
+/// What a collector says before retention removes something.
+pub fn retention() -> Vec<Event<'static>> {
+    let until = Offset::new(16_384);
+    let changes = [
+        LifeCycle::KeyPinned { source: "press-88.C_1", key: [0x99; 32] },
+        LifeCycle::LaneKept {
+            source: "press-88.C_1",
+            stream: Stream::Samples,
+            epoch: Epoch::new(u64::MAX),
+            end: Sequence::new(128),
+            time_last: time(BREAKDOWN),
+            chain: [0xCD; 32],
+        },
+        LifeCycle::Trimmed { until, rule: "older than 365d" },
+        LifeCycle::Emptied { stream: Stream::Samples, until, rule: "samples older than 30d" },
+    ];
+    events("collector", changes.map(Body::LifeCycle))
+}
+
 pub fn progress() -> Vec<Event<'static>> {
     let progress = |(stream, epoch, end, check, ticks)| {
         Body::Progress(Progress { stream, epoch: Epoch::new(epoch), end: Sequence::new(end), check, ticks })

@@ -61,6 +61,7 @@ pub fn batches() -> Vec<(&'static str, MadeBatch)> {
         ("batch-losses-v1", MadeBatch::new(Stream::Critical, 300, [0xAC; 32], events::losses())),
         ("batch-life-cycle-v1", MadeBatch::new(Stream::Critical, 70_000, [0xAD; 32], events::life_cycle())),
         ("batch-life-cycle-2-v1", MadeBatch::new(Stream::Critical, 75_000, [0xAF; 32], events::life_cycle_2())),
+        ("batch-retention-v1", MadeBatch::new(Stream::Critical, 76_000, [0xB0; 32], events::retention())),
         ("batch-progress-v1", MadeBatch::new(Stream::Critical, 80_000, [0xAE; 32], events::progress())),
     ]
 }

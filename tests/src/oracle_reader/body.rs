@@ -147,6 +147,18 @@ impl<'a> Body<'a> {
             7 => format!("disktrouble message={:?}", self.text()?),
             8 => format!("configured message={:?}", self.text()?),
             9 => format!("sealed first={} end={} hash={}", self.varint()?, self.varint()?, self.hex(32)?),
+            10 => format!("trimmed until={} rule={:?}", self.varint()?, self.text()?),
+            11 => {
+                let (stream, until) = (self.one_of(STREAM)?, self.varint()?);
+                format!("emptied stream={stream} until={until} rule={:?}", self.text()?)
+            }
+            12 => {
+                let (source, stream, epoch) = (self.text()?, self.one_of(STREAM)?, self.varint()?);
+                let (end, time_last, chain) = (self.varint()?, self.zigzag()?, self.hex(32)?);
+                format!(
+                    "lanekept source={source:?} stream={stream} epoch={epoch:016x} end={end} time_last={time_last} chain={chain}"
+                )
+            }
             other => return Err(format!("life cycle {other}")),
         })
     }

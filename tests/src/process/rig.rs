@@ -219,9 +219,10 @@ impl Rig {
     /// # Panics
     /// When the API does not answer with JSON lines.
     pub fn events(&self) -> Vec<serde_json::Value> {
+        let first = self.collector_figure("afferent_log_first_offset").expect("the collector tells its first offset");
         let mut events = Vec::new();
-        while events.len() < self.log_end().expect("the collector tells its end") as usize {
-            let path = format!("/v1/events?from={}&limit=50000", events.len());
+        while first + (events.len() as u64) < self.log_end().expect("the collector tells its end") {
+            let path = format!("/v1/events?from={}&limit=50000", first + events.len() as u64);
             let text = get_text(self.http, &path).expect("the API answers");
             let before = events.len();
             events.extend(text.lines().map(|line| serde_json::from_str(line).expect("every line is an event")));

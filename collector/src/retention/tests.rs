@@ -1,0 +1,253 @@
+//! What goes is said before, and nothing that is needed goes with it.
+
+use afferent_protocol::codec::records;
+use afferent_protocol::disk::Disk;
+use afferent_protocol::event::Body;
+use afferent_protocol::ids::{Epoch, Offset, Stream};
+
+use crate::certificate::{About, Certificate, Evidence, Span, Verdict};
+use crate::cloud_event::names::life_cycle;
+use crate::core::{Confirm, Core, NotSealed, OwnIdentity, Reason, Received, Removal, Removed};
+use crate::log::{EmbeddedLog, Indexed, LogSettings, inspect};
+use crate::simulated::{Agent, MemoryDisk, clock, identity, source};
+use crate::sources::Sources;
+
+type Log = EmbeddedLog<MemoryDisk>;
+
+const SETTINGS: LogSettings = LogSettings { segment_bytes: 8192 };
+
+/// A collector at work; something comes every ten seconds.
+struct World {
+    disk: MemoryDisk,
+    core: Core<Log>,
+    seconds: u64,
+}
+
+impl World {
+    fn start(disk: &MemoryDisk, seconds: u64) -> Self {
+        let own = OwnIdentity { source: source("collector"), identity: identity(99), epoch: Epoch::new(5) };
+        let mut sources = Sources::new(own.source);
+        let now = clock(seconds);
+        let (log, recovery) =
+            Log::open_by_indexes(disk.clone(), SETTINGS, &mut || 7, now.wall, &mut sources).expect("it always opens");
+        sources.find_unsealed(&log.reader());
+        Self { disk: disk.clone(), core: Core::new(log, sources, own, &recovery, &now), seconds }
+    }
+
+    fn restart(&mut self) {
+        let (disk, seconds) = (self.disk.cut(), self.seconds + 10);
+        *self = Self::start(&disk, seconds);
+        self.commit();
+    }
+
+    fn commit(&mut self) {
+        self.core.commit(&clock(self.seconds)).unwrap();
+    }
+
+    fn give(&mut self, agent: &Agent, payload: &[u8]) -> Received {
+        self.seconds += 10;
+        let received = self.core.receive(agent.name, payload, &clock(self.seconds));
+        self.commit();
+        received
+    }
+
+    fn greet(&mut self, agent: &Agent) {
+        assert_eq!(self.give(agent, &agent.hello(0)).refusal, None);
+    }
+
+    fn index(&self) {
+        let mut indexer = self.core.log().indexer();
+        while matches!(indexer.step(), Indexed::Made { .. }) {}
+    }
+
+    /// Where the log would begin without its oldest segments, but for so many.
+    fn until(&self, left: usize) -> Offset {
+        let segments = self.core.log().trimmer().usage().unwrap().segments;
+        segments[segments.len() - 1 - left].end
+    }
+
+    fn say(&mut self, until: Offset) -> Result<(), NotSealed> {
+        self.seconds += 10;
+        let removal = Removal { what: Removed::All, until, rule: "older than 1d".to_owned() };
+        let said = self.core.remove(&removal, &clock(self.seconds));
+        self.commit();
+        said
+    }
+
+    fn trim(&mut self, left: usize) -> Offset {
+        let until = self.until(left);
+        self.say(until).unwrap();
+        assert!(self.core.log().trimmer().remove_before(until).unwrap().segments > 0);
+        until
+    }
+
+    fn first(&self) -> Offset {
+        self.core.log().reader().first()
+    }
+
+    fn certificate(&self, about: About, span: Span) -> Certificate {
+        let mut evidence = Evidence::new(about, span, source("collector"), identity(99).public_key()).unwrap();
+        inspect::dump(&self.disk, &mut |_, batch| evidence.ahead(batch)).unwrap();
+        inspect::dump(&self.disk, &mut |head, batch| evidence.batch(head, batch)).unwrap();
+        evidence.certificate().unwrap()
+    }
+
+    fn of_press(&self, from: u64, until: u64) -> Certificate {
+        let span = Span { from: clock(from).wall, until: clock(until).wall };
+        self.certificate(About::Source(source("press")), span)
+    }
+
+    fn is_sound(&self) -> bool {
+        inspect::verify(&self.disk, &source("collector")).unwrap().is_sound()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.disk.names().into_iter().filter(|name| name.ends_with(".seg")).collect()
+    }
+}
+
+/// Two lanes that go on, and one of an earlier life of the press, whose every batch lies in the oldest segments.
+struct Agents {
+    old: Agent,
+    press: Agent,
+    lathe: Agent,
+    last_of_old: Vec<u8>,
+}
+
+fn filled() -> (World, Agents) {
+    let mut world = World::start(&MemoryDisk::new(3), 0);
+    let mut old = Agent::new("press", Stream::Samples, 1);
+    let (mut press, mut lathe) = (Agent::new("press", Stream::Samples, 2), Agent::new("lathe", Stream::Critical, 3));
+    world.greet(&old);
+    world.greet(&lathe);
+    let last_of_old = old.samples(5);
+    world.give(&old, &last_of_old);
+    world.greet(&press);
+    for _ in 0..200 {
+        for agent in [&mut press, &mut lathe] {
+            let batch = agent.samples(5);
+            world.give(agent, &batch);
+        }
+    }
+    world.index();
+    (world, Agents { old, press, lathe, last_of_old })
+}
+
+#[test]
+fn after_the_beginning_is_gone_and_a_restart_everybody_goes_on_where_they_were() {
+    let (mut world, mut agents) = filled();
+    let ends = |world: &World| {
+        let lanes = [
+            (source("press"), agents.old.lane),
+            (source("press"), agents.press.lane),
+            (source("lathe"), agents.lathe.lane),
+        ];
+        lanes.map(|(name, lane)| world.core.sources().resume(&name, lane))
+    };
+    let before = ends(&world);
+    let until = world.trim(5);
+    assert_eq!(world.first(), until);
+    assert!(world.names().len() <= 7, "{:?}", world.names());
+    world.restart();
+    assert_eq!(world.first(), until);
+    assert_eq!(ends(&world), before);
+    assert_eq!(world.core.sources().key(&source("press")), Some(agents.press.identity.public_key()));
+    assert!(world.core.sources().untold().is_empty(), "what retention removed is no gap");
+    assert!(world.core.sources().views().iter().all(|view| view.lanes.iter().all(|lane| lane.gaps.is_empty())));
+
+    let again = world.give(&agents.old, &agents.last_of_old);
+    assert_eq!((again.duplicates, again.confirm, again.refusal), (1, Confirm::Now, None));
+    let next = agents.press.samples(5);
+    assert_eq!(world.give(&agents.press, &next).accepted, 1);
+    assert!(world.is_sound());
+}
+
+#[test]
+fn an_agent_that_comes_back_with_another_past_is_still_found_out() {
+    let (mut world, agents) = filled();
+    world.trim(5);
+    world.restart();
+    let mut clone = Agent::new("press", Stream::Samples, 1);
+    let other = clone.samples(4);
+    let rest = clone.samples(1);
+    assert_eq!(world.give(&agents.old, &other).refusal, None, "it ends within what nobody can tell any more");
+    assert_eq!(world.give(&agents.old, &rest).refusal.unwrap().reason, Reason::Conflict);
+}
+
+#[test]
+fn without_telling_lanes_anew_they_would_be_forgotten() {
+    let (mut world, agents) = filled();
+    let until = world.until(5);
+    world.core.log().trimmer().remove_before(until).unwrap();
+    world.restart();
+    let resume = world.core.sources().resume(&source("press"), agents.old.lane);
+    assert_eq!(resume.end.get(), 0, "the control: its last batch would be taken a second time");
+    assert_eq!(world.core.sources().key(&source("press")), None);
+    assert!(!world.is_sound(), "and the log says that its beginning is gone");
+}
+
+#[test]
+fn what_a_crash_keeps_from_being_removed_is_removed_by_the_next_start() {
+    let (mut world, _) = filled();
+    let until = world.until(5);
+    world.say(until).unwrap();
+    let files = world.names().len();
+    // Some segments are gone already when the disk stops to answer.
+    world.disk.fails_in(Some(4));
+    world.core.log().trimmer().remove_before(until).unwrap_err();
+    world.disk.fails_in(None);
+    world.restart();
+    assert!(world.first() <= until && world.names().len() > 7 && world.names().len() <= files);
+    assert_eq!(world.core.sources().trimmed_until(), until);
+    world.core.log().trimmer().remove_before(until).unwrap();
+    assert_eq!(world.first(), until);
+    assert!(world.is_sound());
+}
+
+#[test]
+fn nothing_goes_that_no_seal_binds_and_nothing_before_the_log_says_so() {
+    let (mut world, _) = filled();
+    let end = world.core.durable_end();
+    let NotSealed { sealed_until } = world.say(end).unwrap_err();
+    assert!(sealed_until < end);
+    assert_eq!(world.core.sources().trimmed_until(), Offset::ZERO);
+    let until = world.until(5);
+    world.disk.fails_in(Some(0));
+    let removal = Removal { what: Removed::All, until, rule: "older than 1d".to_owned() };
+    world.core.remove(&removal, &clock(world.seconds)).unwrap();
+    assert!(world.core.commit(&clock(world.seconds)).is_err());
+    world.disk.fails_in(None);
+    world.core.remove(&removal, &clock(world.seconds)).unwrap();
+    world.commit();
+    let mut told = Vec::new();
+    inspect::dump(&world.disk, &mut |_, batch| {
+        let mut scratch = vec![0; batch.header().decoded_len as usize];
+        for record in records(batch, &mut scratch).unwrap().flatten() {
+            if let Body::LifeCycle(change) = record.event.body {
+                told.push(life_cycle(&change));
+            }
+        }
+    })
+    .unwrap();
+    assert_eq!(told.iter().filter(|name| **name == "trimmed").count(), 1, "said once, also when it was tried twice");
+    assert_eq!(told.iter().filter(|name| **name == "lane_kept").count(), 3);
+}
+
+#[test]
+fn a_certificate_says_what_retention_has_removed_and_refutes_what_else_is_gone() {
+    let (mut world, agents) = filled();
+    let end = agents.press.next;
+    assert!(world.of_press(0, 3).complete);
+    world.trim(5);
+    let kept = world.of_press(end - 20, end - 10);
+    assert!(kept.complete, "{kept:?}");
+    let gone = world.of_press(0, 3);
+    assert_eq!((gone.complete, gone.refuted.len()), (false, 0));
+    assert!(gone.open.iter().any(|text| text.contains("retention has removed")), "{:?}", gone.open);
+    assert!(world.is_sound());
+
+    let oldest = world.names()[0].clone();
+    world.disk.remove(&oldest).unwrap();
+    assert_eq!(world.of_press(end - 20, end - 10).verdict, Verdict::Refuted);
+    assert!(!world.is_sound());
+}
