@@ -20,6 +20,8 @@ pub const SEAL_AFTER_US: u64 = 60_000_000;
 pub const SEAL_BATCHES_MAX: usize = 65_536;
 /// Pages at the log's end that followers share.
 pub const TAIL_PAGES_MAX: usize = 64;
+/// From so many followers with filters on, all that comes is rendered once, and each takes its own out of it.
+pub const TAIL_FILTERED_MIN: usize = 8;
 /// A follower that is farther behind the end, in events, reads for itself.
 pub const TAIL_EVENTS_MAX: u64 = 100_000;
 /// Texts of one kind that a certificate tells, at most.

@@ -71,7 +71,7 @@ pub(super) async fn events(
     if !reading.is_filtered() {
         headers.insert(NEXT_OFFSET, part.from.get().saturating_add(query.limit).min(part.end.get()).into());
     }
-    Ok((headers, long(Pages::new(log, reading), format)).into_response())
+    Ok((headers, long(Pages::new(log, reading).reading_ahead(), format)).into_response())
 }
 
 /// Offsets to look at.

@@ -5,76 +5,78 @@ use std::sync::Arc;
 use afferent_protocol::ids::Offset;
 use axum::body::Bytes;
 use axum::http::StatusCode;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::problem::Problem;
-use super::tail::{Rendered, Tail};
-use crate::subscribe::{Page, ReadLog, Reading};
+use super::tail::{Filtered, Rendered, Tail};
+use crate::subscribe::{Filter, Format, Page, ReadLog, ReadLogError, Reading};
 
 /// One reader's pages.
 pub(super) struct Pages {
     log: Arc<dyn ReadLog>,
-    /// `None` after a page that failed.
+    /// `None` while a page is rendered, and after one that failed.
     reading: Option<Reading>,
-    /// Where pages are shared with others who read the same.
+    /// A page that is being rendered while the one before it is sent.
+    ahead: Option<JoinHandle<Rendering>>,
+    is_ahead: bool,
+    /// Where pages are shared with others at the log's end.
     tail: Option<Arc<Tail>>,
+    /// Counts one who has a filter there.
+    _filtered: Option<Filtered>,
 }
+
+/// A reader, and the page that it has rendered.
+type Rendering = (Reading, Vec<u8>, Result<Page, ReadLogError>);
 
 impl Pages {
     pub(super) fn new(log: Arc<dyn ReadLog>, reading: Reading) -> Self {
-        Self { log, reading: Some(reading), tail: None }
+        Self { log, reading: Some(reading), ahead: None, is_ahead: false, tail: None, _filtered: None }
     }
 
-    /// Pages of one who follows the log as server-sent events, shared with all others without a filter.
+    /// Renders the next page while one is sent.
+    pub(super) fn reading_ahead(self) -> Self {
+        Self { is_ahead: true, ..self }
+    }
+
+    /// Pages of one who follows the log as server-sent events, shared with all others at its end.
     pub(super) fn following(log: Arc<dyn ReadLog>, reading: Reading, tail: &Arc<Tail>) -> Self {
-        let tail = (!reading.is_filtered()).then(|| Arc::clone(tail));
-        Self { log, reading: Some(reading), tail }
+        let filtered = reading.is_filtered().then(|| Filtered::new(tail));
+        Self { tail: Some(Arc::clone(tail)), _filtered: filtered, ..Self::new(log, reading) }
     }
 
     /// The next page, which may be empty.
     pub(super) async fn next(&mut self) -> Result<(Bytes, Page), Problem> {
-        let (Some(first), Some(tail)) = (self.place(), self.tail.clone()) else { return self.rendered().await };
-        let end = self.log.kept().end;
+        let (Some(reading), Some(tail)) = (&mut self.reading, &self.tail) else { return self.rendered().await };
+        let (first, end) = (reading.next(), self.log.kept().end);
         if first >= end {
             return Ok((Bytes::new(), Page::AtEnd));
         }
-        if !Tail::is_near(first, end) {
+        if !Tail::is_near(first, end) || (reading.is_filtered() && !tail.is_crowded()) {
             return self.rendered().await;
         }
-        if let Some(page) = tail.find(first) {
-            return Ok(self.taken(page));
-        }
-        let _one = tail.rendering.lock().await;
-        if let Some(page) = tail.find(first) {
-            return Ok(self.taken(page));
-        }
-        let (bytes, page) = self.rendered().await?;
-        if let Some(next) = self.place().filter(|_| !bytes.is_empty()) {
-            tail.keep(Rendered { first, next, bytes: bytes.clone(), page });
-        }
-        Ok((bytes, page))
-    }
-
-    /// Takes a page that was rendered for somebody else.
-    fn taken(&mut self, page: Rendered) -> (Bytes, Page) {
-        if let Some(reading) = &mut self.reading {
-            reading.go_on_at(page.next);
-        }
-        (page.bytes, page.page)
+        let page = shared(&self.log, tail, first).await?;
+        let bytes = page.of(first, reading.filter());
+        reading.go_on_at(page.next);
+        // Durable, and yet not to be had: nobody is to turn in circles over it.
+        let is_at_end = page.next == first || page.next >= self.log.kept().end;
+        Ok((bytes, if is_at_end { Page::AtEnd } else { Page::More }))
     }
 
     async fn rendered(&mut self) -> Result<(Bytes, Page), Problem> {
-        let Some(mut reading) = self.reading.take() else {
-            return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an earlier page failed", "ask again"));
+        let rendering = match (self.ahead.take(), self.reading.take()) {
+            (Some(ahead), _) => ahead,
+            (None, Some(reading)) => render(&self.log, reading),
+            (None, None) => {
+                return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an earlier page failed", "ask again"));
+            }
         };
-        let log = Arc::clone(&self.log);
-        let (reading, bytes, page) = blocking(move || {
-            let mut bytes = Vec::new();
-            let page = reading.page(&*log, &mut bytes);
-            (reading, bytes, page)
-        })
-        .await?;
+        let (reading, bytes, page) = rendering.await.map_err(panicked)?;
         let page = page.inspect_err(|error| tracing::error!(%error, "a reader's page failed"))?;
-        self.reading = Some(reading);
+        if self.is_ahead && page == Page::More {
+            self.ahead = Some(render(&self.log, reading));
+        } else {
+            self.reading = Some(reading);
+        }
         Ok((bytes.into(), page))
     }
 
@@ -89,11 +91,40 @@ impl Pages {
     }
 }
 
+/// The page that all followers share who have everything before `at`, which is before the log's end.
+async fn shared(log: &Arc<dyn ReadLog>, tail: &Tail, at: Offset) -> Result<Arc<Rendered>, Problem> {
+    if let Some(page) = tail.find(at) {
+        return Ok(page);
+    }
+    let _one = tail.rendering.lock().await;
+    if let Some(page) = tail.find(at) {
+        return Ok(page);
+    }
+    let reading = Reading::follow(at, Filter::default(), Format::ServerSent).with_lines();
+    let (mut reading, bytes, page) = render(log, reading).await.map_err(panicked)?;
+    page.inspect_err(|error| tracing::error!(%error, "a page for followers failed"))?;
+    let page = Rendered { first: at, next: reading.next(), bytes: bytes.into(), lines: reading.take_lines() };
+    let page = Arc::new(page);
+    tail.keep(Arc::clone(&page));
+    Ok(page)
+}
+
+fn render(log: &Arc<dyn ReadLog>, mut reading: Reading) -> JoinHandle<Rendering> {
+    let log = Arc::clone(log);
+    tokio::task::spawn_blocking(move || {
+        let mut bytes = Vec::new();
+        let page = reading.page(&*log, &mut bytes);
+        (reading, bytes, page)
+    })
+}
+
 /// Runs what blocks where it may.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        tracing::error!(%error, "reading the log ended in a panic");
-        let remedy = "report it with the collector's log; ask again";
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the log failed", remedy)
-    })
+    tokio::task::spawn_blocking(work).await.map_err(panicked)
+}
+
+fn panicked(error: JoinError) -> Problem {
+    tracing::error!(%error, "reading the log ended in a panic");
+    let remedy = "report it with the collector's log; ask again";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the log failed", remedy)
 }

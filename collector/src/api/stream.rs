@@ -1,8 +1,8 @@
 //! `GET /v1/stream`: the log as server-sent events, history first and then what comes.
 //!
 //! There is no seam between the two: both are read from the log at the reader's own place. A reader that is slower than
-//! the plant reads from disk what was appended meanwhile; nothing is queued for it and nothing dropped. At the end, those
-//! without a filter share what is rendered ([`super::tail`]).
+//! the plant reads from disk what was appended meanwhile; nothing is queued for it and nothing dropped. At the end, all
+//! share what is rendered ([`super::tail`]).
 
 use std::sync::Arc;
 

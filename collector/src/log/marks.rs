@@ -78,7 +78,7 @@ impl std::ops::BitAnd for Kinds {
 }
 
 /// A machine's or a source's name, hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NameHash(u64);
 
 impl NameHash {

@@ -7,6 +7,7 @@ use afferent_protocol::event::{Body, Event, Severity};
 use afferent_protocol::ids::{Stream, Subject, Timestamp};
 use globset::{GlobBuilder, GlobMatcher};
 
+use super::lines::{Facts, LineKind};
 use super::severity;
 use crate::cloud_event::posted::Posted;
 use crate::cloud_event::{UNREADABLE, type_of};
@@ -30,7 +31,7 @@ pub struct Filter {
 }
 
 /// What stands for an event that cannot be read is as severe as an error.
-const UNREADABLE_SEVERITY: u8 = 17;
+pub(super) const UNREADABLE_SEVERITY: u8 = 17;
 
 /// A filter that says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,7 +107,7 @@ impl Filter {
         let kinds = if no_samples { kinds & Kinds::NO_SAMPLES } else { kinds };
         Wanted {
             kinds,
-            machine: self.machine.as_deref().map(NameHash::machine),
+            machine: self.machine(),
             sources: self.sources.iter().map(|name| NameHash::source(name)).collect(),
             event: self.event,
         }
@@ -178,6 +179,22 @@ impl Filter {
                 .is_some_and(|posted| self.takes_source(&posted.source) && self.takes_severity(posted.severitynumber));
         }
         (!is_own || self.takes_source(source)) && self.takes_severity(event.body.severity().number())
+    }
+
+    /// The machine that it asks for, if it asks for one.
+    pub fn machine(&self) -> Option<NameHash> {
+        self.machine.as_deref().map(NameHash::machine)
+    }
+
+    /// Whether a rendered line is wanted.
+    pub(super) fn takes_line(&self, facts: &Facts) -> bool {
+        if facts.line == LineKind::Hole {
+            return self.takes_hole();
+        }
+        self.takes_time(facts.time)
+            && self.takes_source(&facts.source)
+            && self.takes_severity(facts.severity)
+            && self.takes_event(&facts.subject, &facts.kind)
     }
 
     /// Whether subject and type are wanted.

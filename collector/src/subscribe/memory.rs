@@ -20,6 +20,8 @@ pub(crate) struct MemoryLog {
     entries: Arc<Mutex<Vec<Stored>>>,
     first: u64,
     pub(crate) damaged: Option<Range<u64>>,
+    /// The name under which the collector writes.
+    pub(crate) own: Option<SourceId>,
 }
 
 impl MemoryLog {
@@ -56,6 +58,10 @@ impl MemoryLog {
 }
 
 impl ReadLog for MemoryLog {
+    fn own(&self) -> Option<SourceId> {
+        self.own
+    }
+
     fn another(&self) -> Arc<dyn ReadLog> {
         Arc::new(self.clone())
     }

@@ -9,6 +9,7 @@
 //! is slow reads older parts of the log, and nothing is kept or dropped for it.
 
 mod filter;
+mod lines;
 mod log;
 pub mod named;
 mod reading;
@@ -24,6 +25,7 @@ use afferent_protocol::segment::EntryHead;
 
 use crate::log::Wanted;
 pub use filter::{Filter, FilterError};
+pub use lines::Lines;
 pub use reading::{Format, Page, Reading};
 pub use start::{Start, StartError, StartTextError};
 

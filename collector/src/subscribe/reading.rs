@@ -4,11 +4,13 @@ use std::ops::ControlFlow;
 
 use afferent_protocol::batch::{Batch, Header};
 use afferent_protocol::codec;
-use afferent_protocol::event::Body;
-use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::event::{Body, Event};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::segment::EntryHead;
 
-use super::{Filter, ReadLog, ReadLogError};
+use super::filter::UNREADABLE_SEVERITY;
+use super::lines::{Facts, LineKind};
+use super::{Filter, Lines, ReadLog, ReadLogError};
 use crate::cloud_event::posted::Posted;
 use crate::cloud_event::{self, HOLE_SOURCE};
 use crate::limits::{PAGE_BYTES, PAGE_SCAN_BYTES};
@@ -54,6 +56,8 @@ pub struct Reading {
     /// Events rendered so far.
     rendered: u64,
     format: Format,
+    /// What filters ask of the events rendered, where somebody is to look for theirs among them.
+    lines: Option<Lines>,
     writer: cloud_event::Writer,
     scratch: Vec<u8>,
     decoded: Vec<u8>,
@@ -77,6 +81,7 @@ impl Reading {
             own: None,
             rendered: 0,
             format,
+            lines: None,
             writer: cloud_event::Writer::new(),
             scratch,
             decoded,
@@ -86,6 +91,16 @@ impl Reading {
     /// Reads from `next` up to `end`, and `limit` events at most.
     pub fn part(next: Offset, end: Offset, limit: u64, filter: Filter, format: Format) -> Self {
         Self { end: Some(end), left: limit, ..Self::follow(next, filter, format) }
+    }
+
+    /// Keeps, of every page that is rendered into an empty buffer, what filters ask of its events.
+    pub fn with_lines(self) -> Self {
+        Self { lines: Some(Lines::default()), ..self }
+    }
+
+    /// The lines of the last page; none the second time.
+    pub fn take_lines(&mut self) -> Lines {
+        self.lines.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Only events that this says yes to, by their source and offset.
@@ -112,6 +127,11 @@ impl Reading {
     /// Whether events are left out, so that the offsets of those that come have holes.
     pub fn is_filtered(&self) -> bool {
         !self.filter.is_open()
+    }
+
+    /// Which events it wants.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
     }
 
     /// Renders about [`PAGE_BYTES`] of what comes next into `out`, which may stay empty. Blocks.
@@ -238,7 +258,7 @@ impl Reading {
             if self.filter.takes(event, source, is_own) && self.is_shared(source, is_own, &event.body, offset) {
                 self.open(offset, out);
                 self.writer.put(out, &record);
-                self.close(out);
+                self.close(out, offset, || facts_of(event, source, is_own));
             }
             self.next = Offset::new(offset.get() + 1);
         }
@@ -274,7 +294,11 @@ impl Reading {
         }
         self.open(offset, out);
         self.writer.put_unreadable(out, batch.header(), index, &error.to_string());
-        self.close(out);
+        self.close(out, offset, || {
+            let (subject, kind) = (source.to_string(), cloud_event::UNREADABLE.to_owned());
+            let (source, time) = (subject.clone(), batch.header().time_first);
+            Facts { line: LineKind::Batch, time, subject, kind, source, severity: UNREADABLE_SEVERITY }
+        });
     }
 
     /// Offsets that the log has lost: an event in their place says so.
@@ -284,7 +308,12 @@ impl Reading {
         if first < end && self.left > 0 && is_shared && self.filter.takes_hole() {
             self.open(first, out);
             cloud_event::put_hole(out, first, end, reason);
-            self.close(out);
+            // Who begins within it is told as well.
+            self.close(out, Offset::new(end.get() - 1), || {
+                let (subject, kind) = (String::new(), cloud_event::UNREADABLE.to_owned());
+                let (source, time) = (HOLE_SOURCE.to_owned(), Timestamp::default());
+                Facts { line: LineKind::Hole, time, subject, kind, source, severity: UNREADABLE_SEVERITY }
+            });
         }
         self.next = end;
     }
@@ -297,7 +326,7 @@ impl Reading {
         }
     }
 
-    fn close(&mut self, out: &mut Vec<u8>) {
+    fn close(&mut self, out: &mut Vec<u8>, offset: Offset, facts: impl FnOnce() -> Facts) {
         self.left -= 1;
         self.rendered += 1;
         out.extend_from_slice(match self.format {
@@ -305,7 +334,24 @@ impl Reading {
             Format::ServerSent => b"\n\n",
             Format::Elements => b"",
         });
+        if let Some(lines) = &mut self.lines {
+            lines.push(offset, out.len(), facts());
+        }
     }
+}
+
+/// What filters ask of an event; of a posted one what its maker said.
+fn facts_of(event: &Event<'_>, source: &str, is_own: bool) -> Facts {
+    let posted = match &event.body {
+        Body::Derived(derived) if is_own => Posted::read(derived.json),
+        _ => None,
+    };
+    let (source, severity) = match posted {
+        Some(posted) => (posted.source.into_owned(), posted.severitynumber),
+        None => (source.to_owned(), event.body.severity().number()),
+    };
+    let (subject, kind) = (event.subject.as_str().to_owned(), cloud_event::type_of(&event.body).to_owned());
+    Facts { line: LineKind::Event, time: event.time, subject, kind, source, severity }
 }
 
 #[cfg(test)]
