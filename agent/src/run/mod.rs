@@ -1,5 +1,6 @@
 //! A whole agent from its configuration: data directory, ring log, connection, intakes, metrics; reloaded on SIGHUP.
 
+mod autonomy;
 mod observe;
 mod probation;
 
@@ -192,6 +193,10 @@ impl Running {
         }
         let clocks = watch_clock(self.clock.clone(), self.intake().clone(), self.subject(), self.others.stop());
         self.others.set.spawn(clocks);
+        let status = self.agent.status().clone();
+        let ring =
+            autonomy::watch(status, self.clock.clone(), self.intake().clone(), self.subject(), self.others.stop());
+        self.others.set.spawn(ring);
         let peer = self.ship.subscribe();
         let link = self.agent.link().clone();
         let links =

@@ -53,7 +53,7 @@ pub(super) async fn certificate(
     let (own, key) = api.state.own;
     let evidence = Evidence::new(about, span, own, key).map_err(Problem::from)?;
     let log = api.log();
-    let certificate = blocking(move || made(&log, evidence)).await??;
+    let certificate = blocking(move || made(&log, evidence)).await??.with_rings(&api.state.sources.borrow().clone());
     let wants_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
     Ok(if wants_text { text::text(&certificate).into_response() } else { Json(certificate).into_response() })
 }

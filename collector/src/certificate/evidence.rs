@@ -213,6 +213,7 @@ impl Evidence {
                 time: self.time,
             },
             lanes,
+            in_ring: Vec::new(),
         })
     }
 

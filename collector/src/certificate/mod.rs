@@ -31,6 +31,7 @@ use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestam
 use serde::{Serialize, Serializer};
 
 use crate::cloud_event::names::loss_reason;
+use crate::sources::{RangeView, SourceView};
 pub use evidence::Evidence;
 
 /// Whom a certificate is about.
@@ -73,6 +74,41 @@ pub struct Certificate {
     pub log: LogEvidence,
     /// Lane by lane, by source, stream, and time.
     pub lanes: Vec<LaneCertificate>,
+    /// What the sources have said that their ring logs hold, and has not come: known to a running collector alone.
+    pub in_ring: Vec<InRing>,
+}
+
+/// What a source's ring log held of a stream when it last said hello, and has not come since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InRing {
+    /// The source.
+    pub source: SourceId,
+    /// The stream.
+    #[serde(serialize_with = "stream_name")]
+    pub stream: Stream,
+    /// The epoch.
+    #[serde(serialize_with = "epoch_text")]
+    pub epoch: Epoch,
+    /// The first sequence.
+    pub first: Sequence,
+    /// The first one after them.
+    pub end: Sequence,
+}
+
+impl Certificate {
+    /// With what the collector has heard of these sources' ring logs: of those that it is about.
+    pub fn with_rings(mut self, sources: &[SourceView]) -> Self {
+        let is_about = |source: &SourceId| self.lanes.iter().any(|lane| lane.source == *source);
+        let lanes = sources.iter().filter(|view| is_about(&view.source));
+        let lanes = lanes.flat_map(|view| view.lanes.iter().map(move |lane| (view.source, lane)));
+        self.in_ring = lanes
+            .filter_map(|(source, lane)| {
+                let RangeView { first, end } = lane.in_ring?;
+                Some(InRing { source, stream: lane.stream, epoch: lane.epoch, first, end })
+            })
+            .collect();
+        self
+    }
 }
 
 /// The answer, from good to bad.

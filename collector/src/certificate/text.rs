@@ -37,6 +37,15 @@ pub fn text(certificate: &Certificate) -> String {
             writeln!(out, "  sequences {} up to {}: {fate}", range.first, range.end).expect("as above");
         }
     }
+    for held in &certificate.in_ring {
+        let (first, end) = (held.first, held.end);
+        writeln!(
+            out,
+            "\n{} {} {}: sequences {first} up to {end} are in its ring log",
+            held.source, held.stream, held.epoch
+        )
+        .expect("as above");
+    }
     for (heading, texts) in [("refuted", &certificate.refuted), ("open", &certificate.open)] {
         if !texts.is_empty() {
             writeln!(out, "\n{heading}:").expect("as above");

@@ -76,6 +76,9 @@ impl<L: UnifiedLog> Core<L> {
                     self.own.tell_now(Notice::Gap { source: agent, lane, range }, clock);
                 }
             }
+            if let Some(record) = self.sources.lane_to_judge(agent, lane) {
+                record.held(held.end);
+            }
             welcome.lanes.push(self.sources.resume(&agent, lane)).expect("as many as the hello has");
         }
         Control::Welcome(welcome)

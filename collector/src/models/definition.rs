@@ -137,12 +137,8 @@ impl BuiltIn {
     /// Counts up with every change of what its state's bytes mean; a test holds the bytes against it.
     pub fn layout(&self) -> u32 {
         match self {
-            Self::States(_)
-            | Self::Breakdowns(_)
-            | Self::Alarms(_)
-            | Self::Last(_)
-            | Self::Kpi(_)
-            | Self::Sources(_) => 1,
+            Self::States(_) | Self::Breakdowns(_) | Self::Alarms(_) | Self::Last(_) | Self::Kpi(_) => 1,
+            Self::Sources(_) => 2,
         }
     }
 
@@ -284,7 +280,7 @@ mod tests {
             ("alarms", 1, 0xf3538377),
             ("last", 1, 0x8f143ef9),
             ("kpi", 1, 0x376b39d8),
-            ("sources", 1, 0xe8ff40e6),
+            ("sources", 2, 0x7e0c6671),
         ];
         let found = BuiltIn::all().map(|of| {
             let state = log.fold_any(of.build());

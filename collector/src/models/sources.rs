@@ -1,6 +1,7 @@
-//! `sources`: how every source is: when it was heard, how old its events were by then, what it lost.
+//! `sources`: how every source is: when it was heard, how old its events were by then, what it lost, and how long its
+//! ring log would last without the line.
 
-use afferent_protocol::event::{Body, LifeCycle};
+use afferent_protocol::event::{Body, LifeCycle, Sample, Value as EventValue};
 use afferent_protocol::ids::{Epoch, Stream, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -41,6 +42,9 @@ struct Source {
     clock_offset_us: i64,
     synchronised: bool,
     has_stopped: bool,
+    /// What it last said of its ring log: how full, in percent, and how many seconds it would take what comes.
+    ring_used: Option<f64>,
+    autonomy_s: Option<f64>,
     lost: [Lost; 2],
     /// Begin of the minute at hand, events in it, and events in the one before.
     window: (Timestamp, u64, Option<u64>),
@@ -117,6 +121,17 @@ impl Source {
         }
     }
 
+    /// What agents say of their ring logs stands under their own name.
+    fn ring(&mut self, seen: &Seen<'_>, sample: &Sample<'_>) {
+        let Some(of_agent) = seen.subject.text.strip_prefix(seen.batch.source.as_str()) else { return };
+        let Sample { value: EventValue::Float(value), .. } = *sample else { return };
+        match of_agent {
+            "/ring/used" => self.ring_used = Some(value),
+            "/ring/autonomy" => self.autonomy_s = Some(value),
+            _ => {}
+        }
+    }
+
     fn lose(&mut self, loss: &afferent_protocol::event::Loss) {
         let lost = &mut self.lost[usize::from(loss.stream.number())];
         let first = match lost.counted {
@@ -149,6 +164,7 @@ impl Model for Sources {
             // A device's loss, under the device's name, is of a lane that is numbered elsewhere.
             Body::Loss(loss) if seen.subject.text == seen.batch.source.as_str() => source.lose(loss),
             Body::LifeCycle(LifeCycle::Stopped { .. }) => source.has_stopped = true,
+            Body::Sample(sample) => source.ring(seen, sample),
             _ => {}
         }
     }
@@ -166,6 +182,8 @@ impl Model for Sources {
                     "synchronised": source.synchronised,
                     "declared_lost": { "critical": lost(Stream::Critical), "samples": lost(Stream::Samples) },
                     "rate_per_s": source.rate(at),
+                    "ring_used_percent": source.ring_used,
+                    "autonomy_s": source.autonomy_s,
                     "online": is_heard && !source.has_stopped,
                 });
                 (name.to_owned(), told)
@@ -196,6 +214,14 @@ mod tests {
         assert_eq!(view(&Log::of(&log[..1]), 130)["online"], true);
         assert_eq!(view(&Log::of(&log[..1]), 131)["online"], false);
         assert_eq!(view(&Log::of(&log), 12)["online"], false);
+    }
+
+    #[test]
+    fn how_long_a_ring_lasts_is_what_its_agent_said_last() {
+        let log = [sample(10, "press-88/ring/autonomy", 900.0), sample(70, "press-88/ring/autonomy", 600.0)];
+        assert_eq!(view(&Log::of(&log), 70)["autonomy_s"], 600.0);
+        let others = [sample(10, "88-C/ring/autonomy", 900.0), sample(11, "press-88/cpu/usage", 1.0)];
+        assert_eq!(view(&Log::of(&others), 70)["autonomy_s"], Value::Null);
     }
 
     #[test]

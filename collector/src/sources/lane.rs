@@ -28,6 +28,8 @@ pub struct LaneKept {
 pub(crate) struct LaneRecord {
     pub lane: Lane,
     pub receiver: ReceiverLane,
+    /// Where what its sender held ended, when it last said hello.
+    held_end: Sequence,
     /// Where a conflict was answered last: the same one is answered once.
     pub conflict_at: Option<Sequence>,
     /// Whether nothing has come of it yet, and retention may have removed what had: what is found first is its beginning.
@@ -50,6 +52,7 @@ impl LaneRecord {
         Self {
             lane,
             receiver: ReceiverLane::new(lane),
+            held_end: Sequence::ZERO,
             conflict_at: None,
             begins_anywhere: false,
             time_last: Timestamp::default(),
@@ -69,7 +72,18 @@ impl LaneRecord {
 
     /// Whether nothing is known of it but its name.
     pub fn is_blank(&self) -> bool {
-        self.batches == 0 && self.gaps.is_empty() && self.lost.is_empty()
+        self.batches == 0 && self.gaps.is_empty() && self.lost.is_empty() && self.in_ring().is_none()
+    }
+
+    /// Its sender has said hello, and holds what is before this.
+    pub fn held(&mut self, end: Sequence) {
+        self.held_end = end;
+    }
+
+    /// What its sender holds, as far as it has said, and has not come.
+    fn in_ring(&self) -> Option<RangeView> {
+        let first = self.receiver.end();
+        (first < self.held_end).then_some(RangeView { first, end: self.held_end })
     }
 
     /// The batch, whose latest event time this is, is in the log's hands.
@@ -200,6 +214,7 @@ impl LaneRecord {
             gaps: gaps.iter().map(|range| RangeView { first: range.first, end: range.end }).collect(),
             lost_events: self.lost.count(),
             losses: self.losses.iter().copied().collect(),
+            in_ring: self.in_ring(),
         }
     }
 }

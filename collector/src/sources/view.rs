@@ -61,6 +61,8 @@ pub struct LaneView {
     pub lost_events: u64,
     /// The newest of the declared losses.
     pub losses: Vec<LossView>,
+    /// What its ring log held when it last said hello, and has not come since.
+    pub in_ring: Option<RangeView>,
 }
 
 /// One source.

@@ -45,12 +45,13 @@ function row(name, agent, model) {
     plain(name, 80), html`<span class="link ${state}">${plain(state, 20)}</span>`,
     html`<${Time} of=${agent?.last_ingest ?? model?.last_heard} />`, duration(agent?.lag_s ?? model?.lag_s),
     model ? `${duration(model.clock_offset_s)}${model.synchronised ? '' : ', not synchronised'}` : '–',
+    model?.autonomy_s == null ? '–' : duration(model.autonomy_s),
     model?.rate_per_s == null ? '–' : count(Math.round(model.rate_per_s * 100) / 100), count(agent?.events ?? model?.events),
     bad(lost), bad(agent?.missing_events), bad(agent?.refused),
   ] };
 }
 
-const HEAD = ['Source', 'State', 'Last heard', 'Lag', 'Clock off by', 'Events/s', 'Events', 'Declared lost', 'Missing', 'Refused'];
+const HEAD = ['Source', 'State', 'Last heard', 'Lag', 'Clock off by', 'Ring lasts', 'Events/s', 'Events', 'Declared lost', 'Missing', 'Refused'];
 const WORST = { offline: 0, unknown: 1, online: 2 };
 
 function Losses({ agents }) {
