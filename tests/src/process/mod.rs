@@ -2,6 +2,7 @@
 
 mod authority;
 mod broker;
+mod browser;
 mod http;
 mod ledger;
 mod loop_disk;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 pub use authority::{Authority, Certificate};
 pub use broker::Mosquitto;
+pub use browser::{Browser, LOOKS, Look};
 pub use http::{Answer, Sse, ask, get, get_text};
 pub use ledger::{Ledger, Load, line};
 pub use loop_disk::LoopDisk;

@@ -3,16 +3,20 @@
 //! Whatever the console is told (errors, breaches of the content security policy) fails the walk. Pictures of all views
 //! are left in the target folder, `tmp/page`, to be looked at.
 
-mod browser;
 mod recording;
 
-use afferent_tests::process::{Process, Rig, wait_for};
+use std::path::Path;
 
-use browser::{Browser, LOOKS};
+use afferent_tests::process::{Browser, LOOKS, Process, Rig, wait_for};
 
 /// What must not become a part of the document, wherever it is shown.
 const HOSTILE: &str =
     r#"<img src=x onerror=window.breached=1><script>window.breached=1</script>\u0000\u001b[31m\u202e"#;
+
+/// A browser whose pictures go to the target folder.
+fn browser(name: &str) -> Browser {
+    Browser::start(name, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("page"))
+}
 
 /// A machine with a recorded past, a state, an alarm and a breakdown.
 struct Plant {
@@ -69,7 +73,7 @@ const VIEWS: [(&str, &str, &str); 7] = [
 #[test]
 fn every_view_is_shown_at_a_desk_at_night_and_on_a_phone_and_the_console_stays_silent() {
     let plant = Plant::start("page-walk");
-    let browser = Browser::start("page-walk-browser");
+    let browser = browser("page-walk-browser");
     for look in LOOKS {
         browser.look(look);
         for (name, view, shown) in VIEWS {
@@ -93,7 +97,7 @@ fn every_view_is_shown_at_a_desk_at_night_and_on_a_phone_and_the_console_stays_s
 #[test]
 fn the_sources_view_tells_what_the_collector_knows() {
     let plant = Plant::start("page-sources");
-    let browser = Browser::start("page-sources-browser");
+    let browser = browser("page-sources-browser");
     browser.go(&plant.url("#/sources"));
     browser.wait("document.querySelector('tbody tr')");
     let row = browser.run("return [...document.querySelectorAll('tbody tr')].map((row) => row.textContent).find((text) => text.includes('press-88'))");
@@ -103,7 +107,7 @@ fn the_sources_view_tells_what_the_collector_knows() {
 #[test]
 fn what_people_say_of_a_breakdown_is_an_event_of_its_own_and_hostile_text_is_text() {
     let plant = Plant::start("page-amend");
-    let browser = Browser::start("page-amend-browser");
+    let browser = browser("page-amend-browser");
     browser.go(&plant.url(&format!("#/breakdowns/{}", plant.breakdown)));
     browser.wait("document.querySelector('form.amend input[list=reasons]')");
     browser.wait("document.querySelector('main').textContent.includes('<script>window.breached=1</script>')");
@@ -124,7 +128,7 @@ fn what_people_say_of_a_breakdown_is_an_event_of_its_own_and_hostile_text_is_tex
 #[test]
 fn a_certificate_and_an_alternative_are_asked_for_on_the_page() {
     let plant = Plant::start("page-ask");
-    let browser = Browser::start("page-ask-browser");
+    let browser = browser("page-ask-browser");
     browser.go(&plant.url("#/sources"));
     browser.wait("document.querySelector('form.amend input[list=sources]')");
     browser.run("document.querySelector('form.amend input[list=sources]').focus()");
@@ -145,7 +149,7 @@ fn a_certificate_and_an_alternative_are_asked_for_on_the_page() {
 #[test]
 fn the_past_is_shown_with_a_banner_and_without_live_updates_until_somebody_goes_back() {
     let plant = Plant::start("page-as-of");
-    let browser = Browser::start("page-as-of-browser");
+    let browser = browser("page-as-of-browser");
     browser.go(&plant.url("#/sources"));
     browser.wait("document.querySelector('.stream.live') && document.querySelector('input[type=range]')");
     browser.run("document.querySelector('input[type=range]').focus()");
@@ -163,7 +167,7 @@ fn the_past_is_shown_with_a_banner_and_without_live_updates_until_somebody_goes_
 #[test]
 fn a_page_that_lost_its_collector_says_so_and_comes_back_with_it() {
     let mut plant = Plant::start("page-reconnect");
-    let browser = Browser::start("page-reconnect-browser");
+    let browser = browser("page-reconnect-browser");
     browser.go(&plant.url("#/sources"));
     browser.wait("document.querySelector('.stream.live')");
     plant.collector.take().expect("it runs").kill();
@@ -178,7 +182,7 @@ fn a_page_that_lost_its_collector_says_so_and_comes_back_with_it() {
 #[test]
 fn the_keyboard_reaches_the_content_and_every_view() {
     let plant = Plant::start("page-keyboard");
-    let browser = Browser::start("page-keyboard-browser");
+    let browser = browser("page-keyboard-browser");
     browser.go(&plant.url(""));
     browser.wait(SETTLED);
     browser.press("\u{e004}");
@@ -197,7 +201,7 @@ fn the_keyboard_reaches_the_content_and_every_view() {
 #[test]
 fn a_script_that_gets_into_the_document_does_not_run_and_is_complained_of() {
     let plant = Plant::start("page-control");
-    let browser = Browser::start("page-control-browser");
+    let browser = browser("page-control-browser");
     browser.go(&plant.url("#/sources"));
     browser.wait(SETTLED);
     assert!(browser.complaints().is_empty(), "nothing is wrong yet");

@@ -6,6 +6,7 @@ mod journey;
 mod load;
 mod models;
 mod mosquitto;
+mod page;
 mod readers;
 mod size;
 mod table;
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let mut table = Table::default();
     type Part = (&'static str, fn(&mut Table));
-    let parts: [Part; 8] = [
+    let parts: [Part; 9] = [
         ("size", size::measure),
         ("disk", disk::measure),
         ("journey", journey::measure),
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         ("breakdown", journey::measure_breakdowns),
         ("models", models::measure),
         ("readers", readers::measure),
+        ("page", page::measure),
         ("mosquitto", mosquitto::measure),
     ];
     let known: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use afferent_tests::process::{Folder, Process, free_address, wait_for};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
+
+use super::{Folder, Process, free_address, wait_for};
 
 /// How long one command may take on a loaded machine.
 const COMMAND_TIME: Duration = Duration::from_secs(120);
@@ -42,8 +43,8 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one; its screenshots go to the target folder.
-    pub fn start(name: &str) -> Self {
+    /// Starts one; its screenshots go to this folder.
+    pub fn start(name: &str, shots: &Path) -> Self {
         let folder = Folder::new(name);
         let address = free_address();
         let mut command = Command::new("chromedriver");
@@ -59,9 +60,8 @@ impl Browser {
         let asked = json!({ "capabilities": { "alwaysMatch": wanted } });
         let session = said(agent.post(format!("{at}/session")).send_json(&asked));
         let id = session["sessionId"].as_str().expect("a session has an id");
-        let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
-        std::fs::create_dir_all(&shots).expect("the target folder can be written");
-        Self { url: format!("{at}/session/{id}"), agent, shots, _driver: driver, _folder: folder }
+        std::fs::create_dir_all(shots).expect("the folder for screenshots can be made");
+        Self { url: format!("{at}/session/{id}"), agent, shots: shots.to_owned(), _driver: driver, _folder: folder }
     }
 
     fn ask(&self, command: &str, body: &Value) -> Value {
@@ -106,7 +106,13 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", features);
     }
 
-    /// Keeps a picture of the whole page in the target folder.
+    /// Loads everything anew with every page, as the first time.
+    pub fn forget_files(&self) {
+        self.devtools("Network.enable", json!({}));
+        self.devtools("Network.setCacheDisabled", json!({ "cacheDisabled": true }));
+    }
+
+    /// Keeps a picture of the whole page in the folder for screenshots.
     pub fn shoot(&self, name: &str) {
         let size = self.devtools("Page.getLayoutMetrics", json!({}))["cssContentSize"].clone();
         let height = size["height"].as_f64().unwrap_or(900.0).min(4000.0);
@@ -115,7 +121,8 @@ impl Browser {
         let picture = self.devtools("Page.captureScreenshot", asked);
         let picture = picture["data"].as_str().expect("a picture is a text");
         let picture = BASE64.decode(picture).expect("a picture is told in base64");
-        std::fs::write(self.shots.join(format!("{name}.png")), picture).expect("the target folder can be written");
+        std::fs::write(self.shots.join(format!("{name}.png")), picture)
+            .expect("the folder for screenshots can be written");
     }
 
     /// What the console was told since the last call: errors, warnings and breaches of the policy, each with its source
