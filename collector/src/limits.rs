@@ -45,6 +45,8 @@ pub const SOURCES_MAX: usize = 65_536;
 pub const SOURCE_LANES_MAX: usize = 4096;
 /// Separate ranges that a set of sequences remembers, at most.
 pub const RANGES_MAX: usize = 1024;
+/// Ranges of offsets without their samples that one certificate tells apart.
+pub const REMOVED_RANGES_MAX: usize = 1 << 20;
 /// Declared losses of one lane that are remembered one by one; older ones only in the sum.
 pub const LOSSES_MAX: usize = 64;
 /// A refusal becomes an event at most once in so many microseconds per source and reason.

@@ -1,6 +1,7 @@
 //! One pass over the log, batch after batch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops;
 
 use afferent_protocol::batch::Batch;
 use afferent_protocol::codec::records;
@@ -13,6 +14,7 @@ use afferent_protocol::sign::PublicKey;
 use super::lanes::{Declared, LaneEvidence};
 use super::seals::{Broken, Seals};
 use super::{About, Certificate, CertificateError, Fate, LaneCertificate, LogEvidence, Span, Told, Verdict, time_text};
+use crate::limits::REMOVED_RANGES_MAX;
 use crate::log::Proof;
 use crate::sources::Logged;
 
@@ -30,6 +32,7 @@ pub struct Evidence {
     speakers: BTreeSet<SourceId>,
     refuted: Told,
     open: Told,
+    removed: Vec<ops::Range<Offset>>,
     first: Option<Offset>,
     end: Offset,
     time: Timestamp,
@@ -56,6 +59,7 @@ impl Evidence {
             speakers: BTreeSet::new(),
             refuted: Told::default(),
             open: Told::default(),
+            removed: Vec::new(),
             first: None,
             end: Offset::ZERO,
             time: Timestamp::default(),
@@ -75,6 +79,9 @@ impl Evidence {
         self.time = self.time.max(head.stamp);
         let (end, chain) = (self.end, batch.chain_hash());
         self.seals.batch(Logged { first: offset, end, chain, is_seal: false });
+        if header.is_emptied() {
+            self.emptied(offset..end);
+        }
         if !self.is_looked_at(&header.source) {
             return;
         }
@@ -85,6 +92,10 @@ impl Evidence {
         }
         let lane = Lane { stream: header.stream, epoch: header.epoch };
         let span = self.span;
+        if !header.is_emptied() {
+            let epochs = self.lanes.entry((header.source, header.stream)).or_default();
+            epochs.values_mut().for_each(|lane| lane.settle(Some(header.time_last), &span));
+        }
         self.lane(header.source, lane).batch(header, offset, &span, begin > Offset::ZERO);
         if doubts.is_empty() {
             self.learn(batch);
@@ -95,6 +106,20 @@ impl Evidence {
     pub fn hole(&mut self, first: Offset, end: Offset) {
         self.refuted.say(format!("the offsets {first} up to {end} cannot be read"));
         self.end = self.end.max(end);
+    }
+
+    /// The offsets of all batches that were found without their records, of whatever source, in order. Above
+    /// [`REMOVED_RANGES_MAX`] ranges the last one takes in what lies between.
+    pub fn removed(&self) -> &[ops::Range<Offset>] {
+        &self.removed
+    }
+
+    fn emptied(&mut self, offsets: ops::Range<Offset>) {
+        let is_full = self.removed.len() >= REMOVED_RANGES_MAX;
+        match self.removed.last_mut() {
+            Some(last) if last.end == offsets.start || is_full => last.end = offsets.end,
+            _ => self.removed.push(offsets),
+        }
     }
 
     fn lane(&mut self, source: SourceId, lane: Lane) -> &mut LaneEvidence {
@@ -151,7 +176,8 @@ impl Evidence {
     /// When the log has nothing of whom it is about.
     pub fn certificate(mut self) -> Result<Certificate, CertificateError> {
         let (mut lanes, mut is_known) = (Vec::new(), false);
-        for ((source, stream), epochs) in std::mem::take(&mut self.lanes) {
+        for ((source, stream), mut epochs) in std::mem::take(&mut self.lanes) {
+            epochs.values_mut().for_each(|lane| lane.settle(None, &self.span));
             let is_wanted = match &self.about {
                 About::Source(wanted) => source == *wanted,
                 About::Machine(_) => self.speakers.contains(&source),
@@ -159,6 +185,8 @@ impl Evidence {
             if is_wanted {
                 is_known = true;
                 self.stream(source, stream, epochs, &mut lanes);
+            } else if matches!(self.about, About::Machine(_)) && epochs.values().any(LaneEvidence::has_removed) {
+                self.open.say(format!("samples of {source} were removed by retention, of whatever machine they were"));
             }
         }
         if !is_known {
@@ -169,6 +197,7 @@ impl Evidence {
         }
         let fates = lanes.iter().flat_map(|lane: &LaneCertificate| &lane.ranges).map(|range| match range.fate {
             Fate::Present => Verdict::Complete,
+            Fate::Removed => Verdict::Removed,
             Fate::Lost { .. } => Verdict::DeclaredLoss,
             Fate::Missing => Verdict::Incomplete,
         });

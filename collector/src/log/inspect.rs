@@ -36,6 +36,8 @@ pub struct SegmentReport {
     pub end: Offset,
     /// Batches that count in it.
     pub batches: u64,
+    /// Those of them whose samples retention has removed.
+    pub emptied: u64,
 }
 
 /// A whole log.
@@ -58,6 +60,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Batches whose samples retention has removed.
+    pub fn emptied(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.emptied).sum()
+    }
+
     /// Whether every byte is as it was written, and every batch proved.
     pub fn is_sound(&self) -> bool {
         !self.torn && self.holes.is_empty() && self.damage.is_empty() && self.suspects.is_empty()
@@ -109,6 +116,7 @@ fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Resu
             first: Offset::new(segment.first),
             end: Offset::new(segment.first),
             batches: 0,
+            emptied: 0,
         })
         .collect();
     let mut at = 0;
@@ -120,6 +128,7 @@ fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Resu
         segment.used_bytes += entry.head.entry_len() as u64;
         segment.end = Offset::new(entry.head.end_ordinal());
         segment.batches += 1;
+        segment.emptied += u64::from(entry.batch.header().is_emptied());
         each(&entry.head, &entry.batch);
     };
     let walked = walk(disk, &survey, &mut visit)?;

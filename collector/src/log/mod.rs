@@ -12,6 +12,8 @@
 //! - Every entry says, in its head's `acked_end`, where the log's durable end was when it was written. So a start can
 //!   tell what a power cut left unfinished (nothing later knows it as durable: dropped, it was never acked) from what
 //!   rotted (something later does: set aside, counted and reported).
+//! - A batch that is in the log stays as it is, but for the body of a samples batch, which retention can take out of a
+//!   finished segment: see [`Forgetter`]. Offsets, headers, chain hashes and critical batches stay.
 //! - Of a finished segment that has an index beside it a start reads the index; of all others, and of the newest one, it
 //!   reads everything. An index is derived from its segment alone: see [`Indexer`] and `segment_index.rs`.
 
@@ -19,6 +21,7 @@ mod buffer;
 mod embedded;
 mod engine;
 mod files;
+mod forget;
 mod history;
 mod index;
 mod indexer;
@@ -28,8 +31,11 @@ mod proof;
 mod reader;
 mod recovery;
 mod segment_index;
+mod sound;
 mod walk;
 
+#[cfg(test)]
+mod forget_tests;
 #[cfg(test)]
 mod index_tests;
 #[cfg(test)]
@@ -37,6 +43,7 @@ mod tests;
 
 pub use embedded::{EmbeddedLog, LogSettings, OpenError};
 pub use engine::{CommitError, UnifiedLog};
+pub use forget::{ForgetError, Forgetter, Forgotten};
 pub use history::{History, LastHeard, Rebuild, Step, Stretch};
 pub use indexer::{Indexed, Indexer};
 pub use marks::{Kinds, Marks, NameHash, Wanted};

@@ -1,4 +1,5 @@
-//! Whether a batch is what it should be: signed, chained, in order, readable.
+//! Whether a batch is what it should be: signed, chained, in order, readable. An emptied one has nothing to read, and its
+//! signature and its chain are those of the chain hash that it has kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
