@@ -23,7 +23,7 @@ use crate::endpoint::{BindError, Endpoint, Registry, Tls};
 use crate::indexing;
 use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
 use crate::limits::{FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX, RETENTION_EVERY};
-use crate::log::{EmbeddedLog, Indexer, LogReader, LogSettings, OpenError, Trimmer};
+use crate::log::{EmbeddedLog, Forgetter, Indexer, LogReader, LogSettings, OpenError, Trimmer};
 use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
 use crate::models::with_built_ins;
 use crate::posted::RedbIds;
@@ -149,8 +149,8 @@ impl Collector {
         let data = DataDirectory::open(&config.data)?;
         raise_open_files(config);
         let own = (config.name, data.identity()?.public_key());
-        let Opened { core, reader, indexer, trimmer } = open_log(config, &data).await?;
-        let trimmed_until = core.sources().trimmed_until();
+        let Opened { core, reader, indexer, trimmer, forgetter } = open_log(config, &data).await?;
+        let (trimmed_until, emptied_until) = (core.sources().trimmed_until(), core.sources().emptied_until());
         let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()));
         let core = core.with_posted_ids(Box::new(ids.map_err(system("a thread for the posted events"))?));
         let health = Arc::new(Health::default());
@@ -171,6 +171,8 @@ impl Collector {
             every: RETENTION_EVERY,
             trimmer,
             trimmed_until,
+            forgetter,
+            emptied_until,
             intake: posts.clone(),
             health: Arc::clone(&health),
         };
@@ -290,6 +292,7 @@ struct Opened {
     reader: LogReader<FsDisk>,
     indexer: Indexer<FsDisk>,
     trimmer: Trimmer<FsDisk>,
+    forgetter: Forgetter<FsDisk>,
 }
 
 /// Opens the log, which reads indexes and what has none yet, away from the tasks.
@@ -307,9 +310,11 @@ async fn open_log(config: &Config, data: &DataDirectory) -> Result<Opened, RunEr
         let mut entropy = || getrandom::u64().expect("the system gave random numbers a moment ago");
         let (log, recovery) =
             EmbeddedLog::open_by_indexes(disk, settings, &mut entropy, clock.read().wall, &mut sources)?;
-        let (reader, indexer, trimmer) = (log.reader().of_collector(own.source), log.indexer(), log.trimmer());
+        let (reader, indexer) = (log.reader().of_collector(own.source), log.indexer());
+        let (trimmer, forgetter) = (log.trimmer(), log.forgetter());
         sources.find_unsealed(&reader);
-        Ok(Opened { core: Core::new(log, sources, own, &recovery, &clock.read()), reader, indexer, trimmer })
+        let core = Core::new(log, sources, own, &recovery, &clock.read());
+        Ok(Opened { core, reader, indexer, trimmer, forgetter })
     });
     opening.await.map_err(system("the opening of the log"))?
 }

@@ -24,16 +24,26 @@ struct Content {
     durable: Vec<u8>,
     /// Sectors that the next sync writes.
     dirty: BTreeSet<usize>,
-    has_durable_name: bool,
+}
+
+/// A change of names that is not durable yet.
+#[derive(Clone, Debug)]
+enum NameChange {
+    Made(String, usize),
+    Removed(String),
+    Renamed(String, String, usize),
 }
 
 #[derive(Clone, Debug, Default)]
 struct State {
-    files: BTreeMap<String, Content>,
-    /// Removed, and back after a power cut unless the directory is synced.
-    removed: BTreeMap<String, Content>,
+    /// Every file that ever was: handles stay with theirs, whatever becomes of its name.
+    files: Vec<Content>,
+    names: BTreeMap<String, usize>,
+    /// What a power cut leaves, but for the changes since, each of which it leaves or not.
+    durable_names: BTreeMap<String, usize>,
+    changes: Vec<NameChange>,
     random: u64,
-    /// Operations (creates, writes, syncs) until one fails; then all do until it is set anew.
+    /// Operations (creates, removals, renamings, writes, syncs) until one fails; then all do until it is set anew.
     fails_in: Option<u64>,
     sync_lies: bool,
 }
@@ -61,7 +71,7 @@ impl State {
 pub(crate) struct MemoryDisk(Arc<Mutex<State>>);
 
 #[derive(Debug)]
-pub(crate) struct MemoryFile(MemoryDisk, String);
+pub(crate) struct MemoryFile(MemoryDisk, usize);
 
 impl MemoryDisk {
     pub fn new(seed: u64) -> Self {
@@ -82,40 +92,54 @@ impl MemoryDisk {
         self.state().sync_lies = true;
     }
 
-    /// The disk after a power cut: of every sector that was not synced, either the old or the new content.
+    /// The disk after a power cut: of every sector that was not synced, either the old or the new content, and every
+    /// change of names that was not synced or not.
     pub fn cut(&self) -> Self {
         let mut state = self.state().clone();
-        let (files, removed) = (std::mem::take(&mut state.files), std::mem::take(&mut state.removed));
-        let gone = removed.into_iter().filter(|(name, _)| !files.contains_key(name)).collect::<Vec<_>>();
-        for (name, mut content) in gone.into_iter().chain(files) {
-            if !content.has_durable_name && state.random().is_multiple_of(2) {
+        for change in std::mem::take(&mut state.changes) {
+            if state.random().is_multiple_of(2) {
                 continue;
             }
-            for sector in std::mem::take(&mut content.dirty) {
-                if state.random().is_multiple_of(2) {
-                    content.persist(sector);
+            match change {
+                NameChange::Made(name, file) => {
+                    state.durable_names.insert(name, file);
+                }
+                NameChange::Removed(name) => {
+                    state.durable_names.remove(&name);
+                }
+                NameChange::Renamed(from, to, file) => {
+                    state.durable_names.remove(&from);
+                    state.durable_names.insert(to, file);
                 }
             }
-            content.current = content.durable.clone();
-            content.has_durable_name = true;
-            state.files.insert(name, content);
+        }
+        state.names = state.durable_names.clone();
+        for at in 0..state.files.len() {
+            for sector in std::mem::take(&mut state.files[at].dirty) {
+                if state.random().is_multiple_of(2) {
+                    state.files[at].persist(sector);
+                }
+            }
+            state.files[at].current = state.files[at].durable.clone();
         }
         state.fails_in = None;
         Self(Arc::new(Mutex::new(state)))
     }
 
     pub fn names(&self) -> Vec<String> {
-        self.state().files.keys().cloned().collect()
+        self.state().names.keys().cloned().collect()
     }
 
     pub fn bytes(&self, name: &str) -> Vec<u8> {
-        self.state().files[name].current.clone()
+        let state = self.state();
+        state.files[state.names[name]].current.clone()
     }
 
     /// Rot: another byte stands there, now and after a power cut.
     pub fn rot(&self, name: &str, at: usize, with: impl Fn(u8) -> u8) {
         let mut state = self.state();
-        let content = state.files.get_mut(name).unwrap();
+        let file = state.names[name];
+        let content = &mut state.files[file];
         content.current[at] = with(content.current[at]);
         content.durable[at] = content.current[at];
     }
@@ -132,39 +156,49 @@ impl Disk for MemoryDisk {
     type File = MemoryFile;
 
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        Ok(self.state().files.iter().map(|(name, content)| (name.clone(), content.current.len() as u64)).collect())
+        let state = self.state();
+        let len = |file: usize| state.files[file].current.len() as u64;
+        Ok(state.names.iter().map(|(name, file)| (name.clone(), len(*file))).collect())
     }
 
     fn open(&self, name: &str) -> io::Result<MemoryFile> {
-        let exists = self.state().files.contains_key(name);
-        if exists { Ok(MemoryFile(self.clone(), name.to_owned())) } else { Err(io::ErrorKind::NotFound.into()) }
+        let file = self.state().names.get(name).copied().ok_or(io::ErrorKind::NotFound)?;
+        Ok(MemoryFile(self.clone(), file))
     }
 
     fn create(&self, name: &str, len: u64) -> io::Result<MemoryFile> {
         let mut state = self.state();
         state.may()?;
-        let zeros = vec![0; len as usize];
-        let content = Content { current: zeros.clone(), durable: zeros, ..Content::default() };
-        assert!(state.files.insert(name.to_owned(), content).is_none(), "{name} is there already");
+        let (zeros, file) = (vec![0; len as usize], state.files.len());
+        state.files.push(Content { current: zeros.clone(), durable: zeros, ..Content::default() });
+        assert!(state.names.insert(name.to_owned(), file).is_none(), "{name} is there already");
+        state.changes.push(NameChange::Made(name.to_owned(), file));
         drop(state);
-        Ok(MemoryFile(self.clone(), name.to_owned()))
+        Ok(MemoryFile(self.clone(), file))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state();
         state.may()?;
-        let content = state.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
-        if content.has_durable_name {
-            state.removed.insert(name.to_owned(), content);
-        }
+        state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        state.changes.push(NameChange::Removed(name.to_owned()));
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.may()?;
+        let file = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(to.to_owned(), file);
+        state.changes.push(NameChange::Renamed(from.to_owned(), to.to_owned(), file));
         Ok(())
     }
 
     fn sync_directory(&self) -> io::Result<()> {
         let mut state = self.state();
         state.may()?;
-        state.removed.clear();
-        state.files.values_mut().for_each(|content| content.has_durable_name = true);
+        state.changes.clear();
+        state.durable_names = state.names.clone();
         Ok(())
     }
 }
@@ -172,9 +206,8 @@ impl Disk for MemoryDisk {
 impl DiskFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
         let state = self.0.state();
-        let content = state.files.get(&self.1).ok_or(io::ErrorKind::NotFound)?;
         let from = position as usize;
-        let bytes = content.current.get(from..from + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let bytes = state.files[self.1].current.get(from..from + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(bytes);
         Ok(())
     }
@@ -184,7 +217,7 @@ impl DiskFile for MemoryFile {
         let allowed = state.may();
         // A write that fails may have come some way.
         let written = if allowed.is_ok() { bytes.len() } else { state.random() as usize % (bytes.len() + 1) };
-        let content = state.files.get_mut(&self.1).ok_or(io::ErrorKind::NotFound)?;
+        let content = &mut state.files[self.1];
         let from = position as usize;
         assert!(from + bytes.len() <= content.current.len(), "the log writes only into space that it has taken");
         content.current[from..from + written].copy_from_slice(&bytes[..written]);
@@ -199,7 +232,7 @@ impl DiskFile for MemoryFile {
             return allowed;
         }
         let random = state.random();
-        let content = state.files.get_mut(&self.1).ok_or(io::ErrorKind::NotFound)?;
+        let content = &mut state.files[self.1];
         // A sync that fails writes some, and forgets that the others are still to be written.
         for sector in std::mem::take(&mut content.dirty) {
             if allowed.is_ok() || (random >> (sector % 16)) & 1 == 0 {
@@ -210,7 +243,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.bytes(&self.1).len() as u64)
+        Ok(self.0.state().files[self.1].current.len() as u64)
     }
 }
 

@@ -12,9 +12,14 @@
 //!                                └── chain hash (SHA-256), which the signature signs ───────▶│
 //! ```
 //!
+//! Retention can take the body of a samples batch out of a unified log: see [`Batch::emptied`].
+//!
 //! Every field, byte for byte, stands in `README.md` of this crate; golden files pin it.
 
+mod emptied;
+
 use crate::checksum::crc32c;
+use crate::codec::Codec;
 use crate::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream, Timestamp};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_COUNT_MAX, BATCH_DECODED_BYTES_MAX, SOURCE_BYTES_MAX};
 use crate::version::BATCH_VERSION;
@@ -93,6 +98,11 @@ impl Header {
         HEADER_LEN + self.body_len as usize
     }
 
+    /// Whether retention has removed its records; see [`Batch::emptied`].
+    pub const fn is_emptied(&self) -> bool {
+        self.codec == Codec::Removed.number()
+    }
+
     /// The header's bytes, with `crc` and `signature` as they stand in the fields.
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
@@ -164,6 +174,7 @@ impl Header {
             return Err(BatchError::Field("range of event times"));
         }
         header.check_sizes()?;
+        header.check_emptied()?;
         Ok(header)
     }
 
@@ -262,10 +273,11 @@ impl<'a> Batch<'a> {
         self.bytes
     }
 
-    /// Its chain hash: what the next batch of its stream and epoch names as the previous one.
+    /// Its chain hash: what the next batch of its stream and epoch names as the previous one. Of an emptied batch the
+    /// one that it had.
     #[cfg(feature = "sign")]
     pub fn chain_hash(&self) -> ChainHash {
-        crate::sign::sha256(&self.bytes[SIGNED_FROM..])
+        self.kept_chain_hash().unwrap_or_else(|| crate::sign::sha256(&self.bytes[SIGNED_FROM..]))
     }
 }
 
@@ -288,6 +300,9 @@ pub fn split(bytes: &[u8]) -> impl Iterator<Item = Result<Batch<'_>, BatchError>
         }
     })
 }
+
+#[cfg(feature = "sign")]
+pub use emptied::EMPTIED_LEN;
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes[at..at + N].try_into().expect("the caller's range has N bytes")

@@ -25,7 +25,11 @@ pub trait Disk {
     fn create(&self, name: &str, len: u64) -> io::Result<Self::File>;
     /// Removes a file; final only after [`Disk::sync_directory`].
     fn remove(&self, name: &str) -> io::Result<()>;
-    /// Makes all names that were made or removed so far durable.
+    /// Gives a file another name; a file that had that name is gone. Both at once: whoever opens the name finds the one
+    /// or the other, after a power cut as well. Which of the two a power cut leaves is open until
+    /// [`Disk::sync_directory`], and what was not synced of the file is as open as before. Handles stay with their file.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Makes all names that were made, removed or given so far durable.
     fn sync_directory(&self) -> io::Result<()>;
 }
 
@@ -120,6 +124,11 @@ impl Disk for FsDisk {
     fn remove(&self, name: &str) -> io::Result<()> {
         self.check_writable()?;
         std::fs::remove_file(self.directory.join(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_writable()?;
+        std::fs::rename(self.directory.join(from), self.directory.join(to))
     }
 
     fn sync_directory(&self) -> io::Result<()> {

@@ -3,7 +3,7 @@
 mod events;
 
 use afferent_protocol::batch::{
-    Batch, BatchBuilder, BatchError, CHAIN_START, ClockReading, HEADER_LEN, Header, Lineage,
+    Batch, BatchBuilder, BatchError, CHAIN_START, ClockReading, EMPTIED_LEN, HEADER_LEN, Header, Lineage,
 };
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::codec::{DecodeError, body, records};
@@ -349,4 +349,75 @@ fn every_flipped_bit_of_a_segment_header_leaves_the_other_copy() {
         let segment::Head::Present { header: read, .. } = SegmentHeader::decode(&flipped) else { panic!("bit {bit}") };
         assert_eq!(read, header);
     }
+}
+
+#[test]
+fn an_emptied_batch_keeps_its_header_its_chain_and_its_signature_and_has_no_records() {
+    let bytes = small_batch(7);
+    let (batch, _) = Batch::parse(&bytes).unwrap();
+    let emptied = batch.emptied();
+    let (parsed, rest) = Batch::parse(&emptied).unwrap();
+    assert!(rest.is_empty() && parsed.header().is_emptied() && !batch.header().is_emptied());
+    let Header { crc, codec, body_len, decoded_len, .. } = *parsed.header();
+    assert_eq!(Header { crc, codec, body_len, decoded_len, ..*batch.header() }, *parsed.header());
+    assert_eq!((parsed.chain_hash(), parsed.body()), (batch.chain_hash(), &batch.chain_hash()[..]));
+    let verifier = Identity::from_seed(&[5; 32]).public_key().verifier().unwrap();
+    assert_eq!(verifier.verify(&parsed), verifier.verify(&batch));
+    assert!(verifier.verify(&parsed).is_some());
+    assert_eq!(decode(&emptied), Ok(0));
+    assert!(records(&parsed, &mut []).unwrap().subjects().is_empty());
+    assert_eq!(parsed.emptied(), emptied, "there is nothing left to remove");
+}
+
+#[test]
+fn a_kept_chain_hash_that_was_edited_is_not_what_was_signed() {
+    let bytes = small_batch(7);
+    let verifier = Identity::from_seed(&[5; 32]).public_key().verifier().unwrap();
+    let emptied = Batch::parse(&bytes).unwrap().0.emptied();
+    for bit in HEADER_LEN * 8..EMPTIED_LEN * 8 {
+        let mut edited = emptied.to_vec();
+        edited[bit / 8] ^= 1 << (bit % 8);
+        let edited = mended(edited);
+        assert_eq!(verifier.verify(&Batch::parse(&edited).unwrap().0), None, "bit {bit}");
+    }
+}
+
+#[test]
+fn an_emptied_batch_of_another_form_is_refused() {
+    let bytes = small_batch(7);
+    let emptied = Batch::parse(&bytes).unwrap().0.emptied().to_vec();
+    let refused =
+        |bytes: Vec<u8>| assert_eq!(Batch::parse(&mended(bytes)).err(), Some(BatchError::Field("removed body")));
+    let with = |at: usize, byte: u8| {
+        let mut bytes = emptied.clone();
+        bytes[at] = byte;
+        bytes
+    };
+    assert_eq!((emptied[74], emptied[76], emptied[80]), (1, 32, 32));
+    refused(with(74, 0));
+    for len in [0, 31, 33] {
+        refused(with(76, len));
+        refused(with(80, len));
+    }
+    let mut whole = bytes;
+    whole[73] = 255;
+    refused(whole);
+}
+
+#[test]
+#[should_panic(expected = "critical events are never removed")]
+fn a_critical_batch_is_never_emptied() {
+    let event = OwnedEvent::examples().remove(0);
+    let mut builder = BatchBuilder::new();
+    builder.push(&event.event()).unwrap();
+    let lineage = Lineage {
+        source: SourceId::new("press-88").unwrap(),
+        stream: Stream::Critical,
+        epoch: Epoch::new(3),
+        first: Sequence::ZERO,
+        previous: CHAIN_START,
+    };
+    let mut bytes = vec![];
+    builder.seal(&lineage, &ClockReading::default(), &Identity::from_seed(&[5; 32]), &mut bytes);
+    Batch::parse(&bytes).unwrap().0.emptied();
 }

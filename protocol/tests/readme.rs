@@ -2,6 +2,7 @@
 
 use afferent_protocol::batch::{self, Batch, BatchBuilder, CHAIN_START, ClockReading, Header, Lineage};
 use afferent_protocol::checksum::crc32c;
+use afferent_protocol::codec::Codec;
 use afferent_protocol::codec::rows::Encoder;
 use afferent_protocol::event::*;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Subject, Timestamp};
@@ -106,6 +107,19 @@ fn the_batch_header_lies_as_the_table_says() {
     assert_eq!(Header::decode(&bytes).unwrap(), header);
     assert!(README.contains("1048320"), "the longest body");
     assert_eq!(BATCH_BYTES_MAX - batch::HEADER_LEN, 1_048_320);
+}
+
+#[test]
+fn the_codecs_are_those_of_the_code() {
+    let rows = table("### Codecs", "codec");
+    let told: Vec<u8> = rows.iter().map(|row| row[0].parse().unwrap()).collect();
+    let known: Vec<u8> = (0..=u8::MAX).filter(|number| Codec::from_number(*number).is_some()).collect();
+    assert_eq!(told, known);
+    assert!(known.iter().all(|number| Codec::from_number(*number).unwrap().number() == *number));
+    for row in rows {
+        let heading = format!("### Codec {}: {}\n", row[0], row[1]);
+        assert!(README.contains(&heading), "{heading}");
+    }
 }
 
 #[test]

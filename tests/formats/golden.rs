@@ -58,6 +58,9 @@ fn batch_text(batch: &ReadBatch) -> String {
         hex(&batch.previous),
         hex(&batch.chain)
     );
+    if batch.is_emptied {
+        text += "  removed\n";
+    }
     for event in &batch.events {
         text += &format!("  {} {} {} {}\n", event.sequence, event.time, event.subject, event.body);
     }
@@ -116,6 +119,10 @@ fn everything() -> Vec<(String, Vec<u8>, String)> {
     let mut all = vec![];
     for (name, made) in made::batches() {
         let bytes = made.seal();
+        let text = batch_text(&read_batch(&bytes).unwrap());
+        all.push((name.to_owned(), bytes, text));
+    }
+    for (name, bytes) in made::emptied() {
         let text = batch_text(&read_batch(&bytes).unwrap());
         all.push((name.to_owned(), bytes, text));
     }
@@ -192,6 +199,20 @@ fn batches_are_decoded_field_by_field_to_what_they_were_made_of() {
         }
         assert!(KEY.public_key().verifier().unwrap().verify(&batch).is_some(), "{name}");
     }
+}
+
+#[test]
+fn an_emptied_batch_is_the_batch_that_it_was_without_its_events() {
+    let (bytes, _) = golden("batch-removed-v1");
+    let (whole, _) = golden("batch-samples-v1");
+    let ((batch, rest), (whole, _)) = (Batch::parse(&bytes).unwrap(), Batch::parse(&whole).unwrap());
+    assert!(rest.is_empty());
+    assert_eq!(batch.header().codec, 255);
+    let Header { crc, codec, body_len, decoded_len, .. } = *batch.header();
+    assert_eq!(Header { crc, codec, body_len, decoded_len, ..*whole.header() }, *batch.header());
+    assert_eq!(batch.chain_hash(), whole.chain_hash());
+    assert_eq!(codec::records(&batch, &mut []).unwrap().count(), 0);
+    assert!(KEY.public_key().verifier().unwrap().verify(&batch).is_some());
 }
 
 #[test]

@@ -28,6 +28,24 @@ fn it_refuses_a_batch_with_any_bit_flipped() {
 }
 
 #[test]
+fn it_refuses_an_emptied_batch_with_any_bit_flipped_and_any_other_form() {
+    let (_, bytes) = made::emptied().remove(0);
+    assert!(read_batch(&bytes).unwrap().is_signed_by(&KEY.public_key().0));
+    for bit in 0..bytes.len() * 8 {
+        let mut bytes = bytes.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(read_batch(&bytes).is_err(), "bit {bit}");
+    }
+    for (at, byte) in [(74, 0), (76, 31), (80, 31)] {
+        let mut bytes = bytes.clone();
+        bytes[at] = byte;
+        let crc = crc32c(&[&bytes[8..]]).to_le_bytes();
+        bytes[4..8].copy_from_slice(&crc);
+        assert!(read_batch(&bytes).is_err(), "{byte} at {at}");
+    }
+}
+
+#[test]
 fn it_reads_the_ring_as_one_lane_in_order_however_often_a_batch_is_there() {
     let bytes = segment("segment-ring-v1");
     let files = [("a".to_owned(), &bytes[..]), ("b".to_owned(), &bytes[..]), ("blank".to_owned(), &[0; 4096][..])];

@@ -58,6 +58,53 @@ fn is_sound(rig: &Rig) -> (bool, String) {
 }
 
 #[test]
+fn samples_go_earlier_and_breakdowns_stay() {
+    let mut rig = Rig::new("retention-samples");
+    rig.collector_extra = "storage.segment_mib = 1\n".into();
+    let (collector, agent) = filled(&rig);
+    rig.break_down("E77");
+    rig.wait_logged("E77");
+    let span = "from=2020-01-01T00:00:00Z&until=2100-01-01T00:00:00Z";
+    let certificate = |rig: &Rig, what: &str| {
+        let (_, body) = get(rig, &format!("/v1/certificate?source=press-88&{span}"));
+        let certificate: Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{what}: {body}"));
+        certificate["verdict"].as_str().expect("a verdict").to_owned()
+    };
+    assert_eq!(certificate(&rig, "whole"), "complete");
+    let first_sample = |rig: &Rig| {
+        let (_, line) = get(rig, "/v1/events?type=sample&limit=1");
+        let event: Value = serde_json::from_str(&line).expect("there is a sample");
+        event["offset"].as_str().expect("an offset").parse::<u64>().expect("a number")
+    };
+    let before = first_sample(&rig);
+    let bytes = |rig: &Rig| -> u64 { segments(rig).iter().map(|path| path.metadata().expect("a file").len()).sum() };
+    let bytes_before = bytes(&rig);
+    collector.terminate();
+
+    rig.collector_extra += "retention.samples_age = \"1s\"\n";
+    let collector = rig.start_collector();
+    wait_for("old samples are gone", || {
+        let emptied = rig.collector_figure("afferent_samples_emptied_total")?;
+        (emptied > LINES / 2 && first_sample(&rig) > before).then_some(())
+    });
+    assert!(bytes(&rig) < bytes_before / 2, "{} bytes are left of {bytes_before}", bytes(&rig));
+    assert_eq!(rig.collector_figure("afferent_log_first_offset"), Some(0), "their places stay");
+    let (_, breakdowns) = get(&rig, "/v1/events?type=breakdown");
+    assert!(breakdowns.lines().count() == 1 && breakdowns.contains("E77"), "{breakdowns}");
+    let (_, told) = get(&rig, "/v1/events?type=lifecycle&limit=1000");
+    assert!(told.contains(r#""change":"emptied","stream":"samples""#), "{told}");
+    assert_eq!(certificate(&rig, "without samples"), "removed");
+    let (status, all) = get(&rig, "/v1/events?limit=100000");
+    assert!(status == 200 && !all.contains("unreadable"), "what is gone is passed over");
+    rig.break_down("E78");
+    wait_for("agents go on", || get(&rig, "/v1/events?type=breakdown").1.contains("E78").then_some(()));
+    agent.terminate();
+    collector.terminate();
+    let (proved, printed) = is_sound(&rig);
+    assert!(proved, "{printed}");
+}
+
+#[test]
 fn the_oldest_part_goes_and_nothing_that_is_needed_goes_with_it() {
     let mut rig = Rig::new("retention");
     rig.collector_extra = "storage.segment_mib = 1\n".into();

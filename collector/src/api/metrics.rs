@@ -57,6 +57,7 @@ fn counters(text: &mut Text, counters: &Counters) {
         ("answers_dropped", "Answers that could not be sent.", &counters.answers_dropped),
         ("segments_trimmed", "Segments of the log that retention has removed.", &counters.segments_trimmed),
         ("bytes_trimmed", "Bytes of these.", &counters.bytes_trimmed),
+        ("samples_emptied", "Samples that retention has removed from segments that stay.", &counters.samples_emptied),
         ("broker_connections", "Connections made to the external broker.", &counters.broker_connections),
     ] {
         text.single(&format!("afferent_{name}_total"), "counter", help, counter.get());

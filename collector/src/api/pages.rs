@@ -9,6 +9,7 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::problem::Problem;
 use super::tail::{Filtered, Rendered, Tail};
+use crate::limits::PAGE_BYTES;
 use crate::subscribe::{Filter, Format, Page, ReadLog, ReadLogError, Reading};
 
 /// One reader's pages.
@@ -62,10 +63,15 @@ impl Pages {
         Ok((bytes, if is_at_end { Page::AtEnd } else { Page::More }))
     }
 
+    /// What a page takes that is followed by more: it is full, and a little over.
+    fn page_bytes(&self) -> usize {
+        if self.is_ahead { PAGE_BYTES + PAGE_BYTES / 16 } else { 0 }
+    }
+
     async fn rendered(&mut self) -> Result<(Bytes, Page), Problem> {
         let rendering = match (self.ahead.take(), self.reading.take()) {
             (Some(ahead), _) => ahead,
-            (None, Some(reading)) => render(&self.log, reading),
+            (None, Some(reading)) => render(&self.log, reading, self.page_bytes()),
             (None, None) => {
                 return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an earlier page failed", "ask again"));
             }
@@ -73,7 +79,7 @@ impl Pages {
         let (reading, bytes, page) = rendering.await.map_err(panicked)?;
         let page = page.inspect_err(|error| tracing::error!(%error, "a reader's page failed"))?;
         if self.is_ahead && page == Page::More {
-            self.ahead = Some(render(&self.log, reading));
+            self.ahead = Some(render(&self.log, reading, self.page_bytes()));
         } else {
             self.reading = Some(reading);
         }
@@ -101,7 +107,7 @@ async fn shared(log: &Arc<dyn ReadLog>, tail: &Tail, at: Offset) -> Result<Arc<R
         return Ok(page);
     }
     let reading = Reading::follow(at, Filter::default(), Format::ServerSent).with_lines();
-    let (mut reading, bytes, page) = render(log, reading).await.map_err(panicked)?;
+    let (mut reading, bytes, page) = render(log, reading, 0).await.map_err(panicked)?;
     page.inspect_err(|error| tracing::error!(%error, "a page for followers failed"))?;
     let page = Rendered { first: at, next: reading.next(), bytes: bytes.into(), lines: reading.take_lines() };
     let page = Arc::new(page);
@@ -109,10 +115,11 @@ async fn shared(log: &Arc<dyn ReadLog>, tail: &Tail, at: Offset) -> Result<Arc<R
     Ok(page)
 }
 
-fn render(log: &Arc<dyn ReadLog>, mut reading: Reading) -> JoinHandle<Rendering> {
+/// Renders a page, into a buffer that has room for so many bytes from the start.
+fn render(log: &Arc<dyn ReadLog>, mut reading: Reading, page_bytes: usize) -> JoinHandle<Rendering> {
     let log = Arc::clone(log);
     tokio::task::spawn_blocking(move || {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(page_bytes);
         let page = reading.page(&*log, &mut bytes);
         (reading, bytes, page)
     })

@@ -1,5 +1,6 @@
 //! HTTP/1.1 connections: how many, and how long they may do nothing.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use axum::Router;
@@ -42,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stopping: S
                     drop(place);
                 });
             }
-            Err(_) => refuse(&stream),
+            Err(_) => refuse(stream),
         }
     }
     drop(listener);
@@ -78,7 +79,7 @@ async fn connection(stream: TcpStream, router: Router, mut stopping: Stopping) {
 }
 
 /// Says 503 as far as the socket's buffer takes it, and hangs up: whoever is too many costs no task.
-fn refuse(stream: &TcpStream) {
+fn refuse(stream: TcpStream) {
     let detail = format!("{HTTP_CONNECTIONS_MAX} HTTP connections are open, and no more are taken");
     let problem =
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "close some of them, or ask again later").json();
@@ -87,5 +88,8 @@ fn refuse(stream: &TcpStream) {
          retry-after: 5\r\nconnection: close\r\n\r\n",
         problem.len()
     );
-    let _ = stream.try_write(&[head.as_bytes(), &problem].concat());
+    // The runtime does not know yet that a socket which is so new can be written; the system does.
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = stream.write(&[head.as_bytes(), &problem].concat());
+    }
 }

@@ -30,6 +30,8 @@ pub struct Evidence {
     speakers: BTreeSet<SourceId>,
     refuted: Told,
     open: Told,
+    /// Where the last batch ends that was found without its records, of whatever source.
+    emptied_until: Offset,
     first: Option<Offset>,
     end: Offset,
     time: Timestamp,
@@ -56,6 +58,7 @@ impl Evidence {
             speakers: BTreeSet::new(),
             refuted: Told::default(),
             open: Told::default(),
+            emptied_until: Offset::ZERO,
             first: None,
             end: Offset::ZERO,
             time: Timestamp::default(),
@@ -80,6 +83,9 @@ impl Evidence {
         self.time = self.time.max(head.stamp);
         let (end, chain) = (self.end, batch.chain_hash());
         self.seals.batch(Logged { first: offset, end, chain, is_seal: false });
+        if header.is_emptied() {
+            self.emptied_until = end;
+        }
         if !self.is_looked_at(&header.source) {
             return;
         }
@@ -90,6 +96,10 @@ impl Evidence {
         }
         let lane = Lane { stream: header.stream, epoch: header.epoch };
         let span = self.span;
+        if !header.is_emptied() {
+            let epochs = self.lanes.entry((header.source, header.stream)).or_default();
+            epochs.values_mut().for_each(|lane| lane.settle(Some(header.time_last), &span));
+        }
         self.lane(header.source, lane).batch(header, offset, &span, begin > Offset::ZERO);
         if doubts.is_empty() {
             self.learn(batch);
@@ -170,8 +180,15 @@ impl Evidence {
             self.refuted
                 .say(format!("the offsets {until} up to {begin} are gone, and retention was not to remove them"));
         }
+        if self.emptied_until > self.proof.emptied_until() {
+            let (until, end) = (self.proof.emptied_until(), self.emptied_until);
+            self.refuted.say(format!(
+                "samples between the offsets {until} and {end} are gone, and retention was not to remove them"
+            ));
+        }
         let (mut lanes, mut is_known) = (Vec::new(), false);
-        for ((source, stream), epochs) in std::mem::take(&mut self.lanes) {
+        for ((source, stream), mut epochs) in std::mem::take(&mut self.lanes) {
+            epochs.values_mut().for_each(|lane| lane.settle(None, &self.span));
             let is_wanted = match &self.about {
                 About::Source(wanted) => source == *wanted,
                 About::Machine(_) => self.speakers.contains(&source),
@@ -179,6 +196,8 @@ impl Evidence {
             if is_wanted {
                 is_known = true;
                 self.stream(source, stream, epochs, &mut lanes);
+            } else if matches!(self.about, About::Machine(_)) && epochs.values().any(LaneEvidence::has_removed) {
+                self.open.say(format!("samples of {source} were removed by retention, of whatever machine they were"));
             }
         }
         if !is_known {
@@ -189,6 +208,7 @@ impl Evidence {
         }
         let fates = lanes.iter().flat_map(|lane: &LaneCertificate| &lane.ranges).map(|range| match range.fate {
             Fate::Present => Verdict::Complete,
+            Fate::Removed => Verdict::Removed,
             Fate::Lost { .. } => Verdict::DeclaredLoss,
             Fate::Missing => Verdict::Incomplete,
         });

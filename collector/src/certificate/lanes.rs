@@ -33,11 +33,27 @@ pub(super) struct LaneEvidence {
     kept_from: Option<Sequence>,
     /// How far it had come, and its latest event time, when the collector told that last before removing something.
     told: Option<(Sequence, Timestamp)>,
+    /// The latest one so far of a batch that has its records, so that its times are signed.
+    signed_until: Option<Timestamp>,
     present: RangeSet,
+    removed: RangeSet,
+    pending: Pending,
     holes: RangeSet,
     /// Offsets from the first batch of the span to the last one.
     pub offsets: Option<ops::Range<Offset>>,
     pub losses: Vec<Declared>,
+}
+
+/// Emptied batches since the last batch that has its records, and the holes before them.
+///
+/// Nothing binds the times of an emptied batch any more, so that they alone must not put it out of the span: what counts
+/// is where the batches before and behind it lie.
+#[derive(Debug, Default)]
+struct Pending {
+    all: RangeSet,
+    /// Those that the span takes in by their own account.
+    told: RangeSet,
+    holes: RangeSet,
 }
 
 impl LaneEvidence {
@@ -45,19 +61,29 @@ impl LaneEvidence {
     /// beginning to retention.
     pub fn batch(&mut self, header: &Header, offset: Offset, span: &Span, is_begun: bool) {
         let (first, end) = (header.first, header.end());
+        let is_beginning_kept = self.begun_at.is_some() || !is_begun;
         self.begun_at.get_or_insert(offset);
         self.known_from.get_or_insert(header.time_first);
-        let is_beginning_kept = self.known_until.is_some() || !is_begun;
         if !is_beginning_kept {
             self.kept_from = Some(first);
         }
-        // Sequences that would stand between an event before the span's end and one after its beginning.
-        let touches = self.known_until.is_none_or(|time| time < span.until) && header.time_last >= span.from;
-        if touches && is_beginning_kept {
-            self.holes.insert(SequenceRange { first: self.end, end: first });
+        let range = SequenceRange { first, end };
+        let hole = SequenceRange { first: if is_beginning_kept { self.end } else { first }, end: first };
+        let is_in_span = header.time_last >= span.from && header.time_first < span.until;
+        if header.is_emptied() {
+            self.pending.holes.insert(hole);
+            self.pending.all.insert(range);
+            if is_in_span {
+                self.pending.told.insert(range);
+            }
+        } else {
+            if self.may_touch(Some(header.time_last), span) {
+                self.holes.insert(hole);
+            }
+            self.signed_until = self.signed_until.max(Some(header.time_last));
         }
-        if header.time_last >= span.from && header.time_first < span.until {
-            self.present.insert(SequenceRange { first, end });
+        if is_in_span && !header.is_emptied() {
+            self.present.insert(range);
             let offset_end = Offset::new(offset.get() + u64::from(header.count));
             let offsets = self.offsets.get_or_insert(offset..offset_end);
             offsets.end = offset_end;
@@ -82,6 +108,28 @@ impl LaneEvidence {
         (span.from <= until).then_some(until)
     }
 
+    /// Whether something that stands before an event of `next` can have happened within the span: after the last signed
+    /// time before it there was some of the span left, and at `next` some of it was over. Without `next` nothing follows.
+    fn may_touch(&self, next: Option<Timestamp>, span: &Span) -> bool {
+        self.signed_until.is_none_or(|time| time < span.until) && next.is_none_or(|time| time >= span.from)
+    }
+
+    /// Judges the emptied batches so far. `next` is the latest event time of the next batch of the stream that has its
+    /// records.
+    pub fn settle(&mut self, next: Option<Timestamp>, span: &Span) {
+        let Pending { all, told, holes } = std::mem::take(&mut self.pending);
+        if self.may_touch(next, span) {
+            let removed = if told.is_empty() { all } else { told };
+            removed.iter().for_each(|range| self.removed.insert(range));
+            holes.iter().for_each(|range| self.holes.insert(range));
+        }
+    }
+
+    /// Whether retention has removed something that the span takes in, or may take in.
+    pub fn has_removed(&self) -> bool {
+        !self.removed.is_empty()
+    }
+
     /// Where it ends, as far as is known.
     pub fn end(&self) -> Sequence {
         self.end
@@ -100,6 +148,7 @@ impl LaneEvidence {
     /// The sequences that the span takes in, in order.
     pub fn ranges(&self) -> Vec<Range> {
         let mut ranges: Vec<Range> = self.present.iter().map(|range| of(range, Fate::Present)).collect();
+        ranges.extend(self.removed.iter().map(|range| of(range, Fate::Removed)));
         let mut left = self.holes.clone();
         for Declared { range, reason, time } in &self.losses {
             let declared = RangeSet::of(*range);

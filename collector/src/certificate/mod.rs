@@ -11,6 +11,8 @@
 //!   sequences; one that was moved breaks the seal of its stretch. What a seal binds cannot be changed by who does not have
 //!   the collector's key, which is no part of the log's files.
 //! - An agent's key is pinned by an event of the collector, which the collector's key has signed.
+//! - Of samples that retention has removed the chain hash is left, which chain, signature and seal bind as before. Their
+//!   times are bound no more: they are taken to lie within the span unless the batches before and behind prove otherwise.
 //! - A log whose newest part was cut off is an older log: it proves nothing about what came later. Whatever the evidence
 //!   does not reach is said to be open, and a certificate is complete only when nothing is open.
 //!
@@ -117,7 +119,9 @@ impl Certificate {
 pub enum Verdict {
     /// Every sequence that the span takes in is there.
     Complete,
-    /// What is not there was declared lost by its source.
+    /// What is not there was in the log, and retention has removed it.
+    Removed,
+    /// What is not there was declared lost by its source, or removed by retention.
     DeclaredLoss,
     /// Something is missing, and nobody has said why.
     Incomplete,
@@ -179,6 +183,8 @@ pub struct Range {
 pub enum Fate {
     /// All are in the log, signed and chained.
     Present,
+    /// They were in the log, signed and chained, and retention has removed them.
+    Removed,
     /// Their source has declared that they will not come.
     Lost {
         /// Why.

@@ -29,6 +29,7 @@ pub fn text(certificate: &Certificate) -> String {
         for range in &lane.ranges {
             let fate = match range.fate {
                 Fate::Present => "all present".to_owned(),
+                Fate::Removed => "REMOVED by retention".to_owned(),
                 Fate::Lost { reason, declared } => {
                     format!("LOST ({}), declared {}", loss_reason(reason), time_text(declared))
                 }
@@ -61,6 +62,7 @@ fn verdict(certificate: &Certificate) -> &'static str {
     match certificate.verdict {
         Verdict::Complete if certificate.complete => "COMPLETE: every event of the span is in the log, and proved",
         Verdict::Complete => "nothing is missing as far as is known; what is open stands below",
+        Verdict::Removed => "NOT COMPLETE: retention has removed samples",
         Verdict::DeclaredLoss => "NOT COMPLETE: the source has declared losses",
         Verdict::Incomplete => "NOT COMPLETE: something is missing",
         Verdict::Refuted => "REFUTED: the log is not as it was written",

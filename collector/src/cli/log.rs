@@ -121,6 +121,9 @@ fn rendered(report: &Report) -> String {
     let mut text = table(&heading, &rows);
     let first = report.segments.first().map_or(report.end, |segment| segment.first);
     text += &format!("\noffsets {first} up to {}, {} batches\n", report.end, report.batches);
+    if report.emptied() > 0 {
+        text += &format!("of {} batches retention has removed the samples\n", report.emptied());
+    }
     if report.torn {
         text += "an unfinished write at the end: being written now, or cut off; nothing of it was acknowledged\n";
     }

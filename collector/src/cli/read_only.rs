@@ -54,6 +54,10 @@ impl Disk for ReadOnlyDisk {
         self.disk.remove(name)
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
     fn sync_directory(&self) -> io::Result<()> {
         self.disk.sync_directory()
     }

@@ -29,6 +29,7 @@
 //!
 //! [retention]                         # what is kept; everything, for ever, unless it says otherwise
 //! # age = "365d"                      # segments whose newest event was appended longer ago are removed
+//! # samples_age = "30d"               # samples are removed earlier; breakdowns, alarms and all else stay
 //! # size_mib = 500000                 # the oldest segments are removed when the log is larger
 //!
 //! # [[model]]                         # a version of a model beside the built-in ones, which are version 1
@@ -169,6 +170,8 @@ pub struct StorageConfig {
 pub struct RetentionConfig {
     /// How long an event is kept, from when it was appended.
     pub age: Option<Age>,
+    /// How long samples are kept.
+    pub samples_age: Option<Age>,
     /// How large the log may be, in MiB.
     pub size_mib: Option<u64>,
 }
@@ -333,7 +336,8 @@ impl Config {
     /// What is kept.
     pub fn retention(&self) -> Rules {
         let bytes = self.retention.size_mib.map(|mib| mib.saturating_mul(1 << 20));
-        Rules { age: self.retention.age.clone(), bytes, ..Rules::default() }
+        let RetentionConfig { age, samples_age, .. } = self.retention.clone();
+        Rules { age, bytes, samples_age }
     }
 
     /// Bytes of a segment file.

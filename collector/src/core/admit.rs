@@ -71,6 +71,10 @@ impl<L: UnifiedLog> Core<L> {
     /// is possible at all; critical batches are few, and are decoded.
     fn check_body(&mut self, batch: &Batch<'_>) -> Result<(), Refusal> {
         let header = batch.header();
+        if header.is_emptied() {
+            let message = "a batch without its records, as only retention makes them; a sender has to send the records";
+            return Err(Refusal::new(Reason::Malformed, message.to_owned()));
+        }
         if Codec::from_number(header.codec).is_none() {
             let message = format!("codec {} is not known here; update the collector", header.codec);
             return Err(Refusal::new(Reason::Newer, message));

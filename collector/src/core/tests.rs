@@ -344,6 +344,14 @@ fn bad_input_is_refused_with_a_reason_and_the_rest_goes_on() {
         let lie = agent.lie(count, codec);
         assert_eq!(refused(&give(&mut core, &agent, &lie)), Some(reason), "count {count}, codec {codec}");
     }
+    // What retention makes of a batch is as well signed as the batch, and is nothing to be sent.
+    let mut samples = Agent::new("press", Stream::Samples, 2);
+    let batch = samples.samples(3);
+    let emptied = crate::simulated::parse(&batch).emptied();
+    let received = give(&mut core, &samples, &emptied);
+    assert_eq!(refused(&received), Some(Reason::Malformed));
+    assert!(received.refusal.unwrap().message.contains("without its records"));
+    assert_eq!(give(&mut core, &samples, &batch).accepted, 1, "the batch itself is taken");
     let mut message = b"AFB1".to_vec();
     message.extend([0xFF; 400]);
     assert_eq!(refused(&give(&mut core, &agent, &message)), Some(Reason::Newer));

@@ -104,6 +104,8 @@ pub struct Counters {
     pub segments_trimmed: Counter,
     /// Bytes of these.
     pub bytes_trimmed: Counter,
+    /// Samples that retention has removed from segments that stay.
+    pub samples_emptied: Counter,
     /// Connections to the external broker that were made.
     pub broker_connections: Counter,
 }

@@ -11,7 +11,7 @@ use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, STOP_LEN};
 
 use super::buffer::{Buffer, Part};
 use super::index::{Runs, SegmentFile, Shared};
-use super::{CommitError, Indexer, LogReader, Rebuild, Recovery, Trimmer, UnifiedLog, files, recovery};
+use super::{CommitError, Forgetter, Indexer, LogReader, Rebuild, Recovery, Trimmer, UnifiedLog, files, recovery};
 use crate::limits::LOG_SEGMENT_BYTES;
 
 /// How the log is kept.
@@ -135,6 +135,11 @@ impl<D: Disk> EmbeddedLog<D> {
     /// What removes the oldest segments. It lives on a thread of its own.
     pub fn trimmer(&self) -> Trimmer<D> {
         Trimmer::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
+    }
+
+    /// What takes the samples out of old segments. It lives on a thread of its own.
+    pub fn forgetter(&self) -> Forgetter<D> {
+        Forgetter::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
     }
 
     /// A reader of what is durable. It may live on another thread, and longer than the log.

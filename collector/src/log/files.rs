@@ -25,6 +25,11 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
     Some((number(first)?, number(generation)?))
 }
 
+/// Whether this is a segment's name.
+pub(super) fn is_segment(name: &str) -> bool {
+    parse_name(name).is_some()
+}
+
 /// The header of a segment of the unified log.
 pub(super) fn header(log_id: [u8; 16], generation: u64, first_ordinal: u64, begun: Timestamp) -> SegmentHeader {
     let (kind, stream, epoch) = (LogKind::Unified, Stream::Critical, Epoch::new(0));
@@ -158,9 +163,11 @@ impl Survey {
     }
 }
 
-/// Reads a whole file into `bytes`; tells whether there were places that could not be read, which are zeros then.
+/// Reads a whole file of at most `len` bytes into `bytes`; tells whether there were places that could not be read, which
+/// are zeros then. A segment can have become shorter since its directory was listed: it was emptied of samples.
 pub(super) fn read_whole<D: Disk>(disk: &D, name: &str, len: u64, bytes: &mut Vec<u8>) -> Result<bool, OpenError> {
     let file = disk.open(name).map_err(|error| OpenError::disk(&format!("opening {name}"), error))?;
+    let len = file.len().map_or(len, |now| now.min(len));
     bytes.clear();
     bytes.resize(len as usize, 0);
     if file.read_at(bytes, 0).is_ok() {

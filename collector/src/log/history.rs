@@ -151,6 +151,7 @@ impl Historian {
                             | LifeCycle::Gap { .. }
                             | LifeCycle::Sealed { .. }
                             | LifeCycle::Trimmed { .. }
+                            | LifeCycle::Emptied { .. }
                             | LifeCycle::LaneKept { .. }
                     )
             )

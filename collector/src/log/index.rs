@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use afferent_protocol::ids::Timestamp;
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, Seed};
@@ -104,9 +104,22 @@ impl Run {
         (at..self.points.len()).find(|at| self.points[*at].fits(wanted))
     }
 
+    /// Whether it can hold samples that nobody has removed.
+    fn may_hold_samples(&self) -> bool {
+        self.points.iter().any(|point| point.marks.may_hold_samples())
+    }
+
     fn takes(&mut self, index: SegmentIndex) {
         assert_eq!((self.first, self.end), (index.first, index.end), "an index is of its segment");
         (self.points, self.names, self.is_indexed) = (index.points, index.names, true);
+    }
+
+    /// Another file has taken the place of its own, under the same name.
+    fn becomes(&mut self, index: SegmentIndex) {
+        let SegmentFile { name, seed } = &*self.file;
+        self.file = Arc::new(SegmentFile { name: name.clone(), seed: *seed });
+        self.stop = index.stop;
+        self.takes(index);
     }
 
     /// The last point at or before `offset`.
@@ -168,15 +181,20 @@ impl Runs {
         self.0.last()
     }
 
-    /// Segments that will not grow, are whole, and were not looked into: file and offsets.
-    fn unindexed(&self) -> impl Iterator<Item = (&Arc<SegmentFile>, Range<u64>)> {
+    /// Segments that will not grow and are whole.
+    fn finished(&self) -> impl Iterator<Item = &Run> {
         self.0.windows(2).enumerate().filter_map(|(at, pair)| {
             let [run, next] = pair else { return None };
             let begins = run.start == SEGMENT_HEADER_LEN as u64
                 && at.checked_sub(1).is_none_or(|before| !Arc::ptr_eq(&self.0[before].file, &run.file));
             let ends = run.end == next.first && !Arc::ptr_eq(&run.file, &next.file);
-            (begins && ends && !run.is_indexed).then_some((&run.file, run.first..run.end))
+            (begins && ends).then_some(run)
         })
+    }
+
+    /// Segments that will not grow, are whole, and were not looked into: file and offsets.
+    fn unindexed(&self) -> impl Iterator<Item = (&Arc<SegmentFile>, Range<u64>)> {
+        self.finished().filter(|run| !run.is_indexed).map(|run| (&run.file, run.first..run.end))
     }
 
     fn find(&self, offset: u64) -> Option<&Run> {
@@ -189,13 +207,29 @@ impl Runs {
 pub(super) struct Shared {
     durable_end: AtomicU64,
     runs: RwLock<Runs>,
+    /// Held by who changes what a segment's name stands for, and by readers from looking for a place to opening its file.
+    names: RwLock<()>,
+    /// Held by whoever works on finished segments or on what lies beside them: one at a time.
+    tending: Mutex<()>,
     /// Bytes that all readers together have read.
     bytes_read: AtomicU64,
 }
 
 impl Shared {
     pub fn new(durable_end: u64, runs: Runs) -> Self {
-        Self { durable_end: AtomicU64::new(durable_end), runs: RwLock::new(runs), bytes_read: AtomicU64::new(0) }
+        let (names, tending) = (RwLock::new(()), Mutex::new(()));
+        let (durable_end, bytes_read) = (AtomicU64::new(durable_end), AtomicU64::new(0));
+        Self { durable_end, runs: RwLock::new(runs), names, tending, bytes_read }
+    }
+
+    /// To be held by whoever makes, replaces or removes files of finished segments.
+    pub fn tend(&self) -> MutexGuard<'_, ()> {
+        self.tending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As long as this is held, the name of every place's file stands for that file.
+    pub fn fixed_names(&self) -> RwLockReadGuard<'_, ()> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn durable_end(&self) -> u64 {
@@ -283,11 +317,44 @@ impl Shared {
 
     /// Shows readers nothing any more of what is before an offset, at which a segment begins.
     pub fn forget_before(&self, until: u64) {
+        // Whoever has found a place has its file open.
+        let _names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
         let gone = runs.0.partition_point(|run| run.end <= until);
         // The newest segment stays, whatever is asked for.
         let gone = gone.min(runs.0.len().saturating_sub(1));
         runs.0.drain(..gone);
+    }
+
+    /// The oldest finished segment that ends at or before `until` and can hold samples.
+    pub fn with_samples(&self, until: u64, passed: &[u64]) -> Option<(Arc<SegmentFile>, Range<u64>)> {
+        self.with(|runs| {
+            let mut ended = runs.finished().take_while(|run| run.end <= until);
+            let run = ended.find(|run| !passed.contains(&run.first) && run.may_hold_samples())?;
+            Some((Arc::clone(&run.file), run.first..run.end))
+        })
+    }
+
+    /// Puts another file in the place of a segment's, of which `index` tells what it holds; `rename` gives it the name.
+    /// Readers open the one or the other, each with its own places. Tells whether the segment is still in the log.
+    pub fn replace<E>(
+        &self,
+        old: &Arc<SegmentFile>,
+        index: SegmentIndex,
+        rename: impl FnOnce() -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let _names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let at = |runs: &Runs| runs.0.iter().position(|run| Arc::ptr_eq(&run.file, old));
+        // Only who tends the segments could remove it from here on.
+        if self.with(at).is_none() {
+            return Ok(false);
+        }
+        rename()?;
+        let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = at(&runs) {
+            runs.0[at].becomes(index);
+        }
+        Ok(true)
     }
 
     /// Takes what was found in a segment.

@@ -16,15 +16,15 @@ use super::{
 use crate::simulated::{Agent, MemoryDisk, clock, parse, source};
 use crate::sources::Sources;
 
-type Log = EmbeddedLog<MemoryDisk>;
+pub(super) type Log = EmbeddedLog<MemoryDisk>;
 
-const SMALL: LogSettings = LogSettings { segment_bytes: 8192 };
+pub(super) const SMALL: LogSettings = LogSettings { segment_bytes: 8192 };
 
 /// Sources, and what they were rebuilt from.
-struct Counted {
-    sources: Sources,
-    batches: usize,
-    histories: usize,
+pub(super) struct Counted {
+    pub sources: Sources,
+    pub batches: usize,
+    pub histories: usize,
 }
 
 impl Rebuild for Counted {
@@ -43,7 +43,7 @@ impl Rebuild for Counted {
     }
 }
 
-fn open(disk: &MemoryDisk) -> (Log, Recovery, Counted) {
+pub(super) fn open(disk: &MemoryDisk) -> (Log, Recovery, Counted) {
     let mut found = Counted { sources: Sources::new(source("collector")), batches: 0, histories: 0 };
     let (log, recovery) =
         Log::open_by_indexes(disk.clone(), SMALL, &mut || 7, clock(0).wall, &mut found).expect("it always opens");
@@ -51,14 +51,14 @@ fn open(disk: &MemoryDisk) -> (Log, Recovery, Counted) {
     (log, recovery, found)
 }
 
-fn open_reading_everything(disk: &MemoryDisk) -> (Log, Recovery, Sources) {
+pub(super) fn open_reading_everything(disk: &MemoryDisk) -> (Log, Recovery, Sources) {
     let sources = RefCell::new(Sources::new(source("collector")));
     let mut each = |head: &EntryHead, batch: &Batch<'_>| sources.borrow_mut().rebuild(head, batch);
     let (log, recovery) = Log::open(disk.clone(), SMALL, &mut || 7, clock(0).wall, &mut each).expect("it always opens");
     (log, recovery, sources.into_inner())
 }
 
-fn index_all(log: &Log) -> usize {
+pub(super) fn index_all(log: &Log) -> usize {
     let mut indexer = log.indexer();
     std::iter::from_fn(|| match indexer.step() {
         Indexed::UpToDate => None,
@@ -69,7 +69,7 @@ fn index_all(log: &Log) -> usize {
 }
 
 /// Several agents in turn: samples, breakdowns, losses, and what the collector says itself.
-fn filled(disk: &MemoryDisk, batches: &[u8]) {
+pub(super) fn filled(disk: &MemoryDisk, batches: &[u8]) {
     let mut press = Agent::new("press", Stream::Samples, 1);
     let mut lathe = Agent::new("lathe", Stream::Critical, 2);
     let mut own = Agent::new("collector", Stream::Critical, 3);
@@ -102,11 +102,11 @@ fn filled(disk: &MemoryDisk, batches: &[u8]) {
     }
 }
 
-fn mixed(count: usize) -> Vec<u8> {
+pub(super) fn mixed(count: usize) -> Vec<u8> {
     (0..count).map(|at| (at * 37 % 251) as u8).collect()
 }
 
-fn indexes(disk: &MemoryDisk) -> Vec<String> {
+pub(super) fn indexes(disk: &MemoryDisk) -> Vec<String> {
     disk.names().into_iter().filter(|name| name.ends_with(".idx")).collect()
 }
 

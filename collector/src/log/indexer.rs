@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use afferent_protocol::disk::Disk;
 
+use super::forget;
 use super::index::{SegmentFile, Shared};
 use super::segment_index::{self, IndexError, SegmentIndex};
 
@@ -39,6 +40,8 @@ impl<D: Disk> Indexer<D> {
 
     /// Makes the next index that is missing.
     pub fn step(&mut self) -> Indexed {
+        let shared = Arc::clone(&self.shared);
+        let _tending = shared.tend();
         let Some((file, offsets, left)) = self.shared.unindexed(&self.passed) else { return Indexed::UpToDate };
         let first = offsets.start;
         match self.make(&file, offsets) {
@@ -57,12 +60,13 @@ impl<D: Disk> Indexer<D> {
         written
     }
 
-    /// Removes indexes whose segment is gone; gives how many.
+    /// Removes indexes whose segment is gone, and segments that were not made to their end; gives how many.
     pub fn tidy(&self) -> usize {
+        let _tending = self.shared.tend();
         let Ok(files) = self.disk.list() else { return 0 };
         let is_there = |segment: &str| files.iter().any(|(name, _)| name == segment);
-        let orphans =
-            files.iter().filter(|(name, _)| segment_index::segment_of(name).is_some_and(|segment| !is_there(&segment)));
+        let is_orphan = |name: &str| segment_index::segment_of(name).is_some_and(|segment| !is_there(&segment));
+        let orphans = files.iter().filter(|(name, _)| is_orphan(name) || forget::is_unfinished(name));
         orphans.filter(|(name, _)| self.disk.remove(name).is_ok()).count()
     }
 }

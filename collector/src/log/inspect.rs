@@ -36,6 +36,8 @@ pub struct SegmentReport {
     pub end: Offset,
     /// Batches that count in it.
     pub batches: u64,
+    /// Those of them whose samples retention has removed.
+    pub emptied: u64,
 }
 
 /// A whole log.
@@ -58,6 +60,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Batches whose samples retention has removed.
+    pub fn emptied(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.emptied).sum()
+    }
+
     /// Whether every byte is as it was written, and every batch proved.
     pub fn is_sound(&self) -> bool {
         !self.torn && self.holes.is_empty() && self.damage.is_empty() && self.suspects.is_empty()
@@ -88,11 +95,17 @@ pub fn verify<D: Disk>(disk: &D, own: &SourceId) -> Result<Report, OpenError> {
     if first(disk)? > Offset::ZERO {
         look(disk, &mut |_, batch| proof.ahead(batch))?;
     }
+    let mut emptied = None;
     let mut report = look(disk, &mut |head, batch| {
         let (offset, source) = (Offset::new(head.ordinal), batch.header().source);
+        if batch.header().is_emptied() {
+            emptied = Some((Offset::new(head.end_ordinal()), Suspect { offset, source, why: Doubt::Emptied }));
+        }
         let room = SUSPECTS_TOLD_MAX.saturating_sub(suspects.len());
         suspects.extend(proof.doubts(batch).into_iter().map(|why| Suspect { offset, source, why }).take(room));
     })?;
+    // What was to be removed lies before some offset: the last one tells for all.
+    suspects.extend(emptied.filter(|(end, _)| *end > proof.emptied_until()).map(|(_, suspect)| suspect));
     report.suspects = suspects;
     let begin = report.segments.first().map_or(Offset::ZERO, |segment| segment.first);
     if begin > proof.trimmed_until() {
@@ -122,6 +135,7 @@ fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Resu
             first: Offset::new(segment.first),
             end: Offset::new(segment.first),
             batches: 0,
+            emptied: 0,
         })
         .collect();
     let mut at = 0;
@@ -133,6 +147,7 @@ fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Resu
         segment.used_bytes += entry.head.entry_len() as u64;
         segment.end = Offset::new(entry.head.end_ordinal());
         segment.batches += 1;
+        segment.emptied += u64::from(entry.batch.header().is_emptied());
         each(&entry.head, &entry.batch);
     };
     let walked = walk(disk, &survey, &mut visit)?;

@@ -6,7 +6,7 @@ use afferent_protocol::batch::Batch;
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::codec::records;
 use afferent_protocol::event::Body;
-use afferent_protocol::ids::Timestamp;
+use afferent_protocol::ids::{Stream, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The kinds of events as bits, by the order of [`Body`]'s variants.
@@ -24,7 +24,7 @@ impl Kinds {
     /// The kind of this body.
     pub const fn of(body: &Body<'_>) -> Self {
         Self(match body {
-            Body::Sample(_) => 1,
+            Body::Sample(_) => Self::SAMPLES.0,
             Body::Breakdown(_) => 1 << 1,
             Body::Recovery(_) => 1 << 2,
             Body::State(_) => 1 << 3,
@@ -41,7 +41,7 @@ impl Kinds {
     /// given to samples alone.
     pub fn of_type(name: &str) -> Self {
         if name == "afferent.sample.v1" {
-            return Self(1);
+            return Self::SAMPLES;
         }
         Self(match name {
             "afferent.breakdown.v1" => 1 << 1,
@@ -55,6 +55,9 @@ impl Kinds {
             _ => 0,
         }) | Self::DERIVED
     }
+
+    /// Samples alone.
+    pub const SAMPLES: Self = Self(1);
 
     const fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -123,10 +126,14 @@ impl Marks {
     /// Of what nobody has looked into yet.
     pub const ANY: Self = Self { kinds: Kinds::ALL, names: [u64::MAX; 2] };
 
-    /// What a batch has, and every name in it to `each`. One that cannot be decoded may have anything.
+    /// What a batch has, and every name in it to `each`. One that cannot be decoded may have anything; one that was
+    /// emptied has nothing.
     pub fn of_batch(batch: &Batch<'_>, scratch: &mut Vec<u8>, each: &mut impl FnMut(NameHash)) -> Self {
         let header = batch.header();
         let mut marks = Self::default();
+        if header.is_emptied() {
+            return marks;
+        }
         let mut add = |marks: &mut Self, name: NameHash| {
             marks.add(name);
             each(name);
@@ -134,6 +141,10 @@ impl Marks {
         add(&mut marks, NameHash::source(header.source.as_str()));
         // What a reader cannot decode is told as an event about its source.
         add(&mut marks, NameHash::machine(header.source.as_str()));
+        if header.stream == Stream::Samples {
+            // Whatever its records turn out to be: admission does not decode them.
+            marks.kinds = Kinds::SAMPLES;
+        }
         scratch.resize((header.decoded_len as usize).max(scratch.len()), 0);
         let Ok(records) = records(batch, scratch) else { return Self::ANY };
         records.subjects().iter().for_each(|subject| add(&mut marks, NameHash::machine(subject.as_str())));
@@ -153,6 +164,11 @@ impl Marks {
         let [one, two] = name.bits();
         self.names[0] |= one;
         self.names[1] |= two;
+    }
+
+    /// Whether samples can be among it. A batch of the stream `samples` always says so.
+    pub fn may_hold_samples(&self) -> bool {
+        self.kinds.meets(Kinds::SAMPLES)
     }
 
     fn has(&self, name: NameHash) -> bool {
@@ -223,7 +239,7 @@ pub(super) fn checksum(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use afferent_protocol::ids::Stream;
+    use afferent_protocol::event::{Breakdown, Severity};
 
     use super::*;
     use crate::simulated::{Agent, parse};
@@ -259,6 +275,19 @@ mod tests {
         let mut names = names.to_vec();
         names.sort();
         names
+    }
+
+    #[test]
+    fn an_emptied_batch_holds_nothing_and_one_of_samples_may_hold_samples_whatever_it_holds() {
+        let mut agent = Agent::new("press", Stream::Samples, 1);
+        let batch = agent.samples(3);
+        let (emptied, names) = marks(&parse(&batch).emptied());
+        assert!(!fits(&Wanted::default(), &emptied) && names.is_empty() && !emptied.may_hold_samples());
+        let breakdown = Body::Breakdown(Breakdown { code: "E1", severity: Severity::Error, message: "" });
+        assert!(marks(&agent.event(breakdown)).0.may_hold_samples(), "what is to be removed is found");
+        assert!(marks(&agent.lie(7, 77)).0.may_hold_samples());
+        let mut critical = Agent::new("press", Stream::Critical, 1);
+        assert!(!marks(&critical.event(breakdown)).0.may_hold_samples());
     }
 
     #[test]

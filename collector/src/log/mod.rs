@@ -13,6 +13,8 @@
 //!   tell what a power cut left unfinished (nothing later knows it as durable: dropped, it was never acked) from what
 //!   rotted (something later does: set aside, counted and reported).
 //! - Segments are removed from the oldest on, and only after the log itself says so: see [`Trimmer`].
+//! - A batch that is in the log stays as it is, but for the body of a samples batch, which retention can take out of a
+//!   finished segment: see [`Forgetter`]. Offsets, headers, chain hashes and critical batches stay.
 //! - Of a finished segment that has an index beside it a start reads the index; of all others, and of the newest one, it
 //!   reads everything. An index is derived from its segment alone: see [`Indexer`] and `segment_index.rs`.
 
@@ -20,6 +22,7 @@ mod buffer;
 mod embedded;
 mod engine;
 mod files;
+mod forget;
 mod history;
 mod index;
 mod indexer;
@@ -29,9 +32,12 @@ mod proof;
 mod reader;
 mod recovery;
 mod segment_index;
+mod sound;
 mod trimmer;
 mod walk;
 
+#[cfg(test)]
+mod forget_tests;
 #[cfg(test)]
 mod index_tests;
 #[cfg(test)]
@@ -39,6 +45,7 @@ mod tests;
 
 pub use embedded::{EmbeddedLog, LogSettings, OpenError};
 pub use engine::{CommitError, UnifiedLog};
+pub use forget::{ForgetError, Forgetter, Forgotten};
 pub use history::{History, LastHeard, Rebuild, Step, Stretch};
 pub use indexer::{Indexed, Indexer};
 pub use marks::{Kinds, Marks, NameHash, Wanted};

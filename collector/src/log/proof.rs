@@ -1,4 +1,5 @@
-//! Whether a batch is what it should be: signed, chained, in order, readable.
+//! Whether a batch is what it should be: signed, chained, in order, readable. An emptied one has nothing to read, and its
+//! signature and its chain are those of the chain hash that it has kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +26,8 @@ pub enum Doubt {
     Order,
     /// Its records cannot be decoded.
     Body,
+    /// Its records are gone, and retention was not to remove them.
+    Emptied,
 }
 
 impl fmt::Display for Doubt {
@@ -35,6 +38,7 @@ impl fmt::Display for Doubt {
             Self::Chain => "it does not continue the chain of the batch before it",
             Self::Order => "its sequences are there already",
             Self::Body => "its records cannot be decoded",
+            Self::Emptied => "its records are gone, and retention was not to remove them",
         })
     }
 }
@@ -48,6 +52,8 @@ pub struct Proof {
     keys: BTreeMap<SourceId, Option<Verifier>>,
     /// Retention was to remove what is before this offset, as the collector says.
     trimmed_until: Offset,
+    /// And the samples before this one.
+    emptied_until: Offset,
     /// End and chain hash of each lane's last batch.
     lanes: BTreeMap<(SourceId, Lane), (Sequence, ChainHash)>,
 }
@@ -59,6 +65,7 @@ type Pin = (SourceId, PublicKey);
 struct Said {
     pins: Vec<Pin>,
     trimmed_until: Offset,
+    emptied_until: Offset,
     /// Whether all of it could be decoded.
     is_readable: bool,
 }
@@ -67,7 +74,14 @@ impl Proof {
     /// Nothing was seen yet. `own` is the collector's name: only what it wrote tells which keys are pinned, its own
     /// included.
     pub fn new(own: SourceId) -> Self {
-        Self { own, knows_own: false, keys: BTreeMap::new(), trimmed_until: Offset::ZERO, lanes: BTreeMap::new() }
+        Self {
+            own,
+            knows_own: false,
+            keys: BTreeMap::new(),
+            trimmed_until: Offset::ZERO,
+            emptied_until: Offset::ZERO,
+            lanes: BTreeMap::new(),
+        }
     }
 
     /// As [`Proof::new`]; but the collector is held to this key, whatever the log says.
@@ -83,7 +97,7 @@ impl Proof {
         if header.source != self.own || header.stream != Stream::Critical {
             return;
         }
-        let Said { pins, trimmed_until, .. } = self.said(batch);
+        let Said { pins, trimmed_until, emptied_until, .. } = self.said(batch);
         let own = self.own;
         if !self.keys.contains_key(&own) {
             self.pin(pins.iter().filter(|(source, _)| *source == own));
@@ -92,12 +106,18 @@ impl Proof {
             let new: Vec<Pin> = pins.into_iter().filter(|(source, _)| !self.keys.contains_key(source)).collect();
             self.pin(new.iter());
             self.trimmed_until = self.trimmed_until.max(trimmed_until);
+            self.emptied_until = self.emptied_until.max(emptied_until);
         }
     }
 
     /// Retention was to remove what is before this offset, as the batches say that were taken so far.
     pub fn trimmed_until(&self) -> Offset {
         self.trimmed_until
+    }
+
+    /// Retention was to empty the samples batches before this offset, as the batches say that were taken so far.
+    pub fn emptied_until(&self) -> Offset {
+        self.emptied_until
     }
 
     fn is_signed(&self, batch: &Batch<'_>) -> bool {
@@ -109,7 +129,7 @@ impl Proof {
     pub fn doubts(&mut self, batch: &Batch<'_>) -> Vec<Doubt> {
         let header = batch.header();
         let mut doubts = Vec::new();
-        let Said { pins, trimmed_until, is_readable } = self.said(batch);
+        let Said { pins, trimmed_until, emptied_until, is_readable } = self.said(batch);
         if !is_readable {
             doubts.push(Doubt::Body);
         }
@@ -120,6 +140,7 @@ impl Proof {
         if self.is_signed(batch) {
             self.pin(pins.iter().filter(|(source, _)| *source != own));
             self.trimmed_until = self.trimmed_until.max(trimmed_until);
+            self.emptied_until = self.emptied_until.max(emptied_until);
         } else {
             doubts.push(if self.keys.contains_key(&header.source) { Doubt::Signature } else { Doubt::NoKey });
         }
@@ -145,7 +166,8 @@ impl Proof {
         let header = batch.header();
         let mut scratch = vec![0; header.decoded_len as usize];
         let is_own = header.source == self.own && header.stream == Stream::Critical;
-        let mut said = Said { pins: Vec::new(), trimmed_until: Offset::ZERO, is_readable: false };
+        let (trimmed_until, emptied_until) = (Offset::ZERO, Offset::ZERO);
+        let mut said = Said { pins: Vec::new(), trimmed_until, emptied_until, is_readable: false };
         let Ok(records) = records(batch, &mut scratch) else { return said };
         for record in records {
             let Ok(record) = record else { return said };
@@ -155,6 +177,9 @@ impl Proof {
                 }
                 Body::LifeCycle(LifeCycle::Trimmed { until, .. }) if is_own => {
                     said.trimmed_until = said.trimmed_until.max(until);
+                }
+                Body::LifeCycle(LifeCycle::Emptied { stream: Stream::Samples, until, .. }) if is_own => {
+                    said.emptied_until = said.emptied_until.max(until);
                 }
                 _ => {}
             }

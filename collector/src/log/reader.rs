@@ -83,6 +83,9 @@ struct Hand<F> {
     position: u64,
 }
 
+/// A place, and its file in hand.
+type Reached<'r, F> = (Place, MutexGuard<'r, Option<Hand<F>>>);
+
 /// Reads what is durable, from any offset, as often as it likes. Clones are independent: each has its own open file.
 pub struct LogReader<D: Disk> {
     disk: Arc<D>,
@@ -148,14 +151,9 @@ impl<D: Disk> LogReader<D> {
         if from.get() >= self.shared.durable_end() {
             return Ok(Chunk { bytes: &[], seed: None, next: from });
         }
-        let Some(place) = self.shared.place(from.get(), until.get()) else {
+        let Some((place, mut hand)) = self.reach(from, until)? else {
             // The log ends in a hole.
             return Ok(Chunk { bytes: &[], seed: None, next: self.durable_end() });
-        };
-        let mut hand = match self.take_hand(&place) {
-            // Retention has removed it since its place was looked up.
-            Err(_) if self.shared.first() > place.wanted => return self.read_until(from, until, bytes_max, scratch),
-            hand => hand?,
         };
         let hand = hand.as_mut().expect("a file was just taken in hand");
         let is_next = hand.next == place.wanted && (place.position..place.stop).contains(&hand.position);
@@ -221,16 +219,19 @@ impl<D: Disk> LogReader<D> {
         Ok(end)
     }
 
-    /// Takes the place's file in hand, unless it is there already.
-    fn take_hand(&self, place: &Place) -> Result<MutexGuard<'_, Option<Hand<D::File>>>, ReadError> {
+    /// Where to begin reading, and its file, taken in hand unless it is there already; `None` past the log's end.
+    fn reach(&self, from: Offset, until: Offset) -> Result<Option<Reached<'_, D::File>>, ReadError> {
         let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
+        // A file that is opened by its name must be the one that the place is in.
+        let _names = self.shared.fixed_names();
+        let Some(place) = self.shared.place(from.get(), until.get()) else { return Ok(None) };
         if hand.as_ref().is_none_or(|hand| !Arc::ptr_eq(&hand.about, &place.file)) {
             let name = &place.file.name;
             let file = self.disk.open(name).map_err(|error| ReadError::Disk { file: name.clone(), error })?;
             let about = Arc::clone(&place.file);
             *hand = Some(Hand { about, file, next: place.offset, position: place.position });
         }
-        Ok(hand)
+        Ok(Some((place, hand)))
     }
 
     /// The position of the entry that holds the wanted offset. It begins less than [`INDEX_EVERY_BYTES`] after the

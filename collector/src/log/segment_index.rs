@@ -19,14 +19,13 @@ use std::sync::Arc;
 
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
-use afferent_protocol::scan::{Scan, Step};
-use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead, Head, SEGMENT_HEADER_LEN, SegmentHeader};
+use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead, SEGMENT_HEADER_LEN, SegmentHeader};
 use serde::{Deserialize, Serialize};
 
-use super::files::read_whole;
 use super::history::{Historian, History};
 use super::index::{Point, SegmentFile};
 use super::marks::{Marks, NameHash, checksum};
+use super::sound::SoundSegment;
 use crate::limits::{INDEX_EVERY_BYTES, INDEX_NAMES_MAX};
 
 const MAGIC: [u8; 8] = *b"AFFIDX2\n";
@@ -81,44 +80,32 @@ pub(super) fn segment_of(name: &str) -> Option<String> {
 impl SegmentIndex {
     /// Reads a whole segment whose offsets are `first` up to `end`.
     pub fn derive<D: Disk>(disk: &D, file: &SegmentFile, first: u64, end: u64) -> Result<Self, IndexError> {
-        let unsound = || IndexError::Unsound(file.name.clone());
-        let len = disk.open(&file.name).and_then(|file| file.len()).map_err(|_| unsound())?;
-        let mut bytes = Vec::new();
-        if len > SEGMENT_BYTES_MAX || read_whole(disk, &file.name, len, &mut bytes).map_err(|_| unsound())? {
-            return Err(unsound());
-        }
-        let Head::Present { header, copies: 2 } = SegmentHeader::decode(&bytes) else { return Err(unsound()) };
-        if header.seed() != file.seed || super::files::name(first, header.generation) != file.name {
-            return Err(unsound());
-        }
-        let mut index = Self::begin(&header, len);
+        let sound = SoundSegment::read(disk, &file.name, file, first, end);
+        sound.map(|segment| Self::of(&segment)).ok_or_else(|| IndexError::Unsound(file.name.clone()))
+    }
+
+    /// Looks into a segment.
+    pub fn of(segment: &SoundSegment) -> Self {
+        let mut index = Self::begin(&segment.header, segment.len());
         let mut names = Vec::new();
         let (mut historian, mut scratch) = (Historian::default(), Vec::new());
-        let mut scan = Scan::new(&bytes, file.seed);
-        while index.end < end {
-            let Some(Step::Entry(position, entry)) = scan.step() else { return Err(unsound()) };
-            if entry.head.ordinal != index.end {
-                return Err(unsound());
-            }
+        for (position, entry) in segment.entries() {
             let marks = Marks::of_batch(&entry.batch, &mut scratch, &mut |name| names.push(name));
             if names.len() > 2 * INDEX_NAMES_MAX {
                 (names.sort_unstable(), names.dedup()).1
             }
             historian.push(&entry.head, &entry.batch);
             let header = entry.batch.header();
-            Point::push(&mut index.points, &entry.head, position.get(), (header.time_first, header.time_last), marks);
+            Point::push(&mut index.points, &entry.head, position, (header.time_first, header.time_last), marks);
             index.end = entry.head.end_ordinal();
-            (index.last, index.stop) = (position.get(), position.get() + entry.head.entry_len() as u64);
+            (index.last, index.stop) = (position, position + entry.head.entry_len() as u64);
             index.batches += 1;
-        }
-        if index.end != end {
-            return Err(unsound());
         }
         names.sort_unstable();
         names.dedup();
         index.names = (names.len() <= INDEX_NAMES_MAX).then_some(names);
         index.history = historian.finish();
-        Ok(index)
+        index
     }
 
     fn begin(header: &SegmentHeader, len: u64) -> Self {

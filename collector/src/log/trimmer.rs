@@ -71,6 +71,7 @@ impl<D: Disk> Trimmer<D> {
     /// # Errors
     /// When the disk refuses: what is left is removed by the next call.
     pub fn remove_before(&self, until: Offset) -> Result<Trimmed, OpenError> {
+        let _tending = self.shared.tend();
         self.shared.forget_before(until.get());
         let mut trimmed = Trimmed::default();
         // Those too in which nothing counts.

@@ -97,7 +97,8 @@ impl Snapshot {
         Ok(Self { offset, time, mark, state: state.to_vec() })
     }
 
-    /// Whether it was made from this log. A batch that retention has removed cannot be asked for any more.
+    /// Whether it was made from this log. A batch that retention has removed cannot be asked for any more, and one that it
+    /// has emptied has another checksum.
     pub fn check_log(&self, log: &dyn ReadLog) -> Result<(), SnapshotError> {
         let Some(mark) = self.mark else { return Ok(()) };
         if mark.first < log.kept().start {
@@ -105,7 +106,8 @@ impl Snapshot {
         }
         let mut found = false;
         let read = log.read(mark.first, &mut Vec::new(), &mut |head, batch| {
-            found = head.ordinal == mark.first.get() && batch.header().crc == mark.crc;
+            let header = batch.header();
+            found = head.ordinal == mark.first.get() && (header.crc == mark.crc || header.is_emptied());
             ControlFlow::Break(())
         });
         if read.is_ok() && found { Ok(()) } else { Err(SnapshotError::OtherLog(mark.first)) }

@@ -231,5 +231,8 @@ mod tests {
         assert!(store.nearest(&definition, Offset::new(1), &log).is_some());
         store.save(&definition, &with(crc ^ 1)).unwrap();
         assert!(store.nearest(&definition, Offset::new(1), &log).is_none());
+        store.save(&definition, &with(crc)).unwrap();
+        log.empty(0);
+        assert!(store.nearest(&definition, Offset::new(1), &log).is_some(), "retention has only taken its records out");
     }
 }

@@ -49,6 +49,8 @@ pub struct Sources {
     begin: Offset,
     /// What is before it, retention removes or has removed.
     trimmed_until: Offset,
+    /// And the samples before this offset.
+    emptied_until: Offset,
     /// Whether the log is still being taken, so that lanes that were not met yet may have begun in what is gone.
     is_rebuilding: bool,
     scratch: Vec<u8>,
@@ -76,6 +78,7 @@ impl Sources {
             sealed_until: Offset::ZERO,
             begin: Offset::ZERO,
             trimmed_until: Offset::ZERO,
+            emptied_until: Offset::ZERO,
             is_rebuilding: true,
             scratch: Vec::new(),
         }
@@ -125,6 +128,11 @@ impl Sources {
     /// What is before this offset, retention removes or has removed.
     pub fn trimmed_until(&self) -> Offset {
         self.trimmed_until
+    }
+
+    /// Samples before this offset, retention removes or has removed.
+    pub fn emptied_until(&self) -> Offset {
+        self.emptied_until
     }
 
     /// Every pinned key: told anew before the log's beginning goes.
@@ -282,6 +290,9 @@ impl Sources {
             }
             Body::LifeCycle(LifeCycle::Trimmed { until, .. }) if source == self.own => {
                 self.trimmed_until = self.trimmed_until.max(*until);
+            }
+            Body::LifeCycle(LifeCycle::Emptied { stream: Stream::Samples, until, .. }) if source == self.own => {
+                self.emptied_until = self.emptied_until.max(*until);
             }
             Body::LifeCycle(LifeCycle::LaneKept { source: named, stream, epoch, end, time_last, chain })
                 if source == self.own =>

@@ -49,6 +49,13 @@ impl MemoryLog {
         entries.push((EntryHead::new(&header, offset, 0, Timestamp::new(ingest_us).unwrap()), bytes));
     }
 
+    /// Takes the samples out of an entry, as retention does.
+    pub(crate) fn empty(&self, nth: usize) {
+        let (head, bytes) = &mut self.entries.lock().unwrap()[nth];
+        *bytes = Batch::parse(bytes).unwrap().0.emptied().to_vec();
+        *head = EntryHead::new(Batch::parse(bytes).unwrap().0.header(), head.ordinal, head.acked_end, head.stamp);
+    }
+
     /// Leaves this many offsets out, as a log does whose entries rotted before it was opened.
     pub(crate) fn skip(&self, count: u64) {
         let mut entries = self.entries.lock().unwrap();

@@ -212,7 +212,10 @@ impl Reading {
             self.hole(self.next, hole_end, "the log has a hole here, found when it was opened", out);
         }
         let is_own = self.own == Some(header.source);
-        if entry_end <= self.next || head.ordinal >= end.get() || !self.filter.takes_batch(header, is_own) {
+        // What retention has removed is no hole and nothing to be told in its place: the offsets go on behind it.
+        let has_records = !header.is_emptied();
+        let is_here = entry_end > self.next && head.ordinal < end.get();
+        if !is_here || !has_records || !self.filter.takes_batch(header, is_own) {
             self.next = self.next.max(entry_end);
             return;
         }
@@ -445,6 +448,25 @@ mod tests {
         assert!(out.len() >= PAGE_BYTES && out.len() < PAGE_BYTES + 1024);
         let expected: Vec<u64> = (0..5000).collect();
         assert_eq!(offsets(&log, part(0, 5000, u64::MAX, Filter::default())), expected);
+    }
+
+    #[test]
+    fn what_retention_has_removed_is_passed_over_and_is_nothing_in_its_place() {
+        let log = three_batches();
+        log.empty(0);
+        for (from, expected) in [(10, &[13, 14, 15][..]), (11, &[13, 14, 15]), (13, &[13, 14, 15]), (15, &[15])] {
+            let (events, page) = read(&log, part(from, 16, 99, Filter::default()));
+            let offsets: Vec<u64> = events.iter().map(|(offset, _)| *offset).collect();
+            assert_eq!((&offsets[..], page), (expected, Page::Done));
+            assert!(events.iter().all(|(_, kind)| kind != UNREADABLE), "{events:?}");
+        }
+        assert_eq!(offsets(&log, part(10, 16, 9, filter(Some("x"), None))), [13, 15]);
+        assert_eq!(offsets(&log, part(10, 16, 9, filter(None, Some(UNREADABLE)))), [0; 0]);
+        log.empty(2);
+        let mut reading = Reading::follow(Offset::new(10), Filter::default(), Format::Lines);
+        let mut out = Vec::new();
+        assert_eq!(reading.page(&log, &mut out).unwrap(), Page::AtEnd);
+        assert_eq!(reading.next(), Offset::new(16), "the last offsets are passed over as well");
     }
 
     #[test]

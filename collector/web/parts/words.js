@@ -28,6 +28,7 @@ export const ALARM_STATES = {
 /** What a certificate says. */
 export const VERDICTS = {
   complete: 'Nothing is missing',
+  removed: 'Samples were removed by retention',
   declared_loss: 'Losses were declared',
   incomplete: 'Something is missing',
   refuted: 'Refuted: the log is not as it was written',

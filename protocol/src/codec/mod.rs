@@ -13,6 +13,8 @@ use crate::record::Record;
 pub enum Codec {
     /// 1: row by row, in postcard.
     Rows,
+    /// 255: retention has removed the records, and the body is the chain hash that the batch had. No sender uses it.
+    Removed,
 }
 
 impl Codec {
@@ -20,6 +22,7 @@ impl Codec {
     pub const fn number(self) -> u8 {
         match self {
             Self::Rows => 1,
+            Self::Removed => 255,
         }
     }
 
@@ -27,6 +30,7 @@ impl Codec {
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
             1 => Some(Self::Rows),
+            255 => Some(Self::Removed),
             _ => None,
         }
     }
@@ -68,9 +72,15 @@ pub enum DecodeError {
 
 /// The records of a batch, in order. It ends after the first error.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxing is not to be had without alloc; the dictionary lies on the stack"
+)]
 pub enum Records<'a> {
-    /// Of codec 1. (Boxing is not to be had without alloc; the dictionary lies on the stack.)
+    /// Of codec 1.
     Rows(rows::Decoder<'a>),
+    /// Of codec 255: none, whatever the header counts.
+    Removed,
 }
 
 impl<'a> Records<'a> {
@@ -79,6 +89,7 @@ impl<'a> Records<'a> {
     pub fn subjects(&self) -> &[Subject<'a>] {
         match self {
             Self::Rows(decoder) => decoder.subjects(),
+            Self::Removed => &[],
         }
     }
 }
@@ -89,6 +100,7 @@ impl<'a> Iterator for Records<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Self::Rows(decoder) => decoder.next(),
+            Self::Removed => None,
         }
     }
 }
@@ -102,6 +114,7 @@ pub fn records<'a>(batch: &Batch<'a>, scratch: &'a mut [u8]) -> Result<Records<'
     let _ = scratch;
     match Codec::from_number(header.codec) {
         Some(Codec::Rows) => rows::Decoder::new(batch).map(Records::Rows),
+        Some(Codec::Removed) => Ok(Records::Removed),
         None => Err(DecodeError::Codec(header.codec)),
     }
 }

@@ -66,6 +66,13 @@ pub fn batches() -> Vec<(&'static str, MadeBatch)> {
     ]
 }
 
+/// What retention leaves of a batch.
+pub fn emptied() -> Vec<(&'static str, Vec<u8>)> {
+    let (_, made) = batches().remove(0);
+    let bytes = made.seal();
+    vec![("batch-removed-v1", Batch::parse(&bytes).unwrap().0.emptied().to_vec())]
+}
+
 /// Three batches of one lane, each of which continues the chain.
 fn chained() -> Vec<Vec<u8>> {
     let (mut first, mut previous) = (0, CHAIN_START);

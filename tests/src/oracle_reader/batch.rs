@@ -31,8 +31,10 @@ pub struct ReadBatch {
     pub chain: [u8; 32],
     /// Its signature.
     pub signature: [u8; 64],
-    /// Its events.
+    /// Its events; none when it was emptied.
     pub events: Vec<ReadEvent>,
+    /// Whether its events were removed.
+    pub is_emptied: bool,
     /// The checksum in its header.
     pub crc: u32,
     /// All its bytes.
@@ -79,11 +81,19 @@ pub fn read_batch(bytes: &[u8]) -> Result<ReadBatch, String> {
     ensure(is_name, "source")?;
     let times = (time(&bytes[104..112])?, time(&bytes[112..120])?);
     ensure(times.0 <= times.1, "range of times")?;
-    ensure(bytes[73] == 1 && le(&bytes[80..84]) as usize == body_len, "codec")?;
-    let events = read_body(&bytes[256..], count, first)?;
+    ensure(le(&bytes[80..84]) as usize == body_len, "decoded_len")?;
+    let is_emptied = bytes[73] == 255;
+    let (events, chain) = if is_emptied {
+        ensure(bytes[74] == 1 && body_len == 32, "what is left of a removed body")?;
+        (vec![], bytes[256..].try_into().expect("32 bytes"))
+    } else {
+        ensure(bytes[73] == 1, "codec")?;
+        (read_body(&bytes[256..], count, first)?, Sha256::digest(&bytes[72..]).into())
+    };
     let earliest = events.iter().map(|event| event.time).min();
     let latest = events.iter().map(|event| event.time).max();
-    ensure((earliest, latest) == (Some(times.0), Some(times.1)), "the header's times are not those of the events")?;
+    let are_times_right = is_emptied || (earliest, latest) == (Some(times.0), Some(times.1));
+    ensure(are_times_right, "the header's times are not those of the events")?;
     let source = String::from_utf8_lossy(name).into_owned();
     Ok(ReadBatch {
         lane: LaneKey { source, stream: bytes[74], epoch: le(&bytes[96..104]) },
@@ -95,9 +105,10 @@ pub fn read_batch(bytes: &[u8]) -> Result<ReadBatch, String> {
         wall: time(&bytes[128..136])?,
         boot: bytes[136..152].try_into().expect("16 bytes"),
         previous: bytes[152..184].try_into().expect("32 bytes"),
-        chain: Sha256::digest(&bytes[72..]).into(),
+        chain,
         signature: bytes[8..72].try_into().expect("64 bytes"),
         events,
+        is_emptied,
         crc,
         len: bytes.len(),
     })

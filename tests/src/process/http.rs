@@ -33,14 +33,40 @@ fn head(reader: &mut impl BufRead) -> io::Result<(u16, bool)> {
 
 /// The next chunk of a chunked body; empty at its end (RFC 9112, section 7.1).
 fn chunk(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let size = chunk_into(reader, &mut bytes)?;
+    bytes.truncate(size);
+    Ok(bytes)
+}
+
+/// The next chunk, at the beginning of a buffer that grows as is needed; gives its size.
+fn chunk_into(reader: &mut impl BufRead, bytes: &mut Vec<u8>) -> io::Result<usize> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let size = usize::from_str_radix(line.trim_end(), 16);
     let size = size.map_err(|_| io::Error::other(format!("no chunk size: {line:?}")))?;
-    let mut bytes = vec![0; size + 2];
-    reader.read_exact(&mut bytes)?;
-    bytes.truncate(size);
-    Ok(bytes)
+    if bytes.len() < size + 2 {
+        bytes.resize(size + 2, 0);
+    }
+    reader.read_exact(&mut bytes[..size + 2])?;
+    Ok(size)
+}
+
+/// How many lines the chunked answer to `GET path` has, for a client that keeps none of them.
+pub fn count_lines(address: SocketAddr, path: &str) -> io::Result<u64> {
+    let mut reader = connect(address, path, "*/*")?;
+    let (status, chunked) = head(&mut reader)?;
+    if status != 200 || !chunked {
+        return Err(io::Error::other(format!("status {status}, chunked: {chunked}")));
+    }
+    let (mut bytes, mut lines) = (Vec::new(), 0);
+    loop {
+        let size = chunk_into(&mut reader, &mut bytes)?;
+        if size == 0 {
+            return Ok(lines);
+        }
+        lines += bytes[..size].iter().filter(|byte| **byte == b'\n').count() as u64;
+    }
 }
 
 /// Status and body of `GET path`.

@@ -137,6 +137,10 @@ impl Disk for CheatingDisk {
         self.disk.remove(name)
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
     fn sync_directory(&self) -> io::Result<()> {
         if self.cheat == DiskCheat::NoDirectorySync { Ok(()) } else { self.disk.sync_directory() }
     }

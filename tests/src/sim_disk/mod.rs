@@ -159,6 +159,10 @@ impl Disk for SimDisk {
         self.running()?.remove(name)
     }
 
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.running()?.rename(from, to)
+    }
+
     fn sync_directory(&self) -> io::Result<()> {
         self.running()?.sync_directory()
     }

@@ -13,6 +13,7 @@ use crate::rng::Rng;
 enum NameChange {
     Made(String, usize),
     Removed(String),
+    Renamed(String, String, usize),
 }
 
 /// Whether an operation is carried out.
@@ -149,6 +150,17 @@ impl Platter {
         if self.stopped { Err(super::stopped()) } else { Ok(()) }
     }
 
+    pub(super) fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        let inode = self.find(from).ok_or(io::ErrorKind::NotFound)?;
+        if self.begin_names() == Begun::InPart && self.rng.coin() {
+            return Err(super::stopped());
+        }
+        self.names.remove(from);
+        self.names.insert(to.to_owned(), inode);
+        self.changes.push(NameChange::Renamed(from.to_owned(), to.to_owned(), inode));
+        if self.stopped { Err(super::stopped()) } else { Ok(()) }
+    }
+
     pub(super) fn sync_directory(&mut self) -> io::Result<()> {
         if self.begin_names() == Begun::InPart && self.rng.coin() {
             return Err(super::stopped());
@@ -224,6 +236,11 @@ impl Platter {
                     self.durable_names.remove(&name);
                 }
                 NameChange::Removed(_) => self.counts.fired(Fault::NameReappeared),
+                NameChange::Renamed(from, to, inode) if survives => {
+                    self.durable_names.remove(&from);
+                    self.durable_names.insert(to, inode);
+                }
+                NameChange::Renamed(..) => self.counts.fired(Fault::NameReappeared),
             }
         }
         self.names = self.durable_names.clone();
@@ -245,7 +262,7 @@ impl Platter {
         for at in 0..self.inodes.len() {
             let reachable = |names: &BTreeMap<String, usize>| names.values().any(|inode| *inode == at);
             let pending =
-                self.changes.iter().any(|change| matches!(change, NameChange::Made(_, inode) if *inode == at));
+                self.changes.iter().any(|change| matches!(change, NameChange::Made(_, inode) | NameChange::Renamed(_, _, inode) if *inode == at));
             if !pending && !reachable(&self.names) && !reachable(&self.durable_names) {
                 self.inodes[at] = Inode::default();
             }

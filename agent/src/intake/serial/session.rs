@@ -226,6 +226,9 @@ fn read<'a>(
     clock: &DeviceClock,
 ) -> Result<(Vec<Event<'a>>, Ticks), String> {
     let header = batch.header();
+    if header.is_emptied() {
+        return Err("its batch is without the records, as only a collector's retention makes them".to_owned());
+    }
     let mut events = Vec::new();
     for record in codec::records(batch, &mut []).map_err(|error| error.to_string())? {
         let event = record.map_err(|error| error.to_string())?.event;

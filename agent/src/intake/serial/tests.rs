@@ -5,7 +5,7 @@ use std::io;
 use afferent_protocol::batch::{Batch, BatchBuilder, ClockReading, Lineage};
 use afferent_protocol::clock_exchange::ClockRequest;
 use afferent_protocol::codec;
-use afferent_protocol::event::{Alarm, AlarmTransition, LifeCycle, Progress};
+use afferent_protocol::event::{Alarm, AlarmTransition, LifeCycle, Progress, Quality, Sample, Value};
 use afferent_protocol::ids::{Epoch, Sequence, Stream, Timestamp};
 use afferent_protocol::limits::TIME_MAX;
 use afferent_protocol::session::{Control, Held, Hello, Lane, Resume, UNSIGNED};
@@ -273,6 +273,31 @@ async fn a_batch_of_another_history_is_refused_and_said() {
     assert_eq!(device.is_acked().await, acked);
     rig.sink.taken(3).await;
     assert!(rig.events()[2].contains("two devices share a name"), "{:?}", rig.events());
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_batch_without_its_records_is_refused_and_said() {
+    let rig = Rig::start(FakeSink::committing());
+    let mut device = rig.device().await;
+    device.says_it_is("spindle-1").await;
+    let lane = Lane { stream: Stream::Samples, ..LANE };
+    let held = Held { lane, first: Sequence::ZERO, end: Sequence::new(1) };
+    let lanes = [held].into_iter().collect();
+    device.send(&Control::Hello(Hello { session: 3, key: [0; 32], lanes, signature: UNSIGNED }).encode()).await;
+    device.is_welcomed().await;
+    let Lane { stream, epoch } = lane;
+    let lineage = Lineage { source: name("spindle-1"), stream, epoch, first: Sequence::ZERO, previous: [0; 32] };
+    let body = Body::Sample(Sample { value: Value::Bool(true), unit: "", quality: Quality::Good });
+    let mut builder = BatchBuilder::new();
+    builder.push(&Event { time: Timestamp::default(), subject: Subject::new("spindle").unwrap(), body }).unwrap();
+    let mut bytes = Vec::new();
+    builder.seal(&lineage, &ClockReading::default(), &Identity::from_seed(&[1; 32]), &mut bytes);
+    device.send(&Batch::parse(&bytes).unwrap().0.emptied()).await;
+    rig.sink.taken(2).await;
+    assert!(rig.events()[1].contains("without the records"), "{:?}", rig.events());
+    device.send(&bytes).await;
+    assert_eq!(device.is_acked().await.end, Sequence::new(1), "the batch itself is taken");
     rig.end().await;
 }
 

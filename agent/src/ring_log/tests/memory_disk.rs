@@ -169,6 +169,11 @@ impl Disk for MemoryDisk {
         state.files.remove(name).map(|_| ()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
+        // The files of a ring log keep their names.
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn sync_directory(&self) -> io::Result<()> {
         self.state().files.values_mut().for_each(|file| file.named = true);
         Ok(())

@@ -246,3 +246,36 @@ fn what_the_log_has_lost_is_passed_over() {
     assert_eq!(started.models.live().unreadable(), 3 + 5);
     started.stop();
 }
+
+#[test]
+fn models_pass_over_what_retention_has_removed_and_count_nothing_as_unreadable() {
+    let log = MemoryLog::default();
+    append(&log, &[60]);
+    let mut samples = Vec::new();
+    log.read(Offset::ZERO, &mut Vec::new(), &mut |head, batch| {
+        if batch.header().stream == afferent_protocol::ids::Stream::Samples {
+            samples.push(head.ordinal as usize);
+        }
+        std::ops::ControlFlow::Continue(())
+    })
+    .unwrap();
+    let without = MemoryLog::default();
+    append(&without, &[60]);
+    // One event a batch: an entry has the number of its offset.
+    samples.iter().for_each(|nth| without.empty(*nth));
+    let of = |log: &MemoryLog| {
+        let members = BuiltIn::all().map(|of| Member::new(Definition::built_in(of.clone()).id, of.build()));
+        let mut fold = Fold::new(members.into(), Offset::ZERO, Timestamp::default());
+        fold_log(log, &mut fold, Offset::new(60), &|| false, &mut Fold::entry).unwrap();
+        fold
+    };
+    let (whole, emptied) = (of(&log), of(&without));
+    assert_eq!((emptied.next(), emptied.unreadable(), emptied.time()), (whole.next(), 0, whole.time()));
+    let view = |fold: &Fold, of: BuiltIn| {
+        let id = Definition::built_in(of).id;
+        fold.member(&id).unwrap().model.view(fold.time())
+    };
+    for of in BuiltIn::all().iter().filter(|of| matches!(of, BuiltIn::Breakdowns(_) | BuiltIn::Alarms(_))) {
+        assert_eq!(view(&whole, of.clone()), view(&emptied, of.clone()), "no sample is in it");
+    }
+}

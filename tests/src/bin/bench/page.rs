@@ -60,7 +60,7 @@ pub fn measure(table: &mut Table) {
     }
     browser.go(&url("#/machines/M-0100?span=1d"));
     browser.wait(MACHINE);
-    let spans = "const b = [...document.querySelectorAll('.filters button')]; \
+    let spans = "const b = [...document.querySelectorAll('.filters button[aria-pressed]')]; \
                  b[(window.pressed = (window.pressed ?? 0) + 1) % b.length].click()";
     interaction(table, &browser, "span", spans);
 }
