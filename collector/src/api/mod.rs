@@ -45,6 +45,7 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 
+use crate::limits::HTTP_CONNECTIONS_MAX;
 use crate::shutdown::Stopping;
 pub use certificate::Own;
 use problem::Problem;
@@ -57,7 +58,7 @@ pub use state::ApiState;
 /// None for now: what goes wrong with one connection does not end the others.
 pub async fn serve(listener: TcpListener, state: ApiState, stopping: Stopping) -> std::io::Result<()> {
     let router = router(Api { state, stopping: stopping.clone(), tail: Arc::default() });
-    server::serve(listener, router, stopping).await;
+    server::serve(listener, router, HTTP_CONNECTIONS_MAX, stopping).await;
     Ok(())
 }
 

@@ -14,12 +14,12 @@ use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
 use super::problem::Problem;
-use crate::limits::{HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIME, HTTP_STALL_TIME};
+use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIME, HTTP_STALL_TIME};
 use crate::shutdown::Stopping;
 
-/// Serves `router` on `listener` until `stopping` says so; then connections have a moment to end.
-pub(super) async fn serve(listener: TcpListener, router: Router, mut stopping: Stopping) {
-    let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+/// Serves `router` on `listener` to so many connections at a time until `stopping` says so; then they have a moment to end.
+pub(super) async fn serve(listener: TcpListener, router: Router, connections_max: usize, mut stopping: Stopping) {
+    let places = Arc::new(Semaphore::new(connections_max));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -43,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stopping: S
                     drop(place);
                 });
             }
-            Err(_) => refuse(stream),
+            Err(_) => refuse(stream, connections_max),
         }
     }
     drop(listener);
@@ -79,8 +79,8 @@ async fn connection(stream: TcpStream, router: Router, mut stopping: Stopping) {
 }
 
 /// Says 503 as far as the socket's buffer takes it, and hangs up: whoever is too many costs no task.
-fn refuse(stream: TcpStream) {
-    let detail = format!("{HTTP_CONNECTIONS_MAX} HTTP connections are open, and no more are taken");
+fn refuse(stream: TcpStream, connections_max: usize) {
+    let detail = format!("{connections_max} HTTP connections are open, and no more are taken");
     let problem =
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "close some of them, or ask again later").json();
     let head = format!(
@@ -91,5 +91,54 @@ fn refuse(stream: TcpStream) {
     // The runtime does not know yet that a socket which is so new can be written; the system does.
     if let Ok(mut stream) = stream.into_std() {
         let _ = stream.write(&[head.as_bytes(), &problem].concat());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::shutdown::stop_switch;
+
+    const CONNECTIONS: usize = 3;
+
+    #[tokio::test]
+    async fn who_is_one_too_many_is_told_so_and_who_was_there_goes_on() {
+        let (switch, stopping) = stop_switch();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // No answer before it is allowed: a connection that is waiting for one is in use, however long that takes.
+        let allowed = Arc::new(Semaphore::new(0));
+        let answer = {
+            let allowed = Arc::clone(&allowed);
+            async move || allowed.acquire().await.map(|_| "answered").unwrap_or("closed")
+        };
+        let router = Router::new().route("/", get(answer));
+        let served = tokio::spawn(serve(listener, router, CONNECTIONS, stopping));
+
+        let mut asked = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+            asked.push(stream);
+        }
+        let refusal = said(TcpStream::connect(address).await.unwrap()).await;
+        assert!(refusal.starts_with("HTTP/1.1 503 ") && refusal.contains("problem+json"), "{refusal}");
+
+        allowed.add_permits(CONNECTIONS);
+        for stream in asked {
+            let answer = said(stream).await;
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("answered"), "{answer}");
+        }
+        switch.stop();
+        served.await.unwrap();
+    }
+
+    async fn said(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
     }
 }

@@ -307,28 +307,6 @@ async fn streams_end_when_the_collector_stops() {
 }
 
 #[tokio::test]
-async fn who_is_one_too_many_is_told_so_and_who_was_there_goes_on() {
-    let served = Served::with_six_events().await;
-    let mut stream = served.stream("/v1/stream", "").await;
-    let address = served.address;
-    let (refusal, idle) = tokio::task::spawn_blocking(move || {
-        let limit = crate::limits::HTTP_CONNECTIONS_MAX;
-        let mut idle: Vec<_> = (1..limit).map(|_| std::net::TcpStream::connect(address).unwrap()).collect();
-        let mut refusal = String::new();
-        std::net::TcpStream::connect(address).unwrap().read_to_string(&mut refusal).unwrap();
-        idle.truncate(limit);
-        (refusal, idle)
-    })
-    .await
-    .unwrap();
-    assert!(refusal.starts_with("HTTP/1.1 503 ") && refusal.contains("problem+json"), "{refusal}");
-    served.append("88-C/a");
-    let offset = tokio::task::spawn_blocking(move || stream.offset()).await.unwrap();
-    assert_eq!(offset, 16);
-    drop(idle);
-}
-
-#[tokio::test]
 async fn agents_and_metrics_tell_of_every_source() {
     let served = Served::with_six_events().await;
     let view = SourceView {
