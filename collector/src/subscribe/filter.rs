@@ -20,7 +20,8 @@ const SAMPLE_TYPE: &str = "afferent.sample.v1";
 /// Which events a reader wants; all of them by default.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    subject: Option<GlobMatcher>,
+    /// Any of these patterns; all subjects without one.
+    subject: Vec<GlobMatcher>,
     /// The first level of the subject pattern, when it stands for itself.
     machine: Option<String>,
     types: Vec<String>,
@@ -70,7 +71,7 @@ impl Filter {
     /// `breakdown` for `afferent.breakdown.v1`.
     pub fn new(subject: Option<&str>, types: Option<&str>, sources: Option<&str>) -> Result<Self, FilterError> {
         let machine = subject.and_then(machine_of).map(str::to_owned);
-        let subject = subject.map(pattern).transpose()?;
+        let subject = subject.map(patterns).transpose()?.unwrap_or_default();
         let types = names("the list of types", types)?;
         let types = types.into_iter().map(|name| if name.contains('.') { name } else { format!("afferent.{name}.v1") });
         let sources = names("the list of sources", sources)?;
@@ -90,7 +91,7 @@ impl Filter {
 
     /// Whether it lets everything through.
     pub fn is_open(&self) -> bool {
-        let plain = self.subject.is_none() && self.types.is_empty() && self.sources.is_empty();
+        let plain = self.subject.is_empty() && self.types.is_empty() && self.sources.is_empty();
         plain && self.severity.is_none() && self.event.is_none()
     }
 
@@ -128,8 +129,7 @@ impl Filter {
     /// Whether any event of a batch with these subjects can be wanted: it need not be decoded further if not. What stands
     /// for events that cannot be decoded has the source as its subject.
     pub fn takes_subjects(&self, subjects: &[Subject<'_>], source: &str) -> bool {
-        let Some(pattern) = &self.subject else { return true };
-        let fits = |subject: &str| self.is_of_machine(subject) && pattern.is_match(subject);
+        let fits = |subject: &str| self.is_of_machine(subject) && self.takes_subject(subject);
         fits(source) || subjects.iter().any(|subject| fits(subject.as_str()))
     }
 
@@ -201,7 +201,11 @@ impl Filter {
     pub fn takes_event(&self, subject: &str, kind: &str) -> bool {
         (self.types.is_empty() || self.types.iter().any(|name| name == kind))
             && self.is_of_machine(subject)
-            && self.subject.as_ref().is_none_or(|pattern| pattern.is_match(subject))
+            && self.takes_subject(subject)
+    }
+
+    fn takes_subject(&self, subject: &str) -> bool {
+        self.subject.is_empty() || self.subject.iter().any(|pattern| pattern.is_match(subject))
     }
 }
 
@@ -209,6 +213,12 @@ impl Filter {
 fn machine_of(pattern: &str) -> Option<&str> {
     let first = pattern.split('/').next().unwrap_or(pattern);
     (!first.is_empty() && !first.contains(['*', '?', '[', ']', '{', '}', ',', '!', '\\'])).then_some(first)
+}
+
+/// The patterns that a text stands for: `88-C/**` takes in 88-C itself, as `88-C/#` does in MQTT.
+fn patterns(text: &str) -> Result<Vec<GlobMatcher>, FilterError> {
+    let itself = text.strip_suffix("/**").filter(|itself| !itself.is_empty());
+    std::iter::once(text).chain(itself).map(pattern).collect()
 }
 
 fn pattern(text: &str) -> Result<GlobMatcher, FilterError> {
@@ -246,6 +256,8 @@ mod tests {
             ("88-C/*", "88-C/spindle", true),
             ("88-C/*", "88-C/spindle/temperature", false),
             ("88-C/**", "88-C/spindle/temperature", true),
+            ("88-C/**", "88-C", true),
+            ("88-C/**", "88-CD", false),
             ("**/temperature", "88-C/spindle/temperature", true),
             ("*/spindle/{speed,load}", "88-C/spindle/load", true),
             ("Halle 3/*", "Halle 3/Öl", true),
