@@ -52,13 +52,13 @@ pub async fn up(config: &Config, settings: &UpSettings) -> Result<(), UpError> {
             return Err(error.into());
         }
     };
-    print!("{}", welcome(settings, mqtt, collector.http));
+    say(&welcome(settings, mqtt, collector.http));
     tokio::select! {
         () = terminated => {}
         () = collector.writer_ended() => {}
         () = show(&collector, begin) => {}
     }
-    println!("stopping; the next start goes on here");
+    say("stopping; the next start goes on here\n");
     agent.stop("up was ended").await;
     collector.stop().await?;
     Ok(())
@@ -75,6 +75,12 @@ fn agent(settings: &UpSettings, mqtt: SocketAddr) -> agent_config::Config {
 
 fn socket(data: &Path) -> PathBuf {
     data.join("agent.sock")
+}
+
+/// Tells whoever looks; when nobody does any more, it runs and ends all the same.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 fn welcome(settings: &UpSettings, mqtt: SocketAddr, http: SocketAddr) -> String {

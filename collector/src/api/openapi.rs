@@ -55,6 +55,8 @@ pub(super) struct ProblemDocument {
     detail: String,
     /// What to do.
     remedy: String,
+    /// Which event of the request it is about, from 1 on, where it is about one.
+    event: Option<u64>,
 }
 
 /// What any request can be answered with.

@@ -16,6 +16,8 @@ pub struct Problem {
     pub detail: String,
     /// What to do.
     pub remedy: String,
+    /// Which event of the request it is about, from 1 on, where it is about one.
+    pub event: Option<u64>,
 }
 
 /// A refusal as it is written.
@@ -25,12 +27,19 @@ struct Document<'a> {
     status: u16,
     detail: &'a str,
     remedy: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<u64>,
 }
 
 impl Problem {
     /// A refusal.
     pub fn new(status: StatusCode, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), remedy: remedy.into() }
+        Self { status, detail: detail.into(), remedy: remedy.into(), event: None }
+    }
+
+    /// This refusal, of one event of a request that posts several.
+    pub(super) fn of_event(self, number: u64) -> Self {
+        Self { event: Some(number), ..self }
     }
 
     /// `until` says no place.
@@ -42,7 +51,8 @@ impl Problem {
     /// The JSON document.
     pub fn json(&self) -> Vec<u8> {
         let title = self.status.canonical_reason().unwrap_or("Error");
-        let document = Document { title, status: self.status.as_u16(), detail: &self.detail, remedy: &self.remedy };
+        let Self { status, detail, remedy, event } = self;
+        let document = Document { title, status: status.as_u16(), detail, remedy, event: *event };
         serde_json::to_vec(&document).expect("texts and a number")
     }
 }

@@ -132,7 +132,7 @@ fn of_refusal(at: usize, refusal: &EventRefusal) -> Problem {
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };
     let remedy = "mend this event; nothing of the request was appended";
-    Problem::new(status, format!("event {}: {refusal}", at + 1), remedy)
+    Problem::new(status, format!("event {}: {refusal}", at + 1), remedy).of_event(at as u64 + 1)
 }
 
 /// Has the writer append them, and waits until they are on disk.

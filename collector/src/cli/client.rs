@@ -31,6 +31,8 @@ pub enum ClientError {
         detail: String,
         /// What to do.
         remedy: String,
+        /// Which event of the request it is about, from 1 on, where it is about one.
+        event: Option<u64>,
     },
     /// Somebody answers who does not speak like a collector.
     #[error("what answers at {base} is not this collector's API: {error}")]
@@ -228,7 +230,8 @@ impl Client {
         let status = answer.status().as_u16();
         let problem: serde_json::Value = answer.body_mut().read_json().map_err(|error| self.foreign(error))?;
         let member = |name: &str| problem[name].as_str().unwrap_or("(it does not say)").to_owned();
-        Err(ClientError::Refused { status, detail: member("detail"), remedy: member("remedy") })
+        let event = problem["event"].as_u64();
+        Err(ClientError::Refused { status, detail: member("detail"), remedy: member("remedy"), event })
     }
 
     fn foreign(&self, error: impl std::fmt::Display) -> ClientError {

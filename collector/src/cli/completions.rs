@@ -1,5 +1,6 @@
 //! `completions` and `man`: what a package puts beside the program.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -22,9 +23,14 @@ pub struct Man {
 pub fn completions(args: &Completions, mut command: clap::Command) -> anyhow::Result<()> {
     let name = command.get_name().to_owned();
     let mut text = Vec::new();
-    clap_complete::generate(args.shell, &mut command, name, &mut text);
-    use std::io::Write;
-    std::io::stdout().write_all(&text).context("writing to standard output failed")
+    clap_complete::generate(args.shell, &mut command, &name, &mut text);
+    let mut text = String::from_utf8(text).context("the completions are no text")?;
+    if args.shell == clap_complete::Shell::Bash {
+        // The script calls one and the same state by two names when the program's name has a hyphen, and then knows no
+        // command any more (https://github.com/clap-rs/clap/issues/6421).
+        text = text.replace(&name.replace('-', "__subcmd__"), &name.replace('-', "__"));
+    }
+    std::io::stdout().write_all(text.as_bytes()).context("writing to standard output failed")
 }
 
 /// Writes man pages.

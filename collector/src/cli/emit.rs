@@ -1,15 +1,18 @@
 //! `emit`: add events to the log, from the command line or a pipe.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 
-use anyhow::Context;
+use afferent_collector::limits::{POST_BYTES_MAX, POST_EVENTS_MAX};
+use anyhow::{Context, anyhow};
 use serde_json::{Map, Value};
 
-use super::client::Client;
+use super::client::{Client, ClientError};
 use super::{Collector, Output};
 
 /// Events of one request.
-const EVENTS: usize = 500;
+const EVENTS: usize = POST_EVENTS_MAX / 2;
+/// Bytes that are read at a time: as many lines of a file as go into one request.
+const READ_BYTES: usize = 1 << 20;
 
 /// Add an event to the log, or CloudEvents from standard input; ends once they are on disk.
 #[derive(Debug, clap::Args)]
@@ -52,18 +55,75 @@ pub fn emit(args: &Emit) -> anyhow::Result<()> {
         let event = Value::Object(event(args)?).to_string();
         return post(&client, &[event], args.output);
     }
-    let mut waiting = Vec::new();
-    for line in std::io::stdin().lock().lines() {
-        let line = line.context("reading standard input failed")?;
-        if !line.trim().is_empty() {
-            waiting.push(line);
+    let input = BufReader::with_capacity(READ_BYTES, std::io::stdin());
+    post_lines(input, &mut |part| part.post(&client, args.output))
+}
+
+/// Lines of standard input that go into one request.
+#[derive(Debug, Default)]
+struct Part {
+    lines: Vec<String>,
+    /// Which line of standard input each of them is, from 1 on.
+    numbers: Vec<u64>,
+    bytes: usize,
+}
+
+impl Part {
+    fn has_room_for(&self, line: &str) -> bool {
+        self.lines.is_empty() || (self.lines.len() < EVENTS && self.bytes + line.len() < POST_BYTES_MAX)
+    }
+
+    fn push(&mut self, number: u64, line: &str) {
+        self.lines.push(line.to_owned());
+        self.numbers.push(number);
+        self.bytes += line.len() + 1;
+    }
+
+    fn post(&self, client: &Client, output: Output) -> anyhow::Result<()> {
+        post(client, &self.lines, output).map_err(|error| self.with_line(error))
+    }
+
+    /// The collector counts the events of a request; whoever mends one looks for its line.
+    fn with_line(&self, error: anyhow::Error) -> anyhow::Error {
+        let Some(ClientError::Refused { detail, event: Some(event), .. }) = error.downcast_ref() else { return error };
+        let Some(line) = event.checked_sub(1).and_then(|at| self.numbers.get(usize::try_from(at).ok()?)) else {
+            return error;
+        };
+        let why = detail.strip_prefix(&format!("event {event}: ")).unwrap_or(detail);
+        anyhow!(
+            "line {line} of standard input is refused: {why}; mend it and send everything again: what is in the log \
+             already is not appended a second time"
+        )
+    }
+}
+
+/// Has lines posted: many at a time, and none waits for others that have not come.
+fn post_lines(
+    mut input: BufReader<impl Read>,
+    post: &mut impl FnMut(&Part) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let (mut part, mut line) = (Part::default(), String::new());
+    for number in 1.. {
+        line.clear();
+        let read =
+            input.read_line(&mut line).with_context(|| format!("reading line {number} of standard input failed"))?;
+        let event = line.trim();
+        if !event.is_empty() {
+            serde_json::from_str::<Value>(event)
+                .with_context(|| format!("line {number} of standard input cannot be read as JSON"))?;
+            if !part.has_room_for(event) {
+                post(&std::mem::take(&mut part))?;
+            }
+            part.push(number, event);
         }
-        if waiting.len() == EVENTS {
-            post(&client, &waiting, args.output)?;
-            waiting.clear();
+        if !part.lines.is_empty() && !input.buffer().contains(&b'\n') {
+            post(&std::mem::take(&mut part))?;
+        }
+        if read == 0 {
+            break;
         }
     }
-    if waiting.is_empty() { Ok(()) } else { post(&client, &waiting, args.output) }
+    Ok(())
 }
 
 fn event(args: &Emit) -> anyhow::Result<Map<String, Value>> {
@@ -104,4 +164,38 @@ fn post(client: &Client, events: &[String], output: Output) -> anyhow::Result<()
         written.context("writing to standard output failed")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(input: &[u8]) -> anyhow::Result<Vec<Vec<u64>>> {
+        let mut parts = Vec::new();
+        let input = BufReader::with_capacity(READ_BYTES, input);
+        post_lines(input, &mut |part| {
+            assert!(part.lines.join("\n").len() <= POST_BYTES_MAX && part.lines.len() <= POST_EVENTS_MAX);
+            parts.push(part.numbers.clone());
+            Ok(())
+        })?;
+        Ok(parts)
+    }
+
+    #[test]
+    fn lines_are_counted_as_an_editor_does_and_requests_are_no_larger_than_is_taken() {
+        assert_eq!(parts(b"").unwrap(), Vec::<Vec<u64>>::new());
+        assert_eq!(parts(b"{}\n\n \n{}\r\n{}").unwrap(), [vec![1, 4], vec![5]]);
+        let many = parts("{}\n".repeat(2 * EVENTS + 1).as_bytes()).unwrap();
+        assert_eq!(many.iter().map(Vec::len).collect::<Vec<_>>(), [EVENTS, EVENTS, 1]);
+        let large = format!("\"{}\"\n", "x".repeat(40 << 10)).repeat(EVENTS);
+        assert_eq!(parts(large.as_bytes()).unwrap().concat(), (1..=EVENTS as u64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_named() {
+        for input in [&b"{}\n\n{\n{}\n"[..], b"{}\n\n\xff\n"] {
+            let error = format!("{:#}", parts(input).unwrap_err());
+            assert!(error.contains("line 3 of standard input"), "{error}");
+        }
+    }
 }

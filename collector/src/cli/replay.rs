@@ -12,7 +12,7 @@ use super::sub::Which;
 
 /// Events of one request.
 const EVENTS: &str = "2000";
-/// No pause between two events is longer: what is replayed is to be watched.
+/// No pause between two events is longer: what is replayed is to be watched. What is cut off is not made up for later.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
 
 /// Replay a part of the log: as fast as it came, faster, or as fast as it goes.
@@ -71,7 +71,8 @@ pub fn replay(args: &Replay) -> anyhow::Result<()> {
     loop {
         let page = client.events(&query)?;
         for line in page.lines.lines() {
-            if let Some(pause) = pace.pause(line) {
+            let pause = pace.pause(line, Instant::now());
+            if !pause.is_zero() {
                 out.flush().context("writing to standard output failed")?;
                 std::thread::sleep(pause);
             }
@@ -84,24 +85,34 @@ pub fn replay(args: &Replay) -> anyhow::Result<()> {
     writer.finish(&mut out).context("writing to standard output failed")
 }
 
-/// When the first event came, and when it was written.
+/// How the events are spread over time.
 struct Pace {
     speed: Speed,
+    /// When an event came, and when it was written: the others are as far from it as they were, divided by the speed.
     begun: Option<(jiff::Timestamp, Instant)>,
 }
 
 impl Pace {
-    /// How long to wait before this event is written.
-    fn pause(&mut self, json: &str) -> Option<Duration> {
-        let Speed::Times(times) = self.speed else { return None };
-        let event: serde_json::Value = serde_json::from_str(json).ok()?;
-        let came: jiff::Timestamp = event["ingesttime"].as_str()?.parse().ok()?;
-        let (first, begun) = *self.begun.get_or_insert_with(|| (came, Instant::now()));
+    /// How long to wait, at `now`, before this event is written.
+    fn pause(&mut self, json: &str, now: Instant) -> Duration {
+        let Speed::Times(times) = self.speed else { return Duration::ZERO };
+        let Some(came) = came(json) else { return Duration::ZERO };
+        let (first, begun) = *self.begun.get_or_insert((came, now));
+        // Before the first one: a clock that was set back.
         let after = Duration::try_from(came.duration_since(first)).unwrap_or_default();
-        let due = begun + after.div_f64(times).min(PAUSE_MAX * 24);
-        let pause = due.saturating_duration_since(Instant::now()).min(PAUSE_MAX);
-        (!pause.is_zero()).then_some(pause)
+        let due = Duration::try_from_secs_f64(after.as_secs_f64() / times).unwrap_or(Duration::MAX);
+        let pause = due.saturating_sub(now.saturating_duration_since(begun));
+        if pause <= PAUSE_MAX {
+            return pause;
+        }
+        self.begun = Some((came, now + PAUSE_MAX));
+        PAUSE_MAX
     }
+}
+
+fn came(json: &str) -> Option<jiff::Timestamp> {
+    let event: serde_json::Value = serde_json::from_str(json).ok()?;
+    event["ingesttime"].as_str()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -117,13 +128,48 @@ mod tests {
         }
     }
 
+    /// The pauses, in ms, before events that came at these ms, at this speed, when writing takes no time.
+    fn pauses(speed: &str, came: &[i64]) -> Vec<u128> {
+        let mut pace = Pace { speed: speed.parse().unwrap(), begun: None };
+        let mut now = Instant::now();
+        let pause = |came: &i64| {
+            let came = jiff::Timestamp::from_millisecond(1_631_577_271_000 + came).unwrap();
+            let pause = pace.pause(&format!(r#"{{"ingesttime":"{came}"}}"#), now);
+            now += pause;
+            pause.as_millis()
+        };
+        came.iter().map(pause).collect()
+    }
+
     #[test]
     fn the_pause_before_an_event_is_what_it_was_divided_by_the_speed() {
+        let came = [0, 500, 500, 61_000];
+        assert_eq!(pauses("1", &came), [0, 500, 0, 60_500]);
+        assert_eq!(pauses("10", &came), [0, 50, 0, 6_050]);
+        assert_eq!(pauses("0.5", &came), [0, 1_000, 0, 121_000]);
+        assert_eq!(pauses("max", &came), [0; 4]);
+    }
+
+    #[test]
+    fn what_writing_took_is_no_pause_as_well() {
         let mut pace = Pace { speed: Speed::Times(10.0), begun: None };
-        assert_eq!(pace.pause(r#"{"ingesttime":"2021-09-13T23:54:31.000000Z"}"#), None);
-        let pause = pace.pause(r#"{"ingesttime":"2021-09-13T23:55:31.000000Z"}"#).unwrap();
-        assert!(pause <= Duration::from_secs(6) && pause > Duration::from_secs(1), "{pause:?}");
-        assert_eq!(pace.pause(r#"{"ingesttime":"2021-09-13T23:50:00.000000Z"}"#), None, "a clock that was set back");
-        assert_eq!(Pace { speed: Speed::Max, begun: None }.pause("{}"), None);
+        let begun = Instant::now();
+        let mut pause = |json: &str, after_s| pace.pause(json, begun + Duration::from_secs(after_s));
+        assert_eq!(pause(r#"{"ingesttime":"2021-09-13T23:54:31Z"}"#, 0), Duration::ZERO);
+        assert_eq!(pause(r#"{"ingesttime":"2021-09-13T23:55:31Z"}"#, 2), Duration::from_secs(4));
+        assert_eq!(pause(r#"{"ingesttime":"2021-09-13T23:56:31Z"}"#, 20), Duration::ZERO, "it is late already");
+        assert_eq!(pause(r#"{"ingesttime":"2021-09-13T23:50:00Z"}"#, 20), Duration::ZERO, "a clock that was set back");
+        assert_eq!(pause("{}", 20), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_long_silence_is_cut_and_what_comes_after_it_keeps_its_distances() {
+        let (hour, day) = (3_600_000, 86_400_000);
+        let cut = PAUSE_MAX.as_millis();
+        assert_eq!(pauses("1", &[0, 5 * hour, 5 * hour + 1_000]), [0, cut, 1_000]);
+        assert_eq!(pauses("0.5", &[0, day, day + 1_000, day + 2_000]), [0, cut, 2_000, 2_000]);
+        assert_eq!(pauses("1e-300", &[0, 1]), [0, cut], "no speed is too slow to be computed with");
+        let steps: Vec<i64> = (0..=60).map(|step| step * hour).collect();
+        assert_eq!(pauses("1", &steps)[1..], [cut; 60], "days after the beginning it is as fast as it came");
     }
 }

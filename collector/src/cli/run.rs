@@ -1,10 +1,12 @@
 //! `run` and `check`: the collector as a service.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use afferent_collector::config::{Config, Overrides};
 use afferent_collector::{logging, run};
+use anyhow::Context;
 
 /// Where the configuration is, and what goes before it.
 #[derive(Debug, clap::Args)]
@@ -41,6 +43,5 @@ pub fn check(at: &Where) -> anyhow::Result<()> {
     let config = load(at)?;
     logging::check(&config.log)?;
     run::check(&config)?;
-    println!("the configuration is valid");
-    Ok(())
+    writeln!(std::io::stdout(), "the configuration is valid").context("writing to standard output failed")
 }

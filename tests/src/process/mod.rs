@@ -10,6 +10,7 @@ mod mqtt;
 mod producer;
 mod rig;
 mod sealer;
+mod shell;
 mod small_disk;
 mod stat;
 
@@ -28,6 +29,7 @@ pub use mqtt::{Mqtt, Reason, packet, up};
 pub use producer::Producer;
 pub use rig::Rig;
 pub use sealer::{Sealer, with_right_checksum};
+pub use shell::{Piped, Said, run_in_pipe, run_unread};
 pub use small_disk::SmallDisk;
 pub use stat::{cpu_seconds, peak_rss_kib, rss_kib};
 
@@ -77,6 +79,14 @@ impl Process {
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("the child can be signalled");
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it takes longer than [`PATIENCE`].
+    pub fn wait(mut self) -> ExitStatus {
+        wait_for(&format!("{} ends", self.name), || self.child.try_wait().expect("it is our child"))
     }
 
     /// Whether it still runs.
