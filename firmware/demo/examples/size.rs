@@ -160,7 +160,8 @@ mod parts {
                 let queue = FlashQueue::open(Flash, 0..1 << 16).ok()?.0;
                 cortex_m::singleton!(APPLICATION_FLASH: Option<FlashQueue<Flash, 600>> = None)?.insert(queue)
             };
-            let buffers = cortex_m::singleton!(APPLICATION_BUFFERS: Buffers<BODY, BODY, { frame_bytes(BODY) }> = Buffers::new())?;
+            let buffers =
+                cortex_m::singleton!(APPLICATION_BUFFERS: Buffers<BODY, BODY, { frame_bytes(BODY) }> = Buffers::new())?;
             let device = cortex_m::singleton!(: Option<Device<'static>> = None)?;
             let device = device.insert(Device::new(&settings, [critical, samples], buffers));
             #[cfg(feature = "size-crash")]
