@@ -11,9 +11,8 @@ use afferent_agent::config as agent_config;
 use afferent_agent::run::Running;
 use afferent_protocol::ids::Offset;
 
-use crate::config::Config;
+use crate::config::{Config, Http};
 use crate::line::Lines;
-
 use crate::run::{Collector, RunError, terminated};
 use crate::subscribe::{Filter, Format, Reading};
 
@@ -86,14 +85,17 @@ fn say(text: &str) {
 fn welcome(settings: &UpSettings, mqtt: SocketAddr, http: SocketAddr) -> String {
     let socket = socket(&settings.data);
     let socket = socket.display();
+    // The commands look for a collector where it is by default.
+    let at = if http == Http::default().listen { String::new() } else { format!(" --http {http}") };
     format!(
         "Afferent is up. Data: {}   agents: mqtt://{mqtt}   readers: http://{http}\n\
          What this machine does appears below. In another terminal:\n\
          \n    cargo run --release -p afferent-agent -- emit --socket {socket} breakdown 88-C --code E42 --message \"Belt torn\"\
          \n    echo '{{\"subject\":\"88-C/spindle/temperature\",\"value\":81.4,\"unit\":\"Cel\"}}' | nc -q1 -U {socket}\
          \n    curl -s 'http://{http}/v1/events?from=0&limit=10'      # any offset, as often as you like\
-         \n    cargo run --release -- agents                              # who sends, and whether anything is missing\
-         \n    cargo run --release -- top\n\nCtrl-C ends it.\n\n",
+         \n    cargo run --release -- agents{at}                              # who sends, and whether anything is missing\
+         \n    cargo run --release -- top{at}\
+         \n\nOr look at http://{http}/ in a browser. Ctrl-C ends it.\n\n",
         settings.data.display(),
     )
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use afferent_tests::process::{Rig, binary, get_text, run_to_end, wait_for};
+use afferent_tests::process::{Rig, binary, run_to_end, wait_for};
 use serde_json::Value;
 
 const FROM: &str = "2021-09-13T00:00:00Z";
@@ -31,6 +31,14 @@ fn certify(rig: &Rig) -> (bool, Value) {
     (status.success(), json)
 }
 
+/// What the running collector says.
+fn told(rig: &Rig, source: &str, output: &str) -> (bool, String) {
+    let mut command = Command::new(binary("afferent-collector"));
+    command.args(["certificate", "--source", source, "--from", FROM, "--until", UNTIL, "--output", output, "--http"]);
+    let (status, printed) = run_to_end(command.arg(rig.http.to_string()));
+    (status.success(), printed)
+}
+
 fn segments(rig: &Rig) -> Vec<PathBuf> {
     let files = std::fs::read_dir(rig.collector_data().join("log/0")).expect("there is a log");
     let mut files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
@@ -52,9 +60,14 @@ fn a_certificate_is_complete_until_a_segment_is_deleted_edited_or_put_elsewhere(
     let agent = rig.start_agent();
     fill(&rig);
     wait_for("all of it is in the log", || (rig.log_end()? > SAMPLES && rig.agent_lag()? == 0).then_some(()));
-    let path = format!("/v1/certificate?source=press-88&from={FROM}&until={UNTIL}");
-    let live: Value = serde_json::from_str(&get_text(rig.http, &path).expect("the API answers")).expect("JSON");
-    assert_eq!(live["verdict"], "complete");
+    let (proved, live) = told(&rig, "press-88", "json");
+    let live: Value = serde_json::from_str(&live).expect("JSON");
+    assert_eq!((&live["verdict"], live["complete"] == true), (&"complete".into(), proved), "{live:#}");
+    let (proved_as_text, text) = told(&rig, "press-88", "table");
+    assert!(proved_as_text || !proved, "what was proved once is");
+    assert!(text.contains("source press-88") && text.contains("all present"), "{text}");
+    let (proved, said) = told(&rig, "press-89", "table");
+    assert!(!proved && said.contains("press-89"), "of whom nothing is known nothing is proved: {said}");
     agent.terminate();
     collector.terminate();
 

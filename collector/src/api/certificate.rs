@@ -7,7 +7,7 @@ use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::sign::PublicKey;
 use axum::Json;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 
@@ -17,6 +17,9 @@ use super::state::Api;
 use crate::certificate::{About, Certificate, CertificateError, Evidence, Span, text};
 use crate::log::{Kinds, NameHash, Wanted};
 use crate::subscribe::{ReadLog, ReadLogError};
+
+/// Whether the proof is complete: `true` or `false`, as in the certificate.
+pub const COMPLETE: HeaderName = HeaderName::from_static("afferent-complete");
 
 /// Each reads the whole log: one at a time.
 static ONE: Semaphore = Semaphore::const_new(1);
@@ -39,7 +42,8 @@ pub(super) struct CertificateQuery {
 /// Answers with the certificate, as JSON, or as text for whoever accepts `text/plain`. Reads the whole log.
 #[utoipa::path(get, path = "/v1/certificate", tag = "sources", params(CertificateQuery),
     responses((status = 200, description = "What the log proves", content(
-        (Object = "application/json"), (String = "text/plain"))), super::openapi::Refusals))]
+        (Object = "application/json"), (String = "text/plain")), headers(("afferent-complete" = bool))),
+        super::openapi::Refusals))]
 pub(super) async fn certificate(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
@@ -55,7 +59,11 @@ pub(super) async fn certificate(
     let log = api.log();
     let certificate = blocking(move || made(&log, evidence)).await??.with_rings(&api.state.sources.borrow().clone());
     let wants_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
-    Ok(if wants_text { text::text(&certificate).into_response() } else { Json(certificate).into_response() })
+    let complete = HeaderValue::from_static(if certificate.complete { "true" } else { "false" });
+    let mut answer =
+        if wants_text { text::text(&certificate).into_response() } else { Json(certificate).into_response() };
+    answer.headers_mut().insert(COMPLETE, complete);
+    Ok(answer)
 }
 
 fn made(log: &Arc<dyn ReadLog>, mut evidence: Evidence) -> Result<Certificate, Problem> {

@@ -1,4 +1,4 @@
-//! `certificate`: prove from a log's files what of a source or a machine is in them.
+//! `certificate`: prove what of a source or a machine is in the log, from its files or by a running collector.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,11 +12,13 @@ use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use anyhow::Context;
 
 use super::Output;
+use super::client::Client;
 use super::progress::Progress;
 use super::read_only::ReadOnlyDisk;
 
-/// Prove from the log's files that everything of a source or a machine is there, or say what is not; with exit code 0
-/// only when the proof is complete. A collector may be running.
+/// Prove that everything of a source or a machine is in the log, or say what is not; with exit code 0 only when the proof
+/// is complete. Reads the log's files, beside a running collector as well, or asks one: it also knows what the agents have
+/// told it of their ring logs.
 #[derive(Debug, clap::Args)]
 pub struct Certify {
     /// The agent that it is about.
@@ -34,6 +36,9 @@ pub struct Certify {
     /// The collector's data directory.
     #[arg(long, default_value = "./afferent-data")]
     data: PathBuf,
+    /// Ask the running collector at this address instead of reading files.
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["data", "name"])]
+    http: Option<String>,
     /// The collector's own name.
     #[arg(long, default_value = "collector")]
     name: SourceId,
@@ -44,6 +49,34 @@ pub struct Certify {
 
 /// Does it.
 pub fn certificate(args: &Certify) -> anyhow::Result<ExitCode> {
+    let (text, complete) = match &args.http {
+        Some(http) => told(args, http)?,
+        None => proved(args)?,
+    };
+    anstream::stdout().write_all(text.as_bytes()).context("writing to standard output failed")?;
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// By the collector.
+fn told(args: &Certify, http: &str) -> anyhow::Result<(String, bool)> {
+    let about = match (&args.source, &args.machine) {
+        (Some(source), _) => ("source", source.as_str()),
+        (None, machine) => ("machine", machine.as_deref().unwrap_or_default()),
+    };
+    let (from, until) = (args.from.to_string(), args.until.to_string());
+    let query = [about, ("from", &*from), ("until", &*until)];
+    let (client, accept) =
+        (Client::new(http), if args.output == Output::Json { "application/json" } else { "text/plain" });
+    let (text, complete) = client.certificate(&query, accept)?;
+    if args.output == Output::Table {
+        return Ok((text, complete));
+    }
+    let json: serde_json::Value = serde_json::from_str(&text).context("the certificate is no JSON")?;
+    Ok((serde_json::to_string_pretty(&json)? + "\n", complete))
+}
+
+/// From the files.
+fn proved(args: &Certify) -> anyhow::Result<(String, bool)> {
     let about = match (&args.source, &args.machine) {
         (Some(source), _) => About::Source(*source),
         (None, machine) => About::Machine(machine.clone().unwrap_or_default()),
@@ -69,6 +102,5 @@ pub fn certificate(args: &Certify) -> anyhow::Result<ExitCode> {
         Output::Json => serde_json::to_string_pretty(&certificate)? + "\n",
         Output::Table => text::text(&certificate),
     };
-    anstream::stdout().write_all(text.as_bytes()).context("writing to standard output failed")?;
-    Ok(if certificate.complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok((text, certificate.complete))
 }

@@ -179,6 +179,17 @@ impl Client {
         answer.body_mut().read_json().map_err(|error| self.foreign(error))
     }
 
+    /// A certificate as JSON or as text, and whether it is complete.
+    pub fn certificate(&self, query: &[(&str, &str)], accept: &str) -> Result<(String, bool), ClientError> {
+        let request = self.agent.get(format!("{}/v1/certificate", self.base)).query_pairs(query.iter().copied());
+        // The whole log is read for it.
+        let request = request.header("accept", accept).config().timeout_recv_response(None).build();
+        let mut answer = self.checked(request.call())?;
+        let complete = text_in(&answer, "afferent-complete").and_then(|text| text.parse().ok());
+        let complete = complete.ok_or_else(|| self.foreign("it does not tell whether the certificate is complete"))?;
+        Ok((self.text(&mut answer)?, complete))
+    }
+
     /// All subscriptions.
     pub fn subscriptions(&self) -> Result<Vec<SubscriptionReport>, ClientError> {
         let mut answer = self.checked(self.agent.get(format!("{}/v1/subscriptions", self.base)).call())?;

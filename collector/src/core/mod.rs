@@ -101,6 +101,10 @@ impl<L: UnifiedLog> Core<L> {
     pub fn new(log: L, sources: Sources, own: OwnIdentity, recovery: &Recovery, clock: &ClockReading) -> Self {
         let mut sources = sources;
         let own = Own::new(own, &mut sources, recovery, clock);
+        // It has no connection to itself, and is there for as long as somebody can ask it.
+        if let Some(source) = sources.get_or_add(own.source()) {
+            source.linked(LinkState::Online, clock.wall);
+        }
         Self {
             log,
             sources,

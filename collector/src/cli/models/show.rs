@@ -46,17 +46,31 @@ pub fn state(answer: &Value) -> String {
             list.into_iter().flatten().map(|entry| (cell(&entry["subject"]), entry)).collect()
         }
     };
-    let Some((_, Value::Object(first))) = rows.first() else { return out + "there is nothing yet\n" };
-    let keys: Vec<&String> = first.keys().filter(|key| !first[*key].is_array() && *key != "subject").collect();
-    let titles: Vec<String> = keys.iter().map(|key| key.to_uppercase()).collect();
+    let Some((_, first @ Value::Object(_))) = rows.first() else { return out + "there is nothing yet\n" };
+    let columns = columns(first);
+    let titles: Vec<String> = columns.iter().map(|path| path.join(".").to_uppercase()).collect();
     let mut heading = vec![("NAME", Side::Left)];
     heading.extend(titles.iter().map(|title| (title.as_str(), Side::Left)));
     let cells = rows.iter().map(|(name, entry)| {
-        let figures = keys.iter().map(|key| cell(&entry[key.as_str()]));
+        let figures = columns.iter().map(|path| cell(path.iter().fold(*entry, |value, key| &value[*key])));
         std::iter::once(plain(name).into_owned()).chain(figures).collect()
     });
     out += &table(&heading, &cells.collect::<Vec<Vec<String>>>());
     out
+}
+
+/// Where the figures of an entry stand: its members, and the members of those that are objects.
+fn columns(entry: &Value) -> Vec<Vec<&str>> {
+    let mut columns = Vec::new();
+    for (key, value) in entry.as_object().into_iter().flatten() {
+        match value {
+            Value::Array(_) => {}
+            _ if key == "subject" => {}
+            Value::Object(below) => columns.extend(below.keys().map(|below| vec![key.as_str(), below.as_str()])),
+            _ => columns.push(vec![key.as_str()]),
+        }
+    }
+    columns
 }
 
 pub fn diff(report: &DiffReport) -> String {
@@ -115,4 +129,22 @@ fn cell(value: &Value) -> String {
 fn rounded(number: f64) -> String {
     let text = format!("{number:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn figures_that_stand_in_an_object_have_columns_of_their_own() {
+        let source = |lost: u64| json!({ "lost": { "critical": 0, "samples": lost }, "lag_s": 0.25, "losses": [1, 2] });
+        let state = json!({ "sources": { "a": source(7), "b": source(123) } });
+        let answer = json!({ "model": "sources@1", "offset": "9", "time": "2021-09-13T23:54:31Z", "state": state });
+        let text = self::state(&answer);
+        let rows: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[0], ["NAME", "LAG_S", "LOST.CRITICAL", "LOST.SAMPLES"]);
+        assert_eq!(rows[1..], [["a", "0.25", "0", "7"], ["b", "0.25", "0", "123"]]);
+    }
 }
