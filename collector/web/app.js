@@ -2,7 +2,7 @@
 //
 // - parts/place, parts/as_of: where the page is, also in the log
 // - parts/api, parts/live, parts/models, parts/samples: what the collector says
-// - parts/html, parts/bits, parts/words, parts/time: how things are written
+// - parts/html, parts/bits, parts/words, parts/time, parts/say: how things are written and said aloud
 // - parts/plot, parts/charts, parts/timeline: how things are drawn
 // - views: one view a file
 
@@ -13,6 +13,7 @@ import { useLive } from './parts/live.js';
 import { painted } from './parts/measure.js';
 import { useModel } from './parts/models.js';
 import { link, usePlace } from './parts/place.js';
+import { Aloud } from './parts/say.js';
 import { plain } from './parts/words.js';
 import { Breakdown } from './views/breakdown.js';
 import { Breakdowns } from './views/breakdowns.js';
@@ -23,7 +24,7 @@ import { WhatIf } from './views/what_if.js';
 
 const VIEWS = [['machines', 'Machines'], ['breakdowns', 'Breakdowns'], ['sources', 'Sources'], ['what-if', 'What if']];
 
-const LIVE = { live: '● live', reconnecting: '○ reconnecting…', off: '❙❙ stopped' };
+const LIVE = { live: '● live', reconnecting: '○ reconnecting…', off: '❙❙ paused' };
 
 function view(at, asOf) {
   const [name = 'machines', item] = at.path;
@@ -75,7 +76,7 @@ function App() {
       <span class="stream ${status}" role="status">${LIVE[status]}</span></header>
     <${AsOf} asOf=${asOf} time=${states.time} />
     <main id="main" ref=${main} tabindex="-1"><${Guard} key=${path}>${view(at, asOf)}<//></main>
-    <footer class="quiet">${location.host}
+    <${Aloud} /><footer class="quiet">${location.host}
       ${states.offset != null && ` · state of offset ${plain(states.offset, 20)}`} · <a href="/v1/agents">API</a></footer>`;
 }
 

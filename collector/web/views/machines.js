@@ -6,7 +6,7 @@ import { measured, painted } from '../parts/measure.js';
 import { useModel } from '../parts/models.js';
 import { link } from '../parts/place.js';
 import { useWidth } from '../parts/plot.js';
-import { Time, duration, millis } from '../parts/time.js';
+import { Time, ahead, millis, roughly } from '../parts/time.js';
 import { STATES, count, counted, plain, rank, stateOf } from '../parts/words.js';
 
 // One row with its gap, and the least width of a card: the style sheet says the same.
@@ -14,6 +14,7 @@ const ROW_PX = 148;
 const CARD_PX = 240;
 const GAP_PX = 12;
 const ROWS_AHEAD = 2;
+const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 const COLLATOR = new Intl.Collator('en', { numeric: true });
 
@@ -46,16 +47,23 @@ class Card extends Component {
   }
 }
 
+/** How long ago a machine was heard; times that are yet to come are told as what they are. */
+function Heard({ last, now }) {
+  const by = ahead(millis(last), now);
+  if (by > 0) return html`<span class="alarms">clock ahead by <${Time} of=${last}>${roughly(by)}<//></span>`;
+  return html`<span class="quiet">last event <${Time} of=${last}>${roughly((now - millis(last)) / 1000)} ago<//></span>`;
+}
+
 function cardOf({ machine, now, at, of, tabindex }) {
   const { name, state, since, reason, last, breakdowns, alarms } = machine;
   return html`<li aria-setsize=${of} aria-posinset=${at + 1}>
     <a class="card ${state}" href=${link(['machines', name])} data-at=${at} tabindex=${tabindex}>
       <span class="name">${plain(name, 60)}</span>
       <${State} of=${state} />
-      <span class="why">${since == null ? '' : `for ${duration((now - since) / 1000)}`}${reason ? ` · ${plain(reason, 80)}` : ''}</span>
-      <span class="figures"><span>${counted(breakdowns, 'breakdown')} in 24 h</span>
+      <span class="why">${since == null || ahead(since, now) ? '' : `for ${roughly((now - since) / 1000)}`}${reason && ` · ${plain(reason, 80)}`}</span>
+      <span class="figures"><span class=${breakdowns > 0 ? undefined : 'quiet'}>${counted(breakdowns, 'breakdown')} in 24 h</span>
         ${alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>
-      <span class="quiet">last event <${Time} of=${last} /></span>
+      <${Heard} last=${last} now=${now} />
     </a></li>`;
 }
 
@@ -153,7 +161,7 @@ export function Machines({ asOf }) {
   if (waiting) return html`<h1>Machines</h1>${waiting}`;
   if (all.length === 0) return html`<h1>Machines</h1><${Empty} title="No machine has spoken yet."><${StartAnAgent} /><//>`;
   return html`<h1>Machines</h1><${Stale} models=${[states, breakdowns, alarms]} /><${Changes} machines=${all} />
-    <div class="filters" role="group" aria-label="Show">
+    <div class="filters states" role="group" aria-label="Show only">
       ${Object.keys(STATES).map((state) => {
         const number = all.filter((machine) => machine.state === state).length;
         return html`<button key=${state} type="button" aria-pressed=${only === state} class="filter"
@@ -165,5 +173,5 @@ export function Machines({ asOf }) {
     </div>
     ${shown.length === 0 ? html`<${Empty} title="No machine is like that."><p>${count(all.length)} machines are hidden.
       <button type="button" onClick=${() => { setOnly(null); setText(''); }}>Show all</button></p><//>`
-      : html`<${Grid} machines=${shown} now=${now} />`}`;
+      : html`<${Grid} machines=${shown} now=${Math.floor(now / MINUTE_MS) * MINUTE_MS} />`}`;
 }
