@@ -57,6 +57,8 @@ function App() {
   const asOf = asOfOf(at);
   const status = useLive(asOf == null);
   const states = useModel('states', asOf, { intervals: 0 });
+  // What cannot be asked for is not known to be so any more: it loses its colours.
+  const old = asOf == null && (status === 'reconnecting' || states.error !== undefined);
   const main = useRef(null);
   const path = at.path.join('/');
   const first = useRef(true);
@@ -75,7 +77,7 @@ function App() {
         <a href=${link([name])} aria-current=${(at.path[0] ?? 'machines') === name ? 'page' : undefined}>${title}</a></li>`)}</ul></nav>
       <span class="stream ${status}" role="status">${LIVE[status]}</span></header>
     <${AsOf} asOf=${asOf} time=${states.time} />
-    <main id="main" ref=${main} tabindex="-1"><${Guard} key=${path}>${view(at, asOf)}<//></main>
+    <main id="main" class=${old ? 'old' : undefined} ref=${main} tabindex="-1"><${Guard} key=${path}>${view(at, asOf)}<//></main>
     <${Aloud} /><footer class="quiet">${location.host}
       ${states.offset != null && ` · state of offset ${plain(states.offset, 20)}`} · <a href="/v1/agents">API</a></footer>`;
 }

@@ -34,6 +34,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "parts/bits.js",
         "parts/charts.js",
         "parts/figures.js",
+        "parts/focus.js",
         "parts/html.js",
         "parts/live.js",
         "parts/measure.js",

@@ -1,6 +1,6 @@
 // Amendments: what people add. The log is never changed: a new event says what is added, to which one, and by whom.
 
-import { html, useLayoutEffect, useRef, useState } from './html.js';
+import { html, useRef, useState } from './html.js';
 import { askJson } from './api.js';
 import { Problem } from './bits.js';
 import { say } from './say.js';
@@ -57,24 +57,13 @@ export function usePost() {
   return { ...at, send };
 }
 
-// Where the keyboard goes when the button it was on has done its work and is not there any more.
-function nextOf(button) {
-  const others = [...button.closest('.actions')?.querySelectorAll('button') ?? []].filter((other) => other !== button);
-  return others[0] ?? document.getElementById('main');
-}
-
 /** A button that posts one amendment about `what`. `also` adds what is only known when it is pressed. */
 export function Amend({ subject, change, what, also = () => ({}), children }) {
   const { state, error, send } = usePost();
-  const button = useRef(null);
-  useLayoutEffect(() => {
-    const { current } = button;
-    return () => { if (document.activeElement === current) nextOf(current)?.focus({ preventScroll: true }); };
-  }, []);
   const press = async () => {
     if (await send(subject, { ...change, ...also() })) say(`${children}, ${what}: it is in the log.`);
   };
-  return html`<button type="button" ref=${button} aria-disabled=${state === 'sending'} aria-label=${`${children} ${what}`} onClick=${press}>
+  return html`<button type="button" aria-disabled=${state === 'sending'} aria-label=${`${children} ${what}`} onClick=${press}>
     ${children}</button>${state === 'failed' && html`<${Problem} error=${error} />`}`;
 }
 

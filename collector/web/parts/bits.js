@@ -1,6 +1,8 @@
 // Small pieces that several views show.
 
+import { useHeldFocus } from './focus.js';
 import { html, useEffect, useRef, useState } from './html.js';
+import { Time } from './time.js';
 import { STATES, plain, stateOf } from './words.js';
 
 /** The state of a machine: colour, mark and word. */
@@ -33,11 +35,13 @@ export function Waiting({ model, name }) {
   return html`<${Problem} error=${model.error} />`;
 }
 
-/** Said while an old answer is shown because the newest question was not answered. */
+/** Said while an old answer is shown, or a part of it is not there, because the newest question was not answered. */
 export function Stale({ models }) {
-  const failed = models.find((model) => model.state !== undefined && model.error);
+  const failed = models.find((model) => model.error);
   if (!failed) return null;
-  return html`<p class="banner" role="status">What is shown is old: ${plain(failed.error.message)}</p>`;
+  const what = failed.state === undefined ? 'A part of this is not known:'
+    : html`What is shown is old, of <${Time} of=${failed.time} />:`;
+  return html`<p class="banner" role="status"><strong>${what}</strong> ${plain(failed.error.message).replace(/[.]?$/, '.')} ${plain(failed.error.remedy)}</p>`;
 }
 
 /** How to send a first event. */
@@ -65,6 +69,7 @@ function useScrolls() {
 /** A table that scrolls by itself where it is wider than the page. A title with a `#` before it is one of numbers. */
 export function Table({ caption, head, rows }) {
   const [place, scrolls] = useScrolls();
+  useHeldFocus(place, 'tr');
   const kinds = head.map((title) => (title.startsWith('#') ? 'number' : undefined));
   const titles = head.map((title) => title.replace(/^#/, ''));
   const body = rows.map(({ key, cells }) => html`<tr key=${key}>${cells.map((cell, at) => (at === 0

@@ -52,7 +52,7 @@ function Lane({ machine, sensor, from, until, width, last, span, draw, read, poi
   const options = (colour, UPlot) => {
     const [x, y] = axes(colour, { x: last });
     return {
-      cursor: { sync: { key: 'afferent' }, drag: { x: false, y: false }, points: { size: 6 } },
+      cursor: { sync: { key: 'afferent' }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
       legend: { show: false },
       scales: { x: { range: [from / 1000, until / 1000] }, ...sensor.steps && { y: { range: [-0.15, 1.15] } } },
       axes: [x, sensor.steps ? { ...y, ...SWITCH } : y],

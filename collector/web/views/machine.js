@@ -26,7 +26,7 @@ function Figures({ kpi }) {
 /** Said when the machine tells times that are yet to come. */
 function Clock({ machine, now }) {
   const by = ahead(millis(machine.last_event), now);
-  return by > 0 && html`<p class="banner">Its clock is ahead by about ${duration(by)}: times it tells are not to be relied on.
+  return by > 0 && html`<p class="banner">Its clock is ahead by about ${duration(by)}: times it tells are not to be relied on.${' '}
     <a href=${link(['sources'])}>Sources</a> tell how far each clock is off.</p>`;
 }
 
@@ -38,7 +38,7 @@ function endOf(asked, machine, now, length) {
   const behind = (ms) => Math.ceil((ms + length / 20) / step) * step;
   if (asked != null) return { until: asked };
   if (last != null && now - last > length) return { until: behind(last), why: 'Nothing came since' };
-  if (ahead(last, now) > length / 20) return { until: behind(last), why: 'Its clock was at' };
+  if (ahead(last, now) * 1000 > length / 20) return { until: behind(last), why: 'Its clock was at' };
   return { until: Math.ceil(now / step) * step };
 }
 

@@ -2,10 +2,12 @@
 
 import { Component, html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../parts/html.js';
 import { Empty, Stale, StartAnAgent, State, Waiting } from '../parts/bits.js';
+import { useHeldFocus } from '../parts/focus.js';
 import { measured, painted } from '../parts/measure.js';
 import { useModel } from '../parts/models.js';
 import { link } from '../parts/place.js';
 import { useWidth } from '../parts/plot.js';
+import { say } from '../parts/say.js';
 import { Time, ahead, millis, roughly } from '../parts/time.js';
 import { STATES, count, counted, plain, rank, stateOf } from '../parts/words.js';
 
@@ -20,17 +22,18 @@ const COLLATOR = new Intl.Collator('en', { numeric: true });
 
 /** Machines with what a card shows, worst first: by state, then by unacknowledged alarms, then who is in it longest. */
 function listed(states, breakdowns, alarms, now) {
-  const recent = new Map();
+  // What was not told is not none.
+  const recent = breakdowns && new Map();
   for (const { machine, from } of breakdowns?.episodes ?? []) {
     if (millis(from) > now - DAY_MS) recent.set(machine, (recent.get(machine) ?? 0) + 1);
   }
-  const raised = new Map();
+  const raised = alarms && new Map();
   for (const { machine, state } of alarms?.active ?? []) {
     if (state.startsWith('unacked')) raised.set(machine, (raised.get(machine) ?? 0) + 1);
   }
   const all = Object.entries(states.machines).map(([name, machine]) => ({
     name, state: stateOf(machine.state), since: millis(machine.since), reason: machine.reason, last: machine.last_event,
-    breakdowns: recent.get(name) ?? 0, alarms: raised.get(name) ?? 0,
+    breakdowns: recent && (recent.get(name) ?? 0), alarms: raised && (raised.get(name) ?? 0),
   }));
   return all.sort((a, b) => rank(a.state) - rank(b.state) || b.alarms - a.alarms || a.since - b.since
     || COLLATOR.compare(a.name, b.name));
@@ -61,8 +64,9 @@ function cardOf({ machine, now, at, of, tabindex }) {
       <span class="name">${plain(name, 60)}</span>
       <${State} of=${state} />
       <span class="why">${since == null || ahead(since, now) ? '' : `for ${roughly((now - since) / 1000)}`}${reason && ` · ${plain(reason, 80)}`}</span>
-      <span class="figures"><span class=${breakdowns > 0 ? undefined : 'quiet'}>${counted(breakdowns, 'breakdown')} in 24 h</span>
-        ${alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>
+      <span class="figures"><span class=${breakdowns > 0 ? undefined : 'quiet'}>${breakdowns == null
+          ? '? breakdowns' : `${counted(breakdowns, 'breakdown')} in 24 h`}</span>
+        ${alarms == null && html`<span class="quiet">? alarms</span>`}${alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>
       <${Heard} last=${last} now=${now} />
     </a></li>`;
 }
@@ -93,6 +97,7 @@ function Grid({ machines, now }) {
   const columns = Math.max(1, Math.floor((width + GAP_PX) / (CARD_PX + GAP_PX)));
   const rows = Math.ceil(machines.length / columns);
   const [begin, end] = useRows(list, rows);
+  useHeldFocus(list, 'li');
   const [active, setActive] = useState(0);
   const wanted = useRef(false);
   useLayoutEffect(() => {
@@ -126,18 +131,16 @@ function Grid({ machines, now }) {
 }
 
 /** Says aloud which machines changed their state. */
-function Changes({ machines }) {
+function useChanges(machines) {
   const before = useRef(null);
-  const [said, say] = useState('');
   useEffect(() => {
     const states = new Map(machines.map(({ name, state }) => [name, state]));
     const changed = before.current && machines.filter(({ name, state }) => before.current.get(name) !== state);
-    before.current = states;
+    before.current = states.size > 0 ? states : null;
     if (!changed?.length) return;
     const first = changed.slice(0, 3).map(({ name, state }) => `${plain(name, 60)}: ${STATES[state].title}`).join('. ');
     say(changed.length > 3 ? `${first}. And ${changed.length - 3} more.` : first);
   }, [machines]);
-  return html`<p class="unseen" aria-live="polite">${said}</p>`;
 }
 
 export function Machines({ asOf }) {
@@ -149,6 +152,7 @@ export function Machines({ asOf }) {
   const now = millis(states.time) ?? Date.now();
   const all = useMemo(() => (states.state ? listed(states.state, breakdowns.state, alarms.state, now) : []),
     [states.state, breakdowns.state, alarms.state]);
+  useChanges(all);
   const wanted = text.trim().toLowerCase();
   const shown = all.filter(({ name, state }) => (only == null || state === only) && name.toLowerCase().includes(wanted));
   const isFirst = useRef(true);
@@ -160,7 +164,7 @@ export function Machines({ asOf }) {
   const waiting = Waiting({ model: states, name: 'states' });
   if (waiting) return html`<h1>Machines</h1>${waiting}`;
   if (all.length === 0) return html`<h1>Machines</h1><${Empty} title="No machine has spoken yet."><${StartAnAgent} /><//>`;
-  return html`<h1>Machines</h1><${Stale} models=${[states, breakdowns, alarms]} /><${Changes} machines=${all} />
+  return html`<h1>Machines</h1><${Stale} models=${[states, breakdowns, alarms]} />
     <div class="filters states" role="group" aria-label="Show only">
       ${Object.keys(STATES).map((state) => {
         const number = all.filter((machine) => machine.state === state).length;
