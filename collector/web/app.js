@@ -62,9 +62,15 @@ function App() {
   const main = useRef(null);
   const path = at.path.join('/');
   const first = useRef(true);
+  // A view knows its heading only once its model has answered.
   useEffect(() => {
-    const heading = main.current.querySelector('h1');
-    document.title = `${heading?.textContent ?? 'Afferent'} · Afferent`;
+    const entitle = () => { document.title = `${main.current.querySelector('h1')?.textContent ?? 'Afferent'} · Afferent`; };
+    const observer = new MutationObserver(entitle);
+    observer.observe(main.current, { subtree: true, childList: true, characterData: true });
+    entitle();
+    return () => observer.disconnect();
+  }, []);
+  useEffect(() => {
     if (first.current) painted('first view');
     // Whoever follows a link is led to the new view's heading, as a new page would do.
     else { scrollTo(0, 0); main.current.focus({ preventScroll: true }); }

@@ -35,6 +35,15 @@ function GoTo({ time }) {
       <button>Go</button>${error && html`<${Problem} error=${error} />`}</form></details>`;
 }
 
+/** What is shown, or why nothing is: retention removes the beginning, and a link may be one of another log. */
+function Past({ log, offset, time }) {
+  if (offset < log.first || offset > log.end) {
+    return html`<strong>This place is not in the log.</strong> It holds the offsets ${count(log.first)} up to ${count(log.end)}${
+      offset < log.first ? ': what came before was removed by its retention.' : '.'}`;
+  }
+  return html`<strong>This is the past.</strong> The log up to offset ${count(offset)}${time && html`, <${Time} of=${time} />`}. Nothing is updated here.`;
+}
+
 /** The slider over the log and, away from now, the banner. `time` is that of the state shown, as far as it is known. */
 export function AsOf({ asOf, time }) {
   const [log, setLog] = useState(null);
@@ -66,8 +75,7 @@ export function AsOf({ asOf, time }) {
     <output>${isNow ? `now, ${count(log.end)} events` : `offset ${count(shown)} of ${count(log.end)}`}</output>
     <${GoTo} time=${time} />
     ${asOf != null && html`<div class="banner" role="status">
-      <strong>This is the past.</strong> The log up to offset ${count(Number(asOf))}${time && html`, <${Time} of=${time} />`}.
-      Nothing is updated here. <button type="button" onClick=${() => requery({ as_of: null })}>Back to now</button>
+      <${Past} log=${log} offset=${Number(asOf)} time=${time} /> <button type="button" onClick=${() => requery({ as_of: null })}>Back to now</button>
     </div>`}
   </section>`;
 }
