@@ -78,11 +78,11 @@ const READ_ALOUD_MAX = 5;
 function ReadOff({ from, until, read, values, onRead }) {
   const step = (until - from) / READ_STEPS;
   const aloud = () => `${local(read)}: ${values().slice(0, READ_ALOUD_MAX).join(', ')}`;
-  return html`<label class="read"><span>Read off at${' '}
-      <output>${read == null ? html`<span class="quiet">a time: point at a curve, or move this</span>` : html`<b>${local(read)}</b>`}</output></span>
-    <input type="range" min="0" max=${READ_STEPS} step="1" value=${read == null ? READ_STEPS : Math.round((read - from) / step)}
+  return html`<div class="read"><label for="read-off">Read off at</label>${' '}
+    <output>${read == null ? html`<span class="quiet">a time: point at a curve, or move this</span>` : html`<b>${local(read)}</b>`}</output>
+    <input id="read-off" type="range" min="0" max=${READ_STEPS} step="1" value=${read == null ? READ_STEPS : Math.round((read - from) / step)}
       aria-valuetext=${read == null ? 'no time yet' : aloud()}
-      onInput=${measured('read off', (event) => onRead(from + Number(event.target.value) * step))} /></label>`;
+      onInput=${measured('read off', (event) => onRead(from + Number(event.target.value) * step))} /></div>`;
 }
 
 /** The time that is read off: `[read, pointed, onPoint, onRead]`; `pointed` when it was not the pointer that chose it. */

@@ -60,7 +60,7 @@ fn all_curves_are_read_off_at_one_time_by_keyboard() {
     browser.wait(SETTLED);
     assert_eq!(browser.run("return document.querySelectorAll('.read-off').length"), 0);
     browser.run("document.querySelector('.read input').focus()");
-    browser.press("\u{e00e}");
+    browser.press("\u{e00f}");
     browser.wait("/^[−0-9.]+\\u00a0°C$/.test(document.querySelector('.lane .read-off')?.textContent)");
     browser.wait("document.querySelector('.read input').getAttribute('aria-valuetext').includes('temperature')");
     browser.shoot("read-off");
