@@ -14,6 +14,7 @@ import { painted } from './parts/measure.js';
 import { useModel } from './parts/models.js';
 import { link, usePlace } from './parts/place.js';
 import { Aloud } from './parts/say.js';
+import { zone } from './parts/time.js';
 import { plain } from './parts/words.js';
 import { Breakdown } from './views/breakdown.js';
 import { Breakdowns } from './views/breakdowns.js';
@@ -84,7 +85,7 @@ function App() {
       <span class="stream ${status}" role="status">${LIVE[status]}</span></header>
     <${AsOf} asOf=${asOf} time=${states.time} />
     <main id="main" class=${old ? 'old' : undefined} ref=${main} tabindex="-1"><${Guard} key=${path}>${view(at, asOf)}<//></main>
-    <${Aloud} /><footer class="quiet">${location.host}
+    <${Aloud} /><footer class="quiet">${location.host} · times in ${zone()}
       ${states.offset != null && ` · state of offset ${plain(states.offset, 20)}`} · <a href="/v1/agents">API</a></footer>`;
 }
 

@@ -102,9 +102,9 @@ function useReading(from, until) {
   return [at.read, at.pointed, onPoint, (read) => set({ read, pointed: read })];
 }
 
-const cells = ({ subject, unit, thin }) => {
+const cells = (machine, { subject, unit, thin }) => {
   const { low, high } = thin.range();
-  return { key: subject, cells: [plain(subject, 120), count(thin.count), figure(low, unit), figure(thin.mean(), unit),
+  return { key: subject, cells: [within(machine, subject), count(thin.count), figure(low, unit), figure(thin.mean(), unit),
     figure(high, unit), figure(thin.lastValue, unit), local(thin.last)] };
 };
 
@@ -126,8 +126,8 @@ export function Sensors({ machine, from, until, asOf, span }) {
   }), [samples]);
   const values = () => drawn.map(({ sensor, draw }) => `${within(machine, sensor.subject)} ${told(sensor, valueAt(draw, read, sensor.steps))}`);
   return html`<div ref=${place} class="sensors" aria-busy=${!samples.done}>
-    <p class="quiet" role="status">${samples.done ? `${counted(samples.events, 'sample')}.` : `${counted(samples.events, 'sample')} so far…`}
-      ${leftOut(samples)}</p>
+    <p class="quiet"><span role="status">${samples.done && `${counted(samples.events, 'sample')}.`}</span>
+      ${!samples.done && `${counted(samples.events, 'sample')} so far…`}${leftOut(samples)}</p>
     ${samples.error && html`<${Problem} error=${samples.error} />`}
     ${samples.done && !samples.error && drawn.length === 0 && html`<${Empty} title="No samples in this span.">
       <p>Choose a longer span, or let a sensor of ${plain(machine, 80)} speak.</p><//>`}
@@ -136,6 +136,6 @@ export function Sensors({ machine, from, until, asOf, span }) {
       width=${width} last=${at === drawn.length - 1} span=${span} draw=${draw} read=${read} pointed=${pointed} onPoint=${onPoint} />`)}
     ${drawn.length > 0 && html`<details><summary>The same as a table</summary>
       <${Table} caption="Samples in this span" head=${['Sensor', '#Samples', '#Lowest', '#Mean', '#Highest', '#Last', 'Last at']}
-        rows=${drawn.map(({ sensor }) => cells(sensor))} /></details>`}
+        rows=${drawn.map(({ sensor }) => cells(machine, sensor))} /></details>`}
   </div>`;
 }

@@ -73,10 +73,13 @@ const WORST = { offline: 0, unknown: 1, online: 2 };
 /** The state of all in a sentence, and what to do about what is not well. */
 function Summary({ rows }) {
   const total = (key) => rows.reduce((sum, row) => sum + (row[key] ?? 0), 0);
+  // What is missing is known of now only: of the past a certificate tells it.
+  const isKnown = rows.every((row) => row.missing != null);
   const offline = rows.filter(({ state }) => state === 'offline').length;
   const [missing, lost] = [total('missing'), total('lost')];
   return html`<p class="lead">${offline === 0 ? `${counted(rows.length, 'source')}, none is offline.` : html`<strong>${count(offline)}
-      of ${counted(rows.length, 'source')} offline.</strong>`} ${missing > 0 ? html`<strong>${counted(missing, 'event')} missing.</strong>` : 'Nothing is missing.'}
+      of ${counted(rows.length, 'source')} offline.</strong>`} ${missing > 0 ? html`<strong>${counted(missing, 'event')} missing.</strong>`
+      : isKnown ? 'Nothing is missing.' : 'Whether something was missing, a certificate tells.'}
       ${' '}${lost > 0 && `${counted(lost, 'event')} declared lost.`}</p>
     ${offline > 0 && html`<p>What an offline machine accepts stays in its ring, for as long as “Ring lasts” says, and comes when it is back. Look at its
       power and network, then at what its agent says: <code>journalctl -u afferent-agent</code>.</p>`}

@@ -41,7 +41,11 @@ const MOVED: [(&str, &str, &str); 5] = [
         "document.querySelector('form.amend')",
         "document.querySelector('.empty')?.textContent.includes('not known by then')",
     ),
-    ("#/sources", "document.getElementById('losses')", "document.querySelector('tbody tr')"),
+    (
+        "#/sources",
+        "document.querySelector('.lead').textContent.includes('Nothing is missing')",
+        "document.querySelector('.lead')?.textContent.includes('a certificate tells')",
+    ),
 ];
 
 #[test]
