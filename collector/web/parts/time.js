@@ -26,8 +26,10 @@ export const ofField = (text) => millis(text);
 /** As the API takes it. */
 export const rfc3339 = (ms) => new Date(ms).toISOString();
 
+let known = null;
+
 /** The browser's zone, to be said beside fields. */
-export const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
+export const zone = () => (known ??= Intl.DateTimeFormat().resolvedOptions().timeZone);
 
 const STEPS = [['y', 31_536_000], ['d', 86_400], ['h', 3600], ['min', 60], ['s', 1]];
 // A duration is not broken over two lines.
@@ -67,5 +69,5 @@ export function ahead(ms, now) {
 export function Time({ of, children }) {
   const ms = millis(of);
   if (ms == null) return html`<span>–</span>`;
-  return html`<time datetime=${rfc3339(ms)} title=${`${local(ms)} ${zone()}, ${rfc3339(ms)}`}>${children ?? local(ms)}</time>`;
+  return html`<time datetime=${rfc3339(ms)} title=${`${local(ms)}, ${rfc3339(ms)}`}>${children ?? local(ms)}</time>`;
 }
