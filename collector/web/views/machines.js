@@ -178,7 +178,7 @@ export function Machines({ asOf }) {
       <label class="grows">Name<input type="search" value=${text} placeholder="part of a name"
         onInput=${measured('search', (event) => setText(event.target.value))} /></label>
     </div>
-    ${shown.length === 0 ? html`<${Empty} title="No machine is like that."><p>${count(all.length)} machines are hidden.
+    ${shown.length === 0 ? html`<${Empty} title="No machine is like that."><p>${count(all.length)} machines are hidden.${' '}
       <button type="button" onClick=${() => { setOnly(null); setText(''); }}>Show all</button></p><//>`
       : html`<${Grid} machines=${shown} now=${Math.floor(now / MINUTE_MS) * MINUTE_MS} />`}`;
 }

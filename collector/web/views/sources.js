@@ -77,8 +77,7 @@ function Summary({ rows }) {
   const isKnown = rows.every((row) => row.missing != null);
   const offline = rows.filter(({ state }) => state === 'offline').length;
   const [missing, lost] = [total('missing'), total('lost')];
-  return html`<p class="lead">${offline === 0 ? `${counted(rows.length, 'source')}, none is offline.` : html`<strong>${count(offline)}
-      of ${counted(rows.length, 'source')} offline.</strong>`} ${missing > 0 ? html`<strong>${counted(missing, 'event')} missing.</strong>`
+  return html`<p class="lead">${offline === 0 ? `${counted(rows.length, 'source')}, none is offline.` : html`<strong>${count(offline)} of ${counted(rows.length, 'source')} offline.</strong>`} ${missing > 0 ? html`<strong>${counted(missing, 'event')} missing.</strong>`
       : isKnown ? 'Nothing is missing.' : 'Whether something was missing, a certificate tells.'}
       ${' '}${lost > 0 && `${counted(lost, 'event')} declared lost.`}</p>
     ${offline > 0 && html`<p>What an offline machine accepts stays in its ring, for as long as “Ring lasts” says, and comes when it is back. Look at its
