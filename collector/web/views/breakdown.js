@@ -78,8 +78,8 @@ export function Breakdown({ id, at, asOf }) {
   const ended = millis(episode.until);
   const around = Number(minutes) * 60_000;
   const [from, until] = [begun - around, begun + around];
-  return html`${way}<h1>${plain(episode.code, 60) || 'Breakdown'} on${' '}
-      <a href=${link(['machines', episode.machine])}>${plain(episode.machine, 80)}</a></h1>
+  return html`${way}<h1><bdi>${plain(episode.code, 60) || 'Breakdown'}</bdi> on${' '}
+      <a href=${link(['machines', episode.machine])}><bdi>${plain(episode.machine, 80)}</bdi></a></h1>
     <${Stale} models=${[breakdowns, alarms]} />
     <p class="lead">${plain(episode.message) || 'No message.'}</p>
     <p><span class="severity ${plain(episode.severity, 20)}">${plain(episode.severity, 20)}</span>${' '}

@@ -25,7 +25,7 @@ export function Episodes({ episodes, now, of }) {
       ...of === undefined ? [html`<a href=${link(['machines', episode.machine])}>${plain(episode.machine, 60)}</a>`] : [],
       html`<${Time} of=${episode.from} />`, episode.until ? duration(lasted) : html`<strong class="lasts">${roughly(lasted)}, lasts</strong>`,
       html`<span class="severity ${plain(episode.severity, 20)}">${plain(episode.severity, 20)}</span>`, plain(episode.message, 160) || '–',
-      (episode.labels ?? []).map(wordsOf).join('; ') || html`<span class="quiet">not labelled</span>`,
+      (episode.labels ?? []).map(wordsOf).join('; ') || html`<span class="quiet short">not labelled</span>`,
     ] };
   });
   return html`<${Table} caption="Breakdowns" head=${of === undefined ? HEAD : HEAD.filter((title) => title !== 'Machine')} rows=${rows} />

@@ -91,7 +91,7 @@ export function Machine({ name, at, asOf }) {
   const urgent = active.length > 0 && html`<section aria-labelledby="alarms"><h2 id="alarms">Alarms</h2>
     <${Alarms} machine=${name} alarms=${active} asOf=${asOf} /></section>`;
   return html`${title}<${Stale} models=${[states, breakdowns, alarms, last, kpi]} />
-    <p class="lead"><${State} of=${machine.state} /> since <${Time} of=${machine.since} />${machine.reason && ` · ${plain(machine.reason)}`}</p>
+    <p class="lead"><${State} of=${machine.state} /> since <${Time} of=${machine.since} />${machine.reason && html` · <bdi>${plain(machine.reason)}</bdi>`}</p>
     <${Clock} machine=${machine} now=${now} />${urgent}
     <section aria-labelledby="time"><h2 id="time">Over time</h2>
       <${SpanChoice} span=${span} length=${length} until=${until} />

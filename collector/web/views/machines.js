@@ -66,7 +66,7 @@ function cardOf({ machine, now, at, of, tabindex }) {
     <a class="card ${state}" href=${link(['machines', name])} data-at=${at} tabindex=${tabindex}>
       <span class="name">${plain(name, 60)}</span>
       <${State} of=${state} />
-      <span class="why">${since == null || ahead(since, now) ? '' : `for ${roughly((now - since) / 1000)}`}${reason && ` · ${plain(reason, 80)}`}</span>
+      <span class="why">${since == null || ahead(since, now) ? '' : `for ${roughly((now - since) / 1000)}`}${reason && html` · <bdi>${plain(reason, 80)}</bdi>`}</span>
       <span class="figures"><span class=${breakdowns > 0 ? undefined : 'quiet'}>${breakdowns == null
           ? '? breakdowns' : `${counted(breakdowns, 'breakdown')} in 24 h`}</span>
         ${alarms == null && html`<span class="quiet">? alarms</span>`}${alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>

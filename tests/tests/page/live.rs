@@ -84,3 +84,20 @@ fn a_page_that_lost_its_collector_says_so_without_good_colours_and_comes_back_wi
     browser.wait("!document.querySelector('.banner')");
     assert_eq!(browser.run(colours), "none");
 }
+
+#[test]
+fn what_is_not_told_is_not_shown_as_none() {
+    let plant = Plant::start("page-not-told");
+    let browser = browser("page-not-told-browser");
+    browser.go(&plant.url("#/machines"));
+    browser.wait("document.querySelector('.card .figures')?.textContent.includes('in 24 h')");
+    browser.run(
+        "const { fetch } = window; window.fetch = (path, options) => (String(path).includes('/v1/models/breakdowns') \
+         ? Promise.resolve(new Response('{\"detail\":\"broken\",\"remedy\":\"mend it\"}', { status: 500 })) : fetch(path, options)); \
+         location.hash += `?as_of=${document.querySelector('.as-of input').max - 1}`",
+    );
+    browser.wait("document.querySelector('.card .figures')?.textContent.includes('? breakdowns')");
+    browser
+        .wait("document.querySelector('main .banner')?.textContent === 'A part of this is not known: broken. mend it'");
+    browser.wait("!document.querySelector('main').textContent.includes('0 breakdowns')");
+}
