@@ -74,6 +74,7 @@ export function AmendForm({ subject, of, reasons }) {
   const [text, setText] = useState('');
   const submit = async (event) => {
     event.preventDefault();
+    if (!text.trim()) return;
     const said = action === 'label' ? { reason: text.trim() } : { note: text.trim() };
     if (await send(subject, { of, action, ...said })) setText('');
   };

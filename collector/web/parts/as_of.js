@@ -4,7 +4,7 @@ import { html, useEffect, useRef, useState } from './html.js';
 import { askJson, query } from './api.js';
 import { Problem } from './bits.js';
 import { requery } from './place.js';
-import { Time, fieldOf, millis, ofField, rfc3339, zone } from './time.js';
+import { Time, fieldOf, local, millis, ofField, rfc3339, zone } from './time.js';
 import { measured } from './measure.js';
 import { count } from './words.js';
 
@@ -70,7 +70,7 @@ export function AsOf({ asOf, time }) {
   return html`<section class=${isNow ? 'as-of' : 'as-of past'} aria-label="Place in the log">
     <label>Log as of
       <input type="range" min=${log.first} max=${log.end} step="1" value=${shown} onInput=${move}
-        aria-valuetext=${isNow ? 'now' : `offset ${shown}`} />
+        aria-valuetext=${isNow ? 'now' : `offset ${shown}${moving == null && time ? `, ${local(millis(time))}` : ''}`} />
     </label>
     <output>${isNow ? `now, ${count(log.end)} events` : `offset ${count(shown)} of ${count(log.end)}`}</output>
     <${GoTo} time=${time} />
