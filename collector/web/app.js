@@ -2,7 +2,7 @@
 //
 // - parts/place, parts/as_of: where the page is, also in the log
 // - parts/api, parts/live, parts/models, parts/samples: what the collector says
-// - parts/html, parts/bits, parts/words, parts/time: how things are written
+// - parts/html, parts/bits, parts/words, parts/time, parts/say: how things are written and said aloud
 // - parts/plot, parts/charts, parts/timeline: how things are drawn
 // - views: one view a file
 
@@ -13,6 +13,8 @@ import { useLive } from './parts/live.js';
 import { painted } from './parts/measure.js';
 import { useModel } from './parts/models.js';
 import { link, usePlace } from './parts/place.js';
+import { Aloud } from './parts/say.js';
+import { zone } from './parts/time.js';
 import { plain } from './parts/words.js';
 import { Breakdown } from './views/breakdown.js';
 import { Breakdowns } from './views/breakdowns.js';
@@ -23,7 +25,7 @@ import { WhatIf } from './views/what_if.js';
 
 const VIEWS = [['machines', 'Machines'], ['breakdowns', 'Breakdowns'], ['sources', 'Sources'], ['what-if', 'What if']];
 
-const LIVE = { live: '● live', reconnecting: '○ reconnecting…', off: '❙❙ stopped' };
+const LIVE = { live: '● live', reconnecting: '○ reconnecting…', off: '❙❙ paused' };
 
 function view(at, asOf) {
   const [name = 'machines', item] = at.path;
@@ -56,12 +58,20 @@ function App() {
   const asOf = asOfOf(at);
   const status = useLive(asOf == null);
   const states = useModel('states', asOf, { intervals: 0 });
+  // What cannot be asked for is not known to be so any more: it loses its colours.
+  const old = asOf == null && (status === 'reconnecting' || states.error !== undefined);
   const main = useRef(null);
   const path = at.path.join('/');
   const first = useRef(true);
+  // A view knows its heading only once its model has answered.
   useEffect(() => {
-    const heading = main.current.querySelector('h1');
-    document.title = `${heading?.textContent ?? 'Afferent'} · Afferent`;
+    const entitle = () => { document.title = `${main.current.querySelector('h1')?.textContent ?? 'Afferent'} · Afferent`; };
+    const observer = new MutationObserver(entitle);
+    observer.observe(main.current, { subtree: true, childList: true, characterData: true });
+    entitle();
+    return () => observer.disconnect();
+  }, []);
+  useEffect(() => {
     if (first.current) painted('first view');
     // Whoever follows a link is led to the new view's heading, as a new page would do.
     else { scrollTo(0, 0); main.current.focus({ preventScroll: true }); }
@@ -74,8 +84,8 @@ function App() {
         <a href=${link([name])} aria-current=${(at.path[0] ?? 'machines') === name ? 'page' : undefined}>${title}</a></li>`)}</ul></nav>
       <span class="stream ${status}" role="status">${LIVE[status]}</span></header>
     <${AsOf} asOf=${asOf} time=${states.time} />
-    <main id="main" ref=${main} tabindex="-1"><${Guard} key=${path}>${view(at, asOf)}<//></main>
-    <footer class="quiet">${location.host}
+    <main id="main" class=${old ? 'old' : undefined} ref=${main} tabindex="-1"><${Guard} key=${path}>${view(at, asOf)}<//></main>
+    <${Aloud} /><footer class="quiet">${location.host} · times in ${zone()}
       ${states.offset != null && ` · state of offset ${plain(states.offset, 20)}`} · <a href="/v1/agents">API</a></footer>`;
 }
 

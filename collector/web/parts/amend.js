@@ -3,14 +3,21 @@
 import { html, useRef, useState } from './html.js';
 import { askJson } from './api.js';
 import { Problem } from './bits.js';
+import { say } from './say.js';
 import { rfc3339 } from './time.js';
 
 const TYPE = 'afferent.amendment.v1';
 const BY = 'afferent-by';
 
 /** Who works here; this browser remembers it. */
-export const by = () => localStorage.getItem(BY) ?? '';
-export const rememberBy = (name) => localStorage.setItem(BY, name);
+const by = () => localStorage.getItem(BY)?.trim() ?? '';
+
+/** The field for it. */
+export function By() {
+  const [name, set] = useState(by);
+  const told = (event) => { set(event.target.value); localStorage.setItem(BY, event.target.value); };
+  return html`<label>Your name<input value=${name} maxlength="100" autocomplete="name" onInput=${told} /></label>`;
+}
 
 /** An id that nobody else has. `randomUUID` is not there on pages without TLS. */
 export function newId() {
@@ -50,10 +57,13 @@ export function usePost() {
   return { ...at, send };
 }
 
-/** A button that posts one amendment. `also` adds what is only known when it is pressed. */
-export function Amend({ subject, change, also = () => ({}), children }) {
+/** A button that posts one amendment about `what`. `also` adds what is only known when it is pressed. */
+export function Amend({ subject, change, what, also = () => ({}), children }) {
   const { state, error, send } = usePost();
-  return html`<button type="button" disabled=${state === 'sending'} onClick=${() => send(subject, { ...change, ...also() })}>
+  const press = async () => {
+    if (await send(subject, { ...change, ...also() })) say(`${children}, ${what}: it is in the log.`);
+  };
+  return html`<button type="button" aria-disabled=${state === 'sending'} aria-label=${`${children} ${what}`} onClick=${press}>
     ${children}</button>${state === 'failed' && html`<${Problem} error=${error} />`}`;
 }
 
@@ -62,10 +72,9 @@ export function AmendForm({ subject, of, reasons }) {
   const { state, error, send } = usePost();
   const [action, setAction] = useState('label');
   const [text, setText] = useState('');
-  const [name, setName] = useState(by);
   const submit = async (event) => {
     event.preventDefault();
-    rememberBy(name.trim());
+    if (!text.trim()) return;
     const said = action === 'label' ? { reason: text.trim() } : { note: text.trim() };
     if (await send(subject, { of, action, ...said })) setText('');
   };
@@ -76,8 +85,7 @@ export function AmendForm({ subject, of, reasons }) {
     <label class="grows">${action === 'label' ? 'Reason' : 'Note'}<input value=${text} required maxlength="1000"
       list="reasons" autocomplete="off" onInput=${(event) => setText(event.target.value)} /></label>
     <datalist id="reasons">${action === 'label' && reasons.map((reason) => html`<option key=${reason} value=${reason} />`)}</datalist>
-    <label>Your name<input value=${name} maxlength="100" autocomplete="name" onInput=${(event) => setName(event.target.value)} /></label>
-    <button disabled=${state === 'sending' || !text.trim()}>Add</button>
+    <${By} /><button class="main" aria-disabled=${state === 'sending'}>Add</button>
     <p role="status" class="quiet">${state === 'done' ? 'Added to the log.' : state === 'sending' ? 'Sending…' : ''}</p>
     ${state === 'failed' && html`<${Problem} error=${error} />`}
   </form>`;

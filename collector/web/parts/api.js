@@ -15,6 +15,7 @@ export async function ask(path, options = {}) {
   try {
     answer = await fetch(path, options);
   } catch (error) {
+    // A line that is dead without anybody having said so ends in a timeout.
     if (error.name === 'AbortError') throw error;
     throw new Refused(0, 'The collector does not answer.', 'Look whether it runs, and whether this computer reaches it.');
   }

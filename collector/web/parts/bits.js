@@ -1,6 +1,8 @@
 // Small pieces that several views show.
 
-import { html } from './html.js';
+import { useHeldFocus } from './focus.js';
+import { html, useEffect, useRef, useState } from './html.js';
+import { Time } from './time.js';
 import { STATES, plain, stateOf } from './words.js';
 
 /** The state of a machine: colour, mark and word. */
@@ -33,11 +35,13 @@ export function Waiting({ model, name }) {
   return html`<${Problem} error=${model.error} />`;
 }
 
-/** Said while an old answer is shown because the newest question was not answered. */
+/** Said while an old answer is shown, or a part of it is not there, because the newest question was not answered. */
 export function Stale({ models }) {
-  const failed = models.find((model) => model.state !== undefined && model.error);
+  const failed = models.find((model) => model.error);
   if (!failed) return null;
-  return html`<p class="banner" role="status">What is shown is old: ${plain(failed.error.message)}</p>`;
+  const what = failed.state === undefined ? 'A part of this is not known:'
+    : html`What is shown is old, of <${Time} of=${failed.time} />:`;
+  return html`<p class="banner" role="status"><strong>${what}</strong> ${plain(failed.error.message).replace(/[.]?$/, '.')} ${plain(failed.error.remedy)}</p>`;
 }
 
 /** How to send a first event. */
@@ -49,11 +53,28 @@ afferent-agent run --config agent.toml</pre>
     <pre>afferent-agent emit --socket DATA/agent.sock sample 88-C/spindle/temperature 81.4 --unit Cel</pre>`;
 }
 
-/** A table that scrolls by itself where it is wider than the page. */
-export function Table({ caption, head, rows, keep = false }) {
-  const titles = head.map((title) => html`<th scope="col">${title}</th>`);
+/** Whether an element is wider inside than outside: only what can be scrolled is a stop of the keyboard. */
+function useScrolls() {
+  const place = useRef(null);
+  const [scrolls, set] = useState(false);
+  useEffect(() => {
+    const observer = new ResizeObserver(() => set(place.current.scrollWidth > place.current.clientWidth));
+    observer.observe(place.current);
+    observer.observe(place.current.firstElementChild);
+    return () => observer.disconnect();
+  }, []);
+  return [place, scrolls];
+}
+
+/** A table that scrolls by itself where it is wider than the page. A title with a `#` before it is one of numbers. */
+export function Table({ caption, head, rows }) {
+  const [place, scrolls] = useScrolls();
+  useHeldFocus(place, 'tr');
+  const kinds = head.map((title) => (title.startsWith('#') ? 'number' : undefined));
+  const titles = head.map((title) => title.replace(/^#/, ''));
   const body = rows.map(({ key, cells }) => html`<tr key=${key}>${cells.map((cell, at) => (at === 0
-    ? html`<th scope="row">${cell}</th>` : html`<td data-title=${head[at]}>${cell}</td>`))}</tr>`);
-  return html`<div class=${keep ? 'wide' : 'wide folds'} tabindex="0" role="region" aria-label=${caption}>
-    <table><caption>${caption}</caption><thead><tr>${titles}</tr></thead><tbody>${body}</tbody></table></div>`;
+    ? html`<th scope="row">${cell}</th>` : html`<td data-title=${titles[at]} class=${kinds[at]}>${cell}</td>`))}</tr>`);
+  return html`<div ref=${place} class="wide folds" ...${scrolls ? { tabindex: 0, role: 'group', 'aria-label': caption } : {}}>
+    <table><caption>${caption}</caption><thead><tr>${titles.map((title, at) => html`<th scope="col" class=${kinds[at]}>${title}</th>`)}</tr></thead>
+      <tbody>${body}</tbody></table></div>`;
 }

@@ -1,11 +1,12 @@
 // Every sensor of a machine, one below the other on one axis of time, and the same as a table.
 
-import { html, useMemo } from './html.js';
+import { html, useEffect, useMemo, useRef, useState } from './html.js';
 import { Empty, Problem, Table } from './bits.js';
+import { measured } from './measure.js';
 import { MARGIN_PX, Plot, axes, useWidth } from './plot.js';
 import { useSamples } from './samples.js';
 import { local } from './time.js';
-import { count, figure, plain } from './words.js';
+import { brief, count, counted, figure, plain, within } from './words.js';
 
 const LANE_PX = 96;
 const AXIS_PX = 44;
@@ -26,34 +27,84 @@ function shade(span, colour) {
   };
 }
 
-function Lane({ sensor, from, until, width, last, span, version }) {
-  const draw = useMemo(() => {
-    const { times, values } = sensor.thin.points();
-    return [times.map((ms) => ms / 1000), values];
-  }, [sensor, version]);
+/** The value that holds at a time: the nearest sample's, and none where the line is broken. */
+function valueAt([times, values], ms, steps) {
+  const at = ms / 1000;
+  let low = 0;
+  let high = times.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (times[middle] <= at) low = middle + 1;
+    else high = middle;
+  }
+  const before = low - 1;
+  if (before < 0) return null;
+  return !steps && low < times.length && times[low] - at < at - times[before] ? values[low] : values[before];
+}
+
+const told = ({ steps, unit }, value) => (steps && value != null ? String(value === 1) : brief(value, unit));
+
+// What is on or off has two lines and nothing between them.
+const SWITCH = { splits: () => [0, 1], values: () => ['false', 'true'] };
+
+function Lane({ machine, sensor, from, until, width, last, span, draw, read, pointed, onPoint }) {
   const { low, high } = sensor.thin.range();
-  const options = (colour, UPlot) => ({
-    cursor: { sync: { key: 'afferent' }, drag: { x: false, y: false }, points: { size: 6 } },
-    legend: { show: false },
-    scales: { x: { range: [from / 1000, until / 1000] } },
-    axes: axes(colour, { x: last }),
-    series: [{}, { stroke: colour('line'), width: 1.5, points: { size: 4 }, paths: sensor.steps ? UPlot.paths.stepped({ align: 1 }) : undefined }],
-    hooks: { drawClear: [shade(span, colour)] },
-  });
-  const title = `${plain(sensor.subject, 120)}: ${count(sensor.thin.count)} samples between ${figure(low, sensor.unit)} `
-    + `and ${figure(high, sensor.unit)}`;
+  const options = (colour, UPlot) => {
+    const [x, y] = axes(colour, { x: last });
+    return {
+      cursor: { sync: { key: 'afferent' }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
+      legend: { show: false },
+      scales: { x: { range: [from / 1000, until / 1000] }, ...sensor.steps && { y: { range: [-0.15, 1.15] } } },
+      axes: [x, sensor.steps ? { ...y, ...SWITCH } : y],
+      series: [{}, { stroke: colour('line'), width: 1.5, points: { size: 4 }, paths: sensor.steps ? UPlot.paths.stepped({ align: 1 }) : undefined }],
+      hooks: { drawClear: [shade(span, colour)], setCursor: [onPoint] },
+    };
+  };
+  const title = `${plain(sensor.subject, 120)}: ${count(sensor.thin.count)} samples between ${told(sensor, low)} and ${told(sensor, high)}`;
   return html`<figure class="lane">
-    <figcaption><strong>${plain(sensor.subject, 120)}</strong>
-      <span>${figure(sensor.thin.lastValue, sensor.unit)}</span>
-      <span class="quiet">${figure(low)} to ${figure(high, sensor.unit)}</span></figcaption>
+    <figcaption><strong>${within(machine, sensor.subject)}</strong>
+      ${read == null ? html`<span>last ${told(sensor, Number(sensor.thin.lastValue))}</span>`
+        : html`<span class="read-off">${told(sensor, valueAt(draw, read, sensor.steps))}</span>`}
+      ${!sensor.steps && html`<span class="quiet">${brief(low)} to ${brief(high, sensor.unit)}</span>`}</figcaption>
     <${Plot} width=${width} height=${LANE_PX + (last ? AXIS_PX : 0)} options=${options} draw=${draw} title=${title}
-      depends=${[from, until, last, span?.from, span?.until]} />
+      pointed=${pointed} depends=${[from, until, last, span?.from, span?.until]} />
   </figure>`;
 }
 
-const cells = ({ subject, unit, thin }) => {
+const READ_STEPS = 400;
+const READ_ALOUD_MAX = 5;
+
+/** Reads all curves off at one time. The pointer does it on the curves; keys and fingers do it here. */
+function ReadOff({ from, until, read, values, onRead }) {
+  const step = (until - from) / READ_STEPS;
+  const aloud = () => `${local(read)}: ${values().slice(0, READ_ALOUD_MAX).join(', ')}`;
+  return html`<div class="read"><label for="read-off">Read off at</label>${' '}
+    <output>${read == null ? html`<span class="quiet">a time: point at a curve, or move this</span>` : html`<b>${local(read)}</b>`}</output>
+    <input id="read-off" type="range" min="0" max=${READ_STEPS} step="1" value=${read == null ? READ_STEPS : Math.round((read - from) / step)}
+      aria-valuetext=${read == null ? 'no time yet' : aloud()}
+      onInput=${measured('read off', (event) => onRead(from + Number(event.target.value) * step))} /></div>`;
+}
+
+/** The time that is read off: `[read, pointed, onPoint, onRead]`; `pointed` when it was not the pointer that chose it. */
+function useReading(from, until) {
+  const [at, set] = useState({ read: null });
+  const frame = useRef(0);
+  // All charts follow the pointer, and each of them says so: once a frame is enough.
+  const [onPoint] = useState(() => (plot) => {
+    const read = plot.cursor.left >= 0 ? plot.posToVal(plot.cursor.left, 'x') * 1000 : null;
+    cancelAnimationFrame(frame.current);
+    frame.current = requestAnimationFrame(() => set({ read }));
+  });
+  useEffect(() => {
+    set({ read: null });
+    return () => cancelAnimationFrame(frame.current);
+  }, [from, until]);
+  return [at.read, at.pointed, onPoint, (read) => set({ read, pointed: read })];
+}
+
+const cells = (machine, { subject, unit, thin }) => {
   const { low, high } = thin.range();
-  return { key: subject, cells: [plain(subject, 120), count(thin.count), figure(low, unit), figure(thin.mean(), unit),
+  return { key: subject, cells: [within(machine, subject), count(thin.count), figure(low, unit), figure(thin.mean(), unit),
     figure(high, unit), figure(thin.lastValue, unit), local(thin.last)] };
 };
 
@@ -67,18 +118,24 @@ function leftOut({ bad, texts, beyond }) {
 export function Sensors({ machine, from, until, asOf, span }) {
   const [place, width] = useWidth();
   const samples = useSamples(machine, from, until, asOf, Math.max(0, width - MARGIN_PX));
+  const [read, pointed, onPoint, onRead] = useReading(from, until);
   // What is not a number of one kind has no curve, and a sensor without a sample in the span has none either.
-  const drawn = samples.sensors.filter((sensor) => sensor.thin.count > 0);
+  const drawn = useMemo(() => samples.sensors.filter((sensor) => sensor.thin.count > 0).map((sensor) => {
+    const { times, values } = sensor.thin.points();
+    return { sensor, draw: [times.map((ms) => ms / 1000), values] };
+  }), [samples]);
+  const values = () => drawn.map(({ sensor, draw }) => `${within(machine, sensor.subject)} ${told(sensor, valueAt(draw, read, sensor.steps))}`);
   return html`<div ref=${place} class="sensors" aria-busy=${!samples.done}>
-    <p class="quiet" role="status">${samples.done ? `${count(samples.events)} samples.` : `${count(samples.events)} samples so far…`}
-      ${leftOut(samples)}</p>
+    <p class="quiet"><span role="status">${samples.done && `${counted(samples.events, 'sample')}.`}</span>
+      ${!samples.done && `${counted(samples.events, 'sample')} so far…`}${leftOut(samples)}</p>
     ${samples.error && html`<${Problem} error=${samples.error} />`}
     ${samples.done && !samples.error && drawn.length === 0 && html`<${Empty} title="No samples in this span.">
       <p>Choose a longer span, or let a sensor of ${plain(machine, 80)} speak.</p><//>`}
-    ${drawn.map((sensor, at) => html`<${Lane} key=${sensor.subject} sensor=${sensor} from=${from} until=${until} width=${width}
-      last=${at === drawn.length - 1} span=${span} version=${samples} />`)}
+    ${drawn.length > 0 && html`<${ReadOff} from=${from} until=${until} read=${read} values=${values} onRead=${onRead} />`}
+    ${drawn.map(({ sensor, draw }, at) => html`<${Lane} key=${sensor.subject} machine=${machine} sensor=${sensor} from=${from} until=${until}
+      width=${width} last=${at === drawn.length - 1} span=${span} draw=${draw} read=${read} pointed=${pointed} onPoint=${onPoint} />`)}
     ${drawn.length > 0 && html`<details><summary>The same as a table</summary>
-      <${Table} caption="Samples in this span" head=${['Sensor', 'Samples', 'Lowest', 'Mean', 'Highest', 'Last', 'Last at']}
-        rows=${drawn.map(cells)} /></details>`}
+      <${Table} caption="Samples in this span" head=${['Sensor', '#Samples', '#Lowest', '#Mean', '#Highest', '#Last', 'Last at']}
+        rows=${drawn.map(({ sensor }) => cells(machine, sensor))} /></details>`}
   </div>`;
 }

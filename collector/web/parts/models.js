@@ -6,6 +6,8 @@ import { listen } from './live.js';
 
 // Values change without an event of the live stream; this is how often they are looked at.
 const LOOK_MS = 5000;
+// Who has not answered by then will not: a line may be dead without either end knowing.
+const ANSWER_MAX_MS = 30_000;
 // A question that took long is asked less often, so that the page never keeps the collector busy.
 const PAUSE_FACTOR = 10;
 const PAUSE_MIN_MS = 500;
@@ -88,8 +90,8 @@ class Question {
     this.busy = true;
     this.again = false;
     try {
-      const ask = this.live ? askJson : askPast;
-      const { state, time, offset } = await ask(this.path, { signal });
+      const { state, time, offset } = await (this.live
+        ? askJson(this.path, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MAX_MS)]) }) : askPast(this.path, { signal }));
       this.tell(signal, { state, time, offset });
     } catch (error) {
       this.tell(signal, { ...this.answer, error });

@@ -38,9 +38,10 @@ function useDark() {
 
 /**
  * A chart. `options(colour, UPlot)` gives uPlot's options without its size; `draw` (columns of data) may change without the
- * chart being made anew, all that `options` depends on must be in `depends`. `title` is for whoever does not see it.
+ * chart being made anew, all that `options` depends on must be in `depends`. `title` is for whoever does not see it. `pointed` is a time
+ * (milliseconds) that the cursor is put on; without it the pointer moves the cursor.
  */
-export function Plot({ width, height, options, draw, depends, title }) {
+export function Plot({ width, height, options, draw, depends, title, pointed }) {
   const place = useRef(null);
   const chart = useRef(null);
   const latest = useRef(draw);
@@ -61,6 +62,9 @@ export function Plot({ width, height, options, draw, depends, title }) {
   }, [dark, shown, ...depends]);
   useEffect(() => { if (shown) chart.current?.setSize({ width, height }); }, [width, height]);
   useEffect(() => chart.current?.setData(draw), [draw]);
+  useEffect(() => {
+    if (pointed != null) chart.current?.setCursor({ left: chart.current.valToPos(pointed / 1000, 'x'), top: 1 }, false, false);
+  }, [pointed]);
   return html`<div class="plot" ref=${place} style=${{ height: `${height}px` }} role="img" aria-label=${title}></div>`;
 }
 
@@ -86,11 +90,14 @@ function timeLabels(_, splits, axis, space, step) {
   });
 }
 
-/** The axes' look. */
+const noLabels = (_, splits) => splits.map(() => '');
+
+/** The axes' look. The lines of time go through every chart; only the last one has their labels. */
 export function axes(colour, { x = true } = {}) {
   const look = {
     stroke: colour('quiet'), font: '12px system-ui, sans-serif',
     grid: { stroke: colour('grid'), width: 1 }, ticks: { stroke: colour('grid'), width: 1 },
   };
-  return [{ ...look, show: x, size: 44, space: 90, values: timeLabels }, { ...look, size: LEFT_PX, space: 24 }];
+  const time = x ? { size: 44, values: timeLabels } : { size: 0, values: noLabels, ticks: { show: false } };
+  return [{ ...look, space: 90, ...time }, { ...look, size: LEFT_PX, space: 24 }];
 }

@@ -26,28 +26,48 @@ export const ofField = (text) => millis(text);
 /** As the API takes it. */
 export const rfc3339 = (ms) => new Date(ms).toISOString();
 
-/** The browser's zone, to be said beside fields. */
-export const zone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
+let known = null;
 
-const STEPS = [['d', 86_400], ['h', 3600], ['min', 60], ['s', 1]];
+/** The browser's zone, to be said beside fields. */
+export const zone = () => (known ??= Intl.DateTimeFormat().resolvedOptions().timeZone);
+
+const STEPS = [['y', 31_536_000], ['d', 86_400], ['h', 3600], ['min', 60], ['s', 1]];
+// A duration is not broken over two lines.
+const GAP = '\u00a0';
 
 /** `3 h 20 min`: the two largest units. */
 export function duration(seconds) {
   if (seconds == null || !Number.isFinite(seconds)) return '–';
   const sign = seconds < 0 ? '−' : '';
   let left = Math.abs(seconds);
-  if (left < 10) return `${sign}${Number(left.toPrecision(2))} s`;
+  if (left > 0 && left < 1) return `${sign}${Number((left * 1000).toPrecision(2))}${GAP}ms`;
+  if (left < 10) return `${sign}${Number(left.toPrecision(2))}${GAP}s`;
   left = Math.round(left);
   const first = STEPS.findIndex(([, size]) => left >= size);
   const [unit, size] = STEPS[first];
   const next = STEPS[first + 1];
   const rest = next ? Math.floor((left % size) / next[1]) : 0;
-  return `${sign}${Math.floor(left / size)} ${unit}${rest ? ` ${rest} ${next[0]}` : ''}`;
+  return `${sign}${Math.floor(left / size)}${GAP}${unit}${rest ? `${GAP}${rest}${GAP}${next[0]}` : ''}`;
 }
 
-/** A time, with UTC in its title. */
-export function Time({ of }) {
+// Clocks of two computers are never quite the same.
+const AHEAD_S = 60;
+
+/** A duration that need not change with every second. */
+export function roughly(seconds) {
+  if (seconds == null || !Number.isFinite(seconds)) return '–';
+  return seconds < 60 ? `under 1${GAP}min` : duration(Math.floor(seconds / 60) * 60);
+}
+
+/** By how many seconds a time of a machine is after `now`, where that is more than clocks differ: its clock is wrong. */
+export function ahead(ms, now) {
+  const seconds = ms == null ? 0 : (ms - now) / 1000;
+  return seconds > AHEAD_S ? seconds : 0;
+}
+
+/** A time, with UTC in its title; `children` say it in other words. */
+export function Time({ of, children }) {
   const ms = millis(of);
   if (ms == null) return html`<span>–</span>`;
-  return html`<time datetime=${rfc3339(ms)} title=${rfc3339(ms)}>${local(ms)}</time>`;
+  return html`<time datetime=${rfc3339(ms)} title=${`${local(ms)}, ${rfc3339(ms)}`}>${children ?? local(ms)}</time>`;
 }

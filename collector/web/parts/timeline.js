@@ -4,7 +4,7 @@ import { html } from './html.js';
 import { State, Table } from './bits.js';
 import { Plot, axes, useWidth } from './plot.js';
 import { duration, local, millis } from './time.js';
-import { STATES, plain, stateOf } from './words.js';
+import { STATES, plain, stateOf, within } from './words.js';
 
 // Lanes from below: where each one lies on a scale from 0 to 3.
 const LANES = { alarms: [0.25, 0.75], breakdowns: [1.25, 1.75], states: [2.15, 2.85] };
@@ -48,7 +48,7 @@ function painter({ intervals, breakdowns, alarms, until }, colour) {
       bar(from, end, LANES.states, colour(cssName(state)), state === 'no_data');
     }
     for (const { from, end } of breakdowns) bar(from, end ?? until, LANES.breakdowns, colour('not-available'));
-    for (const at of alarms) bar(at, at, LANES.alarms, colour('alarm'));
+    for (const { at } of alarms) bar(at, at, LANES.alarms, colour('alarm'));
     ctx.restore();
   };
 }
@@ -72,14 +72,15 @@ export function intervalsOf(machine, from, until) {
   return told.filter((interval) => interval.end > from && interval.from < until);
 }
 
-function options(shown) {
+function options(shown, only) {
   return (colour) => {
     const [x, y] = axes(colour);
+    const [low, names] = only ? [2, NAMES.slice(2)] : [0, NAMES];
     return {
       cursor: { sync: { key: 'afferent' }, y: false, points: { show: false }, drag: { x: false, y: false } },
       legend: { show: false },
-      scales: { x: { range: [shown.from / 1000, shown.until / 1000] }, y: { range: [0, 3] } },
-      axes: [x, { ...y, splits: () => [0.5, 1.5, 2.5], values: () => NAMES, grid: { show: false }, ticks: { show: false } }],
+      scales: { x: { range: [shown.from / 1000, shown.until / 1000] }, y: { range: [low, 3] } },
+      axes: [x, { ...y, splits: () => names.map((_, at) => low + at + 0.5), values: () => names, grid: { show: false }, ticks: { show: false } }],
       series: [{}, { show: true, stroke: 'transparent', points: { show: false } }],
       hooks: { draw: [painter(shown, colour)] },
     };
@@ -87,25 +88,44 @@ function options(shown) {
 }
 
 /** The legend: every state with its colour and mark. */
-export function Legend() {
+export function Legend({ children }) {
   return html`<ul class="legend" aria-label="States">${Object.keys(STATES).map((state) => html`<li key=${state}>
-    <${State} of=${state} /></li>`)}</ul>`;
+    <${State} of=${state} /></li>`)}${children}</ul>`;
 }
 
-/** The timeline from `from` until `until` (milliseconds). `breakdowns` are episodes, `alarms` active ones and those of episodes. */
-export function Timeline({ machine, episodes = [], alarms = [], from, until, title }) {
+/** What a timeline shows, as rows of a table in the order of time. */
+function rowsOf(name, { intervals, breakdowns, alarms, until }) {
+  const lasted = (from, end) => duration(((end ?? until) - from) / 1000);
+  const rows = [
+    ...intervals.map(({ state, from, end, reason }) => [from, html`<${State} of=${state} />`, lasted(from, end), plain(reason)]),
+    ...breakdowns.map(({ code, from, end, message }) => [from, html`Breakdown ${plain(code, 60)}`, lasted(from, end), plain(message, 200)]),
+    ...alarms.map(({ condition, subject, at }) => [at, html`Alarm ${plain(condition, 80)}`, '', within(name, subject)]),
+  ];
+  return rows.sort(([a], [b]) => a - b).map(([from, what, lasts, why], at) => ({ key: at, cells: [what, local(from), lasts || '–', why || '–'] }));
+}
+
+const FULL_PX = 158;
+const STATES_PX = 94;
+
+/**
+ * The timeline from `from` until `until` (milliseconds). `episodes` are breakdowns, `alarms` active ones and those of episodes;
+ * without `episodes` there are states only.
+ */
+export function Timeline({ name, machine, episodes, alarms = [], from, until, title }) {
   const [place, width] = useWidth();
   const intervals = intervalsOf(machine, from, until);
-  const breakdowns = episodes.map((episode) => ({ ...episode, from: millis(episode.from), end: millis(episode.until) }))
+  const breakdowns = (episodes ?? []).map((episode) => ({ ...episode, from: millis(episode.from), end: millis(episode.until) }))
     .filter((episode) => (episode.end ?? until) > from && episode.from < until);
-  const ticks = [...new Set(alarms.map((alarm) => millis(alarm.raised ?? alarm.time)))].filter((at) => at >= from && at < until);
-  const shown = { intervals, breakdowns, alarms: ticks, from, until };
-  const rows = intervals.map((interval, at) => ({ key: at, cells: [html`<${State} of=${interval.state} />`,
-    local(interval.from), duration((interval.end - interval.from) / 1000), plain(interval.reason) || '–'] }));
+  const raised = [...new Map(alarms.map((alarm) => [alarm.offset, { ...alarm, at: millis(alarm.raised ?? alarm.time) }])).values()]
+    .filter(({ at }) => at >= from && at < until);
+  const only = episodes === undefined;
+  const shown = { intervals, breakdowns, alarms: raised, from, until };
+  // Only what is drawn makes a chart anew.
+  const drawn = JSON.stringify([from, until, intervals, breakdowns.map((one) => [one.from, one.end]), raised.map(({ at }) => at)]);
   return html`<div ref=${place} class="timeline">
-    <${Plot} width=${width} height=${158} options=${options(shown)} draw=${[[from / 1000, until / 1000], [null, null]]} title=${title}
-      depends=${[JSON.stringify(shown)]} />
-    <details><summary>The states as a table</summary>
-      <${Table} caption=${title} head=${['State', 'From', 'For', 'Why']} rows=${rows} /></details>
+    <${Plot} width=${width} height=${only ? STATES_PX : FULL_PX} options=${options(shown, only)} draw=${[[from / 1000, until / 1000], [null, null]]}
+      title=${title} depends=${[drawn]} />
+    <details><summary>${only ? 'The states as a table' : 'States, breakdowns and alarms as a table'}</summary>
+      <${Table} caption=${title} head=${['What', 'From', '#For', 'Why or where']} rows=${rowsOf(name, shown)} /></details>
   </div>`;
 }

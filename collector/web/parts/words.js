@@ -46,18 +46,48 @@ export function plain(text, max = TEXT_MAX) {
 
 const visible = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
-const NUMBER = new Intl.NumberFormat('en', { maximumSignificantDigits: 6 });
-const COUNT = new Intl.NumberFormat('en');
-
-/** A figure as people read it. */
-export function figure(value, unit = '') {
-  if (value == null) return '–';
-  const text = typeof value === 'number' ? NUMBER.format(value) : plain(value, 120);
-  return unit ? `${text} ${plain(unit, 40)}` : text;
+// Formats of the browser take milliseconds to make: those that the first view does without are made when they are asked for.
+const formats = new Map();
+function format(digits, value) {
+  if (!formats.has(digits)) formats.set(digits, new Intl.NumberFormat('en', { maximumSignificantDigits: digits }));
+  return formats.get(digits).format(value);
 }
 
-/** A whole number with separators. */
-export const count = (value) => (value == null ? '–' : COUNT.format(value));
+// UCUM codes that people write in another way; all others are told as they are.
+const UNITS = { '1': '', Cel: '°C', '[degF]': '°F', '[psi]': 'psi', Ohm: 'Ω', um: 'µm', us: 'µs', uA: 'µA', deg: '°', '1/min': 'min⁻¹' };
+const RAISED = { 2: '²', 3: '³' };
+
+/** A unit (UCUM) as people write it. */
+export function unitOf(code) {
+  if (Object.hasOwn(UNITS, code ?? '')) return UNITS[code];
+  return plain(code, 40).replace(/([a-z])([23])(?![0-9])/g, (_, letter, power) => letter + RAISED[power]);
+}
+
+function written(value, unit, digits) {
+  if (value == null) return '–';
+  const text = typeof value === 'number' ? format(digits, value).replace('-', '−') : plain(value, 120);
+  const shown = unitOf(unit);
+  return shown ? `${text}\u00a0${shown}` : text;
+}
+
+/** A figure as people read it. */
+export const figure = (value, unit = '') => written(value, unit, 6);
+
+/** A figure beside a chart, which has no room for every digit. */
+export const brief = (value, unit = '') => written(value, unit, 4);
+
+/** A subject without its machine, where that has been said: `spindle/temperature`. */
+export function within(machine, subject) {
+  const text = String(subject ?? '');
+  return plain(text.startsWith(`${machine}/`) ? text.slice(machine.length + 1) : text, 120);
+}
+
+/** A number with separators. */
+export function count(value) {
+  if (value == null) return '–';
+  const [whole, part] = String(value).split('.');
+  return `${whole.replace(/\B(?=(\d{3})+$)/g, ',')}${part ? `.${part}` : ''}`;
+}
 
 /** `1 alarm`, `2 alarms`. */
 export const counted = (number, word) => `${count(number)} ${word}${number === 1 ? '' : 's'}`;

@@ -4,28 +4,31 @@ import { html } from '../parts/html.js';
 import { Empty, Stale, Table, Waiting } from '../parts/bits.js';
 import { useModel } from '../parts/models.js';
 import { link } from '../parts/place.js';
-import { Time, duration, millis } from '../parts/time.js';
+import { Time, duration, millis, roughly } from '../parts/time.js';
 import { count, plain } from '../parts/words.js';
 
 const SHOWN_MAX = 200;
 
 const wordsOf = (said) => plain(said.reason ?? said.note ?? said, 200);
 
-/** A table of breakdowns. */
-export function Episodes({ episodes, now }) {
+const HEAD = ['Code', 'Machine', 'From', '#For', 'Severity', 'Message', 'Reason'];
+
+/** A table of breakdowns; `of` is the machine where they are all of one. */
+export function Episodes({ episodes, now, of }) {
   if (episodes.length === 0) return html`<p class="quiet">None is known.</p>`;
   const newest = [...episodes].sort((a, b) => millis(b.from) - millis(a.from));
   const rows = newest.slice(0, SHOWN_MAX).map((episode) => {
     const begun = millis(episode.from);
     const lasted = ((millis(episode.until) ?? now ?? Date.now()) - begun) / 1000;
     return { key: episode.id, cells: [
-      html`<a href=${link(['breakdowns', episode.id])}>${plain(episode.code, 60) || 'Breakdown'}</a>`, plain(episode.machine, 80),
-      html`<${Time} of=${episode.from} />`, episode.until ? duration(lasted) : html`<strong>lasts, ${duration(lasted)}</strong>`,
-      plain(episode.severity, 20), plain(episode.message) || '–',
-      (episode.labels ?? []).map(wordsOf).join('; ') || html`<span class="quiet">not labelled</span>`,
+      html`<a href=${link(['breakdowns', episode.id])}>${plain(episode.code, 40) || 'Breakdown'}</a>`,
+      ...of === undefined ? [html`<a href=${link(['machines', episode.machine])}>${plain(episode.machine, 60)}</a>`] : [],
+      html`<${Time} of=${episode.from} />`, episode.until ? duration(lasted) : html`<strong class="lasts">${roughly(lasted)}, lasts</strong>`,
+      html`<span class="severity ${plain(episode.severity, 20)}">${plain(episode.severity, 20)}</span>`, plain(episode.message, 160) || '–',
+      (episode.labels ?? []).map(wordsOf).join('; ') || html`<span class="quiet short">not labelled</span>`,
     ] };
   });
-  return html`<${Table} caption="Breakdowns" head=${['Code', 'Machine', 'From', 'For', 'Severity', 'Message', 'Reason']} rows=${rows} />
+  return html`<${Table} caption="Breakdowns" head=${of === undefined ? HEAD : HEAD.filter((title) => title !== 'Machine')} rows=${rows} />
     ${newest.length > SHOWN_MAX && html`<p class="quiet">${count(newest.length - SHOWN_MAX)} older ones are not shown.</p>`}`;
 }
 

@@ -1,10 +1,10 @@
 // The completeness certificate: asked for a source or a machine and a span of time, to be read and to be printed.
 
-import { html, useState } from '../parts/html.js';
+import { html, useEffect, useRef, useState } from '../parts/html.js';
 import { ask, query } from '../parts/api.js';
 import { Problem } from '../parts/bits.js';
 import { fieldOf, ofField, rfc3339, zone } from '../parts/time.js';
-import { VERDICTS } from '../parts/words.js';
+import { VERDICTS, counted } from '../parts/words.js';
 
 const DAY_MS = 86_400_000;
 
@@ -21,7 +21,7 @@ function Result({ result }) {
   const mark = verdict === 'complete' ? (complete ? 'good' : 'open') : 'bad';
   return html`<article class="certificate" aria-label="Certificate">
     <p class="verdict ${mark}">${VERDICTS[verdict] ?? 'The verdict is not known to this page'}${verdict === 'complete'
-      && (complete ? ', and it is proved' : `, but ${open.length} points are open`)}</p>
+      && (complete ? ', and it is proved' : `, but ${counted(open.length, 'point')} ${open.length === 1 ? 'is' : 'are'} open`)}</p>
     <pre>${result.text}</pre>
     <button type="button" class="unprinted" onClick=${() => print()}>Print</button></article>`;
 }
@@ -32,10 +32,17 @@ export function Certificate({ sources, at }) {
   const [from, setFrom] = useState(() => fieldOf(Date.now() - DAY_MS));
   const [until, setUntil] = useState(() => fieldOf(Date.now()));
   const [answer, set] = useState({ state: 'idle' });
+  const place = useRef(null);
+  // Whoever asked for one of a source is led to where it is made.
+  useEffect(() => {
+    if (!at.query.get('source')) return;
+    place.current.scrollIntoView({ block: 'center' });
+    place.current.querySelector('button').focus({ preventScroll: true });
+  }, []);
   const submit = async (event) => {
     event.preventDefault();
     const [begin, end] = [ofField(from), ofField(until)];
-    if (begin == null || end == null) return;
+    if (begin == null || end == null || answer.state === 'asking') return;
     set({ state: 'asking' });
     try {
       const values = { [kind]: name.trim(), from: rfc3339(begin), until: rfc3339(end) };
@@ -47,14 +54,14 @@ export function Certificate({ sources, at }) {
   return html`<section aria-labelledby="certificate"><h2 id="certificate">Completeness certificate</h2>
     <p class="quiet">What the log proves about a source or a machine: which sequences are all present, which were declared
       lost, and which are missing. Times are in ${zone()}; the certificate is in UTC.</p>
-    <form class="amend unprinted" onSubmit=${submit}>
+    <form class="amend unprinted" ref=${place} onSubmit=${submit}>
       <label>Of a<select value=${kind} onChange=${(event) => setKind(event.target.value)}>
         <option value="source">source</option><option value="machine">machine</option></select></label>
       <label class="grows">Name<input required value=${name} list="sources" autocomplete="off" onInput=${(event) => setName(event.target.value)} /></label>
       <datalist id="sources">${kind === 'source' && sources.map((source) => html`<option key=${source} value=${source} />`)}</datalist>
       <label>From<input type="datetime-local" step="1" required value=${from} onInput=${(event) => setFrom(event.target.value)} /></label>
       <label>Until<input type="datetime-local" step="1" required value=${until} onInput=${(event) => setUntil(event.target.value)} /></label>
-      <button disabled=${answer.state === 'asking'}>Certify</button></form>
+      <button class="main" aria-disabled=${answer.state === 'asking'}>Certify</button></form>
     <div aria-live="polite">
       ${answer.state === 'asking' && html`<p>The whole log is read…</p>`}
       ${answer.state === 'failed' && html`<${Problem} error=${answer.error} />`}

@@ -4,37 +4,42 @@ import { html, useState } from '../parts/html.js';
 import { Alarms } from '../parts/alarms.js';
 import { Empty, Stale, State, Table, Waiting } from '../parts/bits.js';
 import { Episodes } from './breakdowns.js';
+import { FIGURES, SHOWN } from '../parts/figures.js';
 import { measured } from '../parts/measure.js';
 import { useModel } from '../parts/models.js';
 import { link, requery } from '../parts/place.js';
 import { Sensors } from '../parts/charts.js';
 import { Legend, Timeline } from '../parts/timeline.js';
-import { Time, duration, local, millis, zone } from '../parts/time.js';
-import { count, figure, percent, plain } from '../parts/words.js';
+import { Time, ahead, duration, local, millis, zone } from '../parts/time.js';
+import { figure, plain, within } from '../parts/words.js';
 
 const HOUR_MS = 3_600_000;
 const SPANS = { '1h': ['1 hour', HOUR_MS], '8h': ['8 hours', 8 * HOUR_MS], '24h': ['24 hours', 24 * HOUR_MS], '7d': ['7 days', 168 * HOUR_MS] };
 
-/** Figures after ISO 22400-2, as far as the log has what they need. */
-const FIGURES = [
-  ['availability', 'Availability', percent], ['oee', 'OEE', percent], ['mtbf_s', 'MTBF', duration], ['mttr_s', 'MTTR', duration],
-  ['failures', 'Failures', count], ['operating_s', 'Operating', duration], ['down_s', 'Down', duration],
-  ['planned_s', 'Planned', duration],
-];
-
 function Figures({ kpi }) {
-  return html`<dl class="kpi">${FIGURES.map(([key, title, shown]) => html`<div key=${key}><dt>${title}</dt>
-    <dd>${shown(kpi?.[key])}</dd></div>`)}</dl>`;
+  return html`<dl class="kpi">${SHOWN.map((key) => html`<div key=${key}><dt>${FIGURES[key][0]}</dt>
+    <dd>${FIGURES[key][1](kpi?.[key])}</dd></div>`)}</dl>
+    <p class="quiet">Over all that the log holds of it, after ISO 22400-2. MTBF: mean operating time between failures. MTTR: mean time to
+      repair. OEE, overall equipment effectiveness, needs quantities that the machine tells.</p>`;
 }
 
-/** When the charts end: as asked, else now; for a machine that has been silent for longer than they reach, when it was heard last. */
+/** Said when the machine tells times that are yet to come. */
+function Clock({ machine, now }) {
+  const by = ahead(millis(machine.last_event), now);
+  return by > 0 && html`<p class="banner">Its clock is ahead by about ${duration(by)}: times it tells are not to be relied on.${' '}
+    <a href=${link(['sources'])}>Sources</a> tell how far each clock is off.</p>`;
+}
+
+/** When the charts end: as asked, else now; at its last event for a machine that was silent for longer than they reach, or is ahead. */
 function endOf(asked, machine, now, length) {
   // Charts that go on by themselves do so in steps, each of which asks for all samples again.
   const step = Math.max(length / 240, 15_000);
   const last = millis(machine.last_event);
-  if (asked != null) return { until: asked, silent: false };
-  if (last != null && now - last > length) return { until: Math.ceil((last + length / 20) / step) * step, silent: true };
-  return { until: Math.ceil(now / step) * step, silent: false };
+  const behind = (ms) => Math.ceil((ms + length / 20) / step) * step;
+  if (asked != null) return { until: asked };
+  if (last != null && now - last > length) return { until: behind(last), why: 'Nothing came since' };
+  if (ahead(last, now) * 1000 > length / 20) return { until: behind(last), why: 'Its clock was at' };
+  return { until: Math.ceil(now / step) * step };
 }
 
 function SpanChoice({ span, length, until }) {
@@ -52,10 +57,10 @@ function LastValues({ last, name }) {
   const mine = Object.entries(last?.subjects ?? {}).filter(([subject]) => subject === name || subject.startsWith(`${name}/`));
   if (mine.length === 0) return html`<p class="quiet">No value was measured yet.</p>`;
   const rows = mine.sort(([a], [b]) => (a < b ? -1 : 1)).map(([subject, { value, unit, quality, time }]) => ({ key: subject, cells: [
-    plain(subject, 120), figure(value, unit), quality === 'good' ? 'good' : html`<strong>${plain(quality, 20)}</strong>`,
+    within(name, subject), figure(value, unit), quality === 'good' ? 'good' : html`<strong>${plain(quality, 20)}</strong>`,
     html`<${Time} of=${time} />`,
   ] }));
-  return html`<${Table} caption="Last values" head=${['Sensor', 'Value', 'Quality', 'At']} rows=${rows} />`;
+  return html`<${Table} caption="Last values" head=${['Sensor', '#Value', 'Quality', 'At']} rows=${rows} />`;
 }
 
 export function Machine({ name, at, asOf }) {
@@ -71,32 +76,35 @@ export function Machine({ name, at, asOf }) {
   const machine = Object.hasOwn(states.state.machines, name) ? states.state.machines[name] : null;
   if (!machine) {
     return html`${title}<${Empty} title="This machine has not spoken${asOf == null ? '' : ' by then'}.">
-      <p>Machines are the first level of subjects, as 88-C of 88-C/spindle/temperature.
+      <p>Machines are the first level of subjects, as 88-C of 88-C/spindle/temperature.${' '}
       <a href=${link(['machines'])}>See which there are</a>${asOf != null && html`, or <button type="button"
         onClick=${() => requery({ as_of: null })}>go back to now</button>`}.</p><//>`;
   }
   const span = Object.hasOwn(SPANS, at.query.get('span') ?? '') ? at.query.get('span') : '24h';
   const length = SPANS[span][1];
   const asked = /^\d{1,15}$/.test(at.query.get('until') ?? '') ? Number(at.query.get('until')) : null;
-  const { until, silent } = endOf(asked, machine, millis(states.time) ?? opened, length);
+  const now = millis(states.time) ?? opened;
+  const { until, why } = endOf(asked, machine, now, length);
   const episodes = (breakdowns.state?.episodes ?? []).filter((episode) => episode.machine === name);
   const active = (alarms.state?.active ?? []).filter((alarm) => alarm.machine === name);
-  const ticks = [...active, ...episodes.flatMap((episode) => episode.alarms ?? [])];
-  const parts = [states, breakdowns, alarms, last, kpi];
-  return html`${title}<${Stale} models=${parts} />
-    <p class="lead"><${State} of=${machine.state} /> since <${Time} of=${machine.since} />${machine.reason && ` · ${plain(machine.reason)}`}</p>
-    <section aria-labelledby="figures"><h2 id="figures">Figures</h2><${Figures} kpi=${kpi.state?.machines?.[name]} /></section>
+  const ticks = [...episodes.flatMap((episode) => episode.alarms ?? []), ...active];
+  const urgent = active.length > 0 && html`<section aria-labelledby="alarms"><h2 id="alarms">Alarms</h2>
+    <${Alarms} machine=${name} alarms=${active} asOf=${asOf} /></section>`;
+  return html`${title}<${Stale} models=${[states, breakdowns, alarms, last, kpi]} />
+    <p class="lead"><${State} of=${machine.state} /> since <${Time} of=${machine.since} />${machine.reason && html` · <bdi>${plain(machine.reason)}</bdi>`}</p>
+    <${Clock} machine=${machine} now=${now} />${urgent}
     <section aria-labelledby="time"><h2 id="time">Over time</h2>
       <${SpanChoice} span=${span} length=${length} until=${until} />
-      ${silent && html`<p class="banner" role="status">
-        Nothing came since <${Time} of=${machine.last_event} />: the charts end there.${' '}
+      ${why && html`<p class="banner" role="status">
+        ${why} <${Time} of=${machine.last_event} />: the charts end there.${' '}
         <button type="button" onClick=${() => requery({ until: String(opened) })}>Show until now</button></p>`}
       <${Legend} />
-      <${Timeline} machine=${machine} episodes=${episodes} alarms=${ticks} from=${until - length} until=${until}
-        title=${`States of ${plain(name, 80)}`} />
+      <${Timeline} name=${name} machine=${machine} episodes=${episodes} alarms=${ticks} from=${until - length} until=${until}
+        title=${`States, breakdowns and alarms of ${plain(name, 80)}`} />
       <${Sensors} machine=${name} from=${until - length} until=${until} asOf=${asOf} /></section>
-    <section aria-labelledby="alarms"><h2 id="alarms">Alarms</h2><${Alarms} alarms=${active} asOf=${asOf} /></section>
     <section aria-labelledby="values"><h2 id="values">Last values</h2><${LastValues} last=${last.state} name=${name} /></section>
+    <section aria-labelledby="figures"><h2 id="figures">Figures</h2><${Figures} kpi=${kpi.state?.machines?.[name]} /></section>
     <section aria-labelledby="breakdowns"><h2 id="breakdowns">Breakdowns</h2>
-      <${Episodes} episodes=${episodes} now=${millis(states.time)} /></section>`;
+      <${Episodes} episodes=${episodes} now=${millis(states.time)} of=${name} /></section>
+    ${!urgent && html`<section aria-labelledby="alarms"><h2 id="alarms">Alarms</h2><p class="quiet">No alarm is active.</p></section>`}`;
 }

@@ -2,11 +2,13 @@
 
 import { Component, html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../parts/html.js';
 import { Empty, Stale, StartAnAgent, State, Waiting } from '../parts/bits.js';
+import { useHeldFocus } from '../parts/focus.js';
 import { measured, painted } from '../parts/measure.js';
 import { useModel } from '../parts/models.js';
 import { link } from '../parts/place.js';
 import { useWidth } from '../parts/plot.js';
-import { Time, duration, millis } from '../parts/time.js';
+import { say } from '../parts/say.js';
+import { Time, ahead, millis, roughly } from '../parts/time.js';
 import { STATES, count, counted, plain, rank, stateOf } from '../parts/words.js';
 
 // One row with its gap, and the least width of a card: the style sheet says the same.
@@ -14,25 +16,30 @@ const ROW_PX = 148;
 const CARD_PX = 240;
 const GAP_PX = 12;
 const ROWS_AHEAD = 2;
+const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
-const COLLATOR = new Intl.Collator('en', { numeric: true });
+const DIGITS = 12;
+
+// M-2 comes before M-10. A collator of the browser would do the same, and takes longer to make than a thousand names.
+const orderOf = (name) => name.toLowerCase().replace(/\d+/g, (digits) => digits.padStart(DIGITS, '0'));
 
 /** Machines with what a card shows, worst first: by state, then by unacknowledged alarms, then who is in it longest. */
 function listed(states, breakdowns, alarms, now) {
-  const recent = new Map();
+  // What was not told is not none.
+  const recent = breakdowns && new Map();
   for (const { machine, from } of breakdowns?.episodes ?? []) {
     if (millis(from) > now - DAY_MS) recent.set(machine, (recent.get(machine) ?? 0) + 1);
   }
-  const raised = new Map();
+  const raised = alarms && new Map();
   for (const { machine, state } of alarms?.active ?? []) {
     if (state.startsWith('unacked')) raised.set(machine, (raised.get(machine) ?? 0) + 1);
   }
   const all = Object.entries(states.machines).map(([name, machine]) => ({
-    name, state: stateOf(machine.state), since: millis(machine.since), reason: machine.reason, last: machine.last_event,
-    breakdowns: recent.get(name) ?? 0, alarms: raised.get(name) ?? 0,
+    name, order: orderOf(name), state: stateOf(machine.state), since: millis(machine.since), reason: machine.reason, last: machine.last_event,
+    breakdowns: recent && (recent.get(name) ?? 0), alarms: raised && (raised.get(name) ?? 0),
   }));
   return all.sort((a, b) => rank(a.state) - rank(b.state) || b.alarms - a.alarms || a.since - b.since
-    || COLLATOR.compare(a.name, b.name));
+    || (a.order < b.order ? -1 : 1));
 }
 
 /** A card is drawn again only when something on it changed: a list that moves by a row draws that row. */
@@ -46,16 +53,24 @@ class Card extends Component {
   }
 }
 
+/** How long ago a machine was heard; times that are yet to come are told as what they are. */
+function Heard({ last, now }) {
+  const by = ahead(millis(last), now);
+  if (by > 0) return html`<span class="alarms">clock ahead by <${Time} of=${last}>${roughly(by)}<//></span>`;
+  return html`<span class="quiet">last event <${Time} of=${last}>${roughly((now - millis(last)) / 1000)} ago<//></span>`;
+}
+
 function cardOf({ machine, now, at, of, tabindex }) {
   const { name, state, since, reason, last, breakdowns, alarms } = machine;
   return html`<li aria-setsize=${of} aria-posinset=${at + 1}>
     <a class="card ${state}" href=${link(['machines', name])} data-at=${at} tabindex=${tabindex}>
       <span class="name">${plain(name, 60)}</span>
       <${State} of=${state} />
-      <span class="why">${since == null ? '' : `for ${duration((now - since) / 1000)}`}${reason ? ` · ${plain(reason, 80)}` : ''}</span>
-      <span class="figures"><span>${counted(breakdowns, 'breakdown')} in 24 h</span>
-        ${alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>
-      <span class="quiet">last event <${Time} of=${last} /></span>
+      <span class="why">${since == null || ahead(since, now) ? '' : `for ${roughly((now - since) / 1000)}`}${reason && html` · <bdi>${plain(reason, 80)}</bdi>`}</span>
+      <span class="figures"><span class=${breakdowns > 0 ? undefined : 'quiet'}>${breakdowns == null
+          ? '? breakdowns' : `${counted(breakdowns, 'breakdown')} in 24 h`}</span>
+        ${alarms == null && html`<span class="quiet">? alarms</span>`}${alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>
+      <${Heard} last=${last} now=${now} />
     </a></li>`;
 }
 
@@ -85,6 +100,7 @@ function Grid({ machines, now }) {
   const columns = Math.max(1, Math.floor((width + GAP_PX) / (CARD_PX + GAP_PX)));
   const rows = Math.ceil(machines.length / columns);
   const [begin, end] = useRows(list, rows);
+  useHeldFocus(list, 'li');
   const [active, setActive] = useState(0);
   const wanted = useRef(false);
   useLayoutEffect(() => {
@@ -118,18 +134,16 @@ function Grid({ machines, now }) {
 }
 
 /** Says aloud which machines changed their state. */
-function Changes({ machines }) {
+function useChanges(machines) {
   const before = useRef(null);
-  const [said, say] = useState('');
   useEffect(() => {
     const states = new Map(machines.map(({ name, state }) => [name, state]));
     const changed = before.current && machines.filter(({ name, state }) => before.current.get(name) !== state);
-    before.current = states;
+    before.current = states.size > 0 ? states : null;
     if (!changed?.length) return;
     const first = changed.slice(0, 3).map(({ name, state }) => `${plain(name, 60)}: ${STATES[state].title}`).join('. ');
     say(changed.length > 3 ? `${first}. And ${changed.length - 3} more.` : first);
   }, [machines]);
-  return html`<p class="unseen" aria-live="polite">${said}</p>`;
 }
 
 export function Machines({ asOf }) {
@@ -141,6 +155,7 @@ export function Machines({ asOf }) {
   const now = millis(states.time) ?? Date.now();
   const all = useMemo(() => (states.state ? listed(states.state, breakdowns.state, alarms.state, now) : []),
     [states.state, breakdowns.state, alarms.state]);
+  useChanges(all);
   const wanted = text.trim().toLowerCase();
   const shown = all.filter(({ name, state }) => (only == null || state === only) && name.toLowerCase().includes(wanted));
   const isFirst = useRef(true);
@@ -152,8 +167,8 @@ export function Machines({ asOf }) {
   const waiting = Waiting({ model: states, name: 'states' });
   if (waiting) return html`<h1>Machines</h1>${waiting}`;
   if (all.length === 0) return html`<h1>Machines</h1><${Empty} title="No machine has spoken yet."><${StartAnAgent} /><//>`;
-  return html`<h1>Machines</h1><${Stale} models=${[states, breakdowns, alarms]} /><${Changes} machines=${all} />
-    <div class="filters" role="group" aria-label="Show">
+  return html`<h1>Machines</h1><${Stale} models=${[states, breakdowns, alarms]} />
+    <div class="filters states" role="group" aria-label="Show only">
       ${Object.keys(STATES).map((state) => {
         const number = all.filter((machine) => machine.state === state).length;
         return html`<button key=${state} type="button" aria-pressed=${only === state} class="filter"
@@ -163,7 +178,7 @@ export function Machines({ asOf }) {
       <label class="grows">Name<input type="search" value=${text} placeholder="part of a name"
         onInput=${measured('search', (event) => setText(event.target.value))} /></label>
     </div>
-    ${shown.length === 0 ? html`<${Empty} title="No machine is like that."><p>${count(all.length)} machines are hidden.
+    ${shown.length === 0 ? html`<${Empty} title="No machine is like that."><p>${count(all.length)} machines are hidden.${' '}
       <button type="button" onClick=${() => { setOnly(null); setText(''); }}>Show all</button></p><//>`
-      : html`<${Grid} machines=${shown} now=${now} />`}`;
+      : html`<${Grid} machines=${shown} now=${Math.floor(now / MINUTE_MS) * MINUTE_MS} />`}`;
 }

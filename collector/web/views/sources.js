@@ -5,8 +5,9 @@ import { askJson } from '../parts/api.js';
 import { Empty, Problem, StartAnAgent, Table } from '../parts/bits.js';
 import { Certificate } from './certificate.js';
 import { useModel } from '../parts/models.js';
+import { link } from '../parts/place.js';
 import { Time, duration } from '../parts/time.js';
-import { count, plain } from '../parts/words.js';
+import { count, counted, plain } from '../parts/words.js';
 
 const LOOK_MS = 3000;
 
@@ -37,29 +38,59 @@ const sum = (lost) => (lost == null ? null : Object.values(lost).reduce((total, 
 /** A count that should be none. */
 const bad = (number) => (number ? html`<strong>${count(number)}</strong>` : count(number));
 
+// More than this is more than a slow network explains.
+const CLOCK_OFF_S = 2;
+
+function Clock({ model }) {
+  if (!model) return '–';
+  const off = duration(model.clock_offset_s);
+  const shown = Math.abs(model.clock_offset_s) > CLOCK_OFF_S ? html`<strong>${off}</strong>` : off;
+  return html`${shown}${!model.synchronised && html`<br /><span class="quiet">not synchronised</span>`}`;
+}
+
+const LINKS = { online: '●', offline: '○', unknown: '?' };
+
 /** One line from what both know. */
 function row(name, agent, model) {
-  const state = agent?.state ?? (model?.online == null ? 'unknown' : model.online ? 'online' : 'offline');
+  // The collector itself, and whoever posts over HTTP, have no session of which the state could be known.
+  const session = agent?.state === 'unknown' ? null : agent?.state;
+  const state = session ?? (model?.online == null ? 'unknown' : model.online ? 'online' : 'offline');
   const lost = agent?.lost_events ?? sum(model?.declared_lost);
   return { key: name, state, lost, missing: agent?.missing_events, cells: [
-    plain(name, 80), html`<span class="link ${state}">${plain(state, 20)}</span>`,
+    plain(name, 60), html`<span class="link ${state}">${LINKS[state] ?? ''} ${plain(state, 20)}</span>`,
     html`<${Time} of=${agent?.last_ingest ?? model?.last_heard} />`, duration(agent?.lag_s ?? model?.lag_s),
-    model ? `${duration(model.clock_offset_s)}${model.synchronised ? '' : ', not synchronised'}` : '–',
+    html`<${Clock} model=${model} />`,
     model?.autonomy_s == null ? '–' : duration(model.autonomy_s),
     model?.rate_per_s == null ? '–' : count(Math.round(model.rate_per_s * 100) / 100), count(agent?.events ?? model?.events),
     bad(lost), bad(agent?.missing_events), bad(agent?.refused),
+    html`<a href=${link(['sources'], { source: name })} aria-label=${`Certify ${plain(name, 60)}`}>Certify</a>`,
   ] };
 }
 
-const HEAD = ['Source', 'State', 'Last heard', 'Lag', 'Clock off by', 'Ring lasts', 'Events/s', 'Events', 'Declared lost', 'Missing', 'Refused'];
+const HEAD = ['Source', 'State', 'Last heard', '#Lag', '#Clock off by', '#Ring lasts', '#Events/s', '#Events', '#Declared lost', '#Missing', '#Refused', 'Proof'];
 const WORST = { offline: 0, unknown: 1, online: 2 };
+
+/** The state of all in a sentence, and what to do about what is not well. */
+function Summary({ rows }) {
+  const total = (key) => rows.reduce((sum, row) => sum + (row[key] ?? 0), 0);
+  // What is missing is known of now only: of the past a certificate tells it.
+  const isKnown = rows.every((row) => row.missing != null);
+  const offline = rows.filter(({ state }) => state === 'offline').length;
+  const [missing, lost] = [total('missing'), total('lost')];
+  return html`<p class="lead">${offline === 0 ? `${counted(rows.length, 'source')}, none is offline.` : html`<strong>${count(offline)} of ${counted(rows.length, 'source')} offline.</strong>`} ${missing > 0 ? html`<strong>${counted(missing, 'event')} missing.</strong>`
+      : isKnown ? 'Nothing is missing.' : 'Whether something was missing, a certificate tells.'}
+      ${' '}${lost > 0 && `${counted(lost, 'event')} declared lost.`}</p>
+    ${offline > 0 && html`<p>What an offline machine accepts stays in its ring, for as long as “Ring lasts” says, and comes when it is back. Look at its
+      power and network, then at what its agent says: <code>journalctl -u afferent-agent</code>.</p>`}
+    ${missing > 0 && html`<p>What is missing is asked for again while its agent still has it. What stays missing, a certificate names.</p>`}`;
+}
 
 function Losses({ agents }) {
   const rows = agents.flatMap((agent) => agent.lanes.flatMap((lane) => [
     ...lane.losses.map((loss) => ['declared', loss, plain(loss.reason, 40), html`<${Time} of=${loss.declared} />`]),
     ...lane.gaps.map((gap) => ['missing', gap, 'nobody said why', '–']),
   ].map(([kind, range, why, when]) => ({ key: `${agent.name} ${lane.stream} ${lane.epoch} ${kind} ${range.first}`, cells: [
-    plain(agent.name, 80), lane.stream, lane.epoch, kind, `${count(range.first)} up to ${count(range.end)}`, why, when,
+    plain(agent.name, 60), lane.stream, lane.epoch, kind, `${count(range.first)} up to ${count(range.end)}`, why, when,
   ] }))));
   if (rows.length === 0) return html`<p class="quiet">Nothing was lost.</p>`;
   return html`<${Table} caption="Losses" head=${['Source', 'Stream', 'Epoch', 'Kind', 'Sequences', 'Why', 'Declared']} rows=${rows.slice(0, 500)} />`;
@@ -77,7 +108,7 @@ export function Sources({ asOf, at }) {
   return html`<h1>Sources</h1>${error && html`<${Problem} error=${error} />`}
     ${rows.length === 0 ? html`<${Empty} title=${live ? 'No agent has sent anything yet.' : 'Who sent by then is not known.'}>
       ${live ? html`<${StartAnAgent} />` : html`<p>${model.error ? plain(model.error.message) : 'Move on in the log, or go back to now.'}</p>`}<//>`
-      : html`<${Table} caption="Sources, worst first" head=${HEAD} rows=${rows} />`}
+      : html`<${Summary} rows=${rows} /><${Table} caption="Sources, worst first" head=${HEAD} rows=${rows} />`}
     ${live && rows.length > 0 && html`<section aria-labelledby="losses"><h2 id="losses">Losses</h2><${Losses} agents=${agents} /></section>`}
-    <${Certificate} sources=${names} at=${at} />`;
+    <${Certificate} key=${at.query.get('source')} sources=${names} at=${at} />`;
 }

@@ -3,7 +3,8 @@
 import { html, useState } from '../parts/html.js';
 import { askJson, query } from '../parts/api.js';
 import { Empty, Problem, State, Table } from '../parts/bits.js';
-import { fieldOf, millis, ofField, rfc3339, zone } from '../parts/time.js';
+import { FIGURES, differenceOf } from '../parts/figures.js';
+import { Time, millis, ofField, rfc3339, zone } from '../parts/time.js';
 import { Legend, Timeline } from '../parts/timeline.js';
 import { count, counted, figure, plain } from '../parts/words.js';
 
@@ -42,18 +43,28 @@ function machinesOf(states) {
 }
 
 // A whole part of a state, as an episode that is not there: its figures say less than that it is one.
-const shown = (value) => (value == null || typeof value !== 'object' ? figure(value) : plain(JSON.stringify(value), 120));
+const TIME = /^\d{4}-\d{2}-\d{2}T/;
+const shown = (value) => (typeof value === 'string' && TIME.test(value) ? html`<${Time} of=${value} />`
+  : value == null || typeof value !== 'object' ? figure(value) : plain(JSON.stringify(value), 120));
+
+const signed = (value) => `${value > 0 ? '+' : ''}${figure(value)}`;
+
+/** What a path in a state is about, the figure that ends it, and its values as people read them. */
+function cellsOf({ path, left, right, difference }) {
+  const cut = path.lastIndexOf('/');
+  const [of, key] = [path.slice(0, Math.max(cut, 0)), path.slice(cut + 1)];
+  if (!Object.hasOwn(FIGURES, key)) return [plain(of, 120), plain(key, 60), shown(left), shown(right), difference == null ? '–' : signed(difference)];
+  const [title, told] = FIGURES[key];
+  return [plain(of, 120), title, told(left), told(right), difference == null ? '–' : differenceOf(key, difference)];
+}
 
 function Changes({ alternative }) {
   const { list: all, more } = changesOf(alternative.changes);
   const list = all.filter((change) => !isDrawn(change));
   if (all.length === 0) return html`<p class="quiet">Nothing would have been different.</p>`;
-  const rows = list.slice(0, SHOWN_MAX).map((change) => ({ key: change.path, cells: [
-    plain(change.path, 160), shown(change.left), shown(change.right),
-    change.difference == null ? '–' : `${change.difference > 0 ? '+' : ''}${figure(change.difference)}`,
-  ] }));
+  const rows = list.slice(0, SHOWN_MAX).map((change) => ({ key: change.path, cells: cellsOf(change) }));
   const rest = list.length - rows.length + more;
-  return html`<${Table} caption=${`What differs: ${plain(alternative.name, 80)}`} head=${['Figure', 'Actual', 'Alternative', 'Difference']} rows=${rows} />
+  return html`<${Table} caption=${`What differs: ${plain(alternative.name, 80)}`} head=${['Of', 'Figure', '#Actual', '#Alternative', '#Difference']} rows=${rows} />
     ${rest > 0 && html`<p class="quiet">${count(rest)} further differences are not shown.</p>`}`;
 }
 
@@ -74,9 +85,9 @@ function Timelines({ actual, alternative }) {
   return html`<${Legend} />${drawn.map(([name, span]) => html`<div key=${name} class="pair">
     <h4>${plain(name, 80)}</h4>
     <p>Actual <${State} of=${left[name]?.state} /></p>
-    <${Timeline} machine=${left[name]} ...${span} title=${`${plain(name, 80)}, actual`} />
+    <${Timeline} name=${name} machine=${left[name]} ...${span} title=${`${plain(name, 80)}, actual`} />
     <p>${plain(alternative.name, 80)} <${State} of=${right[name]?.state} /></p>
-    <${Timeline} machine=${right[name]} ...${span} title=${`${plain(name, 80)}, ${plain(alternative.name, 80)}`} /></div>`)}
+    <${Timeline} name=${name} machine=${right[name]} ...${span} title=${`${plain(name, 80)}, ${plain(alternative.name, 80)}`} /></div>`)}
     ${differing.length > TIMELINES_MAX && html`<p class="quiet">${count(differing.length - TIMELINES_MAX)} further machines differ.</p>`}`;
 }
 
@@ -98,6 +109,7 @@ export function WhatIf({ asOf }) {
   const [answer, set] = useState({ state: 'idle' });
   const run = async (event) => {
     event.preventDefault();
+    if (answer.state === 'asking') return;
     localStorage.setItem(PLAN, plan);
     set({ state: 'asking' });
     const [begin, end] = [ofField(from), ofField(until)];
@@ -115,10 +127,10 @@ export function WhatIf({ asOf }) {
       never changed.</p>
     <form class="amend" onSubmit=${run}>
       <label class="full">Plan (TOML)<textarea rows="14" spellcheck="false" value=${plan} onInput=${(event) => setPlan(event.target.value)}></textarea></label>
-      <label>From (all of it when empty)<input type="datetime-local" step="1" value=${from} onInput=${(event) => setFrom(event.target.value)} /></label>
-      <label>Until<input type="datetime-local" step="1" value=${until} onInput=${(event) => setUntil(event.target.value)} /></label>
-      <button disabled=${answer.state === 'asking' || !plan.trim()}>Compare</button>
-      <button type="button" class="second" onClick=${() => setPlan(EXAMPLE)}>Example</button>
+      <label>From (the first event when empty)<input type="datetime-local" step="1" value=${from} onInput=${(event) => setFrom(event.target.value)} /></label>
+      <label>Until (${asOf == null ? 'now' : 'the offset shown'} when empty)<input type="datetime-local" step="1" value=${until} onInput=${(event) => setUntil(event.target.value)} /></label>
+      <button class="main" aria-disabled=${answer.state === 'asking'}>Compare</button>
+      <button type="button" onClick=${() => setPlan(EXAMPLE)}>Example</button>
       <p class="quiet">Times are in ${zone()}.</p></form>
     <div aria-live="polite">
       ${answer.state === 'asking' && html`<p>The log is read…</p>`}

@@ -106,6 +106,11 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", features);
     }
 
+    /// Shows the page as it is printed.
+    pub fn on_paper(&self) {
+        self.devtools("Emulation.setEmulatedMedia", json!({ "media": "print" }));
+    }
+
     /// Loads everything anew with every page, as the first time.
     pub fn forget_files(&self) {
         self.devtools("Network.enable", json!({}));
