@@ -9,10 +9,13 @@
 use crate::checksum::crc32c;
 
 const CRC_LEN: usize = 4;
+/// The longest way from one code to the next.
+const LONGEST: usize = 0xFF;
 
 /// Bytes that the frame of a payload takes at most, its delimiter included.
 pub const fn frame_len_max(payload_len: usize) -> usize {
-    cobs::max_encoding_length(payload_len + CRC_LEN) + 1
+    let len = payload_len + CRC_LEN;
+    len + len.div_ceil(LONGEST - 1) + 1
 }
 
 /// `out` is too small for the frame; see [`frame_len_max`].
@@ -25,12 +28,27 @@ pub fn encode(payload: &[u8], out: &mut [u8]) -> Result<usize, NoRoom> {
     if out.len() < frame_len_max(payload.len()) {
         return Err(NoRoom);
     }
-    let mut encoder = cobs::CobsEncoder::new(out);
-    encoder.push(payload).map_err(|_| NoRoom)?;
-    encoder.push(&crc32c(payload).to_le_bytes()).map_err(|_| NoRoom)?;
-    let len = encoder.finalize();
-    *out.get_mut(len).ok_or(NoRoom)? = 0;
-    Ok(len + 1)
+    stuff([payload, &crc32c(payload).to_le_bytes()], out).ok_or(NoRoom)
+}
+
+/// Does COBS on one stretch after the other, and ends them with the delimiter.
+fn stuff(stretches: [&[u8]; 2], out: &mut [u8]) -> Option<usize> {
+    let (mut code_at, mut len) = (0, 1);
+    for byte in stretches.into_iter().flatten() {
+        // The longest way ends here, whatever comes next; at the very end no other one begins.
+        let ends = [len - code_at == LONGEST, *byte == 0];
+        for _ in ends.into_iter().filter(|ends| *ends) {
+            *out.get_mut(code_at)? = (len - code_at) as u8;
+            (code_at, len) = (len, len + 1);
+        }
+        if *byte != 0 {
+            *out.get_mut(len)? = *byte;
+            len += 1;
+        }
+    }
+    *out.get_mut(code_at)? = (len - code_at) as u8;
+    *out.get_mut(len)? = 0;
+    Some(len + 1)
 }
 
 /// Why bytes up to a delimiter were no frame.
@@ -151,4 +169,31 @@ fn unstuff(bytes: &mut [u8]) -> Option<&[u8]> {
         code_at = end;
     }
     bytes.get(..len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{vec, vec::Vec};
+
+    proptest! {
+        #[test]
+        fn frames_are_those_of_the_cobs_library(stretches in prop::collection::vec((0..600_usize, 1..255_u8), 0..6)) {
+            let mut payload = Vec::new();
+            for (len, byte) in stretches {
+                payload.extend(vec![byte; len]);
+                payload.push(0);
+            }
+            payload.pop();
+            let mut frame = vec![0xAA; frame_len_max(payload.len())];
+            let len = encode(&payload, &mut frame).unwrap();
+            prop_assert_eq!(frame.len(), cobs::max_encoding_length(payload.len() + CRC_LEN) + 1);
+            let covered = [&payload[..], &crc32c(&payload).to_le_bytes()].concat();
+            let mut expected = vec![0; cobs::max_encoding_length(covered.len())];
+            let expected_len = cobs::encode(&covered, &mut expected);
+            prop_assert_eq!(&frame[..len - 1], &expected[..expected_len]);
+            prop_assert_eq!(frame[len - 1], 0);
+        }
+    }
 }
