@@ -10,8 +10,8 @@ use crate::limits::CLOCK_ROUND_TRIP_US_MAX;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     boot: [u8; 16],
-    /// UTC of tick 0, in microseconds; `None` until a synchronised agent has told.
-    offset_us: Option<i64>,
+    /// UTC of tick 0, in microseconds, going round below 1970; `None` until a synchronised agent has told.
+    offset_us: Option<u64>,
     asked_us: Option<u64>,
 }
 
@@ -36,24 +36,22 @@ impl Clock {
         self.asked_us = None;
         let round_trip_us = tick_us.saturating_sub(reply.tick_us);
         if round_trip_us <= CLOCK_ROUND_TRIP_US_MAX && reply.synchronised {
-            let middle_us = reply.tick_us.saturating_add(round_trip_us / 2);
-            self.offset_us = Some(reply.wall.micros().saturating_sub_unsigned(middle_us));
+            let middle_us = reply.tick_us.wrapping_add(round_trip_us / 2);
+            self.offset_us = Some((reply.wall.micros() as u64).wrapping_sub(middle_us));
         }
     }
 
     /// What a batch says that is sealed at this tick.
     pub fn reading(&self, tick_us: u64) -> ClockReading {
-        let wall = match self.offset_us {
-            Some(offset_us) => Timestamp::clamped(offset_us.saturating_add_unsigned(tick_us)),
-            None => tick(tick_us),
-        };
+        let wall = tick(tick_us.wrapping_add(self.offset_us.unwrap_or(0)));
         ClockReading { wall, monotonic_us: tick_us, synchronised: self.offset_us.is_some(), boot: self.boot }
     }
 }
 
 /// The event time of a tick.
-pub fn tick(tick_us: u64) -> Timestamp {
-    Timestamp::clamped(i64::try_from(tick_us).unwrap_or(i64::MAX))
+#[inline(never)]
+pub const fn tick(tick_us: u64) -> Timestamp {
+    Timestamp::clamped(tick_us as i64)
 }
 
 #[cfg(test)]

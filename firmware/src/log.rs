@@ -264,6 +264,7 @@ fn note(pending: &mut Vec<Pending, LOSSES_MAX>, new: &Pending) -> bool {
     pending.push(*new).is_ok()
 }
 
+#[inline(never)]
 fn loss(stream: Stream, Hole { epoch, first, end }: Hole, reason: LossReason) -> Body<'static> {
     let [first, end] = [first, end].map(|at| Sequence::new(at.into()));
     Body::Loss(Loss { stream, epoch, first, end, reason, chain: [0; 32] })

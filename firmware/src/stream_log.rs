@@ -90,6 +90,7 @@ pub struct StreamLog<'m> {
 
 impl<'m> StreamLog<'m> {
     /// A stream that begins with this epoch, unless [`StreamLog::recover`] finds another; open rows lie in `body`.
+    #[inline(never)]
     pub fn new(stream: Stream, (queue, body): (&'m mut dyn Queue, &'m mut [u8]), epoch: Epoch) -> Self {
         let sent = Sent { epoch, end: 0, bytes: 0, since: 0, tries: 0, went_back: false, greeted: false };
         Self {

@@ -33,20 +33,24 @@ pub fn encode(payload: &[u8], out: &mut [u8]) -> Result<usize, NoRoom> {
 
 /// Does COBS on one stretch after the other, and ends them with the delimiter.
 fn stuff(stretches: [&[u8]; 2], out: &mut [u8]) -> Option<usize> {
-    let (mut code_at, mut len) = (0, 1);
+    let (mut code_at, mut len, mut was_longest) = (0, 1, false);
     for byte in stretches.into_iter().flatten() {
-        // The longest way ends here, whatever comes next; at the very end no other one begins.
-        let ends = [len - code_at == LONGEST, *byte == 0];
-        for _ in ends.into_iter().filter(|ends| *ends) {
-            *out.get_mut(code_at)? = (len - code_at) as u8;
-            (code_at, len) = (len, len + 1);
-        }
         if *byte != 0 {
             *out.get_mut(len)? = *byte;
             len += 1;
         }
+        was_longest = len - code_at == LONGEST;
+        if *byte == 0 || was_longest {
+            *out.get_mut(code_at)? = (len - code_at) as u8;
+            (code_at, len) = (len, len + 1);
+        }
     }
-    *out.get_mut(code_at)? = (len - code_at) as u8;
+    // Behind the longest way nothing is understood: no other one begins when nothing follows.
+    if was_longest {
+        len = code_at;
+    } else {
+        *out.get_mut(code_at)? = (len - code_at) as u8;
+    }
     *out.get_mut(len)? = 0;
     Some(len + 1)
 }
