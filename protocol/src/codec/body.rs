@@ -17,11 +17,6 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn head(&mut self, head: &[u8]) {
-        self.head.iter_mut().zip(head).for_each(|(place, byte)| *place = *byte);
-        self.head_len = head.len();
-    }
-
     fn numbers(&mut self, numbers: &[u64]) {
         self.numbers.iter_mut().zip(numbers).for_each(|(place, number)| *place = *number);
         self.numbers_len = numbers.len();
@@ -31,6 +26,8 @@ impl<'a> Row<'a> {
         (self.one, self.other) = (Some(one), Some(other));
     }
 
+    // Never inlined: it would be copied into the arms.
+    #[inline(never)]
     fn put(&self, out: &mut Writer<'_>) {
         out.bytes(self.head.get(..self.head_len).unwrap_or(&[]));
         self.one.into_iter().for_each(|text| out.text(text));
@@ -59,7 +56,7 @@ pub fn put(out: &mut Writer<'_>, body: &Body<'_>, unit: u8) {
             row.texts(body.code, body.message);
         }
         Body::State(body) => {
-            row.head(&[3, body.state as u8]);
+            (row.head, row.head_len) = ([3, body.state as u8, 0], 2);
             row.other = Some(body.reason);
         }
         Body::Alarm(body) => {
@@ -69,7 +66,7 @@ pub fn put(out: &mut Writer<'_>, body: &Body<'_>, unit: u8) {
             row.texts(body.condition, body.message);
         }
         Body::Loss(body) => {
-            row.head(&[5, body.stream.number()]);
+            (row.head, row.head_len) = ([5, body.stream.number(), 0], 2);
             // The reason is one byte either way.
             row.numbers(&[body.epoch.get(), body.first.get(), body.end.get(), body.reason as u64]);
             row.bytes = &body.chain;
@@ -126,7 +123,7 @@ fn life_cycle<'a>(row: &mut Row<'a>, body: &'a LifeCycle<'a>) {
     row.head_len = 2;
     let variant = match body {
         LifeCycle::Started { previous, version, repairs } => {
-            row.head(&[7, 0, *previous as u8]);
+            (row.head[2], row.head_len) = (*previous as u8, 3);
             row.texts(version, repairs);
             0
         }
