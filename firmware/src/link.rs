@@ -121,20 +121,14 @@ impl<'m> Link<'m> {
         self.session.is_streaming()
     }
 
-    /// Does what can be done now without waiting: to be called again and again. `work` has room for a batch.
-    pub fn poll(
-        &mut self,
-        now_us: u64,
-        log: &mut Log<'_>,
-        line: &mut (impl Read + ReadReady + Write + WriteReady),
-        work: &mut [u8],
-    ) {
-        self.read(now_us, log, line, work);
+    /// Does what can be done now without waiting: to be called again and again.
+    pub fn poll(&mut self, log: &mut Log<'_>, line: &mut (impl Read + ReadReady + Write + WriteReady)) {
+        self.read(log, line);
         self.was_streaming |= self.session.is_streaming();
-        while self.write(line) && self.next_frame(now_us, log, work) {}
+        while self.write(line) && self.next_frame(log) {}
     }
 
-    fn read(&mut self, now_us: u64, log: &mut Log<'_>, line: &mut (impl Read + ReadReady), work: &mut [u8]) {
+    fn read(&mut self, log: &mut Log<'_>, line: &mut (impl Read + ReadReady)) {
         let mut bytes = [0; READ_BYTES];
         while matches!(line.read_ready(), Ok(true)) {
             let read = match line.read(&mut bytes) {
@@ -145,18 +139,18 @@ impl<'m> Link<'m> {
                     return;
                 }
             };
-            self.feed(now_us, log, read, work);
+            self.feed(log, read);
         }
     }
 
     /// Takes bytes of the line.
     #[inline(never)]
-    fn feed(&mut self, now_us: u64, log: &mut Log<'_>, mut bytes: &[u8], work: &mut [u8]) {
+    fn feed(&mut self, log: &mut Log<'_>, mut bytes: &[u8]) {
         loop {
             let (is_message, taken) = match self.incoming.feed(bytes) {
                 Fed::More => return,
                 Fed::Frame { payload, taken } => {
-                    let heard = hear(&mut self.session, now_us, log, payload, work);
+                    let heard = hear(&mut self.session, log, payload);
                     if let Some(Heard { released, diverged }) = heard {
                         self.counters.diverged = self.counters.diverged.wrapping_add(diverged.into());
                         if released {
@@ -199,25 +193,24 @@ impl<'m> Link<'m> {
 
     /// Makes the next frame, if there is something to say.
     #[inline(never)]
-    fn next_frame(&mut self, now_us: u64, log: &mut Log<'_>, work: &mut [u8]) -> bool {
-        if let Some(is_put) = self.next_piece(log, work) {
+    fn next_frame(&mut self, log: &mut Log<'_>) -> bool {
+        if let Some(is_put) = self.next_piece(log) {
             return is_put;
         }
-        if now_us >= self.clock_due_us {
-            self.clock_due_us = now_us.saturating_add(CLOCK_PERIOD_US);
-            let request = log.clock.ask(now_us, &log.source).encode();
+        if log.now_us >= self.clock_due_us {
+            self.clock_due_us = log.now_us + CLOCK_PERIOD_US;
+            let request = log.clock.ask(log.now_us, &log.source).encode();
             return self.put(&request);
         }
-        let now = (now_us >> 10) as u32;
-        match self.session.next(now, log) {
+        match self.session.next(log) {
             Next::Nothing => false,
-            Next::Hello => self.hello(now, log, work).unwrap_or(false),
+            Next::Hello => self.hello(log).unwrap_or(false),
             // The log cannot read it now; it is asked again the next time.
-            Next::Batch(stream) => self.send(now, stream, log, work).unwrap_or(false),
+            Next::Batch(stream) => self.send(stream, log).unwrap_or(false),
         }
     }
 
-    fn hello(&mut self, now: u32, log: &mut Log<'_>, work: &mut [u8]) -> Option<bool> {
+    fn hello(&mut self, log: &mut Log<'_>) -> Option<bool> {
         self.clock_due_us = 0;
         let is_streaming = self.session.is_streaming();
         let is_repeated = !is_streaming && !self.was_streaming;
@@ -225,34 +218,35 @@ impl<'m> Link<'m> {
             self.noisiness.hello();
         }
         (self.was_streaming, self.noise_before) = (false, self.counters.noise);
-        let len = self.session.hello(now, log, work)?;
-        let is_put = self.put(work.get(..len)?);
+        let len = self.session.hello(log)?;
+        let is_put = self.put(log.work.get(..len)?);
         self.repeats = if is_repeated { 2 } else { self.noisiness.passes() };
         Some(is_put)
     }
 
-    fn send(&mut self, now: u32, stream: Stream, log: &mut Log<'_>, work: &mut [u8]) -> Option<bool> {
+    fn send(&mut self, stream: Stream, log: &mut Log<'_>) -> Option<bool> {
         let at = usize::from(stream.number());
         let (epoch, first) = log.streams[at].ready()?;
-        let (head, len) = log.read(stream, epoch, first, work)?;
+        let (head, len) = log.read(stream, epoch, first)?;
         let passes = self.noisiness.passes();
         let is_put = if passes == 0 {
-            self.put(work.get(..len)?)
+            self.put(log.work.get(..len)?)
         } else {
             self.pieces = Some(Pieces { stream, epoch, first, at: 0, passes });
-            self.next_piece(log, work)?
+            self.next_piece(log)?
         };
+        let now = log.ticks();
         log.streams[at].sent(now, &head, len);
         Some(is_put)
     }
 
     /// Makes the frame of the next fragment, if a batch is being sent in pieces and is still held.
     #[inline(never)]
-    fn next_piece(&mut self, log: &mut Log<'_>, work: &mut [u8]) -> Option<bool> {
+    fn next_piece(&mut self, log: &mut Log<'_>) -> Option<bool> {
         let mut pieces = self.pieces.take()?;
         // It is read again for every piece: what is acked meanwhile need not be sent to its end.
-        let (_, len) = log.read(pieces.stream, pieces.epoch, pieces.first, work)?;
-        let piece = fragment::fragment(work.get(..len)?, pieces.at)?;
+        let (_, len) = log.read(pieces.stream, pieces.epoch, pieces.first)?;
+        let piece = fragment::fragment(log.work.get(..len)?, pieces.at)?;
         pieces.at += fragment::PIECE_LEN;
         if pieces.at >= len {
             (pieces.at, pieces.passes) = (0, pieces.passes.saturating_sub(1));
@@ -271,10 +265,10 @@ impl<'m> Link<'m> {
 }
 
 /// Takes a message of the agent; `None` when it is none.
-fn hear(session: &mut Session, now_us: u64, log: &mut Log<'_>, payload: &[u8], work: &mut [u8]) -> Option<Heard> {
+fn hear(session: &mut Session, log: &mut Log<'_>, payload: &[u8]) -> Option<Heard> {
     if is_control(payload) {
-        return Some(session.hear(now_us, Answer::read(payload).ok()?, log, work));
+        return Some(session.hear(Answer::read(payload).ok()?, log));
     }
-    log.clock.reply(now_us, &ClockReply::decode(payload)?);
+    log.clock.reply(log.now_us, &ClockReply::decode(payload)?);
     Some(Heard::default())
 }

@@ -34,6 +34,10 @@ pub struct Log<'m> {
     pub clock: Clock,
     /// The streams, by their number.
     pub streams: [StreamLog<'m>; 2],
+    /// The tick of what is being done.
+    pub now_us: u64,
+    /// Has room for a batch; nothing in it is of use for long.
+    pub work: &'m mut [u8],
     subject: Subject<'static>,
     pending: Vec<Pending, LOSSES_MAX>,
     undeclared: u32,
@@ -48,15 +52,16 @@ impl<'m> Log<'m> {
         clock: Clock,
         [critical, samples]: [(&'m mut dyn Queue, &'m mut [u8]); 2],
         mut entropy: u64,
-        work: &mut [u8],
+        work: &'m mut [u8],
     ) -> Self {
         let streams = [
             StreamLog::new(Stream::Critical, critical, Epoch::new(draw(&mut entropy))),
             StreamLog::new(Stream::Samples, samples, Epoch::new(draw(&mut entropy))),
         ];
-        let mut log = Self { source, clock, streams, subject, pending: Vec::new(), undeclared: 0, entropy };
+        let (now_us, pending) = (0, Vec::new());
+        let mut log = Self { source, clock, streams, now_us, work, subject, pending, undeclared: 0, entropy };
         for stream in Stream::ALL {
-            let Self { streams, pending, .. } = &mut log;
+            let Self { streams, pending, work, .. } = &mut log;
             streams[usize::from(stream.number())].recover(work, &mut |hole| {
                 note(pending, &Pending { hole, tick_us: 0, stream, reason: LossReason::Corrupt });
             });
@@ -83,34 +88,32 @@ impl<'m> Log<'m> {
         self.undeclared
     }
 
+    /// The session's time: it goes round.
+    pub const fn ticks(&self) -> u32 {
+        (self.now_us >> 10) as u32
+    }
+
     /// A random number.
     pub fn draw(&mut self) -> u64 {
         draw(&mut self.entropy)
     }
 
     /// Takes what came out of the recorder.
-    pub fn take(&mut self, drained: Drained, now_us: u64, work: &mut [u8]) {
-        match drained {
-            Drained::Entry(Entry { tick_us, subject, body }) => self.append(tick_us, subject, &body, now_us, work),
+    pub fn take(&mut self, drained: &Drained) {
+        match *drained {
+            Drained::Entry(Entry { tick_us, subject, ref body }) => self.append(tick_us, subject, body),
             Drained::Lost { stream, count, tick_us } => self.lose(stream, count, tick_us),
         }
     }
 
     /// Appends an event that was checked; one that does not fit is counted, and declared later.
-    pub fn append(&mut self, tick_us: u64, subject: Subject<'static>, body: &Body<'_>, now_us: u64, work: &mut [u8]) {
-        if !self.try_append(tick_us, subject, body, now_us, work) {
+    pub fn append(&mut self, tick_us: u64, subject: Subject<'static>, body: &Body<'_>) {
+        if !self.try_append(tick_us, subject, body) {
             self.lose(stream_of(body), 1, tick_us);
         }
     }
 
-    fn try_append(
-        &mut self,
-        tick_us: u64,
-        subject: Subject<'static>,
-        body: &Body<'_>,
-        now_us: u64,
-        work: &mut [u8],
-    ) -> bool {
+    fn try_append(&mut self, tick_us: u64, subject: Subject<'static>, body: &Body<'_>) -> bool {
         let stream = stream_of(body);
         if self.of(stream).is_used_up() {
             self.begin_epoch(stream);
@@ -118,9 +121,9 @@ impl<'m> Log<'m> {
         if stream == Stream::Critical && body.severity() < Severity::Warning && !self.of(stream).is_roomy() {
             return false;
         }
-        self.settle(stream, now_us, work)
+        self.settle(stream)
             && (self.push(stream, tick_us, subject, body)
-                || self.seal(stream, now_us, work) && self.push(stream, tick_us, subject, body))
+                || self.seal(stream) && self.push(stream, tick_us, subject, body))
     }
 
     #[inline(never)]
@@ -135,9 +138,9 @@ impl<'m> Log<'m> {
     /// If events were lost after the open rows: seals these, and skips the sequences. In critical the loss comes next;
     /// that of samples waits to be declared.
     #[inline(never)]
-    fn settle(&mut self, stream: Stream, now_us: u64, work: &mut [u8]) -> bool {
+    fn settle(&mut self, stream: Stream) -> bool {
         let Some(lost) = self.of(stream).lost else { return true };
-        if !self.seal(stream, now_us, work) {
+        if !self.seal(stream) {
             return false;
         }
         self.of(stream).lost = None;
@@ -162,13 +165,13 @@ impl<'m> Log<'m> {
 
     /// Puts the open rows of a stream into its queue; for samples, older ones give way.
     #[inline(never)]
-    pub fn seal(&mut self, stream: Stream, now_us: u64, work: &mut [u8]) -> bool {
+    pub fn seal(&mut self, stream: Stream) -> bool {
         if self.of(stream).rows.is_empty() {
             return true;
         }
-        let clock = self.clock.reading(now_us);
+        let clock = self.clock.reading(self.now_us);
         loop {
-            let Self { streams, source, .. } = self;
+            let Self { streams, source, work, .. } = self;
             let log = &mut streams[usize::from(stream.number())];
             if log.seal(&clock, source, work).is_ok() {
                 return true;
@@ -177,38 +180,38 @@ impl<'m> Log<'m> {
                 return false;
             }
             let Some(hole) = log.evict(work) else { return false };
-            self.note(stream, hole, LossReason::Evicted, now_us);
+            self.note(stream, hole, LossReason::Evicted, self.now_us);
         }
     }
 
     /// Seals what has waited long enough: critical at once, samples after `samples_after_us`.
-    pub fn seal_due(&mut self, now_us: u64, samples_after_us: u64, work: &mut [u8]) {
+    pub fn seal_due(&mut self, samples_after_us: u64) {
         // Losses of lesser events must not take the room that is kept for breakdowns.
         let critical = self.of(Stream::Critical);
         if critical.lost.is_some() && critical.is_roomy() {
-            self.settle(Stream::Critical, now_us, work);
+            self.settle(Stream::Critical);
         }
-        self.seal(Stream::Critical, now_us, work);
-        self.settle(Stream::Samples, now_us, work);
-        if now_us.saturating_sub(self.of(Stream::Samples).opened_us) >= samples_after_us {
-            self.seal(Stream::Samples, now_us, work);
+        self.seal(Stream::Critical);
+        self.settle(Stream::Samples);
+        if self.now_us.saturating_sub(self.of(Stream::Samples).opened_us) >= samples_after_us {
+            self.seal(Stream::Samples);
         }
     }
 
     /// Declares every loss that waits, as far as there is room. While nobody listens, losses that follow each other are
     /// left to grow into one.
-    pub fn declare_due(&mut self, now_us: u64, is_listened_to: bool, work: &mut [u8]) {
+    pub fn declare_due(&mut self, is_listened_to: bool) {
         if !is_listened_to && self.pending.len() <= LOSSES_MAX / 2 {
             return;
         }
         // In any order: each says where it belongs.
         while let Some(Pending { hole, tick_us, stream, reason }) = self.pending.last().copied() {
-            if !self.try_append(tick_us, self.subject, &loss(stream, hole, reason), now_us, work) {
+            if !self.try_append(tick_us, self.subject, &loss(stream, hole, reason)) {
                 break;
             }
             self.pending.pop();
         }
-        self.seal(Stream::Critical, now_us, work);
+        self.seal(Stream::Critical);
     }
 
     fn of(&mut self, stream: Stream) -> &mut StreamLog<'m> {
@@ -233,20 +236,21 @@ impl<'m> Log<'m> {
         held
     }
 
-    /// Makes, at the start of `work`, the batch of the stream that begins at `from`.
+    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; gives its head and length.
     #[inline(never)]
-    pub fn read(&mut self, stream: Stream, epoch: Epoch, from: u32, work: &mut [u8]) -> Option<(Head, usize)> {
-        let Self { streams, source, .. } = self;
+    pub fn read(&mut self, stream: Stream, epoch: Epoch, from: u32) -> Option<(Head, usize)> {
+        let Self { streams, source, work, .. } = self;
         streams[usize::from(stream.number())].read(epoch, from, source, work)
     }
 
     /// The agent has something else in this epoch: what is held of it is lost, and a new epoch begins.
-    pub fn give_up(&mut self, stream: Stream, epoch: Epoch, now_us: u64, work: &mut [u8]) {
+    pub fn give_up(&mut self, stream: Stream, epoch: Epoch) {
         if self.of(stream).epoch() == epoch {
             self.begin_epoch(stream);
         }
-        if let Some(hole) = self.of(stream).give_up(epoch, work) {
-            self.note(stream, hole, LossReason::Refused, now_us);
+        let Self { streams, work, .. } = self;
+        if let Some(hole) = streams[usize::from(stream.number())].give_up(epoch, work) {
+            self.note(stream, hole, LossReason::Refused, self.now_us);
         }
     }
 }

@@ -63,7 +63,8 @@ impl Session {
     }
 
     /// What to say now.
-    pub fn next(&mut self, now: u32, log: &mut Log<'_>) -> Next {
+    pub fn next(&mut self, log: &mut Log<'_>) -> Next {
+        let now = log.ticks();
         let is_over = |since: u32, tries: u8| now.wrapping_sub(since) >= TIMEOUT_TICKS << tries;
         match self.phase {
             Phase::Begun => return Next::Hello,
@@ -95,20 +96,20 @@ impl Session {
         (self.phase, self.tries, self.number_first) = (Phase::Begun, 0, self.number.wrapping_add(1));
     }
 
-    /// Writes the hello to the start of `out`; gives its length. While batches flow its welcome is not waited for.
-    pub fn hello(&mut self, now: u32, log: &mut Log<'_>, out: &mut [u8]) -> Option<usize> {
+    /// Writes the hello to the start of the log's work buffer; gives its length. While batches flow its welcome is not
+    /// waited for.
+    pub fn hello(&mut self, log: &mut Log<'_>) -> Option<usize> {
         self.number = self.number.wrapping_add(1);
         if self.phase != Phase::Streaming {
-            (self.phase, self.said) = (Phase::Greeting, now);
+            (self.phase, self.said) = (Phase::Greeting, log.ticks());
         }
         log.streams.iter_mut().for_each(|stream| stream.said());
-        write_hello(self.number, &log.held(), out)
+        write_hello(self.number, &log.held(), log.work)
     }
 
     /// An answer came. One that comes too late or too early costs nothing.
-    pub fn hear(&mut self, now_us: u64, answer: Answer<'_>, log: &mut Log<'_>, work: &mut [u8]) -> Heard {
+    pub fn hear(&mut self, answer: Answer<'_>, log: &mut Log<'_>) -> Heard {
         let mut heard = Heard::default();
-        let now = (now_us >> 10) as u32;
         match answer.kind {
             AnswerKind::Welcome(number) => {
                 let asked = self.number.wrapping_sub(self.number_first);
@@ -116,6 +117,7 @@ impl Session {
                     return heard;
                 }
                 self.phase = Phase::Streaming;
+                let now = log.ticks();
                 log.streams.iter_mut().for_each(|stream| stream.begin(now));
             }
             _ if self.phase != Phase::Streaming => return heard,
@@ -123,13 +125,13 @@ impl Session {
         }
         for resume in answer {
             if answer.kind == AnswerKind::Nack {
-                let Log { streams, source, .. } = &mut *log;
+                let Log { streams, source, work, .. } = &mut *log;
                 let stream = &mut streams[usize::from(resume.lane.stream.number())];
                 if stream.nack(resume.lane.epoch, end_of(&resume), source, work) {
                     self.greet(log);
                 }
             } else {
-                agree(now_us, answer.kind == AnswerKind::Ack, &resume, log, work, &mut heard);
+                agree(answer.kind == AnswerKind::Ack, &resume, log, &mut heard);
             }
         }
         heard
@@ -137,10 +139,12 @@ impl Session {
 }
 
 /// Holds what the agent has of a lane against what is here.
-fn agree(now_us: u64, is_ack: bool, resume: &Resume, log: &mut Log<'_>, work: &mut [u8], heard: &mut Heard) {
+fn agree(is_ack: bool, resume: &Resume, log: &mut Log<'_>, heard: &mut Heard) {
     let Resume { lane, check: theirs, .. } = *resume;
     let end = end_of(resume);
-    let stream = &mut log.streams[usize::from(lane.stream.number())];
+    let now = log.ticks();
+    let Log { streams, work, .. } = &mut *log;
+    let stream = &mut streams[usize::from(lane.stream.number())];
     let Some(first) = stream.first_of(lane.epoch) else { return };
     if end < first && !is_ack {
         // Given up since the hello was made.
@@ -160,12 +164,12 @@ fn agree(now_us: u64, is_ack: bool, resume: &Resume, log: &mut Log<'_>, work: &m
     };
     if contradicts {
         heard.diverged += 1;
-        log.give_up(lane.stream, lane.epoch, now_us, work);
+        log.give_up(lane.stream, lane.epoch);
     } else if end > first {
         // Behind a hole the agent has no check, and what it has before the hole it will never take again: were it not
         // let go of, the lane would wait for ever.
         heard.released = true;
-        stream.release((now_us >> 10) as u32, lane.epoch, end, work);
+        stream.release(now, lane.epoch, end, work);
     }
 }
 

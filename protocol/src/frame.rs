@@ -91,8 +91,8 @@ pub enum Fed<'a> {
 #[derive(Debug)]
 pub struct Accumulator<const N: usize> {
     bytes: [u8; N],
+    /// How many came since the last delimiter: more than there is room for is noise.
     len: usize,
-    overflowed: bool,
 }
 
 impl<const N: usize> Default for Accumulator<N> {
@@ -104,45 +104,31 @@ impl<const N: usize> Default for Accumulator<N> {
 impl<const N: usize> Accumulator<N> {
     /// An empty one.
     pub const fn new() -> Self {
-        Self { bytes: [0; N], len: 0, overflowed: false }
+        Self { bytes: [0; N], len: 0 }
     }
 
     /// Takes bytes up to the first frame's end.
     pub fn feed(&mut self, bytes: &[u8]) -> Fed<'_> {
-        let mut taken = 0;
-        loop {
-            let rest = bytes.get(taken..).unwrap_or(&[]);
-            let mut stretches = rest.splitn(2, |byte| *byte == 0);
-            let stretch = stretches.next().unwrap_or(&[]);
-            self.keep(stretch);
-            if stretches.next().is_none() {
-                return Fed::More;
+        for (at, byte) in bytes.iter().enumerate() {
+            if *byte != 0 {
+                if let Some(place) = self.bytes.get_mut(self.len) {
+                    *place = *byte;
+                }
+                self.len = self.len.saturating_add(1);
+                continue;
             }
-            taken += stretch.len() + 1;
-            let (len, overflowed) = (self.len, self.overflowed);
-            (self.len, self.overflowed) = (0, false);
-            if overflowed {
-                return Fed::Noise { noise: Noise::TooLong, taken };
-            }
+            let (len, taken) = (core::mem::take(&mut self.len), at + 1);
             // Delimiters in a row: senders may begin with one, to end whatever noise came before.
-            if len > 0 {
-                return match decode(self.bytes.get_mut(..len).unwrap_or(&mut [])) {
-                    Ok(payload) => Fed::Frame { payload, taken },
-                    Err(noise) => Fed::Noise { noise, taken },
-                };
+            if len == 0 {
+                continue;
             }
+            let Some(frame) = self.bytes.get_mut(..len) else { return Fed::Noise { noise: Noise::TooLong, taken } };
+            return match decode(frame) {
+                Ok(payload) => Fed::Frame { payload, taken },
+                Err(noise) => Fed::Noise { noise, taken },
+            };
         }
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        if let Some(place) = self.bytes.get_mut(self.len..self.len + bytes.len())
-            && !self.overflowed
-        {
-            place.copy_from_slice(bytes);
-            self.len += bytes.len();
-        } else {
-            self.overflowed = true;
-        }
+        Fed::More
     }
 }
 

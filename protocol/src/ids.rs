@@ -377,7 +377,8 @@ mod tests {
     #[test]
     fn literals_are_taken_and_refused_as_other_names_are() {
         let names = ["a", "press-88.C_1", "a/b", "+", "", "ä", "a b", "..", ".x", "a\0"];
-        let paths = ["88-C/spindle", "Halle 3/Öl", "", "/a", "a/", "a//b", "a\nb", "a\u{7f}", "a\u{85}b", "a\u{a0}b", "/"];
+        let paths =
+            ["88-C/spindle", "Halle 3/Öl", "", "/a", "a/", "a//b", "a\nb", "a\u{7f}", "a\u{85}b", "a\u{a0}b", "/"];
         for name in names.into_iter().chain(paths) {
             let source = std::panic::catch_unwind(|| SourceId::literal(name)).ok();
             assert_eq!(source, SourceId::new(name).ok(), "{name:?}");

@@ -189,6 +189,7 @@ fn life_cycle<'a>(row: &mut Row<'a>, body: &'a LifeCycle<'a>) {
     row.head[1] = variant;
 }
 
+#[inline(never)]
 const fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63) as u64
 }
