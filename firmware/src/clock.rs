@@ -1,7 +1,7 @@
 //! Ticks and UTC: a controller counts microseconds since its boot, and learns from its agent what time that is.
 
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::clock_exchange::{ClockReply, ClockRequest};
+use afferent_protocol::clock_exchange::{ClockReply, write_request};
 use afferent_protocol::ids::{SourceId, Timestamp};
 
 use crate::limits::CLOCK_ROUND_TRIP_US_MAX;
@@ -21,10 +21,10 @@ impl Clock {
         Self { boot, offset_us: None, asked_us: None }
     }
 
-    /// The request to send now.
-    pub fn ask(&mut self, tick_us: u64, source: &SourceId) -> ClockRequest {
+    /// Writes the request to send now to the start of `out`; gives its length.
+    pub fn ask(&mut self, tick_us: u64, source: &SourceId, out: &mut [u8]) -> Option<usize> {
         self.asked_us = Some(tick_us);
-        ClockRequest { boot: self.boot, tick_us, source: *source }
+        write_request(&self.boot, tick_us, source, out)
     }
 
     /// Takes a reply, unless it is to another request than the last, took too long, or comes of a clock that nothing
@@ -56,13 +56,17 @@ pub const fn tick(tick_us: u64) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use afferent_protocol::clock_exchange::ClockRequest;
+
     use super::*;
 
     const DAY_US: i64 = 86_400_000_000;
 
     fn asked(tick_us: u64) -> (Clock, ClockReply) {
         let mut clock = Clock::new([3; 16]);
-        let request = clock.ask(tick_us, &SourceId::new("mill").unwrap());
+        let mut bytes = [0; 64];
+        let len = clock.ask(tick_us, &SourceId::new("mill").unwrap(), &mut bytes).unwrap();
+        let request = ClockRequest::decode(&bytes[..len]).unwrap();
         let wall = Timestamp::new(DAY_US).unwrap();
         (clock, ClockReply { boot: request.boot, tick_us: request.tick_us, synchronised: true, wall })
     }

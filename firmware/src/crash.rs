@@ -206,8 +206,11 @@ impl Crash {
             put(&mut message, character);
         }
         let Registers { pc, lr, psr, cfsr, hfsr, address } = self.registers;
-        let named = [("pc", pc), ("lr", lr), ("psr", psr), ("cfsr", cfsr), ("hfsr", hfsr), ("address", address)];
-        for (name, value) in named.into_iter().filter(|(_, value)| *value != 0) {
+        const NAMES: [&str; 6] = ["pc", "lr", "psr", "cfsr", "hfsr", "address"];
+        for (name, value) in NAMES.iter().zip([pc, lr, psr, cfsr, hfsr, address]) {
+            if value == 0 {
+                continue;
+            }
             let separator = if message.is_empty() { "" } else { ", " };
             for part in [separator, name, " 0x"] {
                 part.bytes().for_each(|byte| put(&mut message, char::from(byte)));

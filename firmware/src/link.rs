@@ -199,8 +199,8 @@ impl<'m> Link<'m> {
         }
         if log.now_us >= self.clock_due_us {
             self.clock_due_us = log.now_us + CLOCK_PERIOD_US;
-            let request = log.clock.ask(log.now_us, &log.source).encode();
-            return self.put(&request);
+            let len = log.clock.ask(log.now_us, &log.source, log.work).unwrap_or(0);
+            return self.put(log.work.get(..len).unwrap_or(&[]));
         }
         match self.session.next(log) {
             Next::Nothing => false,
@@ -227,7 +227,7 @@ impl<'m> Link<'m> {
     fn send(&mut self, stream: Stream, log: &mut Log<'_>) -> Option<bool> {
         let at = usize::from(stream.number());
         let (epoch, first) = log.streams[at].ready()?;
-        let (head, len) = log.read(stream, epoch, first)?;
+        let (end, len) = log.read(stream, epoch, first)?;
         let passes = self.noisiness.passes();
         let is_put = if passes == 0 {
             self.put(log.work.get(..len)?)
@@ -236,7 +236,7 @@ impl<'m> Link<'m> {
             self.next_piece(log)?
         };
         let now = log.ticks();
-        log.streams[at].sent(now, &head, len);
+        log.streams[at].sent(now, end, len);
         Some(is_put)
     }
 
@@ -246,13 +246,14 @@ impl<'m> Link<'m> {
         let mut pieces = self.pieces.take()?;
         // It is read again for every piece: what is acked meanwhile need not be sent to its end.
         let (_, len) = log.read(pieces.stream, pieces.epoch, pieces.first)?;
-        let piece = fragment::fragment(log.work.get(..len)?, pieces.at)?;
+        let mut piece = [0; fragment::FRAGMENT_LEN_MAX];
+        let piece_len = fragment::write(log.work.get(..len)?, pieces.at, &mut piece)?;
         pieces.at += fragment::PIECE_LEN;
         if pieces.at >= len {
             (pieces.at, pieces.passes) = (0, pieces.passes.saturating_sub(1));
         }
         self.pieces = (pieces.passes > 0).then_some(pieces);
-        Some(self.put(&piece))
+        Some(self.put(piece.get(..piece_len)?))
     }
 
     #[inline(never)]

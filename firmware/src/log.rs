@@ -14,7 +14,6 @@ use crate::clock::{Clock, tick};
 use crate::limits::{LANES_MAX, LOSSES_MAX};
 use crate::queue::Queue;
 use crate::recorder::{Drained, Entry, stream_of};
-use crate::stored::Head;
 use crate::stream_log::{Hole, Lost, StreamLog};
 
 /// A loss that waits to be declared.
@@ -62,9 +61,9 @@ impl<'m> Log<'m> {
         let mut log = Self { source, clock, streams, now_us, work, subject, pending, undeclared: 0, entropy };
         for stream in Stream::ALL {
             let Self { streams, pending, work, .. } = &mut log;
-            streams[usize::from(stream.number())].recover(work, &mut |hole| {
-                note(pending, &Pending { hole, tick_us: 0, stream, reason: LossReason::Corrupt });
-            });
+            for hole in &streams[usize::from(stream.number())].recover(work) {
+                note(pending, &Pending { hole: *hole, tick_us: 0, stream, reason: LossReason::Corrupt });
+            }
         }
         log
     }
@@ -236,9 +235,9 @@ impl<'m> Log<'m> {
         held
     }
 
-    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; gives its head and length.
+    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; gives its end and its length.
     #[inline(never)]
-    pub fn read(&mut self, stream: Stream, epoch: Epoch, from: u32) -> Option<(Head, usize)> {
+    pub fn read(&mut self, stream: Stream, epoch: Epoch, from: u32) -> Option<(u32, usize)> {
         let Self { streams, source, work, .. } = self;
         streams[usize::from(stream.number())].read(epoch, from, source, work)
     }
@@ -282,4 +281,38 @@ fn draw(state: &mut u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::event::{Breakdown, Severity};
+
+    use super::*;
+    use crate::limits::SEQUENCES_MAX;
+    use crate::queue::RamQueue;
+
+    #[test]
+    fn an_epoch_ends_before_its_sequences_are_used_up_and_what_it_holds_is_offered_still() {
+        let (mut critical, mut samples, mut work) = (RamQueue::<2048>::new(), RamQueue::<512>::new(), [0; 700]);
+        let (mut critical_body, mut samples_body) = ([0; 256], [0; 64]);
+        let names = (SourceId::literal("mill"), Subject::literal("mill"));
+        let queues: [(&mut dyn Queue, &mut [u8]); 2] =
+            [(&mut critical, &mut critical_body), (&mut samples, &mut samples_body)];
+        let mut log = Log::open(names, Clock::new([1; 16]), queues, 7, &mut work);
+        let body = Body::Breakdown(Breakdown { code: "E1", severity: Severity::Error, message: "" });
+        let record = |log: &mut Log<'_>| {
+            log.append(1, names.1, &body);
+            assert!(log.seal(Stream::Critical));
+        };
+        record(&mut log);
+        log.lose(Stream::Critical, SEQUENCES_MAX, 2);
+        record(&mut log);
+        record(&mut log);
+        let held = log.held();
+        let critical: Vec<_, 4> = held.iter().filter(|held| held.lane.stream == Stream::Critical).collect();
+        assert_eq!(critical.len(), 2, "{held:?}");
+        assert_eq!((critical[0].first.get(), critical[0].end.get()), (0, 1));
+        assert_eq!((critical[1].first.get(), critical[1].end.get()), (0, 1));
+        assert_eq!(log.of(Stream::Critical).first_of(critical[0].lane.epoch), Some(0));
+    }
 }

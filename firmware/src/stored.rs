@@ -103,8 +103,8 @@ pub fn seal<'w>(
 }
 
 /// Turns an item that begins at [`ITEM_AT`] of `buffer` and has `len` bytes into the batch that it was made from; gives
-/// the batch's head and length.
-pub fn expand(buffer: &mut [u8], len: usize, source: &SourceId) -> Option<(Head, usize)> {
+/// the batch's end and its length.
+pub fn expand(buffer: &mut [u8], len: usize, source: &SourceId) -> Option<(u32, usize)> {
     let head = Head::decode(buffer.get(ITEM_AT..ITEM_AT + len)?)?;
     let header: &mut [u8; HEADER_LEN] = buffer.first_chunk_mut()?;
     let (kept, item) = header.split_at_mut(ITEM_AT);
@@ -112,7 +112,7 @@ pub fn expand(buffer: &mut [u8], len: usize, source: &SourceId) -> Option<(Head,
     kept[SIGNED_FROM + 3] &= !DECLARED;
     complete(header, source);
     header[4..8].copy_from_slice(&head.crc.to_le_bytes());
-    Some((head, ITEM_AT + len))
+    Some((head.end, ITEM_AT + len))
 }
 
 /// Writes what is the same in every header.
@@ -127,3 +127,51 @@ fn complete(header: &mut [u8; HEADER_LEN], source: &SourceId) {
 }
 
 const _: () = assert!(SIGNED_FROM + KEPT_LEN <= ITEM_AT, "a kept header and its item do not overlap");
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use afferent_protocol::batch::Batch;
+    use afferent_protocol::event::{Body, Quality, Sample, Value};
+    use afferent_protocol::ids::{Subject, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn an_item_gives_the_batch_that_it_was_made_of_and_its_header_is_that_of_the_protocol() {
+        let source = SourceId::literal("mill-2");
+        let clock = ClockReading {
+            wall: Timestamp::clamped(77),
+            monotonic_us: 66,
+            synchronised: true,
+            boot: *b"0123456789abcdef",
+        };
+        let sample = Sample { value: Value::Integer(5), unit: "Cel", quality: Quality::Good };
+        let (mut buffer, mut work) = ([0; 64], [0xAA; 400]);
+        let mut rows = Rows::new(&mut buffer);
+        for tick_us in [40, 30, 50] {
+            let time = Timestamp::clamped(tick_us);
+            rows.push(time, Subject::literal("mill-2/spindle"), &Body::Sample(sample)).unwrap();
+        }
+        for declared in [false, true] {
+            let head = Head { epoch: Epoch::new(u64::MAX - 1), first: 7, end: 10, previous: 9, crc: 0, declared };
+            let (item, crc) = seal(&rows, &head, &clock, (&source, Stream::Samples), &mut work).unwrap();
+            assert_eq!(Head::decode(item), Some(Head { crc, ..head }));
+            let (item, len) = (Vec::from(item), item.len());
+            assert!((0..len).all(|len| Head::decode(&item[..len]).is_none()), "an item that was cut");
+
+            let mut buffer = [0x55; 400];
+            buffer[ITEM_AT..][..len].copy_from_slice(&item);
+            let (end, whole) = expand(&mut buffer, len, &source).unwrap();
+            let (batch, rest) = Batch::parse(&buffer[..whole]).unwrap();
+            let header = batch.header();
+            assert_eq!((end, rest.len(), header.end().get()), (10, 0, 10));
+            assert_eq!(buffer[..HEADER_LEN], header.encode());
+            assert_eq!((header.crc, header.count, header.clock, header.source), (crc, 3, clock, source));
+            assert_eq!((header.time_first.micros(), header.time_last.micros()), (30, 50));
+            assert_eq!((header.stream, header.epoch), (Stream::Samples, head.epoch));
+            assert_eq!((batch.body(), header.previous[..4].to_vec()), (rows.body(), 9_u32.to_le_bytes().to_vec()));
+        }
+    }
+}

@@ -108,29 +108,20 @@ impl<'m> StreamLog<'m> {
         }
     }
 
-    /// Goes on with what the queue holds. `damaged` gets the holes that nobody has declared; `work` has room for the
-    /// longest item.
-    pub fn recover(&mut self, work: &mut [u8], damaged: &mut dyn FnMut(Hole)) {
+    /// Goes on with what the queue holds; gives the holes that nobody has declared. `work` has room for the longest item.
+    pub fn recover(&mut self, work: &mut [u8]) -> Vec<Hole, RUNS_MAX> {
+        let mut damaged = Vec::new();
         let Self { queue, runs, .. } = self;
         let mut last: Option<Head> = None;
         // A queue that cannot be read is like an empty one: what it holds is not lost by that.
         let _ = queue.find(work, &mut |item| {
-            let Some(head) = Head::decode(item) else { return false };
-            if let Some(before) = last
-                && before.epoch == head.epoch
-                && before.end < head.first
-                && !head.declared
-            {
-                damaged(Hole { epoch: head.epoch, first: before.end, end: head.first });
-            }
-            if extend(runs, &head) {
-                last = Some(head);
-            }
+            take_in(item, &mut last, runs, &mut damaged);
             false
         });
         if let Some(last) = last {
             (self.epoch, self.next, self.sealed_end, self.previous) = (last.epoch, last.end, last.end, last.crc);
         }
+        damaged
     }
 
     /// The lane that open rows will belong to.
@@ -233,12 +224,11 @@ impl<'m> StreamLog<'m> {
         }
     }
 
-    /// Makes, at the start of `work`, the batch that begins at `from`; gives its head and length.
+    /// Makes, at the start of `work`, the batch that begins at `from`; gives its end and its length.
     #[inline(never)]
-    pub fn read(&mut self, epoch: Epoch, from: u32, source: &SourceId, work: &mut [u8]) -> Option<(Head, usize)> {
-        let wanted = |head: Head| head.epoch == epoch && head.first == from;
+    pub fn read(&mut self, epoch: Epoch, from: u32, source: &SourceId, work: &mut [u8]) -> Option<(u32, usize)> {
         let place = work.get_mut(ITEM_AT..)?;
-        let len = self.queue.find(place, &mut |item| Head::decode(item).is_some_and(wanted)).ok()??;
+        let len = self.queue.find(place, &mut |item| begins_at(item, epoch, from)).ok()??;
         stored::expand(work, len, source)
     }
 
@@ -249,15 +239,7 @@ impl<'m> StreamLog<'m> {
         }
         let mut found = None;
         self.queue.find(work, &mut |item| {
-            if let Some(head) = Head::decode(item)
-                && head.epoch == epoch
-            {
-                if head.end == end {
-                    found = Some(head.crc);
-                } else if head.first == end && end > 0 {
-                    found = Some(head.previous);
-                }
-            }
+            found = crc_of(item, epoch, end);
             found.is_some()
         })?;
         Ok(found.map(|crc| Check(crc.into())))
@@ -328,8 +310,8 @@ impl StreamLog<'_> {
         }
     }
 
-    /// The batch went to the line, with so many bytes.
-    pub fn sent(&mut self, now: u32, head: &Head, len: usize) {
+    /// What was ready went to the line: a batch that ends there, with so many bytes.
+    pub fn sent(&mut self, now: u32, end: u32, len: usize) {
         let Some((run, from)) = self.under_way() else { return };
         if from == run.first {
             self.sent.bytes = 0;
@@ -337,7 +319,7 @@ impl StreamLog<'_> {
                 self.sent.since = now;
             }
         }
-        (self.sent.epoch, self.sent.end) = (head.epoch, head.end);
+        (self.sent.epoch, self.sent.end) = (run.epoch, end);
         self.sent.bytes += len;
     }
 
@@ -379,6 +361,39 @@ impl StreamLog<'_> {
     }
 }
 
+// Never inlined, these three: what goes through a `dyn FnMut` is there twice.
+#[inline(never)]
+fn begins_at(item: &[u8], epoch: Epoch, from: u32) -> bool {
+    Head::decode(item).is_some_and(|head| head.epoch == epoch && head.first == from)
+}
+
+/// Takes an item that was found into the runs, and the hole before it into the holes.
+#[inline(never)]
+fn take_in(item: &[u8], last: &mut Option<Head>, runs: &mut Vec<Run, RUNS_MAX>, damaged: &mut Vec<Hole, RUNS_MAX>) {
+    let Some(head) = Head::decode(item) else { return };
+    if let Some(before) = *last
+        && before.epoch == head.epoch
+        && before.end < head.first
+        && !head.declared
+    {
+        // Every hole begins a run: there is room for as many.
+        let _ = damaged.push(Hole { epoch: head.epoch, first: before.end, end: head.first });
+    }
+    if extend(runs, &head) {
+        *last = Some(head);
+    }
+}
+
+/// The `crc` of the batch that ends at `end`, if this item is it or the one behind it.
+#[inline(never)]
+fn crc_of(item: &[u8], epoch: Epoch, end: u32) -> Option<u32> {
+    match Head::decode(item).filter(|head| head.epoch == epoch)? {
+        Head { crc, end: its_end, .. } if its_end == end => Some(crc),
+        Head { previous, first, .. } if first == end && first > 0 => Some(previous),
+        _ => None,
+    }
+}
+
 /// Takes a batch into the runs; `false` when there is no room for another one.
 #[inline(never)]
 fn extend(runs: &mut Vec<Run, RUNS_MAX>, head: &Head) -> bool {
@@ -389,4 +404,55 @@ fn extend(runs: &mut Vec<Run, RUNS_MAX>, head: &Head) -> bool {
         _ => return runs.push(run).is_ok(),
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::event::{Body, Quality, Sample, Value};
+    use afferent_protocol::ids::{Subject, Timestamp};
+
+    use super::*;
+    use crate::queue::RamQueue;
+
+    fn push(log: &mut StreamLog<'_>, work: &mut [u8]) -> Result<(), PushError> {
+        let sample = Sample { value: Value::Bool(true), unit: "", quality: Quality::Good };
+        log.rows.push(Timestamp::default(), Subject::literal("mill"), &Body::Sample(sample)).unwrap();
+        let sealed = log.seal(&ClockReading::default(), &SourceId::literal("mill"), work);
+        log.rows.clear();
+        sealed
+    }
+
+    #[test]
+    fn a_new_epoch_behind_as_many_runs_as_there_is_room_for_waits_and_loses_nothing() {
+        let (mut queue, mut body, mut work) = (RamQueue::<2048>::new(), [0; 64], [0; 400]);
+        let mut log = StreamLog::new(Stream::Critical, (&mut queue, &mut body), Epoch::new(1));
+        for _ in 0..RUNS_MAX {
+            assert_eq!(push(&mut log, &mut work), Ok(()));
+            log.skip(1);
+        }
+        log.begin_epoch(Epoch::new(2));
+        assert_eq!(push(&mut log, &mut work), Err(PushError::Full));
+        let first = log.ready().unwrap();
+        assert_eq!(first, (Epoch::new(1), 0));
+        log.release(0, first.0, 1, &mut work);
+        assert_eq!(push(&mut log, &mut work), Ok(()));
+        assert_eq!(log.first_of(Epoch::new(2)), Some(0));
+    }
+
+    #[test]
+    fn what_lies_behind_a_hole_is_sent_after_the_ack_of_all_before_it_and_a_hello() {
+        let (mut queue, mut body, mut work) = (RamQueue::<2048>::new(), [0; 64], [0; 400]);
+        let epoch = Epoch::new(1);
+        let mut log = StreamLog::new(Stream::Critical, (&mut queue, &mut body), epoch);
+        push(&mut log, &mut work).unwrap();
+        log.skip(3);
+        push(&mut log, &mut work).unwrap();
+        assert_eq!((log.ready(), log.wants_hello()), (Some((epoch, 0)), false));
+        log.sent(5, 1, 300);
+        assert_eq!((log.ready(), log.waits()), (None, Some((5, 0))));
+        log.release(6, epoch, 1, &mut work);
+        assert_eq!((log.ready(), log.wants_hello(), log.waits()), (Some((epoch, 4)), true, None));
+        log.said();
+        assert!(!log.wants_hello());
+    }
 }

@@ -18,31 +18,30 @@ pub const fn frame_len_max(payload_len: usize) -> usize {
     len + len.div_ceil(LONGEST - 1) + 1
 }
 
-/// `out` is too small for the frame; see [`frame_len_max`].
+/// `out` is too small for the frame; one of [`frame_len_max`] never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the frame does not fit the buffer")]
 pub struct NoRoom;
 
 /// Writes the frame of `payload` to the start of `out`; gives its length.
 pub fn encode(payload: &[u8], out: &mut [u8]) -> Result<usize, NoRoom> {
-    if out.len() < frame_len_max(payload.len()) {
-        return Err(NoRoom);
-    }
     stuff([payload, &crc32c(payload).to_le_bytes()], out).ok_or(NoRoom)
 }
 
 /// Does COBS on one stretch after the other, and ends them with the delimiter.
 fn stuff(stretches: [&[u8]; 2], out: &mut [u8]) -> Option<usize> {
     let (mut code_at, mut len, mut was_longest) = (0, 1, false);
-    for byte in stretches.into_iter().flatten() {
-        if *byte != 0 {
-            *out.get_mut(len)? = *byte;
-            len += 1;
-        }
-        was_longest = len - code_at == LONGEST;
-        if *byte == 0 || was_longest {
-            *out.get_mut(code_at)? = (len - code_at) as u8;
-            (code_at, len) = (len, len + 1);
+    for stretch in stretches {
+        for byte in stretch {
+            if *byte != 0 {
+                *out.get_mut(len)? = *byte;
+                len += 1;
+            }
+            was_longest = len - code_at == LONGEST;
+            if *byte == 0 || was_longest {
+                *out.get_mut(code_at)? = (len - code_at) as u8;
+                (code_at, len) = (len, len + 1);
+            }
         }
     }
     // Behind the longest way nothing is understood: no other one begins when nothing follows.

@@ -26,7 +26,7 @@ pub use control::{
     write_hello,
 };
 pub use receiver::{Offered, ReceiverLane, Verdict};
-pub use sender::{Action, Sender, SenderSettings, SentBatch, SizedSender};
+pub use sender::{Action, Sender, SenderSettings, SentBatch};
 
 use crate::batch::ChainHash;
 
