@@ -273,3 +273,46 @@ fn hear(session: &mut Session, log: &mut Log<'_>, payload: &[u8]) -> Option<Hear
     log.clock.reply(log.now_us, &ClockReply::decode(payload)?);
     Some(Heard::default())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use afferent_protocol::checksum::crc32c;
+    use afferent_protocol::ids::{SourceId, Subject, Timestamp};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::queue::{Queue, RamQueue};
+
+    fn framed(payload: &[u8]) -> Vec<u8> {
+        let mut bytes = [0; 1024];
+        let len = frame::encode(payload, &mut bytes).unwrap();
+        bytes[..len].to_vec()
+    }
+
+    #[test]
+    fn noise_what_is_too_long_and_what_another_version_says_are_counted_and_skipped() {
+        let (mut critical, mut samples, mut work) = (RamQueue::<512>::new(), RamQueue::<512>::new(), [0; 700]);
+        let (mut critical_body, mut samples_body, mut frame) = ([0; 64], [0; 64], [0; 700]);
+        let names = (SourceId::literal("mill"), Subject::literal("mill"));
+        let queues: [(&mut dyn Queue, &mut [u8]); 2] =
+            [(&mut critical, &mut critical_body), (&mut samples, &mut samples_body)];
+        let mut log = Log::open(names, Clock::new([1; 16]), queues, 7, &mut work);
+        let mut link = Link::new(1, &mut frame);
+        // A kind of control message that comes after the last one that is known.
+        let newer = [b"AFC1".as_slice(), &crc32c(&[4, 0]).to_le_bytes(), &[4, 0]].concat();
+        let mut damaged = framed(b"AFT1 damaged");
+        damaged[5] ^= 1;
+        let too_long = framed(&[7; DOWN_FRAME_BYTES_MAX]);
+        let noise =
+            [framed(b"AFX2 what is it"), framed(b""), framed(&newer), damaged, too_long, b"\x05\xFF\0".to_vec()];
+        for (count, bytes) in (1..).zip(noise) {
+            link.feed(&mut log, &bytes);
+            assert_eq!((link.counters().noise, link.counters().frames_taken), (count, 0), "{bytes:?}");
+        }
+        let reply = ClockReply { boot: [1; 16], tick_us: 0, synchronised: true, wall: Timestamp::default() };
+        link.feed(&mut log, &framed(&reply.encode()));
+        assert_eq!((link.counters().noise, link.counters().frames_taken), (6, 1));
+    }
+}
