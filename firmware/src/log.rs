@@ -60,9 +60,9 @@ impl<'m> Log<'m> {
         let (now_us, pending) = (0, Vec::new());
         let mut log = Self { source, clock, streams, now_us, work, subject, pending, undeclared: 0, entropy };
         for stream in Stream::ALL {
-            let Self { streams, pending, work, .. } = &mut log;
+            let Self { streams, work, .. } = &mut log;
             for hole in &streams[usize::from(stream.number())].recover(work) {
-                note(pending, &Pending { hole: *hole, tick_us: 0, stream, reason: LossReason::Corrupt });
+                log.note(stream, *hole, LossReason::Corrupt, 0);
             }
         }
         log
@@ -217,9 +217,17 @@ impl<'m> Log<'m> {
         &mut self.streams[usize::from(stream.number())]
     }
 
+    /// Remembers a loss; one that goes on where another of its kind ended makes that one longer.
     #[inline(never)]
     fn note(&mut self, stream: Stream, hole: Hole, reason: LossReason, tick_us: u64) {
-        if !note(&mut self.pending, &Pending { hole, tick_us, stream, reason }) {
+        for known in &mut self.pending {
+            let same = known.stream == stream && known.hole.epoch == hole.epoch && known.reason == reason;
+            if same && known.hole.end == hole.first {
+                known.hole.end = hole.end;
+                return;
+            }
+        }
+        if self.pending.push(Pending { hole, tick_us, stream, reason }).is_err() {
             self.undeclared = self.undeclared.saturating_add(1);
         }
     }
@@ -252,19 +260,6 @@ impl<'m> Log<'m> {
             self.note(stream, hole, LossReason::Refused, self.now_us);
         }
     }
-}
-
-/// Remembers a loss; one that goes on where another of its kind ended makes that one longer.
-#[inline(never)]
-fn note(pending: &mut Vec<Pending, LOSSES_MAX>, new: &Pending) -> bool {
-    for known in pending.iter_mut() {
-        let same = known.stream == new.stream && known.hole.epoch == new.hole.epoch && known.reason == new.reason;
-        if same && known.hole.end == new.hole.first {
-            known.hole.end = new.hole.end;
-            return true;
-        }
-    }
-    pending.push(*new).is_ok()
 }
 
 #[inline(never)]

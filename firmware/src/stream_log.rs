@@ -271,7 +271,6 @@ impl StreamLog<'_> {
     }
 
     /// The first run, and from where on it is to be sent.
-    #[inline(never)]
     fn under_way(&self) -> Option<(Run, u32)> {
         let run = *self.runs.first()?;
         Some((run, if run.epoch == self.sent.epoch { run.first.max(self.sent.end) } else { run.first }))
