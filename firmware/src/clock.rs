@@ -1,7 +1,7 @@
 //! Ticks and UTC: a controller counts microseconds since its boot, and learns from its agent what time that is.
 
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::clock_exchange::{ClockReply, ClockRequest};
+use afferent_protocol::clock_exchange::{ClockReply, write_request};
 use afferent_protocol::ids::{SourceId, Timestamp};
 
 use crate::limits::CLOCK_ROUND_TRIP_US_MAX;
@@ -10,8 +10,8 @@ use crate::limits::CLOCK_ROUND_TRIP_US_MAX;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     boot: [u8; 16],
-    /// UTC of tick 0, in microseconds; `None` until a synchronised agent has told.
-    offset_us: Option<i64>,
+    /// UTC of tick 0, in microseconds, going round below 1970; `None` until a synchronised agent has told.
+    offset_us: Option<u64>,
     asked_us: Option<u64>,
 }
 
@@ -21,10 +21,10 @@ impl Clock {
         Self { boot, offset_us: None, asked_us: None }
     }
 
-    /// The request to send now.
-    pub fn ask(&mut self, tick_us: u64, source: &SourceId) -> ClockRequest {
+    /// Writes the request to send now to the start of `out`; gives its length.
+    pub fn ask(&mut self, tick_us: u64, source: &SourceId, out: &mut [u8]) -> Option<usize> {
         self.asked_us = Some(tick_us);
-        ClockRequest { boot: self.boot, tick_us, source: *source }
+        write_request(&self.boot, tick_us, source, out)
     }
 
     /// Takes a reply, unless it is to another request than the last, took too long, or comes of a clock that nothing
@@ -36,35 +36,37 @@ impl Clock {
         self.asked_us = None;
         let round_trip_us = tick_us.saturating_sub(reply.tick_us);
         if round_trip_us <= CLOCK_ROUND_TRIP_US_MAX && reply.synchronised {
-            let middle_us = reply.tick_us.saturating_add(round_trip_us / 2);
-            self.offset_us = Some(reply.wall.micros().saturating_sub_unsigned(middle_us));
+            let middle_us = reply.tick_us.wrapping_add(round_trip_us / 2);
+            self.offset_us = Some((reply.wall.micros() as u64).wrapping_sub(middle_us));
         }
     }
 
     /// What a batch says that is sealed at this tick.
     pub fn reading(&self, tick_us: u64) -> ClockReading {
-        let wall = match self.offset_us {
-            Some(offset_us) => Timestamp::clamped(offset_us.saturating_add_unsigned(tick_us)),
-            None => tick(tick_us),
-        };
+        let wall = tick(tick_us.wrapping_add(self.offset_us.unwrap_or(0)));
         ClockReading { wall, monotonic_us: tick_us, synchronised: self.offset_us.is_some(), boot: self.boot }
     }
 }
 
 /// The event time of a tick.
-pub fn tick(tick_us: u64) -> Timestamp {
-    Timestamp::clamped(i64::try_from(tick_us).unwrap_or(i64::MAX))
+#[inline(never)]
+pub const fn tick(tick_us: u64) -> Timestamp {
+    Timestamp::clamped(tick_us as i64)
 }
 
 #[cfg(test)]
 mod tests {
+    use afferent_protocol::clock_exchange::ClockRequest;
+
     use super::*;
 
     const DAY_US: i64 = 86_400_000_000;
 
     fn asked(tick_us: u64) -> (Clock, ClockReply) {
         let mut clock = Clock::new([3; 16]);
-        let request = clock.ask(tick_us, &SourceId::new("mill").unwrap());
+        let mut bytes = [0; 64];
+        let len = clock.ask(tick_us, &SourceId::new("mill").unwrap(), &mut bytes).unwrap();
+        let request = ClockRequest::decode(&bytes[..len]).unwrap();
         let wall = Timestamp::new(DAY_US).unwrap();
         (clock, ClockReply { boot: request.boot, tick_us: request.tick_us, synchronised: true, wall })
     }

@@ -100,8 +100,9 @@ pub struct Crash {
     pub kind: CrashKind,
     /// What the processor said.
     pub registers: Registers,
-    /// A panic's place and message.
-    pub text: String<CRASH_TEXT_BYTES_MAX>,
+    /// A panic's place and message, in UTF-8 that can be cut off in a character.
+    text: [u8; CRASH_TEXT_BYTES_MAX],
+    text_len: usize,
 }
 
 /// Where a crash is kept. All its fields are numbers, any bytes are a valid value of it.
@@ -127,14 +128,14 @@ impl CrashCell {
         Self { kind: 0, registers: [0; 6], text_len: 0, text: [0; CRASH_TEXT_BYTES_MAX], crc: 0 }
     }
 
+    #[inline(never)]
     fn checksum(&self) -> u32 {
-        let mut crc = crc32c(&self.kind.to_le_bytes());
-        for register in self.registers {
-            crc = crc32c_append(crc, &register.to_le_bytes());
+        let mut crc = crc32c(&self.text);
+        for word in [self.kind, self.text_len].iter().chain(&self.registers) {
+            crc = crc32c_append(crc, &word.to_le_bytes());
         }
-        crc = crc32c_append(crc, &self.text_len.to_le_bytes());
         // Zeros must not be valid.
-        !crc32c_append(crc, &self.text)
+        !crc
     }
 
     /// Writes a fault down, unless a crash is written down already.
@@ -191,14 +192,8 @@ impl CrashCell {
         }
         let kind = *CrashKind::ALL.get(self.kind as usize)?;
         let [pc, lr, psr, cfsr, hfsr, address] = self.registers;
-        let text = self.text.get(..self.text_len as usize)?;
-        // A character that was cut at the end of the cell is left out.
-        let text = match core::str::from_utf8(text) {
-            Ok(text) => text,
-            Err(error) => core::str::from_utf8(text.get(..error.valid_up_to())?).ok()?,
-        };
-        let text = String::try_from(text).ok()?;
-        Some(Crash { kind, registers: Registers { pc, lr, psr, cfsr, hfsr, address }, text })
+        let registers = Registers { pc, lr, psr, cfsr, hfsr, address };
+        Some(Crash { kind, registers, text: self.text, text_len: self.text_len as usize })
     }
 }
 
@@ -206,27 +201,43 @@ impl Crash {
     /// The message of the breakdown event, as `src/main.rs:7: out of range; pc 0x000012a4, lr 0x00001299`.
     pub fn message(&self) -> String<MESSAGE_BYTES_MAX> {
         let mut message = String::new();
-        // All of it fits: see the limits.
-        let mut put = |text: &str| message.push_str(text).unwrap_or(());
-        put(&self.text);
-        let mut separator = if self.text.is_empty() { "" } else { ", " };
+        let mut text = self.text.get(..self.text_len).unwrap_or(&[]);
+        while let Some(character) = take_character(&mut text) {
+            put(&mut message, character);
+        }
         let Registers { pc, lr, psr, cfsr, hfsr, address } = self.registers;
-        let named = [("pc", pc), ("lr", lr), ("psr", psr), ("cfsr", cfsr), ("hfsr", hfsr), ("address", address)];
-        for (name, value) in named.into_iter().filter(|(_, value)| *value != 0) {
-            put(separator);
-            put(name);
-            put(" 0x");
-            (0..8).rev().for_each(|nibble| put(digit(value >> (4 * nibble) & 0xF)));
-            separator = ", ";
+        const NAMES: [&str; 6] = ["pc", "lr", "psr", "cfsr", "hfsr", "address"];
+        for (name, value) in NAMES.iter().zip([pc, lr, psr, cfsr, hfsr, address]) {
+            if value == 0 {
+                continue;
+            }
+            let separator = if message.is_empty() { "" } else { ", " };
+            for part in [separator, name, " 0x"] {
+                part.bytes().for_each(|byte| put(&mut message, char::from(byte)));
+            }
+            for nibble in (0..8).rev() {
+                put(&mut message, char::from_digit(value >> (4 * nibble) & 0xF, 16).unwrap_or('0'));
+            }
         }
         message
     }
 }
 
-/// A hexadecimal digit.
-fn digit(value: u32) -> &'static str {
-    let at = value as usize;
-    "0123456789abcdef".get(at..at + 1).unwrap_or("")
+#[inline(never)]
+fn put(message: &mut String<MESSAGE_BYTES_MAX>, character: char) {
+    // All of it fits: see the limits.
+    let _ = message.push(character);
+}
+
+/// Takes a character off the front of what was UTF-8 once; `None` where it ends or is cut off.
+fn take_character(bytes: &mut &[u8]) -> Option<char> {
+    let (first, rest) = bytes.split_first()?;
+    let ones = first.leading_ones();
+    let (following, rest) = rest.split_at_checked(ones.saturating_sub(1) as usize)?;
+    let first = u32::from(*first) & 0x7F >> ones;
+    let code = following.iter().fold(first, |code, byte| code << 6 | u32::from(byte & 0x3F));
+    *bytes = rest;
+    char::from_u32(code)
 }
 
 /// Text in a buffer; what does not fit is cut off.
@@ -236,6 +247,7 @@ struct Text<'b> {
 }
 
 impl Text<'_> {
+    #[inline(never)]
     fn put(&mut self, text: &str) {
         let place = self.bytes.get_mut(self.len..).unwrap_or(&mut []);
         let len = place.len().min(text.len());
@@ -249,7 +261,8 @@ impl Text<'_> {
             divisor /= 10;
         }
         while divisor > 0 {
-            self.put(digit(value / divisor % 10));
+            let at = (value / divisor % 10) as usize;
+            self.put("0123456789".get(at..at + 1).unwrap_or(""));
             divisor /= 10;
         }
     }
@@ -287,6 +300,18 @@ mod tests {
             cell.fault(CrashKind::Watchdog, &Registers { pc: 0x12A4, ..Registers::default() });
             cell.registers[0] ^= 1 << bit;
             assert_eq!(cell.take(), None);
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_cut_off_in_a_character_ends_before_it() {
+        let text = "zu heiß: 90 °C, 𝄞";
+        for len in 0..=text.len() {
+            let mut cell = CrashCell::new();
+            Text { bytes: &mut cell.text, len: 0 }.put(text);
+            cell.put(CrashKind::Panic, &Registers::default(), len);
+            let whole = (0..=len).rev().find(|len| text.is_char_boundary(*len)).unwrap();
+            assert_eq!(cell.take().unwrap().message(), text[..whole]);
         }
     }
 

@@ -67,7 +67,6 @@ impl<const CRITICAL: usize, const SAMPLES: usize, const FRAME: usize> Default fo
 pub struct Device<'m> {
     log: Log<'m>,
     link: Link<'m>,
-    work: &'m mut [u8],
     seal_samples_after_us: u64,
 }
 
@@ -83,7 +82,7 @@ impl<'m> Device<'m> {
         let queues: [(_, &mut [u8]); 2] = [(critical, critical_body), (samples, samples_body)];
         let mut log = Log::open(names, Clock::new(settings.boot), queues, settings.entropy, work);
         let link = Link::new(log.draw() as u32, frame);
-        Self { log, link, work, seal_samples_after_us: settings.seal_samples_after_us }
+        Self { log, link, seal_samples_after_us: settings.seal_samples_after_us }
     }
 
     /// Says that the end of what the critical queue held was damaged: see [`crate::queue::Recovered::Damaged`].
@@ -93,7 +92,8 @@ impl<'m> Device<'m> {
 
     /// Appends an event past the recorder, from the main loop: for texts that are made at run time.
     pub fn append(&mut self, now_us: u64, subject: Subject<'static>, body: &Body<'_>) {
-        self.log.append(now_us, subject, body, now_us, self.work);
+        self.log.now_us = now_us;
+        self.log.append(now_us, subject, body);
     }
 
     /// Empties the recorder, seals what is due, and does what the line takes without waiting.
@@ -103,13 +103,14 @@ impl<'m> Device<'m> {
         recorder: &Recorder<N>,
         line: &mut (impl Read + ReadReady + Write + WriteReady),
     ) {
+        self.log.now_us = now_us;
         // No more than the recorder holds: a storm of interrupts must not keep the main loop here.
         for drained in core::iter::from_fn(|| recorder.take()).take(N + 2) {
-            self.log.take(drained, now_us, self.work);
+            self.log.take(&drained);
         }
-        self.log.seal_due(now_us, self.seal_samples_after_us, self.work);
-        self.log.declare_due(now_us, self.link.is_streaming(), self.work);
-        self.link.poll(now_us, &mut self.log, line, self.work);
+        self.log.seal_due(self.seal_samples_after_us);
+        self.log.declare_due(self.link.is_streaming());
+        self.link.poll(&mut self.log, line);
     }
 
     /// Counters of the link.

@@ -7,7 +7,8 @@
 //! - [`rows`]: events to the body of a batch; [`stored`]: a sealed batch as it is kept
 //! - [`queue`]: where sealed batches lie until the agent has them: RAM, RAM that outlives a reset, NOR flash
 //! - [`stream_log`] and [`log`]: sequences, epochs, holes, and what gives way to what
-//! - [`link`]: the session over a serial line; [`clock`]: ticks and UTC
+//! - [`session`]: what to say to the agent, and what its answers mean; [`link`]: that over a serial line
+//! - [`clock`]: ticks and UTC
 //! - [`device`]: all of it behind three calls; [`limits`]: every limit
 //!
 //! The wire, the sizes and what survives what stand in `README.md` of this crate.
@@ -29,5 +30,6 @@ pub mod queue;
 pub mod recorder;
 pub mod rows;
 pub mod sensor;
+pub mod session;
 pub mod stored;
 pub mod stream_log;

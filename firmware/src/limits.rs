@@ -9,16 +9,22 @@ use crate::stored;
 pub const BATCH_BODY_BYTES_MAX: usize = 4096;
 /// Subjects in one batch.
 pub const SUBJECTS_MAX: usize = 16;
-/// Bytes of the units in one batch, a length byte for each included.
-pub const UNITS_BYTES_MAX: usize = 64;
+/// Units in one batch.
+pub const UNITS_MAX: usize = 16;
 /// Lanes that are offered at a time.
 pub const LANES_MAX: usize = 4;
-/// Batches that are under way.
-pub const WINDOW_BATCHES_MAX: usize = 16;
 /// Bytes of one stream that are under way.
 pub const WINDOW_BYTES: usize = 8192;
 /// Waits of the session begin with this, in units of 1024 µs.
-pub const TIMEOUT_TICKS: u64 = 2000;
+pub const TIMEOUT_TICKS: u32 = 2000;
+/// A stream's wait for acks doubles so often.
+pub const PATIENCE_MAX: u8 = 4;
+/// Waits for a welcome double from one to the next of so many hellos, then they begin anew.
+pub const HELLO_TRIES_MAX: u8 = 3;
+/// One turn in so many goes to samples while both streams have something to send, so that they never starve.
+pub const SAMPLES_TURN: u8 = 8;
+/// An epoch ends when more sequences than this are used up, at its next empty batch.
+pub const SEQUENCES_MAX: u32 = 1 << 31;
 /// Runs of batches without a hole that one stream keeps; another hole is not made before one of them is gone.
 pub const RUNS_MAX: usize = 8;
 /// Losses that wait to be declared.
@@ -49,9 +55,7 @@ pub const fn frame_bytes(body: usize) -> usize {
 
 const _: () = {
     assert!(LANES_MAX <= afferent_protocol::limits::LANES_MAX);
-    assert!(WINDOW_BATCHES_MAX <= afferent_protocol::limits::WINDOW_BATCHES_MAX);
     assert!(SUBJECTS_MAX <= afferent_protocol::limits::BATCH_SUBJECTS_MAX && SUBJECTS_MAX < 128);
-    assert!(UNITS_BYTES_MAX < 128 && UNITS_BYTES_MAX > afferent_protocol::limits::UNIT_BYTES_MAX);
     assert!(BATCH_BODY_BYTES_MAX + HEADER_LEN <= afferent_protocol::limits::BATCH_BYTES_MAX);
     assert!(BATCH_BODY_BYTES_MAX <= u16::MAX as usize, "the stored head has two bytes for it");
     assert!(stored::HEAD_LEN <= HEADER_LEN, "an item is expanded to a batch in place");

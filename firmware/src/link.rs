@@ -3,18 +3,16 @@
 //! [`Link::poll`] reads what has come, writes what the line takes, and asks the session what to do next when the last
 //! frame is out. Nothing here knows how the log keeps its batches.
 
-use afferent_protocol::clock_exchange::{self, ClockReply};
+use afferent_protocol::clock_exchange::ClockReply;
 use afferent_protocol::fragment;
 use afferent_protocol::frame::{self, Accumulator, Fed};
-use afferent_protocol::ids::Sequence;
-use afferent_protocol::session::{Action, Check, Control, Lane, SenderSettings, SentBatch, SizedSender, is_control};
+use afferent_protocol::ids::{Epoch, Stream};
+use afferent_protocol::session::{Answer, is_control};
 use embedded_io::{Read, ReadReady, Write, WriteReady};
 
-use crate::limits::{
-    CLOCK_PERIOD_US, DOWN_FRAME_BYTES_MAX, LANES_MAX, NOISY_FROM, NOISY_MAX, QUIET_AFTER, READ_BYTES, TIMEOUT_TICKS,
-    WINDOW_BATCHES_MAX, WINDOW_BYTES,
-};
+use crate::limits::{CLOCK_PERIOD_US, DOWN_FRAME_BYTES_MAX, NOISY_FROM, NOISY_MAX, QUIET_AFTER, READ_BYTES};
 use crate::log::Log;
+use crate::session::{Heard, Next, Session};
 
 /// Counters of the link, since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +32,7 @@ pub struct LinkCounters {
 /// The link.
 #[derive(Debug)]
 pub struct Link<'m> {
-    sender: SizedSender<LANES_MAX, WINDOW_BATCHES_MAX>,
+    session: Session,
     incoming: Accumulator<DOWN_FRAME_BYTES_MAX>,
     frame: &'m mut [u8],
     /// What of the frame is still to be written.
@@ -55,8 +53,9 @@ pub struct Link<'m> {
 /// A batch that is sent in fragments.
 #[derive(Clone, Copy, Debug)]
 struct Pieces {
-    lane: Lane,
-    first: Sequence,
+    stream: Stream,
+    epoch: Epoch,
+    first: u32,
     at: usize,
     passes: u8,
 }
@@ -95,16 +94,8 @@ impl<'m> Link<'m> {
         if let Some(first) = frame.first_mut() {
             *first = 0;
         }
-        let settings = SenderSettings {
-            window_bytes: WINDOW_BYTES,
-            // One batch a frame: whatever the size, the first one is always taken.
-            message_bytes_max: 1,
-            timeout_ms: TIMEOUT_TICKS,
-        };
-        let mut sender = SizedSender::new(settings, session, [0; 32]);
-        sender.link_up();
         Self {
-            sender,
+            session: Session::new(session),
             incoming: Accumulator::new(),
             // A single delimiter, to end whatever noise came before.
             frame,
@@ -127,31 +118,17 @@ impl<'m> Link<'m> {
 
     /// Whether an agent has answered and batches flow.
     pub fn is_streaming(&self) -> bool {
-        self.sender.is_streaming()
+        self.session.is_streaming()
     }
 
-    /// Does what can be done now without waiting: to be called again and again. `work` has room for a batch.
-    pub fn poll(
-        &mut self,
-        now_us: u64,
-        log: &mut Log<'_>,
-        line: &mut (impl Read + ReadReady + Write + WriteReady),
-        work: &mut [u8],
-    ) {
-        self.read(now_us, log, line);
-        self.was_streaming |= self.sender.is_streaming();
-        while self.write(line) {
-            // One look at the log for every frame: it changes by what the session does.
-            if log.has_changed() {
-                self.sender.held(log.held().iter().copied());
-            }
-            if !self.next_frame(now_us, log, work) {
-                return;
-            }
-        }
+    /// Does what can be done now without waiting: to be called again and again.
+    pub fn poll(&mut self, log: &mut Log<'_>, line: &mut (impl Read + ReadReady + Write + WriteReady)) {
+        self.read(log, line);
+        self.was_streaming |= self.session.is_streaming();
+        while self.write(line) && self.next_frame(log) {}
     }
 
-    fn read(&mut self, now_us: u64, log: &mut Log<'_>, line: &mut (impl Read + ReadReady)) {
+    fn read(&mut self, log: &mut Log<'_>, line: &mut (impl Read + ReadReady)) {
         let mut bytes = [0; READ_BYTES];
         while matches!(line.read_ready(), Ok(true)) {
             let read = match line.read(&mut bytes) {
@@ -162,26 +139,31 @@ impl<'m> Link<'m> {
                     return;
                 }
             };
-            let mut rest = read;
-            loop {
-                let taken = match self.incoming.feed(rest) {
-                    Fed::More => break,
-                    Fed::Frame { payload, taken } => {
-                        let counter = if take(&mut self.sender, now_us, log, payload) {
-                            &mut self.counters.frames_taken
-                        } else {
-                            &mut self.counters.noise
-                        };
-                        *counter = counter.wrapping_add(1);
-                        taken
+            self.feed(log, read);
+        }
+    }
+
+    /// Takes bytes of the line.
+    #[inline(never)]
+    fn feed(&mut self, log: &mut Log<'_>, mut bytes: &[u8]) {
+        loop {
+            let (is_message, taken) = match self.incoming.feed(bytes) {
+                Fed::More => return,
+                Fed::Frame { payload, taken } => {
+                    let heard = hear(&mut self.session, log, payload);
+                    if let Some(Heard { released, diverged }) = heard {
+                        self.counters.diverged = self.counters.diverged.wrapping_add(diverged.into());
+                        if released {
+                            self.noisiness.release();
+                        }
                     }
-                    Fed::Noise { taken, .. } => {
-                        self.counters.noise = self.counters.noise.wrapping_add(1);
-                        taken
-                    }
-                };
-                rest = rest.get(taken..).unwrap_or(&[]);
-            }
+                    (heard.is_some(), taken)
+                }
+                Fed::Noise { taken, .. } => (false, taken),
+            };
+            let counter = if is_message { &mut self.counters.frames_taken } else { &mut self.counters.noise };
+            *counter = counter.wrapping_add(1);
+            bytes = bytes.get(taken..).unwrap_or(&[]);
         }
     }
 
@@ -210,89 +192,71 @@ impl<'m> Link<'m> {
     }
 
     /// Makes the next frame, if there is something to say.
-    fn next_frame(&mut self, now_us: u64, log: &mut Log<'_>, work: &mut [u8]) -> bool {
-        if let Some(is_put) = self.next_piece(log, work) {
+    #[inline(never)]
+    fn next_frame(&mut self, log: &mut Log<'_>) -> bool {
+        if let Some(is_put) = self.next_piece(log) {
             return is_put;
         }
-        if now_us >= self.clock_due_us {
-            self.clock_due_us = now_us.saturating_add(CLOCK_PERIOD_US);
-            let request = log.clock.ask(now_us, &log.source).encode();
-            return self.put(&request);
+        if log.now_us >= self.clock_due_us {
+            self.clock_due_us = log.now_us + CLOCK_PERIOD_US;
+            let len = log.clock.ask(log.now_us, &log.source, log.work).unwrap_or(0);
+            return self.put(log.work.get(..len).unwrap_or(&[]));
         }
-        loop {
-            let now = now_us >> 10;
-            match self.sender.next(now) {
-                Action::Wait { .. } => return false,
-                Action::Hello(hello) => {
-                    self.clock_due_us = 0;
-                    let is_repeated = !self.sender.is_streaming() && !self.was_streaming;
-                    if !self.sender.is_streaming() && (self.was_streaming || self.counters.noise != self.noise_before) {
-                        self.noisiness.hello();
-                    }
-                    (self.was_streaming, self.noise_before) = (false, self.counters.noise);
-                    let hello = Control::Hello(hello).write(work).and_then(|len| work.get(..len));
-                    let is_put = hello.is_some_and(|hello| self.put(hello));
-                    self.repeats = if is_repeated { 2 } else { self.noisiness.passes().min(2) };
-                    return is_put;
-                }
-                Action::Send { lane, from, .. } => match self.send(now, lane, from, log, work) {
-                    Some(is_put) => return is_put,
-                    // The log cannot read it any more; the lane waits, and the next hello says what there is.
-                    None => return false,
-                },
-                Action::LookUp { lane, end } => {
-                    let check = log.check(lane, end, work);
-                    self.sender.looked_up(now, lane, end, check);
-                }
-                Action::Release { lane, end } => {
-                    self.noisiness.release();
-                    log.release(lane, end, work);
-                }
-                Action::Diverged { lane } => {
-                    self.counters.diverged = self.counters.diverged.wrapping_add(1);
-                    log.give_up(lane, now_us, work);
-                }
-                // There is no connection to make anew on a serial line: it begins again.
-                Action::Reconnect => {
-                    self.sender.link_down();
-                    self.sender.link_up();
-                }
-            }
-            if log.has_changed() {
-                self.sender.held(log.held().iter().copied());
-            }
+        match self.session.next(log) {
+            Next::Nothing => false,
+            Next::Hello => self.hello(log).unwrap_or(false),
+            // The log cannot read it now; it is asked again the next time.
+            Next::Batch(stream) => self.send(stream, log).unwrap_or(false),
         }
     }
 
-    fn send(&mut self, now: u64, lane: Lane, from: Sequence, log: &mut Log<'_>, work: &mut [u8]) -> Option<bool> {
-        let (head, len) = log.read(lane, from, work)?;
+    fn hello(&mut self, log: &mut Log<'_>) -> Option<bool> {
+        self.clock_due_us = 0;
+        let is_streaming = self.session.is_streaming();
+        let is_repeated = !is_streaming && !self.was_streaming;
+        if !is_streaming && (self.was_streaming || self.counters.noise != self.noise_before) {
+            self.noisiness.hello();
+        }
+        (self.was_streaming, self.noise_before) = (false, self.counters.noise);
+        let len = self.session.hello(log)?;
+        let is_put = self.put(log.work.get(..len)?);
+        self.repeats = if is_repeated { 2 } else { self.noisiness.passes() };
+        Some(is_put)
+    }
+
+    fn send(&mut self, stream: Stream, log: &mut Log<'_>) -> Option<bool> {
+        let at = usize::from(stream.number());
+        let (epoch, first) = log.streams[at].ready()?;
+        let (end, len) = log.read(stream, epoch, first)?;
         let passes = self.noisiness.passes();
         let is_put = if passes == 0 {
-            self.put(work.get(..len)?)
+            self.put(log.work.get(..len)?)
         } else {
-            self.pieces = Some(Pieces { lane, first: head.first, at: 0, passes });
-            self.next_piece(log, work)?
+            self.pieces = Some(Pieces { stream, epoch, first, at: 0, passes });
+            self.next_piece(log)?
         };
-        let check = Check(head.crc.into());
-        self.sender.sent(now, SentBatch { lane, first: head.first, end: head.end(), check, bytes: len });
+        let now = log.ticks();
+        log.streams[at].sent(now, end, len);
         Some(is_put)
     }
 
     /// Makes the frame of the next fragment, if a batch is being sent in pieces and is still held.
-    fn next_piece(&mut self, log: &mut Log<'_>, work: &mut [u8]) -> Option<bool> {
-        let Pieces { lane, first, at, passes } = self.pieces.take()?;
+    #[inline(never)]
+    fn next_piece(&mut self, log: &mut Log<'_>) -> Option<bool> {
+        let mut pieces = self.pieces.take()?;
         // It is read again for every piece: what is acked meanwhile need not be sent to its end.
-        let (_, len) = log.read(lane, first, work)?;
-        let piece = fragment::fragment(work.get(..len)?, at)?;
-        let next = at + fragment::PIECE_LEN;
-        self.pieces = match passes {
-            _ if next < len => Some(Pieces { lane, first, at: next, passes }),
-            2.. => Some(Pieces { lane, first, at: 0, passes: passes - 1 }),
-            _ => None,
-        };
-        Some(self.put(&piece))
+        let (_, len) = log.read(pieces.stream, pieces.epoch, pieces.first)?;
+        let mut piece = [0; fragment::FRAGMENT_LEN_MAX];
+        let piece_len = fragment::write(log.work.get(..len)?, pieces.at, &mut piece)?;
+        pieces.at += fragment::PIECE_LEN;
+        if pieces.at >= len {
+            (pieces.at, pieces.passes) = (0, pieces.passes.saturating_sub(1));
+        }
+        self.pieces = (pieces.passes > 0).then_some(pieces);
+        Some(self.put(piece.get(..piece_len)?))
     }
 
+    #[inline(never)]
     fn put(&mut self, payload: &[u8]) -> bool {
         let len = frame::encode(payload, self.frame).unwrap_or(0);
         (self.from, self.len) = (0, len);
@@ -301,23 +265,54 @@ impl<'m> Link<'m> {
     }
 }
 
-/// Takes a message of the agent; gives whether it is one.
-fn take(
-    sender: &mut SizedSender<LANES_MAX, WINDOW_BATCHES_MAX>,
-    now_us: u64,
-    log: &mut Log<'_>,
-    payload: &[u8],
-) -> bool {
+/// Takes a message of the agent; `None` when it is none.
+fn hear(session: &mut Session, log: &mut Log<'_>, payload: &[u8]) -> Option<Heard> {
     if is_control(payload) {
-        let Ok(control) = Control::decode(payload) else { return false };
-        sender.control(now_us >> 10, &control);
-        return true;
+        return Some(session.hear(Answer::read(payload).ok()?, log));
     }
-    if payload.starts_with(&clock_exchange::MAGIC)
-        && let Some(reply) = ClockReply::decode(payload)
-    {
-        log.clock.reply(now_us, &reply);
-        return true;
+    log.clock.reply(log.now_us, &ClockReply::decode(payload)?);
+    Some(Heard::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use afferent_protocol::checksum::crc32c;
+    use afferent_protocol::ids::{SourceId, Subject, Timestamp};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::queue::{Queue, RamQueue};
+
+    fn framed(payload: &[u8]) -> Vec<u8> {
+        let mut bytes = [0; 1024];
+        let len = frame::encode(payload, &mut bytes).unwrap();
+        bytes[..len].to_vec()
     }
-    false
+
+    #[test]
+    fn noise_what_is_too_long_and_what_another_version_says_are_counted_and_skipped() {
+        let (mut critical, mut samples, mut work) = (RamQueue::<512>::new(), RamQueue::<512>::new(), [0; 700]);
+        let (mut critical_body, mut samples_body, mut frame) = ([0; 64], [0; 64], [0; 700]);
+        let names = (SourceId::literal("mill"), Subject::literal("mill"));
+        let queues: [(&mut dyn Queue, &mut [u8]); 2] =
+            [(&mut critical, &mut critical_body), (&mut samples, &mut samples_body)];
+        let mut log = Log::open(names, Clock::new([1; 16]), queues, 7, &mut work);
+        let mut link = Link::new(1, &mut frame);
+        // A kind of control message that comes after the last one that is known.
+        let newer = [b"AFC1".as_slice(), &crc32c(&[4, 0]).to_le_bytes(), &[4, 0]].concat();
+        let mut damaged = framed(b"AFT1 damaged");
+        damaged[5] ^= 1;
+        let too_long = framed(&[7; DOWN_FRAME_BYTES_MAX]);
+        let noise =
+            [framed(b"AFX2 what is it"), framed(b""), framed(&newer), damaged, too_long, b"\x05\xFF\0".to_vec()];
+        for (count, bytes) in (1..).zip(noise) {
+            link.feed(&mut log, &bytes);
+            assert_eq!((link.counters().noise, link.counters().frames_taken), (count, 0), "{bytes:?}");
+        }
+        let reply = ClockReply { boot: [1; 16], tick_us: 0, synchronised: true, wall: Timestamp::default() };
+        link.feed(&mut log, &framed(&reply.encode()));
+        assert_eq!((link.counters().noise, link.counters().frames_taken), (6, 1));
+    }
 }

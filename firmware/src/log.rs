@@ -7,30 +7,22 @@
 
 use afferent_protocol::event::{Body, Loss, LossReason, Severity};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject};
-use afferent_protocol::session::{Check, Held, Lane};
+use afferent_protocol::session::Held;
 use heapless::Vec;
 
 use crate::clock::{Clock, tick};
 use crate::limits::{LANES_MAX, LOSSES_MAX};
 use crate::queue::Queue;
 use crate::recorder::{Drained, Entry, stream_of};
-use crate::stored::Head;
-use crate::stream_log::{Hole, StreamLog};
+use crate::stream_log::{Hole, Lost, StreamLog};
 
 /// A loss that waits to be declared.
 #[derive(Clone, Copy, Debug)]
 struct Pending {
-    stream: Stream,
     hole: Hole,
+    tick_us: u64,
+    stream: Stream,
     reason: LossReason,
-    tick_us: u64,
-}
-
-/// Events that came after the open rows and were lost.
-#[derive(Clone, Copy, Debug)]
-struct Lost {
-    count: u64,
-    tick_us: u64,
 }
 
 /// Both streams.
@@ -39,45 +31,55 @@ pub struct Log<'m> {
     pub source: SourceId,
     /// Ticks and UTC.
     pub clock: Clock,
+    /// The streams, by their number.
+    pub streams: [StreamLog<'m>; 2],
+    /// The tick of what is being done.
+    pub now_us: u64,
+    /// Has room for a batch; nothing in it is of use for long.
+    pub work: &'m mut [u8],
     subject: Subject<'static>,
-    critical: StreamLog<'m>,
-    samples: StreamLog<'m>,
-    lost: [Option<Lost>; 2],
     pending: Vec<Pending, LOSSES_MAX>,
     undeclared: u32,
     entropy: u64,
-    changed: bool,
 }
 
 impl<'m> Log<'m> {
-    /// Opens both queues, each with the buffer for its open batch. `subject` is what losses are about; `entropy` must differ from boot to boot and from device to
-    /// device, epochs are drawn from it; `work` has room for a batch.
+    /// Opens both queues, each with the buffer for its open batch. `subject` is what losses are about; `entropy` must
+    /// differ from boot to boot and from device to device, epochs are drawn from it; `work` has room for a batch.
     pub fn open(
         (source, subject): (SourceId, Subject<'static>),
         clock: Clock,
         [critical, samples]: [(&'m mut dyn Queue, &'m mut [u8]); 2],
         mut entropy: u64,
-        work: &mut [u8],
+        work: &'m mut [u8],
     ) -> Self {
-        let mut pending = Vec::new();
-        let mut damaged = |stream, hole, tick_us| {
-            note(&mut pending, Pending { stream, hole, reason: LossReason::Corrupt, tick_us });
-        };
-        let mut open = |hole| damaged(Stream::Critical, hole, 0);
-        let critical = StreamLog::open(Stream::Critical, critical, Epoch::new(draw(&mut entropy)), work, &mut open);
-        let mut open = |hole| damaged(Stream::Samples, hole, 0);
-        let samples = StreamLog::open(Stream::Samples, samples, Epoch::new(draw(&mut entropy)), work, &mut open);
-        let lost = [None, None];
-        Self { source, clock, subject, critical, samples, lost, pending, undeclared: 0, entropy, changed: true }
+        let streams = [
+            StreamLog::new(Stream::Critical, critical, Epoch::new(draw(&mut entropy))),
+            StreamLog::new(Stream::Samples, samples, Epoch::new(draw(&mut entropy))),
+        ];
+        let (now_us, pending) = (0, Vec::new());
+        let mut log = Self { source, clock, streams, now_us, work, subject, pending, undeclared: 0, entropy };
+        for stream in Stream::ALL {
+            let Self { streams, work, .. } = &mut log;
+            for hole in &streams[usize::from(stream.number())].recover(work) {
+                log.note(stream, *hole, LossReason::Corrupt, 0);
+            }
+        }
+        log
     }
 
     /// What the critical queue held was damaged at its end: new events get a new epoch, because nobody knows which
     /// sequences were taken.
     pub fn critical_was_damaged(&mut self) {
-        let hole = self.critical.skip(1);
+        let hole = self.of(Stream::Critical).skip(1);
         self.note(Stream::Critical, hole, LossReason::TornTail, 0);
-        let epoch = Epoch::new(draw(&mut self.entropy));
-        self.critical.begin_epoch(epoch);
+        self.begin_epoch(Stream::Critical);
+    }
+
+    #[inline(never)]
+    fn begin_epoch(&mut self, stream: Stream) {
+        let epoch = Epoch::new(self.draw());
+        self.of(stream).begin_epoch(epoch);
     }
 
     /// Losses that nobody will hear of, because even the list of losses was full.
@@ -85,136 +87,147 @@ impl<'m> Log<'m> {
         self.undeclared
     }
 
+    /// The session's time: it goes round.
+    pub const fn ticks(&self) -> u32 {
+        (self.now_us >> 10) as u32
+    }
+
     /// A random number.
     pub fn draw(&mut self) -> u64 {
         draw(&mut self.entropy)
     }
 
-    /// Whether [`Log::held`] gives something else than when this was last asked.
-    pub fn has_changed(&mut self) -> bool {
-        core::mem::take(&mut self.changed)
-    }
-
     /// Takes what came out of the recorder.
-    pub fn take(&mut self, drained: Drained, now_us: u64, work: &mut [u8]) {
-        match drained {
-            Drained::Entry(Entry { tick_us, subject, body }) => self.append(tick_us, subject, &body, now_us, work),
-            Drained::Lost { stream, count, tick_us } => self.lose(stream, count.into(), tick_us),
+    pub fn take(&mut self, drained: &Drained) {
+        match *drained {
+            Drained::Entry(Entry { tick_us, subject, ref body }) => self.append(tick_us, subject, body),
+            Drained::Lost { stream, count, tick_us } => self.lose(stream, count, tick_us),
         }
     }
 
     /// Appends an event that was checked; one that does not fit is counted, and declared later.
-    pub fn append(&mut self, tick_us: u64, subject: Subject<'static>, body: &Body<'_>, now_us: u64, work: &mut [u8]) {
-        if !self.try_append(tick_us, subject, body, now_us, work) {
+    pub fn append(&mut self, tick_us: u64, subject: Subject<'static>, body: &Body<'_>) {
+        if !self.try_append(tick_us, subject, body) {
             self.lose(stream_of(body), 1, tick_us);
         }
     }
 
-    fn try_append(
-        &mut self,
-        tick_us: u64,
-        subject: Subject<'static>,
-        body: &Body<'_>,
-        now_us: u64,
-        work: &mut [u8],
-    ) -> bool {
+    fn try_append(&mut self, tick_us: u64, subject: Subject<'static>, body: &Body<'_>) -> bool {
         let stream = stream_of(body);
-        if stream == Stream::Critical && body.severity() < Severity::Warning && !self.critical.is_roomy() {
+        if self.of(stream).is_used_up() {
+            self.begin_epoch(stream);
+        }
+        if stream == Stream::Critical && body.severity() < Severity::Warning && !self.of(stream).is_roomy() {
             return false;
         }
-        self.settle(stream, now_us, work)
+        self.settle(stream)
             && (self.push(stream, tick_us, subject, body)
-                || self.seal(stream, now_us, work) && self.push(stream, tick_us, subject, body))
+                || self.seal(stream) && self.push(stream, tick_us, subject, body))
     }
 
+    #[inline(never)]
     fn push(&mut self, stream: Stream, tick_us: u64, subject: Subject<'static>, body: &Body<'_>) -> bool {
-        self.of(stream).push(tick_us, tick(tick_us), subject, body).is_ok()
+        let log = self.of(stream);
+        if log.rows.is_empty() {
+            log.opened_us = tick_us;
+        }
+        log.rows.push(tick(tick_us), subject, body).is_some()
     }
 
     /// If events were lost after the open rows: seals these, and skips the sequences. In critical the loss comes next;
     /// that of samples waits to be declared.
-    fn settle(&mut self, stream: Stream, now_us: u64, work: &mut [u8]) -> bool {
-        let at = usize::from(stream.number());
-        let Some(lost) = self.lost[at] else { return true };
-        if !self.seal(stream, now_us, work) {
+    #[inline(never)]
+    fn settle(&mut self, stream: Stream) -> bool {
+        let Some(lost) = self.of(stream).lost else { return true };
+        if !self.seal(stream) {
             return false;
         }
-        self.lost[at] = None;
+        self.of(stream).lost = None;
+        let hole = self.of(stream).skip(lost.count);
         match stream {
             Stream::Critical => {
-                let hole = self.critical.skip(lost.count);
                 let body = loss(stream, hole, LossReason::DeviceFull);
                 self.push(stream, lost.tick_us, self.subject, &body)
             }
             Stream::Samples => {
-                let hole = self.samples.skip(lost.count);
                 self.note(stream, hole, LossReason::DeviceFull, lost.tick_us);
                 true
             }
         }
     }
 
-    fn lose(&mut self, stream: Stream, count: u64, tick_us: u64) {
-        let lost = &mut self.lost[usize::from(stream.number())];
-        let lost = lost.get_or_insert(Lost { count: 0, tick_us });
+    #[inline(never)]
+    fn lose(&mut self, stream: Stream, count: u32, tick_us: u64) {
+        let lost = self.of(stream).lost.get_or_insert(Lost { count: 0, tick_us });
         lost.count = lost.count.saturating_add(count);
     }
 
     /// Puts the open rows of a stream into its queue; for samples, older ones give way.
-    pub fn seal(&mut self, stream: Stream, now_us: u64, work: &mut [u8]) -> bool {
-        let (clock, source) = (self.clock.reading(now_us), self.source);
-        let had_rows = self.of(stream).opened_us().is_some();
-        while self.of(stream).seal(&clock, &source, work).is_err() {
+    #[inline(never)]
+    pub fn seal(&mut self, stream: Stream) -> bool {
+        if self.of(stream).rows.is_empty() {
+            return true;
+        }
+        let clock = self.clock.reading(self.now_us);
+        loop {
+            let Self { streams, source, work, .. } = self;
+            let log = &mut streams[usize::from(stream.number())];
+            if log.seal(&clock, source, work).is_ok() {
+                return true;
+            }
             if stream == Stream::Critical {
                 return false;
             }
-            let Some(hole) = self.samples.evict(work) else { return false };
-            self.note(stream, hole, LossReason::Evicted, now_us);
+            let Some(hole) = log.evict(work) else { return false };
+            self.note(stream, hole, LossReason::Evicted, self.now_us);
         }
-        self.changed |= had_rows;
-        true
     }
 
     /// Seals what has waited long enough: critical at once, samples after `samples_after_us`.
-    pub fn seal_due(&mut self, now_us: u64, samples_after_us: u64, work: &mut [u8]) {
+    pub fn seal_due(&mut self, samples_after_us: u64) {
         // Losses of lesser events must not take the room that is kept for breakdowns.
-        if self.lost[0].is_some() && self.critical.is_roomy() {
-            self.settle(Stream::Critical, now_us, work);
+        let critical = self.of(Stream::Critical);
+        if critical.lost.is_some() && critical.is_roomy() {
+            self.settle(Stream::Critical);
         }
-        self.seal(Stream::Critical, now_us, work);
-        self.settle(Stream::Samples, now_us, work);
-        if self.samples.opened_us().is_some_and(|since_us| now_us.saturating_sub(since_us) >= samples_after_us) {
-            self.seal(Stream::Samples, now_us, work);
+        self.seal(Stream::Critical);
+        self.settle(Stream::Samples);
+        if self.now_us.saturating_sub(self.of(Stream::Samples).opened_us) >= samples_after_us {
+            self.seal(Stream::Samples);
         }
     }
 
     /// Declares every loss that waits, as far as there is room. While nobody listens, losses that follow each other are
     /// left to grow into one.
-    pub fn declare_due(&mut self, now_us: u64, is_listened_to: bool, work: &mut [u8]) {
+    pub fn declare_due(&mut self, is_listened_to: bool) {
         if !is_listened_to && self.pending.len() <= LOSSES_MAX / 2 {
             return;
         }
-        while let Some(next) = self.pending.first().copied() {
-            let body = loss(next.stream, next.hole, next.reason);
-            if !self.try_append(next.tick_us, self.subject, &body, now_us, work) {
+        // In any order: each says where it belongs.
+        while let Some(Pending { hole, tick_us, stream, reason }) = self.pending.last().copied() {
+            if !self.try_append(tick_us, self.subject, &loss(stream, hole, reason)) {
                 break;
             }
-            let mut is_first = true;
-            self.pending.retain(|_| !core::mem::take(&mut is_first));
+            self.pending.pop();
         }
-        self.seal(Stream::Critical, now_us, work);
+        self.seal(Stream::Critical);
     }
 
     fn of(&mut self, stream: Stream) -> &mut StreamLog<'m> {
-        match stream {
-            Stream::Critical => &mut self.critical,
-            Stream::Samples => &mut self.samples,
-        }
+        &mut self.streams[usize::from(stream.number())]
     }
 
+    /// Remembers a loss; one that goes on where another of its kind ended makes that one longer.
+    #[inline(never)]
     fn note(&mut self, stream: Stream, hole: Hole, reason: LossReason, tick_us: u64) {
-        self.changed = true;
-        if !note(&mut self.pending, Pending { stream, hole, reason, tick_us }) {
+        for known in &mut self.pending {
+            let same = known.stream == stream && known.hole.epoch == hole.epoch && known.reason == reason;
+            if same && known.hole.end == hole.first {
+                known.hole.end = hole.end;
+                return;
+            }
+        }
+        if self.pending.push(Pending { hole, tick_us, stream, reason }).is_err() {
             self.undeclared = self.undeclared.saturating_add(1);
         }
     }
@@ -222,62 +235,37 @@ impl<'m> Log<'m> {
     /// What is held, for the session: critical first.
     pub fn held(&self) -> Vec<Held, LANES_MAX> {
         let mut held = Vec::new();
-        self.critical.held(&mut held);
-        // An old epoch of critical must not keep samples out of the hello for ever.
-        held.truncate(LANES_MAX - 1);
-        self.samples.held(&mut held);
+        for stream in &self.streams {
+            // An old epoch of critical must not keep samples out of the hello for ever.
+            held.truncate(LANES_MAX - 1);
+            stream.held(&mut held);
+        }
         held
     }
 
-    /// Makes, at the start of `work`, the batch of the lane that begins at `from`.
-    pub fn read(&mut self, lane: Lane, from: Sequence, work: &mut [u8]) -> Option<(Head, usize)> {
-        let source = self.source;
-        self.of(lane.stream).read(lane.epoch, from, &source, work)
+    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; gives its end and its length.
+    #[inline(never)]
+    pub fn read(&mut self, stream: Stream, epoch: Epoch, from: u32) -> Option<(u32, usize)> {
+        let Self { streams, source, work, .. } = self;
+        streams[usize::from(stream.number())].read(epoch, from, source, work)
     }
 
-    /// The check of the lane's batch that ends there.
-    pub fn check(&mut self, lane: Lane, end: Sequence, work: &mut [u8]) -> Option<Check> {
-        self.of(lane.stream).check(lane.epoch, end, work)
-    }
-
-    /// The agent has everything of the lane before `end` on its disk.
-    pub fn release(&mut self, lane: Lane, end: Sequence, work: &mut [u8]) {
-        self.changed = true;
-        self.of(lane.stream).release(lane.epoch, end, work);
-    }
-
-    /// The agent has something else in this lane: what is held of it is lost, and a new epoch begins.
-    pub fn give_up(&mut self, lane: Lane, now_us: u64, work: &mut [u8]) {
-        let fresh = Epoch::new(self.draw());
-        let log = self.of(lane.stream);
-        let hole = log.give_up(lane.epoch, work);
-        if log.epoch() == lane.epoch {
-            log.begin_epoch(fresh);
+    /// The agent has something else in this epoch: what is held of it is lost, and a new epoch begins.
+    pub fn give_up(&mut self, stream: Stream, epoch: Epoch) {
+        if self.of(stream).epoch() == epoch {
+            self.begin_epoch(stream);
         }
-        self.changed = true;
-        if let Some(hole) = hole {
-            self.note(lane.stream, hole, LossReason::Refused, now_us);
+        let Self { streams, work, .. } = self;
+        if let Some(hole) = streams[usize::from(stream.number())].give_up(epoch, work) {
+            self.note(stream, hole, LossReason::Refused, self.now_us);
         }
     }
 }
 
-/// Remembers a loss; one that goes on where another of its kind ended makes that one longer.
 #[inline(never)]
-fn note(pending: &mut Vec<Pending, LOSSES_MAX>, new: Pending) -> bool {
-    let continued = pending.iter_mut().find(|known| {
-        let same = known.stream == new.stream && known.hole.epoch == new.hole.epoch && known.reason == new.reason;
-        same && known.hole.range.end == new.hole.range.first
-    });
-    match continued {
-        Some(known) => known.hole.range.end = new.hole.range.end,
-        None => return pending.push(new).is_ok(),
-    }
-    true
-}
-
-fn loss(stream: Stream, hole: Hole, reason: LossReason) -> Body<'static> {
-    let Hole { epoch, range } = hole;
-    Body::Loss(Loss { stream, epoch, first: range.first, end: range.end, reason, chain: [0; 32] })
+fn loss(stream: Stream, Hole { epoch, first, end }: Hole, reason: LossReason) -> Body<'static> {
+    let [first, end] = [first, end].map(|at| Sequence::new(at.into()));
+    Body::Loss(Loss { stream, epoch, first, end, reason, chain: [0; 32] })
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
@@ -288,4 +276,38 @@ fn draw(state: &mut u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::event::{Breakdown, Severity};
+
+    use super::*;
+    use crate::limits::SEQUENCES_MAX;
+    use crate::queue::RamQueue;
+
+    #[test]
+    fn an_epoch_ends_before_its_sequences_are_used_up_and_what_it_holds_is_offered_still() {
+        let (mut critical, mut samples, mut work) = (RamQueue::<2048>::new(), RamQueue::<512>::new(), [0; 700]);
+        let (mut critical_body, mut samples_body) = ([0; 256], [0; 64]);
+        let names = (SourceId::literal("mill"), Subject::literal("mill"));
+        let queues: [(&mut dyn Queue, &mut [u8]); 2] =
+            [(&mut critical, &mut critical_body), (&mut samples, &mut samples_body)];
+        let mut log = Log::open(names, Clock::new([1; 16]), queues, 7, &mut work);
+        let body = Body::Breakdown(Breakdown { code: "E1", severity: Severity::Error, message: "" });
+        let record = |log: &mut Log<'_>| {
+            log.append(1, names.1, &body);
+            assert!(log.seal(Stream::Critical));
+        };
+        record(&mut log);
+        log.lose(Stream::Critical, SEQUENCES_MAX, 2);
+        record(&mut log);
+        record(&mut log);
+        let held = log.held();
+        let critical: Vec<_, 4> = held.iter().filter(|held| held.lane.stream == Stream::Critical).collect();
+        assert_eq!(critical.len(), 2, "{held:?}");
+        assert_eq!((critical[0].first.get(), critical[0].end.get()), (0, 1));
+        assert_eq!((critical[1].first.get(), critical[1].end.get()), (0, 1));
+        assert_eq!(log.of(Stream::Critical).first_of(critical[0].lane.epoch), Some(0));
+    }
 }

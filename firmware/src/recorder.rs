@@ -51,6 +51,7 @@ pub enum RecordError {
 
 #[derive(Clone, Copy, Debug)]
 struct Losing {
+    /// Zero when nothing is being lost.
     count: u32,
     tick_us: u64,
 }
@@ -58,7 +59,8 @@ struct Losing {
 #[derive(Debug)]
 struct Entries<const N: usize> {
     entries: Deque<Drained, N>,
-    losing: [Option<Losing>; 2],
+    /// By the stream's number.
+    losing: [Losing; 2],
 }
 
 /// The recorder, with room for `N` entries and losses; it is meant to be a static.
@@ -77,7 +79,12 @@ impl<const N: usize> Recorder<N> {
     /// An empty one.
     pub const fn new() -> Self {
         const { assert!(N >= 4, "an entry and the losses of both streams must fit") };
-        Self { inner: Mutex::new(RefCell::new(Entries { entries: Deque::new(), losing: [None, None] })) }
+        Self {
+            inner: Mutex::new(RefCell::new(Entries {
+                entries: Deque::new(),
+                losing: [Losing { count: 0, tick_us: 0 }; 2],
+            })),
+        }
     }
 
     /// Records an event; never waits.
@@ -99,7 +106,7 @@ impl<const N: usize> Recorder<N> {
 
 impl<const N: usize> Entries<N> {
     fn record(&mut self, entry: Entry) -> Result<(), RecordError> {
-        let losses = self.losing.iter().flatten().count();
+        let losses = self.losing.iter().filter(|losing| losing.count > 0).count();
         if self.entries.capacity() - self.entries.len() <= losses {
             self.lose(stream_of(&entry.body), entry.tick_us);
             return Err(RecordError::Lost);
@@ -114,20 +121,17 @@ impl<const N: usize> Entries<N> {
     }
 
     fn lose(&mut self, stream: Stream, tick_us: u64) {
-        let losing = self.losing_of(stream).get_or_insert(Losing { count: 0, tick_us });
+        let losing = &mut self.losing[usize::from(stream.number())];
+        if losing.count == 0 {
+            losing.tick_us = tick_us;
+        }
         losing.count = losing.count.saturating_add(1);
     }
 
     fn take_loss(&mut self, stream: Stream) -> Option<Drained> {
-        self.losing_of(stream).take().map(|Losing { count, tick_us }| Drained::Lost { stream, count, tick_us })
-    }
-
-    fn losing_of(&mut self, stream: Stream) -> &mut Option<Losing> {
-        let [critical, samples] = &mut self.losing;
-        match stream {
-            Stream::Critical => critical,
-            Stream::Samples => samples,
-        }
+        let losing = &mut self.losing[usize::from(stream.number())];
+        let count = core::mem::take(&mut losing.count);
+        (count > 0).then_some(Drained::Lost { stream, count, tick_us: losing.tick_us })
     }
 
     fn take(&mut self) -> Option<Drained> {

@@ -1,57 +1,36 @@
 //! Events to the body of a batch: codec 1 of the protocol, written into a buffer of fixed size.
+//!
+//! The buffer holds the body as it will be sent, at any time: a new subject or unit moves what comes after it.
 
 use afferent_protocol::codec::body;
 use afferent_protocol::event::Body;
 use afferent_protocol::ids::{Subject, Timestamp};
-use afferent_protocol::wire::Writer;
-use heapless::Vec;
+use afferent_protocol::wire::{Writer, take_varint};
 
-use crate::limits::{BATCH_BODY_BYTES_MAX, SUBJECTS_MAX, UNITS_BYTES_MAX};
-
-/// The open batch has no room for this event: seal it, then push again into the empty one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the batch is full")]
-pub struct Full;
-
-/// Times of the earliest and the latest event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
-    /// The earliest.
-    pub first: Timestamp,
-    /// The latest.
-    pub last: Timestamp,
-}
+use crate::limits::{BATCH_BODY_BYTES_MAX, SUBJECTS_MAX, UNITS_MAX};
 
 /// The rows of an open batch, with a body no longer than the buffer that they lie in.
 #[derive(Debug)]
 pub struct Rows<'m> {
     bytes: &'m mut [u8],
+    /// Where the units begin, and the rows.
+    units_at: usize,
+    rows_at: usize,
     len: usize,
     count: u16,
-    last_time: i64,
-    times: Option<Times>,
-    subjects: Vec<&'static str, SUBJECTS_MAX>,
-    subjects_bytes: usize,
-    /// Units behind a length byte each.
-    units: Vec<u8, UNITS_BYTES_MAX>,
-    units_count: u8,
+    last: Timestamp,
+    times: (Timestamp, Timestamp),
 }
 
 impl<'m> Rows<'m> {
     /// An empty one.
     pub fn new(buffer: &'m mut [u8]) -> Self {
         let len = buffer.len().min(BATCH_BODY_BYTES_MAX);
-        Self {
-            bytes: buffer.get_mut(..len).unwrap_or(&mut []),
-            len: 0,
-            count: 0,
-            last_time: 0,
-            times: None,
-            subjects: Vec::new(),
-            subjects_bytes: 0,
-            units: Vec::new(),
-            units_count: 0,
-        }
+        let bytes = buffer.get_mut(..len).unwrap_or(&mut []);
+        let (last, times) = Default::default();
+        let mut rows = Self { bytes, units_at: 0, rows_at: 0, len: 0, count: 0, last, times };
+        rows.clear();
+        rows
     }
 
     /// Events in it.
@@ -64,91 +43,91 @@ impl<'m> Rows<'m> {
         self.count == 0
     }
 
-    /// Times of the earliest and the latest event; `None` when it is empty.
-    pub const fn times(&self) -> Option<Times> {
+    /// Times of the earliest and the latest event; without meaning when it is empty.
+    pub const fn times(&self) -> (Timestamp, Timestamp) {
         self.times
     }
 
-    /// Adds an event that was checked, or leaves everything as it was.
-    pub fn push(&mut self, time: Timestamp, subject: Subject<'static>, body: &Body<'_>) -> Result<(), Full> {
-        let before = (self.subjects.len(), self.subjects_bytes, self.units.len(), self.units_count);
-        match self.row_len(time, subject.as_str(), body) {
-            Some(len) if self.body_len() + len <= self.bytes.len() => self.len += len,
-            _ => {
-                let (subjects, subjects_bytes, units, units_count) = before;
-                self.subjects.truncate(subjects);
-                self.units.truncate(units);
-                (self.subjects_bytes, self.units_count) = (subjects_bytes, units_count);
-                return Err(Full);
-            }
-        }
-        let times = self.times.unwrap_or(Times { first: time, last: time });
-        self.times = Some(Times { first: times.first.min(time), last: times.last.max(time) });
-        self.last_time = time.micros();
-        self.count += 1;
-        Ok(())
+    /// The body.
+    pub fn body(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
     }
 
-    /// Writes a row behind the others; gives its length.
-    fn row_len(&mut self, time: Timestamp, subject: &'static str, body: &Body<'_>) -> Option<usize> {
-        if self.count == u16::MAX {
+    /// Adds an event that was checked. `None` leaves everything as it was: there is no room; seal the batch, then push
+    /// again into the empty one.
+    pub fn push(&mut self, time: Timestamp, subject: Subject<'static>, body: &Body<'_>) -> Option<()> {
+        let (subject, unit) = (subject.as_str(), if let Body::Sample(sample) = body { sample.unit } else { "" });
+        let subject_at = find(self.bytes.get(1..self.units_at)?, subject);
+        let unit_at = match body {
+            Body::Sample(_) => find(self.bytes.get(self.units_at + 1..self.rows_at)?, unit),
+            _ => Place { index: 0, needs: 0 },
+        };
+        let count = self.count.checked_add(1)?;
+        if usize::from(subject_at.index) >= SUBJECTS_MAX || usize::from(unit_at.index) >= UNITS_MAX {
             return None;
         }
-        let subject = self.subject(subject)?;
-        let unit = if let Body::Sample(sample) = body { self.unit(sample.unit)? } else { 0 };
         let mut row = Writer::new(self.bytes.get_mut(self.len..)?);
-        row.signed(time.micros() - self.last_time);
-        row.byte(subject);
-        body::put(&mut row, body, unit);
-        row.written()
-    }
-
-    fn subject(&mut self, subject: &'static str) -> Option<u8> {
-        if let Some(index) = self.subjects.iter().position(|known| *known == subject) {
-            return Some(index as u8);
+        row.signed(time.micros() - self.last.micros());
+        row.byte(subject_at.index);
+        body::put(&mut row, body, unit_at.index);
+        let len = self.len + row.written()?;
+        if len + subject_at.needs + unit_at.needs > self.bytes.len() {
+            return None;
         }
-        self.subjects.push(subject).ok()?;
-        self.subjects_bytes += subject.len() + if subject.len() < 128 { 1 } else { 2 };
-        Some(self.subjects.len() as u8 - 1)
+        self.len = len;
+        self.insert(self.rows_at, self.units_at, unit, unit_at.needs);
+        self.insert(self.units_at, 0, subject, subject_at.needs);
+        self.units_at += subject_at.needs;
+        self.rows_at += subject_at.needs + unit_at.needs;
+        let (first, last) = if self.count == 0 { (time, time) } else { self.times };
+        (self.times, self.last, self.count) = ((first.min(time), last.max(time)), time, count);
+        Some(())
     }
 
-    fn unit(&mut self, unit: &str) -> Option<u8> {
-        let mut rest = &self.units[..];
-        let mut index = 0;
-        while let Some((len, after)) = rest.split_first() {
-            let (known, after) = after.split_at_checked(usize::from(*len))?;
-            if known == unit.as_bytes() {
-                return Some(index);
+    /// Puts a text of the dictionary whose count stands at `count_at` to its place, in so many bytes; nothing in none.
+    #[inline(never)]
+    fn insert(&mut self, at: usize, count_at: usize, text: &str, needs: usize) {
+        if needs == 0 {
+            return;
+        }
+        for from in (at..self.len).rev() {
+            let byte = self.bytes.get(from).copied().unwrap_or(0);
+            if let Some(place) = self.bytes.get_mut(from + needs) {
+                *place = byte;
             }
-            (rest, index) = (after, index + 1);
         }
-        self.units.push(unit.len() as u8).ok()?;
-        self.units.extend_from_slice(unit.as_bytes()).ok()?;
-        self.units_count += 1;
-        Some(index)
-    }
-
-    /// Bytes that the body would have if it were finished now.
-    pub fn body_len(&self) -> usize {
-        2 + self.subjects_bytes + self.units.len() + self.len
-    }
-
-    /// Writes the body to the start of `out`; gives its length, or `None` when it does not fit. Nothing is forgotten.
-    pub fn write(&self, out: &mut [u8]) -> Option<usize> {
-        let mut out = Writer::new(out);
-        out.byte(self.subjects.len() as u8);
-        self.subjects.iter().for_each(|subject| out.text(subject));
-        out.byte(self.units_count);
-        out.bytes(&self.units);
-        out.bytes(self.bytes.get(..self.len)?);
-        out.written()
+        Writer::new(self.bytes.get_mut(at..).unwrap_or(&mut [])).text(text);
+        if let Some(count) = self.bytes.get_mut(count_at) {
+            *count = count.wrapping_add(1);
+        }
+        self.len += needs;
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.subjects.clear();
-        self.units.clear();
-        (self.len, self.count, self.last_time, self.times) = (0, 0, 0, None);
-        (self.subjects_bytes, self.units_count) = (0, 0);
+        // Two dictionaries of nothing.
+        Writer::new(self.bytes).bytes(&[0, 0]);
+        (self.units_at, self.rows_at, self.len) = (1, 2, 2);
+        (self.count, self.last) = (0, Timestamp::default());
     }
+}
+
+/// Where a text stands in a dictionary, and how many bytes it needs there because it is new.
+struct Place {
+    index: u8,
+    needs: usize,
+}
+
+#[inline(never)]
+fn find(mut texts: &[u8], text: &str) -> Place {
+    let mut index = 0;
+    while let Some(len) = take_varint(&mut texts)
+        && let Some((known, after)) = texts.split_at_checked(len as usize)
+    {
+        if known == text.as_bytes() {
+            return Place { index, needs: 0 };
+        }
+        (texts, index) = (after, index + 1);
+    }
+    Place { index, needs: text.len() + if text.len() < 0x80 { 1 } else { 2 } }
 }

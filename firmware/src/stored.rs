@@ -1,146 +1,177 @@
 //! A sealed batch as it is kept: what of its header cannot be made again from elsewhere, then its body.
 //!
 //! ```text
-//!  0     8     16         24        32        40   48   64       68  72    74       76   77
-//!  ├─────┼─────┼──────────┼─────────┼─────────┼────┼────┼────────┼───┼─────┼────────┼────┼──────┤
-//!  │epoch│first│time_first│time_last│monotonic│wall│boot│previous│crc│count│body_len│flag│ body │
-//!  └─────┴─────┴──────────┴─────────┴─────────┴────┴────┴────────┴───┴─────┴────────┴────┴──────┘
+//!  0                                                      84    88
+//!  ├──────────────────────────────────────────────────────┼─────┼──────┤
+//!  │ bytes 72 to 156 of the header: version … link chain  │ crc │ body │
+//!  └──────────────────────────────────────────────────────┴─────┴──────┘
 //! ```
 //!
-//! Little-endian. `previous` and `crc` are the link chain: the batch's `crc` field in place of a chain hash. Source and
-//! stream are those of the log that it lies in. Flag bit 0: the clock was synchronised; bit 1: the hole before this batch
-//! was declared, see [`Head::declared`]. Expanding an item gives the same batch, byte for byte, whenever it is done.
+//! The link chain is the `crc` field of the batch before it. Source and everything else are the same in every batch of a
+//! device. One bit is added: bit 1 of byte 3 (the clock's state) says that the hole before this batch was declared, see
+//! [`Head::declared`]. Expanding an item gives the same batch, byte for byte, whenever it is done.
 
-use afferent_protocol::batch::{ClockReading, HEADER_LEN, Header};
-use afferent_protocol::checksum::{crc32c, crc32c_append};
+use afferent_protocol::batch::{ClockReading, HEADER_LEN, MAGIC, SIGNED_FROM};
+use afferent_protocol::checksum::crc32c;
 use afferent_protocol::codec::Codec;
-use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Timestamp};
+use afferent_protocol::ids::{Epoch, SourceId, Stream};
+use afferent_protocol::version::BATCH_VERSION;
+use afferent_protocol::wire::Writer;
+
+use crate::rows::Rows;
 
 /// Bytes before the body.
-pub const HEAD_LEN: usize = 77;
+pub const HEAD_LEN: usize = KEPT_LEN + 4;
+/// Bytes of the header that are kept: from [`SIGNED_FROM`] to the end of the link chain.
+const KEPT_LEN: usize = 84;
+/// Where the source's name stands in a header, behind its length.
+const SOURCE_AT: usize = 184;
+/// Where an item lies in a work buffer, so that it can become a batch in place.
+pub const ITEM_AT: usize = HEADER_LEN - HEAD_LEN;
+/// In the byte of the clock's state.
+const DECLARED: u8 = 2;
 
-/// What is kept of a batch's header.
+/// Where an item stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The stream's epoch.
     pub epoch: Epoch,
     /// Sequence of the first event.
-    pub first: Sequence,
-    /// Earliest event time.
-    pub time_first: Timestamp,
-    /// Latest event time.
-    pub time_last: Timestamp,
-    /// The clock when it was sealed.
-    pub clock: ClockReading,
+    pub first: u32,
+    /// The first sequence after it.
+    pub end: u32,
     /// `crc` of the batch before it in the same epoch; 0 before the first.
     pub previous: u32,
     /// `crc` of this batch.
     pub crc: u32,
-    /// Events in it.
-    pub count: u16,
-    /// Bytes of the body.
-    pub body_len: u16,
     /// What lies between the batch before and this one was lost before it could be sealed, and this batch, or a later
     /// one, says so: a hole that is found here after a reset is nothing new.
     pub declared: bool,
 }
 
 impl Head {
-    /// The first sequence after it.
-    pub const fn end(&self) -> Sequence {
-        Sequence::new(self.first.get().saturating_add(self.count as u64))
-    }
-
-    /// Fills in the `crc` that the batch of this head and `body` has.
-    pub fn sealed(mut self, source: &SourceId, stream: Stream, body: &[u8]) -> Self {
-        let header = self.header(source, stream).encode();
-        let (_, covered) = header.split_at(8);
-        self.crc = crc32c_append(crc32c(covered), body);
-        self
-    }
-
-    /// The batch's header.
-    pub fn header(&self, source: &SourceId, stream: Stream) -> Header {
-        let mut previous = [0; 32];
-        if let Some(place) = previous.first_chunk_mut() {
-            *place = self.previous.to_le_bytes();
-        }
-        Header {
-            crc: self.crc,
-            signature: [0; 64],
-            codec: Codec::Rows.number(),
-            stream,
-            body_len: u32::from(self.body_len),
-            decoded_len: u32::from(self.body_len),
-            count: u32::from(self.count),
-            first: self.first,
-            epoch: self.epoch,
-            time_first: self.time_first,
-            time_last: self.time_last,
-            clock: self.clock,
-            previous,
-            source: *source,
-        }
-    }
-
-    /// The item's first bytes.
-    pub fn encode(&self) -> [u8; HEAD_LEN] {
-        let mut bytes = [0; HEAD_LEN];
-        bytes[0..8].copy_from_slice(&self.epoch.get().to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.first.get().to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.time_first.micros().to_le_bytes());
-        bytes[24..32].copy_from_slice(&self.time_last.micros().to_le_bytes());
-        bytes[32..40].copy_from_slice(&self.clock.monotonic_us.to_le_bytes());
-        bytes[40..48].copy_from_slice(&self.clock.wall.micros().to_le_bytes());
-        bytes[48..64].copy_from_slice(&self.clock.boot);
-        bytes[64..68].copy_from_slice(&self.previous.to_le_bytes());
-        bytes[68..72].copy_from_slice(&self.crc.to_le_bytes());
-        bytes[72..74].copy_from_slice(&self.count.to_le_bytes());
-        bytes[74..76].copy_from_slice(&self.body_len.to_le_bytes());
-        bytes[76] = u8::from(self.clock.synchronised) | u8::from(self.declared) << 1;
-        bytes
-    }
-
     /// Reads the head of an item; `None` when no writer made it, or its body is not there.
+    #[inline(never)]
     pub fn decode(item: &[u8]) -> Option<Self> {
         let (head, body) = item.split_first_chunk::<HEAD_LEN>()?;
-        let time = |at| Timestamp::new(u64_at(head, at) as i64);
-        let mut boot = [0; 16];
-        boot.copy_from_slice(&head[48..64]);
-        let head = Self {
-            epoch: Epoch::new(u64_at(head, 0)),
-            first: Sequence::new(u64_at(head, 8)),
-            time_first: time(16)?,
-            time_last: time(24)?,
-            clock: ClockReading {
-                monotonic_us: u64_at(head, 32),
-                wall: time(40)?,
-                synchronised: head[76] & 1 == 1,
-                boot,
-            },
-            previous: u32_at(head, 64),
-            crc: u32_at(head, 68),
-            count: u16::from_le_bytes([head[72], head[73]]),
-            body_len: u16::from_le_bytes([head[74], head[75]]),
-            declared: head[76] & 2 == 2,
-        };
-        (head.count > 0 && body.len() == usize::from(head.body_len)).then_some(head)
+        let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let first = word(16);
+        let end = first.checked_add(word(12))?;
+        let is_whole = head[0] == BATCH_VERSION && word(20) == 0 && end > first && word(4) as usize == body.len();
+        is_whole.then_some(Self {
+            epoch: Epoch::new(u64::from(word(28)) << 32 | u64::from(word(24))),
+            first,
+            end,
+            previous: word(80),
+            crc: word(84),
+            declared: head[3] & DECLARED != 0,
+        })
     }
 }
 
-/// Turns an item that begins at `HEADER_LEN - HEAD_LEN` of `buffer` and has `len` bytes into the batch that it was made
-/// from; gives the batch's head and length.
-pub fn expand(buffer: &mut [u8], len: usize, source: &SourceId, stream: Stream) -> Option<(Head, usize)> {
-    let start = HEADER_LEN - HEAD_LEN;
-    let head = Head::decode(buffer.get(start..start + len)?)?;
-    *buffer.first_chunk_mut()? = head.header(source, stream).encode();
-    Some((head, HEADER_LEN + usize::from(head.body_len)))
+/// Makes, at the start of `work`, the batch of these rows, and of that the item, which begins at [`ITEM_AT`]; gives the
+/// item and the `crc` of the batch. `head` tells all but count and `crc`.
+pub fn seal<'w>(
+    rows: &Rows<'_>,
+    head: &Head,
+    clock: &ClockReading,
+    (source, stream): (&SourceId, Stream),
+    work: &'w mut [u8],
+) -> Option<(&'w [u8], u32)> {
+    let body = rows.body();
+    let whole = HEADER_LEN + body.len();
+    let mut out = Writer::new(work.get_mut(SIGNED_FROM..)?);
+    out.bytes(&[BATCH_VERSION, Codec::Rows.number(), stream.number(), u8::from(clock.synchronised)]);
+    let (first, len, count) = (head.first.into(), body.len() as u32, u32::from(rows.count()));
+    [len, len, count].into_iter().for_each(|number| out.bytes(&number.to_le_bytes()));
+    let (from, until) = rows.times();
+    let times = [from, until].map(|time| time.micros() as u64);
+    for number in [first, head.epoch.get(), times[0], times[1], clock.monotonic_us, clock.wall.micros() as u64] {
+        out.bytes(&number.to_le_bytes());
+    }
+    out.bytes(&clock.boot);
+    out.bytes(&head.previous.to_le_bytes());
+    out.written()?;
+    work.get_mut(HEADER_LEN..whole)?.copy_from_slice(body);
+    complete(work.first_chunk_mut()?, source);
+    let crc = crc32c(work.get(8..whole)?);
+    let (kept, item) = work.first_chunk_mut::<HEADER_LEN>()?.split_at_mut(ITEM_AT);
+    item[..KEPT_LEN].copy_from_slice(&kept[SIGNED_FROM..][..KEPT_LEN]);
+    item[KEPT_LEN..].copy_from_slice(&crc.to_le_bytes());
+    item[3] |= if head.declared { DECLARED } else { 0 };
+    Some((work.get(ITEM_AT..whole)?, crc))
 }
 
-fn u64_at(head: &[u8; HEAD_LEN], at: usize) -> u64 {
-    head.get(at..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
+/// Turns an item that begins at [`ITEM_AT`] of `buffer` and has `len` bytes into the batch that it was made from; gives
+/// the batch's end and its length.
+pub fn expand(buffer: &mut [u8], len: usize, source: &SourceId) -> Option<(u32, usize)> {
+    let head = Head::decode(buffer.get(ITEM_AT..ITEM_AT + len)?)?;
+    let header: &mut [u8; HEADER_LEN] = buffer.first_chunk_mut()?;
+    let (kept, item) = header.split_at_mut(ITEM_AT);
+    kept[SIGNED_FROM..][..KEPT_LEN].copy_from_slice(&item[..KEPT_LEN]);
+    kept[SIGNED_FROM + 3] &= !DECLARED;
+    complete(header, source);
+    header[4..8].copy_from_slice(&head.crc.to_le_bytes());
+    Some((head.end, ITEM_AT + len))
 }
 
-fn u32_at(head: &[u8; HEAD_LEN], at: usize) -> u32 {
-    head.get(at..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+/// Writes what is the same in every header.
+#[inline(never)]
+fn complete(header: &mut [u8; HEADER_LEN], source: &SourceId) {
+    header[..SIGNED_FROM].fill(0);
+    header[..4].copy_from_slice(&MAGIC);
+    header[SIGNED_FROM + KEPT_LEN..].fill(0);
+    let mut out = Writer::new(&mut header[SOURCE_AT..]);
+    out.byte(source.as_bytes().len() as u8);
+    out.bytes(source.as_bytes());
+}
+
+const _: () = assert!(SIGNED_FROM + KEPT_LEN <= ITEM_AT, "a kept header and its item do not overlap");
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use afferent_protocol::batch::Batch;
+    use afferent_protocol::event::{Body, Quality, Sample, Value};
+    use afferent_protocol::ids::{Subject, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn an_item_gives_the_batch_that_it_was_made_of_and_its_header_is_that_of_the_protocol() {
+        let source = SourceId::literal("mill-2");
+        let clock = ClockReading {
+            wall: Timestamp::clamped(77),
+            monotonic_us: 66,
+            synchronised: true,
+            boot: *b"0123456789abcdef",
+        };
+        let sample = Sample { value: Value::Integer(5), unit: "Cel", quality: Quality::Good };
+        let (mut buffer, mut work) = ([0; 64], [0xAA; 400]);
+        let mut rows = Rows::new(&mut buffer);
+        for tick_us in [40, 30, 50] {
+            let time = Timestamp::clamped(tick_us);
+            rows.push(time, Subject::literal("mill-2/spindle"), &Body::Sample(sample)).unwrap();
+        }
+        for declared in [false, true] {
+            let head = Head { epoch: Epoch::new(u64::MAX - 1), first: 7, end: 10, previous: 9, crc: 0, declared };
+            let (item, crc) = seal(&rows, &head, &clock, (&source, Stream::Samples), &mut work).unwrap();
+            assert_eq!(Head::decode(item), Some(Head { crc, ..head }));
+            let (item, len) = (Vec::from(item), item.len());
+            assert!((0..len).all(|len| Head::decode(&item[..len]).is_none()), "an item that was cut");
+
+            let mut buffer = [0x55; 400];
+            buffer[ITEM_AT..][..len].copy_from_slice(&item);
+            let (end, whole) = expand(&mut buffer, len, &source).unwrap();
+            let (batch, rest) = Batch::parse(&buffer[..whole]).unwrap();
+            let header = batch.header();
+            assert_eq!((end, rest.len(), header.end().get()), (10, 0, 10));
+            assert_eq!(buffer[..HEADER_LEN], header.encode());
+            assert_eq!((header.crc, header.count, header.clock, header.source), (crc, 3, clock, source));
+            assert_eq!((header.time_first.micros(), header.time_last.micros()), (30, 50));
+            assert_eq!((header.stream, header.epoch), (Stream::Samples, head.epoch));
+            assert_eq!((batch.body(), header.previous[..4].to_vec()), (rows.body(), 9_u32.to_le_bytes().to_vec()));
+        }
+    }
 }

@@ -2,27 +2,26 @@
 //!
 //! The queue is first in, first out over all epochs. A *run* is a stretch of batches of one epoch without a hole; the runs
 //! are what is offered to the agent, and an item that no run covers is garbage, to be popped when it comes to the front.
+//! Only the first run is under way: what comes after it is sent once the agent has all of it.
+//!
+//! Sequences are counted in 32 bits here: an epoch ends long before they are used up, see [`StreamLog::is_used_up`].
 
-use afferent_protocol::batch::{ClockReading, HEADER_LEN};
-use afferent_protocol::event::Body;
-use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream, Subject, Timestamp};
+use afferent_protocol::batch::ClockReading;
+use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
 use afferent_protocol::session::{Check, Held, Lane};
 use heapless::Vec;
 
-use crate::limits::{LANES_MAX, RUNS_MAX};
-use crate::queue::{PushError, Queue};
-use crate::rows::{Full, Rows};
-use crate::stored::{HEAD_LEN, Head, expand};
-
-/// Where an item lies in a work buffer, so that it can become a batch in place.
-const ITEM_AT: usize = HEADER_LEN - HEAD_LEN;
+use crate::limits::{LANES_MAX, RUNS_MAX, SEQUENCES_MAX, WINDOW_BYTES};
+use crate::queue::{Broken, PushError, Queue};
+use crate::rows::Rows;
+use crate::stored::{self, HEAD_LEN, Head, ITEM_AT};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
     epoch: Epoch,
     /// Everything before is acked or given up.
-    first: Sequence,
-    end: Sequence,
+    first: u32,
+    end: u32,
 }
 
 impl Run {
@@ -36,71 +35,93 @@ impl Run {
 pub struct Hole {
     /// The epoch.
     pub epoch: Epoch,
-    /// Which.
-    pub range: SequenceRange,
+    /// The first of them.
+    pub first: u32,
+    /// The first one after them.
+    pub end: u32,
+}
+
+/// Events that came after the open rows and were lost.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost {
+    /// How many.
+    pub count: u32,
+    /// When the first of them came.
+    pub tick_us: u64,
+}
+
+/// What of the first run is under way, and for how long the agent has said nothing of it.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    epoch: Epoch,
+    /// What comes next is what the agent expects next, as far as is known here.
+    end: u32,
+    /// Bytes on the way to `end`.
+    bytes: usize,
+    /// When the stream last got on, or began to wait; in ticks of the session.
+    since: u32,
+    /// How often it waited in vain.
+    tries: u8,
+    /// A nack was answered by going back, or by a hello, since the stream last got on: the next one must not be answered
+    /// in the same way, or two sides that misunderstand each other would do so for ever at the speed of the line.
+    went_back: bool,
+    greeted: bool,
 }
 
 /// One stream.
 pub struct StreamLog<'m> {
     stream: Stream,
     queue: &'m mut dyn Queue,
-    rows: Rows<'m>,
-    opened_us: u64,
+    /// The open batch.
+    pub rows: Rows<'m>,
+    /// When its first event happened.
+    pub opened_us: u64,
+    /// What was lost behind it.
+    pub lost: Option<Lost>,
     epoch: Epoch,
     /// Sequence of the first open row.
-    next: Sequence,
+    next: u32,
     /// The end of the last sealed batch of the epoch, and its `crc`.
-    sealed_end: Sequence,
+    sealed_end: u32,
     previous: u32,
     runs: Vec<Run, RUNS_MAX>,
+    sent: Sent,
 }
 
 impl<'m> StreamLog<'m> {
-    /// Opens what the queue holds; open rows lie in `body`. `fresh` is the epoch to begin when the queue holds nothing.
-    /// `damaged` gets the holes that nobody has declared. `work` has room for the longest item.
-    pub fn open(
-        stream: Stream,
-        (queue, body): (&'m mut dyn Queue, &'m mut [u8]),
-        fresh: Epoch,
-        work: &mut [u8],
-        damaged: &mut dyn FnMut(Hole),
-    ) -> Self {
-        let mut log = Self {
+    /// A stream that begins with this epoch, unless [`StreamLog::recover`] finds another; open rows lie in `body`.
+    #[inline(never)]
+    pub fn new(stream: Stream, (queue, body): (&'m mut dyn Queue, &'m mut [u8]), epoch: Epoch) -> Self {
+        let sent = Sent { epoch, end: 0, bytes: 0, since: 0, tries: 0, went_back: false, greeted: false };
+        Self {
             stream,
             queue,
             rows: Rows::new(body),
             opened_us: 0,
-            epoch: fresh,
-            next: Sequence::ZERO,
-            sealed_end: Sequence::ZERO,
+            lost: None,
+            epoch,
+            next: 0,
+            sealed_end: 0,
             previous: 0,
             runs: Vec::new(),
-        };
-        let Self { queue, runs, .. } = &mut log;
+            sent,
+        }
+    }
+
+    /// Goes on with what the queue holds; gives the holes that nobody has declared. `work` has room for the longest item.
+    pub fn recover(&mut self, work: &mut [u8]) -> Vec<Hole, RUNS_MAX> {
+        let mut damaged = Vec::new();
+        let Self { queue, runs, .. } = self;
         let mut last: Option<Head> = None;
         // A queue that cannot be read is like an empty one: what it holds is not lost by that.
         let _ = queue.find(work, &mut |item| {
-            let Some(head) = Head::decode(item) else { return false };
-            if let Some(before) = last
-                && before.epoch == head.epoch
-                && before.end() < head.first
-                && !head.declared
-            {
-                damaged(Hole { epoch: head.epoch, range: SequenceRange { first: before.end(), end: head.first } });
-            }
-            if !runs.is_full() || extends(runs, &head) {
-                extend(runs, &head);
-                last = Some(head);
-            }
+            take_in(item, &mut last, runs, &mut damaged);
             false
         });
         if let Some(last) = last {
-            log.epoch = last.epoch;
-            log.next = last.end();
-            log.sealed_end = last.end();
-            log.previous = last.crc;
+            (self.epoch, self.next, self.sealed_end, self.previous) = (last.epoch, last.end, last.end, last.crc);
         }
-        log
+        damaged
     }
 
     /// The lane that open rows will belong to.
@@ -111,99 +132,84 @@ impl<'m> StreamLog<'m> {
     /// What new events belong to from now on; the rows must be sealed or empty.
     pub fn begin_epoch(&mut self, epoch: Epoch) {
         self.epoch = epoch;
-        (self.next, self.sealed_end, self.previous) = (Sequence::ZERO, Sequence::ZERO, 0);
+        (self.next, self.sealed_end, self.previous) = (0, 0, 0);
     }
 
-    /// Adds an event to the open rows.
-    pub fn push(
-        &mut self,
-        tick_us: u64,
-        time: Timestamp,
-        subject: Subject<'static>,
-        body: &Body<'_>,
-    ) -> Result<(), Full> {
-        if self.rows.is_empty() {
-            self.opened_us = tick_us;
-        }
-        self.rows.push(time, subject, body)
-    }
-
-    /// Whether there are open rows; since when, if so.
-    pub fn opened_us(&self) -> Option<u64> {
-        (!self.rows.is_empty()).then_some(self.opened_us)
+    /// Whether it is time for another epoch.
+    pub const fn is_used_up(&self) -> bool {
+        self.next > SEQUENCES_MAX && self.rows.is_empty()
     }
 
     /// Whether the queue keeps a quarter of its room when the open rows are sealed now.
     pub fn is_roomy(&mut self) -> bool {
-        self.queue.is_roomy(HEAD_LEN + self.rows.body_len())
+        self.queue.is_roomy(HEAD_LEN + self.rows.body().len())
     }
 
-    /// Seals the open rows, if there are any: when this gives `Ok`, they are in the queue; else they are open still.
+    /// Seals the open rows, of which there are some: when this gives `Ok`, they are in the queue; else they are open still.
     pub fn seal(&mut self, clock: &ClockReading, source: &SourceId, work: &mut [u8]) -> Result<(), PushError> {
-        let Some(times) = self.rows.times() else { return Ok(()) };
-        if self.runs.is_full() && self.next != self.sealed_end {
+        let goes_on = |last: &Run| last.first == last.end || (last.epoch, last.end) == (self.epoch, self.next);
+        if self.runs.is_full() && !self.runs.last().is_some_and(goes_on) {
             return Err(PushError::Full);
         }
-        let (place, body) = work.split_at_mut_checked(HEAD_LEN).ok_or(PushError::TooLong)?;
-        let body_len = self.rows.write(body).ok_or(PushError::TooLong)?;
-        let body = body.get(..body_len).ok_or(PushError::TooLong)?;
-        let head = Head {
+        let mut head = Head {
             epoch: self.epoch,
             first: self.next,
-            time_first: times.first,
-            time_last: times.last,
-            clock: *clock,
+            end: self.next.saturating_add(self.rows.count().into()),
             previous: self.previous,
             crc: 0,
-            count: self.rows.count(),
-            body_len: body_len as u16,
             declared: self.next != self.sealed_end,
         };
-        let head = head.sealed(source, self.stream, body);
-        place.copy_from_slice(&head.encode());
-        self.queue.push(work.get(..HEAD_LEN + body_len).ok_or(PushError::TooLong)?)?;
+        let sealed = stored::seal(&self.rows, &head, clock, (source, self.stream), work);
+        let (item, crc) = sealed.ok_or(PushError::TooLong)?;
+        self.queue.push(item)?;
+        head.crc = crc;
         extend(&mut self.runs, &head);
-        (self.next, self.sealed_end, self.previous) = (head.end(), head.end(), head.crc);
+        (self.next, self.sealed_end, self.previous) = (head.end, head.end, crc);
         self.rows.clear();
         Ok(())
     }
 
     /// Gives the next `count` sequences to events that are lost; the rows must be sealed or empty.
-    pub fn skip(&mut self, count: u64) -> Hole {
+    pub fn skip(&mut self, count: u32) -> Hole {
         let first = self.next;
-        self.next = Sequence::new(first.get().saturating_add(count));
-        Hole { epoch: self.epoch, range: SequenceRange { first, end: self.next } }
+        self.next = first.saturating_add(count);
+        Hole { epoch: self.epoch, first, end: self.next }
     }
 
     /// Gives up the oldest batch; tells which sequences that were, or `None` when there is none.
     pub fn evict(&mut self, work: &mut [u8]) -> Option<Hole> {
-        self.pop_garbage(work);
-        let head = self.front(work)?;
-        let run = self.runs.iter_mut().find(|run| run.covers(&head))?;
-        run.first = head.end();
-        self.drop_empty_runs();
-        self.pop_garbage(work);
-        Some(Hole { epoch: head.epoch, range: SequenceRange { first: head.first, end: head.end() } })
-    }
-
-    /// The agent has everything of the epoch before `end`.
-    pub fn release(&mut self, epoch: Epoch, end: Sequence, work: &mut [u8]) {
-        for run in self.runs.iter_mut().filter(|run| run.epoch == epoch && run.first < end) {
-            run.first = end.min(run.end);
-        }
-        self.drop_empty_runs();
-        self.pop_garbage(work);
+        let Head { epoch, first, end, .. } = self.front(work)?;
+        self.let_go(epoch, end, work);
+        Some(Hole { epoch, first, end })
     }
 
     /// Gives up everything of an epoch.
     pub fn give_up(&mut self, epoch: Epoch, work: &mut [u8]) -> Option<Hole> {
-        let mut of_epoch = self.runs.iter().filter(|run| run.epoch == epoch);
-        let first = of_epoch.next().copied();
-        let end = of_epoch.next_back().or(first.as_ref()).map(|run| run.end);
-        self.runs.retain(|run| run.epoch != epoch);
-        self.pop_garbage(work);
-        let range = SequenceRange { first: first?.first, end: end? };
-        (range.count() > 0).then_some(Hole { epoch, range })
+        let first = self.first_of(epoch)?;
+        let end = self.runs.iter().rfind(|run| run.epoch == epoch).map_or(first, |run| run.end);
+        self.let_go(epoch, end, work);
+        (first < end).then_some(Hole { epoch, first, end })
+    }
+
+    /// Everything of the epoch before `end` is acked or given up.
+    #[inline(never)]
+    fn let_go(&mut self, epoch: Epoch, end: u32, work: &mut [u8]) {
+        let mut kept = 0;
+        for at in 0..self.runs.len() {
+            let Some(mut run) = self.runs.get(at).copied() else { break };
+            if run.epoch == epoch {
+                run.first = run.first.max(end.min(run.end));
+            }
+            // An empty run is kept while it is the end of the epoch that goes on.
+            if (run.first < run.end || (run.epoch == self.epoch && run.end == self.next))
+                && let Some(place) = self.runs.get_mut(kept)
+            {
+                *place = run;
+                kept += 1;
+            }
+        }
+        self.runs.truncate(kept);
+        self.front(work);
     }
 
     /// What is held of every epoch up to its first hole, oldest epoch first; as much of it as `held` has room for.
@@ -212,75 +218,240 @@ impl<'m> StreamLog<'m> {
         for run in self.runs.iter().chain([&now]) {
             let lane = Lane { stream: self.stream, epoch: run.epoch };
             if held.iter().all(|known| known.lane != lane) {
-                let _ = held.push(Held { lane, first: run.first, end: run.end });
+                let [first, end] = [run.first, run.end].map(|at| Sequence::new(at.into()));
+                let _ = held.push(Held { lane, first, end });
             }
         }
     }
 
-    /// Makes, at the start of `work`, the batch that begins at `from`; gives its head and length.
-    pub fn read(&mut self, epoch: Epoch, from: Sequence, source: &SourceId, work: &mut [u8]) -> Option<(Head, usize)> {
-        let wanted = |head: Head| head.epoch == epoch && head.first == from;
+    /// Makes, at the start of `work`, the batch that begins at `from`; gives its end and its length.
+    #[inline(never)]
+    pub fn read(&mut self, epoch: Epoch, from: u32, source: &SourceId, work: &mut [u8]) -> Option<(u32, usize)> {
         let place = work.get_mut(ITEM_AT..)?;
-        let len = self.queue.find(place, &mut |item| Head::decode(item).is_some_and(wanted)).ok()??;
-        expand(work, len, source, self.stream)
+        let len = self.queue.find(place, &mut |item| begins_at(item, epoch, from)).ok()??;
+        stored::expand(work, len, source)
     }
 
     /// The check of the batch that ends at `end`, as far as it is known.
-    pub fn check(&mut self, epoch: Epoch, end: Sequence, work: &mut [u8]) -> Option<Check> {
-        if epoch == self.epoch && end == self.sealed_end && end > Sequence::ZERO {
-            return Some(Check(self.previous.into()));
+    pub fn check(&mut self, epoch: Epoch, end: u32, work: &mut [u8]) -> Result<Option<Check>, Broken> {
+        if epoch == self.epoch && end == self.sealed_end && end > 0 {
+            return Ok(Some(Check(self.previous.into())));
         }
         let mut found = None;
-        let _ = self.queue.find(work, &mut |item| {
-            let head = Head::decode(item).filter(|head| head.epoch == epoch);
-            found = head.and_then(|head| match head {
-                Head { crc, .. } if head.end() == end => Some(crc),
-                Head { first, previous, .. } if first == end && first > Sequence::ZERO => Some(previous),
-                _ => None,
-            });
+        self.queue.find(work, &mut |item| {
+            found = crc_of(item, epoch, end);
             found.is_some()
-        });
-        found.map(|crc| Check(crc.into()))
+        })?;
+        Ok(found.map(|crc| Check(crc.into())))
     }
 
+    /// Pops what no run covers off the front; gives the first item that one does.
+    #[inline(never)]
     fn front(&mut self, work: &mut [u8]) -> Option<Head> {
-        let len = self.queue.find(work, &mut |_| true).ok()??;
-        Head::decode(work.get(..len)?)
+        loop {
+            let len = self.queue.find(work, &mut |_| true).ok()??;
+            if let Some(head) = Head::decode(work.get(..len)?)
+                && self.runs.iter().any(|run| run.covers(&head))
+            {
+                return Some(head);
+            }
+            if !self.queue.pop().ok()? {
+                return None;
+            }
+            self.sent.bytes = self.sent.bytes.saturating_sub(ITEM_AT + len);
+        }
+    }
+}
+
+/// What the session asks and tells.
+impl StreamLog<'_> {
+    /// The first sequence of the epoch that nobody has acked.
+    pub fn first_of(&self, epoch: Epoch) -> Option<u32> {
+        self.runs.iter().find(|run| run.epoch == epoch).map(|run| run.first)
     }
 
-    fn pop_garbage(&mut self, work: &mut [u8]) {
-        loop {
-            let mut is_wanted = false;
-            let runs = &self.runs;
-            let found = self.queue.find(work, &mut |item| {
-                is_wanted = Head::decode(item).is_some_and(|head| runs.iter().any(|run| run.covers(&head)));
-                true
-            });
-            if is_wanted || !matches!(found, Ok(Some(_))) || !matches!(self.queue.pop(), Ok(true)) {
-                return;
-            }
+    /// The first run, and from where on it is to be sent.
+    fn under_way(&self) -> Option<(Run, u32)> {
+        let run = *self.runs.first()?;
+        Some((run, if run.epoch == self.sent.epoch { run.first.max(self.sent.end) } else { run.first }))
+    }
+
+    /// What is to be sent next, if there is something and the window lets it.
+    pub fn ready(&self) -> Option<(Epoch, u32)> {
+        let (run, from) = self.under_way()?;
+        let has_room = from == run.first || self.sent.bytes < WINDOW_BYTES;
+        (from < run.end && has_room).then_some((run.epoch, from))
+    }
+
+    /// Whether the agent must hear, before the next batch, that what lies before it will not come.
+    pub fn wants_hello(&self) -> bool {
+        self.ready().is_some_and(|(epoch, from)| from > 0 && (epoch, from) != (self.sent.epoch, self.sent.end))
+    }
+
+    /// A hello says where the first run begins.
+    pub fn said(&mut self) {
+        if let Some((run, from)) = self.under_way() {
+            (self.sent.epoch, self.sent.end) = (run.epoch, from);
         }
     }
 
-    /// An empty run is kept while it is the end of the epoch that goes on.
-    fn drop_empty_runs(&mut self) {
-        let (epoch, next) = (self.epoch, self.next);
-        self.runs.retain(|run| run.first < run.end || (run.epoch == epoch && run.end == next));
+    /// A welcome came: the first run is sent again from its beginning on.
+    pub fn begin(&mut self, now: u32) {
+        self.sent.end = 0;
+        self.said();
+        (self.sent.since, self.sent.went_back) = (now, false);
+    }
+
+    /// The agent has less than what it said a hello for: it must hear another.
+    pub fn is_unsaid(&mut self, epoch: Epoch) {
+        if self.sent.epoch == epoch {
+            self.sent.end = 0;
+        }
+    }
+
+    /// What was ready went to the line: a batch that ends there, with so many bytes.
+    pub fn sent(&mut self, now: u32, end: u32, len: usize) {
+        let Some((run, from)) = self.under_way() else { return };
+        if from == run.first {
+            self.sent.bytes = 0;
+            if !self.sent.went_back {
+                self.sent.since = now;
+            }
+        }
+        (self.sent.epoch, self.sent.end) = (run.epoch, end);
+        self.sent.bytes += len;
+    }
+
+    /// The agent has everything of the epoch before `end` on its disk.
+    pub fn release(&mut self, now: u32, epoch: Epoch, end: u32, work: &mut [u8]) {
+        if epoch == self.sent.epoch {
+            let end = end.max(self.sent.end);
+            self.sent = Sent { end, since: now, tries: 0, went_back: false, greeted: false, ..self.sent };
+        }
+        self.let_go(epoch, end, work);
+    }
+
+    /// The agent misses what begins at `from`. It is sent again if a batch begins there; otherwise only a hello can settle
+    /// it, which this asks for. Both are done once, then it takes progress or a timeout to do them again.
+    pub fn nack(&mut self, epoch: Epoch, from: u32, source: &SourceId, work: &mut [u8]) -> bool {
+        let Some((run, end)) = self.under_way() else { return false };
+        if run.epoch != epoch {
+            return false;
+        }
+        let can_go_back = !self.sent.went_back && run.first <= from && from <= end;
+        if can_go_back && self.read(epoch, from, source, work).is_some() {
+            (self.sent.end, self.sent.went_back) = (from, true);
+            return false;
+        }
+        !core::mem::replace(&mut self.sent.greeted, true)
+    }
+
+    /// Since when an ack is waited for, and how often it was in vain.
+    pub fn waits(&self) -> Option<(u32, u8)> {
+        let (run, from) = self.under_way()?;
+        (from > run.first).then_some((self.sent.since, self.sent.tries))
+    }
+
+    /// It has waited in vain: the next time it waits for twice as long, `tries_max` times at most.
+    pub fn be_patient(&mut self, tries_max: u8) {
+        if self.waits().is_some() {
+            self.sent.tries = (self.sent.tries + 1).min(tries_max);
+        }
     }
 }
 
-fn extends(runs: &[Run], head: &Head) -> bool {
-    runs.last().is_some_and(|last| last.epoch == head.epoch && last.end == head.first)
+// Never inlined, these three: what goes through a `dyn FnMut` is there twice.
+#[inline(never)]
+fn begins_at(item: &[u8], epoch: Epoch, from: u32) -> bool {
+    Head::decode(item).is_some_and(|head| head.epoch == epoch && head.first == from)
 }
 
-/// Takes a batch into the runs, which have room for one more, or end where it begins.
-fn extend(runs: &mut Vec<Run, RUNS_MAX>, head: &Head) {
-    let run = Run { epoch: head.epoch, first: head.first, end: head.end() };
+/// Takes an item that was found into the runs, and the hole before it into the holes.
+#[inline(never)]
+fn take_in(item: &[u8], last: &mut Option<Head>, runs: &mut Vec<Run, RUNS_MAX>, damaged: &mut Vec<Hole, RUNS_MAX>) {
+    let Some(head) = Head::decode(item) else { return };
+    if let Some(before) = *last
+        && before.epoch == head.epoch
+        && before.end < head.first
+        && !head.declared
+    {
+        // Every hole begins a run: there is room for as many.
+        let _ = damaged.push(Hole { epoch: head.epoch, first: before.end, end: head.first });
+    }
+    if extend(runs, &head) {
+        *last = Some(head);
+    }
+}
+
+/// The `crc` of the batch that ends at `end`, if this item is it or the one behind it.
+#[inline(never)]
+fn crc_of(item: &[u8], epoch: Epoch, end: u32) -> Option<u32> {
+    match Head::decode(item).filter(|head| head.epoch == epoch)? {
+        Head { crc, end: its_end, .. } if its_end == end => Some(crc),
+        Head { previous, first, .. } if first == end && first > 0 => Some(previous),
+        _ => None,
+    }
+}
+
+/// Takes a batch into the runs; `false` when there is no room for another one.
+#[inline(never)]
+fn extend(runs: &mut Vec<Run, RUNS_MAX>, head: &Head) -> bool {
+    let run = Run { epoch: head.epoch, first: head.first, end: head.end };
     match runs.last_mut() {
         Some(last) if last.epoch == run.epoch && last.end == run.first => last.end = run.end,
         Some(last) if last.first == last.end => *last = run,
-        _ => {
-            let _ = runs.push(run);
+        _ => return runs.push(run).is_ok(),
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::event::{Body, Quality, Sample, Value};
+    use afferent_protocol::ids::{Subject, Timestamp};
+
+    use super::*;
+    use crate::queue::RamQueue;
+
+    fn push(log: &mut StreamLog<'_>, work: &mut [u8]) -> Result<(), PushError> {
+        let sample = Sample { value: Value::Bool(true), unit: "", quality: Quality::Good };
+        log.rows.push(Timestamp::default(), Subject::literal("mill"), &Body::Sample(sample)).unwrap();
+        let sealed = log.seal(&ClockReading::default(), &SourceId::literal("mill"), work);
+        log.rows.clear();
+        sealed
+    }
+
+    #[test]
+    fn a_new_epoch_behind_as_many_runs_as_there_is_room_for_waits_and_loses_nothing() {
+        let (mut queue, mut body, mut work) = (RamQueue::<2048>::new(), [0; 64], [0; 400]);
+        let mut log = StreamLog::new(Stream::Critical, (&mut queue, &mut body), Epoch::new(1));
+        for _ in 0..RUNS_MAX {
+            assert_eq!(push(&mut log, &mut work), Ok(()));
+            log.skip(1);
         }
+        log.begin_epoch(Epoch::new(2));
+        assert_eq!(push(&mut log, &mut work), Err(PushError::Full));
+        let first = log.ready().unwrap();
+        assert_eq!(first, (Epoch::new(1), 0));
+        log.release(0, first.0, 1, &mut work);
+        assert_eq!(push(&mut log, &mut work), Ok(()));
+        assert_eq!(log.first_of(Epoch::new(2)), Some(0));
+    }
+
+    #[test]
+    fn what_lies_behind_a_hole_is_sent_after_the_ack_of_all_before_it_and_a_hello() {
+        let (mut queue, mut body, mut work) = (RamQueue::<2048>::new(), [0; 64], [0; 400]);
+        let epoch = Epoch::new(1);
+        let mut log = StreamLog::new(Stream::Critical, (&mut queue, &mut body), epoch);
+        push(&mut log, &mut work).unwrap();
+        log.skip(3);
+        push(&mut log, &mut work).unwrap();
+        assert_eq!((log.ready(), log.wants_hello()), (Some((epoch, 0)), false));
+        log.sent(5, 1, 300);
+        assert_eq!((log.ready(), log.waits()), (None, Some((5, 0))));
+        log.release(6, epoch, 1, &mut work);
+        assert_eq!((log.ready(), log.wants_hello(), log.waits()), (Some((epoch, 4)), true, None));
+        log.said();
+        assert!(!log.wants_hello());
     }
 }

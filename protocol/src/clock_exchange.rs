@@ -6,6 +6,7 @@
 
 use crate::ids::{SourceId, Timestamp};
 use crate::limits::SOURCE_BYTES_MAX;
+use crate::wire::Writer;
 
 /// The first four bytes of both messages.
 pub const MAGIC: [u8; 4] = *b"AFT1";
@@ -44,10 +45,10 @@ pub struct ClockReply {
 impl ClockRequest {
     /// The message's bytes.
     pub fn encode(&self) -> heapless::Vec<u8, REQUEST_LEN_MAX> {
-        let name = self.source.as_bytes();
-        let parts: [&[u8]; 6] =
-            [&MAGIC, &[REQUEST], &self.boot, &self.tick_us.to_le_bytes(), &[name.len() as u8], name];
-        joined(&parts)
+        let mut bytes = heapless::Vec::from_array([0; REQUEST_LEN_MAX]);
+        let len = write_request(&self.boot, self.tick_us, &self.source, &mut bytes).expect("the longest one fits");
+        bytes.truncate(len);
+        bytes
     }
 
     /// Reads a request; `None` when it is none.
@@ -65,15 +66,12 @@ impl ClockRequest {
 impl ClockReply {
     /// The message's bytes.
     pub fn encode(&self) -> heapless::Vec<u8, REPLY_LEN> {
-        let parts: [&[u8]; 6] = [
-            &MAGIC,
-            &[REPLY],
-            &self.boot,
-            &self.tick_us.to_le_bytes(),
-            &[u8::from(self.synchronised)],
-            &self.wall.micros().to_le_bytes(),
-        ];
-        joined(&parts)
+        let mut bytes = heapless::Vec::from_array([0; REPLY_LEN]);
+        let mut out = Writer::new(&mut bytes);
+        put_head(&mut out, REPLY, &self.boot, self.tick_us);
+        out.byte(u8::from(self.synchronised));
+        out.bytes(&self.wall.micros().to_le_bytes());
+        bytes
     }
 
     /// Reads a reply; `None` when it is none.
@@ -88,13 +86,20 @@ impl ClockReply {
     }
 }
 
-fn joined<const N: usize>(parts: &[&[u8]]) -> heapless::Vec<u8, N> {
-    let mut bytes = heapless::Vec::new();
-    for part in parts {
-        // The longest message fits: see the constants.
-        let _ = bytes.extend_from_slice(part);
-    }
-    bytes
+/// Writes a request to the start of `out`; gives its length.
+pub fn write_request(boot: &[u8; 16], tick_us: u64, source: &SourceId, out: &mut [u8]) -> Option<usize> {
+    let mut out = Writer::new(out);
+    put_head(&mut out, REQUEST, boot, tick_us);
+    out.byte(source.as_bytes().len() as u8);
+    out.bytes(source.as_bytes());
+    out.written()
+}
+
+fn put_head(out: &mut Writer<'_>, kind: u8, boot: &[u8; 16], tick_us: u64) {
+    out.bytes(&MAGIC);
+    out.byte(kind);
+    out.bytes(boot);
+    out.bytes(&tick_us.to_le_bytes());
 }
 
 fn head(bytes: &[u8], kind: u8) -> Option<([u8; 16], u64, &[u8])> {

@@ -8,6 +8,7 @@
 //! times; what is missing comes again with the next repetition of the batch.
 
 use crate::batch::{Batch, HEADER_LEN};
+use crate::wire::Writer;
 
 /// The first four bytes of a fragment.
 pub const MAGIC: [u8; 4] = *b"AFF1";
@@ -19,16 +20,25 @@ pub const FRAGMENT_LEN_MAX: usize = 12 + PIECE_LEN;
 /// The fragment of `batch` that begins at `at`, a multiple of [`PIECE_LEN`]; `None` when nothing is left there, or the
 /// batch is too long to be sent in pieces.
 pub fn fragment(batch: &[u8], at: usize) -> Option<heapless::Vec<u8, FRAGMENT_LEN_MAX>> {
+    let mut bytes = heapless::Vec::from_array([0; FRAGMENT_LEN_MAX]);
+    let len = write(batch, at, &mut bytes)?;
+    bytes.truncate(len);
+    Some(bytes)
+}
+
+/// Writes that fragment to the start of `out`; gives its length.
+pub fn write(batch: &[u8], at: usize, out: &mut [u8]) -> Option<usize> {
     let rest = batch.get(at..).filter(|rest| !rest.is_empty())?;
     let piece = rest.get(..PIECE_LEN).unwrap_or(rest);
     let len = u16::try_from(batch.len()).ok()?;
-    let mut bytes = heapless::Vec::new();
-    bytes.extend_from_slice(&MAGIC).ok()?;
-    bytes.extend_from_slice(batch.get(4..8)?).ok()?;
-    bytes.extend_from_slice(&len.to_le_bytes()).ok()?;
-    bytes.extend_from_slice(&u16::try_from(at).ok()?.to_le_bytes()).ok()?;
-    bytes.extend_from_slice(piece).ok()?;
-    Some(bytes)
+    let mut out = Writer::new(out);
+    let [low, high] = len.to_le_bytes();
+    let [at_low, at_high] = (at as u16).to_le_bytes();
+    out.bytes(&MAGIC);
+    out.bytes(batch.get(4..8)?);
+    out.bytes(&[low, high, at_low, at_high]);
+    out.bytes(piece);
+    out.written()
 }
 
 /// Puts one batch together again, of at most `N` bytes. A receiver keeps a few of these.

@@ -9,28 +9,49 @@
 use crate::checksum::crc32c;
 
 const CRC_LEN: usize = 4;
+/// The longest way from one code to the next.
+const LONGEST: usize = 0xFF;
 
 /// Bytes that the frame of a payload takes at most, its delimiter included.
 pub const fn frame_len_max(payload_len: usize) -> usize {
-    cobs::max_encoding_length(payload_len + CRC_LEN) + 1
+    let len = payload_len + CRC_LEN;
+    len + len.div_ceil(LONGEST - 1) + 1
 }
 
-/// `out` is too small for the frame; see [`frame_len_max`].
+/// `out` is too small for the frame; one of [`frame_len_max`] never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the frame does not fit the buffer")]
 pub struct NoRoom;
 
 /// Writes the frame of `payload` to the start of `out`; gives its length.
 pub fn encode(payload: &[u8], out: &mut [u8]) -> Result<usize, NoRoom> {
-    if out.len() < frame_len_max(payload.len()) {
-        return Err(NoRoom);
+    stuff([payload, &crc32c(payload).to_le_bytes()], out).ok_or(NoRoom)
+}
+
+/// Does COBS on one stretch after the other, and ends them with the delimiter.
+fn stuff(stretches: [&[u8]; 2], out: &mut [u8]) -> Option<usize> {
+    let (mut code_at, mut len, mut was_longest) = (0, 1, false);
+    for stretch in stretches {
+        for byte in stretch {
+            if *byte != 0 {
+                *out.get_mut(len)? = *byte;
+                len += 1;
+            }
+            was_longest = len - code_at == LONGEST;
+            if *byte == 0 || was_longest {
+                *out.get_mut(code_at)? = (len - code_at) as u8;
+                (code_at, len) = (len, len + 1);
+            }
+        }
     }
-    let mut encoder = cobs::CobsEncoder::new(out);
-    encoder.push(payload).map_err(|_| NoRoom)?;
-    encoder.push(&crc32c(payload).to_le_bytes()).map_err(|_| NoRoom)?;
-    let len = encoder.finalize();
-    *out.get_mut(len).ok_or(NoRoom)? = 0;
-    Ok(len + 1)
+    // Behind the longest way nothing is understood: no other one begins when nothing follows.
+    if was_longest {
+        len = code_at;
+    } else {
+        *out.get_mut(code_at)? = (len - code_at) as u8;
+    }
+    *out.get_mut(len)? = 0;
+    Some(len + 1)
 }
 
 /// Why bytes up to a delimiter were no frame.
@@ -69,8 +90,8 @@ pub enum Fed<'a> {
 #[derive(Debug)]
 pub struct Accumulator<const N: usize> {
     bytes: [u8; N],
+    /// How many came since the last delimiter: more than there is room for is noise.
     len: usize,
-    overflowed: bool,
 }
 
 impl<const N: usize> Default for Accumulator<N> {
@@ -82,45 +103,31 @@ impl<const N: usize> Default for Accumulator<N> {
 impl<const N: usize> Accumulator<N> {
     /// An empty one.
     pub const fn new() -> Self {
-        Self { bytes: [0; N], len: 0, overflowed: false }
+        Self { bytes: [0; N], len: 0 }
     }
 
     /// Takes bytes up to the first frame's end.
     pub fn feed(&mut self, bytes: &[u8]) -> Fed<'_> {
-        let mut taken = 0;
-        loop {
-            let rest = bytes.get(taken..).unwrap_or(&[]);
-            let mut stretches = rest.splitn(2, |byte| *byte == 0);
-            let stretch = stretches.next().unwrap_or(&[]);
-            self.keep(stretch);
-            if stretches.next().is_none() {
-                return Fed::More;
+        for (at, byte) in bytes.iter().enumerate() {
+            if *byte != 0 {
+                if let Some(place) = self.bytes.get_mut(self.len) {
+                    *place = *byte;
+                }
+                self.len = self.len.saturating_add(1);
+                continue;
             }
-            taken += stretch.len() + 1;
-            let (len, overflowed) = (self.len, self.overflowed);
-            (self.len, self.overflowed) = (0, false);
-            if overflowed {
-                return Fed::Noise { noise: Noise::TooLong, taken };
-            }
+            let (len, taken) = (core::mem::take(&mut self.len), at + 1);
             // Delimiters in a row: senders may begin with one, to end whatever noise came before.
-            if len > 0 {
-                return match decode(self.bytes.get_mut(..len).unwrap_or(&mut [])) {
-                    Ok(payload) => Fed::Frame { payload, taken },
-                    Err(noise) => Fed::Noise { noise, taken },
-                };
+            if len == 0 {
+                continue;
             }
+            let Some(frame) = self.bytes.get_mut(..len) else { return Fed::Noise { noise: Noise::TooLong, taken } };
+            return match decode(frame) {
+                Ok(payload) => Fed::Frame { payload, taken },
+                Err(noise) => Fed::Noise { noise, taken },
+            };
         }
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        if let Some(place) = self.bytes.get_mut(self.len..self.len + bytes.len())
-            && !self.overflowed
-        {
-            place.copy_from_slice(bytes);
-            self.len += bytes.len();
-        } else {
-            self.overflowed = true;
-        }
+        Fed::More
     }
 }
 
@@ -151,4 +158,31 @@ fn unstuff(bytes: &mut [u8]) -> Option<&[u8]> {
         code_at = end;
     }
     bytes.get(..len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{vec, vec::Vec};
+
+    proptest! {
+        #[test]
+        fn frames_are_those_of_the_cobs_library(stretches in prop::collection::vec((0..600_usize, 1..255_u8), 0..6)) {
+            let mut payload = Vec::new();
+            for (len, byte) in stretches {
+                payload.extend(vec![byte; len]);
+                payload.push(0);
+            }
+            payload.pop();
+            let mut frame = vec![0xAA; frame_len_max(payload.len())];
+            let len = encode(&payload, &mut frame).unwrap();
+            prop_assert_eq!(frame.len(), cobs::max_encoding_length(payload.len() + CRC_LEN) + 1);
+            let covered = [&payload[..], &crc32c(&payload).to_le_bytes()].concat();
+            let mut expected = vec![0; cobs::max_encoding_length(covered.len())];
+            let expected_len = cobs::encode(&covered, &mut expected);
+            prop_assert_eq!(&frame[..len - 1], &expected[..expected_len]);
+            prop_assert_eq!(frame[len - 1], 0);
+        }
+    }
 }

@@ -221,6 +221,24 @@ impl SourceId {
         Ok(id)
     }
 
+    /// A name that stands in the program. As a `const` it is checked when the program is compiled.
+    ///
+    /// # Panics
+    /// When [`SourceId::new`] would refuse it.
+    pub const fn literal(name: &'static str) -> Self {
+        let name = name.as_bytes();
+        assert!(!name.is_empty() && name.len() <= SOURCE_BYTES_MAX && name[0] != b'.', "no name of a source");
+        let mut id = Self { bytes: [0; SOURCE_BYTES_MAX], len: name.len() as u8 };
+        let mut at = 0;
+        while at < name.len() {
+            let is_taken = name[at].is_ascii_alphanumeric() || matches!(name[at], b'.' | b'_' | b'-');
+            assert!(is_taken, "a character that the name of a source cannot have");
+            id.bytes[at] = name[at];
+            at += 1;
+        }
+        id
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(self.as_bytes()).expect("checked to be ASCII by the constructor")
@@ -304,6 +322,26 @@ impl<'a> Subject<'a> {
         if empty_level { Err(NameError::EmptyLevel) } else { Ok(Self(path)) }
     }
 
+    /// A path that stands in the program. As a `const` it is checked when the program is compiled.
+    ///
+    /// # Panics
+    /// When [`Subject::new`] would refuse it.
+    pub const fn literal(path: &'static str) -> Subject<'static> {
+        let bytes = path.as_bytes();
+        assert!(!bytes.is_empty() && bytes.len() <= SUBJECT_BYTES_MAX, "no path of an event's subject");
+        let (mut at, mut before) = (0, b'/');
+        while at < bytes.len() {
+            // Control characters: of ASCII, and those from U+0080 to U+009F.
+            let is_control = bytes[at].is_ascii_control() || (before == 0xC2 && bytes[at] < 0xA0);
+            assert!(!is_control, "a control character in a subject's path");
+            assert!(before != b'/' || bytes[at] != b'/', "an empty level in a subject's path");
+            before = bytes[at];
+            at += 1;
+        }
+        assert!(before != b'/', "an empty level at the end of a subject's path");
+        Subject(path)
+    }
+
     /// The path.
     pub const fn as_str(self) -> &'a str {
         self.0
@@ -335,6 +373,19 @@ impl SequenceRange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn literals_are_taken_and_refused_as_other_names_are() {
+        let names = ["a", "press-88.C_1", "a/b", "+", "", "ä", "a b", "..", ".x", "a\0"];
+        let paths =
+            ["88-C/spindle", "Halle 3/Öl", "", "/a", "a/", "a//b", "a\nb", "a\u{7f}", "a\u{85}b", "a\u{a0}b", "/"];
+        for name in names.into_iter().chain(paths) {
+            let source = std::panic::catch_unwind(|| SourceId::literal(name)).ok();
+            assert_eq!(source, SourceId::new(name).ok(), "{name:?}");
+            let subject = std::panic::catch_unwind(|| Subject::literal(name)).ok();
+            assert_eq!(subject, Subject::new(name).ok(), "{name:?}");
+        }
+    }
 
     #[test]
     fn source_names_stand_in_topics_and_file_names_as_they_are() {

@@ -33,6 +33,7 @@ impl<'b> Writer<'b> {
     }
 
     /// One byte: small numbers and the variants of enums.
+    #[inline(never)]
     pub fn byte(&mut self, byte: u8) {
         self.bytes(&[byte]);
     }
@@ -48,11 +49,13 @@ impl<'b> Writer<'b> {
     }
 
     /// A number that may be negative: zigzag.
+    #[inline(never)]
     pub fn signed(&mut self, value: i64) {
         self.varint(((value << 1) ^ (value >> 63)) as u64);
     }
 
     /// A text behind its length.
+    #[inline(never)]
     pub fn text(&mut self, text: &str) {
         self.varint(text.len() as u64);
         self.bytes(text.as_bytes());

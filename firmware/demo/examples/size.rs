@@ -33,12 +33,12 @@ mod parts {
 
     static APPLICATION_RECORDER: Recorder<16> = Recorder::new();
 
+    const TEMPERATURE: Subject<'static> = Subject::literal("spindle/temperature");
+
     #[exception]
     fn SysTick() {
-        if let Ok(subject) = Subject::new("spindle/temperature") {
-            let sample = Sample { value: Value::Float(black_box(1.0)), unit: "Cel", quality: Quality::Good };
-            let _ = black_box(APPLICATION_RECORDER.record(black_box(1), subject, Body::Sample(sample)));
-        }
+        let sample = Sample { value: Value::Float(black_box(1.0)), unit: "Cel", quality: Quality::Good };
+        let _ = black_box(APPLICATION_RECORDER.record(black_box(1), TEMPERATURE, Body::Sample(sample)));
     }
 
     #[cfg(not(feature = "size-link"))]
@@ -65,6 +65,8 @@ mod parts {
         use super::*;
 
         const BODY: usize = 512;
+        const SOURCE: SourceId = SourceId::literal("spindle-1");
+        const SUBJECT: Subject<'static> = Subject::literal("spindle-1");
 
         struct Line;
         impl ErrorType for Line {
@@ -145,9 +147,7 @@ mod parts {
         }
 
         fn run() -> Option<()> {
-            let source = SourceId::new("spindle-1").ok()?;
-            let subject = Subject::new("spindle-1").ok()?;
-            let settings = DeviceSettings::new(source, subject, black_box([1; 16]), black_box(1));
+            let settings = DeviceSettings::new(SOURCE, SUBJECT, black_box([1; 16]), black_box(1));
             let samples = cortex_m::singleton!(APPLICATION_SAMPLES: RamQueue<1024> = RamQueue::new())?;
             #[cfg(not(feature = "size-flash"))]
             let critical = {
@@ -168,12 +168,12 @@ mod parts {
             if let Some(crash) = crash::cell().take() {
                 let message = crash.message();
                 let breakdown = Breakdown { code: crash.kind.code(), severity: Severity::Fatal, message: &message };
-                device.append(1, subject, &Body::Breakdown(breakdown));
+                device.append(1, SUBJECT, &Body::Breakdown(breakdown));
             }
             #[cfg(not(feature = "size-crash"))]
             {
                 let breakdown = Breakdown { code: "E1", severity: Severity::Fatal, message: black_box("text") };
-                device.append(1, subject, &Body::Breakdown(breakdown));
+                device.append(1, SUBJECT, &Body::Breakdown(breakdown));
             }
             loop {
                 device.poll(black_box(1), &APPLICATION_RECORDER, &mut Line);

@@ -28,11 +28,13 @@ impl Control {
         Self { turn: 0, head: 0, used: 0, crc: 0 }
     }
 
+    #[inline(never)]
     fn checksum(&self) -> u32 {
-        let crc = crc32c(&self.turn.to_le_bytes());
-        let crc = crc32c_append(crc, &self.head.to_le_bytes());
+        let mut bytes = [0; 12];
+        let words = [self.turn, self.head, self.used];
+        bytes.as_chunks_mut().0.iter_mut().zip(words).for_each(|(place, word)| *place = word.to_le_bytes());
         // Zeros must not be valid.
-        !crc32c_append(crc, &self.used.to_le_bytes())
+        !crc32c(&bytes)
     }
 }
 
@@ -71,40 +73,92 @@ impl<const N: usize> RamQueue<N> {
 
     /// Finds again what outlived a reset. Whatever the memory holds, the queue is in order afterwards.
     pub fn recover(&mut self) -> Recovered {
+        self.ring().recover()
+    }
+
+    const fn ring(&mut self) -> Ring<'_> {
+        Ring { control: &mut self.control, bytes: &mut self.bytes }
+    }
+}
+
+impl<const N: usize> Queue for RamQueue<N> {
+    fn push(&mut self, item: &[u8]) -> Result<(), PushError> {
+        self.ring().push(item)
+    }
+
+    fn find(&mut self, buffer: &mut [u8], wanted: &mut dyn FnMut(&[u8]) -> bool) -> Result<Option<usize>, Broken> {
+        Ok(self.ring().find(buffer, wanted))
+    }
+
+    fn pop(&mut self) -> Result<bool, Broken> {
+        Ok(self.ring().pop())
+    }
+
+    fn is_roomy(&mut self, len: usize) -> bool {
+        self.ring().is_roomy(len)
+    }
+}
+
+/// A queue of whatever size: queues of different sizes share its code.
+struct Ring<'q> {
+    control: &'q mut [Control; 2],
+    bytes: &'q mut [u8],
+}
+
+impl Ring<'_> {
+    #[inline(never)]
+    fn recover(&mut self) -> Recovered {
         let Some(found) = self.valid() else {
             self.put(0, 0);
             return Recovered::Empty;
         };
+        let (head, used) = (found.head as usize, found.used as usize);
         let mut whole = 0;
-        while let Some(len) = self.item_len(found.head as usize + whole, found.used as usize - whole) {
+        while let Some(len) = self.item_len(head + whole, used - whole) {
             whole += len;
         }
-        self.put(found.head as usize, whole);
+        self.put(head, whole);
         match whole {
-            _ if whole < found.used as usize => Recovered::Damaged,
+            _ if whole < used => Recovered::Damaged,
             0 => Recovered::Empty,
             _ => Recovered::Whole,
         }
     }
 
+    #[inline(never)]
     fn valid(&self) -> Option<Control> {
-        let valid = self.control.iter().filter(|control| {
-            control.crc == control.checksum() && (control.head as usize) < N && control.used as usize <= N
-        });
+        let room = self.bytes.len();
+        let valid = |control: &Control| {
+            control.crc == control.checksum() && (control.head as usize) < room && control.used as usize <= room
+        };
         // Turns differ by one: the later one is ahead by less than half of the number space.
-        valid.copied().reduce(|a, b| if b.turn.wrapping_sub(a.turn) < 1 << 31 { b } else { a })
+        let [even, odd] = &*self.control;
+        match [even, odd].map(valid) {
+            [true, true] => Some(if odd.turn.wrapping_sub(even.turn) < 1 << 31 { *odd } else { *even }),
+            [true, false] => Some(*even),
+            [false, true] => Some(*odd),
+            [false, false] => None,
+        }
     }
 
-    fn control(&self) -> Control {
-        self.valid().unwrap_or(Control::empty())
+    /// Head, and how much is used.
+    #[inline(never)]
+    fn control(&self) -> (usize, usize) {
+        self.valid().map_or((0, 0), |control| (control.head as usize, control.used as usize))
     }
 
+    #[inline(never)]
     fn put(&mut self, head: usize, used: usize) {
-        let turn = self.control().turn.wrapping_add(1);
-        let mut control = Control { turn, head: (head % N) as u32, used: used as u32, crc: 0 };
+        let turn = self.valid().map_or(1, |control| control.turn.wrapping_add(1));
+        let mut control = Control { turn, head: self.wrapped(head) as u32, used: used as u32, crc: 0 };
         control.crc = control.checksum();
-        let [even, odd] = &mut self.control;
+        let [even, odd] = &mut *self.control;
         *(if turn.is_multiple_of(2) { even } else { odd }) = control;
+    }
+
+    /// A place in the ring; `at` is less than twice its size.
+    const fn wrapped(&self, at: usize) -> usize {
+        if at < self.bytes.len() { at } else { at - self.bytes.len() }
     }
 
     /// Bytes of the item at `at`, head included, if it is whole within `used` bytes.
@@ -114,10 +168,16 @@ impl<const N: usize> RamQueue<N> {
         if used < whole {
             return None;
         }
-        let (first, second) = self.places(at + ITEM_HEAD_LEN, len);
-        (crc32c_append(crc32c(first), second) == crc).then_some(whole)
+        let mut found = crc32c(&[]);
+        for at in at + ITEM_HEAD_LEN..at + whole {
+            let mut byte = [0];
+            self.read(at, &mut byte);
+            found = crc32c_append(found, &byte);
+        }
+        (found == crc).then_some(whole)
     }
 
+    #[inline(never)]
     fn item_head(&self, at: usize) -> (usize, u32) {
         let mut head = [0; ITEM_HEAD_LEN];
         self.read(at, &mut head);
@@ -125,75 +185,76 @@ impl<const N: usize> RamQueue<N> {
         (usize::from(u16::from_le_bytes([a, b])), u32::from_le_bytes(crc))
     }
 
-    /// The two stretches of `len` bytes from `at` on.
-    fn places(&self, at: usize, len: usize) -> (&[u8], &[u8]) {
-        let (before, after) = self.bytes.split_at_checked(at % N).unwrap_or((&self.bytes, &[]));
-        match after.get(..len) {
-            Some(first) => (first, &[]),
-            None => (after, before.get(..len - after.len()).unwrap_or(&[])),
+    #[inline(never)]
+    fn read(&self, at: usize, out: &mut [u8]) {
+        let mut at = self.wrapped(at);
+        for place in out {
+            *place = self.bytes.get(at).copied().unwrap_or(0);
+            at = self.wrapped(at + 1);
         }
     }
 
-    fn read(&self, at: usize, out: &mut [u8]) {
-        let (first, second) = self.places(at, out.len());
-        let bytes = first.iter().chain(second);
-        out.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
-    }
-
+    #[inline(never)]
     fn write(&mut self, at: usize, bytes: &[u8]) {
-        let at = at % N;
-        let (before, after) = self.bytes.split_at_mut_checked(at).unwrap_or((&mut [], &mut []));
-        after.iter_mut().chain(before).zip(bytes).for_each(|(place, byte)| *place = *byte);
+        let mut at = self.wrapped(at);
+        for byte in bytes {
+            if let Some(place) = self.bytes.get_mut(at) {
+                *place = *byte;
+            }
+            at = self.wrapped(at + 1);
+        }
     }
-}
 
-impl<const N: usize> Queue for RamQueue<N> {
+    #[inline(never)]
     fn push(&mut self, item: &[u8]) -> Result<(), PushError> {
         let whole = ITEM_HEAD_LEN + item.len();
-        if whole > N || item.len() > usize::from(u16::MAX) {
+        if whole > self.bytes.len() || item.len() > usize::from(u16::MAX) {
             return Err(PushError::TooLong);
         }
-        let Control { head, used, .. } = self.control();
-        let (head, used) = (head as usize, used as usize);
-        if N - used < whole {
+        let (head, used) = self.control();
+        if self.bytes.len() - used < whole {
             return Err(PushError::Full);
         }
-        self.write(head + used, &(item.len() as u16).to_le_bytes());
-        self.write(head + used + 2, &crc32c(item).to_le_bytes());
-        self.write(head + used + ITEM_HEAD_LEN, item);
+        let mut item_head = [0; ITEM_HEAD_LEN];
+        let [a, b, crc @ ..] = &mut item_head;
+        [*a, *b] = (item.len() as u16).to_le_bytes();
+        *crc = crc32c(item).to_le_bytes();
+        self.write(head + used, &item_head);
+        self.write(self.wrapped(head + used) + ITEM_HEAD_LEN, item);
         self.put(head, used + whole);
         Ok(())
     }
 
-    fn find(&mut self, buffer: &mut [u8], wanted: &mut dyn FnMut(&[u8]) -> bool) -> Result<Option<usize>, Broken> {
-        let Control { head, used, .. } = self.control();
-        let (mut at, end) = (head as usize, head as usize + used as usize);
-        while at < end {
+    #[inline(never)]
+    fn find(&mut self, buffer: &mut [u8], wanted: &mut dyn FnMut(&[u8]) -> bool) -> Option<usize> {
+        let (mut at, mut left) = self.control();
+        while left > 0 {
             let (len, _) = self.item_head(at);
             if let Some(item) = buffer.get_mut(..len) {
-                self.read(at + ITEM_HEAD_LEN, item);
+                self.read(self.wrapped(at) + ITEM_HEAD_LEN, item);
                 if wanted(item) {
-                    return Ok(Some(len));
+                    return Some(len);
                 }
             }
-            at += ITEM_HEAD_LEN + len;
+            at = self.wrapped(at) + ITEM_HEAD_LEN + len;
+            left = left.saturating_sub(ITEM_HEAD_LEN + len);
         }
-        Ok(None)
+        None
     }
 
-    fn pop(&mut self) -> Result<bool, Broken> {
-        let Control { head, used, .. } = self.control();
-        if used == 0 {
-            return Ok(false);
+    #[inline(never)]
+    fn pop(&mut self) -> bool {
+        let (head, used) = self.control();
+        let (len, _) = self.item_head(head);
+        if used > 0 {
+            self.put(head + ITEM_HEAD_LEN + len, used.saturating_sub(ITEM_HEAD_LEN + len));
         }
-        let (len, _) = self.item_head(head as usize);
-        let whole = ITEM_HEAD_LEN + len;
-        self.put(head as usize + whole, (used as usize).saturating_sub(whole));
-        Ok(true)
+        used > 0
     }
 
-    fn is_roomy(&mut self, len: usize) -> bool {
-        N - self.control().used as usize >= N / 4 + ITEM_HEAD_LEN + len
+    fn is_roomy(&self, len: usize) -> bool {
+        let (_, used) = self.control();
+        self.bytes.len() - used >= self.bytes.len() / 4 + ITEM_HEAD_LEN + len
     }
 }
 

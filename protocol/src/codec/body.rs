@@ -1,126 +1,195 @@
 //! The end of a row by hand, as a microcontroller writes it: the same bytes as postcard's, without its code.
 
-use crate::event::{Body, LifeCycle, Value};
+use crate::event::{Body, LifeCycle, Progress, Sample, Value};
 use crate::wire::Writer;
+
+/// What stands behind the variant in most bodies, in this order, each part in some of them.
+struct Row<'a> {
+    /// Variants and whatever else is known to be a byte.
+    head: [u8; 3],
+    head_len: usize,
+    one: Option<&'a str>,
+    byte: Option<u8>,
+    numbers: [u64; 4],
+    numbers_len: usize,
+    bytes: &'a [u8],
+    other: Option<&'a str>,
+}
+
+impl<'a> Row<'a> {
+    fn numbers(&mut self, numbers: &[u64]) {
+        self.numbers.iter_mut().zip(numbers).for_each(|(place, number)| *place = *number);
+        self.numbers_len = numbers.len();
+    }
+
+    fn texts(&mut self, one: &'a str, other: &'a str) {
+        (self.one, self.other) = (Some(one), Some(other));
+    }
+
+    // Never inlined: it would be copied into the arms.
+    #[inline(never)]
+    fn put(&self, out: &mut Writer<'_>) {
+        out.bytes(self.head.get(..self.head_len).unwrap_or(&[]));
+        self.one.into_iter().for_each(|text| out.text(text));
+        self.byte.into_iter().for_each(|byte| out.byte(byte));
+        self.numbers.iter().take(self.numbers_len).for_each(|number| out.varint(*number));
+        out.bytes(self.bytes);
+        self.other.into_iter().for_each(|text| out.text(text));
+    }
+}
 
 /// Writes a row from the number of the body's variant on; `unit` is the place of a sample's unit in the dictionary.
 pub fn put(out: &mut Writer<'_>, body: &Body<'_>, unit: u8) {
+    let (head, numbers) = ([0; 3], [0; 4]);
+    let mut row = Row { head, head_len: 1, one: None, byte: None, numbers, numbers_len: 0, bytes: &[], other: None };
     match body {
-        Body::Sample(sample) => {
-            out.byte(0);
-            match sample.value {
-                Value::Float(value) => {
-                    out.byte(0);
-                    out.bytes(&value.to_le_bytes());
-                }
-                Value::Integer(value) => {
-                    out.byte(1);
-                    out.signed(value);
-                }
-                Value::Bool(value) => out.bytes(&[2, u8::from(value)]),
-                Value::Text(text) => {
-                    out.byte(3);
-                    out.text(text);
-                }
-            }
-            out.bytes(&[unit, sample.quality as u8]);
-        }
+        Body::Sample(body) => return sample(out, body, unit),
+        Body::Progress(body) => return progress(out, body),
+        Body::LifeCycle(body) => life_cycle(&mut row, body),
         Body::Breakdown(body) => {
-            out.byte(1);
-            out.text(body.code);
-            out.byte(body.severity as u8);
-            out.text(body.message);
+            row.head[0] = 1;
+            row.byte = Some(body.severity as u8);
+            row.texts(body.code, body.message);
         }
-        Body::Recovery(body) => texts(out, &[2], body.code, body.message),
+        Body::Recovery(body) => {
+            row.head[0] = 2;
+            row.texts(body.code, body.message);
+        }
         Body::State(body) => {
-            out.bytes(&[3, body.state as u8]);
-            out.text(body.reason);
+            (row.head, row.head_len) = ([3, body.state as u8, 0], 2);
+            row.other = Some(body.reason);
         }
         Body::Alarm(body) => {
-            out.byte(4);
-            out.text(body.condition);
-            out.byte(body.transition as u8);
-            out.varint(body.priority.into());
-            out.text(body.message);
+            row.head[0] = 4;
+            row.byte = Some(body.transition as u8);
+            row.numbers(&[body.priority.into()]);
+            row.texts(body.condition, body.message);
         }
         Body::Loss(body) => {
-            out.bytes(&[5, body.stream.number()]);
-            [body.epoch.get(), body.first.get(), body.end.get()].into_iter().for_each(|number| out.varint(number));
-            out.byte(body.reason as u8);
-            out.bytes(&body.chain);
+            (row.head, row.head_len) = ([5, body.stream.number(), 0], 2);
+            // The reason is one byte either way.
+            row.numbers(&[body.epoch.get(), body.first.get(), body.end.get(), body.reason as u64]);
+            row.bytes = &body.chain;
         }
         Body::ClockStep(body) => {
-            out.byte(6);
-            out.signed(body.before.micros());
-            out.signed(body.after.micros());
+            row.head[0] = 6;
+            row.numbers(&[body.before, body.after].map(|time| zigzag(time.micros())));
         }
-        Body::LifeCycle(body) => life_cycle(out, body),
-        Body::Derived(body) => texts(out, &[8], body.kind, body.json),
-        Body::Progress(body) => {
-            out.bytes(&[9, body.stream.number()]);
-            [body.epoch.get(), body.end.get(), body.check].into_iter().for_each(|number| out.varint(number));
-            match &body.ticks {
-                None => out.byte(0),
-                Some(ticks) => {
-                    out.byte(1);
-                    out.varint(ticks.events.into());
-                    out.bytes(&ticks.boot);
-                    out.signed(ticks.offset_us);
-                }
-            }
+        Body::Derived(body) => {
+            row.head[0] = 8;
+            row.texts(body.kind, body.json);
         }
+    }
+    row.put(out);
+}
+
+fn sample(out: &mut Writer<'_>, sample: &Sample<'_>, unit: u8) {
+    out.byte(0);
+    match sample.value {
+        Value::Float(value) => {
+            out.byte(0);
+            out.bytes(&value.to_le_bytes());
+        }
+        Value::Integer(value) => {
+            out.byte(1);
+            out.varint(zigzag(value));
+        }
+        Value::Bool(value) => {
+            out.byte(2);
+            out.byte(u8::from(value));
+        }
+        Value::Text(text) => {
+            out.byte(3);
+            out.text(text);
+        }
+    }
+    out.byte(unit);
+    out.byte(sample.quality as u8);
+}
+
+fn progress(out: &mut Writer<'_>, body: &Progress) {
+    out.bytes(&[9, body.stream.number()]);
+    [body.epoch.get(), body.end.get(), body.check].into_iter().for_each(|number| out.varint(number));
+    out.byte(u8::from(body.ticks.is_some()));
+    if let Some(ticks) = &body.ticks {
+        out.varint(ticks.events.into());
+        out.bytes(&ticks.boot);
+        out.varint(zigzag(ticks.offset_us));
     }
 }
 
-fn life_cycle(out: &mut Writer<'_>, body: &LifeCycle<'_>) {
-    match *body {
-        LifeCycle::Started { previous, version, repairs } => texts(out, &[7, 0, previous as u8], version, repairs),
-        LifeCycle::Stopped { reason } => text(out, &[7, 1], reason),
-        LifeCycle::LinkUp { peer } => text(out, &[7, 2], peer),
-        LifeCycle::LinkDown { peer, reason } => texts(out, &[7, 3], peer, reason),
+fn life_cycle<'a>(row: &mut Row<'a>, body: &'a LifeCycle<'a>) {
+    row.head = [7, 0, 0];
+    row.head_len = 2;
+    let variant = match body {
+        LifeCycle::Started { previous, version, repairs } => {
+            (row.head[2], row.head_len) = (*previous as u8, 3);
+            row.texts(version, repairs);
+            0
+        }
+        LifeCycle::Stopped { reason: one } => {
+            row.one = Some(one);
+            1
+        }
+        LifeCycle::LinkUp { peer: one } => {
+            row.one = Some(one);
+            2
+        }
+        LifeCycle::LinkDown { peer, reason } => {
+            row.texts(peer, reason);
+            3
+        }
         LifeCycle::KeyPinned { source, key } => {
-            text(out, &[7, 4], source);
-            out.bytes(&key);
+            row.one = Some(source);
+            row.bytes = key;
+            4
         }
-        LifeCycle::Refused { source, reason } => texts(out, &[7, 5], source, reason),
+        LifeCycle::Refused { source, reason } => {
+            row.texts(source, reason);
+            5
+        }
         LifeCycle::Gap { source, stream, epoch, first, end } => {
-            text(out, &[7, 6], source);
-            out.byte(stream.number());
-            [epoch.get(), first.get(), end.get()].into_iter().for_each(|number| out.varint(number));
+            row.one = Some(source);
+            row.byte = Some(stream.number());
+            row.numbers(&[epoch.get(), first.get(), end.get()]);
+            6
         }
-        LifeCycle::DiskTrouble { message } => text(out, &[7, 7], message),
-        LifeCycle::Configured { message } => text(out, &[7, 8], message),
+        LifeCycle::DiskTrouble { message: one } => {
+            row.one = Some(one);
+            7
+        }
+        LifeCycle::Configured { message: one } => {
+            row.one = Some(one);
+            8
+        }
         LifeCycle::Sealed { first, end, hash } => {
-            out.bytes(&[7, 9]);
-            [first.get(), end.get()].into_iter().for_each(|number| out.varint(number));
-            out.bytes(&hash);
+            row.numbers(&[first.get(), end.get()]);
+            row.bytes = hash;
+            9
         }
         LifeCycle::Trimmed { until, rule } => {
-            out.bytes(&[7, 10]);
-            out.varint(until.get());
-            out.text(rule);
+            row.numbers(&[until.get()]);
+            row.other = Some(rule);
+            10
         }
         LifeCycle::Emptied { stream, until, rule } => {
-            out.bytes(&[7, 11, stream.number()]);
-            out.varint(until.get());
-            out.text(rule);
+            row.byte = Some(stream.number());
+            row.numbers(&[until.get()]);
+            row.other = Some(rule);
+            11
         }
         LifeCycle::LaneKept { source, stream, epoch, end, time_last, chain } => {
-            text(out, &[7, 12], source);
-            out.byte(stream.number());
-            [epoch.get(), end.get()].into_iter().for_each(|number| out.varint(number));
-            out.signed(time_last.micros());
-            out.bytes(&chain);
+            row.one = Some(source);
+            row.byte = Some(stream.number());
+            row.numbers(&[epoch.get(), end.get(), zigzag(time_last.micros())]);
+            row.bytes = chain;
+            12
         }
-    }
+    };
+    row.head[1] = variant;
 }
 
-fn text(out: &mut Writer<'_>, head: &[u8], text: &str) {
-    out.bytes(head);
-    out.text(text);
-}
-
-fn texts(out: &mut Writer<'_>, head: &[u8], one: &str, other: &str) {
-    text(out, head, one);
-    out.text(other);
+#[inline(never)]
+const fn zigzag(value: i64) -> u64 {
+    (value << 1 ^ value >> 63) as u64
 }

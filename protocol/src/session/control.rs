@@ -83,15 +83,7 @@ impl Hello {
     }
 
     fn put(&self, out: &mut Writer<'_>, signature: &Signature) {
-        out.varint(self.session.into());
-        out.bytes(&self.key);
-        out.varint(self.lanes.len() as u64);
-        for held in &self.lanes {
-            put_lane(out, held.lane);
-            out.varint(held.first.get());
-            out.varint(held.end.get());
-        }
-        signature.iter().for_each(|half| out.bytes(half));
+        put_hello(out, self.session, &self.key, &self.lanes, signature);
     }
 
     fn take(bytes: &mut &[u8]) -> Option<Self> {
@@ -164,8 +156,7 @@ impl Control {
 
     /// Writes the message to the start of `out`; gives its length, or `None` when it does not fit.
     pub fn write(&self, out: &mut [u8]) -> Option<usize> {
-        let (head, rest) = out.split_first_chunk_mut::<HEAD_LEN>()?;
-        let mut writer = Writer::new(rest);
+        let mut writer = Writer::new(out.get_mut(HEAD_LEN..)?);
         match self {
             Self::Hello(hello) => {
                 writer.byte(HELLO);
@@ -188,10 +179,7 @@ impl Control {
             }
         }
         let len = writer.written()?;
-        let [m, a, g, i, crc @ ..] = head;
-        [*m, *a, *g, *i] = MAGIC;
-        *crc = crc32c(rest.get(..len)?).to_le_bytes();
-        Some(HEAD_LEN + len)
+        finish(out, len)
     }
 
     fn take(bytes: &mut &[u8]) -> Option<Self> {
@@ -207,15 +195,102 @@ impl Control {
 
     /// Reads a message.
     pub fn decode(bytes: &[u8]) -> Result<Self, ControlError> {
-        if !is_control(bytes) || bytes.len() < HEAD_LEN || bytes.len() > CONTROL_BYTES_MAX {
-            return Err(ControlError::Foreign);
-        }
-        let (crc, mut rest) = bytes.get(4..).and_then(<[u8]>::split_first_chunk).ok_or(ControlError::Foreign)?;
-        if u32::from_le_bytes(*crc) != crc32c(rest) {
-            return Err(ControlError::Crc);
-        }
+        let mut rest = content(bytes)?;
         Self::take(&mut rest).filter(|_| rest.is_empty()).ok_or(ControlError::Content)
     }
+}
+
+/// Writes an unsigned hello to the start of `out`, as [`Control::write`] would: for senders that have no room for a
+/// [`Hello`].
+pub fn write_hello(session: u32, lanes: &[Held], out: &mut [u8]) -> Option<usize> {
+    let mut writer = Writer::new(out.get_mut(HEAD_LEN..)?);
+    writer.byte(HELLO);
+    put_hello(&mut writer, session, &[0; 32], lanes, &UNSIGNED);
+    let len = writer.written()?;
+    finish(out, len)
+}
+
+/// What kind of answer it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerKind {
+    /// A welcome, to the hello of this session.
+    Welcome(u32),
+    /// An ack.
+    Ack,
+    /// A nack: the end of its lane is the first sequence that is missing.
+    Nack,
+}
+
+/// What a receiver says, read lane after lane: for senders that have no room for a [`Welcome`].
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// Its kind.
+    pub kind: AnswerKind,
+    left: u32,
+    rest: &'a [u8],
+}
+
+impl<'a> Answer<'a> {
+    /// Reads all of a message but a hello, or nothing.
+    pub fn read(bytes: &'a [u8]) -> Result<Self, ControlError> {
+        Self::of(content(bytes)?).ok_or(ControlError::Content)
+    }
+
+    fn of(mut rest: &'a [u8]) -> Option<Self> {
+        let [kind] = take_bytes(&mut rest)?;
+        let (kind, left) = match kind {
+            WELCOME => (AnswerKind::Welcome(take_u32(&mut rest)?), take_u32(&mut rest)?),
+            ACK => (AnswerKind::Ack, 1),
+            NACK => (AnswerKind::Nack, 1),
+            _ => return None,
+        };
+        let mut all = Self { kind, left, rest };
+        while all.left > 0 {
+            all.next()?;
+        }
+        (left <= LANES_MAX as u32 && all.rest.is_empty()).then_some(Self { kind, left, rest })
+    }
+}
+
+impl Iterator for Answer<'_> {
+    type Item = Resume;
+
+    // Never inlined: one copy checks and reads.
+    #[inline(never)]
+    fn next(&mut self) -> Option<Resume> {
+        self.left = self.left.checked_sub(1)?;
+        take_end(&mut self.rest, self.kind != AnswerKind::Nack)
+    }
+}
+
+/// What follows the checksum.
+fn content(bytes: &[u8]) -> Result<&[u8], ControlError> {
+    if !is_control(bytes) || bytes.len() > CONTROL_BYTES_MAX {
+        return Err(ControlError::Foreign);
+    }
+    let (crc, rest) = bytes.get(4..).and_then(<[u8]>::split_first_chunk).ok_or(ControlError::Foreign)?;
+    if u32::from_le_bytes(*crc) == crc32c(rest) { Ok(rest) } else { Err(ControlError::Crc) }
+}
+
+/// Writes magic and checksum before the `len` bytes of content; gives the length of all.
+fn finish(out: &mut [u8], len: usize) -> Option<usize> {
+    let (head, rest) = out.split_first_chunk_mut::<HEAD_LEN>()?;
+    let [m, a, g, i, crc @ ..] = head;
+    [*m, *a, *g, *i] = MAGIC;
+    *crc = crc32c(rest.get(..len)?).to_le_bytes();
+    Some(HEAD_LEN + len)
+}
+
+fn put_hello(out: &mut Writer<'_>, session: u32, key: &[u8; 32], lanes: &[Held], signature: &Signature) {
+    out.varint(session.into());
+    out.bytes(key);
+    out.varint(lanes.len() as u64);
+    for held in lanes {
+        put_lane(out, held.lane);
+        out.varint(held.first.get());
+        out.varint(held.end.get());
+    }
+    signature.iter().for_each(|half| out.bytes(half));
 }
 
 fn put_lane(out: &mut Writer<'_>, lane: Lane) {
@@ -241,8 +316,12 @@ fn put_resume(out: &mut Writer<'_>, resume: &Resume) {
 }
 
 fn take_resume(bytes: &mut &[u8]) -> Option<Resume> {
+    take_end(bytes, true)
+}
+
+fn take_end(bytes: &mut &[u8], has_check: bool) -> Option<Resume> {
     let (lane, end) = (take_lane(bytes)?, take_sequence(bytes)?);
-    let check = match take_bytes(bytes)? {
+    let check = match if has_check { take_bytes(bytes)? } else { [0] } {
         [0] => None,
         [1] => Some(Check(take_varint(bytes)?)),
         _ => return None,

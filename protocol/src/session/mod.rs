@@ -21,9 +21,12 @@ mod control;
 mod receiver;
 mod sender;
 
-pub use control::{Control, ControlError, Held, Hello, Lane, Resume, Signature, UNSIGNED, Welcome, is_control};
+pub use control::{
+    Answer, AnswerKind, Control, ControlError, Held, Hello, Lane, Resume, Signature, UNSIGNED, Welcome, is_control,
+    write_hello,
+};
 pub use receiver::{Offered, ReceiverLane, Verdict};
-pub use sender::{Action, Sender, SenderSettings, SentBatch, SizedSender};
+pub use sender::{Action, Sender, SenderSettings, SentBatch};
 
 use crate::batch::ChainHash;
 

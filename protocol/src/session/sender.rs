@@ -13,9 +13,6 @@ const HELLO_TRIES_MAX: u8 = 3;
 /// How many times the first timeout the longest one is.
 const TIMEOUT_GROWTH_MAX: u64 = 16;
 
-/// A sender with room for whatever the limits allow.
-pub type Sender = SizedSender<LANES_MAX, WINDOW_BATCHES_MAX>;
-
 /// How a sender goes about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderSettings {
@@ -177,18 +174,15 @@ impl Patience {
     }
 }
 
-/// The sending half of a session, with room for `LANES` lanes and `WINDOW` batches under way.
-///
-/// A microcontroller chooses small ones, for their memory is taken whether it is used or not. Everybody else has
-/// [`Sender`].
+/// The sending half of a session. A microcontroller has one of its own, for which its log is memory enough.
 #[derive(Debug)]
-pub struct SizedSender<const LANES: usize, const WINDOW: usize> {
+pub struct Sender {
     settings: SenderSettings,
     phase: Phase,
     session: u32,
     key: [u8; 32],
-    lanes: Vec<SenderLane, LANES>,
-    in_flight: Vec<SentBatch, WINDOW>,
+    lanes: Vec<SenderLane, LANES_MAX>,
+    in_flight: Vec<SentBatch, WINDOW_BATCHES_MAX>,
     /// Of the next hello.
     timeout_ms: u64,
     turn: u8,
@@ -199,16 +193,10 @@ pub struct SizedSender<const LANES: usize, const WINDOW: usize> {
     announce: bool,
 }
 
-impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
-    const SIZES: () = {
-        assert!(0 < LANES && LANES <= LANES_MAX, "a hello has room for every lane");
-        assert!(4 <= WINDOW && WINDOW <= WINDOW_BATCHES_MAX, "critical has a place that samples cannot take");
-    };
-
+impl Sender {
     /// A sender whose link is down. `session` is the number before its first hello's, best a random one; `key` is the
     /// public key that its batches are signed with, zeros for none.
     pub fn new(settings: SenderSettings, session: u32, key: [u8; 32]) -> Self {
-        const { Self::SIZES };
         assert!(settings.timeout_ms > 0 && settings.window_bytes > 0 && settings.message_bytes_max > 0);
         Self {
             settings,
@@ -256,12 +244,12 @@ impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
     }
 
     /// What the log holds now: critical lanes first, in each stream the oldest epoch first. Lanes past
-    /// `LANES` wait until earlier ones are gone.
+    /// [`LANES_MAX`] wait until earlier ones are gone.
     pub fn held(&mut self, held: impl IntoIterator<Item = Held>) {
-        let mut before = [None; LANES];
+        let mut before = [None; LANES_MAX];
         before.iter_mut().zip(&self.lanes).for_each(|(place, lane)| *place = Some(*lane));
         self.lanes.clear();
-        for held in held.into_iter().take(LANES) {
+        for held in held.into_iter().take(LANES_MAX) {
             let known = before.iter().flatten().find(|known| known.held.lane == held.lane);
             let mut lane = known.copied().unwrap_or_else(|| {
                 // The receiver must hear of a lane before its first batch only when that is not the very first one.
@@ -278,7 +266,7 @@ impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
                 (lane.acked_end, lane.released_end) = (held.first, held.first);
             }
             lane.held = held;
-            // No more than LANES were taken.
+            // No more than there is room for were taken.
             let _ = self.lanes.push(lane);
         }
         let lanes = &self.lanes;
@@ -435,8 +423,8 @@ impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
     fn ready(&self, stream: Stream) -> Option<(Lane, Sequence)> {
         // Critical keeps a quarter of the places for itself, or samples could fill them all.
         let places = match stream {
-            Stream::Critical => WINDOW - 1,
-            Stream::Samples => WINDOW * 3 / 4,
+            Stream::Critical => WINDOW_BATCHES_MAX - 1,
+            Stream::Samples => WINDOW_BATCHES_MAX * 3 / 4,
         };
         if self.in_flight.len() >= places || self.in_flight_bytes(stream) >= self.settings.window_bytes {
             return None;
@@ -551,13 +539,10 @@ impl<const LANES: usize, const WINDOW: usize> SizedSender<LANES, WINDOW> {
     }
 }
 
-/// Never inlined: there is one copy of it for all that end what is under way.
-#[inline(never)]
-fn keep<const WINDOW: usize>(in_flight: &mut Vec<SentBatch, WINDOW>, is_kept: &dyn Fn(&SentBatch) -> bool) {
+fn keep(in_flight: &mut Vec<SentBatch, WINDOW_BATCHES_MAX>, is_kept: &dyn Fn(&SentBatch) -> bool) {
     in_flight.retain(is_kept);
 }
 
-#[inline(never)]
 fn lane_mut(lanes: &mut [SenderLane], lane: Lane) -> Option<&mut SenderLane> {
     lanes.iter_mut().find(|known| known.held.lane == lane)
 }
