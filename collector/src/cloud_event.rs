@@ -36,7 +36,8 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::record::Record;
 use afferent_protocol::segment::EntryHead;
 
-use text::{put_decimal, put_json_string, put_padded};
+use text::{Decimal, put_decimal, put_json_string};
+use time::Times;
 pub use time::put_rfc3339;
 
 /// The type of the event that stands for a batch which this reader cannot decode.
@@ -58,6 +59,9 @@ pub struct Writer {
     first_offset: u64,
     /// The entry's ingest time.
     ingest: Vec<u8>,
+    times: Times,
+    sequence: Decimal,
+    offset: Decimal,
     /// The entry was written by the collector itself, so that derived events in it were posted.
     is_own: bool,
 }
@@ -100,7 +104,7 @@ impl Writer {
     }
 
     /// Appends the JSON of a record of this entry, without a line end.
-    pub fn put(&self, out: &mut Vec<u8>, record: &Record<'_>) {
+    pub fn put(&mut self, out: &mut Vec<u8>, record: &Record<'_>) {
         let event = &record.event;
         let body = &event.body;
         if let (true, Body::Derived(derived)) = (self.is_own, body) {
@@ -127,7 +131,7 @@ impl Writer {
     /// Appends an event that says that the entry's batch, from `record` on, cannot be decoded.
     ///
     /// Its id ends in `-unreadable`, so that it does not stand in the way of the real event once a newer reader reads it.
-    pub fn put_unreadable(&self, out: &mut Vec<u8>, batch: &Header, index: u32, reason: &str) {
+    pub fn put_unreadable(&mut self, out: &mut Vec<u8>, batch: &Header, index: u32, reason: &str) {
         let envelope = Envelope {
             sequence: self.first_sequence + u64::from(index),
             id_suffix: "-unreadable",
@@ -146,22 +150,24 @@ impl Writer {
         out.extend_from_slice(b"}}");
     }
 
-    fn put_envelope(&self, out: &mut Vec<u8>, envelope: &Envelope<'_>) {
+    fn put_envelope(&mut self, out: &mut Vec<u8>, envelope: &Envelope<'_>) {
+        self.sequence.turn_to(envelope.sequence);
+        self.offset.turn_to(envelope.offset);
         out.extend_from_slice(&self.opening);
-        put_decimal(out, envelope.sequence);
+        out.extend_from_slice(self.sequence.plain());
         out.extend_from_slice(envelope.id_suffix.as_bytes());
         out.extend_from_slice(&self.origin);
         put_json_string(out, envelope.subject);
         out.extend_from_slice(br#","time":""#);
-        put_rfc3339(out, envelope.time);
+        out.extend_from_slice(self.times.text(envelope.time));
         out.extend_from_slice(br#"","type":"#);
         put_json_string(out, envelope.kind);
         out.extend_from_slice(br#","datacontenttype":""#);
         out.extend_from_slice(envelope.content_type.as_bytes());
         out.extend_from_slice(br#"","sequence":""#);
-        put_padded(out, envelope.sequence);
+        out.extend_from_slice(self.sequence.padded());
         out.extend_from_slice(&self.lineage);
-        put_decimal(out, envelope.offset);
+        out.extend_from_slice(self.offset.plain());
         out.extend_from_slice(br#"","severitynumber":"#);
         put_decimal(out, u64::from(envelope.severity));
         out.extend_from_slice(br#","data":"#);

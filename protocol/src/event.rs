@@ -431,7 +431,7 @@ impl<'a> Event<'a> {
                     _ => {}
                 }
                 fits("unit", sample.unit, UNIT_BYTES_MAX)?;
-                if sample.unit.bytes().all(|byte| byte.is_ascii_graphic()) { Ok(()) } else { Err(EventError::Unit) }
+                if is_unit(sample.unit) { Ok(()) } else { Err(EventError::Unit) }
             }
             Body::Breakdown(body) => {
                 fits("code", body.code, TEXT_BYTES_MAX)?;
@@ -529,6 +529,11 @@ impl Body<'_> {
             },
         }
     }
+}
+
+/// Whether a text can be a UCUM code; what its length may be is another matter.
+pub(crate) fn is_unit(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 const fn fits(field: &'static str, text: &str, bytes_max: usize) -> Result<(), EventError> {

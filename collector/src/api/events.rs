@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use afferent_protocol::ids::Offset;
+use afferent_protocol::ids::{Offset, Timestamp};
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -25,7 +25,7 @@ pub const NEXT_OFFSET: HeaderName = HeaderName::from_static("afferent-next-offse
 /// To be given back as `cursor`, with the same query, for what comes next; not there when everything up to `until` has
 /// come, or when the answer is not paged.
 pub const NEXT_CURSOR: HeaderName = HeaderName::from_static("afferent-next-cursor");
-/// Bytes of the log that were read for this answer; not there when it is not paged.
+/// Bytes of the log that were read for this answer, and to find where it begins and ends; not there when it is not paged.
 pub const BYTES_READ: HeaderName = HeaderName::from_static("afferent-bytes-read");
 
 /// The media type of lines.
@@ -65,6 +65,10 @@ pub(super) async fn events(
     headers.insert(FIRST_OFFSET, part.first.get().into());
     headers.insert(END_OFFSET, part.durable_end.get().into());
     let reading = Reading::part(part.from, part.end, query.limit, query.filter.clone(), format);
+    let reading = match part.ingested {
+        Some((from, until)) => reading.ingested(from, until),
+        None => reading,
+    };
     if query.limit <= EVENTS_PAGED_MAX {
         return page(log, reading, &part, &query, headers).await;
     }
@@ -80,6 +84,8 @@ struct Part {
     end: Offset,
     first: Offset,
     durable_end: Offset,
+    /// Ingest times to look for between the offsets.
+    ingested: Option<(Timestamp, Timestamp)>,
     /// More may come: nobody has said where it ends.
     is_open: bool,
 }
@@ -95,15 +101,21 @@ impl Part {
         let until = match query.until {
             // What is not written yet is left for the next request.
             Some(Start::Offset(until)) => Some(until),
+            Some(Start::Time(until)) => Some(log.end_at_time(until).map_err(StartError::Log)?),
             Some(until) => Some(until.resolve(log)?),
             None => None,
+        };
+        let ingested = match (query.from, query.until) {
+            (Some(Start::Time(from)), Some(Start::Time(until))) => Some((from, until)),
+            (_, Some(Start::Time(until))) => Some((Timestamp::default(), until)),
+            _ => None,
         };
         // What was appended since the start was looked up is left for the next request.
         let durable_end = kept.end.max(from);
         let end = until.unwrap_or(durable_end).min(durable_end).max(from);
         // An ingest time that has not come may be reached by later events.
         let is_open = until.is_none_or(|until| until >= durable_end);
-        Ok(Self { from, end, first: kept.start, durable_end, is_open })
+        Ok(Self { from, end, first: kept.start, durable_end, ingested, is_open })
     }
 }
 
@@ -133,7 +145,6 @@ async fn page(
     mut headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let is_array = headers[header::CONTENT_TYPE] == BATCH;
-    let before = log.bytes_read();
     let mut pages = Pages::new(Arc::clone(&log), reading);
     let mut body = if is_array { b"[".to_vec() } else { Vec::new() };
     loop {
@@ -148,7 +159,7 @@ async fn page(
     }
     let next = pages.place().unwrap_or(part.end);
     headers.insert(NEXT_OFFSET, next.get().into());
-    headers.insert(BYTES_READ, (log.bytes_read() - before).into());
+    headers.insert(BYTES_READ, log.bytes_read().into());
     if part.is_open || next < part.end {
         let cursor = Cursor::new(next, &query.pairs).text();
         headers.insert(NEXT_CURSOR, HeaderValue::from_str(&cursor).expect("digits and dots"));

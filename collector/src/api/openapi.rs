@@ -106,7 +106,8 @@ pub(super) struct EventsQuery {
     /// Where to begin: an offset, a time (RFC 3339), `first` or `end`. The oldest event by default.
     #[param(example = "first")]
     from: Option<String>,
-    /// Where to end, as `from`; what is there is not given any more. The log's end of this moment by default.
+    /// Where to end, as `from`; what is there is not given any more. The log's end of this moment by default. Before an
+    /// ingest time comes everything that was appended before it, also when the collector's clock was set meanwhile.
     until: Option<String>,
     /// Which time `from` and `until` mean: `ingest`, when the collector appended it, or `event`, when it happened.
     #[param(inline)]

@@ -174,6 +174,35 @@ async fn events_can_be_filtered() {
 }
 
 #[tokio::test]
+async fn a_span_of_ingest_times_has_what_was_ingested_in_it_although_the_clock_was_set() {
+    let log = MemoryLog::beginning_at(10);
+    for second in [1, 2, 9000, 3, 40, 22, 23] {
+        log.append("press-88", &[sample("88-C/a", second)], second * 1_000_000);
+    }
+    let served = Served::new(log).await;
+    for (from, until, offsets) in [
+        ("", "00:00:03", &[10, 11][..]),
+        ("from=1970-01-01T00:00:02Z&", "00:00:04", &[11, 13]),
+        ("from=1970-01-01T00:00:22Z&", "00:00:24", &[15, 16]),
+        ("from=1970-01-01T00:00:24Z&", "00:00:30", &[]),
+        ("from=14&", "00:00:30", &[15, 16]),
+    ] {
+        for limit in ["all", "2", "1"] {
+            let query = format!("{from}until=1970-01-01T{until}Z&limit={limit}");
+            let (mut came, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let (status, headers, body) = served.get(&format!("/v1/events?{query}{cursor}")).await;
+                assert_eq!(status, 200, "{body}");
+                came.extend(body.lines().map(offset_of));
+                let Some(next) = headers.get("afferent-next-cursor").filter(|_| !body.is_empty()) else { break };
+                cursor = format!("&cursor={}", next.to_str().unwrap());
+            }
+            assert_eq!(came, offsets, "{query}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_part_ends_where_it_was_said_to_by_offset_by_either_time_and_by_severity() {
     let served = Served::with_six_events().await;
     assert_eq!(served.offsets("/v1/events?from=11&until=14").await, [11, 12, 13]);

@@ -22,7 +22,7 @@ use afferent_protocol::sign::PublicKey;
 use serde::{Serialize, Serializer};
 
 use super::names;
-use super::text::put_json_string;
+use super::text::{put_decimal, put_json_string};
 use super::time::put_rfc3339;
 
 /// The content type of everything but derived events that are no JSON.
@@ -56,6 +56,7 @@ impl Content<'_, '_> {
 
     pub(super) fn put(&self, out: &mut Vec<u8>) {
         match self {
+            Self::Body(Body::Sample(sample)) => put_sample(out, sample),
             Self::Body(body) => serde_json::to_writer(out, &Data(body)).expect("bodies have no keys but texts"),
             // In JSON control characters occur between tokens only, where a blank does as well: one event stays one line.
             Self::Json(json) => out.extend(json.bytes().map(|byte| if byte < b' ' { b' ' } else { byte })),
@@ -74,7 +75,6 @@ struct Data<'e, 'a>(&'e Body<'a>);
 impl Serialize for Data<'_, '_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            Body::Sample(sample) => sample_of(sample).serialize(to),
             Body::Breakdown(body) => {
                 #[derive(Serialize)]
                 struct Breakdown<'a> {
@@ -133,33 +133,32 @@ impl Serialize for Data<'_, '_> {
                 });
                 Progress { stream: progress.stream.name(), epoch, end: progress.end.get(), check, ticks }.serialize(to)
             }
+            Body::Sample(_) => unreachable!("a sample is written by hand"),
             Body::Derived(_) => unreachable!("a derived event is its own content"),
         }
     }
 }
 
-#[derive(Serialize)]
-struct SampleData<'a> {
-    value: SampleValue<'a>,
-    unit: &'a str,
-    quality: &'static str,
-}
-
-struct SampleValue<'a>(Value<'a>);
-
-impl Serialize for SampleValue<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Float(value) => to.serialize_f64(value),
-            Value::Integer(value) => to.serialize_i64(value),
-            Value::Bool(value) => to.serialize_bool(value),
-            Value::Text(value) => to.serialize_str(value),
+/// Appends a sample. By hand, because nearly all events are samples.
+fn put_sample(out: &mut Vec<u8>, sample: &Sample<'_>) {
+    out.extend_from_slice(br#"{"value":"#);
+    match sample.value {
+        // The library's float is the shortest one that reads back as the same number.
+        Value::Float(value) => serde_json::to_writer(&mut *out, &value).expect("a growing buffer takes any number"),
+        Value::Integer(value) => {
+            if value < 0 {
+                out.push(b'-');
+            }
+            put_decimal(out, value.unsigned_abs());
         }
+        Value::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+        Value::Text(value) => put_json_string(out, value),
     }
-}
-
-fn sample_of<'a>(sample: &Sample<'a>) -> SampleData<'a> {
-    SampleData { value: SampleValue(sample.value), unit: sample.unit, quality: names::quality(sample.quality) }
+    out.extend_from_slice(br#","unit":"#);
+    put_json_string(out, sample.unit);
+    out.extend_from_slice(br#","quality":""#);
+    out.extend_from_slice(names::quality(sample.quality).as_bytes());
+    out.extend_from_slice(br#""}"#);
 }
 
 #[derive(Serialize)]

@@ -6,6 +6,8 @@ use afferent_protocol::event::{
     PreviousStop, Progress, Quality, Recovery, Sample, Severity, State, Ticks, Value,
 };
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject};
+use proptest::prelude::*;
+use serde::Serialize;
 
 use super::*;
 
@@ -186,4 +188,155 @@ fn a_batch_that_cannot_be_decoded_is_an_event_with_another_id() {
     assert_eq!(read["id"], "critical-00000000000000a1-42-unreadable");
     assert_eq!((&read["offset"], &read["type"]), (&"1042".into(), &UNREADABLE.into()));
     assert_eq!(read["data"], serde_json::json!({"count": 8, "reason": "codec 9 is not known here"}));
+}
+
+/// An event as the library writes it by the names of its fields.
+#[derive(Serialize)]
+struct Plain<'a, D> {
+    specversion: &'a str,
+    id: String,
+    source: &'a str,
+    subject: &'a str,
+    time: String,
+    r#type: &'a str,
+    datacontenttype: &'a str,
+    sequence: String,
+    epoch: String,
+    stream: &'a str,
+    recordedtime: String,
+    ingesttime: String,
+    offset: String,
+    severitynumber: u8,
+    data: D,
+}
+
+#[derive(Serialize)]
+struct PlainSample<'a> {
+    value: serde_json::Value,
+    unit: &'a str,
+    quality: &'a str,
+}
+
+#[derive(Serialize)]
+struct PlainBreakdown<'a> {
+    code: &'a str,
+    severity: &'a str,
+    message: &'a str,
+}
+
+fn plain_time(time: Timestamp) -> String {
+    jiff::Timestamp::from_microsecond(time.micros()).unwrap().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
+}
+
+/// What the library makes of a sample, a breakdown, or a derived event that is no JSON.
+fn plain(head: &EntryHead, batch: &Header, record: &Record<'_>) -> String {
+    let (sequence, event, stream) = (record.sequence.get(), &record.event, batch.stream.name());
+    let quality = ["good", "uncertain", "bad"];
+    let severity = ["debug", "info", "warning", "error", "fatal"];
+    fn to_json<D: Serialize>(plain: Plain<'_, D>) -> String {
+        serde_json::to_string(&plain).unwrap()
+    }
+    macro_rules! plain {
+        ($kind:expr, $content_type:expr, $number:expr, $data:expr) => {
+            to_json(Plain {
+                specversion: "1.0",
+                id: format!("{stream}-{}-{sequence}", batch.epoch),
+                source: batch.source.as_str(),
+                subject: event.subject.as_str(),
+                time: plain_time(event.time),
+                r#type: $kind,
+                datacontenttype: $content_type,
+                sequence: format!("{sequence:020}"),
+                epoch: batch.epoch.to_string(),
+                stream,
+                recordedtime: plain_time(batch.clock.wall),
+                ingesttime: plain_time(head.stamp),
+                offset: (head.ordinal + sequence - batch.first.get()).to_string(),
+                severitynumber: $number,
+                data: $data,
+            })
+        };
+    }
+    match event.body {
+        Body::Sample(Sample { value, unit, quality: of }) => {
+            let value = match value {
+                Value::Float(value) => value.into(),
+                Value::Integer(value) => value.into(),
+                Value::Bool(value) => value.into(),
+                Value::Text(value) => value.into(),
+            };
+            let data = PlainSample { value, unit, quality: quality[of as usize] };
+            plain!("afferent.sample.v1", "application/json", 9, data)
+        }
+        Body::Breakdown(Breakdown { code, severity: of, message }) => {
+            let data = PlainBreakdown { code, severity: severity[of as usize], message };
+            plain!("afferent.breakdown.v1", "application/json", of.number(), data)
+        }
+        Body::Derived(Derived { kind, json }) => plain!(kind, "text/plain", 9, json),
+        _ => unreachable!("the others are left to the golden ones"),
+    }
+}
+
+/// Texts that have to be escaped, and others.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z0-9/-]{0,40}", "[\u{0}-\u{22}\\\\/\u{7f}-\u{a0}\u{2028}\u{fffe}]{0,40}", any::<String>()]
+}
+
+fn float() -> impl Strategy<Value = f64> {
+    let special =
+        [0.0, -0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324];
+    let short = (any::<i32>(), -12..12).prop_map(|(digits, exponent)| f64::from(digits) * 10_f64.powi(exponent));
+    prop_oneof![prop::sample::select(special.to_vec()), short, any::<f64>()]
+}
+
+/// Micros up to the last instant of the library that writes the expected times.
+const MICROS: std::ops::Range<i64> = 0..253_402_207_200_000_000;
+
+proptest! {
+    #[test]
+    fn every_byte_is_what_the_library_would_write(
+        (kind, choice) in (0..6_u8, 0..15_usize),
+        (one, other, unit, float, integer) in (text(), text(), text(), float(), any::<i64>()),
+        subjects in prop::collection::vec(text(), 1..4),
+        times in prop::collection::vec((MICROS, 0..2_000_000_i64), 1..4),
+        (first, offset, shift) in (0..u64::MAX / 2, 0..u64::MAX / 2, 0..63_u32),
+    ) {
+        let (first, offset) = (first >> shift, offset >> shift);
+        let value = match kind {
+            0 | 1 => Value::Float(float),
+            2 => Value::Integer(integer >> shift),
+            3 => Value::Bool(integer < 0),
+            _ => Value::Text(&one),
+        };
+        let quality = [Quality::Good, Quality::Uncertain, Quality::Bad][choice % 3];
+        let severity = [Severity::Debug, Severity::Info, Severity::Warning, Severity::Error, Severity::Fatal][choice % 5];
+        let json = format!("}}{other}");
+        let bodies = [
+            Body::Sample(Sample { value, unit: &unit, quality }),
+            Body::Breakdown(Breakdown { code: &one, severity, message: &other }),
+            Body::Derived(Derived { kind: "com.example/\"\n", json: &json }),
+        ];
+        let mut writer = Writer::new();
+        let (mut written, mut expected) = (Vec::new(), String::new());
+        for ((at, body), (micros, step)) in (0_u64..).zip(bodies).zip(times.iter().cycle()) {
+            let mut batch = header(body_stream(&body));
+            batch.first = Sequence::new(first);
+            batch.clock.wall = time(*micros);
+            let head = EntryHead::new(&batch, offset, 0, time(micros / 2));
+            writer.entry(&head, &batch);
+            for (number, micros) in [*micros, (micros + step).min(MICROS.end - 1), *micros].into_iter().enumerate() {
+                let subject = subjects.iter().cycle().nth(number).expect("there is one");
+                let Ok(subject) = Subject::new(subject) else { continue };
+                let event = Event { time: time(micros), subject, body };
+                let record = Record { sequence: Sequence::new(first + at * 99 + number as u64), event };
+                writer.put(&mut written, &record);
+                expected.push_str(&plain(&head, &batch, &record));
+            }
+        }
+        prop_assert_eq!(String::from_utf8(written).unwrap(), expected);
+    }
+}
+
+fn body_stream(body: &Body<'_>) -> Stream {
+    if matches!(body, Body::Sample(_)) { Stream::Samples } else { Stream::Critical }
 }

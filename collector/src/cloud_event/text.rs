@@ -1,24 +1,132 @@
 //! Numbers and texts as JSON.
 
-/// Appends a number.
-pub(super) fn put_decimal(out: &mut Vec<u8>, value: u64) {
-    serde_json::to_writer(out, &value).expect("a growing buffer takes any number");
+/// Digits that the largest number has.
+const DIGITS: usize = 20;
+
+/// The numbers from 0 to 99, two digits each.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
+/// A number in decimal digits. What is counted is written once, and then counted on.
+#[derive(Clone, Debug)]
+pub(super) struct Decimal {
+    value: u64,
+    digits: [u8; DIGITS],
+    /// Where its first digit stands that is no leading zero.
+    begin: usize,
 }
 
-/// Appends a number with leading zeros to twenty digits, as many as the largest one has.
-pub(super) fn put_padded(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [b'0'; 20];
-    for digit in digits.iter_mut().rev() {
-        if value == 0 {
-            break;
-        }
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
+impl Default for Decimal {
+    fn default() -> Self {
+        Self::of(0)
     }
-    out.extend_from_slice(&digits);
+}
+
+impl Decimal {
+    pub fn of(value: u64) -> Self {
+        let (mut digits, mut begin, mut left) = ([b'0'; DIGITS], DIGITS, value);
+        while left >= 10 {
+            begin -= 2;
+            digits[begin..begin + 2].copy_from_slice(&pair(left % 100));
+            left /= 100;
+        }
+        if left > 0 || begin == DIGITS {
+            begin -= 1;
+            digits[begin] = b'0' + left as u8;
+        }
+        Self { value, digits, begin }
+    }
+
+    /// Becomes another number: mostly the next one.
+    #[inline]
+    pub fn turn_to(&mut self, value: u64) {
+        let last = &mut self.digits[DIGITS - 1];
+        if self.value.checked_add(1) == Some(value) && *last < b'9' {
+            *last += 1;
+            self.value = value;
+        } else {
+            *self = Self::of(value);
+        }
+    }
+
+    /// As it is written.
+    pub fn plain(&self) -> &[u8] {
+        &self.digits[self.begin..]
+    }
+
+    /// With leading zeros to twenty digits, as many as the largest number has.
+    pub fn padded(&self) -> &[u8; DIGITS] {
+        &self.digits
+    }
+}
+
+/// A number below 100 in two digits.
+pub(super) fn pair(value: u64) -> [u8; 2] {
+    PAIRS[value as usize]
+}
+
+/// Appends a number.
+pub(super) fn put_decimal(out: &mut Vec<u8>, value: u64) {
+    if value < 10 {
+        out.push(b'0' + value as u8);
+    } else {
+        out.extend_from_slice(Decimal::of(value).plain());
+    }
 }
 
 /// Appends a text with its quotes, escaped.
 pub(super) fn put_json_string(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("a growing buffer takes any text");
+    // One pass without branches for what nearly all texts are.
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        serde_json::to_writer(out, text).expect("a growing buffer takes any text");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(put: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        put(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn numbers_of_every_length_are_written_as_they_are() {
+        let powers = (0..20).map(|exponent| 10_u64.pow(exponent));
+        for value in powers.flat_map(|power| [power - 1, power, power + 1]).chain([u64::MAX - 1, u64::MAX]) {
+            let mut counted = Decimal::of(value.wrapping_sub(1));
+            counted.turn_to(value);
+            for decimal in [Decimal::of(value), counted] {
+                assert_eq!(decimal.plain(), value.to_string().as_bytes());
+                assert_eq!(decimal.padded().as_slice(), format!("{value:020}").as_bytes());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_and_texts_are_written_as_the_library_writes_them(value: u64, shift in 0..64_u32, text: String, odd in "[\0-\u{22}\\\\\u{7f}-\u{a0}]*") {
+            let value = value >> shift;
+            prop_assert_eq!(written(|out| put_decimal(out, value)), serde_json::to_string(&value).unwrap());
+            for text in [text, odd] {
+                prop_assert_eq!(written(|out| put_json_string(out, &text)), serde_json::to_string(&text).unwrap());
+            }
+        }
+    }
 }

@@ -5,30 +5,59 @@
 
 use afferent_protocol::ids::Timestamp;
 
+use super::text::pair;
+
 const SECOND_US: u64 = 1_000_000;
 const DAY_S: u64 = 86_400;
+/// Bytes of a time as a text.
+const TEXT_LEN: usize = 27;
 
 /// Appends a time.
 pub fn put_rfc3339(out: &mut Vec<u8>, time: Timestamp) {
-    let micros = time.micros().unsigned_abs();
-    let seconds = micros / SECOND_US;
-    let (year, month, day) = civil(seconds / DAY_S);
-    let of_day = seconds % DAY_S;
-    let mut text = *b"0000-00-00T00:00:00.000000Z";
-    put(&mut text[0..4], year);
-    put(&mut text[5..7], month);
-    put(&mut text[8..10], day);
-    put(&mut text[11..13], of_day / 3600);
-    put(&mut text[14..16], of_day / 60 % 60);
-    put(&mut text[17..19], of_day % 60);
-    put(&mut text[20..26], micros % SECOND_US);
-    out.extend_from_slice(&text);
+    out.extend_from_slice(Times::default().text(time));
 }
 
-fn put(digits: &mut [u8], mut value: u64) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
+/// Writes times. Those of one second, as they follow each other in a log, differ in their last digits alone.
+#[derive(Clone, Debug)]
+pub(super) struct Times {
+    second: u64,
+    text: [u8; TEXT_LEN],
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        Self { second: 0, text: *b"1970-01-01T00:00:00.000000Z" }
+    }
+}
+
+impl Times {
+    /// A time as a text.
+    #[inline]
+    pub fn text(&mut self, time: Timestamp) -> &[u8; TEXT_LEN] {
+        let micros = time.micros().unsigned_abs();
+        let second = micros / SECOND_US;
+        if second != self.second {
+            self.turn_to(second);
+        }
+        let of_second = micros % SECOND_US;
+        self.put(20, of_second / 10_000);
+        self.put(22, of_second / 100 % 100);
+        self.put(24, of_second % 100);
+        &self.text
+    }
+
+    fn turn_to(&mut self, second: u64) {
+        self.second = second;
+        let (year, month, day) = civil(second / DAY_S);
+        let of_day = second % DAY_S;
+        let numbers = [year / 100, year % 100, month, day, of_day / 3600, of_day / 60 % 60, of_day % 60];
+        for (at, number) in [0, 2, 5, 8, 11, 14, 17].into_iter().zip(numbers) {
+            self.put(at, number);
+        }
+    }
+
+    fn put(&mut self, at: usize, number: u64) {
+        self.text[at..at + 2].copy_from_slice(&pair(number));
     }
 }
 
@@ -49,6 +78,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use afferent_protocol::limits::TIME_MAX;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -56,6 +86,17 @@ mod tests {
         let mut out = Vec::new();
         put_rfc3339(&mut out, Timestamp::new(micros).unwrap());
         String::from_utf8(out).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_time_is_written_the_same_whatever_was_written_before(micros in prop::collection::vec(0..=TIME_MAX, 1..20), step in 0..3_000_000_i64) {
+            let mut times = Times::default();
+            for micros in micros.into_iter().flat_map(|micros| [micros, (micros + step).min(TIME_MAX), micros]) {
+                let written = String::from_utf8(times.text(Timestamp::new(micros).unwrap()).to_vec()).unwrap();
+                prop_assert_eq!(written, text(micros));
+            }
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(super) struct SegmentFile {
 pub(super) struct Point {
     pub offset: u64,
     pub position: u32,
+    ingest_min: Timestamp,
     ingest_max: Timestamp,
     event_min: Timestamp,
     event_max: Timestamp,
@@ -39,28 +40,57 @@ pub(super) struct Point {
 impl Point {
     /// Adds an entry to the points of its segment.
     pub fn push(points: &mut Vec<Self>, head: &EntryHead, position: u64, event: (Timestamp, Timestamp), marks: Marks) {
-        let at = u32::try_from(position).expect("segments are shorter than SEGMENT_BYTES_MAX");
+        let point = Self::of(head, position, event, marks);
         match points.last_mut() {
-            Some(point) if position < u64::from(point.position) + INDEX_EVERY_BYTES => {
-                point.ingest_max = point.ingest_max.max(head.stamp);
-                point.event_min = point.event_min.min(event.0);
-                point.event_max = point.event_max.max(event.1);
-                point.marks = point.marks.with(marks);
-            }
-            _ => points.push(Self {
-                offset: head.ordinal,
-                position: at,
-                ingest_max: head.stamp,
-                event_min: event.0,
-                event_max: event.1,
-                marks,
-            }),
+            Some(last) if position < u64::from(last.position) + INDEX_EVERY_BYTES => last.join(&point),
+            _ => points.push(point),
+        }
+    }
+
+    fn of(head: &EntryHead, position: u64, event: (Timestamp, Timestamp), marks: Marks) -> Self {
+        let position = u32::try_from(position).expect("segments are shorter than SEGMENT_BYTES_MAX");
+        let (event_min, event_max) = event;
+        let (ingest_min, ingest_max) = (head.stamp, head.stamp);
+        Self { offset: head.ordinal, position, ingest_min, ingest_max, event_min, event_max, marks }
+    }
+
+    /// Takes in what lies right behind it.
+    fn join(&mut self, next: &Self) {
+        self.ingest_min = self.ingest_min.min(next.ingest_min);
+        self.ingest_max = self.ingest_max.max(next.ingest_max);
+        self.event_min = self.event_min.min(next.event_min);
+        self.event_max = self.event_max.max(next.event_max);
+        self.marks = self.marks.with(next.marks);
+    }
+
+    /// All of them as one.
+    fn whole(points: &[Self]) -> Self {
+        let (mut whole, rest) = points.split_first().map(|(first, rest)| (*first, rest)).expect("no run is empty");
+        rest.iter().for_each(|point| whole.join(point));
+        whole
+    }
+
+    fn latest(&self, kind: TimeKind) -> Timestamp {
+        match kind {
+            TimeKind::Ingest => self.ingest_max,
+            TimeKind::Event => self.event_max,
         }
     }
 
     fn fits(&self, wanted: &Wanted) -> bool {
-        wanted.fits(&self.marks, self.event_min, self.event_max)
+        wanted.fits(&self.marks, (self.ingest_min, self.ingest_max), (self.event_min, self.event_max))
     }
+}
+
+/// Where what is known of a run comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// From the heads of its entries: what is in it nobody has looked into.
+    ByHeads,
+    /// From the file beside its segment, which may lie.
+    ByFile,
+    /// From the whole segment itself.
+    BySegment,
 }
 
 /// Whole entries of one file, one after the other, their offsets without a hole.
@@ -74,16 +104,20 @@ pub(super) struct Run {
     start: u64,
     pub stop: u64,
     points: Vec<Point>,
+    /// All points as one: a log has many runs, and a run many points, and whoever looks for something in all of them keeps
+    /// the writer from showing what is new.
+    whole: Point,
     /// All names in it, in order, once it was looked into.
     names: Option<Vec<NameHash>>,
-    is_indexed: bool,
+    told: Told,
 }
 
 impl Run {
-    fn begin(file: Arc<SegmentFile>, head: &EntryHead, position: u64) -> Self {
+    fn begin(file: Arc<SegmentFile>, head: &EntryHead, position: u64, event: (Timestamp, Timestamp)) -> Self {
         let (first, end) = (head.ordinal, head.ordinal);
         let (start, stop) = (position, position);
-        Self { file, first, end, start, stop, points: Vec::new(), names: None, is_indexed: false }
+        let whole = Point::of(head, position, event, Marks::ANY);
+        Self { file, first, end, start, stop, points: Vec::new(), whole, names: None, told: Told::ByHeads }
     }
 
     fn continues(&self, file: &Arc<SegmentFile>, head: &EntryHead, position: u64) -> bool {
@@ -92,13 +126,14 @@ impl Run {
 
     fn push(&mut self, head: &EntryHead, position: u64, event: (Timestamp, Timestamp)) {
         Point::push(&mut self.points, head, position, event, Marks::ANY);
+        self.whole.join(&Point::of(head, position, event, Marks::ANY));
         self.end = head.end_ordinal();
         self.stop = position + head.entry_len() as u64;
     }
 
     /// The index at or after `at` of the first point that fits.
     fn first_fit(&self, at: usize, wanted: &Wanted) -> Option<usize> {
-        if self.names.as_ref().is_some_and(|names| !wanted.fits_names(names)) {
+        if !self.whole.fits(wanted) || self.names.as_ref().is_some_and(|names| !wanted.fits_names(names)) {
             return None;
         }
         (at..self.points.len()).find(|at| self.points[*at].fits(wanted))
@@ -106,12 +141,13 @@ impl Run {
 
     /// Whether it can hold samples that nobody has removed.
     fn may_hold_samples(&self) -> bool {
-        self.points.iter().any(|point| point.marks.may_hold_samples())
+        self.whole.marks.may_hold_samples()
     }
 
     fn takes(&mut self, index: SegmentIndex) {
         assert_eq!((self.first, self.end), (index.first, index.end), "an index is of its segment");
-        (self.points, self.names, self.is_indexed) = (index.points, index.names, true);
+        self.whole = Point::whole(&index.points);
+        (self.points, self.names, self.told) = (index.points, index.names, Told::BySegment);
     }
 
     /// Another file has taken the place of its own, under the same name.
@@ -161,7 +197,7 @@ impl Runs {
         if self.0.last().is_none_or(|run| !run.continues(file, head, position)) {
             let end = self.0.last().map_or(0, |run| run.end);
             assert!(end <= head.ordinal, "offsets only go forward");
-            self.0.push(Run::begin(Arc::clone(file), head, position));
+            self.0.push(Run::begin(Arc::clone(file), head, position, event));
         }
         self.0.last_mut().expect("one was just pushed").push(head, position, event);
     }
@@ -170,10 +206,9 @@ impl Runs {
     pub fn push_indexed(&mut self, file: &Arc<SegmentFile>, index: SegmentIndex) {
         assert!(self.0.last().map_or(0, |run| run.end) <= index.first, "offsets only go forward");
         let (first, end) = (index.first, index.end);
-        let (start, stop, names) = (SEGMENT_HEADER_LEN as u64, index.stop, index.names);
-        let run =
-            Run { file: Arc::clone(file), first, end, start, stop, points: index.points, names, is_indexed: true };
-        self.0.push(run);
+        let (start, stop, names, points) = (SEGMENT_HEADER_LEN as u64, index.stop, index.names, index.points);
+        let (file, whole) = (Arc::clone(file), Point::whole(&points));
+        self.0.push(Run { file, first, end, start, stop, points, whole, names, told: Told::ByFile });
     }
 
     /// The last run.
@@ -194,7 +229,7 @@ impl Runs {
 
     /// Segments that will not grow, are whole, and were not looked into: file and offsets.
     fn unindexed(&self) -> impl Iterator<Item = (&Arc<SegmentFile>, Range<u64>)> {
-        self.finished().filter(|run| !run.is_indexed).map(|run| (&run.file, run.first..run.end))
+        self.finished().filter(|run| run.told == Told::ByHeads).map(|run| (&run.file, run.first..run.end))
     }
 
     fn find(&self, offset: u64) -> Option<&Run> {
@@ -301,7 +336,7 @@ impl Shared {
             let mut finished: Vec<Finished> = Vec::new();
             for pair in runs.0.windows(2) {
                 let [run, next] = pair else { continue };
-                let newest = run.points.iter().map(|point| point.ingest_max).max().unwrap_or_default();
+                let newest = run.whole.ingest_max;
                 match finished.last_mut() {
                     Some(last) if Arc::ptr_eq(&last.file, &run.file) => {
                         (last.end, last.newest) = (next.first, last.newest.max(newest));
@@ -367,6 +402,22 @@ impl Shared {
         }
     }
 
+    /// The segment that holds an offset, and its offsets, when what is known of it comes from a file beside it.
+    pub fn told_by_file(&self, offset: u64) -> Option<(Arc<SegmentFile>, Range<u64>)> {
+        self.with(|runs| {
+            let run = runs.find(offset).filter(|run| run.told == Told::ByFile)?;
+            Some((Arc::clone(&run.file), run.first..run.end))
+        })
+    }
+
+    /// What a file told of the segment that begins there cannot be held against the segment: it is not as it was written.
+    pub fn doubt(&self, first: u64) {
+        let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(at) = runs.0.binary_search_by_key(&first, |run| run.first) {
+            runs.0[at].told = Told::ByHeads;
+        }
+    }
+
     /// A reader has read so much.
     pub fn count_read(&self, bytes: u64) {
         self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
@@ -386,15 +437,21 @@ impl Shared {
         })
     }
 
+    /// The offsets of the last point that has something that was ingested before `time`, and of what follows it.
+    pub fn last_before(&self, time: Timestamp) -> Option<Range<u64>> {
+        self.with(|runs| {
+            let run = runs.0.iter().rev().find(|run| run.whole.ingest_min < time)?;
+            let at = run.points.iter().rposition(|point| point.ingest_min < time)?;
+            let end = run.points.get(at + 1).map_or(run.end, |point| point.offset);
+            Some(run.points[at].offset..end)
+        })
+    }
+
     /// The offset of the first point that has something of `time` or later before the next point.
     pub fn point_at_time(&self, kind: TimeKind, time: Timestamp) -> Option<u64> {
-        let latest = |point: &Point| match kind {
-            TimeKind::Ingest => point.ingest_max,
-            TimeKind::Event => point.event_max,
-        };
         self.with(|runs| {
-            let mut points = runs.0.iter().flat_map(|run| &run.points);
-            points.find(|point| latest(point) >= time).map(|point| point.offset)
+            let run = runs.0.iter().find(|run| run.whole.latest(kind) >= time)?;
+            run.points.iter().find(|point| point.latest(kind) >= time).map(|point| point.offset)
         })
     }
 }

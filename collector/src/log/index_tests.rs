@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use afferent_protocol::batch::Batch;
 use afferent_protocol::disk::Disk;
@@ -10,11 +11,15 @@ use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Timestamp};
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN};
 use proptest::prelude::*;
 
+use super::segment_index::{SegmentIndex, segment_of};
 use super::{
-    EmbeddedLog, History, Indexed, Kinds, LogReader, LogSettings, NameHash, Rebuild, Recovery, UnifiedLog, Wanted,
+    EmbeddedLog, History, Indexed, Kinds, LogReader, LogSettings, NameHash, Rebuild, Recovery, TimeKind, UnifiedLog,
+    Wanted,
 };
+use crate::limits::INDEX_EVERY_BYTES;
 use crate::simulated::{Agent, MemoryDisk, clock, parse, source};
 use crate::sources::Sources;
+use crate::subscribe::{ReadLog, ReadLogError};
 
 pub(super) type Log = EmbeddedLog<MemoryDisk>;
 
@@ -195,6 +200,83 @@ fn an_index_is_never_believed_over_its_segment() {
     let (log, recovery, _) = open(&disk);
     assert!(recovery.holes.len() > 1, "{recovery:?}");
     assert_eq!(log.indexer().tidy(), 1);
+}
+
+/// A log of several segments, each with several points of its index, and the names of its indexes.
+fn with_points(disk: &MemoryDisk) -> Vec<String> {
+    let settings = LogSettings { segment_bytes: 3 * INDEX_EVERY_BYTES };
+    let opened = Log::open(disk.clone(), settings, &mut || 7, clock(0).wall, &mut |_, _| {});
+    let (mut log, _) = opened.expect("it always opens");
+    let mut press = Agent::new("press", Stream::Samples, 1);
+    for second in 0..1500 {
+        log.append(&parse(&press.samples(20)), clock(second).wall);
+        log.commit().unwrap();
+    }
+    index_all(&log);
+    indexes(disk)
+}
+
+/// Changes what an index says; its checksum is right.
+fn lie(disk: &MemoryDisk, name: &str, change: impl FnOnce(&mut SegmentIndex)) {
+    let mut index: SegmentIndex = postcard::from_bytes(&disk.bytes(name)[16..]).unwrap();
+    assert!(index.points.len() >= 3);
+    change(&mut index);
+    index.write(disk, &segment_of(name).unwrap()).unwrap();
+}
+
+/// The offsets that a reader gets that begins anew at every `step`-th one, and what it is told of damage.
+fn read_from_everywhere(log: &Log, step: u64) -> (BTreeSet<u64>, Vec<ReadLogError>) {
+    let (mut found, mut damage) = (BTreeSet::new(), Vec::new());
+    for from in (0..log.durable_end().get()).step_by(step as usize) {
+        let until = Offset::new(from + step);
+        let reader = log.reader();
+        let read = reader.read_part(Offset::new(from), until, &mut Vec::new(), &mut |head, _| {
+            found.extend((head.ordinal..head.end_ordinal()).filter(|offset| (from..from + step).contains(offset)));
+            if head.end_ordinal() >= until.get() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        damage.extend(read.err());
+    }
+    (found, damage)
+}
+
+#[test]
+fn a_lie_about_where_entries_are_costs_readers_nothing_and_is_mended() {
+    let lies: [fn(&mut SegmentIndex); 4] = [
+        |index| index.points[1].position += 8,
+        |index| index.points[1].offset += 100,
+        |index| index.points[2].offset -= 100,
+        |index| _ = index.points.remove(1),
+    ];
+    for (nth, change) in lies.into_iter().enumerate() {
+        let disk = MemoryDisk::new(1);
+        let names = with_points(&disk);
+        let before = disk.bytes(&names[1]);
+        lie(&disk, &names[1], change);
+        let (log, _, found) = open(&disk);
+        assert_eq!(found.histories, names.len(), "lie {nth} looks like the truth");
+        let (offsets, damage) = read_from_everywhere(&log, 70);
+        assert!(damage.is_empty(), "lie {nth}: {damage:?}");
+        assert!(offsets.into_iter().eq(0..log.durable_end().get()), "lie {nth}");
+        assert_eq!(disk.bytes(&names[1]), before, "lie {nth} is mended");
+        for second in [0, 400, 700, 1100, 1499] {
+            let at = log.reader().seek_time(TimeKind::Ingest, clock(second).wall).unwrap();
+            assert_eq!(at, Offset::new(second * 20), "lie {nth}");
+        }
+    }
+}
+
+#[test]
+fn damage_that_a_reader_finds_is_told_and_told_again_by_the_next_start() {
+    let disk = MemoryDisk::new(1);
+    let names = with_points(&disk);
+    disk.rot(&segment_of(&names[1]).unwrap(), 100_000, |byte| !byte);
+    let (log, recovery, _) = open(&disk);
+    assert!(recovery.damage.is_empty(), "the index stands for a segment that nobody has read");
+    let (offsets, damage) = read_from_everywhere(&log, 20);
+    assert!(matches!(damage[..], [ReadLogError::Damaged { .. }]), "{damage:?}");
+    assert_eq!(offsets.len() as u64, log.durable_end().get() - 20, "no more than one batch is lost");
+    assert!(!disk.names().contains(&names[1]));
+    assert_eq!(open(&disk).1.damage.len(), 1);
 }
 
 #[test]

@@ -201,13 +201,15 @@ pub struct Wanted {
     pub machine: Option<NameHash>,
     /// Any of these sources; all of them when empty.
     pub sources: Vec<NameHash>,
+    /// Ingest times from the first one on and before the second one.
+    pub ingest: Option<(Timestamp, Timestamp)>,
     /// Event times from the first one on and before the second one.
     pub event: Option<(Timestamp, Timestamp)>,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { kinds: Kinds::ALL, machine: None, sources: Vec::new(), event: None }
+        Self { kinds: Kinds::ALL, machine: None, sources: Vec::new(), ingest: None, event: None }
     }
 }
 
@@ -217,10 +219,14 @@ impl Wanted {
         *self == Self::default()
     }
 
-    /// Whether a stretch with these marks, and with event times from `first` to `last`, can hold it.
-    pub fn fits(&self, marks: &Marks, first: Timestamp, last: Timestamp) -> bool {
+    /// Whether a stretch with these marks, and with these earliest and latest ingest and event times, can hold it.
+    pub fn fits(&self, marks: &Marks, ingest: (Timestamp, Timestamp), event: (Timestamp, Timestamp)) -> bool {
+        let meets = |wanted: Option<(Timestamp, Timestamp)>, (first, last): (Timestamp, Timestamp)| {
+            wanted.is_none_or(|(from, until)| last >= from && first < until)
+        };
         self.kinds.meets(marks.kinds)
-            && self.event.is_none_or(|(from, until)| last >= from && first < until)
+            && meets(self.ingest, ingest)
+            && meets(self.event, event)
             && self.machine.is_none_or(|machine| marks.has(machine))
             && (self.sources.is_empty() || self.sources.iter().any(|source| marks.has(*source)))
     }
@@ -251,7 +257,8 @@ mod tests {
     }
 
     fn fits(wanted: &Wanted, marks: &Marks) -> bool {
-        wanted.fits(marks, Timestamp::clamped(10), Timestamp::clamped(20))
+        let times = (Timestamp::clamped(10), Timestamp::clamped(20));
+        wanted.fits(marks, times, times)
     }
 
     #[test]
@@ -268,6 +275,7 @@ mod tests {
         for ((from, until), fit) in [((0, 10), false), ((0, 11), true), ((20, 21), true), ((21, 99), false)] {
             let event = Some((Timestamp::clamped(from), Timestamp::clamped(until)));
             assert_eq!(fits(&Wanted { event, ..Wanted::default() }, &marks), fit, "{from}..{until}");
+            assert_eq!(fits(&Wanted { ingest: event, ..Wanted::default() }, &marks), fit, "{from}..{until}");
         }
     }
 

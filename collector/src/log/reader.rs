@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
-use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead, Seed};
+use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead};
 
 use super::index::{Place, SegmentFile, Shared};
 use super::marks::Wanted;
+use super::segment_index::{self, SegmentIndex};
 use crate::limits::INDEX_EVERY_BYTES;
 
 /// Which time [`LogReader::seek_time`] looks for.
@@ -22,23 +23,18 @@ pub enum TimeKind {
     Event,
 }
 
-/// Whole entries, in order, their checksums checked.
-#[derive(Clone, Copy, Debug)]
+/// Whole entries, in order, each of them checked once.
+#[derive(Clone, Debug)]
 pub struct Chunk<'s> {
-    bytes: &'s [u8],
-    seed: Option<Seed>,
+    entries: Vec<Entry<'s>>,
     next: Offset,
 }
 
 impl<'s> Chunk<'s> {
-    /// The entries. The first one holds the offset that was asked for, or is the first after a hole.
-    pub fn entries(&self) -> impl Iterator<Item = Entry<'s>> + use<'s> {
-        let (mut rest, seed) = (self.bytes, self.seed);
-        std::iter::from_fn(move || {
-            let entry = Entry::parse(rest, seed?).ok()?;
-            rest = &rest[entry.head.entry_len()..];
-            Some(entry)
-        })
+    /// The entries. The first one holds the offset that was asked for, or is the first after a hole; each of the others
+    /// begins where the one before it ends.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry<'s>> {
+        self.entries.iter()
     }
 
     /// Where to read on: the first offset after the last entry.
@@ -48,7 +44,11 @@ impl<'s> Chunk<'s> {
 
     /// Whether there is nothing durable at or after the offset yet.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.entries.is_empty()
+    }
+
+    fn empty(next: Offset) -> Self {
+        Self { entries: Vec::new(), next }
     }
 }
 
@@ -75,12 +75,16 @@ pub enum ReadError {
     },
 }
 
-/// What a reader has at hand: the file that it read last, and where it stopped.
+/// Whether an entry with this head has the event of this offset.
+fn holds(head: &EntryHead, offset: u64) -> bool {
+    (head.ordinal..head.end_ordinal()).contains(&offset)
+}
+
+/// What a reader has at hand: the file that it read last, and where in it which offset comes next, once it has read there.
 struct Hand<F> {
     about: Arc<SegmentFile>,
     file: F,
-    next: u64,
-    position: u64,
+    stopped: Option<(u64, u64)>,
 }
 
 /// A place, and its file in hand.
@@ -149,39 +153,43 @@ impl<D: Disk> LogReader<D> {
         scratch: &'s mut Vec<u8>,
     ) -> Result<Chunk<'s>, ReadError> {
         if from.get() >= self.shared.durable_end() {
-            return Ok(Chunk { bytes: &[], seed: None, next: from });
+            return Ok(Chunk::empty(from));
         }
         let Some((place, mut hand)) = self.reach(from, until)? else {
             // The log ends in a hole.
-            return Ok(Chunk { bytes: &[], seed: None, next: self.durable_end() });
+            return Ok(Chunk::empty(self.durable_end()));
         };
         let hand = hand.as_mut().expect("a file was just taken in hand");
-        let is_next = hand.next == place.wanted && (place.position..place.stop).contains(&hand.position);
-        let start = if is_next { hand.position } else { self.walk_to(&place, hand, scratch)? };
+        let stopped = hand.stopped.filter(|(next, _)| *next == place.wanted).map(|(_, position)| position);
+        let start = match stopped.filter(|position| (place.position..place.stop).contains(position)) {
+            Some(position) => position,
+            None => self.walk_to(&place, hand, scratch)?,
+        };
         let seed = place.file.seed;
         let head_bytes = self.fill(hand, scratch, start, ENTRY_HEAD_LEN, place.stop)?;
         let head = EntryHead::decode(head_bytes, seed);
         let first_len = head.map_or(ENTRY_HEAD_LEN, |head| head.entry_len());
         let bytes = self.fill(hand, scratch, start, bytes_max.max(first_len), place.stop)?;
-        let mut len = 0;
-        let mut next = place.wanted;
+        let (mut entries, mut len, mut next) = (Vec::new(), 0, place.wanted);
         while let Ok(entry) = Entry::parse(&bytes[len..], seed) {
-            if bytes.len() - len < entry.head.entry_len() {
+            let head = entry.head;
+            let is_due = if len == 0 { holds(&head, place.wanted) } else { head.ordinal == next };
+            if !is_due || bytes.len() - len < head.entry_len() {
                 break;
             }
-            len += entry.head.entry_len();
-            next = entry.head.end_ordinal();
+            len += head.entry_len();
+            next = head.end_ordinal();
+            entries.push(entry);
         }
-        if len == 0 {
+        if entries.is_empty() {
             // A whole head still tells how far its damaged batch goes.
-            let of_wanted = |head: &EntryHead| head.ordinal <= place.wanted && head.end_ordinal() > place.wanted;
-            return Err(match head.filter(of_wanted) {
+            return Err(match head.filter(|head| holds(head, place.wanted)) {
                 Some(head) => self.corrupt_up_to(&place, head.end_ordinal()),
                 None => self.corrupt(&place, place.wanted),
             });
         }
-        (hand.next, hand.position) = (next, start + len as u64);
-        Ok(Chunk { bytes: &bytes[..len], seed: Some(seed), next: Offset::new(next) })
+        hand.stopped = Some((next, start + len as u64));
+        Ok(Chunk { entries, next: Offset::new(next) })
     }
 
     /// The first offset that is not durable.
@@ -203,6 +211,7 @@ impl<D: Disk> LogReader<D> {
         while at < end {
             let chunk = match self.read(at, INDEX_EVERY_BYTES as usize, &mut scratch) {
                 Ok(chunk) => chunk,
+                Err(ReadError::Corrupt { .. }) if self.mend_index(at) => continue,
                 // Whatever was there cannot be read; whoever reads from here on is told so.
                 Err(ReadError::Corrupt { .. }) => return Ok(at),
                 Err(error) => return Err(error),
@@ -219,6 +228,52 @@ impl<D: Disk> LogReader<D> {
         Ok(end)
     }
 
+    /// The first offset behind everything that was ingested before `time`. What is before it may have later times: the
+    /// collector's clock may have been set back.
+    pub fn end_at_time(&self, time: Timestamp) -> Result<Offset, ReadError> {
+        let Some(last) = self.shared.last_before(time) else { return Ok(self.first()) };
+        let (mut at, until) = (Offset::new(last.start), Offset::new(last.end));
+        let (mut end, mut scratch) = (at, Vec::new());
+        while at < until {
+            match self.read_until(at, until, INDEX_EVERY_BYTES as usize, &mut scratch) {
+                Ok(chunk) if chunk.is_empty() => break,
+                Ok(chunk) => {
+                    let before = chunk.entries().filter(|entry| entry.head.stamp < time).last();
+                    end = before.map_or(end, |entry| Offset::new(entry.head.end_ordinal()));
+                    at = chunk.next();
+                }
+                Err(ReadError::Corrupt { .. }) if self.mend_index(at) => continue,
+                // Whoever reads up to there is told of it.
+                Err(ReadError::Corrupt { end: hole_end, .. }) => (at, end) = (hole_end, hole_end),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(end)
+    }
+
+    /// Makes the index of the segment that holds `offset` anew, when readers have it from a file and nobody has done so
+    /// before: what cannot be read may be where that file does not say. Tells whether it is worth to try again. Blocks for
+    /// as long as a segment is read.
+    pub fn mend_index(&self, offset: Offset) -> bool {
+        let _tending = self.shared.tend();
+        let Some((file, offsets)) = self.shared.told_by_file(offset.get()) else { return false };
+        let first = offsets.start;
+        match SegmentIndex::derive(&*self.disk, &file, first, offsets.end) {
+            Ok(index) => {
+                // Without it the next start reads the segment, or is misled and comes here again.
+                let _ = index.write(&*self.disk, &file.name);
+                self.shared.looked_into(index);
+                true
+            }
+            Err(_) => {
+                // The next start is to read the segment and tell of its damage.
+                let _ = self.disk.remove(&segment_index::name(&file.name));
+                self.shared.doubt(first);
+                false
+            }
+        }
+    }
+
     /// Where to begin reading, and its file, taken in hand unless it is there already; `None` past the log's end.
     fn reach(&self, from: Offset, until: Offset) -> Result<Option<Reached<'_, D::File>>, ReadError> {
         let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,7 +284,7 @@ impl<D: Disk> LogReader<D> {
             let name = &place.file.name;
             let file = self.disk.open(name).map_err(|error| ReadError::Disk { file: name.clone(), error })?;
             let about = Arc::clone(&place.file);
-            *hand = Some(Hand { about, file, next: place.offset, position: place.position });
+            *hand = Some(Hand { about, file, stopped: None });
         }
         Ok(Some((place, hand)))
     }

@@ -254,6 +254,31 @@ fn a_time_is_found_by_ingest_and_by_event() {
 }
 
 #[test]
+fn times_are_found_although_the_clock_is_set() {
+    let disk = MemoryDisk::new(1);
+    let (mut log, ..) = open(&disk);
+    let mut agent = Agent::new("press", Stream::Samples, 1);
+    // One batch of a clock that is a century ahead, and later a clock that is set back by half an hour.
+    let seconds = [100, 200, 3_000_000_000, 300, 4000, 2200, 2300];
+    for second in seconds {
+        log.append(&parse(&agent.samples(2)), clock(second).wall);
+        log.commit().unwrap();
+    }
+    let reader = log.reader();
+    let place = |second: u64| {
+        let time = clock(second).wall;
+        let from = reader.seek_time(TimeKind::Ingest, time).unwrap().get();
+        (from, reader.end_at_time(time).unwrap().get())
+    };
+    assert_eq!(place(50), (0, 0));
+    assert_eq!(place(101), (2, 2));
+    assert_eq!(place(250), (4, 4));
+    assert_eq!(place(301), (4, 8), "what was ingested before it goes on behind the wrong time");
+    assert_eq!(place(2250), (4, 12));
+    assert_eq!(place(5000), (4, 14));
+}
+
+#[test]
 fn foreign_files_are_left_alone() {
     let disk = MemoryDisk::new(1);
     disk.create("notes.txt", 10).unwrap();

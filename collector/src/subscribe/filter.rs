@@ -110,6 +110,7 @@ impl Filter {
             kinds,
             machine: self.machine(),
             sources: self.sources.iter().map(|name| NameHash::source(name)).collect(),
+            ingest: None,
             event: self.event,
         }
     }

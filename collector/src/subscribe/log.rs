@@ -27,6 +27,10 @@ where
         self.seek_time(TimeKind::Ingest, time).map_err(|error| told(error, self.first()))
     }
 
+    fn end_at_time(&self, time: Timestamp) -> Result<Offset, ReadLogError> {
+        LogReader::end_at_time(self, time).map_err(|error| told(error, self.first()))
+    }
+
     fn read(&self, from: Offset, scratch: &mut Vec<u8>, each: &mut EachEntry<'_>) -> Result<(), ReadLogError> {
         self.read_part(from, Offset::new(u64::MAX), scratch, each)
     }
@@ -40,7 +44,10 @@ where
     ) -> Result<(), ReadLogError> {
         let mut from = from;
         while from < until {
-            let chunk = self.read_until(from, until, LOG_READ_BYTES, scratch).map_err(|error| told(error, from))?;
+            let chunk = match self.read_until(from, until, LOG_READ_BYTES, scratch) {
+                Err(ReadError::Corrupt { .. }) if self.mend_index(from) => continue,
+                read => read.map_err(|error| told(error, from))?,
+            };
             if chunk.is_empty() {
                 let end = chunk.next();
                 let reason = String::from("the log ends in a hole");

@@ -85,8 +85,17 @@ impl ReadLog for MemoryLog {
         Ok(found.unwrap_or(self.kept().end))
     }
 
+    fn end_at_time(&self, time: Timestamp) -> Result<Offset, ReadLogError> {
+        let entries = self.entries.lock().unwrap();
+        let last = entries.iter().rfind(|(head, _)| head.stamp < time).map(|(head, _)| Offset::new(head.end_ordinal()));
+        drop(entries);
+        Ok(last.unwrap_or(self.kept().start))
+    }
+
     fn read(&self, from: Offset, _: &mut Vec<u8>, each: &mut EachEntry<'_>) -> Result<(), ReadLogError> {
-        for (head, bytes) in self.entries.lock().unwrap().iter().filter(|(head, _)| head.end_ordinal() > from.get()) {
+        // Whoever takes an entry may ask the log for something else meanwhile.
+        let entries = self.entries.lock().unwrap().clone();
+        for (head, bytes) in entries.iter().filter(|(head, _)| head.end_ordinal() > from.get()) {
             if let Some(range) = self.damaged.clone().filter(|range| range.contains(&head.ordinal)) {
                 let (first, end) = (Offset::new(range.start), Offset::new(range.end));
                 if end > from {

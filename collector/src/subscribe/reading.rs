@@ -1,5 +1,6 @@
 //! A reader's place in the log; renders page after page of CloudEvents.
 
+use std::io::Write;
 use std::ops::ControlFlow;
 
 use afferent_protocol::batch::{Batch, Header};
@@ -48,6 +49,8 @@ pub struct Reading {
     /// Bytes of output with which the page is full.
     full_at: usize,
     filter: Filter,
+    /// Ingest times from the first one on and before the second one; all of them without.
+    ingested: Option<(Timestamp, Timestamp)>,
     wanted: Wanted,
     /// Which of the sources' events it is here for; all of them without.
     share: Option<Share>,
@@ -77,6 +80,7 @@ impl Reading {
             full_at: 0,
             wanted: filter.wanted(),
             filter,
+            ingested: None,
             share: None,
             own: None,
             rendered: 0,
@@ -91,6 +95,14 @@ impl Reading {
     /// Reads from `next` up to `end`, and `limit` events at most.
     pub fn part(next: Offset, end: Offset, limit: u64, filter: Filter, format: Format) -> Self {
         Self { end: Some(end), left: limit, ..Self::follow(next, filter, format) }
+    }
+
+    /// Only what was ingested at `from` or later and before `until`: the collector's clock may have been set between the
+    /// offsets, so that they do not tell.
+    pub fn ingested(mut self, from: Timestamp, until: Timestamp) -> Self {
+        self.ingested = Some((from, until));
+        self.wanted.ingest = self.ingested;
+        self
     }
 
     /// Keeps, of every page that is rendered into an empty buffer, what filters ask of its events.
@@ -126,7 +138,7 @@ impl Reading {
 
     /// Whether events are left out, so that the offsets of those that come have holes.
     pub fn is_filtered(&self) -> bool {
-        !self.filter.is_open()
+        !self.filter.is_open() || self.ingested.is_some()
     }
 
     /// Which events it wants.
@@ -138,10 +150,7 @@ impl Reading {
     pub fn page(&mut self, log: &dyn ReadLog, out: &mut Vec<u8>) -> Result<Page, ReadLogError> {
         let kept = log.kept();
         let end = self.end.map_or(kept.end, |end| end.min(kept.end));
-        if self.next < kept.start.min(end) {
-            let gone = "retention has removed these events; the `trimmed` event of the collector says why";
-            self.hole(self.next, kept.start.min(end), gone, out);
-        }
+        self.pass_removed(kept.start.min(end), out);
         self.own = log.own();
         let mut scratch = std::mem::take(&mut self.scratch);
         let before = self.next;
@@ -157,6 +166,10 @@ impl Reading {
             self.next = self.next.max(stretch.start);
             let (from, until) = (self.next, stretch.end.min(end));
             read = log.read_part(from, until, &mut scratch, &mut |head, batch| {
+                if head.ordinal > self.next.get() {
+                    // Retention may have been here since the page was begun.
+                    self.pass_removed(log.kept().start.min(end), out);
+                }
                 self.entry(head, batch, end, out);
                 scanned += head.entry_len();
                 let full = out.len() >= self.full_at || scanned >= PAGE_SCAN_BYTES;
@@ -215,7 +228,8 @@ impl Reading {
         // What retention has removed is no hole and nothing to be told in its place: the offsets go on behind it.
         let has_records = !header.is_emptied();
         let is_here = entry_end > self.next && head.ordinal < end.get();
-        if !is_here || !has_records || !self.filter.takes_batch(header, is_own) {
+        let is_in_time = self.ingested.is_none_or(|(from, until)| (from..until).contains(&head.stamp));
+        if !is_here || !has_records || !is_in_time || !self.filter.takes_batch(header, is_own) {
             self.next = self.next.max(entry_end);
             return;
         }
@@ -246,6 +260,8 @@ impl Reading {
         entry_end: Offset,
         out: &mut Vec<u8>,
     ) -> Result<(), (u32, codec::DecodeError)> {
+        let source = header.source.as_str();
+        let is_own = self.own == Some(header.source);
         for (index, record) in (0..head.count).zip(records) {
             let record = record.map_err(|error| (index, error))?;
             let offset = Offset::new(head.ordinal + u64::from(index));
@@ -256,8 +272,6 @@ impl Reading {
                 return Ok(());
             }
             let event = &record.event;
-            let source = header.source.as_str();
-            let is_own = self.own == Some(header.source);
             if self.filter.takes(event, source, is_own) && self.is_shared(source, is_own, &event.body, offset) {
                 self.open(offset, out);
                 self.writer.put(out, &record);
@@ -304,6 +318,14 @@ impl Reading {
         });
     }
 
+    /// Says that retention has removed what is before `kept`, if the reader is not past it.
+    fn pass_removed(&mut self, kept: Offset, out: &mut Vec<u8>) {
+        if self.next < kept {
+            let gone = "retention has removed these events; the `trimmed` event of the collector says why";
+            self.hole(self.next, kept, gone, out);
+        }
+    }
+
     /// Offsets that the log has lost: an event in their place says so.
     fn hole(&mut self, first: Offset, end: Offset, reason: &str, out: &mut Vec<u8>) {
         // Nobody knows whose events they were: they are given out under the name of the log.
@@ -323,7 +345,7 @@ impl Reading {
 
     fn open(&mut self, offset: Offset, out: &mut Vec<u8>) {
         match self.format {
-            Format::ServerSent => out.extend_from_slice(format!("id: {offset}\ndata: ").as_bytes()),
+            Format::ServerSent => write!(out, "id: {offset}\ndata: ").expect("a growing buffer takes any number"),
             Format::Elements if self.rendered > 0 => out.extend_from_slice(b",\n"),
             Format::Elements | Format::Lines => {}
         }
@@ -359,6 +381,11 @@ fn facts_of(event: &Event<'_>, source: &str, is_own: bool) -> Facts {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::super::EachEntry;
     use super::super::memory::{MemoryLog, breakdown, sample};
     use super::*;
     use crate::cloud_event::UNREADABLE;
@@ -410,6 +437,47 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A log out of which retention takes the beginning right after a reader has looked where it begins.
+    struct Shrinking {
+        log: MemoryLog,
+        shrunk: MemoryLog,
+        looks: AtomicU32,
+    }
+
+    impl ReadLog for Shrinking {
+        fn another(&self) -> Arc<dyn ReadLog> {
+            unreachable!("one reader is enough")
+        }
+
+        fn kept(&self) -> Range<Offset> {
+            let before = self.looks.fetch_add(1, Ordering::Relaxed) == 0;
+            if before { self.log.kept() } else { self.shrunk.kept() }
+        }
+
+        fn at_time(&self, time: Timestamp) -> Result<Offset, ReadLogError> {
+            self.shrunk.at_time(time)
+        }
+
+        fn read(&self, from: Offset, scratch: &mut Vec<u8>, each: &mut EachEntry<'_>) -> Result<(), ReadLogError> {
+            self.shrunk.read(from, scratch, each)
+        }
+    }
+
+    #[test]
+    fn what_retention_removes_under_a_reader_is_told_as_removed_and_not_as_damage() {
+        let shrunk = MemoryLog::beginning_at(15);
+        shrunk.append("a", &[sample("x", 4)], 3);
+        let log = Shrinking { log: three_batches(), shrunk, looks: AtomicU32::new(0) };
+        let mut out = Vec::new();
+        assert_eq!(part(10, 16, 9, Filter::default()).page(&log, &mut out).unwrap(), Page::Done);
+        let lines = out.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let events: Vec<serde_json::Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
+        let [gone, sample] = &events[..] else { panic!("{events:?}") };
+        assert_eq!((&gone["id"], &gone["data"]["count"]), (&"hole-10-15".into(), &5.into()));
+        assert!(gone["data"]["reason"].as_str().unwrap().contains("retention"), "{gone}");
+        assert_eq!(sample["offset"], "15");
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub fn count_lines(address: SocketAddr, path: &str) -> io::Result<u64> {
         if size == 0 {
             return Ok(lines);
         }
-        lines += bytes[..size].iter().filter(|byte| **byte == b'\n').count() as u64;
+        lines += lines_in(&bytes[..size]);
     }
 }
 
@@ -85,6 +85,12 @@ pub fn get(address: SocketAddr, path: &str) -> io::Result<(u16, Vec<u8>)> {
         }
         body.extend_from_slice(&bytes);
     }
+}
+
+/// By pieces that a byte counts, which the compiler makes vectors of: the client is not what is measured.
+fn lines_in(bytes: &[u8]) -> u64 {
+    let of_piece = |piece: &[u8]| piece.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>();
+    bytes.chunks(usize::from(u8::MAX)).map(|piece| u64::from(of_piece(piece))).sum()
 }
 
 /// The body of `GET path` as text, when it answers with 200.

@@ -31,7 +31,7 @@ pub use rig::Rig;
 pub use sealer::{Sealer, with_right_checksum};
 pub use shell::{Piped, Said, run_in_pipe, run_unread};
 pub use small_disk::SmallDisk;
-pub use stat::{cpu_seconds, peak_rss_kib, rss_kib};
+pub use stat::{cpu_seconds, disk_read_bytes, peak_rss_kib, rss_kib};
 
 /// How long a condition may take to come true on a loaded machine, before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(120);

@@ -30,8 +30,20 @@ pub fn peak_rss_kib(pid: u32) -> u64 {
     status(pid, "VmHWM:")
 }
 
+/// Bytes that a process has had read from disks so far, those read ahead for it included.
+///
+/// # Panics
+/// When there is no such process, or it is somebody else's.
+pub fn disk_read_bytes(pid: u32) -> u64 {
+    number(pid, "io", "read_bytes:")
+}
+
 fn status(pid: u32, key: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("the kernel tells it");
-    line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number of KiB")
+    number(pid, "status", key)
+}
+
+fn number(pid: u32, file: &str, key: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).expect("the process runs");
+    let line = text.lines().find_map(|line| line.strip_prefix(key)).expect("the kernel tells it");
+    line.split_whitespace().next().and_then(|text| text.parse().ok()).expect("a number")
 }

@@ -2,6 +2,7 @@
 //! misses its bound.
 
 mod disk;
+mod followers;
 mod journey;
 mod load;
 mod models;
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let mut table = Table::default();
     type Part = (&'static str, fn(&mut Table));
-    let parts: [Part; 9] = [
+    let parts: [Part; 10] = [
         ("size", size::measure),
         ("disk", disk::measure),
         ("journey", journey::measure),
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         ("breakdown", journey::measure_breakdowns),
         ("models", models::measure),
         ("readers", readers::measure),
+        ("followers", followers::measure),
         ("page", page::measure),
         ("mosquitto", mosquitto::measure),
     ];

@@ -1,11 +1,12 @@
-//! The log's readers: opening, decoding, NDJSON, a query of a large log, and many followers.
+//! The log's readers: opening, decoding, NDJSON, and a query of a large log.
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use afferent_collector::log::{EmbeddedLog, Indexed, LogSettings, UnifiedLog};
+use afferent_collector::models::store::Store;
+use afferent_collector::models::{Fold, with_built_ins};
 use afferent_collector::sources::Sources;
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
 use afferent_protocol::codec::records;
@@ -13,13 +14,17 @@ use afferent_protocol::disk::FsDisk;
 use afferent_protocol::event::{Body, Event, Quality, Sample, Value};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::sign::Identity;
-use afferent_tests::process::{Rig, Sse, ask, count_lines, rss_kib, wait_for};
+use afferent_tests::process::{Process, Rig, ask, count_lines, cpu_seconds, disk_read_bytes};
 
+use crate::followers::wait_taken;
 use crate::table::{Must, Table};
 
+/// The log's size in GiB, unless this variable says another.
 const LOG_GIB: u64 = 10;
-const LOG_BYTES: u64 = LOG_GIB << 30;
+const LOG_GIB_VARIABLE: &str = "BENCH_LOG_GIB";
 const MACHINES: usize = 100;
+/// The one that is asked for.
+const MACHINE: usize = 88;
 const SAMPLES_PER_BATCH: usize = 1000;
 const BATCHES_PER_COMMIT: usize = 64;
 /// The first sample's time; each batch is a second later than the one before.
@@ -28,24 +33,15 @@ const BEGUN_S: i64 = 1_700_000_000;
 const DECODED: u64 = 100_000_000;
 const RENDERED: u64 = 2_000_000;
 
-const FOLLOWERS: usize = 1000;
-const EVENTS_PER_POST: usize = 1000;
-const POSTS_PER_SECOND: u32 = 10;
-const POSTS: u32 = 100;
-
 type Log = EmbeddedLog<FsDisk>;
 
 pub fn measure(table: &mut Table) {
     let rig = Rig::new("bench-readers");
     let directory = rig.collector_data().join("log").join("0");
-    let samples = fill(&directory);
+    let gib = std::env::var(LOG_GIB_VARIABLE).ok().map_or(LOG_GIB, |gib| gib.parse().expect("a whole number"));
+    let samples = fill(&directory, gib << 30);
     let (log, seconds) = opened(&directory);
-    table.add(
-        format!("start of a log of {LOG_GIB} GiB without indexes, which reads all of it"),
-        seconds,
-        "s",
-        Must::Shown,
-    );
+    table.add(format!("start of a log of {gib} GiB without indexes, which reads all of it"), seconds, "s", Must::Shown);
     let mut indexer = log.indexer();
     while let Indexed::Made { .. } = indexer.step() {}
     drop(log);
@@ -54,33 +50,33 @@ pub fn measure(table: &mut Table) {
     let rate = decode(&log, samples.min(DECODED));
     table.add("replay decoded on one core, in-process", rate / 1e6, "M samples/s", Must::Least(10.0));
     drop(log);
+    leave_models_at(&rig, Offset::new(samples));
     let collector = rig.start_collector();
-    let started = Instant::now();
-    let path = format!("/v1/events?limit=all&until={RENDERED}");
-    let lines = count_lines(rig.http, &path).expect("the API answers");
-    let seconds = started.elapsed().as_secs_f64();
-    assert_eq!(lines, RENDERED, "every event came");
-    table.add("GET /v1/events as NDJSON", RENDERED as f64 / seconds, "events/s", Must::Least(1e6));
-    query(&rig, &directory, table);
-    drop(collector);
-    followers(table);
+    wait_taken(&rig);
+    rendered(&rig, &collector, table);
+    let night = Night::last_of(samples);
+    for (time, how) in [("ingest", "came"), ("event", "happened")] {
+        let figure = format!("88-C between 23:50 and 23:59, as it {how}, out of {gib} GiB, page cache dropped");
+        forget(&directory);
+        query(&rig, &collector, &night, time, figure, table);
+    }
 }
 
-/// A log of [`LOG_BYTES`]; gives how many samples are in it.
-fn fill(directory: &Path) -> u64 {
+/// A log of so many bytes; gives how many samples are in it.
+fn fill(directory: &Path, log_bytes: u64) -> u64 {
     let disk = FsDisk::new(directory).expect("the folder can be made");
     let (mut log, _) = EmbeddedLog::open(disk, LogSettings::default(), &mut || 7, time(0), &mut |_, _| {})
         .expect("an empty log opens");
     let identity = Identity::from_seed(&[7; 32]);
-    let subjects: Vec<String> = (0..MACHINES).map(|machine| format!("M-{machine:03}/spindle/temperature")).collect();
+    let subjects: Vec<String> = (0..MACHINES).map(|machine| format!("{machine:02}-C/spindle/temperature")).collect();
     let mut builder = BatchBuilder::new();
     let (mut bytes, mut written, mut places) = (Vec::new(), 0, vec![(0, CHAIN_START); MACHINES]);
     let mut batch = 0;
-    while written < LOG_BYTES {
+    while written < log_bytes {
         let machine = batch % MACHINES;
         let subject = Subject::new(&subjects[machine]).expect("a subject");
         for number in 0..SAMPLES_PER_BATCH {
-            let value = Value::Float(20.0 + (number % 1000) as f64 / 100.0);
+            let value = Value::Float(value_of(number));
             let body = Body::Sample(Sample { value, unit: "Cel", quality: Quality::Good });
             let time = Timestamp::clamped(time(batch as i64).micros() + number as i64 * 1000);
             builder.push(&Event { time, subject, body }).expect("there is room");
@@ -101,6 +97,10 @@ fn fill(directory: &Path) -> u64 {
         }
     }
     log.commit().expect("the disk takes it").get()
+}
+
+fn value_of(number: usize) -> f64 {
+    20.0 + (number % 1000) as f64 / 100.0
 }
 
 fn time(second: i64) -> Timestamp {
@@ -130,90 +130,97 @@ fn forget(directory: &Path) {
 
 fn decode(log: &Log, samples: u64) -> f64 {
     let (reader, mut scratch, mut decoded) = (log.reader(), Vec::new(), Vec::new());
-    let (mut at, mut count) = (Offset::ZERO, 0);
+    let (mut at, mut count, mut sum) = (Offset::ZERO, 0, 0.0);
     let started = Instant::now();
     while at.get() < samples {
         let chunk = reader.read(at, 1 << 20, &mut scratch).expect("the log is whole");
         for entry in chunk.entries() {
             decoded.resize(entry.batch.header().decoded_len as usize, 0);
-            count += records(&entry.batch, &mut decoded).expect("it can be decoded").filter(Result::is_ok).count();
+            for record in records(&entry.batch, &mut decoded).expect("it can be decoded") {
+                // Everything of the record is looked at, as by somebody who does something with it.
+                let event = std::hint::black_box(record.expect("it can be decoded")).event;
+                if let Body::Sample(Sample { value: Value::Float(value), .. }) = event.body {
+                    sum += value;
+                    count += 1;
+                }
+            }
         }
         at = chunk.next();
     }
-    assert_eq!(count as u64, at.get(), "every sample was decoded");
-    count as f64 / started.elapsed().as_secs_f64()
+    let rate = count as f64 / started.elapsed().as_secs_f64();
+    assert_eq!(count, at.get(), "every sample was decoded");
+    let mean = (0..SAMPLES_PER_BATCH).map(value_of).sum::<f64>() / SAMPLES_PER_BATCH as f64;
+    assert!((sum / count as f64 - mean).abs() < 1e-6, "every value is what it was");
+    rate
 }
 
-fn query(rig: &Rig, directory: &Path, table: &mut Table) {
-    let from = jiff_text(30_000);
-    let until = jiff_text(30_540);
-    let path = format!("/v1/events?subject=M-007/**&from={from}&until={until}&limit=2000");
-    forget(directory);
-    let started = Instant::now();
-    let answer = ask(rig.http, "GET", &path, "text/plain", "").expect("the API answers");
+/// Leaves states of all models at the log's end, as a stop does, so that the collector does nothing else while it is
+/// measured. They are empty ones: nobody asks for them.
+fn leave_models_at(rig: &Rig, end: Offset) {
+    let store = Store::new(rig.collector_data().join("models"));
+    let fold = Fold::new(Vec::new(), end, time(0));
+    for definition in with_built_ins(&[]) {
+        let snapshot = fold.snapshot(&*definition.of.build());
+        store.save(&definition, &snapshot).expect("the folder can be written");
+    }
+}
+
+/// A client on the same cores takes the log as lines.
+fn rendered(rig: &Rig, collector: &Process, table: &mut Table) {
+    let path = format!("/v1/events?limit=all&until={RENDERED}");
+    let (before, started) = (cpu_seconds(collector.pid()), Instant::now());
+    let lines = count_lines(rig.http, &path).expect("the API answers");
     let seconds = started.elapsed().as_secs_f64();
-    assert!(answer.status == 200 && answer.body.lines().count() >= 1000, "{}: {}", answer.status, answer.body);
-    let read: f64 = answer.header("afferent-bytes-read").and_then(|text| text.parse().ok()).expect("it tells");
-    let figure = format!("one machine's 9 minutes out of {LOG_GIB} GiB, page cache dropped");
+    assert_eq!(lines, RENDERED, "every event came");
+    table.add("GET /v1/events as NDJSON", RENDERED as f64 / seconds, "events/s", Must::Least(1e6));
+    let cpu = cpu_seconds(collector.pid()) - before;
+    table.add("… collector CPU per 1 M events", cpu * 1e6 / RENDERED as f64, "s", Must::Shown);
+}
+
+/// The nine minutes from 23:50 to 23:59 of a day.
+struct Night {
+    from: String,
+    until: String,
+    /// Events of one machine in them.
+    events: usize,
+}
+
+impl Night {
+    /// The last one of a log: the longest way to it.
+    fn last_of(samples: u64) -> Self {
+        // The first second is 2023-11-14T22:13:20Z.
+        let (first, end) = (22 * 3600 + 13 * 60 + 20, samples / SAMPLES_PER_BATCH as u64);
+        let (ten_to_midnight, span) = (23 * 3600 + 50 * 60, 9 * 60);
+        let days = (first + end - ten_to_midnight - span) / 86_400;
+        let begin = days * 86_400 + ten_to_midnight - first;
+        let of_machine = (begin..begin + span).filter(|batch| *batch as usize % MACHINES == MACHINE).count();
+        let day = 14 + days;
+        let (from, until) = (format!("2023-11-{day}T23:50:00Z"), format!("2023-11-{day}T23:59:00Z"));
+        Self { from, until, events: of_machine * SAMPLES_PER_BATCH }
+    }
+}
+
+/// All events of one machine in nine minutes, page after page, while nothing of the log is in memory.
+fn query(rig: &Rig, collector: &Process, night: &Night, time: &str, figure: String, table: &mut Table) {
+    let Night { from, until, events } = night;
+    let path = format!("/v1/events?subject={MACHINE:02}-C/**&time={time}&from={from}&until={until}&limit=2000");
+    let from_disk = disk_read_bytes(collector.pid());
+    let started = Instant::now();
+    let (mut came, mut read, mut cursor) = (0, 0.0, String::new());
+    loop {
+        let answer = ask(rig.http, "GET", &format!("{path}{cursor}"), "text/plain", "").expect("the API answers");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        came += answer.body.lines().count();
+        let bytes: Option<f64> = answer.header("afferent-bytes-read").and_then(|text| text.parse().ok());
+        read += bytes.expect("it tells");
+        let Some(next) = answer.header("afferent-next-cursor") else { break };
+        cursor = format!("&cursor={next}");
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let from_disk = disk_read_bytes(collector.pid()) - from_disk;
+    assert_eq!(came, *events, "every event of these minutes came, and no other");
+    assert!(from_disk as f64 >= read / 2.0, "what was read was not in memory: {from_disk} bytes of {read}");
     table.add(figure, seconds * 1e3, "ms", Must::Most(100.0));
     table.add("… bytes of the log read for it", read / 1024.0, "KiB", Must::Shown);
-}
-
-/// A time of the log, as a query takes it: the first second is 2023-11-14T22:13:20Z.
-fn jiff_text(second: i64) -> String {
-    let of_day = 22 * 3600 + 13 * 60 + 20 + second;
-    let (day, of_day) = (14 + of_day / 86_400, of_day % 86_400);
-    format!("2023-11-{day:02}T{:02}:{:02}:{:02}Z", of_day / 3600, of_day / 60 % 60, of_day % 60)
-}
-
-fn followers(table: &mut Table) {
-    let rig = Rig::new("bench-followers");
-    let collector = rig.start_collector();
-    let alone = post_paced(&rig, 0);
-    let came = AtomicU64::new(0);
-    let mut streams = Vec::new();
-    for number in 0..FOLLOWERS {
-        let path = format!("/v1/stream?subject=F-{number:03}/**");
-        streams.push(wait_for("a stream opens", || Sse::open(rig.http, &path).ok()));
-    }
-    let expected = u64::from(POSTS);
-    let together = std::thread::scope(|scope| {
-        for mut stream in streams {
-            let came = &came;
-            let follower = std::thread::Builder::new().stack_size(128 * 1024);
-            let following = follower.spawn_scoped(scope, move || {
-                for _ in 0..expected {
-                    stream.next_data().expect("the stream goes on");
-                    came.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-            following.expect("a thread for a follower");
-        }
-        post_paced(&rig, u64::from(POSTS))
-    });
-    assert_eq!(came.load(Ordering::Relaxed), expected * FOLLOWERS as u64, "every follower has got its events");
-    table.add("events/s posted, durable and answered", alone, "events/s", Must::Shown);
-    let figure = format!("… while {FOLLOWERS} server-sent streams follow a machine each");
-    table.add(figure, 100.0 * together / alone, "%", Must::Least(90.0));
-    table.add("… collector RSS", rss_kib(collector.pid()) as f64 / 1000.0, "MB", Must::Most(300.0));
-}
-
-/// Posts at a steady rate, as far as the collector keeps up; gives the events per second that were answered.
-fn post_paced(rig: &Rig, first: u64) -> f64 {
-    let started = Instant::now();
-    for number in 0..POSTS {
-        let due = started + Duration::from_secs(1) * number / POSTS_PER_SECOND;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let event = |machine: usize| {
-            let id = first + u64::from(number);
-            format!(
-                "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":\"/m/{machine}\",\"type\":\"bench.v1\",\
-                 \"subject\":\"F-{machine:03}/a\",\"data\":{{\"value\":{id}}}}}\n"
-            )
-        };
-        let body: String = (0..EVENTS_PER_POST).map(event).collect();
-        let answer = ask(rig.http, "POST", "/v1/events", "application/x-ndjson", &body).expect("it answers");
-        assert_eq!(answer.status, 200, "{}", answer.body);
-    }
-    f64::from(POSTS) * EVENTS_PER_POST as f64 / started.elapsed().as_secs_f64()
+    table.add("… bytes read from the disk", from_disk as f64 / 1024.0, "KiB", Must::Shown);
 }
