@@ -57,7 +57,7 @@ const _: () = {
     assert!(LANES_MAX <= afferent_protocol::limits::LANES_MAX);
     assert!(SUBJECTS_MAX <= afferent_protocol::limits::BATCH_SUBJECTS_MAX && SUBJECTS_MAX < 128);
     assert!(BATCH_BODY_BYTES_MAX + HEADER_LEN <= afferent_protocol::limits::BATCH_BYTES_MAX);
-    assert!(BATCH_BODY_BYTES_MAX <= u16::MAX as usize, "the stored head has two bytes for it");
+    assert!(BATCH_BODY_BYTES_MAX + HEADER_LEN <= u16::MAX as usize, "a fragment has two bytes for its place");
     assert!(stored::HEAD_LEN <= HEADER_LEN, "an item is expanded to a batch in place");
     // Kind, session, count, then per lane: stream, epoch, end, option of a check; magic and two checksums; COBS.
     assert!(8 + 1 + 5 + 1 + LANES_MAX * 32 + 4 + 2 <= DOWN_FRAME_BYTES_MAX, "a welcome fits");
