@@ -99,7 +99,9 @@ class Question {
     if (signal.aborted) return;
     this.busy = false;
     if (!this.live) return;
-    const pause = Math.max(PAUSE_MIN_MS, (performance.now() - begun) * PAUSE_FACTOR);
+    // An answer that did not come has cost the collector nothing: it is asked for again soon.
+    const took = this.answer.error ? 0 : performance.now() - begun;
+    const pause = Math.max(PAUSE_MIN_MS, took * PAUSE_FACTOR);
     this.earliest = performance.now() + pause;
     this.plan(this.again ? pause : Math.max(pause, LOOK_MS));
   }

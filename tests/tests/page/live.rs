@@ -1,5 +1,6 @@
 //! What happens while people look: events come, alarms are acknowledged, the collector goes and comes back.
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::SETTLED;
@@ -100,4 +101,18 @@ fn what_is_not_told_is_not_shown_as_none() {
     browser
         .wait("document.querySelector('main .banner')?.textContent === 'A part of this is not known: broken. mend it'");
     browser.wait("!document.querySelector('main').textContent.includes('0 breakdowns')");
+}
+
+#[test]
+fn a_collector_that_says_nothing_at_all_is_noticed() {
+    let plant = Plant::start("page-frozen");
+    let browser = browser("page-frozen-browser");
+    browser.go(&plant.url("#/machines"));
+    browser.wait("document.querySelector('.stream.live') && document.querySelector('.card.executing')");
+    let collector = plant.collector.as_ref().expect("it runs");
+    // Its connections stay open, and nothing comes through them.
+    collector.signal(Signal::STOP);
+    browser.wait("document.querySelector('.old .card') && document.querySelector('main .banner')");
+    collector.signal(Signal::CONT);
+    browser.wait("!document.querySelector('.old') && !document.querySelector('main .banner')");
 }
