@@ -4,6 +4,9 @@
 //! sequenced, acked and resumed by itself. Whoever drives them passes messages, times (milliseconds of a clock that only
 //! goes forward) and log positions in, and carries out the [`Action`]s that come out.
 //!
+//! A microcontroller speaks the same session, with a sending half of its own (`afferent_firmware::session`): its log is small
+//! enough to be asked, where [`Sender`] keeps an account of every batch that is under way.
+//!
 //! ```text
 //! Sender                                Receiver
 //!   │ Hello: per lane, first and end ────▶│
