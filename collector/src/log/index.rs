@@ -86,11 +86,11 @@ impl Point {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     /// From the heads of its entries: what is in it nobody has looked into.
-    ByHeads,
+    Heads,
     /// From the file beside its segment, which may lie.
-    ByFile,
+    File,
     /// From the whole segment itself.
-    BySegment,
+    Segment,
 }
 
 /// Whole entries of one file, one after the other, their offsets without a hole.
@@ -117,7 +117,7 @@ impl Run {
         let (first, end) = (head.ordinal, head.ordinal);
         let (start, stop) = (position, position);
         let whole = Point::of(head, position, event, Marks::ANY);
-        Self { file, first, end, start, stop, points: Vec::new(), whole, names: None, told: Told::ByHeads }
+        Self { file, first, end, start, stop, points: Vec::new(), whole, names: None, told: Told::Heads }
     }
 
     fn continues(&self, file: &Arc<SegmentFile>, head: &EntryHead, position: u64) -> bool {
@@ -147,7 +147,7 @@ impl Run {
     fn takes(&mut self, index: SegmentIndex) {
         assert_eq!((self.first, self.end), (index.first, index.end), "an index is of its segment");
         self.whole = Point::whole(&index.points);
-        (self.points, self.names, self.told) = (index.points, index.names, Told::BySegment);
+        (self.points, self.names, self.told) = (index.points, index.names, Told::Segment);
     }
 
     /// Another file has taken the place of its own, under the same name.
@@ -208,7 +208,7 @@ impl Runs {
         let (first, end) = (index.first, index.end);
         let (start, stop, names, points) = (SEGMENT_HEADER_LEN as u64, index.stop, index.names, index.points);
         let (file, whole) = (Arc::clone(file), Point::whole(&points));
-        self.0.push(Run { file, first, end, start, stop, points, whole, names, told: Told::ByFile });
+        self.0.push(Run { file, first, end, start, stop, points, whole, names, told: Told::File });
     }
 
     /// The last run.
@@ -229,7 +229,7 @@ impl Runs {
 
     /// Segments that will not grow, are whole, and were not looked into: file and offsets.
     fn unindexed(&self) -> impl Iterator<Item = (&Arc<SegmentFile>, Range<u64>)> {
-        self.finished().filter(|run| run.told == Told::ByHeads).map(|run| (&run.file, run.first..run.end))
+        self.finished().filter(|run| run.told == Told::Heads).map(|run| (&run.file, run.first..run.end))
     }
 
     fn find(&self, offset: u64) -> Option<&Run> {
@@ -405,7 +405,7 @@ impl Shared {
     /// The segment that holds an offset, and its offsets, when what is known of it comes from a file beside it.
     pub fn told_by_file(&self, offset: u64) -> Option<(Arc<SegmentFile>, Range<u64>)> {
         self.with(|runs| {
-            let run = runs.find(offset).filter(|run| run.told == Told::ByFile)?;
+            let run = runs.find(offset).filter(|run| run.told == Told::File)?;
             Some((Arc::clone(&run.file), run.first..run.end))
         })
     }
@@ -414,7 +414,7 @@ impl Shared {
     pub fn doubt(&self, first: u64) {
         let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
         if let Ok(at) = runs.0.binary_search_by_key(&first, |run| run.first) {
-            runs.0[at].told = Told::ByHeads;
+            runs.0[at].told = Told::Heads;
         }
     }
 

@@ -159,7 +159,7 @@ impl Model for Kpi {
     }
 
     fn apply(&mut self, seen: &Seen<'_>) {
-        if !tells_of_a_machine(&seen.event.body) {
+        if !tells_of_a_machine(seen) {
             return;
         }
         let Some(machine) = self.state.machines.get_or_add(seen.machine, MODEL_MACHINES_MAX) else { return };

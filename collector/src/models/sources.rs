@@ -6,6 +6,7 @@ use afferent_protocol::ids::{Epoch, Stream, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::states::of_ring;
 use super::{Model, Name, Seen, Table, seconds, time};
 use crate::limits::{MODEL_RATE_WINDOW_US, MODEL_SOURCES_MAX};
 
@@ -121,13 +122,12 @@ impl Source {
         }
     }
 
-    /// What agents say of their ring logs stands under their own name.
+    /// What agents say of their ring logs.
     fn ring(&mut self, seen: &Seen<'_>, sample: &Sample<'_>) {
-        let Some(of_agent) = seen.subject.text.strip_prefix(seen.batch.source.as_str()) else { return };
         let Sample { value: EventValue::Float(value), .. } = *sample else { return };
-        match of_agent {
-            "/ring/used" => self.ring_used = Some(value),
-            "/ring/autonomy" => self.autonomy_s = Some(value),
+        match of_ring(seen) {
+            Some("used") => self.ring_used = Some(value),
+            Some("autonomy") => self.autonomy_s = Some(value),
             _ => {}
         }
     }

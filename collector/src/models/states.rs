@@ -134,8 +134,17 @@ pub(super) fn change_of(seen: &Seen<'_>, severity_min: SeverityName) -> Option<W
 }
 
 /// Whether an event tells of a machine, and not of what carries events.
-pub(super) fn tells_of_a_machine(body: &Body<'_>) -> bool {
-    matches!(body, Body::Sample(_) | Body::Breakdown(_) | Body::Recovery(_) | Body::State(_) | Body::Alarm(_))
+pub(super) fn tells_of_a_machine(seen: &Seen<'_>) -> bool {
+    match seen.event.body {
+        Body::Sample(_) => of_ring(seen).is_none(),
+        Body::Breakdown(_) | Body::Recovery(_) | Body::State(_) | Body::Alarm(_) => true,
+        _ => false,
+    }
+}
+
+/// What an agent measures of its own ring log stands under its own name: `used` for `press-88/ring/used`.
+pub(super) fn of_ring<'s>(seen: &Seen<'s>) -> Option<&'s str> {
+    seen.subject.text.strip_prefix(seen.batch.source.as_str())?.strip_prefix("/ring/")
 }
 
 impl Model for States {
@@ -164,7 +173,7 @@ impl Model for States {
                 machine.timeline.label(amendment.of.get(), &amendment.reason);
             }
         }
-        if !tells_of_a_machine(&seen.event.body) {
+        if !tells_of_a_machine(seen) {
             return;
         }
         let Some(machine) = self.state.machines.get_or_add(seen.machine, MODEL_MACHINES_MAX) else { return };
@@ -230,6 +239,18 @@ mod tests {
     #[test]
     fn a_machine_that_only_measures_has_told_no_state() {
         assert_eq!(view(&Log::of(&[sample(10, "88-C/x", 1.0)]), 11)["state"], "no_data");
+    }
+
+    #[test]
+    fn an_agent_that_tells_of_its_ring_log_is_no_machine_and_one_that_tells_of_its_computer_is() {
+        let machines = |subject: &str| {
+            let mut model = States::new(StatesSettings::default());
+            Log::of(&[sample(10, subject, 1.0)]).fold(&mut model);
+            Model::view(&model, at(11))["machines"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(machines("press-88/ring/used"), Vec::<String>::new());
+        assert_eq!(machines("press-88/cpu/usage"), ["press-88"]);
+        assert_eq!(machines("88-C/ring/used"), ["88-C"], "a machine may have a ring of its own");
     }
 
     #[test]
