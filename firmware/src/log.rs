@@ -243,11 +243,20 @@ impl<'m> Log<'m> {
         held
     }
 
-    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; gives its end and its length.
+    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; gives its end and its length. `None`
+    /// when it cannot be had: one that was damaged where it lay is given up and declared, once it is its turn.
     #[inline(never)]
     pub fn read(&mut self, stream: Stream, epoch: Epoch, from: u32) -> Option<(u32, usize)> {
         let Self { streams, source, work, .. } = self;
-        streams[usize::from(stream.number())].read(epoch, from, source, work)
+        let log = &mut streams[usize::from(stream.number())];
+        let batch = log.read(epoch, from, source, work).ok()?;
+        if batch.is_none()
+            && log.ready() == Some((epoch, from))
+            && let Some(hole) = log.pass_over(work)
+        {
+            self.note(stream, hole, LossReason::Corrupt, self.now_us);
+        }
+        batch
     }
 
     /// The agent has something else in this epoch: what is held of it is lost, and a new epoch begins.

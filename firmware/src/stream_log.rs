@@ -224,12 +224,33 @@ impl<'m> StreamLog<'m> {
         }
     }
 
-    /// Makes, at the start of `work`, the batch that begins at `from`; gives its end and its length.
+    /// Makes, at the start of `work`, the batch that begins at `from`; gives its end and its length, or `None` when what is
+    /// in its place is damaged.
     #[inline(never)]
-    pub fn read(&mut self, epoch: Epoch, from: u32, source: &SourceId, work: &mut [u8]) -> Option<(u32, usize)> {
-        let place = work.get_mut(ITEM_AT..)?;
-        let len = self.queue.find(place, &mut |item| begins_at(item, epoch, from)).ok()??;
-        stored::expand(work, len, source)
+    pub fn read(
+        &mut self,
+        epoch: Epoch,
+        from: u32,
+        source: &SourceId,
+        work: &mut [u8],
+    ) -> Result<Option<(u32, usize)>, Broken> {
+        let place = work.get_mut(ITEM_AT..).ok_or(Broken)?;
+        let len = self.queue.find(place, &mut |item| begins_at(item, epoch, from))?;
+        Ok(len.and_then(|len| stored::expand(work, len, source)))
+    }
+
+    /// Gives up the batch that is to be sent next, which is damaged, with all up to the next one that is not: once the agent
+    /// has everything before it, so that the hole is the first run's beginning. Tells which sequences that were.
+    #[inline(never)]
+    pub fn pass_over(&mut self, work: &mut [u8]) -> Option<Hole> {
+        let (Run { epoch, first, end: run_end }, from) = self.under_way()?;
+        if from != first {
+            return None;
+        }
+        let mut end = run_end;
+        self.queue.find(work, &mut |item| lies_behind(item, epoch, first, &mut end)).ok()?;
+        self.let_go(epoch, end, work);
+        Some(Hole { epoch, first, end })
     }
 
     /// The check of the batch that ends at `end`, as far as it is known.
@@ -339,7 +360,7 @@ impl StreamLog<'_> {
             return false;
         }
         let can_go_back = !self.sent.went_back && run.first <= from && from <= end;
-        if can_go_back && self.read(epoch, from, source, work).is_some() {
+        if can_go_back && matches!(self.read(epoch, from, source, work), Ok(Some(_))) {
             (self.sent.end, self.sent.went_back) = (from, true);
             return false;
         }
@@ -360,10 +381,17 @@ impl StreamLog<'_> {
     }
 }
 
-// Never inlined, these three: what goes through a `dyn FnMut` is there twice.
+// Never inlined, these four: what goes through a `dyn FnMut` is there twice.
 #[inline(never)]
 fn begins_at(item: &[u8], epoch: Epoch, from: u32) -> bool {
     Head::decode(item).is_some_and(|head| head.epoch == epoch && head.first == from)
+}
+
+/// Whether an item lies behind `first` in a run that ends at `end`, which becomes its beginning then.
+#[inline(never)]
+fn lies_behind(item: &[u8], epoch: Epoch, first: u32, end: &mut u32) -> bool {
+    let behind = Head::decode(item).filter(|head| head.epoch == epoch && first < head.first && head.first < *end);
+    behind.map(|head| *end = head.first).is_some()
 }
 
 /// Takes an item that was found into the runs, and the hole before it into the holes.
@@ -407,11 +435,94 @@ fn extend(runs: &mut Vec<Run, RUNS_MAX>, head: &Head) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::vec;
+
     use afferent_protocol::event::{Body, Quality, Sample, Value};
     use afferent_protocol::ids::{Subject, Timestamp};
 
     use super::*;
     use crate::queue::RamQueue;
+
+    /// A queue whose memory loses some items, or does not answer.
+    struct Failing {
+        queue: RamQueue<2048>,
+        damaged: &'static [u32],
+        is_broken: bool,
+    }
+
+    impl Failing {
+        fn new() -> Self {
+            Self { queue: RamQueue::new(), damaged: &[], is_broken: false }
+        }
+    }
+
+    impl Queue for Failing {
+        fn push(&mut self, item: &[u8]) -> Result<(), PushError> {
+            self.queue.push(item)
+        }
+
+        fn find(&mut self, buffer: &mut [u8], wanted: &mut dyn FnMut(&[u8]) -> bool) -> Result<Option<usize>, Broken> {
+            if self.is_broken {
+                return Err(Broken);
+            }
+            let damaged = self.damaged;
+            let is_damaged = |item: &[u8]| Head::decode(item).is_some_and(|head| damaged.contains(&head.first));
+            self.queue.find(buffer, &mut |item| !is_damaged(item) && wanted(item))
+        }
+
+        fn pop(&mut self) -> Result<bool, Broken> {
+            self.queue.pop()
+        }
+
+        fn is_roomy(&mut self, len: usize) -> bool {
+            self.queue.is_roomy(len)
+        }
+    }
+
+    /// Four events of one epoch, in queues that damage some of them after that, or all of them for a while; gives what is
+    /// passed over and what is read when the agent takes everything.
+    fn taken(damaged: &'static [u32], is_broken: bool) -> (vec::Vec<u32>, vec::Vec<u32>) {
+        let (mut queue, mut body, mut work) = (Failing::new(), [0; 64], [0; 400]);
+        let epoch = Epoch::new(1);
+        let mut full = StreamLog::new(Stream::Critical, (&mut queue, &mut body), epoch);
+        (0..4).for_each(|_| push(&mut full, &mut work).unwrap());
+        let (runs, next) = (full.runs.clone(), full.next);
+        (queue.damaged, queue.is_broken) = (damaged, is_broken);
+        let mut log = StreamLog::new(Stream::Critical, (&mut queue, &mut body), epoch);
+        (log.runs, log.next) = (runs, next);
+        let (mut lost, mut read) = (vec![], vec![]);
+        for turn in 0..20 {
+            log.said();
+            while let Some((epoch, from)) = log.ready() {
+                match log.read(epoch, from, &SourceId::literal("mill"), &mut work) {
+                    Ok(Some((end, len))) => {
+                        read.push(from);
+                        log.sent(turn, end, len);
+                    }
+                    Ok(None) => {
+                        let hole = log.pass_over(&mut work);
+                        lost.extend(hole.into_iter().flat_map(|hole| hole.first..hole.end));
+                        break;
+                    }
+                    Err(Broken) => break,
+                }
+            }
+            let end = log.sent.end;
+            log.release(turn, epoch, end, &mut work);
+        }
+        (lost, read)
+    }
+
+    #[test]
+    fn what_memory_has_damaged_since_is_given_up_by_name_and_everything_else_is_sent() {
+        assert_eq!(taken(&[], false), (vec![], vec![0, 1, 2, 3]), "the control");
+        for damaged in [&[0][..], &[1], &[3], &[0, 1], &[1, 2], &[0, 2], &[2, 3], &[0, 1, 2, 3]] {
+            let (lost, read) = taken(damaged, false);
+            assert_eq!(lost, damaged);
+            assert_eq!(read, (0..4).filter(|at| !damaged.contains(at)).collect::<vec::Vec<_>>(), "{damaged:?}");
+        }
+        assert_eq!(taken(&[1], true), (vec![], vec![]), "what cannot be read now is not lost");
+    }
 
     fn push(log: &mut StreamLog<'_>, work: &mut [u8]) -> Result<(), PushError> {
         let sample = Sample { value: Value::Bool(true), unit: "", quality: Quality::Good };
