@@ -294,6 +294,34 @@ mod tests {
     use super::*;
     use crate::limits::SEQUENCES_MAX;
     use crate::queue::RamQueue;
+    use crate::queue::failing::Failing;
+
+    #[test]
+    fn a_batch_that_was_damaged_where_it_lay_is_declared_with_its_range() {
+        let mut critical = Failing::new();
+        critical.damaged = &[0, 1];
+        let (mut samples, mut work) = (RamQueue::<512>::new(), [0; 700]);
+        let (mut critical_body, mut samples_body) = ([0; 256], [0; 64]);
+        let names = (SourceId::literal("mill"), Subject::literal("mill"));
+        let queues: [(&mut dyn Queue, &mut [u8]); 2] =
+            [(&mut critical, &mut critical_body), (&mut samples, &mut samples_body)];
+        let mut log = Log::open(names, Clock::new([1; 16]), queues, 7, &mut work);
+        let body = Body::Breakdown(Breakdown { code: "E1", severity: Severity::Error, message: "" });
+        for _ in 0..3 {
+            log.append(1, names.1, &body);
+            assert!(log.seal(Stream::Critical));
+        }
+        let epoch = log.of(Stream::Critical).epoch();
+        assert_eq!(log.read(Stream::Critical, epoch, 1), None, "not before its turn");
+        assert!(log.pending.is_empty());
+        assert_eq!(log.read(Stream::Critical, epoch, 0), None);
+        let Pending { hole, stream, reason, .. } = log.pending[0];
+        assert_eq!((hole, stream, reason), (Hole { epoch, first: 0, end: 2 }, Stream::Critical, LossReason::Corrupt));
+        log.declare_due(true);
+        assert!(log.pending.is_empty());
+        let held = log.held();
+        assert_eq!((held[0].first.get(), held[0].end.get()), (2, 4), "the loss is an event behind what is held");
+    }
 
     #[test]
     fn an_epoch_ends_before_its_sequences_are_used_up_and_what_it_holds_is_offered_still() {

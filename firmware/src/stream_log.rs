@@ -442,42 +442,7 @@ mod tests {
 
     use super::*;
     use crate::queue::RamQueue;
-
-    /// A queue whose memory loses some items, or does not answer.
-    struct Failing {
-        queue: RamQueue<2048>,
-        damaged: &'static [u32],
-        is_broken: bool,
-    }
-
-    impl Failing {
-        fn new() -> Self {
-            Self { queue: RamQueue::new(), damaged: &[], is_broken: false }
-        }
-    }
-
-    impl Queue for Failing {
-        fn push(&mut self, item: &[u8]) -> Result<(), PushError> {
-            self.queue.push(item)
-        }
-
-        fn find(&mut self, buffer: &mut [u8], wanted: &mut dyn FnMut(&[u8]) -> bool) -> Result<Option<usize>, Broken> {
-            if self.is_broken {
-                return Err(Broken);
-            }
-            let damaged = self.damaged;
-            let is_damaged = |item: &[u8]| Head::decode(item).is_some_and(|head| damaged.contains(&head.first));
-            self.queue.find(buffer, &mut |item| !is_damaged(item) && wanted(item))
-        }
-
-        fn pop(&mut self) -> Result<bool, Broken> {
-            self.queue.pop()
-        }
-
-        fn is_roomy(&mut self, len: usize) -> bool {
-            self.queue.is_roomy(len)
-        }
-    }
+    use crate::queue::failing::Failing;
 
     /// Four events of one epoch, in queues that damage some of them after that, or all of them for a while; gives what is
     /// passed over and what is read when the agent takes everything.

@@ -6,6 +6,8 @@
 //! | [`RamQueue`] in `.uninit` RAM, after [`RamQueue::recover`] | yes | no |
 //! | `FlashQueue` (feature `flash`) | yes | yes |
 
+#[cfg(test)]
+pub(crate) mod failing;
 #[cfg(feature = "flash")]
 mod flash;
 mod ram;
