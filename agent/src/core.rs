@@ -12,6 +12,7 @@ use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::limits::{EVENT_BYTES_MAX, SUBJECT_BYTES_MAX};
+use afferent_protocol::session::signed::{Down, Instance, Nonce, Up, UpContent};
 use afferent_protocol::session::{Action, Control, Lane, Sender, SenderSettings};
 
 use crate::limits::{DISK_RETRY_MS, OPEN_BATCH_BYTES_MAX, READ_RETRY_MS, READ_TRIES_MAX};
@@ -76,6 +77,12 @@ pub struct AgentCore<D: Disk> {
     pending: [Option<Pending>; 2],
     retry_at_ms: Option<u64>,
     durable: [u64; 2],
+    /// This run.
+    instance: Instance,
+    /// That of the open connection.
+    nonce: Nonce,
+    /// What the newest welcome over it brought.
+    answer: Nonce,
     diverged: u64,
     diverged_lanes: Vec<Lane>,
     undecodable: u64,
@@ -106,10 +113,10 @@ impl<D: Disk> AgentCore<D> {
         clock: &ClockReading,
         entropy: &mut dyn FnMut() -> u64,
     ) -> Result<(Self, Recovery), OpenError> {
-        let key = who.identity.public_key().0;
         let session = entropy() as u32;
+        let instance = Instance(random(entropy));
         let (ring, recovery) = RingLog::open(disk, settings.ring, who, clock, entropy)?;
-        let mut sender = Sender::new(settings.sender, session, key);
+        let mut sender = Sender::new(settings.sender, session);
         sender.held(ring.held());
         let core = Self {
             ring,
@@ -118,6 +125,9 @@ impl<D: Disk> AgentCore<D> {
             pending: [None, None],
             retry_at_ms: None,
             durable: [0; 2],
+            instance,
+            nonce: Nonce::NONE,
+            answer: Nonce::NONE,
             diverged: 0,
             diverged_lanes: Vec::new(),
             undecodable: 0,
@@ -136,6 +146,11 @@ impl<D: Disk> AgentCore<D> {
     /// The ring log, to look at.
     pub fn ring(&self) -> &RingLog<D> {
         &self.ring
+    }
+
+    /// What the open connection was made with.
+    pub fn nonce(&self) -> Nonce {
+        self.nonce
     }
 
     /// The session, to look at.
@@ -258,8 +273,9 @@ impl<D: Disk> AgentCore<D> {
         Committed { moved: false, trouble: Some(error.to_string().into()) }
     }
 
-    /// The transport is connected.
-    pub fn link_up(&mut self) {
+    /// The transport is connected, with this nonce.
+    pub fn link_up(&mut self, nonce: Nonce) {
+        (self.nonce, self.answer) = (nonce, Nonce::NONE);
         self.sender.held(self.ring.held());
         self.sender.link_up();
     }
@@ -271,10 +287,31 @@ impl<D: Disk> AgentCore<D> {
 
     /// A message came in.
     pub fn receive(&mut self, message: &[u8], now: &Now) {
-        match Control::decode(message) {
-            Ok(control) => self.sender.control(now.ms, &control),
-            Err(_) => self.undecodable += 1,
+        let who = self.ring.who();
+        let said = Down::read(message).ok().and_then(|said| said.verify_own_key(&who.source));
+        match said.filter(|down| down.nonce == self.nonce) {
+            Some(down) => {
+                self.answer = down.answer;
+                self.sender.control(now.ms, &down.content);
+            }
+            None => self.undecodable += 1,
         }
+    }
+
+    /// A message of the session, signed.
+    fn say(&self, control: Control, now: &Now) -> Vec<u8> {
+        let who = self.ring.who();
+        let up = Up {
+            log_id: [0; 16],
+            nonce: self.nonce,
+            answer: self.answer,
+            key: who.identity.public_key(),
+            instance: self.instance,
+            clock: now.clock,
+            former: Vec::new(),
+            content: UpContent::Control(control),
+        };
+        up.sign(&who.source, &who.identity)
     }
 
     /// Asks the disk what the session wants to know. A disk that does not answer says nothing about what is held: it is
@@ -318,10 +355,8 @@ impl<D: Disk> AgentCore<D> {
             match self.sender.next(now.ms) {
                 Action::Wait { until_ms } => return Outgoing::Wait { until_ms: self.wait_until(until_ms) },
                 Action::Reconnect => return Outgoing::Reconnect,
-                Action::Hello(mut hello) => {
-                    let who = self.ring.who();
-                    who.identity.sign_hello(&who.source, &mut hello);
-                    message.extend_from_slice(&Control::Hello(hello).encode());
+                Action::Hello(hello) => {
+                    message.extend_from_slice(&self.say(Control::Hello(hello), now));
                     return Outgoing::Message;
                 }
                 Action::Send { lane, from, bytes_max } => {
@@ -354,4 +389,12 @@ impl<D: Disk> AgentCore<D> {
             }
         }
     }
+}
+
+/// Sixteen random bytes.
+fn random(entropy: &mut dyn FnMut() -> u64) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&entropy().to_le_bytes());
+    bytes[8..].copy_from_slice(&entropy().to_le_bytes());
+    bytes
 }

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Sequence, Stream};
+use afferent_protocol::session::signed::Nonce;
 use afferent_protocol::session::{Held, Lane};
 use tokio::sync::{mpsc, watch};
 
@@ -23,8 +24,8 @@ use crate::sequencer::{Shared, SharedState};
 /// What the transport brings.
 #[derive(Debug)]
 pub enum Inbound {
-    /// It is connected.
-    LinkUp,
+    /// It is connected, with this nonce.
+    LinkUp(Nonce),
     /// It is not any more.
     LinkDown,
     /// A message came.
@@ -199,7 +200,7 @@ impl<D: Disk> Round<D> {
         for inbound in std::mem::take(&mut self.inbound) {
             self.poll_at_ms = Some(now.ms);
             match inbound {
-                Inbound::LinkUp => self.parts.core.link_up(),
+                Inbound::LinkUp(nonce) => self.parts.core.link_up(nonce),
                 Inbound::LinkDown => self.parts.core.link_down(),
                 Inbound::Message(message) => self.parts.core.receive(&message, &now),
             }

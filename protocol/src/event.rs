@@ -7,7 +7,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, Offset, Sequence, Stream, Subject, Timestamp};
-use crate::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX, UNIT_BYTES_MAX};
+use crate::limits::{
+    HEARTBEAT_BYTES_MAX, HEARTBEAT_LANES_MAX, MESSAGE_BYTES_MAX, STATEMENT_BYTES_MAX, TEXT_BYTES_MAX, UNIT_BYTES_MAX,
+};
+use crate::wire::{Writer, take_bytes, take_varint};
 
 /// What happened on a machine at a point in time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -211,8 +214,12 @@ pub enum LossReason {
     TornTail,
     /// A device could not keep them.
     DeviceFull,
-    /// The collector refused them for ever, as a batch that somebody else wrote in this agent's name.
+    /// The next log refused them for good.
     Refused,
+    /// They had been accepted, and are gone from the ring log: a file was lost, emptied or put back from a copy.
+    Vanished,
+    /// As [`LossReason::Vanished`], and there may have been more behind the range's end.
+    VanishedAtLeast,
 }
 
 /// The source's clock was set.
@@ -291,14 +298,11 @@ pub enum LifeCycle<'a> {
         /// What became of it.
         message: &'a str,
     },
-    /// A collector binds a stretch of its log: nothing of it can be taken out, put in or moved unseen from now on.
-    Sealed {
-        /// The first offset of the stretch.
-        first: Offset,
-        /// The first offset after it.
-        end: Offset,
-        /// What [`crate::sign::Stretch`] makes of its batches.
-        hash: [u8; 32],
+    /// A collector binds all of its log so far; see [`crate::attestation`].
+    Attested {
+        /// The attestation's bytes.
+        #[serde(borrow)]
+        attestation: &'a [u8],
     },
     /// Retention removes the beginning of a collector's log. It is in the log before anything is removed.
     Trimmed {
@@ -332,6 +336,161 @@ pub enum LifeCycle<'a> {
         /// Chain hash of the batch that ends there.
         chain: [u8; 32],
     },
+    /// A collector opened its log for writing: the first event of a term, at the offset `first`.
+    TermBegun {
+        /// The log's id.
+        log_id: [u8; 16],
+        /// The partition.
+        partition: u32,
+        /// The term, a random number.
+        term: u64,
+        /// The first offset of the term.
+        first: Offset,
+    },
+    /// An agent is alive: everything that it had accepted when this was made is before these ends.
+    Heartbeat {
+        /// Names one run of the agent.
+        instance: [u8; 16],
+        /// Where its lanes ended.
+        #[serde(borrow)]
+        lanes: LaneEnds<'a>,
+    },
+    /// The first event of an epoch that holds events of another epoch once more: its sequence n (from 1 on) was `first` +
+    /// n − 1 there.
+    Resealed {
+        /// The stream of both epochs.
+        stream: Stream,
+        /// The other epoch.
+        epoch: Epoch,
+        /// The first sequence there.
+        first: Sequence,
+        /// Why.
+        reason: ResealReason,
+    },
+    /// An agent that had been here before found neither its ring log nor the ring's witness: what it had accepted and not
+    /// shipped is unknown.
+    RingReplaced {
+        /// What was found, for people.
+        message: &'a str,
+    },
+    /// Two machines speak for one source, with the same key.
+    Conflict {
+        /// The source.
+        source: &'a str,
+        /// The boots of both.
+        boots: [[u8; 16]; 2],
+        /// Their addresses where the collector sees them, for people.
+        addresses: &'a str,
+    },
+    /// The log was put back to an earlier state: an agent holds a signed acknowledgement of a place that it does not have.
+    RolledBack {
+        /// The agent.
+        source: &'a str,
+        /// The term of that place.
+        term: u64,
+        /// How far that term reaches in this log.
+        until: Offset,
+        /// How far it had come.
+        end: Offset,
+        /// When the acknowledgement was made, by the collector's clock.
+        time: Timestamp,
+    },
+    /// An operator says that nothing more is to be expected of a source.
+    Retired {
+        /// The source.
+        source: &'a str,
+        /// Who says so; unverified unless the interface asked for a login.
+        who: &'a str,
+        /// Why.
+        why: &'a str,
+    },
+    /// An operator says that a source may come with this key from now on, and not with the one before.
+    KeyReplaced {
+        /// The source.
+        source: &'a str,
+        /// Its new Ed25519 public key.
+        key: [u8; 32],
+        /// Who says so; unverified unless the interface asked for a login.
+        who: &'a str,
+    },
+    /// A key of the log endorses another one; see [`crate::endorsement`].
+    KeyEndorsed {
+        /// The endorsement's bytes.
+        #[serde(borrow)]
+        endorsement: &'a [u8],
+    },
+    /// A source holds, in its ring log, events under a name that it had before.
+    Alias {
+        /// The source.
+        source: &'a str,
+        /// The name that it had.
+        former: &'a str,
+    },
+    /// What `Attested` replaces.
+    Sealed {
+        /// The first offset of the stretch.
+        first: Offset,
+        /// The first offset after it.
+        end: Offset,
+        /// What [`crate::sign::Stretch`] makes of its batches.
+        hash: [u8; 32],
+    },
+}
+
+/// Why events stand in another epoch once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResealReason {
+    /// The next log has something else in the epoch: the ring log was put back from a copy, or is used twice.
+    Diverged,
+    /// The source has another key than the one that signed them.
+    OtherKey,
+}
+
+/// Where lanes end, as a heartbeat has it: for each lane its stream (a byte), its epoch and its end (varints).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LaneEnds<'a>(#[serde(borrow)] &'a [u8]);
+
+impl<'a> LaneEnds<'a> {
+    /// Of these bytes, which are checked with the event.
+    pub const fn from_bytes(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Writes at most [`HEARTBEAT_LANES_MAX`] lanes to `out`; `None` when there are more.
+    pub fn write(lanes: &[(Stream, Epoch, Sequence)], out: &'a mut [u8; HEARTBEAT_BYTES_MAX]) -> Option<Self> {
+        let mut writer = Writer::new(out);
+        for (stream, epoch, end) in lanes.get(..lanes.len().min(HEARTBEAT_LANES_MAX + 1))? {
+            writer.byte(stream.number());
+            writer.varint(epoch.get());
+            writer.varint(end.get());
+        }
+        let len = writer.written().filter(|_| lanes.len() <= HEARTBEAT_LANES_MAX)?;
+        Some(Self(out.get(..len)?))
+    }
+
+    /// The lanes; ends at what is none.
+    pub fn iter(&self) -> impl Iterator<Item = (Stream, Epoch, Sequence)> + use<'a> {
+        let mut rest = self.0;
+        core::iter::from_fn(move || take_lane_end(&mut rest))
+    }
+
+    fn is_whole(&self) -> bool {
+        let mut rest = self.0;
+        let mut lanes = 0;
+        while !rest.is_empty() && lanes <= HEARTBEAT_LANES_MAX {
+            if take_lane_end(&mut rest).is_none() {
+                return false;
+            }
+            lanes += 1;
+        }
+        rest.is_empty() && lanes <= HEARTBEAT_LANES_MAX
+    }
+}
+
+fn take_lane_end(rest: &mut &[u8]) -> Option<(Stream, Epoch, Sequence)> {
+    let [stream] = take_bytes(rest)?;
+    Some((Stream::from_number(stream)?, Epoch::new(take_varint(rest)?), Sequence::new(take_varint(rest)?)))
 }
 
 /// How an agent had stopped the time before.
@@ -409,6 +568,9 @@ pub enum EventError {
     /// A range whose end lies before its first.
     #[error("the range ends before it begins")]
     Range,
+    /// Bytes that are no list of lanes, or too many for an attestation or endorsement.
+    #[error("the bytes are no list of lanes' ends, no attestation and no endorsement")]
+    Statement,
 }
 
 impl<'a> Event<'a> {
@@ -417,6 +579,7 @@ impl<'a> Event<'a> {
         match self.body {
             Body::Sample(_) => Stream::Samples,
             Body::Progress(progress) => progress.stream,
+            Body::LifeCycle(LifeCycle::Resealed { stream, .. }) => stream,
             _ => Stream::Critical,
         }
     }
@@ -473,13 +636,29 @@ impl LifeCycle<'_> {
             Self::Stopped { reason } => [("reason", reason), ("", "")],
             Self::LinkUp { peer } => [("peer", peer), ("", "")],
             Self::LinkDown { peer, reason } => [("peer", peer), ("reason", reason)],
-            Self::KeyPinned { source, .. } | Self::Gap { source, .. } | Self::LaneKept { source, .. } => {
-                [("source", source), ("", "")]
-            }
+            Self::KeyPinned { source, .. }
+            | Self::Gap { source, .. }
+            | Self::LaneKept { source, .. }
+            | Self::RolledBack { source, .. } => [("source", source), ("", "")],
             Self::Refused { source, reason } => [("source", source), ("reason", reason)],
-            Self::DiskTrouble { message } | Self::Configured { message } => [("message", message), ("", "")],
+            Self::DiskTrouble { message } | Self::Configured { message } | Self::RingReplaced { message } => {
+                [("message", message), ("", "")]
+            }
             Self::Trimmed { rule, .. } | Self::Emptied { rule, .. } => [("rule", rule), ("", "")],
-            Self::Sealed { .. } => return Ok(()),
+            Self::Conflict { source, addresses, .. } => [("source", source), ("addresses", addresses)],
+            Self::KeyReplaced { source, who, .. } => [("source", source), ("who", who)],
+            Self::Alias { source, former } => [("source", source), ("former", former)],
+            Self::Retired { source, who, why } => {
+                fits("source", source, TEXT_BYTES_MAX)?;
+                [("who", who), ("why", why)]
+            }
+            Self::Attested { attestation: statement } | Self::KeyEndorsed { endorsement: statement } => {
+                return if statement.len() <= STATEMENT_BYTES_MAX { Ok(()) } else { Err(EventError::Statement) };
+            }
+            Self::Heartbeat { lanes, .. } => {
+                return if lanes.is_whole() { Ok(()) } else { Err(EventError::Statement) };
+            }
+            Self::TermBegun { .. } | Self::Resealed { .. } | Self::Sealed { .. } => return Ok(()),
         };
         texts.into_iter().try_for_each(|(field, text)| fits(field, text, TEXT_BYTES_MAX))
     }
@@ -524,7 +703,15 @@ impl Body<'_> {
             Self::LifeCycle(body) => match body {
                 LifeCycle::LinkDown { .. } => Severity::Warning,
                 LifeCycle::Started { previous: PreviousStop::Crash | PreviousStop::PowerLoss, .. } => Severity::Warning,
-                LifeCycle::Refused { .. } | LifeCycle::Gap { .. } | LifeCycle::DiskTrouble { .. } => Severity::Error,
+                LifeCycle::Resealed { .. } | LifeCycle::Retired { .. } | LifeCycle::KeyReplaced { .. } => {
+                    Severity::Warning
+                }
+                LifeCycle::Refused { .. }
+                | LifeCycle::Gap { .. }
+                | LifeCycle::DiskTrouble { .. }
+                | LifeCycle::RingReplaced { .. }
+                | LifeCycle::Conflict { .. }
+                | LifeCycle::RolledBack { .. } => Severity::Error,
                 _ => Severity::Info,
             },
         }

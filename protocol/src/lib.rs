@@ -5,6 +5,7 @@
 //!
 //! - [`ids`]: names and counters as types; [`limits`]: every limit
 //! - [`event`]: what happened; [`record`]: an event with its sequence
+//! - [`attestation`], [`endorsement`]: what a log's key says of the log, and of another key
 //! - [`codec`]: records to bytes and back; [`batch`]: those bytes behind a header; [`sign`]: chain and signature
 //! - [`segment`]: batches as entries in a log's file; [`scan`]: finding them again; [`disk`]: the files' disk
 //! - [`session`]: getting rid of one log by filling the next; [`topic`] and [`frame`]: on MQTT, on a serial line; [`clock_exchange`] and [`fragment`] there
@@ -17,12 +18,16 @@
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "sign")]
+pub mod attestation;
 pub mod batch;
 pub mod checksum;
 pub mod clock_exchange;
 pub mod codec;
 #[cfg(feature = "std")]
 pub mod disk;
+#[cfg(feature = "sign")]
+pub mod endorsement;
 pub mod event;
 pub mod fragment;
 pub mod frame;

@@ -32,6 +32,18 @@ pub const MESSAGE_PAYLOAD_BYTES_MAX: usize = 2 << 20;
 pub const CONTROL_BYTES_MAX: usize = 1536;
 /// Epochs of all streams that one hello names.
 pub const LANES_MAX: usize = 16;
+/// Epochs of all streams that one heartbeat names.
+pub const HEARTBEAT_LANES_MAX: usize = 64;
+/// Bytes of the ends of that many lanes.
+pub const HEARTBEAT_BYTES_MAX: usize = HEARTBEAT_LANES_MAX * (1 + 10 + 10);
+/// Bytes of an attestation or of an endorsement.
+pub const STATEMENT_BYTES_MAX: usize = 256;
+/// Bytes of one signed message of the session.
+pub const SIGNED_BYTES_MAX: usize = 4096;
+/// Names that a source had before and still holds events under, in one hello.
+pub const FORMER_NAMES_MAX: usize = 16;
+/// Endorsements that lead from a key that an agent trusts to the one that signed.
+pub const ENDORSEMENTS_MAX: usize = 4;
 /// Batches that are under way (sent and not yet acked).
 pub const WINDOW_BATCHES_MAX: usize = 256;
 

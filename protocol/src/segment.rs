@@ -3,13 +3,13 @@
 //! ```text
 //! 0        512      1024
 //! ├────────┼────────┼───────┬───────┬───────┬──────────────────────────────
-//! │ header │ again  │ entry │ entry │ entry │ 40 zeros, or what was there before
+//! │ header │ again  │ entry │ entry │ entry │ 56 zeros, or what was there before
 //! └────────┴────────┴───────┴───────┴───────┴──────────────────────────────
-//!                    entry = 40-byte head, batch, zeros up to the next multiple of 8
+//!                    entry = 56-byte head, batch, zeros up to the next multiple of 8
 //! ```
 //!
 //! An entry's head carries a checksum that is seeded with the log's id and the segment's generation: a recycled file's
-//! old entries never look valid, and no run of zeros does. Every append also writes the 40 zeros after it (the *stop*),
+//! old entries never look valid, and no run of zeros does. Every append also writes the 56 zeros after it (the *stop*),
 //! so that a whole log ends in a stop, and anything else at its end is a write that did not finish.
 
 use crate::batch::{Batch, BatchError, Header};
@@ -27,7 +27,7 @@ const COPY_AT: usize = 512;
 /// Bytes that a header's fields take, its checksum included.
 const FIELDS_LEN: usize = 72;
 /// Bytes of an entry's head.
-pub const ENTRY_HEAD_LEN: usize = 40;
+pub const ENTRY_HEAD_LEN: usize = 56;
 /// Zeros that follow the last entry.
 pub const STOP_LEN: usize = ENTRY_HEAD_LEN;
 /// Entries begin at multiples of this.
@@ -163,6 +163,9 @@ pub struct EntryHead {
     /// acked long ago. Unified log: the log's durable end then, so that a restart can tell an unfinished write, of which
     /// nothing later knows that it was durable, from rot.
     pub acked_end: u64,
+    /// Ring log: epoch and durable end of the other stream when this was appended, so that a stream whose newest file is
+    /// lost is known to have been longer. Unified log: zeros.
+    pub other: (Epoch, u64),
     /// When it was appended: the clock of the machine or of the collector (*ingest time*).
     pub stamp: Timestamp,
 }
@@ -171,7 +174,8 @@ impl EntryHead {
     /// The head of an entry for `batch`.
     pub fn new(batch: &Header, ordinal: u64, acked_end: u64, stamp: Timestamp) -> Self {
         let batch_len = batch.batch_len() as u32;
-        Self { batch_len, batch_crc: batch.crc, count: batch.count, ordinal, acked_end, stamp }
+        let other = (Epoch::new(0), 0);
+        Self { batch_len, batch_crc: batch.crc, count: batch.count, ordinal, acked_end, other, stamp }
     }
 
     /// The head's bytes.
@@ -183,6 +187,8 @@ impl EntryHead {
         bytes[16..24].copy_from_slice(&self.ordinal.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.acked_end.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.stamp.micros().to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.other.0.get().to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.other.1.to_le_bytes());
         let crc = crc32c_append(seed.0, &bytes[4..]);
         bytes[..4].copy_from_slice(&crc.to_le_bytes());
         bytes
@@ -200,6 +206,7 @@ impl EntryHead {
             ordinal: long(16),
             acked_end: long(24),
             stamp: Timestamp::new(long(32) as i64)?,
+            other: (Epoch::new(long(40)), long(48)),
         };
         let plausible = head.batch_len as usize <= BATCH_BYTES_MAX && head.batch_len > 0 && head.count > 0;
         (plausible && word(0) == crc32c_append(seed.0, &bytes[4..])).then_some(head)

@@ -1,21 +1,42 @@
 //! The chain and the signature: what an agent sent can be proved later.
 //!
 //! The chain hash of a batch is SHA-256 over everything of it but magic, checksum and signature, so that it covers the
-//! chain hash of the batch before. The signature is Ed25519 (RFC 8032) over [`CONTEXT`] and the chain hash. A hello is
-//! signed too, for it moves a lane: over [`HELLO_CONTEXT`] and SHA-256 of [`Hello::signed_bytes`].
+//! chain hash of the batch before. The signature is Ed25519 (RFC 8032) over [`CONTEXT`] and the chain hash. What
+//! else is signed has a context of its own, so that no signature can mean anything else: see [`Context`].
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
 use crate::batch::{Batch, ChainHash};
-use crate::ids::{Offset, SourceId};
-use crate::session::Hello;
+use crate::ids::{Offset, Timestamp};
 
 /// Stands before the chain hash in what is signed, so that such a signature can mean nothing else.
 pub const CONTEXT: &[u8; 20] = b"afferent batch v1\0\0\0";
 
-/// Stands before the hash of a hello in what is signed.
-pub const HELLO_CONTEXT: &[u8; 20] = b"afferent hello v1\0\0\0";
+/// Stands before the hash of what is signed: what a signature is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// A batch.
+    Batch,
+    /// A signed message of the session; see [`crate::session`].
+    Control,
+    /// An attestation; see [`crate::attestation`].
+    Attestation,
+    /// An endorsement; see [`crate::endorsement`].
+    Endorsement,
+}
+
+impl Context {
+    /// The 20 bytes.
+    pub const fn bytes(self) -> &'static [u8; 20] {
+        match self {
+            Self::Batch => CONTEXT,
+            Self::Control => b"afferent control v2\0",
+            Self::Attestation => b"afferent attest v1\0\0",
+            Self::Endorsement => b"afferent endorse v1\0",
+        }
+    }
+}
 
 /// SHA-256 (FIPS 180-4).
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -76,10 +97,9 @@ impl Identity {
         self.0.sign(&message(CONTEXT, chain)).to_bytes()
     }
 
-    /// Signs a hello of this source.
-    pub fn sign_hello(&self, source: &SourceId, hello: &mut Hello) {
-        let signature = self.0.sign(&message(HELLO_CONTEXT, &sha256(&hello.signed_bytes(source))));
-        hello.signature = [*signature.r_bytes(), *signature.s_bytes()];
+    /// Signs a hash in a context.
+    pub fn sign_in(&self, context: Context, hash: &[u8; 32]) -> [u8; 64] {
+        self.0.sign(&message(context.bytes(), hash)).to_bytes()
     }
 }
 
@@ -120,10 +140,39 @@ impl Verifier {
         self.0.verify_strict(&message(CONTEXT, &chain), &signature).ok().map(|()| chain)
     }
 
-    /// Whether a hello of this source was signed with this key.
-    pub fn verify_hello(&self, source: &SourceId, hello: &Hello) -> bool {
-        let [r, s] = hello.signature;
-        let signature = ed25519_dalek::Signature::from_components(r, s);
-        self.0.verify_strict(&message(HELLO_CONTEXT, &sha256(&hello.signed_bytes(source))), &signature).is_ok()
+    /// Whether a hash was signed with this key in a context. Strictly: neither key nor signature may be of small order,
+    /// and both numbers are in their canonical encoding.
+    pub fn verify_in(&self, context: Context, hash: &[u8; 32], signature: &[u8; 64]) -> bool {
+        let signature = ed25519_dalek::Signature::from_bytes(signature);
+        self.0.verify_strict(&message(context.bytes(), hash), &signature).is_ok()
+    }
+}
+
+/// The hash over a whole unified log, entry after entry, from zeros. It binds offsets, ingest times, counts and, by their
+/// chain hashes, all lanes; it does not change when retention empties a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Running([u8; 32]);
+
+impl Running {
+    /// Goes on from a hash that was attested.
+    pub const fn from_hash(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
+    /// Takes the next entry: SHA-256 of the hash so far (32 bytes), its first offset (8), its stamp (8), its count (4), all
+    /// little-endian, and the chain hash of its batch (32).
+    pub fn push(&mut self, first: Offset, stamp: Timestamp, count: u32, chain: &ChainHash) {
+        let mut bytes = [0; 84];
+        bytes[..32].copy_from_slice(&self.0);
+        bytes[32..40].copy_from_slice(&first.get().to_le_bytes());
+        bytes[40..48].copy_from_slice(&stamp.micros().to_le_bytes());
+        bytes[48..52].copy_from_slice(&count.to_le_bytes());
+        bytes[52..].copy_from_slice(chain);
+        self.0 = sha256(&bytes);
+    }
+
+    /// The hash so far.
+    pub const fn hash(&self) -> [u8; 32] {
+        self.0
     }
 }

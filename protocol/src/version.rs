@@ -10,6 +10,6 @@
 /// Version of the batch format.
 pub const BATCH_VERSION: u8 = 1;
 /// Version of the segment format of both logs.
-pub const SEGMENT_VERSION: u8 = 1;
+pub const SEGMENT_VERSION: u8 = 2;
 /// Version of the control messages.
-pub const CONTROL_VERSION: u8 = 1;
+pub const CONTROL_VERSION: u8 = 2;

@@ -32,6 +32,11 @@ impl<'b> Writer<'b> {
         }
     }
 
+    /// What is to be written cannot be: as when it had not fitted.
+    pub const fn refuse(&mut self) {
+        self.overflowed = true;
+    }
+
     /// One byte: small numbers and the variants of enums.
     #[inline(never)]
     pub fn byte(&mut self, byte: u8) {

@@ -9,7 +9,7 @@ use afferent_protocol::checksum::crc32c;
 use afferent_protocol::codec::{DecodeError, body, records};
 use afferent_protocol::event::{Body, Event};
 use afferent_protocol::frame::{Accumulator, Fed, encode, frame_len_max};
-use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Timestamp};
+use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream, Timestamp};
 use afferent_protocol::limits::{BATCH_COUNT_MAX, LANES_MAX};
 use afferent_protocol::scan::{Scan, Step, Tail};
 use afferent_protocol::segment::{self, ENTRY_ALIGN, EntryHead, LogKind, SEGMENT_HEADER_LEN, STOP_LEN, SegmentHeader};
@@ -222,15 +222,18 @@ fn control() -> impl Strategy<Value = Control> {
         first: Sequence::new(first),
         end: Sequence::new(end),
     });
-    let hello = (any::<u32>(), any::<[u8; 32]>(), prop::collection::vec(held, 0..=LANES_MAX)).prop_map(
-        |(session, key, lanes)| {
-            Control::Hello(Hello { session, key, lanes: lanes.into_iter().collect(), signature: [key, [6; 32]] })
-        },
-    );
+    let hello = (any::<u32>(), prop::collection::vec(held, 0..=LANES_MAX))
+        .prop_map(|(session, lanes)| Control::Hello(Hello { session, lanes: lanes.into_iter().collect() }));
+    let resumes = || prop::collection::vec(resume(), 0..=LANES_MAX).prop_map(|list| list.into_iter().collect());
+    let again = (lane(), any::<u64>(), any::<u64>()).prop_map(|(lane, first, end)| {
+        let range = SequenceRange { first: Sequence::new(first), end: Sequence::new(end) };
+        Control::Again { lane, range }
+    });
     let welcome = (any::<u32>(), prop::collection::vec(resume(), 0..=LANES_MAX))
         .prop_map(|(session, lanes)| Control::Welcome(Welcome { session, lanes: lanes.into_iter().collect() }));
     let nack = (lane(), any::<u64>()).prop_map(|(lane, from)| Control::Nack { lane, from: Sequence::new(from) });
-    prop_oneof![hello, welcome, resume().prop_map(Control::Ack), nack]
+    let (acks, asks) = (resumes().prop_map(Control::Ack), resumes().prop_map(Control::Ask));
+    prop_oneof![hello, welcome, acks, nack, asks, resume().prop_map(Control::Common), again]
 }
 
 /// A segment of so many entries and a stop, and where the entries begin.

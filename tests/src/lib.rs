@@ -7,6 +7,7 @@
 //! - [`plant`]: agents and a collector wired up, driven and hurt
 //! - [`planted`]: bugs that the plant must find, made at the seams so that the real code has no hooks
 //! - [`runner`]: many seeds on all cores; [`pair`]: one agent and one collector, driven by hand
+//! - [`said`]: signed messages of the session, made by hand
 //! - [`process`]: agent and collector as processes
 
 pub mod faults;
@@ -18,6 +19,7 @@ pub mod planted;
 pub mod process;
 pub mod rng;
 pub mod runner;
+pub mod said;
 pub mod sim_clock;
 pub mod sim_disk;
 pub mod sim_net;

@@ -4,13 +4,14 @@ use afferent_agent::core::{AgentCore, CoreSettings, Now, Outgoing};
 use afferent_agent::intake::sink::Waiting;
 use afferent_agent::ring_log::{RingIdentity, RingSettings};
 use afferent_agent::sequencer::{CommitSettings, OpenBatches};
-use afferent_collector::core::{Core, OwnIdentity, Received};
+use afferent_collector::core::{Answer, Core, OwnIdentity, Received};
 use afferent_collector::log::{EmbeddedLog, LogSettings};
 use afferent_collector::sources::Sources;
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{Body, Breakdown, Event, Quality, Sample, Severity, Value};
 use afferent_protocol::ids::{Epoch, SourceId, Subject, Timestamp};
-use afferent_protocol::session::{Control, SenderSettings};
+use afferent_protocol::session::SenderSettings;
+use afferent_protocol::session::signed::Nonce;
 use afferent_protocol::sign::Identity;
 
 use crate::rng::Rng;
@@ -78,10 +79,15 @@ impl Agent {
         }
     }
 
-    /// Hands it a control message.
-    pub fn hear(&mut self, control: &Control) {
+    /// Hands it a message.
+    pub fn hear(&mut self, message: &[u8]) {
         let now = self.now();
-        self.core.receive(&control.encode(), &now);
+        self.core.receive(message, &now);
+    }
+
+    /// Its connection stands.
+    pub fn link_up(&mut self) {
+        self.core.link_up(Nonce([1; 16]));
     }
 }
 
@@ -110,8 +116,8 @@ impl Collector {
     }
 
     /// Commits, and gives what it answers.
-    pub fn answers(&mut self) -> Vec<Control> {
-        self.core.commit(&clock(1)).unwrap_or_default().into_iter().map(|(_, control)| control).collect()
+    pub fn answers(&mut self) -> Vec<Answer> {
+        self.core.commit(&clock(1)).unwrap_or_default()
     }
 }
 
@@ -123,7 +129,7 @@ pub fn talk(agent: &mut Agent, collector: &mut Collector) {
             return;
         }
         messages.iter().for_each(|message| drop(collector.take(message)));
-        collector.answers().iter().for_each(|control| agent.hear(control));
+        collector.answers().iter().for_each(|answer| agent.hear(&answer.message));
     }
 }
 

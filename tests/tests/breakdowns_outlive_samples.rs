@@ -32,7 +32,7 @@ fn a_ring_full_of_samples_keeps_every_breakdown() {
         assert!(found.is_some(), "breakdown {number} was given up while there were samples");
     }
     let mut collector = Collector::open(honest(&collector_disk), &mut rng).unwrap();
-    agent.core.link_up();
+    agent.link_up();
     talk(&mut agent, &mut collector);
     let view = LogView::unified(&collector_disk.durable_files(), &Default::default()).unwrap();
     assert!(!view.losses.is_empty() && view.losses.iter().all(|(_, _, loss)| loss.stream == Stream::Samples));
@@ -48,7 +48,7 @@ fn after_an_outage_breakdowns_go_first() {
     }
     assert!(agent.accept(&breakdown("E42")));
     let mut collector = Collector::open(honest(&collector_disk), &mut rng).unwrap();
-    agent.core.link_up();
+    agent.link_up();
     let hello = agent.messages();
     assert!(hello.len() == 1 && is_control(&hello[0]));
     collector.take(&hello[0]);

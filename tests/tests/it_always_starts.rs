@@ -17,7 +17,7 @@ fn used() -> (Files, Files) {
         assert!(agent.accept(&sample(&format!("{number}:{}", "x".repeat(rng.index(700))))));
         assert!(agent.accept(&breakdown(&format!("E{number}"))));
         if number == 300 {
-            agent.core.link_up();
+            agent.link_up();
             talk(&mut agent, &mut collector);
             agent.core.link_down();
         }
@@ -83,7 +83,7 @@ fn a_collector_starts_on_any_files_and_takes_the_next_events() {
         let agent_disk = CheatingDisk::new(SimDisk::new(rng.fork()), DiskCheat::Honest);
         let mut agent = Agent::open(agent_disk, 6, &mut rng).unwrap();
         assert!(agent.accept(&breakdown("after")));
-        agent.core.link_up();
+        agent.link_up();
         talk(&mut agent, &mut collector);
         assert!(agent.core.ring().held().iter().all(|held| held.first == held.end), "seed {seed}: not acked");
         assert!(collector.core.durable_end() > before, "seed {seed}: nothing came into the log");

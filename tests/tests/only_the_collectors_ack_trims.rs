@@ -18,7 +18,7 @@ fn pair(seed: u64) -> (Agent, Collector) {
     for number in 0..10 {
         assert!(agent.accept(&breakdown(&format!("E{number}"))));
     }
-    agent.core.link_up();
+    agent.link_up();
     (agent, Collector::open(collector_disk, &mut rng).unwrap())
 }
 
@@ -63,7 +63,7 @@ fn a_lost_ack_costs_nothing() {
     messages.iter().for_each(|message| drop(collector.take(message)));
     assert!(!collector.answers().is_empty(), "the ack that is lost");
     agent.core.link_down();
-    agent.core.link_up();
+    agent.link_up();
     let before = collector.core.durable_end();
     talk(&mut agent, &mut collector);
     assert_eq!(held(&agent), 0);

@@ -29,7 +29,7 @@ fn every_reader_gets_the_same_bytes_from_any_offset_now_and_after_restarts() {
     let mut known: Vec<(u64, Vec<u8>)> = Vec::new();
     for round in 0..8 {
         let mut collector = Collector::open(honest(&collector_disk), &mut rng).unwrap();
-        agent.core.link_up();
+        agent.link_up();
         for number in 0..40 {
             assert!(agent.accept(&sample(&format!("{round}:{number}:{}", "x".repeat(rng.index(900))))));
             assert!(agent.accept(&breakdown(&format!("E{round}:{number}"))));

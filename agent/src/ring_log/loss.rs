@@ -69,7 +69,7 @@ impl<D: Disk> RingLog<D> {
                     self.sweep(lane);
                 }
                 // The lane has ended before it.
-                LossReason::TornTail | LossReason::DeviceFull => {}
+                LossReason::TornTail | LossReason::DeviceFull | LossReason::Vanished | LossReason::VanishedAtLeast => {}
             }
         }
     }

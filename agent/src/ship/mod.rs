@@ -9,6 +9,7 @@ mod tls;
 use std::time::Duration;
 
 use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::signed::Nonce;
 use afferent_protocol::topic::{Leaf, Topic};
 use rumqttc::NetworkOptions;
 use rumqttc::v5::mqttbytes::QoS;
@@ -185,6 +186,8 @@ async fn connection(
     state: &watch::Sender<LinkState>,
     backoff: &mut Backoff,
 ) -> Ended {
+    let mut nonce = Nonce::NONE;
+    getrandom::fill(&mut nonce.0).expect("the kernel gives random numbers");
     let (client, mut events) = AsyncClient::new(settings.options(), CLIENT_REQUESTS_MAX);
     match tokio::time::timeout(CONNECT_MAX, subscribe(settings, &client, &mut events)).await {
         Err(_) => return Ended::Slow,
@@ -193,7 +196,7 @@ async fn connection(
     }
     tracing::info!("connected to {}", settings.peer());
     state.send_replace(LinkState::Up);
-    link.bring(Inbound::LinkUp);
+    link.bring(Inbound::LinkUp(nonce));
     // Publishing waits for room inside rumqttc, which only polling makes: the two must not be one after the other.
     let ended = tokio::select! {
         ended = receive(link, &mut events, state, backoff) => ended,

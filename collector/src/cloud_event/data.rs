@@ -213,6 +213,24 @@ enum LifeCycleData<'a> {
     Trimmed { until: String, rule: &'a str },
     Emptied { stream: &'static str, until: String, rule: &'a str },
     LaneKept { source: &'a str, stream: &'static str, epoch: String, end: u64, time_last: String, chain: String },
+    Attested { attestation: String },
+    TermBegun { log_id: String, partition: u32, term: String, first: String },
+    Heartbeat { instance: String, lanes: Vec<LaneEnd> },
+    Resealed { stream: &'static str, epoch: String, first: u64, reason: &'static str },
+    RingReplaced { message: &'a str },
+    Conflict { source: &'a str, boots: [String; 2], addresses: &'a str },
+    RolledBack { source: &'a str, term: String, until: String, end: String, time: String },
+    Retired { source: &'a str, who: &'a str, why: &'a str },
+    KeyReplaced { source: &'a str, key: String, who: &'a str },
+    KeyEndorsed { endorsement: String },
+    Alias { source: &'a str, former: &'a str },
+}
+
+#[derive(Serialize)]
+struct LaneEnd {
+    stream: &'static str,
+    epoch: String,
+    end: u64,
 }
 
 fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
@@ -249,6 +267,45 @@ fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
             time_last: time_text(time_last),
             chain: Hex(&chain).to_string(),
         },
+        LifeCycle::Attested { attestation } => LifeCycleData::Attested { attestation: Hex(attestation).to_string() },
+        LifeCycle::TermBegun { log_id, partition, term, first } => LifeCycleData::TermBegun {
+            log_id: Hex(&log_id).to_string(),
+            partition,
+            term: format!("{term:016x}"),
+            first: first.to_string(),
+        },
+        LifeCycle::Heartbeat { instance, lanes } => LifeCycleData::Heartbeat {
+            instance: Hex(&instance).to_string(),
+            lanes: lanes
+                .iter()
+                .map(|(stream, epoch, end)| LaneEnd { stream: stream.name(), epoch: epoch.to_string(), end: end.get() })
+                .collect(),
+        },
+        LifeCycle::Resealed { stream, epoch, first, reason } => LifeCycleData::Resealed {
+            stream: stream.name(),
+            epoch: epoch.to_string(),
+            first: first.get(),
+            reason: names::reseal_reason(reason),
+        },
+        LifeCycle::RingReplaced { message } => LifeCycleData::RingReplaced { message },
+        LifeCycle::Conflict { source, boots, addresses } => {
+            LifeCycleData::Conflict { source, boots: boots.map(|boot| Hex(&boot).to_string()), addresses }
+        }
+        LifeCycle::RolledBack { source, term, until, end, time } => LifeCycleData::RolledBack {
+            source,
+            term: format!("{term:016x}"),
+            until: until.to_string(),
+            end: end.to_string(),
+            time: time_text(time),
+        },
+        LifeCycle::Retired { source, who, why } => LifeCycleData::Retired { source, who, why },
+        LifeCycle::KeyReplaced { source, key, who } => {
+            LifeCycleData::KeyReplaced { source, key: PublicKey(key).to_string(), who }
+        }
+        LifeCycle::KeyEndorsed { endorsement } => {
+            LifeCycleData::KeyEndorsed { endorsement: Hex(endorsement).to_string() }
+        }
+        LifeCycle::Alias { source, former } => LifeCycleData::Alias { source, former },
     }
 }
 

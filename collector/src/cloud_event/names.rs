@@ -1,6 +1,8 @@
 //! The names that people and JSON see for the protocol's enums.
 
-use afferent_protocol::event::{AlarmTransition, LifeCycle, LossReason, MachineState, PreviousStop, Quality, Severity};
+use afferent_protocol::event::{
+    AlarmTransition, LifeCycle, LossReason, MachineState, PreviousStop, Quality, ResealReason, Severity,
+};
 
 /// `good`, `uncertain`, `bad`.
 pub const fn quality(quality: Quality) -> &'static str {
@@ -43,7 +45,7 @@ pub const fn alarm_transition(transition: AlarmTransition) -> &'static str {
     }
 }
 
-/// `evicted`, `corrupt`, `torn_tail`, `device_full`, `refused`.
+/// `evicted`, `corrupt`, `torn_tail`, `device_full`, `refused`, `vanished`, `vanished_at_least`.
 pub const fn loss_reason(reason: LossReason) -> &'static str {
     match reason {
         LossReason::Evicted => "evicted",
@@ -51,6 +53,8 @@ pub const fn loss_reason(reason: LossReason) -> &'static str {
         LossReason::TornTail => "torn_tail",
         LossReason::DeviceFull => "device_full",
         LossReason::Refused => "refused",
+        LossReason::Vanished => "vanished",
+        LossReason::VanishedAtLeast => "vanished_at_least",
     }
 }
 
@@ -64,8 +68,9 @@ pub const fn previous_stop(stop: PreviousStop) -> &'static str {
     }
 }
 
-/// `started`, `stopped`, `link_up`, `link_down`, `key_pinned`, `refused`, `gap`, `disk_trouble`, `configured`, `sealed`,
-/// `trimmed`, `emptied`, `lane_kept`.
+/// `started`, `stopped`, `link_up`, `link_down`, `key_pinned`, `refused`, `gap`, `disk_trouble`, `configured`, `attested`,
+/// `trimmed`, `emptied`, `lane_kept`, `term_begun`, `heartbeat`, `resealed`, `ring_replaced`, `conflict`, `rolled_back`,
+/// `retired`, `key_replaced`, `key_endorsed`, `alias`.
 pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
     match change {
         LifeCycle::Started { .. } => "started",
@@ -77,9 +82,28 @@ pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
         LifeCycle::Gap { .. } => "gap",
         LifeCycle::DiskTrouble { .. } => "disk_trouble",
         LifeCycle::Configured { .. } => "configured",
-        LifeCycle::Sealed { .. } => "sealed",
+        LifeCycle::Attested { .. } => "attested",
         LifeCycle::Trimmed { .. } => "trimmed",
         LifeCycle::Emptied { .. } => "emptied",
         LifeCycle::LaneKept { .. } => "lane_kept",
+        LifeCycle::TermBegun { .. } => "term_begun",
+        LifeCycle::Heartbeat { .. } => "heartbeat",
+        LifeCycle::Resealed { .. } => "resealed",
+        LifeCycle::RingReplaced { .. } => "ring_replaced",
+        LifeCycle::Conflict { .. } => "conflict",
+        LifeCycle::RolledBack { .. } => "rolled_back",
+        LifeCycle::Retired { .. } => "retired",
+        LifeCycle::KeyReplaced { .. } => "key_replaced",
+        LifeCycle::KeyEndorsed { .. } => "key_endorsed",
+        LifeCycle::Alias { .. } => "alias",
+        LifeCycle::Sealed { .. } => "sealed",
+    }
+}
+
+/// `diverged`, `other_key`.
+pub const fn reseal_reason(reason: ResealReason) -> &'static str {
+    match reason {
+        ResealReason::Diverged => "diverged",
+        ResealReason::OtherKey => "other_key",
     }
 }

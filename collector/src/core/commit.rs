@@ -1,23 +1,23 @@
 //! Making durable what was accepted, and answering.
 
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::ids::SourceId;
 use afferent_protocol::session::Control;
 
-use super::{Core, Notice};
+use super::{Answer, Core, Notice};
 use crate::log::{CommitError, UnifiedLog};
 
 impl<L: UnifiedLog> Core<L> {
     /// Makes durable what was accepted, answers hellos, and gives the messages to send. After an error nothing since the
     /// last commit counts: no message that waits for it may be confirmed.
-    pub fn commit(&mut self, clock: &ClockReading) -> Result<Vec<(SourceId, Control)>, CommitError> {
+    pub fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, CommitError> {
         self.make_durable(clock)?;
         let mut answers = Vec::new();
         for (source, lane) in std::mem::take(&mut self.acks) {
-            answers.push((source, Control::Ack(self.sources.resume(&source, lane))));
+            let lanes = [self.sources.resume(&source, lane)].into_iter().collect();
+            answers.push(self.answer(source, Control::Ack(lanes), clock));
         }
         for ((source, lane), from) in std::mem::take(&mut self.nacks) {
-            answers.push((source, Control::Nack { lane, from }));
+            answers.push(self.answer(source, Control::Nack { lane, from }, clock));
         }
         let hellos = std::mem::take(&mut self.hellos);
         if hellos.is_empty() {
@@ -28,7 +28,7 @@ impl<L: UnifiedLog> Core<L> {
         // Gaps that a hello has shown must be in the log before it is answered. When that fails the hellos go
         // unanswered and come again; what was made durable before is acked all the same.
         if self.make_durable(clock).is_ok() {
-            answers.extend(welcomes);
+            answers.extend(welcomes.into_iter().map(|(source, welcome)| self.answer(source, welcome, clock)));
         }
         Ok(answers)
     }

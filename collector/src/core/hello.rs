@@ -2,8 +2,8 @@
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::signed::{Unverified, Up, UpContent};
 use afferent_protocol::session::{Control, ControlError, Hello, Welcome};
-use afferent_protocol::sign::PublicKey;
 
 use super::{Core, Notice, Reason, Refusal};
 use crate::log::UnifiedLog;
@@ -15,10 +15,11 @@ impl<L: UnifiedLog> Core<L> {
         payload: &[u8],
         clock: &ClockReading,
     ) -> Result<(), Refusal> {
-        let control = Control::decode(payload).map_err(|error| {
+        let up = Up::read(payload).map_err(|error| {
             let reason = if error == ControlError::Content { Reason::Newer } else { Reason::Malformed };
             Refusal::new(reason, format!("a control message: {error}"))
         })?;
+        let UpContent::Control(control) = up.claim().content.clone() else { return Ok(()) };
         let Control::Hello(hello) = control else {
             let message =
                 "a control message that only a collector sends: two collectors at one broker, or an agent's fault";
@@ -28,16 +29,18 @@ impl<L: UnifiedLog> Core<L> {
             let message = format!("its hello holds {} up to {}, which is before it", held.first, held.end);
             return Err(Refusal::new(Reason::Malformed, message));
         }
-        self.check_key(agent, &hello, clock)?;
+        let nonce = up.claim().nonce;
+        self.check_key(agent, up, clock)?;
+        self.nonces.insert(agent, nonce);
         self.hellos.insert(agent, hello);
         Ok(())
     }
 
     /// The first key that a name comes with is the one that it is held to. Whoever says hello proves to have it: a hello
     /// can move a lane.
-    fn check_key(&mut self, agent: SourceId, hello: &Hello, clock: &ClockReading) -> Result<(), Refusal> {
-        let key = PublicKey(hello.key);
-        let is_signed = || key.verifier().is_some_and(|verifier| verifier.verify_hello(&agent, hello));
+    fn check_key(&mut self, agent: SourceId, up: Unverified<Up>, clock: &ClockReading) -> Result<(), Refusal> {
+        let key = up.claim().key;
+        let is_signed = || up.verify_own_key(&agent).is_some();
         match self.sources.key(&agent) {
             Some(pinned) if pinned != key => {
                 let message = format!("{agent} comes with the key {key} and is held to {pinned}");

@@ -9,6 +9,7 @@
 //! - Whatever comes in costs a bounded amount of memory, and no panic.
 
 mod admit;
+mod answer;
 mod commit;
 mod early;
 mod hello;
@@ -21,6 +22,7 @@ mod seal;
 #[cfg(test)]
 mod tests;
 
+pub use answer::Answer;
 pub use notice::Notice;
 pub use refusal::{Reason, Refusal};
 pub use removal::{NotSealed, Removal, Removed};
@@ -30,7 +32,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use afferent_protocol::batch::{ClockReading, split};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId};
 use afferent_protocol::limits::MESSAGE_PAYLOAD_BYTES_MAX;
-use afferent_protocol::session::{Hello, Lane, is_control};
+use afferent_protocol::session::signed::{Nonce, is_signed};
+use afferent_protocol::session::{Hello, Lane};
 use afferent_protocol::sign::Identity;
 
 use crate::log::{Recovery, UnifiedLog};
@@ -87,6 +90,8 @@ pub struct Core<L: UnifiedLog> {
     nacks: BTreeMap<(SourceId, Lane), Sequence>,
     /// Hellos to answer once everything is on disk.
     hellos: BTreeMap<SourceId, Hello>,
+    /// Over which nonce each agent is answered.
+    nonces: BTreeMap<SourceId, Nonce>,
     refused_events: RefusedEvents,
     posted_ids: Box<dyn PostedIds>,
     /// Posted events that are not yet on disk.
@@ -113,6 +118,7 @@ impl<L: UnifiedLog> Core<L> {
             acks: BTreeSet::new(),
             nacks: BTreeMap::new(),
             hellos: BTreeMap::new(),
+            nonces: BTreeMap::new(),
             refused_events: RefusedEvents::default(),
             posted_ids: Box::new(NoPostedIds),
             posted: BTreeMap::new(),
@@ -147,7 +153,7 @@ impl<L: UnifiedLog> Core<L> {
         if payload.is_empty() || payload.len() > MESSAGE_PAYLOAD_BYTES_MAX {
             return Err(Refusal::size(payload.len()));
         }
-        if is_control(payload) {
+        if is_signed(payload) {
             return self.take_control(agent, payload, clock);
         }
         // One that is refused does not speak for those behind it; only bytes that are no batch end the message.

@@ -6,6 +6,7 @@ use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, Cloc
 use afferent_protocol::event::{Body, Derived, Event};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Subject};
 use afferent_protocol::session::{Lane, Offered};
+use afferent_protocol::sign::Identity;
 
 use super::notice::Told;
 use super::seal::Unsealed;
@@ -98,6 +99,11 @@ impl Own {
 
     pub fn source(&self) -> SourceId {
         self.who.source
+    }
+
+    /// The key pair that the collector signs with.
+    pub fn identity(&self) -> &Identity {
+        &self.who.identity
     }
 
     /// Queues an event; when too many wait already it is dropped.

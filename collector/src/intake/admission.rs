@@ -4,10 +4,9 @@ use std::fmt;
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::{Offset, SourceId};
-use afferent_protocol::session::Control;
 
 use super::Presence;
-use crate::core::{Core, NotSealed, Reason, Removal};
+use crate::core::{Answer, Core, NotSealed, Reason, Removal};
 use crate::log::{CommitError, UnifiedLog};
 use crate::posted::{NewEvent, Placed, PostRefusal};
 use crate::sources::SourceView;
@@ -46,7 +45,7 @@ pub trait Admission: Send + 'static {
     fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading);
     /// Makes everything that was taken durable; gives the answers to send. After an error nothing that was
     /// received since the last commit counts: the same messages are passed to [`Admission::receive`] once more.
-    fn commit(&mut self, clock: &ClockReading) -> Result<Vec<(SourceId, Control)>, Self::CommitError>;
+    fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, Self::CommitError>;
     /// The last commit follows: what is to be said about that is said now.
     fn ending(&mut self, clock: &ClockReading);
     /// The first offset that is not on disk.
@@ -81,7 +80,7 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
         self.state(agent, presence == Presence::Online, clock);
     }
 
-    fn commit(&mut self, clock: &ClockReading) -> Result<Vec<(SourceId, Control)>, CommitError> {
+    fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, CommitError> {
         if self.is_pending() { Core::commit(self, clock) } else { Ok(Vec::new()) }
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Admission, Content, Done, Health, Incoming, Outbox, Presence, Released, Verdict};
 use crate::clock::SystemClock;
-use crate::core::NotSealed;
+use crate::core::{Answer, NotSealed};
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY};
 use crate::posted::{Placed, PostRefusal};
 
@@ -245,7 +245,7 @@ impl<A: Admission> Loop<A> {
             }
         };
         self.health.committed();
-        self.tell(&answers);
+        self.tell(answers);
         Ok(())
     }
 
@@ -264,10 +264,10 @@ impl<A: Admission> Loop<A> {
         }
     }
 
-    fn tell(&mut self, answers: &[(SourceId, afferent_protocol::session::Control)]) {
+    fn tell(&mut self, answers: Vec<Answer>) {
         self.prove();
-        for (agent, control) in answers {
-            if !self.outbox.send(agent, Bytes::copy_from_slice(&control.encode())) {
+        for Answer { agent, message, .. } in answers {
+            if !self.outbox.send(&agent, Bytes::from(message)) {
                 self.health.counters.answers_dropped.count();
             }
         }

@@ -45,7 +45,11 @@ pub fn put(out: &mut Writer<'_>, body: &Body<'_>, unit: u8) {
     match body {
         Body::Sample(body) => return sample(out, body, unit),
         Body::Progress(body) => return progress(out, body),
-        Body::LifeCycle(body) => life_cycle(&mut row, body),
+        Body::LifeCycle(body) => {
+            if !life_cycle(&mut row, body) {
+                return out.refuse();
+            }
+        }
         Body::Breakdown(body) => {
             row.head[0] = 1;
             row.byte = Some(body.severity as u8);
@@ -118,7 +122,8 @@ fn progress(out: &mut Writer<'_>, body: &Progress) {
     }
 }
 
-fn life_cycle<'a>(row: &mut Row<'a>, body: &'a LifeCycle<'a>) {
+/// Whether a device can say it.
+fn life_cycle<'a>(row: &mut Row<'a>, body: &'a LifeCycle<'a>) -> bool {
     row.head = [7, 0, 0];
     row.head_len = 2;
     let variant = match body {
@@ -162,11 +167,6 @@ fn life_cycle<'a>(row: &mut Row<'a>, body: &'a LifeCycle<'a>) {
             row.one = Some(one);
             8
         }
-        LifeCycle::Sealed { first, end, hash } => {
-            row.numbers(&[first.get(), end.get()]);
-            row.bytes = hash;
-            9
-        }
         LifeCycle::Trimmed { until, rule } => {
             row.numbers(&[until.get()]);
             row.other = Some(rule);
@@ -185,8 +185,11 @@ fn life_cycle<'a>(row: &mut Row<'a>, body: &'a LifeCycle<'a>) {
             row.bytes = chain;
             12
         }
+        // What only agents and collectors say is written by postcard there.
+        _ => return false,
     };
     row.head[1] = variant;
+    true
 }
 
 #[inline(never)]

@@ -1,15 +1,15 @@
 //! Control messages: everything of a session but the batches.
 //!
-//! `"AFC1" ‖ crc32c(rest) ‖ rest`, where the rest is [`Control`] as postcard would write it. A batch begins with its own magic, so one
+//! `"AFC2" ‖ crc32c(rest) ‖ rest`, where the rest is [`Control`] as postcard would write it. A batch begins with its own magic, so one
 //! look at the first four bytes tells the two apart.
 
 use super::Check;
 use crate::checksum::crc32c;
-use crate::ids::{Epoch, Sequence, SourceId, Stream};
-use crate::limits::{CONTROL_BYTES_MAX, LANES_MAX, SOURCE_BYTES_MAX};
+use crate::ids::{Epoch, Sequence, SequenceRange, Stream};
+use crate::limits::{CONTROL_BYTES_MAX, LANES_MAX};
 use crate::wire::{Writer, take_bytes, take_varint};
 
-const MAGIC: [u8; 4] = *b"AFC1";
+const MAGIC: [u8; 4] = *b"AFC2";
 const HEAD_LEN: usize = 8;
 
 // The variants of `Control`, in postcard's numbering.
@@ -17,6 +17,9 @@ const HELLO: u8 = 0;
 const WELCOME: u8 = 1;
 const ACK: u8 = 2;
 const NACK: u8 = 3;
+const ASK: u8 = 4;
+const COMMON: u8 = 5;
+const AGAIN: u8 = 6;
 
 /// One epoch of one stream: what is sequenced, acked and resumed by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,48 +55,24 @@ pub struct Resume {
 /// What a sender holds, oldest epoch first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// Chosen anew for every hello: answers to others are not for it.
+    /// Counts up with every hello of a connection: answers to others are not for it.
     pub session: u32,
-    /// Its Ed25519 public key, which a receiver that checks signatures holds it to; zeros where nothing is signed.
-    pub key: [u8; 32],
-    /// What it holds.
+    /// What it holds. `first` is the oldest sequence that it can still send, acked or not; on a serial line, the end of what
+    /// was acked.
     pub lanes: heapless::Vec<Held, LANES_MAX>,
-    /// Ed25519 signature by `key` (two halves of 32 bytes), see [`Hello::signed_bytes`]; [`UNSIGNED`] where nothing is.
-    pub signature: Signature,
 }
 
-/// An Ed25519 signature in two halves.
-pub type Signature = [[u8; 32]; 2];
-
-/// Stands where nothing is signed.
-pub const UNSIGNED: Signature = [[0; 32]; 2];
-
 impl Hello {
-    /// What its signature covers: the source's name, a zero, and the hello's bytes with [`UNSIGNED`] as signature.
-    pub fn signed_bytes(&self, source: &SourceId) -> heapless::Vec<u8, CONTROL_BYTES_MAX> {
-        let mut bytes = heapless::Vec::new();
-        bytes.resize(CONTROL_BYTES_MAX, 0).expect("to its capacity");
-        let mut out = Writer::new(&mut bytes);
-        out.bytes(source.as_str().as_bytes());
-        out.byte(0);
-        self.put(&mut out, &UNSIGNED);
-        let len = out.written().expect("the longest hello fits");
-        bytes.truncate(len);
-        bytes
-    }
-
-    fn put(&self, out: &mut Writer<'_>, signature: &Signature) {
-        put_hello(out, self.session, &self.key, &self.lanes, signature);
+    fn put(&self, out: &mut Writer<'_>) {
+        put_hello(out, self.session, &self.lanes);
     }
 
     fn take(bytes: &mut &[u8]) -> Option<Self> {
         Some(Self {
             session: take_u32(bytes)?,
-            key: take_bytes(bytes)?,
             lanes: take_list(bytes, |bytes| {
                 Some(Held { lane: take_lane(bytes)?, first: take_sequence(bytes)?, end: take_sequence(bytes)? })
             })?,
-            signature: [take_bytes(bytes)?, take_bytes(bytes)?],
         })
     }
 }
@@ -114,14 +93,26 @@ pub enum Control {
     Hello(Hello),
     /// From the receiver: where to go on.
     Welcome(Welcome),
-    /// From the receiver: everything of the lane before `end` is on its disk.
-    Ack(Resume),
+    /// From the receiver: everything of these lanes before their `end` is on its disk.
+    Ack(heapless::Vec<Resume, LANES_MAX>),
     /// From the receiver: a gap, send again from here.
     Nack {
         /// The lane.
         lane: Lane,
         /// The first sequence that is missing.
         from: Sequence,
+    },
+    /// From the sender, whose lane the receiver contradicts: which of these ends of batches of its own (of one lane, the
+    /// largest first) does the receiver have as well, with the same check?
+    Ask(heapless::Vec<Resume, LANES_MAX>),
+    /// From the receiver: the largest of the ends asked for that it has with the same check; `end` 0 for none of them.
+    Common(Resume),
+    /// From the receiver, whose log is damaged: send these once more, if they are still there.
+    Again {
+        /// The lane.
+        lane: Lane,
+        /// The sequences.
+        range: SequenceRange,
     },
 }
 
@@ -157,38 +148,63 @@ impl Control {
     /// Writes the message to the start of `out`; gives its length, or `None` when it does not fit.
     pub fn write(&self, out: &mut [u8]) -> Option<usize> {
         let mut writer = Writer::new(out.get_mut(HEAD_LEN..)?);
-        match self {
-            Self::Hello(hello) => {
-                writer.byte(HELLO);
-                hello.put(&mut writer, &hello.signature);
-            }
-            Self::Welcome(welcome) => {
-                writer.byte(WELCOME);
-                writer.varint(welcome.session.into());
-                writer.varint(welcome.lanes.len() as u64);
-                welcome.lanes.iter().for_each(|resume| put_resume(&mut writer, resume));
-            }
-            Self::Ack(resume) => {
-                writer.byte(ACK);
-                put_resume(&mut writer, resume);
-            }
-            Self::Nack { lane, from } => {
-                writer.byte(NACK);
-                put_lane(&mut writer, *lane);
-                writer.varint(from.get());
-            }
-        }
+        self.put(&mut writer);
         let len = writer.written()?;
         finish(out, len)
     }
 
-    fn take(bytes: &mut &[u8]) -> Option<Self> {
+    /// Writes kind and fields, as they stand in a message and in a signed one.
+    pub(crate) fn put(&self, writer: &mut Writer<'_>) {
+        match self {
+            Self::Hello(hello) => {
+                writer.byte(HELLO);
+                hello.put(writer);
+            }
+            Self::Welcome(welcome) => {
+                writer.byte(WELCOME);
+                writer.varint(welcome.session.into());
+                put_list(writer, &welcome.lanes);
+            }
+            Self::Ack(lanes) => {
+                writer.byte(ACK);
+                put_list(writer, lanes);
+            }
+            Self::Nack { lane, from } => {
+                writer.byte(NACK);
+                put_lane(writer, *lane);
+                writer.varint(from.get());
+            }
+            Self::Ask(ends) => {
+                writer.byte(ASK);
+                put_list(writer, ends);
+            }
+            Self::Common(resume) => {
+                writer.byte(COMMON);
+                put_resume(writer, resume);
+            }
+            Self::Again { lane, range } => {
+                writer.byte(AGAIN);
+                put_lane(writer, *lane);
+                writer.varint(range.first.get());
+                writer.varint(range.end.get());
+            }
+        }
+    }
+
+    /// Takes kind and fields off the front.
+    pub(crate) fn take(bytes: &mut &[u8]) -> Option<Self> {
         let [kind] = take_bytes(bytes)?;
         Some(match kind {
             HELLO => Self::Hello(Hello::take(bytes)?),
             WELCOME => Self::Welcome(Welcome { session: take_u32(bytes)?, lanes: take_list(bytes, take_resume)? }),
-            ACK => Self::Ack(take_resume(bytes)?),
+            ACK => Self::Ack(take_list(bytes, take_resume)?),
             NACK => Self::Nack { lane: take_lane(bytes)?, from: take_sequence(bytes)? },
+            ASK => Self::Ask(take_list(bytes, take_resume)?),
+            COMMON => Self::Common(take_resume(bytes)?),
+            AGAIN => Self::Again {
+                lane: take_lane(bytes)?,
+                range: SequenceRange { first: take_sequence(bytes)?, end: take_sequence(bytes)? },
+            },
             _ => return None,
         })
     }
@@ -200,12 +216,11 @@ impl Control {
     }
 }
 
-/// Writes an unsigned hello to the start of `out`, as [`Control::write`] would: for senders that have no room for a
-/// [`Hello`].
+/// Writes a hello to the start of `out`, as [`Control::write`] would: for senders that have no room for a [`Hello`].
 pub fn write_hello(session: u32, lanes: &[Held], out: &mut [u8]) -> Option<usize> {
     let mut writer = Writer::new(out.get_mut(HEAD_LEN..)?);
     writer.byte(HELLO);
-    put_hello(&mut writer, session, &[0; 32], lanes, &UNSIGNED);
+    put_hello(&mut writer, session, lanes);
     let len = writer.written()?;
     finish(out, len)
 }
@@ -240,7 +255,7 @@ impl<'a> Answer<'a> {
         let [kind] = take_bytes(&mut rest)?;
         let (kind, left) = match kind {
             WELCOME => (AnswerKind::Welcome(take_u32(&mut rest)?), take_u32(&mut rest)?),
-            ACK => (AnswerKind::Ack, 1),
+            ACK => (AnswerKind::Ack, take_u32(&mut rest)?),
             NACK => (AnswerKind::Nack, 1),
             _ => return None,
         };
@@ -281,16 +296,19 @@ fn finish(out: &mut [u8], len: usize) -> Option<usize> {
     Some(HEAD_LEN + len)
 }
 
-fn put_hello(out: &mut Writer<'_>, session: u32, key: &[u8; 32], lanes: &[Held], signature: &Signature) {
+fn put_list(out: &mut Writer<'_>, list: &[Resume]) {
+    out.varint(list.len() as u64);
+    list.iter().for_each(|resume| put_resume(out, resume));
+}
+
+fn put_hello(out: &mut Writer<'_>, session: u32, lanes: &[Held]) {
     out.varint(session.into());
-    out.bytes(key);
     out.varint(lanes.len() as u64);
     for held in lanes {
         put_lane(out, held.lane);
         out.varint(held.first.get());
         out.varint(held.end.get());
     }
-    signature.iter().for_each(|half| out.bytes(half));
 }
 
 fn put_lane(out: &mut Writer<'_>, lane: Lane) {
@@ -345,7 +363,6 @@ fn take_list<T>(bytes: &mut &[u8], take: fn(&mut &[u8]) -> Option<T>) -> Option<
     Some(list)
 }
 
-// Session, key, length and signature, then per lane: stream, epoch, two sequences or a sequence and an optional check.
-const HELLO_LEN_MAX: usize = 5 + 32 + 5 + 64 + LANES_MAX * (1 + 10 + 10 + 11);
+// Session and length, then per lane: stream, epoch, two sequences or a sequence and an optional check.
+const HELLO_LEN_MAX: usize = 5 + 5 + LANES_MAX * (1 + 10 + 10 + 11);
 const _: () = assert!(HEAD_LEN + 1 + HELLO_LEN_MAX <= CONTROL_BYTES_MAX, "whatever the kind");
-const _: () = assert!(SOURCE_BYTES_MAX + 1 + HELLO_LEN_MAX <= CONTROL_BYTES_MAX, "with the name before it");

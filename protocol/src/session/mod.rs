@@ -23,10 +23,11 @@
 mod control;
 mod receiver;
 mod sender;
+#[cfg(all(feature = "sign", feature = "alloc"))]
+pub mod signed;
 
 pub use control::{
-    Answer, AnswerKind, Control, ControlError, Held, Hello, Lane, Resume, Signature, UNSIGNED, Welcome, is_control,
-    write_hello,
+    Answer, AnswerKind, Control, ControlError, Held, Hello, Lane, Resume, Welcome, is_control, write_hello,
 };
 pub use receiver::{Offered, ReceiverLane, Verdict};
 pub use sender::{Action, Sender, SenderSettings, SentBatch};

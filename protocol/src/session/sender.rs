@@ -2,7 +2,7 @@
 
 use heapless::Vec;
 
-use super::{Check, Control, Held, Hello, Lane, Resume, UNSIGNED, Welcome};
+use super::{Check, Control, Held, Hello, Lane, Resume, Welcome};
 use crate::ids::{Sequence, Stream};
 use crate::limits::{LANES_MAX, WINDOW_BATCHES_MAX};
 
@@ -180,7 +180,6 @@ pub struct Sender {
     settings: SenderSettings,
     phase: Phase,
     session: u32,
-    key: [u8; 32],
     lanes: Vec<SenderLane, LANES_MAX>,
     in_flight: Vec<SentBatch, WINDOW_BATCHES_MAX>,
     /// Of the next hello.
@@ -194,15 +193,13 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender whose link is down. `session` is the number before its first hello's, best a random one; `key` is the
-    /// public key that its batches are signed with, zeros for none.
-    pub fn new(settings: SenderSettings, session: u32, key: [u8; 32]) -> Self {
+    /// A sender whose link is down. `session` is the number before its first hello's, best a random one.
+    pub fn new(settings: SenderSettings, session: u32) -> Self {
         assert!(settings.timeout_ms > 0 && settings.window_bytes > 0 && settings.message_bytes_max > 0);
         Self {
             settings,
             phase: Phase::Down,
             session,
-            key,
             lanes: Vec::new(),
             in_flight: Vec::new(),
             timeout_ms: settings.timeout_ms,
@@ -281,10 +278,12 @@ impl Sender {
     pub fn control(&mut self, now_ms: u64, control: &Control) {
         match control {
             Control::Welcome(welcome) => self.welcome(now_ms, welcome),
-            Control::Ack(resume) if self.phase == Phase::Streaming => self.ack(now_ms, *resume),
+            Control::Ack(lanes) if self.phase == Phase::Streaming => {
+                lanes.iter().for_each(|resume| self.ack(now_ms, *resume));
+            }
             Control::Nack { lane, from } if self.phase == Phase::Streaming => self.nack(*lane, *from),
             // A hello is for receivers; the others come too late or too early and cost nothing.
-            Control::Ack(_) | Control::Nack { .. } | Control::Hello(_) => {}
+            _ => {}
         }
     }
 
@@ -458,7 +457,7 @@ impl Sender {
             (*sent_at_ms, *tries) = (Some(now_ms), *tries + 1);
         }
         // What was acked may be gone, or go at any time: it is not offered again.
-        let mut hello = Hello { session: self.session, key: self.key, lanes: Vec::new(), signature: UNSIGNED };
+        let mut hello = Hello { session: self.session, lanes: Vec::new() };
         for lane in &self.lanes {
             let (first, end) = (lane.acked_end, lane.held.end.max(lane.acked_end));
             // As many as a hello has room for: a const assert.

@@ -97,7 +97,7 @@ fn apply(world: &mut World, op: &Op) {
         }
         Op::StrayAck { stream, end } => {
             let resume = Resume { lane: world.lane_now(stream), end: Sequence::new(end), check: None };
-            world.down.push_back(Control::Ack(resume));
+            world.down.push_back(world::ack(resume));
         }
     }
     world.drive();

@@ -90,7 +90,7 @@ impl Receiver {
                     self.batch(lane, early, down);
                 }
             }
-            Verdict::Duplicate => down.push_back(Control::Ack(state.resume())),
+            Verdict::Duplicate => down.push_back(ack(state.resume())),
             Verdict::Early { missing_from, nack } => {
                 if self.early.len() < EARLY_MAX {
                     self.early.push((lane, offered));
@@ -114,7 +114,7 @@ impl Receiver {
         }
         for lane in lanes {
             let resume = self.lane(lane).durable();
-            down.push_back(Control::Ack(resume));
+            down.push_back(ack(resume));
         }
     }
 
@@ -180,7 +180,7 @@ pub struct World {
 impl World {
     pub fn new(settings: SenderSettings, lists_empty_lanes: bool, slow_reads: bool) -> Self {
         Self {
-            sender: Sender::new(settings, 7, [0; 32]),
+            sender: Sender::new(settings, 7),
             log: BTreeMap::new(),
             receiver: Receiver::default(),
             up: VecDeque::new(),
@@ -283,7 +283,7 @@ impl World {
             log.released = log.released_durably.max(log.recycled_end);
         }
         self.restarts += 1;
-        self.sender = Sender::new(self.settings, self.restarts.wrapping_mul(0x9E37_79B9), [0; 32]);
+        self.sender = Sender::new(self.settings, self.restarts.wrapping_mul(0x9E37_79B9));
         (self.link, self.reading) = (false, None);
         self.tell_held();
     }
@@ -421,4 +421,8 @@ impl World {
             }
         }
     }
+}
+
+pub fn ack(resume: Resume) -> Control {
+    Control::Ack([resume].into_iter().collect())
 }

@@ -139,12 +139,11 @@ pub fn controls() -> Vec<(&'static str, Control)> {
     let check = Some(Check(0x1122_3344_5566_7788));
     let lanes = [held(critical, 5, 300), held(samples, 0, u64::MAX)].into_iter().collect();
     let resumes = [resume(critical, 7, check), resume(samples, 0, None)].into_iter().collect();
-    let mut hello = Hello { session: 70_000, key: KEY.public_key().0, lanes, signature: UNSIGNED };
-    KEY.sign_hello(&SourceId::new(SOURCE).unwrap(), &mut hello);
+    let hello = Hello { session: 70_000, lanes };
     vec![
         ("control-hello-v1", Control::Hello(hello)),
         ("control-welcome-v1", Control::Welcome(Welcome { session: 70_000, lanes: resumes })),
-        ("control-ack-v1", Control::Ack(resume(critical, 300, check))),
+        ("control-ack-v1", Control::Ack([resume(critical, 300, check)].into_iter().collect())),
         ("control-nack-v1", Control::Nack { lane: samples, from: Sequence::new(129) }),
     ]
 }

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = Control::decode(bytes);
-    let message = [b"AFC1", &crc32c(bytes).to_le_bytes()[..], bytes].concat();
+    let message = [b"AFC2", &crc32c(bytes).to_le_bytes()[..], bytes].concat();
     if let Ok(control) = Control::decode(&message) {
         let encoded = control.encode();
         assert!(is_control(&encoded));

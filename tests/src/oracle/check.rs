@@ -166,7 +166,7 @@ impl Case<'_> {
             LossReason::Corrupt | LossReason::TornTail => damaged,
             // A disk that cannot be read cannot tell whether the collector has the same, either.
             LossReason::Refused => excuses.unread,
-            LossReason::DeviceFull => false,
+            LossReason::DeviceFull | LossReason::Vanished | LossReason::VanishedAtLeast => false,
         };
         let name = self.names[agent];
         let gaps = self.view.gaps.iter().filter(|gap| gap.source == name && gap.lane == lane);

@@ -9,6 +9,7 @@ use afferent_agent::sequencer::{CommitSettings, OpenBatches};
 use afferent_protocol::batch::split;
 use afferent_protocol::event::Event;
 use afferent_protocol::ids::{SourceId, Stream};
+use afferent_protocol::session::signed::Nonce;
 use afferent_protocol::session::{Check, Control, Lane, Resume, SenderSettings};
 use afferent_protocol::sign::Identity;
 
@@ -18,6 +19,7 @@ use crate::faults::{Fault, FaultCounts};
 use crate::oracle::{Pushed, find_in_ring};
 use crate::planted::Planted;
 use crate::rng::Rng;
+use crate::said;
 use crate::sim_clock::SimClock;
 use crate::sim_disk::{CheatingDisk, SimDisk};
 
@@ -382,7 +384,10 @@ impl AgentNode {
             check: Some(Check::of(&batch.chain_hash())),
         });
         match world.settings.planted {
-            Planted::ReleaseOnSend => batches.for_each(|resume| self.forge_ack(world.now_us, resume)),
+            Planted::ReleaseOnSend => {
+                let key = world.collector_key.clone();
+                batches.for_each(|resume| self.forge_ack(&key, world.now_us, resume));
+            }
             Planted::ReleaseOnPuback => {
                 if let Some(life) = &mut self.life {
                     life.unconfirmed.insert(number, batches.collect());
@@ -393,10 +398,12 @@ impl AgentNode {
     }
 
     /// A bug's doing: takes something for the collector's ack that is none.
-    fn forge_ack(&mut self, now_us: u64, resume: Resume) {
+    fn forge_ack(&mut self, world_key: &Identity, now_us: u64, resume: Resume) {
         let now = self.now(now_us);
         if let Some(life) = &mut self.life {
-            life.core.receive(&Control::Ack(resume).encode(), &now);
+            let ack = Control::Ack([resume].into_iter().collect());
+            let forged = said::down(&self.name, world_key, life.core.nonce(), ack);
+            life.core.receive(&forged, &now);
             life.poll_at_us = Some(now_us);
         }
     }
@@ -404,7 +411,7 @@ impl AgentNode {
     /// The connection stands.
     pub fn connected(&mut self, world: &World) {
         if let Some(life) = &mut self.life {
-            life.core.link_up();
+            life.core.link_up(Nonce(self.rng.bytes()));
             life.poll_at_us = Some(world.now_us);
         }
     }
@@ -431,7 +438,7 @@ impl AgentNode {
     pub fn puback(&mut self, world: &mut World, message: u64) {
         let confirmed = self.life.as_mut().and_then(|life| life.unconfirmed.remove(&message));
         for resume in confirmed.into_iter().flatten() {
-            self.forge_ack(world.now_us, resume);
+            self.forge_ack(&world.collector_key.clone(), world.now_us, resume);
         }
     }
 }
@@ -443,7 +450,7 @@ fn firsts(life: &Life) -> BTreeMap<Lane, (u64, u64)> {
 
 /// A message in a few words.
 pub fn describe(message: &[u8]) -> String {
-    if let Ok(control) = Control::decode(message) {
+    if let Some(control) = said::said(message).or_else(|| said::heard(message)) {
         return match control {
             Control::Hello(hello) => {
                 let lane = |held: &afferent_protocol::session::Held| {
@@ -455,8 +462,12 @@ pub fn describe(message: &[u8]) -> String {
                 let lane = |resume: &Resume| format!(" {}-{}:{}", resume.lane.stream, resume.lane.epoch, resume.end);
                 format!("welcome {}{}", welcome.session, welcome.lanes.iter().map(lane).collect::<String>())
             }
-            Control::Ack(resume) => format!("ack {}-{}:{}", resume.lane.stream, resume.lane.epoch, resume.end),
+            Control::Ack(lanes) => {
+                let lane = |resume: &Resume| format!(" {}-{}:{}", resume.lane.stream, resume.lane.epoch, resume.end);
+                format!("ack{}", lanes.iter().map(lane).collect::<String>())
+            }
             Control::Nack { lane, from } => format!("nack {}-{}:{from}", lane.stream, lane.epoch),
+            other => format!("{other:?}"),
         };
     }
     let batch = |batch: afferent_protocol::batch::Batch<'_>| {

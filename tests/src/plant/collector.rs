@@ -1,10 +1,13 @@
 //! The collector's machine: the real log and admission on a simulated disk, clock and network.
 
-use afferent_collector::core::{Core, OwnIdentity};
+use std::collections::BTreeMap;
+
+use afferent_collector::core::{Answer, Core, OwnIdentity};
 use afferent_collector::log::{EmbeddedLog, LogSettings, UnifiedLog};
 use afferent_collector::sources::Sources;
 use afferent_protocol::batch::split;
 use afferent_protocol::ids::{Epoch, SourceId};
+use afferent_protocol::session::signed::{Nonce, Up};
 use afferent_protocol::session::{Check, Control, Lane, Resume};
 use afferent_protocol::sign::Identity;
 
@@ -13,6 +16,7 @@ use super::{Failure, PlantSettings, World};
 use crate::faults::Fault;
 use crate::planted::{CheatingLog, Planted};
 use crate::rng::Rng;
+use crate::said;
 use crate::sim_clock::SimClock;
 use crate::sim_disk::{CheatingDisk, SimDisk};
 
@@ -38,7 +42,9 @@ pub struct CollectorNode {
     commit_at_us: Option<u64>,
     commits: u64,
     /// A bug's doing: acks of what was not taken.
-    forged: Vec<(SourceId, Control)>,
+    forged: Vec<Answer>,
+    /// Over which nonce each agent is answered.
+    nonces: BTreeMap<SourceId, Nonce>,
 }
 
 impl CollectorNode {
@@ -55,8 +61,14 @@ impl CollectorNode {
             commit_at_us: None,
             commits: 0,
             forged: Vec::new(),
+            nonces: BTreeMap::new(),
             rng,
         }
+    }
+
+    /// Its key pair.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// When it has something to do.
@@ -160,6 +172,9 @@ impl CollectorNode {
     pub fn receive(&mut self, world: &mut World, agent: SourceId, payload: &[u8]) {
         let clock = self.clock.reading(world.now_us);
         let Some(core) = &mut self.core else { return };
+        if let Ok(up) = Up::read(payload) {
+            self.nonces.insert(agent, up.claim().nonce);
+        }
         let received = core.receive(agent, payload, &clock);
         world.tell(format_args!(
             "collector gets from {agent}: {}; accepted {} duplicate {} early {} refused {:?}",
@@ -176,7 +191,12 @@ impl CollectorNode {
                 end: batch.header().end(),
                 check: Some(Check::of(&batch.chain_hash())),
             });
-            self.forged.extend(acks.map(|resume| (agent, Control::Ack(resume))));
+            let nonce = self.nonces.get(&agent).copied().unwrap_or(Nonce::NONE);
+            self.forged.extend(acks.map(|resume| {
+                let control = Control::Ack([resume].into_iter().collect());
+                let message = said::down(&agent, &self.identity, nonce, control.clone());
+                Answer { agent, control, message }
+            }));
         }
         if core.is_pending() || !self.forged.is_empty() {
             let at_us = world.now_us + self.rng.below(4_000);
@@ -206,9 +226,11 @@ impl CollectorNode {
         }
         world.tell(format_args!("collector commits up to {}", core.log().durable_end()));
         answers.append(&mut self.forged);
-        for (agent, control) in &answers {
+        for Answer { agent, control, .. } in &answers {
             match control {
-                Control::Ack(resume) => world.oracle.acked(*agent, resume.lane, resume.end.get()),
+                Control::Ack(lanes) => {
+                    lanes.iter().for_each(|resume| world.oracle.acked(*agent, resume.lane, resume.end.get()));
+                }
                 Control::Welcome(welcome) => {
                     welcome.lanes.iter().for_each(|resume| world.oracle.acked(*agent, resume.lane, resume.end.get()));
                 }
@@ -219,8 +241,7 @@ impl CollectorNode {
         if self.commits.is_multiple_of(16) {
             world.oracle.acks_hold(&self.disk.durable_files()).map_err(Failure)?;
         }
-        for (agent, control) in answers {
-            let payload = control.encode().to_vec();
+        for Answer { agent, message: payload, .. } in answers {
             world.tell(format_args!("collector answers {agent}: {}", describe(&payload)));
             if let Some(index) = world.agent_of(agent) {
                 world.net.answer(world.now_us, index, payload);

@@ -13,6 +13,7 @@ mod settings;
 use std::fmt;
 
 use afferent_protocol::ids::SourceId;
+use afferent_protocol::sign::Identity;
 
 pub use agent::{AgentNode, Stop};
 pub use collector::CollectorNode;
@@ -68,6 +69,8 @@ pub struct World {
     /// Faults of machines as a whole.
     pub counts: FaultCounts,
     names: Vec<SourceId>,
+    /// The collector's key pair, for bugs that act as if an ack had come.
+    collector_key: Identity,
 }
 
 impl World {
@@ -110,6 +113,7 @@ impl Plant {
             trace: Trace::default(),
             counts: FaultCounts::default(),
             names: keys.iter().map(|(name, _)| *name).collect(),
+            collector_key: collector.identity().clone(),
         };
         Self { world, agents, collector, rng, hit_at_us, trouble_ends_us: Vec::new() }
     }

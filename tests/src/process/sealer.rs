@@ -1,10 +1,12 @@
 //! Whoever can make valid batches, and therefore invalid ones that differ from them in one point alone.
 
+use crate::said;
 use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, HEADER_LEN, Header, Lineage, SIGNED_FROM};
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::event::{Body, Breakdown, Event, Severity};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
-use afferent_protocol::session::{Control, Held, Hello, Lane, UNSIGNED};
+use afferent_protocol::session::signed::Nonce;
+use afferent_protocol::session::{Control, Held, Hello, Lane};
 use afferent_protocol::sign::{Identity, sha256};
 
 /// One lane of one source with its key.
@@ -37,9 +39,8 @@ impl Sealer {
         let Lineage { stream, epoch, first, .. } = self.lineage;
         let held = Held { lane: Lane { stream, epoch }, first, end: first };
         let lanes = [held].into_iter().collect();
-        let mut hello = Hello { session: 1, key: self.identity.public_key().0, lanes, signature: UNSIGNED };
-        self.identity.sign_hello(&self.lineage.source, &mut hello);
-        Control::Hello(hello).encode().to_vec()
+        let hello = Control::Hello(Hello { session: 1, lanes });
+        said::up(&self.lineage.source, &self.identity, Nonce([1; 16]), Nonce::NONE, hello)
     }
 
     /// The next batch, with one breakdown of this code; the one after it follows it.

@@ -8,7 +8,9 @@ use afferent_protocol::codec;
 use afferent_protocol::event::{Body, ClockStep, Event, Progress, Ticks};
 use afferent_protocol::frame;
 use afferent_protocol::ids::{Sequence, SequenceRange, SourceId, Timestamp};
-use afferent_protocol::session::{Check, Control, Hello, Lane, Offered, ReceiverLane, Verdict, Welcome, is_control};
+use afferent_protocol::session::{
+    Check, Control, Hello, Lane, Offered, ReceiverLane, Resume, Verdict, Welcome, is_control,
+};
 
 use super::clock::DeviceClock;
 use super::{SerialMetrics, SerialSettings};
@@ -189,7 +191,7 @@ impl Session {
             },
             Verdict::Duplicate => {
                 self.metrics.duplicates.add(1);
-                put_frame(&Control::Ack(state.receiver.resume()).encode(), &mut heard.answers);
+                put_frame(&ack(state.receiver.resume()).encode(), &mut heard.answers);
             }
             Verdict::Early { missing_from, nack: true } => {
                 put_frame(&Control::Nack { lane, from: missing_from }.encode(), &mut heard.answers);
@@ -197,7 +199,7 @@ impl Session {
             Verdict::Early { nack: false, .. } => {}
             Verdict::Conflict => {
                 // The ack shows the device that the log here is another one: it begins a new epoch.
-                put_frame(&Control::Ack(state.receiver.resume()).encode(), &mut heard.answers);
+                put_frame(&ack(state.receiver.resume()).encode(), &mut heard.answers);
                 refuse(state, self.device, "it contradicts what is there: two devices share a name".into(), heard);
             }
         }
@@ -208,7 +210,7 @@ impl Session {
         self.metrics.batches.add(1);
         let state = self.lanes.get_mut(&stored.lane).expect("a batch is stored between two frames");
         state.receiver.accepted(&stored.offered);
-        put_frame(&Control::Ack(state.receiver.durable()).encode(), answers);
+        put_frame(&ack(state.receiver.durable()).encode(), answers);
     }
 }
 
@@ -280,4 +282,8 @@ pub(super) fn put_frame(payload: &[u8], out: &mut Vec<u8>) {
     out.resize(start + frame::frame_len_max(payload.len()), 0);
     let len = frame::encode(payload, &mut out[start..]).expect("room was made");
     out.truncate(start + len);
+}
+
+fn ack(resume: Resume) -> Control {
+    Control::Ack([resume].into_iter().collect())
 }

@@ -8,7 +8,7 @@ use afferent_protocol::codec;
 use afferent_protocol::event::{Alarm, AlarmTransition, LifeCycle, Progress, Quality, Sample, Value};
 use afferent_protocol::ids::{Epoch, Sequence, Stream, Timestamp};
 use afferent_protocol::limits::TIME_MAX;
-use afferent_protocol::session::{Control, Held, Hello, Lane, Resume, UNSIGNED};
+use afferent_protocol::session::{Control, Held, Hello, Lane, Resume};
 use afferent_protocol::sign::Identity;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -90,7 +90,7 @@ impl Device {
     async fn says_hello(&mut self, first: u64, end: u64) {
         let held = Held { lane: LANE, first: Sequence::new(first), end: Sequence::new(end) };
         let lanes = [held].into_iter().collect();
-        self.send(&Control::Hello(Hello { session: 3, key: [0; 32], lanes, signature: UNSIGNED }).encode()).await;
+        self.send(&Control::Hello(Hello { session: 3, lanes }).encode()).await;
     }
 
     /// The next control message; clock replies are passed over.
@@ -284,7 +284,7 @@ async fn a_batch_without_its_records_is_refused_and_said() {
     let lane = Lane { stream: Stream::Samples, ..LANE };
     let held = Held { lane, first: Sequence::ZERO, end: Sequence::new(1) };
     let lanes = [held].into_iter().collect();
-    device.send(&Control::Hello(Hello { session: 3, key: [0; 32], lanes, signature: UNSIGNED }).encode()).await;
+    device.send(&Control::Hello(Hello { session: 3, lanes }).encode()).await;
     device.is_welcomed().await;
     let Lane { stream, epoch } = lane;
     let lineage = Lineage { source: name("spindle-1"), stream, epoch, first: Sequence::ZERO, previous: [0; 32] };
@@ -338,7 +338,7 @@ fn ticks_read_back(batch: &[u8], asked: Option<u64>, arrived: &ClockReading) -> 
     let whose = ClockRequest { boot: [9; 16], tick_us: 0, source: name("spindle-1") };
     session.take(&whose.encode(), arrived, &mut device_clock);
     let lanes = [Held { lane: LANE, first: Sequence::ZERO, end: Sequence::new(1) }].into_iter().collect();
-    let hello = Control::Hello(Hello { session: 3, key: [0; 32], lanes, signature: UNSIGNED });
+    let hello = Control::Hello(Hello { session: 3, lanes });
     session.take(&hello.encode(), arrived, &mut device_clock);
     let stored = session.take(batch, arrived, &mut device_clock).stored.expect("it is the next one");
 
