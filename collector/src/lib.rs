@@ -8,7 +8,7 @@
 //! - [`core`]: admission: what comes in is checked, and refused, kept back or appended
 //! - [`sources`]: what is known of every agent; rebuilt from the log at every start
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying; [`indexing`]: the thread that makes
-//!   its indexes; [`retention`]: the one that removes what is old
+//!   its indexes; [`retention`]: the one that removes what is old; [`questions`]: the one that finds where histories have parted
 //! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
 //! - [`certificate`]: what the log proves to be complete
 //! - [`models`]: states that are folded from the log
@@ -37,6 +37,7 @@ pub mod log;
 pub mod logging;
 pub mod models;
 pub mod posted;
+pub mod questions;
 pub mod retention;
 pub mod run;
 pub mod shutdown;

@@ -58,6 +58,14 @@ pub const REFUSED_EVENT_EVERY_US: u64 = 60_000_000;
 pub const REFUSED_EVENTS_MAX: usize = 60;
 /// Own events that wait for a commit; more are only counted.
 pub const NOTICES_MAX: usize = 1024;
+/// Runs of one agent that have proved themselves and are remembered: two, where a machine was cloned.
+pub const SESSIONS_PROVED_MAX: usize = 4;
+/// Runs of one agent that have said hello and not proved themselves, and are answered all the same.
+pub const SESSIONS_UNPROVED_MAX: usize = 4;
+/// A challenge is good for the minute in which it was made and so many more.
+pub const CHALLENGE_MINUTES: u64 = 2;
+/// Questions of agents for a common end that wait to be answered.
+pub const QUESTIONS_MAX: usize = 64;
 /// A row of codec 1 has at least so many bytes: time, subject, variant and two bytes of body.
 pub const ROW_BYTES_MIN: u32 = 4;
 

@@ -96,7 +96,9 @@ impl<L: UnifiedLog> Core<L> {
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
         let record = self.sources.lane_to_change(agent, lane).expect("it was judged by this record");
-        record.accepted(offered, header.time_last);
+        if record.accepted(offered, header.time_last) {
+            self.gaps.opened(agent, lane);
+        }
         let offset = self.log.append(batch, clock.wall);
         self.own.appended(offset, header, offered.chain);
         if header.stream == Stream::Critical {

@@ -83,6 +83,22 @@ pub enum Notice {
         /// How far.
         kept: LaneKept,
     },
+    /// Two machines speak for one source.
+    Conflict {
+        /// The source.
+        source: SourceId,
+        /// The boots of both.
+        boots: [[u8; 16]; 2],
+        /// Their addresses, for people.
+        addresses: String,
+    },
+    /// A source holds events under a name that it had before.
+    Alias {
+        /// The source.
+        source: SourceId,
+        /// The name that it had.
+        former: SourceId,
+    },
     /// The disk of the log refused something, or gave back something else than what was written.
     DiskTrouble {
         /// What happened and what was done.
@@ -142,6 +158,12 @@ impl Told {
                 time_last: kept.time_last,
                 chain: kept.chain.unwrap_or(CHAIN_START),
             })),
+            Notice::Conflict { source, boots, addresses } => {
+                take(&event(LifeCycle::Conflict { source: source.as_str(), boots: *boots, addresses: clip(addresses) }))
+            }
+            Notice::Alias { source, former } => {
+                take(&event(LifeCycle::Alias { source: source.as_str(), former: former.as_str() }))
+            }
             Notice::DiskTrouble { message } => take(&event(LifeCycle::DiskTrouble { message: clip(message) })),
         }
     }

@@ -4,9 +4,10 @@ use std::fmt;
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::session::Resume;
+use afferent_protocol::session::signed::{Instance, Nonce};
 
-use super::Presence;
-use crate::core::{Answer, Core, NotSealed, Reason, Removal};
+use crate::core::{Answer, Connection, Core, NotSealed, Question, Reason, Refusal, Removal};
 use crate::log::{CommitError, UnifiedLog};
 use crate::posted::{NewEvent, Placed, PostRefusal};
 use crate::sources::SourceView;
@@ -18,6 +19,8 @@ pub enum Verdict {
     Taken,
     /// Something of it was refused: damaged, forged, or not of this agent. It is counted with the agent's source.
     Refused,
+    /// It was taken, and its sender has proved to be this run of the agent.
+    Proved(Instance),
     /// Its sender has another key than the one that its name is held to, so that nothing of it will ever be taken.
     OtherKey,
 }
@@ -30,7 +33,13 @@ pub trait Admission: Send + 'static {
     type CommitError: fmt::Display;
 
     /// Judges a message of `agent`, to whom the connection belongs; what is taken goes into the next commit.
-    fn receive(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict;
+    fn receive(
+        &mut self,
+        agent: SourceId,
+        payload: &[u8],
+        connection: Option<Connection>,
+        clock: &ClockReading,
+    ) -> Verdict;
     /// Gives posted events their places; they go into the next commit, and may have been there before. After a commit
     /// that failed this is asked once more, as for messages.
     fn post(&mut self, _events: &[NewEvent], _clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
@@ -41,8 +50,16 @@ pub trait Admission: Send + 'static {
     fn remove(&mut self, _removal: &Removal, _clock: &ClockReading) -> Result<(), NotSealed> {
         Err(NotSealed { sealed_until: Offset::ZERO })
     }
-    /// An agent came or went.
-    fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading);
+    /// A message came on the agent's state topic.
+    fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict;
+    /// A connection of the agent has ended.
+    fn closed(&mut self, agent: SourceId, connection: u64, clock: &ClockReading);
+    /// Questions of agents that the log is to be read for.
+    fn take_questions(&mut self) -> Vec<Question> {
+        Vec::new()
+    }
+    /// The answer to one of them.
+    fn found(&mut self, _agent: SourceId, _nonce: Nonce, _found: Resume) {}
     /// Makes everything that was taken durable; gives the answers to send. After an error nothing that was
     /// received since the last commit counts: the same messages are passed to [`Admission::receive`] once more.
     fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, Self::CommitError>;
@@ -58,13 +75,18 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
     type Sources = Vec<SourceView>;
     type CommitError = CommitError;
 
-    fn receive(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict {
-        match Core::receive(self, agent, payload, clock).refusal {
-            None => Verdict::Taken,
-            Some(refusal) => {
-                tracing::debug!(%agent, reason = refusal.reason.name(), message = refusal.message, "refused");
-                if refusal.reason == Reason::OtherKey { Verdict::OtherKey } else { Verdict::Refused }
-            }
+    fn receive(
+        &mut self,
+        agent: SourceId,
+        payload: &[u8],
+        connection: Option<Connection>,
+        clock: &ClockReading,
+    ) -> Verdict {
+        let received = Core::receive(self, agent, payload, connection, clock);
+        match (received.refusal, received.proved) {
+            (Some(refusal), _) => refused(agent, &refusal),
+            (None, Some(instance)) => Verdict::Proved(instance),
+            (None, None) => Verdict::Taken,
         }
     }
 
@@ -76,8 +98,20 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
         Core::remove(self, removal, clock)
     }
 
-    fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading) {
-        self.state(agent, presence == Presence::Online, clock);
+    fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict {
+        Core::state(self, agent, payload, clock).map_or_else(|refusal| refused(agent, &refusal), |()| Verdict::Taken)
+    }
+
+    fn closed(&mut self, agent: SourceId, connection: u64, clock: &ClockReading) {
+        Core::closed(self, agent, connection, clock);
+    }
+
+    fn take_questions(&mut self) -> Vec<Question> {
+        Core::take_questions(self)
+    }
+
+    fn found(&mut self, agent: SourceId, nonce: Nonce, found: Resume) {
+        self.found_common(agent, nonce, found);
     }
 
     fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, CommitError> {
@@ -95,4 +129,9 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
     fn sources(&self) -> Vec<SourceView> {
         Core::sources(self).views()
     }
+}
+
+fn refused(agent: SourceId, refusal: &Refusal) -> Verdict {
+    tracing::debug!(%agent, reason = refusal.reason.name(), message = refusal.message, "refused");
+    if refusal.reason == Reason::OtherKey { Verdict::OtherKey } else { Verdict::Refused }
 }

@@ -1,17 +1,16 @@
 //! The one thread that writes: it takes what waits, commits once, and tells everybody.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::ids::Offset;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::{Admission, Content, Done, Health, Incoming, Outbox, Presence, Released, Verdict};
+use super::{Admission, Content, Done, Health, Incoming, Outbox, Released, Verdict};
 use crate::clock::SystemClock;
-use crate::core::{Answer, NotSealed};
+use crate::core::{Answer, NotSealed, Question};
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY};
 use crate::posted::{Placed, PostRefusal};
 
@@ -58,6 +57,7 @@ pub fn spawn<A: Admission>(
     admission: A,
     incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
+    questions: mpsc::Sender<Question>,
     health: Arc<Health>,
 ) -> std::io::Result<(Writer, Views<A::Sources>)> {
     let (durable, durable_view) = watch::channel(admission.durable_end());
@@ -66,11 +66,11 @@ pub fn spawn<A: Admission>(
         admission,
         incoming,
         outbox,
+        questions,
         health,
         durable,
         sources,
         clock: SystemClock::new(),
-        presence: HashMap::new(),
         taken: Vec::new(),
         sources_changed: None,
     };
@@ -83,12 +83,12 @@ struct Loop<A: Admission> {
     admission: A,
     incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
+    /// Where what the log is to be read for goes.
+    questions: mpsc::Sender<Question>,
     health: Arc<Health>,
     durable: watch::Sender<Offset>,
     sources: watch::Sender<Arc<A::Sources>>,
     clock: SystemClock,
-    /// Number of the connection by which an agent last came.
-    presence: HashMap<SourceId, u64>,
     /// What the next commit holds, in order: to be handed to the core again when it fails, and told about when not.
     /// The room that the messages took is given back with them.
     taken: Vec<Taken>,
@@ -111,7 +111,7 @@ enum Became {
 impl Became {
     fn is_taken(&self) -> bool {
         match self {
-            Self::Judged(verdict) => *verdict == Verdict::Taken,
+            Self::Judged(verdict) => matches!(verdict, Verdict::Taken | Verdict::Proved(_)),
             Self::Placed(placed) => placed.is_ok(),
             // Retention asks again; nobody has sent anything wrong.
             Self::Said(_) => true,
@@ -183,7 +183,7 @@ impl<A: Admission> Loop<A> {
                 self.health.counters.message_bytes.add(payload.len() as u64);
             }
             Content::Post { events, .. } => self.health.counters.events_posted.add(events.len() as u64),
-            Content::Link { .. } | Content::Remove { .. } => {}
+            Content::State { .. } | Content::Closed { .. } | Content::Found { .. } | Content::Remove { .. } => {}
         }
     }
 
@@ -192,13 +192,15 @@ impl<A: Admission> Loop<A> {
         match (&incoming.content, incoming.agent) {
             (Content::Post { events, .. }, _) => return Became::Placed(self.admission.post(events, &clock)),
             (Content::Remove { removal, .. }, _) => return Became::Said(self.admission.remove(removal, &clock)),
-            (Content::Message { payload, .. }, Some(agent)) => {
-                return Became::Judged(self.admission.receive(agent, payload, &clock));
+            (Content::Message { payload, connection }, Some(agent)) => {
+                return Became::Judged(self.admission.receive(agent, payload, *connection, &clock));
             }
-            (Content::Link { presence, number }, Some(agent)) if self.link_counts(agent, *presence, *number) => {
-                self.admission.link(agent, *presence, &clock);
+            (Content::State { payload }, Some(agent)) => {
+                return Became::Judged(self.admission.state(agent, payload, &clock));
             }
-            _ => {}
+            (Content::Closed { connection }, Some(agent)) => self.admission.closed(agent, *connection, &clock),
+            (Content::Found { nonce, found }, Some(agent)) => self.admission.found(agent, *nonce, *found),
+            (_, None) => {}
         }
         Became::Judged(Verdict::Taken)
     }
@@ -210,17 +212,6 @@ impl<A: Admission> Loop<A> {
             again.became = self.receive(&again.incoming);
         }
         self.taken = taken;
-    }
-
-    fn link_counts(&mut self, agent: SourceId, presence: Presence, number: u64) -> bool {
-        let last = self.presence.entry(agent).or_insert(number);
-        let counts = number >= *last;
-        *last = number.max(*last);
-        // An agent that left needs no entry: any later connection has a higher number.
-        if counts && presence == Presence::Offline {
-            self.presence.remove(&agent);
-        }
-        counts
     }
 
     /// Commits until it succeeds: until then nothing is acked, nothing else is taken, and the sockets wait.
@@ -249,25 +240,27 @@ impl<A: Admission> Loop<A> {
         Ok(())
     }
 
-    /// Whoever has proved to be the agent gets the agent's answers, those of this commit included.
+    /// Older connections of those who have proved themselves end.
     fn prove(&mut self) {
         for Taken { incoming, became } in &self.taken {
             let Content::Message { connection: Some(connection), .. } = incoming.content else { continue };
-            let Some(agent) = incoming.agent.filter(|_| became.is_taken()) else { continue };
-            if let Some(proved) = self.outbox.prove(&agent, connection) {
-                if proved.took_over {
-                    self.health.counters.taken_over.count();
-                }
-                self.presence.insert(agent, connection);
-                self.admission.link(agent, Presence::Online, &self.clock.read());
+            let Became::Judged(Verdict::Proved(instance)) = became else { continue };
+            if let Some(agent) = incoming.agent
+                && self.outbox.prove(&agent, connection.number, *instance)
+            {
+                self.health.counters.taken_over.count();
             }
         }
     }
 
     fn tell(&mut self, answers: Vec<Answer>) {
         self.prove();
-        for Answer { agent, message, .. } in answers {
-            if !self.outbox.send(&agent, Bytes::from(message)) {
+        for question in self.admission.take_questions() {
+            // One that finds no room is asked again.
+            let _ = self.questions.try_send(question);
+        }
+        for Answer { agent, connection, message, .. } in answers {
+            if !self.outbox.send(&agent, connection, Bytes::from(message)) {
                 self.health.counters.answers_dropped.count();
             }
         }

@@ -86,11 +86,13 @@ impl LaneRecord {
         (first < self.held_end).then_some(RangeView { first, end: self.held_end })
     }
 
-    /// The batch, whose latest event time this is, is in the log's hands.
-    pub fn accepted(&mut self, offered: &Offered, time_last: Timestamp) {
-        self.receiver.accepted(offered);
+    /// The batch, whose latest event time this is, is in the log's hands; tells whether there is a gap before it.
+    pub fn accepted(&mut self, offered: &Offered, time_last: Timestamp) -> bool {
+        let gap = self.receiver.accepted(offered);
+        gap.into_iter().for_each(|gap| self.gaps.insert(gap));
         self.conflict_at = None;
         self.count(offered, time_last);
+        gap.is_some()
     }
 
     /// Takes a batch that was found in the log at start.
@@ -161,14 +163,6 @@ impl LaneRecord {
         self.time_last = self.time_last.max(time_last);
         self.batches += 1;
         self.events += offered.range.count();
-    }
-
-    /// Goes on at `first`, where the sender does; gives what is missing then, and not declared.
-    pub fn resume_at(&mut self, first: Sequence) -> RangeSet {
-        let held = Held { lane: self.lane, first, end: first };
-        let Some(gap) = self.receiver.hello(&held) else { return RangeSet::default() };
-        self.gaps.insert(gap);
-        RangeSet::of(gap).without(&self.lost)
     }
 
     /// What is missing, and neither declared nor told.
