@@ -9,7 +9,7 @@ use crate::certificate::{About, Certificate, Evidence, Span, Verdict};
 use crate::cloud_event::names::life_cycle;
 use crate::core::{Confirm, Core, NotSealed, OwnIdentity, Reason, Received, Removal, Removed};
 use crate::log::{EmbeddedLog, Indexed, LogSettings, inspect};
-use crate::simulated::{Agent, MemoryDisk, clock, identity, source};
+use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
 use crate::sources::Sources;
 
 type Log = EmbeddedLog<MemoryDisk>;
@@ -25,7 +25,12 @@ struct World {
 
 impl World {
     fn start(disk: &MemoryDisk, seconds: u64) -> Self {
-        let own = OwnIdentity { source: source("collector"), identity: identity(99), epoch: Epoch::new(5) };
+        let own = OwnIdentity {
+            source: source("collector"),
+            identity: identity(99),
+            epoch: Epoch::new(5),
+            challenge: [3; 32],
+        };
         let mut sources = Sources::new(own.source);
         let now = clock(seconds);
         let (log, recovery) =
@@ -46,13 +51,14 @@ impl World {
 
     fn give(&mut self, agent: &Agent, payload: &[u8]) -> Received {
         self.seconds += 10;
-        let received = self.core.receive(agent.name, payload, &clock(self.seconds));
+        let received = self.core.receive(agent.name, payload, None, &clock(self.seconds));
         self.commit();
         received
     }
 
     fn greet(&mut self, agent: &Agent) {
-        assert_eq!(self.give(agent, &agent.hello(0)).refusal, None);
+        self.seconds += 10;
+        greet(&mut self.core, agent, 0, &clock(self.seconds)).unwrap();
     }
 
     fn index(&self) {

@@ -24,6 +24,11 @@ impl<L: UnifiedLog> CheatingLog<L> {
         Self { log, planted, uncommitted: 0, late: None }
     }
 
+    /// The log under the bug.
+    pub fn inner(&self) -> &L {
+        &self.log
+    }
+
     fn append_late(&mut self) {
         if let Some((bytes, ingest)) = self.late.take() {
             let (batch, _) = Batch::parse(&bytes).expect("it was one when it came");
