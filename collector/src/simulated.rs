@@ -11,7 +11,8 @@ use afferent_protocol::checksum::crc32c;
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Body, Event, Loss, Quality, Sample, Value};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
-use afferent_protocol::session::{Control, Held, Hello, Lane, UNSIGNED};
+use afferent_protocol::session::signed::{Instance, Nonce, Up, UpContent};
+use afferent_protocol::session::{Control, Held, Hello, Lane};
 use afferent_protocol::sign::{Identity, sha256};
 
 const SECTOR: usize = 512;
@@ -340,19 +341,32 @@ impl Agent {
 
     /// The hello of one that holds its lane from `first` on.
     pub fn hello(&self, first: u64) -> Vec<u8> {
-        self.hello_from(first, self.identity.public_key().0)
+        self.hello_from(first, &self.identity)
     }
 
+    /// With a key that is none of its own.
     pub fn hello_with(&self, key: [u8; 32]) -> Vec<u8> {
-        self.hello_from(0, key)
+        let mut bytes = self.hello(0);
+        bytes[122..154].copy_from_slice(&key);
+        let crc = crc32c(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+        bytes
     }
 
-    /// With the key of whoever it claims to be, signed with its own.
-    pub fn hello_from(&self, first: u64, key: [u8; 32]) -> Vec<u8> {
+    /// As whoever has this identity.
+    pub fn hello_from(&self, first: u64, identity: &Identity) -> Vec<u8> {
         let held = Held { lane: self.lane, first: Sequence::new(first), end: Sequence::new(self.next.max(first)) };
-        let lanes = [held].into_iter().collect();
-        let mut hello = Hello { session: 1, key, lanes, signature: UNSIGNED };
-        self.identity.sign_hello(&self.name, &mut hello);
-        Control::Hello(hello).encode().to_vec()
+        let content = UpContent::Control(Control::Hello(Hello { session: 1, lanes: [held].into_iter().collect() }));
+        let up = Up {
+            log_id: [0; 16],
+            nonce: Nonce([1; 16]),
+            answer: Nonce::NONE,
+            key: identity.public_key(),
+            instance: Instance([2; 16]),
+            clock: clock(self.next),
+            former: Vec::new(),
+            content,
+        };
+        up.sign(&self.name, identity)
     }
 }

@@ -98,11 +98,13 @@ impl<L: UnifiedLog> Core<L> {
         let record = self.sources.lane_to_change(agent, lane).expect("it was judged by this record");
         record.accepted(offered, header.time_last);
         let offset = self.log.append(batch, clock.wall);
-        self.own.appended(offset, header, offered.chain);
+        self.own.appended(offset, header, offered.chain, clock.wall);
         if header.stream == Stream::Critical {
             self.sources.learn(batch);
         }
-        self.sources.get_or_add(agent).expect("it is known").heard(header, clock.wall);
+        let source = self.sources.get_or_add(agent).expect("it is known");
+        source.heard(header, clock.wall);
+        source.clock_heard(&header.clock, clock);
         self.acks.insert((agent, lane));
     }
 

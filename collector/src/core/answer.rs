@@ -3,7 +3,7 @@
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::session::Control;
-use afferent_protocol::session::signed::{Down, Nonce, Place};
+use afferent_protocol::session::signed::{Down, Nonce};
 
 use super::Core;
 use crate::log::UnifiedLog;
@@ -27,7 +27,7 @@ impl<L: UnifiedLog> Core<L> {
             nonce: self.nonces.get(&agent).copied().unwrap_or(Nonce::NONE),
             answer: Nonce::NONE,
             key: identity.public_key(),
-            place: Place { log_id: [0; 16], partition: 0, term: 0, offset: self.log.durable_end() },
+            place: self.place(),
             time: clock.wall,
             is_proved: true,
             endorsements: Vec::new(),

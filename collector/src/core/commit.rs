@@ -10,6 +10,7 @@ impl<L: UnifiedLog> Core<L> {
     /// Makes durable what was accepted, answers hellos, and gives the messages to send. After an error nothing since the
     /// last commit counts: no message that waits for it may be confirmed.
     pub fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, CommitError> {
+        assert!(self.is_begun, "a term begins before anything is taken");
         self.make_durable(clock)?;
         let mut answers = Vec::new();
         for (source, lane) in std::mem::take(&mut self.acks) {
@@ -33,8 +34,9 @@ impl<L: UnifiedLog> Core<L> {
         Ok(answers)
     }
 
-    fn make_durable(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
-        self.own.seal_due(clock);
+    pub(super) fn make_durable(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
+        self.tell_damage(clock);
+        self.own.attest_due(self.log.log_id(), self.log.term(), clock);
         self.own.flush(&mut self.log, &mut self.sources, clock);
         match self.log.commit() {
             Ok(_) => {
