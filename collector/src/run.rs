@@ -318,7 +318,7 @@ async fn open_log(config: &Config, data: &DataDirectory) -> Result<Opened, RunEr
             EmbeddedLog::open_by_indexes(disk, settings, &mut entropy, clock.read().wall, &mut sources)?;
         let (reader, indexer) = (log.reader().of_collector(own.source), log.indexer());
         let (trimmer, forgetter) = (log.trimmer(), log.forgetter());
-        sources.find_unsealed(&reader);
+        sources.find_unattested(&reader);
         let core = Core::new(log, sources, own, &recovery, &clock.read());
         Ok(Opened { core, reader, indexer, trimmer, forgetter })
     });

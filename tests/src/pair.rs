@@ -112,7 +112,9 @@ impl Collector {
         let mut each = |head: &_, batch: &afferent_protocol::batch::Batch<'_>| sources.rebuild(head, batch);
         let opened = EmbeddedLog::open(disk, settings, &mut || rng.number(), clock(0).wall, &mut each);
         let (log, recovery) = opened.map_err(|error| error.to_string())?;
-        Ok(Self { core: Core::new(log, sources, own, &recovery, &clock(0)) })
+        let mut core = Core::new(log, sources, own, &recovery, &clock(0));
+        core.begin(&clock(0)).map_err(|error| error.to_string())?;
+        Ok(Self { core })
     }
 
     /// Takes a message of the agent.

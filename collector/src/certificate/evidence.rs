@@ -82,7 +82,7 @@ impl Evidence {
         self.end = Offset::new(head.end_ordinal());
         self.time = self.time.max(head.stamp);
         let (end, chain) = (self.end, batch.chain_hash());
-        self.seals.batch(Logged { first: offset, end, chain, is_seal: false });
+        self.seals.batch(Logged { first: offset, chain });
         if header.is_emptied() {
             self.emptied_until = end;
         }

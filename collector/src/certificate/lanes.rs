@@ -71,19 +71,19 @@ impl LaneEvidence {
         let hole = SequenceRange { first: if is_beginning_kept { self.end } else { first }, end: first };
         let is_in_span = header.time_last >= span.from && header.time_first < span.until;
         if header.is_emptied() {
-            self.pending.holes.insert(hole);
-            self.pending.all.insert(range);
+            self.pending.holes.insert_or_join(hole);
+            self.pending.all.insert_or_leave(range);
             if is_in_span {
-                self.pending.told.insert(range);
+                self.pending.told.insert_or_leave(range);
             }
         } else {
             if self.may_touch(Some(header.time_last), span) {
-                self.holes.insert(hole);
+                self.holes.insert_or_join(hole);
             }
             self.signed_until = self.signed_until.max(Some(header.time_last));
         }
         if is_in_span && !header.is_emptied() {
-            self.present.insert(range);
+            self.present.insert_or_leave(range);
             let offset_end = Offset::new(offset.get() + u64::from(header.count));
             let offsets = self.offsets.get_or_insert(offset..offset_end);
             offsets.end = offset_end;
@@ -120,8 +120,8 @@ impl LaneEvidence {
         let Pending { all, told, holes } = std::mem::take(&mut self.pending);
         if self.may_touch(next, span) {
             let removed = if told.is_empty() { all } else { told };
-            removed.iter().for_each(|range| self.removed.insert(range));
-            holes.iter().for_each(|range| self.holes.insert(range));
+            removed.iter().for_each(|range| self.removed.insert_or_leave(range));
+            holes.iter().for_each(|range| self.holes.insert_or_join(range));
         }
     }
 

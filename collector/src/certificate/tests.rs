@@ -20,7 +20,9 @@ fn start(disk: &MemoryDisk, seconds: u64) -> TestCore {
     let mut sources = Sources::new(own.source);
     let each = &mut |head: &_, batch: &Batch<'_>| sources.rebuild(head, batch);
     let (log, recovery) = EmbeddedLog::open(disk.clone(), SETTINGS, &mut || 7, clock(seconds).wall, each).unwrap();
-    Core::new(log, sources, own, &recovery, &clock(seconds))
+    let mut core = Core::new(log, sources, own, &recovery, &clock(seconds));
+    core.begin(&clock(seconds)).unwrap();
+    core
 }
 
 /// A collector at work; a payload comes every ten seconds.
@@ -289,7 +291,7 @@ fn emptied_history() -> Vec<Entry> {
     let removal =
         |until| Removal { what: Removed::Events(Stream::Samples), until, rule: "samples older than 1d".into() };
     let everything = removal(Offset::new(u64::MAX));
-    let sealed_until = world.core.remove(&everything, &now).unwrap_err().sealed_until;
+    let sealed_until = world.core.remove(&everything, &now).unwrap_err().attested_until;
     world.core.remove(&removal(sealed_until), &now).unwrap();
     world.core.commit(&now).unwrap();
     entries(&world.disk)

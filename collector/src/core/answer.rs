@@ -1,5 +1,6 @@
 //! What is said to agents: signed, each message over the nonce of the connection that it is for.
 
+use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::limits::LANES_MAX;
@@ -33,7 +34,8 @@ impl<L: UnifiedLog> Core<L> {
         clock: &ClockReading,
     ) -> Option<Answer> {
         let runs = self.sessions.runs(&agent);
-        let (place, newest) = (self.place(), self.newest_attestation());
+        let number = |bytes: &[u8; ATTESTATION_LEN]| Attestation::read(bytes).map_or(0, |known| known.claim().number);
+        let (place, newest) = (self.place(), self.newest_attestation().map(|bytes| (number(&bytes), bytes)));
         let session = self.sessions.with(&agent, nonce)?;
         // The session keeps the number that comes next.
         let attestation = newest.filter(|(number, _)| session.is_proved && *number >= session.attested);

@@ -9,11 +9,15 @@ impl<L: UnifiedLog> Core<L> {
     /// Makes durable what was accepted, answers hellos, and gives the messages to send. After an error nothing since the
     /// last commit counts: no message that waits for it may be confirmed.
     pub fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, CommitError> {
+        assert!(self.is_begun, "a term begins before anything is taken");
         self.make_durable(clock)?;
         let mut answers = self.answers(clock);
         for ((agent, nonce), greeting) in std::mem::take(&mut self.hellos) {
-            let welcome = self.welcome(agent, &greeting);
+            let welcome = self.welcome(agent, nonce, &greeting);
             answers.extend(self.answer_over(agent, nonce, welcome, greeting.is_proved, clock));
+        }
+        for (agent, nonce, again) in std::mem::take(&mut self.again) {
+            answers.extend(self.answer_over(agent, nonce, again, true, clock));
         }
         self.tell_gaps(clock);
         Ok(answers)
@@ -34,8 +38,9 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    fn make_durable(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
-        self.own.seal_due(clock);
+    pub(super) fn make_durable(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
+        self.tell_damage(clock);
+        self.own.attest_due(self.log.log_id(), self.log.term(), clock);
         self.own.flush(&mut self.log, &mut self.sources, clock);
         match self.log.commit() {
             Ok(_) => {

@@ -5,11 +5,11 @@
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::{Sequence, SourceId, Stream};
-use afferent_protocol::session::signed::{Instance, Nonce, Unverified, Up, UpContent};
+use afferent_protocol::session::signed::{Instance, Nonce, Unverified, Up, UpContent, is_down};
 use afferent_protocol::session::{Control, ControlError, Hello, Lane, Welcome};
 
 use super::gaps::WaitsFor;
-use super::sessions::Connection;
+use super::sessions::{Clones, Connection};
 use super::{Core, Notice, Reason, Refusal};
 use crate::log::UnifiedLog;
 use crate::sources::LinkState;
@@ -30,6 +30,9 @@ impl<L: UnifiedLog> Core<L> {
         connection: Option<Connection>,
         clock: &ClockReading,
     ) -> Result<Option<Instance>, Refusal> {
+        if is_down(payload) {
+            return self.take_receipt(agent, payload, clock).map(|_| None);
+        }
         let up = self.read_up(agent, payload)?;
         match up.content.clone() {
             UpContent::Control(Control::Hello(hello)) => self.take_hello(agent, &up, hello, connection, clock),
@@ -118,27 +121,29 @@ impl<L: UnifiedLog> Core<L> {
             self.own.tell_now(Notice::KeyPinned { source: agent, key: up.key }, clock);
         }
         let shown = self.sessions.proved(agent, up, hello, connection);
-        if let Some(clones) = shown.clones
-            && self.conflicts.insert(agent)
-        {
-            tracing::error!(%agent, addresses = clones.addresses, "two machines speak for one name, with the same key");
-            let notice = Notice::Conflict { source: agent, boots: clones.boots, addresses: clones.addresses };
-            self.own.tell_now(notice, clock);
+        let known = self.sources.get(&agent);
+        let in_conflict = known.is_some_and(|source| source.conflict.is_some());
+        let is_new =
+            |former: &&SourceId| **former != agent && known.is_none_or(|source| !source.aliases.contains(former));
+        let aliases: Vec<SourceId> = up.former.iter().filter(is_new).copied().collect();
+        if let Some(Clones { boots, addresses }) = shown.clones.filter(|_| !in_conflict) {
+            tracing::error!(%agent, addresses, "two machines speak for one name, with the same key");
+            self.say(Notice::Conflict { source: agent, boots, addresses }, clock);
         }
-        for former in up.former.iter().filter(|former| **former != agent) {
-            if self.aliases.insert((agent, *former)) {
-                self.own.tell_now(Notice::Alias { source: agent, former: *former }, clock);
-            }
+        for former in aliases {
+            self.say(Notice::Alias { source: agent, former }, clock);
         }
         if let Some(source) = self.sources.get_or_add(agent) {
             source.linked(LinkState::Online, clock.wall);
+            source.clock_heard(&up.clock, clock);
         }
         Ok(())
     }
 
     /// The answer to a hello. To be called with everything on disk. A proved one may let a lane go on behind what will
-    /// never come; that counts once the batch behind it is there.
-    pub(super) fn welcome(&mut self, agent: SourceId, greeting: &Greeting) -> Control {
+    /// never come; that counts once the batch behind it is there. What the log has lost of a lane, and the agent may still
+    /// hold, it is asked for.
+    pub(super) fn welcome(&mut self, agent: SourceId, nonce: Nonce, greeting: &Greeting) -> Control {
         let Greeting { hello, is_proved } = greeting;
         let mut welcome = Welcome { session: hello.session, lanes: heapless::Vec::new() };
         let critical = hello.lanes.iter().filter(|held| held.lane.stream == Stream::Critical);
@@ -147,6 +152,7 @@ impl<L: UnifiedLog> Core<L> {
             let lane = held.lane;
             if *is_proved && let Some(record) = self.sources.lane_to_judge(agent, lane) {
                 record.held(held.end);
+                self.again.extend(record.lost_of(held).map(|range| (agent, nonce, Control::Again { lane, range })));
                 if held.first > record.receiver.end() {
                     record.receiver.may_skip_to(held.first);
                     self.gaps.expect(agent, lane, WaitsFor { critical: critical.clone() });

@@ -10,6 +10,7 @@
 
 mod admit;
 mod answer;
+mod attest;
 mod challenge;
 mod commit;
 mod early;
@@ -19,26 +20,29 @@ mod notice;
 mod own;
 mod post;
 mod questions;
+mod receipt;
 mod refusal;
 mod removal;
-mod seal;
 mod sessions;
 mod state;
+mod term;
 #[cfg(test)]
 mod tests;
 
 pub use answer::Answer;
 pub use notice::Notice;
 pub use questions::{Question, common};
+pub use receipt::Receipt;
 pub use refusal::{Reason, Refusal};
-pub use removal::{NotSealed, Removal, Removed};
+pub use removal::{NotAttested, Removal, Removed};
 pub use sessions::Connection;
+pub use term::Troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use afferent_protocol::batch::{ClockReading, split};
 use afferent_protocol::endorsement::ENDORSEMENT_LEN;
-use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Timestamp};
 use afferent_protocol::limits::MESSAGE_PAYLOAD_BYTES_MAX;
 use afferent_protocol::session::signed::{Instance, Nonce, is_signed};
 use afferent_protocol::session::{Control, Lane};
@@ -115,14 +119,17 @@ pub struct Core<L: UnifiedLog> {
     questions: Vec<Question>,
     /// Answers to questions.
     common: BTreeMap<(SourceId, Nonce), Control>,
-    /// Sources that two machines speak for, and about which an event says so.
-    conflicts: BTreeSet<SourceId>,
-    /// Names that sources had before, about which an event says so.
-    aliases: BTreeSet<(SourceId, SourceId)>,
+    /// What agents are to send once more.
+    again: Vec<(SourceId, Nonce, Control)>,
     refused_events: RefusedEvents,
     posted_ids: Box<dyn PostedIds>,
     /// Posted events that are not yet on disk.
     posted: BTreeMap<EventKey, Offset>,
+    /// Whether the term is in the log.
+    is_begun: bool,
+    /// When the last entry was appended that the log had when it was opened.
+    opened_at: Timestamp,
+    troubles: Troubles,
 }
 
 impl<L: UnifiedLog> Core<L> {
@@ -131,9 +138,13 @@ impl<L: UnifiedLog> Core<L> {
     /// # Panics
     /// When `sources` was made for another own name.
     pub fn new(log: L, sources: Sources, own: OwnIdentity, recovery: &Recovery, clock: &ClockReading) -> Self {
-        let mut sources = sources;
+        let (mut log, mut sources) = (log, sources);
+        let opened_at = sources.last_stamp();
+        let mut troubles = Troubles::default();
+        Self::tell_holes(recovery, &mut troubles);
         let challenges = Challenges::new(own.challenge);
         let own = Own::new(own, &mut sources, recovery, clock);
+        term::draw(&mut log, &mut sources);
         // It has no connection to itself, and is there for as long as somebody can ask it.
         if let Some(source) = sources.get_or_add(own.source()) {
             source.linked(LinkState::Online, clock.wall);
@@ -152,11 +163,13 @@ impl<L: UnifiedLog> Core<L> {
             gaps: Gaps::default(),
             questions: Vec::new(),
             common: BTreeMap::new(),
-            conflicts: BTreeSet::new(),
-            aliases: BTreeSet::new(),
+            again: Vec::new(),
             refused_events: RefusedEvents::default(),
             posted_ids: Box::new(NoPostedIds),
             posted: BTreeMap::new(),
+            is_begun: false,
+            opened_at,
+            troubles,
         }
     }
 
@@ -191,6 +204,7 @@ impl<L: UnifiedLog> Core<L> {
         clock: &ClockReading,
         received: &mut Received,
     ) -> Result<(), Refusal> {
+        assert!(self.is_begun, "a term begins before anything is taken");
         if agent == self.own.source() {
             return Err(Refusal::own_name(&agent));
         }
@@ -224,7 +238,7 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    /// The collector ends on purpose: says so, and seals what is in the log with the commits that follow.
+    /// The collector ends on purpose: says so, and attests what is in the log with the commits that follow.
     pub fn ending(&mut self, clock: &ClockReading) {
         self.own.ending();
         self.own.tell(Notice::Stopped { reason: "it was told to".to_owned() }, clock);
@@ -235,7 +249,7 @@ impl<L: UnifiedLog> Core<L> {
     pub fn is_pending(&self) -> bool {
         let answers =
             !self.acks.is_empty() || !self.nacks.is_empty() || !self.hellos.is_empty() || !self.common.is_empty();
-        answers || self.log.buffered_bytes() > 0 || self.own.is_pending()
+        answers || self.log.buffered_bytes() > 0 || self.own.is_pending() || self.log.has_damage()
     }
 
     /// Bytes that wait for a commit; see [`crate::limits::COMMIT_BYTES_MAX`].

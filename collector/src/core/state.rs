@@ -3,10 +3,9 @@
 //! An agent is there while a connection stands over which it has proved itself. A state message, or the last will that is
 //! one, counts for the connection whose nonce it has and for no other: what a broker has retained says nothing.
 
-use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::SourceId;
-use afferent_protocol::session::signed::{Place, Up, UpContent};
+use afferent_protocol::session::signed::{Up, UpContent};
 
 use super::{Core, Refusal};
 use crate::log::UnifiedLog;
@@ -39,15 +38,5 @@ impl<L: UnifiedLog> Core<L> {
         if let Some(source) = self.sources.get_or_add(agent) {
             source.linked(LinkState::Offline, clock.wall);
         }
-    }
-
-    /// How far the log is on disk.
-    pub fn place(&self) -> Place {
-        Place { log_id: [0; 16], partition: 0, term: 0, offset: self.log.durable_end() }
-    }
-
-    /// The newest attestation that is on disk, with its number.
-    pub fn newest_attestation(&self) -> Option<(u64, [u8; ATTESTATION_LEN])> {
-        None
     }
 }

@@ -27,7 +27,9 @@ fn start_at(disk: &MemoryDisk, now: &ClockReading) -> TestCore {
     let mut sources = Sources::new(own.source);
     let each = &mut |head: &_, batch: &Batch<'_>| sources.rebuild(head, batch);
     let (log, recovery) = EmbeddedLog::open(disk.clone(), SETTINGS, &mut || 7, now.wall, each).unwrap();
-    Core::new(log, sources, own, &recovery, now)
+    let mut core = Core::new(log, sources, own, &recovery, now);
+    core.begin(now).unwrap();
+    core
 }
 
 fn start(disk: &MemoryDisk) -> TestCore {
@@ -76,6 +78,7 @@ fn own_events(core: &TestCore) -> Vec<String> {
             for record in records(&entry.batch, &mut []).unwrap() {
                 let Body::LifeCycle(event) = record.unwrap().event.body else { panic!("only life cycle events") };
                 found.push(match event {
+                    LifeCycle::TermBegun { .. } | LifeCycle::Attested { .. } => continue,
                     LifeCycle::KeyPinned { source, .. } => format!("pinned {source}"),
                     LifeCycle::Refused { source, .. } => format!("refused {source}"),
                     LifeCycle::Gap { source, stream, first, end, .. } => {

@@ -2,15 +2,19 @@
 
 use std::fmt;
 
+use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::{Offset, SourceId};
 use afferent_protocol::session::Resume;
 use afferent_protocol::session::signed::{Instance, Nonce};
 
-use crate::core::{Answer, Connection, Core, NotSealed, Question, Reason, Refusal, Removal};
+use crate::core::{Answer, Connection, Core, NotAttested, Question, Reason, Refusal, Removal, Troubles};
 use crate::log::{CommitError, UnifiedLog};
 use crate::posted::{NewEvent, Placed, PostRefusal};
 use crate::sources::SourceView;
+
+/// The bytes of an attestation.
+pub type Statement = [u8; ATTESTATION_LEN];
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,22 @@ pub trait Admission: Send + 'static {
     /// Why a commit failed.
     type CommitError: fmt::Display;
 
+    /// Begins the log's term; nothing is taken before. After an error it is asked once more.
+    fn begin(&mut self, _clock: &ClockReading) -> Result<(), Self::CommitError> {
+        Ok(())
+    }
+    /// Whether there is something to commit although nothing has come.
+    fn is_due(&self, _clock: &ClockReading) -> bool {
+        false
+    }
+    /// The newest attestation that is on disk.
+    fn newest_attestation(&self) -> Option<Statement> {
+        None
+    }
+    /// What is wrong with the log, by kind, in words.
+    fn troubles(&self) -> Troubles {
+        Troubles::default()
+    }
     /// Judges a message of `agent`, to whom the connection belongs; what is taken goes into the next commit.
     fn receive(
         &mut self,
@@ -47,8 +67,8 @@ pub trait Admission: Send + 'static {
     }
     /// Says that retention is about to remove something; it may do so once the next commit is on disk. After a commit that
     /// failed this is asked once more.
-    fn remove(&mut self, _removal: &Removal, _clock: &ClockReading) -> Result<(), NotSealed> {
-        Err(NotSealed { sealed_until: Offset::ZERO })
+    fn remove(&mut self, _removal: &Removal, _clock: &ClockReading) -> Result<(), NotAttested> {
+        Err(NotAttested { attested_until: Offset::ZERO })
     }
     /// A message came on the agent's state topic.
     fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict;
@@ -75,6 +95,22 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
     type Sources = Vec<SourceView>;
     type CommitError = CommitError;
 
+    fn begin(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
+        Core::begin(self, clock)
+    }
+
+    fn is_due(&self, clock: &ClockReading) -> bool {
+        Core::is_due(self, clock)
+    }
+
+    fn newest_attestation(&self) -> Option<Statement> {
+        Core::newest_attestation(self)
+    }
+
+    fn troubles(&self) -> Troubles {
+        Core::troubles(self).clone()
+    }
+
     fn receive(
         &mut self,
         agent: SourceId,
@@ -94,7 +130,7 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
         Core::post(self, events, clock)
     }
 
-    fn remove(&mut self, removal: &Removal, clock: &ClockReading) -> Result<(), NotSealed> {
+    fn remove(&mut self, removal: &Removal, clock: &ClockReading) -> Result<(), NotAttested> {
         Core::remove(self, removal, clock)
     }
 
@@ -115,7 +151,7 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
     }
 
     fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, CommitError> {
-        if self.is_pending() { Core::commit(self, clock) } else { Ok(Vec::new()) }
+        if self.is_pending() || Core::is_due(self, clock) { Core::commit(self, clock) } else { Ok(Vec::new()) }
     }
 
     fn ending(&mut self, clock: &ClockReading) {

@@ -23,7 +23,7 @@ pub use health::{Counter, Counters, Health, Storage, Way};
 pub use outbox::Outbox;
 pub use writer::{Views, Writer, WriterError, spawn};
 
-use crate::core::{Connection, NotSealed, Removal};
+use crate::core::{Connection, NotAttested, Removal};
 use crate::limits::{INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX};
 use crate::posted::{NewEvent, Placed, PostRefusal};
 
@@ -49,7 +49,7 @@ pub enum Content {
         /// What.
         removal: Removal,
         /// Where to tell that it may, once that is in the log and on disk.
-        to: oneshot::Sender<Result<(), NotSealed>>,
+        to: oneshot::Sender<Result<(), NotAttested>>,
     },
     /// A message of an agent's `state` topic, through a broker.
     State {
@@ -174,7 +174,7 @@ impl Intake {
     }
 
     /// Says what retention is about to remove; it may once the answer is there.
-    pub async fn remove(&self, removal: Removal) -> Result<oneshot::Receiver<Result<(), NotSealed>>, Stopping> {
+    pub async fn remove(&self, removal: Removal) -> Result<oneshot::Receiver<Result<(), NotAttested>>, Stopping> {
         let room = self.room(0).await?;
         let (to, said) = oneshot::channel();
         let content = Content::Remove { removal, to };

@@ -8,10 +8,13 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use super::admission::Statement;
 use super::{Admission, Content, Done, Health, Incoming, Outbox, Released, Verdict};
 use crate::clock::SystemClock;
-use crate::core::{Answer, NotSealed, Question};
-use crate::limits::{COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY};
+use crate::core::{Answer, NotAttested, Question};
+use crate::limits::{
+    COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY, WRITER_LOOKS_EVERY,
+};
 use crate::posted::{Placed, PostRefusal};
 
 /// What others see of the writer.
@@ -21,6 +24,8 @@ pub struct Views<S> {
     pub durable: watch::Receiver<Offset>,
     /// The sources, as they were at most [`SNAPSHOT_EVERY`] ago.
     pub sources: watch::Receiver<Arc<S>>,
+    /// The newest attestation that is on disk.
+    pub attested: watch::Receiver<Option<Statement>>,
 }
 
 /// The writer could not end well.
@@ -62,6 +67,7 @@ pub fn spawn<A: Admission>(
 ) -> std::io::Result<(Writer, Views<A::Sources>)> {
     let (durable, durable_view) = watch::channel(admission.durable_end());
     let (sources, sources_view) = watch::channel(Arc::new(admission.sources()));
+    let (attested, attested_view) = watch::channel(admission.newest_attestation());
     let mut state = Loop {
         admission,
         incoming,
@@ -70,13 +76,15 @@ pub fn spawn<A: Admission>(
         health,
         durable,
         sources,
+        attested,
         clock: SystemClock::new(),
         taken: Vec::new(),
         sources_changed: None,
     };
     let runtime = Handle::current();
     let thread = std::thread::Builder::new().name("log writer".to_owned()).spawn(move || state.run(&runtime))?;
-    Ok((Writer { thread }, Views { durable: durable_view, sources: sources_view }))
+    let views = Views { durable: durable_view, sources: sources_view, attested: attested_view };
+    Ok((Writer { thread }, views))
 }
 
 struct Loop<A: Admission> {
@@ -88,6 +96,7 @@ struct Loop<A: Admission> {
     health: Arc<Health>,
     durable: watch::Sender<Offset>,
     sources: watch::Sender<Arc<A::Sources>>,
+    attested: watch::Sender<Option<Statement>>,
     clock: SystemClock,
     /// What the next commit holds, in order: to be handed to the core again when it fails, and told about when not.
     /// The room that the messages took is given back with them.
@@ -105,7 +114,7 @@ struct Taken {
 enum Became {
     Judged(Verdict),
     Placed(Result<Vec<Placed>, PostRefusal>),
-    Said(Result<(), NotSealed>),
+    Said(Result<(), NotAttested>),
 }
 
 impl Became {
@@ -127,12 +136,16 @@ enum Wake {
 
 impl<A: Admission> Loop<A> {
     fn run(&mut self, runtime: &Handle) -> Result<(), WriterError> {
+        if !self.begin(runtime) {
+            return Ok(());
+        }
         loop {
             match runtime.block_on(self.wait()) {
                 Wake::Something(first) => {
                     self.take(first);
                     self.commit(runtime)?;
                 }
+                Wake::Picture if self.admission.is_due(&self.clock.read()) => self.commit(runtime)?,
                 Wake::Picture => {}
                 Wake::Ended => break,
             }
@@ -146,16 +159,45 @@ impl<A: Admission> Loop<A> {
         ended
     }
 
+    /// Begins the term, however often the disk refuses; tells whether it has, and not been told to stop before.
+    fn begin(&mut self, runtime: &Handle) -> bool {
+        let (mut wait, wait_max) = COMMIT_RETRY;
+        while let Err(error) = self.admission.begin(&self.clock.read()) {
+            let why = error.to_string();
+            tracing::error!(why, "the log cannot be written; nothing is taken until it can");
+            self.health.commit_failed(self.clock.read().wall, why);
+            if self.incoming.sender_strong_count() == 0 {
+                return false;
+            }
+            runtime.block_on(async { tokio::time::sleep(wait).await });
+            wait = (wait * 2).min(wait_max);
+        }
+        self.health.committed();
+        self.show();
+        self.picture();
+        true
+    }
+
     async fn wait(&mut self) -> Wake {
         let left = self.sources_changed.map(|since| SNAPSHOT_EVERY.saturating_sub(since.elapsed()));
-        let something = match left {
-            None => self.incoming.recv().await,
-            Some(left) => match tokio::time::timeout(left, self.incoming.recv()).await {
-                Ok(something) => something,
-                Err(_) => return Wake::Picture,
-            },
-        };
-        something.map_or(Wake::Ended, Wake::Something)
+        match tokio::time::timeout(left.unwrap_or(WRITER_LOOKS_EVERY), self.incoming.recv()).await {
+            Ok(something) => something.map_or(Wake::Ended, Wake::Something),
+            Err(_) => Wake::Picture,
+        }
+    }
+
+    /// Shows others how far the log is, what attests it, and what is wrong with it.
+    fn show(&self) {
+        let end = self.admission.durable_end();
+        self.durable.send_if_modified(|known| {
+            assert!(end >= *known, "the durable end cannot regress");
+            std::mem::replace(known, end) != end
+        });
+        let newest = self.admission.newest_attestation();
+        self.attested.send_if_modified(|known| std::mem::replace(known, newest) != newest);
+        for (kind, text) in self.admission.troubles() {
+            self.health.warn(kind, text);
+        }
     }
 
     /// Hands what waits to the core, as much as one commit takes.
@@ -264,11 +306,7 @@ impl<A: Admission> Loop<A> {
                 self.health.counters.answers_dropped.count();
             }
         }
-        let end = self.admission.durable_end();
-        self.durable.send_if_modified(|known| {
-            assert!(end >= *known, "the durable end cannot regress");
-            std::mem::replace(known, end) != end
-        });
+        self.show();
         for Taken { incoming, became } in self.taken.drain(..) {
             // A connection that is gone needs no telling.
             match (became, incoming.done, incoming.content) {

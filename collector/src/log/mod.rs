@@ -19,6 +19,7 @@
 //!   reads everything. An index is derived from its segment alone: see [`Indexer`] and `segment_index.rs`.
 
 mod buffer;
+mod damage;
 mod embedded;
 mod engine;
 mod files;
@@ -43,10 +44,11 @@ mod index_tests;
 #[cfg(test)]
 mod tests;
 
+pub use damage::{LogDamage, Missing};
 pub use embedded::{EmbeddedLog, LogSettings, OpenError};
 pub use engine::{CommitError, UnifiedLog};
 pub use forget::{ForgetError, Forgetter, Forgotten};
-pub use history::{History, LastHeard, Rebuild, Step, Stretch};
+pub use history::{Beat, History, LastHeard, Rebuild, Step, Stretch};
 pub use indexer::{Indexed, Indexer};
 pub use marks::{Kinds, Marks, NameHash, Wanted};
 pub use proof::{Doubt, Proof};

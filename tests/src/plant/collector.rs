@@ -143,7 +143,19 @@ impl CollectorNode {
             Ok((log, recovery)) => {
                 world.tell(format_args!("collector starts: {recovery:?}"));
                 let log = CheatingLog::new(log, world.settings.planted);
-                self.core = Some(Core::new(log, sources, own, &recovery, &clock));
+                let mut core = Core::new(log, sources, own, &recovery, &clock);
+                let begun = core.begin(&clock);
+                if self.disk.is_stopped() {
+                    drop(core);
+                    self.stop_if_planned(world);
+                    return Ok(());
+                }
+                if let Err(error) = begun {
+                    world.tell(format_args!("collector cannot begin its term: {error}"));
+                    self.up_at_us = world.now_us + 1_000_000;
+                    return Ok(());
+                }
+                self.core = Some(core);
                 self.commit_at_us = Some(world.now_us + 1_000);
             }
             Err(error) => {
