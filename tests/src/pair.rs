@@ -11,7 +11,7 @@ use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{Body, Breakdown, Event, Quality, Sample, Severity, Value};
 use afferent_protocol::ids::{Epoch, SourceId, Subject, Timestamp};
 use afferent_protocol::session::SenderSettings;
-use afferent_protocol::session::signed::Nonce;
+use afferent_protocol::session::signed::{Nonce, is_signed};
 use afferent_protocol::sign::Identity;
 
 use crate::rng::Rng;
@@ -101,12 +101,8 @@ impl Collector {
     /// Opens it on this disk.
     pub fn open(disk: CheatingDisk, rng: &mut Rng) -> Result<Self, String> {
         let source = SourceId::new("collector").expect("it is a name");
-        let own = OwnIdentity {
-            source,
-            identity: Identity::from_seed(&[9; 32]),
-            epoch: Epoch::new(rng.number()),
-            challenge: [3; 32],
-        };
+        let own =
+            OwnIdentity { source, identity: collector_identity(), epoch: Epoch::new(rng.number()), challenge: [3; 32] };
         let mut sources = Sources::new(source);
         let settings = LogSettings { segment_bytes: 64 * 1024 };
         let mut each = |head: &_, batch: &afferent_protocol::batch::Batch<'_>| sources.rebuild(head, batch);
@@ -126,6 +122,26 @@ impl Collector {
     pub fn answers(&mut self) -> Vec<Answer> {
         self.core.commit(&clock(1)).unwrap_or_default()
     }
+}
+
+/// Lets the agent say hello and prove itself; gives the batches that it then sends.
+pub fn greet(agent: &mut Agent, collector: &mut Collector) -> Vec<Vec<u8>> {
+    loop {
+        let (hellos, batches): (Vec<_>, Vec<_>) = agent.messages().into_iter().partition(|message| is_signed(message));
+        if hellos.is_empty() {
+            return batches;
+        }
+        hellos.iter().for_each(|hello| drop(collector.take(hello)));
+        collector.answers().iter().for_each(|answer| agent.hear(&answer.message));
+        if !batches.is_empty() {
+            return batches;
+        }
+    }
+}
+
+/// The key pair of [`Collector`].
+pub fn collector_identity() -> Identity {
+    Identity::from_seed(&[9; 32])
 }
 
 /// Lets the two talk until neither has anything to say; the agent's link must be up.

@@ -9,7 +9,7 @@ use afferent_protocol::event::Event;
 use afferent_protocol::frame;
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Timestamp};
 use afferent_protocol::segment::{self, EntryHead, LogKind, STOP_LEN, SegmentHeader};
-use afferent_protocol::session::{Check, Control, Held, Hello, Lane, Resume, UNSIGNED, Welcome};
+use afferent_protocol::session::{Check, Control, Held, Hello, Lane, Resume, Welcome};
 use afferent_protocol::sign::Identity;
 
 pub use events::time;
