@@ -9,7 +9,9 @@ use afferent_firmware::protocol::event::{Body, Event};
 use afferent_firmware::protocol::fragment::{self, Assembler};
 use afferent_firmware::protocol::frame::{Accumulator, Fed, Noise, encode, frame_len_max};
 use afferent_firmware::protocol::ids::{SequenceRange, Stream, Timestamp};
-use afferent_firmware::protocol::session::{Control, Lane, Offered, ReceiverLane, Verdict, Welcome, is_control};
+use afferent_firmware::protocol::session::{
+    Control, Lane, Offered, ReceiverLane, Resume, Verdict, Welcome, is_control,
+};
 
 /// A log of batches, and the session that fills it.
 #[derive(Default)]
