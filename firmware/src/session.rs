@@ -10,7 +10,7 @@ use afferent_protocol::session::{Answer, AnswerKind, Resume, write_ask, write_he
 
 use crate::limits::{HELLO_TRIES_MAX, PATIENCE_MAX, SAMPLES_TURN, TIMEOUT_TICKS};
 use crate::log::Log;
-use crate::stream_log::StreamLog;
+use crate::stream_log::Wants;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -94,18 +94,18 @@ impl Session {
             Phase::Greeting => return Next::Nothing,
             Phase::Streaming => {}
         }
-        let is_late = |stream: &StreamLog<'_>| stream.waits().is_some_and(|(since, tries)| is_over(since, tries));
-        if log.streams.iter().any(|stream| is_late(stream) || stream.wants_welcome()) {
+        let wants = log.streams.each_ref().map(|stream| stream.wants(&is_over));
+        if wants.contains(&Wants::Welcome) {
             self.greet(log);
             return Next::Hello;
         }
-        if log.streams.iter().any(|stream| stream.wants_hello()) {
+        if wants.contains(&Wants::Hello) {
             return Next::Hello;
         }
-        if let Some(stream) = Stream::ALL.into_iter().find(|stream| log.of(*stream).wants_answer()) {
+        if let Some((stream, _)) = Stream::ALL.into_iter().zip(wants).find(|(_, wants)| *wants == Wants::Answer) {
             return Next::Ask(stream);
         }
-        let [critical, samples] = log.streams.each_ref().map(|stream| stream.ready().is_some());
+        let [critical, samples] = wants.map(|wants| wants == Wants::Batch);
         if !critical {
             return if samples { Next::Batch(Stream::Samples) } else { Next::Nothing };
         }

@@ -14,9 +14,8 @@
 
 use afferent_protocol::batch::{ClockReading, HEADER_LEN, MAGIC, SIGNED_FROM};
 use afferent_protocol::checksum::crc32c;
-use afferent_protocol::codec::{Codec, body};
-use afferent_protocol::event::{Body, LifeCycle, ResealReason};
-use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
+use afferent_protocol::codec::Codec;
+use afferent_protocol::ids::{Epoch, SourceId, Stream};
 use afferent_protocol::version::BATCH_VERSION;
 use afferent_protocol::wire::{Writer, take_varint};
 
@@ -32,6 +31,12 @@ const KEPT_LEN: usize = 84;
 const SOURCE_AT: usize = 184;
 /// Where an item lies in a work buffer, so that it can become a batch in place.
 pub const ITEM_AT: usize = HEADER_LEN - HEAD_LEN;
+/// Where the link chain stands in a header.
+const PREVIOUS_AT: usize = SIGNED_FROM + KEPT_LEN - 4;
+// `LifeCycle::Resealed` as rows have it.
+const LIFE_CYCLE: u8 = 7;
+const RESEALED: u8 = 15;
+const DIVERGED: u8 = 0;
 /// In the byte of the clock's state.
 const DECLARED: u8 = 2;
 
@@ -129,32 +134,38 @@ pub fn seal_again(
 ) -> Option<(u32, usize)> {
     let Head { epoch, first, end, .. } = Head::decode(buffer.get(ITEM_AT..ITEM_AT + len)?)?;
     let (_, whole) = expand(buffer, len, source)?;
-    let first_of_old = Sequence::new(first.into());
-    let reason = ResealReason::Diverged;
-    let resealed = Body::LifeCycle(LifeCycle::Resealed { stream, epoch, first: first_of_old, reason });
+    let at = HEADER_LEN + behind_first_time(buffer.get(HEADER_LEN..whole)?)?;
     let mut row = [0; RESEALED_BYTES_MAX];
     let mut out = Writer::new(&mut row);
     // It takes the time of the row before which it stands, and a subject that is there; that row comes no later than it.
-    out.byte(0);
-    body::put(&mut out, &resealed, 0);
-    out.byte(0);
+    out.bytes(&[0, LIFE_CYCLE, RESEALED, stream.number()]);
+    out.varint(epoch.get());
+    out.varint(first.into());
+    out.bytes(&[DIVERGED, 0]);
     let row_len = out.written()?;
-    let at = HEADER_LEN + behind_first_time(buffer.get(HEADER_LEN..whole)?)?;
-    if buffer.len() < whole + row_len {
-        return None;
-    }
-    buffer.copy_within(at..whole, at + row_len);
-    buffer.get_mut(at..at + row_len)?.copy_from_slice(row.get(..row_len)?);
+    make_room(buffer.get_mut(at..whole + row_len)?, row_len);
+    Writer::new(buffer.get_mut(at..)?).bytes(row.get(..row_len)?);
     let (count, whole) = (end - first + 1, whole + row_len);
     let body_len = (whole - HEADER_LEN) as u32;
     let mut out = Writer::new(buffer.get_mut(SIGNED_FROM + 4..)?);
     [body_len, body_len, count, 0, 0].into_iter().for_each(|number| out.bytes(&number.to_le_bytes()));
     out.bytes(&again.get().to_le_bytes());
     // It follows none.
-    buffer.get_mut(SIGNED_FROM + KEPT_LEN - 4..SIGNED_FROM + KEPT_LEN)?.fill(0);
+    Writer::new(buffer.get_mut(PREVIOUS_AT..)?).bytes(&[0; 4]);
     let crc = crc32c(buffer.get(8..whole)?);
-    buffer.get_mut(4..8)?.copy_from_slice(&crc.to_le_bytes());
+    Writer::new(buffer.get_mut(4..)?).bytes(&crc.to_le_bytes());
     Some((count, whole))
+}
+
+/// Moves all bytes to the back by `by`; the last `by` of them are overwritten.
+#[inline(never)]
+pub fn make_room(bytes: &mut [u8], by: usize) {
+    for at in (by..bytes.len()).rev() {
+        let byte = bytes.get(at - by).copied().unwrap_or(0);
+        if let Some(place) = bytes.get_mut(at) {
+            *place = byte;
+        }
+    }
 }
 
 /// Where in a body the time of its first row ends.

@@ -79,6 +79,21 @@ struct Sent {
     greeted: bool,
 }
 
+/// What is to be said of a stream next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Nothing: everything is sent, or the window is full, or an answer is waited for.
+    Nothing,
+    /// The batch that is [ready](StreamLog::ready).
+    Batch,
+    /// The agent must hear, before the next batch, that what lies before it will not come.
+    Hello,
+    /// The agent must say what it has: before the first batch of a lane, and when it said nothing for too long.
+    Welcome,
+    /// The agent must say what it has as well, see [`parted`].
+    Answer,
+}
+
 /// One stream.
 pub struct StreamLog<'m> {
     stream: Stream,
@@ -251,7 +266,7 @@ impl<'m> StreamLog<'m> {
         source: &SourceId,
         work: &mut [u8],
     ) -> Result<Option<(u32, usize)>, Broken> {
-        let again = self.again().filter(|_| self.lane_epoch() == Some(epoch));
+        let again = self.again_for(epoch);
         let (kept_epoch, kept_from) = again.map_or((epoch, from), |run| (run.epoch, run.first));
         let place = work.get_mut(ITEM_AT..).ok_or(Broken)?;
         let len = self.queue.find(place, &mut |item| begins_at(item, kept_epoch, kept_from))?;
@@ -283,7 +298,7 @@ impl<'m> StreamLog<'m> {
         source: &SourceId,
         work: &mut [u8],
     ) -> Result<Option<Check>, Broken> {
-        if self.again().is_some() && self.lane_epoch() == Some(epoch) {
+        if self.again_for(epoch).is_some() {
             let sealed = self.read(epoch, 0, source, work)?.filter(|(its_end, _)| *its_end == end);
             return Ok(sealed.and_then(|_| crc_at_head(work)));
         }
@@ -337,14 +352,23 @@ impl StreamLog<'_> {
         (from < run.end && has_room && !self.parting.is_asking()).then_some((run.epoch, from))
     }
 
-    /// Whether the agent must hear, before the next batch, that what lies before it will not come.
-    pub fn wants_hello(&self) -> bool {
-        self.ready().is_some_and(|(epoch, from)| from > 0 && (epoch, from) != (self.sent.epoch, self.sent.end))
-    }
-
-    /// Whether the agent must say, before the first batch of the lane, what it has of it.
-    pub fn wants_welcome(&self) -> bool {
-        self.under_way().is_some_and(|(run, from)| from < run.end && run.epoch != self.sent.epoch)
+    /// What the stream wants now. `is_over` tells whether a wait that began then, and was in vain so often, has been long
+    /// enough.
+    #[inline(never)]
+    pub fn wants(&self, is_over: &dyn Fn(u32, u8) -> bool) -> Wants {
+        let Some((run, from)) = self.under_way() else { return Wants::Nothing };
+        let is_lane = run.epoch == self.sent.epoch;
+        if self.waits().is_some_and(|(since, tries)| is_over(since, tries)) || (from < run.end && !is_lane) {
+            Wants::Welcome
+        } else if self.parting.asks() {
+            Wants::Answer
+        } else if self.ready().is_none() {
+            Wants::Nothing
+        } else if from > 0 && from != self.sent.end {
+            Wants::Hello
+        } else {
+            Wants::Batch
+        }
     }
 
     /// A hello says where the first run begins.
@@ -388,7 +412,7 @@ impl StreamLog<'_> {
             let end = end.max(self.sent.end);
             self.sent = Sent { end, since: now, tries: 0, went_back: false, greeted: false, ..self.sent };
         }
-        match self.again().filter(|_| self.lane_epoch() == Some(epoch)) {
+        match self.again_for(epoch) {
             Some(run) => self.let_go(run.epoch, run.kept_end(end), work),
             None => self.let_go(epoch, end, work),
         }
@@ -492,6 +516,8 @@ mod tests {
     use crate::queue::RamQueue;
     use crate::queue::failing::Failing;
 
+    const NEVER: &dyn Fn(u32, u8) -> bool = &|_, _| false;
+
     /// Four events of one epoch, in queues that damage some of them after that, or all of them for a while; gives what is
     /// passed over and what is read when the agent takes everything.
     fn taken(damaged: &'static [u32], is_broken: bool) -> (vec::Vec<u32>, vec::Vec<u32>) {
@@ -570,12 +596,12 @@ mod tests {
         push(&mut log, &mut work).unwrap();
         log.skip(3);
         push(&mut log, &mut work).unwrap();
-        assert_eq!((log.ready(), log.wants_hello()), (Some((epoch, 0)), false));
+        assert_eq!((log.ready(), log.wants(NEVER)), (Some((epoch, 0)), Wants::Batch));
         log.sent(5, 1, 300);
         assert_eq!((log.ready(), log.waits()), (None, Some((5, 0))));
         log.release(6, epoch, 1, &mut work);
-        assert_eq!((log.ready(), log.wants_hello(), log.waits()), (Some((epoch, 4)), true, None));
+        assert_eq!((log.ready(), log.wants(NEVER), log.waits()), (Some((epoch, 4)), Wants::Hello, None));
         log.said();
-        assert!(!log.wants_hello());
+        assert_eq!(log.wants(NEVER), Wants::Batch);
     }
 }

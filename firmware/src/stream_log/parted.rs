@@ -54,22 +54,27 @@ pub struct Parting {
     step: Step,
     /// While asking, the largest end that may be common; then the salt.
     at: u32,
-    /// No boot has sent anything of the epoch from here on, under whichever epoch.
+    /// No boot has sent anything of the run's epoch from here on, nor sealed it again.
     unsent_from: u32,
 }
 
 impl Parting {
     /// The histories are one.
-    pub const NONE: Self = Self { step: Step::None, at: 0, unsent_from: 0 };
+    pub(super) const NONE: Self = Self { step: Step::None, at: 0, unsent_from: u32::MAX };
+
+    /// Whether a question is to be asked.
+    pub(super) fn asks(&self) -> bool {
+        self.step == Step::Asks
+    }
 
     /// Whether nothing can be sent before the agent has answered.
-    pub const fn is_asking(&self) -> bool {
-        matches!(self.step, Step::Asks | Step::Asked)
+    pub(super) fn is_asking(&self) -> bool {
+        self.is_asked() || self.asks()
     }
 
     /// Whether an answer is waited for.
-    pub const fn is_asked(&self) -> bool {
-        matches!(self.step, Step::Asked)
+    pub(super) fn is_asked(&self) -> bool {
+        self.step == Step::Asked
     }
 }
 
@@ -100,11 +105,6 @@ impl StreamLog<'_> {
         true
     }
 
-    /// Whether a question is to be asked.
-    pub const fn wants_answer(&self) -> bool {
-        matches!(self.parting.step, Step::Asks)
-    }
-
     /// A welcome came: what was asked before has no answer any more.
     pub(super) fn ask_again(&mut self) {
         if self.parting.is_asked() {
@@ -118,11 +118,7 @@ impl StreamLog<'_> {
         let mut found = None;
         let limit = self.parting.at;
         if limit > run.first {
-            let all = self.queue.find(work, &mut |item| {
-                found = ends_by(item, run, limit).or(found);
-                false
-            });
-            all.ok()?;
+            self.queue.find(work, &mut |item| ends_by(item, run, limit, &mut found)).ok()?;
         }
         let Some((end, crc)) = found else {
             (self.parting.step, self.parting.at) = (Step::Again, 0);
@@ -148,14 +144,17 @@ impl StreamLog<'_> {
     }
 
     /// What is under way, as the agent is to see it. Of a batch that is sealed again, only that it is one.
+    #[inline(never)]
     pub(super) fn lane(&self) -> Option<Run> {
         let Some(run) = self.again() else { return self.runs.first().copied() };
         let mut state = run.epoch.get() ^ u64::from(run.first) << 32 ^ u64::from(self.parting.at);
         Some(Run { epoch: Epoch::new(draw(&mut state)), first: 0, end: 1 })
     }
 
-    pub(super) fn lane_epoch(&self) -> Option<Epoch> {
-        self.lane().map(|lane| lane.epoch)
+    /// The run whose first batch is sealed again for this epoch.
+    #[inline(never)]
+    pub(super) fn again_for(&self, epoch: Epoch) -> Option<Run> {
+        self.again().filter(|_| self.lane().is_some_and(|lane| lane.epoch == epoch))
     }
 
     /// Names the lane of the batch that is sealed again, and the old one.
@@ -175,14 +174,11 @@ impl StreamLog<'_> {
 
     /// Whether this boot or an earlier one may have sent a batch of the lane that ends there.
     pub fn may_have_sent(&self, epoch: Epoch, end: u32) -> bool {
-        let unsent_from = self.parting.unsent_from;
-        match self.runs.first() {
-            Some(run) if self.parting.step == Step::Again && self.lane_epoch() == Some(epoch) => {
-                run.first < unsent_from
-            }
-            Some(run) if self.parting.is_asking() && run.epoch == epoch => end <= unsent_from,
-            _ => epoch != self.epoch || end <= self.unsent_from,
+        if let Some(run) = self.again_for(epoch) {
+            return run.first < self.parting.unsent_from;
         }
+        let is_open = epoch == self.epoch;
+        end <= if is_open { self.unsent_from } else { self.parting.unsent_from }
     }
 
     /// A batch of the lane under way that ends there is on the line.
@@ -195,9 +191,15 @@ impl StreamLog<'_> {
     }
 }
 
-/// End and `crc` of a batch of this run's epoch, when it ends neither before the run nor behind `limit`.
+/// Takes end and `crc` of a batch of this run's epoch, when it ends neither before the run nor behind `limit`.
 #[inline(never)]
-fn ends_by(item: &[u8], run: Run, limit: u32) -> Option<(u32, u32)> {
-    let head = Head::decode(item).filter(|head| head.epoch == run.epoch)?;
-    (run.first < head.end && head.end <= limit).then_some((head.end, head.crc))
+fn ends_by(item: &[u8], run: Run, limit: u32, found: &mut Option<(u32, u32)>) -> bool {
+    if let Some(head) = Head::decode(item)
+        && head.epoch == run.epoch
+        && run.first < head.end
+        && head.end <= limit
+    {
+        *found = Some((head.end, head.crc));
+    }
+    false
 }

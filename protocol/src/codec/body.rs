@@ -185,12 +185,6 @@ fn life_cycle<'a>(row: &mut Row<'a>, body: &'a LifeCycle<'a>) -> bool {
             row.bytes = chain;
             12
         }
-        LifeCycle::Resealed { stream, epoch, first, reason } => {
-            row.byte = Some(stream.number());
-            // The reason is one byte either way.
-            row.numbers(&[epoch.get(), first.get(), *reason as u64]);
-            15
-        }
         // What only agents and collectors say is written by postcard there.
         _ => return false,
     };
