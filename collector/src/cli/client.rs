@@ -193,6 +193,14 @@ impl Client {
         Ok((self.text(&mut answer)?, verdict))
     }
 
+    /// Says something about a source, at `/v1/agents/NAME/{what}`. The collector knows which names there can be.
+    pub fn operate(&self, name: &str, what: &str, body: &impl serde::Serialize) -> Result<(), ClientError> {
+        let name: String =
+            name.chars().map(|c| if c.is_ascii_graphic() && !"/?#%".contains(c) { c } else { '!' }).collect();
+        let request = self.agent.post(format!("{}/v1/agents/{name}/{what}", self.base));
+        self.checked(request.send_json(body)).map(drop)
+    }
+
     /// All subscriptions.
     pub fn subscriptions(&self) -> Result<Vec<SubscriptionReport>, ClientError> {
         let mut answer = self.checked(self.agent.get(format!("{}/v1/subscriptions", self.base)).call())?;

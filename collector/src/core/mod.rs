@@ -14,6 +14,7 @@ mod commit;
 mod early;
 mod hello;
 mod notice;
+mod operate;
 mod own;
 mod post;
 mod refusal;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use answer::Answer;
 pub use notice::Notice;
+pub use operate::{NotOperated, Operation};
 pub use refusal::{Reason, Refusal};
 pub use removal::{NotSealed, Removal, Removed};
 

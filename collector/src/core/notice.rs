@@ -83,6 +83,24 @@ pub enum Notice {
         /// How far.
         kept: LaneKept,
     },
+    /// Nothing more is to be expected of a source, an operator says.
+    Retired {
+        /// The source.
+        source: SourceId,
+        /// Who says so.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// A source is held to this key from now on and not to the one before, an operator says.
+    KeyReplaced {
+        /// The source.
+        source: SourceId,
+        /// Its new key.
+        key: PublicKey,
+        /// Who says so.
+        who: String,
+    },
     /// The disk of the log refused something, or gave back something else than what was written.
     DiskTrouble {
         /// What happened and what was done.
@@ -142,6 +160,12 @@ impl Told {
                 time_last: kept.time_last,
                 chain: kept.chain.unwrap_or(CHAIN_START),
             })),
+            Notice::Retired { source, who, why } => {
+                take(&event(LifeCycle::Retired { source: source.as_str(), who: clip(who), why: clip(why) }))
+            }
+            Notice::KeyReplaced { source, key, who } => {
+                take(&event(LifeCycle::KeyReplaced { source: source.as_str(), key: key.0, who: clip(who) }))
+            }
             Notice::DiskTrouble { message } => take(&event(LifeCycle::DiskTrouble { message: clip(message) })),
         }
     }

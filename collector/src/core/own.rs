@@ -234,6 +234,8 @@ impl Own {
         }
         self.waiting.retain(|told| match told.notice {
             Notice::KeyPinned { source, key } => sources.key(&source) == Some(key),
+            // Whoever has asked for it is not answered yet, and asks again.
+            Notice::KeyReplaced { .. } => false,
             Notice::Gap { source, lane, range } => {
                 sources.lane(&source, &lane).is_some_and(|record| record.is_told(range))
             }

@@ -6,7 +6,7 @@ use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::{Offset, SourceId};
 
 use super::Presence;
-use crate::core::{Answer, Core, NotSealed, Reason, Removal};
+use crate::core::{Answer, Core, NotOperated, NotSealed, Operation, Reason, Removal};
 use crate::log::{CommitError, UnifiedLog};
 use crate::posted::{NewEvent, Placed, PostRefusal};
 use crate::sources::SourceView;
@@ -41,6 +41,11 @@ pub trait Admission: Send + 'static {
     fn remove(&mut self, _removal: &Removal, _clock: &ClockReading) -> Result<(), NotSealed> {
         Err(NotSealed { sealed_until: Offset::ZERO })
     }
+    /// Does what an operator says; it is in the log once the next commit is on disk. After a commit that failed this is
+    /// asked once more.
+    fn operate(&mut self, _operation: &Operation, _clock: &ClockReading) -> Result<(), NotOperated> {
+        Err(NotOperated::Nowhere)
+    }
     /// An agent came or went.
     fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading);
     /// Makes everything that was taken durable; gives the answers to send. After an error nothing that was
@@ -74,6 +79,10 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
 
     fn remove(&mut self, removal: &Removal, clock: &ClockReading) -> Result<(), NotSealed> {
         Core::remove(self, removal, clock)
+    }
+
+    fn operate(&mut self, operation: &Operation, clock: &ClockReading) -> Result<(), NotOperated> {
+        Core::operate(self, operation, clock)
     }
 
     fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading) {

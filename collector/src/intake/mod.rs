@@ -21,7 +21,7 @@ pub use health::{Counter, Counters, Health, Storage, Way};
 pub use outbox::Outbox;
 pub use writer::{Views, Writer, WriterError, spawn};
 
-use crate::core::{NotSealed, Removal};
+use crate::core::{NotOperated, NotSealed, Operation, Removal};
 use crate::limits::{INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX};
 use crate::posted::{NewEvent, Placed, PostRefusal};
 
@@ -58,6 +58,13 @@ pub enum Content {
         /// Where to tell that it may, once that is in the log and on disk.
         to: oneshot::Sender<Result<(), NotSealed>>,
     },
+    /// An operator says something about a source.
+    Operate {
+        /// What.
+        operation: Operation,
+        /// Where to tell that it is in the log and on disk.
+        to: oneshot::Sender<Result<(), NotOperated>>,
+    },
     /// An agent came or went. `number` counts up with every connection: an `Offline` of an older one than the last
     /// `Online` says nothing.
     Link {
@@ -84,7 +91,7 @@ impl Content {
         match self {
             Self::Message { payload, .. } => payload.len(),
             Self::Post { events, .. } => events.iter().map(NewEvent::bytes).sum(),
-            Self::Link { .. } | Self::Remove { .. } => 0,
+            Self::Link { .. } | Self::Remove { .. } | Self::Operate { .. } => 0,
         }
     }
 }
@@ -189,6 +196,15 @@ impl Intake {
         let content = Content::Remove { removal, to };
         room.place.send(Incoming { agent: None, content, done: None, _room: room.bytes });
         Ok(said)
+    }
+
+    /// Says something about a source; it is in the log once the answer is there.
+    pub async fn operate(&self, operation: Operation) -> Result<oneshot::Receiver<Result<(), NotOperated>>, Stopping> {
+        let room = self.room(0).await?;
+        let (to, done) = oneshot::channel();
+        let content = Content::Operate { operation, to };
+        room.place.send(Incoming { agent: None, content, done: None, _room: room.bytes });
+        Ok(done)
     }
 
     /// Waits until there is room for a message of so many bytes. Those who wait are served in the order of asking.

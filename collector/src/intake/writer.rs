@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Admission, Content, Done, Health, Incoming, Outbox, Presence, Released, Verdict};
 use crate::clock::SystemClock;
-use crate::core::{Answer, NotSealed};
+use crate::core::{Answer, NotOperated, NotSealed};
 use crate::limits::{COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY};
 use crate::posted::{Placed, PostRefusal};
 
@@ -106,6 +106,7 @@ enum Became {
     Judged(Verdict),
     Placed(Result<Vec<Placed>, PostRefusal>),
     Said(Result<(), NotSealed>),
+    Operated(Result<(), NotOperated>),
 }
 
 impl Became {
@@ -115,6 +116,7 @@ impl Became {
             Self::Placed(placed) => placed.is_ok(),
             // Retention asks again; nobody has sent anything wrong.
             Self::Said(_) => true,
+            Self::Operated(done) => done.is_ok(),
         }
     }
 }
@@ -183,7 +185,7 @@ impl<A: Admission> Loop<A> {
                 self.health.counters.message_bytes.add(payload.len() as u64);
             }
             Content::Post { events, .. } => self.health.counters.events_posted.add(events.len() as u64),
-            Content::Link { .. } | Content::Remove { .. } => {}
+            Content::Link { .. } | Content::Remove { .. } | Content::Operate { .. } => {}
         }
     }
 
@@ -192,6 +194,9 @@ impl<A: Admission> Loop<A> {
         match (&incoming.content, incoming.agent) {
             (Content::Post { events, .. }, _) => return Became::Placed(self.admission.post(events, &clock)),
             (Content::Remove { removal, .. }, _) => return Became::Said(self.admission.remove(removal, &clock)),
+            (Content::Operate { operation, .. }, _) => {
+                return Became::Operated(self.admission.operate(operation, &clock));
+            }
             (Content::Message { payload, .. }, Some(agent)) => {
                 return Became::Judged(self.admission.receive(agent, payload, &clock));
             }
@@ -287,6 +292,9 @@ impl<A: Admission> Loop<A> {
                 }
                 (Became::Said(said), _, Content::Remove { to, .. }) => {
                     let _ = to.send(said);
+                }
+                (Became::Operated(done), _, Content::Operate { to, .. }) => {
+                    let _ = to.send(done);
                 }
                 _ => {}
             }

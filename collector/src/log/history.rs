@@ -148,6 +148,7 @@ impl Historian {
                 Body::Loss(_)
                     | Body::LifeCycle(
                         LifeCycle::KeyPinned { .. }
+                            | LifeCycle::KeyReplaced { .. }
                             | LifeCycle::Gap { .. }
                             | LifeCycle::Sealed { .. }
                             | LifeCycle::Trimmed { .. }

@@ -278,7 +278,9 @@ impl Sources {
         match &event.body {
             // A device's loss, under the device's name, is in a lane that is numbered elsewhere.
             Body::Loss(loss) if event.subject.as_str() == source.as_str() => self.learn_loss(source, event.time, loss),
-            Body::LifeCycle(LifeCycle::KeyPinned { source: named, key }) if source == self.own => {
+            Body::LifeCycle(
+                LifeCycle::KeyPinned { source: named, key } | LifeCycle::KeyReplaced { source: named, key, .. },
+            ) if source == self.own => {
                 if let Ok(named) = SourceId::new(named) {
                     // No room is no matter here: whoever is not known will be pinned again.
                     let _ = self.pin(named, PublicKey(*key));
