@@ -636,6 +636,7 @@ impl LifeCycle<'_> {
             Self::Stopped { reason } => [("reason", reason), ("", "")],
             Self::LinkUp { peer } => [("peer", peer), ("", "")],
             Self::LinkDown { peer, reason } => [("peer", peer), ("reason", reason)],
+            Self::Gap { first, end, .. } if first > end => return Err(EventError::Range),
             Self::KeyPinned { source, .. }
             | Self::Gap { source, .. }
             | Self::LaneKept { source, .. }

@@ -122,9 +122,17 @@ impl core::fmt::Display for PublicKey {
 }
 
 impl PublicKey {
-    /// A checker of signatures by this key, or `None` when it is no point of the curve.
+    /// A checker of signatures by this key, or `None` when it is no key: no point of the curve, not in its canonical
+    /// encoding, or of small order, so that anybody could sign with it.
     pub fn verifier(&self) -> Option<Verifier> {
-        VerifyingKey::from_bytes(&self.0).ok().map(Verifier)
+        let key = VerifyingKey::from_bytes(&self.0).ok()?;
+        (self.is_canonical() && !key.is_weak()).then_some(Verifier(key))
+    }
+
+    /// Whether its y is below the field's prime, 2^255 − 19. (A negative zero as x is of small order.)
+    fn is_canonical(&self) -> bool {
+        let [low, middle @ .., high] = self.0;
+        low < 0xED || high & 0x7F < 0x7F || middle.iter().any(|byte| *byte < 0xFF)
     }
 }
 
@@ -174,5 +182,37 @@ impl Running {
     /// The hash so far.
     pub const fn hash(&self) -> [u8; 32] {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// Bytes of 0xFF between two others: the highest values of y.
+    fn high(low: u8, high: u8) -> PublicKey {
+        let mut bytes = [0xFF; 32];
+        (bytes[0], bytes[31]) = (low, high);
+        PublicKey(bytes)
+    }
+
+    #[test]
+    fn a_key_that_is_not_canonical_or_of_small_order_is_no_key() {
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let zero = PublicKey([0; 32]);
+        for weak in [PublicKey(identity), zero, high(0xEC, 0x7F), high(0xEC, 0xFF), high(0xEE, 0x7F), high(0xED, 0xFF)]
+        {
+            assert!(VerifyingKey::from_bytes(&weak.0).is_ok(), "{weak} is a point, for the library");
+            assert!(weak.verifier().is_none(), "{weak}");
+        }
+        let points = (0xED..=0xFF_u8).flat_map(|low| [high(low, 0x7F), high(low, 0xFF)]);
+        let points: Vec<_> = points.filter(|key| VerifyingKey::from_bytes(&key.0).is_ok()).collect();
+        let is_strong = |key: &&PublicKey| VerifyingKey::from_bytes(&key.0).is_ok_and(|key| !key.is_weak());
+        assert!(points.iter().any(|key| is_strong(&key)), "the library takes some that are not canonical");
+        assert!(points.iter().all(|key| key.verifier().is_none()));
+        assert!(Identity::from_seed(&[7; 32]).public_key().verifier().is_some());
     }
 }

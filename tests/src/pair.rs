@@ -101,18 +101,25 @@ impl Collector {
     /// Opens it on this disk.
     pub fn open(disk: CheatingDisk, rng: &mut Rng) -> Result<Self, String> {
         let source = SourceId::new("collector").expect("it is a name");
-        let own = OwnIdentity { source, identity: Identity::from_seed(&[9; 32]), epoch: Epoch::new(rng.number()) };
+        let own = OwnIdentity {
+            source,
+            identity: Identity::from_seed(&[9; 32]),
+            epoch: Epoch::new(rng.number()),
+            challenge: [3; 32],
+        };
         let mut sources = Sources::new(source);
         let settings = LogSettings { segment_bytes: 64 * 1024 };
         let mut each = |head: &_, batch: &afferent_protocol::batch::Batch<'_>| sources.rebuild(head, batch);
         let opened = EmbeddedLog::open(disk, settings, &mut || rng.number(), clock(0).wall, &mut each);
         let (log, recovery) = opened.map_err(|error| error.to_string())?;
-        Ok(Self { core: Core::new(log, sources, own, &recovery, &clock(0)) })
+        let mut core = Core::new(log, sources, own, &recovery, &clock(0));
+        core.begin(&clock(0)).map_err(|error| error.to_string())?;
+        Ok(Self { core })
     }
 
     /// Takes a message of the agent.
     pub fn take(&mut self, message: &[u8]) -> Received {
-        self.core.receive(SourceId::new(AGENT).expect("it is a name"), message, &clock(1))
+        self.core.receive(SourceId::new(AGENT).expect("it is a name"), message, None, &clock(1))
     }
 
     /// Commits, and gives what it answers.

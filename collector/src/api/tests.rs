@@ -339,16 +339,11 @@ async fn streams_end_when_the_collector_stops() {
 async fn agents_and_metrics_tell_of_every_source() {
     let served = Served::with_six_events().await;
     let view = SourceView {
-        source: SourceId::new("press-88").unwrap(),
-        key: None,
         link: crate::sources::LinkState::Online,
-        link_since: None,
-        lanes: Vec::new(),
         duplicates: 2,
-        early: 0,
         refused: vec![("signature", 3)],
-        last_ingest: None,
         clock_offset_us: Some(1_500_000),
+        ..SourceView::new(SourceId::new("press-88").unwrap())
     };
     served.sources.send_replace(Arc::new(vec![view]));
     let (_, _, body) = served.get("/v1/agents").await;

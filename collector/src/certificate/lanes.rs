@@ -102,19 +102,19 @@ impl LaneEvidence {
         let range = SequenceRange { first, end };
         self.pending
             .holes
-            .insert(SequenceRange { first: if is_beginning_kept { self.end } else { first }, end: first });
+            .insert_or_join(SequenceRange { first: if is_beginning_kept { self.end } else { first }, end: first });
         let is_in_span = header.time_last >= span.from && header.time_first < span.until;
         if header.is_emptied() {
-            self.pending.all.insert(range);
+            self.pending.all.insert_or_join(range);
             if is_in_span {
-                self.pending.told.insert(range);
+                self.pending.told.insert_or_join(range);
             }
         } else {
             self.reached = self.reached.max(Some(header.clock.wall.max(header.time_last)));
             self.settle(span);
         }
         if is_in_span && !header.is_emptied() {
-            self.present.insert(range);
+            self.present.insert_or_leave(range);
             let offset_end = Offset::new(head.end_ordinal());
             let offsets = self.offsets.get_or_insert(offset..offset_end);
             offsets.end = offset_end;
@@ -128,8 +128,8 @@ impl LaneEvidence {
         let Pending { all, told, holes } = std::mem::take(&mut self.pending);
         if self.reached.is_none_or(|reached| reached >= span.from) {
             let removed = if told.is_empty() { all } else { told };
-            removed.iter().for_each(|range| self.removed.insert(range));
-            holes.iter().for_each(|range| self.holes.insert(range));
+            removed.iter().for_each(|range| self.removed.insert_or_join(range));
+            holes.iter().for_each(|range| self.holes.insert_or_join(range));
         }
     }
 
@@ -137,8 +137,8 @@ impl LaneEvidence {
     pub fn finish(&mut self) {
         let Pending { all, told, holes } = std::mem::take(&mut self.pending);
         let removed = if told.is_empty() { all } else { told };
-        removed.iter().for_each(|range| self.removed.insert(range));
-        holes.iter().for_each(|range| self.holes.insert(range));
+        removed.iter().for_each(|range| self.removed.insert_or_join(range));
+        holes.iter().for_each(|range| self.holes.insert_or_join(range));
     }
 
     /// The source declares a loss. Eviction declares segment after segment: one loss that grows.
@@ -186,8 +186,7 @@ impl LaneEvidence {
 
     /// Whether there is more to say than is remembered.
     pub fn is_too_much(&self) -> bool {
-        let is_full = |set: &RangeSet| set.len() >= RANGES_MAX;
-        self.has_more_losses || is_full(&self.holes) || is_full(&self.removed) || is_full(&self.present)
+        self.has_more_losses || self.holes.is_joined() || self.removed.is_joined() || self.present.len() >= RANGES_MAX
     }
 
     /// Whether everything from the last batch up to `end` was declared lost.
@@ -207,7 +206,7 @@ impl LaneEvidence {
             });
             let first = if is_other_history { range.first } else { range.first.max(self.end()) };
             if *time >= span.from {
-                absent.insert(SequenceRange { first, end: range.end });
+                absent.insert_or_join(SequenceRange { first, end: range.end });
             }
         }
         absent

@@ -238,7 +238,7 @@ impl SourceEvidence {
             let back = |sequence: Sequence| Sequence::new(continued.first.get() + (sequence.get() - 1));
             let found = new.has(there);
             found.iter().for_each(|found| {
-                elsewhere.insert(SequenceRange { first: back(found.first), end: back(found.end) });
+                elsewhere.insert_or_leave(SequenceRange { first: back(found.first), end: back(found.end) });
             });
         }
         elsewhere

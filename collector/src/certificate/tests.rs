@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::core::{Core, OwnIdentity, Removal, Removed};
 use crate::log::{Doubt, EmbeddedLog, LogSettings, UnifiedLog, inspect};
-use crate::simulated::{Agent, MemoryDisk, clock, identity, source};
+use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
 use crate::sources::Sources;
 
 type TestCore = Core<EmbeddedLog<MemoryDisk>>;
@@ -15,11 +15,14 @@ type TestCore = Core<EmbeddedLog<MemoryDisk>>;
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 256 * 1024 };
 
 fn start(disk: &MemoryDisk, seconds: u64) -> TestCore {
-    let own = OwnIdentity { source: source("collector"), identity: identity(99), epoch: Epoch::new(5) };
+    let own =
+        OwnIdentity { source: source("collector"), identity: identity(99), epoch: Epoch::new(5), challenge: [3; 32] };
     let mut sources = Sources::new(own.source);
     let each = &mut |head: &_, batch: &Batch<'_>| sources.rebuild(head, batch);
     let (log, recovery) = EmbeddedLog::open(disk.clone(), SETTINGS, &mut || 7, clock(seconds).wall, each).unwrap();
-    Core::new(log, sources, own, &recovery, &clock(seconds))
+    let mut core = Core::new(log, sources, own, &recovery, &clock(seconds));
+    core.begin(&clock(seconds)).unwrap();
+    core
 }
 
 /// A collector at work; a payload comes every ten seconds.
@@ -35,9 +38,14 @@ impl World {
         Self { core: start(&disk, 0), disk, seconds: 0 }
     }
 
+    fn greet(&mut self, agent: &Agent, first: u64) {
+        self.seconds += 1;
+        greet(&mut self.core, agent, first, &clock(self.seconds)).unwrap();
+    }
+
     fn give(&mut self, agent: &Agent, payload: &[u8]) {
         self.seconds += 10;
-        let received = self.core.receive(agent.name, payload, &clock(self.seconds));
+        let received = self.core.receive(agent.name, payload, None, &clock(self.seconds));
         assert_eq!(received.refusal, None);
         self.core.commit(&clock(self.seconds)).unwrap();
     }
@@ -78,8 +86,7 @@ fn lived() -> World {
         (Agent::new("press", Stream::Samples, 1), Agent::new("press", Stream::Critical, 2));
     let mut other = Agent::new("lathe", Stream::Samples, 3);
     for agent in [&samples, &critical, &other] {
-        let hello = agent.hello(0);
-        world.give(agent, &hello);
+        world.greet(agent, 0);
     }
     for round in 0..12 {
         for agent in [&mut samples, &mut critical, &mut other] {
@@ -214,14 +221,12 @@ fn what_was_declared_lost_is_named_with_its_reason_and_what_was_not_is_missing()
     let (mut samples, mut critical) =
         (Agent::new("press", Stream::Samples, 1), Agent::new("press", Stream::Critical, 2));
     for agent in [&samples, &critical] {
-        let hello = agent.hello(0);
-        world.give(agent, &hello);
+        world.greet(agent, 0);
     }
     let first = samples.samples(10);
     world.give(&samples, &first);
     samples.samples(10);
-    let hello = samples.hello(20);
-    world.give(&samples, &hello);
+    world.greet(&samples, 20);
     let last = samples.samples(20);
     world.give(&samples, &last);
     let certificate = of_press(&entries(&world.disk));
@@ -259,15 +264,13 @@ fn what_the_evidence_does_not_reach_is_open() {
 fn an_epoch_that_ended_without_a_word_leaves_its_end_open() {
     let mut world = World::new();
     let mut first = Agent::new("press", Stream::Samples, 1);
-    let hello = first.hello(0);
-    world.give(&first, &hello);
+    world.greet(&first, 0);
     let batch = first.samples(10);
     world.give(&first, &batch);
     // The same agent with a new ring log, two minutes later.
     let mut second = Agent::new("press", Stream::Samples, 4);
     second.next = 120;
-    let hello = second.hello(120);
-    world.give(&second, &hello);
+    world.greet(&second, 120);
     let batch = second.samples(10);
     world.give(&second, &batch);
     let certificate = of_press(&world.end());
@@ -288,7 +291,7 @@ fn emptied_history() -> Vec<Entry> {
     let removal =
         |until| Removal { what: Removed::Events(Stream::Samples), until, rule: "samples older than 1d".into() };
     let everything = removal(Offset::new(u64::MAX));
-    let sealed_until = world.core.remove(&everything, &now).unwrap_err().sealed_until;
+    let sealed_until = world.core.remove(&everything, &now).unwrap_err().attested_until;
     world.core.remove(&removal(sealed_until), &now).unwrap();
     world.core.commit(&now).unwrap();
     entries(&world.disk)

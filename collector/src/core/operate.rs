@@ -59,18 +59,15 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    fn retire(&mut self, source: SourceId, who: &str, why: &str, clock: &ClockReading) -> Result<(), NotOperated> {
+    /// Nothing more is to be expected of this source.
+    pub fn retire(&mut self, source: SourceId, who: &str, why: &str, clock: &ClockReading) -> Result<(), NotOperated> {
         self.check_operable(source)?;
-        let notice = Notice::Retired { source, who: who.to_owned(), why: why.to_owned() };
-        // After a commit that failed it waits already.
-        if !self.own.is_waiting(&notice) {
-            self.own.tell_now(notice, clock);
-        }
+        self.say(Notice::Retired { source, who: who.to_owned(), why: why.to_owned() }, clock);
         Ok(())
     }
 
     /// The old key ends at once; what it has signed before stays proved.
-    fn replace_key(
+    pub fn replace_key(
         &mut self,
         source: SourceId,
         key: PublicKey,
@@ -84,8 +81,7 @@ impl<L: UnifiedLog> Core<L> {
         if self.sources.key(&source) == Some(key) {
             return Err(NotOperated::SameKey(source));
         }
-        self.sources.pin(source, key).ok_or(NotOperated::Unknown(source))?;
-        self.own.tell_now(Notice::KeyReplaced { source, key, who: who.to_owned() }, clock);
+        self.say(Notice::KeyReplaced { source, key, who: who.to_owned() }, clock);
         Ok(())
     }
 

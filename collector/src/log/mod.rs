@@ -20,6 +20,7 @@
 
 mod attested;
 mod buffer;
+mod damage;
 mod embedded;
 mod engine;
 mod files;
@@ -47,10 +48,11 @@ mod tests;
 
 pub(crate) use attested::Attested;
 pub use attested::{Bound, Contradiction, NoAttestation, Witnesses, unhex};
+pub use damage::{LogDamage, Missing};
 pub use embedded::{EmbeddedLog, LogSettings, OpenError};
 pub use engine::{CommitError, UnifiedLog};
 pub use forget::{ForgetError, Forgetter, Forgotten};
-pub use history::{History, LastHeard, Rebuild, Step, Stretch};
+pub use history::{Beat, History, LastHeard, Rebuild, Step, Stretch};
 pub use indexer::{Indexed, Indexer};
 pub use keys::{KeyOrigin, Trust};
 pub use marks::{Kinds, Marks, NameHash, Wanted};

@@ -118,8 +118,8 @@ impl<D: Disk> Loop<D> {
                 tracing::info!(until = until.get(), rule, "retention removes what is before this offset");
                 true
             }
-            Some(Err(not_sealed)) => {
-                tracing::debug!(until = until.get(), rule, %not_sealed, "retention waits");
+            Some(Err(not_attested)) => {
+                tracing::debug!(until = until.get(), rule, %not_attested, "retention waits");
                 false
             }
         }

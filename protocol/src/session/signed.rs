@@ -84,6 +84,7 @@ pub struct Up {
 
 /// What an agent says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nobody keeps many: it is read, judged and gone")]
 pub enum UpContent {
     /// A message of the session.
     Control(Control),

@@ -2,7 +2,7 @@
 
 use afferent_protocol::event::*;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Subject, Timestamp};
-use afferent_protocol::limits::TIME_MAX;
+use afferent_protocol::limits::{HEARTBEAT_BYTES_MAX, TIME_MAX};
 use proptest::prelude::*;
 
 /// An event's parts: texts, numbers and a choice of the kind.
@@ -16,6 +16,28 @@ pub struct OwnedEvent {
     pub numbers: [u64; 3],
     pub float: f64,
     pub unit: String,
+    /// The ends of lanes, as bytes.
+    pub lanes: Vec<u8>,
+}
+
+/// Ends of up to seven lanes, epochs and ends of every length.
+fn lanes() -> impl Strategy<Value = Vec<u8>> {
+    let lane = (any::<bool>(), any::<u64>(), any::<u64>(), 0_u32..64, 0_u32..64);
+    prop::collection::vec(lane, 0..8).prop_map(|lanes| {
+        let end = |(samples, epoch, end, less, fewer): (bool, u64, u64, u32, u32)| {
+            (Stream::ALL[usize::from(samples)], Epoch::new(epoch >> less), Sequence::new(end >> fewer))
+        };
+        let lanes: Vec<_> = lanes.into_iter().map(end).collect();
+        let mut buffer = [0; HEARTBEAT_BYTES_MAX];
+        assert_eq!(LaneEnds::write(&lanes, &mut buffer).unwrap().iter().collect::<Vec<_>>(), lanes);
+        // The bytes themselves, as the row of a heartbeat has them: a varint of how many, then they.
+        let len = lanes.iter().map(|(_, epoch, end)| 1 + varint_len(epoch.get()) + varint_len(end.get())).sum();
+        buffer[..len].to_vec()
+    })
+}
+
+fn varint_len(value: u64) -> usize {
+    (64 - value.leading_zeros() as usize).div_ceil(7).max(1)
 }
 
 pub fn owned_event() -> impl Strategy<Value = OwnedEvent> {
@@ -29,8 +51,9 @@ pub fn owned_event() -> impl Strategy<Value = OwnedEvent> {
         any::<[u64; 3]>(),
         any::<f64>().prop_filter("finite", |float| float.is_finite()),
         "[!-~]{0,10}",
+        lanes(),
     )
-        .prop_map(|(time, subject, kind, choice, texts, numbers, float, unit)| OwnedEvent {
+        .prop_map(|(time, subject, kind, choice, texts, numbers, float, unit, lanes)| OwnedEvent {
             time,
             subject,
             kind,
@@ -39,6 +62,7 @@ pub fn owned_event() -> impl Strategy<Value = OwnedEvent> {
             numbers,
             float,
             unit,
+            lanes,
         })
 }
 
@@ -59,6 +83,7 @@ impl OwnedEvent {
             numbers: [1, 2, 3],
             float: 81.4,
             unit: "Cel".to_owned(),
+            lanes: vec![0, 1, 2],
         };
         (0..10).map(event).collect()
     }
@@ -127,50 +152,65 @@ impl OwnedEvent {
             epoch: Epoch::new(self.numbers[2]),
             first: Sequence::new(first),
             end: Sequence::new(end),
-            reason: pick(&[LossReason::Evicted, LossReason::TornTail, LossReason::Refused], self.choice),
+            reason: pick(&[LossReason::Evicted, LossReason::Refused, LossReason::VanishedAtLeast], self.choice),
             chain: [self.choice; 32],
         })
     }
 
     fn life_cycle(&self) -> LifeCycle<'_> {
+        if self.choice < 128 { self.life_cycle_of_agents() } else { self.life_cycle_of_collectors() }
+    }
+
+    fn life_cycle_of_agents(&self) -> LifeCycle<'_> {
         let [one, other] = &self.texts;
-        let gap = LifeCycle::Gap {
-            source: one,
-            stream: Stream::Samples,
+        let previous = pick(&[PreviousStop::None, PreviousStop::Crash, PreviousStop::PowerLoss], self.choice);
+        let resealed = LifeCycle::Resealed {
+            stream: pick(&Stream::ALL, self.choice),
             epoch: Epoch::new(self.numbers[0]),
             first: Sequence::new(self.numbers[1]),
-            end: Sequence::new(self.numbers[2]),
+            reason: pick(&[ResealReason::Diverged, ResealReason::OtherKey], self.choice / 2),
         };
-        let sealed = LifeCycle::Sealed {
-            first: Offset::new(self.numbers[0]),
-            end: Offset::new(self.numbers[1]),
-            hash: [self.choice; 32],
-        };
-        let (until, stream) = (Offset::new(self.numbers[0]), Stream::Samples);
-        let kept = LifeCycle::LaneKept {
-            source: one,
-            stream,
-            epoch: Epoch::new(self.numbers[0]),
-            end: Sequence::new(self.numbers[1]),
-            time_last: Timestamp::clamped(self.numbers[2] as i64),
-            chain: [self.choice; 32],
-        };
-        let previous = pick(&[PreviousStop::None, PreviousStop::Crash, PreviousStop::PowerLoss], self.choice);
         pick(
             &[
                 LifeCycle::Started { previous, version: one, repairs: other },
                 LifeCycle::Stopped { reason: one },
                 LifeCycle::LinkUp { peer: one },
                 LifeCycle::LinkDown { peer: one, reason: other },
-                LifeCycle::KeyPinned { source: one, key: [self.choice; 32] },
-                LifeCycle::Refused { source: one, reason: other },
-                gap,
                 LifeCycle::DiskTrouble { message: one },
                 LifeCycle::Configured { message: one },
-                sealed,
+                LifeCycle::RingReplaced { message: one },
+                LifeCycle::Heartbeat { instance: [self.choice; 16], lanes: LaneEnds::from_bytes(&self.lanes) },
+                resealed,
+            ],
+            self.choice,
+        )
+    }
+
+    fn life_cycle_of_collectors(&self) -> LifeCycle<'_> {
+        let [one, other] = &self.texts;
+        let [low, high, third] = self.numbers;
+        let (first, end) = (Sequence::new(low.min(high)), Sequence::new(low.max(high)));
+        let (epoch, until, stream) = (Epoch::new(third), Offset::new(low), Stream::Samples);
+        let (time, key) = (Timestamp::clamped(third as i64), [self.choice; 32]);
+        let kept = LifeCycle::LaneKept { source: one, stream, epoch, end, time_last: time, chain: key };
+        let log_id = [self.choice; 16];
+        let boots = [log_id, [0; 16]];
+        pick(
+            &[
+                LifeCycle::KeyPinned { source: one, key },
+                LifeCycle::Refused { source: one, reason: other },
+                LifeCycle::Gap { source: one, stream, epoch, first, end },
+                LifeCycle::Attested { attestation: &self.lanes },
                 LifeCycle::Trimmed { until, rule: one },
                 LifeCycle::Emptied { stream, until, rule: one },
                 kept,
+                LifeCycle::TermBegun { log_id, partition: low as u32, term: third, first: until },
+                LifeCycle::Conflict { source: one, boots, addresses: other },
+                LifeCycle::RolledBack { source: one, term: third, until, end: Offset::new(high), time },
+                LifeCycle::Retired { source: one, who: other, why: "scrapped" },
+                LifeCycle::KeyReplaced { source: one, key, who: other },
+                LifeCycle::KeyEndorsed { endorsement: &self.lanes },
+                LifeCycle::Alias { source: one, former: other },
             ],
             self.choice,
         )
