@@ -10,6 +10,8 @@ use rustix::fs::{FlockOperation, flock};
 
 const LOCK: &str = "collector.lock";
 const KEY: &str = "collector.key";
+/// The public half, for whoever verifies: hexadecimal.
+const PUBLIC_KEY: &str = "collector.pub";
 /// Bytes of the key's file: the seed of an Ed25519 key pair.
 const KEY_LEN: usize = 32;
 
@@ -96,6 +98,16 @@ impl DataDirectory {
         }
     }
 
+    /// Writes the public key beside the private one, for those who verify.
+    pub fn show_public_key(&self, key: &PublicKey) -> Result<(), DataDirectoryError> {
+        let path = self.path.join(PUBLIC_KEY);
+        if public_key(&self.path) == Some(*key) {
+            return Ok(());
+        }
+        let failed = |error| DataDirectoryError::Io { what: format!("writing {}", path.display()), error };
+        std::fs::write(&path, format!("{key}\n")).map_err(failed)
+    }
+
     /// The name appears only once the content is on disk.
     fn draw_key(&self) -> io::Result<[u8; KEY_LEN]> {
         let path = self.path.join(KEY);
@@ -115,9 +127,29 @@ impl DataDirectory {
     }
 }
 
-/// The public key of the collector whose data directory this is; another process may be using it.
-pub fn public_key(data: &Path) -> Result<PublicKey, DataDirectoryError> {
-    read_key(&data.join(KEY)).map(|identity| identity.public_key())
+/// The public key that lies in a collector's data directory, if there is one. The private key is not looked at; whoever can
+/// write to the directory has chosen the one that is found.
+pub fn public_key(data: &Path) -> Option<PublicKey> {
+    let mut text = String::new();
+    File::open(data.join(PUBLIC_KEY)).and_then(|file| file.take(KEY_TEXT_BYTES_MAX).read_to_string(&mut text)).ok()?;
+    parse_public_key(text.trim()).ok()
+}
+
+/// Bytes of a file with a public key.
+const KEY_TEXT_BYTES_MAX: u64 = 256;
+
+/// A text that is no public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a public key has 64 hexadecimal digits and is a point of the curve; the collector's is in its data directory, in collector.pub"
+)]
+pub struct NoPublicKey;
+
+/// Reads a public key: 64 hexadecimal digits.
+pub fn parse_public_key(digits: &str) -> Result<PublicKey, NoPublicKey> {
+    let bytes = crate::log::unhex(digits).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let key = PublicKey(bytes.ok_or(NoPublicKey)?);
+    key.verifier().map(|_| key).ok_or(NoPublicKey)
 }
 
 fn read_key(path: &Path) -> Result<Identity, DataDirectoryError> {

@@ -42,6 +42,16 @@ pub const TAIL_FILTERED_MIN: usize = 8;
 pub const TAIL_EVENTS_MAX: u64 = 100_000;
 /// Texts of one kind that a certificate tells, at most.
 pub const CERTIFICATE_TEXTS_MAX: usize = 100;
+/// Lines of a certificate as people print it: a page.
+pub const CERTIFICATE_LINES_MAX: usize = 60;
+/// Losses of one lane that a certificate remembers one by one, those that follow each other as one.
+pub const CERTIFICATE_LOSSES_MAX: usize = 4096;
+/// Statements of one source whose ends have not come that a certificate waits for.
+pub const CERTIFICATE_STATEMENTS_MAX: usize = 256;
+/// Batches of ring logs that are held against a log.
+pub const CERTIFICATE_RING_BATCHES_MAX: usize = 1 << 20;
+/// Bytes of a file of attestations, or of a public key.
+pub const WITNESS_FILE_BYTES_MAX: u64 = 256 << 20;
 /// The sparse index has a point every so many bytes of a segment.
 pub const INDEX_EVERY_BYTES: u64 = 64 << 10;
 /// Machines and sources that the index of one segment names; of a segment with more every block is looked at.

@@ -150,6 +150,7 @@ impl Collector {
         let data = DataDirectory::open(&config.data)?;
         raise_open_files(config);
         let own = (config.name, data.identity()?.public_key());
+        data.show_public_key(&own.1)?;
         let Opened { core, reader, indexer, trimmer, forgetter } = open_log(config, &data).await?;
         let (trimmed_until, emptied_until) = (core.sources().trimmed_until(), core.sources().emptied_until());
         let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()));

@@ -13,6 +13,8 @@ use utoipa::{IntoParams, IntoResponses, OpenApi, ToSchema};
     ),
     paths(
         super::agents::agents,
+        super::agents::replace_key,
+        super::agents::retire,
         super::certificate::certificate,
         super::events::events,
         super::health::healthz,

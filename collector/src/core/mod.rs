@@ -17,6 +17,7 @@ mod early;
 mod gaps;
 mod hello;
 mod notice;
+mod operate;
 mod own;
 mod post;
 mod questions;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use answer::Answer;
 pub use notice::Notice;
+pub use operate::{NotOperated, Operation};
 pub use questions::{Question, common};
 pub use receipt::Receipt;
 pub use refusal::{Reason, Refusal};

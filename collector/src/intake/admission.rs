@@ -8,7 +8,9 @@ use afferent_protocol::ids::{Offset, SourceId};
 use afferent_protocol::session::Resume;
 use afferent_protocol::session::signed::{Instance, Nonce};
 
-use crate::core::{Answer, Connection, Core, NotAttested, Question, Reason, Refusal, Removal, Troubles};
+use crate::core::{
+    Answer, Connection, Core, NotAttested, NotOperated, Operation, Question, Reason, Refusal, Removal, Troubles,
+};
 use crate::log::{CommitError, UnifiedLog};
 use crate::posted::{NewEvent, Placed, PostRefusal};
 use crate::sources::SourceView;
@@ -69,6 +71,11 @@ pub trait Admission: Send + 'static {
     /// failed this is asked once more.
     fn remove(&mut self, _removal: &Removal, _clock: &ClockReading) -> Result<(), NotAttested> {
         Err(NotAttested { attested_until: Offset::ZERO })
+    }
+    /// Does what an operator says; it is in the log once the next commit is on disk. After a commit that failed this is
+    /// asked once more.
+    fn operate(&mut self, _operation: &Operation, _clock: &ClockReading) -> Result<(), NotOperated> {
+        Err(NotOperated::Nowhere)
     }
     /// A message came on the agent's state topic.
     fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict;
@@ -132,6 +139,10 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
 
     fn remove(&mut self, removal: &Removal, clock: &ClockReading) -> Result<(), NotAttested> {
         Core::remove(self, removal, clock)
+    }
+
+    fn operate(&mut self, operation: &Operation, clock: &ClockReading) -> Result<(), NotOperated> {
+        Core::operate(self, operation, clock)
     }
 
     fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict {

@@ -23,7 +23,7 @@ pub use health::{Counter, Counters, Health, Storage, Way};
 pub use outbox::Outbox;
 pub use writer::{Views, Writer, WriterError, spawn};
 
-use crate::core::{Connection, NotAttested, Removal};
+use crate::core::{Connection, NotAttested, NotOperated, Operation, Removal};
 use crate::limits::{INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX};
 use crate::posted::{NewEvent, Placed, PostRefusal};
 
@@ -51,6 +51,13 @@ pub enum Content {
         /// Where to tell that it may, once that is in the log and on disk.
         to: oneshot::Sender<Result<(), NotAttested>>,
     },
+    /// An operator says something about a source.
+    Operate {
+        /// What.
+        operation: Operation,
+        /// Where to tell that it is in the log and on disk.
+        to: oneshot::Sender<Result<(), NotOperated>>,
+    },
     /// A message of an agent's `state` topic, through a broker.
     State {
         /// What it says.
@@ -75,7 +82,7 @@ impl Content {
         match self {
             Self::Message { payload, .. } | Self::State { payload } => payload.len(),
             Self::Post { events, .. } => events.iter().map(NewEvent::bytes).sum(),
-            Self::Closed { .. } | Self::Found { .. } | Self::Remove { .. } => 0,
+            Self::Closed { .. } | Self::Found { .. } | Self::Remove { .. } | Self::Operate { .. } => 0,
         }
     }
 }
@@ -180,6 +187,15 @@ impl Intake {
         let content = Content::Remove { removal, to };
         room.place.send(Incoming { agent: None, content, done: None, _room: room.bytes });
         Ok(said)
+    }
+
+    /// Says something about a source; it is in the log once the answer is there.
+    pub async fn operate(&self, operation: Operation) -> Result<oneshot::Receiver<Result<(), NotOperated>>, Stopping> {
+        let room = self.room(0).await?;
+        let (to, done) = oneshot::channel();
+        let content = Content::Operate { operation, to };
+        room.place.send(Incoming { agent: None, content, done: None, _room: room.bytes });
+        Ok(done)
     }
 
     /// Waits until there is room for a message of so many bytes. Those who wait are served in the order of asking.

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use super::admission::Statement;
 use super::{Admission, Content, Done, Health, Incoming, Outbox, Released, Verdict};
 use crate::clock::SystemClock;
-use crate::core::{Answer, NotAttested, Question};
+use crate::core::{Answer, NotAttested, NotOperated, Question};
 use crate::limits::{
     COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY, WRITER_LOOKS_EVERY,
 };
@@ -115,6 +115,7 @@ enum Became {
     Judged(Verdict),
     Placed(Result<Vec<Placed>, PostRefusal>),
     Said(Result<(), NotAttested>),
+    Operated(Result<(), NotOperated>),
 }
 
 impl Became {
@@ -124,6 +125,7 @@ impl Became {
             Self::Placed(placed) => placed.is_ok(),
             // Retention asks again; nobody has sent anything wrong.
             Self::Said(_) => true,
+            Self::Operated(done) => done.is_ok(),
         }
     }
 }
@@ -225,7 +227,11 @@ impl<A: Admission> Loop<A> {
                 self.health.counters.message_bytes.add(payload.len() as u64);
             }
             Content::Post { events, .. } => self.health.counters.events_posted.add(events.len() as u64),
-            Content::State { .. } | Content::Closed { .. } | Content::Found { .. } | Content::Remove { .. } => {}
+            Content::State { .. }
+            | Content::Closed { .. }
+            | Content::Found { .. }
+            | Content::Remove { .. }
+            | Content::Operate { .. } => {}
         }
     }
 
@@ -234,6 +240,9 @@ impl<A: Admission> Loop<A> {
         match (&incoming.content, incoming.agent) {
             (Content::Post { events, .. }, _) => return Became::Placed(self.admission.post(events, &clock)),
             (Content::Remove { removal, .. }, _) => return Became::Said(self.admission.remove(removal, &clock)),
+            (Content::Operate { operation, .. }, _) => {
+                return Became::Operated(self.admission.operate(operation, &clock));
+            }
             (Content::Message { payload, connection }, Some(agent)) => {
                 return Became::Judged(self.admission.receive(agent, payload, *connection, &clock));
             }
@@ -318,6 +327,9 @@ impl<A: Admission> Loop<A> {
                 }
                 (Became::Said(said), _, Content::Remove { to, .. }) => {
                     let _ = to.send(said);
+                }
+                (Became::Operated(done), _, Content::Operate { to, .. }) => {
+                    let _ = to.send(done);
                 }
                 _ => {}
             }

@@ -9,7 +9,6 @@ mod ranges;
 mod source;
 mod statements;
 mod unattested;
-mod unsealed;
 mod view;
 
 pub use view::{
@@ -21,7 +20,6 @@ pub(crate) use lane::LaneRecord;
 pub(crate) use ranges::RangeSet;
 pub(crate) use source::Source;
 pub(crate) use unattested::{Entered, Unattested};
-pub(crate) use unsealed::{Found, Logged};
 
 use std::collections::BTreeMap;
 
