@@ -306,7 +306,8 @@ async fn open_log(config: &Config, data: &DataDirectory) -> Result<Opened, RunEr
     let epoch = Epoch::new(getrandom::u64().map_err(system("random numbers"))?);
     let mut challenge = [0; 32];
     getrandom::fill(&mut challenge).map_err(system("random numbers"))?;
-    let own = OwnIdentity { source: config.name, identity, epoch, challenge };
+    let endorsements = data.endorsements()?;
+    let own = OwnIdentity { source: config.name, identity, epoch, challenge, endorsements };
     let directory = data.path().join("log").join("0");
     let settings = LogSettings { segment_bytes: config.segment_bytes() };
     let opening = tokio::task::spawn_blocking(move || {

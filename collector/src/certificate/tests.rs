@@ -15,8 +15,13 @@ type TestCore = Core<EmbeddedLog<MemoryDisk>>;
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 256 * 1024 };
 
 fn start(disk: &MemoryDisk, seconds: u64) -> TestCore {
-    let own =
-        OwnIdentity { source: source("collector"), identity: identity(99), epoch: Epoch::new(5), challenge: [3; 32] };
+    let own = OwnIdentity {
+        source: source("collector"),
+        identity: identity(99),
+        epoch: Epoch::new(5),
+        challenge: [3; 32],
+        endorsements: Vec::new(),
+    };
     let mut sources = Sources::new(own.source);
     let each = &mut |head: &_, batch: &Batch<'_>| sources.rebuild(head, batch);
     let (log, recovery) = EmbeddedLog::open(disk.clone(), SETTINGS, &mut || 7, clock(seconds).wall, each).unwrap();
