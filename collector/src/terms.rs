@@ -6,6 +6,7 @@
 //! one that was put back to an earlier state it does not, and whoever remembers it learns so at once.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use afferent_protocol::ids::Offset;
@@ -120,6 +121,15 @@ impl Terms {
         Place { log_id: self.log_id, partition: 0, term: term.map_or(0, |term| term.number), offset }
     }
 
+    /// What stands behind the offset in the text of a place after the event of this offset, and for which offsets it does.
+    pub(crate) fn suffix_of(&self, event: Offset) -> (Range<u64>, String) {
+        let after = self.terms.partition_point(|term| term.first <= event);
+        let first = after.checked_sub(1).map_or(0, |at| self.terms[at].first.get());
+        let end = self.terms.get(after).map_or(u64::MAX, |next| next.first.get());
+        let next = Offset::new(event.get().saturating_add(1));
+        (first..end, PlaceText::suffix(&self.place(next)))
+    }
+
     /// Whether a place holds in this log, which is durable up to `end`.
     ///
     /// # Errors
@@ -151,7 +161,9 @@ pub struct PlaceText(pub Place);
 
 /// The text is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is no place; a place is written as OFFSET@TERM.LOG, the term with 16 and the log with 32 hexadecimal digits")]
+#[error(
+    "it is no place; a place is written as OFFSET@TERM.LOG, the term with 16 and the log with 32 hexadecimal digits"
+)]
 pub struct PlaceTextError;
 
 impl PlaceText {
@@ -174,7 +186,11 @@ impl FromStr for PlaceText {
         let (offset, rest) = text.split_once('@').ok_or(PlaceTextError)?;
         let (term, log) = rest.split_once('.').ok_or(PlaceTextError)?;
         let is_hex = |text: &str, len: usize| text.len() == len && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if offset.is_empty() || !offset.bytes().all(|byte| byte.is_ascii_digit()) || !is_hex(term, 16) || !is_hex(log, 32) {
+        if offset.is_empty()
+            || !offset.bytes().all(|byte| byte.is_ascii_digit())
+            || !is_hex(term, 16)
+            || !is_hex(log, 32)
+        {
             return Err(PlaceTextError);
         }
         Ok(Self(Place {

@@ -26,8 +26,8 @@ mod tests;
 
 pub use answer::Answer;
 pub use notice::Notice;
-pub use refusal::{Reason, Refusal};
 pub use receipt::Receipt;
+pub use refusal::{Reason, Refusal};
 pub use removal::{NotAttested, Removal, Removed};
 pub use term::Troubles;
 

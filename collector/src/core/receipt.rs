@@ -29,19 +29,14 @@ impl<L: UnifiedLog> Core<L> {
     ///
     /// # Errors
     /// When it is no message of a collector about this agent that this log's key, or one that leads to it, has signed.
-    pub fn take_receipt(
-        &mut self,
-        agent: SourceId,
-        message: &[u8],
-        clock: &ClockReading,
-    ) -> Result<Receipt, Refusal> {
+    pub fn take_receipt(&mut self, agent: SourceId, message: &[u8], clock: &ClockReading) -> Result<Receipt, Refusal> {
         let malformed = |text: String| Refusal::new(Reason::Malformed, text);
         let unverified = Down::read(message).map_err(|error| malformed(format!("a receipt: {error}")))?;
         let trusted = self.sources.log_keys(self.own.identity().public_key());
-        let down = unverified
-            .verify_own_key(&agent)
-            .filter(|down| down.trusted_by(&trusted).is_some())
-            .ok_or_else(|| Refusal::new(Reason::Signature, format!("a receipt of {agent} that no key of this log signed")))?;
+        let down =
+            unverified.verify_own_key(&agent).filter(|down| down.trusted_by(&trusted).is_some()).ok_or_else(|| {
+                Refusal::new(Reason::Signature, format!("a receipt of {agent} that no key of this log signed"))
+            })?;
         let until = match self.sources.terms().check(&down.place, self.log.durable_end()) {
             Ok(()) => return Ok(Receipt::Holds),
             Err(PlaceError::Forgotten) => return Ok(Receipt::TooOld),

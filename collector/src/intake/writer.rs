@@ -13,7 +13,9 @@ use super::admission::Statement;
 use super::{Admission, Content, Done, Health, Incoming, Outbox, Presence, Released, Verdict};
 use crate::clock::SystemClock;
 use crate::core::{Answer, NotAttested};
-use crate::limits::{COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY, WRITER_LOOKS_EVERY};
+use crate::limits::{
+    COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY, WRITER_LOOKS_EVERY,
+};
 use crate::posted::{Placed, PostRefusal};
 
 /// What others see of the writer.

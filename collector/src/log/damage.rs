@@ -53,7 +53,12 @@ impl Found {
             return;
         }
         let LogDamage { file, first, end, .. } = &damage;
-        tracing::error!(file, first = first.get(), end = end.get(), "the log is damaged: events cannot be read any more");
+        tracing::error!(
+            file,
+            first = first.get(),
+            end = end.get(),
+            "the log is damaged: events cannot be read any more"
+        );
         self.known.insert(place, tells_more);
         self.waiting.push(damage);
     }

@@ -12,7 +12,9 @@ use afferent_protocol::session::signed::LogId;
 
 use super::buffer::{Buffer, Part};
 use super::index::{Runs, SegmentFile, Shared};
-use super::{CommitError, Forgetter, Indexer, LogDamage, LogReader, Rebuild, Recovery, Trimmer, UnifiedLog, files, recovery};
+use super::{
+    CommitError, Forgetter, Indexer, LogDamage, LogReader, Rebuild, Recovery, Trimmer, UnifiedLog, files, recovery,
+};
 use crate::limits::LOG_SEGMENT_BYTES;
 use crate::terms::Terms;
 

@@ -78,7 +78,11 @@ impl Sources {
         match notice {
             Notice::RolledBack { source, term, until, end, time } => {
                 let (source, term, until) = (source.as_str(), *term, *until);
-                self.learn_statement(own, *time, &LifeCycle::RolledBack { source, term, until, end: *end, time: *time });
+                self.learn_statement(
+                    own,
+                    *time,
+                    &LifeCycle::RolledBack { source, term, until, end: *end, time: *time },
+                );
             }
             Notice::Retired { source, who, why } => {
                 self.learn_statement(own, time, &LifeCycle::Retired { source: source.as_str(), who, why });
