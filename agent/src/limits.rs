@@ -126,7 +126,7 @@ const _: () = {
     assert!(PORT_WAIT_MS_MIN <= PORT_WAIT_MS_MAX);
     assert!(4 * TABLE_EVERY_BYTES <= SEGMENT_BYTES_MIN as usize);
     assert!(DEVICE_LANES_MAX >= SERIAL_PORTS_MAX * 4, "four lanes a device");
-    assert!(FRAME_BYTES_MAX > 256 + 4096);
+    assert!(FRAME_BYTES_MAX > 256 + 4096 + 21 && PIECED_BYTES_MAX >= 256 + 4096 + 21);
     assert!(COMMIT_BYTES < OPEN_BATCH_BYTES_MAX);
     assert!(OPEN_BATCH_BYTES_MAX + 2 * EVENT_BYTES_MAX < BATCH_BYTES_MAX, "an open batch always takes one more event");
     assert!(LINE_BYTES_MAX > EVENT_BYTES_MAX, "any event without escapes fits a line");

@@ -70,9 +70,14 @@ impl Receiver {
     /// A receiver whose process was killed and started again: its log, and nothing else, is there.
     pub fn restarted(self) -> Self {
         let mut new = Self { batches: self.batches, gaps: self.gaps, wall_us: self.wall_us, ..Self::default() };
-        for (lane, bytes) in &new.batches {
-            let state = new.lanes.entry(*lane).or_insert_with(|| ReceiverLane::new(*lane));
-            state.recovered(&offered(&Batch::parse(bytes).expect("the log is whole").0));
+        for lane in self.lanes.into_keys() {
+            // Of each lane that it knew it finds the last batch.
+            if let Some((_, bytes)) = new.batches.iter().rfind(|(known, _)| *known == lane) {
+                let offered = offered(&Batch::parse(bytes).expect("the log is whole").0);
+                let mut state = ReceiverLane::new(lane);
+                state.recovered(&offered);
+                new.lanes.insert(lane, state);
+            }
         }
         new
     }
@@ -156,7 +161,7 @@ impl Receiver {
     fn batch(&mut self, batch: &Batch<'_>, answers: &mut Vec<u8>) {
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
-        if !self.greeted.contains(&lane) && header.first.get() > 0 {
+        if !self.greeted.contains(&lane) {
             return;
         }
         let state = self.lanes.entry(lane).or_insert_with(|| ReceiverLane::new(lane));

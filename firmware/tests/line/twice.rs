@@ -26,7 +26,7 @@ fn run(world: &mut World, alarms: u64, samples: u64) {
         }
         world.step();
     }
-    world.settle();
+    world.settle_for(20_000);
 }
 
 fn resealed(world: &World) -> usize {
@@ -128,10 +128,12 @@ fn memory_that_forgets(says_common: Option<bool>) -> World {
     world.is_deaf = false;
     world.receiver.says_common = says_common;
     world.forget(2);
+    world.is_plugged = false;
     for _ in 0..3 {
         world.record_alarm();
         (0..50).for_each(|_| world.step());
     }
+    world.is_plugged = true;
     world.settle();
     world
 }
@@ -185,15 +187,15 @@ fn a_device_that_took_the_agents_word_for_it_would_lose_them() {
 
 #[test]
 fn a_reset_at_any_moment_of_it_neither_loses_nor_doubles() {
-    for ms in (0..900).step_by(3) {
+    for ms in (0..900).step_by(7) {
         let mut world = a_used_epoch_in_memory(None);
         (0..ms).for_each(|_| world.step());
         world.record_alarm();
         (0..5).for_each(|_| world.step());
         world.reset();
-        world.settle();
+        world.settle_for(9000);
         world.record_alarm();
-        world.settle();
+        world.settle_for(3000);
         assert_eq!((world.check_once()[0], arrived(&world)), (0, [17, 0]), "after {ms} ms");
     }
 }

@@ -305,11 +305,14 @@ impl World {
 
     /// Runs on a quiet line until nothing is left to send.
     pub fn settle(&mut self) {
-        self.noise_one_in = None;
         // The longest timeout is 32 s; every fault can have led to one.
-        for _ in 0..120_000 {
-            self.step();
-        }
+        self.settle_for(120_000);
+    }
+
+    /// Runs on a quiet line for so many milliseconds.
+    pub fn settle_for(&mut self, ms: u32) {
+        self.noise_one_in = None;
+        (0..ms).for_each(|_| self.step());
         assert!(self.device().is_streaming(), "the device streams on a quiet line");
     }
 
