@@ -102,8 +102,13 @@ impl Collector {
     /// Opens it on this disk.
     pub fn open(disk: CheatingDisk, rng: &mut Rng) -> Result<Self, String> {
         let source = SourceId::new("collector").expect("it is a name");
-        let own =
-            OwnIdentity { source, identity: collector_identity(), epoch: Epoch::new(rng.number()), challenge: [3; 32], endorsements: Vec::new() };
+        let own = OwnIdentity {
+            source,
+            identity: collector_identity(),
+            epoch: Epoch::new(rng.number()),
+            challenge: [3; 32],
+            endorsements: Vec::new(),
+        };
         let mut sources = Sources::new(source);
         let settings = LogSettings { segment_bytes: 64 * 1024 };
         let mut each = |head: &_, batch: &afferent_protocol::batch::Batch<'_>| sources.rebuild(head, batch);

@@ -73,6 +73,7 @@ pub struct AgentNode {
 /// A copy of a machine's disk.
 struct Copied {
     ring: Vec<(String, Vec<u8>)>,
+    witness: Vec<(String, Vec<u8>)>,
     accepted: Ends,
 }
 
@@ -261,6 +262,7 @@ impl AgentNode {
             index,
             name: self.name,
             disk: SimDisk::new(rng.fork()),
+            witness: SimDisk::new(rng.fork()),
             clock: self.clock.clone(),
             planned_stop: None,
             identity: self.identity.clone(),
@@ -283,6 +285,7 @@ impl AgentNode {
     pub fn become_copy_of(&mut self, original: &Self, world: &mut World) {
         world.tell(format_args!("{} is cloned to machine {}", self.name, self.index));
         self.disk = SimDisk::of_files(&original.disk.durable_files(), self.rng.fork());
+        self.witness = SimDisk::of_files(&original.witness.durable_files(), self.rng.fork());
         self.clock.reboot(world.now_us, &mut self.rng);
         self.pushed = original.pushed;
         self.up_at_us = world.now_us;
@@ -294,14 +297,19 @@ impl AgentNode {
             None => {
                 world.tell(format_args!("the disk of {} is copied", self.name));
                 let accepted = world.oracle.ledger.ends(self.index);
-                self.copy = Some(Copied { ring: self.disk.durable_files(), accepted });
+                let (ring, witness) = (self.disk.durable_files(), self.witness.durable_files());
+                self.copy = Some(Copied { ring, witness, accepted });
             }
-            Some(Copied { ring, accepted }) => {
+            Some(Copied { ring, witness, accepted }) => {
                 self.stop(world, Stop::PowerCut);
                 world.tell(format_args!("the disk of {} is put back from the copy", self.name));
                 world.counts.fired(Fault::AgentRestored);
                 self.thrown_away.add(&self.disk.counts());
                 self.disk = SimDisk::of_files(&ring, self.rng.fork());
+                // Of all of its data, or of the ring's directory alone: then the witness knows better.
+                if self.rng.coin() {
+                    self.witness = SimDisk::of_files(&witness, self.rng.fork());
+                }
                 world.oracle.ledger.strand(self.index, &accepted);
                 world.oracle.excuses[self.index].parted = true;
             }
