@@ -112,6 +112,8 @@ impl LogView {
                 self.pins.push((source, fields.text("key")?.to_owned()));
             }
             "started" | "stopped" | "linkup" | "linkdown" | "refused" | "disktrouble" | "clockstep" => {}
+            "attested" | "termbegun" | "heartbeat" | "resealed" | "ringreplaced" | "conflict" | "rolledback" => {}
+            "retired" | "keyreplaced" | "keyendorsed" | "alias" => {}
             _ => return Ok(false),
         }
         Ok(true)
@@ -212,6 +214,8 @@ impl<'a> Fields<'a> {
             "torn-tail" => LossReason::TornTail,
             "device-full" => LossReason::DeviceFull,
             "refused" => LossReason::Refused,
+            "vanished" => LossReason::Vanished,
+            "vanished-at-least" => LossReason::VanishedAtLeast,
             other => return Err(format!("the reason {other}")),
         };
         let digits = self.text("chain")?;
