@@ -101,6 +101,26 @@ impl Served {
         .unwrap()
     }
 
+    async fn put(&self, path: &str, body: &'static str) -> (u16, String) {
+        self.send("PUT", path, body).await
+    }
+
+    async fn post(&self, path: &str, body: &'static str) -> (u16, String) {
+        self.send("POST", path, body).await
+    }
+
+    async fn send(&self, method: &'static str, path: &str, body: &'static str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.address);
+        tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent = ureq::config::Config::builder().http_status_as_error(false).build().into();
+            let request = if method == "PUT" { agent.put(&url) } else { agent.post(&url) };
+            let mut answer = request.send(body).unwrap();
+            (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+        })
+        .await
+        .unwrap()
+    }
+
     async fn offsets(&self, path: &str) -> Vec<u64> {
         let (status, _, body) = self.get(path).await;
         assert_eq!(status, 200, "{body}");
