@@ -5,10 +5,10 @@ use afferent_protocol::disk::Disk;
 use afferent_protocol::event::Body;
 use afferent_protocol::ids::{Epoch, Offset, Stream};
 
-use crate::certificate::{About, Certificate, Evidence, Span, Verdict};
+use crate::certificate::{About, Certificate, Evidence, Means, Span, Verdict};
 use crate::cloud_event::names::life_cycle;
 use crate::core::{Confirm, Core, NotAttested, OwnIdentity, Reason, Received, Removal, Removed};
-use crate::log::{EmbeddedLog, Indexed, LogSettings, inspect};
+use crate::log::{EmbeddedLog, Indexed, LogSettings, Trust, inspect};
 use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
 use crate::sources::Sources;
 
@@ -95,8 +95,9 @@ impl World {
     }
 
     fn certificate(&self, about: About, span: Span) -> Certificate {
-        let mut evidence = Evidence::new(about, span, source("collector"), identity(99).public_key()).unwrap();
-        inspect::dump(&self.disk, &mut |_, batch| evidence.ahead(batch)).unwrap();
+        let means = Means { trust: Trust::Named(vec![identity(99).public_key()]), ..Means::default() };
+        let mut evidence = Evidence::new(about, span, source("collector"), means).unwrap();
+        inspect::dump(&self.disk, &mut |head, batch| evidence.ahead(head, batch)).unwrap();
         inspect::dump(&self.disk, &mut |head, batch| evidence.batch(head, batch)).unwrap();
         evidence.certificate().unwrap()
     }
