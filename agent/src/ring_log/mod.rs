@@ -32,6 +32,7 @@ mod read;
 mod reader;
 mod recovery;
 mod release;
+mod seam;
 mod sealed;
 mod settings;
 mod status;
