@@ -122,9 +122,9 @@ impl Agent {
             heartbeat_ms: parts.heartbeat_ms,
         };
         let writer = writer::start(shared.clone(), writer_parts).map_err(StartError::Thread)?;
-        let ship = parts.ship.map(|settings| {
-            tokio::spawn(crate::ship::ship(speaker, settings, Link(shared), messages, link_state))
-        });
+        let ship = parts
+            .ship
+            .map(|settings| tokio::spawn(crate::ship::ship(speaker, settings, Link(shared), messages, link_state)));
         let agent = Self { who: parts.who, intake, writer, ship, status: status_seen, link: link_seen };
         agent.say_started(&recovery, clock);
         Ok((agent, recovery))

@@ -186,7 +186,7 @@ impl<D: Disk> AgentCore<D> {
     /// Takes what an earlier run has kept beside the ring log.
     pub fn remember(&mut self, kept: Kept) {
         self.memory.take(kept.receipt, kept.attestations);
-        self.trust = Trust::new(kept.pins);
+        self.trust.pinned(kept.pins);
     }
 
     /// Believes these collectors from now on.

@@ -63,7 +63,10 @@ impl Kept {
             None => Vec::new(),
             Some(text) => trust::read_pins(&text).unwrap_or_else(|| {
                 let path = directory.join(PIN_FILE);
-                tracing::error!("{} is damaged and counts for nothing; remove it, or put its copy back", path.display());
+                tracing::error!(
+                    "{} is damaged and counts for nothing; remove it, or put its copy back",
+                    path.display()
+                );
                 Vec::new()
             }),
         };

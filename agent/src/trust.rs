@@ -146,7 +146,9 @@ fn head(down: &Down) -> PublicKey {
     let mut key = down.key;
     for bytes in down.endorsements.iter().rev() {
         match Endorsement::read(bytes) {
-            Some(word) if (word.key, word.log_id, word.role) == (key, down.place.log_id, Role::Colleague) => key = word.by,
+            Some(word) if (word.key, word.log_id, word.role) == (key, down.place.log_id, Role::Colleague) => {
+                key = word.by
+            }
             _ => break,
         }
     }
@@ -178,7 +180,8 @@ pub fn parse_key(text: &str) -> Option<PublicKey> {
 
 /// The text of the pin.
 pub fn write_pins(pins: &[Pin]) -> String {
-    let mut text = "# Keys of collectors that this agent has learned. `ship.collector_keys` goes before them.\n".to_owned();
+    let mut text =
+        "# Keys of collectors that this agent has learned. `ship.collector_keys` goes before them.\n".to_owned();
     for pin in pins {
         let _ = match &pin.by {
             None => writeln!(text, "{}", pin.key),

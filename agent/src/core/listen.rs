@@ -160,7 +160,9 @@ impl<D: Disk> AgentCore<D> {
                     pin.key,
                     line_to_add(&pin.key)
                 ),
-                Some(by) => tracing::warn!("the collector's key {by} names {} as its successor, which is believed", pin.key),
+                Some(by) => {
+                    tracing::warn!("the collector's key {by} names {} as its successor, which is believed", pin.key)
+                }
             }
         }
         self.trust.pinned(pins);
@@ -241,7 +243,8 @@ impl<D: Disk> AgentCore<D> {
 
     fn report(&self, refused: &Refused) {
         let Ignored { undecodable, untrusted, .. } = self.ignored;
-        let so_far = format_args!("so far {undecodable} that were no messages and {untrusted} that nobody trusted has signed");
+        let so_far =
+            format_args!("so far {undecodable} that were no messages and {untrusted} that nobody trusted has signed");
         match refused {
             Refused::Stranger(key) if !self.trust.is_settled() => tracing::warn!(
                 "a collector answers with the key {key}, and this agent was told of none: nothing is shipped. If that is \

@@ -27,7 +27,9 @@ pub fn health(status: &Status, link: &LinkState) -> Health {
     match link {
         LinkState::Starting => Health::Unhealthy(format!("not connected yet; {kept}")),
         LinkState::Down(reason) => Health::Unhealthy(format!("not connected: {reason}; {kept}")),
-        LinkState::Untrusted(reason) => Health::Unhealthy(format!("connected, and nothing is shipped: {reason}; {kept}")),
+        LinkState::Untrusted(reason) => {
+            Health::Unhealthy(format!("connected, and nothing is shipped: {reason}; {kept}"))
+        }
         LinkState::Refused => Health::Unhealthy(format!(
             "connected, and nothing is taken under this agent's name: the collector holds the name to another key, or the \
              broker's access rules to another login. Give this agent a name of its own, or put the key of its name back \
