@@ -3,6 +3,7 @@
 //! This is the face for programs that carry an agent inside: start one, push events through its [`Intake`], stop it.
 //! Intakes for sockets, hosts and files are attached by whoever starts it; see [`crate::run`].
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +19,7 @@ use crate::core::{AgentCore, CoreSettings};
 use crate::intake::sink::{EventSink, Refusal, Ticket, Waiting};
 use crate::keep::{Keeper, Kept};
 use crate::limits::OUTBOX_MESSAGES_MAX;
-use crate::ring_log::{OpenError, Recovery, RingIdentity};
+use crate::ring_log::{OpenError, Recovery, RingIdentity, WitnessSync};
 use crate::sequencer::{CommitSettings, Intake, Shared};
 use crate::ship::{LinkState, ShipSettings, Speaker};
 use crate::writer::{self, Link, Status, Writer, WriterParts};
@@ -29,6 +30,10 @@ pub struct AgentParts {
     pub who: RingIdentity,
     /// The directory of the ring log's files.
     pub ring_directory: PathBuf,
+    /// The directory of the ring's witness: beside the ring log's, not in it.
+    pub witness_directory: PathBuf,
+    /// Whether the agent's key was there before this start: then a ring that is new has replaced another one.
+    pub identity_existed: bool,
     /// The directory of what is kept beside it: the pin, the receipt, the attestations.
     pub keep_directory: PathBuf,
     /// Ring log and session.
@@ -93,12 +98,17 @@ impl Agent {
     pub fn start(mut parts: AgentParts) -> Result<(Self, Recovery), StartError> {
         let path = parts.ring_directory;
         let disk = FsDisk::new(&path).map_err(|error| StartError::Directory { path: path.clone(), error })?;
+        let witness_path = parts.witness_directory;
+        let witness =
+            FsDisk::new(&witness_path).map_err(|error| StartError::Directory { path: witness_path, error })?;
         let clock = (parts.clock)();
         let mut entropy = || getrandom::u64().expect("the kernel gives random numbers");
-        let opened = AgentCore::open(disk, parts.core, parts.who.clone(), &clock, &mut entropy);
-        let (mut core, recovery) = opened.map_err(|error| StartError::Ring { path, error })?;
+        let opened = AgentCore::open(disk, witness, parts.core, parts.who.clone(), &clock, &mut entropy);
+        let (mut core, mut recovery) = opened.map_err(|error| StartError::Ring { path, error })?;
         core.remember(Kept::read(&parts.keep_directory));
-        let keeper = Keeper::start(parts.keep_directory).map_err(StartError::Thread)?;
+        recovery.note_identity(parts.identity_existed);
+        let sync_witness = syncing(core.ring().witness_sync());
+        let keeper = Keeper::start(parts.keep_directory, sync_witness).map_err(StartError::Thread)?;
         let (durable, durable_seen) = watch::channel([0; 2]);
         let shared = Arc::new(Shared::new(parts.commit, core.open_batch_bytes_max(), durable_seen));
         shared.lock().open.restore_devices(recovery.devices.clone());
@@ -156,6 +166,10 @@ impl Agent {
         let repairs = within(&recovery.to_string(), TEXT_BYTES_MAX);
         let started = LifeCycle::Started { previous, version: env!("CARGO_PKG_VERSION"), repairs: &repairs };
         self.say(started, clock.wall).expect("the first event of an empty open batch is taken");
+        if let Some(message) = &recovery.replaced {
+            let replaced = LifeCycle::RingReplaced { message: &within(message, TEXT_BYTES_MAX) };
+            self.say(replaced, clock.wall).expect("the second event of an open batch is taken");
+        }
     }
 
     /// Makes everything that was taken durable, says goodbye, gives the last events a moment to arrive, and ends.
@@ -171,6 +185,25 @@ impl Agent {
         {
             tracing::error!("the connection's task had panicked");
         }
+    }
+}
+
+/// Brings the ring's witness to the disk, whenever it is called.
+fn syncing(witness: WitnessSync<File>) -> impl FnMut() + Send {
+    let mut trouble = None;
+    move || {
+        // What the disk refuses is remembered with the witness.
+        let _ = witness.sync();
+        let now = witness.trouble();
+        match &now {
+            Some(why) if now != trouble => tracing::warn!(
+                "the ring's witness cannot be written: {why}; events are taken all the same, but files of the ring log \
+                 that vanish may go unnoticed"
+            ),
+            None if trouble.is_some() => tracing::info!("the ring's witness can be written again"),
+            _ => {}
+        }
+        trouble = now;
     }
 }
 

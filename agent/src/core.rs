@@ -117,9 +117,11 @@ impl<D: Disk> std::fmt::Debug for AgentCore<D> {
 }
 
 impl<D: Disk> AgentCore<D> {
-    /// Opens the ring log. `entropy` gives random numbers, for new epochs and the session.
+    /// Opens the ring log, and its witness in another directory. `entropy` gives random numbers, for new epochs and the
+    /// session.
     pub fn open(
         disk: D,
+        witness: D,
         settings: CoreSettings,
         who: RingIdentity,
         clock: &ClockReading,
@@ -127,7 +129,7 @@ impl<D: Disk> AgentCore<D> {
     ) -> Result<(Self, Recovery), OpenError> {
         let session = entropy() as u32;
         let instance = Instance(random(entropy));
-        let (ring, recovery) = RingLog::open(disk, settings.ring, who, clock, entropy)?;
+        let (ring, recovery) = RingLog::open(disk, witness, settings.ring, who, clock, entropy)?;
         let mut core = Self {
             ring,
             sender: Sender::new(settings.sender, session),
@@ -262,11 +264,16 @@ impl<D: Disk> AgentCore<D> {
         committed
     }
 
+    /// A clean stop: the ring's witness is on disk. Nothing is to be committed afterwards.
+    pub fn finish(&mut self) {
+        self.ring.finish();
+    }
+
     /// Says how far everything is that was accepted by now, in an event of the stream `critical`.
     pub fn heartbeat(&self, open: &mut OpenBatches, now: &Now) -> Result<Ticket, Refusal> {
         let mut ends = self.ring.lane_ends();
-        // What is old and full of lanes is said of the newest.
-        ends.drain(..ends.len().saturating_sub(HEARTBEAT_LANES_MAX));
+        // What is held, or written to, comes first.
+        ends.truncate(HEARTBEAT_LANES_MAX);
         let mut bytes = [0; HEARTBEAT_BYTES_MAX];
         let lanes = LaneEnds::write(&ends, &mut bytes).expect("there is room for so many lanes");
         let subject = Subject::new(self.ring.who().source.as_str()).expect("a source's name is a subject");

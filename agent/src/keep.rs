@@ -12,13 +12,14 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::limits::SIGNED_BYTES_MAX;
 
-use crate::limits::{ATTESTATIONS_MAX, KEEPER_JOBS_MAX};
+use crate::limits::{ATTESTATIONS_MAX, KEEPER_JOBS_MAX, WITNESS_SYNC_MS};
 use crate::trust::{self, Pin};
 
 /// The name of the pin's file in the data directory.
@@ -82,32 +83,33 @@ impl Kept {
 #[derive(Debug)]
 pub struct Keeper {
     directory: PathBuf,
-    jobs: SyncSender<Job>,
+    jobs: SyncSender<Keepsake>,
     thread: JoinHandle<()>,
 }
 
-enum Job {
-    Write(Keepsake),
-    Task(Box<dyn FnOnce() + Send>),
-}
-
 impl Keeper {
-    /// Starts the thread.
-    pub fn start(directory: PathBuf) -> io::Result<Self> {
+    /// Starts the thread. It calls `sync_witness` about once a second.
+    pub fn start(directory: PathBuf, mut sync_witness: impl FnMut() + Send + 'static) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::sync_channel(KEEPER_JOBS_MAX);
-        let at = directory.clone();
-        let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || {
-            for job in waiting {
-                match job {
-                    Job::Task(task) => task(),
-                    Job::Write(keepsake) => {
+        let (at, interval) = (directory.clone(), Duration::from_millis(WITNESS_SYNC_MS));
+        let run = move || {
+            let mut synced_at = Instant::now();
+            loop {
+                match waiting.recv_timeout(interval.saturating_sub(synced_at.elapsed())) {
+                    Ok(keepsake) => {
                         if let Err(error) = write(&at, &keepsake, false) {
                             tracing::debug!("{}: {error}", at.display());
                         }
                     }
+                    Err(RecvTimeoutError::Timeout) => {
+                        sync_witness();
+                        synced_at = Instant::now();
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
-        })?;
+        };
+        let thread = std::thread::Builder::new().name("keeper".into()).spawn(run)?;
         Ok(Self { directory, jobs, thread })
     }
 
@@ -115,7 +117,7 @@ impl Keeper {
     /// it now, or the disk did not take it: try again later.
     pub fn keep(&self, keepsake: Keepsake) -> bool {
         if !matches!(keepsake, Keepsake::Pins(_)) {
-            return self.jobs.try_send(Job::Write(keepsake)).is_ok();
+            return self.jobs.try_send(keepsake).is_ok();
         }
         let written = write(&self.directory, &keepsake, true);
         if let Err(error) = &written {
@@ -123,11 +125,6 @@ impl Keeper {
             tracing::error!("{}: {error}; no collector is believed until its key is on disk", path.display());
         }
         written.is_ok()
-    }
-
-    /// Does this in the background; `false` when there is no room for it now.
-    pub fn run(&self, task: impl FnOnce() + Send + 'static) -> bool {
-        self.jobs.try_send(Job::Task(Box::new(task))).is_ok()
     }
 
     /// Writes the last ones and ends the thread.
@@ -202,7 +199,7 @@ mod tests {
         let key = afferent_protocol::sign::Identity::from_seed(&[5; 32]).public_key();
         let pins = vec![Pin { key, by: None }, Pin { key, by: Some(key) }];
         let attestations: Vec<_> = (0..ATTESTATIONS_MAX as u8).map(|mark| [mark; ATTESTATION_LEN]).collect();
-        let keeper = Keeper::start(directory.path().to_owned()).unwrap();
+        let keeper = Keeper::start(directory.path().to_owned(), || {}).unwrap();
         assert!(keeper.keep(Keepsake::Pins(pins.clone())));
         assert_eq!(Kept::read(directory.path()).pins, pins, "durable at once");
         assert!(keeper.keep(Keepsake::Attestations(attestations.clone())));
@@ -219,7 +216,7 @@ mod tests {
     fn a_pin_that_the_disk_does_not_take_is_not_kept() {
         let directory = tempfile::tempdir().unwrap();
         let gone = directory.path().join("gone");
-        let keeper = Keeper::start(gone).unwrap();
+        let keeper = Keeper::start(gone, || {}).unwrap();
         let key = afferent_protocol::sign::Identity::from_seed(&[5; 32]).public_key();
         assert!(!keeper.keep(Keepsake::Pins(vec![Pin { key, by: None }])));
         keeper.stop(Vec::new());

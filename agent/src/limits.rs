@@ -104,6 +104,8 @@ pub const OUTBOX_MESSAGES_MAX: usize = 2;
 pub const INBOX_MESSAGES_MAX: usize = 1024;
 /// Milliseconds after which a disk that refused a write is tried again.
 pub const DISK_RETRY_MS: u64 = 1000;
+/// Milliseconds between two syncs of the ring's witness in the background.
+pub const WITNESS_SYNC_MS: u64 = 1000;
 /// Milliseconds after which a disk that refused a read is tried again.
 pub const READ_RETRY_MS: u64 = 100;
 /// How often a read is tried again before what it was to tell counts as unknown.

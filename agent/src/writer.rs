@@ -158,7 +158,7 @@ impl<D: Disk> std::fmt::Debug for WriterParts<D> {
 /// Starts the writer thread.
 pub(crate) fn start<D: Disk + Send + 'static>(shared: Arc<Shared>, parts: WriterParts<D>) -> io::Result<Writer>
 where
-    D::File: Send,
+    D::File: Send + Sync,
 {
     let mut round = Round {
         shared: shared.clone(),
@@ -244,6 +244,7 @@ impl<D: Disk> Round<D> {
     /// The last round was made.
     fn end(mut self) {
         let now = self.now();
+        self.parts.core.finish();
         let last = std::iter::from_fn(|| self.parts.core.keepsake(&now, true)).collect();
         self.parts.keeper.stop(last);
     }

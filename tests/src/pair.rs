@@ -15,7 +15,7 @@ use afferent_protocol::session::signed::Nonce;
 use afferent_protocol::sign::Identity;
 
 use crate::rng::Rng;
-use crate::sim_disk::CheatingDisk;
+use crate::sim_disk::{CheatingDisk, DiskCheat, SimDisk};
 
 /// The agent's name.
 pub const AGENT: &str = "press-88";
@@ -39,6 +39,7 @@ pub struct Agent {
 impl Agent {
     /// Opens it on this disk, with so many segments of 64 KiB.
     pub fn open(disk: CheatingDisk, segments: u64, rng: &mut Rng) -> Result<Self, String> {
+        let witness = CheatingDisk::new(SimDisk::new(rng.fork()), DiskCheat::Honest);
         let ring =
             RingSettings { pool_bytes: segments * 64 * 1024, segment_bytes: 64 * 1024, critical_reserve_segments: 2 };
         let settings = CoreSettings { ring, sender: SenderSettings::default() };
@@ -46,7 +47,7 @@ impl Agent {
             source: SourceId::new(AGENT).expect("it is a name"),
             identity: Identity::from_seed(&[7; 32]),
         };
-        let opened = AgentCore::open(disk, settings, who, &clock(0), &mut || rng.number());
+        let opened = AgentCore::open(disk, witness, settings, who, &clock(0), &mut || rng.number());
         let (core, _) = opened.map_err(|error| error.to_string())?;
         let open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());
         Ok(Self { core, open, now_ms: 1 })

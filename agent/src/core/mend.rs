@@ -59,11 +59,9 @@ impl<D: Disk> AgentCore<D> {
         }
         let step = match self.mending.waiting.front().copied() {
             Some((lane, from)) if !self.ring.resealing() => {
-                let begun = self.ring.reseal(lane, from, ResealReason::Diverged, &now.clock);
-                if begun.is_ok() {
-                    self.mending.waiting.pop_front();
-                }
-                begun
+                self.mending.waiting.pop_front();
+                self.ring.reseal(lane, from, ResealReason::Diverged, &now.clock);
+                Ok(())
             }
             _ => self.ring.reseal_step(&now.clock).map(drop),
         };

@@ -30,7 +30,8 @@ fn start(disk: &MemoryDisk) -> AgentCore<MemoryDisk> {
         drawn
     };
     let settings = CoreSettings { ring: settings(8), ..CoreSettings::default() };
-    let mut core = AgentCore::open(disk.clone(), settings, who("press-1"), &clock(), &mut entropy).unwrap().0;
+    let mut core =
+        AgentCore::open(disk.clone(), disk.beside(), settings, who("press-1"), &clock(), &mut entropy).unwrap().0;
     core.trust(TrustSettings { keys: vec![Collector::default().key.public_key()], trust_first: false });
     core
 }

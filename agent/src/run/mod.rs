@@ -139,9 +139,12 @@ impl Running {
         let clock = Arc::new(SystemClock::new());
         let notifier = Arc::new(Notifier::from_env());
         let (ship, ship_settings) = watch::channel(ship_settings(&config)?);
+        let (identity, identity_existed) = identity(&config)?;
         let parts = AgentParts {
-            who: RingIdentity { source: config.agent.name, identity: identity(&config)? },
+            who: RingIdentity { source: config.agent.name, identity },
             ring_directory: data.join("ring"),
+            witness_directory: data.join("witness"),
+            identity_existed,
             keep_directory: data.clone(),
             core: core_settings(&config),
             commit: commit_settings(&config),
@@ -319,14 +322,14 @@ fn ship_settings(config: &Config) -> Result<ShipSettings, RunError> {
     Ok(ShipSettings { agent: config.agent.name, host, port, login, tls, trust })
 }
 
-/// The agent's key. One that is lost does not keep the machine's events from being captured.
-fn identity(config: &Config) -> Result<Identity, RunError> {
+/// The agent's key, and whether it had one. One that is lost does not keep the machine's events from being captured.
+fn identity(config: &Config) -> Result<(Identity, bool), RunError> {
     let data = &config.agent.data_dir;
     let taken = identity::take(data)?;
     let had_ring = std::fs::read_dir(data.join("ring")).is_ok_and(|mut files| files.next().is_some());
     let found = match &taken.origin {
-        Origin::Kept => return Ok(taken.identity),
-        Origin::Made if !had_ring => return Ok(taken.identity),
+        Origin::Kept => return Ok((taken.identity, true)),
+        Origin::Made if !had_ring => return Ok((taken.identity, false)),
         Origin::Made => format!("there is a ring log, and no {}", identity::KEY_FILE),
         Origin::Replaced(aside) => format!("what was there was no key; it is {} now", aside.display()),
     };
@@ -336,7 +339,7 @@ fn identity(config: &Config) -> Result<Identity, RunError> {
          again under it. The collector refuses it until an operator says that it is still {name}: \
          afferent-collector agents replace {name} {key}"
     );
-    Ok(taken.identity)
+    Ok((taken.identity, true))
 }
 
 fn reading(clock: Arc<SystemClock>) -> Box<dyn FnMut() -> afferent_protocol::batch::ClockReading + Send> {
@@ -357,7 +360,9 @@ fn feeding(notifier: Arc<Notifier>) -> Box<dyn FnMut() + Send> {
 }
 
 fn tell_recovery(recovery: &Recovery) {
-    if recovery.is_new {
+    if let Some(replaced) = &recovery.replaced {
+        tracing::error!("the ring log is new: {replaced}");
+    } else if recovery.is_new && recovery.is_clean() {
         tracing::info!("the ring log is new");
     } else if recovery.is_clean() {
         tracing::info!("the ring log is whole");
