@@ -5,7 +5,7 @@
 
 use afferent_protocol::batch::Batch;
 use afferent_protocol::codec;
-use afferent_protocol::event::Event;
+use afferent_protocol::event::{Body, Event};
 use afferent_protocol::ids::{Epoch, Stream};
 use afferent_protocol::scan::{Scan, Step};
 use afferent_protocol::segment::{Head, SegmentHeader};
@@ -14,14 +14,14 @@ use afferent_protocol::session::Lane;
 use super::ledger::Content;
 use crate::oracle_reader::read_segment;
 
-/// Where a ring's platter holds the batch that consists of `count` events, of which `is_same` knows each: its lane and
-/// first sequence.
+/// Where a ring's platter holds the batch that has `count` events beside what the agent says of itself, of which `is_same`
+/// knows each: its lane and their sequences.
 pub fn find_in_ring(
     files: &[(String, Vec<u8>)],
     stream: Stream,
     count: usize,
     mut is_same: impl FnMut(usize, &Event<'_>) -> bool,
-) -> Option<(Lane, u64)> {
+) -> Option<(Lane, Vec<u64>)> {
     for (_, bytes) in files {
         let Head::Present { header, .. } = SegmentHeader::decode(bytes) else { continue };
         if header.stream != stream {
@@ -30,28 +30,30 @@ pub fn find_in_ring(
         let mut scan = Scan::new(bytes, header.seed());
         let steps = std::iter::from_fn(|| scan.step());
         let found = steps.into_iter().find_map(|step| match step {
-            Step::Entry(_, entry) if is_all(&entry.batch, count, &mut is_same) => Some(entry.batch.header().first),
-            _ => None,
+            Step::Entry(_, entry) => sequences(&entry.batch, count, &mut is_same),
+            Step::Corrupt { .. } => None,
         });
-        if let Some(first) = found {
-            return Some((Lane { stream, epoch: header.epoch }, first.get()));
+        if let Some(sequences) = found {
+            return Some((Lane { stream, epoch: header.epoch }, sequences));
         }
     }
     None
 }
 
-fn is_all(batch: &Batch<'_>, count: usize, is_same: &mut impl FnMut(usize, &Event<'_>) -> bool) -> bool {
-    if batch.header().count as usize != count {
-        return false;
-    }
+fn sequences(batch: &Batch<'_>, count: usize, is_same: &mut impl FnMut(usize, &Event<'_>) -> bool) -> Option<Vec<u64>> {
     let mut scratch = vec![0; batch.header().decoded_len as usize];
-    let Ok(mut records) = codec::records(batch, &mut scratch) else { return false };
-    let mut at = 0;
-    let all = records.all(|record| {
-        at += 1;
-        record.is_ok_and(|record| is_same(at - 1, &record.event))
-    });
-    all && at == count
+    let mut found = Vec::new();
+    for record in codec::records(batch, &mut scratch).ok()? {
+        let record = record.ok()?;
+        if matches!(record.event.body, Body::LifeCycle(_)) {
+            continue;
+        }
+        if found.len() == count || !is_same(found.len(), &record.event) {
+            return None;
+        }
+        found.push(record.sequence.get());
+    }
+    (found.len() == count).then_some(found)
 }
 
 /// Every event that lies whole on a ring's platter, with its lane and sequence.

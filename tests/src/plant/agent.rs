@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use afferent_agent::core::{AgentCore, CoreSettings, Now, Outgoing};
 use afferent_agent::intake::sink::{Refusal, Waiting};
+use afferent_agent::keep::{Keepsake, Kept};
 use afferent_agent::ring_log::{RingIdentity, RingSettings};
 use afferent_agent::sequencer::{CommitSettings, OpenBatches};
+use afferent_agent::trust::TrustSettings;
 use afferent_protocol::batch::split;
 use afferent_protocol::event::Event;
 use afferent_protocol::ids::{SourceId, Stream};
@@ -63,6 +65,8 @@ pub struct AgentNode {
     rng: Rng,
     /// A copy of its disk, and what it had accepted when it was made.
     copy: Option<Copied>,
+    /// What it keeps beside its ring log.
+    kept: Kept,
     life: Option<Life>,
     up_at_us: u64,
     push_at_us: u64,
@@ -106,6 +110,7 @@ impl AgentNode {
             planned_stop: None,
             identity: Identity::from_seed(&rng.bytes()),
             copy: None,
+            kept: Kept::default(),
             life: None,
             up_at_us: 0,
             push_at_us: 0,
@@ -199,8 +204,10 @@ impl AgentNode {
             return;
         }
         match opened {
-            Ok((core, recovery)) => {
+            Ok((mut core, recovery)) => {
                 world.tell(format_args!("{} starts: {recovery:?}", self.name));
+                core.remember(self.kept.clone());
+                core.trust(TrustSettings { keys: vec![world.collector_key.public_key()], trust_first: false });
                 let open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());
                 self.life = Some(Life {
                     core,
@@ -267,6 +274,7 @@ impl AgentNode {
             planned_stop: None,
             identity: self.identity.clone(),
             copy: None,
+            kept: Kept::default(),
             life: None,
             up_at_us: u64::MAX,
             push_at_us: 0,
@@ -358,6 +366,11 @@ impl AgentNode {
         let Some(life) = &mut self.life else { return };
         let settings = &world.settings;
         self.push_at_us = world.now_us + 1 + self.rng.below(2 * settings.push_every_us);
+        if self.rng.per_mille(200) {
+            let now = Now { ms: world.now_us / 1000, clock: self.clock.reading(world.now_us) };
+            // A full batch takes none: another time.
+            let _ = life.core.heartbeat(&mut life.open, &now);
+        }
         let waiting = if self.rng.coin() { Waiting::Producer } else { Waiting::Nobody };
         for _ in 0..=self.rng.below(settings.burst_max) {
             let time = self.clock.reading(world.now_us).wall;
@@ -414,14 +427,15 @@ impl AgentNode {
             // Where they stand is read from the platter: what is not there was accepted too early.
             let is_same = |at: usize, event: &Event<'_>| accepted[at].event() == *event;
             let found = find_in_ring(&self.disk.durable_files(), stream, accepted.len(), is_same);
-            let Some((lane, first)) = found else {
+            let Some((lane, sequences)) = found else {
                 return Err(Failure(format!(
                     "{} accepted {count} events of {stream} that are not on its disk",
                     self.name
                 )));
             };
+            let first = sequences.first().copied().unwrap_or_default();
             world.tell(format_args!("{} accepts {stream}-{}-{first} +{}", self.name, lane.epoch, accepted.len()));
-            for (sequence, owned) in (first..).zip(&accepted) {
+            for (sequence, owned) in sequences.into_iter().zip(&accepted) {
                 world.oracle.ledger.accept(self.index, lane, sequence, owned.content()).map_err(Failure)?;
             }
         }
@@ -447,6 +461,13 @@ impl AgentNode {
             if turn == MESSAGES_A_TURN {
                 life.poll_at_us = Some(world.now_us + 1_000);
                 return Ok(());
+            }
+            while let Some(keepsake) = life.core.keepsake(&now, false) {
+                match keepsake {
+                    Keepsake::Pins(pins) => life.core.pinned(pins, &now),
+                    Keepsake::Receipt(receipt) => self.kept.receipt = Some(receipt),
+                    Keepsake::Attestations(attestations) => self.kept.attestations = attestations,
+                }
             }
             let before = firsts(life);
             let mut message = std::mem::take(&mut life.message);
