@@ -33,7 +33,7 @@ use tokio::time::timeout;
 
 use crate::config::BrokerUrl;
 use crate::endpoint::{TlsError, authorities, certificates, private_key};
-use crate::intake::{Content, Done, Health, Intake, Presence, Released, Way};
+use crate::intake::{Content, Done, Health, Intake, Released, Way};
 use crate::limits::{
     BROKER_DOWN_MAX, BROKER_HANDSHAKE_S_MAX, BROKER_KEEP_ALIVE, BROKER_RETRY, BROKER_SILENCE_MAX, IN_FLIGHT_MAX,
     PACKET_BYTES_MAX,
@@ -196,10 +196,7 @@ impl Connection<'_> {
         let receipt = Publish { pkid: publish.pkid, qos: publish.qos, ..Publish::default() };
         let content = topic.and_then(|topic| match topic.leaf {
             Leaf::Up => Some(Content::Message { payload: publish.payload, connection: None }),
-            Leaf::State => {
-                let number = self.intake.connection_number();
-                Presence::of_payload(&publish.payload).map(|presence| Content::Link { presence, number })
-            }
+            Leaf::State => Some(Content::State { payload: publish.payload }),
             Leaf::Down => None,
         });
         let (Some(topic), Some(content)) = (topic, content) else {

@@ -5,11 +5,17 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use afferent_protocol::disk::FsDisk;
+use afferent_protocol::endorsement::{ENDORSEMENT_LEN, Endorsement, Role};
 use afferent_protocol::sign::{Identity, PublicKey};
 use rustix::fs::{FlockOperation, flock};
 
 const LOCK: &str = "collector.lock";
 const KEY: &str = "collector.key";
+/// The public half, for whoever verifies: hexadecimal.
+const PUBLIC_KEY: &str = "collector.pub";
+/// Endorsements in hexadecimal digits, one a line.
+const ENDORSEMENTS: &str = "collector.endorsements";
 /// Bytes of the key's file: the seed of an Ed25519 key pair.
 const KEY_LEN: usize = 32;
 
@@ -38,6 +44,12 @@ pub enum DataDirectoryError {
         what: String,
         /// What the system says.
         error: io::Error,
+    },
+    /// There is no log, for which a key could endorse another one.
+    #[error("there is no log in {}, so that there is nothing to endorse a key for; start the collector once", path.display())]
+    NoLog {
+        /// The directory.
+        path: PathBuf,
     },
     /// The key's file has another size than a key.
     #[error(
@@ -84,40 +96,128 @@ impl DataDirectory {
         &self.path
     }
 
-    /// The collector's key pair. At the first start it is drawn and written down, durably, for nobody else to read.
+    /// The collector's key pair. At the first start it is drawn and written down, durably, for nobody else to read. Where
+    /// it is lost and the log is not, another one is drawn, which agents will not believe before they are configured to.
     pub fn identity(&self) -> Result<Identity, DataDirectoryError> {
         let path = self.path.join(KEY);
         match read_key(&path) {
             Err(DataDirectoryError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
                 let failed = |error| DataDirectoryError::Io { what: format!("writing {}", path.display()), error };
-                Ok(Identity::from_seed(&self.draw_key().map_err(failed)?))
+                let seed = draw_seed().map_err(failed)?;
+                let failed = |error| DataDirectoryError::Io { what: format!("writing {}", path.display()), error };
+                self.keep_key(&seed).map_err(failed)?;
+                let identity = Identity::from_seed(&seed);
+                if self.has_log() {
+                    let key = identity.public_key();
+                    tracing::error!(
+                        "{} is lost: a new key was drawn, {key}. Agents keep what they capture and ship nothing until \
+                         `[ship] collector_keys` of each names it; or stop the collector and put the backup of the key back",
+                        path.display(),
+                    );
+                }
+                Ok(identity)
             }
             read => read,
         }
     }
 
-    /// The name appears only once the content is on disk.
-    fn draw_key(&self) -> io::Result<[u8; KEY_LEN]> {
+    /// Endorsements that lead to the key from those before it, oldest first.
+    pub fn endorsements(&self) -> Result<Vec<[u8; ENDORSEMENT_LEN]>, DataDirectoryError> {
+        let path = self.path.join(ENDORSEMENTS);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(DataDirectoryError::Io { what: format!("reading {}", path.display()), error }),
+        };
+        // A line that is none was being written when the power went: the key that it is about was never used.
+        let read = |line: &str| <[u8; ENDORSEMENT_LEN]>::try_from(crate::log::unhex(line.trim())?).ok();
+        Ok(text.lines().filter_map(read).filter(|bytes| Endorsement::read(bytes).is_some()).collect())
+    }
+
+    /// Draws a new key, which the one before endorses, and takes its place. The endorsement is on disk first.
+    pub fn rotate_key(&self) -> Result<Endorsement, DataDirectoryError> {
         let path = self.path.join(KEY);
-        let mut seed = [0; KEY_LEN];
-        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+        let before = read_key(&path)?;
+        let io = |what: String| move |error| DataDirectoryError::Io { what, error };
+        let log = self.path.join("log").join("0");
+        let log_id = FsDisk::new(&log).and_then(|disk| crate::log::log_id(&disk));
+        let log_id = log_id.map_err(io(format!("reading {}", log.display())))?;
+        let log_id = log_id.ok_or_else(|| DataDirectoryError::NoLog { path: log.clone() })?;
+        let seed = draw_seed().map_err(io("drawing a key".to_owned()))?;
+        let (role, key) = (Role::Successor, Identity::from_seed(&seed).public_key());
+        let endorsement = Endorsement { role, log_id, key, by: before.public_key() };
+        let line: String = endorsement.sign(&before).iter().map(|byte| format!("{byte:02x}")).collect();
+        let file = self.path.join(ENDORSEMENTS);
+        let append = || {
+            let mut file = OpenOptions::new().append(true).create(true).mode(0o644).open(&file)?;
+            writeln!(file, "{line}")?;
+            file.sync_all()
+        };
+        append().map_err(io(format!("writing {}", file.display())))?;
+        self.keep_key(&seed).map_err(io(format!("writing {}", path.display())))?;
+        Ok(endorsement)
+    }
+
+    /// Writes the public key beside the private one, for those who verify.
+    pub fn show_public_key(&self, key: &PublicKey) -> Result<(), DataDirectoryError> {
+        let path = self.path.join(PUBLIC_KEY);
+        if public_key(&self.path) == Some(*key) {
+            return Ok(());
+        }
+        let failed = |error| DataDirectoryError::Io { what: format!("writing {}", path.display()), error };
+        std::fs::write(&path, format!("{key}\n")).map_err(failed)
+    }
+
+    fn has_log(&self) -> bool {
+        let log = self.path.join("log").join("0");
+        std::fs::read_dir(log).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
+    /// The name appears only once the content is on disk.
+    fn keep_key(&self, seed: &[u8; KEY_LEN]) -> io::Result<()> {
+        let path = self.path.join(KEY);
         let fresh = path.with_extension("key.new");
         match std::fs::remove_file(&fresh) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(&seed)?;
+        file.write_all(seed)?;
         file.sync_all()?;
         std::fs::rename(&fresh, &path)?;
-        File::open(&self.path)?.sync_all()?;
-        Ok(seed)
+        File::open(&self.path)?.sync_all()
     }
 }
 
-/// The public key of the collector whose data directory this is; another process may be using it.
-pub fn public_key(data: &Path) -> Result<PublicKey, DataDirectoryError> {
-    read_key(&data.join(KEY)).map(|identity| identity.public_key())
+fn draw_seed() -> io::Result<[u8; KEY_LEN]> {
+    let mut seed = [0; KEY_LEN];
+    getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(seed)
+}
+
+/// The public key that lies in a collector's data directory, if there is one. The private key is not looked at; whoever can
+/// write to the directory has chosen the one that is found.
+pub fn public_key(data: &Path) -> Option<PublicKey> {
+    let mut text = String::new();
+    File::open(data.join(PUBLIC_KEY)).and_then(|file| file.take(KEY_TEXT_BYTES_MAX).read_to_string(&mut text)).ok()?;
+    parse_public_key(text.trim()).ok()
+}
+
+/// Bytes of a file with a public key.
+const KEY_TEXT_BYTES_MAX: u64 = 256;
+
+/// A text that is no public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a public key has 64 hexadecimal digits and is a point of the curve; the collector's is in its data directory, in collector.pub"
+)]
+pub struct NoPublicKey;
+
+/// Reads a public key: 64 hexadecimal digits.
+pub fn parse_public_key(digits: &str) -> Result<PublicKey, NoPublicKey> {
+    let bytes = crate::log::unhex(digits).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    let key = PublicKey(bytes.ok_or(NoPublicKey)?);
+    key.verifier().map(|_| key).ok_or(NoPublicKey)
 }
 
 fn read_key(path: &Path) -> Result<Identity, DataDirectoryError> {
@@ -152,6 +252,32 @@ mod tests {
         assert_eq!(data.identity().unwrap().public_key(), key);
         let mode = std::fs::metadata(directory.path().join(KEY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_new_key_is_endorsed_by_the_one_before_for_the_log_that_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDirectory::open(directory.path()).unwrap();
+        let before = data.identity().unwrap().public_key();
+        assert!(matches!(data.rotate_key(), Err(DataDirectoryError::Io { .. } | DataDirectoryError::NoLog { .. })));
+        assert_eq!(data.identity().unwrap().public_key(), before, "nothing has changed");
+        let log = directory.path().join("log").join("0");
+        let disk = FsDisk::new(&log).unwrap();
+        let now = afferent_protocol::ids::Timestamp::default();
+        let settings = crate::log::LogSettings::default();
+        let mut each = |_: &afferent_protocol::segment::EntryHead, _: &afferent_protocol::batch::Batch<'_>| {};
+        let (mut opened, _) = crate::log::EmbeddedLog::open(disk, settings, &mut || 7, now, &mut each).unwrap();
+        let mut agent = crate::simulated::Agent::new("press", afferent_protocol::ids::Stream::Samples, 1);
+        let bytes = agent.samples(1);
+        crate::log::UnifiedLog::append(&mut opened, &crate::simulated::parse(&bytes), now);
+        crate::log::UnifiedLog::commit(&mut opened).unwrap();
+        let id = crate::log::UnifiedLog::log_id(&opened);
+        drop(opened);
+        let rotated = data.rotate_key().unwrap();
+        assert_eq!((rotated.by, rotated.log_id, rotated.role), (before, id, Role::Successor));
+        assert_eq!(data.identity().unwrap().public_key(), rotated.key);
+        let kept: Vec<_> = data.endorsements().unwrap().iter().map(|bytes| Endorsement::read(bytes).unwrap()).collect();
+        assert_eq!(kept, [rotated]);
     }
 
     #[test]

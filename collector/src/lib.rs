@@ -8,7 +8,9 @@
 //! - [`core`]: admission: what comes in is checked, and refused, kept back or appended
 //! - [`sources`]: what is known of every agent; rebuilt from the log at every start
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying; [`indexing`]: the thread that makes
-//!   its indexes; [`retention`]: the one that removes what is old
+//!   its indexes; [`retention`]: the one that removes what is old; [`questions`]: the one that finds where histories have
+//!   parted
+//! - [`terms`]: which places hold in this log
 //! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
 //! - [`certificate`]: what the log proves to be complete
 //! - [`models`]: states that are folded from the log
@@ -37,6 +39,7 @@ pub mod log;
 pub mod logging;
 pub mod models;
 pub mod posted;
+pub mod questions;
 pub mod retention;
 pub mod run;
 pub mod shutdown;
@@ -44,5 +47,6 @@ pub mod shutdown;
 mod simulated;
 pub mod sources;
 pub mod subscribe;
+pub mod terms;
 pub mod up;
 pub mod web;

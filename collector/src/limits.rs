@@ -14,10 +14,26 @@ pub const LOG_SEGMENT_BYTES: u64 = 64 << 20;
 pub const COMMIT_PART_BYTES_MAX: usize = 8 << 20;
 /// A writer commits when so many bytes wait, whatever else it has to do.
 pub const COMMIT_BYTES_MAX: usize = 8 << 20;
-/// A stretch of the log is sealed when this long after its first batch, in µs, something is committed.
-pub const SEAL_AFTER_US: u64 = 60_000_000;
-/// A stretch is sealed when it has so many batches: what a start keeps of each of them bounds its memory.
-pub const SEAL_BATCHES_MAX: usize = 65_536;
+/// The log is attested this long, in µs, after the first batch that no attestation binds.
+pub const ATTEST_AFTER_US: u64 = 60_000_000;
+/// The log is attested when so many batches are bound by no attestation: what a start keeps of each bounds its memory.
+pub const ATTEST_BATCHES_MAX: usize = 65_536;
+/// What a start of earlier software kept of batches without a seal.
+pub const SEAL_BATCHES_MAX: usize = ATTEST_BATCHES_MAX;
+/// Terms of a log that are known, at most: the newest ones. Each opening of the log begins one.
+pub const TERMS_MAX: usize = 4096;
+/// Agents whose acknowledgements show that the log was put back, told one by one for each term.
+pub const ROLLED_BACK_EVENTS_MAX: usize = 16;
+/// Heartbeats that are remembered of each source.
+pub const HEARTBEATS_KEPT: usize = 4;
+/// Times at which a source found its ring log gone that are remembered: the newest ones.
+pub const RINGS_REPLACED_KEPT: usize = 16;
+/// Names that a source had before that are remembered.
+pub const ALIASES_MAX: usize = 64;
+/// Endorsements that are remembered.
+pub const ENDORSEMENTS_KEPT: usize = 256;
+/// Damaged places of the log that wait to be told.
+pub const DAMAGE_WAITING_MAX: usize = 256;
 /// Pages at the log's end that followers share.
 pub const TAIL_PAGES_MAX: usize = 64;
 /// From so many followers with filters on, all that comes is rendered once, and each takes its own out of it.
@@ -26,6 +42,16 @@ pub const TAIL_FILTERED_MIN: usize = 8;
 pub const TAIL_EVENTS_MAX: u64 = 100_000;
 /// Texts of one kind that a certificate tells, at most.
 pub const CERTIFICATE_TEXTS_MAX: usize = 100;
+/// Lines of a certificate as people print it: a page.
+pub const CERTIFICATE_LINES_MAX: usize = 60;
+/// Losses of one lane that a certificate remembers one by one, those that follow each other as one.
+pub const CERTIFICATE_LOSSES_MAX: usize = 4096;
+/// Statements of one source whose ends have not come that a certificate waits for.
+pub const CERTIFICATE_STATEMENTS_MAX: usize = 256;
+/// Batches of ring logs that are held against a log.
+pub const CERTIFICATE_RING_BATCHES_MAX: usize = 1 << 20;
+/// Bytes of a file of attestations, or of a public key.
+pub const WITNESS_FILE_BYTES_MAX: u64 = 256 << 20;
 /// The sparse index has a point every so many bytes of a segment.
 pub const INDEX_EVERY_BYTES: u64 = 64 << 10;
 /// Machines and sources that the index of one segment names; of a segment with more every block is looked at.
@@ -37,6 +63,9 @@ pub const INDEX_PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 /// Retention looks at the log so often. Whenever it removes something, every lane is told anew.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(60);
+
+/// By more than this, in µs, the collector's clock may not differ from what attestations and agents say: retention warns.
+pub const CLOCK_DIFFERENCE_MAX_US: u64 = 86_400_000_000;
 
 /// Bytes of batches that came before their turn, kept per source.
 pub const EARLY_BYTES_MAX: usize = 8 << 20;
@@ -58,6 +87,16 @@ pub const REFUSED_EVENT_EVERY_US: u64 = 60_000_000;
 pub const REFUSED_EVENTS_MAX: usize = 60;
 /// Own events that wait for a commit; more are only counted.
 pub const NOTICES_MAX: usize = 1024;
+/// Runs of one agent that have proved themselves and are remembered: two, where a machine was cloned.
+pub const SESSIONS_PROVED_MAX: usize = 4;
+/// Runs of one agent that have said hello and not proved themselves, and are answered all the same.
+pub const SESSIONS_UNPROVED_MAX: usize = 4;
+/// A challenge is good for the minute in which it was made and so many more.
+pub const CHALLENGE_MINUTES: u64 = 2;
+/// Holes of a lane that one hello leads to questions about.
+pub const AGAIN_MAX: usize = 4;
+/// Questions of agents for a common end that wait to be answered.
+pub const QUESTIONS_MAX: usize = 64;
 /// A row of codec 1 has at least so many bytes: time, subject, variant and two bytes of body.
 pub const ROW_BYTES_MIN: u32 = 4;
 
@@ -106,6 +145,8 @@ pub const COMMIT_MESSAGES_MAX: usize = 1024;
 pub const COMMIT_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Tries to commit after the collector was told to stop.
 pub const COMMIT_TRIES_AT_END: u32 = 3;
+/// A writer that has nothing to do looks so often whether an attestation is due, or damage is to be told.
+pub const WRITER_LOOKS_EVERY: Duration = Duration::from_secs(5);
 /// The picture of the sources that readers get is at most so old.
 pub const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
 

@@ -7,10 +7,11 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use afferent_protocol::attestation::Attestation;
 use afferent_protocol::disk::FsDisk;
 use afferent_protocol::ids::{Epoch, Offset};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiState};
@@ -22,11 +23,12 @@ use crate::data_directory::{DataDirectory, DataDirectoryError};
 use crate::endpoint::{BindError, Endpoint, Registry, Tls};
 use crate::indexing;
 use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
-use crate::limits::{FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX, RETENTION_EVERY};
+use crate::limits::{FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY};
 use crate::log::{EmbeddedLog, Forgetter, Indexer, LogReader, LogSettings, OpenError, Trimmer};
 use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
 use crate::models::with_built_ins;
 use crate::posted::RedbIds;
+use crate::questions;
 use crate::retention;
 use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::Sources;
@@ -149,8 +151,11 @@ impl Collector {
         let data = DataDirectory::open(&config.data)?;
         raise_open_files(config);
         let own = (config.name, data.identity()?.public_key());
+        data.show_public_key(&own.1)?;
         let Opened { core, reader, indexer, trimmer, forgetter } = open_log(config, &data).await?;
         let (trimmed_until, emptied_until) = (core.sources().trimmed_until(), core.sources().emptied_until());
+        let newest = core.newest_attestation().and_then(|bytes| Attestation::read(&bytes)?.verify());
+        let attested = retention::Attested { own: config.name, log_id: core.place().log_id, keys: core.keys_of_log() };
         let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()));
         let core = core.with_posted_ids(Box::new(ids.map_err(system("a thread for the posted events"))?));
         let health = Arc::new(Health::default());
@@ -162,11 +167,19 @@ impl Collector {
         let posts = intake.downgrade();
         let way_in = WayIn::open(config, intake, &health, &stopping).await?;
         let (outbox, mqtt, tls, serving) = (way_in.outbox, way_in.address, way_in.tls, way_in.serving);
-        let (writer, views) =
-            intake::spawn(core, incoming, outbox, Arc::clone(&health)).map_err(system("a thread for the log"))?;
+        let (asked, questions) = mpsc::channel(QUESTIONS_MAX);
+        questions::spawn(Arc::new(reader.clone()), questions, posts.clone())
+            .map_err(system("a thread for agents' questions"))?;
+        let (writer, views) = intake::spawn(core, incoming, outbox, asked, Arc::clone(&health))
+            .map_err(system("a thread for the log"))?;
         let indexing = indexing::spawn(indexer, views.durable.clone(), stopping.clone());
         indexing.map_err(system("a thread for the log's indexes"))?;
+        let reader: Arc<dyn ReadLog> = Arc::new(reader);
         let retention = retention::Settings {
+            log: reader.another(),
+            attested,
+            newest,
+            sources: views.sources.clone(),
             rules: config.retention(),
             every: RETENTION_EVERY,
             trimmer,
@@ -177,7 +190,6 @@ impl Collector {
             health: Arc::clone(&health),
         };
         retention::spawn(retention, stopping.clone()).map_err(system("a thread for retention"))?;
-        let reader: Arc<dyn ReadLog> = Arc::new(reader);
         let models = ModelSettings {
             definitions: with_built_ins(&config.model),
             snapshots: Some(data.path().join("models")),
@@ -299,7 +311,10 @@ struct Opened {
 async fn open_log(config: &Config, data: &DataDirectory) -> Result<Opened, RunError> {
     let identity = data.identity()?;
     let epoch = Epoch::new(getrandom::u64().map_err(system("random numbers"))?);
-    let own = OwnIdentity { source: config.name, identity, epoch };
+    let mut challenge = [0; 32];
+    getrandom::fill(&mut challenge).map_err(system("random numbers"))?;
+    let endorsements = data.endorsements()?;
+    let own = OwnIdentity { source: config.name, identity, epoch, challenge, endorsements };
     let directory = data.path().join("log").join("0");
     let settings = LogSettings { segment_bytes: config.segment_bytes() };
     let opening = tokio::task::spawn_blocking(move || {
@@ -312,7 +327,7 @@ async fn open_log(config: &Config, data: &DataDirectory) -> Result<Opened, RunEr
             EmbeddedLog::open_by_indexes(disk, settings, &mut entropy, clock.read().wall, &mut sources)?;
         let (reader, indexer) = (log.reader().of_collector(own.source), log.indexer());
         let (trimmer, forgetter) = (log.trimmer(), log.forgetter());
-        sources.find_unsealed(&reader);
+        sources.find_unattested(&reader);
         let core = Core::new(log, sources, own, &recovery, &clock.read());
         Ok(Opened { core, reader, indexer, trimmer, forgetter })
     });

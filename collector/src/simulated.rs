@@ -11,8 +11,12 @@ use afferent_protocol::checksum::crc32c;
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Body, Event, Loss, Quality, Sample, Value};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
-use afferent_protocol::session::{Control, Held, Hello, Lane, UNSIGNED};
+use afferent_protocol::session::signed::{Down, Instance, Nonce, Up, UpContent};
+use afferent_protocol::session::{Control, Held, Hello, Lane};
 use afferent_protocol::sign::{Identity, sha256};
+
+use crate::core::{Answer, Core, Refusal};
+use crate::log::UnifiedLog;
 
 const SECTOR: usize = 512;
 
@@ -338,21 +342,51 @@ impl Agent {
         bytes
     }
 
-    /// The hello of one that holds its lane from `first` on.
+    /// The hello of one that holds its lane from `first` on, which proves nothing yet.
     pub fn hello(&self, first: u64) -> Vec<u8> {
-        self.hello_from(first, self.identity.public_key().0)
+        self.hello_over(first, Nonce::NONE)
     }
 
-    pub fn hello_with(&self, key: [u8; 32]) -> Vec<u8> {
-        self.hello_from(0, key)
-    }
-
-    /// With the key of whoever it claims to be, signed with its own.
-    pub fn hello_from(&self, first: u64, key: [u8; 32]) -> Vec<u8> {
+    /// The same, with the answer to a challenge.
+    pub fn hello_over(&self, first: u64, answer: Nonce) -> Vec<u8> {
         let held = Held { lane: self.lane, first: Sequence::new(first), end: Sequence::new(self.next.max(first)) };
         let lanes = [held].into_iter().collect();
-        let mut hello = Hello { session: 1, key, lanes, signature: UNSIGNED };
-        self.identity.sign_hello(&self.name, &mut hello);
-        Control::Hello(hello).encode().to_vec()
+        self.up(answer, Control::Hello(Hello { session: 1, lanes }))
     }
+
+    /// What it says, signed.
+    pub fn up(&self, answer: Nonce, control: Control) -> Vec<u8> {
+        let up = Up {
+            log_id: [0; 16],
+            nonce: NONCE,
+            answer,
+            key: self.identity.public_key(),
+            instance: Instance([1; 16]),
+            clock: clock(self.next),
+            former: Vec::new(),
+            content: UpContent::Control(control),
+        };
+        up.sign(&self.name, &self.identity)
+    }
+}
+
+/// That of every connection here.
+const NONCE: Nonce = Nonce([1; 16]);
+
+/// Says hello and proves it; gives what is answered to that.
+pub(crate) fn greet<L: UnifiedLog>(
+    core: &mut Core<L>,
+    agent: &Agent,
+    first: u64,
+    clock: &ClockReading,
+) -> Result<Vec<Answer>, Refusal> {
+    let mut say = |message: &[u8]| {
+        core.receive(agent.name, message, None, clock).refusal.map_or(Ok(()), Err)?;
+        Ok(core.commit(clock).expect("the disk works"))
+    };
+    let answers = say(&agent.hello(first))?;
+    let welcomed = |answer: &Answer| answer.agent == agent.name && matches!(answer.control, Control::Welcome(_));
+    let welcome = answers.iter().find(|answer| welcomed(answer)).expect("a hello is answered");
+    let challenge = Down::read(&welcome.message).expect("it is a signed message").claim().answer;
+    say(&agent.hello_over(first, challenge))
 }

@@ -75,8 +75,36 @@ faults! {
     BrokerRestarted => "broker restarted with an empty memory",
     /// A wall clock stepped by up to ten years.
     ClockStepped => "clock stepped",
+    /// The collector's wall clock stepped by up to ten years.
+    CollectorClockStepped => "collector's clock stepped",
+    /// A stranger's message came in the name of somebody else.
+    MessageForged => "message forged by a stranger",
+    /// A stranger recorded a message and sent it again.
+    MessageReplayed => "message replayed by a stranger",
+    /// An agent's disk was put back from a copy.
+    AgentRestored => "agent's disk put back from a copy",
+    /// A second machine went on from a copy of an agent's disk.
+    AgentCloned => "agent cloned",
+    /// A file of an agent's ring log is gone.
+    SegmentLost => "a segment of a ring lost",
+    /// The collector's disk was put back from a copy.
+    CollectorRestored => "collector's disk put back from a copy",
     /// A ring was full and gave up events.
     RingEvicted => "ring gave up events",
+}
+
+impl Fault {
+    /// What somebody does, on purpose or not, and no promise may fall by: each must be in enough seeds.
+    pub const NEMESES: &[Self] = &[
+        Self::MessageForged,
+        Self::MessageReplayed,
+        Self::AgentRestored,
+        Self::AgentCloned,
+        Self::SegmentLost,
+        Self::CollectorRestored,
+        Self::ClockStepped,
+        Self::CollectorClockStepped,
+    ];
 }
 
 /// How often each kind has fired.
@@ -98,6 +126,13 @@ impl FaultCounts {
     /// How often it has fired.
     pub fn of(&self, fault: Fault) -> u64 {
         self.0[fault as usize]
+    }
+
+    /// Counts each kind once that has fired in a run.
+    pub fn add_run(&mut self, run: &Self) {
+        for (mine, fired) in self.0.iter_mut().zip(&run.0) {
+            *mine += u64::from(*fired > 0);
+        }
     }
 
     /// Takes over the counts of another part.

@@ -62,6 +62,8 @@ pub struct Summary {
     pub seeds: u64,
     /// Faults that fired in all of them.
     pub counts: FaultCounts,
+    /// In how many of them each fault has fired.
+    pub fired_in: FaultCounts,
     /// Events that were accepted in all of them.
     pub accepted: u64,
     /// The failures with the lowest seeds.
@@ -85,6 +87,7 @@ pub fn run_many(first: u64, end: u64, planted: Planted, failures_max: usize) -> 
             match &outcome.result {
                 Ok(report) => {
                     summary.counts.add(&report.counts);
+                    summary.fired_in.add_run(&report.counts);
                     summary.accepted += report.accepted as u64;
                 }
                 Err(_) => summary.failures.push(outcome),

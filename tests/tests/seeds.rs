@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use afferent_tests::faults::Fault;
 use afferent_tests::planted::Planted;
 use afferent_tests::runner::{run_many, run_seed};
 
@@ -50,6 +51,8 @@ fn every_accepted_event_arrives_once_and_in_order_or_is_declared_whatever_fails(
     }
     let rare = summary.counts.rarer_than(FIRED_MIN);
     assert!(rare.is_empty(), "vacuous: in {} seeds hardly ever fired {rare:?}", summary.seeds);
+    let rare: Vec<_> = Fault::NEMESES.iter().filter(|fault| summary.fired_in.of(**fault) < FIRED_MIN).collect();
+    assert!(rare.is_empty(), "vacuous: fewer than {FIRED_MIN} of {} seeds have {rare:?}", summary.seeds);
 }
 
 #[test]

@@ -1,14 +1,21 @@
-//! `GET /v1/agents`: what is known of every source.
+//! `GET /v1/agents`: what is known of every source; `POST /v1/agents/NAME/retire` and `…/key`: what an operator says of one.
 //!
 //! The same shapes are read by the command line, so they are written and read here.
 
-use afferent_protocol::ids::Timestamp;
+use afferent_protocol::ids::{SourceId, Timestamp};
+use afferent_protocol::limits::TEXT_BYTES_MAX;
 use axum::Json;
-use axum::extract::State;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::problem::Problem;
 use super::state::Api;
 use crate::cloud_event::{names, put_rfc3339};
+use crate::core::{NotOperated, Operation};
+use crate::data_directory::parse_public_key;
 use crate::sources::{LaneView, LinkState, SourceView};
 
 /// The answer.
@@ -116,6 +123,108 @@ pub(super) async fn agents(State(api): State<Api>) -> Json<AgentsReport> {
     let kept = api.state.reader.kept();
     let log = LogReport { first: kept.start.get(), end: kept.end.get() };
     Json(AgentsReport { log, agents: sources.iter().map(AgentReport::of).collect() })
+}
+
+/// That nothing more is to be expected of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Retirement {
+    /// Who says so. Nobody checks it here.
+    pub who: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Another key for a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NewKey {
+    /// The public key, 64 hexadecimal digits.
+    pub key: String,
+    /// Who says so, and why. Nobody checks it here.
+    pub who: String,
+}
+
+/// Says that nothing more is to be expected of a source: certificates name who said so, and wait for it no more. Answered
+/// once it is in the log.
+#[utoipa::path(post, path = "/v1/agents/{name}/retire", tag = "sources", params(("name" = String, Path)),
+    request_body = Retirement,
+    responses((status = 204, description = "It is in the log"), super::openapi::Refusals))]
+pub(super) async fn retire(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let Retirement { who, why } = read(&headers, body).await?;
+    for (field, text) in [("who", &who), ("why", &why)] {
+        check_text(field, text)?;
+    }
+    operate(&api, Operation::Retire { source: named(&name)?, who, why }).await
+}
+
+/// Holds a source to another key from now on: what the old one signs is refused, what it has signed stays proved. Answered
+/// once it is in the log.
+#[utoipa::path(post, path = "/v1/agents/{name}/key", tag = "sources", params(("name" = String, Path)),
+    request_body = NewKey,
+    responses((status = 204, description = "It is in the log"), super::openapi::Refusals))]
+pub(super) async fn replace_key(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let NewKey { key, who } = read(&headers, body).await?;
+    check_text("who", &who)?;
+    let key = parse_public_key(&key).map_err(|_| {
+        let remedy = "give the key that the refusal of the agent names, as 64 hexadecimal digits";
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "`key` is no public key", remedy)
+    })?;
+    operate(&api, Operation::ReplaceKey { source: named(&name)?, key, who }).await
+}
+
+/// A page of another site can make a browser post, but not as JSON.
+async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Problem> {
+    let remedy = "send a JSON object as application/json";
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !given.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+        let detail = "the content type is not application/json";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail, remedy));
+    }
+    let body = super::publish::taken(body).await?;
+    serde_json::from_slice(&body)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"), remedy))
+}
+
+fn check_text(field: &str, text: &str) -> Result<(), Problem> {
+    if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
+        let detail = format!("`{field}` is empty, or has more than {TEXT_BYTES_MAX} bytes");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail, "say it in a sentence"));
+    }
+    Ok(())
+}
+
+fn named(name: &str) -> Result<SourceId, Problem> {
+    SourceId::new(name).map_err(|error| {
+        let name: String = name.chars().take(64).collect();
+        Problem::new(StatusCode::NOT_FOUND, format!("{name:?}: {error}"), "look at /v1/agents for who is there")
+    })
+}
+
+async fn operate(api: &Api, operation: Operation) -> Result<StatusCode, Problem> {
+    let gone = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the collector stops", "say it again once it runs");
+    let intake = api.state.intake.upgrade().map_err(|_| gone())?;
+    let done = intake.operate(operation).await.map_err(|_| gone())?;
+    drop(intake);
+    done.await.map_err(|_| gone())?.map_err(|refusal| {
+        let (status, remedy) = match refusal {
+            NotOperated::Unknown(_) => (StatusCode::NOT_FOUND, "look at /v1/agents for who is there"),
+            NotOperated::NoKey => (StatusCode::UNPROCESSABLE_ENTITY, "give the agent's own public key"),
+            NotOperated::Own(_) | NotOperated::SameKey(_) | NotOperated::Nowhere => {
+                (StatusCode::CONFLICT, "nothing was changed")
+            }
+        };
+        Problem::new(status, refusal.to_string(), remedy)
+    })?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 impl AgentReport {

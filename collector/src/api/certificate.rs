@@ -14,12 +14,15 @@ use tokio::sync::Semaphore;
 use super::pages::blocking;
 use super::problem::Problem;
 use super::state::Api;
-use crate::certificate::{About, Certificate, CertificateError, Evidence, Span, text};
-use crate::log::{Kinds, NameHash, Wanted};
+use crate::certificate::{About, Certificate, CertificateError, Evidence, Means, Span, text};
+use crate::data_directory::parse_public_key as public_key;
+use crate::log::{Kinds, NameHash, Trust, Wanted};
 use crate::subscribe::{ReadLog, ReadLogError};
 
 /// Whether the proof is complete: `true` or `false`, as in the certificate.
 pub const COMPLETE: HeaderName = HeaderName::from_static("afferent-complete");
+/// The verdict: `complete`, `incomplete` or `refuted`.
+pub const VERDICT: HeaderName = HeaderName::from_static("afferent-verdict");
 
 /// Each reads the whole log: one at a time.
 static ONE: Semaphore = Semaphore::const_new(1);
@@ -37,41 +40,45 @@ pub(super) struct CertificateQuery {
     from: String,
     /// The first instant after it.
     until: String,
+    /// The collector's public key, hexadecimal, if it is to be held to one that the reader knows.
+    key: Option<String>,
 }
 
 /// Answers with the certificate, as JSON, or as text for whoever accepts `text/plain`. Reads the whole log.
 #[utoipa::path(get, path = "/v1/certificate", tag = "sources", params(CertificateQuery),
     responses((status = 200, description = "What the log proves", content(
-        (Object = "application/json"), (String = "text/plain")), headers(("afferent-complete" = bool))),
+        (Object = "application/json"), (String = "text/plain")), headers(("afferent-complete" = bool), ("afferent-verdict" = String))),
         super::openapi::Refusals))]
 pub(super) async fn certificate(
     State(api): State<Api>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (about, span) = parse(query.as_deref())?;
+    let Asked { about, span, keys } = parse(query.as_deref())?;
     let Ok(_one) = ONE.try_acquire() else {
         let detail = "another certificate is being made, which reads the whole log";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "ask again in a moment"));
     };
     let (own, key) = api.state.own;
-    let evidence = Evidence::new(about, span, own, key).map_err(Problem::from)?;
+    let trust = if keys.is_empty() { Trust::Answering(key) } else { Trust::Named(keys) };
+    let means = Means { trust, ..Means::default() };
+    let evidence = Evidence::new(about, span, own, means).map_err(Problem::from)?;
     let log = api.log();
     let certificate = blocking(move || made(&log, evidence)).await??.with_rings(&api.state.sources.borrow().clone());
     let wants_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
     let complete = HeaderValue::from_static(if certificate.complete { "true" } else { "false" });
+    let verdict = HeaderValue::from_static(certificate.verdict.name());
     let mut answer =
         if wants_text { text::text(&certificate).into_response() } else { Json(certificate).into_response() };
     answer.headers_mut().insert(COMPLETE, complete);
+    answer.headers_mut().insert(VERDICT, verdict);
     Ok(answer)
 }
 
 fn made(log: &Arc<dyn ReadLog>, mut evidence: Evidence) -> Result<Certificate, Problem> {
+    look_ahead(log, &mut evidence)?;
     let kept = log.kept();
     let (mut from, mut scratch) = (kept.start, Vec::new());
-    if kept.start > Offset::ZERO {
-        look_ahead(log, &mut evidence)?;
-    }
     while from < kept.end {
         let before = from;
         let read = log.read(from, &mut scratch, &mut |head, batch| {
@@ -94,7 +101,7 @@ fn made(log: &Arc<dyn ReadLog>, mut evidence: Evidence) -> Result<Certificate, P
     evidence.certificate().map_err(Problem::from)
 }
 
-/// Where the beginning is not kept, keys are told anew behind what they prove.
+/// Which names belong together stands behind what they had sent; and where the beginning is not kept, so do keys.
 fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence) -> Result<(), Problem> {
     let (kept, mut scratch) = (log.kept(), Vec::new());
     let sources = log.own().iter().map(|own| NameHash::source(own.as_str())).collect();
@@ -104,7 +111,7 @@ fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence) -> Result<(), Pro
         from = from.max(stretch.start);
         let before = from;
         let read = log.read_part(from, stretch.end, &mut scratch, &mut |head, batch| {
-            evidence.ahead(batch);
+            evidence.ahead(head, batch);
             from = Offset::new(head.end_ordinal());
             if from < stretch.end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
@@ -119,7 +126,14 @@ fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence) -> Result<(), Pro
     Ok(())
 }
 
-fn parse(query: Option<&str>) -> Result<(About, Span), Problem> {
+/// What a query asks for.
+struct Asked {
+    about: About,
+    span: Span,
+    keys: Vec<PublicKey>,
+}
+
+fn parse(query: Option<&str>) -> Result<Asked, Problem> {
     let refused = |detail: String| {
         let remedy =
             "write ?source=press-88 or ?machine=88-C, and &from=2021-09-13T00:00:00Z&until=2021-09-14T00:00:00Z";
@@ -127,7 +141,7 @@ fn parse(query: Option<&str>) -> Result<(About, Span), Problem> {
     };
     let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query.unwrap_or_default())
         .map_err(|error| refused(format!("the query cannot be read: {error}")))?;
-    let (mut about, mut from, mut until) = (None, None, None);
+    let (mut about, mut from, mut until, mut keys) = (None, None, None, Vec::new());
     for (name, value) in pairs {
         let shown: String = value.chars().take(64).collect();
         let time = || {
@@ -148,6 +162,10 @@ fn parse(query: Option<&str>) -> Result<(About, Span), Problem> {
             "machine" => return Err(refused(format!("`machine`: {shown:?} is not the first level of a subject"))),
             "from" => from = time()?,
             "until" => until = time()?,
+            "key" => {
+                let key = public_key(&value).map_err(|error| refused(format!("`key`: {error}")))?;
+                keys.push(key);
+            }
             _ => {
                 let name: String = name.chars().take(64).collect();
                 return Err(refused(format!("the parameter {name:?} is not known here")));
@@ -157,7 +175,7 @@ fn parse(query: Option<&str>) -> Result<(About, Span), Problem> {
     let about = about.ok_or_else(|| refused("`source` or `machine` is missing".to_owned()))?;
     let from = from.ok_or_else(|| refused("`from` is missing".to_owned()))?;
     let until = until.ok_or_else(|| refused("`until` is missing".to_owned()))?;
-    Ok((about, Span { from, until }))
+    Ok(Asked { about, span: Span { from, until }, keys })
 }
 
 impl From<CertificateError> for Problem {

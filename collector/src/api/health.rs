@@ -1,5 +1,7 @@
 //! `GET /healthz`: whether events become durable here.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -7,19 +9,24 @@ use axum::response::{IntoResponse, Response};
 use super::problem::Problem;
 use super::state::Api;
 
-/// Whether events become durable here.
+/// Whether events become durable here; what else is wrong with the log stands in lines behind `degraded`.
 #[utoipa::path(get, path = "/healthz", tag = "about",
-    responses((status = 200, description = "They do", content_type = "text/plain", body = String), super::openapi::Refusals))]
+    responses((status = 200, description = "They do: `ok`; or `degraded` and lines that say what is wrong with the log all the same", content_type = "text/plain", body = String), super::openapi::Refusals))]
 pub(super) async fn healthz(State(api): State<Api>) -> Response {
     if api.stopping.is_said() {
         let remedy = "wait for the next start";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the collector stops", remedy).into_response();
     }
     match api.state.health.verdict() {
-        Ok(()) => "ok\n".into_response(),
+        Ok(()) => well(&api.state.health.warnings()).into_response(),
         Err(why) => {
             let remedy = "agents keep their events meanwhile and send them later; see the collector's log";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, why, remedy).into_response()
         }
     }
+}
+
+fn well(warnings: &BTreeMap<&'static str, String>) -> String {
+    let lines = warnings.iter().map(|(kind, text)| format!("{kind}: {text}\n"));
+    std::iter::once(if warnings.is_empty() { "ok\n" } else { "degraded\n" }.to_owned()).chain(lines).collect()
 }

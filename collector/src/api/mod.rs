@@ -7,6 +7,7 @@
 //! | `GET /v1/stream?from=&subject=&type=&source=&severity=` | the same as server-sent events, for ever |
 //! | `/v1/subscriptions/NAME` | PUT, GET, DELETE; `POST …/fetch`, `…/commit`, `…/reset`: places that are kept here |
 //! | `GET /v1/agents` | every source: state, lag, losses, gaps (JSON) |
+//! | `POST /v1/agents/NAME/retire`, `…/key` | an operator's word on a source: an event of the log |
 //! | `GET /v1/certificate?source=|machine=&from=&until=` | what is there of that span, proved (JSON or text) |
 //! | `GET /v1/models`, `/v1/models/NAME@V?as_of=`, `/v1/models/diff?left=&right=&as_of=` | states that are folded from the log ([`models`]) |
 //! | `POST /v1/models/NAME@V/recompute?from=`, `POST /v1/what-if?from=&until=` | a state made again; alternatives to what happened |
@@ -68,6 +69,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/healthz", get(health::healthz)),
         ("/metrics", get(metrics::metrics)),
         ("/v1/agents", get(agents::agents)),
+        ("/v1/agents/{name}/key", post(agents::replace_key)),
+        ("/v1/agents/{name}/retire", post(agents::retire)),
         ("/v1/certificate", get(certificate::certificate)),
         ("/v1/events", get(events::events).post(publish::publish)),
         ("/v1/models", get(models::list)),

@@ -1,13 +1,15 @@
-//! What of a lane a span takes in.
+//! What is known of one lane: which of its sequences are in the log, and which are not, and why.
 
 use std::ops;
 
 use afferent_protocol::batch::Header;
-use afferent_protocol::event::LossReason;
+use afferent_protocol::event::{LossReason, ResealReason};
 use afferent_protocol::ids::{Offset, Sequence, SequenceRange, Timestamp};
+use afferent_protocol::segment::EntryHead;
+use afferent_protocol::session::Lane;
 
 use super::{Fate, Range, Span};
-use crate::limits::RANGES_MAX;
+use crate::limits::{CERTIFICATE_LOSSES_MAX, RANGES_MAX};
 use crate::sources::RangeSet;
 
 /// A loss that a source has declared.
@@ -15,7 +17,37 @@ use crate::sources::RangeSet;
 pub(super) struct Declared {
     pub range: SequenceRange,
     pub reason: LossReason,
+    /// When, by the source's clock.
     pub time: Timestamp,
+    /// Where in the log.
+    pub offset: Offset,
+}
+
+/// An epoch in which this lane's events from `first` on stand once more: sequence n of it was `first` + n − 1 here.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Continued {
+    pub lane: Lane,
+    pub first: Sequence,
+    pub reason: ResealReason,
+    pub offset: Offset,
+}
+
+impl Continued {
+    /// Where this sequence of the old lane stands in the new one.
+    pub fn place_of(&self, sequence: Sequence) -> Sequence {
+        Sequence::new(sequence.get().saturating_sub(self.first.get()).saturating_add(1))
+    }
+}
+
+/// Up to where a lane was to have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// As far as anything is known of it.
+    Everything,
+    /// Up to and not including this sequence.
+    Sequence(Sequence),
+    /// It had not begun.
+    Nothing,
 }
 
 /// What was seen of a lane.
@@ -26,28 +58,29 @@ pub(super) struct LaneEvidence {
     /// The offset of its first batch.
     pub begun_at: Option<Offset>,
     /// The earliest event time of its first batch.
-    pub known_from: Option<Timestamp>,
-    /// The latest event time so far.
-    pub known_until: Option<Timestamp>,
+    known_from: Option<Timestamp>,
     /// The first sequence that is kept, where retention may have removed what was before.
     kept_from: Option<Sequence>,
     /// How far it had come, and its latest event time, when the collector told that last before removing something.
     told: Option<(Sequence, Timestamp)>,
-    /// The latest one so far of a batch that has its records, so that its times are signed.
-    signed_until: Option<Timestamp>,
+    /// The latest clock reading or event time of a batch so far that has its records, so that both are signed.
+    reached: Option<Timestamp>,
     present: RangeSet,
     removed: RangeSet,
     pending: Pending,
     holes: RangeSet,
     /// Offsets from the first batch of the span to the last one.
     pub offsets: Option<ops::Range<Offset>>,
-    pub losses: Vec<Declared>,
+    losses: Vec<Declared>,
+    /// More losses were declared than are remembered one by one.
+    has_more_losses: bool,
+    pub continued: Vec<Continued>,
 }
 
 /// Emptied batches since the last batch that has its records, and the holes before them.
 ///
 /// Nothing binds the times of an emptied batch any more, so that they alone must not put it out of the span: what counts
-/// is where the batches before and behind it lie.
+/// is the batch behind it.
 #[derive(Debug, Default)]
 struct Pending {
     all: RangeSet,
@@ -57,10 +90,9 @@ struct Pending {
 }
 
 impl LaneEvidence {
-    /// Takes the lane's next batch, which begins at this offset. `is_begun` when the log may have lost the lane's
-    /// beginning to retention.
-    pub fn batch(&mut self, header: &Header, offset: Offset, span: &Span, is_begun: bool) {
-        let (first, end) = (header.first, header.end());
+    /// Takes the lane's next batch. `is_begun` when the log may have lost the lane's beginning to retention.
+    pub fn batch(&mut self, head: &EntryHead, header: &Header, span: &Span, is_begun: bool) {
+        let (offset, first, end) = (Offset::new(head.ordinal), header.first, header.end());
         let is_beginning_kept = self.begun_at.is_some() || !is_begun;
         self.begun_at.get_or_insert(offset);
         self.known_from.get_or_insert(header.time_first);
@@ -68,28 +100,57 @@ impl LaneEvidence {
             self.kept_from = Some(first);
         }
         let range = SequenceRange { first, end };
-        let hole = SequenceRange { first: if is_beginning_kept { self.end } else { first }, end: first };
+        self.pending
+            .holes
+            .insert_or_join(SequenceRange { first: if is_beginning_kept { self.end } else { first }, end: first });
         let is_in_span = header.time_last >= span.from && header.time_first < span.until;
         if header.is_emptied() {
-            self.pending.holes.insert(hole);
-            self.pending.all.insert(range);
+            self.pending.all.insert_or_join(range);
             if is_in_span {
-                self.pending.told.insert(range);
+                self.pending.told.insert_or_join(range);
             }
         } else {
-            if self.may_touch(Some(header.time_last), span) {
-                self.holes.insert(hole);
-            }
-            self.signed_until = self.signed_until.max(Some(header.time_last));
+            self.reached = self.reached.max(Some(header.clock.wall.max(header.time_last)));
+            self.settle(span);
         }
         if is_in_span && !header.is_emptied() {
-            self.present.insert(range);
-            let offset_end = Offset::new(offset.get() + u64::from(header.count));
+            self.present.insert_or_leave(range);
+            let offset_end = Offset::new(head.end_ordinal());
             let offsets = self.offsets.get_or_insert(offset..offset_end);
             offsets.end = offset_end;
         }
         self.end = self.end.max(end);
-        self.known_until = self.known_until.max(Some(header.time_last));
+    }
+
+    /// Judges what lies before the last batch that has its records: what was accepted before it can have happened in the
+    /// span unless everything up to there lies before the span.
+    fn settle(&mut self, span: &Span) {
+        let Pending { all, told, holes } = std::mem::take(&mut self.pending);
+        if self.reached.is_none_or(|reached| reached >= span.from) {
+            let removed = if told.is_empty() { all } else { told };
+            removed.iter().for_each(|range| self.removed.insert_or_join(range));
+            holes.iter().for_each(|range| self.holes.insert_or_join(range));
+        }
+    }
+
+    /// All batches were taken: behind the last one nothing says that the rest lies before the span.
+    pub fn finish(&mut self) {
+        let Pending { all, told, holes } = std::mem::take(&mut self.pending);
+        let removed = if told.is_empty() { all } else { told };
+        removed.iter().for_each(|range| self.removed.insert_or_join(range));
+        holes.iter().for_each(|range| self.holes.insert_or_join(range));
+    }
+
+    /// The source declares a loss. Eviction declares segment after segment: one loss that grows.
+    pub fn lost(&mut self, loss: Declared) {
+        let has_room = self.losses.len() < CERTIFICATE_LOSSES_MAX;
+        match self.losses.last_mut() {
+            Some(last) if last.range.end == loss.range.first && last.reason == loss.reason => {
+                (last.range.end, last.time, last.offset) = (loss.range.end, loss.time, loss.offset);
+            }
+            _ if has_room => self.losses.push(loss),
+            _ => self.has_more_losses = true,
+        }
     }
 
     /// The collector tells how far it had come, before retention removes something.
@@ -108,21 +169,14 @@ impl LaneEvidence {
         (span.from <= until).then_some(until)
     }
 
-    /// Whether something that stands before an event of `next` can have happened within the span: after the last signed
-    /// time before it there was some of the span left, and at `next` some of it was over. Without `next` nothing follows.
-    fn may_touch(&self, next: Option<Timestamp>, span: &Span) -> bool {
-        self.signed_until.is_none_or(|time| time < span.until) && next.is_none_or(|time| time >= span.from)
+    /// Whether what is kept of it begins behind this sequence.
+    pub fn begins_behind(&self, end: Sequence) -> bool {
+        self.kept_from.is_some_and(|first| first >= end) || (self.begun_at.is_none() && self.end() >= end)
     }
 
-    /// Judges the emptied batches so far. `next` is the latest event time of the next batch of the stream that has its
-    /// records.
-    pub fn settle(&mut self, next: Option<Timestamp>, span: &Span) {
-        let Pending { all, told, holes } = std::mem::take(&mut self.pending);
-        if self.may_touch(next, span) {
-            let removed = if told.is_empty() { all } else { told };
-            removed.iter().for_each(|range| self.removed.insert(range));
-            holes.iter().for_each(|range| self.holes.insert(range));
-        }
+    /// Where it ends in the log, as far as is known.
+    pub fn end(&self) -> Sequence {
+        self.end.max(self.told.map_or(Sequence::ZERO, |(end, _)| end))
     }
 
     /// Whether retention has removed something that the span takes in, or may take in.
@@ -130,36 +184,66 @@ impl LaneEvidence {
         !self.removed.is_empty()
     }
 
-    /// Where it ends, as far as is known.
-    pub fn end(&self) -> Sequence {
-        self.end
+    /// Whether there is more to say than is remembered.
+    pub fn is_too_much(&self) -> bool {
+        self.has_more_losses || self.holes.is_joined() || self.removed.is_joined() || self.present.len() >= RANGES_MAX
     }
 
-    /// Whether there are more holes than can be told.
-    pub fn has_too_many_holes(&self) -> bool {
-        self.holes.len() >= RANGES_MAX
+    /// Whether everything from the last batch up to `end` was declared lost.
+    pub fn is_lost_up_to(&self, end: Sequence) -> bool {
+        let mut left = RangeSet::of(SequenceRange { first: self.end(), end });
+        self.losses.iter().for_each(|loss| left = left.without(&RangeSet::of(loss.range)));
+        left.is_empty()
     }
 
-    /// Whether its source has said that nothing follows its end.
-    pub fn is_ended(&self) -> bool {
-        self.losses.iter().any(|loss| loss.range.first <= self.end && loss.range.end > self.end)
+    /// What is not there: holes before its batches, and what was declared lost behind them or under a history that the log
+    /// does not have.
+    fn absent(&self, span: &Span) -> RangeSet {
+        let mut absent = self.holes.clone();
+        for Declared { range, time, offset, .. } in &self.losses {
+            let is_other_history = self.continued.iter().any(|continued| {
+                continued.reason == ResealReason::Diverged && continued.first < range.end && continued.offset <= *offset
+            });
+            let first = if is_other_history { range.first } else { range.first.max(self.end()) };
+            if *time >= span.from {
+                absent.insert_or_join(SequenceRange { first, end: range.end });
+            }
+        }
+        absent
     }
 
-    /// The sequences that the span takes in, in order.
-    pub fn ranges(&self) -> Vec<Range> {
+    /// The sequences that the span takes in, in order, up to where the lane was to have come. `continues` tells what of a
+    /// range stands in another epoch.
+    pub fn ranges(&self, span: &Span, until: Until, continues: impl Fn(SequenceRange) -> RangeSet) -> Vec<Range> {
+        let limit = match until {
+            Until::Everything => Sequence::new(u64::MAX),
+            Until::Sequence(end) => end,
+            Until::Nothing => Sequence::ZERO,
+        };
+        let counted = RangeSet::of(SequenceRange { first: Sequence::ZERO, end: limit });
+        let within = |set: &RangeSet| set.without(&set.without(&counted));
         let mut ranges: Vec<Range> = self.present.iter().map(|range| of(range, Fate::Present)).collect();
-        ranges.extend(self.removed.iter().map(|range| of(range, Fate::Removed)));
-        let mut left = self.holes.clone();
-        for Declared { range, reason, time } in &self.losses {
+        ranges.extend(within(&self.removed).iter().map(|range| of(range, Fate::Removed)));
+        let mut left = within(&self.absent(span));
+        for Declared { range, reason, time, .. } in &self.losses {
             let declared = RangeSet::of(*range);
             let undeclared = left.without(&declared);
             let fate = Fate::Lost { reason: *reason, declared: *time };
             ranges.extend(left.without(&undeclared).iter().map(|range| of(range, fate)));
             left = undeclared;
         }
-        ranges.extend(left.iter().map(|range| of(range, Fate::Missing)));
+        for range in left.iter() {
+            let elsewhere = continues(range);
+            ranges.extend(RangeSet::of(range).without(&elsewhere).iter().map(|range| of(range, Fate::Missing)));
+        }
         ranges.sort_by_key(|range| range.first);
         ranges
+    }
+
+    /// The sequences that are in the log, of those from `first` on: everything up to its end but for its holes.
+    pub fn has(&self, range: SequenceRange) -> RangeSet {
+        let range = SequenceRange { first: range.first, end: range.end.min(self.end()) };
+        RangeSet::of(range).without(&self.holes)
     }
 }
 

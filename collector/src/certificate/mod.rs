@@ -1,27 +1,27 @@
 //! The completeness certificate: what of a source or a machine is in the log for a span of time, proved.
 //!
 //! One pass over the log, in order:
-//! - [`Evidence`]: takes every batch; checks signature, chain and order, and what the seals bind
-//! - `seals`: which offsets are bound by seals of the collector
+//! - [`Evidence`]: takes every batch; checks signature, chain and order, and what attestations and witnesses bind
+//! - `learned`: what single events say
 //! - `lanes`: per source, stream and epoch: present, declared as lost, missing
-//! - [`text`]: the certificate as people print it
+//! - `source`: how far a source had come by which time, and when nobody can know
+//! - [`Rings`]: ring logs of agents as evidence
+//! - `verdict`: what all of it proves; [`text`]: the certificate as people print it
 //!
-//! What it can promise, and why:
-//! - A batch that was edited breaks its signature; one that was taken out breaks the chain of its lane, or shows as missing
-//!   sequences; one that was moved breaks the seal of its stretch. What a seal binds cannot be changed by who does not have
-//!   the collector's key, which is no part of the log's files.
-//! - An agent's key is pinned by an event of the collector, which the collector's key has signed.
-//! - Of samples that retention has removed the chain hash is left, which chain, signature and seal bind as before. Their
-//!   times are bound no more: they are taken to lie within the span unless the batches before and behind prove otherwise.
-//! - A log whose newest part was cut off is an older log: it proves nothing about what came later. Whatever the evidence
-//!   does not reach is said to be open, and a certificate is complete only when nothing is open.
+//! COMPLETE means: all that the sources had accepted by K (printed per source) with a time in the span is in the log, and K
+//! lies at or behind the span's end for each source that was not retired. K is what the agent itself has signed: a heartbeat
+//! with its clock and the ends of all its lanes, all of which have come. What is accepted later with an older time is no
+//! contradiction. `README.md` beside this file has the argument: who can forge what.
 //!
 //! Event times are those of the sources' clocks. A span takes in every batch that has an event in it.
 
 mod evidence;
 mod lanes;
-mod seals;
+mod learned;
+mod rings;
+mod source;
 pub mod text;
+mod verdict;
 
 #[cfg(test)]
 mod tests;
@@ -33,8 +33,11 @@ use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestam
 use serde::{Serialize, Serializer};
 
 use crate::cloud_event::names::loss_reason;
+use crate::log::inspect::Suspect;
+use crate::log::{Bound, KeyOrigin};
 use crate::sources::{RangeView, SourceView};
-pub use evidence::Evidence;
+pub use evidence::{Evidence, Means};
+pub use rings::{RingError, Rings};
 
 /// Whom a certificate is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +47,8 @@ pub enum About {
     Source(SourceId),
     /// A machine (the first level of subjects): all streams of every source that spoke of it.
     Machine(String),
+    /// Everybody: what a log as a whole is worth.
+    Log,
 }
 
 /// A span of event time, its end exclusive.
@@ -66,18 +71,67 @@ pub struct Certificate {
     pub span: Span,
     /// The answer.
     pub verdict: Verdict,
-    /// Whether it is [`Verdict::Complete`] and nothing is open.
+    /// Why it is not complete.
+    pub causes: Vec<Cause>,
+    /// Whether it is [`Verdict::Complete`].
     pub complete: bool,
+    /// What the answer rests on, in a sentence.
+    pub rests_on: String,
     /// What the evidence does not reach, for people. Ask again later, where it says so.
     pub open: Vec<String>,
     /// What contradicts itself, for people.
     pub refuted: Vec<String>,
     /// What the log is that proves it.
     pub log: LogEvidence,
+    /// How far each source had come.
+    pub sources: Vec<SourceCertificate>,
     /// Lane by lane, by source, stream, and time.
     pub lanes: Vec<LaneCertificate>,
     /// What the sources have said that their ring logs hold, and has not come: known to a running collector alone.
     pub in_ring: Vec<InRing>,
+}
+
+/// How far a source had come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceCertificate {
+    /// The source.
+    pub source: SourceId,
+    /// The public key that the collector holds it to, hexadecimal; none for the collector itself.
+    pub key: Option<String>,
+    /// K: all that it had accepted by this time, by its own clock, is accounted for.
+    #[serde(serialize_with = "some_rfc3339")]
+    pub known_until: Option<Timestamp>,
+    /// Who said that nothing more is to be expected of it, unless it has spoken since.
+    pub retired: Option<RetiredBy>,
+    /// What it says that it had accepted, and has not come.
+    pub awaited: Vec<Awaited>,
+}
+
+/// An operator's word that nothing more is to be expected of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RetiredBy {
+    /// Who said so; unverified where no login was asked for.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// When, by the collector's clock.
+    #[serde(serialize_with = "rfc3339")]
+    pub time: Timestamp,
+}
+
+/// Sequences that a source says it had accepted, and that have not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Awaited {
+    /// The stream.
+    #[serde(serialize_with = "stream_name")]
+    pub stream: Stream,
+    /// The epoch.
+    #[serde(serialize_with = "epoch_text")]
+    pub epoch: Epoch,
+    /// The first sequence.
+    pub first: Sequence,
+    /// The first one after them.
+    pub end: Sequence,
 }
 
 /// What a source's ring log held of a stream when it last said hello, and has not come since.
@@ -98,9 +152,10 @@ pub struct InRing {
 }
 
 impl Certificate {
-    /// With what the collector has heard of these sources' ring logs: of those that it is about.
+    /// With what the collector has heard of these sources' ring logs, of those that it is about. What is held there and has
+    /// not come is open.
     pub fn with_rings(mut self, sources: &[SourceView]) -> Self {
-        let is_about = |source: &SourceId| self.lanes.iter().any(|lane| lane.source == *source);
+        let is_about = |source: &SourceId| self.sources.iter().any(|known| known.source == *source);
         let lanes = sources.iter().filter(|view| is_about(&view.source));
         let lanes = lanes.flat_map(|view| view.lanes.iter().map(move |lane| (view.source, lane)));
         self.in_ring = lanes
@@ -109,7 +164,7 @@ impl Certificate {
                 Some(InRing { source, stream: lane.stream, epoch: lane.epoch, first, end })
             })
             .collect();
-        self
+        self.judged()
     }
 }
 
@@ -117,16 +172,46 @@ impl Certificate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Every sequence that the span takes in is there.
+    /// Everything is there.
     Complete,
-    /// What is not there was in the log, and retention has removed it.
-    Removed,
-    /// What is not there was declared lost by its source, or removed by retention.
-    DeclaredLoss,
-    /// Something is missing, and nobody has said why.
+    /// Something is not there, or nobody can know; see [`Cause`].
     Incomplete,
     /// Something was changed, moved or taken out after it was written, or never was what it says.
     Refuted,
+}
+
+impl Verdict {
+    /// The exit code of a command that ends with it; 2 is that of a wrong command line.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Complete => 0,
+            Self::Incomplete => 1,
+            Self::Refuted => 3,
+        }
+    }
+
+    /// The name in JSON and in HTTP headers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Incomplete => "incomplete",
+            Self::Refuted => "refuted",
+        }
+    }
+}
+
+/// Why a certificate is not complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Something is missing, and nobody has said why.
+    Missing,
+    /// Its source has declared that something will not come.
+    DeclaredLoss,
+    /// Retention has removed something.
+    Removed,
+    /// The evidence does not reach so far, or it is on its way.
+    Open,
 }
 
 /// The log behind a certificate.
@@ -134,17 +219,44 @@ pub enum Verdict {
 pub struct LogEvidence {
     /// The collector that wrote it.
     pub collector: SourceId,
-    /// Its public key, hexadecimal.
-    pub key: String,
+    /// Its public keys, hexadecimal: those that were trusted beforehand, and those that they have endorsed.
+    pub keys: Vec<String>,
+    /// Where the first of them comes from: one that was found in the log, whoever wrote it chose.
+    pub key_origin: KeyOrigin,
     /// The oldest offset that is kept.
     pub first: Offset,
     /// The first offset after the newest batch.
     pub end: Offset,
-    /// Everything before this offset is bound by seals.
-    pub sealed_until: Offset,
+    /// How many attestations agree with the log.
+    pub attestations: u64,
+    /// Entries from this offset on are bound by them.
+    pub attested_from: Option<Offset>,
+    /// How far they bind it.
+    pub attested: Option<Bound>,
+    /// The newest witness from outside with which the log agrees.
+    pub witnessed: Option<Bound>,
+    /// Witnesses of what is not kept any more.
+    pub witnesses_passed: u64,
     /// When the newest batch was appended, by the collector's clock.
     #[serde(serialize_with = "rfc3339")]
     pub time: Timestamp,
+}
+
+/// What a whole log is worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFindings {
+    /// What contradicts itself, or a witness, for people.
+    pub refuted: Vec<String>,
+    /// What is not there and may be on its way, for people.
+    pub open: Vec<String>,
+    /// Batches in doubt.
+    pub suspects: Vec<Suspect>,
+    /// Batches that were looked at.
+    pub entries: u64,
+    /// Batches of ring logs that were held against it.
+    pub ring_batches: usize,
+    /// How far it is bound, and by what.
+    pub log: LogEvidence,
 }
 
 /// What is known of one stream and epoch of one source.
@@ -160,9 +272,6 @@ pub struct LaneCertificate {
     pub epoch: Epoch,
     /// The sequences that the span takes in, end to end.
     pub ranges: Vec<Range>,
-    /// The latest event time that is known of it.
-    #[serde(serialize_with = "rfc3339")]
-    pub known_until: Timestamp,
 }
 
 /// Consecutive sequences of the same fate.
@@ -211,6 +320,13 @@ pub enum CertificateError {
 
 fn rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time_text(*time))
+}
+
+fn some_rfc3339<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => rfc3339(time, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn time_text(time: Timestamp) -> String {

@@ -1,70 +1,196 @@
-//! A certificate as people print it.
+//! A certificate as people print it: a page.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{About, Certificate, Fate, Verdict, time_text};
-use crate::cloud_event::names::loss_reason;
-use crate::line::plain;
+use afferent_protocol::ids::{SourceId, Stream};
 
-/// The certificate as plain text, a statement a line.
+use super::{About, Cause, Certificate, Fate, LogEvidence, SourceCertificate, Verdict, time_text};
+use crate::cloud_event::names::loss_reason;
+use crate::limits::CERTIFICATE_LINES_MAX;
+use crate::line::plain;
+use crate::log::KeyOrigin;
+
+/// The certificate as plain text, a statement a line, and not more of them than fit a page.
 pub fn text(certificate: &Certificate) -> String {
-    let mut out = String::from("CERTIFICATE OF COMPLETENESS\n\n");
+    let mut lines = head(certificate);
+    let foot = wrapped(&certificate.rests_on);
+    let mut rest = Vec::new();
+    for (heading, texts) in [("refuted", &certificate.refuted), ("open", &certificate.open)] {
+        if !texts.is_empty() {
+            rest.push(String::new());
+            rest.push(format!("{heading}:"));
+            rest.extend(texts.iter().map(|text| format!("  {}", plain(text))));
+        }
+    }
+    rest.push(String::new());
+    rest.extend(certificate.sources.iter().flat_map(source));
+    rest.extend(lanes(certificate));
+    for held in &certificate.in_ring {
+        let (first, end) = (held.first, held.end);
+        rest.push(format!("{} {}: sequences {first} up to {end} are in its ring log", held.source, held.stream));
+    }
+    let room = CERTIFICATE_LINES_MAX.saturating_sub(lines.len() + foot.len() + 2);
+    let more = rest.len().saturating_sub(room);
+    rest.truncate(room);
+    lines.append(&mut rest);
+    if more > 0 {
+        lines.push(format!("and {more} lines more: --output json has all of it"));
+    }
+    lines.push(String::new());
+    lines.extend(foot);
+    lines.join("\n") + "\n"
+}
+
+fn head(certificate: &Certificate) -> Vec<String> {
     let about = match &certificate.about {
         About::Source(source) => format!("source {source}"),
         About::Machine(machine) => format!("machine {}", plain(machine)),
+        About::Log => "everybody".to_owned(),
     };
-    let (from, until) = (time_text(certificate.span.from), time_text(certificate.span.until));
     let log = &certificate.log;
-    let mut line = |name: &str, value: String| writeln!(out, "{name:<10} {value}").expect("a string takes text");
+    let mut lines = vec!["CERTIFICATE OF COMPLETENESS".to_owned(), String::new()];
+    let mut line = |name: &str, value: String| lines.push(format!("{name:<10} {value}"));
     line("of", about);
-    line("from", from);
-    line("until", until);
-    line("verdict", verdict(certificate).to_owned());
-    line("log", format!("offsets {} up to {}, sealed up to {}", log.first, log.end, log.sealed_until));
-    line("", format!("newest batch at {}", time_text(log.time)));
-    line("collector", format!("{} with key {}", log.collector, log.key));
+    line("from", time_text(certificate.span.from));
+    line("until", time_text(certificate.span.until));
+    line("verdict", verdict(certificate));
+    line("log", format!("offsets {} up to {}, newest batch at {}", log.first, log.end, time_text(log.time)));
+    lines
+}
+
+fn source(known: &SourceCertificate) -> Vec<String> {
+    let mut lines = Vec::new();
+    match known.known_until {
+        Some(time) => lines.push(format!("{}: known until {}", known.source, time_text(time))),
+        None => lines.push(format!("{}: nothing is known for certain", known.source)),
+    }
+    if let Some(by) = &known.retired {
+        let (time, who, why) = (time_text(by.time), plain(&by.who), plain(&by.why));
+        lines.push(format!("{}: retired {time} by {who} (unverified): {why}", known.source));
+    }
+    lines
+}
+
+/// What is all present in one line a stream, however many epochs it has; everything else one by one.
+fn lanes(certificate: &Certificate) -> Vec<String> {
+    let mut streams: BTreeMap<(SourceId, Stream), (u64, u64, Vec<String>)> = BTreeMap::new();
     for lane in &certificate.lanes {
-        let known = time_text(lane.known_until);
-        writeln!(out, "\n{} {} {}, known until {known}", lane.source, lane.stream, lane.epoch).expect("as above");
+        let (epochs, events, told) = streams.entry((lane.source, lane.stream)).or_default();
+        *epochs += 1;
         for range in &lane.ranges {
+            let (first, end) = (range.first, range.end);
             let fate = match range.fate {
-                Fate::Present => "all present".to_owned(),
+                Fate::Present => {
+                    *events += range.end.since(range.first);
+                    continue;
+                }
                 Fate::Removed => "REMOVED by retention".to_owned(),
                 Fate::Lost { reason, declared } => {
                     format!("LOST ({}), declared {}", loss_reason(reason), time_text(declared))
                 }
                 Fate::Missing => "MISSING, and nobody said why".to_owned(),
             };
-            writeln!(out, "  sequences {} up to {}: {fate}", range.first, range.end).expect("as above");
+            told.push(format!("  {}: sequences {first} up to {end}: {fate}", lane.epoch));
         }
     }
-    for held in &certificate.in_ring {
-        let (first, end) = (held.first, held.end);
-        writeln!(
-            out,
-            "\n{} {} {}: sequences {first} up to {end} are in its ring log",
-            held.source, held.stream, held.epoch
-        )
-        .expect("as above");
+    let mut lines = Vec::new();
+    for ((source, stream), (epochs, events, told)) in streams {
+        let epochs = if epochs == 1 { String::new() } else { format!(" in {epochs} epochs") };
+        let all = if told.is_empty() { "all present" } else { "present, and not" };
+        lines.push(format!("{source} {stream}: batches with {events} events{epochs}, {all}"));
+        lines.extend(told);
     }
-    for (heading, texts) in [("refuted", &certificate.refuted), ("open", &certificate.open)] {
-        if !texts.is_empty() {
-            writeln!(out, "\n{heading}:").expect("as above");
+    lines
+}
+
+fn verdict(certificate: &Certificate) -> String {
+    let by = match (certificate.log.key_origin, certificate.log.keys.first()) {
+        (KeyOrigin::Found, Some(key)) => format!("by the key found there: {key}; name one with --key"),
+        (KeyOrigin::Found, None) => "by no key: none was found".to_owned(),
+        (KeyOrigin::Named, _) => "by the key that was named".to_owned(),
+        (KeyOrigin::Answering, _) => "by the key of the collector that answers; name one with --key".to_owned(),
+    };
+    let said = match certificate.verdict {
+        Verdict::Complete => "COMPLETE: all that was accepted in the span is in the log",
+        Verdict::Refuted => "REFUTED: the log is not as it was written",
+        Verdict::Incomplete => match certificate.causes.first() {
+            Some(Cause::Missing) => "INCOMPLETE: something is missing, and nobody said why",
+            Some(Cause::DeclaredLoss) => "INCOMPLETE: the source has declared losses",
+            Some(Cause::Removed) => "INCOMPLETE: retention has removed samples",
+            Some(Cause::Open) | None => "INCOMPLETE: nothing is known to be missing, and something is open",
+        },
+    };
+    let also_open = certificate.causes.len() > 1 && certificate.causes.contains(&Cause::Open);
+    let also = if certificate.verdict == Verdict::Incomplete && also_open { ", and something is open" } else { "" };
+    format!("{said}{also}\n{:<10} {by}", "")
+}
+
+/// What a certificate rests on, in a sentence.
+pub(super) fn rests_on(sources: &[SourceCertificate], log: &LogEvidence) -> String {
+    let mut out = String::from("It rests on the signatures of ");
+    let signers: Vec<_> = sources.iter().filter(|source| source.key.is_some()).collect();
+    for (at, source) in signers.iter().take(4).enumerate() {
+        let comma = if at == 0 { "" } else { ", " };
+        let key = source.key.as_deref().unwrap_or_default();
+        let _ = write!(out, "{comma}{} ({}…)", source.source, &key[..key.len().min(16)]);
+    }
+    if signers.len() > 4 {
+        let _ = write!(out, " and {} more", signers.len() - 4);
+    }
+    if !signers.is_empty() {
+        out.push_str(" and ");
+    }
+    let key = log.keys.first().map_or("without a key", |key| &key[..16.min(key.len())]);
+    let whose = match log.key_origin {
+        KeyOrigin::Named => "named by whoever asked",
+        KeyOrigin::Answering => "its own word for it",
+        KeyOrigin::Found => "found in the log and named by nobody",
+    };
+    let _ = write!(out, "of {} ({key}…, {whose}), ", log.collector);
+    match &log.attested {
+        Some(bound) => {
+            let _ = write!(
+                out,
+                "on {} attestations that bind the log up to offset {} ({}), ",
+                log.attestations,
+                bound.end,
+                time_text(bound.time)
+            );
         }
-        for text in texts {
-            writeln!(out, "  {}", plain(text)).expect("as above");
+        None => out.push_str("on no attestation, "),
+    }
+    match &log.witnessed {
+        Some(bound) => {
+            let _ = write!(
+                out,
+                "and on witness {} from outside, up to offset {} ({}): what is behind it, who has the collector's key could have written anew.",
+                bound.number,
+                bound.end,
+                time_text(bound.time)
+            );
         }
+        None => out.push_str(
+            "and on no witness from outside: who has the collector's key could have written all of its log anew.",
+        ),
     }
     out
 }
 
-fn verdict(certificate: &Certificate) -> &'static str {
-    match certificate.verdict {
-        Verdict::Complete if certificate.complete => "COMPLETE: every event of the span is in the log, and proved",
-        Verdict::Complete => "nothing is missing as far as is known; what is open stands below",
-        Verdict::Removed => "NOT COMPLETE: retention has removed samples",
-        Verdict::DeclaredLoss => "NOT COMPLETE: the source has declared losses",
-        Verdict::Incomplete => "NOT COMPLETE: something is missing",
-        Verdict::Refuted => "REFUTED: the log is not as it was written",
+/// A long sentence in lines.
+fn wrapped(text: &str) -> Vec<String> {
+    const COLUMNS: usize = 100;
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.last_mut().expect("there is one");
+        if !last.is_empty() && last.chars().count() + 1 + word.chars().count() > COLUMNS {
+            lines.push(word.to_owned());
+        } else {
+            if !last.is_empty() {
+                last.push(' ');
+            }
+            last.push_str(word);
+        }
     }
+    lines
 }

@@ -1,17 +1,20 @@
-//! `agents`: who is there, and how it is.
+//! `agents`: who is there, and how it is; and what an operator says of one.
 
 use std::io::Write;
 
-use afferent_collector::api::agents::{AgentReport, AgentsReport};
+use afferent_collector::api::agents::{AgentReport, AgentsReport, NewKey, Retirement};
 use afferent_collector::line::{Side, plain, table};
 use anyhow::Context;
 
 use super::client::Client;
-use super::{Collector, Output};
+use super::{Collector, Output, means};
 
-/// Show all agents: state, lag, losses.
+/// Show all agents: state, lag, losses; or say something about one of them.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Agents {
+    #[command(subcommand)]
+    said: Option<Said>,
     #[command(flatten)]
     collector: Collector,
     /// How they are written.
@@ -19,13 +22,73 @@ pub struct Agents {
     output: Output,
 }
 
-/// Asks once, and writes what is known.
+/// What an operator says of an agent: an event of the log, for ever.
+#[derive(Debug, clap::Subcommand)]
+enum Said {
+    /// Say that nothing more is to be expected of an agent: its machine is gone, or it goes by another name now.
+    /// Certificates wait for it no more, and name who said so, and why.
+    Retire {
+        #[command(flatten)]
+        collector: Collector,
+        /// The agent.
+        name: String,
+        /// Why.
+        #[arg(long)]
+        why: String,
+        /// Who says so, unless it is whoever is logged in. Nobody checks it.
+        #[arg(long)]
+        who: Option<String>,
+    },
+    /// Say that an agent comes with another key from now on, and not with the one before.
+    Replace {
+        #[command(flatten)]
+        collector: Collector,
+        /// The agent.
+        name: String,
+        /// Its new public key: 64 hexadecimal digits, or a file that holds them.
+        key: String,
+        /// Why.
+        #[arg(long)]
+        why: String,
+        /// Who says so, unless it is whoever is logged in. Nobody checks it.
+        #[arg(long)]
+        who: Option<String>,
+    },
+}
+
+/// Asks once, and writes what is known; or says something.
 pub fn agents(args: &Agents) -> anyhow::Result<()> {
+    match &args.said {
+        None => list(args),
+        Some(Said::Retire { collector, name, why, who }) => {
+            let said = Retirement { who: signed(who.as_deref()), why: why.clone() };
+            Client::new(&collector.http).operate(name, "retire", &said)?;
+            shown(&format!("{name} is retired; certificates name who said so\n"))
+        }
+        Some(Said::Replace { collector, name, key, why, who }) => {
+            let key = means::key(key)?.to_string();
+            let said = NewKey { key, who: format!("{}: {why}", signed(who.as_deref())) };
+            Client::new(&collector.http).operate(name, "key", &said)?;
+            shown(&format!("{name} is held to the new key; what comes under the old one is refused\n"))
+        }
+    }
+}
+
+/// Who says something: the name that was given, or that of the login.
+fn signed(who: Option<&str>) -> String {
+    let user = || std::env::var("USER").ok().filter(|user| !user.is_empty());
+    who.map(str::to_owned).or_else(user).unwrap_or_else(|| "somebody".to_owned())
+}
+
+fn list(args: &Agents) -> anyhow::Result<()> {
     let report = Client::new(&args.collector.http).agents()?;
-    let text = match args.output {
+    shown(&match args.output {
         Output::Json => serde_json::to_string_pretty(&report)? + "\n",
         Output::Table => rendered(&report),
-    };
+    })
+}
+
+fn shown(text: &str) -> anyhow::Result<()> {
     anstream::stdout().write_all(text.as_bytes()).context("writing to standard output failed")
 }
 

@@ -5,20 +5,21 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use afferent_collector::certificate::{About, Evidence, Span, text};
-use afferent_collector::data_directory::public_key;
+use afferent_collector::certificate::{About, Evidence, Span, Verdict, text};
 use afferent_collector::log::inspect;
-use afferent_protocol::ids::{Offset, SourceId, Timestamp};
+use afferent_protocol::ids::{SourceId, Timestamp};
 use anyhow::Context;
 
 use super::Output;
 use super::client::Client;
+use super::means::MeansArgs;
 use super::progress::Progress;
 use super::read_only::ReadOnlyDisk;
 
-/// Prove that everything of a source or a machine is in the log, or say what is not; with exit code 0 only when the proof
-/// is complete. Reads the log's files, beside a running collector as well, or asks one: it also knows what the agents have
-/// told it of their ring logs.
+/// Prove that everything of a source or a machine is in the log, or say what is not. Exits 0 when it is complete, 1 when it
+/// is not or something is open, 3 when the log is refuted, 2 when the command line is wrong or there is nothing to read.
+/// Reads the log's files, beside a running collector as well, or asks one: it also knows what the agents have told it of
+/// their ring logs.
 #[derive(Debug, clap::Args)]
 pub struct Certify {
     /// The agent that it is about.
@@ -42,56 +43,70 @@ pub struct Certify {
     /// The collector's own name.
     #[arg(long, default_value = "collector")]
     name: SourceId,
+    #[command(flatten)]
+    means: MeansArgs,
     /// How it is written.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// Does it.
+/// Does it. What keeps a certificate from being made is no certificate: it exits as a wrong command line does.
 pub fn certificate(args: &Certify) -> anyhow::Result<ExitCode> {
-    let (text, complete) = match &args.http {
-        Some(http) => told(args, http)?,
-        None => proved(args)?,
+    let made = match &args.http {
+        Some(http) => told(args, http),
+        None => proved(args),
+    };
+    let (text, verdict) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            eprintln!("afferent-collector: {error:#}");
+            return Ok(ExitCode::from(NONE_MADE));
+        }
     };
     anstream::stdout().write_all(text.as_bytes()).context("writing to standard output failed")?;
-    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(ExitCode::from(verdict.exit_code()))
 }
 
+/// The exit code of a command line that leads to no certificate.
+const NONE_MADE: u8 = 2;
+
 /// By the collector.
-fn told(args: &Certify, http: &str) -> anyhow::Result<(String, bool)> {
+fn told(args: &Certify, http: &str) -> anyhow::Result<(String, Verdict)> {
+    let given = !args.means.witnesses.is_empty() || !args.means.rings.is_empty();
+    anyhow::ensure!(!given, "--witness and --ring are held against the log's files: give --data instead of --http");
     let about = match (&args.source, &args.machine) {
         (Some(source), _) => ("source", source.as_str()),
         (None, machine) => ("machine", machine.as_deref().unwrap_or_default()),
     };
     let (from, until) = (args.from.to_string(), args.until.to_string());
-    let query = [about, ("from", &*from), ("until", &*until)];
+    let keys: Vec<String> = args.means.public_keys()?.iter().map(ToString::to_string).collect();
+    let mut query = vec![about, ("from", &*from), ("until", &*until)];
+    query.extend(keys.iter().map(|key| ("key", &**key)));
     let (client, accept) =
         (Client::new(http), if args.output == Output::Json { "application/json" } else { "text/plain" });
-    let (text, complete) = client.certificate(&query, accept)?;
+    let (text, verdict) = client.certificate(&query, accept)?;
     if args.output == Output::Table {
-        return Ok((text, complete));
+        return Ok((text, verdict));
     }
     let json: serde_json::Value = serde_json::from_str(&text).context("the certificate is no JSON")?;
-    Ok((serde_json::to_string_pretty(&json)? + "\n", complete))
+    Ok((serde_json::to_string_pretty(&json)? + "\n", verdict))
 }
 
 /// From the files.
-fn proved(args: &Certify) -> anyhow::Result<(String, bool)> {
+fn proved(args: &Certify) -> anyhow::Result<(String, Verdict)> {
     let about = match (&args.source, &args.machine) {
         (Some(source), _) => About::Source(*source),
         (None, machine) => About::Machine(machine.clone().unwrap_or_default()),
     };
     let time = |time: jiff::Timestamp| Timestamp::clamped(time.as_microsecond());
     let span = Span { from: time(args.from), until: time(args.until) };
-    let mut evidence = Evidence::new(about, span, args.name, public_key(&args.data)?)?;
+    let mut evidence = Evidence::new(about, span, args.name, args.means.read(&args.data)?)?;
     let directory = args.data.join("log").join("0");
     let progress = Rc::new(Progress::new("proving"));
     let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
         format!("there is no log at {}; name the collector's data directory with --data", directory.display())
     })?;
-    if inspect::first(&disk)? > Offset::ZERO {
-        inspect::dump(&disk, &mut |_, batch| evidence.ahead(batch))?;
-    }
+    inspect::dump(&disk, &mut |head, batch| evidence.ahead(head, batch))?;
     let report = inspect::dump(&disk, &mut |head, batch| evidence.batch(head, batch))?;
     progress.clear();
     for hole in &report.holes {
@@ -102,5 +117,5 @@ fn proved(args: &Certify) -> anyhow::Result<(String, bool)> {
         Output::Json => serde_json::to_string_pretty(&certificate)? + "\n",
         Output::Table => text::text(&certificate),
     };
-    Ok((text, certificate.complete))
+    Ok((text, certificate.verdict))
 }

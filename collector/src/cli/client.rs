@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use afferent_collector::api::agents::AgentsReport;
 use afferent_collector::api::subscriptions::SubscriptionReport;
+use afferent_collector::certificate::Verdict;
 
 /// How long a connection, and the head of an answer, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -116,13 +117,13 @@ impl Client {
     }
 
     /// The lines of the live stream; after `last`, if there is one.
-    pub fn stream(&self, wanted: &Wanted, last: Option<u64>) -> Result<impl BufRead + Send + 'static, ClientError> {
+    pub fn stream(&self, wanted: &Wanted, last: Option<&str>) -> Result<impl BufRead + Send + 'static, ClientError> {
         let mut request = self.agent.get(format!("{}/v1/stream", self.base));
         for (name, value) in wanted.pairs() {
             request = request.query(name, value);
         }
         if let Some(last) = last {
-            request = request.header("Last-Event-ID", last.to_string());
+            request = request.header("Last-Event-ID", last);
         }
         let answer = self.checked(request.call())?;
         Ok(BufReader::new(answer.into_body().into_reader()))
@@ -179,15 +180,25 @@ impl Client {
         answer.body_mut().read_json().map_err(|error| self.foreign(error))
     }
 
-    /// A certificate as JSON or as text, and whether it is complete.
-    pub fn certificate(&self, query: &[(&str, &str)], accept: &str) -> Result<(String, bool), ClientError> {
+    /// A certificate as JSON or as text, and its verdict.
+    pub fn certificate(&self, query: &[(&str, &str)], accept: &str) -> Result<(String, Verdict), ClientError> {
         let request = self.agent.get(format!("{}/v1/certificate", self.base)).query_pairs(query.iter().copied());
         // The whole log is read for it.
         let request = request.header("accept", accept).config().timeout_recv_response(None).build();
         let mut answer = self.checked(request.call())?;
-        let complete = text_in(&answer, "afferent-complete").and_then(|text| text.parse().ok());
-        let complete = complete.ok_or_else(|| self.foreign("it does not tell whether the certificate is complete"))?;
-        Ok((self.text(&mut answer)?, complete))
+        let told = text_in(&answer, "afferent-verdict").unwrap_or_default();
+        let all = [Verdict::Complete, Verdict::Incomplete, Verdict::Refuted];
+        let verdict = all.into_iter().find(|verdict| verdict.name() == told);
+        let verdict = verdict.ok_or_else(|| self.foreign("it does not tell the certificate's verdict"))?;
+        Ok((self.text(&mut answer)?, verdict))
+    }
+
+    /// Says something about a source, at `/v1/agents/NAME/{what}`. The collector knows which names there can be.
+    pub fn operate(&self, name: &str, what: &str, body: &impl serde::Serialize) -> Result<(), ClientError> {
+        let name: String =
+            name.chars().map(|c| if c.is_ascii_graphic() && !"/?#%".contains(c) { c } else { '!' }).collect();
+        let request = self.agent.post(format!("{}/v1/agents/{name}/{what}", self.base));
+        self.checked(request.send_json(body)).map(drop)
     }
 
     /// All subscriptions.

@@ -6,13 +6,15 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use afferent_collector::cloud_event::put_rfc3339;
-use afferent_collector::line::{Lines, Side, table};
+use afferent_collector::line::{Lines, Side, plain, table};
+use afferent_collector::log::KeyOrigin;
 use afferent_collector::log::inspect::{self, Report};
 use afferent_collector::subscribe::{Filter, Format, Reading};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use anyhow::Context;
 
 use super::Output;
+use super::means::MeansArgs;
 use super::progress::{Progress, size};
 use super::read_only::ReadOnlyDisk;
 
@@ -21,13 +23,16 @@ use super::read_only::ReadOnlyDisk;
 pub enum Log {
     /// Segments, offsets, and damage that checksums tell.
     Info(Place),
-    /// As info; and for every batch its signature, its place in its chain, its order and its content.
+    /// As info; and for every batch its signature, its place in its chain, its order and its content; and what attestations,
+    /// witnesses and ring logs say.
     Verify {
         #[command(flatten)]
         place: Place,
         /// The collector's own name, under which it wrote which keys it trusts.
         #[arg(long, default_value = "collector")]
         name: SourceId,
+        #[command(flatten)]
+        means: MeansArgs,
     },
     /// Write the events.
     Dump {
@@ -60,9 +65,9 @@ pub fn log(command: &Log) -> anyhow::Result<ExitCode> {
             let (disk, progress) = place.open("reading")?;
             shown(&inspect::info(&disk)?, &progress)?
         }
-        Log::Verify { place, name } => {
+        Log::Verify { place, name, means } => {
             let (disk, progress) = place.open("verifying")?;
-            shown(&inspect::verify(&disk, name)?, &progress)?
+            shown(&inspect::verify_by(&disk, name, means.read(&place.data)?)?, &progress)?
         }
         Log::Dump { place, from, limit, output } => dump(place, *from, limit.unwrap_or(u64::MAX), *output)?,
     };
@@ -136,7 +141,64 @@ fn rendered(report: &Report) -> String {
     for suspect in &report.suspects {
         text += &format!("suspect: offset {} of {}: {:?}\n", suspect.offset, suspect.source, suspect.why);
     }
-    text + if is_damaged(report) { "the log is NOT as it was written\n" } else { "all is as it was written\n" }
+    for uncounted in &report.uncounted {
+        let why = if uncounted.was_durable { "they were durable once" } else { "left by a write that failed" };
+        text += &format!("not counted: {} batches in {}: {why}\n", uncounted.batches, uncounted.file);
+    }
+    if let Some(findings) = &report.findings {
+        findings.refuted.iter().for_each(|refuted| text += &format!("refuted: {}\n", plain(refuted)));
+        findings.open.iter().for_each(|open| text += &format!("open: {}\n", plain(open)));
+    }
+    text + &conclusion(report)
+}
+
+/// What was found out, and what cannot be.
+fn conclusion(report: &Report) -> String {
+    let Some(findings) = &report.findings else {
+        let damaged = "the log is NOT as it was written\n";
+        return if is_damaged(report) { damaged } else { "all checksums are right; `log verify` looks at the rest\n" }
+            .to_owned();
+    };
+    if is_damaged(report) {
+        return "the log is NOT as it was written\n".to_owned();
+    }
+    let log = &findings.log;
+    let key = match (log.key_origin, log.keys.first()) {
+        (_, None) => "under no key, because none was found".to_owned(),
+        (KeyOrigin::Named, Some(key)) => format!("under the key {key}, which was named"),
+        (_, Some(key)) => {
+            format!("under the key found there, {key}, which whoever wrote the log has chosen (--key names one)")
+        }
+    };
+    let bound = match &log.attested {
+        Some(bound) => format!(
+            "{} attestations bind it up to offset {} ({}), and nothing binds what is behind it",
+            log.attestations,
+            bound.end,
+            time(bound.time)
+        ),
+        None => "no attestation binds it".to_owned(),
+    };
+    let witnessed = match &log.witnessed {
+        Some(bound) => format!(
+            "Witness {} from outside agrees up to offset {} ({}); what is behind it can have been cut off, or written anew by \
+             who has the collector's key, and this cannot tell.",
+            bound.number,
+            bound.end,
+            time(bound.time)
+        ),
+        None => "Without a witness from outside (--witness) this cannot tell whether its tail was cut off, or whether who has \
+                 the collector's key has written it anew."
+            .to_owned(),
+    };
+    let rings = match findings.ring_batches {
+        0 => String::new(),
+        batches => format!(" {batches} batches of ring logs agree."),
+    };
+    format!(
+        "all {} batches are as they were signed, chained and numbered, {key}; {bound}. {witnessed}{rings}\n",
+        findings.entries
+    )
 }
 
 fn time(time: Timestamp) -> String {

@@ -3,9 +3,10 @@
 //! - [`run`]: `run` and `check`; [`up`]: everything at once, to begin with
 //! - [`sub`], [`tap`], [`replay`]: read the log; [`named`], [`lag`]: by places that the collector keeps; [`emit`]: add to
 //!   it; [`agents`], [`top`]: who is there and how it is. These speak to a running collector by HTTP ([`client`])
-//! - [`certificate`]: prove from a log's files that nothing is missing
+//! - [`certificate`]: prove from a log's files that nothing is missing ([`means`]: by which keys and witnesses)
 //! - [`models`]: states that are folded from the log, by HTTP or from a log's files
 //! - [`completions`]: what a package puts beside the program
+//! - [`key`]: the key that the log is signed with
 //! - [`log`]: look at a log's files, without a collector ([`read_only`], [`progress`])
 
 pub mod agents;
@@ -14,8 +15,10 @@ mod client;
 pub mod completions;
 pub mod emit;
 mod event_output;
+pub mod key;
 pub mod lag;
 pub mod log;
+mod means;
 pub mod models;
 mod named;
 mod progress;

@@ -38,6 +38,12 @@ impl<L: UnifiedLog> Core<L> {
         };
         self.check_body(batch)?;
         let offered = Offered { range: header.range(), previous: header.previous, chain };
+        if self.sources.lane(&agent, &lane).is_some_and(|record| record.misses(offered.range)) {
+            self.refill(agent, batch, &offered, clock);
+            received.accepted += 1;
+            received.confirm = Confirm::AfterCommit;
+            return Ok(());
+        }
         let verdict = self.judge(agent, lane, &offered)?;
         match verdict {
             Verdict::Accept => {
@@ -96,13 +102,31 @@ impl<L: UnifiedLog> Core<L> {
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
         let record = self.sources.lane_to_change(agent, lane).expect("it was judged by this record");
-        record.accepted(offered, header.time_last);
+        if record.accepted(offered, header.time_last) {
+            self.gaps.opened(agent, lane);
+        }
         let offset = self.log.append(batch, clock.wall);
-        self.own.appended(offset, header, offered.chain);
+        self.own.appended(offset, header, offered.chain, clock.wall);
         if header.stream == Stream::Critical {
             self.sources.learn(batch);
         }
-        self.sources.get_or_add(agent).expect("it is known").heard(header, clock.wall);
+        let source = self.sources.get_or_add(agent).expect("it is known");
+        source.heard(header, clock.wall);
+        source.clock_heard(&header.clock, clock);
+        self.acks.insert((agent, lane));
+    }
+
+    /// Appends a batch that the log had and has lost, behind later ones of its lane.
+    fn refill(&mut self, agent: SourceId, batch: &Batch<'_>, offered: &Offered, clock: &ClockReading) {
+        self.own.flush(&mut self.log, &mut self.sources, clock);
+        let header = batch.header();
+        let lane = Lane { stream: header.stream, epoch: header.epoch };
+        assert!(self.sources.fill(agent, lane, offered.range), "it was looked at whether all of it is missing");
+        let offset = self.log.append(batch, clock.wall);
+        self.own.appended(offset, header, offered.chain, clock.wall);
+        if header.stream == Stream::Critical {
+            self.sources.learn(batch);
+        }
         self.acks.insert((agent, lane));
     }
 

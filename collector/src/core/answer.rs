@@ -1,9 +1,11 @@
 //! What is said to agents: signed, each message over the nonce of the connection that it is for.
 
+use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::SourceId;
-use afferent_protocol::session::Control;
-use afferent_protocol::session::signed::{Down, Nonce, Place};
+use afferent_protocol::limits::LANES_MAX;
+use afferent_protocol::session::signed::{Down, Nonce};
+use afferent_protocol::session::{Control, Resume};
 
 use super::Core;
 use crate::log::UnifiedLog;
@@ -13,6 +15,8 @@ use crate::log::UnifiedLog;
 pub struct Answer {
     /// The agent.
     pub agent: SourceId,
+    /// The number of the connection that it is for; `None` behind a broker.
+    pub connection: Option<u64>,
     /// What it says.
     pub control: Control,
     /// The message's bytes.
@@ -20,20 +24,68 @@ pub struct Answer {
 }
 
 impl<L: UnifiedLog> Core<L> {
-    /// Signs a message for an agent.
-    pub(super) fn answer(&self, agent: SourceId, control: Control, clock: &ClockReading) -> Answer {
+    /// Signs a message over one connection's nonce. `is_proved` tells about the hello that it answers.
+    pub(super) fn answer_over(
+        &mut self,
+        agent: SourceId,
+        nonce: Nonce,
+        control: Control,
+        is_proved: bool,
+        clock: &ClockReading,
+    ) -> Option<Answer> {
+        let runs = self.sessions.runs(&agent);
+        let number = |bytes: &[u8; ATTESTATION_LEN]| Attestation::read(bytes).map_or(0, |known| known.claim().number);
+        let (place, newest) = (self.place(), self.newest_attestation().map(|bytes| (number(&bytes), bytes)));
+        let session = self.sessions.with(&agent, nonce)?;
+        // The session keeps the number that comes next.
+        let attestation = newest.filter(|(number, _)| session.is_proved && *number >= session.attested);
+        session.attested = attestation.map_or(session.attested, |(number, _)| number + 1);
+        let connection = session.connection.map(|connection| connection.number);
         let identity = self.own.identity();
+        let endorsements = self.sources.leading_to(identity.public_key());
         let down = Down {
-            nonce: self.nonces.get(&agent).copied().unwrap_or(Nonce::NONE),
-            answer: Nonce::NONE,
+            nonce,
+            answer: self.challenges.make(&agent, nonce, runs, clock.monotonic_us),
             key: identity.public_key(),
-            place: Place { log_id: [0; 16], partition: 0, term: 0, offset: self.log.durable_end() },
+            place,
             time: clock.wall,
-            is_proved: true,
-            endorsements: Vec::new(),
-            attestation: None,
-            content: control.clone(),
+            is_proved,
+            endorsements,
+            attestation: attestation.map(|(_, bytes)| bytes),
+            content: control,
         };
-        Answer { agent, control, message: down.sign(&agent, identity) }
+        let message = down.sign(&agent, identity);
+        Some(Answer { agent, connection, control: down.content, message })
+    }
+
+    /// Signs a message for every run of the agent that is there.
+    fn answer_all(&mut self, agent: SourceId, control: &Control, clock: &ClockReading, answers: &mut Vec<Answer>) {
+        let there = self.sessions.of(&agent).filter(|session| session.is_there());
+        let there: Vec<(Nonce, bool)> = there.map(|session| (session.nonce, session.is_proved)).collect();
+        for (nonce, is_proved) in there {
+            answers.extend(self.answer_over(agent, nonce, control.clone(), is_proved, clock));
+        }
+    }
+
+    /// What is to be said of what is on disk now: acks, one message for each run of an agent and as many lanes as it takes,
+    /// and questions for what is missing.
+    pub(super) fn answers(&mut self, clock: &ClockReading) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let acks: Vec<_> = std::mem::take(&mut self.acks).into_iter().collect();
+        for of_agent in acks.chunk_by(|(one, _), (other, _)| one == other) {
+            let agent = of_agent[0].0;
+            for lanes in of_agent.chunks(LANES_MAX) {
+                let lanes = lanes.iter().map(|(agent, lane)| self.sources.resume(agent, *lane));
+                let control = Control::Ack(lanes.collect::<heapless::Vec<Resume, LANES_MAX>>());
+                self.answer_all(agent, &control, clock, &mut answers);
+            }
+        }
+        for ((agent, lane), from) in std::mem::take(&mut self.nacks) {
+            self.answer_all(agent, &Control::Nack { lane, from }, clock, &mut answers);
+        }
+        for ((agent, nonce), control) in std::mem::take(&mut self.common) {
+            answers.extend(self.answer_over(agent, nonce, control, true, clock));
+        }
+        answers
     }
 }

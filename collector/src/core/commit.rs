@@ -1,7 +1,6 @@
 //! Making durable what was accepted, and answering.
 
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::session::Control;
 
 use super::{Answer, Core, Notice};
 use crate::log::{CommitError, UnifiedLog};
@@ -10,31 +9,38 @@ impl<L: UnifiedLog> Core<L> {
     /// Makes durable what was accepted, answers hellos, and gives the messages to send. After an error nothing since the
     /// last commit counts: no message that waits for it may be confirmed.
     pub fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, CommitError> {
+        assert!(self.is_begun, "a term begins before anything is taken");
         self.make_durable(clock)?;
-        let mut answers = Vec::new();
-        for (source, lane) in std::mem::take(&mut self.acks) {
-            let lanes = [self.sources.resume(&source, lane)].into_iter().collect();
-            answers.push(self.answer(source, Control::Ack(lanes), clock));
+        let mut answers = self.answers(clock);
+        for ((agent, nonce), greeting) in std::mem::take(&mut self.hellos) {
+            let welcome = self.welcome(agent, nonce, &greeting);
+            answers.extend(self.answer_over(agent, nonce, welcome, greeting.is_proved, clock));
         }
-        for ((source, lane), from) in std::mem::take(&mut self.nacks) {
-            answers.push(self.answer(source, Control::Nack { lane, from }, clock));
+        for (agent, nonce, again) in std::mem::take(&mut self.again) {
+            answers.extend(self.answer_over(agent, nonce, again, true, clock));
         }
-        let hellos = std::mem::take(&mut self.hellos);
-        if hellos.is_empty() {
-            return Ok(answers);
-        }
-        let welcomes: Vec<_> =
-            hellos.into_iter().map(|(source, hello)| (source, self.welcome(source, &hello, clock))).collect();
-        // Gaps that a hello has shown must be in the log before it is answered. When that fails the hellos go
-        // unanswered and come again; what was made durable before is acked all the same.
-        if self.make_durable(clock).is_ok() {
-            answers.extend(welcomes.into_iter().map(|(source, welcome)| self.answer(source, welcome, clock)));
-        }
+        self.tell_gaps(clock);
         Ok(answers)
     }
 
-    fn make_durable(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
-        self.own.seal_due(clock);
+    /// What is missing, and nobody will declare any more, is told with the next commit.
+    fn tell_gaps(&mut self, clock: &ClockReading) {
+        if self.gaps.is_empty() {
+            return;
+        }
+        for (source, lane) in self.gaps.over(&self.sources) {
+            let Some(record) = self.sources.lane_to_judge(source, lane) else { continue };
+            let untold = record.untold();
+            for range in untold.iter() {
+                record.tell(range);
+                self.own.tell_now(Notice::Gap { source, lane, range }, clock);
+            }
+        }
+    }
+
+    pub(super) fn make_durable(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
+        self.tell_damage(clock);
+        self.own.attest_due(self.log.log_id(), self.log.term(), clock);
         self.own.flush(&mut self.log, &mut self.sources, clock);
         match self.log.commit() {
             Ok(_) => {

@@ -1,89 +1,170 @@
 //! Control messages of agents.
+//!
+//! A hello that does not answer our challenge is a claim: it is answered with one, and changes nothing. Whoever repeats it
+//! with the answer has the key, and says it now.
 
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::ids::SourceId;
-use afferent_protocol::session::signed::{Unverified, Up, UpContent};
-use afferent_protocol::session::{Control, ControlError, Hello, Welcome};
+use afferent_protocol::ids::{Sequence, SourceId, Stream};
+use afferent_protocol::session::signed::{Instance, Nonce, Unverified, Up, UpContent, is_down};
+use afferent_protocol::session::{Control, ControlError, Hello, Lane, Welcome};
 
+use super::gaps::WaitsFor;
+use super::sessions::{Clones, Connection};
 use super::{Core, Notice, Reason, Refusal};
 use crate::log::UnifiedLog;
+use crate::sources::LinkState;
+
+/// A hello that waits to be answered.
+#[derive(Clone, Debug)]
+pub(super) struct Greeting {
+    pub hello: Hello,
+    pub is_proved: bool,
+}
 
 impl<L: UnifiedLog> Core<L> {
+    /// Takes a signed message; gives the run of the agent that has proved itself with it.
     pub(super) fn take_control(
         &mut self,
         agent: SourceId,
         payload: &[u8],
+        connection: Option<Connection>,
         clock: &ClockReading,
-    ) -> Result<(), Refusal> {
-        let up = Up::read(payload).map_err(|error| {
-            let reason = if error == ControlError::Content { Reason::Newer } else { Reason::Malformed };
-            Refusal::new(reason, format!("a control message: {error}"))
-        })?;
-        let UpContent::Control(control) = up.claim().content.clone() else { return Ok(()) };
-        let Control::Hello(hello) = control else {
-            let message =
-                "a control message that only a collector sends: two collectors at one broker, or an agent's fault";
-            return Err(Refusal::new(Reason::Malformed, message.to_owned()));
-        };
+    ) -> Result<Option<Instance>, Refusal> {
+        if is_down(payload) {
+            return self.take_receipt(agent, payload, clock).map(|_| None);
+        }
+        let up = self.read_up(agent, payload)?;
+        match up.content.clone() {
+            UpContent::Control(Control::Hello(hello)) => self.take_hello(agent, &up, hello, connection, clock),
+            UpContent::Control(Control::Ask(ends)) => self.take_question(agent, &up, &ends).map(|()| None),
+            UpContent::Control(_) => {
+                let message =
+                    "a control message that only a collector sends: two collectors at one broker, or an agent's fault";
+                Err(Refusal::new(Reason::Malformed, message.to_owned()))
+            }
+            UpContent::State { .. } => {
+                self.take_state(agent, &up, clock);
+                Ok(None)
+            }
+        }
+    }
+
+    fn take_hello(
+        &mut self,
+        agent: SourceId,
+        up: &Up,
+        hello: Hello,
+        connection: Option<Connection>,
+        clock: &ClockReading,
+    ) -> Result<Option<Instance>, Refusal> {
         if let Some(held) = hello.lanes.iter().find(|held| held.end < held.first) {
             let message = format!("its hello holds {} up to {}, which is before it", held.first, held.end);
             return Err(Refusal::new(Reason::Malformed, message));
         }
-        let nonce = up.claim().nonce;
-        self.check_key(agent, up, clock)?;
-        self.nonces.insert(agent, nonce);
-        self.hellos.insert(agent, hello);
+        let runs = self.sessions.runs(&agent);
+        let is_proved = self.challenges.is_answered(&agent, up.nonce, runs, clock.monotonic_us, up.answer);
+        if is_proved {
+            self.proved(agent, up, hello.session, connection, clock)?;
+        } else {
+            self.sessions.claimed(agent, up, connection);
+        }
+        let known = self.hellos.insert((agent, up.nonce), Greeting { hello, is_proved });
+        if known.is_some_and(|known| known.is_proved && !is_proved) {
+            // The same connection has proved itself with what came before it: that counts.
+            self.hellos.entry((agent, up.nonce)).and_modify(|greeting| greeting.is_proved = true);
+        }
+        Ok(is_proved.then_some(up.instance))
+    }
+
+    /// Reads what an agent says, if it is signed with the key that its name is held to, or comes with where it has none.
+    pub(super) fn read_up(&self, agent: SourceId, payload: &[u8]) -> Result<Up, Refusal> {
+        let up = Up::read(payload).map_err(|error| {
+            let reason = if error == ControlError::Content { Reason::Newer } else { Reason::Malformed };
+            Refusal::new(reason, format!("a control message: {error}"))
+        })?;
+        self.check_key(agent, up)
+    }
+
+    fn check_key(&self, agent: SourceId, up: Unverified<Up>) -> Result<Up, Refusal> {
+        let key = up.claim().key;
+        match self.sources.key(&agent) {
+            Some(pinned) if pinned != key => {
+                let message = format!(
+                    "{agent} comes with the key {key} and is held to {pinned}; if its key was lost: \
+                     `afferent-collector agents replace {agent} {key}`"
+                );
+                return Err(Refusal::new(Reason::OtherKey, message));
+            }
+            None if key.verifier().is_none() => {
+                let message = format!("{agent} comes without a usable key; agents sign what they send");
+                return Err(Refusal::new(Reason::OtherKey, message));
+            }
+            _ => {}
+        }
+        up.verify_own_key(&agent).ok_or_else(|| {
+            let message = format!("a message of {agent} that is not signed with its key {key}: somebody else said it");
+            Refusal::new(Reason::Signature, message)
+        })
+    }
+
+    /// A run of an agent has proved itself. The first key that a name proves itself with is the one that it is held to.
+    fn proved(
+        &mut self,
+        agent: SourceId,
+        up: &Up,
+        hello: u32,
+        connection: Option<Connection>,
+        clock: &ClockReading,
+    ) -> Result<(), Refusal> {
+        if self.sources.key(&agent).is_none() {
+            self.sources.pin(agent, up.key).ok_or_else(|| Refusal::too_many(&agent))?;
+            self.own.tell_now(Notice::KeyPinned { source: agent, key: up.key }, clock);
+        }
+        let shown = self.sessions.proved(agent, up, hello, connection);
+        let known = self.sources.get(&agent);
+        let in_conflict = known.is_some_and(|source| source.conflict.is_some());
+        let is_new =
+            |former: &&SourceId| **former != agent && known.is_none_or(|source| !source.aliases.contains(former));
+        let aliases: Vec<SourceId> = up.former.iter().filter(is_new).copied().collect();
+        if let Some(Clones { boots, addresses }) = shown.clones.filter(|_| !in_conflict) {
+            tracing::error!(%agent, addresses, "two machines speak for one name, with the same key");
+            self.say(Notice::Conflict { source: agent, boots, addresses }, clock);
+        }
+        for former in aliases {
+            self.say(Notice::Alias { source: agent, former }, clock);
+        }
+        if let Some(source) = self.sources.get_or_add(agent) {
+            source.linked(LinkState::Online, clock.wall);
+            source.clock_heard(&up.clock, clock);
+        }
         Ok(())
     }
 
-    /// The first key that a name comes with is the one that it is held to. Whoever says hello proves to have it: a hello
-    /// can move a lane.
-    fn check_key(&mut self, agent: SourceId, up: Unverified<Up>, clock: &ClockReading) -> Result<(), Refusal> {
-        let key = up.claim().key;
-        let is_signed = || up.verify_own_key(&agent).is_some();
-        match self.sources.key(&agent) {
-            Some(pinned) if pinned != key => {
-                let message = format!("{agent} comes with the key {key} and is held to {pinned}");
-                Err(Refusal::new(Reason::OtherKey, message))
-            }
-            None if key.0 == [0; 32] || key.verifier().is_none() => {
-                let message = format!("{agent} comes without a usable key; agents sign what they send");
-                Err(Refusal::new(Reason::OtherKey, message))
-            }
-            _ if !is_signed() => {
-                let message =
-                    format!("a hello of {agent} that is not signed with its key {key}: somebody else said it");
-                Err(Refusal::new(Reason::Signature, message))
-            }
-            Some(_) => Ok(()),
-            None => {
-                self.sources.pin(agent, key).ok_or_else(|| Refusal::too_many(&agent))?;
-                self.own.tell_now(Notice::KeyPinned { source: agent, key }, clock);
-                Ok(())
-            }
-        }
-    }
-
-    /// The answer to a hello. To be called with everything on disk; it holds once what it tells is, too.
-    pub(super) fn welcome(&mut self, agent: SourceId, hello: &Hello, clock: &ClockReading) -> Control {
+    /// The answer to a hello. To be called with everything on disk. A proved one may let a lane go on behind what will
+    /// never come; that counts once the batch behind it is there. What the log has lost of a lane, and the agent may still
+    /// hold, it is asked for.
+    pub(super) fn welcome(&mut self, agent: SourceId, nonce: Nonce, greeting: &Greeting) -> Control {
+        let Greeting { hello, is_proved } = greeting;
         let mut welcome = Welcome { session: hello.session, lanes: heapless::Vec::new() };
+        let critical = hello.lanes.iter().filter(|held| held.lane.stream == Stream::Critical);
+        let critical: Vec<(Lane, Sequence)> = critical.map(|held| (held.lane, held.end)).collect();
         for held in &hello.lanes {
             let lane = held.lane;
-            let end = self.sources.lane(&agent, &lane).map(|record| record.receiver.end());
-            if held.first > end.unwrap_or_default()
-                && let Some(record) = self.sources.lane_to_change(agent, lane)
-            {
-                let missing = record.resume_at(held.first);
-                for range in missing.iter() {
-                    record.tell(range);
-                    self.own.tell_now(Notice::Gap { source: agent, lane, range }, clock);
-                }
-            }
-            if let Some(record) = self.sources.lane_to_judge(agent, lane) {
+            if *is_proved && let Some(record) = self.sources.lane_to_judge(agent, lane) {
                 record.held(held.end);
+                self.again.extend(record.lost_of(held).map(|range| (agent, nonce, Control::Again { lane, range })));
+                if held.first > record.receiver.end() {
+                    record.receiver.may_skip_to(held.first);
+                    self.gaps.expect(agent, lane, WaitsFor { critical: critical.clone() });
+                }
             }
             welcome.lanes.push(self.sources.resume(&agent, lane)).expect("as many as the hello has");
         }
         Control::Welcome(welcome)
+    }
+
+    /// Whether a message over this nonce comes from a run that has proved itself.
+    pub(super) fn has_proved(&self, agent: &SourceId, nonce: Nonce) -> bool {
+        self.sessions.of(agent).any(|session| session.is_proved && session.nonce == nonce)
     }
 }

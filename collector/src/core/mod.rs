@@ -10,38 +10,56 @@
 
 mod admit;
 mod answer;
+mod attest;
+mod challenge;
 mod commit;
 mod early;
+mod gaps;
 mod hello;
 mod notice;
+mod operate;
 mod own;
 mod post;
+mod questions;
+mod receipt;
 mod refusal;
 mod removal;
-mod seal;
+mod sessions;
+mod state;
+mod term;
 #[cfg(test)]
 mod tests;
 
 pub use answer::Answer;
 pub use notice::Notice;
+pub use operate::{NotOperated, Operation};
+pub use questions::{Question, common};
+pub use receipt::Receipt;
 pub use refusal::{Reason, Refusal};
-pub use removal::{NotSealed, Removal, Removed};
+pub use removal::{NotAttested, Removal, Removed};
+pub use sessions::Connection;
+pub use term::Troubles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use afferent_protocol::batch::{ClockReading, split};
-use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId};
+use afferent_protocol::endorsement::ENDORSEMENT_LEN;
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Timestamp};
 use afferent_protocol::limits::MESSAGE_PAYLOAD_BYTES_MAX;
-use afferent_protocol::session::signed::{Nonce, is_signed};
-use afferent_protocol::session::{Hello, Lane};
+use afferent_protocol::session::signed::{Instance, Nonce, is_signed};
+use afferent_protocol::session::{Control, Lane};
 use afferent_protocol::sign::Identity;
 
 use crate::log::{Recovery, UnifiedLog};
 use crate::posted::{EventKey, NoPostedIds, PostedIds};
 use crate::sources::{LinkState, Sources};
+use challenge::Challenges;
 use early::Early;
+use gaps::Gaps;
+use hello::Greeting;
 use own::Own;
 use refusal::RefusedEvents;
+use sessions::Sessions;
 
 /// Who the collector itself is, as a source of events.
 #[derive(Clone, Debug)]
@@ -52,6 +70,10 @@ pub struct OwnIdentity {
     pub identity: Identity,
     /// A random number: the epoch to begin when the log's last one cannot be continued.
     pub epoch: Epoch,
+    /// Random bytes that nobody else has, for the challenges that agents answer.
+    pub challenge: [u8; 32],
+    /// Lead to its key from those before it, as far as the log may not know them yet.
+    pub endorsements: Vec<[u8; ENDORSEMENT_LEN]>,
 }
 
 /// When the transport may confirm a message (PUBACK).
@@ -76,6 +98,8 @@ pub struct Received {
     pub early: u32,
     /// The first thing that was refused.
     pub refusal: Option<Refusal>,
+    /// The run of the agent that has proved itself with it.
+    pub proved: Option<Instance>,
 }
 
 /// Admission, with the log behind it.
@@ -89,13 +113,25 @@ pub struct Core<L: UnifiedLog> {
     /// Lanes to ask for what is missing.
     nacks: BTreeMap<(SourceId, Lane), Sequence>,
     /// Hellos to answer once everything is on disk.
-    hellos: BTreeMap<SourceId, Hello>,
-    /// Over which nonce each agent is answered.
-    nonces: BTreeMap<SourceId, Nonce>,
+    hellos: BTreeMap<(SourceId, Nonce), Greeting>,
+    sessions: Sessions,
+    challenges: Challenges,
+    gaps: Gaps,
+    /// Questions that the log is to be read for.
+    questions: Vec<Question>,
+    /// Answers to questions.
+    common: BTreeMap<(SourceId, Nonce), Control>,
+    /// What agents are to send once more.
+    again: Vec<(SourceId, Nonce, Control)>,
     refused_events: RefusedEvents,
     posted_ids: Box<dyn PostedIds>,
     /// Posted events that are not yet on disk.
     posted: BTreeMap<EventKey, Offset>,
+    /// Whether the term is in the log.
+    is_begun: bool,
+    /// When the last entry was appended that the log had when it was opened.
+    opened_at: Timestamp,
+    troubles: Troubles,
 }
 
 impl<L: UnifiedLog> Core<L> {
@@ -104,13 +140,19 @@ impl<L: UnifiedLog> Core<L> {
     /// # Panics
     /// When `sources` was made for another own name.
     pub fn new(log: L, sources: Sources, own: OwnIdentity, recovery: &Recovery, clock: &ClockReading) -> Self {
-        let mut sources = sources;
+        let (mut log, mut sources) = (log, sources);
+        let opened_at = sources.last_stamp();
+        let mut troubles = Troubles::default();
+        Self::tell_holes(recovery, &mut troubles);
+        let challenges = Challenges::new(own.challenge);
+        let endorsements = own.endorsements.clone();
         let own = Own::new(own, &mut sources, recovery, clock);
+        term::draw(&mut log, &mut sources);
         // It has no connection to itself, and is there for as long as somebody can ask it.
         if let Some(source) = sources.get_or_add(own.source()) {
             source.linked(LinkState::Online, clock.wall);
         }
-        Self {
+        let mut core = Self {
             log,
             sources,
             own,
@@ -118,11 +160,25 @@ impl<L: UnifiedLog> Core<L> {
             acks: BTreeSet::new(),
             nacks: BTreeMap::new(),
             hellos: BTreeMap::new(),
-            nonces: BTreeMap::new(),
+            sessions: Sessions::default(),
+            challenges,
+            gaps: Gaps::default(),
+            questions: Vec::new(),
+            common: BTreeMap::new(),
+            again: Vec::new(),
             refused_events: RefusedEvents::default(),
             posted_ids: Box::new(NoPostedIds),
             posted: BTreeMap::new(),
+            is_begun: false,
+            opened_at,
+            troubles,
+        };
+        for endorsement in endorsements {
+            if !core.sources.knows(&endorsement) {
+                core.say(Notice::KeyEndorsed { endorsement }, clock);
+            }
         }
+        core
     }
 
     /// Takes posted events from now on, each of them once by these.
@@ -130,10 +186,18 @@ impl<L: UnifiedLog> Core<L> {
         Self { posted_ids, ..self }
     }
 
-    /// Takes the payload of one message that came on the topic of `agent`, which is already tied to its connection.
-    pub fn receive(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Received {
-        let mut received = Received { confirm: Confirm::Now, accepted: 0, duplicates: 0, early: 0, refusal: None };
-        if let Err(refusal) = self.take(agent, payload, clock, &mut received) {
+    /// Takes the payload of one message that came on the topic of `agent`, over this connection, which is already tied to
+    /// the agent's name; without one, through a broker.
+    pub fn receive(
+        &mut self,
+        agent: SourceId,
+        payload: &[u8],
+        connection: Option<Connection>,
+        clock: &ClockReading,
+    ) -> Received {
+        let (confirm, refusal, proved) = (Confirm::Now, None, None);
+        let mut received = Received { confirm, accepted: 0, duplicates: 0, early: 0, refusal, proved };
+        if let Err(refusal) = self.take(agent, payload, connection, clock, &mut received) {
             self.refuse(agent, &refusal, clock);
             received.refusal = Some(refusal);
         }
@@ -144,9 +208,11 @@ impl<L: UnifiedLog> Core<L> {
         &mut self,
         agent: SourceId,
         payload: &[u8],
+        connection: Option<Connection>,
         clock: &ClockReading,
         received: &mut Received,
     ) -> Result<(), Refusal> {
+        assert!(self.is_begun, "a term begins before anything is taken");
         if agent == self.own.source() {
             return Err(Refusal::own_name(&agent));
         }
@@ -154,7 +220,8 @@ impl<L: UnifiedLog> Core<L> {
             return Err(Refusal::size(payload.len()));
         }
         if is_signed(payload) {
-            return self.take_control(agent, payload, clock);
+            received.proved = self.take_control(agent, payload, connection, clock)?;
+            return Ok(());
         }
         // One that is refused does not speak for those behind it; only bytes that are no batch end the message.
         let mut first = Ok(());
@@ -179,18 +246,7 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    /// The agent's state topic, or its connection, says that it came or went.
-    pub fn state(&mut self, agent: SourceId, online: bool, clock: &ClockReading) {
-        if agent == self.own.source() {
-            return;
-        }
-        let link = if online { LinkState::Online } else { LinkState::Offline };
-        if let Some(source) = self.sources.get_or_add(agent) {
-            source.linked(link, clock.wall);
-        }
-    }
-
-    /// The collector ends on purpose: says so, and seals what is in the log with the commits that follow.
+    /// The collector ends on purpose: says so, and attests what is in the log with the commits that follow.
     pub fn ending(&mut self, clock: &ClockReading) {
         self.own.ending();
         self.own.tell(Notice::Stopped { reason: "it was told to".to_owned() }, clock);
@@ -199,8 +255,9 @@ impl<L: UnifiedLog> Core<L> {
     /// Whether a commit has anything to do: something to write, or something to answer. After a commit that failed this
     /// stays so: wait a while before the next one.
     pub fn is_pending(&self) -> bool {
-        let answers = !self.acks.is_empty() || !self.nacks.is_empty() || !self.hellos.is_empty();
-        answers || self.log.buffered_bytes() > 0 || self.own.is_pending()
+        let answers =
+            !self.acks.is_empty() || !self.nacks.is_empty() || !self.hellos.is_empty() || !self.common.is_empty();
+        answers || self.log.buffered_bytes() > 0 || self.own.is_pending() || self.log.has_damage()
     }
 
     /// Bytes that wait for a commit; see [`crate::limits::COMMIT_BYTES_MAX`].

@@ -1,10 +1,13 @@
 //! The collector's own events.
 
+use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::batch::CHAIN_START;
+use afferent_protocol::endorsement::ENDORSEMENT_LEN;
 use afferent_protocol::event::{Body, Event, LifeCycle, PreviousStop};
 use afferent_protocol::ids::{Offset, SequenceRange, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::limits::TEXT_BYTES_MAX;
 use afferent_protocol::session::Lane;
+use afferent_protocol::session::signed::LogId;
 use afferent_protocol::sign::PublicKey;
 
 use crate::sources::LaneKept;
@@ -49,14 +52,71 @@ pub enum Notice {
         /// What is missing.
         range: SequenceRange,
     },
-    /// All that is in the log from one offset up to another is bound by this hash.
-    Sealed {
-        /// The first offset.
+    /// A term of the log begins, or began.
+    TermBegun {
+        /// The log.
+        log_id: LogId,
+        /// The term.
+        term: u64,
+        /// Its first offset.
         first: Offset,
-        /// The first one after it.
+    },
+    /// The log is bound up to here.
+    Attested {
+        /// The attestation's bytes.
+        attestation: [u8; ATTESTATION_LEN],
+    },
+    /// An agent has an acknowledgement of a place that this log does not have.
+    RolledBack {
+        /// The agent.
+        source: SourceId,
+        /// The term of that place.
+        term: u64,
+        /// How far that term reaches here.
+        until: Offset,
+        /// How far it had come.
         end: Offset,
-        /// See [`afferent_protocol::sign::Stretch`].
-        hash: [u8; 32],
+        /// When the acknowledgement was made.
+        time: Timestamp,
+    },
+    /// Two machines speak for one source.
+    Conflict {
+        /// The source.
+        source: SourceId,
+        /// The boots of both.
+        boots: [[u8; 16]; 2],
+        /// Their addresses, for people.
+        addresses: String,
+    },
+    /// An operator says that nothing more is to be expected of a source.
+    Retired {
+        /// The source.
+        source: SourceId,
+        /// Who says so.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// An operator says that a source may come with this key from now on.
+    KeyReplaced {
+        /// The source.
+        source: SourceId,
+        /// Its new key.
+        key: PublicKey,
+        /// Who says so.
+        who: String,
+    },
+    /// A key of the log endorses another one.
+    KeyEndorsed {
+        /// The endorsement's bytes.
+        endorsement: [u8; ENDORSEMENT_LEN],
+    },
+    /// A source holds events under a name that it had before.
+    Alias {
+        /// The source.
+        source: SourceId,
+        /// The name that it had.
+        former: SourceId,
     },
     /// Retention removes what is before this offset.
     Trimmed {
@@ -127,8 +187,29 @@ impl Told {
                 first: range.first,
                 end: range.end,
             })),
-            Notice::Sealed { first, end, hash } => {
-                take(&event(LifeCycle::Sealed { first: *first, end: *end, hash: *hash }))
+            Notice::TermBegun { log_id, term, first } => {
+                take(&event(LifeCycle::TermBegun { log_id: *log_id, partition: 0, term: *term, first: *first }))
+            }
+            Notice::Attested { attestation } => take(&event(LifeCycle::Attested { attestation })),
+            Notice::RolledBack { source, term, until, end, time } => take(&event(LifeCycle::RolledBack {
+                source: source.as_str(),
+                term: *term,
+                until: *until,
+                end: *end,
+                time: *time,
+            })),
+            Notice::Conflict { source, boots, addresses } => {
+                take(&event(LifeCycle::Conflict { source: source.as_str(), boots: *boots, addresses: clip(addresses) }))
+            }
+            Notice::Retired { source, who, why } => {
+                take(&event(LifeCycle::Retired { source: source.as_str(), who: clip(who), why: clip(why) }))
+            }
+            Notice::KeyReplaced { source, key, who } => {
+                take(&event(LifeCycle::KeyReplaced { source: source.as_str(), key: key.0, who: clip(who) }))
+            }
+            Notice::KeyEndorsed { endorsement } => take(&event(LifeCycle::KeyEndorsed { endorsement })),
+            Notice::Alias { source, former } => {
+                take(&event(LifeCycle::Alias { source: source.as_str(), former: former.as_str() }))
             }
             Notice::Trimmed { until, rule } => take(&event(LifeCycle::Trimmed { until: *until, rule: clip(rule) })),
             Notice::Emptied { stream, until, rule } => {

@@ -4,17 +4,18 @@ use std::collections::VecDeque;
 
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, Header, Lineage};
 use afferent_protocol::event::{Body, Derived, Event};
-use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Subject};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Subject, Timestamp};
+use afferent_protocol::session::signed::LogId;
 use afferent_protocol::session::{Lane, Offered};
 use afferent_protocol::sign::Identity;
 
+use super::attest::{Attester, Whose};
 use super::notice::Told;
-use super::seal::Unsealed;
 use super::{Notice, OwnIdentity};
 use crate::limits::NOTICES_MAX;
 use crate::log::{Recovery, UnifiedLog};
 use crate::posted::NewEvent;
-use crate::sources::{Logged, Sources};
+use crate::sources::{Entered, Sources};
 
 /// Where the own lane stands.
 #[derive(Clone, Copy, Debug)]
@@ -34,9 +35,9 @@ pub(super) struct Own {
     flushed: Vec<Told>,
     builder: BatchBuilder,
     bytes: Vec<u8>,
-    /// Whether nothing but seals waits for its batch.
-    is_seal: bool,
-    unsealed: Unsealed,
+    /// Whether nothing but attestations waits for its batch.
+    is_attestation: bool,
+    attester: Attester,
     is_ending: bool,
 }
 
@@ -56,10 +57,20 @@ impl Own {
         let source = who.source;
         let (waiting, flushed) = (VecDeque::new(), Vec::new());
         let (builder, bytes) = (BatchBuilder::new(), Vec::new());
-        let unsealed = Unsealed::new(sources.take_unsealed(), clock.monotonic_us);
-        let (is_seal, is_ending) = (true, false);
-        let mut own =
-            Self { who, lane, place, durable: place, waiting, flushed, builder, bytes, is_seal, unsealed, is_ending };
+        let attester = Attester::new(sources.take_unattested(), clock.monotonic_us);
+        let mut own = Self {
+            who,
+            lane,
+            place,
+            durable: place,
+            waiting,
+            flushed,
+            builder,
+            bytes,
+            is_attestation: true,
+            attester,
+            is_ending: false,
+        };
         if !has_key {
             // Whoever reads the log must be able to prove what the collector says as well.
             sources.pin(source, key);
@@ -118,22 +129,35 @@ impl Own {
         self.waiting.push_back(Told { time: clock.wall, notice });
     }
 
-    /// A batch of an agent was appended.
-    pub fn appended(&mut self, first: Offset, header: &Header, chain: ChainHash) {
-        let end = Offset::new(first.get() + u64::from(header.count));
-        self.unsealed.push(Logged { first, end, chain, is_seal: false });
-    }
-
-    /// Seals what is on disk when it is time to.
-    pub fn seal_due(&mut self, clock: &ClockReading) {
-        if let Some(seal) = self.unsealed.due(clock.monotonic_us, self.is_ending) {
-            self.tell_now(seal, clock);
+    /// The term that begins goes before all that waits.
+    pub fn begin_term(&mut self, log_id: LogId, term: u64, first: Offset, clock: &ClockReading) {
+        let notice = Notice::TermBegun { log_id, term, first };
+        if !self.is_waiting(&notice) {
+            self.waiting.push_front(Told { time: clock.wall, notice });
         }
     }
 
-    /// Everything before this offset is bound by seals.
-    pub fn sealed_until(&self) -> Offset {
-        self.unsealed.begin()
+    /// A batch of an agent was appended.
+    pub fn appended(&mut self, first: Offset, header: &Header, chain: ChainHash, stamp: Timestamp) {
+        self.attester.push(Entered { first, stamp, count: header.count, chain }, false);
+    }
+
+    /// Attests what is on disk when it is time to.
+    pub fn attest_due(&mut self, log_id: LogId, term: u64, clock: &ClockReading) {
+        let whose = Whose { identity: &self.who.identity, log_id, term };
+        if let Some(attested) = self.attester.due(&whose, clock.monotonic_us, self.is_ending) {
+            self.tell_now(attested, clock);
+        }
+    }
+
+    /// Whether it is time to attest.
+    pub fn is_attestation_due(&self, monotonic_us: u64) -> bool {
+        self.attester.is_due(monotonic_us)
+    }
+
+    /// What is attested.
+    pub fn attester(&self) -> &Attester {
+        &self.attester
     }
 
     /// Whether this waits to be said.
@@ -158,7 +182,7 @@ impl Own {
                 self.seal(log, sources, clock);
                 continue;
             }
-            self.is_seal &= matches!(told.notice, Notice::Sealed { .. });
+            self.is_attestation &= matches!(told.notice, Notice::Attested { .. });
             self.flushed.push(told);
         }
         if !self.builder.is_empty() {
@@ -187,7 +211,7 @@ impl Own {
                 open = 0;
                 self.builder.push(&event).expect("an empty batch takes any event");
             }
-            (open, self.is_seal) = (open + 1, false);
+            (open, self.is_attestation) = (open + 1, false);
         }
         if open > 0 {
             let first = self.seal(log, sources, clock).get();
@@ -204,9 +228,9 @@ impl Own {
         let (header, chain) = self.builder.seal(&lineage, clock, &self.who.identity, &mut self.bytes);
         let (batch, _) = Batch::parse(&self.bytes).expect("what was just sealed is a batch");
         let offset = log.append(&batch, clock.wall);
-        let is_seal = std::mem::replace(&mut self.is_seal, true);
-        let offset_end = Offset::new(offset.get() + u64::from(header.count));
-        self.unsealed.push(Logged { first: offset, end: offset_end, chain, is_seal });
+        let is_attestation = std::mem::replace(&mut self.is_attestation, true);
+        let entered = Entered { first: offset, stamp: clock.wall, count: header.count, chain };
+        self.attester.push(entered, is_attestation);
         let range = SequenceRange { first, end: header.end() };
         if let Some(record) = sources.lane_to_change(self.who.source, self.lane) {
             record.accepted(&Offered { range, previous, chain }, header.time_last);
@@ -221,19 +245,25 @@ impl Own {
     /// Everything appended is on disk.
     pub fn settle(&mut self, clock: &ClockReading) {
         self.durable = self.place;
-        self.unsealed.settle(clock.monotonic_us);
-        self.flushed.clear();
+        self.attester.settle(clock.monotonic_us);
+        for told in self.flushed.drain(..) {
+            if let Notice::Attested { attestation } = told.notice {
+                self.attester.is_durable(&attestation);
+            }
+        }
     }
 
     /// Nothing since the last commit counts: what is still so is said again.
     pub fn roll_back(&mut self, sources: &Sources) {
         self.place = self.durable;
-        self.unsealed.roll_back();
+        self.attester.roll_back();
         for told in self.flushed.drain(..).rev() {
             self.waiting.push_front(told);
         }
         self.waiting.retain(|told| match told.notice {
-            Notice::KeyPinned { source, key } => sources.key(&source) == Some(key),
+            Notice::KeyPinned { source, key } | Notice::KeyReplaced { source, key, .. } => {
+                sources.key(&source) == Some(key)
+            }
             Notice::Gap { source, lane, range } => {
                 sources.lane(&source, &lane).is_some_and(|record| record.is_told(range))
             }

@@ -10,6 +10,7 @@ use crate::posted::{NewEvent, Placed, PostRefusal};
 impl<L: UnifiedLog> Core<L> {
     /// Gives posted events their places. Those that are not there yet go into the next commit.
     pub fn post(&mut self, events: &[NewEvent], clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
+        assert!(self.is_begun, "a term begins before anything is taken");
         let mut places = Vec::with_capacity(events.len());
         let mut fresh = Vec::new();
         for event in events {

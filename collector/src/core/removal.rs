@@ -7,6 +7,7 @@ use afferent_protocol::ids::{Offset, Stream};
 
 use super::{Core, Notice};
 use crate::log::UnifiedLog;
+use crate::terms::Term;
 
 /// Something that retention is about to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,26 +29,27 @@ pub enum Removed {
     Events(Stream),
 }
 
-/// What is to be removed is not bound by a seal yet: nobody could tell it from what somebody else has removed.
+/// What is to be removed is not bound by an attestation yet: nobody could tell it from what somebody else has removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotSealed {
+pub struct NotAttested {
     /// Everything before this offset is.
-    pub sealed_until: Offset,
+    pub attested_until: Offset,
 }
 
-impl fmt::Display for NotSealed {
+impl fmt::Display for NotAttested {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the log is sealed up to offset {} only", self.sealed_until)
+        write!(f, "the log is attested up to offset {} only", self.attested_until)
     }
 }
 
 impl<L: UnifiedLog> Core<L> {
-    /// Says, with the next commit, that something is removed, and tells anew what would be forgotten with it: every key
-    /// that a source is held to, and how far every lane has come. It may be removed once that commit is on disk.
-    pub fn remove(&mut self, removal: &Removal, clock: &ClockReading) -> Result<(), NotSealed> {
-        let sealed_until = self.own.sealed_until();
-        if removal.until > sealed_until {
-            return Err(NotSealed { sealed_until });
+    /// Says, with the next commit, that something is removed, and logs again what would be forgotten with it: every key
+    /// that a source is held to, how far every lane has come, the table of terms, and what operators have said. It may be
+    /// removed once that commit is on disk.
+    pub fn remove(&mut self, removal: &Removal, clock: &ClockReading) -> Result<(), NotAttested> {
+        let attested_until = self.own.attester().attested_until();
+        if removal.until > attested_until {
+            return Err(NotAttested { attested_until });
         }
         let (until, rule) = (removal.until, removal.rule.clone());
         let notice = match removal.what {
@@ -59,6 +61,11 @@ impl<L: UnifiedLog> Core<L> {
             return Ok(());
         }
         if removal.what == Removed::All {
+            let log_id = self.log.log_id();
+            for Term { number, first } in self.sources.terms().iter() {
+                self.own.tell_now(Notice::TermBegun { log_id, term: number, first }, clock);
+            }
+            self.sources.statements().for_each(|notice| self.own.tell_now(notice, clock));
             for (source, key) in self.sources.keys() {
                 self.own.tell_now(Notice::KeyPinned { source, key }, clock);
             }

@@ -1,17 +1,20 @@
 use std::collections::BTreeMap;
 
 use afferent_protocol::batch::{Batch, ClockReading};
+use afferent_protocol::checksum::crc32c;
 use afferent_protocol::codec::records;
 use afferent_protocol::event::{Body, LifeCycle, Loss, LossReason};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
 use afferent_protocol::limits::MESSAGE_PAYLOAD_BYTES_MAX;
+use afferent_protocol::segment::{ENTRY_HEAD_LEN, SEGMENT_HEADER_LEN};
 use afferent_protocol::session::Control;
+use afferent_protocol::session::signed::Nonce;
 use proptest::prelude::*;
 
-use super::{Confirm, Core, OwnIdentity, Reason, Received};
+use super::{Answer, Confirm, Core, OwnIdentity, Reason, Received};
 use crate::log::inspect::verify;
 use crate::log::{EmbeddedLog, LogSettings};
-use crate::simulated::{Agent, MemoryDisk, clock, identity, source};
+use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
 use crate::sources::{LaneView, SourceView, Sources};
 
 type TestCore = Core<EmbeddedLog<MemoryDisk>>;
@@ -19,11 +22,19 @@ type TestCore = Core<EmbeddedLog<MemoryDisk>>;
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 16 * 1024 };
 
 fn start_at(disk: &MemoryDisk, now: &ClockReading) -> TestCore {
-    let own = OwnIdentity { source: source("collector"), identity: identity(99), epoch: Epoch::new(5) };
+    let own = OwnIdentity {
+        source: source("collector"),
+        identity: identity(99),
+        epoch: Epoch::new(5),
+        challenge: [3; 32],
+        endorsements: Vec::new(),
+    };
     let mut sources = Sources::new(own.source);
     let each = &mut |head: &_, batch: &Batch<'_>| sources.rebuild(head, batch);
     let (log, recovery) = EmbeddedLog::open(disk.clone(), SETTINGS, &mut || 7, now.wall, each).unwrap();
-    Core::new(log, sources, own, &recovery, now)
+    let mut core = Core::new(log, sources, own, &recovery, now);
+    core.begin(now).unwrap();
+    core
 }
 
 fn start(disk: &MemoryDisk) -> TestCore {
@@ -33,13 +44,12 @@ fn start(disk: &MemoryDisk) -> TestCore {
 /// A core that knows the agent.
 fn greeted(disk: &MemoryDisk, agent: &Agent) -> TestCore {
     let mut core = start(disk);
-    assert_eq!(core.receive(agent.name, &agent.hello(0), &clock(0)).refusal, None);
-    core.commit(&clock(0)).unwrap();
+    greet(&mut core, agent, 0, &clock(0)).unwrap();
     core
 }
 
 fn give(core: &mut TestCore, agent: &Agent, payload: &[u8]) -> Received {
-    core.receive(agent.name, payload, &clock(1))
+    core.receive(agent.name, payload, None, &clock(1))
 }
 
 fn refused(received: &Received) -> Option<Reason> {
@@ -73,6 +83,7 @@ fn own_events(core: &TestCore) -> Vec<String> {
             for record in records(&entry.batch, &mut []).unwrap() {
                 let Body::LifeCycle(event) = record.unwrap().event.body else { panic!("only life cycle events") };
                 found.push(match event {
+                    LifeCycle::TermBegun { .. } | LifeCycle::Attested { .. } => continue,
                     LifeCycle::KeyPinned { source, .. } => format!("pinned {source}"),
                     LifeCycle::Refused { source, .. } => format!("refused {source}"),
                     LifeCycle::Gap { source, stream, first, end, .. } => {
@@ -98,15 +109,15 @@ fn logged_lanes(view: &SourceView) -> Vec<LaneView> {
     lanes.filter(|lane| lane.batches > 0 || lane.lost_events > 0 || !lane.gaps.is_empty()).collect()
 }
 
-fn acked_end(answers: &[(SourceId, Control)]) -> Option<u64> {
-    answers.iter().find_map(|(_, control)| match control {
-        Control::Ack(resume) => Some(resume.end.get()),
+fn acked_end(answers: &[Answer]) -> Option<u64> {
+    answers.iter().find_map(|answer| match &answer.control {
+        Control::Ack(lanes) => Some(lanes[0].end.get()),
         _ => None,
     })
 }
 
-fn welcomed_end(answers: &[(SourceId, Control)]) -> Option<u64> {
-    answers.iter().find_map(|(_, control)| match control {
+fn welcomed_end(answers: &[Answer]) -> Option<u64> {
+    answers.iter().find_map(|answer| match &answer.control {
         Control::Welcome(welcome) => Some(welcome.lanes[0].end.get()),
         _ => None,
     })
@@ -135,8 +146,10 @@ fn what_a_ring_log_still_holds_is_known_from_its_hello_until_it_has_come() {
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
     let (first, second) = (agent.samples(3), agent.samples(4));
-    core.receive(agent.name, &agent.hello(0), &clock(1));
+    core.receive(agent.name, &agent.hello(0), None, &clock(1));
     core.commit(&clock(1)).unwrap();
+    assert_eq!(view(&core, "press").lanes.first().and_then(|lane| lane.in_ring), None, "a claim moves nothing");
+    greet(&mut core, &agent, 0, &clock(1)).unwrap();
     let in_ring = |core: &TestCore| {
         let view = view(core, "press");
         view.lanes.first().and_then(|lane| lane.in_ring).map(|range| (range.first.get(), range.end.get()))
@@ -181,12 +194,15 @@ fn a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused(
     let mut core = start(&disk);
     let batch = agent.samples(1);
     assert_eq!(refused(&give(&mut core, &agent, &batch)), Some(Reason::NoHello));
-    let answers = core.commit(&clock(1)).unwrap();
-    let nack = (agent.name, Control::Nack { lane: agent.lane, from: Sequence::new(u64::MAX) });
-    assert!(answers.contains(&nack), "it is asked to say hello");
     give(&mut core, &agent, &agent.hello(0));
+    assert_eq!(refused(&give(&mut core, &agent, &batch)), Some(Reason::NoHello), "a claim pins nothing");
+    let answers = core.commit(&clock(1)).unwrap();
+    let nack = Control::Nack { lane: agent.lane, from: Sequence::new(u64::MAX) };
+    assert!(answers.iter().any(|answer| answer.control == nack), "it is asked to say hello");
+    assert_eq!(own_events(&core), ["pinned collector"]);
+    assert_eq!(welcomed_end(&greet(&mut core, &agent, 0, &clock(1)).unwrap()), Some(0));
     assert_eq!(give(&mut core, &agent, &batch).accepted, 1);
-    assert_eq!(welcomed_end(&core.commit(&clock(1)).unwrap()), Some(1));
+    core.commit(&clock(1)).unwrap();
     assert_eq!(own_events(&core), ["pinned collector", "pinned press"]);
     assert_eq!(logged(&core).last().unwrap().0, agent.name, "the pin comes before the batch");
 
@@ -194,17 +210,20 @@ fn a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused(
     let mut thief = Agent::new("press", Stream::Samples, 9);
     thief.identity = identity(200);
     assert_eq!(refused(&give(&mut core, &thief, &thief.hello(0))), Some(Reason::OtherKey));
-    let forged = thief.hello_from(10, agent.identity.public_key().0);
+    let mut forged = agent.hello(10);
+    forged[10] ^= 1;
+    let crc = crc32c(&forged[8..]).to_le_bytes();
+    forged[4..8].copy_from_slice(&crc);
     assert_eq!(refused(&give(&mut core, &thief, &forged)), Some(Reason::Signature), "it would move the lane");
     let stolen = thief.samples(1);
     for _ in 0..50 {
         assert_eq!(refused(&give(&mut core, &thief, &stolen)), Some(Reason::Signature));
     }
-    assert_eq!(refused(&core.receive(source("lathe"), &batch, &clock(1))), Some(Reason::OtherSource));
+    assert_eq!(refused(&core.receive(source("lathe"), &batch, None, &clock(1))), Some(Reason::OtherSource));
     core.commit(&clock(1)).unwrap();
     let refusals = |core: &TestCore| own_events(core).iter().filter(|event| event.starts_with("refused")).count();
     assert_eq!(refusals(&core), 3, "one of each kind, however often");
-    core.receive(agent.name, &stolen, &clock(62));
+    core.receive(agent.name, &stolen, None, &clock(62));
     core.commit(&clock(62)).unwrap();
     assert_eq!(refusals(&core), 4, "again after a minute");
     assert_eq!(view(&core, "press").refused, [("other-key", 1), ("signature", 52)]);
@@ -228,7 +247,7 @@ fn another_batch_in_the_place_of_one_that_is_there_is_a_conflict() {
     assert_eq!(give(&mut core, &copy, &other).duplicates, 1, "a shorter one inside is not looked at again");
     assert_eq!(refused(&give(&mut core, &copy, &follower)), Some(Reason::Conflict), "same end, other content");
     let answers = core.commit(&clock(1)).unwrap();
-    assert!(answers.iter().any(|(_, control)| matches!(control, Control::Nack { .. })), "it is asked to say hello");
+    assert!(answers.iter().any(|answer| matches!(answer.control, Control::Nack { .. })), "it is asked to say hello");
     // The chain of another history.
     let mut copy = Agent::new("press", Stream::Samples, 1);
     let _ = copy.samples(1);
@@ -247,18 +266,23 @@ fn a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart() {
     let batch = agent.samples(2);
     assert_eq!(give(&mut core, &agent, &batch).early, 1);
     let answers = core.commit(&clock(1)).unwrap();
-    assert!(answers.contains(&(agent.name, Control::Nack { lane: agent.lane, from: Sequence::ZERO })));
+    let nack = Control::Nack { lane: agent.lane, from: Sequence::ZERO };
+    assert!(answers.iter().any(|answer| answer.control == nack));
+    give(&mut core, &agent, &agent.hello(10));
+    core.commit(&clock(1)).unwrap();
+    assert_eq!(give(&mut core, &agent, &batch).early, 1, "a claim lets no lane go on");
     for _ in 0..2 {
-        give(&mut core, &agent, &agent.hello(10));
-        assert_eq!(welcomed_end(&core.commit(&clock(1)).unwrap()), Some(10));
+        let answers = greet(&mut core, &agent, 10, &clock(1)).unwrap();
+        assert_eq!(welcomed_end(&answers), Some(0), "what is not there is not said to be");
     }
+    assert_eq!(give(&mut core, &agent, &batch).accepted, 1);
+    core.commit(&clock(1)).unwrap();
+    core.commit(&clock(1)).unwrap();
     let expected = ["pinned collector", "pinned press", "gap press samples 0..10"];
     assert_eq!(own_events(&core), expected);
     let before = core.sources().views();
     let mut core = start(&disk.cut());
-    assert_eq!(logged_lanes(&view(&core, "press")), logged_lanes(&before[1]), "rebuilt from the gap event");
-    assert_eq!(give(&mut core, &agent, &batch).accepted, 1);
-    core.commit(&clock(1)).unwrap();
+    assert_eq!(logged_lanes(&view(&core, "press")), logged_lanes(&before[1]), "rebuilt from the log");
     let mut critical = Agent::new("press", Stream::Critical, 1);
     let (first, end, chain) = (Sequence::ZERO, Sequence::new(10), [0; 32]);
     let epoch = agent.lane.epoch;
@@ -296,9 +320,13 @@ fn a_hole_that_was_declared_before_is_no_gap() {
     let (first, end, chain, epoch) = (Sequence::ZERO, Sequence::new(10), [0; 32], Epoch::new(2));
     let loss = critical.loss(Loss { stream: Stream::Samples, epoch, first, end, reason: LossReason::Evicted, chain });
     give(&mut core, &critical, &loss);
-    let samples = Agent::new("press", Stream::Samples, 2);
-    give(&mut core, &samples, &samples.hello(10));
-    assert_eq!(welcomed_end(&core.commit(&clock(1)).unwrap()), Some(10));
+    let mut samples = Agent::new("press", Stream::Samples, 2);
+    greet(&mut core, &samples, 10, &clock(1)).unwrap();
+    let _ = samples.samples(10);
+    let batch = samples.samples(1);
+    assert_eq!(give(&mut core, &samples, &batch).accepted, 1);
+    core.commit(&clock(1)).unwrap();
+    core.commit(&clock(1)).unwrap();
     assert_eq!(own_events(&core), ["pinned collector", "pinned press"]);
 }
 
@@ -312,7 +340,7 @@ fn what_the_logs_disk_lost_of_a_lane_is_told_at_the_next_start() {
         give(&mut core, &agent, &batch);
         core.commit(&clock(1)).unwrap();
     }
-    disk.rot(&disk.names()[1], 1024 + 40 + 300, |byte| byte ^ 1);
+    disk.rot(&disk.names()[1], SEGMENT_HEADER_LEN + ENTRY_HEAD_LEN + 300, |byte| byte ^ 1);
     drop(core);
     let mut core = start(&disk);
     core.commit(&clock(2)).unwrap();
@@ -329,15 +357,15 @@ fn bad_input_is_refused_with_a_reason_and_the_rest_goes_on() {
     let mut core = greeted(&disk, &agent);
     assert_eq!(refused(&give(&mut core, &agent, &[])), Some(Reason::Malformed));
     assert_eq!(refused(&give(&mut core, &agent, b"garbage")), Some(Reason::Malformed));
-    assert_eq!(refused(&give(&mut core, &agent, b"AFC1garbage")), Some(Reason::Malformed));
+    assert_eq!(refused(&give(&mut core, &agent, b"AFS1garbage")), Some(Reason::Malformed));
     let huge = vec![0; MESSAGE_PAYLOAD_BYTES_MAX + 1];
     assert_eq!(refused(&give(&mut core, &agent, &huge)), Some(Reason::Oversized));
-    let ack = Control::Nack { lane: agent.lane, from: Sequence::ZERO }.encode();
-    assert_eq!(refused(&give(&mut core, &agent, &ack)), Some(Reason::Malformed));
+    let nack = agent.up(Nonce::NONE, Control::Nack { lane: agent.lane, from: Sequence::ZERO });
+    assert_eq!(refused(&give(&mut core, &agent, &nack)), Some(Reason::Malformed));
+    let bare = Control::Nack { lane: agent.lane, from: Sequence::ZERO }.encode();
+    assert_eq!(refused(&give(&mut core, &agent, &bare)), Some(Reason::Malformed), "nothing unsigned is heard");
     let own = Agent::new("collector", Stream::Critical, 1);
     assert_eq!(refused(&give(&mut core, &own, &own.hello(0))), Some(Reason::OwnName));
-    let no_key = Agent::new("lathe", Stream::Critical, 1).hello_with([0; 32]);
-    assert_eq!(refused(&core.receive(source("lathe"), &no_key, &clock(1))), Some(Reason::OtherKey));
 
     // Signed by the agent, and lying about its count: 60000 records in a few bytes; then 2 where there is 1.
     for (count, codec, reason) in [(60_000, 1, Reason::Malformed), (2, 1, Reason::Malformed), (1, 77, Reason::Newer)] {
@@ -367,12 +395,12 @@ fn the_own_events_go_on_in_their_epoch_and_are_proved_by_the_log() {
     for round in 0..4 {
         let mut core = start(&disk);
         let agent = Agent::new(&format!("press-{round}"), Stream::Samples, 1);
-        give(&mut core, &agent, &agent.hello(0));
-        core.commit(&clock(1)).unwrap();
+        greet(&mut core, &agent, 0, &clock(1)).unwrap();
     }
     let core = start(&disk);
     let lanes = view(&core, "collector").lanes;
-    assert_eq!((lanes.len(), lanes[0].end), (1, Sequence::new(5)));
+    // Its key, a term for each start, and a key for each agent.
+    assert_eq!((lanes.len(), lanes[0].end), (1, Sequence::new(1 + 5 + 4)));
     let report = verify(&disk, &source("collector")).unwrap();
     assert!(report.is_sound(), "{report:?}");
 }
@@ -410,9 +438,10 @@ fn ordeal(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
     let mut disk = MemoryDisk::new(seed);
     let mut core = start(&disk);
     let mut acked: BTreeMap<(SourceId, Stream), u64> = BTreeMap::new();
-    let greet = |core: &mut TestCore| plant.agents.iter().for_each(|agent| drop(give(core, agent, &agent.hello(0))));
-    greet(&mut core);
-    core.commit(&clock(0)).unwrap();
+    let greet_all = |core: &mut TestCore| {
+        plant.agents.iter().for_each(|agent| drop(greet(core, agent, 0, &clock(0)).unwrap()));
+    };
+    greet_all(&mut core);
     let check = |core: &TestCore, acked: &BTreeMap<(SourceId, Stream), u64>| -> Result<(), TestCaseError> {
         for agent in &plant.agents {
             let mine =
@@ -437,9 +466,10 @@ fn ordeal(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
         }
         disk.fails_in((fate % 4 == 0).then(|| u64::from(fate / 16) % 4));
         if let Ok(answers) = core.commit(&clock(2)) {
-            for (name, control) in answers {
-                if let Control::Ack(resume) = control {
-                    let known = acked.entry((name, resume.lane.stream)).or_default();
+            for Answer { agent, control, .. } in answers {
+                let Control::Ack(lanes) = control else { continue };
+                for resume in lanes {
+                    let known = acked.entry((agent, resume.lane.stream)).or_default();
                     prop_assert!(*known <= resume.end.get(), "acks do not go back");
                     *known = resume.end.get();
                 }
@@ -448,7 +478,8 @@ fn ordeal(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
         disk.fails_in(None);
         if fate % 5 == 0 {
             let lanes = |core: &TestCore| -> Vec<_> {
-                core.sources().views().into_iter().map(|view| (view.source, view.key, logged_lanes(&view))).collect()
+                let views = core.sources().views().into_iter().filter(|view| view.source != source("collector"));
+                views.map(|view| (view.source, view.key, logged_lanes(&view))).collect()
             };
             let before = (!core.is_pending()).then(|| lanes(&core));
             disk = disk.cut();
@@ -456,12 +487,12 @@ fn ordeal(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
             if let Some(before) = before {
                 prop_assert_eq!(lanes(&core), before, "a restart rebuilds the sources as they were");
             }
-            greet(&mut core);
+            greet_all(&mut core);
         }
         check(&core, &acked)?;
     }
     for (agent, batches) in plant.agents.iter().zip(&plant.batches) {
-        give(&mut core, agent, &agent.hello(0));
+        greet(&mut core, agent, 0, &clock(3)).unwrap();
         batches.iter().for_each(|(_, batch)| drop(give(&mut core, agent, batch)));
         core.commit(&clock(3)).unwrap();
         acked.insert((agent.name, agent.lane.stream), agent.next);
@@ -493,7 +524,7 @@ proptest! {
             0 => {}
             1 => payload = agent.hello(3),
             2 => payload = agent.samples(3),
-            _ => payload.splice(..0, *b"AFC1").for_each(drop),
+            _ => payload.splice(..0, *b"AFS1").for_each(drop),
         }
         for (at, with) in flips {
             if !payload.is_empty() {

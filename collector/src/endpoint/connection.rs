@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -22,7 +23,8 @@ use super::handshake::Greeted;
 use super::in_flight::InFlight;
 use super::packets::{Incoming, Protocol};
 use super::registry::Handle;
-use crate::intake::{Content, Done, Presence, Released, Verdict};
+use crate::core::Connection;
+use crate::intake::{Content, Done, Released, Verdict};
 use crate::limits::{DOWN_QUEUE_MAX, FAREWELL_MAX, IN_FLIGHT_MAX, OUT_BYTES_MAX, READ_BYTES, WRITE_STALL_MAX};
 
 /// How a connection ended.
@@ -40,6 +42,7 @@ pub(super) enum End {
 struct Session<'a> {
     context: &'a Context,
     number: u64,
+    peer: SocketAddr,
     protocol: Mutex<Protocol>,
     in_flight: Mutex<InFlight>,
     identity: OnceLock<SourceId>,
@@ -67,7 +70,12 @@ struct Writing {
 }
 
 /// Serves a client that was let in, until its end.
-pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, greeted: Greeted, context: &Context) -> End {
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: SocketAddr,
+    greeted: Greeted,
+    context: &Context,
+) -> End {
     let Greeted { protocol, identity, early, .. } = greeted;
     let (done, done_out) = mpsc::unbounded_channel();
     let (down, down_out) = mpsc::channel(DOWN_QUEUE_MAX);
@@ -76,6 +84,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, greeted:
     let session = Session {
         context,
         number,
+        peer,
         protocol: Mutex::new(protocol),
         in_flight: Mutex::default(),
         identity: OnceLock::new(),
@@ -83,7 +92,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, greeted:
         to_write: Notify::new(),
         eased: Notify::new(),
         done,
-        handle: Handle { number, down, end: Arc::new(end) },
+        handle: Handle { number, proved: None, down, end: Arc::new(end) },
     };
     let mut mailbox = Mailbox { done: done_out, down: down_out, end: end_out };
     let (mut reader, mut writer) = tokio::io::split(stream);
@@ -107,10 +116,8 @@ impl Session<'_> {
         identity: Option<SourceId>,
         early: Vec<Incoming>,
     ) -> End {
-        if let Some(agent) = identity
-            && let Err(end) = self.claim(agent).await
-        {
-            return end;
+        if let Some(agent) = identity {
+            self.claim(agent);
         }
         let mut packets = early;
         loop {
@@ -159,41 +166,35 @@ impl Session<'_> {
     }
 
     /// Whether a topic is the client's own. A client that nobody knows yet becomes who the topic says.
-    async fn owns(&self, topic: Topic) -> Result<bool, End> {
+    fn owns(&self, topic: Topic) -> bool {
         match self.identity.get() {
-            Some(agent) => Ok(*agent == topic.agent),
-            None => self.claim(topic.agent).await.map(|()| true),
+            Some(agent) => *agent == topic.agent,
+            None => {
+                self.claim(topic.agent);
+                true
+            }
         }
     }
 
-    /// Ties the connection to an agent. Where the agent has one already, this one must prove itself first.
-    async fn claim(&self, agent: SourceId) -> Result<(), End> {
+    /// Ties the connection to an agent.
+    fn claim(&self, agent: SourceId) {
         self.identity.set(agent).expect("a connection is tied once");
-        if !self.context.registry.claim(agent, self.handle.clone()) {
-            return Ok(());
-        }
-        let told = self.context.intake.link(agent, Presence::Online, self.number).await;
-        told.map_err(|_| End::Here(Farewell::Stopping))
+        self.context.registry.claim(agent, self.handle.clone());
     }
 
     async fn publish(&self, topic: Option<Topic>, packet_id: Option<u16>, payload: Bytes) -> Result<(), End> {
         let Some(topic) = topic else { return self.refuse(packet_id, PublishAnswer::TopicInvalid) };
-        if topic.leaf == Leaf::Down || !self.owns(topic).await? {
+        if topic.leaf == Leaf::Down || !self.owns(topic) {
             return self.refuse(packet_id, PublishAnswer::NotAuthorized);
         }
-        let content = match topic.leaf {
-            Leaf::State => match Presence::of_payload(&payload) {
-                Some(_) if !self.context.registry.holds(&topic.agent, self.number) => {
-                    // What it says of the agent counts once it has proved that it is the agent.
-                    packet_id.inspect(|packet_id| self.in_flight().answered(*packet_id, PublishAnswer::Taken));
-                    self.send_answers();
-                    return Ok(());
-                }
-                Some(presence) => Content::Link { presence, number: self.number },
-                None => return self.refuse(packet_id, PublishAnswer::PayloadInvalid),
-            },
-            Leaf::Up | Leaf::Down => Content::Message { payload, connection: Some(self.number) },
-        };
+        if topic.leaf == Leaf::State {
+            // Whether an agent is there, its connection tells.
+            packet_id.inspect(|packet_id| self.in_flight().answered(*packet_id, PublishAnswer::Taken));
+            self.send_answers();
+            return Ok(());
+        }
+        let connection = Connection { number: self.number, peer: Some(self.peer) };
+        let content = Content::Message { payload, connection: Some(connection) };
         while self.in_flight().len() >= usize::from(IN_FLIGHT_MAX) {
             self.to_write.notify_one();
             self.eased.notified().await;
@@ -222,7 +223,7 @@ impl Session<'_> {
         let mut grants = Vec::with_capacity(filters.len());
         for filter in filters {
             let granted = match filter {
-                Some(topic) if topic.leaf == Leaf::Down => self.owns(*topic).await?,
+                Some(topic) if topic.leaf == Leaf::Down => self.owns(*topic),
                 _ => false,
             };
             if granted {
@@ -277,7 +278,7 @@ impl Session<'_> {
 
     fn released(&self, released: Released) {
         let answer = match released.verdict {
-            Verdict::Taken => PublishAnswer::Taken,
+            Verdict::Taken | Verdict::Proved(_) => PublishAnswer::Taken,
             Verdict::Refused => PublishAnswer::PayloadInvalid,
             Verdict::OtherKey => PublishAnswer::NotAuthorized,
         };
@@ -309,7 +310,8 @@ impl Session<'_> {
         writer: &mut WriteHalf<S>,
         writing: &mut Writing,
     ) {
-        let had = self.identity.get().filter(|agent| self.context.registry.release(agent, self.number));
+        let agent = self.identity.get();
+        agent.into_iter().for_each(|agent| self.context.registry.release(agent, self.number));
         if let End::Here(why) = ended {
             self.protocol().say_farewell(why);
         }
@@ -322,11 +324,10 @@ impl Session<'_> {
         };
         // Whoever does not take it is closed without it.
         let _ = timeout(FAREWELL_MAX, farewell).await;
-        // Somebody who took the name over has said that the agent is there.
-        if let Some(agent) = had {
+        if let Some(agent) = agent {
             let mut stopping = self.context.stopping.clone();
             tokio::select! {
-                _ = self.context.intake.link(*agent, Presence::Offline, self.number) => {}
+                _ = self.context.intake.closed(*agent, self.number) => {}
                 () = stopping.wait() => {}
             }
         }

@@ -8,10 +8,10 @@
 //! - PUBACK says that the message is on the collector's disk. PUBACKs keep the order of the messages.
 //! - Reading a socket stops while the log's writer has no room; the keep-alive does not run meanwhile.
 //! - Whoever does not finish the handshake in time, or does not read what it is sent, is disconnected.
-//! - There is one connection for each agent: a second one takes over once a message of it was taken, and the first is
-//!   told so. Until then the second one hears nothing but PUBACKs: it may have the name and not the key.
-//! - An agent is online while it is connected. Its state topic and last will say the same and are taken; the endpoint
-//!   does not keep them.
+//! - Each connection is answered by itself. One over which a run of an agent has proved itself (see [`crate::core`]) ends
+//!   older ones of the same run; one that has not proved itself touches no other: it may have the name and not the key.
+//! - An agent is online while a connection stands over which it has proved itself. Its state topic and last will are
+//!   taken and say nothing: the endpoint knows better.
 //! - Messages to clients go out with quality of service 0: they are acks, cumulative, and whoever misses one asks again.
 
 mod access;
@@ -35,7 +35,6 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 pub use access::{Access, User};
-pub(crate) use registry::Proved;
 pub use registry::Registry;
 pub use tls::{Tls, TlsError, TlsFiles};
 pub(crate) use tls::{authorities, certificates, private_key};
@@ -264,7 +263,7 @@ async fn greet_and_serve<S: AsyncRead + AsyncWrite + Unpin>(
     counters.connections_taken.count();
     counters.connections.count();
     // Boxed: what a served connection needs is no burden to those that never get there.
-    let ended = Box::pin(connection::serve(stream, greeted, context)).await;
+    let ended = Box::pin(connection::serve(stream, peer, greeted, context)).await;
     counters.connections.less();
     match ended {
         End::ByClient | End::Here(Farewell::TakenOver | Farewell::Stopping | Farewell::KeepAlive) => {}

@@ -1,30 +1,24 @@
-//! Which agent has which connection.
+//! Which agent has which connections.
 //!
-//! A name costs nothing where nobody logs in, and a login can be stolen: whoever comes with a name that is connected
-//! already waits beside that connection until a message of its own was taken, for which it needs the name's key.
+//! A name costs nothing where nobody logs in, and a login can be stolen: whoever connects is answered over its own
+//! connection and touches no other, until it has proved that it has the name's key. Then an older connection of the same run
+//! of the agent, which is dead or about to be, ends. Connections of other runs stay: they may be another machine.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::signed::Instance;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::answers::Farewell;
+use crate::limits::{SESSIONS_PROVED_MAX, SESSIONS_UNPROVED_MAX};
 
 /// The connections of all agents that are known by name.
 #[derive(Debug, Default)]
 pub struct Registry {
-    connections: Mutex<HashMap<SourceId, Connections>>,
-}
-
-/// Those of one agent.
-#[derive(Debug, Default)]
-struct Connections {
-    /// The one that gets the answers.
-    holder: Option<Handle>,
-    /// The last one that came while there was a holder.
-    newcomer: Option<Handle>,
+    connections: Mutex<HashMap<SourceId, Vec<Handle>>>,
 }
 
 /// One connection, as others see it.
@@ -32,6 +26,8 @@ struct Connections {
 pub(super) struct Handle {
     /// Numbers count up: a later connection has a higher one.
     pub number: u64,
+    /// The run of the agent that has proved itself over it.
+    pub proved: Option<Instance>,
     /// Messages to write.
     pub down: mpsc::Sender<Bytes>,
     /// Ends the connection.
@@ -39,11 +35,12 @@ pub(super) struct Handle {
 }
 
 impl Registry {
-    /// Sends a message to an agent's connection; tells whether it is on its way. A connection that does not read what
+    /// Sends a message to this connection of an agent; tells whether it is on its way. A connection that does not read what
     /// it is sent is ended.
-    pub fn send(&self, agent: &SourceId, message: Bytes) -> bool {
+    pub fn send(&self, agent: &SourceId, connection: u64, message: Bytes) -> bool {
         let connections = self.lock();
-        let Some(handle) = connections.get(agent).and_then(|of_agent| of_agent.holder.as_ref()) else { return false };
+        let mut of_agent = connections.get(agent).into_iter().flatten();
+        let Some(handle) = of_agent.find(|handle| handle.number == connection) else { return false };
         match handle.down.try_send(message) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
@@ -54,64 +51,58 @@ impl Registry {
         }
     }
 
-    /// Gives the agent's name to a connection when no other has it; tells whether it has it now.
-    pub(super) fn claim(&self, agent: SourceId, handle: Handle) -> bool {
+    /// Ties a connection to an agent's name. Of those that have not proved themselves only so many wait; the oldest ends.
+    pub(super) fn claim(&self, agent: SourceId, handle: Handle) {
         let mut connections = self.lock();
         let of_agent = connections.entry(agent).or_default();
-        if of_agent.holder.is_none() && of_agent.newcomer.is_none() {
-            of_agent.holder = Some(handle);
-            return true;
-        }
-        if let Some(before) = of_agent.newcomer.replace(handle) {
-            before.end(Farewell::TakenOver);
-        }
-        false
+        end_oldest(of_agent, SESSIONS_UNPROVED_MAX, |handle| handle.proved.is_none());
+        of_agent.push(handle);
     }
 
-    /// A message of this connection was taken: if it is a newcomer, the name is its own from now on, and the connection
-    /// that had it ends. Tells whether that was so.
-    pub(crate) fn prove(&self, agent: &SourceId, number: u64) -> Option<Proved> {
-        let mut connections = self.lock();
-        let of_agent = connections.get_mut(agent)?;
-        let proved = of_agent.newcomer.take_if(|newcomer| newcomer.number == number)?;
-        let before = of_agent.holder.replace(proved);
-        let took_over = before.is_some();
-        if let Some(before) = before {
-            before.end(Farewell::TakenOver);
-        }
-        Some(Proved { took_over })
-    }
-
-    /// Whether the name is this connection's.
-    pub(super) fn holds(&self, agent: &SourceId, number: u64) -> bool {
-        let connections = self.lock();
-        let holder = connections.get(agent).and_then(|of_agent| of_agent.holder.as_ref());
-        holder.is_some_and(|holder| holder.number == number)
-    }
-
-    /// Takes the name back, if the connection still has it; tells whether it had.
-    pub(super) fn release(&self, agent: &SourceId, number: u64) -> bool {
+    /// A run of the agent has proved itself over this connection. Tells whether older ones ended for it.
+    pub(crate) fn prove(&self, agent: &SourceId, number: u64, instance: Instance) -> bool {
         let mut connections = self.lock();
         let Some(of_agent) = connections.get_mut(agent) else { return false };
-        let _ = of_agent.newcomer.take_if(|newcomer| newcomer.number == number);
-        let had = of_agent.holder.take_if(|holder| holder.number == number).is_some();
-        if of_agent.holder.is_none() && of_agent.newcomer.is_none() {
-            connections.remove(agent);
+        let Some(handle) = of_agent.iter_mut().find(|handle| handle.number == number) else { return false };
+        if handle.proved.replace(instance) == Some(instance) {
+            return false;
         }
-        had
+        let before = of_agent.len();
+        of_agent.retain(|other| {
+            let is_older = other.number != number && other.proved == Some(instance);
+            if is_older {
+                other.end(Farewell::TakenOver);
+            }
+            !is_older
+        });
+        let took_over = of_agent.len() < before;
+        end_oldest(of_agent, SESSIONS_PROVED_MAX + 1, |handle| handle.proved.is_some());
+        took_over
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, Connections>> {
+    /// Forgets a connection.
+    pub(super) fn release(&self, agent: &SourceId, number: u64) {
+        let mut connections = self.lock();
+        if let Some(of_agent) = connections.get_mut(agent) {
+            of_agent.retain(|handle| handle.number != number);
+            if of_agent.is_empty() {
+                connections.remove(agent);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, Vec<Handle>>> {
         // The map is whole at any time, also when a holder panicked.
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A newcomer has got the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Proved {
-    /// Whether another connection was ended for it.
-    pub took_over: bool,
+/// Ends the oldest of these connections until there is room for one more.
+fn end_oldest(of_agent: &mut Vec<Handle>, count_max: usize, which: impl Fn(&Handle) -> bool) {
+    while of_agent.iter().filter(|handle| which(handle)).count() >= count_max {
+        let oldest = of_agent.iter().position(&which).expect("there are some");
+        of_agent.remove(oldest).end(Farewell::TakenOver);
+    }
 }
 
 impl Handle {

@@ -2,14 +2,21 @@
 
 use std::fmt;
 
+use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::session::Resume;
+use afferent_protocol::session::signed::{Instance, Nonce};
 
-use super::Presence;
-use crate::core::{Answer, Core, NotSealed, Reason, Removal};
+use crate::core::{
+    Answer, Connection, Core, NotAttested, NotOperated, Operation, Question, Reason, Refusal, Removal, Troubles,
+};
 use crate::log::{CommitError, UnifiedLog};
 use crate::posted::{NewEvent, Placed, PostRefusal};
 use crate::sources::SourceView;
+
+/// The bytes of an attestation.
+pub type Statement = [u8; ATTESTATION_LEN];
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +25,8 @@ pub enum Verdict {
     Taken,
     /// Something of it was refused: damaged, forged, or not of this agent. It is counted with the agent's source.
     Refused,
+    /// It was taken, and its sender has proved to be this run of the agent.
+    Proved(Instance),
     /// Its sender has another key than the one that its name is held to, so that nothing of it will ever be taken.
     OtherKey,
 }
@@ -29,8 +38,30 @@ pub trait Admission: Send + 'static {
     /// Why a commit failed.
     type CommitError: fmt::Display;
 
+    /// Begins the log's term; nothing is taken before. After an error it is asked once more.
+    fn begin(&mut self, _clock: &ClockReading) -> Result<(), Self::CommitError> {
+        Ok(())
+    }
+    /// Whether there is something to commit although nothing has come.
+    fn is_due(&self, _clock: &ClockReading) -> bool {
+        false
+    }
+    /// The newest attestation that is on disk.
+    fn newest_attestation(&self) -> Option<Statement> {
+        None
+    }
+    /// What is wrong with the log, by kind, in words.
+    fn troubles(&self) -> Troubles {
+        Troubles::default()
+    }
     /// Judges a message of `agent`, to whom the connection belongs; what is taken goes into the next commit.
-    fn receive(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict;
+    fn receive(
+        &mut self,
+        agent: SourceId,
+        payload: &[u8],
+        connection: Option<Connection>,
+        clock: &ClockReading,
+    ) -> Verdict;
     /// Gives posted events their places; they go into the next commit, and may have been there before. After a commit
     /// that failed this is asked once more, as for messages.
     fn post(&mut self, _events: &[NewEvent], _clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
@@ -38,11 +69,24 @@ pub trait Admission: Send + 'static {
     }
     /// Says that retention is about to remove something; it may do so once the next commit is on disk. After a commit that
     /// failed this is asked once more.
-    fn remove(&mut self, _removal: &Removal, _clock: &ClockReading) -> Result<(), NotSealed> {
-        Err(NotSealed { sealed_until: Offset::ZERO })
+    fn remove(&mut self, _removal: &Removal, _clock: &ClockReading) -> Result<(), NotAttested> {
+        Err(NotAttested { attested_until: Offset::ZERO })
     }
-    /// An agent came or went.
-    fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading);
+    /// Does what an operator says; it is in the log once the next commit is on disk. After a commit that failed this is
+    /// asked once more.
+    fn operate(&mut self, _operation: &Operation, _clock: &ClockReading) -> Result<(), NotOperated> {
+        Err(NotOperated::Nowhere)
+    }
+    /// A message came on the agent's state topic.
+    fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict;
+    /// A connection of the agent has ended.
+    fn closed(&mut self, agent: SourceId, connection: u64, clock: &ClockReading);
+    /// Questions of agents that the log is to be read for.
+    fn take_questions(&mut self) -> Vec<Question> {
+        Vec::new()
+    }
+    /// The answer to one of them.
+    fn found(&mut self, _agent: SourceId, _nonce: Nonce, _found: Resume) {}
     /// Makes everything that was taken durable; gives the answers to send. After an error nothing that was
     /// received since the last commit counts: the same messages are passed to [`Admission::receive`] once more.
     fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, Self::CommitError>;
@@ -58,13 +102,34 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
     type Sources = Vec<SourceView>;
     type CommitError = CommitError;
 
-    fn receive(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict {
-        match Core::receive(self, agent, payload, clock).refusal {
-            None => Verdict::Taken,
-            Some(refusal) => {
-                tracing::debug!(%agent, reason = refusal.reason.name(), message = refusal.message, "refused");
-                if refusal.reason == Reason::OtherKey { Verdict::OtherKey } else { Verdict::Refused }
-            }
+    fn begin(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
+        Core::begin(self, clock)
+    }
+
+    fn is_due(&self, clock: &ClockReading) -> bool {
+        Core::is_due(self, clock)
+    }
+
+    fn newest_attestation(&self) -> Option<Statement> {
+        Core::newest_attestation(self)
+    }
+
+    fn troubles(&self) -> Troubles {
+        Core::troubles(self).clone()
+    }
+
+    fn receive(
+        &mut self,
+        agent: SourceId,
+        payload: &[u8],
+        connection: Option<Connection>,
+        clock: &ClockReading,
+    ) -> Verdict {
+        let received = Core::receive(self, agent, payload, connection, clock);
+        match (received.refusal, received.proved) {
+            (Some(refusal), _) => refused(agent, &refusal),
+            (None, Some(instance)) => Verdict::Proved(instance),
+            (None, None) => Verdict::Taken,
         }
     }
 
@@ -72,16 +137,32 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
         Core::post(self, events, clock)
     }
 
-    fn remove(&mut self, removal: &Removal, clock: &ClockReading) -> Result<(), NotSealed> {
+    fn remove(&mut self, removal: &Removal, clock: &ClockReading) -> Result<(), NotAttested> {
         Core::remove(self, removal, clock)
     }
 
-    fn link(&mut self, agent: SourceId, presence: Presence, clock: &ClockReading) {
-        self.state(agent, presence == Presence::Online, clock);
+    fn operate(&mut self, operation: &Operation, clock: &ClockReading) -> Result<(), NotOperated> {
+        Core::operate(self, operation, clock)
+    }
+
+    fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict {
+        Core::state(self, agent, payload, clock).map_or_else(|refusal| refused(agent, &refusal), |()| Verdict::Taken)
+    }
+
+    fn closed(&mut self, agent: SourceId, connection: u64, clock: &ClockReading) {
+        Core::closed(self, agent, connection, clock);
+    }
+
+    fn take_questions(&mut self) -> Vec<Question> {
+        Core::take_questions(self)
+    }
+
+    fn found(&mut self, agent: SourceId, nonce: Nonce, found: Resume) {
+        self.found_common(agent, nonce, found);
     }
 
     fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, CommitError> {
-        if self.is_pending() { Core::commit(self, clock) } else { Ok(Vec::new()) }
+        if self.is_pending() || Core::is_due(self, clock) { Core::commit(self, clock) } else { Ok(Vec::new()) }
     }
 
     fn ending(&mut self, clock: &ClockReading) {
@@ -95,4 +176,9 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
     fn sources(&self) -> Vec<SourceView> {
         Core::sources(self).views()
     }
+}
+
+fn refused(agent: SourceId, refusal: &Refusal) -> Verdict {
+    tracing::debug!(%agent, reason = refusal.reason.name(), message = refusal.message, "refused");
+    if refusal.reason == Reason::OtherKey { Verdict::OtherKey } else { Verdict::Refused }
 }

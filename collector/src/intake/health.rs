@@ -1,5 +1,6 @@
 //! How the collector is: read by `/healthz` and `/metrics`, written by those who know.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -117,11 +118,13 @@ pub struct Health {
     pub counters: Counters,
     storage: Mutex<Storage>,
     way: Mutex<Way>,
+    warnings: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { counters: Counters::default(), storage: Mutex::new(Storage::Working), way: Mutex::new(Way::Starting) }
+        let (storage, way) = (Mutex::new(Storage::Working), Mutex::new(Way::Starting));
+        Self { counters: Counters::default(), storage, way, warnings: Mutex::default() }
     }
 }
 
@@ -146,6 +149,21 @@ impl Health {
             Way::Starting => Err("the way for agents is not open yet".to_owned()),
             Way::Closed { why } => Err(format!("agents cannot reach the log: {why}")),
         }
+    }
+
+    /// What people must know although events become durable: by kind, in words.
+    pub fn warnings(&self) -> BTreeMap<&'static str, String> {
+        lock(&self.warnings).clone()
+    }
+
+    /// Puts a warning in the place of the last one of its kind; tells whether it is another one.
+    pub fn warn(&self, kind: &'static str, text: String) -> bool {
+        lock(&self.warnings).insert(kind, text.clone()).is_none_or(|before| before != text)
+    }
+
+    /// There is nothing to warn of this kind any more.
+    pub fn all_clear(&self, kind: &'static str) {
+        lock(&self.warnings).remove(kind);
     }
 
     pub(crate) fn set_way(&self, way: Way) {

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::Resume;
+use afferent_protocol::session::signed::Nonce;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -21,18 +23,9 @@ pub use health::{Counter, Counters, Health, Storage, Way};
 pub use outbox::Outbox;
 pub use writer::{Views, Writer, WriterError, spawn};
 
-use crate::core::{NotSealed, Removal};
+use crate::core::{Connection, NotAttested, NotOperated, Operation, Removal};
 use crate::limits::{INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX};
 use crate::posted::{NewEvent, Placed, PostRefusal};
-
-/// Whether an agent is connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
-    /// It is.
-    Online,
-    /// It is not, whether it said good-bye or not.
-    Offline,
-}
 
 /// What is handed over.
 #[derive(Debug)]
@@ -41,8 +34,8 @@ pub enum Content {
     Message {
         /// What it says.
         payload: Bytes,
-        /// The number of the endpoint's connection that it came over.
-        connection: Option<u64>,
+        /// The endpoint's connection that it came over.
+        connection: Option<Connection>,
     },
     /// Events that were posted over HTTP.
     Post {
@@ -56,35 +49,40 @@ pub enum Content {
         /// What.
         removal: Removal,
         /// Where to tell that it may, once that is in the log and on disk.
-        to: oneshot::Sender<Result<(), NotSealed>>,
+        to: oneshot::Sender<Result<(), NotAttested>>,
     },
-    /// An agent came or went. `number` counts up with every connection: an `Offline` of an older one than the last
-    /// `Online` says nothing.
-    Link {
-        /// Whether it came or went.
-        presence: Presence,
-        /// The connection's number.
-        number: u64,
+    /// An operator says something about a source.
+    Operate {
+        /// What.
+        operation: Operation,
+        /// Where to tell that it is in the log and on disk.
+        to: oneshot::Sender<Result<(), NotOperated>>,
     },
-}
-
-impl Presence {
-    /// Reads the payload of a state topic. An empty one clears what was retained, and says that nobody is there.
-    pub fn of_payload(payload: &[u8]) -> Option<Self> {
-        match payload {
-            b"online" => Some(Self::Online),
-            b"offline" | b"" => Some(Self::Offline),
-            _ => None,
-        }
-    }
+    /// A message of an agent's `state` topic, through a broker.
+    State {
+        /// What it says.
+        payload: Bytes,
+    },
+    /// A connection of an agent has ended.
+    Closed {
+        /// Its number.
+        connection: u64,
+    },
+    /// The answer to an agent's question.
+    Found {
+        /// The nonce of the connection that it was asked over.
+        nonce: Nonce,
+        /// The answer.
+        found: Resume,
+    },
 }
 
 impl Content {
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Message { payload, .. } => payload.len(),
+            Self::Message { payload, .. } | Self::State { payload } => payload.len(),
             Self::Post { events, .. } => events.iter().map(NewEvent::bytes).sum(),
-            Self::Link { .. } | Self::Remove { .. } => 0,
+            Self::Closed { .. } | Self::Found { .. } | Self::Remove { .. } | Self::Operate { .. } => 0,
         }
     }
 }
@@ -183,12 +181,21 @@ impl Intake {
     }
 
     /// Says what retention is about to remove; it may once the answer is there.
-    pub async fn remove(&self, removal: Removal) -> Result<oneshot::Receiver<Result<(), NotSealed>>, Stopping> {
+    pub async fn remove(&self, removal: Removal) -> Result<oneshot::Receiver<Result<(), NotAttested>>, Stopping> {
         let room = self.room(0).await?;
         let (to, said) = oneshot::channel();
         let content = Content::Remove { removal, to };
         room.place.send(Incoming { agent: None, content, done: None, _room: room.bytes });
         Ok(said)
+    }
+
+    /// Says something about a source; it is in the log once the answer is there.
+    pub async fn operate(&self, operation: Operation) -> Result<oneshot::Receiver<Result<(), NotOperated>>, Stopping> {
+        let room = self.room(0).await?;
+        let (to, done) = oneshot::channel();
+        let content = Content::Operate { operation, to };
+        room.place.send(Incoming { agent: None, content, done: None, _room: room.bytes });
+        Ok(done)
     }
 
     /// Waits until there is room for a message of so many bytes. Those who wait are served in the order of asking.
@@ -199,9 +206,15 @@ impl Intake {
         Ok(Room { place, bytes })
     }
 
-    /// Tells that an agent came or went, over the connection with this number.
-    pub async fn link(&self, agent: SourceId, presence: Presence, number: u64) -> Result<(), Stopping> {
-        self.room(0).await?.fill(agent, Content::Link { presence, number }, None);
+    /// Tells that a connection of an agent has ended.
+    pub async fn closed(&self, agent: SourceId, connection: u64) -> Result<(), Stopping> {
+        self.room(0).await?.fill(agent, Content::Closed { connection }, None);
+        Ok(())
+    }
+
+    /// Hands over the answer to an agent's question.
+    pub async fn found(&self, agent: SourceId, nonce: Nonce, found: Resume) -> Result<(), Stopping> {
+        self.room(0).await?.fill(agent, Content::Found { nonce, found }, None);
         Ok(())
     }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::signed::Instance;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::endpoint::{Proved, Registry};
+use crate::endpoint::Registry;
 
 /// Where answers to agents go. Sending never waits: answers are cumulative, and a sender that misses one asks again.
 #[derive(Clone, Debug)]
@@ -18,21 +19,21 @@ pub enum Outbox {
 }
 
 impl Outbox {
-    /// Sends `message` to the agent's `down` topic; tells whether it is on its way.
-    pub fn send(&self, agent: &SourceId, message: Bytes) -> bool {
+    /// Sends `message` to the agent's `down` topic, over this connection where there is no broker; tells whether it is on its
+    /// way.
+    pub fn send(&self, agent: &SourceId, connection: Option<u64>, message: Bytes) -> bool {
         match self {
-            Self::Endpoint(registry) => registry.send(agent, message),
+            Self::Endpoint(registry) => connection.is_some_and(|number| registry.send(agent, number, message)),
             Self::Broker(queue) => queue.try_send((*agent, message)).is_ok(),
         }
     }
 
-    /// A message of the agent that came over this connection was taken. Tells when answers to the agent go to it only
-    /// from now on.
-    pub(super) fn prove(&self, agent: &SourceId, connection: u64) -> Option<Proved> {
+    /// A run of the agent has proved itself over this connection; tells whether older ones of it ended for that.
+    pub(super) fn prove(&self, agent: &SourceId, connection: u64, instance: Instance) -> bool {
         match self {
-            Self::Endpoint(registry) => registry.prove(agent, connection),
-            // A broker lets an agent have one connection.
-            Self::Broker(_) => None,
+            Self::Endpoint(registry) => registry.prove(agent, connection, instance),
+            // A broker's connections are the broker's matter.
+            Self::Broker(_) => false,
         }
     }
 }

@@ -1,18 +1,20 @@
 //! The one thread that writes: it takes what waits, commits once, and tells everybody.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::ids::Offset;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::{Admission, Content, Done, Health, Incoming, Outbox, Presence, Released, Verdict};
+use super::admission::Statement;
+use super::{Admission, Content, Done, Health, Incoming, Outbox, Released, Verdict};
 use crate::clock::SystemClock;
-use crate::core::{Answer, NotSealed};
-use crate::limits::{COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY};
+use crate::core::{Answer, NotAttested, NotOperated, Question};
+use crate::limits::{
+    COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY, WRITER_LOOKS_EVERY,
+};
 use crate::posted::{Placed, PostRefusal};
 
 /// What others see of the writer.
@@ -22,6 +24,8 @@ pub struct Views<S> {
     pub durable: watch::Receiver<Offset>,
     /// The sources, as they were at most [`SNAPSHOT_EVERY`] ago.
     pub sources: watch::Receiver<Arc<S>>,
+    /// The newest attestation that is on disk.
+    pub attested: watch::Receiver<Option<Statement>>,
 }
 
 /// The writer could not end well.
@@ -58,37 +62,42 @@ pub fn spawn<A: Admission>(
     admission: A,
     incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
+    questions: mpsc::Sender<Question>,
     health: Arc<Health>,
 ) -> std::io::Result<(Writer, Views<A::Sources>)> {
     let (durable, durable_view) = watch::channel(admission.durable_end());
     let (sources, sources_view) = watch::channel(Arc::new(admission.sources()));
+    let (attested, attested_view) = watch::channel(admission.newest_attestation());
     let mut state = Loop {
         admission,
         incoming,
         outbox,
+        questions,
         health,
         durable,
         sources,
+        attested,
         clock: SystemClock::new(),
-        presence: HashMap::new(),
         taken: Vec::new(),
         sources_changed: None,
     };
     let runtime = Handle::current();
     let thread = std::thread::Builder::new().name("log writer".to_owned()).spawn(move || state.run(&runtime))?;
-    Ok((Writer { thread }, Views { durable: durable_view, sources: sources_view }))
+    let views = Views { durable: durable_view, sources: sources_view, attested: attested_view };
+    Ok((Writer { thread }, views))
 }
 
 struct Loop<A: Admission> {
     admission: A,
     incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
+    /// Where what the log is to be read for goes.
+    questions: mpsc::Sender<Question>,
     health: Arc<Health>,
     durable: watch::Sender<Offset>,
     sources: watch::Sender<Arc<A::Sources>>,
+    attested: watch::Sender<Option<Statement>>,
     clock: SystemClock,
-    /// Number of the connection by which an agent last came.
-    presence: HashMap<SourceId, u64>,
     /// What the next commit holds, in order: to be handed to the core again when it fails, and told about when not.
     /// The room that the messages took is given back with them.
     taken: Vec<Taken>,
@@ -105,16 +114,18 @@ struct Taken {
 enum Became {
     Judged(Verdict),
     Placed(Result<Vec<Placed>, PostRefusal>),
-    Said(Result<(), NotSealed>),
+    Said(Result<(), NotAttested>),
+    Operated(Result<(), NotOperated>),
 }
 
 impl Became {
     fn is_taken(&self) -> bool {
         match self {
-            Self::Judged(verdict) => *verdict == Verdict::Taken,
+            Self::Judged(verdict) => matches!(verdict, Verdict::Taken | Verdict::Proved(_)),
             Self::Placed(placed) => placed.is_ok(),
             // Retention asks again; nobody has sent anything wrong.
             Self::Said(_) => true,
+            Self::Operated(done) => done.is_ok(),
         }
     }
 }
@@ -127,12 +138,16 @@ enum Wake {
 
 impl<A: Admission> Loop<A> {
     fn run(&mut self, runtime: &Handle) -> Result<(), WriterError> {
+        if !self.begin(runtime) {
+            return Ok(());
+        }
         loop {
             match runtime.block_on(self.wait()) {
                 Wake::Something(first) => {
                     self.take(first);
                     self.commit(runtime)?;
                 }
+                Wake::Picture if self.admission.is_due(&self.clock.read()) => self.commit(runtime)?,
                 Wake::Picture => {}
                 Wake::Ended => break,
             }
@@ -146,16 +161,45 @@ impl<A: Admission> Loop<A> {
         ended
     }
 
+    /// Begins the term, however often the disk refuses; tells whether it has, and not been told to stop before.
+    fn begin(&mut self, runtime: &Handle) -> bool {
+        let (mut wait, wait_max) = COMMIT_RETRY;
+        while let Err(error) = self.admission.begin(&self.clock.read()) {
+            let why = error.to_string();
+            tracing::error!(why, "the log cannot be written; nothing is taken until it can");
+            self.health.commit_failed(self.clock.read().wall, why);
+            if self.incoming.sender_strong_count() == 0 {
+                return false;
+            }
+            runtime.block_on(async { tokio::time::sleep(wait).await });
+            wait = (wait * 2).min(wait_max);
+        }
+        self.health.committed();
+        self.show();
+        self.picture();
+        true
+    }
+
     async fn wait(&mut self) -> Wake {
         let left = self.sources_changed.map(|since| SNAPSHOT_EVERY.saturating_sub(since.elapsed()));
-        let something = match left {
-            None => self.incoming.recv().await,
-            Some(left) => match tokio::time::timeout(left, self.incoming.recv()).await {
-                Ok(something) => something,
-                Err(_) => return Wake::Picture,
-            },
-        };
-        something.map_or(Wake::Ended, Wake::Something)
+        match tokio::time::timeout(left.unwrap_or(WRITER_LOOKS_EVERY), self.incoming.recv()).await {
+            Ok(something) => something.map_or(Wake::Ended, Wake::Something),
+            Err(_) => Wake::Picture,
+        }
+    }
+
+    /// Shows others how far the log is, what attests it, and what is wrong with it.
+    fn show(&self) {
+        let end = self.admission.durable_end();
+        self.durable.send_if_modified(|known| {
+            assert!(end >= *known, "the durable end cannot regress");
+            std::mem::replace(known, end) != end
+        });
+        let newest = self.admission.newest_attestation();
+        self.attested.send_if_modified(|known| std::mem::replace(known, newest) != newest);
+        for (kind, text) in self.admission.troubles() {
+            self.health.warn(kind, text);
+        }
     }
 
     /// Hands what waits to the core, as much as one commit takes.
@@ -183,7 +227,11 @@ impl<A: Admission> Loop<A> {
                 self.health.counters.message_bytes.add(payload.len() as u64);
             }
             Content::Post { events, .. } => self.health.counters.events_posted.add(events.len() as u64),
-            Content::Link { .. } | Content::Remove { .. } => {}
+            Content::State { .. }
+            | Content::Closed { .. }
+            | Content::Found { .. }
+            | Content::Remove { .. }
+            | Content::Operate { .. } => {}
         }
     }
 
@@ -192,13 +240,18 @@ impl<A: Admission> Loop<A> {
         match (&incoming.content, incoming.agent) {
             (Content::Post { events, .. }, _) => return Became::Placed(self.admission.post(events, &clock)),
             (Content::Remove { removal, .. }, _) => return Became::Said(self.admission.remove(removal, &clock)),
-            (Content::Message { payload, .. }, Some(agent)) => {
-                return Became::Judged(self.admission.receive(agent, payload, &clock));
+            (Content::Operate { operation, .. }, _) => {
+                return Became::Operated(self.admission.operate(operation, &clock));
             }
-            (Content::Link { presence, number }, Some(agent)) if self.link_counts(agent, *presence, *number) => {
-                self.admission.link(agent, *presence, &clock);
+            (Content::Message { payload, connection }, Some(agent)) => {
+                return Became::Judged(self.admission.receive(agent, payload, *connection, &clock));
             }
-            _ => {}
+            (Content::State { payload }, Some(agent)) => {
+                return Became::Judged(self.admission.state(agent, payload, &clock));
+            }
+            (Content::Closed { connection }, Some(agent)) => self.admission.closed(agent, *connection, &clock),
+            (Content::Found { nonce, found }, Some(agent)) => self.admission.found(agent, *nonce, *found),
+            (_, None) => {}
         }
         Became::Judged(Verdict::Taken)
     }
@@ -210,17 +263,6 @@ impl<A: Admission> Loop<A> {
             again.became = self.receive(&again.incoming);
         }
         self.taken = taken;
-    }
-
-    fn link_counts(&mut self, agent: SourceId, presence: Presence, number: u64) -> bool {
-        let last = self.presence.entry(agent).or_insert(number);
-        let counts = number >= *last;
-        *last = number.max(*last);
-        // An agent that left needs no entry: any later connection has a higher number.
-        if counts && presence == Presence::Offline {
-            self.presence.remove(&agent);
-        }
-        counts
     }
 
     /// Commits until it succeeds: until then nothing is acked, nothing else is taken, and the sockets wait.
@@ -249,33 +291,31 @@ impl<A: Admission> Loop<A> {
         Ok(())
     }
 
-    /// Whoever has proved to be the agent gets the agent's answers, those of this commit included.
+    /// Older connections of those who have proved themselves end.
     fn prove(&mut self) {
         for Taken { incoming, became } in &self.taken {
             let Content::Message { connection: Some(connection), .. } = incoming.content else { continue };
-            let Some(agent) = incoming.agent.filter(|_| became.is_taken()) else { continue };
-            if let Some(proved) = self.outbox.prove(&agent, connection) {
-                if proved.took_over {
-                    self.health.counters.taken_over.count();
-                }
-                self.presence.insert(agent, connection);
-                self.admission.link(agent, Presence::Online, &self.clock.read());
+            let Became::Judged(Verdict::Proved(instance)) = became else { continue };
+            if let Some(agent) = incoming.agent
+                && self.outbox.prove(&agent, connection.number, *instance)
+            {
+                self.health.counters.taken_over.count();
             }
         }
     }
 
     fn tell(&mut self, answers: Vec<Answer>) {
         self.prove();
-        for Answer { agent, message, .. } in answers {
-            if !self.outbox.send(&agent, Bytes::from(message)) {
+        for question in self.admission.take_questions() {
+            // One that finds no room is asked again.
+            let _ = self.questions.try_send(question);
+        }
+        for Answer { agent, connection, message, .. } in answers {
+            if !self.outbox.send(&agent, connection, Bytes::from(message)) {
                 self.health.counters.answers_dropped.count();
             }
         }
-        let end = self.admission.durable_end();
-        self.durable.send_if_modified(|known| {
-            assert!(end >= *known, "the durable end cannot regress");
-            std::mem::replace(known, end) != end
-        });
+        self.show();
         for Taken { incoming, became } in self.taken.drain(..) {
             // A connection that is gone needs no telling.
             match (became, incoming.done, incoming.content) {
@@ -287,6 +327,9 @@ impl<A: Admission> Loop<A> {
                 }
                 (Became::Said(said), _, Content::Remove { to, .. }) => {
                     let _ = to.send(said);
+                }
+                (Became::Operated(done), _, Content::Operate { to, .. }) => {
+                    let _ = to.send(done);
                 }
                 _ => {}
             }

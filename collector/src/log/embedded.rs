@@ -8,11 +8,15 @@ use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, STOP_LEN};
+use afferent_protocol::session::signed::LogId;
 
 use super::buffer::{Buffer, Part};
 use super::index::{Runs, SegmentFile, Shared};
-use super::{CommitError, Forgetter, Indexer, LogReader, Rebuild, Recovery, Trimmer, UnifiedLog, files, recovery};
+use super::{
+    CommitError, Forgetter, Indexer, LogDamage, LogReader, Rebuild, Recovery, Trimmer, UnifiedLog, files, recovery,
+};
 use crate::limits::LOG_SEGMENT_BYTES;
+use crate::terms::Terms;
 
 /// How the log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +58,8 @@ pub(super) struct Active<F> {
 pub struct EmbeddedLog<D: Disk> {
     disk: Arc<D>,
     settings: LogSettings,
-    log_id: [u8; 16],
+    log_id: LogId,
+    term: u64,
     generation_next: u64,
     shared: Arc<Shared>,
     active: Option<Active<D::File>>,
@@ -69,7 +74,8 @@ pub struct EmbeddedLog<D: Disk> {
 
 /// What opening found out, for the log to go on from.
 pub(super) struct Opened<F> {
-    pub log_id: [u8; 16],
+    pub log_id: LogId,
+    pub term: u64,
     pub generation_next: u64,
     pub runs: Runs,
     pub end: u64,
@@ -86,7 +92,7 @@ struct Written {
 impl<D: Disk> EmbeddedLog<D> {
     /// Reads and checks everything there is, calls `each` for every batch in order, and mends what a stop left behind.
     ///
-    /// `entropy` names a new log; `now` is when it is opened.
+    /// `entropy` names a new log and the term; `now` is when it is opened.
     pub fn open(
         disk: D,
         settings: LogSettings,
@@ -117,8 +123,9 @@ impl<D: Disk> EmbeddedLog<D> {
             disk: Arc::new(disk),
             settings,
             log_id: opened.log_id,
+            term: opened.term,
             generation_next: opened.generation_next,
-            shared: Arc::new(Shared::new(opened.end, opened.runs)),
+            shared: Arc::new(Shared::new(opened.log_id, opened.end, opened.runs)),
             active: opened.active,
             buffer: Buffer::default(),
             end: opened.end,
@@ -240,5 +247,27 @@ impl<D: Disk> UnifiedLog for EmbeddedLog<D> {
 
     fn buffered_bytes(&self) -> usize {
         self.buffer.len()
+    }
+
+    fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    fn term(&self) -> u64 {
+        self.term
+    }
+
+    fn publish_terms(&mut self, terms: Terms) {
+        assert_eq!(terms.log_id(), self.log_id, "the table is of this log");
+        self.term = terms.newest().map_or(self.term, |term| term.number);
+        self.shared.publish_terms(terms);
+    }
+
+    fn take_damage(&mut self) -> Vec<LogDamage> {
+        self.shared.take_damage()
+    }
+
+    fn has_damage(&self) -> bool {
+        self.shared.has_damage()
     }
 }

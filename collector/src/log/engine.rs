@@ -4,6 +4,10 @@ use std::io;
 
 use afferent_protocol::batch::Batch;
 use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::session::signed::LogId;
+
+use super::LogDamage;
+use crate::terms::Terms;
 
 /// What admission needs of a log, whichever engine it is.
 pub trait UnifiedLog {
@@ -16,6 +20,16 @@ pub trait UnifiedLog {
     fn durable_end(&self) -> Offset;
     /// Bytes that wait for the next commit.
     fn buffered_bytes(&self) -> usize;
+    /// The log's id.
+    fn log_id(&self) -> LogId;
+    /// The number of the term: drawn at random when the log was opened.
+    fn term(&self) -> u64;
+    /// Shows readers the table of terms; its newest one is the term from now on.
+    fn publish_terms(&mut self, terms: Terms);
+    /// What readers and the indexer found damaged since the last time.
+    fn take_damage(&mut self) -> Vec<LogDamage>;
+    /// Whether there is any.
+    fn has_damage(&self) -> bool;
 }
 
 /// Why a commit failed. Nothing of it counts; its senders are not acked and will send again.

@@ -3,14 +3,16 @@
 //!
 //! Taking it in place of the batches leaves the sources as the batches would have left them: that is what a test holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use afferent_protocol::batch::{Batch, ChainHash};
+use afferent_protocol::batch::{Batch, ChainHash, Header};
 use afferent_protocol::codec::records;
-use afferent_protocol::event::{Body, LifeCycle};
+use afferent_protocol::event::{Body, Event, LifeCycle};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Timestamp};
 use afferent_protocol::segment::EntryHead;
 use serde::{Deserialize, Serialize};
+
+use crate::limits::HEARTBEATS_KEPT;
 
 /// Batches whose range and chain hash are kept one by one, at the end of a stretch: as many as a lane remembers.
 const RECENT: usize = 16;
@@ -78,6 +80,33 @@ pub struct History {
     pub steps: Vec<Step>,
     /// The last batch of every source.
     pub heard: Vec<LastHeard>,
+    /// The last heartbeats of every source, in order.
+    pub beats: Vec<Beat>,
+}
+
+/// A heartbeat of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// The agent.
+    pub source: SourceId,
+    /// When it was made, by the agent's clock.
+    pub time: Timestamp,
+    /// Whether that clock was synchronised.
+    pub synchronised: bool,
+    /// The run of the agent.
+    pub instance: [u8; 16],
+    /// Where its lanes ended.
+    pub lanes: Vec<(Stream, Epoch, Sequence)>,
+}
+
+impl Beat {
+    /// The heartbeat that an event of this batch is, if it is one of the batch's own source.
+    pub(crate) fn of(header: &Header, event: &Event<'_>) -> Option<Self> {
+        let Body::LifeCycle(LifeCycle::Heartbeat { instance, lanes }) = event.body else { return None };
+        let (source, time, synchronised) = (header.source, event.time, header.clock.synchronised);
+        let is_own = event.subject.as_str() == source.as_str();
+        is_own.then(|| Self { source, time, synchronised, instance, lanes: lanes.iter().collect() })
+    }
 }
 
 /// Takes what a start finds in the log, in order: batches, or whole segments' histories in place of their batches.
@@ -97,6 +126,7 @@ pub(super) struct Historian {
     /// The step of the stretch that a lane's next batch may belong to.
     open: BTreeMap<(SourceId, Stream, Epoch), usize>,
     heard: BTreeMap<SourceId, LastHeard>,
+    beats: BTreeMap<SourceId, VecDeque<Beat>>,
     scratch: Vec<u8>,
 }
 
@@ -141,24 +171,43 @@ impl Historian {
     fn tells(&mut self, batch: &Batch<'_>) -> bool {
         self.scratch.resize((batch.header().decoded_len as usize).max(self.scratch.len()), 0);
         let Ok(mut records) = records(batch, &mut self.scratch) else { return false };
-        records.any(|record| {
+        let (header, beats) = (batch.header(), &mut self.beats);
+        let mut tells = false;
+        for record in &mut records {
             let Ok(record) = record else { return true };
-            matches!(
+            if let Some(beat) = Beat::of(header, &record.event) {
+                let of_source = beats.entry(header.source).or_default();
+                if of_source.len() == HEARTBEATS_KEPT {
+                    of_source.pop_front();
+                }
+                of_source.push_back(beat);
+            }
+            tells |= matches!(
                 record.event.body,
                 Body::Loss(_)
                     | Body::LifeCycle(
                         LifeCycle::KeyPinned { .. }
                             | LifeCycle::Gap { .. }
-                            | LifeCycle::Sealed { .. }
+                            | LifeCycle::Attested { .. }
+                            | LifeCycle::TermBegun { .. }
+                            | LifeCycle::RingReplaced { .. }
+                            | LifeCycle::RolledBack { .. }
+                            | LifeCycle::Retired { .. }
+                            | LifeCycle::KeyReplaced { .. }
+                            | LifeCycle::KeyEndorsed { .. }
+                            | LifeCycle::Alias { .. }
+                            | LifeCycle::Conflict { .. }
                             | LifeCycle::Trimmed { .. }
                             | LifeCycle::Emptied { .. }
                             | LifeCycle::LaneKept { .. }
                     )
-            )
-        })
+            );
+        }
+        tells
     }
 
     pub fn finish(self) -> History {
-        History { steps: self.steps, heard: self.heard.into_values().collect() }
+        let beats = self.beats.into_values().flatten().collect();
+        History { steps: self.steps, heard: self.heard.into_values().collect(), beats }
     }
 }

@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use afferent_protocol::ids::Timestamp;
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, Seed};
+use afferent_protocol::session::signed::LogId;
 use serde::{Deserialize, Serialize};
 
+use super::damage::{Found, LogDamage};
 use super::marks::{Marks, NameHash, Wanted};
 use super::reader::TimeKind;
 use super::segment_index::SegmentIndex;
 use crate::limits::INDEX_EVERY_BYTES;
+use crate::terms::Terms;
 
 /// A segment file, as far as a reader must know it.
 #[derive(Debug)]
@@ -248,13 +251,38 @@ pub(super) struct Shared {
     tending: Mutex<()>,
     /// Bytes that all readers together have read.
     bytes_read: AtomicU64,
+    terms: RwLock<Arc<Terms>>,
+    damage: Mutex<Found>,
 }
 
 impl Shared {
-    pub fn new(durable_end: u64, runs: Runs) -> Self {
+    pub fn new(log_id: LogId, durable_end: u64, runs: Runs) -> Self {
         let (names, tending) = (RwLock::new(()), Mutex::new(()));
         let (durable_end, bytes_read) = (AtomicU64::new(durable_end), AtomicU64::new(0));
-        Self { durable_end, runs: RwLock::new(runs), names, tending, bytes_read }
+        let (terms, damage) = (RwLock::new(Arc::new(Terms::of_log(log_id))), Mutex::default());
+        Self { durable_end, runs: RwLock::new(runs), names, tending, bytes_read, terms, damage }
+    }
+
+    /// The terms of the log.
+    pub fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn publish_terms(&self, terms: Terms) {
+        *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+
+    /// Something was found that is not as it was written.
+    pub fn damaged(&self, damage: LogDamage) {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).add(damage);
+    }
+
+    pub fn take_damage(&self) -> Vec<LogDamage> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub fn has_damage(&self) -> bool {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).is_waiting()
     }
 
     /// To be held by whoever makes, replaces or removes files of finished segments.

@@ -52,7 +52,7 @@ pub(super) fn open(disk: &MemoryDisk) -> (Log, Recovery, Counted) {
     let mut found = Counted { sources: Sources::new(source("collector")), batches: 0, histories: 0 };
     let (log, recovery) =
         Log::open_by_indexes(disk.clone(), SMALL, &mut || 7, clock(0).wall, &mut found).expect("it always opens");
-    found.sources.find_unsealed(&log.reader());
+    found.sources.find_unattested(&log.reader());
     (log, recovery, found)
 }
 

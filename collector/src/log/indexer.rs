@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use afferent_protocol::disk::Disk;
 
+use super::damage;
 use super::forget;
 use super::index::{SegmentFile, Shared};
 use super::segment_index::{self, IndexError, SegmentIndex};
@@ -54,7 +55,10 @@ impl<D: Disk> Indexer<D> {
     }
 
     fn make(&self, file: &Arc<SegmentFile>, offsets: Range<u64>) -> Result<(), IndexError> {
-        let index = SegmentIndex::derive(&*self.disk, file, offsets.start, offsets.end)?;
+        let index = SegmentIndex::derive(&*self.disk, file, offsets.start, offsets.end).inspect_err(|_| {
+            let found = damage::find(&*self.disk, file, offsets.start, offsets.end, None);
+            found.into_iter().for_each(|damage| self.shared.damaged(damage));
+        })?;
         let written = index.write(&*self.disk, &file.name);
         self.shared.looked_into(index);
         written

@@ -7,17 +7,15 @@ use std::sync::Arc;
 use afferent_protocol::batch::Batch;
 use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Offset, Position, SourceId, Timestamp};
-use afferent_protocol::segment::{Entry, EntryHead};
+use afferent_protocol::segment::{Entry, EntryHead, SEGMENT_HEADER_LEN};
 use serde::Serialize;
 
 use super::files::survey;
 use super::index::SegmentFile;
-use super::proof::{Doubt, Proof};
+use super::proof::Doubt;
 use super::walk::walk;
 use super::{Damage, Hole, OpenError};
-
-/// Suspect batches are told one by one up to this many times.
-const SUSPECTS_TOLD_MAX: usize = 1000;
+use crate::certificate::{Evidence, LogFindings, Means};
 
 /// One segment file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,6 +55,21 @@ pub struct Report {
     pub damage: Vec<Damage>,
     /// Batches that are whole and not what they should be; only [`verify`] looks for them.
     pub suspects: Vec<Suspect>,
+    /// Whole batches that do not count; only [`verify`] looks for them.
+    pub uncounted: Vec<Uncounted>,
+    /// What the log as a whole is worth; only [`verify`] asks.
+    pub findings: Option<LogFindings>,
+}
+
+/// Whole batches in a file of the log that do not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uncounted {
+    /// The file.
+    pub file: String,
+    /// How many.
+    pub batches: u64,
+    /// Whether one of them was written behind something that was durable: no write that failed has left it.
+    pub was_durable: bool,
 }
 
 impl Report {
@@ -67,7 +80,14 @@ impl Report {
 
     /// Whether every byte is as it was written, and every batch proved.
     pub fn is_sound(&self) -> bool {
-        !self.torn && self.holes.is_empty() && self.damage.is_empty() && self.suspects.is_empty()
+        let is_refuted = self.findings.as_ref().is_some_and(|findings| !findings.refuted.is_empty());
+        let whole = !self.torn && self.holes.is_empty() && self.damage.is_empty();
+        whole && self.suspects.is_empty() && !is_refuted && !self.has_lost_batches()
+    }
+
+    /// Whether there are batches in its files that counted once and do not any more; or none counts where there are some.
+    pub fn has_lost_batches(&self) -> bool {
+        self.uncounted.iter().any(|uncounted| uncounted.was_durable || self.batches == 0)
     }
 }
 
@@ -87,31 +107,50 @@ pub fn info<D: Disk>(disk: &D) -> Result<Report, OpenError> {
     look(disk, &mut |_, _| {})
 }
 
-/// As [`info`], and for every batch signature, chain, order and body; and whether retention was to remove what is gone
-/// from the beginning. `own` is the collector's name: only what it wrote
-/// tells which keys are pinned.
+/// As [`info`], and for every batch signature, chain, order and body, by the log alone.
 pub fn verify<D: Disk>(disk: &D, own: &SourceId) -> Result<Report, OpenError> {
-    let (mut proof, mut suspects) = (Proof::new(*own), Vec::new());
-    if first(disk)? > Offset::ZERO {
-        look(disk, &mut |_, batch| proof.ahead(batch))?;
-    }
-    let mut emptied = None;
-    let mut report = look(disk, &mut |head, batch| {
-        let (offset, source) = (Offset::new(head.ordinal), batch.header().source);
-        if batch.header().is_emptied() {
-            emptied = Some((Offset::new(head.end_ordinal()), Suspect { offset, source, why: Doubt::Emptied }));
-        }
-        let room = SUSPECTS_TOLD_MAX.saturating_sub(suspects.len());
-        suspects.extend(proof.doubts(batch).into_iter().map(|why| Suspect { offset, source, why }).take(room));
-    })?;
-    // What was to be removed lies before some offset: the last one tells for all.
-    suspects.extend(emptied.filter(|(end, _)| *end > proof.emptied_until()).map(|(_, suspect)| suspect));
-    report.suspects = suspects;
+    verify_by(disk, own, Means::default())
+}
+
+/// As [`info`], and for every batch signature, chain, order and body; what attestations, witnesses and ring logs say; whether
+/// sources have accepted what is not there; and whether retention was to remove what is gone from the beginning. `own` is
+/// the collector's name: only what it wrote tells which keys are pinned.
+pub fn verify_by<D: Disk>(disk: &D, own: &SourceId, means: Means) -> Result<Report, OpenError> {
+    let mut evidence = Evidence::of_log(*own, means);
+    look(disk, &mut |head, batch| evidence.ahead(head, batch))?;
+    let mut report = look(disk, &mut |head, batch| evidence.batch(head, batch))?;
+    let trimmed_until = evidence.trimmed_until();
+    let mut findings = evidence.findings();
+    report.suspects = std::mem::take(&mut findings.suspects);
     let begin = report.segments.first().map_or(Offset::ZERO, |segment| segment.first);
-    if begin > proof.trimmed_until() {
-        report.holes.insert(0, Hole { first: proof.trimmed_until(), end: begin });
+    if begin > trimmed_until {
+        report.holes.insert(0, Hole { first: trimmed_until, end: begin });
     }
+    report.uncounted = uncounted(disk, &report)?;
+    report.findings = Some(findings);
     Ok(report)
+}
+
+/// Whole entries of its segments that do not count, because a later segment begins before them. A write that failed leaves
+/// such entries, and none of them was written when a later offset was durable already.
+fn uncounted<D: Disk>(disk: &D, report: &Report) -> Result<Vec<Uncounted>, OpenError> {
+    let (survey, mut bytes, mut all) = (survey(disk)?, Vec::new(), Vec::new());
+    for segment in survey.segments.iter().filter(|segment| segment.limit != u64::MAX) {
+        let known = report.segments.iter().find(|known| known.file == segment.file.name);
+        let used = known.map_or(0, |known| known.used_bytes);
+        super::files::read_whole(disk, &segment.file.name, segment.len, &mut bytes)?;
+        let mut found = Uncounted { file: segment.file.name.clone(), batches: 0, was_durable: false };
+        let mut rest = bytes.get(SEGMENT_HEADER_LEN + used as usize..).unwrap_or_default();
+        while let Ok(entry) = Entry::parse(rest, segment.file.seed) {
+            found.batches += 1;
+            found.was_durable |= entry.head.acked_end > segment.limit;
+            rest = rest.get(entry.head.entry_len()..).unwrap_or_default();
+        }
+        if found.batches > 0 {
+            all.push(found);
+        }
+    }
+    Ok(all)
 }
 
 /// The oldest offset that there is: beyond zero where retention, or somebody else, has removed the beginning.
@@ -155,5 +194,5 @@ fn look<D: Disk>(disk: &D, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> Resu
     damage.extend(walked.damage);
     let batches = segments.iter().map(|segment| segment.batches).sum();
     let (end, torn, holes) = (Offset::new(walked.end), walked.torn, walked.holes);
-    Ok(Report { segments, end, batches, torn, holes, damage, suspects: Vec::new() })
+    Ok(Report { segments, end, batches, torn, holes, damage, ..Report::default() })
 }

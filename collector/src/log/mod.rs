@@ -18,7 +18,9 @@
 //! - Of a finished segment that has an index beside it a start reads the index; of all others, and of the newest one, it
 //!   reads everything. An index is derived from its segment alone: see [`Indexer`] and `segment_index.rs`.
 
+mod attested;
 mod buffer;
+mod damage;
 mod embedded;
 mod engine;
 mod files;
@@ -27,6 +29,7 @@ mod history;
 mod index;
 mod indexer;
 pub mod inspect;
+mod keys;
 mod marks;
 mod proof;
 mod reader;
@@ -43,11 +46,16 @@ mod index_tests;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use attested::Attested;
+pub use attested::{Bound, Contradiction, NoAttestation, Witnesses, unhex};
+pub use damage::{LogDamage, Missing};
 pub use embedded::{EmbeddedLog, LogSettings, OpenError};
 pub use engine::{CommitError, UnifiedLog};
+pub use files::log_id;
 pub use forget::{ForgetError, Forgetter, Forgotten};
-pub use history::{History, LastHeard, Rebuild, Step, Stretch};
+pub use history::{Beat, History, LastHeard, Rebuild, Step, Stretch};
 pub use indexer::{Indexed, Indexer};
+pub use keys::{KeyOrigin, Trust};
 pub use marks::{Kinds, Marks, NameHash, Wanted};
 pub use proof::{Doubt, Proof};
 pub use reader::{Chunk, LogReader, ReadError, TimeKind};

@@ -6,11 +6,14 @@ use std::fmt;
 
 use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
 use afferent_protocol::codec::records;
+use afferent_protocol::endorsement::Endorsement;
 use afferent_protocol::event::{Body, LifeCycle};
 use afferent_protocol::ids::{Offset, Sequence, SourceId, Stream};
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::{PublicKey, Verifier};
 use serde::Serialize;
+
+use super::keys::{LogKeys, Trust};
 
 /// What is wrong with a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -28,6 +31,8 @@ pub enum Doubt {
     Body,
     /// Its records are gone, and retention was not to remove them.
     Emptied,
+    /// Its source had another key then, and what named it is not kept.
+    KeyGone,
 }
 
 impl fmt::Display for Doubt {
@@ -39,17 +44,22 @@ impl fmt::Display for Doubt {
             Self::Order => "its sequences are there already",
             Self::Body => "its records cannot be decoded",
             Self::Emptied => "its records are gone, and retention was not to remove them",
+            Self::KeyGone => "its source had another key then, and what named it was removed by retention",
         })
     }
 }
+
+/// The key that a source is held to; `None` when all that is known is that it had another one than the next.
+type SourceKey = Option<(PublicKey, Option<Verifier>)>;
 
 /// What is needed to prove one batch after the other.
 #[derive(Debug)]
 pub struct Proof {
     own: SourceId,
-    /// Whether the collector's key was known beforehand.
-    knows_own: bool,
-    keys: BTreeMap<SourceId, Option<Verifier>>,
+    log_keys: LogKeys,
+    /// The same, as far as the look ahead has come.
+    log_keys_ahead: LogKeys,
+    sources: BTreeMap<SourceId, SourceKey>,
     /// Retention was to remove what is before this offset, as the collector says.
     trimmed_until: Offset,
     /// And the samples before this one.
@@ -58,12 +68,19 @@ pub struct Proof {
     lanes: BTreeMap<(SourceId, Lane), (Sequence, ChainHash)>,
 }
 
-/// A key that a batch pins.
-type Pin = (SourceId, PublicKey);
+/// A key that a batch names for a source.
+struct Pin {
+    source: SourceId,
+    key: PublicKey,
+    /// Whether it takes the place of another.
+    is_replacement: bool,
+}
 
 /// What a batch says about what others are worth.
+#[derive(Default)]
 struct Said {
     pins: Vec<Pin>,
+    endorsements: Vec<Endorsement>,
     trimmed_until: Offset,
     emptied_until: Offset,
     /// Whether all of it could be decoded.
@@ -71,23 +88,18 @@ struct Said {
 }
 
 impl Proof {
-    /// Nothing was seen yet. `own` is the collector's name: only what it wrote tells which keys are pinned, its own
-    /// included.
-    pub fn new(own: SourceId) -> Self {
+    /// Nothing was seen yet. `own` is the collector's name: only what it wrote tells which keys are pinned.
+    pub fn new(own: SourceId, trust: &Trust) -> Self {
+        let log_keys = LogKeys::new(trust);
         Self {
             own,
-            knows_own: false,
-            keys: BTreeMap::new(),
+            log_keys_ahead: log_keys.clone(),
+            log_keys,
+            sources: BTreeMap::new(),
             trimmed_until: Offset::ZERO,
             emptied_until: Offset::ZERO,
             lanes: BTreeMap::new(),
         }
-    }
-
-    /// As [`Proof::new`]; but the collector is held to this key, whatever the log says.
-    pub fn with_key(own: SourceId, key: PublicKey) -> Self {
-        let keys = BTreeMap::from([(own, key.verifier())]);
-        Self { knows_own: true, keys, ..Self::new(own) }
     }
 
     /// Takes the keys that a batch of the collector pins, before the batches are proved: where retention has removed the
@@ -97,16 +109,16 @@ impl Proof {
         if header.source != self.own || header.stream != Stream::Critical {
             return;
         }
-        let Said { pins, trimmed_until, emptied_until, .. } = self.said(batch);
-        let own = self.own;
-        if !self.keys.contains_key(&own) {
-            self.pin(pins.iter().filter(|(source, _)| *source == own));
-        }
-        if self.is_signed(batch) {
-            let new: Vec<Pin> = pins.into_iter().filter(|(source, _)| !self.keys.contains_key(source)).collect();
-            self.pin(new.iter());
-            self.trimmed_until = self.trimmed_until.max(trimmed_until);
-            self.emptied_until = self.emptied_until.max(emptied_until);
+        let said = self.said(batch);
+        self.find_own(&said);
+        said.endorsements.iter().for_each(|endorsement| self.log_keys_ahead.endorsed(endorsement));
+        if self.log_keys_ahead.have_signed(batch) {
+            for Pin { source, key, is_replacement } in said.pins {
+                let key = (!is_replacement).then(|| (key, key.verifier()));
+                self.sources.entry(source).or_insert(key);
+            }
+            self.trimmed_until = self.trimmed_until.max(said.trimmed_until);
+            self.emptied_until = self.emptied_until.max(said.emptied_until);
         }
     }
 
@@ -120,29 +132,64 @@ impl Proof {
         self.emptied_until
     }
 
-    fn is_signed(&self, batch: &Batch<'_>) -> bool {
-        let verifier = self.keys.get(&batch.header().source);
-        verifier.and_then(|verifier| verifier.as_ref()?.verify(batch)).is_some()
+    /// The keys by which the collector's word is judged.
+    pub(crate) fn log_keys(&self) -> &LogKeys {
+        &self.log_keys
+    }
+
+    /// The key that a source is held to.
+    pub fn key_of(&self, source: &SourceId) -> Option<PublicKey> {
+        Some(self.sources.get(source)?.as_ref()?.0)
+    }
+
+    /// Whether the batch is signed with the key that its source is held to now.
+    pub fn is_signed(&self, batch: &Batch<'_>) -> bool {
+        let source = batch.header().source;
+        if source == self.own {
+            return self.log_keys.have_signed(batch);
+        }
+        let verifier = self.sources.get(&source).and_then(|key| key.as_ref()?.1.as_ref());
+        verifier.and_then(|verifier| verifier.verify(batch)).is_some()
+    }
+
+    /// What is wrong with a batch that is not signed as it should be.
+    fn unsigned(&self, source: &SourceId) -> Doubt {
+        match self.sources.get(source) {
+            _ if *source == self.own && !self.log_keys.list().is_empty() => Doubt::Signature,
+            None => Doubt::NoKey,
+            Some(None) => Doubt::KeyGone,
+            Some(Some(_)) => Doubt::Signature,
+        }
+    }
+
+    fn find_own(&mut self, said: &Said) {
+        if let Some(pin) = said.pins.iter().find(|pin| pin.source == self.own) {
+            self.log_keys.found(pin.key);
+            self.log_keys_ahead.found(pin.key);
+        }
     }
 
     /// What is wrong with the next batch.
     pub fn doubts(&mut self, batch: &Batch<'_>) -> Vec<Doubt> {
         let header = batch.header();
         let mut doubts = Vec::new();
-        let Said { pins, trimmed_until, emptied_until, is_readable } = self.said(batch);
-        if !is_readable {
+        let said = self.said(batch);
+        if !said.is_readable {
             doubts.push(Doubt::Body);
         }
-        let own = self.own;
-        if !self.knows_own {
-            self.pin(pins.iter().filter(|(source, _)| *source == own));
+        self.find_own(&said);
+        if header.source == self.own {
+            // An endorsement is signed by itself: the successor may be the first to write it down.
+            said.endorsements.iter().for_each(|endorsement| self.log_keys.endorsed(endorsement));
         }
         if self.is_signed(batch) {
-            self.pin(pins.iter().filter(|(source, _)| *source != own));
-            self.trimmed_until = self.trimmed_until.max(trimmed_until);
-            self.emptied_until = self.emptied_until.max(emptied_until);
+            for Pin { source, key, .. } in said.pins {
+                self.sources.insert(source, Some((key, key.verifier())));
+            }
+            self.trimmed_until = self.trimmed_until.max(said.trimmed_until);
+            self.emptied_until = self.emptied_until.max(said.emptied_until);
         } else {
-            doubts.push(if self.keys.contains_key(&header.source) { Doubt::Signature } else { Doubt::NoKey });
+            doubts.push(self.unsigned(&header.source));
         }
         doubts.extend(self.place(batch));
         doubts
@@ -166,30 +213,33 @@ impl Proof {
         let header = batch.header();
         let mut scratch = vec![0; header.decoded_len as usize];
         let is_own = header.source == self.own && header.stream == Stream::Critical;
-        let (trimmed_until, emptied_until) = (Offset::ZERO, Offset::ZERO);
-        let mut said = Said { pins: Vec::new(), trimmed_until, emptied_until, is_readable: false };
+        let mut said = Said::default();
         let Ok(records) = records(batch, &mut scratch) else { return said };
         for record in records {
             let Ok(record) = record else { return said };
-            match record.event.body {
-                Body::LifeCycle(LifeCycle::KeyPinned { source, key }) if is_own => {
-                    said.pins.extend(SourceId::new(source).map(|source| (source, PublicKey(key))));
-                }
-                Body::LifeCycle(LifeCycle::Trimmed { until, .. }) if is_own => {
-                    said.trimmed_until = said.trimmed_until.max(until);
-                }
-                Body::LifeCycle(LifeCycle::Emptied { stream: Stream::Samples, until, .. }) if is_own => {
-                    said.emptied_until = said.emptied_until.max(until);
-                }
-                _ => {}
+            let Body::LifeCycle(life_cycle) = record.event.body else { continue };
+            if is_own {
+                said.take(&life_cycle);
             }
         }
         said.is_readable = true;
         said
     }
+}
 
-    fn pin<'p>(&mut self, pins: impl Iterator<Item = &'p Pin>) {
-        let pins: Vec<_> = pins.map(|(source, key)| (*source, key.verifier())).collect();
-        self.keys.extend(pins);
+impl Said {
+    fn take(&mut self, life_cycle: &LifeCycle<'_>) {
+        match *life_cycle {
+            LifeCycle::KeyPinned { source, key } | LifeCycle::KeyReplaced { source, key, .. } => {
+                let (key, is_replacement) = (PublicKey(key), matches!(life_cycle, LifeCycle::KeyReplaced { .. }));
+                self.pins.extend(SourceId::new(source).map(|source| Pin { source, key, is_replacement }));
+            }
+            LifeCycle::KeyEndorsed { endorsement } => self.endorsements.extend(Endorsement::read(endorsement)),
+            LifeCycle::Trimmed { until, .. } => self.trimmed_until = self.trimmed_until.max(until),
+            LifeCycle::Emptied { stream: Stream::Samples, until, .. } => {
+                self.emptied_until = self.emptied_until.max(until);
+            }
+            _ => {}
+        }
     }
 }

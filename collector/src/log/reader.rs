@@ -9,10 +9,12 @@ use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead};
 
+use super::damage::{self, LogDamage};
 use super::index::{Place, SegmentFile, Shared};
 use super::marks::Wanted;
 use super::segment_index::{self, SegmentIndex};
 use crate::limits::INDEX_EVERY_BYTES;
+use crate::terms::Terms;
 
 /// Which time [`LogReader::seek_time`] looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +128,11 @@ impl<D: Disk> LogReader<D> {
     pub fn stretch(&self, from: Offset, wanted: &Wanted) -> Option<Range<Offset>> {
         let range = self.shared.stretch(from.get(), wanted)?;
         Some(Offset::new(range.start)..Offset::new(range.end))
+    }
+
+    /// The terms of the log.
+    pub fn terms(&self) -> Arc<Terms> {
+        self.shared.terms()
     }
 
     /// Bytes that this reader has read.
@@ -266,11 +273,23 @@ impl<D: Disk> LogReader<D> {
                 true
             }
             Err(_) => {
+                let len = self.disk.open(&file.name).and_then(|file| file.len()).unwrap_or(0);
+                let before = SegmentIndex::read(&*self.disk, &file, len, first, offsets.end).map(|index| index.history);
+                let found = damage::find(&*self.disk, &file, first, offsets.end, before.as_ref());
+                found.into_iter().for_each(|damage| self.shared.damaged(damage));
                 // The next start is to read the segment and tell of its damage.
                 let _ = self.disk.remove(&segment_index::name(&file.name));
                 self.shared.doubt(first);
                 false
             }
+        }
+    }
+
+    /// Reports what could not be read, so that the collector's log, its health and an event tell of it.
+    pub fn report_damage(&self, error: &ReadError) {
+        if let ReadError::Corrupt { file, first, end } = error {
+            let (file, missing) = (file.clone(), Vec::new());
+            self.shared.damaged(LogDamage { file, first: *first, end: *end, missing });
         }
     }
 

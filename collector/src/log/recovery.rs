@@ -141,8 +141,8 @@ pub(super) fn open<D: Disk>(
         holes: walked.holes,
         damage,
     };
-    let generation_next = survey.generation_next;
-    Ok((Opened { log_id, generation_next, runs, end: walked.end, active }, recovery))
+    let (generation_next, term) = (survey.generation_next, entropy());
+    Ok((Opened { log_id, term, generation_next, runs, end: walked.end, active }, recovery))
 }
 
 /// The last segment, when it can be continued.

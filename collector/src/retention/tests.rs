@@ -5,11 +5,11 @@ use afferent_protocol::disk::Disk;
 use afferent_protocol::event::Body;
 use afferent_protocol::ids::{Epoch, Offset, Stream};
 
-use crate::certificate::{About, Certificate, Evidence, Span, Verdict};
+use crate::certificate::{About, Certificate, Evidence, Means, Span, Verdict};
 use crate::cloud_event::names::life_cycle;
-use crate::core::{Confirm, Core, NotSealed, OwnIdentity, Reason, Received, Removal, Removed};
-use crate::log::{EmbeddedLog, Indexed, LogSettings, inspect};
-use crate::simulated::{Agent, MemoryDisk, clock, identity, source};
+use crate::core::{Confirm, Core, NotAttested, OwnIdentity, Reason, Received, Removal, Removed};
+use crate::log::{EmbeddedLog, Indexed, LogSettings, Trust, inspect};
+use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
 use crate::sources::Sources;
 
 type Log = EmbeddedLog<MemoryDisk>;
@@ -25,13 +25,21 @@ struct World {
 
 impl World {
     fn start(disk: &MemoryDisk, seconds: u64) -> Self {
-        let own = OwnIdentity { source: source("collector"), identity: identity(99), epoch: Epoch::new(5) };
+        let own = OwnIdentity {
+            source: source("collector"),
+            identity: identity(99),
+            epoch: Epoch::new(5),
+            challenge: [3; 32],
+            endorsements: Vec::new(),
+        };
         let mut sources = Sources::new(own.source);
         let now = clock(seconds);
         let (log, recovery) =
             Log::open_by_indexes(disk.clone(), SETTINGS, &mut || 7, now.wall, &mut sources).expect("it always opens");
-        sources.find_unsealed(&log.reader());
-        Self { disk: disk.clone(), core: Core::new(log, sources, own, &recovery, &now), seconds }
+        sources.find_unattested(&log.reader());
+        let mut core = Core::new(log, sources, own, &recovery, &now);
+        core.begin(&now).unwrap();
+        Self { disk: disk.clone(), core, seconds }
     }
 
     fn restart(&mut self) {
@@ -46,13 +54,14 @@ impl World {
 
     fn give(&mut self, agent: &Agent, payload: &[u8]) -> Received {
         self.seconds += 10;
-        let received = self.core.receive(agent.name, payload, &clock(self.seconds));
+        let received = self.core.receive(agent.name, payload, None, &clock(self.seconds));
         self.commit();
         received
     }
 
     fn greet(&mut self, agent: &Agent) {
-        assert_eq!(self.give(agent, &agent.hello(0)).refusal, None);
+        self.seconds += 10;
+        greet(&mut self.core, agent, 0, &clock(self.seconds)).unwrap();
     }
 
     fn index(&self) {
@@ -66,7 +75,7 @@ impl World {
         segments[segments.len() - 1 - left].end
     }
 
-    fn say(&mut self, until: Offset) -> Result<(), NotSealed> {
+    fn say(&mut self, until: Offset) -> Result<(), NotAttested> {
         self.seconds += 10;
         let removal = Removal { what: Removed::All, until, rule: "older than 1d".to_owned() };
         let said = self.core.remove(&removal, &clock(self.seconds));
@@ -86,8 +95,9 @@ impl World {
     }
 
     fn certificate(&self, about: About, span: Span) -> Certificate {
-        let mut evidence = Evidence::new(about, span, source("collector"), identity(99).public_key()).unwrap();
-        inspect::dump(&self.disk, &mut |_, batch| evidence.ahead(batch)).unwrap();
+        let means = Means { trust: Trust::Named(vec![identity(99).public_key()]), ..Means::default() };
+        let mut evidence = Evidence::new(about, span, source("collector"), means).unwrap();
+        inspect::dump(&self.disk, &mut |head, batch| evidence.ahead(head, batch)).unwrap();
         inspect::dump(&self.disk, &mut |head, batch| evidence.batch(head, batch)).unwrap();
         evidence.certificate().unwrap()
     }
@@ -208,8 +218,8 @@ fn what_a_crash_keeps_from_being_removed_is_removed_by_the_next_start() {
 fn nothing_goes_that_no_seal_binds_and_nothing_before_the_log_says_so() {
     let (mut world, _) = filled();
     let end = world.core.durable_end();
-    let NotSealed { sealed_until } = world.say(end).unwrap_err();
-    assert!(sealed_until < end);
+    let NotAttested { attested_until } = world.say(end).unwrap_err();
+    assert!(attested_until < end);
     assert_eq!(world.core.sources().trimmed_until(), Offset::ZERO);
     let until = world.until(5);
     world.disk.fails_in(Some(0));

@@ -9,7 +9,7 @@ use afferent_protocol::session::{Held, Lane, Offered, ReceiverLane};
 
 use super::ranges::RangeSet;
 use super::view::{LaneView, LossView, RangeView};
-use crate::limits::LOSSES_MAX;
+use crate::limits::{AGAIN_MAX, LOSSES_MAX};
 use crate::log::Stretch;
 
 /// How far a lane has come.
@@ -86,16 +86,21 @@ impl LaneRecord {
         (first < self.held_end).then_some(RangeView { first, end: self.held_end })
     }
 
-    /// The batch, whose latest event time this is, is in the log's hands.
-    pub fn accepted(&mut self, offered: &Offered, time_last: Timestamp) {
-        self.receiver.accepted(offered);
+    /// The batch, whose latest event time this is, is in the log's hands; tells whether there is a gap before it.
+    pub fn accepted(&mut self, offered: &Offered, time_last: Timestamp) -> bool {
+        let gap = self.receiver.accepted(offered);
+        gap.into_iter().for_each(|gap| self.gaps.insert_or_join(gap));
         self.conflict_at = None;
         self.count(offered, time_last);
+        gap.is_some()
     }
 
     /// Takes a batch that was found in the log at start.
     pub fn recovered(&mut self, offered: &Offered, time_last: Timestamp) {
         if offered.range.end <= self.receiver.end() {
+            if self.filled(offered.range) {
+                self.count(offered, time_last);
+            }
             return;
         }
         self.found(offered.range.first);
@@ -106,7 +111,7 @@ impl LaneRecord {
     /// A batch that begins here was found: what is not there before it is missing, if it can be.
     fn found(&mut self, first: Sequence) {
         if !std::mem::take(&mut self.begins_anywhere) {
-            self.gaps.insert(SequenceRange { first: self.receiver.end(), end: first });
+            self.gaps.insert_or_join(SequenceRange { first: self.receiver.end(), end: first });
         }
     }
 
@@ -114,6 +119,12 @@ impl LaneRecord {
     pub fn recovered_stretch(&mut self, stretch: &Stretch) {
         let end = self.receiver.end();
         if stretch.end() <= end {
+            let range = SequenceRange { first: stretch.first, end: stretch.end() };
+            if self.filled(range) {
+                self.batches += stretch.batches;
+                self.events += range.count();
+                self.time_last = self.time_last.max(stretch.time_last);
+            }
             return;
         }
         let first = stretch.first.max(end);
@@ -157,18 +168,40 @@ impl LaneRecord {
         (end > Sequence::ZERO).then_some(LaneKept { end, time_last: self.time_last, chain })
     }
 
+    /// These have come after all, behind later ones; tells whether all of them were missing.
+    pub fn filled(&mut self, range: SequenceRange) -> bool {
+        let was_missing = RangeSet::of(range).without(&self.gaps).is_empty();
+        if was_missing {
+            self.gaps.remove(range);
+            self.told.remove(range);
+        }
+        was_missing
+    }
+
+    /// Whether all of these are missing inside.
+    pub fn misses(&self, range: SequenceRange) -> bool {
+        range.end <= self.receiver.end() && RangeSet::of(range).without(&self.holes()).is_empty()
+    }
+
+    /// What is missing inside, neither come nor declared as lost.
+    pub fn holes(&self) -> RangeSet {
+        self.gaps.without(&self.lost)
+    }
+
+    /// What is missing inside and lies within what the sender holds, as far as one hello asks for it.
+    pub fn lost_of(&self, held: &Held) -> impl Iterator<Item = SequenceRange> + use<> {
+        let (first, end) = (held.first, held.end.min(self.receiver.end()));
+        let within =
+            move |range: SequenceRange| SequenceRange { first: range.first.max(first), end: range.end.min(end) };
+        let lost: Vec<_> =
+            self.holes().iter().map(within).filter(|range| range.first < range.end).take(AGAIN_MAX).collect();
+        lost.into_iter()
+    }
+
     fn count(&mut self, offered: &Offered, time_last: Timestamp) {
         self.time_last = self.time_last.max(time_last);
         self.batches += 1;
         self.events += offered.range.count();
-    }
-
-    /// Goes on at `first`, where the sender does; gives what is missing then, and not declared.
-    pub fn resume_at(&mut self, first: Sequence) -> RangeSet {
-        let held = Held { lane: self.lane, first, end: first };
-        let Some(gap) = self.receiver.hello(&held) else { return RangeSet::default() };
-        self.gaps.insert(gap);
-        RangeSet::of(gap).without(&self.lost)
     }
 
     /// What is missing, and neither declared nor told.
@@ -178,8 +211,8 @@ impl LaneRecord {
 
     /// A gap event says that these are missing.
     pub fn tell(&mut self, gap: SequenceRange) {
-        self.gaps.insert(gap);
-        self.told.insert(gap);
+        self.gaps.insert_or_join(gap);
+        self.told.insert_or_leave(gap);
     }
 
     /// Whether a gap event says, or is to say, that all of these are missing.
@@ -190,7 +223,7 @@ impl LaneRecord {
     /// The source declares a loss.
     pub fn declared(&mut self, loss: &Loss, declared: Timestamp) {
         let range = SequenceRange { first: loss.first, end: loss.end };
-        self.lost.insert(range);
+        self.lost.insert_or_join(range);
         let (first, end, reason) = (loss.first, loss.end, loss.reason);
         match self.losses.back_mut() {
             // Eviction declares segment after segment: one loss that grows.
@@ -203,7 +236,7 @@ impl LaneRecord {
     }
 
     pub fn view(&self) -> LaneView {
-        let gaps = self.gaps.without(&self.lost);
+        let gaps = self.holes();
         LaneView {
             stream: self.lane.stream,
             epoch: self.lane.epoch,
@@ -215,6 +248,7 @@ impl LaneRecord {
             lost_events: self.lost.count(),
             losses: self.losses.iter().copied().collect(),
             in_ring: self.in_ring(),
+            at_most: self.gaps.is_joined() || self.lost.is_joined(),
         }
     }
 }

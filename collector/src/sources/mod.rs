@@ -7,21 +7,26 @@ mod journal;
 mod lane;
 mod ranges;
 mod source;
-mod unsealed;
+mod statements;
+mod unattested;
 mod view;
 
-pub use view::{LaneView, LinkState, LossView, RangeView, SourceView};
+pub use view::{
+    ClockHeard, HeartbeatView, LaneView, LinkState, LossView, RangeView, RetiredView, RolledBackView, SourceView,
+};
 
 pub use lane::LaneKept;
 pub(crate) use lane::LaneRecord;
 pub(crate) use ranges::RangeSet;
 pub(crate) use source::Source;
-pub(crate) use unsealed::{Found, Logged};
+pub(crate) use unattested::{Entered, Unattested};
 
 use std::collections::BTreeMap;
 
+use afferent_protocol::attestation::Attestation;
 use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
 use afferent_protocol::codec::records;
+use afferent_protocol::endorsement::ENDORSEMENT_LEN;
 use afferent_protocol::event::{Body, Event, LifeCycle, Loss};
 use afferent_protocol::ids::{Offset, Sequence, SequenceRange, SourceId, Stream, Timestamp};
 use afferent_protocol::record::Record;
@@ -30,8 +35,9 @@ use afferent_protocol::session::{Held, Lane, Offered, Resume};
 use afferent_protocol::sign::PublicKey;
 
 use crate::limits::{SOURCE_LANES_MAX, SOURCES_MAX};
-use crate::log::{History, Rebuild, Step};
+use crate::log::{Beat, History, Rebuild, Step};
 use crate::subscribe::ReadLog;
+use crate::terms::Terms;
 use journal::Journal;
 use source::Pinned;
 
@@ -42,9 +48,14 @@ pub struct Sources {
     own_end: Option<OwnEnd>,
     sources: BTreeMap<SourceId, Source>,
     journal: Journal,
-    unsealed: Found,
-    /// Where the newest seal ends.
-    sealed_until: Offset,
+    unattested: Unattested,
+    terms: Terms,
+    /// The term that this opening of the log has drawn.
+    drawn_term: u64,
+    /// What keys of the log have said about others.
+    endorsements: Vec<[u8; ENDORSEMENT_LEN]>,
+    /// When the newest entry was appended.
+    last_stamp: Timestamp,
     /// The oldest offset that the log has.
     begin: Offset,
     /// What is before it, retention removes or has removed.
@@ -74,8 +85,11 @@ impl Sources {
             own_end: None,
             sources,
             journal,
-            unsealed: Found::default(),
-            sealed_until: Offset::ZERO,
+            unattested: Unattested::default(),
+            terms: Terms::default(),
+            drawn_term: 0,
+            endorsements: Vec::new(),
+            last_stamp: Timestamp::default(),
             begin: Offset::ZERO,
             trimmed_until: Offset::ZERO,
             emptied_until: Offset::ZERO,
@@ -93,8 +107,8 @@ impl Sources {
         let source = self.sources.entry(header.source).or_default();
         source.lane(lane, may_be_begun).recovered(&offered, header.time_last);
         source.heard(header, head.stamp);
-        let (first, end) = (Offset::new(head.ordinal), Offset::new(head.end_ordinal()));
-        self.unsealed.push(Logged { first, end, chain: offered.chain, is_seal: false });
+        self.unattested.push(Entered::of(head, batch));
+        self.last_stamp = head.stamp;
         if header.stream == Stream::Critical {
             self.learn(batch);
         }
@@ -105,9 +119,9 @@ impl Sources {
         self.journal.settle();
     }
 
-    /// Finds anew what is in the log behind its last seal: histories do not tell it.
-    pub(crate) fn find_unsealed(&mut self, log: &dyn ReadLog) {
-        self.unsealed = Found::read(log, self.sealed_until);
+    /// Reads what is in the log behind its newest attestation: histories do not have it.
+    pub(crate) fn find_unattested(&mut self, log: &dyn ReadLog) {
+        self.unattested.read(log);
     }
 
     /// Whether a lane that was not met yet may have begun in a part of the log that is gone.
@@ -147,9 +161,50 @@ impl Sources {
         lanes.filter_map(|(name, lane)| Some((name, lane.lane, lane.to_keep()?)))
     }
 
-    /// What was found in the log behind its last seal; nothing the second time.
-    pub(crate) fn take_unsealed(&mut self) -> Found {
-        std::mem::take(&mut self.unsealed)
+    /// What was found in the log behind its newest attestation; nothing the second time.
+    pub(crate) fn take_unattested(&mut self) -> Unattested {
+        std::mem::take(&mut self.unattested)
+    }
+
+    /// What the newest attestation says that was found when the log was opened.
+    pub fn newest_attestation(&self) -> Option<Attestation> {
+        self.unattested.newest()
+    }
+
+    /// The terms of the log.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    pub(crate) fn terms_mut(&mut self) -> &mut Terms {
+        &mut self.terms
+    }
+
+    /// This opening has drawn this term.
+    pub(crate) fn drawn(&mut self, term: u64) {
+        self.drawn_term = term;
+    }
+
+    pub(crate) fn drawn_term(&self) -> u64 {
+        self.drawn_term
+    }
+
+    /// When the newest entry was appended that was found in the log.
+    pub(crate) fn last_stamp(&self) -> Timestamp {
+        self.last_stamp
+    }
+
+    /// What is missing inside lanes, neither come nor declared as lost: what an agent can be asked for once more.
+    pub fn holes_in_lanes(&self, source: &SourceId) -> Vec<(Lane, SequenceRange)> {
+        let lanes = self.sources.get(source).into_iter().flat_map(|source| source.lanes.values());
+        lanes.flat_map(|lane| lane.holes().iter().map(|range| (lane.lane, range)).collect::<Vec<_>>()).collect()
+    }
+
+    /// Takes a batch that fills a hole of its lane, and is appended to the log behind later ones of it.
+    ///
+    /// Whether nothing of it is there already.
+    pub fn fill(&mut self, source: SourceId, lane: Lane, range: SequenceRange) -> bool {
+        self.lane_to_change(source, lane).is_some_and(|record| record.filled(range))
     }
 
     /// Takes what a segment holds, in place of its batches.
@@ -170,7 +225,11 @@ impl Sources {
             }
             self.journal.settle();
         }
+        for beat in &history.beats {
+            self.sources.entry(beat.source).or_default().beat(beat);
+        }
         for last in &history.heard {
+            self.last_stamp = self.last_stamp.max(last.ingest);
             self.sources.entry(last.source).or_default().heard_at(last.made, last.ingest);
             if last.source == self.own {
                 let lane = Lane { stream: last.stream, epoch: last.epoch };
@@ -263,8 +322,14 @@ impl Sources {
     /// first record that cannot be decoded.
     pub(crate) fn learn(&mut self, batch: &Batch<'_>) {
         let mut scratch = std::mem::take(&mut self.scratch);
+        let header = batch.header();
         for record in readable(batch, &mut scratch) {
-            self.learn_event(batch.header().source, &record.event);
+            if let Some(beat) = Beat::of(header, &record.event)
+                && let Some(source) = self.get_or_add(header.source)
+            {
+                source.beat(&beat);
+            }
+            self.learn_event(header.source, &record.event);
         }
         self.scratch = scratch;
     }
@@ -283,10 +348,6 @@ impl Sources {
                     // No room is no matter here: whoever is not known will be pinned again.
                     let _ = self.pin(named, PublicKey(*key));
                 }
-            }
-            Body::LifeCycle(LifeCycle::Sealed { end, .. }) if source == self.own => {
-                self.unsealed.sealed(*end);
-                self.sealed_until = *end;
             }
             Body::LifeCycle(LifeCycle::Trimmed { until, .. }) if source == self.own => {
                 self.trimmed_until = self.trimmed_until.max(*until);
@@ -314,6 +375,7 @@ impl Sources {
                     record.tell(SequenceRange { first: *first, end: *end });
                 }
             }
+            Body::LifeCycle(statement) => self.learn_statement(source, event.time, statement),
             _ => {}
         }
     }

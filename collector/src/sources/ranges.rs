@@ -6,35 +6,71 @@ use crate::limits::RANGES_MAX;
 
 /// A set of sequences as ranges: in order, none of them empty, none touching another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RangeSet(Vec<SequenceRange>);
+pub(crate) struct RangeSet {
+    ranges: Vec<SequenceRange>,
+    is_joined: bool,
+}
 
 impl RangeSet {
-    /// Adds a range. When that would make more than [`RANGES_MAX`] separate ones it is forgotten.
-    pub fn insert(&mut self, range: SequenceRange) {
+    /// Adds a range. When that makes more than [`RANGES_MAX`] separate ones, the two that lie nearest to each other are
+    /// joined, and the set is one of *at most* these from then on: nothing that was added is ever dropped.
+    pub fn insert_or_join(&mut self, range: SequenceRange) {
+        self.add(range);
+        if self.ranges.len() > RANGES_MAX {
+            let distance = |at: &usize| self.ranges[at + 1].first.since(self.ranges[*at].end);
+            let nearest = (0..self.ranges.len() - 1).min_by_key(distance).expect("there are many");
+            self.ranges[nearest].end = self.ranges[nearest + 1].end;
+            self.ranges.remove(nearest + 1);
+            self.is_joined = true;
+        }
+    }
+
+    /// Adds a range unless that makes more than [`RANGES_MAX`] separate ones: what is in the set was added.
+    pub fn insert_or_leave(&mut self, range: SequenceRange) {
+        let before = self.ranges.len();
+        self.add(range);
+        if self.ranges.len() > RANGES_MAX.max(before) {
+            let at = self.ranges.partition_point(|known| known.first < range.first);
+            self.ranges.remove(at);
+        }
+    }
+
+    fn add(&mut self, range: SequenceRange) {
         if range.first >= range.end {
             return;
         }
-        let from = self.0.partition_point(|known| known.end < range.first);
-        let to = self.0.partition_point(|known| known.first <= range.end);
+        let from = self.ranges.partition_point(|known| known.end < range.first);
+        let to = self.ranges.partition_point(|known| known.first <= range.end);
         if from == to {
-            if self.0.len() < RANGES_MAX {
-                self.0.insert(from, range);
-            }
+            self.ranges.insert(from, range);
             return;
         }
-        let first = self.0[from].first.min(range.first);
-        let end = self.0[to - 1].end.max(range.end);
-        self.0[from] = SequenceRange { first, end };
-        self.0.drain(from + 1..to);
+        let first = self.ranges[from].first.min(range.first);
+        let end = self.ranges[to - 1].end.max(range.end);
+        self.ranges[from] = SequenceRange { first, end };
+        self.ranges.drain(from + 1..to);
+    }
+
+    /// Takes a range out. A set that is full stays as it is where that would split a range.
+    pub fn remove(&mut self, range: SequenceRange) {
+        let left = self.without(&Self::of(range));
+        if left.ranges.len() <= RANGES_MAX {
+            *self = left;
+        }
+    }
+
+    /// Whether neighbours were joined for want of room: there are at most these sequences, perhaps fewer.
+    pub fn is_joined(&self) -> bool {
+        self.is_joined
     }
 
     /// The ranges of this set that are not in the other one.
     pub fn without(&self, other: &Self) -> Self {
         let mut left = Vec::new();
-        for range in &self.0 {
+        for range in &self.ranges {
             let mut first = range.first;
-            let from = other.0.partition_point(|known| known.end <= range.first);
-            for known in other.0[from..].iter().take_while(|known| known.first < range.end) {
+            let from = other.ranges.partition_point(|known| known.end <= range.first);
+            for known in other.ranges[from..].iter().take_while(|known| known.first < range.end) {
                 if first < known.first {
                     left.push(SequenceRange { first, end: known.first });
                 }
@@ -44,34 +80,34 @@ impl RangeSet {
                 left.push(SequenceRange { first, end: range.end });
             }
         }
-        Self(left)
+        Self { ranges: left, is_joined: self.is_joined }
     }
 
     /// The set of this range alone.
     pub fn of(range: SequenceRange) -> Self {
         let mut set = Self::default();
-        set.insert(range);
+        set.insert_or_join(range);
         set
     }
 
     /// How many sequences are in it.
     pub fn count(&self) -> u64 {
-        self.0.iter().map(|range| range.count()).fold(0, u64::saturating_add)
+        self.ranges.iter().map(|range| range.count()).fold(0, u64::saturating_add)
     }
 
-    /// How many separate ranges there are; at [`RANGES_MAX`] some may have been forgotten.
+    /// How many separate ranges there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.ranges.len()
     }
 
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.ranges.is_empty()
     }
 
     /// The ranges.
     pub fn iter(&self) -> impl Iterator<Item = SequenceRange> + '_ {
-        self.0.iter().copied()
+        self.ranges.iter().copied()
     }
 }
 
@@ -90,7 +126,7 @@ mod tests {
 
     fn both(ranges: &[(u64, u64)]) -> (RangeSet, BTreeSet<u64>) {
         let mut set = RangeSet::default();
-        ranges.iter().for_each(|pair| set.insert(range(*pair)));
+        ranges.iter().for_each(|pair| set.insert_or_join(range(*pair)));
         (set, ranges.iter().flat_map(|(first, count)| *first..first + count).collect())
     }
 
@@ -108,15 +144,36 @@ mod tests {
             let (other, other_members) = both(&other);
             prop_assert_eq!(members(&one), one_members.clone());
             prop_assert_eq!(one.count() as usize, one_members.len());
-            prop_assert!(one.0.windows(2).all(|pair| pair[0].end < pair[1].first), "touching ranges are one");
+            prop_assert!(one.ranges.windows(2).all(|pair| pair[0].end < pair[1].first), "touching ranges are one");
             prop_assert_eq!(members(&one.without(&other)), &one_members - &other_members);
         }
     }
 
     #[test]
-    fn a_set_of_ranges_does_not_grow_without_end() {
+    fn a_full_set_joins_the_nearest_and_says_so_and_drops_nothing() {
         let mut set = RangeSet::default();
-        (0..2 * RANGES_MAX as u64).for_each(|index| set.insert(range((index * 2, 1))));
-        assert_eq!(set.0.len(), RANGES_MAX);
+        let places = |count: u64| (0..count).map(|index| (index * 100 + index % 7, 1));
+        places(RANGES_MAX as u64).for_each(|pair| set.insert_or_join(range(pair)));
+        assert!(!set.is_joined() && set.len() == RANGES_MAX);
+        places(2 * RANGES_MAX as u64).for_each(|pair| set.insert_or_join(range(pair)));
+        assert!(set.is_joined() && set.len() == RANGES_MAX);
+        for pair in places(2 * RANGES_MAX as u64) {
+            assert!(RangeSet::of(range(pair)).without(&set).is_empty(), "{pair:?} is still in it");
+        }
+    }
+
+    #[test]
+    fn a_set_with_no_room_for_more_can_also_leave_out_what_is_new() {
+        let mut set = RangeSet::default();
+        (0..2 * RANGES_MAX as u64).for_each(|index| set.insert_or_leave(range((index * 2, 1))));
+        assert!(set.len() == RANGES_MAX && !set.is_joined());
+        assert_eq!(set.count(), RANGES_MAX as u64, "what is in it was added");
+    }
+
+    #[test]
+    fn what_has_come_after_all_is_taken_out() {
+        let mut set = RangeSet::of(range((0, 10)));
+        set.remove(range((3, 2)));
+        assert_eq!(members(&set), [0, 1, 2, 5, 6, 7, 8, 9].into());
     }
 }

@@ -1,15 +1,17 @@
 //! One source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use afferent_protocol::batch::Header;
+use afferent_protocol::batch::{ClockReading, Header};
 use afferent_protocol::ids::{SourceId, Timestamp};
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::{PublicKey, Verifier};
 
 use super::lane::LaneRecord;
-use super::view::{LinkState, SourceView};
+use super::view::{ClockHeard, ConflictView, HeartbeatView, LinkState, RetiredView, RolledBackView, SourceView};
 use crate::core::Reason;
+use crate::limits::{HEARTBEATS_KEPT, RINGS_REPLACED_KEPT};
+use crate::log::Beat;
 
 /// The key that a source is held to.
 #[derive(Clone, Debug)]
@@ -37,9 +39,46 @@ pub(crate) struct Source {
     link_since: Option<Timestamp>,
     last_ingest: Option<Timestamp>,
     clock_offset_us: Option<i64>,
+    clock_heard: Option<ClockHeard>,
+    /// An operator says that nothing more is to be expected of it.
+    pub retired: Option<RetiredView>,
+    /// Two machines speak for it, and no operator has acted on it.
+    pub conflict: Option<ConflictView>,
+    /// Names that it had before.
+    pub aliases: BTreeSet<SourceId>,
+    /// Its newest heartbeats, oldest first.
+    heartbeats: VecDeque<HeartbeatView>,
+    /// When it found its ring log gone, newest last.
+    rings_replaced: VecDeque<Timestamp>,
+    /// Its acknowledgement shows that the log was put back.
+    pub rolled_back: Option<RolledBackView>,
 }
 
 impl Source {
+    /// Its clocks were heard now, by the collector's clocks.
+    pub fn clock_heard(&mut self, said: &ClockReading, now: &ClockReading) {
+        if said.synchronised {
+            self.clock_heard = Some(ClockHeard { wall: said.wall, monotonic_us: now.monotonic_us });
+        }
+    }
+
+    /// It was alive then.
+    pub fn beat(&mut self, beat: &Beat) {
+        let Beat { time, synchronised, instance, lanes, .. } = beat;
+        if self.heartbeats.len() == HEARTBEATS_KEPT {
+            self.heartbeats.pop_front();
+        }
+        let (instance, lanes) = (*instance, lanes.clone());
+        self.heartbeats.push_back(HeartbeatView { time: *time, synchronised: *synchronised, instance, lanes });
+    }
+
+    /// It found its ring log gone.
+    pub fn ring_replaced(&mut self, time: Timestamp) {
+        if self.rings_replaced.len() == RINGS_REPLACED_KEPT {
+            self.rings_replaced.pop_front();
+        }
+        self.rings_replaced.push_back(time);
+    }
     /// The lane, which is made when it is new; it may then have begun in a part of the log that is gone, if so told.
     pub fn lane(&mut self, lane: Lane, may_be_begun: bool) -> &mut LaneRecord {
         let new = || if may_be_begun { LaneRecord::begun(lane) } else { LaneRecord::new(lane) };
@@ -81,6 +120,13 @@ impl Source {
             refused: refused.filter(|(_, count)| *count > 0).collect(),
             last_ingest: self.last_ingest,
             clock_offset_us: self.clock_offset_us,
+            clock_heard: self.clock_heard,
+            retired: self.retired.clone(),
+            conflict: self.conflict.clone(),
+            aliases: self.aliases.iter().copied().collect(),
+            heartbeats: self.heartbeats.iter().cloned().collect(),
+            rings_replaced: self.rings_replaced.iter().copied().collect(),
+            rolled_back: self.rolled_back,
         }
     }
 }

@@ -10,6 +10,7 @@ use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use super::{EachEntry, ReadLog, ReadLogError};
 use crate::limits::LOG_READ_BYTES;
 use crate::log::{LogReader, ReadError, TimeKind, Wanted};
+use crate::terms::Terms;
 
 impl<D: Disk + 'static> ReadLog for LogReader<D>
 where
@@ -46,7 +47,7 @@ where
         while from < until {
             let chunk = match self.read_until(from, until, LOG_READ_BYTES, scratch) {
                 Err(ReadError::Corrupt { .. }) if self.mend_index(from) => continue,
-                read => read.map_err(|error| told(error, from))?,
+                read => read.inspect_err(|error| self.report_damage(error)).map_err(|error| told(error, from))?,
             };
             if chunk.is_empty() {
                 let end = chunk.next();
@@ -69,6 +70,10 @@ where
 
     fn own(&self) -> Option<SourceId> {
         LogReader::own(self)
+    }
+
+    fn terms(&self) -> Arc<Terms> {
+        LogReader::terms(self)
     }
 
     fn bytes_read(&self) -> u64 {

@@ -24,6 +24,7 @@ use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::segment::EntryHead;
 
 use crate::log::Wanted;
+use crate::terms::Terms;
 pub use filter::{Filter, FilterError};
 pub use lines::Lines;
 pub use reading::{Format, Page, Reading};
@@ -74,6 +75,11 @@ pub trait ReadLog: Send + Sync {
     /// The name under which the collector itself writes, where that is known.
     fn own(&self) -> Option<SourceId> {
         None
+    }
+
+    /// The terms of the log, by which it is seen whether a place holds in it.
+    fn terms(&self) -> Arc<Terms> {
+        Arc::default()
     }
 
     /// Bytes of the log that this reader has read so far.

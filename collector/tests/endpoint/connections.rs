@@ -3,37 +3,45 @@
 use std::time::Duration;
 
 use afferent_collector::endpoint::{Access, User};
-use afferent_collector::intake::Presence;
 use afferent_protocol::topic::Leaf;
 use bytes::Bytes;
 
 use crate::fake::{Plant, settings};
+/// The number of the first connection.
+const FIRST: u64 = 1;
+
 use crate::raw::{BOTH, CONNACK, DISCONNECT, Raw, Version, connect, name, puback, topic, up};
 
 #[tokio::test]
-async fn a_second_connection_takes_over_with_its_first_message_that_is_taken_and_the_first_is_told() {
+async fn a_connection_over_which_a_run_proves_itself_ends_older_ones_of_that_run_and_no_others() {
     let plant = Plant::start(settings(Access::Users(vec![User::new(name("press-88"), b"x")]))).await;
     let login = Some(("press-88", "x"));
     let mut first = Raw::join(plant.address, Version::V5, login).await;
-    first.publish(&up("press-88"), 1, b"one").await;
+    first.publish(&up("press-88"), 1, b"run 1").await;
     assert_eq!(puback(&first.next().await.unwrap()), (1, 0));
     let mut second = Raw::join(plant.address, Version::V4, login).await;
-    // It has the name, and may not have the key: what is refused moves nobody.
-    second.publish(&up("press-88"), 1, b"garbage").await;
-    assert_eq!(puback(&second.next().await.unwrap()), (1, 0));
-    second.publish(&topic("press-88", Leaf::State), 2, b"offline").await;
-    assert_eq!(puback(&second.next().await.unwrap()), (2, 0));
+    // It has the name, and may not have the key: whatever is taken of it moves nobody.
+    for (packet_id, message) in [(1, &b"garbage"[..]), (2, b"a batch that was recorded")] {
+        second.publish(&up("press-88"), packet_id, message).await;
+        assert_eq!(puback(&second.next().await.unwrap()), (packet_id, 0));
+    }
+    second.publish(&topic("press-88", Leaf::State), 3, b"offline").await;
+    assert_eq!(puback(&second.next().await.unwrap()), (3, 0));
+    // Another machine with the same key.
+    second.publish(&up("press-88"), 4, b"run 2").await;
+    assert_eq!(puback(&second.next().await.unwrap()), (4, 0));
     first.publish(&up("press-88"), 2, b"still there").await;
     assert_eq!(puback(&first.next().await.unwrap()), (2, 0));
-    second.publish(&up("press-88"), 3, b"two").await;
-    assert_eq!(puback(&second.next().await.unwrap()), (3, 0));
+    assert_eq!(plant.health.counters.taken_over.get(), 0);
+    // The first one again, whose connection has died without a word.
+    let mut third = Raw::join(plant.address, Version::V5, login).await;
+    third.publish(&up("press-88"), 1, b"run 1").await;
+    assert_eq!(puback(&third.next().await.unwrap()), (1, 0));
     assert_eq!(first.next().await, Some((DISCONNECT, vec![0x8e])));
     assert_eq!(first.next().await, None);
-    let seen = plant.hand.seen();
-    assert_eq!(seen.links["press-88"], [Presence::Online, Presence::Online], "it never left");
     assert_eq!(plant.health.counters.taken_over.get(), 1);
-    drop(second);
-    plant.hand.until("it has left", |seen| seen.links["press-88"].last() == Some(&Presence::Offline)).await;
+    drop((second, third));
+    plant.hand.until("all have left", |seen| seen.closed["press-88"].len() == 3).await;
     plant.stop().await;
 }
 
@@ -126,10 +134,14 @@ async fn who_does_not_read_what_it_is_sent_is_disconnected() {
     assert_eq!(raw.subscribe(&topic("press-88", Leaf::Down)).await.1.last(), Some(&0));
     let message = Bytes::from(vec![7; 1400]);
     // It goes on until socket buffers, outgoing bytes and queue are full.
-    while plant.registry.send(&name("press-88"), message.clone()) {
+    raw.publish(&up("press-88"), 1, b"run 1").await;
+    let seen = plant.hand.until("it is known", |seen| seen.committed == 1).await;
+    assert!(seen.closed.is_empty());
+    let number = FIRST;
+    while plant.registry.send(&name("press-88"), number, message.clone()) {
         tokio::task::yield_now().await;
     }
-    plant.hand.until("it has left", |seen| seen.links["press-88"].last() == Some(&Presence::Offline)).await;
+    plant.hand.until("it has left", |seen| seen.closed.contains_key("press-88")).await;
     assert_eq!(plant.health.counters.connections.get(), 0);
     assert_eq!(plant.health.counters.slow_readers.get(), 1);
     plant.stop().await;

@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use afferent_collector::core::{Answer, Connection};
 use afferent_collector::endpoint::{Access, Endpoint, EndpointSettings, Registry};
-use afferent_collector::intake::{self, Admission, Health, Intake, Outbox, Presence, Verdict, Writer};
+use afferent_collector::intake::{self, Admission, Health, Intake, Outbox, Verdict, Writer};
 use afferent_collector::shutdown::{StopSwitch, stop_switch};
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream};
+use afferent_protocol::session::signed::Instance;
 use afferent_protocol::session::{Control, Lane};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// What the fake has seen.
@@ -22,7 +24,8 @@ pub struct Seen {
     pub committed: usize,
     pub commits_begun: usize,
     pub commits_failed: usize,
-    pub links: BTreeMap<String, Vec<Presence>>,
+    /// Connections that have ended, by agent.
+    pub closed: BTreeMap<String, Vec<u64>>,
 }
 
 #[derive(Debug, Default)]
@@ -75,7 +78,7 @@ impl Hand {
 struct Fake {
     hand: Hand,
     pending: Vec<(String, Vec<u8>)>,
-    answers: Vec<(SourceId, Control)>,
+    answers: Vec<Answer>,
     end: u64,
 }
 
@@ -83,20 +86,35 @@ impl Admission for Fake {
     type Sources = usize;
     type CommitError = &'static str;
 
-    fn receive(&mut self, agent: SourceId, payload: &[u8], _clock: &ClockReading) -> Verdict {
+    /// Who says "run n" has proved itself to be that run.
+    fn receive(
+        &mut self,
+        agent: SourceId,
+        payload: &[u8],
+        connection: Option<Connection>,
+        _clock: &ClockReading,
+    ) -> Verdict {
         if payload == b"garbage" {
             return Verdict::Refused;
         }
         self.pending.push((agent.to_string(), payload.to_vec()));
-        self.answers.push((agent, answer()));
-        Verdict::Taken
+        let (control, connection) = (answer(), connection.map(|connection| connection.number));
+        self.answers.push(Answer { agent, connection, message: control.encode().to_vec(), control });
+        match payload {
+            [b'r', b'u', b'n', b' ', run] => Verdict::Proved(Instance([*run; 16])),
+            _ => Verdict::Taken,
+        }
     }
 
-    fn link(&mut self, agent: SourceId, presence: Presence, _clock: &ClockReading) {
-        self.hand.seen.send_modify(|seen| seen.links.entry(agent.to_string()).or_default().push(presence));
+    fn state(&mut self, _agent: SourceId, _payload: &[u8], _clock: &ClockReading) -> Verdict {
+        panic!("only a broker's state topics count")
     }
 
-    fn commit(&mut self, _clock: &ClockReading) -> Result<Vec<(SourceId, Control)>, &'static str> {
+    fn closed(&mut self, agent: SourceId, connection: u64, _clock: &ClockReading) {
+        self.hand.seen.send_modify(|seen| seen.closed.entry(agent.to_string()).or_default().push(connection));
+    }
+
+    fn commit(&mut self, _clock: &ClockReading) -> Result<Vec<Answer>, &'static str> {
         self.hand.seen.send_modify(|seen| seen.commits_begun += 1);
         let mut gate = self.hand.gate.0.lock().unwrap();
         while gate.shut {
@@ -170,7 +188,8 @@ impl Plant {
         let (switch, stopping) = stop_switch();
         let fake = Fake { hand: hand.clone(), pending: Vec::new(), answers: Vec::new(), end: 0 };
         let outbox = Outbox::Endpoint(Arc::clone(&registry));
-        let (writer, _) = intake::spawn(fake, incoming, outbox, Arc::clone(&health)).unwrap();
+        let (asked, _) = mpsc::channel(1);
+        let (writer, _) = intake::spawn(fake, incoming, outbox, asked, Arc::clone(&health)).unwrap();
         let endpoint =
             Endpoint::bind(settings, intake.clone(), Arc::clone(&registry), Arc::clone(&health), stopping).await;
         let endpoint = endpoint.unwrap();

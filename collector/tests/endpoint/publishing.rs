@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use afferent_collector::endpoint::{Access, User};
-use afferent_collector::intake::{Presence, Storage};
+use afferent_collector::intake::Storage;
 use afferent_collector::limits::{COMMIT_BYTES_MAX, INTAKE_BYTES_MAX};
 use afferent_protocol::session::Control;
 use afferent_protocol::topic::Leaf;
@@ -98,7 +98,7 @@ async fn a_client_of_version_5_publishes_and_hears_the_answer() {
         }
     }
     drop((client, events));
-    let left = |seen: &crate::fake::Seen| seen.links["press-88"].last() == Some(&Presence::Offline);
+    let left = |seen: &crate::fake::Seen| seen.closed.contains_key("press-88");
     plant.hand.until("the agent has left", left).await;
     plant.stop().await;
 }

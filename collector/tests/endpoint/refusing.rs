@@ -44,7 +44,7 @@ async fn nobody_publishes_as_somebody_else() {
     }
     let seen = plant.stop().await;
     assert_eq!(seen.received, [("press-88".to_owned(), b"mine".to_vec())]);
-    assert!(!seen.links.contains_key("press-89"));
+    assert!(!seen.closed.contains_key("press-89"));
 }
 
 #[tokio::test]

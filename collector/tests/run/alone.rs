@@ -25,13 +25,11 @@ async fn what_an_agent_sends_is_acked_once_durable_and_known_after_the_next_star
     assert!(refused.contains(&std::process::id().to_string()), "{refused}");
 
     let mut agent = Agent::connect(collector.mqtt.unwrap().port()).await;
-    agent.hello(5).await;
-    let Control::Welcome(welcome) = agent.control().await.unwrap() else { panic!("a welcome answers a hello") };
-    assert_eq!((welcome.session, welcome.lanes[0].end), (5, Sequence::ZERO));
+    assert_eq!(agent.welcomed(5).await, Sequence::ZERO);
     let before = *collector.durable().borrow();
     agent.publish(agent.batch()).await;
     let Control::Ack(ack) = agent.control().await.unwrap() else { panic!("an ack answers a batch") };
-    assert_eq!((ack.lane, ack.end), (LANE, Sequence::new(1)));
+    assert_eq!((ack[0].lane, ack[0].end), (LANE, Sequence::new(1)));
     within(collector.durable().wait_for(|end| *end > before)).await.unwrap();
 
     let mut http = tokio::net::TcpStream::connect(collector.http).await.unwrap();

@@ -52,7 +52,7 @@ async fn a_broker_that_is_killed_and_forgets_everything_costs_nothing() {
     loop {
         // Earlier hellos may have been answered as well.
         if let Control::Ack(ack) = agent.control().await.unwrap() {
-            assert_eq!((ack.lane, ack.end), (LANE, Sequence::new(1)));
+            assert_eq!((ack[0].lane, ack[0].end), (LANE, Sequence::new(1)));
             break;
         }
     }

@@ -49,6 +49,8 @@ pub struct ReceiverLane {
     durable_check: Option<Check>,
     durable_chain: Option<ChainHash>,
     nacked_from: Option<Sequence>,
+    /// What lies before it will never come, as the sender says.
+    skips_to: Option<Sequence>,
     recent: heapless::Deque<(Sequence, Check), RECENT>,
 }
 
@@ -63,6 +65,7 @@ impl ReceiverLane {
             durable_check: None,
             durable_chain: Some(CHAIN_START),
             nacked_from: None,
+            skips_to: None,
             recent: heapless::Deque::new(),
         }
     }
@@ -74,7 +77,7 @@ impl ReceiverLane {
             return;
         }
         self.end = offered.range.first;
-        self.accepted(offered);
+        let _ = self.accepted(offered);
         self.durable();
     }
 
@@ -104,23 +107,28 @@ impl ReceiverLane {
         if range.first < self.end {
             return Verdict::Conflict;
         }
+        if range.first > self.end && self.skips_to == Some(range.first) {
+            return Verdict::Accept;
+        }
         if range.first > self.end {
             let nack = self.nacked_from != Some(self.end);
             self.nacked_from = Some(self.end);
             return Verdict::Early { missing_from: self.end, nack };
         }
-        match self.chain {
+        match self.chain.filter(|_| range.first == self.end) {
             Some(chain) if chain != offered.previous => Verdict::Conflict,
             _ => Verdict::Accept,
         }
     }
 
-    /// The batch is in the log's hands, not yet on disk.
+    /// The batch is in the log's hands, not yet on disk. Gives what lies before it and will never come.
     ///
     /// # Panics
     /// When it is not the next one.
-    pub fn accepted(&mut self, offered: &Offered) {
-        assert_eq!(offered.range.first, self.end, "only the next batch of a lane is accepted");
+    pub fn accepted(&mut self, offered: &Offered) -> Option<SequenceRange> {
+        let gap = SequenceRange { first: self.end, end: offered.range.first };
+        let gap = (gap.first != gap.end).then_some(gap);
+        assert!(gap.is_none_or(|gap| Some(gap.end) == self.skips_to), "only the next batch of a lane is accepted");
         self.end = offered.range.end;
         self.chain = Some(offered.chain);
         self.nacked_from = None;
@@ -128,6 +136,20 @@ impl ReceiverLane {
             self.recent.pop_front();
         }
         self.recent.push_back((self.end, Check::of(&offered.chain))).expect("room was just made");
+        self.skips_to = self.skips_to.filter(|first| *first > self.end);
+        gap
+    }
+
+    /// Takes the sender's word that what lies before `first` and is not here will never come: the lane goes on there, when
+    /// the batch comes that begins there.
+    pub fn may_skip_to(&mut self, first: Sequence) {
+        self.nacked_from = None;
+        self.skips_to = Some(first).filter(|first| *first > self.end);
+    }
+
+    /// The check of the batch that ends there, if it is one of the last ones.
+    pub fn recent_check(&self, end: Sequence) -> Option<Check> {
+        self.recent.iter().find(|(known, _)| *known == end).map(|(_, check)| *check)
     }
 
     /// Everything accepted is on disk; gives the ack to send.
@@ -153,6 +175,11 @@ impl ReceiverLane {
     /// The ack that says what is durable now.
     pub fn resume(&self) -> Resume {
         Resume { lane: self.lane, end: self.durable_end, check: self.durable_check }
+    }
+
+    /// Whether one of the last batches ended there and has this check.
+    pub fn has(&self, end: Sequence, check: Check) -> bool {
+        self.recent.iter().any(|known| *known == (end, check))
     }
 
     /// Takes a sender's word of what it holds. When its oldest lies beyond the end, the sequences between will never

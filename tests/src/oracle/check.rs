@@ -6,7 +6,9 @@ use afferent_protocol::event::{Loss, LossReason};
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::session::Lane;
 
+use super::Acks;
 use super::ledger::{Content, Ledger};
+use super::ring::events_in_ring;
 use super::view::{LogView, SeenBatch};
 
 /// What happened to an agent that excuses what would else be a bug.
@@ -16,6 +18,11 @@ pub struct Excuses {
     pub rotted: bool,
     /// Its disk gave read errors.
     pub unread: bool,
+    /// Its history has parted: its disk was put back or copied. Its events may stand under another epoch than they were
+    /// accepted in.
+    pub parted: bool,
+    /// A file of its ring was lost.
+    pub files_lost: bool,
     /// Lanes whose disk was thrown away.
     pub thrown_away: BTreeSet<Lane>,
 }
@@ -31,21 +38,48 @@ pub struct Case<'a> {
     pub names: &'a [SourceId],
     /// Their excuses, by index.
     pub excuses: &'a [Excuses],
+    /// What the collector had acked before its disk was put back from a copy.
+    pub acked_before: &'a Acks,
 }
 
 impl Case<'_> {
     /// Checks everything; the error says what is wrong.
     pub fn judge(&self) -> Result<(), String> {
         let lanes = self.lanes();
+        let everything = self.everything();
         for ((source, lane), batches) in &lanes {
             self.order(*source, *lane, batches)?;
         }
         self.nothing_foreign()?;
         for ((agent, lane), accepted) in self.ledger.accepted() {
             let batches = lanes.get(&(self.names[*agent], *lane)).map_or(&[][..], Vec::as_slice);
-            self.once_or_declared(*agent, *lane, accepted, batches)?;
+            self.once_or_declared(*agent, *lane, accepted, batches, &everything)?;
         }
         self.pins()
+    }
+
+    /// Whether events of this agent can stand elsewhere than where they were accepted.
+    fn may_be_elsewhere(&self, agent: usize) -> bool {
+        self.excuses[agent].parted || !self.acked_before.is_empty() || self.excuses[agent].files_lost
+    }
+
+    /// All that the log holds.
+    fn everything(&self) -> BTreeSet<Content> {
+        let events = self.view.batches.iter().flat_map(|batch| &batch.events);
+        events.filter(|(_, own)| !own).map(|(content, _)| *content).collect()
+    }
+
+    /// What lies whole in a ring, and was accepted, is in the log or declared lost.
+    pub fn nothing_lies_in_a_ring(&self, agent: usize, files: &[(String, Vec<u8>)]) -> Result<(), String> {
+        let everything = self.everything();
+        for (lane, sequence, content) in events_in_ring(files) {
+            let accepted = self.ledger.pushed(content).is_some();
+            let declared = || self.losses(self.names[agent], lane).any(|loss| covers(loss, sequence));
+            if accepted && !everything.contains(&content) && !declared() {
+                return Err(self.wrong(agent, lane, sequence, "lies whole in the ring, and is not in the log"));
+            }
+        }
+        Ok(())
     }
 
     fn lanes(&self) -> BTreeMap<(SourceId, Lane), Vec<&SeenBatch>> {
@@ -129,6 +163,7 @@ impl Case<'_> {
         lane: Lane,
         accepted: &BTreeMap<u64, Content>,
         batches: &[&SeenBatch],
+        everything: &BTreeSet<Content>,
     ) -> Result<(), String> {
         let mut batches = batches.iter().peekable();
         for (sequence, content) in accepted {
@@ -136,6 +171,8 @@ impl Case<'_> {
             let seen = batches.peek().filter(|batch| batch.first <= *sequence);
             match seen.map(|batch| batch.events[(sequence - batch.first) as usize].0) {
                 Some(seen) if seen == *content => {}
+                // Once, which was checked: under the epoch that it was sealed in again.
+                _ if self.may_be_elsewhere(agent) && everything.contains(content) => {}
                 Some(_) => return Err(self.wrong(agent, lane, *sequence, "is another event in the log")),
                 None => self.declared(agent, lane, *sequence)?,
             }
@@ -154,6 +191,9 @@ impl Case<'_> {
             return Ok(());
         }
         let damaged = excuses.rotted || excuses.unread;
+        if self.was_rolled_back(self.names[agent], lane, sequence) {
+            return Ok(());
+        }
         let mut reasons = Vec::new();
         for loss in self.losses(self.names[agent], lane) {
             let to_the_end = loss.reason == LossReason::TornTail && loss.first.get() <= sequence && damaged;
@@ -163,15 +203,16 @@ impl Case<'_> {
         }
         let excused = |reason: &LossReason| match reason {
             LossReason::Evicted => true,
-            LossReason::Corrupt | LossReason::TornTail => damaged,
-            // A disk that cannot be read cannot tell whether the collector has the same, either.
-            LossReason::Refused => excuses.unread,
-            LossReason::DeviceFull | LossReason::Vanished | LossReason::VanishedAtLeast => false,
+            LossReason::Corrupt | LossReason::TornTail => damaged || excuses.files_lost,
+            LossReason::Refused => false,
+            LossReason::Vanished | LossReason::VanishedAtLeast => excuses.files_lost || excuses.parted || damaged,
+            LossReason::DeviceFull => false,
         };
         let name = self.names[agent];
         let gaps = self.view.gaps.iter().filter(|gap| gap.source == name && gap.lane == lane);
         // The declaration itself may have rotted before it was sent.
-        let only_gap = excuses.rotted && gaps.clone().any(|gap| gap.first <= sequence && sequence < gap.end);
+        let only_gap = (excuses.rotted || excuses.files_lost)
+            && gaps.clone().any(|gap| gap.first <= sequence && sequence < gap.end);
         if only_gap || reasons.iter().any(excused) {
             return Ok(());
         }
@@ -183,6 +224,16 @@ impl Case<'_> {
             }
             None => Err(self.wrong(agent, lane, sequence, &format!("is not in the log and not declared lost{gap}"))),
         }
+    }
+
+    /// Whether the event had been acked before the collector's disk was put back, and the log says that it was.
+    fn was_rolled_back(&self, source: SourceId, lane: Lane, sequence: u64) -> bool {
+        let acked = self.acked_before.get(&(source, lane)).is_some_and(|end| sequence < *end);
+        let is_said = || {
+            let mut gaps = self.view.gaps.iter().filter(|gap| gap.source == source && gap.lane == lane);
+            self.view.rolled_back || gaps.any(|gap| gap.first <= sequence && sequence < gap.end)
+        };
+        acked && is_said()
     }
 
     /// Every source was pinned at most once.

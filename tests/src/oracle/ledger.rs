@@ -37,6 +37,9 @@ pub struct Pushed {
     pub index: u64,
 }
 
+/// Where lanes end.
+pub type Ends = BTreeMap<Lane, u64>;
+
 /// What the producers know.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -58,6 +61,20 @@ impl Ledger {
                 Err(format!("agent {agent} {}-{} accepted two events as {sequence}", lane.stream, lane.epoch))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Where everything that an agent has accepted ends, by lane.
+    pub fn ends(&self, agent: usize) -> Ends {
+        let of_agent = self.accepted.iter().filter(|((of, _), _)| *of == agent);
+        of_agent.filter_map(|((_, lane), events)| Some((*lane, events.keys().next_back()? + 1))).collect()
+    }
+
+    /// The agent's disk was put back to where it had accepted this much: what it accepted since is on no disk of its own
+    /// any more, and the same sequences may be given again. What of it the log has it has.
+    pub fn strand(&mut self, agent: usize, ends: &Ends) {
+        for ((_, lane), events) in self.accepted.iter_mut().filter(|((of, _), _)| *of == agent) {
+            drop(events.split_off(&ends.get(lane).copied().unwrap_or(0)));
         }
     }
 

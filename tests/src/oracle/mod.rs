@@ -15,7 +15,7 @@ use afferent_protocol::session::Lane;
 use afferent_protocol::sign::PublicKey;
 
 pub use check::{Case, Excuses};
-pub use ledger::{Content, Ledger, Pushed};
+pub use ledger::{Content, Ends, Ledger, Pushed};
 pub use ring::find_in_ring;
 pub use view::{LogView, SeenBatch, SeenGap};
 
@@ -29,8 +29,13 @@ pub struct Oracle {
     names: Vec<SourceId>,
     keys: BTreeMap<SourceId, [u8; 32]>,
     /// What the collector has acked.
-    acked: BTreeMap<(SourceId, Lane), u64>,
+    acked: Acks,
+    /// What it had acked before its log was put back from a copy.
+    acked_before: Acks,
 }
+
+/// Ends that were acked.
+pub type Acks = BTreeMap<(SourceId, Lane), u64>;
 
 impl Oracle {
     /// For agents with these names and keys.
@@ -41,6 +46,7 @@ impl Oracle {
             names: agents.iter().map(|(name, _)| *name).collect(),
             keys: agents.iter().map(|(name, key)| (*name, key.0)).collect(),
             acked: BTreeMap::new(),
+            acked_before: BTreeMap::new(),
         }
     }
 
@@ -50,11 +56,25 @@ impl Oracle {
         *acked = end.max(*acked);
     }
 
+    /// What was acked so far.
+    pub fn acks(&self) -> Acks {
+        self.acked.clone()
+    }
+
+    /// The collector's disk was put back to where it had acked this much.
+    pub fn roll_back_acks(&mut self, acks: Acks) {
+        for (lane, end) in std::mem::replace(&mut self.acked, acks) {
+            let before = self.acked_before.entry(lane).or_insert(0);
+            *before = end.max(*before);
+        }
+    }
+
     /// An agent has let go of everything of the lane before `end`. What nobody was told to be accepted it may let go of
     /// as it likes.
     pub fn released(&self, agent: usize, lane: Lane, end: u64) -> Result<(), String> {
         let name = self.names[agent];
-        let acked = self.acked.get(&(name, lane)).copied().unwrap_or(0);
+        let acked = |acks: &Acks| acks.get(&(name, lane)).copied().unwrap_or(0);
+        let acked = acked(&self.acked).max(acked(&self.acked_before));
         let accepted = self.ledger.accepted().get(&(agent, lane));
         if end <= acked || accepted.is_none_or(|accepted| accepted.range(acked..end).next().is_none()) {
             return Ok(());
@@ -84,7 +104,11 @@ impl Oracle {
     }
 
     /// The verdict at the end, on what [`Oracle::acks_hold`] has read.
-    pub fn judge(&self, view: &LogView) -> Result<(), String> {
-        Case { ledger: &self.ledger, view, names: &self.names, excuses: &self.excuses }.judge()
+    /// `rings` are the agents' platters.
+    pub fn judge(&self, view: &LogView, rings: &[Vec<(String, Vec<u8>)>]) -> Result<(), String> {
+        let (names, excuses, acked_before) = (&self.names, &self.excuses, &self.acked_before);
+        let case = Case { ledger: &self.ledger, view, names, excuses, acked_before };
+        case.judge()?;
+        rings.iter().enumerate().try_for_each(|(agent, files)| case.nothing_lies_in_a_ring(agent, files))
     }
 }

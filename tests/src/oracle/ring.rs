@@ -6,10 +6,13 @@
 use afferent_protocol::batch::Batch;
 use afferent_protocol::codec;
 use afferent_protocol::event::Event;
-use afferent_protocol::ids::Stream;
+use afferent_protocol::ids::{Epoch, Stream};
 use afferent_protocol::scan::{Scan, Step};
 use afferent_protocol::segment::{Head, SegmentHeader};
 use afferent_protocol::session::Lane;
+
+use super::ledger::Content;
+use crate::oracle_reader::read_segment;
 
 /// Where a ring's platter holds the batch that consists of `count` events, of which `is_same` knows each: its lane and
 /// first sequence.
@@ -49,4 +52,19 @@ fn is_all(batch: &Batch<'_>, count: usize, is_same: &mut impl FnMut(usize, &Even
         record.is_ok_and(|record| is_same(at - 1, &record.event))
     });
     all && at == count
+}
+
+/// Every event that lies whole on a ring's platter, with its lane and sequence.
+pub fn events_in_ring(files: &[(String, Vec<u8>)]) -> Vec<(Lane, u64, Content)> {
+    let mut found = Vec::new();
+    for (_, bytes) in files.iter().filter(|(name, _)| name.ends_with(".seg")) {
+        let Ok(Some(segment)) = read_segment(bytes) else { continue };
+        for entry in segment.entries {
+            let Some(stream) = Stream::from_number(entry.batch.lane.stream) else { continue };
+            let lane = Lane { stream, epoch: Epoch::new(entry.batch.lane.epoch) };
+            let events = (entry.batch.first..).zip(&entry.batch.events);
+            found.extend(events.map(|(sequence, event)| (lane, sequence, Content::of_read(event))));
+        }
+    }
+    found
 }

@@ -55,6 +55,8 @@ pub struct LogView {
     pub losses: Vec<(u64, SourceId, Loss)>,
     /// The gaps that the collector declared.
     pub gaps: Vec<SeenGap>,
+    /// Whether the collector says that its log was put back to an earlier state.
+    pub rolled_back: bool,
     /// The keys that were pinned, in hexadecimal digits.
     pub pins: Vec<(SourceId, String)>,
 }
@@ -111,8 +113,9 @@ impl LogView {
                 let source = name(fields.text("source")?.trim_matches('"'))?;
                 self.pins.push((source, fields.text("key")?.to_owned()));
             }
+            "rolledback" => self.rolled_back = true,
             "started" | "stopped" | "linkup" | "linkdown" | "refused" | "disktrouble" | "clockstep" => {}
-            "attested" | "termbegun" | "heartbeat" | "resealed" | "ringreplaced" | "conflict" | "rolledback" => {}
+            "attested" | "termbegun" | "heartbeat" | "resealed" | "ringreplaced" | "conflict" => {}
             "retired" | "keyreplaced" | "keyendorsed" | "alias" => {}
             _ => return Ok(false),
         }

@@ -10,18 +10,18 @@ use afferent_protocol::batch::split;
 use afferent_protocol::event::Event;
 use afferent_protocol::ids::{SourceId, Stream};
 use afferent_protocol::session::signed::Nonce;
-use afferent_protocol::session::{Check, Control, Lane, Resume, SenderSettings};
+use afferent_protocol::session::{Check, Control, Held, Lane, Resume, SenderSettings};
 use afferent_protocol::sign::Identity;
 
 use super::producer::OwnedEvent;
 use super::{Failure, PlantSettings, World};
 use crate::faults::{Fault, FaultCounts};
-use crate::oracle::{Pushed, find_in_ring};
+use crate::oracle::{Ends, Pushed, find_in_ring};
 use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::said;
 use crate::sim_clock::SimClock;
-use crate::sim_disk::{CheatingDisk, SimDisk};
+use crate::sim_disk::{CheatingDisk, DiskCheat, SimDisk};
 
 /// How a machine stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,17 +53,28 @@ pub struct AgentNode {
     pub name: SourceId,
     /// Its disk.
     pub disk: SimDisk,
+    /// The directory of its ring's witness.
+    pub witness: SimDisk,
     /// Its clocks.
     pub clock: SimClock,
     /// What stops it in the middle of the operation that its disk was told to stop in.
     pub planned_stop: Option<Stop>,
     identity: Identity,
     rng: Rng,
+    /// A copy of its disk, and what it had accepted when it was made.
+    copy: Option<Copied>,
     life: Option<Life>,
     up_at_us: u64,
     push_at_us: u64,
     pushed: u64,
     thrown_away: FaultCounts,
+}
+
+/// A copy of a machine's disk.
+struct Copied {
+    ring: Vec<(String, Vec<u8>)>,
+    witness: Vec<(String, Vec<u8>)>,
+    accepted: Ends,
 }
 
 /// A running process.
@@ -90,9 +101,11 @@ impl AgentNode {
             index,
             name: SourceId::new(&format!("press-{index}")).expect("it is a name"),
             disk: SimDisk::new(rng.fork()),
+            witness: SimDisk::new(rng.fork()),
             clock: SimClock::new(0, settings.drifts, &mut rng),
             planned_stop: None,
             identity: Identity::from_seed(&rng.bytes()),
+            copy: None,
             life: None,
             up_at_us: 0,
             push_at_us: 0,
@@ -131,11 +144,12 @@ impl AgentNode {
 
     /// Whether everything that it ever accepted is off its hands.
     pub fn is_quiet(&self) -> bool {
-        self.life.as_ref().is_some_and(|life| {
-            let open = Stream::ALL.into_iter().any(|stream| life.open.due_ms(stream).is_some());
-            let pending = Stream::ALL.into_iter().any(|stream| life.core.is_pending(stream));
-            !open && !pending && life.core.ring().held().iter().all(|held| held.first >= held.end)
-        })
+        self.is_dormant()
+            || self.life.as_ref().is_some_and(|life| {
+                let open = Stream::ALL.into_iter().any(|stream| life.open.due_ms(stream).is_some());
+                let pending = Stream::ALL.into_iter().any(|stream| life.core.is_pending(stream));
+                !open && !pending && life.core.ring().held().iter().all(|held| held.first >= held.end)
+            })
     }
 
     /// What it still has, for people.
@@ -154,7 +168,7 @@ impl AgentNode {
             }
             return Ok(());
         }
-        if pushing && world.now_us >= self.push_at_us {
+        if pushing && world.now_us >= self.push_at_us && !self.is_dormant() {
             self.push(world);
         }
         self.commit(world)?;
@@ -174,10 +188,11 @@ impl AgentNode {
             sender: SenderSettings { window_bytes: 48 * 1024, message_bytes_max: 16 * 1024, timeout_ms: 400 },
         };
         let disk = CheatingDisk::new(self.disk.clone(), world.settings.planted.agent_disk());
+        let witness = CheatingDisk::new(self.witness.clone(), DiskCheat::Honest);
         let who = RingIdentity { source: self.name, identity: self.identity.clone() };
         let clock = self.clock.reading(world.now_us);
         let mut rng = self.rng.fork();
-        let opened = AgentCore::open(disk, settings, who, &clock, &mut || rng.number());
+        let opened = AgentCore::open(disk, witness, settings, who, &clock, &mut || rng.number());
         if self.disk.is_stopped() {
             drop(opened);
             self.stop_if_planned(world);
@@ -211,6 +226,10 @@ impl AgentNode {
         self.planned_stop = None;
         world.net.disconnect(self.index);
         self.disk = stop.left_of(&self.disk, &mut self.clock, world.now_us, &mut self.rng);
+        self.witness = match stop {
+            Stop::Crash => self.witness.process_end(),
+            Stop::PowerCut => self.witness.power_cut(),
+        };
         world.counts.fired(match stop {
             Stop::Crash => Fault::AgentCrash,
             Stop::PowerCut => Fault::AgentPowerCut,
@@ -231,8 +250,108 @@ impl AgentNode {
         world.counts.fired(Fault::AgentDiskLost);
         self.thrown_away.add(&self.disk.counts());
         self.disk = SimDisk::new(self.rng.fork());
+        self.witness = SimDisk::new(self.rng.fork());
         let lanes = world.oracle.ledger.accepted().keys().filter(|(agent, _)| *agent == self.index);
         world.oracle.excuses[self.index].thrown_away.extend(lanes.map(|(_, lane)| *lane));
+    }
+
+    /// A machine that is not there until it becomes a copy of this one.
+    pub fn twin(&self, index: usize, rng: &mut Rng) -> Self {
+        let mut rng = rng.fork();
+        Self {
+            index,
+            name: self.name,
+            disk: SimDisk::new(rng.fork()),
+            witness: SimDisk::new(rng.fork()),
+            clock: self.clock.clone(),
+            planned_stop: None,
+            identity: self.identity.clone(),
+            copy: None,
+            life: None,
+            up_at_us: u64::MAX,
+            push_at_us: 0,
+            pushed: 0,
+            thrown_away: FaultCounts::default(),
+            rng,
+        }
+    }
+
+    /// Whether it is not there yet.
+    pub fn is_dormant(&self) -> bool {
+        self.life.is_none() && self.up_at_us == u64::MAX
+    }
+
+    /// Goes on from what the other machine has on its disk now.
+    pub fn become_copy_of(&mut self, original: &Self, world: &mut World) {
+        world.tell(format_args!("{} is cloned to machine {}", self.name, self.index));
+        self.disk = SimDisk::of_files(&original.disk.durable_files(), self.rng.fork());
+        self.witness = SimDisk::of_files(&original.witness.durable_files(), self.rng.fork());
+        self.clock.reboot(world.now_us, &mut self.rng);
+        self.pushed = original.pushed;
+        self.up_at_us = world.now_us;
+    }
+
+    /// Its disk is copied; or a copy that was made is put back.
+    pub fn copy_or_put_back(&mut self, world: &mut World) {
+        match self.copy.take() {
+            None => {
+                world.tell(format_args!("the disk of {} is copied", self.name));
+                let accepted = world.oracle.ledger.ends(self.index);
+                let (ring, witness) = (self.disk.durable_files(), self.witness.durable_files());
+                self.copy = Some(Copied { ring, witness, accepted });
+            }
+            Some(Copied { ring, witness, accepted }) => {
+                self.stop(world, Stop::PowerCut);
+                world.tell(format_args!("the disk of {} is put back from the copy", self.name));
+                world.counts.fired(Fault::AgentRestored);
+                self.thrown_away.add(&self.disk.counts());
+                self.disk = SimDisk::of_files(&ring, self.rng.fork());
+                // Of all of its data, or of the ring's directory alone: then the witness knows better.
+                if self.rng.coin() {
+                    self.witness = SimDisk::of_files(&witness, self.rng.fork());
+                }
+                world.oracle.ledger.strand(self.index, &accepted);
+                world.oracle.excuses[self.index].parted = true;
+            }
+        }
+    }
+
+    /// A file of its ring log is gone while its machine is off.
+    pub fn lose_segment(&mut self, world: &mut World) {
+        let mut files = self.disk.durable_files();
+        let of_ring = |(name, bytes): &(String, Vec<u8>)| name.starts_with("ring-") && bytes.iter().any(|b| *b != 0);
+        let held: Vec<usize> = files.iter().enumerate().filter(|(_, file)| of_ring(file)).map(|(at, _)| at).collect();
+        if held.is_empty() {
+            return;
+        }
+        self.stop(world, Stop::PowerCut);
+        let lost = held[self.rng.index(held.len())];
+        let name = files[lost].0.clone();
+        match self.rng.below(3) {
+            0 => drop(files.remove(lost)),
+            1 => files[lost].1.fill(0),
+            _ => files[lost].1.clear(),
+        }
+        world.tell(format_args!("{} loses {name} of its ring", self.name));
+        world.counts.fired(Fault::SegmentLost);
+        self.thrown_away.add(&self.disk.counts());
+        self.disk = SimDisk::of_files(&files, self.rng.fork());
+        world.oracle.excuses[self.index].files_lost = true;
+    }
+
+    /// What its ring's platter holds.
+    pub fn ring_files(&self) -> Vec<(String, Vec<u8>)> {
+        self.disk.durable_files()
+    }
+
+    /// What it holds, as a stranger may know it.
+    pub fn held(&self) -> Vec<Held> {
+        self.life.as_ref().map(|life| life.core.ring().held()).unwrap_or_default()
+    }
+
+    /// That of its connection.
+    pub fn nonce(&self) -> Nonce {
+        self.life.as_ref().map_or(Nonce::NONE, |life| life.core.nonce())
     }
 
     fn push(&mut self, world: &mut World) {
@@ -453,9 +572,8 @@ pub fn describe(message: &[u8]) -> String {
     if let Some(control) = said::said(message).or_else(|| said::heard(message)) {
         return match control {
             Control::Hello(hello) => {
-                let lane = |held: &afferent_protocol::session::Held| {
-                    format!(" {}-{}:{}..{}", held.lane.stream, held.lane.epoch, held.first, held.end)
-                };
+                let lane =
+                    |held: &Held| format!(" {}-{}:{}..{}", held.lane.stream, held.lane.epoch, held.first, held.end);
                 format!("hello {}{}", hello.session, hello.lanes.iter().map(lane).collect::<String>())
             }
             Control::Welcome(welcome) => {

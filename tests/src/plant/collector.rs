@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use afferent_collector::core::{Answer, Core, OwnIdentity};
+use afferent_collector::core::{Answer, Connection, Core, OwnIdentity, common};
 use afferent_collector::log::{EmbeddedLog, LogSettings, UnifiedLog};
 use afferent_collector::sources::Sources;
 use afferent_protocol::batch::split;
@@ -13,12 +13,14 @@ use afferent_protocol::sign::Identity;
 
 use super::agent::{Stop, describe};
 use super::{Failure, PlantSettings, World};
-use crate::faults::Fault;
+use crate::faults::{Fault, FaultCounts};
+use crate::oracle::Acks;
 use crate::planted::{CheatingLog, Planted};
 use crate::rng::Rng;
 use crate::said;
 use crate::sim_clock::SimClock;
 use crate::sim_disk::{CheatingDisk, SimDisk};
+use crate::sim_net::Path;
 
 type RealCore = Core<CheatingLog<EmbeddedLog<CheatingDisk>>>;
 
@@ -41,6 +43,9 @@ pub struct CollectorNode {
     up_at_us: u64,
     commit_at_us: Option<u64>,
     commits: u64,
+    /// A copy of its disk, and what was acked when it was made.
+    copy: Option<(Vec<(String, Vec<u8>)>, Acks)>,
+    thrown_away: FaultCounts,
     /// A bug's doing: acks of what was not taken.
     forged: Vec<Answer>,
     /// Over which nonce each agent is answered.
@@ -60,6 +65,8 @@ impl CollectorNode {
             up_at_us: 0,
             commit_at_us: None,
             commits: 0,
+            copy: None,
+            thrown_away: FaultCounts::default(),
             forged: Vec::new(),
             nonces: BTreeMap::new(),
             rng,
@@ -105,6 +112,8 @@ impl CollectorNode {
             source: SourceId::new("collector").expect("it is a name"),
             identity: self.identity.clone(),
             epoch: Epoch::new(self.rng.number()),
+            challenge: self.rng.bytes(),
+            endorsements: Vec::new(),
         };
         let mut rng = self.rng.fork();
         let disk = CheatingDisk::new(self.disk.clone(), world.settings.planted.collector_disk());
@@ -135,7 +144,19 @@ impl CollectorNode {
             Ok((log, recovery)) => {
                 world.tell(format_args!("collector starts: {recovery:?}"));
                 let log = CheatingLog::new(log, world.settings.planted);
-                self.core = Some(Core::new(log, sources, own, &recovery, &clock));
+                let mut core = Core::new(log, sources, own, &recovery, &clock);
+                let begun = core.begin(&clock);
+                if self.disk.is_stopped() {
+                    drop(core);
+                    self.stop_if_planned(world);
+                    return Ok(());
+                }
+                if let Err(error) = begun {
+                    world.tell(format_args!("collector cannot begin its term: {error}"));
+                    self.up_at_us = world.now_us + 1_000_000;
+                    return Ok(());
+                }
+                self.core = Some(core);
                 self.commit_at_us = Some(world.now_us + 1_000);
             }
             Err(error) => {
@@ -168,14 +189,49 @@ impl CollectorNode {
         }
     }
 
-    /// A message came on the topic of this agent.
-    pub fn receive(&mut self, world: &mut World, agent: SourceId, payload: &[u8]) {
+    /// The agent's connection is gone.
+    pub fn closed(&mut self, world: &World, name: SourceId, agent: usize) {
+        let clock = self.clock.reading(world.now_us);
+        if let Some(core) = &mut self.core {
+            core.closed(name, number(agent), &clock);
+        }
+    }
+
+    /// The disk is copied; or a copy that was made is put back.
+    pub fn copy_or_put_back(&mut self, world: &mut World) {
+        match self.copy.take() {
+            None => {
+                world.tell(format_args!("the collector's disk is copied"));
+                self.copy = Some((self.disk.durable_files(), world.oracle.acks()));
+            }
+            Some((files, acks)) => {
+                self.stop(world, Stop::PowerCut);
+                world.tell(format_args!("the collector's disk is put back from the copy"));
+                world.counts.fired(Fault::CollectorRestored);
+                self.thrown_away.add(&self.disk.counts());
+                self.disk = SimDisk::of_files(&files, self.rng.fork());
+                world.oracle.roll_back_acks(acks);
+            }
+        }
+    }
+
+    /// The faults of all disks that it had.
+    pub fn counts(&self) -> FaultCounts {
+        let mut counts = self.thrown_away.clone();
+        counts.add(&self.disk.counts());
+        counts
+    }
+
+    /// A message came on the topic of this agent, over the link of this one where there is no broker.
+    pub fn receive(&mut self, world: &mut World, agent: SourceId, payload: &[u8], link: Option<usize>) {
         let clock = self.clock.reading(world.now_us);
         let Some(core) = &mut self.core else { return };
         if let Ok(up) = Up::read(payload) {
             self.nonces.insert(agent, up.claim().nonce);
         }
-        let received = core.receive(agent, payload, &clock);
+        let link = link.filter(|_| world.settings.path == Path::Stream);
+        let connection = link.map(|link| Connection { number: number(link), peer: None });
+        let received = core.receive(agent, payload, connection, &clock);
         world.tell(format_args!(
             "collector gets from {agent}: {}; accepted {} duplicate {} early {} refused {:?}",
             describe(payload),
@@ -195,12 +251,23 @@ impl CollectorNode {
             self.forged.extend(acks.map(|resume| {
                 let control = Control::Ack([resume].into_iter().collect());
                 let message = said::down(&agent, &self.identity, nonce, control.clone());
-                Answer { agent, control, message }
+                Answer { agent, connection: None, control, message }
             }));
         }
         if core.is_pending() || !self.forged.is_empty() {
             let at_us = world.now_us + self.rng.below(4_000);
             self.commit_at_us = Some(self.commit_at_us.map_or(at_us, |due_us| due_us.min(at_us)));
+        }
+    }
+
+    /// Answers agents that ask where histories have parted; the answers go out with the next commit.
+    fn questions(&mut self, world: &World) {
+        let Some(core) = &mut self.core else { return };
+        for question in core.take_questions() {
+            if let Ok(found) = common(&core.log().inner().reader(), &question) {
+                core.found_common(question.agent, question.nonce, found);
+                self.commit_at_us = Some(world.now_us + 1_000);
+            }
         }
     }
 
@@ -241,12 +308,19 @@ impl CollectorNode {
         if self.commits.is_multiple_of(16) {
             world.oracle.acks_hold(&self.disk.durable_files()).map_err(Failure)?;
         }
-        for Answer { agent, message: payload, .. } in answers {
+        self.questions(world);
+        for Answer { agent, connection, message: payload, .. } in answers {
             world.tell(format_args!("collector answers {agent}: {}", describe(&payload)));
-            if let Some(index) = world.agent_of(agent) {
-                world.net.answer(world.now_us, index, payload);
+            let over = connection.map(|number| number as usize - 1);
+            for index in world.agents_of(agent).into_iter().filter(|index| over.is_none_or(|over| over == *index)) {
+                world.net.answer(world.now_us, index, payload.clone());
             }
         }
         Ok(())
     }
+}
+
+/// The number of an agent's connection.
+fn number(agent: usize) -> u64 {
+    agent as u64 + 1
 }

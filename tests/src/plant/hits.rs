@@ -14,7 +14,7 @@ impl Plant {
         self.end_trouble();
         let hits = &self.world.settings.hits;
         let hit = hits[self.rng.index(hits.len())];
-        let at = self.rng.index(self.agents.len());
+        let at = self.rng.index(self.world.settings.agents);
         let now_us = self.world.now_us;
         match hit {
             Hit::AgentCrash => self.stop_agent(at, Stop::Crash),
@@ -37,6 +37,11 @@ impl Plant {
             Hit::ClockStep => self.step_clock(at),
             Hit::AgentDiskTrouble => self.trouble(Some(at)),
             Hit::CollectorDiskTrouble => self.trouble(None),
+            Hit::Stranger => self.stranger(at),
+            Hit::AgentRestored => self.agents[at].copy_or_put_back(&mut self.world),
+            Hit::AgentCloned => self.clone_agent(),
+            Hit::SegmentLost => self.agents[at].lose_segment(&mut self.world),
+            Hit::CollectorRestored => self.collector.copy_or_put_back(&mut self.world),
         }
     }
 
@@ -59,8 +64,8 @@ impl Plant {
     }
 
     fn step_clock(&mut self, at: usize) {
-        self.world.counts.fired(Fault::ClockStepped);
         let collector = self.rng.per_mille(250);
+        self.world.counts.fired(if collector { Fault::CollectorClockStepped } else { Fault::ClockStepped });
         let clock = if collector { &mut self.collector.clock } else { &mut self.agents[at].clock };
         let step = clock.step(&mut self.rng);
         let whose = if collector { "the collector's".to_owned() } else { format!("agent {at}'s") };

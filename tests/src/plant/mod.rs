@@ -9,6 +9,7 @@ mod collector;
 mod hits;
 mod producer;
 mod settings;
+mod stranger;
 
 use std::fmt;
 
@@ -71,6 +72,8 @@ pub struct World {
     names: Vec<SourceId>,
     /// The collector's key pair, for bugs that act as if an ack had come.
     collector_key: Identity,
+    /// What a stranger has recorded.
+    pub recorded: stranger::Recorded,
 }
 
 impl World {
@@ -79,9 +82,10 @@ impl World {
         self.trace.line(self.now_us, what);
     }
 
-    /// The agent with this name.
-    pub fn agent_of(&self, name: SourceId) -> Option<usize> {
-        self.names.iter().position(|known| *known == name)
+    /// The machines with this name: one, unless it was cloned.
+    pub fn agents_of(&self, name: SourceId) -> Vec<usize> {
+        let named = self.names.iter().enumerate().filter(|(_, known)| **known == name);
+        named.map(|(index, _)| index).collect()
     }
 }
 
@@ -91,6 +95,8 @@ pub struct Plant {
     agents: Vec<AgentNode>,
     collector: CollectorNode,
     rng: Rng,
+    /// The agent that may be cloned, to the last one.
+    original: usize,
     hit_at_us: u64,
     trouble_ends_us: Vec<(u64, Option<usize>)>,
 }
@@ -99,10 +105,15 @@ impl Plant {
     /// A plant whose machines start now.
     pub fn new(settings: PlantSettings) -> Self {
         let mut rng = Rng::new(settings.seed ^ 0xAFFE);
-        let agents: Vec<AgentNode> = (0..settings.agents).map(|at| AgentNode::new(at, &settings, &mut rng)).collect();
+        let mut agents: Vec<AgentNode> =
+            (0..settings.agents).map(|at| AgentNode::new(at, &settings, &mut rng)).collect();
+        // A machine that may become a copy of one of them.
+        let original = rng.index(agents.len());
+        let twin = agents[original].twin(agents.len(), &mut rng);
+        agents.push(twin);
         let keys: Vec<_> = agents.iter().map(|agent| (agent.name, agent.identity().public_key())).collect();
         let collector = CollectorNode::new(&settings, &mut rng);
-        let mut net = SimNet::new(settings.path, settings.agents, rng.fork());
+        let mut net = SimNet::new(settings.path, agents.len(), rng.fork());
         net.set_faults(settings.net);
         let hit_at_us = rng.below(2 * settings.hit_every_us);
         let world = World {
@@ -114,8 +125,9 @@ impl Plant {
             counts: FaultCounts::default(),
             names: keys.iter().map(|(name, _)| *name).collect(),
             collector_key: collector.identity().clone(),
+            recorded: stranger::Recorded::default(),
         };
-        Self { world, agents, collector, rng, hit_at_us, trouble_ends_us: Vec::new() }
+        Self { world, agents, collector, rng, original, hit_at_us, trouble_ends_us: Vec::new() }
     }
 
     /// What happened so far.
@@ -179,12 +191,20 @@ impl Plant {
         let world = &mut self.world;
         match delivery {
             Delivery::Connected { agent, .. } => self.agents[agent].connected(world),
-            Delivery::Closed { agent, .. } => self.agents[agent].closed(world),
+            Delivery::Closed { agent, .. } => {
+                self.agents[agent].closed(world);
+                let name = self.agents[agent].name;
+                self.collector.closed(world, name, agent);
+            }
             Delivery::Puback { agent, message } => self.agents[agent].puback(world, message),
-            Delivery::Down { agent, payload } => self.agents[agent].receive(world, &payload),
+            Delivery::Down { agent, payload } => {
+                world.recorded.down(agent, &payload);
+                self.agents[agent].receive(world, &payload);
+            }
             Delivery::Up { agent, payload } if self.collector.is_up() => {
                 let name = self.agents[agent].name;
-                self.collector.receive(world, name, &payload);
+                world.recorded.up(agent, &payload);
+                self.collector.receive(world, name, &payload, Some(agent));
             }
             Delivery::Up { agent, .. } => {
                 world.counts.fired(Fault::MessageLost);
@@ -192,6 +212,17 @@ impl Plant {
                     world.net.reset(world.now_us, agent);
                 }
             }
+        }
+    }
+
+    /// The agent's disk is copied to a second machine, which goes on from there: once in a run.
+    fn clone_agent(&mut self) {
+        let (twin, agents) = self.agents.split_last_mut().expect("there is always one that may become a copy");
+        if twin.is_dormant() {
+            self.world.counts.fired(Fault::AgentCloned);
+            self.world.oracle.excuses[self.original].parted = true;
+            self.world.oracle.excuses[twin.index].parted = true;
+            twin.become_copy_of(&agents[self.original], &mut self.world);
         }
     }
 
@@ -220,7 +251,7 @@ impl Plant {
     fn counts(&self) -> FaultCounts {
         let mut counts = self.world.counts.clone();
         counts.add(self.world.net.counts());
-        counts.add(&self.collector.disk.counts());
+        counts.add(&self.collector.counts());
         self.agents.iter().for_each(|agent| counts.add(&agent.counts()));
         counts
     }
@@ -232,6 +263,7 @@ impl Plant {
             excuses.rotted = counts.of(Fault::BitRot) > 0;
             excuses.unread = counts.of(Fault::ReadError) > 0;
         }
+        let rings: Vec<_> = self.agents.iter().map(AgentNode::ring_files).collect();
         let files = self.collector.disk.durable_files();
         let view = self.world.oracle.acks_hold(&files).map_err(Failure)?;
         for (offset, source, loss) in &view.losses {
@@ -243,7 +275,7 @@ impl Plant {
             self.world
                 .tell(format_args!("at {} a gap of {} {lane}:{}..{}", gap.offset, gap.source, gap.first, gap.end));
         }
-        self.world.oracle.judge(&view).map_err(Failure)?;
+        self.world.oracle.judge(&view, &rings).map_err(Failure)?;
         let mut counts = self.counts();
         let evicted = |reason| matches!(reason, afferent_protocol::event::LossReason::Evicted);
         view.losses.iter().filter(|(_, _, loss)| evicted(loss.reason)).for_each(|_| counts.fired(Fault::RingEvicted));

@@ -32,10 +32,20 @@ pub enum Hit {
     AgentDiskTrouble,
     /// The collector's disk fails for a while.
     CollectorDiskTrouble,
+    /// A stranger sends messages in the name of others, or sends again what it has recorded.
+    Stranger,
+    /// An agent's disk is copied, and later put back.
+    AgentRestored,
+    /// An agent's disk is copied to a second machine.
+    AgentCloned,
+    /// A file of an agent's ring log is gone.
+    SegmentLost,
+    /// The collector's disk is copied, and later put back.
+    CollectorRestored,
 }
 
 impl Hit {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 17] = [
         Self::AgentCrash,
         Self::AgentPowerCut,
         Self::AgentDiskLost,
@@ -48,7 +58,17 @@ impl Hit {
         Self::ClockStep,
         Self::AgentDiskTrouble,
         Self::CollectorDiskTrouble,
+        Self::Stranger,
+        Self::AgentRestored,
+        Self::AgentCloned,
+        Self::SegmentLost,
+        Self::CollectorRestored,
     ];
+
+    /// Whether histories part by it, which excuses something.
+    const fn parts(self) -> bool {
+        matches!(self, Self::AgentRestored | Self::AgentCloned | Self::SegmentLost | Self::CollectorRestored)
+    }
 }
 
 /// What one run is like.
@@ -96,6 +116,14 @@ impl PlantSettings {
         // Few runs lose disks or bits: both excuse much, and what is excused is not tested.
         let excusing = rng.per_mille(350);
         hits.retain(|hit| excusing || !matches!(hit, Hit::AgentDiskLost | Hit::AgentBitRot));
+        // The same for histories that part: one way in a run, so that the others are seen alone.
+        let parting = if rng.per_mille(550) { Some(rng.index(4)) } else { None };
+        let ways = [Hit::AgentRestored, Hit::AgentCloned, Hit::SegmentLost, Hit::CollectorRestored];
+        hits.retain(|hit| !hit.parts());
+        if let Some(way) = parting {
+            // Often enough to happen, whatever else does.
+            hits.extend([ways[way]; 3]);
+        }
         let heavy = rng.per_mille(350);
         Self {
             seed,

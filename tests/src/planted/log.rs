@@ -1,10 +1,12 @@
 //! Bugs between admission and the log's engine.
 
-use afferent_collector::log::{CommitError, UnifiedLog};
+use afferent_collector::log::{CommitError, LogDamage, UnifiedLog};
+use afferent_collector::terms::Terms;
 use afferent_protocol::batch::Batch;
 use afferent_protocol::codec;
 use afferent_protocol::event::{Body, LifeCycle};
 use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::session::signed::LogId;
 
 use super::Planted;
 
@@ -22,6 +24,11 @@ impl<L: UnifiedLog> CheatingLog<L> {
     /// The log, with this bug.
     pub fn new(log: L, planted: Planted) -> Self {
         Self { log, planted, uncommitted: 0, late: None }
+    }
+
+    /// The log under the bug.
+    pub fn inner(&self) -> &L {
+        &self.log
     }
 
     fn append_late(&mut self) {
@@ -62,6 +69,26 @@ impl<L: UnifiedLog> UnifiedLog for CheatingLog<L> {
 
     fn durable_end(&self) -> Offset {
         self.log.durable_end()
+    }
+
+    fn log_id(&self) -> LogId {
+        self.log.log_id()
+    }
+
+    fn term(&self) -> u64 {
+        self.log.term()
+    }
+
+    fn publish_terms(&mut self, terms: Terms) {
+        self.log.publish_terms(terms);
+    }
+
+    fn take_damage(&mut self) -> Vec<LogDamage> {
+        self.log.take_damage()
+    }
+
+    fn has_damage(&self) -> bool {
+        self.log.has_damage()
     }
 
     fn buffered_bytes(&self) -> usize {

@@ -1,0 +1,249 @@
+//! What a source has said of itself: how far it had accepted events, and when nobody can know.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use afferent_protocol::event::ResealReason;
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, Stream, Timestamp};
+use afferent_protocol::session::Lane;
+
+use super::lanes::{Continued, LaneEvidence, Until};
+use super::{RetiredBy, Span};
+use crate::limits::CERTIFICATE_STATEMENTS_MAX;
+use crate::sources::RangeSet;
+
+/// A heartbeat: everything that the source had accepted by `clock` is before these ends.
+#[derive(Clone, Debug)]
+pub(super) struct Statement {
+    /// By the source's clock, and never later than the collector's when it came.
+    pub clock: Timestamp,
+    /// Where it stands in the log.
+    pub offset: Offset,
+    pub ends: Vec<(Lane, Sequence)>,
+}
+
+/// A time of which nobody can say what the source had accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unknown {
+    pub from: Timestamp,
+    pub until: Timestamp,
+    /// Why, for people.
+    pub why: String,
+}
+
+impl Unknown {
+    /// Whether some of the span lies in it.
+    pub fn touches(&self, span: &Span) -> bool {
+        self.from < span.until && self.until >= span.from
+    }
+}
+
+/// What was seen of a source.
+#[derive(Debug, Default)]
+pub(super) struct SourceEvidence {
+    pub lanes: BTreeMap<Lane, LaneEvidence>,
+    /// The first statement at or after the span's end.
+    first_after: Option<Statement>,
+    /// Statements before the span's end whose ends had not all come when they were last looked at.
+    waiting: VecDeque<Statement>,
+    /// The latest one before the span's end whose ends have come.
+    arrived: Option<Statement>,
+    /// The newest one of all.
+    newest: Option<Statement>,
+    pub unknown: Vec<Unknown>,
+    /// Where and since when the key was replaced, until the source has shown that it kept its ring.
+    replaced: Option<Unknown>,
+    /// Since when two machines speak for it.
+    conflict: Option<Timestamp>,
+    pub retired: Option<(Offset, RetiredBy)>,
+}
+
+impl SourceEvidence {
+    pub fn lane(&mut self, stream: Stream, epoch: Epoch) -> &mut LaneEvidence {
+        self.lanes.entry(Lane { stream, epoch }).or_default()
+    }
+
+    /// Takes a heartbeat.
+    pub fn stated(&mut self, statement: Statement, span: &Span) {
+        self.newest = Some(statement.clone());
+        if statement.clock >= span.until {
+            // The source's clock may have been set back since: the first one is what bounds the span.
+            self.first_after.get_or_insert(statement);
+            return;
+        }
+        if self.waiting.len() == CERTIFICATE_STATEMENTS_MAX {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(statement);
+        self.look_again();
+    }
+
+    /// Looks which of the waiting statements have come true.
+    fn look_again(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for statement in waiting {
+            if !self.has_come(&statement) {
+                self.waiting.push_back(statement);
+            } else if self.arrived.as_ref().is_none_or(|arrived| arrived.clock <= statement.clock) {
+                self.arrived = Some(statement);
+            }
+        }
+    }
+
+    /// Whether everything that a statement speaks of has come, or was declared lost.
+    fn has_come(&self, statement: &Statement) -> bool {
+        statement.ends.iter().all(|(lane, end)| self.lane_has_come(*lane, *end, statement.offset, 0))
+    }
+
+    fn lane_has_come(&self, lane: Lane, end: Sequence, offset: Offset, depth: usize) -> bool {
+        if end == Sequence::ZERO {
+            return true;
+        }
+        let Some(known) = self.lanes.get(&lane) else { return false };
+        let continued = known.continued.iter().filter(|continued| continued.first < end);
+        let goes_on = |continued: &Continued| {
+            // Each epoch holds the rest of another; more in a row than this are no history but a riddle.
+            depth < CONTINUED_MAX
+                && (known.end() >= continued.first || known.is_lost_up_to(continued.first))
+                && self.lane_has_come(continued.lane, continued.place_of(end), offset, depth + 1)
+        };
+        let is_of_other_life =
+            |continued: &Continued| continued.reason == ResealReason::Diverged && continued.offset < offset;
+        let all_other_lives = continued.clone().filter(|continued| is_of_other_life(continued)).all(goes_on);
+        let is_there = known.end() >= end || known.is_lost_up_to(end);
+        all_other_lives && (is_there || continued.clone().any(goes_on))
+    }
+
+    /// From when on nothing is known, if what follows is in doubt: the last statement so far that has come true.
+    fn known_so_far(&mut self) -> Timestamp {
+        self.look_again();
+        let after = self.first_after.as_ref().filter(|statement| self.has_come(statement));
+        after.or(self.arrived.as_ref()).map_or(Timestamp::default(), |statement| statement.clock)
+    }
+
+    /// What it had accepted and not sent before `until` is unknown.
+    pub fn forgot(&mut self, until: Timestamp, why: String) {
+        let from = self.known_so_far();
+        self.unknown.push(Unknown { from, until, why });
+    }
+
+    /// It goes on in another epoch.
+    pub fn resealed(&mut self, old: Lane, continued: Continued, clock: Timestamp) {
+        self.lane(old.stream, old.epoch).continued.push(continued);
+        match continued.reason {
+            // Its ring was kept, and is sent under the new key.
+            ResealReason::OtherKey => self.replaced = None,
+            ResealReason::Diverged => {
+                let first = continued.first;
+                self.forgot(clock, format!(
+                    "its ring log was put back from a copy, or two machines use it: {} {} parted at {first}, and what the other \
+                     history had accepted beyond what is here is unknown",
+                    old.stream, old.epoch
+                ));
+            }
+        }
+    }
+
+    /// Its key was replaced: the ring log may be gone with the old one.
+    pub fn key_replaced(&mut self, at: Timestamp) {
+        let from = self.known_so_far();
+        let why = "its key was replaced, and it has not shown since that it kept its ring log".to_owned();
+        self.replaced = Some(Unknown { from, until: at, why });
+        self.conflict = None;
+    }
+
+    /// Two machines speak for it.
+    pub fn in_conflict(&mut self) {
+        let from = self.known_so_far();
+        self.conflict.get_or_insert(from);
+    }
+
+    /// All was taken.
+    pub fn finish(&mut self) {
+        self.lanes.values_mut().for_each(LaneEvidence::finish);
+        self.look_again();
+        self.unknown.extend(self.replaced.take());
+        if let Some(from) = self.conflict {
+            let why = "two machines speak for it, and nobody has said which is right (`agents replace`)".to_owned();
+            self.unknown.push(Unknown { from, until: Timestamp::clamped(i64::MAX), why });
+        }
+        if self
+            .retired
+            .as_ref()
+            .is_some_and(|(offset, _)| self.newest.as_ref().is_some_and(|newest| newest.offset > *offset))
+        {
+            self.retired = None;
+        }
+    }
+
+    /// The statement that bounds the span, if there is one and it has come true.
+    pub fn bounding(&self) -> Option<&Statement> {
+        self.first_after.as_ref().filter(|statement| self.has_come(statement))
+    }
+
+    /// The latest statement that has come true, of those up to the first one behind the span.
+    pub fn known(&self) -> Option<&Statement> {
+        self.bounding().or(self.arrived.as_ref())
+    }
+
+    /// Up to where the lane was to have come by the statement that bounds the span.
+    pub fn until(&self, lane: Lane) -> Until {
+        let Some(bounding) = self.bounding() else { return Until::Everything };
+        self.until_of(lane, bounding, 0)
+    }
+
+    fn until_of(&self, lane: Lane, bounding: &Statement, depth: usize) -> Until {
+        if let Some((_, end)) = bounding.ends.iter().find(|(named, _)| *named == lane) {
+            return Until::Sequence(*end);
+        }
+        let begun_at = self.lanes.get(&lane).and_then(|known| known.begun_at);
+        if begun_at.is_none_or(|begun_at| begun_at <= bounding.offset) {
+            return Until::Everything;
+        }
+        // It began later; what it holds of another lane may be older.
+        let mut old = self.lanes.iter().flat_map(|(old, known)| known.continued.iter().map(move |one| (old, one)));
+        let Some((old, continued)) = old.find(|(_, continued)| continued.lane == lane) else { return Until::Nothing };
+        if depth >= CONTINUED_MAX {
+            return Until::Everything;
+        }
+        match self.until_of(*old, bounding, depth + 1) {
+            Until::Sequence(end) if end > continued.first => Until::Sequence(continued.place_of(end)),
+            Until::Sequence(_) | Until::Nothing => Until::Nothing,
+            Until::Everything => Until::Everything,
+        }
+    }
+
+    /// What the newest statement says was accepted, and has not come: lane by lane.
+    pub fn awaited(&self) -> Vec<(Lane, SequenceRange)> {
+        let Some(newest) = self.newest.as_ref().filter(|_| self.bounding().is_none()) else { return Vec::new() };
+        let late = newest.ends.iter().filter(|(lane, end)| !self.lane_has_come(*lane, *end, newest.offset, 0));
+        late.map(|(lane, end)| {
+            let first = self.lanes.get(lane).map_or(Sequence::ZERO, LaneEvidence::end);
+            (*lane, SequenceRange { first: first.min(*end), end: *end })
+        })
+        .collect()
+    }
+
+    /// What of a range of a lane stands in another epoch.
+    pub fn continues(&self, lane: Lane, range: SequenceRange) -> RangeSet {
+        let mut elsewhere = RangeSet::default();
+        let known = self.lanes.get(&lane).into_iter().flat_map(|lane| &lane.continued);
+        // After histories have parted, the other epoch holds other events than those that are missing here.
+        for continued in known.filter(|continued| continued.reason == ResealReason::OtherKey) {
+            let Some(new) = self.lanes.get(&continued.lane) else { continue };
+            let first = range.first.max(continued.first);
+            if first >= range.end {
+                continue;
+            }
+            let there = SequenceRange { first: continued.place_of(first), end: continued.place_of(range.end) };
+            let back = |sequence: Sequence| Sequence::new(continued.first.get() + (sequence.get() - 1));
+            let found = new.has(there);
+            found.iter().for_each(|found| {
+                elsewhere.insert_or_leave(SequenceRange { first: back(found.first), end: back(found.end) });
+            });
+        }
+        elsewhere
+    }
+}
+
+/// Epochs that continue each other, one after the other, that are followed.
+const CONTINUED_MAX: usize = 16;

@@ -1,0 +1,146 @@
+//! Histories that have parted, rings that were put back, logs that were put back, keys that were replaced.
+
+use afferent_protocol::endorsement::{Endorsement, Role};
+use afferent_protocol::event::ResealReason;
+
+use super::*;
+use crate::core::Notice;
+
+fn resealed(lane: &Agent, first: u64, reason: ResealReason) -> LifeCycle<'static> {
+    let (stream, epoch) = (lane.lane.stream, lane.lane.epoch);
+    LifeCycle::Resealed { stream, epoch, first: Sequence::new(first), reason }
+}
+
+/// The agent has thirty samples in the log and twenty more in its ring, which its key was lost over; it has said so.
+fn with_a_rest() -> (World, Machine) {
+    let (mut world, mut press) = (World::new(), Machine::new("press", 1));
+    press.greet(&mut world);
+    press.works(&mut world, 30);
+    press.samples.samples(20);
+    press.beats(&mut world, 50);
+    (world, press)
+}
+
+/// The rest, sealed again from `first` on in an epoch of its own.
+fn rest(world: &mut World, press: &Machine, first: u64, until: u64, reason: ResealReason) -> Agent {
+    let mut again = Agent::new("press", Stream::Samples, 77);
+    world.greet(&again, 0);
+    let batch = own_event(&mut again, 51, resealed(&press.samples, first, reason));
+    world.give(&again, &batch);
+    for second in first..until {
+        let event = Event { time: clock(second).wall, subject: Subject::new("88-C").unwrap(), body: breakdown("E") };
+        let batch = sealed(&mut again, &clock(51), &event);
+        world.give(&again, &batch);
+    }
+    again
+}
+
+fn at(world: &mut World, from: u64, until: u64) -> Certificate {
+    certified(&world.end(), About::Source(source("press")), seconds(from, until)).unwrap()
+}
+
+#[test]
+fn an_epoch_that_was_sealed_again_goes_on_in_the_new_one() {
+    let (mut world, press) = with_a_rest();
+    assert!(says(&at(&mut world, 0, 50).open, "sequences 30 up to 50 were accepted and have not come"));
+    rest(&mut world, &press, 30, 49, ResealReason::OtherKey);
+    assert!(!at(&mut world, 0, 50).complete, "one is still missing");
+    let (mut world, press) = with_a_rest();
+    rest(&mut world, &press, 30, 50, ResealReason::OtherKey);
+    let certificate = at(&mut world, 0, 50);
+    assert!(certificate.complete, "{}", text::text(&certificate));
+}
+
+#[test]
+fn what_another_life_had_accepted_is_open_from_its_last_statement_on() {
+    let (mut world, mut press) = (World::new(), Machine::new("press", 1));
+    press.greet(&mut world);
+    press.works(&mut world, 30);
+    press.beats(&mut world, 30);
+    press.works(&mut world, 10);
+    // Its directory was put back to what it was at 25; what it has accepted since comes in another epoch.
+    rest(&mut world, &press, 25, 60, ResealReason::Diverged);
+    let mut second = Machine::new("press", 9);
+    second.greet(&mut world);
+    second.beats(&mut world, 70);
+    assert!(at(&mut world, 0, 30).complete, "{}", text::text(&at(&mut world, 0, 30)));
+    let certificate = at(&mut world, 30, 45);
+    assert!(says(&certificate.open, "put back from a copy, or two machines use it"), "{:?}", certificate.open);
+    assert!(at(&mut world, 55, 70).complete, "{}", text::text(&at(&mut world, 55, 70)));
+}
+
+#[test]
+fn two_machines_of_one_name_leave_everything_open_until_an_operator_says_which() {
+    let (mut world, mut press) = (World::new(), Machine::new("press", 1));
+    press.greet(&mut world);
+    press.works(&mut world, 30);
+    press.beats(&mut world, 30);
+    world.say(Notice::Conflict { source: source("press"), boots: [[1; 16], [2; 16]], addresses: String::new() });
+    press.beats(&mut world, 60);
+    assert!(at(&mut world, 0, 30).complete);
+    assert!(says(&at(&mut world, 0, 40).open, "two machines speak for it"));
+    let key = identity(55).public_key();
+    world.core.replace_key(source("press"), key, "ada", &clock(world.seconds)).unwrap();
+    world.core.commit(&clock(world.seconds)).unwrap();
+    let open = at(&mut world, 0, 40).open;
+    assert!(says(&open, "its key was replaced") && !says(&open, "two machines"), "{open:?}");
+}
+
+#[test]
+fn a_replaced_key_ends_the_old_one_at_once_and_what_it_had_signed_stays_proved() {
+    let (mut world, mut press) = (World::new(), Machine::new("press", 1));
+    press.greet(&mut world);
+    press.works(&mut world, 30);
+    press.beats(&mut world, 30);
+    let (old, new) = (press.critical.identity.clone(), identity(55));
+    world.core.replace_key(source("press"), new.public_key(), "ada", &clock(world.seconds)).unwrap();
+    world.core.commit(&clock(world.seconds)).unwrap();
+    let under_old = press.samples.samples(1);
+    assert!(world.core.receive(source("press"), &under_old, None, &clock(world.seconds)).refusal.is_some());
+    assert!(at(&mut world, 0, 30).complete, "{}", text::text(&at(&mut world, 0, 30)));
+    let same = world.core.replace_key(source("press"), new.public_key(), "ada", &clock(world.seconds));
+    assert!(same.is_err() && old.public_key() != new.public_key());
+}
+
+#[test]
+fn a_log_that_was_put_back_leaves_the_time_that_it_lost_open() {
+    let (mut world, mut press) = (World::new(), Machine::new("press", 1));
+    press.greet(&mut world);
+    press.works(&mut world, 30);
+    press.beats(&mut world, 30);
+    let (until, opened) = (world.core.durable_end(), world.seconds);
+    world.seconds += 100;
+    world.restart();
+    let (end, time) = (Offset::new(until.get() + 50), clock(opened + 60).wall);
+    let source = source("press");
+    let before = at(&mut world, opened, opened + 1);
+    world.say(Notice::RolledBack { source, term: 7, until, end, time });
+    press.beats(&mut world, opened + 110);
+    assert!(!says(&before.open, "put back"), "the control");
+    assert!(at(&mut world, 0, 30).complete, "{}", text::text(&at(&mut world, 0, 30)));
+    assert!(says(&at(&mut world, opened + 20, opened + 30).open, "the log was put back to an earlier state"));
+}
+
+#[test]
+fn a_successor_of_the_logs_key_counts_when_the_key_before_has_endorsed_it() {
+    let lived = |endorses: bool| {
+        let (mut world, mut press) = (World::new(), Machine::new("press", 1));
+        press.greet(&mut world);
+        press.works(&mut world, 30);
+        let (log_id, by, key) = (world.core.log().log_id(), identity(KEY).public_key(), identity(98).public_key());
+        let endorsement = Endorsement { role: Role::Successor, log_id, key, by }.sign(&identity(KEY));
+        if endorses {
+            world.say(Notice::KeyEndorsed { endorsement });
+        }
+        world.end();
+        world.seconds += 20;
+        world.core = start(&world.disk, 98, world.seconds);
+        press.greet(&mut world);
+        press.beats(&mut world, 30);
+        at(&mut world, 0, 30)
+    };
+    let certificate = lived(true);
+    assert!(certificate.complete, "{}", text::text(&certificate));
+    assert_eq!(certificate.log.keys.len(), 2);
+    assert_eq!(lived(false).verdict, Verdict::Refuted, "the control");
+}

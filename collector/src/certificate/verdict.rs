@@ -1,0 +1,261 @@
+//! What all of the evidence proves.
+
+use std::collections::BTreeSet;
+
+use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::session::Lane;
+
+use super::lanes::Until;
+use super::rings::RingFinding;
+use super::source::SourceEvidence;
+use super::{
+    About, Awaited, Cause, Certificate, CertificateError, Evidence, Fate, LaneCertificate, LogEvidence, LogFindings,
+    Range, SourceCertificate, Verdict, time_text,
+};
+
+impl Evidence {
+    /// What all of it proves.
+    ///
+    /// # Errors
+    /// When the log has nothing of whom it is about.
+    pub fn certificate(mut self) -> Result<Certificate, CertificateError> {
+        self.finish();
+        let names = self.names();
+        if !names.iter().any(|name| self.sources.get(name).is_some_and(|source| !source.lanes.is_empty())) {
+            return Err(CertificateError::Unknown(match &self.about {
+                About::Source(source) => source.to_string(),
+                About::Machine(machine) => machine.clone(),
+                About::Log => "anybody".to_owned(),
+            }));
+        }
+        self.others_removed(&names);
+        let rolled_back = std::mem::take(&mut self.rolled_back);
+        self.open
+            .extend(rolled_back.into_iter().filter(|unknown| unknown.touches(&self.span)).map(|unknown| unknown.why));
+        let (mut sources, mut lanes) = (Vec::new(), Vec::new());
+        let all = std::mem::take(&mut self.sources);
+        for name in names {
+            let Some(source) = all.get(&name).filter(|source| !source.lanes.is_empty()) else { continue };
+            lanes.extend(self.lanes_of(name, source));
+            sources.push(self.source(name, source));
+        }
+        let log = self.log_evidence();
+        let (refuted, open) = (self.refuted.into_texts(), self.open.into_texts());
+        let rests_on = super::text::rests_on(&sources, &log);
+        let (about, span) = (self.about, self.span);
+        let (verdict, causes, complete, in_ring) = (Verdict::Incomplete, Vec::new(), false, Vec::new());
+        let certificate = Certificate {
+            about,
+            span,
+            verdict,
+            causes,
+            complete,
+            rests_on,
+            open,
+            refuted,
+            log,
+            sources,
+            lanes,
+            in_ring,
+        };
+        Ok(certificate.judged())
+    }
+
+    /// What a whole log is worth, whoever it is about.
+    pub(crate) fn findings(mut self) -> LogFindings {
+        self.finish();
+        for (name, source) in &self.sources {
+            for (Lane { stream, epoch }, range) in source.awaited() {
+                let (first, end) = (range.first, range.end);
+                self.open.say(format!(
+                    "{name} {stream} {epoch}: the source says that it had accepted sequences {first} up to {end}, which are not in the log"
+                ));
+            }
+        }
+        let log = self.log_evidence();
+        LogFindings {
+            refuted: self.refuted.into_texts(),
+            open: self.open.into_texts(),
+            suspects: self.suspects,
+            entries: self.entries,
+            ring_batches: self.rings.held_against(),
+            log,
+        }
+    }
+
+    /// All was taken.
+    fn finish(&mut self) {
+        self.sources.values_mut().for_each(SourceEvidence::finish);
+        let (begin, until) = (self.first.unwrap_or_default(), self.proof.trimmed_until());
+        if begin > until {
+            self.refuted
+                .say(format!("the offsets {until} up to {begin} are gone, and retention was not to remove them"));
+        }
+        let emptied_until = self.proof.emptied_until();
+        if let Some((end, suspect)) = self.emptied.filter(|(end, _)| *end > emptied_until) {
+            self.refuted.say(format!(
+                "samples between the offsets {emptied_until} and {end} are gone, and retention was not to remove them"
+            ));
+            self.suspects.push(suspect);
+        }
+        let contradictions = self.attested.finish(self.proof.log_keys());
+        self.refuted.extend(contradictions.iter().map(ToString::to_string));
+        self.look_at_rings();
+    }
+
+    fn look_at_rings(&mut self) {
+        let names = self.names();
+        let mut rings = std::mem::take(&mut self.rings);
+        let is_begun = self.first.unwrap_or_default() > Offset::ZERO;
+        let is_removed = |source: &SourceId, lane: Lane, end| {
+            let known = self.sources.get(source).and_then(|source| source.lanes.get(&lane));
+            is_begun && known.is_none_or(|lane| lane.begins_behind(end))
+        };
+        let findings = rings.findings(|source| names.contains(source), |source| self.proof.key_of(source), is_removed);
+        self.rings = rings;
+        for finding in findings {
+            match finding {
+                RingFinding::Refuted(text) => self.refuted.say(text),
+                RingFinding::Held(text) => self.open.say(text),
+            }
+        }
+    }
+
+    /// The names that it is about.
+    fn names(&self) -> BTreeSet<SourceId> {
+        match &self.about {
+            About::Source(_) => self.wanted.clone(),
+            About::Machine(_) => self.names_of(self.speakers.iter().copied()),
+            About::Log => self.sources.keys().copied().collect(),
+        }
+    }
+
+    /// Nobody can tell any more whether samples that were removed were of the machine.
+    fn others_removed(&mut self, names: &BTreeSet<SourceId>) {
+        if !matches!(self.about, About::Machine(_)) {
+            return;
+        }
+        for (name, source) in self.sources.iter().filter(|(name, _)| !names.contains(name)) {
+            if source.lanes.values().any(|lane| lane.has_removed()) {
+                self.open.say(format!("samples of {name} were removed by retention, of whatever machine they were"));
+            }
+        }
+    }
+
+    fn lanes_of(&mut self, name: SourceId, source: &SourceEvidence) -> Vec<LaneCertificate> {
+        let mut lanes = Vec::new();
+        for (lane, evidence) in &source.lanes {
+            let Lane { stream, epoch } = *lane;
+            if let Some(until) = evidence.removed_of(&self.span) {
+                let until = time_text(until);
+                self.open.say(format!("{name} {stream} {epoch}: retention has removed what it had up to {until}"));
+            }
+            if evidence.is_too_much() {
+                self.open.say(format!("{name} {stream} {epoch} has more holes than can be told; take a shorter span"));
+            }
+            if let Some(offsets) = &evidence.offsets {
+                self.bound(offsets.start, offsets.end);
+            }
+            let until = if name == self.own { Until::Everything } else { source.until(*lane) };
+            let ranges = evidence.ranges(&self.span, until, |range| source.continues(*lane, range));
+            if !ranges.is_empty() {
+                lanes.push(LaneCertificate { source: name, stream, epoch, ranges });
+            }
+        }
+        lanes
+            .sort_by_key(|lane| (lane.stream, source.lanes[&Lane { stream: lane.stream, epoch: lane.epoch }].begun_at));
+        lanes
+    }
+
+    /// These offsets are evidence: attestations are to bind them.
+    fn bound(&mut self, first: Offset, end: Offset) {
+        let until = self.attested.bound().map_or(Offset::ZERO, |bound| bound.end);
+        if self.attested.from().is_none_or(|from| first < from) || end > until {
+            self.open.say(format!(
+                "the offsets {first} up to {end} are not bound by an attestation of the collector yet; one comes every minute"
+            ));
+        }
+    }
+
+    fn source(&mut self, name: SourceId, source: &SourceEvidence) -> SourceCertificate {
+        for unknown in source.unknown.iter().filter(|unknown| unknown.touches(&self.span)) {
+            let (from, until) = (time_text(unknown.from), time_text(unknown.until));
+            self.open.say(format!("{name}, {from} up to {until}: {}", unknown.why));
+        }
+        let is_own = name == self.own;
+        // What the collector itself has accepted is in its log; its attestations say when.
+        let known_until = match source.known() {
+            _ if is_own => self.attested.bound().map(|bound| bound.time),
+            statement => statement.map(|statement| statement.clock),
+        };
+        if let Some(bounding) = source.bounding().filter(|_| !is_own) {
+            self.bound(bounding.offset, Offset::new(bounding.offset.get() + 1));
+        }
+        let mut awaited = Vec::new();
+        if !is_own {
+            awaited.extend(source.awaited().into_iter().map(|(lane, range)| {
+                let (stream, epoch, first, end) = (lane.stream, lane.epoch, range.first, range.end);
+                self.open.say(format!(
+                    "{name} {stream} {epoch}: sequences {first} up to {end} were accepted and have not come"
+                ));
+                Awaited { stream, epoch, first, end }
+            }));
+        }
+        let retired = source.retired.as_ref().map(|(_, by)| by.clone());
+        if retired.is_none() && known_until.is_none_or(|known| known < self.span.until) {
+            self.open.say(match known_until {
+                Some(known) if is_own => format!("the collector has attested nothing after {}", time_text(known)),
+                None if is_own => "the collector has attested nothing yet".to_owned(),
+                Some(known) => format!(
+                    "{name}: nothing is known after {}; what it accepted then may be in its ring log (`agents retire {name}` \
+                     says that nothing more is to come)",
+                    time_text(known)
+                ),
+                None => format!("{name} has never said how far it had come, or what it said has not come yet"),
+            });
+        }
+        let key = if is_own { None } else { self.proof.key_of(&name).map(|key| key.to_string()) };
+        SourceCertificate { source: name, key, known_until, retired, awaited }
+    }
+
+    fn log_evidence(&self) -> LogEvidence {
+        let keys = self.proof.log_keys();
+        LogEvidence {
+            collector: self.own,
+            keys: keys.list().iter().map(ToString::to_string).collect(),
+            key_origin: keys.origin(),
+            first: self.first.unwrap_or_default(),
+            end: self.end,
+            attestations: self.attested.count(),
+            attested_from: self.attested.from(),
+            attested: self.attested.bound(),
+            witnessed: self.attested.witnessed(),
+            witnesses_passed: self.attested.passed(),
+            time: self.time,
+        }
+    }
+}
+
+impl Certificate {
+    /// With the verdict that follows from everything else.
+    pub(super) fn judged(mut self) -> Self {
+        let fates = self.lanes.iter().flat_map(|lane| &lane.ranges).filter_map(|range: &Range| match range.fate {
+            Fate::Present => None,
+            Fate::Removed => Some(Cause::Removed),
+            Fate::Lost { .. } => Some(Cause::DeclaredLoss),
+            Fate::Missing => Some(Cause::Missing),
+        });
+        let mut causes: BTreeSet<Cause> = fates.collect();
+        if !self.open.is_empty() || !self.in_ring.is_empty() {
+            causes.insert(Cause::Open);
+        }
+        self.verdict = match (self.refuted.is_empty(), causes.is_empty()) {
+            (false, _) => Verdict::Refuted,
+            (true, true) => Verdict::Complete,
+            (true, false) => Verdict::Incomplete,
+        };
+        self.complete = self.verdict == Verdict::Complete;
+        self.causes = causes.into_iter().collect();
+        self
+    }
+}

@@ -1,0 +1,137 @@
+//! Attestations: once a minute the log's key signs a hash over everything that the log holds.
+//!
+//! Lanes are chained one by one; an attestation binds them to each other, to their offsets and to their ingest times, so
+//! that not even the last batch of a lane that has ended can be taken out unseen. It is an event of the collector, rides
+//! in the next acknowledgements, and goes to a place that the operator names.
+
+use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::session::signed::LogId;
+use afferent_protocol::sign::{Identity, Running};
+
+use super::Notice;
+use crate::limits::{ATTEST_AFTER_US, ATTEST_BATCHES_MAX};
+use crate::sources::{Entered, Unattested};
+
+/// Whose log it is, and in which term.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Whose<'i> {
+    pub identity: &'i Identity,
+    pub log_id: LogId,
+    pub term: u64,
+}
+
+/// An entry that was appended, and is not yet on disk.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    entered: Entered,
+    /// Whether it holds nothing but attestations: that alone is not worth another one.
+    is_attestation: bool,
+}
+
+/// The running hash over the log, and the chain of its attestations.
+#[derive(Debug)]
+pub(super) struct Attester {
+    /// Over everything on disk, which ends there.
+    running: Running,
+    end: Offset,
+    stamp: Timestamp,
+    /// Of the next attestation.
+    number: u64,
+    previous: [u8; 32],
+    /// Everything before this offset is bound by one.
+    attested_until: Offset,
+    batches: u64,
+    /// When the first batch after that, other than an attestation, was made durable, in µs of the monotonic clock.
+    since_us: Option<u64>,
+    recent: Vec<Recent>,
+    /// The newest one that is on disk.
+    newest: Option<[u8; ATTESTATION_LEN]>,
+}
+
+impl Attester {
+    /// Goes on from what was found in the log.
+    pub fn new(found: Unattested, monotonic_us: u64) -> Self {
+        let newest = found.newest();
+        let Unattested { running, end, stamp, recent, newest: bytes } = found;
+        let mut attester = Self {
+            running,
+            end,
+            stamp,
+            number: newest.map_or(0, |newest| newest.number + 1),
+            previous: newest.map_or([0; 32], |newest| newest.digest()),
+            attested_until: newest.map_or(Offset::ZERO, |newest| newest.end),
+            batches: 0,
+            since_us: None,
+            recent: recent.into_iter().map(|entered| Recent { entered, is_attestation: false }).collect(),
+            newest: bytes,
+        };
+        attester.settle(monotonic_us);
+        attester
+    }
+
+    /// Everything before this offset is bound by an attestation.
+    pub fn attested_until(&self) -> Offset {
+        self.attested_until
+    }
+
+    /// The newest attestation that is on disk.
+    pub fn newest(&self) -> Option<[u8; ATTESTATION_LEN]> {
+        self.newest
+    }
+
+    /// A batch was appended.
+    pub fn push(&mut self, entered: Entered, is_attestation: bool) {
+        self.recent.push(Recent { entered, is_attestation });
+    }
+
+    /// An attestation is on disk.
+    pub fn is_durable(&mut self, bytes: &[u8; ATTESTATION_LEN]) {
+        self.newest = Some(*bytes);
+    }
+
+    /// All that was appended is on disk.
+    pub fn settle(&mut self, monotonic_us: u64) {
+        for Recent { entered, is_attestation } in self.recent.drain(..) {
+            entered.push_to(&mut self.running);
+            (self.end, self.stamp) = (entered.end(), entered.stamp);
+            self.batches += 1;
+            if !is_attestation {
+                self.since_us.get_or_insert(monotonic_us);
+            }
+        }
+    }
+
+    /// Nothing since the last commit counts.
+    pub fn roll_back(&mut self) {
+        self.recent.clear();
+    }
+
+    /// Whether it is time for one.
+    pub fn is_due(&self, monotonic_us: u64) -> bool {
+        self.since_us.is_some_and(|since_us| {
+            self.batches >= ATTEST_BATCHES_MAX as u64 || monotonic_us.saturating_sub(since_us) >= ATTEST_AFTER_US
+        })
+    }
+
+    /// The attestation of what is on disk, when it is time for one.
+    pub fn due(&mut self, whose: &Whose<'_>, monotonic_us: u64, is_ending: bool) -> Option<Notice> {
+        if !self.is_due(monotonic_us) && !(is_ending && self.since_us.is_some()) {
+            return None;
+        }
+        let attestation = Attestation {
+            key: whose.identity.public_key(),
+            log_id: whose.log_id,
+            partition: 0,
+            term: whose.term,
+            number: self.number,
+            end: self.end,
+            time: self.stamp,
+            previous: self.previous,
+            hash: self.running,
+        };
+        (self.number, self.previous) = (self.number + 1, attestation.digest());
+        (self.attested_until, self.batches, self.since_us) = (self.end, 0, None);
+        Some(Notice::Attested { attestation: attestation.sign(whose.identity) })
+    }
+}

@@ -1,0 +1,63 @@
+//! Gaps that nobody has declared yet, and perhaps nobody will.
+//!
+//! A sender makes a loss durable before it leaves something out. So the loss is among what its critical lanes held when it
+//! said where it goes on; only when all of that is here and says nothing, the collector says that there is a gap.
+
+use std::collections::BTreeMap;
+
+use afferent_protocol::ids::{Sequence, SourceId};
+use afferent_protocol::session::Lane;
+
+use crate::sources::Sources;
+
+/// What must be here before a gap is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WaitsFor {
+    /// The critical lanes of the hello that went on behind the gap, and where they ended.
+    pub critical: Vec<(Lane, Sequence)>,
+}
+
+impl WaitsFor {
+    fn is_over(&self, agent: &SourceId, sources: &Sources) -> bool {
+        let durable_end = |lane| sources.lane(agent, lane).map_or(Sequence::ZERO, |known| known.receiver.durable_end());
+        self.critical.iter().all(|(lane, end)| durable_end(lane) >= *end)
+    }
+}
+
+/// Gaps that may still be declared, one for each lane at most.
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    expected: BTreeMap<(SourceId, Lane), WaitsFor>,
+    open: BTreeMap<(SourceId, Lane), WaitsFor>,
+}
+
+impl Gaps {
+    /// The lane may go on behind a gap.
+    pub fn expect(&mut self, agent: SourceId, lane: Lane, waits_for: WaitsFor) {
+        self.expected.insert((agent, lane), waits_for);
+    }
+
+    /// It has gone on behind it.
+    pub fn opened(&mut self, agent: SourceId, lane: Lane) {
+        let waits_for = self.expected.remove(&(agent, lane)).unwrap_or(WaitsFor { critical: Vec::new() });
+        self.open.insert((agent, lane), waits_for);
+    }
+
+    /// Whether there is none that may have to be told.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Lanes with a gap that nobody will declare any more.
+    pub fn over(&mut self, sources: &Sources) -> Vec<(SourceId, Lane)> {
+        let mut over = Vec::new();
+        self.open.retain(|(agent, lane), waits_for| {
+            let is_over = waits_for.is_over(agent, sources);
+            if is_over {
+                over.push((*agent, *lane));
+            }
+            !is_over
+        });
+        over
+    }
+}

@@ -1,0 +1,69 @@
+//! Receipts: an agent sends back the newest acknowledgement that it has, and so shows a log that was put back.
+
+use afferent_protocol::batch::ClockReading;
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
+use afferent_protocol::session::signed::Down;
+
+use super::{Core, Notice, Reason, Refusal};
+use crate::cloud_event::put_rfc3339;
+use crate::log::UnifiedLog;
+use crate::terms::PlaceError;
+
+/// The log was put back to an earlier state.
+const ROLLED_BACK: &str = "rolled-back";
+
+/// What a receipt shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// Its place holds: the log is what it was when that was acknowledged.
+    Holds,
+    /// Its place is so old that nobody can tell.
+    TooOld,
+    /// The log was put back to an earlier state.
+    RolledBack,
+}
+
+impl<L: UnifiedLog> Core<L> {
+    /// Takes an acknowledgement that an agent sends back, as it once came. One that this log's key has signed, and whose
+    /// place does not hold here, proves that the log was put back: an event says so, and health.
+    ///
+    /// # Errors
+    /// When it is no message of a collector about this agent that this log's key, or one that leads to it, has signed.
+    pub fn take_receipt(&mut self, agent: SourceId, message: &[u8], clock: &ClockReading) -> Result<Receipt, Refusal> {
+        let malformed = |text: String| Refusal::new(Reason::Malformed, text);
+        let unverified = Down::read(message).map_err(|error| malformed(format!("a receipt: {error}")))?;
+        let trusted = self.sources.log_keys(self.own.identity().public_key());
+        let down =
+            unverified.verify_own_key(&agent).filter(|down| down.trusted_by(&trusted).is_some()).ok_or_else(|| {
+                Refusal::new(Reason::Signature, format!("a receipt of {agent} that no key of this log signed"))
+            })?;
+        let until = match self.sources.terms().check(&down.place, self.log.durable_end()) {
+            Ok(()) => return Ok(Receipt::Holds),
+            Err(PlaceError::Forgotten) => return Ok(Receipt::TooOld),
+            Err(PlaceError::Beyond { until, .. }) => until,
+            Err(PlaceError::OtherLog | PlaceError::LostTerm { .. }) => Offset::ZERO,
+        };
+        let (term, end, time) = (down.place.term, down.place.offset, down.time);
+        let (acked, since) = (text_of(time), text_of(self.opened_at));
+        let text = format!(
+            "the log was put back to an earlier state: {agent} holds an acknowledgement of {acked}, of offset {end} in the \
+             term {term:016x}, which reaches to {until} here; events are missing until the agents have sent them again; \
+             posts between {since} and {acked} are lost"
+        );
+        let notice = Notice::RolledBack { source: agent, term, until, end, time };
+        if self.sources.is_rollback_new(agent, term, end) {
+            self.say(notice, clock);
+            self.trouble(ROLLED_BACK, text);
+        } else {
+            self.troubles.entry(ROLLED_BACK).or_insert(text);
+        }
+        Ok(Receipt::RolledBack)
+    }
+}
+
+/// A time as people write it.
+fn text_of(time: Timestamp) -> String {
+    let mut text = Vec::new();
+    put_rfc3339(&mut text, time);
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -1,0 +1,239 @@
+//! Runs of agents that speak to this collector: over which connection and nonce each is answered, and whether it has proved
+//! who it is.
+//!
+//! One agent can have several: a run that has ended without a word, and the one after it; or, where a machine was cloned,
+//! two machines under one name. All that are there are answered, each over its own nonce.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::signed::{Instance, Nonce, Up};
+
+use crate::limits::{SESSIONS_PROVED_MAX, SESSIONS_UNPROVED_MAX};
+
+/// The connection that a message came over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Its number; later ones have higher numbers.
+    pub number: u64,
+    /// Who is at the other end.
+    pub peer: Option<SocketAddr>,
+}
+
+/// One run of an agent, as far as it has shown itself.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub instance: Instance,
+    pub nonce: Nonce,
+    pub connection: Option<Connection>,
+    pub is_proved: bool,
+    /// The number of the newest attestation that it was given, and one more.
+    pub attested: u64,
+    /// The boot of its machine.
+    boot: [u8; 16],
+    /// The number of its newest hello.
+    hello: Option<u32>,
+    /// How many runs had shown themselves when this one did.
+    run: u64,
+}
+
+/// Two machines that speak for one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Clones {
+    pub boots: [[u8; 16]; 2],
+    pub addresses: String,
+}
+
+/// What a proved hello has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// Whether it is new: not one that was said before.
+    pub is_new: bool,
+    /// This run has proved itself again after another one did.
+    pub clones: Option<Clones>,
+}
+
+#[derive(Debug, Default)]
+struct OfAgent {
+    sessions: Vec<Session>,
+    runs: u64,
+}
+
+/// The sessions of all agents.
+#[derive(Debug, Default)]
+pub(super) struct Sessions(BTreeMap<SourceId, OfAgent>);
+
+impl Sessions {
+    /// How many runs of the agent have shown themselves.
+    pub fn runs(&self, agent: &SourceId) -> u64 {
+        self.0.get(agent).map_or(0, |of_agent| of_agent.runs)
+    }
+
+    /// An agent has said a hello that proves nothing: it is answered, and nothing else.
+    pub fn claimed(&mut self, agent: SourceId, up: &Up, connection: Option<Connection>) {
+        let of_agent = self.0.entry(agent).or_default();
+        if of_agent.sessions.iter().any(|session| session.nonce == up.nonce) {
+            return;
+        }
+        let unproved = |session: &Session| !session.is_proved;
+        of_agent.forget_all_but(SESSIONS_UNPROVED_MAX - 1, unproved);
+        of_agent.sessions.push(Session::new(up, connection, 0));
+    }
+
+    /// A run of the agent has proved itself, with the hello of this number.
+    pub fn proved(&mut self, agent: SourceId, up: &Up, hello: u32, connection: Option<Connection>) -> Shown {
+        let of_agent = self.0.entry(agent).or_default();
+        of_agent.sessions.retain(|session| session.is_proved || session.nonce != up.nonce);
+        let Some(at) = of_agent.sessions.iter().position(|known| known.instance == up.instance) else {
+            of_agent.forget_all_but(SESSIONS_PROVED_MAX - 1, |session| session.is_proved);
+            of_agent.runs += 1;
+            let run = of_agent.runs;
+            let session = Session { is_proved: true, hello: Some(hello), ..Session::new(up, connection, run) };
+            of_agent.sessions.push(session);
+            return Shown { is_new: true, clones: None };
+        };
+        // The newest one is the last.
+        let mut known = of_agent.sessions.remove(at);
+        let is_new = known.nonce != up.nonce || known.hello.is_none_or(|before| hello.wrapping_sub(before) as i32 > 0);
+        if is_new {
+            let attested = if known.nonce == up.nonce { known.attested } else { 0 };
+            let run = known.run;
+            known = Session { is_proved: true, hello: Some(hello), attested, ..Session::new(up, connection, run) };
+        }
+        let later = of_agent.sessions.iter().find(|other| other.is_proved && other.run > known.run);
+        let clones = later.filter(|_| is_new).map(|later| Clones {
+            boots: [known.boot, later.boot],
+            addresses: format!("{} and {}", address(&known), address(later)),
+        });
+        of_agent.sessions.push(known);
+        Shown { is_new, clones }
+    }
+
+    /// Those that an agent is answered over: all that have proved themselves, and those that wait for their challenge.
+    pub fn of(&self, agent: &SourceId) -> impl Iterator<Item = &Session> {
+        self.0.get(agent).into_iter().flat_map(|of_agent| &of_agent.sessions)
+    }
+
+    /// The session over this nonce.
+    pub fn with(&mut self, agent: &SourceId, nonce: Nonce) -> Option<&mut Session> {
+        self.0.get_mut(agent)?.sessions.iter_mut().find(|session| session.nonce == nonce)
+    }
+
+    /// A connection is gone; tells whether none of the agent that had proved itself is left.
+    pub fn closed(&mut self, agent: &SourceId, number: u64) -> bool {
+        self.end(agent, |session| session.connection.is_some_and(|connection| connection.number == number))
+    }
+
+    /// The connection over this nonce is gone, by the agent's word or its last will; tells whether none of the agent that
+    /// had proved itself is left.
+    pub fn left(&mut self, agent: &SourceId, nonce: Nonce) -> bool {
+        self.end(agent, |session| session.nonce == nonce)
+    }
+
+    /// Runs that went are still known as runs, so that one which comes back is not a new one.
+    fn end(&mut self, agent: &SourceId, gone: impl Fn(&Session) -> bool) -> bool {
+        let Some(of_agent) = self.0.get_mut(agent) else { return false };
+        let before = of_agent.sessions.iter().filter(|session| session.is_there()).count();
+        of_agent.sessions.retain_mut(|session| {
+            if gone(session) {
+                session.leave();
+            }
+            session.is_proved || session.is_there()
+        });
+        before > 0 && !of_agent.sessions.iter().any(Session::is_there)
+    }
+}
+
+impl OfAgent {
+    /// Forgets the oldest of these until so many are left.
+    fn forget_all_but(&mut self, count: usize, which: impl Fn(&Session) -> bool) {
+        while self.sessions.iter().filter(|session| which(session)).count() > count {
+            let oldest = self.sessions.iter().position(&which).expect("there are some");
+            self.sessions.remove(oldest);
+        }
+    }
+}
+
+impl Session {
+    fn new(up: &Up, connection: Option<Connection>, run: u64) -> Self {
+        let (instance, nonce, boot) = (up.instance, up.nonce, up.clock.boot);
+        Self { instance, nonce, connection, is_proved: false, attested: 0, boot, hello: None, run }
+    }
+
+    /// Whether its connection stands, as far as is known.
+    pub fn is_there(&self) -> bool {
+        self.nonce != Nonce::NONE
+    }
+
+    fn leave(&mut self) {
+        (self.nonce, self.connection) = (Nonce::NONE, None);
+    }
+}
+
+fn address(session: &Session) -> String {
+    let peer = session.connection.and_then(|connection| connection.peer);
+    peer.map_or_else(|| "an address that a broker hides".to_owned(), |peer| peer.ip().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::batch::ClockReading;
+    use afferent_protocol::session::signed::UpContent;
+    use afferent_protocol::sign::PublicKey;
+
+    use super::*;
+
+    const AGENT: SourceId = SourceId::literal("press");
+
+    fn up(instance: u8, nonce: u8) -> Up {
+        Up {
+            log_id: [0; 16],
+            nonce: Nonce([nonce; 16]),
+            answer: Nonce::NONE,
+            key: PublicKey([0; 32]),
+            instance: Instance([instance; 16]),
+            clock: ClockReading { boot: [instance; 16], ..ClockReading::default() },
+            former: Vec::new(),
+            content: UpContent::State { online: true },
+        }
+    }
+
+    #[test]
+    fn a_run_that_proves_itself_again_after_another_did_means_two_machines() {
+        let mut sessions = Sessions::default();
+        assert_eq!(sessions.proved(AGENT, &up(1, 1), 1, None), Shown { is_new: true, clones: None });
+        assert_eq!(sessions.proved(AGENT, &up(2, 2), 1, None).clones, None, "a restart, as far as is known");
+        assert_eq!(sessions.proved(AGENT, &up(2, 2), 2, None).clones, None, "the newest may go on");
+        assert_eq!(sessions.proved(AGENT, &up(1, 1), 1, None), Shown::default(), "what was said before is no news");
+        let shown = sessions.proved(AGENT, &up(1, 1), 2, None);
+        assert_eq!(shown.clones.unwrap().boots, [[1; 16], [2; 16]]);
+        assert_eq!(sessions.of(&AGENT).count(), 2, "both are answered");
+    }
+
+    #[test]
+    fn sessions_are_bounded_and_the_oldest_goes() {
+        let mut sessions = Sessions::default();
+        for index in 1..=100 {
+            sessions.claimed(AGENT, &up(index, index), None);
+        }
+        assert_eq!(sessions.of(&AGENT).count(), SESSIONS_UNPROVED_MAX);
+        for index in 1..=100 {
+            sessions.proved(AGENT, &up(index, index), 1, None);
+        }
+        let proved = sessions.of(&AGENT).filter(|session| session.is_proved).count();
+        assert_eq!(proved, SESSIONS_PROVED_MAX);
+    }
+
+    #[test]
+    fn who_left_is_not_answered_and_is_known_when_it_comes_back() {
+        let mut sessions = Sessions::default();
+        let over = |number| Some(Connection { number, peer: None });
+        sessions.proved(AGENT, &up(1, 1), 1, over(5));
+        sessions.proved(AGENT, &up(2, 2), 1, over(6));
+        assert!(!sessions.closed(&AGENT, 5), "another one is there");
+        assert!(sessions.left(&AGENT, Nonce([2; 16])), "none is");
+        assert!(!sessions.of(&AGENT).any(Session::is_there));
+        assert!(sessions.proved(AGENT, &up(1, 3), 1, over(7)).clones.is_some());
+    }
+}

@@ -1,0 +1,42 @@
+//! Who is there.
+//!
+//! An agent is there while a connection stands over which it has proved itself. A state message, or the last will that is
+//! one, counts for the connection whose nonce it has and for no other: what a broker has retained says nothing.
+
+use afferent_protocol::batch::ClockReading;
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::signed::{Up, UpContent};
+
+use super::{Core, Refusal};
+use crate::log::UnifiedLog;
+use crate::sources::LinkState;
+
+impl<L: UnifiedLog> Core<L> {
+    /// A message came on the agent's state topic.
+    pub fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<(), Refusal> {
+        if agent != self.own.source() && self.sources.key(&agent).is_some() {
+            let up = self.read_up(agent, payload)?;
+            self.take_state(agent, &up, clock);
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_state(&mut self, agent: SourceId, up: &Up, clock: &ClockReading) {
+        if up.content == (UpContent::State { online: false }) && self.sessions.left(&agent, up.nonce) {
+            self.is_gone(agent, clock);
+        }
+    }
+
+    /// A connection of the agent has ended.
+    pub fn closed(&mut self, agent: SourceId, connection: u64, clock: &ClockReading) {
+        if self.sessions.closed(&agent, connection) {
+            self.is_gone(agent, clock);
+        }
+    }
+
+    fn is_gone(&mut self, agent: SourceId, clock: &ClockReading) {
+        if let Some(source) = self.sources.get_or_add(agent) {
+            source.linked(LinkState::Offline, clock.wall);
+        }
+    }
+}

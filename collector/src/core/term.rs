@@ -1,0 +1,125 @@
+//! The term that an opening of the log begins, and what people must know of the log's state.
+
+use std::collections::BTreeMap;
+
+use afferent_protocol::attestation::ATTESTATION_LEN;
+use afferent_protocol::batch::ClockReading;
+use afferent_protocol::session::signed::Place;
+use afferent_protocol::sign::PublicKey;
+
+use super::{Core, Notice};
+use crate::log::{CommitError, Recovery, UnifiedLog};
+use crate::sources::Sources;
+
+/// What is wrong with the log, in words, by kind.
+pub type Troubles = BTreeMap<&'static str, String>;
+
+/// Some of the log cannot be read any more.
+const DAMAGED: &str = "damaged";
+
+/// Gives the log its term: the one that it drew, unless the draw was a bad one.
+pub(super) fn draw<L: UnifiedLog>(log: &mut L, sources: &mut Sources) {
+    sources.terms_mut().named(log.log_id());
+    let mut term = log.term();
+    // Zero stands for terms that nobody knows.
+    while term == 0 || sources.terms().has(term) {
+        term = term.wrapping_add(1);
+    }
+    sources.drawn(term);
+    log.publish_terms(sources.terms().clone());
+}
+
+impl<L: UnifiedLog> Core<L> {
+    /// Begins the term: makes it durable, as the first event of its own. Nothing is taken before. After an error it is to
+    /// be called once more; once it has worked it does nothing.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn begin(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
+        if self.is_begun {
+            return Ok(());
+        }
+        assert_eq!(self.log.buffered_bytes(), 0, "nothing is taken before the term begins");
+        let (first, term) = (self.log.durable_end(), self.sources.drawn_term());
+        self.own.begin_term(self.log.log_id(), term, first, clock);
+        self.make_durable(clock)?;
+        self.sources.terms_mut().begun(term, first);
+        self.log.publish_terms(self.sources.terms().clone());
+        self.is_begun = true;
+        Ok(())
+    }
+
+    /// How far the log is on disk.
+    pub fn place(&self) -> Place {
+        let (log_id, offset) = (self.log.log_id(), self.log.durable_end());
+        Place { log_id, partition: 0, term: self.sources.drawn_term(), offset }
+    }
+
+    /// The newest attestation that is on disk.
+    pub fn newest_attestation(&self) -> Option<[u8; ATTESTATION_LEN]> {
+        self.own.attester().newest()
+    }
+
+    /// The keys that sign, or have signed, for this log.
+    pub fn keys_of_log(&self) -> Vec<PublicKey> {
+        self.sources.log_keys(self.own.identity().public_key())
+    }
+
+    /// Whether there is something to commit although nothing has come: an attestation is due, or damage is to be told.
+    pub fn is_due(&self, clock: &ClockReading) -> bool {
+        self.is_begun && (self.own.is_attestation_due(clock.monotonic_us) || self.log.has_damage())
+    }
+
+    /// What is wrong with the log, by kind, in words for health and page.
+    pub fn troubles(&self) -> &Troubles {
+        &self.troubles
+    }
+
+    /// Queues an event of the collector whose matter the sources know from now on: a retirement, a replaced key, an
+    /// endorsement, an alias, a conflict. Durable with the next commit.
+    pub fn say(&mut self, notice: Notice, clock: &ClockReading) {
+        if !self.own.is_waiting(&notice) {
+            self.sources.noted(&notice, clock.wall);
+            self.own.tell_now(notice, clock);
+        }
+    }
+
+    pub(super) fn trouble(&mut self, kind: &'static str, text: String) {
+        tracing::error!(kind, text, "the log is not what it should be");
+        self.troubles.insert(kind, text);
+    }
+
+    /// What a start has found missing.
+    pub(super) fn tell_holes(recovery: &Recovery, troubles: &mut Troubles) {
+        let Some(first) = recovery.holes.first() else { return };
+        let (first_offset, end) = (first.first, first.end);
+        let text = format!(
+            "the log has lost {} ranges of offsets to damage on its disk, the first one {first_offset}..{end}; agents are \
+             asked for them; `log verify` names all",
+            recovery.holes.len(),
+        );
+        tracing::error!(text, "the log is damaged");
+        troubles.insert(DAMAGED, text);
+    }
+
+    /// Tells what readers and the indexer have found damaged: an event, the gaps of lanes, health.
+    pub(super) fn tell_damage(&mut self, clock: &ClockReading) {
+        for damage in self.log.take_damage() {
+            let (file, first, end) = (&damage.file, damage.first, damage.end);
+            let lanes: Vec<_> = damage.missing.iter().take(3).map(|missing| missing.source.to_string()).collect();
+            let of = if lanes.is_empty() { String::new() } else { format!(" (of {})", lanes.join(", ")) };
+            let message = format!("{file} is damaged: the offsets {first} up to {end} cannot be read any more{of}");
+            self.trouble(DAMAGED, format!("{message}; agents are asked for what they still hold of it"));
+            self.own.tell_now(Notice::DiskTrouble { message }, clock);
+            for missing in damage.missing {
+                let (source, lane, range) = (missing.source, missing.lane, missing.range);
+                if let Some(record) = self.sources.lane_to_change(source, lane)
+                    && !record.is_told(range)
+                {
+                    record.tell(range);
+                    self.own.tell_now(Notice::Gap { source, lane, range }, clock);
+                }
+            }
+        }
+    }
+}

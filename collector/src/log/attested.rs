@@ -1,0 +1,393 @@
+//! Whether the entries of a log are those that its attestations were made of, and those that witnesses from outside have.
+//!
+//! The running hash starts at the log's first entry. Where retention has removed that one, it starts at the first
+//! attestation that ends at or behind the oldest entry: from there on entries are bound to each other as before, and what
+//! is before it is bound by signatures and chains alone.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
+use afferent_protocol::batch::ChainHash;
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::segment::EntryHead;
+use afferent_protocol::sign::Running;
+
+use super::keys::LogKeys;
+
+/// Entries behind the newest attestation whose hashes are kept: many minutes of a busy log.
+const ENTRIES_MAX: usize = 1 << 18;
+
+/// An entry, as the running hash takes it.
+#[derive(Clone, Copy, Debug)]
+struct Logged {
+    first: Offset,
+    end: Offset,
+    stamp: Timestamp,
+    count: u32,
+    chain: ChainHash,
+}
+
+/// The running hash at an entry's end.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    end: Offset,
+    stamp: Timestamp,
+    hash: Running,
+}
+
+/// How far the hash is known.
+#[derive(Debug)]
+enum Hash {
+    /// The log's beginning is not kept, and no attestation has told the hash yet.
+    Unknown(VecDeque<Logged>),
+    /// At the end of the last entry.
+    Known(Running),
+}
+
+/// What an attestation contradicts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Contradiction {
+    /// It cannot be read, or its signature is wrong.
+    #[error("an attestation at offset {0} that its own key has not signed")]
+    Unsigned(Offset),
+    /// Another key has signed it.
+    #[error("attestation {number} is signed with the key {key}, which no key of this log has endorsed")]
+    OtherKey {
+        /// Its number.
+        number: u64,
+        /// The key, hexadecimal.
+        key: String,
+    },
+    /// It is of another log.
+    #[error("attestation {0} is of another log")]
+    OtherLog(u64),
+    /// Its term is not in the log.
+    #[error("attestation {number} was made in the term {term:016x}, which this log does not have")]
+    Term {
+        /// Its number.
+        number: u64,
+        /// The term.
+        term: u64,
+    },
+    /// Attestations are missing before it.
+    #[error("attestation {number} does not follow the one before it: {expected} was to come")]
+    Number {
+        /// Its number.
+        number: u64,
+        /// The number that was to come.
+        expected: u64,
+    },
+    /// It does not name the one before it.
+    #[error("attestation {0} does not name the one before it")]
+    Previous(u64),
+    /// The entries are not those that it was made of.
+    #[error("attestation {number} was made of other entries before offset {end} than those in the log")]
+    Hash {
+        /// Its number.
+        number: u64,
+        /// Where it ends.
+        end: Offset,
+    },
+    /// The log has no entry that ends there.
+    #[error("attestation {number} ends at offset {end}, where no entry of the log ends")]
+    Place {
+        /// Its number.
+        number: u64,
+        /// Where it ends.
+        end: Offset,
+    },
+    /// A witness has seen more than the log has.
+    #[error("the witness {number} has seen the log up to offset {end}, and it ends at {log_end}: its tail was cut off")]
+    Cut {
+        /// The witness's number.
+        number: u64,
+        /// Where it ends.
+        end: Offset,
+        /// Where the log ends.
+        log_end: Offset,
+    },
+    /// A witness and the log's own attestation of that number are two.
+    #[error("the witness {0} is another attestation than the log's own of that number: the log was written anew")]
+    Witness(u64),
+}
+
+/// Attestations that somebody has kept outside of the log, their signatures checked.
+#[derive(Clone, Debug, Default)]
+pub struct Witnesses(Vec<Attestation>);
+
+/// A line of a witness file that is no attestation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {0} is no attestation that its own key has signed; each line has {len} hexadecimal digits", len = 2 * ATTESTATION_LEN)]
+pub struct NoAttestation(pub usize);
+
+impl Witnesses {
+    /// Takes the lines of a file: hexadecimal attestations. Empty lines, and those that begin with `#`, are passed over.
+    pub fn read(&mut self, text: &str) -> Result<(), NoAttestation> {
+        for (at, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
+            if line.starts_with('#') {
+                continue;
+            }
+            let bytes = unhex(line).ok_or(NoAttestation(at + 1))?;
+            let attestation = Attestation::read(&bytes).and_then(|unverified| unverified.verify());
+            self.0.push(attestation.ok_or(NoAttestation(at + 1))?);
+        }
+        Ok(())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The bytes of hexadecimal digits.
+pub fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
+    let pair = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?);
+    digits.as_bytes().chunks(2).map(pair).collect()
+}
+
+/// How far a log is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Bound {
+    /// Entries before this offset.
+    pub end: Offset,
+    /// The attestation that binds them.
+    pub number: u64,
+    /// When the last of those entries was appended, by the collector's clock.
+    #[serde(serialize_with = "super::attested::as_rfc3339")]
+    pub time: Timestamp,
+}
+
+pub(super) fn as_rfc3339<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut text = Vec::with_capacity(27);
+    crate::cloud_event::put_rfc3339(&mut text, *time);
+    serializer.serialize_str(std::str::from_utf8(&text).expect("a time is ASCII"))
+}
+
+/// Holds attestations against entries.
+#[derive(Debug)]
+pub(crate) struct Attested {
+    hash: Hash,
+    marks: VecDeque<Mark>,
+    end: Offset,
+    log_id: Option<[u8; 16]>,
+    terms: Vec<u64>,
+    /// Whether the log's beginning is not kept, so that terms and attestations may be gone with it.
+    is_begun: bool,
+    last: Option<Attestation>,
+    count: u64,
+    /// Entries from here on are bound to each other.
+    from: Option<Offset>,
+    bound: Option<Bound>,
+    /// Those that were not met yet, by where they end.
+    witnesses: BTreeMap<Offset, Vec<Attestation>>,
+    /// The witnesses by number, to be held against the log's own attestations.
+    numbered: BTreeMap<u64, [u8; 32]>,
+    witnessed: Option<Bound>,
+    /// Witnesses of what is not kept any more.
+    passed: u64,
+    /// All of them.
+    given: Vec<Attestation>,
+}
+
+impl Attested {
+    /// Nothing was seen yet.
+    pub fn new(witnesses: &Witnesses) -> Self {
+        let mut by_end: BTreeMap<Offset, Vec<Attestation>> = BTreeMap::new();
+        witnesses.0.iter().for_each(|witness| by_end.entry(witness.end).or_default().push(*witness));
+        Self {
+            hash: Hash::Known(Running::default()),
+            marks: VecDeque::new(),
+            end: Offset::ZERO,
+            log_id: None,
+            terms: Vec::new(),
+            is_begun: false,
+            last: None,
+            count: 0,
+            from: None,
+            bound: None,
+            numbered: witnesses.0.iter().map(|witness| (witness.number, witness.digest())).collect(),
+            witnesses: by_end,
+            witnessed: None,
+            passed: 0,
+            given: witnesses.0.clone(),
+        }
+    }
+
+    /// Takes the next entry. The first one may have any offset.
+    pub fn entry(&mut self, head: &EntryHead, chain: ChainHash) {
+        let (first, end) = (Offset::new(head.ordinal), Offset::new(head.end_ordinal()));
+        if first > self.end {
+            // The beginning is not kept; or there is a hole, behind which the next attestation tells the hash.
+            self.is_begun |= self.end == Offset::ZERO;
+            (self.hash, self.from) = (Hash::Unknown(VecDeque::new()), None);
+            self.marks.clear();
+        }
+        self.end = end;
+        let logged = Logged { first, end, stamp: head.stamp, count: head.count, chain };
+        match &mut self.hash {
+            Hash::Unknown(entries) => {
+                if entries.len() == ENTRIES_MAX {
+                    entries.pop_front();
+                }
+                entries.push_back(logged);
+            }
+            Hash::Known(_) => self.push(&logged),
+        }
+    }
+
+    fn push(&mut self, logged: &Logged) {
+        let Hash::Known(hash) = &mut self.hash else { return };
+        hash.push(logged.first, logged.stamp, logged.count, &logged.chain);
+        let mark = Mark { end: logged.end, stamp: logged.stamp, hash: *hash };
+        if self.marks.len() == ENTRIES_MAX {
+            self.marks.pop_front();
+        }
+        self.marks.push_back(mark);
+        for witness in self.witnesses.remove(&mark.end).unwrap_or_default() {
+            if witness.hash == mark.hash && witness.time == mark.stamp {
+                let bound = Bound { end: witness.end, number: witness.number, time: witness.time };
+                self.witnessed = Some(bound);
+            } else {
+                // Left among those that were not met: they refute.
+                self.witnesses.entry(mark.end).or_default().push(witness);
+            }
+        }
+    }
+
+    /// Takes a term that the log names.
+    pub fn term(&mut self, log_id: [u8; 16], term: u64) {
+        self.log_id.get_or_insert(log_id);
+        if !self.terms.contains(&term) {
+            self.terms.push(term);
+        }
+    }
+
+    /// Takes an attestation that stands in a batch of the collector at this offset.
+    pub fn attestation(&mut self, offset: Offset, bytes: &[u8], keys: &LogKeys) -> Result<(), Contradiction> {
+        let attestation = Attestation::read(bytes).and_then(|unverified| unverified.verify());
+        let attestation = attestation.ok_or(Contradiction::Unsigned(offset))?;
+        let number = attestation.number;
+        if !keys.contains(&attestation.key) {
+            return Err(Contradiction::OtherKey { number, key: attestation.key.to_string() });
+        }
+        if *self.log_id.get_or_insert(attestation.log_id) != attestation.log_id {
+            return Err(Contradiction::OtherLog(number));
+        }
+        if !self.is_begun && !self.terms.contains(&attestation.term) {
+            return Err(Contradiction::Term { number, term: attestation.term });
+        }
+        let before = self.last.replace(attestation);
+        match before {
+            Some(before) if number != before.number + 1 => {
+                return Err(Contradiction::Number { number, expected: before.number + 1 });
+            }
+            Some(before) if attestation.previous != before.digest() => return Err(Contradiction::Previous(number)),
+            None if !self.is_begun && number != 0 => return Err(Contradiction::Number { number, expected: 0 }),
+            _ => {}
+        }
+        let witness = self.numbered.get(&number).copied();
+        if witness.is_some_and(|digest| digest != attestation.digest()) {
+            return Err(Contradiction::Witness(number));
+        }
+        self.hold(&attestation)?;
+        if witness.is_some() && self.bound.is_some_and(|bound| bound.number == number) {
+            self.witnessed = self.bound;
+            self.witnesses.remove(&attestation.end);
+        }
+        Ok(())
+    }
+
+    /// Holds the hash of an attestation against the entries before its end.
+    fn hold(&mut self, attestation: &Attestation) -> Result<(), Contradiction> {
+        let (number, end) = (attestation.number, attestation.end);
+        if let Hash::Unknown(entries) = &mut self.hash {
+            let begin = entries.front().map_or(Offset::ZERO, |logged| logged.first);
+            let is_place = end == begin || entries.iter().any(|logged| logged.end == end);
+            if !is_place {
+                // It ends in what is not kept.
+                return if end < begin { Ok(()) } else { Err(Contradiction::Place { number, end }) };
+            }
+            let rest: Vec<Logged> = entries.iter().filter(|logged| logged.first >= end).copied().collect();
+            (self.hash, self.from) = (Hash::Known(attestation.hash), Some(end));
+            rest.iter().for_each(|logged| self.push(logged));
+        } else {
+            let oldest = self.marks.front().map_or(self.end, |mark| mark.end);
+            let found = self.marks.iter().find(|mark| mark.end == end);
+            match found {
+                _ if end == Offset::ZERO => {}
+                Some(mark) if mark.hash == attestation.hash && mark.stamp == attestation.time => {}
+                Some(_) => return Err(Contradiction::Hash { number, end }),
+                // More entries than are remembered: the next attestation binds them.
+                None if end < oldest => return Ok(()),
+                None => return Err(Contradiction::Place { number, end }),
+            }
+            self.from.get_or_insert(Offset::ZERO);
+        }
+        while self.marks.front().is_some_and(|mark| mark.end < end) {
+            self.marks.pop_front();
+        }
+        self.count += 1;
+        self.bound = Some(Bound { end, number, time: attestation.time });
+        Ok(())
+    }
+
+    /// How far the log's own attestations bind its entries.
+    pub fn bound(&self) -> Option<Bound> {
+        self.bound
+    }
+
+    /// From where on they bind them to each other.
+    pub fn from(&self) -> Option<Offset> {
+        self.from
+    }
+
+    /// How many attestations agree with the log.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The newest witness with which the log agrees.
+    pub fn witnessed(&self) -> Option<Bound> {
+        self.witnessed
+    }
+
+    /// Witnesses that end before what is kept: nothing can be said about them.
+    pub fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// All was taken: what the witnesses contradict.
+    pub fn finish(&mut self, keys: &LogKeys) -> Vec<Contradiction> {
+        let mut contradictions = Vec::new();
+        for witness in std::mem::take(&mut self.given) {
+            if self.log_id.is_some_and(|log_id| log_id != witness.log_id) {
+                contradictions.push(Contradiction::OtherLog(witness.number));
+            } else if !keys.contains(&witness.key) {
+                let key = witness.key.to_string();
+                contradictions.push(Contradiction::OtherKey { number: witness.number, key });
+            }
+        }
+        for witness in std::mem::take(&mut self.witnesses).into_values().flatten() {
+            contradictions.extend(self.unmet(&witness));
+        }
+        contradictions
+    }
+
+    /// What a witness contradicts that no entry has met.
+    fn unmet(&mut self, witness: &Attestation) -> Option<Contradiction> {
+        let (number, end) = (witness.number, witness.end);
+        if end == Offset::ZERO {
+            return None;
+        }
+        if end > self.end {
+            return Some(Contradiction::Cut { number, end, log_end: self.end });
+        }
+        let is_known = matches!(self.hash, Hash::Known(_)) && self.from.is_none_or(|from| end > from);
+        if !is_known {
+            self.passed += 1;
+        }
+        is_known.then_some(Contradiction::Hash { number, end })
+    }
+}

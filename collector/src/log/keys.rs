@@ -1,0 +1,116 @@
+//! The keys of a log: those that its reader trusts, and those that they have endorsed.
+
+use afferent_protocol::batch::Batch;
+use afferent_protocol::endorsement::{Endorsement, Role};
+use afferent_protocol::sign::{PublicKey, Verifier};
+use serde::Serialize;
+
+/// Keys of one log, at most: successors and colleagues of a plant's whole life.
+const KEYS_MAX: usize = 64;
+
+/// By which keys a log is judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// By keys that the reader names.
+    Named(Vec<PublicKey>),
+    /// By the key of the collector that answers.
+    Answering(PublicKey),
+    /// By a key that lies beside the log: who can write there has chosen it.
+    Beside(PublicKey),
+    /// By the key that the collector has pinned for itself in this log: whoever wrote the log chose it.
+    Found,
+}
+
+/// Where the first key of a log comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyOrigin {
+    /// The reader named it.
+    Named,
+    /// It is that of the collector that answers.
+    Answering,
+    /// It was found in the log.
+    #[default]
+    Found,
+}
+
+/// One key of the log.
+#[derive(Clone, Debug)]
+struct LogKey {
+    key: PublicKey,
+    verifier: Verifier,
+    /// Whether a successor has taken its place.
+    is_succeeded: bool,
+}
+
+/// The keys whose word counts in a log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LogKeys {
+    keys: Vec<LogKey>,
+    origin: KeyOrigin,
+}
+
+impl LogKeys {
+    /// Those that are trusted before the log is read.
+    pub fn new(trust: &Trust) -> Self {
+        let mut keys = Self::default();
+        match trust {
+            Trust::Named(named) => {
+                keys.origin = KeyOrigin::Named;
+                named.iter().for_each(|key| keys.add(*key));
+            }
+            Trust::Answering(key) => {
+                keys.origin = KeyOrigin::Answering;
+                keys.add(*key);
+            }
+            Trust::Beside(key) => keys.add(*key),
+            Trust::Found => {}
+        }
+        keys
+    }
+
+    /// Where the first of them comes from.
+    pub fn origin(&self) -> KeyOrigin {
+        self.origin
+    }
+
+    /// The collector has pinned this key for itself: it counts when no key does yet, and none was named.
+    pub fn found(&mut self, key: PublicKey) {
+        if self.keys.is_empty() && self.origin == KeyOrigin::Found {
+            self.add(key);
+        }
+    }
+
+    /// Takes an endorsement; nothing changes unless a trusted key has made it.
+    pub fn endorsed(&mut self, endorsement: &Endorsement) {
+        if let Some(by) = self.keys.iter_mut().find(|known| known.key == endorsement.by) {
+            by.is_succeeded |= endorsement.role == Role::Successor;
+            self.add(endorsement.key);
+        }
+    }
+
+    fn add(&mut self, key: PublicKey) {
+        let is_known = self.keys.iter().any(|known| known.key == key);
+        if !is_known
+            && self.keys.len() < KEYS_MAX
+            && let Some(verifier) = key.verifier()
+        {
+            self.keys.push(LogKey { key, verifier, is_succeeded: false });
+        }
+    }
+
+    /// Whether this key's word counts, or has counted.
+    pub fn contains(&self, key: &PublicKey) -> bool {
+        self.keys.iter().any(|known| known.key == *key)
+    }
+
+    /// Whether one of the keys that still count has signed the batch.
+    pub fn have_signed(&self, batch: &Batch<'_>) -> bool {
+        self.keys.iter().filter(|known| !known.is_succeeded).any(|known| known.verifier.verify(batch).is_some())
+    }
+
+    /// All of them, in the order in which they came to count.
+    pub fn list(&self) -> Vec<PublicKey> {
+        self.keys.iter().map(|known| known.key).collect()
+    }
+}

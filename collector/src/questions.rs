@@ -1,0 +1,38 @@
+//! Answers agents that ask where their history and the log's have parted. It is read from the log, on a thread of its own.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::core::{Question, common};
+use crate::intake::WeakIntake;
+use crate::subscribe::ReadLog;
+
+/// Starts the thread; it ends with whoever asks.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn spawn(
+    log: Arc<dyn ReadLog>,
+    mut questions: mpsc::Receiver<Question>,
+    intake: WeakIntake,
+) -> std::io::Result<()> {
+    let runtime = Handle::current();
+    let answer = move || {
+        while let Some(question) = questions.blocking_recv() {
+            match common(&*log, &question) {
+                Ok(found) => {
+                    let Ok(intake) = intake.upgrade() else { return };
+                    let told = intake.found(question.agent, question.nonce, found);
+                    if runtime.block_on(told).is_err() {
+                        return;
+                    }
+                }
+                // It asks again.
+                Err(error) => tracing::warn!(agent = %question.agent, %error, "an agent's question is not answered"),
+            }
+        }
+    };
+    std::thread::Builder::new().name("questions".to_owned()).spawn(answer).map(drop)
+}

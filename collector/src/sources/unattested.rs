@@ -1,0 +1,121 @@
+//! What of the log no attestation binds yet, and the running hash up to there.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
+use afferent_protocol::batch::{Batch, ChainHash};
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::segment::EntryHead;
+use afferent_protocol::sign::Running;
+
+use crate::limits::ATTEST_BATCHES_MAX;
+use crate::subscribe::{ReadLog, ReadLogError};
+
+/// An entry of the log, as attestations bind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entered {
+    pub first: Offset,
+    pub stamp: Timestamp,
+    pub count: u32,
+    pub chain: ChainHash,
+}
+
+impl Entered {
+    /// The entry with this head.
+    pub fn of(head: &EntryHead, batch: &Batch<'_>) -> Self {
+        let (first, chain) = (Offset::new(head.ordinal), batch.chain_hash());
+        Self { first, stamp: head.stamp, count: head.count, chain }
+    }
+
+    /// The first offset after it.
+    pub fn end(&self) -> Offset {
+        Offset::new(self.first.get() + u64::from(self.count))
+    }
+
+    /// Adds it to a running hash.
+    pub fn push_to(&self, running: &mut Running) {
+        running.push(self.first, self.stamp, self.count, &self.chain);
+    }
+}
+
+/// What was found in the log behind its newest attestation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unattested {
+    /// The hash of everything before `recent`, where it ends, and when the entry that ends there was appended.
+    pub running: Running,
+    pub end: Offset,
+    pub stamp: Timestamp,
+    /// Entries behind that, in order.
+    pub recent: VecDeque<Entered>,
+    /// The newest attestation.
+    pub newest: Option<[u8; ATTESTATION_LEN]>,
+}
+
+impl Unattested {
+    /// The next entry of the log.
+    pub fn push(&mut self, entered: Entered) {
+        // What was appended before an attestation was due, and one commit more, may be bound by one that comes.
+        if self.recent.len() >= 2 * ATTEST_BATCHES_MAX
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.fold(&oldest);
+        }
+        self.recent.push_back(entered);
+    }
+
+    fn fold(&mut self, entered: &Entered) {
+        entered.push_to(&mut self.running);
+        (self.end, self.stamp) = (entered.end(), entered.stamp);
+    }
+
+    /// The log has this attestation, which goes before what was hashed here.
+    pub fn attested(&mut self, bytes: &[u8]) {
+        let Some(unverified) = Attestation::read(bytes) else { return };
+        let attestation = unverified.claim();
+        if attestation.end < self.end || self.newest().is_some_and(|newest| newest.number >= attestation.number) {
+            return;
+        }
+        while self.recent.front().is_some_and(|entered| entered.first < attestation.end) {
+            self.recent.pop_front();
+        }
+        (self.running, self.end, self.stamp) = (attestation.hash, attestation.end, attestation.time);
+        self.newest = bytes.try_into().ok();
+    }
+
+    /// What the newest attestation says.
+    pub fn newest(&self) -> Option<Attestation> {
+        self.newest.as_ref().and_then(|bytes| Some(*Attestation::read(bytes)?.claim()))
+    }
+
+    /// Reads from the log what it has behind the newest attestation; what was pushed before does not count.
+    pub fn read(&mut self, log: &dyn ReadLog) {
+        self.recent.clear();
+        match self.newest() {
+            Some(newest) => (self.running, self.end, self.stamp) = (newest.hash, newest.end, newest.time),
+            None => (self.running, self.end, self.stamp) = Default::default(),
+        }
+        let (kept, mut scratch) = (log.kept(), Vec::new());
+        let mut from = self.end.max(kept.start);
+        while from < kept.end {
+            let before = from;
+            let read = log.read(from, &mut scratch, &mut |head, batch| {
+                let entered = Entered::of(head, batch);
+                from = entered.end();
+                if entered.first >= before {
+                    self.push(entered);
+                }
+                ControlFlow::Continue(())
+            });
+            match read {
+                Err(ReadLogError::Damaged { end, .. }) if end > from => from = end,
+                Err(error) => {
+                    tracing::error!(%error, "what the log holds behind its newest attestation cannot be read");
+                    break;
+                }
+                Ok(()) if from == before => break,
+                Ok(()) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The log's terms, and the places that hold in it.
+//!
+//! Every opening of a log for writing begins a *term*: a random number that is in the log, durably, before anything else
+//! is taken. Two logs that have the same term have the same events before everything that both have of it. So a place
+//! (log id, partition, term, offset) *holds* in a log if that log has the term and the term reaches that far in it; in
+//! one that was put back to an earlier state it does not, and whoever remembers it learns so at once.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use afferent_protocol::ids::Offset;
+use afferent_protocol::session::signed::{LogId, Place};
+use serde::{Deserialize, Serialize};
+
+use crate::limits::TERMS_MAX;
+
+/// One opening of a log for writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Its number, random.
+    pub number: u64,
+    /// Its first offset.
+    pub first: Offset,
+}
+
+/// The terms of one log, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    log_id: LogId,
+    terms: Vec<Term>,
+    /// Terms that ended at or before this offset may have been forgotten.
+    forgotten_until: Offset,
+}
+
+/// Why a place does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceError {
+    /// It is one of another log: this one was begun anew, or another disk is in its place.
+    #[error("it is of another log than this one")]
+    OtherLog,
+    /// The log does not have the term: it was put back to a state from before it.
+    #[error("the log was put back to an earlier state, which does not have the term {term:016x}")]
+    LostTerm {
+        /// The term.
+        term: u64,
+    },
+    /// The term ends before: the log was put back to a state from within it.
+    #[error(
+        "the log was put back to an earlier state: its term {term:016x} ends at offset {until}, and not at {offset} or \
+         later"
+    )]
+    Beyond {
+        /// The term.
+        term: u64,
+        /// How far it reaches here.
+        until: Offset,
+        /// How far it reached.
+        offset: Offset,
+    },
+    /// It is so old that nobody can tell any more.
+    #[error("it is older than the oldest term that the log still knows")]
+    Forgotten,
+}
+
+impl Terms {
+    /// Those of a log in which no term has begun yet.
+    pub fn of_log(log_id: LogId) -> Self {
+        Self { log_id, ..Self::default() }
+    }
+
+    /// The log's id.
+    pub fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    /// They are of the log with this id.
+    pub(crate) fn named(&mut self, log_id: LogId) {
+        self.log_id = log_id;
+    }
+
+    /// All of them that are known, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Term> + '_ {
+        self.terms.iter().copied()
+    }
+
+    /// The newest one.
+    pub fn newest(&self) -> Option<Term> {
+        self.terms.last().copied()
+    }
+
+    /// Whether this number is a term's.
+    pub fn has(&self, number: u64) -> bool {
+        self.terms.iter().any(|term| term.number == number)
+    }
+
+    /// A term begins, or began, at this offset. What is known of it already stays.
+    pub(crate) fn begun(&mut self, number: u64, first: Offset) {
+        if self.has(number) {
+            return;
+        }
+        let at = self.terms.partition_point(|term| term.first <= first);
+        self.terms.insert(at, Term { number, first });
+        if self.terms.len() > TERMS_MAX {
+            self.terms.remove(0);
+            self.forgotten_until = self.terms[0].first;
+        }
+    }
+
+    /// Where this term ends in a log that ends at `end`; `None` when it is not known.
+    fn end_of(&self, number: u64, end: Offset) -> Option<Offset> {
+        let at = self.terms.iter().position(|term| term.number == number)?;
+        Some(self.terms.get(at + 1).map_or(end, |next| next.first))
+    }
+
+    /// The place of this offset: it names the term of the event before it, which is the last that a reader has who goes
+    /// on there.
+    pub fn place(&self, offset: Offset) -> Place {
+        let at = self.terms.partition_point(|term| term.first < offset);
+        let term = self.terms.get(at.max(1) - 1).filter(|term| term.first < offset || offset == Offset::ZERO);
+        Place { log_id: self.log_id, partition: 0, term: term.map_or(0, |term| term.number), offset }
+    }
+
+    /// What stands behind the offset in the text of a place after the event of this offset, and for which offsets it does.
+    pub(crate) fn suffix_of(&self, event: Offset) -> (Range<u64>, String) {
+        let after = self.terms.partition_point(|term| term.first <= event);
+        let first = after.checked_sub(1).map_or(0, |at| self.terms[at].first.get());
+        let end = self.terms.get(after).map_or(u64::MAX, |next| next.first.get());
+        let next = Offset::new(event.get().saturating_add(1));
+        (first..end, PlaceText::suffix(&self.place(next)))
+    }
+
+    /// Whether a place holds in this log, which is durable up to `end`.
+    ///
+    /// # Errors
+    /// When it does not: what became of it.
+    pub fn check(&self, place: &Place, end: Offset) -> Result<(), PlaceError> {
+        if place.log_id != self.log_id || place.partition != 0 {
+            return Err(PlaceError::OtherLog);
+        }
+        let (term, offset) = (place.term, place.offset);
+        // Before its first event every state of a log is the same.
+        if offset == Offset::ZERO {
+            return Ok(());
+        }
+        match self.end_of(term, end) {
+            Some(until) if offset <= until.min(end) => Ok(()),
+            Some(until) => Err(PlaceError::Beyond { term, until, offset }),
+            // What was there before the first term that is known.
+            None if term == 0 && self.terms.first().map_or(end, |first| first.first) >= offset => Ok(()),
+            None if offset <= self.forgotten_until => Err(PlaceError::Forgotten),
+            None => Err(PlaceError::LostTerm { term }),
+        }
+    }
+}
+
+/// A place as people and programs write it: `OFFSET@TERM.LOG`, the offset decimal, the others hexadecimal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PlaceText(pub Place);
+
+/// The text is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it is no place; a place is written as OFFSET@TERM.LOG, the term with 16 and the log with 32 hexadecimal digits"
+)]
+pub struct PlaceTextError;
+
+impl PlaceText {
+    /// What stands behind the offset, which is the same for all offsets of a term.
+    pub(crate) fn suffix(place: &Place) -> String {
+        format!("@{:016x}.{:032x}", place.term, u128::from_be_bytes(place.log_id))
+    }
+}
+
+impl fmt::Display for PlaceText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.0.offset, Self::suffix(&self.0))
+    }
+}
+
+impl FromStr for PlaceText {
+    type Err = PlaceTextError;
+
+    fn from_str(text: &str) -> Result<Self, PlaceTextError> {
+        let (offset, rest) = text.split_once('@').ok_or(PlaceTextError)?;
+        let (term, log) = rest.split_once('.').ok_or(PlaceTextError)?;
+        let is_hex = |text: &str, len: usize| text.len() == len && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if offset.is_empty()
+            || !offset.bytes().all(|byte| byte.is_ascii_digit())
+            || !is_hex(term, 16)
+            || !is_hex(log, 32)
+        {
+            return Err(PlaceTextError);
+        }
+        Ok(Self(Place {
+            log_id: u128::from_str_radix(log, 16).map_err(|_| PlaceTextError)?.to_be_bytes(),
+            partition: 0,
+            term: u64::from_str_radix(term, 16).map_err(|_| PlaceTextError)?,
+            offset: Offset::new(offset.parse().map_err(|_| PlaceTextError)?),
+        }))
+    }
+}
+
+impl From<PlaceText> for String {
+    fn from(text: PlaceText) -> Self {
+        text.to_string()
+    }
+}
+
+impl TryFrom<String> for PlaceText {
+    type Error = PlaceTextError;
+
+    fn try_from(text: String) -> Result<Self, PlaceTextError> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(begun: &[(u64, u64)]) -> Terms {
+        let mut terms = Terms::of_log([7; 16]);
+        begun.iter().for_each(|(number, first)| terms.begun(*number, Offset::new(*first)));
+        terms
+    }
+
+    #[test]
+    fn a_place_names_the_term_of_the_event_before_it() {
+        let terms = terms(&[(11, 0), (22, 10), (33, 20)]);
+        for (offset, term) in [(0, 11), (1, 11), (10, 11), (11, 22), (20, 22), (21, 33), (99, 33)] {
+            assert_eq!(terms.place(Offset::new(offset)).term, term, "{offset}");
+        }
+    }
+
+    #[test]
+    fn a_place_holds_in_every_later_state_of_its_log_and_in_no_state_from_before_it() {
+        let later = terms(&[(11, 0), (22, 10), (33, 20)]);
+        let back = terms(&[(11, 0), (44, 7)]);
+        for offset in 0..=30 {
+            let place = later.place(Offset::new(offset));
+            assert_eq!(later.check(&place, Offset::new(30)), Ok(()), "{offset}");
+            // What the two have in common ends at 7.
+            assert_eq!(back.check(&place, Offset::new(90)).is_ok(), offset <= 7, "{offset}");
+        }
+        let lost = PlaceError::LostTerm { term: 22 };
+        assert_eq!(back.check(&later.place(Offset::new(12)), Offset::new(90)), Err(lost));
+        let (term, until, offset) = (11, Offset::new(7), Offset::new(9));
+        let beyond = PlaceError::Beyond { term, until, offset };
+        assert_eq!(back.check(&later.place(offset), Offset::new(90)), Err(beyond));
+        let mut other = terms(&[(11, 0)]);
+        other.named([8; 16]);
+        assert_eq!(other.check(&later.place(Offset::new(1)), Offset::new(9)), Err(PlaceError::OtherLog));
+    }
+
+    #[test]
+    fn terms_are_limited_and_places_of_forgotten_ones_are_told_from_lost_ones() {
+        let mut many = Terms::of_log([7; 16]);
+        (0..TERMS_MAX as u64 + 5).for_each(|at| many.begun(1 + at, Offset::new(at * 10)));
+        let end = Offset::new(1 << 40);
+        let old = Place { log_id: [7; 16], partition: 0, term: 1, offset: Offset::new(5) };
+        assert_eq!(many.check(&old, end), Err(PlaceError::Forgotten));
+        let lost = Place { term: 1 << 60, offset: Offset::new(900), ..old };
+        assert_eq!(many.check(&lost, end), Err(PlaceError::LostTerm { term: 1 << 60 }));
+    }
+
+    #[test]
+    fn a_place_is_read_as_it_was_written_and_nothing_else_is_one() {
+        let place = Place { log_id: [9; 16], partition: 0, term: 0xABC, offset: Offset::new(1042) };
+        let text = PlaceText(place).to_string();
+        assert!(text.starts_with("1042@0000000000000abc.0909"), "{text}");
+        assert_eq!(text.parse(), Ok(PlaceText(place)));
+        for wrong in ["", "1042", "@", "1042@", "-1@0000000000000abc.09090909090909090909090909090909", &text[1..5]] {
+            assert!(wrong.parse::<PlaceText>().is_err(), "{wrong:?}");
+        }
+    }
+}
