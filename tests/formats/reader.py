@@ -93,16 +93,10 @@ def time_of(number):
     return number
 
 
-def sha256(data):
-    return hashlib.sha256(data).digest()
-
-
-def quote(text):
-    return json.dumps(text, ensure_ascii=False)
-
-
+sha256 = lambda data: hashlib.sha256(data).digest()
+quote = lambda text: json.dumps(text, ensure_ascii=False)
 def decimal(number):
-    return repr(number).replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
+    return repr(number).replace("e+", "e").replace("e-0", "e-")
 
 
 STREAM = ["critical", "samples"]
@@ -291,18 +285,18 @@ def segment(data, keys):
         except Refused:
             return None
         whole = batch and (batch.len, batch.crc, batch.count) == fields[1:4]
-        return (fields, batch) if whole and not any(data[at + 56 + batch.len:at + 56 + padded(batch.len)]) else None
+        return (fields, batch) if whole and not any(data[at + 56 + batch.len:at + 56 + -(-batch.len // 8) * 8]) else None
 
     at, corrupt, running = 1024, [], bytes(32)
     while True:
         found = entry(at)
         if found:
-            (_, _, count, _, ordinal, acked_end, stamp, other_epoch, other_end), batch = found[0][:9], found[1]
+            (ordinal, acked_end, stamp, other_epoch, other_end), batch = found[0][4:], found[1]
             lines.append(f"entry: at={at} ordinal={ordinal} acked_end={acked_end} stamp={time_of(stamp)}"
                          f" other_epoch={other_epoch:016x} other_end={other_end}")
             lines += batch.text(keys)
             running = sha256(running + struct.pack("<QqI", ordinal, stamp, batch.count) + batch.chain)
-            at += 56 + padded(batch.len)
+            at += 56 + -(-batch.len // 8) * 8
             continue
         later = next((place for place in range(at + 8, len(data), 8) if entry(place)), None)
         if later is None:
@@ -314,10 +308,6 @@ def segment(data, keys):
     else:
         tail = f"tail: torn at={at} claimed={claim(at)[3] if claim(at) else 'unknown'}"
     return lines + corrupt + [tail] + ([f"running: {running.hex()}"] if kind == 1 and first == 0 else [])
-
-
-def padded(count):
-    return (count + 7) // 8 * 8
 
 
 def main(arguments):

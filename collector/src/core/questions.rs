@@ -29,9 +29,10 @@ pub struct Question {
 }
 
 impl Question {
-    /// That none of them is here.
+    /// That none of them is here: the check of the largest end shows the agent which question was answered.
     fn none(&self) -> Resume {
-        Resume { lane: self.lane, end: Sequence::ZERO, check: None }
+        let largest = self.ends.iter().max_by_key(|(end, _)| *end);
+        Resume { lane: self.lane, end: Sequence::ZERO, check: largest.map(|(_, check)| *check) }
     }
 
     /// That this one is.

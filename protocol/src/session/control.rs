@@ -105,7 +105,8 @@ pub enum Control {
     /// From the sender, whose lane the receiver contradicts: which of these ends of batches of its own (of one lane, the
     /// largest first) does the receiver have as well, with the same check?
     Ask(heapless::Vec<Resume, LANES_MAX>),
-    /// From the receiver: the largest of the ends asked for that it has with the same check; `end` 0 for none of them.
+    /// From the receiver: the largest of the ends asked for that it has with the same check. For none of them `end` 0, and
+    /// the check of the largest one asked for (on a serial line none), so that the sender knows which question it answers.
     Common(Resume),
     /// From the receiver, whose log is damaged: send these once more, if they are still there.
     Again {

@@ -121,8 +121,8 @@ pub fn segments() -> Vec<(&'static str, Vec<u8>)> {
     let places = unified.places.clone();
     let whole = unified.stop();
     let mut torn = whole.clone();
-    // The last write reached the disk up to a sector's end; what the file held there before were zeros.
-    torn[(places[2] + 100).next_multiple_of(512)..].fill(0);
+    // The last write reached the disk in part; what the file held there before were zeros.
+    torn[places[2] + 300..].fill(0);
     let mut corrupt = whole;
     corrupt[places[1] + 300] ^= 0x10;
     vec![

@@ -133,7 +133,7 @@ pub fn devices() -> Vec<(&'static str, Vec<u8>)> {
 
 /// Keys, hashes and signatures, one after the other.
 pub fn signatures() -> Vec<u8> {
-    let digits: String = VECTORS.iter().map(|(_, digits)| *digits).collect();
+    let digits: String = VECTORS.iter().flat_map(|(_, digits)| digits.split(' ')).collect();
     let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
     (0..digits.len()).step_by(2).map(byte).collect()
 }
