@@ -155,10 +155,10 @@ fn with_an_agent_that_knows_of_no_common_end_it_would_be() {
     memory_that_forgets(Some(false)).check_once();
 }
 
-/// Five alarms in memory under an epoch that the agent has another ten of.
-fn a_used_epoch_in_memory(says_common: Option<bool>) -> World {
+/// Five alarms in memory under an epoch of which the agent has others.
+fn a_used_epoch_in_memory(others: u64, says_common: Option<bool>) -> World {
     let mut world = world(CONSTANTS);
-    run(&mut world, 10, 0);
+    run(&mut world, others, 0);
     world.cut_power();
     world.is_plugged = false;
     for _ in 0..5 {
@@ -173,7 +173,7 @@ fn a_used_epoch_in_memory(says_common: Option<bool>) -> World {
 
 #[test]
 fn an_epoch_that_was_used_before_is_sealed_again_from_memory_too() {
-    let mut world = a_used_epoch_in_memory(None);
+    let mut world = a_used_epoch_in_memory(10, None);
     world.settle();
     assert_eq!((world.check_once(), arrived(&world)), ([0; 2], [15, 0]));
     assert_eq!(world.receiver.asked, 5);
@@ -183,23 +183,27 @@ fn an_epoch_that_was_used_before_is_sealed_again_from_memory_too() {
 #[should_panic(expected = "missing without a word")]
 fn a_device_that_took_the_agents_word_for_it_would_lose_them() {
     // The control of the test before: the same device at an agent that says to have everything.
-    let mut world = a_used_epoch_in_memory(Some(true));
+    let mut world = a_used_epoch_in_memory(10, Some(true));
     world.settle();
     world.check_once();
 }
 
 #[test]
 fn a_reset_at_any_moment_of_it_neither_loses_nor_doubles() {
-    for ms in (0..900).step_by(7) {
-        let mut world = a_used_epoch_in_memory(None);
+    for (ms, others) in (0..600).step_by(13).flat_map(|ms| [(ms, 10), (ms, 2)]) {
+        let mut world = a_used_epoch_in_memory(others, None);
         (0..ms).for_each(|_| world.step());
+        // What the agent takes of this has no ack by the reset.
+        world.is_deaf = true;
         world.record_alarm();
-        (0..5).for_each(|_| world.step());
+        (0..60).for_each(|_| world.step());
+        world.is_deaf = false;
         world.reset();
         world.settle_for(9000);
         world.record_alarm();
         world.settle_for(3000);
-        assert_eq!((world.check_once()[0], arrived(&world)), (0, [17, 0]), "after {ms} ms");
+        let all = others as usize + 7;
+        assert_eq!((world.check_once()[0], arrived(&world)), (0, [all, 0]), "after {ms} ms");
     }
 }
 
