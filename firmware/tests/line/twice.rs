@@ -53,6 +53,7 @@ fn two_runs_with_the_same_numbers_are_594_samples_and_13_alarms() {
         run_away(&mut world, 6, 294, away);
         assert_eq!(world.check_once(), [0; 2]);
         assert_eq!(arrived(&world), [13, 594]);
+        assert_eq!(world.receiver.pieces, 0, "hellos of lanes do not make a line noisy");
         assert_eq!(world.receiver.conflicts, 0, "the lane was given up before anything was sent in it");
         // What makes it a test: the second run had drawn the epochs of the first.
         assert_eq!(world.device().link_counters().diverged, 2);
