@@ -204,7 +204,7 @@ impl<'m> Link<'m> {
         }
         match self.session.next(log) {
             Next::Nothing => false,
-            Next::Hello => self.hello(log).unwrap_or(false),
+            next @ (Next::Hello | Next::HelloOfLane) => self.hello(next == Next::Hello, log).unwrap_or(false),
             Next::Ask(stream) => {
                 let len = Session::ask(stream, log).unwrap_or(0);
                 len > 0 && self.put(log.work.get(..len).unwrap_or(&[]))
@@ -214,11 +214,11 @@ impl<'m> Link<'m> {
         }
     }
 
-    fn hello(&mut self, log: &mut Log<'_>) -> Option<bool> {
+    fn hello(&mut self, may_be_noise: bool, log: &mut Log<'_>) -> Option<bool> {
         self.clock_due_us = 0;
         let is_streaming = self.session.is_streaming();
         let is_repeated = !is_streaming && !self.was_streaming;
-        if !is_streaming && (self.was_streaming || self.counters.noise != self.noise_before) {
+        if may_be_noise && !is_streaming && (self.was_streaming || self.counters.noise != self.noise_before) {
             self.noisiness.hello();
         }
         (self.was_streaming, self.noise_before) = (false, self.counters.noise);

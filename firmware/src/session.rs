@@ -29,6 +29,8 @@ pub enum Next {
     Nothing,
     /// A hello.
     Hello,
+    /// A hello that says nothing of the line: a lane begins.
+    HelloOfLane,
     /// A question for an end of this stream.
     Ask(Stream),
     /// A batch of this stream.
@@ -95,9 +97,13 @@ impl Session {
             Phase::Streaming => {}
         }
         let wants = log.streams.each_ref().map(|stream| stream.wants(&is_over));
-        if wants.contains(&Wants::Welcome) {
+        if wants.contains(&Wants::Late) {
             self.greet(log);
             return Next::Hello;
+        }
+        if wants.contains(&Wants::Welcome) {
+            self.begin();
+            return Next::HelloOfLane;
         }
         if wants.contains(&Wants::Hello) {
             return Next::Hello;
@@ -116,6 +122,10 @@ impl Session {
     /// Begins again with a hello. Every stream that waited will wait longer the next time.
     fn greet(&mut self, log: &mut Log<'_>) {
         log.streams.iter_mut().for_each(|stream| stream.be_patient(PATIENCE_MAX));
+        self.begin();
+    }
+
+    const fn begin(&mut self) {
         (self.phase, self.tries, self.number_first) = (Phase::Begun, 0, self.number.wrapping_add(1));
     }
 

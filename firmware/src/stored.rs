@@ -31,8 +31,6 @@ const KEPT_LEN: usize = 84;
 const SOURCE_AT: usize = 184;
 /// Where an item lies in a work buffer, so that it can become a batch in place.
 pub const ITEM_AT: usize = HEADER_LEN - HEAD_LEN;
-/// Where the link chain stands in a header.
-const PREVIOUS_AT: usize = SIGNED_FROM + KEPT_LEN - 4;
 // `LifeCycle::Resealed` as rows have it.
 const LIFE_CYCLE: u8 = 7;
 const RESEALED: u8 = 15;
@@ -146,14 +144,18 @@ pub fn seal_again(
     make_room(buffer.get_mut(at..whole + row_len)?, row_len);
     Writer::new(buffer.get_mut(at..)?).bytes(row.get(..row_len)?);
     let (count, whole) = (end - first + 1, whole + row_len);
-    let body_len = (whole - HEADER_LEN) as u32;
-    let mut out = Writer::new(buffer.get_mut(SIGNED_FROM + 4..)?);
-    [body_len, body_len, count, 0, 0].into_iter().for_each(|number| out.bytes(&number.to_le_bytes()));
-    out.bytes(&again.get().to_le_bytes());
+    let body_len = ((whole - HEADER_LEN) as u32).to_le_bytes();
+    let header: &mut [u8; HEADER_LEN] = buffer.first_chunk_mut()?;
+    let kept = &mut header[SIGNED_FROM..SIGNED_FROM + KEPT_LEN];
+    kept[4..8].copy_from_slice(&body_len);
+    kept[8..12].copy_from_slice(&body_len);
+    kept[12..16].copy_from_slice(&count.to_le_bytes());
+    kept[16..24].copy_from_slice(&[0; 8]);
+    kept[24..32].copy_from_slice(&again.get().to_le_bytes());
     // It follows none.
-    Writer::new(buffer.get_mut(PREVIOUS_AT..)?).bytes(&[0; 4]);
+    kept[KEPT_LEN - 4..].copy_from_slice(&[0; 4]);
     let crc = crc32c(buffer.get(8..whole)?);
-    Writer::new(buffer.get_mut(4..)?).bytes(&crc.to_le_bytes());
+    buffer.get_mut(4..8)?.copy_from_slice(&crc.to_le_bytes());
     Some((count, whole))
 }
 
@@ -199,8 +201,9 @@ mod tests {
     use std::vec::Vec;
 
     use afferent_protocol::batch::Batch;
-    use afferent_protocol::event::{Body, Quality, Sample, Value};
-    use afferent_protocol::ids::{Subject, Timestamp};
+    use afferent_protocol::codec;
+    use afferent_protocol::event::{Body, LifeCycle, Quality, ResealReason, Sample, Value};
+    use afferent_protocol::ids::{Sequence, Subject, Timestamp};
 
     use super::*;
 
@@ -239,5 +242,55 @@ mod tests {
             assert_eq!((header.stream, header.epoch), (Stream::Samples, head.epoch));
             assert_eq!((batch.body(), header.previous[..4].to_vec()), (rows.body(), 9_u32.to_le_bytes().to_vec()));
         }
+    }
+
+    /// An item of a batch with as much as its body takes, in a buffer with as much room as there is for it.
+    fn full(clock: &ClockReading, source: &SourceId) -> ([u8; WORK], usize) {
+        let (mut buffer, mut work) = ([0; 64], [0xAA; WORK]);
+        let mut rows = Rows::new(&mut buffer);
+        let sample = |value| Body::Sample(Sample { value: Value::Integer(value), unit: "Cel", quality: Quality::Good });
+        let times = [1 << 45, (1 << 45) - 9, 1 << 46];
+        for (time, value) in times.into_iter().zip(1..) {
+            rows.push(Timestamp::clamped(time), Subject::literal("mill-2/spindle"), &sample(value)).unwrap();
+        }
+        let head = Head {
+            epoch: Epoch::new(u64::MAX - 1),
+            first: u32::MAX - 9,
+            end: u32::MAX - 6,
+            previous: 9,
+            crc: 0,
+            declared: true,
+        };
+        let len = seal(&rows, &head, clock, (source, Stream::Samples), &mut work).unwrap().0.len();
+        (work, len)
+    }
+
+    const WORK: usize = HEADER_LEN + 64 + RESEALED_BYTES_MAX;
+
+    #[test]
+    fn what_is_sealed_again_has_the_same_events_at_the_same_ticks_behind_one_that_says_what_they_were() {
+        let source = SourceId::literal("mill-2");
+        let clock =
+            ClockReading { wall: Timestamp::clamped(77), monotonic_us: 1 << 47, synchronised: true, boot: [5; 16] };
+        let (mut work, len) = full(&clock, &source);
+        let kept = work;
+        let (end, whole) = seal_again(&mut work, len, (&source, Stream::Samples), Epoch::new(3)).unwrap();
+        let (batch, rest) = Batch::parse(&work[..whole]).unwrap();
+        let header = batch.header();
+        assert_eq!(work[..HEADER_LEN], header.encode());
+        assert_eq!((rest.len(), end, header.first.get(), header.count), (0, 4, 0, 4));
+        assert_eq!((header.epoch, header.previous, header.clock), (Epoch::new(3), [0; 32], clock));
+        assert_eq!((header.time_first.micros(), header.time_last.micros()), ((1 << 45) - 9, 1 << 46));
+        let events: Vec<_> = codec::records(&batch, &mut []).unwrap().map(|record| record.unwrap().event).collect();
+        let ticks: Vec<_> = events.iter().map(|event| event.time.micros()).collect();
+        assert_eq!(ticks, [1 << 45, 1 << 45, (1 << 45) - 9, 1 << 46]);
+        let (epoch, first) = (Epoch::new(u64::MAX - 1), Sequence::new(u64::from(u32::MAX) - 9));
+        let says = LifeCycle::Resealed { stream: Stream::Samples, epoch, first, reason: ResealReason::Diverged };
+        assert_eq!(events[0].body, Body::LifeCycle(says));
+        assert!(matches!(events[3].body, Body::Sample(Sample { value: Value::Integer(3), .. })));
+        // Nothing of it depends on anything but the item and the epoch.
+        let mut other = kept;
+        seal_again(&mut other, len, (&source, Stream::Samples), Epoch::new(3)).unwrap();
+        assert_eq!(other[..whole], work[..whole]);
     }
 }

@@ -88,8 +88,10 @@ pub enum Wants {
     Batch,
     /// The agent must hear, before the next batch, that what lies before it will not come.
     Hello,
-    /// The agent must say what it has: before the first batch of a lane, and when it said nothing for too long.
+    /// The agent must say what it has, before the first batch of a lane.
     Welcome,
+    /// It must do so because it said nothing for too long.
+    Late,
     /// The agent must say what it has as well, see [`parted`].
     Answer,
 }
@@ -358,7 +360,9 @@ impl StreamLog<'_> {
     pub fn wants(&self, is_over: &dyn Fn(u32, u8) -> bool) -> Wants {
         let Some((run, from)) = self.under_way() else { return Wants::Nothing };
         let is_lane = run.epoch == self.sent.epoch;
-        if self.waits().is_some_and(|(since, tries)| is_over(since, tries)) || (from < run.end && !is_lane) {
+        if self.waits().is_some_and(|(since, tries)| is_over(since, tries)) {
+            Wants::Late
+        } else if from < run.end && !is_lane {
             Wants::Welcome
         } else if self.parting.asks() {
             Wants::Answer

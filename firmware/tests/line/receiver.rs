@@ -28,6 +28,7 @@ pub struct Receiver {
     /// What it says when it is asked for an end; the truth when nothing stands here.
     pub says_common: Option<bool>,
     pub asked: usize,
+    pub pieces: usize,
     lanes: BTreeMap<Lane, ReceiverLane>,
     greeted: BTreeSet<Lane>,
     /// The lanes of the last hello.
@@ -149,6 +150,7 @@ impl Receiver {
     }
 
     fn fragment(&mut self, payload: &[u8], answers: &mut Vec<u8>) {
+        self.pieces += 1;
         self.assemblers.resize_with(4, Assembler::new);
         let known = self.assemblers.iter().position(|assembler| assembler.is_of(payload)).unwrap_or(0);
         let mut assembler = self.assemblers.remove(known).expect("it is there");

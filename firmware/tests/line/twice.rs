@@ -17,7 +17,13 @@ fn world(constants: Option<([u8; 16], u64)>) -> World {
 
 /// So many alarms and samples, at the same ticks after every boot.
 fn run(world: &mut World, alarms: u64, samples: u64) {
+    run_away(world, alarms, samples, 0);
+}
+
+/// The same, with an agent that comes after so many milliseconds.
+fn run_away(world: &mut World, alarms: u64, samples: u64, away: u64) {
     for step in 0..6000 {
+        world.is_plugged = step >= away;
         if step % 20 == 0 && step / 20 < samples {
             world.record_sample();
         }
@@ -39,17 +45,15 @@ fn arrived(world: &World) -> [usize; 2] {
 
 #[test]
 fn two_runs_with_the_same_numbers_are_594_samples_and_13_alarms() {
-    for is_away in [false, true] {
+    for away in [0, 20, 3000, 5999] {
         let mut world = world(CONSTANTS);
         run(&mut world, 7, 300);
         let ends = world.receiver.events().iter().map(|seen| (seen.lane, seen.sequence)).collect::<Vec<_>>();
         world.cut_power();
-        world.is_plugged = !is_away;
-        (0..20).for_each(|_| world.step());
-        world.is_plugged = true;
-        run(&mut world, 6, 294);
+        run_away(&mut world, 6, 294, away);
         assert_eq!(world.check_once(), [0; 2]);
         assert_eq!(arrived(&world), [13, 594]);
+        assert_eq!(world.receiver.pieces, 0, "hellos of lanes do not make a line noisy");
         assert_eq!(world.receiver.conflicts, 0, "the lane was given up before anything was sent in it");
         // What makes it a test: the second run had drawn the epochs of the first.
         assert_eq!(world.device().link_counters().diverged, 2);
@@ -152,10 +156,10 @@ fn with_an_agent_that_knows_of_no_common_end_it_would_be() {
     memory_that_forgets(Some(false)).check_once();
 }
 
-/// Five alarms in memory under an epoch that the agent has another ten of.
-fn a_used_epoch_in_memory(says_common: Option<bool>) -> World {
+/// Five alarms in memory under an epoch of which the agent has others.
+fn a_used_epoch_in_memory(others: u64, says_common: Option<bool>) -> World {
     let mut world = world(CONSTANTS);
-    run(&mut world, 10, 0);
+    run(&mut world, others, 0);
     world.cut_power();
     world.is_plugged = false;
     for _ in 0..5 {
@@ -170,7 +174,7 @@ fn a_used_epoch_in_memory(says_common: Option<bool>) -> World {
 
 #[test]
 fn an_epoch_that_was_used_before_is_sealed_again_from_memory_too() {
-    let mut world = a_used_epoch_in_memory(None);
+    let mut world = a_used_epoch_in_memory(10, None);
     world.settle();
     assert_eq!((world.check_once(), arrived(&world)), ([0; 2], [15, 0]));
     assert_eq!(world.receiver.asked, 5);
@@ -180,23 +184,27 @@ fn an_epoch_that_was_used_before_is_sealed_again_from_memory_too() {
 #[should_panic(expected = "missing without a word")]
 fn a_device_that_took_the_agents_word_for_it_would_lose_them() {
     // The control of the test before: the same device at an agent that says to have everything.
-    let mut world = a_used_epoch_in_memory(Some(true));
+    let mut world = a_used_epoch_in_memory(10, Some(true));
     world.settle();
     world.check_once();
 }
 
 #[test]
 fn a_reset_at_any_moment_of_it_neither_loses_nor_doubles() {
-    for ms in (0..900).step_by(7) {
-        let mut world = a_used_epoch_in_memory(None);
+    for (ms, others) in (0..600).step_by(13).flat_map(|ms| [(ms, 10), (ms, 2)]) {
+        let mut world = a_used_epoch_in_memory(others, None);
         (0..ms).for_each(|_| world.step());
+        // What the agent takes of this has no ack by the reset.
+        world.is_deaf = true;
         world.record_alarm();
-        (0..5).for_each(|_| world.step());
+        (0..60).for_each(|_| world.step());
+        world.is_deaf = false;
         world.reset();
         world.settle_for(9000);
         world.record_alarm();
         world.settle_for(3000);
-        assert_eq!((world.check_once()[0], arrived(&world)), (0, [17, 0]), "after {ms} ms");
+        let all = others as usize + 7;
+        assert_eq!((world.check_once()[0], arrived(&world)), (0, [all, 0]), "after {ms} ms");
     }
 }
 
