@@ -17,6 +17,8 @@ mod hello;
 mod notice;
 mod own;
 mod post;
+#[cfg(test)]
+mod proof_tests;
 mod receipt;
 mod refusal;
 mod removal;
