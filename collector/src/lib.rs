@@ -8,8 +8,8 @@
 //! - [`core`]: admission: what comes in is checked, and refused, kept back or appended
 //! - [`sources`]: what is known of every agent; rebuilt from the log at every start
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying; [`indexing`]: the thread that makes
-//!   its indexes; [`retention`]: the one that removes what is old; [`questions`]: the one that finds where histories have
-//!   parted
+//!   its indexes; [`retention`]: the one that removes what is old; [`attesting`]: the one that
+//!   keeps attestations where the operator wants them; [`questions`]: the one that finds where histories have parted
 //! - [`terms`]: which places hold in this log
 //! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
 //! - [`certificate`]: what the log proves to be complete
@@ -23,6 +23,7 @@
 //! [`limits`] has every limit of the collector.
 
 pub mod api;
+pub mod attesting;
 pub mod broker;
 pub mod certificate;
 pub mod clock;

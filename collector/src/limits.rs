@@ -32,6 +32,10 @@ pub const RINGS_REPLACED_KEPT: usize = 16;
 pub const ALIASES_MAX: usize = 64;
 /// Endorsements that are remembered.
 pub const ENDORSEMENTS_KEPT: usize = 256;
+/// Attestations that could not be appended to the operator's file are tried again so often.
+pub const ATTEST_RETRY_EVERY: Duration = Duration::from_secs(30);
+/// At the end, a thread that writes elsewhere is looked after so often.
+pub const FAREWELL_LOOKS_EVERY: Duration = Duration::from_millis(10);
 /// Damaged places of the log that wait to be told.
 pub const DAMAGE_WAITING_MAX: usize = 256;
 /// Pages at the log's end that followers share.

@@ -21,9 +21,10 @@ use crate::config::{Config, ConfigError};
 use crate::core::{Core, OwnIdentity};
 use crate::data_directory::{DataDirectory, DataDirectoryError};
 use crate::endpoint::{BindError, Endpoint, Registry, Tls};
-use crate::indexing;
 use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
-use crate::limits::{FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY};
+use crate::limits::{
+    FAREWELL_LOOKS_EVERY, FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY,
+};
 use crate::log::{EmbeddedLog, Forgetter, Indexer, LogReader, LogSettings, OpenError, Trimmer};
 use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
 use crate::models::with_built_ins;
@@ -34,6 +35,7 @@ use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::Sources;
 use crate::subscribe::ReadLog;
 use crate::subscribe::named::{StoreError, Subscriptions};
+use crate::{attesting, indexing};
 
 /// Why the collector cannot run, or could not end well.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +87,9 @@ pub enum RunError {
     Writer(#[from] WriterError),
 }
 
+/// A thread of the collector.
+type JoinThread = std::thread::JoinHandle<()>;
+
 /// The running collector.
 pub struct Collector {
     /// Where agents connect; `None` with an external broker.
@@ -98,6 +103,7 @@ pub struct Collector {
     web: JoinHandle<std::io::Result<()>>,
     writer: Writer,
     models: ModelThreads,
+    attesting: Option<JoinThread>,
     tls: Option<Arc<Tls>>,
     _data: DataDirectory,
 }
@@ -174,6 +180,9 @@ impl Collector {
             .map_err(system("a thread for the log"))?;
         let indexing = indexing::spawn(indexer, views.durable.clone(), stopping.clone());
         indexing.map_err(system("a thread for the log's indexes"))?;
+        let attesting = config.attest.file.clone();
+        let attesting = attesting.map(|file| attesting::spawn(file, views.attested.clone(), Arc::clone(&health)));
+        let attesting = attesting.transpose().map_err(system("a thread for attestations"))?;
         let reader: Arc<dyn ReadLog> = Arc::new(reader);
         let retention = retention::Settings {
             log: reader.another(),
@@ -211,6 +220,7 @@ impl Collector {
             web: tokio::spawn(api::serve(http, state, stopping)),
             writer,
             models: threads,
+            attesting,
             tls,
             _data: data,
         })
@@ -229,7 +239,7 @@ impl Collector {
 
     /// Stops taking in, commits what was taken, and closes the log.
     pub async fn stop(self) -> Result<(), RunError> {
-        let Self { state, switch, way_in, web, writer, models, .. } = self;
+        let Self { state, switch, way_in, web, writer, models, attesting, .. } = self;
         switch.stop();
         if let Err(error) = way_in.await {
             tracing::error!(%error, "the way in ended unexpectedly");
@@ -243,6 +253,16 @@ impl Collector {
             Err(_) => aborting.abort(),
         }
         drop(state);
+        if let Some(attesting) = attesting {
+            // A place that hangs does not keep the collector from ending.
+            let until = tokio::time::Instant::now() + HTTP_FAREWELL_MAX;
+            while !attesting.is_finished() && tokio::time::Instant::now() < until {
+                tokio::time::sleep(FAREWELL_LOOKS_EVERY).await;
+            }
+            if !attesting.is_finished() {
+                tracing::error!("the file for attestations takes nothing; the last ones are missing in it");
+            }
+        }
         if let Err(error) = tokio::task::spawn_blocking(|| models.join()).await {
             tracing::error!(%error, "the models ended unexpectedly");
         }

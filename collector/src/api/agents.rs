@@ -23,6 +23,9 @@ use crate::sources::{LaneView, LinkState, SourceView};
 pub struct AgentsReport {
     /// The log.
     pub log: LogReport,
+    /// What is wrong with the log, in words: that it was put back to an earlier state, or is damaged.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// All sources by name, the collector itself included.
     pub agents: Vec<AgentReport>,
 }
@@ -122,7 +125,8 @@ pub(super) async fn agents(State(api): State<Api>) -> Json<AgentsReport> {
     let sources = api.state.sources.borrow().clone();
     let kept = api.state.reader.kept();
     let log = LogReport { first: kept.start.get(), end: kept.end.get() };
-    Json(AgentsReport { log, agents: sources.iter().map(AgentReport::of).collect() })
+    let warnings = api.state.health.warnings().into_values().collect();
+    Json(AgentsReport { log, warnings, agents: sources.iter().map(AgentReport::of).collect() })
 }
 
 /// That nothing more is to be expected of a source.

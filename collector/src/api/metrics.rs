@@ -32,6 +32,10 @@ fn log(text: &mut Text, api: &Api) {
     let read = api.state.reader.bytes_read_by_all();
     text.single("afferent_log_read_bytes_total", "counter", "Bytes of the log that readers have read.", read);
     let healthy = u8::from(api.state.health.verdict().is_ok());
+    text.head("afferent_log_warning", "gauge", "1 while there is something wrong with the log, by its kind.");
+    for kind in api.state.health.warnings().into_keys() {
+        text.sample("afferent_log_warning", &[("kind", kind)], 1);
+    }
     text.single("afferent_healthy", "gauge", "1 while events become durable and agents have a way in.", healthy);
 }
 

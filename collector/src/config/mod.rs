@@ -32,6 +32,9 @@
 //! # samples_age = "30d"               # samples are removed earlier; breakdowns, alarms and all else stay
 //! # size_mib = 500000                 # the oldest segments are removed when the log is larger
 //!
+//! [attest]                            # the log's attestations, one a minute
+//! # file = "/mnt/elsewhere/heads"     # are appended to this file, which belongs on another machine
+//!
 //! # [[model]]                         # a version of a model beside the built-in ones, which are version 1
 //! # name = "kpi"
 //! # version = 2
@@ -86,6 +89,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// How long it is kept.
     pub retention: RetentionConfig,
+    /// Where attestations go.
+    pub attest: AttestConfig,
     /// Versions of models beside the built-in ones.
     pub model: Vec<Definition>,
     /// What the collector says of itself.
@@ -174,6 +179,14 @@ pub struct RetentionConfig {
     pub samples_age: Option<Age>,
     /// How large the log may be, in MiB.
     pub size_mib: Option<u64>,
+}
+
+/// Where attestations of the log go, beside the log itself and agents.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AttestConfig {
+    /// A file that they are appended to, a line of hexadecimal digits each.
+    pub file: Option<PathBuf>,
 }
 
 /// What the collector says of itself.
@@ -396,6 +409,7 @@ impl Default for Config {
             http: Http::default(),
             storage: StorageConfig::default(),
             retention: RetentionConfig::default(),
+            attest: AttestConfig::default(),
             model: Vec::new(),
             log: Logging::default(),
         }

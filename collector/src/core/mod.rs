@@ -20,6 +20,8 @@ mod notice;
 mod operate;
 mod own;
 mod post;
+#[cfg(test)]
+mod proof_tests;
 mod questions;
 mod receipt;
 mod refusal;

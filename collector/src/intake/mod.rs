@@ -18,7 +18,7 @@ use afferent_protocol::session::signed::Nonce;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-pub use admission::{Admission, Verdict};
+pub use admission::{Admission, Statement, Verdict};
 pub use health::{Counter, Counters, Health, Storage, Way};
 pub use outbox::Outbox;
 pub use writer::{Views, Writer, WriterError, spawn};

@@ -63,6 +63,11 @@ impl Found {
         self.waiting.push(damage);
     }
 
+    /// Whether this offset is in a damaged place that is known.
+    pub fn has(&self, offset: Offset) -> bool {
+        self.known.keys().any(|(first, end)| (*first..*end).contains(&offset))
+    }
+
     pub fn take(&mut self) -> Vec<LogDamage> {
         std::mem::take(&mut self.waiting)
     }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use afferent_protocol::ids::Timestamp;
+use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, Seed};
 use afferent_protocol::session::signed::LogId;
 use serde::{Deserialize, Serialize};
@@ -275,6 +275,16 @@ impl Shared {
     /// Something was found that is not as it was written.
     pub fn damaged(&self, damage: LogDamage) {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner).add(damage);
+    }
+
+    /// Whether what cannot be read there was found before.
+    pub fn is_damage_known(&self, offset: Offset) -> bool {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).has(offset)
+    }
+
+    /// The file that holds an offset, and the offsets that lie in it one after the other.
+    pub fn run_of(&self, offset: u64) -> Option<(Arc<SegmentFile>, Range<u64>)> {
+        self.with(|runs| runs.find(offset).map(|run| (Arc::clone(&run.file), run.first..run.end)))
     }
 
     pub fn take_damage(&self) -> Vec<LogDamage> {

@@ -273,10 +273,7 @@ impl<D: Disk> LogReader<D> {
                 true
             }
             Err(_) => {
-                let len = self.disk.open(&file.name).and_then(|file| file.len()).unwrap_or(0);
-                let before = SegmentIndex::read(&*self.disk, &file, len, first, offsets.end).map(|index| index.history);
-                let found = damage::find(&*self.disk, &file, first, offsets.end, before.as_ref());
-                found.into_iter().for_each(|damage| self.shared.damaged(damage));
+                self.look_for_damage(&file, offsets);
                 // The next start is to read the segment and tell of its damage.
                 let _ = self.disk.remove(&segment_index::name(&file.name));
                 self.shared.doubt(first);
@@ -287,10 +284,26 @@ impl<D: Disk> LogReader<D> {
 
     /// Reports what could not be read, so that the collector's log, its health and an event tell of it.
     pub fn report_damage(&self, error: &ReadError) {
-        if let ReadError::Corrupt { file, first, end } = error {
-            let (file, missing) = (file.clone(), Vec::new());
+        let ReadError::Corrupt { file, first, end } = error else { return };
+        if self.shared.is_damage_known(*first) {
+            return;
+        }
+        if let Some((segment, offsets)) = self.shared.run_of(first.get()) {
+            self.look_for_damage(&segment, offsets);
+        }
+        let (file, missing) = (file.clone(), Vec::new());
+        if !self.shared.is_damage_known(*first) {
             self.shared.damaged(LogDamage { file, first: *first, end: *end, missing });
         }
+    }
+
+    /// Reports what is missing of a segment, by what its index said while it was whole.
+    fn look_for_damage(&self, file: &Arc<SegmentFile>, offsets: Range<u64>) {
+        let (first, end) = (offsets.start, offsets.end);
+        let len = self.disk.open(&file.name).and_then(|file| file.len()).unwrap_or(0);
+        let before = SegmentIndex::read(&*self.disk, file, len, first, end).map(|index| index.history);
+        let found = damage::find(&*self.disk, file, first, end, before.as_ref());
+        found.into_iter().for_each(|damage| self.shared.damaged(damage));
     }
 
     /// Where to begin reading, and its file, taken in hand unless it is there already; `None` past the log's end.

@@ -81,7 +81,7 @@ mod tests {
         let clock = AgeClock::new(Some(Timestamp::clamped(NOON)), 1000);
         let judged = clock.judge(&at(NOON + YEAR_US, 6000), &[]);
         assert_eq!(judged.now, Timestamp::clamped(NOON + 5000), "attested time, and what has passed since");
-        assert!(judged.warning.unwrap().contains("8760 hours ahead"));
+        assert!(judged.warning.unwrap().contains("8759 hours ahead"));
         let judged = clock.judge(&at(NOON + YEAR_US, 6000), &heard(&[NOON, NOON + 9, NOON + YEAR_US], 6000));
         assert_eq!(judged.now, Timestamp::clamped(NOON + 5000), "one agent with the same fault changes nothing");
         // The control: what the collector's clock alone would say.

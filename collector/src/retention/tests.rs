@@ -1,14 +1,17 @@
 //! What goes is said before, and nothing that is needed goes with it.
 
+use afferent_protocol::attestation::Attestation;
 use afferent_protocol::codec::records;
-use afferent_protocol::disk::Disk;
+use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::Body;
-use afferent_protocol::ids::{Epoch, Offset, Stream};
+use afferent_protocol::ids::{Epoch, Offset, Stream, Timestamp};
+use afferent_protocol::segment::{EntryHead, Head, SEGMENT_HEADER_LEN, SegmentHeader};
 
+use super::{AgeClock, Attested, Disagrees, Examined, Rules};
 use crate::certificate::{About, Certificate, Evidence, Means, Span, Verdict};
 use crate::cloud_event::names::life_cycle;
 use crate::core::{Confirm, Core, NotAttested, OwnIdentity, Reason, Received, Removal, Removed};
-use crate::log::{EmbeddedLog, Indexed, LogSettings, Trust, inspect};
+use crate::log::{EmbeddedLog, Indexed, LogSettings, Trust, UnifiedLog, inspect};
 use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
 use crate::sources::Sources;
 
@@ -260,4 +263,87 @@ fn a_certificate_says_what_retention_has_removed_and_refutes_what_else_is_gone()
     world.disk.remove(&oldest).unwrap();
     assert_eq!(world.of_press(end - 20, end - 10).verdict, Verdict::Refuted);
     assert!(!world.is_sound());
+}
+
+const YEAR_S: u64 = 365 * 86_400;
+
+fn ends(world: &World) -> Vec<Offset> {
+    world.core.log().trimmer().usage().unwrap().segments.iter().map(|segment| segment.end).collect()
+}
+
+fn attested(world: &World) -> Attested {
+    Attested { own: source("collector"), log_id: world.core.log().log_id(), keys: world.core.keys_of_log() }
+}
+
+/// Every entry's ingest time, ten years earlier; whoever can write to the disk can do that, checksums included.
+fn move_stamps_back(disk: &MemoryDisk) {
+    for (name, _) in disk.list().unwrap() {
+        if name.ends_with(".idx") {
+            disk.remove(&name).unwrap();
+            continue;
+        }
+        let (bytes, file) = (disk.bytes(&name), disk.open(&name).unwrap());
+        let Head::Present { header, .. } = SegmentHeader::decode(&bytes) else { panic!("{name} has a header") };
+        let mut at = SEGMENT_HEADER_LEN;
+        while let Some(head) = bytes.get(at..).and_then(|rest| EntryHead::decode(rest, header.seed())) {
+            let stamp = Timestamp::clamped(head.stamp.micros() - 10 * YEAR_S as i64 * 1_000_000);
+            file.write_at(&EntryHead { stamp, ..head }.encode(header.seed()), at as u64).unwrap();
+            at += head.entry_len();
+        }
+        file.sync().unwrap();
+    }
+    disk.sync_directory().unwrap();
+}
+
+#[test]
+fn ingest_times_that_were_moved_ten_years_back_delete_nothing() {
+    let (mut world, _) = filled();
+    let rules = Rules { age: Some("365d".parse().unwrap()), ..Rules::default() };
+    let cut = |world: &World| rules.cut_by_age(&world.core.log().trimmer().usage().unwrap(), clock(world.seconds).wall);
+    let all = ends(&world);
+    let checked: Vec<Offset> = all[..all.len() - 3].to_vec();
+    let mut examined = Examined::default();
+    assert_eq!(examined.agree(&world.core.log().reader(), &attested(&world), &checked), Ok(()), "the control");
+    for end in &checked {
+        let time = examined.time_of(*end).unwrap();
+        assert!(time >= clock(0).wall && time <= clock(world.seconds).wall, "it is as old as its attestation says");
+    }
+    assert_eq!(cut(&world), None);
+    let disk = world.disk.cut();
+    move_stamps_back(&disk);
+    world = World::start(&disk, world.seconds + 10);
+    assert!(cut(&world).is_some_and(|cut| cut.until >= checked[0]), "by the files' own word everything is old");
+    let mut examined = Examined::default();
+    let refused = examined.agree(&world.core.log().reader(), &attested(&world), &checked);
+    assert!(matches!(refused, Err(Disagrees::Hash { number: 0, .. })), "{refused:?}");
+}
+
+#[test]
+fn a_collector_that_boots_with_a_clock_a_year_ahead_deletes_nothing() {
+    let (world, _) = filled();
+    let rules = Rules { age: Some("30d".parse().unwrap()), ..Rules::default() };
+    let usage = world.core.log().trimmer().usage().unwrap();
+    let newest = Attestation::read(&world.core.newest_attestation().unwrap()).unwrap().verify().unwrap();
+    let ahead = clock(world.seconds + YEAR_S);
+    let judged = AgeClock::new(Some(newest.time), ahead.monotonic_us).judge(&ahead, &[]);
+    assert_eq!(rules.cut_by_age(&usage, judged.now), None);
+    assert!(judged.warning.is_some());
+    assert!(rules.cut_by_age(&usage, ahead.wall).is_some(), "the control: by its own clock");
+}
+
+#[test]
+fn a_trimmed_log_is_checked_from_the_next_attestation_on_and_goes_on_with_its_hash() {
+    let (mut world, _) = filled();
+    world.trim(ends(&world).len() / 2);
+    world.index();
+    world.restart();
+    let left = ends(&world);
+    let mut examined = Examined::default();
+    let checked = &left[..left.len() - 3];
+    assert_eq!(examined.agree(&world.core.log().reader(), &attested(&world), checked), Ok(()));
+    assert!(world.core.sources().terms().iter().count() >= 2, "the table of terms was logged again");
+    // Nothing before an attestation goes.
+    let end = world.core.durable_end();
+    let beyond = examined.agree(&world.core.log().reader(), &attested(&world), &[end]);
+    assert!(matches!(beyond, Err(Disagrees::Missing { .. })), "{beyond:?}");
 }

@@ -20,7 +20,8 @@ function useAgents(live) {
     let timer = 0;
     const look = async () => {
       try {
-        set({ agents: (await askJson('/v1/agents', { signal: stop.signal })).agents });
+        const { agents, warnings } = await askJson('/v1/agents', { signal: stop.signal });
+        set({ agents, warnings });
       } catch (error) {
         if (stop.signal.aborted) return;
         set((before) => ({ ...before, error }));
@@ -98,7 +99,7 @@ function Losses({ agents }) {
 
 export function Sources({ asOf, at }) {
   const live = asOf == null;
-  const { agents, error } = useAgents(live);
+  const { agents, warnings, error } = useAgents(live);
   const model = useModel('sources', asOf);
   if (agents == null) return html`<h1>Sources</h1>${error ? html`<${Problem} error=${error} />` : html`<p role="status">Loading…</p>`}`;
   const sources = model.state?.sources ?? {};
@@ -106,6 +107,7 @@ export function Sources({ asOf, at }) {
   const rows = names.map((name) => row(name, agents.find((agent) => agent.name === name), sources[name]));
   rows.sort((a, b) => (b.missing ?? 0) - (a.missing ?? 0) || WORST[a.state] - WORST[b.state] || (b.lost ?? 0) - (a.lost ?? 0));
   return html`<h1>Sources</h1>${error && html`<${Problem} error=${error} />`}
+    ${(warnings ?? []).map((message) => html`<${Problem} error=${{ message }} />`)}
     ${rows.length === 0 ? html`<${Empty} title=${live ? 'No agent has sent anything yet.' : 'Who sent by then is not known.'}>
       ${live ? html`<${StartAnAgent} />` : html`<p>${model.error ? plain(model.error.message) : 'Move on in the log, or go back to now.'}</p>`}<//>`
       : html`<${Summary} rows=${rows} /><${Table} caption="Sources, worst first" head=${HEAD} rows=${rows} />`}
