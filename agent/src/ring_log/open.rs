@@ -157,6 +157,11 @@ impl<D: Disk> RingLog<D> {
                 self.reseals.push(lane.lane, reason);
             }
         }
+        for copy in &found.lanes {
+            if let Some((epoch, _)) = copy.reseals {
+                self.reseals.copies(copy.lane, Lane { stream: copy.lane.stream, epoch });
+            }
+        }
         count
     }
 

@@ -166,6 +166,11 @@ impl Model {
         let to = ends[ends.len().saturating_sub(1 + back as usize)];
         if self.log.rewind(held.lane, to) {
             self.acked.insert(held.lane, to);
+            let forgotten = self.taken.extract_if((held.lane, to.get())..(held.lane, u64::MAX), |_, _| true);
+            let forgotten: Vec<_> = forgotten.collect();
+            for (_, mark) in forgotten {
+                self.delivered.remove(&mark);
+            }
             assert!(
                 self.log.held().iter().any(|now| now.lane == held.lane && now.first >= to && now.first <= held.first)
             );
@@ -205,9 +210,14 @@ impl Model {
         self.disk.refuse(0, 0);
         let clock = ClockReading { boot: [self.boot; 16], ..clock() };
         self.log = open_as(&self.disk, 7, who("press-1"), &clock).unwrap().0;
-        let losses = self.log.held();
-        for (index, held) in losses.iter().enumerate() {
-            assert!(losses[..index].iter().all(|other| other.lane != held.lane));
+        let held = self.log.held();
+        for (index, known) in held.iter().enumerate() {
+            assert!(held[..index].iter().all(|other| other.lane != known.lane));
+            // What the next log has lost it asks for once more.
+            let acked = self.acked.get(&known.lane).copied().unwrap_or_default();
+            if acked < known.first {
+                self.log.rewind(known.lane, acked);
+            }
         }
     }
 
