@@ -1,7 +1,7 @@
 //! Random appends, releases, restarts, refusals, power cuts, rollbacks of the next log, partings and lost files against a
 //! model that knows what was accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use afferent_protocol::event::{LossReason, ResealReason};
 use afferent_protocol::ids::Stream;
@@ -66,6 +66,8 @@ struct Model {
     boot: u8,
     /// Files were lost, with them perhaps what was declared.
     files_lost: bool,
+    /// What the next log once had and has lost: where the ring cannot show it any more, it finds the gap.
+    forgotten: BTreeSet<i64>,
 }
 
 impl Model {
@@ -86,6 +88,7 @@ impl Model {
             delivered: BTreeMap::new(),
             boot: 0,
             files_lost: false,
+            forgotten: BTreeSet::new(),
         }
     }
 
@@ -145,7 +148,7 @@ impl Model {
             }
         }
         self.take(events(&out));
-        self.acked.insert(held.lane, from);
+        self.acks(held.lane, from);
         self.log.release(held.lane, from);
     }
 
@@ -154,7 +157,12 @@ impl Model {
         let seen = drain(&mut self.log);
         self.take(seen);
         let ends: Vec<_> = self.log.held().iter().map(|held| (held.lane, held.first)).collect();
-        self.acked.extend(ends);
+        ends.into_iter().for_each(|(lane, end)| self.acks(lane, end));
+    }
+
+    fn acks(&mut self, lane: Lane, end: Sequence) {
+        let acked = self.acked.entry(lane).or_default();
+        *acked = end.max(*acked);
     }
 
     /// What was acked is forgotten by the next log, which says so.
@@ -170,6 +178,7 @@ impl Model {
             let forgotten: Vec<_> = forgotten.collect();
             for (_, mark) in forgotten {
                 self.delivered.remove(&mark);
+                self.forgotten.insert(mark);
             }
             assert!(
                 self.log.held().iter().any(|now| now.lane == held.lane && now.first >= to && now.first <= held.first)
@@ -280,7 +289,7 @@ impl Model {
             if let Some(taken) = self.taken.get(&(*lane, *at)) {
                 assert_eq!(taken, mark);
             } else if !self.delivered.contains_key(mark) {
-                let excused = self.files_lost && declarations_lost;
+                let excused = self.files_lost && (declarations_lost || self.forgotten.contains(mark));
                 assert!(excused || self.is_lost(*lane, *at, None), "{lane:?} {at} is gone without a word");
             }
         }
