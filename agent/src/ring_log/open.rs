@@ -46,6 +46,7 @@ impl<D: Disk> RingLog<D> {
         let record = slot.as_ref().map(|slot| &slot.record);
         let witness_start = found.weigh(record);
         found.confront(record, witness_start, &clock.boot);
+        found.count_damage();
         let mut epochs = Epochs::new(entropy, &who.source);
         let slots = std::mem::take(&mut found.slots);
         let RingSettings { segment_bytes, pool_bytes, .. } = settings;
@@ -154,6 +155,11 @@ impl<D: Disk> RingLog<D> {
                 let reason = if lane.is_ours { ResealReason::Diverged } else { ResealReason::OtherKey };
                 count += u32::from(!lane.is_ours);
                 self.reseals.push(lane.lane, reason);
+            }
+        }
+        for copy in &found.lanes {
+            if let Some((epoch, _)) = copy.reseals {
+                self.reseals.copies(copy.lane, Lane { stream: copy.lane.stream, epoch });
             }
         }
         count

@@ -92,7 +92,7 @@ impl<D: Disk> RingLog<D> {
     pub(super) fn forget_gone(&mut self) {
         let (pool, reseals) = (&self.pool, &self.reseals);
         self.lanes
-            .forget_gone(|lane| reseals.is_target(lane) || pool.readable().any(|(_, segment)| segment.lane == lane));
+            .forget_gone(|lane| reseals.is_copy(lane) || pool.readable().any(|(_, segment)| segment.lane == lane));
     }
 
     /// Frees those of these segments that nothing is held of: the oldest first, for files may be removed on the way.
@@ -114,7 +114,7 @@ impl<D: Disk> RingLog<D> {
             let is_last = segment.end == lane.end && self.lanes.is_current(segment.lane);
             segment.end > lane.released_end || (is_last && segment.first < segment.end)
         });
-        if is_active || is_needed || self.is_pinned(&segment) {
+        if is_active || is_needed || self.is_pinned(&segment) || self.tells_of_copies(&segment) {
             return;
         }
         self.free_segment(number);

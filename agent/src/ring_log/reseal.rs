@@ -2,7 +2,8 @@
 //!
 //! The first event of the new epoch says which sequences of which epoch its others had ([`LifeCycle::Resealed`]): that, and
 //! how far the new epoch goes, is all that a start needs to go on. What was copied is released in the old lane, and so is
-//! neither copied twice nor forgotten; the old lane's files go before those of the new one. A stretch that is missing in
+//! neither copied twice nor forgotten; the old lane's files go before those of the new one, which keep their first and
+//! last segments, acked or not, until all is copied. A stretch that is missing in
 //! the old lane ends the new epoch, and another one begins behind it. Events that come meanwhile go to an epoch of their
 //! own. Only header and signature of a batch change: its body, its times and its clock stay.
 
@@ -28,6 +29,8 @@ pub(super) struct Reseals {
     jobs: VecDeque<Job>,
     /// The lane that is being written, and the sequence of the old lane that its next event had.
     target: Option<(Lane, Sequence)>,
+    /// All lanes that hold events of one that is still being sealed again, with that one.
+    copies: Vec<(Lane, Lane)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,9 +46,24 @@ impl Reseals {
         }
     }
 
-    /// Whether the lane is being written.
-    pub fn is_target(&self, lane: Lane) -> bool {
-        self.target.is_some_and(|(target, _)| target == lane)
+    /// Takes note of a lane that holds events of one that is being sealed again.
+    pub fn copies(&mut self, copy: Lane, original: Lane) {
+        if self.contains(original) {
+            self.copies.push((copy, original));
+        }
+    }
+
+    /// Whether the lane tells how far another one was sealed again, which is not done.
+    pub fn is_copy(&self, lane: Lane) -> bool {
+        self.copies.iter().any(|(copy, _)| *copy == lane)
+    }
+
+    /// The lane that is being written, with the old one and the first sequence there.
+    #[cfg(test)]
+    pub fn origin(&self, lanes: &super::lanes::Lanes) -> Option<(Lane, (Lane, u64))> {
+        let (target, next) = self.target?;
+        let end = lanes.get(target)?.end.get();
+        Some((target, (self.jobs.front()?.lane, next.get() - end.saturating_sub(1))))
     }
 
     fn contains(&self, lane: Lane) -> bool {
@@ -91,7 +109,11 @@ impl<D: Disk> RingLog<D> {
         let Some(from) = left else {
             self.end_copy();
             self.reseals.jobs.pop_front();
+            let (done, left) = self.reseals.copies.iter().partition(|(_, original)| *original == job.lane);
+            self.reseals.copies = left;
+            let done: Vec<(Lane, Lane)> = done;
             self.sweep(job.lane);
+            done.into_iter().for_each(|(copy, _)| self.sweep(copy));
             self.before_wiping();
             self.pool.shrink(SEGMENTS_SPARE);
             self.write_witness();
@@ -131,6 +153,7 @@ impl<D: Disk> RingLog<D> {
     /// Seals the first batch of a new epoch: what its other events were.
     fn begin_copy(&mut self, job: Job, from: Sequence, clock: &ClockReading) {
         let target = self.epochs.draw(job.lane.stream);
+        self.reseals.copies(target, job.lane);
         self.lanes.add_behind(job.lane, target);
         let Job { lane: Lane { stream, epoch }, reason } = job;
         let subject = Subject::new(self.who.source.as_str()).expect("every source name is a subject");
@@ -228,6 +251,12 @@ impl<D: Disk> RingLog<D> {
         // Should the disk have no room for it, writing says so.
         let _ = self.pool.grow_beyond(COPY_SEGMENTS);
         Ok(())
+    }
+
+    /// Whether the segment says how far another lane was sealed again, which is not done.
+    pub(super) fn tells_of_copies(&self, segment: &Segment) -> bool {
+        let is_last = || self.lanes.get(segment.lane).is_some_and(|lane| lane.end == segment.end);
+        self.reseals.is_copy(segment.lane) && (segment.first == Sequence::ZERO || is_last())
     }
 
     /// Whether the segment holds what is to be sealed again.

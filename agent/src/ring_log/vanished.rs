@@ -144,7 +144,7 @@ impl Survey {
             original.released_end = original.released_end.max(copied.min(original.end));
             let goes_on = original.released_end == copied && copied < original.end && original.first <= copied;
             if goes_on && self.lanes[index].torn.is_some() {
-                self.lanes[index].torn = None;
+                (self.lanes[index].torn, self.lanes[index].is_torn) = (None, false);
             }
         }
     }
@@ -159,7 +159,10 @@ impl FoundLane {
 
     fn confront_with_witness(&mut self, record: &Record, reason: LossReason, knows_fronts: bool) {
         let Some(known) = record.lane(self.lane) else { return };
-        let acked = self.released_end.max(known.released_end);
+        self.is_resealed |= known.is_resealed;
+        // What was held again after it was acked is in no entry, and nobody asks for what is sealed again.
+        let from_entries = if known.is_resealed { self.lost_end } else { self.released_end };
+        let acked = from_entries.max(known.released_end);
         if knows_fronts && acked < self.first {
             self.vanished.push((SequenceRange { first: acked, end: self.first }, reason));
         }

@@ -77,8 +77,9 @@ impl<D: Disk> RingLog<D> {
         lanes.sort_by_key(|lane| rank(lane));
         lanes.truncate(WITNESS_LANES_MAX);
         let record = |lane: &LaneState| {
-            let is_current = self.lanes.is_current(lane.lane);
-            RecordLane { lane: lane.lane, is_current, released_end: lane.released_end, end: lane.end }
+            let LaneState { lane, released_end, end, resealed: is_resealed, .. } = *lane;
+            let is_current = self.lanes.is_current(lane);
+            RecordLane { lane, is_current, is_resealed, released_end, end }
         };
         lanes.into_iter().map(record).collect()
     }

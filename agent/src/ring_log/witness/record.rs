@@ -5,7 +5,7 @@
 //! ├───────┼─────┼───────┼────────┼─────────┼────────────┼──────┼───────┼───────┼─────────────────────────┐
 //! │ magic │ crc │ lanes │ log id │ version │ generation │ boot │ clean │ zeros │ lanes, 32 bytes each … │
 //! └───────┴─────┴───────┴────────┴─────────┴────────────┴──────┴───────┴───────┴─────────────────────────┘
-//!          lane = stream, 1 when it is written to, six zeros, epoch, released end, end; little-endian, 8 bytes each
+//!          lane = stream, 1 when it is written to, 1 when it is sealed again, five zeros, epoch, released end, end; little-endian, 8 bytes each
 //! ```
 
 use afferent_protocol::checksum::crc32c;
@@ -28,6 +28,8 @@ pub struct RecordLane {
     pub lane: Lane,
     /// Whether its stream was written to it. What was to be declared of all others was.
     pub is_current: bool,
+    /// Whether its events are, or are to be, in another lane once more.
+    pub is_resealed: bool,
     pub released_end: Sequence,
     pub end: Sequence,
 }
@@ -67,7 +69,7 @@ impl Record {
         put(64, &[self.is_clean.into()]);
         for (index, known) in self.lanes.iter().enumerate() {
             let at = HEAD_LEN + index * LANE_LEN;
-            put(at, &[known.lane.stream.number(), known.is_current.into()]);
+            put(at, &[known.lane.stream.number(), known.is_current.into(), known.is_resealed.into()]);
             put(at + 8, &known.lane.epoch.get().to_le_bytes());
             put(at + 16, &known.released_end.get().to_le_bytes());
             put(at + 24, &known.end.get().to_le_bytes());
@@ -90,7 +92,8 @@ impl Record {
             let at = HEAD_LEN + index * LANE_LEN;
             let lane = Lane { stream: Stream::from_number(bytes[at])?, epoch: Epoch::new(word(at + 8)) };
             let (released_end, end) = (Sequence::new(word(at + 16)), Sequence::new(word(at + 24)));
-            Some(RecordLane { lane, is_current: bytes[at + 1] == 1, released_end, end })
+            let (is_current, is_resealed) = (bytes[at + 1] == 1, bytes[at + 2] == 1);
+            Some(RecordLane { lane, is_current, is_resealed, released_end, end })
         });
         let lanes = lanes.collect::<Option<Vec<_>>>()?;
         let (log_id, generation, boot) = (id(16), word(40), id(48));
@@ -107,6 +110,7 @@ mod tests {
         let lane = |stream, epoch, is_current| RecordLane {
             lane: Lane { stream, epoch: Epoch::new(epoch) },
             is_current,
+            is_resealed: !is_current,
             released_end: Sequence::new(3),
             end: Sequence::new(u64::MAX),
         };
