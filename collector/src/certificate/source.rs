@@ -148,7 +148,10 @@ impl SourceEvidence {
         let from = self.known_so_far();
         let why = "its key was replaced, and it has not shown since that it kept its ring log".to_owned();
         self.replaced = Some(Unknown { from, until: at, why });
-        self.conflict = None;
+        if let Some(from) = self.conflict.take() {
+            let why = "two machines spoke for it until its key was replaced".to_owned();
+            self.unknown.push(Unknown { from, until: at, why });
+        }
     }
 
     /// Two machines speak for it.

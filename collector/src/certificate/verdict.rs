@@ -21,7 +21,9 @@ impl Evidence {
     pub fn certificate(mut self) -> Result<Certificate, CertificateError> {
         self.finish();
         let names = self.names();
-        if !names.iter().any(|name| self.sources.get(name).is_some_and(|source| !source.lanes.is_empty())) {
+        let is_known = names.iter().any(|name| self.sources.get(name).is_some_and(|source| !source.lanes.is_empty()));
+        // Of a log that contradicts itself nobody knows whom it should have something of.
+        if !is_known && self.refuted.is_empty() {
             return Err(CertificateError::Unknown(match &self.about {
                 About::Source(source) => source.to_string(),
                 About::Machine(machine) => machine.clone(),
