@@ -3,8 +3,10 @@
 //! This is the face for programs that carry an agent inside: start one, push events through its [`Intake`], stop it.
 //! Intakes for sockets, hosts and files are attached by whoever starts it; see [`crate::run`].
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::disk::FsDisk;
@@ -16,8 +18,8 @@ use tokio::task::JoinHandle;
 
 use crate::core::{AgentCore, CoreSettings};
 use crate::intake::sink::{EventSink, Refusal, Ticket, Waiting};
-use crate::limits::OUTBOX_MESSAGES_MAX;
-use crate::ring_log::{OpenError, Recovery, RingIdentity};
+use crate::limits::{OUTBOX_MESSAGES_MAX, WITNESS_SYNC_MS};
+use crate::ring_log::{OpenError, Recovery, RingIdentity, WitnessSync};
 use crate::sequencer::{CommitSettings, Intake, Shared};
 use crate::ship::{LinkState, ShipSettings};
 use crate::writer::{self, Link, Status, Writer, WriterParts};
@@ -28,6 +30,10 @@ pub struct AgentParts {
     pub who: RingIdentity,
     /// The directory of the ring log's files.
     pub ring_directory: PathBuf,
+    /// The directory of the ring's witness: beside the ring log's, not in it.
+    pub witness_directory: PathBuf,
+    /// Whether the agent's key was there before this start: then a ring that is new has replaced another one.
+    pub identity_existed: bool,
     /// Ring log and session.
     pub core: CoreSettings,
     /// How long commits may wait.
@@ -88,10 +94,15 @@ impl Agent {
     pub fn start(mut parts: AgentParts) -> Result<(Self, Recovery), StartError> {
         let path = parts.ring_directory;
         let disk = FsDisk::new(&path).map_err(|error| StartError::Directory { path: path.clone(), error })?;
+        let witness_path = parts.witness_directory;
+        let witness =
+            FsDisk::new(&witness_path).map_err(|error| StartError::Directory { path: witness_path, error })?;
         let clock = (parts.clock)();
         let mut entropy = || getrandom::u64().expect("the kernel gives random numbers");
-        let opened = AgentCore::open(disk, parts.core, parts.who.clone(), &clock, &mut entropy);
-        let (core, recovery) = opened.map_err(|error| StartError::Ring { path, error })?;
+        let opened = AgentCore::open(disk, witness, parts.core, parts.who.clone(), &clock, &mut entropy);
+        let (core, mut recovery) = opened.map_err(|error| StartError::Ring { path, error })?;
+        recovery.note_identity(parts.identity_existed);
+        keep_witness(core.ring().witness_sync());
         let (durable, durable_seen) = watch::channel([0; 2]);
         let shared = Arc::new(Shared::new(parts.commit, core.open_batch_bytes_max(), durable_seen));
         shared.lock().open.restore_devices(recovery.devices.clone());
@@ -131,9 +142,14 @@ impl Agent {
 
     fn say_started(&self, recovery: &Recovery, clock: ClockReading) {
         let previous = previous_stop(recovery, &clock);
-        let repairs = within(&recovery.to_string(), TEXT_BYTES_MAX);
-        let started = LifeCycle::Started { previous, version: env!("CARGO_PKG_VERSION"), repairs: &repairs };
+        let repairs = recovery.to_string();
+        let repairs = within(&repairs, TEXT_BYTES_MAX);
+        let started = LifeCycle::Started { previous, version: env!("CARGO_PKG_VERSION"), repairs };
         self.say(started, clock.wall).expect("the first event of an empty open batch is taken");
+        if let Some(message) = &recovery.replaced {
+            let replaced = LifeCycle::RingReplaced { message: within(message, TEXT_BYTES_MAX) };
+            self.say(replaced, clock.wall).expect("the second event of an open batch is taken");
+        }
     }
 
     /// Makes everything that was taken durable, says goodbye, gives the last events a moment to arrive, and ends.
@@ -156,8 +172,35 @@ impl Agent {
 }
 
 /// As much of the text as fits, cut between characters.
-fn within(text: &str, bytes_max: usize) -> String {
-    text[..text.floor_char_boundary(bytes_max)].to_string()
+fn within(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
+}
+
+/// Brings the ring's witness to the disk once a second, on a thread of its own, for as long as the ring is there.
+fn keep_witness(witness: WitnessSync<File>) {
+    let sync = move || {
+        let mut trouble = None;
+        while !witness.is_over() {
+            std::thread::sleep(Duration::from_millis(WITNESS_SYNC_MS));
+            // What the disk refuses is remembered with the witness.
+            let _ = witness.sync();
+            let now = witness.trouble();
+            match &now {
+                Some(why) if now != trouble => {
+                    tracing::warn!(
+                        "the ring's witness cannot be written: {why}; events are taken all the same, but \
+                                    files of the ring log that vanish may go unnoticed"
+                    );
+                }
+                None if trouble.is_some() => tracing::info!("the ring's witness can be written again"),
+                _ => {}
+            }
+            trouble = now;
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("ring-witness".into()).spawn(sync) {
+        tracing::warn!("the ring's witness is synced where segments begin only: {error}");
+    }
 }
 
 /// How the agent had stopped, from what the ring log holds: its last critical event, and the boot that it was written in.

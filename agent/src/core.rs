@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::disk::Disk;
+use afferent_protocol::event::ResealReason;
 use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::limits::{EVENT_BYTES_MAX, SUBJECT_BYTES_MAX};
 use afferent_protocol::session::signed::{Down, Instance, Nonce, Up, UpContent};
 use afferent_protocol::session::{Action, Control, Lane, Sender, SenderSettings};
 
-use crate::limits::{DISK_RETRY_MS, OPEN_BATCH_BYTES_MAX, READ_RETRY_MS, READ_TRIES_MAX};
+use crate::limits::{DISK_RETRY_MS, OPEN_BATCH_BYTES_MAX, READ_RETRY_MS, READ_TRIES_MAX, RESEAL_STEPS_MAX};
 use crate::ring_log::{AppendError, Known, OpenError, ReadError, Recovery, RingIdentity, RingLog, RingSettings};
 use crate::sequencer::OpenBatches;
 
@@ -84,7 +85,6 @@ pub struct AgentCore<D: Disk> {
     /// What the newest welcome over it brought.
     answer: Nonce,
     diverged: u64,
-    diverged_lanes: Vec<Lane>,
     undecodable: u64,
     look_ups: Vec<LookUp>,
     look_up_at_ms: u64,
@@ -105,9 +105,11 @@ impl<D: Disk> std::fmt::Debug for AgentCore<D> {
 }
 
 impl<D: Disk> AgentCore<D> {
-    /// Opens the ring log. `entropy` gives random numbers, for new epochs and the session.
+    /// Opens the ring log, and its witness in another directory. `entropy` gives random numbers, for new epochs and the
+    /// session.
     pub fn open(
         disk: D,
+        witness: D,
         settings: CoreSettings,
         who: RingIdentity,
         clock: &ClockReading,
@@ -115,7 +117,7 @@ impl<D: Disk> AgentCore<D> {
     ) -> Result<(Self, Recovery), OpenError> {
         let session = entropy() as u32;
         let instance = Instance(random(entropy));
-        let (ring, recovery) = RingLog::open(disk, settings.ring, who, clock, entropy)?;
+        let (ring, recovery) = RingLog::open(disk, witness, settings.ring, who, clock, entropy)?;
         let mut sender = Sender::new(settings.sender, session);
         sender.held(ring.held());
         let core = Self {
@@ -129,7 +131,6 @@ impl<D: Disk> AgentCore<D> {
             nonce: Nonce::NONE,
             answer: Nonce::NONE,
             diverged: 0,
-            diverged_lanes: Vec::new(),
             undecodable: 0,
             look_ups: Vec::new(),
             look_up_at_ms: 0,
@@ -163,7 +164,7 @@ impl<D: Disk> AgentCore<D> {
         self.durable
     }
 
-    /// Lanes that had to be given up because the receiver had something else, since the start.
+    /// Lanes that were sealed again because the receiver had something else, since the start.
     pub fn diverged(&self) -> u64 {
         self.diverged
     }
@@ -220,14 +221,24 @@ impl<D: Disk> AgentCore<D> {
         committed
     }
 
-    /// Declares what cannot be sent any more; what the disk does not take now is declared with the next retry.
-    fn declare_diverged(&mut self, now: &Now) {
-        let Self { ring, diverged_lanes, .. } = self;
-        diverged_lanes.retain(|lane| ring.diverged(*lane, &now.clock).is_err());
-        if !self.diverged_lanes.is_empty() {
-            self.retry_at_ms = Some(now.ms + DISK_RETRY_MS);
+    /// Seals a little more of what is to be sealed again; what the disk does not take now comes with the next retry.
+    fn reseal(&mut self, now: &Now) {
+        for _ in 0..RESEAL_STEPS_MAX {
+            match self.ring.reseal_step(&now.clock) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => {
+                    self.retry_at_ms = Some(now.ms + DISK_RETRY_MS);
+                    break;
+                }
+            }
         }
         self.sender.held(self.ring.held());
+    }
+
+    /// A clean stop: the ring's witness is on disk. Nothing is to be committed afterwards.
+    pub fn finish(&mut self) {
+        self.ring.finish();
     }
 
     /// Tries again what the disk refused, when it is time to.
@@ -236,7 +247,6 @@ impl<D: Disk> AgentCore<D> {
             return Committed::default();
         }
         self.retry_at_ms = None;
-        self.declare_diverged(now);
         let refused = self.ring.retry(&now.clock).err();
         let mut committed = Committed::default();
         for stream in Stream::ALL {
@@ -350,9 +360,16 @@ impl<D: Disk> AgentCore<D> {
         if self.look_up_at_ms <= now.ms {
             self.look_up(now);
         }
+        if self.ring.resealing() && self.retry_at_ms.is_none() {
+            self.reseal(now);
+        }
         loop {
             message.clear();
             match self.sender.next(now.ms) {
+                // What is sealed again is sent as it comes.
+                Action::Wait { .. } if self.ring.resealing() && self.retry_at_ms.is_none() => {
+                    return Outgoing::Wait { until_ms: Some(now.ms + 1) };
+                }
                 Action::Wait { until_ms } => return Outgoing::Wait { until_ms: self.wait_until(until_ms) },
                 Action::Reconnect => return Outgoing::Reconnect,
                 Action::Hello(hello) => {
@@ -383,8 +400,9 @@ impl<D: Disk> AgentCore<D> {
                 }
                 Action::Diverged { lane } => {
                     self.diverged += 1;
-                    self.diverged_lanes.push(lane);
-                    self.declare_diverged(now);
+                    let from = self.sender.acked_end(lane).unwrap_or(Sequence::ZERO);
+                    self.ring.reseal(lane, from, ResealReason::Diverged, &now.clock);
+                    self.sender.held(self.ring.held());
                 }
             }
         }

@@ -104,6 +104,10 @@ pub const OUTBOX_MESSAGES_MAX: usize = 2;
 pub const INBOX_MESSAGES_MAX: usize = 1024;
 /// Milliseconds after which a disk that refused a write is tried again.
 pub const DISK_RETRY_MS: u64 = 1000;
+/// Batches that are sealed again in one round of the writer.
+pub const RESEAL_STEPS_MAX: usize = 16;
+/// Milliseconds between two syncs of the ring's witness in the background.
+pub const WITNESS_SYNC_MS: u64 = 1000;
 /// Milliseconds after which a disk that refused a read is tried again.
 pub const READ_RETRY_MS: u64 = 100;
 /// How often a read is tried again before what it was to tell counts as unknown.
@@ -122,7 +126,7 @@ const _: () = {
     assert!(PORT_WAIT_MS_MIN <= PORT_WAIT_MS_MAX);
     assert!(4 * TABLE_EVERY_BYTES <= SEGMENT_BYTES_MIN as usize);
     assert!(DEVICE_LANES_MAX >= SERIAL_PORTS_MAX * 4, "four lanes a device");
-    assert!(FRAME_BYTES_MAX > 256 + 4096);
+    assert!(FRAME_BYTES_MAX > 256 + 4096 + 21 && PIECED_BYTES_MAX >= 256 + 4096 + 21);
     assert!(COMMIT_BYTES < OPEN_BATCH_BYTES_MAX);
     assert!(OPEN_BATCH_BYTES_MAX + 2 * EVENT_BYTES_MAX < BATCH_BYTES_MAX, "an open batch always takes one more event");
     assert!(LINE_BYTES_MAX > EVENT_BYTES_MAX, "any event without escapes fits a line");

@@ -145,7 +145,7 @@ impl<D: Disk> std::fmt::Debug for WriterParts<D> {
 /// Starts the writer thread.
 pub(crate) fn start<D: Disk + Send + 'static>(shared: Arc<Shared>, parts: WriterParts<D>) -> io::Result<Writer>
 where
-    D::File: Send,
+    D::File: Send + Sync,
 {
     let mut round = Round {
         shared: shared.clone(),
@@ -160,7 +160,10 @@ where
         progress: Progress::default(),
         stop_at_ms: None,
     };
-    let thread = std::thread::Builder::new().name("ring-writer".into()).spawn(move || while round.turn() {})?;
+    let thread = std::thread::Builder::new().name("ring-writer".into()).spawn(move || {
+        while round.turn() {}
+        round.parts.core.finish();
+    })?;
     Ok(Writer { shared, thread })
 }
 

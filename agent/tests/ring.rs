@@ -38,9 +38,10 @@ fn event(message: &str) -> Event<'_> {
 fn four_breakdowns() -> TempDir {
     let data = tempfile::tempdir().unwrap();
     let disk = FsDisk::new(data.path().join("ring")).unwrap();
+    let witness = FsDisk::new(data.path().join("witness")).unwrap();
     let clock =
         ClockReading { wall: Timestamp::clamped(1_000_000), monotonic_us: 5, synchronised: true, boot: [7; 16] };
-    let (mut log, _) = RingLog::open(disk, SETTINGS, who(data.path()), &clock, &mut || 11).unwrap();
+    let (mut log, _) = RingLog::open(disk, witness, SETTINGS, who(data.path()), &clock, &mut || 11).unwrap();
     for number in 0..4 {
         let mut batch = BatchBuilder::new();
         batch.push(&event(&format!("belt {number} torn"))).unwrap();
@@ -154,6 +155,8 @@ async fn a_ring_can_be_looked_at_while_an_agent_is_at_work_on_it() {
     let parts = AgentParts {
         who: who(data.path()),
         ring_directory: data.path().join("ring"),
+        witness_directory: data.path().join("witness"),
+        identity_existed: false,
         core: CoreSettings { ring: SETTINGS, ..CoreSettings::default() },
         commit: CommitSettings::default(),
         ship: None,

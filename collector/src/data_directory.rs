@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use afferent_protocol::disk::FsDisk;
+use afferent_protocol::endorsement::{ENDORSEMENT_LEN, Endorsement, Role};
 use afferent_protocol::sign::{Identity, PublicKey};
 use rustix::fs::{FlockOperation, flock};
 
@@ -12,6 +14,8 @@ const LOCK: &str = "collector.lock";
 const KEY: &str = "collector.key";
 /// The public half, for whoever verifies: hexadecimal.
 const PUBLIC_KEY: &str = "collector.pub";
+/// Endorsements in hexadecimal digits, one a line.
+const ENDORSEMENTS: &str = "collector.endorsements";
 /// Bytes of the key's file: the seed of an Ed25519 key pair.
 const KEY_LEN: usize = 32;
 
@@ -40,6 +44,12 @@ pub enum DataDirectoryError {
         what: String,
         /// What the system says.
         error: io::Error,
+    },
+    /// There is no log, for which a key could endorse another one.
+    #[error("there is no log in {}, so that there is nothing to endorse a key for; start the collector once", path.display())]
+    NoLog {
+        /// The directory.
+        path: PathBuf,
     },
     /// The key's file has another size than a key.
     #[error(
@@ -86,16 +96,66 @@ impl DataDirectory {
         &self.path
     }
 
-    /// The collector's key pair. At the first start it is drawn and written down, durably, for nobody else to read.
+    /// The collector's key pair. At the first start it is drawn and written down, durably, for nobody else to read. Where
+    /// it is lost and the log is not, another one is drawn, which agents will not believe before they are configured to.
     pub fn identity(&self) -> Result<Identity, DataDirectoryError> {
         let path = self.path.join(KEY);
         match read_key(&path) {
             Err(DataDirectoryError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
                 let failed = |error| DataDirectoryError::Io { what: format!("writing {}", path.display()), error };
-                Ok(Identity::from_seed(&self.draw_key().map_err(failed)?))
+                let seed = draw_seed().map_err(failed)?;
+                let failed = |error| DataDirectoryError::Io { what: format!("writing {}", path.display()), error };
+                self.keep_key(&seed).map_err(failed)?;
+                let identity = Identity::from_seed(&seed);
+                if self.has_log() {
+                    let key = identity.public_key();
+                    tracing::error!(
+                        "{} is lost: a new key was drawn, {key}. Agents keep what they capture and ship nothing until \
+                         `[ship] collector_keys` of each names it; or stop the collector and put the backup of the key back",
+                        path.display(),
+                    );
+                }
+                Ok(identity)
             }
             read => read,
         }
+    }
+
+    /// Endorsements that lead to the key from those before it, oldest first.
+    pub fn endorsements(&self) -> Result<Vec<[u8; ENDORSEMENT_LEN]>, DataDirectoryError> {
+        let path = self.path.join(ENDORSEMENTS);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(DataDirectoryError::Io { what: format!("reading {}", path.display()), error }),
+        };
+        // A line that is none was being written when the power went: the key that it is about was never used.
+        let read = |line: &str| <[u8; ENDORSEMENT_LEN]>::try_from(crate::log::unhex(line.trim())?).ok();
+        Ok(text.lines().filter_map(read).filter(|bytes| Endorsement::read(bytes).is_some()).collect())
+    }
+
+    /// Draws a new key, which the one before endorses, and takes its place. The endorsement is on disk first.
+    pub fn rotate_key(&self) -> Result<Endorsement, DataDirectoryError> {
+        let path = self.path.join(KEY);
+        let before = read_key(&path)?;
+        let io = |what: String| move |error| DataDirectoryError::Io { what, error };
+        let log = self.path.join("log").join("0");
+        let log_id = FsDisk::new(&log).and_then(|disk| crate::log::log_id(&disk));
+        let log_id = log_id.map_err(io(format!("reading {}", log.display())))?;
+        let log_id = log_id.ok_or_else(|| DataDirectoryError::NoLog { path: log.clone() })?;
+        let seed = draw_seed().map_err(io("drawing a key".to_owned()))?;
+        let (role, key) = (Role::Successor, Identity::from_seed(&seed).public_key());
+        let endorsement = Endorsement { role, log_id, key, by: before.public_key() };
+        let line: String = endorsement.sign(&before).iter().map(|byte| format!("{byte:02x}")).collect();
+        let file = self.path.join(ENDORSEMENTS);
+        let append = || {
+            let mut file = OpenOptions::new().append(true).create(true).mode(0o644).open(&file)?;
+            writeln!(file, "{line}")?;
+            file.sync_all()
+        };
+        append().map_err(io(format!("writing {}", file.display())))?;
+        self.keep_key(&seed).map_err(io(format!("writing {}", path.display())))?;
+        Ok(endorsement)
     }
 
     /// Writes the public key beside the private one, for those who verify.
@@ -108,23 +168,31 @@ impl DataDirectory {
         std::fs::write(&path, format!("{key}\n")).map_err(failed)
     }
 
+    fn has_log(&self) -> bool {
+        let log = self.path.join("log").join("0");
+        std::fs::read_dir(log).is_ok_and(|mut entries| entries.next().is_some())
+    }
+
     /// The name appears only once the content is on disk.
-    fn draw_key(&self) -> io::Result<[u8; KEY_LEN]> {
+    fn keep_key(&self, seed: &[u8; KEY_LEN]) -> io::Result<()> {
         let path = self.path.join(KEY);
-        let mut seed = [0; KEY_LEN];
-        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
         let fresh = path.with_extension("key.new");
         match std::fs::remove_file(&fresh) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(&seed)?;
+        file.write_all(seed)?;
         file.sync_all()?;
         std::fs::rename(&fresh, &path)?;
-        File::open(&self.path)?.sync_all()?;
-        Ok(seed)
+        File::open(&self.path)?.sync_all()
     }
+}
+
+fn draw_seed() -> io::Result<[u8; KEY_LEN]> {
+    let mut seed = [0; KEY_LEN];
+    getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(seed)
 }
 
 /// The public key that lies in a collector's data directory, if there is one. The private key is not looked at; whoever can
@@ -184,6 +252,32 @@ mod tests {
         assert_eq!(data.identity().unwrap().public_key(), key);
         let mode = std::fs::metadata(directory.path().join(KEY)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_new_key_is_endorsed_by_the_one_before_for_the_log_that_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDirectory::open(directory.path()).unwrap();
+        let before = data.identity().unwrap().public_key();
+        assert!(matches!(data.rotate_key(), Err(DataDirectoryError::Io { .. } | DataDirectoryError::NoLog { .. })));
+        assert_eq!(data.identity().unwrap().public_key(), before, "nothing has changed");
+        let log = directory.path().join("log").join("0");
+        let disk = FsDisk::new(&log).unwrap();
+        let now = afferent_protocol::ids::Timestamp::default();
+        let settings = crate::log::LogSettings::default();
+        let mut each = |_: &_, _: &_| {};
+        let (mut opened, _) = crate::log::EmbeddedLog::open(disk, settings, &mut || 7, now, &mut each).unwrap();
+        let mut agent = crate::simulated::Agent::new("press", afferent_protocol::ids::Stream::Samples, 1);
+        let bytes = agent.samples(1);
+        crate::log::UnifiedLog::append(&mut opened, &crate::simulated::parse(&bytes), now);
+        crate::log::UnifiedLog::commit(&mut opened).unwrap();
+        let id = crate::log::UnifiedLog::log_id(&opened);
+        drop(opened);
+        let rotated = data.rotate_key().unwrap();
+        assert_eq!((rotated.by, rotated.log_id, rotated.role), (before, id, Role::Successor));
+        assert_eq!(data.identity().unwrap().public_key(), rotated.key);
+        let kept: Vec<_> = data.endorsements().unwrap().iter().map(|bytes| Endorsement::read(bytes).unwrap()).collect();
+        assert_eq!(kept, [rotated]);
     }
 
     #[test]

@@ -64,6 +64,9 @@ pub const INDEX_PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// Retention looks at the log so often. Whenever it removes something, every lane is told anew.
 pub const RETENTION_EVERY: Duration = Duration::from_secs(60);
 
+/// By more than this, in µs, the collector's clock may not differ from what attestations and agents say: retention warns.
+pub const CLOCK_DIFFERENCE_MAX_US: u64 = 86_400_000_000;
+
 /// Bytes of batches that came before their turn, kept per source.
 pub const EARLY_BYTES_MAX: usize = 8 << 20;
 /// Batches that came before their turn, kept per source.

@@ -37,6 +37,9 @@ enum Command {
     Log(cli::log::Log),
     /// Prove that nothing of a source or a machine is missing, or say what is.
     Certificate(cli::certificate::Certify),
+    /// Look at the key that the log is signed with, or replace it.
+    #[command(subcommand)]
+    Key(cli::key::Key),
     /// Show all agents: state, lag, losses.
     Agents(cli::agents::Agents),
     /// Look at states that are folded from the log: now, as of any place, corrected, and under assumptions.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Command::Man(args) => done(cli::completions::man(args, Cli::command())),
         Command::Log(command) => cli::log::log(command),
         Command::Certificate(args) => cli::certificate::certificate(args),
+        Command::Key(command) => done(cli::key::key(command)),
         Command::Agents(args) => done(cli::agents::agents(args)),
         Command::Models(command) => done(cli::models::models(command)),
         #[cfg(feature = "top")]

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use afferent_protocol::attestation::Attestation;
 use afferent_protocol::disk::FsDisk;
 use afferent_protocol::ids::{Epoch, Offset};
 use tokio::net::TcpListener;
@@ -153,6 +154,8 @@ impl Collector {
         data.show_public_key(&own.1)?;
         let Opened { core, reader, indexer, trimmer, forgetter } = open_log(config, &data).await?;
         let (trimmed_until, emptied_until) = (core.sources().trimmed_until(), core.sources().emptied_until());
+        let newest = core.newest_attestation().and_then(|bytes| Attestation::read(&bytes)?.verify());
+        let attested = retention::Attested { own: config.name, log_id: core.place().log_id, keys: core.keys_of_log() };
         let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()));
         let core = core.with_posted_ids(Box::new(ids.map_err(system("a thread for the posted events"))?));
         let health = Arc::new(Health::default());
@@ -171,7 +174,12 @@ impl Collector {
             .map_err(system("a thread for the log"))?;
         let indexing = indexing::spawn(indexer, views.durable.clone(), stopping.clone());
         indexing.map_err(system("a thread for the log's indexes"))?;
+        let reader: Arc<dyn ReadLog> = Arc::new(reader);
         let retention = retention::Settings {
+            log: reader.another(),
+            attested,
+            newest,
+            sources: views.sources.clone(),
             rules: config.retention(),
             every: RETENTION_EVERY,
             trimmer,
@@ -182,7 +190,6 @@ impl Collector {
             health: Arc::clone(&health),
         };
         retention::spawn(retention, stopping.clone()).map_err(system("a thread for retention"))?;
-        let reader: Arc<dyn ReadLog> = Arc::new(reader);
         let models = ModelSettings {
             definitions: with_built_ins(&config.model),
             snapshots: Some(data.path().join("models")),
@@ -306,7 +313,8 @@ async fn open_log(config: &Config, data: &DataDirectory) -> Result<Opened, RunEr
     let epoch = Epoch::new(getrandom::u64().map_err(system("random numbers"))?);
     let mut challenge = [0; 32];
     getrandom::fill(&mut challenge).map_err(system("random numbers"))?;
-    let own = OwnIdentity { source: config.name, identity, epoch, challenge };
+    let endorsements = data.endorsements()?;
+    let own = OwnIdentity { source: config.name, identity, epoch, challenge, endorsements };
     let directory = data.path().join("log").join("0");
     let settings = LogSettings { segment_bytes: config.segment_bytes() };
     let opening = tokio::task::spawn_blocking(move || {

@@ -6,6 +6,7 @@
 //! one that was put back to an earlier state it does not, and whoever remembers it learns so at once.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use afferent_protocol::ids::Offset;
@@ -118,6 +119,15 @@ impl Terms {
         let at = self.terms.partition_point(|term| term.first < offset);
         let term = self.terms.get(at.max(1) - 1).filter(|term| term.first < offset || offset == Offset::ZERO);
         Place { log_id: self.log_id, partition: 0, term: term.map_or(0, |term| term.number), offset }
+    }
+
+    /// What stands behind the offset in the text of a place after the event of this offset, and for which offsets it does.
+    pub(crate) fn suffix_of(&self, event: Offset) -> (Range<u64>, String) {
+        let after = self.terms.partition_point(|term| term.first <= event);
+        let first = after.checked_sub(1).map_or(0, |at| self.terms[at].first.get());
+        let end = self.terms.get(after).map_or(u64::MAX, |next| next.first.get());
+        let next = Offset::new(event.get().saturating_add(1));
+        (first..end, PlaceText::suffix(&self.place(next)))
     }
 
     /// Whether a place holds in this log, which is durable up to `end`.

@@ -48,16 +48,22 @@ pub const SEAL_SAMPLES_AFTER_US: u64 = 1_000_000;
 /// Bytes of a panic's or fault's text that are kept.
 pub const CRASH_TEXT_BYTES_MAX: usize = 120;
 
+/// Bytes by which a batch is longer when it is sealed again: a subject, what it was, the time of the next row.
+pub const RESEALED_BYTES_MAX: usize = 1 + (2 + 1 + 10 + 5 + 1) + 1;
+
 /// Bytes of the work buffer that a body of `body` bytes needs: the batch with its header, and its frame.
 pub const fn frame_bytes(body: usize) -> usize {
-    frame_len_max(HEADER_LEN + body)
+    frame_len_max(HEADER_LEN + body + RESEALED_BYTES_MAX)
 }
 
 const _: () = {
     assert!(LANES_MAX <= afferent_protocol::limits::LANES_MAX);
     assert!(SUBJECTS_MAX <= afferent_protocol::limits::BATCH_SUBJECTS_MAX && SUBJECTS_MAX < 128);
-    assert!(BATCH_BODY_BYTES_MAX + HEADER_LEN <= afferent_protocol::limits::BATCH_BYTES_MAX);
-    assert!(BATCH_BODY_BYTES_MAX + HEADER_LEN <= u16::MAX as usize, "a fragment has two bytes for its place");
+    assert!(BATCH_BODY_BYTES_MAX + RESEALED_BYTES_MAX + HEADER_LEN <= afferent_protocol::limits::BATCH_BYTES_MAX);
+    assert!(
+        BATCH_BODY_BYTES_MAX + RESEALED_BYTES_MAX + HEADER_LEN <= u16::MAX as usize,
+        "a fragment has two bytes for its place"
+    );
     assert!(stored::HEAD_LEN <= HEADER_LEN, "an item is expanded to a batch in place");
     // Kind, session, count, then per lane: stream, epoch, end, option of a check; magic and two checksums; COBS.
     assert!(8 + 1 + 5 + 1 + LANES_MAX * 32 + 4 + 2 <= DOWN_FRAME_BYTES_MAX, "a welcome fits");

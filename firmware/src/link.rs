@@ -151,7 +151,7 @@ impl<'m> Link<'m> {
                 Fed::More => return,
                 Fed::Frame { payload, taken } => {
                     let heard = hear(&mut self.session, log, payload);
-                    if let Some(Heard { released, diverged }) = heard {
+                    if let Some(Heard { released, diverged, .. }) = heard {
                         self.counters.diverged = self.counters.diverged.wrapping_add(diverged.into());
                         if released {
                             self.noisiness.release();
@@ -205,6 +205,10 @@ impl<'m> Link<'m> {
         match self.session.next(log) {
             Next::Nothing => false,
             Next::Hello => self.hello(log).unwrap_or(false),
+            Next::Ask(stream) => {
+                let len = Session::ask(stream, log).unwrap_or(0);
+                len > 0 && self.put(log.work.get(..len).unwrap_or(&[]))
+            }
             // The log cannot read it now; it is asked again the next time.
             Next::Batch(stream) => self.send(stream, log).unwrap_or(false),
         }
@@ -301,7 +305,7 @@ mod tests {
         let mut log = Log::open(names, Clock::new([1; 16]), queues, 7, &mut work);
         let mut link = Link::new(1, &mut frame);
         // A kind of control message that comes after the last one that is known.
-        let newer = [b"AFC1".as_slice(), &crc32c(&[4, 0]).to_le_bytes(), &[4, 0]].concat();
+        let newer = [b"AFC2".as_slice(), &crc32c(&[7, 0]).to_le_bytes(), &[7, 0]].concat();
         let mut damaged = framed(b"AFT1 damaged");
         damaged[5] ^= 1;
         let too_long = framed(&[7; DOWN_FRAME_BYTES_MAX]);

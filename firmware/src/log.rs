@@ -7,7 +7,7 @@
 
 use afferent_protocol::event::{Body, Loss, LossReason, Severity};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject};
-use afferent_protocol::session::Held;
+use afferent_protocol::session::{Held, Lane};
 use heapless::Vec;
 
 use crate::clock::{Clock, tick};
@@ -213,7 +213,8 @@ impl<'m> Log<'m> {
         self.seal(Stream::Critical);
     }
 
-    fn of(&mut self, stream: Stream) -> &mut StreamLog<'m> {
+    /// One of the streams.
+    pub fn of(&mut self, stream: Stream) -> &mut StreamLog<'m> {
         &mut self.streams[usize::from(stream.number())]
     }
 
@@ -259,15 +260,12 @@ impl<'m> Log<'m> {
         batch
     }
 
-    /// The agent has something else in this epoch: what is held of it is lost, and a new epoch begins.
-    pub fn give_up(&mut self, stream: Stream, epoch: Epoch) {
-        if self.of(stream).epoch() == epoch {
-            self.begin_epoch(stream);
-        }
-        let Self { streams, work, .. } = self;
-        if let Some(hole) = streams[usize::from(stream.number())].give_up(epoch, work) {
-            self.note(stream, hole, LossReason::Refused, self.now_us);
-        }
+    /// The agent has something else in this lane, up to `end`: see [`StreamLog::part`].
+    pub fn part(&mut self, Lane { stream, epoch }: Lane, end: u32) -> bool {
+        // Another run with the same entropy has drawn the same numbers up to here.
+        self.entropy ^= self.now_us;
+        let fresh = Epoch::new(self.draw());
+        self.of(stream).part(epoch, end, fresh)
     }
 }
 
@@ -279,7 +277,7 @@ fn loss(stream: Stream, Hole { epoch, first, end }: Hole, reason: LossReason) ->
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 #[inline(never)]
-fn draw(state: &mut u64) -> u64 {
+pub fn draw(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -8,6 +8,7 @@ use afferent_protocol::ids::{Subject, Timestamp};
 use afferent_protocol::wire::{Writer, take_varint};
 
 use crate::limits::{BATCH_BODY_BYTES_MAX, SUBJECTS_MAX, UNITS_MAX};
+use crate::stored::make_room;
 
 /// The rows of an open batch, with a body no longer than the buffer that they lie in.
 #[derive(Debug)]
@@ -90,12 +91,7 @@ impl<'m> Rows<'m> {
         if needs == 0 {
             return;
         }
-        for from in (at..self.len).rev() {
-            let byte = self.bytes.get(from).copied().unwrap_or(0);
-            if let Some(place) = self.bytes.get_mut(from + needs) {
-                *place = byte;
-            }
-        }
+        make_room(self.bytes.get_mut(at..self.len + needs).unwrap_or(&mut []), needs);
         Writer::new(self.bytes.get_mut(at..).unwrap_or(&mut [])).text(text);
         if let Some(count) = self.bytes.get_mut(count_at) {
             *count = count.wrapping_add(1);

@@ -1,11 +1,16 @@
 //! The sending half of `afferent_protocol`'s session, as small as a device needs it: the log's runs are its lanes, and what
 //! a batch's check is the log is asked when the ack comes. Its rules are those of "Session" in the protocol's README.
+//!
+//! Nothing that the agent says makes it let go of what the agent does not show to have: an ack counts when its end may have
+//! been sent and its check is that of the batch that ends there. A welcome that contradicts parts the lane, see
+//! [`crate::stream_log`]; an ack that does is passed over, and the wait for a better one ends in a hello.
 
 use afferent_protocol::ids::Stream;
-use afferent_protocol::session::{Answer, AnswerKind, Resume, write_hello};
+use afferent_protocol::session::{Answer, AnswerKind, Resume, write_ask, write_hello};
 
 use crate::limits::{HELLO_TRIES_MAX, PATIENCE_MAX, SAMPLES_TURN, TIMEOUT_TICKS};
 use crate::log::Log;
+use crate::stream_log::Wants;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -24,6 +29,8 @@ pub enum Next {
     Nothing,
     /// A hello.
     Hello,
+    /// A question for an end of this stream.
+    Ask(Stream),
     /// A batch of this stream.
     Batch(Stream),
 }
@@ -35,6 +42,8 @@ pub struct Heard {
     pub released: bool,
     /// Lanes in which it has something else than the log here.
     pub diverged: u8,
+    /// It is the first welcome since boot.
+    is_first: bool,
 }
 
 /// The session. Its ticks are of 1024 µs and go round.
@@ -49,12 +58,22 @@ pub struct Session {
     said: u32,
     tries: u8,
     turn: u8,
+    /// No agent has answered since boot.
+    is_alone: bool,
 }
 
 impl Session {
     /// One that begins with a hello. `number` is best a random number.
     pub const fn new(number: u32) -> Self {
-        Self { number, number_first: number.wrapping_add(1), phase: Phase::Begun, said: 0, tries: 0, turn: 0 }
+        Self {
+            number,
+            number_first: number.wrapping_add(1),
+            phase: Phase::Begun,
+            said: 0,
+            tries: 0,
+            turn: 0,
+            is_alone: true,
+        }
     }
 
     /// Whether an agent has answered and batches flow.
@@ -75,14 +94,18 @@ impl Session {
             Phase::Greeting => return Next::Nothing,
             Phase::Streaming => {}
         }
-        if log.streams.iter().any(|stream| stream.waits().is_some_and(|(since, tries)| is_over(since, tries))) {
+        let wants = log.streams.each_ref().map(|stream| stream.wants(&is_over));
+        if wants.contains(&Wants::Welcome) {
             self.greet(log);
             return Next::Hello;
         }
-        if log.streams.iter().any(|stream| stream.wants_hello()) {
+        if wants.contains(&Wants::Hello) {
             return Next::Hello;
         }
-        let [critical, samples] = log.streams.each_ref().map(|stream| stream.ready().is_some());
+        if let Some((stream, _)) = Stream::ALL.into_iter().zip(wants).find(|(_, wants)| *wants == Wants::Answer) {
+            return Next::Ask(stream);
+        }
+        let [critical, samples] = wants.map(|wants| wants == Wants::Batch);
         if !critical {
             return if samples { Next::Batch(Stream::Samples) } else { Next::Nothing };
         }
@@ -104,7 +127,16 @@ impl Session {
             (self.phase, self.said) = (Phase::Greeting, log.ticks());
         }
         log.streams.iter_mut().for_each(|stream| stream.said());
-        write_hello(self.number, &log.held(), log.work)
+        let held = log.held();
+        write_hello(self.number, &held, log.work)
+    }
+
+    /// Writes the question for the stream to the start of the log's work buffer; gives its length.
+    pub fn ask(stream: Stream, log: &mut Log<'_>) -> Option<usize> {
+        let now = log.ticks();
+        let Log { streams, work, .. } = log;
+        let end = streams[usize::from(stream.number())].ask(now, work)?;
+        write_ask(&end, work)
     }
 
     /// An answer came. One that comes too late or too early costs nothing.
@@ -117,6 +149,7 @@ impl Session {
                     return heard;
                 }
                 self.phase = Phase::Streaming;
+                heard.is_first = core::mem::take(&mut self.is_alone);
                 let now = log.ticks();
                 log.streams.iter_mut().for_each(|stream| stream.begin(now));
             }
@@ -124,14 +157,20 @@ impl Session {
             _ => {}
         }
         for resume in answer {
-            if answer.kind == AnswerKind::Nack {
-                let Log { streams, source, work, .. } = &mut *log;
-                let stream = &mut streams[usize::from(resume.lane.stream.number())];
-                if stream.nack(resume.lane.epoch, end_of(&resume), source, work) {
-                    self.greet(log);
+            let Log { streams, source, work, .. } = &mut *log;
+            let stream = &mut streams[usize::from(resume.lane.stream.number())];
+            match answer.kind {
+                AnswerKind::Nack => {
+                    if stream.nack(resume.lane.epoch, end_of(&resume), source, work) {
+                        self.greet(log);
+                    }
                 }
-            } else {
-                agree(answer.kind == AnswerKind::Ack, &resume, log, &mut heard);
+                kind => {
+                    agree(matches!(kind, AnswerKind::Welcome(_)), &resume, log, &mut heard);
+                    if kind == AnswerKind::Common {
+                        log.of(resume.lane.stream).answered(&resume);
+                    }
+                }
             }
         }
         heard
@@ -139,37 +178,38 @@ impl Session {
 }
 
 /// Holds what the agent has of a lane against what is here.
-fn agree(is_ack: bool, resume: &Resume, log: &mut Log<'_>, heard: &mut Heard) {
+fn agree(is_welcome: bool, resume: &Resume, log: &mut Log<'_>, heard: &mut Heard) {
     let Resume { lane, check: theirs, .. } = *resume;
     let end = end_of(resume);
     let now = log.ticks();
-    let Log { streams, work, .. } = &mut *log;
+    let Log { streams, source, work, .. } = &mut *log;
     let stream = &mut streams[usize::from(lane.stream.number())];
     let Some(first) = stream.first_of(lane.epoch) else { return };
-    if end < first && !is_ack {
+    if end < first && is_welcome {
         // Given up since the hello was made.
         stream.is_unsaid(lane.epoch);
     }
-    if end < first || (theirs.is_none() && (is_ack || end == first)) || (is_ack && end == first) {
+    if end < first || (end == first && !is_welcome) {
         return;
     }
-    // When the log cannot be read now, the next answer will do.
-    let Ok(ours) = stream.check(lane.epoch, end, work) else { return };
-    let contradicts = match (ours, theirs) {
-        (Some(ours), Some(theirs)) => ours != theirs,
-        // A batch that was let go of long ago is no contradiction. One that never was here is.
-        (None, _) => end > first,
-        // After a hole the agent does not know what came before, and has nothing to hold against it.
-        (Some(_), None) => false,
+    // Where it begins, an agent that does not know what came before has nothing to hold against it: that was lost, or is in
+    // another agent's log. Only of what an earlier boot has left it should know, or that boot was parted from it.
+    let is_known = || theirs.is_some() || (heard.is_first && first > 0 && stream.was_found(lane.epoch));
+    let agrees = if end == first && !is_known() {
+        true
+    } else if !stream.may_have_sent(lane.epoch, end) {
+        false
+    } else {
+        // When the log cannot be read now, the next answer will do.
+        let Ok(ours) = stream.check(lane.epoch, end, source, work) else { return };
+        // A batch that was let go of long ago is no contradiction.
+        (theirs.is_some() && ours == theirs) || (end == first && ours.is_none())
     };
-    if contradicts {
-        heard.diverged += 1;
-        log.give_up(lane.stream, lane.epoch);
-    } else if end > first {
-        // Behind a hole the agent has no check, and what it has before the hole it will never take again: were it not
-        // let go of, the lane would wait for ever.
+    if agrees && end > first {
         heard.released = true;
         stream.release(now, lane.epoch, end, work);
+    } else if !agrees && is_welcome && log.part(lane, end) {
+        heard.diverged += 1;
     }
 }
 

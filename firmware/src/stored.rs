@@ -9,14 +9,17 @@
 //!
 //! The link chain is the `crc` field of the batch before it. Source and everything else are the same in every batch of a
 //! device. One bit is added: bit 1 of byte 3 (the clock's state) says that the hole before this batch was declared, see
-//! [`Head::declared`]. Expanding an item gives the same batch, byte for byte, whenever it is done.
+//! [`Head::declared`]. Expanding an item gives the same batch, byte for byte, whenever it is done; so does sealing it again
+//! for another epoch ([`seal_again`]), which changes nothing of what is kept.
 
 use afferent_protocol::batch::{ClockReading, HEADER_LEN, MAGIC, SIGNED_FROM};
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::codec::Codec;
 use afferent_protocol::ids::{Epoch, SourceId, Stream};
 use afferent_protocol::version::BATCH_VERSION;
-use afferent_protocol::wire::Writer;
+use afferent_protocol::wire::{Writer, take_varint};
+
+use crate::limits::RESEALED_BYTES_MAX;
 
 use crate::rows::Rows;
 
@@ -28,6 +31,12 @@ const KEPT_LEN: usize = 84;
 const SOURCE_AT: usize = 184;
 /// Where an item lies in a work buffer, so that it can become a batch in place.
 pub const ITEM_AT: usize = HEADER_LEN - HEAD_LEN;
+/// Where the link chain stands in a header.
+const PREVIOUS_AT: usize = SIGNED_FROM + KEPT_LEN - 4;
+// `LifeCycle::Resealed` as rows have it.
+const LIFE_CYCLE: u8 = 7;
+const RESEALED: u8 = 15;
+const DIVERGED: u8 = 0;
 /// In the byte of the clock's state.
 const DECLARED: u8 = 2;
 
@@ -113,6 +122,63 @@ pub fn expand(buffer: &mut [u8], len: usize, source: &SourceId) -> Option<(u32, 
     complete(header, source);
     header[4..8].copy_from_slice(&head.crc.to_le_bytes());
     Some((head.end, ITEM_AT + len))
+}
+
+/// Makes of an item, which lies as for [`expand`], the only batch of the epoch `again`: its events behind one that says
+/// which epoch and sequences they had. They keep their ticks, and the batch its clock. Gives the batch's end and its length.
+pub fn seal_again(
+    buffer: &mut [u8],
+    len: usize,
+    (source, stream): (&SourceId, Stream),
+    again: Epoch,
+) -> Option<(u32, usize)> {
+    let Head { epoch, first, end, .. } = Head::decode(buffer.get(ITEM_AT..ITEM_AT + len)?)?;
+    let (_, whole) = expand(buffer, len, source)?;
+    let at = HEADER_LEN + behind_first_time(buffer.get(HEADER_LEN..whole)?)?;
+    let mut row = [0; RESEALED_BYTES_MAX];
+    let mut out = Writer::new(&mut row);
+    // It takes the time of the row before which it stands, and a subject that is there; that row comes no later than it.
+    out.bytes(&[0, LIFE_CYCLE, RESEALED, stream.number()]);
+    out.varint(epoch.get());
+    out.varint(first.into());
+    out.bytes(&[DIVERGED, 0]);
+    let row_len = out.written()?;
+    make_room(buffer.get_mut(at..whole + row_len)?, row_len);
+    Writer::new(buffer.get_mut(at..)?).bytes(row.get(..row_len)?);
+    let (count, whole) = (end - first + 1, whole + row_len);
+    let body_len = (whole - HEADER_LEN) as u32;
+    let mut out = Writer::new(buffer.get_mut(SIGNED_FROM + 4..)?);
+    [body_len, body_len, count, 0, 0].into_iter().for_each(|number| out.bytes(&number.to_le_bytes()));
+    out.bytes(&again.get().to_le_bytes());
+    // It follows none.
+    Writer::new(buffer.get_mut(PREVIOUS_AT..)?).bytes(&[0; 4]);
+    let crc = crc32c(buffer.get(8..whole)?);
+    Writer::new(buffer.get_mut(4..)?).bytes(&crc.to_le_bytes());
+    Some((count, whole))
+}
+
+/// Moves all bytes to the back by `by`; the last `by` of them are overwritten.
+#[inline(never)]
+pub fn make_room(bytes: &mut [u8], by: usize) {
+    for at in (by..bytes.len()).rev() {
+        let byte = bytes.get(at - by).copied().unwrap_or(0);
+        if let Some(place) = bytes.get_mut(at) {
+            *place = byte;
+        }
+    }
+}
+
+/// Where in a body the time of its first row ends.
+fn behind_first_time(body: &[u8]) -> Option<usize> {
+    let mut rest = body;
+    for _dictionary in 0..2 {
+        for _ in 0..take_varint(&mut rest)? {
+            let len = take_varint(&mut rest)?;
+            rest = rest.get(len as usize..)?;
+        }
+    }
+    take_varint(&mut rest)?;
+    Some(body.len() - rest.len())
 }
 
 /// Writes what is the same in every header.

@@ -4,6 +4,9 @@
 //! are what is offered to the agent, and an item that no run covers is garbage, to be popped when it comes to the front.
 //! Only the first run is under way: what comes after it is sent once the agent has all of it.
 //!
+//! When the agent has something else in the epoch of the first run, the two histories have parted, and what the agent does
+//! not have goes under other epochs: see [`parted`].
+//!
 //! Sequences are counted in 32 bits here: an epoch ends long before they are used up, see [`StreamLog::is_used_up`].
 
 use afferent_protocol::batch::ClockReading;
@@ -15,6 +18,9 @@ use crate::limits::{LANES_MAX, RUNS_MAX, SEQUENCES_MAX, WINDOW_BYTES};
 use crate::queue::{Broken, PushError, Queue};
 use crate::rows::Rows;
 use crate::stored::{self, HEAD_LEN, Head, ITEM_AT};
+use parted::Parting;
+
+pub mod parted;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Run {
@@ -25,6 +31,11 @@ struct Run {
 }
 
 impl Run {
+    /// Where the events of its first batch end, which end at `end` after they were sealed again.
+    const fn kept_end(&self, end: u32) -> u32 {
+        self.first.saturating_add(end).saturating_sub(1)
+    }
+
     fn covers(&self, head: &Head) -> bool {
         self.epoch == head.epoch && self.first <= head.first && head.first < self.end
     }
@@ -68,6 +79,21 @@ struct Sent {
     greeted: bool,
 }
 
+/// What is to be said of a stream next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Nothing: everything is sent, or the window is full, or an answer is waited for.
+    Nothing,
+    /// The batch that is [ready](StreamLog::ready).
+    Batch,
+    /// The agent must hear, before the next batch, that what lies before it will not come.
+    Hello,
+    /// The agent must say what it has: before the first batch of a lane, and when it said nothing for too long.
+    Welcome,
+    /// The agent must say what it has as well, see [`parted`].
+    Answer,
+}
+
 /// One stream.
 pub struct StreamLog<'m> {
     stream: Stream,
@@ -86,6 +112,9 @@ pub struct StreamLog<'m> {
     previous: u32,
     runs: Vec<Run, RUNS_MAX>,
     sent: Sent,
+    /// No boot has sent anything of the epoch from here on.
+    unsent_from: u32,
+    parting: Parting,
 }
 
 impl<'m> StreamLog<'m> {
@@ -105,6 +134,8 @@ impl<'m> StreamLog<'m> {
             previous: 0,
             runs: Vec::new(),
             sent,
+            unsent_from: 0,
+            parting: Parting::NONE,
         }
     }
 
@@ -120,6 +151,7 @@ impl<'m> StreamLog<'m> {
         });
         if let Some(last) = last {
             (self.epoch, self.next, self.sealed_end, self.previous) = (last.epoch, last.end, last.end, last.crc);
+            self.unsent_from = last.end;
         }
         damaged
     }
@@ -132,7 +164,7 @@ impl<'m> StreamLog<'m> {
     /// What new events belong to from now on; the rows must be sealed or empty.
     pub fn begin_epoch(&mut self, epoch: Epoch) {
         self.epoch = epoch;
-        (self.next, self.sealed_end, self.previous) = (0, 0, 0);
+        (self.next, self.sealed_end, self.previous, self.unsent_from) = (0, 0, 0, 0);
     }
 
     /// Whether it is time for another epoch.
@@ -183,17 +215,10 @@ impl<'m> StreamLog<'m> {
         Some(Hole { epoch, first, end })
     }
 
-    /// Gives up everything of an epoch.
-    pub fn give_up(&mut self, epoch: Epoch, work: &mut [u8]) -> Option<Hole> {
-        let first = self.first_of(epoch)?;
-        let end = self.runs.iter().rfind(|run| run.epoch == epoch).map_or(first, |run| run.end);
-        self.let_go(epoch, end, work);
-        (first < end).then_some(Hole { epoch, first, end })
-    }
-
     /// Everything of the epoch before `end` is acked or given up.
     #[inline(never)]
     fn let_go(&mut self, epoch: Epoch, end: u32, work: &mut [u8]) {
+        let under_way = self.runs.first().map(|run| run.epoch);
         let mut kept = 0;
         for at in 0..self.runs.len() {
             let Some(mut run) = self.runs.get(at).copied() else { break };
@@ -209,12 +234,19 @@ impl<'m> StreamLog<'m> {
             }
         }
         self.runs.truncate(kept);
+        if self.runs.first().map(|run| run.epoch) != under_way {
+            self.parting = Parting::NONE;
+        }
         self.front(work);
     }
 
     /// What is held of every epoch up to its first hole, oldest epoch first; as much of it as `held` has room for.
     pub fn held(&self, held: &mut Vec<Held, LANES_MAX>) {
         let now = Run { epoch: self.epoch, first: self.next, end: self.next };
+        if let Some(again) = self.again() {
+            self.hold(again, held);
+            return;
+        }
         for run in self.runs.iter().chain([&now]) {
             let lane = Lane { stream: self.stream, epoch: run.epoch };
             if held.iter().all(|known| known.lane != lane) {
@@ -234,27 +266,42 @@ impl<'m> StreamLog<'m> {
         source: &SourceId,
         work: &mut [u8],
     ) -> Result<Option<(u32, usize)>, Broken> {
+        let again = self.again_for(epoch);
+        let (kept_epoch, kept_from) = again.map_or((epoch, from), |run| (run.epoch, run.first));
         let place = work.get_mut(ITEM_AT..).ok_or(Broken)?;
-        let len = self.queue.find(place, &mut |item| begins_at(item, epoch, from))?;
-        Ok(len.and_then(|len| stored::expand(work, len, source)))
+        let len = self.queue.find(place, &mut |item| begins_at(item, kept_epoch, kept_from))?;
+        Ok(len.and_then(|len| match again {
+            Some(_) => stored::seal_again(work, len, (source, self.stream), epoch),
+            None => stored::expand(work, len, source),
+        }))
     }
 
     /// Gives up the batch that is to be sent next, which is damaged, with all up to the next one that is not: once the agent
     /// has everything before it, so that the hole is the first run's beginning. Tells which sequences that were.
     #[inline(never)]
     pub fn pass_over(&mut self, work: &mut [u8]) -> Option<Hole> {
-        let (Run { epoch, first, end: run_end }, from) = self.under_way()?;
-        if from != first {
+        let (lane, from) = self.under_way()?;
+        if from != lane.first {
             return None;
         }
-        let mut end = run_end;
+        let Run { epoch, first, mut end } = *self.runs.first()?;
         self.queue.find(work, &mut |item| lies_behind(item, epoch, first, &mut end)).ok()?;
         self.let_go(epoch, end, work);
         Some(Hole { epoch, first, end })
     }
 
     /// The check of the batch that ends at `end`, as far as it is known.
-    pub fn check(&mut self, epoch: Epoch, end: u32, work: &mut [u8]) -> Result<Option<Check>, Broken> {
+    pub fn check(
+        &mut self,
+        epoch: Epoch,
+        end: u32,
+        source: &SourceId,
+        work: &mut [u8],
+    ) -> Result<Option<Check>, Broken> {
+        if self.again_for(epoch).is_some() {
+            let sealed = self.read(epoch, 0, source, work)?.filter(|(its_end, _)| *its_end == end);
+            return Ok(sealed.and_then(|_| crc_at_head(work)));
+        }
         if epoch == self.epoch && end == self.sealed_end && end > 0 {
             return Ok(Some(Check(self.previous.into())));
         }
@@ -288,12 +335,13 @@ impl<'m> StreamLog<'m> {
 impl StreamLog<'_> {
     /// The first sequence of the epoch that nobody has acked.
     pub fn first_of(&self, epoch: Epoch) -> Option<u32> {
-        self.runs.iter().find(|run| run.epoch == epoch).map(|run| run.first)
+        let lane = self.lane().into_iter().chain(self.runs.iter().skip(1).copied()).find(|run| run.epoch == epoch);
+        lane.map(|run| run.first).or((epoch == self.epoch).then_some(self.next))
     }
 
     /// The first run, and from where on it is to be sent.
     fn under_way(&self) -> Option<(Run, u32)> {
-        let run = *self.runs.first()?;
+        let run = self.lane()?;
         Some((run, if run.epoch == self.sent.epoch { run.first.max(self.sent.end) } else { run.first }))
     }
 
@@ -301,19 +349,32 @@ impl StreamLog<'_> {
     pub fn ready(&self) -> Option<(Epoch, u32)> {
         let (run, from) = self.under_way()?;
         let has_room = from == run.first || self.sent.bytes < WINDOW_BYTES;
-        (from < run.end && has_room).then_some((run.epoch, from))
+        (from < run.end && has_room && !self.parting.is_asking()).then_some((run.epoch, from))
     }
 
-    /// Whether the agent must hear, before the next batch, that what lies before it will not come.
-    pub fn wants_hello(&self) -> bool {
-        self.ready().is_some_and(|(epoch, from)| from > 0 && (epoch, from) != (self.sent.epoch, self.sent.end))
+    /// What the stream wants now. `is_over` tells whether a wait that began then, and was in vain so often, has been long
+    /// enough.
+    #[inline(never)]
+    pub fn wants(&self, is_over: &dyn Fn(u32, u8) -> bool) -> Wants {
+        let Some((run, from)) = self.under_way() else { return Wants::Nothing };
+        let is_lane = run.epoch == self.sent.epoch;
+        if self.waits().is_some_and(|(since, tries)| is_over(since, tries)) || (from < run.end && !is_lane) {
+            Wants::Welcome
+        } else if self.parting.asks() {
+            Wants::Answer
+        } else if self.ready().is_none() {
+            Wants::Nothing
+        } else if from > 0 && from != self.sent.end {
+            Wants::Hello
+        } else {
+            Wants::Batch
+        }
     }
 
     /// A hello says where the first run begins.
     pub fn said(&mut self) {
-        if let Some((run, from)) = self.under_way() {
-            (self.sent.epoch, self.sent.end) = (run.epoch, from);
-        }
+        let now = (self.epoch, self.next);
+        (self.sent.epoch, self.sent.end) = self.under_way().map_or(now, |(run, from)| (run.epoch, from));
     }
 
     /// A welcome came: the first run is sent again from its beginning on.
@@ -321,6 +382,7 @@ impl StreamLog<'_> {
         self.sent.end = 0;
         self.said();
         (self.sent.since, self.sent.went_back) = (now, false);
+        self.ask_again();
     }
 
     /// The agent has less than what it said a hello for: it must hear another.
@@ -341,6 +403,7 @@ impl StreamLog<'_> {
         }
         (self.sent.epoch, self.sent.end) = (run.epoch, end);
         self.sent.bytes += len;
+        self.may_have(run.epoch, end);
     }
 
     /// The agent has everything of the epoch before `end` on its disk.
@@ -349,7 +412,10 @@ impl StreamLog<'_> {
             let end = end.max(self.sent.end);
             self.sent = Sent { end, since: now, tries: 0, went_back: false, greeted: false, ..self.sent };
         }
-        self.let_go(epoch, end, work);
+        match self.again_for(epoch) {
+            Some(run) => self.let_go(run.epoch, run.kept_end(end), work),
+            None => self.let_go(epoch, end, work),
+        }
     }
 
     /// The agent misses what begins at `from`. It is sent again if a batch begins there; otherwise only a hello can settle
@@ -370,7 +436,7 @@ impl StreamLog<'_> {
     /// Since when an ack is waited for, and how often it was in vain.
     pub fn waits(&self) -> Option<(u32, u8)> {
         let (run, from) = self.under_way()?;
-        (from > run.first).then_some((self.sent.since, self.sent.tries))
+        (from > run.first || self.parting.is_asked()).then_some((self.sent.since, self.sent.tries))
     }
 
     /// It has waited in vain: the next time it waits for twice as long, `tries_max` times at most.
@@ -411,6 +477,12 @@ fn take_in(item: &[u8], last: &mut Option<Head>, runs: &mut Vec<Run, RUNS_MAX>, 
     }
 }
 
+/// The check of the batch at the start of a buffer.
+fn crc_at_head(work: &[u8]) -> Option<Check> {
+    let (crc, _) = work.get(4..)?.split_first_chunk()?;
+    Some(Check(u32::from_le_bytes(*crc).into()))
+}
+
 /// The `crc` of the batch that ends at `end`, if this item is it or the one behind it.
 #[inline(never)]
 fn crc_of(item: &[u8], epoch: Epoch, end: u32) -> Option<u32> {
@@ -443,6 +515,8 @@ mod tests {
     use super::*;
     use crate::queue::RamQueue;
     use crate::queue::failing::Failing;
+
+    const NEVER: &dyn Fn(u32, u8) -> bool = &|_, _| false;
 
     /// Four events of one epoch, in queues that damage some of them after that, or all of them for a while; gives what is
     /// passed over and what is read when the agent takes everything.
@@ -522,12 +596,12 @@ mod tests {
         push(&mut log, &mut work).unwrap();
         log.skip(3);
         push(&mut log, &mut work).unwrap();
-        assert_eq!((log.ready(), log.wants_hello()), (Some((epoch, 0)), false));
+        assert_eq!((log.ready(), log.wants(NEVER)), (Some((epoch, 0)), Wants::Batch));
         log.sent(5, 1, 300);
         assert_eq!((log.ready(), log.waits()), (None, Some((5, 0))));
         log.release(6, epoch, 1, &mut work);
-        assert_eq!((log.ready(), log.wants_hello(), log.waits()), (Some((epoch, 4)), true, None));
+        assert_eq!((log.ready(), log.wants(NEVER), log.waits()), (Some((epoch, 4)), Wants::Hello, None));
         log.said();
-        assert!(!log.wants_hello());
+        assert_eq!(log.wants(NEVER), Wants::Batch);
     }
 }

@@ -1,17 +1,29 @@
-//! An independent reader of batches and segments, made from `protocol/README.md` alone: the oracle of the promises.
+//! An independent reader of every format, made from `protocol/README.md` alone: the oracle of the promises.
 //!
 //! It uses nothing of the code under test: its own places of fields, its own varints, its own CRC. It is slow and plain
 //! on purpose. A change of the formats that it does not follow is a change that no other reader would follow.
 
 mod batch;
 mod body;
+mod line;
+mod message;
 mod segment;
+mod signature;
+mod statement;
 
 use std::collections::BTreeMap;
 
 pub use batch::{ReadBatch, read_batch};
 pub use body::ReadEvent;
+pub use line::{ReadLine, read_line};
+pub use message::{
+    ReadMessage, attestation_text, endorsement_text, read_clock, read_control, read_fragment, read_message,
+};
 pub use segment::{ReadEntry, ReadHeader, ReadSegment, ReadTail, read_segment};
+pub use signature::is_signed;
+pub use statement::{
+    ReadAttestation, ReadEndorsement, check_attestations, read_attestation, read_endorsement, running,
+};
 
 /// One epoch of one stream of one source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +57,27 @@ const REMAINDERS: [u32; 256] = {
 pub fn crc32c(parts: &[&[u8]]) -> u32 {
     let step = |crc: u32, byte: &u8| crc >> 8 ^ REMAINDERS[usize::from(crc as u8 ^ byte)];
     !parts.iter().copied().flatten().fold(u32::MAX, step)
+}
+
+/// Two hexadecimal digits for each byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A text as JSON has it, with no more escapes than it must.
+pub fn quote(text: &str) -> String {
+    let escaped = text.chars().map(|character| match character {
+        '"' => "\\\"".to_owned(),
+        '\\' => "\\\\".to_owned(),
+        '\u{8}' => "\\b".to_owned(),
+        '\u{c}' => "\\f".to_owned(),
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\t' => "\\t".to_owned(),
+        '\0'..=' ' if character != ' ' => format!("\\u{:04x}", u32::from(character)),
+        other => other.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }
 
 /// All entries of the segments of one log, in order, every segment read as far as it is whole.

@@ -11,11 +11,11 @@ use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{Body, Breakdown, Event, Quality, Sample, Severity, Value};
 use afferent_protocol::ids::{Epoch, SourceId, Subject, Timestamp};
 use afferent_protocol::session::SenderSettings;
-use afferent_protocol::session::signed::Nonce;
+use afferent_protocol::session::signed::{Nonce, is_signed};
 use afferent_protocol::sign::Identity;
 
 use crate::rng::Rng;
-use crate::sim_disk::CheatingDisk;
+use crate::sim_disk::{CheatingDisk, DiskCheat, SimDisk};
 
 /// The agent's name.
 pub const AGENT: &str = "press-88";
@@ -39,6 +39,7 @@ pub struct Agent {
 impl Agent {
     /// Opens it on this disk, with so many segments of 64 KiB.
     pub fn open(disk: CheatingDisk, segments: u64, rng: &mut Rng) -> Result<Self, String> {
+        let witness = CheatingDisk::new(SimDisk::new(rng.fork()), DiskCheat::Honest);
         let ring =
             RingSettings { pool_bytes: segments * 64 * 1024, segment_bytes: 64 * 1024, critical_reserve_segments: 2 };
         let settings = CoreSettings { ring, sender: SenderSettings::default() };
@@ -46,7 +47,7 @@ impl Agent {
             source: SourceId::new(AGENT).expect("it is a name"),
             identity: Identity::from_seed(&[7; 32]),
         };
-        let opened = AgentCore::open(disk, settings, who, &clock(0), &mut || rng.number());
+        let opened = AgentCore::open(disk, witness, settings, who, &clock(0), &mut || rng.number());
         let (core, _) = opened.map_err(|error| error.to_string())?;
         let open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());
         Ok(Self { core, open, now_ms: 1 })
@@ -103,9 +104,10 @@ impl Collector {
         let source = SourceId::new("collector").expect("it is a name");
         let own = OwnIdentity {
             source,
-            identity: Identity::from_seed(&[9; 32]),
+            identity: collector_identity(),
             epoch: Epoch::new(rng.number()),
             challenge: [3; 32],
+            endorsements: Vec::new(),
         };
         let mut sources = Sources::new(source);
         let settings = LogSettings { segment_bytes: 64 * 1024 };
@@ -126,6 +128,26 @@ impl Collector {
     pub fn answers(&mut self) -> Vec<Answer> {
         self.core.commit(&clock(1)).unwrap_or_default()
     }
+}
+
+/// Lets the agent say hello and prove itself; gives the batches that it then sends.
+pub fn greet(agent: &mut Agent, collector: &mut Collector) -> Vec<Vec<u8>> {
+    loop {
+        let (hellos, batches): (Vec<_>, Vec<_>) = agent.messages().into_iter().partition(|message| is_signed(message));
+        if hellos.is_empty() {
+            return batches;
+        }
+        hellos.iter().for_each(|hello| drop(collector.take(hello)));
+        collector.answers().iter().for_each(|answer| agent.hear(&answer.message));
+        if !batches.is_empty() {
+            return batches;
+        }
+    }
+}
+
+/// The key pair of [`Collector`].
+pub fn collector_identity() -> Identity {
+    Identity::from_seed(&[9; 32])
 }
 
 /// Lets the two talk until neither has anything to say; the agent's link must be up.

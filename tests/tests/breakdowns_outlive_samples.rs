@@ -2,9 +2,8 @@
 
 use afferent_protocol::batch::split;
 use afferent_protocol::ids::Stream;
-use afferent_protocol::session::is_control;
 use afferent_tests::oracle::{LogView, find_in_ring};
-use afferent_tests::pair::{Agent, Collector, breakdown, sample, talk};
+use afferent_tests::pair::{Agent, Collector, breakdown, greet, sample, talk};
 use afferent_tests::rng::Rng;
 use afferent_tests::sim_disk::{CheatingDisk, DiskCheat, SimDisk};
 
@@ -49,11 +48,7 @@ fn after_an_outage_breakdowns_go_first() {
     assert!(agent.accept(&breakdown("E42")));
     let mut collector = Collector::open(honest(&collector_disk), &mut rng).unwrap();
     agent.link_up();
-    let hello = agent.messages();
-    assert!(hello.len() == 1 && is_control(&hello[0]));
-    collector.take(&hello[0]);
-    collector.answers().iter().for_each(|control| agent.hear(control));
-    let messages = agent.messages();
+    let messages = greet(&mut agent, &mut collector);
     let first = split(&messages[0]).next().unwrap().unwrap();
     assert_eq!(first.header().stream, Stream::Critical);
 }

@@ -10,7 +10,7 @@ use super::RingLog;
 use super::error::AppendError;
 use super::limits::{LOSS_ROOM, WRITE_TRIES_MAX};
 use super::pool::{Segment, Shortage, Slot, Usage};
-use super::sealed::{Origin, SealedBatch};
+use super::sealed::{Knowledge, Origin, SealedBatch};
 
 /// A batch that is durable now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,29 @@ impl Appended {
     }
 }
 
-/// The segment that a stream is written to.
+/// What writes: each stream has a pen for its events, and a third one copies (see `reseal`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pen {
+    /// The events of a stream, in the lane that the stream is written to.
+    Of(Stream),
+    /// What is sealed again.
+    Copy,
+}
+
+impl Pen {
+    /// All of them, by their index.
+    pub const COUNT: usize = 3;
+
+    /// Where it stands among all.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Of(stream) => usize::from(stream.number()),
+            Self::Copy => Self::COUNT - 1,
+        }
+    }
+}
+
+/// The segment that a pen writes to.
 #[derive(Debug)]
 pub(super) struct Active<F> {
     pub number: usize,
@@ -75,13 +97,13 @@ impl<D: Disk> RingLog<D> {
             return Err(AppendError::TooLarge { bytes, bytes_max });
         }
         let room_kept = if stream == Stream::Critical { LOSS_ROOM } else { 0 };
-        if !self.fits(stream, entry_len(bytes) + room_kept) {
+        if !self.fits(Pen::Of(stream), entry_len(bytes) + room_kept) {
             self.make_room(stream, clock)?;
         } else if self.pool.free() == 0 {
             self.refill_spare(stream, clock)?;
         }
         self.seal(stream, batch, clock, Origin::Caller);
-        self.commit(stream)
+        self.commit(Pen::Of(stream))
     }
 
     /// Tries again to write what the disk has refused. Gives those batches that came from [`RingLog::append`]; does
@@ -105,10 +127,10 @@ impl<D: Disk> RingLog<D> {
 
     fn retry_stream(&mut self, stream: Stream, clock: &ClockReading) -> Result<Appended, AppendError> {
         // A critical batch cannot make room for itself: the loss would have to be sequenced before it.
-        if stream == Stream::Samples && !self.fits(stream, self.buffer(stream).entry_len()) {
+        if stream == Stream::Samples && !self.fits(Pen::Of(stream), self.buffer(stream).entry_len()) {
             self.make_room(stream, clock)?;
         }
-        self.commit(stream)
+        self.commit(Pen::Of(stream))
     }
 
     /// Seals a batch of the stream: from here on its bytes never change.
@@ -119,23 +141,22 @@ impl<D: Disk> RingLog<D> {
         self.buffers[usize::from(stream.number())].seal(batch, place, clock, &self.who, origin);
     }
 
-    /// Whether an entry of this length fits behind those of the stream's segment.
-    pub(super) fn fits(&self, stream: Stream, entry_len: usize) -> bool {
-        self.active(stream)
+    /// Whether an entry of this length fits behind those of the pen's segment.
+    pub(super) fn fits(&self, pen: Pen, entry_len: usize) -> bool {
+        self.heads[pen.index()]
+            .as_ref()
             .is_some_and(|active| active.position + (entry_len + STOP_LEN) as u64 <= self.pool.slots[active.number].len)
     }
 
     /// Writes what is sealed, on a fresh file where one refuses, and takes note of it.
-    pub(super) fn commit(&mut self, stream: Stream) -> Result<Appended, AppendError> {
+    pub(super) fn commit(&mut self, pen: Pen) -> Result<Appended, AppendError> {
+        let stream = self.buffers[pen.index()].batch().expect("only what was sealed is written").lane.stream;
         let mut refused = None;
         for _ in 0..WRITE_TRIES_MAX {
-            let written = if self.fits(stream, self.kept_len(stream)) {
-                self.write_behind(stream)
-            } else {
-                self.write_fresh(stream)
-            };
+            let written =
+                if self.fits(pen, self.kept_len(pen)) { self.write_behind(pen) } else { self.write_fresh(pen) };
             match written {
-                Ok(()) => return Ok(self.committed(stream)),
+                Ok(()) => return Ok(self.committed(pen)),
                 Err(Shortage::Unwritable(source)) => {
                     self.counters.refused_writes += 1;
                     refused = Some(source);
@@ -155,18 +176,30 @@ impl<D: Disk> RingLog<D> {
         })
     }
 
-    /// Bytes that the sealed entry needs in a segment; only losses may use the room that is kept for them.
-    fn kept_len(&self, stream: Stream) -> usize {
-        let buffer = self.buffer(stream);
+    /// Bytes that the sealed entry needs in a segment; only losses, and copies, may use the room that is kept for losses.
+    fn kept_len(&self, pen: Pen) -> usize {
+        let buffer = &self.buffers[pen.index()];
         let of_caller = buffer.batch().is_some_and(|batch| batch.origin == Origin::Caller);
-        buffer.entry_len() + if stream == Stream::Critical && of_caller { LOSS_ROOM } else { 0 }
+        buffer.entry_len() + if pen == Pen::Of(Stream::Critical) && of_caller { LOSS_ROOM } else { 0 }
     }
 
-    fn write_behind(&mut self, stream: Stream) -> Result<(), Shortage> {
-        let at = usize::from(stream.number());
-        let acked_end = self.lanes.current(stream).released_end;
+    /// What the head of the sealed entry says of the log: how far the lane was acked, and how far the other stream goes.
+    fn knowledge(&self, pen: Pen) -> Knowledge {
+        let lane = self.buffers[pen.index()].batch().expect("only what was sealed is written").lane;
+        let acked_end = self.lanes.get(lane).expect("a lane that is written to is known").released_end;
+        let other = match lane.stream {
+            Stream::Critical => Stream::Samples,
+            Stream::Samples => Stream::Critical,
+        };
+        let other = self.lanes.current(other);
+        Knowledge { acked_end, other: (other.lane.epoch, other.end) }
+    }
+
+    fn write_behind(&mut self, pen: Pen) -> Result<(), Shortage> {
+        let at = pen.index();
+        let knowledge = self.knowledge(pen);
         let active = self.heads[at].as_mut().expect("there is one, for the entry fits it");
-        let bytes = self.buffers[at].entry(active.seed, acked_end);
+        let bytes = self.buffers[at].entry(active.seed, knowledge);
         match active.file.write_at(bytes, active.position).and_then(|()| active.file.sync()) {
             Ok(()) => {
                 active.position += (bytes.len() - STOP_LEN) as u64;
@@ -174,29 +207,32 @@ impl<D: Disk> RingLog<D> {
                 Ok(())
             }
             Err(error) => {
-                self.abandon(stream);
+                self.abandon(pen);
                 Err(Shortage::Unwritable(error))
             }
         }
     }
 
-    fn write_fresh(&mut self, stream: Stream) -> Result<(), Shortage> {
-        let at = usize::from(stream.number());
+    fn write_fresh(&mut self, pen: Pen) -> Result<(), Shortage> {
+        let at = pen.index();
+        if self.pool.takes_kept() {
+            self.before_wiping();
+        }
         let (number, file) = self.pool.take()?;
-        let acked_end = self.lanes.current(stream).released_end;
+        let knowledge = self.knowledge(pen);
         let batch = self.buffers[at].batch().expect("only what was sealed is written");
         let (lane, first) = (batch.lane, batch.first());
         let header = SegmentHeader {
             kind: LogKind::Ring,
             log_id: self.log_id,
             generation: self.next_generation,
-            stream,
+            stream: lane.stream,
             epoch: lane.epoch,
             first_ordinal: first.get(),
             begun: self.buffers[at].stamp(),
         };
         self.next_generation += 1;
-        let bytes = self.buffers[at].segment(&header, acked_end);
+        let bytes = self.buffers[at].segment(&header, knowledge);
         if let Err(error) = file.write_at(bytes, 0).and_then(|()| file.sync()) {
             self.counters.abandoned_segments += 1;
             self.pool.spoil(number);
@@ -219,45 +255,50 @@ impl<D: Disk> RingLog<D> {
         Ok(())
     }
 
-    /// The stream's sealed batch is on disk.
-    fn committed(&mut self, stream: Stream) -> Appended {
-        let at = usize::from(stream.number());
-        let batch = self.buffers[at].done();
-        let active = self.heads[at].as_ref().expect("it was just written to");
+    /// The pen's sealed batch is on disk.
+    fn committed(&mut self, pen: Pen) -> Appended {
+        let batch = self.buffers[pen.index()].done();
+        let active = self.heads[pen.index()].as_ref().expect("it was just written to");
         let segment = self.pool.segment_mut(active.number);
         assert_eq!(segment.end, batch.first(), "entries of a segment follow each other");
         let begins = segment.first == segment.end;
         segment.end = batch.end();
         segment.bytes_end = active.position;
         segment.chain = batch.chain;
-        let lane = self.lanes.current_mut(stream);
-        assert_eq!((lane.lane, lane.end), (batch.lane, batch.first()), "sequences of a lane are dense");
+        let generation = segment.generation;
+        let lane = self.lanes.get_mut(batch.lane).expect("a lane that is written to is known");
+        assert_eq!(lane.end, batch.first(), "sequences of a lane are dense");
         lane.end = batch.end();
         lane.chain = Some(batch.chain);
+        self.newest_generation = self.newest_generation.max(generation);
         if batch.tells_progress {
-            self.pin(stream);
+            self.pin(pen, generation);
         }
         if begins {
             // The segment before tells no more than this one where the lane ends.
             self.sweep(batch.lane);
-            self.blank_finished();
         }
         if let Origin::Losses(losses) = &batch.origin {
             self.losses_are_durable(losses);
         }
+        if begins {
+            self.sync_witness();
+        } else {
+            self.write_witness();
+        }
         Appended::of(&batch)
     }
 
-    /// The stream's segment is written no more. Its entries stay.
-    pub(super) fn close(&mut self, stream: Stream) {
-        if let Some(active) = self.heads[usize::from(stream.number())].take() {
+    /// The pen's segment is written no more. Its entries stay.
+    pub(super) fn close(&mut self, pen: Pen) {
+        if let Some(active) = self.heads[pen.index()].take() {
             self.sweep_segment(active.number);
         }
     }
 
-    /// The disk refused a write to the stream's segment: its whole entries stay readable, and it is written no more.
-    fn abandon(&mut self, stream: Stream) {
-        if let Some(active) = self.heads[usize::from(stream.number())].take() {
+    /// The disk refused a write to the pen's segment: its whole entries stay readable, and it is written no more.
+    fn abandon(&mut self, pen: Pen) {
+        if let Some(active) = self.heads[pen.index()].take() {
             self.counters.abandoned_segments += 1;
             self.pool.spoil(active.number);
             self.sweep_segment(active.number);

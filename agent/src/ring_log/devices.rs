@@ -8,9 +8,10 @@ use afferent_protocol::batch::{Batch, BatchBuilder};
 use afferent_protocol::codec;
 use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, Progress};
-use afferent_protocol::ids::{SourceId, Stream, Subject, Timestamp};
+use afferent_protocol::ids::{SourceId, Subject, Timestamp};
 
 use super::RingLog;
+use super::append::Pen;
 use super::pool::Segment;
 
 /// How far one lane of a device is in the log.
@@ -60,13 +61,18 @@ impl<D: Disk> RingLog<D> {
         pinned.is_some_and(|generation| segment.generation == generation)
     }
 
-    /// The table of the stream is now in the segment that the stream is written to.
-    pub(super) fn pin(&mut self, stream: Stream) {
-        let active = self.active(stream).map(|active| active.number);
-        let before = self.pinned[usize::from(stream.number())];
-        let generation = active.map(|number| self.pool.segment_mut(number).generation);
-        self.pinned[usize::from(stream.number())] = generation;
-        if before != generation {
+    /// The table of the stream is now in the segment of this generation, which the pen writes to. One that is copied is
+    /// as old as its original: it counts where that did.
+    pub(super) fn pin(&mut self, pen: Pen, generation: u64) {
+        let stream = match pen {
+            Pen::Of(stream) => stream,
+            Pen::Copy => match self.table_moves() {
+                Some(stream) => stream,
+                None => return,
+            },
+        };
+        let before = self.pinned[usize::from(stream.number())].replace(generation);
+        if before != Some(generation) {
             // The segment that was pinned until now may be free of everything else.
             self.sweep_where(|segment| Some(segment.generation) == before);
         }

@@ -56,6 +56,12 @@ pub enum AppendError {
         /// What the disk said last.
         source: io::Error,
     },
+    /// What is to be sealed again cannot be read; trying again may help, and after some tries it counts as damaged.
+    #[error("the disk does not give back what is to be sealed again: {source}")]
+    Unreadable {
+        /// What the disk said.
+        source: io::Error,
+    },
     /// No segment is free, none can be made and none may be given up. When the stream is *pending* now, its sealed
     /// bytes are kept; otherwise the builder is as it was.
     #[error("no segment is free for `{stream}`, and the disk has no room for another of {missing_bytes} bytes")]

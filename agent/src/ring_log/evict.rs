@@ -15,7 +15,9 @@ use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::scan::{Scan, Step};
 
 use super::RingLog;
+use super::append::Pen;
 use super::error::AppendError;
+use super::limits::SEGMENTS_MIN;
 use super::loss::lane_of;
 use super::pool::{Segment, file_name};
 use super::reader::read_pieces;
@@ -26,11 +28,13 @@ impl<D: Disk> RingLog<D> {
     pub(super) fn make_room(&mut self, stream: Stream, clock: &ClockReading) -> Result<(), AppendError> {
         if stream == Stream::Samples {
             // It is full. When samples have no other segment it is the one to give up.
-            self.close(stream);
+            self.close(Pen::Of(stream));
         }
-        self.pool.shrink();
+        self.before_wiping();
+        self.pool.shrink(SEGMENTS_MIN);
         let refused = self.free_more_than(self.files_kept(stream), stream, clock)?;
         // One to take now, and the spare, which a start must find blank.
+        self.before_wiping();
         self.pool.keep_blank(2);
         if self.pool.free() > 0 {
             return Ok(());
@@ -77,17 +81,25 @@ impl<D: Disk> RingLog<D> {
     }
 
     /// The oldest segment of samples; one of critical only for critical, and when there are none of samples. Those that
-    /// are being written are no victims.
+    /// are being written are no victims, and what is being sealed again is one only where nothing else is.
     fn victim(&self, stream: Stream) -> Option<(usize, Segment)> {
         let oldest = |victim: Stream| {
-            let active = self.active(victim).map(|active| active.number);
-            let segments = self.pool.taken().filter(|(number, _)| Some(*number) != active);
+            let segments = self.pool.taken().filter(|(number, _)| !self.is_active(*number));
             let of_stream = segments.filter(|(_, segment)| segment.lane.stream == victim);
-            let oldest = of_stream.min_by_key(|(_, s)| (self.is_pinned(s), s.generation));
+            let oldest = of_stream.min_by_key(|(_, s)| (self.is_copied(s), self.is_pinned(s), s.generation));
             oldest.map(|(number, segment)| (number, *segment))
         };
         let critical = || if stream == Stream::Critical { oldest(Stream::Critical) } else { None };
         oldest(Stream::Samples).or_else(critical)
+    }
+
+    /// Gives up the oldest segment of samples that is not being sealed again; `false` when there is none.
+    pub(super) fn evict_samples(&mut self, clock: &ClockReading) -> Result<bool, AppendError> {
+        let victim = self.victim(Stream::Samples).filter(|(_, segment)| !self.is_copied(segment));
+        match victim {
+            Some((number, segment)) => self.evict(number, &segment, clock).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     fn evict(&mut self, number: usize, segment: &Segment, clock: &ClockReading) -> Result<(), AppendError> {

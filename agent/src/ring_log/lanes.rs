@@ -11,32 +11,52 @@ pub(super) struct LaneState {
     pub lane: Lane,
     /// Everything before it was acked by the next log, or declared as lost.
     pub released_end: Sequence,
+    /// What stands before it was given up: it is not shown again, even where it can still be read.
+    pub lost_end: Sequence,
     /// The first sequence that is not on disk.
     pub end: Sequence,
     /// Chain hash of the batch that ends at `end`; `None` when nobody knows it.
     pub chain: Option<ChainHash>,
-    /// Declared ranges behind `released_end`, in order.
+    /// Declared ranges, in order.
     pub holes: Vec<SequenceRange>,
     /// Written under another name than the agent has now: kept, and not shipped.
     pub foreign: bool,
     /// Its tail was torn, or may be in a file that cannot be read: there may have been more of it than is here.
     pub frayed: bool,
+    /// It does not go on: what it holds is, or will be, in another epoch once more. It is not shipped.
+    pub resealed: bool,
 }
 
 impl LaneState {
     /// A lane in which nothing was written yet.
     pub fn new(lane: Lane) -> Self {
-        let (released_end, end) = (Sequence::ZERO, Sequence::ZERO);
-        Self { lane, released_end, end, chain: Some(CHAIN_START), holes: Vec::new(), foreign: false, frayed: false }
+        Self {
+            lane,
+            released_end: Sequence::ZERO,
+            lost_end: Sequence::ZERO,
+            end: Sequence::ZERO,
+            chain: Some(CHAIN_START),
+            holes: Vec::new(),
+            foreign: false,
+            frayed: false,
+            resealed: false,
+        }
     }
 
     /// Lets go of everything before `end`, and of holes that follow.
     pub fn release(&mut self, end: Sequence) {
         self.released_end = self.released_end.max(end.min(self.end));
-        while let Some(hole) = self.holes.first().filter(|hole| hole.first <= self.released_end) {
-            self.released_end = self.released_end.max(hole.end);
-            self.holes.remove(0);
+        for hole in &self.holes {
+            if hole.first <= self.released_end {
+                self.released_end = self.released_end.max(hole.end);
+            }
         }
+    }
+
+    /// Holds again what begins at `to`, behind a hole that begins there.
+    pub fn rewind(&mut self, to: Sequence) {
+        self.released_end = to;
+        self.release(to);
     }
 
     /// Takes note of a range that was declared as lost; one that touches others becomes one with them.
@@ -54,15 +74,25 @@ impl LaneState {
         self.release(self.released_end);
     }
 
+    /// Where what can be read from `from` on ends: at the next hole, or where the lane does.
+    pub fn whole_until(&self, from: Sequence) -> Sequence {
+        self.holes.iter().find(|hole| hole.end > from).map_or(self.end, |hole| hole.first)
+    }
+
     /// What can be read and is not let go of, up to the first hole: what follows it is held once that is gone.
     pub fn held(&self) -> Held {
-        let end = self.holes.first().map_or(self.end, |hole| hole.first);
-        Held { lane: self.lane, first: self.released_end, end }
+        Held { lane: self.lane, first: self.released_end, end: self.whole_until(self.released_end) }
+    }
+
+    /// Whether anything of it is not let go of.
+    pub fn is_held(&self) -> bool {
+        self.released_end < self.end
     }
 
     /// Events that are on disk and not let go of.
     pub fn unacked(&self) -> u64 {
-        self.end.since(self.released_end) - self.holes.iter().map(|hole| hole.count()).sum::<u64>()
+        let held_holes = self.holes.iter().filter(|hole| hole.first > self.released_end);
+        self.end.since(self.released_end) - held_holes.map(|hole| hole.count()).sum::<u64>()
     }
 }
 
@@ -96,12 +126,6 @@ impl Lanes {
         self.get(self.current[usize::from(stream.number())]).expect("the lanes that are written to are never forgotten")
     }
 
-    /// The lane that the stream is written to.
-    pub fn current_mut(&mut self, stream: Stream) -> &mut LaneState {
-        let lane = self.current(stream).lane;
-        self.get_mut(lane).expect("it was just found")
-    }
-
     /// One lane.
     pub fn get(&self, lane: Lane) -> Option<&LaneState> {
         self.list.iter().find(|known| known.lane == lane)
@@ -117,10 +141,16 @@ impl Lanes {
         self.current[usize::from(lane.stream.number())] == lane
     }
 
-    /// Forgets a lane that nothing is held of, unless it is written to.
-    pub fn forget_empty(&mut self) {
+    /// Forgets lanes that nothing is held of and nothing can be read of, unless they are written to.
+    pub fn forget_gone(&mut self, can_be_read: impl Fn(Lane) -> bool) {
         let current = self.current;
-        self.list.retain(|lane| lane.released_end < lane.end || current.contains(&lane.lane));
+        self.list.retain(|lane| lane.is_held() || current.contains(&lane.lane) || can_be_read(lane.lane));
+    }
+
+    /// Adds a lane that its stream is not written to, behind the one whose events it takes.
+    pub fn add_behind(&mut self, before: Lane, lane: Lane) {
+        let at = self.list.iter().position(|known| known.lane == before).map_or(self.list.len(), |at| at + 1);
+        self.list.insert(at, LaneState::new(lane));
     }
 
     /// The lanes, in the order in which they were begun.

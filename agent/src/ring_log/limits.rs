@@ -6,6 +6,8 @@ use afferent_protocol::segment::{SEGMENT_HEADER_LEN, STOP_LEN, entry_len};
 
 /// Segments that a ring needs: for both streams one to write and one to let go of.
 pub const SEGMENTS_MIN: usize = 4;
+/// Free segments that stay when a pool goes back to its size: one to take, and the spare.
+pub const SEGMENTS_SPARE: usize = 2;
 /// Segments that a ring has, at most: some hundred bytes of memory each.
 pub const SEGMENTS_MAX: usize = 16_384;
 /// Segment lengths are multiples of this, the page of every usual file system.
@@ -33,6 +35,10 @@ pub const WRITE_TRIES_MAX: u32 = 3;
 pub const READ_TRIES_MAX: u8 = 5;
 /// Where a whole read fails, it is read in pieces of this length.
 pub const READ_PIECE_BYTES: usize = 4096;
+/// Lanes that the witness names, those that are held before others.
+pub const WITNESS_LANES_MAX: usize = 32;
+/// Segments that a pool may have beyond its size while it is full of what is being sealed again.
+pub const COPY_SEGMENTS: u64 = 2;
 /// Capacity that a write buffer keeps after a larger batch.
 pub const BUFFER_BYTES_KEPT: usize = 256 * 1024;
 /// Every start leaves out so many generations: none that a run has used and lost in a power cut comes again.

@@ -7,6 +7,7 @@ use afferent_protocol::ids::{SequenceRange, Stream, Subject};
 use afferent_protocol::session::Lane;
 
 use super::RingLog;
+use super::append::Pen;
 use super::error::AppendError;
 use super::limits::LOSSES_PER_BATCH_MAX;
 use super::sealed::Origin;
@@ -33,9 +34,9 @@ impl<D: Disk> RingLog<D> {
         loop {
             match self.buffer(Stream::Critical).batch().map(|batch| &batch.origin) {
                 Some(Origin::Losses(_)) => {
-                    self.commit(Stream::Critical)?;
+                    self.commit(Pen::Of(Stream::Critical))?;
                 }
-                Some(Origin::Caller) => return Ok(()),
+                Some(_) => return Ok(()),
                 None if self.undeclared.is_empty() => return Ok(()),
                 None => self.seal_losses(clock),
             }
@@ -61,14 +62,19 @@ impl<D: Disk> RingLog<D> {
         for loss in losses {
             let (lane, range) = (lane_of(loss), SequenceRange { first: loss.first, end: loss.end });
             match loss.reason {
-                LossReason::Evicted | LossReason::Refused => self.release(lane, loss.end),
+                LossReason::Evicted | LossReason::Refused => {
+                    if let Some(known) = self.lanes.get_mut(lane) {
+                        known.lost_end = known.lost_end.max(loss.end.min(known.end));
+                    }
+                    self.release(lane, loss.end);
+                }
                 LossReason::Corrupt => {
                     if let Some(known) = self.lanes.get_mut(lane) {
                         known.add_hole(range);
                     }
                     self.sweep(lane);
                 }
-                // The lane has ended before it.
+                // The lane has ended before it, or its front has.
                 LossReason::TornTail | LossReason::DeviceFull | LossReason::Vanished | LossReason::VanishedAtLeast => {}
             }
         }

@@ -19,6 +19,7 @@
 //! restart; [`inspect`] from outside.
 
 mod append;
+mod boundaries;
 mod devices;
 mod error;
 mod evict;
@@ -32,33 +33,39 @@ mod read;
 mod reader;
 mod recovery;
 mod release;
+mod reseal;
 mod sealed;
 mod settings;
 mod status;
 mod survey;
 #[cfg(test)]
 pub(crate) mod tests;
+mod vanished;
+mod witness;
 
 use afferent_protocol::batch::BatchBuilder;
 use afferent_protocol::disk::Disk;
 use afferent_protocol::event::Loss;
-use afferent_protocol::ids::Stream;
+use afferent_protocol::ids::{SourceId, Stream};
 use afferent_protocol::segment::Seed;
 
 pub use append::Appended;
 pub use devices::DeviceProgress;
 pub use error::{AppendError, OpenError, ReadError};
 pub use read::Known;
-pub use recovery::{LastCritical, RecoveredLane, Recovery, StreamStart};
+pub use recovery::{LastCritical, RecoveredLane, Recovery, StreamStart, WitnessStart};
 pub use settings::{RingIdentity, RingSettings};
 pub use status::{Counters, RingStatus};
 pub use survey::Damage;
+pub use witness::WitnessSync;
 
-use append::Active;
+use append::{Active, Pen};
 use lanes::{Epochs, Lanes};
 use pool::Pool;
 use reader::Readers;
+use reseal::Reseals;
 use sealed::{Origin, WriteBuffer};
+use witness::WitnessWriter;
 
 /// A ring log that was opened; see the module.
 ///
@@ -67,18 +74,23 @@ use sealed::{Origin, WriteBuffer};
 pub struct RingLog<D: Disk> {
     pool: Pool<D>,
     lanes: Lanes,
-    /// The segment that each stream is written to, by the stream's number.
-    heads: [Option<Active<D::File>>; 2],
-    /// The batch of each stream that is sealed and not on disk, by the stream's number.
-    buffers: [WriteBuffer; 2],
+    /// The segment that each pen writes to.
+    heads: [Option<Active<D::File>>; Pen::COUNT],
+    /// The batch of each pen that is sealed and not on disk.
+    buffers: [WriteBuffer; Pen::COUNT],
     readers: Readers<D::File>,
     who: RingIdentity,
     batch_bytes_max: usize,
     critical_reserve: usize,
     log_id: [u8; 16],
     next_generation: u64,
-    /// The newest generation that was let go of with a lane that is not written to any more.
-    finished: u64,
+    /// That of the newest segment that was begun.
+    newest_generation: u64,
+    /// Of the machine, when the log was opened.
+    boot: [u8; 16],
+    witness: WitnessWriter<D>,
+    former_names: Vec<SourceId>,
+    reseals: Reseals,
     epochs: Epochs,
     /// The generation of the segment with the newest table of devices of each stream, by the stream's number.
     pinned: [Option<u64>; 2],

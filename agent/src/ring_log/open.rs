@@ -4,11 +4,12 @@ use std::io;
 
 use afferent_protocol::batch::{CHAIN_START, ClockReading};
 use afferent_protocol::disk::{Disk, DiskFile};
-use afferent_protocol::event::{Loss, LossReason};
+use afferent_protocol::event::{Loss, LossReason, ResealReason};
 use afferent_protocol::ids::{Position, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::segment::SegmentHeader;
+use afferent_protocol::session::Lane;
 
-use super::append::Active;
+use super::append::{Active, Pen};
 use super::error::OpenError;
 use super::lanes::{Epochs, LaneState, Lanes};
 use super::limits::{GENERATION_STRIDE, SEGMENTS_MIN};
@@ -18,30 +19,44 @@ use super::reader::Readers;
 use super::recovery::{RecoveredLane, Recovery, StreamStart};
 use super::settings::{RingIdentity, RingSettings};
 use super::survey::{FoundLane, Survey, survey};
+use super::witness::{WitnessWriter, read as read_witness};
 use super::{RingLog, seed_of};
 
 impl<D: Disk> RingLog<D> {
     /// Reads every segment once, goes on where the log ended, and makes durable what was lost.
     ///
-    /// A stream goes on in its epoch when its last segment ends whole, and in a new one otherwise: what stood behind
-    /// the end may have been accepted, and no sequence is ever given twice.
+    /// A stream goes on in its epoch when its last segment ends whole and nobody knows of more, and in a new one otherwise:
+    /// what stood behind the end may have been accepted, and no sequence is ever given twice. `witness` is the directory of
+    /// the ring's witness, another one than `disk`.
     pub fn open(
         disk: D,
+        witness: D,
         settings: RingSettings,
         who: RingIdentity,
         clock: &ClockReading,
         entropy: &mut dyn FnMut() -> u64,
     ) -> Result<(Self, Recovery), OpenError> {
         let settings = settings.within_limits();
-        let mut found = survey(&disk, &who.source).map_err(OpenError::List)?;
+        let mut found = survey(&disk, &who).map_err(OpenError::List)?;
         found.end_is_unknown_without_headers();
+        let (slot, unread) = match read_witness(&witness) {
+            Ok(slot) => (slot, None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let record = slot.as_ref().map(|slot| &slot.record);
+        let witness_start = found.weigh(record);
+        found.confront(record, witness_start, &clock.boot);
         let mut epochs = Epochs::new(entropy, &who.source);
         let slots = std::mem::take(&mut found.slots);
         let RingSettings { segment_bytes, pool_bytes, .. } = settings;
-        let mut pool = Pool { disk, slots, segment_bytes, pool_bytes, names_are_durable: false };
+        let mut pool = Pool { disk, slots, segment_bytes, pool_bytes, names_are_durable: false, removals: 0 };
         make_files(&mut pool)?;
-        let log_id = found.newest.map_or_else(|| epochs.draw_id(), |newest| newest.log_id);
-        let next_generation = found.newest.map_or(1, |newest| newest.generation.saturating_add(GENERATION_STRIDE));
+        let known_id = found.newest.map(|newest| newest.log_id).or(record.map(|record| record.log_id));
+        let log_id = known_id.unwrap_or_else(|| epochs.draw_id());
+        let witnessed = record.filter(|record| record.log_id == log_id).map_or(0, |record| record.generation);
+        let newest_generation = found.newest.map_or(0, |newest| newest.generation).max(witnessed);
+        let next_generation =
+            if newest_generation == 0 { 1 } else { newest_generation.saturating_add(GENERATION_STRIDE) };
         let losses = found.undeclared_losses();
         let mut states: Vec<LaneState> = found.lanes.iter().map(|lane| found.state(lane, &who.source)).collect();
         for loss in &losses {
@@ -57,7 +72,8 @@ impl<D: Disk> RingLog<D> {
             found.headless.clear();
         }
         let mut recovery = Recovery {
-            is_new: found.newest.is_none() && found.damage.headers == 0,
+            is_new: found.newest.is_none() && found.damage.headers == 0 && record.is_none(),
+            witness: witness_start,
             lanes: states.iter().map(recovered).collect(),
             damage: found.damage,
             losses: losses.clone(),
@@ -74,32 +90,44 @@ impl<D: Disk> RingLog<D> {
         let pinned = [0, 1].map(|at| found.devices[at].as_ref().map(|table| table.generation));
         recovery.devices =
             std::mem::take(&mut found.devices).map(|table| table.map(|table| table.devices).unwrap_or_default());
+        let who_source = who.source;
         let mut log = Self {
             batch_bytes_max: settings.batch_bytes_max(),
             critical_reserve: settings.critical_reserve_segments as usize,
             pool,
             lanes: Lanes::new(states, current),
-            heads: resumed.map(Result::ok),
+            heads: heads(resumed),
             buffers: Default::default(),
             readers: Readers::new(),
             who,
             log_id,
             next_generation,
-            finished: 0,
+            newest_generation,
+            boot: clock.boot,
+            witness: WitnessWriter::new(witness, slot.as_ref()),
+            former_names: found.former_names(&who_source),
+            reseals: Default::default(),
             epochs,
             pinned,
             undeclared: losses,
             loss_batch: Default::default(),
             counters: Default::default(),
         };
+        found.keep_copies(&log.pool);
+        recovery.resealed = log.reseal_found(&found);
         log.settle(&found.headless, clock);
         recovery.undeclared = log.undeclared_count() > 0;
+        // Both slots, so that the next writes find their files.
+        log.sync_witness();
+        log.sync_witness();
+        recovery.witness_trouble = unread.or_else(|| log.witness_trouble());
         Ok((log, recovery))
     }
 
     /// Frees what is not needed and declares what was lost.
     fn settle(&mut self, headless: &[usize], clock: &ClockReading) {
         self.sweep_where(|segment| segment.first < segment.end);
+        self.forget_gone();
         if self.pay_debts(clock).is_err() {
             self.free_empty();
             // What the disk does not take now comes before anything else that is appended.
@@ -109,18 +137,32 @@ impl<D: Disk> RingLog<D> {
         if self.undeclared_count() == 0 {
             self.free_empty();
             for number in headless {
-                self.pool.slots[*number].usage = Usage::Free { generation: 0, blank: false, abandoned: true };
+                self.pool.slots[*number].usage = Usage::Free { kept: None, blank: false, abandoned: true };
             }
             // Files that cannot be removed now are tried again when one is taken.
             let _ = self.pool.discard_unusable();
         }
-        self.lanes.forget_empty();
+        self.forget_gone();
+    }
+
+    /// Begins to seal again what is held under another key, and goes on with what was being sealed again.
+    fn reseal_found(&mut self, found: &Survey) -> u32 {
+        let mut count = 0;
+        for lane in &found.lanes {
+            let state = self.lanes.get(lane.lane).filter(|state| state.resealed && state.is_held());
+            if state.is_some() {
+                let reason = if lane.is_ours { ResealReason::Diverged } else { ResealReason::OtherKey };
+                count += u32::from(!lane.is_ours);
+                self.reseals.push(lane.lane, reason);
+            }
+        }
+        count
     }
 
     /// Frees segments without a whole entry: the write that was to begin them had not finished.
     fn free_empty(&mut self) {
-        let active = |number: usize| self.heads.iter().flatten().any(|active| active.number == number);
-        let empty = self.pool.taken().filter(|(number, segment)| segment.first == segment.end && !active(*number));
+        let empty =
+            self.pool.taken().filter(|(number, segment)| segment.first == segment.end && !self.is_active(*number));
         for number in empty.map(|(number, _)| number).collect::<Vec<_>>() {
             self.free_segment(number);
         }
@@ -153,8 +195,18 @@ fn resume<D: Disk>(
     stream: Stream,
     source: &SourceId,
 ) -> Result<Active<D::File>, StreamStart> {
-    let newest = found.lanes.iter().rev().find(|lane| lane.lane.stream == stream).ok_or(StreamStart::First)?;
+    if let Some(before) = found.doubtful[usize::from(stream.number())] {
+        return Err(StreamStart::Vanished { before });
+    }
+    // What is, or was, sealed again goes on in neither of its epochs.
+    let of_stream = |lane: &&FoundLane| lane.lane.stream == stream;
+    let mut lanes = found.lanes.iter().rev().filter(of_stream);
+    let newest = lanes.clone().next().ok_or(StreamStart::First)?;
+    let newest = lanes.find(|lane| lane.reseals.is_none()).unwrap_or(newest);
     let before = newest.lane.epoch;
+    if newest.reseals.is_some() || newest.is_resealed {
+        return Err(StreamStart::Ended { before });
+    }
     let opened = pool.disk.open(&file_name(newest.last));
     let end = pool.segment_mut(newest.last).bytes_end;
     let opened = opened.and_then(|file| write_again(&file, newest.last_entry_at, end).map(|()| file));
@@ -165,8 +217,15 @@ fn resume<D: Disk>(
     if newest.torn.is_some() {
         return Err(StreamStart::TornTail { before });
     }
+    if newest.is_short {
+        let vanished = newest.vanished.is_empty() && newest.is_closed;
+        return Err(if vanished { StreamStart::Ended { before } } else { StreamStart::Vanished { before } });
+    }
     if newest.source.is_some_and(|known| known != *source) {
         return Err(StreamStart::Renamed { before });
+    }
+    if !newest.is_ours {
+        return Err(StreamStart::OtherKey { before });
     }
     if newest.chain.is_none() || found.damage.headers > 0 {
         return Err(StreamStart::Unknown { before });
@@ -188,6 +247,12 @@ fn write_again(file: &impl DiskFile, entry_at: Option<Position>, end: u64) -> io
         file.write_at(&bytes, at)?;
     }
     file.sync()
+}
+
+/// The segments that the streams go on in; nothing is being copied.
+fn heads<F>(resumed: [Result<Active<F>, StreamStart>; 2]) -> [Option<Active<F>>; Pen::COUNT] {
+    let [critical, samples] = resumed.map(Result::ok);
+    [critical, samples, None]
 }
 
 fn recovered(lane: &LaneState) -> RecoveredLane {
@@ -218,13 +283,16 @@ impl Survey {
                 let (first, end) = (range.first, range.end);
                 Loss { stream, epoch, first, end, reason, chain }
             };
+            let vanished = lane.vanished.iter().map(|(range, reason)| loss(*range, *reason, CHAIN_START));
             let holes = lane.holes.iter().map(|hole| loss(hole.range, LossReason::Corrupt, hole.chain));
             // An epoch begins only after the torn tail of the one before was declared.
             let mut later = self.lanes[index + 1..].iter().filter(|later| later.lane.stream == stream);
-            let declared = later.any(|later| later.source.is_some());
+            let declared = lane.is_closed || later.any(|later| later.source.is_some());
             let torn = lane.torn.filter(|_| !declared).map(|range| loss(range, LossReason::TornTail, CHAIN_START));
-            losses.extend(holes.chain(torn).filter_map(|loss| self.undeclared_part(lane, loss)));
+            losses.extend(vanished.chain(holes).chain(torn).filter_map(|loss| self.undeclared_part(lane, loss)));
         }
+        let of_lanes = self.losses_of_lanes.iter().copied();
+        losses.extend(of_lanes.filter_map(|loss| self.not_declared(lane_of(&loss), loss)));
         losses
     }
 
@@ -239,10 +307,12 @@ impl Survey {
         let mut state = LaneState {
             lane: found.lane,
             released_end: found.released_end.max(trimmed).min(found.end),
+            lost_end: found.lost_end,
             end: found.end,
             chain: found.chain,
             holes: Vec::new(),
             foreign: found.source.is_some_and(|known| known != *source),
+            resealed: found.is_resealed || !found.is_ours,
             frayed: found.torn.is_some() || !all_headers,
         };
         for hole in &found.holes {
@@ -254,12 +324,37 @@ impl Survey {
     /// The part of a loss that is neither released nor declared.
     fn undeclared_part(&self, lane: &FoundLane, mut loss: Loss) -> Option<Loss> {
         loss.first = loss.first.max(lane.released_end);
+        self.not_declared(lane.lane, loss)
+    }
+
+    /// The part of a loss that is not declared.
+    fn not_declared(&self, lane: Lane, mut loss: Loss) -> Option<Loss> {
         loop {
-            let covers =
-                |known: &&Loss| lane_of(known) == lane.lane && known.first <= loss.first && loss.first < known.end;
+            let covers = |known: &&Loss| lane_of(known) == lane && known.first <= loss.first && loss.first < known.end;
             match self.declared.iter().find(covers) {
                 Some(known) => loss.first = known.end,
                 None => return (loss.first < loss.end).then_some(loss),
+            }
+        }
+    }
+
+    /// Names that batches in the files have and the agent has no more.
+    fn former_names(&self, source: &SourceId) -> Vec<SourceId> {
+        let mut names: Vec<SourceId> = self.lanes.iter().filter_map(|lane| lane.source).collect();
+        names.retain(|name| name != source);
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// What was sealed again and may be in the system's memory only is on disk before its originals go.
+    fn keep_copies<D: Disk>(&self, pool: &Pool<D>) {
+        for copy in self.lanes.iter().filter(|lane| lane.reseals.is_some()) {
+            if let Some(segment) = pool.slots[copy.last].usage.segment()
+                && let Ok(file) = pool.disk.open(&file_name(copy.last))
+            {
+                // What the disk does not take now it has, or a power cut leaves the rest to be declared.
+                let _ = write_again(&file, copy.last_entry_at, segment.bytes_end);
             }
         }
     }

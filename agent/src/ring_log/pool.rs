@@ -2,7 +2,8 @@
 //!
 //! A file that is taken again loses its header first (zeros, synced): from then on nothing of its old entries counts,
 //! and until then all of them do. So a power cut never leaves half of an old segment behind, which would look like
-//! damage. Free files are taken in the order of their generation, so that what a start finds of a lane has no hole.
+//! damage. What was let go of stays readable (it is *kept*) as long as possible: new files are made before a kept one is
+//! taken, and those are taken in the order of their generation, so that what is found of a lane has no hole.
 
 use std::io;
 
@@ -12,7 +13,7 @@ use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::segment::SEGMENT_HEADER_LEN;
 use afferent_protocol::session::Lane;
 
-use super::limits::{SEGMENTS_MAX, SEGMENTS_MIN};
+use super::limits::SEGMENTS_MAX;
 
 /// What is known of a segment in use. There is no index of its batches.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +37,25 @@ pub(super) enum Usage {
     Missing,
     /// There is one, and it is not this log's: it is left alone.
     Foreign,
-    /// Nothing in it is needed. `generation` is that of its old content, 0 when it is blank.
-    Free { generation: u64, blank: bool, abandoned: bool },
+    /// Nothing in it is needed. `kept` is its old content, which can be read until the file is taken again.
+    Free { kept: Option<Segment>, blank: bool, abandoned: bool },
     /// It holds entries of a lane.
     Taken(Segment),
+}
+
+impl Usage {
+    /// The segment in the file, in use or kept.
+    pub fn segment(&self) -> Option<&Segment> {
+        match self {
+            Self::Taken(segment) | Self::Free { kept: Some(segment), .. } => Some(segment),
+            _ => None,
+        }
+    }
+
+    /// The generation of what a free file holds, 0 when that is nothing.
+    fn kept_generation(&self) -> u64 {
+        self.segment().map_or(0, |segment| segment.generation)
+    }
 }
 
 /// One file of the pool; its index is its number.
@@ -68,6 +84,8 @@ pub(super) struct Pool<D: Disk> {
     /// Whether the names of the files are on disk. A start cannot know: the process before may have ended between making
     /// a file and making its name durable, and everything in a file goes when its name does.
     pub names_are_durable: bool,
+    /// Files that were removed since the start: an open file may be one of them.
+    pub removals: u64,
 }
 
 /// The name of the file with this number.
@@ -89,6 +107,11 @@ impl<D: Disk> Pool<D> {
             Usage::Taken(segment) => Some((number, segment)),
             _ => None,
         })
+    }
+
+    /// Segments that can be read, in use and kept, with the numbers of their files.
+    pub fn readable(&self) -> impl Iterator<Item = (usize, &Segment)> {
+        self.slots.iter().enumerate().filter_map(|(number, slot)| Some((number, slot.usage.segment()?)))
     }
 
     /// The segment in this file.
@@ -130,8 +153,15 @@ impl<D: Disk> Pool<D> {
 
     /// Lets go of a segment's file. What it holds stays there until the file is taken again.
     pub fn release(&mut self, number: usize) {
-        if let Usage::Taken(Segment { generation, abandoned, .. }) = self.slots[number].usage {
-            self.slots[number].usage = Usage::Free { generation, blank: false, abandoned };
+        if let Usage::Taken(segment) = self.slots[number].usage {
+            self.slots[number].usage = Usage::Free { kept: Some(segment), blank: false, abandoned: segment.abandoned };
+        }
+    }
+
+    /// Takes a kept segment into use again.
+    pub fn hold_again(&mut self, number: usize) {
+        if let Usage::Free { kept: Some(segment), .. } = self.slots[number].usage {
+            self.slots[number].usage = Usage::Taken(segment);
         }
     }
 
@@ -150,15 +180,22 @@ impl<D: Disk> Pool<D> {
 
     /// Removes a free file, and before it those whose content is older: what a start finds of a lane has no hole.
     fn discard(&mut self, number: usize) -> io::Result<()> {
-        let Usage::Free { generation: last, .. } = self.slots[number].usage else { return Ok(()) };
+        let usage = self.slots[number].usage;
+        let last = usage.kept_generation();
+        if !matches!(usage, Usage::Free { .. }) {
+            return Ok(());
+        }
         loop {
             let dirty = |slot: &Slot| match slot.usage {
-                Usage::Free { generation, blank: false, .. } if generation < last => Some(generation),
+                Usage::Free { blank: false, .. } if slot.usage.kept_generation() < last => {
+                    Some(slot.usage.kept_generation())
+                }
                 _ => None,
             };
             let older = self.slots.iter().enumerate().filter_map(|(number, slot)| Some((dirty(slot)?, number))).min();
             let next = older.map_or(number, |(_, older)| older);
             self.disk.remove(&file_name(next))?;
+            self.removals += 1;
             self.slots[next] = Slot { len: 0, usage: Usage::Missing };
             // When the name comes back after a power cut, so do entries that nobody needs: no harm.
             let _ = self.disk.sync_directory();
@@ -181,8 +218,13 @@ impl<D: Disk> Pool<D> {
 
     /// Makes one more file; `false` when the pool has its size.
     pub fn grow(&mut self) -> io::Result<bool> {
+        self.grow_beyond(0)
+    }
+
+    /// Makes one more file; `false` when the pool has its size and so many segments more.
+    pub fn grow_beyond(&mut self, segments: u64) -> io::Result<bool> {
         self.discard_unusable()?;
-        if self.bytes() + self.segment_bytes > self.pool_bytes {
+        if self.bytes() + self.segment_bytes > self.pool_bytes + segments * self.segment_bytes {
             return Ok(false);
         }
         let missing = self.slots.iter().position(|slot| matches!(slot.usage, Usage::Missing));
@@ -208,19 +250,21 @@ impl<D: Disk> Pool<D> {
         if number == self.slots.len() {
             self.slots.push(Slot { len: 0, usage: Usage::Missing });
         }
-        let usage = Usage::Free { generation: 0, blank: true, abandoned: false };
+        let usage = Usage::Free { kept: None, blank: true, abandoned: false };
         self.slots[number] = Slot { len: self.segment_bytes, usage };
         Ok(true)
     }
 
     /// The usable file whose old content is the oldest.
     fn oldest_free(&self) -> Option<usize> {
-        let generation = |slot: &Slot| match slot.usage {
-            Usage::Free { generation, .. } if self.is_usable(slot) => Some(generation),
-            _ => None,
-        };
+        let generation = |slot: &Slot| self.is_usable(slot).then(|| slot.usage.kept_generation());
         let free = self.slots.iter().enumerate().filter_map(|(number, slot)| Some((generation(slot)?, number)));
         free.min().map(|(_, number)| number)
+    }
+
+    /// Whether no blank file is free: the next one is to be made, or to lose what is kept in it.
+    pub fn takes_kept(&self) -> bool {
+        !self.slots.iter().any(|slot| self.is_usable(slot) && matches!(slot.usage, Usage::Free { blank: true, .. }))
     }
 
     /// Makes a free file ready for a new header: its old content is gone, durably. It stays free until it is begun.
@@ -231,9 +275,10 @@ impl<D: Disk> Pool<D> {
             self.disk.sync_directory().map_err(Shortage::Unwritable)?;
             self.names_are_durable = true;
         }
-        if self.free() == 0 {
+        if self.takes_kept() {
             match self.grow() {
                 Ok(true) => {}
+                _ if self.free() > 0 => {}
                 Ok(false) => return Err(Shortage::Full(None)),
                 Err(error) => return Err(Shortage::Full(Some(error))),
             }
@@ -247,8 +292,9 @@ impl<D: Disk> Pool<D> {
     }
 
     /// Gives files back to the file system that a pool which was made smaller does not need any more.
-    pub fn shrink(&mut self) {
-        while self.bytes() > self.pool_bytes && self.free() > SEGMENTS_MIN {
+    /// Keeps so many free.
+    pub fn shrink(&mut self, kept: usize) {
+        while self.bytes() > self.pool_bytes && self.free() > kept {
             let Some(number) = self.oldest_free() else { return };
             if self.discard(number).is_err() {
                 return;
@@ -261,8 +307,12 @@ impl<D: Disk> Pool<D> {
         let blank = |slot: &&Slot| matches!(slot.usage, Usage::Free { blank: true, abandoned: false, .. });
         let mut missing = count.min(self.free()).saturating_sub(self.slots.iter().filter(blank).count());
         while missing > 0 {
+            missing -= 1;
+            if matches!(self.grow(), Ok(true)) {
+                continue;
+            }
             let dirty = |slot: &Slot| match slot.usage {
-                Usage::Free { generation, blank: false, .. } if self.is_usable(slot) => Some(generation),
+                Usage::Free { blank: false, .. } if self.is_usable(slot) => Some(slot.usage.kept_generation()),
                 _ => None,
             };
             let oldest = self.slots.iter().enumerate().filter_map(|(number, slot)| Some((dirty(slot)?, number))).min();
@@ -270,45 +320,15 @@ impl<D: Disk> Pool<D> {
             if self.wipe(number).is_err() {
                 self.spoil(number);
             }
-            missing -= 1;
-        }
-    }
-
-    /// Makes the free files of generations up to `last` blank, the oldest first: what a start finds of a lane has no
-    /// hole. The newest generation of all stays, for the next start counts on from it: none is ever used twice.
-    pub fn blank(&mut self, last: u64) {
-        let generation = |slot: &Slot| match slot.usage {
-            Usage::Free { generation, .. } => generation,
-            Usage::Taken(segment) => segment.generation,
-            Usage::Missing | Usage::Foreign => 0,
-        };
-        let newest = self.slots.iter().map(generation).max().unwrap_or(0);
-        loop {
-            let dirty = |slot: &Slot| match slot.usage {
-                Usage::Free { generation, blank: false, .. } if generation <= last && generation < newest => {
-                    Some(generation)
-                }
-                _ => None,
-            };
-            let oldest = self.slots.iter().enumerate().filter_map(|(number, slot)| Some((dirty(slot)?, number))).min();
-            let Some((_, number)) = oldest else { return };
-            if !self.is_usable(&self.slots[number]) {
-                if self.discard(number).is_err() {
-                    return;
-                }
-            } else if self.wipe(number).is_err() {
-                self.spoil(number);
-                return;
-            }
         }
     }
 
     fn wipe(&mut self, number: usize) -> io::Result<D::File> {
         let file = self.disk.open(&file_name(number))?;
-        if let Usage::Free { generation, blank: blank @ false, .. } = &mut self.slots[number].usage {
+        if let Usage::Free { kept, blank: blank @ false, .. } = &mut self.slots[number].usage {
             file.write_at(&[0; SEGMENT_HEADER_LEN], 0)?;
             file.sync()?;
-            (*generation, *blank) = (0, true);
+            (*kept, *blank) = (None, true);
         }
         Ok(file)
     }

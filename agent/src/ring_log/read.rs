@@ -11,9 +11,10 @@ use afferent_protocol::segment::{ENTRY_ALIGN, ENTRY_HEAD_LEN, Entry, EntryHead, 
 use afferent_protocol::session::{Check, Lane, SentBatch};
 
 use super::RingLog;
+use super::append::Pen;
 use super::error::ReadError;
 use super::limits::READ_TRIES_MAX;
-use super::pool::{Segment, Usage};
+use super::pool::Segment;
 use super::reader::{Cursor, read_pieces};
 
 /// What the log knows of the batch that ends at a sequence.
@@ -56,9 +57,11 @@ impl Damage {
 
 impl<D: Disk> RingLog<D> {
     /// Appends whole batches of the lane to `out`, from the one that begins at `from`, without a hole: as many as
-    /// `bytes_max` and the segment hold, and at least one. Each was held against its checksums.
+    /// `bytes_max` and the segment hold, and at least one. Each was held against its checksums. `from` is any batch's
+    /// beginning from [`RingLog::oldest`] on.
     ///
-    /// A damaged batch is declared as lost ([`ReadError::Corrupt`]) and left out of what is held.
+    /// A damaged batch is declared as lost ([`ReadError::Corrupt`]) and left out of what is held. One that was let go of
+    /// is nobody's loss: [`ReadError::NotHeld`].
     pub fn read(
         &mut self,
         lane: Lane,
@@ -78,9 +81,12 @@ impl<D: Disk> RingLog<D> {
                 out.truncate(start);
                 if self.gives_up(lane) {
                     // Whatever else went into a file that gives nothing back would be lost like this, the loss as well.
-                    self.close(lane.stream);
+                    self.close(Pen::Of(lane.stream));
                 }
                 self.readers.of(lane.stream).failures = 0;
+                if self.lanes.get(lane).is_none_or(|known| from < known.released_end) {
+                    return Err(ReadError::NotHeld { from });
+                }
                 self.declare_damage(lane, &damage, clock)
             }
             Err(error) => {
@@ -155,18 +161,17 @@ impl<D: Disk> RingLog<D> {
         bytes_max: usize,
         out: &mut Vec<u8>,
     ) -> Result<Result<Vec<SentBatch>, Damage>, ReadError> {
-        let held = self.lanes.get(lane).map(|known| known.held());
-        let held = held.filter(|held| held.first <= from && from < held.end).ok_or(ReadError::NotHeld { from })?;
+        let whole_until = self.lanes.get(lane).map(|known| known.whole_until(from));
+        let end = whole_until.filter(|end| self.oldest(lane) <= from && from < *end);
+        let end = end.ok_or(ReadError::NotHeld { from })?;
         let mut cursor = match self.seek(lane, from)? {
             Place::At(cursor) => cursor,
-            Place::Damaged(damage) => return Ok(Err(damage.before(held.end))),
+            Place::Damaged(damage) => return Ok(Err(damage.before(end))),
         };
-        let batches = self.read_at(&mut cursor, held.end, bytes_max, out)?;
+        let batches = self.read_at(&mut cursor, end, bytes_max, out)?;
         if batches.is_empty() {
-            let Usage::Taken(segment) = self.pool.slots[cursor.number].usage else {
-                return Err(ReadError::NotHeld { from });
-            };
-            return Ok(Err(self.damage(&segment, &cursor)?.before(held.end)));
+            let (_, segment) = self.segment_in(cursor.number).ok_or(ReadError::NotHeld { from })?;
+            return Ok(Err(self.damage(&segment, &cursor)?.before(end)));
         }
         self.readers.of(lane.stream).cursor = Some(cursor);
         Ok(Ok(batches))
@@ -256,7 +261,7 @@ impl<D: Disk> RingLog<D> {
         bytes_max: usize,
         out: &mut Vec<u8>,
     ) -> Result<Vec<SentBatch>, ReadError> {
-        let Usage::Taken(segment) = self.pool.slots[cursor.number].usage else { return Ok(Vec::new()) };
+        let Some((_, segment)) = self.segment_in(cursor.number) else { return Ok(Vec::new()) };
         let (file, seed) = (self.reader_file(cursor.lane, cursor.number), self.seed(segment.generation));
         let tolerant = self.gives_up(cursor.lane);
         let start = out.len();
@@ -328,17 +333,14 @@ impl<D: Disk> RingLog<D> {
     }
 
     /// The oldest segment of the lane that is looked for.
-    fn segment_of(&self, lane: Lane, wanted: impl Fn(&Segment) -> bool) -> Option<(usize, Segment)> {
-        let of_lane = self.pool.taken().filter(|(_, segment)| segment.lane == lane && wanted(segment));
+    pub(super) fn segment_of(&self, lane: Lane, wanted: impl Fn(&Segment) -> bool) -> Option<(usize, Segment)> {
+        let of_lane = self.pool.readable().filter(|(_, segment)| segment.lane == lane && wanted(segment));
         of_lane.min_by_key(|(_, segment)| segment.generation).map(|(number, segment)| (number, *segment))
     }
 
     /// The segment in this file, if there is one.
     fn segment_in(&self, number: usize) -> Option<(usize, Segment)> {
-        match self.pool.slots[number].usage {
-            Usage::Taken(segment) => Some((number, segment)),
-            _ => None,
-        }
+        self.pool.slots.get(number)?.usage.segment().map(|segment| (number, *segment))
     }
 
     /// Whether the disk has refused so often that what it does not give counts as damaged.
@@ -354,14 +356,14 @@ impl<D: Disk> RingLog<D> {
         }
     }
 
-    fn open_reader(&mut self, lane: Lane, number: usize) -> io::Result<()> {
+    pub(super) fn open_reader(&mut self, lane: Lane, number: usize) -> io::Result<()> {
         if self.active(lane.stream).is_some_and(|active| active.number == number) {
             return Ok(());
         }
-        self.readers.of(lane.stream).open(&self.pool.disk, number)
+        self.readers.of(lane.stream).open(&self.pool, number)
     }
 
-    fn reader_file(&self, lane: Lane, number: usize) -> &D::File {
+    pub(super) fn reader_file(&self, lane: Lane, number: usize) -> &D::File {
         match self.active(lane.stream) {
             Some(active) if active.number == number => &active.file,
             _ => self.readers.at(lane.stream).file(number),
@@ -379,7 +381,7 @@ fn check_in_damaged(segment: &[u8], seed: Seed, end: Sequence) -> Option<Check> 
     })
 }
 
-fn read_head(file: &impl DiskFile, position: u64, seed: Seed) -> io::Result<Option<EntryHead>> {
+pub(super) fn read_head(file: &impl DiskFile, position: u64, seed: Seed) -> io::Result<Option<EntryHead>> {
     let mut bytes = [0; ENTRY_HEAD_LEN];
     file.read_at(&mut bytes, position)?;
     Ok(EntryHead::decode(&bytes, seed))

@@ -7,7 +7,7 @@ use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::session::Lane;
 
 use super::limits::READ_PIECE_BYTES;
-use super::pool::file_name;
+use super::pool::{Pool, file_name};
 
 /// Where a batch begins.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,8 @@ pub(super) struct Cursor {
 #[derive(Debug)]
 pub(super) struct Reader<F> {
     pub file: Option<(usize, F)>,
+    /// [`super::pool::Pool::removals`] when it was opened.
+    removals: u64,
     pub cursor: Option<Cursor>,
     /// Reads that the disk has refused, one after the other.
     pub failures: u8,
@@ -31,10 +33,12 @@ pub(super) struct Reader<F> {
 
 impl<F: DiskFile> Reader<F> {
     /// Opens the file with this number, unless it is.
-    pub fn open<D: Disk<File = F>>(&mut self, disk: &D, number: usize) -> io::Result<()> {
-        if self.file.as_ref().is_none_or(|(open, _)| *open != number) {
+    pub fn open<D: Disk<File = F>>(&mut self, pool: &Pool<D>, number: usize) -> io::Result<()> {
+        let is_open = self.file.as_ref().is_some_and(|(open, _)| *open == number) && self.removals == pool.removals;
+        if !is_open {
             self.file = None;
-            self.file = Some((number, disk.open(&file_name(number))?));
+            self.file = Some((number, pool.disk.open(&file_name(number))?));
+            self.removals = pool.removals;
         }
         Ok(())
     }
@@ -55,7 +59,7 @@ pub(super) struct Readers<F>([Reader<F>; 2]);
 impl<F> Readers<F> {
     /// With nothing open.
     pub fn new() -> Self {
-        let reader = || Reader { file: None, cursor: None, failures: 0 };
+        let reader = || Reader { file: None, removals: 0, cursor: None, failures: 0 };
         Self([reader(), reader()])
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::event::Loss;
+use afferent_protocol::event::{Loss, LossReason};
 use afferent_protocol::ids::{Epoch, Sequence, Stream};
 use afferent_protocol::session::Lane;
 
@@ -29,8 +29,33 @@ pub struct Recovery {
     pub last_critical: Option<LastCritical>,
     /// How far the lanes of devices are in the log, by the agent's stream.
     pub devices: [Vec<DeviceProgress>; 2],
+    /// What the ring's witness was found to know.
+    pub witness: WitnessStart,
+    /// Why the disk does not take the witness.
+    pub witness_trouble: Option<String>,
+    /// Lanes that are sealed again, for another key has signed them.
+    pub resealed: u32,
+    /// Ring and witness were both gone although the agent had been here before: what it had accepted and not shipped is
+    /// unknown. For people; see [`Recovery::note_identity`].
+    pub replaced: Option<String>,
     /// Files with the name of a segment that belong to another log or cannot be opened: they are left alone.
     pub foreign_files: u32,
+}
+
+/// How the ring's witness goes together with the files that a start has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WitnessStart {
+    /// There is none, nor is there a ring; or there is one and the witness is gone.
+    #[default]
+    Gone,
+    /// It knows all that was accepted.
+    Whole,
+    /// It lags behind the ring: it was put back from an earlier copy, or could not be written.
+    Behind,
+    /// It is of another ring than the files are.
+    OtherLog,
+    /// It is there, and the ring's files are not.
+    Alone,
 }
 
 /// The last batch of `critical` that a start has found.
@@ -78,6 +103,21 @@ pub enum StreamStart {
         /// The epoch before.
         before: Epoch,
     },
+    /// In a new epoch, for not all that was accepted in the one before is there.
+    Vanished {
+        /// The epoch before.
+        before: Epoch,
+    },
+    /// In a new epoch, for an earlier start had ended the one before.
+    Ended {
+        /// The epoch before.
+        before: Epoch,
+    },
+    /// In a new epoch, for the agent has another key than the one before was signed with.
+    OtherKey {
+        /// The epoch before.
+        before: Epoch,
+    },
     /// In a new epoch, for the disk does not take writes to the segment before.
     Unwritable {
         /// The epoch before.
@@ -88,11 +128,28 @@ pub enum StreamStart {
 impl Recovery {
     /// Whether everything was whole.
     pub fn is_clean(&self) -> bool {
-        let goes_on = |start: &StreamStart| matches!(start, StreamStart::First | StreamStart::Continued);
+        let goes_on = |start: &StreamStart| {
+            matches!(start, StreamStart::First | StreamStart::Continued | StreamStart::Ended { .. })
+        };
+        let knows = self.is_new || self.witness == WitnessStart::Whole;
         self.damage == Damage::default()
             && self.losses.is_empty()
             && self.foreign_files == 0
             && self.streams.iter().all(goes_on)
+            && knows
+            && self.witness_trouble.is_none()
+            && self.replaced.is_none()
+            && self.resealed == 0
+    }
+
+    /// Whether the agent had been here before this start, as its key tells: then a ring and a witness that are both new
+    /// have replaced others.
+    pub fn note_identity(&mut self, existed: bool) {
+        if existed && self.is_new {
+            let found = "neither the ring log nor its witness was found, although the agent's key is there: what it had \
+                         accepted and not shipped is unknown";
+            self.replaced = Some(found.to_owned());
+        }
     }
 }
 
@@ -107,7 +164,9 @@ impl fmt::Display for Recovery {
         };
         for (stream, start) in Stream::ALL.into_iter().zip(self.streams) {
             let why = match start {
-                StreamStart::First | StreamStart::Continued => continue,
+                StreamStart::First | StreamStart::Continued | StreamStart::Ended { .. } => continue,
+                StreamStart::Vanished { .. } => "not all that was accepted is there",
+                StreamStart::OtherKey { .. } => "the agent has another key",
                 StreamStart::TornTail { .. } => "its last write had not finished",
                 StreamStart::Unknown { .. } => "its end could not be told",
                 StreamStart::Renamed { .. } => "the agent has another name",
@@ -129,8 +188,28 @@ impl fmt::Display for Recovery {
             }
         }
         for loss in &self.losses {
-            let Loss { stream, epoch, first, end, .. } = loss;
-            part(f, format_args!("lost of {stream} {epoch}: {first} to {end}"))?;
+            let Loss { stream, epoch, first, end, reason, .. } = loss;
+            let more = if *reason == LossReason::VanishedAtLeast { ", at least" } else { "" };
+            part(f, format_args!("lost of {stream} {epoch}: {first} to {end}{more}"))?;
+        }
+        let of_witness = match self.witness {
+            WitnessStart::Gone if !self.is_new => Some("the ring's witness is gone, and is made anew"),
+            WitnessStart::Gone | WitnessStart::Whole => None,
+            WitnessStart::Behind => Some("the ring's witness is older than the ring"),
+            WitnessStart::OtherLog => Some("the ring's witness is of another ring"),
+            WitnessStart::Alone => Some("the ring log is gone, and its witness is there"),
+        };
+        if let Some(found) = of_witness {
+            part(f, format_args!("{found}"))?;
+        }
+        if let Some(trouble) = &self.witness_trouble {
+            part(f, format_args!("the disk does not take the ring's witness: {trouble}"))?;
+        }
+        if self.resealed > 0 {
+            part(f, format_args!("{} epochs of another key are sealed again", self.resealed))?;
+        }
+        if let Some(replaced) = &self.replaced {
+            part(f, format_args!("{replaced}"))?;
         }
         if self.undeclared {
             part(f, format_args!("the disk has not taken the declaration yet"))?;

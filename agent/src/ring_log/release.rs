@@ -1,33 +1,58 @@
-//! Letting go: of what the next log has, and of what it will never take.
+//! Letting go: of what the next log has. And holding it again, should that log be put back to an earlier state.
 
-use afferent_protocol::batch::{CHAIN_START, ClockReading};
 use afferent_protocol::disk::Disk;
-use afferent_protocol::event::{Loss, LossReason};
-use afferent_protocol::ids::{Sequence, Stream};
+use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
+use afferent_protocol::limits::HEARTBEAT_LANES_MAX;
 use afferent_protocol::session::{Held, Lane};
 
 use super::RingLog;
-use super::error::AppendError;
-use super::evict::merged;
+use super::lanes::LaneState;
 use super::pool::{Segment, Usage};
 
 impl<D: Disk> RingLog<D> {
-    /// What the ring has to get rid of: critical lanes first, in each stream the oldest epoch first.
+    /// What the ring has to get rid of: critical lanes first, in each stream the oldest epoch first. Behind them come
+    /// lanes that nothing is to be shipped of and that can still be read (see [`RingLog::oldest`]).
     ///
     /// A lane goes from what was released of it to its end, or to its next hole; what follows the hole comes when that
     /// much is released. The lane that a stream is written to is there even when nothing of it is left, so that a
     /// session which knows it goes on knowing it.
     pub fn held(&self) -> Vec<Held> {
-        let of = |stream: Stream| self.lanes.iter().filter(move |lane| lane.lane.stream == stream && !lane.foreign);
-        let worth =
-            |held: &Held| held.first < held.end || self.lanes.is_current(held.lane) && held.end > Sequence::ZERO;
-        Stream::ALL.into_iter().flat_map(of).map(|lane| lane.held()).filter(worth).collect()
+        let of = |stream: Stream| self.lanes.iter().filter(move |lane| lane.lane.stream == stream);
+        let ours = |lane: &&LaneState| !lane.foreign && !lane.resealed && lane.end > Sequence::ZERO;
+        let is_first = |lane: &LaneState| lane.is_held() || self.lanes.is_current(lane.lane);
+        let lanes = || Stream::ALL.into_iter().flat_map(of).filter(ours);
+        let (first, last) = (lanes().filter(|lane| is_first(lane)), lanes().filter(|lane| !is_first(lane)));
+        first.chain(last).map(LaneState::held).collect()
+    }
+
+    /// The oldest sequence of the lane that can be read, released or not; its end where nothing can.
+    pub fn oldest(&self, lane: Lane) -> Sequence {
+        let Some(known) = self.lanes.get(lane) else { return Sequence::ZERO };
+        let of_lane = self.pool.readable().filter(|(_, segment)| segment.lane == lane);
+        let first = of_lane.map(|(_, segment)| segment.first.max(known.lost_end)).min();
+        first.map_or(known.released_end, |first| first.min(known.released_end))
+    }
+
+    /// Where all lanes of the agent end that it knows: what a heartbeat says. One that is being sealed again is among
+    /// them until that is done: what it holds is in no other lane yet.
+    pub fn lane_ends(&self) -> Vec<(Stream, Epoch, Sequence)> {
+        let ours = |lane: &&LaneState| !lane.foreign && lane.end > Sequence::ZERO && (!lane.resealed || lane.is_held());
+        let is_needed = |lane: &LaneState| lane.is_held() || self.lanes.is_current(lane.lane);
+        let mut lanes: Vec<&LaneState> = self.lanes.iter().filter(ours).collect();
+        lanes.sort_by_key(|lane| !is_needed(lane));
+        let needed = lanes.iter().filter(|lane| is_needed(lane)).count();
+        lanes.truncate(needed.max(HEARTBEAT_LANES_MAX));
+        lanes.into_iter().map(|lane| (lane.lane.stream, lane.lane.epoch, lane.end)).collect()
+    }
+
+    /// Names under which the ring holds events and which the agent does not have any more.
+    pub fn former_names(&self) -> Vec<SourceId> {
+        self.former_names.clone()
     }
 
     /// The next log has everything of the lane before `end` on its disk. It is on disk here with the next append to
-    /// that lane; a start before that holds again what was released, which costs a question and nothing else. A lane
-    /// that is not written to any more has no next append: its files are made blank when they are let go of, the newest
-    /// of all when the next segment begins.
+    /// that lane, and with the next word of the witness; a start before that holds again what was released, which costs
+    /// a question and nothing else.
     pub fn release(&mut self, lane: Lane, end: Sequence) {
         let Some(known) = self.lanes.get_mut(lane) else { return };
         if end <= known.released_end {
@@ -35,51 +60,39 @@ impl<D: Disk> RingLog<D> {
         }
         known.release(end);
         self.sweep(lane);
+        self.witness.is_behind = true;
+        self.write_witness();
     }
 
-    /// The next log has something else in this lane, which therefore cannot go on: declares what it holds as lost, lets
-    /// go of it, and goes on in a new epoch where it is the one that is written to.
-    ///
-    /// On [`AppendError::Pending`] nothing was done: call it again after a retry. On other errors the loss is kept and
-    /// declared before anything else that is appended.
-    pub fn diverged(&mut self, lane: Lane, clock: &ClockReading) -> Result<(), AppendError> {
-        for stream in [Stream::Critical, lane.stream] {
-            if self.buffer(stream).batch().is_some() {
-                self.pay_debts(clock)?;
-            }
-            if self.pending(stream) {
-                return Err(AppendError::Pending { stream });
-            }
+    /// The next log was put back to an earlier state: what begins at `to`, a batch's beginning, is held again, with
+    /// everything that follows. `false` when the ring cannot show it any more.
+    pub fn rewind(&mut self, lane: Lane, to: Sequence) -> bool {
+        let oldest = self.oldest(lane);
+        let Some(known) = self.lanes.get_mut(lane) else { return false };
+        if known.resealed || to < oldest || to >= known.released_end {
+            return false;
         }
-        let Some(known) = self.lanes.get(lane) else { return Ok(()) };
-        let (first, end) = (known.released_end, known.end);
-        let chain = known.chain.unwrap_or(CHAIN_START);
-        if self.lanes.is_current(lane) {
-            self.close(lane.stream);
-            let next = self.epochs.draw(lane.stream);
-            self.lanes.begin(next);
+        known.rewind(to);
+        let again = |(_, segment): &(usize, &Segment)| segment.lane == lane && segment.end > to;
+        let numbers: Vec<usize> = self.pool.readable().filter(again).map(|(number, _)| number).collect();
+        for number in numbers {
+            self.pool.hold_again(number);
         }
-        if first == end {
-            self.sweep(lane);
-            return Ok(());
-        }
-        // What the lane itself was to declare goes on in the next one.
-        let segments: Vec<_> = self.pool.taken().map(|(number, segment)| (number, *segment)).collect();
-        let of_lane = segments.into_iter().filter(|(_, segment)| segment.lane == lane);
-        let mut losses: Vec<Loss> = match lane.stream {
-            Stream::Critical => of_lane.flat_map(|(number, segment)| self.losses_of(number, &segment)).collect(),
-            Stream::Samples => Vec::new(),
-        };
-        let (stream, epoch) = (lane.stream, lane.epoch);
-        self.counters.refused_events += end.since(first);
-        losses.push(Loss { stream, epoch, first, end, reason: LossReason::Refused, chain });
-        self.declare(merged(losses), clock)
+        self.write_witness();
+        true
     }
 
     /// Frees the segments of the lane that nothing is held of.
     pub(super) fn sweep(&mut self, lane: Lane) {
         self.sweep_where(|segment| segment.lane == lane);
-        self.lanes.forget_empty();
+        self.forget_gone();
+    }
+
+    /// Forgets the lanes that are gone.
+    pub(super) fn forget_gone(&mut self) {
+        let (pool, reseals) = (&self.pool, &self.reseals);
+        self.lanes
+            .forget_gone(|lane| reseals.is_target(lane) || pool.readable().any(|(_, segment)| segment.lane == lane));
     }
 
     /// Frees those of these segments that nothing is held of: the oldest first, for files may be removed on the way.
@@ -96,7 +109,7 @@ impl<D: Disk> RingLog<D> {
     /// until a later one is on disk.
     pub(super) fn sweep_segment(&mut self, number: usize) {
         let Usage::Taken(segment) = self.pool.slots[number].usage else { return };
-        let is_active = self.heads.iter().flatten().any(|active| active.number == number);
+        let is_active = self.is_active(number);
         let is_needed = self.lanes.get(segment.lane).is_some_and(|lane| {
             let is_last = segment.end == lane.end && self.lanes.is_current(segment.lane);
             segment.end > lane.released_end || (is_last && segment.first < segment.end)
@@ -107,24 +120,19 @@ impl<D: Disk> RingLog<D> {
         self.free_segment(number);
     }
 
-    /// Makes the files blank that were let go of with finished lanes. What tells of a loss goes after the loss was told.
-    pub(super) fn blank_finished(&mut self) {
-        if self.undeclared_count() == 0 {
-            self.pool.blank(self.finished);
-        }
+    /// Whether the file is written to.
+    pub(super) fn is_active(&self, number: usize) -> bool {
+        self.heads.iter().flatten().any(|active| active.number == number)
     }
 
-    /// Frees a segment, whatever it holds.
+    /// Frees a segment, whatever it holds. It can be read until its file is taken again.
     pub(super) fn free_segment(&mut self, number: usize) {
         let Usage::Taken(segment) = self.pool.slots[number].usage else { return };
         self.pool.release(number);
         self.readers.forget(number);
         if segment.abandoned {
+            self.before_wiping();
             self.pool.spoil(number);
-        }
-        if !self.lanes.is_current(segment.lane) {
-            self.finished = self.finished.max(segment.generation);
-            self.blank_finished();
         }
     }
 }

@@ -11,14 +11,17 @@
 //! The batch's bytes never change again: when the disk refuses them they go to another file as they are, since nobody
 //! knows whether they reached the first one. Only the head of the entry is made anew, for it belongs to its segment.
 
-use afferent_protocol::batch::{BatchBuilder, ChainHash, ClockReading, Lineage};
+use afferent_protocol::batch::{Batch, BatchBuilder, ChainHash, ClockReading, Header, Lineage, SIGNED_FROM};
+use afferent_protocol::checksum::crc32c;
 use afferent_protocol::event::Loss;
-use afferent_protocol::ids::{Sequence, Timestamp};
+use afferent_protocol::ids::{Epoch, Sequence, Timestamp};
 use afferent_protocol::segment::{
     ENTRY_HEAD_LEN, EntryHead, SEGMENT_HEADER_LEN, STOP_LEN, Seed, SegmentHeader, entry_len,
 };
 use afferent_protocol::session::Lane;
+use afferent_protocol::sign::sha256;
 
+use super::devices::progress_in;
 use super::limits::BUFFER_BYTES_KEPT;
 use super::settings::RingIdentity;
 
@@ -31,6 +34,17 @@ pub(super) enum Origin {
     Caller,
     /// The log declares these as lost.
     Losses(Vec<Loss>),
+    /// It is sealed again.
+    Copy,
+}
+
+/// What an entry's head says of the log when it is written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Knowledge {
+    /// How far its lane was acked.
+    pub acked_end: Sequence,
+    /// Epoch and durable end of the other stream.
+    pub other: (Epoch, Sequence),
 }
 
 /// What is known of the sealed batch.
@@ -54,7 +68,7 @@ impl SealedBatch {
     }
 }
 
-/// The write buffer of one stream.
+/// The write buffer of one pen.
 #[derive(Debug, Default)]
 pub(super) struct WriteBuffer {
     bytes: Vec<u8>,
@@ -91,23 +105,55 @@ impl WriteBuffer {
         self.batch = Some(SealedBatch { lane, head, chain, origin, tells_progress });
     }
 
+    /// Seals a batch once more, at another place: its body, its times and its clock stay.
+    ///
+    /// # Panics
+    /// When an earlier batch is still there.
+    pub fn seal_again(
+        &mut self,
+        original: &Batch<'_>,
+        place: (Lane, Sequence, ChainHash),
+        clock: &ClockReading,
+        who: &RingIdentity,
+    ) {
+        assert!(self.batch.is_none(), "a sealed batch is written before another one is sealed");
+        let (lane, first, previous) = place;
+        let mut header =
+            Header { first, epoch: lane.epoch, previous, source: who.source, crc: 0, ..*original.header() };
+        self.bytes.clear();
+        self.bytes.resize(BATCH_AT, 0);
+        self.bytes.extend_from_slice(&header.encode());
+        self.bytes.extend_from_slice(original.body());
+        let batch = &mut self.bytes[BATCH_AT..];
+        let chain = sha256(&batch[SIGNED_FROM..]);
+        header.signature = who.identity.sign(&chain);
+        batch[8..SIGNED_FROM].copy_from_slice(&header.signature);
+        header.crc = crc32c(&batch[8..]);
+        batch[4..8].copy_from_slice(&header.crc.to_le_bytes());
+        let head = EntryHead::new(&header, first.get(), 0, clock.wall);
+        self.bytes.resize(SEGMENT_HEADER_LEN + head.entry_len() + STOP_LEN, 0);
+        let tells_progress = !progress_in(original).is_empty();
+        self.batch = Some(SealedBatch { lane, head, chain, origin: Origin::Copy, tells_progress });
+    }
+
     /// Bytes of the entry.
     pub fn entry_len(&self) -> usize {
         self.batch.as_ref().map_or(0, |batch| entry_len(batch.head.batch_len as usize))
     }
 
     /// Entry and stop, to go behind the entries of a segment with this seed.
-    pub fn entry(&mut self, seed: Seed, acked_end: Sequence) -> &[u8] {
+    pub fn entry(&mut self, seed: Seed, knowledge: Knowledge) -> &[u8] {
         let batch = self.batch.as_mut().expect("only what was sealed is written");
-        batch.head.acked_end = acked_end.get();
+        batch.head.acked_end = knowledge.acked_end.get();
+        batch.head.other = (knowledge.other.0, knowledge.other.1.get());
         self.bytes[SEGMENT_HEADER_LEN..BATCH_AT].copy_from_slice(&batch.head.encode(seed));
         &self.bytes[SEGMENT_HEADER_LEN..]
     }
 
     /// Header, entry and stop: all of a segment that begins with this batch.
-    pub fn segment(&mut self, header: &SegmentHeader, acked_end: Sequence) -> &[u8] {
+    pub fn segment(&mut self, header: &SegmentHeader, knowledge: Knowledge) -> &[u8] {
         self.bytes[..SEGMENT_HEADER_LEN].copy_from_slice(&header.encode());
-        self.entry(header.seed(), acked_end);
+        self.entry(header.seed(), knowledge);
         &self.bytes
     }
 

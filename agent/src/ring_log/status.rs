@@ -15,8 +15,8 @@ pub struct Counters {
     pub evicted_segments: u64,
     /// Events that were given up with them.
     pub evicted_events: u64,
-    /// Events that were given up because the next log has something else in their place.
-    pub refused_events: u64,
+    /// Events that were sealed again in another epoch.
+    pub resealed_events: u64,
     /// Events that were declared as lost because the disk had damaged them; [`super::Recovery`] tells of those that the
     /// start has found.
     pub corrupt_events: u64,
@@ -47,6 +47,10 @@ pub struct RingStatus {
     pub pending: [bool; 2],
     /// Losses that the disk has not taken yet.
     pub undeclared_losses: usize,
+    /// Whether anything is still to be sealed again.
+    pub resealing: bool,
+    /// Whether the disk takes the ring's witness.
+    pub has_witness: bool,
     /// Counts since the start.
     pub counters: Counters,
 }
@@ -60,6 +64,8 @@ impl<D: Disk> RingLog<D> {
             free_segments: self.pool.free(),
             pending: Stream::ALL.map(|stream| self.pending(stream)),
             undeclared_losses: self.undeclared_count(),
+            resealing: self.resealing(),
+            has_witness: self.witness_trouble().is_none(),
             counters: self.counters,
             ..RingStatus::default()
         };

@@ -11,17 +11,20 @@ use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
 use afferent_protocol::codec;
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Body, LifeCycle, Loss, LossReason};
-use afferent_protocol::ids::{Position, Sequence, SequenceRange, SourceId, Stream};
+use afferent_protocol::ids::{Epoch, Position, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::scan::{Scan, Step, Tail};
 use afferent_protocol::segment::{Entry, Head, LogKind, SEGMENT_HEADER_LEN, SegmentHeader};
 use afferent_protocol::session::Lane;
+use afferent_protocol::sign::Verifier;
 
 use super::devices::{DeviceProgress, progress_in};
 use super::loss::lane_of;
 use super::pool::{Segment, Slot, Usage, file_name, file_number};
 use super::reader::read_pieces;
 use super::recovery::LastCritical;
+use super::settings::RingIdentity;
+use super::vanished::Named;
 
 /// Damage that was met, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,14 +52,31 @@ pub(super) struct FoundHole {
 #[derive(Clone, Debug)]
 pub(super) struct FoundLane {
     pub lane: Lane,
+    /// Generations of its first and its last segment.
+    pub first_generation: u64,
+    pub last_generation: u64,
     /// The first sequence in it.
     pub first: Sequence,
     pub end: Sequence,
     /// What its entries say was acked when they were written, and what losses say was given up.
     pub released_end: Sequence,
+    /// What losses say was given up.
+    pub lost_end: Sequence,
     pub chain: Option<ChainHash>,
     pub source: Option<SourceId>,
+    /// Whether its newest batch is signed with the agent's key.
+    pub is_ours: bool,
     pub holes: Vec<FoundHole>,
+    /// What was accepted and is gone, and how it is declared.
+    pub vanished: Vec<(SequenceRange, LossReason)>,
+    /// It was accepted further than it goes here.
+    pub is_short: bool,
+    /// It is not written to any more, and what was to be declared of its end was.
+    pub is_closed: bool,
+    /// The epoch whose events it holds once more, and the first of their sequences there.
+    pub reseals: Option<(Epoch, Sequence)>,
+    /// Another lane holds its events once more.
+    pub is_resealed: bool,
     /// What the write that did not finish at its end was to hold.
     pub torn: Option<SequenceRange>,
     /// The file of its last segment.
@@ -70,6 +90,8 @@ pub(super) struct FoundLane {
 pub(super) struct FoundTable {
     pub devices: Vec<DeviceProgress>,
     pub generation: u64,
+    /// How new it is: where it was first written. A copy is as old as its original.
+    age: (u64, u64),
 }
 
 /// All that was found.
@@ -79,6 +101,8 @@ pub(super) struct Survey {
     /// In the order in which they were begun.
     pub lanes: Vec<FoundLane>,
     pub newest: Option<SegmentHeader>,
+    /// Of all segments, in order.
+    pub generations: Vec<u64>,
     /// Losses of lanes that are there, as `critical` declares them.
     pub declared: Vec<Loss>,
     pub last_critical: Option<LastCritical>,
@@ -88,22 +112,35 @@ pub(super) struct Survey {
     pub foreign_files: u32,
     /// Files without a readable header; they are left alone until it is known what they have held.
     pub headless: Vec<usize>,
+    /// What entries say of lanes of the other stream, in the order in which they first do.
+    pub named: Vec<Named>,
+    /// What is lost of lanes that no file has anything of.
+    pub losses_of_lanes: Vec<Loss>,
+    /// The epoch of each stream that was written to and is in no file, by the stream's number.
+    pub doubtful: [Option<Epoch>; 2],
 }
 
 /// Looks at every file of the pool.
-pub(super) fn survey<D: Disk>(disk: &D, source: &SourceId) -> io::Result<Survey> {
+pub(super) fn survey<D: Disk>(disk: &D, who: &RingIdentity) -> io::Result<Survey> {
     let mut survey = Survey::default();
     let headers = survey.read_headers(disk)?;
     // One buffer for all, and gone before the log is used.
     let mut bytes = Vec::new();
+    let ours = Ours { source: who.source, verifier: who.identity.public_key().verifier() };
     for (number, header) in &headers {
-        survey.read_segment(disk, *number, header, source, &mut bytes);
+        survey.read_segment(disk, *number, header, &ours, &mut bytes);
     }
     for lane in &mut survey.lanes {
         lane.take_declared(&survey.declared);
     }
     survey.damage.torn_tails = survey.lanes.iter().filter(|lane| lane.torn.is_some()).count() as u32;
     Ok(survey)
+}
+
+/// Whose batches are looked for.
+struct Ours {
+    source: SourceId,
+    verifier: Option<Verifier>,
 }
 
 impl Survey {
@@ -125,6 +162,7 @@ impl Survey {
         self.newest = headers.last().map(|(_, header)| *header);
         let newest = self.newest;
         headers.retain(|(_, header)| newest.is_some_and(|newest| newest.log_id == header.log_id));
+        self.generations = headers.iter().map(|(_, header)| header.generation).collect();
         self.foreign_files += self.slots.iter().filter(|slot| matches!(slot.usage, Usage::Foreign)).count() as u32;
         self.foreign_files -= (headers.len() + self.headless.len()) as u32;
         Ok(headers)
@@ -137,12 +175,12 @@ impl Survey {
         }
         if len < SEGMENT_HEADER_LEN as u64 {
             // The file was being made when the power went.
-            return Ok(Usage::Free { generation: 0, blank: false, abandoned: true });
+            return Ok(Usage::Free { kept: None, blank: false, abandoned: true });
         }
         let mut bytes = [0; SEGMENT_HEADER_LEN];
         let read = disk.open(&file_name(number)).and_then(|file| file.read_at(&mut bytes, 0));
         match (read, SegmentHeader::decode(&bytes)) {
-            (Ok(()), Head::Blank) => Ok(Usage::Free { generation: 0, blank: true, abandoned: false }),
+            (Ok(()), Head::Blank) => Ok(Usage::Free { kept: None, blank: true, abandoned: false }),
             (Ok(()), Head::Present { header, copies }) if header.kind == LogKind::Ring => {
                 self.damage.header_copies += u32::from(copies < 2);
                 Err(header)
@@ -166,7 +204,7 @@ impl Survey {
         disk: &D,
         number: usize,
         header: &SegmentHeader,
-        source: &SourceId,
+        ours: &Ours,
         bytes: &mut Vec<u8>,
     ) {
         let lane = Lane { stream: header.stream, epoch: header.epoch };
@@ -186,20 +224,53 @@ impl Survey {
             self.lanes.push(FoundLane::new(lane, header));
             self.lanes.len() - 1
         });
-        let found = &mut self.lanes[at];
-        let table = &mut self.devices[usize::from(lane.stream.number())];
-        let (segment, stretches) = found.walk(number, bytes, header, &mut |batch| {
+        let (mut table, mut last_critical, mut named) = (None, None, Vec::new());
+        let (segment, stretches) = self.lanes[at].walk(number, bytes, header, ours, &mut |entry| {
+            let (batch, first) = (&entry.batch, entry.batch.header().first);
             let devices = progress_in(batch);
             if !devices.is_empty() {
-                *table = Some(FoundTable { devices, generation: header.generation });
+                table = Some((devices, first));
             }
             if lane.stream == Stream::Critical {
-                let stopped = read_critical(batch, source, &mut self.declared);
-                self.last_critical = Some(LastCritical { clock: batch.header().clock, stopped });
+                let stopped = read_critical(batch, &ours.source, &mut self.declared);
+                last_critical = Some(LastCritical { clock: batch.header().clock, stopped });
+            }
+            if named.last() != Some(&entry.head.other) {
+                named.push(entry.head.other);
             }
         });
+        for other in named {
+            self.name(lane.stream, other, header.generation);
+        }
+        // What was sealed again was said before.
+        if self.lanes[at].reseals.is_none() {
+            self.last_critical = last_critical.or(self.last_critical);
+        }
+        if let Some((devices, sequence)) = table {
+            let table = FoundTable { devices, generation: header.generation, age: self.age(at, sequence) };
+            let newest = &mut self.devices[usize::from(lane.stream.number())];
+            if newest.as_ref().is_none_or(|newest| newest.age <= table.age) {
+                *newest = Some(table);
+            }
+        }
         self.damage.stretches += stretches;
         self.slots[number].usage = Usage::Taken(segment);
+    }
+
+    /// How new what stands in a lane is: the lane that it was first written to, by its oldest segment, and where in it.
+    fn age(&self, mut index: usize, sequence: Sequence) -> (u64, u64) {
+        let mut at = sequence.get();
+        for _ in 0..=self.lanes.len() {
+            let lane = &self.lanes[index];
+            let Some((epoch, first)) = lane.reseals else { return (lane.first_generation, at) };
+            at = first.get().saturating_add(at.saturating_sub(1));
+            let original = Lane { stream: lane.lane.stream, epoch };
+            match self.lanes.iter().position(|known| known.lane == original) {
+                Some(original) => index = original,
+                None => break,
+            }
+        }
+        (0, at)
     }
 }
 
@@ -207,9 +278,27 @@ impl FoundLane {
     fn new(lane: Lane, header: &SegmentHeader) -> Self {
         let first = Sequence::new(header.first_ordinal);
         let chain = (first == Sequence::ZERO).then_some(CHAIN_START);
-        let (holes, torn, source) = (Vec::new(), None, None);
-        let released_end = Sequence::ZERO;
-        Self { lane, first, end: first, released_end, chain, source, holes, torn, last: 0, last_entry_at: None }
+        Self {
+            lane,
+            first_generation: header.generation,
+            last_generation: header.generation,
+            first,
+            end: first,
+            released_end: Sequence::ZERO,
+            lost_end: Sequence::ZERO,
+            chain,
+            source: None,
+            is_ours: true,
+            holes: Vec::new(),
+            vanished: Vec::new(),
+            is_short: false,
+            is_closed: false,
+            reseals: None,
+            is_resealed: false,
+            torn: None,
+            last: 0,
+            last_entry_at: None,
+        }
     }
 
     /// Goes through the entries of the lane's next segment; gives what is known of it, and how many stretches of it
@@ -219,11 +308,13 @@ impl FoundLane {
         number: usize,
         bytes: &[u8],
         header: &SegmentHeader,
-        each: &mut dyn FnMut(&Batch<'_>),
+        ours: &Ours,
+        each: &mut dyn FnMut(&Entry<'_>),
     ) -> (Segment, u32) {
         let mut scan = Scan::new(bytes, header.seed());
         let (mut stretches, mut last, mut bounds) = (0, None, None);
         self.last = number;
+        self.last_generation = header.generation;
         self.torn = None;
         self.last_entry_at = None;
         while let Some(step) = scan.step() {
@@ -233,11 +324,17 @@ impl FoundLane {
                     bounds = Some((bounds.map_or(range.first, |(first, _)| first), range.end));
                     self.entry(&entry);
                     self.last_entry_at = Some(position);
-                    each(&entry.batch);
+                    if range.first == Sequence::ZERO {
+                        self.reseals = resealed_in(&entry.batch, &ours.source);
+                    }
+                    each(&entry);
                     last = Some(entry.batch);
                 }
                 Step::Entry(..) | Step::Corrupt { .. } => stretches += 1,
             }
+        }
+        if let (Some(batch), Some(verifier)) = (&last, &ours.verifier) {
+            self.is_ours = verifier.verify(batch).is_some();
         }
         let chain = last.map(|batch| batch.chain_hash());
         if let (Some(chain), Some((_, end))) = (chain, bounds)
@@ -299,6 +396,9 @@ impl FoundLane {
         let given_up = of_lane.filter(|loss| matches!(loss.reason, LossReason::Evicted | LossReason::Refused));
         let given_up = given_up.map(|loss| loss.end).max().unwrap_or_default();
         self.released_end = self.released_end.max(given_up).min(self.end);
+        self.lost_end = given_up.min(self.end);
+        // Whatever was declared behind the end had a sequence.
+        self.is_short |= declared.iter().any(|loss| lane_of(loss) == self.lane && loss.end > self.end);
         // What was declared damaged stays so, even if the disk gives it now.
         let (lane, corrupt) = (self.lane, LossReason::Corrupt);
         for loss in declared.iter().filter(|loss| lane_of(loss) == lane && loss.reason == corrupt) {
@@ -307,6 +407,19 @@ impl FoundLane {
                 self.hole(range, loss.chain);
             }
         }
+    }
+}
+
+/// What the first batch of a lane says of another one whose events it holds once more.
+fn resealed_in(batch: &Batch<'_>, source: &SourceId) -> Option<(Epoch, Sequence)> {
+    let record = codec::records(batch, &mut []).ok()?.next()?.ok()?;
+    match record.event.body {
+        Body::LifeCycle(LifeCycle::Resealed { stream, epoch, first, .. })
+            if stream == batch.header().stream && record.event.subject.as_str() == source.as_str() =>
+        {
+            Some((epoch, first))
+        }
+        _ => None,
     }
 }
 

@@ -136,9 +136,12 @@ impl Running {
         let clock = Arc::new(SystemClock::new());
         let notifier = Arc::new(Notifier::from_env());
         let (ship, ship_settings) = watch::channel(ship_settings(&config)?);
+        let identity_existed = identity::load_existing(data)?.is_some();
         let parts = AgentParts {
             who: RingIdentity { source: config.agent.name, identity: identity::load_or_create(data)? },
             ring_directory: data.join("ring"),
+            witness_directory: data.join("witness"),
+            identity_existed,
             core: core_settings(&config),
             commit: commit_settings(&config),
             ship: Some(ship_settings),
@@ -330,7 +333,9 @@ fn feeding(notifier: Arc<Notifier>) -> Box<dyn FnMut() + Send> {
 }
 
 fn tell_recovery(recovery: &Recovery) {
-    if recovery.is_new {
+    if let Some(replaced) = &recovery.replaced {
+        tracing::error!("the ring log is new: {replaced}");
+    } else if recovery.is_new && recovery.is_clean() {
         tracing::info!("the ring log is new");
     } else if recovery.is_clean() {
         tracing::info!("the ring log is whole");

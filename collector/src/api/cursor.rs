@@ -1,37 +1,39 @@
 //! Where a reader of pages goes on: a text that it gives back as it is, with the same query.
 
 use afferent_protocol::checksum::crc32c;
-use afferent_protocol::ids::Offset;
+use afferent_protocol::session::signed::Place;
 use axum::http::StatusCode;
 
 use super::problem::Problem;
+use crate::terms::PlaceText;
 
 /// A place between two pages of one query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
-    pub(super) next: Offset,
+    pub(super) place: Place,
     /// The checksum of the query that it belongs to.
     query: u32,
 }
 
 impl Cursor {
     /// Behind the offsets that were looked at for this query.
-    pub(super) fn new(next: Offset, query: &[(String, String)]) -> Self {
-        Self { next, query: checksum(query) }
+    pub(super) fn new(place: Place, query: &[(String, String)]) -> Self {
+        Self { place, query: checksum(query) }
     }
 
     pub(super) fn text(self) -> String {
-        format!("1.{:x}.{:08x}", self.next.get(), self.query)
+        format!("2.{:08x}.{}", self.query, PlaceText(self.place))
     }
 
     /// Reads a cursor that was given for this query.
     pub(super) fn read(text: &str, query: &[(String, String)]) -> Result<Self, Problem> {
         let remedy = "give back the header afferent-next-cursor as it came, or begin anew with `from`";
         let refused = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, detail, remedy);
-        let part = |text: &str| u64::from_str_radix(text, 16).ok().filter(|_| !text.starts_with('+'));
         let cursor = || {
-            let (next, query) = text.strip_prefix("1.")?.split_once('.')?;
-            Some(Self { next: Offset::new(part(next)?), query: u32::try_from(part(query)?).ok()? })
+            let (query, place) = text.strip_prefix("2.")?.split_once('.')?;
+            let is_checksum = query.len() == 8 && query.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let query = u32::from_str_radix(query, 16).ok().filter(|_| is_checksum)?;
+            Some(Self { place: place.parse::<PlaceText>().ok()?.0, query })
         };
         let cursor = cursor().ok_or_else(|| refused("`cursor` is no cursor of this collector"))?;
         if cursor.query != checksum(query) {
@@ -50,6 +52,8 @@ fn checksum(query: &[(String, String)]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use afferent_protocol::ids::Offset;
+
     use super::*;
 
     fn query(text: &str) -> Vec<(String, String)> {
@@ -58,11 +62,12 @@ mod tests {
 
     #[test]
     fn a_cursor_is_taken_back_by_the_query_that_it_was_given_for() {
-        let text = Cursor::new(Offset::new(1042), &query("from=1&type=alarm&limit=5")).text();
+        let place = Place { log_id: [7; 16], partition: 0, term: 9, offset: Offset::new(1042) };
+        let text = Cursor::new(place, &query("from=1&type=alarm&limit=5")).text();
         let again = query(&format!("limit=9&cursor={text}&type=alarm&from=1"));
-        assert_eq!(Cursor::read(&text, &again).unwrap().next, Offset::new(1042));
+        assert_eq!(Cursor::read(&text, &again).unwrap().place, place);
         assert!(Cursor::read(&text, &query("from=1&type=state")).is_err());
-        for wrong in ["", "1", "1042", "1.x.0", "2.1.0", "1.1.1.1", "1.+1.0", "1.ffffffffffffffffff.0", "\0"] {
+        for wrong in ["", "1", "1042", "1.412.0", "2.1.0", "2.00000000.", "2.+0000000.1@", "\0"] {
             assert!(Cursor::read(wrong, &query("from=1")).is_err(), "{wrong:?}");
         }
     }

@@ -93,7 +93,7 @@ struct Part {
 impl Part {
     fn find(log: &dyn ReadLog, query: &Query) -> Result<Self, StartError> {
         let start = match query.cursor {
-            Some(cursor) => Start::Offset(cursor.next),
+            Some(cursor) => Start::Place(cursor.place),
             None => query.from.unwrap_or(Start::First),
         };
         let from = start.resolve(log)?;
@@ -161,8 +161,8 @@ async fn page(
     headers.insert(NEXT_OFFSET, next.get().into());
     headers.insert(BYTES_READ, log.bytes_read().into());
     if part.is_open || next < part.end {
-        let cursor = Cursor::new(next, &query.pairs).text();
-        headers.insert(NEXT_CURSOR, HeaderValue::from_str(&cursor).expect("digits and dots"));
+        let cursor = Cursor::new(log.terms().place(next), &query.pairs).text();
+        headers.insert(NEXT_CURSOR, HeaderValue::from_str(&cursor).expect("digits, dots and an @"));
     }
     Ok((headers, body).into_response())
 }

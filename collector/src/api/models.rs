@@ -321,6 +321,7 @@ impl Query {
             Start::First => AsOf::First,
             Start::End => now(),
             Start::Offset(offset) => AsOf::Offset(offset),
+            Start::Place(place) => AsOf::Place(place),
             Start::Time(time) => AsOf::Time(time),
         }))
     }

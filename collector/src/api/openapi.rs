@@ -105,7 +105,9 @@ pub(super) enum Refusals {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it describes what is read elsewhere")]
 pub(super) struct EventsQuery {
-    /// Where to begin: an offset, a time (RFC 3339), `first` or `end`. The oldest event by default.
+    /// Where to begin: an offset, a place (`OFFSET@TERM.LOG`), a time (RFC 3339), `first` or `end`. The oldest event by
+    /// default. A plain offset is not checked: in a log that was put back to an earlier state it means another event than
+    /// before. A place is, and refused with 409 when it does not hold any more.
     #[param(example = "first")]
     from: Option<String>,
     /// Where to end, as `from`; what is there is not given any more. The log's end of this moment by default. Before an
@@ -117,7 +119,8 @@ pub(super) struct EventsQuery {
     /// How many events at most, from 1 on; 1000 by default; `all` for all of them.
     #[param(example = "1000")]
     limit: Option<String>,
-    /// The header `afferent-next-cursor` of the page before, with the same other parameters.
+    /// The header `afferent-next-cursor` of the page before, with the same other parameters. Refused with 409 when the log
+    /// was put back to an earlier state meanwhile, so that it does not hold any more.
     cursor: Option<String>,
     /// Only these subjects: `*` stands for one level, `**` for several.
     #[param(example = "88-C/**")]
@@ -144,7 +147,8 @@ enum Time {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "it describes what is read elsewhere")]
 pub(super) struct StreamQuery {
-    /// Where to begin: an offset, a time (RFC 3339), `first` or `end`. After the newest event by default.
+    /// Where to begin: an offset (not checked), a place (`OFFSET@TERM.LOG`; the `id` of an event is its place), a time
+    /// (RFC 3339), `first` or `end`. After the newest event by default.
     from: Option<String>,
     /// Only these subjects: `*` stands for one level, `**` for several.
     subject: Option<String>,

@@ -91,6 +91,11 @@ impl Pages {
         self.reading.as_ref().map(Reading::next)
     }
 
+    /// What stands behind the offset of an event in its id.
+    pub(super) fn term_of(&self, event: u64) -> String {
+        self.log.terms().suffix_of(Offset::new(event)).1
+    }
+
     /// The first offset that was not looked at yet, and whether readers cannot tell it from what they got.
     pub(super) fn filtered_place(&self) -> Option<u64> {
         self.reading.as_ref().filter(|reading| reading.is_filtered()).map(|reading| reading.next().get())

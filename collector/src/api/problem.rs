@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::subscribe::{FilterError, ReadLogError, StartError, StartTextError};
+use crate::terms::PlaceError;
 
 /// A refusal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,9 +98,27 @@ impl From<StartError> for Problem {
                     format!("begin with from={} or from=end; if the log was replaced, with from=first", kept.end);
                 Self::new(StatusCode::RANGE_NOT_SATISFIABLE, detail, remedy)
             }
+            StartError::Lost { error, .. } => lost(detail, &error),
             StartError::Log(error) => error.into(),
         }
     }
+}
+
+/// A place does not hold: what happened, and where to go on.
+pub(super) fn lost(detail: String, error: &PlaceError) -> Problem {
+    let remedy = match error {
+        PlaceError::OtherLog => "this log was begun anew: begin with from=first, or from a time".to_owned(),
+        PlaceError::LostTerm { .. } => {
+            "what you have from that term on is not in this log: begin with from=first, or from a time before it"
+                .to_owned()
+        }
+        PlaceError::Beyond { until, .. } => format!(
+            "what you have from offset {until} on is not in this log; agents send again what they hold of it: go on with \
+             from={until}"
+        ),
+        PlaceError::Forgotten => "begin with from=first".to_owned(),
+    };
+    Problem::new(StatusCode::CONFLICT, detail, remedy)
 }
 
 impl From<ReadLogError> for Problem {

@@ -67,9 +67,14 @@ impl Query {
 
     /// Two places of the same kind must stand in order.
     fn check_order(&self) -> Result<(), Problem> {
+        let offset = |start: Start| match start {
+            Start::Offset(offset) => Some(offset),
+            Start::Place(place) => Some(place.offset),
+            _ => None,
+        };
         let is_wrong = match (self.from, self.until) {
             (Some(Start::Time(from)), Some(Start::Time(until))) => until < from,
-            (Some(Start::Offset(from)), Some(Start::Offset(until))) => until < from,
+            (Some(from), Some(until)) => offset(from).zip(offset(until)).is_some_and(|(from, until)| until < from),
             _ => false,
         };
         if is_wrong {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use afferent_protocol::ids::Offset;
+use afferent_protocol::session::signed::Place;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -30,7 +31,8 @@ const OPENING: &[u8] = b": afferent\nretry: 1000\n\n";
 /// Answers with every event from `from` (default: the end) on, for ever. `Last-Event-ID` goes before `from`.
 #[utoipa::path(get, path = "/v1/stream", tag = "events",
     params(super::openapi::StreamQuery, ("Last-Event-ID" = Option<String>, Header,
-        description = "The offset of the last event that the reader has; goes before `from`")),
+        description = "The `id` of the last event that the reader has, which is refused when the log was put back to an \
+            earlier state meanwhile; or an offset, which is not checked; goes before `from`")),
     responses((status = 200, description = "Events for ever", content_type = "text/event-stream", body = String),
         super::openapi::Refusals))]
 pub(super) async fn stream(
@@ -66,12 +68,18 @@ pub(super) async fn stream(
 /// Where a reader that comes back goes on.
 fn last_event(headers: &HeaderMap) -> Result<Option<Start>, Problem> {
     let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
-    let last: Option<u64> = value.to_str().ok().and_then(|text| text.parse().ok());
-    let next = last.and_then(|last| last.checked_add(1)).ok_or_else(|| {
-        let detail = format!("`Last-Event-ID`: {value:?} is not an offset");
+    let last: Option<Start> = value.to_str().ok().and_then(|text| text.parse().ok());
+    let behind = |offset: Offset| offset.get().checked_add(1).map(Offset::new);
+    let next = match last {
+        Some(Start::Offset(last)) => behind(last).map(Start::Offset),
+        Some(Start::Place(last)) => behind(last.offset).map(|offset| Start::Place(Place { offset, ..last })),
+        _ => None,
+    };
+    let next = next.ok_or_else(|| {
+        let detail = format!("`Last-Event-ID`: {value:?} is neither an `id` of this stream nor an offset");
         Problem::new(StatusCode::BAD_REQUEST, detail, "send the `id` of the last event, or leave the header out")
     })?;
-    Ok(Some(Start::Offset(Offset::new(next))))
+    Ok(Some(next))
 }
 
 struct Follower {
@@ -124,7 +132,7 @@ impl Follower {
     /// A comment; behind a filter also how far the log was looked through, so that a return does not do it again.
     fn keep_alive(&self) -> Bytes {
         match self.pages.filtered_place().and_then(|next| next.checked_sub(1)) {
-            Some(last) => format!(": alive\nid: {last}\n\n").into(),
+            Some(last) => format!(": alive\nid: {last}{}\n\n", self.pages.term_of(last)).into(),
             None => Bytes::from_static(b": alive\n\n"),
         }
     }

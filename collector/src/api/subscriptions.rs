@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::ids::SourceId;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::events::NDJSON;
 use super::pages::{Pages, blocking};
-use super::problem::Problem;
+use super::problem::{self, Problem};
 use super::publish::taken;
 use super::query::{pairs, shortened};
 use super::state::Api;
@@ -23,7 +23,7 @@ use crate::limits::{
     EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, MEMBER_BYTES_MAX, PARTITIONS_DEFAULT,
 };
 use crate::subscribe::named::{FetchCursor, FilterText, Portion, SubscriptionError, View};
-use crate::subscribe::{Page, Start};
+use crate::subscribe::{Page, ReadLog, Start};
 
 /// To be committed once everything in the answer is dealt with.
 pub const FETCH_CURSOR: HeaderName = HeaderName::from_static("afferent-cursor");
@@ -32,7 +32,8 @@ pub const FETCH_CURSOR: HeaderName = HeaderName::from_static("afferent-cursor");
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewSubscription {
-    /// Where it begins: an offset, a time (RFC 3339), `first` (by default) or `end`.
+    /// Where it begins: an offset (not checked), a place (`OFFSET@TERM.LOG`, which must hold in this log), a time
+    /// (RFC 3339), `first` (by default) or `end`.
     #[serde(default)]
     from: Option<String>,
     /// Which events it has: `subject`, `type`, `source`, `severity` as in `GET /v1/events`.
@@ -57,7 +58,7 @@ pub(super) struct Commit {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reset {
-    /// An offset, a time (RFC 3339), `first` or `end`.
+    /// An offset (not checked), a place (`OFFSET@TERM.LOG`), a time (RFC 3339), `first` or `end`.
     to: String,
 }
 
@@ -71,8 +72,10 @@ pub struct SubscriptionReport {
     pub filter: FilterText,
     /// Where each partition goes on, decimal.
     pub cursors: Vec<String>,
-    /// Offsets from its oldest place to the log's end, decimal.
-    pub lag: String,
+    /// Offsets from its oldest place to the log's end, decimal; none when its place is lost.
+    pub lag: Option<String>,
+    /// Why its place is lost: the log was put back to an earlier state, or begun anew. It gives nothing until it is reset.
+    pub error: Option<String>,
     /// Who works on it.
     pub members: Vec<MemberReport>,
 }
@@ -89,7 +92,9 @@ pub struct MemberReport {
 }
 
 impl SubscriptionReport {
-    fn of(view: View, end: Offset) -> Self {
+    fn of(view: View, log: &dyn ReadLog) -> Self {
+        let end = log.kept().end;
+        let error = view.kept.check(&log.terms(), end).err();
         let member = |member: crate::subscribe::named::Member| MemberReport {
             name: member.name,
             partitions: member.partitions,
@@ -97,8 +102,9 @@ impl SubscriptionReport {
         };
         Self {
             name: view.name.to_string(),
-            lag: end.since(view.kept.place()).to_string(),
-            cursors: view.kept.cursors.iter().map(ToString::to_string).collect(),
+            lag: error.is_none().then(|| end.since(view.kept.place()).to_string()),
+            error: error.map(|error| format!("{error}; reset the subscription")),
+            cursors: view.kept.cursors.iter().map(|cursor| cursor.0.offset.to_string()).collect(),
             filter: view.kept.filter,
             members: view.members.into_iter().map(member).collect(),
         }
@@ -109,9 +115,8 @@ impl SubscriptionReport {
 #[utoipa::path(get, path = "/v1/subscriptions", tag = "subscriptions",
     responses((status = 200, description = "By name", body = Vec<SubscriptionReport>), super::openapi::Refusals))]
 pub(super) async fn list(State(api): State<Api>) -> Json<Vec<SubscriptionReport>> {
-    let end = api.state.reader.kept().end;
     let views = api.state.subscriptions.views().into_iter();
-    Json(views.map(|view| SubscriptionReport::of(view, end)).collect())
+    Json(views.map(|view| SubscriptionReport::of(view, &*api.state.reader)).collect())
 }
 
 /// One subscription.
@@ -122,7 +127,7 @@ pub(super) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<SubscriptionReport>, Problem> {
     let view = api.state.subscriptions.view(name_of(&name)?)?;
-    Ok(Json(SubscriptionReport::of(view, api.state.reader.kept().end)))
+    Ok(Json(SubscriptionReport::of(view, &*api.state.reader)))
 }
 
 /// Makes a subscription, unless the same one is there.
@@ -139,11 +144,11 @@ pub(super) async fn create(State(api): State<Api>, Path(name): Path<String>, bod
         move || {
             let from = start.resolve(&*log).map_err(Problem::from)?;
             let partitions = new.partitions.unwrap_or(PARTITIONS_DEFAULT);
-            subscriptions.create(name, from, new.filter, partitions).map_err(Problem::from)
+            subscriptions.create(name, log.terms().place(from), new.filter, partitions).map_err(Problem::from)
         }
     })
     .await??;
-    let report = SubscriptionReport::of(api.state.subscriptions.view(name)?, api.state.reader.kept().end);
+    let report = SubscriptionReport::of(api.state.subscriptions.view(name)?, &*api.state.reader);
     Ok((if made { StatusCode::CREATED } else { StatusCode::OK }, Json(report)).into_response())
 }
 
@@ -217,7 +222,8 @@ pub(super) async fn fetch(
     loop {
         // Before the log is read, so that what is appended after it wakes the wait below.
         durable.borrow_and_update();
-        let portion = api.state.subscriptions.portion(name, &asked.member)?;
+        let (terms, end) = (api.state.reader.terms(), api.state.reader.kept().end);
+        let portion = api.state.subscriptions.portion(name, &asked.member, &terms, end)?;
         let (body, cursor) = match &portion {
             Some(portion) => read(&api, portion, asked.limit.unwrap_or(EVENTS_DEFAULT)).await?,
             None => (Vec::new(), None),
@@ -275,8 +281,8 @@ pub(super) async fn commit(
         let remedy = "give back the header afferent-cursor of a fetch as it came";
         Problem::new(StatusCode::BAD_REQUEST, "`cursor` is no cursor of a fetch", remedy)
     })?;
-    let (subscriptions, end) = (Arc::clone(&api.state.subscriptions), api.state.reader.kept().end);
-    blocking(move || subscriptions.commit(name, cursor, end)).await??;
+    let (subscriptions, log) = (Arc::clone(&api.state.subscriptions), api.log());
+    blocking(move || subscriptions.commit(name, cursor, &log.terms(), log.kept().end)).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -290,7 +296,7 @@ pub(super) async fn reset(State(api): State<Api>, Path(name): Path<String>, body
     let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
     let moved = move || {
         let to = start.resolve(&*log).map_err(Problem::from)?;
-        subscriptions.reset(name, to).map_err(Problem::from)
+        subscriptions.reset(name, log.terms().place(to)).map_err(Problem::from)
     };
     blocking(moved).await??;
     Ok(StatusCode::NO_CONTENT)
@@ -314,6 +320,11 @@ async fn json<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
 
 impl From<SubscriptionError> for Problem {
     fn from(error: SubscriptionError) -> Self {
+        if let SubscriptionError::Lost(_, lost) = &error {
+            let whence = problem::lost(error.to_string(), lost).remedy;
+            let remedy = format!("reset the subscription (POST …/reset); {whence}");
+            return Self::new(StatusCode::CONFLICT, error.to_string(), remedy);
+        }
         let (status, remedy) = match &error {
             SubscriptionError::Unknown(_) => (StatusCode::NOT_FOUND, "make it with PUT, or see /v1/subscriptions"),
             SubscriptionError::Other(_) => (StatusCode::CONFLICT, "delete it first, or take another name"),
@@ -321,6 +332,7 @@ impl From<SubscriptionError> for Problem {
             SubscriptionError::Partitions(_) => (StatusCode::BAD_REQUEST, "give another number"),
             SubscriptionError::TooManyMembers(_) => (StatusCode::CONFLICT, "wait until a lease is over"),
             SubscriptionError::Fenced => (StatusCode::CONFLICT, "fetch again; what was not committed comes again"),
+            SubscriptionError::Lost(..) => unreachable!("it was answered above"),
             SubscriptionError::Beyond => (StatusCode::RANGE_NOT_SATISFIABLE, "commit a cursor that a fetch gave"),
             SubscriptionError::Filter(_) => (StatusCode::BAD_REQUEST, "mend the filter"),
             SubscriptionError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "nothing was moved; ask again"),

@@ -26,7 +26,7 @@ struct Served {
     address: SocketAddr,
     served: tokio::task::JoinHandle<std::io::Result<()>>,
     /// Where subscriptions are.
-    _kept: tempfile::TempDir,
+    kept: tempfile::TempDir,
 }
 
 /// An answer: status, headers, body.
@@ -34,6 +34,18 @@ type Answer = (u16, ureq::http::HeaderMap, String);
 
 impl Served {
     async fn new(log: MemoryLog) -> Self {
+        let kept = tempfile::tempdir().unwrap();
+        let subscriptions = Arc::new(Subscriptions::open(kept.path(), 1).unwrap());
+        Self::of(log, subscriptions, kept).await
+    }
+
+    /// With the subscriptions that are kept in this directory.
+    async fn with_subscriptions(log: MemoryLog, directory: &std::path::Path) -> Self {
+        let subscriptions = Arc::new(Subscriptions::open(directory, 2).unwrap());
+        Self::of(log, subscriptions, tempfile::tempdir().unwrap()).await
+    }
+
+    async fn of(log: MemoryLog, subscriptions: Arc<Subscriptions>, kept: tempfile::TempDir) -> Self {
         let (durable, durable_view) = watch::channel(log.kept().end);
         let (sources, sources_view) = watch::channel(Arc::new(Vec::new()));
         let (stopping, stopping_view) = crate::shutdown::stop_switch();
@@ -47,21 +59,20 @@ impl Served {
             stopping: stopping_view.clone(),
         };
         let (models, _) = crate::models::runner::Models::start(settings).unwrap();
-        let kept = tempfile::tempdir().unwrap();
         let state = ApiState {
             own,
             models,
             reader: Arc::new(log.clone()),
             durable: durable_view,
             sources: sources_view,
-            subscriptions: Arc::new(Subscriptions::open(kept.path(), 1).unwrap()),
+            subscriptions,
             intake: crate::intake::Intake::new().0.downgrade(),
             health: health.clone(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let served = tokio::spawn(serve(listener, state, stopping_view));
-        Self { log, durable, sources, stopping, health, address, served, _kept: kept }
+        Self { log, durable, sources, stopping, health, address, served, kept }
     }
 
     /// Six events from offset 10 on.
@@ -85,6 +96,26 @@ impl Served {
             let mut answer = agent.get(&url).call().unwrap();
             let body = answer.body_mut().read_to_string().unwrap();
             (answer.status().as_u16(), answer.headers().clone(), body)
+        })
+        .await
+        .unwrap()
+    }
+
+    async fn put(&self, path: &str, body: &'static str) -> (u16, String) {
+        self.send("PUT", path, body).await
+    }
+
+    async fn post(&self, path: &str, body: &'static str) -> (u16, String) {
+        self.send("POST", path, body).await
+    }
+
+    async fn send(&self, method: &'static str, path: &str, body: &'static str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.address);
+        tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent = ureq::config::Config::builder().http_status_as_error(false).build().into();
+            let request = if method == "PUT" { agent.put(&url) } else { agent.post(&url) };
+            let mut answer = request.send(body).unwrap();
+            (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
         })
         .await
         .unwrap()
@@ -127,7 +158,7 @@ impl Lines {
         let id = std::iter::repeat_with(|| self.read()).find_map(|line| Some(line.strip_prefix("id: ")?.to_owned()));
         let line = self.read();
         let offset = offset_of(line.strip_prefix("data: ").expect("data follows the id"));
-        assert_eq!(id, Some(offset.to_string()));
+        assert!(id.is_some_and(|id| id.starts_with(&format!("{offset}@"))));
         offset
     }
 
@@ -324,6 +355,71 @@ async fn a_stream_begins_at_the_end_or_after_the_last_event_that_the_reader_has(
     assert_eq!(live.offsets(1).await.0, [16]);
     assert_eq!(back.offsets(3).await.0, [14, 15, 16]);
     assert_eq!(filtered.offsets(2).await.0, [12, 16]);
+}
+
+/// Six events from offset 10 on, the last one in a term of its own: the log before and after it was put back to 13.
+fn put_back() -> (MemoryLog, MemoryLog) {
+    let before = MemoryLog::beginning_at(10);
+    before.append("press-88", &[sample("88-C/a", 1), sample("88-C/b", 2), sample("90-A/a", 3)], 1_000_000);
+    let mut after = before.copy();
+    let mut before = before;
+    before.append("press-88", &[sample("88-C/a", 4), sample("88-C/a", 5), sample("88-C/a", 6)], 3_000_000);
+    after.append("press-90", &[sample("88-C/a", 7), sample("88-C/a", 8), sample("88-C/a", 9)], 3_000_000);
+    let terms = |log: &mut MemoryLog, second: Option<(u64, u64)>| {
+        log.terms.named([7; 16]);
+        log.terms.begun(1, Offset::new(10));
+        second.into_iter().for_each(|(term, first)| log.terms.begun(term, Offset::new(first)));
+    };
+    terms(&mut before, None);
+    terms(&mut after, Some((2, 13)));
+    (before, after)
+}
+
+#[tokio::test]
+async fn a_cursor_of_a_state_that_the_log_was_put_back_from_is_refused_with_the_remedy() {
+    let (before, after) = put_back();
+    let cursor = |headers: &ureq::http::HeaderMap| headers["afferent-next-cursor"].to_str().unwrap().to_owned();
+    let served = Served::new(before).await;
+    let (_, headers, _) = served.get("/v1/events?from=first&limit=2").await;
+    let (_, late, _) = served.get("/v1/events?from=first&limit=5").await;
+    let (_, _, lines) = served.get("/v1/events?from=14&limit=1").await;
+    assert!(lines.contains("\"offset\":\"14\""), "{lines}");
+    let mut stream = served.stream("/v1/stream?from=14", "").await;
+    let id = tokio::task::spawn_blocking(move || stream.read()).await.unwrap();
+    let id = if id.is_empty() { String::new() } else { id };
+    let served = Served::new(after).await;
+    let again = |cursor: String, limit: u32| format!("/v1/events?from=first&limit={limit}&cursor={cursor}");
+    let (status, _, _) = served.get(&again(cursor(&headers), 2)).await;
+    assert_eq!(status, 200, "what both states have in common can be gone on with");
+    let (status, _, problem) = served.get(&again(cursor(&late), 5)).await;
+    assert_eq!(status, 409);
+    for word in ["put back to an earlier state", "ends at offset 13", "from=13"] {
+        assert!(problem.contains(word), "{word}: {problem}");
+    }
+    // The control: an offset is not checked, and means another event than before.
+    let (status, _, lines) = served.get("/v1/events?from=14&limit=1").await;
+    assert!(status == 200 && lines.contains("press-90"), "{lines}");
+    if let Some(id) = id.strip_prefix("id: ") {
+        let (status, _, _) = served.get(&format!("/v1/events?from={id}")).await;
+        assert_eq!(status, 409, "the id of an event is its place");
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_of_a_state_that_the_log_was_put_back_from_is_in_error_and_gives_nothing() {
+    let (before, after) = put_back();
+    let served = Served::new(before).await;
+    served.put("/v1/subscriptions/wear", r#"{"from": "15"}"#).await;
+    let (_, _, report) = served.get("/v1/subscriptions/wear").await;
+    assert!(report.contains(r#""lag":"1""#) && report.contains(r#""error":null"#), "{report}");
+    let other = Served::with_subscriptions(after, served.kept.path()).await;
+    let (_, _, report) = other.get("/v1/subscriptions/wear").await;
+    assert!(report.contains(r#""lag":null"#) && report.contains("put back to an earlier state"), "{report}");
+    let (status, problem) = other.post("/v1/subscriptions/wear/fetch?member=a", "").await;
+    assert!(status == 409 && problem.contains("reset"), "{problem}");
+    assert_eq!(other.post("/v1/subscriptions/wear/reset", r#"{"to": "13"}"#).await.0, 204);
+    let (status, lines) = other.post("/v1/subscriptions/wear/fetch?member=a", "").await;
+    assert!(status == 200 && lines.lines().count() == 3, "{lines}");
 }
 
 #[tokio::test]

@@ -117,13 +117,13 @@ impl Client {
     }
 
     /// The lines of the live stream; after `last`, if there is one.
-    pub fn stream(&self, wanted: &Wanted, last: Option<u64>) -> Result<impl BufRead + Send + 'static, ClientError> {
+    pub fn stream(&self, wanted: &Wanted, last: Option<&str>) -> Result<impl BufRead + Send + 'static, ClientError> {
         let mut request = self.agent.get(format!("{}/v1/stream", self.base));
         for (name, value) in wanted.pairs() {
             request = request.query(name, value);
         }
         if let Some(last) = last {
-            request = request.header("Last-Event-ID", last.to_string());
+            request = request.header("Last-Event-ID", last);
         }
         let answer = self.checked(request.call())?;
         Ok(BufReader::new(answer.into_body().into_reader()))

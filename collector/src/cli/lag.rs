@@ -37,7 +37,8 @@ fn rendered(subscriptions: &[SubscriptionReport]) -> String {
         [("SUBSCRIPTION", Side::Left), ("LAG", Side::Right), ("PARTITIONS", Side::Right), ("MEMBERS", Side::Left)];
     let row = |subscription: &SubscriptionReport| {
         let members: Vec<_> = subscription.members.iter().map(|member| plain(&member.name)).collect();
-        let (name, lag) = (plain(&subscription.name).into_owned(), plain(&subscription.lag).into_owned());
+        let name = plain(&subscription.name).into_owned();
+        let lag = plain(subscription.lag.as_deref().unwrap_or("lost: reset it")).into_owned();
         vec![name, lag, subscription.cursors.len().to_string(), members.join(", ")]
     };
     table(&heading, &subscriptions.iter().map(row).collect::<Vec<_>>())

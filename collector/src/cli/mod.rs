@@ -6,6 +6,7 @@
 //! - [`certificate`]: prove from a log's files that nothing is missing ([`means`]: by which keys and witnesses)
 //! - [`models`]: states that are folded from the log, by HTTP or from a log's files
 //! - [`completions`]: what a package puts beside the program
+//! - [`key`]: the key that the log is signed with
 //! - [`log`]: look at a log's files, without a collector ([`read_only`], [`progress`])
 
 pub mod agents;
@@ -14,6 +15,7 @@ mod client;
 pub mod completions;
 pub mod emit;
 mod event_output;
+pub mod key;
 pub mod lag;
 pub mod log;
 mod means;

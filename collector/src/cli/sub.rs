@@ -88,11 +88,11 @@ pub fn sub(args: &Sub) -> anyhow::Result<()> {
 /// Follows the log by the live stream.
 pub fn follow(client: &Client, wanted: &Wanted, limit: u64, output: EventOutput) -> anyhow::Result<()> {
     let mut writer = Writer { events: EventWriter::new(output), left: limit };
-    let mut last = None;
+    let mut last: Option<String> = None;
     let mut wait = WAITS.0;
-    let mut stream = client.stream(wanted, last)?;
+    let mut stream = client.stream(wanted, None)?;
     loop {
-        let before = last;
+        let before = last.clone();
         if writer.copy(&listen(stream), &mut last)? == Ended::Enough {
             return writer.events.finish(&mut anstream::stdout().lock()).context("writing to standard output failed");
         }
@@ -103,7 +103,7 @@ pub fn follow(client: &Client, wanted: &Wanted, limit: u64, output: EventOutput)
         stream = loop {
             std::thread::sleep(wait);
             wait = (2 * wait).min(WAITS.1);
-            match client.stream(wanted, last) {
+            match client.stream(wanted, last.as_deref()) {
                 Ok(stream) => break stream,
                 Err(ClientError::Unreachable { .. } | ClientError::Refused { status: 500.., .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -114,7 +114,7 @@ pub fn follow(client: &Client, wanted: &Wanted, limit: u64, output: EventOutput)
 
 /// One event of the stream, or word that it lives.
 enum Heard {
-    Event { offset: Option<u64>, json: String },
+    Event { id: Option<String>, json: String },
     Alive,
 }
 
@@ -129,13 +129,13 @@ enum Ended {
 fn listen(stream: impl BufRead + Send + 'static) -> Receiver<Heard> {
     let (to, heard) = sync_channel(AHEAD);
     std::thread::spawn(move || {
-        let mut offset = None;
+        let mut id = None;
         for line in stream.lines().map_while(Result::ok) {
-            let word = if let Some(id) = line.strip_prefix("id: ") {
-                offset = id.parse().ok();
+            let word = if let Some(place) = line.strip_prefix("id: ") {
+                id = Some(place.to_owned());
                 continue;
             } else if let Some(json) = line.strip_prefix("data: ") {
-                Heard::Event { offset, json: json.to_owned() }
+                Heard::Event { id: id.clone(), json: json.to_owned() }
             } else if line.starts_with(':') {
                 Heard::Alive
             } else {
@@ -155,8 +155,8 @@ struct Writer {
 }
 
 impl Writer {
-    /// Writes what is heard; `last` is the offset of the last event that was written.
-    fn copy(&mut self, heard: &Receiver<Heard>, last: &mut Option<u64>) -> anyhow::Result<Ended> {
+    /// Writes what is heard; `last` is the id of the last event that was written.
+    fn copy(&mut self, heard: &Receiver<Heard>, last: &mut Option<String>) -> anyhow::Result<Ended> {
         let mut out = std::io::BufWriter::new(anstream::stdout().lock());
         loop {
             let word = match heard.try_recv() {
@@ -170,12 +170,12 @@ impl Writer {
                 out.flush().context("writing to standard output failed")?;
                 return Ok(Ended::Lost);
             };
-            let Heard::Event { offset, json } = word else { continue };
+            let Heard::Event { id, json } = word else { continue };
             if self.left == 0 {
                 return Ok(Ended::Enough);
             }
             self.events.write(&mut out, &json).context("writing to standard output failed")?;
-            *last = offset.or(*last);
+            *last = id.or(last.take());
             self.left -= 1;
             if self.left == 0 {
                 out.flush().context("writing to standard output failed")?;

@@ -42,6 +42,7 @@ impl<L: UnifiedLog> Core<L> {
         session.attested = attestation.map_or(session.attested, |(number, _)| number + 1);
         let connection = session.connection.map(|connection| connection.number);
         let identity = self.own.identity();
+        let endorsements = self.sources.leading_to(identity.public_key());
         let down = Down {
             nonce,
             answer: self.challenges.make(&agent, nonce, runs, clock.monotonic_us),
@@ -49,7 +50,7 @@ impl<L: UnifiedLog> Core<L> {
             place,
             time: clock.wall,
             is_proved,
-            endorsements: self.endorsements.clone(),
+            endorsements,
             attestation: attestation.map(|(_, bytes)| bytes),
             content: control,
         };

@@ -72,6 +72,8 @@ pub struct OwnIdentity {
     pub epoch: Epoch,
     /// Random bytes that nobody else has, for the challenges that agents answer.
     pub challenge: [u8; 32],
+    /// Lead to its key from those before it, as far as the log may not know them yet.
+    pub endorsements: Vec<[u8; ENDORSEMENT_LEN]>,
 }
 
 /// When the transport may confirm a message (PUBACK).
@@ -114,8 +116,6 @@ pub struct Core<L: UnifiedLog> {
     hellos: BTreeMap<(SourceId, Nonce), Greeting>,
     sessions: Sessions,
     challenges: Challenges,
-    /// Lead to the key that is signed with from those before it.
-    endorsements: Vec<[u8; ENDORSEMENT_LEN]>,
     gaps: Gaps,
     /// Questions that the log is to be read for.
     questions: Vec<Question>,
@@ -145,13 +145,14 @@ impl<L: UnifiedLog> Core<L> {
         let mut troubles = Troubles::default();
         Self::tell_holes(recovery, &mut troubles);
         let challenges = Challenges::new(own.challenge);
+        let endorsements = own.endorsements.clone();
         let own = Own::new(own, &mut sources, recovery, clock);
         term::draw(&mut log, &mut sources);
         // It has no connection to itself, and is there for as long as somebody can ask it.
         if let Some(source) = sources.get_or_add(own.source()) {
             source.linked(LinkState::Online, clock.wall);
         }
-        Self {
+        let mut core = Self {
             log,
             sources,
             own,
@@ -161,7 +162,6 @@ impl<L: UnifiedLog> Core<L> {
             hellos: BTreeMap::new(),
             sessions: Sessions::default(),
             challenges,
-            endorsements: Vec::new(),
             gaps: Gaps::default(),
             questions: Vec::new(),
             common: BTreeMap::new(),
@@ -172,7 +172,13 @@ impl<L: UnifiedLog> Core<L> {
             is_begun: false,
             opened_at,
             troubles,
+        };
+        for endorsement in endorsements {
+            if !core.sources.knows(&endorsement) {
+                core.say(Notice::KeyEndorsed { endorsement }, clock);
+            }
         }
+        core
     }
 
     /// Takes posted events from now on, each of them once by these.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::session::signed::Place;
+use afferent_protocol::sign::PublicKey;
 
 use super::{Core, Notice};
 use crate::log::{CommitError, Recovery, UnifiedLog};
@@ -57,6 +58,11 @@ impl<L: UnifiedLog> Core<L> {
     /// The newest attestation that is on disk.
     pub fn newest_attestation(&self) -> Option<[u8; ATTESTATION_LEN]> {
         self.own.attester().newest()
+    }
+
+    /// The keys that sign, or have signed, for this log.
+    pub fn keys_of_log(&self) -> Vec<PublicKey> {
+        self.sources.log_keys(self.own.identity().public_key())
     }
 
     /// Whether there is something to commit although nothing has come: an attestation is due, or damage is to be told.

@@ -71,6 +71,24 @@ struct Candidate {
     head: Head,
 }
 
+/// The id of the log in this directory, by the newest of its files that says it.
+///
+/// # Errors
+/// When the disk does not let it be read.
+pub fn log_id<D: Disk>(disk: &D) -> io::Result<Option<[u8; 16]>> {
+    let mut names: Vec<_> = disk.list()?.into_iter().filter(|(name, _)| is_segment(name)).collect();
+    names.sort();
+    for (name, _) in names.iter().rev() {
+        let mut bytes = [0; SEGMENT_HEADER_LEN];
+        if disk.open(name)?.read_at(&mut bytes, 0).is_ok()
+            && let Head::Present { header, .. } = SegmentHeader::decode(&bytes)
+        {
+            return Ok(Some(header.log_id));
+        }
+    }
+    Ok(None)
+}
+
 /// Looks at all files of the directory. Files that are no segments are left alone.
 pub(super) fn survey<D: Disk>(disk: &D) -> Result<Survey, OpenError> {
     let files = disk.list().map_err(|error| OpenError::disk("listing its files", error))?;

@@ -51,6 +51,7 @@ pub use attested::{Bound, Contradiction, NoAttestation, Witnesses, unhex};
 pub use damage::{LogDamage, Missing};
 pub use embedded::{EmbeddedLog, LogSettings, OpenError};
 pub use engine::{CommitError, UnifiedLog};
+pub use files::log_id;
 pub use forget::{ForgetError, Forgetter, Forgotten};
 pub use history::{Beat, History, LastHeard, Rebuild, Step, Stretch};
 pub use indexer::{Indexed, Indexer};

@@ -11,6 +11,7 @@ use afferent_protocol::segment::EntryHead;
 use super::snapshot::{Mark, Snapshot};
 use super::{AnyModel, ModelId, Names, Seen};
 use crate::limits::MODEL_CHUNK_EVENTS;
+use crate::terms::Terms;
 
 /// A model in a fold.
 pub struct Member {
@@ -74,8 +75,10 @@ impl Fold {
     }
 
     /// What a model has seen, and its state.
-    pub fn snapshot(&self, model: &dyn AnyModel) -> Snapshot {
-        Snapshot { offset: self.next, time: self.time, mark: self.mark, state: model.save() }
+    pub fn snapshot(&self, model: &dyn AnyModel, terms: &Terms) -> Snapshot {
+        let place = terms.place(self.next);
+        let term = (place.log_id, place.term);
+        Snapshot { offset: self.next, term, time: self.time, mark: self.mark, state: model.save() }
     }
 
     /// The first offset that was not passed on.

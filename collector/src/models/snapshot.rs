@@ -7,18 +7,21 @@
 //! └────────┴──────────┴─────────────────────────────────────────────
 //! ```
 //!
-//! The checksum covers the contents. The log is recognised by the last batch that the state has seen.
+//! The checksum covers the contents. The log, and its state, are recognised by the term that the state has seen last, and by
+//! the last batch.
 
 use std::ops::ControlFlow;
 
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::session::signed::{LogId, Place};
 use serde::{Deserialize, Serialize};
 
 use super::Definition;
 use crate::subscribe::ReadLog;
+use crate::terms::PlaceError;
 
-const MAGIC: [u8; 8] = *b"AFFMDL1\n";
+const MAGIC: [u8; 8] = *b"AFFMDL2\n";
 const HEAD_LEN: usize = 12;
 
 /// A batch of the log, so that another log is recognised.
@@ -35,6 +38,8 @@ pub struct Mark {
 pub struct Snapshot {
     /// The first offset that it has not seen.
     pub offset: Offset,
+    /// The log, and the term that has what it has seen last.
+    pub term: (LogId, u64),
     /// When the last event that it has seen was ingested.
     pub time: Timestamp,
     /// The last batch that it has seen; `None` when it has seen none.
@@ -48,6 +53,7 @@ struct Contents<'a> {
     model: &'a str,
     fingerprint: u64,
     offset: Offset,
+    term: (LogId, u64),
     time: Timestamp,
     mark: Option<Mark>,
     #[serde(borrow)]
@@ -66,6 +72,9 @@ pub enum SnapshotError {
     /// It was made from another log than this one.
     #[error("it was made from another log: the batch at offset {0} is not the one that it has seen")]
     OtherLog(Offset),
+    /// What it has seen is not in this log.
+    #[error("it was made from another state of the log: {0}")]
+    OtherState(#[from] PlaceError),
 }
 
 impl Snapshot {
@@ -73,8 +82,9 @@ impl Snapshot {
     pub fn encode(&self, definition: &Definition) -> Vec<u8> {
         let model = definition.id.to_string();
         let fingerprint = definition.of.fingerprint();
-        let Self { offset, time, mark, state } = self;
-        let contents = Contents { model: &model, fingerprint, offset: *offset, time: *time, mark: *mark, state };
+        let Self { offset, term, time, mark, state } = self;
+        let (offset, term, time, mark) = (*offset, *term, *time, *mark);
+        let contents = Contents { model: &model, fingerprint, offset, term, time, mark, state };
         let contents = postcard::to_stdvec(&contents).expect("numbers and texts of known length");
         let mut bytes = Vec::with_capacity(HEAD_LEN + contents.len());
         bytes.extend_from_slice(&MAGIC);
@@ -93,13 +103,16 @@ impl Snapshot {
         if contents.model != definition.id.to_string() || contents.fingerprint != definition.of.fingerprint() {
             return Err(SnapshotError::Foreign(contents.model.to_owned()));
         }
-        let Contents { offset, time, mark, state, .. } = contents;
-        Ok(Self { offset, time, mark, state: state.to_vec() })
+        let Contents { offset, term, time, mark, state, .. } = contents;
+        Ok(Self { offset, term, time, mark, state: state.to_vec() })
     }
 
-    /// Whether it was made from this log. A batch that retention has removed cannot be asked for any more, and one that it
+    /// Whether it was made from this state of this log. A batch that retention has removed cannot be asked for any more, and one that it
     /// has emptied has another checksum.
     pub fn check_log(&self, log: &dyn ReadLog) -> Result<(), SnapshotError> {
+        let (log_id, term) = self.term;
+        let place = Place { log_id, partition: 0, term, offset: self.offset };
+        log.terms().check(&place, log.kept().end.max(self.offset))?;
         let Some(mark) = self.mark else { return Ok(()) };
         if mark.first < log.kept().start {
             return Ok(());
@@ -125,7 +138,8 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let (offset, time) = (Offset::new(7), Timestamp::new(8).unwrap());
-        Snapshot { offset, time, mark: Some(Mark { first: Offset::new(5), crc: 9 }), state: vec![1, 2, 3] }
+        let mark = Some(Mark { first: Offset::new(5), crc: 9 });
+        Snapshot { offset, term: ([4; 16], 6), time, mark, state: vec![1, 2, 3] }
     }
 
     #[test]

@@ -162,7 +162,13 @@ mod tests {
     use crate::subscribe::memory::{MemoryLog, sample};
 
     fn snapshot(offset: u64) -> Snapshot {
-        Snapshot { offset: Offset::new(offset), time: Timestamp::default(), mark: None, state: vec![7] }
+        Snapshot {
+            offset: Offset::new(offset),
+            term: Default::default(),
+            time: Timestamp::default(),
+            mark: None,
+            state: vec![7],
+        }
     }
 
     fn store() -> (tempfile::TempDir, Store, Definition) {

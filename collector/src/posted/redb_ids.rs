@@ -12,6 +12,7 @@ use std::time::Instant;
 use afferent_protocol::codec::records;
 use afferent_protocol::event::Body;
 use afferent_protocol::ids::Offset;
+use afferent_protocol::session::signed::Place;
 use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 
 use super::{EventKey, PostRefusal, PostedIds};
@@ -19,10 +20,13 @@ use crate::cloud_event::posted::Posted;
 use crate::limits::{POSTED_IDS_CACHE_BYTES, POSTED_IDS_SYNC_EVERY};
 use crate::log::{Kinds, NameHash, Wanted};
 use crate::subscribe::{ReadLog, ReadLogError};
+use crate::terms::Terms;
 
 const IDS: TableDefinition<'_, u128, u64> = TableDefinition::new("ids");
 const PLACE: TableDefinition<'_, &str, u64> = TableDefinition::new("place");
 const END: &str = "end";
+/// The term of that place, and the two halves of the log's id.
+const TERM: [&str; 3] = ["term", "log.0", "log.1"];
 /// Ids that are written at once while the file catches up.
 const CATCH_UP_IDS: usize = 10_000;
 
@@ -114,7 +118,7 @@ impl RedbIds {
     fn write(&mut self, events: &[(EventKey, Offset)], end: Offset, durability: Durability) {
         let mut state = lock(&self.state);
         let State::Ready(database) = &*state else { return };
-        if let Err(error) = write(database, events, end, durability) {
+        if let Err(error) = write(database, events, &self.log.terms().place(end), durability) {
             tracing::error!(%error, path = %self.path.display(), "posted events are not taken any more");
             *state = State::Broken(error.to_string());
         }
@@ -163,7 +167,7 @@ fn find(database: &Database, key: EventKey) -> Result<Option<Offset>, redb::Erro
 fn write(
     database: &Database,
     events: &[(EventKey, Offset)],
-    end: Offset,
+    place: &Place,
     durability: Durability,
 ) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
@@ -173,43 +177,64 @@ fn write(
         for (key, offset) in events {
             ids.insert(key.get(), offset.get())?;
         }
-        transaction.open_table(PLACE)?.insert(END, end.get())?;
+        let mut table = transaction.open_table(PLACE)?;
+        table.insert(END, place.offset.get())?;
+        for (name, value) in TERM.into_iter().zip(numbers(place)) {
+            table.insert(name, value)?;
+        }
     }
     transaction.commit()?;
     Ok(())
 }
 
-/// Opens the file; one that cannot be read, or is ahead of the log, is made anew.
-fn open(path: &Path, end: Offset) -> Result<(Database, Offset), redb::Error> {
+/// Term and log of a place, as the file has them.
+fn numbers(place: &Place) -> [u64; 3] {
+    let log = u128::from_be_bytes(place.log_id);
+    [place.term, (log >> 64) as u64, log as u64]
+}
+
+/// The place up to which the file is complete.
+fn place_of(table: &impl redb::ReadableTable<&'static str, u64>) -> Result<Option<Place>, redb::Error> {
+    let number =
+        |name: &'static str| -> Result<Option<u64>, redb::Error> { Ok(table.get(name)?.map(|value| value.value())) };
+    let [term, high, low] = [number(TERM[0])?, number(TERM[1])?, number(TERM[2])?];
+    let (Some(end), Some(term), Some(high), Some(low)) = (number(END)?, term, high, low) else { return Ok(None) };
+    let log_id = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+    Ok(Some(Place { log_id, partition: 0, term, offset: Offset::new(end) }))
+}
+
+/// Opens the file; one that cannot be read, or is of another state of the log, is rebuilt.
+fn open(path: &Path, terms: &Terms, end: Offset) -> Result<(Database, Offset), redb::Error> {
     let create = || redb::Builder::new().set_cache_size(POSTED_IDS_CACHE_BYTES).create(path);
     // It has its tables from the beginning.
     let begun = |database: Database| -> Result<(Database, Offset), redb::Error> {
-        write(&database, &[], Offset::ZERO, Durability::Immediate)?;
+        write(&database, &[], &terms.place(Offset::ZERO), Durability::Immediate)?;
         Ok((database, Offset::ZERO))
     };
-    let known = |database: &Database| -> Result<Option<Offset>, redb::Error> {
+    let known = |database: &Database| -> Result<Option<Place>, redb::Error> {
         let reading = database.begin_read()?;
         match reading.open_table(PLACE) {
-            Ok(table) => Ok(redb::ReadableTable::get(&table, END)?.map(|end| Offset::new(end.value()))),
+            Ok(table) => place_of(&table),
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
     };
     if let Ok(database) = create() {
         match known(&database) {
-            Ok(Some(place)) if place <= end => return Ok((database, place)),
+            Ok(Some(place)) if terms.check(&place, end).is_ok() => return Ok((database, place.offset)),
             Ok(None) => return begun(database),
             _ => {}
         }
     }
-    tracing::warn!(path = %path.display(), "the index of posted events does not fit the log; it is made anew");
+    tracing::warn!(path = %path.display(), "the index of posted events is of another state of the log; it is rebuilt");
     let _ = std::fs::remove_file(path);
     begun(create()?)
 }
 
 /// The file, with everything that the log has before `end`.
 fn caught_up(path: &Path, log: &dyn ReadLog, end: Offset, state: &Mutex<State>) -> Result<Database, CatchUpError> {
-    let (database, mut at) = open(path, end)?;
+    let terms = log.terms();
+    let (database, mut at) = open(path, &terms, end)?;
     at = at.max(log.kept().start);
     let begun = at;
     let own = log.own();
@@ -237,13 +262,13 @@ fn caught_up(path: &Path, log: &dyn ReadLog, end: Offset, state: &Mutex<State>) 
         }
         at = next.max(at);
         if found.len() >= CATCH_UP_IDS {
-            write(&database, &found, at.min(end), Durability::None)?;
+            write(&database, &found, &terms.place(at.min(end)), Durability::None)?;
             found.clear();
         }
         let percent = (at.since(begun) * 100).checked_div(end.since(begun)).unwrap_or(100).min(99) as u8;
         *lock(state) = State::CatchingUp { percent };
     }
-    write(&database, &found, end, Durability::Immediate)?;
+    write(&database, &found, &terms.place(end), Durability::Immediate)?;
     Ok(database)
 }
 

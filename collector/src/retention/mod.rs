@@ -5,26 +5,37 @@
 //! without their samples. Whatever a
 //! crash interrupts, the next start finishes, since the log says what was to go.
 //!
+//! No single clock can hasten it: see [`AgeClock`]. What is to go must agree with its attestations, which also say how old
+//! it is: see [`Examined`]. Else retention waits, and health says so.
+//!
 //! Removing waits for nobody: a reader that is behind is told in an event what it has missed.
 
+mod clock;
+mod evidence;
 mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use clock::{AgeClock, Judged};
+pub use evidence::{Attested, Disagrees, Examined};
 pub use rules::{Age, AgeError, Cut, Rules};
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_protocol::attestation::Attestation;
 use afferent_protocol::disk::Disk;
-use afferent_protocol::ids::{Offset, Stream};
+use afferent_protocol::ids::{Offset, Stream, Timestamp};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::clock::SystemClock;
 use crate::core::{Removal, Removed};
 use crate::intake::{Health, WeakIntake};
-use crate::log::{ForgetError, Forgetter, Trimmer};
+use crate::log::{ForgetError, Forgetter, Trimmer, Usage};
 use crate::shutdown::Stopping;
+use crate::sources::SourceView;
+use crate::subscribe::ReadLog;
 
 /// What retention works with.
 pub struct Settings<D> {
@@ -34,6 +45,14 @@ pub struct Settings<D> {
     pub every: Duration,
     /// Removes segments.
     pub trimmer: Trimmer<D>,
+    /// Reads the log, whose attestations are checked before something goes.
+    pub log: Arc<dyn ReadLog>,
+    /// Whose attestations count, and what time it is for retention.
+    pub attested: Attested,
+    /// What the newest attestation says that was in the log at the start.
+    pub newest: Option<Attestation>,
+    /// What is known of the sources: the clocks of those that are synchronised.
+    pub sources: watch::Receiver<Arc<Vec<SourceView>>>,
     /// What the log says was to go already.
     pub trimmed_until: Offset,
     /// Takes samples out of segments that stay.
@@ -54,15 +73,28 @@ pub fn spawn<D: Disk + Send + Sync + 'static>(settings: Settings<D>, stopping: S
     let runtime = Handle::current();
     let thread = std::thread::Builder::new().name("retention".to_owned());
     // Nothing depends on its end: what it leaves undone is done by the next start.
-    thread.spawn(move || Loop { settings, clock: SystemClock::new() }.run(stopping, &runtime)).map(drop)
+    thread.spawn(move || Loop::new(settings).run(stopping, &runtime)).map(drop)
 }
 
 struct Loop<D> {
     settings: Settings<D>,
     clock: SystemClock,
+    age: AgeClock,
+    examined: Examined,
 }
 
+/// The clock is not plausible.
+const CLOCK: &str = "clock";
+/// What is to go does not agree with its attestations.
+const UNATTESTED: &str = "attestations";
+
 impl<D: Disk> Loop<D> {
+    fn new(settings: Settings<D>) -> Self {
+        let clock = SystemClock::new();
+        let age = AgeClock::new(settings.newest.map(|newest| newest.time), clock.read().monotonic_us);
+        Self { settings, clock, age, examined: Examined::default() }
+    }
+
     fn run(&mut self, mut stopping: Stopping, runtime: &Handle) {
         self.remove_before(self.settings.trimmed_until);
         self.forget_samples(self.settings.emptied_until, &stopping);
@@ -87,8 +119,8 @@ impl<D: Disk> Loop<D> {
             Ok(usage) => usage,
             Err(error) => return tracing::error!(%error, "retention cannot look at the log; it looks again later"),
         };
-        let now = self.clock.read().wall;
-        if let Some(Cut { until, rule }) = self.settings.rules.cut(&usage, now)
+        let now = self.now();
+        if let Some(Cut { until, rule }) = self.cut(&usage, now)
             && self.is_said(Removal { what: Removed::All, until, rule }, runtime)
         {
             self.remove_before(until);
@@ -96,12 +128,60 @@ impl<D: Disk> Loop<D> {
         let what = Removed::Events(Stream::Samples);
         if let Some(Cut { until, rule }) = self.settings.rules.cut_samples(&usage, now)
             && until > self.settings.emptied_until
+            && let Some(until) = self.agreed(&usage, until, self.settings.rules.samples_age.clone(), now, &rule)
             && self.is_said(Removal { what, until, rule }, runtime)
         {
             self.settings.emptied_until = until;
         }
         // What could not be done the last time is tried again.
         self.forget_samples(self.settings.emptied_until, stopping);
+    }
+
+    /// What time it is for rules of age: no single clock can make anything older than it is.
+    fn now(&mut self) -> Timestamp {
+        let clock = self.clock.read();
+        let heard: Vec<_> = self.settings.sources.borrow().iter().filter_map(|view| view.clock_heard).collect();
+        let Judged { now, warning } = self.age.judge(&clock, &heard);
+        match warning {
+            Some(text) => {
+                if self.settings.health.warn(CLOCK, text.clone()) {
+                    tracing::warn!(text, "the clock is not plausible");
+                }
+            }
+            None => self.settings.health.all_clear(CLOCK),
+        }
+        now
+    }
+
+    /// Which segments are to go, as far as they agree with their attestations. A rule by size uses no clock.
+    fn cut(&mut self, usage: &Usage, now: Timestamp) -> Option<Cut> {
+        let rules = self.settings.rules.clone();
+        let by_age = rules.cut_by_age(usage, now).map(|cut| (cut, rules.age.clone()));
+        let by_size = rules.cut_by_size(usage).map(|cut| (cut, None));
+        let cuts = by_age.into_iter().chain(by_size).filter_map(|(Cut { until, rule }, age)| {
+            let until = self.agreed(usage, until, age, now, &rule)?;
+            Some(Cut { until, rule })
+        });
+        cuts.max_by_key(|cut| cut.until)
+    }
+
+    /// How far of `until` may go: what agrees with its attestations, and is older than `age` by them as well.
+    fn agreed(&mut self, usage: &Usage, until: Offset, age: Option<Age>, now: Timestamp, rule: &str) -> Option<Offset> {
+        let Settings { log, attested, health, .. } = &self.settings;
+        let ends: Vec<Offset> =
+            usage.segments.iter().map(|segment| segment.end).take_while(|end| *end <= until).collect();
+        match self.examined.agree(&**log, attested, &ends) {
+            Ok(()) => health.all_clear(UNATTESTED),
+            Err(disagrees) => {
+                let text = format!("retention ({rule}) waits: {disagrees}");
+                if health.warn(UNATTESTED, text.clone()) {
+                    tracing::error!(text, "the log does not agree with its attestations");
+                }
+                return None;
+            }
+        }
+        let before = age.map_or(Timestamp::clamped(i64::MAX), |age| age.before(now));
+        ends.into_iter().take_while(|end| self.examined.time_of(*end).is_some_and(|time| time < before)).last()
     }
 
     /// Has the log say what is to go; gives whether it is on disk.

@@ -48,7 +48,8 @@ impl fmt::Display for Age {
 }
 
 impl Age {
-    fn before(&self, now: Timestamp) -> Timestamp {
+    /// The time that is this long before `now`.
+    pub fn before(&self, now: Timestamp) -> Timestamp {
         Timestamp::clamped(now.micros().saturating_sub(self.micros))
     }
 }
@@ -79,12 +80,22 @@ impl Rules {
         *self == Self::default()
     }
 
-    /// The segments that are to go: the oldest ones, whole.
-    pub fn cut(&self, usage: &Usage, now: Timestamp) -> Option<Cut> {
-        let by_age = self.age.as_ref().and_then(|age| {
-            Some(Cut { until: end_of_older(usage, age.before(now))?, rule: format!("older than {age}") })
-        });
-        let by_size = self.bytes.and_then(|bytes_max| {
+    /// The segments that are to go by any rule: the oldest ones, whole.
+    #[cfg(test)]
+    fn cut(&self, usage: &Usage, now: Timestamp) -> Option<Cut> {
+        let (by_age, by_size) = (self.cut_by_age(usage, now), self.cut_by_size(usage));
+        by_age.into_iter().chain(by_size).max_by_key(|cut| cut.until)
+    }
+
+    /// The oldest segments, whole, in which everything is too old.
+    pub fn cut_by_age(&self, usage: &Usage, now: Timestamp) -> Option<Cut> {
+        let age = self.age.as_ref()?;
+        Some(Cut { until: end_of_older(usage, age.before(now))?, rule: format!("older than {age}") })
+    }
+
+    /// The oldest segments, whole, that are too much.
+    pub fn cut_by_size(&self, usage: &Usage) -> Option<Cut> {
+        self.bytes.and_then(|bytes_max| {
             let mut bytes = usage.bytes;
             let too_many = usage.segments.iter().take_while(|segment| {
                 let is_too_much = bytes > bytes_max;
@@ -93,8 +104,7 @@ impl Rules {
             });
             let rule = format!("more than {} MiB", bytes_max >> 20);
             too_many.last().map(|segment| Cut { until: segment.end, rule })
-        });
-        by_age.into_iter().chain(by_size).max_by_key(|cut| cut.until)
+        })
     }
 
     /// The segments whose samples are to go.

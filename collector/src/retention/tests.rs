@@ -31,6 +31,7 @@ impl World {
             identity: identity(99),
             epoch: Epoch::new(5),
             challenge: [3; 32],
+            endorsements: Vec::new(),
         };
         let mut sources = Sources::new(own.source);
         let now = clock(seconds);

@@ -203,7 +203,7 @@ impl Sources {
     /// Takes a batch that fills a hole of its lane, and is appended to the log behind later ones of it.
     ///
     /// Whether nothing of it is there already.
-    pub(crate) fn fill(&mut self, source: SourceId, lane: Lane, range: SequenceRange) -> bool {
+    pub fn fill(&mut self, source: SourceId, lane: Lane, range: SequenceRange) -> bool {
         self.lane_to_change(source, lane).is_some_and(|record| record.filled(range))
     }
 

@@ -1,8 +1,9 @@
 //! What the collector, its operators and agents have said about sources: terms, keys, names, ends.
 
-use afferent_protocol::endorsement::Endorsement;
+use afferent_protocol::endorsement::{ENDORSEMENT_LEN, Endorsement};
 use afferent_protocol::event::LifeCycle;
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
+use afferent_protocol::limits::ENDORSEMENTS_MAX;
 use afferent_protocol::sign::PublicKey;
 
 use super::Sources;
@@ -72,10 +73,33 @@ impl Sources {
         }
     }
 
-    fn endorsed(&mut self, endorsement: [u8; afferent_protocol::endorsement::ENDORSEMENT_LEN]) {
+    fn endorsed(&mut self, endorsement: [u8; ENDORSEMENT_LEN]) {
         if !self.endorsements.contains(&endorsement) && self.endorsements.len() < ENDORSEMENTS_KEPT {
             self.endorsements.push(endorsement);
         }
+    }
+
+    /// Whether the log has this endorsement.
+    pub(crate) fn knows(&self, endorsement: &[u8; ENDORSEMENT_LEN]) -> bool {
+        self.endorsements.contains(endorsement)
+    }
+
+    /// The newest endorsements that lead to this key from those before it, oldest first.
+    pub(crate) fn leading_to(&self, key: PublicKey) -> Vec<[u8; ENDORSEMENT_LEN]> {
+        let mut chain = Vec::new();
+        let mut wanted = key;
+        // Each is used once, so that keys which endorse each other lead nowhere.
+        for bytes in self.endorsements.iter().rev() {
+            if chain.len() < ENDORSEMENTS_MAX
+                && let Some(Endorsement { key, by, .. }) = Endorsement::read(bytes)
+                && key == wanted
+            {
+                chain.push(*bytes);
+                wanted = by;
+            }
+        }
+        chain.reverse();
+        chain
     }
 
     /// What the collector is about to say is so from now on.

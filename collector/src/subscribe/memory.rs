@@ -10,6 +10,7 @@ use afferent_protocol::segment::EntryHead;
 use afferent_protocol::sign::Identity;
 
 use super::{EachEntry, ReadLog, ReadLogError};
+use crate::terms::Terms;
 
 /// An entry's head, and its batch.
 type Stored = (EntryHead, Vec<u8>);
@@ -22,12 +23,19 @@ pub(crate) struct MemoryLog {
     pub(crate) damaged: Option<Range<u64>>,
     /// The name under which the collector writes.
     pub(crate) own: Option<SourceId>,
+    pub(crate) terms: Terms,
 }
 
 impl MemoryLog {
     /// An empty log whose first offset is this one.
     pub(crate) fn beginning_at(first: u64) -> Self {
         Self { first, ..Self::default() }
+    }
+
+    /// A log that goes on from here on its own.
+    pub(crate) fn copy(&self) -> Self {
+        let entries = self.entries.lock().unwrap().clone();
+        Self { entries: Arc::new(Mutex::new(entries)), ..self.clone() }
     }
 
     /// Appends a batch of `source` with these events, ingested at `ingest_us`.
@@ -67,6 +75,10 @@ impl MemoryLog {
 impl ReadLog for MemoryLog {
     fn own(&self) -> Option<SourceId> {
         self.own
+    }
+
+    fn terms(&self) -> Arc<Terms> {
+        Arc::new(self.terms.clone())
     }
 
     fn another(&self) -> Arc<dyn ReadLog> {

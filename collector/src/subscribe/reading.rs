@@ -1,7 +1,8 @@
 //! A reader's place in the log; renders page after page of CloudEvents.
 
 use std::io::Write;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
+use std::sync::Arc;
 
 use afferent_protocol::batch::{Batch, Header};
 use afferent_protocol::codec;
@@ -16,13 +17,14 @@ use crate::cloud_event::posted::Posted;
 use crate::cloud_event::{self, HOLE_SOURCE};
 use crate::limits::{PAGE_BYTES, PAGE_SCAN_BYTES};
 use crate::log::Wanted;
+use crate::terms::Terms;
 
 /// How events follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One on every line (NDJSON).
     Lines,
-    /// Server-sent events, with the offset as `id`.
+    /// Server-sent events, with the place of each as `id`: its offset, term and log.
     ServerSent,
     /// The elements of a JSON array, with commas between them.
     Elements,
@@ -59,6 +61,9 @@ pub struct Reading {
     /// Events rendered so far.
     rendered: u64,
     format: Format,
+    /// The log's terms, and of which offsets' ids what stands behind the offset; where ids are rendered.
+    terms: Arc<Terms>,
+    term_of: (Range<u64>, String),
     /// What filters ask of the events rendered, where somebody is to look for theirs among them.
     lines: Option<Lines>,
     writer: cloud_event::Writer,
@@ -85,6 +90,8 @@ impl Reading {
             own: None,
             rendered: 0,
             format,
+            terms: Arc::default(),
+            term_of: (0..0, String::new()),
             lines: None,
             writer: cloud_event::Writer::new(),
             scratch,
@@ -152,6 +159,12 @@ impl Reading {
         let end = self.end.map_or(kept.end, |end| end.min(kept.end));
         self.pass_removed(kept.start.min(end), out);
         self.own = log.own();
+        if self.format == Format::ServerSent {
+            let terms = log.terms();
+            if terms != self.terms {
+                (self.terms, self.term_of) = (terms, (0..0, String::new()));
+            }
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
         let before = self.next;
         self.full_at = out.len() + PAGE_BYTES;
@@ -345,7 +358,12 @@ impl Reading {
 
     fn open(&mut self, offset: Offset, out: &mut Vec<u8>) {
         match self.format {
-            Format::ServerSent => write!(out, "id: {offset}\ndata: ").expect("a growing buffer takes any number"),
+            Format::ServerSent => {
+                if !self.term_of.0.contains(&offset.get()) {
+                    self.term_of = self.terms.suffix_of(offset);
+                }
+                write!(out, "id: {offset}{}\ndata: ", self.term_of.1).expect("a growing buffer takes any text");
+            }
             Format::Elements if self.rendered > 0 => out.extend_from_slice(b",\n"),
             Format::Elements | Format::Lines => {}
         }
@@ -502,7 +520,11 @@ mod tests {
         log.append("c", &[sample("x", 5)], 4);
         reading.page(&log, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.starts_with("id: 16\ndata: {") && text.ends_with("}\n\n"), "{text}");
+        assert!(
+            text.starts_with("id: 16@0000000000000000.00000000000000000000000000000000\ndata: {")
+                && text.ends_with("}\n\n"),
+            "{text}"
+        );
     }
 
     #[test]

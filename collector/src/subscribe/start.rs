@@ -1,11 +1,13 @@
-//! Where a reader begins, as people write it: an offset, a time, `first` or `end`.
+//! Where a reader begins, as people write it: an offset, a place, a time, `first` or `end`.
 
 use std::ops::Range;
 use std::str::FromStr;
 
 use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::session::signed::Place;
 
 use super::{ReadLog, ReadLogError};
+use crate::terms::{PlaceError, PlaceText};
 
 /// Where a reader begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,15 +16,20 @@ pub enum Start {
     First,
     /// After the newest one.
     End,
-    /// At this offset.
+    /// At this offset, whatever log it was given for.
     Offset(Offset),
+    /// At this place, which must hold in the log.
+    Place(Place),
     /// At the first event that was ingested then or later.
     Time(Timestamp),
 }
 
 /// The text says no place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is neither an offset (as 1042), nor a time (RFC 3339, as 2021-09-13T23:54:31Z), nor `first` or `end`")]
+#[error(
+    "{0:?} is neither an offset (as 1042), nor a place (OFFSET@TERM.LOG), nor a time (RFC 3339, as 2021-09-13T23:54:31Z), \
+     nor `first` or `end`"
+)]
 pub struct StartTextError(String);
 
 impl FromStr for Start {
@@ -37,6 +44,9 @@ impl FromStr for Start {
         }
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().map(|raw| Self::Offset(Offset::new(raw))).map_err(|_| error());
+        }
+        if text.contains('@') {
+            return text.parse().map(|PlaceText(place)| Self::Place(place)).map_err(|_| error());
         }
         // A '+' that was not escaped arrives out of a query as a blank.
         let repaired = || text.rsplit_once(' ').and_then(|(time, zone)| format!("{time}+{zone}").parse().ok());
@@ -64,6 +74,16 @@ pub enum StartError {
         /// What there is.
         kept: Range<Offset>,
     },
+    /// It is a place of another log, or of another state of this one.
+    #[error("offset {from} of that place is not what it was: {error}; the log goes from {} up to {}", kept.start, kept.end)]
+    Lost {
+        /// What was asked for.
+        from: Offset,
+        /// What became of it.
+        error: PlaceError,
+        /// What there is.
+        kept: Range<Offset>,
+    },
     /// Looking up the time failed.
     #[error(transparent)]
     Log(#[from] ReadLogError),
@@ -79,6 +99,10 @@ impl Start {
             Self::Offset(from) if from < kept.start => Err(StartError::Gone { from, kept }),
             Self::Offset(from) if from > kept.end => Err(StartError::Beyond { from, kept }),
             Self::Offset(from) => Ok(from),
+            Self::Place(place) => match log.terms().check(&place, kept.end) {
+                Ok(()) => Self::Offset(place.offset).resolve(log),
+                Err(error) => Err(StartError::Lost { from: place.offset, error, kept }),
+            },
             Self::Time(time) => Ok(log.at_time(time)?),
         }
     }

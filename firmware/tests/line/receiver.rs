@@ -8,8 +8,10 @@ use afferent_firmware::protocol::codec;
 use afferent_firmware::protocol::event::{Body, Event};
 use afferent_firmware::protocol::fragment::{self, Assembler};
 use afferent_firmware::protocol::frame::{Accumulator, Fed, Noise, encode, frame_len_max};
-use afferent_firmware::protocol::ids::{SequenceRange, Stream, Timestamp};
-use afferent_firmware::protocol::session::{Control, Lane, Offered, ReceiverLane, Verdict, Welcome, is_control};
+use afferent_firmware::protocol::ids::{Sequence, SequenceRange, Stream, Timestamp};
+use afferent_firmware::protocol::session::{
+    Control, Lane, Offered, ReceiverLane, Resume, Verdict, Welcome, is_control,
+};
 
 /// A log of batches, and the session that fills it.
 #[derive(Default)]
@@ -23,8 +25,13 @@ pub struct Receiver {
     pub repeated: usize,
     /// UTC in µs, told to whoever asks.
     pub wall_us: i64,
+    /// What it says when it is asked for an end; the truth when nothing stands here.
+    pub says_common: Option<bool>,
+    pub asked: usize,
     lanes: BTreeMap<Lane, ReceiverLane>,
     greeted: BTreeSet<Lane>,
+    /// The lanes of the last hello.
+    held: BTreeSet<Lane>,
     incoming: Box<Incoming>,
     /// The one that was used last stands last.
     assemblers: VecDeque<Assembler<4608>>,
@@ -52,13 +59,25 @@ pub struct Seen {
     pub boot: [u8; 16],
 }
 
+impl Seen {
+    /// It says which epoch and sequences the events behind it had.
+    pub fn is_resealed(&self) -> bool {
+        self.body.contains("Resealed")
+    }
+}
+
 impl Receiver {
     /// A receiver whose process was killed and started again: its log, and nothing else, is there.
     pub fn restarted(self) -> Self {
         let mut new = Self { batches: self.batches, gaps: self.gaps, wall_us: self.wall_us, ..Self::default() };
-        for (lane, bytes) in &new.batches {
-            let state = new.lanes.entry(*lane).or_insert_with(|| ReceiverLane::new(*lane));
-            state.recovered(&offered(&Batch::parse(bytes).expect("the log is whole").0));
+        for lane in self.lanes.into_keys() {
+            // Of each lane that it knew it finds the last batch.
+            if let Some((_, bytes)) = new.batches.iter().rfind(|(known, _)| *known == lane) {
+                let offered = offered(&Batch::parse(bytes).expect("the log is whole").0);
+                let mut state = ReceiverLane::new(lane);
+                state.recovered(&offered);
+                new.lanes.insert(lane, state);
+            }
         }
         new
     }
@@ -98,6 +117,7 @@ impl Receiver {
             match Control::decode(payload).expect("the frame's checksum was right") {
                 Control::Hello(hello) => {
                     let mut lanes = heapless::Vec::new();
+                    self.held = hello.lanes.iter().map(|held| held.lane).collect();
                     for held in &hello.lanes {
                         let state = self.lanes.entry(held.lane).or_insert_with(|| ReceiverLane::new(held.lane));
                         self.gaps.extend(state.hello(held).map(|gap| (held.lane, gap)));
@@ -106,7 +126,20 @@ impl Receiver {
                     }
                     frame(&Control::Welcome(Welcome { session: hello.session, lanes }).encode(), answers);
                 }
-                other => panic!("a device says nothing but hello: {other:?}"),
+                Control::Ask(ends) => {
+                    self.asked += 1;
+                    let has = |end: &&Resume| match self.says_common {
+                        Some(has) => has,
+                        None => {
+                            self.lanes.get(&end.lane).zip(end.check).is_some_and(|(at, check)| at.has(end.end, check))
+                        }
+                    };
+                    let lane = ends[0].lane;
+                    let none = Resume { lane, end: Sequence::ZERO, check: None };
+                    let common = ends.iter().filter(has).max_by_key(|end| end.end).copied().unwrap_or(none);
+                    frame(&Control::Common(common).encode(), answers);
+                }
+                other => panic!("a device says hello and asks: {other:?}"),
             }
         } else {
             let (batch, rest) = Batch::parse(payload).expect("a batch is whole when its frame is");
@@ -128,7 +161,7 @@ impl Receiver {
     fn batch(&mut self, batch: &Batch<'_>, answers: &mut Vec<u8>) {
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
-        if !self.greeted.contains(&lane) && header.first.get() > 0 {
+        if !self.greeted.contains(&lane) {
             return;
         }
         let state = self.lanes.entry(lane).or_insert_with(|| ReceiverLane::new(lane));
@@ -136,6 +169,8 @@ impl Receiver {
         match state.offer(&offered) {
             Verdict::Accept => {
                 state.accepted(&offered);
+                self.lanes.retain(|known, _| *known == lane || self.held.contains(known));
+                let state = self.lanes.get_mut(&lane).expect("it was kept");
                 self.batches.push((lane, batch.bytes().to_vec()));
                 frame(&ack(state.durable()).encode(), answers);
             }
@@ -180,9 +215,16 @@ impl Receiver {
         seen
     }
 
-    /// Events of a stream without declarations of loss.
+    /// Events of a stream without declarations of loss, and without those that only say what was sealed again.
     pub fn events_of(&self, stream: Stream) -> Vec<Seen> {
-        self.events().into_iter().filter(|seen| seen.lane.stream == stream && seen.loss.is_none()).collect()
+        let is_one = |seen: &Seen| seen.lane.stream == stream && seen.loss.is_none() && !seen.is_resealed();
+        self.events().into_iter().filter(is_one).collect()
+    }
+
+    /// How many sequences are declared as lost.
+    pub fn declared(&self, stream: Stream) -> u64 {
+        let losses = self.events().into_iter().filter_map(|seen| seen.loss);
+        losses.filter(|(lane, _)| lane.stream == stream).map(|(_, range)| range.count()).sum()
     }
 
     /// Holds the log against itself: every sequence of every lane came once and in order, or is declared as lost once,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use afferent_firmware::device::{Buffers, Device, DeviceSettings};
 use afferent_firmware::limits::frame_bytes;
-use afferent_firmware::protocol::event::{Alarm, AlarmTransition, Body, Quality, Sample, Value};
+use afferent_firmware::protocol::event::{Alarm, AlarmTransition, Body, MachineState, Quality, Sample, State, Value};
 use afferent_firmware::protocol::ids::{SourceId, Stream, Subject};
 use afferent_firmware::queue::{Broken, PushError, Queue, RamQueue, Recovered};
 use afferent_firmware::recorder::{RecordError, Recorder};
@@ -92,6 +92,10 @@ impl Write for Port {
 pub struct World {
     pub receiver: Receiver,
     pub is_plugged: bool,
+    /// What the receiver answers is lost.
+    pub is_deaf: bool,
+    /// The numbers that no two boots should have in common.
+    pub constants: Option<([u8; 16], u64)>,
     pub noise_one_in: Option<u64>,
     pub bytes_up: usize,
     pub bytes_possible: f64,
@@ -118,6 +122,8 @@ impl World {
         let mut world = Self {
             receiver: Receiver::default(),
             is_plugged: true,
+            is_deaf: false,
+            constants: None,
             noise_one_in: None,
             bytes_up: 0,
             bytes_possible: 0.0,
@@ -147,9 +153,10 @@ impl World {
         self.recorder = Recorder::new();
         self.port = Port::default();
         let source = SourceId::new("mill-2").expect("a name");
-        let entropy = self.random();
+        let random = ([self.boot; 16], self.random());
+        let (boot, entropy) = self.constants.unwrap_or(random);
         let subject = Subject::new("mill-2").expect("a path");
-        let settings = DeviceSettings::new(source, subject, [self.boot; 16], entropy);
+        let settings = DeviceSettings::new(source, subject, boot, entropy);
         // A firmware has them in statics; here they are leaked, some KiB a boot.
         let critical = Box::leak(Box::new(Kept(self.critical.clone())));
         let samples = Box::leak(Box::new(RamQueue::<16384>::new()));
@@ -159,6 +166,20 @@ impl World {
 
     pub fn cut_power(&mut self) {
         self.critical = Rc::default();
+        self.reset();
+    }
+
+    /// A boot after memory has lost the newest items of what it had said to hold.
+    pub fn forget(&mut self, count: usize) {
+        let mut items = Vec::new();
+        let all = self.critical.borrow_mut().find(&mut [0; 4096], &mut |item| {
+            items.push(item.to_vec());
+            false
+        });
+        all.expect("it is RAM");
+        self.critical = Rc::default();
+        items.truncate(items.len() - count);
+        items.iter().for_each(|item| self.critical.borrow_mut().push(item).expect("they had room"));
         self.reset();
     }
 
@@ -203,6 +224,11 @@ impl World {
         self.record(Body::Alarm(Alarm { condition, transition, priority, message: "" }));
     }
 
+    /// An event that is like every other of its kind.
+    pub fn record_heartbeat(&mut self) {
+        self.record(Body::State(State { state: MachineState::Executing, reason: "heartbeat" }));
+    }
+
     /// One millisecond.
     pub fn step(&mut self) {
         self.tick_us += 1000;
@@ -226,7 +252,9 @@ impl World {
         if self.is_plugged {
             let down = self.receiver.feed(&up);
             let down = self.disturbed(1, down);
-            self.port.incoming.extend(down);
+            if !self.is_deaf {
+                self.port.incoming.extend(down);
+            }
         }
     }
 
@@ -277,12 +305,31 @@ impl World {
 
     /// Runs on a quiet line until nothing is left to send.
     pub fn settle(&mut self) {
-        self.noise_one_in = None;
         // The longest timeout is 32 s; every fault can have led to one.
-        for _ in 0..120_000 {
-            self.step();
-        }
+        self.settle_for(120_000);
+    }
+
+    /// Runs on a quiet line for so many milliseconds.
+    pub fn settle_for(&mut self, ms: u32) {
+        self.noise_one_in = None;
+        (0..ms).for_each(|_| self.step());
         assert!(self.device().is_streaming(), "the device streams on a quiet line");
+    }
+
+    /// What was recorded is in the log, once and in order, but for what is declared as lost; gives how much of each stream.
+    /// Which sequences that were is not asked: epochs that were used twice do not tell.
+    pub fn check_once(&self) -> [u64; 2] {
+        Stream::ALL.map(|stream| {
+            let at = usize::from(stream.number());
+            let seen = self.receiver.events_of(stream);
+            let mut recorded = self.accepted[at].iter();
+            for seen in &seen {
+                assert!(recorded.any(|body| *body == seen.body), "{seen:?} came twice, or was not recorded");
+            }
+            let missing = self.accepted[at].len() as u64 + self.refused[at] - seen.len() as u64;
+            assert!(missing <= self.receiver.declared(stream), "{stream}: {missing} are missing without a word");
+            missing
+        })
     }
 
     /// What was recorded is in the log, in order, and what is missing is declared; gives how many of each stream.

@@ -225,6 +225,15 @@ pub fn write_hello(session: u32, lanes: &[Held], out: &mut [u8]) -> Option<usize
     finish(out, len)
 }
 
+/// Writes a question for one end to the start of `out`, as [`Control::write`] would.
+pub fn write_ask(end: &Resume, out: &mut [u8]) -> Option<usize> {
+    let mut writer = Writer::new(out.get_mut(HEAD_LEN..)?);
+    writer.byte(ASK);
+    put_list(&mut writer, core::slice::from_ref(end));
+    let len = writer.written()?;
+    finish(out, len)
+}
+
 /// What kind of answer it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerKind {
@@ -234,6 +243,8 @@ pub enum AnswerKind {
     Ack,
     /// A nack: the end of its lane is the first sequence that is missing.
     Nack,
+    /// The end asked for that the receiver has as well; 0 for none.
+    Common,
 }
 
 /// What a receiver says, read lane after lane: for senders that have no room for a [`Welcome`].
@@ -246,7 +257,7 @@ pub struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// Reads all of a message but a hello, or nothing.
+    /// Reads all of a message of the kinds above, or nothing.
     pub fn read(bytes: &'a [u8]) -> Result<Self, ControlError> {
         Self::of(content(bytes)?).ok_or(ControlError::Content)
     }
@@ -257,6 +268,7 @@ impl<'a> Answer<'a> {
             WELCOME => (AnswerKind::Welcome(take_u32(&mut rest)?), take_u32(&mut rest)?),
             ACK => (AnswerKind::Ack, take_u32(&mut rest)?),
             NACK => (AnswerKind::Nack, 1),
+            COMMON => (AnswerKind::Common, 1),
             _ => return None,
         };
         let mut all = Self { kind, left, rest };

@@ -27,7 +27,7 @@ mod sender;
 pub mod signed;
 
 pub use control::{
-    Answer, AnswerKind, Control, ControlError, Held, Hello, Lane, Resume, Welcome, is_control, write_hello,
+    Answer, AnswerKind, Control, ControlError, Held, Hello, Lane, Resume, Welcome, is_control, write_ask, write_hello,
 };
 pub use receiver::{Offered, ReceiverLane, Verdict};
 pub use sender::{Action, Sender, SenderSettings, SentBatch};

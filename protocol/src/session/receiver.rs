@@ -177,6 +177,11 @@ impl ReceiverLane {
         Resume { lane: self.lane, end: self.durable_end, check: self.durable_check }
     }
 
+    /// Whether one of the last batches ended there and has this check.
+    pub fn has(&self, end: Sequence, check: Check) -> bool {
+        self.recent.iter().any(|known| *known == (end, check))
+    }
+
     /// Takes a sender's word of what it holds. When its oldest lies beyond the end, the sequences between will never
     /// come: they are given back as a gap, and the lane goes on after it.
     ///

@@ -1,7 +1,12 @@
 //! Events of every kind, with every variant of every enum.
 
+use afferent_protocol::attestation::ATTESTATION_LEN;
+use afferent_protocol::endorsement::Role;
 use afferent_protocol::event::*;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Subject, Timestamp};
+
+use super::messages::endorsement;
+use super::{COLLECTOR, KEY, LOG_ID, LOG_KEY, SOURCE, TERM};
 
 pub fn time(micros: i64) -> Timestamp {
     Timestamp::new(micros).unwrap()
@@ -83,6 +88,8 @@ pub fn losses() -> Vec<Event<'static>> {
         (LossReason::TornTail, Stream::Samples),
         (LossReason::DeviceFull, Stream::Critical),
         (LossReason::Refused, Stream::Samples),
+        (LossReason::Vanished, Stream::Critical),
+        (LossReason::VanishedAtLeast, Stream::Critical),
     ];
     let loss = |(reason, stream)| {
         let (first, end) = (Sequence::new(127), Sequence::new(128));
@@ -98,27 +105,100 @@ pub fn life_cycle() -> Vec<Event<'static>> {
         LifeCycle::Stopped { reason: "signal" },
         LifeCycle::LinkUp { peer: "mqtt://127.0.0.1:1883" },
         LifeCycle::LinkDown { peer: "mqtt://127.0.0.1:1883", reason: "timed out" },
-        LifeCycle::KeyPinned { source: "press-88.C_1", key: [0x99; 32] },
-        LifeCycle::Refused { source: "press-88.C_1", reason: "another key" },
-        LifeCycle::Gap {
-            source: "press-88.C_1",
-            stream: Stream::Samples,
-            epoch: Epoch::new(1),
-            first: Sequence::new(0),
-            end: Sequence::new(16_384),
-        },
         LifeCycle::DiskTrouble { message: "no space left" },
+        LifeCycle::Configured { message: "agent.toml was taken" },
+        LifeCycle::RingReplaced { message: "neither ring nor witness was found" },
     ];
     events("press-88.C_1", started.into_iter().chain(others).map(Body::LifeCycle))
 }
 
-/// What was added to the life cycle later.
-pub fn life_cycle_2() -> Vec<Event<'static>> {
+/// What an agent says of itself every minute: with two lanes, and with none.
+pub fn heartbeats() -> Vec<Event<'static>> {
+    // Two lanes as bytes: stream, epoch, end.
+    const LANES: [u8; 14] = [0, 0x88, 0x0E, 0xAC, 0x02, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0];
+    let heartbeat = |lanes| LifeCycle::Heartbeat { instance: [0x1A; 16], lanes: LaneEnds::from_bytes(lanes) };
+    events("press-88.C_1", [heartbeat(&LANES), heartbeat(&[])].map(Body::LifeCycle))
+}
+
+/// How a log begins.
+pub fn beginning() -> Vec<Event<'static>> {
+    let first = Offset::new(0);
     let changes = [
-        LifeCycle::Configured { message: "agent.toml was taken" },
-        LifeCycle::Sealed { first: Offset::new(0), end: Offset::new(16_384), hash: [0x5A; 32] },
+        LifeCycle::TermBegun { log_id: LOG_ID, partition: 0, term: TERM, first },
+        LifeCycle::KeyPinned { source: COLLECTOR, key: LOG_KEY.public_key().0 },
+        LifeCycle::KeyPinned { source: SOURCE, key: KEY.public_key().0 },
     ];
-    events("collector", changes.map(Body::LifeCycle))
+    events(COLLECTOR, changes.map(Body::LifeCycle))
+}
+
+/// An attestation. Golden files are made once: what it holds is leaked.
+pub fn attested(attestation: [u8; ATTESTATION_LEN]) -> Vec<Event<'static>> {
+    let attestation = attestation.to_vec().leak();
+    events(COLLECTOR, [Body::LifeCycle(LifeCycle::Attested { attestation })])
+}
+
+/// What a collector finds out about agents.
+pub fn of_collector() -> Vec<Event<'static>> {
+    let (stream, epoch) = (Stream::Samples, Epoch::new(1));
+    let (first, end) = (Sequence::new(0), Sequence::new(16_384));
+    let changes = [
+        LifeCycle::KeyPinned { source: SOURCE, key: [0x99; 32] },
+        LifeCycle::Refused { source: SOURCE, reason: "another key" },
+        LifeCycle::Gap { source: SOURCE, stream, epoch, first, end },
+        LifeCycle::Alias { source: SOURCE, former: "press-88" },
+        LifeCycle::Conflict { source: SOURCE, boots: [[0xB0; 16], [0xB1; 16]], addresses: "10.0.0.8, 10.0.0.9" },
+        LifeCycle::Retired { source: "press", who: "ada", why: "scrapped" },
+        LifeCycle::KeyReplaced { source: SOURCE, key: [0x9A; 32], who: "ada" },
+    ];
+    events(COLLECTOR, changes.map(Body::LifeCycle))
+}
+
+/// What a log says of itself.
+pub fn proof(attestation: [u8; ATTESTATION_LEN]) -> Vec<Event<'static>> {
+    let (until, end) = (Offset::new(16_384), Offset::new(20_000));
+    let endorsement = endorsement(Role::Successor, KEY.public_key()).sign(&LOG_KEY).to_vec().leak();
+    let changes = [
+        LifeCycle::TermBegun { log_id: LOG_ID, partition: 0, term: u64::MAX, first: until },
+        LifeCycle::RolledBack { source: SOURCE, term: TERM, until, end, time: time(BREAKDOWN) },
+        LifeCycle::KeyEndorsed { endorsement },
+    ];
+    [attested(attestation), events(COLLECTOR, changes.map(Body::LifeCycle))].concat()
+}
+
+/// The samples once more, in another epoch.
+pub fn resealed() -> Vec<Event<'static>> {
+    let (stream, epoch, first) = (Stream::Samples, Epoch::new(0x01D), Sequence::new(100));
+    let resealed = LifeCycle::Resealed { stream, epoch, first, reason: ResealReason::Diverged };
+    [events(SOURCE, [Body::LifeCycle(resealed)]), samples()].concat()
+}
+
+/// What consumers conclude: a document as it was written, and a text that is none.
+pub fn derived() -> Vec<Event<'static>> {
+    let derived = [
+        Derived { kind: "com.example.wear.v1", json: "{\"hours\": [1, 2.50]}" },
+        Derived { kind: "", json: "not json\u{1}" },
+    ];
+    events("88-C", derived.map(Body::Derived))
+}
+
+/// What was posted to a collector.
+pub fn posted() -> Vec<Event<'static>> {
+    let document = r#"{"source":"erp","id":"a-1","severitynumber":9,"datacontenttype":"application/json","order":7,"data":{"hours":12.5}}"#;
+    let binary = r#"{"source":"erp","id":"a-2","severitynumber":17,"data_base64":"AAEC"}"#;
+    let bare = r#"{"source":"erp","id":"a-3","severitynumber":9}"#;
+    let posted = [document, binary, bare].map(|json| Body::Derived(Derived { kind: "com.example.order.v1", json }));
+    events("88-C", posted)
+}
+
+/// Two events of a device; their times are microseconds since its boot.
+pub fn of_device(number: i64) -> Vec<Event<'static>> {
+    let bodies = [
+        Body::Breakdown(Breakdown { code: "E42", severity: Severity::Error, message: "spindle stuck" }),
+        Body::Recovery(Recovery { code: "E42", message: "" }),
+    ];
+    let mut events = events("spindle", bodies);
+    events.iter_mut().zip(0..).for_each(|(event, at)| event.time = time(6_000_000 + 1_000_000 * number + 500_000 * at));
+    events
 }
 
 /// What a collector says before retention removes something.
@@ -140,12 +220,16 @@ pub fn retention() -> Vec<Event<'static>> {
     events("collector", changes.map(Body::LifeCycle))
 }
 
+/// Events of a device with their progress behind them, then the table.
 pub fn progress() -> Vec<Event<'static>> {
     let progress = |(stream, epoch, end, check, ticks)| {
         Body::Progress(Progress { stream, epoch: Epoch::new(epoch), end: Sequence::new(end), check, ticks })
     };
-    let ticks = Ticks { events: 1, boot: [0xB0; 16], offset_us: 1_631_577_000_000_000 };
-    let lanes =
-        [(Stream::Critical, 1, 128, 0xFFFF_FFFF, Some(ticks)), (Stream::Critical, u64::MAX, u64::MAX, u64::MAX, None)];
-    events("spindle-1", lanes.map(progress))
+    let offset_us = 1_631_577_000_000_000;
+    let ticks = Ticks { events: 2, boot: *b"fedcba9876543210", offset_us };
+    let behind = [(Stream::Critical, 1, 128, 0xFFFF_FFFF, Some(ticks))].map(progress);
+    let table = [(Stream::Critical, 1, 128, 0xFFFF_FFFF, None), (Stream::Critical, u64::MAX, u64::MAX, u64::MAX, None)];
+    let mut of_device = of_device(0);
+    of_device.iter_mut().for_each(|event| event.time = time(event.time.micros() + offset_us));
+    [of_device, events("spindle-1", behind), events("spindle-1", table.map(progress))].concat()
 }

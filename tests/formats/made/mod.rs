@@ -1,26 +1,52 @@
 //! What the golden files hold, as values.
 
 mod events;
+mod logs;
+mod messages;
+mod signatures;
 
 use std::sync::LazyLock;
 
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, Lineage};
+use afferent_protocol::checksum::crc32c;
 use afferent_protocol::event::Event;
-use afferent_protocol::frame;
-use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Timestamp};
-use afferent_protocol::segment::{self, EntryHead, LogKind, STOP_LEN, SegmentHeader};
-use afferent_protocol::session::{Check, Control, Held, Hello, Lane, Resume, UNSIGNED, Welcome};
-use afferent_protocol::sign::Identity;
+use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
+use afferent_protocol::sign::{Identity, PublicKey};
 
 pub use events::time;
+pub use logs::segments;
+pub use messages::{LINE_FRAME_MAX, attestation, controls, downs, line, payloads, statements, ups};
+pub use signatures::VECTORS;
 
-/// Who has signed everything.
-const SOURCE: &str = "press-88.C_1";
+/// The agent.
+pub const SOURCE: &str = "press-88.C_1";
+/// The collector.
+const COLLECTOR: &str = "collector";
+/// The log.
+pub const LOG_ID: [u8; 16] = [0x22; 16];
+/// Its term.
+const TERM: u64 = 0x7E12_0000_0000_0001;
 
+/// The agent's key.
 pub static KEY: LazyLock<Identity> = LazyLock::new(|| Identity::from_seed(&[0x42; 32]));
+/// The log's key.
+pub static LOG_KEY: LazyLock<Identity> = LazyLock::new(|| Identity::from_seed(&[0x43; 32]));
+/// The key of a collector that works on the same log.
+static COLLEAGUE_KEY: LazyLock<Identity> = LazyLock::new(|| Identity::from_seed(&[0x44; 32]));
+
+/// The keys that a reader is told.
+pub fn keys() -> Vec<[u8; 32]> {
+    vec![KEY.public_key().0, LOG_KEY.public_key().0]
+}
+
+/// The identity with this key.
+pub fn identity_of(key: &PublicKey) -> &'static Identity {
+    [&KEY, &LOG_KEY, &COLLEAGUE_KEY].into_iter().find(|known| known.public_key() == *key).expect("a key of these files")
+}
 
 /// A batch and what it is made of.
 pub struct MadeBatch {
+    pub identity: &'static Identity,
     pub lineage: Lineage,
     pub clock: ClockReading,
     pub events: Vec<Event<'static>>,
@@ -38,7 +64,18 @@ impl MadeBatch {
             synchronised,
             boot: *b"0123456789abcdef",
         };
-        Self { lineage, clock, events }
+        Self { identity: &KEY, lineage, clock, events }
+    }
+
+    /// One of the collector's own.
+    fn of_collector(first: u64, previous: ChainHash, events: Vec<Event<'static>>) -> Self {
+        let mut made = Self::new(Stream::Critical, first, previous, events);
+        (made.lineage.source, made.lineage.epoch) = (SourceId::literal(COLLECTOR), Epoch::new(0x0C01));
+        Self { identity: &LOG_KEY, ..made }
+    }
+
+    fn of_epoch(self, epoch: u64) -> Self {
+        Self { lineage: Lineage { epoch: Epoch::new(epoch), ..self.lineage }, ..self }
     }
 
     pub fn seal(&self) -> Vec<u8> {
@@ -48,22 +85,57 @@ impl MadeBatch {
             builder.push(event).unwrap();
         }
         let mut bytes = vec![];
-        builder.seal(&self.lineage, &self.clock, &KEY, &mut bytes);
+        builder.seal(&self.lineage, &self.clock, self.identity, &mut bytes);
         bytes
     }
 }
 
 pub fn batches() -> Vec<(&'static str, MadeBatch)> {
+    let critical = |first, previous, events| MadeBatch::new(Stream::Critical, first, [previous; 32], events);
+    let collectors = |first, previous, events| MadeBatch::of_collector(first, [previous; 32], events);
     vec![
         ("batch-samples-v1", MadeBatch::new(Stream::Samples, 0, CHAIN_START, events::samples())),
         ("batch-extremes-v1", MadeBatch::new(Stream::Samples, u64::MAX - 100, [0xEE; 32], events::extremes())),
-        ("batch-critical-v1", MadeBatch::new(Stream::Critical, 7, [0xAB; 32], events::critical())),
-        ("batch-losses-v1", MadeBatch::new(Stream::Critical, 300, [0xAC; 32], events::losses())),
-        ("batch-life-cycle-v1", MadeBatch::new(Stream::Critical, 70_000, [0xAD; 32], events::life_cycle())),
-        ("batch-life-cycle-2-v1", MadeBatch::new(Stream::Critical, 75_000, [0xAF; 32], events::life_cycle_2())),
-        ("batch-retention-v1", MadeBatch::new(Stream::Critical, 76_000, [0xB0; 32], events::retention())),
-        ("batch-progress-v1", MadeBatch::new(Stream::Critical, 80_000, [0xAE; 32], events::progress())),
+        ("batch-critical-v1", critical(7, 0xAB, events::critical())),
+        ("batch-losses-v1", critical(300, 0xAC, events::losses())),
+        ("batch-life-cycle-v1", critical(70_000, 0xAD, events::life_cycle())),
+        ("batch-heartbeat-v1", critical(75_000, 0xAF, events::heartbeats())),
+        ("batch-progress-v1", critical(80_000, 0xAE, events::progress())),
+        ("batch-derived-v1", critical(81_000, 0xB1, events::derived())),
+        ("batch-collector-v1", collectors(70, 0xB2, events::of_collector())),
+        ("batch-proof-v1", collectors(80, 0xB3, events::proof(attestation().sign(&LOG_KEY)))),
+        ("batch-retention-v1", collectors(90, 0xB0, events::retention())),
+        ("batch-posted-v1", collectors(100, 0xB4, events::posted())),
+        ("batch-resealed-old-v1", MadeBatch::new(Stream::Samples, 100, [0xB5; 32], events::samples()).of_epoch(0x01D)),
+        ("batch-resealed-new-v1", MadeBatch::new(Stream::Samples, 0, CHAIN_START, events::resealed()).of_epoch(0x2E3)),
     ]
+}
+
+/// What a device makes: no signature, the link chain, ticks for times. Two batches of a lane, and one that knows UTC.
+pub fn devices() -> Vec<(&'static str, Vec<u8>)> {
+    let mut previous = [0; 32];
+    let names = ["batch-device-v1", "batch-device-next-v1", "batch-device-synchronised-v1"];
+    let seal = |(at, name): (usize, &'static str)| {
+        let mut made = MadeBatch::new(Stream::Critical, 2 * at as u64, previous, events::of_device(at as i64));
+        made.lineage.source = SourceId::literal("spindle-1");
+        let (monotonic_us, synchronised) = (7_000_000 + 1_000_000 * at as u64, at == 2);
+        let wall = time(if synchronised { 1_631_577_000_000_000 } else { 0 } + monotonic_us as i64);
+        made.clock = ClockReading { wall, monotonic_us, synchronised, boot: *b"fedcba9876543210" };
+        let mut bytes = made.seal();
+        bytes[8..72].fill(0);
+        let crc = crc32c(&bytes[8..]).to_le_bytes();
+        bytes[4..8].copy_from_slice(&crc);
+        previous[..4].copy_from_slice(&crc);
+        (name, bytes)
+    };
+    names.into_iter().enumerate().map(seal).collect()
+}
+
+/// Keys, hashes and signatures, one after the other.
+pub fn signatures() -> Vec<u8> {
+    let digits: String = VECTORS.iter().map(|(_, digits)| *digits).collect();
+    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+    (0..digits.len()).step_by(2).map(byte).collect()
 }
 
 /// What retention leaves of a batch.
@@ -71,99 +143,4 @@ pub fn emptied() -> Vec<(&'static str, Vec<u8>)> {
     let (_, made) = batches().remove(0);
     let bytes = made.seal();
     vec![("batch-removed-v1", Batch::parse(&bytes).unwrap().0.emptied().to_vec())]
-}
-
-/// Three batches of one lane, each of which continues the chain.
-fn chained() -> Vec<Vec<u8>> {
-    let (mut first, mut previous) = (0, CHAIN_START);
-    let parts = [events::critical(), events::losses(), events::life_cycle()];
-    let seal = |events: Vec<Event<'static>>| {
-        let count = events.len() as u64;
-        let bytes = MadeBatch::new(Stream::Critical, first, previous, events).seal();
-        previous = Batch::parse(&bytes).unwrap().0.chain_hash();
-        first += count;
-        bytes
-    };
-    parts.into_iter().map(seal).collect()
-}
-
-fn segment_header(kind: LogKind) -> SegmentHeader {
-    let ring = kind == LogKind::Ring;
-    SegmentHeader {
-        kind,
-        log_id: [if ring { 0x11 } else { 0x22 }; 16],
-        generation: 5,
-        stream: Stream::Critical,
-        epoch: Epoch::new(if ring { 0x0102_0304_0506_0708 } else { 0 }),
-        first_ordinal: if ring { 0 } else { 1000 },
-        begun: time(1_631_577_270_000_000),
-    }
-}
-
-/// The segment of these batches, and where each entry begins.
-fn segment(kind: LogKind, batches: &[Vec<u8>]) -> (Vec<u8>, Vec<usize>) {
-    let header = segment_header(kind);
-    let mut bytes = header.encode().to_vec();
-    let (mut ordinal, mut places) = (header.first_ordinal, vec![]);
-    for (at, batch) in batches.iter().enumerate() {
-        let batch_header = *Batch::parse(batch).unwrap().0.header();
-        let acked_end = if kind == LogKind::Ring { 3 * at as u64 } else { 0 };
-        let stamp = Timestamp::new(1_631_577_301_000_000 + 20_000 * at as i64).unwrap();
-        let head = EntryHead::new(&batch_header, ordinal, acked_end, stamp);
-        places.push(bytes.len());
-        segment::put_entry(&mut bytes, header.seed(), &head, batch);
-        ordinal = head.end_ordinal();
-    }
-    bytes.resize(bytes.len() + STOP_LEN, 0);
-    (bytes, places)
-}
-
-pub fn segments() -> Vec<(&'static str, Vec<u8>)> {
-    let batches = chained();
-    let (mut ring, _) = segment(LogKind::Ring, &batches);
-    ring.resize(ring.len().next_multiple_of(4096), 0);
-    let (whole, places) = segment(LogKind::Unified, &batches);
-    let mut torn = whole.clone();
-    // The last write reached the disk up to a sector's end; what the file held there before were zeros.
-    torn[(places[2] + 100).next_multiple_of(512)..].fill(0);
-    let mut corrupt = whole;
-    corrupt[places[1] + 300] ^= 0x10;
-    vec![("segment-ring-v1", ring), ("segment-unified-torn-v1", torn), ("segment-unified-corrupt-v1", corrupt)]
-}
-
-pub fn controls() -> Vec<(&'static str, Control)> {
-    let critical = Lane { stream: Stream::Critical, epoch: Epoch::new(0x0102_0304_0506_0708) };
-    let samples = Lane { stream: Stream::Samples, epoch: Epoch::new(u64::MAX) };
-    let held = |lane, first, end| Held { lane, first: Sequence::new(first), end: Sequence::new(end) };
-    let resume = |lane, end, check| Resume { lane, end: Sequence::new(end), check };
-    let check = Some(Check(0x1122_3344_5566_7788));
-    let lanes = [held(critical, 5, 300), held(samples, 0, u64::MAX)].into_iter().collect();
-    let resumes = [resume(critical, 7, check), resume(samples, 0, None)].into_iter().collect();
-    let hello = Hello { session: 70_000, lanes };
-    vec![
-        ("control-hello-v1", Control::Hello(hello)),
-        ("control-welcome-v1", Control::Welcome(Welcome { session: 70_000, lanes: resumes })),
-        ("control-ack-v1", Control::Ack([resume(critical, 300, check)].into_iter().collect())),
-        ("control-nack-v1", Control::Nack { lane: samples, from: Sequence::new(129) }),
-    ]
-}
-
-/// A serial line: noise, frames, a frame with a flipped bit, one that is too long, and half a frame at the end.
-pub fn line() -> Vec<u8> {
-    let frame = |payload: &[u8]| {
-        let mut out = vec![0; frame::frame_len_max(payload.len())];
-        let len = frame::encode(payload, &mut out).unwrap();
-        out.truncate(len);
-        out
-    };
-    let acks = controls().into_iter().map(|(_, control)| frame(&control.encode()));
-    let mut flipped = frame(b"flipped");
-    flipped[3] ^= 4;
-    let long: Vec<u8> = (0..=255).chain(0..=255).chain(1..=60).collect();
-    let parts = [b"noise\x05 before the first frame\0\0".to_vec(), frame(b"")]
-        .into_iter()
-        .chain(acks)
-        .chain([flipped, frame(&[0; 300]), frame(&[0xFF; 300]), frame(&long), vec![1; 700], vec![0], frame(b"last")])
-        .chain([frame(b"half of this")[..6].to_vec()]);
-    parts.flatten().collect()
 }

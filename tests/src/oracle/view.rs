@@ -114,8 +114,9 @@ impl LogView {
                 self.pins.push((source, fields.text("key")?.to_owned()));
             }
             "rolledback" => self.rolled_back = true,
-            "started" | "stopped" | "linkup" | "linkdown" | "refused" | "disktrouble" | "clockstep" | "attested"
-            | "termbegun" | "heartbeat" | "resealed" | "ringreplaced" | "conflict" | "alias" => {}
+            "started" | "stopped" | "linkup" | "linkdown" | "refused" | "disktrouble" | "clockstep" => {}
+            "attested" | "termbegun" | "heartbeat" | "resealed" | "ringreplaced" | "conflict" => {}
+            "retired" | "keyreplaced" | "keyendorsed" | "alias" => {}
             _ => return Ok(false),
         }
         Ok(true)

@@ -1,9 +1,7 @@
 //! A batch, read by the table "Batch header".
 
-use ed25519_dalek::{Signature, VerifyingKey};
-use sha2::{Digest, Sha256};
-
 use super::body::{ReadEvent, read_body};
+use super::signature::{is_signed, sha256};
 use super::{LaneKey, crc32c};
 
 /// A batch as it was read.
@@ -44,9 +42,7 @@ pub struct ReadBatch {
 impl ReadBatch {
     /// Whether this key has signed it.
     pub fn is_signed_by(&self, key: &[u8; 32]) -> bool {
-        let signed = [&b"afferent batch v1\0\0\0"[..], &self.chain].concat();
-        VerifyingKey::from_bytes(key)
-            .is_ok_and(|key| key.verify_strict(&signed, &Signature::from_bytes(&self.signature)).is_ok())
+        is_signed(b"afferent batch v1\0\0\0", &self.chain, key, &self.signature)
     }
 }
 
@@ -88,7 +84,7 @@ pub fn read_batch(bytes: &[u8]) -> Result<ReadBatch, String> {
         (vec![], bytes[256..].try_into().expect("32 bytes"))
     } else {
         ensure(bytes[73] == 1, "codec")?;
-        (read_body(&bytes[256..], count, first)?, Sha256::digest(&bytes[72..]).into())
+        (read_body(&bytes[256..], count, first)?, sha256(&bytes[72..]))
     };
     let earliest = events.iter().map(|event| event.time).min();
     let latest = events.iter().map(|event| event.time).max();

@@ -3,6 +3,9 @@
 use super::batch::{ReadBatch, le, read_batch, time};
 use super::crc32c;
 
+/// Bytes of an entry's head, and of a stop.
+const HEAD: usize = 56;
+
 /// A segment's header as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadHeader {
@@ -29,8 +32,10 @@ pub struct ReadEntry {
     pub position: usize,
     /// Sequence or offset of its first event.
     pub ordinal: u64,
-    /// The acked end.
+    /// The acked end; of a unified log its durable end.
     pub acked_end: u64,
+    /// Epoch and end of the other stream.
+    pub other: (u64, u64),
     /// When it was appended.
     pub stamp: i64,
     /// Its batch.
@@ -69,7 +74,7 @@ pub struct ReadSegment {
 
 fn read_header(copy: &[u8]) -> Option<ReadHeader> {
     let whole = &copy[..8] == b"AFFSEG1\n"
-        && copy[8] == 1
+        && copy[8] == 2
         && copy[9] < 2
         && copy[10] < 2
         && copy[11..16].iter().chain(&copy[68..72]).all(|byte| *byte == 0)
@@ -87,7 +92,7 @@ fn read_header(copy: &[u8]) -> Option<ReadHeader> {
 
 /// The head at `at`, if it is one of this segment: length of the batch, its crc, count.
 fn read_head(file: &[u8], at: usize, header: &ReadHeader) -> Option<(usize, u32, u32)> {
-    let head = file.get(at..at + 40)?;
+    let head = file.get(at..at + HEAD)?;
     let (len, count) = (le(&head[4..8]) as usize, le(&head[12..16]) as u32);
     // Before the checksum, because zeros fail here at once.
     if len == 0 || len > 1 << 20 || count == 0 {
@@ -99,14 +104,15 @@ fn read_head(file: &[u8], at: usize, header: &ReadHeader) -> Option<(usize, u32,
 
 fn read_entry(file: &[u8], at: usize, header: &ReadHeader) -> Option<ReadEntry> {
     let (len, crc, count) = read_head(file, at, header)?;
-    let batch = read_batch(file.get(at + 40..at + 40 + len)?).ok()?;
-    let padding = file.get(at + 40 + len..at + 40 + len.next_multiple_of(8))?;
+    let batch = read_batch(file.get(at + HEAD..at + HEAD + len)?).ok()?;
+    let padding = file.get(at + HEAD + len..at + HEAD + len.next_multiple_of(8))?;
     if batch.len != len || batch.crc != crc || batch.count != count || padding.iter().any(|byte| *byte != 0) {
         return None;
     }
-    let head = &file[at..at + 40];
+    let head = &file[at..at + HEAD];
     let (ordinal, acked_end) = (le(&head[16..24]), le(&head[24..32]));
-    Some(ReadEntry { position: at, ordinal, acked_end, stamp: time(&head[32..40]).ok()?, batch })
+    let other = (le(&head[40..48]), le(&head[48..56]));
+    Some(ReadEntry { position: at, ordinal, acked_end, other, stamp: time(&head[32..40]).ok()?, batch })
 }
 
 /// Reads a segment file; `None` when it was made and never begun.
@@ -123,7 +129,7 @@ pub fn read_segment(file: &[u8]) -> Result<Option<ReadSegment>, String> {
     let (mut entries, mut corrupt, mut at) = (vec![], vec![], 1024);
     let tail = loop {
         if let Some(entry) = read_entry(file, at, &header) {
-            at += 40 + entry.batch.len.next_multiple_of(8);
+            at += HEAD + entry.batch.len.next_multiple_of(8);
             entries.push(entry);
             continue;
         }
@@ -133,7 +139,7 @@ pub fn read_segment(file: &[u8]) -> Result<Option<ReadSegment>, String> {
             at = later;
             continue;
         }
-        let stop = &file[at.min(file.len())..(at + 40).min(file.len())];
+        let stop = &file[at.min(file.len())..(at + HEAD).min(file.len())];
         break if stop.iter().all(|byte| *byte == 0) {
             ReadTail::Clean { at }
         } else {

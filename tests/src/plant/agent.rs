@@ -21,7 +21,7 @@ use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::said;
 use crate::sim_clock::SimClock;
-use crate::sim_disk::{CheatingDisk, SimDisk};
+use crate::sim_disk::{CheatingDisk, DiskCheat, SimDisk};
 
 /// How a machine stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct AgentNode {
     pub name: SourceId,
     /// Its disk.
     pub disk: SimDisk,
+    /// The directory of its ring's witness.
+    pub witness: SimDisk,
     /// Its clocks.
     pub clock: SimClock,
     /// What stops it in the middle of the operation that its disk was told to stop in.
@@ -71,6 +73,7 @@ pub struct AgentNode {
 /// A copy of a machine's disk.
 struct Copied {
     ring: Vec<(String, Vec<u8>)>,
+    witness: Vec<(String, Vec<u8>)>,
     accepted: Ends,
 }
 
@@ -98,6 +101,7 @@ impl AgentNode {
             index,
             name: SourceId::new(&format!("press-{index}")).expect("it is a name"),
             disk: SimDisk::new(rng.fork()),
+            witness: SimDisk::new(rng.fork()),
             clock: SimClock::new(0, settings.drifts, &mut rng),
             planned_stop: None,
             identity: Identity::from_seed(&rng.bytes()),
@@ -184,10 +188,11 @@ impl AgentNode {
             sender: SenderSettings { window_bytes: 48 * 1024, message_bytes_max: 16 * 1024, timeout_ms: 400 },
         };
         let disk = CheatingDisk::new(self.disk.clone(), world.settings.planted.agent_disk());
+        let witness = CheatingDisk::new(self.witness.clone(), DiskCheat::Honest);
         let who = RingIdentity { source: self.name, identity: self.identity.clone() };
         let clock = self.clock.reading(world.now_us);
         let mut rng = self.rng.fork();
-        let opened = AgentCore::open(disk, settings, who, &clock, &mut || rng.number());
+        let opened = AgentCore::open(disk, witness, settings, who, &clock, &mut || rng.number());
         if self.disk.is_stopped() {
             drop(opened);
             self.stop_if_planned(world);
@@ -221,6 +226,10 @@ impl AgentNode {
         self.planned_stop = None;
         world.net.disconnect(self.index);
         self.disk = stop.left_of(&self.disk, &mut self.clock, world.now_us, &mut self.rng);
+        self.witness = match stop {
+            Stop::Crash => self.witness.process_end(),
+            Stop::PowerCut => self.witness.power_cut(),
+        };
         world.counts.fired(match stop {
             Stop::Crash => Fault::AgentCrash,
             Stop::PowerCut => Fault::AgentPowerCut,
@@ -241,6 +250,7 @@ impl AgentNode {
         world.counts.fired(Fault::AgentDiskLost);
         self.thrown_away.add(&self.disk.counts());
         self.disk = SimDisk::new(self.rng.fork());
+        self.witness = SimDisk::new(self.rng.fork());
         let lanes = world.oracle.ledger.accepted().keys().filter(|(agent, _)| *agent == self.index);
         world.oracle.excuses[self.index].thrown_away.extend(lanes.map(|(_, lane)| *lane));
     }
@@ -252,6 +262,7 @@ impl AgentNode {
             index,
             name: self.name,
             disk: SimDisk::new(rng.fork()),
+            witness: SimDisk::new(rng.fork()),
             clock: self.clock.clone(),
             planned_stop: None,
             identity: self.identity.clone(),
@@ -274,6 +285,7 @@ impl AgentNode {
     pub fn become_copy_of(&mut self, original: &Self, world: &mut World) {
         world.tell(format_args!("{} is cloned to machine {}", self.name, self.index));
         self.disk = SimDisk::of_files(&original.disk.durable_files(), self.rng.fork());
+        self.witness = SimDisk::of_files(&original.witness.durable_files(), self.rng.fork());
         self.clock.reboot(world.now_us, &mut self.rng);
         self.pushed = original.pushed;
         self.up_at_us = world.now_us;
@@ -285,14 +297,19 @@ impl AgentNode {
             None => {
                 world.tell(format_args!("the disk of {} is copied", self.name));
                 let accepted = world.oracle.ledger.ends(self.index);
-                self.copy = Some(Copied { ring: self.disk.durable_files(), accepted });
+                let (ring, witness) = (self.disk.durable_files(), self.witness.durable_files());
+                self.copy = Some(Copied { ring, witness, accepted });
             }
-            Some(Copied { ring, accepted }) => {
+            Some(Copied { ring, witness, accepted }) => {
                 self.stop(world, Stop::PowerCut);
                 world.tell(format_args!("the disk of {} is put back from the copy", self.name));
                 world.counts.fired(Fault::AgentRestored);
                 self.thrown_away.add(&self.disk.counts());
                 self.disk = SimDisk::of_files(&ring, self.rng.fork());
+                // Of all of its data, or of the ring's directory alone: then the witness knows better.
+                if self.rng.coin() {
+                    self.witness = SimDisk::of_files(&witness, self.rng.fork());
+                }
                 world.oracle.ledger.strand(self.index, &accepted);
                 world.oracle.excuses[self.index].parted = true;
             }

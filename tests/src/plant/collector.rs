@@ -113,6 +113,7 @@ impl CollectorNode {
             identity: self.identity.clone(),
             epoch: Epoch::new(self.rng.number()),
             challenge: self.rng.bytes(),
+            endorsements: Vec::new(),
         };
         let mut rng = self.rng.fork();
         let disk = CheatingDisk::new(self.disk.clone(), world.settings.planted.collector_disk());

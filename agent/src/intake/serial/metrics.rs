@@ -19,6 +19,8 @@ pub struct SerialMetrics {
     pub gaps: Counter,
     /// Devices, and batches of them, that were refused.
     pub refused: Counter,
+    /// Batches that the device has sealed again, because something else was here under their epoch.
+    pub resealed: Counter,
     /// When the device was last heard, in seconds since 1970.
     pub last_seen: Gauge,
 }
@@ -36,6 +38,10 @@ impl SerialMetrics {
             duplicates: counter("afferent_serial_duplicates_total", "Batches that a device has sent again."),
             gaps: counter("afferent_serial_gap_events_total", "Events that a device did not hold any more."),
             refused: counter("afferent_serial_refused_total", "Refusals of devices and of batches."),
+            resealed: counter(
+                "afferent_serial_resealed_total",
+                "Batches that a device has sealed again in a new epoch.",
+            ),
             last_seen: registry.gauge(
                 "afferent_serial_last_seen_seconds",
                 "When the device was last heard, in seconds since 1970.",

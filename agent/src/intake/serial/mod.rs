@@ -29,7 +29,16 @@
 //! again, and is a repetition only if the damaged batch had reached the collector. When samples have a single segment
 //! left and it has to be given up, its table goes with it, and is repeated with the next batch.
 //!
-//! A lane that the device's hello does not name any more is forgotten.
+//! A lane that the device's hello does not name any more is forgotten when the next batch of the device is on disk, and not
+//! before: a device that seals events again ([`LifeCycle::Resealed`]) and is reset before the ack first names what lies in
+//! its memory, and only then the lane of the batch that may be here.
+//!
+//! # Two histories
+//!
+//! A device that starts twice with the same boot and entropy sends other events under the epochs of the run before. Nothing
+//! that is said here makes it lose them: the welcome says what is here, the device sees that this is not what it has sent,
+//! asks which of its ends are common, and goes on in other epochs. That is a warning, a figure, and the device's own event
+//! in the log.
 //!
 //! The modules, in the order in which an event passes them: [`port`], [`session`] (with [`clock`]), then
 //! [`DeviceSink`]; [`metrics`] counts.
@@ -62,7 +71,7 @@ use clock::DeviceClock;
 pub use metrics::SerialMetrics;
 use pieces::Pieces;
 use port::{Address, Port};
-use session::{Said, Session, Stored};
+use session::{Said, Session, Stored, is_resealed};
 
 /// A port, and who is to be on it.
 #[derive(Clone, Debug)]
@@ -189,15 +198,15 @@ impl<S: DeviceSink> Intake<S> {
                         let Some(payload) = pieces.whole(payload) else { continue };
                         let mut heard = session.take(&payload, &arrived, &mut self.device_clock);
                         answers.append(&mut heard.answers);
-                        if let Some(lanes) = heard.holds {
-                            self.sink.keep_lanes(&self.settings.device, &lanes);
-                        }
                         for said in heard.said {
                             self.say(said).await;
                         }
                         if let Some(stored) = heard.stored {
                             match self.store(&stored).await {
-                                Ok(true) => session.is_durable(&stored, &mut answers),
+                                Ok(true) => {
+                                    let held = session.is_durable(&stored, &mut answers);
+                                    self.sink.keep_lanes(&self.settings.device, held);
+                                }
                                 Ok(false) => {}
                                 Err(Stopped) => return Ok(Ended::Stopped),
                             }
@@ -210,8 +219,9 @@ impl<S: DeviceSink> Intake<S> {
 
     /// Hands a batch to the ring log and waits until it is on disk; `false` when it is not taken now.
     async fn store(&self, stored: &Stored<'_>) -> Result<bool, Stopped> {
+        let events: Vec<_> = stored.events.iter().map(|event| self.by_device(event)).collect();
         loop {
-            match self.sink.push_device(&stored.events, stored.progress) {
+            match self.sink.push_device(&events, stored.progress) {
                 Ok(ticket) => return if self.is_durable(ticket).await { Ok(true) } else { Err(Stopped) },
                 Err(Refusal::Full) => self.sink.room().await,
                 Err(Refusal::Stopped) => return Err(Stopped),
@@ -222,6 +232,17 @@ impl<S: DeviceSink> Intake<S> {
                 }
             }
         }
+    }
+
+    /// What was sealed again is about the device: on the line it takes the subject of whatever comes next, which spares
+    /// the device a text.
+    fn by_device<'a>(&'a self, event: &Event<'a>) -> Event<'a> {
+        let subject = if is_resealed(event) { self.subject() } else { event.subject };
+        Event { subject, ..*event }
+    }
+
+    fn subject(&self) -> Subject<'_> {
+        Subject::new(self.settings.device.as_str()).expect("every source name is a subject")
     }
 
     async fn is_durable(&self, ticket: Ticket) -> bool {
@@ -244,6 +265,12 @@ impl<S: DeviceSink> Intake<S> {
                 self.tell(Body::LifeCycle(LifeCycle::Refused { source: source.as_str(), reason: &reason })).await;
             }
             Said::ClockStep(step) => self.tell(Body::ClockStep(step)).await,
+            Said::Resealed => tracing::warn!(
+                %device,
+                port,
+                "other events were here under the device's epoch, so it sends them in epochs of their own, and nothing is \
+                 lost; give every boot of every device a boot name and an entropy of its own"
+            ),
         }
     }
 
@@ -256,8 +283,7 @@ impl<S: DeviceSink> Intake<S> {
     }
 
     async fn tell(&self, body: Body<'_>) {
-        let subject = Subject::new(self.settings.device.as_str()).expect("every source name is a subject");
-        let event = Event { time: self.clock.wall(), subject, body };
+        let event = Event { time: self.clock.wall(), subject: self.subject(), body };
         while let Err(refusal) = self.sink.push(&event, Waiting::Nobody) {
             if refusal != Refusal::Full {
                 tracing::warn!(device = %self.settings.device, "an event about a device is not in the log: {refusal}");

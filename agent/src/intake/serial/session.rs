@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use afferent_protocol::batch::{Batch, ChainHash, ClockReading};
 use afferent_protocol::clock_exchange::{ClockReply, ClockRequest};
 use afferent_protocol::codec;
-use afferent_protocol::event::{Body, ClockStep, Event, Progress, Ticks};
+use afferent_protocol::event::{Body, ClockStep, Event, LifeCycle, Progress, Ticks};
 use afferent_protocol::frame;
 use afferent_protocol::ids::{Sequence, SequenceRange, SourceId, Timestamp};
 use afferent_protocol::session::{
@@ -23,8 +23,6 @@ pub struct Heard<'a> {
     pub answers: Vec<u8>,
     /// What is to be told.
     pub said: Vec<Said>,
-    /// All lanes that the device holds.
-    pub holds: Option<Vec<Lane>>,
     /// A batch to store; then [`Session::is_durable`].
     pub stored: Option<Stored<'a>>,
 }
@@ -43,6 +41,8 @@ pub enum Said {
     },
     /// Its clock has jumped.
     ClockStep(ClockStep),
+    /// It seals events again, as something else is here under their epoch.
+    Resealed,
 }
 
 /// A device's batch that is the next one of its lane.
@@ -74,6 +74,8 @@ struct LaneState {
     greeted: bool,
     /// It was told that a batch of the lane is refused.
     told: bool,
+    /// The log has something of it.
+    is_stored: bool,
 }
 
 /// An open port; see the module.
@@ -85,6 +87,10 @@ pub struct Session {
     /// A hello that came before anybody has said who it is.
     hello: Option<Hello>,
     lanes: BTreeMap<Lane, LaneState>,
+    /// Lanes of the last hello.
+    held: Vec<Lane>,
+    /// That the device seals events again was told since the port was opened.
+    told_resealed: bool,
     metrics: SerialMetrics,
 }
 
@@ -93,10 +99,15 @@ impl Session {
     pub fn new(settings: &SerialSettings, known: &[DeviceProgress], metrics: SerialMetrics) -> Self {
         let lanes = known.iter().map(|known| {
             let lane = Lane { stream: known.progress.stream, epoch: known.progress.epoch };
-            (lane, LaneState { receiver: restored(lane, &known.progress), greeted: false, told: false })
+            (
+                lane,
+                LaneState { receiver: restored(lane, &known.progress), greeted: false, told: false, is_stored: true },
+            )
         });
         let (agent, device) = (settings.agent, settings.device);
-        Self { agent, device, standing: Standing::Unknown, hello: None, lanes: lanes.collect(), metrics }
+        let (held, told_resealed) = (Vec::new(), false);
+        let (standing, hello, lanes) = (Standing::Unknown, None, lanes.collect());
+        Self { agent, device, standing, hello, lanes, held, told_resealed, metrics }
     }
 
     /// Takes what a frame has carried.
@@ -116,6 +127,7 @@ impl Session {
             match Control::decode(payload) {
                 Ok(Control::Hello(hello)) if self.standing == Standing::Known => self.greet(&hello, &mut heard),
                 Ok(Control::Hello(hello)) => self.hello = Some(hello),
+                Ok(Control::Ask(ends)) if self.standing == Standing::Known => self.answer(&ends, &mut heard),
                 _ => self.metrics.unknown.add(1),
             }
         } else {
@@ -153,8 +165,9 @@ impl Session {
     }
 
     fn greet(&mut self, hello: &Hello, heard: &mut Heard<'_>) {
-        let holds: Vec<Lane> = hello.lanes.iter().map(|held| held.lane).collect();
-        self.lanes.retain(|lane, _| holds.contains(lane));
+        self.held = hello.lanes.iter().map(|held| held.lane).collect();
+        // Of other lanes, what is in the log stays until the device has got on, see the module's parent.
+        self.lanes.retain(|lane, state| self.held.contains(lane) || state.is_stored);
         let mut lanes = heapless::Vec::new();
         for held in &hello.lanes {
             let is_new = !self.lanes.contains_key(&held.lane);
@@ -162,6 +175,7 @@ impl Session {
                 receiver: ReceiverLane::new(held.lane),
                 greeted: false,
                 told: false,
+                is_stored: false,
             });
             state.greeted = true;
             // Of a lane that is new here nobody knows whether something is missing: another agent may have it.
@@ -170,7 +184,18 @@ impl Session {
             lanes.push(state.receiver.resume()).expect("as many as in the hello");
         }
         put_frame(&Control::Welcome(Welcome { session: hello.session, lanes }).encode(), &mut heard.answers);
-        heard.holds = Some(holds);
+    }
+
+    /// Says which of these ends is in the log as well: the device has found that something else is here under its epoch.
+    fn answer(&mut self, ends: &[Resume], heard: &mut Heard<'_>) {
+        let has = |end: &&Resume| {
+            let receiver = self.lanes.get(&end.lane).map(|state| &state.receiver);
+            receiver.zip(end.check).is_some_and(|(receiver, check)| receiver.has(end.end, check))
+        };
+        let Some(Resume { lane, .. }) = ends.first().copied() else { return };
+        let none = Resume { lane, end: Sequence::ZERO, check: None };
+        let common = ends.iter().filter(has).max_by_key(|end| end.end).copied().unwrap_or(none);
+        put_frame(&Control::Common(common).encode(), &mut heard.answers);
     }
 
     fn batch<'a>(&mut self, batch: &Batch<'a>, arrived: &ClockReading, clock: &DeviceClock, heard: &mut Heard<'a>) {
@@ -181,6 +206,12 @@ impl Session {
         match state.receiver.offer(&offered) {
             Verdict::Accept => match read(batch, &self.agent, arrived, clock) {
                 Ok((events, ticks)) => {
+                    if events.iter().any(|event| is_resealed(event)) {
+                        self.metrics.resealed.add(1);
+                        if !std::mem::replace(&mut self.told_resealed, true) {
+                            heard.said.push(Said::Resealed);
+                        }
+                    }
                     let Check(check) = Check::of(&offered.chain);
                     let (Lane { stream, epoch }, end) = (lane, offered.range.end);
                     let progress = Progress { stream, epoch, end, check, ticks: Some(ticks) };
@@ -198,19 +229,24 @@ impl Session {
             }
             Verdict::Early { nack: false, .. } => {}
             Verdict::Conflict => {
-                // The ack shows the device that the log here is another one: it begins a new epoch.
+                // The device learns of it by the welcome to its next hello, and seals again what is not here.
                 put_frame(&ack(state.receiver.resume()).encode(), &mut heard.answers);
-                refuse(state, self.device, "it contradicts what is there: two devices share a name".into(), heard);
+                let reason = "it contradicts what is there: two devices share a name, or one has started twice with the \
+                              same boot and entropy; it is asked to seal its events again, and nothing is lost";
+                refuse(state, self.device, reason.into(), heard);
             }
         }
     }
 
-    /// The batch is on disk: acks it.
-    pub fn is_durable(&mut self, stored: &Stored<'_>, answers: &mut Vec<u8>) {
+    /// The batch is on disk: acks it, and forgets the lanes that the device does not hold any more. Gives those that it holds.
+    pub fn is_durable(&mut self, stored: &Stored<'_>, answers: &mut Vec<u8>) -> &[Lane] {
         self.metrics.batches.add(1);
+        self.lanes.retain(|lane, _| self.held.contains(lane));
         let state = self.lanes.get_mut(&stored.lane).expect("a batch is stored between two frames");
         state.receiver.accepted(&stored.offered);
+        state.is_stored = true;
         put_frame(&ack(state.receiver.durable()).encode(), answers);
+        &self.held
     }
 }
 
@@ -236,7 +272,10 @@ fn read<'a>(
         let event = record.map_err(|error| error.to_string())?.event;
         let Event { subject, body, .. } = event;
         event.check().map_err(|error| error.to_string())?;
-        let is_carriers = matches!(body, Body::Loss(_) | Body::LifeCycle(_)) && subject.as_str() == agent.as_str();
+        // What was sealed again is about the device, whatever subject it had at hand, see `by_device`.
+        let is_carriers = matches!(body, Body::Loss(_) | Body::LifeCycle(_))
+            && subject.as_str() == agent.as_str()
+            && !is_resealed(&event);
         if event.stream() != header.stream || matches!(body, Body::Progress(_)) || is_carriers {
             return Err(format!(
                 "its {} about {subject} is not a device's to tell in {}",
@@ -253,6 +292,11 @@ fn read<'a>(
     }
     let ticks = Ticks { events: events.len() as u32, boot: header.clock.boot, offset_us };
     Ok((events, ticks))
+}
+
+/// Whether it says which epoch and sequences the events behind it had.
+pub(super) fn is_resealed(event: &Event<'_>) -> bool {
+    matches!(event.body, Body::LifeCycle(LifeCycle::Resealed { .. }))
 }
 
 /// A lane that goes on where the log has it.

@@ -5,10 +5,10 @@ use std::io;
 use afferent_protocol::batch::{Batch, BatchBuilder, ClockReading, Lineage};
 use afferent_protocol::clock_exchange::ClockRequest;
 use afferent_protocol::codec;
-use afferent_protocol::event::{Alarm, AlarmTransition, LifeCycle, Progress, Quality, Sample, Value};
+use afferent_protocol::event::{Alarm, AlarmTransition, LifeCycle, Progress, Quality, ResealReason, Sample, Value};
 use afferent_protocol::ids::{Epoch, Sequence, Stream, Timestamp};
 use afferent_protocol::limits::TIME_MAX;
-use afferent_protocol::session::{Control, Held, Hello, Lane, Resume};
+use afferent_protocol::session::{Check, Control, Held, Hello, Lane, Resume};
 use afferent_protocol::sign::Identity;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -88,9 +88,23 @@ impl Device {
     }
 
     async fn says_hello(&mut self, first: u64, end: u64) {
-        let held = Held { lane: LANE, first: Sequence::new(first), end: Sequence::new(end) };
-        let lanes = [held].into_iter().collect();
+        self.says_hello_of(&[LANE], first, end).await;
+    }
+
+    async fn says_hello_of(&mut self, lanes: &[Lane], first: u64, end: u64) {
+        let held = |lane: &Lane| Held { lane: *lane, first: Sequence::new(first), end: Sequence::new(end) };
+        let lanes = lanes.iter().map(held).collect();
         self.send(&Control::Hello(Hello { session: 3, lanes }).encode()).await;
+    }
+
+    /// What the agent says to have of an end that the device asks for.
+    async fn asks_for(&mut self, end: u64, check: u64) -> Resume {
+        let end = Resume { lane: LANE, end: Sequence::new(end), check: Some(Check(check)) };
+        self.send(&Control::Ask([end].into_iter().collect()).encode()).await;
+        match self.hears().await {
+            Control::Common(common) => common,
+            other => panic!("{other:?} in place of an answer"),
+        }
     }
 
     /// The next control message; clock replies are passed over.
@@ -125,7 +139,7 @@ impl Device {
 
     async fn is_acked(&mut self) -> Resume {
         match self.hears().await {
-            Control::Ack(resume) => resume,
+            Control::Ack(lanes) => lanes[0],
             other => panic!("{other:?} in place of an ack"),
         }
     }
@@ -273,6 +287,103 @@ async fn a_batch_of_another_history_is_refused_and_said() {
     assert_eq!(device.is_acked().await, acked);
     rig.sink.taken(3).await;
     assert!(rig.events()[2].contains("two devices share a name"), "{:?}", rig.events());
+    rig.end().await;
+}
+
+fn crc_of(batch: &[u8]) -> u64 {
+    Batch::parse(batch).unwrap().0.header().crc.into()
+}
+
+#[tokio::test]
+async fn a_device_that_asks_hears_which_of_its_ends_are_here_with_the_same_check() {
+    let rig = Rig::start(FakeSink::committing());
+    let mut device = rig.device().await;
+    device.says_it_is("spindle-1").await;
+    device.says_hello(0, 3).await;
+    device.is_welcomed().await;
+    let batches = batches(3);
+    for batch in &batches {
+        device.send(batch).await;
+        device.is_acked().await;
+    }
+    for (at, batch) in (1..).zip(&batches) {
+        assert_eq!(device.asks_for(at, crc_of(batch)).await.end, Sequence::new(at));
+        // The control: the same end with another check, and the check at another end.
+        assert_eq!(device.asks_for(at, crc_of(batch) ^ 1).await.end, Sequence::ZERO);
+        assert_eq!(device.asks_for(at + 1, crc_of(batch)).await.end, Sequence::ZERO);
+    }
+    rig.end().await;
+}
+
+/// The only batch of a lane: it says what its alarm was before, about the subject that it has at hand.
+fn resealed(epoch: u64, subject: &str) -> Vec<u8> {
+    let (stream, epoch) = (LANE.stream, Epoch::new(epoch));
+    let lineage = Lineage { source: name("spindle-1"), stream, epoch, first: Sequence::ZERO, previous: [0; 32] };
+    let reason = ResealReason::Diverged;
+    let says = LifeCycle::Resealed { stream, epoch: LANE.epoch, first: Sequence::new(4), reason };
+    let alarm = Alarm { condition: "burst", transition: AlarmTransition::Raised, priority: 5, message: "" };
+    let mut builder = BatchBuilder::new();
+    for body in [Body::LifeCycle(says), Body::Alarm(alarm)] {
+        let subject = Subject::new(subject).unwrap();
+        builder.push(&Event { time: Timestamp::new(1_000_004).unwrap(), subject, body }).unwrap();
+    }
+    let mut bytes = Vec::new();
+    builder.seal(&lineage, &ClockReading::default(), &Identity::from_seed(&[1; 32]), &mut bytes);
+    bytes
+}
+
+#[tokio::test]
+async fn what_a_device_has_sealed_again_is_taken_once_and_is_about_the_device() {
+    let rig = Rig::start(FakeSink::committing());
+    let mut device = rig.device().await;
+    device.says_it_is("spindle-1").await;
+    device.says_hello(0, 1).await;
+    device.is_welcomed().await;
+    device.send(&batches(1)[0]).await;
+    device.is_acked().await;
+    let (again, next) = (Lane { epoch: Epoch::new(8), ..LANE }, Lane { epoch: Epoch::new(9), ..LANE });
+    // The agent's own name as a subject does not make it the agent's statement.
+    for (lane, subject) in [(again, "press-1"), (next, "spindle")] {
+        device.says_hello_of(&[lane, LANE], 0, 2).await;
+        assert_eq!(device.is_welcomed().await.end, Sequence::ZERO);
+        device.send(&resealed(lane.epoch.get(), subject)).await;
+        assert_eq!(device.is_acked().await.end, Sequence::new(2));
+    }
+    let events = rig.events();
+    let says = events.iter().filter(|event| event.contains("Resealed")).collect::<Vec<_>>();
+    assert_eq!(says.len(), 2, "{events:?}");
+    assert!(
+        says.iter().all(|event| event.starts_with("spindle-1 ") && event.contains("first: Sequence(4)")),
+        "{says:?}"
+    );
+    assert_eq!(events.iter().filter(|event| event.contains("burst")).count(), 3);
+    assert_eq!((rig.metrics.resealed.get(), rig.metrics.refused.get()), (2, 0));
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_lane_that_is_not_named_any_more_is_known_until_the_next_batch_is_here() {
+    let rig = Rig::start(FakeSink::committing());
+    let mut device = rig.device().await;
+    device.says_it_is("spindle-1").await;
+    let again = Lane { epoch: Epoch::new(8), ..LANE };
+    device.says_hello_of(&[again, LANE], 0, 2).await;
+    device.is_welcomed().await;
+    device.send(&resealed(8, "spindle")).await;
+    device.is_acked().await;
+    // The ack is lost in a reset: the device names what lies in its memory, and then the same lane again.
+    for lanes in [&[LANE][..], &[again, LANE]] {
+        device.says_hello_of(lanes, 0, 2).await;
+        let resume = device.is_welcomed().await;
+        assert_eq!(resume.end, Sequence::new(if lanes.len() == 2 { 2 } else { 0 }));
+    }
+    // The control: when another batch has come meanwhile, it is forgotten, or there would be more of them for ever.
+    device.says_hello(0, 1).await;
+    device.is_welcomed().await;
+    device.send(&batches(1)[0]).await;
+    device.is_acked().await;
+    device.says_hello_of(&[again, LANE], 0, 2).await;
+    assert_eq!(device.is_welcomed().await.end, Sequence::ZERO);
     rig.end().await;
 }
 

@@ -65,7 +65,7 @@ fn a_loss_is_durable_before_its_victim_is_written_and_names_the_chain() {
             assert_eq!(loss.expect("the loss is on disk before the victim is touched").chain, chain);
             checked += 1;
         }
-        let from = if bytes.starts_with(b"AFFSEG1") { 1064 } else { 40 };
+        let from = if bytes.starts_with(b"AFFSEG1") { 1080 } else { 56 };
         let Some(Ok((batch, _))) = bytes.get(from..).map(Batch::parse) else { continue };
         assert!(matches!(&trace[at + 1], Op::Sync { name: synced } if synced == name));
         if batch.header().stream == Stream::Samples {

@@ -39,6 +39,8 @@ pub struct State {
     /// Files that give nothing.
     pub unreadable: BTreeSet<String>,
     random: u64,
+    /// The disk of the witness.
+    beside: Option<MemoryDisk>,
 }
 
 impl State {
@@ -92,9 +94,43 @@ impl MemoryDisk {
         self.0.lock().unwrap()
     }
 
+    /// The directory beside this one, which has a fate of its own but for power cuts.
+    pub fn beside(&self) -> Self {
+        let mut state = self.state();
+        let seed = state.random();
+        state.beside.get_or_insert_with(|| Self::new(seed)).clone()
+    }
+
+    /// The directory is empty.
+    pub fn lose_all(&self) {
+        self.state().files.clear();
+    }
+
+    /// A file of this name is not there any more.
+    pub fn lose(&self, name: &str) {
+        assert!(self.state().files.remove(name).is_some(), "{name} was there");
+    }
+
+    /// The file has this content from now on, durably.
+    pub fn replace(&self, name: &str, content: Vec<u8>) {
+        let mut state = self.state();
+        let file = state.files.get_mut(name).unwrap();
+        (file.current, file.durable) = (content.clone(), content);
+        file.unsynced.clear();
+    }
+
+    /// Puts back all files as they are on another disk.
+    pub fn put_back(&self, earlier: &Self) {
+        let files = earlier.state().files.clone();
+        self.state().files = files;
+    }
+
     /// What is there after the power came back.
     pub fn power_cut(&self) {
         let mut state = self.state();
+        if let Some(beside) = &state.beside {
+            beside.power_cut();
+        }
         let names: Vec<_> = state.files.keys().cloned().collect();
         for name in names {
             state.settle(&name);
@@ -132,7 +168,8 @@ impl MemoryDisk {
     /// Another disk with the same files.
     pub fn copy(&self) -> Self {
         let state = self.state();
-        Self(Arc::new(Mutex::new(State { files: state.files.clone(), ..State::default() })))
+        let beside = state.beside.as_ref().map(Self::copy);
+        Self(Arc::new(Mutex::new(State { files: state.files.clone(), beside, ..State::default() })))
     }
 }
 

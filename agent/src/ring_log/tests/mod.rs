@@ -50,7 +50,7 @@ fn try_open(disk: &MemoryDisk, segments: u64) -> Result<(RingLog<MemoryDisk>, Re
         drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         drawn
     };
-    RingLog::open(disk.clone(), settings(segments), who("press-1"), &clock(), &mut entropy)
+    RingLog::open(disk.clone(), disk.beside(), settings(segments), who("press-1"), &clock(), &mut entropy)
 }
 
 fn open(disk: &MemoryDisk, segments: u64) -> (RingLog<MemoryDisk>, Recovery) {

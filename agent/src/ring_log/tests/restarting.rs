@@ -176,7 +176,8 @@ fn another_name_or_another_size_keeps_what_is_there() {
     append(&mut log, Stream::Critical, 0, 100);
     drop(log);
     let other = RingSettings { segment_bytes: 2 * SEGMENT, ..settings(16) };
-    let (mut log, recovery) = RingLog::open(disk.clone(), other, who("press-2"), &clock(), &mut || 9).unwrap();
+    let (mut log, recovery) =
+        RingLog::open(disk.clone(), disk.beside(), other, who("press-2"), &clock(), &mut || 9).unwrap();
     assert!(matches!(recovery.streams[0], StreamStart::Renamed { .. }));
     append(&mut log, Stream::Critical, 1, 100);
     assert_eq!(marks(&drain(&mut log)), [1]);

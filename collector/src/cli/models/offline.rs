@@ -13,6 +13,7 @@ use afferent_collector::subscribe::Start;
 use afferent_protocol::batch::Batch;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::EntryHead;
+use afferent_protocol::session::signed::Place;
 use anyhow::Context;
 use serde_json::{Value, json};
 
@@ -40,7 +41,8 @@ impl Until {
         Ok(match place.map(str::parse::<Start>).transpose()? {
             None | Some(Start::End) => everything,
             Some(Start::First) => Self { offset: Offset::ZERO, ..everything },
-            Some(Start::Offset(offset)) => Self { offset, ..everything },
+            // Nobody has opened this log for writing, so that nobody can say which places hold.
+            Some(Start::Offset(offset) | Start::Place(Place { offset, .. })) => Self { offset, ..everything },
             Some(Start::Time(time)) => Self { time: Some(time), ..everything },
         })
     }

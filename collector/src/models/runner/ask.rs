@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::session::signed::Place;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -22,6 +23,8 @@ pub enum AsOf {
     First,
     /// Before the event at this offset.
     Offset(Offset),
+    /// Before the event at this place, which must hold in the log.
+    Place(Place),
     /// Before the first event that was ingested then or later.
     Time(Timestamp),
 }
@@ -85,7 +88,7 @@ impl Models {
     pub fn state(&self, definition: &Definition, as_of: AsOf, cancel: &Cancel) -> Result<StateAt, AskError> {
         match as_of {
             AsOf::Now(now) => self.state_now(definition, now),
-            AsOf::First | AsOf::Offset(_) | AsOf::Time(_) => {
+            AsOf::First | AsOf::Offset(_) | AsOf::Place(_) | AsOf::Time(_) => {
                 let _turn = self.turn()?;
                 let (end, at) = self.place(as_of)?;
                 let fold = self.replayed(definition, end, cancel)?;
@@ -108,7 +111,7 @@ impl Models {
                 let live = self.live();
                 (self.live_state(&live, left, now, end)?, self.live_state(&live, right, now, end)?)
             }
-            AsOf::First | AsOf::Offset(_) | AsOf::Time(_) => {
+            AsOf::First | AsOf::Offset(_) | AsOf::Place(_) | AsOf::Time(_) => {
                 // One place for both: the log may grow in between.
                 let (end, at) = self.place(as_of)?;
                 let _turn = self.turn()?;
@@ -129,6 +132,7 @@ impl Models {
             AsOf::Now(now) => (Start::End, Some(now)),
             AsOf::First => (Start::First, None),
             AsOf::Offset(offset) => (Start::Offset(offset), None),
+            AsOf::Place(place) => (Start::Place(place), None),
             AsOf::Time(time) => (Start::Time(time), Some(time)),
         };
         Ok((start.resolve(&*log)?, time))

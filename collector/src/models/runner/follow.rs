@@ -131,13 +131,16 @@ impl Models {
     /// Saves all models that follow the log. Their states are copied first, so that nobody waits for the disk.
     fn save_live(&self) {
         let Some(store) = &self.0.store else { return };
+        let terms = self.0.log.terms();
         let states: Vec<(usize, Snapshot)> = {
             let rebuilding: Vec<ModelId> = locked(&self.0.rebuilding).keys().cloned().collect();
             let live = self.live();
             let place = |id| self.0.definitions.iter().position(|definition| definition.id == id);
             let running = live.members.iter().filter(|member| member.failed.is_none());
             let running = running.filter(|member| !rebuilding.contains(&member.id));
-            running.filter_map(|member| Some((place(member.id.clone())?, live.snapshot(&*member.model)))).collect()
+            running
+                .filter_map(|member| Some((place(member.id.clone())?, live.snapshot(&*member.model, &terms))))
+                .collect()
         };
         for (place, snapshot) in states {
             save(store, &self.0.definitions[place], &snapshot);

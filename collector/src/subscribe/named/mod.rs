@@ -16,10 +16,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::session::signed::Place;
 
 use super::{Filter, FilterError, Format, Reading};
 use crate::limits::{PARTITIONS_MAX, SUBSCRIPTIONS_MAX};
 use crate::log::NameHash;
+use crate::terms::{PlaceError, PlaceText, Terms};
 pub use leases::Member;
 use leases::{Lease, Leases};
 use store::Store;
@@ -64,6 +66,9 @@ pub enum SubscriptionError {
     /// The cursor lies beyond the log's end.
     #[error("the cursor lies beyond the log's end")]
     Beyond,
+    /// Its place is of another log, or of another state of this one.
+    #[error("the place of {0} is not what it was: {1}")]
+    Lost(SourceId, PlaceError),
     /// The filter says nothing.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -118,7 +123,7 @@ impl Subscriptions {
     pub fn create(
         &self,
         name: SourceId,
-        from: Offset,
+        from: Place,
         filter: FilterText,
         partitions: u32,
     ) -> Result<bool, SubscriptionError> {
@@ -134,7 +139,7 @@ impl Subscriptions {
         if named.len() >= SUBSCRIPTIONS_MAX {
             return Err(SubscriptionError::TooMany);
         }
-        let kept = Subscription { filter, cursors: vec![from; partitions as usize] };
+        let kept = Subscription { filter, cursors: vec![PlaceText(from); partitions as usize] };
         self.store.write(&name, &kept)?;
         named.insert(name, Named { leases: Leases::new(partitions), kept });
         Ok(true)
@@ -163,21 +168,35 @@ impl Subscriptions {
         self.lock().get_mut(&name).map(|named| named.view(name, now)).ok_or(SubscriptionError::Unknown(name))
     }
 
-    /// What `member` is to read now; it has its lease anew. `None` while others have everything.
-    pub fn portion(&self, name: SourceId, member: &str) -> Result<Option<Portion>, SubscriptionError> {
+    /// What `member` is to read now of a log with these terms, which ends at `end`; its lease is renewed. `None` while
+    /// others have everything.
+    pub fn portion(
+        &self,
+        name: SourceId,
+        member: &str,
+        terms: &Terms,
+        end: Offset,
+    ) -> Result<Option<Portion>, SubscriptionError> {
         let mut named = self.lock();
         let known = named.get_mut(&name).ok_or(SubscriptionError::Unknown(name))?;
+        known.kept.check(terms, end).map_err(|error| SubscriptionError::Lost(name, error))?;
         let lease = known.leases.renew(member, Instant::now());
         let lease = lease.ok_or(SubscriptionError::TooManyMembers(name))?;
-        let cursors = &known.kept.cursors;
+        let cursors: Vec<Offset> = known.kept.cursors.iter().map(|cursor| cursor.0.offset).collect();
         let from = lease.partitions.iter().map(|partition| cursors[*partition as usize]).min();
         let filter = known.kept.filter.filter()?;
-        let (cursors, run) = (cursors.clone().into(), self.run);
+        let (cursors, run) = (cursors.into(), self.run);
         Ok(from.map(|from| Portion { from, filter, lease, cursors, run }))
     }
 
     /// Moves the partitions of a fetch to its end; durable when this returns.
-    pub fn commit(&self, name: SourceId, cursor: FetchCursor, durable_end: Offset) -> Result<(), SubscriptionError> {
+    pub fn commit(
+        &self,
+        name: SourceId,
+        cursor: FetchCursor,
+        terms: &Terms,
+        durable_end: Offset,
+    ) -> Result<(), SubscriptionError> {
         if cursor.next > durable_end {
             return Err(SubscriptionError::Beyond);
         }
@@ -188,7 +207,9 @@ impl Subscriptions {
         let mut kept = known.kept.clone();
         for partition in &lease.partitions {
             let place = &mut kept.cursors[*partition as usize];
-            *place = cursor.next.max(*place);
+            if cursor.next > place.0.offset {
+                *place = PlaceText(terms.place(cursor.next));
+            }
         }
         if kept != known.kept {
             self.store.write(&name, &kept)?;
@@ -198,11 +219,11 @@ impl Subscriptions {
     }
 
     /// Moves the whole subscription; cursors that were given before are not valid any more.
-    pub fn reset(&self, name: SourceId, to: Offset) -> Result<(), SubscriptionError> {
+    pub fn reset(&self, name: SourceId, to: Place) -> Result<(), SubscriptionError> {
         let mut named = self.lock();
         let known = named.get_mut(&name).ok_or(SubscriptionError::Unknown(name))?;
         let mut kept = known.kept.clone();
-        kept.cursors.fill(to);
+        kept.cursors.fill(PlaceText(to));
         self.store.write(&name, &kept)?;
         known.kept = kept;
         known.leases = Leases::after(&known.leases);

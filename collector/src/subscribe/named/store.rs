@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Filter, FilterError};
 use crate::limits::{PARTITIONS_MAX, SUBSCRIPTION_FILE_BYTES_MAX, SUBSCRIPTIONS_MAX};
+use crate::terms::{PlaceError, PlaceText, Terms};
 
 /// What is kept of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +19,7 @@ pub struct Subscription {
     #[serde(default)]
     pub filter: FilterText,
     /// Where each partition goes on.
-    pub cursors: Vec<Offset>,
+    pub cursors: Vec<PlaceText>,
 }
 
 /// A filter as it was written.
@@ -53,9 +54,17 @@ impl Subscription {
         self.cursors.len() as u32
     }
 
-    /// The oldest place.
+    /// Whether all its places hold in a log with these terms, which ends at `end`.
+    ///
+    /// # Errors
+    /// When one does not: the log was put back to an earlier state, or begun anew.
+    pub fn check(&self, terms: &Terms, end: Offset) -> Result<(), PlaceError> {
+        self.cursors.iter().try_for_each(|cursor| terms.check(&cursor.0, end))
+    }
+
+    /// The oldest offset.
     pub fn place(&self) -> Offset {
-        self.cursors.iter().copied().min().unwrap_or_default()
+        self.cursors.iter().map(|cursor| cursor.0.offset).min().unwrap_or_default()
     }
 }
 

@@ -11,7 +11,7 @@ fn name(text: &str) -> SourceId {
 
 fn opened(directory: &Path, partitions: u32) -> Subscriptions {
     let subscriptions = Subscriptions::open(directory, 7).unwrap();
-    subscriptions.create(name("wear"), Offset::ZERO, FilterText::default(), partitions).unwrap();
+    subscriptions.create(name("wear"), Place::default(), FilterText::default(), partitions).unwrap();
     subscriptions
 }
 
@@ -23,7 +23,10 @@ fn log() -> MemoryLog {
 }
 
 fn fetched(subscriptions: &Subscriptions, log: &MemoryLog, member: &str) -> (BTreeSet<u64>, FetchCursor) {
-    let portion = subscriptions.portion(name("wear"), member).unwrap().expect("it has a share");
+    let portion = subscriptions
+        .portion(name("wear"), member, &Terms::default(), Offset::new(u64::MAX))
+        .unwrap()
+        .expect("it has a share");
     let mut reading = portion.reading(log.kept().end, u64::MAX);
     let mut out = Vec::new();
     while reading.page(log, &mut out).unwrap() == Page::More {}
@@ -41,14 +44,14 @@ fn a_place_is_kept_over_restarts_and_only_a_commit_moves_it() {
     let subscriptions = opened(directory.path(), 4);
     let (first, cursor) = fetched(&subscriptions, &log, "a");
     assert_eq!((first.len(), fetched(&subscriptions, &log, "a").0), (40, first));
-    subscriptions.commit(name("wear"), cursor, log.kept().end).unwrap();
+    subscriptions.commit(name("wear"), cursor, &Terms::default(), log.kept().end).unwrap();
     let again = Subscriptions::open(directory.path(), 8).unwrap();
-    assert!(!again.create(name("wear"), Offset::ZERO, FilterText::default(), 4).unwrap(), "it is there");
+    assert!(!again.create(name("wear"), Place::default(), FilterText::default(), 4).unwrap(), "it is there");
     log.append("press-1", &[sample("88-C/a", 1)], 99);
     assert_eq!(fetched(&again, &log, "a").0, BTreeSet::from([40]));
-    let fenced = again.commit(name("wear"), cursor, log.kept().end);
+    let fenced = again.commit(name("wear"), cursor, &Terms::default(), log.kept().end);
     assert!(matches!(fenced, Err(SubscriptionError::Fenced)), "a cursor of another run");
-    again.reset(name("wear"), Offset::new(39)).unwrap();
+    again.reset(name("wear"), Place { offset: Offset::new(39), ..Place::default() }).unwrap();
     assert_eq!(fetched(&again, &log, "a").0, BTreeSet::from([39, 40]));
     again.delete(name("wear")).unwrap();
     assert!(Subscriptions::open(directory.path(), 9).unwrap().views().is_empty());
@@ -59,21 +62,27 @@ fn members_share_the_sources_and_nobody_commits_for_another() {
     let (directory, log) = (tempfile::tempdir().unwrap(), log());
     let subscriptions = opened(directory.path(), 16);
     let (all, cursor_of_all) = fetched(&subscriptions, &log, "a");
-    assert!(subscriptions.portion(name("wear"), "b").unwrap().is_none(), "one has everything until it comes by");
+    assert!(
+        subscriptions.portion(name("wear"), "b", &Terms::default(), Offset::new(u64::MAX)).unwrap().is_none(),
+        "one has everything until it comes by"
+    );
     let (of_a, cursor_a) = fetched(&subscriptions, &log, "a");
     let (of_b, cursor_b) = fetched(&subscriptions, &log, "b");
     assert!(of_a.is_disjoint(&of_b) && !of_a.is_empty() && !of_b.is_empty());
     assert_eq!(&of_a | &of_b, all);
     let end = log.kept().end;
-    let fenced = subscriptions.commit(name("wear"), cursor_of_all, end);
+    let fenced = subscriptions.commit(name("wear"), cursor_of_all, &Terms::default(), end);
     assert!(matches!(fenced, Err(SubscriptionError::Fenced)), "its share was divided since");
-    subscriptions.commit(name("wear"), cursor_a, end).unwrap();
+    subscriptions.commit(name("wear"), cursor_a, &Terms::default(), end).unwrap();
     assert!(fetched(&subscriptions, &log, "a").0.is_empty());
     assert_eq!(fetched(&subscriptions, &log, "b").0, of_b, "what b has not committed comes again");
-    subscriptions.commit(name("wear"), cursor_b, end).unwrap();
+    subscriptions.commit(name("wear"), cursor_b, &Terms::default(), end).unwrap();
     assert_eq!(subscriptions.view(name("wear")).unwrap().kept.place(), end);
     let beyond = FetchCursor { next: Offset::new(41), ..cursor_b };
-    assert!(matches!(subscriptions.commit(name("wear"), beyond, end), Err(SubscriptionError::Beyond)));
+    assert!(matches!(
+        subscriptions.commit(name("wear"), beyond, &Terms::default(), end),
+        Err(SubscriptionError::Beyond)
+    ));
 }
 
 #[test]

@@ -33,8 +33,9 @@ fn open(folder: &Path, pool_bytes: u64) -> RingLog<FsDisk> {
         number += 1;
         number
     };
-    let disk = FsDisk::new(folder).expect("the folder can be made");
-    RingLog::open(disk, settings, who, &clock(), &mut entropy).expect("the ring log opens").0
+    let disk = FsDisk::new(folder.join("ring")).expect("the folder can be made");
+    let witness = FsDisk::new(folder.join("witness")).expect("the folder can be made");
+    RingLog::open(disk, witness, settings, who, &clock(), &mut entropy).expect("the ring log opens").0
 }
 
 /// Fills a batch with records whose rows have 200 bytes each.

@@ -103,7 +103,9 @@ pub fn measure_in_process(table: &mut Table) {
     let started = Instant::now();
     let parts = AgentParts {
         who: RingIdentity { source: name, identity: Identity::from_seed(&[9; 32]) },
-        ring_directory: rig.agent_data(),
+        ring_directory: rig.agent_data().join("ring"),
+        witness_directory: rig.agent_data().join("witness"),
+        identity_existed: false,
         core: CoreSettings::default(),
         commit: CommitSettings::default(),
         ship: Some(ship),

@@ -1,0 +1,248 @@
+//! Sealing again: what a lane holds that cannot go on is copied, batch by batch, to a new epoch.
+//!
+//! The first event of the new epoch says which sequences of which epoch its others had ([`LifeCycle::Resealed`]): that, and
+//! how far the new epoch goes, is all that a start needs to go on. What was copied is released in the old lane, and so is
+//! neither copied twice nor forgotten; the old lane's files go before those of the new one. A stretch that is missing in
+//! the old lane ends the new epoch, and another one begins behind it. Events that come meanwhile go to an epoch of their
+//! own. Only header and signature of a batch change: its body, its times and its clock stay.
+
+use std::collections::VecDeque;
+
+use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, split};
+use afferent_protocol::disk::Disk;
+use afferent_protocol::event::{Body, Event, LifeCycle, Loss, LossReason, ResealReason};
+use afferent_protocol::ids::{Sequence, Stream, Subject};
+use afferent_protocol::segment::entry_len;
+use afferent_protocol::session::Lane;
+
+use super::RingLog;
+use super::append::Pen;
+use super::error::{AppendError, ReadError};
+use super::limits::{COPY_SEGMENTS, SEGMENTS_SPARE};
+use super::pool::Segment;
+use super::sealed::Origin;
+
+/// What is to be sealed again, the first of them now.
+#[derive(Debug, Default)]
+pub(super) struct Reseals {
+    jobs: VecDeque<Job>,
+    /// The lane that is being written, and the sequence of the old lane that its next event had.
+    target: Option<(Lane, Sequence)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    lane: Lane,
+    reason: ResealReason,
+}
+
+impl Reseals {
+    pub fn push(&mut self, lane: Lane, reason: ResealReason) {
+        if !self.contains(lane) {
+            self.jobs.push_back(Job { lane, reason });
+        }
+    }
+
+    /// Whether the lane is being written.
+    pub fn is_target(&self, lane: Lane) -> bool {
+        self.target.is_some_and(|(target, _)| target == lane)
+    }
+
+    fn contains(&self, lane: Lane) -> bool {
+        self.jobs.iter().any(|job| job.lane == lane)
+    }
+}
+
+impl<D: Disk> RingLog<D> {
+    /// Lets go of the lane before `from`, a batch's beginning, and begins to seal the rest of it again. The lane is not
+    /// held any more from here on; where its stream is written to it, that goes on in a new epoch. [`RingLog::reseal_step`]
+    /// does the work.
+    pub fn reseal(&mut self, lane: Lane, from: Sequence, reason: ResealReason, clock: &ClockReading) {
+        if self.lanes.get(lane).is_none_or(|known| known.resealed || known.foreign) {
+            return;
+        }
+        self.release(lane, from);
+        // The lane may have been forgotten with that.
+        let Some(known) = self.lanes.get_mut(lane) else { return };
+        known.resealed = true;
+        self.reseals.push(lane, reason);
+        // Where the disk does not take what is sealed for the lane, that is for the first step.
+        let _ = self.leave(lane, clock);
+        self.write_witness();
+    }
+
+    /// Whether anything is still to be sealed again.
+    pub fn resealing(&self) -> bool {
+        !self.reseals.jobs.is_empty()
+    }
+
+    /// Seals one batch again; `false` when nothing is left to do. What is damaged is declared as lost, in the epoch that
+    /// it had.
+    pub fn reseal_step(&mut self, clock: &ClockReading) -> Result<bool, AppendError> {
+        let Some(job) = self.reseals.jobs.front().copied() else { return Ok(false) };
+        self.pay_debts(clock)?;
+        if self.buffers[Pen::Copy.index()].batch().is_some() {
+            self.copy_room(clock)?;
+            self.commit_copy(job.lane)?;
+            return Ok(true);
+        }
+        self.leave(job.lane, clock)?;
+        let left = self.lanes.get(job.lane).filter(|known| known.is_held()).map(|known| known.released_end);
+        let Some(from) = left else {
+            self.end_copy();
+            self.reseals.jobs.pop_front();
+            self.sweep(job.lane);
+            self.before_wiping();
+            self.pool.shrink(SEGMENTS_SPARE);
+            self.write_witness();
+            return Ok(self.resealing());
+        };
+        if self.reseals.target.is_some_and(|(_, next)| next != from) {
+            self.end_copy();
+        }
+        match self.reseals.target {
+            None => self.begin_copy(job, from, clock),
+            Some((target, _)) => {
+                if !self.seal_copy(job.lane, target, from, clock)? {
+                    return Ok(true);
+                }
+            }
+        }
+        self.copy_room(clock)?;
+        self.commit_copy(job.lane)?;
+        Ok(true)
+    }
+
+    /// The lane is written to no more.
+    fn leave(&mut self, lane: Lane, clock: &ClockReading) -> Result<(), AppendError> {
+        if !self.lanes.is_current(lane) {
+            return Ok(());
+        }
+        self.pay_debts(clock)?;
+        if self.is_pending(lane.stream) {
+            return Err(AppendError::Pending { stream: lane.stream });
+        }
+        self.close(Pen::Of(lane.stream));
+        let next = self.epochs.draw(lane.stream);
+        self.lanes.begin(next);
+        Ok(())
+    }
+
+    /// Seals the first batch of a new epoch: what its other events were.
+    fn begin_copy(&mut self, job: Job, from: Sequence, clock: &ClockReading) {
+        let target = self.epochs.draw(job.lane.stream);
+        self.lanes.add_behind(job.lane, target);
+        let Job { lane: Lane { stream, epoch }, reason } = job;
+        let subject = Subject::new(self.who.source.as_str()).expect("every source name is a subject");
+        let body = Body::LifeCycle(LifeCycle::Resealed { stream, epoch, first: from, reason });
+        let mut batch = BatchBuilder::new();
+        batch.push(&Event { time: clock.wall, subject, body }).expect("one event fits every batch");
+        let place = (target, Sequence::ZERO, CHAIN_START);
+        self.buffers[Pen::Copy.index()].seal(&mut batch, place, clock, &self.who, Origin::Copy);
+        self.reseals.target = Some((target, from));
+    }
+
+    /// Seals the batch that begins at `from` for the new epoch; `false` when it turned out to be damaged, which is
+    /// declared.
+    fn seal_copy(
+        &mut self,
+        lane: Lane,
+        target: Lane,
+        from: Sequence,
+        clock: &ClockReading,
+    ) -> Result<bool, AppendError> {
+        let mut bytes = Vec::new();
+        match self.read(lane, from, 1, clock, &mut bytes) {
+            Ok(_) => {}
+            Err(ReadError::Corrupt { .. }) => return Ok(false),
+            Err(ReadError::Undeclared(error)) => return Err(error),
+            Err(ReadError::Io(source)) => return Err(AppendError::Unreadable { source }),
+            // Only what is no batch's beginning: the batch around it is sealed again as a whole.
+            Err(ReadError::NotHeld { .. }) => {
+                self.back_to_a_beginning(lane, from, clock)?;
+                return Ok(false);
+            }
+        }
+        let known = self.lanes.get(target).expect("the lane was begun");
+        let place = (target, known.end, known.chain.expect("its batches were all written here"));
+        let original = split(&bytes).next().and_then(Result::ok).expect("what was read was checked");
+        self.buffers[Pen::Copy.index()].seal_again(&original, place, clock, &self.who);
+        Ok(true)
+    }
+
+    /// `from` is in the middle of a batch: holds that again.
+    fn back_to_a_beginning(&mut self, lane: Lane, from: Sequence, clock: &ClockReading) -> Result<(), AppendError> {
+        let begins = self.batch_around(lane, from).map_err(|source| AppendError::Unreadable { source })?;
+        let known = self.lanes.get_mut(lane).expect("it is being sealed again");
+        match begins.filter(|begins| *begins < from) {
+            Some(begins) => {
+                known.rewind(begins);
+                self.end_copy();
+            }
+            // Nothing that can be read says what it is.
+            None => {
+                let (end, chain) = (from.checked_add(1).unwrap_or(from), CHAIN_START);
+                let (stream, epoch) = (lane.stream, lane.epoch);
+                let loss = Loss { stream, epoch, first: from, end, reason: LossReason::Corrupt, chain };
+                self.declare(vec![loss], clock)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what is sealed again durable, and lets go of it in the old lane.
+    fn commit_copy(&mut self, lane: Lane) -> Result<(), AppendError> {
+        let appended = self.commit(Pen::Copy)?;
+        let (target, next) = self.reseals.target.expect("what is copied goes to a lane");
+        if appended.range.first == Sequence::ZERO {
+            return Ok(());
+        }
+        let copied = next.checked_add(appended.range.count()).expect("the old lane had as many");
+        self.reseals.target = Some((target, copied));
+        self.counters.resealed_events += appended.range.count();
+        self.release(lane, copied);
+        Ok(())
+    }
+
+    fn end_copy(&mut self) {
+        self.close(Pen::Copy);
+        if let Some((target, _)) = self.reseals.target.take() {
+            self.sweep(target);
+        }
+    }
+
+    /// Sees to it that what is sealed again finds a file: the pool grows a little beyond its size rather than give up what
+    /// is to be copied. Samples make room for critical.
+    fn copy_room(&mut self, clock: &ClockReading) -> Result<(), AppendError> {
+        let batch_len = self.buffers[Pen::Copy.index()].batch().map_or(0, |batch| batch.head.batch_len as usize);
+        if self.fits(Pen::Copy, entry_len(batch_len)) || self.pool.free() > 0 {
+            return Ok(());
+        }
+        if let Ok(true) = self.pool.grow() {
+            return Ok(());
+        }
+        let critical = self.reseals.jobs.front().is_some_and(|job| job.lane.stream == Stream::Critical);
+        if critical && self.evict_samples(clock)? {
+            return Ok(());
+        }
+        // Should the disk have no room for it, writing says so.
+        let _ = self.pool.grow_beyond(COPY_SEGMENTS);
+        Ok(())
+    }
+
+    /// Whether the segment holds what is to be sealed again.
+    pub(super) fn is_copied(&self, segment: &Segment) -> bool {
+        self.reseals.contains(segment.lane)
+    }
+
+    /// The stream whose newest table of devices moves along with what is sealed again.
+    pub(super) fn table_moves(&self) -> Option<Stream> {
+        let job = self.reseals.jobs.front()?;
+        let (target, _) = self.reseals.target?;
+        let pinned = self.pinned[usize::from(job.lane.stream.number())]?;
+        let is_there = |(_, segment): (usize, &Segment)| {
+            segment.generation == pinned && (segment.lane == job.lane || segment.lane == target)
+        };
+        self.pool.readable().any(is_there).then_some(job.lane.stream)
+    }
+}

@@ -1,0 +1,203 @@
+//! What was accepted and is not in the files any more: what the witness and the entries know beyond what a start finds.
+//!
+//! A lane's accepted end is the largest of what its own entries show, what the witness says, and what entries of the other
+//! stream say. What the files do not show of it, and what nobody acked or declared, has *vanished*: files were deleted,
+//! emptied, or put back from an earlier copy. A stream with such a lane goes on in a new epoch.
+//!
+//! The witness names every lane that is held. One that lags (it was put back from an earlier copy, or could not be
+//! written for a while) does not know what was let go of since: what it alone knows of lanes that are gone proves nothing.
+
+use afferent_protocol::batch::CHAIN_START;
+use afferent_protocol::event::{Loss, LossReason};
+use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, Stream};
+use afferent_protocol::session::Lane;
+
+use super::recovery::WitnessStart;
+use super::survey::{FoundLane, Survey};
+use super::witness::Record;
+
+/// The last that entries of the other stream say of a lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named {
+    pub lane: Lane,
+    pub end: Sequence,
+    /// The segment that the entry stands in.
+    pub generation: u64,
+}
+
+impl Survey {
+    /// Takes note of what an entry says of the other stream.
+    pub(super) fn name(&mut self, stream: Stream, (epoch, end): (Epoch, u64), generation: u64) {
+        if end == 0 {
+            return;
+        }
+        let (lane, end) = (Lane { stream: other(stream), epoch }, Sequence::new(end));
+        match self.named.iter_mut().find(|known| known.lane == lane) {
+            Some(known) => (known.end, known.generation) = (known.end.max(end), known.generation.max(generation)),
+            None => self.named.push(Named { lane, end, generation }),
+        }
+    }
+
+    /// How the witness and the files go together.
+    pub(super) fn weigh(&self, record: Option<&Record>) -> WitnessStart {
+        let (Some(record), Some(newest)) = (record, &self.newest) else {
+            return if record.is_some() { WitnessStart::Alone } else { WitnessStart::Gone };
+        };
+        // It is written once a segment was begun: by one it may lag.
+        let second = self.generations.iter().rev().nth(1).copied().unwrap_or(0);
+        if record.log_id != newest.log_id {
+            WitnessStart::OtherLog
+        } else if record.generation < second {
+            WitnessStart::Behind
+        } else {
+            WitnessStart::Whole
+        }
+    }
+
+    /// Holds what was found against what the witness and the entries know.
+    pub(super) fn confront(&mut self, record: Option<&Record>, start: WitnessStart, boot: &[u8; 16]) {
+        let is_exact = record.is_some_and(|record| {
+            matches!(start, WitnessStart::Whole | WitnessStart::Alone) && (record.is_clean || record.boot == *boot)
+        });
+        let reason = if is_exact { LossReason::Vanished } else { LossReason::VanishedAtLeast };
+        if let Some(record) = record.filter(|_| start != WitnessStart::OtherLog) {
+            let knows_fronts = start == WitnessStart::Whole && self.damage.headers == 0;
+            for lane in &mut self.lanes {
+                lane.confront_with_witness(record, reason, knows_fronts);
+            }
+        }
+        self.copies_that_did_not_finish();
+        for named in self.named.clone() {
+            if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.lane == named.lane && !lane.is_closed) {
+                lane.ends_at_least(named.end, Sequence::ZERO, LossReason::VanishedAtLeast);
+            }
+        }
+        if start == WitnessStart::OtherLog {
+            for lane in &self.lanes {
+                self.doubtful[usize::from(lane.lane.stream.number())] = Some(lane.lane.epoch);
+            }
+        }
+        if let Some(record) = record {
+            self.lanes_that_vanished(record, start, reason);
+        }
+        if !matches!(start, WitnessStart::Whole | WitnessStart::Alone) {
+            self.last_named_that_vanished();
+        }
+    }
+
+    /// Lanes of the witness that are in no file.
+    fn lanes_that_vanished(&mut self, record: &Record, start: WitnessStart, reason: LossReason) {
+        for known in &record.lanes {
+            if self.lanes.iter().any(|lane| lane.lane == known.lane) {
+                continue;
+            }
+            // The newest file of the lane that a stream is written to always stays, until another lane begins.
+            let of_stream = |lane: &&FoundLane| lane.lane.stream == known.lane.stream;
+            let is_newest =
+                known.is_current && self.lanes.iter().filter(of_stream).all(|lane| record.lane(lane.lane).is_some());
+            if start == WitnessStart::Behind && !is_newest {
+                continue;
+            }
+            if known.is_current && known.end > Sequence::ZERO {
+                self.doubtful[usize::from(known.lane.stream.number())] = Some(known.lane.epoch);
+            }
+            self.lost_lane(known.lane, SequenceRange { first: known.released_end, end: known.end }, reason);
+        }
+    }
+
+    /// Without a witness that knows: the lanes that the last entry of the other stream names, in no file.
+    fn last_named_that_vanished(&mut self) {
+        for stream in Stream::ALL {
+            let of_stream = |named: &&Named| named.lane.stream == stream;
+            let Some(last) = self.named.iter().rfind(of_stream).copied() else { continue };
+            let is_named = |lane: Lane| self.named.iter().any(|named| named.lane == lane);
+            let is_there = self.lanes.iter().any(|lane| lane.lane == last.lane);
+            let begun_later = self.lanes.iter().any(|lane| {
+                lane.lane.stream == stream && !is_named(lane.lane) && lane.last_generation > last.generation
+            });
+            let is_known =
+                self.losses_of_lanes.iter().any(|loss| (loss.stream, loss.epoch) == (stream, last.lane.epoch));
+            if !is_there && !begun_later && !is_known {
+                self.doubtful[usize::from(stream.number())] = Some(last.lane.epoch);
+                let range = SequenceRange { first: Sequence::ZERO, end: last.end };
+                self.lost_lane(last.lane, range, LossReason::VanishedAtLeast);
+            }
+        }
+    }
+
+    fn lost_lane(&mut self, Lane { stream, epoch }: Lane, range: SequenceRange, reason: LossReason) {
+        let SequenceRange { first, end } = range;
+        if first < end {
+            self.losses_of_lanes.push(Loss { stream, epoch, first, end, reason, chain: CHAIN_START });
+        }
+    }
+
+    /// What was sealed again is released where it was; and a copy that did not finish is no loss while the original is
+    /// there.
+    fn copies_that_did_not_finish(&mut self) {
+        for index in 0..self.lanes.len() {
+            let copy = &self.lanes[index];
+            let (Some((epoch, _)), Some(copied)) = (copy.reseals, copy.copied()) else { continue };
+            let lane = Lane { stream: copy.lane.stream, epoch };
+            let Some(original) = self.lanes.iter_mut().find(|known| known.lane == lane) else { continue };
+            original.is_resealed = true;
+            original.released_end = original.released_end.max(copied.min(original.end));
+            let goes_on = original.released_end == copied && copied < original.end && original.first <= copied;
+            if goes_on && self.lanes[index].torn.is_some() {
+                self.lanes[index].torn = None;
+            }
+        }
+    }
+}
+
+impl FoundLane {
+    /// Where in the lane that it seals again it has come to.
+    pub fn copied(&self) -> Option<Sequence> {
+        let (_, first) = self.reseals?;
+        first.checked_add(self.end.get().saturating_sub(1))
+    }
+
+    fn confront_with_witness(&mut self, record: &Record, reason: LossReason, knows_fronts: bool) {
+        let Some(known) = record.lane(self.lane) else { return };
+        let acked = self.released_end.max(known.released_end);
+        if knows_fronts && acked < self.first {
+            self.vanished.push((SequenceRange { first: acked, end: self.first }, reason));
+        }
+        self.released_end = acked.min(self.end);
+        if known.is_current {
+            self.ends_at_least(known.end, known.released_end, reason);
+            return;
+        }
+        // What it ended in was declared; only what has gone since is not.
+        self.is_closed = true;
+        self.is_short = true;
+        let first = self.end.max(acked);
+        if first < known.end {
+            self.vanished.push((SequenceRange { first, end: known.end }, reason));
+        }
+    }
+
+    /// It was accepted up to `end`, and acked up to `acked`.
+    fn ends_at_least(&mut self, end: Sequence, acked: Sequence, reason: LossReason) {
+        let vanished_end = self.vanished.iter().map(|(range, _)| range.end).max().unwrap_or_default();
+        let first = self.end.max(acked).max(vanished_end);
+        match &mut self.torn {
+            // It is one loss, whatever became of it.
+            Some(torn) => *torn = SequenceRange { first: torn.first.max(acked), end: torn.end.max(end) },
+            None if end > self.end => {
+                self.is_short = true;
+                if first < end {
+                    self.vanished.push((SequenceRange { first, end }, reason));
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+fn other(stream: Stream) -> Stream {
+    match stream {
+        Stream::Critical => Stream::Samples,
+        Stream::Samples => Stream::Critical,
+    }
+}

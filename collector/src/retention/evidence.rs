@@ -1,0 +1,185 @@
+//! What is to go is held against its attestations before it goes: nobody may have changed it, or its ingest times, so that
+//! it looks old. How old it is, attestations say as well, which are signed: everything before the end of one was appended
+//! before its time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::ops::ControlFlow;
+
+use afferent_protocol::attestation::Attestation;
+use afferent_protocol::batch::Batch;
+use afferent_protocol::codec::records;
+use afferent_protocol::event::{Body, LifeCycle};
+use afferent_protocol::ids::{Offset, SourceId, Stream, Timestamp};
+use afferent_protocol::session::signed::LogId;
+use afferent_protocol::sign::{PublicKey, Running};
+
+use crate::limits::ATTEST_BATCHES_MAX;
+use crate::sources::Entered;
+use crate::subscribe::{ReadLog, ReadLogError};
+
+/// Whose attestations count.
+#[derive(Clone, Debug)]
+pub struct Attested {
+    /// The collector's name.
+    pub own: SourceId,
+    /// The log.
+    pub log_id: LogId,
+    /// The keys that sign for it.
+    pub keys: Vec<PublicKey>,
+}
+
+/// The log is not what was attested.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disagrees {
+    /// What is there has another hash.
+    Hash {
+        /// The attestation's number.
+        number: u64,
+        /// Where it ends.
+        end: Offset,
+    },
+    /// No attestation reaches so far.
+    Missing {
+        /// How far they reach.
+        until: Offset,
+    },
+    /// The log cannot be read.
+    Unreadable(String),
+}
+
+impl fmt::Display for Disagrees {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hash { number, end } => write!(
+                f,
+                "what the log has before offset {end} is not what its attestation {number} says: somebody has changed it, or \
+                 its ingest times; run `afferent-collector log verify`, and keep a copy of the log"
+            ),
+            Self::Missing { until } => write!(f, "the log is attested up to offset {until} only"),
+            Self::Unreadable(error) => write!(f, "the log cannot be read to check it: {error}"),
+        }
+    }
+}
+
+/// What was examined so far, from the log's beginning on.
+#[derive(Debug, Default)]
+pub struct Examined {
+    /// Where to read on.
+    next: Offset,
+    /// The hash up to `base_end`; `None` where the log's beginning was removed, or cannot be read.
+    running: Option<Running>,
+    base_end: Offset,
+    /// Entries behind that, which no attestation has bound so far.
+    waiting: VecDeque<Entered>,
+    /// Ends of attestations that agree, and their times.
+    times: BTreeMap<Offset, Timestamp>,
+    scratch: Vec<u8>,
+    is_begun: bool,
+}
+
+impl Examined {
+    /// Reads on until everything before the last of these segments' ends is attested.
+    ///
+    /// # Errors
+    /// When the log does not agree with an attestation, or none reaches so far.
+    pub fn agree(&mut self, log: &dyn ReadLog, attested: &Attested, ends: &[Offset]) -> Result<(), Disagrees> {
+        let Some(until) = ends.last().copied() else { return Ok(()) };
+        let kept = log.kept();
+        if !self.is_begun {
+            self.is_begun = true;
+            (self.next, self.base_end) = (kept.start, kept.start);
+            self.running = (kept.start == Offset::ZERO).then(Running::default);
+        }
+        // What is gone need not be remembered.
+        self.times = self.times.split_off(&kept.start);
+        while self.time_of(until).is_none() && self.next < kept.end {
+            self.read(log, attested, until)?;
+        }
+        let attested_until = self.times.keys().next_back().copied().unwrap_or(Offset::ZERO);
+        if self.time_of(until).is_none() { Err(Disagrees::Missing { until: attested_until }) } else { Ok(()) }
+    }
+
+    /// Before which time everything before this offset was appended, as the first attestation says that reaches so far.
+    pub fn time_of(&self, end: Offset) -> Option<Timestamp> {
+        self.times.range(end..).next().map(|(_, time)| *time)
+    }
+
+    fn read(&mut self, log: &dyn ReadLog, attested: &Attested, until: Offset) -> Result<(), Disagrees> {
+        let (from, mut wrong) = (self.next, None);
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let read = log.read(from, &mut scratch, &mut |head, batch| {
+            let entered = Entered::of(head, batch);
+            if entered.first > self.next {
+                self.lose_track();
+            }
+            self.next = entered.end();
+            self.waiting.push_back(entered);
+            let header = batch.header();
+            if header.source == attested.own && header.stream == Stream::Critical {
+                wrong = attestations(batch, attested).into_iter().find_map(|attestation| self.bind(&attestation).err());
+            }
+            if self.waiting.len() > 4 * ATTEST_BATCHES_MAX {
+                // Nobody attests this log: its oldest entries are not waited for any more.
+                self.lose_track();
+            }
+            let is_enough = wrong.is_some() || self.time_of(until).is_some();
+            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        self.scratch = scratch;
+        match (wrong, read) {
+            (Some(wrong), _) => {
+                // It is looked at again from the beginning: somebody may put back what was there.
+                *self = Self::default();
+                Err(wrong)
+            }
+            (None, Err(ReadLogError::Damaged { end, .. })) if end > self.next => {
+                self.lose_track();
+                self.next = end;
+                Ok(())
+            }
+            (None, Err(error)) => Err(Disagrees::Unreadable(error.to_string())),
+            (None, Ok(())) if self.next == from => Err(Disagrees::Missing { until: self.base_end }),
+            (None, Ok(())) => Ok(()),
+        }
+    }
+
+    /// Something cannot be read: the hash goes on from the next attestation.
+    fn lose_track(&mut self) {
+        self.running = None;
+        self.waiting.clear();
+    }
+
+    /// Holds what was read against an attestation.
+    fn bind(&mut self, attestation: &Attestation) -> Result<(), Disagrees> {
+        let Attestation { number, end, time, hash, .. } = *attestation;
+        if end <= self.base_end {
+            return Ok(());
+        }
+        let bound = self.waiting.partition_point(|entered| entered.first < end);
+        let read: Vec<_> = self.waiting.drain(..bound).collect();
+        if let Some(mut running) = self.running {
+            read.iter().for_each(|entered| entered.push_to(&mut running));
+            if running != hash {
+                return Err(Disagrees::Hash { number, end });
+            }
+        }
+        (self.running, self.base_end) = (Some(hash), end);
+        self.times.insert(end, time);
+        Ok(())
+    }
+}
+
+/// The attestations in a batch that a key of this log has signed.
+fn attestations(batch: &Batch<'_>, attested: &Attested) -> Vec<Attestation> {
+    let mut scratch = vec![0; batch.header().decoded_len as usize];
+    let Ok(records) = records(batch, &mut scratch) else { return Vec::new() };
+    let is_ours = |attestation: &Attestation| {
+        attestation.log_id == attested.log_id && attestation.partition == 0 && attested.keys.contains(&attestation.key)
+    };
+    let bound = records.map_while(Result::ok).filter_map(|record| match record.event.body {
+        Body::LifeCycle(LifeCycle::Attested { attestation }) => Attestation::read(attestation)?.verify(),
+        _ => None,
+    });
+    bound.filter(is_ours).collect()
+}
