@@ -41,8 +41,10 @@ impl Unknown {
 #[derive(Debug, Default)]
 pub(super) struct SourceEvidence {
     pub lanes: BTreeMap<Lane, LaneEvidence>,
-    /// The first statement at or after the span's end.
+    /// The first statement at or after the span's end, and behind all batches of the span.
     first_after: Option<Statement>,
+    /// The one that was that until another batch of the span came.
+    overtaken: Option<Statement>,
     /// Statements before the span's end whose ends had not all come when they were last looked at.
     waiting: VecDeque<Statement>,
     /// The latest one before the span's end whose ends have come.
@@ -75,6 +77,11 @@ impl SourceEvidence {
         }
         self.waiting.push_back(statement);
         self.look_again();
+    }
+
+    /// A batch of the span has come: what bounds the span is to be said behind it.
+    pub fn came(&mut self) {
+        self.overtaken = self.first_after.take().or(self.overtaken.take());
     }
 
     /// Looks which of the waiting statements have come true.
@@ -116,8 +123,7 @@ impl SourceEvidence {
     /// From when on nothing is known, if what follows is in doubt: the last statement so far that has come true.
     fn known_so_far(&mut self) -> Timestamp {
         self.look_again();
-        let after = self.first_after.as_ref().filter(|statement| self.has_come(statement));
-        after.or(self.arrived.as_ref()).map_or(Timestamp::default(), |statement| statement.clock)
+        self.known().map_or(Timestamp::default(), |statement| statement.clock)
     }
 
     /// What it had accepted and not sent before `until` is unknown.
@@ -185,7 +191,8 @@ impl SourceEvidence {
 
     /// The latest statement that has come true, of those up to the first one behind the span.
     pub fn known(&self) -> Option<&Statement> {
-        self.bounding().or(self.arrived.as_ref())
+        let overtaken = self.overtaken.as_ref().filter(|statement| self.has_come(statement));
+        self.bounding().or(overtaken).or(self.arrived.as_ref())
     }
 
     /// Up to where the lane was to have come by the statement that bounds the span.

@@ -26,7 +26,7 @@ const KEY: u8 = 99;
 
 fn start(disk: &MemoryDisk, key: u8, seconds: u64) -> TestCore {
     let (source, epoch) = (source("collector"), Epoch::new(5));
-    let own = OwnIdentity { source, identity: identity(key), epoch, challenge: [3; 32] };
+    let own = OwnIdentity { source, identity: identity(key), epoch, challenge: [3; 32], endorsements: Vec::new() };
     let mut sources = Sources::new(own.source);
     let each = &mut |head: &_, batch: &Batch<'_>| sources.rebuild(head, batch);
     let (log, recovery) = EmbeddedLog::open(disk.clone(), SETTINGS, &mut || 7, clock(seconds).wall, each).unwrap();
