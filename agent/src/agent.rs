@@ -5,8 +5,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::disk::FsDisk;
@@ -18,10 +17,11 @@ use tokio::task::JoinHandle;
 
 use crate::core::{AgentCore, CoreSettings};
 use crate::intake::sink::{EventSink, Refusal, Ticket, Waiting};
-use crate::limits::{OUTBOX_MESSAGES_MAX, WITNESS_SYNC_MS};
+use crate::keep::{Keeper, Kept};
+use crate::limits::OUTBOX_MESSAGES_MAX;
 use crate::ring_log::{OpenError, Recovery, RingIdentity, WitnessSync};
 use crate::sequencer::{CommitSettings, Intake, Shared};
-use crate::ship::{LinkState, ShipSettings};
+use crate::ship::{LinkState, ShipSettings, Speaker};
 use crate::writer::{self, Link, Status, Writer, WriterParts};
 
 /// What an agent is started with.
@@ -34,12 +34,16 @@ pub struct AgentParts {
     pub witness_directory: PathBuf,
     /// Whether the agent's key was there before this start: then a ring that is new has replaced another one.
     pub identity_existed: bool,
+    /// The directory of what is kept beside it: the pin, the receipt, the attestations.
+    pub keep_directory: PathBuf,
     /// Ring log and session.
     pub core: CoreSettings,
     /// How long commits may wait.
     pub commit: CommitSettings,
     /// Where to ship; `None` keeps everything in the ring log.
     pub ship: Option<watch::Receiver<ShipSettings>>,
+    /// Milliseconds between two heartbeats.
+    pub heartbeat_ms: u64,
     /// Reads the machine's clocks.
     pub clock: Box<dyn FnMut() -> ClockReading + Send>,
     /// Is called by the writer in every round, at least every second: feeds a watchdog.
@@ -71,8 +75,8 @@ pub enum StartError {
         /// Why.
         error: OpenError,
     },
-    /// The writer thread cannot be started.
-    #[error("the writer thread cannot be started: {0}")]
+    /// A thread cannot be started.
+    #[error("a thread of the agent cannot be started: {0}")]
     Thread(std::io::Error),
 }
 
@@ -100,9 +104,11 @@ impl Agent {
         let clock = (parts.clock)();
         let mut entropy = || getrandom::u64().expect("the kernel gives random numbers");
         let opened = AgentCore::open(disk, witness, parts.core, parts.who.clone(), &clock, &mut entropy);
-        let (core, mut recovery) = opened.map_err(|error| StartError::Ring { path, error })?;
+        let (mut core, mut recovery) = opened.map_err(|error| StartError::Ring { path, error })?;
+        core.remember(Kept::read(&parts.keep_directory));
         recovery.note_identity(parts.identity_existed);
-        keep_witness(core.ring().witness_sync());
+        let sync_witness = syncing(core.ring().witness_sync());
+        let keeper = Keeper::start(parts.keep_directory, sync_witness).map_err(StartError::Thread)?;
         let (durable, durable_seen) = watch::channel([0; 2]);
         let shared = Arc::new(Shared::new(parts.commit, core.open_batch_bytes_max(), durable_seen));
         shared.lock().open.restore_devices(recovery.devices.clone());
@@ -110,10 +116,25 @@ impl Agent {
         let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
         let (status, status_seen) = watch::channel(Status::default());
         let (link_state, link_seen) = watch::channel(LinkState::Starting);
-        let writer_parts = WriterParts { core, clock: parts.clock, outbox, durable, status, alive: parts.alive };
+        let shared_clock = Arc::new(Mutex::new(parts.clock));
+        let read = shared_clock.clone();
+        let read = move || (read.lock().unwrap_or_else(PoisonError::into_inner))();
+        let speaker = Speaker { who: parts.who.clone(), instance: core.instance(), clock: Arc::new(read.clone()) };
+        let writer_parts = WriterParts {
+            core,
+            clock: Box::new(read),
+            outbox,
+            durable,
+            status,
+            link: link_state.clone(),
+            alive: parts.alive,
+            keeper,
+            heartbeat_ms: parts.heartbeat_ms,
+        };
         let writer = writer::start(shared.clone(), writer_parts).map_err(StartError::Thread)?;
-        let ship =
-            parts.ship.map(|settings| tokio::spawn(crate::ship::ship(settings, Link(shared), messages, link_state)));
+        let ship = parts
+            .ship
+            .map(|settings| tokio::spawn(crate::ship::ship(speaker, settings, Link(shared), messages, link_state)));
         let agent = Self { who: parts.who, intake, writer, ship, status: status_seen, link: link_seen };
         agent.say_started(&recovery, clock);
         Ok((agent, recovery))
@@ -142,23 +163,19 @@ impl Agent {
 
     fn say_started(&self, recovery: &Recovery, clock: ClockReading) {
         let previous = previous_stop(recovery, &clock);
-        let repairs = recovery.to_string();
-        let repairs = within(&repairs, TEXT_BYTES_MAX);
-        let started = LifeCycle::Started { previous, version: env!("CARGO_PKG_VERSION"), repairs };
+        let repairs = within(&recovery.to_string(), TEXT_BYTES_MAX);
+        let started = LifeCycle::Started { previous, version: env!("CARGO_PKG_VERSION"), repairs: &repairs };
         self.say(started, clock.wall).expect("the first event of an empty open batch is taken");
         if let Some(message) = &recovery.replaced {
-            let replaced = LifeCycle::RingReplaced { message: within(message, TEXT_BYTES_MAX) };
+            let replaced = LifeCycle::RingReplaced { message: &within(message, TEXT_BYTES_MAX) };
             self.say(replaced, clock.wall).expect("the second event of an open batch is taken");
         }
     }
 
     /// Makes everything that was taken durable, says goodbye, gives the last events a moment to arrive, and ends.
     pub async fn stop(self, reason: &str, time: Timestamp) {
-        if let Err(refusal) = self.say(LifeCycle::Stopped { reason }, time) {
-            tracing::warn!("the next start will not know that this stop was on purpose: {refusal}");
-        }
-        let writer = self.writer;
-        let stopped = tokio::task::spawn_blocking(move || writer.stop()).await;
+        let (writer, reason) = (self.writer, reason.to_owned());
+        let stopped = tokio::task::spawn_blocking(move || writer.stop(&reason, time)).await;
         if !matches!(stopped, Ok(Ok(()))) {
             tracing::error!("the writer thread had panicked; what it had not committed was never accepted");
         }
@@ -171,36 +188,28 @@ impl Agent {
     }
 }
 
-/// As much of the text as fits, cut between characters.
-fn within(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
+/// Brings the ring's witness to the disk, whenever it is called.
+fn syncing(witness: WitnessSync<File>) -> impl FnMut() + Send {
+    let mut trouble = None;
+    move || {
+        // What the disk refuses is remembered with the witness.
+        let _ = witness.sync();
+        let now = witness.trouble();
+        match &now {
+            Some(why) if now != trouble => tracing::warn!(
+                "the ring's witness cannot be written: {why}; events are taken all the same, but files of the ring log \
+                 that vanish may go unnoticed"
+            ),
+            None if trouble.is_some() => tracing::info!("the ring's witness can be written again"),
+            _ => {}
+        }
+        trouble = now;
+    }
 }
 
-/// Brings the ring's witness to the disk once a second, on a thread of its own, for as long as the ring is there.
-fn keep_witness(witness: WitnessSync<File>) {
-    let sync = move || {
-        let mut trouble = None;
-        while !witness.is_over() {
-            std::thread::sleep(Duration::from_millis(WITNESS_SYNC_MS));
-            // What the disk refuses is remembered with the witness.
-            let _ = witness.sync();
-            let now = witness.trouble();
-            match &now {
-                Some(why) if now != trouble => {
-                    tracing::warn!(
-                        "the ring's witness cannot be written: {why}; events are taken all the same, but \
-                                    files of the ring log that vanish may go unnoticed"
-                    );
-                }
-                None if trouble.is_some() => tracing::info!("the ring's witness can be written again"),
-                _ => {}
-            }
-            trouble = now;
-        }
-    };
-    if let Err(error) = std::thread::Builder::new().name("ring-witness".into()).spawn(sync) {
-        tracing::warn!("the ring's witness is synced where segments begin only: {error}");
-    }
+/// As much of the text as fits, cut between characters.
+fn within(text: &str, bytes_max: usize) -> String {
+    text[..text.floor_char_boundary(bytes_max)].to_string()
 }
 
 /// How the agent had stopped, from what the ring log holds: its last critical event, and the boot that it was written in.

@@ -3,22 +3,34 @@
 //! The writer thread drives it with real times and a real transport; the simulated plant drives the same code with
 //! times, disks and networks of its own.
 
+mod listen;
+mod mend;
+mod talk;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::disk::Disk;
-use afferent_protocol::event::ResealReason;
-use afferent_protocol::ids::{Sequence, Stream};
-use afferent_protocol::limits::{EVENT_BYTES_MAX, SUBJECT_BYTES_MAX};
-use afferent_protocol::session::signed::{Down, Instance, Nonce, Up, UpContent};
-use afferent_protocol::session::{Action, Control, Lane, Sender, SenderSettings};
+use afferent_protocol::event::{Body, Event, LaneEnds, LifeCycle};
+use afferent_protocol::ids::{SequenceRange, Stream, Subject};
+use afferent_protocol::limits::{EVENT_BYTES_MAX, HEARTBEAT_BYTES_MAX, HEARTBEAT_LANES_MAX, SUBJECT_BYTES_MAX};
+use afferent_protocol::session::signed::{Instance, Nonce, Place};
+use afferent_protocol::session::{Holding, Lane, Sender, SenderSettings};
+use afferent_protocol::sign::PublicKey;
 
-use crate::limits::{DISK_RETRY_MS, OPEN_BATCH_BYTES_MAX, READ_RETRY_MS, READ_TRIES_MAX, RESEAL_STEPS_MAX};
-use crate::ring_log::{AppendError, Known, OpenError, ReadError, Recovery, RingIdentity, RingLog, RingSettings};
+use crate::intake::sink::{Refusal, Ticket, Waiting};
+use crate::keep::Kept;
+use crate::limits::{DISK_RETRY_MS, OPEN_BATCH_BYTES_MAX};
+use crate::ring_log::{AppendError, OpenError, Recovery, RingIdentity, RingLog, RingSettings};
 use crate::sequencer::OpenBatches;
+use crate::trust::{Trust, TrustSettings};
+pub use listen::Ignored;
+use listen::Memory;
+use mend::Mending;
+use talk::LookUp;
 
 /// How a core goes about it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,18 +96,18 @@ pub struct AgentCore<D: Disk> {
     nonce: Nonce,
     /// What the newest welcome over it brought.
     answer: Nonce,
-    diverged: u64,
-    undecodable: u64,
+    /// Where the log was that has welcomed.
+    at: Option<Place>,
+    trust: Trust,
+    memory: Memory,
+    ignored: Ignored,
+    /// The key of who answers over this connection and is not believed, while nobody is.
+    stranger: Option<PublicKey>,
     look_ups: Vec<LookUp>,
     look_up_at_ms: u64,
-}
-
-/// A question of the session that the disk has not answered.
-#[derive(Clone, Copy, Debug)]
-struct LookUp {
-    lane: Lane,
-    end: Sequence,
-    tries: u8,
+    /// What the collector asks for once more.
+    again: VecDeque<(Lane, SequenceRange)>,
+    mending: Mending,
 }
 
 impl<D: Disk> std::fmt::Debug for AgentCore<D> {
@@ -118,11 +130,9 @@ impl<D: Disk> AgentCore<D> {
         let session = entropy() as u32;
         let instance = Instance(random(entropy));
         let (ring, recovery) = RingLog::open(disk, witness, settings.ring, who, clock, entropy)?;
-        let mut sender = Sender::new(settings.sender, session);
-        sender.held(ring.held());
-        let core = Self {
+        let mut core = Self {
             ring,
-            sender,
+            sender: Sender::new(settings.sender, session),
             spare: BatchBuilder::new(),
             pending: [None, None],
             retry_at_ms: None,
@@ -130,11 +140,17 @@ impl<D: Disk> AgentCore<D> {
             instance,
             nonce: Nonce::NONE,
             answer: Nonce::NONE,
-            diverged: 0,
-            undecodable: 0,
+            at: None,
+            trust: Trust::default(),
+            memory: Memory::default(),
+            ignored: Ignored::default(),
+            stranger: None,
             look_ups: Vec::new(),
             look_up_at_ms: 0,
+            again: VecDeque::new(),
+            mending: Mending::default(),
         };
+        core.tell_held();
         Ok((core, recovery))
     }
 
@@ -164,19 +180,46 @@ impl<D: Disk> AgentCore<D> {
         self.durable
     }
 
+    /// This run.
+    pub fn instance(&self) -> Instance {
+        self.instance
+    }
+
+    /// Takes what an earlier run has kept beside the ring log.
+    pub fn remember(&mut self, kept: Kept) {
+        self.memory.take(kept.receipt, kept.attestations);
+        self.trust.pinned(kept.pins);
+    }
+
+    /// Believes these collectors from now on.
+    pub fn trust(&mut self, settings: TrustSettings) {
+        self.trust.set(settings);
+    }
+
     /// Lanes that were sealed again because the receiver had something else, since the start.
-    pub fn diverged(&self) -> u64 {
-        self.diverged
+    pub fn resealed(&self) -> u64 {
+        self.mending.resealed
     }
 
-    /// Messages from the transport that were none of the session's, since the start.
-    pub fn undecodable(&self) -> u64 {
-        self.undecodable
+    /// Lanes that went back because the receiver's log had been, since the start.
+    pub fn rewound(&self) -> u64 {
+        self.mending.rewound
     }
 
-    /// When [`AgentCore::commit`] has something to do again without new events.
+    /// Messages from the transport that did not count, since the start.
+    pub fn ignored(&self) -> Ignored {
+        self.ignored
+    }
+
+    /// The key of who answers over this connection and is not believed, while nobody is who answers.
+    pub fn stranger(&self) -> Option<PublicKey> {
+        self.stranger
+    }
+
+    /// When [`AgentCore::retry`] has something to do without new events.
     pub fn retry_at_ms(&self) -> Option<u64> {
-        self.retry_at_ms
+        let mending = self.is_mending().then_some(self.mending.at_ms);
+        [self.retry_at_ms, mending].into_iter().flatten().min()
     }
 
     /// Whether the stream's batch waits for a disk that takes it; others must not be taken out meanwhile.
@@ -191,7 +234,7 @@ impl<D: Disk> AgentCore<D> {
         match self.ring.append(stream, batch, &now.clock) {
             Ok(_) => {
                 self.durable[at] = commit;
-                self.sender.held(self.ring.held());
+                self.tell_held();
                 Committed { moved: true, trouble: None }
             }
             Err(error) => {
@@ -221,34 +264,32 @@ impl<D: Disk> AgentCore<D> {
         committed
     }
 
-    /// Seals a little more of what is to be sealed again; what the disk does not take now comes with the next retry.
-    fn reseal(&mut self, now: &Now) {
-        for _ in 0..RESEAL_STEPS_MAX {
-            match self.ring.reseal_step(&now.clock) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(_) => {
-                    self.retry_at_ms = Some(now.ms + DISK_RETRY_MS);
-                    break;
-                }
-            }
-        }
-        self.sender.held(self.ring.held());
-    }
-
     /// A clean stop: the ring's witness is on disk. Nothing is to be committed afterwards.
     pub fn finish(&mut self) {
         self.ring.finish();
     }
 
+    /// Says how far everything is that was accepted by now, in an event of the stream `critical`.
+    pub fn heartbeat(&self, open: &mut OpenBatches, now: &Now) -> Result<Ticket, Refusal> {
+        let mut ends = self.ring.lane_ends();
+        // What is held, or written to, comes first.
+        ends.truncate(HEARTBEAT_LANES_MAX);
+        let mut bytes = [0; HEARTBEAT_BYTES_MAX];
+        let lanes = LaneEnds::write(&ends, &mut bytes).expect("there is room for so many lanes");
+        let subject = Subject::new(self.ring.who().source.as_str()).expect("a source's name is a subject");
+        let body = Body::LifeCycle(LifeCycle::Heartbeat { instance: self.instance.0, lanes });
+        open.push(&Event { time: now.clock.wall, subject, body }, Waiting::Nobody, now.ms)
+    }
+
     /// Tries again what the disk refused, when it is time to.
     pub fn retry(&mut self, now: &Now) -> Committed {
+        let moved = self.mend(now);
+        let mut committed = Committed { moved, trouble: None };
         if self.retry_at_ms.is_none_or(|at_ms| now.ms < at_ms) {
-            return Committed::default();
+            return committed;
         }
         self.retry_at_ms = None;
         let refused = self.ring.retry(&now.clock).err();
-        let mut committed = Committed::default();
         for stream in Stream::ALL {
             let at = usize::from(stream.number());
             match self.pending[at].take() {
@@ -274,7 +315,7 @@ impl<D: Disk> AgentCore<D> {
         if let Some(error) = refused {
             committed.trouble = self.troubled(&error, now).trouble;
         }
-        self.sender.held(self.ring.held());
+        self.tell_held();
         committed
     }
 
@@ -285,127 +326,29 @@ impl<D: Disk> AgentCore<D> {
 
     /// The transport is connected, with this nonce.
     pub fn link_up(&mut self, nonce: Nonce) {
-        (self.nonce, self.answer) = (nonce, Nonce::NONE);
-        self.sender.held(self.ring.held());
+        (self.nonce, self.answer, self.at, self.stranger) = (nonce, Nonce::NONE, None, None);
+        self.memory.is_shown_at = None;
+        self.tell_held();
         self.sender.link_up();
     }
 
     /// The transport is gone.
     pub fn link_down(&mut self) {
+        (self.nonce, self.stranger) = (Nonce::NONE, None);
+        self.again.clear();
         self.sender.link_down();
     }
 
-    /// A message came in.
-    pub fn receive(&mut self, message: &[u8], now: &Now) {
-        let who = self.ring.who();
-        let said = Down::read(message).ok().and_then(|said| said.verify_own_key(&who.source));
-        match said.filter(|down| down.nonce == self.nonce) {
-            Some(down) => {
-                self.answer = down.answer;
-                self.sender.control(now.ms, &down.content);
-            }
-            None => self.undecodable += 1,
-        }
-    }
-
-    /// A message of the session, signed.
-    fn say(&self, control: Control, now: &Now) -> Vec<u8> {
-        let who = self.ring.who();
-        let up = Up {
-            log_id: [0; 16],
-            nonce: self.nonce,
-            answer: self.answer,
-            key: who.identity.public_key(),
-            instance: self.instance,
-            clock: now.clock,
-            former: Vec::new(),
-            content: UpContent::Control(control),
-        };
-        up.sign(&who.source, &who.identity)
-    }
-
-    /// Asks the disk what the session wants to know. A disk that does not answer says nothing about what is held: it is
-    /// asked again, and then the receiver's word is taken, for a "no" would make the session give the lane up.
-    fn look_up(&mut self, now: &Now) {
-        if self.look_ups.is_empty() {
-            return;
-        }
-        // What was given up since the question came is no contradiction, if only the session knows of it.
-        self.sender.held(self.ring.held());
-        for mut look_up in std::mem::take(&mut self.look_ups) {
-            let LookUp { lane, end, tries } = look_up;
-            match self.ring.check_at(lane, end) {
-                Err(_) if tries < READ_TRIES_MAX => {
-                    look_up.tries += 1;
-                    self.look_ups.push(look_up);
-                    self.look_up_at_ms = now.ms + READ_RETRY_MS;
-                }
-                Ok(Known::Check(check)) => self.sender.looked_up(now.ms, lane, end, Some(check)),
-                Ok(Known::Absent) => self.sender.looked_up(now.ms, lane, end, None),
-                Ok(Known::Damaged) | Err(_) => self.sender.cannot_tell(now.ms, lane, end),
-            }
-        }
-    }
-
-    /// Until when to wait, with what the disk is to be asked again.
-    fn wait_until(&self, until_ms: Option<u64>) -> Option<u64> {
-        if self.look_ups.is_empty() {
-            return until_ms;
-        }
-        Some(until_ms.map_or(self.look_up_at_ms, |until_ms| until_ms.min(self.look_up_at_ms)))
-    }
-
-    /// What to send next; the message is put into `message`, whatever was in it before.
-    pub fn poll(&mut self, now: &Now, message: &mut Vec<u8>) -> Outgoing {
-        if self.look_up_at_ms <= now.ms {
-            self.look_up(now);
-        }
-        if self.ring.resealing() && self.retry_at_ms.is_none() {
-            self.reseal(now);
-        }
-        loop {
-            message.clear();
-            match self.sender.next(now.ms) {
-                // What is sealed again is sent as it comes.
-                Action::Wait { .. } if self.ring.resealing() && self.retry_at_ms.is_none() => {
-                    return Outgoing::Wait { until_ms: Some(now.ms + 1) };
-                }
-                Action::Wait { until_ms } => return Outgoing::Wait { until_ms: self.wait_until(until_ms) },
-                Action::Reconnect => return Outgoing::Reconnect,
-                Action::Hello(hello) => {
-                    message.extend_from_slice(&self.say(Control::Hello(hello), now));
-                    return Outgoing::Message;
-                }
-                Action::Send { lane, from, bytes_max } => {
-                    match self.ring.read(lane, from, bytes_max, &now.clock, message) {
-                        Ok(batches) => {
-                            batches.into_iter().for_each(|batch| self.sender.sent(now.ms, batch));
-                            return Outgoing::Message;
-                        }
-                        // It is declared, and not held any more: the session goes on behind it.
-                        Err(ReadError::Corrupt { .. }) => {}
-                        // The disk does not answer, or takes no declaration. The other stream goes on meanwhile.
-                        Err(_) => self.sender.unread(lane.stream, now.ms + READ_RETRY_MS),
-                    }
-                    self.sender.held(self.ring.held());
-                }
-                Action::LookUp { lane, end } => {
-                    self.look_ups.retain(|look_up| look_up.lane != lane);
-                    self.look_ups.push(LookUp { lane, end, tries: 0 });
-                    self.look_up(now);
-                }
-                Action::Release { lane, end } => {
-                    self.ring.release(lane, end);
-                    self.sender.held(self.ring.held());
-                }
-                Action::Diverged { lane } => {
-                    self.diverged += 1;
-                    let from = self.sender.acked_end(lane).unwrap_or(Sequence::ZERO);
-                    self.ring.reseal(lane, from, ResealReason::Diverged, &now.clock);
-                    self.sender.held(self.ring.held());
-                }
-            }
-        }
+    /// Tells the session what the ring log holds now.
+    fn tell_held(&mut self) {
+        let Self { ring, sender, .. } = self;
+        let holdings = ring.held().into_iter().map(|held| Holding {
+            lane: held.lane,
+            oldest: ring.oldest(held.lane),
+            first: held.first,
+            end: held.end,
+        });
+        sender.held(holdings);
     }
 }
 

@@ -12,6 +12,8 @@ pub const KEY_FILE: &str = "identity.key";
 
 /// Bytes of the file.
 const KEY_BYTES: usize = 32;
+/// Files that were no keys and lie beside it, at most.
+const ASIDE_MAX: u32 = 1000;
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +28,7 @@ pub enum IdentityError {
     },
     /// Not a key.
     #[error(
-        "{} has {bytes} bytes, and a key has {KEY_BYTES}; put its backup there. Without one, remove it: the agent makes a \
-         new key, which the collector must be told to trust under this name",
+        "{} has {bytes} bytes, and a key has {KEY_BYTES}; put its backup there",
         .path.display()
     )]
     Length {
@@ -59,12 +60,58 @@ pub fn load_existing(directory: &Path) -> Result<Option<Identity>, IdentityError
     }
 }
 
-/// Reads the key in `directory`, or makes one that is on disk when this returns.
+/// The key of an agent, and where it comes from.
+#[derive(Debug)]
+pub struct Taken {
+    /// The key.
+    pub identity: Identity,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was there.
+    Kept,
+    /// It was made, for there was none.
+    Made,
+    /// It was made, for what was there was no key: that is here now.
+    Replaced(PathBuf),
+}
+
+/// Reads the key in `directory`, or makes one that is on disk when this returns. A file that is no key is moved aside: what
+/// a machine captures does not wait for it.
+pub fn take(directory: &Path) -> Result<Taken, IdentityError> {
+    let path = directory.join(KEY_FILE);
+    let origin = match load_existing(directory) {
+        Ok(Some(identity)) => return Ok(Taken { identity, origin: Origin::Kept }),
+        Ok(None) => Origin::Made,
+        Err(IdentityError::Length { .. }) => Origin::Replaced(move_aside(&path)?),
+        Err(error) => return Err(error),
+    };
+    Ok(Taken { identity: create(directory, &path)?, origin })
+}
+
+/// [`take`], for those who do not ask where it comes from.
 pub fn load_or_create(directory: &Path) -> Result<Identity, IdentityError> {
-    match load_existing(directory)? {
-        Some(identity) => Ok(identity),
-        None => create(directory, &directory.join(KEY_FILE)),
+    take(directory).map(|taken| taken.identity)
+}
+
+/// Gives a file a name that no other has.
+fn move_aside(path: &Path) -> Result<PathBuf, IdentityError> {
+    let failed = |error| IdentityError::Io { path: path.to_owned(), error };
+    for counter in 1..=ASIDE_MAX {
+        let aside = path.with_extension(format!("key.bad-{counter}"));
+        match std::fs::hard_link(path, &aside) {
+            Ok(()) => return std::fs::remove_file(path).map(|()| aside).map_err(failed),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            // A file system without links.
+            Err(_) if !aside.exists() => return std::fs::rename(path, &aside).map(|()| aside).map_err(failed),
+            Err(_) => {}
+        }
     }
+    Err(failed(io::Error::other(format!("{ASIDE_MAX} files that were no keys lie beside it; remove some"))))
 }
 
 fn load(path: &Path, mut file: File) -> Result<Identity, IdentityError> {
@@ -132,15 +179,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_key_is_never_overwritten() {
+    fn a_file_that_is_no_key_is_moved_aside_and_never_overwritten() {
         let directory = tempfile::tempdir().unwrap();
-        load_or_create(directory.path()).unwrap();
+        let first = take(directory.path()).unwrap();
+        assert_eq!(first.origin, Origin::Made);
+        // The control: a whole key is used again.
+        assert_eq!(take(directory.path()).unwrap().origin, Origin::Kept);
         let path = directory.path().join(KEY_FILE);
-        for bytes in [0, 31, 33] {
+        for (counter, bytes) in [0, 31, 33].into_iter().enumerate() {
             std::fs::write(&path, vec![7; bytes]).unwrap();
-            let refusal = load_or_create(directory.path()).unwrap_err().to_string();
-            assert!(refusal.contains(&format!("has {bytes} bytes")), "{refusal}");
-            assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes as u64);
+            assert!(load_existing(directory.path()).is_err());
+            let taken = take(directory.path()).unwrap();
+            let aside = directory.path().join(format!("identity.key.bad-{}", counter + 1));
+            assert_eq!(taken.origin, Origin::Replaced(aside.clone()));
+            assert_eq!(std::fs::read(&aside).unwrap(), vec![7; bytes]);
+            assert_ne!(taken.identity.public_key(), first.identity.public_key());
         }
     }
 }

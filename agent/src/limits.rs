@@ -104,8 +104,6 @@ pub const OUTBOX_MESSAGES_MAX: usize = 2;
 pub const INBOX_MESSAGES_MAX: usize = 1024;
 /// Milliseconds after which a disk that refused a write is tried again.
 pub const DISK_RETRY_MS: u64 = 1000;
-/// Batches that are sealed again in one round of the writer.
-pub const RESEAL_STEPS_MAX: usize = 16;
 /// Milliseconds between two syncs of the ring's witness in the background.
 pub const WITNESS_SYNC_MS: u64 = 1000;
 /// Milliseconds after which a disk that refused a read is tried again.
@@ -116,6 +114,32 @@ pub const READ_TRIES_MAX: u8 = 8;
 pub const MQTT_INCOMING_BYTES_MAX: u32 = 16 * 1024;
 /// Milliseconds that a stopping agent gives its last events to arrive; what has not by then is sent after the next start.
 pub const WRITER_DRAIN_MS: u64 = 2000;
+/// Keys of collectors in the pin.
+pub const PINS_MAX: usize = 8;
+/// Keys of collectors that a configuration names.
+pub const COLLECTOR_KEYS_MAX: usize = 16;
+/// Attestations that are kept beside the ring log.
+pub const ATTESTATIONS_MAX: usize = 8;
+/// Milliseconds between two receipts that are written: what a start finds is at most that old.
+pub const RECEIPT_MS: u64 = 60_000;
+/// Milliseconds between two reports of messages that did not count.
+pub const REPORT_MS: u64 = 60_000;
+/// Ranges that the collector can ask for once more at the same time.
+pub const AGAIN_MAX: usize = 16;
+/// Bytes of a message that answers that.
+pub const AGAIN_BYTES_MAX: usize = 128 * 1024;
+/// What waits to be written beside the ring log; more is tried again later.
+pub const KEEPER_JOBS_MAX: usize = 4;
+/// Seconds between two heartbeats that a configuration can ask for, at most.
+pub const HEARTBEAT_S_MAX: u32 = 3600;
+/// Seconds that an agent stays away when its MQTT session was taken over, at least; with as much chance again.
+pub const TAKEN_OVER_S: u64 = 120;
+/// Milliseconds in which changes of the connection are counted, and after which a calm one is reported.
+pub const LINK_CALM_MS: u64 = 60_000;
+/// Changes of the connection that are events of their own within that time; more become one.
+pub const LINK_EVENTS_MAX: usize = 4;
+/// Milliseconds after which a connection that never gets calm is reported all the same.
+pub const LINK_REPORT_MS: u64 = 600_000;
 /// Seconds that a new way to the collector has, at least, to prove itself: a pause before the first attempt, the
 /// connection, hello and welcome, and the second for which the writer may sleep before it tells of them.
 pub const CONFIRM_S_MIN: u32 = 5;

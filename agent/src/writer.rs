@@ -10,22 +10,27 @@ use std::thread::JoinHandle;
 
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::disk::Disk;
-use afferent_protocol::ids::{Sequence, Stream};
+use afferent_protocol::event::{Body, Event, LifeCycle};
+use afferent_protocol::ids::{Sequence, Stream, Subject, Timestamp};
 use afferent_protocol::session::signed::Nonce;
 use afferent_protocol::session::{Held, Lane};
+use afferent_protocol::sign::PublicKey;
 use tokio::sync::{mpsc, watch};
 
-use crate::core::{AgentCore, Now, Outgoing};
-use crate::intake::sink::Commits;
+use crate::core::{AgentCore, Ignored, Now, Outgoing};
+use crate::intake::sink::{Commits, Waiting};
+use crate::keep::{Keeper, Keepsake};
 use crate::limits::{INBOX_MESSAGES_MAX, STATUS_MS, WRITER_DRAIN_MS};
 use crate::ring_log::RingStatus;
 use crate::sequencer::{Shared, SharedState};
+use crate::ship::LinkState;
+use crate::trust::{TrustSettings, line_to_add};
 
 /// What the transport brings.
 #[derive(Debug)]
 pub enum Inbound {
-    /// It is connected, with this nonce.
-    LinkUp(Nonce),
+    /// It is connected, with this nonce, and these collectors are believed.
+    LinkUp(Nonce, TrustSettings),
     /// It is not any more.
     LinkDown,
     /// A message came.
@@ -47,7 +52,8 @@ pub(crate) struct Inbox {
     inbound: VecDeque<Inbound>,
     /// The transport has taken a message out of the outbox.
     room: bool,
-    stop: bool,
+    /// Why, and when that was asked for.
+    stop: Option<(String, Timestamp)>,
 }
 
 /// The transport's side of the writer.
@@ -83,14 +89,18 @@ pub struct Status {
     pub streaming: bool,
     /// Why the ring log cannot be written.
     pub trouble: Option<Arc<str>>,
-    /// Lanes that were given up because the collector has something else, since the start.
-    pub diverged: u64,
+    /// Lanes that were sealed again because the collector has something else, since the start.
+    pub resealed: u64,
+    /// Lanes that were sent again because the collector's log had been put back, since the start.
+    pub rewound: u64,
     /// Milliseconds since the collector last made something of ours durable while more was waiting; 0 when all is there.
     pub stalled_ms: u64,
     /// Durable commits of both streams since the start.
     pub commits: [u64; 2],
-    /// Messages that were none of the session's.
-    pub undecodable: u64,
+    /// Messages that did not count, since the start.
+    pub ignored: Ignored,
+    /// The key of a collector that answers and is not believed, while none is that answers.
+    pub stranger: Option<PublicKey>,
 }
 
 impl Status {
@@ -108,13 +118,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Commits everything, gives the last events a moment to arrive, and ends. Blocks until then.
-    pub fn stop(self) -> std::thread::Result<()> {
-        {
-            let mut state = self.shared.lock();
-            state.inbox.stop = true;
-            state.open.stop();
-        }
+    /// Commits everything, says how far that is and that the agent stops, gives the last events a moment to arrive, and
+    /// ends. Blocks until then.
+    pub fn stop(self, reason: &str, time: Timestamp) -> std::thread::Result<()> {
+        self.shared.lock().inbox.stop = Some((reason.to_owned(), time));
         self.shared.wake.notify_one();
         self.thread.join()
     }
@@ -132,8 +139,14 @@ pub struct WriterParts<D: Disk> {
     pub durable: watch::Sender<Commits>,
     /// Is told the writer's state.
     pub status: watch::Sender<Status>,
+    /// The connection's state: the writer adds whether who answers is believed.
+    pub link: watch::Sender<LinkState>,
     /// Is called in every round, at least every second: feeds a watchdog.
     pub alive: Box<dyn FnMut() + Send>,
+    /// Keeps what belongs beside the ring log.
+    pub keeper: Keeper,
+    /// Milliseconds between two heartbeats.
+    pub heartbeat_ms: u64,
 }
 
 impl<D: Disk> std::fmt::Debug for WriterParts<D> {
@@ -158,11 +171,13 @@ where
         trouble: None,
         status_at_ms: 0,
         progress: Progress::default(),
+        heartbeat_at_ms: None,
         stop_at_ms: None,
+        has_said_goodbye: false,
     };
     let thread = std::thread::Builder::new().name("ring-writer".into()).spawn(move || {
         while round.turn() {}
-        round.parts.core.finish();
+        round.end();
     })?;
     Ok(Writer { shared, thread })
 }
@@ -188,7 +203,10 @@ struct Round<D: Disk> {
     trouble: Option<Arc<str>>,
     status_at_ms: u64,
     progress: Progress,
+    /// `None` until the first commit.
+    heartbeat_at_ms: Option<u64>,
     stop_at_ms: Option<u64>,
+    has_said_goodbye: bool,
 }
 
 /// The longest that the writer sleeps: it feeds a watchdog.
@@ -203,16 +221,79 @@ impl<D: Disk> Round<D> {
         for inbound in std::mem::take(&mut self.inbound) {
             self.poll_at_ms = Some(now.ms);
             match inbound {
-                Inbound::LinkUp(nonce) => self.parts.core.link_up(nonce),
+                Inbound::LinkUp(nonce, trust) => {
+                    self.parts.core.trust(trust);
+                    self.parts.core.link_up(nonce);
+                }
                 Inbound::LinkDown => self.parts.core.link_down(),
                 Inbound::Message(message) => self.parts.core.receive(&message, &now),
             }
         }
+        self.keep(&now);
         self.commit();
+        self.beat();
         self.send();
         let now_ms = self.shared.now_ms();
         self.tell(now_ms);
-        self.stop_at_ms.is_none_or(|at_ms| !self.is_drained() && now_ms < at_ms)
+        let Some(at_ms) = self.stop_at_ms else { return true };
+        // What the goodbye says is committed in the round after.
+        let is_done = std::mem::replace(&mut self.has_said_goodbye, true) && self.is_drained();
+        !is_done && now_ms < at_ms
+    }
+
+    /// The last round was made.
+    fn end(mut self) {
+        let now = self.now();
+        self.parts.core.finish();
+        let last = std::iter::from_fn(|| self.parts.core.keepsake(&now, true)).collect();
+        self.parts.keeper.stop(last);
+    }
+
+    /// Hands over what is to be kept beside the ring log.
+    fn keep(&mut self, now: &Now) {
+        while let Some(keepsake) = self.parts.core.keepsake(now, false) {
+            let pins = match &keepsake {
+                Keepsake::Pins(pins) => Some(pins.clone()),
+                _ => None,
+            };
+            match (self.parts.keeper.keep(keepsake), pins) {
+                (true, Some(pins)) => self.parts.core.pinned(pins, now),
+                (true, None) => {}
+                // It comes again with what leads to it.
+                (false, _) => return,
+            }
+        }
+    }
+
+    /// Says that the agent is alive, and how far everything is: when that is due, and before it stops.
+    fn beat(&mut self) {
+        let stopping = self.stop_at_ms.is_some() && !self.has_said_goodbye;
+        let now_ms = self.shared.now_ms();
+        if !stopping && self.heartbeat_at_ms.is_none_or(|at_ms| now_ms < at_ms) {
+            return;
+        }
+        let now = self.now();
+        self.heartbeat_at_ms = Some(now.ms + self.parts.heartbeat_ms);
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        let core = &self.parts.core;
+        let mut said = core.heartbeat(&mut state.open, &now).map(drop);
+        if let (true, Some((reason, time))) = (stopping, &state.inbox.stop) {
+            let (reason, time) = (reason.clone(), *time);
+            let subject = Subject::new(core.ring().who().source.as_str()).expect("a source's name is a subject");
+            let body = Body::LifeCycle(LifeCycle::Stopped { reason: &reason });
+            // It is the last event: that is how the next start knows of it.
+            said = state.open.push(&Event { time, subject, body }, Waiting::Nobody, now.ms).map(drop);
+            state.open.stop();
+        }
+        drop(state);
+        match said {
+            Ok(()) => {}
+            Err(refusal) if stopping => {
+                tracing::warn!("the next start will not know that this stop was on purpose: {refusal}");
+            }
+            Err(refusal) => tracing::debug!("a heartbeat is not in the log: {refusal}"),
+        }
     }
 
     /// Sleeps until there is something to do, then takes it out of what is shared.
@@ -232,7 +313,7 @@ impl<D: Disk> Round<D> {
             self.outbox_full = false;
             self.poll_at_ms = Some(0);
         }
-        if state.inbox.stop && self.stop_at_ms.is_none() {
+        if state.inbox.stop.is_some() && self.stop_at_ms.is_none() {
             self.stop_at_ms = Some(shared.now_ms() + WRITER_DRAIN_MS);
         }
         std::mem::swap(&mut self.inbound, &mut state.inbox.inbound);
@@ -255,9 +336,10 @@ impl<D: Disk> Round<D> {
         let due = Stream::ALL.into_iter().filter(|stream| !core.is_pending(*stream));
         let due = due.filter_map(|stream| state.open.due_ms(stream)).min();
         let poll = self.poll_at_ms.filter(|_| !self.outbox_full);
-        let stop = (state.inbox.stop && self.stop_at_ms.is_none()).then_some(0);
+        let stop = (state.inbox.stop.is_some() && self.stop_at_ms.is_none()).then_some(0);
         let room = (state.inbox.room && self.outbox_full).then_some(0);
-        [due, poll, stop, room, core.retry_at_ms()].into_iter().flatten().min().unwrap_or(u64::MAX)
+        let times = [due, poll, stop, room, core.retry_at_ms(), self.heartbeat_at_ms];
+        times.into_iter().flatten().min().unwrap_or(u64::MAX)
     }
 
     fn now(&mut self) -> Now {
@@ -282,6 +364,7 @@ impl<D: Disk> Round<D> {
             }
         }
         if committed.moved {
+            self.heartbeat_at_ms.get_or_insert(0);
             self.poll_at_ms = Some(0);
             self.parts.durable.send_replace(self.parts.core.durable_commits());
         }
@@ -339,6 +422,22 @@ impl<D: Disk> Round<D> {
         }
         self.status_at_ms = now_ms + STATUS_MS;
         let core = &self.parts.core;
+        let stranger = core.stranger();
+        self.parts.link.send_if_modified(|link| match (&*link, stranger) {
+            (LinkState::Up, Some(key)) => {
+                *link = LinkState::Untrusted(format!(
+                    "a collector answers with the key {key}, which this agent does not believe; if that is your \
+                     collector's key, add: {}",
+                    line_to_add(&key)
+                ));
+                true
+            }
+            (LinkState::Untrusted(_), None) => {
+                *link = LinkState::Up;
+                true
+            }
+            _ => false,
+        });
         let held = core.ring().held();
         let waiting = held.iter().find(|held| held.first < held.end).copied();
         if waiting.is_none() || waiting.map(|held| (held.lane, held.first)) != self.progress.oldest {
@@ -348,10 +447,12 @@ impl<D: Disk> Round<D> {
             ring: core.ring().status(),
             streaming: core.sender().is_streaming(),
             trouble: self.trouble.clone(),
-            diverged: core.diverged(),
+            resealed: core.resealed(),
+            rewound: core.rewound(),
             stalled_ms: now_ms - self.progress.at_ms,
             commits: core.durable_commits(),
-            undecodable: core.undecodable(),
+            ignored: core.ignored(),
+            stranger,
             held,
         };
         self.parts.status.send_replace(status);

@@ -265,7 +265,7 @@ mod tests {
         let disk = FsDisk::new(&log).unwrap();
         let now = afferent_protocol::ids::Timestamp::default();
         let settings = crate::log::LogSettings::default();
-        let mut each = |_: &_, _: &_| {};
+        let mut each = |_: &afferent_protocol::segment::EntryHead, _: &afferent_protocol::batch::Batch<'_>| {};
         let (mut opened, _) = crate::log::EmbeddedLog::open(disk, settings, &mut || 7, now, &mut each).unwrap();
         let mut agent = crate::simulated::Agent::new("press", afferent_protocol::ids::Stream::Samples, 1);
         let bytes = agent.samples(1);

@@ -89,9 +89,10 @@ const fn optional(
 
 /// See the module.
 #[rustfmt::skip]
-pub const KEYS: [Key; 39] = [
+pub const KEYS: [Key; 42] = [
     optional("agent", "name", Kind::Text, "\"press-88\"", "Its name: letters, digits, '.', '_', '-'. Default: the machine's name."),
     key("agent", "data_dir", Kind::Text, "\"afferent-data/agent\"", "The data directory: ring log, key, socket."),
+    key("agent", "heartbeat_s", Kind::Whole(1, 3600), "60", "Seconds between two events that say how far everything is: what is older is certain, also while nothing happens."),
     key("ring", "pool_bytes", Kind::Size, "\"256MiB\"", "Its size on disk, taken as it is needed."),
     optional("ring", "segment_bytes", Kind::Size, "\"8MiB\"", "The size of one of its files. Default: by the pool's size."),
     optional("ring", "critical_reserve_segments", Kind::Whole(0, 4_294_967_295), "4", "Files that only critical events may take. Default: an eighth."),
@@ -101,6 +102,8 @@ pub const KEYS: [Key; 39] = [
     optional("ship", "ca_file", Kind::Text, "\"/etc/afferent/ca.pem\"", "Certificates that are trusted (PEM). Default: the system's."),
     optional("ship", "cert_file", Kind::Text, "\"/etc/afferent/agent.pem\"", "The agent's certificate (PEM)."),
     optional("ship", "key_file", Kind::Text, "\"/etc/afferent/agent.key\"", "The certificate's private key (PEM)."),
+    key("ship", "collector_keys", Kind::Texts, "[]", "Keys of the collectors that are believed, 64 hexadecimal digits each. Named here, no other is."),
+    key("ship", "trust_first", Kind::Switch, "false", "Without keys: believe the first collector that answers, from then on. On this machine (127.0.0.1, localhost) that is so anyway."),
     optional("ship", "username", Kind::Text, "\"press-88\"", "Login name."),
     optional("ship", "password", Kind::Secret, "{ credential = \"mqtt\" }", "Login password: { file = … }, { env = … } or { credential = … }."),
     key("ship", "window_bytes", Kind::Size, "\"512KiB\"", "Bytes of each stream under way at once. All agents' windows must fit a broker's queue."),

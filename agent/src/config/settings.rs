@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SOURCE_BYTES_MAX};
+use afferent_protocol::sign::PublicKey;
 use serde::Deserialize;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -17,7 +18,8 @@ use crate::intake::host::HostSettings;
 use crate::intake::serial::SerialSettings;
 use crate::intake::serial::port::Address;
 use crate::intake::socket::SocketSettings;
-use crate::limits::{CONFIRM_S_MIN, CONNECTIONS_MAX, SERIAL_PORTS_MAX};
+use crate::limits::{COLLECTOR_KEYS_MAX, CONFIRM_S_MIN, CONNECTIONS_MAX, HEARTBEAT_S_MAX, SERIAL_PORTS_MAX};
+use crate::trust::parse_key;
 
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
@@ -61,6 +63,8 @@ section! {
         name: SourceId = name_of_host(&rustix::system::uname().nodename().to_string_lossy()),
         /// The data directory.
         data_dir: PathBuf = PathBuf::from("afferent-data/agent"),
+        /// Seconds between two events that say how far everything is.
+        heartbeat_s: u32 = 60,
     }
 }
 
@@ -97,6 +101,10 @@ section! {
         cert_file: Option<PathBuf> = None,
         /// Its private key, PEM.
         key_file: Option<PathBuf> = None,
+        /// The keys of the collectors that are believed, in hexadecimal.
+        collector_keys: Vec<String> = vec![],
+        /// Whether the first collector that answers is believed, where no key is named.
+        trust_first: bool = false,
         /// Login name.
         username: Option<String> = None,
         /// Login password.
@@ -291,6 +299,7 @@ impl Config {
         if !(64 << 10..=64 << 20).contains(&self.ship.window_bytes.0) {
             return Err("`ship.window_bytes` goes from 64KiB to 64MiB".to_owned());
         }
+        in_range("agent.heartbeat_s", self.agent.heartbeat_s, 1, HEARTBEAT_S_MAX)?;
         in_range("ship.confirm_s", self.ship.confirm_s, CONFIRM_S_MIN, 3600)?;
         in_range("ship.timeout_ms", self.ship.timeout_ms, 100, 600_000)?;
         in_range("intake.host.interval_ms", self.intake.host.interval_ms, 100, 86_400_000)?;
@@ -385,6 +394,11 @@ impl ShipConfig {
         (host.trim_matches(['[', ']']).to_owned(), port, secure)
     }
 
+    /// The keys of the collectors that are believed.
+    pub fn trusted_keys(&self) -> Vec<PublicKey> {
+        self.collector_keys.iter().filter_map(|text| parse_key(text)).collect()
+    }
+
     fn check(&self) -> Result<(), String> {
         let address = self.url.strip_prefix("mqtt://").or_else(|| self.url.strip_prefix("mqtts://"));
         let port_is_wrong = |address: &str| {
@@ -395,6 +409,15 @@ impl ShipConfig {
             // The url itself is not repeated: somebody may have written a password into it.
             let remedy = "a login goes into `ship.username` and `ship.password`";
             return Err(format!("`ship.url` is not mqtt://HOST:PORT or mqtts://HOST:PORT; {remedy}"));
+        }
+        if let Some(wrong) = self.collector_keys.iter().find(|text| parse_key(text).is_none()) {
+            return Err(format!(
+                "`ship.collector_keys` has {wrong:?}, which is no key; a key has 64 hexadecimal digits, as the collector \
+                 shows it at its start"
+            ));
+        }
+        if self.collector_keys.len() > COLLECTOR_KEYS_MAX {
+            return Err(format!("`ship.collector_keys` names over {COLLECTOR_KEYS_MAX} keys; leave out old ones"));
         }
         if self.cert_file.is_some() != self.key_file.is_some() {
             return Err("`ship.cert_file` and `ship.key_file` need each other; give both or none".to_owned());

@@ -76,6 +76,8 @@ fn values_are_refused_with_their_line_and_what_is_taken() {
         ("[ship]\nurl = \"http://x\"\n", &["ship.url", "mqtts://HOST:PORT"]),
         ("[ship]\nurl = \"mqtts://x:1\"\ncert_file = \"a\"\n", &["ship.key_file"]),
         ("[ship]\nca_file = \"a\"\n", &["mqtts://"]),
+        ("[agent]\nheartbeat_s = 0\n", &["agent.heartbeat_s", "1 to 3600"]),
+        ("[ship]\ncollector_keys = [\"12ab\"]\n", &["ship.collector_keys", "12ab", "64 hexadecimal digits"]),
         ("[ship]\nwindow_bytes = \"1KiB\"\n", &["ship.window_bytes", "64KiB to 64MiB"]),
         ("[intake.socket]\ntcp = \"0.0.0.0:1\"\n", &["intake.socket.tcp", "tcp_beyond_loopback"]),
         ("[intake.socket]\nmode = \"999\"\n", &["intake.socket.mode", "octal"]),

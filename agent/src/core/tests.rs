@@ -1,13 +1,23 @@
 //! The core between a disk that fails and a collector that is played by hand.
 
-use std::collections::BTreeSet;
+mod disks;
+mod forgeries;
+mod kept;
 
+use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::batch::split;
-use afferent_protocol::session::{Check, Resume, Welcome};
+use afferent_protocol::ids::{Offset, Sequence, Timestamp};
+use afferent_protocol::session::signed::{Down, Up, UpContent, is_down, is_signed};
+use afferent_protocol::session::{Check, Control, Hello, Resume, Welcome};
+use afferent_protocol::sign::Identity;
 
 use super::*;
+use crate::keep::Keepsake;
+use crate::ring_log::Known;
 use crate::ring_log::tests::memory_disk::MemoryDisk;
 use crate::ring_log::tests::{batch, clock, last_entry, settings, who};
+
+const NONCE: Nonce = Nonce([1; 16]);
 
 fn now(ms: u64) -> Now {
     Now { ms, clock: clock() }
@@ -20,7 +30,10 @@ fn start(disk: &MemoryDisk) -> AgentCore<MemoryDisk> {
         drawn
     };
     let settings = CoreSettings { ring: settings(8), ..CoreSettings::default() };
-    AgentCore::open(disk.clone(), settings, who("press-1"), &clock(), &mut entropy).unwrap().0
+    let mut core =
+        AgentCore::open(disk.clone(), disk.beside(), settings, who("press-1"), &clock(), &mut entropy).unwrap().0;
+    core.trust(TrustSettings { keys: vec![Collector::default().key.public_key()], trust_first: false });
+    core
 }
 
 fn commit(core: &mut AgentCore<MemoryDisk>, stream: Stream, mark: i64) {
@@ -28,79 +41,132 @@ fn commit(core: &mut AgentCore<MemoryDisk>, stream: Stream, mark: i64) {
     assert!(core.commit(stream, commit, &mut batch(stream, mark, 1, 500), &now(0)).moved);
 }
 
-/// Connects; the collector says that this is what it holds.
-fn connect(core: &mut AgentCore<MemoryDisk>, lanes: &[Resume]) {
-    core.link_up();
-    let mut message = Vec::new();
-    assert_eq!(core.poll(&now(0), &mut message), Outgoing::Message);
-    let Ok(Control::Hello(hello)) = Control::decode(&message) else { panic!("a session begins with a hello") };
-    let welcome = Welcome { session: hello.session, lanes: lanes.iter().copied().collect() };
-    core.receive(&Control::Welcome(welcome).encode(), &now(0));
+/// What `count` batches of the stream are acked with.
+fn resume_of(core: &mut AgentCore<MemoryDisk>, stream: Stream, count: u64) -> Resume {
+    let held = core.ring.held().into_iter().find(|held| held.lane.stream == stream).unwrap();
+    let end = Sequence::new(count);
+    let Known::Check(check) = core.ring.check_at(held.lane, end).unwrap() else { panic!("it was just written") };
+    Resume { lane: held.lane, end, check: Some(check) }
 }
 
-/// The streams of the batches that are sent until the core waits, and until when it does.
-fn sent(core: &mut AgentCore<MemoryDisk>, ms: u64) -> (Vec<Stream>, Option<u64>) {
-    let (mut streams, mut message) = (Vec::new(), Vec::new());
+/// Signs what a collector says.
+#[derive(Clone)]
+struct Collector {
+    key: Identity,
+    place: Place,
+    answer: Nonce,
+    is_proved: bool,
+    nonce: Nonce,
+    source: &'static str,
+    attestation: Option<[u8; ATTESTATION_LEN]>,
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self {
+            key: Identity::from_seed(&[9; 32]),
+            place: Place { log_id: [4; 16], partition: 0, term: 5, offset: Offset::new(100) },
+            answer: Nonce([2; 16]),
+            is_proved: true,
+            nonce: NONCE,
+            source: "press-1",
+            attestation: None,
+        }
+    }
+}
+
+impl Collector {
+    fn down(&self, content: Control) -> Down {
+        Down {
+            nonce: self.nonce,
+            answer: self.answer,
+            key: self.key.public_key(),
+            place: self.place,
+            time: Timestamp::default(),
+            is_proved: self.is_proved,
+            endorsements: Vec::new(),
+            attestation: self.attestation,
+            content,
+        }
+    }
+
+    fn says(&self, content: Control) -> Vec<u8> {
+        self.down(content).sign(&who(self.source).source, &self.key)
+    }
+
+    fn acks(&self, resume: Resume) -> Vec<u8> {
+        self.says(Control::Ack([resume].into_iter().collect()))
+    }
+
+    fn welcomes(&self, hello: &Hello, lanes: &[Resume]) -> Vec<u8> {
+        let lanes = lanes.iter().copied().collect();
+        self.says(Control::Welcome(Welcome { session: hello.session, lanes }))
+    }
+}
+
+/// What a message of the agent says.
+fn said(message: &[u8]) -> Up {
+    Up::read(message).unwrap().verify_own_key(&who("press-1").source).unwrap()
+}
+
+fn hello_of(message: &[u8]) -> Option<Hello> {
+    match (is_signed(message) && !is_down(message)).then(|| said(message).content) {
+        Some(UpContent::Control(Control::Hello(hello))) => Some(hello),
+        _ => None,
+    }
+}
+
+/// Connects; gives the hello.
+fn greet(core: &mut AgentCore<MemoryDisk>) -> Hello {
+    core.link_up(NONCE);
+    let mut message = Vec::new();
+    assert_eq!(core.poll(&now(0), &mut message), Outgoing::Message);
+    hello_of(&message).expect("a session begins with a hello")
+}
+
+/// Connects; the collector says that this is what it holds.
+fn connect(core: &mut AgentCore<MemoryDisk>, lanes: &[Resume]) -> Collector {
+    let hello = greet(core);
+    let collector = Collector::default();
+    core.receive(&collector.welcomes(&hello, lanes), &now(0));
+    collector
+}
+
+/// All messages until the core waits, and until when it does.
+fn messages(core: &mut AgentCore<MemoryDisk>, ms: u64) -> (Vec<Vec<u8>>, Option<u64>) {
+    let (mut messages, mut message) = (Vec::new(), Vec::new());
     loop {
         match core.poll(&now(ms), &mut message) {
-            Outgoing::Wait { until_ms } => return (streams, until_ms),
-            Outgoing::Message => streams.extend(split(&message).map_while(Result::ok).map(|b| b.header().stream)),
+            Outgoing::Wait { until_ms } => return (messages, until_ms),
+            Outgoing::Message => messages.push(message.clone()),
             Outgoing::Reconnect => panic!("the connection is good"),
         }
     }
 }
 
-/// A ring with three critical events, and what a collector says that has all of them.
-fn shipped(disk: &MemoryDisk) -> Resume {
-    let mut core = start(disk);
-    (0..3).for_each(|mark| commit(&mut core, Stream::Critical, mark));
-    let (lane, end) = core.ring.durable_end(Stream::Critical);
-    let Known::Check(check) = core.ring.check_at(lane, end).unwrap() else { panic!("it was just written") };
-    Resume { lane, end, check: Some(check) }
+/// The streams of the batches that are sent until the core waits, and until when it does.
+fn sent(core: &mut AgentCore<MemoryDisk>, ms: u64) -> (Vec<Stream>, Option<u64>) {
+    let (messages, until_ms) = messages(core, ms);
+    let batches = messages.iter().flat_map(|message| split(message).map_while(Result::ok));
+    (batches.map(|batch| batch.header().stream).collect(), until_ms)
 }
 
-#[test]
-fn what_the_collector_has_is_not_refused_because_its_tail_was_damaged_here() {
-    let disk = MemoryDisk::new(1);
-    let resume = shipped(&disk);
-    let (name, at) = last_entry(&start(&disk).ring, Stream::Critical);
-    disk.flip(&name, (at + 200) * 8);
-    let mut core = start(&disk);
-    assert_eq!(core.ring.held()[0].end, Sequence::new(2), "the tail is gone");
-    connect(&mut core, &[resume]);
-    sent(&mut core, 0);
-    assert_eq!((core.diverged(), core.ring.status().counters.refused_events), (0, 0));
-    assert!(core.ring.held().iter().all(|held| held.lane != resume.lane), "{:?}", core.ring.held());
-}
-
-#[test]
-fn what_the_collector_has_in_place_of_a_whole_lane_is_still_a_contradiction() {
-    for (more, check) in [(1, None), (0, Some(Check(7)))] {
-        let disk = MemoryDisk::new(1);
-        let mut resume = shipped(&disk);
-        resume.end = Sequence::new(resume.end.get() + more);
-        resume.check = check.or(resume.check);
-        let mut core = start(&disk);
-        connect(&mut core, &[resume]);
-        sent(&mut core, 0);
-        assert_eq!((core.diverged(), core.ring.status().counters.refused_events), (1, 3));
+/// Answers every question with the largest of these ends, until none is asked; mends what is to be mended.
+fn settle(core: &mut AgentCore<MemoryDisk>, collector: &Collector, common: &[Resume]) {
+    for ms in 1..200 {
+        for message in messages(core, ms).0 {
+            if !is_signed(&message) {
+                continue;
+            }
+            let UpContent::Control(Control::Ask(asked)) = said(&message).content else { continue };
+            let found = asked.iter().find(|resume| common.contains(resume));
+            let none = Resume { end: Sequence::ZERO, ..asked[0] };
+            core.receive(&collector.says(Control::Common(*found.unwrap_or(&none))), &now(ms));
+        }
+        core.retry(&now(ms));
     }
 }
 
-#[test]
-fn a_stream_that_cannot_be_read_does_not_hold_up_the_other_and_its_damage_is_declared() {
-    for (stream, other) in [(Stream::Critical, Stream::Samples), (Stream::Samples, Stream::Critical)] {
-        let disk = MemoryDisk::new(1);
-        let mut core = start(&disk);
-        commit(&mut core, Stream::Critical, 1);
-        commit(&mut core, Stream::Samples, 2);
-        drop(core);
-        let mut core = start(&disk);
-        disk.state().unreadable = BTreeSet::from([last_entry(&core.ring, stream).0]);
-        connect(&mut core, &[]);
-        assert_eq!(sent(&mut core, 0), (vec![other], Some(READ_RETRY_MS)));
-        let later = (1..20).flat_map(|turn| sent(&mut core, turn * READ_RETRY_MS).0).collect::<Vec<_>>();
-        assert_eq!(later, [Stream::Critical], "the loss");
-        assert_eq!(core.ring.status().counters.corrupt_events, 1);
-    }
+fn held_first(core: &AgentCore<MemoryDisk>, stream: Stream) -> Sequence {
+    core.ring.held().into_iter().find(|held| held.lane.stream == stream).unwrap().first
 }

@@ -1,6 +1,7 @@
 //! A whole agent from its configuration: data directory, ring log, connection, intakes, metrics; reloaded on SIGHUP.
 
 mod autonomy;
+mod links;
 mod observe;
 mod probation;
 
@@ -9,9 +10,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use afferent_protocol::event::{Body, Event, LifeCycle};
+use afferent_protocol::event::{Body, Event};
 use afferent_protocol::ids::Subject;
 use afferent_protocol::session::SenderSettings;
+use afferent_protocol::sign::Identity;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -19,7 +21,7 @@ use crate::agent::{Agent, AgentParts, StartError};
 use crate::clock::{Clock, SystemClock, step_between};
 use crate::config::{Config, ConfigError, SecretError};
 use crate::core::CoreSettings;
-use crate::identity::{self, IdentityError};
+use crate::identity::{self, IdentityError, Origin};
 use crate::intake::exec::LineMetrics;
 use crate::intake::serial::SerialMetrics;
 use crate::intake::sink::{EventSink, Waiting};
@@ -30,8 +32,9 @@ use crate::metrics::Registry;
 use crate::notify::Notifier;
 use crate::ring_log::{Recovery, RingIdentity, RingSettings};
 use crate::sequencer::{CommitSettings, Intake};
-use crate::ship::{LinkState, ShipSettings, TlsError, TlsFiles};
+use crate::ship::{ShipSettings, TlsError, TlsFiles};
 use crate::stop::{self, Stop, StopSender};
+use crate::trust::{self, TrustSettings};
 
 pub use observe::health;
 pub use probation::Reload;
@@ -136,15 +139,17 @@ impl Running {
         let clock = Arc::new(SystemClock::new());
         let notifier = Arc::new(Notifier::from_env());
         let (ship, ship_settings) = watch::channel(ship_settings(&config)?);
-        let identity_existed = identity::load_existing(data)?.is_some();
+        let (identity, identity_existed) = identity(&config)?;
         let parts = AgentParts {
-            who: RingIdentity { source: config.agent.name, identity: identity::load_or_create(data)? },
+            who: RingIdentity { source: config.agent.name, identity },
             ring_directory: data.join("ring"),
             witness_directory: data.join("witness"),
             identity_existed,
+            keep_directory: data.clone(),
             core: core_settings(&config),
             commit: commit_settings(&config),
             ship: Some(ship_settings),
+            heartbeat_ms: u64::from(config.agent.heartbeat_s) * 1000,
             clock: reading(clock.clone()),
             alive: feeding(notifier.clone()),
         };
@@ -203,7 +208,7 @@ impl Running {
         let peer = self.ship.subscribe();
         let link = self.agent.link().clone();
         let links =
-            watch_link(link, peer, self.clock.clone(), self.intake().clone(), self.subject(), self.others.stop());
+            links::watch(link, peer, self.clock.clone(), self.intake().clone(), self.subject(), self.others.stop());
         self.others.set.spawn(links);
         Ok(())
     }
@@ -312,7 +317,29 @@ fn ship_settings(config: &Config) -> Result<ShipSettings, RunError> {
         (Some(user), None) => Some((user.clone(), String::new())),
         (Some(user), Some(password)) => Some((user.clone(), password.read()?.reveal().to_owned())),
     };
-    Ok(ShipSettings { agent: config.agent.name, host, port, login, tls })
+    let trust_first = ship.trust_first || trust::is_loopback(&host);
+    let trust = TrustSettings { keys: ship.trusted_keys(), trust_first };
+    Ok(ShipSettings { agent: config.agent.name, host, port, login, tls, trust })
+}
+
+/// The agent's key, and whether it had one. One that is lost does not keep the machine's events from being captured.
+fn identity(config: &Config) -> Result<(Identity, bool), RunError> {
+    let data = &config.agent.data_dir;
+    let taken = identity::take(data)?;
+    let had_ring = std::fs::read_dir(data.join("ring")).is_ok_and(|mut files| files.next().is_some());
+    let found = match &taken.origin {
+        Origin::Kept => return Ok((taken.identity, true)),
+        Origin::Made if !had_ring => return Ok((taken.identity, false)),
+        Origin::Made => format!("there is a ring log, and no {}", identity::KEY_FILE),
+        Origin::Replaced(aside) => format!("what was there was no key; it is {} now", aside.display()),
+    };
+    let (name, key) = (config.agent.name, taken.identity.public_key());
+    tracing::warn!(
+        "this agent has lost its key: {found}. It has a new one and goes on capturing; what its ring log holds is sealed \
+         again under it. The collector refuses it until an operator says that it is still {name}: \
+         afferent-collector agents replace {name} {key}"
+    );
+    Ok((taken.identity, true))
 }
 
 fn reading(clock: Arc<SystemClock>) -> Box<dyn FnMut() -> afferent_protocol::batch::ClockReading + Send> {
@@ -362,41 +389,5 @@ async fn watch_clock(clock: Arc<SystemClock>, intake: Intake, subject: String, m
             }
         }
         earlier = later;
-    }
-}
-
-/// Says in the log that the connection came or went.
-async fn watch_link(
-    mut link: watch::Receiver<LinkState>,
-    peer: watch::Receiver<ShipSettings>,
-    clock: Arc<SystemClock>,
-    intake: Intake,
-    subject: String,
-    mut stop: Stop,
-) {
-    let subject = Subject::new(&subject).expect("an agent's name is a subject");
-    let mut was_up = false;
-    loop {
-        let state = link.borrow_and_update().clone();
-        let is_up = state == LinkState::Up;
-        if is_up != was_up {
-            was_up = is_up;
-            let peer = peer.borrow().peer();
-            let body = match &state {
-                LinkState::Down(reason) => LifeCycle::LinkDown { peer: &peer, reason },
-                LinkState::Refused => {
-                    LifeCycle::LinkDown { peer: &peer, reason: "nothing is taken there under this agent's name" }
-                }
-                LinkState::Up | LinkState::Starting => LifeCycle::LinkUp { peer: &peer },
-            };
-            let event = Event { time: clock.wall(), subject, body: Body::LifeCycle(body) };
-            if let Err(refusal) = intake.push(&event, Waiting::Nobody) {
-                tracing::debug!("a change of the connection is not in the log: {refusal}");
-            }
-        }
-        tokio::select! {
-            () = stop.requested() => return,
-            changed = link.changed() => if changed.is_err() { return },
-        }
     }
 }

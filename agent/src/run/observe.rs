@@ -27,6 +27,9 @@ pub fn health(status: &Status, link: &LinkState) -> Health {
     match link {
         LinkState::Starting => Health::Unhealthy(format!("not connected yet; {kept}")),
         LinkState::Down(reason) => Health::Unhealthy(format!("not connected: {reason}; {kept}")),
+        LinkState::Untrusted(reason) => {
+            Health::Unhealthy(format!("connected, and nothing is shipped: {reason}; {kept}"))
+        }
         LinkState::Refused => Health::Unhealthy(format!(
             "connected, and nothing is taken under this agent's name: the collector holds the name to another key, or the \
              broker's access rules to another login. Give this agent a name of its own, or put the key of its name back \
@@ -73,8 +76,14 @@ pub fn metrics(registry: &Registry, status: watch::Receiver<Status>, link: watch
     let evicted = counter("afferent_ring_evicted_events_total", "Events given up because the ring was full");
     let corrupt = counter("afferent_ring_corrupt_events_total", "Events declared lost because the disk damaged them");
     let refused = counter("afferent_ring_refused_writes_total", "Writes that the disk refused");
-    let diverged = counter("afferent_agent_diverged_total", "Lanes given up because the collector had something else");
-    let undecodable = counter("afferent_agent_undecodable_total", "Messages from the broker that were none of ours");
+    let trusted = gauge("afferent_agent_collector_trusted", "0 while a collector answers whose key is not trusted");
+    let resealed =
+        counter("afferent_agent_resealed_total", "Lanes sealed again because the collector had something else");
+    let rewound = counter("afferent_agent_rewound_total", "Lanes sent again because the collector's log was put back");
+    let ignored = ["undecodable", "untrusted", "stale"].map(|cause| {
+        let help = "Messages on this agent's topic that did not count";
+        registry.counter("afferent_agent_ignored_total", help, &[("cause", cause)])
+    });
     registry.before_text(move || {
         let status = status.borrow().clone();
         for stream in Stream::ALL {
@@ -94,8 +103,12 @@ pub fn metrics(registry: &Registry, status: watch::Receiver<Status>, link: watch
         evicted.set(status.ring.counters.evicted_events);
         corrupt.set(status.ring.counters.corrupt_events);
         refused.set(status.ring.counters.refused_writes);
-        diverged.set(status.diverged);
-        undecodable.set(status.undecodable);
+        trusted.set(f64::from(status.stranger.is_none()));
+        resealed.set(status.resealed);
+        rewound.set(status.rewound);
+        ignored[0].set(status.ignored.undecodable);
+        ignored[1].set(status.ignored.untrusted);
+        ignored[2].set(status.ignored.stale);
     });
 }
 
@@ -114,6 +127,7 @@ mod tests {
         assert!(!is_healthy(&flowing, &LinkState::Starting));
         assert!(!is_healthy(&flowing, &LinkState::Down("refused".into())));
         assert!(!is_healthy(&flowing, &LinkState::Refused));
+        assert!(!is_healthy(&flowing, &LinkState::Untrusted("add a line".into())));
         assert!(!is_healthy(&Status { streaming: false, ..flowing.clone() }, &LinkState::Up));
         assert!(!is_healthy(&Status { stalled_ms: STALLED_MS_MAX + 1, ..flowing.clone() }, &LinkState::Up));
         assert!(!is_healthy(&Status { trouble: Some("no space".into()), ..flowing }, &LinkState::Up));

@@ -11,6 +11,7 @@ use std::time::Duration;
 use afferent_protocol::event::LifeCycle;
 use tokio::time::Instant;
 
+use super::links::why_down;
 use super::{Running, Tasks, ship_settings};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, ShipConfig};
@@ -114,11 +115,8 @@ impl Reload {
             let Some(probation) = self.probation.take() else { return };
             running.ship.send_replace(probation.settings_before);
             running.config.ship = probation.config_before;
-            let why = match &*running.agent.link().borrow() {
-                LinkState::Down(reason) => reason.clone(),
-                LinkState::Refused => "nothing is taken there under this agent's name".into(),
-                LinkState::Up | LinkState::Starting => "no collector has answered".into(),
-            };
+            let why = why_down(&running.agent.link().borrow());
+            let why = why.unwrap_or_else(|| "no collector has answered".to_owned());
             tell(running, &format!("the new way to the collector leads nowhere ({why}), the one before is used again"));
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::limits::TAKEN_OVER_S;
+
 const FIRST_MS: u64 = 500;
 const LONGEST_MS: u64 = 30_000;
 
@@ -28,15 +30,24 @@ impl Backoff {
     pub fn pause(&mut self) -> Duration {
         let step_ms = self.next_ms;
         self.next_ms = (step_ms * 2).min(LONGEST_MS);
-        let chance = getrandom::u32().unwrap_or(u32::MAX / 2);
-        let part_ms = step_ms / 2 * u64::from(chance) / u64::from(u32::MAX);
-        Duration::from_millis(step_ms / 2 + part_ms)
+        Duration::from_millis(step_ms / 2 + part_of(step_ms / 2))
     }
 
     /// At its shortest again.
     pub fn reset(&mut self) {
         self.next_ms = FIRST_MS;
     }
+}
+
+/// The pause after another connection has taken the session over: some minutes, so that the two make no war of it.
+pub fn taken_over() -> Duration {
+    Duration::from_millis(TAKEN_OVER_S * 1000 + part_of(TAKEN_OVER_S * 1000))
+}
+
+/// Any part of it.
+fn part_of(whole_ms: u64) -> u64 {
+    let chance = getrandom::u32().unwrap_or(u32::MAX / 2);
+    whole_ms * u64::from(chance) / u64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! knows what was acked and sends the rest again. A PUBACK frees rumqttc's window and means nothing else.
 
 mod backoff;
+mod speaker;
 mod tls;
 
 use std::time::Duration;
@@ -13,14 +14,18 @@ use afferent_protocol::session::signed::Nonce;
 use afferent_protocol::topic::{Leaf, Topic};
 use rumqttc::NetworkOptions;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{LastWill, Packet, PubAckReason, SubscribeReasonCode};
-use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use rumqttc::v5::mqttbytes::v5::{
+    Disconnect, DisconnectReasonCode, LastWill, Packet, PubAckReason, SubscribeReasonCode,
+};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
 use tokio::sync::{mpsc, watch};
 
 pub use backoff::Backoff;
+pub use speaker::Speaker;
 pub use tls::{TlsError, TlsFiles};
 
 use crate::limits::MQTT_INCOMING_BYTES_MAX;
+use crate::trust::TrustSettings;
 use crate::writer::{Inbound, Link, Outbound};
 
 /// Requests that wait inside rumqttc.
@@ -51,6 +56,8 @@ pub struct ShipSettings {
     pub login: Option<(String, String)>,
     /// `Some` for `mqtts://`.
     pub tls: Option<std::sync::Arc<rustls::ClientConfig>>,
+    /// Which collectors are believed.
+    pub trust: TrustSettings,
 }
 
 impl std::fmt::Debug for ShipSettings {
@@ -66,8 +73,8 @@ impl ShipSettings {
         format!("{scheme}://{}:{}", self.host, self.port)
     }
 
-    fn options(&self) -> MqttOptions {
-        let mut options = MqttOptions::new(self.agent.as_str(), self.host.clone(), self.port);
+    fn options(&self, speaker: &Speaker, nonce: Nonce) -> MqttOptions {
+        let mut options = MqttOptions::new(speaker.client_id(), self.host.clone(), self.port);
         let state = Topic { agent: self.agent, leaf: Leaf::State }.text();
         options
             .set_clean_start(true)
@@ -75,7 +82,7 @@ impl ShipSettings {
             .set_connection_timeout(CONNECT_MAX.as_secs())
             .set_max_packet_size(Some(MQTT_INCOMING_BYTES_MAX))
             .set_outgoing_inflight_upper_limit(UNACKED_MESSAGES_MAX)
-            .set_last_will(LastWill::new(state.as_str(), "offline", QoS::AtLeastOnce, true, None));
+            .set_last_will(LastWill::new(state.as_str(), speaker.state(nonce, false), QoS::AtLeastOnce, true, None));
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         options.set_network_options(network);
@@ -99,6 +106,8 @@ pub enum LinkState {
     Up,
     /// Connected, and nothing that the agent sends is taken, because it may not speak under its name.
     Refused,
+    /// Connected, and who answers is no collector that the agent believes: nothing is shipped. What to do.
+    Untrusted(String),
     /// Not connected, and why.
     Down(String),
 }
@@ -107,7 +116,7 @@ pub enum LinkState {
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error("{0}")]
-    Connection(#[from] rumqttc::v5::ConnectionError),
+    Connection(ConnectionError),
     #[error("nothing came for {} s", SILENCE_MAX.as_secs())]
     Silence,
     #[error("it has not acknowledged anything for {} s", PUBLISH_MAX.as_secs())]
@@ -118,14 +127,39 @@ enum Ended {
     Refused { topic: String, code: SubscribeReasonCode },
     #[error("the broker closed the connection ({0})")]
     Disconnected(String),
+    #[error(
+        "another connection has taken the session over: a copy of this agent runs elsewhere, as of a virtual machine's \
+         memory; it is tried again in some minutes"
+    )]
+    TakenOver,
     #[error("the collector does not answer")]
     NoAnswer,
     #[error("the agent is stopping")]
     Stopped,
 }
 
+impl Ended {
+    fn by_packet(disconnect: &Disconnect) -> Self {
+        match disconnect.reason_code {
+            DisconnectReasonCode::SessionTakenOver => Self::TakenOver,
+            code => Self::Disconnected(format!("{code:?}")),
+        }
+    }
+
+    fn by_error(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::MqttState(StateError::ServerDisconnect {
+                reason_code: DisconnectReasonCode::SessionTakenOver,
+                ..
+            }) => Self::TakenOver,
+            error => Self::Connection(error),
+        }
+    }
+}
+
 /// Keeps connecting until the writer is gone.
 pub async fn ship(
+    speaker: Speaker,
     settings: watch::Receiver<ShipSettings>,
     link: Link,
     mut outbox: mpsc::Receiver<Outbound>,
@@ -136,7 +170,7 @@ pub async fn ship(
     loop {
         let current = settings.borrow_and_update().clone();
         let ended = tokio::select! {
-            ended = connection(&current, &link, &mut outbox, &state, &mut backoff) => ended,
+            ended = connection(&speaker, &current, &link, &mut outbox, &state, &mut backoff) => ended,
             Ok(()) = settings.changed() => Ended::Disconnected("its settings were changed".into()),
         };
         link.bring(Inbound::LinkDown);
@@ -144,13 +178,14 @@ pub async fn ship(
             return;
         }
         let reason = ended.to_string();
-        if matches!(*state.borrow(), LinkState::Up | LinkState::Refused) {
+        let pause = if matches!(ended, Ended::TakenOver) { backoff::taken_over() } else { backoff.pause() };
+        if matches!(*state.borrow(), LinkState::Up | LinkState::Refused | LinkState::Untrusted(_)) {
             tracing::warn!("the connection to {} is down: {reason}", current.peer());
         } else {
             tracing::debug!("no connection to {}: {reason}", current.peer());
         }
         state.send_replace(LinkState::Down(reason));
-        if idle(backoff.pause(), &link, &mut outbox, &mut settings).await.is_none() {
+        if idle(pause, &link, &mut outbox, &mut settings).await.is_none() {
             return;
         }
     }
@@ -180,6 +215,7 @@ async fn idle(
 
 /// One connection, from its beginning to its end.
 async fn connection(
+    speaker: &Speaker,
     settings: &ShipSettings,
     link: &Link,
     outbox: &mut mpsc::Receiver<Outbound>,
@@ -188,30 +224,32 @@ async fn connection(
 ) -> Ended {
     let mut nonce = Nonce::NONE;
     getrandom::fill(&mut nonce.0).expect("the kernel gives random numbers");
-    let (client, mut events) = AsyncClient::new(settings.options(), CLIENT_REQUESTS_MAX);
-    match tokio::time::timeout(CONNECT_MAX, subscribe(settings, &client, &mut events)).await {
+    let (client, mut events) = AsyncClient::new(settings.options(speaker, nonce), CLIENT_REQUESTS_MAX);
+    let online = speaker.state(nonce, true);
+    match tokio::time::timeout(CONNECT_MAX, subscribe(settings, online, &client, &mut events)).await {
         Err(_) => return Ended::Slow,
         Ok(Err(ended)) => return ended,
         Ok(Ok(())) => {}
     }
     tracing::info!("connected to {}", settings.peer());
     state.send_replace(LinkState::Up);
-    link.bring(Inbound::LinkUp(nonce));
+    link.bring(Inbound::LinkUp(nonce, settings.trust.clone()));
     // Publishing waits for room inside rumqttc, which only polling makes: the two must not be one after the other.
     let ended = tokio::select! {
         ended = receive(link, &mut events, state, backoff) => ended,
         ended = publish(settings, link, outbox, &client) => ended,
     };
     if matches!(ended, Ended::Stopped) {
-        let _ = tokio::time::timeout(FAREWELL_MAX, say_goodbye(settings, &client, &mut events)).await;
+        let offline = speaker.state(nonce, false);
+        let _ = tokio::time::timeout(FAREWELL_MAX, say_goodbye(settings, offline, &client, &mut events)).await;
     }
     ended
 }
 
 /// Says that the agent is offline on purpose; the last will does it only for those that vanish.
-async fn say_goodbye(settings: &ShipSettings, client: &AsyncClient, events: &mut EventLoop) {
+async fn say_goodbye(settings: &ShipSettings, offline: Vec<u8>, client: &AsyncClient, events: &mut EventLoop) {
     let state = Topic { agent: settings.agent, leaf: Leaf::State }.text();
-    let said = client.try_publish(state.as_str(), QoS::AtLeastOnce, true, "offline");
+    let said = client.try_publish(state.as_str(), QoS::AtLeastOnce, true, offline);
     while said.is_ok() {
         match events.poll().await {
             Ok(Event::Incoming(Packet::PubAck(_))) if events.state.inflight() == 0 => break,
@@ -224,14 +262,19 @@ async fn say_goodbye(settings: &ShipSettings, client: &AsyncClient, events: &mut
     }
 }
 
-async fn subscribe(settings: &ShipSettings, client: &AsyncClient, events: &mut EventLoop) -> Result<(), Ended> {
+async fn subscribe(
+    settings: &ShipSettings,
+    online: Vec<u8>,
+    client: &AsyncClient,
+    events: &mut EventLoop,
+) -> Result<(), Ended> {
     let down = Topic { agent: settings.agent, leaf: Leaf::Down }.text();
     let state = Topic { agent: settings.agent, leaf: Leaf::State }.text();
     let closed = |_| Ended::Stopped;
     client.try_subscribe(down.as_str(), QoS::AtLeastOnce).map_err(closed)?;
-    client.try_publish(state.as_str(), QoS::AtLeastOnce, true, "online").map_err(closed)?;
+    client.try_publish(state.as_str(), QoS::AtLeastOnce, true, online).map_err(closed)?;
     loop {
-        match events.poll().await? {
+        match events.poll().await.map_err(Ended::by_error)? {
             Event::Incoming(Packet::SubAck(ack)) => {
                 return match ack.return_codes.first() {
                     Some(SubscribeReasonCode::Success(_)) => Ok(()),
@@ -241,9 +284,7 @@ async fn subscribe(settings: &ShipSettings, client: &AsyncClient, events: &mut E
                     }
                 };
             }
-            Event::Incoming(Packet::Disconnect(why)) => {
-                return Err(Ended::Disconnected(format!("{:?}", why.reason_code)));
-            }
+            Event::Incoming(Packet::Disconnect(why)) => return Err(Ended::by_packet(&why)),
             _ => {}
         }
     }
@@ -258,27 +299,28 @@ async fn receive(
     loop {
         match tokio::time::timeout(SILENCE_MAX, events.poll()).await {
             Err(_) => return Ended::Silence,
-            Ok(Err(error)) => return error.into(),
+            Ok(Err(error)) => return Ended::by_error(error),
             Ok(Ok(Event::Incoming(Packet::Publish(publish)))) => {
                 // Something answers behind this connection: it was worth making.
                 backoff.reset();
-                set(state, LinkState::Up);
+                // Whom it is from, the writer finds out.
+                if *state.borrow() == LinkState::Refused {
+                    set(state, LinkState::Up);
+                }
                 link.bring(Inbound::Message(publish.payload.to_vec()));
             }
             // The collector says so of another key than the name's, a broker of another name than the login's.
             Ok(Ok(Event::Incoming(Packet::PubAck(ack)))) if ack.reason == PubAckReason::NotAuthorized => {
                 set(state, LinkState::Refused);
             }
-            Ok(Ok(Event::Incoming(Packet::Disconnect(why)))) => {
-                return Ended::Disconnected(format!("{:?}", why.reason_code));
-            }
+            Ok(Ok(Event::Incoming(Packet::Disconnect(why)))) => return Ended::by_packet(&why),
             Ok(Ok(_)) => {}
         }
     }
 }
 
 /// Tells a new state, and wakes nobody for one that is not new.
-fn set(state: &watch::Sender<LinkState>, new: LinkState) {
+pub(crate) fn set(state: &watch::Sender<LinkState>, new: LinkState) {
     state.send_if_modified(|known| {
         let differs = *known != new;
         if differs {

@@ -30,7 +30,7 @@ pub use control::{
     Answer, AnswerKind, Control, ControlError, Held, Hello, Lane, Resume, Welcome, is_control, write_ask, write_hello,
 };
 pub use receiver::{Offered, ReceiverLane, Verdict};
-pub use sender::{Action, Sender, SenderSettings, SentBatch};
+pub use sender::{Action, Holding, Sender, SenderSettings, SentBatch};
 
 use crate::batch::ChainHash;
 

@@ -4,7 +4,7 @@ mod world;
 
 use afferent_protocol::ids::{Epoch, Sequence, Stream};
 use afferent_protocol::limits::{LANES_MAX, WINDOW_BATCHES_MAX};
-use afferent_protocol::session::{Action, Control, Lane, Resume, SenderSettings, Welcome};
+use afferent_protocol::session::{Action, Check, Control, Lane, Resume, SenderSettings, Welcome};
 use proptest::prelude::*;
 use world::World;
 
@@ -15,19 +15,43 @@ enum Op {
     Evict(Stream),
     Recycle,
     Tick(u16),
-    Up { at: usize, again: bool },
-    Down { at: usize, again: bool },
+    Up {
+        at: usize,
+        again: bool,
+    },
+    Down {
+        at: usize,
+        again: bool,
+    },
     LoseUp(usize),
     LoseDown(usize),
     Commit,
     CommitFails,
     LinkDown,
     LinkUp,
-    SenderRestarts { epochs: bool },
+    SenderRestarts {
+        epochs: bool,
+    },
     ReceiverRestarts,
-    StrayNack { stream: Stream, from: u64 },
+    StrayNack {
+        stream: Stream,
+        from: u64,
+    },
     StrayWelcome(u32),
-    StrayAck { stream: Stream, end: u64 },
+    StrayAck {
+        stream: Stream,
+        end: u64,
+        check: Option<u64>,
+    },
+    StrayCommon {
+        stream: Stream,
+        end: u64,
+        check: Option<u64>,
+    },
+    /// The receiver's log is put back; so many tenths are left.
+    RollBack(usize),
+    /// Another sender with the same name writes.
+    Elsewhere(Stream, u8),
 }
 
 fn stream() -> impl Strategy<Value = Stream> {
@@ -54,8 +78,26 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::ReceiverRestarts),
         1 => (stream(), 0_u64..100).prop_map(|(stream, from)| Op::StrayNack { stream, from }),
         1 => any::<u32>().prop_map(Op::StrayWelcome),
-        1 => (stream(), 0_u64..100).prop_map(|(stream, end)| Op::StrayAck { stream, end }),
+        1 => (stream(), 0_u64..100, stray_check())
+            .prop_map(|(stream, end, check)| Op::StrayAck { stream, end, check }),
+        1 => (stream(), 0_u64..100, stray_check())
+            .prop_map(|(stream, end, check)| Op::StrayCommon { stream, end, check }),
     ]
+}
+
+/// No check, or one that no batch has.
+fn stray_check() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![Just(None), any::<u64>().prop_map(|check| Some(check | 1 << 63))]
+}
+
+/// What happens while the receiver's log is put back now and then.
+fn op_with_roll_backs() -> impl Strategy<Value = Op> {
+    prop_oneof![40 => op(), 1 => (0_usize..10).prop_map(Op::RollBack)]
+}
+
+/// What happens while another sender with the same name writes now and then.
+fn op_with_another() -> impl Strategy<Value = Op> {
+    prop_oneof![40 => op(), 1 => (stream(), 1_u8..20).prop_map(|(stream, count)| Op::Elsewhere(stream, count))]
 }
 
 fn settings() -> impl Strategy<Value = SenderSettings> {
@@ -90,15 +132,23 @@ fn apply(world: &mut World, op: &Op) {
         }
         Op::ReceiverRestarts => world.receiver.restart(),
         Op::StrayNack { stream, from } => {
-            world.down.push_back(Control::Nack { lane: world.lane_now(stream), from: Sequence::new(from) });
+            let control = Control::Nack { lane: world.lane_now(stream), from: Sequence::new(from) };
+            world.receiver.say(control, &mut world.down);
         }
         Op::StrayWelcome(session) => {
-            world.down.push_back(Control::Welcome(Welcome { session, lanes: heapless::Vec::new() }));
+            let control = Control::Welcome(Welcome { session, lanes: heapless::Vec::new() });
+            world.receiver.say(control, &mut world.down);
         }
-        Op::StrayAck { stream, end } => {
-            let resume = Resume { lane: world.lane_now(stream), end: Sequence::new(end), check: None };
-            world.down.push_back(world::ack(resume));
+        Op::StrayAck { stream, end, check } => {
+            let resume = Resume { lane: world.lane_now(stream), end: Sequence::new(end), check: check.map(Check) };
+            world.receiver.say(world::ack(resume), &mut world.down);
         }
+        Op::StrayCommon { stream, end, check } => {
+            let resume = Resume { lane: world.lane_now(stream), end: Sequence::new(end), check: check.map(Check) };
+            world.receiver.say(Control::Common(resume), &mut world.down);
+        }
+        Op::RollBack(keep) => world.roll_back(keep),
+        Op::Elsewhere(stream, count) => world.write_elsewhere(stream, u64::from(count)),
     }
     world.drive();
 }
@@ -122,11 +172,43 @@ proptest! {
         let batches: usize = world.log.values().map(|log| log.batches.len()).sum();
         let took_ms = world.heal();
         world.check_complete();
-        prop_assert!(world.diverged.is_empty(), "{:?}", world.diverged);
+        prop_assert!(world.resealed.is_empty() && world.rewound.is_empty(), "{:?}", world.resealed);
         // Healed, it takes a few hellos and hardly more batches than there are: no storms.
         let lanes = world.log.len();
         prop_assert!(world.hellos - hellos <= 8 + 2 * lanes, "{} hellos in {took_ms} ms", world.hellos - hellos);
         prop_assert!(world.batches_sent - sent <= 3 * batches + 16, "{} of {batches}", world.batches_sent - sent);
+    }
+
+    #[test]
+    fn what_a_receiver_that_was_put_back_has_lost_comes_again_once_and_with_the_same_sequences(
+        settings in settings(),
+        slow_reads: bool,
+        ops in prop::collection::vec(op_with_roll_backs(), 0..300),
+    ) {
+        let mut world = World::new(settings, true, slow_reads);
+        for op in &ops {
+            apply(&mut world, op);
+            world.check_order();
+        }
+        world.heal();
+        world.check_complete();
+        prop_assert!(world.resealed.is_empty(), "{:?}", world.resealed);
+    }
+
+    #[test]
+    fn what_a_receiver_has_from_another_sender_costs_nothing_of_what_is_held(
+        settings in settings(),
+        lists_empty_lanes: bool,
+        slow_reads: bool,
+        ops in prop::collection::vec(op_with_another(), 0..300),
+    ) {
+        let mut world = World::new(settings, lists_empty_lanes, slow_reads);
+        for op in &ops {
+            apply(&mut world, op);
+            world.check_order();
+        }
+        world.heal();
+        world.check_complete();
     }
 }
 
@@ -218,7 +300,84 @@ fn a_receiver_that_lost_its_log_declares_the_gap_and_goes_on() {
     assert_eq!(world.receiver.durable[&lane].len(), 3, "what came after is there");
     assert_eq!(world.receiver.gaps.len(), 1);
     assert_eq!(world.receiver.gaps[0].1.end, Sequence::new(20));
-    assert!(world.diverged.is_empty());
+    assert!(world.resealed.is_empty());
+}
+
+#[test]
+fn a_receiver_that_lost_its_log_gets_all_that_was_not_overwritten() {
+    for overwritten in [false, true] {
+        let mut world = streaming(10);
+        world.heal();
+        if overwritten {
+            world.recycle();
+        }
+        world.roll_back(0);
+        world.append(Stream::Critical, 2);
+        world.heal();
+        world.check_complete();
+        let arrived = world.receiver.durable[&world.lane_now(Stream::Critical)].len();
+        // The control: what was overwritten cannot come again.
+        assert_eq!(arrived, if overwritten { 1 } else { 11 });
+    }
+}
+
+#[test]
+fn an_ack_that_fits_nothing_lets_go_of_nothing_and_leads_to_one_hello() {
+    let mut world = streaming(50);
+    world.link_up();
+    settle(&mut world);
+    (0..50).for_each(|_| world.append(Stream::Critical, 2));
+    world.drive();
+    let (hellos, lane) = (world.hellos, world.lane_now(Stream::Critical));
+    for end in [102, 150, 200, 1000] {
+        let resume = Resume { lane, end: Sequence::new(end), check: Some(Check(u64::MAX)) };
+        world.sender.control(world.now_ms, &world::ack(resume));
+        world.drive();
+    }
+    assert_eq!(world.log[&lane].released(), Sequence::new(100));
+    assert!(world.resealed.is_empty());
+    assert_eq!(world.hellos, hellos + 1);
+    world.heal();
+    world.check_complete();
+}
+
+#[test]
+fn the_last_common_end_is_found_in_a_few_questions() {
+    let mut world = streaming(10_000);
+    world.heal();
+    world.sender_restarts();
+    let lane = world.lane_now(Stream::Critical);
+    world.lose_tail(lane, 3000);
+    (0..2500).for_each(|_| world.append(Stream::Critical, 2));
+    world.heal();
+    world.check_complete();
+    assert_eq!(world.resealed, [(lane, Sequence::new(14_000))]);
+    assert!(world.questions <= 5, "{} questions", world.questions);
+}
+
+#[test]
+fn an_answer_to_another_question_does_not_end_the_search() {
+    let mut world = streaming(40);
+    world.heal();
+    world.sender_restarts();
+    let lane = world.lane_now(Stream::Critical);
+    world.lose_tail(lane, 3);
+    (0..3).for_each(|_| world.append(Stream::Critical, 2));
+    world.link_up();
+    world.drive();
+    (0..2).for_each(|_| world.deliver_up(0, false));
+    (0..2).for_each(|_| world.deliver_down(0, false));
+    world.drive();
+    assert!(world.questions > 0);
+    for (end, check) in [(0, None), (0, Some(1)), (2, None), (2, Some(99)), (80, Some(40))] {
+        let resume = Resume { lane, end: Sequence::new(end), check: check.map(Check) };
+        world.sender.control(world.now_ms, &Control::Common(resume));
+        world.drive();
+    }
+    assert!(world.resealed.is_empty(), "{:?}", world.resealed);
+    world.heal();
+    world.check_complete();
+    assert_eq!(world.resealed, [(lane, Sequence::new(74))]);
 }
 
 #[test]
@@ -236,9 +395,8 @@ fn a_sender_that_lost_its_tail_and_wrote_something_else_is_told_apart() {
             world.now_ms += 100;
             settle(&mut world);
         }
-        assert!(world.diverged.contains(&lane), "{rewritten} batches rewritten");
+        assert_eq!(world.resealed, [(lane, Sequence::new(14))], "{rewritten} batches rewritten");
         assert_eq!(world.receiver.durable[&lane], before);
-        world.drop_lane(lane);
         world.append(Stream::Critical, 2);
         world.heal();
         world.check_complete();
@@ -260,7 +418,7 @@ fn a_sender_whose_oldest_batch_continues_another_history_is_told_apart() {
         world.now_ms += 100;
         settle(&mut world);
     }
-    assert_eq!(world.diverged.first(), Some(&lane));
+    assert_eq!(world.resealed, [(lane, Sequence::new(10))]);
 }
 
 /// A sender that has lost the tail of a lane, and asks for the batch that the receiver says it has the end of.
@@ -280,19 +438,114 @@ fn asking_for_a_lost_batch() -> (World, Lane, Sequence) {
 }
 
 #[test]
-fn a_divergence_is_reported_although_the_link_goes_down_at_once() {
-    let (mut world, lane, end) = asking_for_a_lost_batch();
-    world.sender.looked_up(world.now_ms, lane, end, None);
-    world.link_down();
-    world.drive();
-    assert_eq!(world.diverged, [lane]);
+fn a_log_that_cannot_tell_lets_go_of_what_both_have_and_of_nothing_more() {
+    // The control: a receiver with something else in its last three batches.
+    for another in [false, true] {
+        let (mut world, lane, end) = asking_for_a_lost_batch();
+        if another {
+            let held = world.receiver.durable.get_mut(&lane).unwrap();
+            held.iter_mut().skip(4).for_each(|batch| batch.chain = [9; 32]);
+        }
+        world.sender.cannot_tell(lane, end);
+        let released = world.log[&lane].released();
+        settle(&mut world);
+        assert_eq!(released, Sequence::ZERO);
+        assert_eq!(world.resealed, [(lane, Sequence::new(if another { 8 } else { 14 }))]);
+    }
 }
 
 #[test]
-fn a_log_that_cannot_tell_takes_the_receivers_word() {
-    let (mut world, lane, end) = asking_for_a_lost_batch();
-    world.sender.cannot_tell(world.now_ms, lane, end);
+fn damage_around_the_receivers_end_is_passed_when_nothing_whole_is_let_go_of() {
+    let (mut world, lane, _) = asking_for_a_lost_batch();
+    let end = Sequence::new(12);
+    world.link_down();
+    world.receiver.durable.get_mut(&lane).unwrap().truncate(6);
+    world.receiver.restart();
+    world.link_up();
+    world.drive();
+    world.deliver_up(0, false);
+    world.deliver_up(0, false);
+    while !world.down.is_empty() {
+        world.deliver_down(0, false);
+    }
+    assert_eq!(world.sender.next(world.now_ms), Action::LookUp { lane, end });
+    world.sender.cannot_tell(lane, end);
+    let hello = world.sender.next(world.now_ms);
+    assert!(matches!(hello, Action::Hello(_)), "{hello:?}");
+    let asked = world.sender.next(world.now_ms);
+    assert_eq!(asked, Action::Ask { lane, after: Sequence::ZERO, until: end });
+    let known = (Sequence::new(8), Check(4));
+    let Some(Control::Ask(ends)) = world.sender.asked(world.now_ms, lane, &[known]) else { panic!("it asks") };
+    world.sender.control(world.now_ms, &Control::Common(ends[0]));
+    assert_eq!(world.sender.next(world.now_ms), Action::Ask { lane, after: known.0, until: end });
+    assert_eq!(world.sender.asked(world.now_ms, lane, &[]), None);
     assert_eq!(world.sender.next(world.now_ms), Action::Release { lane, end });
+    assert!(world.resealed.is_empty());
+}
+
+#[test]
+fn a_reseal_is_carried_out_although_the_link_goes_down_at_once() {
+    let (mut world, lane, end) = asking_for_a_lost_batch();
+    world.sender.looked_up(world.now_ms, lane, end, None);
+    let hello = world.sender.next(world.now_ms);
+    assert!(matches!(hello, Action::Hello(_)), "{hello:?}");
+    assert!(matches!(world.sender.next(world.now_ms), Action::Ask { .. }));
+    assert_eq!(world.sender.asked(world.now_ms, lane, &[]), None);
+    world.link_down();
+    world.drive();
+    assert_eq!(world.resealed, [(lane, Sequence::ZERO)]);
+}
+
+#[test]
+fn a_hello_is_repeated_over_the_answer_once() {
+    let mut world = streaming(3);
+    world.link_up();
+    settle(&mut world);
+    assert_eq!(world.hellos, 2);
+    world.receiver.restart();
+    world.link_down();
+    world.link_up();
+    settle(&mut world);
+    assert_eq!(world.hellos, 4);
+    // A receiver that does not believe the answer hears it no third time.
+    world.link_down();
+    world.link_up();
+    for _ in 0..10 {
+        world.drive();
+        world.up.clear();
+        let control = Control::Welcome(Welcome { session: 13, lanes: heapless::Vec::new() });
+        world.receiver.say(control, &mut world.down);
+        world.deliver_down(0, false);
+    }
+    assert!(world.hellos <= 7, "{} hellos", world.hellos);
+}
+
+#[test]
+fn acks_of_another_start_of_the_receiver_lead_to_a_hello_and_release_nothing() {
+    for term in [0, 99] {
+        let mut world = streaming(5);
+        world.link_up();
+        settle(&mut world);
+        (0..5).for_each(|_| world.append(Stream::Critical, 2));
+        world.drive();
+        let (hellos, lane) = (world.hellos, world.lane_now(Stream::Critical));
+        world.up.clear();
+        world.receiver.commit(&mut world.down);
+        let (end, check) = (Sequence::new(20), Some(Check(10)));
+        world.receiver.assume(lane, &world.log[&lane].batches);
+        let control = world::ack(Resume { lane, end, check });
+        let down = world::Down { control, link: 1, term, answer: 0, is_proved: true };
+        world.now_ms += 1_999;
+        for _ in 0..20 {
+            world.down.push_back(down.clone());
+            world.deliver_down(0, false);
+            world.drive();
+            world.now_ms += 1;
+        }
+        // The control: the same ack of the start that has welcomed.
+        let (released, more) = if term == 0 { (end, 0) } else { (Sequence::new(10), 1) };
+        assert_eq!((world.log[&lane].released(), world.hellos - hellos), (released, more));
+    }
 }
 
 #[test]
@@ -303,9 +556,13 @@ fn a_release_is_carried_out_although_the_link_goes_down_at_once() {
     world.deliver_up(0, false);
     world.deliver_down(0, false);
     world.drive();
-    world.deliver_up(0, false);
+    while !world.up.is_empty() {
+        world.deliver_up(0, false);
+    }
     world.receiver.commit(&mut world.down);
-    world.deliver_down(0, false);
+    while !world.down.is_empty() {
+        world.deliver_down(0, false);
+    }
     world.link_down();
     world.drive();
     let lane = world.lane_now(Stream::Critical);
@@ -340,6 +597,7 @@ fn a_receiver_that_only_nacks_is_greeted_again() {
     world.drive();
     world.deliver_up(0, false);
     world.deliver_down(0, false);
+    world.drive();
     let hellos = world.hellos;
     let lane = world.lane_now(Stream::Critical);
     for _ in 0..3 {

@@ -1,12 +1,12 @@
 //! Two logs, a channel between them that does what it likes, and a ledger of what must hold.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use afferent_protocol::batch::{CHAIN_START, ChainHash};
 use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, Stream};
 use afferent_protocol::limits::LANES_MAX;
 use afferent_protocol::session::{
-    Action, Check, Control, Held, Hello, Lane, Offered, ReceiverLane, Resume, Sender, SenderSettings, SentBatch,
+    Action, Check, Control, Hello, Holding, Lane, Offered, ReceiverLane, Resume, Sender, SenderSettings, SentBatch,
     Verdict, Welcome,
 };
 
@@ -18,8 +18,24 @@ const EARLY_MAX: usize = 8;
 /// What goes up.
 #[derive(Clone, Debug)]
 pub enum Up {
-    Hello(Box<Hello>),
+    /// Over this link, with this answer.
+    Hello {
+        hello: Box<Hello>,
+        link: u64,
+        answer: u64,
+    },
+    Ask(Vec<Resume>),
     Batches(Vec<(Lane, Offered)>),
+}
+
+/// What goes down: what a signed message says beside the control.
+#[derive(Clone, Debug)]
+pub struct Down {
+    pub control: Control,
+    pub link: u64,
+    pub term: u64,
+    pub answer: u64,
+    pub is_proved: bool,
 }
 
 /// One lane of the sender's log.
@@ -48,6 +64,24 @@ impl SourceLane {
         self.batches.last().map_or(Sequence::ZERO, |batch| batch.range.end)
     }
 
+    /// The oldest sequence from which on everything can be read.
+    fn oldest(&self) -> Sequence {
+        self.recycled_end.max(self.evicted_end)
+    }
+
+    fn holding(&self, lane: Lane) -> Holding {
+        Holding { lane, oldest: self.oldest(), first: self.first(), end: self.end() }
+    }
+
+    /// Some ends of batches in this range, spread over it.
+    fn ends(&self, after: Sequence, until: Sequence) -> Vec<(Sequence, Check)> {
+        let kept = self.batches.iter().filter(|batch| batch.range.first >= self.oldest());
+        let ends: Vec<_> = kept.map(|batch| (batch.range.end, Check::of(&batch.chain))).collect();
+        let within: Vec<_> = ends.into_iter().filter(|(end, _)| after < *end && *end <= until).collect();
+        let step = within.len().div_ceil(LANES_MAX).max(1);
+        within.into_iter().step_by(step).collect()
+    }
+
     fn check_at(&self, end: Sequence) -> Option<Check> {
         let gone = self.recycled_end.max(self.evicted_end);
         let kept = self.batches.iter().filter(|batch| batch.range.end > gone);
@@ -56,6 +90,7 @@ impl SourceLane {
         if batch.range.end == end {
             return Some(Check::of(&batch.chain));
         }
+        // The newest batch's chain hash is known although its bytes are gone.
         (batch.range.first == end && end > Sequence::ZERO).then(|| Check::of(&batch.previous))
     }
 }
@@ -64,7 +99,13 @@ impl SourceLane {
 #[derive(Debug, Default)]
 pub struct Receiver {
     pub durable: BTreeMap<Lane, Vec<Offered>>,
+    /// All that ever was durable, before the log was put back as well.
+    ever: BTreeSet<(Lane, ChainHash)>,
     pub gaps: Vec<(Lane, SequenceRange)>,
+    /// Counts the starts.
+    term: u64,
+    link: u64,
+    is_proved: bool,
     lanes: BTreeMap<Lane, ReceiverLane>,
     undurable: Vec<(Lane, Offered)>,
     early: Vec<(Lane, Offered)>,
@@ -75,7 +116,7 @@ impl Receiver {
         self.lanes.entry(lane).or_insert_with(|| ReceiverLane::new(lane))
     }
 
-    fn batch(&mut self, lane: Lane, offered: Offered, down: &mut VecDeque<Control>) -> Verdict {
+    fn batch(&mut self, lane: Lane, offered: Offered, down: &mut VecDeque<Down>) -> Verdict {
         let state = self.lane(lane);
         let verdict = state.offer(&offered);
         match verdict {
@@ -90,13 +131,16 @@ impl Receiver {
                     self.batch(lane, early, down);
                 }
             }
-            Verdict::Duplicate => down.push_back(ack(state.resume())),
+            Verdict::Duplicate => {
+                let resume = state.resume();
+                self.say(ack(resume), down);
+            }
             Verdict::Early { missing_from, nack } => {
                 if self.early.len() < EARLY_MAX {
                     self.early.push((lane, offered));
                 }
                 if nack {
-                    down.push_back(Control::Nack { lane, from: missing_from });
+                    self.say(Control::Nack { lane, from: missing_from }, down);
                 }
             }
             Verdict::Conflict => {}
@@ -104,17 +148,18 @@ impl Receiver {
         verdict
     }
 
-    pub fn commit(&mut self, down: &mut VecDeque<Control>) {
+    pub fn commit(&mut self, down: &mut VecDeque<Down>) {
         let mut lanes = Vec::new();
         for (lane, offered) in self.undurable.drain(..) {
             self.durable.entry(lane).or_default().push(offered);
+            self.ever.insert((lane, offered.chain));
             if !lanes.contains(&lane) {
                 lanes.push(lane);
             }
         }
         for lane in lanes {
             let resume = self.lane(lane).durable();
-            down.push_back(ack(resume));
+            self.say(ack(resume), down);
         }
     }
 
@@ -125,32 +170,76 @@ impl Receiver {
         }
     }
 
-    fn hello(&mut self, hello: &Hello, down: &mut VecDeque<Control>) {
+    /// What a hello over this link has to repeat.
+    fn answer(&self, link: u64) -> u64 {
+        1 + link * 1000 + self.term
+    }
+
+    pub fn say(&self, control: Control, down: &mut VecDeque<Down>) {
+        let (link, term, is_proved) = (self.link, self.term, self.is_proved);
+        down.push_back(Down { control, link, term, answer: self.answer(link), is_proved });
+    }
+
+    fn hello(&mut self, hello: &Hello, link: u64, answer: u64, down: &mut VecDeque<Down>) {
         self.commit(down);
-        let mut lanes = heapless_lanes();
+        (self.link, self.is_proved) = (link, answer == self.answer(link));
+        let mut lanes = Vec::with_capacity(LANES_MAX);
         for held in &hello.lanes {
-            let state = self.lane(held.lane);
-            let gap = state.hello(held);
-            lanes.push(state.resume());
+            // Only a proved hello moves a lane.
+            let gap = if self.is_proved { self.lane(held.lane).hello(held) } else { None };
+            lanes.push(self.lane(held.lane).resume());
             self.gaps.extend(gap.map(|gap| (held.lane, gap)));
         }
         let lanes = lanes.into_iter().collect();
-        down.push_back(Control::Welcome(Welcome { session: hello.session, lanes }));
+        self.say(Control::Welcome(Welcome { session: hello.session, lanes }), down);
+    }
+
+    fn asked(&mut self, asked: &[Resume], down: &mut VecDeque<Down>) {
+        self.commit(down);
+        let Some(largest) = asked.first() else { return };
+        let has = |resume: &&Resume| {
+            let durable = self.durable.get(&resume.lane).map_or(&[][..], Vec::as_slice);
+            durable.iter().any(|batch| (batch.range.end, Some(Check::of(&batch.chain))) == (resume.end, resume.check))
+        };
+        let none = Resume { end: Sequence::ZERO, ..*largest };
+        let common = asked.iter().find(has).copied().unwrap_or(none);
+        self.say(Control::Common(common), down);
     }
 
     /// Everything but the log is gone.
     pub fn restart(&mut self) {
         let durable = std::mem::take(&mut self.durable);
-        *self = Self { gaps: std::mem::take(&mut self.gaps), ..Self::default() };
+        let (gaps, ever) = (std::mem::take(&mut self.gaps), std::mem::take(&mut self.ever));
+        *self = Self { gaps, ever, term: self.term + 1, ..Self::default() };
         for (lane, batches) in &durable {
             batches.iter().for_each(|offered| self.lane(*lane).recovered(offered));
         }
         self.durable = durable;
     }
-}
 
-fn heapless_lanes() -> Vec<Resume> {
-    Vec::with_capacity(LANES_MAX)
+    /// The log is put back to an earlier state: `keep` of ten parts of every lane are left.
+    pub fn roll_back(&mut self, keep: usize) {
+        for batches in self.durable.values_mut() {
+            batches.truncate(batches.len() * keep / 10);
+        }
+        self.gaps.clear();
+        self.restart();
+    }
+
+    /// Counts as having had all of these on its disk.
+    pub fn assume(&mut self, lane: Lane, batches: &[Offered]) {
+        self.ever.extend(batches.iter().map(|batch| (lane, batch.chain)));
+    }
+
+    /// Another sender with the same name is quicker.
+    pub fn take_from_another(&mut self, lane: Lane, chain: ChainHash, count: u64, down: &mut VecDeque<Down>) {
+        self.commit(down);
+        let state = self.lane(lane);
+        let (first, previous) = (state.end(), state.durable_chain().unwrap_or(CHAIN_START));
+        let range = SequenceRange { first, end: first.checked_add(count).unwrap() };
+        assert_eq!(self.batch(lane, Offered { range, previous, chain }, down), Verdict::Accept);
+        self.commit(down);
+    }
 }
 
 /// Both sides and what is between them.
@@ -160,11 +249,24 @@ pub struct World {
     pub log: BTreeMap<Lane, SourceLane>,
     pub receiver: Receiver,
     pub up: VecDeque<Up>,
-    pub down: VecDeque<Control>,
+    pub down: VecDeque<Down>,
     pub now_ms: u64,
     pub hellos: usize,
+    pub questions: usize,
     pub batches_sent: usize,
-    pub diverged: Vec<Lane>,
+    /// The lanes that were sealed again, and from where on.
+    pub resealed: Vec<(Lane, Sequence)>,
+    pub rewound: Vec<(Lane, Sequence)>,
+    /// Which events a batch has, by its chain hash: those that were sealed again have the same.
+    contents: BTreeMap<ChainHash, u64>,
+    /// Events that were given up, or overwritten after they had arrived.
+    excused: BTreeSet<u64>,
+    /// The receiver's log was put back, or has something else.
+    is_disturbed: bool,
+    /// What the core remembers of the connection.
+    link_number: u64,
+    answer: u64,
+    term: u64,
     settings: SenderSettings,
     /// Whether the log still names lanes of which everything was let go.
     lists_empty_lanes: bool,
@@ -173,6 +275,7 @@ pub struct World {
     reading: Option<Action>,
     link: bool,
     epochs: [u64; 2],
+    epochs_made: u64,
     chains: u64,
     restarts: u32,
 }
@@ -187,14 +290,23 @@ impl World {
             down: VecDeque::new(),
             now_ms: 0,
             hellos: 0,
+            questions: 0,
             batches_sent: 0,
-            diverged: Vec::new(),
+            resealed: Vec::new(),
+            rewound: Vec::new(),
+            contents: BTreeMap::new(),
+            excused: BTreeSet::new(),
+            is_disturbed: false,
+            link_number: 0,
+            answer: 0,
+            term: 0,
             settings,
             lists_empty_lanes,
             slow_reads,
             reading: None,
             link: false,
             epochs: [0; 2],
+            epochs_made: 0,
             chains: 0,
             restarts: 0,
         }
@@ -206,19 +318,30 @@ impl World {
 
     pub fn append(&mut self, stream: Stream, count: u64) {
         let lane = self.lane_now(stream);
+        let chain = self.new_chain();
+        self.contents.insert(chain, self.chains);
+        self.push(lane, count, chain);
+        self.tell_held();
+    }
+
+    fn new_chain(&mut self) -> ChainHash {
         self.chains += 1;
         let mut chain: ChainHash = [0; 32];
         chain[..8].copy_from_slice(&self.chains.to_le_bytes());
+        chain
+    }
+
+    fn push(&mut self, lane: Lane, count: u64, chain: ChainHash) {
         let log = self.log.entry(lane).or_default();
         let first = log.end();
         let previous = log.batches.last().map_or(CHAIN_START, |batch| batch.chain);
         let range = SequenceRange { first, end: first.checked_add(count).unwrap() };
         log.batches.push(Offered { range, previous, chain });
-        self.tell_held();
     }
 
     pub fn new_epoch(&mut self, stream: Stream) {
-        self.epochs[usize::from(stream.number())] += 1;
+        self.epochs_made += 1;
+        self.epochs[usize::from(stream.number())] = self.epochs_made;
     }
 
     /// Gives up the oldest batch of the stream that was not let go of.
@@ -229,45 +352,89 @@ impl World {
                 && let Some(batch) = log.batches.iter().find(|batch| batch.range.first >= first)
             {
                 log.evicted_end = batch.range.end;
+                self.excused.extend(self.contents.get(&batch.chain));
                 break;
             }
         }
+        self.recycle_excuses();
         self.tell_held();
     }
 
     /// What was let go of is overwritten.
     pub fn recycle(&mut self) {
         for log in self.log.values_mut() {
-            log.recycled_end = log.released;
+            log.recycled_end = log.recycled_end.max(log.released);
             log.released_durably = log.released;
         }
+        self.recycle_excuses();
+        self.tell_held();
     }
 
-    /// The lane is given up, as `Action::Diverged` asks.
-    pub fn drop_lane(&mut self, lane: Lane) {
-        self.log.remove(&lane);
+    /// What lies behind `from` goes on in a new epoch; what is before it is let go of.
+    fn reseal(&mut self, lane: Lane, from: Sequence) {
+        self.resealed.push((lane, from));
+        let Some(log) = self.log.remove(&lane) else { return };
         if self.lane_now(lane.stream) == lane {
             self.new_epoch(lane.stream);
         }
+        let from = from.max(log.oldest());
+        self.epochs_made += 1;
+        let copy = Lane { stream: lane.stream, epoch: Epoch::new(self.epochs_made) };
+        let first = self.new_chain();
+        self.push(copy, 1, first);
+        for batch in log.batches.iter().filter(|batch| batch.range.first >= from) {
+            let chain = self.new_chain();
+            self.contents.insert(chain, self.contents[&batch.chain]);
+            self.push(copy, batch.range.count(), chain);
+        }
         self.tell_held();
+    }
+
+    /// The receiver's log is put back.
+    pub fn roll_back(&mut self, keep: usize) {
+        self.is_disturbed = true;
+        self.recycle_excuses();
+        self.receiver.roll_back(keep);
+    }
+
+    /// What is overwritten, or before a hole, cannot come again.
+    fn recycle_excuses(&mut self) {
+        if !self.is_disturbed {
+            return;
+        }
+        for log in self.log.values() {
+            let gone = log.batches.iter().filter(|batch| batch.range.first < log.oldest());
+            self.excused.extend(gone.filter_map(|batch| self.contents.get(&batch.chain)));
+        }
+    }
+
+    /// Another sender has written to the lane.
+    pub fn write_elsewhere(&mut self, stream: Stream, count: u64) {
+        self.is_disturbed = true;
+        let (lane, chain) = (self.lane_now(stream), self.new_chain());
+        self.receiver.take_from_another(lane, chain, count, &mut self.down);
     }
 
     /// The sender's log loses its newest batches.
     pub fn lose_tail(&mut self, lane: Lane, batches: usize) {
         let log = self.log.get_mut(&lane).unwrap();
-        log.batches.truncate(log.batches.len() - batches);
+        let lost = log.batches.split_off(log.batches.len() - batches);
+        (log.released, log.recycled_end) = (log.released.min(log.end()), log.recycled_end.min(log.end()));
+        lost.iter().for_each(|batch| drop(self.contents.remove(&batch.chain)));
+        self.is_disturbed = true;
         self.tell_held();
     }
 
     pub fn tell_held(&mut self) {
         let lists_empty = self.lists_empty_lanes;
-        let held = self.log.iter().map(|(lane, log)| Held { lane: *lane, first: log.first(), end: log.end() });
+        let held = self.log.iter().map(|(lane, log)| log.holding(*lane));
         self.sender.held(held.filter(|held| lists_empty || held.first < held.end));
     }
 
     pub fn link_up(&mut self) {
         if !self.link {
             self.link = true;
+            (self.link_number, self.answer) = (self.link_number + 1, 0);
             self.sender.link_up();
         }
     }
@@ -291,7 +458,8 @@ impl World {
     pub fn deliver_up(&mut self, at: usize, again: bool) {
         let Some(message) = (if again { self.up.get(at).cloned() } else { self.up.remove(at) }) else { return };
         match message {
-            Up::Hello(hello) => self.receiver.hello(&hello, &mut self.down),
+            Up::Hello { hello, link, answer } => self.receiver.hello(&hello, link, answer, &mut self.down),
+            Up::Ask(asked) => self.receiver.asked(&asked, &mut self.down),
             Up::Batches(batches) => {
                 for (lane, offered) in batches {
                     self.receiver.batch(lane, offered, &mut self.down);
@@ -302,10 +470,30 @@ impl World {
 
     pub fn deliver_down(&mut self, at: usize, again: bool) {
         let message = if again { self.down.get(at).cloned() } else { self.down.remove(at) };
-        if let (Some(control), true) = (message, self.link) {
-            let decoded = Control::decode(&control.encode()).unwrap();
-            assert_eq!(decoded, control);
-            self.sender.control(self.now_ms, &control);
+        if let (Some(down), true) = (message, self.link) {
+            let decoded = Control::decode(&down.control.encode()).unwrap();
+            assert_eq!(decoded, down.control);
+            self.hear(&down);
+        }
+    }
+
+    /// As the core of an agent does.
+    fn hear(&mut self, down: &Down) {
+        if down.link != self.link_number {
+            return;
+        }
+        match &down.control {
+            Control::Welcome(welcome) if !self.sender.is_answered_by(welcome) => {}
+            Control::Welcome(_) => {
+                let is_new = std::mem::replace(&mut self.answer, down.answer) != down.answer;
+                self.term = down.term;
+                self.sender.control(self.now_ms, &down.control);
+                if !down.is_proved && is_new {
+                    self.sender.prove();
+                }
+            }
+            control if down.term == self.term => self.sender.control(self.now_ms, control),
+            _ => self.sender.doubt(self.now_ms),
         }
     }
 
@@ -322,7 +510,8 @@ impl World {
                 }
                 Action::Hello(hello) => {
                     self.hellos += 1;
-                    self.up.push_back(Up::Hello(Box::new(hello)));
+                    let (hello, link, answer) = (Box::new(hello), self.link_number, self.answer);
+                    self.up.push_back(Up::Hello { hello, link, answer });
                 }
                 action @ Action::Send { .. } if self.slow_reads => {
                     self.reading = Some(action);
@@ -334,7 +523,9 @@ impl World {
                     self.sender.looked_up(self.now_ms, lane, end, check);
                 }
                 Action::Release { lane, end } => self.release(lane, end),
-                Action::Diverged { lane } => self.diverged.push(lane),
+                Action::Rewind { lane, to } => self.rewind(lane, to),
+                Action::Ask { lane, after, until } => self.ask(lane, after, until),
+                Action::Reseal { lane, from } => self.reseal(lane, from),
                 Action::Reconnect => {
                     self.link_down();
                     self.link_up();
@@ -362,12 +553,29 @@ impl World {
         self.up.push_back(Up::Batches(batches));
     }
 
+    fn rewind(&mut self, lane: Lane, to: Sequence) {
+        self.rewound.push((lane, to));
+        let Some(log) = self.log.get_mut(&lane) else { return };
+        if to >= log.oldest() {
+            (log.released, log.released_durably) = (to, log.released_durably.min(to));
+        }
+        self.tell_held();
+    }
+
+    fn ask(&mut self, lane: Lane, after: Sequence, until: Sequence) {
+        let ends = self.log.get(&lane).map(|log| log.ends(after, until)).unwrap_or_default();
+        if let Some(Control::Ask(asked)) = self.sender.asked(self.now_ms, lane, &ends) {
+            self.questions += 1;
+            self.up.push_back(Up::Ask(asked.into_iter().collect()));
+        }
+    }
+
     fn release(&mut self, lane: Lane, end: Sequence) {
         let Some(log) = self.log.get_mut(&lane) else { return };
-        let durable = self.receiver.durable.get(&lane).map_or(&[][..], Vec::as_slice);
         let first = log.first();
         for batch in log.batches.iter().filter(|batch| batch.range.end <= end && batch.range.first >= first) {
-            assert!(durable.contains(batch), "{lane:?} lets go of {batch:?}, which is not durable at the receiver");
+            let was_durable = self.receiver.ever.contains(&(lane, batch.chain));
+            assert!(was_durable, "{lane:?} lets go of {batch:?}, which is not durable at the receiver");
         }
         log.released = log.released.max(end);
         self.tell_held();
@@ -381,8 +589,8 @@ impl World {
             }
         }
         for (lane, gap) in &self.receiver.gaps {
-            let evicted_end = self.log.get(lane).map(|log| log.evicted_end);
-            assert!(evicted_end.is_none_or(|end| gap.end <= end), "{lane:?} has a gap {gap:?} that nobody evicted");
+            let gone = self.log.get(lane).map(SourceLane::oldest);
+            assert!(gone.is_none_or(|end| gap.end <= end), "{lane:?} has a gap {gap:?} that nobody evicted");
         }
     }
 
@@ -392,6 +600,9 @@ impl World {
         self.slow_reads = false;
         self.up.clear();
         self.down.clear();
+        if self.is_disturbed {
+            self.link_down();
+        }
         self.link_up();
         while self.now_ms < started_ms + 600_000 {
             self.drive();
@@ -403,7 +614,8 @@ impl World {
                 self.deliver_down(0, false);
             }
             self.drive();
-            if self.log.values().all(|log| log.first() == log.end()) && self.up.is_empty() {
+            let is_done = self.log.values().all(|log| log.first() == log.end()) && self.up.is_empty();
+            if is_done && (self.sender.is_streaming() || self.log.is_empty()) {
                 return self.now_ms - started_ms;
             }
             self.now_ms += 50;
@@ -411,14 +623,19 @@ impl World {
         panic!("it stands still: {self:#?}");
     }
 
-    /// Every batch that was not evicted is in the receiver's log.
+    /// All events that were not given up are in the receiver's log, and none of them twice.
     pub fn check_complete(&self) {
         self.check_order();
-        for (lane, log) in &self.log {
-            let durable = self.receiver.durable.get(lane).map_or(&[][..], Vec::as_slice);
-            for batch in log.batches.iter().filter(|batch| batch.range.end > log.evicted_end) {
-                assert!(durable.contains(batch), "{lane:?} misses {batch:?}");
+        let mut arrived: BTreeMap<u64, usize> = BTreeMap::new();
+        for batch in self.receiver.durable.values().flatten() {
+            if let Some(content) = self.contents.get(&batch.chain) {
+                *arrived.entry(*content).or_default() += 1;
             }
+        }
+        for content in self.contents.values().collect::<BTreeSet<_>>() {
+            let times = arrived.get(content).copied().unwrap_or(0);
+            assert!(times <= 1, "{content} is there {times} times: {self:#?}");
+            assert!(times == 1 || self.excused.contains(content), "{content} is missing: {self:#?}");
         }
     }
 }

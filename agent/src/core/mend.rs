@@ -1,0 +1,78 @@
+//! What is done when the collector's log and the ring log do not fit each other: going back, and sealing again.
+
+use std::collections::VecDeque;
+
+use afferent_protocol::disk::Disk;
+use afferent_protocol::event::ResealReason;
+use afferent_protocol::ids::Sequence;
+use afferent_protocol::session::Lane;
+
+use super::{AgentCore, Now};
+use crate::limits::DISK_RETRY_MS;
+
+/// What is to be sealed again, and how far that is.
+#[derive(Debug, Default)]
+pub(super) struct Mending {
+    /// Lanes that wait for their turn, and from where on.
+    waiting: VecDeque<(Lane, Sequence)>,
+    /// When the next step is due.
+    pub at_ms: u64,
+    pub resealed: u64,
+    pub rewound: u64,
+}
+
+impl<D: Disk> AgentCore<D> {
+    /// The collector's log was put back: what follows `to` is sent again.
+    pub(super) fn rewind(&mut self, lane: Lane, to: Sequence) {
+        let can = self.ring.rewind(lane, to);
+        self.mending.rewound += u64::from(can);
+        let (stream, epoch) = (lane.stream, lane.epoch);
+        if can {
+            tracing::warn!("the collector has lost what it had of {stream} {epoch} from {to} on; it is sent again");
+        } else {
+            tracing::error!("the collector has lost what it had of {stream} {epoch} from {to} on; it is gone here too");
+        }
+        self.tell_held();
+    }
+
+    /// The collector has something else in the lane behind `from`.
+    pub(super) fn reseal(&mut self, lane: Lane, from: Sequence) {
+        let (stream, epoch) = (lane.stream, lane.epoch);
+        tracing::warn!(
+            "the collector has something else in {stream} {epoch} from {from} on: this agent was put back from a copy, or \
+             runs twice. Its events go on in a new epoch, and none of them is lost"
+        );
+        self.mending.resealed += 1;
+        self.mending.waiting.push_back((lane, from));
+        self.mending.at_ms = 0;
+    }
+
+    /// Whether anything is being sealed again.
+    pub(super) fn is_mending(&self) -> bool {
+        self.ring.resealing() || !self.mending.waiting.is_empty()
+    }
+
+    /// The next step of sealing again, when it is due; tells whether one was made.
+    pub(super) fn mend(&mut self, now: &Now) -> bool {
+        if !self.is_mending() || now.ms < self.mending.at_ms {
+            return false;
+        }
+        let step = match self.mending.waiting.front().copied() {
+            Some((lane, from)) if !self.ring.resealing() => {
+                self.mending.waiting.pop_front();
+                self.ring.reseal(lane, from, ResealReason::Diverged, &now.clock);
+                Ok(())
+            }
+            _ => self.ring.reseal_step(&now.clock).map(drop),
+        };
+        match &step {
+            Ok(()) => self.mending.at_ms = now.ms + 1,
+            Err(error) => {
+                tracing::debug!("sealing again waits: {error}");
+                self.mending.at_ms = now.ms + DISK_RETRY_MS;
+            }
+        }
+        self.tell_held();
+        step.is_ok()
+    }
+}

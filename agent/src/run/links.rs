@@ -1,0 +1,176 @@
+//! Says in the log that the connection came or went: each change by itself while they are few, and many as one.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use afferent_protocol::event::{Body, Event, LifeCycle};
+use afferent_protocol::ids::Subject;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::clock::{Clock, SystemClock};
+use crate::intake::sink::{EventSink, Waiting};
+use crate::limits::{LINK_CALM_MS, LINK_EVENTS_MAX, LINK_REPORT_MS};
+use crate::sequencer::Intake;
+use crate::ship::{LinkState, ShipSettings};
+use crate::stop::Stop;
+
+/// Decides which changes are events of their own.
+#[derive(Debug, Default)]
+struct Changes {
+    /// When the last ones were that are.
+    said_ms: VecDeque<u64>,
+    /// Those since that are not, and when the first and the last of them were.
+    unsaid: u32,
+    first_ms: u64,
+    last_ms: u64,
+}
+
+impl Changes {
+    /// The connection has changed; tells whether that is an event of its own.
+    fn changed(&mut self, now_ms: u64) -> bool {
+        self.said_ms.retain(|said_ms| now_ms < said_ms + LINK_CALM_MS);
+        if self.unsaid == 0 && self.said_ms.len() < LINK_EVENTS_MAX {
+            self.said_ms.push_back(now_ms);
+            return true;
+        }
+        if self.unsaid == 0 {
+            self.first_ms = now_ms;
+        }
+        (self.unsaid, self.last_ms) = (self.unsaid + 1, now_ms);
+        false
+    }
+
+    /// When those that were not said are due as one.
+    fn due_ms(&self) -> Option<u64> {
+        (self.unsaid > 0).then(|| (self.last_ms + LINK_CALM_MS).min(self.first_ms + LINK_REPORT_MS))
+    }
+
+    /// How many were not said, and within how many seconds.
+    fn take(&mut self) -> Option<(u32, u64)> {
+        let count = std::mem::take(&mut self.unsaid);
+        (count > 0).then(|| (count, (self.last_ms - self.first_ms).div_ceil(1000)))
+    }
+}
+
+/// What changes are said with.
+struct Voice {
+    peer: watch::Receiver<ShipSettings>,
+    clock: Arc<SystemClock>,
+    intake: Intake,
+    subject: String,
+}
+
+impl Voice {
+    fn down(&self, reason: &str) {
+        self.say(LifeCycle::LinkDown { peer: &self.peer.borrow().peer(), reason });
+    }
+
+    fn up(&self) {
+        self.say(LifeCycle::LinkUp { peer: &self.peer.borrow().peer() });
+    }
+
+    fn say(&self, body: LifeCycle<'_>) {
+        let subject = Subject::new(&self.subject).expect("an agent's name is a subject");
+        let event = Event { time: self.clock.wall(), subject, body: Body::LifeCycle(body) };
+        if let Err(refusal) = self.intake.push(&event, Waiting::Nobody) {
+            tracing::debug!("a change of the connection is not in the log: {refusal}");
+        }
+    }
+}
+
+/// Says it until the agent stops.
+pub(super) async fn watch(
+    mut link: watch::Receiver<LinkState>,
+    peer: watch::Receiver<ShipSettings>,
+    clock: Arc<SystemClock>,
+    intake: Intake,
+    subject: String,
+    mut stop: Stop,
+) {
+    let voice = Voice { peer, clock, intake, subject };
+    let began = Instant::now();
+    let (mut changes, mut was_up, mut reason) = (Changes::default(), false, String::new());
+    loop {
+        let now_ms = began.elapsed().as_millis() as u64;
+        let state = link.borrow_and_update().clone();
+        let is_up = state == LinkState::Up;
+        if let Some(why) = why_down(&state) {
+            reason = why;
+        }
+        if is_up != was_up {
+            was_up = is_up;
+            match (changes.changed(now_ms), is_up) {
+                (true, true) => voice.up(),
+                (true, false) => voice.down(&reason),
+                (false, _) => {}
+            }
+        }
+        let due = changes.due_ms();
+        let stopped = tokio::select! {
+            () = stop.requested() => true,
+            changed = link.changed() => changed.is_err(),
+            () = tokio::time::sleep_until(began + Duration::from_millis(due.unwrap_or_default())), if due.is_some() => {
+                tell_together(&mut changes, &voice, &reason, was_up);
+                false
+            }
+        };
+        if stopped {
+            tell_together(&mut changes, &voice, &reason, was_up);
+            return;
+        }
+    }
+}
+
+fn tell_together(changes: &mut Changes, voice: &Voice, reason: &str, is_up: bool) {
+    if let Some((count, seconds)) = changes.take() {
+        voice.down(&format!("it has changed {count} times within {seconds} s; the last reason: {reason}"));
+        if is_up {
+            voice.up();
+        }
+    }
+}
+
+/// Why nothing can be shipped; `None` while it can, or nobody knows yet.
+pub(super) fn why_down(state: &LinkState) -> Option<String> {
+    match state {
+        LinkState::Down(reason) | LinkState::Untrusted(reason) => Some(reason.clone()),
+        LinkState::Refused => Some("nothing is taken there under this agent's name".to_owned()),
+        LinkState::Up | LinkState::Starting => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_changes_are_said_one_by_one_and_many_become_one() {
+        let mut changes = Changes::default();
+        // The control: a change every twenty seconds is news each time.
+        assert!((0..30).all(|at| changes.changed(at * 20_000)));
+        let began_ms = 10_000_000;
+        let said = (0..248).filter(|at| changes.changed(began_ms + at * 180)).count();
+        assert_eq!(said, LINK_EVENTS_MAX);
+        let last_ms = began_ms + 247 * 180;
+        assert_eq!(changes.due_ms(), Some(last_ms + LINK_CALM_MS));
+        assert_eq!(changes.take(), Some((248 - LINK_EVENTS_MAX as u32, 44)));
+        assert_eq!((changes.take(), changes.due_ms()), (None, None));
+        assert!(changes.changed(last_ms + LINK_CALM_MS + 1), "it is calm again");
+    }
+
+    #[test]
+    fn a_connection_that_never_gets_calm_is_reported_now_and_then() {
+        let mut changes = Changes::default();
+        let mut said = 0;
+        for at in 0..36_000_u64 {
+            let now_ms = at * 1000;
+            said += u32::from(changes.changed(now_ms));
+            if changes.due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+                said += u32::from(changes.take().is_some());
+            }
+        }
+        assert!((60..400).contains(&said), "{said} events in ten hours");
+    }
+}

@@ -1,0 +1,134 @@
+//! What a sender knows of one lane.
+
+use super::search::Search;
+use super::{Action, Holding, SenderSettings};
+use crate::ids::Sequence;
+use crate::session::Resume;
+
+/// How a lane stands with the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LaneState {
+    /// It may be sent.
+    Agreed,
+    /// The receiver says that it has everything before this end; the log here is being asked.
+    Asking {
+        resume: Resume,
+        /// Whether a welcome says so, and not an ack.
+        by_welcome: bool,
+    },
+    /// Not to be sent: the last end that both have is searched.
+    Diverging(Search),
+    /// Not to be sent any more: from here on it goes into a new epoch.
+    Parted(Sequence),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SenderLane {
+    pub held: Holding,
+    pub state: LaneState,
+    /// Whether the log has heard of the state, where it has to.
+    pub is_told: bool,
+    pub acked_end: Sequence,
+    /// The log was told to let go of everything before.
+    released_end: Sequence,
+    pub sent_end: Sequence,
+    /// The end of the last hole that the lane has passed: what is before it cannot be sent in one piece.
+    floor: Sequence,
+    rewind_to: Option<Sequence>,
+    pub patience: Patience,
+}
+
+impl SenderLane {
+    pub fn new(held: Holding, patience: Patience) -> Self {
+        let first = held.first;
+        Self {
+            held,
+            state: LaneState::Agreed,
+            is_told: true,
+            acked_end: first,
+            released_end: first,
+            sent_end: first,
+            floor: Sequence::ZERO,
+            rewind_to: None,
+            patience,
+        }
+    }
+
+    /// The first sequence from which on everything can be sent.
+    pub fn oldest(&self) -> Sequence {
+        self.held.oldest.max(self.floor).min(self.acked_end)
+    }
+
+    /// Takes what the log holds now; tells whether the receiver must hear of it.
+    pub fn hold(&mut self, held: Holding) -> bool {
+        let mut announce = false;
+        if self.rewind_to.is_some() {
+            // The log has not heard yet that it holds more again.
+            self.held = held;
+            return announce;
+        }
+        if held.first > self.sent_end {
+            // Evicted under our hands: the receiver must hear that these will not come.
+            self.sent_end = held.first;
+            announce = true;
+        }
+        if held.first > self.acked_end {
+            // What is gone is not waited for: its ack would be none, and it would hold its place in the window.
+            (self.acked_end, self.released_end, self.floor) = (held.first, held.first, held.first);
+        }
+        self.held = held;
+        announce
+    }
+
+    /// The lane rests until the log has answered, or has done what it is told.
+    pub fn rest(&mut self, state: LaneState) {
+        (self.state, self.is_told) = (state, false);
+    }
+
+    /// Everything from `to` on is to be sent again.
+    pub fn rewind(&mut self, to: Sequence) {
+        self.sent_end = to;
+        if to < self.acked_end {
+            (self.acked_end, self.released_end) = (to, to);
+            self.rewind_to = Some(to);
+        }
+    }
+
+    /// What the log is still to be told of this lane.
+    pub fn untold(&mut self) -> Option<Action> {
+        let lane = self.held.lane;
+        if let Some(to) = self.rewind_to.take() {
+            return Some(Action::Rewind { lane, to });
+        }
+        if self.released_end < self.acked_end {
+            self.released_end = self.acked_end;
+            return Some(Action::Release { lane, end: self.acked_end });
+        }
+        match self.state {
+            _ if core::mem::replace(&mut self.is_told, true) => None,
+            LaneState::Asking { resume, .. } => Some(Action::LookUp { lane, end: resume.end }),
+            LaneState::Parted(from) => Some(Action::Reseal { lane, from }),
+            LaneState::Agreed | LaneState::Diverging(_) => None,
+        }
+    }
+}
+
+/// How long a lane has waited, and what was done about it. Every lane has its own: one that gets on must not hide that
+/// another does not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// When it last got on, or began to wait.
+    pub since_ms: u64,
+    pub timeout_ms: u64,
+    /// A nack was answered by going back, or something that cannot be by a hello, since the lane last got on: the next one
+    /// must not be answered in the same way, or two sides that misunderstand each other would do so for ever at the speed
+    /// of the line.
+    pub went_back: bool,
+    pub greeted: bool,
+}
+
+impl Patience {
+    pub const fn new(settings: &SenderSettings, now_ms: u64) -> Self {
+        Self { since_ms: now_ms, timeout_ms: settings.timeout_ms, went_back: false, greeted: false }
+    }
+}
