@@ -1,5 +1,6 @@
 //! What a source has said of itself: how far it had accepted events, and when nobody can know.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
 use afferent_protocol::event::ResealReason;
@@ -98,20 +99,23 @@ impl SourceEvidence {
 
     /// Whether everything that a statement speaks of has come, or was declared lost.
     fn has_come(&self, statement: &Statement) -> bool {
-        statement.ends.iter().all(|(lane, end)| self.lane_has_come(*lane, *end, statement.offset, 0))
+        let steps = Cell::new(CONTINUED_STEPS_MAX);
+        statement.ends.iter().all(|(lane, end)| self.lane_has_come(*lane, *end, statement.offset, &steps))
     }
 
-    fn lane_has_come(&self, lane: Lane, end: Sequence, offset: Offset, depth: usize) -> bool {
+    /// Whether a lane has come up to its end, as a statement at this offset has it. Epochs that continue each other are
+    /// followed so many steps: more are no history but a riddle, and have not come.
+    fn lane_has_come(&self, lane: Lane, end: Sequence, offset: Offset, steps: &Cell<usize>) -> bool {
         if end == Sequence::ZERO {
             return true;
         }
+        let Some(left) = steps.get().checked_sub(1) else { return false };
+        steps.set(left);
         let Some(known) = self.lanes.get(&lane) else { return false };
         let continued = known.continued.iter().filter(|continued| continued.first < end);
         let goes_on = |continued: &Continued| {
-            // Each epoch holds the rest of another; more in a row than this are no history but a riddle.
-            depth < CONTINUED_MAX
-                && (known.end() >= continued.first || known.is_lost_up_to(continued.first))
-                && self.lane_has_come(continued.lane, continued.place_of(end), offset, depth + 1)
+            (known.end() >= continued.first || known.is_lost_up_to(continued.first))
+                && self.lane_has_come(continued.lane, continued.place_of(end), offset, steps)
         };
         let is_of_other_life =
             |continued: &Continued| continued.reason == ResealReason::Diverged && continued.offset < offset;
@@ -129,7 +133,14 @@ impl SourceEvidence {
     /// What it had accepted and not sent before `until` is unknown.
     pub fn forgot(&mut self, until: Timestamp, why: String) {
         let from = self.known_so_far();
-        self.unknown.push(Unknown { from, until, why });
+        let is_full = self.unknown.len() >= CERTIFICATE_STATEMENTS_MAX;
+        match self.unknown.last_mut() {
+            // So many are one long doubt.
+            Some(last) if is_full => {
+                (last.from, last.until) = (last.from.min(from), last.until.max(until));
+            }
+            _ => self.unknown.push(Unknown { from, until, why }),
+        }
     }
 
     /// It goes on in another epoch.
@@ -225,7 +236,8 @@ impl SourceEvidence {
     /// What the newest statement says was accepted, and has not come: lane by lane.
     pub fn awaited(&self) -> Vec<(Lane, SequenceRange)> {
         let Some(newest) = self.newest.as_ref().filter(|_| self.bounding().is_none()) else { return Vec::new() };
-        let late = newest.ends.iter().filter(|(lane, end)| !self.lane_has_come(*lane, *end, newest.offset, 0));
+        let steps = Cell::new(CONTINUED_STEPS_MAX);
+        let late = newest.ends.iter().filter(|(lane, end)| !self.lane_has_come(*lane, *end, newest.offset, &steps));
         late.map(|(lane, end)| {
             let first = self.lanes.get(lane).map_or(Sequence::ZERO, LaneEvidence::end);
             (*lane, SequenceRange { first: first.min(*end), end: *end })
@@ -255,5 +267,7 @@ impl SourceEvidence {
     }
 }
 
+/// Steps from epoch to epoch that are followed for one statement.
+const CONTINUED_STEPS_MAX: usize = 1024;
 /// Epochs that continue each other, one after the other, that are followed.
 const CONTINUED_MAX: usize = 16;
