@@ -1,4 +1,5 @@
-//! A certificate of completeness is refuted by a segment that was deleted, edited or put elsewhere.
+//! A certificate of completeness is refuted by a segment that was deleted, edited or put elsewhere, by a key that is not the
+//! log's, and by what was kept outside of the log.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +11,11 @@ const FROM: &str = "2021-09-13T00:00:00Z";
 const UNTIL: &str = "2021-09-13T01:00:00Z";
 /// Samples, one a second: the last ones lie behind the span.
 const SAMPLES: u64 = 4000;
+/// The exit codes.
+const COMPLETE: i32 = 0;
+const INCOMPLETE: i32 = 1;
+const WRONG: i32 = 2;
+const REFUTED: i32 = 3;
 
 fn fill(rig: &Rig) {
     let mut producer = rig.producer();
@@ -23,20 +29,28 @@ fn fill(rig: &Rig) {
     producer.wait_accepted(SAMPLES).expect("the agent answers");
 }
 
-fn certify(rig: &Rig) -> (bool, Value) {
+/// What the files prove, with these arguments: the exit code, and the certificate.
+fn certify(rig: &Rig, more: &[&str]) -> (i32, Value) {
     let mut command = Command::new(binary("afferent-collector"));
     command.args(["certificate", "--machine", "88-C", "--from", FROM, "--until", UNTIL, "--output", "json", "--data"]);
-    let (status, printed) = run_to_end(command.arg(rig.collector_data()));
+    let (status, printed) = run_to_end(command.arg(rig.collector_data()).args(more));
     let json = printed.find('{').map(|at| serde_json::from_str(&printed[at..]).expect("JSON")).unwrap_or_default();
-    (status.success(), json)
+    (status.code().expect("it exits"), json)
+}
+
+/// Whether the files are as they were written, and what is said about that.
+fn verify(rig: &Rig, more: &[&str]) -> (bool, String) {
+    let mut command = Command::new(binary("afferent-collector"));
+    let (status, printed) = run_to_end(command.args(["log", "verify", "--data"]).arg(rig.collector_data()).args(more));
+    (status.success(), printed)
 }
 
 /// What the running collector says.
-fn told(rig: &Rig, source: &str, output: &str) -> (bool, String) {
+fn told(rig: &Rig, source: &str, output: &str) -> (i32, String) {
     let mut command = Command::new(binary("afferent-collector"));
     command.args(["certificate", "--source", source, "--from", FROM, "--until", UNTIL, "--output", output, "--http"]);
     let (status, printed) = run_to_end(command.arg(rig.http.to_string()));
-    (status.success(), printed)
+    (status.code().expect("it exits"), printed)
 }
 
 fn segments(rig: &Rig) -> Vec<PathBuf> {
@@ -47,32 +61,43 @@ fn segments(rig: &Rig) -> Vec<PathBuf> {
     files
 }
 
-fn is_refused(rig: &Rig, what: &str, path: &Path) {
-    let (proved, certificate) = certify(rig);
-    assert!(!proved && certificate["complete"] != true, "{what} {}: {certificate:#}", path.display());
+fn is_refuted(rig: &Rig, what: &str, path: &Path) {
+    let (code, certificate) = certify(rig, &[]);
+    assert_eq!(code, REFUTED, "{what} {}: {certificate:#}", path.display());
 }
 
-#[test]
-fn a_certificate_is_complete_until_a_segment_is_deleted_edited_or_put_elsewhere() {
-    let mut rig = Rig::new("certificate");
+/// A log with all samples, whose agent has said so, and whose collector has attested it and stopped.
+fn filled(name: &str) -> Rig {
+    let mut rig = Rig::new(name);
     rig.collector_extra = "storage.segment_mib = 1".into();
+    rig.agent_own = "heartbeat_s = 1".into();
     let collector = rig.start_collector();
     let agent = rig.start_agent();
     fill(&rig);
     wait_for("all of it is in the log", || (rig.log_end()? > SAMPLES && rig.agent_lag()? == 0).then_some(()));
-    let (proved, live) = told(&rig, "press-88", "json");
-    let live: Value = serde_json::from_str(&live).expect("JSON");
-    assert_eq!((&live["verdict"], live["complete"] == true), (&"complete".into(), proved), "{live:#}");
-    let (proved_as_text, text) = told(&rig, "press-88", "table");
-    assert!(proved_as_text || !proved, "what was proved once is");
+    // An attestation comes once a minute, and when the collector stops.
+    wait_for("the agent has said how far it is", || {
+        let (code, live) = told(&rig, "press-88", "json");
+        let live: Value = serde_json::from_str(&live).expect("JSON");
+        let open = live["open"].as_array().expect("texts");
+        let is_unbound = |text: &Value| text.as_str().expect("a text").contains("not bound by an attestation");
+        (code == COMPLETE || open.iter().all(is_unbound)).then_some(())
+    });
+    let (_, text) = told(&rig, "press-88", "table");
     assert!(text.contains("source press-88") && text.contains("all present"), "{text}");
-    let (proved, said) = told(&rig, "press-89", "table");
-    assert!(!proved && said.contains("press-89"), "of whom nothing is known nothing is proved: {said}");
+    assert!(text.lines().count() <= 70, "it fits a page: {text}");
+    let (code, said) = told(&rig, "press-89", "table");
+    assert!(code == WRONG && said.contains("press-89"), "of whom nothing is known there is no certificate: {said}");
     agent.terminate();
     collector.terminate();
+    rig
+}
 
-    let (proved, certificate) = certify(&rig);
-    assert!(proved && certificate["complete"] == true, "{certificate:#}");
+#[test]
+fn a_certificate_is_complete_until_a_segment_is_deleted_edited_or_put_elsewhere() {
+    let rig = filled("certificate");
+    let (code, certificate) = certify(&rig, &[]);
+    assert!(code == COMPLETE && certificate["complete"] == true, "{certificate:#}");
     let lanes = certificate["lanes"].as_array().expect("lanes");
     let samples = lanes.iter().find(|lane| lane["stream"] == "samples").expect("there are samples");
     assert_eq!(samples["ranges"][0]["fate"], "present");
@@ -84,13 +109,13 @@ fn a_certificate_is_complete_until_a_segment_is_deleted_edited_or_put_elsewhere(
     for path in is_in_span {
         let aside = path.with_extension("aside");
         std::fs::rename(path, &aside).expect("it can be moved");
-        is_refused(&rig, "without", path);
+        is_refuted(&rig, "without", path);
         std::fs::rename(&aside, path).expect("it can be moved back");
         let whole = std::fs::read(path).expect("it can be read");
         let mut edited = whole.clone();
         edited[whole.len() / 3] ^= 1;
         std::fs::write(path, edited).expect("it can be written");
-        is_refused(&rig, "edited", path);
+        is_refuted(&rig, "edited", path);
         std::fs::write(path, whole).expect("it can be written");
     }
     for pair in is_in_span.windows(2) {
@@ -104,9 +129,55 @@ fn a_certificate_is_complete_until_a_segment_is_deleted_edited_or_put_elsewhere(
         };
         swapped();
         // Names are for people: what a file's header says counts, and nothing of that has changed.
-        let (proved, under_other_names) = certify(&rig);
-        assert!(proved && under_other_names == certificate, "{under_other_names:#}");
+        let (code, under_other_names) = certify(&rig, &[]);
+        assert!(code == COMPLETE && under_other_names == certificate, "{under_other_names:#}");
         swapped();
     }
-    assert!(certify(&rig).0, "put back, it is complete again");
+    assert_eq!(certify(&rig, &[]).0, COMPLETE, "put back, it is complete again");
+}
+
+/// The attestations of a log, a line each, as an operator keeps them.
+fn attestations(rig: &Rig) -> String {
+    let mut command = Command::new(binary("afferent-collector"));
+    let (_, dump) = run_to_end(command.args(["log", "dump", "--data"]).arg(rig.collector_data()));
+    let events = dump.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let attested = events.filter(|event| event["data"]["change"] == "attested");
+    attested.map(|event| format!("{}\n", event["data"]["attestation"].as_str().expect("hexadecimal"))).collect()
+}
+
+#[test]
+fn keys_witnesses_and_rings_from_outside_find_out_what_a_log_alone_cannot() {
+    let rig = filled("witness");
+    let key = rig.collector_data().join("collector.pub");
+    let key = key.to_str().expect("a path");
+    let stranger = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let (code, certificate) = certify(&rig, &["--key", key]);
+    assert_eq!((code, &certificate["log"]["key_origin"]), (COMPLETE, &"named".into()), "{certificate:#}");
+    assert_eq!(certify(&rig, &[]).1["log"]["key_origin"], "found", "the control");
+    assert_eq!(certify(&rig, &["--key", stranger]).0, REFUTED);
+    assert_eq!(certify(&rig, &["--key", "press-88"]).0, WRONG);
+    // The private key is not needed, and not looked at.
+    std::fs::remove_file(rig.collector_data().join("collector.key")).expect("it was there");
+    assert_eq!(certify(&rig, &["--key", key]).0, COMPLETE);
+
+    let witness = rig.folder.join("witness");
+    std::fs::write(&witness, attestations(&rig)).expect("the folder can be written");
+    let witness = witness.to_str().expect("a path");
+    let ring = rig.agent_data().join("ring");
+    let with_all = ["--key", key, "--witness", witness, "--ring", ring.to_str().expect("a path")];
+    let (code, certificate) = certify(&rig, &with_all);
+    assert_eq!(code, COMPLETE, "{certificate:#}");
+    assert!(certificate["log"]["witnessed"].is_object(), "{certificate:#}");
+    let (is_sound, said) = verify(&rig, &with_all);
+    assert!(is_sound && said.contains("from outside agrees up to offset"), "{said}");
+
+    // The tail is cut off: the log is an older log, in itself as good as it was.
+    let newest = segments(&rig).pop().expect("a segment");
+    std::fs::remove_file(newest).expect("it can be removed");
+    let (is_sound, said) = verify(&rig, &["--key", key]);
+    assert!(is_sound && said.contains("cannot tell whether its tail was cut off"), "the control: {said}");
+    assert!([COMPLETE, INCOMPLETE].contains(&certify(&rig, &["--key", key]).0), "the control");
+    let (is_sound, said) = verify(&rig, &["--key", key, "--witness", witness]);
+    assert!(!is_sound && said.contains("its tail was cut off"), "{said}");
+    assert_eq!(certify(&rig, &["--key", key, "--witness", witness]).0, REFUTED);
 }

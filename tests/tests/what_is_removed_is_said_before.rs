@@ -68,9 +68,10 @@ fn samples_go_earlier_and_breakdowns_stay() {
     let certificate = |rig: &Rig, what: &str| {
         let (_, body) = get(rig, &format!("/v1/certificate?source=press-88&{span}"));
         let certificate: Value = serde_json::from_str(&body).unwrap_or_else(|_| panic!("{what}: {body}"));
-        certificate["verdict"].as_str().expect("a verdict").to_owned()
+        certificate["causes"].to_string()
     };
-    assert_eq!(certificate(&rig, "whole"), "complete");
+    // Nobody has retired the agent, and no span ends behind what it will say: that much is open.
+    assert_eq!(certificate(&rig, "whole"), r#"["open"]"#);
     let first_sample = |rig: &Rig| {
         let (_, line) = get(rig, "/v1/events?type=sample&limit=1");
         let event: Value = serde_json::from_str(&line).expect("there is a sample");
@@ -93,7 +94,7 @@ fn samples_go_earlier_and_breakdowns_stay() {
     assert!(breakdowns.lines().count() == 1 && breakdowns.contains("E77"), "{breakdowns}");
     let (_, told) = get(&rig, "/v1/events?type=lifecycle&limit=1000");
     assert!(told.contains(r#""change":"emptied","stream":"samples""#), "{told}");
-    assert_eq!(certificate(&rig, "without samples"), "removed");
+    assert_eq!(certificate(&rig, "without samples"), r#"["removed","open"]"#);
     let (status, all) = get(&rig, "/v1/events?limit=100000");
     assert!(status == 200 && !all.contains("unreadable"), "what is gone is passed over");
     rig.break_down("E78");

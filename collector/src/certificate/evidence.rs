@@ -160,7 +160,9 @@ impl Evidence {
             let lane = Lane { stream: header.stream, epoch: header.epoch };
             self.rings.has(header.source, lane, header.range(), &chain);
             let source = self.sources.entry(header.source).or_default();
-            source.lane(lane.stream, lane.epoch).batch(head, header, &self.span, begin > Offset::ZERO);
+            if source.lane(lane.stream, lane.epoch).batch(head, header, &self.span, begin > Offset::ZERO) {
+                source.came();
+            }
             if doubts.is_empty() {
                 self.learn(head, batch);
             }

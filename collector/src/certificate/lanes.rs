@@ -90,8 +90,9 @@ struct Pending {
 }
 
 impl LaneEvidence {
-    /// Takes the lane's next batch. `is_begun` when the log may have lost the lane's beginning to retention.
-    pub fn batch(&mut self, head: &EntryHead, header: &Header, span: &Span, is_begun: bool) {
+    /// Takes the lane's next batch; tells whether the span takes it in. `is_begun` when the log may have lost the lane's
+    /// beginning to retention.
+    pub fn batch(&mut self, head: &EntryHead, header: &Header, span: &Span, is_begun: bool) -> bool {
         let (offset, first, end) = (Offset::new(head.ordinal), header.first, header.end());
         let is_beginning_kept = self.begun_at.is_some() || !is_begun;
         self.begun_at.get_or_insert(offset);
@@ -100,26 +101,26 @@ impl LaneEvidence {
             self.kept_from = Some(first);
         }
         let range = SequenceRange { first, end };
-        self.pending
-            .holes
-            .insert_or_join(SequenceRange { first: if is_beginning_kept { self.end } else { first }, end: first });
-        let is_in_span = header.time_last >= span.from && header.time_first < span.until;
+        let hole = SequenceRange { first: if is_beginning_kept { self.end } else { first }, end: first };
+        let is_in_span = header.time_last >= span.from && header.time_first < span.until && !header.is_emptied();
+        self.pending.holes.insert_or_join(hole);
         if header.is_emptied() {
             self.pending.all.insert_or_join(range);
-            if is_in_span {
+            if header.time_last >= span.from && header.time_first < span.until {
                 self.pending.told.insert_or_join(range);
             }
         } else {
             self.reached = self.reached.max(Some(header.clock.wall.max(header.time_last)));
             self.settle(span);
         }
-        if is_in_span && !header.is_emptied() {
+        if is_in_span {
             self.present.insert_or_leave(range);
             let offset_end = Offset::new(head.end_ordinal());
             let offsets = self.offsets.get_or_insert(offset..offset_end);
             offsets.end = offset_end;
         }
         self.end = self.end.max(end);
+        is_in_span
     }
 
     /// Judges what lies before the last batch that has its records: what was accepted before it can have happened in the

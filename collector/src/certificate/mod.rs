@@ -24,7 +24,7 @@ pub mod text;
 mod verdict;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 
@@ -360,6 +360,10 @@ impl Told {
 
     fn extend(&mut self, texts: impl IntoIterator<Item = String>) {
         texts.into_iter().for_each(|text| self.say(text));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     fn into_texts(self) -> Vec<String> {

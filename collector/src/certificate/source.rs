@@ -1,5 +1,6 @@
 //! What a source has said of itself: how far it had accepted events, and when nobody can know.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
 use afferent_protocol::event::ResealReason;
@@ -41,8 +42,10 @@ impl Unknown {
 #[derive(Debug, Default)]
 pub(super) struct SourceEvidence {
     pub lanes: BTreeMap<Lane, LaneEvidence>,
-    /// The first statement at or after the span's end.
+    /// The first statement at or after the span's end, and behind all batches of the span.
     first_after: Option<Statement>,
+    /// The one that was that until another batch of the span came.
+    overtaken: Option<Statement>,
     /// Statements before the span's end whose ends had not all come when they were last looked at.
     waiting: VecDeque<Statement>,
     /// The latest one before the span's end whose ends have come.
@@ -77,6 +80,11 @@ impl SourceEvidence {
         self.look_again();
     }
 
+    /// A batch of the span has come: what bounds the span is to be said behind it.
+    pub fn came(&mut self) {
+        self.overtaken = self.first_after.take().or(self.overtaken.take());
+    }
+
     /// Looks which of the waiting statements have come true.
     fn look_again(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
@@ -91,20 +99,23 @@ impl SourceEvidence {
 
     /// Whether everything that a statement speaks of has come, or was declared lost.
     fn has_come(&self, statement: &Statement) -> bool {
-        statement.ends.iter().all(|(lane, end)| self.lane_has_come(*lane, *end, statement.offset, 0))
+        let steps = Cell::new(CONTINUED_STEPS_MAX);
+        statement.ends.iter().all(|(lane, end)| self.lane_has_come(*lane, *end, statement.offset, &steps))
     }
 
-    fn lane_has_come(&self, lane: Lane, end: Sequence, offset: Offset, depth: usize) -> bool {
+    /// Whether a lane has come up to its end, as a statement at this offset has it. Epochs that continue each other are
+    /// followed so many steps: more are no history but a riddle, and have not come.
+    fn lane_has_come(&self, lane: Lane, end: Sequence, offset: Offset, steps: &Cell<usize>) -> bool {
         if end == Sequence::ZERO {
             return true;
         }
+        let Some(left) = steps.get().checked_sub(1) else { return false };
+        steps.set(left);
         let Some(known) = self.lanes.get(&lane) else { return false };
         let continued = known.continued.iter().filter(|continued| continued.first < end);
         let goes_on = |continued: &Continued| {
-            // Each epoch holds the rest of another; more in a row than this are no history but a riddle.
-            depth < CONTINUED_MAX
-                && (known.end() >= continued.first || known.is_lost_up_to(continued.first))
-                && self.lane_has_come(continued.lane, continued.place_of(end), offset, depth + 1)
+            (known.end() >= continued.first || known.is_lost_up_to(continued.first))
+                && self.lane_has_come(continued.lane, continued.place_of(end), offset, steps)
         };
         let is_of_other_life =
             |continued: &Continued| continued.reason == ResealReason::Diverged && continued.offset < offset;
@@ -116,14 +127,20 @@ impl SourceEvidence {
     /// From when on nothing is known, if what follows is in doubt: the last statement so far that has come true.
     fn known_so_far(&mut self) -> Timestamp {
         self.look_again();
-        let after = self.first_after.as_ref().filter(|statement| self.has_come(statement));
-        after.or(self.arrived.as_ref()).map_or(Timestamp::default(), |statement| statement.clock)
+        self.known().map_or(Timestamp::default(), |statement| statement.clock)
     }
 
     /// What it had accepted and not sent before `until` is unknown.
     pub fn forgot(&mut self, until: Timestamp, why: String) {
         let from = self.known_so_far();
-        self.unknown.push(Unknown { from, until, why });
+        let is_full = self.unknown.len() >= CERTIFICATE_STATEMENTS_MAX;
+        match self.unknown.last_mut() {
+            // So many are one long doubt.
+            Some(last) if is_full => {
+                (last.from, last.until) = (last.from.min(from), last.until.max(until));
+            }
+            _ => self.unknown.push(Unknown { from, until, why }),
+        }
     }
 
     /// It goes on in another epoch.
@@ -148,7 +165,10 @@ impl SourceEvidence {
         let from = self.known_so_far();
         let why = "its key was replaced, and it has not shown since that it kept its ring log".to_owned();
         self.replaced = Some(Unknown { from, until: at, why });
-        self.conflict = None;
+        if let Some(from) = self.conflict.take() {
+            let why = "two machines spoke for it until its key was replaced".to_owned();
+            self.unknown.push(Unknown { from, until: at, why });
+        }
     }
 
     /// Two machines speak for it.
@@ -182,7 +202,8 @@ impl SourceEvidence {
 
     /// The latest statement that has come true, of those up to the first one behind the span.
     pub fn known(&self) -> Option<&Statement> {
-        self.bounding().or(self.arrived.as_ref())
+        let overtaken = self.overtaken.as_ref().filter(|statement| self.has_come(statement));
+        self.bounding().or(overtaken).or(self.arrived.as_ref())
     }
 
     /// Up to where the lane was to have come by the statement that bounds the span.
@@ -215,7 +236,8 @@ impl SourceEvidence {
     /// What the newest statement says was accepted, and has not come: lane by lane.
     pub fn awaited(&self) -> Vec<(Lane, SequenceRange)> {
         let Some(newest) = self.newest.as_ref().filter(|_| self.bounding().is_none()) else { return Vec::new() };
-        let late = newest.ends.iter().filter(|(lane, end)| !self.lane_has_come(*lane, *end, newest.offset, 0));
+        let steps = Cell::new(CONTINUED_STEPS_MAX);
+        let late = newest.ends.iter().filter(|(lane, end)| !self.lane_has_come(*lane, *end, newest.offset, &steps));
         late.map(|(lane, end)| {
             let first = self.lanes.get(lane).map_or(Sequence::ZERO, LaneEvidence::end);
             (*lane, SequenceRange { first: first.min(*end), end: *end })
@@ -245,5 +267,7 @@ impl SourceEvidence {
     }
 }
 
+/// Steps from epoch to epoch that are followed for one statement.
+const CONTINUED_STEPS_MAX: usize = 1024;
 /// Epochs that continue each other, one after the other, that are followed.
 const CONTINUED_MAX: usize = 16;

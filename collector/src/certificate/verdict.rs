@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::session::Lane;
 
 use super::lanes::Until;
@@ -21,7 +21,9 @@ impl Evidence {
     pub fn certificate(mut self) -> Result<Certificate, CertificateError> {
         self.finish();
         let names = self.names();
-        if !names.iter().any(|name| self.sources.get(name).is_some_and(|source| !source.lanes.is_empty())) {
+        let is_known = names.iter().any(|name| self.sources.get(name).is_some_and(|source| !source.lanes.is_empty()));
+        // Of a log that contradicts itself nobody knows whom it should have something of.
+        if !is_known && self.refuted.is_empty() {
             return Err(CertificateError::Unknown(match &self.about {
                 About::Source(source) => source.to_string(),
                 About::Machine(machine) => machine.clone(),
@@ -202,17 +204,12 @@ impl Evidence {
             }));
         }
         let retired = source.retired.as_ref().map(|(_, by)| by.clone());
-        if retired.is_none() && known_until.is_none_or(|known| known < self.span.until) {
-            self.open.say(match known_until {
-                Some(known) if is_own => format!("the collector has attested nothing after {}", time_text(known)),
-                None if is_own => "the collector has attested nothing yet".to_owned(),
-                Some(known) => format!(
-                    "{name}: nothing is known after {}; what it accepted then may be in its ring log (`agents retire {name}` \
-                     says that nothing more is to come)",
-                    time_text(known)
-                ),
-                None => format!("{name} has never said how far it had come, or what it said has not come yet"),
-            });
+        let is_bounded = match is_own {
+            true => known_until.is_some_and(|known| known >= self.span.until),
+            false => source.bounding().is_some(),
+        };
+        if !is_bounded && retired.is_none() {
+            self.open.say(unbounded(name, is_own, known_until));
         }
         let key = if is_own { None } else { self.proof.key_of(&name).map(|key| key.to_string()) };
         SourceCertificate { source: name, key, known_until, retired, awaited }
@@ -233,6 +230,19 @@ impl Evidence {
             witnesses_passed: self.attested.passed(),
             time: self.time,
         }
+    }
+}
+
+/// Why the time up to the span's end is open.
+fn unbounded(name: SourceId, is_own: bool, known_until: Option<Timestamp>) -> String {
+    match known_until.map(time_text) {
+        Some(known) if is_own => format!("the collector has attested nothing after {known}"),
+        None if is_own => "the collector has attested nothing yet".to_owned(),
+        Some(known) => format!(
+            "{name}: nothing is known after {known}; what it accepted then may be in its ring log (`agents retire {name}` says \
+             that nothing more is to come)"
+        ),
+        None => format!("{name} has never said how far it had come, or what it said has not come yet"),
     }
 }
 

@@ -39,7 +39,9 @@ pub enum KeyOrigin {
 struct LogKey {
     key: PublicKey,
     verifier: Verifier,
-    /// Whether a successor has taken its place.
+    /// The key that is to take its place.
+    successor: Option<PublicKey>,
+    /// Whether that one has signed something: from then on this one's word counts no more.
     is_succeeded: bool,
 }
 
@@ -84,7 +86,9 @@ impl LogKeys {
     /// Takes an endorsement; nothing changes unless a trusted key has made it.
     pub fn endorsed(&mut self, endorsement: &Endorsement) {
         if let Some(by) = self.keys.iter_mut().find(|known| known.key == endorsement.by) {
-            by.is_succeeded |= endorsement.role == Role::Successor;
+            if endorsement.role == Role::Successor {
+                by.successor = Some(endorsement.key);
+            }
             self.add(endorsement.key);
         }
     }
@@ -95,7 +99,7 @@ impl LogKeys {
             && self.keys.len() < KEYS_MAX
             && let Some(verifier) = key.verifier()
         {
-            self.keys.push(LogKey { key, verifier, is_succeeded: false });
+            self.keys.push(LogKey { key, verifier, successor: None, is_succeeded: false });
         }
     }
 
@@ -104,9 +108,15 @@ impl LogKeys {
         self.keys.iter().any(|known| known.key == *key)
     }
 
-    /// Whether one of the keys that still count has signed the batch.
-    pub fn have_signed(&self, batch: &Batch<'_>) -> bool {
-        self.keys.iter().filter(|known| !known.is_succeeded).any(|known| known.verifier.verify(batch).is_some())
+    /// Whether one of the keys that still count has signed the batch. The first one of a successor ends its predecessor.
+    pub fn have_signed(&mut self, batch: &Batch<'_>) -> bool {
+        let mut counting = self.keys.iter().rev().filter(|known| !known.is_succeeded);
+        let signer = counting.find(|known| known.verifier.verify(batch).is_some()).map(|known| known.key);
+        if let Some(signer) = signer {
+            let succeeded = self.keys.iter_mut().filter(|known| known.successor == Some(signer));
+            succeeded.for_each(|known| known.is_succeeded = true);
+        }
+        signer.is_some()
     }
 
     /// All of them, in the order in which they came to count.

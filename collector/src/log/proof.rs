@@ -143,7 +143,7 @@ impl Proof {
     }
 
     /// Whether the batch is signed with the key that its source is held to now.
-    pub fn is_signed(&self, batch: &Batch<'_>) -> bool {
+    fn is_signed(&mut self, batch: &Batch<'_>) -> bool {
         let source = batch.header().source;
         if source == self.own {
             return self.log_keys.have_signed(batch);

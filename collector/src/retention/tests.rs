@@ -8,6 +8,7 @@ use afferent_protocol::ids::{Epoch, Offset, Stream, Timestamp};
 use afferent_protocol::segment::{EntryHead, Head, SEGMENT_HEADER_LEN, SegmentHeader};
 
 use super::{AgeClock, Attested, Disagrees, Examined, Rules};
+use crate::certificate::tests::heartbeat;
 use crate::certificate::{About, Certificate, Evidence, Means, Span, Verdict};
 use crate::cloud_event::names::life_cycle;
 use crate::core::{Confirm, Core, NotAttested, OwnIdentity, Reason, Received, Removal, Removed};
@@ -250,7 +251,13 @@ fn nothing_goes_that_no_seal_binds_and_nothing_before_the_log_says_so() {
 fn a_certificate_says_what_retention_has_removed_and_refutes_what_else_is_gone() {
     let (mut world, agents) = filled();
     let end = agents.press.next;
-    assert!(world.of_press(0, 3).complete);
+    let mut critical = Agent::new("press", Stream::Critical, 9);
+    world.greet(&critical);
+    let beat = heartbeat(&mut critical, &[&agents.press], end);
+    world.give(&critical, &beat);
+    world.seconds += 100;
+    world.commit();
+    assert!(world.of_press(0, 3).complete, "{:?}", world.of_press(0, 3));
     world.trim(5);
     let kept = world.of_press(end - 20, end - 10);
     assert!(kept.complete, "{kept:?}");

@@ -27,11 +27,17 @@ export const ALARM_STATES = {
 
 /** What a certificate says. */
 export const VERDICTS = {
-  complete: 'Nothing is missing',
-  removed: 'Samples were removed by retention',
-  declared_loss: 'Losses were declared',
-  incomplete: 'Something is missing',
+  complete: 'Complete, and proved',
+  incomplete: 'Not complete',
   refuted: 'Refuted: the log is not as it was written',
+};
+
+/** Why a certificate is not complete. */
+export const CAUSES = {
+  missing: 'something is missing, and nobody said why',
+  declared_loss: 'the source has declared losses',
+  removed: 'retention has removed samples',
+  open: 'something is open',
 };
 
 /** At most so many characters of a text from outside; the whole is in the log. */

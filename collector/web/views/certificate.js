@@ -4,7 +4,7 @@ import { html, useEffect, useRef, useState } from '../parts/html.js';
 import { ask, query } from '../parts/api.js';
 import { Problem } from '../parts/bits.js';
 import { fieldOf, ofField, rfc3339, zone } from '../parts/time.js';
-import { VERDICTS, counted } from '../parts/words.js';
+import { CAUSES, VERDICTS } from '../parts/words.js';
 
 const DAY_MS = 86_400_000;
 
@@ -17,11 +17,12 @@ async function fetchBoth(values) {
 }
 
 function Result({ result }) {
-  const { verdict, complete, open = [] } = result.certificate;
-  const mark = verdict === 'complete' ? (complete ? 'good' : 'open') : 'bad';
+  const { verdict, causes = [] } = result.certificate;
+  const isOpen = causes.length > 0 && causes.every((cause) => cause === 'open');
+  const mark = verdict === 'complete' ? 'good' : verdict === 'incomplete' && isOpen ? 'open' : 'bad';
+  const why = verdict === 'incomplete' ? `: ${causes.map((cause) => CAUSES[cause] ?? cause).join('; ')}` : '';
   return html`<article class="certificate" aria-label="Certificate">
-    <p class="verdict ${mark}">${VERDICTS[verdict] ?? 'The verdict is not known to this page'}${verdict === 'complete'
-      && (complete ? ', and it is proved' : `, but ${counted(open.length, 'point')} ${open.length === 1 ? 'is' : 'are'} open`)}</p>
+    <p class="verdict ${mark}">${VERDICTS[verdict] ?? 'The verdict is not known to this page'}${why}</p>
     <pre>${result.text}</pre>
     <button type="button" class="unprinted" onClick=${() => print()}>Print</button></article>`;
 }

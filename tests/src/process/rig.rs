@@ -25,6 +25,8 @@ pub struct Rig {
     pub http: SocketAddr,
     /// The agent's metrics and health.
     pub agent_http: SocketAddr,
+    /// More lines for the `[agent]` section of the agent's configuration.
+    pub agent_own: String,
     /// More lines for the `[ship]` section of the agent's configuration.
     pub agent_ship: String,
     /// More sections for the agent's configuration.
@@ -51,6 +53,7 @@ impl Rig {
             endpoint: mqtt,
             http: free_address(),
             agent_http: free_address(),
+            agent_own: String::new(),
             agent_ship: String::new(),
             agent_extra: String::new(),
             collector_extra: String::new(),
@@ -102,10 +105,11 @@ impl Rig {
     pub fn write_agent_config(&self) -> PathBuf {
         let config = self.folder.join("agent.toml");
         let text = format!(
-            "[agent]\nname = {:?}\ndata_dir = {:?}\n[ship]\nurl = \"{}://{}\"\n{}\n[http]\naddress = \"{}\"\n\
+            "[agent]\nname = {:?}\ndata_dir = {:?}\n{}\n[ship]\nurl = \"{}://{}\"\n{}\n[http]\naddress = \"{}\"\n\
              [intake.host]\nenabled = false\n{}\n",
             self.agent_name,
             self.agent_data(),
+            self.agent_own,
             self.scheme,
             self.mqtt,
             self.agent_ship,

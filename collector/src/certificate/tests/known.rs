@@ -129,6 +129,7 @@ fn a_loss_behind_the_last_batch_of_an_epoch_is_a_hole() {
     let (mut world, mut press) = at_work();
     // Ten seconds were accepted, and are gone from the ring; it goes on in another epoch.
     press.says(&mut world, 40, Body::Loss(loss(30, 500, LossReason::Vanished)));
+    press.samples.next = 500;
     press.beats(&mut world, 45);
     let certificate = certified(&world.end(), About::Source(source("press")), seconds(0, 35)).unwrap();
     assert_eq!(certificate.causes, [Cause::DeclaredLoss], "{}", text::text(&certificate));

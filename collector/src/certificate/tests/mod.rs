@@ -19,6 +19,8 @@ use crate::sources::Sources;
 type TestCore = Core<EmbeddedLog<MemoryDisk>>;
 
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 256 * 1024 };
+/// The second at which the collector begins: what agents say is older.
+const BEGIN: u64 = 1000;
 /// The seed of the collector's key.
 const KEY: u8 = 99;
 
@@ -33,7 +35,7 @@ fn start(disk: &MemoryDisk, key: u8, seconds: u64) -> TestCore {
     core
 }
 
-/// A collector at work; a payload comes every ten seconds, so that what agents say is older than that.
+/// A collector at work; a payload comes every ten seconds.
 struct World {
     disk: MemoryDisk,
     core: TestCore,
@@ -47,7 +49,7 @@ impl World {
 
     fn with_key(key: u8) -> Self {
         let disk = MemoryDisk::new(1);
-        Self { core: start(&disk, key, 0), disk, seconds: 0 }
+        Self { core: start(&disk, key, BEGIN), disk, seconds: BEGIN }
     }
 
     fn greet(&mut self, agent: &Agent, first: u64) {
@@ -118,7 +120,7 @@ fn sealed(agent: &mut Agent, at: &ClockReading, event: &Event<'_>) -> Vec<u8> {
 }
 
 /// A heartbeat in the lane of `by`, about these lanes and its own.
-fn heartbeat(by: &mut Agent, others: &[&Agent], seconds: u64) -> Vec<u8> {
+pub(crate) fn heartbeat(by: &mut Agent, others: &[&Agent], seconds: u64) -> Vec<u8> {
     let end = |agent: &Agent| (agent.lane.stream, agent.lane.epoch, Sequence::new(agent.next));
     let mut ends = vec![end(by)];
     ends.extend(others.iter().map(|agent| end(agent)));
