@@ -84,6 +84,7 @@ pub struct Up {
 
 /// What an agent says.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "it is written or read, and then gone")]
 pub enum UpContent {
     /// A message of the session.
     Control(Control),
