@@ -46,6 +46,7 @@ impl<D: Disk> RingLog<D> {
         let record = slot.as_ref().map(|slot| &slot.record);
         let witness_start = found.weigh(record);
         found.confront(record, witness_start, &clock.boot);
+        found.count_damage();
         let mut epochs = Epochs::new(entropy, &who.source);
         let slots = std::mem::take(&mut found.slots);
         let RingSettings { segment_bytes, pool_bytes, .. } = settings;

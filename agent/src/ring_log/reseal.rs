@@ -48,6 +48,14 @@ impl Reseals {
         self.target.is_some_and(|(target, _)| target == lane)
     }
 
+    /// The lane that is being written, with the old one and the first sequence there.
+    #[cfg(test)]
+    pub fn origin(&self, lanes: &super::lanes::Lanes) -> Option<(Lane, (Lane, u64))> {
+        let (target, next) = self.target?;
+        let end = lanes.get(target)?.end.get();
+        Some((target, (self.jobs.front()?.lane, next.get() - end.saturating_sub(1))))
+    }
+
     fn contains(&self, lane: Lane) -> bool {
         self.jobs.iter().any(|job| job.lane == lane)
     }

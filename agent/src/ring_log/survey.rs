@@ -79,6 +79,8 @@ pub(super) struct FoundLane {
     pub is_resealed: bool,
     /// What the write that did not finish at its end was to hold.
     pub torn: Option<SequenceRange>,
+    /// Whether there is such a write.
+    pub is_torn: bool,
     /// The file of its last segment.
     pub last: usize,
     /// Where in that the last whole entry begins.
@@ -109,6 +111,8 @@ pub(super) struct Survey {
     /// The newest table of devices of each stream, by its number.
     pub devices: [Option<FoundTable>; 2],
     pub damage: Damage,
+    /// Damaged stretches by segment: its lane and end.
+    stretches: Vec<(Lane, Sequence, u32)>,
     pub foreign_files: u32,
     /// Files without a readable header; they are left alone until it is known what they have held.
     pub headless: Vec<usize>,
@@ -132,8 +136,8 @@ pub(super) fn survey<D: Disk>(disk: &D, who: &RingIdentity) -> io::Result<Survey
     }
     for lane in &mut survey.lanes {
         lane.take_declared(&survey.declared);
+        lane.is_torn = lane.torn.is_some();
     }
-    survey.damage.torn_tails = survey.lanes.iter().filter(|lane| lane.torn.is_some()).count() as u32;
     Ok(survey)
 }
 
@@ -253,8 +257,20 @@ impl Survey {
                 *newest = Some(table);
             }
         }
-        self.damage.stretches += stretches;
+        self.stretches.push((lane, segment.end, stretches));
         self.slots[number].usage = Usage::Taken(segment);
+    }
+
+    /// Counts what is damaged of what is held: what was let go of is nobody's loss.
+    pub fn count_damage(&mut self) {
+        let lanes = &self.lanes;
+        let held = |lane: Lane, end: Sequence| {
+            lanes.iter().any(|known| known.lane == lane && (known.released_end < end || end == known.first))
+        };
+        let stretches = self.stretches.iter().filter(|(lane, end, _)| held(*lane, *end));
+        self.damage.stretches = stretches.map(|(_, _, count)| count).sum();
+        let torn = lanes.iter().filter(|lane| lane.is_torn && !lane.is_closed);
+        self.damage.torn_tails = torn.count() as u32;
     }
 
     /// How new what stands in a lane is: the lane that it was first written to, by its oldest segment, and where in it.
@@ -296,6 +312,7 @@ impl FoundLane {
             reseals: None,
             is_resealed: false,
             torn: None,
+            is_torn: false,
             last: 0,
             last_entry_at: None,
         }

@@ -144,7 +144,7 @@ impl Survey {
             original.released_end = original.released_end.max(copied.min(original.end));
             let goes_on = original.released_end == copied && copied < original.end && original.first <= copied;
             if goes_on && self.lanes[index].torn.is_some() {
-                self.lanes[index].torn = None;
+                (self.lanes[index].torn, self.lanes[index].is_torn) = (None, false);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Every bit counts.
 
 use afferent_protocol::ids::Stream;
+use afferent_protocol::segment::STOP_LEN;
 
 use super::memory_disk::MemoryDisk;
 use super::*;
@@ -15,7 +16,7 @@ fn every_flipped_bit_up_to_the_stop_is_noticed() {
         append(&mut log, Stream::Critical, mark, 60);
     }
     let active = log.active(Stream::Critical).unwrap();
-    let (name, end) = (format!("ring-{:04}.seg", active.number), active.position as usize + 40);
+    let (name, end) = (format!("ring-{:04}.seg", active.number), active.position as usize + STOP_LEN);
     drop(log);
     assert_eq!(inspect::verify(&disk, None).unwrap().problems, []);
     for bit in 0..end * 8 {

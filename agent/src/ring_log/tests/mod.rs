@@ -3,10 +3,13 @@
 mod damage;
 mod devices;
 mod evicting;
+mod kept;
 pub(crate) mod memory_disk;
 mod model;
+mod resealing;
 mod restarting;
 mod unreadable;
+mod vanished;
 mod writing;
 
 use afferent_protocol::batch::{BatchBuilder, ClockReading, split};
@@ -45,12 +48,21 @@ pub(crate) fn who(name: &str) -> RingIdentity {
 }
 
 fn try_open(disk: &MemoryDisk, segments: u64) -> Result<(RingLog<MemoryDisk>, Recovery), super::OpenError> {
+    open_as(disk, segments, who("press-1"), &clock())
+}
+
+fn open_as(
+    disk: &MemoryDisk,
+    segments: u64,
+    who: RingIdentity,
+    clock: &ClockReading,
+) -> Result<(RingLog<MemoryDisk>, Recovery), super::OpenError> {
     let mut drawn = disk.state().operations.wrapping_mul(77);
     let mut entropy = || {
         drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         drawn
     };
-    RingLog::open(disk.clone(), disk.beside(), settings(segments), who("press-1"), &clock(), &mut entropy)
+    RingLog::open(disk.clone(), disk.beside(), settings(segments), who, clock, &mut entropy)
 }
 
 fn open(disk: &MemoryDisk, segments: u64) -> (RingLog<MemoryDisk>, Recovery) {

@@ -1,8 +1,9 @@
-//! Random appends, releases, restarts, refusals and power cuts against a model that knows what was accepted.
+//! Random appends, releases, restarts, refusals, power cuts, rollbacks of the next log, partings and lost files against a
+//! model that knows what was accepted.
 
 use std::collections::BTreeMap;
 
-use afferent_protocol::event::LossReason;
+use afferent_protocol::event::{LossReason, ResealReason};
 use afferent_protocol::ids::Stream;
 use proptest::prelude::*;
 
@@ -19,6 +20,13 @@ enum Step {
     PowerCut(Option<Stream>),
     Refuse(u64, u64),
     Retry,
+    /// The next log is put back by so many batches.
+    Rewind(Stream, u64),
+    /// The next log has something else behind what it has acked; so many steps are made at once.
+    Reseal(Stream, u8),
+    ResealSteps(u8),
+    /// A file of the ring is gone when it starts again.
+    LoseFile(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -31,6 +39,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => proptest::option::of(stream()).prop_map(Step::PowerCut),
         1 => (0..6u64, 0..12u64).prop_map(|(first, count)| Step::Refuse(first, count)),
         1 => Just(Step::Retry),
+        1 => (stream(), 0..9u64).prop_map(|(stream, back)| Step::Rewind(stream, back)),
+        1 => (stream(), 0..12u8).prop_map(|(stream, steps)| Step::Reseal(stream, steps)),
+        2 => (0..30u8).prop_map(Step::ResealSteps),
+        1 => (0..8usize).prop_map(Step::LoseFile),
     ]
 }
 
@@ -45,6 +57,15 @@ struct Model {
     /// Marks of sealed batches that wait, and how many events each has.
     waiting: [Option<(i64, i64)>; 2],
     mark: i64,
+    /// How far the next log has each lane.
+    acked: BTreeMap<Lane, Sequence>,
+    /// Lanes that hold another one's events once more, and the first of their sequences there.
+    copies: BTreeMap<Lane, (Lane, u64)>,
+    /// The lane under which the next log has each event.
+    delivered: BTreeMap<i64, Lane>,
+    boot: u8,
+    /// Files were lost, with them perhaps what was declared.
+    files_lost: bool,
 }
 
 impl Model {
@@ -52,7 +73,20 @@ impl Model {
         let disk = MemoryDisk::new(seed);
         let log = open(&disk, 7).0;
         let (accepted, taken) = (BTreeMap::new(), BTreeMap::new());
-        Self { disk, log, accepted, taken, losses: Vec::new(), waiting: [None; 2], mark: 1 }
+        Self {
+            disk,
+            log,
+            accepted,
+            taken,
+            losses: Vec::new(),
+            waiting: [None; 2],
+            mark: 1,
+            acked: BTreeMap::new(),
+            copies: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+            boot: 0,
+            files_lost: false,
+        }
     }
 
     fn appended(&mut self, appended: &Appended) {
@@ -84,10 +118,14 @@ impl Model {
         for seen in seen {
             let before = self.taken.insert((seen.lane, seen.sequence), seen.mark);
             assert!(before.is_none_or(|before| before == seen.mark), "the same sequence with another event");
-            if let Some(loss) = seen.loss {
-                assert_ne!(loss.reason, LossReason::Corrupt, "a power cut is no damage: {loss:?}");
-                self.losses.push(loss);
+            if seen.loss.is_none() && self.accepted.values().any(|mark| *mark == seen.mark) {
+                let lane = *self.delivered.entry(seen.mark).or_insert(seen.lane);
+                assert_eq!(lane, seen.lane, "event {} is there twice", seen.mark);
             }
+            if let Some(loss) = seen.loss.filter(|_| !self.files_lost) {
+                assert_ne!(loss.reason, LossReason::Corrupt, "a power cut is no damage: {loss:?}");
+            }
+            self.losses.extend(seen.loss);
         }
     }
 
@@ -97,17 +135,76 @@ impl Model {
         let mut out = Vec::new();
         for _ in 0..batches {
             if from < held.end {
-                from = self.log.read(held.lane, from, 1, &clock(), &mut out).unwrap()[0].end;
+                match self.log.read(held.lane, from, 1, &clock(), &mut out) {
+                    Ok(batches) => from = batches[0].end,
+                    Err(error) => {
+                        assert!(self.files_lost, "{error}");
+                        break;
+                    }
+                }
             }
         }
         self.take(events(&out));
+        self.acked.insert(held.lane, from);
         self.log.release(held.lane, from);
+    }
+
+    fn drain(&mut self) {
+        self.seal_again(u8::MAX);
+        let seen = drain(&mut self.log);
+        self.take(seen);
+        let ends: Vec<_> = self.log.held().iter().map(|held| (held.lane, held.first)).collect();
+        self.acked.extend(ends);
+    }
+
+    /// What was acked is forgotten by the next log, which says so.
+    fn rewind(&mut self, stream: Stream, back: u64) {
+        let Some(held) = self.log.held().into_iter().find(|held| held.lane.stream == stream) else { return };
+        let oldest = self.log.oldest(held.lane);
+        let Ok(ends) = self.log.boundaries(held.lane, held.first, oldest, 1000) else { return };
+        let ends: Vec<Sequence> = std::iter::once(oldest).chain(ends.into_iter().map(|(end, _)| end)).collect();
+        let to = ends[ends.len().saturating_sub(1 + back as usize)];
+        if self.log.rewind(held.lane, to) {
+            self.acked.insert(held.lane, to);
+            assert!(
+                self.log.held().iter().any(|now| now.lane == held.lane && now.first >= to && now.first <= held.first)
+            );
+        }
+    }
+
+    fn reseal(&mut self, stream: Stream, steps: u8) {
+        let Some(held) = self.log.held().into_iter().find(|held| held.lane.stream == stream) else { return };
+        let from = held.first.max(self.acked.get(&held.lane).copied().unwrap_or_default());
+        self.log.reseal(held.lane, from, ResealReason::Diverged, &clock());
+        self.seal_again(steps);
+    }
+
+    fn seal_again(&mut self, steps: u8) {
+        let mut refused = 0;
+        while self.log.resealing() && refused < steps {
+            refused += 1;
+            let result = self.log.reseal_step(&clock());
+            self.copies.extend(self.log.reseals.origin(&self.log.lanes));
+            if steps == u8::MAX && result.is_ok() {
+                refused = 0;
+            }
+        }
+    }
+
+    fn lose_file(&mut self, index: usize) {
+        let mut files: Vec<usize> = self.log.pool.readable().map(|(number, _)| number).collect();
+        files.sort_unstable();
+        let Some(number) = files.get(index % files.len().max(1)) else { return };
+        self.files_lost = true;
+        self.disk.lose(&crate::ring_log::pool::file_name(*number));
+        self.restart();
     }
 
     fn restart(&mut self) {
         self.waiting = [None; 2];
         self.disk.refuse(0, 0);
-        self.log = open(&self.disk, 7).0;
+        let clock = ClockReading { boot: [self.boot; 16], ..clock() };
+        self.log = open_as(&self.disk, 7, who("press-1"), &clock).unwrap().0;
         let losses = self.log.held();
         for (index, held) in losses.iter().enumerate() {
             assert!(losses[..index].iter().all(|other| other.lane != held.lane));
@@ -118,10 +215,11 @@ impl Model {
         match *step {
             Step::Append(stream, bytes) => self.append(stream, bytes),
             Step::Release(stream, batches) => self.release(stream, batches),
-            Step::Drain => {
-                let seen = drain(&mut self.log);
-                self.take(seen);
-            }
+            Step::Drain => self.drain(),
+            Step::Rewind(stream, back) => self.rewind(stream, back),
+            Step::Reseal(stream, steps) => self.reseal(stream, steps),
+            Step::ResealSteps(steps) => self.seal_again(steps),
+            Step::LoseFile(index) => self.lose_file(index),
             Step::Restart => self.restart(),
             Step::PowerCut(cut) => {
                 if let Some(stream) = cut {
@@ -129,6 +227,7 @@ impl Model {
                     self.disk.refuse(1, 1000);
                     let _ = self.log.append(stream, &mut batch(stream, 1_000_000_000, 1, 5_000), &clock());
                 }
+                self.boot = self.boot.wrapping_add(1);
                 self.disk.power_cut();
                 self.restart();
             }
@@ -141,23 +240,38 @@ impl Model {
         }
     }
 
+    /// Whether the event is declared as lost, where it was accepted or where it was sealed again.
+    fn is_lost(&self, lane: Lane, at: u64, reason: Option<LossReason>) -> bool {
+        let declared = self.losses.iter().any(|loss| {
+            let is_in = (loss.first..loss.end).contains(&sequence(at));
+            // There may have been more than it names.
+            let is_behind = loss.reason == LossReason::VanishedAtLeast && sequence(at) >= loss.end;
+            (loss.stream, loss.epoch) == (lane.stream, lane.epoch)
+                && (is_in || is_behind)
+                && reason.is_none_or(|reason| reason == loss.reason)
+        });
+        let copies = self.copies.iter().filter(|(_, (original, first))| *original == lane && *first <= at);
+        declared || copies.clone().any(|(copy, (_, first))| self.is_lost(*copy, at - first + 1, reason))
+    }
+
     fn finish(mut self) {
+        self.boot = self.boot.wrapping_add(1);
         self.disk.power_cut();
         self.restart();
-        let seen = drain(&mut self.log);
-        self.take(seen);
+        self.drain();
+        // With a critical file goes what it declared: that is declared in its turn.
+        let declarations_lost = self.losses.iter().any(|loss| {
+            let vanished = [LossReason::Vanished, LossReason::VanishedAtLeast, LossReason::Corrupt];
+            loss.stream == Stream::Critical && vanished.contains(&loss.reason)
+        });
         for ((lane, at), mark) in &self.accepted {
-            let lost = |reason: Option<LossReason>| {
-                self.losses.iter().any(|loss| {
-                    (loss.stream, loss.epoch) == (lane.stream, lane.epoch)
-                        && (loss.first..loss.end).contains(&sequence(*at))
-                        && reason.is_none_or(|reason| reason == loss.reason)
-                })
-            };
-            assert!(!lost(Some(LossReason::TornTail)), "what was accepted does not go with a torn tail");
-            match self.taken.get(&(*lane, *at)) {
-                Some(taken) => assert_eq!(taken, mark),
-                None => assert!(lost(None), "{lane:?} {at} is gone without a word"),
+            let torn = self.is_lost(*lane, *at, Some(LossReason::TornTail));
+            assert!(!torn || self.files_lost, "what was accepted does not go with a torn tail");
+            if let Some(taken) = self.taken.get(&(*lane, *at)) {
+                assert_eq!(taken, mark);
+            } else if !self.delivered.contains_key(mark) {
+                let excused = self.files_lost && declarations_lost;
+                assert!(excused || self.is_lost(*lane, *at, None), "{lane:?} {at} is gone without a word");
             }
         }
     }
