@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 
 use crate::client::{ClientError, Report, Target};
 use crate::config::{self, ConfigError};
+use crate::keep::Kept;
 pub use emit::EmitArgs;
 pub use replay::ReplayArgs;
 pub use ring::{RingArgs, RingCommand, RingError};
@@ -91,7 +92,17 @@ impl ConfigCommand {
 pub fn check(args: &ConfigArgs) -> Result<String, ConfigError> {
     let config = args.load()?;
     config.check_secrets()?;
-    Ok(format!("the configuration of {} is valid\n", config.agent.name))
+    let mut text = format!("the configuration of {} is valid\n", config.agent.name);
+    if config.ship.collector_keys.is_empty()
+        && !config.trusts_first()
+        && Kept::read(&config.agent.data_dir).pins.is_empty()
+    {
+        text.push_str(
+            "but it believes no collector: nothing is shipped until `ship.collector_keys` names its key, or \
+             `ship.trust_first` is set for the first contact\n",
+        );
+    }
+    Ok(text)
 }
 
 /// Why `emit` or `replay` failed.

@@ -9,8 +9,8 @@
 //! - [`ship`]: the MQTT connection
 //!
 //! Put together they are an [`agent`], for programs that carry one inside, and with everything that a configuration asks
-//! for, [`run`]. Around them stand [`cli`] and [`config`]; [`identity`] and [`lock`] of the data directory; [`clock`],
-//! [`limits`], [`stop`]; [`metrics`], [`http`] and [`notify`] for those who watch the agent.
+//! for, [`run`]. Around them stand [`cli`] and [`config`]; [`trust`]: which collectors are believed; [`identity`], [`keep`]
+//! and [`lock`] of the data directory; [`clock`], [`limits`], [`stop`]; [`metrics`], [`http`] and [`notify`] for those who watch the agent.
 
 pub mod agent;
 pub mod cli;

@@ -19,7 +19,7 @@ use crate::intake::serial::SerialSettings;
 use crate::intake::serial::port::Address;
 use crate::intake::socket::SocketSettings;
 use crate::limits::{COLLECTOR_KEYS_MAX, CONFIRM_S_MIN, CONNECTIONS_MAX, HEARTBEAT_S_MAX, SERIAL_PORTS_MAX};
-use crate::trust::parse_key;
+use crate::trust::{is_loopback, parse_key};
 
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
@@ -313,6 +313,11 @@ impl Config {
             }
             None => Ok(()),
         }
+    }
+
+    /// Whether the first collector that answers is believed, where no key is named: it may be, or it is on this machine.
+    pub fn trusts_first(&self) -> bool {
+        self.ship.trust_first || is_loopback(&self.ship.address().0)
     }
 
     /// Reads every secret once, so that a missing one is found before it is needed.

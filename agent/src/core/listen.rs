@@ -67,7 +67,7 @@ impl Memory {
     }
 
     /// The receipt, once, when it is to be shown.
-    pub fn to_show(&mut self) -> Option<&[u8]> {
+    pub fn show(&mut self) -> Option<&[u8]> {
         let is_due = std::mem::take(&mut self.shows);
         self.receipt.as_ref().filter(|_| is_due).map(|(_, bytes)| bytes.as_slice())
     }

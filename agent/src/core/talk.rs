@@ -74,7 +74,7 @@ impl<D: Disk> AgentCore<D> {
             self.look_up(now);
         }
         if self.sender.is_streaming()
-            && let Some(receipt) = self.memory.to_show()
+            && let Some(receipt) = self.memory.show()
         {
             message.extend_from_slice(receipt);
             return Outgoing::Message;

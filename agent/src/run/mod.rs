@@ -34,7 +34,7 @@ use crate::ring_log::{Recovery, RingIdentity, RingSettings};
 use crate::sequencer::{CommitSettings, Intake};
 use crate::ship::{ShipSettings, TlsError, TlsFiles};
 use crate::stop::{self, Stop, StopSender};
-use crate::trust::{self, TrustSettings};
+use crate::trust::TrustSettings;
 
 pub use observe::health;
 pub use probation::Reload;
@@ -317,8 +317,7 @@ fn ship_settings(config: &Config) -> Result<ShipSettings, RunError> {
         (Some(user), None) => Some((user.clone(), String::new())),
         (Some(user), Some(password)) => Some((user.clone(), password.read()?.reveal().to_owned())),
     };
-    let trust_first = ship.trust_first || trust::is_loopback(&host);
-    let trust = TrustSettings { keys: ship.trusted_keys(), trust_first };
+    let trust = TrustSettings { keys: ship.trusted_keys(), trust_first: config.trusts_first() };
     Ok(ShipSettings { agent: config.agent.name, host, port, login, tls, trust })
 }
 

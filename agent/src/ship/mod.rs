@@ -146,6 +146,11 @@ impl Ended {
         }
     }
 
+    /// How long to stay away.
+    fn pause(&self, backoff: &mut Backoff) -> Duration {
+        if matches!(self, Self::TakenOver) { backoff::taken_over() } else { backoff.pause() }
+    }
+
     fn by_error(error: ConnectionError) -> Self {
         match error {
             ConnectionError::MqttState(StateError::ServerDisconnect {
@@ -178,7 +183,7 @@ pub async fn ship(
             return;
         }
         let reason = ended.to_string();
-        let pause = if matches!(ended, Ended::TakenOver) { backoff::taken_over() } else { backoff.pause() };
+        let pause = ended.pause(&mut backoff);
         if matches!(*state.borrow(), LinkState::Up | LinkState::Refused | LinkState::Untrusted(_)) {
             tracing::warn!("the connection to {} is down: {reason}", current.peer());
         } else {
@@ -350,6 +355,30 @@ async fn publish(
                     Err(_) => return Ended::Stuck,
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::TAKEN_OVER_S;
+
+    #[test]
+    fn who_loses_its_session_to_another_stays_away_for_minutes() {
+        let ended = |reason_code| {
+            let by_packet = Ended::by_packet(&Disconnect { reason_code, properties: None });
+            let error = StateError::ServerDisconnect { reason_code, reason_string: None };
+            [by_packet, Ended::by_error(ConnectionError::MqttState(error))]
+        };
+        let minutes = Duration::from_secs(TAKEN_OVER_S);
+        for ended in ended(DisconnectReasonCode::SessionTakenOver) {
+            let pause = ended.pause(&mut Backoff::new());
+            assert!(minutes <= pause && pause <= 2 * minutes, "{pause:?}");
+        }
+        // The control.
+        for ended in ended(DisconnectReasonCode::ServerBusy) {
+            assert!(ended.pause(&mut Backoff::new()) < Duration::from_secs(1));
         }
     }
 }

@@ -14,7 +14,14 @@
 //!   │ Batch, Batch, Batch … ─────────────▶│   as far as the window goes
 //!   │◀───────────── Ack: lane, end ───────│   once that is on disk; cumulative, so a lost one costs nothing
 //!   │◀───────────── Nack: lane, from ─────│   a gap: send again from here
+//!   │                                     │
+//!   │ Ask: ends and checks of a lane ────▶│   its welcome contradicts the log here
+//!   │◀──────────── Common: lane, end ─────│   the largest that it has as well; what follows goes into a new epoch
+//!   │◀─────────── Again: lane, range ─────│   its log is damaged
 //! ```
+//!
+//! Over MQTT every one of these but the batches is signed, and the first hello of a connection is repeated over the answer
+//! that its welcome brings; see `signed`. A sender never drops what it holds because of what comes in.
 //!
 //! Every wait of the sender ends in a timeout that leads back to `Hello`. An ack names, beside the end, the *check* of
 //! the batch that ends there (a piece of its chain hash): a sender lets go only of what the receiver has, not of what
