@@ -24,7 +24,13 @@ const SETTINGS: LogSettings = LogSettings { segment_bytes: 8 * 1024 };
 
 /// Opens the log; its term is drawn with this number.
 fn open(disk: &MemoryDisk, drawn: u64, now: &ClockReading) -> TestCore {
-    let own = OwnIdentity { source: source("collector"), identity: identity(99), epoch: Epoch::new(5) };
+    let own = OwnIdentity {
+        source: source("collector"),
+        identity: identity(99),
+        epoch: Epoch::new(5),
+        challenge: [3; 32],
+        endorsements: Vec::new(),
+    };
     let mut sources = Sources::new(own.source);
     let (log, recovery) =
         EmbeddedLog::open_by_indexes(disk.clone(), SETTINGS, &mut || drawn, now.wall, &mut sources).unwrap();
@@ -40,15 +46,14 @@ fn begun(disk: &MemoryDisk, drawn: u64, seconds: u64) -> TestCore {
 
 /// Gives a batch, and the acknowledgement for it, as it is sent.
 fn acked(core: &mut TestCore, agent: &Agent, batch: &[u8], seconds: u64) -> Vec<u8> {
-    assert_eq!(core.receive(agent.name, batch, &clock(seconds)).refusal, None);
+    assert_eq!(core.receive(agent.name, batch, None, &clock(seconds)).refusal, None);
     let answers = core.commit(&clock(seconds)).unwrap();
     let ack = answers.into_iter().find(|answer| matches!(answer.control, Control::Ack(_)));
     ack.expect("it is acknowledged").message
 }
 
 fn greet(core: &mut TestCore, agent: &Agent, seconds: u64) {
-    assert_eq!(core.receive(agent.name, &agent.hello(0), &clock(seconds)).refusal, None);
-    core.commit(&clock(seconds)).unwrap();
+    crate::simulated::greet(core, agent, 0, &clock(seconds)).unwrap();
 }
 
 /// All entries of a log.
@@ -92,7 +97,7 @@ fn a_term_is_the_first_thing_in_the_log_and_nothing_is_taken_before_it_is_durabl
     assert!(core.begin(&clock(0)).is_err());
     let agent = Agent::new("press", Stream::Samples, 1);
     let taken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        core.receive(agent.name, &agent.hello(0), &clock(0));
+        core.receive(agent.name, &agent.hello(0), None, &clock(0));
     }));
     assert!(taken.is_err(), "nothing is taken before");
     disk.fails_in(None);
@@ -218,10 +223,10 @@ fn attestations_bind_the_whole_log_from_its_first_entry_on_over_restarts_and_fai
             let seconds = 1 + 200 * round + 61 * minute;
             let batch = agent.samples(3);
             disk.fails_in((minute == 1).then_some(round % 3));
-            core.receive(agent.name, &batch, &clock(seconds));
+            core.receive(agent.name, &batch, None, &clock(seconds));
             if core.commit(&clock(seconds)).is_err() {
                 disk.fails_in(None);
-                core.receive(agent.name, &batch, &clock(seconds));
+                core.receive(agent.name, &batch, None, &clock(seconds));
                 core.commit(&clock(seconds)).unwrap();
             }
             disk.fails_in(None);

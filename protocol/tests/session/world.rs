@@ -420,7 +420,9 @@ impl World {
         let log = self.log.get_mut(&lane).unwrap();
         let lost = log.batches.split_off(log.batches.len() - batches);
         (log.released, log.recycled_end) = (log.released.min(log.end()), log.recycled_end.min(log.end()));
-        lost.iter().for_each(|batch| drop(self.contents.remove(&batch.chain)));
+        lost.iter().for_each(|batch| {
+            self.contents.remove(&batch.chain);
+        });
         self.is_disturbed = true;
         self.tell_held();
     }
