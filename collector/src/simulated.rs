@@ -314,6 +314,14 @@ impl Agent {
         self.seal()
     }
 
+    /// A batch with one event, whose subject is the agent itself.
+    pub fn of_itself(&mut self, body: Body<'_>) -> Vec<u8> {
+        let name = self.name;
+        let subject = Subject::new(name.as_str()).unwrap();
+        self.builder.push(&Event { time: clock(self.next).wall, subject, body }).unwrap();
+        self.seal()
+    }
+
     /// A batch that declares a loss.
     pub fn loss(&mut self, loss: Loss) -> Vec<u8> {
         let name = self.name;

@@ -116,7 +116,8 @@ impl Attester {
 
     /// The attestation of what is on disk, when it is time for one.
     pub fn due(&mut self, whose: &Whose<'_>, monotonic_us: u64, is_ending: bool) -> Option<Notice> {
-        if !self.is_due(monotonic_us) && !(is_ending && self.since_us.is_some()) {
+        let is_wanted = self.is_due(monotonic_us) || (is_ending && self.since_us.is_some());
+        if !is_wanted {
             return None;
         }
         let attestation = Attestation {

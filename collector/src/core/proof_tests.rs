@@ -12,7 +12,7 @@ use afferent_protocol::session::Control;
 use afferent_protocol::sign::Running;
 
 use super::{Core, OwnIdentity, Reason, Receipt};
-use crate::log::{EmbeddedLog, Indexed, LogSettings, UnifiedLog};
+use crate::log::{EmbeddedLog, Indexed, LogSettings, ReadError, UnifiedLog};
 use crate::simulated::{Agent, MemoryDisk, clock, identity, source};
 use crate::sources::Sources;
 use crate::subscribe::ReadLog;
@@ -61,7 +61,14 @@ fn each(core: &TestCore, take: &mut dyn FnMut(&EntryHead, &Batch<'_>)) {
     let (reader, mut scratch) = (core.log().reader(), Vec::new());
     let mut at = reader.first();
     while at < reader.durable_end() {
-        let chunk = reader.read(at, 4096, &mut scratch).unwrap();
+        let chunk = match reader.read(at, 4096, &mut scratch) {
+            Ok(chunk) => chunk,
+            Err(ReadError::Corrupt { end, .. }) => {
+                at = end;
+                continue;
+            }
+            Err(error) => panic!("{error}"),
+        };
         chunk.entries().for_each(|entry| take(&entry.head, &entry.batch));
         at = chunk.next();
     }

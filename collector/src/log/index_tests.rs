@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 
 use afferent_protocol::batch::Batch;
 use afferent_protocol::disk::Disk;
-use afferent_protocol::event::{Body, Breakdown, LifeCycle, Loss, LossReason, Severity};
+use afferent_protocol::event::{Body, Breakdown, LaneEnds, LifeCycle, Loss, LossReason, Severity};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Timestamp};
+use afferent_protocol::limits::HEARTBEAT_BYTES_MAX;
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN};
 use proptest::prelude::*;
 
@@ -362,4 +363,58 @@ fn a_stretch_is_read_without_what_lies_behind_it() {
     }
     assert_eq!(last, range.end.get());
     assert!(reader.bytes_read() <= 2 * SMALL.segment_bytes, "{} bytes were read", reader.bytes_read());
+}
+
+/// What operators, agents and the collector have said, each of them in a batch of its own, among samples.
+fn with_statements(disk: &MemoryDisk) {
+    let (mut press, mut lathe) = (Agent::new("press", Stream::Samples, 1), Agent::new("lathe", Stream::Critical, 2));
+    let mut own = Agent::new("collector", Stream::Critical, 3);
+    let (mut log, ..) = open_reading_everything(disk);
+    let (offset, time) = (Offset::new(5), clock(9).wall);
+    let said = [
+        LifeCycle::TermBegun { log_id: [1; 16], partition: 0, term: 77, first: Offset::ZERO },
+        LifeCycle::Retired { source: "old", who: "Ada", why: "scrapped" },
+        LifeCycle::Alias { source: "press", former: "press-7" },
+        LifeCycle::KeyReplaced { source: "lathe", key: [5; 32], who: "Ada" },
+        LifeCycle::RolledBack { source: "press", term: 3, until: offset, end: Offset::new(9), time },
+        LifeCycle::TermBegun { log_id: [1; 16], partition: 0, term: 78, first: Offset::new(90) },
+    ];
+    for round in 0..9_u64 {
+        let mut bytes = [0; HEARTBEAT_BYTES_MAX];
+        let lanes = LaneEnds::write(&[(Stream::Samples, Epoch::new(1), Sequence::new(round))], &mut bytes).unwrap();
+        let beat = lathe.of_itself(Body::LifeCycle(LifeCycle::Heartbeat { instance: [round as u8; 16], lanes }));
+        let mut batches = vec![press.samples(20), beat];
+        if round == 4 {
+            batches.push(lathe.of_itself(Body::LifeCycle(LifeCycle::RingReplaced { message: "gone" })));
+        }
+        batches.extend(said.get(round as usize).map(|said| own.event(Body::LifeCycle(*said))));
+        // Nobody but the collector speaks for others.
+        batches.push(lathe.of_itself(Body::LifeCycle(LifeCycle::Retired { source: "press", who: "Eve", why: "no" })));
+        for bytes in batches {
+            log.append(&parse(&bytes), clock(round).wall);
+            log.commit().unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_was_said_of_sources_is_known_after_a_start_with_and_without_indexes() {
+    let disk = MemoryDisk::new(1);
+    with_statements(&disk);
+    let (log, _, read) = open_reading_everything(&disk);
+    assert!(index_all(&log) > 0);
+    let (_, _, by_index) = open(&disk);
+    assert!(by_index.histories > 0);
+    assert_eq!(by_index.sources.views(), read.views());
+    assert_eq!(by_index.sources.terms(), read.terms());
+    let terms: Vec<_> = read.terms().iter().map(|term| (term.number, term.first.get())).collect();
+    assert_eq!(terms, [(77, 0), (78, 90)]);
+    let view = |name: &str| read.view(&source(name)).unwrap();
+    assert_eq!((view("old").retired.unwrap().who.as_str(), view("press").retired), ("Ada", None));
+    assert_eq!(view("press").aliases, [source("press-7")]);
+    assert_eq!(view("press").rolled_back.unwrap().end, Offset::new(9));
+    let lathe = view("lathe");
+    assert_eq!((lathe.key.unwrap().0, lathe.rings_replaced.len()), ([5; 32], 1));
+    let beats: Vec<_> = lathe.heartbeats.iter().map(|beat| (beat.instance[0], beat.lanes[0].2.get())).collect();
+    assert_eq!(beats, [(5, 5), (6, 6), (7, 7), (8, 8)], "the newest ones, with the ends that they name");
 }
