@@ -118,12 +118,14 @@ impl Case<'_> {
         Ok(())
     }
 
-    /// A hole before `batch` needs the collector's word that it knew of it.
+    /// Every sequence in a hole before `batch` is named by a loss of its source, or by a gap of the collector.
     fn hole(&self, source: SourceId, lane: Lane, end: u64, batch: &SeenBatch) -> Result<(), String> {
-        let gaps = self.view.gaps.iter().filter(|gap| gap.source == source && gap.lane == lane);
-        let known = gaps.filter(|gap| gap.offset < batch.ordinal).any(|gap| gap.first <= end && gap.end >= batch.first);
-        let declared = (end..batch.first).all(|sequence| self.losses(source, lane).any(|loss| covers(loss, sequence)));
-        if known || declared {
+        let gaps = || self.view.gaps.iter().filter(|gap| gap.source == source && gap.lane == lane);
+        let is_named = |sequence: u64| {
+            self.losses(source, lane).any(|loss| covers(loss, sequence))
+                || gaps().any(|gap| gap.first <= sequence && sequence < gap.end)
+        };
+        if (end..batch.first).all(is_named) {
             return Ok(());
         }
         Err(format!("{source} {}-{} goes from {end} on to {} undeclared", lane.stream, lane.epoch, batch.first))
@@ -196,7 +198,13 @@ impl Case<'_> {
         }
         let mut reasons = Vec::new();
         for loss in self.losses(self.names[agent], lane) {
-            let to_the_end = loss.reason == LossReason::TornTail && loss.first.get() <= sequence && damaged;
+            // How far the lane went, nobody can know where the witness was not synced before the power went as well.
+            let is_open = match loss.reason {
+                LossReason::TornTail => damaged,
+                LossReason::VanishedAtLeast => true,
+                _ => false,
+            };
+            let to_the_end = is_open && loss.first.get() <= sequence;
             if covers(loss, sequence) || to_the_end {
                 reasons.push(loss.reason);
             }

@@ -153,7 +153,10 @@ impl AgentNode {
             || self.life.as_ref().is_some_and(|life| {
                 let open = Stream::ALL.into_iter().any(|stream| life.open.due_ms(stream).is_some());
                 let pending = Stream::ALL.into_iter().any(|stream| life.core.is_pending(stream));
-                !open && !pending && life.core.ring().held().iter().all(|held| held.first >= held.end)
+                !open
+                    && !pending
+                    && !life.core.ring().resealing()
+                    && life.core.ring().held().iter().all(|held| held.first >= held.end)
             })
     }
 
@@ -161,7 +164,12 @@ impl AgentNode {
     pub fn state(&self) -> String {
         match &self.life {
             None => "down".to_owned(),
-            Some(life) => format!("holds {:?}, session {:?}", life.core.ring().held(), life.core.sender()),
+            Some(life) => format!(
+                "holds {:?}, {}, session {:?}",
+                life.core.ring().held(),
+                if life.core.ring().resealing() { "sealing again" } else { "at rest" },
+                life.core.sender()
+            ),
         }
     }
 
@@ -404,6 +412,10 @@ impl AgentNode {
             }
             if committed.moved || committed.trouble.is_some() {
                 life.open.set_trouble(committed.trouble);
+            }
+            if committed.moved && self.rng.per_mille(300) {
+                // Somebody else's thread does it, now and then.
+                let _ = life.core.ring().witness_sync().sync();
             }
             if committed.moved {
                 life.poll_at_us = Some(world.now_us);
