@@ -8,7 +8,7 @@ use afferent_protocol::session::{Check, Lane};
 
 use super::RingLog;
 use super::error::AppendError;
-use super::limits::{LOSS_ROOM, WRITE_TRIES_MAX};
+use super::limits::{COPY_SEGMENTS, LOSS_ROOM, WRITE_TRIES_MAX};
 use super::pool::{Segment, Shortage, Slot, Usage};
 use super::sealed::{Knowledge, Origin, SealedBatch};
 
@@ -217,6 +217,11 @@ impl<D: Disk> RingLog<D> {
         let at = pen.index();
         if self.pool.takes_kept() {
             self.before_wiping();
+        }
+        let is_loss = self.buffers[at].batch().is_some_and(|batch| matches!(batch.origin, Origin::Losses(_)));
+        if is_loss && self.pool.free() == 0 {
+            // What makes room has to be declared first. Should the disk refuse, taking one says so.
+            let _ = self.pool.grow_beyond(COPY_SEGMENTS);
         }
         let (number, file) = self.pool.take()?;
         let knowledge = self.knowledge(pen);

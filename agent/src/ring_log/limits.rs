@@ -37,7 +37,8 @@ pub const READ_TRIES_MAX: u8 = 5;
 pub const READ_PIECE_BYTES: usize = 4096;
 /// Lanes that the witness names, those that are held before others.
 pub const WITNESS_LANES_MAX: usize = 32;
-/// Segments that a pool may have beyond its size while it is full of what is being sealed again.
+/// Segments that a pool may have beyond its size while it is full of what is being sealed again, or of what only a loss
+/// can make room in.
 pub const COPY_SEGMENTS: u64 = 2;
 /// Capacity that a write buffer keeps after a larger batch.
 pub const BUFFER_BYTES_KEPT: usize = 256 * 1024;

@@ -291,9 +291,10 @@ impl Survey {
             };
             let vanished = lane.vanished.iter().map(|(range, reason)| loss(*range, *reason, CHAIN_START));
             let holes = lane.holes.iter().map(|hole| loss(hole.range, LossReason::Corrupt, hole.chain));
-            // An epoch begins only after the torn tail of the one before was declared.
+            // An epoch begins only after the torn tail of the one before was declared; what is sealed again may begin at any
+            // time.
             let mut later = self.lanes[index + 1..].iter().filter(|later| later.lane.stream == stream);
-            let declared = lane.is_closed || later.any(|later| later.source.is_some());
+            let declared = lane.is_closed || later.any(|later| later.source.is_some() && later.reseals.is_none());
             let torn = lane.torn.filter(|_| !declared).map(|range| loss(range, LossReason::TornTail, CHAIN_START));
             losses.extend(vanished.chain(holes).chain(torn).filter_map(|loss| self.undeclared_part(lane, loss)));
         }

@@ -8,6 +8,7 @@
 //! own. Only header and signature of a batch change: its body, its times and its clock stay.
 
 use std::collections::VecDeque;
+use std::io;
 
 use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, split};
 use afferent_protocol::disk::Disk;
@@ -218,6 +219,12 @@ impl<D: Disk> RingLog<D> {
         let appended = self.commit(Pen::Copy)?;
         let (target, next) = self.reseals.target.expect("what is copied goes to a lane");
         if appended.range.first == Sequence::ZERO {
+            // It says where it goes on: those before it need not any more.
+            let (done, left) =
+                self.reseals.copies.iter().partition(|(copy, original)| *original == lane && *copy != target);
+            self.reseals.copies = left;
+            let done: Vec<(Lane, Lane)> = done;
+            done.into_iter().for_each(|(copy, _)| self.sweep(copy));
             return Ok(());
         }
         let copied = next.checked_add(appended.range.count()).expect("the old lane had as many");
@@ -234,22 +241,31 @@ impl<D: Disk> RingLog<D> {
         }
     }
 
-    /// Sees to it that what is sealed again finds a file: the pool grows a little beyond its size rather than give up what
-    /// is to be copied. Samples make room for critical.
+    /// Sees to it that what is sealed again finds a file, and leaves the spare to what is accepted: the pool grows a little
+    /// beyond its size rather than give up what is to be copied. Samples make room for critical.
     fn copy_room(&mut self, clock: &ClockReading) -> Result<(), AppendError> {
-        let batch_len = self.buffers[Pen::Copy.index()].batch().map_or(0, |batch| batch.head.batch_len as usize);
-        if self.fits(Pen::Copy, entry_len(batch_len)) || self.pool.free() > 0 {
+        let Some(batch) = self.buffers[Pen::Copy.index()].batch() else { return Ok(()) };
+        let (stream, batch_len) = (batch.lane.stream, batch.head.batch_len as usize);
+        if self.fits(Pen::Copy, entry_len(batch_len)) {
             return Ok(());
         }
-        if let Ok(true) = self.pool.grow() {
-            return Ok(());
+        let mut refused = None;
+        while self.pool.free() < SEGMENTS_SPARE {
+            let makes_room = |made: io::Result<bool>, refused: &mut Option<io::Error>| match made {
+                Ok(made) => made,
+                Err(error) => {
+                    *refused = Some(error);
+                    false
+                }
+            };
+            if makes_room(self.pool.grow(), &mut refused)
+                || (stream == Stream::Critical && self.evict_samples(clock)?)
+                || makes_room(self.pool.grow_beyond(COPY_SEGMENTS), &mut refused)
+            {
+                continue;
+            }
+            return Err(AppendError::NoSegment { stream, missing_bytes: self.pool.segment_bytes, source: refused });
         }
-        let critical = self.reseals.jobs.front().is_some_and(|job| job.lane.stream == Stream::Critical);
-        if critical && self.evict_samples(clock)? {
-            return Ok(());
-        }
-        // Should the disk have no room for it, writing says so.
-        let _ = self.pool.grow_beyond(COPY_SEGMENTS);
         Ok(())
     }
 

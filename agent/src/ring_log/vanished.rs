@@ -135,13 +135,25 @@ impl Survey {
     /// What was sealed again is released where it was; and a copy that did not finish is no loss while the original is
     /// there.
     fn copies_that_did_not_finish(&mut self) {
-        for index in 0..self.lanes.len() {
-            let copy = &self.lanes[index];
-            let (Some((epoch, _)), Some(copied)) = (copy.reseals, copy.copied()) else { continue };
-            let lane = Lane { stream: copy.lane.stream, epoch };
-            let Some(original) = self.lanes.iter_mut().find(|known| known.lane == lane) else { continue };
+        let copies: Vec<(usize, Lane, Sequence)> = self
+            .lanes
+            .iter()
+            .enumerate()
+            .filter_map(|(index, copy)| {
+                let (epoch, _) = copy.reseals?;
+                Some((index, Lane { stream: copy.lane.stream, epoch }, copy.copied()?))
+            })
+            .collect();
+        for original in &mut self.lanes {
+            let of_it = copies.iter().filter(|(_, lane, _)| *lane == original.lane);
+            let Some(copied) = of_it.map(|(_, _, copied)| (*copied).min(original.end)).max() else { continue };
+            // Its entries may say that more was acked, by a log that was put back since.
+            let known = if original.is_resealed { original.released_end } else { original.lost_end };
+            original.released_end = known.max(copied);
             original.is_resealed = true;
-            original.released_end = original.released_end.max(copied.min(original.end));
+        }
+        for (index, lane, copied) in copies {
+            let Some(original) = self.lanes.iter().find(|known| known.lane == lane) else { continue };
             let goes_on = original.released_end == copied && copied < original.end && original.first <= copied;
             if goes_on && self.lanes[index].torn.is_some() {
                 (self.lanes[index].torn, self.lanes[index].is_torn) = (None, false);

@@ -218,7 +218,8 @@ impl Model {
         self.waiting = [None; 2];
         self.disk.refuse(0, 0);
         let clock = ClockReading { boot: [self.boot; 16], ..clock() };
-        self.log = open_as(&self.disk, 7, who("press-1"), &clock).unwrap().0;
+        let (log, _) = open_as(&self.disk, 7, who("press-1"), &clock).unwrap();
+        self.log = log;
         let held = self.log.held();
         for (index, known) in held.iter().enumerate() {
             assert!(held[..index].iter().all(|other| other.lane != known.lane));
