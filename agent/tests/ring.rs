@@ -157,6 +157,8 @@ async fn a_ring_can_be_looked_at_while_an_agent_is_at_work_on_it() {
         ring_directory: data.path().join("ring"),
         witness_directory: data.path().join("witness"),
         identity_existed: false,
+        keep_directory: data.path().to_owned(),
+        heartbeat_ms: 60_000,
         core: CoreSettings { ring: SETTINGS, ..CoreSettings::default() },
         commit: CommitSettings::default(),
         ship: None,

@@ -4,6 +4,7 @@ use afferent_agent::core::{AgentCore, CoreSettings, Now, Outgoing};
 use afferent_agent::intake::sink::Waiting;
 use afferent_agent::ring_log::{RingIdentity, RingSettings};
 use afferent_agent::sequencer::{CommitSettings, OpenBatches};
+use afferent_agent::trust::TrustSettings;
 use afferent_collector::core::{Answer, Core, OwnIdentity, Received};
 use afferent_collector::log::{EmbeddedLog, LogSettings};
 use afferent_collector::sources::Sources;
@@ -48,7 +49,8 @@ impl Agent {
             identity: Identity::from_seed(&[7; 32]),
         };
         let opened = AgentCore::open(disk, witness, settings, who, &clock(0), &mut || rng.number());
-        let (core, _) = opened.map_err(|error| error.to_string())?;
+        let (mut core, _) = opened.map_err(|error| error.to_string())?;
+        core.trust(TrustSettings { keys: vec![Identity::from_seed(&[9; 32]).public_key()], trust_first: false });
         let open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());
         Ok(Self { core, open, now_ms: 1 })
     }

@@ -6,6 +6,7 @@ use afferent_agent::core::{AgentCore, CoreSettings, Now, Outgoing};
 use afferent_agent::intake::sink::{Refusal, Waiting};
 use afferent_agent::ring_log::{RingIdentity, RingSettings};
 use afferent_agent::sequencer::{CommitSettings, OpenBatches};
+use afferent_agent::trust::TrustSettings;
 use afferent_protocol::batch::split;
 use afferent_protocol::event::Event;
 use afferent_protocol::ids::{SourceId, Stream};
@@ -188,7 +189,8 @@ impl AgentNode {
             return;
         }
         match opened {
-            Ok((core, recovery)) => {
+            Ok((mut core, recovery)) => {
+                core.trust(TrustSettings { keys: vec![world.collector_key.public_key()], trust_first: false });
                 world.tell(format_args!("{} starts: {recovery:?}", self.name));
                 let open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());
                 self.life = Some(Life {

@@ -11,6 +11,7 @@ use afferent_agent::intake::sink::{EventSink, Refusal, Waiting};
 use afferent_agent::ring_log::RingIdentity;
 use afferent_agent::sequencer::{CommitSettings, Intake};
 use afferent_agent::ship::ShipSettings;
+use afferent_agent::trust::TrustSettings;
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{Body, Event, Quality, Sample, Value};
 use afferent_protocol::ids::{SourceId, Subject, Timestamp};
@@ -97,8 +98,14 @@ pub fn measure_in_process(table: &mut Table) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let name = SourceId::new("bench").expect("a name");
-    let ship =
-        ShipSettings { agent: name, host: rig.mqtt.ip().to_string(), port: rig.mqtt.port(), login: None, tls: None };
+    let ship = ShipSettings {
+        agent: name,
+        host: rig.mqtt.ip().to_string(),
+        port: rig.mqtt.port(),
+        login: None,
+        tls: None,
+        trust: TrustSettings { keys: Vec::new(), trust_first: true },
+    };
     let (_settings, ship) = tokio::sync::watch::channel(ship);
     let started = Instant::now();
     let parts = AgentParts {
@@ -106,6 +113,8 @@ pub fn measure_in_process(table: &mut Table) {
         ring_directory: rig.agent_data().join("ring"),
         witness_directory: rig.agent_data().join("witness"),
         identity_existed: false,
+        keep_directory: rig.agent_data(),
+        heartbeat_ms: 60_000,
         core: CoreSettings::default(),
         commit: CommitSettings::default(),
         ship: Some(ship),
