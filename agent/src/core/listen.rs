@@ -183,7 +183,12 @@ impl<D: Disk> AgentCore<D> {
         match &down.content {
             Control::Welcome(welcome) if self.sender.is_answered_by(welcome) => {
                 let is_new = std::mem::replace(&mut self.answer, down.answer) != down.answer;
-                self.at = Some(down.place);
+                if !self.sender.is_streaming() {
+                    self.at = Some(down.place);
+                } else if !self.is_at(&down.place) {
+                    // What it said of the lanes was about another log, or an earlier state of it.
+                    self.sender.doubt();
+                }
                 self.memory.compare(&down.place);
                 self.sender.control(now.ms, &down.content);
                 if is_new && !down.is_proved {
@@ -194,7 +199,7 @@ impl<D: Disk> AgentCore<D> {
             Control::Welcome(_) => self.ignored.stale += 1,
             _ if !self.is_at(&down.place) => {
                 self.ignored.stale += 1;
-                self.sender.doubt(now.ms);
+                self.sender.doubt();
             }
             Control::Again { lane, range } => {
                 if self.again.len() < AGAIN_MAX && !self.again.contains(&(*lane, *range)) {

@@ -88,6 +88,11 @@ impl<D: Disk> AgentCore<D> {
                     }
                     return Outgoing::Wait { until_ms: self.wait_until(until_ms) };
                 }
+                Action::Reconnect if self.stranger.is_some() => {
+                    // Another connection would lead to the same.
+                    self.sender.link_down();
+                    self.sender.link_up();
+                }
                 Action::Reconnect => return Outgoing::Reconnect,
                 Action::Hello(hello) => {
                     message.extend_from_slice(&self.say(Control::Hello(hello), now));

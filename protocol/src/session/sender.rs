@@ -172,6 +172,8 @@ pub struct Sender {
     /// A hello goes out before the next batch, without waiting for its welcome: the receiver must hear that what lies
     /// before a lane's `first` will not come, or wants to hear it over its answer.
     announce: bool,
+    /// Something came from another receiver than the one that has welcomed: the session begins again, but not at once.
+    doubts: bool,
     question: Option<Question>,
 }
 
@@ -191,6 +193,7 @@ impl Sender {
             turn: 0,
             unread_until_ms: [0; 2],
             announce: false,
+            doubts: false,
             question: None,
         }
     }
@@ -286,7 +289,7 @@ impl Sender {
             }
         }
         self.in_flight.clear();
-        self.question = None;
+        (self.question, self.doubts) = (None, false);
         self.session_first = self.session.wrapping_add(1);
         self.phase = Phase::Greeting { sent_at_ms: None, tries: 0 };
     }

@@ -420,9 +420,7 @@ impl World {
         let log = self.log.get_mut(&lane).unwrap();
         let lost = log.batches.split_off(log.batches.len() - batches);
         (log.released, log.recycled_end) = (log.released.min(log.end()), log.recycled_end.min(log.end()));
-        lost.iter().for_each(|batch| {
-            self.contents.remove(&batch.chain);
-        });
+        self.contents.retain(|chain, _| lost.iter().all(|batch| batch.chain != *chain));
         self.is_disturbed = true;
         self.tell_held();
     }
@@ -488,14 +486,18 @@ impl World {
             Control::Welcome(welcome) if !self.sender.is_answered_by(welcome) => {}
             Control::Welcome(_) => {
                 let is_new = std::mem::replace(&mut self.answer, down.answer) != down.answer;
-                self.term = down.term;
+                if !self.sender.is_streaming() {
+                    self.term = down.term;
+                } else if self.term != down.term {
+                    self.sender.doubt();
+                }
                 self.sender.control(self.now_ms, &down.control);
                 if !down.is_proved && is_new {
                     self.sender.prove();
                 }
             }
             control if down.term == self.term => self.sender.control(self.now_ms, control),
-            _ => self.sender.doubt(self.now_ms),
+            _ => self.sender.doubt(),
         }
     }
 

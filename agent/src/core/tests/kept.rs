@@ -50,6 +50,10 @@ fn without_leave_to_trust_nothing_is_shipped_and_the_key_is_shown() {
     let (mut core, collector) = first_contact(false);
     assert_eq!((sent(&mut core, 0).0, keepsakes(&mut core, 0)), (vec![], vec![]));
     assert_eq!(core.stranger(), Some(collector.key.public_key()));
+    // It says hello for as long as it takes; another connection would not help.
+    for turn in 1..50 {
+        messages(&mut core, turn * 60_000);
+    }
     // The operator adds the line.
     core.trust(TrustSettings { keys: vec![collector.key.public_key()], trust_first: false });
     connect(&mut core, &[]);

@@ -34,12 +34,10 @@ impl Sender {
         self.announce |= self.phase == Phase::Streaming;
     }
 
-    /// The receiver is not the one that has welcomed: a hello will tell. At most one in the time of a timeout.
-    pub fn doubt(&mut self, now_ms: u64) {
-        let is_over = self.greeted_at_ms.is_none_or(|at_ms| now_ms >= at_ms + self.settings.timeout_ms);
-        if self.phase == Phase::Streaming && is_over {
-            self.greet();
-        }
+    /// Something came from another receiver than the one that has welcomed: a hello will tell, at the earliest a timeout
+    /// after the last one.
+    pub fn doubt(&mut self) {
+        self.doubts = true;
     }
 
     fn welcome(&mut self, now_ms: u64, welcome: &Welcome) {

@@ -31,7 +31,7 @@ impl Sender {
     }
 
     pub(super) fn stream(&mut self, now_ms: u64) -> Action {
-        let until_ms = self.patience_ends_at();
+        let until_ms = [self.patience_ends_at(), self.doubt_ends_at()].into_iter().flatten().min();
         if until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
             self.greet();
             return self.say_hello(now_ms);
@@ -51,6 +51,12 @@ impl Sender {
         let again = Stream::ALL.into_iter().filter(unread);
         let again = again.map(|stream| self.unread_until_ms[usize::from(stream.number())]);
         again.filter(|again_ms| *again_ms > now_ms).chain(until_ms).chain(self.search_at_ms()).min()
+    }
+
+    /// When a session that is in doubt begins again.
+    fn doubt_ends_at(&self) -> Option<u64> {
+        let since_ms = self.greeted_at_ms.unwrap_or_default();
+        self.doubts.then_some(since_ms + self.settings.timeout_ms)
     }
 
     /// When the first of the lanes that wait for an ack has waited long enough.

@@ -98,16 +98,14 @@ pub fn measure_in_process(table: &mut Table) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     let name = SourceId::new("bench").expect("a name");
-    let ship =
-        // A collector on this machine is believed at the first contact.
-        ShipSettings {
-            agent: name,
-            host: rig.mqtt.ip().to_string(),
-            port: rig.mqtt.port(),
-            login: None,
-            tls: None,
-            trust: TrustSettings { keys: Vec::new(), trust_first: true },
-        };
+    let ship = ShipSettings {
+        agent: name,
+        host: rig.mqtt.ip().to_string(),
+        port: rig.mqtt.port(),
+        login: None,
+        tls: None,
+        trust: TrustSettings { keys: Vec::new(), trust_first: true },
+    };
     let (_settings, ship) = tokio::sync::watch::channel(ship);
     let started = Instant::now();
     let parts = AgentParts {
