@@ -280,10 +280,7 @@ impl Model {
         self.restart();
         self.drain();
         // With a critical file goes what it declared: that is declared in its turn.
-        let declarations_lost = self.losses.iter().any(|loss| {
-            let vanished = [LossReason::Vanished, LossReason::VanishedAtLeast, LossReason::Corrupt];
-            loss.stream == Stream::Critical && vanished.contains(&loss.reason)
-        });
+        let declarations_lost = self.losses.iter().any(|loss| loss.stream == Stream::Critical);
         for ((lane, at), mark) in &self.accepted {
             let torn = self.is_lost(*lane, *at, Some(LossReason::TornTail));
             assert!(!torn || self.files_lost, "what was accepted does not go with a torn tail");
