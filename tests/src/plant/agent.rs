@@ -53,6 +53,8 @@ pub struct AgentNode {
     pub index: usize,
     /// Its name.
     pub name: SourceId,
+    /// What the trace calls it.
+    label: String,
     /// Its disk.
     pub disk: SimDisk,
     /// The directory of its ring's witness.
@@ -104,6 +106,7 @@ impl AgentNode {
         Self {
             index,
             name: SourceId::new(&format!("press-{index}")).expect("it is a name"),
+            label: format!("press-{index}"),
             disk: SimDisk::new(rng.fork()),
             witness: SimDisk::new(rng.fork()),
             clock: SimClock::new(0, settings.drifts, &mut rng),
@@ -213,7 +216,7 @@ impl AgentNode {
         }
         match opened {
             Ok((mut core, recovery)) => {
-                world.tell(format_args!("{} starts: {recovery:?}", self.name));
+                world.tell(format_args!("{} starts: {recovery:?}", self.label));
                 core.remember(self.kept.clone());
                 core.trust(TrustSettings { keys: vec![world.collector_key.public_key()], trust_first: false });
                 let open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());
@@ -228,7 +231,7 @@ impl AgentNode {
                 });
             }
             Err(error) => {
-                world.tell(format_args!("{} cannot start: {error}", self.name));
+                world.tell(format_args!("{} cannot start: {error}", self.label));
                 self.up_at_us = world.now_us + 1_000_000;
             }
         }
@@ -236,7 +239,7 @@ impl AgentNode {
 
     /// The machine's process is gone. What was said to nobody before was not said.
     pub fn stop(&mut self, world: &mut World, stop: Stop) {
-        world.tell(format_args!("{} stops: {stop:?}", self.name));
+        world.tell(format_args!("{} stops: {stop:?}", self.label));
         self.life = None;
         self.planned_stop = None;
         world.net.disconnect(self.index);
@@ -276,6 +279,7 @@ impl AgentNode {
         Self {
             index,
             name: self.name,
+            label: format!("{}'s twin", self.name),
             disk: SimDisk::new(rng.fork()),
             witness: SimDisk::new(rng.fork()),
             clock: self.clock.clone(),
@@ -299,7 +303,7 @@ impl AgentNode {
 
     /// Goes on from what the other machine has on its disk now.
     pub fn become_copy_of(&mut self, original: &Self, world: &mut World) {
-        world.tell(format_args!("{} is cloned to machine {}", self.name, self.index));
+        world.tell(format_args!("{} is cloned to machine {}", self.label, self.index));
         self.disk = SimDisk::of_files(&original.disk.durable_files(), self.rng.fork());
         self.witness = SimDisk::of_files(&original.witness.durable_files(), self.rng.fork());
         self.clock.reboot(world.now_us, &mut self.rng);
@@ -311,14 +315,14 @@ impl AgentNode {
     pub fn copy_or_put_back(&mut self, world: &mut World) {
         match self.copy.take() {
             None => {
-                world.tell(format_args!("the disk of {} is copied", self.name));
+                world.tell(format_args!("the disk of {} is copied", self.label));
                 let accepted = world.oracle.ledger.ends(self.index);
                 let (ring, witness) = (self.disk.durable_files(), self.witness.durable_files());
                 self.copy = Some(Copied { ring, witness, accepted });
             }
             Some(Copied { ring, witness, accepted }) => {
                 self.stop(world, Stop::PowerCut);
-                world.tell(format_args!("the disk of {} is put back from the copy", self.name));
+                world.tell(format_args!("the disk of {} is put back from the copy", self.label));
                 world.counts.fired(Fault::AgentRestored);
                 self.thrown_away.add(&self.disk.counts());
                 self.disk = SimDisk::of_files(&ring, self.rng.fork());
@@ -348,7 +352,7 @@ impl AgentNode {
             1 => files[lost].1.fill(0),
             _ => files[lost].1.clear(),
         }
-        world.tell(format_args!("{} loses {name} of its ring", self.name));
+        world.tell(format_args!("{} loses {name} of its ring", self.label));
         world.counts.fired(Fault::SegmentLost);
         self.thrown_away.add(&self.disk.counts());
         self.disk = SimDisk::of_files(&files, self.rng.fork());
@@ -408,7 +412,7 @@ impl AgentNode {
                 return Ok(());
             }
             if let Some(trouble) = &committed.trouble {
-                world.tell(format_args!("{} has trouble: {trouble}", self.name));
+                world.tell(format_args!("{} has trouble: {trouble}", self.label));
             }
             if committed.moved || committed.trouble.is_some() {
                 life.open.set_trouble(committed.trouble);
@@ -446,7 +450,7 @@ impl AgentNode {
                 )));
             };
             let first = sequences.first().copied().unwrap_or_default();
-            world.tell(format_args!("{} accepts {stream}-{}-{first} +{}", self.name, lane.epoch, accepted.len()));
+            world.tell(format_args!("{} accepts {stream}-{}-{first} +{}", self.label, lane.epoch, accepted.len()));
             for (sequence, owned) in sequences.into_iter().zip(&accepted) {
                 world.oracle.ledger.accept(self.index, lane, sequence, owned.content()).map_err(Failure)?;
             }
@@ -493,7 +497,7 @@ impl AgentNode {
             match outgoing {
                 Outgoing::Wait { until_ms } => life.poll_at_us = until_ms.map(|ms| (ms * 1000).max(world.now_us + 1)),
                 Outgoing::Reconnect => {
-                    world.tell(format_args!("{} reconnects", self.name));
+                    world.tell(format_args!("{} reconnects", self.label));
                     life.core.link_down();
                     world.net.disconnect(self.index);
                     life.connect_at_us = Some(world.now_us + self.rng.between(1_000, 300_000));
@@ -529,7 +533,7 @@ impl AgentNode {
 
     fn publish(&mut self, world: &mut World, message: &[u8]) {
         let number = world.net.publish(world.now_us, self.index, message.to_vec());
-        world.tell(format_args!("{} sends {}", self.name, describe(message)));
+        world.tell(format_args!("{} sends {}", self.label, describe(message)));
         let batches = split(message).map_while(Result::ok).map(|batch| Resume {
             lane: Lane { stream: batch.header().stream, epoch: batch.header().epoch },
             end: batch.header().end(),
