@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use afferent_protocol::batch::ChainHash;
 use afferent_protocol::event::{Loss, LossReason};
-use afferent_protocol::ids::SourceId;
+use afferent_protocol::ids::{SourceId, Stream};
 use afferent_protocol::session::Lane;
 
 use super::Acks;
 use super::ledger::{Content, Ledger};
-use super::ring::events_in_ring;
+use super::ring::{SeenRing, events_in_ring};
 use super::view::{LogView, SeenBatch};
 
 /// What happened to an agent that excuses what would else be a bug.
@@ -70,12 +71,16 @@ impl Case<'_> {
     }
 
     /// What lies whole in a ring, and was accepted, is in the log or declared lost.
-    pub fn nothing_lies_in_a_ring(&self, agent: usize, files: &[(String, Vec<u8>)]) -> Result<(), String> {
+    pub fn nothing_lies_in_a_ring(&self, agent: usize, ring: &SeenRing) -> Result<(), String> {
         let everything = self.everything();
-        for (lane, sequence, content) in events_in_ring(files) {
+        let name = self.names[agent];
+        for (lane, sequence, content) in events_in_ring(&ring.files) {
             let accepted = self.ledger.pushed(content).is_some();
-            let declared = || self.losses(self.names[agent], lane).any(|loss| covers(loss, sequence));
-            if accepted && !everything.contains(&content) && !declared() {
+            let declared = || self.losses(name, lane).any(|loss| covers(loss, sequence));
+            // While its disk could not be read, the agent had nothing to show; nor of what it had let go of.
+            let let_go = || ring.oldest.get(&lane).is_some_and(|oldest| sequence < *oldest);
+            let gone = || (self.excuses[agent].unread || let_go()) && self.is_gap(name, lane, sequence);
+            if accepted && !everything.contains(&content) && !declared() && !gone() {
                 return Err(self.wrong(agent, lane, sequence, "lies whole in the ring, and is not in the log"));
             }
         }
@@ -95,17 +100,31 @@ impl Case<'_> {
         self.view.losses.iter().filter(move |(_, from, loss)| *from == source && of_lane(loss)).map(|(_, _, loss)| loss)
     }
 
-    /// In one lane: sequences only rise, every hole is declared, and the chain holds.
+    /// Whether the collector says that this is missing.
+    fn is_gap(&self, source: SourceId, lane: Lane, sequence: u64) -> bool {
+        let mut gaps = self.view.gaps.iter().filter(|gap| gap.source == source && gap.lane == lane);
+        gaps.any(|gap| gap.first <= sequence && sequence < gap.end)
+    }
+
+    /// In one lane: sequences only rise, every hole is declared, and the chain holds. A hole may be filled later by one
+    /// who still had what the other had not: each sequence once, and where its chain fits.
     fn order(&self, source: SourceId, lane: Lane, batches: &[&SeenBatch]) -> Result<(), String> {
         let place = |sequence: u64| format!("{source} {}-{}-{sequence}", lane.stream, lane.epoch);
+        let agent = self.names.iter().position(|name| *name == source);
+        let may_fill = agent.is_some_and(|agent| self.may_be_elsewhere(agent) || self.excuses[agent].unread);
         let mut end = 0;
         let mut chain = Some([0; 32]);
+        let mut holes = Vec::new();
         for batch in batches {
             if batch.first < end {
-                return Err(format!("{} is in the log twice, or after its successor", place(batch.first)));
+                if !may_fill || !fill(&mut holes, batch) {
+                    return Err(format!("{} is in the log twice, or after its successor", place(batch.first)));
+                }
+                continue;
             }
             if batch.first > end {
                 self.hole(source, lane, end, batch)?;
+                holes.push((end, batch.first, chain));
                 let last = self.losses(source, lane).find(|loss| loss.end.get() == batch.first);
                 chain = last.map(|loss| loss.chain).filter(|chain| *chain != [0; 32]);
             }
@@ -120,10 +139,8 @@ impl Case<'_> {
 
     /// Every sequence in a hole before `batch` is named by a loss of its source, or by a gap of the collector.
     fn hole(&self, source: SourceId, lane: Lane, end: u64, batch: &SeenBatch) -> Result<(), String> {
-        let gaps = || self.view.gaps.iter().filter(|gap| gap.source == source && gap.lane == lane);
         let is_named = |sequence: u64| {
-            self.losses(source, lane).any(|loss| covers(loss, sequence))
-                || gaps().any(|gap| gap.first <= sequence && sequence < gap.end)
+            self.losses(source, lane).any(|loss| covers(loss, sequence)) || self.is_gap(source, lane, sequence)
         };
         if (end..batch.first).all(is_named) {
             return Ok(());
@@ -132,16 +149,27 @@ impl Case<'_> {
     }
 
     /// All that the log holds was pushed, to the agent that it is from, once, and in each lane in the order of pushing.
+    ///
+    /// Twice it may be there where a disk was put back to before it was sealed again, and that happened again: the first
+    /// event of each of the two lanes names the one that both were in.
     fn nothing_foreign(&self) -> Result<(), String> {
-        let mut seen: BTreeMap<Content, u64> = BTreeMap::new();
+        let mut seen: BTreeMap<Content, (u64, (Lane, u64))> = BTreeMap::new();
         let mut indices: BTreeMap<(SourceId, Lane), u64> = BTreeMap::new();
+        let mut ends: BTreeMap<(SourceId, Lane), u64> = BTreeMap::new();
         for batch in &self.view.batches {
+            let end = ends.entry((batch.source, batch.lane)).or_default();
+            let fills = batch.first < *end;
+            *end = batch.end.max(*end);
             for (at, (content, own)) in batch.events.iter().enumerate() {
                 let offset = batch.ordinal + at as u64;
                 if *own {
                     continue;
                 }
-                if let Some(other) = seen.insert(*content, offset) {
+                let origin = self.view.origin(batch.source, batch.lane, batch.first + at as u64);
+                let here = (batch.lane, batch.first + at as u64);
+                if let Some((other, known)) = seen.insert(*content, (offset, origin))
+                    && (known != origin || here == origin)
+                {
                     return Err(format!("one event is in the log twice, at {other} and at {offset}"));
                 }
                 let pushed = self.ledger.pushed(*content);
@@ -149,7 +177,8 @@ impl Case<'_> {
                 if self.names[pushed.agent] != batch.source || pushed.stream != batch.lane.stream {
                     return Err(format!("the event at offset {offset} is in another name than it was pushed to"));
                 }
-                if let Some(before) = indices.insert((batch.source, batch.lane), pushed.index)
+                if !fills
+                    && let Some(before) = indices.insert((batch.source, batch.lane), pushed.index)
                     && before >= pushed.index
                 {
                     return Err(format!("the event at offset {offset} stands after one that was pushed later"));
@@ -175,8 +204,10 @@ impl Case<'_> {
                 Some(seen) if seen == *content => {}
                 // Once, which was checked: under the epoch that it was sealed in again.
                 _ if self.may_be_elsewhere(agent) && everything.contains(content) => {}
-                Some(_) => return Err(self.wrong(agent, lane, *sequence, "is another event in the log")),
-                None => self.declared(agent, lane, *sequence)?,
+                Some(_) if !self.may_be_elsewhere(agent) => {
+                    return Err(self.wrong(agent, lane, *sequence, "is another event in the log"));
+                }
+                _ => self.declared(agent, lane, *sequence)?,
             }
         }
         Ok(())
@@ -197,16 +228,18 @@ impl Case<'_> {
             return Ok(());
         }
         let mut reasons = Vec::new();
-        for loss in self.losses(self.names[agent], lane) {
-            // How far the lane went, nobody can know where the witness was not synced before the power went as well.
-            let is_open = match loss.reason {
-                LossReason::TornTail => damaged,
-                LossReason::VanishedAtLeast => true,
-                _ => false,
-            };
-            let to_the_end = is_open && loss.first.get() <= sequence;
-            if covers(loss, sequence) || to_the_end {
-                reasons.push(loss.reason);
+        for (lane, sequence) in self.view.places(self.names[agent], lane, sequence) {
+            for loss in self.losses(self.names[agent], lane) {
+                // How far the lane went, nobody can know where the witness was not synced before the power went as well.
+                let is_open = match loss.reason {
+                    LossReason::TornTail => damaged,
+                    LossReason::VanishedAtLeast => true,
+                    _ => false,
+                };
+                let to_the_end = is_open && loss.first.get() <= sequence;
+                if covers(loss, sequence) || to_the_end {
+                    reasons.push(loss.reason);
+                }
             }
         }
         let excused = |reason: &LossReason| match reason {
@@ -216,16 +249,14 @@ impl Case<'_> {
             LossReason::Vanished | LossReason::VanishedAtLeast => excuses.files_lost || excuses.parted || damaged,
             LossReason::DeviceFull => false,
         };
-        let name = self.names[agent];
-        let gaps = self.view.gaps.iter().filter(|gap| gap.source == name && gap.lane == lane);
-        // The declaration itself may have rotted before it was sent.
-        let only_gap = (excuses.rotted || excuses.files_lost)
-            && gaps.clone().any(|gap| gap.first <= sequence && sequence < gap.end);
-        if only_gap || reasons.iter().any(excused) {
+        let is_gap = self.is_gap(self.names[agent], lane, sequence);
+        // The declaration itself may have rotted before it was sent, or gone with the file that it lay in.
+        let only_gap = (excuses.rotted || excuses.files_lost) && is_gap;
+        let gone = excuses.files_lost && self.a_declaration_vanished(self.names[agent]);
+        if only_gap || gone || reasons.iter().any(excused) {
             return Ok(());
         }
-        let gap =
-            if gaps.clone().any(|gap| gap.first <= sequence && sequence < gap.end) { " (a gap names it)" } else { "" };
+        let gap = if is_gap { " (a gap names it)" } else { "" };
         match reasons.first() {
             Some(reason) => {
                 Err(self.wrong(agent, lane, sequence, &format!("is declared lost as {reason:?} without cause")))
@@ -234,13 +265,18 @@ impl Case<'_> {
         }
     }
 
+    /// Whether a whole critical lane vanished before anybody had heard of it, and with it what it declared.
+    fn a_declaration_vanished(&self, source: SourceId) -> bool {
+        let losses =
+            self.view.losses.iter().filter(|(_, from, loss)| *from == source && loss.stream == Stream::Critical);
+        let mut whole = losses.filter(|(_, _, loss)| loss.first.get() == 0);
+        whole.any(|(_, _, loss)| matches!(loss.reason, LossReason::Vanished | LossReason::VanishedAtLeast))
+    }
+
     /// Whether the event had been acked before the collector's disk was put back, and the log says that it was.
     fn was_rolled_back(&self, source: SourceId, lane: Lane, sequence: u64) -> bool {
         let acked = self.acked_before.get(&(source, lane)).is_some_and(|end| sequence < *end);
-        let is_said = || {
-            let mut gaps = self.view.gaps.iter().filter(|gap| gap.source == source && gap.lane == lane);
-            self.view.rolled_back || gaps.any(|gap| gap.first <= sequence && sequence < gap.end)
-        };
+        let is_said = || self.view.rolled_back || self.is_gap(source, lane, sequence);
         acked && is_said()
     }
 
@@ -254,6 +290,18 @@ impl Case<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the batch lies in a hole of its lane, and where it begins one in its chain; then it takes its place there.
+fn fill(holes: &mut Vec<(u64, u64, Option<ChainHash>)>, batch: &SeenBatch) -> bool {
+    let lies_in = |(first, end, _): &(u64, u64, _)| *first <= batch.first && batch.end <= *end;
+    let Some(at) = holes.iter().position(lies_in) else { return false };
+    let (first, end, chain) = holes.swap_remove(at);
+    if first == batch.first && chain.is_some_and(|chain| chain != batch.previous) {
+        return false;
+    }
+    holes.extend([(first, batch.first, chain), (batch.end, end, Some(batch.chain))]);
+    true
 }
 
 fn covers(loss: &Loss, sequence: u64) -> bool {

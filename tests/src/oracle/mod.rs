@@ -16,8 +16,8 @@ use afferent_protocol::sign::PublicKey;
 
 pub use check::{Case, Excuses};
 pub use ledger::{Content, Ends, Ledger, Pushed};
-pub use ring::find_in_ring;
-pub use view::{LogView, SeenBatch, SeenGap};
+pub use ring::{SeenRing, find_in_ring};
+pub use view::{LogView, SeenBatch, SeenGap, SeenReseal};
 
 /// The judge.
 #[derive(Debug)]
@@ -104,11 +104,11 @@ impl Oracle {
     }
 
     /// The verdict at the end, on what [`Oracle::acks_hold`] has read.
-    /// `rings` are the agents' platters.
-    pub fn judge(&self, view: &LogView, rings: &[Vec<(String, Vec<u8>)>]) -> Result<(), String> {
+    /// `rings` are those of the agents.
+    pub fn judge(&self, view: &LogView, rings: &[SeenRing]) -> Result<(), String> {
         let (names, excuses, acked_before) = (&self.names, &self.excuses, &self.acked_before);
         let case = Case { ledger: &self.ledger, view, names, excuses, acked_before };
         case.judge()?;
-        rings.iter().enumerate().try_for_each(|(agent, files)| case.nothing_lies_in_a_ring(agent, files))
+        rings.iter().enumerate().try_for_each(|(agent, ring)| case.nothing_lies_in_a_ring(agent, ring))
     }
 }

@@ -3,6 +3,8 @@
 //! It uses the product's own scan: it is taken thousands of times in a run, and only says where to look for an event at
 //! the end, when the oracle's own reader does the judging.
 
+use std::collections::BTreeMap;
+
 use afferent_protocol::batch::Batch;
 use afferent_protocol::codec;
 use afferent_protocol::event::{Body, Event};
@@ -13,6 +15,16 @@ use afferent_protocol::session::Lane;
 
 use super::ledger::Content;
 use crate::oracle_reader::read_segment;
+
+/// An agent's ring.
+#[derive(Debug)]
+pub struct SeenRing {
+    /// What its platter holds.
+    pub files: Vec<(String, Vec<u8>)>,
+    /// The oldest sequence of each lane that the agent could still read, by its own account: what lies before it stands
+    /// in a segment that was let go of, to be written anew.
+    pub oldest: BTreeMap<Lane, u64>,
+}
 
 /// Where a ring's platter holds the batch that has `count` events beside what the agent says of itself, of which `is_same`
 /// knows each: its lane and their sequences.

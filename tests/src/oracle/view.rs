@@ -46,6 +46,19 @@ pub struct SeenGap {
     pub end: u64,
 }
 
+/// What a source says of a lane that it sealed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeenReseal {
+    /// Whose.
+    pub source: SourceId,
+    /// The new lane: this event is its first, the others follow it.
+    pub lane: Lane,
+    /// The lane that they had been in.
+    pub from: Lane,
+    /// The sequence that the first of them had there.
+    pub first: u64,
+}
+
 /// Everything that a log's files hold.
 #[derive(Debug, Default)]
 pub struct LogView {
@@ -55,6 +68,8 @@ pub struct LogView {
     pub losses: Vec<(u64, SourceId, Loss)>,
     /// The gaps that the collector declared.
     pub gaps: Vec<SeenGap>,
+    /// The lanes that were sealed again.
+    pub reseals: Vec<SeenReseal>,
     /// Whether the collector says that its log was put back to an earlier state.
     pub rolled_back: bool,
     /// The keys that were pinned, in hexadecimal digits.
@@ -86,10 +101,17 @@ impl LogView {
             events.push((Content::of_read(event), own));
         }
         let stream = Stream::from_number(batch.lane.stream).ok_or("a stream that nobody knows")?;
+        let lane = Lane { stream, epoch: Epoch::new(batch.lane.epoch) };
+        if let Some(fields) = batch.events.first().and_then(|event| event.body.strip_prefix("resealed "))
+            && batch.first == 0
+        {
+            let (from, first) = (Fields(fields).lane()?, Fields(fields).number("first")?);
+            self.reseals.push(SeenReseal { source, lane, from, first });
+        }
         self.batches.push(SeenBatch {
             ordinal: entry.ordinal,
             source,
-            lane: Lane { stream, epoch: Epoch::new(batch.lane.epoch) },
+            lane,
             first: batch.first,
             end: batch.first + u64::from(batch.count),
             previous: batch.previous,
@@ -120,6 +142,28 @@ impl LogView {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Where an event was accepted that stands here, if its lane was sealed again.
+    pub fn origin(&self, source: SourceId, mut lane: Lane, mut sequence: u64) -> (Lane, u64) {
+        let of = |lane: Lane| self.reseals.iter().find(move |seen| seen.source == source && seen.lane == lane);
+        while let Some(seen) = of(lane).filter(|_| sequence > 0) {
+            (lane, sequence) = (seen.from, seen.first + sequence - 1);
+        }
+        (lane, sequence)
+    }
+
+    /// All places that an event has in lanes that its lane was sealed again in.
+    pub fn places(&self, source: SourceId, lane: Lane, sequence: u64) -> Vec<(Lane, u64)> {
+        let mut places = vec![(lane, sequence)];
+        let mut at = 0;
+        while let Some((lane, sequence)) = places.get(at).copied() {
+            let again = self.reseals.iter().filter(|seen| seen.source == source && seen.from == lane);
+            let again = again.filter(|seen| seen.first <= sequence && seen.lane != lane);
+            places.extend(again.map(|seen| (seen.lane, sequence - seen.first + 1)));
+            at += 1;
+        }
+        places
     }
 
     /// A loss of the lane that names this sequence.

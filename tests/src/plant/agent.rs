@@ -18,7 +18,7 @@ use afferent_protocol::sign::Identity;
 use super::producer::OwnedEvent;
 use super::{Failure, PlantSettings, World};
 use crate::faults::{Fault, FaultCounts};
-use crate::oracle::{Ends, Pushed, find_in_ring};
+use crate::oracle::{Ends, Pushed, SeenRing, find_in_ring};
 use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::said;
@@ -359,9 +359,15 @@ impl AgentNode {
         world.oracle.excuses[self.index].files_lost = true;
     }
 
-    /// What its ring's platter holds.
-    pub fn ring_files(&self) -> Vec<(String, Vec<u8>)> {
-        self.disk.durable_files()
+    /// Its ring.
+    pub fn ring(&self) -> SeenRing {
+        let ring = self.life.as_ref().map(|life| life.core.ring());
+        let lanes =
+            ring.iter().flat_map(|ring| ring.held().into_iter().map(|held| (held.lane, ring.oldest(held.lane))));
+        SeenRing {
+            files: self.disk.durable_files(),
+            oldest: lanes.map(|(lane, oldest)| (lane, oldest.get())).collect(),
+        }
     }
 
     /// What it holds, as a stranger may know it.

@@ -263,7 +263,7 @@ impl Plant {
             excuses.rotted = counts.of(Fault::BitRot) > 0;
             excuses.unread = counts.of(Fault::ReadError) > 0;
         }
-        let rings: Vec<_> = self.agents.iter().map(AgentNode::ring_files).collect();
+        let rings: Vec<_> = self.agents.iter().map(AgentNode::ring).collect();
         let files = self.collector.disk.durable_files();
         let view = self.world.oracle.acks_hold(&files).map_err(Failure)?;
         for (offset, source, loss) in &view.losses {
