@@ -103,6 +103,8 @@ pub struct AgentCore<D: Disk> {
     ignored: Ignored,
     /// The key of who answers over this connection and is not believed, while nobody is.
     stranger: Option<PublicKey>,
+    /// Whether it has answered since the session last gave up waiting.
+    stranger_answers: bool,
     look_ups: Vec<LookUp>,
     look_up_at_ms: u64,
     /// What the collector asks for once more.
@@ -145,6 +147,7 @@ impl<D: Disk> AgentCore<D> {
             memory: Memory::default(),
             ignored: Ignored::default(),
             stranger: None,
+            stranger_answers: false,
             look_ups: Vec::new(),
             look_up_at_ms: 0,
             again: VecDeque::new(),

@@ -21,13 +21,14 @@ pub fn up(source: &SourceId, identity: &Identity, nonce: Nonce, answer: Nonce, c
     up.sign(source, identity)
 }
 
-/// What a collector with this key says to the agent of this name, over a connection with this nonce.
-pub fn down(source: &SourceId, identity: &Identity, nonce: Nonce, control: Control) -> Vec<u8> {
+/// What a collector with this key, whose log is at this place, says to the agent of this name, over a connection with
+/// this nonce.
+pub fn down(source: &SourceId, identity: &Identity, nonce: Nonce, place: Place, control: Control) -> Vec<u8> {
     let down = Down {
         nonce,
         answer: Nonce::NONE,
         key: identity.public_key(),
-        place: Place::default(),
+        place,
         time: Timestamp::default(),
         is_proved: true,
         endorsements: Vec::new(),

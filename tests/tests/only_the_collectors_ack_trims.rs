@@ -68,7 +68,7 @@ fn nothing_that_a_stranger_says_lets_go_of_anything() {
     let (mut agent, mut collector) = pair(2);
     let messages = greet(&mut agent, &mut collector);
     let batch = split(messages.last().unwrap()).last().unwrap().unwrap();
-    let (name, nonce) = (SourceId::new(AGENT).unwrap(), agent.core.nonce());
+    let (name, nonce, place) = (SourceId::new(AGENT).unwrap(), agent.core.nonce(), collector.core.place());
     let (stranger, collectors) = (Identity::from_seed(&[66; 32]), collector_identity());
     for lie in lies(ack_of(&batch)) {
         // Unsigned; signed by somebody, over the nonce of this connection; signed by the collector, over another one, as
@@ -76,9 +76,9 @@ fn nothing_that_a_stranger_says_lets_go_of_anything() {
         let other = SourceId::new("press-89").unwrap();
         let forged = [
             lie.encode().to_vec(),
-            said::down(&name, &stranger, nonce, lie.clone()),
-            said::down(&name, &collectors, Nonce([77; 16]), lie.clone()),
-            said::down(&other, &collectors, nonce, lie.clone()),
+            said::down(&name, &stranger, nonce, place, lie.clone()),
+            said::down(&name, &collectors, Nonce([77; 16]), place, lie.clone()),
+            said::down(&other, &collectors, nonce, place, lie.clone()),
         ];
         for message in forged {
             agent.hear(&message);
@@ -88,7 +88,7 @@ fn nothing_that_a_stranger_says_lets_go_of_anything() {
     }
     // The control: what the collector itself says over this connection.
     let ack = Control::Ack([ack_of(&batch)].into_iter().collect());
-    agent.hear(&said::down(&name, &collectors, nonce, ack));
+    agent.hear(&said::down(&name, &collectors, nonce, place, ack));
     agent.messages();
     assert_eq!(held(&agent), 0);
 }
@@ -98,10 +98,10 @@ fn a_contradiction_of_the_collector_itself_makes_the_agent_ask_and_not_let_go() 
     let (mut agent, mut collector) = pair(4);
     let messages = greet(&mut agent, &mut collector);
     let batch = split(messages.last().unwrap()).last().unwrap().unwrap();
-    let (name, nonce) = (SourceId::new(AGENT).unwrap(), agent.core.nonce());
+    let (name, nonce, place) = (SourceId::new(AGENT).unwrap(), agent.core.nonce(), collector.core.place());
     let right = ack_of(&batch);
     let wrong = Resume { check: right.check.map(|check| Check(check.0 ^ 1)), ..right };
-    agent.hear(&said::down(&name, &collector_identity(), nonce, Control::Ack([wrong].into_iter().collect())));
+    agent.hear(&said::down(&name, &collector_identity(), nonce, place, Control::Ack([wrong].into_iter().collect())));
     let answers = agent.messages();
     assert!(
         answers.iter().any(|message| matches!(said::said(message), Some(Control::Hello(_)))),
@@ -109,6 +109,8 @@ fn a_contradiction_of_the_collector_itself_makes_the_agent_ask_and_not_let_go() 
     );
     assert_eq!(held(&agent), 10);
     // The collector has nothing of it: all of it arrives, in the epoch that it is in.
+    answers.iter().for_each(|message| drop(collector.take(message)));
+    collector.answers().iter().for_each(|answer| agent.hear(&answer.message));
     talk(&mut agent, &mut collector);
     assert_eq!(held(&agent), 0);
     let view = collector.core.sources().view(&name).unwrap();

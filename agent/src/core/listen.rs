@@ -236,6 +236,7 @@ impl<D: Disk> AgentCore<D> {
                 self.ignored.untrusted += 1;
                 if !self.sender.is_streaming() {
                     self.stranger = Some(*key);
+                    self.stranger_answers = true;
                 }
             }
         }

@@ -88,8 +88,8 @@ impl<D: Disk> AgentCore<D> {
                     }
                     return Outgoing::Wait { until_ms: self.wait_until(until_ms) };
                 }
-                Action::Reconnect if self.stranger.is_some() => {
-                    // Another connection would lead to the same.
+                Action::Reconnect if std::mem::take(&mut self.stranger_answers) => {
+                    // Another connection would lead to the same, as long as the stranger goes on answering.
                     self.sender.link_down();
                     self.sender.link_up();
                 }

@@ -62,8 +62,10 @@ impl Survey {
         let reason = if is_exact { LossReason::Vanished } else { LossReason::VanishedAtLeast };
         if let Some(record) = record.filter(|_| start != WitnessStart::OtherLog) {
             let knows_fronts = start == WitnessStart::Whole && self.damage.headers == 0;
+            let copies_vanished = self.streams_whose_copies_vanished(record);
             for lane in &mut self.lanes {
-                lane.confront_with_witness(record, reason, knows_fronts);
+                let copy_vanished = copies_vanished[usize::from(lane.lane.stream.number())];
+                lane.confront_with_witness(record, reason, knows_fronts, copy_vanished);
             }
         }
         self.copies_that_did_not_finish();
@@ -85,6 +87,19 @@ impl Survey {
         }
     }
 
+    /// The streams of which a held lane that is not written to is not in the files as far as the witness knows it: a
+    /// lane may have been sealed again in it, and what was let go of for its sake must be held again.
+    fn streams_whose_copies_vanished(&self, record: &Record) -> [bool; 2] {
+        let mut streams = [false; 2];
+        for known in record.lanes.iter().filter(|known| !known.is_current && known.released_end < known.end) {
+            let found = self.lanes.iter().find(|lane| lane.lane == known.lane);
+            if found.is_none_or(|lane| lane.end < known.end) {
+                streams[usize::from(known.lane.stream.number())] = true;
+            }
+        }
+        streams
+    }
+
     /// Lanes of the witness that are in no file.
     fn lanes_that_vanished(&mut self, record: &Record, start: WitnessStart, reason: LossReason) {
         for known in &record.lanes {
@@ -101,7 +116,12 @@ impl Survey {
             if known.is_current && known.end > Sequence::ZERO {
                 self.doubtful[usize::from(known.lane.stream.number())] = Some(known.lane.epoch);
             }
-            self.lost_lane(known.lane, SequenceRange { first: known.released_end, end: known.end }, reason);
+            let mut range = SequenceRange { first: known.released_end, end: known.end };
+            if known.is_current && reason == LossReason::VanishedAtLeast && range.first == range.end {
+                // Nothing that the witness knows of; but it does not know what came behind its last word.
+                range.end = range.end.checked_add(1).unwrap_or(range.end);
+            }
+            self.lost_lane(known.lane, range, reason);
         }
     }
 
@@ -169,12 +189,17 @@ impl FoundLane {
         first.checked_add(self.end.get().saturating_sub(1))
     }
 
-    fn confront_with_witness(&mut self, record: &Record, reason: LossReason, knows_fronts: bool) {
+    fn confront_with_witness(&mut self, record: &Record, reason: LossReason, knows_fronts: bool, copy_vanished: bool) {
         let Some(known) = record.lane(self.lane) else { return };
-        self.is_resealed |= known.is_resealed;
-        // What was held again after it was acked is in no entry, and nobody asks for what is sealed again.
-        let from_entries = if known.is_resealed { self.lost_end } else { self.released_end };
-        let acked = from_entries.max(known.released_end);
+        let acked = if known.is_resealed && copy_vanished {
+            // It is offered once more, and the next log says from where on it is to be sealed again.
+            self.released_end
+        } else {
+            self.is_resealed |= known.is_resealed;
+            // What was held again after it was acked is in no entry, and nobody asks for what is sealed again.
+            let from_entries = if known.is_resealed { self.lost_end } else { self.released_end };
+            from_entries.max(known.released_end)
+        };
         if knows_fronts && acked < self.first {
             self.vanished.push((SequenceRange { first: acked, end: self.first }, reason));
         }

@@ -252,7 +252,8 @@ impl Case<'_> {
         let is_gap = self.is_gap(self.names[agent], lane, sequence);
         // The declaration itself may have rotted before it was sent, or gone with the file that it lay in.
         let only_gap = (excuses.rotted || excuses.files_lost) && is_gap;
-        let gone = excuses.files_lost && self.a_declaration_vanished(self.names[agent]);
+        let gone = (excuses.files_lost && self.a_declaration_vanished(self.names[agent]))
+            || (excuses.parted && self.a_beginning_was_lost(self.names[agent], lane.stream));
         if only_gap || gone || reasons.iter().any(excused) {
             return Ok(());
         }
@@ -265,12 +266,17 @@ impl Case<'_> {
         }
     }
 
-    /// Whether a whole critical lane vanished before anybody had heard of it, and with it what it declared.
+    /// Whether critical events vanished before anybody had heard of them: among them may be what they declared.
     fn a_declaration_vanished(&self, source: SourceId) -> bool {
-        let losses =
-            self.view.losses.iter().filter(|(_, from, loss)| *from == source && loss.stream == Stream::Critical);
-        let mut whole = losses.filter(|(_, _, loss)| loss.first.get() == 0);
-        whole.any(|(_, _, loss)| matches!(loss.reason, LossReason::Vanished | LossReason::VanishedAtLeast))
+        let critical = |loss: &Loss| loss.stream == Stream::Critical;
+        let vanished = |loss: &Loss| matches!(loss.reason, LossReason::Vanished | LossReason::VanishedAtLeast);
+        self.view.losses.iter().any(|(_, from, loss)| *from == source && critical(loss) && vanished(loss))
+    }
+
+    /// Whether a lane lost its first event: it may have said which lane's events stood in it.
+    fn a_beginning_was_lost(&self, source: SourceId, stream: Stream) -> bool {
+        let of = |from: SourceId, loss: &Loss| from == source && loss.stream == stream && loss.first.get() == 0;
+        self.view.losses.iter().any(|(_, from, loss)| of(*from, loss))
     }
 
     /// Whether the event had been acked before the collector's disk was put back, and the log says that it was.

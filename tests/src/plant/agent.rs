@@ -11,7 +11,7 @@ use afferent_agent::trust::TrustSettings;
 use afferent_protocol::batch::split;
 use afferent_protocol::event::Event;
 use afferent_protocol::ids::{SourceId, Stream};
-use afferent_protocol::session::signed::Nonce;
+use afferent_protocol::session::signed::{Down, Nonce, Place};
 use afferent_protocol::session::{Check, Control, Held, Lane, Resume, SenderSettings};
 use afferent_protocol::sign::Identity;
 
@@ -55,6 +55,8 @@ pub struct AgentNode {
     pub name: SourceId,
     /// What the trace calls it.
     label: String,
+    /// Where the collector's log was by its last message: no secret for whoever listens.
+    place: Place,
     /// Its disk.
     pub disk: SimDisk,
     /// The directory of its ring's witness.
@@ -107,6 +109,7 @@ impl AgentNode {
             index,
             name: SourceId::new(&format!("press-{index}")).expect("it is a name"),
             label: format!("press-{index}"),
+            place: Place::default(),
             disk: SimDisk::new(rng.fork()),
             witness: SimDisk::new(rng.fork()),
             clock: SimClock::new(0, settings.drifts, &mut rng),
@@ -280,6 +283,7 @@ impl AgentNode {
             index,
             name: self.name,
             label: format!("{}'s twin", self.name),
+            place: self.place,
             disk: SimDisk::new(rng.fork()),
             witness: SimDisk::new(rng.fork()),
             clock: self.clock.clone(),
@@ -373,6 +377,11 @@ impl AgentNode {
     /// What it holds, as a stranger may know it.
     pub fn held(&self) -> Vec<Held> {
         self.life.as_ref().map(|life| life.core.ring().held()).unwrap_or_default()
+    }
+
+    /// Where the collector's log was by its last message.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// That of its connection.
@@ -564,7 +573,7 @@ impl AgentNode {
         let now = self.now(now_us);
         if let Some(life) = &mut self.life {
             let ack = Control::Ack([resume].into_iter().collect());
-            let forged = said::down(&self.name, world_key, life.core.nonce(), ack);
+            let forged = said::down(&self.name, world_key, life.core.nonce(), self.place, ack);
             life.core.receive(&forged, &now);
             life.poll_at_us = Some(now_us);
         }
@@ -590,6 +599,11 @@ impl AgentNode {
     /// A message came in.
     pub fn receive(&mut self, world: &mut World, payload: &[u8]) {
         let now = self.now(world.now_us);
+        if let Some(down) = Down::read(payload).ok().and_then(|said| said.verify_own_key(&self.name))
+            && down.key == world.collector_key.public_key()
+        {
+            self.place = down.place;
+        }
         if let Some(life) = &mut self.life {
             life.core.receive(payload, &now);
             life.poll_at_us = Some(world.now_us);

@@ -248,9 +248,10 @@ impl CollectorNode {
                 check: Some(Check::of(&batch.chain_hash())),
             });
             let nonce = self.nonces.get(&agent).copied().unwrap_or(Nonce::NONE);
+            let place = core.place();
             self.forged.extend(acks.map(|resume| {
                 let control = Control::Ack([resume].into_iter().collect());
-                let message = said::down(&agent, &self.identity, nonce, control.clone());
+                let message = said::down(&agent, &self.identity, nonce, place, control.clone());
                 Answer { agent, connection: None, control, message }
             }));
         }

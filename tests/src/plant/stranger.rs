@@ -72,14 +72,14 @@ impl Plant {
     /// A message that says what suits it, under a key of its own or unsigned.
     fn forged(&mut self, at: usize, to_agent: bool) -> Vec<u8> {
         let held = self.agents[at].held();
-        let (name, nonce) = (self.agents[at].name, self.agents[at].nonce());
+        let (name, nonce, place) = (self.agents[at].name, self.agents[at].nonce(), self.agents[at].place());
         let control = forged_control(&held, to_agent, &mut self.rng);
         let stranger = Identity::from_seed(&self.rng.bytes());
         // What it has seen it knows; a nonce is no secret on a broker without access rules.
         let nonce = if self.rng.per_mille(700) { nonce } else { Nonce(self.rng.bytes()) };
         match self.rng.below(4) {
             0 => control.encode().to_vec(),
-            _ if to_agent => said::down(&name, &stranger, nonce, control),
+            _ if to_agent => said::down(&name, &stranger, nonce, place, control),
             _ => said::up(&name, &stranger, nonce, Nonce(self.rng.bytes()), control),
         }
     }

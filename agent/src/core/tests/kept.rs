@@ -50,10 +50,16 @@ fn without_leave_to_trust_nothing_is_shipped_and_the_key_is_shown() {
     let (mut core, collector) = first_contact(false);
     assert_eq!((sent(&mut core, 0).0, keepsakes(&mut core, 0)), (vec![], vec![]));
     assert_eq!(core.stranger(), Some(collector.key.public_key()));
-    // It says hello for as long as it takes; another connection would not help.
+    // It says hello for as long as it takes; another connection would not help, as long as there is an answer to each.
+    let lane = core.ring().held()[0].lane;
     for turn in 1..50 {
+        core.receive(&collector.says(Control::Nack { lane, from: Sequence::ZERO }), &now(turn * 60_000));
         messages(&mut core, turn * 60_000);
     }
+    // When nothing is heard at all any more, the connection may be the reason.
+    let mut message = Vec::new();
+    let mut outgoing = (50..60).map(|turn| core.poll(&now(turn * 60_000), &mut message));
+    assert!(outgoing.any(|outgoing| outgoing == Outgoing::Reconnect));
     // The operator adds the line.
     core.trust(TrustSettings { keys: vec![collector.key.public_key()], trust_first: false });
     connect(&mut core, &[]);
