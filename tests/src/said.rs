@@ -8,6 +8,11 @@ use afferent_protocol::sign::Identity;
 
 /// What the agent of this name says over a connection with this nonce.
 pub fn up(source: &SourceId, identity: &Identity, nonce: Nonce, answer: Nonce, control: Control) -> Vec<u8> {
+    up_with(source, identity, nonce, answer, UpContent::Control(control))
+}
+
+/// [`up`], with whatever content.
+pub fn up_with(source: &SourceId, identity: &Identity, nonce: Nonce, answer: Nonce, content: UpContent) -> Vec<u8> {
     let up = Up {
         log_id: [0; 16],
         nonce,
@@ -16,18 +21,23 @@ pub fn up(source: &SourceId, identity: &Identity, nonce: Nonce, answer: Nonce, c
         instance: Instance([7; 16]),
         clock: ClockReading::default(),
         former: Vec::new(),
-        content: UpContent::Control(control),
+        content,
     };
     up.sign(source, identity)
 }
 
-/// What a collector with this key says to the agent of this name, over a connection with this nonce.
+/// What a collector with this key says to the agent of this name, over a connection with this nonce, of no log.
 pub fn down(source: &SourceId, identity: &Identity, nonce: Nonce, control: Control) -> Vec<u8> {
+    down_at(source, identity, nonce, Place::default(), control)
+}
+
+/// What a collector with this key says whose log is at this place.
+pub fn down_at(source: &SourceId, identity: &Identity, nonce: Nonce, place: Place, control: Control) -> Vec<u8> {
     let down = Down {
         nonce,
         answer: Nonce::NONE,
         key: identity.public_key(),
-        place: Place::default(),
+        place,
         time: Timestamp::default(),
         is_proved: true,
         endorsements: Vec::new(),

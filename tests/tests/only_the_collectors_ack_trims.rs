@@ -2,7 +2,7 @@
 
 use afferent_protocol::batch::{Batch, split};
 use afferent_protocol::ids::{Sequence, SequenceRange, SourceId};
-use afferent_protocol::session::signed::Nonce;
+use afferent_protocol::session::signed::{Nonce, Place};
 use afferent_protocol::session::{Check, Control, Lane, Resume, Welcome};
 use afferent_protocol::sign::Identity;
 use afferent_tests::pair::{AGENT, Agent, Collector, breakdown, collector_identity, greet, talk};
@@ -70,15 +70,16 @@ fn nothing_that_a_stranger_says_lets_go_of_anything() {
     let batch = split(messages.last().unwrap()).last().unwrap().unwrap();
     let (name, nonce) = (SourceId::new(AGENT).unwrap(), agent.core.nonce());
     let (stranger, collectors) = (Identity::from_seed(&[66; 32]), collector_identity());
+    let place = collector.core.place();
     for lie in lies(ack_of(&batch)) {
         // Unsigned; signed by somebody, over the nonce of this connection; signed by the collector, over another one, as
         // somebody who has recorded it may send it again; signed by the collector for another agent.
         let other = SourceId::new("press-89").unwrap();
         let forged = [
             lie.encode().to_vec(),
-            said::down(&name, &stranger, nonce, lie.clone()),
-            said::down(&name, &collectors, Nonce([77; 16]), lie.clone()),
-            said::down(&other, &collectors, nonce, lie.clone()),
+            said::down_at(&name, &stranger, nonce, place, lie.clone()),
+            said::down_at(&name, &collectors, Nonce([77; 16]), place, lie.clone()),
+            said::down_at(&other, &collectors, nonce, place, lie.clone()),
         ];
         for message in forged {
             agent.hear(&message);
@@ -88,7 +89,7 @@ fn nothing_that_a_stranger_says_lets_go_of_anything() {
     }
     // The control: what the collector itself says over this connection.
     let ack = Control::Ack([ack_of(&batch)].into_iter().collect());
-    agent.hear(&said::down(&name, &collectors, nonce, ack));
+    agent.hear(&said::down_at(&name, &collectors, nonce, place, ack));
     agent.messages();
     assert_eq!(held(&agent), 0);
 }
@@ -101,7 +102,8 @@ fn a_contradiction_of_the_collector_itself_makes_the_agent_ask_and_not_let_go() 
     let (name, nonce) = (SourceId::new(AGENT).unwrap(), agent.core.nonce());
     let right = ack_of(&batch);
     let wrong = Resume { check: right.check.map(|check| Check(check.0 ^ 1)), ..right };
-    agent.hear(&said::down(&name, &collector_identity(), nonce, Control::Ack([wrong].into_iter().collect())));
+    let ack = Control::Ack([wrong].into_iter().collect());
+    agent.hear(&said::down_at(&name, &collector_identity(), nonce, collector.core.place(), ack));
     let answers = agent.messages();
     assert!(
         answers.iter().any(|message| matches!(said::said(message), Some(Control::Hello(_)))),
@@ -113,6 +115,24 @@ fn a_contradiction_of_the_collector_itself_makes_the_agent_ask_and_not_let_go() 
     assert_eq!(held(&agent), 0);
     let view = collector.core.sources().view(&name).unwrap();
     assert_eq!(view.lanes.iter().map(|lane| (lane.epoch, lane.events)).collect::<Vec<_>>(), [(right.lane.epoch, 10)]);
+}
+
+#[test]
+fn an_ack_out_of_another_term_or_another_log_lets_go_of_nothing() {
+    let (mut agent, mut collector) = pair(5);
+    let messages = greet(&mut agent, &mut collector);
+    let batch = split(messages.last().unwrap()).last().unwrap().unwrap();
+    let (name, nonce, here) = (SourceId::new(AGENT).unwrap(), agent.core.nonce(), collector.core.place());
+    let ack = Control::Ack([ack_of(&batch)].into_iter().collect());
+    let elsewhere = [Place { term: here.term ^ 1, ..here }, Place { log_id: [7; 16], ..here }];
+    for place in elsewhere {
+        agent.hear(&said::down_at(&name, &collector_identity(), nonce, place, ack.clone()));
+        assert_eq!(held(&agent), 10, "{place:?}");
+    }
+    // The control: it asks whom it talks with, and the same collector, where it was, has all of it.
+    agent.now_ms += 60_000;
+    talk(&mut agent, &mut collector);
+    assert_eq!(held(&agent), 0);
 }
 
 #[test]

@@ -250,7 +250,7 @@ impl CollectorNode {
             let nonce = self.nonces.get(&agent).copied().unwrap_or(Nonce::NONE);
             self.forged.extend(acks.map(|resume| {
                 let control = Control::Ack([resume].into_iter().collect());
-                let message = said::down(&agent, &self.identity, nonce, control.clone());
+                let message = said::down_at(&agent, &self.identity, nonce, core.place(), control.clone());
                 Answer { agent, connection: None, control, message }
             }));
         }
