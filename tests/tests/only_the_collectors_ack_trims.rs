@@ -110,6 +110,8 @@ fn a_contradiction_of_the_collector_itself_makes_the_agent_ask_and_not_let_go() 
         "it says hello again"
     );
     assert_eq!(held(&agent), 10);
+    answers.iter().for_each(|message| drop(collector.take(message)));
+    collector.answers().iter().for_each(|answer| agent.hear(&answer.message));
     // The collector has nothing of it: all of it arrives, in the epoch that it is in.
     talk(&mut agent, &mut collector);
     assert_eq!(held(&agent), 0);
