@@ -8,6 +8,11 @@ use afferent_protocol::sign::Identity;
 
 /// What the agent of this name says over a connection with this nonce.
 pub fn up(source: &SourceId, identity: &Identity, nonce: Nonce, answer: Nonce, control: Control) -> Vec<u8> {
+    up_with(source, identity, nonce, answer, UpContent::Control(control))
+}
+
+/// [`up`], with whatever content.
+pub fn up_with(source: &SourceId, identity: &Identity, nonce: Nonce, answer: Nonce, content: UpContent) -> Vec<u8> {
     let up = Up {
         log_id: [0; 16],
         nonce,
@@ -16,7 +21,7 @@ pub fn up(source: &SourceId, identity: &Identity, nonce: Nonce, answer: Nonce, c
         instance: Instance([7; 16]),
         clock: ClockReading::default(),
         former: Vec::new(),
-        content: UpContent::Control(control),
+        content,
     };
     up.sign(source, identity)
 }

@@ -43,9 +43,9 @@ fn a_wrong_file_changes_nothing_and_the_refusal_names_the_place() {
     for (number, (ship, says)) in [
         ("ulr = \"mqtt://127.0.0.1\"", "did you mean `ship.url`?"),
         ("timeout_ms = 1", "`ship.timeout_ms`"),
-        ("username = 88", "line 6"),
+        ("username = 88", "line 7"),
         ("ca_file = \"/nowhere/ca.pem\"", "`ship.ca_file`"),
-        ("this is no TOML", "line 6"),
+        ("this is no TOML", "line 7"),
     ]
     .into_iter()
     .enumerate()

@@ -1,6 +1,9 @@
 //! Promise 5: it always starts. Whatever is done to the files, agent and collector start, and take the next event.
 
+use std::path::PathBuf;
+
 use afferent_tests::pair::{Agent, Collector, breakdown, sample, talk};
+use afferent_tests::process::Rig;
 use afferent_tests::rng::Rng;
 use afferent_tests::sim_disk::{CheatingDisk, DiskCheat, SimDisk};
 
@@ -88,4 +91,98 @@ fn a_collector_starts_on_any_files_and_takes_the_next_events() {
         assert!(agent.core.ring().held().iter().all(|held| held.first == held.end), "seed {seed}: not acked");
         assert!(collector.core.durable_end() > before, "seed {seed}: nothing came into the log");
     }
+}
+
+/// The files of the ring, newest first by what was written last.
+fn ring_files(rig: &Rig) -> Vec<PathBuf> {
+    let listed = std::fs::read_dir(rig.agent_data().join("ring")).expect("the ring's folder is there");
+    let mut files: Vec<PathBuf> = listed.map(|file| file.expect("it can be listed").path()).collect();
+    let written = |path: &PathBuf| std::fs::metadata(path).and_then(|of| of.modified()).expect("a file has a time");
+    files.sort_by_key(|path| std::cmp::Reverse(written(path)));
+    files
+}
+
+/// Twenty breakdowns that wait for a collector, in an agent that was then killed.
+fn killed_with_twenty(name: &str) -> (Rig, Vec<String>) {
+    let rig = Rig::new(name);
+    let codes: Vec<String> = (0..20).map(|number| format!("HELD-{number}")).collect();
+    let agent = rig.start_agent();
+    codes.iter().for_each(|code| rig.break_down(code));
+    agent.kill();
+    (rig, codes)
+}
+
+/// Starts both; gives the codes that arrived, and all events of the log, once the next breakdown is there.
+fn what_arrives(rig: &Rig) -> (Vec<String>, Vec<serde_json::Value>) {
+    let _agent = rig.start_agent();
+    rig.break_down("after");
+    let _collector = rig.start_collector();
+    rig.wait_logged("after");
+    let events = rig.events();
+    let code = |event: &serde_json::Value| event["data"]["code"].as_str().map(str::to_owned);
+    (events.iter().filter_map(code).collect(), events)
+}
+
+/// The sequences that were declared as lost in `critical`, and why.
+fn lost(events: &[serde_json::Value]) -> Vec<(u64, String)> {
+    let losses = events.iter().filter(|event| event["type"] == "afferent.loss.v1");
+    losses
+        .map(|loss| {
+            let number = |name: &str| loss["data"][name].as_u64().unwrap_or_else(|| panic!("no {name}: {loss}"));
+            (number("end") - number("first"), loss["data"]["reason"].as_str().expect("a reason").to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn with_its_newest_segment_deleted_an_agent_says_what_has_vanished() {
+    let (rig, codes) = killed_with_twenty("no-segment");
+    // The control: nothing was done to it, and everything arrives.
+    let (control, control_codes) = killed_with_twenty("all-segments");
+    let (arrived, events) = what_arrives(&control);
+    assert!(control_codes.iter().all(|code| arrived.contains(code)));
+    assert_eq!(lost(&events), []);
+
+    let newest = ring_files(&rig).remove(0);
+    std::fs::remove_file(&newest).expect("it can be deleted");
+    let (arrived, events) = what_arrives(&rig);
+    let gone = codes.iter().filter(|code| !arrived.contains(code)).count() as u64;
+    assert!(gone > 0, "the control: there was something in {}", newest.display());
+    let vanished =
+        lost(&events).iter().filter(|(_, why)| why.starts_with("vanished")).map(|(count, _)| count).sum::<u64>();
+    assert!(vanished >= gone, "{gone} are gone, and {vanished} were declared: {:?}", lost(&events));
+}
+
+#[test]
+fn with_its_ring_gone_and_its_witness_there_an_agent_says_what_has_vanished() {
+    let (rig, codes) = killed_with_twenty("no-ring");
+    std::fs::remove_dir_all(rig.agent_data().join("ring")).expect("it can be deleted");
+    let (arrived, events) = what_arrives(&rig);
+    assert_eq!(arrived, ["after"]);
+    let vanished =
+        lost(&events).iter().filter(|(_, why)| why.starts_with("vanished")).map(|(count, _)| count).sum::<u64>();
+    assert!(vanished >= codes.len() as u64, "{vanished} were declared: {:?}", lost(&events));
+}
+
+#[test]
+fn with_ring_and_witness_gone_an_agent_says_that_its_ring_was_replaced() {
+    let (rig, _) = killed_with_twenty("no-ring-no-witness");
+    for folder in ["ring", "witness"] {
+        std::fs::remove_dir_all(rig.agent_data().join(folder)).expect("it can be deleted");
+    }
+    let (arrived, events) = what_arrives(&rig);
+    assert_eq!(arrived, ["after"]);
+    assert_eq!(events.iter().filter(|event| event["data"]["change"] == "ring_replaced").count(), 1);
+}
+
+#[test]
+fn with_an_empty_key_an_agent_captures_and_what_it_held_arrives_under_the_new_key() {
+    let (rig, codes) = killed_with_twenty("no-key");
+    std::fs::write(rig.agent_data().join("identity.key"), []).expect("it can be written");
+    let (arrived, events) = what_arrives(&rig);
+    codes.iter().for_each(|code| assert_eq!(arrived.iter().filter(|there| *there == code).count(), 1, "{code}"));
+    assert_eq!(lost(&events), []);
+    let resealed = events.iter().filter(|event| event["data"]["change"] == "resealed");
+    assert!(resealed.clone().all(|event| event["data"]["reason"] == "other_key"), "{:?}", resealed.collect::<Vec<_>>());
+    assert!(resealed.count() > 0, "it is not said why there is another epoch");
 }

@@ -2,7 +2,7 @@
 
 use afferent_protocol::batch::{Batch, split};
 use afferent_protocol::ids::{Sequence, SequenceRange, SourceId};
-use afferent_protocol::session::signed::Nonce;
+use afferent_protocol::session::signed::{Nonce, Place};
 use afferent_protocol::session::{Check, Control, Lane, Resume, Welcome};
 use afferent_protocol::sign::Identity;
 use afferent_tests::pair::{AGENT, Agent, Collector, breakdown, collector_identity, greet, talk};
@@ -115,6 +115,24 @@ fn a_contradiction_of_the_collector_itself_makes_the_agent_ask_and_not_let_go() 
     assert_eq!(held(&agent), 0);
     let view = collector.core.sources().view(&name).unwrap();
     assert_eq!(view.lanes.iter().map(|lane| (lane.epoch, lane.events)).collect::<Vec<_>>(), [(right.lane.epoch, 10)]);
+}
+
+#[test]
+fn an_ack_out_of_another_term_or_another_log_lets_go_of_nothing() {
+    let (mut agent, mut collector) = pair(5);
+    let messages = greet(&mut agent, &mut collector);
+    let batch = split(messages.last().unwrap()).last().unwrap().unwrap();
+    let (name, nonce, here) = (SourceId::new(AGENT).unwrap(), agent.core.nonce(), collector.core.place());
+    let ack = Control::Ack([ack_of(&batch)].into_iter().collect());
+    let elsewhere = [Place { term: here.term ^ 1, ..here }, Place { log_id: [7; 16], ..here }];
+    for place in elsewhere {
+        agent.hear(&said::down(&name, &collector_identity(), nonce, place, ack.clone()));
+        assert_eq!(held(&agent), 10, "{place:?}");
+    }
+    // The control: it asks whom it talks with, and the same collector, where it was, has all of it.
+    agent.now_ms += 60_000;
+    talk(&mut agent, &mut collector);
+    assert_eq!(held(&agent), 0);
 }
 
 #[test]

@@ -133,7 +133,7 @@ impl<L: UnifiedLog> Core<L> {
         for former in aliases {
             self.say(Notice::Alias { source: agent, former }, clock);
         }
-        if let Some(source) = self.sources.get_or_add(agent) {
+        if let Some(source) = self.sources.get_or_add(agent).filter(|_| shown.is_new) {
             source.linked(LinkState::Online, clock.wall);
             source.clock_heard(&up.clock, clock);
         }

@@ -95,7 +95,8 @@ impl Sessions {
         };
         // The newest one is the last.
         let mut known = of_agent.sessions.remove(at);
-        let is_new = known.nonce != up.nonce || known.hello.is_none_or(|before| hello.wrapping_sub(before) as i32 > 0);
+        // A run counts its hellos over all its connections: one that was recorded brings no connection back that has ended.
+        let is_new = known.hello.is_none_or(|before| hello.wrapping_sub(before) as i32 > 0);
         if is_new {
             let attested = if known.nonce == up.nonce { known.attested } else { 0 };
             let run = known.run;
@@ -234,6 +235,19 @@ mod tests {
         assert!(!sessions.closed(&AGENT, 5), "another one is there");
         assert!(sessions.left(&AGENT, Nonce([2; 16])), "none is");
         assert!(!sessions.of(&AGENT).any(Session::is_there));
-        assert!(sessions.proved(AGENT, &up(1, 3), 1, over(7)).clones.is_some());
+        let replayed = sessions.proved(AGENT, &up(2, 2), 1, over(7));
+        assert_eq!(replayed, Shown::default(), "a recorded hello brings nobody back");
+        assert!(!sessions.of(&AGENT).any(Session::is_there));
+        assert!(sessions.proved(AGENT, &up(1, 3), 2, over(7)).clones.is_some());
+    }
+
+    #[test]
+    fn a_recorded_hello_of_an_earlier_connection_takes_nothing_over() {
+        let mut sessions = Sessions::default();
+        let over = |number| Some(Connection { number, peer: None });
+        sessions.proved(AGENT, &up(1, 1), 1, over(5));
+        assert!(sessions.proved(AGENT, &up(1, 2), 2, over(6)).is_new, "the run goes on over another connection");
+        assert_eq!(sessions.proved(AGENT, &up(1, 1), 1, over(7)), Shown::default());
+        assert_eq!(sessions.of(&AGENT).map(|session| session.nonce).collect::<Vec<_>>(), [Nonce([2; 16])]);
     }
 }

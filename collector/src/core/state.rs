@@ -12,10 +12,11 @@ use crate::log::UnifiedLog;
 use crate::sources::LinkState;
 
 impl<L: UnifiedLog> Core<L> {
-    /// A message came on the agent's state topic.
+    /// A message came on the agent's state topic. One that is not signed with the agent's key is counted, as on its other
+    /// topic.
     pub fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<(), Refusal> {
         if agent != self.own.source() && self.sources.key(&agent).is_some() {
-            let up = self.read_up(agent, payload)?;
+            let up = self.read_up(agent, payload).inspect_err(|refusal| self.refuse(agent, refusal, clock))?;
             self.take_state(agent, &up, clock);
         }
         Ok(())

@@ -25,7 +25,7 @@ pub use browser::{Browser, LOOKS, Look};
 pub use http::{Answer, Sse, ask, count_lines, get, get_text};
 pub use ledger::{Ledger, Load, line};
 pub use loop_disk::LoopDisk;
-pub use mqtt::{Mqtt, Reason, packet, up};
+pub use mqtt::{Mqtt, Reason, down, packet, state, up};
 pub use producer::Producer;
 pub use rig::Rig;
 pub use sealer::{Sealer, with_right_checksum};

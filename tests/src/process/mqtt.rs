@@ -1,7 +1,9 @@
 //! A client made of bytes, MQTT 5: it says what well-behaved clients do not say.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::topic::{Leaf, Topic};
@@ -28,6 +30,8 @@ impl Reason {
 pub struct Mqtt {
     stream: TcpStream,
     packet_id: u16,
+    /// Messages that came while something else was waited for.
+    inbox: VecDeque<Vec<u8>>,
 }
 
 /// The topic on which an agent of this name publishes.
@@ -35,8 +39,28 @@ pub struct Mqtt {
 /// # Panics
 /// When it is no name.
 pub fn up(agent: &str) -> String {
+    topic(agent, Leaf::Up)
+}
+
+/// The topic on which an agent of this name is answered.
+///
+/// # Panics
+/// When it is no name.
+pub fn down(agent: &str) -> String {
+    topic(agent, Leaf::Down)
+}
+
+/// The topic on which it says whether the agent of this name is there.
+///
+/// # Panics
+/// When it is no name.
+pub fn state(agent: &str) -> String {
+    topic(agent, Leaf::State)
+}
+
+fn topic(agent: &str, leaf: Leaf) -> String {
     let agent = SourceId::new(agent).expect("it is a name");
-    Topic { agent, leaf: Leaf::Up }.text().as_str().to_owned()
+    Topic { agent, leaf }.text().as_str().to_owned()
 }
 
 fn text(text: &[u8]) -> Vec<u8> {
@@ -49,13 +73,18 @@ impl Mqtt {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, packet_id: 0 })
+        Ok(Self { stream, packet_id: 0, inbox: VecDeque::new() })
     }
 
     /// Connects without a name or login, and without a keep-alive.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        Self::connect_as(address, "")
+    }
+
+    /// Connects as a client of this id, without a login or a keep-alive.
+    pub fn connect_as(address: SocketAddr, client_id: &str) -> io::Result<Self> {
         let mut mqtt = Self::open(address)?;
-        let body = [text(b"MQTT"), vec![5, 0b10, 0, 0, 0], text(b"")].concat();
+        let body = [text(b"MQTT"), vec![5, 0b10, 0, 0, 0], text(client_id.as_bytes())].concat();
         mqtt.send(&packet(0x10, &body))?;
         match mqtt.next_packet()? {
             (0x20, body) if body.get(1) == Some(&0) => Ok(mqtt),
@@ -71,16 +100,82 @@ impl Mqtt {
     /// Publishes with quality of service 1, on whatever bytes as a topic; an error when the connection was closed
     /// instead of an answer.
     pub fn publish(&mut self, topic: impl AsRef<[u8]>, payload: &[u8]) -> io::Result<Reason> {
+        self.publish_with(0x32, topic, payload)
+    }
+
+    /// Publishes something that whoever subscribes later gets, too.
+    pub fn publish_retained(&mut self, topic: impl AsRef<[u8]>, payload: &[u8]) -> io::Result<Reason> {
+        self.publish_with(0x33, topic, payload)
+    }
+
+    fn publish_with(&mut self, head: u8, topic: impl AsRef<[u8]>, payload: &[u8]) -> io::Result<Reason> {
         self.packet_id += 1;
         let body = [text(topic.as_ref()), self.packet_id.to_be_bytes().to_vec(), vec![0], payload.to_vec()].concat();
-        self.send(&packet(0x32, &body))?;
-        match self.next_packet()? {
-            (0x40, body) => {
-                assert_eq!(body[..2], self.packet_id.to_be_bytes(), "it answers what was asked");
-                Ok(Reason(body.get(2).copied().unwrap_or(0)))
-            }
-            (kind, body) => Err(io::Error::other(format!("no PUBACK: {kind:#x} {body:x?}"))),
+        self.send(&packet(head, &body))?;
+        let answer = self.answer(0x40)?;
+        Ok(Reason(answer.get(2).copied().unwrap_or(0)))
+    }
+
+    /// Subscribes to one topic, with quality of service 1.
+    pub fn subscribe(&mut self, topic: &str) -> io::Result<()> {
+        self.packet_id += 1;
+        let body = [self.packet_id.to_be_bytes().to_vec(), vec![0], text(topic.as_bytes()), vec![1]].concat();
+        self.send(&packet(0x82, &body))?;
+        match self.answer(0x90)?.last() {
+            Some(0 | 1) => Ok(()),
+            refused => Err(io::Error::other(format!("not subscribed: {refused:x?}"))),
         }
+    }
+
+    /// The next message on a topic that was subscribed to.
+    pub fn next_message(&mut self) -> io::Result<Vec<u8>> {
+        loop {
+            if let Some(message) = self.inbox.pop_front() {
+                return Ok(message);
+            }
+            let (kind, body) = self.next_packet()?;
+            self.keep(kind, &body)?;
+        }
+    }
+
+    /// A message that has come, or comes within a moment.
+    pub fn waiting_message(&mut self) -> Option<Vec<u8>> {
+        self.stream.set_read_timeout(Some(Duration::from_millis(200))).ok()?;
+        let message = self.next_message().ok();
+        self.stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        message
+    }
+
+    /// Whether no message has come before the last answer.
+    pub fn has_no_message(&self) -> bool {
+        self.inbox.is_empty()
+    }
+
+    /// The answer of this kind to the packet that was sent last.
+    fn answer(&mut self, kind_asked: u8) -> io::Result<Vec<u8>> {
+        loop {
+            let (kind, body) = self.next_packet()?;
+            if kind == kind_asked {
+                assert_eq!(body[..2], self.packet_id.to_be_bytes(), "it answers what was asked");
+                return Ok(body);
+            }
+            self.keep(kind, &body)?;
+        }
+    }
+
+    /// Keeps a message, and confirms it.
+    fn keep(&mut self, kind: u8, body: &[u8]) -> io::Result<()> {
+        if kind & 0xf0 != 0x30 {
+            return Err(io::Error::other(format!("instead of an answer: {kind:#x} {body:x?}")));
+        }
+        let mut rest = &body[2 + usize::from(u16::from_be_bytes([body[0], body[1]]))..];
+        if kind & 0b110 != 0 {
+            self.send(&packet(0x40, &rest[..2]))?;
+            rest = &rest[2..];
+        }
+        // Properties of under 128 bytes have their length in one.
+        self.inbox.push_back(rest[1 + usize::from(rest[0])..].to_vec());
+        Ok(())
     }
 
     /// The next packet: its first byte, and what follows its length.

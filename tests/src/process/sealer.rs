@@ -1,11 +1,12 @@
 //! Whoever can make valid batches, and therefore invalid ones that differ from them in one point alone.
 
+use super::{Mqtt, Reason, down, up};
 use crate::said;
 use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, HEADER_LEN, Header, Lineage, SIGNED_FROM};
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::event::{Body, Breakdown, Event, Severity};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
-use afferent_protocol::session::signed::Nonce;
+use afferent_protocol::session::signed::{Down, Nonce};
 use afferent_protocol::session::{Control, Held, Hello, Lane};
 use afferent_protocol::sign::{Identity, sha256};
 
@@ -34,13 +35,39 @@ impl Sealer {
         Self { identity: Identity::from_seed(&[seed; 32]), lineage }
     }
 
-    /// Its hello.
+    /// Its hello, as a claim that answers nothing.
     pub fn hello(&self) -> Vec<u8> {
+        self.hello_over(Nonce([1; 16]), Nonce::NONE)
+    }
+
+    /// Proves over this connection that it has its key, as agents do: says hello, and again with what it is answered.
+    ///
+    /// # Panics
+    /// When the collector does not believe it.
+    pub fn prove(&self, mqtt: &mut Mqtt) {
+        let name = self.lineage.source.as_str();
+        let nonce = Nonce([1; 16]);
+        mqtt.subscribe(&down(name)).expect("it may listen to its own topic");
+        let mut answer = Nonce::NONE;
+        for _ in 0..2 {
+            let taken = mqtt.publish(up(name), &self.hello_over(nonce, answer)).expect("it is answered");
+            assert_eq!(taken, Reason::SUCCESS, "its hello is refused");
+            let welcome = Down::read(&mqtt.next_message().expect("it is welcomed")).expect("it is a signed message");
+            assert!(matches!(welcome.claim().content, Control::Welcome(_)), "no welcome: {:?}", welcome.claim());
+            if welcome.claim().is_proved {
+                return;
+            }
+            answer = welcome.claim().answer;
+        }
+        panic!("{name} has answered, and is not believed");
+    }
+
+    fn hello_over(&self, nonce: Nonce, answer: Nonce) -> Vec<u8> {
         let Lineage { stream, epoch, first, .. } = self.lineage;
         let held = Held { lane: Lane { stream, epoch }, first, end: first };
         let lanes = [held].into_iter().collect();
         let hello = Control::Hello(Hello { session: 1, lanes });
-        said::up(&self.lineage.source, &self.identity, Nonce([1; 16]), Nonce::NONE, hello)
+        said::up(&self.lineage.source, &self.identity, nonce, answer, hello)
     }
 
     /// The next batch, with one breakdown of this code; the one after it follows it.
