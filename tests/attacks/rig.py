@@ -166,12 +166,12 @@ class Collector:
 
     def events(self):
         """All events of the log, by the API."""
-        found, first = [], int(figure(self.get("/metrics")[1], "afferent_log_first_offset"))
-        while first + len(found) < figure(self.get("/metrics")[1], "afferent_log_end_offset"):
-            lines = self.get(f"/v1/events?from={first + len(found)}&limit=50000")[1].splitlines()
-            if not lines:
-                break
-            found += [json.loads(line) for line in lines]
+        metrics = self.get("/metrics")[1]
+        found, at = [], int(figure(metrics, "afferent_log_first_offset"))
+        while at < figure(metrics, "afferent_log_end_offset"):
+            _, text, headers = self.get(f"/v1/events?from={at}&limit=50000")
+            found += [json.loads(line) for line in text.splitlines()]
+            at = int(headers["afferent-next-offset"])
         return found
 
     def codes(self, prefix=""):
