@@ -11,16 +11,13 @@ class Reader:
 
     def __init__(self, collector):
         self.collector = collector
-        self.cursor = self.page(0)[2]["afferent-next-cursor"]
+        self.cursor = collector.get("/v1/events?limit=2000")[2]["afferent-next-cursor"]
         collector.get("/v1/subscriptions/wear", "PUT", {})
         answer = collector.get("/v1/subscriptions/wear/fetch?member=a&wait=1", "POST")
-        collector.get("/v1/subscriptions/wear/commit", "POST", {"cursor": answer[2]["afferent-cursor"]})
-
-    def page(self, first):
-        return self.collector.get(f"/v1/events?from={first}")
+        collector.get("/v1/subscriptions/wear/commit?member=a", "POST", {"cursor": answer[2]["afferent-cursor"]})
 
     def go_on(self):
-        return self.collector.get(f"/v1/events?cursor={self.cursor}")
+        return self.collector.get(f"/v1/events?limit=2000&cursor={self.cursor}")
 
     def subscription(self):
         return json.loads(self.collector.get("/v1/subscriptions/wear")[1])
