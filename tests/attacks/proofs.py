@@ -5,6 +5,8 @@ import time
 from rig import Agent, Collector, changes, run, utc, wait
 
 COMPLETE, INCOMPLETE, WRONG, REFUTED = 0, 1, 2, 3
+# Of `log verify`, which has two answers.
+SOUND, NOT_SOUND = 0, 1
 
 
 class Span:
