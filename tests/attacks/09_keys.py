@@ -46,9 +46,8 @@ def body(rig: Rig):
     code, text = verify(forged.data, "--key", key)
     held(code == NOT_SOUND, f"log verify with --key, exit code {code}: {text.strip().splitlines()[-1]}", text)
 
-    attack("An insider with the collector's private key goes back to a state of before and writes on from there: the directory is "
-           "put back, and the collector runs again without the last breakdowns.")
-    expect("The log alone cannot tell; the attestations that were kept outside refute it.")
+    attack("An insider with the collector's private key removes the log and begins another one with it.")
+    expect("The new log alone is sound; the attestations that were kept outside refute it.")
     again = copy(rig, collector, "again")
     shutil.rmtree(os.path.join(again, "log"))
     os.makedirs(os.path.join(again, "log"))
