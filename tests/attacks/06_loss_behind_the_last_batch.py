@@ -3,7 +3,7 @@ import os
 import time
 
 import forge
-from proofs import COMPLETE, INCOMPLETE, Span, certificate, heard_after, verdict
+from proofs import COMPLETE, INCOMPLETE, Span, certificate, heard_after, next_second, verdict
 from rig import Agent, Collector, Rig, attack, expect, held, is_control, main, run, wait
 
 SMALL = '[ring]\npool_bytes = "8MiB"\nsegment_bytes = "64KiB"\n'
@@ -21,6 +21,7 @@ def torn(rig):
     collector = Collector(rig)
     agent = Agent(rig, collector.mqtt, extra=SMALL).start()
     agent.break_down("E", COUNT, message="x" * SIZE)
+    until = next_second()
     agent.stop()
     attack(f"An agent has accepted {COUNT} breakdowns and reached nobody; the newest segment of its ring is deleted. So the loss "
            "lies behind the last batch that will ever come of that epoch, and leaves no hole between batches.")
@@ -29,11 +30,10 @@ def torn(rig):
     collector.start()
     agent.start()
     agent.wait_delivered()
-    known = time.time()
-    heard_after(collector, "press-88", known)
+    heard_after(collector, "press-88", until)
     agent.stop()
     collector.stop()
-    code, text = certificate(collector.data, span, until=int(known))
+    code, text = certificate(collector.data, span, until=until)
     held(code == INCOMPLETE, f"exit code {code}: {verdict(text)}", text)
     lost = [line for line in text.splitlines() if "vanished" in line or "lost" in line]
     held(lost, f"it says: {lost[0] if lost else ''}", text)
@@ -57,7 +57,7 @@ def in_ring(rig):
     agent.stop()
     code, text = certificate(collector.data, span, until=int(known))
     is_control(code == COMPLETE, f"for the time before, exit code {code}: {verdict(text)}", text)
-    until = int(time.time()) + 1
+    until = next_second()
     code, text = certificate(collector.data, span, until=until)
     held(code == INCOMPLETE, f"exit code {code}: {verdict(text)}", text)
     code, text = certificate(collector.data, span, "--ring", os.path.join(agent.data, "ring"), until=until)

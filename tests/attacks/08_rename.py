@@ -1,7 +1,7 @@
 """B.8: a rename must not hide what the old name still held."""
 import time
 
-from proofs import COMPLETE, INCOMPLETE, Span, certificate, heard_after, verdict
+from proofs import COMPLETE, INCOMPLETE, Span, certificate, heard_after, next_second, verdict
 from rig import Agent, Collector, Rig, attack, changes, expect, held, is_control, main, run, wait
 
 
@@ -15,6 +15,7 @@ def body(rig: Rig):
     heard_after(collector, "press-88", known)
     collector.stop()
     hidden = agent.break_down("hidden-", 1)
+    since = next_second()
     agent.stop()
 
     attack("An agent accepts a breakdown of 88-C while its collector is away. Then it is given another name, press-89. Its ring "
@@ -24,18 +25,17 @@ def body(rig: Rig):
     renamed = Agent(rig, collector.mqtt, name="press-89", folder="agent").start()
     renamed.break_down("after-", 3)
     wait("the new name's breakdowns are in the log", lambda: len(collector.codes("after-")) == 3)
-    since = time.time()
     heard_after(collector, "press-89", since)
     is_control(not collector.codes(hidden[0]), "the breakdown is not in the log")
     aliases = [e["data"] for e in changes(collector.events(), "alias")]
     held(aliases, f"the log knows both names: {aliases[0] if aliases else None}")
     renamed.stop()
     collector.stop()
-    code, text = certificate(collector.data, span, until=int(since))
+    code, text = certificate(collector.data, span, until=since)
     named = [line for line in text.splitlines() if "press-88" in line and "open" in line.lower()] or \
         [line for line in text.splitlines() if "press-88" in line]
     held(code == INCOMPLETE, f"the machine: exit code {code}: {verdict(text)}; {named[0].strip() if named else ''}", text)
-    code, text = certificate(collector.data, span, of=("--source", "press-89"), until=int(since))
+    code, text = certificate(collector.data, span, of=("--source", "press-89"), until=since)
     held(code == INCOMPLETE, f"the new name: exit code {code}: {verdict(text)}", text)
     code, text = certificate(collector.data, span, until=int(known))
     is_control(code in (COMPLETE, INCOMPLETE), f"the time before the collector went away: exit code {code}: {verdict(text)}")

@@ -19,6 +19,11 @@ class Span:
         return ["--from", utc(self.begun), "--until", utc(seconds or time.time())]
 
 
+def next_second():
+    """The first whole second behind everything so far: the end of a span that has all of it."""
+    return int(time.time()) + 1
+
+
 def certificate(data, span, *more, of=("--machine", "88-C"), until=None):
     """Exit code and text of a certificate drawn from files."""
     return run("collector", "certificate", *of, "--data", data, *span.until(until), *more)

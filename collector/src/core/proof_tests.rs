@@ -186,7 +186,7 @@ fn a_receipt_of_another_key_or_about_another_agent_proves_nothing() {
     };
     assert_eq!(refused(&mut core, "lathe", &receipt), Err(Reason::Signature));
     assert_eq!(refused(&mut core, "press", b"AFS1 and no more"), Err(Reason::Malformed));
-    let Ok(unverified) = afferent_protocol::session::signed::Down::read(&receipt) else { panic!("it is one") };
+    let Ok(unverified) = Down::read(&receipt) else { panic!("it is one") };
     let mut down = unverified.claim().clone();
     down.place.offset = Offset::new(1 << 40);
     down.key = identity(3).public_key();
@@ -342,13 +342,13 @@ fn one_flipped_bit_is_told_with_the_sequences_that_it_costs_and_they_can_come_on
 
 #[test]
 fn of_two_machines_that_stay_connected_the_first_is_asked_to_say_hello_and_one_event_names_both() {
-    let conflicts = |core: &TestCore| {
-        own(core, &|event| matches!(event, LifeCycle::Conflict { .. }).then_some(())).len()
-    };
+    let conflicts =
+        |core: &TestCore| own(core, &|event| matches!(event, LifeCycle::Conflict { .. }).then_some(())).len();
     let mut core = begun(&MemoryDisk::new(1), 7, 0);
     let mut first = Agent::new("press", Stream::Critical, 1);
     greet(&mut core, &first, 1);
-    let second = Agent { run: 2, ..Agent::new("press", Stream::Critical, 1) };
+    let mut second = Agent::new("press", Stream::Critical, 1);
+    second.run = 2;
     let answers = crate::simulated::greet(&mut core, &second, 0, &clock(2)).unwrap();
     let asked: Vec<Nonce> = answers
         .iter()
