@@ -276,6 +276,10 @@ pub(crate) struct Agent {
     pub lane: Lane,
     pub next: u64,
     pub chain: ChainHash,
+    /// Which run of it this is: another one has another instance and another connection.
+    pub run: u8,
+    /// The number of its next hello.
+    pub session: u32,
     builder: BatchBuilder,
 }
 
@@ -283,7 +287,8 @@ impl Agent {
     pub fn new(name: &str, stream: Stream, epoch: u64) -> Self {
         let identity = identity(name.bytes().fold(1, |sum, byte| sum ^ byte));
         let lane = Lane { stream, epoch: Epoch::new(epoch) };
-        Self { name: source(name), identity, lane, next: 0, chain: CHAIN_START, builder: BatchBuilder::new() }
+        let (chain, builder) = (CHAIN_START, BatchBuilder::new());
+        Self { name: source(name), identity, lane, next: 0, chain, run: 1, session: 1, builder }
     }
 
     fn seal(&mut self) -> Vec<u8> {
@@ -359,17 +364,17 @@ impl Agent {
     pub fn hello_over(&self, first: u64, answer: Nonce) -> Vec<u8> {
         let held = Held { lane: self.lane, first: Sequence::new(first), end: Sequence::new(self.next.max(first)) };
         let lanes = [held].into_iter().collect();
-        self.up(answer, Control::Hello(Hello { session: 1, lanes }))
+        self.up(answer, Control::Hello(Hello { session: self.session, lanes }))
     }
 
     /// What it says, signed.
     pub fn up(&self, answer: Nonce, control: Control) -> Vec<u8> {
         let up = Up {
             log_id: [0; 16],
-            nonce: NONCE,
+            nonce: Nonce([self.run; 16]),
             answer,
             key: self.identity.public_key(),
-            instance: Instance([1; 16]),
+            instance: Instance([self.run; 16]),
             clock: clock(self.next),
             former: Vec::new(),
             content: UpContent::Control(control),
@@ -377,9 +382,6 @@ impl Agent {
         up.sign(&self.name, &self.identity)
     }
 }
-
-/// That of every connection here.
-const NONCE: Nonce = Nonce([1; 16]);
 
 /// Says hello and proves it; gives what is answered to that.
 pub(crate) fn greet<L: UnifiedLog>(

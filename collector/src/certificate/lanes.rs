@@ -197,6 +197,12 @@ impl LaneEvidence {
         left.is_empty()
     }
 
+    /// The end of what was declared lost before this offset; zero when nothing was.
+    pub fn lost_by(&self, offset: Offset) -> Sequence {
+        let declared = self.losses.iter().filter(|loss| loss.offset < offset).map(|loss| loss.range.end);
+        declared.max().unwrap_or(Sequence::ZERO)
+    }
+
     /// What is not there: holes before its batches, and what was declared lost behind them or under a history that the log
     /// does not have.
     fn absent(&self, span: &Span) -> RangeSet {

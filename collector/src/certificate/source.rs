@@ -214,7 +214,9 @@ impl SourceEvidence {
 
     fn until_of(&self, lane: Lane, bounding: &Statement, depth: usize) -> Until {
         if let Some((_, end)) = bounding.ends.iter().find(|(named, _)| *named == lane) {
-            return Until::Sequence(*end);
+            // Where its disk ended then is not where the lane did, once the disk has lost some of it.
+            let lost = self.lanes.get(&lane).map_or(Sequence::ZERO, |known| known.lost_by(bounding.offset));
+            return Until::Sequence(lost.max(*end));
         }
         let begun_at = self.lanes.get(&lane).and_then(|known| known.begun_at);
         if begun_at.is_none_or(|begun_at| begun_at <= bounding.offset) {

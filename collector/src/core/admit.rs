@@ -11,7 +11,7 @@ use crate::limits::ROW_BYTES_MIN;
 use crate::log::UnifiedLog;
 
 /// A nack from here on names what no sender has sent, so that it says hello instead of sending again.
-const SAY_HELLO: Sequence = Sequence::new(u64::MAX);
+pub(super) const SAY_HELLO: Sequence = Sequence::new(u64::MAX);
 
 impl<L: UnifiedLog> Core<L> {
     /// Checks one batch and gives it its place.

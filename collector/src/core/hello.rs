@@ -8,6 +8,7 @@ use afferent_protocol::ids::{Sequence, SourceId, Stream};
 use afferent_protocol::session::signed::{Instance, Nonce, Unverified, Up, UpContent, is_down};
 use afferent_protocol::session::{Control, ControlError, Hello, Lane, Welcome};
 
+use super::admit::SAY_HELLO;
 use super::gaps::WaitsFor;
 use super::sessions::{Clones, Connection};
 use super::{Core, Notice, Reason, Refusal};
@@ -64,7 +65,7 @@ impl<L: UnifiedLog> Core<L> {
         let runs = self.sessions.runs(&agent);
         let is_proved = self.challenges.is_answered(&agent, up.nonce, runs, clock.monotonic_us, up.answer);
         if is_proved {
-            self.proved(agent, up, hello.session, connection, clock)?;
+            self.proved(agent, up, &hello, connection, clock)?;
         } else {
             self.sessions.claimed(agent, up, connection);
         }
@@ -112,7 +113,7 @@ impl<L: UnifiedLog> Core<L> {
         &mut self,
         agent: SourceId,
         up: &Up,
-        hello: u32,
+        hello: &Hello,
         connection: Option<Connection>,
         clock: &ClockReading,
     ) -> Result<(), Refusal> {
@@ -120,7 +121,14 @@ impl<L: UnifiedLog> Core<L> {
             self.sources.pin(agent, up.key).ok_or_else(|| Refusal::too_many(&agent))?;
             self.own.tell_now(Notice::KeyPinned { source: agent, key: up.key }, clock);
         }
-        let shown = self.sessions.proved(agent, up, hello, connection);
+        let runs = self.sessions.runs(&agent);
+        let shown = self.sessions.proved(agent, up, hello.session, connection);
+        if let Some(session) = self.sessions.with(&agent, up.nonce) {
+            session.lanes = hello.lanes.iter().map(|held| held.lane).collect();
+        }
+        if self.sessions.runs(&agent) > runs {
+            self.ask_runs_beside(agent, up.nonce);
+        }
         let known = self.sources.get(&agent);
         let in_conflict = known.is_some_and(|source| source.conflict.is_some());
         let is_new =
@@ -138,6 +146,15 @@ impl<L: UnifiedLog> Core<L> {
             source.clock_heard(&up.clock, clock);
         }
         Ok(())
+    }
+
+    /// A run has proved itself for the first time: those that were here before are to say hello. One that has ended will not,
+    /// and one that does proves itself again, so that there are two machines.
+    fn ask_runs_beside(&mut self, agent: SourceId, nonce: Nonce) {
+        for session in self.sessions.beside(&agent, nonce) {
+            let nack = |lane: &Lane| (agent, session.nonce, Control::Nack { lane: *lane, from: SAY_HELLO });
+            self.again.extend(session.lanes.iter().map(nack));
+        }
     }
 
     /// The answer to a hello. To be called with everything on disk. A proved one may let a lane go on behind what will

@@ -9,6 +9,7 @@ use afferent_protocol::event::{Body, LifeCycle};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, Stream};
 use afferent_protocol::segment::EntryHead;
 use afferent_protocol::session::Control;
+use afferent_protocol::session::signed::{Down, Nonce};
 use afferent_protocol::sign::Running;
 
 use super::{Core, OwnIdentity, Reason, Receipt};
@@ -185,7 +186,7 @@ fn a_receipt_of_another_key_or_about_another_agent_proves_nothing() {
     };
     assert_eq!(refused(&mut core, "lathe", &receipt), Err(Reason::Signature));
     assert_eq!(refused(&mut core, "press", b"AFS1 and no more"), Err(Reason::Malformed));
-    let Ok(unverified) = afferent_protocol::session::signed::Down::read(&receipt) else { panic!("it is one") };
+    let Ok(unverified) = Down::read(&receipt) else { panic!("it is one") };
     let mut down = unverified.claim().clone();
     down.place.offset = Offset::new(1 << 40);
     down.key = identity(3).public_key();
@@ -337,4 +338,30 @@ fn one_flipped_bit_is_told_with_the_sequences_that_it_costs_and_they_can_come_on
     core.commit(&clock(62)).unwrap();
     let core = begun(&disk.cut(), 7, 63);
     assert!(core.sources().holes_in_lanes(&agent.name).is_empty(), "and a restart finds it");
+}
+
+#[test]
+fn of_two_machines_that_stay_connected_the_first_is_asked_to_say_hello_and_one_event_names_both() {
+    let conflicts =
+        |core: &TestCore| own(core, &|event| matches!(event, LifeCycle::Conflict { .. }).then_some(())).len();
+    let mut core = begun(&MemoryDisk::new(1), 7, 0);
+    let mut first = Agent::new("press", Stream::Critical, 1);
+    greet(&mut core, &first, 1);
+    let mut second = Agent::new("press", Stream::Critical, 1);
+    second.run = 2;
+    let answers = crate::simulated::greet(&mut core, &second, 0, &clock(2)).unwrap();
+    let asked: Vec<Nonce> = answers
+        .iter()
+        .filter(|answer| matches!(answer.control, Control::Nack { .. }))
+        .map(|answer| Down::read(&answer.message).unwrap().claim().nonce)
+        .collect();
+    assert_eq!(asked, [Nonce([1; 16])], "the first, and not the one that has just proved itself");
+    core.commit(&clock(3)).unwrap();
+    assert_eq!(conflicts(&core), 0, "the control: one that does not answer has ended");
+    first.session = 2;
+    for seconds in 4..6 {
+        greet(&mut core, &first, seconds);
+    }
+    core.commit(&clock(6)).unwrap();
+    assert_eq!(conflicts(&core), 1);
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::Lane;
 use afferent_protocol::session::signed::{Instance, Nonce, Up};
 
 use crate::limits::{SESSIONS_PROVED_MAX, SESSIONS_UNPROVED_MAX};
@@ -30,6 +31,8 @@ pub(super) struct Session {
     pub is_proved: bool,
     /// The number of the newest attestation that it was given, and one more.
     pub attested: u64,
+    /// The lanes of its newest hello.
+    pub lanes: Vec<Lane>,
     /// The boot of its machine.
     boot: [u8; 16],
     /// The number of its newest hello.
@@ -121,6 +124,11 @@ impl Sessions {
         self.0.get_mut(agent)?.sessions.iter_mut().find(|session| session.nonce == nonce)
     }
 
+    /// Runs beside the one over this nonce that have proved themselves and may still be there.
+    pub fn beside(&self, agent: &SourceId, nonce: Nonce) -> impl Iterator<Item = &Session> {
+        self.of(agent).filter(move |session| session.is_proved && session.is_there() && session.nonce != nonce)
+    }
+
     /// A connection is gone; tells whether none of the agent that had proved itself is left.
     pub fn closed(&mut self, agent: &SourceId, number: u64) -> bool {
         self.end(agent, |session| session.connection.is_some_and(|connection| connection.number == number))
@@ -159,7 +167,7 @@ impl OfAgent {
 impl Session {
     fn new(up: &Up, connection: Option<Connection>, run: u64) -> Self {
         let (instance, nonce, boot) = (up.instance, up.nonce, up.clock.boot);
-        Self { instance, nonce, connection, is_proved: false, attested: 0, boot, hello: None, run }
+        Self { instance, nonce, connection, is_proved: false, attested: 0, lanes: Vec::new(), boot, hello: None, run }
     }
 
     /// Whether its connection stands, as far as is known.

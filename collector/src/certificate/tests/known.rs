@@ -138,6 +138,24 @@ fn a_loss_behind_the_last_batch_of_an_epoch_is_a_hole() {
 }
 
 #[test]
+fn a_statement_of_where_the_disk_ends_hides_nothing_that_was_lost_behind_it() {
+    let (mut world, mut press) = at_work();
+    // What was behind sequence 30 is gone from the disk: that is where the lane ends there now.
+    press.says(&mut world, 40, Body::Loss(loss(30, 500, LossReason::Vanished)));
+    press.beats(&mut world, 45);
+    let certificate = certified(&world.end(), About::Source(source("press")), seconds(0, 42)).unwrap();
+    assert_eq!(certificate.causes, [Cause::DeclaredLoss], "{}", text::text(&certificate));
+
+    // The control: what was accepted and lost behind the statement that bounds the span is none of it.
+    let (mut world, mut press) = at_work();
+    press.beats(&mut world, 35);
+    press.says(&mut world, 40, Body::Loss(loss(30, 500, LossReason::Vanished)));
+    press.beats(&mut world, 45);
+    let certificate = certified(&world.end(), About::Source(source("press")), seconds(0, 35)).unwrap();
+    assert!(certificate.complete, "{}", text::text(&certificate));
+}
+
+#[test]
 fn where_more_may_be_gone_than_was_named_the_time_since_the_last_statement_is_open() {
     let (mut world, mut press) = at_work();
     press.beats(&mut world, 30);
