@@ -18,8 +18,6 @@ pub const COMMIT_BYTES_MAX: usize = 8 << 20;
 pub const ATTEST_AFTER_US: u64 = 60_000_000;
 /// The log is attested when so many batches are bound by no attestation: what a start keeps of each bounds its memory.
 pub const ATTEST_BATCHES_MAX: usize = 65_536;
-/// What a start of earlier software kept of batches without a seal.
-pub const SEAL_BATCHES_MAX: usize = ATTEST_BATCHES_MAX;
 /// Terms of a log that are known, at most: the newest ones. Each opening of the log begins one.
 pub const TERMS_MAX: usize = 4096;
 /// Agents whose acknowledgements show that the log was put back, told one by one for each term.

@@ -426,15 +426,6 @@ pub enum LifeCycle<'a> {
         /// The name that it had.
         former: &'a str,
     },
-    /// What `Attested` replaces.
-    Sealed {
-        /// The first offset of the stretch.
-        first: Offset,
-        /// The first offset after it.
-        end: Offset,
-        /// What [`crate::sign::Stretch`] makes of its batches.
-        hash: [u8; 32],
-    },
 }
 
 /// Why events stand in another epoch once more.
@@ -659,7 +650,7 @@ impl LifeCycle<'_> {
             Self::Heartbeat { lanes, .. } => {
                 return if lanes.is_whole() { Ok(()) } else { Err(EventError::Statement) };
             }
-            Self::TermBegun { .. } | Self::Resealed { .. } | Self::Sealed { .. } => return Ok(()),
+            Self::TermBegun { .. } | Self::Resealed { .. } => return Ok(()),
         };
         texts.into_iter().try_for_each(|(field, text)| fits(field, text, TEXT_BYTES_MAX))
     }
