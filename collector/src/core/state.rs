@@ -7,6 +7,7 @@ use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::session::signed::{Up, UpContent};
 
+use super::hello::read_up;
 use super::{Core, Refusal};
 use crate::log::UnifiedLog;
 use crate::sources::LinkState;
@@ -14,8 +15,10 @@ use crate::sources::LinkState;
 impl<L: UnifiedLog> Core<L> {
     /// A message came on the agent's state topic.
     pub fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<(), Refusal> {
+        let up = read_up(payload)?;
+        // Of who has proved nothing yet, no connection stands.
         if agent != self.own.source() && self.sources.key(&agent).is_some() {
-            let up = self.read_up(agent, payload)?;
+            let up = self.check_key(agent, up)?;
             self.take_state(agent, &up, clock);
         }
         Ok(())
