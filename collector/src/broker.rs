@@ -1,7 +1,8 @@
 //! The client of an external broker: the other way by which agents' messages come in.
 //!
 //! The broker stands between agents and collector and is trusted with nothing: it may forget, repeat and reorder. What
-//! an agent's ring log lets go of is decided by the collector's acks alone. So every connection is a fresh client with
+//! an agent's ring log lets go of is decided by the collector's acks alone, which are signed over the nonce of the agent's
+//! connection. So every connection is a fresh client with
 //! a clean start; nothing is carried over from one to the next. A message is confirmed to the broker (PUBACK) after the
 //! commit that holds it; one that is not confirmed is sent again by its agent, if not by the broker.
 //!
@@ -12,6 +13,9 @@
 //! pattern write afferent/v1/+/%u/state
 //! pattern read afferent/v1/+/%u/down
 //! ```
+//!
+//! `%u` is the login, which is the agent's name; never `%c`, the client id, which anybody can choose. A broker without such
+//! rules, or whoever gets at it, can withhold messages and so delay them, and nothing else: it has no key to sign with.
 //!
 //! Answers go out with quality of service 0: they are cumulative, and an agent that misses one asks again.
 

@@ -150,8 +150,10 @@ impl DataDirectory {
         let file = self.path.join(ENDORSEMENTS);
         let append = || {
             let mut file = OpenOptions::new().append(true).create(true).mode(0o644).open(&file)?;
-            writeln!(file, "{line}")?;
-            file.sync_all()
+            // On a line of its own, also behind one that a power cut has torn.
+            write!(file, "\n{line}\n")?;
+            file.sync_all()?;
+            File::open(&self.path)?.sync_all()
         };
         append().map_err(io(format!("writing {}", file.display())))?;
         self.keep_key(&seed).map_err(io(format!("writing {}", path.display())))?;
@@ -278,6 +280,11 @@ mod tests {
         assert_eq!(data.identity().unwrap().public_key(), rotated.key);
         let kept: Vec<_> = data.endorsements().unwrap().iter().map(|bytes| Endorsement::read(bytes).unwrap()).collect();
         assert_eq!(kept, [rotated]);
+        let path = directory.path().join(ENDORSEMENTS);
+        OpenOptions::new().append(true).open(path).unwrap().write_all(b"61666665").unwrap();
+        let again = data.rotate_key().unwrap();
+        let kept: Vec<_> = data.endorsements().unwrap().iter().map(|bytes| Endorsement::read(bytes).unwrap()).collect();
+        assert_eq!(kept, [rotated, again], "also behind a line that a power cut has torn");
     }
 
     #[test]

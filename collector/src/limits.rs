@@ -18,8 +18,6 @@ pub const COMMIT_BYTES_MAX: usize = 8 << 20;
 pub const ATTEST_AFTER_US: u64 = 60_000_000;
 /// The log is attested when so many batches are bound by no attestation: what a start keeps of each bounds its memory.
 pub const ATTEST_BATCHES_MAX: usize = 65_536;
-/// What a start of earlier software kept of batches without a seal.
-pub const SEAL_BATCHES_MAX: usize = ATTEST_BATCHES_MAX;
 /// Terms of a log that are known, at most: the newest ones. Each opening of the log begins one.
 pub const TERMS_MAX: usize = 4096;
 /// Agents whose acknowledgements show that the log was put back, told one by one for each term.
@@ -95,6 +93,8 @@ pub const NOTICES_MAX: usize = 1024;
 pub const SESSIONS_PROVED_MAX: usize = 4;
 /// Runs of one agent that have said hello and not proved themselves, and are answered all the same.
 pub const SESSIONS_UNPROVED_MAX: usize = 4;
+/// Names that somebody claims and has not proved, and that are answered all the same.
+pub const SESSIONS_CLAIMED_MAX: usize = 16_384;
 /// A challenge is good for the minute in which it was made and so many more.
 pub const CHALLENGE_MINUTES: u64 = 2;
 /// Holes of a lane that one hello leads to questions about.
@@ -228,6 +228,7 @@ const _: () = {
     assert!(PACKET_BYTES_MAX as usize > MESSAGE_PAYLOAD_BYTES_MAX + TOPIC_BYTES_MAX + 5);
     assert!(INTAKE_BYTES_MAX >= 2 * PACKET_BYTES_MAX as usize, "any two messages fit between socket and log");
     assert!(COMMIT_BYTES_MAX <= INTAKE_BYTES_MAX);
+    assert!(SESSIONS_CLAIMED_MAX > COMMIT_MESSAGES_MAX, "a claim is answered before later ones push it out");
     assert!(OUT_BYTES_MAX > 2 * afferent_protocol::limits::CONTROL_BYTES_MAX);
     assert!(BROKER_SILENCE_MAX.as_secs() > 2 * BROKER_KEEP_ALIVE.as_secs(), "two pings may be late");
     assert!(READ_BYTES >= CONNECT_BYTES_MAX && READ_BYTES <= 128 * 1024, "it must fit a worker's stack");

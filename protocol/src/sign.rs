@@ -43,27 +43,6 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
-/// The hash over a stretch of a unified log, batch after batch, from zeros: SHA-256 of the hash so far, the batch's first
-/// offset (8 bytes, little-endian) and its chain hash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stretch([u8; 32]);
-
-impl Stretch {
-    /// Takes the next batch, which begins at this offset.
-    pub fn push(&mut self, first: Offset, chain: &ChainHash) {
-        let mut bytes = [0; 72];
-        bytes[..32].copy_from_slice(&self.0);
-        bytes[32..40].copy_from_slice(&first.get().to_le_bytes());
-        bytes[40..].copy_from_slice(chain);
-        self.0 = sha256(&bytes);
-    }
-
-    /// The hash so far.
-    pub const fn hash(&self) -> [u8; 32] {
-        self.0
-    }
-}
-
 fn message(context: &[u8; 20], hash: &[u8; 32]) -> [u8; 52] {
     let mut message = [0; 52];
     message[..20].copy_from_slice(context);

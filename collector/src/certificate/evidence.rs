@@ -237,11 +237,9 @@ impl Evidence {
             }
         }
         if may_tell {
-            let mut offset = head.ordinal;
-            for record in readable(batch, &mut scratch) {
+            for (offset, record) in (head.ordinal..).zip(readable(batch, &mut scratch)) {
                 let spoken = Spoken { head, header, offset: Offset::new(offset), sequence: record.sequence };
                 self.learn_event(&spoken, &record.event);
-                offset += 1;
             }
         }
         self.scratch = scratch;

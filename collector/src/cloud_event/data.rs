@@ -209,7 +209,6 @@ enum LifeCycleData<'a> {
     Gap { source: &'a str, stream: &'static str, epoch: String, first: u64, end: u64 },
     DiskTrouble { message: &'a str },
     Configured { message: &'a str },
-    Sealed { first: String, end: String, hash: String },
     Trimmed { until: String, rule: &'a str },
     Emptied { stream: &'static str, until: String, rule: &'a str },
     LaneKept { source: &'a str, stream: &'static str, epoch: String, end: u64, time_last: String, chain: String },
@@ -252,9 +251,6 @@ fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
         },
         LifeCycle::DiskTrouble { message } => LifeCycleData::DiskTrouble { message },
         LifeCycle::Configured { message } => LifeCycleData::Configured { message },
-        LifeCycle::Sealed { first, end, hash } => {
-            LifeCycleData::Sealed { first: first.to_string(), end: end.to_string(), hash: Hex(&hash).to_string() }
-        }
         LifeCycle::Trimmed { until, rule } => LifeCycleData::Trimmed { until: until.to_string(), rule },
         LifeCycle::Emptied { stream, until, rule } => {
             LifeCycleData::Emptied { stream: stream.name(), until: until.to_string(), rule }

@@ -96,7 +96,6 @@ pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
         LifeCycle::KeyReplaced { .. } => "key_replaced",
         LifeCycle::KeyEndorsed { .. } => "key_endorsed",
         LifeCycle::Alias { .. } => "alias",
-        LifeCycle::Sealed { .. } => "sealed",
     }
 }
 

@@ -34,7 +34,7 @@ impl<L: UnifiedLog> Core<L> {
         if is_down(payload) {
             return self.take_receipt(agent, payload, clock).map(|_| None);
         }
-        let up = self.read_up(agent, payload)?;
+        let up = self.check_key(agent, read_up(payload)?)?;
         match up.content.clone() {
             UpContent::Control(Control::Hello(hello)) => self.take_hello(agent, &up, hello, connection, clock),
             UpContent::Control(Control::Ask(ends)) => self.take_question(agent, &up, &ends).map(|()| None),
@@ -77,22 +77,14 @@ impl<L: UnifiedLog> Core<L> {
         Ok(is_proved.then_some(up.instance))
     }
 
-    /// Reads what an agent says, if it is signed with the key that its name is held to, or comes with where it has none.
-    pub(super) fn read_up(&self, agent: SourceId, payload: &[u8]) -> Result<Up, Refusal> {
-        let up = Up::read(payload).map_err(|error| {
-            let reason = if error == ControlError::Content { Reason::Newer } else { Reason::Malformed };
-            Refusal::new(reason, format!("a control message: {error}"))
-        })?;
-        self.check_key(agent, up)
-    }
-
-    fn check_key(&self, agent: SourceId, up: Unverified<Up>) -> Result<Up, Refusal> {
+    /// What an agent says, if it is signed with the key that its name is held to, or comes with where it has none.
+    pub(super) fn check_key(&self, agent: SourceId, up: Unverified<Up>) -> Result<Up, Refusal> {
         let key = up.claim().key;
         match self.sources.key(&agent) {
             Some(pinned) if pinned != key => {
                 let message = format!(
                     "{agent} comes with the key {key} and is held to {pinned}; if its key was lost: \
-                     `afferent-collector agents replace {agent} {key}`"
+                     `afferent-collector agents replace {agent} {key} --why …`"
                 );
                 return Err(Refusal::new(Reason::OtherKey, message));
             }
@@ -184,4 +176,12 @@ impl<L: UnifiedLog> Core<L> {
     pub(super) fn has_proved(&self, agent: &SourceId, nonce: Nonce) -> bool {
         self.sessions.of(agent).any(|session| session.is_proved && session.nonce == nonce)
     }
+}
+
+/// Reads a signed message of an agent; its signature is still to be checked.
+pub(super) fn read_up(payload: &[u8]) -> Result<Unverified<Up>, Refusal> {
+    Up::read(payload).map_err(|error| {
+        let reason = if error == ControlError::Content { Reason::Newer } else { Reason::Malformed };
+        Refusal::new(reason, format!("a control message: {error}"))
+    })
 }

@@ -52,6 +52,7 @@ use afferent_protocol::session::signed::{Instance, Nonce, is_signed};
 use afferent_protocol::session::{Control, Lane};
 use afferent_protocol::sign::Identity;
 
+use crate::limits::SOURCES_MAX;
 use crate::log::{Recovery, UnifiedLog};
 use crate::posted::{EventKey, NoPostedIds, PostedIds};
 use crate::sources::{LinkState, Sources};
@@ -240,7 +241,9 @@ impl<L: UnifiedLog> Core<L> {
 
     /// Counts a refusal, and puts it into the log unless that was done lately.
     fn refuse(&mut self, agent: SourceId, refusal: &Refusal, clock: &ClockReading) {
-        if let Some(source) = self.sources.get_or_add(agent) {
+        // Names that bring nothing but refusals take half of the table: who proves itself finds room.
+        let has_room = self.sources.len() < SOURCES_MAX / 2 || self.sources.get(&agent).is_some();
+        if has_room && let Some(source) = self.sources.get_or_add(agent) {
             source.refused(refusal.reason);
         }
         if refusal.reason.is_told() && self.refused_events.is_due(agent, refusal.reason, clock.monotonic_us) {

@@ -165,7 +165,7 @@ impl Own {
         self.waiting.iter().any(|told| told.notice == *notice)
     }
 
-    /// The next commits are the last ones: nothing of agents is to stay without a seal.
+    /// The next commits are the last ones: nothing of agents stays unattested.
     pub fn ending(&mut self) {
         self.is_ending = true;
     }

@@ -4,14 +4,14 @@
 //! One agent can have several: a run that has ended without a word, and the one after it; or, where a machine was cloned,
 //! two machines under one name. All that are there are answered, each over its own nonce.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::session::Lane;
 use afferent_protocol::session::signed::{Instance, Nonce, Up};
 
-use crate::limits::{SESSIONS_PROVED_MAX, SESSIONS_UNPROVED_MAX};
+use crate::limits::{SESSIONS_CLAIMED_MAX, SESSIONS_PROVED_MAX, SESSIONS_UNPROVED_MAX};
 
 /// The connection that a message came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,17 +65,25 @@ struct OfAgent {
 
 /// The sessions of all agents.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(BTreeMap<SourceId, OfAgent>);
+pub(super) struct Sessions {
+    agents: BTreeMap<SourceId, OfAgent>,
+    /// Names in the order in which they were claimed first. A claim costs a stranger nothing: only so many are kept.
+    claims: VecDeque<SourceId>,
+}
 
 impl Sessions {
     /// How many runs of the agent have shown themselves.
     pub fn runs(&self, agent: &SourceId) -> u64 {
-        self.0.get(agent).map_or(0, |of_agent| of_agent.runs)
+        self.agents.get(agent).map_or(0, |of_agent| of_agent.runs)
     }
 
     /// An agent has said a hello that proves nothing: it is answered, and nothing else.
     pub fn claimed(&mut self, agent: SourceId, up: &Up, connection: Option<Connection>) {
-        let of_agent = self.0.entry(agent).or_default();
+        if !self.agents.contains_key(&agent) {
+            self.make_room_for_claim();
+            self.claims.push_back(agent);
+        }
+        let of_agent = self.agents.entry(agent).or_default();
         if of_agent.sessions.iter().any(|session| session.nonce == up.nonce) {
             return;
         }
@@ -86,7 +94,7 @@ impl Sessions {
 
     /// A run of the agent has proved itself, with the hello of this number.
     pub fn proved(&mut self, agent: SourceId, up: &Up, hello: u32, connection: Option<Connection>) -> Shown {
-        let of_agent = self.0.entry(agent).or_default();
+        let of_agent = self.agents.entry(agent).or_default();
         of_agent.sessions.retain(|session| session.is_proved || session.nonce != up.nonce);
         let Some(at) = of_agent.sessions.iter().position(|known| known.instance == up.instance) else {
             of_agent.forget_all_but(SESSIONS_PROVED_MAX - 1, |session| session.is_proved);
@@ -116,12 +124,12 @@ impl Sessions {
 
     /// Those that an agent is answered over: all that have proved themselves, and those that wait for their challenge.
     pub fn of(&self, agent: &SourceId) -> impl Iterator<Item = &Session> {
-        self.0.get(agent).into_iter().flat_map(|of_agent| &of_agent.sessions)
+        self.agents.get(agent).into_iter().flat_map(|of_agent| &of_agent.sessions)
     }
 
     /// The session over this nonce.
     pub fn with(&mut self, agent: &SourceId, nonce: Nonce) -> Option<&mut Session> {
-        self.0.get_mut(agent)?.sessions.iter_mut().find(|session| session.nonce == nonce)
+        self.agents.get_mut(agent)?.sessions.iter_mut().find(|session| session.nonce == nonce)
     }
 
     /// Runs beside the one over this nonce that have proved themselves and may still be there.
@@ -142,19 +150,43 @@ impl Sessions {
 
     /// Runs that went are still known as runs, so that one which comes back is not a new one.
     fn end(&mut self, agent: &SourceId, gone: impl Fn(&Session) -> bool) -> bool {
-        let Some(of_agent) = self.0.get_mut(agent) else { return false };
-        let before = of_agent.sessions.iter().filter(|session| session.is_there()).count();
+        let Some(of_agent) = self.agents.get_mut(agent) else { return false };
+        let was_there = of_agent.is_there();
         of_agent.sessions.retain_mut(|session| {
             if gone(session) {
                 session.leave();
             }
             session.is_proved || session.is_there()
         });
-        before > 0 && !of_agent.sessions.iter().any(Session::is_there)
+        let is_gone = was_there && !of_agent.is_there();
+        if of_agent.is_forgettable() && of_agent.sessions.is_empty() {
+            self.agents.remove(agent);
+        }
+        is_gone
+    }
+
+    /// Forgets names that nobody has proved, the oldest claims first, until there is room for one more.
+    fn make_room_for_claim(&mut self) {
+        while self.claims.len() >= SESSIONS_CLAIMED_MAX {
+            let oldest = self.claims.pop_front().expect("there are some");
+            if self.agents.get(&oldest).is_some_and(OfAgent::is_forgettable) {
+                self.agents.remove(&oldest);
+            }
+        }
     }
 }
 
 impl OfAgent {
+    /// Whether a run that has proved itself has a connection.
+    fn is_there(&self) -> bool {
+        self.sessions.iter().any(|session| session.is_proved && session.is_there())
+    }
+
+    /// Whether no run has proved itself: challenges count the runs, so that one which has is never forgotten.
+    fn is_forgettable(&self) -> bool {
+        self.runs == 0
+    }
+
     /// Forgets the oldest of these until so many are left.
     fn forget_all_but(&mut self, count: usize, which: impl Fn(&Session) -> bool) {
         while self.sessions.iter().filter(|session| which(session)).count() > count {
@@ -232,6 +264,23 @@ mod tests {
         }
         let proved = sessions.of(&AGENT).filter(|session| session.is_proved).count();
         assert_eq!(proved, SESSIONS_PROVED_MAX);
+    }
+
+    #[test]
+    fn names_that_are_only_claimed_are_bounded_and_a_proved_one_stays() {
+        let mut sessions = Sessions::default();
+        sessions.claimed(AGENT, &up(1, 1), None);
+        sessions.proved(AGENT, &up(1, 1), 1, None);
+        for index in 0..2 * SESSIONS_CLAIMED_MAX {
+            let name = SourceId::new(&format!("stranger-{index}")).unwrap();
+            sessions.claimed(name, &up(2, 2), None);
+        }
+        assert!(sessions.agents.len() <= SESSIONS_CLAIMED_MAX + 1, "{}", sessions.agents.len());
+        assert_eq!((sessions.runs(&AGENT), sessions.of(&AGENT).count()), (1, 1));
+        let newest = SourceId::new(&format!("stranger-{}", 2 * SESSIONS_CLAIMED_MAX - 1)).unwrap();
+        assert_eq!(sessions.of(&newest).count(), 1, "the newest claim is answered");
+        assert!(!sessions.left(&newest, Nonce([2; 16])), "who has proved nothing was never there");
+        assert!(!sessions.agents.contains_key(&newest));
     }
 
     #[test]

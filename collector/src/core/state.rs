@@ -7,6 +7,7 @@ use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::session::signed::{Up, UpContent};
 
+use super::hello::read_up;
 use super::{Core, Refusal};
 use crate::log::UnifiedLog;
 use crate::sources::LinkState;
@@ -15,8 +16,10 @@ impl<L: UnifiedLog> Core<L> {
     /// A message came on the agent's state topic. One that is not signed with the agent's key is counted, as on its other
     /// topic.
     pub fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<(), Refusal> {
+        let up = read_up(payload)?;
+        // Of who has proved nothing yet, no connection stands.
         if agent != self.own.source() && self.sources.key(&agent).is_some() {
-            let up = self.read_up(agent, payload).inspect_err(|refusal| self.refuse(agent, refusal, clock))?;
+            let up = self.check_key(agent, up).inspect_err(|refusal| self.refuse(agent, refusal, clock))?;
             self.take_state(agent, &up, clock);
         }
         Ok(())

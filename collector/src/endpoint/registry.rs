@@ -69,7 +69,7 @@ impl Registry {
         }
         let before = of_agent.len();
         of_agent.retain(|other| {
-            let is_older = other.number != number && other.proved == Some(instance);
+            let is_older = other.number < number && other.proved == Some(instance);
             if is_older {
                 other.end(Farewell::TakenOver);
             }

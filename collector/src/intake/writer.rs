@@ -7,6 +7,7 @@ use afferent_protocol::ids::Offset;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
+use tokio::time::error::Elapsed;
 
 use super::admission::Statement;
 use super::{Admission, Content, Done, Health, Incoming, Outbox, Released, Verdict};
@@ -130,12 +131,6 @@ impl Became {
     }
 }
 
-enum Wake {
-    Something(Incoming),
-    Picture,
-    Ended,
-}
-
 impl<A: Admission> Loop<A> {
     fn run(&mut self, runtime: &Handle) -> Result<(), WriterError> {
         if !self.begin(runtime) {
@@ -143,13 +138,13 @@ impl<A: Admission> Loop<A> {
         }
         loop {
             match runtime.block_on(self.wait()) {
-                Wake::Something(first) => {
+                Ok(Some(first)) => {
                     self.take(first);
                     self.commit(runtime)?;
                 }
-                Wake::Picture if self.admission.is_due(&self.clock.read()) => self.commit(runtime)?,
-                Wake::Picture => {}
-                Wake::Ended => break,
+                Err(_) if self.admission.is_due(&self.clock.read()) => self.commit(runtime)?,
+                Err(_) => {}
+                Ok(None) => break,
             }
             if self.sources_changed.is_some_and(|since| since.elapsed() >= SNAPSHOT_EVERY) {
                 self.picture();
@@ -180,12 +175,10 @@ impl<A: Admission> Loop<A> {
         true
     }
 
-    async fn wait(&mut self) -> Wake {
+    /// What comes next, `None` at the end; an error when it is time to look at the clock.
+    async fn wait(&mut self) -> Result<Option<Incoming>, Elapsed> {
         let left = self.sources_changed.map(|since| SNAPSHOT_EVERY.saturating_sub(since.elapsed()));
-        match tokio::time::timeout(left.unwrap_or(WRITER_LOOKS_EVERY), self.incoming.recv()).await {
-            Ok(something) => something.map_or(Wake::Ended, Wake::Something),
-            Err(_) => Wake::Picture,
-        }
+        tokio::time::timeout(left.unwrap_or(WRITER_LOOKS_EVERY), self.incoming.recv()).await
     }
 
     /// Shows others how far the log is, what attests it, and what is wrong with it.

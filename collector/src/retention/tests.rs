@@ -219,7 +219,7 @@ fn what_a_crash_keeps_from_being_removed_is_removed_by_the_next_start() {
 }
 
 #[test]
-fn nothing_goes_that_no_seal_binds_and_nothing_before_the_log_says_so() {
+fn nothing_goes_that_no_attestation_binds_and_nothing_before_the_log_says_so() {
     let (mut world, _) = filled();
     let end = world.core.durable_end();
     let NotAttested { attested_until } = world.say(end).unwrap_err();

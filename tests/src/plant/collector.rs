@@ -29,6 +29,9 @@ const SEGMENT_BYTES: u64 = 64 * 1024;
 /// So many batches the bug that forgets forgets.
 const FORGOTTEN: usize = 8;
 
+/// The files of a disk: names and contents.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// The collector's machine.
 pub struct CollectorNode {
     /// Its disk.
@@ -44,7 +47,7 @@ pub struct CollectorNode {
     commit_at_us: Option<u64>,
     commits: u64,
     /// A copy of its disk, and what was acked when it was made.
-    copy: Option<(Vec<(String, Vec<u8>)>, Acks)>,
+    copy: Option<(Files, Acks)>,
     thrown_away: FaultCounts,
     /// A bug's doing: acks of what was not taken.
     forged: Vec<Answer>,

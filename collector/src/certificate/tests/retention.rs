@@ -118,7 +118,7 @@ proptest! {
         at in any::<prop::sample::Index>(), byte in 256..288_usize, flip in 1..=255_u8
     ) {
         let mut forged = emptied_history();
-        // Of another agent only its seal is looked at, and that refutes it as well.
+        // Of another agent only its signature is looked at, and that refutes it as well.
         let samples = [samples_of(&forged, "press"), samples_of(&forged, "lathe")].concat();
         let at = samples[at.index(samples.len())];
         empty(&mut forged, at);
