@@ -89,8 +89,13 @@ impl Survey {
 
     /// The streams of which a held lane that is not written to is not in the files as far as the witness knows it: a
     /// lane may have been sealed again in it, and what was let go of for its sake must be held again.
+    ///
+    /// Only where the files are older than the witness: from newer ones such a lane has gone once it was acked.
     fn streams_whose_copies_vanished(&self, record: &Record) -> [bool; 2] {
         let mut streams = [false; 2];
+        if self.generations.last().is_some_and(|newest| record.generation <= *newest) {
+            return streams;
+        }
         for known in record.lanes.iter().filter(|known| !known.is_current && known.released_end < known.end) {
             let found = self.lanes.iter().find(|lane| lane.lane == known.lane);
             if found.is_none_or(|lane| lane.end < known.end) {

@@ -41,7 +41,7 @@ async fn a_connection_over_which_a_run_proves_itself_ends_older_ones_of_that_run
     assert_eq!(first.next().await, None);
     assert_eq!(plant.health.counters.taken_over.get(), 1);
     drop((second, third));
-    plant.hand.until("all have left", |seen| seen.closed["press-88"].len() == 3).await;
+    plant.hand.until("all have left", |seen| seen.closed.get("press-88").is_some_and(|closed| closed.len() == 3)).await;
     plant.stop().await;
 }
 
