@@ -207,6 +207,9 @@ impl AgentNode {
             sender: SenderSettings { window_bytes: 48 * 1024, message_bytes_max: 16 * 1024, timeout_ms: 400 },
         };
         let disk = CheatingDisk::new(self.disk.clone(), world.settings.planted.agent_disk());
+        if world.settings.planted == Planted::TornTailReused {
+            self.witness = SimDisk::new(self.rng.fork());
+        }
         let witness = CheatingDisk::new(self.witness.clone(), DiskCheat::Honest);
         let who = RingIdentity { source: self.name, identity: self.identity.clone() };
         let clock = self.clock.reading(world.now_us);

@@ -124,6 +124,10 @@ impl PlantSettings {
             // Often enough to happen, whatever else does.
             hits.extend([ways[way]; 3]);
         }
+        if planted == Planted::TornTailReused {
+            // It has no witness either, which would be found for the sake of files that are lost.
+            hits.retain(|hit| !hit.parts());
+        }
         let heavy = rng.per_mille(350);
         Self {
             seed,

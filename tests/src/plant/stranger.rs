@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use afferent_protocol::batch::split;
 use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, Stream};
 use afferent_protocol::session::signed::Nonce;
 use afferent_protocol::session::{Check, Control, Held, Hello, Lane, Resume, Welcome};
@@ -9,6 +10,7 @@ use afferent_protocol::sign::Identity;
 
 use super::Plant;
 use crate::faults::Fault;
+use crate::planted::Planted;
 use crate::rng::Rng;
 use crate::said;
 
@@ -73,8 +75,16 @@ impl Plant {
     fn forged(&mut self, at: usize, to_agent: bool) -> Vec<u8> {
         let held = self.agents[at].held();
         let (name, nonce, place) = (self.agents[at].name, self.agents[at].nonce(), self.agents[at].place());
-        let control = forged_control(&held, to_agent, &mut self.rng);
+        let batches = self.world.recorded.up.iter().filter(|(agent, _)| *agent == at);
+        let right = batches.flat_map(|(_, message)| split(message).map_while(Result::ok)).last().map(|batch| Resume {
+            lane: Lane { stream: batch.header().stream, epoch: batch.header().epoch },
+            end: batch.header().end(),
+            check: Some(Check::of(&batch.chain_hash())),
+        });
+        let control = forged_control(&held, right, to_agent, &mut self.rng);
         let stranger = Identity::from_seed(&self.rng.bytes());
+        let believed = to_agent && self.world.settings.planted == Planted::AckOfAnyKey;
+        let stranger = if believed { self.world.collector_key.clone() } else { stranger };
         // What it has seen it knows; a nonce is no secret on a broker without access rules.
         let nonce = if self.rng.per_mille(700) { nonce } else { Nonce(self.rng.bytes()) };
         match self.rng.below(4) {
@@ -86,7 +96,9 @@ impl Plant {
 }
 
 /// Something that would do harm if it were believed.
-fn forged_control(held: &[Held], to_agent: bool, rng: &mut Rng) -> Control {
+///
+/// Whoever has seen a batch knows the `right` check of its end.
+fn forged_control(held: &[Held], right: Option<Resume>, to_agent: bool, rng: &mut Rng) -> Control {
     let unknown = Held {
         lane: Lane { stream: Stream::Critical, epoch: Epoch::new(rng.number()) },
         first: Sequence::ZERO,
@@ -96,7 +108,7 @@ fn forged_control(held: &[Held], to_agent: bool, rng: &mut Rng) -> Control {
     let lane = one.lane;
     let end = if rng.coin() { one.end } else { Sequence::new(rng.below(one.end.get() + 10)) };
     let check = if rng.per_mille(800) { Some(Check(rng.number())) } else { None };
-    let resume = Resume { lane, end, check };
+    let resume = right.filter(|_| rng.coin()).unwrap_or(Resume { lane, end, check });
     if !to_agent {
         // That all which it holds will never come.
         let held = Held { lane, first: one.end, end: one.end };

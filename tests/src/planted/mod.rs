@@ -34,12 +34,14 @@ pub enum Planted {
     EvictBeforeLoss,
     /// Evictions are not declared at all.
     EvictSilently,
-    /// A torn tail is cut, and its epoch and sequences go on.
+    /// A torn tail is cut, and its epoch and sequences go on; nothing beside the ring knows better.
     TornTailReused,
     /// The agent lets go of what it has sent.
     ReleaseOnSend,
     /// The agent lets go of what the next hop has confirmed.
     ReleaseOnPuback,
+    /// The agent believes acks under any key: whoever signs is taken for its collector.
+    AckOfAnyKey,
     /// The collector does not know after a restart what it has: no dedup.
     SourcesForgotten,
     /// The collector acks batches that it has refused or put aside.
@@ -68,6 +70,7 @@ impl Planted {
         Self::TornTailReused,
         Self::ReleaseOnSend,
         Self::ReleaseOnPuback,
+        Self::AckOfAnyKey,
         Self::SourcesForgotten,
         Self::AckOfRefused,
         Self::GapUnsaid,
