@@ -37,6 +37,14 @@ impl Gaps {
         self.expected.insert((agent, lane), waits_for);
     }
 
+    /// The agent holds these critical lanes: what a gap waits for of others is not there any more, and will never come.
+    pub fn holds(&mut self, agent: SourceId, critical: &[(Lane, Sequence)]) {
+        let of_agent = self.open.iter_mut().filter(|((of, _), _)| *of == agent);
+        for (_, waits_for) in of_agent {
+            waits_for.critical.retain(|(waited, _)| critical.iter().any(|(lane, _)| lane == waited));
+        }
+    }
+
     /// It has gone on behind it.
     pub fn opened(&mut self, agent: SourceId, lane: Lane) {
         let waits_for = self.expected.remove(&(agent, lane)).unwrap_or(WaitsFor { critical: Vec::new() });

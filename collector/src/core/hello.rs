@@ -157,6 +157,9 @@ impl<L: UnifiedLog> Core<L> {
         let mut welcome = Welcome { session: hello.session, lanes: heapless::Vec::new() };
         let critical = hello.lanes.iter().filter(|held| held.lane.stream == Stream::Critical);
         let critical: Vec<(Lane, Sequence)> = critical.map(|held| (held.lane, held.end)).collect();
+        if *is_proved {
+            self.gaps.holds(agent, &critical);
+        }
         for held in &hello.lanes {
             let lane = held.lane;
             if *is_proved && let Some(record) = self.sources.lane_to_judge(agent, lane) {

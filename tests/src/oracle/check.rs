@@ -77,9 +77,12 @@ impl Case<'_> {
         for (lane, sequence, content) in events_in_ring(&ring.files) {
             let accepted = self.ledger.pushed(content).is_some();
             let declared = || self.losses(name, lane).any(|loss| covers(loss, sequence));
-            // While its disk could not be read, the agent had nothing to show; nor of what it had let go of.
-            let let_go = || ring.oldest.get(&lane).is_some_and(|oldest| sequence < *oldest);
-            let gone = || (self.excuses[agent].unread || let_go()) && self.is_gap(name, lane, sequence);
+            // While its disk could not be read, or where it is damaged, the agent had nothing to show; nor of what it had
+            // let go of, or of a lane that it knows no more.
+            let let_go = || ring.oldest.get(&lane).is_none_or(|oldest| sequence < *oldest);
+            let is_said = || self.is_gap(name, lane, sequence) || self.was_rolled_back(name, lane, sequence);
+            let damaged = self.excuses[agent].unread || self.excuses[agent].rotted;
+            let gone = || (damaged || let_go()) && is_said();
             if accepted && !everything.contains(&content) && !declared() && !gone() {
                 return Err(self.wrong(agent, lane, sequence, "lies whole in the ring, and is not in the log"));
             }
@@ -253,6 +256,7 @@ impl Case<'_> {
         // The declaration itself may have rotted before it was sent, or gone with the file that it lay in.
         let only_gap = (excuses.rotted || excuses.files_lost) && is_gap;
         let gone = (excuses.files_lost && self.a_declaration_vanished(self.names[agent]))
+            || self.a_declaration_was_rolled_back(self.names[agent])
             || (excuses.parted && self.a_beginning_was_lost(self.names[agent], lane.stream));
         if only_gap || gone || reasons.iter().any(excused) {
             return Ok(());
@@ -271,6 +275,14 @@ impl Case<'_> {
         let critical = |loss: &Loss| loss.stream == Stream::Critical;
         let vanished = |loss: &Loss| matches!(loss.reason, LossReason::Vanished | LossReason::VanishedAtLeast);
         self.view.losses.iter().any(|(_, from, loss)| *from == source && critical(loss) && vanished(loss))
+    }
+
+    /// Whether critical events that had been acked are missing since the log was put back: among them may be what they
+    /// declared.
+    fn a_declaration_was_rolled_back(&self, source: SourceId) -> bool {
+        let gaps = self.view.gaps.iter().filter(|gap| gap.source == source && gap.lane.stream == Stream::Critical);
+        let acked = |lane: Lane| self.acked_before.get(&(source, lane)).copied().unwrap_or(0);
+        gaps.into_iter().any(|gap| gap.first < acked(gap.lane))
     }
 
     /// Whether a lane lost its first event: it may have said which lane's events stood in it.

@@ -148,16 +148,10 @@ impl Plant {
         }
         self.world.now_us = trouble_us;
         self.heal();
-        while !self.is_quiet() {
-            turns += 1;
-            let next_us = self.next_at_us(false);
-            if turns > TURNS_MAX || next_us > trouble_us + REST_MAX_US {
-                let states: Vec<String> =
-                    self.agents.iter().map(|agent| format!("{} {}", agent.name, agent.state())).collect();
-                return Err(Failure(format!("the plant does not come to rest: {}", states.join("; "))));
-            }
-            self.turn(false)?;
-        }
+        self.come_to_rest(&mut turns)?;
+        // Who has nothing to send learns with its next heartbeat that the log was put back.
+        self.agents.iter_mut().for_each(|agent| agent.beat(&self.world));
+        self.come_to_rest(&mut turns)?;
         self.judge()
     }
 
@@ -242,6 +236,20 @@ impl Plant {
                 agent.stop(&mut self.world, Stop::Crash);
             }
         }
+    }
+
+    fn come_to_rest(&mut self, turns: &mut u64) -> Result<(), Failure> {
+        while !self.is_quiet() {
+            *turns += 1;
+            let next_us = self.next_at_us(false);
+            if *turns > TURNS_MAX || next_us > self.world.settings.trouble_us + REST_MAX_US {
+                let states: Vec<String> =
+                    self.agents.iter().map(|agent| format!("{} {}", agent.name, agent.state())).collect();
+                return Err(Failure(format!("the plant does not come to rest: {}", states.join("; "))));
+            }
+            self.turn(false)?;
+        }
+        Ok(())
     }
 
     fn is_quiet(&self) -> bool {
