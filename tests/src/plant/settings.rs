@@ -125,8 +125,11 @@ impl PlantSettings {
             hits.extend([ways[way]; 3]);
         }
         if planted == Planted::TornTailReused {
-            // It has no witness either, which would be found for the sake of files that are lost.
+            // It has no witness either, which would be found for the sake of files that are lost. What power cuts tear
+            // nobody was told to be accepted; it takes a tail that rots.
             hits.retain(|hit| !hit.parts());
+            hits.extend([Hit::AgentBitRot; 4]);
+            hits.extend([Hit::AgentPowerCut; 4]);
         }
         let heavy = rng.per_mille(350);
         Self {

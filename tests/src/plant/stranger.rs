@@ -81,10 +81,12 @@ impl Plant {
             end: batch.header().end(),
             check: Some(Check::of(&batch.chain_hash())),
         });
+        if let Some(right) = right.filter(|_| to_agent && self.world.settings.planted == Planted::AckOfAnyKey) {
+            let ack = Control::Ack([right].into_iter().collect());
+            return said::down(&name, &self.world.collector_key, nonce, place, ack);
+        }
         let control = forged_control(&held, right, to_agent, &mut self.rng);
         let stranger = Identity::from_seed(&self.rng.bytes());
-        let believed = to_agent && self.world.settings.planted == Planted::AckOfAnyKey;
-        let stranger = if believed { self.world.collector_key.clone() } else { stranger };
         // What it has seen it knows; a nonce is no secret on a broker without access rules.
         let nonce = if self.rng.per_mille(700) { nonce } else { Nonce(self.rng.bytes()) };
         match self.rng.below(4) {
