@@ -241,6 +241,10 @@ class Agent:
         return self.figure("afferent_agent_unacked_events")
 
     def wait_delivered(self):
+        """The figures are those of a moment ago: only ones that were taken after this call count, which a heartbeat's
+        commit shows."""
+        commits = self.figure("afferent_agent_commits_total")
+        wait("a newer status", lambda: self.figure("afferent_agent_commits_total") > commits)
         wait("the agent has delivered everything", lambda: self.lag() == 0)
 
     def said(self):
