@@ -40,8 +40,9 @@ enum Refused {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     receipt: Option<(Place, Vec<u8>)>,
-    /// The receipt is to be shown to the collector.
-    shows: bool,
+    /// The receipt that is to be shown to the collector, as it was when that welcomed: an ack that comes first must not
+    /// take its place.
+    shows: Option<Vec<u8>>,
     /// The log and term that it was shown to over this connection.
     pub is_shown_at: Option<(LogId, u64)>,
     attestations: Vec<AttestationBytes>,
@@ -67,19 +68,18 @@ impl Memory {
     }
 
     /// The receipt, once, when it is to be shown.
-    pub fn show(&mut self) -> Option<&[u8]> {
-        let is_due = std::mem::take(&mut self.shows);
-        self.receipt.as_ref().filter(|_| is_due).map(|(_, bytes)| bytes.as_slice())
+    pub fn show(&mut self) -> Option<Vec<u8>> {
+        self.shows.take()
     }
 
     /// A collector's log is at `place`: it sees the receipt when that is of another log or term, or further.
     fn compare(&mut self, place: &Place) {
-        let Some((known, _)) = &self.receipt else { return };
+        let Some((known, bytes)) = &self.receipt else { return };
         let here = (place.log_id, place.term);
         let fits = (known.log_id, known.partition, known.term) == (place.log_id, place.partition, place.term)
             && known.offset <= place.offset;
         if !fits && self.is_shown_at != Some(here) {
-            (self.shows, self.is_shown_at) = (true, Some(here));
+            (self.shows, self.is_shown_at) = (Some(bytes.clone()), Some(here));
         }
     }
 

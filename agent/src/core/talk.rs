@@ -76,7 +76,7 @@ impl<D: Disk> AgentCore<D> {
         if self.sender.is_streaming()
             && let Some(receipt) = self.memory.show()
         {
-            message.extend_from_slice(receipt);
+            message.extend_from_slice(&receipt);
             return Outgoing::Message;
         }
         loop {
