@@ -61,8 +61,8 @@ struct Model {
     acked: BTreeMap<Lane, Sequence>,
     /// Lanes that hold another one's events once more, and the first of their sequences there.
     copies: BTreeMap<Lane, (Lane, u64)>,
-    /// The lane under which the next log has each event.
-    delivered: BTreeMap<i64, Lane>,
+    /// The lane and sequence under which the next log has each event.
+    delivered: BTreeMap<i64, (Lane, u64)>,
     boot: u8,
     /// Files were lost, with them perhaps what was declared.
     files_lost: bool,
@@ -122,16 +122,26 @@ impl Model {
             let before = self.taken.insert((seen.lane, seen.sequence), seen.mark);
             assert!(before.is_none_or(|before| before == seen.mark), "the same sequence with another event");
             if seen.loss.is_none() && self.accepted.values().any(|mark| *mark == seen.mark) {
-                let lane = *self.delivered.entry(seen.mark).or_insert(seen.lane);
-                // What was sealed again in a file that was lost is sealed again once more, whether it had arrived or not; the
-                // first event of each epoch names what it repeats.
-                assert!(lane == seen.lane || self.files_lost, "event {} is there twice", seen.mark);
+                let here = (seen.lane, seen.sequence);
+                let known = *self.delivered.entry(seen.mark).or_insert(here);
+                // What was sealed again in a file that was lost is sealed again once more, whether it had arrived or not:
+                // then what the first events of the epochs name leads to one place.
+                let is_named = self.files_lost && self.origin(known) == self.origin(here);
+                assert!(known == here || is_named, "event {} is there twice", seen.mark);
             }
             if let Some(loss) = seen.loss.filter(|_| !self.files_lost) {
                 assert_ne!(loss.reason, LossReason::Corrupt, "a power cut is no damage: {loss:?}");
             }
             self.losses.extend(seen.loss);
         }
+    }
+
+    /// Where an event was accepted, by what the lanes say that it was sealed again in.
+    fn origin(&self, (mut lane, mut sequence): (Lane, u64)) -> (Lane, u64) {
+        while let Some((original, first)) = self.copies.get(&lane).filter(|_| sequence > 0) {
+            (lane, sequence) = (*original, first + sequence - 1);
+        }
+        (lane, sequence)
     }
 
     fn release(&mut self, stream: Stream, batches: u64) {
@@ -281,6 +291,11 @@ impl Model {
         self.disk.power_cut();
         self.restart();
         self.drain();
+        if self.log.resealing() {
+            // A full ring has room for copies once the next log has what else is in it.
+            self.drain();
+        }
+        assert!(!self.log.resealing(), "what is to be sealed again stays in the ring for ever");
         // With a critical file goes what it declared: that is declared in its turn.
         let declarations_lost = self.losses.iter().any(|loss| loss.stream == Stream::Critical);
         for ((lane, at), mark) in &self.accepted {
