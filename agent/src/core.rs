@@ -57,7 +57,7 @@ pub enum Outgoing {
     Message,
     /// Nothing before this time, or before something comes in.
     Wait {
-        /// Milliseconds; `None` is for ever.
+        /// Milliseconds; `None` is forever.
         until_ms: Option<u64>,
     },
     /// Close the connection and make another.

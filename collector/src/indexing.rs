@@ -16,7 +16,7 @@ use crate::shutdown::Stopping;
 pub fn spawn(indexer: Indexer<FsDisk>, durable: watch::Receiver<Offset>, stopping: Stopping) -> std::io::Result<()> {
     let runtime = Handle::current();
     let thread = std::thread::Builder::new().name("log indexer".to_owned());
-    // Nothing depends on its end: an index that is not whole is made anew.
+    // Nothing depends on its end: an index that is not whole is recreated.
     thread.spawn(move || run(indexer, durable, stopping, &runtime)).map(drop)
 }
 

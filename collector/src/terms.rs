@@ -36,7 +36,7 @@ pub struct Terms {
 /// Why a place does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceError {
-    /// It is one of another log: this one was begun anew, or another disk is in its place.
+    /// It is one of another log: this one was started over, or another disk is in its place.
     #[error("it is of another log than this one")]
     OtherLog,
     /// The log does not have the term: it was put back to a state from before it.

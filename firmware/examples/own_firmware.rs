@@ -77,7 +77,7 @@ impl Write for NoLine {
 
 fn main() {
     timer_interrupt(0, 42.0, &mut Threshold::new(80.0, 75.0, 1_000_000));
-    // A firmware runs for ever; this is here so that it is compiled for a line.
+    // A firmware runs forever; this is here so that it is compiled for a line.
     if std::env::args().len() > 1 {
         firmware(NoLine, || 0, ([1; 16], 1));
     }

@@ -237,7 +237,7 @@ impl<'m> Log<'m> {
     pub fn held(&self) -> Vec<Held, LANES_MAX> {
         let mut held = Vec::new();
         for stream in &self.streams {
-            // An old epoch of critical must not keep samples out of the hello for ever.
+            // An old epoch of critical must not keep samples out of the hello forever.
             held.truncate(LANES_MAX - 1);
             stream.held(&mut held);
         }

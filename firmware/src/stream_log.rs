@@ -74,7 +74,7 @@ struct Sent {
     /// How often it waited in vain.
     tries: u8,
     /// A nack was answered by going back, or by a hello, since the stream last got on: the next one must not be answered
-    /// in the same way, or two sides that misunderstand each other would do so for ever at the speed of the line.
+    /// in the same way, or two sides that misunderstand each other would do so forever at the speed of the line.
     went_back: bool,
     greeted: bool,
 }

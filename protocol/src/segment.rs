@@ -104,7 +104,7 @@ impl SegmentHeader {
         match (Self::decode_copy(&bytes[..COPY_AT]), Self::decode_copy(&bytes[COPY_AT..])) {
             (Some(header), Some(copy)) if header == copy => Head::Present { header, copies: 2 },
             (Some(header), None) | (None, Some(header)) => Head::Present { header, copies: 1 },
-            // Two whole copies that differ: the file was being begun anew. The newer one never held an accepted entry,
+            // Two whole copies that differ: the file was being started over. The newer one never held an accepted entry,
             // and which of the two the entries belong to shows in their checksums: the caller has both to try.
             (Some(one), Some(other)) => {
                 let header = if one.generation < other.generation { one } else { other };

@@ -1,7 +1,7 @@
 //! MQTT topics: built and parsed here and nowhere else.
 //!
 //! `afferent/v1/{shard}/{agent}/{up|down|state}`, where `shard` is two decimal digits, FNV-1a of the agent's name
-//! modulo 64, fixed for ever, so that a cluster of collectors can split the work by topic.
+//! modulo 64, fixed forever, so that a cluster of collectors can split the work by topic.
 
 use core::fmt::Write;
 

@@ -33,7 +33,7 @@ def body(rig: Rig):
     expect("Nothing is deleted: attestations bind the times, and retention checks them first; ERROR and health say so.")
     for path in collector.segments():
         if os.path.exists(path.replace(".seg", ".idx")):
-            os.remove(path.replace(".seg", ".idx"))  # Derived from the segment: the next start makes it anew, with these times.
+            os.remove(path.replace(".seg", ".idx"))  # Derived from the segment: the next start recreates it, with these times.
         segment = forge.Segment(path)
         segment.write(segment.entries, stamp=lambda stamp: stamp - TEN_YEARS_US)
     before = len(collector.said())

@@ -68,8 +68,8 @@ def body(rig: Rig):
     code, text = verify(collector.data, "--key", key)
     is_control(code == SOUND, f"the log as it is: exit code {code}: {last(text)[:220]}", text)
 
-    refuted(rig, collector, key, "deleted", "A batch with breakdowns is taken out of the middle, and what follows is numbered anew.", middle)
-    refuted(rig, collector, key, "dropped", "All batches of one agent, press-90, are taken out, and the rest is numbered anew.", no_agent)
+    refuted(rig, collector, key, "deleted", "A batch with breakdowns is taken out of the middle, and what follows is renumbered.", middle)
+    refuted(rig, collector, key, "dropped", "All batches of one agent, press-90, are taken out, and the rest is renumbered.", no_agent)
     refuted(rig, collector, key, "shortened", "The last batch of press-90 is taken out: its lane has no hole.", no_last_of_agent)
 
     attack("The second half of the log is cut off. What is left is an older log, in itself as good as it was.")

@@ -40,7 +40,7 @@ def body(rig: Rig):
     code, text = certificate(collector.data, span, "--key", "not a key", until=known)
     held(code == WRONG, f"a key that is none: exit code {code}: {text.strip().splitlines()[-1][:160]}", text)
     code, text = certificate(collector.data, span, of=("--machine", "no-such"), until=known)
-    held(code == WRONG, f"a machine of which nothing is known: exit code {code}: {text.strip().splitlines()[-1][:160]}", text)
+    held(code == WRONG, f"an unknown machine: exit code {code}: {text.strip().splitlines()[-1][:160]}", text)
     code, text = run("collector", "certificate", "--machine", "88-C", "--data", rig.path("nowhere"), *span.until(known))
     held(code == WRONG, f"no log there: exit code {code}: {text.strip().splitlines()[-1][:160]}", text)
 

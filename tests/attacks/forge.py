@@ -114,7 +114,7 @@ def batches(message):
 
 # --- Logs
 class Segment:
-    """A segment file as a list of entries, which can be taken out and numbered anew."""
+    """A segment file as a list of entries, which can be taken out and renumbered."""
 
     def __init__(self, path):
         self.path = path

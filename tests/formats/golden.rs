@@ -1,4 +1,4 @@
-//! The bytes of every format, pinned. Wire formats are for ever: when this fails, the code is wrong. Never change a file
+//! The bytes of every format, pinned. Wire formats are forever: when this fails, the code is wrong. Never change a file
 //! in `tests/data/formats`; make a new version of the format, with files of its own.
 //!
 //! Each `name.bin` has a `name.txt` beside it that says what it holds, as the independent reader of `oracle_reader` reads

@@ -1,6 +1,6 @@
 //! The one source of chance: xoshiro256** (Blackman and Vigna, 2018), seeded through splitmix64.
 //!
-//! It is written out here so that a seed means the same run for ever, whatever a library's next version does.
+//! It is written out here so that a seed means the same run forever, whatever a library's next version does.
 
 /// A stream of random numbers that a seed decides.
 #[derive(Clone, Debug)]

@@ -103,7 +103,7 @@ fn with_indexes_that_are_missing_or_wrong_the_answers_are_the_same() {
     let after = rig.events();
     assert!(after.starts_with(&before), "what was there before is there, and comes first");
     indexes(&rig);
-    wait_for("the wrong ones were made anew", || (std::fs::read(&made[2]).ok()? != b"no index").then_some(()));
+    wait_for("the wrong ones were recreated", || (std::fs::read(&made[2]).ok()? != b"no index").then_some(()));
     assert!(collector.terminate().success());
     let mut verify = Command::new(binary("afferent-collector"));
     let (status, said) = run_to_end(verify.arg("log").arg("verify").arg("--data").arg(rig.collector_data()));

@@ -1,5 +1,5 @@
 //! The log's readers and those who add to it: no event is missed or twice where the past goes over into what comes; a
-//! committed place survives a kill, for all who share it; what is posted stands in the log once, for ever.
+//! committed place survives a kill, for all who share it; what is posted stands in the log once, forever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -253,7 +253,7 @@ impl<D: Disk> AgentCore<D> {
             format_args!("so far {undecodable} that were no messages and {untrusted} that nobody trusted has signed");
         match refused {
             Refused::Stranger(key) if !self.trust.is_settled() => tracing::warn!(
-                "a collector answers with the key {key}, and this agent was told of none: nothing is shipped. If that is \
+                "a collector answers with the key {key}, and this agent trusts none yet: nothing is shipped. If that is \
                  your collector's key, add: {}",
                 line_to_add(key)
             ),

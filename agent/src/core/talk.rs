@@ -124,7 +124,7 @@ impl<D: Disk> AgentCore<D> {
         }
     }
 
-    /// Reads what is to be sent; `false` when there is nothing, for now or for ever.
+    /// Reads what is to be sent; `false` when there is nothing, for now or forever.
     fn send(&mut self, lane: Lane, from: Sequence, bytes_max: usize, now: &Now, message: &mut Vec<u8>) -> bool {
         match self.ring.read(lane, from, bytes_max, &now.clock, message) {
             Ok(batches) => {

@@ -193,7 +193,7 @@ impl fmt::Display for Recovery {
             part(f, format_args!("lost of {stream} {epoch}: {first} to {end}{more}"))?;
         }
         let of_witness = match self.witness {
-            WitnessStart::Gone if !self.is_new => Some("the ring's witness is gone, and is made anew"),
+            WitnessStart::Gone if !self.is_new => Some("the ring's witness is gone, and is recreated"),
             WitnessStart::Gone | WitnessStart::Whole => None,
             WitnessStart::Behind => Some("the ring's witness is older than the ring"),
             WitnessStart::OtherLog => Some("the ring's witness is of another ring"),

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The batch's bytes never change again: when the disk refuses them they go to another file as they are, since nobody
-//! knows whether they reached the first one. Only the head of the entry is made anew, for it belongs to its segment.
+//! knows whether they reached the first one. Only the head of the entry is recreated, for it belongs to its segment.
 
 use afferent_protocol::batch::{Batch, BatchBuilder, ChainHash, ClockReading, Header, Lineage, SIGNED_FROM};
 use afferent_protocol::checksum::crc32c;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /v1/events?from=&until=&time=&limit=&cursor=&subject=&type=&source=&severity=` | a part of the log: NDJSON or a CloudEvents batch |
 //! | `POST /v1/events` | appends CloudEvents, each of them once |
-//! | `GET /v1/stream?from=&subject=&type=&source=&severity=` | the same as server-sent events, for ever |
+//! | `GET /v1/stream?from=&subject=&type=&source=&severity=` | the same as server-sent events, forever |
 //! | `/v1/subscriptions/NAME` | PUT, GET, DELETE; `POST …/fetch`, `…/commit`, `…/reset`: places that are kept here |
 //! | `GET /v1/agents` | every source: state, lag, losses, gaps (JSON) |
 //! | `POST /v1/agents/NAME/retire`, `…/key` | an operator's word on a source: an event of the log |

@@ -107,7 +107,7 @@ impl From<StartError> for Problem {
 /// A place does not hold: what happened, and where to go on.
 pub(super) fn lost(detail: String, error: &PlaceError) -> Problem {
     let remedy = match error {
-        PlaceError::OtherLog => "this log was begun anew: begin with from=first, or from a time".to_owned(),
+        PlaceError::OtherLog => "this log was started over: begin with from=first, or from a time".to_owned(),
         PlaceError::LostTerm { .. } => {
             "what you have from that term on is not in this log: begin with from=first, or from a time before it"
                 .to_owned()

@@ -28,12 +28,12 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The first bytes: that the stream is open, and to come back after a second when it breaks.
 const OPENING: &[u8] = b": afferent\nretry: 1000\n\n";
 
-/// Answers with every event from `from` (default: the end) on, for ever. `Last-Event-ID` goes before `from`.
+/// Answers with every event from `from` (default: the end) on, forever. `Last-Event-ID` goes before `from`.
 #[utoipa::path(get, path = "/v1/stream", tag = "events",
     params(super::openapi::StreamQuery, ("Last-Event-ID" = Option<String>, Header,
         description = "The `id` of the last event that the reader has, which is refused when the log was put back to an \
             earlier state meanwhile; or an offset, which is not checked; goes before `from`")),
-    responses((status = 200, description = "Events for ever", content_type = "text/event-stream", body = String),
+    responses((status = 200, description = "Events forever", content_type = "text/event-stream", body = String),
         super::openapi::Refusals))]
 pub(super) async fn stream(
     State(api): State<Api>,

@@ -74,7 +74,7 @@ pub struct SubscriptionReport {
     pub cursors: Vec<String>,
     /// Offsets from its oldest place to the log's end, decimal; none when its place is lost.
     pub lag: Option<String>,
-    /// Why its place is lost: the log was put back to an earlier state, or begun anew. It gives nothing until it is reset.
+    /// Why its place is lost: the log was put back to an earlier state, or started over. It gives nothing until it is reset.
     pub error: Option<String>,
     /// Who works on it.
     pub members: Vec<MemberReport>,

@@ -164,14 +164,14 @@ pub(super) fn rests_on(sources: &[SourceCertificate], log: &LogEvidence) -> Stri
         Some(bound) => {
             let _ = write!(
                 out,
-                "and on witness {} from outside, up to offset {} ({}): what is behind it, who has the collector's key could have written anew.",
+                "and on witness {} from outside, up to offset {} ({}): what is behind it, who has the collector's key could have rewritten.",
                 bound.number,
                 bound.end,
                 time_text(bound.time)
             );
         }
         None => out.push_str(
-            "and on no witness from outside: who has the collector's key could have written all of its log anew.",
+            "and on no witness from outside: who has the collector's key could have rewritten all of its log.",
         ),
     }
     out

@@ -22,7 +22,7 @@ pub struct Agents {
     output: Output,
 }
 
-/// What an operator says of an agent: an event of the log, for ever.
+/// What an operator says of an agent: an event of the log, forever.
 #[derive(Debug, clap::Subcommand)]
 enum Said {
     /// Say that nothing more is to be expected of an agent: its machine is gone, or it goes by another name now.

@@ -181,14 +181,14 @@ fn conclusion(report: &Report) -> String {
     };
     let witnessed = match &log.witnessed {
         Some(bound) => format!(
-            "Witness {} from outside agrees up to offset {} ({}); what is behind it can have been cut off, or written anew by \
+            "Witness {} from outside agrees up to offset {} ({}); what is behind it can have been cut off, or rewritten by \
              who has the collector's key, and this cannot tell.",
             bound.number,
             bound.end,
             time(bound.time)
         ),
         None => "Without a witness from outside (--witness) this cannot tell whether its tail was cut off, or whether who has \
-                 the collector's key has written it anew."
+                 the collector's key has rewritten it."
             .to_owned(),
     };
     let rings = match findings.ring_batches {

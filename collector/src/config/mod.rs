@@ -27,7 +27,7 @@
 //! [storage]
 //! segment_mib = 64
 //!
-//! [retention]                         # what is kept; everything, for ever, unless it says otherwise
+//! [retention]                         # what is kept; everything, forever, unless it says otherwise
 //! # age = "365d"                      # segments whose newest event was appended longer ago are removed
 //! # samples_age = "30d"               # samples are removed earlier; breakdowns, alarms and all else stay
 //! # size_mib = 500000                 # the oldest segments are removed when the log is larger
@@ -169,7 +169,7 @@ pub struct StorageConfig {
     pub segment_mib: u64,
 }
 
-/// How long the log is kept; without any of these for ever.
+/// How long the log is kept; without any of these forever.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetentionConfig {

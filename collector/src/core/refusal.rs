@@ -51,7 +51,7 @@ impl Reason {
     ];
 
     /// Whether it becomes an event. A batch before its hello does not: through a broker that is how a sender learns that
-    /// the collector was begun anew.
+    /// the collector was started over.
     pub(super) const fn is_told(self) -> bool {
         !matches!(self, Self::NoHello)
     }

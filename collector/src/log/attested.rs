@@ -107,7 +107,7 @@ pub enum Contradiction {
         log_end: Offset,
     },
     /// A witness and the log's own attestation of that number are two.
-    #[error("the witness {0} is another attestation than the log's own of that number: the log was written anew")]
+    #[error("the witness {0} is another attestation than the log's own of that number: the log was rewritten")]
     Witness(u64),
 }
 

@@ -216,7 +216,7 @@ impl<D: Disk> UnifiedLog for EmbeddedLog<D> {
     fn append(&mut self, batch: &Batch<'_>, ingest: Timestamp) -> Offset {
         let offset = self.end;
         let head = EntryHead::new(batch.header(), offset, self.shared.durable_end(), ingest);
-        self.end = offset.checked_add(u64::from(head.count)).expect("offsets last for ever");
+        self.end = offset.checked_add(u64::from(head.count)).expect("offsets last forever");
         self.now = ingest;
         self.buffer.push(batch, head);
         Offset::new(offset)

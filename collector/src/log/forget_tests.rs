@@ -142,7 +142,7 @@ fn an_index_of_the_old_file_is_not_believed() {
     let (log, after, found) = open(&disk);
     assert_eq!((before, format!("{sources:?}")), (after, format!("{:?}", found.sources)));
     assert_eq!(found.histories, old.len() - forgotten.len());
-    assert_eq!(index_all(&log), forgotten.len(), "they are made anew");
+    assert_eq!(index_all(&log), forgotten.len(), "they are recreated");
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn no_flipped_bit_of_an_index_is_believed() {
         assert_eq!((before.clone(), format!("{sources:?}")), (after, format!("{:?}", found.sources)));
         disk.rot(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
     }
-    // A wrong index is made anew.
+    // A wrong index is recreated.
     disk.rot(&name, 40, |byte| !byte);
     let (log, ..) = open(&disk);
     assert_eq!(index_all(&log), 1);

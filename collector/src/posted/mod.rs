@@ -1,7 +1,7 @@
 //! Events that producers and consumers post over HTTP, and how each of them stands in the log once.
 //!
 //! - [`NewEvent`]: a CloudEvent that was checked, as the log takes it
-//! - [`PostedIds`]: which `source` and `id` have which offset; derived from the log (`redb_ids`), for ever
+//! - [`PostedIds`]: which `source` and `id` have which offset; derived from the log (`redb_ids`), forever
 //!
 //! The writer thread asks for the id and appends, so that two posts of the same event at the same time are one event.
 

@@ -2,7 +2,7 @@
 //!
 //! The file says up to which offset it is complete. What the log has behind that is read when the collector begins, in the
 //! background; until then nothing posted is taken. An entry is believed only after the log has shown the event itself, as
-//! long as it is kept: a file that contradicts the log is removed, and made anew by the next start.
+//! long as it is kept: a file that contradicts the log is removed, and recreated by the next start.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -139,7 +139,7 @@ impl PostedIds for RedbIds {
             Err(error) => error.to_string(),
         };
         let _ = std::fs::remove_file(&self.path);
-        let why = format!("{wrong}; it was removed, and the next start makes it anew");
+        let why = format!("{wrong}; it was removed, and the next start recreates it");
         tracing::error!(why, path = %self.path.display(), "posted events are not taken any more");
         *lock(&self.state) = State::Broken(why.clone());
         Err(PostRefusal::Broken(why))

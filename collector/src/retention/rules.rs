@@ -54,7 +54,7 @@ impl Age {
     }
 }
 
-/// What is kept; without any of them everything, for ever.
+/// What is kept; without any of them everything, forever.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// How long an event is kept, from when it was appended.

@@ -44,7 +44,7 @@ pub enum Page {
 /// A reader's place, and what it wants.
 pub struct Reading {
     next: Offset,
-    /// Where it ends, if it does not go on for ever.
+    /// Where it ends, if it does not go on forever.
     end: Option<Offset>,
     /// Events that it still wants.
     left: u64,
@@ -75,7 +75,7 @@ pub struct Reading {
 pub(super) type Share = Box<dyn Fn(&str, Offset) -> bool + Send>;
 
 impl Reading {
-    /// Follows the log from `next` on, for ever.
+    /// Follows the log from `next` on, forever.
     pub fn follow(next: Offset, filter: Filter, format: Format) -> Self {
         let (scratch, decoded) = (Vec::new(), Vec::new());
         Self {

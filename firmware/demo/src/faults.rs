@@ -21,7 +21,7 @@ pub fn undefined_instruction() {
     unsafe { core::arch::asm!("udf #1") }
 }
 
-/// A loop for ever, with interrupts on.
+/// A loop forever, with interrupts on.
 #[inline(never)]
 pub fn hang() -> ! {
     loop {

@@ -1,4 +1,4 @@
-//! How the records of a batch lie in its body. Codecs are numbered, and a reader knows all of them for ever.
+//! How the records of a batch lie in its body. Codecs are numbered, and a reader knows all of them forever.
 
 pub mod body;
 pub mod rows;

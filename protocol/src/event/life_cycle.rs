@@ -97,7 +97,7 @@ pub enum LifeCycle<'a> {
         /// Which rule asks for it, for people.
         rule: &'a str,
     },
-    /// What a collector knows of a stream of a source, told anew before retention removes what told it.
+    /// What a collector knows of a stream of a source, re-logged before retention removes where it stood.
     LaneKept {
         /// The source.
         source: &'a str,

@@ -79,7 +79,7 @@ pub struct SentBatch {
 pub enum Action {
     /// Nothing before this time, or before something comes in.
     Wait {
-        /// Milliseconds; `None` is for ever.
+        /// Milliseconds; `None` is forever.
         until_ms: Option<u64>,
     },
     /// Send this message.

@@ -656,5 +656,5 @@ fn settle(world: &mut World) {
             return;
         }
     }
-    panic!("two sides keep each other busy for ever");
+    panic!("two sides keep each other busy forever");
 }

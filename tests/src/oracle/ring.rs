@@ -22,7 +22,7 @@ pub struct SeenRing {
     /// What its platter holds.
     pub files: Vec<(String, Vec<u8>)>,
     /// The oldest sequence of each lane that the agent could still read, by its own account: what lies before it stands
-    /// in a segment that was let go of, to be written anew.
+    /// in a segment that was let go of, to be rewritten.
     pub oldest: BTreeMap<Lane, u64>,
 }
 

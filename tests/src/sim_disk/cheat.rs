@@ -30,7 +30,7 @@ pub enum DiskCheat {
     /// What a start finds is taken for durable: writing it again does nothing, and no sync does until something new was
     /// written to the file.
     TrustsCache,
-    /// When a segment is begun anew, its old entries get checksums with the new seed.
+    /// When a segment is started over, its old entries get checksums with the new seed.
     StaleSeed,
     /// A declaration of evicted events reaches the disk only after the next write elsewhere.
     LossLater,

@@ -1,4 +1,4 @@
-//! `emit`: lines of a pipe stand in the log once for ever, and one that is wrong is named.
+//! `emit`: lines of a pipe stand in the log once forever, and one that is wrong is named.
 
 use afferent_tests::process::{Piped, Rig, run_in_pipe};
 

@@ -377,7 +377,7 @@ async fn a_lane_that_is_not_named_any_more_is_known_until_the_next_batch_is_here
         let resume = device.is_welcomed().await;
         assert_eq!(resume.end, Sequence::new(if lanes.len() == 2 { 2 } else { 0 }));
     }
-    // The control: when another batch has come meanwhile, it is forgotten, or there would be more of them for ever.
+    // The control: when another batch has come meanwhile, it is forgotten, or there would be more of them forever.
     device.says_hello(0, 1).await;
     device.is_welcomed().await;
     device.send(&batches(1)[0]).await;

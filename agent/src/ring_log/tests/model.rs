@@ -295,7 +295,7 @@ impl Model {
             // A full ring has room for copies once the next log has what else is in it.
             self.drain();
         }
-        assert!(!self.log.resealing(), "what is to be sealed again stays in the ring for ever");
+        assert!(!self.log.resealing(), "what is to be sealed again stays in the ring forever");
         // With a critical file goes what it declared: that is declared in its turn.
         let declarations_lost = self.losses.iter().any(|loss| loss.stream == Stream::Critical);
         for ((lane, at), mark) in &self.accepted {

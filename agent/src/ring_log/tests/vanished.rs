@@ -204,7 +204,7 @@ fn a_witness_that_is_gone_alone_costs_a_word() {
     let (_, recovery) = open(&disk, 12);
     assert_eq!((recovery.losses.len(), recovery.streams), (0, [StreamStart::Continued; 2]));
     assert!(!recovery.is_clean() && recovery.to_string().contains("witness is gone"), "{recovery}");
-    assert!(open(&disk, 12).1.is_clean(), "it was made anew");
+    assert!(open(&disk, 12).1.is_clean(), "it was recreated");
 }
 
 #[test]

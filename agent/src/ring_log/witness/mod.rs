@@ -6,7 +6,7 @@
 //! cut, and it never leads: what it shows beyond the ring was accepted and is gone.
 //!
 //! Two slots, each a file of its own, take turns: writes go to one until that is on disk, so one whole slot always is.
-//! A file that the disk has refused is removed and made anew. A witness that cannot be written stops nothing.
+//! A file that the disk has refused is removed and recreated. A witness that cannot be written stops nothing.
 
 mod record;
 mod writer;

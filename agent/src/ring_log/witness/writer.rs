@@ -46,7 +46,7 @@ fn lock<F>(shared: &Mutex<Shared<F>>) -> MutexGuard<'_, Shared<F>> {
 
 impl<F: DiskFile> WitnessSync<F> {
     /// Waits until what was written so far is on disk; at most once a second is often enough. After an error the file is
-    /// made anew when the next segment begins.
+    /// recreated when the next segment begins.
     pub fn sync(&self) -> io::Result<()> {
         let file = {
             let mut shared = lock(&self.0);
@@ -121,7 +121,7 @@ pub fn read<D: Disk>(disk: &D) -> io::Result<Option<Slot>> {
 }
 
 impl<D: Disk> WitnessWriter<D> {
-    /// Goes on after the slot that was read. The first synced write makes the file of the other one anew, the second one
+    /// Goes on after the slot that was read. The first synced write recreates the file of the other one, the second one
     /// its own.
     pub fn new(disk: D, newest: Option<&Slot>) -> Self {
         let shared = Shared { phase: Phase::Synced, file: None, trouble: None };
@@ -146,7 +146,7 @@ impl<D: Disk> WitnessWriter<D> {
         lock(&self.shared).trouble.clone()
     }
 
-    /// Writes what the witness says now. On a refusal the next synced write makes the file anew.
+    /// Writes what the witness says now. On a refusal the next synced write recreates the file.
     pub fn put(&mut self, record: Record, synced: bool) {
         match lock(&self.shared).phase {
             Phase::Synced => self.target = (self.target + 1) % 2,

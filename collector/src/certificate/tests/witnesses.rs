@@ -1,4 +1,4 @@
-//! Who has the collector's key can write its log anew: what was kept elsewhere tells.
+//! Who has the collector's key can rewrite its log: what was kept elsewhere tells.
 
 use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::codec::records;

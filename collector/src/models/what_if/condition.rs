@@ -57,7 +57,7 @@ pub enum ConditionError {
         name: String,
     },
     /// It goes through a list.
-    #[error("goes through a list (all, exists, filter, map), which is not taken here: it may take for ever")]
+    #[error("goes through a list (all, exists, filter, map), which is not taken here: it may take forever")]
     Loop,
 }
 

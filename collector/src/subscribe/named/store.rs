@@ -57,7 +57,7 @@ impl Subscription {
     /// Whether all its places hold in a log with these terms, which ends at `end`.
     ///
     /// # Errors
-    /// When one does not: the log was put back to an earlier state, or begun anew.
+    /// When one does not: the log was put back to an earlier state, or started over.
     pub fn check(&self, terms: &Terms, end: Offset) -> Result<(), PlaceError> {
         self.cursors.iter().try_for_each(|cursor| terms.check(&cursor.0, end))
     }

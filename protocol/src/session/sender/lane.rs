@@ -121,7 +121,7 @@ pub(super) struct Patience {
     pub since_ms: u64,
     pub timeout_ms: u64,
     /// A nack was answered by going back, or something that cannot be by a hello, since the lane last got on: the next one
-    /// must not be answered in the same way, or two sides that misunderstand each other would do so for ever at the speed
+    /// must not be answered in the same way, or two sides that misunderstand each other would do so forever at the speed
     /// of the line.
     pub went_back: bool,
     pub greeted: bool,
