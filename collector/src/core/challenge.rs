@@ -5,7 +5,8 @@
 
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::session::signed::Nonce;
-use afferent_protocol::sign::sha256;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 
 use crate::limits::CHALLENGE_MINUTES;
 
@@ -34,15 +35,11 @@ impl Challenges {
 
     /// HMAC-SHA-256 (RFC 2104), cut to 16 bytes.
     fn of_minute(&self, agent: &SourceId, nonce: Nonce, runs: u64, minute: u64) -> Nonce {
-        let keyed = |pad: u8, rest: &[u8]| {
-            let mut bytes = [pad; 64].to_vec();
-            bytes.iter_mut().zip(self.secret).for_each(|(byte, secret)| *byte ^= secret);
-            bytes.extend_from_slice(rest);
-            sha256(&bytes)
-        };
-        let parts = [&nonce.0[..], &runs.to_le_bytes(), &minute.to_le_bytes(), agent.as_bytes()];
-        let hash = keyed(0x5c, &keyed(0x36, &parts.concat()));
-        Nonce(*hash.first_chunk().expect("a hash has 32 bytes"))
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).expect("a key of any length will do");
+        for part in [&nonce.0[..], &runs.to_le_bytes(), &minute.to_le_bytes(), agent.as_bytes()] {
+            mac.update(part);
+        }
+        Nonce(*mac.finalize().into_bytes().first_chunk().expect("a hash has 32 bytes"))
     }
 }
 

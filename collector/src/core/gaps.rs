@@ -69,3 +69,32 @@ impl Gaps {
         over
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::ids::{Epoch, Stream};
+
+    use super::*;
+
+    const AGENT: SourceId = SourceId::literal("press");
+
+    fn lane(stream: Stream, epoch: u64) -> Lane {
+        Lane { stream, epoch: Epoch::new(epoch) }
+    }
+
+    #[test]
+    fn a_gap_waits_for_critical_events_that_its_agent_holds_and_not_for_those_of_a_lost_disk() {
+        let (critical, samples) = (lane(Stream::Critical, 1), lane(Stream::Samples, 2));
+        let waits_for = WaitsFor { critical: vec![(critical, Sequence::new(9))] };
+        let (mut gaps, sources) = (Gaps::default(), Sources::new(SourceId::literal("collector")));
+        gaps.expect(AGENT, samples, waits_for);
+        gaps.opened(AGENT, samples);
+        assert_eq!(gaps.over(&sources), [], "they may declare it");
+        gaps.holds(SourceId::literal("other"), &[]);
+        gaps.holds(AGENT, &[(critical, Sequence::new(12))]);
+        assert_eq!(gaps.over(&sources), [], "it still holds them");
+        gaps.holds(AGENT, &[(lane(Stream::Critical, 3), Sequence::new(1))]);
+        assert_eq!(gaps.over(&sources), [(AGENT, samples)], "its disk is another one");
+        assert!(gaps.is_empty());
+    }
+}
