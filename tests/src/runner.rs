@@ -66,6 +66,8 @@ pub struct Summary {
     pub fired_in: FaultCounts,
     /// Events that were accepted in all of them.
     pub accepted: u64,
+    /// Certificates that called events complete.
+    pub certified: u64,
     /// The failures with the lowest seeds.
     pub failures: Vec<Outcome>,
 }
@@ -89,6 +91,7 @@ pub fn run_many(first: u64, end: u64, planted: Planted, failures_max: usize) -> 
                     summary.counts.add(&report.counts);
                     summary.fired_in.add_run(&report.counts);
                     summary.accepted += report.accepted as u64;
+                    summary.certified += report.certified;
                 }
                 Err(_) => summary.failures.push(outcome),
             }

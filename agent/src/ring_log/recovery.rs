@@ -143,11 +143,12 @@ impl Recovery {
     }
 
     /// Whether the agent had been here before this start, as its key tells: then a ring and a witness that are both new
-    /// have replaced others.
+    /// have replaced others. They are new until the ring has a critical event: the first one says it.
     pub fn note_identity(&mut self, existed: bool) {
-        if existed && self.is_new {
-            let found = "neither the ring log nor its witness was found, although the agent's key is there: what it had \
-                         accepted and not shipped is unknown";
+        let is_written = |lane: &RecoveredLane| lane.lane.stream == Stream::Critical && lane.end > Sequence::ZERO;
+        if existed && !self.lanes.iter().any(is_written) {
+            let found = "the ring log and its witness are new, although the agent's key was there: what it had accepted and \
+                         not shipped is unknown";
             self.replaced = Some(found.to_owned());
         }
     }

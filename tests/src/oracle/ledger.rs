@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use afferent_protocol::ids::Stream;
+use afferent_protocol::ids::{Stream, Timestamp};
 use afferent_protocol::session::Lane;
 
 use crate::oracle_reader::ReadEvent;
@@ -35,6 +35,19 @@ pub struct Pushed {
     pub stream: Stream,
     /// Its place among all that were pushed to that agent.
     pub index: u64,
+    /// When it happened.
+    pub time: Timestamp,
+}
+
+/// When a producer was told that an event is accepted, in the order of all that happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted {
+    /// By which agent.
+    pub agent: usize,
+    /// Then.
+    pub at: u64,
+    /// When the agent's disk was put back to before it.
+    pub stranded_at: Option<u64>,
 }
 
 /// Where lanes end.
@@ -45,6 +58,8 @@ pub type Ends = BTreeMap<Lane, u64>;
 pub struct Ledger {
     pushed: BTreeMap<Content, Pushed>,
     accepted: BTreeMap<(usize, Lane), BTreeMap<u64, Content>>,
+    history: BTreeMap<Content, Accepted>,
+    moments: u64,
 }
 
 impl Ledger {
@@ -56,6 +71,8 @@ impl Ledger {
 
     /// A producer was told that it is accepted. It must not be told so of two events with one sequence.
     pub fn accept(&mut self, agent: usize, lane: Lane, sequence: u64, content: Content) -> Result<(), String> {
+        let at = self.moment();
+        self.history.entry(content).or_insert(Accepted { agent, at, stranded_at: None });
         match self.accepted.entry((agent, lane)).or_default().insert(sequence, content) {
             Some(other) if other != content => {
                 Err(format!("agent {agent} {}-{} accepted two events as {sequence}", lane.stream, lane.epoch))
@@ -73,9 +90,23 @@ impl Ledger {
     /// The agent's disk was put back to where it had accepted this much: what it accepted since is on no disk of its own
     /// any more, and the same sequences may be given again. What of it the log has it has.
     pub fn strand(&mut self, agent: usize, ends: &Ends) {
+        let at = self.moment();
         for ((_, lane), events) in self.accepted.iter_mut().filter(|((of, _), _)| *of == agent) {
-            drop(events.split_off(&ends.get(lane).copied().unwrap_or(0)));
+            for content in events.split_off(&ends.get(lane).copied().unwrap_or(0)).values() {
+                self.history.entry(*content).and_modify(|accepted| accepted.stranded_at = Some(at));
+            }
         }
+    }
+
+    /// The next moment.
+    pub fn moment(&mut self) -> u64 {
+        self.moments += 1;
+        self.moments
+    }
+
+    /// Everything that was ever accepted, with its event's time.
+    pub fn history(&self) -> impl Iterator<Item = (Content, Accepted, Timestamp)> + '_ {
+        self.history.iter().map(|(content, accepted)| (*content, *accepted, self.pushed[content].time))
     }
 
     /// The push of this event, if there was one.

@@ -3,8 +3,10 @@
 //! While the plant runs it holds every ack and every release against what was said and done before; at the end it
 //! reads what the collector's platter holds (not what its process believes) and judges that.
 
+mod certified;
 mod check;
 mod ledger;
+mod places;
 mod ring;
 mod view;
 
@@ -14,8 +16,10 @@ use afferent_protocol::ids::SourceId;
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::PublicKey;
 
+pub use certified::Beat;
 pub use check::{Case, Excuses};
-pub use ledger::{Content, Ends, Ledger, Pushed};
+pub use ledger::{Accepted, Content, Ends, Ledger, Pushed};
+pub use places::Places;
 pub use ring::{SeenRing, find_in_ring};
 pub use view::{LogView, SeenBatch, SeenGap, SeenReseal};
 
@@ -32,6 +36,10 @@ pub struct Oracle {
     acked: Acks,
     /// What it had acked before its log was put back from a copy.
     acked_before: Acks,
+    /// What stood at each place of its log.
+    pub places: Places,
+    /// What agents have said that they had accepted.
+    pub beats: Vec<Beat>,
 }
 
 /// Ends that were acked.
@@ -47,6 +55,8 @@ impl Oracle {
             keys: agents.iter().map(|(name, key)| (*name, key.0)).collect(),
             acked: BTreeMap::new(),
             acked_before: BTreeMap::new(),
+            places: Places::default(),
+            beats: Vec::new(),
         }
     }
 

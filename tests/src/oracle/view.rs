@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use afferent_protocol::batch::ChainHash;
 use afferent_protocol::event::{Loss, LossReason};
-use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
+use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Timestamp};
 use afferent_protocol::session::Lane;
 
 use super::ledger::Content;
@@ -29,6 +29,13 @@ pub struct SeenBatch {
     pub chain: ChainHash,
     /// What its events say, and whether they are a carrier's own (losses, life cycle, clock steps).
     pub events: Vec<(Content, bool)>,
+}
+
+impl SeenBatch {
+    /// The first offset after it.
+    pub fn end_ordinal(&self) -> u64 {
+        self.ordinal + self.events.len() as u64
+    }
 }
 
 /// A gap that a collector declared.
@@ -70,6 +77,10 @@ pub struct LogView {
     pub gaps: Vec<SeenGap>,
     /// The lanes that were sealed again.
     pub reseals: Vec<SeenReseal>,
+    /// Whose events happened when, by their own account.
+    pub times: Vec<(SourceId, Timestamp)>,
+    /// Heartbeats: whose, and when, by its clock.
+    pub heartbeats: Vec<(SourceId, Timestamp)>,
     /// Whether the collector says that its log was put back to an earlier state.
     pub rolled_back: bool,
     /// The keys that were pinned, in hexadecimal digits.
@@ -98,6 +109,7 @@ impl LogView {
         let mut events = Vec::with_capacity(batch.events.len());
         for (offset, event) in (entry.ordinal..).zip(&batch.events) {
             let own = self.take_own(offset, source, event)?;
+            self.times.push((source, Timestamp::clamped(event.time)));
             events.push((Content::of_read(event), own));
         }
         let stream = Stream::from_number(batch.lane.stream).ok_or("a stream that nobody knows")?;
@@ -137,7 +149,8 @@ impl LogView {
             }
             "rolledback" => self.rolled_back = true,
             "started" | "stopped" | "linkup" | "linkdown" | "refused" | "disktrouble" | "clockstep" => {}
-            "attested" | "termbegun" | "heartbeat" | "resealed" | "ringreplaced" | "conflict" => {}
+            "heartbeat" => self.heartbeats.push((source, Timestamp::clamped(event.time))),
+            "attested" | "termbegun" | "resealed" | "ringreplaced" | "conflict" => {}
             "retired" | "keyreplaced" | "keyendorsed" | "alias" => {}
             _ => return Ok(false),
         }

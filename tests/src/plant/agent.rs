@@ -1,18 +1,19 @@
 //! One agent's machine: the real core on a simulated disk, clock and network.
 
+mod line;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use afferent_agent::core::{AgentCore, CoreSettings, Now, Outgoing};
+use afferent_agent::core::{AgentCore, CoreSettings, Now};
 use afferent_agent::intake::sink::{Refusal, Waiting};
-use afferent_agent::keep::{Keepsake, Kept};
+use afferent_agent::keep::Kept;
 use afferent_agent::ring_log::{RingIdentity, RingSettings};
 use afferent_agent::sequencer::{CommitSettings, OpenBatches};
 use afferent_agent::trust::TrustSettings;
-use afferent_protocol::batch::split;
-use afferent_protocol::event::Event;
-use afferent_protocol::ids::{SourceId, Stream};
-use afferent_protocol::session::signed::{Down, Nonce, Place};
-use afferent_protocol::session::{Check, Control, Held, Lane, Resume, SenderSettings};
+use afferent_protocol::event::{Body, Event, LifeCycle};
+use afferent_protocol::ids::{SourceId, Stream, Subject};
+use afferent_protocol::session::signed::{Nonce, Place};
+use afferent_protocol::session::{Held, Resume, SenderSettings};
 use afferent_protocol::sign::Identity;
 
 use super::producer::OwnedEvent;
@@ -21,9 +22,10 @@ use crate::faults::{Fault, FaultCounts};
 use crate::oracle::{Ends, Pushed, SeenRing, find_in_ring};
 use crate::planted::Planted;
 use crate::rng::Rng;
-use crate::said;
 use crate::sim_clock::SimClock;
 use crate::sim_disk::{CheatingDisk, DiskCheat, SimDisk};
+
+pub use line::describe;
 
 /// How a machine stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub struct AgentNode {
     /// What it keeps beside its ring log.
     kept: Kept,
     life: Option<Life>,
+    /// Whether its key has been used.
+    has_run: bool,
     up_at_us: u64,
     push_at_us: u64,
     pushed: u64,
@@ -98,9 +102,6 @@ struct Life {
     unconfirmed: BTreeMap<u64, Vec<Resume>>,
 }
 
-/// Messages that are handed to the transport in one go.
-const MESSAGES_A_TURN: usize = 4;
-
 impl AgentNode {
     /// A machine that starts at once.
     pub fn new(index: usize, settings: &PlantSettings, rng: &mut Rng) -> Self {
@@ -118,6 +119,7 @@ impl AgentNode {
             copy: None,
             kept: Kept::default(),
             life: None,
+            has_run: false,
             up_at_us: 0,
             push_at_us: 0,
             pushed: 0,
@@ -221,11 +223,19 @@ impl AgentNode {
             return;
         }
         match opened {
-            Ok((mut core, recovery)) => {
+            Ok((mut core, mut recovery)) => {
+                recovery.note_identity(self.has_run);
+                self.has_run = true;
                 world.tell(format_args!("{} starts: {recovery:?}", self.label));
                 core.remember(self.kept.clone());
                 core.trust(TrustSettings { keys: vec![world.collector_key.public_key()], trust_first: false });
-                let open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());
+                let mut open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());
+                if let Some(message) = &recovery.replaced {
+                    let subject = Subject::new(self.name.as_str()).expect("a name is a subject");
+                    let body = Body::LifeCycle(LifeCycle::RingReplaced { message });
+                    let event = Event { time: clock.wall, subject, body };
+                    open.push(&event, Waiting::Nobody, world.now_us / 1000).expect("the first event is taken");
+                }
                 self.life = Some(Life {
                     core,
                     open,
@@ -295,6 +305,7 @@ impl AgentNode {
             copy: None,
             kept: Kept::default(),
             life: None,
+            has_run: true,
             up_at_us: u64::MAX,
             push_at_us: 0,
             pushed: 0,
@@ -393,22 +404,22 @@ impl AgentNode {
     }
 
     /// Says where its lanes end.
-    pub fn beat(&mut self, world: &World) {
+    pub fn beat(&mut self, world: &mut World) {
         let now = self.now(world.now_us);
         if let Some(life) = &mut self.life {
+            world.oracle.beats(self.index, now.clock.wall);
+            // A full batch takes none: another time.
             let _ = life.core.heartbeat(&mut life.open, &now);
         }
     }
 
     fn push(&mut self, world: &mut World) {
+        self.push_at_us = world.now_us + 1 + self.rng.below(2 * world.settings.push_every_us);
+        if self.rng.per_mille(200) {
+            self.beat(world);
+        }
         let Some(life) = &mut self.life else { return };
         let settings = &world.settings;
-        self.push_at_us = world.now_us + 1 + self.rng.below(2 * settings.push_every_us);
-        if self.rng.per_mille(200) {
-            let now = Now { ms: world.now_us / 1000, clock: self.clock.reading(world.now_us) };
-            // A full batch takes none: another time.
-            let _ = life.core.heartbeat(&mut life.open, &now);
-        }
         let waiting = if self.rng.coin() { Waiting::Producer } else { Waiting::Nobody };
         for _ in 0..=self.rng.below(settings.burst_max) {
             let time = self.clock.reading(world.now_us).wall;
@@ -416,7 +427,7 @@ impl AgentNode {
             let event = owned.event();
             match life.open.push(&event, waiting, world.now_us / 1000) {
                 Ok(ticket) => {
-                    let pushed = Pushed { agent: self.index, stream: ticket.stream, index: self.pushed };
+                    let pushed = Pushed { agent: self.index, stream: ticket.stream, index: self.pushed, time };
                     world.oracle.ledger.push(owned.content(), pushed);
                     life.waiting[usize::from(ticket.stream.number())].push_back((ticket.commit, owned));
                     self.pushed += 1;
@@ -483,184 +494,4 @@ impl AgentNode {
         }
         Ok(())
     }
-
-    fn connect(&mut self, world: &mut World) {
-        if let Some(life) = &mut self.life
-            && life.connect_at_us.is_some_and(|at_us| at_us <= world.now_us)
-        {
-            life.connect_at_us = None;
-            world.net.connect(world.now_us, self.index);
-        }
-    }
-
-    fn send(&mut self, world: &mut World) -> Result<(), Failure> {
-        let now = self.now(world.now_us);
-        for turn in 0.. {
-            let Some(life) = &mut self.life else { return Ok(()) };
-            if life.poll_at_us.is_none_or(|at_us| at_us > world.now_us) {
-                return Ok(());
-            }
-            if turn == MESSAGES_A_TURN {
-                life.poll_at_us = Some(world.now_us + 1_000);
-                return Ok(());
-            }
-            while let Some(keepsake) = life.core.keepsake(&now, false) {
-                match keepsake {
-                    Keepsake::Pins(pins) => life.core.pinned(pins, &now),
-                    Keepsake::Receipt(receipt) => self.kept.receipt = Some(receipt),
-                    Keepsake::Attestations(attestations) => self.kept.attestations = attestations,
-                }
-            }
-            let before = firsts(life);
-            let mut message = std::mem::take(&mut life.message);
-            let outgoing = life.core.poll(&now, &mut message);
-            if self.disk.is_stopped() {
-                self.stop_if_planned(world);
-                return Ok(());
-            }
-            self.check_releases(world, &before)?;
-            let Some(life) = &mut self.life else { return Ok(()) };
-            match outgoing {
-                Outgoing::Wait { until_ms } => life.poll_at_us = until_ms.map(|ms| (ms * 1000).max(world.now_us + 1)),
-                Outgoing::Reconnect => {
-                    world.tell(format_args!("{} reconnects", self.label));
-                    life.core.link_down();
-                    world.net.disconnect(self.index);
-                    life.connect_at_us = Some(world.now_us + self.rng.between(1_000, 300_000));
-                    life.poll_at_us = None;
-                }
-                Outgoing::Message => {
-                    self.publish(world, &message);
-                }
-            }
-            if let Some(life) = &mut self.life {
-                life.message = message;
-            }
-        }
-        Ok(())
-    }
-
-    /// What the agent has let go of must have been acked, unless it found it damaged.
-    fn check_releases(&self, world: &World, before: &BTreeMap<Lane, (u64, u64)>) -> Result<(), Failure> {
-        let Some(life) = &self.life else { return Ok(()) };
-        let counts = self.counts();
-        let files_lost = world.oracle.excuses[self.index].files_lost;
-        if counts.of(Fault::BitRot) > 0 || counts.of(Fault::ReadError) > 0 || files_lost {
-            return Ok(());
-        }
-        let after = firsts(life);
-        for (lane, (first, end)) in before {
-            let released = after.get(lane).map_or(*end, |(first, _)| *first);
-            if released > *first {
-                world.oracle.released(self.index, *lane, released).map_err(Failure)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn publish(&mut self, world: &mut World, message: &[u8]) {
-        let number = world.net.publish(world.now_us, self.index, message.to_vec());
-        world.tell(format_args!("{} sends {}", self.label, describe(message)));
-        let batches = split(message).map_while(Result::ok).map(|batch| Resume {
-            lane: Lane { stream: batch.header().stream, epoch: batch.header().epoch },
-            end: batch.header().end(),
-            check: Some(Check::of(&batch.chain_hash())),
-        });
-        match world.settings.planted {
-            Planted::ReleaseOnSend => {
-                let key = world.collector_key.clone();
-                batches.for_each(|resume| self.forge_ack(&key, world.now_us, resume));
-            }
-            Planted::ReleaseOnPuback => {
-                if let Some(life) = &mut self.life {
-                    life.unconfirmed.insert(number, batches.collect());
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A bug's doing: takes something for the collector's ack that is none.
-    fn forge_ack(&mut self, world_key: &Identity, now_us: u64, resume: Resume) {
-        let now = self.now(now_us);
-        if let Some(life) = &mut self.life {
-            let ack = Control::Ack([resume].into_iter().collect());
-            let forged = said::down(&self.name, world_key, life.core.nonce(), self.place, ack);
-            life.core.receive(&forged, &now);
-            life.poll_at_us = Some(now_us);
-        }
-    }
-
-    /// The connection stands.
-    pub fn connected(&mut self, world: &World) {
-        if let Some(life) = &mut self.life {
-            life.core.link_up(Nonce(self.rng.bytes()));
-            life.poll_at_us = Some(world.now_us);
-        }
-    }
-
-    /// The connection is gone.
-    pub fn closed(&mut self, world: &World) {
-        if let Some(life) = &mut self.life {
-            life.core.link_down();
-            life.poll_at_us = None;
-            life.connect_at_us = Some(world.now_us + self.rng.between(1_000, 500_000));
-        }
-    }
-
-    /// A message came in.
-    pub fn receive(&mut self, world: &mut World, payload: &[u8]) {
-        let now = self.now(world.now_us);
-        if let Some(down) = Down::read(payload).ok().and_then(|said| said.verify_own_key(&self.name))
-            && down.key == world.collector_key.public_key()
-        {
-            self.place = down.place;
-        }
-        if let Some(life) = &mut self.life {
-            life.core.receive(payload, &now);
-            life.poll_at_us = Some(world.now_us);
-        }
-    }
-
-    /// The next hop has confirmed a message. It means nothing, but to a bug.
-    pub fn puback(&mut self, world: &mut World, message: u64) {
-        let confirmed = self.life.as_mut().and_then(|life| life.unconfirmed.remove(&message));
-        for resume in confirmed.into_iter().flatten() {
-            self.forge_ack(&world.collector_key.clone(), world.now_us, resume);
-        }
-    }
-}
-
-/// What each lane holds.
-fn firsts(life: &Life) -> BTreeMap<Lane, (u64, u64)> {
-    life.core.ring().held().iter().map(|held| (held.lane, (held.first.get(), held.end.get()))).collect()
-}
-
-/// A message in a few words.
-pub fn describe(message: &[u8]) -> String {
-    if let Some(control) = said::said(message).or_else(|| said::heard(message)) {
-        return match control {
-            Control::Hello(hello) => {
-                let lane =
-                    |held: &Held| format!(" {}-{}:{}..{}", held.lane.stream, held.lane.epoch, held.first, held.end);
-                format!("hello {}{}", hello.session, hello.lanes.iter().map(lane).collect::<String>())
-            }
-            Control::Welcome(welcome) => {
-                let lane = |resume: &Resume| format!(" {}-{}:{}", resume.lane.stream, resume.lane.epoch, resume.end);
-                format!("welcome {}{}", welcome.session, welcome.lanes.iter().map(lane).collect::<String>())
-            }
-            Control::Ack(lanes) => {
-                let lane = |resume: &Resume| format!(" {}-{}:{}", resume.lane.stream, resume.lane.epoch, resume.end);
-                format!("ack{}", lanes.iter().map(lane).collect::<String>())
-            }
-            Control::Nack { lane, from } => format!("nack {}-{}:{from}", lane.stream, lane.epoch),
-            other => format!("{other:?}"),
-        };
-    }
-    let batch = |batch: afferent_protocol::batch::Batch<'_>| {
-        let header = batch.header();
-        format!(" {}-{}:{}..{}", header.stream, header.epoch, header.first, header.end())
-    };
-    let batches: String = split(message).map(|each| each.map_or_else(|_| " damaged".to_owned(), batch)).collect();
-    format!("batches{batches}")
 }

@@ -12,9 +12,9 @@ use afferent_protocol::session::{Check, Control, Lane, Resume};
 use afferent_protocol::sign::Identity;
 
 use super::agent::{Stop, describe};
-use super::{Failure, PlantSettings, World};
+use super::{Failure, PlantSettings, World, auditor};
 use crate::faults::{Fault, FaultCounts};
-use crate::oracle::Acks;
+use crate::oracle::{Acks, LogView};
 use crate::planted::{CheatingLog, Planted};
 use crate::rng::Rng;
 use crate::said;
@@ -26,6 +26,8 @@ type RealCore = Core<CheatingLog<EmbeddedLog<CheatingDisk>>>;
 
 /// Bytes of one segment of the log: small, so that every run fills some.
 const SEGMENT_BYTES: u64 = 64 * 1024;
+/// After so many commits it ends, whatever is left.
+const COMMITS_TO_END_MAX: u32 = 4;
 /// So many batches the bug that forgets forgets.
 const FORGOTTEN: usize = 8;
 
@@ -160,6 +162,7 @@ impl CollectorNode {
                     return Ok(());
                 }
                 self.core = Some(core);
+                self.see_places(world)?;
                 self.commit_at_us = Some(world.now_us + 1_000);
             }
             Err(error) => {
@@ -185,6 +188,25 @@ impl CollectorNode {
         self.up_at_us = world.now_us + self.rng.between(10_000, 1_500_000);
     }
 
+    /// The process ends as it was told to; and somebody asks its log for certificates before it is started again.
+    pub fn end(&mut self, world: &mut World, questions: u32) -> Result<(), Failure> {
+        let clock = self.clock.reading(world.now_us);
+        let Some(core) = &mut self.core else { return Ok(()) };
+        core.ending(&clock);
+        for _ in 0..COMMITS_TO_END_MAX {
+            self.commit(world)?;
+            if self.core.as_ref().is_none_or(|core| !core.is_pending()) {
+                break;
+            }
+        }
+        if self.core.is_none() {
+            return Ok(());
+        }
+        self.stop(world, Stop::Crash);
+        let files = self.disk.durable_files();
+        (0..questions).try_for_each(|_| auditor::ask(world, &files, &mut self.rng))
+    }
+
     fn stop_if_planned(&mut self, world: &mut World) {
         if self.disk.is_stopped() {
             let stop = self.planned_stop.unwrap_or(Stop::Crash);
@@ -201,13 +223,14 @@ impl CollectorNode {
     }
 
     /// The disk is copied; or a copy that was made is put back.
-    pub fn copy_or_put_back(&mut self, world: &mut World) {
+    pub fn copy_or_put_back(&mut self, world: &mut World) -> Result<(), Failure> {
         match self.copy.take() {
             None => {
                 world.tell(format_args!("the collector's disk is copied"));
                 self.copy = Some((self.disk.durable_files(), world.oracle.acks()));
             }
             Some((files, acks)) => {
+                self.see_places(world)?;
                 self.stop(world, Stop::PowerCut);
                 world.tell(format_args!("the collector's disk is put back from the copy"));
                 world.counts.fired(Fault::CollectorRestored);
@@ -216,6 +239,15 @@ impl CollectorNode {
                 world.oracle.roll_back_acks(acks);
             }
         }
+        Ok(())
+    }
+
+    /// Readers have seen what its log holds.
+    pub fn see_places(&self, world: &mut World) -> Result<(), Failure> {
+        let Some(core) = &self.core else { return Ok(()) };
+        let view = LogView::unified(&self.disk.durable_files(), &BTreeMap::new()).map_err(Failure)?;
+        let has_term = world.settings.planted != Planted::NoTermInCursor;
+        world.oracle.places.see(core.sources().terms(), &view, core.durable_end(), has_term).map_err(Failure)
     }
 
     /// The faults of all disks that it had.

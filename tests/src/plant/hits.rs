@@ -1,6 +1,6 @@
 //! What happens to whole machines and links.
 
-use super::{Hit, Plant, Stop};
+use super::{Failure, Hit, Plant, Stop};
 use crate::faults::Fault;
 use crate::rng::Rng;
 use crate::sim_disk::{DiskFaults, SimDisk};
@@ -8,9 +8,12 @@ use crate::sim_disk::{DiskFaults, SimDisk};
 /// A stop in the middle of an operation comes within so many of them.
 const OPERATIONS_TO_STOP: u64 = 24;
 
+/// Certificates that are asked for while the collector is off.
+const QUESTIONS: u32 = 2;
+
 impl Plant {
     /// Something happens to somebody.
-    pub(super) fn hit(&mut self) {
+    pub(super) fn hit(&mut self) -> Result<(), Failure> {
         self.end_trouble();
         let hits = &self.world.settings.hits;
         let hit = hits[self.rng.index(hits.len())];
@@ -41,8 +44,10 @@ impl Plant {
             Hit::AgentRestored => self.agents[at].copy_or_put_back(&mut self.world),
             Hit::AgentCloned => self.clone_agent(),
             Hit::SegmentLost => self.agents[at].lose_segment(&mut self.world),
-            Hit::CollectorRestored => self.collector.copy_or_put_back(&mut self.world),
+            Hit::CollectorEnded => self.collector.end(&mut self.world, QUESTIONS)?,
+            Hit::CollectorRestored => self.collector.copy_or_put_back(&mut self.world)?,
         }
+        Ok(())
     }
 
     /// Now, or in the middle of one of the next operations of its disk.

@@ -5,6 +5,7 @@
 //! at the collector. Then the [oracle](crate::oracle) reads the collector's platter.
 
 mod agent;
+mod auditor;
 mod collector;
 mod hits;
 mod producer;
@@ -29,6 +30,8 @@ use crate::trace::Trace;
 
 /// How long the plant may take to come to rest once nothing goes wrong any more, in simulated microseconds.
 const REST_MAX_US: u64 = 600_000_000;
+/// Certificates that are asked for at the end.
+const QUESTIONS_LAST: u32 = 3;
 /// Turns that one run may take: beyond it, something turns in circles.
 const TURNS_MAX: u64 = 2_000_000;
 
@@ -53,6 +56,8 @@ pub struct Report {
     pub accepted: usize,
     /// Events in the log at the end.
     pub logged: usize,
+    /// Certificates that called events complete.
+    pub certified: u64,
 }
 
 /// What is not a machine's own.
@@ -72,6 +77,8 @@ pub struct World {
     names: Vec<SourceId>,
     /// The collector's key pair, for bugs that act as if an ack had come.
     collector_key: Identity,
+    /// Certificates that called something complete, and were right.
+    pub certified: u64,
     /// What a stranger has recorded.
     pub recorded: stranger::Recorded,
 }
@@ -125,6 +132,7 @@ impl Plant {
             counts: FaultCounts::default(),
             names: keys.iter().map(|(name, _)| *name).collect(),
             collector_key: collector.identity().clone(),
+            certified: 0,
             recorded: stranger::Recorded::default(),
         };
         Self { world, agents, collector, rng, original, hit_at_us, trouble_ends_us: Vec::new() }
@@ -150,7 +158,7 @@ impl Plant {
         self.heal();
         self.come_to_rest(&mut turns)?;
         // Who has nothing to send learns with its next heartbeat that the log was put back.
-        self.agents.iter_mut().for_each(|agent| agent.beat(&self.world));
+        self.agents.iter_mut().for_each(|agent| agent.beat(&mut self.world));
         self.come_to_rest(&mut turns)?;
         self.judge()
     }
@@ -175,7 +183,7 @@ impl Plant {
             agent.turn(&mut self.world, hurting)?;
         }
         if hurting && self.hit_at_us <= self.world.now_us {
-            self.hit();
+            self.hit()?;
             self.hit_at_us = self.world.now_us + 1 + self.rng.below(2 * self.world.settings.hit_every_us);
         }
         Ok(())
@@ -284,12 +292,15 @@ impl Plant {
                 .tell(format_args!("at {} a gap of {} {lane}:{}..{}", gap.offset, gap.source, gap.first, gap.end));
         }
         self.world.oracle.judge(&view, &rings).map_err(Failure)?;
+        self.collector.see_places(&mut self.world)?;
+        self.collector.end(&mut self.world, QUESTIONS_LAST)?;
         let mut counts = self.counts();
         let evicted = |reason| matches!(reason, afferent_protocol::event::LossReason::Evicted);
         view.losses.iter().filter(|(_, _, loss)| evicted(loss.reason)).for_each(|_| counts.fired(Fault::RingEvicted));
         let ledger = &self.world.oracle.ledger;
         let logged = view.batches.iter().map(|batch| batch.events.len()).sum();
-        let report = Report { counts, pushed: ledger.pushed_count(), accepted: ledger.accepted_count(), logged };
+        let (pushed, accepted, certified) = (ledger.pushed_count(), ledger.accepted_count(), self.world.certified);
+        let report = Report { counts, pushed, accepted, logged, certified };
         self.world.tell(format_args!("well: pushed {} accepted {} logged {logged}", report.pushed, report.accepted));
         Ok(report)
     }

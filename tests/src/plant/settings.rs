@@ -20,6 +20,8 @@ pub enum Hit {
     CollectorCrash,
     /// The collector's machine loses power.
     CollectorPowerCut,
+    /// The collector ends as it was told to.
+    CollectorEnded,
     /// An agent is cut off.
     Partition,
     /// A connection is reset.
@@ -45,13 +47,14 @@ pub enum Hit {
 }
 
 impl Hit {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::AgentCrash,
         Self::AgentPowerCut,
         Self::AgentDiskLost,
         Self::AgentBitRot,
         Self::CollectorCrash,
         Self::CollectorPowerCut,
+        Self::CollectorEnded,
         Self::Partition,
         Self::Reset,
         Self::BrokerRestart,

@@ -52,6 +52,14 @@ pub enum Planted {
     CommitErrorIgnored,
     /// A batch gets into the log before its predecessor.
     EarlyAppended,
+    /// Every opening of the log has the same term: a place does not tell a log from one that it was put back to.
+    TermReused,
+    /// A reader goes on at its offset, whatever has become of the log.
+    NoTermInCursor,
+    /// The agent throws its ring log away when it hears that histories have parted.
+    DropOnDivergence,
+    /// A certificate believes the times of events about how far their source has come.
+    KnownByEventTime,
 }
 
 impl Planted {
@@ -76,6 +84,10 @@ impl Planted {
         Self::GapUnsaid,
         Self::CommitErrorIgnored,
         Self::EarlyAppended,
+        Self::TermReused,
+        Self::NoTermInCursor,
+        Self::DropOnDivergence,
+        Self::KnownByEventTime,
     ];
 
     /// The bug of this name.

@@ -198,6 +198,26 @@ fn the_ring_gone_with_the_witness_there_is_declared_as_far_as_it_was_not_acked()
 }
 
 #[test]
+fn a_ring_is_new_until_it_could_say_so() {
+    let disk = MemoryDisk::new(1);
+    let was_replaced = |disk: &MemoryDisk| {
+        let (log, mut recovery) = open(disk, 12);
+        recovery.note_identity(true);
+        (log, recovery.replaced.is_some())
+    };
+    let (mut log, replaced) = was_replaced(&disk);
+    assert!(replaced);
+    // Its process ends before what it says of it is on disk; samples were faster.
+    append(&mut log, Stream::Samples, 1, 100);
+    drop(log);
+    let (mut log, replaced) = was_replaced(&disk);
+    assert!(replaced);
+    append(&mut log, Stream::Critical, 2, 100);
+    drop(log);
+    assert!(!was_replaced(&disk).1);
+}
+
+#[test]
 fn a_witness_that_is_gone_alone_costs_a_word() {
     let (disk, _) = filled();
     disk.beside().lose_all();
