@@ -103,8 +103,15 @@ impl Writer {
         Offset::new(self.first_offset + (record.sequence.get() - self.first_sequence))
     }
 
-    /// Appends the JSON of a record of this entry, without a line end.
+    /// Appends the JSON of a record of this entry, without a line end, and with nothing in it that some reader takes for
+    /// one.
     pub fn put(&mut self, out: &mut Vec<u8>, record: &Record<'_>) {
+        let from = out.len();
+        self.put_event(out, record);
+        text::escape_line_ends(out, from);
+    }
+
+    fn put_event(&mut self, out: &mut Vec<u8>, record: &Record<'_>) {
         let event = &record.event;
         let body = &event.body;
         if let (true, Body::Derived(derived)) = (self.is_own, body) {

@@ -5,13 +5,12 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
 use super::state::Api;
 use crate::limits::{POST_BYTES_MAX, POST_EVENTS_MAX};
-use crate::posted::{EventRefusal, NewEvent, Placed, PostRefusal, check};
+use crate::posted::{EventRefusal, Given, NewEvent, Placed, PostRefusal, check};
 
 const ONE: &str = "application/cloudevents+json";
 
@@ -102,7 +101,7 @@ pub(super) async fn taken(body: Body) -> Result<Bytes, Problem> {
     })
 }
 
-fn read(kind: Kind, body: &[u8]) -> Result<Vec<Value>, Problem> {
+fn read<'b>(kind: Kind, body: &'b [u8]) -> Result<Vec<Given<'b>>, Problem> {
     let malformed = |at: String, error: serde_json::Error| {
         let detail = format!("{at} cannot be read as JSON: {error}");
         Problem::new(StatusCode::BAD_REQUEST, detail, "send CloudEvents in the JSON format, nested 100 deep at most")
@@ -113,7 +112,7 @@ fn read(kind: Kind, body: &[u8]) -> Result<Vec<Value>, Problem> {
         Kind::Lines => {
             let lines = body.split(|byte| *byte == b'\n').enumerate();
             let lines = lines.filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace));
-            let event = |(at, line): (usize, &[u8])| {
+            let event = |(at, line): (usize, &'b [u8])| {
                 serde_json::from_slice(line).map_err(|error| malformed(format!("line {}", at + 1), error))
             };
             lines.take(POST_EVENTS_MAX + 1).map(event).collect::<Result<_, _>>()?

@@ -330,10 +330,41 @@ proptest! {
                 let event = Event { time: time(micros), subject, body };
                 let record = Record { sequence: Sequence::new(first + at * 99 + number as u64), event };
                 writer.put(&mut written, &record);
-                expected.push_str(&plain(&head, &batch, &record));
+                let plain = plain(&head, &batch, &record);
+                let ends = [("\u{85}", "\\u0085"), ("\u{2028}", "\\u2028"), ("\u{2029}", "\\u2029")];
+                expected.push_str(&ends.iter().fold(plain, |text, (end, escape)| text.replace(end, escape)));
             }
         }
         prop_assert_eq!(String::from_utf8(written).unwrap(), expected);
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_finite_number_reads_back_bit_by_bit(bits: u64) {
+        let value = f64::from_bits(bits);
+        prop_assume!(value.is_finite());
+        let written = json(Body::Sample(Sample { value: Value::Float(value), unit: "", quality: Quality::Good }));
+        let event: serde_json::Value = serde_json::from_str(&written).unwrap();
+        prop_assert_eq!(event["data"]["value"].as_f64().map(f64::to_bits), Some(bits), "{}", written);
+        // And with a parser of its own.
+        let text = written.split(r#""value":"#).nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+        prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), bits, "{}", written);
+    }
+}
+
+#[test]
+fn a_line_has_no_character_that_some_reader_takes_for_its_end() {
+    let json = format!(r#"{{"text":"a{0}b{1}c{2}"}}"#, '\u{85}', '\u{2028}', '\u{2029}');
+    let text = "\u{85}\u{2028}\u{2029}\u{b}\u{c}ä";
+    let sample = Body::Sample(Sample { value: Value::Text(text), unit: "", quality: Quality::Good });
+    for body in [Body::Derived(Derived { kind: "com.example.v1", json: &json }), sample] {
+        let written = self::json(body);
+        let ends = |character: char| matches!(character, '\u{a}'..='\u{d}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+        assert!(!written.contains(ends), "{written:?}");
+        let event: serde_json::Value = serde_json::from_str(&written).unwrap();
+        let told = if event["data"]["text"].is_string() { &event["data"]["text"] } else { &event["data"]["value"] };
+        assert!([text, "a\u{85}b\u{2028}c\u{2029}"].contains(&told.as_str().unwrap()), "{written}");
     }
 }
 

@@ -94,6 +94,22 @@ pub(super) fn put_json_string(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+/// Escapes, in the JSON that stands from `from` on, the characters beyond ASCII at which readers of lines tear a text:
+/// U+0085, U+2028 and U+2029. In JSON they stand in texts only.
+pub(super) fn escape_line_ends(out: &mut Vec<u8>, from: usize) {
+    if out[from..].is_ascii() {
+        return;
+    }
+    let escapes = [("\u{85}", "\\u0085"), ("\u{2028}", "\\u2028"), ("\u{2029}", "\\u2029")];
+    let text = String::from_utf8_lossy(&out[from..]);
+    if !escapes.iter().any(|(character, _)| text.contains(character)) {
+        return;
+    }
+    let escaped = escapes.iter().fold(text.into_owned(), |text, (character, escape)| text.replace(character, escape));
+    out.truncate(from);
+    out.extend_from_slice(escaped.as_bytes());
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,7 +1,11 @@
 //! A CloudEvent as it was posted, checked and made into what the log takes.
 
+use std::fmt;
+
 use afferent_protocol::ids::{Subject, Timestamp};
 use afferent_protocol::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::NewEvent;
@@ -17,9 +21,6 @@ const SEVERITY: u8 = 9;
 /// Why a CloudEvent is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventRefusal {
-    /// It is no JSON object.
-    #[error("it is not a JSON object")]
-    NoObject,
     /// A required attribute is not there.
     #[error("`{0}` is missing")]
     Missing(&'static str),
@@ -43,9 +44,45 @@ fn refused(name: &str, why: impl Into<String>) -> EventRefusal {
     EventRefusal::Attribute { name: name.chars().take(NAME_BYTES_MAX).collect(), why: why.into() }
 }
 
-/// Checks one CloudEvent in the JSON format. `is_taken` tells which sources have their own way into the log.
-pub fn check(event: Value, is_taken: impl Fn(&str) -> bool) -> Result<NewEvent, EventRefusal> {
-    let Value::Object(mut event) = event else { return Err(EventRefusal::NoObject) };
+/// A CloudEvent in the JSON format as it was given: what stands in `data` stays as it is written.
+#[derive(Debug, Default)]
+pub struct Given<'a> {
+    /// Everything but `data`.
+    pub attributes: Map<String, Value>,
+    /// The JSON of `data`.
+    pub data: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Given<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Given<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a CloudEvent, a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given<'de>, A::Error> {
+                let mut given = Given::default();
+                while let Some(name) = map.next_key::<String>()? {
+                    let is_second = match name.as_str() {
+                        "data" => given.data.replace(map.next_value()?).is_some(),
+                        _ => given.attributes.insert(name.clone(), map.next_value()?).is_some(),
+                    };
+                    if is_second {
+                        let name: String = name.chars().take(NAME_BYTES_MAX).collect();
+                        return Err(A::Error::custom(format_args!("{name:?} stands there twice")));
+                    }
+                }
+                Ok(given)
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// Checks one CloudEvent. `is_taken` tells which sources have their own way into the log.
+pub fn check(given: Given<'_>, is_taken: impl Fn(&str) -> bool) -> Result<NewEvent, EventRefusal> {
+    let Given { attributes: mut event, data } = given;
     match event.remove("specversion") {
         Some(Value::String(version)) if version == "1.0" => {}
         None => return Err(EventRefusal::Missing("specversion")),
@@ -63,13 +100,17 @@ pub fn check(event: Value, is_taken: impl Fn(&str) -> bool) -> Result<NewEvent, 
         return Err(refused("source", "is the name of an agent, whose events come from it alone"));
     }
     let id = text(&mut event, "id")?.ok_or(EventRefusal::Missing("id"))?;
-    let json = document(&source, &id, event)?;
+    let json = document(&source, &id, event, data)?;
     Ok(NewEvent { source, id, time, subject, kind, json })
 }
 
-/// Everything else, in one line.
-fn document(source: &str, id: &str, mut event: Map<String, Value>) -> Result<String, EventRefusal> {
-    let data = event.remove("data");
+/// Everything else, in one line; `data` as it was written, but for the ends of lines between its tokens.
+fn document(
+    source: &str,
+    id: &str,
+    mut event: Map<String, Value>,
+    data: Option<&RawValue>,
+) -> Result<String, EventRefusal> {
     let base64 = event.remove("data_base64");
     if data.is_some() && base64.is_some() {
         return Err(refused("data_base64", "stands beside `data`; give one of them"));
@@ -91,13 +132,25 @@ fn document(source: &str, id: &str, mut event: Map<String, Value>) -> Result<Str
             document.insert(name, value);
         }
     }
-    let content = data.map(|data| ("data", data)).or(base64.map(|data| ("data_base64", data)));
-    if let Some((name, value)) = content {
-        document.insert(name.to_owned(), value);
+    if let Some(base64) = base64 {
+        document.insert("data_base64".to_owned(), base64);
     }
-    let json = Value::Object(document).to_string();
+    let mut json = Value::Object(document).to_string();
+    if let Some(data) = data {
+        json.pop();
+        json.push_str(r#","data":"#);
+        // A control character stands between tokens, or it is escaped.
+        json.extend(data.get().chars().map(|character| if character < ' ' { ' ' } else { character }));
+        json.push('}');
+    }
     let bytes = json.len();
-    if bytes > MESSAGE_BYTES_MAX { Err(EventRefusal::TooLarge { bytes }) } else { Ok(json) }
+    if bytes > MESSAGE_BYTES_MAX {
+        return Err(EventRefusal::TooLarge { bytes });
+    }
+    match serde_json::from_str::<Value>(&json) {
+        Ok(_) => Ok(json),
+        Err(error) => Err(refused("data", format!("is nothing that readers of JSON can read: {error}"))),
+    }
 }
 
 /// An attribute that the specification leaves to makers, or has as optional.
@@ -155,10 +208,43 @@ mod tests {
         json!({"specversion": "1.0", "id": "1", "source": "/wear", "type": "com.example.wear.v1", "subject": "88-C"})
     }
 
+    fn taken(json: &str) -> Result<NewEvent, EventRefusal> {
+        check(serde_json::from_str(json).unwrap(), |source| source == "press-88")
+    }
+
     fn with(name: &str, value: Value) -> Result<NewEvent, EventRefusal> {
         let mut event = least();
         event[name] = value;
-        check(event, |source| source == "press-88")
+        taken(&event.to_string())
+    }
+
+    #[test]
+    fn data_is_kept_as_it_was_written() {
+        let with_data = |data: &str| {
+            taken(&format!(r#"{{"data":{data},"id":"1","source":"/w","type":"t","subject":"a","specversion":"1.0"}}"#))
+        };
+        for data in [
+            r#"{"z":1.10,"a":18446744073709551616,"e":123456789012345678901234567890}"#,
+            r#"[1E5,-0.0,0.10, 1e-7, "\u00e4\/", {"b":1,"a":2,"b":3}]"#,
+            "null",
+            r#""ä\u2028""#,
+        ] {
+            let json = with_data(data).unwrap().json;
+            assert!(json.ends_with(&format!(r#","data":{data}}}"#)), "{json}");
+        }
+        assert!(with_data("{\n\t\"a\":1\r\n}").unwrap().json.ends_with(r#""data":{  "a":1  }}"#));
+        for data in ["1e999".to_owned(), r#""\ud800""#.to_owned(), "[".repeat(200) + &"]".repeat(200)] {
+            let refusal = with_data(&data).unwrap_err().to_string();
+            assert!(refusal.starts_with("`data` is nothing that readers of JSON can read"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_stands_there_twice_is_refused() {
+        for twice in [r#"{"id":"1","id":"2"}"#, r#"{"data":1,"data":2}"#] {
+            let refusal = serde_json::from_str::<Given<'_>>(twice).unwrap_err().to_string();
+            assert!(refusal.contains("stands there twice"), "{refusal}");
+        }
     }
 
     #[test]
@@ -204,9 +290,9 @@ mod tests {
         for name in ["specversion", "id", "source", "type", "subject"] {
             let mut event = least();
             event.as_object_mut().unwrap().remove(name);
-            assert_eq!(check(event, |_| false), Err(EventRefusal::Missing(name)));
+            assert_eq!(taken(&event.to_string()), Err(EventRefusal::Missing(name)));
         }
-        assert_eq!(check(json!([1]), |_| false), Err(EventRefusal::NoObject));
+        assert!(serde_json::from_str::<Given<'_>>("[1]").is_err());
         let large = with("data", json!("x".repeat(MESSAGE_BYTES_MAX)));
         assert!(matches!(large, Err(EventRefusal::TooLarge { .. })));
     }

@@ -13,7 +13,7 @@ use std::fmt;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::sign::sha256;
 
-pub use check::{AMENDMENT, EventRefusal, check};
+pub use check::{AMENDMENT, EventRefusal, Given, check};
 pub use redb_ids::RedbIds;
 
 /// `source` and `id` of a posted event, hashed.

@@ -157,3 +157,21 @@ proptest::proptest! {
         let _ = outcome(format!("{{\"subject\":\"a\",{text}}}").as_bytes());
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_number_is_the_nearest_double_however_it_is_written(bits: u64, digits in 0..30_usize) {
+        let value = f64::from_bits(bits);
+        proptest::prop_assume!(value.is_finite());
+        let written = [format!("{value:?}"), format!("{value:e}"), format!("{value:.digits$e}"), format!("{value:.1}")];
+        for text in written {
+            let line = format!(r#"{{"subject":"a","value":{text}}}"#);
+            let mut parser = LineParser::default();
+            let line = parser.parse(line.as_bytes()).unwrap();
+            let event = line.event(Timestamp::default()).unwrap();
+            let Body::Sample(Sample { value: Value::Float(read), .. }) = event.body else { panic!("{event:?}") };
+            let nearest: f64 = text.parse().unwrap();
+            proptest::prop_assert_eq!(read.to_bits(), nearest.to_bits(), "{}", text);
+        }
+    }
+}
