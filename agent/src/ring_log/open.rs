@@ -295,7 +295,8 @@ impl Survey {
             // time.
             let mut later = self.lanes[index + 1..].iter().filter(|later| later.lane.stream == stream);
             let declared = lane.is_closed || later.any(|later| later.source.is_some() && later.reseals.is_none());
-            let torn = lane.torn.filter(|_| !declared).map(|range| loss(range, LossReason::TornTail, CHAIN_START));
+            let reason = lane.torn_vanished.unwrap_or(LossReason::TornTail);
+            let torn = lane.torn.filter(|_| !declared).map(|range| loss(range, reason, CHAIN_START));
             losses.extend(vanished.chain(holes).chain(torn).filter_map(|loss| self.undeclared_part(lane, loss)));
         }
         let of_lanes = self.losses_of_lanes.iter().copied();

@@ -79,6 +79,8 @@ pub(super) struct FoundLane {
     pub is_resealed: bool,
     /// What the write that did not finish at its end was to hold.
     pub torn: Option<SequenceRange>,
+    /// How that is declared where it reached, as others know, into what had been accepted.
+    pub torn_vanished: Option<LossReason>,
     /// Whether there is such a write.
     pub is_torn: bool,
     /// The file of its last segment.
@@ -312,6 +314,7 @@ impl FoundLane {
             reseals: None,
             is_resealed: false,
             torn: None,
+            torn_vanished: None,
             is_torn: false,
             last: 0,
             last_entry_at: None,

@@ -227,8 +227,11 @@ impl FoundLane {
         let vanished_end = self.vanished.iter().map(|(range, _)| range.end).max().unwrap_or_default();
         let first = self.end.max(acked).max(vanished_end);
         match &mut self.torn {
-            // It is one loss, whatever became of it.
-            Some(torn) => *torn = SequenceRange { first: torn.first.max(acked), end: torn.end.max(end) },
+            // It is one loss, whatever became of it. Nobody was told that a write which did not finish was accepted.
+            Some(torn) => {
+                self.torn_vanished = self.torn_vanished.or((end > self.end).then_some(reason));
+                *torn = SequenceRange { first: torn.first.max(acked), end: torn.end.max(end) };
+            }
             None if end > self.end => {
                 self.is_short = true;
                 if first < end {

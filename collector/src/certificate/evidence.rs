@@ -160,6 +160,7 @@ impl Evidence {
             let lane = Lane { stream: header.stream, epoch: header.epoch };
             self.rings.has(header.source, lane, header.range(), &chain);
             let source = self.sources.entry(header.source).or_default();
+            source.clocked(header.clock.wall);
             if source.lane(lane.stream, lane.epoch).batch(head, header, &self.span, begin > Offset::ZERO) {
                 source.came();
             }

@@ -104,6 +104,9 @@ impl LaneEvidence {
         let hole = SequenceRange { first: if is_beginning_kept { self.end } else { first }, end: first };
         let is_in_span = header.time_last >= span.from && header.time_first < span.until && !header.is_emptied();
         self.pending.holes.insert_or_join(hole);
+        // It may lie in one from before.
+        self.pending.holes.remove(range);
+        self.holes.remove(range);
         if header.is_emptied() {
             self.pending.all.insert_or_join(range);
             if header.time_last >= span.from && header.time_first < span.until {

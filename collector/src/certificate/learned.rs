@@ -51,7 +51,9 @@ impl Evidence {
         match event.body {
             Body::Loss(loss) => {
                 let range = SequenceRange { first: loss.first, end: loss.end };
-                let declared = Declared { range, reason: loss.reason, time: header.clock.wall.max(time), offset };
+                // What is lost was accepted before, which is no earlier time where the clock was set back.
+                let time = source.clocked(header.clock.wall.max(time));
+                let declared = Declared { range, reason: loss.reason, time, offset };
                 if loss.reason == LossReason::VanishedAtLeast {
                     let (stream, epoch) = (loss.stream, loss.epoch);
                     source.forgot(

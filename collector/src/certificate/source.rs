@@ -52,6 +52,8 @@ pub(super) struct SourceEvidence {
     arrived: Option<Statement>,
     /// The newest one of all.
     newest: Option<Statement>,
+    /// The latest that its clock ever said: it may have been set back since.
+    clock: Timestamp,
     pub unknown: Vec<Unknown>,
     /// Where and since when the key was replaced, until the source has shown that it kept its ring.
     replaced: Option<Unknown>,
@@ -78,6 +80,12 @@ impl SourceEvidence {
         }
         self.waiting.push_back(statement);
         self.look_again();
+    }
+
+    /// A batch was made when its clock said this; tells the latest that it ever said.
+    pub fn clocked(&mut self, clock: Timestamp) -> Timestamp {
+        self.clock = self.clock.max(clock);
+        self.clock
     }
 
     /// A batch of the span has come: what bounds the span is to be said behind it.
@@ -132,6 +140,7 @@ impl SourceEvidence {
 
     /// What it had accepted and not sent before `until` is unknown.
     pub fn forgot(&mut self, until: Timestamp, why: String) {
+        let until = self.clocked(until);
         let from = self.known_so_far();
         let is_full = self.unknown.len() >= CERTIFICATE_STATEMENTS_MAX;
         match self.unknown.last_mut() {
@@ -162,6 +171,7 @@ impl SourceEvidence {
 
     /// Its key was replaced: the ring log may be gone with the old one.
     pub fn key_replaced(&mut self, at: Timestamp) {
+        let at = at.max(self.clock);
         let from = self.known_so_far();
         let why = "its key was replaced, and it has not shown since that it kept its ring log".to_owned();
         self.replaced = Some(Unknown { from, until: at, why });

@@ -8,12 +8,13 @@ use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
 use afferent_protocol::codec::records;
 use afferent_protocol::endorsement::Endorsement;
 use afferent_protocol::event::{Body, LifeCycle};
-use afferent_protocol::ids::{Offset, Sequence, SourceId, Stream};
+use afferent_protocol::ids::{Offset, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::{PublicKey, Verifier};
 use serde::Serialize;
 
 use super::keys::{LogKeys, Trust};
+use crate::limits::RANGES_MAX;
 
 /// What is wrong with a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -64,8 +65,63 @@ pub struct Proof {
     trimmed_until: Offset,
     /// And the samples before this one.
     emptied_until: Offset,
-    /// End and chain hash of each lane's last batch.
-    lanes: BTreeMap<(SourceId, Lane), (Sequence, ChainHash)>,
+    lanes: BTreeMap<(SourceId, Lane), LaneProof>,
+}
+
+/// What came of a lane.
+#[derive(Debug)]
+struct LaneProof {
+    /// End and chain hash of its last batch.
+    end: Sequence,
+    chain: ChainHash,
+    /// What is missing before: it may come later, from whoever still has it.
+    holes: Vec<Hole>,
+}
+
+impl Default for LaneProof {
+    fn default() -> Self {
+        Self { end: Sequence::ZERO, chain: CHAIN_START, holes: Vec::new() }
+    }
+}
+
+/// Sequences that are missing between two batches.
+#[derive(Clone, Copy, Debug)]
+struct Hole {
+    range: SequenceRange,
+    /// The chain hash of the batch before them.
+    before: ChainHash,
+    /// The one that the batch behind them names.
+    named: ChainHash,
+}
+
+impl LaneProof {
+    /// What is wrong with the place of the next batch. After a hole nobody knows the batch before; the hole itself is told
+    /// by a loss or a gap in the log.
+    fn place(&mut self, range: SequenceRange, previous: ChainHash, chain: ChainHash) -> Option<Doubt> {
+        if range.first < self.end {
+            return self.fill(range, previous, chain);
+        }
+        let missing = SequenceRange { first: self.end, end: range.first };
+        let is_broken = missing.first == missing.end && previous != self.chain;
+        // One that is not remembered is not filled without a doubt.
+        if missing.first < missing.end && self.holes.len() < RANGES_MAX {
+            self.holes.push(Hole { range: missing, before: self.chain, named: previous });
+        }
+        (self.end, self.chain) = (range.end, chain);
+        is_broken.then_some(Doubt::Chain)
+    }
+
+    fn fill(&mut self, range: SequenceRange, previous: ChainHash, chain: ChainHash) -> Option<Doubt> {
+        let lies_in = |hole: &Hole| hole.range.first <= range.first && range.end <= hole.range.end;
+        let Some(at) = self.holes.iter().position(lies_in) else { return Some(Doubt::Order) };
+        let Hole { range: missing, before, named } = self.holes.swap_remove(at);
+        let is_broken =
+            (missing.first == range.first && previous != before) || (missing.end == range.end && chain != named);
+        let earlier = Hole { range: SequenceRange { first: missing.first, end: range.first }, before, named: previous };
+        let later = Hole { range: SequenceRange { first: range.end, end: missing.end }, before: chain, named };
+        self.holes.extend([earlier, later].into_iter().filter(|hole| hole.range.first < hole.range.end));
+        is_broken.then_some(Doubt::Chain)
+    }
 }
 
 /// A key that a batch names for a source.
@@ -199,13 +255,8 @@ impl Proof {
     fn place(&mut self, batch: &Batch<'_>) -> Option<Doubt> {
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
-        let before = self.lanes.insert((header.source, lane), (header.end(), batch.chain_hash()));
-        let (end, chain) = before.unwrap_or((Sequence::ZERO, CHAIN_START));
-        if header.first < end {
-            return Some(Doubt::Order);
-        }
-        // After a hole nobody knows the batch before; the hole itself is told by a loss or a gap in the log.
-        (header.first == end && header.previous != chain).then_some(Doubt::Chain)
+        let known = self.lanes.entry((header.source, lane)).or_default();
+        known.place(header.range(), header.previous, batch.chain_hash())
     }
 
     /// Decodes the batch.

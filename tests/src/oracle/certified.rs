@@ -61,7 +61,8 @@ impl Oracle {
                     continue;
                 }
                 if !there.contains(&content) {
-                    return is_false(&format!("an event of {} µs is missing", time.micros()));
+                    let at = (accepted.lane, accepted.sequence);
+                    return is_false(&format!("{at:?} of {} µs is missing", time.micros()));
                 }
                 count += 1;
             }

@@ -44,6 +44,10 @@ pub struct Pushed {
 pub struct Accepted {
     /// By which agent.
     pub agent: usize,
+    /// In which lane.
+    pub lane: Lane,
+    /// As which of its events.
+    pub sequence: u64,
     /// Then.
     pub at: u64,
     /// When the agent's disk was put back to before it.
@@ -72,7 +76,7 @@ impl Ledger {
     /// A producer was told that it is accepted. It must not be told so of two events with one sequence.
     pub fn accept(&mut self, agent: usize, lane: Lane, sequence: u64, content: Content) -> Result<(), String> {
         let at = self.moment();
-        self.history.entry(content).or_insert(Accepted { agent, at, stranded_at: None });
+        self.history.entry(content).or_insert(Accepted { agent, lane, sequence, at, stranded_at: None });
         match self.accepted.entry((agent, lane)).or_default().insert(sequence, content) {
             Some(other) if other != content => {
                 Err(format!("agent {agent} {}-{} accepted two events as {sequence}", lane.stream, lane.epoch))
