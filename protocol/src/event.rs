@@ -11,7 +11,7 @@ use crate::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX, UNIT_BYTES_MAX};
 
 mod life_cycle;
 
-pub use life_cycle::{LaneEnds, LifeCycle, PreviousStop, ResealReason};
+pub use life_cycle::{LaneEnd, LaneEnds, LifeCycle, PreviousStop, ResealReason};
 
 /// What happened on a machine at a point in time.
 #[derive(Clone, Copy, Debug, PartialEq)]

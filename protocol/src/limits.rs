@@ -35,7 +35,7 @@ pub const LANES_MAX: usize = 16;
 /// Epochs of all streams that one heartbeat names.
 pub const HEARTBEAT_LANES_MAX: usize = 64;
 /// Bytes of the ends of that many lanes.
-pub const HEARTBEAT_BYTES_MAX: usize = HEARTBEAT_LANES_MAX * (1 + 10 + 10);
+pub const HEARTBEAT_BYTES_MAX: usize = HEARTBEAT_LANES_MAX * (1 + 10 + 10 + 8);
 /// Bytes of an attestation or of an endorsement.
 pub const STATEMENT_BYTES_MAX: usize = 256;
 /// Bytes of one signed message of the session.

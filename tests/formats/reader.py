@@ -187,7 +187,8 @@ class Body:
     def lanes(self):
         ends, lanes = Body(self.counted()), []
         while ends.at < len(ends.data):
-            lanes.append(f"{STREAM[ends.take(1)[0]]}-{ends.varint():016x}-{ends.varint()}")
+            stream, epoch, end = STREAM[ends.take(1)[0]], ends.varint(), ends.varint()
+            lanes.append(f"{stream}-{epoch:016x}-{end}-{int.from_bytes(ends.take(8), 'little'):016x}")
         return ",".join(lanes)
 
     def fields(self, line):

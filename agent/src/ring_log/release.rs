@@ -1,9 +1,10 @@
 //! Letting go: of what the next log has. And holding it again, should that log be put back to an earlier state.
 
 use afferent_protocol::disk::Disk;
-use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
+use afferent_protocol::event::LaneEnd;
+use afferent_protocol::ids::{Sequence, SourceId, Stream};
 use afferent_protocol::limits::HEARTBEAT_LANES_MAX;
-use afferent_protocol::session::{Held, Lane};
+use afferent_protocol::session::{Check, Held, Lane};
 
 use super::RingLog;
 use super::lanes::LaneState;
@@ -35,14 +36,20 @@ impl<D: Disk> RingLog<D> {
 
     /// Where all lanes of the agent end that it knows: what a heartbeat says. One that is being sealed again is among
     /// them until that is done: what it holds is in no other lane yet.
-    pub fn lane_ends(&self) -> Vec<(Stream, Epoch, Sequence)> {
+    pub fn lane_ends(&self) -> Vec<LaneEnd> {
         let ours = |lane: &&LaneState| !lane.foreign && lane.end > Sequence::ZERO && (!lane.resealed || lane.is_held());
         let is_needed = |lane: &LaneState| lane.is_held() || self.lanes.is_current(lane.lane);
         let mut lanes: Vec<&LaneState> = self.lanes.iter().filter(ours).collect();
         lanes.sort_by_key(|lane| !is_needed(lane));
         let needed = lanes.iter().filter(|lane| is_needed(lane)).count();
         lanes.truncate(needed.max(HEARTBEAT_LANES_MAX));
-        lanes.into_iter().map(|lane| (lane.lane.stream, lane.lane.epoch, lane.end)).collect()
+        let end = |lane: &LaneState| LaneEnd {
+            stream: lane.lane.stream,
+            epoch: lane.lane.epoch,
+            end: lane.end,
+            check: lane.chain.as_ref().map_or(0, |chain| Check::of(chain).0),
+        };
+        lanes.into_iter().map(end).collect()
     }
 
     /// Names under which the ring holds events and which the agent does not have any more.

@@ -6,7 +6,7 @@ use afferent_protocol::batch::Batch;
 use afferent_protocol::codec::records;
 use afferent_protocol::ids::{Offset, SourceId, Stream, Timestamp};
 use afferent_protocol::segment::EntryHead;
-use afferent_protocol::session::Lane;
+use afferent_protocol::session::{Check, Lane};
 
 use super::learned::Spoken;
 use super::rings::Rings;
@@ -161,7 +161,8 @@ impl Evidence {
             self.rings.has(header.source, lane, header.range(), &chain);
             let source = self.sources.entry(header.source).or_default();
             source.clocked(header.clock.wall);
-            if source.lane(lane.stream, lane.epoch).batch(head, header, &self.span, begin > Offset::ZERO) {
+            let ends = (header, Check::of(&chain).0);
+            if source.lane(lane.stream, lane.epoch).batch(head, ends, &self.span, begin > Offset::ZERO) {
                 source.came();
             }
             if doubts.is_empty() {

@@ -8,6 +8,7 @@ use afferent_protocol::ids::{Offset, Sequence, SequenceRange, Timestamp};
 use afferent_protocol::segment::EntryHead;
 use afferent_protocol::session::Lane;
 
+use super::checks::Checks;
 use super::{Fate, Range, Span};
 use crate::limits::{CERTIFICATE_LOSSES_MAX, RANGES_MAX};
 use crate::sources::RangeSet;
@@ -69,6 +70,9 @@ pub(super) struct LaneEvidence {
     removed: RangeSet,
     pending: Pending,
     holes: RangeSet,
+    /// Everything that is missing before its end, whenever it was accepted.
+    missing: RangeSet,
+    pub checks: Checks,
     /// Offsets from the first batch of the span to the last one.
     pub offsets: Option<ops::Range<Offset>>,
     losses: Vec<Declared>,
@@ -92,7 +96,7 @@ struct Pending {
 impl LaneEvidence {
     /// Takes the lane's next batch; tells whether the span takes it in. `is_begun` when the log may have lost the lane's
     /// beginning to retention.
-    pub fn batch(&mut self, head: &EntryHead, header: &Header, span: &Span, is_begun: bool) -> bool {
+    pub fn batch(&mut self, head: &EntryHead, (header, check): (&Header, u64), span: &Span, is_begun: bool) -> bool {
         let (offset, first, end) = (Offset::new(head.ordinal), header.first, header.end());
         let is_beginning_kept = self.begun_at.is_some() || !is_begun;
         self.begun_at.get_or_insert(offset);
@@ -104,9 +108,12 @@ impl LaneEvidence {
         let hole = SequenceRange { first: if is_beginning_kept { self.end } else { first }, end: first };
         let is_in_span = header.time_last >= span.from && header.time_first < span.until && !header.is_emptied();
         self.pending.holes.insert_or_join(hole);
+        self.missing.insert_or_join(hole);
+        self.checks.ends(end, check);
         // It may lie in one from before.
         self.pending.holes.remove(range);
         self.holes.remove(range);
+        self.missing.remove(range);
         if header.is_emptied() {
             self.pending.all.insert_or_join(range);
             if header.time_last >= span.from && header.time_first < span.until {
@@ -181,6 +188,20 @@ impl LaneEvidence {
     /// Where it ends in the log, as far as is known.
     pub fn end(&self) -> Sequence {
         self.end.max(self.told.map_or(Sequence::ZERO, |(end, _)| end))
+    }
+
+    /// Whether everything up to this end of a batch with this check has come: of the same history, not only as many.
+    pub fn has_come(&self, end: Sequence, check: Option<u64>) -> bool {
+        if self.end() < end {
+            return false;
+        }
+        let Some(check) = check.filter(|check| *check != 0) else { return true };
+        let last = SequenceRange { first: Sequence::new(end.get().saturating_sub(1)), end };
+        match self.checks.get(end) {
+            Some(known) => known == check,
+            // What is missing there is told as missing; and what retention has removed nobody can compare.
+            None => RangeSet::of(last).without(&self.missing).is_empty() || self.begins_behind(end),
+        }
     }
 
     /// Whether retention has removed something that the span takes in, or may take in.

@@ -70,8 +70,7 @@ impl Evidence {
                 // A clock that is ahead says nothing of what had not happened when the collector took it; and one that was
                 // sealed again is as old as it was.
                 let clock = header.clock.wall.min(head.stamp).min(time);
-                let ends = lanes.iter().map(|(stream, epoch, end)| (Lane { stream, epoch }, end)).collect();
-                source.stated(Statement { clock, offset, ends }, &span);
+                source.stated(Statement { clock, offset, ends: lanes.iter().collect() }, &span);
             }
             Body::LifeCycle(LifeCycle::Resealed { stream, epoch, first, reason }) if sequence == Sequence::ZERO => {
                 let lane = Lane { stream: header.stream, epoch: header.epoch };

@@ -4,6 +4,7 @@
 //! - [`Evidence`]: takes every batch; checks signature, chain and order, and what attestations and witnesses bind
 //! - `learned`: what single events say
 //! - `lanes`: per source, stream and epoch: present, declared as lost, missing
+//! - `checks`: of which history of a lane a statement is
 //! - `source`: how far a source had come by which time, and when nobody can know
 //! - [`Rings`]: ring logs of agents as evidence
 //! - `verdict`: what all of it proves; [`text`]: the certificate as people print it
@@ -15,6 +16,7 @@
 //!
 //! Event times are those of the sources' clocks. A span takes in every batch that has an event in it.
 
+mod checks;
 mod evidence;
 mod lanes;
 mod learned;

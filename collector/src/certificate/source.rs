@@ -1,9 +1,9 @@
 //! What a source has said of itself: how far it had accepted events, and when nobody can know.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use afferent_protocol::event::ResealReason;
+use afferent_protocol::event::{LaneEnd, ResealReason};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, Stream, Timestamp};
 use afferent_protocol::session::Lane;
 
@@ -19,7 +19,7 @@ pub(super) struct Statement {
     pub clock: Timestamp,
     /// Where it stands in the log.
     pub offset: Offset,
-    pub ends: Vec<(Lane, Sequence)>,
+    pub ends: Vec<LaneEnd>,
 }
 
 /// A time of which nobody can say what the source had accepted.
@@ -69,7 +69,16 @@ impl SourceEvidence {
 
     /// Takes a heartbeat.
     pub fn stated(&mut self, statement: Statement, span: &Span) {
+        let mut is_full = false;
+        for named in &statement.ends {
+            let checks = &mut self.lane(named.stream, named.epoch).checks;
+            checks.name(named.end);
+            is_full |= checks.is_full();
+        }
         self.newest = Some(statement.clone());
+        if is_full {
+            self.forget_checks(&statement);
+        }
         if statement.clock >= span.until {
             // The source's clock may have been set back since: the first one is what bounds the span.
             self.first_after.get_or_insert(statement);
@@ -80,6 +89,19 @@ impl SourceEvidence {
         }
         self.waiting.push_back(statement);
         self.look_again();
+    }
+
+    /// Ends that no statement names which may still count are forgotten.
+    fn forget_checks(&mut self, stated: &Statement) {
+        let single = [&self.first_after, &self.overtaken, &self.arrived, &self.newest].into_iter().flatten();
+        let all = single.chain(&self.waiting).chain([stated]);
+        let mut named: BTreeMap<Lane, BTreeSet<Sequence>> = BTreeMap::new();
+        for LaneEnd { stream, epoch, end, .. } in all.flat_map(|statement| &statement.ends) {
+            named.entry(Lane { stream: *stream, epoch: *epoch }).or_default().insert(*end);
+        }
+        for (lane, known) in &mut self.lanes {
+            known.checks.keep(named.entry(*lane).or_default());
+        }
     }
 
     /// A batch was made when its clock said this; tells the latest that it ever said.
@@ -108,12 +130,23 @@ impl SourceEvidence {
     /// Whether everything that a statement speaks of has come, or was declared lost.
     fn has_come(&self, statement: &Statement) -> bool {
         let steps = Cell::new(CONTINUED_STEPS_MAX);
-        statement.ends.iter().all(|(lane, end)| self.lane_has_come(*lane, *end, statement.offset, &steps))
+        statement.ends.iter().all(|named| self.end_has_come(named, statement.offset, &steps))
+    }
+
+    fn end_has_come(&self, named: &LaneEnd, offset: Offset, steps: &Cell<usize>) -> bool {
+        let LaneEnd { stream, epoch, end, check } = *named;
+        self.lane_has_come(Lane { stream, epoch }, (end, Some(check)), offset, steps)
     }
 
     /// Whether a lane has come up to its end, as a statement at this offset has it. Epochs that continue each other are
     /// followed so many steps: more are no history but a riddle, and have not come.
-    fn lane_has_come(&self, lane: Lane, end: Sequence, offset: Offset, steps: &Cell<usize>) -> bool {
+    fn lane_has_come(
+        &self,
+        lane: Lane,
+        (end, check): (Sequence, Option<u64>),
+        offset: Offset,
+        steps: &Cell<usize>,
+    ) -> bool {
         if end == Sequence::ZERO {
             return true;
         }
@@ -123,12 +156,13 @@ impl SourceEvidence {
         let continued = known.continued.iter().filter(|continued| continued.first < end);
         let goes_on = |continued: &Continued| {
             (known.end() >= continued.first || known.is_lost_up_to(continued.first))
-                && self.lane_has_come(continued.lane, continued.place_of(end), offset, steps)
+                // There the same event is in another batch, with another check.
+                && self.lane_has_come(continued.lane, (continued.place_of(end), None), offset, steps)
         };
         let is_of_other_life =
             |continued: &Continued| continued.reason == ResealReason::Diverged && continued.offset < offset;
         let all_other_lives = continued.clone().filter(|continued| is_of_other_life(continued)).all(goes_on);
-        let is_there = known.end() >= end || known.is_lost_up_to(end);
+        let is_there = known.has_come(end, check) || (known.end() < end && known.is_lost_up_to(end));
         all_other_lives && (is_there || continued.clone().any(goes_on))
     }
 
@@ -223,7 +257,8 @@ impl SourceEvidence {
     }
 
     fn until_of(&self, lane: Lane, bounding: &Statement, depth: usize) -> Until {
-        if let Some((_, end)) = bounding.ends.iter().find(|(named, _)| *named == lane) {
+        let is_it = |named: &&LaneEnd| (named.stream, named.epoch) == (lane.stream, lane.epoch);
+        if let Some(LaneEnd { end, .. }) = bounding.ends.iter().find(is_it) {
             // Where its disk ended then is not where the lane did, once the disk has lost some of it.
             let lost = self.lanes.get(&lane).map_or(Sequence::ZERO, |known| known.lost_by(bounding.offset));
             return Until::Sequence(lost.max(*end));
@@ -249,10 +284,13 @@ impl SourceEvidence {
     pub fn awaited(&self) -> Vec<(Lane, SequenceRange)> {
         let Some(newest) = self.newest.as_ref().filter(|_| self.bounding().is_none()) else { return Vec::new() };
         let steps = Cell::new(CONTINUED_STEPS_MAX);
-        let late = newest.ends.iter().filter(|(lane, end)| !self.lane_has_come(*lane, *end, newest.offset, &steps));
-        late.map(|(lane, end)| {
-            let first = self.lanes.get(lane).map_or(Sequence::ZERO, LaneEvidence::end);
-            (*lane, SequenceRange { first: first.min(*end), end: *end })
+        let late = newest.ends.iter().filter(|named| !self.end_has_come(named, newest.offset, &steps));
+        late.map(|LaneEnd { stream, epoch, end, .. }| {
+            let lane = Lane { stream: *stream, epoch: *epoch };
+            let first = self.lanes.get(&lane).map_or(Sequence::ZERO, LaneEvidence::end);
+            // Where as much has come of another history, at least its last event is missing.
+            let last = Sequence::new(end.get().saturating_sub(1));
+            (lane, SequenceRange { first: first.min(last), end: *end })
         })
         .collect()
     }

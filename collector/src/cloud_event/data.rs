@@ -230,6 +230,7 @@ struct LaneEnd {
     stream: &'static str,
     epoch: String,
     end: u64,
+    check: String,
 }
 
 fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
@@ -274,7 +275,12 @@ fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
             instance: Hex(&instance).to_string(),
             lanes: lanes
                 .iter()
-                .map(|(stream, epoch, end)| LaneEnd { stream: stream.name(), epoch: epoch.to_string(), end: end.get() })
+                .map(|lane| LaneEnd {
+                    stream: lane.stream.name(),
+                    epoch: lane.epoch.to_string(),
+                    end: lane.end.get(),
+                    check: format!("{:016x}", lane.check),
+                })
                 .collect(),
         },
         LifeCycle::Resealed { stream, epoch, first, reason } => LifeCycleData::Resealed {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use afferent_protocol::batch::{Batch, ChainHash, Header};
 use afferent_protocol::codec::records;
-use afferent_protocol::event::{Body, Event, LifeCycle};
+use afferent_protocol::event::{Body, Event, LaneEnd, LifeCycle};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Timestamp};
 use afferent_protocol::segment::EntryHead;
 use serde::{Deserialize, Serialize};
@@ -105,7 +105,8 @@ impl Beat {
         let Body::LifeCycle(LifeCycle::Heartbeat { instance, lanes }) = event.body else { return None };
         let (source, time, synchronised) = (header.source, event.time, header.clock.synchronised);
         let is_own = event.subject.as_str() == source.as_str();
-        is_own.then(|| Self { source, time, synchronised, instance, lanes: lanes.iter().collect() })
+        let lanes = || lanes.iter().map(|LaneEnd { stream, epoch, end, .. }| (stream, epoch, end)).collect();
+        is_own.then(|| Self { source, time, synchronised, instance, lanes: lanes() })
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use afferent_protocol::batch::Batch;
 use afferent_protocol::disk::Disk;
-use afferent_protocol::event::{Body, Breakdown, LaneEnds, LifeCycle, Loss, LossReason, Severity};
+use afferent_protocol::event::{Body, Breakdown, LaneEnd, LaneEnds, LifeCycle, Loss, LossReason, Severity};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Timestamp};
 use afferent_protocol::limits::HEARTBEAT_BYTES_MAX;
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN};
@@ -381,7 +381,8 @@ fn with_statements(disk: &MemoryDisk) {
     ];
     for round in 0..9_u64 {
         let mut bytes = [0; HEARTBEAT_BYTES_MAX];
-        let lanes = LaneEnds::write(&[(Stream::Samples, Epoch::new(1), Sequence::new(round))], &mut bytes).unwrap();
+        let (stream, epoch, end) = (Stream::Samples, Epoch::new(1), Sequence::new(round));
+        let lanes = LaneEnds::write(&[LaneEnd { stream, epoch, end, check: 0 }], &mut bytes).unwrap();
         let beat = lathe.of_itself(Body::LifeCycle(LifeCycle::Heartbeat { instance: [round as u8; 16], lanes }));
         let mut batches = vec![press.samples(20), beat];
         if round == 4 {

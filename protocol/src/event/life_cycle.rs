@@ -213,7 +213,22 @@ pub enum ResealReason {
     OtherKey,
 }
 
-/// Where lanes end, as a heartbeat has it: for each lane its stream (a byte), its epoch and its end (varints).
+/// Where a lane ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneEnd {
+    /// Its stream.
+    pub stream: Stream,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The first sequence that was not accepted.
+    pub end: Sequence,
+    /// The first eight bytes of the last batch's chain hash, little-endian: where two histories of a lane have parted, it
+    /// tells of which this is the end. Zero where nobody knows it.
+    pub check: u64,
+}
+
+/// Where lanes end, as a heartbeat has it: for each lane its stream (a byte), its epoch and its end (varints), and its
+/// check (eight bytes).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LaneEnds<'a>(#[serde(borrow)] &'a [u8]);
@@ -225,19 +240,20 @@ impl<'a> LaneEnds<'a> {
     }
 
     /// Writes at most [`HEARTBEAT_LANES_MAX`] lanes to `out`; `None` when there are more.
-    pub fn write(lanes: &[(Stream, Epoch, Sequence)], out: &'a mut [u8; HEARTBEAT_BYTES_MAX]) -> Option<Self> {
+    pub fn write(lanes: &[LaneEnd], out: &'a mut [u8; HEARTBEAT_BYTES_MAX]) -> Option<Self> {
         let mut writer = Writer::new(out);
-        for (stream, epoch, end) in lanes.get(..lanes.len().min(HEARTBEAT_LANES_MAX + 1))? {
-            writer.byte(stream.number());
-            writer.varint(epoch.get());
-            writer.varint(end.get());
+        for lane in lanes.get(..lanes.len().min(HEARTBEAT_LANES_MAX + 1))? {
+            writer.byte(lane.stream.number());
+            writer.varint(lane.epoch.get());
+            writer.varint(lane.end.get());
+            writer.bytes(&lane.check.to_le_bytes());
         }
         let len = writer.written().filter(|_| lanes.len() <= HEARTBEAT_LANES_MAX)?;
         Some(Self(out.get(..len)?))
     }
 
     /// The lanes; ends at what is none.
-    pub fn iter(&self) -> impl Iterator<Item = (Stream, Epoch, Sequence)> + use<'a> {
+    pub fn iter(&self) -> impl Iterator<Item = LaneEnd> + use<'a> {
         let mut rest = self.0;
         core::iter::from_fn(move || take_lane_end(&mut rest))
     }
@@ -255,9 +271,11 @@ impl<'a> LaneEnds<'a> {
     }
 }
 
-fn take_lane_end(rest: &mut &[u8]) -> Option<(Stream, Epoch, Sequence)> {
+fn take_lane_end(rest: &mut &[u8]) -> Option<LaneEnd> {
     let [stream] = take_bytes(rest)?;
-    Some((Stream::from_number(stream)?, Epoch::new(take_varint(rest)?), Sequence::new(take_varint(rest)?)))
+    let stream = Stream::from_number(stream)?;
+    let (epoch, end) = (Epoch::new(take_varint(rest)?), Sequence::new(take_varint(rest)?));
+    Some(LaneEnd { stream, epoch, end, check: u64::from_le_bytes(take_bytes(rest)?) })
 }
 
 /// How an agent had stopped the time before.

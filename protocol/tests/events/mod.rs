@@ -22,16 +22,19 @@ pub struct OwnedEvent {
 
 /// Ends of up to seven lanes, epochs and ends of every length.
 fn lanes() -> impl Strategy<Value = Vec<u8>> {
-    let lane = (any::<bool>(), any::<u64>(), any::<u64>(), 0_u32..64, 0_u32..64);
+    let lane = (any::<bool>(), any::<u64>(), any::<u64>(), 0_u32..64, 0_u32..64, any::<u64>());
     prop::collection::vec(lane, 0..8).prop_map(|lanes| {
-        let end = |(samples, epoch, end, less, fewer): (bool, u64, u64, u32, u32)| {
-            (Stream::ALL[usize::from(samples)], Epoch::new(epoch >> less), Sequence::new(end >> fewer))
+        let end = |(samples, epoch, end, less, fewer, check): (bool, u64, u64, u32, u32, u64)| LaneEnd {
+            stream: Stream::ALL[usize::from(samples)],
+            epoch: Epoch::new(epoch >> less),
+            end: Sequence::new(end >> fewer),
+            check,
         };
         let lanes: Vec<_> = lanes.into_iter().map(end).collect();
         let mut buffer = [0; HEARTBEAT_BYTES_MAX];
         assert_eq!(LaneEnds::write(&lanes, &mut buffer).unwrap().iter().collect::<Vec<_>>(), lanes);
         // The bytes themselves, as the row of a heartbeat has them: a varint of how many, then they.
-        let len = lanes.iter().map(|(_, epoch, end)| 1 + varint_len(epoch.get()) + varint_len(end.get())).sum();
+        let len = lanes.iter().map(|lane| 9 + varint_len(lane.epoch.get()) + varint_len(lane.end.get())).sum();
         buffer[..len].to_vec()
     })
 }
@@ -83,7 +86,7 @@ impl OwnedEvent {
             numbers: [1, 2, 3],
             float: 81.4,
             unit: "Cel".to_owned(),
-            lanes: vec![0, 1, 2],
+            lanes: vec![0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3],
         };
         (0..10).map(event).collect()
     }

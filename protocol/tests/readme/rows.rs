@@ -261,10 +261,11 @@ fn life_cycles_that_proof_needs_lie_in_their_rows_as_the_tables_say() {
         [("log_id", vec![3; 16]), ("partition", varint(300)), ("term", varint(u64::MAX)), ("first", varint(500))];
     check(term, "term begun", &fields);
     let lanes = [
-        (Stream::Samples, Epoch::new(u64::MAX), Sequence::new(300)),
-        (Stream::Critical, Epoch::new(1), Sequence::ZERO),
+        LaneEnd { stream: Stream::Samples, epoch: Epoch::new(u64::MAX), end: Sequence::new(300), check: 0x0102 },
+        LaneEnd { stream: Stream::Critical, epoch: Epoch::new(1), end: Sequence::ZERO, check: 0 },
     ];
-    let list = [&[1][..], &varint(u64::MAX), &varint(300), &[0, 1, 0]].concat();
+    let check_of_first = [2, 1, 0, 0, 0, 0, 0, 0];
+    let list = [&[1][..], &varint(u64::MAX), &varint(300), &check_of_first, &[0, 1, 0], &[0; 8]].concat();
     let mut buffer = [0; HEARTBEAT_BYTES_MAX];
     let heartbeat = LifeCycle::Heartbeat { instance: [4; 16], lanes: LaneEnds::write(&lanes, &mut buffer).unwrap() };
     check(heartbeat, "heartbeat", &[("instance", vec![4; 16]), ("lanes", bytes(&list))]);

@@ -114,8 +114,11 @@ pub fn life_cycle() -> Vec<Event<'static>> {
 
 /// What an agent says of itself every minute: with two lanes, and with none.
 pub fn heartbeats() -> Vec<Event<'static>> {
-    // Two lanes as bytes: stream, epoch, end.
-    const LANES: [u8; 14] = [0, 0x88, 0x0E, 0xAC, 0x02, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0];
+    // Two lanes as bytes: stream, epoch, end, check.
+    const LANES: [u8; 30] = [
+        0, 0x88, 0x0E, 0xAC, 0x02, 0xD1, 0xC2, 0xB3, 0xA4, 0x95, 0x86, 0x77, 0x68, //
+        1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+    ];
     let heartbeat = |lanes| LifeCycle::Heartbeat { instance: [0x1A; 16], lanes: LaneEnds::from_bytes(lanes) };
     events("press-88.C_1", [heartbeat(&LANES), heartbeat(&[])].map(Body::LifeCycle))
 }

@@ -255,12 +255,16 @@ impl<'a> Body<'a> {
     }
 }
 
-/// The ends of lanes, as `stream-epoch-end` with commas between them.
+/// The ends of lanes, as `stream-epoch-end-check` with commas between them.
 fn lanes(bytes: &[u8]) -> Read<String> {
     let (mut body, mut lanes) = (Body::new(bytes), vec![]);
     while !body.is_empty() {
         let (stream, epoch) = (body.stream_byte()?, body.varint()?);
-        lanes.push(format!("{stream}-{epoch:016x}-{}", body.varint()?));
+        let end = body.varint()?;
+        lanes.push(format!(
+            "{stream}-{epoch:016x}-{end}-{:016x}",
+            u64::from_le_bytes(body.take(8)?.try_into().expect("8 bytes"))
+        ));
     }
     if lanes.len() <= 64 { Ok(lanes.join(",")) } else { Err(format!("{} lanes", lanes.len())) }
 }

@@ -162,7 +162,7 @@ fn a_heartbeat_names_what_is_durable_and_nothing_more() {
             if let Body::LifeCycle(LifeCycle::Heartbeat { instance, lanes }) = event.body {
                 beats += 1;
                 assert_eq!(instance, core.instance().0);
-                let ends: Vec<_> = lanes.iter().map(|(stream, _, end)| (stream, end.get())).collect();
+                let ends: Vec<_> = lanes.iter().map(|lane| (lane.stream, lane.end.get())).collect();
                 assert_eq!(ends, [(Stream::Critical, 3), (Stream::Samples, 1)], "its own is not among them");
             }
         }

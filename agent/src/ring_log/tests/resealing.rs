@@ -78,7 +78,7 @@ fn what_another_history_parted_from_goes_on_whole_in_a_new_epoch() {
         once(&seen, &origins, lane, 10..30);
         once(&seen, &origins, appended.lane, 0..0);
         assert!(losses(&seen).is_empty() && marks(&seen).contains(&77) && marks(&seen).contains(&78));
-        assert!(log.lane_ends().iter().all(|(_, epoch, _)| *epoch != lane.epoch));
+        assert!(log.lane_ends().iter().all(|end| end.epoch != lane.epoch));
         drop(log);
         let (log, recovery) = open(&disk, 8);
         assert!(recovery.is_clean() && !log.resealing(), "{recovery}");

@@ -233,7 +233,7 @@ fn more_holes_than_are_remembered_are_never_complete() {
     for nth in 0..2 * crate::limits::RANGES_MAX as u64 {
         let header = header(2 * nth + 1);
         let head = afferent_protocol::segment::EntryHead::new(&header, nth, 0, clock(0).wall);
-        lane.batch(&head, &header, &span(), false);
+        lane.batch(&head, (&header, 0), &span(), false);
     }
     assert!(lane.is_too_much());
 }

@@ -6,9 +6,10 @@ mod witnesses;
 
 use afferent_protocol::batch::{Batch, BatchBuilder, ClockReading, Lineage};
 use afferent_protocol::disk::{Disk, DiskFile};
-use afferent_protocol::event::{Body, Event, LaneEnds, LifeCycle};
+use afferent_protocol::event::{Body, Event, LaneEnd, LaneEnds, LifeCycle};
 use afferent_protocol::ids::{Epoch, Sequence, Stream, Subject};
 use afferent_protocol::limits::HEARTBEAT_BYTES_MAX;
+use afferent_protocol::session::Check;
 
 use super::*;
 use crate::core::{Core, OwnIdentity};
@@ -121,14 +122,17 @@ fn sealed(agent: &mut Agent, at: &ClockReading, event: &Event<'_>) -> Vec<u8> {
 
 /// A heartbeat in the lane of `by`, about these lanes and its own.
 pub(crate) fn heartbeat(by: &mut Agent, others: &[&Agent], seconds: u64) -> Vec<u8> {
-    let end = |agent: &Agent| (agent.lane.stream, agent.lane.epoch, Sequence::new(agent.next));
+    let end = |agent: &Agent| {
+        let (stream, epoch, end) = (agent.lane.stream, agent.lane.epoch, Sequence::new(agent.next));
+        LaneEnd { stream, epoch, end, check: Check::of(&agent.chain).0 }
+    };
     let mut ends = vec![end(by)];
     ends.extend(others.iter().map(|agent| end(agent)));
     stated(by, &ends, seconds)
 }
 
 /// A heartbeat with these ends.
-fn stated(by: &mut Agent, ends: &[(Stream, Epoch, Sequence)], seconds: u64) -> Vec<u8> {
+fn stated(by: &mut Agent, ends: &[LaneEnd], seconds: u64) -> Vec<u8> {
     let mut out = [0; HEARTBEAT_BYTES_MAX];
     let lanes = LaneEnds::write(ends, &mut out).unwrap();
     own_event(by, seconds, LifeCycle::Heartbeat { instance: [1; 16], lanes })

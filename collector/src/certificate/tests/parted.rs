@@ -1,7 +1,7 @@
 //! Histories that have parted, rings that were put back, logs that were put back, keys that were replaced.
 
 use afferent_protocol::endorsement::{Endorsement, Role};
-use afferent_protocol::event::ResealReason;
+use afferent_protocol::event::{Loss, LossReason, ResealReason};
 
 use super::*;
 use crate::core::Notice;
@@ -144,4 +144,75 @@ fn a_successor_of_the_logs_key_counts_when_the_key_before_has_endorsed_it() {
     assert!(certificate.complete, "{}", text::text(&certificate));
     assert_eq!(certificate.log.keys.len(), 2);
     assert_eq!(lived(false).verdict, Verdict::Refuted, "the control");
+}
+
+#[test]
+fn a_heartbeat_waits_for_the_history_that_it_speaks_of() {
+    let (mut world, mut press) = (World::new(), Machine::new("press", 1));
+    press.greet(&mut world);
+    press.works(&mut world, 20);
+    press.works(&mut world, 10);
+    // A copy of its machine went on from 20 on its own; what it has accepted since is still in its ring.
+    let mut twin = Machine { samples: Agent::new("press", Stream::Samples, 1), ..Machine::new("press", 8) };
+    for count in [20, 4, 6] {
+        twin.samples.samples(count);
+    }
+    world.greet(&twin.critical, 0);
+    twin.beats(&mut world, 40);
+    let certificate = at(&mut world, 0, 35);
+    assert!(says(&certificate.open, "sequences 29 up to 30 were accepted and have not come"), "{:?}", certificate.open);
+    // The control: the same of its own.
+    press.beats(&mut world, 40);
+    assert!(at(&mut world, 0, 20).lanes.iter().all(|lane| lane.ranges.iter().all(|range| range.fate == Fate::Present)));
+    let (mut world, mut press) = (World::new(), Machine::new("press", 1));
+    press.greet(&mut world);
+    press.works(&mut world, 20);
+    press.works(&mut world, 10);
+    press.beats(&mut world, 40);
+    assert!(at(&mut world, 0, 35).complete);
+}
+
+#[test]
+fn a_loss_that_is_declared_after_the_clock_was_set_back_counts_for_the_time_before() {
+    let lost = |clock_of_loss: u64| {
+        let (mut world, mut press) = (World::new(), Machine::new("press", 1));
+        press.greet(&mut world);
+        press.works(&mut world, 30);
+        press.beats(&mut world, 500);
+        press.samples.samples(10);
+        press.beats(&mut world, 580);
+        let (stream, epoch) = (press.samples.lane.stream, press.samples.lane.epoch);
+        let (first, end) = (Sequence::new(30), Sequence::new(40));
+        let loss = Loss { stream, epoch, first, end, reason: LossReason::Evicted, chain: press.samples.chain };
+        press.says(&mut world, clock_of_loss, Body::Loss(loss));
+        at(&mut world, 510, 550)
+    };
+    assert_eq!(lost(600).causes, [Cause::DeclaredLoss], "the control");
+    assert_eq!(lost(100).causes, [Cause::DeclaredLoss]);
+}
+
+#[test]
+fn a_hole_that_was_filled_behind_its_successors_is_whole() {
+    let filled = |with: &dyn Fn(Vec<u8>) -> Option<Vec<u8>>| {
+        let (mut world, mut press) = (World::new(), Machine::new("press", 1));
+        press.greet(&mut world);
+        press.works(&mut world, 10);
+        let missing = press.samples.samples(10);
+        world.greet(&press.samples, 20);
+        press.works(&mut world, 10);
+        if let Some(batch) = with(missing) {
+            world.give(&press.samples, &batch);
+        }
+        press.beats(&mut world, 40);
+        let entries = world.end();
+        assert!(of_press(&entries).refuted.is_empty(), "{:?}", of_press(&entries).refuted);
+        (of_press(&entries), entries)
+    };
+    assert_eq!(filled(&|_| None).0.causes, [Cause::Missing], "the control");
+    let (certificate, mut entries) = filled(&Some);
+    assert!(certificate.complete, "{}", text::text(&certificate));
+    // Nothing else can lie there, and it cannot lie there twice.
+    let twice = entries[samples_of(&entries, "press")[2]].clone();
+    entries.push(twice);
+    assert!(says(&of_press(&entries).refuted, "its sequences are there already"));
 }
