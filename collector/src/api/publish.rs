@@ -5,6 +5,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
@@ -13,6 +14,10 @@ use crate::limits::{POST_BYTES_MAX, POST_EVENTS_MAX};
 use crate::posted::{EventRefusal, Given, NewEvent, Placed, PostRefusal, check};
 
 const ONE: &str = "application/cloudevents+json";
+/// The header by which a CloudEvent in binary mode is known.
+const SPECVERSION: &str = "ce-specversion";
+/// What stands before the name of an attribute in a header.
+const ATTRIBUTE: &str = "ce-";
 
 /// Where the events stand.
 #[derive(Debug, Serialize, ToSchema)]
@@ -47,7 +52,7 @@ pub(super) async fn publish(
 ) -> Result<Json<Published>, Problem> {
     let kind = media_type(&headers)?;
     let body = taken(body).await?;
-    let events = read(kind, &body)?;
+    let events = if kind == Kind::Binary { vec![binary(&headers, &body)?] } else { read(kind, &body)? };
     let names = api.state.sources.borrow().clone();
     let own = api.state.reader.own();
     let is_agent = |name: &str| {
@@ -71,18 +76,25 @@ enum Kind {
     One,
     Array,
     Lines,
+    /// One whose attributes are headers, and whose data is the body.
+    Binary,
 }
 
 fn media_type(headers: &HeaderMap) -> Result<Kind, Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match kind.as_str() {
+        _ if headers.contains_key(SPECVERSION) => Ok(Kind::Binary),
         ONE => Ok(Kind::One),
         super::events::BATCH => Ok(Kind::Array),
         super::events::NDJSON => Ok(Kind::Lines),
         _ => {
             let detail = "the content type is not one that events are taken in";
-            let remedy = format!("send {ONE}, {} or {}", super::events::BATCH, super::events::NDJSON);
+            let remedy = format!(
+                "send {ONE}, {} or {}; or the attributes in headers with `ce-` before their names",
+                super::events::BATCH,
+                super::events::NDJSON
+            );
             Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail, remedy))
         }
     }
@@ -101,12 +113,49 @@ pub(super) async fn taken(body: Body) -> Result<Bytes, Problem> {
     })
 }
 
+/// A CloudEvent in binary mode (CloudEvents 1.0, HTTP protocol binding, section 3.1): its attributes are headers, percent-encoded
+/// where they are not plain, and the body is its data.
+fn binary<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<Given<'b>, Problem> {
+    let refused = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail, "mend the event, and send it again");
+    let mut given = Given::default();
+    for (name, value) in headers {
+        let name = name.as_str();
+        let Some(attribute) = name.strip_prefix(ATTRIBUTE) else { continue };
+        let text = value.to_str().ok().and_then(|text| percent_encoding::percent_decode_str(text).decode_utf8().ok());
+        let text = text.ok_or_else(|| refused(format!("the header `{name}` is no percent-encoded text")))?;
+        // The one that is a number in the log.
+        let value = match text.parse::<u8>() {
+            Ok(severity) if attribute == "severitynumber" => severity.into(),
+            _ => Value::from(text.into_owned()),
+        };
+        if given.attributes.insert(attribute.to_owned(), value).is_some() {
+            return Err(refused(format!("the header `{name}` stands there twice")));
+        }
+    }
+    if body.is_empty() {
+        return Ok(given);
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
+    let media = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if media == "application/json" || media.ends_with("+json") {
+        let data = serde_json::from_slice(body).map_err(|error| refused(format!("the body is no JSON: {error}")))?;
+        given.data = Some(data);
+    } else {
+        use base64::Engine as _;
+        let text = base64::engine::general_purpose::STANDARD.encode(body);
+        given.attributes.insert("data_base64".to_owned(), text.into());
+    }
+    given.attributes.insert("datacontenttype".to_owned(), kind.into());
+    Ok(given)
+}
+
 fn read<'b>(kind: Kind, body: &'b [u8]) -> Result<Vec<Given<'b>>, Problem> {
     let malformed = |at: String, error: serde_json::Error| {
         let detail = format!("{at} cannot be read as JSON: {error}");
         Problem::new(StatusCode::BAD_REQUEST, detail, "send CloudEvents in the JSON format, nested 100 deep at most")
     };
     let events = match kind {
+        Kind::Binary => unreachable!("it is read out of headers"),
         Kind::One => vec![serde_json::from_slice(body).map_err(|error| malformed("the event".to_owned(), error))?],
         Kind::Array => serde_json::from_slice(body).map_err(|error| malformed("the array".to_owned(), error))?,
         Kind::Lines => {
@@ -153,4 +202,55 @@ async fn place(api: &Api, events: Vec<NewEvent>) -> Result<Vec<Placed>, Problem>
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string(), remedy)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    const LEAST: [(&str, &str); 5] = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "7"),
+        ("ce-source", "/wear"),
+        ("ce-type", "com.example.wear.v1"),
+        ("ce-subject", "88-C/%C3%96l%20%22a%22"),
+    ];
+
+    fn taken(more: &[(&'static str, &'static str)], body: &[u8]) -> NewEvent {
+        let headers = headers(&[&LEAST[..], more].concat());
+        assert_eq!(media_type(&headers).unwrap(), Kind::Binary);
+        check(binary(&headers, body).unwrap(), |_| false).unwrap()
+    }
+
+    #[test]
+    fn a_cloud_event_in_binary_mode_is_the_one_that_it_is_in_json() {
+        let data = r#"{"z":1.10,"a":18446744073709551616}"#;
+        let event = taken(&[("content-type", "application/json"), ("ce-severitynumber", "17")], data.as_bytes());
+        let json = format!(
+            r#"{{"specversion":"1.0","id":"7","source":"/wear","type":"com.example.wear.v1","subject":"88-C/Öl \"a\"",
+            "severitynumber":17,"datacontenttype":"application/json","data":{data}}}"#
+        );
+        assert_eq!(event, check(serde_json::from_str(&json).unwrap(), |_| false).unwrap());
+        let event = taken(&[("content-type", "image/png")], &[0xFF, 0, 1]);
+        assert!(
+            event.json.contains(r#""datacontenttype":"image/png""#) && event.json.contains(r#""data_base64":"/wAB""#)
+        );
+        assert!(!taken(&[], b"").json.contains("data"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_in_binary_mode_is_told() {
+        for (more, body, why) in [
+            (&[("ce-id", "8")][..], &b""[..], "stands there twice"),
+            (&[("ce-note", "%FF")], b"", "no percent-encoded text"),
+            (&[("content-type", "application/json")], b"{", "the body is no JSON"),
+        ] {
+            let refused = binary(&headers(&[&LEAST[..], more].concat()), body).unwrap_err();
+            assert!(format!("{refused:?}").contains(why), "{refused:?}");
+        }
+    }
 }

@@ -25,8 +25,10 @@ use crate::subscribe::{Format, Page, Reading, Start};
 /// What a browser sends when it comes back: the `id` of the last event that it has.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The first bytes: that the stream is open, and to come back after a second when it breaks.
-const OPENING: &[u8] = b": afferent\nretry: 1000\n\n";
+/// The first bytes: the stream is open. They end no block, which some readers take for an event.
+const OPENING: &[u8] = b": afferent\n";
+/// Before the first event, in its block: come back after a second when the stream breaks.
+const RETRY: &[u8] = b"retry: 1000\n";
 
 /// Answers with every event from `from` (default: the end) on, forever. `Last-Event-ID` goes before `from`.
 #[utoipa::path(get, path = "/v1/stream", tag = "events",
@@ -50,7 +52,8 @@ pub(super) async fn stream(
     .await??;
     let reading = Reading::follow(from, query.filter, Format::ServerSent);
     let pages = Pages::following(log, reading, &api.tail);
-    let follower = Follower { pages, durable: api.state.durable, stopping: api.stopping, opened: false };
+    let follower =
+        Follower { pages, durable: api.state.durable, stopping: api.stopping, opened: false, has_begun: false };
     let body = futures_util::stream::unfold(Some(follower), |follower| async {
         let mut follower = follower?;
         match follower.next().await {
@@ -87,6 +90,8 @@ struct Follower {
     durable: watch::Receiver<Offset>,
     stopping: Stopping,
     opened: bool,
+    /// An event was sent.
+    has_begun: bool,
 }
 
 /// What ended a wait.
@@ -111,7 +116,8 @@ impl Follower {
             self.durable.borrow_and_update();
             let (bytes, page) = self.pages.next().await?;
             if !bytes.is_empty() {
-                return Ok(Some(bytes));
+                let is_first = !std::mem::replace(&mut self.has_begun, true);
+                return Ok(Some(if is_first { [RETRY, &bytes].concat().into() } else { bytes }));
             }
             if page == Page::More {
                 continue;

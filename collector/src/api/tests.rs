@@ -136,7 +136,7 @@ impl Served {
             socket.write_all(request.as_bytes()).unwrap();
             let mut lines = Lines(BufReader::new(socket));
             assert_eq!(lines.read(), "HTTP/1.1 200 OK");
-            while lines.read() != "retry: 1000" {}
+            while lines.read() != ": afferent" {}
             lines
         })
         .await
@@ -328,6 +328,20 @@ async fn refusals_name_what_where_and_the_remedy() {
         assert!(problem["detail"].as_str().unwrap().contains(told), "{path}: {body}");
         assert!(!problem["remedy"].as_str().unwrap().is_empty());
     }
+}
+
+#[tokio::test]
+async fn no_block_of_a_stream_is_without_an_event() {
+    let served = Served::with_six_events().await;
+    let mut lines = served.stream("/v1/stream?from=10", "").await;
+    let read = move || {
+        // Lines of chunks' lengths stand between those of the stream.
+        let is_of_stream = |line: &String| line.is_empty() || line.contains(':');
+        std::iter::repeat_with(|| lines.read()).filter(is_of_stream).skip(1).take(4).collect::<Vec<_>>()
+    };
+    let lines = tokio::task::spawn_blocking(read).await.unwrap();
+    assert_eq!(lines[0], "retry: 1000", "in the block of the first event: {lines:?}");
+    assert!(lines[1].starts_with("id: 10@") && lines[2].starts_with("data: ") && lines[3].is_empty(), "{lines:?}");
 }
 
 #[tokio::test]
