@@ -31,7 +31,7 @@ use afferent_protocol::session::signed::{Down, Up};
 use afferent_protocol::sign::{Context, PublicKey};
 use afferent_tests::oracle_reader::{
     ReadTail, attestation_text, check_lanes, endorsement_text, hex, read_batch, read_clock, read_control,
-    read_fragment, read_message, read_segment,
+    read_fragment, read_message, read_segment, read_witness,
 };
 use made::{KEY, LINE_FRAME_MAX, LOG_KEY, MadeBatch, SOURCE, VECTORS, keys};
 
@@ -57,6 +57,9 @@ fn everything() -> Vec<(&'static str, Vec<u8>, String)> {
         let text = text::segment(&read_segment(&bytes).unwrap().unwrap(), &keys());
         all.push((name, bytes, text));
     }
+    let witness = made::witness();
+    let text = read_witness(&witness).unwrap();
+    all.push(("witness-v1", witness, text));
     for (name, control) in made::controls() {
         let bytes = control.encode().to_vec();
         let text = read_control(&bytes).unwrap();

@@ -122,6 +122,21 @@ def segment(data, keys):
     return lines
 
 
+def witness(data):
+    check(len(data) == 2048, "a witness's length")
+    check(crc32c(data[12:]) == struct.unpack("<I", data[8:12])[0], "the crc of a witness")
+    count, version, generation = struct.unpack("<I16xQQ", data[12:48])
+    lanes = [data[at:at + 32] for at in range(80, 80 + 32 * count, 32)]
+    check(count <= 32 and data[64] < 2 and not any(data[65:80] + data[80 + 32 * count:]), "a witness")
+    lines = ["kind: witness", f"log_id: {data[16:32].hex()}", f"version: {version}", f"generation: {generation}",
+             f"boot: {data[48:64].hex()}", f"is_clean: {truth(data[64])}"]
+    for stream, is_current, is_resealed, zeros, epoch, released_end, end in (struct.unpack("<BBB5sQQQ", lane) for lane in lanes):
+        check(max(stream, is_current, is_resealed) < 2 and not any(zeros), "a lane of a witness")
+        lines.append(f"lane: stream={STREAM[stream]} epoch={epoch:016x} released_end={released_end} end={end}"
+                     f" is_current={truth(is_current)} is_resealed={truth(is_resealed)}")
+    return lines
+
+
 # --- Files
 def read(name, data, keys, source, longest):
     if os.path.basename(name).startswith("serial-line"):
@@ -133,6 +148,8 @@ def read(name, data, keys, source, longest):
         return [field.replace("=", ": ") for field in statement.split(" ")]
     if data.startswith(b"AFFSEG1\n"):
         return segment(data, keys)
+    if data.startswith(b"AFFWIT1\n"):
+        return witness(data)
     readers = {b"AFB1": lambda: Batch(data).text(keys), b"AFC2": lambda: control(data),
                b"AFS1": lambda: signed_message(data, source), b"AFT1": lambda: clock(data), b"AFF1": lambda: fragment(data)}
     check(data[:4] in readers, "an unknown beginning")

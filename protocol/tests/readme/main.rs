@@ -324,6 +324,35 @@ fn attestations_lie_as_the_tables_say() {
 }
 
 #[test]
+fn a_witness_lies_as_the_tables_say() {
+    // Only the agent writes witnesses; its own tests hold it to the same file.
+    let pinned = include_bytes!("../../../tests/data/formats/witness-v1.bin");
+    let crc = crc32c(&pinned[12..]).to_le_bytes();
+    let fields = [
+        ("magic", &b"AFFWIT1\n"[..]),
+        ("crc", &crc),
+        ("count", &3_u32.to_le_bytes()),
+        ("log_id", &[0x11; 16]),
+        ("version", &70_000_u64.to_le_bytes()),
+        ("generation", &5_u64.to_le_bytes()),
+        ("boot", b"0123456789abcdef"),
+        ("is_clean", &[1]),
+        ("lanes", &pinned[80..]),
+    ];
+    check_layout("### Witness", pinned, &fields);
+    let fields = [
+        ("stream", &[1][..]),
+        ("is_current", &[0]),
+        ("is_resealed", &[1]),
+        ("epoch", &0x1D_u64.to_le_bytes()),
+        ("released_end", &100_u64.to_le_bytes()),
+        ("end", &u64::MAX.to_le_bytes()),
+    ];
+    let rows = table_after("### Witness", "| offset | bytes | of a lane | meaning |");
+    check_rows("### Witness", &rows, &pinned[80 + 2 * 32..][..32], &fields);
+}
+
+#[test]
 fn the_example_of_a_running_hash_is_what_the_code_makes() {
     let heading = "| ordinal | stamp | count | chain hash of its batch | running hash behind it |";
     let rows = table_after("## Attestations", heading);

@@ -2,6 +2,7 @@
 
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
+use afferent_protocol::checksum::crc32c;
 use afferent_protocol::event::Event;
 use afferent_protocol::ids::{Epoch, Offset, Stream, Timestamp};
 use afferent_protocol::segment::{self, EntryHead, LogKind, STOP_LEN, SegmentHeader};
@@ -150,6 +151,27 @@ fn of_two_terms() -> Vec<u8> {
     log.push(&MadeBatch::new(Stream::Samples, 0, CHAIN_START, again).of_epoch(0x02E3).seal());
     own.attest(&mut log, NEXT_TERM);
     log.stop()
+}
+
+/// A slot of a ring's witness: two lanes that are written to, and one that was sealed again.
+pub fn witness() -> Vec<u8> {
+    let mut bytes = [b"AFFWIT1\n".to_vec(), vec![0; 2040]].concat();
+    let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+    put(12, &3_u32.to_le_bytes());
+    put(16, &[0x11; 16]);
+    put(32, &70_000_u64.to_le_bytes());
+    put(40, &5_u64.to_le_bytes());
+    put(48, b"0123456789abcdef");
+    put(64, &[1]);
+    let lanes =
+        [([0, 1, 0], 0x0102_0304_0506_0708, 17, 34), ([1, 1, 0], 0x02E3, 0, 8), ([1, 0, 1], 0x01D, 100, u64::MAX)];
+    for (at, (flags, epoch, released_end, end)) in (80..).step_by(32).zip(lanes) {
+        put(at, &flags);
+        put(at + 8, &[u64::to_le_bytes(epoch), u64::to_le_bytes(released_end), u64::to_le_bytes(end)].concat());
+    }
+    let crc = crc32c(&bytes[12..]).to_le_bytes();
+    bytes[8..12].copy_from_slice(&crc);
+    bytes
 }
 
 pub fn segments() -> Vec<(&'static str, Vec<u8>)> {

@@ -14,7 +14,7 @@ use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
 use afferent_protocol::sign::{Identity, PublicKey};
 
 pub use events::time;
-pub use logs::segments;
+pub use logs::{segments, witness};
 pub use messages::{LINE_FRAME_MAX, attestation, controls, downs, line, payloads, statements, ups};
 pub use signatures::VECTORS;
 

@@ -57,6 +57,8 @@ fn a_key_that_was_rotated_is_believed_and_the_log_is_proved_by_its_first_key() {
 
     let collector = rig.start_collector();
     assert_eq!(key(&rig, "show"), second);
+    let (_, shown) = self::collector(&["key", "show", "--data", data(&rig)]);
+    assert!(shown.contains(&format!("began with the key {first}")), "{shown}");
     rig.break_down("E2");
     rig.wait_logged("E2");
     let pin = std::fs::read_to_string(rig.agent_data().join("collector.pin")).expect("the agent keeps what it learned");
