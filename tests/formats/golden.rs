@@ -126,6 +126,15 @@ fn every_file_is_held_against_the_code() {
     assert_eq!(files, names);
 }
 
+#[test]
+fn no_text_is_what_rust_prints_for_debugging() {
+    for (name, _, text) in everything() {
+        let quoted = text.split('"').step_by(2).collect::<String>();
+        let debug = ["Some(", "None", "Ok(", " { ", "[\n", "::"].iter().find(|debug| quoted.contains(**debug));
+        assert_eq!(debug, None, "{name}");
+    }
+}
+
 fn check_header(header: &Header, made: &MadeBatch) {
     assert_eq!(header.codec, 1);
     assert_eq!(header.source, made.lineage.source);
