@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use afferent_protocol::batch::Batch;
 use afferent_protocol::checksum::crc32c;
+use afferent_protocol::codec;
 use afferent_tests::oracle_reader::hex;
 use afferent_tests::process::Folder;
 
@@ -164,5 +166,37 @@ fn an_ingest_time_that_was_changed_under_checksums_that_fit_contradicts_the_atte
         let Some(texts) = read_all(name, &[bytes.clone(), bytes]) else { return };
         let found = texts[0].lines().filter(|line| line.starts_with("problem: ")).count();
         assert_eq!(found, 2, "each attestation behind it: {}", texts[0]);
+    }
+}
+
+#[test]
+fn the_code_and_the_reader_refuse_the_same_characters_of_subjects() {
+    let (bytes, _) = golden("batch-device-v1");
+    let at = 256 + bytes[256..].windows(7).position(|part| part == b"spindle").expect("its subject");
+    let cases: [(&[u8], bool); 8] = [
+        (b"\x00", false),
+        (b"\x1f", false),
+        (b" ", true),
+        (b"\x7f", false),
+        ("\u{80}".as_bytes(), false),
+        ("\u{9f}".as_bytes(), false),
+        ("\u{a0}".as_bytes(), true),
+        ("\u{2028}".as_bytes(), true),
+    ];
+    let with = |character: &[u8]| {
+        let mut bytes = bytes.clone();
+        bytes[at..at + character.len()].copy_from_slice(character);
+        let crc = crc32c(&bytes[8..]).to_le_bytes();
+        bytes[4..8].copy_from_slice(&crc);
+        bytes
+    };
+    let batches: Vec<_> = cases.iter().map(|(character, _)| with(character)).collect();
+    let texts = read_all("batch-device-v1", &batches);
+    for (number, (character, is_taken)) in cases.iter().enumerate() {
+        let batch = Batch::parse(&batches[number]).unwrap().0;
+        let is_read = codec::records(&batch, &mut []).is_ok_and(|mut records| records.all(|record| record.is_ok()));
+        assert_eq!(is_read, *is_taken, "{character:?}");
+        let Some(texts) = &texts else { continue };
+        assert_eq!(!texts[number].starts_with("refused: a subject"), *is_taken, "{character:?}: {}", texts[number]);
     }
 }

@@ -11,20 +11,20 @@ const INCOMPLETE: i32 = 1;
 const REFUTED: i32 = 3;
 
 /// What the collector's program exits with, and what it prints.
-fn collector(arguments: &[&str]) -> (i32, String) {
+pub fn collector(arguments: &[&str]) -> (i32, String) {
     let (status, printed) = run_to_end(Command::new(binary("afferent-collector")).args(arguments));
     (status.code().expect("it exits"), printed)
 }
 
 /// `key show` or `key rotate`: the key that it prints.
-fn key(rig: &Rig, what: &str) -> String {
+pub fn key(rig: &Rig, what: &str) -> String {
     let (code, printed) = collector(&["key", what, "--data", data(rig)]);
     let is_key = |line: &&str| line.len() == 64 && line.bytes().all(|digit| digit.is_ascii_hexdigit());
     assert_eq!(code, 0, "{printed}");
     printed.lines().find(is_key).unwrap_or_else(|| panic!("no key: {printed}")).to_owned()
 }
 
-fn data(rig: &Rig) -> &'static str {
+pub fn data(rig: &Rig) -> &'static str {
     rig.collector_data().to_str().expect("a path").to_owned().leak()
 }
 

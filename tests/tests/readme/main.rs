@@ -4,6 +4,7 @@
 mod breakdown;
 mod commands;
 mod keys;
+mod reader;
 mod states;
 
 use std::path::{Path, PathBuf};
