@@ -124,14 +124,8 @@ impl DataDirectory {
     /// Endorsements that lead to the key from those before it, oldest first.
     pub fn endorsements(&self) -> Result<Vec<[u8; ENDORSEMENT_LEN]>, DataDirectoryError> {
         let path = self.path.join(ENDORSEMENTS);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(DataDirectoryError::Io { what: format!("reading {}", path.display()), error }),
-        };
-        // A line that is none was being written when the power went: the key that it is about was never used.
-        let read = |line: &str| <[u8; ENDORSEMENT_LEN]>::try_from(crate::log::unhex(line.trim())?).ok();
-        Ok(text.lines().filter_map(read).filter(|bytes| Endorsement::read(bytes).is_some()).collect())
+        let failed = |error| DataDirectoryError::Io { what: format!("reading {}", path.display()), error };
+        read_endorsements(&path).map_err(failed)
     }
 
     /// Draws a new key, which the one before endorses, and takes its place. The endorsement is on disk first.
@@ -203,6 +197,31 @@ pub fn public_key(data: &Path) -> Option<PublicKey> {
     let mut text = String::new();
     File::open(data.join(PUBLIC_KEY)).and_then(|file| file.take(KEY_TEXT_BYTES_MAX).read_to_string(&mut text)).ok()?;
     parse_public_key(text.trim()).ok()
+}
+
+/// The key that the log in a data directory began with: the one from which the endorsements for this log lead to the key that
+/// lies there. A log is judged by its first key, for endorsements lead forward only.
+pub fn first_public_key(data: &Path) -> Option<PublicKey> {
+    let mut first = public_key(data)?;
+    let log_id = crate::log::log_id(&FsDisk::read_only(data.join("log").join("0"))).ok().flatten();
+    let endorsements = read_endorsements(&data.join(ENDORSEMENTS)).unwrap_or_default();
+    // Each is used once, so that keys which endorse each other lead nowhere.
+    for endorsement in endorsements.iter().rev().filter_map(|bytes| Endorsement::read(bytes)) {
+        if endorsement.key == first && Some(endorsement.log_id) == log_id {
+            first = endorsement.by;
+        }
+    }
+    Some(first)
+}
+
+fn read_endorsements(path: &Path) -> io::Result<Vec<[u8; ENDORSEMENT_LEN]>> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text?,
+    };
+    // A line that is none was being written when the power went: the key that it is about was never used.
+    let read = |line: &str| <[u8; ENDORSEMENT_LEN]>::try_from(crate::log::unhex(line.trim())?).ok();
+    Ok(text.lines().filter_map(read).filter(|bytes| Endorsement::read(bytes).is_some()).collect())
 }
 
 /// Bytes of a file with a public key.
@@ -285,6 +304,11 @@ mod tests {
         let again = data.rotate_key().unwrap();
         let kept: Vec<_> = data.endorsements().unwrap().iter().map(|bytes| Endorsement::read(bytes).unwrap()).collect();
         assert_eq!(kept, [rotated, again], "also behind a line that a power cut has torn");
+        assert_eq!(first_public_key(directory.path()), None, "no key lies there yet");
+        data.show_public_key(&again.key).unwrap();
+        assert_eq!(first_public_key(directory.path()), Some(before));
+        std::fs::remove_dir_all(&log).unwrap();
+        assert_eq!(first_public_key(directory.path()), Some(again.key), "another log begins with the key of now");
     }
 
     #[test]

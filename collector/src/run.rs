@@ -19,7 +19,7 @@ use crate::broker::{Broker, BrokerError, BrokerSettings};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
 use crate::core::{Core, OwnIdentity};
-use crate::data_directory::{DataDirectory, DataDirectoryError};
+use crate::data_directory::{DataDirectory, DataDirectoryError, first_public_key};
 use crate::endpoint::{BindError, Endpoint, Registry, Tls};
 use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
 use crate::limits::{
@@ -161,6 +161,8 @@ impl Collector {
         let Opened { core, reader, indexer, trimmer, forgetter } = open_log(config, &data).await?;
         let (trimmed_until, emptied_until) = (core.sources().trimmed_until(), core.sources().emptied_until());
         let newest = core.newest_attestation().and_then(|bytes| Attestation::read(&bytes)?.verify());
+        // By its first key the log is judged.
+        let own = (own.0, first_public_key(data.path()).unwrap_or(own.1));
         let attested = retention::Attested { own: config.name, log_id: core.place().log_id, keys: core.keys_of_log() };
         let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()));
         let core = core.with_posted_ids(Box::new(ids.map_err(system("a thread for the posted events"))?));

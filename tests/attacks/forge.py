@@ -1,6 +1,6 @@
 """What an attacker writes: control messages, signatures by any key, and logs with something taken out.
 
-By protocol/README.md. The reader of the formats, `tests/formats/reader.py`, gives crc32c, batches and the curve.
+By protocol/README.md. The reader in `tests/formats` gives crc32c, batches and the curve.
 """
 import hashlib
 import os
@@ -8,13 +8,14 @@ import struct
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "formats"))
+import curve  # noqa: E402
 import reader  # noqa: E402
 
 
 # --- Ed25519: the signing half
 def encode(point):
-    inverse = pow(point[2], reader.P - 2, reader.P)
-    x, y = point[0] * inverse % reader.P, point[1] * inverse % reader.P
+    inverse = pow(point[2], curve.P - 2, curve.P)
+    x, y = point[0] * inverse % curve.P, point[1] * inverse % curve.P
     return (y | (x & 1) << 255).to_bytes(32, "little")
 
 
@@ -24,14 +25,14 @@ class Key:
     def __init__(self, seed):
         digest = hashlib.sha512(seed).digest()
         self.scalar = int.from_bytes(digest[:32], "little") & (1 << 254) - 8 | 1 << 254
-        self.prefix, self.public = digest[32:], encode(reader.times(self.scalar, reader.BASE))
+        self.prefix, self.public = digest[32:], encode(curve.times(self.scalar, curve.BASE))
 
     def sign(self, context, digest):
         message = context.ljust(20, b"\0") + digest
-        nonce = int.from_bytes(hashlib.sha512(self.prefix + message).digest(), "little") % reader.L
-        point = encode(reader.times(nonce, reader.BASE))
+        nonce = int.from_bytes(hashlib.sha512(self.prefix + message).digest(), "little") % curve.L
+        point = encode(curve.times(nonce, curve.BASE))
         challenge = int.from_bytes(hashlib.sha512(point + self.public + message).digest(), "little")
-        return point + ((nonce + challenge * self.scalar) % reader.L).to_bytes(32, "little")
+        return point + ((nonce + challenge * self.scalar) % curve.L).to_bytes(32, "little")
 
 
 # --- Control messages

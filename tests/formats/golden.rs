@@ -31,7 +31,7 @@ use afferent_protocol::session::signed::{Down, Up};
 use afferent_protocol::sign::{Context, PublicKey};
 use afferent_tests::oracle_reader::{
     ReadTail, attestation_text, check_lanes, endorsement_text, hex, read_batch, read_clock, read_control,
-    read_fragment, read_message, read_segment,
+    read_fragment, read_message, read_segment, read_witness,
 };
 use made::{KEY, LINE_FRAME_MAX, LOG_KEY, MadeBatch, SOURCE, VECTORS, keys};
 
@@ -57,6 +57,9 @@ fn everything() -> Vec<(&'static str, Vec<u8>, String)> {
         let text = text::segment(&read_segment(&bytes).unwrap().unwrap(), &keys());
         all.push((name, bytes, text));
     }
+    let witness = made::witness();
+    let text = read_witness(&witness).unwrap();
+    all.push(("witness-v1", witness, text));
     for (name, control) in made::controls() {
         let bytes = control.encode().to_vec();
         let text = read_control(&bytes).unwrap();
@@ -121,6 +124,15 @@ fn every_file_is_held_against_the_code() {
     names.sort();
     files.sort();
     assert_eq!(files, names);
+}
+
+#[test]
+fn no_text_is_what_rust_prints_for_debugging() {
+    for (name, _, text) in everything() {
+        let quoted = text.split('"').step_by(2).collect::<String>();
+        let debug = ["Some(", "None", "Ok(", " { ", "[\n", "::"].iter().find(|debug| quoted.contains(**debug));
+        assert_eq!(debug, None, "{name}");
+    }
 }
 
 fn check_header(header: &Header, made: &MadeBatch) {

@@ -10,6 +10,8 @@
 //! - An event is one line: `event: sequence=… time=… subject=… kind field=value …`, fields in the order of the tables.
 //! - `signed_by` is the key, of those that the reader was told, whose signature is right, or `nobody`; `signed` says whether
 //!   the key that stands in the bytes has signed them.
+//! - `vector` is a name that stands in the text alone. Of what is damaged the reader prints `refused`, and `problem` of a unified
+//!   log that contradicts itself: no golden file has either.
 
 use afferent_tests::oracle_reader::*;
 

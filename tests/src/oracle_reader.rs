@@ -10,6 +10,7 @@ mod message;
 mod segment;
 mod signature;
 mod statement;
+mod witness;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +25,8 @@ pub use signature::is_signed;
 pub use statement::{
     ReadAttestation, ReadEndorsement, check_attestations, read_attestation, read_endorsement, running,
 };
+
+pub use witness::read_witness;
 
 /// One epoch of one stream of one source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use afferent_collector::data_directory::{DataDirectory, public_key};
+use afferent_collector::data_directory::{DataDirectory, first_public_key, public_key};
 use anyhow::Context;
 
 /// Look at the key that the log is signed with, or replace it.
 #[derive(Debug, clap::Subcommand)]
 pub enum Key {
-    /// Print the public key: for `[ship] collector_keys` of agents, and for those who verify.
+    /// Print the public key: for `[ship] collector_keys` of agents, and for those who verify. After a rotation these name
+    /// the log's first key, which is told on standard error.
     Show {
         /// The collector's data directory.
         #[arg(long, value_name = "DIR", default_value = "afferent-data")]
@@ -29,7 +30,11 @@ pub fn key(command: &Key) -> anyhow::Result<()> {
         Key::Show { data } => {
             let missing =
                 || format!("there is no collector.pub in {}; the collector writes it at its start", data.display());
-            println!("{}", public_key(data).with_context(missing)?);
+            let key = public_key(data).with_context(missing)?;
+            println!("{key}");
+            if let Some(first) = first_public_key(data).filter(|first| *first != key) {
+                eprintln!("the log began with the key {first}, which leads to it: verify the log by that one");
+            }
         }
         Key::Rotate { data } => {
             let rotated = DataDirectory::open(data)?.rotate_key()?;

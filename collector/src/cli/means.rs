@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use afferent_collector::certificate::{Means, Rings};
-use afferent_collector::data_directory::{parse_public_key, public_key};
+use afferent_collector::data_directory::{first_public_key, parse_public_key};
 use afferent_collector::limits::WITNESS_FILE_BYTES_MAX;
 use afferent_collector::log::{Trust, Witnesses};
 use afferent_protocol::disk::FsDisk;
@@ -15,8 +15,9 @@ use anyhow::Context;
 /// By what a log is judged beside itself.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct MeansArgs {
-    /// The collector's public key: 64 hexadecimal digits, or a file that holds them. Give it once for each key that the
-    /// log had without an endorsement. Without it, the key that is found there is taken, and the answer says so.
+    /// The collector's public key: 64 hexadecimal digits, or a file that holds them. After `key rotate` that is the first
+    /// key of the log. Give it once for each key that the log had without an endorsement. Without it, the key that is found
+    /// there is taken, and the answer says so.
     #[arg(long = "key", value_name = "HEX|FILE")]
     pub keys: Vec<String>,
     /// A file with attestations that were kept elsewhere, one a line in hexadecimal digits: `attestations` in an agent's
@@ -31,7 +32,7 @@ pub struct MeansArgs {
 impl MeansArgs {
     /// Reads all that is named. `data` is the collector's data directory.
     pub fn read(&self, data: &Path) -> anyhow::Result<Means> {
-        let trust = match (self.keys.is_empty(), public_key(data)) {
+        let trust = match (self.keys.is_empty(), first_public_key(data)) {
             (false, _) => Trust::Named(self.public_keys()?),
             (true, Some(key)) => Trust::Beside(key),
             (true, None) => Trust::Found,

@@ -324,6 +324,59 @@ fn attestations_lie_as_the_tables_say() {
 }
 
 #[test]
+fn a_witness_lies_as_the_tables_say() {
+    // Only the agent writes witnesses; its own tests hold it to the same file.
+    let pinned = include_bytes!("../../../tests/data/formats/witness-v1.bin");
+    let crc = crc32c(&pinned[12..]).to_le_bytes();
+    let fields = [
+        ("magic", &b"AFFWIT1\n"[..]),
+        ("crc", &crc),
+        ("count", &3_u32.to_le_bytes()),
+        ("log_id", &[0x11; 16]),
+        ("version", &70_000_u64.to_le_bytes()),
+        ("generation", &5_u64.to_le_bytes()),
+        ("boot", b"0123456789abcdef"),
+        ("is_clean", &[1]),
+        ("lanes", &pinned[80..]),
+    ];
+    check_layout("### Witness", pinned, &fields);
+    let fields = [
+        ("stream", &[1][..]),
+        ("is_current", &[0]),
+        ("is_resealed", &[1]),
+        ("epoch", &0x1D_u64.to_le_bytes()),
+        ("released_end", &100_u64.to_le_bytes()),
+        ("end", &u64::MAX.to_le_bytes()),
+    ];
+    let rows = table_after("### Witness", "| offset | bytes | of a lane | meaning |");
+    check_rows("### Witness", &rows, &pinned[80 + 2 * 32..][..32], &fields);
+}
+
+#[test]
+fn the_example_of_a_running_hash_is_what_the_code_makes() {
+    let heading = "| ordinal | stamp | count | chain hash of its batch | running hash behind it |";
+    let rows = table_after("## Attestations", heading);
+    let hash = |digits: &str| -> [u8; 32] {
+        let digits = digits.trim_matches('`');
+        std::array::from_fn(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap())
+    };
+    let (mut running, mut hashed) = (Running::default(), vec![]);
+    for row in &rows {
+        let (ordinal, stamp, count): (u64, i64, u32) =
+            (row[0].parse().unwrap(), row[1].parse().unwrap(), row[2].parse().unwrap());
+        let fields = [&ordinal.to_le_bytes()[..], &stamp.to_le_bytes(), &count.to_le_bytes(), &hash(row[3])];
+        hashed.push([&running.hash()[..], &fields.concat()].concat());
+        running.push(Offset::new(ordinal), time(stamp), count, &hash(row[3]));
+        assert_eq!(running.hash(), hash(row[4]), "{}", row[0]);
+    }
+    assert_eq!(rows.len(), 3);
+    assert_eq!(rows::example("running hash"), hashed[1], "the second of them");
+    let golden = include_str!("../../../tests/data/formats/segment-unified-v2.txt");
+    assert!(golden.contains(&format!("number=0 end=27 time={} ", rows[2][1])));
+    assert!(golden.contains(&format!(" hash={} ", rows[2][4].trim_matches('`'))), "the first attestation has it");
+}
+
+#[test]
 fn endorsements_lie_as_the_table_says() {
     let identity = Identity::from_seed(&[8; 32]);
     for (role, number) in [(Role::Successor, 0), (Role::Colleague, 1)] {

@@ -311,7 +311,7 @@ fn whose_word_counts_is_told_of_every_kind_of_event() {
 }
 
 /// The bytes in the hexadecimal columns of an example.
-fn example(name: &str) -> Vec<u8> {
+pub fn example(name: &str) -> Vec<u8> {
     let (_, rest) = README.split_once(&format!("<!-- example: {name} -->\n```text\n")).expect("the example is there");
     let (lines, _) = rest.split_once("```").unwrap();
     let hex = lines.lines().flat_map(|line| line.split("  ").next().unwrap().split_whitespace());

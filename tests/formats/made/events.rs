@@ -1,12 +1,13 @@
 //! Events of every kind, with every variant of every enum.
 
 use afferent_protocol::attestation::ATTESTATION_LEN;
+use afferent_protocol::batch::ChainHash;
 use afferent_protocol::endorsement::Role;
 use afferent_protocol::event::*;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Subject, Timestamp};
 
 use super::messages::endorsement;
-use super::{COLLECTOR, KEY, LOG_ID, LOG_KEY, SOURCE, TERM};
+use super::{COLLECTOR, KEY, LOG_ID, LOG_KEY, NEXT_TERM, SOURCE, SUCCESSOR_KEY, TERM};
 
 pub fn time(micros: i64) -> Timestamp {
     Timestamp::new(micros).unwrap()
@@ -168,9 +169,27 @@ pub fn proof(attestation: [u8; ATTESTATION_LEN]) -> Vec<Event<'static>> {
     [attested(attestation), events(COLLECTOR, changes.map(Body::LifeCycle))].concat()
 }
 
+/// How a log goes on under another key.
+pub fn next_term(first: Offset) -> Vec<Event<'static>> {
+    let key = SUCCESSOR_KEY.public_key();
+    let changes = [
+        LifeCycle::TermBegun { log_id: LOG_ID, partition: 0, term: NEXT_TERM, first },
+        LifeCycle::KeyPinned { source: COLLECTOR, key: key.0 },
+        LifeCycle::KeyEndorsed { endorsement: endorsement(Role::Successor, key).sign(&LOG_KEY).to_vec().leak() },
+    ];
+    events(COLLECTOR, changes.map(Body::LifeCycle))
+}
+
+/// Two sequences of samples will never come.
+pub fn lost(epoch: Epoch, first: u64, chain: ChainHash) -> Vec<Event<'static>> {
+    let (stream, reason) = (Stream::Samples, LossReason::Evicted);
+    let (first, end) = (Sequence::new(first), Sequence::new(first + 2));
+    events(SOURCE, [Body::Loss(Loss { stream, epoch, first, end, reason, chain })])
+}
+
 /// The samples once more, in another epoch.
-pub fn resealed() -> Vec<Event<'static>> {
-    let (stream, epoch, first) = (Stream::Samples, Epoch::new(0x01D), Sequence::new(100));
+pub fn resealed(epoch: Epoch, first: u64) -> Vec<Event<'static>> {
+    let (stream, first) = (Stream::Samples, Sequence::new(first));
     let resealed = LifeCycle::Resealed { stream, epoch, first, reason: ResealReason::Diverged };
     [events(SOURCE, [Body::LifeCycle(resealed)]), samples()].concat()
 }

@@ -38,16 +38,32 @@ fn ack() -> Control {
     Control::Ack([resume(CRITICAL, 300, CHECK), resume(SAMPLES, 129, CHECK)].into_iter().collect())
 }
 
-pub fn controls() -> Vec<(&'static str, Control)> {
+fn nack() -> Control {
+    Control::Nack { lane: SAMPLES, from: Sequence::new(129) }
+}
+
+fn ask() -> Control {
+    Control::Ask([300, 150, 75].map(|end| resume(CRITICAL, end, CHECK)).into_iter().collect())
+}
+
+fn common() -> Control {
+    Control::Common(resume(CRITICAL, 150, CHECK))
+}
+
+fn again() -> Control {
     let range = SequenceRange { first: Sequence::new(128), end: Sequence::new(256) };
+    Control::Again { lane: CRITICAL, range }
+}
+
+pub fn controls() -> Vec<(&'static str, Control)> {
     vec![
         ("control-hello-v2", hello()),
         ("control-welcome-v2", welcome()),
         ("control-ack-v2", ack()),
-        ("control-nack-v2", Control::Nack { lane: SAMPLES, from: Sequence::new(129) }),
-        ("control-ask-v2", Control::Ask([300, 150, 75].map(|end| resume(CRITICAL, end, CHECK)).into_iter().collect())),
-        ("control-common-v2", Control::Common(resume(CRITICAL, 150, CHECK))),
-        ("control-again-v2", Control::Again { lane: CRITICAL, range }),
+        ("control-nack-v2", nack()),
+        ("control-ask-v2", ask()),
+        ("control-common-v2", common()),
+        ("control-again-v2", again()),
     ]
 }
 
@@ -77,6 +93,7 @@ pub fn ups() -> Vec<(&'static str, Up)> {
     vec![
         ("signed-hello-v1", up(Nonce::NONE, UpContent::Control(hello()))),
         ("signed-hello-proved-v1", up(ANSWER, UpContent::Control(hello()))),
+        ("signed-ask-v1", up(ANSWER, UpContent::Control(ask()))),
         ("signed-state-online-v1", up(Nonce::NONE, UpContent::State { online: true })),
         ("signed-state-offline-v1", up(Nonce::NONE, UpContent::State { online: false })),
     ]
@@ -102,9 +119,17 @@ pub fn downs() -> Vec<(&'static str, Down)> {
         content: ack(),
         ..plain.clone()
     };
-    vec![("signed-welcome-v1", plain), ("signed-ack-v1", endorsed)]
+    let proved = |content| Down { is_proved: true, content, ..plain.clone() };
+    vec![
+        ("signed-nack-v1", proved(nack())),
+        ("signed-common-v1", proved(common())),
+        ("signed-again-v1", proved(again())),
+        ("signed-welcome-v1", plain),
+        ("signed-ack-v1", endorsed),
+    ]
 }
 
+/// What the log's key says of another.
 pub fn endorsement(role: Role, key: PublicKey) -> Endorsement {
     Endorsement { role, log_id: LOG_ID, key, by: LOG_KEY.public_key() }
 }

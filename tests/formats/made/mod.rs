@@ -14,7 +14,7 @@ use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
 use afferent_protocol::sign::{Identity, PublicKey};
 
 pub use events::time;
-pub use logs::segments;
+pub use logs::{segments, witness};
 pub use messages::{LINE_FRAME_MAX, attestation, controls, downs, line, payloads, statements, ups};
 pub use signatures::VECTORS;
 
@@ -26,6 +26,8 @@ const COLLECTOR: &str = "collector";
 pub const LOG_ID: [u8; 16] = [0x22; 16];
 /// Its term.
 const TERM: u64 = 0x7E12_0000_0000_0001;
+/// The term after that.
+const NEXT_TERM: u64 = 0x1A05_0000_0000_0002;
 
 /// The agent's key.
 pub static KEY: LazyLock<Identity> = LazyLock::new(|| Identity::from_seed(&[0x42; 32]));
@@ -34,9 +36,12 @@ pub static LOG_KEY: LazyLock<Identity> = LazyLock::new(|| Identity::from_seed(&[
 /// The key of a collector that works on the same log.
 static COLLEAGUE_KEY: LazyLock<Identity> = LazyLock::new(|| Identity::from_seed(&[0x44; 32]));
 
+/// The key that takes the place of the log's.
+static SUCCESSOR_KEY: LazyLock<Identity> = LazyLock::new(|| Identity::from_seed(&[0x45; 32]));
+
 /// The keys that a reader is told.
 pub fn keys() -> Vec<[u8; 32]> {
-    vec![KEY.public_key().0, LOG_KEY.public_key().0]
+    vec![KEY.public_key().0, LOG_KEY.public_key().0, SUCCESSOR_KEY.public_key().0]
 }
 
 /// The identity with this key.
@@ -107,7 +112,10 @@ pub fn batches() -> Vec<(&'static str, MadeBatch)> {
         ("batch-retention-v1", collectors(90, 0xB0, events::retention())),
         ("batch-posted-v1", collectors(100, 0xB4, events::posted())),
         ("batch-resealed-old-v1", MadeBatch::new(Stream::Samples, 100, [0xB5; 32], events::samples()).of_epoch(0x01D)),
-        ("batch-resealed-new-v1", MadeBatch::new(Stream::Samples, 0, CHAIN_START, events::resealed()).of_epoch(0x2E3)),
+        (
+            "batch-resealed-new-v1",
+            MadeBatch::new(Stream::Samples, 0, CHAIN_START, events::resealed(Epoch::new(0x01D), 100)).of_epoch(0x2E3),
+        ),
     ]
 }
 

@@ -3,6 +3,8 @@
 
 mod breakdown;
 mod commands;
+mod keys;
+mod reader;
 mod states;
 
 use std::path::{Path, PathBuf};
@@ -61,4 +63,34 @@ fn every_link_leads_to_a_file() {
     let missing: Vec<_> = files.filter(|target| !root().join(target).exists()).collect();
     assert!(missing.is_empty(), "README links to what is not there: {missing:?}");
     assert!(targets.len() > 20, "the links were found: {targets:?}");
+}
+
+/// The files that a table of `tests/README.md` links to, each with the names that stand behind the link.
+fn linked(text: &str) -> Vec<(String, Vec<String>)> {
+    let links = text.lines().filter(|line| line.starts_with("| **")).flat_map(|line| line.split("](").skip(1));
+    let names = |behind: &str| {
+        let quoted = behind.split('[').next().expect("split gives at least one").split('`').skip(1).step_by(2);
+        quoted.map(str::to_owned).collect()
+    };
+    links.filter_map(|link| link.split_once(')')).map(|(file, behind)| (file.to_owned(), names(behind))).collect()
+}
+
+#[test]
+fn every_test_that_stands_behind_an_attack_exists_by_its_name() {
+    let folder = root().join("tests");
+    let linked = linked(&std::fs::read_to_string(folder.join("README.md")).expect("there is a README of the tests"));
+    let mut tests = 0;
+    for (file, names) in &linked {
+        let text = std::fs::read_to_string(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        for name in names {
+            assert!(text.contains(&format!("fn {name}()")), "{file} has no test {name}");
+            tests += 1;
+        }
+    }
+    let scripts = linked.iter().filter(|(file, _)| file.starts_with("attacks/")).count();
+    let attacks = std::fs::read_dir(folder.join("attacks")).expect("there are attacks");
+    let is_attack = |name: &str| name.ends_with(".py") && name.as_bytes()[0].is_ascii_digit();
+    let there = attacks.filter(|file| is_attack(&file.as_ref().expect("a file").file_name().to_string_lossy())).count();
+    assert_eq!(scripts, there, "every script has its row");
+    assert!(tests > 20, "the names were found: {linked:?}");
 }

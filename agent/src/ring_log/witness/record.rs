@@ -106,6 +106,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_slot_has_the_bytes_that_are_pinned() {
+        let pinned = include_bytes!("../../../../tests/data/formats/witness-v1.bin");
+        let (version, record) = Record::decode(pinned).unwrap();
+        assert_eq!((version, record.generation, record.lanes.len(), record.is_clean), (70_000, 5, 3, true));
+        let ends = record.lanes.iter().map(|lane| (lane.released_end.get(), lane.end.get(), lane.is_resealed));
+        assert_eq!(ends.collect::<Vec<_>>(), [(17, 34, false), (0, 8, false), (100, u64::MAX, true)]);
+        assert!(record.encode(version) == *pinned);
+    }
+
+    #[test]
     fn a_slot_is_read_back_and_every_flipped_bit_is_noticed() {
         let lane = |stream, epoch, is_current| RecordLane {
             lane: Lane { stream, epoch: Epoch::new(epoch) },
