@@ -115,7 +115,7 @@ impl<D: Disk> RingLog<D> {
             chain: segment.chain,
         };
         if first < segment.end {
-            let mut losses = if loss.stream == Stream::Critical { self.losses_of(number, segment) } else { Vec::new() };
+            let mut losses = if loss.stream == Stream::Critical { self.losses_up_to(segment) } else { Vec::new() };
             losses.push(loss);
             self.declare(merged(losses), clock)?;
             self.counters.evicted_events += segment.end.since(first);
@@ -125,6 +125,13 @@ impl<D: Disk> RingLog<D> {
         self.counters.evicted_segments += 1;
         Ok(())
     }
+    /// Losses that this critical segment declares, or one before it that has to stay for what else it tells.
+    fn losses_up_to(&self, segment: &Segment) -> Vec<Loss> {
+        let goes = |other: &Segment| other.lane == segment.lane && other.end <= segment.end;
+        let going = self.pool.taken().filter(|(_, other)| goes(other));
+        going.flat_map(|(number, other)| self.losses_of(number, other)).collect()
+    }
+
     /// Losses that a critical segment declares and that no ack has come for: they go on in the loss of the segment.
     pub(super) fn losses_of(&self, number: usize, segment: &Segment) -> Vec<Loss> {
         let mut losses = Vec::new();

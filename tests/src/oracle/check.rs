@@ -255,7 +255,7 @@ impl Case<'_> {
         let is_gap = self.is_gap(self.names[agent], lane, sequence);
         // The declaration itself may have rotted before it was sent, or gone with the file that it lay in.
         let only_gap = (excuses.rotted || excuses.files_lost) && is_gap;
-        let gone = (excuses.files_lost && self.a_declaration_vanished(self.names[agent]))
+        let gone = ((excuses.files_lost || damaged) && self.a_declaration_is_gone(self.names[agent], damaged))
             || self.a_declaration_was_rolled_back(self.names[agent])
             || (excuses.parted && self.a_beginning_was_lost(self.names[agent], lane.stream));
         if only_gap || gone || reasons.iter().any(excused) {
@@ -270,11 +270,16 @@ impl Case<'_> {
         }
     }
 
-    /// Whether critical events vanished before anybody had heard of them: among them may be what they declared.
-    fn a_declaration_vanished(&self, source: SourceId) -> bool {
+    /// Whether critical events vanished, or could not be read, before anybody had heard of them: among them may be what they
+    /// declared.
+    fn a_declaration_is_gone(&self, source: SourceId, damaged: bool) -> bool {
         let critical = |loss: &Loss| loss.stream == Stream::Critical;
-        let vanished = |loss: &Loss| matches!(loss.reason, LossReason::Vanished | LossReason::VanishedAtLeast);
-        self.view.losses.iter().any(|(_, from, loss)| *from == source && critical(loss) && vanished(loss))
+        let is_gone = |loss: &Loss| match loss.reason {
+            LossReason::Vanished | LossReason::VanishedAtLeast => true,
+            LossReason::Corrupt => damaged,
+            _ => false,
+        };
+        self.view.losses.iter().any(|(_, from, loss)| *from == source && critical(loss) && is_gone(loss))
     }
 
     /// Whether critical events that had been acked are missing since the log was put back: among them may be what they
