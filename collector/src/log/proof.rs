@@ -8,7 +8,7 @@ use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
 use afferent_protocol::codec::records;
 use afferent_protocol::endorsement::Endorsement;
 use afferent_protocol::event::{Body, LifeCycle};
-use afferent_protocol::ids::{Offset, Sequence, SourceId, Stream};
+use afferent_protocol::ids::{Offset, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::{PublicKey, Verifier};
 use serde::Serialize;
@@ -142,14 +142,20 @@ impl Proof {
         Some(self.sources.get(source)?.as_ref()?.0)
     }
 
-    /// Whether the batch is signed with the key that its source is held to now.
-    fn is_signed(&mut self, batch: &Batch<'_>) -> bool {
+    /// Whether the batch is signed with the key that its source is held to at the end of what was taken.
+    pub(crate) fn is_signed_in_the_end(&self, batch: &Batch<'_>) -> bool {
         let source = batch.header().source;
         if source == self.own {
-            return self.log_keys.have_signed(batch);
+            return self.log_keys.clone().have_signed(batch);
         }
         let verifier = self.sources.get(&source).and_then(|key| key.as_ref()?.1.as_ref());
         verifier.and_then(|verifier| verifier.verify(batch)).is_some()
+    }
+
+    /// Whether the batch is signed with the key that its source is held to now.
+    fn is_signed(&mut self, batch: &Batch<'_>) -> bool {
+        let source = batch.header().source;
+        if source == self.own { self.log_keys.have_signed(batch) } else { self.is_signed_in_the_end(batch) }
     }
 
     /// What is wrong with a batch that is not signed as it should be.
@@ -199,13 +205,25 @@ impl Proof {
     fn place(&mut self, batch: &Batch<'_>) -> Option<Doubt> {
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
-        let before = self.lanes.insert((header.source, lane), (header.end(), batch.chain_hash()));
+        self.place_in((header.source, lane), header.range(), batch.chain_hash(), Some(header.previous))
+    }
+
+    /// What is wrong with the place of a lane's next batch. An extract does not repeat the hash of the batch before it where
+    /// that is `previous`.
+    pub(crate) fn place_in(
+        &mut self,
+        lane: (SourceId, Lane),
+        range: SequenceRange,
+        chain: ChainHash,
+        previous: Option<ChainHash>,
+    ) -> Option<Doubt> {
+        let before = self.lanes.insert(lane, (range.end, chain));
         let (end, chain) = before.unwrap_or((Sequence::ZERO, CHAIN_START));
-        if header.first < end {
+        if range.first < end {
             return Some(Doubt::Order);
         }
         // After a hole nobody knows the batch before; the hole itself is told by a loss or a gap in the log.
-        (header.first == end && header.previous != chain).then_some(Doubt::Chain)
+        (range.first == end && previous.is_some_and(|previous| previous != chain)).then_some(Doubt::Chain)
     }
 
     /// Decodes the batch.
