@@ -21,8 +21,8 @@ const AGENTS: usize = 20;
 /// Whose certificate is asked for, and of which day after the first.
 const AGENT: usize = 7;
 const DAY: i64 = 1;
-/// Samples of one agent in one minute, of so many sensors: about four days are a gigabyte.
-const SAMPLES: usize = 3000;
+/// Samples of one agent in one minute: one a second of each sensor. About four days are a gigabyte.
+const SAMPLES: usize = 600;
 const SENSORS: usize = 10;
 /// Each agent has a breakdown every so many minutes.
 const BREAKDOWN_EVERY: i64 = 120;
