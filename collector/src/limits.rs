@@ -56,6 +56,8 @@ pub const CERTIFICATE_RING_BATCHES_MAX: usize = 1 << 20;
 pub const WITNESS_FILE_BYTES_MAX: u64 = 256 << 20;
 /// The sparse index has a point every so many bytes of a segment.
 pub const INDEX_EVERY_BYTES: u64 = 64 << 10;
+/// Entries of a segment that only attestations in other segments bind: an extract holds their hashes one by one.
+pub const EXTRACT_HEAD_ENTRIES_MAX: usize = 65_536;
 /// Machines and sources that the index of one segment names; of a segment with more every block is looked at.
 pub const INDEX_NAMES_MAX: usize = 65_536;
 /// The log is looked through for segments without an index at most so often.

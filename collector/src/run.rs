@@ -347,7 +347,8 @@ async fn open_log(config: &Config, data: &DataDirectory) -> Result<Opened, RunEr
         let mut entropy = || getrandom::u64().expect("the system gave random numbers a moment ago");
         let (log, recovery) =
             EmbeddedLog::open_by_indexes(disk, settings, &mut entropy, clock.read().wall, &mut sources)?;
-        let (reader, indexer) = (log.reader().of_collector(own.source), log.indexer());
+        let indexer = log.indexer().signing(own.source, own.identity.clone());
+        let reader = log.reader().of_collector(own.source);
         let (trimmer, forgetter) = (log.trimmer(), log.forgetter());
         sources.find_unattested(&reader);
         let core = Core::new(log, sources, own, &recovery, &clock.read());

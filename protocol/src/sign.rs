@@ -24,6 +24,8 @@ pub enum Context {
     Attestation,
     /// An endorsement; see [`crate::endorsement`].
     Endorsement,
+    /// What a collector has found in a segment of its log, for its own certificates.
+    Extract,
 }
 
 impl Context {
@@ -34,6 +36,7 @@ impl Context {
             Self::Control => b"afferent control v2\0",
             Self::Attestation => b"afferent attest v1\0\0",
             Self::Endorsement => b"afferent endorse v1\0",
+            Self::Extract => b"afferent extract v1\0",
         }
     }
 }

@@ -301,7 +301,7 @@ fn every_flipped_bit_and_every_cut_of_an_attestation_or_endorsement_is_noticed()
 
 #[test]
 fn a_signature_in_one_context_means_nothing_in_another() {
-    let contexts = [Context::Batch, Context::Control, Context::Attestation, Context::Endorsement];
+    let contexts = [Context::Batch, Context::Control, Context::Attestation, Context::Endorsement, Context::Extract];
     let (hash, verifier) = (sha256(b"anything"), KEY.public_key().verifier().unwrap());
     for signed in contexts {
         let signature = KEY.sign_in(signed, &hash);

@@ -54,9 +54,13 @@ fn told(rig: &Rig, source: &str, output: &str) -> (i32, String) {
 }
 
 fn segments(rig: &Rig) -> Vec<PathBuf> {
+    files(rig, "seg")
+}
+
+fn files(rig: &Rig, ending: &str) -> Vec<PathBuf> {
     let files = std::fs::read_dir(rig.collector_data().join("log/0")).expect("there is a log");
     let mut files: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
-    files.retain(|path| path.extension().is_some_and(|ending| ending == "seg"));
+    files.retain(|path| path.extension().is_some_and(|found| found == ending));
     files.sort();
     files
 }
@@ -134,6 +138,25 @@ fn a_certificate_is_complete_until_a_segment_is_deleted_edited_or_put_elsewhere(
         swapped();
     }
     assert_eq!(certify(&rig, &[]).0, COMPLETE, "put back, it is complete again");
+
+    // What lies beside a segment for certificates is believed as far as the collector has signed it, and replaces nothing.
+    let extracts = files(&rig, "ext");
+    assert!(extracts.len() >= is_in_span.len() - 1, "{} extracts", extracts.len());
+    for pair in extracts.windows(2) {
+        let [one, other] = pair else { unreachable!("a window of two") };
+        let whole = std::fs::read(one).expect("it can be read");
+        for at in [20, 60, whole.len() / 2, whole.len() - 1] {
+            let mut edited = whole.clone();
+            edited[at] ^= 1;
+            std::fs::write(one, edited).expect("it can be written");
+            assert_eq!(certify(&rig, &[]), (COMPLETE, certificate.clone()), "byte {at} of {}", one.display());
+        }
+        std::fs::copy(other, one).expect("it can be copied");
+        assert_eq!(certify(&rig, &[]), (COMPLETE, certificate.clone()), "that of another segment");
+        std::fs::remove_file(one).expect("it can be removed");
+        assert_eq!(certify(&rig, &[]), (COMPLETE, certificate.clone()), "without {}", one.display());
+        std::fs::write(one, whole).expect("it can be written");
+    }
 }
 
 /// The attestations of a log, a line each, as an operator keeps them.

@@ -24,7 +24,7 @@ pub const COMPLETE: HeaderName = HeaderName::from_static("afferent-complete");
 /// The verdict: `complete`, `incomplete` or `refuted`.
 pub const VERDICT: HeaderName = HeaderName::from_static("afferent-verdict");
 
-/// Each reads the whole log: one at a time.
+/// Each may read the whole log: one at a time.
 static ONE: Semaphore = Semaphore::const_new(1);
 
 /// Of whom, and of which span.
@@ -44,7 +44,8 @@ pub(super) struct CertificateQuery {
     key: Option<String>,
 }
 
-/// Answers with the certificate, as JSON, or as text for whoever accepts `text/plain`. Reads the whole log.
+/// Answers with the certificate, as JSON, or as text for whoever accepts `text/plain`. What is unusual
+/// takes reading the whole log.
 #[utoipa::path(get, path = "/v1/certificate", tag = "sources", params(CertificateQuery),
     responses((status = 200, description = "What the log proves", content(
         (Object = "application/json"), (String = "text/plain")), headers(("afferent-complete" = bool), ("afferent-verdict" = String))),
@@ -56,15 +57,19 @@ pub(super) async fn certificate(
 ) -> Result<Response, Problem> {
     let Asked { about, span, keys } = parse(query.as_deref())?;
     let Ok(_one) = ONE.try_acquire() else {
-        let detail = "another certificate is being made, which reads the whole log";
+        let detail = "another certificate is being made, which may read the whole log";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "ask again in a moment"));
     };
     let (own, key) = api.state.own;
     let trust = if keys.is_empty() { Trust::Answering(key) } else { Trust::Named(keys) };
     let means = Means { trust, ..Means::default() };
-    let evidence = Evidence::new(about, span, own, means).map_err(Problem::from)?;
+    let evidence = Evidence::new(about.clone(), span, own, means.clone()).map_err(Problem::from)?;
     let log = api.log();
-    let certificate = blocking(move || made(&log, evidence)).await??.with_rings(&api.state.sources.borrow().clone());
+    let made = move || match log.certificate(&about, span, own, &means) {
+        Some(certificate) => certificate.map_err(Problem::from),
+        None => by_entries(&log, evidence),
+    };
+    let certificate = blocking(made).await??.with_rings(&api.state.sources.borrow().clone());
     let wants_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
     let complete = HeaderValue::from_static(if certificate.complete { "true" } else { "false" });
     let verdict = HeaderValue::from_static(certificate.verdict.name());
@@ -75,7 +80,8 @@ pub(super) async fn certificate(
     Ok(answer)
 }
 
-fn made(log: &Arc<dyn ReadLog>, mut evidence: Evidence) -> Result<Certificate, Problem> {
+/// By all of the log.
+fn by_entries(log: &Arc<dyn ReadLog>, mut evidence: Evidence) -> Result<Certificate, Problem> {
     look_ahead(log, &mut evidence)?;
     let kept = log.kept();
     let (mut from, mut scratch) = (kept.start, Vec::new());

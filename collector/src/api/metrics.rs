@@ -58,6 +58,7 @@ fn counters(text: &mut Text, counters: &Counters) {
         ("messages_refused", "Messages of which something was refused.", &counters.messages_refused),
         ("commits", "Commits that succeeded.", &counters.commits),
         ("commits_failed", "Commits that failed.", &counters.commits_failed),
+        ("answers_signed", "Answers to agents, each of them signed.", &counters.answers_signed),
         ("answers_dropped", "Answers that could not be sent.", &counters.answers_dropped),
         ("segments_trimmed", "Segments of the log that retention has removed.", &counters.segments_trimmed),
         ("bytes_trimmed", "Bytes of these.", &counters.bytes_trimmed),

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use afferent_protocol::batch::Batch;
+use afferent_protocol::batch::{Batch, ChainHash};
 use afferent_protocol::codec::records;
-use afferent_protocol::ids::{Offset, SourceId, Stream, Timestamp};
+use afferent_protocol::ids::{Offset, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::segment::EntryHead;
-use afferent_protocol::session::{Check, Lane};
+use afferent_protocol::session::Lane;
 
+use super::lanes::Came;
 use super::learned::Spoken;
 use super::rings::Rings;
 use super::source::{SourceEvidence, Unknown};
@@ -130,6 +131,14 @@ impl Evidence {
         if head.ordinal > 0 && self.first.is_none() {
             self.proof.ahead(batch);
         }
+        self.learn_names(batch);
+    }
+
+    /// Looks which names belong together by a batch of the collector.
+    pub(super) fn learn_names(&mut self, batch: &Batch<'_>) {
+        if batch.header().source != self.own {
+            return;
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
         for record in readable(batch, &mut scratch) {
             self.learn_name(&record.event.body);
@@ -139,9 +148,16 @@ impl Evidence {
 
     /// Takes the next batch. To be called for all that the log has, in order.
     pub fn batch(&mut self, head: &EntryHead, batch: &Batch<'_>) {
+        let chain = self.logged(head, batch);
+        self.judge(head, batch, &chain);
+        self.stamp = head.stamp;
+    }
+
+    /// Takes the next entry of the log, whosever it is; gives its chain hash.
+    pub(super) fn logged(&mut self, head: &EntryHead, batch: &Batch<'_>) -> ChainHash {
         let header = batch.header();
         let offset = Offset::new(head.ordinal);
-        let begin = *self.first.get_or_insert(offset);
+        self.first.get_or_insert(offset);
         if offset > self.end && self.end > Offset::ZERO {
             self.refuted.say(format!("the offsets {} up to {offset} are not in the log", self.end));
         }
@@ -154,22 +170,33 @@ impl Evidence {
             let (source, why) = (header.source, Doubt::Emptied);
             self.emptied = Some((self.end, Suspect { offset, source, why }));
         }
-        if self.is_looked_at(&header.source) {
-            let doubts = self.proof.doubts(batch);
-            self.doubted(offset, header, &doubts);
-            let lane = Lane { stream: header.stream, epoch: header.epoch };
-            self.rings.has(header.source, lane, header.range(), &chain);
-            let source = self.sources.entry(header.source).or_default();
-            source.clocked(header.clock.wall);
-            let ends = (header, Check::of(&chain).0);
-            if source.lane(lane.stream, lane.epoch).batch(head, ends, &self.span, begin > Offset::ZERO) {
-                source.came();
-            }
-            if doubts.is_empty() {
-                self.learn(head, batch);
-            }
+        chain
+    }
+
+    /// Takes what a batch says of those whom it is about.
+    pub(super) fn judge(&mut self, head: &EntryHead, batch: &Batch<'_>, chain: &ChainHash) {
+        let header = batch.header();
+        if !self.is_looked_at(&header.source) {
+            return;
         }
-        self.stamp = head.stamp;
+        let doubts = self.proof.doubts(batch);
+        self.doubted(Offset::new(head.ordinal), header, &doubts);
+        let lane = Lane { stream: header.stream, epoch: header.epoch };
+        self.rings.has(header.source, lane, header.range(), chain);
+        self.came(header.source, lane, &Came::of(head, header, chain));
+        if doubts.is_empty() {
+            self.learn(head, batch);
+        }
+    }
+
+    /// A source has sent this.
+    pub(super) fn came(&mut self, source: SourceId, lane: Lane, came: &Came) {
+        let is_begun = self.first.unwrap_or_default() > Offset::ZERO;
+        let source = self.sources.entry(source).or_default();
+        source.clocked(came.wall);
+        if source.lane(lane.stream, lane.epoch).batch(came, &self.span, is_begun) {
+            source.came();
+        }
     }
 
     fn doubted(&mut self, offset: Offset, header: &afferent_protocol::batch::Header, doubts: &[Doubt]) {
@@ -229,14 +256,11 @@ impl Evidence {
             return;
         }
         let mut scratch = std::mem::take(&mut self.scratch);
-        if looks_for_speaker && let About::Machine(machine) = &self.about {
-            scratch.resize((header.decoded_len as usize).max(scratch.len()), 0);
-            let speaks = records(batch, &mut scratch).is_ok_and(|records| {
-                records.subjects().iter().any(|subject| subject.as_str().split('/').next() == Some(machine.as_str()))
-            });
-            if speaks {
-                self.speakers.insert(source);
-            }
+        if looks_for_speaker
+            && let About::Machine(machine) = &self.about
+            && speaks(batch, machine, &mut scratch)
+        {
+            self.speakers.insert(source);
         }
         if may_tell {
             for (offset, record) in (head.ordinal..).zip(readable(batch, &mut scratch)) {
@@ -246,6 +270,13 @@ impl Evidence {
         }
         self.scratch = scratch;
     }
+}
+
+/// Whether a batch speaks of a machine.
+pub(super) fn speaks(batch: &Batch<'_>, machine: &str, scratch: &mut Vec<u8>) -> bool {
+    scratch.resize((batch.header().decoded_len as usize).max(scratch.len()), 0);
+    let is_of = |subject: &Subject<'_>| subject.as_str().split('/').next() == Some(machine);
+    records(batch, scratch).is_ok_and(|records| records.subjects().iter().any(is_of))
 }
 
 /// The records of a batch up to the first one that cannot be decoded.

@@ -2,15 +2,16 @@
 
 use std::ops;
 
-use afferent_protocol::batch::Header;
+use afferent_protocol::batch::{ChainHash, Header};
 use afferent_protocol::event::{LossReason, ResealReason};
 use afferent_protocol::ids::{Offset, Sequence, SequenceRange, Timestamp};
 use afferent_protocol::segment::EntryHead;
-use afferent_protocol::session::Lane;
+use afferent_protocol::session::{Check, Lane};
 
 use super::checks::Checks;
 use super::{Fate, Range, Span};
 use crate::limits::{CERTIFICATE_LOSSES_MAX, RANGES_MAX};
+use crate::log::Row;
 use crate::sources::RangeSet;
 
 /// A loss that a source has declared.
@@ -49,6 +50,56 @@ pub(super) enum Until {
     Sequence(Sequence),
     /// It had not begun.
     Nothing,
+}
+
+/// A batch, as far as its lane must know it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Came {
+    pub offset: Offset,
+    /// The first offset after it.
+    pub offset_end: Offset,
+    pub range: SequenceRange,
+    /// Its earliest and its latest event time.
+    pub time_first: Timestamp,
+    pub time_last: Timestamp,
+    /// The source's clock when it was made.
+    pub wall: Timestamp,
+    pub is_emptied: bool,
+    /// Its check, which statements name.
+    pub check: u64,
+}
+
+impl Came {
+    pub fn of(head: &EntryHead, header: &Header, chain: &ChainHash) -> Self {
+        Self {
+            offset: Offset::new(head.ordinal),
+            offset_end: Offset::new(head.end_ordinal()),
+            range: header.range(),
+            time_first: header.time_first,
+            time_last: header.time_last,
+            wall: header.clock.wall,
+            is_emptied: header.is_emptied(),
+            check: Check::of(chain).0,
+        }
+    }
+
+    pub fn of_row(row: &Row) -> Self {
+        Self {
+            offset: row.offset,
+            offset_end: row.end(),
+            range: row.range(),
+            time_first: row.time_first(),
+            time_last: row.time_last(),
+            wall: row.wall(),
+            is_emptied: row.is_emptied,
+            check: Check::of(&row.chain).0,
+        }
+    }
+
+    /// Whether it has, or had, an event of the span.
+    pub fn meets(&self, span: &Span) -> bool {
+        self.time_last >= span.from && self.time_first < span.until
+    }
 }
 
 /// What was seen of a lane.
@@ -96,40 +147,38 @@ struct Pending {
 impl LaneEvidence {
     /// Takes the lane's next batch; tells whether the span takes it in. `is_begun` when the log may have lost the lane's
     /// beginning to retention.
-    pub fn batch(&mut self, head: &EntryHead, (header, check): (&Header, u64), span: &Span, is_begun: bool) -> bool {
-        let (offset, first, end) = (Offset::new(head.ordinal), header.first, header.end());
+    pub fn batch(&mut self, came: &Came, span: &Span, is_begun: bool) -> bool {
+        let Came { offset, offset_end, range, is_emptied, .. } = *came;
         let is_beginning_kept = self.begun_at.is_some() || !is_begun;
         self.begun_at.get_or_insert(offset);
-        self.known_from.get_or_insert(header.time_first);
+        self.known_from.get_or_insert(came.time_first);
         if !is_beginning_kept {
-            self.kept_from = Some(first);
+            self.kept_from = Some(range.first);
         }
-        let range = SequenceRange { first, end };
-        let hole = SequenceRange { first: if is_beginning_kept { self.end } else { first }, end: first };
-        let is_in_span = header.time_last >= span.from && header.time_first < span.until && !header.is_emptied();
+        let hole = SequenceRange { first: if is_beginning_kept { self.end } else { range.first }, end: range.first };
+        let is_in_span = came.meets(span) && !is_emptied;
         self.pending.holes.insert_or_join(hole);
         self.missing.insert_or_join(hole);
-        self.checks.ends(end, check);
+        self.checks.ends(range.end, came.check);
         // It may lie in one from before.
         self.pending.holes.remove(range);
         self.holes.remove(range);
         self.missing.remove(range);
-        if header.is_emptied() {
+        if is_emptied {
             self.pending.all.insert_or_join(range);
-            if header.time_last >= span.from && header.time_first < span.until {
+            if came.meets(span) {
                 self.pending.told.insert_or_join(range);
             }
         } else {
-            self.reached = self.reached.max(Some(header.clock.wall.max(header.time_last)));
+            self.reached = self.reached.max(Some(came.wall.max(came.time_last)));
             self.settle(span);
         }
         if is_in_span {
             self.present.insert_or_leave(range);
-            let offset_end = Offset::new(head.end_ordinal());
             let offsets = self.offsets.get_or_insert(offset..offset_end);
             offsets.end = offset_end;
         }
-        self.end = self.end.max(end);
+        self.end = self.end.max(range.end);
         is_in_span
     }
 

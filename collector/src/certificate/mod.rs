@@ -1,6 +1,6 @@
 //! The completeness certificate: what of a source or a machine is in the log for a span of time, proved.
 //!
-//! One pass over the log, in order:
+//! - [`prove`]: by the extracts of a log where they lead to an answer (`extracts`), else by one pass over all of it, in order
 //! - [`Evidence`]: takes every batch; checks signature, chain and order, and what attestations and witnesses bind
 //! - `learned`: what single events say
 //! - `lanes`: per source, stream and epoch: present, declared as lost, missing
@@ -18,8 +18,10 @@
 
 mod checks;
 mod evidence;
+mod extracts;
 mod lanes;
 mod learned;
+mod prove;
 mod rings;
 mod source;
 pub mod text;
@@ -30,15 +32,18 @@ pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 
+use afferent_protocol::disk::Disk;
 use afferent_protocol::event::LossReason;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestamp};
 use serde::{Serialize, Serializer};
 
 use crate::cloud_event::names::loss_reason;
 use crate::log::inspect::Suspect;
-use crate::log::{Bound, KeyOrigin};
+use crate::log::{Bound, KeyOrigin, LogReader};
 use crate::sources::{RangeView, SourceView};
 pub use evidence::{Evidence, Means};
+use extracts::Asked;
+pub use prove::{ProveError, prove, whole};
 pub use rings::{RingError, Rings};
 
 /// Whom a certificate is about.
@@ -347,6 +352,17 @@ fn epoch_text<S: Serializer>(epoch: &Epoch, serializer: S) -> Result<S::Ok, S::E
 
 fn reason_name<S: Serializer>(reason: &LossReason, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(loss_reason(*reason))
+}
+
+/// The certificate of a log that is being written, by its extracts; `None` when the log has to be read.
+pub(crate) fn by_extracts<D: Disk>(
+    log: &LogReader<D>,
+    about: &About,
+    span: Span,
+    own: SourceId,
+    means: &Means,
+) -> Option<Result<Certificate, CertificateError>> {
+    extracts::certificate(&log.extracts(&own).ok()?, &Asked { about, span, own, means })
 }
 
 /// Texts that are told once, and not without end.

@@ -119,6 +119,11 @@ impl Rings {
         Ok(())
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.batches == 0
+    }
+
     /// How many of their batches were held against the log.
     pub(super) fn held_against(&self) -> usize {
         self.held_against

@@ -250,6 +250,12 @@ impl SourceEvidence {
         self.bounding().or(overtaken).or(self.arrived.as_ref())
     }
 
+    /// The offsets of the statements that bear on the answer.
+    pub fn statements(&self) -> impl Iterator<Item = Offset> {
+        let all = [&self.first_after, &self.overtaken, &self.arrived, &self.newest];
+        all.into_iter().flatten().map(|statement| statement.offset)
+    }
+
     /// Up to where the lane was to have come by the statement that bounds the span.
     pub fn until(&self, lane: Lane) -> Until {
         let Some(bounding) = self.bounding() else { return Until::Everything };

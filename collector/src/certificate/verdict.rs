@@ -20,6 +20,11 @@ impl Evidence {
     /// When the log has nothing of whom it is about.
     pub fn certificate(mut self) -> Result<Certificate, CertificateError> {
         self.finish();
+        self.concluded()
+    }
+
+    /// What all of it proves, once it was [finished](Self::finish).
+    pub(super) fn concluded(mut self) -> Result<Certificate, CertificateError> {
         let names = self.names();
         let is_known = names.iter().any(|name| self.sources.get(name).is_some_and(|source| !source.lanes.is_empty()));
         // Of a log that contradicts itself nobody knows whom it should have something of.
@@ -86,7 +91,7 @@ impl Evidence {
     }
 
     /// All was taken.
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.sources.values_mut().for_each(SourceEvidence::finish);
         let (begin, until) = (self.first.unwrap_or_default(), self.proof.trimmed_until());
         if begin > until {
@@ -124,7 +129,7 @@ impl Evidence {
     }
 
     /// The names that it is about.
-    fn names(&self) -> BTreeSet<SourceId> {
+    pub(super) fn names(&self) -> BTreeSet<SourceId> {
         match &self.about {
             About::Source(_) => self.wanted.clone(),
             About::Machine(_) => self.names_of(self.speakers.iter().copied()),

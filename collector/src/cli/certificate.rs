@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use afferent_collector::certificate::{About, Evidence, Span, Verdict, text};
-use afferent_collector::log::inspect;
+use afferent_collector::certificate::{About, Span, Verdict, prove, text};
 use afferent_protocol::ids::{SourceId, Timestamp};
 use anyhow::Context;
 
@@ -100,19 +99,15 @@ fn proved(args: &Certify) -> anyhow::Result<(String, Verdict)> {
     };
     let time = |time: jiff::Timestamp| Timestamp::clamped(time.as_microsecond());
     let span = Span { from: time(args.from), until: time(args.until) };
-    let mut evidence = Evidence::new(about, span, args.name, args.means.read(&args.data)?)?;
+    let means = args.means.read(&args.data)?;
     let directory = args.data.join("log").join("0");
     let progress = Rc::new(Progress::new("proving"));
     let disk = ReadOnlyDisk::new(directory.clone(), Rc::clone(&progress)).with_context(|| {
         format!("there is no log at {}; name the collector's data directory with --data", directory.display())
     })?;
-    inspect::dump(&disk, &mut |head, batch| evidence.ahead(head, batch))?;
-    let report = inspect::dump(&disk, &mut |head, batch| evidence.batch(head, batch))?;
+    let certificate = prove(&disk, &about, span, args.name, &means);
     progress.clear();
-    for hole in &report.holes {
-        evidence.hole(hole.first, hole.end);
-    }
-    let certificate = evidence.certificate()?;
+    let certificate = certificate?;
     let text = match args.output {
         Output::Json => serde_json::to_string_pretty(&certificate)? + "\n",
         Output::Table => text::text(&certificate),

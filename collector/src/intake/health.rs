@@ -99,6 +99,8 @@ pub struct Counters {
     pub commits: Counter,
     /// Commits that failed.
     pub commits_failed: Counter,
+    /// Answers to agents that were signed, whether or not they could be sent.
+    pub answers_signed: Counter,
     /// Answers that could not be sent, because the agent was gone or did not read.
     pub answers_dropped: Counter,
     /// Segments that retention has removed.

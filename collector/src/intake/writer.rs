@@ -304,6 +304,7 @@ impl<A: Admission> Loop<A> {
             let _ = self.questions.try_send(question);
         }
         for Answer { agent, connection, message, .. } in answers {
+            self.health.counters.answers_signed.count();
             if !self.outbox.send(&agent, connection, Bytes::from(message)) {
                 self.health.counters.answers_dropped.count();
             }

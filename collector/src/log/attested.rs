@@ -11,6 +11,7 @@ use afferent_protocol::batch::ChainHash;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::EntryHead;
 use afferent_protocol::sign::Running;
+use serde::{Deserialize, Serialize};
 
 use super::keys::LogKeys;
 
@@ -18,21 +19,35 @@ use super::keys::LogKeys;
 const ENTRIES_MAX: usize = 1 << 18;
 
 /// An entry, as the running hash takes it.
-#[derive(Clone, Copy, Debug)]
-struct Logged {
-    first: Offset,
-    end: Offset,
-    stamp: Timestamp,
-    count: u32,
-    chain: ChainHash,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Logged {
+    pub first: Offset,
+    pub end: Offset,
+    pub stamp: Timestamp,
+    pub count: u32,
+    pub chain: ChainHash,
+}
+
+impl Logged {
+    /// Takes it into a running hash.
+    pub fn add_to(&self, hash: &mut Running) {
+        hash.push(self.first, self.stamp, self.count, &self.chain);
+    }
 }
 
 /// The running hash at an entry's end.
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    end: Offset,
-    stamp: Timestamp,
-    hash: Running,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
+    pub end: Offset,
+    pub stamp: Timestamp,
+    pub hash: [u8; 32],
+}
+
+impl Mark {
+    /// The hash, to go on from.
+    pub const fn running(&self) -> Running {
+        Running::from_hash(self.hash)
+    }
 }
 
 /// How far the hash is known.
@@ -218,14 +233,18 @@ impl Attested {
     /// Takes the next entry. The first one may have any offset.
     pub fn entry(&mut self, head: &EntryHead, chain: ChainHash) {
         let (first, end) = (Offset::new(head.ordinal), Offset::new(head.end_ordinal()));
-        if first > self.end {
+        self.logged(Logged { first, end, stamp: head.stamp, count: head.count, chain });
+    }
+
+    /// Takes the next entry by what an extract tells of it.
+    fn logged(&mut self, logged: Logged) {
+        if logged.first > self.end {
             // The beginning is not kept; or there is a hole, behind which the next attestation tells the hash.
             self.is_begun |= self.end == Offset::ZERO;
             (self.hash, self.from) = (Hash::Unknown(VecDeque::new()), None);
             self.marks.clear();
         }
-        self.end = end;
-        let logged = Logged { first, end, stamp: head.stamp, count: head.count, chain };
+        self.end = logged.end;
         match &mut self.hash {
             Hash::Unknown(entries) => {
                 if entries.len() == ENTRIES_MAX {
@@ -237,16 +256,37 @@ impl Attested {
         }
     }
 
-    fn push(&mut self, logged: &Logged) {
-        let Hash::Known(hash) = &mut self.hash else { return };
-        hash.push(logged.first, logged.stamp, logged.count, &logged.chain);
-        let mark = Mark { end: logged.end, stamp: logged.stamp, hash: *hash };
+    /// Takes the entries of a segment by its extract: those up to the first end that is attested in it, the hashes at all
+    /// such ends, and the entries behind the last of them. The hash is to be known already.
+    pub fn extract(&mut self, head: &[Logged], marks: &[Mark], tail: &[Logged]) {
+        head.iter().for_each(|logged| self.logged(*logged));
+        // The first one is what the entries have led to, and is held against what is attested there.
+        for mark in marks.iter().skip(1) {
+            self.remember(*mark);
+            (self.hash, self.end) = (Hash::Known(mark.running()), mark.end);
+        }
+        tail.iter().for_each(|logged| self.logged(*logged));
+    }
+
+    /// Whether the hash is known at the end of the last entry.
+    pub fn is_known(&self) -> bool {
+        matches!(self.hash, Hash::Known(_))
+    }
+
+    fn remember(&mut self, mark: Mark) {
         if self.marks.len() == ENTRIES_MAX {
             self.marks.pop_front();
         }
         self.marks.push_back(mark);
+    }
+
+    fn push(&mut self, logged: &Logged) {
+        let Hash::Known(hash) = &mut self.hash else { return };
+        logged.add_to(hash);
+        let mark = Mark { end: logged.end, stamp: logged.stamp, hash: hash.hash() };
+        self.remember(mark);
         for witness in self.witnesses.remove(&mark.end).unwrap_or_default() {
-            if witness.hash == mark.hash && witness.time == mark.stamp {
+            if witness.hash.hash() == mark.hash && witness.time == mark.stamp {
                 let bound = Bound { end: witness.end, number: witness.number, time: witness.time };
                 self.witnessed = Some(bound);
             } else {
@@ -267,7 +307,12 @@ impl Attested {
     /// Takes an attestation that stands in a batch of the collector at this offset.
     pub fn attestation(&mut self, offset: Offset, bytes: &[u8], keys: &LogKeys) -> Result<(), Contradiction> {
         let attestation = Attestation::read(bytes).and_then(|unverified| unverified.verify());
-        let attestation = attestation.ok_or(Contradiction::Unsigned(offset))?;
+        self.attests(&attestation.ok_or(Contradiction::Unsigned(offset))?, keys)
+    }
+
+    /// Takes an attestation of which somebody else has seen that it is signed.
+    pub fn attests(&mut self, attestation: &Attestation, keys: &LogKeys) -> Result<(), Contradiction> {
+        let attestation = *attestation;
         let number = attestation.number;
         if !keys.contains(&attestation.key) {
             return Err(Contradiction::OtherKey { number, key: attestation.key.to_string() });
@@ -317,7 +362,7 @@ impl Attested {
             let found = self.marks.iter().find(|mark| mark.end == end);
             match found {
                 _ if end == Offset::ZERO => {}
-                Some(mark) if mark.hash == attestation.hash && mark.stamp == attestation.time => {}
+                Some(mark) if mark.hash == attestation.hash.hash() && mark.stamp == attestation.time => {}
                 Some(_) => return Err(Contradiction::Hash { number, end }),
                 // More entries than are remembered: the next attestation binds them.
                 None if end < oldest => return Ok(()),

@@ -12,7 +12,7 @@ use super::index::SegmentFile;
 use super::{Damage, OpenError};
 
 /// Bytes that are read at once when a file cannot be read whole: what is lost to one bad place.
-const RETRY_BYTES: usize = 4096;
+pub(super) const RETRY_BYTES: usize = 4096;
 
 /// A segment's name: what its header says too, so that it can be read when the header cannot.
 pub(super) fn name(first: u64, generation: u64) -> String {

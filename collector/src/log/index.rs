@@ -368,6 +368,11 @@ impl Shared {
         })
     }
 
+    /// The segments that will not grow and are whole, oldest first: file and offsets.
+    pub fn whole(&self) -> Vec<(Arc<SegmentFile>, Range<u64>)> {
+        self.with(|runs| runs.finished().map(|run| (Arc::clone(&run.file), run.first..run.end)).collect())
+    }
+
     /// The segments, oldest first, without the newest one.
     pub fn finished(&self) -> Vec<Finished> {
         self.with(|runs| {

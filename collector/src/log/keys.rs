@@ -108,6 +108,11 @@ impl LogKeys {
         self.keys.iter().any(|known| known.key == *key)
     }
 
+    /// Whether this key's word counts now.
+    pub fn count(&self, key: &PublicKey) -> bool {
+        self.keys.iter().any(|known| known.key == *key && !known.is_succeeded)
+    }
+
     /// Whether one of the keys that still count has signed the batch. The first one of a successor ends its predecessor.
     pub fn have_signed(&mut self, batch: &Batch<'_>) -> bool {
         let mut counting = self.keys.iter().rev().filter(|known| !known.is_succeeded);

@@ -17,12 +17,14 @@
 //!   finished segment: see [`Forgetter`]. Offsets, headers, chain hashes and critical batches stay.
 //! - Of a finished segment that has an index beside it a start reads the index; of all others, and of the newest one, it
 //!   reads everything. An index is derived from its segment alone: see [`Indexer`] and `segment_index.rs`.
+//! - A finished segment has an extract beside it, signed by the collector, for certificates: see `extract`.
 
 mod attested;
 mod buffer;
 mod damage;
 mod embedded;
 mod engine;
+mod extract;
 mod files;
 mod forget;
 mod history;
@@ -51,6 +53,9 @@ pub use attested::{Bound, Contradiction, NoAttestation, Witnesses, unhex};
 pub use damage::{LogDamage, Missing};
 pub use embedded::{EmbeddedLog, LogSettings, OpenError};
 pub use engine::{CommitError, UnifiedLog};
+#[cfg(test)]
+pub(crate) use extract::forged_extract;
+pub(crate) use extract::{Beside, Extract, Extracts, Found, Next, Row, SegmentPlace, What};
 pub use files::log_id;
 pub use forget::{ForgetError, Forgetter, Forgotten};
 pub use history::{Beat, History, LastHeard, Rebuild, Step, Stretch};

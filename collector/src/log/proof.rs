@@ -198,14 +198,20 @@ impl Proof {
         Some(self.sources.get(source)?.as_ref()?.0)
     }
 
-    /// Whether the batch is signed with the key that its source is held to now.
-    fn is_signed(&mut self, batch: &Batch<'_>) -> bool {
+    /// Whether the batch is signed with the key that its source is held to at the end of what was taken.
+    pub(crate) fn is_signed_in_the_end(&self, batch: &Batch<'_>) -> bool {
         let source = batch.header().source;
         if source == self.own {
-            return self.log_keys.have_signed(batch);
+            return self.log_keys.clone().have_signed(batch);
         }
         let verifier = self.sources.get(&source).and_then(|key| key.as_ref()?.1.as_ref());
         verifier.and_then(|verifier| verifier.verify(batch)).is_some()
+    }
+
+    /// Whether the batch is signed with the key that its source is held to now.
+    fn is_signed(&mut self, batch: &Batch<'_>) -> bool {
+        let source = batch.header().source;
+        if source == self.own { self.log_keys.have_signed(batch) } else { self.is_signed_in_the_end(batch) }
     }
 
     /// What is wrong with a batch that is not signed as it should be.
@@ -255,8 +261,26 @@ impl Proof {
     fn place(&mut self, batch: &Batch<'_>) -> Option<Doubt> {
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
-        let known = self.lanes.entry((header.source, lane)).or_default();
-        known.place(header.range(), header.previous, batch.chain_hash())
+        self.place_in((header.source, lane), header.range(), batch.chain_hash(), Some(header.previous))
+    }
+
+    /// What is wrong with the place of a lane's next batch. An extract does not repeat the hash of the batch before it where
+    /// that is `previous`.
+    pub(crate) fn place_in(
+        &mut self,
+        lane: (SourceId, Lane),
+        range: SequenceRange,
+        chain: ChainHash,
+        previous: Option<ChainHash>,
+    ) -> Option<Doubt> {
+        let known = self.lanes.entry(lane).or_default();
+        let previous = previous.unwrap_or(known.chain);
+        known.place(range, previous, chain)
+    }
+
+    /// Whether a batch of these sequences lies before others of its lane that have come.
+    pub(crate) fn is_late(&self, lane: &(SourceId, Lane), range: SequenceRange) -> bool {
+        self.lanes.get(lane).is_some_and(|known| range.first < known.end)
     }
 
     /// Decodes the batch.

@@ -9,7 +9,9 @@ use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead};
 
+use super::OpenError;
 use super::damage::{self, LogDamage};
+use super::extract::Beside;
 use super::index::{Place, SegmentFile, Shared};
 use super::marks::Wanted;
 use super::segment_index::{self, SegmentIndex};
@@ -197,6 +199,11 @@ impl<D: Disk> LogReader<D> {
         }
         hand.stopped = Some((next, start + len as u64));
         Ok(Chunk { entries, next: Offset::new(next) })
+    }
+
+    /// What certificates need of the log, by the extracts beside its segments. `own` is the collector's name.
+    pub(crate) fn extracts(&self, own: &SourceId) -> Result<Beside<'_, D>, OpenError> {
+        Beside::load(&*self.disk, own, self.durable_end())
     }
 
     /// The first offset that is not durable.

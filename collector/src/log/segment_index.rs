@@ -80,8 +80,7 @@ pub(super) fn segment_of(name: &str) -> Option<String> {
 impl SegmentIndex {
     /// Reads a whole segment whose offsets are `first` up to `end`.
     pub fn derive<D: Disk>(disk: &D, file: &SegmentFile, first: u64, end: u64) -> Result<Self, IndexError> {
-        let sound = SoundSegment::read(disk, &file.name, file, first, end);
-        sound.map(|segment| Self::of(&segment)).ok_or_else(|| IndexError::Unsound(file.name.clone()))
+        read_sound(disk, file, first, end).map(|segment| Self::of(&segment))
     }
 
     /// Looks into a segment.
@@ -187,6 +186,17 @@ impl SegmentIndex {
             && bytes.len() >= ENTRY_HEAD_LEN
             && Entry::parse(&bytes, file.seed).is_ok_and(|entry| is_end(&entry.head))
     }
+}
+
+/// Reads a whole segment whose offsets are `first` up to `end`, if it is sound.
+pub(super) fn read_sound<D: Disk>(
+    disk: &D,
+    file: &SegmentFile,
+    first: u64,
+    end: u64,
+) -> Result<SoundSegment, IndexError> {
+    let sound = SoundSegment::read(disk, &file.name, file, first, end);
+    sound.ok_or_else(|| IndexError::Unsound(file.name.clone()))
 }
 
 fn read_file<D: Disk>(disk: &D, name: &str) -> Option<Vec<u8>> {

@@ -7,14 +7,14 @@ use afferent_protocol::ids::{Offset, Timestamp};
 
 use super::files::survey;
 use super::index::Shared;
-use super::{OpenError, segment_index};
+use super::{OpenError, extract, segment_index};
 
 /// A segment that nothing is appended to any more, as retention looks at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     /// The first offset after it: where the log would begin without it and all before it.
     pub end: Offset,
-    /// Bytes of its file and its index.
+    /// Bytes of its file and of what lies beside it.
     pub bytes: u64,
     /// When the newest batch in it was appended.
     pub newest: Timestamp,
@@ -59,7 +59,9 @@ impl<D: Disk> Trimmer<D> {
         let bytes_of = |name: &str| files.iter().find(|(file, _)| file == name).map_or(0, |(_, bytes)| *bytes);
         let segments = finished.iter().map(|segment| Segment {
             end: Offset::new(segment.end),
-            bytes: bytes_of(&segment.file.name) + bytes_of(&segment_index::name(&segment.file.name)),
+            bytes: bytes_of(&segment.file.name)
+                + bytes_of(&segment_index::name(&segment.file.name))
+                + bytes_of(&extract::name(&segment.file.name)),
             newest: segment.newest,
         });
         Ok(Usage { segments: segments.collect(), bytes: files.iter().map(|(_, bytes)| bytes).sum() })
@@ -82,6 +84,7 @@ impl<D: Disk> Trimmer<D> {
             self.disk.remove(name).map_err(|error| OpenError::disk(&format!("removing {name}"), error))?;
             // It may not have been made yet; what is left behind is tidied away by the next start.
             let _ = self.disk.remove(&index);
+            let _ = self.disk.remove(&extract::name(name));
             trimmed.segments += 1;
             trimmed.bytes += segment.len;
         }

@@ -8,6 +8,7 @@ use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 
 use super::{EachEntry, ReadLog, ReadLogError};
+use crate::certificate::{self, About, Certificate, CertificateError, Means, Span};
 use crate::limits::LOG_READ_BYTES;
 use crate::log::{LogReader, ReadError, TimeKind, Wanted};
 use crate::terms::Terms;
@@ -74,6 +75,16 @@ where
 
     fn terms(&self) -> Arc<Terms> {
         LogReader::terms(self)
+    }
+
+    fn certificate(
+        &self,
+        about: &About,
+        span: Span,
+        own: SourceId,
+        means: &Means,
+    ) -> Option<Result<Certificate, CertificateError>> {
+        certificate::by_extracts(self, about, span, own, means)
     }
 
     fn bytes_read(&self) -> u64 {

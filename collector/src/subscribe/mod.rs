@@ -23,6 +23,7 @@ use afferent_protocol::batch::Batch;
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::segment::EntryHead;
 
+use crate::certificate::{About, Certificate, CertificateError, Means, Span};
 use crate::log::Wanted;
 use crate::terms::Terms;
 pub use filter::{Filter, FilterError};
@@ -80,6 +81,18 @@ pub trait ReadLog: Send + Sync {
     /// The terms of the log, by which it is seen whether a place holds in it.
     fn terms(&self) -> Arc<Terms> {
         Arc::default()
+    }
+
+    /// The certificate by what the log keeps for it beside its entries; `None` when the entries have to be read. `own` is the
+    /// collector's name. Blocks.
+    fn certificate(
+        &self,
+        _about: &About,
+        _span: Span,
+        _own: SourceId,
+        _means: &Means,
+    ) -> Option<Result<Certificate, CertificateError>> {
+        None
     }
 
     /// Bytes of the log that this reader has read so far.

@@ -253,7 +253,7 @@ fn the_versions_and_shards_are_those_of_the_code() {
 
 #[test]
 fn the_contexts_of_signatures_are_those_of_the_code() {
-    let contexts = [Context::Batch, Context::Control, Context::Attestation, Context::Endorsement];
+    let contexts = [Context::Batch, Context::Control, Context::Attestation, Context::Endorsement, Context::Extract];
     let rows = table("## Signatures", "context");
     assert_eq!(rows.len(), contexts.len());
     for (row, context) in rows.iter().zip(contexts) {

@@ -3,6 +3,7 @@
 use afferent_protocol::event::{Loss, LossReason};
 
 use super::*;
+use crate::certificate::lanes::Came;
 use crate::core::Notice;
 
 /// A machine with thirty seconds of samples, not having said how far it is.
@@ -233,7 +234,7 @@ fn more_holes_than_are_remembered_are_never_complete() {
     for nth in 0..2 * crate::limits::RANGES_MAX as u64 {
         let header = header(2 * nth + 1);
         let head = afferent_protocol::segment::EntryHead::new(&header, nth, 0, clock(0).wall);
-        lane.batch(&head, (&header, 0), &span(), false);
+        lane.batch(&Came::of(&head, &header, &[0; 32]), &span(), false);
     }
     assert!(lane.is_too_much());
 }

@@ -1,3 +1,4 @@
+mod extracted;
 mod forging;
 mod known;
 mod parted;
@@ -228,10 +229,13 @@ fn log_of(entries: &[Entry]) -> MemoryDisk {
 /// What a collector with these files would certify.
 fn certified_by(entries: &[Entry], about: About, span: Span, means: Means) -> Result<Certificate, CertificateError> {
     let disk = log_of(entries);
-    let mut evidence = Evidence::new(about, span, source("collector"), means)?;
+    let mut evidence = Evidence::new(about.clone(), span, source("collector"), means.clone())?;
     inspect::dump(&disk, &mut |head, batch| evidence.ahead(head, batch)).unwrap();
     inspect::dump(&disk, &mut |head, batch| evidence.batch(head, batch)).unwrap();
-    evidence.certificate()
+    let certificate = evidence.certificate();
+    // The same by one pass, and by extracts that a collector makes of whatever it finds.
+    extracted::is_the_same(entries, &about, span, &means, &certificate);
+    certificate
 }
 
 fn certified(entries: &[Entry], about: About, span: Span) -> Result<Certificate, CertificateError> {

@@ -15,7 +15,7 @@ use afferent_agent::trust::TrustSettings;
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{Body, Event, Quality, Sample, Value};
 use afferent_protocol::ids::{SourceId, Subject, Timestamp};
-use afferent_protocol::sign::Identity;
+use afferent_protocol::sign::{Context, Identity, sha256};
 use afferent_tests::process::{Process, Rig, Sse, cpu_seconds, get, peak_rss_kib, rss_kib, wait_for};
 
 use crate::disk::fsync_seconds;
@@ -30,22 +30,45 @@ const DRAINS: usize = 5;
 
 pub fn measure(table: &mut Table) {
     let rig = Rig::new("bench-journey");
-    let _collector = rig.start_collector();
+    let collector = rig.start_collector();
     let agent = rig.start_agent();
     let start = quiet_end(&rig);
     let lines = lines_of(EVENTS / CONNECTIONS);
+    let signed = || rig.collector_figure("afferent_answers_signed_total").expect("the collector counts it");
+    let (cpu_of_collector, signed_before) = (cpu_seconds(collector.pid()), signed());
     let cpu = cpu_seconds(agent.pid());
     let started = Instant::now();
     feed(&rig, &lines, CONNECTIONS);
     wait_for("everything is in the unified log", || rig.log_end().filter(|end| *end >= start + EVENTS as u64));
     let seconds = started.elapsed().as_secs_f64();
     let cpu = cpu_seconds(agent.pid()) - cpu;
+    let cpu_of_collector = cpu_seconds(collector.pid()) - cpu_of_collector;
+    // A minute has one attestation, in a batch of its own: two signatures.
+    let signatures = (signed() - signed_before) as f64 + 2.0 * (seconds / 60.0).ceil();
     let events = EVENTS as f64;
     let figure = "200-byte JSON samples, socket → durable in the unified log, both hops synced";
     table.add(figure, events / seconds, "events/s", Must::Least(300_000.0));
     table.add("… agent CPU per 1 M events", cpu * 1e6 / events, "s", Must::Most(2.0));
+    table.add("… signatures of acks and attestations", signatures, "", Must::Shown);
+    let share = 100.0 * signatures * seconds_of_a_signature() / cpu_of_collector;
+    table.add("… their share of the collector's CPU", share, "%", Must::Most(3.0));
     drop(agent);
     measure_memory(table);
+}
+
+/// What a signature costs on this machine: in the middle of many.
+fn seconds_of_a_signature() -> f64 {
+    let identity = Identity::from_seed(&[9; 32]);
+    let mut seconds: Vec<f64> = (0..1000_u32)
+        .map(|number| {
+            let started = Instant::now();
+            let hash = sha256(&[&number.to_le_bytes()[..], &[0; 400]].concat());
+            std::hint::black_box(identity.sign_in(Context::Control, &hash));
+            started.elapsed().as_secs_f64()
+        })
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds[500]
 }
 
 /// `count` lines, as one text to write.

@@ -1,6 +1,7 @@
 //! The bench: one table, and only ratios within one run count. Run it with `tests/bench`; it ends with 1 when a figure
 //! misses its bound.
 
+mod certificates;
 mod disk;
 mod followers;
 mod journey;
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let mut table = Table::default();
     type Part = (&'static str, fn(&mut Table));
-    let parts: [Part; 10] = [
+    let parts: [Part; 11] = [
         ("size", size::measure),
         ("disk", disk::measure),
         ("journey", journey::measure),
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         ("breakdown", journey::measure_breakdowns),
         ("models", models::measure),
         ("readers", readers::measure),
+        ("certificates", certificates::measure),
         ("followers", followers::measure),
         ("page", page::measure),
         ("mosquitto", mosquitto::measure),

@@ -1,0 +1,314 @@
+//! A certificate by extracts: of a finished segment only what its extract has of those whom it is about is taken, and the
+//! batches that bear on the answer are read and checked.
+//!
+//! The same evidence is collected as in a pass over the whole log, so that the answer is the same. Whatever is unusual has
+//! no answer here: somebody has to read the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use afferent_protocol::attestation::Attestation;
+use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
+use afferent_protocol::event::LaneEnd;
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream};
+use afferent_protocol::segment::EntryHead;
+use afferent_protocol::session::Lane;
+use afferent_protocol::sign::PublicKey;
+
+use super::evidence::speaks;
+use super::lanes::{Came, Until};
+use super::source::Statement;
+use super::{About, Certificate, CertificateError, Evidence, Means, Span};
+use crate::log::inspect::Suspect;
+use crate::log::{Doubt, Extract, Extracts, Found, Next, Row, SegmentPlace, Trust, What};
+
+/// Walks over a log in which ever more names turn out to belong together.
+const WALKS_MAX: usize = 4;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(super) struct Asked<'a> {
+    pub about: &'a About,
+    pub span: Span,
+    /// The collector's name.
+    pub own: SourceId,
+    pub means: &'a Means,
+}
+
+/// The certificate by the extracts of a log; `None` when the log has to be read.
+pub(super) fn certificate(log: &dyn Extracts, asked: &Asked<'_>) -> Option<Result<Certificate, CertificateError>> {
+    let Means { trust, witnesses, rings } = asked.means;
+    // A key that is found in the log may be that of whoever wrote the extracts; witnesses and rings are held against all.
+    if *trust == Trust::Found || !witnesses.is_empty() || !rings.is_empty() || log.all().is_empty() {
+        return None;
+    }
+    let mut names = match asked.about {
+        About::Source(source) if *source != asked.own => BTreeSet::from([*source]),
+        About::Machine(machine) => speakers(log, machine)?,
+        About::Source(_) | About::Log => return None,
+    };
+    for _ in 0..WALKS_MAX {
+        let mut walked = Walked::over(log, asked, names.clone())?;
+        walked.evidence.finish();
+        let mut found = walked.evidence.names();
+        found.append(&mut walked.others);
+        if !found.is_subset(&names) {
+            names.extend(found);
+            continue;
+        }
+        let made = walked.is_proved(log, &names).map(|()| walked.evidence.concluded())?;
+        return made.as_ref().is_ok_and(|made| made.refuted.is_empty()).then_some(made);
+    }
+    None
+}
+
+/// The sources that speak of a machine, as far as extracts tell; `None` when one does not.
+fn speakers(log: &dyn Extracts, machine: &str) -> Option<BTreeSet<SourceId>> {
+    let mut speakers = BTreeSet::new();
+    for (source, speaks) in log.all().iter().flat_map(|extract| extract.directory.speaks(machine)) {
+        if speaks? {
+            speakers.insert(source);
+        }
+    }
+    Some(speakers)
+}
+
+/// A row, and where its entry is.
+struct Placed {
+    segment: SegmentPlace,
+    row: Row,
+}
+
+/// A batch of a lane, oldest first.
+struct Known {
+    came: Came,
+    chain: ChainHash,
+    /// Where it is read; `None` when it was.
+    placed: Option<Placed>,
+}
+
+/// What a walk has found.
+struct Walked {
+    evidence: Evidence,
+    own: SourceId,
+    names: BTreeSet<SourceId>,
+    /// The batches of all names, and of the collector.
+    lanes: BTreeMap<(SourceId, Lane), Vec<Known>>,
+    /// The keys that have signed extracts.
+    signers: BTreeSet<[u8; 32]>,
+    /// The newest attestation, when an extract has told it.
+    attestation: Option<Vec<u8>>,
+    /// Others that speak of the machine.
+    others: BTreeSet<SourceId>,
+    scratch: Vec<u8>,
+}
+
+impl Walked {
+    fn over(log: &dyn Extracts, asked: &Asked<'_>, names: BTreeSet<SourceId>) -> Option<Self> {
+        let Asked { about, span, own, means } = asked.clone();
+        let evidence = Evidence::new(about.clone(), span, own, means.clone()).ok()?;
+        let mut walked = Self {
+            evidence,
+            own,
+            names,
+            lanes: BTreeMap::new(),
+            signers: BTreeSet::new(),
+            attestation: None,
+            others: BTreeSet::new(),
+            scratch: Vec::new(),
+        };
+        if let About::Source(_) = about {
+            walked.evidence.wanted.clone_from(&walked.names);
+        } else {
+            walked.evidence.speakers.clone_from(&walked.names);
+        }
+        walked.look_ahead(log)?;
+        log.walk(&mut |found| match found {
+            Found::Extract(extract) if walked.takes(extract) => walked.extract(log, extract),
+            Found::Extract(_) => Some(Next::Read),
+            Found::Entry(head, batch) => walked.entry(head, batch),
+        })?;
+        Some(walked)
+    }
+
+    /// Where the beginning is not kept, keys are told behind what they prove.
+    fn look_ahead(&mut self, log: &dyn Extracts) -> Option<()> {
+        if log.first() == Offset::ZERO {
+            return Some(());
+        }
+        log.walk(&mut |found| {
+            match found {
+                Found::Entry(head, batch) => self.evidence.ahead(head, batch),
+                Found::Extract(extract) => {
+                    for row in log.section(extract, &self.own)?.rows {
+                        let What::Told { batch, .. } = &row.what else { continue };
+                        let (batch, _) = Batch::parse(batch).ok()?;
+                        self.evidence.ahead(&row.head(&batch), &batch);
+                    }
+                }
+            }
+            Some(Next::On)
+        })
+    }
+
+    /// Whether the segment need not be read: the running hash is known where it begins.
+    fn takes(&self, extract: &Extract) -> bool {
+        self.evidence.attested.is_known() && (self.evidence.first.is_some() || extract.directory.first == Offset::ZERO)
+    }
+
+    fn entry(&mut self, head: &EntryHead, batch: &Batch<'_>) -> Option<Next> {
+        let (header, evidence) = (batch.header(), &mut self.evidence);
+        let chain = evidence.logged(head, batch);
+        if header.source == self.own || self.names.contains(&header.source) {
+            evidence.judge(head, batch, &chain);
+            let lane = Lane { stream: header.stream, epoch: header.epoch };
+            let known = Known { came: Came::of(head, header, &chain), chain, placed: None };
+            self.lanes.entry((header.source, lane)).or_default().push(known);
+        } else if let About::Machine(machine) = &evidence.about {
+            if header.is_emptied() {
+                return None;
+            }
+            if speaks(batch, machine, &mut self.scratch) {
+                self.others.insert(header.source);
+            }
+        }
+        evidence.stamp = head.stamp;
+        self.goes_on()
+    }
+
+    /// Nothing contradicts anything so far.
+    fn goes_on(&self) -> Option<Next> {
+        self.evidence.refuted.is_empty().then_some(Next::On)
+    }
+
+    fn extract(&mut self, log: &dyn Extracts, extract: &Extract) -> Option<Next> {
+        self.signers.insert(extract.key.0);
+        let directory = &extract.directory;
+        let mut rows = Vec::new();
+        for source in self.names.iter().chain([&self.own]) {
+            let section = log.section(extract, source)?;
+            let lane = |row: &Row| section.lanes[usize::from(row.lane)];
+            rows.extend(section.rows.iter().map(|row| (*source, lane(row), row.clone())));
+        }
+        rows.sort_by_key(|(_, _, row)| row.offset);
+        let evidence = &mut self.evidence;
+        evidence.first.get_or_insert(directory.first);
+        evidence.attested.extract(&directory.head, &directory.marks, &directory.tail);
+        for (source, lane, row) in rows {
+            self.row(source, lane, row, &extract.segment)?;
+        }
+        let evidence = &mut self.evidence;
+        (evidence.end, evidence.stamp) = (directory.end, directory.stamp);
+        evidence.time = evidence.time.max(directory.time);
+        evidence.entries += directory.entries;
+        if let Some((offset, end, source)) = directory.emptied {
+            // Of which machine an emptied batch was, nobody can tell.
+            if let About::Machine(_) = evidence.about {
+                return None;
+            }
+            evidence.emptied = Some((end, Suspect { offset, source, why: Doubt::Emptied }));
+        }
+        self.goes_on()
+    }
+
+    fn row(&mut self, source: SourceId, (stream, epoch): (Stream, Epoch), row: Row, at: &SegmentPlace) -> Option<()> {
+        let (lane, evidence) = (Lane { stream, epoch }, &mut self.evidence);
+        let (came, chain) = (Came::of_row(&row), row.chain);
+        if let What::Told { batch, before } = &row.what {
+            let (batch, _) = Batch::parse(batch).ok()?;
+            evidence.stamp = before.unwrap_or(evidence.stamp);
+            evidence.judge(&row.head(&batch), &batch, &chain);
+        } else {
+            let place = (source, lane);
+            let is_late = evidence.proof.is_late(&place, row.range());
+            if is_late || evidence.proof.place_in(place, row.range(), chain, row.previous).is_some() {
+                return None;
+            }
+            evidence.came(source, lane, &came);
+        }
+        match &row.what {
+            What::Beat(beat) => {
+                let clock = row.wall().min(row.stamp).min(row.time_of(beat));
+                let ends = beat.ends.iter();
+                let ends = ends.map(|&(stream, epoch, end, check)| LaneEnd { stream, epoch, end, check });
+                let statement = Statement { clock, offset: row.offset_of(beat.at), ends: ends.collect() };
+                let span = evidence.span;
+                evidence.sources.entry(source).or_default().stated(statement, &span);
+            }
+            What::Attested { attestation, .. } if source == self.own => {
+                let claim = Attestation::read(attestation)?;
+                evidence.attested.attests(claim.claim(), evidence.proof.log_keys()).ok()?;
+                self.attestation = Some(attestation.clone());
+            }
+            What::Attested { .. } | What::Quiet | What::Told { .. } => {}
+        }
+        let placed = Some(Placed { segment: Arc::clone(at), row });
+        self.lanes.entry((source, lane)).or_default().push(Known { came, chain, placed });
+        Some(())
+    }
+
+    /// Whether all that bears on the answer is in the log as the extracts have it.
+    fn is_proved(&self, log: &dyn Extracts, names: &BTreeSet<SourceId>) -> Option<()> {
+        self.goes_on()?;
+        let keys = self.evidence.proof.log_keys();
+        if !self.signers.iter().all(|key| keys.count(&PublicKey(*key))) {
+            return None;
+        }
+        if let Some(attestation) = &self.attestation {
+            Attestation::read(attestation)?.verify()?;
+        }
+        for ((source, lane), batches) in &self.lanes {
+            let last = batches.len().checked_sub(1)?;
+            if !names.contains(source) {
+                // The collector's own: the last one binds those before it.
+                self.is_there(log, source, *lane, batches, last)?;
+                continue;
+            }
+            for at in self.bearing(source, *lane, batches) {
+                self.is_there(log, source, *lane, batches, at)?;
+            }
+        }
+        Some(())
+    }
+
+    /// The batches of a lane that bear on the answer: from the last one before the span up to where the lane was to have
+    /// come by the statement that bounds it, the statements, and the last one, which binds all others.
+    fn bearing(&self, source: &SourceId, lane: Lane, batches: &[Known]) -> BTreeSet<usize> {
+        let Some(evidence) = self.evidence.sources.get(source) else { return (0..batches.len()).collect() };
+        let span = &self.evidence.span;
+        let end = match evidence.until(lane) {
+            Until::Everything => Sequence::new(u64::MAX),
+            Until::Sequence(end) => end,
+            Until::Nothing => Sequence::ZERO,
+        };
+        let is_counted = |known: &Known| known.came.range.first < end;
+        let meets = |known: &Known| known.came.meets(span);
+        let begin = batches.iter().position(meets).map_or_else(
+            || batches.iter().rposition(|known| is_counted(known) && known.came.time_last < span.from),
+            |first| first.checked_sub(1),
+        );
+        let until = batches.iter().rposition(|known| is_counted(known) || meets(known)).map_or(0, |last| last + 1);
+        let holds = |offset: Offset| {
+            let at = batches.partition_point(|known| known.came.offset_end <= offset);
+            batches.get(at).filter(|known| known.came.offset <= offset).map(|_| at)
+        };
+        let statements = evidence.statements().filter_map(holds);
+        (begin.unwrap_or(0)..until).chain(statements).chain(batches.len().checked_sub(1)).collect()
+    }
+
+    /// Whether a batch is in the log as its row has it, signed, and behind the one before it.
+    fn is_there(&self, log: &dyn Extracts, source: &SourceId, lane: Lane, batches: &[Known], at: usize) -> Option<()> {
+        let Some(Placed { segment, row }) = &batches[at].placed else { return Some(()) };
+        let (end, chain) = match at.checked_sub(1).map(|before| &batches[before]) {
+            Some(before) => (before.came.range.end, before.chain),
+            None => (Sequence::ZERO, CHAIN_START),
+        };
+        log.entry(segment, row, &mut |entry| {
+            let (head, batch, header) = (&entry.head, &entry.batch, entry.batch.header());
+            let is_of_lane = header.source == *source && (header.stream, header.epoch) == (lane.stream, lane.epoch);
+            let is_chained = header.first != end || header.previous == chain;
+            let is_same = is_of_lane && is_chained && row.is_of(head, batch, &self.own);
+            (is_same && self.evidence.proof.is_signed_in_the_end(batch)).then_some(())
+        })
+    }
+}

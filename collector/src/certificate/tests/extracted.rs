@@ -1,0 +1,399 @@
+//! Certificates by extracts are those of the whole log.
+
+use afferent_protocol::event::{Loss, LossReason, ResealReason};
+use afferent_protocol::session::Lane;
+use proptest::prelude::*;
+
+use super::*;
+use crate::certificate::extracts::{self, Asked};
+use crate::core::{Notice, Removal, Removed};
+use crate::log::{Beside, Indexed, What};
+
+/// Segments that are finished after a few batches.
+const TINY: LogSettings = LogSettings { segment_bytes: 4096 };
+
+/// A log with these entries in small segments, with extracts that the collector has signed.
+fn extracted_log(entries: &[Entry]) -> MemoryDisk {
+    let disk = MemoryDisk::new(2);
+    let (mut log, _) = EmbeddedLog::open(disk.clone(), TINY, &mut || 7, clock(0).wall, &mut |_, _| {}).unwrap();
+    for (_, stamp, bytes) in entries {
+        log.append(&Batch::parse(bytes).unwrap().0, *stamp);
+        log.commit().unwrap();
+    }
+    let mut indexer = log.indexer().signing(source("collector"), identity(KEY));
+    while !matches!(indexer.step(), Indexed::UpToDate) {}
+    disk
+}
+
+/// What the extracts of a log lead to.
+fn by_extracts(disk: &MemoryDisk, about: &About, span: Span, means: &Means) -> Option<Made> {
+    let own = source("collector");
+    let log = Beside::load(disk, &own, Offset::new(u64::MAX)).unwrap();
+    extracts::certificate(&log, &Asked { about, span, own, means })
+}
+
+fn proved(made: Result<Certificate, ProveError>) -> Made {
+    match made {
+        Ok(certificate) => Ok(certificate),
+        Err(ProveError::None(error)) => Err(error),
+        Err(ProveError::Log(error)) => panic!("{error}"),
+    }
+}
+
+/// Whether all ways lead to this certificate, those that lead nowhere left out.
+pub(super) fn is_the_same(entries: &[Entry], about: &About, span: Span, means: &Means, certificate: &Made) {
+    let disk = extracted_log(entries);
+    let found = by_extracts(&disk, about, span, means);
+    if let Some(found) = found.filter(|found| !is_right_about_the_span(found, certificate, entries)) {
+        assert_eq!(found, *certificate, "by extracts");
+    }
+    let own = source("collector");
+    assert_eq!(proved(whole(&disk, about, span, own, means)), *certificate, "by one pass");
+    let by_either_way = proved(prove(&disk, about, span, own, means));
+    assert!(by_either_way == *certificate || is_right_about_the_span(&by_either_way, certificate, entries));
+}
+
+type Made = Result<Certificate, CertificateError>;
+
+/// Whether all that refutes the log is the signature of a batch that is not of the span: its chain hash is what the next
+/// batch names, so that an answer about the span is as good as it was.
+fn is_right_about_the_span(found: &Made, whole: &Made, entries: &[Entry]) -> bool {
+    let (Ok(found), Ok(whole)) = (found, whole) else { return false };
+    let is_signature = |text: &String| text.contains("it is not signed with the key of its source");
+    // What stands in a batch whose signature is wrong was not taken.
+    let follows_from_it = |text: &String| text.contains("does not follow the one before it");
+    let is_about = |name: &SourceId| found.sources.iter().any(|source| source.source == *name);
+    let of_span = entries.iter().map(|(_, _, bytes)| Batch::parse(bytes).unwrap().0).filter(|batch| {
+        let header = batch.header();
+        is_about(&header.source) && header.time_last >= found.span.from && header.time_first < found.span.until
+    });
+    let is_signed = |batch: &Batch<'_>| {
+        let name = batch.header().source.to_string();
+        identity(name.bytes().fold(1, |sum, byte| sum ^ byte)).public_key().verifier().unwrap().verify(batch).is_some()
+    };
+    whole.refuted.iter().any(is_signature)
+        && whole.refuted.iter().all(|text| is_signature(text) || follows_from_it(text))
+        && of_span.into_iter().all(|batch| is_signed(&batch))
+}
+
+#[test]
+fn an_ordinary_log_needs_no_reading_of_the_whole() {
+    let entries = history();
+    for about in [About::Source(source("press")), About::Machine("88-C".into())] {
+        let disk = extracted_log(&entries);
+        let found = by_extracts(&disk, &about, span(), &by_key()).expect("it leads to a certificate").unwrap();
+        assert!(found.complete, "{found:#?}");
+        assert_eq!(Ok(found), certified(&entries, about, span()));
+    }
+}
+
+/// What an agent does in a random life.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    /// So many samples, an event a second.
+    Works(u64),
+    /// So many that never come.
+    Loses(u64),
+    /// It declares the last ones that it lost.
+    Declares,
+    Beats,
+    ReplacesItsRing,
+    /// It goes on in an epoch of its own.
+    SealsAgain,
+    Retires,
+    /// The collector starts again.
+    Restarts,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        10 => (1..8_u64).prop_map(Deed::Works),
+        6 => Just(Deed::Beats),
+        1 => (1..5_u64).prop_map(Deed::Loses),
+        1 => Just(Deed::Declares),
+        1 => Just(Deed::ReplacesItsRing),
+        1 => Just(Deed::SealsAgain),
+        1 => Just(Deed::Retires),
+        1 => Just(Deed::Restarts),
+    ]
+}
+
+/// A log of two agents that have lived like this.
+fn of_deeds(deeds: &[(bool, Deed)]) -> Vec<Entry> {
+    let mut world = World::new();
+    let mut machines = [Machine::new("press", 1), Machine::new("lathe", 10)];
+    machines.iter().for_each(|machine| machine.greet(&mut world));
+    let (mut lost, mut epoch) = ([(0, 0); 2], 100);
+    for (is_other, deed) in deeds {
+        let at = usize::from(*is_other);
+        let (machine, name) = (&mut machines[at], source(["press", "lathe"][at]));
+        let seconds = machine.samples.next.max(machine.critical.next) + 1;
+        match *deed {
+            Deed::Works(count) => machine.works(&mut world, count),
+            Deed::Loses(count) => {
+                let first = machine.samples.next;
+                machine.samples.samples(count);
+                lost[at] = (first, first + count);
+                world.greet(&machine.samples, first + count);
+            }
+            Deed::Declares => {
+                let (first, end) = (Sequence::new(lost[at].0), Sequence::new(lost[at].1));
+                let Lane { stream, epoch } = machine.samples.lane;
+                let (reason, chain) = (LossReason::Evicted, [0; 32]);
+                machine.says(&mut world, seconds, Body::Loss(Loss { stream, epoch, first, end, reason, chain }));
+            }
+            Deed::Beats => machine.beats(&mut world, seconds),
+            Deed::ReplacesItsRing => {
+                machine.says(&mut world, seconds, Body::LifeCycle(LifeCycle::RingReplaced { message: "gone" }));
+            }
+            Deed::SealsAgain => {
+                let Lane { stream, epoch: old } = machine.samples.lane;
+                let first = Sequence::new(machine.samples.next);
+                epoch += 1;
+                let mut again = Agent::new(name.as_str(), Stream::Samples, epoch);
+                world.greet(&again, 0);
+                let reason = ResealReason::OtherKey;
+                let batch = own_event(&mut again, seconds, LifeCycle::Resealed { stream, epoch: old, first, reason });
+                world.give(&again, &batch);
+                machine.samples = again;
+            }
+            Deed::Retires => {
+                world.say(Notice::Retired { source: name, who: "ana".into(), why: "scrapped".into() });
+            }
+            Deed::Restarts => {
+                world.restart();
+                machines.iter_mut().for_each(|machine| {
+                    machine.samples.run += 1;
+                    machine.critical.run += 1;
+                    machine.greet(&mut world);
+                });
+            }
+        }
+    }
+    world.end()
+}
+
+/// What becomes of the files.
+#[derive(Clone, Debug)]
+enum Fate {
+    Nothing,
+    /// A byte of a file of this ending is another.
+    Rots(&'static str, prop::sample::Index, prop::sample::Index, u8),
+    Vanishes(&'static str, prop::sample::Index),
+    /// One file stands under the name of another.
+    Swapped(&'static str, prop::sample::Index, prop::sample::Index),
+    /// An entry is taken out, and all checksums are right; the extracts are those from before.
+    TakenOut(prop::sample::Index),
+    /// As before, and the collector makes the extracts once more.
+    TakenOutAndExtracted(prop::sample::Index),
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    use prop::sample::Index;
+    let ending = || prop_oneof![Just(".seg"), Just(".ext"), Just(".ext")];
+    prop_oneof![
+        2 => Just(Fate::Nothing),
+        3 => (ending(), any::<Index>(), any::<Index>(), 1..=255_u8).prop_map(|(e, f, at, x)| Fate::Rots(e, f, at, x)),
+        1 => (ending(), any::<Index>()).prop_map(|(ending, file)| Fate::Vanishes(ending, file)),
+        1 => (ending(), any::<Index>(), any::<Index>()).prop_map(|(e, one, other)| Fate::Swapped(e, one, other)),
+        2 => any::<Index>().prop_map(Fate::TakenOut),
+        1 => any::<Index>().prop_map(Fate::TakenOutAndExtracted),
+    ]
+}
+
+fn files(disk: &MemoryDisk, ending: &str) -> Vec<String> {
+    disk.names().into_iter().filter(|name| name.ends_with(ending)).collect()
+}
+
+fn replace(disk: &MemoryDisk, name: &str, bytes: &[u8]) {
+    let _ = disk.remove(name);
+    disk.create(name, bytes.len() as u64).unwrap().write_at(bytes, 0).unwrap();
+}
+
+/// The log's files after that.
+fn befallen(entries: &[Entry], fate: &Fate) -> MemoryDisk {
+    let disk = extracted_log(entries);
+    match fate {
+        Fate::Nothing => {}
+        Fate::Rots(ending, file, at, flip) => {
+            let names = files(&disk, ending);
+            let name = file.get(&names);
+            disk.rot(name, at.index(disk.bytes(name).len()), |byte| byte ^ flip);
+        }
+        Fate::Vanishes(ending, file) => disk.remove(file.get::<String>(&files(&disk, ending))).unwrap(),
+        Fate::Swapped(ending, one, other) => {
+            let names = files(&disk, ending);
+            let (one, other) = (one.get(&names), other.get(&names));
+            let (was_one, was_other) = (disk.bytes(one), disk.bytes(other));
+            replace(&disk, one, &was_other);
+            replace(&disk, other, &was_one);
+        }
+        Fate::TakenOut(at) => {
+            let mut left = entries.to_vec();
+            left.remove(at.index(left.len()));
+            let without = extracted_log(&left);
+            for name in files(&without, ".ext") {
+                without.remove(&name).unwrap();
+            }
+            for name in files(&disk, ".ext") {
+                replace(&without, &name, &disk.bytes(&name));
+            }
+            return without;
+        }
+        Fate::TakenOutAndExtracted(at) => {
+            let mut left = entries.to_vec();
+            left.remove(at.index(left.len()));
+            return extracted_log(&left);
+        }
+    }
+    disk
+}
+
+/// The batches of a span that a log has of a source, without the offsets at which they stand.
+fn batches_of(disk: &MemoryDisk, name: SourceId, span: Span) -> Vec<Vec<u8>> {
+    let mut batches = Vec::new();
+    inspect::dump(disk, &mut |_, batch| {
+        let header = batch.header();
+        if header.source == name && header.time_last >= span.from && header.time_first < span.until {
+            batches.push(batch.bytes().to_vec());
+        }
+    })
+    .unwrap();
+    batches
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn extracts_lead_to_what_the_log_proves_whatever_becomes_of_the_files(
+        deeds in prop::collection::vec((any::<bool>(), deed()), 10..60),
+        (from, len) in (0..40_u64, 1..40_u64),
+        is_of_machine in any::<bool>(),
+        fate in fate(),
+    ) {
+        let (entries, span) = (of_deeds(&deeds), seconds(from, from + len));
+        let about = if is_of_machine { About::Machine("88-C".into()) } else { About::Source(source("press")) };
+        let disk = befallen(&entries, &fate);
+        let log_is_whole = whole(&disk, &about, span, source("collector"), &by_key());
+        let (found, all) = (by_extracts(&disk, &about, span, &by_key()), proved(log_is_whole));
+        let Some(found) = found else {
+            let may_lead_nowhere = !matches!(fate, Fate::Nothing) || all.is_err() || files(&disk, ".ext").is_empty();
+            prop_assert!(may_lead_nowhere, "{:#?}", all);
+            return Ok(());
+        };
+        if found == all {
+            return Ok(());
+        }
+        // What is wrong with the log is nothing that bears on the span: the answer is the one that it gave before, and all
+        // of the span is still there.
+        let before = extracted_log(&entries);
+        let truth = proved(whole(&before, &about, span, source("collector"), &by_key()));
+        let is_refuted = all.as_ref().map_or(true, |all| all.verdict == Verdict::Refuted);
+        prop_assert!(is_refuted && !matches!(fate, Fate::Nothing), "{:#?} and not {:#?}", found, all);
+        prop_assert_eq!(&found, &truth);
+        for source in found.unwrap().sources {
+            prop_assert_eq!(batches_of(&disk, source.source, span), batches_of(&before, source.source, span));
+        }
+    }
+}
+
+/// As [`history`] with more agents, and then retention says that it removes this before some offset; the offset too.
+fn removed_history(what: Removed) -> (Vec<Entry>, Offset) {
+    let mut world = lived(KEY, &["press", "lathe", "drill"]);
+    let now = clock(world.seconds + 10);
+    world.core.ending(&now);
+    world.core.commit(&now).unwrap();
+    world.core.commit(&now).unwrap();
+    let removal = |until| Removal { what, until, rule: "older than 1d".into() };
+    let until = world.core.remove(&removal(Offset::new(u64::MAX)), &now).unwrap_err().attested_until;
+    world.core.remove(&removal(until), &now).unwrap();
+    world.core.commit(&now).unwrap();
+    (world.end(), until)
+}
+
+#[test]
+fn what_retention_leaves_is_certified_as_it_is_by_new_extracts_and_by_old_ones() {
+    let mut found = 0;
+    for what in [Removed::All, Removed::Events(Stream::Samples)] {
+        let (entries, all) = removed_history(what);
+        for until in (0..all.get()).step_by(10).map(Offset::new) {
+            let disk = extracted_log(&entries);
+            let (log, _) = EmbeddedLog::open(disk.clone(), TINY, &mut || 7, clock(0).wall, &mut |_, _| {}).unwrap();
+            let removed = match what {
+                Removed::All => log.trimmer().remove_before(until).unwrap().segments > 0,
+                Removed::Events(_) => {
+                    let mut forgetter = log.forgetter();
+                    std::iter::from_fn(|| forgetter.step(until).unwrap()).count() > 0
+                }
+            };
+            let mut is_the_same = || {
+                for about in [About::Source(source("press")), About::Machine("88-C".into())] {
+                    let whole = proved(whole(&disk, &about, seconds(0, 58), source("collector"), &by_key()));
+                    let by_extracts = by_extracts(&disk, &about, seconds(0, 58), &by_key());
+                    found += usize::from(removed && by_extracts.is_some());
+                    assert!(by_extracts.is_none_or(|found| found == whole), "{what:?} before {until}");
+                }
+            };
+            is_the_same();
+            let mut indexer = log.indexer().signing(source("collector"), identity(KEY));
+            while !matches!(indexer.step(), Indexed::UpToDate) {}
+            is_the_same();
+        }
+    }
+    assert!(found > 20, "extracts lead somewhere: {found}");
+}
+
+/// Files that say the opposite, by somebody who has this key.
+fn forged(disk: &MemoryDisk, key: u8) -> usize {
+    let mut forged = 0;
+    for name in files(disk, ".ext") {
+        let bytes = crate::log::forged_extract(&disk.bytes(&name), &identity(key), &mut |_, row| {
+            let is_told = matches!(&row.what, What::Told { batch, .. } if tells_a_conflict(batch));
+            if is_told {
+                row.what = What::Quiet;
+                forged += 1;
+            }
+        });
+        replace(disk, &name, &bytes);
+    }
+    forged
+}
+
+fn tells_a_conflict(batch: &[u8]) -> bool {
+    let (batch, _) = Batch::parse(batch).unwrap();
+    let mut scratch = vec![0; batch.header().decoded_len as usize];
+    let mut records = afferent_protocol::codec::records(&batch, &mut scratch).unwrap();
+    records.any(|record| matches!(record.unwrap().event.body, Body::LifeCycle(LifeCycle::Conflict { .. })))
+}
+
+#[test]
+fn an_extract_that_leaves_something_out_is_believed_by_nobody_unless_the_collector_has_signed_it() {
+    let (mut world, mut press) = (World::new(), Machine::new("press", 1));
+    press.greet(&mut world);
+    press.works(&mut world, 30);
+    press.beats(&mut world, 30);
+    world.say(Notice::Conflict { source: source("press"), boots: [[1; 16], [2; 16]], addresses: String::new() });
+    press.works(&mut world, 15);
+    press.beats(&mut world, 60);
+    // So that the batch with the conflict is in a finished segment.
+    let mut lathe = Machine::new("lathe", 30);
+    lathe.greet(&mut world);
+    (0..40).for_each(|_| lathe.works(&mut world, 5));
+    let entries = world.end();
+    let about = About::Source(source("press"));
+    let truth = certified(&entries, about.clone(), seconds(31, 45)).unwrap();
+    assert!(says(&truth.open, "two machines speak for it"), "{truth:#?}");
+    let by = |key| {
+        let disk = extracted_log(&entries);
+        assert_eq!(forged(&disk, key), 1);
+        prove(&disk, &about, seconds(31, 45), source("collector"), &by_key()).unwrap()
+    };
+    assert_eq!(by(KEY + 1), truth, "a stranger's word is none");
+    assert!(by(KEY).complete, "the control: the lie is one, for whoever has the collector's key");
+    let found_key = Means::default();
+    let disk = extracted_log(&entries);
+    forged(&disk, KEY + 1);
+    let found = prove(&disk, &about, seconds(31, 45), source("collector"), &found_key).unwrap();
+    assert!(!found.complete, "nor where the key is the one that is found");
+}
