@@ -158,7 +158,7 @@ impl Evidence {
             let doubts = self.proof.doubts(batch);
             self.doubted(offset, header, &doubts);
             let lane = Lane { stream: header.stream, epoch: header.epoch };
-            self.rings.has(header.source, lane, header.range(), &chain);
+            self.rings.has(header, &chain);
             let source = self.sources.entry(header.source).or_default();
             if source.lane(lane.stream, lane.epoch).batch(head, header, &self.span, begin > Offset::ZERO) {
                 source.came();
