@@ -46,6 +46,38 @@ async fn a_connection_over_which_a_run_proves_itself_ends_older_ones_of_that_run
 }
 
 #[tokio::test]
+async fn proofs_that_wait_for_the_same_commit_leave_the_newest_connection_of_the_run() {
+    let plant = Plant::open().await;
+    plant.hand.shut();
+    let mut connections = Vec::new();
+    for _ in 0..3 {
+        let mut raw = Raw::join(plant.address, Version::V5, None).await;
+        raw.publish(&up("press-88"), 1, b"run 1").await;
+        connections.push(raw);
+    }
+    let mut newest = connections.pop().expect("there are three");
+    // It is gone before anybody has judged what it said.
+    let mut gone = Raw::join(plant.address, Version::V5, None).await;
+    gone.publish(&up("press-88"), 1, b"run 2").await;
+    drop(gone);
+    plant.hand.open();
+    assert_eq!(puback(&newest.next().await.unwrap()), (1, 0));
+    for mut older in connections {
+        while let Some(packet) = older.next().await {
+            assert!(packet.0 == crate::raw::PUBACK || packet == (DISCONNECT, vec![0x8e]), "{packet:?}");
+        }
+    }
+    newest.publish(&up("press-88"), 2, b"still there").await;
+    assert_eq!(puback(&newest.next().await.unwrap()), (2, 0));
+    plant
+        .hand
+        .until("the others have left", |seen| seen.closed.get("press-88").is_some_and(|gone| gone.len() == 3))
+        .await;
+    assert_eq!(plant.health.counters.connections.get(), 1);
+    plant.stop().await;
+}
+
+#[tokio::test]
 async fn without_authentication_the_first_topic_ties_the_connection() {
     let plant = Plant::open().await;
     let mut raw = Raw::join(plant.address, Version::V5, None).await;
