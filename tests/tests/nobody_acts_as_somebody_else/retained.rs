@@ -63,6 +63,8 @@ struct Recorded {
     up: Vec<(&'static str, Vec<u8>)>,
     down: Vec<(&'static str, Vec<u8>)>,
     states: Vec<(&'static str, Vec<u8>)>,
+    /// Everything that the collector has said, in order.
+    all_down: Vec<Vec<u8>>,
 }
 
 impl Recorded {
@@ -85,6 +87,7 @@ impl Recorded {
                 Control::Ack(_) => "ack",
                 _ => "other",
             };
+            recorded.all_down.push(message.clone());
             keep(&mut recorded.down, kind, message);
         }
         while let Some(message) = states.waiting_message() {
@@ -124,25 +127,45 @@ fn what_agent_and_collector_said_in_a_history_that_was_put_back_lets_go_of_nothi
     let agent = rig.start_agent();
     all_arrives(&rig, &codes, "the first time");
     agent.kill();
+    // The welcome of its next run says that the log has all of it.
+    let agent = rig.start_agent();
+    rig.wait_healthy();
+    agent.kill();
     collector.terminate();
     let recorded = Recorded::of(&mut eve, &mut states);
     let kinds = |messages: &[(&'static str, Vec<u8>)]| messages.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
     let (ups, downs) = (kinds(&recorded.up), kinds(&recorded.down));
     assert!(["claim", "proof", "batch"].iter().all(|kind| ups.contains(kind)), "{ups:?}");
     assert!(["welcome", "ack"].iter().all(|kind| downs.contains(kind)), "{downs:?}");
+    let put_back = || {
+        for (data, name) in [(rig.collector_data(), "collector"), (rig.agent_data(), "agent")] {
+            std::fs::remove_dir_all(&data).expect("it can be removed");
+            copy_files(&copy.join(name), &data);
+        }
+    };
 
     // Both are put back. What was said then is true, signed, and about what the agent now holds and the log has not.
+    put_back();
+    let agent = rig.start_agent();
+    let held = rig.agent_lag().expect("it tells what it holds");
+    eve.ear.next_message().expect("the agent says hello");
+    recorded.all_down.iter().for_each(|message| eve.says(down("press-88"), message));
+    let said = recorded.all_down.len() as u64;
+    wait_for("the agent has judged all of it", || {
+        (rig.agent_figure("afferent_agent_ignored_total")? >= said).then_some(())
+    });
+    assert!(held >= 5 && rig.agent_lag() >= Some(held), "it has let go of what the log does not have");
+    let collector = rig.start_collector();
+    all_arrives(&rig, &codes, "what was said once more");
+    agent.kill();
+    collector.terminate();
+
     let rounds = recorded.up.len().max(recorded.down.len());
     for round in 0..rounds {
         let nth = |messages: &[(&'static str, Vec<u8>)]| messages[round % messages.len()].clone();
-        let (up_kind, said_up) = nth(&recorded.up);
-        let (down_kind, said_down) = nth(&recorded.down);
+        let ((up_kind, said_up), (down_kind, said_down)) = (nth(&recorded.up), nth(&recorded.down));
         let (state_kind, said_state) = nth(&recorded.states);
-        for data in [rig.collector_data(), rig.agent_data()] {
-            std::fs::remove_dir_all(data).expect("it can be removed");
-        }
-        copy_files(&copy.join("collector"), &rig.collector_data());
-        copy_files(&copy.join("agent"), &rig.agent_data());
+        put_back();
         for (topic, message) in
             [(up("press-88"), said_up), (down("press-88"), said_down), (state("press-88"), said_state)]
         {
