@@ -21,9 +21,9 @@ struct AtWork {
     heard: watch::Sender<Arc<Vec<SourceView>>>,
     stopping: Stopping,
     runtime: Runtime,
-    _intake: Intake,
+    intake: Option<Intake>,
+    writer: Option<Writer>,
     _switch: StopSwitch,
-    _writer: Writer,
 }
 
 impl AtWork {
@@ -57,8 +57,9 @@ impl AtWork {
         change(&mut settings);
         let (switch, stopping) = stop_switch();
         let (retention, log) = (Loop::new(settings), log as Arc<dyn ReadLog>);
+        let (intake, writer) = (Some(intake), Some(writer));
         drop(_inside);
-        Self { retention, log, health, heard, stopping, runtime, _intake: intake, _switch: switch, _writer: writer }
+        Self { retention, log, health, heard, stopping, runtime, intake, writer, _switch: switch }
     }
 
     /// Lets it look once; gives the oldest offset then.
@@ -69,6 +70,14 @@ impl AtWork {
 
     fn warning(&self, kind: &str) -> Option<String> {
         self.health.warnings().get(kind).cloned()
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        drop(self.intake.take());
+        let ended = self.writer.take().map(|writer| self.runtime.block_on(writer.joined()));
+        assert!(ended == Some(Ok(())) || std::thread::panicking(), "the writer ends well: {ended:?}");
     }
 }
 
