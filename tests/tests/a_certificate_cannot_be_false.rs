@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use afferent_tests::process::{Rig, binary, run_to_end, wait_for};
+use afferent_tests::process::{Rig, binary, copy_files, run_to_end, wait_for};
 use serde_json::Value;
 
 const FROM: &str = "2021-09-13T00:00:00Z";
@@ -203,4 +203,96 @@ fn keys_witnesses_and_rings_from_outside_find_out_what_a_log_alone_cannot() {
     let (is_sound, said) = verify(&rig, &["--key", key, "--witness", witness]);
     assert!(!is_sound && said.contains("its tail was cut off"), "{said}");
     assert_eq!(certify(&rig, &["--key", key, "--witness", witness]).0, REFUTED);
+}
+
+/// Lets the agent fill the log once more, behind what is there; both have stopped then.
+fn filled_again(rig: &Rig) {
+    let collector = rig.start_collector();
+    let agent = rig.start_agent();
+    let before = rig.log_end().expect("the collector tells its end");
+    fill(rig);
+    wait_for("all of it is in the log", || (rig.log_end()? > before + SAMPLES && rig.agent_lag()? == 0).then_some(()));
+    agent.terminate();
+    collector.terminate();
+}
+
+#[test]
+fn a_witness_of_what_retention_has_removed_says_nothing_and_one_of_what_is_kept_still_tells() {
+    let mut rig = filled("trimmed-witness");
+    let early = attestations(&rig);
+    filled_again(&rig);
+    // Another future of the same log: whoever has its key may have gone on with a copy.
+    let other = Rig::new("other-future");
+    copy_files(&rig.collector_data(), &other.collector_data());
+    other.start_collector().terminate();
+    let forked = attestations(&other).lines().last().expect("it has attested its end").to_owned();
+
+    rig.collector_extra += "\nretention.size_mib = 2";
+    let collector = rig.start_collector();
+    let first = wait_for("the oldest segments are gone", || {
+        rig.collector_figure("afferent_log_first_offset").filter(|first| *first > SAMPLES)
+    });
+    collector.terminate();
+    let late = attestations(&rig).lines().last().expect("it has attested its end").to_owned();
+    let witness = rig.folder.join("witness");
+    let told = |lines: &str| {
+        std::fs::write(&witness, lines).expect("the folder can be written");
+        let more = ["--witness", witness.to_str().expect("a path")];
+        let (code, certificate) = certify(&rig, &more);
+        let log = &certificate["log"];
+        (code, log["witnessed"].is_object(), log["witnesses_passed"].as_u64(), verify(&rig, &more))
+    };
+    let passed = early.lines().count() as u64;
+    let (code, agrees, counted, (is_sound, said)) = told(&early);
+    assert!(code != REFUTED && !agrees && counted == Some(passed) && is_sound, "before offset {first}: {said}");
+    assert!(said.contains("end in what is not kept") || said.contains("ends in what is not kept"), "{said}");
+    let (code, agrees, counted, (is_sound, said)) = told(&format!("{early}{late}\n"));
+    assert!(code != REFUTED && agrees && counted == Some(passed) && is_sound, "{said}");
+    let (code, _, _, (is_sound, said)) = told(&forked);
+    assert!(code == REFUTED && !is_sound, "another future of the log passes for this one: {said}");
+}
+
+#[test]
+fn a_ring_whose_key_was_lost_leaves_a_certificate_open_until_the_key_is_replaced() {
+    let rig = filled("lost-key");
+    let ring = rig.agent_data().join("ring");
+    let with_ring = ["--ring", ring.to_str().expect("a path")];
+    assert_eq!(certify(&rig, &with_ring).0, COMPLETE, "the control");
+    let agent = rig.start_agent();
+    rig.break_down("held");
+    agent.terminate();
+    std::fs::remove_file(rig.agent_data().join("identity.key")).expect("it was there");
+    // It seals again what it holds, and nobody has said yet whose key that is.
+    let collector = rig.start_collector();
+    let agent = rig.start_agent();
+    rig.break_down("under another key");
+    let (_, words) = wait_for("the agent says what is wrong", || {
+        rig.agent_health().filter(|(healthy, words)| !healthy && words.contains("another key"))
+    });
+    let health = |key: &str| rig.refused("press-88", key);
+    wait_for("the collector has refused it", || (health("other-key") > 0).then_some(()));
+    let (code, certificate) = certify(&rig, &with_ring);
+    assert_eq!(code, INCOMPLETE, "{words}; {certificate:#}");
+    let says = |certificate: &Value, what: &str| certificate["open"].to_string().contains(what);
+    assert!(says(&certificate, "`agents replace press-88 KEY --why …`"), "{certificate:#}");
+
+    let refused = rig.wait_event("whose key it is", |event| {
+        event["data"]["change"] == "refused"
+            && event["data"]["reason"].as_str().is_some_and(|why| why.contains("replace"))
+    });
+    let reason = refused["data"]["reason"].as_str().expect("a text").to_owned();
+    let key = reason.split_whitespace().nth_back(2).expect("the command names the key");
+    let mut replace = Command::new(binary("afferent-collector"));
+    replace.args(["agents", "replace", "press-88", key, "--why", "its key was lost", "--http"]);
+    let (status, said) = run_to_end(replace.arg(rig.http.to_string()));
+    assert!(status.success(), "{said}");
+    ["held", "under another key"].iter().for_each(|code| drop(rig.wait_logged(code)));
+    wait_for("everything is acknowledged", || (rig.agent_lag() == Some(0)).then_some(()));
+    agent.terminate();
+    collector.terminate();
+    // What lies in files of the ring that are free again came under another epoch.
+    let (code, certificate) = certify(&rig, &with_ring);
+    assert_eq!(code, COMPLETE, "{certificate:#}");
+    let (is_sound, said) = verify(&rig, &with_ring);
+    assert!(is_sound, "{said}");
 }

@@ -134,55 +134,93 @@ fn lost(events: &[serde_json::Value]) -> Vec<(u64, String)> {
         .collect()
 }
 
+/// How many events were declared as vanished.
+fn vanished(events: &[serde_json::Value]) -> u64 {
+    lost(events).iter().filter(|(_, why)| why.starts_with("vanished")).map(|(count, _)| count).sum()
+}
+
+/// The life-cycle events of this change.
+fn changes<'a>(events: &'a [serde_json::Value], change: &str) -> Vec<&'a serde_json::Value> {
+    events.iter().filter(|event| event["data"]["change"] == change).collect()
+}
+
+/// The control: of an agent to which nothing was done everything arrives, and nothing else is said.
+fn untouched_it_says_nothing(name: &str) {
+    let (rig, codes) = killed_with_twenty(name);
+    let (arrived, events) = what_arrives(&rig);
+    assert!(codes.iter().all(|code| arrived.contains(code)), "{arrived:?}");
+    assert_eq!(lost(&events), []);
+    for change in ["ring_replaced", "resealed"] {
+        assert!(changes(&events, change).is_empty(), "{change} of a ring that was left alone");
+    }
+}
+
+fn remove_folder(rig: &Rig, name: &str) {
+    std::fs::remove_dir_all(rig.agent_data().join(name)).expect("it can be deleted");
+}
+
 #[test]
 fn with_its_newest_segment_deleted_an_agent_says_what_has_vanished() {
     let (rig, codes) = killed_with_twenty("no-segment");
-    // The control: nothing was done to it, and everything arrives.
-    let (control, control_codes) = killed_with_twenty("all-segments");
-    let (arrived, events) = what_arrives(&control);
-    assert!(control_codes.iter().all(|code| arrived.contains(code)));
-    assert_eq!(lost(&events), []);
-
+    untouched_it_says_nothing("all-segments");
     let newest = ring_files(&rig).remove(0);
     std::fs::remove_file(&newest).expect("it can be deleted");
     let (arrived, events) = what_arrives(&rig);
     let gone = codes.iter().filter(|code| !arrived.contains(code)).count() as u64;
     assert!(gone > 0, "the control: there was something in {}", newest.display());
-    let vanished =
-        lost(&events).iter().filter(|(_, why)| why.starts_with("vanished")).map(|(count, _)| count).sum::<u64>();
-    assert!(vanished >= gone, "{gone} are gone, and {vanished} were declared: {:?}", lost(&events));
+    assert!(vanished(&events) >= gone, "{gone} are gone, and these were declared: {:?}", lost(&events));
 }
 
 #[test]
-fn with_its_ring_gone_and_its_witness_there_an_agent_says_what_has_vanished() {
+fn with_its_ring_gone_an_agent_says_what_has_vanished_by_its_witness_and_knows_nothing_without_one() {
     let (rig, codes) = killed_with_twenty("no-ring");
-    std::fs::remove_dir_all(rig.agent_data().join("ring")).expect("it can be deleted");
+    remove_folder(&rig, "ring");
     let (arrived, events) = what_arrives(&rig);
     assert_eq!(arrived, ["after"]);
-    let vanished =
-        lost(&events).iter().filter(|(_, why)| why.starts_with("vanished")).map(|(count, _)| count).sum::<u64>();
-    assert!(vanished >= codes.len() as u64, "{vanished} were declared: {:?}", lost(&events));
+    assert!(vanished(&events) >= codes.len() as u64, "these were declared: {:?}", lost(&events));
+    assert!(changes(&events, "ring_replaced").is_empty(), "it knows what was in it");
+
+    // The control: without the witness the same ring is one of which nobody can say what was in it.
+    let (rig, _) = killed_with_twenty("no-ring-no-witness");
+    remove_folder(&rig, "ring");
+    remove_folder(&rig, "witness");
+    let (arrived, events) = what_arrives(&rig);
+    assert_eq!(arrived, ["after"]);
+    assert_eq!((vanished(&events), changes(&events, "ring_replaced").len()), (0, 1));
 }
 
 #[test]
-fn with_ring_and_witness_gone_an_agent_says_that_its_ring_was_replaced() {
-    let (rig, _) = killed_with_twenty("no-ring-no-witness");
-    for folder in ["ring", "witness"] {
-        std::fs::remove_dir_all(rig.agent_data().join(folder)).expect("it can be deleted");
-    }
+fn with_its_witness_gone_an_agent_sends_what_its_ring_holds_and_does_not_take_it_for_another_ring() {
+    let (rig, codes) = killed_with_twenty("no-witness");
+    remove_folder(&rig, "witness");
     let (arrived, events) = what_arrives(&rig);
-    assert_eq!(arrived, ["after"]);
-    assert_eq!(events.iter().filter(|event| event["data"]["change"] == "ring_replaced").count(), 1);
+    assert!(codes.iter().all(|code| arrived.contains(code)), "{arrived:?}");
+    assert_eq!(lost(&events), []);
+    assert!(changes(&events, "ring_replaced").is_empty());
+    // The control: with the ring gone too, it says so, and does not take an old disk for a first start.
+    let (rig, _) = killed_with_twenty("neither");
+    remove_folder(&rig, "witness");
+    remove_folder(&rig, "ring");
+    assert_eq!(changes(&what_arrives(&rig).1, "ring_replaced").len(), 1);
+    // And of a machine that has never run, nothing is missing.
+    let first = Rig::new("first-start");
+    let (_, events) = what_arrives(&first);
+    assert!(changes(&events, "ring_replaced").is_empty(), "a first start is no replaced ring");
 }
 
 #[test]
 fn with_an_empty_key_an_agent_captures_and_what_it_held_arrives_under_the_new_key() {
     let (rig, codes) = killed_with_twenty("no-key");
-    std::fs::write(rig.agent_data().join("identity.key"), []).expect("it can be written");
+    untouched_it_says_nothing("with-key");
+    let path = rig.agent_data().join("identity.key");
+    let before = std::fs::read(&path).expect("it has a key");
+    std::fs::write(&path, []).expect("it can be written");
     let (arrived, events) = what_arrives(&rig);
     codes.iter().for_each(|code| assert_eq!(arrived.iter().filter(|there| *there == code).count(), 1, "{code}"));
     assert_eq!(lost(&events), []);
-    let resealed = events.iter().filter(|event| event["data"]["change"] == "resealed");
-    assert!(resealed.clone().all(|event| event["data"]["reason"] == "other_key"), "{:?}", resealed.collect::<Vec<_>>());
-    assert!(resealed.count() > 0, "it is not said why there is another epoch");
+    let resealed = changes(&events, "resealed");
+    assert!(resealed.iter().all(|event| event["data"]["reason"] == "other_key"), "{resealed:?}");
+    assert!(!resealed.is_empty(), "it is not said why there is another epoch");
+    let drawn = std::fs::read(&path).expect("it has a key");
+    assert!(drawn.len() == before.len() && drawn != before, "another key was drawn");
 }

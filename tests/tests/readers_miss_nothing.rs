@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use afferent_tests::process::{Answer, Process, Rig, Sse, ask, wait_for};
+use afferent_tests::process::{Answer, Process, Rig, Sse, ask, copy_files, wait_for};
 use afferent_tests::rng::Rng;
 use serde_json::{Value, json};
 
@@ -254,6 +254,32 @@ fn what_is_posted_again_after_a_kill_stands_in_the_log_once_where_it_stood() {
     let answer = ask(rig.http, "POST", "/v1/events", "application/x-ndjson", &other).expect("it answers");
     assert!(answer.status == 200 && answer.body.contains("\"duplicate\":false"), "{}", answer.body);
     assert_eq!(in_the_log(&rig)[&0].len(), 2, "the check would notice an event that stands there twice");
+}
+
+#[test]
+fn what_went_with_a_log_that_was_put_back_is_taken_again_and_what_it_kept_is_not() {
+    let rig = Rig::new("put-back");
+    let (log, copy) = (rig.collector_data().join("log"), rig.folder.join("copy"));
+    let again = |ids| posted(rig.http, ids).into_iter().map(|(id, _, again)| (id, again)).collect::<Vec<_>>();
+    let collector = rig.start_collector();
+    assert_eq!(again(0..2), [(0, false), (1, false)]);
+    assert!(collector.terminate().success());
+    copy_files(&log, &copy);
+    let collector = rig.start_collector();
+    assert_eq!(again(0..4), [(0, true), (1, true), (2, false), (3, false)], "the control: once is once");
+    assert!(collector.terminate().success());
+
+    // The log alone is put back: what is derived from it stands beside it, and knows more.
+    std::fs::remove_dir_all(&log).expect("it can be removed");
+    copy_files(&copy, &log);
+    let collector = rig.start_collector();
+    assert_eq!(again(3..4), [(3, false)], "nothing else stands there");
+    assert_eq!(again(0..4), [(0, true), (1, true), (2, false), (3, true)]);
+    assert!(collector.terminate().success());
+    let _collector = rig.start_collector();
+    assert_eq!(again(0..4), [0, 1, 2, 3].map(|id| (id, true)));
+    let once = in_the_log(&rig).into_iter().map(|(id, offsets)| (id, offsets.len())).collect::<Vec<_>>();
+    assert_eq!(once, [0, 1, 2, 3].map(|id| (id, 1)));
 }
 
 #[test]

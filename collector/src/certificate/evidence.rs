@@ -182,7 +182,7 @@ impl Evidence {
         let doubts = self.proof.doubts(batch);
         self.doubted(Offset::new(head.ordinal), header, &doubts);
         let lane = Lane { stream: header.stream, epoch: header.epoch };
-        self.rings.has(header.source, lane, header.range(), chain);
+        self.rings.has(header, chain);
         self.came(header.source, lane, &Came::of(head, header, chain));
         if doubts.is_empty() {
             self.learn(head, batch);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use afferent_protocol::batch::ChainHash;
+use afferent_protocol::batch::{ChainHash, Header};
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Sequence, SequenceRange, SourceId};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
@@ -69,6 +69,18 @@ pub enum RingError {
     TooMany,
 }
 
+/// What the log says of what ring logs are held against.
+pub(super) trait Against {
+    /// Whether the source is looked at.
+    fn is_about(&self, source: &SourceId) -> bool;
+    /// The key that the log holds the source to.
+    fn key(&self, source: &SourceId) -> Option<PublicKey>;
+    /// Whether retention may have removed what the log had of a lane before this sequence.
+    fn is_removed(&self, source: &SourceId, lane: Lane, end: Sequence) -> bool;
+    /// Whether all of this was sealed again, and stands in another epoch.
+    fn is_elsewhere(&self, source: &SourceId, lane: Lane, range: SequenceRange) -> bool;
+}
+
 /// What a ring log says about the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RingFinding {
@@ -129,54 +141,52 @@ impl Rings {
         self.held_against
     }
 
-    /// The log has this batch.
-    pub(super) fn has(&mut self, source: SourceId, lane: Lane, range: SequenceRange, chain: &ChainHash) {
-        let Some(known) = self.lanes.get_mut(&(source, lane)) else { return };
+    /// The log has the batch of this header and chain hash.
+    pub(super) fn has(&mut self, header: &Header, chain: &ChainHash) {
+        let (lane, range) = (Lane { stream: header.stream, epoch: header.epoch }, header.range());
+        let Some(known) = self.lanes.get_mut(&(header.source, lane)) else { return };
         let touching = known.batches.range_mut(..range.end).rev().take_while(|(_, batch)| batch.end > range.first);
         for (first, batch) in touching {
-            let is_same = *first == range.first && batch.end == range.end && batch.chain == *chain;
+            let is_in_place = *first == range.first && batch.end == range.end;
+            // The chain hash is of the content alone: under another key it is the same.
+            let is_same = is_in_place && batch.chain == *chain && batch.signature == header.signature;
             batch.found = if is_same { Found::Same } else { Found::Other };
         }
     }
 
-    /// What they say once the log was taken, of the sources that `is_about` names. `key` gives the key that the log holds a
-    /// source to; `is_removed` whether retention may have removed what the log had of a lane before a sequence.
-    pub(super) fn findings(
-        &mut self,
-        is_about: impl Fn(&SourceId) -> bool,
-        key: impl Fn(&SourceId) -> Option<PublicKey>,
-        is_removed: impl Fn(&SourceId, Lane, Sequence) -> bool,
-    ) -> Vec<RingFinding> {
+    /// What they say once the log was taken.
+    pub(super) fn findings(&mut self, against: &impl Against) -> Vec<RingFinding> {
         let mut findings = Vec::new();
-        for ((source, lane), ring) in &self.lanes {
-            if !is_about(source) {
-                continue;
-            }
+        for ((source, lane), ring) in self.lanes.iter().filter(|((source, _), _)| against.is_about(source)) {
             self.held_against += ring.batches.len();
             let place = format!("{source} {} {}", lane.stream, lane.epoch);
-            let verifier = key(source).and_then(|key| key.verifier());
+            let verifier = against.key(source).and_then(|key| key.verifier());
             for (first, batch) in ring.batches.iter().filter(|(_, batch)| batch.found != Found::Same) {
+                let (first, end) = (*first, batch.end);
+                if against.is_removed(source, *lane, end) {
+                    continue;
+                }
                 let is_signed = verifier
                     .as_ref()
                     .is_some_and(|verifier| verifier.verify_in(Context::Batch, &batch.chain, &batch.signature));
-                let (end, was_acked) = (batch.end, *first < ring.acked_end);
-                if !is_signed {
-                    findings.push(RingFinding::Refuted(format!(
-                        "{place}: the ring log has sequences {first} up to {end} under another key than the log names for {source}"
-                    )));
-                } else if is_removed(source, *lane, end) {
-                } else if was_acked {
-                    findings.push(RingFinding::Refuted(match batch.found {
-                        Found::Other => format!("{place}: sequences {first} up to {end} are others in the ring log"),
-                        _ => format!(
-                            "{place}: sequences {first} up to {end} are in the ring log, were acknowledged, and are not in the log"
-                        ),
-                    }));
-                } else {
-                    findings.push(RingFinding::Held(format!(
-                        "{place}: sequences {first} up to {end} are in the ring log, and have not come"
-                    )));
-                }
+                let what = format!("{place}: sequences {first} up to {end}");
+                findings.push(match (first < ring.acked_end, is_signed, batch.found) {
+                    (true, false, _) => RingFinding::Refuted(format!(
+                        "{what} are in the ring log under another key than the log names for {source}, and were acknowledged"
+                    )),
+                    (true, true, Found::Other) => RingFinding::Refuted(format!("{what} are others in the ring log")),
+                    (true, true, _) => RingFinding::Refuted(format!(
+                        "{what} are in the ring log, were acknowledged, and are not in the log"
+                    )),
+                    // Its file is not taken for anything else yet.
+                    (false, ..) if against.is_elsewhere(source, *lane, SequenceRange { first, end }) => continue,
+                    (false, true, _) => RingFinding::Held(format!("{what} are in the ring log, and have not come")),
+                    // An agent that has lost its key seals what it holds again under a new one.
+                    (false, false, _) => RingFinding::Held(format!(
+                        "{what} are in the ring log under another key than the log names for {source}, and have not come; they \
+                         come after `agents replace {source} KEY --why …`"
+                    )),
+                });
             }
         }
         findings

@@ -174,7 +174,17 @@ pub(super) fn rests_on(sources: &[SourceCertificate], log: &LogEvidence) -> Stri
             "and on no witness from outside: who has the collector's key could have rewritten all of its log.",
         ),
     }
+    out.push_str(&passed(log.witnesses_passed));
     out
+}
+
+/// What is to be said of witnesses that say nothing.
+pub fn passed(witnesses: u64) -> String {
+    match witnesses {
+        0 => String::new(),
+        1 => " One witness ends in what is not kept, and says nothing about the rest.".to_owned(),
+        more => format!(" {more} witnesses end in what is not kept, and say nothing about the rest."),
+    }
 }
 
 /// A long sentence in lines.

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use afferent_protocol::ids::{Offset, SourceId, Timestamp};
+use afferent_protocol::ids::{Offset, Sequence, SequenceRange, SourceId, Timestamp};
 use afferent_protocol::session::Lane;
+use afferent_protocol::sign::PublicKey;
 
 use super::lanes::Until;
-use super::rings::RingFinding;
+use super::rings::{Against, RingFinding};
 use super::source::SourceEvidence;
 use super::{
     About, Awaited, Cause, Certificate, CertificateError, Evidence, Fate, LaneCertificate, LogEvidence, LogFindings,
     Range, SourceCertificate, Verdict, time_text,
 };
+use crate::sources::RangeSet;
 
 impl Evidence {
     /// What all of it proves.
@@ -111,14 +113,8 @@ impl Evidence {
     }
 
     fn look_at_rings(&mut self) {
-        let names = self.names();
         let mut rings = std::mem::take(&mut self.rings);
-        let is_begun = self.first.unwrap_or_default() > Offset::ZERO;
-        let is_removed = |source: &SourceId, lane: Lane, end| {
-            let known = self.sources.get(source).and_then(|source| source.lanes.get(&lane));
-            is_begun && known.is_none_or(|lane| lane.begins_behind(end))
-        };
-        let findings = rings.findings(|source| names.contains(source), |source| self.proof.key_of(source), is_removed);
+        let findings = rings.findings(&Log { names: self.names(), evidence: self });
         self.rings = rings;
         for finding in findings {
             match finding {
@@ -235,6 +231,33 @@ impl Evidence {
             witnesses_passed: self.attested.passed(),
             time: self.time,
         }
+    }
+}
+
+/// The log, as ring logs are held against it.
+struct Log<'a> {
+    names: BTreeSet<SourceId>,
+    evidence: &'a Evidence,
+}
+
+impl Against for Log<'_> {
+    fn is_about(&self, source: &SourceId) -> bool {
+        self.names.contains(source)
+    }
+
+    fn key(&self, source: &SourceId) -> Option<PublicKey> {
+        self.evidence.proof.key_of(source)
+    }
+
+    fn is_removed(&self, source: &SourceId, lane: Lane, end: Sequence) -> bool {
+        let known = self.evidence.sources.get(source).and_then(|source| source.lanes.get(&lane));
+        let is_begun = self.evidence.first.unwrap_or_default() > Offset::ZERO;
+        is_begun && known.is_none_or(|lane| lane.begins_behind(end))
+    }
+
+    fn is_elsewhere(&self, source: &SourceId, lane: Lane, range: SequenceRange) -> bool {
+        let Some(known) = self.evidence.sources.get(source) else { return false };
+        RangeSet::of(range).without(&known.continues(lane, range)).is_empty()
     }
 }
 

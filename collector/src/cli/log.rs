@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use afferent_collector::certificate::text::passed;
 use afferent_collector::cloud_event::put_rfc3339;
 use afferent_collector::line::{Lines, Side, plain, table};
 use afferent_collector::log::KeyOrigin;
@@ -193,10 +194,11 @@ fn conclusion(report: &Report) -> String {
     };
     let rings = match findings.ring_batches {
         0 => String::new(),
-        batches => format!(" {batches} batches of ring logs agree."),
+        batches => format!(" {batches} batches of ring logs contradict nothing in it."),
     };
+    let passed = passed(log.witnesses_passed);
     format!(
-        "all {} batches are as they were signed, chained and numbered, {key}; {bound}. {witnessed}{rings}\n",
+        "all {} batches are as they were signed, chained and numbered, {key}; {bound}. {witnessed}{passed}{rings}\n",
         findings.entries
     )
 }

@@ -13,15 +13,17 @@ use crate::log::UnifiedLog;
 use crate::sources::LinkState;
 
 impl<L: UnifiedLog> Core<L> {
-    /// A message came on the agent's state topic. One that is not signed with the agent's key is counted, as on its other
-    /// topic.
+    /// A message came on the agent's state topic. One that cannot be read, or is not signed with the agent's key, is
+    /// counted, as on its other topic.
     pub fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<(), Refusal> {
-        let up = read_up(payload)?;
+        let read = read_up(payload);
         // Of who has proved nothing yet, no connection stands.
-        if agent != self.own.source() && self.sources.key(&agent).is_some() {
-            let up = self.check_key(agent, up).inspect_err(|refusal| self.refuse(agent, refusal, clock))?;
-            self.take_state(agent, &up, clock);
+        if agent == self.own.source() || self.sources.key(&agent).is_none() {
+            return read.map(drop);
         }
+        let judged = read.and_then(|up| self.check_key(agent, up));
+        let up = judged.inspect_err(|refusal| self.refuse(agent, refusal, clock))?;
+        self.take_state(agent, &up, clock);
         Ok(())
     }
 

@@ -17,6 +17,8 @@ use crate::log::{EmbeddedLog, LogSettings};
 use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
 use crate::sources::{LaneView, SourceView, Sources};
 
+mod crowd;
+
 type TestCore = Core<EmbeddedLog<MemoryDisk>>;
 
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 16 * 1024 };

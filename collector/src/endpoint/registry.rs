@@ -115,3 +115,59 @@ impl Handle {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGENT: SourceId = SourceId::literal("press-88");
+
+    type End = watch::Receiver<Option<Farewell>>;
+
+    /// Connections with these numbers, all of which claim the name.
+    fn claimed(registry: &Registry, numbers: &[u64]) -> Vec<End> {
+        let claim = |number: &u64| {
+            let ((down, _), (end, ended)) = (mpsc::channel(1), watch::channel(None));
+            registry.claim(AGENT, Handle { number: *number, proved: None, down, end: Arc::new(end) });
+            ended
+        };
+        numbers.iter().map(claim).collect()
+    }
+
+    fn run(byte: u8) -> Instance {
+        Instance([byte; 16])
+    }
+
+    fn ended(ends: &[End]) -> Vec<bool> {
+        ends.iter().map(|end| end.borrow().is_some()).collect()
+    }
+
+    #[test]
+    fn a_proof_that_comes_late_ends_no_connection_that_is_newer() {
+        let registry = Registry::default();
+        let ends = claimed(&registry, &[1, 2, 3]);
+        assert!(!registry.prove(&AGENT, 2, run(7)), "nobody has proved anything before");
+        assert!(!registry.prove(&AGENT, 1, run(7)), "what was said over the first one was judged late");
+        assert_eq!(ended(&ends), [false; 3]);
+        // The control: the newest one of this run ends both, and no connection of another run.
+        let other = claimed(&registry, &[4]);
+        assert!(!registry.prove(&AGENT, 4, run(8)));
+        assert!(registry.prove(&AGENT, 3, run(7)));
+        assert_eq!((ended(&ends), ended(&other)), (vec![true, true, false], vec![false]));
+        assert!(!registry.prove(&AGENT, 3, run(7)), "once");
+    }
+
+    #[test]
+    fn a_proof_over_a_connection_that_is_gone_ends_nothing_and_keeps_no_name() {
+        let registry = Registry::default();
+        let ends = claimed(&registry, &[1, 2]);
+        assert!(!registry.prove(&AGENT, 1, run(7)));
+        registry.release(&AGENT, 2);
+        assert!(!registry.prove(&AGENT, 2, run(7)));
+        assert_eq!(ended(&ends), [false; 2], "who is there stays, whatever was on its way from who is not");
+        assert_eq!(registry.lock()[&AGENT].iter().map(|handle| handle.number).collect::<Vec<_>>(), [1]);
+        registry.release(&AGENT, 1);
+        assert!(!registry.prove(&AGENT, 1, run(7)));
+        assert!(registry.lock().is_empty());
+    }
+}

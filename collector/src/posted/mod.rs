@@ -7,6 +7,8 @@
 
 mod check;
 mod redb_ids;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

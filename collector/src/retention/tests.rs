@@ -16,6 +16,8 @@ use crate::log::{EmbeddedLog, Indexed, LogSettings, Trust, UnifiedLog, inspect};
 use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
 use crate::sources::Sources;
 
+mod at_work;
+
 type Log = EmbeddedLog<MemoryDisk>;
 
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 8192 };

@@ -46,6 +46,42 @@ async fn a_connection_over_which_a_run_proves_itself_ends_older_ones_of_that_run
 }
 
 #[tokio::test]
+async fn a_proof_that_comes_late_over_an_older_connection_ends_nobody() {
+    let plant = Plant::open().await;
+    let mut connections = Vec::new();
+    for _ in 0..3 {
+        connections.push(Raw::join(plant.address, Version::V5, None).await);
+    }
+    // The third one goes on, the second one ends for it; what was said over the first one comes last.
+    for at in [1, 2, 0] {
+        connections[at].publish(&up("press-88"), 1, b"run 1").await;
+        assert_eq!(puback(&connections[at].next().await.unwrap()), (1, 0));
+    }
+    assert_eq!(connections[1].next().await, Some((DISCONNECT, vec![0x8e])));
+    for at in [2, 0] {
+        connections[at].publish(&up("press-88"), 2, b"still there").await;
+        assert_eq!(puback(&connections[at].next().await.unwrap()), (2, 0));
+    }
+    assert_eq!(plant.health.counters.taken_over.get(), 1);
+    // And one that has ended when its proof is judged.
+    plant.hand.shut();
+    let mut gone = Raw::join(plant.address, Version::V5, None).await;
+    gone.publish(&up("press-88"), 1, b"run 1").await;
+    drop(gone);
+    plant.hand.until("a commit waits", |seen| seen.commits_begun > 5).await;
+    while plant.health.counters.connections.get() > 2 {
+        tokio::task::yield_now().await;
+    }
+    plant.hand.open();
+    for at in [2, 0] {
+        connections[at].publish(&up("press-88"), 3, b"still there").await;
+        assert_eq!(puback(&connections[at].next().await.unwrap()), (3, 0));
+    }
+    plant.hand.until("two have left", |seen| seen.closed.get("press-88").is_some_and(|gone| gone.len() == 2)).await;
+    plant.stop().await;
+}
+
+#[tokio::test]
 async fn without_authentication_the_first_topic_ties_the_connection() {
     let plant = Plant::open().await;
     let mut raw = Raw::join(plant.address, Version::V5, None).await;

@@ -8,6 +8,7 @@ mod ledger;
 mod loop_disk;
 mod mqtt;
 mod producer;
+mod proxy;
 mod rig;
 mod sealer;
 mod shell;
@@ -27,6 +28,7 @@ pub use ledger::{Ledger, Load, line};
 pub use loop_disk::LoopDisk;
 pub use mqtt::{Mqtt, Reason, down, packet, state, up};
 pub use producer::Producer;
+pub use proxy::Proxy;
 pub use rig::Rig;
 pub use sealer::{Sealer, with_right_checksum};
 pub use shell::{Piped, Said, run_in_pipe, run_unread};
@@ -200,6 +202,24 @@ pub fn binary(name: &str) -> PathBuf {
         assert!(status.success(), "the binaries under test cannot be built");
     });
     profile.join(name)
+}
+
+/// Copies the files of a folder, and of those in it; what is no file is left out.
+///
+/// # Panics
+/// When they cannot be read or written.
+pub fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("the folder can be made");
+    for entry in std::fs::read_dir(from).expect("the folder can be listed") {
+        let entry = entry.expect("it can be listed");
+        let (path, target, kind) =
+            (entry.path(), to.join(entry.file_name()), entry.file_type().expect("it has a kind"));
+        if kind.is_dir() {
+            copy_files(&path, &target);
+        } else if kind.is_file() {
+            std::fs::copy(&path, &target).expect("it can be copied");
+        }
+    }
 }
 
 /// A folder of its own for a test, removed with its owner unless the test failed.

@@ -83,8 +83,18 @@ impl Mqtt {
 
     /// Connects as a client of this id, without a login or a keep-alive.
     pub fn connect_as(address: SocketAddr, client_id: &str) -> io::Result<Self> {
+        Self::connect_with(address, client_id, 0b10, &[])
+    }
+
+    /// Connects with a login.
+    pub fn log_in(address: SocketAddr, client_id: &str, user: &str, password: &str) -> io::Result<Self> {
+        Self::connect_with(address, client_id, 0b1100_0010, &[user, password])
+    }
+
+    fn connect_with(address: SocketAddr, client_id: &str, flags: u8, login: &[&str]) -> io::Result<Self> {
         let mut mqtt = Self::open(address)?;
-        let body = [text(b"MQTT"), vec![5, 0b10, 0, 0, 0], text(client_id.as_bytes())].concat();
+        let login = login.iter().flat_map(|field| text(field.as_bytes())).collect();
+        let body = [text(b"MQTT"), vec![5, flags, 0, 0, 0], text(client_id.as_bytes()), login].concat();
         mqtt.send(&packet(0x10, &body))?;
         match mqtt.next_packet()? {
             (0x20, body) if body.get(1) == Some(&0) => Ok(mqtt),

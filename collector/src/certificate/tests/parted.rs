@@ -54,6 +54,27 @@ fn an_epoch_that_was_sealed_again_goes_on_in_the_new_one() {
 }
 
 #[test]
+fn what_a_ring_has_in_files_that_are_free_again_and_was_sealed_again_has_come() {
+    let unsent = {
+        let mut press = Agent::new("press", Stream::Samples, 1);
+        press.samples(30);
+        vec![press.samples(20)]
+    };
+    let certificate = |until: u64| {
+        let (mut world, mut press) = with_a_rest();
+        rest(&mut world, &press, 30, until, ResealReason::OtherKey);
+        press.beats(&mut world, 52);
+        let mut rings = Rings::default();
+        rings.read(&ring_of(&unsent, 30)).unwrap();
+        let means = Means { rings, ..by_key() };
+        certified_by(&world.end(), About::Source(source("press")), seconds(0, 50), means).unwrap()
+    };
+    assert!(certificate(50).complete, "{}", text::text(&certificate(50)));
+    // The control: one event of it has not come under the new epoch either.
+    assert!(says(&certificate(49).open, "sequences 30 up to 50 are in the ring log, and have not come"));
+}
+
+#[test]
 fn what_another_life_had_accepted_is_open_from_its_last_statement_on() {
     let (mut world, mut press) = (World::new(), Machine::new("press", 1));
     press.greet(&mut world);

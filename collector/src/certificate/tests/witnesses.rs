@@ -103,6 +103,35 @@ fn a_ring_that_holds_what_was_acknowledged_refutes_a_log_without_it() {
     assert!(says(&with_ring(&real, 60, &others).refuted, "are others in the ring log"));
 }
 
+/// The lane of the press, as a ring has it under this key.
+fn under_key(seed: u8, batches: usize) -> Vec<Vec<u8>> {
+    let mut agent = Agent::new("press", Stream::Samples, 1);
+    agent.identity = identity(seed);
+    (0..batches).map(|_| agent.samples(5)).collect()
+}
+
+#[test]
+fn a_ring_under_another_key_refutes_what_it_had_acknowledged_and_leaves_open_what_it_still_holds() {
+    let real = history();
+    let with_ring = |acked_end: u64, batches: &[Vec<u8>]| {
+        let mut rings = Rings::default();
+        rings.read(&ring_of(batches, acked_end)).unwrap();
+        certified_by(&real, About::Source(source("press")), span(), Means { rings, ..by_key() }).unwrap()
+    };
+    // Whoever has the collector's key can pin another key for a name; the agent's own ring has what it really sent.
+    let certificate = with_ring(60, &under_key(55, 12));
+    assert_eq!(certificate.verdict, Verdict::Refuted);
+    assert!(says(&certificate.refuted, "under another key than the log names for press"), "{certificate:?}");
+    // An agent that has lost its key refutes nobody: what it holds has not come, and the certificate says what brings it.
+    let certificate = with_ring(0, &under_key(55, 12));
+    assert_eq!((certificate.verdict, &certificate.causes[..]), (Verdict::Incomplete, &[Cause::Open][..]));
+    assert!(says(&certificate.open, "`agents replace press KEY --why …`"), "{:?}", certificate.open);
+    // The control: under the key that the log names it is what the log has.
+    let own_key = Agent::new("press", Stream::Samples, 1).identity.public_key();
+    let seed = (0..=255).find(|seed| identity(*seed).public_key() == own_key).unwrap();
+    assert!(with_ring(60, &under_key(seed, 12)).complete);
+}
+
 #[test]
 fn a_log_of_which_nothing_counts_is_not_sound() {
     let disk = log_of(&history());

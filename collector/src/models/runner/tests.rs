@@ -164,6 +164,48 @@ fn a_damaged_snapshot_costs_its_model_a_replay_and_nothing_else() {
 }
 
 #[test]
+fn snapshots_of_a_term_that_does_not_hold_are_not_used_although_the_log_has_their_last_batch() {
+    let runtime = Runtime::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let mut before = MemoryLog::default();
+    before.terms.begun(7, Offset::ZERO);
+    append(&before, &[50]);
+    let started = Started::new(&runtime, &before, Some(directory.path().into()));
+    started.caught_up(&before);
+    started.stop();
+    // The log was put back to its first twenty events, and other events came; then agents sent the last one again.
+    let mut log = MemoryLog::default();
+    log.terms.begun(7, Offset::ZERO);
+    append(&log, &[20]);
+    log.terms.begun(8, Offset::new(20));
+    for offset in 20..50 {
+        let event = event(if offset < 49 { 100 + offset } else { offset });
+        log.append("press-88", &[event], event.time.micros());
+    }
+    let last = |log: &MemoryLog| {
+        let mut crc = 0;
+        log.read(Offset::new(49), &mut Vec::new(), &mut |_, batch| {
+            crc = batch.header().crc;
+            std::ops::ControlFlow::Break(())
+        })
+        .unwrap();
+        crc
+    };
+    assert_eq!(last(&log), last(&before), "by its last batch alone the snapshot would be of this log");
+    let end = Offset::new(50);
+    let (_, other) = folded_to(&before, end);
+    assert_ne!(folded_to(&log, end).1, other, "the control: the states are two");
+    let started = Started::new(&runtime, &log, Some(directory.path().into()));
+    started.caught_up(&log);
+    assert_same_as_of(&started.models, &log, 50);
+    started.stop();
+    assert!(directory.path().join("kpi@1").join("aside").exists());
+    // What was saved since is of this log, and the next start goes on from it.
+    let (live, behind) = follow::load(&with_built_ins(&[]), Some(&Store::new(directory.path().into())), &log);
+    assert_eq!((live.next(), behind.len()), (end, 0));
+}
+
+#[test]
 fn a_recomputed_model_is_the_same_as_one_that_was_never_anything_else() {
     let runtime = Runtime::new().unwrap();
     let directory = tempfile::tempdir().unwrap();

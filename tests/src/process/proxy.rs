@@ -1,0 +1,113 @@
+//! A line that can hang: bytes are passed on between two sockets, until they are not, and neither side learns of it.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::free_address;
+
+/// Passes connections on to an address.
+#[derive(Debug)]
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
+    line: Arc<Line>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Both sides of every connection that was taken.
+    sockets: Vec<[TcpStream; 2]>,
+    /// Connections with a lower number hang.
+    hanging_below: usize,
+    is_over: bool,
+}
+
+impl Proxy {
+    /// Begins to pass on to `target`, where somebody may begin to listen later.
+    ///
+    /// # Panics
+    /// When the address is taken.
+    pub fn start(target: SocketAddr) -> Self {
+        let address = free_address();
+        let listener = TcpListener::bind(address).expect("the address was free a moment ago");
+        let line = Arc::new(Line::default());
+        let own = Arc::clone(&line);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if own.lock().is_over {
+                    return;
+                }
+                // Who cannot be passed on is closed, and tries again.
+                let Ok(server) = TcpStream::connect(target) else { continue };
+                own.pass_on([client, server]);
+            }
+        });
+        Self { address, line }
+    }
+
+    /// All connections that stand hang from now on; new ones do not.
+    pub fn hang(&self) {
+        let mut state = self.line.lock();
+        state.hanging_below = state.sockets.len();
+    }
+
+    /// What hangs goes on with what waited.
+    pub fn go_on(&self) {
+        self.line.lock().hanging_below = 0;
+        self.line.changed.notify_all();
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let mut state = self.line.lock();
+        state.is_over = true;
+        state.sockets.iter().flatten().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
+        drop(state);
+        self.line.changed.notify_all();
+        // It wakes who waits for the next connection.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+impl Line {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pass_on(self: &Arc<Self>, [client, server]: [TcpStream; 2]) {
+        let clone = |socket: &TcpStream| socket.try_clone().expect("the system has a handle to give");
+        let mut state = self.lock();
+        let number = state.sockets.len();
+        state.sockets.push([clone(&client), clone(&server)]);
+        drop(state);
+        for (from, to) in [(clone(&client), clone(&server)), (server, client)] {
+            let line = Arc::clone(self);
+            std::thread::spawn(move || line.pump(number, from, to));
+        }
+    }
+
+    /// One direction of a connection. Its end is passed on as its bytes are.
+    fn pump(&self, number: usize, mut from: TcpStream, mut to: TcpStream) {
+        let mut bytes = [0; 4096];
+        loop {
+            let read = from.read(&mut bytes).unwrap_or(0);
+            let mut state = self.lock();
+            while number < state.hanging_below && !state.is_over {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(state);
+            if read == 0 || to.write_all(&bytes[..read]).is_err() {
+                let _ = to.shutdown(Shutdown::Write);
+                return;
+            }
+        }
+    }
+}
