@@ -30,10 +30,9 @@ impl Checks {
 
     /// A statement names this end, of a batch that has come or is to come.
     pub fn name(&mut self, end: Sequence) {
-        let found = || self.recent.iter().rev().find(|(known, _)| *known == end).map(|(_, check)| *check);
-        if !self.named.contains_key(&end) {
-            self.named.insert(end, found());
-        }
+        let recent = &self.recent;
+        let found = || recent.iter().rev().find(|(known, _)| *known == end).map(|(_, check)| *check);
+        self.named.entry(end).or_insert_with(found);
     }
 
     /// The check of the batch that ends here, if one has come.
