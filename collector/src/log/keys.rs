@@ -124,6 +124,11 @@ impl LogKeys {
         signer.is_some()
     }
 
+    /// Whether one of the keys that count, or have counted, has signed the batch.
+    pub fn have_ever_signed(&self, batch: &Batch<'_>) -> bool {
+        self.keys.iter().rev().any(|known| known.verifier.verify(batch).is_some())
+    }
+
     /// All of them, in the order in which they came to count.
     pub fn list(&self) -> Vec<PublicKey> {
         self.keys.iter().map(|known| known.key).collect()

@@ -198,11 +198,12 @@ impl Proof {
         Some(self.sources.get(source)?.as_ref()?.0)
     }
 
-    /// Whether the batch is signed with the key that its source is held to at the end of what was taken.
+    /// Whether the batch is signed with the key that its source is held to at the end of what was taken; one of the
+    /// collector with any that it had.
     pub(crate) fn is_signed_in_the_end(&self, batch: &Batch<'_>) -> bool {
         let source = batch.header().source;
         if source == self.own {
-            return self.log_keys.clone().have_signed(batch);
+            return self.log_keys.have_ever_signed(batch);
         }
         let verifier = self.sources.get(&source).and_then(|key| key.as_ref()?.1.as_ref());
         verifier.and_then(|verifier| verifier.verify(batch)).is_some()
