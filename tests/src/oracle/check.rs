@@ -255,7 +255,8 @@ impl Case<'_> {
         let is_gap = self.is_gap(self.names[agent], lane, sequence);
         // The declaration itself may have rotted before it was sent, or gone with the file that it lay in.
         let only_gap = (excuses.rotted || excuses.files_lost) && is_gap;
-        let gone = ((excuses.files_lost || damaged) && self.a_declaration_is_gone(self.names[agent], damaged))
+        let may_be_gone = excuses.files_lost || excuses.parted || damaged;
+        let gone = (may_be_gone && self.a_declaration_is_gone(self.names[agent], damaged))
             || self.a_declaration_was_rolled_back(self.names[agent])
             || (excuses.parted && self.a_beginning_was_lost(self.names[agent], lane.stream));
         if only_gap || gone || reasons.iter().any(excused) {
