@@ -140,7 +140,7 @@ fn rendered(report: &Report) -> String {
         text += &format!("damage: {} from byte {} to {}: {}\n", damage.file, damage.from, damage.to, damage.what);
     }
     for suspect in &report.suspects {
-        text += &format!("suspect: offset {} of {}: {:?}\n", suspect.offset, suspect.source, suspect.why);
+        text += &format!("suspect: offset {} of {}: {}\n", suspect.offset, suspect.source, suspect.why);
     }
     for uncounted in &report.uncounted {
         let why = if uncounted.was_durable { "they were durable once" } else { "left by a write that failed" };
