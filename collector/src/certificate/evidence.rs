@@ -122,8 +122,8 @@ impl Evidence {
         self.proof.trimmed_until()
     }
 
-    /// Looks at a batch before all of them are taken: which names belong together, and, in a log whose beginning is not
-    /// kept, which keys are pinned. To be called for all that the log has of the collector, in order.
+    /// Looks at a batch before all of them are taken: which names belong together, which keys of the log came before the one
+    /// that is named, and, in a log whose beginning is not kept, which keys are pinned. To be called for all that the log has of the collector, in order.
     pub fn ahead(&mut self, head: &EntryHead, batch: &Batch<'_>) {
         if batch.header().source != self.own {
             return;
@@ -131,6 +131,7 @@ impl Evidence {
         if head.ordinal > 0 && self.first.is_none() {
             self.proof.ahead(batch);
         }
+        self.proof.look_back(batch);
         self.learn_names(batch);
     }
 

@@ -107,6 +107,13 @@ impl Evidence {
             ));
             self.suspects.push(suspect);
         }
+        let keys = self.proof.log_keys();
+        if keys.go_back() && !self.attested.is_under(|key| keys.is_named_or_later(key)) {
+            self.open.say(
+                "what was written under the keys before the one that was named is bound by no attestation of that one yet"
+                    .to_owned(),
+            );
+        }
         let contradictions = self.attested.finish(self.proof.log_keys());
         self.refuted.extend(contradictions.iter().map(ToString::to_string));
         self.look_at_rings();

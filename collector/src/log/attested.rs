@@ -10,6 +10,7 @@ use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
 use afferent_protocol::batch::ChainHash;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::EntryHead;
+use afferent_protocol::sign::PublicKey;
 use afferent_protocol::sign::Running;
 use serde::{Deserialize, Serialize};
 
@@ -391,6 +392,12 @@ impl Attested {
     /// How many attestations agree with the log.
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// Whether the newest attestation is under one of these keys, and agrees with the log.
+    pub fn is_under(&self, is_one: impl Fn(&PublicKey) -> bool) -> bool {
+        let is_bound = |last: &Attestation| self.bound.is_some_and(|bound| bound.number == last.number);
+        self.last.as_ref().is_some_and(|last| is_one(&last.key) && is_bound(last))
     }
 
     /// The newest witness with which the log agrees.

@@ -43,6 +43,8 @@ struct LogKey {
     successor: Option<PublicKey>,
     /// Whether that one has signed something: from then on this one's word counts no more.
     is_succeeded: bool,
+    /// It is trusted because one that came later has written down that this one had endorsed it.
+    is_earlier: bool,
 }
 
 /// The keys whose word counts in a log.
@@ -50,6 +52,8 @@ struct LogKey {
 pub(crate) struct LogKeys {
     keys: Vec<LogKey>,
     origin: KeyOrigin,
+    /// By which keys others were endorsed, as those others have written down.
+    handed: Vec<Endorsement>,
 }
 
 impl LogKeys {
@@ -93,13 +97,44 @@ impl LogKeys {
         }
     }
 
+    /// A key of the log has written down, in this batch of its own, which key had endorsed it. Where the reader has named the
+    /// later one, what the earlier one had written counts as well, up to where the later one begins.
+    pub fn handed(&mut self, endorsement: &Endorsement, batch: &Batch<'_>) {
+        let is_written_by = |key: &PublicKey| key.verifier().is_some_and(|key| key.verify(batch).is_some());
+        if self.origin != KeyOrigin::Named
+            || self.handed.len() >= KEYS_MAX
+            || endorsement.role != Role::Successor
+            || !is_written_by(&endorsement.key)
+        {
+            return;
+        }
+        self.handed.push(*endorsement);
+        let leads_back = |keys: &Self, known: &&Endorsement| keys.contains(&known.key) && !keys.contains(&known.by);
+        while let Some(Endorsement { key, by, .. }) = self.handed.iter().find(|known| leads_back(self, known)).copied()
+        {
+            self.add(by);
+            let Some(earlier) = self.keys.iter_mut().find(|known| known.key == by) else { return };
+            (earlier.successor, earlier.is_earlier) = (Some(key), true);
+        }
+    }
+
+    /// Whether some are trusted for the sake of a later one.
+    pub fn go_back(&self) -> bool {
+        self.keys.iter().any(|known| known.is_earlier)
+    }
+
+    /// Whether the reader trusts this key for its own sake, or for that of an earlier one.
+    pub fn is_named_or_later(&self, key: &PublicKey) -> bool {
+        self.keys.iter().any(|known| known.key == *key && !known.is_earlier)
+    }
+
     fn add(&mut self, key: PublicKey) {
         let is_known = self.keys.iter().any(|known| known.key == key);
         if !is_known
             && self.keys.len() < KEYS_MAX
             && let Some(verifier) = key.verifier()
         {
-            self.keys.push(LogKey { key, verifier, successor: None, is_succeeded: false });
+            self.keys.push(LogKey { key, verifier, successor: None, is_succeeded: false, is_earlier: false });
         }
     }
 

@@ -178,6 +178,14 @@ impl Proof {
         }
     }
 
+    /// Looks which keys came before the one that the reader has named.
+    pub fn look_back(&mut self, batch: &Batch<'_>) {
+        if batch.header().stream == Stream::Critical {
+            let said = self.said(batch);
+            said.endorsements.iter().for_each(|endorsement| self.log_keys.handed(endorsement, batch));
+        }
+    }
+
     /// Retention was to remove what is before this offset, as the batches say that were taken so far.
     pub fn trimmed_until(&self) -> Offset {
         self.trimmed_until

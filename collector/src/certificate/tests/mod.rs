@@ -7,6 +7,7 @@ mod witnesses;
 
 use afferent_protocol::batch::{Batch, BatchBuilder, ClockReading, Lineage};
 use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_protocol::endorsement::ENDORSEMENT_LEN;
 use afferent_protocol::event::{Body, Event, LaneEnd, LaneEnds, LifeCycle};
 use afferent_protocol::ids::{Epoch, Sequence, Stream, Subject};
 use afferent_protocol::limits::HEARTBEAT_BYTES_MAX;
@@ -27,8 +28,12 @@ const BEGIN: u64 = 1000;
 const KEY: u8 = 99;
 
 fn start(disk: &MemoryDisk, key: u8, seconds: u64) -> TestCore {
+    start_endorsed(disk, key, seconds, Vec::new())
+}
+
+fn start_endorsed(disk: &MemoryDisk, key: u8, seconds: u64, endorsements: Vec<[u8; ENDORSEMENT_LEN]>) -> TestCore {
     let (source, epoch) = (source("collector"), Epoch::new(5));
-    let own = OwnIdentity { source, identity: identity(key), epoch, challenge: [3; 32], endorsements: Vec::new() };
+    let own = OwnIdentity { source, identity: identity(key), epoch, challenge: [3; 32], endorsements };
     let mut sources = Sources::new(own.source);
     let each = &mut |head: &_, batch: &Batch<'_>| sources.rebuild(head, batch);
     let (log, recovery) = EmbeddedLog::open(disk.clone(), SETTINGS, &mut || 7, clock(seconds).wall, each).unwrap();

@@ -1,5 +1,6 @@
 //! Histories that have parted, rings that were put back, logs that were put back, keys that were replaced.
 
+use afferent_protocol::attestation::Attestation;
 use afferent_protocol::endorsement::{Endorsement, Role};
 use afferent_protocol::event::{Loss, LossReason, ResealReason};
 
@@ -165,6 +166,56 @@ fn a_successor_of_the_logs_key_counts_when_the_key_before_has_endorsed_it() {
     assert!(certificate.complete, "{}", text::text(&certificate));
     assert_eq!(certificate.log.keys.len(), 2);
     assert_eq!(lived(false).verdict, Verdict::Refuted, "the control");
+}
+
+#[test]
+fn who_names_the_newest_key_is_led_back_to_those_before_as_far_as_the_newest_attests() {
+    let (mut world, mut press) = (World::new(), Machine::new("press", 1));
+    press.greet(&mut world);
+    press.works(&mut world, 30);
+    world.end();
+    let log_id = world.core.log().log_id();
+    for (by, key) in [(KEY, 98), (98, 97)] {
+        let (role, successor, before) = (Role::Successor, identity(key).public_key(), identity(by).public_key());
+        let endorsement = Endorsement { role, log_id, key: successor, by: before }.sign(&identity(by));
+        world.seconds += 20;
+        world.core = start_endorsed(&world.disk, key, world.seconds, vec![endorsement]);
+        press.greet(&mut world);
+        press.beats(&mut world, 30);
+        world.end();
+    }
+    let entries = entries(&world.disk);
+    let by = |key: u8, entries: &[Entry]| {
+        let means = Means { trust: Trust::Named(vec![identity(key).public_key()]), ..Means::default() };
+        certified_by(entries, About::Source(source("press")), span(), means).unwrap()
+    };
+    for key in [KEY, 98, 97] {
+        let certificate = by(key, &entries);
+        assert!(certificate.complete, "{key}: {}", text::text(&certificate));
+        assert_eq!(certificate.log.keys.len(), 3);
+    }
+    assert_eq!(by(96, &entries).verdict, Verdict::Refuted, "the control: a key of another log");
+    // Who has the key before, and has cut off what the newest one attests, proves nothing by it.
+    let newest = identity(97).public_key();
+    let is_its = |event: &Event<'_>| match event.body {
+        Body::LifeCycle(LifeCycle::Attested { attestation }) => {
+            Attestation::read(attestation).is_some_and(|attestation| attestation.claim().key == newest)
+        }
+        _ => false,
+    };
+    let attests = |(_, _, bytes): &Entry| {
+        let (batch, _) = Batch::parse(bytes).unwrap();
+        let mut scratch = vec![0; batch.header().decoded_len as usize];
+        let mut records = afferent_protocol::codec::records(&batch, &mut scratch).unwrap();
+        records.any(|record| is_its(&record.unwrap().event))
+    };
+    let first = entries.iter().position(attests).unwrap();
+    let certificate = by(97, &entries[..first]);
+    assert!(says(&certificate.open, "bound by no attestation of that one yet"), "{}", text::text(&certificate));
+    // Nor by what he changes of the time before.
+    let mut changed = entries.clone();
+    changed.remove(samples_of(&entries, "press")[0]);
+    assert_eq!(by(97, &changed).verdict, Verdict::Refuted);
 }
 
 #[test]
