@@ -17,6 +17,14 @@ pub enum UnitError {
     /// Over the limit of the protocol.
     #[error("the unit has {0} bytes, and at most {UNIT_BYTES_MAX} are taken")]
     TooLong(usize),
+    /// A code of UCUM for what nobody means by it.
+    #[error("the unit {unit:?} is the {} in UCUM; write {:?} for {}", .meant.0, .meant.1, .meant.2)]
+    Mistaken {
+        /// What was given.
+        unit: String,
+        /// What that is, and how to write what was meant.
+        meant: Meant,
+    },
     /// Not a code of UCUM.
     #[error("the unit {unit:?} is not a UCUM code{}; see https://ucum.org", suggested(.nearest.as_deref()))]
     Unknown {
@@ -26,6 +34,19 @@ pub enum UnitError {
         nearest: Option<String>,
     },
 }
+
+/// What a code is in UCUM, the code of what was meant, and what that is.
+type Meant = (&'static str, &'static str, &'static str);
+
+/// Codes that a prefix makes out of what nobody measures in them.
+const MISTAKEN: [(&str, Meant); 6] = [
+    ("pH", ("picohenry", "[pH]", "acidity")),
+    ("ph", ("phot", "[pH]", "acidity")),
+    ("mph", ("milliphot", "[mi_i]/h", "miles an hour")),
+    ("kph", ("kilophot", "km/h", "kilometres an hour")),
+    ("ft", ("femtotonne", "[ft_i]", "feet")),
+    ("pt", ("picotonne", "[pt_us]", "pints")),
+];
 
 fn suggested(nearest: Option<&str>) -> String {
     nearest.map(|nearest| format!("; did you mean {nearest:?}?")).unwrap_or_default()
@@ -59,6 +80,9 @@ impl Units {
 pub fn check(unit: &str) -> Result<(), UnitError> {
     if unit.len() > UNIT_BYTES_MAX {
         return Err(UnitError::TooLong(unit.len()));
+    }
+    if let Some((_, meant)) = MISTAKEN.iter().find(|(code, _)| *code == unit) {
+        return Err(UnitError::Mistaken { unit: unit.to_owned(), meant: *meant });
     }
     let mut rest = Rest { bytes: unit.as_bytes(), depth: 0 };
     match rest.main_term() {
@@ -312,6 +336,19 @@ mod tests {
         }
         let message = check("degC").unwrap_err().to_string();
         assert_eq!(message, "the unit \"degC\" is not a UCUM code; did you mean \"Cel\"?; see https://ucum.org");
+    }
+
+    #[test]
+    fn a_code_that_a_prefix_makes_of_what_everybody_means_otherwise_is_refused_with_the_right_one() {
+        let refusal = check("pH").unwrap_err().to_string();
+        assert_eq!(refusal, "the unit \"pH\" is the picohenry in UCUM; write \"[pH]\" for acidity");
+        for (code, (_, right, _)) in MISTAKEN {
+            assert!(check(code).is_err() && check(right).is_ok(), "{code}");
+        }
+        assert!(check("uH").is_ok() && check("kt").is_ok());
+        // No other habit is a code of something else, but for the nanometre; one is a code of the same.
+        let codes: Vec<_> = HABITS.iter().filter(|(habit, _)| check(habit).is_ok()).map(|(habit, _)| *habit).collect();
+        assert_eq!(codes, ["1/min", "nm"]);
     }
 
     #[test]
