@@ -17,7 +17,8 @@ pub enum Zone {
 }
 
 /// Reads `2021-09-13T23:54:31.25Z` or with an offset as `+02:00` (RFC 3339, section 5.6). Fractions are cut to
-/// microseconds, a leap second is the second before it. `None` for anything else, and outside of 1970 to 9999.
+/// microseconds. A leap second is the last microsecond before it: so it comes behind all that it follows. `None` for anything
+/// else, and outside of 1970 to 9999.
 pub fn parse(text: &str, zone: Zone) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let number = |at: usize, digits: usize| number(bytes.get(at..at + digits)?);
@@ -41,8 +42,32 @@ pub fn parse(text: &str, zone: Zone) -> Option<Timestamp> {
         [] if zone == Zone::UtcWithout => 0,
         _ => offset(rest)?,
     };
+    let fraction_us = if second == 60 { 999_999 } else { fraction_us };
     let seconds = hour * 3600 + minute * 60 + second.min(59) - offset_minutes * 60;
     Timestamp::new(days_from_civil(year, month, day) * DAY_US + seconds * 1_000_000 + fraction_us)
+}
+
+/// Reads a Unix time as `1386018900.25`, in seconds up to the year 5138, then in milliseconds up to that year, and so on: told
+/// apart by its size. Fractions are cut to microseconds. `None` for what is no plain decimal number, and outside of 1970 to
+/// 9999.
+pub fn parse_unix(text: &str) -> Option<Timestamp> {
+    let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || (text.contains('.') && !digits(rest)) {
+        return None;
+    }
+    let whole: i128 = whole.parse().ok()?;
+    // So many decimal digits stand before the microsecond.
+    let shift = match whole {
+        0..100_000_000_000 => 6,
+        100_000_000_000..100_000_000_000_000 => 3,
+        100_000_000_000_000..100_000_000_000_000_000 => 0,
+        _ => return Timestamp::new(i64::try_from(whole / 1000).ok()?),
+    };
+    let fraction =
+        (0..shift).fold(0, |sum, at| sum * 10 + rest.as_bytes().get(at).map_or(0, |byte| i64::from(byte - b'0')));
+    let micros = whole.checked_mul(10_i128.pow(shift as u32))? + i128::from(fraction);
+    Timestamp::new(i64::try_from(micros).ok()?)
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
@@ -109,10 +134,45 @@ mod tests {
         assert_eq!(micros("2021-09-13 23:54:31.5z"), Some(1_631_577_271_500_000));
         assert_eq!(micros("2021-09-14T01:54:31.1234567+02:00"), Some(1_631_577_271_123_456));
         assert_eq!(micros("2021-09-13T20:24:31-03:30"), Some(1_631_577_271_000_000));
-        assert_eq!(micros("2016-12-31T23:59:60Z"), micros("2016-12-31T23:59:59Z"));
+        for leap in ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.2Z", "2017-01-01T01:59:60.9+02:00"] {
+            assert_eq!(micros(leap), micros("2016-12-31T23:59:59.999999Z"), "never behind what it follows");
+        }
         assert_eq!(micros("9999-12-31T23:59:59.999999Z"), Some(afferent_protocol::limits::TIME_MAX));
         let zoneless = "2013-12-02 21:15:00";
         assert_eq!(parse(zoneless, Zone::UtcWithout).map(Timestamp::micros), micros("2013-12-02T21:15:00Z"));
+    }
+
+    #[test]
+    fn unix_times_are_told_apart_by_their_size_and_cut() {
+        let whole = ["1386018900", "1386018900000", "1386018900000000", "1386018900000000000", "1386018900.0"];
+        for text in whole {
+            assert_eq!(parse_unix(text).unwrap().micros(), 1_386_018_900_000_000, "{text}");
+        }
+        for (text, micros) in [
+            ("1386018900.1", 1_386_018_900_100_000),
+            ("1386018900.1234567", 1_386_018_900_123_456),
+            ("1386018900123.4569", 1_386_018_900_123_456),
+            ("1386018900123456999", 1_386_018_900_123_456),
+            ("0.9999999", 999_999),
+        ] {
+            assert_eq!(parse_unix(text).unwrap().micros(), micros, "{text}");
+        }
+        for text in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "-5",
+            "+5",
+            "1e9",
+            "nan",
+            "inf",
+            "1 ",
+            "0x10",
+            "99999999999999999999999999999999999999999",
+        ] {
+            assert_eq!(parse_unix(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use afferent_agent::intake::time::Zone;
 use afferent_protocol::ids::{Subject, Timestamp};
 use afferent_protocol::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
@@ -194,8 +195,8 @@ fn plain(name: &str, text: &str) -> Result<(), EventRefusal> {
 }
 
 fn time(text: &str) -> Result<Timestamp, EventRefusal> {
-    let time = text.parse::<jiff::Timestamp>().ok().and_then(|time| Timestamp::new(time.as_microsecond()));
-    time.ok_or_else(|| refused("time", "is no RFC 3339 time of the years 1970 to 9999"))
+    afferent_agent::intake::time::parse(text, Zone::Needed)
+        .ok_or_else(|| refused("time", "is no RFC 3339 time of the years 1970 to 9999"))
 }
 
 #[cfg(test)]
@@ -256,7 +257,9 @@ mod tests {
         assert!(!event.json.contains('\n'), "it stays one line");
         let event = with("traceparent", "00-1".into()).unwrap();
         assert!(event.json.contains(r#""traceparent":"00-1""#), "{}", event.json);
-        assert_eq!(with("time", "1970-01-01T00:00:01Z".into()).unwrap().time, Timestamp::new(1_000_000));
+        for (text, micros) in [("1970-01-01T00:00:01Z", 1_000_000), ("1970-01-01T00:00:01.9999999Z", 1_999_999)] {
+            assert_eq!(with("time", text.into()).unwrap().time, Timestamp::new(micros), "fractions are cut");
+        }
         assert!(with("severitynumber", 17.into()).unwrap().json.contains(r#""severitynumber":17"#));
         assert!(with("type", AMENDMENT.into()).is_ok());
     }
