@@ -114,6 +114,14 @@ pub enum SendError {
     /// The file cannot be replayed.
     #[error(transparent)]
     Replay(#[from] crate::intake::file::ReplayError),
+    /// Some rows of the file are wrong, and all others were sent.
+    #[error("{refused} rows were refused and all others accepted; the first: {first}")]
+    Rows {
+        /// Rows that were refused.
+        refused: u64,
+        /// The first refusal.
+        first: crate::intake::file::ReplayError,
+    },
     /// Some lines were not accepted.
     #[error("{refused} of {sent} lines were refused{}", .first.as_ref().map(|first| format!("; the first: {first}")).unwrap_or_default())]
     Refused {

@@ -38,7 +38,13 @@ pub struct ReplayArgs {
     /// original, max, or how many times faster
     #[arg(long, default_value = "original")]
     speed: Speed,
+    /// Stop at the first row that is wrong; else it is told, counted and left out
+    #[arg(long)]
+    strict: bool,
 }
+
+/// Rows that are wrong, of which each is told.
+const ROWS_TOLD_MAX: u64 = 10;
 
 fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
@@ -49,7 +55,7 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 impl ReplayArgs {
-    /// Replays; an error unless every event was accepted. Progress goes to standard error, when that is a terminal.
+    /// Replays; an error unless every row was right and every event accepted. Progress goes to standard error, when that is a terminal.
     pub fn run(&self) -> Result<Report, SendError> {
         let mapping = Mapping {
             subject: self.subject.clone(),
@@ -60,13 +66,15 @@ impl ReplayArgs {
             delimiter: self.delimiter,
         };
         let rows = Rows::open(&self.file, mapping)?;
-        let mut failure = None;
+        let (mut failure, mut refused) = (None, None);
         let mut lines = Paced {
             rows,
             pace: Pace::new(self.speed),
             started: Instant::now(),
             progress: Progress::new(),
+            strict: self.strict,
             failure: &mut failure,
+            refused: &mut refused,
         };
         let lines = std::iter::from_fn(move || lines.next_row()).flat_map(|text| {
             let lines: Vec<_> = text.lines().map(|line| Ok(line.as_bytes().to_vec())).collect();
@@ -77,9 +85,13 @@ impl ReplayArgs {
             first.get_or_insert_with(|| format!("line {line}: {error}"));
         };
         let report = client::send(&self.target.target(), self.target.timeout(), lines, note)?;
-        match failure {
-            Some(error) => Err(error.into()),
-            None => outcome(report, first),
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
+        let report = outcome(report, first)?;
+        match refused {
+            Some((refused, first)) => Err(SendError::Rows { refused, first }),
+            None => Ok(report),
         }
     }
 }
@@ -90,22 +102,41 @@ struct Paced<'f> {
     pace: Pace,
     started: Instant,
     progress: Progress,
+    strict: bool,
     failure: &'f mut Option<ReplayError>,
+    /// How many rows were wrong, and the first one of them.
+    refused: &'f mut Option<(u64, ReplayError)>,
 }
 
 impl Paced<'_> {
     fn next_row(&mut self) -> Option<String> {
-        match self.rows.next()? {
-            Ok(row) => {
-                let due = row.time.map_or(Duration::ZERO, |time| self.pace.due(time));
-                std::thread::sleep(due.saturating_sub(self.started.elapsed()));
-                self.progress.say(&row);
-                Some(row.text)
+        loop {
+            match self.rows.next()? {
+                Ok(row) => {
+                    let due = row.time.map_or(Duration::ZERO, |time| self.pace.due(time));
+                    std::thread::sleep(due.saturating_sub(self.started.elapsed()));
+                    self.progress.say(&row);
+                    return Some(row.text);
+                }
+                Err(error @ ReplayError::Row { .. }) if !self.strict => self.refuse(error),
+                Err(error) => {
+                    *self.failure = Some(error);
+                    return None;
+                }
             }
-            Err(error) => {
-                *self.failure = Some(error);
-                None
-            }
+        }
+    }
+
+    fn refuse(&mut self, error: ReplayError) {
+        let count = self.refused.as_ref().map_or(0, |(count, _)| *count) + 1;
+        if count <= ROWS_TOLD_MAX {
+            let rest = if count == ROWS_TOLD_MAX { "; those that follow are counted" } else { "" };
+            // A terminal that is gone is no reason to stop.
+            let _ = writeln!(io::stderr(), "refused: {error}{rest}");
+        }
+        match self.refused {
+            Some((known, _)) => *known = count,
+            None => *self.refused = Some((count, error)),
         }
     }
 }

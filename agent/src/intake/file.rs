@@ -59,6 +59,7 @@ pub async fn run<S: EventSink>(
         progress: Progress::new(file, place, sink.durable()),
         parser: LineParser::default(),
         metrics,
+        refused: 0,
     };
     let mut rows = read_ahead(&settings, place.rows)?;
     let ended = tokio::select! {
@@ -77,6 +78,8 @@ struct Replay {
     progress: Progress,
     parser: LineParser,
     metrics: LineMetrics,
+    /// Rows that were wrong.
+    refused: u64,
 }
 
 impl Replay {
@@ -88,7 +91,13 @@ impl Replay {
         clock: &Arc<dyn Clock>,
     ) -> Result<(), ReplayError> {
         while let Some(row) = rows.recv().await {
-            let row = row?;
+            let row = match row {
+                Err(ReplayError::Row { row, why, .. }) => {
+                    self.refuse(row, &why);
+                    continue;
+                }
+                row => row?,
+            };
             let due = self.started + row.time.map_or(Duration::ZERO, |time| self.pace.due(time));
             self.progress.wait_until(due).await;
             self.take_row(&row, sink, clock).await;
@@ -98,8 +107,26 @@ impl Replay {
             }
         }
         self.progress.all_accepted().await;
-        tracing::info!(file = self.name, rows = self.progress.place.rows, "the file is replayed");
+        let (rows, refused) = (self.progress.place.rows, self.refused);
+        tracing::info!(file = self.name, rows, refused, "the file is replayed");
         Ok(())
+    }
+
+    /// A row is wrong: the rest go on.
+    fn refuse(&mut self, row: u64, why: &str) {
+        self.metrics.refused.add(1);
+        self.refused += 1;
+        if self.refused == 1 {
+            tracing::warn!(
+                file = self.name,
+                row,
+                why,
+                "a row was refused; more of them are told when the file is at its end"
+            );
+        } else {
+            tracing::debug!(file = self.name, row, why, "a row was refused");
+        }
+        self.progress.row_done();
     }
 
     async fn take_row<S: EventSink>(&mut self, row: &Row, sink: &S, clock: &Arc<dyn Clock>) {
@@ -135,8 +162,12 @@ fn read_ahead(settings: &FileSettings, done: u64) -> Result<mpsc::Receiver<Resul
     let rows = Rows::open(&settings.path, settings.mapping.clone())?;
     let (sender, receiver) = mpsc::channel(REPLAY_ROWS_AHEAD);
     tokio::task::spawn_blocking(move || {
-        // A row that cannot be read ends the replay, wherever it stands.
-        for row in rows.skip_while(|row| row.as_ref().is_ok_and(|row| row.number <= done)) {
+        let number = |row: &Result<Row, ReplayError>| match row {
+            Ok(row) => row.number,
+            Err(ReplayError::Row { row, .. }) => *row,
+            Err(_) => u64::MAX,
+        };
+        for row in rows.skip_while(|row| number(row) <= done) {
             if sender.blocking_send(row).is_err() {
                 return;
             }

@@ -5,7 +5,7 @@ use std::fmt;
 use afferent_agent::intake::time::Zone;
 use afferent_protocol::ids::{Subject, Timestamp};
 use afferent_protocol::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -22,6 +22,9 @@ const SEVERITY: u8 = 9;
 /// Why a CloudEvent is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EventRefusal {
+    /// It is no JSON object.
+    #[error("it is not a JSON object")]
+    NoObject,
     /// A required attribute is not there.
     #[error("`{0}` is missing")]
     Missing(&'static str),
@@ -48,10 +51,18 @@ fn refused(name: &str, why: impl Into<String>) -> EventRefusal {
 /// A CloudEvent in the JSON format as it was given: what stands in `data` stays as it is written.
 #[derive(Debug, Default)]
 pub struct Given<'a> {
+    /// It is some other JSON than an object.
+    pub is_no_object: bool,
     /// Everything but `data`.
     pub attributes: Map<String, Value>,
     /// The JSON of `data`.
     pub data: Option<&'a RawValue>,
+}
+
+impl Given<'_> {
+    fn no_object() -> Self {
+        Self { is_no_object: true, ..Self::default() }
+    }
 }
 
 impl<'de> Deserialize<'de> for Given<'de> {
@@ -61,6 +72,28 @@ impl<'de> Deserialize<'de> for Given<'de> {
             type Value = Given<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a CloudEvent, a JSON object")
+            }
+            fn visit_unit<E: Error>(self) -> Result<Given<'de>, E> {
+                Ok(Given::no_object())
+            }
+            fn visit_bool<E: Error>(self, _: bool) -> Result<Given<'de>, E> {
+                Ok(Given::no_object())
+            }
+            fn visit_i64<E: Error>(self, _: i64) -> Result<Given<'de>, E> {
+                Ok(Given::no_object())
+            }
+            fn visit_u64<E: Error>(self, _: u64) -> Result<Given<'de>, E> {
+                Ok(Given::no_object())
+            }
+            fn visit_f64<E: Error>(self, _: f64) -> Result<Given<'de>, E> {
+                Ok(Given::no_object())
+            }
+            fn visit_str<E: Error>(self, _: &str) -> Result<Given<'de>, E> {
+                Ok(Given::no_object())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Given<'de>, A::Error> {
+                while items.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Given::no_object())
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given<'de>, A::Error> {
                 let mut given = Given::default();
@@ -77,13 +110,16 @@ impl<'de> Deserialize<'de> for Given<'de> {
                 Ok(given)
             }
         }
-        deserializer.deserialize_map(Members)
+        deserializer.deserialize_any(Members)
     }
 }
 
 /// Checks one CloudEvent. `is_taken` tells which sources have their own way into the log.
 pub fn check(given: Given<'_>, is_taken: impl Fn(&str) -> bool) -> Result<NewEvent, EventRefusal> {
-    let Given { attributes: mut event, data } = given;
+    let Given { is_no_object, attributes: mut event, data } = given;
+    if is_no_object {
+        return Err(EventRefusal::NoObject);
+    }
     match event.remove("specversion") {
         Some(Value::String(version)) if version == "1.0" => {}
         None => return Err(EventRefusal::Missing("specversion")),
@@ -295,7 +331,9 @@ mod tests {
             event.as_object_mut().unwrap().remove(name);
             assert_eq!(taken(&event.to_string()), Err(EventRefusal::Missing(name)));
         }
-        assert!(serde_json::from_str::<Given<'_>>("[1]").is_err());
+        for other in ["[1,[2]]", "null", "true", "-1", "1", "1.5", r#""a""#] {
+            assert_eq!(taken(other), Err(EventRefusal::NoObject), "{other}");
+        }
         let large = with("data", json!("x".repeat(MESSAGE_BYTES_MAX)));
         assert!(matches!(large, Err(EventRefusal::TooLarge { .. })));
     }

@@ -74,7 +74,7 @@ pub enum ReplayError {
         /// What is missing.
         why: &'static str,
     },
-    /// A row that cannot be read.
+    /// A row that cannot be read; those behind it can.
     #[error("{}, row {row}: {why}", .path.display())]
     Row {
         /// The file.
@@ -99,7 +99,7 @@ pub struct Row {
     pub percent: u8,
 }
 
-/// The rows of a file, in its order.
+/// The rows of a file, in its order. A row that is wrong ([`ReplayError::Row`]) does not end them.
 pub struct Rows {
     path: PathBuf,
     mapping: Mapping,
@@ -147,34 +147,41 @@ impl Rows {
         Ok(Self { path: path.to_owned(), mapping, source, number: 0, bytes, ended: false })
     }
 
-    fn read(&mut self) -> Result<Option<Row>, String> {
+    fn read(&mut self) -> Result<Option<Row>, Fault> {
         let number = self.number;
         let bytes = self.bytes;
         let percent = |read: u64| u8::try_from((read * 100).checked_div(bytes).unwrap_or(100).min(100)).unwrap_or(100);
         match &mut self.source {
             Source::Csv { reader, columns, record } => {
-                if !reader.read_record(record).map_err(|error| error.to_string())? {
+                if !reader.read_record(record).map_err(Fault::of_csv)? {
                     return Ok(None);
                 }
                 let percent = percent(reader.position().byte());
                 let cell = |at: usize| record.get(at).unwrap_or("").trim();
-                let time = columns.time.map(|at| read_time(cell(at))).transpose()?;
+                let time = columns.time.map(|at| read_time(cell(at))).transpose().map_err(Fault::Row)?;
                 let values = columns.values.iter().zip(&self.mapping.value_columns);
                 let cells = values.map(|(at, name)| (name.as_str(), value_of(cell(*at))));
                 let text = self.mapping.lines(columns.subject.map(cell), time, cells);
                 Ok(Some(Row { number, time, text, percent }))
             }
             Source::Json { reader, read } => {
-                let mut line = String::new();
+                let mut bytes = Vec::new();
                 let limit = ROW_BYTES_MAX as u64;
-                let len = reader.by_ref().take(limit).read_line(&mut line).map_err(|error| error.to_string())?;
+                let len = reader.by_ref().take(limit).read_until(b'\n', &mut bytes).map_err(Fault::File)?;
                 *read += len as u64;
-                let percent = percent(*read);
-                match len {
-                    0 => Ok(None),
-                    len if len as u64 == limit => Err(format!("it has over {ROW_BYTES_MAX} bytes")),
-                    _ => self.mapping.of_json(line, number, percent).map(Some),
+                if len == 0 {
+                    return Ok(None);
                 }
+                if len as u64 == limit && !bytes.ends_with(b"\n") {
+                    *read += reader.skip_until(b'\n').map_err(Fault::File)? as u64;
+                    return Err(Fault::Row(format!("it has over {ROW_BYTES_MAX} bytes")));
+                }
+                let line = String::from_utf8(bytes).map_err(|error| {
+                    Fault::Row(format!("its byte {} is not UTF-8", error.utf8_error().valid_up_to() + 1))
+                })?;
+                // What some editors put before the first line.
+                let line = if number == 1 { line.trim_start_matches('\u{feff}').to_owned() } else { line };
+                self.mapping.of_json(line, number, percent(*read)).map(Some).map_err(Fault::Row)
             }
         }
     }
@@ -188,9 +195,36 @@ impl Iterator for Rows {
             return None;
         }
         self.number += 1;
-        let row = self.read().map_err(|why| ReplayError::Row { path: self.path.clone(), row: self.number, why });
-        self.ended = !matches!(row, Ok(Some(_)));
-        row.transpose()
+        let row = self.read();
+        self.ended = !matches!(row, Ok(Some(_)) | Err(Fault::Row(_)));
+        let (path, row_number) = (&self.path, self.number);
+        row.map_err(|fault| fault.at(path, row_number)).transpose()
+    }
+}
+
+/// Why there is no row.
+enum Fault {
+    /// This one is wrong.
+    Row(String),
+    /// Nothing can be read any more.
+    File(io::Error),
+}
+
+impl Fault {
+    fn at(self, path: &Path, row: u64) -> ReplayError {
+        let path = path.to_owned();
+        match self {
+            Self::Row(why) => ReplayError::Row { path, row, why },
+            Self::File(error) => ReplayError::Io { path, error },
+        }
+    }
+
+    fn of_csv(error: csv::Error) -> Self {
+        let text = error.to_string();
+        match error.into_kind() {
+            csv::ErrorKind::Io(error) => Self::File(error),
+            _ => Self::Row(text),
+        }
     }
 }
 
@@ -308,6 +342,33 @@ mod tests {
             value_columns: values.iter().map(|name| (*name).to_owned()).collect(),
             ..Mapping::default()
         }
+    }
+
+    #[test]
+    fn a_row_that_is_wrong_does_not_end_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let outcomes = |name: &str, bytes: &[u8], mapping: Mapping| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let told = |row: Result<Row, ReplayError>| match row {
+                Ok(row) => format!("{}: {}", row.number, row.text.trim_end()),
+                Err(ReplayError::Row { row, why, .. }) => format!("{row} refused: {why}"),
+                Err(error) => panic!("{error}"),
+            };
+            Rows::open(&path, mapping).unwrap().map(told).collect::<Vec<_>>()
+        };
+        let csv = outcomes("a.csv", b"t,v\n1,1\nnever,2\n3,\xFF\n4,4\n", mapping(&["v"]));
+        assert_eq!(csv[0], r#"1: {"subject":"88-C","time":1000000,"value":1}"#);
+        assert!(csv[1].starts_with("2 refused: \"never\" is no time"), "{csv:?}");
+        assert!(csv[2].starts_with("3 refused: ") && csv[2].contains("UTF-8"), "{csv:?}");
+        assert_eq!(csv[3], r#"4: {"subject":"88-C","time":4000000,"value":4}"#);
+        let long =
+            [b"\xEF\xBB\xBF{\"subject\":\"a\",\"value\":1}\n", &vec![b'x'; ROW_BYTES_MAX + 9][..], b"\n\xFF\nlast"]
+                .concat();
+        let json = outcomes("a.jsonl", &long, Mapping::default());
+        assert_eq!(json[0], r#"1: {"subject":"a","value":1}"#);
+        assert!(json[1].starts_with("2 refused: it has over"), "{json:?}");
+        assert_eq!(json[2..], ["3 refused: its byte 1 is not UTF-8", "4: last"]);
     }
 
     #[test]

@@ -64,6 +64,19 @@ async fn a_file_is_replayed_at_its_own_speed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_row_that_is_wrong_is_counted_and_the_rest_go_on() {
+    let directory = directory("when,reading\n2013-12-02 21:15:00,1\nnever,2\n2013-12-02 21:25:00,3\n");
+    let settings = settings(directory.path(), &["reading"], Speed::Original);
+    let registry = Registry::default();
+    let (sink, metrics) = (FakeSink::committing(), LineMetrics::new(&registry, "recorded.csv"));
+    let (_sender, stop) = crate::stop::channel();
+    let refused = metrics.refused.clone();
+    run(settings.clone(), sink.clone(), Arc::new(SystemClock::new()), metrics, stop).await.unwrap();
+    assert_eq!((values(&sink), refused.get()), (vec!["1".to_owned(), "3".to_owned()], 1));
+    assert!(replayed(&settings).await.is_empty(), "the wrong one is done as well");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_start_goes_on_exactly_where_the_stop_was() {
     let directory = directory(ROWS);
     let settings = settings(directory.path(), &["reading"], Speed::Original);
