@@ -143,10 +143,12 @@ impl Recovery {
     }
 
     /// Whether the agent had been here before this start, as its key tells: then a ring and a witness that are both new
-    /// have replaced others. They are new until the ring has a critical event: the first one says it.
+    /// have replaced others. They are new until the ring has a critical event: the first one says it. A witness alone knows
+    /// what was in the ring.
     pub fn note_identity(&mut self, existed: bool) {
         let is_written = |lane: &RecoveredLane| lane.lane.stream == Stream::Critical && lane.end > Sequence::ZERO;
-        if existed && !self.lanes.iter().any(is_written) {
+        let is_known = self.witness == WitnessStart::Alone || self.lanes.iter().any(is_written);
+        if existed && !is_known {
             let found = "the ring log and its witness are new, although the agent's key was there: what it had accepted and \
                          not shipped is unknown";
             self.replaced = Some(found.to_owned());

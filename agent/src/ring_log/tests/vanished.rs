@@ -178,7 +178,9 @@ fn the_ring_gone_with_the_witness_there_is_declared_as_far_as_it_was_not_acked()
     let (disk, ends) = filled();
     open(&disk, 12).0.release(ends[0].0, sequence(12));
     disk.lose_all();
-    let (mut log, recovery) = open(&disk, 12);
+    let (mut log, mut recovery) = open(&disk, 12);
+    recovery.note_identity(true);
+    assert_eq!(recovery.replaced, None, "it is known what was there");
     let first_and_end = |loss: &Loss| (loss.stream, loss.first.get(), loss.end.get(), loss.reason);
     let mut lost: Vec<_> = recovery.losses.iter().map(first_and_end).collect();
     lost.sort_by_key(|(stream, ..)| *stream);
