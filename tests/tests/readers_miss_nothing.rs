@@ -292,11 +292,15 @@ fn bad_input_is_refused_with_what_is_wrong_and_nothing_of_it_is_appended() {
     let large = json!("x".repeat(10 << 20)).to_string();
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
     let event = lines(7..8);
+    let deep_data = event.replace("{\"number\":7}", &deep);
+    assert_ne!(deep_data, event);
     let second_is_wrong = event.clone() + &event.replace("1.0", "9.9");
     for (status, kind, body) in [
         (415, "text/plain", event.as_str()),
         (400, ndjson, "{"),
-        (400, ndjson, &deep),
+        (400, ndjson, &event.replace("\"1.0\"", &deep)),
+        (422, ndjson, &deep),
+        (422, ndjson, &deep_data),
         (400, "application/cloudevents-batch+json", "{}"),
         (413, ndjson, &large),
         (413, ndjson, &lines(0..1001)),
@@ -322,7 +326,7 @@ fn bad_input_is_refused_with_what_is_wrong_and_nothing_of_it_is_appended() {
         assert!((400..500).contains(&answer.status), "{path}: {}", answer.body);
     }
     assert_eq!(rig.log_end(), end, "nothing was appended");
-    assert!(rig.collector_figure("afferent_requests_refused_total") >= Some(15), "refusals are counted");
+    assert!(rig.collector_figure("afferent_requests_refused_total") >= Some(17), "refusals are counted");
     let markup = event.replace("\"number\":7", "\"number\":7,\"text\":\"<script>\\u0000</script>\"");
     let answer = ask(rig.http, "POST", "/v1/events", ndjson, &markup).expect("it answers");
     assert_eq!(answer.status, 200, "{}", answer.body);
