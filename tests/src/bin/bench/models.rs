@@ -9,7 +9,6 @@ use afferent_collector::models::store::Store;
 use afferent_collector::models::what_if::{Plan, WhatIf};
 use afferent_collector::models::{Definition, Fold, Member, with_built_ins};
 use afferent_collector::subscribe::ReadLog;
-use afferent_collector::terms::Terms;
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
 use afferent_protocol::disk::FsDisk;
 use afferent_protocol::event::{
@@ -45,9 +44,7 @@ pub fn measure(table: &mut Table) {
     let store = Store::new(folder.join("models"));
     let saved = timed(|| {
         for (definition, member) in definitions.iter().zip(&fold.members) {
-            store
-                .save(definition, &fold.snapshot(&*member.model, &Terms::default()))
-                .expect("the folder can be written");
+            store.save(definition, &fold.snapshot(&*member.model, &log.terms())).expect("the folder can be written");
         }
     });
     table.add("… saving them", saved, "s", Must::Shown);
