@@ -38,12 +38,12 @@ pub struct ReplayArgs {
     /// original, max, or how many times faster
     #[arg(long, default_value = "original")]
     speed: Speed,
-    /// Stop at the first row that is wrong; else it is told, counted and left out
+    /// Stop at the first wrong row; without this, wrong rows are reported, counted and left out
     #[arg(long)]
     strict: bool,
 }
 
-/// Rows that are wrong, of which each is told.
+/// Wrong rows that are reported one by one.
 const ROWS_TOLD_MAX: u64 = 10;
 
 fn delimiter(text: &str) -> Result<u8, String> {
@@ -55,7 +55,8 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 impl ReplayArgs {
-    /// Replays; an error unless every row was right and every event accepted. Progress goes to standard error, when that is a terminal.
+    /// Replays; an error unless every row was right and every event accepted. Progress goes to standard error, when that is
+    /// a terminal.
     pub fn run(&self) -> Result<Report, SendError> {
         let mapping = Mapping {
             subject: self.subject.clone(),
@@ -130,7 +131,7 @@ impl Paced<'_> {
     fn refuse(&mut self, error: ReplayError) {
         let count = self.refused.as_ref().map_or(0, |(count, _)| *count) + 1;
         if count <= ROWS_TOLD_MAX {
-            let rest = if count == ROWS_TOLD_MAX { "; those that follow are counted" } else { "" };
+            let rest = if count == ROWS_TOLD_MAX { "; the next ones are only counted" } else { "" };
             // A terminal that is gone is no reason to stop.
             let _ = writeln!(io::stderr(), "refused: {error}{rest}");
         }

@@ -121,7 +121,7 @@ impl Replay {
                 file = self.name,
                 row,
                 why,
-                "a row was refused; more of them are told when the file is at its end"
+                "a row was refused, and the rest go on; their number follows at the end of the file"
             );
         } else {
             tracing::debug!(file = self.name, row, why, "a row was refused");

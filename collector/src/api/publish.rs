@@ -113,8 +113,8 @@ pub(super) async fn taken(body: Body) -> Result<Bytes, Problem> {
     })
 }
 
-/// A CloudEvent in binary mode (CloudEvents 1.0, HTTP protocol binding, section 3.1): its attributes are headers, percent-encoded
-/// where they are not plain, and the body is its data.
+/// A CloudEvent in binary mode (CloudEvents 1.0, HTTP protocol binding, section 3.1): its attributes are headers,
+/// percent-encoded where they are not plain, and the body is its data.
 fn binary<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<Given<'b>, Problem> {
     let refused = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail, "mend the event, and send it again");
     let mut given = Given::default();
@@ -129,7 +129,7 @@ fn binary<'b>(headers: &HeaderMap, body: &'b [u8]) -> Result<Given<'b>, Problem>
             _ => Value::from(text.into_owned()),
         };
         if given.attributes.insert(attribute.to_owned(), value).is_some() {
-            return Err(refused(format!("the header `{name}` stands there twice")));
+            return Err(refused(format!("the header `{name}` occurs twice")));
         }
     }
     if body.is_empty() {
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_one_in_binary_mode_is_told() {
         for (more, body, why) in [
-            (&[("ce-id", "8")][..], &b""[..], "stands there twice"),
+            (&[("ce-id", "8")][..], &b""[..], "occurs twice"),
             (&[("ce-note", "%FF")], b"", "no percent-encoded text"),
             (&[("content-type", "application/json")], b"{", "the body is no JSON"),
         ] {

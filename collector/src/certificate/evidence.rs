@@ -123,7 +123,8 @@ impl Evidence {
     }
 
     /// Looks at a batch before all of them are taken: which names belong together, which keys of the log came before the one
-    /// that is named, and, in a log whose beginning is not kept, which keys are pinned. To be called for all that the log has of the collector, in order.
+    /// that is named, and, in a log whose beginning is not kept, which keys are pinned. To be called for all that the log has
+    /// of the collector, in order.
     pub fn ahead(&mut self, head: &EntryHead, batch: &Batch<'_>) {
         if batch.header().source != self.own {
             return;

@@ -10,8 +10,7 @@ use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
 use afferent_protocol::batch::ChainHash;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::EntryHead;
-use afferent_protocol::sign::PublicKey;
-use afferent_protocol::sign::Running;
+use afferent_protocol::sign::{PublicKey, Running};
 use serde::{Deserialize, Serialize};
 
 use super::keys::LogKeys;

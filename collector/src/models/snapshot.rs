@@ -107,8 +107,8 @@ impl Snapshot {
         Ok(Self { offset, term, time, mark, state: state.to_vec() })
     }
 
-    /// Whether it was made from this state of this log. A batch that retention has removed cannot be asked for any more, and one that it
-    /// has emptied has another checksum.
+    /// Whether it was made from this state of this log. A batch that retention has removed cannot be asked for any more, and
+    /// one that it has emptied has another checksum.
     pub fn check_log(&self, log: &dyn ReadLog) -> Result<(), SnapshotError> {
         let (log_id, term) = self.term;
         let place = Place { log_id, partition: 0, term, offset: self.offset };

@@ -104,7 +104,7 @@ impl<'de> Deserialize<'de> for Given<'de> {
                     };
                     if is_second {
                         let name: String = name.chars().take(NAME_BYTES_MAX).collect();
-                        return Err(A::Error::custom(format_args!("{name:?} stands there twice")));
+                        return Err(A::Error::custom(format_args!("{name:?} occurs twice")));
                     }
                 }
                 Ok(given)
@@ -280,7 +280,7 @@ mod tests {
     fn a_member_that_stands_there_twice_is_refused() {
         for twice in [r#"{"id":"1","id":"2"}"#, r#"{"data":1,"data":2}"#] {
             let refusal = serde_json::from_str::<Given<'_>>(twice).unwrap_err().to_string();
-            assert!(refusal.contains("stands there twice"), "{refusal}");
+            assert!(refusal.contains("occurs twice"), "{refusal}");
         }
     }
 
