@@ -276,6 +276,10 @@ pub const MODEL_NAME_BYTES_MAX: usize = 32;
 pub const MODELS_MAX: usize = 64;
 /// Over how many microseconds a source's rate is taken.
 pub const MODEL_RATE_WINDOW_US: i64 = 60_000_000;
+/// Microseconds that a time may be ahead of its batch's clock, and that clock of the ingest time, and still be believed.
+pub const CLOCK_AHEAD_MAX_US: i64 = 600_000_000;
+/// Microseconds since the Unix epoch of 2000-01-02: a clock that shows less was never set.
+pub const CLOCK_NEVER_SET_BEFORE_US: i64 = 946_771_200_000_000;
 /// A model is saved after so many events: what a start has to read again.
 pub const MODEL_SNAPSHOT_EVENTS: u64 = 1_000_000;
 /// A model that has seen something is saved at least this often.

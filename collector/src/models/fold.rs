@@ -8,6 +8,7 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::record::Record;
 use afferent_protocol::segment::EntryHead;
 
+use super::order::corrected;
 use super::snapshot::{Mark, Snapshot};
 use super::{AnyModel, ModelId, Names, Seen};
 use crate::limits::MODEL_CHUNK_EVENTS;
@@ -207,7 +208,8 @@ impl Part {
             }
             let (machine, subject) = names.of(event.subject);
             let (offset, ingest) = (Offset::new(offset), head.stamp);
-            chunk.push(Seen { offset, ingest, batch: header, sequence, machine, subject, event });
+            let (time, correction) = corrected(event.time, header, ingest, None);
+            chunk.push(Seen { offset, ingest, batch: header, sequence, machine, subject, event, time, correction });
             if chunk.len() == MODEL_CHUNK_EVENTS {
                 each(&chunk);
                 chunk.clear();

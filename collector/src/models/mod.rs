@@ -4,7 +4,7 @@
 //! for as of any place, corrected by another version beside it, and computed from a log that was assumed to be different
 //! ([`what_if`]). The modules, in the order in which an event passes them:
 //!
-//! - [`Seen`]: an event as models get it; [`Names`]: its machine and subject as numbers; [`Table`]: what a model keeps of each
+//! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its place among others; [`Names`]: its machine and subject as numbers; [`Table`]: what a model keeps of each
 //! - [`Fold`]: decodes each batch once and passes it to several models
 //! - [`states`], [`breakdowns`], [`alarms`], [`last`], [`kpi`], [`sources`]: the built-in models;
 //!   [`timeline`], [`life_cycle`], [`amendment`]: what they are made of
@@ -25,6 +25,7 @@ pub mod kpi;
 pub mod last;
 pub mod life_cycle;
 mod names;
+pub mod order;
 pub mod runner;
 pub mod snapshot;
 pub mod sources;
@@ -45,6 +46,7 @@ pub use definition::{BuiltIn, Definition, DefinitionError, ModelId, ModelIdError
 pub use erased::{AnyModel, StateError};
 pub use fold::{Fold, Member};
 pub use names::{Name, Names};
+pub use order::{Correction, Order};
 pub use table::Table;
 
 use crate::cloud_event::put_rfc3339;
@@ -66,9 +68,24 @@ pub struct Seen<'e> {
     pub subject: Name<'e>,
     /// What happened.
     pub event: Event<'e>,
+    /// When it happened, as far as it is known: see [`order::corrected`].
+    pub time: Timestamp,
+    /// How that time was found.
+    pub correction: Correction,
 }
 
-impl Seen<'_> {
+impl<'e> Seen<'e> {
+    /// Its place among all events.
+    pub fn order(&self) -> Order<'e> {
+        Order {
+            time: self.time,
+            source: self.batch.source.as_str(),
+            stream: self.batch.stream,
+            epoch: self.batch.epoch,
+            sequence: self.sequence,
+        }
+    }
+
     /// Whether it is the first event of its batch: what the batch's head says is new then.
     pub fn is_first_of_batch(&self) -> bool {
         self.sequence == self.batch.first

@@ -122,6 +122,7 @@ impl Rule {
             Action::Drop => return Ok((None, true)),
             Action::Shift { by_us } => {
                 seen.event.time = Timestamp::clamped(seen.event.time.micros().saturating_add(*by_us));
+                seen.time = Timestamp::clamped(seen.time.micros().saturating_add(*by_us));
             }
             Action::Scale { factor, plus } => return Ok(scale(seen, *factor, *plus)),
             Action::Relabel(set) => set.apply(&mut seen),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::diff::{Changes, diff};
 use super::super::runner::{AsOf, AskError, Cancel, Models, ReplayError, fold_log};
-use super::super::{BuiltIn, Definition, Fold, Member, Name, Seen, machine_of};
+use super::super::{BuiltIn, Correction, Definition, Fold, Member, Name, Seen, machine_of};
 use super::plan::{Alternative, Plan};
 use super::report::{AlternativeReport, Point, Report};
 use crate::limits::{PLAN_POINT_CHANGES_MAX, PLAN_POINTS};
@@ -166,6 +166,8 @@ impl<'p> Running<'p> {
                     machine: Name { id: 0, text: machine_of(subject) },
                     subject: Name { id: 0, text: subject },
                     event,
+                    time: event.time,
+                    correction: Correction::None,
                 });
                 self.added += 1;
             }

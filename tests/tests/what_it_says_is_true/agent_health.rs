@@ -1,0 +1,1 @@
+//! An agent says what has died, what was refused and what it cannot do.

@@ -1,0 +1,1 @@
+//! One wrong clock spoils no figure.

@@ -1,0 +1,1 @@
+//! The page says nothing that is not so.

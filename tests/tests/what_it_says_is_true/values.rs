@@ -1,0 +1,1 @@
+//! Values come out as they went in, and nothing is guessed in silence.
