@@ -1,11 +1,11 @@
 //! What README shows is so: its configurations are valid, its links lead somewhere, machine 88-C breaks down, and every
 //! command does what is told of it.
 
-mod breakdown;
 mod commands;
 mod keys;
 mod reader;
-mod states;
+mod shown;
+mod story;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
