@@ -9,6 +9,7 @@
 //! | `source` | the agent's plain name, as `press-88`: its characters make it a relative URI reference as it stands |
 //! | `subject` | the event's subject |
 //! | `time` | event time, RFC 3339 in UTC with six decimals |
+//! | `correctedtime` | when the event happened by the collector's clock; only where the source's clock is not believed, see [`corrected`] |
 //! | `type` | `afferent.sample.v1` and so on; of a derived event the type that its maker gave |
 //! | `datacontenttype` | `application/json`; `text/plain` for a derived event whose text is no JSON |
 //! | `sequence` | twenty decimal digits, a string: the CloudEvents extension asks for one that sorts as text |
@@ -36,6 +37,7 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::record::Record;
 use afferent_protocol::segment::EntryHead;
 
+use crate::models::order::{Correction, corrected};
 use text::{Decimal, put_decimal, put_json_string};
 use time::Times;
 pub use time::put_rfc3339;
@@ -59,6 +61,8 @@ pub struct Writer {
     first_offset: u64,
     /// The entry's ingest time.
     ingest: Vec<u8>,
+    /// What corrects the times of its events.
+    clocks: Option<(Header, EntryHead)>,
     times: Times,
     sequence: Decimal,
     offset: Decimal,
@@ -81,6 +85,7 @@ impl Writer {
     pub fn entry(&mut self, head: &EntryHead, batch: &Header) {
         self.first_sequence = batch.first.get();
         self.first_offset = head.ordinal;
+        self.clocks = Some((*batch, *head));
         let epoch = format!("{}", batch.epoch);
         self.opening.clear();
         self.opening.extend_from_slice(br#"{"specversion":"1.0","id":""#);
@@ -103,6 +108,13 @@ impl Writer {
         Offset::new(self.first_offset + (record.sequence.get() - self.first_sequence))
     }
 
+    /// When an event of this entry happened, where that is not what its source says.
+    fn corrected(&self, time: Timestamp) -> Option<Timestamp> {
+        let (batch, head) = self.clocks.as_ref()?;
+        let (corrected, correction) = corrected(time, batch, head.stamp, head.clock_offset_us());
+        (correction != Correction::None).then_some(corrected)
+    }
+
     /// Appends the JSON of a record of this entry, without a line end, and with nothing in it that some reader takes for
     /// one.
     pub fn put(&mut self, out: &mut Vec<u8>, record: &Record<'_>) {
@@ -116,7 +128,8 @@ impl Writer {
         let body = &event.body;
         if let (true, Body::Derived(derived)) = (self.is_own, body) {
             let (subject, time, offset) = (event.subject.as_str(), event.time, self.offset(record));
-            let envelope = posted::Envelope { subject, time, kind: derived.kind, offset, ingest: &self.ingest };
+            let (kind, ingest, corrected) = (derived.kind, &self.ingest, self.corrected(time));
+            let envelope = posted::Envelope { subject, time, corrected, kind, offset, ingest };
             return posted::put(out, &envelope, derived.json);
         }
         let content = data::content_of(body);
@@ -125,6 +138,7 @@ impl Writer {
             id_suffix: "",
             subject: event.subject.as_str(),
             time: event.time,
+            corrected: self.corrected(event.time),
             kind: type_of(body),
             content_type: content.content_type(),
             offset: self.offset(record).get(),
@@ -144,6 +158,7 @@ impl Writer {
             id_suffix: "-unreadable",
             subject: batch.source.as_str(),
             time: batch.time_first,
+            corrected: None,
             kind: UNREADABLE,
             content_type: data::JSON,
             offset: self.first_offset + u64::from(index),
@@ -167,6 +182,7 @@ impl Writer {
         put_json_string(out, envelope.subject);
         out.extend_from_slice(br#","time":""#);
         out.extend_from_slice(self.times.text(envelope.time));
+        put_corrected(out, envelope.corrected);
         out.extend_from_slice(br#"","type":"#);
         put_json_string(out, envelope.kind);
         out.extend_from_slice(br#","datacontenttype":""#);
@@ -178,6 +194,13 @@ impl Writer {
         out.extend_from_slice(br#"","severitynumber":"#);
         put_decimal(out, u64::from(envelope.severity));
         out.extend_from_slice(br#","data":"#);
+    }
+}
+
+fn put_corrected(out: &mut Vec<u8>, corrected: Option<Timestamp>) {
+    if let Some(time) = corrected {
+        out.extend_from_slice(br#"","correctedtime":""#);
+        put_rfc3339(out, time);
     }
 }
 
@@ -206,6 +229,7 @@ struct Envelope<'a> {
     id_suffix: &'static str,
     subject: &'a str,
     time: Timestamp,
+    corrected: Option<Timestamp>,
     kind: &'a str,
     content_type: &'static str,
     offset: u64,

@@ -99,6 +99,12 @@ pub const SESSIONS_UNPROVED_MAX: usize = 4;
 pub const SESSIONS_CLAIMED_MAX: usize = 16_384;
 /// A challenge is good for the minute in which it was made and so many more.
 pub const CHALLENGE_MINUTES: u64 = 2;
+/// Boots of one source whose clocks are measured: two, where a machine was cloned, and those before a restart.
+pub const BOOTS_MEASURED_MAX: usize = 4;
+/// By so much clocks may drift apart, in parts of a million: ten times what cheap quartz does.
+pub const CLOCK_DRIFT_PPM_MAX: u64 = 500;
+/// A connected agent whose newest batch came longer ago counts as one that is behind: two heartbeats, and some time to come.
+pub const LAG_QUIET_MAX_US: i64 = 150_000_000;
 /// Holes of a lane that one hello leads to questions about.
 pub const AGAIN_MAX: usize = 4;
 /// Questions of agents for a common end that wait to be answered.

@@ -369,6 +369,15 @@ impl Agent {
 
     /// What it says, signed.
     pub fn up(&self, answer: Nonce, control: Control) -> Vec<u8> {
+        self.said_over(answer, UpContent::Control(control))
+    }
+
+    /// The same, without an answer to a challenge.
+    pub fn said(&self, content: UpContent) -> Vec<u8> {
+        self.said_over(Nonce::NONE, content)
+    }
+
+    fn said_over(&self, answer: Nonce, content: UpContent) -> Vec<u8> {
         let up = Up {
             log_id: [0; 16],
             nonce: Nonce([self.run; 16]),
@@ -377,7 +386,7 @@ impl Agent {
             instance: Instance([self.run; 16]),
             clock: clock(self.next),
             former: Vec::new(),
-            content: UpContent::Control(control),
+            content,
         };
         up.sign(&self.name, &self.identity)
     }

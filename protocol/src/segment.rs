@@ -30,6 +30,8 @@ const FIELDS_LEN: usize = 72;
 pub const ENTRY_HEAD_LEN: usize = 56;
 /// Zeros that follow the last entry.
 pub const STOP_LEN: usize = ENTRY_HEAD_LEN;
+/// Stands behind the offset of a batch's clock where that was measured; else both are zeros.
+const CLOCK_OFFSET_KNOWN: u64 = 1;
 /// Entries begin at multiples of this.
 pub const ENTRY_ALIGN: usize = 8;
 
@@ -164,7 +166,7 @@ pub struct EntryHead {
     /// nothing later knows that it was durable, from rot.
     pub acked_end: u64,
     /// Ring log: epoch and durable end of the other stream when this was appended, so that a stream whose newest file is
-    /// lost is known to have been longer. Unified log: zeros.
+    /// lost is known to have been longer. Unified log: see [`EntryHead::clock_offset_us`].
     pub other: (Epoch, u64),
     /// When it was appended: the clock of the machine or of the collector (*ingest time*).
     pub stamp: Timestamp,
@@ -176,6 +178,20 @@ impl EntryHead {
         let batch_len = batch.batch_len() as u32;
         let other = (Epoch::new(0), 0);
         Self { batch_len, batch_crc: batch.crc, count: batch.count, ordinal, acked_end, other, stamp }
+    }
+
+    /// Unified log: microseconds that have to be added to the clock of the batch to have the collector's, as measured when
+    /// it was appended; `None` where nobody had measured that clock.
+    pub fn clock_offset_us(&self) -> Option<i64> {
+        let (offset, is_known) = self.other;
+        (is_known == CLOCK_OFFSET_KNOWN).then(|| offset.get().cast_signed())
+    }
+
+    /// Unified log: the same head with another offset of the batch's clock.
+    #[must_use]
+    pub fn with_clock_offset_us(self, clock_offset_us: Option<i64>) -> Self {
+        let known = |offset: i64| (Epoch::new(offset.cast_unsigned()), CLOCK_OFFSET_KNOWN);
+        Self { other: clock_offset_us.map_or((Epoch::new(0), 0), known), ..self }
     }
 
     /// The head's bytes.

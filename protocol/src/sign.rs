@@ -138,8 +138,8 @@ impl Verifier {
     }
 }
 
-/// The hash over a whole unified log, entry after entry, from zeros. It binds offsets, ingest times, counts and, by their
-/// chain hashes, all lanes; it does not change when retention empties a batch.
+/// The hash over a whole unified log, entry after entry, from zeros. It binds offsets, ingest times, the offsets of the
+/// sources' clocks, counts and, by their chain hashes, all lanes; it does not change when retention empties a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Running([u8; 32]);
 
@@ -150,15 +150,25 @@ impl Running {
     }
 
     /// Takes the next entry: SHA-256 of the hash so far (32 bytes), its first offset (8), its stamp (8), its count (4), all
-    /// little-endian, and the chain hash of its batch (32).
-    pub fn push(&mut self, first: Offset, stamp: Timestamp, count: u32, chain: &ChainHash) {
-        let mut bytes = [0; 84];
+    /// little-endian, and the chain hash of its batch (32). Where the offset of the batch's clock was measured, that follows
+    /// (8): by the length of what is hashed, an offset of zero differs from none.
+    pub fn push(
+        &mut self,
+        first: Offset,
+        stamp: Timestamp,
+        count: u32,
+        chain: &ChainHash,
+        clock_offset_us: Option<i64>,
+    ) {
+        let mut bytes = [0; 92];
         bytes[..32].copy_from_slice(&self.0);
         bytes[32..40].copy_from_slice(&first.get().to_le_bytes());
         bytes[40..48].copy_from_slice(&stamp.micros().to_le_bytes());
         bytes[48..52].copy_from_slice(&count.to_le_bytes());
-        bytes[52..].copy_from_slice(chain);
-        self.0 = sha256(&bytes);
+        bytes[52..84].copy_from_slice(chain);
+        bytes[84..].copy_from_slice(&clock_offset_us.unwrap_or_default().to_le_bytes());
+        let len = if clock_offset_us.is_some() { bytes.len() } else { 84 };
+        self.0 = sha256(&bytes[..len]);
     }
 
     /// The hash so far.

@@ -336,7 +336,7 @@ fn segments_are_scanned_to_the_entries_stretches_and_tails_that_the_oracle_reads
 fn the_segments_are_what_their_names_say() {
     let read = |name: &str| read_segment(&golden(name).0).unwrap().unwrap();
     let key = |source: &str| Some(if source == SOURCE { &KEY } else { &LOG_KEY }.public_key().0);
-    for (name, entries) in [("segment-ring-v2", 3), ("segment-unified-v2", 6)] {
+    for (name, entries) in [("segment-ring-v2", 3), ("segment-unified-v2", 6), ("segment-unified-clocks-v2", 6)] {
         let segment = read(name);
         assert_eq!((segment.entries.len(), segment.corrupt.len()), (entries, 0), "{name}");
         assert!(matches!(segment.tail, ReadTail::Clean { .. }), "{name}");

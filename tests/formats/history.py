@@ -14,13 +14,13 @@ class Log:
         # Of each lane the stretches that are declared lost, or that the collector has found missing.
         self.holes = [(batch.source if kind == "loss" else json.loads(fields["source"]), STREAM.index(fields["stream"]),
                        int(fields["epoch"], 16), int(fields["first"]), int(fields["end"]))
-                      for _, _, batch in entries for kind, fields in batch.said if kind in ("loss", "gap")]
+                      for _, _, _, batch in entries for kind, fields in batch.said if kind in ("loss", "gap")]
         self.own, self.own_keys = self.find_own(entries, keys)
-        for ordinal, stamp, batch in entries:
-            self.take(ordinal, stamp, batch)
+        for ordinal, stamp, clock_offset, batch in entries:
+            self.take(ordinal, stamp, clock_offset, batch)
 
     def find_own(self, entries, keys):
-        for _, _, batch in entries:
+        for _, _, _, batch in entries:
             for kind, fields in batch.said:
                 if kind == "keypinned" and fields["source"] == quote(batch.source):
                     key = bytes.fromhex(fields["key"])
@@ -33,9 +33,10 @@ class Log:
         if not holds:
             self.problems.append(f"offset {at}: {what}")
 
-    def take(self, ordinal, stamp, batch):
+    def take(self, ordinal, stamp, clock_offset, batch):
         self.hold(ordinal == self.end, ordinal, f"the offset is not {self.end}")
-        self.running = sha256(self.running + struct.pack("<QqI", ordinal, stamp, batch.count) + batch.chain)
+        measured = b"" if clock_offset is None else struct.pack("<q", clock_offset)
+        self.running = sha256(self.running + struct.pack("<QqI", ordinal, stamp, batch.count) + batch.chain + measured)
         self.end = ordinal + batch.count
         self.covered[self.end] = (self.running, stamp)
         self.follows(ordinal, batch)

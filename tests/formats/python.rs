@@ -154,13 +154,20 @@ fn a_flipped_bit_under_a_checksum_that_was_made_to_fit_leaves_no_signature() {
 }
 
 #[test]
-fn an_ingest_time_that_was_changed_under_checksums_that_fit_contradicts_the_attestations() {
-    for name in ["segment-unified-v2", "segment-unified-terms-v2"] {
+fn an_ingest_time_or_a_clock_offset_that_was_changed_under_checksums_that_fit_contradicts_the_attestations() {
+    // The stamp; the clock offset; whether that was measured.
+    for (name, place) in [
+        ("segment-unified-v2", 32),
+        ("segment-unified-terms-v2", 32),
+        ("segment-unified-v2", 48),
+        ("segment-unified-clocks-v2", 40),
+        ("segment-unified-clocks-v2", 48),
+    ] {
         let (mut bytes, text) = golden(name);
         let mut places =
             text.lines().filter_map(|line| line.strip_prefix("entry: at=")?.split(' ').next()?.parse().ok());
         let at: usize = places.nth(1).expect("a second entry");
-        bytes[at + 32] ^= 1;
+        bytes[at + place] ^= 1;
         let crc = crc32c(&[&bytes[16..40], &bytes[at + 4..at + 56]].concat()).to_le_bytes();
         bytes[at..at + 4].copy_from_slice(&crc);
         let Some(texts) = read_all(name, &[bytes.clone(), bytes]) else { return };

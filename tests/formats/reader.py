@@ -98,10 +98,12 @@ def segment(data, keys):
         found = entry(at)
         if found:
             (ordinal, acked_end, stamp, other_epoch, other_end), batch = found[0][4:], found[1]
-            lines.append(f"entry: at={at} ordinal={ordinal} acked_end={acked_end} stamp={time_of(stamp)}"
-                         f" other_epoch={other_epoch:016x} other_end={other_end}")
+            clock_offset = struct.unpack("<q", struct.pack("<Q", other_epoch))[0] if kind == 1 and other_end == 1 else None
+            beside = (f"other_epoch={other_epoch:016x} other_end={other_end}" if kind == 0 else
+                      f"clock_offset={'unknown' if clock_offset is None else clock_offset}")
+            lines.append(f"entry: at={at} ordinal={ordinal} acked_end={acked_end} stamp={time_of(stamp)} {beside}")
             lines += batch.text(keys)
-            entries.append((ordinal, stamp, batch))
+            entries.append((ordinal, stamp, clock_offset, batch))
             at += 56 + -(-batch.len // 8) * 8
             continue
         later = next((place for place in range(at + 8, len(data), 8) if entry(place)), None)

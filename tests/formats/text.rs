@@ -65,9 +65,14 @@ pub fn segment(segment: &ReadSegment, keys: &[[u8; 32]]) -> String {
     let mut hash = [0; 32];
     for entry in &segment.entries {
         text += &format!(
-            "entry: at={} ordinal={} acked_end={} stamp={} other_epoch={:016x} other_end={}\n",
-            entry.position, entry.ordinal, entry.acked_end, entry.stamp, entry.other.0, entry.other.1
+            "entry: at={} ordinal={} acked_end={} stamp={}",
+            entry.position, entry.ordinal, entry.acked_end, entry.stamp
         );
+        text += &match (header.kind, entry.clock_offset) {
+            (0, _) => format!(" other_epoch={:016x} other_end={}\n", entry.other.0, entry.other.1),
+            (_, Some(offset)) => format!(" clock_offset={offset}\n"),
+            (_, None) => " clock_offset=unknown\n".to_owned(),
+        };
         text += &batch(&entry.batch, keys);
         hash = running(&hash, entry);
     }

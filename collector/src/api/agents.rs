@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 use super::state::Api;
+use crate::clock::SystemClock;
 use crate::cloud_event::{names, put_rfc3339};
 use crate::core::{NotOperated, Operation};
 use crate::data_directory::parse_public_key;
@@ -52,8 +53,9 @@ pub struct AgentReport {
     pub key: Option<String>,
     /// When the last of its batches was appended.
     pub last_ingest: Option<String>,
-    /// How old the last of its batches was when it came, in seconds: collector's clock minus agent's clock, so that a
-    /// wrong clock shows here as well, also as less than zero.
+    /// How old the newest word of it in the log is, in seconds, by the collector's clock: how old the last of its batches
+    /// was when it came, and while it is not connected, or silent for longer than two heartbeats, the time since that was
+    /// made. A wrong clock of the agent does not show here. `null` while nobody has measured that clock.
     pub lag_s: Option<f64>,
     /// Events in the log.
     pub events: u64,
@@ -126,7 +128,8 @@ pub(super) async fn agents(State(api): State<Api>) -> Json<AgentsReport> {
     let kept = api.state.reader.kept();
     let log = LogReport { first: kept.start.get(), end: kept.end.get() };
     let warnings = api.state.health.warnings().into_values().collect();
-    Json(AgentsReport { log, warnings, agents: sources.iter().map(AgentReport::of).collect() })
+    let now = SystemClock::new().read().wall;
+    Json(AgentsReport { log, warnings, agents: sources.iter().map(|view| AgentReport::of(view, now)).collect() })
 }
 
 /// That nothing more is to be expected of a source.
@@ -232,8 +235,8 @@ async fn operate(api: &Api, operation: Operation) -> Result<StatusCode, Problem>
 }
 
 impl AgentReport {
-    /// What is told of a source.
-    pub fn of(view: &SourceView) -> Self {
+    /// What is told of a source at this time of the collector's clock.
+    pub fn of(view: &SourceView, now: Timestamp) -> Self {
         let lanes: Vec<LaneReport> = view.lanes.iter().map(LaneReport::of).collect();
         let missing = |lane: &LaneReport| lane.gaps.iter().map(|gap| gap.end.saturating_sub(gap.first)).sum::<u64>();
         Self {
@@ -242,7 +245,7 @@ impl AgentReport {
             state_since: view.link_since.map(text),
             key: view.key.map(|key| key.to_string()),
             last_ingest: view.last_ingest.map(text),
-            lag_s: view.clock_offset_us.map(|micros| micros as f64 / 1e6),
+            lag_s: view.lag_us(now).map(|micros| micros as f64 / 1e6),
             events: lanes.iter().map(|lane| lane.events).sum(),
             lost_events: lanes.iter().map(|lane| lane.lost_events).sum(),
             missing_events: lanes.iter().map(missing).sum(),

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::agents::AgentReport;
 use super::state::Api;
+use crate::clock::SystemClock;
 use crate::intake::Counters;
 use crate::sources::LinkState;
 
@@ -19,11 +20,15 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     log(&mut text, &api);
     counters(&mut text, &api.state.health.counters);
     let sources = api.state.sources.borrow().clone();
-    let reports: Vec<AgentReport> = sources.iter().map(AgentReport::of).collect();
+    let now = SystemClock::new().read().wall;
+    let reports: Vec<AgentReport> = sources.iter().map(|view| AgentReport::of(view, now)).collect();
     let online: Vec<bool> = sources.iter().map(|view| view.link == LinkState::Online).collect();
     agents(&mut text, &reports, &online);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
 }
+
+const LAG_HELP: &str = "Age of the agent's newest word in the log: of its last batch when that came, and growing while it is \
+                        not connected or silent. Absent while its clock is not measured.";
 
 fn log(text: &mut Text, api: &Api) {
     let kept = api.state.reader.kept();
@@ -74,7 +79,7 @@ fn agents(text: &mut Text, reports: &[AgentReport], online: &[bool]) {
     for (report, online) in reports.iter().zip(online) {
         text.sample("afferent_agent_online", &[("agent", &report.name)], u8::from(*online));
     }
-    text.head("afferent_agent_lag_seconds", "gauge", "Age of the agent's last batch when it came, by both clocks.");
+    text.head("afferent_agent_lag_seconds", "gauge", LAG_HELP);
     for report in reports {
         if let Some(lag) = report.lag_s {
             text.sample("afferent_agent_lag_seconds", &[("agent", &report.name)], lag);

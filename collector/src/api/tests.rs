@@ -448,11 +448,13 @@ async fn streams_end_when_the_collector_stops() {
 #[tokio::test]
 async fn agents_and_metrics_tell_of_every_source() {
     let served = Served::with_six_events().await;
+    let now = crate::clock::SystemClock::new().read().wall;
     let view = SourceView {
         link: crate::sources::LinkState::Online,
         duplicates: 2,
         refused: vec![("signature", 3)],
-        clock_offset_us: Some(1_500_000),
+        last_ingest: Some(now),
+        last_made: Some(afferent_protocol::ids::Timestamp::clamped(now.micros() - 1_500_000)),
         ..SourceView::new(SourceId::new("press-88").unwrap())
     };
     served.sources.send_replace(Arc::new(vec![view]));

@@ -1,7 +1,8 @@
 //! Events that were posted to the collector: derived events of its own source, whose JSON document holds what their maker
 //! said of them: `source`, `id`, extensions, `datacontenttype`, and `data` or `data_base64`.
 //!
-//! They are given back as the CloudEvents that they were, with the attributes that the log adds: `offset`, `ingesttime`.
+//! They are given back as the CloudEvents that they were, with the attributes that the log adds: `offset`, `ingesttime`, and
+//! `correctedtime` where their time is not believed.
 
 use afferent_protocol::ids::{Offset, Timestamp};
 use serde::Deserialize;
@@ -10,7 +11,7 @@ use super::text::{put_decimal, put_json_string};
 use super::time::put_rfc3339;
 
 /// Attributes that the log gives, and that nobody can post.
-pub const OF_THE_LOG: [&str; 2] = ["offset", "ingesttime"];
+pub const OF_THE_LOG: [&str; 3] = ["offset", "ingesttime", "correctedtime"];
 
 /// What readers ask of a posted event before they have it rendered.
 #[derive(Debug, Deserialize)]
@@ -37,6 +38,7 @@ impl<'a> Posted<'a> {
 pub(super) struct Envelope<'a> {
     pub subject: &'a str,
     pub time: Timestamp,
+    pub corrected: Option<Timestamp>,
     pub kind: &'a str,
     pub offset: Offset,
     pub ingest: &'a [u8],
@@ -48,6 +50,7 @@ pub(super) fn put(out: &mut Vec<u8>, envelope: &Envelope<'_>, json: &str) {
     put_json_string(out, envelope.subject);
     out.extend_from_slice(br#","time":""#);
     put_rfc3339(out, envelope.time);
+    super::put_corrected(out, envelope.corrected);
     out.extend_from_slice(br#"","type":"#);
     put_json_string(out, envelope.kind);
     out.extend_from_slice(br#","ingesttime":""#);

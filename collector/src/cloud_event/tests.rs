@@ -198,6 +198,8 @@ struct Plain<'a, D> {
     source: &'a str,
     subject: &'a str,
     time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correctedtime: Option<String>,
     r#type: &'a str,
     datacontenttype: &'a str,
     sequence: String,
@@ -233,6 +235,8 @@ fn plain(head: &EntryHead, batch: &Header, record: &Record<'_>) -> String {
     let (sequence, event, stream) = (record.sequence.get(), &record.event, batch.stream.name());
     let quality = ["good", "uncertain", "bad"];
     let severity = ["debug", "info", "warning", "error", "fatal"];
+    let (corrected, correction) = corrected(event.time, batch, head.stamp, head.clock_offset_us());
+    let corrected = (correction != Correction::None).then(|| plain_time(corrected));
     fn to_json<D: Serialize>(plain: Plain<'_, D>) -> String {
         serde_json::to_string(&plain).unwrap()
     }
@@ -244,6 +248,7 @@ fn plain(head: &EntryHead, batch: &Header, record: &Record<'_>) -> String {
                 source: batch.source.as_str(),
                 subject: event.subject.as_str(),
                 time: plain_time(event.time),
+                correctedtime: corrected.clone(),
                 r#type: $kind,
                 datacontenttype: $content_type,
                 sequence: format!("{sequence:020}"),
@@ -370,4 +375,35 @@ fn a_line_has_no_character_that_some_reader_takes_for_its_end() {
 
 fn body_stream(body: &Body<'_>) -> Stream {
     if matches!(body, Body::Sample(_)) { Stream::Samples } else { Stream::Critical }
+}
+
+#[test]
+fn a_time_that_is_not_believed_stands_beside_the_corrected_one_and_no_other_does() {
+    let hour = 3_600_000_000;
+    let wall = 1_631_577_271_100_000;
+    let event = |micros: i64| {
+        let body = Body::Recovery(Recovery { code: "E42", message: "" });
+        Event { time: time(micros), subject: Subject::new("88-C").unwrap(), body }
+    };
+    let shown = |micros: i64, ingest: i64, clock_offset_us: Option<i64>| {
+        let batch = header(Stream::Critical);
+        let head = EntryHead::new(&batch, 1040, 0, time(ingest)).with_clock_offset_us(clock_offset_us);
+        let mut writer = Writer::new();
+        writer.entry(&head, &batch);
+        let mut out = Vec::new();
+        writer.put(&mut out, &Record { sequence: Sequence::new(42), event: event(micros) });
+        let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(json["time"], text_of(micros), "what the source says stays");
+        json["correctedtime"].as_str().map(str::to_owned)
+    };
+    assert_eq!(shown(wall, wall + 10, None), None);
+    assert_eq!(shown(wall - 100_000 * hour, wall + 10, Some(5)), None, "history");
+    assert_eq!(shown(wall + hour, wall + 10, None), Some(text_of(wall + 10)), "ahead of its clock");
+    assert_eq!(shown(wall - 5, wall + 2 * hour, Some(hour)), Some(text_of(wall - 5 + hour)), "measured off");
+}
+
+fn text_of(micros: i64) -> String {
+    let mut text = Vec::new();
+    put_rfc3339(&mut text, time(micros));
+    String::from_utf8(text).unwrap()
 }

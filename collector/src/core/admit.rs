@@ -9,6 +9,7 @@ use super::early::Kept;
 use super::{Confirm, Core, Reason, Received, Refusal};
 use crate::limits::ROW_BYTES_MIN;
 use crate::log::UnifiedLog;
+use crate::sources::Entered;
 
 /// A nack from here on names what no sender has sent, so that it says hello instead of sending again.
 pub(super) const SAY_HELLO: Sequence = Sequence::new(u64::MAX);
@@ -105,15 +106,24 @@ impl<L: UnifiedLog> Core<L> {
         if record.accepted(offered, header.time_last) {
             self.gaps.opened(agent, lane);
         }
-        let offset = self.log.append(batch, clock.wall);
-        self.own.appended(offset, header, offered.chain, clock.wall);
+        let clock_offset_us = self.append(batch, offered, clock);
         if header.stream == Stream::Critical {
             self.sources.learn(batch);
         }
         let source = self.sources.get_or_add(agent).expect("it is known");
-        source.heard(header, clock.wall);
+        source.heard(header, clock.wall, clock_offset_us);
         source.clock_heard(&header.clock, clock);
         self.acks.insert((agent, lane));
+    }
+
+    /// Gives a batch its place in the log; gives the offset of its clock, where that was measured.
+    fn append(&mut self, batch: &Batch<'_>, offered: &Offered, clock: &ClockReading) -> Option<i64> {
+        let header = batch.header();
+        let clock_offset_us = self.clocks.offset_us(&header.source, &header.clock, clock);
+        let first = self.log.append_measured(batch, clock.wall, clock_offset_us);
+        let (count, chain) = (header.count, offered.chain);
+        self.own.appended(Entered { first, stamp: clock.wall, count, chain, clock_offset_us });
+        clock_offset_us
     }
 
     /// Appends a batch that the log had and has lost, behind later ones of its lane.
@@ -122,8 +132,7 @@ impl<L: UnifiedLog> Core<L> {
         let header = batch.header();
         let lane = Lane { stream: header.stream, epoch: header.epoch };
         assert!(self.sources.fill(agent, lane, offered.range), "it was looked at whether all of it is missing");
-        let offset = self.log.append(batch, clock.wall);
-        self.own.appended(offset, header, offered.chain, clock.wall);
+        self.append(batch, offered, clock);
         if header.stream == Stream::Critical {
             self.sources.learn(batch);
         }

@@ -68,6 +68,9 @@ impl<L: UnifiedLog> Core<L> {
             self.proved(agent, up, &hello, connection, clock)?;
         } else {
             self.sessions.claimed(agent, up, connection);
+            if let Some(session) = self.sessions.with(&agent, up.nonce) {
+                session.heard_us.get_or_insert(clock.monotonic_us);
+            }
         }
         let known = self.hellos.insert((agent, up.nonce), Greeting { hello, is_proved });
         if known.is_some_and(|known| known.is_proved && !is_proved) {
@@ -114,8 +117,10 @@ impl<L: UnifiedLog> Core<L> {
             self.own.tell_now(Notice::KeyPinned { source: agent, key: up.key }, clock);
         }
         let runs = self.sessions.runs(&agent);
+        let heard_us = self.sessions.with(&agent, up.nonce).and_then(|session| session.heard_us);
         let shown = self.sessions.proved(agent, up, hello.session, connection);
         if let Some(session) = self.sessions.with(&agent, up.nonce) {
+            session.heard_us = heard_us;
             session.lanes = hello.lanes.iter().map(|held| held.lane).collect();
         }
         if self.sessions.runs(&agent) > runs {
@@ -136,6 +141,8 @@ impl<L: UnifiedLog> Core<L> {
         if let Some(source) = self.sources.get_or_add(agent).filter(|_| shown.is_new) {
             source.linked(LinkState::Online, clock.wall);
             source.clock_heard(&up.clock, clock);
+            let age_us = heard_us.map(|heard_us| clock.monotonic_us.saturating_sub(heard_us));
+            self.clocks.proved(agent, &up.clock, clock, age_us);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ mod admit;
 mod answer;
 mod attest;
 mod challenge;
+mod clocks;
 mod commit;
 mod early;
 mod gaps;
@@ -57,6 +58,7 @@ use crate::log::{Recovery, UnifiedLog};
 use crate::posted::{EventKey, NoPostedIds, PostedIds};
 use crate::sources::{LinkState, Sources};
 use challenge::Challenges;
+use clocks::Clocks;
 use early::Early;
 use gaps::Gaps;
 use hello::Greeting;
@@ -119,6 +121,7 @@ pub struct Core<L: UnifiedLog> {
     hellos: BTreeMap<(SourceId, Nonce), Greeting>,
     sessions: Sessions,
     challenges: Challenges,
+    clocks: Clocks,
     gaps: Gaps,
     /// Questions that the log is to be read for.
     questions: Vec<Question>,
@@ -165,6 +168,7 @@ impl<L: UnifiedLog> Core<L> {
             hellos: BTreeMap::new(),
             sessions: Sessions::default(),
             challenges,
+            clocks: Clocks::default(),
             gaps: Gaps::default(),
             questions: Vec::new(),
             common: BTreeMap::new(),

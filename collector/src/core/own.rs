@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, Header, Lineage};
+use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, Lineage};
 use afferent_protocol::event::{Body, Derived, Event};
-use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Subject, Timestamp};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Subject};
 use afferent_protocol::session::signed::LogId;
 use afferent_protocol::session::{Lane, Offered};
 use afferent_protocol::sign::Identity;
@@ -138,8 +138,8 @@ impl Own {
     }
 
     /// A batch of an agent was appended.
-    pub fn appended(&mut self, first: Offset, header: &Header, chain: ChainHash, stamp: Timestamp) {
-        self.attester.push(Entered { first, stamp, count: header.count, chain }, false);
+    pub fn appended(&mut self, entered: Entered) {
+        self.attester.push(entered, false);
     }
 
     /// Attests what is on disk when it is time to.
@@ -227,16 +227,18 @@ impl Own {
         self.bytes.clear();
         let (header, chain) = self.builder.seal(&lineage, clock, &self.who.identity, &mut self.bytes);
         let (batch, _) = Batch::parse(&self.bytes).expect("what was just sealed is a batch");
-        let offset = log.append(&batch, clock.wall);
+        // Its clock is the one that all others are measured against.
+        let clock_offset_us = Some(0);
+        let offset = log.append_measured(&batch, clock.wall, clock_offset_us);
         let is_attestation = std::mem::replace(&mut self.is_attestation, true);
-        let entered = Entered { first: offset, stamp: clock.wall, count: header.count, chain };
+        let entered = Entered { first: offset, stamp: clock.wall, count: header.count, chain, clock_offset_us };
         self.attester.push(entered, is_attestation);
         let range = SequenceRange { first, end: header.end() };
         if let Some(record) = sources.lane_to_change(self.who.source, self.lane) {
             record.accepted(&Offered { range, previous, chain }, header.time_last);
         }
         if let Some(source) = sources.get_or_add(self.who.source) {
-            source.heard(&header, clock.wall);
+            source.heard(&header, clock.wall, clock_offset_us);
         }
         self.place = Place { next: header.end(), chain };
         offset

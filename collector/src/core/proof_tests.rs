@@ -205,7 +205,7 @@ fn attested(core: &TestCore) -> Vec<Attestation> {
     let attestations: Vec<_> = found.into_iter().map(|(_, attestation)| attestation).collect();
     let (mut running, mut entries) = (Running::default(), Vec::new());
     each(core, &mut |head, batch| {
-        running.push(Offset::new(head.ordinal), head.stamp, head.count, &batch.chain_hash());
+        running.push(Offset::new(head.ordinal), head.stamp, head.count, &batch.chain_hash(), head.clock_offset_us());
         entries.push((head.end_ordinal(), head.stamp, running));
     });
     let mut previous = [0; 32];

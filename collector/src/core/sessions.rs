@@ -33,6 +33,8 @@ pub(super) struct Session {
     pub attested: u64,
     /// The lanes of its newest hello.
     pub lanes: Vec<Lane>,
+    /// When its nonce was heard of first, by the collector's monotonic clock.
+    pub heard_us: Option<u64>,
     /// The boot of its machine.
     boot: [u8; 16],
     /// The number of its newest hello.
@@ -199,7 +201,8 @@ impl OfAgent {
 impl Session {
     fn new(up: &Up, connection: Option<Connection>, run: u64) -> Self {
         let (instance, nonce, boot) = (up.instance, up.nonce, up.clock.boot);
-        Self { instance, nonce, connection, is_proved: false, attested: 0, lanes: Vec::new(), boot, hello: None, run }
+        let (is_proved, attested, lanes) = (false, 0, Vec::new());
+        Self { instance, nonce, connection, is_proved, attested, lanes, heard_us: None, boot, hello: None, run }
     }
 
     /// Whether its connection stands, as far as is known.

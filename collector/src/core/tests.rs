@@ -17,6 +17,7 @@ use crate::log::{EmbeddedLog, LogSettings};
 use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
 use crate::sources::{LaneView, SourceView, Sources};
 
+mod clocks;
 mod crowd;
 
 type TestCore = Core<EmbeddedLog<MemoryDisk>>;

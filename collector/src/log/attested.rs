@@ -26,12 +26,14 @@ pub(crate) struct Logged {
     pub stamp: Timestamp,
     pub count: u32,
     pub chain: ChainHash,
+    /// The measured offset of the batch's clock.
+    pub clock_offset_us: Option<i64>,
 }
 
 impl Logged {
     /// Takes it into a running hash.
     pub fn add_to(&self, hash: &mut Running) {
-        hash.push(self.first, self.stamp, self.count, &self.chain);
+        hash.push(self.first, self.stamp, self.count, &self.chain, self.clock_offset_us);
     }
 }
 
@@ -233,7 +235,8 @@ impl Attested {
     /// Takes the next entry. The first one may have any offset.
     pub fn entry(&mut self, head: &EntryHead, chain: ChainHash) {
         let (first, end) = (Offset::new(head.ordinal), Offset::new(head.end_ordinal()));
-        self.logged(Logged { first, end, stamp: head.stamp, count: head.count, chain });
+        let clock_offset_us = head.clock_offset_us();
+        self.logged(Logged { first, end, stamp: head.stamp, count: head.count, chain, clock_offset_us });
     }
 
     /// Takes the next entry by what an extract tells of it.

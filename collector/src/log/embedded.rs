@@ -213,9 +213,10 @@ impl<D: Disk> EmbeddedLog<D> {
 }
 
 impl<D: Disk> UnifiedLog for EmbeddedLog<D> {
-    fn append(&mut self, batch: &Batch<'_>, ingest: Timestamp) -> Offset {
+    fn append_measured(&mut self, batch: &Batch<'_>, ingest: Timestamp, clock_offset_us: Option<i64>) -> Offset {
         let offset = self.end;
         let head = EntryHead::new(batch.header(), offset, self.shared.durable_end(), ingest);
+        let head = head.with_clock_offset_us(clock_offset_us);
         self.end = offset.checked_add(u64::from(head.count)).expect("offsets last forever");
         self.now = ingest;
         self.buffer.push(batch, head);

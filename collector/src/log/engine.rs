@@ -11,8 +11,13 @@ use crate::terms::Terms;
 
 /// What admission needs of a log, whichever engine it is.
 pub trait UnifiedLog {
-    /// Takes a batch into the buffer of the next commit, and gives the offset of its first event.
-    fn append(&mut self, batch: &Batch<'_>, ingest: Timestamp) -> Offset;
+    /// Takes a batch into the buffer of the next commit, and gives the offset of its first event. `clock_offset_us` is what
+    /// has to be added to the batch's clock to have the collector's, where that was measured.
+    fn append_measured(&mut self, batch: &Batch<'_>, ingest: Timestamp, clock_offset_us: Option<i64>) -> Offset;
+    /// The same for a batch whose clock nobody has measured.
+    fn append(&mut self, batch: &Batch<'_>, ingest: Timestamp) -> Offset {
+        self.append_measured(batch, ingest, None)
+    }
     /// Makes everything appended durable, and gives the durable end. After an error nothing that was appended since the
     /// last commit counts, and the next one goes to a new place.
     fn commit(&mut self) -> Result<Offset, CommitError>;

@@ -177,7 +177,8 @@ impl Rewritten {
             let emptied = entry.batch.emptied();
             let (batch, _) = Batch::parse(&emptied).expect("an emptied batch is a batch");
             let EntryHead { ordinal, acked_end, stamp, .. } = entry.head;
-            put_entry(&mut bytes, seed, &EntryHead::new(batch.header(), ordinal, acked_end, stamp), &emptied);
+            let head = EntryHead::new(batch.header(), ordinal, acked_end, stamp);
+            put_entry(&mut bytes, seed, &head.with_clock_offset_us(entry.head.clock_offset_us()), &emptied);
             events += u64::from(header.count);
         }
         bytes.resize(bytes.len() + STOP_LEN, 0);

@@ -71,6 +71,8 @@ pub struct LastHeard {
     pub ingest: Timestamp,
     /// When it was made, by the source's clock.
     pub made: Timestamp,
+    /// The measured offset of that clock.
+    pub clock_offset_us: Option<i64>,
 }
 
 /// What the sources learn from a segment.
@@ -160,7 +162,9 @@ impl Historian {
             }
         }
         let (end, offset, ingest, made) = (range.end, Offset::new(head.ordinal), head.stamp, header.clock.wall);
-        self.heard.insert(source, LastHeard { source, stream, epoch, end, chain, offset, ingest, made });
+        let clock_offset_us = head.clock_offset_us();
+        let last = LastHeard { source, stream, epoch, end, chain, offset, ingest, made, clock_offset_us };
+        self.heard.insert(source, last);
         if stream == Stream::Critical && self.tells(batch) {
             self.steps.push(Step::Told(batch.bytes().to_vec()));
             // What comes after it must be taken after it.

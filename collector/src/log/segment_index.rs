@@ -28,7 +28,7 @@ use super::marks::{Marks, NameHash, checksum};
 use super::sound::SoundSegment;
 use crate::limits::{INDEX_EVERY_BYTES, INDEX_NAMES_MAX};
 
-const MAGIC: [u8; 8] = *b"AFFIDX4\n";
+const MAGIC: [u8; 8] = *b"AFFIDX5\n";
 const HEAD_LEN: usize = 16;
 
 /// The index of one segment.

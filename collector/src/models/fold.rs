@@ -208,7 +208,7 @@ impl Part {
             }
             let (machine, subject) = names.of(event.subject);
             let (offset, ingest) = (Offset::new(offset), head.stamp);
-            let (time, correction) = corrected(event.time, header, ingest, None);
+            let (time, correction) = corrected(event.time, header, ingest, head.clock_offset_us());
             chunk.push(Seen { offset, ingest, batch: header, sequence, machine, subject, event, time, correction });
             if chunk.len() == MODEL_CHUNK_EVENTS {
                 each(&chunk);

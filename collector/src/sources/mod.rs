@@ -106,7 +106,7 @@ impl Sources {
         let may_be_begun = self.may_be_begun();
         let source = self.sources.entry(header.source).or_default();
         source.lane(lane, may_be_begun).recovered(&offered, header.time_last);
-        source.heard(header, head.stamp);
+        source.heard(header, head.stamp, head.clock_offset_us());
         self.unattested.push(Entered::of(head, batch));
         self.last_stamp = head.stamp;
         if header.stream == Stream::Critical {
@@ -230,7 +230,7 @@ impl Sources {
         }
         for last in &history.heard {
             self.last_stamp = self.last_stamp.max(last.ingest);
-            self.sources.entry(last.source).or_default().heard_at(last.made, last.ingest);
+            self.sources.entry(last.source).or_default().heard_at(last.made, last.ingest, last.clock_offset_us);
             if last.source == self.own {
                 let lane = Lane { stream: last.stream, epoch: last.epoch };
                 self.own_end = Some(OwnEnd { lane, end: last.end, chain: last.chain, offset: last.offset });
@@ -240,12 +240,15 @@ impl Sources {
 
     /// All sources by name, as the API shows them.
     pub fn views(&self) -> Vec<SourceView> {
-        self.sources.iter().map(|(name, source)| source.view(*name)).collect()
+        let view =
+            |(name, source): (&SourceId, &Source)| SourceView { is_own: *name == self.own, ..source.view(*name) };
+        self.sources.iter().map(view).collect()
     }
 
     /// One of them.
     pub fn view(&self, source: &SourceId) -> Option<SourceView> {
-        self.sources.get(source).map(|known| known.view(*source))
+        let is_own = *source == self.own;
+        self.sources.get(source).map(|known| SourceView { is_own, ..known.view(*source) })
     }
 
     /// How many there are.

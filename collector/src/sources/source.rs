@@ -38,7 +38,7 @@ pub(crate) struct Source {
     link: LinkState,
     link_since: Option<Timestamp>,
     last_ingest: Option<Timestamp>,
-    clock_offset_us: Option<i64>,
+    last_made: Option<Timestamp>,
     clock_heard: Option<ClockHeard>,
     /// An operator says that nothing more is to be expected of it.
     pub retired: Option<RetiredView>,
@@ -85,15 +85,16 @@ impl Source {
         self.lanes.entry(lane).or_insert_with(new)
     }
 
-    /// A batch of it was appended.
-    pub fn heard(&mut self, header: &Header, ingest: Timestamp) {
-        self.heard_at(header.clock.wall, ingest);
+    /// A batch of it was appended; its clock was measured to be so far off, if it was.
+    pub fn heard(&mut self, header: &Header, ingest: Timestamp, clock_offset_us: Option<i64>) {
+        self.heard_at(header.clock.wall, ingest, clock_offset_us);
     }
 
     /// A batch of it, made then by its clock, was appended.
-    pub fn heard_at(&mut self, made: Timestamp, ingest: Timestamp) {
+    pub fn heard_at(&mut self, made: Timestamp, ingest: Timestamp, clock_offset_us: Option<i64>) {
+        let by_collector = |offset_us| Timestamp::clamped(made.micros().saturating_add(offset_us)).min(ingest);
         self.last_ingest = Some(ingest);
-        self.clock_offset_us = Some(ingest.micros() - made.micros());
+        self.last_made = clock_offset_us.map(by_collector);
     }
 
     pub fn refused(&mut self, reason: Reason) {
@@ -111,6 +112,7 @@ impl Source {
         let refused = Reason::ALL.into_iter().map(|reason| (reason.name(), self.refused[reason as usize]));
         SourceView {
             source,
+            is_own: false,
             key: self.pinned.as_ref().map(|pinned| pinned.key),
             link: self.link,
             link_since: self.link_since,
@@ -119,7 +121,7 @@ impl Source {
             early: self.early,
             refused: refused.filter(|(_, count)| *count > 0).collect(),
             last_ingest: self.last_ingest,
-            clock_offset_us: self.clock_offset_us,
+            last_made: self.last_made,
             clock_heard: self.clock_heard,
             retired: self.retired.clone(),
             conflict: self.conflict.clone(),

@@ -19,13 +19,15 @@ pub(crate) struct Entered {
     pub stamp: Timestamp,
     pub count: u32,
     pub chain: ChainHash,
+    /// The measured offset of the batch's clock.
+    pub clock_offset_us: Option<i64>,
 }
 
 impl Entered {
     /// The entry with this head.
     pub fn of(head: &EntryHead, batch: &Batch<'_>) -> Self {
         let (first, chain) = (Offset::new(head.ordinal), batch.chain_hash());
-        Self { first, stamp: head.stamp, count: head.count, chain }
+        Self { first, stamp: head.stamp, count: head.count, chain, clock_offset_us: head.clock_offset_us() }
     }
 
     /// The first offset after it.
@@ -35,7 +37,7 @@ impl Entered {
 
     /// Adds it to a running hash.
     pub fn push_to(&self, running: &mut Running) {
-        running.push(self.first, self.stamp, self.count, &self.chain);
+        running.push(self.first, self.stamp, self.count, &self.chain, self.clock_offset_us);
     }
 }
 

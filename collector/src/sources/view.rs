@@ -5,6 +5,8 @@ use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestam
 use afferent_protocol::sign::PublicKey;
 use serde::Serialize;
 
+use crate::limits::LAG_QUIET_MAX_US;
+
 /// What the retained state topic, or the connection, says of an agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -129,6 +131,8 @@ pub struct ClockHeard {
 pub struct SourceView {
     /// Its name.
     pub source: SourceId,
+    /// Whether it is the collector itself.
+    pub is_own: bool,
     /// The key that it is held to; `None` before its first hello.
     pub key: Option<PublicKey>,
     /// Whether it is there.
@@ -145,9 +149,8 @@ pub struct SourceView {
     pub refused: Vec<(&'static str, u64)>,
     /// When the last batch was appended, by the collector's clock.
     pub last_ingest: Option<Timestamp>,
-    /// Collector's clock minus source's clock when the last batch came, in microseconds: the age of the batch and the
-    /// difference of the clocks together.
-    pub clock_offset_us: Option<i64>,
+    /// When that batch was made, by the collector's clock; `None` where the source's clock was not measured.
+    pub last_made: Option<Timestamp>,
     /// What its clock said last, while that was synchronised; since the collector began.
     pub clock_heard: Option<ClockHeard>,
     /// Whether an operator says that nothing more is to be expected of it.
@@ -169,6 +172,7 @@ impl SourceView {
     pub fn new(source: SourceId) -> Self {
         Self {
             source,
+            is_own: false,
             key: None,
             link: LinkState::Unknown,
             link_since: None,
@@ -177,7 +181,7 @@ impl SourceView {
             early: 0,
             refused: Vec::new(),
             last_ingest: None,
-            clock_offset_us: None,
+            last_made: None,
             clock_heard: None,
             retired: None,
             conflict: None,
@@ -186,5 +190,21 @@ impl SourceView {
             rings_replaced: Vec::new(),
             rolled_back: None,
         }
+    }
+
+    /// How old the newest word of the source in the log is, in microseconds, by the collector's clock, which shows `now`.
+    ///
+    /// While the source is there and batches come, that is how old the newest of them was when it came. When it is not
+    /// there, or nothing has come for longer than [`LAG_QUIET_MAX_US`], it grows. Where nobody has measured the source's
+    /// clock, nothing is known in the first case, and in the second it is the time since that batch came, which is the least
+    /// that it can be. The collector is never behind itself.
+    pub fn lag_us(&self, now: Timestamp) -> Option<i64> {
+        if self.is_own {
+            return Some(0);
+        }
+        let (came, made) = (self.last_ingest?, self.last_made);
+        let between = |from: Timestamp, to: Timestamp| to.micros().saturating_sub(from.micros()).max(0);
+        let is_live = self.link == LinkState::Online && between(came, now) <= LAG_QUIET_MAX_US;
+        if is_live { made.map(|made| between(made, came)) } else { Some(between(made.unwrap_or(came), now)) }
     }
 }

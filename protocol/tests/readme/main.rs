@@ -208,6 +208,10 @@ fn the_head_of_an_entry_lies_as_the_table_says() {
             ("other_end", &head.other.1.to_le_bytes()),
         ],
     );
+    let measured = head.with_clock_offset_us(Some(-5));
+    assert_eq!(measured.encode(segment.seed())[40..], [&(-5_i64).to_le_bytes()[..], &1_u64.to_le_bytes()].concat());
+    assert_eq!((measured.clock_offset_us(), head.clock_offset_us()), (Some(-5), None));
+    assert_eq!(head.with_clock_offset_us(None).encode(segment.seed())[40..], [0; 16]);
     assert_eq!((segment::ENTRY_HEAD_LEN, segment::STOP_LEN, segment::ENTRY_ALIGN), (56, 56, 8));
 }
 
@@ -278,7 +282,7 @@ fn attestations_lie_as_the_tables_say() {
     let identity = Identity::from_seed(&[8; 32]);
     let (first, stamp, chain) = (Offset::new(0x0102_0304_0506_0708), time(0x0001_1112_1314_1516), [0xC7; 32]);
     let mut running = Running::from_hash([0xC6; 32]);
-    running.push(first, stamp, 0x2122_2324, &chain);
+    running.push(first, stamp, 0x2122_2324, &chain, None);
     let rows: Vec<Vec<&str>> = table("## Attestations", "offset");
     let (layout, hashed) = (rows, table_after("## Attestations", "| offset | bytes | hashed of an entry |"));
     let entry = [
@@ -287,10 +291,14 @@ fn attestations_lie_as_the_tables_say() {
         ("stamp", &stamp.micros().to_le_bytes()),
         ("count", &0x2122_2324_u32.to_le_bytes()),
         ("chain hash of its batch; of an emptied batch the one that was kept", &chain),
+        ("clock_offset, where that was measured; else nothing", &(-5_i64).to_le_bytes()),
     ];
     let bytes: Vec<u8> = entry.iter().flat_map(|(_, value)| value.to_vec()).collect();
     check_rows("running hash", &hashed, &bytes, &entry);
-    assert_eq!(running.hash(), sha256(&bytes));
+    assert_eq!(running.hash(), sha256(&bytes[..84]));
+    let mut measured = Running::from_hash([0xC6; 32]);
+    measured.push(first, stamp, 0x2122_2324, &chain, Some(-5));
+    assert_eq!(measured.hash(), sha256(&bytes));
     assert_eq!(Running::default().hash(), [0; 32]);
     let attestation = Attestation {
         key: identity.public_key(),
@@ -366,7 +374,7 @@ fn the_example_of_a_running_hash_is_what_the_code_makes() {
             (row[0].parse().unwrap(), row[1].parse().unwrap(), row[2].parse().unwrap());
         let fields = [&ordinal.to_le_bytes()[..], &stamp.to_le_bytes(), &count.to_le_bytes(), &hash(row[3])];
         hashed.push([&running.hash()[..], &fields.concat()].concat());
-        running.push(Offset::new(ordinal), time(stamp), count, &hash(row[3]));
+        running.push(Offset::new(ordinal), time(stamp), count, &hash(row[3]), None);
         assert_eq!(running.hash(), hash(row[4]), "{}", row[0]);
     }
     assert_eq!(rows.len(), 3);

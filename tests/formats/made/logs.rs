@@ -45,12 +45,15 @@ struct Growing {
     ordinal: u64,
     hash: Running,
     stamp: Timestamp,
+    /// What was measured of the clock of the next batch.
+    clock_offset_us: Option<i64>,
 }
 
 impl Growing {
     fn new(header: SegmentHeader) -> Self {
         let (bytes, ordinal) = (header.encode().to_vec(), header.first_ordinal);
-        Self { header, bytes, places: vec![], ordinal, hash: Running::default(), stamp: header.begun }
+        let (places, hash, stamp) = (vec![], Running::default(), header.begun);
+        Self { header, bytes, places, ordinal, hash, stamp, clock_offset_us: None }
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -61,10 +64,13 @@ impl Growing {
         let mut head = EntryHead::new(batch.header(), self.ordinal, acked_end, self.stamp);
         if is_ring {
             head.other = (Epoch::new(0x0102_0304_0506_0709), 1000 * at);
+        } else {
+            head = head.with_clock_offset_us(self.clock_offset_us);
         }
         self.places.push(self.bytes.len());
         segment::put_entry(&mut self.bytes, self.header.seed(), &head, bytes);
-        self.hash.push(Offset::new(self.ordinal), self.stamp, head.count, &batch.chain_hash());
+        let (ordinal, clock_offset_us) = (Offset::new(self.ordinal), self.clock_offset_us);
+        self.hash.push(ordinal, self.stamp, head.count, &batch.chain_hash(), clock_offset_us);
         self.ordinal = head.end_ordinal();
     }
 
@@ -153,6 +159,29 @@ fn of_two_terms() -> Vec<u8> {
     log.stop()
 }
 
+/// A log whose entries name how far the clocks of their batches were off: not at all, by half a second, by ten days, by an
+/// emptied batch's, and by nobody knows what.
+fn of_measured_clocks() -> Vec<u8> {
+    let mut log = Growing::new(segment_header(LogKind::Unified, 0));
+    let [one, two, _] = <[Vec<u8>; 3]>::try_from(chained()).unwrap();
+    let samples = MadeBatch::new(Stream::Samples, 0, CHAIN_START, events::samples()).seal();
+    let mut own = Own::of(&LOG_KEY, 0x0C01);
+    let measured = |log: &mut Growing, clock_offset_us| log.clock_offset_us = clock_offset_us;
+    measured(&mut log, Some(0));
+    own.say(&mut log, events::beginning());
+    measured(&mut log, Some(-500_000));
+    log.push(&one);
+    measured(&mut log, Some(864_000_000_000));
+    log.push(&Batch::parse(&samples).unwrap().0.emptied());
+    measured(&mut log, Some(0));
+    own.attest(&mut log, TERM);
+    measured(&mut log, None);
+    log.push(&two);
+    measured(&mut log, Some(0));
+    own.attest(&mut log, TERM);
+    log.stop()
+}
+
 /// A slot of a ring's witness: two lanes that are written to, and one that was sealed again.
 pub fn witness() -> Vec<u8> {
     let mut bytes = [b"AFFWIT1\n".to_vec(), vec![0; 2040]].concat();
@@ -194,6 +223,7 @@ pub fn segments() -> Vec<(&'static str, Vec<u8>)> {
         ("segment-ring-v2", ring),
         ("segment-unified-v2", attested()),
         ("segment-unified-terms-v2", of_two_terms()),
+        ("segment-unified-clocks-v2", of_measured_clocks()),
         ("segment-unified-torn-v2", torn),
         ("segment-unified-corrupt-v2", corrupt),
     ]

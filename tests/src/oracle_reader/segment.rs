@@ -34,8 +34,10 @@ pub struct ReadEntry {
     pub ordinal: u64,
     /// The acked end; of a unified log its durable end.
     pub acked_end: u64,
-    /// Epoch and end of the other stream.
+    /// Epoch and end of the other stream; of a unified log the same bytes.
     pub other: (u64, u64),
+    /// Of a unified log, what has to be added to the clock of the batch, where that was measured.
+    pub clock_offset: Option<i64>,
     /// When it was appended.
     pub stamp: i64,
     /// Its batch.
@@ -112,7 +114,8 @@ fn read_entry(file: &[u8], at: usize, header: &ReadHeader) -> Option<ReadEntry> 
     let head = &file[at..at + HEAD];
     let (ordinal, acked_end) = (le(&head[16..24]), le(&head[24..32]));
     let other = (le(&head[40..48]), le(&head[48..56]));
-    Some(ReadEntry { position: at, ordinal, acked_end, other, stamp: time(&head[32..40]).ok()?, batch })
+    let clock_offset = (header.kind == 1 && other.1 == 1).then_some(other.0 as i64);
+    Some(ReadEntry { position: at, ordinal, acked_end, other, clock_offset, stamp: time(&head[32..40]).ok()?, batch })
 }
 
 /// Reads a segment file; `None` when it was made and never begun.

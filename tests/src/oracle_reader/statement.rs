@@ -93,7 +93,8 @@ pub fn read_endorsement(bytes: &[u8]) -> Result<ReadEndorsement, String> {
 /// The running hash behind this entry.
 pub fn running(hash: &[u8; 32], entry: &ReadEntry) -> [u8; 32] {
     let (ordinal, stamp) = (entry.ordinal.to_le_bytes(), entry.stamp.to_le_bytes());
-    sha256(&[&hash[..], &ordinal, &stamp, &entry.batch.count.to_le_bytes(), &entry.batch.chain].concat())
+    let clock_offset: Vec<u8> = entry.clock_offset.iter().flat_map(|offset| offset.to_le_bytes()).collect();
+    sha256(&[&hash[..], &ordinal, &stamp, &entry.batch.count.to_le_bytes(), &entry.batch.chain, &clock_offset].concat())
 }
 
 /// What is wrong with the attestations in a log of this id that begins at offset 0 and has all these entries, as sentences.

@@ -17,7 +17,7 @@ pub struct CheatingLog<L> {
     /// Appended and not committed.
     uncommitted: u64,
     /// A batch that is made to come late.
-    late: Option<(Vec<u8>, Timestamp)>,
+    late: Option<(Vec<u8>, Timestamp, Option<i64>)>,
 }
 
 impl<L: UnifiedLog> CheatingLog<L> {
@@ -32,29 +32,29 @@ impl<L: UnifiedLog> CheatingLog<L> {
     }
 
     fn append_late(&mut self) {
-        if let Some((bytes, ingest)) = self.late.take() {
+        if let Some((bytes, ingest, offset)) = self.late.take() {
             let (batch, _) = Batch::parse(&bytes).expect("it was one when it came");
-            self.log.append(&batch, ingest);
+            self.log.append_measured(&batch, ingest, offset);
         }
     }
 }
 
 impl<L: UnifiedLog> UnifiedLog for CheatingLog<L> {
-    fn append(&mut self, batch: &Batch<'_>, ingest: Timestamp) -> Offset {
+    fn append_measured(&mut self, batch: &Batch<'_>, ingest: Timestamp, clock_offset_us: Option<i64>) -> Offset {
         let offset = Offset::new(self.log.durable_end().get() + self.uncommitted);
         match self.planted {
             Planted::GapUnsaid if says_gap(batch) => offset,
             Planted::EarlyAppended => {
                 self.uncommitted += u64::from(batch.header().count);
                 if self.late.is_none() {
-                    self.late = Some((batch.bytes().to_vec(), ingest));
+                    self.late = Some((batch.bytes().to_vec(), ingest, clock_offset_us));
                 } else {
-                    self.log.append(batch, ingest);
+                    self.log.append_measured(batch, ingest, clock_offset_us);
                     self.append_late();
                 }
                 offset
             }
-            _ => self.log.append(batch, ingest),
+            _ => self.log.append_measured(batch, ingest, clock_offset_us),
         }
     }
 
@@ -92,7 +92,7 @@ impl<L: UnifiedLog> UnifiedLog for CheatingLog<L> {
     }
 
     fn buffered_bytes(&self) -> usize {
-        self.log.buffered_bytes() + self.late.as_ref().map_or(0, |(bytes, _)| bytes.len())
+        self.log.buffered_bytes() + self.late.as_ref().map_or(0, |(bytes, ..)| bytes.len())
     }
 }
 

@@ -16,8 +16,8 @@ const TINY: LogSettings = LogSettings { segment_bytes: 4096 };
 fn extracted_log(entries: &[Entry]) -> MemoryDisk {
     let disk = MemoryDisk::new(2);
     let (mut log, _) = EmbeddedLog::open(disk.clone(), TINY, &mut || 7, clock(0).wall, &mut |_, _| {}).unwrap();
-    for (_, stamp, bytes) in entries {
-        log.append(&Batch::parse(bytes).unwrap().0, *stamp);
+    for (_, stamp, bytes, clock_offset_us) in entries {
+        log.append_measured(&Batch::parse(bytes).unwrap().0, *stamp, *clock_offset_us);
         log.commit().unwrap();
     }
     let mut indexer = log.indexer().signing(source("collector"), identity(KEY));
@@ -63,7 +63,7 @@ fn is_right_about_the_span(found: &Made, whole: &Made, entries: &[Entry]) -> boo
     // What stands in a batch whose signature is wrong was not taken.
     let follows_from_it = |text: &String| text.contains("does not follow the one before it");
     let is_about = |name: &SourceId| found.sources.iter().any(|source| source.source == *name);
-    let of_span = entries.iter().map(|(_, _, bytes)| Batch::parse(bytes).unwrap().0).filter(|batch| {
+    let of_span = entries.iter().map(|(_, _, bytes, _)| Batch::parse(bytes).unwrap().0).filter(|batch| {
         let header = batch.header();
         is_about(&header.source) && header.time_last >= found.span.from && header.time_first < found.span.until
     });

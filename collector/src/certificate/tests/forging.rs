@@ -40,10 +40,10 @@ fn without_attestations_the_last_batch_of_a_lane_that_ended_could_be_taken_out_u
     // The control of the test before: chains alone do not hold the end of a lane.
     let is_of_other = |bytes: &[u8]| Batch::parse(bytes).unwrap().0.header().source == source("lathe");
     let mut entries = history();
-    let last = entries.iter().rposition(|(_, _, bytes)| is_of_other(bytes)).unwrap();
+    let last = entries.iter().rposition(|(_, _, bytes, _)| is_of_other(bytes)).unwrap();
     entries.remove(last);
     let mut proof = crate::log::Proof::new(source("collector"), &by_key().trust);
-    assert!(entries.iter().all(|(_, _, bytes)| proof.doubts(&Batch::parse(bytes).unwrap().0).is_empty()));
+    assert!(entries.iter().all(|(_, _, bytes, _)| proof.doubts(&Batch::parse(bytes).unwrap().0).is_empty()));
     assert_eq!(of_press(&entries).verdict, Verdict::Refuted);
 }
 
@@ -51,7 +51,7 @@ fn without_attestations_the_last_batch_of_a_lane_that_ended_could_be_taken_out_u
 fn a_whole_agent_that_was_dropped_is_refuted() {
     let is_of_lathe = |bytes: &[u8]| Batch::parse(bytes).unwrap().0.header().source == source("lathe");
     let mut entries = history();
-    entries.retain(|(_, _, bytes)| !is_of_lathe(bytes));
+    entries.retain(|(_, _, bytes, _)| !is_of_lathe(bytes));
     assert_eq!(of_machine(&entries).verdict, Verdict::Refuted);
     let report = inspect::verify_by(&log_of(&entries), &source("collector"), by_key()).unwrap();
     assert!(report.suspects.is_empty() && !report.is_sound(), "only attestations tell: {report:?}");
@@ -78,6 +78,20 @@ fn ingest_times_that_were_moved_are_refuted() {
         let mut forged = entries.clone();
         forged[at].1 = Timestamp::clamped(forged[at].1.micros() + 1);
         assert_eq!(of_press(&forged).verdict, Verdict::Refuted, "entry {at}");
+    }
+}
+
+#[test]
+fn clock_offsets_that_were_changed_are_refuted() {
+    let entries = history();
+    assert!(entries.iter().filter(|(.., clock_offset_us)| clock_offset_us.is_some()).count() > 2);
+    for at in 0..attested_batches(&entries) {
+        for other in [None, Some(0), Some(-1), Some(864_000_000_000)] {
+            let mut forged = entries.clone();
+            forged[at].3 = other;
+            let verdict = of_press(&forged).verdict;
+            assert_eq!(verdict == Verdict::Refuted, other != entries[at].3, "entry {at} with {other:?}: {verdict:?}");
+        }
     }
 }
 

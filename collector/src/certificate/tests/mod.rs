@@ -90,13 +90,13 @@ impl World {
     }
 }
 
-/// What a forger who can write files has to do with: batches, and offset and stamp of each.
-type Entry = (u64, Timestamp, Vec<u8>);
+/// What a forger who can write files has to do with: batches, and offset, stamp and clock offset of each.
+type Entry = (u64, Timestamp, Vec<u8>, Option<i64>);
 
 fn entries(disk: &MemoryDisk) -> Vec<Entry> {
     let mut entries = Vec::new();
     let each = &mut |head: &afferent_protocol::segment::EntryHead, batch: &Batch<'_>| {
-        entries.push((head.ordinal, head.stamp, batch.bytes().to_vec()));
+        entries.push((head.ordinal, head.stamp, batch.bytes().to_vec(), head.clock_offset_us()));
     };
     let report = inspect::dump(disk, each).unwrap();
     assert!(report.is_sound());
@@ -224,8 +224,8 @@ fn by_key() -> Means {
 fn log_of(entries: &[Entry]) -> MemoryDisk {
     let disk = MemoryDisk::new(2);
     let (mut log, _) = EmbeddedLog::open(disk.clone(), SETTINGS, &mut || 7, clock(0).wall, &mut |_, _| {}).unwrap();
-    for (_, stamp, bytes) in entries {
-        log.append(&Batch::parse(bytes).unwrap().0, *stamp);
+    for (_, stamp, bytes, clock_offset_us) in entries {
+        log.append_measured(&Batch::parse(bytes).unwrap().0, *stamp, *clock_offset_us);
         log.commit().unwrap();
     }
     disk

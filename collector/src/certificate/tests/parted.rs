@@ -203,7 +203,7 @@ fn who_names_the_newest_key_is_led_back_to_those_before_as_far_as_the_newest_att
         }
         _ => false,
     };
-    let attests = |(_, _, bytes): &Entry| {
+    let attests = |(_, _, bytes, _): &Entry| {
         let (batch, _) = Batch::parse(bytes).unwrap();
         let mut scratch = vec![0; batch.header().decoded_len as usize];
         let mut records = afferent_protocol::codec::records(&batch, &mut scratch).unwrap();

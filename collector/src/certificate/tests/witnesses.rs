@@ -10,7 +10,7 @@ use crate::log::Witnesses;
 /// The attestations of a log, as agents and operators keep them.
 fn kept(entries: &[Entry]) -> Vec<String> {
     let mut lines = Vec::new();
-    for (_, _, bytes) in entries {
+    for (_, _, bytes, _) in entries {
         let (batch, _) = Batch::parse(bytes).unwrap();
         let mut scratch = vec![0; batch.header().decoded_len as usize];
         for record in records(&batch, &mut scratch).unwrap() {

@@ -36,7 +36,7 @@ pub(crate) use beside::{Beside, Extract, Extracts, Found, Next, SegmentPlace};
 pub(super) use beside::{is_written_by, name, segment_of, write};
 pub(crate) use row::{Row, What};
 
-const MAGIC: [u8; 8] = *b"AFFEXT1\n";
+const MAGIC: [u8; 8] = *b"AFFEXT2\n";
 const HEAD_LEN: usize = 108;
 
 /// What an extract says of its segment as a whole.
@@ -161,7 +161,8 @@ impl Derived {
                 *known = before;
             }
             let (offset, end) = (row.offset, row.end());
-            logged.push(Logged { first: offset, end, stamp: head.stamp, count: head.count, chain: row.chain });
+            let (stamp, clock_offset_us) = (head.stamp, row.clock_offset_us);
+            logged.push(Logged { first: offset, end, stamp, count: head.count, chain: row.chain, clock_offset_us });
             if row.is_emptied {
                 emptied = Some((offset, end, header.source));
             }

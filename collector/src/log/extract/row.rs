@@ -19,6 +19,8 @@ pub(crate) struct Row {
     pub count: u32,
     /// When it was appended.
     pub stamp: Timestamp,
+    /// The measured offset of the batch's clock.
+    pub clock_offset_us: Option<i64>,
     /// Its lane's place among those of its section.
     pub lane: u16,
     pub first: Sequence,
@@ -85,6 +87,7 @@ impl Row {
             offset: Offset::new(head.ordinal),
             count: head.count,
             stamp,
+            clock_offset_us: head.clock_offset_us(),
             lane: 0,
             first: header.first,
             time_first: since(stamp, header.time_first),
@@ -110,7 +113,8 @@ impl Row {
 
     /// The head of its entry, for a batch that it holds whole.
     pub fn head(&self, batch: &Batch<'_>) -> EntryHead {
-        EntryHead::new(batch.header(), self.offset.get(), 0, self.stamp)
+        let head = EntryHead::new(batch.header(), self.offset.get(), 0, self.stamp);
+        head.with_clock_offset_us(self.clock_offset_us)
     }
 
     /// The first offset after it.

@@ -290,7 +290,7 @@ impl Plant {
         let (batch, stamp) = (Batch::parse(&self.bytes).expect("it was just sealed").0, time(self.minute));
         let first = self.log.append(&batch, stamp);
         let count = batch.header().count;
-        self.running.push(first, stamp, count, &batch.chain_hash());
+        self.running.push(first, stamp, count, &batch.chain_hash(), None);
         self.end = (Offset::new(first.get() + u64::from(count)), stamp);
         self.written += self.bytes.len() as u64;
     }
