@@ -268,8 +268,14 @@ pub const MODEL_EPISODE_ALARMS_MAX: usize = 64;
 pub const MODEL_ALARMS_BEFORE_MAX: usize = 64;
 /// Labels, and notes, of one episode that are kept.
 pub const MODEL_AMENDMENTS_MAX: usize = 16;
-/// Alarms at the same time that are not normal.
+/// Conditions of alarms that are kept; see [`crate::models::alarms`] for which.
 pub const MODEL_ALARMS_MAX: usize = 16_384;
+/// Conditions more than that, before the least important ones go.
+pub const MODEL_ALARMS_BEYOND_MAX: usize = 2048;
+/// Raises and clears of one condition that are kept.
+pub const MODEL_ALARM_REPORTS_MAX: usize = 32;
+/// Microseconds for which a condition that is over is remembered, unless others find no room.
+pub const MODEL_ALARM_HORIZON_US: i64 = 7 * 86_400 * 1_000_000;
 /// Bytes that models keep of a text.
 pub const MODEL_TEXT_BYTES_MAX: usize = 256;
 /// Names that have a number, see [`crate::models::Names`].

@@ -1,19 +1,41 @@
 //! `alarms`: alarms that somebody has to look at, with their life cycle after ISA-18.2 ([`super::life_cycle`]).
 //!
-//! An alarm is a condition of a subject. Its transitions come as events of its machine or as amendments of people (acknowledge,
-//! shelve, unshelve). One that is back to normal and not shelved is let go of.
+//! An alarm is a condition of a subject. Its transitions come as events of its machine or as amendments of people. What is
+//! known is a function of the set of these events: each has its place by [`super::order`], whenever it came.
+//!
+//! - Raises without a clear between them are one alarm: its `offset` and `raised` are those of the first one, priority and
+//!   message those of the last one.
+//! - An acknowledgement by an amendment is about the alarm that it names by the offset of any of its raises. One by the
+//!   machine is about the alarm at its time.
+//! - Shelving is about the condition, and outlasts its alarms. What people say of it counts from when it reached the log:
+//!   their clocks play no part.
+//!
+//! A condition that is over is remembered, so that a raise that comes late is judged right. There are bounds. Of one
+//! condition [`MODEL_ALARM_REPORTS_MAX`](crate::limits::MODEL_ALARM_REPORTS_MAX) reports are kept, without those that only repeat. [`MODEL_ALARMS_MAX`] conditions
+//! are kept: first those go that are over, beyond [`MODEL_ALARM_HORIZON_US`] before the latest alarm and then the others,
+//! and after them the alarms of the lowest priority, of one priority the oldest. Within these bounds the order of arrival
+//! has no part in what is told; a report from behind them is taken, counted and named (`late`).
 
+mod condition;
+#[cfg(test)]
+mod permutations;
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use afferent_protocol::event::{AlarmTransition, Body};
-use afferent_protocol::ids::Timestamp;
+use afferent_protocol::ids::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use self::condition::{Condition, Fate, Shelf};
 use super::amendment::{AMENDMENT, Action, Amendment, shortened};
 use super::life_cycle::Stage;
-use super::{Model, Seen, time};
-use crate::limits::MODEL_ALARMS_MAX;
+use super::{Amendable, Model, Order, Seen, machine_of, time};
+use crate::limits::{MODEL_ALARM_HORIZON_US, MODEL_ALARMS_BEYOND_MAX, MODEL_ALARMS_MAX};
 
 /// The settings of `alarms`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,35 +45,28 @@ pub struct AlarmsSettings {
     pub priority_min: u16,
 }
 
-/// An alarm that is not normal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Alarm {
-    /// Of the event that raised it last.
-    offset: u64,
-    machine: String,
-    priority: u16,
-    stage: Stage,
-    raised: Timestamp,
-    /// The latest event time of a transition: what is told of a time before changes nothing.
-    changed: Timestamp,
-    message: String,
-    shelved: Option<Shelf>,
-}
+/// Subject and condition.
+type Key = (String, String);
 
-/// How long it is put aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Shelf {
-    UntilTold,
-    Until(Timestamp),
+/// An event that came after what it depends on was let go of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Late {
+    offset: u64,
+    key: Key,
 }
 
 /// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AlarmsState {
-    /// By subject and condition.
-    alarms: BTreeMap<(String, String), Alarm>,
-    refused: u64,
+    conditions: BTreeMap<Key, Condition>,
+    /// The latest time of all transitions.
+    latest: Timestamp,
+    /// Alarms that found no room, by priority.
+    dropped: BTreeMap<u16, u64>,
+    /// The latest time of a condition that is remembered no more.
+    horizon: Option<Timestamp>,
     late: u64,
+    last_late: Option<Late>,
 }
 
 /// The model.
@@ -67,82 +82,112 @@ impl Alarms {
         Self { settings, state: AlarmsState::default() }
     }
 
-    fn transition(&mut self, seen: &Seen<'_>, told: &afferent_protocol::event::Alarm<'_>) {
-        let key = (seen.subject.text.to_owned(), shortened(told.condition));
-        if told.transition == AlarmTransition::Raised {
-            return self.raise(seen, told, key);
+    fn transition(&mut self, seen: &Seen<'_>, alarm: &afferent_protocol::event::Alarm<'_>) {
+        let state = &mut self.state;
+        state.latest = state.latest.max(seen.time);
+        let is_forgotten = state.horizon.is_some_and(|horizon| seen.time <= horizon);
+        let key = (seen.subject.text.to_owned(), shortened(alarm.condition));
+        let entry = state.conditions.entry(key);
+        let is_new = matches!(entry, Entry::Vacant(_));
+        let condition = entry.or_default();
+        let is_behind = match alarm.transition {
+            AlarmTransition::Raised => condition.raise(seen, alarm.priority, || shortened(alarm.message)),
+            AlarmTransition::Cleared => condition.clear(seen),
+            AlarmTransition::Acknowledged => {
+                condition.acknowledge(seen.order().into());
+                false
+            }
+            AlarmTransition::Shelved => {
+                condition.shelve(seen.order().into(), Shelf::UntilTold);
+                false
+            }
+            AlarmTransition::Unshelved => {
+                condition.shelve(seen.order().into(), Shelf::No);
+                false
+            }
+        };
+        if is_behind || (is_new && is_forgotten) {
+            state.late += 1;
+            let key = (seen.subject.text.to_owned(), shortened(alarm.condition));
+            state.last_late = Some(Late { offset: seen.offset.get(), key });
         }
-        let Some(alarm) = self.state.alarms.get_mut(&key) else { return };
-        if seen.event.time < alarm.changed {
-            self.state.late += 1;
-            return;
+        if state.conditions.len() >= MODEL_ALARMS_MAX + MODEL_ALARMS_BEYOND_MAX {
+            state.make_room();
         }
-        alarm.changed = seen.event.time;
-        match told.transition {
-            AlarmTransition::Shelved => alarm.shelved = Some(Shelf::UntilTold),
-            AlarmTransition::Unshelved => alarm.shelved = None,
-            other => alarm.stage = alarm.stage.after(other),
-        }
-        self.let_go(&key);
-    }
-
-    fn raise(&mut self, seen: &Seen<'_>, told: &afferent_protocol::event::Alarm<'_>, key: (String, String)) {
-        let is_known = self.state.alarms.contains_key(&key);
-        if !is_known && self.state.alarms.len() == MODEL_ALARMS_MAX {
-            // Normal ones whose time on the shelf is up only wait to be let go of.
-            self.state.alarms.retain(|_, alarm| alarm.stage != Stage::Normal || alarm.is_shelved(seen.ingest));
-        }
-        if !is_known && self.state.alarms.len() == MODEL_ALARMS_MAX {
-            self.state.refused += 1;
-            return;
-        }
-        let (offset, raised, priority) = (seen.offset.get(), seen.event.time, told.priority);
-        let alarm = self.state.alarms.entry(key).or_insert_with(|| Alarm {
-            offset,
-            machine: seen.machine.text.to_owned(),
-            priority,
-            stage: Stage::Normal,
-            raised,
-            changed: raised,
-            message: String::new(),
-            shelved: None,
-        });
-        if raised < alarm.changed {
-            self.state.late += 1;
-            return;
-        }
-        alarm.stage = alarm.stage.after(AlarmTransition::Raised);
-        (alarm.offset, alarm.raised, alarm.changed, alarm.priority) = (offset, raised, raised, priority);
-        alarm.message = shortened(told.message);
     }
 
     fn amend(&mut self, seen: &Seen<'_>) {
         let Some(amendment) = Amendment::read(seen) else { return };
-        let of = amendment.of.get();
-        let Some((key, alarm)) = self.state.alarms.iter_mut().find(|(_, alarm)| alarm.offset == of) else { return };
+        let named = self.state.conditions.values_mut().find(|condition| condition.fate(amendment.of).is_some());
+        let Some(condition) = named else { return };
+        // People speak to the collector: its clock says when they did.
+        let at = Order { time: seen.ingest, ..seen.order() };
         match amendment.action {
-            Action::Acknowledge => alarm.stage = alarm.stage.after(AlarmTransition::Acknowledged),
-            Action::Shelve => alarm.shelved = Some(amendment.until.map_or(Shelf::UntilTold, Shelf::Until)),
-            Action::Unshelve => alarm.shelved = None,
-            Action::Label | Action::Note => return,
+            Action::Acknowledge => condition.acknowledge_raise(amendment.of),
+            Action::Shelve => condition.shelve(at.into(), amendment.until.map_or(Shelf::UntilTold, Shelf::Until)),
+            Action::Unshelve => condition.shelve(at.into(), Shelf::No),
+            Action::Label | Action::Note => {}
         }
-        let key = key.clone();
-        self.let_go(&key);
     }
 
-    fn let_go(&mut self, key: &(String, String)) {
-        if self.state.alarms.get(key).is_some_and(|alarm| alarm.stage == Stage::Normal && alarm.shelved.is_none()) {
-            self.state.alarms.remove(key);
+    /// The alarms that are told as of `at`, the most important ones first.
+    fn listed(&self, at: Timestamp) -> Vec<(&Key, &Condition)> {
+        let min = self.settings.priority_min;
+        let conditions = self.state.conditions.iter();
+        let is_listed = |condition: &Condition| match condition.alarm() {
+            Some(alarm) => alarm.priority >= min && (alarm.stage != Stage::Normal || condition.is_shelved(at)),
+            None => false,
+        };
+        let mut listed: Vec<_> = conditions.filter(|(_, condition)| is_listed(condition)).collect();
+        listed.sort_by_cached_key(|(key, condition)| Reverse((condition.weight(at, Timestamp::default()), *key)));
+        listed
+    }
+}
+
+/// How important it is to keep a condition: what matters less is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Weight {
+    /// It is over, and raises that come as late as that are not to be expected any more.
+    Beyond(Timestamp),
+    /// It is over.
+    Over(Timestamp),
+    /// It has a priority, and was raised then.
+    Alarm(u16, Timestamp),
+}
+
+impl Condition {
+    /// As of `at`, where what is over since before `horizon` matters least.
+    fn weight(&self, at: Timestamp, horizon: Timestamp) -> Weight {
+        match self.alarm() {
+            Some(alarm) if alarm.stage != Stage::Normal || self.is_shelved(at) => {
+                Weight::Alarm(alarm.priority, alarm.raised)
+            }
+            _ => {
+                let last = self.last_word().unwrap_or_default();
+                if last < horizon { Weight::Beyond(last) } else { Weight::Over(last) }
+            }
         }
     }
 }
 
-impl Alarm {
-    fn is_shelved(&self, at: Timestamp) -> bool {
-        match self.shelved {
-            None => false,
-            Some(Shelf::UntilTold) => true,
-            Some(Shelf::Until(until)) => at < until,
+impl AlarmsState {
+    /// Lets go of the least important conditions, down to [`MODEL_ALARMS_MAX`]. Many at once, so that it costs little an event.
+    fn make_room(&mut self) {
+        let horizon = Timestamp::clamped(self.latest.micros().saturating_sub(MODEL_ALARM_HORIZON_US));
+        let mut weights: Vec<(Weight, &Key)> =
+            self.conditions.iter().map(|(key, condition)| (condition.weight(self.latest, horizon), key)).collect();
+        let count = weights.len().saturating_sub(MODEL_ALARMS_MAX);
+        if count == 0 {
+            return;
+        }
+        weights.select_nth_unstable(count - 1);
+        let gone: Vec<(Weight, Key)> = weights[..count].iter().map(|(weight, key)| (*weight, (*key).clone())).collect();
+        for (weight, key) in gone {
+            self.conditions.remove(&key);
+            match weight {
+                Weight::Beyond(last) | Weight::Over(last) => self.horizon = self.horizon.max(Some(last)),
+                Weight::Alarm(priority, _) => *self.dropped.entry(priority).or_default() += 1,
+            }
         }
     }
 }
@@ -160,79 +205,61 @@ impl Model for Alarms {
 
     fn apply(&mut self, seen: &Seen<'_>) {
         match &seen.event.body {
-            Body::Alarm(told) if told.priority >= self.settings.priority_min => self.transition(seen, told),
+            Body::Alarm(alarm) => self.transition(seen, alarm),
             Body::Derived(derived) if derived.kind == AMENDMENT => self.amend(seen),
             _ => {}
         }
     }
 
     fn view(&self, at: Timestamp) -> Value {
-        let told = self.state.alarms.iter().filter(|(_, alarm)| alarm.stage != Stage::Normal || alarm.is_shelved(at));
-        let mut active: Vec<_> = told.collect();
+        let listed = self.listed(at);
+        let (kept, beyond) = listed.split_at(listed.len().min(MODEL_ALARMS_MAX));
+        let mut dropped = self.state.dropped.clone();
+        for alarm in beyond.iter().filter_map(|(_, condition)| condition.alarm()) {
+            *dropped.entry(alarm.priority).or_default() += 1;
+        }
+        let min = self.settings.priority_min;
+        dropped.retain(|priority, _| *priority >= min);
+        let shown = kept.iter().filter_map(|(key, condition)| Some((*key, *condition, condition.alarm()?)));
+        let mut active: Vec<_> = shown.collect();
         // The most urgent one first, and of those the one that waits longest.
-        active.sort_by_key(|(_, alarm)| (std::cmp::Reverse(alarm.priority), alarm.raised, alarm.offset));
-        let active: Vec<Value> = (active.into_iter())
-            .map(|((subject, condition), alarm)| {
-                json!({
-                    "offset": alarm.offset.to_string(),
-                    "machine": alarm.machine,
-                    "subject": subject,
-                    "condition": condition,
-                    "priority": alarm.priority,
-                    "state": if alarm.is_shelved(at) { "shelved" } else { alarm.stage.name() },
-                    "raised": time(alarm.raised),
-                    "message": alarm.message,
-                })
+        active.sort_by_key(|(_, _, alarm)| (Reverse(alarm.priority), alarm.raised, alarm.offset));
+        let told = |(key, condition, alarm): (&Key, &Condition, condition::Alarm<'_>)| {
+            json!({
+                "offset": alarm.offset.to_string(),
+                "machine": machine_of(&key.0),
+                "subject": key.0,
+                "condition": key.1,
+                "priority": alarm.priority,
+                "state": if condition.is_shelved(at) { "shelved" } else { alarm.stage.name() },
+                "raised": time(alarm.raised),
+                "corrected": alarm.is_corrected,
+                "repeated": time(alarm.repeated),
+                "message": alarm.message,
             })
-            .collect();
-        json!({ "active": active, "refused": self.state.refused, "late": self.state.late })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::testing::{Log, alarm, at, derived};
-    use super::*;
-    use AlarmTransition::{Acknowledged, Cleared, Raised, Shelved, Unshelved};
-
-    fn states(log: &Log, second: i64) -> Vec<String> {
-        let mut model = Alarms::new(AlarmsSettings::default());
-        log.fold(&mut model);
-        let view = Model::view(&model, at(second));
-        view["active"].as_array().unwrap().iter().map(|alarm| alarm["state"].as_str().unwrap().to_owned()).collect()
+        };
+        json!({
+            "active": active.into_iter().map(told).collect::<Vec<_>>(),
+            "dropped": {
+                "count": dropped.values().sum::<u64>(),
+                "by_priority": dropped.iter().map(|(priority, count)| (priority.to_string(), json!(count)))
+                    .collect::<serde_json::Map<_, _>>(),
+            },
+            "horizon": self.state.horizon.map(time),
+            "late": self.state.late,
+            "last_late": self.state.last_late.as_ref().map(|late| json!({
+                "offset": late.offset.to_string(), "subject": late.key.0, "condition": late.key.1,
+            })),
+        })
     }
 
-    #[test]
-    fn an_alarm_is_told_until_it_is_over_and_somebody_has_seen_it() {
-        let belt = |second, transition| alarm(second, "88-C/belt", "slip", transition);
-        let all = [belt(1, Raised), belt(2, Cleared), belt(3, Acknowledged)];
-        let told: Vec<_> = (1..=3).map(|count| states(&Log::of(&all[..count]), 9)).collect();
-        assert_eq!(told, [vec!["unacked_active".to_owned()], vec!["unacked_cleared".to_owned()], vec![]]);
-    }
-
-    #[test]
-    fn people_acknowledge_and_shelve_by_the_events_offset() {
-        let shelve = r#"{"of":"0","action":"shelve","until":"1970-01-01T00:01:00Z"}"#;
-        let log = Log::of(&[
-            alarm(1, "88-C/belt", "slip", Raised),
-            derived("88-C", AMENDMENT, r#"{"of":"0","action":"acknowledge","by":"Ada"}"#),
-            derived("88-C", AMENDMENT, shelve),
-        ]);
-        assert_eq!(states(&log, 59), ["shelved"]);
-        assert_eq!(states(&log, 60), ["acked_active"]);
-    }
-
-    #[test]
-    fn a_shelved_alarm_goes_on_living() {
-        let belt = |second, transition| alarm(second, "88-C/belt", "slip", transition);
-        let log = [belt(1, Raised), belt(2, Shelved), belt(3, Acknowledged), belt(4, Cleared), belt(5, Unshelved)];
-        assert_eq!(states(&Log::of(&log[..4]), 9), ["shelved"]);
-        assert!(states(&Log::of(&log), 9).is_empty());
-    }
-
-    #[test]
-    fn what_is_told_late_does_not_bring_an_alarm_back() {
-        let belt = |second, transition| alarm(second, "88-C/belt", "slip", transition);
-        assert_eq!(states(&Log::of(&[belt(5, Raised), belt(4, Cleared)]), 9), ["unacked_active"]);
+    fn amendable(&self, of: Offset, action: Action) -> Amendable {
+        let fate = self.state.conditions.values().find_map(|condition| condition.fate(of));
+        match (fate, action) {
+            (_, Action::Label | Action::Note) | (Some(Fate::Last), _) => Amendable::Yes,
+            (Some(_), Action::Shelve | Action::Unshelve) => Amendable::Yes,
+            (Some(Fate::Followed(by)), Action::Acknowledge) => Amendable::RaisedAgain(by),
+            (None, _) => Amendable::Unknown,
+        }
     }
 }

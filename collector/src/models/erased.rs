@@ -1,9 +1,10 @@
 //! Models of different states, handled alike.
 
-use afferent_protocol::ids::Timestamp;
+use afferent_protocol::ids::{Offset, Timestamp};
 use serde_json::Value;
 
-use super::{Model, Seen};
+use super::amendment::Action;
+use super::{Amendable, Model, Seen};
 
 /// A saved state cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +17,10 @@ pub trait AnyModel: Send {
     fn apply_all(&mut self, seen: &[Seen<'_>]);
     /// The state for readers.
     fn view(&self, at: Timestamp) -> Value;
+    /// Whether this action about the event at this offset means anything to it.
+    fn amendable(&self, _of: Offset, _action: Action) -> Amendable {
+        Amendable::Yes
+    }
     /// The state in postcard.
     fn save(&self) -> Vec<u8>;
     /// Goes on from what [`AnyModel::save`] gave, of the same built-in model with whatever settings.
@@ -31,6 +36,10 @@ impl<M: Model> AnyModel for M {
 
     fn view(&self, at: Timestamp) -> Value {
         Model::view(self, at)
+    }
+
+    fn amendable(&self, of: Offset, action: Action) -> Amendable {
+        Model::amendable(self, of, action)
     }
 
     fn save(&self) -> Vec<u8> {

@@ -1,4 +1,7 @@
-//! `last`: the last value of every sensor, by event time: what comes late never moves a value backwards.
+//! `last`: the last value of every sensor: the latest in the order of [`super::order`], in whatever order they came.
+//!
+//! A function of the set of samples, as long as there are no more than [`MODEL_SUBJECTS_MAX`] subjects: of more, those count
+//! that came first.
 
 use afferent_protocol::event::{Body, Quality, Value as Measured};
 use afferent_protocol::ids::Timestamp;
@@ -6,8 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::amendment::shortened;
-use super::{Model, Seen, Table, time};
+use super::{Correction, KeptOrder, Model, Seen, Table, time};
 use crate::limits::MODEL_SUBJECTS_MAX;
+
+/// The largest integer that is told as a number; larger ones are told as text.
+const JSON_INTEGER_MAX: u64 = (1 << 53) - 1;
 
 /// The settings of `last`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -32,14 +38,16 @@ struct Entry {
     value: Kept,
     unit: String,
     quality: Quality,
-    time: Timestamp,
+    /// Nothing before the first value.
+    at: Option<KeptOrder>,
+    is_corrected: bool,
     offset: u64,
 }
 
 impl Default for Entry {
     fn default() -> Self {
         let (value, unit, quality) = (Kept::Integer(0), String::new(), Quality::Bad);
-        Self { value, unit, quality, time: Timestamp::default(), offset: 0 }
+        Self { value, unit, quality, at: None, is_corrected: false, offset: 0 }
     }
 }
 
@@ -47,7 +55,6 @@ impl Default for Entry {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LastState {
     subjects: Table<Entry>,
-    late: u64,
 }
 
 /// The model.
@@ -81,9 +88,10 @@ impl Model for Last {
             return;
         }
         let Some(entry) = self.state.subjects.get_or_add(seen.subject, MODEL_SUBJECTS_MAX) else { return };
-        if seen.event.time < entry.time {
-            self.state.late += 1;
-            return;
+        match &mut entry.at {
+            None => entry.at = Some(seen.order().into()),
+            Some(at) if seen.order() >= at.order() => at.set(seen.order()),
+            Some(_) => return,
         }
         entry.value = match sample.value {
             Measured::Float(value) => Kept::Float(value),
@@ -94,7 +102,8 @@ impl Model for Last {
         if entry.unit != sample.unit {
             sample.unit.clone_into(&mut entry.unit);
         }
-        (entry.quality, entry.time, entry.offset) = (sample.quality, seen.event.time, seen.offset.get());
+        (entry.quality, entry.offset) = (sample.quality, seen.offset.get());
+        entry.is_corrected = seen.correction != Correction::None;
     }
 
     fn view(&self, _: Timestamp) -> Value {
@@ -102,6 +111,8 @@ impl Model for Last {
             .map(|(subject, entry)| {
                 let value = match &entry.value {
                     Kept::Float(value) => json!(value),
+                    // A double has every whole number up to this one, and many readers of JSON have doubles only.
+                    Kept::Integer(value) if value.unsigned_abs() > JSON_INTEGER_MAX => json!(value.to_string()),
                     Kept::Integer(value) => json!(value),
                     Kept::Bool(value) => json!(value),
                     Kept::Text(value) => json!(value),
@@ -111,15 +122,16 @@ impl Model for Last {
                     Quality::Uncertain => "uncertain",
                     Quality::Bad => "bad",
                 };
-                let at = time(entry.time);
-                let offset = entry.offset.to_string();
+                let at = entry.at.as_ref().map(|at| time(at.time()));
+                let (offset, corrected) = (entry.offset.to_string(), entry.is_corrected);
                 let told = json!({
-                    "value": value, "unit": entry.unit, "quality": quality, "time": at, "offset": offset,
+                    "value": value, "unit": entry.unit, "quality": quality,
+                    "time": at, "corrected": corrected, "offset": offset,
                 });
                 (subject.to_owned(), told)
             })
             .collect();
-        json!({ "subjects": subjects, "refused": self.state.subjects.refused(), "late": self.state.late })
+        json!({ "subjects": subjects, "refused": self.state.subjects.refused() })
     }
 }
 
@@ -135,8 +147,76 @@ mod tests {
         let log: Vec<_> = seconds.iter().zip(0..).map(|(s, n)| sample(*s, "88-C/x", f64::from(n))).collect();
         Log::of(&log).fold(&mut model);
         let view = Model::view(&model, at(0));
-        // Of two values for the same time the one that came later counts.
+        // Of two values for the same time the one of the higher sequence counts.
         assert_eq!(view["subjects"]["88-C/x"]["value"], 3.0);
-        assert_eq!((&view["subjects"]["88-C/x"]["time"], &view["late"]), (&time(at(9)), &json!(2)));
+        assert_eq!(view["subjects"]["88-C/x"]["time"], time(at(9)));
+    }
+
+    #[test]
+    fn last_values_are_a_function_of_the_set_of_samples() {
+        use super::super::AnyModel;
+        use super::super::permuted::{Entry, Numbers, heads, pass, second};
+        use std::collections::BTreeMap;
+
+        const SUBJECTS: [&str; 3] = ["88-C/x", "88-C/y", "77-A/x"];
+        const SOURCES: [&str; 3] = ["press-88", "gateway", "press-8"];
+        let heads = heads(&SOURCES);
+        let body = |number: usize| {
+            let value = Measured::Integer(number as i64);
+            Body::Sample(afferent_protocol::event::Sample { value, unit: "", quality: Quality::Good })
+        };
+        let mut differs_by_arrival = 0;
+        for seed in 0..2500 {
+            let mut numbers = Numbers(seed);
+            let mut sequences = [0; 3];
+            let mut entry = |number: usize| {
+                let source = numbers.below(3);
+                let (time, ingest) = (second(numbers.below(8)), second(numbers.below(20)));
+                let sequence = sequences[source];
+                sequences[source] += 1;
+                Entry { number, source, sequence, time, ingest, subject: SUBJECTS[numbers.below(3)], of: None }
+            };
+            let mut arrival: Vec<Entry> = (0..45).map(&mut entry).collect();
+            let mut sorted = arrival.clone();
+            sorted.sort_by_key(|entry| (entry.time, SOURCES[entry.source], entry.sequence));
+            // The last one of each subject, of events as they stand there.
+            let told = |all: &[Entry]| -> BTreeMap<&str, usize> {
+                all.iter().map(|entry| (entry.subject, entry.number)).collect()
+            };
+            for _ in 0..3 {
+                numbers.shuffle(&mut arrival);
+                let mut model = AnyModel::another(&Last::new(LastSettings::default()));
+                for (offset, entry) in (0..).zip(&arrival) {
+                    pass(&mut model, entry, &heads, offset, body(entry.number));
+                }
+                let view = model.view(at(0));
+                for (subject, number) in told(&sorted) {
+                    let (found, at) = (&view["subjects"][subject], arrival.iter().position(|one| one.number == number));
+                    assert_eq!(found["value"], number, "seed {seed}, {subject}: {arrival:#?}");
+                    assert_eq!(found["offset"], at.unwrap().to_string());
+                }
+                // The control: the last one that came is another one.
+                differs_by_arrival += u64::from(told(&arrival) != told(&sorted));
+            }
+        }
+        assert!(differs_by_arrival > 2500, "the order of arrival hardly mattered: {differs_by_arrival}");
+    }
+
+    #[test]
+    fn whole_numbers_that_a_double_does_not_have_are_told_as_text() {
+        let mut model = Last::new(LastSettings::default());
+        let subjects = ["a", "b", "c", "d"];
+        let values = [1_234_567, (1 << 53) - 1, 1 << 53, i64::MIN];
+        let event = |(subject, value): (&'static str, i64)| {
+            let value = Measured::Integer(value);
+            let body = Body::Sample(afferent_protocol::event::Sample { value, unit: "", quality: Quality::Good });
+            afferent_protocol::event::Event { body, ..sample(1, subject, 0.0) }
+        };
+        let log: Vec<_> = subjects.into_iter().zip(values).map(event).collect();
+        Log::of(&log).fold(&mut model);
+        let view = Model::view(&model, at(0));
+        let told = subjects.map(|subject| view["subjects"][subject]["value"].clone());
+        let min = "-9223372036854775808";
+        assert_eq!(told, [json!(1_234_567), json!(9_007_199_254_740_991_u64), json!("9007199254740992"), json!(min)]);
     }
 }

@@ -21,6 +21,7 @@ mod definition;
 pub mod diff;
 mod erased;
 mod fold;
+mod kept_order;
 pub mod kpi;
 pub mod last;
 pub mod life_cycle;
@@ -45,10 +46,12 @@ use serde_json::Value;
 pub use definition::{BuiltIn, Definition, DefinitionError, ModelId, ModelIdError, with_built_ins};
 pub use erased::{AnyModel, StateError};
 pub use fold::{Fold, Member};
+pub use kept_order::KeptOrder;
 pub use names::{Name, Names};
 pub use order::{Correction, Order};
 pub use table::Table;
 
+use self::amendment::Action;
 use crate::cloud_event::put_rfc3339;
 
 /// An event as models get it.
@@ -111,6 +114,22 @@ pub trait Model: Clone + Send + 'static {
 
     /// The state for readers, as of `at` by the collector's clock.
     fn view(&self, at: Timestamp) -> Value;
+
+    /// Whether this action about the event at this offset means anything to this model, which has seen that event.
+    fn amendable(&self, _of: Offset, _action: Action) -> Amendable {
+        Amendable::Yes
+    }
+}
+
+/// Whether an amendment means anything to a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Amendable {
+    /// It does, or this model does not care.
+    Yes,
+    /// It is about an alarm that is over: its condition was raised again by the event at this offset.
+    RaisedAgain(Offset),
+    /// The event is none that it could be about, or one that is remembered no more.
+    Unknown,
 }
 
 /// The machine of a subject: its first level.
@@ -130,5 +149,7 @@ pub(crate) fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     (to.micros() - from.micros()) as f64 / 1e6
 }
 
+#[cfg(test)]
+mod permuted;
 #[cfg(test)]
 pub(crate) mod testing;

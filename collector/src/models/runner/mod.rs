@@ -2,10 +2,12 @@
 //!
 //! - `follow`: the thread that follows the log, and saves the states from time to time
 //! - `rebuild`: threads that make one model's state again, beside the running one, and hand it over
+//! - `amendable`: whether what somebody adds to an event would change anything
 //! - `ask`: states as of any place: the nearest snapshot, and a replay up to there
 //!
 //! A reader like all others: the log's writer never waits for it.
 
+mod amendable;
 mod ask;
 mod follow;
 mod rebuild;

@@ -1,0 +1,180 @@
+//! The model against a naive one: all events of a condition sorted, and then looked at one after the other.
+
+use std::collections::BTreeMap;
+
+use afferent_protocol::event::{Alarm, Derived};
+
+use super::super::AnyModel;
+use super::super::permuted::{Entry, Numbers, behind_what_they_name, heads, pass, second};
+use super::*;
+use AlarmTransition::{Acknowledged, Cleared, Raised, Shelved, Unshelved};
+
+const CASES: u64 = 2500;
+const SUBJECTS: [&str; 3] = ["88-C/belt", "88-C/oil", "77-A"];
+const CONDITIONS: [&str; 2] = ["hot", "slip"];
+/// The last one is the collector, through which people speak.
+const SOURCES: [&str; 3] = ["press-88", "gateway", "collector"];
+
+#[derive(Clone, Debug)]
+struct Made {
+    entry: Entry,
+    condition: &'static str,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Machine(AlarmTransition, u16),
+    /// Of the event with the entry's `of`; `until` as a second.
+    Person(Action, Option<usize>),
+}
+
+/// At least 40 events, many at the same time.
+fn made(numbers: &mut Numbers) -> Vec<Made> {
+    let mut all: Vec<Made> = Vec::new();
+    let mut sequences = [0_u64; 3];
+    for number in 0..40 + numbers.below(20) {
+        let raises: Vec<usize> =
+            (0..all.len()).filter(|at| matches!(all[*at].what, What::Machine(Raised, _))).collect();
+        let is_person = !raises.is_empty() && numbers.below(4) == 0;
+        let of = is_person.then(|| raises[numbers.below(raises.len())]);
+        let source = if is_person { 2 } else { numbers.below(2) };
+        let (subject, condition) = (SUBJECTS[numbers.below(3)], CONDITIONS[numbers.below(2)]);
+        let what = if is_person {
+            let action = [Action::Acknowledge, Action::Acknowledge, Action::Shelve, Action::Unshelve][numbers.below(4)];
+            What::Person(action, (numbers.below(2) == 0).then(|| numbers.below(30)))
+        } else {
+            let all = [Raised, Raised, Raised, Cleared, Cleared, Acknowledged, Shelved, Unshelved];
+            What::Machine(all[numbers.below(8)], 1 + numbers.below(1000) as u16)
+        };
+        let entry = Entry {
+            number,
+            source,
+            sequence: sequences[source],
+            time: second(numbers.below(15)),
+            ingest: second(numbers.below(20)),
+            subject,
+            of,
+        };
+        sequences[source] += 1;
+        all.push(Made { entry, condition, what });
+    }
+    all
+}
+
+/// What is told of a condition: its state, the number of the event that raised it, when, when again, and how urgent it is.
+type Told = BTreeMap<(String, String), (String, usize, Value, Value, u64)>;
+
+fn by_model(arrival: &[Made], heads: &[afferent_protocol::batch::Header], at: Timestamp) -> Told {
+    let mut model = AnyModel::another(&Alarms::new(AlarmsSettings::default()));
+    for (offset, made) in (0..).zip(arrival) {
+        match made.what {
+            What::Machine(transition, priority) => {
+                let body = Body::Alarm(Alarm { condition: made.condition, transition, priority, message: "" });
+                pass(&mut model, &made.entry, heads, offset, body);
+            }
+            What::Person(action, until) => {
+                let of = arrival.iter().position(|known| Some(known.entry.number) == made.entry.of).unwrap();
+                let name = match action {
+                    Action::Acknowledge => "acknowledge",
+                    Action::Shelve => "shelve",
+                    _ => "unshelve",
+                };
+                let until = until.map(|number| time(second(number)));
+                let json = json!({ "of": of.to_string(), "action": name, "by": "Ada", "until": until }).to_string();
+                pass(&mut model, &made.entry, heads, offset, Body::Derived(Derived { kind: AMENDMENT, json: &json }));
+            }
+        }
+    }
+    let view = model.view(at);
+    assert_eq!((&view["dropped"]["count"], &view["late"]), (&json!(0), &json!(0)));
+    let told = |alarm: &Value| {
+        let text = |name: &str| alarm[name].as_str().unwrap().to_owned();
+        let number = arrival[text("offset").parse::<usize>().unwrap()].entry.number;
+        let what = (
+            text("state"),
+            number,
+            alarm["raised"].clone(),
+            alarm["repeated"].clone(),
+            alarm["priority"].as_u64().unwrap(),
+        );
+        ((text("subject"), text("condition")), what)
+    };
+    view["active"].as_array().unwrap().iter().map(told).collect()
+}
+
+/// What the events say when they are looked at in this order.
+fn by_looking(all: &[Made], at: Timestamp) -> Told {
+    let place = |number: usize| all.iter().find(|made| made.entry.number == number).unwrap();
+    let mut told = Told::new();
+    for (subject, condition) in SUBJECTS.iter().flat_map(|subject| CONDITIONS.map(|condition| (*subject, condition))) {
+        let is_of = |made: &Made| made.entry.subject == subject && made.condition == condition;
+        let (mut alarm, mut is_active, mut is_seen, mut urgency) = (Vec::new(), false, false, 0);
+        for made in all.iter().filter(|made| is_of(made)) {
+            match made.what {
+                What::Machine(Raised, priority) => {
+                    if !is_active {
+                        (alarm, is_seen) = (Vec::new(), false);
+                    }
+                    alarm.push(&made.entry);
+                    (is_active, urgency) = (true, priority.into());
+                }
+                What::Machine(Cleared, _) => is_active = false,
+                What::Machine(Acknowledged, _) if !alarm.is_empty() => is_seen = true,
+                _ => {}
+            }
+        }
+        let named = |made: &Made| made.entry.of.filter(|of| is_of(place(*of)));
+        let acknowledges = |made: &&Made| matches!(made.what, What::Person(Action::Acknowledge, _));
+        let acknowledged = all.iter().filter(acknowledges).filter_map(named);
+        is_seen |= acknowledged.into_iter().any(|of| alarm.iter().any(|entry| entry.number == of));
+        // What people say has the time at which the collector got it.
+        let mut shelf = Vec::new();
+        for made in all {
+            let entry = &made.entry;
+            let is_told = match made.what {
+                What::Machine(Shelved, _) if is_of(made) => Some((entry.time, Some(None))),
+                What::Machine(Unshelved, _) if is_of(made) => Some((entry.time, None)),
+                What::Person(Action::Shelve, until) if named(made).is_some() => Some((entry.ingest, Some(until))),
+                What::Person(Action::Unshelve, _) if named(made).is_some() => Some((entry.ingest, None)),
+                _ => None,
+            };
+            shelf.extend(is_told.map(|(time, until)| ((time, SOURCES[entry.source], entry.sequence), until)));
+        }
+        let last = shelf.into_iter().max_by_key(|(order, _)| *order).and_then(|(_, until)| until);
+        let is_shelved = last.is_some_and(|until| until.is_none_or(|until| at < second(until)));
+        let (Some(first), Some(latest)) = (alarm.first(), alarm.last()) else { continue };
+        let state = match (is_shelved, is_active, is_seen) {
+            (true, _, _) => "shelved",
+            (false, true, false) => "unacked_active",
+            (false, true, true) => "acked_active",
+            (false, false, false) => "unacked_cleared",
+            (false, false, true) => continue,
+        };
+        let what = (state.to_owned(), first.number, time(first.time), time(latest.time), urgency);
+        told.insert((subject.to_owned(), condition.to_owned()), what);
+    }
+    told
+}
+
+#[test]
+fn what_is_told_of_alarms_is_a_function_of_the_set_of_events() {
+    let heads = heads(&SOURCES);
+    let mut differs_by_arrival = 0;
+    for seed in 0..CASES {
+        let mut numbers = Numbers(seed);
+        let mut arrival = made(&mut numbers);
+        let mut sorted = arrival.clone();
+        sorted.sort_by_key(|made| (made.entry.time, SOURCES[made.entry.source], made.entry.sequence));
+        let at = second(numbers.below(30));
+        let right = by_looking(&sorted, at);
+        for _ in 0..3 {
+            numbers.shuffle(&mut arrival);
+            behind_what_they_name(&mut arrival, |made| &made.entry);
+            assert_eq!(by_model(&arrival, &heads, at), right, "seed {seed}: {arrival:#?}");
+            // The control: whoever looks at events as they come is told something else.
+            differs_by_arrival += u64::from(by_looking(&arrival, at) != right);
+        }
+    }
+    assert!(differs_by_arrival > CASES, "the order of arrival hardly mattered: {differs_by_arrival}");
+}
