@@ -19,8 +19,8 @@
 //!
 //! [`up`] starts a collector and an agent for this machine.
 //!
-//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`]; [`run`] puts it all together, and
-//! [`limits`] has every limit of the collector.
+//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`]; [`supervise`] watches every task and
+//! thread, [`run`] puts it all together, and [`limits`] has every limit of the collector.
 
 pub mod api;
 pub mod attesting;
@@ -48,6 +48,7 @@ pub mod shutdown;
 mod simulated;
 pub mod sources;
 pub mod subscribe;
+pub mod supervise;
 pub mod terms;
 pub mod up;
 pub mod web;

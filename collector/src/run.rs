@@ -23,7 +23,7 @@ use crate::data_directory::{DataDirectory, DataDirectoryError, first_public_key}
 use crate::endpoint::{BindError, Endpoint, Registry, Tls};
 use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
 use crate::limits::{
-    FAREWELL_LOOKS_EVERY, FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY,
+    EXIT_TIME_MAX, FAREWELL_LOOKS_EVERY, FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY,
 };
 use crate::log::{EmbeddedLog, Forgetter, Indexer, LogReader, LogSettings, OpenError, Trimmer};
 use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
@@ -35,6 +35,7 @@ use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::Sources;
 use crate::subscribe::ReadLog;
 use crate::subscribe::named::{StoreError, Subscriptions};
+use crate::supervise::{Part, PartEnded, Supervisor};
 use crate::{attesting, indexing};
 
 /// Why the collector cannot run, or could not end well.
@@ -82,6 +83,9 @@ pub enum RunError {
         /// What it says.
         error: String,
     },
+    /// A part ended that the collector needs.
+    #[error(transparent)]
+    Part(#[from] PartEnded),
     /// The writer ended, on its own or not well.
     #[error(transparent)]
     Writer(#[from] WriterError),
@@ -100,11 +104,12 @@ pub struct Collector {
     pub state: ApiState,
     switch: StopSwitch,
     way_in: JoinHandle<()>,
-    web: JoinHandle<std::io::Result<()>>,
+    web: JoinHandle<()>,
     writer: Writer,
     models: ModelThreads,
     attesting: Option<JoinThread>,
     tls: Option<Arc<Tls>>,
+    supervisor: Supervisor,
     _data: DataDirectory,
 }
 
@@ -113,12 +118,15 @@ pub struct Collector {
 /// SIGHUP reads the certificates again.
 pub async fn run(config: &Config, until: impl Future<Output = ()>) -> Result<(), RunError> {
     let collector = Collector::start(config).await?;
-    tokio::select! {
-        () = until => {}
-        () = collector.writer_ended() => {}
-        error = collector.reload_on_hangup() => tracing::error!(%error, "signals cannot be heard; stopping"),
-    }
-    collector.stop().await
+    let ended = tokio::select! {
+        () = until => None,
+        ended = collector.part_ended() => Some(ended),
+        error = collector.reload_on_hangup() => {
+            tracing::error!(%error, "signals cannot be heard; stopping");
+            None
+        }
+    };
+    collector.stop_after(ended).await
 }
 
 /// Reads everything that the configuration names, without starting anything.
@@ -164,26 +172,28 @@ impl Collector {
         // By its first key the log is judged.
         let own = (own.0, first_public_key(data.path()).unwrap_or(own.1));
         let attested = retention::Attested { own: config.name, log_id: core.place().log_id, keys: core.keys_of_log() };
-        let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()));
-        let core = core.with_posted_ids(Box::new(ids.map_err(system("a thread for the posted events"))?));
         let health = Arc::new(Health::default());
-        let (intake, incoming) = Intake::new();
         let (switch, stopping) = stop_switch();
+        let supervisor = Supervisor::new(Arc::clone(&health), stopping.clone());
+        let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()), &supervisor);
+        let core = core.with_posted_ids(Box::new(ids.map_err(system("a thread for the posted events"))?));
+        let (intake, incoming) = Intake::new();
         let http = listen_http(config.http.listen).await?;
         let http_address = http.local_addr().map_err(system("the address of a socket"))?;
 
         let posts = intake.downgrade();
         let way_in = WayIn::open(config, intake, &health, &stopping).await?;
-        let (outbox, mqtt, tls, serving) = (way_in.outbox, way_in.address, way_in.tls, way_in.serving);
+        let WayIn { outbox, address: mqtt, tls, serving } = way_in;
+        let way_part = if mqtt.is_some() { Part::Endpoint } else { Part::Broker };
         let (asked, questions) = mpsc::channel(QUESTIONS_MAX);
-        questions::spawn(Arc::new(reader.clone()), questions, posts.clone())
+        questions::spawn(Arc::new(reader.clone()), questions, posts.clone(), &supervisor)
             .map_err(system("a thread for agents' questions"))?;
-        let (writer, views) = intake::spawn(core, incoming, outbox, asked, Arc::clone(&health))
+        let (writer, views) = intake::spawn(core, incoming, outbox, asked, &supervisor)
             .map_err(system("a thread for the log"))?;
-        let indexing = indexing::spawn(indexer, views.durable.clone(), stopping.clone());
+        let indexing = indexing::spawn(indexer, views.durable.clone(), stopping.clone(), &supervisor);
         indexing.map_err(system("a thread for the log's indexes"))?;
         let attesting = config.attest.file.clone();
-        let attesting = attesting.map(|file| attesting::spawn(file, views.attested.clone(), Arc::clone(&health)));
+        let attesting = attesting.map(|file| attesting::spawn(file, views.attested.clone(), &supervisor));
         let attesting = attesting.transpose().map_err(system("a thread for attestations"))?;
         let reader: Arc<dyn ReadLog> = Arc::new(reader);
         let retention = retention::Settings {
@@ -200,13 +210,14 @@ impl Collector {
             intake: posts.clone(),
             health: Arc::clone(&health),
         };
-        retention::spawn(retention, stopping.clone()).map_err(system("a thread for retention"))?;
+        retention::spawn(retention, stopping.clone(), &supervisor).map_err(system("a thread for retention"))?;
         let models = ModelSettings {
             definitions: with_built_ins(&config.model),
             snapshots: Some(data.path().join("models")),
             log: Arc::clone(&reader),
             durable: views.durable.clone(),
             stopping: stopping.clone(),
+            supervisor: supervisor.clone(),
         };
         let (models, threads) = start_models(models).await?;
         let run = getrandom::u64().map_err(system("random numbers"))?;
@@ -218,12 +229,13 @@ impl Collector {
             http: http_address,
             state: state.clone(),
             switch,
-            way_in: tokio::spawn(serving),
-            web: tokio::spawn(api::serve(http, state, stopping)),
+            way_in: supervisor.task(way_part, serving),
+            web: supervisor.task(Part::Web, api::serve(http, state, stopping)),
             writer,
             models: threads,
             attesting,
             tls,
+            supervisor,
             _data: data,
         })
     }
@@ -233,10 +245,22 @@ impl Collector {
         self.state.durable.clone()
     }
 
-    /// Waits until the writer is gone, which it is not while all is well.
-    pub async fn writer_ended(&self) {
-        let mut durable = self.state.durable.clone();
-        while durable.changed().await.is_ok() {}
+    /// Waits until a part has ended that the collector ends with, which none does while all is well.
+    pub async fn part_ended(&self) -> PartEnded {
+        self.supervisor.part_ended().await
+    }
+
+    /// Stops; after the end of a part, what is left of the others is not waited for long, and the error tells of that part.
+    pub async fn stop_after(self, ended: Option<PartEnded>) -> Result<(), RunError> {
+        let Some(ended) = ended else { return self.stop().await };
+        match tokio::time::timeout(EXIT_TIME_MAX, self.stop()).await {
+            Ok(Ok(())) => {}
+            // Why the writer could not write is more than that it ended.
+            Ok(Err(error @ RunError::Writer(WriterError::Unwritten(_)))) => return Err(error),
+            Ok(Err(error)) => tracing::error!(%error, "the collector could not end well"),
+            Err(_) => tracing::error!("the collector does not end; it is left as it is"),
+        }
+        Err(ended.into())
     }
 
     /// Stops taking in, commits what was taken, and closes the log.
@@ -249,8 +273,7 @@ impl Collector {
         let written = writer.joined().await;
         let aborting = web.abort_handle();
         match tokio::time::timeout(HTTP_FAREWELL_MAX, web).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::error!(%error, "the HTTP server failed"),
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the HTTP server ended unexpectedly"),
             Err(_) => aborting.abort(),
         }

@@ -10,6 +10,7 @@ use super::agents::AgentReport;
 use super::state::Api;
 use crate::intake::Counters;
 use crate::sources::LinkState;
+use crate::supervise::PartReport;
 
 /// Figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "about",
@@ -36,7 +37,19 @@ fn log(text: &mut Text, api: &Api) {
     for kind in api.state.health.warnings().into_keys() {
         text.sample("afferent_log_warning", &[("kind", kind)], 1);
     }
+    parts(text, &api.state.health.parts.reports());
     text.single("afferent_healthy", "gauge", "1 while events become durable and agents have a way in.", healthy);
+}
+
+fn parts(text: &mut Text, reports: &[PartReport]) {
+    text.head("afferent_part_running", "gauge", "1 while this task or thread of the collector runs, and has for a while.");
+    for report in reports {
+        text.sample("afferent_part_running", &[("part", report.part.name())], u8::from(report.is_well));
+    }
+    text.head("afferent_part_restarts_total", "counter", "How often it was started again after it had ended.");
+    for report in reports {
+        text.sample("afferent_part_restarts_total", &[("part", report.part.name())], report.restarts);
+    }
 }
 
 fn counters(text: &mut Text, counters: &Counters) {

@@ -54,13 +54,10 @@ use state::Api;
 pub use state::ApiState;
 
 /// Serves the API on `listener` until the collector stops; then answers have a moment to end.
-///
-/// # Errors
-/// None for now: what goes wrong with one connection does not end the others.
-pub async fn serve(listener: TcpListener, state: ApiState, stopping: Stopping) -> std::io::Result<()> {
+/// What goes wrong with one connection does not end the others.
+pub async fn serve(listener: TcpListener, state: ApiState, stopping: Stopping) {
     let router = router(Api { state, stopping: stopping.clone(), tail: Arc::default() });
     server::serve(listener, router, HTTP_CONNECTIONS_MAX, stopping).await;
-    Ok(())
 }
 
 /// Every path and what it takes: the OpenAPI document is held against these in a test.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use afferent_collector::config::{Config, Overrides};
+use afferent_collector::limits::EXIT_TIME_MAX;
 use afferent_collector::{logging, run};
 use anyhow::Context;
 
@@ -35,7 +36,10 @@ pub fn run(at: &Where) -> anyhow::Result<()> {
     let config = load(at)?;
     logging::begin(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(async { run::run(&config, run::terminated()).await })?)
+    let outcome = runtime.block_on(async { run::run(&config, run::terminated()).await });
+    // What hangs in a system call does not keep the process.
+    runtime.shutdown_timeout(EXIT_TIME_MAX);
+    Ok(outcome?)
 }
 
 /// Looks at the configuration and everything that it names.

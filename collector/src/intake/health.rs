@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use afferent_protocol::ids::Timestamp;
 
+use crate::supervise::Parts;
+
 /// Whether events are becoming durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
@@ -118,6 +120,8 @@ pub struct Counters {
 pub struct Health {
     /// What is counted.
     pub counters: Counters,
+    /// How its tasks and threads are.
+    pub parts: Parts,
     storage: Mutex<Storage>,
     way: Mutex<Way>,
     warnings: Mutex<BTreeMap<&'static str, String>>,
@@ -126,7 +130,7 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         let (storage, way) = (Mutex::new(Storage::Working), Mutex::new(Way::Starting));
-        Self { counters: Counters::default(), storage, way, warnings: Mutex::default() }
+        Self { counters: Counters::default(), parts: Parts::default(), storage, way, warnings: Mutex::default() }
     }
 }
 
@@ -143,6 +147,9 @@ impl Health {
 
     /// Whether all is well; otherwise what is not, in words.
     pub fn verdict(&self) -> Result<(), String> {
+        if let Some(trouble) = self.parts.trouble() {
+            return Err(trouble);
+        }
         if let Storage::Failing { why, tries, .. } = self.storage() {
             return Err(format!("nothing becomes durable: {why} ({tries} tries); free or mend the disk"));
         }

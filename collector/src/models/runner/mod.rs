@@ -29,6 +29,7 @@ use super::store::Store;
 use super::{Definition, Fold, ModelId};
 use crate::shutdown::Stopping;
 use crate::subscribe::ReadLog;
+use crate::supervise::{Part, Supervisor};
 
 /// What the models need.
 pub struct Settings {
@@ -42,6 +43,8 @@ pub struct Settings {
     pub durable: watch::Receiver<Offset>,
     /// Ends it.
     pub stopping: Stopping,
+    /// Watches its threads.
+    pub supervisor: Supervisor,
 }
 
 /// The models of a running collector. Clones are the same.
@@ -59,6 +62,7 @@ struct Shared {
     store: Option<Store>,
     log: Arc<dyn ReadLog>,
     stopping: Stopping,
+    supervisor: Supervisor,
     /// The models that follow the log.
     live: Mutex<Fold>,
     /// Whether they have reached the end once.
@@ -114,7 +118,7 @@ impl Models {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(settings: Settings) -> std::io::Result<(Self, Threads)> {
-        let Settings { definitions, snapshots, log, durable, stopping } = settings;
+        let Settings { definitions, snapshots, log, durable, stopping, supervisor } = settings;
         let store = snapshots.map(Store::new);
         let (live, behind) = follow::load(&definitions, store.as_ref(), &*log);
         let models = Self(Arc::new(Shared {
@@ -122,6 +126,7 @@ impl Models {
             store,
             log,
             stopping,
+            supervisor: supervisor.clone(),
             live: Mutex::new(live),
             caught_up: AtomicBool::new(false),
             rebuilding: Mutex::default(),
@@ -134,8 +139,8 @@ impl Models {
         }
         let runtime = tokio::runtime::Handle::current();
         let follower = models.clone();
-        let body = move || follower.follow(durable, &runtime);
-        let follower = std::thread::Builder::new().name("models".into()).spawn(body)?;
+        let body = move || follower.follow(durable.clone(), &runtime);
+        let follower = supervisor.thread(Part::Models, body)?;
         Ok((models.clone(), Threads { follower, models }))
     }
 
