@@ -19,6 +19,10 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     let mut text = Text(String::new());
     log(&mut text, &api);
     counters(&mut text, &api.state.health.counters);
+    text.head("afferent_refused_total", "counter", "Clients and messages that were refused, by kind.");
+    for (kind, count) in api.state.health.refused.counts() {
+        text.sample("afferent_refused_total", &[("kind", kind.name())], count);
+    }
     let sources = api.state.sources.borrow().clone();
     let reports: Vec<AgentReport> = sources.iter().map(AgentReport::of).collect();
     let online: Vec<bool> = sources.iter().map(|view| view.link == LinkState::Online).collect();
@@ -29,7 +33,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
 fn log(text: &mut Text, api: &Api) {
     let kept = api.state.reader.kept();
     text.single("afferent_log_first_offset", "gauge", "Oldest offset that is kept.", kept.start);
-    text.single("afferent_log_end_offset", "counter", "Durable end of the log.", kept.end);
+    text.single("afferent_log_end_offset", "gauge", "Durable end of the log.", kept.end);
     let read = api.state.reader.bytes_read_by_all();
     text.single("afferent_log_read_bytes_total", "counter", "Bytes of the log that readers have read.", read);
     let healthy = u8::from(api.state.health.verdict().is_ok());

@@ -58,6 +58,7 @@ impl Served {
             durable: durable_view.clone(),
             stopping: stopping_view.clone(),
             supervisor: crate::supervise::Supervisor::new(health.clone(), stopping_view.clone()),
+            commits: Default::default(),
         };
         let (models, _) = crate::models::runner::Models::start(settings).unwrap();
         let state = ApiState {
@@ -72,7 +73,7 @@ impl Served {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = tokio::spawn(serve(listener, state, stopping_view));
+        let served = tokio::spawn(serve(listener, state, 100, stopping_view));
         Self { log, durable, sources, stopping, health, address, served, kept }
     }
 

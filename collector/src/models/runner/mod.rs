@@ -30,6 +30,7 @@ use super::{Definition, Fold, ModelId};
 use crate::shutdown::Stopping;
 use crate::subscribe::ReadLog;
 use crate::supervise::{Part, Supervisor};
+use crate::turns::Commits;
 
 /// What the models need.
 pub struct Settings {
@@ -45,6 +46,8 @@ pub struct Settings {
     pub stopping: Stopping,
     /// Watches its threads.
     pub supervisor: Supervisor,
+    /// What the models give way to.
+    pub commits: Commits,
 }
 
 /// The models of a running collector. Clones are the same.
@@ -63,6 +66,7 @@ struct Shared {
     log: Arc<dyn ReadLog>,
     stopping: Stopping,
     supervisor: Supervisor,
+    commits: Commits,
     /// The models that follow the log.
     live: Mutex<Fold>,
     /// Whether they have reached the end once.
@@ -118,7 +122,7 @@ impl Models {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(settings: Settings) -> std::io::Result<(Self, Threads)> {
-        let Settings { definitions, snapshots, log, durable, stopping, supervisor } = settings;
+        let Settings { definitions, snapshots, log, durable, stopping, supervisor, commits } = settings;
         let store = snapshots.map(Store::new);
         let (live, behind) = follow::load(&definitions, store.as_ref(), &*log);
         let models = Self(Arc::new(Shared {
@@ -127,6 +131,7 @@ impl Models {
             log,
             stopping,
             supervisor: supervisor.clone(),
+            commits,
             live: Mutex::new(live),
             caught_up: AtomicBool::new(false),
             rebuilding: Mutex::default(),

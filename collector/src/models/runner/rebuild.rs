@@ -11,6 +11,7 @@ use super::{Models, Progress, locked};
 use crate::limits::{MODEL_REBUILDS_MAX, MODEL_SNAPSHOT_EVENTS};
 use crate::subscribe::ReadLogError;
 use crate::supervise::Part;
+use crate::turns::Turns;
 
 /// A model that is so few events behind is handed over: the rest takes no time.
 const NEAR_EVENTS: u64 = 10_000;
@@ -96,11 +97,13 @@ impl Models {
     fn run(&self, mut fold: Fold, progress: &Progress) {
         let log = self.0.log.another();
         let stopping = || self.0.stopping.is_said();
+        let mut turns = Turns::new(self.0.commits.clone());
         loop {
             // Never further than those that follow the log: there it is taken in.
             let end = self.live().next();
             let part = end.get().min(fold.next().get().saturating_add(MODEL_SNAPSHOT_EVENTS));
             let outcome = fold_log(&*log, &mut fold, Offset::new(part), &stopping, &mut |fold, head, batch, end| {
+                turns.next();
                 fold.entry(head, batch, end);
                 progress.tell(fold);
             });
