@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::intake::{Health, Statement};
 use crate::limits::ATTEST_RETRY_EVERY;
+use crate::supervise::{Part, Supervisor};
 
 /// Digits and end of a line.
 const LINE_LEN: usize = 2 * ATTESTATION_LEN + 1;
@@ -29,11 +30,10 @@ const TARGET: &str = "attest-file";
 pub fn spawn(
     path: PathBuf,
     attested: watch::Receiver<Option<Statement>>,
-    health: Arc<Health>,
+    supervisor: &Supervisor,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = Handle::current();
-    let thread = std::thread::Builder::new().name("attestations".to_owned());
-    thread.spawn(move || run(&path, attested, &health, &runtime))
+    let (runtime, health) = (Handle::current(), Arc::clone(supervisor.health()));
+    supervisor.thread(Part::Attestations, move || run(&path, attested.clone(), &health, &runtime))
 }
 
 fn run(path: &Path, mut attested: watch::Receiver<Option<Statement>>, health: &Health, runtime: &Handle) {
@@ -129,7 +129,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, health) = (directory.path().join("missing").join("heads"), Arc::new(Health::default()));
         let (sender, attested) = watch::channel(Some([1; ATTESTATION_LEN]));
-        let thread = spawn(path.clone(), attested, Arc::clone(&health)).unwrap();
+        let supervisor = Supervisor::new(Arc::clone(&health), crate::shutdown::stop_switch().1);
+        let thread = spawn(path.clone(), attested, &supervisor).unwrap();
         while health.warnings().is_empty() {
             tokio::task::yield_now().await;
         }

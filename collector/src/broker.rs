@@ -32,7 +32,7 @@ use rumqttc::v5::mqttbytes::v5::{Filter, Packet, Publish, SubscribeReasonCode};
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions};
 use rumqttc::{TlsConfiguration, Transport};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::config::BrokerUrl;
@@ -43,6 +43,7 @@ use crate::limits::{
     PACKET_BYTES_MAX,
 };
 use crate::shutdown::Stopping;
+use crate::tls_words;
 
 /// How to reach the broker.
 #[derive(Clone, Debug)]
@@ -82,11 +83,26 @@ pub enum BrokerError {
 
 /// The client of a broker.
 pub struct Broker {
-    options: MqttOptions,
+    options: watch::Receiver<MqttOptions>,
     intake: Intake,
     answers: mpsc::Receiver<(SourceId, Bytes)>,
     health: Arc<Health>,
     stopping: Stopping,
+}
+
+/// How the client reaches the broker: to be replaced while it serves.
+#[derive(Debug)]
+pub struct BrokerDoor(watch::Sender<MqttOptions>);
+
+impl BrokerDoor {
+    /// Connects anew, with login and files as these settings name them now.
+    ///
+    /// # Errors
+    /// When a file cannot be used: then the client goes on as before.
+    pub fn replace(&self, settings: &BrokerSettings) -> Result<(), BrokerError> {
+        self.0.send_replace(options(settings)?);
+        Ok(())
+    }
 }
 
 /// How a connection ended.
@@ -97,15 +113,16 @@ struct Lost {
 }
 
 impl Broker {
-    /// Sets the client up; the second value is where answers to agents are to be put.
+    /// Sets the client up; the second value is where answers to agents are to be put, the third one replaces its settings.
     pub fn new(
         settings: &BrokerSettings,
         intake: Intake,
         health: Arc<Health>,
         stopping: Stopping,
-    ) -> Result<(Self, mpsc::Sender<(SourceId, Bytes)>), BrokerError> {
+    ) -> Result<(Self, mpsc::Sender<(SourceId, Bytes)>, BrokerDoor), BrokerError> {
         let (queue, answers) = mpsc::channel(BROKER_DOWN_MAX);
-        Ok((Self { options: options(settings)?, intake, answers, health, stopping }, queue))
+        let (door, options) = watch::channel(options(settings)?);
+        Ok((Self { options, intake, answers, health, stopping }, queue, BrokerDoor(door)))
     }
 
     /// Keeps connected until the collector stops.
@@ -131,13 +148,16 @@ impl Broker {
     /// One connection from its beginning to its end.
     async fn connection(&mut self) -> Lost {
         let requests = usize::from(IN_FLIGHT_MAX) + BROKER_DOWN_MAX;
-        let (client, events) = AsyncClient::new(self.options.clone(), requests);
+        let mut options = self.options.clone();
+        let current = options.borrow_and_update().clone();
+        let (client, events) = AsyncClient::new(current, requests);
         let (done, released) = mpsc::unbounded_channel();
         let unconfirmed = Mutex::default();
         let connection = Connection { client, done, unconfirmed: &unconfirmed, intake: &self.intake };
         tokio::select! {
             lost = connection.poll(events, &self.health) => lost,
             why = connection.answer(released, &mut self.answers) => Lost { why, joined: true },
+            Ok(()) = options.changed() => Lost { why: "its settings were read again".to_owned(), joined: true },
         }
     }
 }
@@ -254,8 +274,15 @@ impl Connection<'_> {
 }
 
 fn told(error: &ConnectionError) -> String {
+    use rumqttc::TlsError;
     match error {
         ConnectionError::Timeout(_) => "it does not answer in time".to_owned(),
+        ConnectionError::Tls(TlsError::TLS(error)) => tls_words::of(error),
+        ConnectionError::Tls(TlsError::Io(error)) | ConnectionError::Io(error) => tls_words::of_io(error),
+        // The first byte of an answer in TLS is no packet of MQTT.
+        ConnectionError::MqttState(_) => {
+            format!("it does not speak MQTT as expected ({error}); is that its port for TLS? then the URL begins with mqtts://")
+        }
         other => other.to_string(),
     }
 }

@@ -78,17 +78,31 @@ impl DataDirectory {
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                // Who holds it is good to know, and no more.
-                let _ = lock.take(32).read_to_string(&mut holder);
-                let pid = holder.lines().next().filter(|pid| !pid.is_empty()).unwrap_or("?").to_owned();
-                return Err(DataDirectoryError::InUse { path: path.to_owned(), pid });
+                return Err(DataDirectoryError::InUse { path: path.to_owned(), pid: holder(&mut lock) });
             }
             Err(error) => return Err(tried("locking", &file)(error.into())),
         }
         lock.set_len(0).map_err(tried("writing", &file))?;
         writeln!(lock, "{}", std::process::id()).map_err(tried("writing", &file))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Looks whether [`DataDirectory::open`] would succeed, and leaves nothing behind.
+    pub fn probe(path: &Path) -> Result<(), DataDirectoryError> {
+        let there = path.ancestors().find(|folder| folder.exists());
+        // A relative path of one part begins where the process is.
+        let there = there.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        try_writing(there).map_err(|error| {
+            let what = format!("writing in {} (for data = {})", there.display(), path.display());
+            DataDirectoryError::Io { what, error }
+        })?;
+        let Ok(mut lock) = OpenOptions::new().read(true).open(path.join(LOCK)) else { return Ok(()) };
+        match flock(&lock, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(DataDirectoryError::InUse { path: path.to_owned(), pid: holder(&mut lock) })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The directory.
@@ -183,6 +197,21 @@ impl DataDirectory {
         std::fs::rename(&fresh, &path)?;
         File::open(&self.path)?.sync_all()
     }
+}
+
+/// The process that holds a lock: good to know, and no more.
+fn holder(lock: &mut File) -> String {
+    let mut holder = String::new();
+    let _ = lock.take(32).read_to_string(&mut holder);
+    holder.lines().next().filter(|pid| !pid.is_empty()).unwrap_or("?").to_owned()
+}
+
+/// Whether files can be made in a folder: one is, and removed.
+pub(crate) fn try_writing(folder: &Path) -> io::Result<()> {
+    let probe = folder.join(format!(".afferent-probe-{}", std::process::id()));
+    let made = OpenOptions::new().write(true).create_new(true).open(&probe);
+    made.and_then(|mut file| file.write_all(b"probe"))?;
+    std::fs::remove_file(probe)
 }
 
 fn draw_seed() -> io::Result<[u8; KEY_LEN]> {

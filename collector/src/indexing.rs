@@ -8,19 +8,25 @@ use tokio::sync::watch;
 use crate::limits::{INDEX_PROGRESS_EVERY, INDEX_WAKE_EVERY};
 use crate::log::{Indexed, Indexer};
 use crate::shutdown::Stopping;
+use crate::supervise::{Part, Supervisor};
 
 /// Starts it. It ends with the collector.
 ///
 /// # Errors
 /// When the system has no thread to give.
-pub fn spawn(indexer: Indexer<FsDisk>, durable: watch::Receiver<Offset>, stopping: Stopping) -> std::io::Result<()> {
+pub fn spawn(
+    mut indexer: Indexer<FsDisk>,
+    durable: watch::Receiver<Offset>,
+    stopping: Stopping,
+    supervisor: &Supervisor,
+) -> std::io::Result<()> {
     let runtime = Handle::current();
-    let thread = std::thread::Builder::new().name("log indexer".to_owned());
-    // Nothing depends on its end: an index that is not whole is recreated.
-    thread.spawn(move || run(indexer, durable, stopping, &runtime)).map(drop)
+    let run = move || run(&mut indexer, durable.clone(), stopping.clone(), &runtime);
+    // Nobody waits for its end: an index that is not whole is recreated.
+    supervisor.thread(Part::Indexer, run).map(drop)
 }
 
-fn run(mut indexer: Indexer<FsDisk>, mut durable: watch::Receiver<Offset>, mut stopping: Stopping, runtime: &Handle) {
+fn run(indexer: &mut Indexer<FsDisk>, mut durable: watch::Receiver<Offset>, mut stopping: Stopping, runtime: &Handle) {
     indexer.tidy();
     let mut told = std::time::Instant::now();
     while !stopping.is_said() {

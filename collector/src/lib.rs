@@ -3,7 +3,7 @@
 //! The modules, in the order in which an event passes them:
 //!
 //! - [`endpoint`]: the MQTT server that agents connect to; [`broker`]: or the client of an external broker
-//! - [`intake`]: the queue behind both, and the thread that writes
+//! - [`intake`]: the queue behind both, and the thread that writes; [`refused`]: who was refused, and why
 //! - [`posted`]: events that come over HTTP instead, each of them once
 //! - [`core`]: admission: what comes in is checked, and refused, kept back or appended
 //! - [`sources`]: what is known of every agent; rebuilt from the log at every start
@@ -19,8 +19,8 @@
 //!
 //! [`up`] starts a collector and an agent for this machine.
 //!
-//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`]; [`run`] puts it all together, and
-//! [`limits`] has every limit of the collector.
+//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`], [`open_files`]; [`supervise`] watches every task and
+//! thread, [`turns`] lets commits go before them; [`run`] puts it all together, and [`limits`] has every limit of the collector.
 
 pub mod api;
 pub mod attesting;
@@ -39,8 +39,10 @@ pub mod line;
 pub mod log;
 pub mod logging;
 pub mod models;
+pub mod open_files;
 pub mod posted;
 pub mod questions;
+pub mod refused;
 pub mod retention;
 pub mod run;
 pub mod shutdown;
@@ -48,6 +50,9 @@ pub mod shutdown;
 mod simulated;
 pub mod sources;
 pub mod subscribe;
+pub mod supervise;
 pub mod terms;
+pub mod tls_words;
+pub mod turns;
 pub mod up;
 pub mod web;

@@ -140,8 +140,12 @@ pub const FAREWELL_MAX: Duration = Duration::from_secs(2);
 pub const READ_BYTES: usize = 64 * 1024;
 /// Connections at a time that may be configured.
 pub const CONNECTIONS_MAX: u64 = 1_000_000;
-/// Open files that the collector may need beside one for each agent's connection: segments, readers, streams.
-pub const FILES_BESIDES_CONNECTIONS: u64 = 1024 + 2 * HTTP_CONNECTIONS_MAX as u64;
+/// Open files that the collector needs for itself: log, indexes, models, posted ids, and what is new between two looks.
+pub const FILES_OWN: u64 = 128;
+/// Open files of one HTTP connection: its socket, and the segment that it reads.
+pub const FILES_OF_HTTP_CONNECTION: u64 = 2;
+/// Below so many open files the collector does not start.
+pub const FILES_MIN: u64 = 256;
 /// Connections above the configured number that may be told so at once; those above that are just closed.
 pub const REFUSALS_AT_ONCE: usize = 64;
 /// The keep-alive that an MQTT 5 client is given when it asks for none, or for a longer one.
@@ -161,6 +165,38 @@ pub const COMMIT_TRIES_AT_END: u32 = 3;
 pub const WRITER_LOOKS_EVERY: Duration = Duration::from_secs(5);
 /// The picture of the sources that readers get is at most so old.
 pub const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
+
+/// First and longest wait before a part of the collector that has ended is started again.
+pub const RESTART_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A part that was started again counts as well after so long.
+pub const RESTART_SETTLED: Duration = Duration::from_secs(5);
+/// While a part waits to be started again, whether the collector stops is looked at so often.
+pub const RESTART_LOOKS_EVERY: Duration = Duration::from_millis(50);
+/// After the end of a part that it needs, the collector takes at most so long to end.
+pub const EXIT_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Whoever follows the log works so long before it gives way to commits that are pending.
+pub const FOLLOWER_BURST: Duration = Duration::from_millis(2);
+/// It looks again so often whether they still are.
+pub const FOLLOWER_SLICE: Duration = Duration::from_micros(500);
+/// It waits at most so long, then has its next burst: a fifth of the time is its own, however much comes in.
+pub const FOLLOWER_WAIT_MAX: Duration = Duration::from_millis(8);
+
+/// Refused names that are remembered, of all kinds.
+pub const REFUSED_KEPT_MAX: usize = 256;
+/// A refusal of the same kind and name is told in the log at most so often.
+pub const REFUSED_WARN_EVERY: Duration = Duration::from_secs(60);
+/// Warnings about refusals a minute, of all names together.
+pub const REFUSED_WARNINGS_MAX: usize = 30;
+/// Characters of a name, user or topic that are kept of somebody who was refused.
+pub const REFUSED_TEXT_CHARS_MAX: usize = 64;
+
+/// A request that hands something to the writer is answered after so long while commits fail.
+pub const WRITE_FAILING_WAIT: Duration = Duration::from_secs(2);
+/// It is answered after so long while the disk says nothing at all.
+pub const WRITE_SILENT_WAIT: Duration = Duration::from_secs(30);
+/// So often it looks whether commits fail.
+pub const WRITE_LOOKS_EVERY: Duration = Duration::from_millis(100);
 
 /// Acks and answers that wait for the client of an external broker.
 pub const BROKER_DOWN_MAX: usize = 1024;
@@ -244,6 +280,7 @@ const _: () = {
     assert!(EVENTS_DEFAULT <= EVENTS_PAGED_MAX && EVENTS_PAGED_BYTES_MAX >= PAGE_BYTES);
     assert!(FETCH_WAIT_S_MAX < LEASE_TIME.as_secs(), "who waits keeps its lease");
     assert!(PARTITIONS_DEFAULT <= PARTITIONS_MAX && MEMBERS_MAX >= PARTITIONS_MAX as usize);
+    assert!(FILES_MIN > FILES_OWN + REFUSALS_AT_ONCE as u64 + 8 * FILES_OF_HTTP_CONNECTION);
     assert!(HTTP_HEAD_BYTES_MAX > 8192, "what hyper needs at least");
     assert!(KEEP_ALIVE_TIME.as_secs() < HTTP_STALL_TIME.as_secs());
 };

@@ -21,7 +21,7 @@ enum Command {
     /// Run the collector until SIGINT or SIGTERM.
     Run(cli::run::Where),
     /// Look at the configuration and everything that it names, and say what is wrong.
-    Check(cli::run::Where),
+    Check(cli::run::Check),
     /// Follow the log: what was, and then what comes, until Ctrl-C.
     Sub(cli::sub::Sub),
     /// Look at what comes from now on, until Ctrl-C.

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::core::{Question, common};
 use crate::intake::WeakIntake;
 use crate::subscribe::ReadLog;
+use crate::supervise::{Part, Supervisor};
 
 /// Starts the thread; it ends with whoever asks.
 ///
@@ -17,6 +18,7 @@ pub fn spawn(
     log: Arc<dyn ReadLog>,
     mut questions: mpsc::Receiver<Question>,
     intake: WeakIntake,
+    supervisor: &Supervisor,
 ) -> std::io::Result<()> {
     let runtime = Handle::current();
     let answer = move || {
@@ -34,5 +36,5 @@ pub fn spawn(
             }
         }
     };
-    std::thread::Builder::new().name("questions".to_owned()).spawn(answer).map(drop)
+    supervisor.thread(Part::Questions, answer).map(drop)
 }

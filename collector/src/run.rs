@@ -3,6 +3,9 @@
 //! Data directory, log, writer thread, the way in (endpoint or broker), models, HTTP. To stop, the way in closes first, then
 //! what was handed over is committed, then the log closes.
 
+mod check;
+mod reload;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,14 +23,15 @@ use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
 use crate::core::{Core, OwnIdentity};
 use crate::data_directory::{DataDirectory, DataDirectoryError, first_public_key};
-use crate::endpoint::{BindError, Endpoint, Registry, Tls};
+use crate::endpoint::{BindError, Endpoint, EndpointSettings, Registry};
 use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
 use crate::limits::{
-    FAREWELL_LOOKS_EVERY, FILES_BESIDES_CONNECTIONS, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY,
+    EXIT_TIME_MAX, FAREWELL_LOOKS_EVERY, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY,
 };
 use crate::log::{EmbeddedLog, Forgetter, Indexer, LogReader, LogSettings, OpenError, Trimmer};
 use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
 use crate::models::with_built_ins;
+use crate::open_files::{self, TooFewFiles};
 use crate::posted::RedbIds;
 use crate::questions;
 use crate::retention;
@@ -35,7 +39,10 @@ use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::Sources;
 use crate::subscribe::ReadLog;
 use crate::subscribe::named::{StoreError, Subscriptions};
+use crate::supervise::{Part, PartEnded, Supervisor};
 use crate::{attesting, indexing};
+pub use check::{check, Scope};
+use reload::Door;
 
 /// Why the collector cannot run, or could not end well.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +81,9 @@ pub enum RunError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// There are too few open files to be had.
+    #[error(transparent)]
+    Files(#[from] TooFewFiles),
     /// The system refuses a thread, random numbers or signals.
     #[error("the system refuses {what}: {error}")]
     System {
@@ -82,6 +92,9 @@ pub enum RunError {
         /// What it says.
         error: String,
     },
+    /// A part ended that the collector needs.
+    #[error(transparent)]
+    Part(#[from] PartEnded),
     /// The writer ended, on its own or not well.
     #[error(transparent)]
     Writer(#[from] WriterError),
@@ -100,34 +113,31 @@ pub struct Collector {
     pub state: ApiState,
     switch: StopSwitch,
     way_in: JoinHandle<()>,
-    web: JoinHandle<std::io::Result<()>>,
+    web: JoinHandle<()>,
     writer: Writer,
     models: ModelThreads,
     attesting: Option<JoinThread>,
-    tls: Option<Arc<Tls>>,
+    door: Door,
+    supervisor: Supervisor,
     _data: DataDirectory,
 }
 
-/// Runs the collector until `until`, and stops it.
-///
-/// SIGHUP reads the certificates again.
-pub async fn run(config: &Config, until: impl Future<Output = ()>) -> Result<(), RunError> {
-    let collector = Collector::start(config).await?;
-    tokio::select! {
-        () = until => {}
-        () = collector.writer_ended() => {}
-        error = collector.reload_on_hangup() => tracing::error!(%error, "signals cannot be heard; stopping"),
-    }
-    collector.stop().await
-}
-
-/// Reads everything that the configuration names, without starting anything.
-pub fn check(config: &Config) -> Result<(), RunError> {
-    match broker_settings(config)? {
-        Some(settings) => settings.check()?,
-        None => config.endpoint()?.check()?,
-    }
-    Ok(())
+/// Runs the collector until `until`, and stops it. SIGHUP has it read its configuration `again`.
+pub async fn run(
+    config: Config,
+    again: impl Fn() -> Result<Config, ConfigError>,
+    until: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let collector = Collector::start(&config).await?;
+    let ended = tokio::select! {
+        () = until => None,
+        ended = collector.part_ended() => Some(ended),
+        error = reload::on_hangup(&collector.door, config, again) => {
+            tracing::error!(%error, "signals cannot be heard; stopping");
+            None
+        }
+    };
+    collector.stop_after(ended).await
 }
 
 /// Waits for SIGINT or SIGTERM; both are heard from the call on, also while something else is still being started.
@@ -155,7 +165,7 @@ impl Collector {
     /// Starts everything; it is all running, or nothing is.
     pub async fn start(config: &Config) -> Result<Self, RunError> {
         let data = DataDirectory::open(&config.data)?;
-        raise_open_files(config);
+        let shares = open_files::share(config.mqtt.connections_max.get() as usize)?;
         let own = (config.name, data.identity()?.public_key());
         data.show_public_key(&own.1)?;
         let Opened { core, reader, indexer, trimmer, forgetter } = open_log(config, &data).await?;
@@ -164,26 +174,28 @@ impl Collector {
         // By its first key the log is judged.
         let own = (own.0, first_public_key(data.path()).unwrap_or(own.1));
         let attested = retention::Attested { own: config.name, log_id: core.place().log_id, keys: core.keys_of_log() };
-        let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()));
-        let core = core.with_posted_ids(Box::new(ids.map_err(system("a thread for the posted events"))?));
         let health = Arc::new(Health::default());
-        let (intake, incoming) = Intake::new();
         let (switch, stopping) = stop_switch();
+        let supervisor = Supervisor::new(Arc::clone(&health), stopping.clone());
+        let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()), &supervisor);
+        let core = core.with_posted_ids(Box::new(ids.map_err(system("a thread for the posted events"))?));
+        let (intake, incoming) = Intake::new();
         let http = listen_http(config.http.listen).await?;
         let http_address = http.local_addr().map_err(system("the address of a socket"))?;
 
-        let posts = intake.downgrade();
-        let way_in = WayIn::open(config, intake, &health, &stopping).await?;
-        let (outbox, mqtt, tls, serving) = (way_in.outbox, way_in.address, way_in.tls, way_in.serving);
+        let (posts, commits) = (intake.downgrade(), intake.commits().clone());
+        let way_in = WayIn::open(config, shares.mqtt, intake, &health, &stopping).await?;
+        let WayIn { outbox, address: mqtt, door, serving } = way_in;
+        let way_part = if mqtt.is_some() { Part::Endpoint } else { Part::Broker };
         let (asked, questions) = mpsc::channel(QUESTIONS_MAX);
-        questions::spawn(Arc::new(reader.clone()), questions, posts.clone())
+        questions::spawn(Arc::new(reader.clone()), questions, posts.clone(), &supervisor)
             .map_err(system("a thread for agents' questions"))?;
-        let (writer, views) = intake::spawn(core, incoming, outbox, asked, Arc::clone(&health))
+        let (writer, views) = intake::spawn(core, incoming, outbox, asked, &supervisor)
             .map_err(system("a thread for the log"))?;
-        let indexing = indexing::spawn(indexer, views.durable.clone(), stopping.clone());
+        let indexing = indexing::spawn(indexer.giving_way(commits.clone()), views.durable.clone(), stopping.clone(), &supervisor);
         indexing.map_err(system("a thread for the log's indexes"))?;
         let attesting = config.attest.file.clone();
-        let attesting = attesting.map(|file| attesting::spawn(file, views.attested.clone(), Arc::clone(&health)));
+        let attesting = attesting.map(|file| attesting::spawn(file, views.attested.clone(), &supervisor));
         let attesting = attesting.transpose().map_err(system("a thread for attestations"))?;
         let reader: Arc<dyn ReadLog> = Arc::new(reader);
         let retention = retention::Settings {
@@ -200,13 +212,15 @@ impl Collector {
             intake: posts.clone(),
             health: Arc::clone(&health),
         };
-        retention::spawn(retention, stopping.clone()).map_err(system("a thread for retention"))?;
+        retention::spawn(retention, stopping.clone(), &supervisor).map_err(system("a thread for retention"))?;
         let models = ModelSettings {
             definitions: with_built_ins(&config.model),
             snapshots: Some(data.path().join("models")),
             log: Arc::clone(&reader),
             durable: views.durable.clone(),
             stopping: stopping.clone(),
+            supervisor: supervisor.clone(),
+            commits,
         };
         let (models, threads) = start_models(models).await?;
         let run = getrandom::u64().map_err(system("random numbers"))?;
@@ -218,12 +232,13 @@ impl Collector {
             http: http_address,
             state: state.clone(),
             switch,
-            way_in: tokio::spawn(serving),
-            web: tokio::spawn(api::serve(http, state, stopping)),
+            way_in: supervisor.task(way_part, serving),
+            web: supervisor.task(Part::Web, api::serve(http, state, shares.http, stopping)),
             writer,
             models: threads,
             attesting,
-            tls,
+            door,
+            supervisor,
             _data: data,
         })
     }
@@ -233,10 +248,22 @@ impl Collector {
         self.state.durable.clone()
     }
 
-    /// Waits until the writer is gone, which it is not while all is well.
-    pub async fn writer_ended(&self) {
-        let mut durable = self.state.durable.clone();
-        while durable.changed().await.is_ok() {}
+    /// Waits until a part has ended that the collector ends with, which none does while all is well.
+    pub async fn part_ended(&self) -> PartEnded {
+        self.supervisor.part_ended().await
+    }
+
+    /// Stops; after the end of a part, what is left of the others is not waited for long, and the error tells of that part.
+    pub async fn stop_after(self, ended: Option<PartEnded>) -> Result<(), RunError> {
+        let Some(ended) = ended else { return self.stop().await };
+        match tokio::time::timeout(EXIT_TIME_MAX, self.stop()).await {
+            Ok(Ok(())) => {}
+            // Why the writer could not write is more than that it ended.
+            Ok(Err(error @ RunError::Writer(WriterError::Unwritten(_)))) => return Err(error),
+            Ok(Err(error)) => tracing::error!(%error, "the collector could not end well"),
+            Err(_) => tracing::error!("the collector does not end; it is left as it is"),
+        }
+        Err(ended.into())
     }
 
     /// Stops taking in, commits what was taken, and closes the log.
@@ -249,8 +276,7 @@ impl Collector {
         let written = writer.joined().await;
         let aborting = web.abort_handle();
         match tokio::time::timeout(HTTP_FAREWELL_MAX, web).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::error!(%error, "the HTTP server failed"),
+            Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the HTTP server ended unexpectedly"),
             Err(_) => aborting.abort(),
         }
@@ -270,53 +296,37 @@ impl Collector {
         }
         Ok(written?)
     }
-
-    /// Reads the certificates again at every SIGHUP; what is wrong with them is told, and those of before stand.
-    async fn reload_on_hangup(&self) -> std::io::Error {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
-            Err(error) => return error,
-        };
-        while hangup.recv().await.is_some() {
-            match self.tls.as_ref().map(|tls| tls.reload()) {
-                None => tracing::info!("SIGHUP: there are no certificates to read again"),
-                Some(Ok(())) => tracing::info!("SIGHUP: certificates were read again"),
-                Some(Err(error)) => tracing::error!(%error, "SIGHUP: the certificates of before stay in use"),
-            }
-        }
-        std::io::ErrorKind::BrokenPipe.into()
-    }
 }
 
 /// The way by which agents' messages come in, not yet serving.
 struct WayIn {
     outbox: Outbox,
     address: Option<SocketAddr>,
-    tls: Option<Arc<Tls>>,
+    door: Door,
     serving: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl WayIn {
     async fn open(
         config: &Config,
+        connections_max: usize,
         intake: Intake,
         health: &Arc<Health>,
         stopping: &Stopping,
     ) -> Result<Self, RunError> {
         let (health, stopping) = (Arc::clone(health), stopping.clone());
         if let Some(settings) = broker_settings(config)? {
-            let (broker, answers) = Broker::new(&settings, intake, health, stopping)?;
+            let (broker, answers, door) = Broker::new(&settings, intake, health, stopping)?;
             let serving = Box::pin(broker.serve());
-            return Ok(Self { outbox: Outbox::Broker(answers), address: None, tls: None, serving });
+            return Ok(Self { outbox: Outbox::Broker(answers), address: None, door: Door::Broker(door), serving });
         }
-        let settings = config.endpoint()?;
-        let tls = settings.tls.clone();
+        let settings = EndpointSettings { connections_max, ..config.endpoint()? };
         let registry = Arc::new(Registry::default());
         let endpoint = Endpoint::bind(settings, intake, Arc::clone(&registry), health, stopping).await?;
         let address = endpoint.address().map_err(system("the address of a socket"))?;
+        let door = Door::Endpoint(endpoint.gate());
         let serving = Box::pin(endpoint.serve());
-        Ok(Self { outbox: Outbox::Endpoint(registry), address: Some(address), tls, serving })
+        Ok(Self { outbox: Outbox::Endpoint(registry), address: Some(address), door, serving })
     }
 }
 
@@ -380,20 +390,6 @@ fn broker_settings(config: &Config) -> Result<Option<BrokerSettings>, RunError> 
     };
     let certificate = client.cert.clone().zip(client.key.clone());
     Ok(Some(BrokerSettings { url, client_id, login, ca: client.ca.clone(), certificate }))
-}
-
-/// Every connection is an open file; what the system lets a process have by default is often 1024.
-fn raise_open_files(config: &Config) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        tracing::warn!(%error, "the number of open files cannot be raised");
-    }
-    let needed = u64::from(config.mqtt.connections_max.get()) + FILES_BESIDES_CONNECTIONS;
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if config.broker.is_none() && files < needed {
-        tracing::warn!(files, needed, "fewer open files than connections may be: raise LimitNOFILE (ulimit -n)");
-    }
 }
 
 async fn listen_http(listen: SocketAddr) -> Result<TcpListener, RunError> {

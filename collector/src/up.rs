@@ -52,14 +52,14 @@ pub async fn up(config: &Config, settings: &UpSettings) -> Result<(), UpError> {
         }
     };
     say(&welcome(settings, mqtt, collector.http));
-    tokio::select! {
-        () = terminated => {}
-        () = collector.writer_ended() => {}
-        () = show(&collector, begin) => {}
-    }
+    let ended = tokio::select! {
+        () = terminated => None,
+        ended = collector.part_ended() => Some(ended),
+        () = show(&collector, begin) => None,
+    };
     say("stopping; the next start goes on here\n");
     agent.stop("up was ended").await;
-    collector.stop().await?;
+    collector.stop_after(ended).await?;
     Ok(())
 }
 

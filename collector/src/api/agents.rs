@@ -17,6 +17,8 @@ use crate::clock::SystemClock;
 use crate::cloud_event::{names, put_rfc3339};
 use crate::core::{NotOperated, Operation};
 use crate::data_directory::parse_public_key;
+use crate::intake::Intake;
+use crate::refused;
 use crate::sources::{LaneView, LinkState, SourceView};
 
 /// The answer.
@@ -29,6 +31,51 @@ pub struct AgentsReport {
     pub warnings: Vec<String>,
     /// All sources by name, the collector itself included.
     pub agents: Vec<AgentReport>,
+    /// Who was refused since the collector began, newest first: also those who never became a source.
+    #[serde(default)]
+    pub refused: Vec<RefusedReport>,
+}
+
+/// Somebody who was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedReport {
+    /// `login`, `certificate`, `publish`, `other-key` and so on.
+    pub kind: String,
+    /// The name that it goes by or claims, or its address.
+    pub name: String,
+    /// The user that it gave last.
+    pub user: Option<String>,
+    /// The topic that it wanted last.
+    pub topic: Option<String>,
+    /// Where it came from last.
+    pub peer: Option<String>,
+    /// What was wrong the last time.
+    pub why: String,
+    /// What to do.
+    pub remedy: String,
+    /// How often.
+    pub count: u64,
+    /// When first, by the collector's clock.
+    pub first: String,
+    /// When last.
+    pub last: String,
+}
+
+impl RefusedReport {
+    fn of(entry: refused::Entry) -> Self {
+        Self {
+            kind: entry.kind.name().to_owned(),
+            remedy: entry.kind.remedy().to_owned(),
+            name: entry.name,
+            user: entry.user,
+            topic: entry.topic,
+            peer: entry.peer,
+            why: entry.why,
+            count: entry.count,
+            first: text(entry.first),
+            last: text(entry.last),
+        }
+    }
 }
 
 /// The log's bounds.
@@ -129,7 +176,9 @@ pub(super) async fn agents(State(api): State<Api>) -> Json<AgentsReport> {
     let log = LogReport { first: kept.start.get(), end: kept.end.get() };
     let warnings = api.state.health.warnings().into_values().collect();
     let now = SystemClock::new().read().wall;
-    Json(AgentsReport { log, warnings, agents: sources.iter().map(|view| AgentReport::of(view, now)).collect() })
+    let refused = api.state.health.refused.entries().into_iter().map(RefusedReport::of).collect();
+    let agents = sources.iter().map(|view| AgentReport::of(view, now)).collect();
+    Json(AgentsReport { log, warnings, agents, refused })
 }
 
 /// That nothing more is to be expected of a source.
@@ -217,11 +266,9 @@ fn named(name: &str) -> Result<SourceId, Problem> {
 }
 
 async fn operate(api: &Api, operation: Operation) -> Result<StatusCode, Problem> {
-    let gone = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the collector stops", "say it again once it runs");
-    let intake = api.state.intake.upgrade().map_err(|_| gone())?;
-    let done = intake.operate(operation).await.map_err(|_| gone())?;
-    drop(intake);
-    done.await.map_err(|_| gone())?.map_err(|refusal| {
+    let remedy = "look at /v1/agents later whether it was taken, and say it again if not";
+    let operate = async move |intake: Intake| intake.operate(operation).await;
+    super::written::written(api, operate, remedy).await?.map_err(|refusal| {
         let (status, remedy) = match refusal {
             NotOperated::Unknown(_) => (StatusCode::NOT_FOUND, "look at /v1/agents for who is there"),
             NotOperated::NoKey => (StatusCode::UNPROCESSABLE_ENTITY, "give the agent's own public key"),

@@ -11,6 +11,7 @@ use super::state::Api;
 use crate::clock::SystemClock;
 use crate::intake::Counters;
 use crate::sources::LinkState;
+use crate::supervise::PartReport;
 
 /// Figures for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "about",
@@ -19,6 +20,10 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     let mut text = Text(String::new());
     log(&mut text, &api);
     counters(&mut text, &api.state.health.counters);
+    text.head("afferent_refused_total", "counter", "Clients and messages that were refused, by kind.");
+    for (kind, count) in api.state.health.refused.counts() {
+        text.sample("afferent_refused_total", &[("kind", kind.name())], count);
+    }
     let sources = api.state.sources.borrow().clone();
     let now = SystemClock::new().read().wall;
     let reports: Vec<AgentReport> = sources.iter().map(|view| AgentReport::of(view, now)).collect();
@@ -33,7 +38,7 @@ const LAG_HELP: &str = "Age of the agent's newest word in the log: of its last b
 fn log(text: &mut Text, api: &Api) {
     let kept = api.state.reader.kept();
     text.single("afferent_log_first_offset", "gauge", "Oldest offset that is kept.", kept.start);
-    text.single("afferent_log_end_offset", "counter", "Durable end of the log.", kept.end);
+    text.single("afferent_log_end_offset", "gauge", "Durable end of the log.", kept.end);
     let read = api.state.reader.bytes_read_by_all();
     text.single("afferent_log_read_bytes_total", "counter", "Bytes of the log that readers have read.", read);
     let healthy = u8::from(api.state.health.verdict().is_ok());
@@ -41,7 +46,19 @@ fn log(text: &mut Text, api: &Api) {
     for kind in api.state.health.warnings().into_keys() {
         text.sample("afferent_log_warning", &[("kind", kind)], 1);
     }
+    parts(text, &api.state.health.parts.reports());
     text.single("afferent_healthy", "gauge", "1 while events become durable and agents have a way in.", healthy);
+}
+
+fn parts(text: &mut Text, reports: &[PartReport]) {
+    text.head("afferent_part_running", "gauge", "1 while this task or thread of the collector runs, and has for a while.");
+    for report in reports {
+        text.sample("afferent_part_running", &[("part", report.part.name())], u8::from(report.is_well));
+    }
+    text.head("afferent_part_restarts_total", "counter", "How often it was started again after it had ended.");
+    for report in reports {
+        text.sample("afferent_part_restarts_total", &[("part", report.part.name())], report.restarts);
+    }
 }
 
 fn counters(text: &mut Text, counters: &Counters) {

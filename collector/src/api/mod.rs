@@ -36,6 +36,7 @@ mod state;
 mod stream;
 pub mod subscriptions;
 mod tail;
+mod written;
 
 use std::sync::Arc;
 
@@ -46,7 +47,6 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 
-use crate::limits::HTTP_CONNECTIONS_MAX;
 use crate::shutdown::Stopping;
 pub use certificate::Own;
 use problem::Problem;
@@ -54,13 +54,11 @@ use state::Api;
 pub use state::ApiState;
 
 /// Serves the API on `listener` until the collector stops; then answers have a moment to end.
-///
-/// # Errors
-/// None for now: what goes wrong with one connection does not end the others.
-pub async fn serve(listener: TcpListener, state: ApiState, stopping: Stopping) -> std::io::Result<()> {
+/// What goes wrong with one connection does not end the others.
+/// So many connections are served at a time.
+pub async fn serve(listener: TcpListener, state: ApiState, connections_max: usize, stopping: Stopping) {
     let router = router(Api { state, stopping: stopping.clone(), tail: Arc::default() });
-    server::serve(listener, router, HTTP_CONNECTIONS_MAX, stopping).await;
-    Ok(())
+    server::serve(listener, router, connections_max, stopping).await;
 }
 
 /// Every path and what it takes: the OpenAPI document is held against these in a test.

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::problem::Problem;
 use super::state::Api;
+use crate::intake::Intake;
 use crate::limits::{POST_BYTES_MAX, POST_EVENTS_MAX};
 use crate::posted::{EventRefusal, Given, NewEvent, Placed, PostRefusal, check};
 
@@ -185,15 +186,9 @@ fn of_refusal(at: usize, refusal: &EventRefusal) -> Problem {
 
 /// Has the writer append them, and waits until they are on disk.
 async fn place(api: &Api, events: Vec<NewEvent>) -> Result<Vec<Placed>, Problem> {
-    let gone = || {
-        let remedy = "send the same events again once it runs: those that are there are told as duplicates";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the collector stops", remedy)
-    };
-    let intake = api.state.intake.upgrade().map_err(|_| gone())?;
-    let placed = intake.post(events).await.map_err(|_| gone())?;
-    // Nobody who waits for an answer keeps the writer from ending.
-    drop(intake);
-    placed.await.map_err(|_| gone())?.map_err(|refusal| match refusal {
+    let remedy = "send the same events again later: those that are there by then are told as duplicates";
+    let post = async move |intake: Intake| intake.post(events).await;
+    super::written::written(api, post, remedy).await?.map_err(|refusal| match refusal {
         PostRefusal::NotReady { .. } => {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string(), "send the same events again in a while")
         }

@@ -24,7 +24,7 @@ struct Served {
     stopping: crate::shutdown::StopSwitch,
     health: Arc<Health>,
     address: SocketAddr,
-    served: tokio::task::JoinHandle<std::io::Result<()>>,
+    served: tokio::task::JoinHandle<()>,
     /// Where subscriptions are.
     kept: tempfile::TempDir,
 }
@@ -57,6 +57,8 @@ impl Served {
             log: Arc::new(log.clone()),
             durable: durable_view.clone(),
             stopping: stopping_view.clone(),
+            supervisor: crate::supervise::Supervisor::new(health.clone(), stopping_view.clone()),
+            commits: Default::default(),
         };
         let (models, _) = crate::models::runner::Models::start(settings).unwrap();
         let state = ApiState {
@@ -71,7 +73,7 @@ impl Served {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = tokio::spawn(serve(listener, state, stopping_view));
+        let served = tokio::spawn(serve(listener, state, 100, stopping_view));
         Self { log, durable, sources, stopping, health, address, served, kept }
     }
 
@@ -442,7 +444,7 @@ async fn streams_end_when_the_collector_stops() {
     let mut stream = served.stream("/v1/stream", "").await;
     served.stopping.stop();
     tokio::task::spawn_blocking(move || stream.0.read_to_end(&mut Vec::new()).unwrap()).await.unwrap();
-    served.served.await.unwrap().unwrap();
+    served.served.await.unwrap();
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use afferent_collector::api::agents::{AgentReport, AgentsReport, NewKey, Retirement};
+use afferent_collector::api::agents::{AgentReport, AgentsReport, NewKey, RefusedReport, Retirement};
 use afferent_collector::line::{Side, plain, table};
 use anyhow::Context;
 
@@ -105,7 +105,26 @@ fn rendered(report: &AgentsReport) -> String {
     ];
     let rows: Vec<Vec<String>> = report.agents.iter().map(row).collect();
     let log = format!("the log holds offsets {} up to {}\n", report.log.first, report.log.end);
-    table(&heading, &rows) + &log
+    table(&heading, &rows) + &log + &report.refused.iter().map(refused).collect::<String>()
+}
+
+/// Who was refused, why, and what to do, in a line.
+fn refused(refused: &RefusedReport) -> String {
+    let RefusedReport { kind, name, peer, why, remedy, count, last, .. } = refused;
+    let more = |what: &str, text: &Option<String>| {
+        text.as_ref().map_or_else(String::new, |text| format!(", {what} {}", plain(text)))
+    };
+    format!(
+        "refused {count} times, last {}: {}{}{}{} ({}): {}; {}\n",
+        plain(last),
+        plain(name),
+        more("user", &refused.user),
+        more("topic", &refused.topic),
+        more("from", peer),
+        plain(kind),
+        plain(why),
+        plain(remedy),
+    )
 }
 
 fn row(agent: &AgentReport) -> Vec<String> {

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use afferent_collector::config::{Config, Overrides};
+use afferent_collector::config::{Config, ConfigError, Overrides};
+use afferent_collector::limits::EXIT_TIME_MAX;
+use afferent_collector::run::Scope;
 use afferent_collector::{logging, run};
 use anyhow::Context;
 
@@ -25,9 +27,19 @@ pub struct Where {
     http: Option<SocketAddr>,
 }
 
-fn load(at: &Where) -> anyhow::Result<Config> {
+fn load(at: &Where) -> Result<Config, ConfigError> {
     let overrides = Overrides { data: at.data.clone(), mqtt: at.mqtt, http: at.http };
-    Ok(Config::load(at.config.as_deref(), &overrides)?)
+    Config::load(at.config.as_deref(), &overrides)
+}
+
+/// What is looked at, and how.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    #[command(flatten)]
+    at: Where,
+    /// Leave out ports and data directory: a collector that runs has them, and is to read this configuration on SIGHUP.
+    #[arg(long)]
+    reload: bool,
 }
 
 /// Runs the collector until SIGINT or SIGTERM.
@@ -35,13 +47,21 @@ pub fn run(at: &Where) -> anyhow::Result<()> {
     let config = load(at)?;
     logging::begin(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(async { run::run(&config, run::terminated()).await })?)
+    let again = || load(at);
+    let outcome = runtime.block_on(async { run::run(config, again, run::terminated()).await });
+    // What hangs in a system call does not keep the process.
+    runtime.shutdown_timeout(EXIT_TIME_MAX);
+    Ok(outcome?)
 }
 
-/// Looks at the configuration and everything that it names.
-pub fn check(at: &Where) -> anyhow::Result<()> {
-    let config = load(at)?;
+/// Looks at the configuration and everything that it names; all that is wrong is told, a line each.
+pub fn check(args: &Check) -> anyhow::Result<()> {
+    let config = load(&args.at)?;
     logging::check(&config.log)?;
-    run::check(&config)?;
-    writeln!(std::io::stdout(), "the configuration is valid").context("writing to standard output failed")
+    let wrong = run::check(&config, if args.reload { Scope::Reload } else { Scope::Start });
+    if wrong.is_empty() {
+        return writeln!(std::io::stdout(), "the configuration is valid").context("writing to standard output failed");
+    }
+    let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+    anyhow::bail!("{}", wrong.join("\nafferent-collector: "))
 }

@@ -323,6 +323,7 @@ impl Config {
         }) {
             return together("mqtt.user", format!("{twice} stands there twice; remove one of them"));
         }
+        self.check_for_nothing()?;
         let models = with_built_ins(&self.model);
         if models.len() > MODELS_MAX {
             let message =
@@ -346,6 +347,30 @@ impl Config {
         Ok(())
     }
 
+    /// Looks for what would be ignored: whoever wrote it believes that it is in force.
+    fn check_for_nothing(&self) -> Result<(), ConfigError> {
+        let together = |key, message: &str| Err(ConfigError::Together { key, message: message.to_owned() });
+        let has_users = !self.mqtt.user.is_empty();
+        let has_client_ca = self.mqtt.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+        if has_users && has_client_ca {
+            let message = "users would be ignored: with mqtt.tls.client_ca, certificates say who a client is; remove the \
+                           users or client_ca";
+            return together("mqtt.user", message);
+        }
+        if self.broker.is_some() && (has_users || self.mqtt.tls.is_some()) {
+            let message = "users and tls would be ignored: with `broker`, nobody connects here; remove them or `broker`";
+            return together("mqtt", message);
+        }
+        let BrokerClient { client_id, user, password, .. } = &self.broker_client;
+        if self.broker.is_none() && (client_id.is_some() || user.is_some() || password.is_some()) {
+            return together("broker_client", "it would be ignored: there is no `broker`; name one, or remove it");
+        }
+        if password.is_some() && user.is_none() {
+            return together("broker_client.password", "it would be ignored without broker_client.user; add the user");
+        }
+        Ok(())
+    }
+
     /// What is kept.
     pub fn retention(&self) -> Rules {
         let bytes = self.retention.size_mib.map(|mib| mib.saturating_mul(1 << 20));
@@ -364,7 +389,7 @@ impl Config {
             None => None,
             Some(MqttTls { cert, key, client_ca }) => {
                 let files = TlsFiles { certificate: cert.clone(), key: key.clone(), client_ca: client_ca.clone() };
-                Some(Arc::new(Tls::load(files)?))
+                Some(Arc::new(Tls::load(&files)?))
             }
         };
         let access = if tls.as_ref().is_some_and(|tls| tls.asks_for_certificates()) {
@@ -498,11 +523,16 @@ mod tests {
 
     #[test]
     fn values_that_do_not_go_together_are_refused_with_their_key() {
-        let twice = "[[mqtt.user]]\nname = \"a\"\npassword = { env = \"A\" }\n".repeat(2);
+        let one = "[[mqtt.user]]\nname = \"a\"\npassword = { env = \"A\" }\n";
+        let twice = one.repeat(2);
         for (text, key) in [
             ("[storage]\nsegment_mib = 0", "storage.segment_mib"),
             ("[storage]\nsegment_mib = 99999999999999999", "storage.segment_mib"),
             ("[mqtt]\nconnections_max = 4000000000", "mqtt.connections_max"),
+            ("[broker_client]\nuser = \"c\"", "broker_client"),
+            ("broker = \"mqtt://x\"\n[broker_client]\npassword = { env = \"A\" }", "broker_client.password"),
+            (&format!("broker = \"mqtt://x\"\n{one}"), "mqtt"),
+            (&format!("[mqtt]\ntls = {{ cert = \"c\", key = \"k\", client_ca = \"a\" }}\n{one}"), "mqtt.user"),
             ("broker = \"mqtt://x\"\n[broker_client]\nca = \"ca.pem\"", "broker_client"),
             ("[broker_client]\ncert = \"c.pem\"", "broker_client"),
             ("[[model]]\nname = \"kpi\"\nversion = 1\nof = \"kpi\"\n", "model"),

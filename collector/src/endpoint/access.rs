@@ -39,9 +39,28 @@ pub enum Access {
 }
 
 impl Access {
+    /// Whether nobody has to say who it is.
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self, Self::Open)
+    }
+
     /// Whether this is enough for a listener on `address`.
     pub fn is_enough_for(&self, address: &SocketAddr) -> bool {
         !matches!(self, Self::Open) || address.ip().is_loopback()
+    }
+
+    /// Whether a client that came in as `agent` by the access of before would come in as it by this one too, with what it has
+    /// shown; `same_ca` tells whether client certificates are of the same CA.
+    pub(super) fn keeps(&self, before: &Self, agent: &SourceId, same_ca: bool) -> bool {
+        match (self, before) {
+            (Self::Open, Self::Open) => true,
+            (Self::Certificates, Self::Certificates) => same_ca,
+            (Self::Users(users), Self::Users(before)) => {
+                let of = |users: &[User]| users.iter().find(|user| user.name == *agent).map(|user| user.password_sha256);
+                of(users).is_some() && of(users) == of(before)
+            }
+            _ => false,
+        }
     }
 
     /// Who a client is; `None` is not known yet.
@@ -91,6 +110,21 @@ mod tests {
         let identified = Access::Certificates.identify(Some(name("press-88")), Some("press-89"), Some(b"x"));
         assert_eq!(identified, Ok(Some(name("press-88"))));
         assert_eq!(Access::Certificates.identify(None, Some("press-89"), None), Err(ConnectRefusal::Certificate));
+    }
+
+    #[test]
+    fn who_has_another_password_or_none_any_more_does_not_stay() {
+        let users = |users: &[(&str, &str)]| {
+            Access::Users(users.iter().map(|(user, password)| User::new(name(user), password.as_bytes())).collect())
+        };
+        let before = users(&[("press-88", "one"), ("press-89", "two"), ("press-90", "three")]);
+        let after = users(&[("press-88", "one"), ("press-89", "2")]);
+        let kept = ["press-88", "press-89", "press-90"].map(|agent| after.keeps(&before, &name(agent), false));
+        assert_eq!(kept, [true, false, false]);
+        assert!(!after.keeps(&Access::Open, &name("press-88"), true), "nobody had to show anything");
+        assert!(Access::Open.keeps(&Access::Open, &name("press-88"), false));
+        let by_certificate = |same_ca| Access::Certificates.keeps(&Access::Certificates, &name("press-88"), same_ca);
+        assert_eq!([true, false].map(by_certificate), [true, false]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, PubackReasonCode};
 
+use crate::refused::Kind;
+
 /// Why a client may not connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConnectRefusal {
@@ -20,6 +22,15 @@ pub(super) enum ConnectRefusal {
 }
 
 impl ConnectRefusal {
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Login => Kind::Login,
+            Self::Certificate => Kind::Certificate,
+            Self::Will => Kind::Will,
+            Self::TooMany => Kind::TooManyConnections,
+        }
+    }
+
     pub fn reason_code(self) -> ConnectReasonCode {
         match self {
             Self::Login => ConnectReasonCode::BadUserNameOrPassword,

@@ -15,16 +15,17 @@ use afferent_protocol::topic::{Leaf, Topic};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, WriteHalf};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Context;
 use super::answers::{Farewell, Grant, PublishAnswer};
 use super::handshake::Greeted;
 use super::in_flight::InFlight;
-use super::packets::{Incoming, Protocol};
+use super::packets::{Incoming, Named, Protocol};
 use super::registry::Handle;
 use crate::core::Connection;
 use crate::intake::{Content, Done, Released, Verdict};
+use crate::refused::{Kind, Refused};
 use crate::limits::{DOWN_QUEUE_MAX, FAREWELL_MAX, IN_FLIGHT_MAX, OUT_BYTES_MAX, READ_BYTES, WRITE_STALL_MAX};
 
 /// How a connection ended.
@@ -46,6 +47,8 @@ struct Session<'a> {
     protocol: Mutex<Protocol>,
     in_flight: Mutex<InFlight>,
     identity: OnceLock<SourceId>,
+    /// What the client calls itself.
+    client_id: String,
     subscribed: AtomicBool,
     /// There is something to write.
     to_write: Notify,
@@ -76,7 +79,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     greeted: Greeted,
     context: &Context,
 ) -> End {
-    let Greeted { protocol, identity, early, .. } = greeted;
+    let Greeted { protocol, identity, early, expires, client_id } = greeted;
     let (done, done_out) = mpsc::unbounded_channel();
     let (down, down_out) = mpsc::channel(DOWN_QUEUE_MAX);
     let (end, end_out) = watch::channel(None);
@@ -88,6 +91,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         protocol: Mutex::new(protocol),
         in_flight: Mutex::default(),
         identity: OnceLock::new(),
+        client_id,
         subscribed: AtomicBool::new(false),
         to_write: Notify::new(),
         eased: Notify::new(),
@@ -104,9 +108,18 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         ended = session.write(&mut writer, &mut writing, done, down) => ended,
         Ok(why) = end.wait_for(Option::is_some) => End::Here(why.expect("was waited for")),
         () = stopping.wait() => End::Here(Farewell::Stopping),
+        () = expired(expires) => End::Here(Farewell::NotAuthorized),
     };
     session.close(ended, &mut writer, &mut writing).await;
     ended
+}
+
+/// Waits until what a client has shown is not valid any more.
+async fn expired(expires: Option<Instant>) {
+    match expires {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Session<'_> {
@@ -153,7 +166,7 @@ impl Session<'_> {
             Incoming::Publish { topic, packet_id, payload } => self.publish(topic, packet_id, payload).await,
             Incoming::Subscribe { packet_id, filters } => self.subscribe(packet_id, &filters).await,
             Incoming::Unsubscribe { packet_id, filters } => {
-                let existed: Vec<bool> = filters.iter().map(|filter| self.unsubscribe(*filter)).collect();
+                let existed: Vec<bool> = filters.iter().map(|filter| self.unsubscribe(filter)).collect();
                 self.protocol().unsuback(packet_id, &existed);
                 Ok(())
             }
@@ -169,6 +182,8 @@ impl Session<'_> {
     fn owns(&self, topic: Topic) -> bool {
         match self.identity.get() {
             Some(agent) => *agent == topic.agent,
+            // Since it came in, who comes may have to say who it is.
+            None if !self.context.gate.current().access.is_open() => false,
             None => {
                 self.claim(topic.agent);
                 true
@@ -182,11 +197,12 @@ impl Session<'_> {
         self.context.registry.claim(agent, self.handle.clone());
     }
 
-    async fn publish(&self, topic: Option<Topic>, packet_id: Option<u16>, payload: Bytes) -> Result<(), End> {
-        let Some(topic) = topic else { return self.refuse(packet_id, PublishAnswer::TopicInvalid) };
-        if topic.leaf == Leaf::Down || !self.owns(topic) {
-            return self.refuse(packet_id, PublishAnswer::NotAuthorized);
-        }
+    async fn publish(&self, topic: Named, packet_id: Option<u16>, payload: Bytes) -> Result<(), End> {
+        let topic = match topic {
+            Ok(topic) if topic.leaf != Leaf::Down && self.owns(topic) => topic,
+            Ok(topic) => return self.refuse(packet_id, PublishAnswer::NotAuthorized, topic.text().as_str()),
+            Err(foreign) => return self.refuse(packet_id, PublishAnswer::TopicInvalid, &foreign),
+        };
         if topic.leaf == Leaf::State {
             // Whether an agent is there, its connection tells.
             packet_id.inspect(|packet_id| self.in_flight().answered(*packet_id, PublishAnswer::Taken));
@@ -207,8 +223,9 @@ impl Session<'_> {
     }
 
     /// Refuses a publish. Where the version or the quality of service has no answer for that, the connection ends.
-    fn refuse(&self, packet_id: Option<u16>, answer: PublishAnswer) -> Result<(), End> {
+    fn refuse(&self, packet_id: Option<u16>, answer: PublishAnswer, topic: &str) -> Result<(), End> {
         self.context.health.counters.publishes_refused.count();
+        self.note(Kind::Publish, topic, "it publishes to a topic that is not its own");
         match packet_id {
             Some(packet_id) if self.protocol().explains() => {
                 self.in_flight().answered(packet_id, answer);
@@ -219,11 +236,18 @@ impl Session<'_> {
         }
     }
 
-    async fn subscribe(&self, packet_id: u16, filters: &[Option<Topic>]) -> Result<(), End> {
+    /// Remembers that the client was refused something.
+    fn note(&self, kind: Kind, topic: &str, why: &str) {
+        let name = self.identity.get().map_or(&*self.client_id, SourceId::as_str);
+        let (name, topic, peer) = (Some(name), Some(topic), Some(self.peer));
+        self.context.health.refused.note(&Refused { kind, name, user: None, topic, peer, why });
+    }
+
+    async fn subscribe(&self, packet_id: u16, filters: &[Named]) -> Result<(), End> {
         let mut grants = Vec::with_capacity(filters.len());
         for filter in filters {
             let granted = match filter {
-                Some(topic) if topic.leaf == Leaf::Down => self.owns(*topic),
+                Ok(topic) if topic.leaf == Leaf::Down => self.owns(*topic),
                 _ => false,
             };
             if granted {
@@ -231,6 +255,8 @@ impl Session<'_> {
                 grants.push(Grant::Granted);
             } else {
                 self.context.health.counters.subscriptions_refused.count();
+                let text = filter.as_ref().map_or_else(Clone::clone, |topic| topic.text().as_str().to_owned());
+                self.note(Kind::Subscribe, &text, "it subscribes to a topic that is not its own");
                 grants.push(Grant::NotAuthorized);
             }
         }
@@ -238,8 +264,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn unsubscribe(&self, filter: Option<Topic>) -> bool {
-        let own = filter.is_some_and(|topic| topic.leaf == Leaf::Down && self.identity.get() == Some(&topic.agent));
+    fn unsubscribe(&self, filter: &Named) -> bool {
+        let own = filter.as_ref().is_ok_and(|topic| topic.leaf == Leaf::Down && self.identity.get() == Some(&topic.agent));
         own && self.subscribed.swap(false, Ordering::Relaxed)
     }
 

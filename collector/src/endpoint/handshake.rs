@@ -3,11 +3,15 @@
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::topic::Leaf;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Instant;
 
 use super::access::Access;
 use super::answers::ConnectRefusal;
 use super::packets::{Connect, Incoming, Protocol};
 use crate::limits::CONNECT_BYTES_MAX;
+
+/// The first byte of a client's first words in TLS (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// A client that was let in.
 pub(super) struct Greeted {
@@ -15,18 +19,47 @@ pub(super) struct Greeted {
     /// Who it is; `None` is not known yet.
     pub identity: Option<SourceId>,
     pub client_id: String,
+    /// When what it has shown is not valid any more.
+    pub expires: Option<Instant>,
     /// What came with the CONNECT and after it.
     pub early: Vec<Incoming>,
+}
+
+/// What a client says of itself, or a certificate says of it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Claimed {
+    /// The name in its certificate, else its user, else its client id.
+    pub name: String,
+    pub user: Option<String>,
+    /// The topic of its last will.
+    pub topic: Option<String>,
+}
+
+impl Claimed {
+    fn by(certificate: Option<SourceId>, connect: &Connect) -> Self {
+        let Connect { client_id, user, will, .. } = connect;
+        let topic = will.as_ref().map(|will| match will {
+            Ok(topic) => topic.text().as_str().to_owned(),
+            Err(foreign) => foreign.clone(),
+        });
+        let name = certificate.map(|name| name.to_string()).or_else(|| user.clone()).filter(|name| !name.is_empty());
+        Self { name: name.unwrap_or_else(|| client_id.clone()), user: user.clone(), topic }
+    }
 }
 
 /// Why nobody was let in.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotGreeted {
     #[error("{0}")]
-    Refused(#[from] ConnectRefusal),
+    Refused(ConnectRefusal, Claimed),
     /// Nothing is answered: nobody knows which version it would be in.
     #[error("its first packet is no CONNECT of a reasonable size")]
     Foreign,
+    #[error("it speaks TLS (mqtts://), and this port does not")]
+    Tls,
+    /// It went without a word: somebody looked whether the port is open.
+    #[error("it closed the connection without a word")]
+    Gone,
     #[error("it broke the protocol: {0}")]
     Protocol(String),
     #[error("{0}")]
@@ -44,9 +77,9 @@ pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     let mut protocol = Protocol::new();
     let greeted = decide(stream, &mut protocol, access, certificate, refusal).await;
     match greeted {
-        Ok((identity, client_id, early)) => Ok(Greeted { protocol, identity, client_id, early }),
+        Ok((identity, client_id, early)) => Ok(Greeted { protocol, identity, client_id, expires: None, early }),
         Err(error) => {
-            if let NotGreeted::Refused(refusal) = &error {
+            if let NotGreeted::Refused(refusal, _) = &error {
                 protocol.refuse(*refusal);
             }
             let answer = std::mem::take(protocol.out());
@@ -71,20 +104,21 @@ async fn decide<S: AsyncRead + Unpin>(
         return Err(NotGreeted::Foreign);
     }
     let Incoming::Connect(connect) = early.remove(0) else { return Err(NotGreeted::Foreign) };
-    if let Some(refusal) = refusal {
-        return Err(refusal.into());
-    }
-    let identity = access.identify(certificate, connect.user.as_deref(), connect.password.as_deref())?;
-    let identity = with_will(&connect, identity)?;
+    let identity = match refusal {
+        Some(refusal) => Err(refusal),
+        None => access.identify(certificate, connect.user.as_deref(), connect.password.as_deref()),
+    };
+    let identity = identity.and_then(|identity| with_will(&connect, identity));
+    let identity = identity.map_err(|refusal| NotGreeted::Refused(refusal, Claimed::by(certificate, &connect)))?;
     protocol.accept();
     Ok((identity, connect.client_id, early))
 }
 
 /// The last will must be on the client's own state topic; where nobody is known yet, it tells who the client is.
 fn with_will(connect: &Connect, identity: Option<SourceId>) -> Result<Option<SourceId>, ConnectRefusal> {
-    match connect.will {
+    match &connect.will {
         None => Ok(identity),
-        Some(Some(topic)) if topic.leaf == Leaf::State && identity.is_none_or(|agent| agent == topic.agent) => {
+        Some(Ok(topic)) if topic.leaf == Leaf::State && identity.is_none_or(|agent| agent == topic.agent) => {
             Ok(Some(topic.agent))
         }
         Some(_) => Err(ConnectRefusal::Will),
@@ -97,6 +131,9 @@ async fn first_packet<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, N
     loop {
         let mut chunk = [0; 1024];
         let read = stream.read(&mut chunk).await?;
+        if read == 0 && bytes.is_empty() {
+            return Err(NotGreeted::Gone);
+        }
         if read == 0 {
             return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
         }
@@ -105,6 +142,7 @@ async fn first_packet<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Vec<u8>, N
             Size::Known(len) if len > CONNECT_BYTES_MAX => return Err(NotGreeted::Foreign),
             Size::Known(len) if bytes.len() >= len => return Ok(bytes),
             Size::Known(_) | Size::Unknown => {}
+            Size::Foreign if bytes[0] == TLS_HANDSHAKE => return Err(NotGreeted::Tls),
             Size::Foreign => return Err(NotGreeted::Foreign),
         }
     }

@@ -17,6 +17,7 @@
 mod access;
 mod answers;
 mod connection;
+mod gate;
 mod handshake;
 mod in_flight;
 mod packets;
@@ -27,6 +28,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_protocol::ids::SourceId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -35,16 +37,20 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 pub use access::{Access, User};
+pub use gate::Gate;
 pub use registry::Registry;
 pub use tls::{Tls, TlsError, TlsFiles};
 pub(crate) use tls::{authorities, certificates, private_key};
 
 use crate::intake::{Health, Intake, Way};
 use crate::limits::{FAREWELL_MAX, REFUSALS_AT_ONCE};
+use crate::refused::{Kind, Refused};
 use crate::shutdown::Stopping;
+use crate::tls_words;
 use answers::{ConnectRefusal, Farewell};
 use connection::End;
-use handshake::{Greeted, NotGreeted};
+use gate::Entry;
+use handshake::{Claimed, Greeted, NotGreeted};
 
 /// How the endpoint listens.
 #[derive(Clone, Debug)]
@@ -96,6 +102,7 @@ impl EndpointSettings {
 pub(crate) struct Context {
     intake: Intake,
     registry: Arc<Registry>,
+    gate: Arc<Gate>,
     health: Arc<Health>,
     stopping: Stopping,
 }
@@ -120,8 +127,14 @@ impl Endpoint {
         settings.check()?;
         let listen = settings.listen;
         let listener = TcpListener::bind(listen).await.map_err(|error| BindError::Listen { listen, error })?;
-        let context = Context { intake, registry, health, stopping };
+        let gate = Arc::new(Gate::new(&settings, Arc::clone(&registry)));
+        let context = Context { intake, registry, gate, health, stopping };
         Ok(Self { listener, settings: Arc::new(settings), context })
+    }
+
+    /// Who may come in: to be replaced while it serves.
+    pub fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.context.gate)
     }
 
     /// Where it listens: the port that the system chose, where 0 was asked for.
@@ -198,66 +211,96 @@ async fn connect(
     if let Err(error) = tune(&socket) {
         tracing::debug!(%peer, %error, "options of a socket could not be set");
     }
-    match &settings.tls {
-        None => greet_and_serve(socket, peer, None, refusal, settings, settings.handshake_max, context).await,
+    let entry = context.gate.current();
+    let greeter = Greeter { entry: &entry, peer, refusal, context };
+    match &entry.tls {
+        None => greeter.serve(socket, None, settings.handshake_max).await,
         Some(tls) => {
             let begun = tokio::time::Instant::now();
-            let accepted = timeout(settings.handshake_max, TlsAcceptor::from(tls.current()).accept(socket)).await;
+            let accepted = timeout(settings.handshake_max, TlsAcceptor::from(tls.config()).accept(socket)).await;
             let stream = match accepted {
                 Ok(Ok(stream)) => stream,
                 failed => {
                     context.health.counters.handshakes_failed.count();
-                    let error = failed.map_or_else(
-                        |_| "it took too long".to_owned(),
-                        |f| f.err().map_or_else(String::new, |e| e.to_string()),
-                    );
-                    tracing::info!(%peer, error, "TLS handshake failed");
+                    let why = match failed {
+                        Ok(Err(error)) => tls_words::of_io(&error),
+                        _ => "the TLS handshake took too long".to_owned(),
+                    };
+                    greeter.note(Kind::Tls, &Claimed::default(), &why);
                     return;
                 }
             };
-            let certificates = stream.get_ref().1.peer_certificates();
-            let name = certificates.and_then(|chain| tls::common_name(chain.first()?));
+            let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+            let shown = certificate.map(|certificate| Shown {
+                name: tls::common_name(certificate),
+                expires: tls::valid_for(certificate).and_then(|left| tokio::time::Instant::now().checked_add(left)),
+            });
             let left = settings.handshake_max.saturating_sub(begun.elapsed());
-            greet_and_serve(stream, peer, name, refusal, settings, left, context).await;
+            greeter.serve(stream, shown, left).await;
         }
     }
 }
 
-async fn greet_and_serve<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
+/// What a client has shown in its TLS handshake.
+struct Shown {
+    name: Option<SourceId>,
+    expires: Option<tokio::time::Instant>,
+}
+
+/// Lets one client in, or refuses it.
+struct Greeter<'a> {
+    entry: &'a Entry,
     peer: SocketAddr,
-    certificate: Option<afferent_protocol::ids::SourceId>,
     refusal: Option<ConnectRefusal>,
-    settings: &EndpointSettings,
-    handshake_max: Duration,
-    context: &Context,
-) {
-    let counters = &context.health.counters;
-    let mut stopping = context.stopping.clone();
-    let greeting = timeout(handshake_max, handshake::greet(&mut stream, &settings.access, certificate, refusal));
-    let greeted = tokio::select! {
-        greeted = greeting => greeted,
-        () = stopping.wait() => return,
-    };
-    let greeted = match greeted {
-        Ok(Ok(greeted)) => greeted,
-        Ok(Err(error)) => {
-            match error {
-                NotGreeted::Refused(ConnectRefusal::TooMany) => {}
-                NotGreeted::Foreign | NotGreeted::Protocol(_) | NotGreeted::Io(_) => {
-                    counters.handshakes_failed.count();
+    context: &'a Context,
+}
+
+impl Greeter<'_> {
+    fn note(&self, kind: Kind, claimed: &Claimed, why: &str) {
+        let Claimed { name, user, topic } = claimed;
+        let (user, topic, peer) = (user.as_deref(), topic.as_deref(), Some(self.peer));
+        self.context.health.refused.note(&Refused { kind, name: Some(name), user, topic, peer, why });
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        mut stream: S,
+        shown: Option<Shown>,
+        handshake_max: Duration,
+    ) {
+        let counters = &self.context.health.counters;
+        let mut stopping = self.context.stopping.clone();
+        let (name, expires) = shown.map_or((None, None), |shown| (shown.name, shown.expires));
+        let greeting = handshake::greet(&mut stream, &self.entry.access, name, self.refusal);
+        let greeted = tokio::select! {
+            greeted = timeout(handshake_max, greeting) => greeted,
+            () = stopping.wait() => return,
+        };
+        let greeted = match greeted {
+            Ok(Ok(greeted)) => Greeted { expires, ..greeted },
+            Ok(Err(NotGreeted::Refused(refusal, claimed))) => {
+                if refusal != ConnectRefusal::TooMany {
+                    counters.logins_refused.count();
                 }
-                NotGreeted::Refused(_) => counters.logins_refused.count(),
+                return self.note(refusal.kind(), &claimed, &refusal.to_string());
             }
-            tracing::info!(%peer, %error, "a client was not let in");
-            return;
-        }
-        Err(_) => {
-            counters.handshakes_failed.count();
-            tracing::info!(%peer, "a client did not finish its handshake in time");
-            return;
-        }
-    };
+            Ok(Err(NotGreeted::Gone)) => return counters.handshakes_failed.count(),
+            Ok(Err(error)) => {
+                counters.handshakes_failed.count();
+                return self.note(Kind::Handshake, &Claimed::default(), &error.to_string());
+            }
+            Err(_) => {
+                counters.handshakes_failed.count();
+                return self.note(Kind::Handshake, &Claimed::default(), "it did not finish its handshake in time");
+            }
+        };
+        serve(stream, self.peer, greeted, self.context).await;
+    }
+}
+
+/// A client that was let in, until its end.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: SocketAddr, greeted: Greeted, context: &Context) {
+    let counters = &context.health.counters;
     let Greeted { client_id, identity, .. } = &greeted;
     tracing::info!(%peer, client_id, agent = identity.map(tracing::field::display), "connected");
     counters.connections_taken.count();

@@ -20,7 +20,10 @@ use mqtt_protocol_core::mqtt::result_code::{
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
 
 use super::answers::{ConnectRefusal, Farewell, Grant, PublishAnswer};
-use crate::limits::{FILTERS_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MAX, PACKET_BYTES_MAX};
+use crate::limits::{FILTERS_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MAX, PACKET_BYTES_MAX, REFUSED_TEXT_CHARS_MAX};
+
+/// A topic of ours, or how one begins that is none of ours.
+pub(super) type Named = Result<Topic, String>;
 
 /// A client's wish to connect.
 #[derive(Clone, Debug)]
@@ -28,8 +31,8 @@ pub(super) struct Connect {
     pub client_id: String,
     pub user: Option<String>,
     pub password: Option<Vec<u8>>,
-    /// The last will's topic; the inner `None` is a topic that is none of ours.
-    pub will: Option<Option<Topic>>,
+    /// The last will's topic.
+    pub will: Option<Named>,
 }
 
 /// A packet, as far as it matters here.
@@ -37,19 +40,18 @@ pub(super) struct Connect {
 pub(super) enum Incoming {
     Connect(Connect),
     Publish {
-        /// `None` is a topic that is none of ours.
-        topic: Option<Topic>,
+        topic: Named,
         /// For quality of service 1.
         packet_id: Option<u16>,
         payload: Bytes,
     },
     Subscribe {
         packet_id: u16,
-        filters: Vec<Option<Topic>>,
+        filters: Vec<Named>,
     },
     Unsubscribe {
         packet_id: u16,
-        filters: Vec<Option<Topic>>,
+        filters: Vec<Named>,
     },
     Disconnect,
     /// Quality of service 2, which is not offered.
@@ -293,8 +295,9 @@ impl Protocol {
     }
 }
 
-fn topic_of(text: &str) -> Option<Topic> {
-    (text.len() <= TOPIC_BYTES_MAX).then(|| Topic::parse(text)).flatten()
+fn topic_of(text: &str) -> Named {
+    let topic = (text.len() <= TOPIC_BYTES_MAX).then(|| Topic::parse(text)).flatten();
+    topic.ok_or_else(|| text.chars().take(REFUSED_TEXT_CHARS_MAX).collect())
 }
 
 fn read_publish(qos: Qos, topic: &str, packet_id: Option<u16>, payload: &ArcPayload) -> Incoming {
@@ -305,8 +308,8 @@ fn read_publish(qos: Qos, topic: &str, packet_id: Option<u16>, payload: &ArcPayl
 }
 
 fn read_filters(
-    filters: impl ExactSizeIterator<Item = Option<Topic>>,
-    made: impl FnOnce(Vec<Option<Topic>>) -> Incoming,
+    filters: impl ExactSizeIterator<Item = Named>,
+    made: impl FnOnce(Vec<Named>) -> Incoming,
 ) -> Incoming {
     if filters.len() > FILTERS_MAX { Incoming::TooManyFilters } else { made(filters.collect()) }
 }

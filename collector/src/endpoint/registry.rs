@@ -91,6 +91,13 @@ impl Registry {
         }
     }
 
+    /// Ends the connections of all agents but those that `stays` names; gives how many.
+    pub(super) fn end_all_but(&self, stays: impl Fn(&SourceId) -> bool) -> usize {
+        let connections = self.lock();
+        let gone = connections.iter().filter(|(agent, _)| !stays(agent)).flat_map(|(_, handles)| handles);
+        gone.map(|handle| handle.end(Farewell::NotAuthorized)).count()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, Vec<Handle>>> {
         // The map is whole at any time, also when a holder panicked.
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)

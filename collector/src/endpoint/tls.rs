@@ -1,12 +1,15 @@
-//! TLS of the endpoint: certificate, key and the CA of client certificates, from files, and again on request.
+//! TLS of the endpoint: certificate, key and the CA of client certificates, from files.
+//!
+//! No session is resumed: a resumed one would let a client in whose certificate has expired since it was looked at.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use afferent_protocol::ids::SourceId;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::ObjectIdentifier;
@@ -48,6 +51,16 @@ pub enum TlsError {
         /// What is wrong.
         error: rustls::Error,
     },
+    /// A certificate that nobody believes today.
+    #[error("{}: the certificate is valid from {from} to {until}, and not today; renew it, or set the clock", path.display())]
+    NotToday {
+        /// The file.
+        path: PathBuf,
+        /// From when on.
+        from: String,
+        /// Until when.
+        until: String,
+    },
     /// The client CA's file holds nothing that can be one.
     #[error("{}: {error}; it must hold the certificate of the CA that signs client certificates", path.display())]
     ClientCa {
@@ -58,35 +71,59 @@ pub enum TlsError {
     },
 }
 
-/// TLS as it is now.
+/// TLS, read from files that go together and are valid today.
 #[derive(Debug)]
 pub struct Tls {
-    files: TlsFiles,
-    current: RwLock<Arc<ServerConfig>>,
+    config: Arc<ServerConfig>,
+    /// The certificates of the client CA.
+    client_ca: Option<Vec<CertificateDer<'static>>>,
 }
 
 impl Tls {
     /// Reads the files.
-    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let current = RwLock::new(server_config(&files)?);
-        Ok(Self { files, current })
-    }
-
-    /// Reads the files again, for connections from now on. After an error those of before stand.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let fresh = server_config(&self.files)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(())
+    pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
+        let client_ca = files.client_ca.as_deref().map(certificates).transpose()?;
+        Ok(Self { config: server_config(files)?, client_ca })
     }
 
     /// Whether clients must show a certificate.
     pub fn asks_for_certificates(&self) -> bool {
-        self.files.client_ca.is_some()
+        self.client_ca.is_some()
     }
 
-    pub(super) fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    /// Whether client certificates are believed that the other believes.
+    pub(super) fn has_client_ca_of(&self, other: &Self) -> bool {
+        self.client_ca == other.client_ca
     }
+
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+}
+
+/// Refuses certificates of a file that are not valid at a time.
+pub(crate) fn check_validity(
+    path: &Path,
+    certificates: &[CertificateDer<'_>],
+    now: SystemTime,
+) -> Result<(), TlsError> {
+    for certificate in certificates {
+        // What cannot be read is refused by who uses it.
+        let Ok(certificate) = x509_cert::Certificate::from_der(certificate) else { continue };
+        let validity = &certificate.tbs_certificate.validity;
+        if now < validity.not_before.to_system_time() || now > validity.not_after.to_system_time() {
+            let (from, until) = (validity.not_before.to_string(), validity.not_after.to_string());
+            return Err(TlsError::NotToday { path: path.to_owned(), from, until });
+        }
+    }
+    Ok(())
+}
+
+/// How long a client's certificate is valid from now on.
+pub(super) fn valid_for(certificate: &CertificateDer<'_>) -> Option<Duration> {
+    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
+    let until = certificate.tbs_certificate.validity.not_after.to_system_time();
+    Some(until.duration_since(SystemTime::now()).unwrap_or_default())
 }
 
 /// The certificates of a PEM file, at least one.
@@ -130,12 +167,17 @@ fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let config = builder.with_single_cert(certificates(&files.certificate)?, private_key(&files.key)?);
-    config.map(Arc::new).map_err(|error| TlsError::Mismatch {
+    let chain = certificates(&files.certificate)?;
+    check_validity(&files.certificate, &chain, SystemTime::now())?;
+    let config = builder.with_single_cert(chain, private_key(&files.key)?);
+    let mut config = config.map_err(|error| TlsError::Mismatch {
         certificate: files.certificate.clone(),
         key: files.key.clone(),
         error,
-    })
+    })?;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
 }
 
 /// The agent's name in a client certificate: the one common name of its subject.

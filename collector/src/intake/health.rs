@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use afferent_protocol::ids::Timestamp;
 
+use crate::refused::Ledger;
+use crate::supervise::Parts;
+
 /// Whether events are becoming durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
@@ -118,6 +121,10 @@ pub struct Counters {
 pub struct Health {
     /// What is counted.
     pub counters: Counters,
+    /// How its tasks and threads are.
+    pub parts: Parts,
+    /// Who was refused.
+    pub refused: Ledger,
     storage: Mutex<Storage>,
     way: Mutex<Way>,
     warnings: Mutex<BTreeMap<&'static str, String>>,
@@ -126,7 +133,8 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         let (storage, way) = (Mutex::new(Storage::Working), Mutex::new(Way::Starting));
-        Self { counters: Counters::default(), storage, way, warnings: Mutex::default() }
+        let (counters, parts, refused) = Default::default();
+        Self { counters, parts, refused, storage, way, warnings: Mutex::default() }
     }
 }
 
@@ -143,8 +151,11 @@ impl Health {
 
     /// Whether all is well; otherwise what is not, in words.
     pub fn verdict(&self) -> Result<(), String> {
+        if let Some(trouble) = self.parts.trouble() {
+            return Err(trouble);
+        }
         if let Storage::Failing { why, tries, .. } = self.storage() {
-            return Err(format!("nothing becomes durable: {why} ({tries} tries); free or mend the disk"));
+            return Err(format!("nothing becomes durable: {why} ({tries} tries)"));
         }
         match self.way() {
             Way::Open => Ok(()),

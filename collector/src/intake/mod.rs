@@ -26,6 +26,7 @@ pub use writer::{Views, Writer, WriterError, spawn};
 use crate::core::{Connection, NotAttested, NotOperated, Operation, Removal};
 use crate::limits::{INTAKE_BYTES_MAX, INTAKE_MESSAGES_MAX};
 use crate::posted::{NewEvent, Placed, PostRefusal};
+use crate::turns::{Commits, Pending};
 
 /// What is handed over.
 #[derive(Debug)]
@@ -113,6 +114,8 @@ pub struct Incoming {
     content: Content,
     done: Option<Done>,
     _room: OwnedSemaphorePermit,
+    /// Until this is dropped, which is after its commit, followers of the log give way.
+    _pending: Pending,
 }
 
 /// The collector is stopping: nothing is taken any more.
@@ -125,6 +128,7 @@ pub struct Stopping;
 pub struct Intake {
     queue: mpsc::Sender<Incoming>,
     room: Arc<Semaphore>,
+    commits: Commits,
     connections: Arc<AtomicU64>,
 }
 
@@ -133,6 +137,7 @@ pub struct Intake {
 pub struct WeakIntake {
     queue: mpsc::WeakSender<Incoming>,
     room: Arc<Semaphore>,
+    commits: Commits,
     connections: Arc<AtomicU64>,
 }
 
@@ -140,7 +145,8 @@ impl WeakIntake {
     /// The way in, while there is one.
     pub fn upgrade(&self) -> Result<Intake, Stopping> {
         let queue = self.queue.upgrade().ok_or(Stopping)?;
-        Ok(Intake { queue, room: Arc::clone(&self.room), connections: Arc::clone(&self.connections) })
+        let (room, connections) = (Arc::clone(&self.room), Arc::clone(&self.connections));
+        Ok(Intake { queue, room, commits: self.commits.clone(), connections })
     }
 }
 
@@ -149,6 +155,7 @@ impl WeakIntake {
 pub struct Room<'a> {
     place: mpsc::Permit<'a, Incoming>,
     bytes: OwnedSemaphorePermit,
+    pending: Pending,
 }
 
 /// Bytes that one permit of the semaphore stands for.
@@ -159,13 +166,18 @@ impl Intake {
     pub fn new() -> (Self, mpsc::Receiver<Incoming>) {
         let (queue, incoming) = mpsc::channel(INTAKE_MESSAGES_MAX);
         let room = Arc::new(Semaphore::new(INTAKE_BYTES_MAX / GRAIN));
-        (Self { queue, room, connections: Arc::default() }, incoming)
+        (Self { queue, room, commits: Commits::default(), connections: Arc::default() }, incoming)
     }
 
     /// The same, for those who come and go.
     pub fn downgrade(&self) -> WeakIntake {
         let (room, connections) = (Arc::clone(&self.room), Arc::clone(&self.connections));
-        WeakIntake { queue: self.queue.downgrade(), room, connections }
+        WeakIntake { queue: self.queue.downgrade(), room, commits: self.commits.clone(), connections }
+    }
+
+    /// What waits for its commit.
+    pub fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     /// Hands posted events over; where they stand is told once they are on disk.
@@ -175,8 +187,7 @@ impl Intake {
     ) -> Result<oneshot::Receiver<Result<Vec<Placed>, PostRefusal>>, Stopping> {
         let room = self.room(events.iter().map(NewEvent::bytes).sum()).await?;
         let (to, placed) = oneshot::channel();
-        let content = Content::Post { events, to };
-        room.place.send(Incoming { agent: None, content, done: None, _room: room.bytes });
+        room.hand_over(None, Content::Post { events, to }, None);
         Ok(placed)
     }
 
@@ -184,8 +195,7 @@ impl Intake {
     pub async fn remove(&self, removal: Removal) -> Result<oneshot::Receiver<Result<(), NotAttested>>, Stopping> {
         let room = self.room(0).await?;
         let (to, said) = oneshot::channel();
-        let content = Content::Remove { removal, to };
-        room.place.send(Incoming { agent: None, content, done: None, _room: room.bytes });
+        room.hand_over(None, Content::Remove { removal, to }, None);
         Ok(said)
     }
 
@@ -193,8 +203,7 @@ impl Intake {
     pub async fn operate(&self, operation: Operation) -> Result<oneshot::Receiver<Result<(), NotOperated>>, Stopping> {
         let room = self.room(0).await?;
         let (to, done) = oneshot::channel();
-        let content = Content::Operate { operation, to };
-        room.place.send(Incoming { agent: None, content, done: None, _room: room.bytes });
+        room.hand_over(None, Content::Operate { operation, to }, None);
         Ok(done)
     }
 
@@ -203,7 +212,7 @@ impl Intake {
         let grains = bytes.div_ceil(GRAIN).clamp(1, INTAKE_BYTES_MAX / GRAIN) as u32;
         let bytes = Arc::clone(&self.room).acquire_many_owned(grains).await.map_err(|_| Stopping)?;
         let place = self.queue.reserve().await.map_err(|_| Stopping)?;
-        Ok(Room { place, bytes })
+        Ok(Room { place, bytes, pending: self.commits.pending() })
     }
 
     /// Tells that a connection of an agent has ended.
@@ -227,6 +236,10 @@ impl Intake {
 impl Room<'_> {
     /// Hands a message over.
     pub fn fill(self, agent: SourceId, content: Content, done: Option<Done>) {
-        self.place.send(Incoming { agent: Some(agent), content, done, _room: self.bytes });
+        self.hand_over(Some(agent), content, done);
+    }
+
+    fn hand_over(self, agent: Option<SourceId>, content: Content, done: Option<Done>) {
+        self.place.send(Incoming { agent, content, done, _room: self.bytes, _pending: self.pending });
     }
 }

@@ -17,6 +17,7 @@ use crate::limits::{
     COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY, WRITER_LOOKS_EVERY,
 };
 use crate::posted::{Placed, PostRefusal};
+use crate::supervise::{Part, Supervisor};
 
 /// What others see of the writer.
 #[derive(Clone, Debug)]
@@ -43,13 +44,13 @@ pub enum WriterError {
 /// The running thread.
 #[derive(Debug)]
 pub struct Writer {
-    thread: std::thread::JoinHandle<Result<(), WriterError>>,
+    thread: std::thread::JoinHandle<Option<Result<(), WriterError>>>,
 }
 
 impl Writer {
     /// Waits for its end, which comes after every [`super::Intake`] was dropped.
     pub async fn joined(self) -> Result<(), WriterError> {
-        tokio::task::spawn_blocking(|| self.thread.join().unwrap_or(Err(WriterError::Panicked)))
+        tokio::task::spawn_blocking(|| self.thread.join().ok().flatten().unwrap_or(Err(WriterError::Panicked)))
             .await
             .unwrap_or(Err(WriterError::Panicked))
     }
@@ -64,7 +65,7 @@ pub fn spawn<A: Admission>(
     incoming: mpsc::Receiver<Incoming>,
     outbox: Outbox,
     questions: mpsc::Sender<Question>,
-    health: Arc<Health>,
+    supervisor: &Supervisor,
 ) -> std::io::Result<(Writer, Views<A::Sources>)> {
     let (durable, durable_view) = watch::channel(admission.durable_end());
     let (sources, sources_view) = watch::channel(Arc::new(admission.sources()));
@@ -74,7 +75,7 @@ pub fn spawn<A: Admission>(
         incoming,
         outbox,
         questions,
-        health,
+        health: Arc::clone(supervisor.health()),
         durable,
         sources,
         attested,
@@ -83,7 +84,7 @@ pub fn spawn<A: Admission>(
         sources_changed: None,
     };
     let runtime = Handle::current();
-    let thread = std::thread::Builder::new().name("log writer".to_owned()).spawn(move || state.run(&runtime))?;
+    let thread = supervisor.thread_once(Part::Writer, move || state.run(&runtime))?;
     let views = Views { durable: durable_view, sources: sources_view, attested: attested_view };
     Ok((Writer { thread }, views))
 }

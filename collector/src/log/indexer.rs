@@ -13,6 +13,7 @@ use super::extract;
 use super::forget;
 use super::index::{SegmentFile, Shared};
 use super::segment_index::{self, IndexError, SegmentIndex};
+use crate::turns::{Commits, Turns};
 
 /// What one step has done.
 #[derive(Debug)]
@@ -40,11 +41,13 @@ pub struct Indexer<D> {
     signer: Option<(SourceId, Identity)>,
     /// The segments, by their first offsets, whose extracts were looked at.
     extracted: BTreeMap<u64, Arc<SegmentFile>>,
+    turns: Turns,
 }
 
 impl<D: Disk> Indexer<D> {
     pub(super) fn new(disk: Arc<D>, shared: Arc<Shared>) -> Self {
-        Self { disk, shared, passed: Vec::new(), signer: None, extracted: BTreeMap::new() }
+        let turns = Turns::new(Commits::default());
+        Self { disk, shared, passed: Vec::new(), signer: None, extracted: BTreeMap::new(), turns }
     }
 
     /// The same, which makes extracts for certificates too: in the collector's name, signed with its key.
@@ -52,9 +55,15 @@ impl<D: Disk> Indexer<D> {
         Self { signer: Some((own, identity)), ..self }
     }
 
+    /// The same, which gives way to these commits.
+    pub fn giving_way(self, commits: Commits) -> Self {
+        Self { turns: Turns::new(commits), ..self }
+    }
+
     /// Makes what is missing of the next segment.
     pub fn step(&mut self) -> Indexed {
         let shared = Arc::clone(&self.shared);
+        self.turns.next();
         let _tending = shared.tend();
         let Some((file, offsets, left)) = self.shared.unindexed(&self.passed) else { return self.extract() };
         let first = offsets.start;
@@ -72,7 +81,9 @@ impl<D: Disk> Indexer<D> {
             let found = damage::find(&*self.disk, file, offsets.start, offsets.end, None);
             found.into_iter().for_each(|damage| self.shared.damaged(damage));
         })?;
+        self.turns.next();
         let index = SegmentIndex::of(&segment);
+        self.turns.next();
         let written = index.write(&*self.disk, &file.name);
         self.shared.looked_into(index);
         if let Some(signer) = &self.signer {

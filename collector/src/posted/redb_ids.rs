@@ -20,6 +20,7 @@ use crate::cloud_event::posted::Posted;
 use crate::limits::{POSTED_IDS_CACHE_BYTES, POSTED_IDS_SYNC_EVERY};
 use crate::log::{Kinds, NameHash, Wanted};
 use crate::subscribe::{ReadLog, ReadLogError};
+use crate::supervise::{Part, Supervisor};
 use crate::terms::Terms;
 
 const IDS: TableDefinition<'_, u128, u64> = TableDefinition::new("ids");
@@ -67,7 +68,7 @@ impl RedbIds {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn open(path: &Path, log: Arc<dyn ReadLog>) -> std::io::Result<Self> {
+    pub fn open(path: &Path, log: Arc<dyn ReadLog>, supervisor: &Supervisor) -> std::io::Result<Self> {
         let state = Arc::new(Mutex::new(State::CatchingUp { percent: 0 }));
         let ids = Self {
             path: path.to_owned(),
@@ -79,8 +80,7 @@ impl RedbIds {
         let path = path.to_owned();
         // What is appended after this has no posted events until the file is ready.
         let end = log.kept().end;
-        let thread = std::thread::Builder::new().name("posted ids".to_owned());
-        thread.spawn(move || {
+        supervisor.thread(Part::PostedIds, move || {
             let caught_up = caught_up(&path, &*log, end, &state);
             *lock(&state) = match caught_up {
                 Ok(database) => State::Ready(database),

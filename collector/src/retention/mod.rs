@@ -36,6 +36,7 @@ use crate::log::{ForgetError, Forgetter, Trimmer, Usage};
 use crate::shutdown::Stopping;
 use crate::sources::SourceView;
 use crate::subscribe::ReadLog;
+use crate::supervise::{Part, Supervisor};
 
 /// What retention works with.
 pub struct Settings<D> {
@@ -69,11 +70,14 @@ pub struct Settings<D> {
 ///
 /// # Errors
 /// When the system has no thread to give.
-pub fn spawn<D: Disk + Send + Sync + 'static>(settings: Settings<D>, stopping: Stopping) -> std::io::Result<()> {
-    let runtime = Handle::current();
-    let thread = std::thread::Builder::new().name("retention".to_owned());
-    // Nothing depends on its end: what it leaves undone is done by the next start.
-    thread.spawn(move || Loop::new(settings).run(stopping, &runtime)).map(drop)
+pub fn spawn<D: Disk + Send + Sync + 'static>(
+    settings: Settings<D>,
+    stopping: Stopping,
+    supervisor: &Supervisor,
+) -> std::io::Result<()> {
+    let (runtime, mut state) = (Handle::current(), Loop::new(settings));
+    // Nobody waits for its end: what it leaves undone is done by the next start.
+    supervisor.thread(Part::Retention, move || state.run(stopping.clone(), &runtime)).map(drop)
 }
 
 struct Loop<D> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use afferent_collector::core::{Answer, Connection};
 use afferent_collector::endpoint::{Access, Endpoint, EndpointSettings, Registry};
 use afferent_collector::intake::{self, Admission, Health, Intake, Outbox, Verdict, Writer};
+use afferent_collector::supervise::Supervisor;
 use afferent_collector::shutdown::{StopSwitch, stop_switch};
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream};
@@ -189,7 +190,8 @@ impl Plant {
         let fake = Fake { hand: hand.clone(), pending: Vec::new(), answers: Vec::new(), end: 0 };
         let outbox = Outbox::Endpoint(Arc::clone(&registry));
         let (asked, _) = mpsc::channel(1);
-        let (writer, _) = intake::spawn(fake, incoming, outbox, asked, Arc::clone(&health)).unwrap();
+        let supervisor = Supervisor::new(Arc::clone(&health), stopping.clone());
+        let (writer, _) = intake::spawn(fake, incoming, outbox, asked, &supervisor).unwrap();
         let endpoint =
             Endpoint::bind(settings, intake.clone(), Arc::clone(&registry), Arc::clone(&health), stopping).await;
         let endpoint = endpoint.unwrap();

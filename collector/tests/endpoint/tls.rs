@@ -49,7 +49,7 @@ async fn plant(directory: &Path, authority: &Authority) -> Plant {
     std::fs::write(&files.key, key).unwrap();
     std::fs::write(directory.join("ca.pem"), &authority.pem).unwrap();
     let mut settings = settings(Access::Certificates);
-    settings.tls = Some(Arc::new(Tls::load(files).unwrap()));
+    settings.tls = Some(Arc::new(Tls::load(&files).unwrap()));
     Plant::start(settings).await
 }
 
@@ -98,7 +98,7 @@ async fn a_certificate_says_who_the_client_is() {
 }
 
 #[tokio::test]
-async fn certificates_are_read_again_and_broken_ones_leave_those_of_before() {
+async fn files_that_do_not_go_together_or_are_of_another_day_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let (certificate, key) = authority.issue("collector", Some("localhost"));
@@ -106,14 +106,20 @@ async fn certificates_are_read_again_and_broken_ones_leave_those_of_before() {
         TlsFiles { certificate: directory.path().join("s.pem"), key: directory.path().join("s.key"), client_ca: None };
     std::fs::write(&files.certificate, certificate).unwrap();
     std::fs::write(&files.key, key).unwrap();
-    let tls = Tls::load(files.clone()).unwrap();
-    tls.reload().unwrap();
+    assert!(!Tls::load(&files).unwrap().asks_for_certificates());
+    let refused = |certificate: &str| {
+        std::fs::write(&files.certificate, certificate).unwrap();
+        Tls::load(&files).unwrap_err().to_string()
+    };
     let (other, _) = authority.issue("collector", Some("localhost"));
-    std::fs::write(&files.certificate, other).unwrap();
-    let error = tls.reload().unwrap_err().to_string();
-    assert!(error.contains("do not go together"), "{error}");
-    std::fs::write(&files.certificate, "no certificate").unwrap();
-    let error = tls.reload().unwrap_err().to_string();
-    assert!(error.contains("s.pem"), "{error}");
-    assert!(!tls.asks_for_certificates());
+    assert!(refused(&other).contains("do not go together"));
+    assert!(refused("no certificate").contains("s.pem"));
+    for (from, until) in [(2001, 2002), (2998, 2999)] {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(until, 1, 1));
+        let key = KeyPair::generate().unwrap();
+        std::fs::write(&files.key, key.serialize_pem()).unwrap();
+        let why = refused(&params.signed_by(&key, &authority.issuer).unwrap().pem());
+        assert!(why.contains("not today") && why.contains(&until.to_string()), "{why}");
+    }
 }

@@ -14,6 +14,7 @@ use super::replay::{ReplayError, fold_log, start_of};
 use super::{Models, locked};
 use crate::limits::{MODEL_SNAPSHOT_EVENTS, MODEL_SNAPSHOT_EVERY};
 use crate::subscribe::ReadLog;
+use crate::turns::Turns;
 
 /// First wait after the log could not be read.
 const RETRY: Duration = Duration::from_secs(1);
@@ -44,10 +45,11 @@ impl Models {
     /// Follows the log until it is told to stop, and saves everything then.
     pub(super) fn follow(&self, mut durable: watch::Receiver<Offset>, runtime: &Handle) {
         let log = self.0.log.another();
+        let mut turns = Turns::new(self.0.commits.clone());
         let mut saved = (self.live().next(), Instant::now());
         while !self.0.stopping.is_said() {
             let end = log.kept().end;
-            let outcome = self.advance(&*log, end);
+            let outcome = self.advance(&*log, end, &mut turns);
             self.take_finished(&*log);
             let next = self.live().next();
             let is_due = next.since(saved.0) >= MODEL_SNAPSHOT_EVENTS || saved.1.elapsed() >= MODEL_SNAPSHOT_EVERY;
@@ -87,13 +89,14 @@ impl Models {
     }
 
     /// Folds a part of what is there, so that states are saved on a long way as well.
-    fn advance(&self, log: &dyn ReadLog, end: Offset) -> Result<(), ReplayError> {
+    fn advance(&self, log: &dyn ReadLog, end: Offset, turns: &mut Turns) -> Result<(), ReplayError> {
         let next = self.live().next();
         let part = Offset::new(end.get().min(next.get().saturating_add(MODEL_SNAPSHOT_EVENTS)));
         // The models leave their place for as long as a batch takes, so that who asks for a state need not wait for a part.
         let mut place = Fold::new(Vec::new(), next, Default::default());
         let stopping = || self.0.stopping.is_said();
         let outcome = fold_log(log, &mut place, part, &stopping, &mut |place, head, batch, end| {
+            turns.next();
             self.live().entry(head, batch, end);
             place.entry_passed(head, end);
         });

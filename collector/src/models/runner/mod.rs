@@ -31,6 +31,8 @@ use super::store::Store;
 use super::{Definition, Fold, ModelId};
 use crate::shutdown::Stopping;
 use crate::subscribe::ReadLog;
+use crate::supervise::{Part, Supervisor};
+use crate::turns::Commits;
 
 /// What the models need.
 pub struct Settings {
@@ -44,6 +46,10 @@ pub struct Settings {
     pub durable: watch::Receiver<Offset>,
     /// Ends it.
     pub stopping: Stopping,
+    /// Watches its threads.
+    pub supervisor: Supervisor,
+    /// What the models give way to.
+    pub commits: Commits,
 }
 
 /// The models of a running collector. Clones are the same.
@@ -61,6 +67,8 @@ struct Shared {
     store: Option<Store>,
     log: Arc<dyn ReadLog>,
     stopping: Stopping,
+    supervisor: Supervisor,
+    commits: Commits,
     /// The models that follow the log.
     live: Mutex<Fold>,
     /// Whether they have reached the end once.
@@ -116,7 +124,7 @@ impl Models {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(settings: Settings) -> std::io::Result<(Self, Threads)> {
-        let Settings { definitions, snapshots, log, durable, stopping } = settings;
+        let Settings { definitions, snapshots, log, durable, stopping, supervisor, commits } = settings;
         let store = snapshots.map(Store::new);
         let (live, behind) = follow::load(&definitions, store.as_ref(), &*log);
         let models = Self(Arc::new(Shared {
@@ -124,6 +132,8 @@ impl Models {
             store,
             log,
             stopping,
+            supervisor: supervisor.clone(),
+            commits,
             live: Mutex::new(live),
             caught_up: AtomicBool::new(false),
             rebuilding: Mutex::default(),
@@ -136,8 +146,8 @@ impl Models {
         }
         let runtime = tokio::runtime::Handle::current();
         let follower = models.clone();
-        let body = move || follower.follow(durable, &runtime);
-        let follower = std::thread::Builder::new().name("models".into()).spawn(body)?;
+        let body = move || follower.follow(durable.clone(), &runtime);
+        let follower = supervisor.thread(Part::Models, body)?;
         Ok((models.clone(), Threads { follower, models }))
     }
 

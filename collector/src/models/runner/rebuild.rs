@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use afferent_protocol::ids::Offset;
+use afferent_protocol::ids::{Offset, Timestamp};
 
-use super::super::{Definition, Fold};
+use super::super::{Definition, Fold, Member, ModelId};
 use super::follow::save;
 use super::replay::{fold_log, start_of};
 use super::{Models, Progress, locked};
 use crate::limits::{MODEL_REBUILDS_MAX, MODEL_SNAPSHOT_EVENTS};
 use crate::subscribe::ReadLogError;
+use crate::supervise::Part;
+use crate::turns::Turns;
 
 /// A model that is so few events behind is handed over: the rest takes no time.
 const NEAR_EVENTS: u64 = 10_000;
@@ -74,22 +76,34 @@ impl Models {
             locked(&self.0.rebuilding).insert(member.id.clone(), Arc::clone(&progress));
         }
         let models = self.clone();
-        let body = move || models.run(fold, &progress);
-        let rebuilder = std::thread::Builder::new().name("model-rebuild".into()).spawn(body)?;
+        let ids: Vec<ModelId> = fold.members.iter().map(|member| member.id.clone()).collect();
+        let mut fold = Some(fold);
+        // After a panic nobody knows what the fold is worth: it begins anew.
+        let body = move || models.run(fold.take().unwrap_or_else(|| models.fold_anew(&ids)), &progress);
+        let rebuilder = self.0.supervisor.thread(Part::ModelRebuild, body)?;
         let mut rebuilders = locked(&self.0.rebuilders);
         rebuilders.retain(|rebuilder| !rebuilder.is_finished());
         rebuilders.push(rebuilder);
         Ok(())
     }
 
+    /// These models before the log's first event.
+    fn fold_anew(&self, ids: &[ModelId]) -> Fold {
+        let definitions = self.0.definitions.iter().filter(|definition| ids.contains(&definition.id));
+        let members = definitions.map(|definition| Member::new(definition.id.clone(), definition.of.build()));
+        Fold::new(members.collect(), self.0.log.kept().start, Timestamp::default())
+    }
+
     fn run(&self, mut fold: Fold, progress: &Progress) {
         let log = self.0.log.another();
         let stopping = || self.0.stopping.is_said();
+        let mut turns = Turns::new(self.0.commits.clone());
         loop {
             // Never further than those that follow the log: there it is taken in.
             let end = self.live().next();
             let part = end.get().min(fold.next().get().saturating_add(MODEL_SNAPSHOT_EVENTS));
             let outcome = fold_log(&*log, &mut fold, Offset::new(part), &stopping, &mut |fold, head, batch, end| {
+                turns.next();
                 fold.entry(head, batch, end);
                 progress.tell(fold);
             });

@@ -26,7 +26,10 @@ impl Started {
         let (switch, stopping) = stop_switch();
         let (durable, view) = watch::channel(log.kept().end);
         let definitions = with_built_ins(&[]);
-        let settings = Settings { definitions, snapshots, log: Arc::new(log.clone()), durable: view, stopping };
+        let supervisor = Supervisor::new(Arc::default(), stopping.clone());
+        let (log, durable_view, commits) = (Arc::new(log.clone()), view, Commits::default());
+        let settings =
+            Settings { definitions, snapshots, log, durable: durable_view, stopping, supervisor, commits };
         let _inside = runtime.enter();
         let (models, threads) = Models::start(settings).unwrap();
         Self { models, threads, switch, durable }

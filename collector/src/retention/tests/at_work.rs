@@ -12,6 +12,7 @@ use crate::intake::{self, Health, Intake, Outbox, Writer};
 use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::{ClockHeard, SourceView};
 use crate::subscribe::ReadLog;
+use crate::supervise::Supervisor;
 
 /// Retention at work on a log, with the writer that says what goes. This machine's clock is years ahead of the log.
 struct AtWork {
@@ -37,8 +38,9 @@ impl AtWork {
         let (intake, incoming) = Intake::new();
         let (asked, _) = mpsc::channel(1);
         let health = Arc::new(Health::default());
+        let supervisor = Supervisor::new(Arc::clone(&health), stop_switch().1);
         let (writer, _) =
-            intake::spawn(world.core, incoming, Outbox::Endpoint(Arc::default()), asked, Arc::clone(&health)).unwrap();
+            intake::spawn(world.core, incoming, Outbox::Endpoint(Arc::default()), asked, &supervisor).unwrap();
         let (heard, sources) = watch::channel(Arc::default());
         let mut settings = Settings {
             rules,

@@ -1,0 +1,77 @@
+//! Open files: how many the system lets the collector have, and who gets them.
+//!
+//! Every connection is an open file, and agents' connections and readers' draw from one limit. Each gets a share of its own, so
+//! that no crowd at one door starves the other, or the log.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::limits::{
+    FILES_MIN, FILES_OF_HTTP_CONNECTION, FILES_OWN, HTTP_CONNECTIONS_MAX, REFUSALS_AT_ONCE,
+};
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// Of agents.
+    pub mqtt: usize,
+    /// Of readers.
+    pub http: usize,
+}
+
+/// The system lets the collector have too few open files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the limit is {files} open files, and the collector needs at least {FILES_MIN}; raise LimitNOFILE (ulimit -n)")]
+pub struct TooFewFiles {
+    /// The limit.
+    pub files: u64,
+}
+
+/// Raises the limit as far as the system lets us, which is often 1,024 at first, and shares it out; `mqtt_max` connections of
+/// agents are wanted.
+pub fn share(mqtt_max: usize) -> Result<Shares, TooFewFiles> {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the number of open files cannot be raised");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let shares = shares(files, mqtt_max)?;
+    if shares.mqtt < mqtt_max {
+        let Shares { mqtt, http } = shares;
+        tracing::warn!(
+            files,
+            wanted = mqtt_max,
+            mqtt,
+            http,
+            "fewer connections than configured are taken: the limit of open files is too low; raise LimitNOFILE (ulimit -n)"
+        );
+    }
+    Ok(shares)
+}
+
+/// Readers get up to a quarter of what the log leaves, agents the rest, but for those who are told that they are too many.
+fn shares(files: u64, mqtt_max: usize) -> Result<Shares, TooFewFiles> {
+    if files < FILES_MIN {
+        return Err(TooFewFiles { files });
+    }
+    let left = files - FILES_OWN - REFUSALS_AT_ONCE as u64;
+    let http = (left / 4 / FILES_OF_HTTP_CONNECTION).min(HTTP_CONNECTIONS_MAX as u64);
+    let mqtt = left - http * FILES_OF_HTTP_CONNECTION;
+    let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    Ok(Shares { mqtt: count(mqtt).min(mqtt_max), http: count(http) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shared_out_is_never_more_than_there_is() {
+        for files in [FILES_MIN, 1024, 4096, 5000, 65_536, 1 << 30] {
+            let Shares { mqtt, http } = shares(files, 16_000).unwrap();
+            let used = mqtt as u64 + FILES_OF_HTTP_CONNECTION * http as u64 + FILES_OWN + REFUSALS_AT_ONCE as u64;
+            assert!(used <= files && mqtt > 0 && http >= 8, "{files}: {mqtt} and {http}");
+        }
+        assert_eq!(shares(1 << 20, 16_000).unwrap(), Shares { mqtt: 16_000, http: HTTP_CONNECTIONS_MAX });
+        assert_eq!(shares(FILES_MIN - 1, 16_000), Err(TooFewFiles { files: FILES_MIN - 1 }));
+    }
+}

@@ -1,0 +1,277 @@
+//! Who is refused, and why: remembered by name for the fleet's view, counted for metrics, and told in the log, seldom.
+//!
+//! The first refusal of a kind and a name is a warning that names who it was and what to do; then there is at most one a
+//! minute, with how many came meanwhile. Names cost nothing where nobody has to log in, so that only so many are remembered,
+//! and only so many warnings are written a minute for all of them together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use afferent_protocol::ids::Timestamp;
+
+use crate::core::Reason;
+use crate::limits::{REFUSED_KEPT_MAX, REFUSED_TEXT_CHARS_MAX, REFUSED_WARNINGS_MAX, REFUSED_WARN_EVERY};
+use crate::line::plain;
+
+/// Kinds of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A TLS handshake that failed.
+    Tls,
+    /// What does not speak MQTT, or not in time.
+    Handshake,
+    /// A user or password that is not right.
+    Login,
+    /// A certificate that names no agent.
+    Certificate,
+    /// A last will on a topic that is not the client's own.
+    Will,
+    /// More connections than there may be.
+    TooManyConnections,
+    /// A message on a topic that is not the client's own.
+    Publish,
+    /// A filter that is not the client's own.
+    Subscribe,
+    /// A message that admission refused.
+    Message(Reason),
+}
+
+impl Kind {
+    /// The name that people and metrics see.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tls => "tls",
+            Self::Handshake => "handshake",
+            Self::Login => "login",
+            Self::Certificate => "certificate",
+            Self::Will => "will",
+            Self::TooManyConnections => "too-many-connections",
+            Self::Publish => "publish",
+            Self::Subscribe => "subscribe",
+            Self::Message(reason) => reason.name(),
+        }
+    }
+
+    /// What to do.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Tls => "give the client mqtts://, the CA of the collector's certificate, and a valid certificate of its own \
+                          where `client_ca` is set",
+            Self::Handshake => "only MQTT 3.1.1 and 5 are spoken here; mqtts:// needs [mqtt.tls]",
+            Self::Login => "give the agent the user and password of its [[mqtt.user]] entry; SIGHUP takes changed entries",
+            Self::Certificate => "issue it a certificate whose subject has the agent's name as its only common name",
+            Self::Will | Self::Publish | Self::Subscribe => {
+                "a client may use the topics of its own name only: user name or certificate must be of the agent's name"
+            }
+            Self::TooManyConnections => "raise mqtt.connections_max, and LimitNOFILE (ulimit -n) with it",
+            Self::Message(Reason::OtherKey | Reason::Signature) => {
+                "where the machine was set up anew, `afferent-collector agents replace NAME KEY` takes its new key; else \
+                 somebody else uses its name"
+            }
+            Self::Message(Reason::Newer) => "update the collector before its agents",
+            Self::Message(Reason::OtherSource | Reason::OwnName | Reason::Conflict) => {
+                "give every agent a name of its own, and its own data directory"
+            }
+            Self::Message(_) => "look at the client's software and version",
+        }
+    }
+}
+
+/// Somebody who was refused, as far as is known.
+#[derive(Clone, Debug)]
+pub struct Refused<'a> {
+    /// The kind.
+    pub kind: Kind,
+    /// The name that the client goes by or claims; its address stands in where it has told none.
+    pub name: Option<&'a str>,
+    /// The user that it gave.
+    pub user: Option<&'a str>,
+    /// The topic that it wanted.
+    pub topic: Option<&'a str>,
+    /// Its address; not known behind a broker.
+    pub peer: Option<SocketAddr>,
+    /// What is wrong.
+    pub why: &'a str,
+}
+
+/// What is remembered of one kind and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The kind.
+    pub kind: Kind,
+    /// The name, or the address of somebody without one.
+    pub name: String,
+    /// The user that was given last.
+    pub user: Option<String>,
+    /// The topic that was wanted last.
+    pub topic: Option<String>,
+    /// Where it came from last.
+    pub peer: Option<String>,
+    /// What was wrong the last time.
+    pub why: String,
+    /// How often.
+    pub count: u64,
+    /// When first, by the collector's clock.
+    pub first: Timestamp,
+    /// When last.
+    pub last: Timestamp,
+    told: Option<Instant>,
+    untold: u64,
+}
+
+/// All that were refused since the start.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Book>);
+
+#[derive(Debug, Default)]
+struct Book {
+    entries: Vec<Entry>,
+    counts: BTreeMap<Kind, u64>,
+    /// When the minute began in which warnings are counted, and how many there were.
+    minute: Option<(Instant, usize)>,
+}
+
+impl Ledger {
+    /// Remembers somebody, and warns if it is time.
+    pub fn note(&self, refused: &Refused<'_>) {
+        let wall = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let wall = Timestamp::clamped(wall.tv_sec.saturating_mul(1_000_000).saturating_add(wall.tv_nsec / 1000));
+        let due = self.lock().note(refused, wall, Instant::now());
+        let Some((entry, before)) = due else { return };
+        let Entry { kind, name, user, topic, peer, why, .. } = entry;
+        let (kind, remedy) = (kind.name(), kind.remedy());
+        tracing::warn!(kind, name, user, topic, peer, refused_meanwhile = before, "refused: {why}; {remedy}");
+    }
+
+    /// What is remembered, newest first.
+    pub fn entries(&self) -> Vec<Entry> {
+        let mut entries = self.lock().entries.clone();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.last));
+        entries
+    }
+
+    /// How many there were of each kind.
+    pub fn counts(&self) -> BTreeMap<Kind, u64> {
+        self.lock().counts.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
+        // It is whole at any time, also when a holder panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    /// Remembers somebody; gives what to warn of, and how many of it were not told before, when that is due.
+    fn note(&mut self, refused: &Refused<'_>, wall: Timestamp, now: Instant) -> Option<(Entry, u64)> {
+        *self.counts.entry(refused.kind).or_default() += 1;
+        let name = match (refused.name, refused.peer) {
+            (Some(name), _) if !name.is_empty() => short(name),
+            // Its port is another one each time.
+            (_, Some(peer)) => peer.ip().to_string(),
+            (_, None) => "?".to_owned(),
+        };
+        let known = self.entries.iter().position(|entry| entry.kind == refused.kind && entry.name == name);
+        let at = known.unwrap_or_else(|| self.add(refused.kind, name, wall));
+        let entry = &mut self.entries[at];
+        entry.user = refused.user.map(short);
+        entry.topic = refused.topic.map(short);
+        entry.peer = refused.peer.map(|peer| peer.to_string());
+        entry.why = plain(refused.why).into_owned();
+        (entry.count, entry.last) = (entry.count + 1, wall);
+        let is_due = entry.told.is_none_or(|told| now.duration_since(told) >= REFUSED_WARN_EVERY);
+        if !is_due || !has_room(&mut self.minute, now) {
+            entry.untold += 1;
+            return None;
+        }
+        entry.told = Some(now);
+        let before = std::mem::take(&mut entry.untold);
+        Some((entry.clone(), before))
+    }
+
+    /// A new entry, in the place of the one that was refused longest ago where there are too many.
+    fn add(&mut self, kind: Kind, name: String, wall: Timestamp) -> usize {
+        let (why, told) = (String::new(), None);
+        let (user, topic, peer) = (None, None, None);
+        let entry = Entry { kind, name, user, topic, peer, why, count: 0, first: wall, last: wall, told, untold: 0 };
+        if self.entries.len() < REFUSED_KEPT_MAX {
+            self.entries.push(entry);
+            return self.entries.len() - 1;
+        }
+        let oldest = (0..self.entries.len()).min_by_key(|at| self.entries[*at].last).expect("there are some");
+        self.entries[oldest] = entry;
+        oldest
+    }
+}
+
+/// Whether one more warning may be written in this minute.
+fn has_room(minute: &mut Option<(Instant, usize)>, now: Instant) -> bool {
+    match minute {
+        Some((begun, told)) if now.duration_since(*begun) < Duration::from_secs(60) => {
+            *told += 1;
+            *told <= REFUSED_WARNINGS_MAX
+        }
+        _ => {
+            *minute = Some((now, 1));
+            true
+        }
+    }
+}
+
+/// What somebody else has written, safe for a terminal, and not long.
+fn short(text: &str) -> String {
+    let short: String = text.chars().take(REFUSED_TEXT_CHARS_MAX).collect();
+    plain(&short).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(name: &str) -> Refused<'_> {
+        let peer = Some("10.0.0.7:4711".parse().unwrap());
+        let why = "the user name or password is not right";
+        Refused { kind: Kind::Login, name: Some(name), user: Some(name), topic: None, peer, why }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::clamped(second * 1_000_000)
+    }
+
+    #[test]
+    fn the_first_refusal_of_a_name_is_told_and_then_one_a_minute_with_the_count() {
+        let (mut book, begun) = (Book::default(), Instant::now());
+        let mut told = Vec::new();
+        for second in 0..=120 {
+            let due = book.note(&login("press-88"), at(second), begun + Duration::from_secs(second as u64));
+            told.extend(due.map(|(entry, before)| (second, entry.count, before)));
+        }
+        assert_eq!(told, [(0, 1, 0), (60, 61, 59), (120, 121, 59)]);
+        assert_eq!(book.counts[&Kind::Login], 121, "the control: all of them are counted");
+        let due = book.note(&login("press-89"), at(121), begun + Duration::from_secs(121));
+        assert_eq!(due.unwrap().0.name, "press-89", "another name is told at once");
+    }
+
+    #[test]
+    fn a_flood_of_names_writes_few_warnings_and_is_remembered_in_part() {
+        let (mut book, now) = (Book::default(), Instant::now());
+        let names: Vec<String> = (0..10_000).map(|number| format!("press-{number}")).collect();
+        let told = names.iter().zip(0..).filter(|(name, second)| book.note(&login(name), at(*second), now).is_some());
+        assert_eq!(told.count(), REFUSED_WARNINGS_MAX);
+        assert_eq!(book.entries.len(), REFUSED_KEPT_MAX);
+        assert_eq!(book.counts[&Kind::Login], 10_000);
+        assert!(book.entries.iter().any(|entry| entry.name == "press-9999"), "the newest ones are remembered");
+    }
+
+    #[test]
+    fn what_a_stranger_writes_is_cut_and_made_safe_for_a_terminal() {
+        let mut book = Book::default();
+        let wild = format!("\u{1b}[31m{}", "x".repeat(500));
+        let (entry, _) = book.note(&login(&wild), at(0), Instant::now()).unwrap();
+        assert!(entry.name.len() < 100 && entry.name.starts_with("\\u{1b}"), "{}", entry.name);
+        let nameless = Refused { name: None, ..login("") };
+        assert_eq!(book.note(&nameless, at(0), Instant::now()).unwrap().0.name, "10.0.0.7");
+    }
+}

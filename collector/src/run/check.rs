@@ -1,0 +1,66 @@
+//! `check`: everything that a start would find wrong, all of it at once, without starting anything.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use super::{RunError, broker_settings};
+use crate::config::Config;
+use crate::data_directory::{DataDirectory, DataDirectoryError};
+use crate::endpoint::BindError;
+
+/// What is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything that a start needs.
+    Start,
+    /// What SIGHUP reads: ports and data directory are in use by the collector that is to get it.
+    Reload,
+}
+
+/// Looks at everything that the configuration names; gives all that is wrong.
+pub fn check(config: &Config, scope: Scope) -> Vec<RunError> {
+    let mut wrong = Vec::new();
+    wrong.extend(way_in(config).err());
+    if scope == Scope::Reload {
+        return wrong;
+    }
+    wrong.extend(DataDirectory::probe(&config.data).err().map(RunError::from));
+    if config.broker.is_none()
+        && let Err(error) = listen(config.mqtt.listen)
+    {
+        wrong.push(BindError::Listen { listen: config.mqtt.listen, error }.into());
+    }
+    if let Err(error) = listen(config.http.listen) {
+        wrong.push(RunError::Http { listen: config.http.listen, error });
+    }
+    if let Some(file) = &config.attest.file {
+        wrong.extend(attest_file(file).err().map(RunError::from));
+    }
+    wrong
+}
+
+fn way_in(config: &Config) -> Result<(), RunError> {
+    match broker_settings(config)? {
+        Some(settings) => settings.check()?,
+        None => config.endpoint()?.check()?,
+    }
+    Ok(())
+}
+
+/// Whether a port is free; it is let go of at once.
+fn listen(address: SocketAddr) -> io::Result<()> {
+    TcpListener::bind(address).map(drop)
+}
+
+/// Whether the file for attestations can be appended to; one that is not there is not made.
+fn attest_file(file: &Path) -> Result<(), DataDirectoryError> {
+    let failed = |error| DataDirectoryError::Io { what: format!("opening attest.file {}", file.display()), error };
+    match std::fs::OpenOptions::new().append(true).open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            crate::data_directory::try_writing(folder).map_err(failed)
+        }
+        opened => opened.map(drop).map_err(failed),
+    }
+}

@@ -1,0 +1,106 @@
+//! SIGHUP: the configuration is read again, and what can change while the collector runs is taken from it.
+//!
+//! Users, passwords and certificates are: all of them are read and checked before any of them is in use, so that a mistake
+//! leaves everything as it was. What else differs takes the next start, and is named.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::broker::BrokerDoor;
+use crate::config::{Config, ConfigError};
+use crate::endpoint::Gate;
+
+use super::{RunError, broker_settings};
+
+/// Where what can change while the collector runs is put.
+pub(super) enum Door {
+    /// To the endpoint.
+    Endpoint(Arc<Gate>),
+    /// To the client of the broker.
+    Broker(BrokerDoor),
+}
+
+/// Takes the configuration again at every SIGHUP.
+pub(super) async fn on_hangup(
+    door: &Door,
+    mut running: Config,
+    again: impl Fn() -> Result<Config, ConfigError>,
+) -> io::Error {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
+        Err(error) => return error,
+    };
+    while hangup.recv().await.is_some() {
+        let taken = again().map_err(RunError::from).and_then(|fresh| {
+            take(door, &running, &fresh)?;
+            Ok(fresh)
+        });
+        match taken {
+            // What takes a start to change is compared with what runs, as long as it runs.
+            Ok(fresh) => running.mqtt.user = fresh.mqtt.user,
+            Err(error) => tracing::error!("SIGHUP: {error}; all users, passwords and certificates of before stay in use"),
+        }
+    }
+    io::ErrorKind::BrokenPipe.into()
+}
+
+fn take(door: &Door, running: &Config, fresh: &Config) -> Result<(), RunError> {
+    match (door, broker_settings(fresh)?) {
+        (Door::Endpoint(gate), None) => {
+            let settings = fresh.endpoint()?;
+            let ended = gate.replace(&settings)?;
+            let users = fresh.mqtt.user.len();
+            tracing::info!(users, tls = settings.tls.is_some(), ended, "SIGHUP: users and certificates are in use");
+        }
+        (Door::Broker(door), Some(settings)) => {
+            door.replace(&settings)?;
+            tracing::info!("SIGHUP: login and certificates for the broker are in use");
+        }
+        // Named below with all else.
+        (Door::Endpoint(_), Some(_)) | (Door::Broker(_), None) => {}
+    }
+    let changed = changed(running, fresh);
+    if !changed.is_empty() {
+        tracing::warn!(changed = changed.join(", "), "SIGHUP: these take effect at the next start only");
+    }
+    Ok(())
+}
+
+/// What differs and takes a start.
+fn changed(running: &Config, fresh: &Config) -> Vec<&'static str> {
+    let keys = |config: &Config| {
+        let Config { data, name, broker, mqtt, http, storage, retention, attest, model, log, .. } = config;
+        [
+            ("data", format!("{data:?}")),
+            ("name", format!("{name:?}")),
+            ("broker", format!("{broker:?}")),
+            ("mqtt.listen", format!("{:?}", mqtt.listen)),
+            ("mqtt.connections_max", format!("{:?}", mqtt.connections_max)),
+            ("mqtt.handshake_s_max", format!("{:?}", mqtt.handshake_s_max)),
+            ("http", format!("{http:?}")),
+            ("storage", format!("{storage:?}")),
+            ("retention", format!("{retention:?}")),
+            ("attest", format!("{attest:?}")),
+            ("model", format!("{model:?}")),
+            ("log", format!("{log:?}")),
+        ]
+    };
+    let pairs = keys(running).into_iter().zip(keys(fresh));
+    pairs.filter(|(running, fresh)| running.1 != fresh.1).map(|(running, _)| running.0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_a_start_is_named_and_users_are_not_among_it() {
+        let parse = |text: &str| Config::parse(text, std::path::Path::new("x.toml")).unwrap();
+        let running = parse("");
+        let user = "[[mqtt.user]]\nname = \"press-88\"\npassword = { env = \"P\" }\n";
+        assert!(changed(&running, &parse(user)).is_empty());
+        let fresh = parse("name = \"c\"\n[http]\nlisten = \"127.0.0.1:1\"\n[retention]\nage = \"3d\"\n");
+        assert_eq!(changed(&running, &fresh), ["name", "http", "retention"]);
+    }
+}

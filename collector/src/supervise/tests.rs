@@ -1,0 +1,110 @@
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::shutdown::{StopSwitch, stop_switch};
+
+fn supervisor() -> (Supervisor, StopSwitch) {
+    let (switch, stopping) = stop_switch();
+    (Supervisor::new(Arc::default(), stopping), switch)
+}
+
+fn wait_until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_thread_that_panics_makes_the_collector_unhealthy_and_is_started_again() {
+    let (supervisor, switch) = supervisor();
+    let (runs, stopping) = (Arc::new(AtomicU64::new(0)), supervisor.stopping.clone());
+    let body = {
+        let runs = Arc::clone(&runs);
+        move || {
+            assert!(runs.fetch_add(1, Ordering::Relaxed) > 0, "the first run fails");
+            wait_until(|| stopping.is_said());
+        }
+    };
+    let thread = supervisor.thread(Part::Retention, body).unwrap();
+    wait_until(|| supervisor.health.parts.trouble().is_some());
+    let trouble = supervisor.health.parts.trouble().unwrap();
+    assert!(trouble.contains("`retention`") && trouble.contains("the first run fails"), "{trouble}");
+    wait_until(|| runs.load(Ordering::Relaxed) == 2);
+    assert_eq!(supervisor.health.parts.reports()[0].restarts, 1);
+    switch.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_thread_that_returns_too_early_is_reported_and_one_that_is_done_is_not() {
+    let (supervisor, switch) = supervisor();
+    supervisor.thread(Part::PostedIds, || {}).unwrap().join().unwrap();
+    assert_eq!(supervisor.health.parts.trouble(), None, "its work is done");
+    let thread = supervisor.thread(Part::Indexer, || {}).unwrap();
+    wait_until(|| supervisor.health.parts.trouble().is_some());
+    assert!(supervisor.health.parts.trouble().unwrap().contains(RETURNED));
+    switch.stop();
+    thread.join().unwrap();
+}
+
+#[test]
+fn the_end_of_what_the_collector_needs_is_heard_with_its_reason() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (supervisor, _switch) = supervisor();
+    let ended = runtime.block_on(async {
+        supervisor.task(Part::Web, async { panic!("nobody answers") });
+        supervisor.part_ended().await
+    });
+    assert_eq!(ended.part, Part::Web);
+    assert!(ended.to_string().contains("nobody answers"), "{ended}");
+    assert_eq!(supervisor.thread_once(Part::Writer, || panic!("again")).unwrap().join().unwrap(), None::<()>);
+    assert_eq!(runtime.block_on(supervisor.part_ended()), ended, "the first one is the reason");
+    assert!(supervisor.health.parts.reports().iter().all(|report| !report.is_well));
+}
+
+#[test]
+fn what_ends_after_the_word_to_stop_ends_in_its_time() {
+    let (supervisor, switch) = supervisor();
+    switch.stop();
+    assert_eq!(supervisor.thread_once(Part::Writer, || 7).unwrap().join().unwrap(), Some(7));
+    supervisor.thread(Part::Models, || {}).unwrap().join().unwrap();
+    assert_eq!(supervisor.health.parts.trouble(), None);
+}
+
+#[test]
+fn every_part_has_a_name_of_its_own_that_the_system_shows_whole() {
+    for (at, part) in Part::ALL.iter().enumerate() {
+        assert!(part.name().len() <= 15, "{}", part.name());
+        assert!(Part::ALL[..at].iter().all(|before| before.name() != part.name()));
+    }
+}
+
+/// Files of a folder and those in it.
+fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
+}
+
+#[test]
+fn nothing_else_starts_a_thread_or_a_task_of_the_collector() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    files(&source, &mut found);
+    // The command line's threads are of other processes; connections are tasks of a set that their part watches.
+    let is_of_it = |path: &Path| {
+        let path = path.strip_prefix(&source).unwrap();
+        !path.starts_with("cli") && !path.starts_with("supervise.rs") && !path.to_string_lossy().contains("test")
+    };
+    let mut spawning = 0;
+    for path in found {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let spawns = ["thread::Builder", "thread::spawn", "tokio::spawn("].iter().any(|way| text.contains(way));
+        assert!(!spawns || !is_of_it(&path), "{} starts something that nobody watches", path.display());
+        spawning += usize::from(spawns);
+    }
+    assert!(spawning > 0, "the control: the supervisor itself is found");
+}
