@@ -5,7 +5,7 @@
 //! ([`what_if`]). The modules, in the order in which an event passes them:
 //!
 //! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its place among others; [`Names`]: its machine and subject as numbers; [`Table`]: what a model keeps of each
-//! - [`Fold`]: decodes each batch once and passes it to several models
+//! - [`Fold`]: decodes each batch once and passes it to several models; [`CountsFrom`]: where in the log each of them began
 //! - [`states`], [`breakdowns`], [`alarms`], [`last`], [`kpi`], [`sources`]: the built-in models;
 //!   [`timeline`], [`life_cycle`], [`amendment`]: what they are made of
 //! - [`Definition`]: a version of a model, as the configuration has it
@@ -17,6 +17,7 @@
 pub mod alarms;
 pub mod amendment;
 pub mod breakdowns;
+mod counts_from;
 mod definition;
 pub mod diff;
 mod erased;
@@ -42,6 +43,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use counts_from::CountsFrom;
 pub use definition::{BuiltIn, Definition, DefinitionError, ModelId, ModelIdError, with_built_ins};
 pub use erased::{AnyModel, StateError};
 pub use fold::{Fold, Member};
