@@ -22,8 +22,8 @@ use super::pages::blocking;
 use super::problem::Problem;
 use super::state::Api;
 use crate::clock::SystemClock;
-use crate::models::diff::{Change, Changes};
-use crate::models::runner::{AsOf, AskError, Cancel, Models, RecomputeError, ReplayError, Status};
+use crate::models::diff::Change;
+use crate::models::runner::{AsOf, AskError, Cancel, Difference, Models, RecomputeError, ReplayError, Status};
 use crate::models::what_if::{Plan, PlanError, Report, RunError};
 use crate::models::{Definition, time};
 use crate::subscribe::Start;
@@ -49,6 +49,9 @@ pub struct ModelReport {
     pub offset: String,
     /// When the last event that it has seen was ingested.
     pub time: String,
+    /// From where in the log it counts, as in its state: what was before, retention had removed when it was made.
+    #[schema(value_type = Object)]
+    pub counts_from: Value,
     /// Events that it has not seen yet.
     pub behind: u64,
     /// States of it on disk.
@@ -66,6 +69,10 @@ pub struct DiffReport {
     pub offset: String,
     /// As of when, and what of it.
     pub time: String,
+    /// From where in the log the one counts.
+    pub left_counts_from: Value,
+    /// And the other: where the two are not the same, what differs may be that alone.
+    pub right_counts_from: Value,
     /// One by one, up to a limit.
     pub changes: Vec<Change>,
     /// How many more there are.
@@ -94,10 +101,12 @@ pub(super) async fn state(
     let as_of = query.as_of("as_of")?.unwrap_or_else(now);
     let definition = find(&api.state.models, &name)?;
     let state = replaying(&api.state.models, move |models, cancel| models.state(&definition, as_of, cancel)).await??;
-    let (offset, as_of) = (state.offset.to_string(), time(state.time));
+    let (offset, as_of, counts_from) = (state.offset.to_string(), time(state.time), state.counts_from.view());
     let mut shown = state.state;
     part.keep(&mut shown);
-    Ok(Json(json!({ "model": state.model, "offset": offset, "time": as_of, "state": shown })))
+    let answer =
+        json!({ "model": state.model, "offset": offset, "time": as_of, "counts_from": counts_from, "state": shown });
+    Ok(Json(answer))
 }
 
 /// Which figures differ between two versions of a model.
@@ -120,9 +129,8 @@ pub(super) async fn diff(State(api): State<Api>, RawQuery(query): RawQuery) -> R
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "compare two versions of the same built-in model"));
     }
     let replay = move |models: &Models, cancel: &Cancel| models.diff(&left, &right, as_of, cancel);
-    let (offset, at, Changes { changes, more }) = replaying(&api.state.models, replay).await??;
-    let (left, right) = names;
-    Ok(Json(DiffReport { left, right, offset: offset.to_string(), time: text(at), changes, more }))
+    let found = replaying(&api.state.models, replay).await??;
+    Ok(Json(DiffReport::of(names, found)))
 }
 
 /// Makes the state of a model again from the log, beside the one that is asked meanwhile.
@@ -329,9 +337,21 @@ impl Query {
 
 impl ModelReport {
     fn of(status: Status) -> Self {
-        let Status { name, version, model, of, title, state, error, offset, time: at, behind, snapshots } = status;
+        let Status { name, version, model, of, title, state, error, offset, time: at, counts_from, behind, snapshots } =
+            status;
         let (offset, time) = (offset.to_string(), text(at));
-        Self { name, version, model, of, title, state, error, offset, time, behind, snapshots }
+        let counts_from = counts_from.map_or(Value::Null, |from| from.view());
+        Self { name, version, model, of, title, state, error, offset, time, counts_from, behind, snapshots }
+    }
+}
+
+impl DiffReport {
+    /// What two models of these names differ in.
+    pub fn of((left, right): (String, String), found: Difference) -> Self {
+        let [left_counts_from, right_counts_from] = found.counts_from.map(|from| from.view());
+        let (offset, time) = (found.offset.to_string(), text(found.time));
+        let (changes, more) = (found.changes.changes, found.changes.more);
+        Self { left, right, offset, time, left_counts_from, right_counts_from, changes, more }
     }
 }
 

@@ -40,7 +40,6 @@ impl Default for BreakdownsSettings {
 pub struct BreakdownsState {
     machines: Table<Track<Episodes>>,
     amendments: Amendments,
-    counts_from: super::CountsFrom,
 }
 
 /// The model.
@@ -73,7 +72,6 @@ impl Model for Breakdowns {
     }
 
     fn apply(&mut self, seen: &Seen<'_>) {
-        self.state.counts_from.take(seen);
         if let Body::Sample(_) = seen.event.body {
             return;
         }
@@ -122,7 +120,6 @@ impl Model for Breakdowns {
             "episodes": episodes.collect::<Vec<_>>(),
             "forgotten": forgotten,
             "machines": machines,
-            "counts_from": self.state.counts_from.view(),
             "refused": self.state.machines.refused(),
         })
     }

@@ -1,7 +1,6 @@
 //! Inputs that once led to wrong figures, each with those that are right, and with what must not come out again.
 
 use afferent_protocol::event::{Event, MachineState};
-use afferent_protocol::ids::Timestamp;
 use serde_json::{Value, json};
 
 use super::testing::{Log, Told, at, breakdown, recovery, sample, state};
@@ -222,10 +221,4 @@ fn figures_name_what_they_count_from() {
     let (_, kpi, _) =
         views(&[told(state(EIGHT + 5, "88-C", Executing), 7), told(sample(EIGHT + 9, "88-C/x", 1.0), 9)], 9);
     assert_eq!((second(&kpi["from"]), second(&kpi["until"])), (Some(5), Some(9)));
-    let log = Log::from([told(state(EIGHT + 5, "88-C", Executing), 7)]);
-    for name in ["states", "kpi", "breakdowns"] {
-        let model = log.fold_any(BuiltIn::new(name, toml::Table::new()).unwrap().build());
-        let ingest = time(Timestamp::clamped((EIGHT + 7) * 1_000_000));
-        assert_eq!(model.view(at(0))["counts_from"], json!({ "offset": "0", "ingest": ingest }), "{name}");
-    }
 }

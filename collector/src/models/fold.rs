@@ -10,7 +10,7 @@ use afferent_protocol::segment::EntryHead;
 
 use super::order::corrected;
 use super::snapshot::{Mark, Snapshot};
-use super::{AnyModel, ModelId, Names, Seen};
+use super::{AnyModel, CountsFrom, ModelId, Names, Seen};
 use crate::limits::MODEL_CHUNK_EVENTS;
 use crate::terms::Terms;
 
@@ -22,12 +22,14 @@ pub struct Member {
     pub model: Box<dyn AnyModel>,
     /// Why it was stopped; it gets no more events then.
     pub failed: Option<String>,
+    /// From where in the log it counts.
+    pub counts_from: CountsFrom,
 }
 
 impl Member {
     /// One that runs.
     pub fn new(id: ModelId, model: Box<dyn AnyModel>) -> Self {
-        Self { id, model, failed: None }
+        Self { id, model, failed: None, counts_from: CountsFrom::default() }
     }
 
     /// Passes events on. A model that panics is stopped, and takes nobody with it.
@@ -75,21 +77,30 @@ pub struct Fold {
 
 impl Fold {
     /// Models that have seen everything before `next`, whose last event was ingested at `time`.
-    pub fn new(members: Vec<Member>, next: Offset, time: Timestamp) -> Self {
+    pub fn new(mut members: Vec<Member>, next: Offset, time: Timestamp) -> Self {
+        members.iter_mut().for_each(|member| member.counts_from = CountsFrom::at(next));
         let (mark, names, decoded) = (None, Names::default(), Vec::new());
         Self { members, next, time, mark, unreadable: 0, names, decoded }
     }
 
+    /// The log that comes begins here: what was before, retention has removed. To be called before anything is passed on.
+    pub fn begin_at(&mut self, first: Offset) {
+        self.next = first;
+        self.members.iter_mut().for_each(|member| member.counts_from = CountsFrom::at(first));
+    }
+
     /// Models that have seen what a snapshot has.
     pub fn after(members: Vec<Member>, snapshot: &Snapshot) -> Self {
-        Self { mark: snapshot.mark, ..Self::new(members, snapshot.offset, snapshot.time) }
+        let mut fold = Self { mark: snapshot.mark, ..Self::new(members, snapshot.offset, snapshot.time) };
+        fold.members.iter_mut().for_each(|member| member.counts_from = snapshot.counts_from);
+        fold
     }
 
     /// What a model has seen, and its state.
-    pub fn snapshot(&self, model: &dyn AnyModel, terms: &Terms) -> Snapshot {
+    pub fn snapshot(&self, member: &Member, terms: &Terms) -> Snapshot {
         let place = terms.place(self.next);
-        let term = (place.log_id, place.term);
-        Snapshot { offset: self.next, term, time: self.time, mark: self.mark, state: model.save() }
+        let (term, counts_from) = ((place.log_id, place.term), member.counts_from);
+        Snapshot { offset: self.next, term, time: self.time, mark: self.mark, counts_from, state: member.model.save() }
     }
 
     /// The first offset that was not passed on.
@@ -170,6 +181,8 @@ impl Fold {
         if outcome.is_err() {
             self.unreadable += entry_end.since(passed.max(Offset::new(head.ordinal)));
         }
+        let is_emptied = batch.is_emptied();
+        self.members.iter_mut().for_each(|member| member.counts_from.passed(head.stamp, entry_end, is_emptied));
         self.next = entry_end;
         self.time = head.stamp;
         self.mark = Some(Mark { first: Offset::new(head.ordinal), crc: batch.crc });

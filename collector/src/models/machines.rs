@@ -9,7 +9,7 @@ use super::report::Report;
 use super::silence::{Heartbeats, Silence};
 use super::timeline::{Purpose, Timeline};
 use super::track::{Room, Track};
-use super::{CountsFrom, Seen, Table};
+use super::{Seen, Table};
 use crate::limits::MODEL_MACHINES_MAX;
 
 /// What is kept of all machines.
@@ -18,7 +18,6 @@ pub struct Machines {
     tracks: Table<Track<Timeline>>,
     heartbeats: Heartbeats,
     amendments: Amendments,
-    counts_from: CountsFrom,
 }
 
 /// How they are followed.
@@ -40,7 +39,6 @@ impl Machines {
         following: &mut Following,
         read: impl FnOnce(&Seen<'_>) -> Option<Report>,
     ) -> Option<&mut Track<Timeline>> {
-        self.counts_from.take(seen);
         let Following { silence, purpose, room } = following;
         match seen.event.body {
             Body::LifeCycle(_) if silence.heeds_heartbeats() => self.beat(seen, following),
@@ -99,7 +97,6 @@ impl Machines {
         let machines: Map<String, Value> = self.tracks.iter().map(of_machine).collect();
         let mut all = Map::new();
         all.insert("machines".into(), machines.into());
-        all.insert("counts_from".into(), self.counts_from.view());
         all.insert("refused".into(), self.tracks.refused().into());
         all
     }

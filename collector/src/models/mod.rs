@@ -6,7 +6,8 @@
 //!
 //! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its place among others; [`Names`]: its machine and
 //!   subject as numbers; [`Table`]: what a model keeps of each
-//! - [`Fold`]: decodes each batch once and passes it to several models
+//! - [`Fold`]: decodes each batch once and passes it to several models; [`CountsFrom`]: where in the log each of them
+//!   began
 //! - [`states`], [`breakdowns`], [`alarms`], [`last`], [`kpi`], [`sources`]: the built-in models;
 //!   [`life_cycle`], [`amendment`]: what they are made of
 //! - [`track`]: what is kept of one machine, so that the order in which its events come makes no difference: the [`history`] of
@@ -22,6 +23,7 @@ pub mod alarms;
 pub mod amendment;
 pub mod breakdowns;
 pub mod counter;
+mod counts_from;
 mod definition;
 pub mod diff;
 pub mod episodes;
@@ -55,9 +57,10 @@ use afferent_protocol::batch::Header;
 use afferent_protocol::event::Event;
 use afferent_protocol::ids::{Offset, Sequence, Timestamp};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
+pub use counts_from::CountsFrom;
 pub use definition::{BuiltIn, Definition, DefinitionError, ModelId, ModelIdError, with_built_ins};
 pub use erased::{AnyModel, StateError};
 pub use fold::{Fold, Member};
@@ -156,28 +159,6 @@ pub enum Amendable {
     RaisedAgain(Offset),
     /// The event is none that it could be about, or one that is remembered no more.
     Unknown,
-}
-
-/// The first event that a model has seen: what its figures count from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CountsFrom(Option<(u64, Timestamp)>);
-
-impl CountsFrom {
-    /// Takes an event.
-    pub fn take(&mut self, seen: &Seen<'_>) {
-        let offset = seen.offset.get();
-        if self.0.is_none_or(|(first, _)| offset < first) {
-            self.0 = Some((offset, seen.ingest));
-        }
-    }
-
-    /// For readers.
-    pub fn view(&self) -> Value {
-        match self.0 {
-            None => Value::Null,
-            Some((offset, ingest)) => json!({ "offset": offset.to_string(), "ingest": time(ingest) }),
-        }
-    }
 }
 
 /// The machine of a subject: its first level.

@@ -17,11 +17,11 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::session::signed::{LogId, Place};
 use serde::{Deserialize, Serialize};
 
-use super::Definition;
+use super::{CountsFrom, Definition};
 use crate::subscribe::ReadLog;
 use crate::terms::PlaceError;
 
-const MAGIC: [u8; 8] = *b"AFFMDL2\n";
+const MAGIC: [u8; 8] = *b"AFFMDL3\n";
 const HEAD_LEN: usize = 12;
 
 /// A batch of the log, so that another log is recognised.
@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub time: Timestamp,
     /// The last batch that it has seen; `None` when it has seen none.
     pub mark: Option<Mark>,
+    /// From where in the log it counts.
+    pub counts_from: CountsFrom,
     /// The state, as [`super::AnyModel::save`] gave it.
     pub state: Vec<u8>,
 }
@@ -56,6 +58,7 @@ struct Contents<'a> {
     term: (LogId, u64),
     time: Timestamp,
     mark: Option<Mark>,
+    counts_from: CountsFrom,
     #[serde(borrow)]
     state: &'a [u8],
 }
@@ -82,9 +85,9 @@ impl Snapshot {
     pub fn encode(&self, definition: &Definition) -> Vec<u8> {
         let model = definition.id.to_string();
         let fingerprint = definition.of.fingerprint();
-        let Self { offset, term, time, mark, state } = self;
-        let (offset, term, time, mark) = (*offset, *term, *time, *mark);
-        let contents = Contents { model: &model, fingerprint, offset, term, time, mark, state };
+        let Self { offset, term, time, mark, counts_from, state } = self;
+        let (offset, term, time, mark, counts_from) = (*offset, *term, *time, *mark, *counts_from);
+        let contents = Contents { model: &model, fingerprint, offset, term, time, mark, counts_from, state };
         let contents = postcard::to_stdvec(&contents).expect("numbers and texts of known length");
         let mut bytes = Vec::with_capacity(HEAD_LEN + contents.len());
         bytes.extend_from_slice(&MAGIC);
@@ -103,8 +106,8 @@ impl Snapshot {
         if contents.model != definition.id.to_string() || contents.fingerprint != definition.of.fingerprint() {
             return Err(SnapshotError::Foreign(contents.model.to_owned()));
         }
-        let Contents { offset, term, time, mark, state, .. } = contents;
-        Ok(Self { offset, term, time, mark, state: state.to_vec() })
+        let Contents { offset, term, time, mark, counts_from, state, .. } = contents;
+        Ok(Self { offset, term, time, mark, counts_from, state: state.to_vec() })
     }
 
     /// Whether it was made from this state of this log. A batch that retention has removed cannot be asked for any more, and
@@ -139,7 +142,8 @@ mod tests {
     fn snapshot() -> Snapshot {
         let (offset, time) = (Offset::new(7), Timestamp::new(8).unwrap());
         let mark = Some(Mark { first: Offset::new(5), crc: 9 });
-        Snapshot { offset, term: ([4; 16], 6), time, mark, state: vec![1, 2, 3] }
+        let counts_from = CountsFrom { offset: Offset::new(2), time: Some(time), samples: Some((offset, time)) };
+        Snapshot { offset, term: ([4; 16], 6), time, mark, counts_from, state: vec![1, 2, 3] }
     }
 
     #[test]

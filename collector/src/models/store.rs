@@ -167,6 +167,7 @@ mod tests {
             term: Default::default(),
             time: Timestamp::default(),
             mark: None,
+            counts_from: Default::default(),
             state: vec![7],
         }
     }

@@ -64,6 +64,13 @@ impl MemoryLog {
         *head = EntryHead::new(Batch::parse(bytes).unwrap().0.header(), head.ordinal, head.acked_end, head.stamp);
     }
 
+    /// The same without what is before an offset, as retention leaves it.
+    pub(crate) fn trimmed(&self, first: u64) -> Self {
+        let log = Self { first, ..self.copy() };
+        log.entries.lock().unwrap().retain(|(head, _)| head.ordinal >= first);
+        log
+    }
+
     /// Leaves this many offsets out, as a log does whose entries rotted before it was opened.
     pub(crate) fn skip(&self, count: u64) {
         let mut entries = self.entries.lock().unwrap();

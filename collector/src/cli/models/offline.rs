@@ -7,8 +7,9 @@ use afferent_collector::api::models::DiffReport;
 use afferent_collector::config::{Config, Overrides};
 use afferent_collector::log::inspect;
 use afferent_collector::models::diff::diff;
+use afferent_collector::models::runner::Difference;
 use afferent_collector::models::what_if::{Plan, Report, WhatIf};
-use afferent_collector::models::{Definition, Fold, Member, ModelId, with_built_ins};
+use afferent_collector::models::{CountsFrom, Definition, Fold, Member, ModelId, with_built_ins};
 use afferent_collector::subscribe::Start;
 use afferent_protocol::batch::Batch;
 use afferent_protocol::ids::{Offset, Timestamp};
@@ -70,8 +71,11 @@ impl Offline {
         let definition = self.find(model)?;
         let (fold, time) = self.folded(&[definition], as_of)?;
         let state = view(&fold, &definition.id, time)?;
-        let (offset, time) = (fold.next().to_string(), rfc3339(time));
-        Ok(json!({ "model": definition.id, "offset": offset, "time": time, "state": state }))
+        let (offset, time, counts_from) = (fold.next().to_string(), rfc3339(time), counts_from(&fold, &definition.id));
+        let counts_from = counts_from.view();
+        Ok(json!({
+            "model": definition.id, "offset": offset, "time": time, "counts_from": counts_from, "state": state
+        }))
     }
 
     pub fn diff(&self, left: &str, right: &str, as_of: Option<&str>) -> anyhow::Result<DiffReport> {
@@ -79,15 +83,10 @@ impl Offline {
         let (a, b) = (left.of.name(), right.of.name());
         anyhow::ensure!(a == b, "{} is of {a}, and {} of {b}; compare versions of the same one", left.id, right.id);
         let (fold, time) = self.folded(&[left, right], as_of)?;
-        let found = diff(&view(&fold, &left.id, time)?, &view(&fold, &right.id, time)?);
-        Ok(DiffReport {
-            left: left.id.to_string(),
-            right: right.id.to_string(),
-            offset: fold.next().to_string(),
-            time: rfc3339(time),
-            changes: found.changes,
-            more: found.more,
-        })
+        let changes = diff(&view(&fold, &left.id, time)?, &view(&fold, &right.id, time)?);
+        let counts_from = [counts_from(&fold, &left.id), counts_from(&fold, &right.id)];
+        let found = Difference { offset: fold.next(), time, counts_from, changes };
+        Ok(DiffReport::of((left.id.to_string(), right.id.to_string()), found))
     }
 
     pub fn what_if(&self, plan: &str, from: Option<&str>, until: Option<&str>) -> anyhow::Result<Report> {
@@ -125,7 +124,13 @@ impl Offline {
         let until = Until::parse(as_of)?;
         let members = models.iter().map(|model| Member::new(model.id.clone(), model.of.build()));
         let mut fold = Fold::new(members.collect(), Offset::ZERO, Timestamp::default());
-        self.each(until, &mut |head, batch| fold.entry(head, batch, until.offset))?;
+        let mut is_begun = false;
+        self.each(until, &mut |head, batch| {
+            if !std::mem::replace(&mut is_begun, true) {
+                fold.begin_at(Offset::new(head.ordinal));
+            }
+            fold.entry(head, batch, until.offset);
+        })?;
         let (beyond, end) = (until.offset, fold.next());
         anyhow::ensure!(until.offset.get() == u64::MAX || end >= beyond, "offset {beyond} lies beyond the end, {end}");
         let time = until.time.unwrap_or(fold.time());
@@ -149,6 +154,10 @@ fn view(fold: &Fold, id: &ModelId, time: Timestamp) -> anyhow::Result<Value> {
         Some(error) => anyhow::bail!("{id} was {error}"),
         None => Ok(member.model.view(time)),
     }
+}
+
+fn counts_from(fold: &Fold, id: &ModelId) -> CountsFrom {
+    fold.member(id).map(|member| member.counts_from).unwrap_or_default()
 }
 
 fn rfc3339(time: Timestamp) -> String {

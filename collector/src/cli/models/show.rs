@@ -39,11 +39,9 @@ pub fn list(list: &[ModelReport]) -> String {
 /// A state: a line for everything that has a name or stands in a list, its figures beside each other.
 pub fn state(answer: &Value) -> String {
     let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-    let mut out = format!("{} as of offset {}, {}\n", text("model"), text("offset"), text("time"));
+    let mut out = format!("{} as of offset {}, {}", text("model"), text("offset"), text("time"));
+    out += &format!("{}\n", counts_from(&answer["counts_from"]));
     let state = &answer["state"];
-    if let Value::Object(first) = &state["counts_from"] {
-        out += &format!("counted from offset {}, {}\n", cell(&first["offset"]), cell(&first["ingest"]));
-    }
     let listed = ["episodes", "active"].iter().find_map(|key| state[key].as_array());
     let rows: Vec<(String, &Value)> = match listed {
         Some(list) => list.iter().map(|entry| (cell(&entry["subject"]), entry)).collect(),
@@ -65,6 +63,19 @@ pub fn state(answer: &Value) -> String {
     out
 }
 
+/// From where in the log figures count, in words.
+fn counts_from(from: &Value) -> String {
+    let place = |from: &Value| {
+        let offset = plain(from["offset"].as_str().unwrap_or("0")).into_owned();
+        from["time"].as_str().map_or(format!("offset {offset}"), |time| format!("offset {offset}, {}", plain(time)))
+    };
+    match (from, &from["samples"]) {
+        (Value::Null, _) => String::new(),
+        (from, Value::Null) => format!("; counted from {}", place(from)),
+        (from, samples) => format!("; counted from {}, samples from {}", place(from), place(samples)),
+    }
+}
+
 /// Where the figures of an entry stand: its members, and the members of those that are objects.
 fn columns(entry: &Value) -> Vec<Vec<&str>> {
     let mut columns = Vec::new();
@@ -81,6 +92,13 @@ fn columns(entry: &Value) -> Vec<Vec<&str>> {
 
 pub fn diff(report: &DiffReport) -> String {
     let mut out = format!("{} against {} as of offset {}, {}\n", report.left, report.right, report.offset, report.time);
+    if report.left_counts_from == report.right_counts_from {
+        out += &format!("both{}\n", counts_from(&report.left_counts_from).replacen(';', "", 1));
+    } else {
+        for (model, from) in [(&report.left, &report.left_counts_from), (&report.right, &report.right_counts_from)] {
+            out += &format!("{model}{}\n", counts_from(from).replacen(';', "", 1));
+        }
+    }
     out += &changes(&report.left, &report.right, &report.changes, report.more);
     out
 }
@@ -152,5 +170,9 @@ mod tests {
         let rows: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[0], ["NAME", "LAG_S", "LOST.CRITICAL", "LOST.SAMPLES"]);
         assert_eq!(rows[1..], [["a", "0.25", "0", "7"], ["b", "0.25", "0", "123"]]);
+        assert!(text.starts_with("sources@1 as of offset 9, 2021-09-13T23:54:31Z\n"), "{text}");
+        let answer =
+            json!({ "counts_from": { "offset": "5", "time": "T", "samples": { "offset": "7", "time": "U" } } });
+        assert!(self::state(&answer).contains("; counted from offset 5, T, samples from offset 7, U\n"));
     }
 }

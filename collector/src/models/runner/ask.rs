@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::diff::{Changes, diff};
-use super::super::{Definition, Fold, ModelId};
+use super::super::{CountsFrom, Definition, Fold, ModelId};
 use super::replay::{Cancel, ReplayError, fold_log, start_of};
 use super::{Models, Shared};
 use crate::limits::MODEL_REPLAYS_MAX;
@@ -38,8 +38,23 @@ pub struct StateAt {
     pub offset: Offset,
     /// As of when, by the collector's clock.
     pub time: Timestamp,
+    /// From where in the log it counts.
+    pub counts_from: CountsFrom,
     /// What is known.
     pub state: Value,
+}
+
+/// What differs between two models as of the same place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Difference {
+    /// The first offset that neither has seen.
+    pub offset: Offset,
+    /// As of when, by the collector's clock.
+    pub time: Timestamp,
+    /// From where in the log each of them counts.
+    pub counts_from: [CountsFrom; 2],
+    /// What differs.
+    pub changes: Changes,
 }
 
 /// Why there is no state.
@@ -104,7 +119,7 @@ impl Models {
         right: &Definition,
         as_of: AsOf,
         cancel: &Cancel,
-    ) -> Result<(Offset, Timestamp, Changes), AskError> {
+    ) -> Result<Difference, AskError> {
         let (left, right) = match as_of {
             AsOf::Now(now) => {
                 let end = self.0.log.kept().end;
@@ -122,7 +137,8 @@ impl Models {
                 (of(left)?, of(right)?)
             }
         };
-        Ok((left.offset, left.time, diff(&left.state, &right.state)))
+        let counts_from = [left.counts_from, right.counts_from];
+        Ok(Difference { offset: left.offset, time: left.time, counts_from, changes: diff(&left.state, &right.state) })
     }
 
     /// The offset of a place, and its time where it was named by it.
@@ -194,5 +210,6 @@ fn state_of(fold: &Fold, definition: &Definition, time: Timestamp) -> Result<Sta
     if let Some(error) = &member.failed {
         return Err(AskError::Failed { model, error: error.clone() });
     }
-    Ok(StateAt { model, offset: fold.next(), time, state: member.model.view(time) })
+    let counts_from = member.counts_from;
+    Ok(StateAt { model, offset: fold.next(), time, counts_from, state: member.model.view(time) })
 }

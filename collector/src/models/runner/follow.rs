@@ -142,9 +142,7 @@ impl Models {
             let place = |id| self.0.definitions.iter().position(|definition| definition.id == id);
             let running = live.members.iter().filter(|member| member.failed.is_none());
             let running = running.filter(|member| !rebuilding.contains(&member.id));
-            running
-                .filter_map(|member| Some((place(member.id.clone())?, live.snapshot(&*member.model, &terms))))
-                .collect()
+            running.filter_map(|member| Some((place(member.id.clone())?, live.snapshot(member, &terms)))).collect()
         };
         for (place, snapshot) in states {
             save(store, &self.0.definitions[place], &snapshot);

@@ -23,12 +23,12 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-pub use ask::{AsOf, AskError, StateAt};
+pub use ask::{AsOf, AskError, Difference, StateAt};
 pub use rebuild::RecomputeError;
 pub use replay::{Cancel, ReplayError, fold_log, start_of};
 
 use super::store::Store;
-use super::{Definition, Fold, ModelId};
+use super::{CountsFrom, Definition, Fold, ModelId};
 use crate::shutdown::Stopping;
 use crate::subscribe::ReadLog;
 use crate::supervise::{Part, Supervisor};
@@ -109,6 +109,8 @@ pub struct Status {
     pub offset: u64,
     /// When the last event that it has seen was ingested.
     pub time: Timestamp,
+    /// From where in the log it counts; `None` while it is made for the first time.
+    pub counts_from: Option<CountsFrom>,
     /// Events that it has not seen yet.
     pub behind: u64,
     /// Offsets that it has on disk, to begin with.
@@ -176,6 +178,7 @@ impl Models {
         let rebuilding = locked(&self.0.rebuilding).get(id).cloned();
         let live = self.live();
         let failed = live.member(id).and_then(|member| member.failed.clone());
+        let counts_from = live.member(id).map(|member| member.counts_from);
         let (next, time) = match &rebuilding {
             Some(progress) => progress.read(),
             None => (live.next(), live.time()),
@@ -198,6 +201,7 @@ impl Models {
             error: failed.filter(|_| rebuilding.is_none()),
             offset: next.get(),
             time,
+            counts_from,
             behind: end.since(next),
             snapshots,
         }

@@ -133,7 +133,7 @@ impl Models {
         let Some(store) = &self.0.store else { return };
         for member in fold.members.iter().filter(|member| member.failed.is_none()) {
             if let Some(definition) = self.0.definitions.iter().find(|known| known.id == member.id) {
-                save(store, definition, &fold.snapshot(&*member.model, &self.0.log.terms()));
+                save(store, definition, &fold.snapshot(member, &self.0.log.terms()));
             }
         }
     }

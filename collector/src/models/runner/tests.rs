@@ -13,6 +13,8 @@ use super::*;
 use crate::shutdown::{StopSwitch, stop_switch};
 use crate::subscribe::memory::MemoryLog;
 
+mod counts_from;
+
 /// Running models; stopped and saved by [`Started::stop`].
 struct Started {
     models: Models,
