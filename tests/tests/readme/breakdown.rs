@@ -6,6 +6,7 @@ use afferent_tests::process::{Folder, Producer, free_address, get_text, run_to_e
 use serde_json::Value;
 
 use super::commands::{Live, Told};
+use super::states::is_of_states;
 use super::*;
 
 /// The lines that README has a producer write.
@@ -25,11 +26,11 @@ fn is_about_88_c(text: &str) {
 fn machine_88_c_breaks_down_and_every_command_does_what_is_told() {
     let folder = Folder::new("readme-up");
     let http = free_address();
-    let mut told = Told::new(folder.path(), http, free_address(), |command| !command.contains("-- models "));
+    let mut told = Told::new(folder.path(), http, free_address(), |command| !is_of_states(command));
     let up = told.start("-- up");
     up.wait_says("cpu");
     told.run("-- emit --socket afferent-data/agent.sock");
-    let found = told.run_until("from=0' | grep", "Machine 88-C breaks down");
+    let found = told.run_until("from=0&subject=88-C'", "Machine 88-C breaks down");
     let event: Value = serde_json::from_str(found.trim()).expect("one event");
     assert_eq!(event["data"]["message"], "Machine 88-C breaks down");
     assert!(event["time"].as_str().is_some_and(|time| time.starts_with("2021-09-13T23:54:31")), "{event}");

@@ -53,6 +53,11 @@ impl Told {
         let cargo = bin.join("cargo");
         std::fs::write(&cargo, stand_in(http, mqtt)).expect("the folder can be written");
         std::fs::set_permissions(&cargo, PermissionsExt::from_mode(0o755)).expect("it is ours");
+        // Recordings that are part of the repository.
+        let tests = folder.join("tests");
+        if !tests.exists() {
+            std::os::unix::fs::symlink(super::root().join("tests"), tests).expect("the folder can be written");
+        }
         let left = all().into_iter().filter(|command| fits(command)).collect();
         Self { folder: folder.to_path_buf(), http, left }
     }

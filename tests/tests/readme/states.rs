@@ -5,20 +5,14 @@ use afferent_tests::process::{Rig, get_text, wait_for};
 use super::commands::Told;
 use super::*;
 
-/// Three failures of 100 s in 1000 s, the second one a planned stop.
-fn break_down_thrice(rig: &Rig) {
-    let event = |second: u64, rest: &str| {
-        format!("{{\"subject\":\"88-C\",\"time\":{},{rest}}}\n", 1_700_000_000_000_000 + second * 1_000_000)
-    };
-    let mut lines = event(0, r#""type":"state","state":"executing""#);
-    for (second, code) in [(100, "BELT-1"), (300, "PM"), (500, "OIL")] {
-        lines += &event(second, &format!(r#""type":"breakdown","code":"{code}","severity":"error""#));
-        lines += &event(second + 100, &format!(r#""type":"recovery","code":"{code}""#));
-    }
-    lines += &event(1000, r#""value":1.5"#);
-    let mut producer = rig.producer();
-    producer.send(lines.as_bytes()).expect("the agent reads");
-    producer.wait_accepted(8).expect("the agent answers");
+/// Whether it is one of the commands about states.
+pub fn is_of_states(command: &str) -> bool {
+    command.contains("-- models ") || command.contains("-- replay --socket")
+}
+
+/// Three failures of 100 s in 1000 s, the second one a planned stop: README's recording.
+fn break_down_thrice(rig: &Rig, told: &mut Told) {
+    told.run("-- replay --socket");
     wait_for("the models have seen the last of it", || {
         let kpi: serde_json::Value = serde_json::from_str(&get_text(rig.http, "/v1/models/kpi")?).ok()?;
         (kpi["state"]["machines"]["88-C"]["planned_s"] == 1000.0).then_some(())
@@ -30,20 +24,23 @@ fn the_stories_of_states_run_as_they_are_told() {
     let rig = Rig::new("readme-models");
     let _collector = rig.start_collector();
     let _agent = rig.start_agent();
-    break_down_thrice(&rig);
     let folder = rig.folder.path();
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("the folder can be written");
     write("plan.toml", &configurations("plan")[0]);
     let with_model = configurations("collector").into_iter().find(|text| text.contains("[[model]]"));
     write("collector.toml", &with_model.expect("README adds a model"));
-    std::os::unix::fs::symlink(rig.collector_data(), folder.join("afferent-data")).expect("the folder can be written");
+    let link = |from: &Path, to: &Path| std::os::unix::fs::symlink(from, to).expect("the folder can be written");
+    link(&rig.collector_data(), &folder.join("afferent-data"));
+    link(&rig.socket(), &rig.collector_data().join("agent.sock"));
 
-    let mut told = Told::new(folder, rig.http, rig.mqtt, |command| command.contains("-- models "));
+    let mut told = Told::new(folder, rig.http, rig.mqtt, is_of_states);
+    break_down_thrice(&rig, &mut told);
     let list = told.run("-- models list");
     assert!(list.contains("kpi@1") && list.contains("live"), "{list}");
-    told.run("-- models show kpi --as-of");
-    let show = told.run("-- models show kpi");
-    assert!(show.contains("88-C") && show.contains("0.7"), "{show}");
+    for command in ["-- models show kpi --as-of", "-- models show kpi"] {
+        let show = told.run(command);
+        assert!(show.contains("88-C") && show.contains("0.7"), "{show}");
+    }
     let recomputed = told.run("-- models recompute");
     assert!(recomputed.contains("made again"), "{recomputed}");
     // The planned stop is no failure, or the belt's failure is away.
