@@ -22,7 +22,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::topic::{Leaf, STATE_FILTER, Topic, UP_FILTER};
@@ -36,7 +36,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::config::BrokerUrl;
-use crate::endpoint::{TlsError, authorities, certificates, private_key};
+use crate::endpoint::{TlsError, authorities, certificates, check_validity, private_key};
 use crate::intake::{Content, Done, Health, Intake, Released, Way};
 use crate::limits::{
     BROKER_DOWN_MAX, BROKER_HANDSHAKE_S_MAX, BROKER_KEEP_ALIVE, BROKER_RETRY, BROKER_SILENCE_MAX, IN_FLIGHT_MAX,
@@ -105,6 +105,15 @@ impl BrokerDoor {
     }
 }
 
+/// What others hold of a client that serves.
+#[derive(Debug)]
+pub struct Ends {
+    /// Where answers to agents are to be put.
+    pub answers: mpsc::Sender<(SourceId, Bytes)>,
+    /// Replaces its settings.
+    pub door: BrokerDoor,
+}
+
 /// How a connection ended.
 struct Lost {
     why: String,
@@ -113,16 +122,16 @@ struct Lost {
 }
 
 impl Broker {
-    /// Sets the client up; the second value is where answers to agents are to be put, the third one replaces its settings.
+    /// Sets the client up.
     pub fn new(
         settings: &BrokerSettings,
         intake: Intake,
         health: Arc<Health>,
         stopping: Stopping,
-    ) -> Result<(Self, mpsc::Sender<(SourceId, Bytes)>, BrokerDoor), BrokerError> {
+    ) -> Result<(Self, Ends), BrokerError> {
         let (queue, answers) = mpsc::channel(BROKER_DOWN_MAX);
         let (door, options) = watch::channel(options(settings)?);
-        Ok((Self { options, intake, answers, health, stopping }, queue, BrokerDoor(door)))
+        Ok((Self { options, intake, answers, health, stopping }, Ends { answers: queue, door: BrokerDoor(door) }))
     }
 
     /// Keeps connected until the collector stops.
@@ -281,7 +290,9 @@ fn told(error: &ConnectionError) -> String {
         ConnectionError::Tls(TlsError::Io(error)) | ConnectionError::Io(error) => tls_words::of_io(error),
         // The first byte of an answer in TLS is no packet of MQTT.
         ConnectionError::MqttState(_) => {
-            format!("it does not speak MQTT as expected ({error}); is that its port for TLS? then the URL begins with mqtts://")
+            format!(
+                "it does not speak MQTT as expected ({error}); is that its port for TLS? then the URL begins with mqtts://"
+            )
         }
         other => other.to_string(),
     }
@@ -328,7 +339,9 @@ fn client_tls(settings: &BrokerSettings) -> Result<ClientConfig, BrokerError> {
     match &settings.certificate {
         None => Ok(builder.with_no_client_auth()),
         Some((certificate, key)) => {
-            builder.with_client_auth_cert(certificates(certificate)?, private_key(key)?).map_err(BrokerError::Mismatch)
+            let chain = certificates(certificate)?;
+            check_validity(certificate, &chain, SystemTime::now())?;
+            builder.with_client_auth_cert(chain, private_key(key)?).map_err(BrokerError::Mismatch)
         }
     }
 }

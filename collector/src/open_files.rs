@@ -5,9 +5,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::limits::{
-    FILES_MIN, FILES_OF_HTTP_CONNECTION, FILES_OWN, HTTP_CONNECTIONS_MAX, REFUSALS_AT_ONCE,
-};
+use crate::limits::{FILES_MIN, FILES_OF_HTTP_CONNECTION, FILES_OWN, HTTP_CONNECTIONS_MAX, REFUSALS_AT_ONCE};
 
 /// How many connections there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use afferent_protocol::ids::Timestamp;
 
 use crate::core::Reason;
-use crate::limits::{REFUSED_KEPT_MAX, REFUSED_TEXT_CHARS_MAX, REFUSED_WARNINGS_MAX, REFUSED_WARN_EVERY};
+use crate::limits::{REFUSED_KEPT_MAX, REFUSED_TEXT_CHARS_MAX, REFUSED_WARN_EVERY, REFUSED_WARNINGS_MAX};
 use crate::line::plain;
 
 /// Kinds of refusals.
@@ -57,10 +57,14 @@ impl Kind {
     /// What to do.
     pub const fn remedy(self) -> &'static str {
         match self {
-            Self::Tls => "give the client mqtts://, the CA of the collector's certificate, and a valid certificate of its own \
-                          where `client_ca` is set",
+            Self::Tls => {
+                "give the client mqtts://, the CA of the collector's certificate, and a valid certificate of its own \
+                          where `client_ca` is set"
+            }
             Self::Handshake => "only MQTT 3.1.1 and 5 are spoken here; mqtts:// needs [mqtt.tls]",
-            Self::Login => "give the agent the user and password of its [[mqtt.user]] entry; SIGHUP takes changed entries",
+            Self::Login => {
+                "give the agent the user and password of its [[mqtt.user]] entry; SIGHUP takes changed entries"
+            }
             Self::Certificate => "issue it a certificate whose subject has the agent's name as its only common name",
             Self::Will | Self::Publish | Self::Subscribe => {
                 "a client may use the topics of its own name only: user name or certificate must be of the agent's name"

@@ -18,16 +18,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiState};
-use crate::broker::{Broker, BrokerError, BrokerSettings};
+use crate::broker::{Broker, BrokerError, BrokerSettings, Ends};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
 use crate::core::{Core, OwnIdentity};
 use crate::data_directory::{DataDirectory, DataDirectoryError, first_public_key};
 use crate::endpoint::{BindError, Endpoint, EndpointSettings, Registry};
 use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
-use crate::limits::{
-    EXIT_TIME_MAX, FAREWELL_LOOKS_EVERY, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY,
-};
+use crate::limits::{EXIT_TIME_MAX, FAREWELL_LOOKS_EVERY, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY};
 use crate::log::{EmbeddedLog, Forgetter, Indexer, LogReader, LogSettings, OpenError, Trimmer};
 use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
 use crate::models::with_built_ins;
@@ -41,7 +39,7 @@ use crate::subscribe::ReadLog;
 use crate::subscribe::named::{StoreError, Subscriptions};
 use crate::supervise::{Part, PartEnded, Supervisor};
 use crate::{attesting, indexing};
-pub use check::{check, Scope};
+pub use check::{Scope, check};
 use reload::Door;
 
 /// Why the collector cannot run, or could not end well.
@@ -190,9 +188,10 @@ impl Collector {
         let (asked, questions) = mpsc::channel(QUESTIONS_MAX);
         questions::spawn(Arc::new(reader.clone()), questions, posts.clone(), &supervisor)
             .map_err(system("a thread for agents' questions"))?;
-        let (writer, views) = intake::spawn(core, incoming, outbox, asked, &supervisor)
-            .map_err(system("a thread for the log"))?;
-        let indexing = indexing::spawn(indexer.giving_way(commits.clone()), views.durable.clone(), stopping.clone(), &supervisor);
+        let (writer, views) =
+            intake::spawn(core, incoming, outbox, asked, &supervisor).map_err(system("a thread for the log"))?;
+        let indexing =
+            indexing::spawn(indexer.giving_way(commits.clone()), views.durable.clone(), stopping.clone(), &supervisor);
         indexing.map_err(system("a thread for the log's indexes"))?;
         let attesting = config.attest.file.clone();
         let attesting = attesting.map(|file| attesting::spawn(file, views.attested.clone(), &supervisor));
@@ -316,7 +315,7 @@ impl WayIn {
     ) -> Result<Self, RunError> {
         let (health, stopping) = (Arc::clone(health), stopping.clone());
         if let Some(settings) = broker_settings(config)? {
-            let (broker, answers, door) = Broker::new(&settings, intake, health, stopping)?;
+            let (broker, Ends { answers, door }) = Broker::new(&settings, intake, health, stopping)?;
             let serving = Box::pin(broker.serve());
             return Ok(Self { outbox: Outbox::Broker(answers), address: None, door: Door::Broker(door), serving });
         }

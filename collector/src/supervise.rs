@@ -236,11 +236,7 @@ impl Supervisor {
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn task(
-        &self,
-        part: Part,
-        future: impl Future<Output = ()> + Send + 'static,
-    ) -> tokio::task::JoinHandle<()> {
+    pub fn task(&self, part: Part, future: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
         assert_eq!(part.remedy(), Remedy::Exit, "a task is not started again");
         let supervisor = self.clone();
         tokio::spawn(async move {
@@ -251,13 +247,12 @@ impl Supervisor {
             };
             let mut planted = pin!(planted);
             // What is polled after a panic is nothing of it any more.
-            let panicked =
-                poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| planted.as_mut().poll(context))) {
-                    Ok(Poll::Pending) => Poll::Pending,
-                    Ok(Poll::Ready(())) => Poll::Ready(None),
-                    Err(panic) => Poll::Ready(Some(words(&*panic))),
-                })
-                .await;
+            let panicked = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| planted.as_mut().poll(context))) {
+                Ok(Poll::Pending) => Poll::Pending,
+                Ok(Poll::Ready(())) => Poll::Ready(None),
+                Err(panic) => Poll::Ready(Some(words(&*panic))),
+            })
+            .await;
             supervisor.exit_unless_in_time(part, panicked);
         })
     }

@@ -23,7 +23,9 @@ pub fn of(error: &Error) -> String {
         Error::PeerIncompatible(PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon) => {
             "both sides have no kind of signature in common; use a certificate with an ECDSA P-256 or RSA 2048 key"
         }
-        Error::PeerIncompatible(_) => "both sides have no version or cipher of TLS in common; TLS 1.2 and 1.3 are spoken here",
+        Error::PeerIncompatible(_) => {
+            "both sides have no version or cipher of TLS in common; TLS 1.2 and 1.3 are spoken here"
+        }
         Error::InconsistentKeys(_) => "the private key is not that of the certificate",
         _ => return error.to_string(),
     };
@@ -57,12 +59,16 @@ fn certificate(error: &CertificateError) -> String {
 fn told(alert: AlertDescription) -> String {
     let words = match alert {
         AlertDescription::UnknownCA => "the other side does not know the CA of our certificate; give it that CA's file",
-        AlertDescription::CertificateExpired => "the other side says that our certificate has expired; compare the clocks, renew it",
+        AlertDescription::CertificateExpired => {
+            "the other side says that our certificate has expired; compare the clocks, renew it"
+        }
         AlertDescription::BadCertificate
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnsupportedCertificate => "the other side does not accept our certificate",
         AlertDescription::CertificateRequired => "the other side asks for a client certificate",
-        AlertDescription::ProtocolVersion => "the other side speaks no version of TLS that is spoken here (1.2 and 1.3)",
+        AlertDescription::ProtocolVersion => {
+            "the other side speaks no version of TLS that is spoken here (1.2 and 1.3)"
+        }
         AlertDescription::HandshakeFailure => "the other side finds no cipher in common",
         _ => "the other side refuses the TLS handshake",
     };

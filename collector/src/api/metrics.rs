@@ -51,7 +51,11 @@ fn log(text: &mut Text, api: &Api) {
 }
 
 fn parts(text: &mut Text, reports: &[PartReport]) {
-    text.head("afferent_part_running", "gauge", "1 while this task or thread of the collector runs, and has for a while.");
+    text.head(
+        "afferent_part_running",
+        "gauge",
+        "1 while this task or thread of the collector runs, and has for a while.",
+    );
     for report in reports {
         text.sample("afferent_part_running", &[("part", report.part.name())], u8::from(report.is_well));
     }

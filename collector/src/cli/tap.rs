@@ -1,9 +1,18 @@
 //! `tap`: look at what comes, without leaving a trace.
 
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use afferent_collector::limits::EVENTS_PAGED_MAX;
+use anyhow::Context;
+
 use super::Collector;
 use super::client::Client;
 use super::event_output::EventOutput;
 use super::sub::{Which, follow};
+
+/// Events of one page.
+const PAGE: u64 = EVENTS_PAGED_MAX;
 
 /// Look at what comes from now on, until Ctrl-C.
 #[derive(Debug, clap::Args)]
@@ -12,7 +21,7 @@ pub struct Tap {
     collector: Collector,
     #[command(flatten)]
     which: Which,
-    /// Begin so many offsets before the end.
+    /// Begin with the last so many events that are asked for.
     #[arg(long, value_name = "N", default_value_t = 0)]
     last: u64,
     /// End after so many events.
@@ -28,10 +37,53 @@ pub fn tap(args: &Tap) -> anyhow::Result<()> {
     let client = Client::new(&args.collector.http);
     let from = match args.last {
         0 => "end".to_owned(),
-        last => {
-            let kept = client.kept()?;
-            kept.end.saturating_sub(last).max(kept.start).to_string()
-        }
+        last => begin_of_last(&client, &args.which, last)?.to_string(),
     };
     follow(&client, &args.which.wanted(Some(from)), args.limit.unwrap_or(u64::MAX), args.output)
+}
+
+/// The offset of the last but so many events that are asked for. It is looked for in a part of the log that grows until it
+/// holds enough of them, so that what comes often is found at the end, and what is rare takes no more than twice the log.
+fn begin_of_last(client: &Client, which: &Which, last: u64) -> anyhow::Result<u64> {
+    let kept = client.kept()?;
+    let wanted = usize::try_from(last).unwrap_or(usize::MAX);
+    let mut part = last.saturating_mul(2);
+    loop {
+        let from = kept.end.saturating_sub(part).max(kept.start);
+        let found = newest(client, which, from..kept.end, wanted)?;
+        if found.len() >= wanted || from == kept.start {
+            return Ok(found.front().copied().unwrap_or(kept.end));
+        }
+        part = part.saturating_mul(4);
+    }
+}
+
+/// The offsets of the newest events that are asked for in a part of the log, at most so many.
+fn newest(client: &Client, which: &Which, part: Range<u64>, count_max: usize) -> anyhow::Result<VecDeque<u64>> {
+    let mut found = VecDeque::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let mut query: Vec<_> = which.pairs().collect();
+        query.extend([("from", part.start.to_string()), ("until", part.end.to_string()), ("limit", PAGE.to_string())]);
+        query.extend(cursor.map(|cursor| ("cursor", cursor)));
+        let page = client.events(&query)?;
+        for line in page.lines.lines() {
+            let event: Placed = serde_json::from_str(line).context("the collector answers with something else")?;
+            // It is a number, written as text.
+            found.push_back(event.offset.parse().context("the collector tells an offset that is none")?);
+            if found.len() > count_max {
+                found.pop_front();
+            }
+        }
+        cursor = page.cursor;
+        if cursor.is_none() || page.next >= part.end {
+            return Ok(found);
+        }
+    }
+}
+
+/// The part of an event that is looked at.
+#[derive(serde::Deserialize)]
+struct Placed {
+    offset: String,
 }

@@ -1,6 +1,9 @@
 //! `top`: who is there, how fast events come, and what is lost; live.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -13,6 +16,7 @@ use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Cell, Row, Table, TableState};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Collector;
 use super::agents::lag;
@@ -37,11 +41,36 @@ pub fn top(args: &Top) -> anyhow::Result<()> {
     // Once before the screen is taken, so that a wrong address is told in plain words.
     view.apply(Ok(client.agents()?), Duration::ZERO);
     let reports = ask(client);
+    end_with_terminal().context("the terminal cannot be watched")?;
     let mut terminal = ratatui::try_init().context("the terminal cannot be used")?;
     let outcome = watch(&mut terminal, &mut view, &reports);
     ratatui::restore();
     outcome
 }
+
+/// Ends the process when its terminal is gone, also where SIGHUP is ignored (nohup): there is nobody to show anything to, and
+/// reading keys from a terminal that is gone would never come to rest.
+fn end_with_terminal() -> std::io::Result<()> {
+    // The same that keys are read from.
+    let terminal: OwnedFd = if std::io::stdin().is_terminal() {
+        std::io::stdin().as_fd().try_clone_to_owned()?
+    } else {
+        File::open("/dev/tty")?.into()
+    };
+    let watch = move || loop {
+        // Nothing is asked for but what is always told: that the other side is gone.
+        let mut watched = [PollFd::new(&terminal, PollFlags::empty())];
+        match poll(&mut watched, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(_) if watched[0].revents().is_empty() => {}
+            _ => std::process::exit(EXIT_HANGUP),
+        }
+    };
+    std::thread::Builder::new().name("terminal".to_owned()).spawn(watch).map(drop)
+}
+
+/// What a shell tells of a program that SIGHUP has ended.
+const EXIT_HANGUP: i32 = 128 + 1;
 
 /// What the collector says, and how long after the answer before.
 type Answer = (Result<AgentsReport, String>, Duration);

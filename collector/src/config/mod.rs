@@ -9,7 +9,7 @@
 //! listen = "127.0.0.1:1883"
 //! connections_max = 16000
 //! handshake_s_max = 10
-//! # tls = { cert = "server.pem", key = "server.key", client_ca = "clients.pem" }
+//! # tls = { cert = "server.pem", key = "server.key", client_ca = "clients.pem" } # client_ca in place of users
 //! # [[mqtt.user]]
 //! # name = "press-88"
 //! # password = { file = "/run/secrets/press-88" }   # or { env = "…" }, { credential = "…" } (systemd)
@@ -358,7 +358,8 @@ impl Config {
             return together("mqtt.user", message);
         }
         if self.broker.is_some() && (has_users || self.mqtt.tls.is_some()) {
-            let message = "users and tls would be ignored: with `broker`, nobody connects here; remove them or `broker`";
+            let message =
+                "users and tls would be ignored: with `broker`, nobody connects here; remove them or `broker`";
             return together("mqtt", message);
         }
         let BrokerClient { client_id, user, password, .. } = &self.broker_client;
@@ -498,7 +499,9 @@ mod tests {
         for strip in ["", "# "] {
             let lines = example.iter().map(|line| line.strip_prefix("//!").unwrap().trim_start());
             let text: Vec<&str> = lines.map(|line| line.strip_prefix(strip).unwrap_or(line)).collect();
-            parse(&text.join("\n")).unwrap();
+            let config = Config::parse(&text.join("\n"), Path::new("example.toml")).unwrap();
+            // Endpoint and broker, users and client_ca are alternatives to each other.
+            assert_eq!(config.check().is_ok(), strip.is_empty());
         }
     }
 

@@ -56,7 +56,8 @@ impl Access {
             (Self::Open, Self::Open) => true,
             (Self::Certificates, Self::Certificates) => same_ca,
             (Self::Users(users), Self::Users(before)) => {
-                let of = |users: &[User]| users.iter().find(|user| user.name == *agent).map(|user| user.password_sha256);
+                let of =
+                    |users: &[User]| users.iter().find(|user| user.name == *agent).map(|user| user.password_sha256);
                 of(users).is_some() && of(users) == of(before)
             }
             _ => false,

@@ -25,8 +25,8 @@ use super::packets::{Incoming, Named, Protocol};
 use super::registry::Handle;
 use crate::core::Connection;
 use crate::intake::{Content, Done, Released, Verdict};
-use crate::refused::{Kind, Refused};
 use crate::limits::{DOWN_QUEUE_MAX, FAREWELL_MAX, IN_FLIGHT_MAX, OUT_BYTES_MAX, READ_BYTES, WRITE_STALL_MAX};
+use crate::refused::{Kind, Refused};
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,7 +265,8 @@ impl Session<'_> {
     }
 
     fn unsubscribe(&self, filter: &Named) -> bool {
-        let own = filter.as_ref().is_ok_and(|topic| topic.leaf == Leaf::Down && self.identity.get() == Some(&topic.agent));
+        let own =
+            filter.as_ref().is_ok_and(|topic| topic.leaf == Leaf::Down && self.identity.get() == Some(&topic.agent));
         own && self.subscribed.swap(false, Ordering::Relaxed)
     }
 

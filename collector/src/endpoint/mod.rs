@@ -40,7 +40,7 @@ pub use access::{Access, User};
 pub use gate::Gate;
 pub use registry::Registry;
 pub use tls::{Tls, TlsError, TlsFiles};
-pub(crate) use tls::{authorities, certificates, private_key};
+pub(crate) use tls::{authorities, certificates, check_validity, private_key};
 
 use crate::intake::{Health, Intake, Way};
 use crate::limits::{FAREWELL_MAX, REFUSALS_AT_ONCE};

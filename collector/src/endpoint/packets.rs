@@ -307,10 +307,7 @@ fn read_publish(qos: Qos, topic: &str, packet_id: Option<u16>, payload: &ArcPayl
     Incoming::Publish { topic: topic_of(topic), packet_id, payload: Bytes::from_owner(Shared(payload.clone())) }
 }
 
-fn read_filters(
-    filters: impl ExactSizeIterator<Item = Named>,
-    made: impl FnOnce(Vec<Named>) -> Incoming,
-) -> Incoming {
+fn read_filters(filters: impl ExactSizeIterator<Item = Named>, made: impl FnOnce(Vec<Named>) -> Incoming) -> Incoming {
     if filters.len() > FILTERS_MAX { Incoming::TooManyFilters } else { made(filters.collect()) }
 }
 

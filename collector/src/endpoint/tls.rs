@@ -190,3 +190,111 @@ pub(super) fn common_name(certificate: &CertificateDer<'_>) -> Option<SourceId> 
     let text = std::str::from_utf8(name.value.value()).ok()?;
     if none.is_some() { None } else { SourceId::new(text).ok() }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    use rustls::pki_types::UnixTime;
+    use rustls::server::ServerSessionMemoryCache;
+    use rustls::time_provider::TimeProvider;
+    use rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConnection};
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A clock that is two hours ahead.
+    #[derive(Debug)]
+    struct Later;
+
+    impl TimeProvider for Later {
+        fn current_time(&self) -> Option<UnixTime> {
+            Some(UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs()) + 2 * HOUR))
+        }
+    }
+
+    /// An endpoint's TLS with a client CA, and a client whose certificate is valid for an hour.
+    fn both_sides(folder: &Path) -> (ServerConfig, Arc<ClientConfig>) {
+        let (key, mut params) = (KeyPair::generate().unwrap(), CertificateParams::new(Vec::new()).unwrap());
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = params.self_signed(&key).unwrap().pem();
+        let issuer = Issuer::new(params, key);
+        let issue = |name: &str, valid_for: Duration| {
+            let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+            params.distinguished_name.push(DnType::CommonName, name);
+            let now = Duration::from_secs(UnixTime::now().as_secs());
+            params.not_after = rcgen::date_time_ymd(1970, 1, 1) + (now + valid_for);
+            let key = KeyPair::generate().unwrap();
+            let signed = params.signed_by(&key, &issuer).unwrap().pem();
+            std::fs::write(folder.join(format!("{name}.pem")), signed).unwrap();
+            std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+        };
+        std::fs::write(folder.join("ca.pem"), ca).unwrap();
+        issue("server", 1000 * HOUR);
+        issue("client", HOUR);
+        let files = TlsFiles {
+            certificate: folder.join("server.pem"),
+            key: folder.join("server.key"),
+            client_ca: Some(folder.join("ca.pem")),
+        };
+        let tls = Tls::load(&files).unwrap();
+        let client = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(authorities(&folder.join("ca.pem")).unwrap())
+            .with_client_auth_cert(
+                certificates(&folder.join("client.pem")).unwrap(),
+                private_key(&folder.join("client.key")).unwrap(),
+            );
+        ((*tls.config()).clone(), Arc::new(client.unwrap()))
+    }
+
+    /// A handshake in memory; gives how it came about, or why the server refused it.
+    fn handshake(server: &ServerConfig, client: &Arc<ClientConfig>) -> Result<HandshakeKind, rustls::Error> {
+        let name = "localhost".try_into().unwrap();
+        let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
+        let mut server = ServerConnection::new(Arc::new(server.clone())).unwrap();
+        for _ in 0..4 {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).unwrap();
+            }
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                server.read_tls(&mut rest).unwrap();
+                server.process_new_packets()?;
+            }
+            bytes.clear();
+            while server.wants_write() {
+                server.write_tls(&mut bytes).unwrap();
+            }
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                client.read_tls(&mut rest).unwrap();
+                client.process_new_packets()?;
+            }
+        }
+        Ok(server.handshake_kind().expect("it has come to its end"))
+    }
+
+    #[test]
+    fn a_client_whose_certificate_has_expired_does_not_come_in_by_an_earlier_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let (server, client) = both_sides(folder.path());
+        let later = |server: &ServerConfig| {
+            let mut later = server.clone();
+            later.time_provider = Arc::new(Later);
+            later
+        };
+        assert_eq!(handshake(&server, &client), Ok(HandshakeKind::Full));
+        assert_eq!(handshake(&server, &client), Ok(HandshakeKind::Full), "each of them is looked at");
+        let refused = handshake(&later(&server), &client).unwrap_err();
+        assert!(crate::tls_words::of(&refused).contains("has expired"), "{refused}");
+
+        // The control: with sessions that can be resumed, as is usual, it comes in.
+        let mut usual = server.clone();
+        (usual.session_storage, usual.send_tls13_tickets) = (ServerSessionMemoryCache::new(32), 2);
+        assert_eq!(handshake(&usual, &client), Ok(HandshakeKind::Full));
+        assert_eq!(handshake(&later(&usual), &client), Ok(HandshakeKind::Resumed));
+    }
+}

@@ -54,14 +54,15 @@ pub trait Admission: Send + 'static {
     fn troubles(&self) -> Troubles {
         Troubles::default()
     }
-    /// Judges a message of `agent`, to whom the connection belongs; what is taken goes into the next commit.
+    /// Judges a message of `agent`, to whom the connection belongs; what is taken goes into the next commit. A refusal says why
+    /// something of it was refused.
     fn receive(
         &mut self,
         agent: SourceId,
         payload: &[u8],
         connection: Option<Connection>,
         clock: &ClockReading,
-    ) -> Verdict;
+    ) -> Result<Verdict, Refusal>;
     /// Gives posted events their places; they go into the next commit, and may have been there before. After a commit
     /// that failed this is asked once more, as for messages.
     fn post(&mut self, _events: &[NewEvent], _clock: &ClockReading) -> Result<Vec<Placed>, PostRefusal> {
@@ -78,7 +79,7 @@ pub trait Admission: Send + 'static {
         Err(NotOperated::Nowhere)
     }
     /// A message came on the agent's state topic.
-    fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict;
+    fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<Verdict, Refusal>;
     /// A connection of the agent has ended.
     fn closed(&mut self, agent: SourceId, connection: u64, clock: &ClockReading);
     /// Questions of agents that the log is to be read for.
@@ -124,12 +125,12 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
         payload: &[u8],
         connection: Option<Connection>,
         clock: &ClockReading,
-    ) -> Verdict {
+    ) -> Result<Verdict, Refusal> {
         let received = Core::receive(self, agent, payload, connection, clock);
         match (received.refusal, received.proved) {
-            (Some(refusal), _) => refused(agent, &refusal),
-            (None, Some(instance)) => Verdict::Proved(instance),
-            (None, None) => Verdict::Taken,
+            (Some(refusal), _) => Err(refusal),
+            (None, Some(instance)) => Ok(Verdict::Proved(instance)),
+            (None, None) => Ok(Verdict::Taken),
         }
     }
 
@@ -145,8 +146,8 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
         Core::operate(self, operation, clock)
     }
 
-    fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Verdict {
-        Core::state(self, agent, payload, clock).map_or_else(|refusal| refused(agent, &refusal), |()| Verdict::Taken)
+    fn state(&mut self, agent: SourceId, payload: &[u8], clock: &ClockReading) -> Result<Verdict, Refusal> {
+        Core::state(self, agent, payload, clock).map(|()| Verdict::Taken)
     }
 
     fn closed(&mut self, agent: SourceId, connection: u64, clock: &ClockReading) {
@@ -178,7 +179,8 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
     }
 }
 
-fn refused(agent: SourceId, refusal: &Refusal) -> Verdict {
-    tracing::debug!(%agent, reason = refusal.reason.name(), message = refusal.message, "refused");
-    if refusal.reason == Reason::OtherKey { Verdict::OtherKey } else { Verdict::Refused }
+impl From<&Refusal> for Verdict {
+    fn from(refusal: &Refusal) -> Self {
+        if refusal.reason == Reason::OtherKey { Self::OtherKey } else { Self::Refused }
+    }
 }

@@ -1,9 +1,10 @@
 //! The one thread that writes: it takes what waits, commits once, and tells everybody.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use afferent_protocol::ids::Offset;
+use afferent_protocol::ids::{Offset, SourceId};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -12,11 +13,12 @@ use tokio::time::error::Elapsed;
 use super::admission::Statement;
 use super::{Admission, Content, Done, Health, Incoming, Outbox, Released, Verdict};
 use crate::clock::SystemClock;
-use crate::core::{Answer, NotAttested, NotOperated, Question};
+use crate::core::{Answer, NotAttested, NotOperated, Question, Reason, Refusal};
 use crate::limits::{
     COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY, WRITER_LOOKS_EVERY,
 };
 use crate::posted::{Placed, PostRefusal};
+use crate::refused::{Kind, Refused};
 use crate::supervise::{Part, Supervisor};
 
 /// What others see of the writer.
@@ -203,7 +205,7 @@ impl<A: Admission> Loop<A> {
         while let Some(incoming) = next {
             bytes += incoming.content.bytes();
             self.count(&incoming);
-            let became = self.receive(&incoming);
+            let became = self.receive(&incoming, true);
             if !became.is_taken() {
                 self.health.counters.messages_refused.count();
             }
@@ -229,7 +231,8 @@ impl<A: Admission> Loop<A> {
         }
     }
 
-    fn receive(&mut self, incoming: &Incoming) -> Became {
+    /// Hands something to the core; a refusal is told the first time.
+    fn receive(&mut self, incoming: &Incoming, is_first: bool) -> Became {
         let clock = self.clock.read();
         match (&incoming.content, incoming.agent) {
             (Content::Post { events, .. }, _) => return Became::Placed(self.admission.post(events, &clock)),
@@ -238,10 +241,13 @@ impl<A: Admission> Loop<A> {
                 return Became::Operated(self.admission.operate(operation, &clock));
             }
             (Content::Message { payload, connection }, Some(agent)) => {
-                return Became::Judged(self.admission.receive(agent, payload, *connection, &clock));
+                let judged = self.admission.receive(agent, payload, *connection, &clock);
+                let peer = connection.and_then(|connection| connection.peer);
+                return Became::Judged(self.verdict(judged, agent, peer, is_first));
             }
             (Content::State { payload }, Some(agent)) => {
-                return Became::Judged(self.admission.state(agent, payload, &clock));
+                let judged = self.admission.state(agent, payload, &clock);
+                return Became::Judged(self.verdict(judged, agent, None, is_first));
             }
             (Content::Closed { connection }, Some(agent)) => self.admission.closed(agent, *connection, &clock),
             (Content::Found { nonce, found }, Some(agent)) => self.admission.found(agent, *nonce, *found),
@@ -250,11 +256,30 @@ impl<A: Admission> Loop<A> {
         Became::Judged(Verdict::Taken)
     }
 
+    fn verdict(
+        &self,
+        judged: Result<Verdict, Refusal>,
+        agent: SourceId,
+        peer: Option<SocketAddr>,
+        is_first: bool,
+    ) -> Verdict {
+        let refusal = match judged {
+            Ok(verdict) => return verdict,
+            Err(refusal) => refusal,
+        };
+        // An agent whose hello has not come yet is asked for it.
+        if is_first && refusal.reason != Reason::NoHello {
+            let (kind, name, why) = (Kind::Message(refusal.reason), Some(agent.as_str()), &*refusal.message);
+            self.health.refused.note(&Refused { kind, name, user: None, topic: None, peer, why });
+        }
+        Verdict::from(&refusal)
+    }
+
     /// After a commit that failed nothing counts: the core gets the same messages once more.
     fn receive_again(&mut self) {
         let mut taken = std::mem::take(&mut self.taken);
         for again in &mut taken {
-            again.became = self.receive(&again.incoming);
+            again.became = self.receive(&again.incoming, false);
         }
         self.taken = taken;
     }

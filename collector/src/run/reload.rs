@@ -39,7 +39,9 @@ pub(super) async fn on_hangup(
         match taken {
             // What takes a start to change is compared with what runs, as long as it runs.
             Ok(fresh) => running.mqtt.user = fresh.mqtt.user,
-            Err(error) => tracing::error!("SIGHUP: {error}; all users, passwords and certificates of before stay in use"),
+            Err(error) => {
+                tracing::error!("SIGHUP: {error}; all users, passwords and certificates of before stay in use")
+            }
         }
     }
     io::ErrorKind::BrokenPipe.into()

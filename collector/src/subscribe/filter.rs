@@ -11,7 +11,7 @@ use super::lines::{Facts, LineKind};
 use super::severity;
 use crate::cloud_event::posted::Posted;
 use crate::cloud_event::{UNREADABLE, type_of};
-use crate::limits::{QUERY_NAMES_MAX, QUERY_TEXT_BYTES_MAX};
+use crate::limits::{QUERY_NAMES_MAX, QUERY_TEXT_BYTES_MAX, REFUSED_TEXT_CHARS_MAX};
 use crate::log::{Kinds, NameHash, Wanted};
 
 /// The type of all events of the stream `samples`, and of those alone.
@@ -54,6 +54,18 @@ pub enum FilterError {
          more, `..info` for that and less"
     )]
     Severity(String),
+    /// No event has ever had this type, and none will.
+    #[error(
+        "there is no type {given:?}{}; there are {}; a type of your own is written in full, as com.example.wear.v1",
+        near.map_or_else(String::new, |near| format!(" (did you mean `{near}`?)")),
+        TYPES.join(", "),
+    )]
+    Type {
+        /// What was given.
+        given: String,
+        /// The type that is meant, as far as one is alike.
+        near: Option<&'static str>,
+    },
     /// More than a filter may say.
     #[error("{what} has {given}, and at most {taken} are taken")]
     TooMuch {
@@ -66,10 +78,36 @@ pub enum FilterError {
     },
 }
 
+/// The short names of all types that are not somebody's own.
+pub const TYPES: [&str; 12] = [
+    "sample",
+    "breakdown",
+    "recovery",
+    "state",
+    "alarm",
+    "loss",
+    "clockstep",
+    "lifecycle",
+    "derived",
+    "progress",
+    "amendment",
+    "unreadable",
+];
+
+/// How much alike (Jaro-Winkler, 0 to 1) two names must be for one to be meant by the other.
+const ALIKE_MIN: f64 = 0.8;
+
 impl Filter {
     /// Reads a filter: a pattern of subjects, and types and sources separated by commas. A type may be short, as
-    /// `breakdown` for `afferent.breakdown.v1`.
+    /// `breakdown` for `afferent.breakdown.v1`; one of ours that does not exist is refused.
     pub fn new(subject: Option<&str>, types: Option<&str>, sources: Option<&str>) -> Result<Self, FilterError> {
+        let filter = Self::kept(subject, types, sources)?;
+        filter.types.iter().try_for_each(|name| check_type(name))?;
+        Ok(filter)
+    }
+
+    /// Reads a filter that was written down when other types may have been known.
+    pub(super) fn kept(subject: Option<&str>, types: Option<&str>, sources: Option<&str>) -> Result<Self, FilterError> {
         let machine = subject.and_then(machine_of).map(str::to_owned);
         let subject = subject.map(patterns).transpose()?.unwrap_or_default();
         let types = names("the list of types", types)?;
@@ -210,6 +248,20 @@ impl Filter {
     }
 }
 
+/// Refuses a full name that is of ours and that no event has.
+fn check_type(name: &str) -> Result<(), FilterError> {
+    let Some(short) = name.strip_prefix("afferent.") else { return Ok(()) };
+    let known = short.strip_suffix(".v1").is_some_and(|short| TYPES.contains(&short));
+    if known {
+        return Ok(());
+    }
+    let short = short.strip_suffix(".v1").unwrap_or(short);
+    let given: String = short.chars().take(REFUSED_TEXT_CHARS_MAX).collect();
+    let alike = TYPES.map(|known| (known, strsim::jaro_winkler(&given, known)));
+    let near = alike.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).filter(|(_, alike)| *alike >= ALIKE_MIN);
+    Err(FilterError::Type { near: near.map(|(known, _)| known), given })
+}
+
 /// The first level of a pattern, when every subject that fits begins with it.
 fn machine_of(pattern: &str) -> Option<&str> {
     let first = pattern.split('/').next().unwrap_or(pattern);
@@ -281,5 +333,29 @@ mod tests {
         assert!(filter.takes_event("88-C", "afferent.breakdown.v1"));
         assert!(filter.takes_event("88-C", "com.example.wear.v1"));
         assert!(!filter.takes_event("88-C", "afferent.alarm.v1"));
+    }
+
+    #[test]
+    fn a_type_that_no_event_has_is_refused_with_those_that_there_are() {
+        for wrong in ["breakdowns", "afferent.breakdowns.v1", "afferent.breakdown.v2", "alarm,zzz"] {
+            let error = Filter::new(None, Some(wrong), None).unwrap_err().to_string();
+            assert!(TYPES.iter().all(|known| error.contains(known)), "{error}");
+            assert!(Filter::kept(None, Some(wrong), None).is_ok(), "what was kept from before can still be read");
+        }
+        let error = Filter::new(None, Some("breakdowns"), None).unwrap_err().to_string();
+        assert!(error.contains("did you mean `breakdown`?"), "{error}");
+        for right in TYPES {
+            Filter::new(None, Some(right), None).unwrap();
+        }
+        Filter::new(None, Some("com.example.wear.v1"), None).unwrap();
+    }
+
+    #[test]
+    fn every_type_that_events_have_can_be_asked_for() {
+        let text = include_str!("../../../protocol/src/event.rs");
+        let named = text.split("=> \"afferent.").skip(1).filter_map(|rest| rest.split(".v1\"").next());
+        let named: Vec<&str> = named.collect();
+        assert!(named.len() >= 10 && named.contains(&"sample"), "the control: they were found: {named:?}");
+        assert!(named.iter().all(|name| TYPES.contains(name)), "{named:?}");
     }
 }

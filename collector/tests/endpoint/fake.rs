@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use afferent_collector::core::{Answer, Connection};
+use afferent_collector::core::{Answer, Connection, Reason, Refusal};
 use afferent_collector::endpoint::{Access, Endpoint, EndpointSettings, Registry};
 use afferent_collector::intake::{self, Admission, Health, Intake, Outbox, Verdict, Writer};
-use afferent_collector::supervise::Supervisor;
 use afferent_collector::shutdown::{StopSwitch, stop_switch};
+use afferent_collector::supervise::Supervisor;
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream};
 use afferent_protocol::session::signed::Instance;
@@ -94,20 +94,20 @@ impl Admission for Fake {
         payload: &[u8],
         connection: Option<Connection>,
         _clock: &ClockReading,
-    ) -> Verdict {
+    ) -> Result<Verdict, Refusal> {
         if payload == b"garbage" {
-            return Verdict::Refused;
+            return Err(Refusal { reason: Reason::Malformed, message: "garbage".to_owned() });
         }
         self.pending.push((agent.to_string(), payload.to_vec()));
         let (control, connection) = (answer(), connection.map(|connection| connection.number));
         self.answers.push(Answer { agent, connection, message: control.encode().to_vec(), control });
-        match payload {
+        Ok(match payload {
             [b'r', b'u', b'n', b' ', run] => Verdict::Proved(Instance([*run; 16])),
             _ => Verdict::Taken,
-        }
+        })
     }
 
-    fn state(&mut self, _agent: SourceId, _payload: &[u8], _clock: &ClockReading) -> Verdict {
+    fn state(&mut self, _agent: SourceId, _payload: &[u8], _clock: &ClockReading) -> Result<Verdict, Refusal> {
         panic!("only a broker's state topics count")
     }
 

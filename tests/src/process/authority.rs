@@ -44,9 +44,19 @@ impl Authority {
     /// # Panics
     /// When the files cannot be written.
     pub fn issue(&self, common_name: &str) -> Certificate {
+        self.issue_for(common_name, 1975..4096)
+    }
+
+    /// The same, valid in these years.
+    ///
+    /// # Panics
+    /// When the files cannot be written.
+    pub fn issue_for(&self, common_name: &str, years: std::ops::Range<i32>) -> Certificate {
         let key = KeyPair::generate().expect("a key can be made");
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address is a valid name");
         params.distinguished_name.push(DnType::CommonName, common_name);
+        params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
         let signed = params.signed_by(&key, &self.issuer).expect("the authority can sign");
         std::fs::create_dir_all(&self.folder).expect("the folder can be written");
         let files = Certificate {

@@ -35,7 +35,7 @@ impl Ends {
 
 /// Whether it adds to the log, so that it is run once, whatever it prints.
 fn adds(command: &str) -> bool {
-    command.contains("-- emit ") || command.contains("-- replay 88-C.jsonl") || command.contains(" -d '")
+    command.contains("-- emit ") || command.contains("-- replay tests/data/88-C.jsonl") || command.contains(" -d '")
 }
 
 /// The fenced block of README with this head.
@@ -56,7 +56,6 @@ fn screen(written: &str) -> String {
 /// README's files in the folder in which its commands are run.
 fn write_files(folder: &Folder) {
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("the folder can be written");
-    write("88-C.jsonl", &block("json 88-C.jsonl"));
     write("plan.toml", &configurations("plan")[0]);
     let with_model = configurations("collector").into_iter().find(|text| text.contains("[[model]]"));
     write("collector.toml", &with_model.expect("README adds a model"));
@@ -167,7 +166,7 @@ fn every_command_of_readme_is_in_a_block_whose_output_is_compared() {
     let commands: Vec<_> = prose.lines().filter_map(|line| line.strip_prefix("    ")).collect();
     assert_eq!(commands, ["tests/run"]);
     let kinds = text.split("```").skip(1).step_by(2).map(|block| block.lines().next().unwrap_or_default());
-    let known = ["", "console", "json lines", "json 88-C.jsonl", "toml agent", "toml collector", "toml plan"];
+    let known = ["", "console", "json lines", "toml agent", "toml collector", "toml plan"];
     for kind in kinds {
         assert!(known.contains(&kind), "nothing checks a block of the kind {kind:?}");
     }

@@ -30,8 +30,7 @@ impl Started {
         let definitions = with_built_ins(&[]);
         let supervisor = Supervisor::new(Arc::default(), stopping.clone());
         let (log, durable_view, commits) = (Arc::new(log.clone()), view, Commits::default());
-        let settings =
-            Settings { definitions, snapshots, log, durable: durable_view, stopping, supervisor, commits };
+        let settings = Settings { definitions, snapshots, log, durable: durable_view, stopping, supervisor, commits };
         let _inside = runtime.enter();
         let (models, threads) = Models::start(settings).unwrap();
         Self { models, threads, switch, durable }

@@ -130,7 +130,7 @@ impl Subscriptions {
         if partitions == 0 || partitions > PARTITIONS_MAX {
             return Err(SubscriptionError::Partitions(partitions));
         }
-        filter.filter()?;
+        filter.fresh()?;
         let mut named = self.lock();
         if let Some(known) = named.get(&name) {
             let same = known.kept.filter == filter && known.kept.partitions() == partitions;

@@ -41,9 +41,15 @@ pub struct FilterText {
 }
 
 impl FilterText {
-    /// Reads it.
+    /// Reads one that is new: it may ask only for types that exist.
+    pub fn fresh(&self) -> Result<Filter, FilterError> {
+        Filter::new(self.subject.as_deref(), self.kind.as_deref(), self.source.as_deref())?;
+        self.filter()
+    }
+
+    /// Reads one that is kept.
     pub fn filter(&self) -> Result<Filter, FilterError> {
-        let filter = Filter::new(self.subject.as_deref(), self.kind.as_deref(), self.source.as_deref())?;
+        let filter = Filter::kept(self.subject.as_deref(), self.kind.as_deref(), self.source.as_deref())?;
         self.severity.as_deref().map_or(Ok(filter.clone()), |severity| filter.with_severity(severity))
     }
 }
