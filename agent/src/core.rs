@@ -15,7 +15,7 @@ use std::sync::Arc;
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, LaneEnds, LifeCycle};
-use afferent_protocol::ids::{SequenceRange, Stream, Subject};
+use afferent_protocol::ids::{SequenceRange, SourceId, Stream, Subject};
 use afferent_protocol::limits::{EVENT_BYTES_MAX, HEARTBEAT_BYTES_MAX, HEARTBEAT_LANES_MAX, SUBJECT_BYTES_MAX};
 use afferent_protocol::session::signed::{Instance, Nonce, Place};
 use afferent_protocol::session::{Holding, Lane, Sender, SenderSettings};
@@ -53,8 +53,8 @@ pub struct Now {
 /// What the core wants of its transport.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outgoing {
-    /// Send what was put into the buffer, as one message.
-    Message,
+    /// Send what was put into the buffer, as one message, on the topic of this name.
+    Message(SourceId),
     /// Nothing before this time, or before something comes in.
     Wait {
         /// Milliseconds; `None` is forever.
@@ -110,6 +110,7 @@ pub struct AgentCore<D: Disk> {
     /// What the collector asks for once more.
     again: VecDeque<(Lane, SequenceRange)>,
     mending: Mending,
+    released: u64,
 }
 
 impl<D: Disk> std::fmt::Debug for AgentCore<D> {
@@ -152,6 +153,7 @@ impl<D: Disk> AgentCore<D> {
             look_up_at_ms: 0,
             again: VecDeque::new(),
             mending: Mending::default(),
+            released: 0,
         };
         core.tell_held();
         Ok((core, recovery))
@@ -217,6 +219,16 @@ impl<D: Disk> AgentCore<D> {
     /// The key of who answers over this connection and is not believed, while nobody is who answers.
     pub fn stranger(&self) -> Option<PublicKey> {
         self.stranger
+    }
+
+    /// How often the collector has made something durable that was then let go of, since the start.
+    pub fn released(&self) -> u64 {
+        self.released
+    }
+
+    /// The line takes about so many bytes a second, as the transport has measured.
+    pub fn line(&mut self, bytes_per_s: u64) {
+        self.sender.line(bytes_per_s);
     }
 
     /// When [`AgentCore::retry`] has something to do without new events.

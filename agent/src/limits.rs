@@ -1,6 +1,7 @@
 //! Every limit of the agent, related to each other and to those of the protocol.
 
-use afferent_protocol::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use afferent_protocol::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX, SEGMENT_BYTES_MIN, SIGNED_BYTES_MAX};
+use afferent_protocol::topic::TOPIC_BYTES_MAX;
 
 /// Longest line of input, its end not counted, in bytes.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -110,6 +111,26 @@ pub const WITNESS_SYNC_MS: u64 = 1000;
 pub const READ_RETRY_MS: u64 = 100;
 /// How often a read is tried again before what it was to tell counts as unknown.
 pub const READ_TRIES_MAX: u8 = 8;
+/// Bytes a second that a line counts with until it was measured.
+pub const LINE_START: u64 = 4096;
+/// Bytes a second above which nobody needs to know how fast a line is.
+pub const LINE_FAST: u64 = 1 << 20;
+/// Bytes of one MQTT message that carries batches, at most.
+pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of a piece of a batch, at least, where the peer's packet limit allows it.
+pub const PIECE_BYTES_MIN: usize = 1024;
+/// Bytes without a PUBACK.
+pub const UNACKED_BYTES_MAX: usize = 1 << 20;
+/// Messages without a PUBACK.
+pub const UNACKED_MESSAGES_MAX: usize = 256;
+/// Bytes of MQTT's own around the payload of a message, its topic included.
+pub const MQTT_HEAD_BYTES_MAX: usize = 128;
+/// Addresses of a host that are tried.
+pub const ADDRESSES_MAX: usize = 8;
+/// Milliseconds in which a connection is made and subscribed, at first; doubled as long as that is too short.
+pub const CONNECT_MS_MIN: u64 = 15_000;
+/// The same, at most.
+pub const CONNECT_MS_MAX: u64 = 120_000;
 /// Bytes of a packet from the broker that are taken: control messages, and some room for MQTT's own.
 pub const MQTT_INCOMING_BYTES_MAX: u32 = 16 * 1024;
 /// Milliseconds that a stopping agent gives its last events to arrive; what has not by then is sent after the next start.
@@ -157,6 +178,10 @@ const _: () = {
     assert!(READ_BYTES_MAX >= 2 * LINE_BYTES_MAX, "a full buffer holds a whole line or shows that it is too long");
     assert!(READ_BYTES_MIN <= READ_BYTES_MAX);
     assert!(ANSWER_BYTES_MAX > 2 * REFUSAL_BYTES_MAX);
+    assert!(MESSAGE_BYTES_MAX <= UNACKED_BYTES_MAX && PIECE_BYTES_MIN <= MESSAGE_BYTES_MAX);
+    assert!(MQTT_INCOMING_BYTES_MAX as usize >= SIGNED_BYTES_MAX + MQTT_HEAD_BYTES_MAX);
+    assert!(TOPIC_BYTES_MAX + 16 <= MQTT_HEAD_BYTES_MAX);
+    assert!(CONNECT_MS_MIN <= CONNECT_MS_MAX);
     // hyper asks for at least this much.
     assert!(HTTP_HEAD_BYTES_MAX >= 8192);
     assert!(RESTART_WAIT_MS_MIN <= RESTART_WAIT_MS_MAX);

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, LifeCycle};
-use afferent_protocol::ids::{Sequence, Stream, Subject, Timestamp};
+use afferent_protocol::ids::{Sequence, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::session::signed::Nonce;
 use afferent_protocol::session::{Held, Lane};
 use afferent_protocol::sign::PublicKey;
@@ -33,15 +33,17 @@ pub enum Inbound {
     LinkUp(Nonce, TrustSettings),
     /// It is not any more.
     LinkDown,
-    /// A message came.
-    Message(Vec<u8>),
+    /// The line takes about so many bytes a second.
+    Line(u64),
+    /// A message came, on the topic of this name.
+    Message(SourceId, Vec<u8>),
 }
 
 /// What the transport is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outbound {
-    /// Send this.
-    Message(Vec<u8>),
+    /// Send this, on the topic of this name.
+    Message(SourceId, Vec<u8>),
     /// Close the connection and make another.
     Reconnect,
 }
@@ -52,6 +54,8 @@ pub(crate) struct Inbox {
     inbound: VecDeque<Inbound>,
     /// The transport has taken a message out of the outbox.
     room: bool,
+    /// How often the collector has made something durable that was then let go of.
+    released: u64,
     /// Why, and when that was asked for.
     stop: Option<(String, Timestamp)>,
 }
@@ -64,11 +68,16 @@ impl Link {
     /// Passes on what the transport brought. Messages beyond a limit are dropped: all of them repeat themselves.
     pub fn bring(&self, inbound: Inbound) {
         let mut state = self.0.lock();
-        if !matches!(inbound, Inbound::Message(_)) || state.inbox.inbound.len() < INBOX_MESSAGES_MAX {
+        if !matches!(inbound, Inbound::Message(..)) || state.inbox.inbound.len() < INBOX_MESSAGES_MAX {
             state.inbox.inbound.push_back(inbound);
         }
         drop(state);
         self.0.wake.notify_one();
+    }
+
+    /// How often the collector has made something durable that was then let go of, since the start.
+    pub fn released(&self) -> u64 {
+        self.0.lock().inbox.released
     }
 
     /// Tells that the outbox has room again.
@@ -226,7 +235,8 @@ impl<D: Disk> Round<D> {
                     self.parts.core.link_up(nonce);
                 }
                 Inbound::LinkDown => self.parts.core.link_down(),
-                Inbound::Message(message) => self.parts.core.receive(&message, &now),
+                Inbound::Line(bytes_per_s) => self.parts.core.line(bytes_per_s),
+                Inbound::Message(_, message) => self.parts.core.receive(&message, &now),
             }
         }
         self.keep(&now);
@@ -317,6 +327,7 @@ impl<D: Disk> Round<D> {
             self.stop_at_ms = Some(shared.now_ms() + WRITER_DRAIN_MS);
         }
         std::mem::swap(&mut self.inbound, &mut state.inbox.inbound);
+        state.inbox.released = self.parts.core.released();
         let now_ms = shared.now_ms();
         for stream in Stream::ALL {
             let at = usize::from(stream.number());
@@ -401,7 +412,7 @@ impl<D: Disk> Round<D> {
             let mut message = Vec::new();
             match self.parts.core.poll(&now, &mut message) {
                 Outgoing::Wait { until_ms } => self.poll_at_ms = until_ms,
-                Outgoing::Message => permit.send(Outbound::Message(message)),
+                Outgoing::Message(agent) => permit.send(Outbound::Message(agent, message)),
                 Outgoing::Reconnect => {
                     self.parts.core.link_down();
                     permit.send(Outbound::Reconnect);

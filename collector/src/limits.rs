@@ -77,6 +77,10 @@ pub const EARLY_BYTES_MAX: usize = 8 << 20;
 pub const EARLY_BATCHES_MAX: usize = 256;
 /// Bytes of batches that came before their turn, kept for all sources together.
 pub const EARLY_BYTES_TOTAL_MAX: usize = 64 << 20;
+/// Bytes of batches that come in pieces and are not whole yet, of all sources together.
+pub const PIECES_BYTES_TOTAL_MAX: usize = 64 << 20;
+/// Microseconds without a piece after which what there is of a batch makes room for another.
+pub const PIECES_IDLE_US: u64 = 60_000_000;
 /// Sources that are known, at most.
 pub const SOURCES_MAX: usize = 65_536;
 /// Lanes (epochs of both streams) of one source that are known, at most.
@@ -117,6 +121,7 @@ const _: () = {
     assert!(SEGMENT_BYTES_MAX <= u32::MAX as u64, "positions in the index have four bytes");
     assert!(COMMIT_PART_BYTES_MAX > 2 * BATCH_BYTES_MAX);
     assert!(COMMIT_BYTES_MAX >= MESSAGE_PAYLOAD_BYTES_MAX);
+    assert!(PIECES_BYTES_TOTAL_MAX >= 16 * BATCH_BYTES_MAX);
     assert!(EARLY_BYTES_MAX >= BATCH_BYTES_MAX && EARLY_BYTES_TOTAL_MAX >= EARLY_BYTES_MAX);
 };
 

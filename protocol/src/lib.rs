@@ -8,7 +8,8 @@
 //! - [`attestation`], [`endorsement`]: what a log's key says of the log, and of another key
 //! - [`codec`]: records to bytes and back; [`batch`]: those bytes behind a header; [`sign`]: chain and signature
 //! - [`segment`]: batches as entries in a log's file; [`scan`]: finding them again; [`disk`]: the files' disk
-//! - [`session`]: getting rid of one log by filling the next; [`topic`] and [`frame`]: on MQTT, on a serial line; [`clock_exchange`] and [`fragment`] there
+//! - [`session`]: getting rid of one log by filling the next; [`topic`] and [`frame`]: on MQTT, on a serial line; [`piece`] there, [`clock_exchange`] and
+//!   [`fragment`] here
 //! - [`checksum`], [`version`]; [`wire`]: numbers and texts as bytes
 //!
 //! The formats are specified in `README.md` of this crate.
@@ -33,6 +34,7 @@ pub mod fragment;
 pub mod frame;
 pub mod ids;
 pub mod limits;
+pub mod piece;
 pub mod record;
 pub mod scan;
 pub mod segment;

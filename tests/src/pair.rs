@@ -76,7 +76,7 @@ impl Agent {
             let mut message = Vec::new();
             let now = self.now();
             match self.core.poll(&now, &mut message) {
-                Outgoing::Message => messages.push(message),
+                Outgoing::Message(_) => messages.push(message),
                 Outgoing::Wait { .. } | Outgoing::Reconnect => return messages,
             }
         }

@@ -77,14 +77,14 @@ impl<D: Disk> AgentCore<D> {
             && let Some(receipt) = self.memory.show()
         {
             message.extend_from_slice(&receipt);
-            return Outgoing::Message;
+            return Outgoing::Message(self.ring.who().source);
         }
         loop {
             message.clear();
             match self.sender.next(now.ms) {
                 Action::Wait { until_ms } => {
                     if self.send_again(now, message) {
-                        return Outgoing::Message;
+                        return Outgoing::Message(self.ring.who().source);
                     }
                     return Outgoing::Wait { until_ms: self.wait_until(until_ms) };
                 }
@@ -96,11 +96,11 @@ impl<D: Disk> AgentCore<D> {
                 Action::Reconnect => return Outgoing::Reconnect,
                 Action::Hello(hello) => {
                     message.extend_from_slice(&self.say(Control::Hello(hello), now));
-                    return Outgoing::Message;
+                    return Outgoing::Message(self.ring.who().source);
                 }
                 Action::Send { lane, from, bytes_max } => {
                     if self.send(lane, from, bytes_max, now, message) {
-                        return Outgoing::Message;
+                        return Outgoing::Message(self.ring.who().source);
                     }
                 }
                 Action::LookUp { lane, end } => {
@@ -111,10 +111,11 @@ impl<D: Disk> AgentCore<D> {
                 Action::Ask { lane, after, until } => {
                     if let Some(question) = self.ask(lane, after, until, now) {
                         message.extend_from_slice(&self.say(question, now));
-                        return Outgoing::Message;
+                        return Outgoing::Message(self.ring.who().source);
                     }
                 }
                 Action::Release { lane, end } => {
+                    self.released += 1;
                     self.ring.release(lane, end);
                     self.tell_held();
                 }

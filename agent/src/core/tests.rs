@@ -120,7 +120,7 @@ fn hello_of(message: &[u8]) -> Option<Hello> {
 fn greet(core: &mut AgentCore<MemoryDisk>) -> Hello {
     core.link_up(NONCE);
     let mut message = Vec::new();
-    assert_eq!(core.poll(&now(0), &mut message), Outgoing::Message);
+    assert_eq!(core.poll(&now(0), &mut message), Outgoing::Message(core.ring().who().source));
     hello_of(&message).expect("a session begins with a hello")
 }
 
@@ -138,7 +138,7 @@ fn messages(core: &mut AgentCore<MemoryDisk>, ms: u64) -> (Vec<Vec<u8>>, Option<
     loop {
         match core.poll(&now(ms), &mut message) {
             Outgoing::Wait { until_ms } => return (messages, until_ms),
-            Outgoing::Message => messages.push(message.clone()),
+            Outgoing::Message(_) => messages.push(message.clone()),
             Outgoing::Reconnect => panic!("the connection is good"),
         }
     }

@@ -3,10 +3,12 @@
 use afferent_protocol::batch::{Batch, ClockReading, Header};
 use afferent_protocol::codec::Codec;
 use afferent_protocol::ids::{Sequence, SourceId, Stream};
+use afferent_protocol::piece;
 use afferent_protocol::session::{Lane, Offered, Verdict};
 
 use super::early::Kept;
-use super::{Confirm, Core, Reason, Received, Refusal};
+use super::pieces::Joined;
+use super::{Confirm, Connection, Core, Reason, Received, Refusal};
 use crate::limits::ROW_BYTES_MIN;
 use crate::log::UnifiedLog;
 use crate::sources::Entered;
@@ -15,6 +17,45 @@ use crate::sources::Entered;
 pub(super) const SAY_HELLO: Sequence = Sequence::new(u64::MAX);
 
 impl<L: UnifiedLog> Core<L> {
+    /// Takes a piece of a batch; the batch when it is the last one. Only who has proved itself over this connection costs
+    /// memory.
+    pub(super) fn take_piece(
+        &mut self,
+        agent: SourceId,
+        payload: &[u8],
+        connection: Option<Connection>,
+        clock: &ClockReading,
+        received: &mut Received,
+    ) -> Result<(), Refusal> {
+        let (head, bytes) = piece::read(payload).ok_or_else(|| {
+            Refusal::new(Reason::Malformed, "a piece of a batch whose parts do not fit together".to_owned())
+        })?;
+        let over = |session: &Connection| connection.is_none_or(|here| here.number == session.number);
+        let is_proved = self
+            .sessions
+            .of(&agent)
+            .any(|session| session.is_proved && session.is_there() && session.connection.as_ref().is_none_or(over));
+        if !is_proved {
+            self.nacks.insert((agent, head.lane), SAY_HELLO);
+            return Err(Refusal::new(Reason::NoHello, format!("{agent} has not said hello yet; it was asked to")));
+        }
+        match self.pieces.take(agent, head, bytes, clock.monotonic_us) {
+            Joined::Part => Ok(()),
+            Joined::Missing => {
+                self.nacks.insert((agent, head.lane), SAY_HELLO);
+                Ok(())
+            }
+            Joined::Whole(bytes) => match Batch::parse(&bytes) {
+                Ok((batch, [])) => self.admit(agent, &batch, clock, received),
+                result => {
+                    self.pieces.refused(agent, head.lane.stream);
+                    let too_long = "a batch in pieces with bytes behind its end".to_owned();
+                    Err(result.map_or_else(Refusal::from, |_| Refusal::new(Reason::Malformed, too_long)))
+                }
+            },
+        }
+    }
+
     /// Checks one batch and gives it its place.
     pub(super) fn admit(
         &mut self,

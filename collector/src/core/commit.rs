@@ -45,6 +45,7 @@ impl<L: UnifiedLog> Core<L> {
         match self.log.commit() {
             Ok(_) => {
                 self.sources.settle();
+                self.pieces.committed();
                 self.own.settle(clock);
                 let posted: Vec<_> = std::mem::take(&mut self.posted).into_iter().collect();
                 self.posted_ids.keep(&posted, self.log.durable_end());

@@ -20,6 +20,7 @@ mod hello;
 mod notice;
 mod operate;
 mod own;
+mod pieces;
 mod post;
 #[cfg(test)]
 mod proof_tests;
@@ -49,6 +50,7 @@ use afferent_protocol::batch::{ClockReading, split};
 use afferent_protocol::endorsement::ENDORSEMENT_LEN;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Timestamp};
 use afferent_protocol::limits::MESSAGE_PAYLOAD_BYTES_MAX;
+use afferent_protocol::piece;
 use afferent_protocol::session::signed::{Instance, Nonce, is_signed};
 use afferent_protocol::session::{Control, Lane};
 use afferent_protocol::sign::Identity;
@@ -63,6 +65,7 @@ use early::Early;
 use gaps::Gaps;
 use hello::Greeting;
 use own::Own;
+use pieces::Pieces;
 use refusal::RefusedEvents;
 use sessions::Sessions;
 
@@ -113,6 +116,7 @@ pub struct Core<L: UnifiedLog> {
     sources: Sources,
     own: Own,
     early: Early,
+    pieces: Pieces,
     /// Lanes to ack once everything is on disk.
     acks: BTreeSet<(SourceId, Lane)>,
     /// Lanes to ask for what is missing.
@@ -163,6 +167,7 @@ impl<L: UnifiedLog> Core<L> {
             sources,
             own,
             early: Early::default(),
+            pieces: Pieces::default(),
             acks: BTreeSet::new(),
             nacks: BTreeMap::new(),
             hellos: BTreeMap::new(),
@@ -229,6 +234,9 @@ impl<L: UnifiedLog> Core<L> {
         if is_signed(payload) {
             received.proved = self.take_control(agent, payload, connection, clock)?;
             return Ok(());
+        }
+        if piece::is_piece(payload) {
+            return self.take_piece(agent, payload, connection, clock, received);
         }
         // One that is refused does not speak for those behind it; only bytes that are no batch end the message.
         let mut first = Ok(());

@@ -25,6 +25,11 @@ use search::Question;
 
 /// How often a hello or a question is repeated before something else is done about it.
 const TRIES_MAX: u8 = 3;
+/// Seconds of the line that one stream has under way, at most (but for a single larger batch): what is on its way cannot be
+/// overtaken.
+const WINDOW_S: u64 = 3;
+/// Bytes that go before a hello and its welcome, and they themselves, about: what a slow line needs its time for.
+const GREETING_BYTES: usize = 4096;
 /// How many times the first timeout the longest one is.
 const TIMEOUT_GROWTH_MAX: u64 = 16;
 
@@ -175,6 +180,8 @@ pub struct Sender {
     /// Something came from another receiver than the one that has welcomed: the session begins again, but not at once.
     doubts: bool,
     question: Option<Question>,
+    /// Bytes a second of the line, where the transport measures them.
+    line: Option<u64>,
 }
 
 impl Sender {
@@ -195,6 +202,7 @@ impl Sender {
             announce: false,
             doubts: false,
             question: None,
+            line: None,
         }
     }
 
@@ -207,12 +215,22 @@ impl Sender {
     /// The transport is gone.
     pub fn link_down(&mut self) {
         self.in_flight.clear();
-        self.question = None;
+        (self.question, self.line) = (None, None);
         // What the log is to do stays so; what was to be looked up is asked again by the next welcome.
         for lane in &mut self.lanes {
             lane.is_told |= matches!(lane.state, LaneState::Asking { .. });
         }
         self.phase = Phase::Down;
+    }
+
+    /// The line takes about so many bytes a second, as the transport has measured.
+    pub fn line(&mut self, bytes_per_s: u64) {
+        self.line = Some(bytes_per_s.max(1));
+    }
+
+    /// How long the line needs for so many bytes there and about as many back, in milliseconds.
+    fn line_ms(&self, bytes: usize) -> u64 {
+        self.line.map_or(0, |line| (bytes as u64).saturating_mul(2000) / line)
     }
 
     /// Whether a receiver has answered and batches flow.
@@ -270,7 +288,7 @@ impl Sender {
             Phase::Down => Action::Wait { until_ms: None },
             Phase::Greeting { sent_at_ms: None, .. } => self.say_hello(now_ms),
             Phase::Greeting { sent_at_ms: Some(sent_at_ms), tries, .. } => {
-                let until_ms = sent_at_ms + self.timeout_ms;
+                let until_ms = sent_at_ms + self.timeout_ms + self.line_ms(GREETING_BYTES);
                 if now_ms < until_ms {
                     return Action::Wait { until_ms: Some(until_ms) };
                 }

@@ -242,7 +242,9 @@ fn the_versions_and_shards_are_those_of_the_code() {
     version("batch", BATCH_VERSION);
     version("segment", SEGMENT_VERSION);
     version("control", CONTROL_VERSION);
-    for (format, magic) in [("signed message", b"AFS1"), ("clock exchange", b"AFT1"), ("fragment", b"AFF1")] {
+    let by_magic =
+        [("signed message", b"AFS1"), ("clock exchange", b"AFT1"), ("fragment", b"AFF1"), ("piece", b"AFP1")];
+    for (format, magic) in by_magic {
         version(format, magic[3] - b'0');
     }
     for format in ["attestation", "endorsement"] {

@@ -203,3 +203,21 @@ fn fragments_lie_as_the_table_says() {
     assert_eq!((bytes.len(), PIECE_LEN), (44, 32));
     assert_eq!(fragment(&batch, 256).unwrap().len(), 12 + 3);
 }
+
+#[test]
+fn pieces_lie_as_the_table_says() {
+    use afferent_protocol::piece::{MAGIC, PIECE_HEAD_LEN, PieceHead};
+    let lane = Lane { stream: Stream::Samples, epoch: Epoch::new(0x0102_0304) };
+    let head = PieceHead { crc: *b"crc!", lane, len: 70_000, at: 65_536 };
+    let bytes = [&head.encode()[..], b"body"].concat();
+    let (epoch, len, at) = (0x0102_0304_u64.to_le_bytes(), 70_000_u32.to_le_bytes(), 65_536_u32.to_le_bytes());
+    let fields = [&MAGIC[..], b"crc!", &[1], &epoch, &len, &at, b"body"];
+    let rows = table("### Pieces", "offset");
+    assert_eq!(rows.len(), fields.len());
+    for (row, field) in rows.iter().zip(fields) {
+        let at: usize = row[0].parse().unwrap();
+        assert!(row[1] == "…" || row[1].parse() == Ok(field.len()), "{row:?}");
+        assert_eq!(&bytes[at..at + field.len()], field, "{row:?}");
+    }
+    assert_eq!(bytes.len(), PIECE_HEAD_LEN + 4);
+}

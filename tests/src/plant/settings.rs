@@ -101,6 +101,8 @@ pub struct PlantSettings {
     pub text_bytes_max: u64,
     /// Segments of 64 KiB in a ring.
     pub ring_segments: u64,
+    /// In how many pieces a batch goes over the line; 0 is as a whole.
+    pub cuts: usize,
     /// Whether clocks drift.
     pub drifts: bool,
     /// The bug that is in it.
@@ -153,6 +155,8 @@ impl PlantSettings {
             burst_max: rng.between(1, 16),
             text_bytes_max: if heavy { 8_000 } else { rng.between(8, 600) },
             ring_segments: rng.between(5, 9),
+            // Not drawn, so that a seed is otherwise the run that it was.
+            cuts: [0, 0, 0, 2, 4][(seed % 5) as usize],
             drifts: rng.coin(),
             planted,
         }

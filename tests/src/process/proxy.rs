@@ -1,8 +1,9 @@
-//! A line that can hang: bytes are passed on between two sockets, until they are not, and neither side learns of it.
+//! A line that can hang, be slow, or be cut: bytes are passed on between two sockets, until they are not.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::free_address;
 
@@ -16,6 +17,8 @@ pub struct Proxy {
 
 #[derive(Debug, Default)]
 struct Line {
+    /// Bytes a second, each way; as fast as it goes without.
+    bytes_per_s: Option<u64>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -35,9 +38,21 @@ impl Proxy {
     /// # Panics
     /// When the address is taken.
     pub fn start(target: SocketAddr) -> Self {
+        Self::with_line(target, Line::default())
+    }
+
+    /// The same, over a line that takes so many bytes a second, each way and for each connection.
+    ///
+    /// # Panics
+    /// When the address is taken.
+    pub fn slow(target: SocketAddr, bytes_per_s: u64) -> Self {
+        Self::with_line(target, Line { bytes_per_s: Some(bytes_per_s), ..Line::default() })
+    }
+
+    fn with_line(target: SocketAddr, line: Line) -> Self {
         let address = free_address();
         let listener = TcpListener::bind(address).expect("the address was free a moment ago");
-        let line = Arc::new(Line::default());
+        let line = Arc::new(line);
         let own = Arc::clone(&line);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -50,6 +65,13 @@ impl Proxy {
             }
         });
         Self { address, line }
+    }
+
+    /// All connections that stand end, with what is on its way in them; gives how many there have been so far.
+    pub fn cut(&self) -> usize {
+        let state = self.line.lock();
+        state.sockets.iter().flatten().for_each(|socket| drop(socket.shutdown(Shutdown::Both)));
+        state.sockets.len()
     }
 
     /// All connections that stand hang from now on; new ones do not.
@@ -97,8 +119,12 @@ impl Line {
     /// One direction of a connection. Its end is passed on as its bytes are.
     fn pump(&self, number: usize, mut from: TcpStream, mut to: TcpStream) {
         let mut bytes = [0; 4096];
+        let chunk = self.bytes_per_s.map_or(bytes.len(), |line| (line as usize / 10).clamp(1, bytes.len()));
         loop {
-            let read = from.read(&mut bytes).unwrap_or(0);
+            let read = from.read(&mut bytes[..chunk]).unwrap_or(0);
+            if let Some(line) = self.bytes_per_s {
+                std::thread::sleep(Duration::from_micros(read as u64 * 1_000_000 / line));
+            }
             let mut state = self.lock();
             while number < state.hanging_below && !state.is_over {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);

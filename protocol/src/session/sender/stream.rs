@@ -1,7 +1,7 @@
 //! What goes out once a receiver has answered.
 
 use super::lane::{LaneState, SenderLane};
-use super::{Action, Phase, Sender, SentBatch, lane_mut};
+use super::{Action, Phase, Sender, SentBatch, WINDOW_S, lane_mut};
 use crate::ids::{Sequence, Stream};
 use crate::limits::WINDOW_BATCHES_MAX;
 use crate::session::Lane;
@@ -62,7 +62,8 @@ impl Sender {
     /// When the first of the lanes that wait for an ack has waited long enough.
     fn patience_ends_at(&self) -> Option<u64> {
         let waits = |lane: &&SenderLane| self.in_flight.iter().any(|batch| batch.lane == lane.held.lane);
-        self.lanes.iter().filter(waits).map(|lane| lane.patience.since_ms + lane.patience.timeout_ms).min()
+        let line_ms = self.line_ms(self.in_flight.iter().map(|batch| batch.bytes).sum());
+        self.lanes.iter().filter(waits).map(|lane| lane.patience.since_ms + lane.patience.timeout_ms + line_ms).min()
     }
 
     /// The next message: critical first, with a turn for samples now and then.
@@ -83,8 +84,19 @@ impl Sender {
         };
         let (lane, from) = chosen;
         // A stream without room is not ready.
-        let room = self.settings.window_bytes.saturating_sub(self.in_flight_bytes(lane.stream));
-        Some(Action::Send { lane, from, bytes_max: self.settings.message_bytes_max.min(room) })
+        let room = self.window_bytes().saturating_sub(self.in_flight_bytes(lane.stream));
+        // A message is no longer than the line takes in a second.
+        Some(Action::Send { lane, from, bytes_max: self.settings.message_bytes_max.min(self.line_bytes(1)).min(room) })
+    }
+
+    /// Bytes of one stream that may be under way.
+    fn window_bytes(&self) -> usize {
+        self.settings.window_bytes.min(self.line_bytes(WINDOW_S))
+    }
+
+    /// What the line takes in so many seconds.
+    fn line_bytes(&self, seconds: u64) -> usize {
+        self.line.map_or(usize::MAX, |line| usize::try_from(line.saturating_mul(seconds)).unwrap_or(usize::MAX))
     }
 
     /// The oldest lane of the stream that has something to send, and from where on, if the window lets it.
@@ -94,7 +106,7 @@ impl Sender {
             Stream::Critical => WINDOW_BATCHES_MAX - 1,
             Stream::Samples => WINDOW_BATCHES_MAX * 3 / 4,
         };
-        if self.in_flight.len() >= places || self.in_flight_bytes(stream) >= self.settings.window_bytes {
+        if self.in_flight.len() >= places || self.in_flight_bytes(stream) >= self.window_bytes() {
             return None;
         }
         let next = self.lanes.iter().find(|lane| {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use afferent_agent::core::Outgoing;
 use afferent_agent::keep::Keepsake;
 use afferent_protocol::batch::split;
+use afferent_protocol::piece::PieceHead;
 use afferent_protocol::session::signed::{Down, Nonce};
 use afferent_protocol::session::{Check, Control, Held, Lane, Resume};
 use afferent_protocol::sign::Identity;
@@ -65,8 +66,10 @@ impl AgentNode {
                     life.connect_at_us = Some(world.now_us + self.rng.between(1_000, 300_000));
                     life.poll_at_us = None;
                 }
-                Outgoing::Message => {
-                    self.publish(world, &message);
+                Outgoing::Message(_) => {
+                    for message in in_pieces(&message, world.settings.cuts) {
+                        self.publish(world, &message);
+                    }
                 }
             }
             if let Some(life) = &mut self.life {
@@ -171,6 +174,24 @@ impl AgentNode {
             self.forge_ack(&world.collector_key.clone(), world.now_us, resume);
         }
     }
+}
+
+/// A message as it goes over a line that takes no whole batches: each in up to so many pieces. Control messages stay whole,
+/// and so does what `cuts` is 0 for.
+fn in_pieces(message: &[u8], cuts: usize) -> Vec<Vec<u8>> {
+    let batches: Result<Vec<_>, _> = split(message).collect();
+    let Some(batches) = batches.ok().filter(|_| cuts > 0) else { return vec![message.to_vec()] };
+    let mut pieces = Vec::new();
+    for batch in batches {
+        let (header, bytes) = (batch.header(), batch.bytes());
+        let lane = Lane { stream: header.stream, epoch: header.epoch };
+        let step = bytes.len().div_ceil(cuts);
+        for at in (0..bytes.len()).step_by(step) {
+            let head = PieceHead { crc: header.crc.to_le_bytes(), lane, len: bytes.len(), at };
+            pieces.push([&head.encode(), &bytes[at..(at + step).min(bytes.len())]].concat());
+        }
+    }
+    pieces
 }
 
 /// What each lane holds.
