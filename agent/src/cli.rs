@@ -2,6 +2,7 @@
 
 mod emit;
 mod replay;
+mod resume;
 mod ring;
 
 use std::net::SocketAddr;
@@ -114,6 +115,23 @@ pub enum SendError {
     /// The file cannot be replayed.
     #[error(transparent)]
     Replay(#[from] crate::intake::file::ReplayError),
+    /// A value that is no number, and that nobody means as a text.
+    #[error("the value {0}; {1}")]
+    Value(String, &'static str),
+    /// The place of a file cannot be read or kept.
+    #[error("cannot keep in {} how far the file is replayed: {_1}; --places names another directory", _0.display())]
+    Place(PathBuf, std::io::Error),
+    /// Nobody says where places are kept.
+    #[error(
+        "there is no directory to keep in how far the file is replayed, as HOME is not set; name one with --places"
+    )]
+    NoPlace,
+    /// A file that was replayed and has lost its end since.
+    #[error("{} had {_1} bytes when it was replayed, and has {_2} now; if it is another file, --again replays it", _0.display())]
+    Shrunk(PathBuf, u64, u64),
+    /// The agent still takes lines of the replay before.
+    #[error("the agent refuses: {0}")]
+    Busy(String),
     /// Some rows of the file are wrong, and all others were sent.
     #[error("{refused} rows were refused and all others accepted; the first: {first}")]
     Rows {

@@ -84,14 +84,27 @@ struct Answered {
 enum Answer {
     Accepted { accepted: u64 },
     Refused { line: u64, error: String },
+    Taken { taken: u64, known: bool },
+}
+
+/// One answer of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told<'a> {
+    /// The lines up to this one, from 1, are on its disk, save for refused ones.
+    Accepted(u64),
+    /// This line was refused, and why.
+    Refused(u64, &'a str),
+    /// So many lines of a replay were taken; none when the agent does not know that replay.
+    Taken(Option<u64>),
 }
 
 impl Answered {
-    fn take(&mut self, text: &str, on_refusal: &mut dyn FnMut(u64, &str)) -> Result<(), ClientError> {
+    fn take(&mut self, text: &str, on_answer: &mut dyn FnMut(Told<'_>)) -> Result<(), ClientError> {
         match serde_json::from_str(text).map_err(|_| ClientError::Unknown(text.trim_end().to_owned()))? {
             Answer::Accepted { accepted } => {
                 self.accepted = self.accepted.max(accepted);
                 self.refused_above = self.refused_above.split_off(&(self.accepted + 1));
+                on_answer(Told::Accepted(self.accepted));
             }
             Answer::Refused { line: 0, error } => return Err(ClientError::Answer(io::Error::other(error))),
             Answer::Refused { line, error } => {
@@ -99,8 +112,9 @@ impl Answered {
                 if line > self.accepted {
                     self.refused_above.insert(line);
                 }
-                on_refusal(line, &error);
+                on_answer(Told::Refused(line, &error));
             }
+            Answer::Taken { taken, known } => on_answer(Told::Taken(known.then_some(taken))),
         }
         Ok(())
     }
@@ -179,6 +193,20 @@ pub fn send(
     lines: impl Iterator<Item = io::Result<Vec<u8>>>,
     mut on_refusal: impl FnMut(u64, &str) + Send,
 ) -> Result<Report, ClientError> {
+    send_and_watch(target, timeout, lines, |told| {
+        if let Told::Refused(line, error) = told {
+            on_refusal(line, error);
+        }
+    })
+}
+
+/// As [`send`], and gives every answer to `on_answer` as it comes.
+pub fn send_and_watch(
+    target: &Target,
+    timeout: Duration,
+    lines: impl Iterator<Item = io::Result<Vec<u8>>>,
+    mut on_answer: impl FnMut(Told<'_>) + Send,
+) -> Result<Report, ClientError> {
     let wire = Wire::connect(target, timeout)?;
     let reader = BufReader::new(wire.reader().map_err(ClientError::Answer)?);
     let writer = wire.writer().map_err(ClientError::Answer)?;
@@ -190,7 +218,7 @@ pub fn send(
             written.and(wire.end())
         });
         let reading = scope.spawn(|| {
-            let answered = read_answers(reader, &sent, &mut on_refusal);
+            let answered = read_answers(reader, &sent, &mut on_answer);
             if answered.is_err() {
                 wire.abort();
             }
@@ -239,7 +267,7 @@ fn write_lines(writer: impl Write, queued: mpsc::Receiver<Vec<u8>>, sent: &Atomi
 fn read_answers(
     mut reader: impl BufRead,
     sent: &AtomicU64,
-    on_refusal: &mut dyn FnMut(u64, &str),
+    on_answer: &mut dyn FnMut(Told<'_>),
 ) -> Result<Answered, ClientError> {
     let mut answered = Answered::default();
     let mut text = Vec::new();
@@ -248,7 +276,7 @@ fn read_answers(
         match (&mut reader).take(LINE_BYTES_MAX as u64).read_until(b'\n', &mut text) {
             Ok(0) => return Ok(answered),
             Ok(_) => {
-                answered.take(&String::from_utf8_lossy(&text), on_refusal)?;
+                answered.take(&String::from_utf8_lossy(&text), on_answer)?;
                 text.clear();
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
@@ -267,7 +295,7 @@ mod tests {
 
     fn answered(texts: &[&str]) -> Answered {
         let mut answered = Answered::default();
-        texts.iter().for_each(|text| answered.take(text, &mut |_, _| {}).unwrap());
+        texts.iter().for_each(|text| answered.take(text, &mut |_| {}).unwrap());
         answered
     }
 
@@ -287,8 +315,8 @@ mod tests {
     #[test]
     fn an_answer_that_is_not_understood_is_an_error() {
         let mut answered = Answered::default();
-        assert!(matches!(answered.take("hello\n", &mut |_, _| {}), Err(ClientError::Unknown(text)) if text == "hello"));
-        assert!(answered.take(r#"{"line":0,"error":"too many"}"#, &mut |_, _| {}).is_err());
+        assert!(matches!(answered.take("hello\n", &mut |_| {}), Err(ClientError::Unknown(text)) if text == "hello"));
+        assert!(answered.take(r#"{"line":0,"error":"too many"}"#, &mut |_| {}).is_err());
     }
 
     #[test]

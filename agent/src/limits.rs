@@ -13,6 +13,9 @@ pub const READ_BYTES_MAX: usize = 256 * 1024;
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Groups of lines of one connection that wait for their commit; more are joined to the last group.
 pub const ANSWER_GROUPS_MAX: usize = 1024;
+/// Least time that is taken as a number of microseconds: 2000-01-02. Seconds and milliseconds of today are below it, and
+/// nanoseconds are beyond the year 9999.
+pub const TIME_NUMBER_MIN: i64 = 946_771_200_000_000;
 /// Bytes of one refusal's text.
 pub const REFUSAL_BYTES_MAX: usize = 512;
 /// Connections at once that a configuration can ask for.
@@ -44,6 +47,19 @@ pub const REPLAY_KNOWN_BYTES_MAX: usize = 4096;
 pub const REPLAY_RETRY_MS: u64 = 1000;
 /// Longest row of a replayed file, in bytes.
 pub const ROW_BYTES_MAX: usize = 1 << 20;
+/// Cells of a row of a CSV file.
+pub const COLUMNS_MAX: usize = 4096;
+/// Rows at the beginning of a file that say what its columns hold.
+pub const TYPED_ROWS_MAX: usize = 100;
+/// Columns of a file that a message names.
+pub const COLUMNS_TOLD_MAX: usize = 32;
+
+/// Milliseconds after which a replay asks again how far the run before it came, while the agent still takes lines of that.
+pub const REPLAY_ASK_MS: u64 = 50;
+/// Replays by hand of which it is known how far they came.
+pub const REPLAYS_MAX: usize = 64;
+/// Bytes of the name of a replay's run.
+pub const REPLAY_NAME_BYTES_MAX: usize = 64;
 
 /// Serial ports that a configuration can ask for.
 pub const SERIAL_PORTS_MAX: usize = 16;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{SendError, TargetArgs, outcome};
 use crate::client::{self, Report};
+use crate::intake::cell::{self, Look};
 
 /// Send an event to the agent, and wait until it is on its disk
 #[derive(Clone, Debug, Args)]
@@ -29,6 +30,9 @@ enum EmitEvent {
         /// A number, true, false or a text
         #[arg(allow_hyphen_values = true)]
         value: String,
+        /// Take the value as a text, whatever it looks like
+        #[arg(long)]
+        text: bool,
         /// UCUM code, as Cel
         #[arg(long)]
         unit: Option<String>,
@@ -95,8 +99,8 @@ enum EmitEvent {
 impl EmitArgs {
     /// Sends; an error unless every event was accepted.
     pub fn run(&self) -> Result<Report, SendError> {
-        match self.line() {
-            Some(line) => self.send(std::iter::once(Ok(line.to_string().into_bytes()))),
+        match self.line()? {
+            Some(line) => self.send(std::iter::once(Ok(line.into_bytes()))),
             None => self.send(io::stdin().lock().split(b'\n')),
         }
     }
@@ -111,14 +115,11 @@ impl EmitArgs {
     }
 
     /// The socket's line; none where the lines come from standard input.
-    fn line(&self) -> Option<Value> {
+    fn line(&self) -> Result<Option<String>, SendError> {
         let text = |text: &Option<String>| text.clone().map(Value::String);
         let (kind, subject, fields) = match &self.event {
-            EmitEvent::Sample { subject, value, unit, quality } => {
-                let plain =
-                    serde_json::from_str(value).ok().filter(|value: &Value| value.is_number() || value.is_boolean());
-                let value = plain.unwrap_or_else(|| Value::String(value.clone()));
-                ("sample", subject, vec![("value", Some(value)), ("unit", text(unit)), ("quality", text(quality))])
+            EmitEvent::Sample { subject, unit, quality, .. } => {
+                ("sample", subject, vec![("unit", text(unit)), ("quality", text(quality))])
             }
             EmitEvent::Breakdown { subject, code, severity, message } => (
                 "breakdown",
@@ -141,13 +142,30 @@ impl EmitArgs {
                     ("message", text(message)),
                 ],
             ),
-            EmitEvent::Lines => return None,
+            EmitEvent::Lines => return Ok(None),
         };
         let common =
             [("subject", Some(subject.as_str().into())), ("type", Some(kind.into())), ("time", text(&self.time))];
         let given = common.into_iter().chain(fields).filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        Some(Value::Object(given.collect::<Map<_, _>>()))
+        let mut line = Value::Object(given.collect::<Map<_, _>>()).to_string();
+        if let EmitEvent::Sample { value, text, .. } = &self.event {
+            // Digit by digit, as it was given.
+            line.insert_str(line.len() - 1, &format!(",\"value\":{}", value_of(value, *text)?));
+        }
+        Ok(Some(line))
     }
+}
+
+/// A value as JSON, by the rule of [`cell`].
+fn value_of(value: &str, is_text: bool) -> Result<String, SendError> {
+    let wrong = |why| SendError::Value(why, "--text takes it as a text");
+    Ok(match cell::look(value, b'.') {
+        _ if is_text => Value::from(value).to_string(),
+        Look::Number | Look::Exponent => cell::number(value, b'.').map_err(wrong)?,
+        Look::Comma | Look::NotFinite => return Err(wrong(cell::number(value, b'.').err().unwrap_or_default())),
+        Look::Switch => cell::switch(value).unwrap_or_default().to_owned(),
+        Look::Empty | Look::Text => Value::from(value).to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -166,7 +184,7 @@ mod tests {
 
     fn line(arguments: &[&str]) -> String {
         let cli = Cli::try_parse_from([&["emit"], arguments].concat()).unwrap();
-        cli.emit.line().unwrap().to_string()
+        cli.emit.line().unwrap().unwrap()
     }
 
     #[test]
@@ -196,6 +214,18 @@ mod tests {
             parsed.event(Timestamp::default()).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
         assert_eq!(line(&["sample", "a", "5"]), r#"{"subject":"a","type":"sample","value":5}"#);
+        assert_eq!(line(&["sample", "a", "5", "--text"]), r#"{"subject":"a","type":"sample","value":"5"}"#);
+        assert_eq!(line(&["sample", "a", "00123"]), r#"{"subject":"a","type":"sample","value":"00123"}"#);
+        assert_eq!(line(&["sample", "a", " TRUE "]), r#"{"subject":"a","type":"sample","value":true}"#);
+    }
+
+    #[test]
+    fn a_value_that_is_perhaps_no_text_is_refused_with_the_remedy() {
+        for value in ["NaN", "-inf", "1e999", "81,4", "18446744073709551615", "123456789012345678901234567890"] {
+            let cli = Cli::try_parse_from(["emit", "sample", "a", value]).unwrap();
+            let error = cli.emit.line().unwrap_err().to_string();
+            assert!(error.contains(value) && error.contains("--text"), "{error}");
+        }
     }
 
     #[test]

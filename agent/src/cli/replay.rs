@@ -2,13 +2,17 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::resume::{Resume, say};
 use super::{SendError, TargetArgs, outcome};
-use crate::client::{self, Report};
-use crate::intake::file::{Mapping, Pace, ReplayError, Row, Rows, Speed};
+use crate::client::{self, Report, Told};
+use crate::intake::file::place::Place;
+use crate::intake::file::{FileSettings, Mapping, Pace, ReplayError, Row, Rows, Speed};
+use crate::intake::time::{Form, Reading, Zone};
 
 /// Send a recorded CSV file or JSON lines to the agent
 #[derive(Clone, Debug, Args)]
@@ -26,9 +30,27 @@ pub struct ReplayArgs {
     /// The column with the time; now if not given
     #[arg(long, value_name = "COLUMN")]
     time_column: Option<String>,
+    /// Form of the times: rfc3339, unix, unix_ms, unix_us, unix_ns, excel, or a pattern of %Y %m %d %H %M %S %f %z
+    #[arg(long, value_name = "FORMAT", default_value = "rfc3339", hide_default_value = true)]
+    time_format: Form,
+    /// Zone of times that say none: UTC, or an offset as +02:00; without it they are refused
+    #[arg(long, value_name = "ZONE", allow_hyphen_values = true)]
+    time_zone: Option<Zone>,
     /// A column with values; may be given several times
     #[arg(long = "value-column", value_name = "COLUMN")]
     value_columns: Vec<String>,
+    /// A column of them that holds text, whatever it looks like; may be given several times
+    #[arg(long = "text", value_name = "COLUMN")]
+    text_columns: Vec<String>,
+    /// A column of them that holds numbers, whatever it looks like; may be given several times
+    #[arg(long = "number", value_name = "COLUMN")]
+    number_columns: Vec<String>,
+    /// A cell that means no value, as NaN; may be given several times
+    #[arg(long, value_name = "CELL")]
+    missing: Vec<String>,
+    /// The decimal sign
+    #[arg(long, default_value = ".", value_parser = delimiter)]
+    decimal: u8,
     /// Unit of the values, a UCUM code
     #[arg(long, default_value = "")]
     unit: String,
@@ -38,6 +60,13 @@ pub struct ReplayArgs {
     /// original, max, or how many times faster
     #[arg(long, default_value = "original")]
     speed: Speed,
+    /// Replay rows once more that were replayed before; without this, a file goes on where it was
+    #[arg(long)]
+    again: bool,
+    /// The directory in which it is recorded how far files are replayed; in the agent's data directory or the user's own if
+    /// not given
+    #[arg(long, value_name = "DIRECTORY")]
+    places: Option<PathBuf>,
     /// Stop at the first wrong row; without this, wrong rows are reported, counted and left out
     #[arg(long)]
     strict: bool,
@@ -58,43 +87,81 @@ impl ReplayArgs {
     /// Replays; an error unless every row was right and every event accepted. Progress goes to standard error, when that is
     /// a terminal.
     pub fn run(&self) -> Result<Report, SendError> {
-        let mapping = Mapping {
-            subject: self.subject.clone(),
-            subject_column: self.subject_column.clone(),
-            time_column: self.time_column.clone(),
-            value_columns: self.value_columns.clone(),
-            unit: self.unit.clone(),
-            delimiter: self.delimiter,
-        };
-        let rows = Rows::open(&self.file, mapping)?;
-        let (mut failure, mut refused) = (None, None);
-        let mut lines = Paced {
+        let settings = self.settings()?;
+        let rows = Rows::open(&settings.path, settings.mapping.clone())?;
+        say(format_args!("{}: {}", self.file.display(), rows.declared()));
+        let resume = Resume::open(&self.target, &settings, self.again)?;
+        let cut = resume.grew_in_its_last_row(&settings.path).unwrap_or(false);
+        let greeting = resume.greeting();
+        let resume = Mutex::new(resume);
+        let mut ended = Ended::default();
+        let mut paced = Paced {
             rows,
             pace: Pace::new(self.speed),
             started: Instant::now(),
             progress: Progress::new(),
             strict: self.strict,
-            failure: &mut failure,
-            refused: &mut refused,
+            resume: &resume,
+            before: 0,
+            cut,
+            ended: &mut ended,
         };
-        let lines = std::iter::from_fn(move || lines.next_row()).flat_map(|text| {
-            let lines: Vec<_> = text.lines().map(|line| Ok(line.as_bytes().to_vec())).collect();
-            lines
-        });
+        let lines = std::iter::once(Ok(greeting)).chain(std::iter::from_fn(move || paced.next_row()).flatten().map(Ok));
         let mut first = None;
-        let note = |line: u64, error: &str| {
-            first.get_or_insert_with(|| format!("line {line}: {error}"));
+        let note = |told: Told<'_>| {
+            if let Told::Refused(line, error) = told {
+                first.get_or_insert_with(|| format!("line {line}: {error}"));
+            }
+            lock(&resume).answered(told);
         };
-        let report = client::send(&self.target.target(), self.target.timeout(), lines, note)?;
-        if let Some(error) = failure {
+        let sent = client::send_and_watch(&self.target.target(), self.target.timeout(), lines, note);
+        let resume = resume.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let complete = sent.as_ref().is_ok_and(Report::is_complete);
+        let recorded = resume.finish(ended.at, complete);
+        recorded.map_err(|error| SendError::Place(settings.places.clone(), error))?;
+        let mut report = sent?;
+        // The first line said only whose the others are.
+        (report.sent, report.durable) = (report.sent.saturating_sub(1), report.durable.saturating_sub(1));
+        if let Some(error) = ended.failure {
             return Err(error.into());
         }
         let report = outcome(report, first)?;
-        match refused {
+        match ended.refused {
             Some((refused, first)) => Err(SendError::Rows { refused, first }),
             None => Ok(report),
         }
     }
+
+    fn settings(&self) -> Result<FileSettings, SendError> {
+        let mapping = Mapping {
+            subject: self.subject.clone(),
+            subject_column: self.subject_column.clone(),
+            time_column: self.time_column.clone(),
+            time: Reading { form: self.time_format.clone(), zone: self.time_zone },
+            value_columns: self.value_columns.clone(),
+            text_columns: self.text_columns.clone(),
+            number_columns: self.number_columns.clone(),
+            missing: self.missing.clone(),
+            decimal: self.decimal,
+            unit: self.unit.clone(),
+            delimiter: self.delimiter,
+        };
+        let failed = |error| ReplayError::Io { path: self.file.clone(), error };
+        let path = std::fs::canonicalize(&self.file).map_err(failed)?;
+        let places = self.places.clone().map_or_else(|| self.target.places(), Ok)?;
+        Ok(FileSettings { path, mapping, speed: self.speed, places })
+    }
+}
+
+/// How the rows ended.
+#[derive(Default)]
+struct Ended {
+    /// What cannot be read, or the row at which a strict replay stops.
+    failure: Option<ReplayError>,
+    /// How many rows were wrong, and the first one of them.
+    refused: Option<(u64, ReplayError)>,
+    /// The end of the file, once it is reached: the place there, and the bytes read.
+    at: Option<(Place, u64)>,
 }
 
 /// Rows, each when it is due.
@@ -104,42 +171,90 @@ struct Paced<'f> {
     started: Instant,
     progress: Progress,
     strict: bool,
-    failure: &'f mut Option<ReplayError>,
-    /// How many rows were wrong, and the first one of them.
-    refused: &'f mut Option<(u64, ReplayError)>,
+    resume: &'f Mutex<Resume>,
+    /// Rows that a run before has handed over.
+    before: u64,
+    /// The last one of them was perhaps half a row.
+    cut: bool,
+    ended: &'f mut Ended,
 }
 
 impl Paced<'_> {
-    fn next_row(&mut self) -> Option<String> {
+    /// The lines of the next row that were not handed over before.
+    fn next_row(&mut self) -> Option<Vec<Vec<u8>>> {
         loop {
-            match self.rows.next()? {
+            let Some(row) = self.rows.next() else {
+                self.say_before(true);
+                let rows = self.rows.number();
+                self.ended.at = Some((Place { rows, lines: 0 }, self.rows.read_bytes()));
+                return None;
+            };
+            let number = self.rows.number();
+            match row {
                 Ok(row) => {
+                    let lines: Vec<_> = row.text.lines().map(|line| line.as_bytes().to_vec()).collect();
+                    let count = lines.len() as u64;
+                    let Some(done) = lock(self.resume).done(number, count) else {
+                        self.before = number;
+                        continue;
+                    };
+                    self.say_before(false);
                     let due = row.time.map_or(Duration::ZERO, |time| self.pace.due(time));
                     std::thread::sleep(due.saturating_sub(self.started.elapsed()));
                     self.progress.say(&row);
-                    return Some(row.text);
+                    let mut resume = lock(self.resume);
+                    for line in done + 1..=count {
+                        let ends = line == count;
+                        let place = if ends {
+                            Place { rows: number, lines: 0 }
+                        } else {
+                            Place { rows: number - 1, lines: line }
+                        };
+                        resume.sending(place);
+                    }
+                    return Some(lines.into_iter().skip(usize::try_from(done).unwrap_or(usize::MAX)).collect());
                 }
+                // It was told before.
+                Err(ReplayError::Row { .. }) if lock(self.resume).is_behind(number) => self.before = number,
                 Err(error @ ReplayError::Row { .. }) if !self.strict => self.refuse(error),
                 Err(error) => {
-                    *self.failure = Some(error);
+                    self.ended.failure = Some(error);
                     return None;
                 }
             }
         }
     }
 
-    fn refuse(&mut self, error: ReplayError) {
-        let count = self.refused.as_ref().map_or(0, |(count, _)| *count) + 1;
-        if count <= ROWS_TOLD_MAX {
-            let rest = if count == ROWS_TOLD_MAX { "; the next ones are only counted" } else { "" };
-            // A terminal that is gone is no reason to stop.
-            let _ = writeln!(io::stderr(), "refused: {error}{rest}");
+    /// Says once what is left out because it was replayed before.
+    fn say_before(&mut self, is_end: bool) {
+        let rows = std::mem::take(&mut self.before);
+        if rows == 0 {
+            return;
         }
-        match self.refused {
-            Some((known, _)) => *known = count,
-            None => *self.refused = Some((count, error)),
+        let rest = if is_end { "nothing is left to replay" } else { "the rest follows" };
+        say(format_args!("rows 1 to {rows} were replayed before; {rest}; --again replays all of them once more"));
+        if self.cut && !is_end {
+            let why = "it had no line end when it was replayed, and has grown since: what was added to it is left out";
+            let path = self.rows.path().to_owned();
+            self.refuse(ReplayError::Row { path, row: rows, why: why.to_owned() });
         }
     }
+
+    fn refuse(&mut self, error: ReplayError) {
+        let count = self.ended.refused.as_ref().map_or(0, |(count, _)| *count) + 1;
+        if count <= ROWS_TOLD_MAX {
+            let rest = if count == ROWS_TOLD_MAX { "; the next ones are only counted" } else { "" };
+            say(format_args!("refused: {error}{rest}"));
+        }
+        match &mut self.ended.refused {
+            Some((known, _)) => *known = count,
+            None => self.ended.refused = Some((count, error)),
+        }
+    }
+}
+
+fn lock(resume: &Mutex<Resume>) -> MutexGuard<'_, Resume> {
+    resume.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Progress {

@@ -89,7 +89,7 @@ const fn optional(
 
 /// See the module.
 #[rustfmt::skip]
-pub const KEYS: [Key; 42] = [
+pub const KEYS: [Key; 49] = [
     optional("agent", "name", Kind::Text, "\"press-88\"", "Its name: letters, digits, '.', '_', '-'. Default: the machine's name."),
     key("agent", "data_dir", Kind::Text, "\"afferent-data/agent\"", "The data directory: ring log, key, socket."),
     key("agent", "heartbeat_s", Kind::Whole(1, 3600), "60", "Seconds between two events that say how far everything is: what is older is certain, also while nothing happens."),
@@ -123,7 +123,14 @@ pub const KEYS: [Key; 42] = [
     optional("[intake.file]", "subject", Kind::Text, "\"88-C/temperature\"", "What its values are about."),
     optional("[intake.file]", "subject_column", Kind::Text, "\"sensor\"", "A column that goes on the subject."),
     optional("[intake.file]", "time_column", Kind::Text, "\"timestamp\"", "The column with the time. Default: the time of the replay."),
-    optional("[intake.file]", "value_columns", Kind::Texts, "[\"value\"]", "The columns with values. JSON lines without it are the socket's."),
+    optional("[intake.file]", "time_format", Kind::Text, "\"%Y%m%d%H%M%S\"", "rfc3339, unix, unix_ms, unix_us, unix_ns, excel, or a pattern of %Y %m %d %H %M %S %f %z. Default: rfc3339."),
+    optional("[intake.file]", "time_zone", Kind::Text, "\"UTC\"", "The zone of times that say none: UTC, or as +02:00. Default: such times are refused."),
+    optional("[intake.file]", "value_columns", Kind::Texts, "[\"value\", \"lot\"]", "The columns with values. JSON lines without it are the socket's."),
+    optional("[intake.file]", "text_columns", Kind::Texts, "[\"lot\"]", "Those of them that hold text. Default: as the first rows show."),
+    optional("[intake.file]", "number_columns", Kind::Texts, "[\"value\"]", "Those of them that hold numbers. Default: as the first rows show."),
+    optional("[intake.file]", "missing", Kind::Texts, "[\"NaN\"]", "Cells that mean no value, as empty ones do."),
+    optional("[intake.file]", "decimal", Kind::Text, "\",\"", "The decimal sign. Default: a point."),
+    optional("[intake.file]", "delimiter", Kind::Text, "\";\"", "What stands between the columns. Default: a comma."),
     optional("[intake.file]", "unit", Kind::Text, "\"Cel\"", "The values' unit, a UCUM code."),
     optional("[intake.file]", "speed", Kind::Text, "\"max\"", "original, max, or how many times faster. Default: original."),
     optional("[intake.serial]", "port", Kind::Text, "\"/dev/ttyUSB0\"", "The serial port, or tcp://HOST:PORT, or unix:/PATH. Needed."),

@@ -18,6 +18,7 @@ use crate::intake::host::HostSettings;
 use crate::intake::serial::SerialSettings;
 use crate::intake::serial::port::Address;
 use crate::intake::socket::SocketSettings;
+use crate::intake::time::Reading;
 use crate::limits::{COLLECTOR_KEYS_MAX, CONFIRM_S_MIN, CONNECTIONS_MAX, HEARTBEAT_S_MAX, SERIAL_PORTS_MAX};
 use crate::trust::{is_loopback, parse_key};
 
@@ -185,9 +186,26 @@ pub struct FileConfig {
     pub subject_column: Option<String>,
     /// The column with the time.
     pub time_column: Option<String>,
+    /// The form of its times.
+    pub time_format: Option<String>,
+    /// The zone of those that say none.
+    pub time_zone: Option<String>,
     /// The columns with values.
     #[serde(default)]
     pub value_columns: Vec<String>,
+    /// Those of them that hold text.
+    #[serde(default)]
+    pub text_columns: Vec<String>,
+    /// Those of them that hold numbers.
+    #[serde(default)]
+    pub number_columns: Vec<String>,
+    /// Cells that mean no value.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// The decimal sign.
+    pub decimal: Option<char>,
+    /// What stands between the columns.
+    pub delimiter: Option<char>,
     /// Their unit.
     #[serde(default)]
     pub unit: String,
@@ -362,14 +380,7 @@ impl Config {
     pub fn file_settings(&self) -> Vec<FileSettings> {
         let settings = |file: &FileConfig| FileSettings {
             path: file.path.clone(),
-            mapping: Mapping {
-                subject: file.subject.clone(),
-                subject_column: file.subject_column.clone(),
-                time_column: file.time_column.clone(),
-                value_columns: file.value_columns.clone(),
-                unit: file.unit.clone(),
-                delimiter: b',',
-            },
+            mapping: file.mapping().unwrap_or_default(),
             speed: file.speed().unwrap_or(Speed::Original),
             places: self.agent.data_dir.join("replay"),
         };
@@ -453,6 +464,34 @@ impl FileConfig {
         let speed = self.speed.as_deref().unwrap_or("original").parse::<Speed>();
         speed.map_err(|error| format!("`intake.file.speed`: {error}"))
     }
+
+    /// What its columns mean; the error names the key that is wrong.
+    fn mapping(&self) -> Result<Mapping, String> {
+        let form = self.time_format.as_deref().map(str::parse).transpose();
+        let form = form.map_err(|error| format!("`intake.file.time_format`: {error}"))?.unwrap_or_default();
+        let zone = self.time_zone.as_deref().map(str::parse).transpose();
+        let zone = zone.map_err(|error| format!("`intake.file.time_zone`: {error}"))?;
+        let sign = |key: &str, sign: Option<char>, default: u8| match sign.map(u8::try_from) {
+            None => Ok(default),
+            Some(Ok(sign)) if sign.is_ascii() => Ok(sign),
+            Some(_) => Err(format!("`intake.file.{key}` is no ASCII character")),
+        };
+        let mapping = Mapping {
+            subject: self.subject.clone(),
+            subject_column: self.subject_column.clone(),
+            time_column: self.time_column.clone(),
+            time: Reading { form, zone },
+            value_columns: self.value_columns.clone(),
+            text_columns: self.text_columns.clone(),
+            number_columns: self.number_columns.clone(),
+            missing: self.missing.clone(),
+            decimal: sign("decimal", self.decimal, b'.')?,
+            unit: self.unit.clone(),
+            delimiter: sign("delimiter", self.delimiter, b',')?,
+        };
+        mapping.check().map_err(|error| format!("`intake.file` of {}: {error}", self.path.display()))?;
+        Ok(mapping)
+    }
 }
 
 impl IntakeConfig {
@@ -479,6 +518,7 @@ impl IntakeConfig {
         self.check_serial()?;
         for file in &self.file {
             file.speed()?;
+            file.mapping()?;
             crate::intake::unit::Units::default()
                 .check(&file.unit)
                 .map_err(|error| format!("`intake.file.unit`: {error}"))?;

@@ -30,7 +30,7 @@ fn every_key_of_the_table_is_taken_and_checked() {
     assert_eq!(config.ship.password, Some(Secret::Credential("mqtt".to_owned())));
     assert_eq!(config.ring.segment_bytes, Some(Size(8 << 20)));
     assert_eq!(config.exec_settings()[0].command, ["/usr/local/bin/read-plc", "--json"]);
-    assert_eq!(config.file_settings()[0].mapping.value_columns, ["value"]);
+    assert_eq!(config.file_settings()[0].mapping.value_columns, ["value", "lot"]);
     assert_eq!(config.socket_settings().unwrap().mode, 0o660);
     assert_eq!(config.host_settings().unwrap().agent.as_str(), "press-88");
 }

@@ -1,5 +1,8 @@
 //! Replay of recorded files: CSV, or JSON lines, through a mapping of columns, at a chosen speed.
 
+mod columns;
+mod csv;
+mod members;
 mod pace;
 pub mod place;
 mod progress;
@@ -50,7 +53,8 @@ pub async fn run<S: EventSink>(
     mut stop: Stop,
 ) -> Result<(), ReplayError> {
     let failed = |error| ReplayError::Io { path: settings.path.clone(), error };
-    let (file, place) = PlaceFile::open(&settings).map_err(failed)?;
+    let (file, known) = PlaceFile::open(&settings).map_err(failed)?;
+    let place = known.place;
     let mut replay = Replay {
         name: settings.path.display().to_string(),
         pace: Pace::new(settings.speed),
@@ -160,6 +164,7 @@ impl Replay {
 /// Reads rows on a blocking thread, a few ahead of their use; those that are done are left out.
 fn read_ahead(settings: &FileSettings, done: u64) -> Result<mpsc::Receiver<Result<Row, ReplayError>>, ReplayError> {
     let rows = Rows::open(&settings.path, settings.mapping.clone())?;
+    tracing::info!(file = %settings.path.display(), columns = rows.declared(), "a file is replayed");
     let (sender, receiver) = mpsc::channel(REPLAY_ROWS_AHEAD);
     tokio::task::spawn_blocking(move || {
         let number = |row: &Result<Row, ReplayError>| match row {

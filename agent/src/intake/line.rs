@@ -21,9 +21,9 @@ use afferent_protocol::event::{
 };
 use afferent_protocol::ids::{NameError, Subject, Timestamp};
 
-use crate::intake::time::{self, Zone};
+use crate::intake::time;
 use crate::intake::unit::{UnitError, Units};
-use crate::limits::{LINE_BYTES_MAX, REFUSAL_BYTES_MAX};
+use crate::limits::{LINE_BYTES_MAX, REFUSAL_BYTES_MAX, TIME_NUMBER_MIN};
 pub use fields::{Field, FieldSet, Fields, Number, Text, Time};
 
 /// Why a line was refused. The text is for the producer.
@@ -65,6 +65,12 @@ pub enum LineError {
         "`time` is {0:?}; write RFC 3339 as \"2021-09-13T23:54:31Z\" or whole microseconds since 1970, up to the year 9999"
     )]
     Time(String),
+    /// A number that is perhaps meant in another unit.
+    #[error(
+        "`time` is {0}, which in microseconds since 1970 lies before 2000-01-02; if it counts seconds or milliseconds, send \
+         microseconds, and if it is meant, RFC 3339 as \"1970-01-01T00:00:00Z\""
+    )]
+    OtherUnit(i64),
     /// Not a UCUM code.
     #[error("{0}")]
     Unit(#[from] UnitError),
@@ -163,6 +169,8 @@ impl LineParser {
             return Err(LineError::TooLong);
         }
         let text = std::str::from_utf8(line).map_err(|error| LineError::NotUtf8(error.valid_up_to() + 1))?;
+        // What some editors put at the beginning of a file.
+        let text = text.trim_start_matches('\u{feff}');
         let fields: Fields<'a> =
             serde_json::from_str(text).map_err(|error| LineError::Json(explained(&error, text)))?;
         let kind = match &fields.kind {
@@ -256,8 +264,9 @@ fn fields_of_kind(fields: &Fields<'_>, kind: Kind) -> Result<(), LineError> {
 
 fn read_time(given: &Time<'_>) -> Result<Timestamp, LineError> {
     match given {
+        Time::Micros(micros) if (0..TIME_NUMBER_MIN).contains(micros) => Err(LineError::OtherUnit(*micros)),
         Time::Micros(micros) => Timestamp::new(*micros).ok_or_else(|| LineError::Time(micros.to_string())),
-        Time::Text(text) => time::parse(text, Zone::Needed).ok_or_else(|| LineError::Time(cut(text.to_string(), 64))),
+        Time::Text(text) => time::parse(text, None).ok_or_else(|| LineError::Time(cut(text.to_string(), 64))),
     }
 }
 

@@ -4,10 +4,12 @@
 //! sent at most once per group commit, and producers need not wait for it before they send more.
 //! `{"line":n,"error":"…"}`: line n was refused; the lines around it are not touched by that. N never stands on a refused
 //! line, so a producer is done when every line of it is either refused or not above N. Empty lines count, and hold nothing.
+//! [`replays`] has the two lines that are no events.
 
 mod answers;
 mod connection;
 mod listener;
+mod replays;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -63,6 +65,7 @@ struct Door<S> {
     sink: S,
     clock: Arc<dyn Clock>,
     metrics: SocketMetrics,
+    replays: replays::Replays,
 }
 
 /// Serves producers until the agent stops, then answers what was taken and returns.
@@ -73,7 +76,7 @@ pub async fn serve<S: EventSink>(
     metrics: SocketMetrics,
     stop: Stop,
 ) {
-    listener::run(listeners, Arc::new(Door { sink, clock, metrics }), stop).await;
+    listener::run(listeners, Arc::new(Door { sink, clock, metrics, replays: Default::default() }), stop).await;
 }
 
 #[cfg(test)]

@@ -1,25 +1,60 @@
-//! Times in text: RFC 3339, and the looser forms that recorded files have.
+//! Times in text: RFC 3339 at every door, and the forms that recorded files have where one of them is stated.
+//!
+//! One rule holds for the socket, for children, `emit`, JSON lines and files: a time is RFC 3339 with its zone, or, as a JSON
+//! number, whole microseconds since 1970. Another form ([`Form`]) and the zone of times that say none are stated by who
+//! replays a file; nothing is told by the size of a number.
 //!
 //! Written by hand, as it runs once per event and the agent's size counts; the tests hold it against `jiff`.
 
+mod form;
+
+use std::fmt::{self, Write};
+use std::str::FromStr;
+
 use afferent_protocol::ids::Timestamp;
+
+pub use form::{Form, FormError, Reading};
 
 /// Microseconds of a day.
 const DAY_US: i64 = 86_400_000_000;
 
-/// Whether a form without a zone is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Zone {
-    /// It must end with `Z` or an offset.
-    Needed,
-    /// Without one it is UTC.
-    UtcWithout,
+/// Minutes that local time is ahead of UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Zone(i64);
+
+impl Zone {
+    /// UTC itself.
+    pub const UTC: Self = Self(0);
 }
 
-/// Reads `2021-09-13T23:54:31.25Z` or with an offset as `+02:00` (RFC 3339, section 5.6). Fractions are cut to
-/// microseconds. A leap second is the last microsecond before it: so it comes behind all that it follows. `None` for anything
-/// else, and outside of 1970 to 9999.
-pub fn parse(text: &str, zone: Zone) -> Option<Timestamp> {
+/// A text that is no zone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no zone that is known here; write UTC or an offset as +02:00 (names such as Europe/Rome are not read: an agent \
+     has no table of them)"
+)]
+pub struct ZoneError(String);
+
+impl FromStr for Zone {
+    type Err = ZoneError;
+
+    fn from_str(text: &str) -> Result<Self, ZoneError> {
+        let minutes = if text == "UTC" { Some(0) } else { offset(text.as_bytes()) };
+        minutes.map(Self).ok_or_else(|| ZoneError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, ahead) = (if self.0 < 0 { '-' } else { '+' }, self.0.abs());
+        write!(f, "{sign}{:02}:{:02}", ahead / 60, ahead % 60)
+    }
+}
+
+/// Reads `2021-09-13T23:54:31.25Z` or with an offset as `+02:00` (RFC 3339, section 5.6); without either it is a time of
+/// `zone`, and refused where that is none. Fractions are cut to microseconds. A leap second is the last microsecond before
+/// it: so it comes behind all that it follows. `None` for anything else, and outside of 1970 to 9999.
+pub fn parse(text: &str, zone: Option<Zone>) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let number = |at: usize, digits: usize| number(bytes.get(at..at + digits)?);
     let separated = |at: usize, byte: u8| bytes.get(at) == Some(&byte);
@@ -29,45 +64,42 @@ pub fn parse(text: &str, zone: Zone) -> Option<Timestamp> {
     if !matches!(bytes[10], b'T' | b't' | b' ') {
         return None;
     }
-    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
-    let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+    let date = [number(0, 4)?, number(5, 2)?, number(8, 2)?];
+    let clock = [number(11, 2)?, number(14, 2)?, number(17, 2)?];
+    let (fraction_us, rest) = fraction(&bytes[19..])?;
+    let ahead = if rest.is_empty() { zone?.0 } else { offset(rest)? };
+    of_parts(date, clock, fraction_us, ahead)
+}
+
+/// The time of a date, a time of day and a zone so many minutes ahead of UTC; `None` where there is no such time.
+fn of_parts(date: [i64; 3], clock: [i64; 3], fraction_us: i64, ahead: i64) -> Option<Timestamp> {
+    let ([year, month, day], [hour, minute, second]) = (date, clock);
     if !(1..=12).contains(&month) || day < 1 || day > month_days(year, month) {
         return None;
     }
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let (fraction_us, rest) = fraction(&bytes[19..])?;
-    let offset_minutes = match rest {
-        [] if zone == Zone::UtcWithout => 0,
-        _ => offset(rest)?,
-    };
     let fraction_us = if second == 60 { 999_999 } else { fraction_us };
-    let seconds = hour * 3600 + minute * 60 + second.min(59) - offset_minutes * 60;
+    let seconds = hour * 3600 + minute * 60 + second.min(59) - ahead * 60;
     Timestamp::new(days_from_civil(year, month, day) * DAY_US + seconds * 1_000_000 + fraction_us)
 }
 
-/// Reads a Unix time as `1386018900.25`, in seconds up to the year 5138, then in milliseconds up to that year, and so on: told
-/// apart by its size. Fractions are cut to microseconds. `None` for what is no plain decimal number, and outside of 1970 to
-/// 9999.
-pub fn parse_unix(text: &str) -> Option<Timestamp> {
-    let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || (text.contains('.') && !digits(rest)) {
-        return None;
-    }
-    let whole: i128 = whole.parse().ok()?;
-    // So many decimal digits stand before the microsecond.
-    let shift = match whole {
-        0..100_000_000_000 => 6,
-        100_000_000_000..100_000_000_000_000 => 3,
-        100_000_000_000_000..100_000_000_000_000_000 => 0,
-        _ => return Timestamp::new(i64::try_from(whole / 1000).ok()?),
-    };
-    let fraction =
-        (0..shift).fold(0, |sum, at| sum * 10 + rest.as_bytes().get(at).map_or(0, |byte| i64::from(byte - b'0')));
-    let micros = whole.checked_mul(10_i128.pow(shift as u32))? + i128::from(fraction);
-    Timestamp::new(i64::try_from(micros).ok()?)
+/// A time as RFC 3339 in UTC, with six decimals.
+pub fn rfc3339(time: Timestamp) -> String {
+    let (days, micros) = (time.micros().div_euclid(DAY_US), time.micros().rem_euclid(DAY_US));
+    let (seconds, [year, month, day]) = (micros / 1_000_000, civil_from_days(days));
+    let mut text = String::with_capacity(27);
+    // Memory takes all text.
+    let _ = write!(
+        text,
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60,
+        micros % 1_000_000
+    );
+    text
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
@@ -117,6 +149,18 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
+/// The date so many days after 1970-01-01 (`civil_from_days` of the same source).
+fn civil_from_days(days: i64) -> [i64; 3] {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    [year_of_era + era * 400 + i64::from(month <= 2), month, day]
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -124,7 +168,7 @@ mod tests {
     use super::*;
 
     fn micros(text: &str) -> Option<i64> {
-        parse(text, Zone::Needed).map(Timestamp::micros)
+        parse(text, None).map(Timestamp::micros)
     }
 
     #[test]
@@ -139,39 +183,21 @@ mod tests {
         }
         assert_eq!(micros("9999-12-31T23:59:59.999999Z"), Some(afferent_protocol::limits::TIME_MAX));
         let zoneless = "2013-12-02 21:15:00";
-        assert_eq!(parse(zoneless, Zone::UtcWithout).map(Timestamp::micros), micros("2013-12-02T21:15:00Z"));
+        assert_eq!(parse(zoneless, Some(Zone::UTC)).map(Timestamp::micros), micros("2013-12-02T21:15:00Z"));
+        let summer = "+02:00".parse().unwrap();
+        assert_eq!(parse(zoneless, Some(summer)).map(Timestamp::micros), micros("2013-12-02T19:15:00Z"));
+        let own = "2013-12-02T21:15:00Z";
+        assert_eq!(parse(own, Some(summer)).map(Timestamp::micros), micros(own), "what it says itself holds");
     }
 
     #[test]
-    fn unix_times_are_told_apart_by_their_size_and_cut() {
-        let whole = ["1386018900", "1386018900000", "1386018900000000", "1386018900000000000", "1386018900.0"];
-        for text in whole {
-            assert_eq!(parse_unix(text).unwrap().micros(), 1_386_018_900_000_000, "{text}");
+    fn a_zone_is_utc_or_an_offset() {
+        for (text, minutes) in [("UTC", 0), ("Z", 0), ("+02:00", 120), ("-03:30", -210), ("+00:00", 0)] {
+            assert_eq!(text.parse(), Ok(Zone(minutes)), "{text}");
         }
-        for (text, micros) in [
-            ("1386018900.1", 1_386_018_900_100_000),
-            ("1386018900.1234567", 1_386_018_900_123_456),
-            ("1386018900123.4569", 1_386_018_900_123_456),
-            ("1386018900123456999", 1_386_018_900_123_456),
-            ("0.9999999", 999_999),
-        ] {
-            assert_eq!(parse_unix(text).unwrap().micros(), micros, "{text}");
-        }
-        for text in [
-            "",
-            ".",
-            "1.",
-            ".5",
-            "-5",
-            "+5",
-            "1e9",
-            "nan",
-            "inf",
-            "1 ",
-            "0x10",
-            "99999999999999999999999999999999999999999",
-        ] {
-            assert_eq!(parse_unix(text), None, "{text:?}");
+        assert_eq!(Zone(-210).to_string(), "-03:30");
+        for text in ["", "utc", "CET", "Europe/Rome", "+2", "+0200", "02:00", "+24:00"] {
+            assert!(text.parse::<Zone>().unwrap_err().to_string().contains("+02:00"), "{text:?}");
         }
     }
 
@@ -208,8 +234,9 @@ mod tests {
         fn it_agrees_with_jiff(micros_in in 0_i64..=afferent_protocol::limits::TIME_MAX, text in "[0-9:TZ .+-]{0,30}") {
             if let Ok(time) = jiff::Timestamp::from_microsecond(micros_in) {
                 prop_assert_eq!(micros(&time.to_string()), Some(micros_in));
+                prop_assert_eq!(rfc3339(Timestamp::new(micros_in).unwrap()), format!("{time:.6}"));
             }
-            let _ = parse(&text, Zone::UtcWithout);
+            let _ = parse(&text, Some(Zone::UTC));
         }
     }
 }

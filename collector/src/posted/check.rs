@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use afferent_agent::intake::time::Zone;
 use afferent_protocol::ids::{Subject, Timestamp};
 use afferent_protocol::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -231,7 +230,7 @@ fn plain(name: &str, text: &str) -> Result<(), EventRefusal> {
 }
 
 fn time(text: &str) -> Result<Timestamp, EventRefusal> {
-    afferent_agent::intake::time::parse(text, Zone::Needed)
+    afferent_agent::intake::time::parse(text, None)
         .ok_or_else(|| refused("time", "is no RFC 3339 time of the years 1970 to 9999"))
 }
 

@@ -41,7 +41,8 @@ impl Plant {
         let (recorded, rows) = recording::recording(rig.folder.path());
         rig.agent_extra = format!(
             "[[intake.file]]\npath = {recorded:?}\nsubject = \"88-C/temperature\"\ntime_column = \"timestamp\"\n\
-             value_columns = [\"value\"]\nunit = \"Cel\"\nspeed = \"max\"\n"
+             {}value_columns = [\"value\"]\nunit = \"Cel\"\nspeed = \"max\"\n",
+            recording::times(&recorded),
         );
         let collector = rig.start_collector();
         let agent = rig.start_agent();

@@ -29,6 +29,13 @@ pub fn recording(folder: &Path) -> (PathBuf, usize) {
     }
 }
 
+/// How the times of a recording are to be read: dates without a zone, as the benchmark has them, or Unix times.
+pub fn times(recording: &Path) -> &'static str {
+    let text = std::fs::read_to_string(recording).expect("the recording can be read");
+    let first = text.lines().nth(1).and_then(|row| row.split(',').next()).unwrap_or_default();
+    if first.contains('-') { "time_zone = \"UTC\"\n" } else { "time_format = \"unix\"\n" }
+}
+
 /// A daily swing around a level, and before each failure a fall to nearly nothing and a slow return.
 fn made() -> String {
     let mut text = String::from("timestamp,value\n");

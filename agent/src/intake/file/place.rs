@@ -30,6 +30,15 @@ struct Beginning {
     sha256: String,
 }
 
+/// A replay by hand that has not ended yet, or was cut off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunPlace {
+    /// By which the agent knows its lines.
+    pub name: String,
+    /// Where it began.
+    pub from: Place,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     /// For people.
@@ -37,6 +46,22 @@ struct Record {
     #[serde(flatten)]
     place: Place,
     begins: Beginning,
+    /// Bytes of the file that were replayed when it was at its end; 0 before.
+    #[serde(default)]
+    bytes: u64,
+    #[serde(default)]
+    run: Option<RunPlace>,
+}
+
+/// What is recorded of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// How far it is replayed.
+    pub place: Place,
+    /// Its size when it was replayed to its end; 0 before.
+    pub bytes: u64,
+    /// The replay that has not ended.
+    pub run: Option<RunPlace>,
 }
 
 /// Where one file's place is recorded.
@@ -49,26 +74,41 @@ pub struct PlaceFile {
 
 impl PlaceFile {
     /// Reads the place in the file of these settings: its beginning when there is none, or when it is another file now.
-    pub fn open(settings: &FileSettings) -> io::Result<(Self, Place)> {
+    pub fn open(settings: &FileSettings) -> io::Result<(Self, Known)> {
         let path = settings.places.join(format!("{}.json", name_of(settings)));
         let known = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice::<Record>(&bytes).ok(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let place = match known {
-            Some(record) if Beginning::of(&settings.path, record.begins.bytes)? == record.begins => record.place,
-            _ => Place::default(),
+        let known = match known {
+            Some(record) if Beginning::of(&settings.path, record.begins.bytes)? == record.begins => {
+                Known { place: record.place, bytes: record.bytes, run: record.run }
+            }
+            _ => Known::default(),
         };
         let begins = Beginning::of(&settings.path, REPLAY_KNOWN_BYTES_MAX)?;
-        Ok((Self { path, file: settings.path.clone(), begins }, place))
+        Ok((Self { path, file: settings.path.clone(), begins }, known))
+    }
+
+    /// Takes the place for one replay alone, until the lock is dropped.
+    pub fn lock(&self) -> io::Result<File> {
+        let lock = File::create(self.path.with_extension("lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            fs::TryLockError::Error(error) => error,
+            fs::TryLockError::WouldBlock => {
+                io::Error::other("another replay of this file is running; wait for its end")
+            }
+        })?;
+        Ok(lock)
     }
 
     /// Records the place; it is on disk when this returns, and after a power cut in between the one before is.
-    pub fn record(&self, place: Place) -> io::Result<()> {
+    pub fn record(&self, place: Place, bytes: u64, run: Option<&RunPlace>) -> io::Result<()> {
         let directory = self.path.parent().expect("it was made from a directory and a name");
         fs::create_dir_all(directory)?;
-        let record = Record { file: self.file.clone(), place, begins: self.begins.clone() };
+        let (file, begins) = (self.file.clone(), self.begins.clone());
+        let record = Record { file, place, begins, bytes, run: run.cloned() };
         let new = self.path.with_extension("new");
         let mut file = File::create(&new)?;
         file.write_all(&serde_json::to_vec(&record)?)?;

@@ -114,7 +114,7 @@ impl Progress {
             return;
         }
         let (file, place) = (self.file.clone(), self.accepted);
-        self.recording = Some((place, tokio::task::spawn_blocking(move || file.record(place))));
+        self.recording = Some((place, tokio::task::spawn_blocking(move || file.record(place, 0, None))));
         self.end_recording().await;
     }
 

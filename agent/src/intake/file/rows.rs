@@ -5,11 +5,14 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use afferent_protocol::ids::Timestamp;
-use serde_json::{Map, Value};
 
+use super::columns::{Columns, Kind, Looks, quoted};
+use super::csv::Records;
+use super::members::{Members, plain};
+use crate::intake::cell::{Look, look};
 use crate::intake::line::LineParser;
-use crate::intake::time::{self, Zone};
-use crate::limits::ROW_BYTES_MAX;
+use crate::intake::time::{Reading, rfc3339};
+use crate::limits::{ROW_BYTES_MAX, TYPED_ROWS_MAX};
 
 /// What the columns of a file (or the fields of its JSON objects) mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,11 +21,20 @@ pub struct Mapping {
     pub subject: String,
     /// A column that goes on the subject.
     pub subject_column: Option<String>,
-    /// The column with the time: RFC 3339, without a zone taken as UTC, or a Unix time in s, ms, µs or ns, told apart by
-    /// its size. None: the time of the replay.
+    /// The column with the time. None: the time of the replay.
     pub time_column: Option<String>,
+    /// How times are read there.
+    pub time: Reading,
     /// The columns with values, each a sample. None in a file of JSON lines: its lines are those of the socket.
     pub value_columns: Vec<String>,
+    /// Those of them that hold text, whatever it looks like.
+    pub text_columns: Vec<String>,
+    /// Those of them that hold numbers, whatever the first rows look like.
+    pub number_columns: Vec<String>,
+    /// Cells that mean no value, as empty ones do.
+    pub missing: Vec<String>,
+    /// The decimal sign.
+    pub decimal: u8,
     /// The unit of all values.
     pub unit: String,
     /// What stands between the columns of a CSV file.
@@ -35,7 +47,12 @@ impl Default for Mapping {
             subject: String::new(),
             subject_column: None,
             time_column: None,
+            time: Reading::default(),
             value_columns: vec![],
+            text_columns: vec![],
+            number_columns: vec![],
+            missing: vec![],
+            decimal: b'.',
             unit: String::new(),
             delimiter: b',',
         }
@@ -66,13 +83,13 @@ pub enum ReplayError {
         /// What there is.
         known: String,
     },
-    /// A mapping that says too little.
+    /// A mapping that says too little, or what the file does not hold.
     #[error("{}: {why}", .path.display())]
     Mapping {
         /// The file.
         path: PathBuf,
-        /// What is missing.
-        why: &'static str,
+        /// What is wrong, and what to do.
+        why: String,
     },
     /// A row that cannot be read; those behind it can.
     #[error("{}, row {row}: {why}", .path.display())]
@@ -103,6 +120,11 @@ pub struct Row {
 pub struct Rows {
     path: PathBuf,
     mapping: Mapping,
+    /// What each column of values holds.
+    kinds: Vec<Kind>,
+    /// What the columns hold, for people.
+    declared: String,
+    parser: LineParser,
     source: Source,
     number: u64,
     bytes: u64,
@@ -110,80 +132,199 @@ pub struct Rows {
 }
 
 enum Source {
-    Csv { reader: Box<csv::Reader<File>>, columns: Columns, record: csv::StringRecord },
+    Csv { records: Box<Records<BufReader<File>>>, columns: Columns },
     Json { reader: BufReader<File>, read: u64 },
 }
 
-/// Where the mapped columns of a CSV file are.
-struct Columns {
-    subject: Option<usize>,
-    time: Option<usize>,
-    values: Vec<usize>,
+/// What stands in the mapped columns of one row; of a JSON object as it is written, save for the time and the subject.
+struct Cells {
+    subject: Option<String>,
+    time: Option<String>,
+    /// Empty where there is none.
+    values: Vec<String>,
 }
 
 impl Rows {
-    /// Opens a file; a CSV file must have a head with the names of its columns.
+    /// Opens a file, and learns from its first rows what its columns hold. A CSV file must have a head with their names.
     pub fn open(path: &Path, mapping: Mapping) -> Result<Self, ReplayError> {
+        mapping.check().map_err(|why| ReplayError::Mapping { path: path.to_owned(), why })?;
+        let mut first = Self::begin(path, mapping)?;
+        first.learn()?;
+        let (kinds, declared) = (first.kinds, first.declared);
+        Ok(Self { kinds, declared, ..Self::begin(path, first.mapping)? })
+    }
+
+    fn begin(path: &Path, mapping: Mapping) -> Result<Self, ReplayError> {
         let failed = |error| ReplayError::Io { path: path.to_owned(), error };
-        let wrong = |why| ReplayError::Mapping { path: path.to_owned(), why };
         let file = File::open(path).map_err(failed)?;
         let bytes = file.metadata().map_err(failed)?.len();
         let source = match path.extension().and_then(|ending| ending.to_str()) {
             Some("csv" | "tsv" | "txt") => {
-                if mapping.value_columns.is_empty() {
-                    return Err(wrong("no value column is named; name the columns that hold values"));
-                }
-                let mut reader =
-                    csv::ReaderBuilder::new().delimiter(mapping.delimiter).flexible(true).from_reader(file);
-                let columns = Columns::find(path, &mut reader, &mapping)?;
-                Source::Csv { reader: Box::new(reader), columns, record: csv::StringRecord::new() }
+                let mut records = Records::new(BufReader::new(file), mapping.delimiter);
+                let columns = Columns::find(path, &mut records, &mapping)?;
+                Source::Csv { records: Box::new(records), columns }
             }
             Some("jsonl" | "ndjson" | "json") => Source::Json { reader: BufReader::new(file), read: 0 },
             _ => return Err(ReplayError::Format(path.to_owned())),
         };
-        if !mapping.value_columns.is_empty() && mapping.subject.is_empty() && mapping.subject_column.is_none() {
-            return Err(wrong("no subject is given; say what the values are about, as 88-C/temperature"));
+        let (path, kinds, declared, parser) = (path.to_owned(), vec![], String::new(), LineParser::default());
+        Ok(Self { path, mapping, kinds, declared, parser, source, number: 0, bytes, ended: false })
+    }
+
+    /// What the columns hold, for people.
+    pub fn declared(&self) -> &str {
+        &self.declared
+    }
+
+    /// Reads the first rows for what their columns hold.
+    fn learn(&mut self) -> Result<(), ReplayError> {
+        if self.mapping.value_columns.is_empty() {
+            self.declared = "each line as the agent's socket takes it".to_owned();
+            return Ok(());
         }
-        Ok(Self { path: path.to_owned(), mapping, source, number: 0, bytes, ended: false })
+        let mut looks = vec![Looks::default(); self.mapping.value_columns.len()];
+        let (mut read, mut unread) = (false, None);
+        for row in 1..=TYPED_ROWS_MAX as u64 {
+            let cells = match self.cells() {
+                Ok(Some(cells)) => cells,
+                Ok(None) => break,
+                Err(Fault::Row(_)) => continue,
+                Err(fault) => return Err(fault.at(&self.path, row)),
+            };
+            for (looks, cell) in looks.iter_mut().zip(&cells.values) {
+                let is_missing = self.mapping.missing.contains(cell);
+                looks.add(if is_missing { Look::Empty } else { look(cell, self.mapping.decimal) });
+            }
+            match cells.time.map(|time| self.mapping.time.read(&time)) {
+                Some(Err(why)) => unread = unread.or(Some(why)),
+                _ => read = true,
+            }
+            if self.read_bytes() > ROW_BYTES_MAX as u64 {
+                break;
+            }
+        }
+        let wrong = |why| ReplayError::Mapping { path: self.path.clone(), why };
+        if let (false, Some(why)) = (read, unread) {
+            return Err(wrong(format!(
+                "no time of its first rows can be read: {why}; --time-format states another form"
+            )));
+        }
+        let is_json = matches!(self.source, Source::Json { .. });
+        let columns = self.mapping.value_columns.iter().zip(&looks);
+        let kinds = columns.map(|(name, looks)| self.mapping.kind_of(name, *looks, is_json));
+        self.kinds = kinds.collect::<Result<_, _>>().map_err(wrong)?;
+        let left_out = match &self.source {
+            Source::Csv { columns, .. } => columns.left_out.as_slice(),
+            Source::Json { .. } => &[],
+        };
+        self.declared = self.mapping.declared(&self.kinds, left_out);
+        Ok(())
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The number of the last row that was read; of all rows at the end.
+    pub fn number(&self) -> u64 {
+        if self.ended { self.number - 1 } else { self.number }
+    }
+
+    /// How much of the file is read.
+    pub fn read_bytes(&self) -> u64 {
+        match &self.source {
+            Source::Csv { records, .. } => records.read(),
+            Source::Json { read, .. } => *read,
+        }
+    }
+
+    /// The next row as it stands in the file.
+    fn cells(&mut self) -> Result<Option<Cells>, Fault> {
+        match &mut self.source {
+            Source::Csv { records, columns } => {
+                if !records.advance().map_err(Fault::File)?.map_err(Fault::Row)? {
+                    return Ok(None);
+                }
+                columns.fits(records).map_err(Fault::Row)?;
+                let outer = |at: usize| records.cell(at).trim().to_owned();
+                let values = columns.values.iter().map(|at| records.cell(*at).to_owned()).collect();
+                Ok(Some(Cells { subject: columns.subject.map(outer), time: columns.time.map(outer), values }))
+            }
+            Source::Json { .. } => {
+                let Some(line) = self.line()? else { return Ok(None) };
+                self.mapping.cells_of_json(&line).map(Some).map_err(Fault::Row)
+            }
+        }
+    }
+
+    /// The next line of a file of JSON lines.
+    fn line(&mut self) -> Result<Option<String>, Fault> {
+        let Source::Json { reader, read } = &mut self.source else { unreachable!("a CSV file has records") };
+        let is_first = *read == 0;
+        let mut bytes = Vec::new();
+        let limit = ROW_BYTES_MAX as u64;
+        let len = reader.by_ref().take(limit).read_until(b'\n', &mut bytes).map_err(Fault::File)?;
+        *read += len as u64;
+        if len == 0 {
+            return Ok(None);
+        }
+        if len as u64 == limit && !bytes.ends_with(b"\n") {
+            *read += reader.skip_until(b'\n').map_err(Fault::File)? as u64;
+            return Err(Fault::Row(format!("it has over {ROW_BYTES_MAX} bytes")));
+        }
+        let line = String::from_utf8(bytes)
+            .map_err(|error| Fault::Row(format!("its byte {} is not UTF-8", error.utf8_error().valid_up_to() + 1)))?;
+        // What some editors put before the first line.
+        Ok(Some(if is_first { line.trim_start_matches('\u{feff}').to_owned() } else { line }))
     }
 
     fn read(&mut self) -> Result<Option<Row>, Fault> {
-        let number = self.number;
-        let bytes = self.bytes;
-        let percent = |read: u64| u8::try_from((read * 100).checked_div(bytes).unwrap_or(100).min(100)).unwrap_or(100);
-        match &mut self.source {
-            Source::Csv { reader, columns, record } => {
-                if !reader.read_record(record).map_err(Fault::of_csv)? {
-                    return Ok(None);
-                }
-                let percent = percent(reader.position().byte());
-                let cell = |at: usize| record.get(at).unwrap_or("").trim();
-                let time = columns.time.map(|at| read_time(cell(at))).transpose().map_err(Fault::Row)?;
-                let values = columns.values.iter().zip(&self.mapping.value_columns);
-                let cells = values.map(|(at, name)| (name.as_str(), value_of(cell(*at))));
-                let text = self.mapping.lines(columns.subject.map(cell), time, cells);
-                Ok(Some(Row { number, time, text, percent }))
+        let (text, time) = if self.mapping.value_columns.is_empty() {
+            let Some(line) = self.line()? else { return Ok(None) };
+            (line, None)
+        } else {
+            let Some(cells) = self.cells()? else { return Ok(None) };
+            self.lines(cells).map_err(Fault::Row)?
+        };
+        let time = time.or(self.check(&text).map_err(Fault::Row)?);
+        let percent = (self.read_bytes() * 100).checked_div(self.bytes).unwrap_or(100).min(100);
+        Ok(Some(Row { number: self.number, time, text, percent: u8::try_from(percent).expect("it is at most 100") }))
+    }
+
+    /// One line for the socket per value; missing values have none.
+    fn lines(&self, cells: Cells) -> Result<(String, Option<Timestamp>), String> {
+        let mapping = &self.mapping;
+        let is_json = matches!(self.source, Source::Json { .. });
+        let time = cells.time.map(|time| mapping.time.read(&time)).transpose()?;
+        let mut text = String::new();
+        for ((name, kind), cell) in mapping.value_columns.iter().zip(&self.kinds).zip(&cells.values) {
+            let cell = if is_json && *kind != Kind::Json { &plain(cell) } else { cell };
+            let Some(value) = mapping.value(*kind, name, cell)? else { continue };
+            let column = (mapping.value_columns.len() > 1).then_some(name.as_str());
+            let own = Some(mapping.subject.as_str()).filter(|own| !own.is_empty());
+            let levels: Vec<&str> = [own, cells.subject.as_deref(), column].into_iter().flatten().collect();
+            text.push_str(&format!("{{\"subject\":{},\"value\":{value}", quoted(&levels.join("/"))));
+            if !mapping.unit.is_empty() {
+                text.push_str(&format!(",\"unit\":{}", quoted(&mapping.unit)));
             }
-            Source::Json { reader, read } => {
-                let mut bytes = Vec::new();
-                let limit = ROW_BYTES_MAX as u64;
-                let len = reader.by_ref().take(limit).read_until(b'\n', &mut bytes).map_err(Fault::File)?;
-                *read += len as u64;
-                if len == 0 {
-                    return Ok(None);
-                }
-                if len as u64 == limit && !bytes.ends_with(b"\n") {
-                    *read += reader.skip_until(b'\n').map_err(Fault::File)? as u64;
-                    return Err(Fault::Row(format!("it has over {ROW_BYTES_MAX} bytes")));
-                }
-                let line = String::from_utf8(bytes).map_err(|error| {
-                    Fault::Row(format!("its byte {} is not UTF-8", error.utf8_error().valid_up_to() + 1))
-                })?;
-                // What some editors put before the first line.
-                let line = if number == 1 { line.trim_start_matches('\u{feff}').to_owned() } else { line };
-                self.mapping.of_json(line, number, percent(*read)).map(Some).map_err(Fault::Row)
+            if let Some(time) = time {
+                text.push_str(&format!(",\"time\":\"{}\"", rfc3339(time)));
             }
+            text.push_str("}\n");
         }
+        Ok((text, time))
+    }
+
+    /// Refuses lines that no agent takes; gives the time of the last one.
+    fn check(&mut self, text: &str) -> Result<Option<Timestamp>, String> {
+        let mut time = None;
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let parsed = self.parser.parse(line.as_bytes()).map_err(|error| error.text())?;
+            parsed.event(Timestamp::default()).map_err(|error| error.text())?;
+            time = parsed.time();
+        }
+        Ok(time)
     }
 }
 
@@ -218,200 +359,188 @@ impl Fault {
             Self::File(error) => ReplayError::Io { path, error },
         }
     }
-
-    fn of_csv(error: csv::Error) -> Self {
-        let text = error.to_string();
-        match error.into_kind() {
-            csv::ErrorKind::Io(error) => Self::File(error),
-            _ => Self::Row(text),
-        }
-    }
-}
-
-impl Columns {
-    fn find(path: &Path, reader: &mut csv::Reader<File>, mapping: &Mapping) -> Result<Self, ReplayError> {
-        let head = reader
-            .headers()
-            .map_err(|error| ReplayError::Row { path: path.to_owned(), row: 0, why: error.to_string() })?
-            .clone();
-        let find = |column: &String| {
-            head.iter().position(|name| name.trim().trim_start_matches('\u{feff}') == column).ok_or_else(|| {
-                let known: Vec<&str> = head.iter().take(64).collect();
-                ReplayError::Column { path: path.to_owned(), column: column.clone(), known: known.join(", ") }
-            })
-        };
-        Ok(Self {
-            subject: mapping.subject_column.as_ref().map(find).transpose()?,
-            time: mapping.time_column.as_ref().map(find).transpose()?,
-            values: mapping.value_columns.iter().map(find).collect::<Result<_, _>>()?,
-        })
-    }
 }
 
 impl Mapping {
-    /// One line for the socket per value; missing values have none.
-    fn lines<'c>(
-        &self,
-        subject: Option<&str>,
-        time: Option<Timestamp>,
-        cells: impl Iterator<Item = (&'c str, Option<Value>)>,
-    ) -> String {
-        let mut text = String::new();
-        for (name, value) in cells {
-            let Some(value) = value else { continue };
-            let column = (self.value_columns.len() > 1).then_some(name);
-            let own = Some(self.subject.as_str()).filter(|own| !own.is_empty());
-            let levels: Vec<&str> = [own, subject, column].into_iter().flatten().collect();
-            let mut line = Map::new();
-            line.insert("subject".to_owned(), levels.join("/").into());
-            line.insert("value".to_owned(), value);
-            if !self.unit.is_empty() {
-                line.insert("unit".to_owned(), self.unit.as_str().into());
-            }
-            if let Some(time) = time {
-                line.insert("time".to_owned(), time.micros().into());
-            }
-            text.push_str(&Value::Object(line).to_string());
-            text.push('\n');
-        }
-        text
-    }
-
-    fn of_json(&self, line: String, number: u64, percent: u8) -> Result<Row, String> {
-        if self.value_columns.is_empty() {
-            let time = LineParser::default().parse(line.trim_end().as_bytes()).ok().and_then(|parsed| parsed.time());
-            return Ok(Row { number, time, text: line, percent });
-        }
-        let object: Map<String, Value> = serde_json::from_str(&line).map_err(|error| error.to_string())?;
-        let plain = |value: &Value| match value {
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        let field = |name: &String| object.get(name).map(plain);
+    fn cells_of_json(&self, line: &str) -> Result<Cells, String> {
+        let members: Members<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
         let time = match &self.time_column {
-            Some(name) => Some(read_time(&field(name).ok_or_else(|| format!("it has no field {name:?}"))?)?),
+            Some(name) => Some(plain(members.get(name).ok_or_else(|| format!("it has no field {name:?}"))?)),
             None => None,
         };
-        let subject = self.subject_column.as_ref().and_then(field);
-        let cells = self.value_columns.iter().map(|name| {
-            let value = object.get(name).filter(|value| value.is_number() || value.is_boolean() || value.is_string());
-            (name.as_str(), value.cloned())
+        let subject = self.subject_column.as_ref().and_then(|name| members.get(name)).map(plain);
+        let values = self.value_columns.iter().map(|name| match members.get(name) {
+            Some(value) if value.starts_with(['[', '{']) => {
+                Err(format!("the field {name:?} is neither a number nor true, false or a text"))
+            }
+            value => Ok(value.unwrap_or_default().to_owned()),
         });
-        Ok(Row { number, time, text: self.lines(subject.as_deref(), time, cells), percent })
+        Ok(Cells { subject, time, values: values.collect::<Result<_, _>>()? })
     }
-}
-
-/// A CSV cell: whole number, number, switch or text; nothing when it is empty or no finite number.
-fn value_of(cell: &str) -> Option<Value> {
-    if cell.is_empty() {
-        return None;
-    }
-    if let Ok(whole) = cell.parse::<i64>() {
-        return Some(whole.into());
-    }
-    if let Ok(number) = cell.parse::<f64>() {
-        return serde_json::Number::from_f64(number).map(Value::Number);
-    }
-    Some(match cell {
-        "true" | "True" | "TRUE" => true.into(),
-        "false" | "False" | "FALSE" => false.into(),
-        text => text.into(),
-    })
-}
-
-fn read_time(text: &str) -> Result<Timestamp, String> {
-    let time = time::parse_unix(text).or_else(|| time::parse(text, Zone::UtcWithout));
-    time.ok_or_else(|| format!("{text:?} is no time; RFC 3339 (2013-12-02 21:15:00) and Unix times are read"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intake::time::Form;
 
-    fn rows(name: &str, text: &str, mapping: Mapping) -> Result<Vec<Row>, ReplayError> {
+    /// What becomes of each row: its lines, or why it is refused.
+    fn outcomes(name: &str, bytes: &[u8], mapping: Mapping) -> Result<Vec<String>, ReplayError> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
-        std::fs::write(&path, text).unwrap();
-        Rows::open(&path, mapping)?.collect()
+        std::fs::write(&path, bytes).unwrap();
+        let told = |row: Result<Row, ReplayError>| match row {
+            Ok(row) => format!("{}: {}", row.number, row.text.trim_end()),
+            Err(ReplayError::Row { row, why, .. }) => format!("{row} refused: {why}"),
+            Err(error) => panic!("{error}"),
+        };
+        Ok(Rows::open(&path, mapping)?.map(told).collect())
     }
 
     fn mapping(values: &[&str]) -> Mapping {
         Mapping {
             subject: "88-C".to_owned(),
             time_column: Some("t".to_owned()),
+            time: Reading { form: Form::Unix(0), zone: None },
             value_columns: values.iter().map(|name| (*name).to_owned()).collect(),
             ..Mapping::default()
         }
     }
 
+    fn line(subject: &str, second: u32, value: &str) -> String {
+        format!("{{\"subject\":\"{subject}\",\"value\":{value},\"time\":\"1970-01-01T00:00:{second:02}.000000Z\"}}")
+    }
+
     #[test]
     fn a_row_that_is_wrong_does_not_end_the_file() {
-        let directory = tempfile::tempdir().unwrap();
-        let outcomes = |name: &str, bytes: &[u8], mapping: Mapping| {
-            let path = directory.path().join(name);
-            std::fs::write(&path, bytes).unwrap();
-            let told = |row: Result<Row, ReplayError>| match row {
-                Ok(row) => format!("{}: {}", row.number, row.text.trim_end()),
-                Err(ReplayError::Row { row, why, .. }) => format!("{row} refused: {why}"),
-                Err(error) => panic!("{error}"),
-            };
-            Rows::open(&path, mapping).unwrap().map(told).collect::<Vec<_>>()
-        };
-        let csv = outcomes("a.csv", b"t,v\n1,1\nnever,2\n3,\xFF\n4,4\n", mapping(&["v"]));
-        assert_eq!(csv[0], r#"1: {"subject":"88-C","time":1000000,"value":1}"#);
-        assert!(csv[1].starts_with("2 refused: \"never\" is no time"), "{csv:?}");
-        assert!(csv[2].starts_with("3 refused: ") && csv[2].contains("UTF-8"), "{csv:?}");
-        assert_eq!(csv[3], r#"4: {"subject":"88-C","time":4000000,"value":4}"#);
+        let bytes = b"t,v\n1,1\nnever,2\n3,\xFF\n4,NaN\n5,1e999\n6,00123\n7,8,9\n8\n9,18446744073709551615\n10,4\n";
+        let numbers = || Mapping { number_columns: vec!["v".to_owned()], ..mapping(&["v"]) };
+        let csv = outcomes("a.csv", bytes, numbers()).unwrap();
+        assert_eq!(csv[0], format!("1: {}", line("88-C", 1, "1")));
+        for (at, why) in [
+            (1, "2 refused: \"never\" is no time of the form unix"),
+            (2, "3 refused: its cell 2 is not UTF-8"),
+            (3, "4 refused: column \"v\" (number): \"NaN\" is no finite number; state what means no value (--missing)"),
+            (4, "5 refused: column \"v\" (number): \"1e999\" is too large"),
+            (5, "6 refused: column \"v\" (number): \"00123\" is no number"),
+            (6, "7 refused: it has 3 cells, and the head has 2"),
+            (7, "8 refused: it has 1 cells, and the head has 2"),
+            (8, "9 refused: column \"v\" (number): 18446744073709551615 goes beyond"),
+        ] {
+            assert!(csv[at].starts_with(why), "{}", csv[at]);
+        }
+        assert_eq!(csv[9..], [format!("10: {}", line("88-C", 10, "4"))]);
         let long =
             [b"\xEF\xBB\xBF{\"subject\":\"a\",\"value\":1}\n", &vec![b'x'; ROW_BYTES_MAX + 9][..], b"\n\xFF\nlast"]
                 .concat();
-        let json = outcomes("a.jsonl", &long, Mapping::default());
+        let json = outcomes("a.jsonl", &long, Mapping::default()).unwrap();
         assert_eq!(json[0], r#"1: {"subject":"a","value":1}"#);
         assert!(json[1].starts_with("2 refused: it has over"), "{json:?}");
-        assert_eq!(json[2..], ["3 refused: its byte 1 is not UTF-8", "4: last"]);
+        assert_eq!(json[2], "3 refused: its byte 1 is not UTF-8");
+        assert!(json[3].starts_with("4 refused: the line is not one JSON object"), "{json:?}");
+    }
+
+    #[test]
+    fn a_quote_that_is_not_closed_is_named_as_what_it_is() {
+        let numbers = Mapping { number_columns: vec!["v".to_owned()], ..mapping(&["v"]) };
+        let csv = outcomes("a.csv", b"t,v\n1,1\n2,\"2\n3,3\n4,4\n", numbers).unwrap();
+        assert!(csv[1].contains("(number)") && csv[1].contains("is no number"), "{csv:?}");
+        let csv = outcomes("a.csv", b"t,v\n1,1\n\"2,2\n3,3\n4,4\n", mapping(&["v"])).unwrap();
+        assert!(csv[1].contains("lines: is a quote not closed?"), "{csv:?}");
     }
 
     #[test]
     fn wide_rows_become_a_line_per_value() {
-        let text = "t,temp,\"on, off\"\n10,81.5,true\n11,,x\n12,NaN,7\n";
-        let rows = rows("a.csv", text, mapping(&["temp", "on, off"])).unwrap();
-        let lines: Vec<_> = rows.iter().map(|row| row.text.as_str()).collect();
-        assert_eq!(
-            lines[0].lines().collect::<Vec<_>>(),
-            [
-                r#"{"subject":"88-C/temp","time":10000000,"value":81.5}"#,
-                r#"{"subject":"88-C/on, off","time":10000000,"value":true}"#,
-            ]
-        );
-        assert_eq!(lines[1], "{\"subject\":\"88-C/on, off\",\"time\":11000000,\"value\":\"x\"}\n");
-        assert_eq!(lines[2], "{\"subject\":\"88-C/on, off\",\"time\":12000000,\"value\":7}\n");
-        assert_eq!(rows[2].percent, 100);
+        let text = "t,temp,\"on, off\"\n10,81.5,true\n11,,False\n12,NaN,TRUE\n";
+        let missing = Mapping { missing: vec!["NaN".to_owned()], ..mapping(&["temp", "on, off"]) };
+        let rows = outcomes("a.csv", text.as_bytes(), missing).unwrap();
+        let (first, second) = (line("88-C/temp", 10, "81.5"), line("88-C/on, off", 10, "true"));
+        assert_eq!(rows[0], format!("1: {first}\n{second}"));
+        assert_eq!(rows[1], format!("2: {}", line("88-C/on, off", 11, "false")));
+        assert_eq!(rows[2], format!("3: {}", line("88-C/on, off", 12, "true")));
     }
 
     #[test]
     fn json_lines_are_mapped_or_taken_as_the_sockets_own() {
-        let mapped = Mapping { subject_column: Some("machine".to_owned()), unit: "Cel".to_owned(), ..mapping(&["v"]) };
-        let rows_mapped =
-            rows("a.jsonl", "{\"t\":\"2013-12-02T21:15:00Z\",\"machine\":\"x\",\"v\":3,\"w\":1}\n", mapped);
-        assert_eq!(
-            rows_mapped.unwrap()[0].text,
-            "{\"subject\":\"88-C/x\",\"time\":1386018900000000,\"unit\":\"Cel\",\"value\":3}\n"
-        );
-        let own = rows("a.ndjson", "{\"subject\":\"a\",\"value\":1,\"time\":5}\nbad", Mapping::default()).unwrap();
-        assert_eq!((own[0].time, own[1].time), (Timestamp::new(5), None));
-        assert_eq!(own[1].text, "bad");
+        let utc = Reading { zone: "UTC".parse().ok(), ..Reading::default() };
+        let mapped = Mapping { subject_column: Some("machine".to_owned()), time: utc, ..mapping(&["v"]) };
+        let text = r#"{"t":"2013-12-02T21:15:00","machine":"x","v":1.10,"w":[1]}
+{"t":"2013-12-02T21:15:00","v":[1]}
+{"t":"2013-12-02T21:15:00","v":1,"v":2}
+{"t":"2013-12-02T21:15:00","v":18446744073709551616}
+{"t":"2013-12-02T21:15:00","v":"00123"}
+{"t":"2013-12-02T21:15:00","v":null}
+{"v":1}"#;
+        let rows = outcomes("a.jsonl", text.as_bytes(), mapped.clone()).unwrap();
+        let time = "\"time\":\"2013-12-02T21:15:00.000000Z\"";
+        assert_eq!(rows[0], format!("1: {{\"subject\":\"88-C/x\",\"value\":1.10,{time}}}"));
+        for (row, why) in
+            [(1, "neither a number"), (2, "\"v\" stands there twice"), (3, "is over"), (6, "no field \"t\"")]
+        {
+            assert!(rows[row].contains("refused") && rows[row].contains(why), "{}", rows[row]);
+        }
+        assert_eq!(rows[4], format!("5: {{\"subject\":\"88-C\",\"value\":\"00123\",{time}}}"));
+        assert_eq!(rows[5], "6: ");
+        let as_text = Mapping { text_columns: vec!["v".to_owned()], ..mapped };
+        let rows = outcomes("a.jsonl", text.as_bytes(), as_text).unwrap();
+        assert!(rows[0].contains("\"value\":\"1.10\"") && rows[3].contains("\"18446744073709551616\""), "{rows:?}");
+    }
+
+    #[test]
+    fn what_the_first_rows_do_not_say_is_to_be_stated() {
+        let refused = |text: &str, mapping: Mapping| {
+            outcomes("a.csv", text.as_bytes(), mapping).err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let rfc = || Mapping { time: Reading::default(), ..mapping(&["v"]) };
+        for time in ["20240101120000", "20240102", "45292.5", "1386018900"] {
+            let error = refused(&format!("t,v\n{time},1\n"), rfc());
+            assert!(error.contains(time) && error.contains("--time-format"), "{error}");
+        }
+        let error = refused("t,v\n2013-12-02 21:15:00,1\n", rfc());
+        assert!(error.contains("--time-zone"), "{error}");
+        assert!(refused("t,v\n1,\"81,4\"\n", mapping(&["v"])).contains("--decimal ,"));
+        assert!(refused("t,v\n1,1E5\n2,2E5\n", mapping(&["v"])).contains("--number, --text"));
+        assert!(refused("t,v\n1,5\n2,A7\n", mapping(&["v"])).contains("--number, --text"));
+        assert!(refused("t,v,v\n1,5,6\n", mapping(&["v"])).contains("columns 2 and 3 are both named \"v\""));
+        assert!(refused("t,v\n1,5\n", mapping(&["v", "v"])).contains("named twice"));
+        let unmapped = Mapping { text_columns: vec!["w".to_owned()], ..mapping(&["v"]) };
+        assert!(refused("t,v,w\n1,5,6\n", unmapped).contains("no value column"));
+        // The controls: stated, or wrong in one of them alone, they are rows.
+        let utc = Mapping { time: Reading { zone: "UTC".parse().ok(), ..Reading::default() }, ..mapping(&["v"]) };
+        assert_eq!(refused("t,v\n2013-12-02 21:15:00,1\n20240102,2\n", utc), "");
+        let comma = Mapping { decimal: b',', delimiter: b';', ..mapping(&["v"]) };
+        assert_eq!(outcomes("a.csv", b"t;v\n1;81,4\n", comma).unwrap(), [format!("1: {}", line("88-C", 1, "81.4"))]);
+        let text = Mapping { text_columns: vec!["v".to_owned()], ..mapping(&["v"]) };
+        let rows = outcomes("a.csv", b"t,v,v2\n1,1E5,0\n2, 00123 ,0\n", text).unwrap();
+        let kept = [line("88-C", 1, "\"1E5\""), line("88-C", 2, "\" 00123 \"")];
+        assert_eq!(rows, [format!("1: {}", kept[0]), format!("2: {}", kept[1])]);
+    }
+
+    #[test]
+    fn the_columns_are_declared_before_the_first_row() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.csv");
+        std::fs::write(&path, "t,v,lot,on,x\n2013-12-02 21:15:00,1.5,00123,true,\n").unwrap();
+        let zone = "+01:00".parse().ok();
+        let mapping = Mapping { time: Reading { zone, ..Reading::default() }, ..mapping(&["v", "lot", "on"]) };
+        let rows = Rows::open(&path, mapping).unwrap();
+        let said =
+            "t: RFC 3339, +01:00 where it says no zone · v: number · lot: text · on: true or false · left out: x";
+        assert_eq!(rows.declared(), said);
     }
 
     #[test]
     fn what_is_wrong_is_told_with_its_place() {
-        let refused = |name, text, mapping| rows(name, text, mapping).unwrap_err().to_string();
+        let refused = |name, text: &str, mapping| outcomes(name, text.as_bytes(), mapping).unwrap_err().to_string();
         assert!(refused("a.csv", "t,b\n", mapping(&["temp"])).ends_with("has no column \"temp\"; it has t, b"));
-        assert!(
-            refused("a.csv", "t,temp\n1,1\nyesterday,2\n", mapping(&["temp"]))
-                .contains("row 2: \"yesterday\" is no time")
-        );
         assert!(refused("a.xlsx", "", mapping(&["temp"])).contains("ends neither with .csv"));
-        assert!(refused("a.csv", "t\n", Mapping::default()).contains("no value column"));
-        assert!(refused("a.jsonl", "[]\n", mapping(&["temp"])).contains("row 1"));
+        assert!(
+            refused("a.csv", "t\n", Mapping { subject: "a".to_owned(), ..Mapping::default() }).contains("no value")
+        );
+        let rows = outcomes("a.jsonl", b"[]\n", mapping(&["temp"])).unwrap();
+        assert!(rows[0].starts_with("1 refused"), "{rows:?}");
+        let wrong = Mapping { subject: "88-C//x".to_owned(), ..mapping(&["v"]) };
+        let rows = outcomes("a.csv", b"t,v\n1,1\n", wrong).unwrap();
+        assert!(rows[0].starts_with("1 refused: the subject"), "{rows:?}");
     }
 }

@@ -9,6 +9,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::intake::sink::Refusal;
 use crate::intake::sink::fake::FakeSink;
+use crate::intake::time::Reading;
 use crate::metrics::Registry;
 use crate::stop::StopSender;
 
@@ -18,6 +19,7 @@ fn settings(directory: &Path, values: &[&str], speed: Speed) -> FileSettings {
     let mapping = Mapping {
         subject: "88-C/temp".to_owned(),
         time_column: Some("when".to_owned()),
+        time: Reading { zone: "UTC".parse().ok(), ..Reading::default() },
         value_columns: values.iter().map(|name| (*name).to_owned()).collect(),
         unit: "Cel".to_owned(),
         ..Mapping::default()

@@ -185,48 +185,37 @@ impl<'de> Deserialize<'de> for Text<'de> {
 
 const TOO_LARGE: &str = "is over";
 
-struct NumberVisitor;
-
-impl<'de> Visitor<'de> for NumberVisitor {
-    type Value = Number<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number, true, false or a short text")
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Number<'de>, E> {
-        Ok(Number::Bool(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Number<'de>, E> {
-        Ok(Number::Integer(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Number<'de>, E> {
-        i64::try_from(value).map(Number::Integer).map_err(|_| {
-            E::custom(format_args!(
-                "{value} {TOO_LARGE} {}; send it with a fraction (`{value}.0`) or as a text",
-                i64::MAX
-            ))
-        })
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Number<'de>, E> {
-        Ok(Number::Float(value))
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Number<'de>, E> {
-        Ok(Number::Text(Text(Cow::Borrowed(text))))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Number<'de>, E> {
-        Ok(Number::Text(Text(Cow::Owned(text.to_owned()))))
-    }
-}
-
-impl<'de> Deserialize<'de> for Number<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NumberVisitor)
+impl<'a> Number<'a> {
+    /// Reads a value as it is written: only so is a whole number that is too large told from a large double.
+    fn read<E: Error>(json: &'a str) -> Result<Self, E> {
+        let wrong =
+            |found| E::custom(format_args!("invalid type: {found}, expected a number, true, false or a short text"));
+        match json.as_bytes() {
+            b"true" => Ok(Self::Bool(true)),
+            b"false" => Ok(Self::Bool(false)),
+            b"null" => Err(wrong("null")),
+            [b'"', ..] => serde_json::from_str(json).map(Self::Text).map_err(E::custom),
+            [b'[', ..] => Err(wrong("sequence")),
+            [b'{', ..] => Err(wrong("map")),
+            // JSON's minus zero is a double.
+            digits if digits != b"-0" && digits.iter().all(|byte| matches!(byte, b'-' | b'0'..=b'9')) => {
+                json.parse().map(Self::Integer).map_err(|_| {
+                    let shown = super::cut(json.to_owned(), 64);
+                    E::custom(format_args!(
+                        "{shown} {TOO_LARGE} {}; send it with a fraction (`{shown}.0`) or as a text",
+                        if digits[0] == b'-' { "the least, -9223372036854775808" } else { "9223372036854775807" },
+                    ))
+                })
+            }
+            _ => match json.parse::<f64>() {
+                Ok(value) if value.is_finite() => Ok(Self::Float(value)),
+                _ => Err(E::custom(format_args!(
+                    "{} {TOO_LARGE} the largest double; JSON has no NaN and no infinity: leave the sample out, or send a text \
+                     with quality \"bad\"",
+                    super::cut(json.to_owned(), 64)
+                ))),
+            },
+        }
     }
 }
 
@@ -332,7 +321,7 @@ impl<'de> Fields<'de> {
             Field::Subject => self.subject = Some(map.next_value()?),
             Field::Type => self.kind = Some(map.next_value()?),
             Field::Time => self.time = Some(map.next_value()?),
-            Field::Value => self.value = Some(map.next_value()?),
+            Field::Value => self.value = Some(Number::read(map.next_value::<&'de RawValue>()?.get())?),
             Field::Unit => self.unit = Some(map.next_value()?),
             Field::Quality => self.quality = Some(map.next_value()?),
             Field::Code => self.code = Some(map.next_value()?),

@@ -37,9 +37,15 @@ fn a_sample_is_read() {
 #[test]
 fn integers_stay_integers_and_the_time_is_now_where_none_is_given() {
     assert_eq!(parsed(r#"{"subject":"a","value":3}"#), expected(7, "a", sample(Value::Integer(3))));
-    assert_eq!(parsed(r#"{"subject":"a","value":-3,"time":9}"#), expected(9, "a", sample(Value::Integer(-3))));
+    assert_eq!(
+        parsed(r#"{"subject":"a","value":-3,"time":946771200000000}"#),
+        expected(946_771_200_000_000, "a", sample(Value::Integer(-3)))
+    );
     assert_eq!(parsed(r#"{"subject":"a","value":3.0}"#), expected(7, "a", sample(Value::Float(3.0))));
     assert_eq!(parsed(r#"{"subject":"a","value":true}"#), expected(7, "a", sample(Value::Bool(true))));
+    assert_eq!(parsed("\u{feff}{\"subject\":\"a\",\"value\":-0}"), expected(7, "a", sample(Value::Float(-0.0))));
+    let large = r#"{"subject":"a","value":18446744073709551616.0}"#;
+    assert_eq!(parsed(large), expected(7, "a", sample(Value::Float(18_446_744_073_709_551_616.0))));
     assert_eq!(parsed(r#" {"value":"auf\u00e4","subject":"a"} "#), expected(7, "a", sample(Value::Text("aufä"))));
 }
 
@@ -107,6 +113,13 @@ fn a_refusal_names_the_field_and_the_remedy() {
         (r#"{"subject":7,"value":1}"#, &["`subject`", "a text in quotes"]),
         (r#"{"subject":"a","value":1,"time":"yesterday"}"#, &["`time`", "yesterday", "RFC 3339"]),
         (r#"{"subject":"a","value":1,"time":-1}"#, &["`time`", "-1"]),
+        (r#"{"subject":"a","value":18446744073709551616}"#, &["`value`", ".0"]),
+        (r#"{"subject":"a","value":-9223372036854775809}"#, &["`value`", "the least"]),
+        (r#"{"subject":"a","value":123456789012345678901234567890}"#, &["`value`", ".0"]),
+        (r#"{"subject":"a","value":1,"time":0}"#, &["`time`", "microseconds", "1970-01-01T00:00:00Z"]),
+        (r#"{"subject":"a","value":1,"time":1386018900}"#, &["`time`", "seconds"]),
+        (r#"{"subject":"a","value":1,"time":1386018900000}"#, &["`time`", "milliseconds"]),
+        (r#"{"subject":"a","value":1,"time":1386018900000000000}"#, &["`time`", "9999"]),
         (r#"{"subject":"a","value":1,"time":1.5}"#, &["`time`", "RFC 3339"]),
         (r#"{"subject":"a","value":1,"time":253402300800000000}"#, &["`time`", "9999"]),
         (r#"{"subject":"a","value":1,"quality":"ok"}"#, &["`quality`", "uncertain"]),

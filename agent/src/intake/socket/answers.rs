@@ -52,6 +52,12 @@ impl Answers {
         }
     }
 
+    /// The next line asked for this, a line.
+    pub fn told(&mut self, answer: &str) {
+        self.empty();
+        self.out.extend_from_slice(answer.as_bytes());
+    }
+
     /// The next line was refused.
     pub fn refused(&mut self, error: &str) {
         self.lines += 1;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::Door;
 use super::answers::Answers;
+use super::replays::{Outcome, Run};
 use crate::intake::line::LineParser;
 use crate::intake::lines::{Line, LineBuffer};
 use crate::intake::sink::{Commits, EventSink, Refusal, Ticket, Waiting};
@@ -46,6 +47,8 @@ pub(super) struct Connection<'d, S> {
     /// A line that the sink had no room for; it is read out of the buffer already.
     held: Option<Vec<u8>>,
     phase: Phase,
+    /// The replay that the lines belong to.
+    run: Option<Run>,
     /// The producer has sent its last byte.
     input_ended: bool,
 }
@@ -59,6 +62,7 @@ impl<'d, S: EventSink> Connection<'d, S> {
             answers: Answers::default(),
             held: None,
             phase: Phase::Reading,
+            run: None,
             input_ended: false,
         }
     }
@@ -150,7 +154,8 @@ impl<'d, S: EventSink> Connection<'d, S> {
             return;
         }
         self.phase = Phase::Reading;
-        let mut door = Entrance { door: self.door, parser: &mut self.parser, answers: &mut self.answers };
+        let mut door =
+            Entrance { door: self.door, parser: &mut self.parser, answers: &mut self.answers, run: &mut self.run };
         if let Some(held) = self.held.take()
             && !door.enter(&Line::Whole(&held))
         {
@@ -185,6 +190,7 @@ struct Entrance<'c, S> {
     door: &'c Door<S>,
     parser: &'c mut LineParser,
     answers: &'c mut Answers,
+    run: &'c mut Option<Run>,
 }
 
 impl<S: EventSink> Entrance<'_, S> {
@@ -192,15 +198,35 @@ impl<S: EventSink> Entrance<'_, S> {
     fn enter(&mut self, line: &Line<'_>) -> bool {
         match *line {
             Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => self.answers.empty(),
-            Line::Whole(line) => match self.push(line) {
-                Ok(ticket) => {
-                    self.answers.taken(ticket);
-                    self.door.metrics.accepted.add(1);
+            Line::Whole(line) => match self.door.replays.control(line) {
+                Some(Outcome::Begun(run)) => {
+                    *self.run = Some(run);
+                    self.answers.empty();
+                    return true;
                 }
-                Err(Refused::Full) => return false,
-                Err(Refused::Said(error)) => self.refuse(&error),
+                Some(Outcome::Told(answer)) => {
+                    self.answers.told(&answer);
+                    return true;
+                }
+                Some(Outcome::Refused(why)) => self.refuse(why),
+                None => match self.push(line) {
+                    Ok(ticket) => {
+                        self.answers.taken(ticket);
+                        self.door.metrics.accepted.add(1);
+                    }
+                    Err(Refused::Full) => return false,
+                    Err(Refused::Said(error)) => self.refuse(&error),
+                    Err(Refused::Now(error)) => {
+                        // It is to come again, and with it all behind it.
+                        *self.run = None;
+                        self.refuse(&error);
+                    }
+                },
             },
             Line::TooLong => self.refuse(&crate::intake::line::LineError::TooLong.text()),
+        }
+        if let Some(run) = &self.run {
+            run.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         }
         true
     }
@@ -214,14 +240,18 @@ impl<S: EventSink> Entrance<'_, S> {
         let said = |error: crate::intake::line::LineError| Refused::Said(error.text());
         let parsed = self.parser.parse(line).map_err(said)?;
         let event = parsed.event(self.door.clock.wall()).map_err(said)?;
+        let text = |refusal: Refusal| crate::intake::line::cut(refusal.to_string(), crate::limits::REFUSAL_BYTES_MAX);
         self.door.sink.push(&event, Waiting::Producer).map_err(|refusal| match refusal {
             Refusal::Full => Refused::Full,
-            other => Refused::Said(crate::intake::line::cut(other.to_string(), crate::limits::REFUSAL_BYTES_MAX)),
+            Refusal::Unwritable(_) | Refusal::Stopped => Refused::Now(text(refusal)),
+            Refusal::Invalid(_) => Refused::Said(text(refusal)),
         })
     }
 }
 
 enum Refused {
     Full,
+    /// Now, and not for what it says.
+    Now(String),
     Said(String),
 }

@@ -1,0 +1,189 @@
+//! Where a replay by hand goes on: its place is kept in a file, and what was under way when it was cut off the agent knows.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use afferent_protocol::sign::sha256;
+
+use super::{SendError, TargetArgs};
+use crate::client::{self, Target, Told};
+use crate::intake::file::FileSettings;
+use crate::intake::file::place::{Known, Place, PlaceFile, RunPlace};
+use crate::limits::{REPLAY_ASK_MS, REPLAY_PLACE_MS};
+
+/// The place of one file of one agent.
+pub struct Resume {
+    file: PlaceFile,
+    /// Held as long as the replay lasts: two at once would not know of each other.
+    _lock: File,
+    /// Where the run begins.
+    start: Place,
+    /// Lines behind that which the agent has taken from the run before.
+    taken: u64,
+    run: RunPlace,
+    known: Known,
+    /// Lines under way, by their number on the connection, each with the place behind it.
+    sent: VecDeque<(u64, Place)>,
+    lines: u64,
+    accepted: Place,
+    recorded: Instant,
+    /// A line was refused: what comes behind it does not move the place.
+    refused: bool,
+}
+
+impl Resume {
+    /// Reads the place of a file, or begins at its beginning when that is asked for.
+    pub fn open(target: &TargetArgs, settings: &FileSettings, again: bool) -> Result<Self, SendError> {
+        let failed = |error| SendError::Place(settings.places.clone(), error);
+        fs::create_dir_all(&settings.places).map_err(failed)?;
+        let (file, mut known) = PlaceFile::open(settings).map_err(failed)?;
+        let lock = file.lock().map_err(failed)?;
+        if again {
+            known = Known::default();
+        }
+        let len = fs::metadata(&settings.path).map_or(0, |metadata| metadata.len());
+        if len < known.bytes {
+            return Err(SendError::Shrunk(settings.path.clone(), known.bytes, len));
+        }
+        let (mut start, mut taken) = (known.place, 0);
+        if let Some(run) = &known.run {
+            match ask(&target.target(), target.timeout(), &run.name)? {
+                Some(lines) => (start, taken) = (run.from, lines + run.from.lines),
+                None => say(format_args!(
+                    "the run before was cut off, and the agent does not know it any more: what was under way behind row {} \
+                     comes again",
+                    start.rows
+                )),
+            }
+        }
+        if taken == 0 {
+            taken = start.lines;
+        }
+        let run = RunPlace { name: new_name()?, from: Place { rows: start.rows, lines: taken } };
+        let (accepted, recorded) = (run.from, Instant::now());
+        let (sent, lines, refused) = (VecDeque::new(), 1, false);
+        file.record(accepted, known.bytes, Some(&run)).map_err(failed)?;
+        Ok(Self { file, _lock: lock, start, taken, run, known, sent, lines, accepted, recorded, refused })
+    }
+
+    /// The line that the connection begins with.
+    pub fn greeting(&self) -> Vec<u8> {
+        format!("{{\"replay\":\"{}\"}}", self.run.name).into_bytes()
+    }
+
+    /// How many of a row's lines were handed over before: all of them, or those at its beginning.
+    pub fn done(&mut self, row: u64, lines: u64) -> Option<u64> {
+        if row <= self.start.rows {
+            return None;
+        }
+        let (done, is_behind) = (self.taken.min(lines), self.taken > 0);
+        self.taken -= done;
+        (done < lines || !is_behind).then_some(done)
+    }
+
+    /// Whether rows are still those of a run before.
+    pub fn is_behind(&self, row: u64) -> bool {
+        row <= self.start.rows || self.taken > 0
+    }
+
+    /// Whether the file has grown since its last row was replayed without a line end: that row may have been half of one.
+    pub fn grew_in_its_last_row(&self, path: &Path) -> io::Result<bool> {
+        use std::os::unix::fs::FileExt;
+        let Some(last) = self.known.bytes.checked_sub(1) else { return Ok(false) };
+        let mut around = [b'\n'; 2];
+        let read = File::open(path)?.read_at(&mut around, last)?;
+        Ok(read == 2 && around[0] != b'\n' && !matches!(around[1], b'\n' | b'\r'))
+    }
+
+    /// A line goes out, with which the replay is at this place.
+    pub fn sending(&mut self, place: Place) {
+        self.lines += 1;
+        self.sent.push_back((self.lines, place));
+    }
+
+    /// The agent has answered.
+    pub fn answered(&mut self, told: Told<'_>) {
+        match told {
+            Told::Refused(..) => self.refused = true,
+            Told::Accepted(line) if !self.refused => {
+                while self.sent.front().is_some_and(|(sent, _)| *sent <= line) {
+                    self.accepted = self.sent.pop_front().map_or(self.accepted, |(_, place)| place);
+                }
+                if self.recorded.elapsed() >= Duration::from_millis(REPLAY_PLACE_MS) {
+                    self.recorded = Instant::now();
+                    let run = RunPlace { name: self.run.name.clone(), from: self.run.from };
+                    if let Err(error) = self.file.record(self.accepted, self.known.bytes, Some(&run)) {
+                        say(format_args!("how far the file is replayed cannot be recorded: {error}"));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// No line goes out any more. `end` is how far the file was read, if it was to its end; `complete` says that every line
+    /// was accepted.
+    pub fn finish(self, end: Option<(Place, u64)>, complete: bool) -> io::Result<()> {
+        match end {
+            Some((place, bytes)) if complete => self.file.record(place, bytes, None),
+            _ if complete => self.file.record(self.accepted, self.known.bytes, None),
+            _ => self.file.record(self.accepted, self.known.bytes, Some(&self.run)),
+        }
+    }
+}
+
+/// Something for who looks on. A terminal that is gone is no reason to stop.
+pub fn say(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn new_name() -> Result<String, SendError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| SendError::Place(PathBuf::new(), io::Error::other(error)))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// How many lines of a run the agent has taken; none when it does not know that run. Waits while it still takes some.
+fn ask(target: &Target, timeout: Duration, run: &str) -> Result<Option<u64>, SendError> {
+    let begun = Instant::now();
+    loop {
+        let question = format!("{{\"replayed\":\"{run}\"}}").into_bytes();
+        let (mut taken, mut refusal) = (None, None);
+        client::send_and_watch(target, timeout, std::iter::once(Ok(question)), |told| match told {
+            Told::Taken(lines) => taken = lines,
+            Told::Refused(_, error) => refusal = Some(error.to_owned()),
+            Told::Accepted(_) => {}
+        })?;
+        match refusal {
+            None => return Ok(taken),
+            Some(error) if begun.elapsed() >= timeout => return Err(SendError::Busy(error)),
+            Some(_) => std::thread::sleep(Duration::from_millis(REPLAY_ASK_MS)),
+        }
+    }
+}
+
+impl TargetArgs {
+    /// The directory with the places of files that were replayed by hand: in the data directory of the agent where its
+    /// socket shows that, else in the user's own state directory.
+    pub(super) fn places(&self) -> Result<PathBuf, SendError> {
+        let target = self.target();
+        if let Target::Unix(socket) = &target {
+            let beside = socket.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let data = [beside.to_owned(), beside.join("agent")].into_iter().find(|data| data.join("ring").is_dir());
+            if let Some(data) = data {
+                return Ok(data.join("replayed"));
+            }
+        }
+        let directory = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let state = directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")));
+        let name = match &target {
+            Target::Unix(socket) => fs::canonicalize(socket).unwrap_or_else(|_| socket.clone()).display().to_string(),
+            Target::Tcp(address) => address.to_string(),
+        };
+        let hash: String = sha256(name.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        state.map(|state| state.join("afferent/replayed").join(hash)).ok_or(SendError::NoPlace)
+    }
+}
