@@ -52,15 +52,17 @@ pub async fn up(config: &Config, settings: &UpSettings) -> Result<(), UpError> {
         }
     };
     say(&welcome(settings, mqtt, collector.http));
+    let mut failed = None;
     tokio::select! {
         () = terminated => {}
         () = collector.writer_ended() => {}
         () = show(&collector, begin) => {}
+        reason = agent.failed() => failed = Some(reason),
     }
     say("stopping; the next start goes on here\n");
     agent.stop("up was ended").await;
     collector.stop().await?;
-    Ok(())
+    failed.map_or(Ok(()), |reason| Err(afferent_agent::run::RunError::Died(reason).into()))
 }
 
 /// The configuration of the agent for this machine.

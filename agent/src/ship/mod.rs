@@ -4,8 +4,10 @@
 //! knows what was acked and sends the rest again. A PUBACK frees rumqttc's window and means nothing else.
 
 mod backoff;
+mod credentials;
 mod speaker;
 mod tls;
+pub mod words;
 
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, S
 use tokio::sync::{mpsc, watch};
 
 pub use backoff::Backoff;
+pub use credentials::{Credentials, Refresh};
 pub use speaker::Speaker;
 pub use tls::{TlsError, TlsFiles};
 
@@ -58,6 +61,8 @@ pub struct ShipSettings {
     pub tls: Option<std::sync::Arc<rustls::ClientConfig>>,
     /// Which collectors are believed.
     pub trust: TrustSettings,
+    /// Reads login and TLS again before each connection; `None` keeps them as they are.
+    pub refresh: Option<Refresh>,
 }
 
 impl std::fmt::Debug for ShipSettings {
@@ -69,7 +74,8 @@ impl std::fmt::Debug for ShipSettings {
 impl ShipSettings {
     /// The peer as people read it.
     pub fn peer(&self) -> String {
-        let scheme = if self.tls.is_some() { "mqtts" } else { "mqtt" };
+        let is_secure = self.tls.is_some() || self.refresh.as_ref().is_some_and(Refresh::is_secure);
+        let scheme = if is_secure { "mqtts" } else { "mqtt" };
         format!("{scheme}://{}:{}", self.host, self.port)
     }
 
@@ -112,11 +118,16 @@ pub enum LinkState {
     Down(String),
 }
 
+/// Why a connection is down for which other settings have come: that is no failure.
+pub const CHANGED: &str = "its settings have changed";
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
-    #[error("{0}")]
+    #[error("{}", words::words(.0))]
     Connection(ConnectionError),
+    #[error("{0}")]
+    Unreadable(String),
     #[error("nothing came for {} s", SILENCE_MAX.as_secs())]
     Silence,
     #[error("it has not acknowledged anything for {} s", PUBLISH_MAX.as_secs())]
@@ -134,6 +145,8 @@ enum Ended {
     TakenOver,
     #[error("the collector does not answer")]
     NoAnswer,
+    #[error("{CHANGED}")]
+    Changed,
     #[error("the agent is stopping")]
     Stopped,
 }
@@ -167,16 +180,25 @@ pub async fn ship(
     speaker: Speaker,
     settings: watch::Receiver<ShipSettings>,
     link: Link,
-    mut outbox: mpsc::Receiver<Outbound>,
+    outbox: &mut mpsc::Receiver<Outbound>,
     state: watch::Sender<LinkState>,
 ) {
     let mut backoff = Backoff::new();
     let mut settings = settings;
     loop {
         let current = settings.borrow_and_update().clone();
+        let attempt = async {
+            // Certificates and passwords may have been renewed since.
+            let wanted = current.clone();
+            match tokio::task::spawn_blocking(|| wanted.refreshed()).await {
+                Ok(Ok(fresh)) => connection(&speaker, &fresh, &link, outbox, &state, &mut backoff).await,
+                Ok(Err(reason)) => Ended::Unreadable(reason),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        };
         let ended = tokio::select! {
-            ended = connection(&speaker, &current, &link, &mut outbox, &state, &mut backoff) => ended,
-            Ok(()) = settings.changed() => Ended::Disconnected("its settings were changed".into()),
+            ended = attempt => ended,
+            Ok(()) = settings.changed() => Ended::Changed,
         };
         link.bring(Inbound::LinkDown);
         if matches!(ended, Ended::Stopped) {
@@ -184,13 +206,9 @@ pub async fn ship(
         }
         let reason = ended.to_string();
         let pause = ended.pause(&mut backoff);
-        if matches!(*state.borrow(), LinkState::Up | LinkState::Refused | LinkState::Untrusted(_)) {
-            tracing::warn!("the connection to {} is down: {reason}", current.peer());
-        } else {
-            tracing::debug!("no connection to {}: {reason}", current.peer());
-        }
+        tracing::debug!("no connection to {}: {reason}", current.peer());
         state.send_replace(LinkState::Down(reason));
-        if idle(pause, &link, &mut outbox, &mut settings).await.is_none() {
+        if idle(pause, &link, outbox, &mut settings).await.is_none() {
             return;
         }
     }
