@@ -19,10 +19,13 @@ use crate::core::{AgentCore, CoreSettings};
 use crate::intake::sink::{EventSink, Refusal, Ticket, Waiting};
 use crate::keep::{Keeper, Kept};
 use crate::limits::OUTBOX_MESSAGES_MAX;
+use crate::metrics::Registry;
 use crate::ring_log::{OpenError, Recovery, RingIdentity, WitnessSync};
 use crate::sequencer::{CommitSettings, Intake, Shared};
 use crate::ship::{LinkState, ShipSettings, Speaker};
-use crate::writer::{self, Link, Status, Writer, WriterParts};
+use crate::stop;
+use crate::supervise::{Supervisor, Task};
+use crate::writer::{self, Inbound, Link, Outbound, Status, Writer, WriterParts};
 
 /// What an agent is started with.
 pub struct AgentParts {
@@ -38,6 +41,8 @@ pub struct AgentParts {
     pub keep_directory: PathBuf,
     /// Ring log and session.
     pub core: CoreSettings,
+    /// Where it counts, and tells what goes wrong.
+    pub registry: Registry,
     /// How long commits may wait.
     pub commit: CommitSettings,
     /// Where to ship; `None` keeps everything in the ring log.
@@ -86,7 +91,10 @@ pub struct Agent {
     who: RingIdentity,
     intake: Intake,
     writer: Writer,
+    supervisor: Supervisor,
     ship: Option<JoinHandle<()>>,
+    /// Keeps a connection that has failed while the agent stops from being tried again.
+    stop_ship: stop::StopSender,
     status: watch::Receiver<Status>,
     link: watch::Receiver<LinkState>,
 }
@@ -108,7 +116,8 @@ impl Agent {
         core.remember(Kept::read(&parts.keep_directory));
         recovery.note_identity(parts.identity_existed);
         let sync_witness = syncing(core.ring().witness_sync());
-        let keeper = Keeper::start(parts.keep_directory, sync_witness).map_err(StartError::Thread)?;
+        let supervisor = Supervisor::new(parts.registry.clone());
+        let keeper = Keeper::start(&supervisor, parts.keep_directory, sync_witness).map_err(StartError::Thread)?;
         let (durable, durable_seen) = watch::channel([0; 2]);
         let shared = Arc::new(Shared::new(parts.commit, core.open_batch_bytes_max(), durable_seen));
         shared.lock().open.restore_devices(recovery.devices.clone());
@@ -131,11 +140,12 @@ impl Agent {
             keeper,
             heartbeat_ms: parts.heartbeat_ms,
         };
-        let writer = writer::start(shared.clone(), writer_parts).map_err(StartError::Thread)?;
-        let ship = parts
-            .ship
-            .map(|settings| tokio::spawn(crate::ship::ship(speaker, settings, Link(shared), messages, link_state)));
-        let agent = Self { who: parts.who, intake, writer, ship, status: status_seen, link: link_seen };
+        let writer = writer::start(&supervisor, shared.clone(), writer_parts).map_err(StartError::Thread)?;
+        let (stop_ship, stop) = stop::channel();
+        let connection = Connection { speaker, link: Link(shared), messages: Arc::new(messages.into()), link_state };
+        let ship = parts.ship.map(|settings| supervisor.task("ship", stop, move || connection.run(settings.clone())));
+        let (status, link) = (status_seen, link_seen);
+        let agent = Self { who: parts.who, intake, writer, supervisor, ship, stop_ship, status, link };
         agent.say_started(&recovery, clock);
         Ok((agent, recovery))
     }
@@ -143,6 +153,11 @@ impl Agent {
     /// Where events come in.
     pub fn intake(&self) -> &Intake {
         &self.intake
+    }
+
+    /// Watches the agent's tasks and threads.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 
     /// The writer's state, a few times a second.
@@ -177,14 +192,36 @@ impl Agent {
         let (writer, reason) = (self.writer, reason.to_owned());
         let stopped = tokio::task::spawn_blocking(move || writer.stop(&reason, time)).await;
         if !matches!(stopped, Ok(Ok(()))) {
-            tracing::error!("the writer thread had panicked; what it had not committed was never accepted");
+            tracing::error!("the writer had died before; what it had not committed was never accepted");
         }
         // The writer's end of the outbox is gone now, which ends the connection.
-        if let Some(ship) = self.ship
-            && ship.await.is_err()
-        {
-            tracing::error!("the connection's task had panicked");
+        self.stop_ship.stop();
+        if let Some(ship) = self.ship {
+            let _ = ship.await;
         }
+    }
+}
+
+/// What a connection is made with, and made again should its task fail.
+#[derive(Clone)]
+struct Connection {
+    speaker: Speaker,
+    link: Link,
+    messages: Arc<tokio::sync::Mutex<mpsc::Receiver<Outbound>>>,
+    link_state: watch::Sender<LinkState>,
+}
+
+impl Connection {
+    fn run(&self, settings: watch::Receiver<ShipSettings>) -> Task {
+        let Self { speaker, link, messages, link_state } = self.clone();
+        Box::pin(async move {
+            // What a task before this one had said of its connection is no longer so.
+            link.bring(Inbound::LinkDown);
+            link_state.send_replace(LinkState::Starting);
+            let mut messages = messages.lock().await;
+            crate::ship::ship(speaker, settings, link, &mut messages, link_state).await;
+            Ok(())
+        })
     }
 }
 

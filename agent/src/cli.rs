@@ -5,15 +5,19 @@ mod replay;
 mod resume;
 mod ring;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use crate::check::{self, Problems};
 use crate::client::{ClientError, Report, Target};
+use crate::config::proven::FellBack;
 use crate::config::{self, ConfigError};
 use crate::keep::Kept;
+use crate::lock;
 pub use emit::EmitArgs;
 pub use replay::ReplayArgs;
 pub use ring::{RingArgs, RingCommand, RingError};
@@ -68,6 +72,14 @@ impl ConfigArgs {
             None => Ok(config::Config::default()),
         }
     }
+
+    /// Reads the configuration; one that is wrong gives way to the last that has worked, if there is one.
+    pub fn load_or_proven(&self) -> Result<(config::Config, Option<FellBack>), ConfigError> {
+        match &self.config {
+            Some(path) => config::proven::load_or_proven(path),
+            None => Ok((config::Config::default(), None)),
+        }
+    }
 }
 
 /// `config …`
@@ -89,21 +101,57 @@ impl ConfigCommand {
     }
 }
 
-/// `check`: reads the configuration and its secrets, and says what it found.
-pub fn check(args: &ConfigArgs) -> Result<String, ConfigError> {
-    let config = args.load()?;
-    config.check_secrets()?;
-    let mut text = format!("the configuration of {} is valid\n", config.agent.name);
-    if config.ship.collector_keys.is_empty()
-        && !config.trusts_first()
-        && Kept::read(&config.agent.data_dir).pins.is_empty()
-    {
-        text.push_str(
-            "but it believes no collector: nothing is shipped until `ship.collector_keys` names its key, or \
-             `ship.trust_first` is set for the first contact\n",
-        );
+/// `check`
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Try the way to the collector too, and say what each hop has answered
+    #[arg(long)]
+    connect: bool,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// It is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Something that it names is not as it must be.
+    #[error(transparent)]
+    Problems(#[from] Problems),
+    /// The collector is not reached.
+    #[error("{0}")]
+    Way(String),
+    /// Nobody reads what is printed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+impl CheckArgs {
+    /// Looks for everything that is wrong, and tells what it has found.
+    pub fn run(&self, out: &mut impl Write) -> Result<(), CheckError> {
+        let config = self.config.load()?;
+        check::everything(&config)?;
+        writeln!(out, "the configuration of {} is valid", config.agent.name)?;
+        let data = &config.agent.data_dir;
+        if let Some(holder) = lock::holder_of(data) {
+            writeln!(
+                out,
+                "an agent runs in {} ({holder}), which holds its ports: they were not tried",
+                data.display()
+            )?;
+        }
+        if config.ship.collector_keys.is_empty() && !config.trusts_first() && Kept::read(data).pins.is_empty() {
+            let remedy = "nothing is shipped until `ship.collector_keys` names its key, or `ship.trust_first` is set \
+                          for the first contact";
+            writeln!(out, "but it believes no collector: {remedy}")?;
+        }
+        if self.connect {
+            check::connect(&config, &mut |said| drop(writeln!(out, "{said}"))).map_err(CheckError::Way)?;
+        }
+        Ok(())
     }
-    Ok(text)
 }
 
 /// Why `emit` or `replay` failed.

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::limits::{HTTP_CONNECTION_MS_MAX, HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX};
 use crate::metrics::Registry;
 use crate::stop::Stop;
+use crate::supervise::Supervisor;
 
 /// Whether events are becoming durable at the collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,7 @@ pub type HealthProbe = Arc<dyn Fn() -> Health + Send + Sync>;
 /// Answers on `listener` until the agent stops.
 pub async fn serve(listener: TcpListener, registry: Registry, health: HealthProbe, mut stop: Stop) {
     let room = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    let supervisor = Supervisor::new(registry.clone());
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -44,14 +46,15 @@ pub async fn serve(listener: TcpListener, registry: Registry, health: HealthProb
             Ok((stream, _)) => {
                 // One too many is closed without an answer.
                 let Ok(permit) = room.clone().try_acquire_owned() else { continue };
-                let (registry, health) = (registry.clone(), health.clone());
+                let (registry, health, supervisor) = (registry.clone(), health.clone(), supervisor.clone());
                 connections.spawn(async move {
-                    connection(stream, registry, health).await;
+                    supervisor.once("http connection", connection(stream, registry, health)).await;
                     drop(permit);
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept an HTTP connection");
+                let text = format!("an HTTP connection cannot be accepted: {error}; see `ulimit -n`");
+                registry.troubles().happened("http connections", text);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -126,7 +129,7 @@ mod tests {
         let server = tokio::spawn(serve(listener, registry, health, stop));
         let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         let metrics = ask(address, &get("/metrics")).await;
-        assert!(metrics.starts_with("HTTP/1.1 200") && metrics.ends_with("lines_total 3\n"), "{metrics}");
+        assert!(metrics.starts_with("HTTP/1.1 200") && metrics.contains("\nlines_total 3\n"), "{metrics}");
         let health = ask(address, &get("/healthz")).await;
         assert!(health.starts_with("HTTP/1.1 503") && health.ends_with("unhealthy: no collector\n"), "{health}");
         assert!(ask(address, &get("/")).await.starts_with("HTTP/1.1 404"));

@@ -20,6 +20,8 @@ use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::limits::SIGNED_BYTES_MAX;
 
 use crate::limits::{ATTESTATIONS_MAX, KEEPER_JOBS_MAX, WITNESS_SYNC_MS};
+use crate::supervise::{Supervisor, planted};
+use crate::trouble::Troubles;
 use crate::trust::{self, Pin};
 
 /// The name of the pin's file in the data directory.
@@ -28,6 +30,9 @@ pub const PIN_FILE: &str = "collector.pin";
 pub const RECEIPT_FILE: &str = "receipt";
 /// The name of the attestations' file.
 pub const ATTESTATIONS_FILE: &str = "attestations";
+
+/// The name of the keeper's thread.
+const NAME: &str = "keeper";
 
 /// Bytes of a file that is read at a start, at most.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -85,20 +90,28 @@ pub struct Keeper {
     directory: PathBuf,
     jobs: SyncSender<Keepsake>,
     thread: JoinHandle<()>,
+    troubles: Troubles,
 }
 
 impl Keeper {
     /// Starts the thread. It calls `sync_witness` about once a second.
-    pub fn start(directory: PathBuf, mut sync_witness: impl FnMut() + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        supervisor: &Supervisor,
+        directory: PathBuf,
+        mut sync_witness: impl FnMut() + Send + 'static,
+    ) -> io::Result<Self> {
         let (jobs, waiting) = mpsc::sync_channel(KEEPER_JOBS_MAX);
         let (at, interval) = (directory.clone(), Duration::from_millis(WITNESS_SYNC_MS));
+        let (troubles, told) = (supervisor.registry().troubles().clone(), supervisor.registry().troubles().clone());
         let run = move || {
             let mut synced_at = Instant::now();
             loop {
+                planted(NAME);
                 match waiting.recv_timeout(interval.saturating_sub(synced_at.elapsed())) {
                     Ok(keepsake) => {
                         if let Err(error) = write(&at, &keepsake, false) {
-                            tracing::debug!("{}: {error}", at.display());
+                            let text = "what the collector has signed cannot be kept there";
+                            told.happened(NAME, format!("{}: {error}; {text}", at.display()));
                         }
                     }
                     Err(RecvTimeoutError::Timeout) => {
@@ -109,8 +122,8 @@ impl Keeper {
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("keeper".into()).spawn(run)?;
-        Ok(Self { directory, jobs, thread })
+        let thread = supervisor.thread(NAME, run)?;
+        Ok(Self { directory, jobs, thread, troubles })
     }
 
     /// Keeps it. A pin is durable when this returns; the others are written in a while. `false` when there is no room for
@@ -120,9 +133,13 @@ impl Keeper {
             return self.jobs.try_send(keepsake).is_ok();
         }
         let written = write(&self.directory, &keepsake, true);
-        if let Err(error) = &written {
-            let path = self.directory.join(PIN_FILE);
-            tracing::error!("{}: {error}; no collector is believed until its key is on disk", path.display());
+        match &written {
+            Ok(()) => self.troubles.ends(PIN_FILE),
+            Err(error) => {
+                let path = self.directory.join(PIN_FILE);
+                let text = format!("{}: {error}; no collector is believed until its key is on disk", path.display());
+                self.troubles.begins(PIN_FILE, text);
+            }
         }
         written.is_ok()
     }
@@ -191,6 +208,7 @@ fn from_hex(line: &str) -> Option<AttestationBytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Registry;
 
     #[test]
     fn what_is_kept_is_found_again_and_what_is_damaged_counts_for_nothing() {
@@ -199,7 +217,7 @@ mod tests {
         let key = afferent_protocol::sign::Identity::from_seed(&[5; 32]).public_key();
         let pins = vec![Pin { key, by: None }, Pin { key, by: Some(key) }];
         let attestations: Vec<_> = (0..ATTESTATIONS_MAX as u8).map(|mark| [mark; ATTESTATION_LEN]).collect();
-        let keeper = Keeper::start(directory.path().to_owned(), || {}).unwrap();
+        let keeper = Keeper::start(&Supervisor::new(Registry::default()), directory.path().to_owned(), || {}).unwrap();
         assert!(keeper.keep(Keepsake::Pins(pins.clone())));
         assert_eq!(Kept::read(directory.path()).pins, pins, "durable at once");
         assert!(keeper.keep(Keepsake::Attestations(attestations.clone())));
@@ -216,7 +234,7 @@ mod tests {
     fn a_pin_that_the_disk_does_not_take_is_not_kept() {
         let directory = tempfile::tempdir().unwrap();
         let gone = directory.path().join("gone");
-        let keeper = Keeper::start(gone, || {}).unwrap();
+        let keeper = Keeper::start(&Supervisor::new(Registry::default()), gone, || {}).unwrap();
         let key = afferent_protocol::sign::Identity::from_seed(&[5; 32]).public_key();
         assert!(!keeper.keep(Keepsake::Pins(vec![Pin { key, by: None }])));
         keeper.stop(Vec::new());

@@ -8,11 +8,15 @@
 //! - [`ring_log`]: where batches become durable, and stay until the collector has them on its disk
 //! - [`ship`]: the MQTT connection
 //!
-//! Put together they are an [`agent`], for programs that carry one inside, and with everything that a configuration asks
-//! for, [`run`]. Around them stand [`cli`] and [`config`]; [`trust`]: which collectors are believed; [`identity`], [`keep`]
-//! and [`lock`] of the data directory; [`clock`], [`limits`], [`stop`]; [`metrics`], [`http`] and [`notify`] for those who watch the agent.
+//! Put together they are an [`agent`], for programs that carry one inside, and with everything that a configuration
+//! asks for, [`run`]. Around them stand [`cli`], [`mod@check`] (with [`certificate`]) and [`config`]; [`trust`]: which
+//! collectors are believed; [`identity`], [`keep`] and [`lock`] of the data directory; [`clock`], [`limits`], [`stop`];
+//! [`supervise`] and [`trouble`]: what has died or goes wrong; [`metrics`], [`http`] and [`notify`] for those who watch
+//! the agent.
 
 pub mod agent;
+pub mod certificate;
+pub mod check;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -31,5 +35,7 @@ pub mod run;
 pub mod sequencer;
 pub mod ship;
 pub mod stop;
+pub mod supervise;
+pub mod trouble;
 pub mod trust;
 pub mod writer;

@@ -91,6 +91,18 @@ pub const RESTART_WAIT_MS_MIN: u64 = 1_000;
 /// Longest wait before a child is started again, in milliseconds.
 pub const RESTART_WAIT_MS_MAX: u64 = 60_000;
 
+/// After so long a task that was started again counts as well, in milliseconds.
+pub const RESTART_PROVEN_MS: u64 = 5_000;
+/// Milliseconds between two warnings about trouble of one kind.
+pub const TROUBLE_REPEAT_MS: u64 = 60_000;
+/// Kinds of trouble that are remembered.
+pub const TROUBLES_MAX: usize = 256;
+
+/// How long a hop on the way to the collector may take while the way is checked, in milliseconds.
+pub const HOP_MS_MAX: u64 = 10_000;
+/// Bytes of a broker's answer that are looked at then.
+pub const CONNACK_BYTES_MAX: usize = 1024;
+
 /// Bytes of one configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of one secret.

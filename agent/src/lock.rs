@@ -57,6 +57,12 @@ impl DirectoryLock {
     }
 }
 
+/// Who holds the directory, if somebody does.
+pub fn holder_of(directory: &Path) -> Option<String> {
+    let mut file = File::open(directory.join(LOCK_FILE)).ok()?;
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then(|| holder(&mut file))
+}
+
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     let _ = file.take(32).read_to_string(&mut text);

@@ -1,10 +1,12 @@
 //! `afferent-agent`: the command line.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use afferent_agent::cli::{self, ConfigArgs, ConfigCommand, EmitArgs, ReplayArgs, RingArgs};
+use afferent_agent::cli::{CheckArgs, ConfigArgs, ConfigCommand, EmitArgs, ReplayArgs, RingArgs};
 use afferent_agent::config::{LogConfig, LogFormat};
+use afferent_agent::run::ConfigSource;
+use afferent_agent::ship::words::once;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -23,8 +25,8 @@ struct Cli {
 enum Command {
     /// Run the agent until SIGINT or SIGTERM; SIGHUP reads the configuration again
     Run(ConfigArgs),
-    /// Check a configuration, its secrets and certificates, and say what is wrong
-    Check(ConfigArgs),
+    /// Check a configuration and all that it names, and say what is wrong
+    Check(CheckArgs),
     /// Print the configuration's schema or its defaults
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
             {
                 return ExitCode::SUCCESS;
             }
-            eprintln!("afferent-agent: {error:#}");
+            eprintln!("afferent-agent: {}", once(&*error));
             ExitCode::FAILURE
         }
     }
@@ -57,11 +59,12 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => {
             drop(out);
-            let config = args.load()?;
+            let (config, fell_back) = args.load_or_proven()?;
             log_to_stderr(&config.log);
-            runtime()?.block_on(afferent_agent::run::run(config, || args.load()))?;
+            let source = ConfigSource { path: args.config.clone(), fell_back };
+            runtime()?.block_on(afferent_agent::run::run(config, source, || args.load()))?;
         }
-        Command::Check(args) => write!(out, "{}", cli::check(&args)?)?,
+        Command::Check(args) => args.run(&mut out)?,
         Command::Config(command) => write!(out, "{}", command.text())?,
         Command::Emit(args) => {
             args.run()?;
@@ -81,12 +84,17 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 fn log_to_stderr(log: &LogConfig) {
     let filter = Targets::new().with_default(log.level.filter()).with_target("rumqttc", LevelFilter::ERROR);
-    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(takes_colours());
     let to_stderr = match log.format {
         LogFormat::Text => to_stderr.with_target(false).boxed(),
         LogFormat::Json => to_stderr.json().boxed(),
     };
     tracing_subscriber::registry().with(to_stderr.with_filter(filter)).init();
+}
+
+/// Whether somebody looks at standard error, and has not asked for plain text (<https://no-color.org>).
+fn takes_colours() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|wish| wish.is_empty())
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::trouble::Troubles;
+
 /// Counts up.
 #[derive(Clone, Debug, Default)]
 pub struct Counter(Arc<AtomicU64>);
@@ -89,7 +91,7 @@ struct Family {
     metrics: Vec<(String, Metric)>,
 }
 
-/// All numbers. Cheap to clone.
+/// All numbers, and what goes wrong. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Registry(Arc<Inner>);
 
@@ -97,6 +99,7 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     families: Mutex<Vec<Family>>,
     before: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
+    troubles: Troubles,
 }
 
 impl std::fmt::Debug for Registry {
@@ -152,6 +155,11 @@ impl Registry {
             Metric::Histogram(histogram) => Some(histogram.clone()),
             _ => None,
         })
+    }
+
+    /// What goes wrong.
+    pub fn troubles(&self) -> &Troubles {
+        &self.0.troubles
     }
 
     /// `set` is called before every [`Registry::text`], to set what is known elsewhere.

@@ -97,24 +97,21 @@ pub struct OpenBatches {
     streams: [OpenBatch; 2],
     trouble: Option<Arc<str>>,
     stopped: bool,
+    /// Why nothing is taken any more, ever.
+    failed: Option<Arc<str>>,
 }
 
 impl OpenBatches {
     /// Empty ones, full at `bytes_max`.
     pub fn new(settings: CommitSettings, bytes_max: usize) -> Self {
         let open = || OpenBatch { commit: 1, ..OpenBatch::default() };
-        Self { settings, bytes_max, streams: [open(), open()], trouble: None, stopped: false }
+        Self { settings, bytes_max, streams: [open(), open()], trouble: None, stopped: false, failed: None }
     }
 
     /// Adds an event to its stream's open batch.
     pub fn push(&mut self, event: &Event<'_>, waiting: Waiting, now_ms: u64) -> Result<Ticket, Refusal> {
         event.check()?;
-        if self.stopped {
-            return Err(Refusal::Stopped);
-        }
-        if let Some(trouble) = &self.trouble {
-            return Err(Refusal::Unwritable(trouble.clone()));
-        }
+        self.takes()?;
         let stream = event.stream();
         let open = &mut self.streams[usize::from(stream.number())];
         if open.is_full(self.bytes_max) || open.builder.push(event).is_err() {
@@ -136,12 +133,7 @@ impl OpenBatches {
         events.iter().try_for_each(|event| event.check())?;
         let stream = device.progress.stream;
         assert!(events.iter().all(|event| event.stream() == stream), "a device's batch is of one stream");
-        if self.stopped {
-            return Err(Refusal::Stopped);
-        }
-        if let Some(trouble) = &self.trouble {
-            return Err(Refusal::Unwritable(trouble.clone()));
-        }
+        self.takes()?;
         let open = &mut self.streams[usize::from(stream.number())];
         let subjects: BTreeSet<_> = events.iter().map(|event| event.subject.as_str()).collect();
         let units: BTreeSet<_> = events.iter().filter_map(|event| unit_of(event)).collect();
@@ -158,6 +150,27 @@ impl OpenBatches {
         open.note(DeviceProgress { progress: Progress { ticks: None, ..device.progress }, ..device });
         open.noted = open.commit;
         Ok(self.pushed(stream, Waiting::Producer, now_ms))
+    }
+
+    /// Whether anything is taken now.
+    fn takes(&self) -> Result<(), Refusal> {
+        if let Some(reason) = &self.failed {
+            return Err(Refusal::Failed(reason.clone()));
+        }
+        if self.stopped {
+            return Err(Refusal::Stopped);
+        }
+        self.trouble.as_ref().map_or(Ok(()), |trouble| Err(Refusal::Unwritable(trouble.clone())))
+    }
+
+    /// Nothing is taken any more: who would commit it is gone.
+    pub(crate) fn fail(&mut self, reason: &str) {
+        self.failed.get_or_insert_with(|| reason.into());
+    }
+
+    /// Why nothing is taken any more.
+    pub(crate) fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
     }
 
     /// Goes on from the tables that the ring log has.
@@ -271,7 +284,13 @@ impl Shared {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, SharedState> {
-        self.state.lock().expect("nobody panics while holding the open batches")
+        self.state.lock().unwrap_or_else(|poisoned| failed(poisoned.into_inner()))
+    }
+
+    /// Takes nothing any more, and tells those who wait for room.
+    pub(crate) fn fail(&self, reason: &str) {
+        self.lock().open.fail(reason);
+        self.taken.notify_waiters();
     }
 
     /// Milliseconds of a clock that only goes forward.
@@ -285,15 +304,23 @@ impl Shared {
         state: MutexGuard<'a, SharedState>,
         until_ms: Option<u64>,
     ) -> MutexGuard<'a, SharedState> {
-        let poisoned = "nobody panics while holding the open batches";
         match until_ms {
-            None => self.wake.wait(state).expect(poisoned),
+            None => self.wake.wait(state).unwrap_or_else(|poisoned| failed(poisoned.into_inner())),
             Some(until_ms) => {
                 let left = Duration::from_millis(until_ms.saturating_sub(self.now_ms()));
-                self.wake.wait_timeout(state, left).expect(poisoned).0
+                self.wake
+                    .wait_timeout(state, left)
+                    .map_or_else(|poisoned| failed(poisoned.into_inner().0), |woken| woken.0)
             }
         }
     }
+}
+
+/// Somebody has panicked in the middle of a change of the open batches: what is in them is in doubt, and must not be
+/// committed.
+fn failed(mut state: MutexGuard<'_, SharedState>) -> MutexGuard<'_, SharedState> {
+    state.open.fail("an intake has panicked while it held the open batches");
+    state
 }
 
 /// The handle by which events come in. Cheap to clone.
@@ -345,7 +372,8 @@ impl EventSink for Intake {
             let taken = self.0.taken.notified();
             {
                 let state = self.0.lock();
-                if !Stream::ALL.into_iter().any(|stream| state.open.is_full(stream)) {
+                let is_full = Stream::ALL.into_iter().any(|stream| state.open.is_full(stream));
+                if !is_full || state.open.failed().is_some() {
                     return;
                 }
             }

@@ -24,6 +24,7 @@ use crate::limits::{INBOX_MESSAGES_MAX, STATUS_MS, WRITER_DRAIN_MS};
 use crate::ring_log::RingStatus;
 use crate::sequencer::{Shared, SharedState};
 use crate::ship::LinkState;
+use crate::supervise::{Ended, Supervisor, planted};
 use crate::trust::{TrustSettings, line_to_add};
 
 /// What the transport brings.
@@ -123,16 +124,16 @@ impl Status {
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<Ended>,
 }
 
 impl Writer {
     /// Commits everything, says how far that is and that the agent stops, gives the last events a moment to arrive, and
-    /// ends. Blocks until then.
-    pub fn stop(self, reason: &str, time: Timestamp) -> std::thread::Result<()> {
+    /// ends. Blocks until then. The error tells what it has died of.
+    pub fn stop(self, reason: &str, time: Timestamp) -> Ended {
         self.shared.lock().inbox.stop = Some((reason.to_owned(), time));
         self.shared.wake.notify_one();
-        self.thread.join()
+        self.thread.join().unwrap_or_else(|_| Err("the writer has panicked twice".to_owned()))
     }
 }
 
@@ -164,12 +165,19 @@ impl<D: Disk> std::fmt::Debug for WriterParts<D> {
     }
 }
 
+/// The name of the writer's thread.
+const NAME: &str = "ring-writer";
+
 /// Starts the writer thread.
-pub(crate) fn start<D: Disk + Send + 'static>(shared: Arc<Shared>, parts: WriterParts<D>) -> io::Result<Writer>
+pub(crate) fn start<D: Disk + Send + 'static>(
+    supervisor: &Supervisor,
+    shared: Arc<Shared>,
+    parts: WriterParts<D>,
+) -> io::Result<Writer>
 where
     D::File: Send + Sync,
 {
-    let mut round = Round {
+    let round = Round {
         shared: shared.clone(),
         parts,
         spare: [BatchBuilder::new(), BatchBuilder::new()],
@@ -184,10 +192,20 @@ where
         stop_at_ms: None,
         has_said_goodbye: false,
     };
-    let thread = std::thread::Builder::new().name("ring-writer".into()).spawn(move || {
-        while round.turn() {}
-        round.end();
-    })?;
+    let run = |round: &mut Option<Round<D>>| {
+        while round.as_mut().is_some_and(Round::turn) {}
+        if let Some(round) = round.take() {
+            round.end();
+        }
+    };
+    // Before what it had taken out is gone: nobody may be told "accepted" for that, and nobody sends more.
+    let died = |round: &mut Option<Round<D>>, reason: &str| {
+        if let Some(round) = round {
+            round.shared.fail(reason);
+            round.parts.status.send_modify(|status| status.trouble = Some(reason.into()));
+        }
+    };
+    let thread = supervisor.vital_thread(NAME, Some(round), run, died)?;
     Ok(Writer { shared, thread })
 }
 
@@ -225,6 +243,7 @@ impl<D: Disk> Round<D> {
     /// One round; `false` when it was the last.
     fn turn(&mut self) -> bool {
         self.wait();
+        planted(NAME);
         (self.parts.alive)();
         let now = self.now();
         for inbound in std::mem::take(&mut self.inbound) {
@@ -312,6 +331,7 @@ impl<D: Disk> Round<D> {
         let mut state = shared.lock();
         let asleep_at_ms = shared.now_ms();
         loop {
+            assert!(state.open.failed().is_none(), "{}", state.open.failed().unwrap_or_default());
             let now_ms = shared.now_ms();
             let wake_at_ms = self.wake_at_ms(&state).min(asleep_at_ms + NAP_MS);
             if wake_at_ms <= now_ms || !state.inbox.inbound.is_empty() {

@@ -153,6 +153,7 @@ async fn a_ring_can_be_looked_at_while_an_agent_is_at_work_on_it() {
     let _lock = DirectoryLock::take(data.path()).unwrap();
     let clock = Arc::new(SystemClock::new());
     let parts = AgentParts {
+        registry: afferent_agent::metrics::Registry::default(),
         who: who(data.path()),
         ring_directory: data.path().join("ring"),
         witness_directory: data.path().join("witness"),

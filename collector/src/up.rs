@@ -52,15 +52,20 @@ pub async fn up(config: &Config, settings: &UpSettings) -> Result<(), UpError> {
         }
     };
     say(&welcome(settings, mqtt, collector.http));
+    let mut failed = None;
     let ended = tokio::select! {
         () = terminated => None,
         ended = collector.part_ended() => Some(ended),
         () = show(&collector, begin) => None,
+        reason = agent.failed() => {
+            failed = Some(reason);
+            None
+        }
     };
     say("stopping; the next start goes on here\n");
     agent.stop("up was ended").await;
     collector.stop_after(ended).await?;
-    Ok(())
+    failed.map_or(Ok(()), |reason| Err(afferent_agent::run::RunError::Died(reason).into()))
 }
 
 /// The configuration of the agent for this machine.

@@ -111,7 +111,7 @@ pub fn load_text(path: &Path, text: &str) -> Result<Config, ConfigError> {
     merged(&[Source { path, text }])
 }
 
-fn files_beside(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+pub(super) fn files_beside(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let directory = path.parent().unwrap_or(Path::new("")).join("conf.d");
     let failed = |error| ConfigError::Read { path: directory.clone(), error };
     let mut files = Vec::new();
@@ -134,7 +134,7 @@ fn files_beside(path: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     Ok(files)
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
     let mut text = String::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text));
     let read = read.and_then(|len| match len as u64 > CONFIG_BYTES_MAX {

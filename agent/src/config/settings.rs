@@ -11,7 +11,7 @@ use afferent_protocol::sign::PublicKey;
 use serde::Deserialize;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Secret, SecretError, Size};
+use super::{Secret, Size};
 use crate::intake::exec::ExecSettings;
 use crate::intake::file::{FileSettings, Mapping, Speed};
 use crate::intake::host::HostSettings;
@@ -338,11 +338,6 @@ impl Config {
         self.ship.trust_first || is_loopback(&self.ship.address().0)
     }
 
-    /// Reads every secret once, so that a missing one is found before it is needed.
-    pub fn check_secrets(&self) -> Result<(), SecretError> {
-        self.ship.password.iter().try_for_each(|secret| secret.read().map(|_| ()))
-    }
-
     /// What the socket intake needs; none when it is switched off.
     pub fn socket_settings(&self) -> Option<SocketSettings> {
         let socket = &self.intake.socket;
@@ -361,30 +356,25 @@ impl Config {
         self.intake.host.enabled.then_some(HostSettings { agent: self.agent.name, interval })
     }
 
-    /// The children to watch.
-    pub fn exec_settings(&self) -> Vec<ExecSettings> {
-        let settings = |exec: &ExecConfig| ExecSettings { name: exec.name.clone(), command: exec.command.clone() };
-        self.intake.exec.iter().map(settings).collect()
+    /// The child to watch.
+    pub fn exec_settings(exec: &ExecConfig) -> ExecSettings {
+        ExecSettings { name: exec.name.clone(), command: exec.command.clone() }
     }
 
-    /// The serial lines.
-    pub fn serial_settings(&self) -> Vec<SerialSettings> {
-        let settings = |serial: &SerialConfig| {
-            let port = serial.port.parse().ok()?;
-            Some(SerialSettings { agent: self.agent.name, device: serial.device, port, baud: serial.baud })
-        };
-        self.intake.serial.iter().filter_map(settings).collect()
+    /// The serial line; none when its address is none, which [`Config::check`] refuses.
+    pub fn serial_settings(&self, serial: &SerialConfig) -> Option<SerialSettings> {
+        let port = serial.port.parse().ok()?;
+        Some(SerialSettings { agent: self.agent.name, device: serial.device, port, baud: serial.baud })
     }
 
-    /// The files to replay.
-    pub fn file_settings(&self) -> Vec<FileSettings> {
-        let settings = |file: &FileConfig| FileSettings {
+    /// The file to replay.
+    pub fn file_settings(&self, file: &FileConfig) -> FileSettings {
+        FileSettings {
             path: file.path.clone(),
             mapping: file.mapping().unwrap_or_default(),
             speed: file.speed().unwrap_or(Speed::Original),
             places: self.agent.data_dir.join("replay"),
-        };
-        self.intake.file.iter().map(settings).collect()
+        }
     }
 }
 

@@ -13,9 +13,10 @@ use crate::clock::Clock;
 use crate::intake::line::{LineError, LineParser};
 use crate::intake::lines::{Line, LineBuffer};
 use crate::intake::sink::{EventSink, Refusal, Ticket, Waiting};
-use crate::limits::{RESTART_WAIT_MS_MAX, RESTART_WAIT_MS_MIN};
+use crate::limits::{RESTART_PROVEN_MS, RESTART_WAIT_MS_MAX, RESTART_WAIT_MS_MIN};
 use crate::metrics::{Counter, Registry};
 use crate::stop::Stop;
+use crate::trouble::Troubles;
 
 /// A child to watch.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ pub struct ExecSettings {
 pub struct LineMetrics {
     pub(super) taken: Counter,
     pub(super) refused: Counter,
+    name: Arc<str>,
+    troubles: Troubles,
 }
 
 impl LineMetrics {
@@ -48,7 +51,17 @@ impl LineMetrics {
                 "Lines of these that were refused.",
                 &labels,
             ),
+            name: name.into(),
+            troubles: registry.troubles().clone(),
         }
+    }
+
+    /// A line was refused, and nobody else is told.
+    pub(super) fn refuse(&self, number: u64, error: &str) {
+        self.refused.add(1);
+        let name = &self.name;
+        let text = format!("line {number} of {name} was refused, and its event is lost: {error}; mend what writes it");
+        self.troubles.happened(&format!("lines of {name}"), text);
     }
 }
 
@@ -61,16 +74,41 @@ pub async fn run<S: EventSink>(
     mut stop: Stop,
 ) {
     let name = &settings.name;
+    let kind = format!("child {name}");
     let mut wait_ms = RESTART_WAIT_MS_MIN;
     loop {
         let started = Instant::now();
+        let mut child = std::pin::pin!(one_run(&settings, &sink, &clock, &metrics));
         let ended = tokio::select! {
             () = stop.requested() => return,
-            ended = one_run(&settings, &sink, &clock, &metrics) => ended,
+            ended = &mut child => ended,
+            () = tokio::time::sleep(Duration::from_millis(RESTART_PROVEN_MS)) => {
+                metrics.troubles.ends(&kind);
+                tokio::select! {
+                    () = stop.requested() => return,
+                    ended = child => ended,
+                }
+            }
         };
+        let seconds = wait_ms / 1000;
         match ended {
-            Ok(status) => tracing::warn!(name, %status, wait_ms, "a child has ended and is started again"),
-            Err(error) => tracing::warn!(name, %error, wait_ms, "a child cannot be run and is tried again"),
+            // As programs do that look once and end.
+            Ok(status) if status.success() => {
+                metrics.troubles.ends(&kind);
+                metrics.troubles.log(&kind, format!("the child {name} has ended, and is started again in {seconds} s"));
+            }
+            Ok(status) => metrics.troubles.begins(
+                &kind,
+                format!("the child {name} has ended ({status}), and is started again in {seconds} s; see what it says"),
+            ),
+            Err(error) => metrics.troubles.begins(
+                &kind,
+                format!(
+                    "the child {name} cannot be run: {}: {error}; mend `intake.exec.command`, it is tried again in \
+                     {seconds} s",
+                    settings.command.first().map_or("", String::as_str)
+                ),
+            ),
         }
         if started.elapsed() >= Duration::from_millis(RESTART_WAIT_MS_MAX) {
             wait_ms = RESTART_WAIT_MS_MIN;
@@ -99,13 +137,12 @@ async fn one_run<S: EventSink>(
         .kill_on_drop(true)
         .spawn()?;
     let output = child.stdout.take().expect("the child's output was piped above");
-    take_lines(&settings.name, output, sink, clock, metrics).await?;
+    take_lines(output, sink, clock, metrics).await?;
     child.wait().await
 }
 
 /// Takes all lines of `reader`; refused ones are counted and logged. Returns at its end, or when the agent stops.
 pub async fn take_lines<S: EventSink, R: AsyncRead + Unpin>(
-    name: &str,
     mut reader: R,
     sink: &S,
     clock: &Arc<dyn Clock>,
@@ -130,10 +167,7 @@ pub async fn take_lines<S: EventSink, R: AsyncRead + Unpin>(
             match take_line(&line, &mut parser, sink, clock).await {
                 Ok(_) => metrics.taken.add(1),
                 Err(Refused::Stopped) => return Ok(()),
-                Err(Refused::Unwritable(error) | Refused::Said(error)) => {
-                    metrics.refused.add(1);
-                    tracing::debug!(name, line = number, error, "a line was refused");
-                }
+                Err(Refused::Unwritable(error) | Refused::Said(error)) => metrics.refuse(number, &error),
             }
         }
     }
@@ -168,7 +202,7 @@ pub(super) async fn take_line<S: EventSink>(
         match sink.push(&event, Waiting::Nobody) {
             Ok(ticket) => return Ok(Some(ticket)),
             Err(Refusal::Full) => sink.room().await,
-            Err(Refusal::Stopped) => return Err(Refused::Stopped),
+            Err(Refusal::Stopped | Refusal::Failed(_)) => return Err(Refused::Stopped),
             Err(unwritable @ Refusal::Unwritable(_)) => return Err(Refused::Unwritable(unwritable.to_string())),
             Err(other) => return Err(Refused::Said(other.to_string())),
         }
@@ -219,7 +253,7 @@ mod tests {
         let metrics = LineMetrics::new(&Registry::default(), "stdin");
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let input = &b"{\"subject\":\"a\",\"value\":1}\nbad\n\n{\"subject\":\"a\",\"value\":2}"[..];
-        take_lines("stdin", input, &sink, &clock, &metrics).await.unwrap();
+        take_lines(input, &sink, &clock, &metrics).await.unwrap();
         assert_eq!((sink.events().len(), metrics.refused.get()), (2, 1));
     }
 }

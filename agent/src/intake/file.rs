@@ -90,11 +90,11 @@ impl Replay {
     /// May be dropped at any of its waits: what it has pushed and what it has counted change together.
     async fn run<S: EventSink>(
         &mut self,
-        rows: &mut mpsc::Receiver<Result<Row, ReplayError>>,
+        rows: &mut Ahead,
         sink: &S,
         clock: &Arc<dyn Clock>,
     ) -> Result<(), ReplayError> {
-        while let Some(row) = rows.recv().await {
+        while let Some(row) = rows.next().await {
             let row = match row {
                 Err(ReplayError::Row { row, why, .. }) => {
                     self.refuse(row, &why);
@@ -149,8 +149,7 @@ impl Replay {
                         self.progress.wait_until(Instant::now() + Duration::from_millis(REPLAY_RETRY_MS)).await;
                     }
                     Err(Refused::Said(error)) => {
-                        self.metrics.refused.add(1);
-                        tracing::debug!(file = self.name, row = row.number, error, "a line was refused");
+                        self.metrics.refuse(row.number, &error);
                         break None;
                     }
                 }
@@ -162,11 +161,11 @@ impl Replay {
 }
 
 /// Reads rows on a blocking thread, a few ahead of their use; those that are done are left out.
-fn read_ahead(settings: &FileSettings, done: u64) -> Result<mpsc::Receiver<Result<Row, ReplayError>>, ReplayError> {
+fn read_ahead(settings: &FileSettings, done: u64) -> Result<Ahead, ReplayError> {
     let rows = Rows::open(&settings.path, settings.mapping.clone())?;
     tracing::info!(file = %settings.path.display(), columns = rows.declared(), "a file is replayed");
-    let (sender, receiver) = mpsc::channel(REPLAY_ROWS_AHEAD);
-    tokio::task::spawn_blocking(move || {
+    let (sender, rows_ahead) = mpsc::channel(REPLAY_ROWS_AHEAD);
+    let reader = tokio::task::spawn_blocking(move || {
         let number = |row: &Result<Row, ReplayError>| match row {
             Ok(row) => row.number,
             Err(ReplayError::Row { row, .. }) => *row,
@@ -178,5 +177,24 @@ fn read_ahead(settings: &FileSettings, done: u64) -> Result<mpsc::Receiver<Resul
             }
         }
     });
-    Ok(receiver)
+    Ok(Ahead { rows: rows_ahead, reader })
+}
+
+/// Rows that are read ahead, and who reads them.
+struct Ahead {
+    rows: mpsc::Receiver<Result<Row, ReplayError>>,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl Ahead {
+    /// The next row; none at the end of the file. A reader that has panicked is not the end of the file.
+    async fn next(&mut self) -> Option<Result<Row, ReplayError>> {
+        let row = self.rows.recv().await;
+        if row.is_none()
+            && let Err(error) = (&mut self.reader).await
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+        row
+    }
 }

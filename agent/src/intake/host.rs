@@ -102,10 +102,8 @@ pub async fn run<S: EventSink>(settings: HostSettings, sink: S, clock: Arc<dyn C
         let readings;
         (host, readings) = match looked.await {
             Ok(both) => both,
-            Err(error) => {
-                tracing::error!(%error, "watching this machine failed, and is given up until the agent starts again");
-                return;
-            }
+            // The task that watches this machine is started again by who supervises it.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         tokio::select! {
             () = stop.requested() => return,

@@ -77,6 +77,9 @@ pub enum Refusal {
     /// The agent is stopping.
     #[error("the agent is stopping; send it again when it is back")]
     Stopped,
+    /// What writes events to the disk has died.
+    #[error("the agent has failed and takes nothing ({0}); send it again when it was started anew")]
+    Failed(Arc<str>),
 }
 
 #[cfg(test)]

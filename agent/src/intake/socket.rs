@@ -14,12 +14,14 @@ mod replays;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::clock::Clock;
 use crate::intake::sink::EventSink;
 use crate::metrics::{Counter, Gauge, Registry};
 use crate::stop::Stop;
-pub use listener::{BindError, Listeners};
+use crate::supervise::Supervisor;
+pub use listener::{BindError, Listeners, set_mode};
 
 /// What a configuration says about the socket.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub struct SocketMetrics {
     accepted: Counter,
     refused: Counter,
     bytes: Counter,
+    /// Watches the connections.
+    supervisor: Supervisor,
 }
 
 impl SocketMetrics {
@@ -56,7 +60,42 @@ impl SocketMetrics {
             accepted: counter("afferent_socket_lines_total", "Lines that were taken."),
             refused: counter("afferent_socket_lines_refused_total", "Lines that were refused."),
             bytes: counter("afferent_socket_read_bytes_total", "Bytes read from producers."),
+            supervisor: Supervisor::new(registry.clone()),
         }
+    }
+}
+
+/// How many connections there may be at once, on all listeners that share it.
+#[derive(Debug)]
+pub struct Places {
+    taken: AtomicUsize,
+    max: AtomicUsize,
+}
+
+/// One of them; free again when it is dropped.
+struct Place(Arc<Places>);
+
+impl Places {
+    /// So many.
+    pub fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { taken: AtomicUsize::new(0), max: AtomicUsize::new(max) })
+    }
+
+    /// So many from now on; connections that are more stay.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Relaxed);
+    }
+
+    fn take(self: &Arc<Self>) -> Option<Place> {
+        let max = self.max.load(Relaxed);
+        let taken = self.taken.fetch_update(Relaxed, Relaxed, |taken| (taken < max).then_some(taken + 1));
+        taken.ok().map(|_| Place(self.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Relaxed);
     }
 }
 

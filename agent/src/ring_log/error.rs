@@ -13,8 +13,8 @@ pub enum OpenError {
     List(#[source] io::Error),
     /// There is no room for even the smallest ring, and nothing in it that could be shipped to make some.
     #[error(
-        "the disk has room for {have} of the {needed} ring log segments that are needed, {missing_bytes} bytes are \
-         missing ({source}); free some, or make `ring.pool_bytes` smaller"
+        "there are {have} of the {needed} ring log segments that are needed, {missing_bytes} bytes are missing: {}",
+        why_not_made(Some(source))
     )]
     NoSpace {
         /// Segments that could be made.
@@ -64,7 +64,10 @@ pub enum AppendError {
     },
     /// No segment is free, none can be made and none may be given up. When the stream is *pending* now, its sealed
     /// bytes are kept; otherwise the builder is as it was.
-    #[error("no segment is free for `{stream}`, and the disk has no room for another of {missing_bytes} bytes")]
+    #[error(
+        "no segment is free for `{stream}`, and another of {missing_bytes} bytes cannot be made: {}",
+        why_not_made(source.as_ref())
+    )]
     NoSegment {
         /// The stream that needs one.
         stream: Stream,
@@ -73,6 +76,20 @@ pub enum AppendError {
         /// What the disk said when one was to be made.
         source: Option<io::Error>,
     },
+}
+
+/// Why there is no more room in the ring log: a full disk is something else than a broken one.
+fn why_not_made(error: Option<&io::Error>) -> String {
+    let is_full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    match error {
+        None => "the pool has its size, and what it holds must not be given up; raise `ring.pool_bytes`".to_owned(),
+        Some(error) if is_full(error.kind()) => {
+            format!("the disk has no room ({error}); free some, or make `ring.pool_bytes` smaller")
+        }
+        Some(error) => {
+            format!("the disk fails ({error}); look at the disk, and at what the kernel says of it")
+        }
+    }
 }
 
 /// Why nothing could be read.
@@ -98,4 +115,25 @@ pub enum ReadError {
     /// What stood there is damaged, and the disk does not take the declaration.
     #[error("a damaged stretch could not be declared as lost: {0}")]
     Undeclared(#[source] AppendError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fails_is_not_called_full() {
+        let says = |kind: Option<io::ErrorKind>| {
+            let source = kind.map(io::Error::from);
+            AppendError::NoSegment { stream: Stream::Critical, missing_bytes: 65_536, source }.to_string()
+        };
+        assert!(says(Some(io::ErrorKind::StorageFull)).contains("the disk has no room"));
+        // EIO has no kind of its own.
+        let failing = says(Some(io::ErrorKind::Other));
+        assert!(failing.contains("the disk fails") && !failing.contains("no room"), "{failing}");
+        assert!(says(None).contains("raise `ring.pool_bytes`"));
+        let source = io::Error::other("Input/output error");
+        let open = OpenError::NoSpace { have: 1, needed: 8, missing_bytes: 9, source }.to_string();
+        assert!(open.contains("the disk fails (Input/output error)"), "{open}");
+    }
 }

@@ -12,9 +12,11 @@ use tokio::time::Instant;
 use crate::clock::{Clock, SystemClock};
 use crate::intake::sink::{EventSink, Waiting};
 use crate::limits::{LINK_CALM_MS, LINK_EVENTS_MAX, LINK_REPORT_MS};
+use crate::metrics::Counter;
 use crate::sequencer::Intake;
-use crate::ship::{LinkState, ShipSettings};
+use crate::ship::{CHANGED, LinkState, ShipSettings};
 use crate::stop::Stop;
+use crate::trouble::Troubles;
 
 /// Decides which changes are events of their own.
 #[derive(Debug, Default)]
@@ -55,16 +57,27 @@ impl Changes {
 }
 
 /// What changes are said with.
-struct Voice {
-    peer: watch::Receiver<ShipSettings>,
-    clock: Arc<SystemClock>,
-    intake: Intake,
-    subject: String,
+#[derive(Clone)]
+pub(super) struct Voice {
+    pub peer: watch::Receiver<ShipSettings>,
+    pub clock: Arc<SystemClock>,
+    pub intake: Intake,
+    pub subject: String,
+    pub troubles: Troubles,
+    /// Connections that have ended, or were not made.
+    pub failures: Counter,
 }
 
 impl Voice {
     fn down(&self, reason: &str) {
         self.say(LifeCycle::LinkDown { peer: &self.peer.borrow().peer(), reason });
+    }
+
+    /// For people. What differs in numbers alone is of one kind.
+    fn warn(&self, reason: &str) {
+        let kind: String = reason.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let peer = self.peer.borrow().peer();
+        self.troubles.log(&kind, format!("no connection to {peer}: {reason}; it is tried again, and events are kept"));
     }
 
     fn up(&self) {
@@ -81,21 +94,19 @@ impl Voice {
 }
 
 /// Says it until the agent stops.
-pub(super) async fn watch(
-    mut link: watch::Receiver<LinkState>,
-    peer: watch::Receiver<ShipSettings>,
-    clock: Arc<SystemClock>,
-    intake: Intake,
-    subject: String,
-    mut stop: Stop,
-) {
-    let voice = Voice { peer, clock, intake, subject };
+pub(super) async fn watch(voice: Voice, mut link: watch::Receiver<LinkState>, mut stop: Stop) {
     let began = Instant::now();
     let (mut changes, mut was_up, mut reason) = (Changes::default(), false, String::new());
     loop {
         let now_ms = began.elapsed().as_millis() as u64;
         let state = link.borrow_and_update().clone();
         let is_up = state == LinkState::Up;
+        if let LinkState::Down(why) = &state
+            && why != CHANGED
+        {
+            voice.failures.add(1);
+            voice.warn(why);
+        }
         if let Some(why) = why_down(&state) {
             reason = why;
         }

@@ -1,11 +1,13 @@
 //! A whole agent from its configuration: data directory, ring log, connection, intakes, metrics; reloaded on SIGHUP.
 
 mod autonomy;
+mod intakes;
 mod links;
 mod observe;
 mod probation;
+mod tell;
+mod way;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,29 +17,29 @@ use afferent_protocol::ids::Subject;
 use afferent_protocol::session::SenderSettings;
 use afferent_protocol::sign::Identity;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 use crate::agent::{Agent, AgentParts, StartError};
 use crate::clock::{Clock, SystemClock, step_between};
-use crate::config::{Config, ConfigError, SecretError};
+use crate::config::proven::FellBack;
+use crate::config::{Config, ConfigError};
 use crate::core::CoreSettings;
+use crate::http::HealthProbe;
 use crate::identity::{self, IdentityError, Origin};
-use crate::intake::exec::LineMetrics;
-use crate::intake::serial::SerialMetrics;
 use crate::intake::sink::{EventSink, Waiting};
-use crate::intake::socket::{BindError, Listeners, SocketMetrics};
-use crate::intake::{exec, file, host, serial, socket};
 use crate::lock::{DirectoryLock, LockError};
 use crate::metrics::Registry;
 use crate::notify::Notifier;
 use crate::ring_log::{Recovery, RingIdentity, RingSettings};
 use crate::sequencer::{CommitSettings, Intake};
-use crate::ship::{ShipSettings, TlsError, TlsFiles};
+use crate::ship::ShipSettings;
 use crate::stop::{self, Stop, StopSender};
-use crate::trust::TrustSettings;
-
+use crate::supervise::{Supervisor, Task};
+use crate::trouble::Troubles;
+use intakes::{Intakes, Ways, endless, making};
 pub use observe::health;
 pub use probation::Reload;
+pub(crate) use way::credentials;
 
 /// How often the clocks are compared, to notice that one was set.
 const CLOCK_LOOK: Duration = Duration::from_secs(1);
@@ -48,12 +50,6 @@ pub enum RunError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A secret of the configuration cannot be had.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
-    /// The files for TLS cannot be used.
-    #[error("TLS: {0}")]
-    Tls(#[from] TlsError),
     /// The data directory cannot be made.
     #[error("{path}: {error}; the agent needs a directory there that it can write")]
     Data {
@@ -71,17 +67,9 @@ pub enum RunError {
     /// The ring log or the writer does not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// A door for producers cannot be opened.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The door for metrics cannot be opened.
-    #[error("cannot listen on {address} for metrics and health: {error}; is another program using it?")]
-    Http {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        error: std::io::Error,
-    },
+    /// It has run, and something has died that it cannot do without.
+    #[error("{0}; it must be started anew")]
+    Died(String),
 }
 
 /// A running agent with everything around it.
@@ -93,38 +81,32 @@ pub struct Running {
     registry: Registry,
     ship: watch::Sender<ShipSettings>,
     /// Those that a reload starts anew.
-    intakes: Tasks,
+    intakes: Intakes,
     /// Those that stay.
-    others: Tasks,
+    others: Others,
     notifier: Arc<Notifier>,
     _lock: DirectoryLock,
 }
 
-/// Tasks, and how to end them.
+/// Tasks that live as long as the agent, and how to end them.
 #[derive(Debug)]
-struct Tasks {
+struct Others {
+    supervisor: Supervisor,
     stop: StopSender,
-    set: JoinSet<()>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
-impl Tasks {
-    fn new() -> Self {
-        Self { stop: stop::channel().0, set: JoinSet::new() }
-    }
-
-    fn stop(&self) -> Stop {
-        self.stop.listener()
+impl Others {
+    fn start(&mut self, name: &str, make: impl FnOnce(Stop) -> Box<dyn FnMut() -> Task + Send>) {
+        let stop = self.stop.listener();
+        self.tasks.push(self.supervisor.task(name, stop.clone(), make(stop)));
     }
 
     /// Asks all of them to end, and waits until they have.
-    async fn end(mut self) {
+    async fn end(self) {
         self.stop.stop();
-        while let Some(ended) = self.set.join_next().await {
-            if let Err(error) = ended
-                && error.is_panic()
-            {
-                tracing::error!(%error, "a task of the agent has panicked");
-            }
+        for task in self.tasks {
+            let _ = task.await;
         }
     }
 }
@@ -138,9 +120,11 @@ impl Running {
         let lock = DirectoryLock::take(data)?;
         let clock = Arc::new(SystemClock::new());
         let notifier = Arc::new(Notifier::from_env());
-        let (ship, ship_settings) = watch::channel(ship_settings(&config)?);
+        let registry = Registry::default();
+        let (ship, ship_settings) = watch::channel(way::ship_settings(&config, registry.troubles()));
         let (identity, identity_existed) = identity(&config)?;
         let parts = AgentParts {
+            registry: registry.clone(),
             who: RingIdentity { source: config.agent.name, identity },
             ring_directory: data.join("ring"),
             witness_directory: data.join("witness"),
@@ -162,20 +146,22 @@ impl Running {
         });
         let (agent, recovery) = started.await.expect("starting does not panic")?;
         tell_recovery(&recovery);
-        let registry = Registry::default();
+        let supervisor = agent.supervisor().clone();
+        let others = Others { supervisor: supervisor.clone(), stop: stop::channel().0, tasks: Vec::new() };
         let mut running = Self {
             config,
+            registry,
             agent,
             clock,
-            registry,
             ship,
-            intakes: Tasks::new(),
-            others: Tasks::new(),
+            intakes: Intakes::new(supervisor),
+            others,
             notifier,
             _lock: lock,
         };
-        running.watch_everything().await?;
-        running.open_intakes().await?;
+        running.watch_everything();
+        let opened = running.intakes.open_what_can_be(&running.config).await;
+        running.swap_intakes(opened).await;
         let _ = running.notifier.ready();
         Ok(running)
     }
@@ -190,64 +176,64 @@ impl Running {
         &self.agent
     }
 
-    /// Starts what observes the agent and lives as long as it does.
-    async fn watch_everything(&mut self) -> Result<(), RunError> {
-        observe::metrics(&self.registry, self.agent.status().clone(), self.agent.link().clone());
-        if let Some(address) = self.config.http.address {
-            let listener = crate::http::listen(address).await.map_err(|error| RunError::Http { address, error })?;
-            let probe = observe::probe(self.agent.status().clone(), self.agent.link().clone());
-            let stop = self.others.stop();
-            self.others.set.spawn(crate::http::serve(listener, self.registry.clone(), probe, stop));
-        }
-        let clocks = watch_clock(self.clock.clone(), self.intake().clone(), self.subject(), self.others.stop());
-        self.others.set.spawn(clocks);
-        let status = self.agent.status().clone();
-        let ring =
-            autonomy::watch(status, self.clock.clone(), self.intake().clone(), self.subject(), self.others.stop());
-        self.others.set.spawn(ring);
-        let peer = self.ship.subscribe();
-        let link = self.agent.link().clone();
-        let links =
-            links::watch(link, peer, self.clock.clone(), self.intake().clone(), self.subject(), self.others.stop());
-        self.others.set.spawn(links);
-        Ok(())
+    /// What goes wrong, for health and for people.
+    pub fn troubles(&self) -> &Troubles {
+        self.registry.troubles()
     }
 
-    /// Opens every intake of the configuration. What cannot be opened leaves the others running and is the error.
-    async fn open_intakes(&mut self) -> Result<(), RunError> {
-        let intake = self.intake().clone();
-        let clock: Arc<dyn Clock> = self.clock.clone();
-        let listeners = match self.config.socket_settings() {
-            Some(settings) => Some(Listeners::bind(&settings).await?),
-            None => None,
+    /// Returns with the reason when the agent cannot go on, and takes nothing more.
+    pub async fn failed(&self) -> String {
+        self.agent.supervisor().failed().await
+    }
+
+    /// Starts what observes the agent and lives as long as it does.
+    fn watch_everything(&mut self) {
+        let (status, link) = (self.agent.status().clone(), self.agent.link().clone());
+        observe::metrics(&self.registry, status.clone(), link.clone());
+        if let Some(address) = self.config.http.address {
+            let parts = (self.registry.clone(), observe::probe(status.clone(), link.clone(), self.troubles().clone()));
+            // A port that is taken is no reason to capture nothing.
+            let serve = move |((registry, probe), stop): ((Registry, HealthProbe), Stop)| async move {
+                let listener = crate::http::listen(address).await.map_err(|error| {
+                    format!("cannot listen on {address} for metrics and health: {error}; is another program using it?")
+                })?;
+                crate::http::serve(listener, registry, probe, stop.clone()).await;
+                endless(&stop)
+            };
+            self.others.start("http", |stop| making((parts, stop), serve));
+        }
+        let voice = (self.clock.clone(), self.intake().clone(), self.subject());
+        let clocks = |((clock, intake, subject), stop): ((_, _, _), Stop)| async move {
+            watch_clock(clock, intake, subject, stop.clone()).await;
+            endless(&stop)
         };
-        let tasks = &mut self.intakes;
-        if let Some(listeners) = listeners {
-            let metrics = SocketMetrics::new(&self.registry);
-            tasks.set.spawn(socket::serve(listeners, intake.clone(), clock.clone(), metrics, tasks.stop()));
-        }
-        if let Some(settings) = self.config.host_settings() {
-            tasks.set.spawn(host::run(settings, intake.clone(), clock.clone(), tasks.stop()));
-        }
-        for settings in self.config.exec_settings() {
-            let metrics = LineMetrics::new(&self.registry, &settings.name);
-            tasks.set.spawn(exec::run(settings, intake.clone(), clock.clone(), metrics, tasks.stop()));
-        }
-        for settings in self.config.serial_settings() {
-            let metrics = SerialMetrics::new(&self.registry, settings.device.as_str());
-            tasks.set.spawn(serial::run(settings, intake.clone(), clock.clone(), metrics, tasks.stop()));
-        }
-        for settings in self.config.file_settings() {
-            let path = settings.path.display().to_string();
-            let metrics = LineMetrics::new(&self.registry, &path);
-            let replay = file::run(settings, intake.clone(), clock.clone(), metrics, tasks.stop());
-            tasks.set.spawn(async move {
-                if let Err(error) = replay.await {
-                    tracing::error!(file = path, %error, "the replay ended early");
-                }
-            });
-        }
-        Ok(())
+        self.others.start("clock", |stop| making((voice.clone(), stop), clocks));
+        let ring = |((clock, intake, subject), status, stop): ((_, _, _), _, Stop)| async move {
+            autonomy::watch(status, clock, intake, subject, stop.clone()).await;
+            endless(&stop)
+        };
+        self.others.start("autonomy", |stop| making((voice.clone(), status.clone(), stop), ring));
+        let losses = |(status, link, troubles, stop): (_, _, _, Stop)| async move {
+            tell::watch(status, link, troubles, stop.clone()).await;
+            endless(&stop)
+        };
+        let parts = (status, link.clone(), self.troubles().clone());
+        self.others.start("status", |stop| making((parts.0, parts.1, parts.2, stop), losses));
+        let links = |(voice, link, stop): (links::Voice, _, Stop)| async move {
+            links::watch(voice, link, stop.clone()).await;
+            endless(&stop)
+        };
+        let (clock, intake, subject) = voice;
+        let help = "Connections that have ended, or were not made";
+        let failures = self.registry.counter("afferent_agent_connection_failures_total", help, &[]);
+        let (peer, troubles) = (self.ship.subscribe(), self.troubles().clone());
+        let voice = links::Voice { peer, clock, intake, subject, troubles, failures };
+        self.others.start("links", |stop| making((voice, link, stop), links));
+    }
+
+    async fn swap_intakes(&mut self, opened: intakes::Opened) {
+        let ways = Ways { intake: self.agent.intake().clone(), clock: self.clock.clone() };
+        self.intakes.swap(&self.config, opened, &ways).await;
     }
 
     fn subject(&self) -> String {
@@ -263,24 +249,38 @@ impl Running {
     }
 }
 
+/// Where the configuration is, and what became of it at the start.
+#[derive(Debug, Default)]
+pub struct ConfigSource {
+    /// The main file; none for the defaults.
+    pub path: Option<PathBuf>,
+    /// Why the one in use is not the one that is there.
+    pub fell_back: Option<FellBack>,
+}
+
 /// Runs until a signal ends it; SIGHUP reads the configuration again by `load`.
-pub async fn run(config: Config, load: impl Fn() -> Result<Config, ConfigError>) -> Result<(), RunError> {
+pub async fn run(
+    config: Config,
+    source: ConfigSource,
+    load: impl Fn() -> Result<Config, ConfigError>,
+) -> Result<(), RunError> {
     use tokio::signal::unix::{SignalKind, signal};
     let signals = |kind| signal(kind).expect("the runtime takes signals");
     let (mut interrupt, mut terminate) = (signals(SignalKind::interrupt()), signals(SignalKind::terminate()));
     let mut hangup = signals(SignalKind::hangup());
     let mut running = Running::start(config).await?;
-    let mut reload = Reload::default();
+    let mut reload = Reload::begin(&running, source);
     let reason = loop {
         tokio::select! {
-            _ = interrupt.recv() => break "SIGINT",
-            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break Ok("SIGINT"),
+            _ = terminate.recv() => break Ok("SIGTERM"),
             _ = hangup.recv() => reload.read(&mut running, &load).await,
             () = reload.due() => reload.judge(&mut running),
+            reason = running.failed() => break Err(reason),
         }
     };
-    running.stop(reason).await;
-    Ok(())
+    running.stop(reason.as_deref().unwrap_or("it has failed")).await;
+    reason.map(drop).map_err(RunError::Died)
 }
 
 fn core_settings(config: &Config) -> CoreSettings {
@@ -304,21 +304,6 @@ fn commit_settings(config: &Config) -> CommitSettings {
         wait_max_ms: u64::from(config.commit.wait_max_ms),
         samples_wait_max_ms: u64::from(config.commit.samples_wait_max_ms),
     }
-}
-
-/// What the transport needs, with secrets and certificates read.
-fn ship_settings(config: &Config) -> Result<ShipSettings, RunError> {
-    let ship = &config.ship;
-    let (host, port, secure) = ship.address();
-    let own = ship.cert_file.clone().zip(ship.key_file.clone());
-    let tls = secure.then(|| TlsFiles { ca: ship.ca_file.clone(), own }.load()).transpose()?;
-    let login = match (&ship.username, &ship.password) {
-        (None, _) => None,
-        (Some(user), None) => Some((user.clone(), String::new())),
-        (Some(user), Some(password)) => Some((user.clone(), password.read()?.reveal().to_owned())),
-    };
-    let trust = TrustSettings { keys: ship.trusted_keys(), trust_first: config.trusts_first() };
-    Ok(ShipSettings { agent: config.agent.name, host, port, login, tls, trust })
 }
 
 /// The agent's key, and whether it had one. One that is lost does not keep the machine's events from being captured.

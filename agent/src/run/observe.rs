@@ -1,7 +1,7 @@
 //! What the outside sees of the agent: metrics, and whether it is healthy.
 //!
-//! Healthy means that events are becoming durable at the collector, and nothing less: an agent that runs and ships
-//! nothing is not.
+//! Healthy means that everything that the configuration asks for is captured and becomes durable at the collector, and
+//! nothing less: an agent that runs and ships nothing is not.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use crate::http::{Health, HealthProbe};
 use crate::identity::KEY_FILE;
 use crate::metrics::Registry;
 use crate::ship::LinkState;
+use crate::trouble::Troubles;
 use crate::writer::Status;
 
 /// Events that wait for so long without one of them getting through are trouble, in milliseconds.
@@ -46,9 +47,15 @@ pub fn health(status: &Status, link: &LinkState) -> Health {
     }
 }
 
-/// [`health`] as the HTTP server asks for it.
-pub fn probe(status: watch::Receiver<Status>, link: watch::Receiver<LinkState>) -> HealthProbe {
-    Arc::new(move || health(&status.borrow(), &link.borrow()))
+/// [`health`] as the HTTP server asks for it, and everything else that goes wrong.
+pub fn probe(status: watch::Receiver<Status>, link: watch::Receiver<LinkState>, troubles: Troubles) -> HealthProbe {
+    Arc::new(move || {
+        let mut reasons = troubles.texts();
+        if let Health::Unhealthy(reason) = health(&status.borrow(), &link.borrow()) {
+            reasons.insert(0, reason);
+        }
+        if reasons.is_empty() { Health::Healthy } else { Health::Unhealthy(reasons.join("\n")) }
+    })
 }
 
 /// Registers the agent's own numbers; they are read when somebody asks.

@@ -6,16 +6,18 @@
 //!
 //! [`ShipConfig::confirm_s`]: crate::config::ShipConfig::confirm_s
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use afferent_protocol::event::LifeCycle;
+use afferent_protocol::limits::TEXT_BYTES_MAX;
 use tokio::time::Instant;
 
 use super::links::why_down;
-use super::{Running, Tasks, ship_settings};
+use super::{ConfigSource, Running, way};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, ShipConfig};
-use crate::ship::{LinkState, ShipSettings};
+use crate::config::{Config, ConfigError, ShipConfig, proven};
+use crate::ship::{LinkState, Refresh, ShipSettings};
 
 /// A new way to the collector that has not proved itself yet.
 #[derive(Debug)]
@@ -25,13 +27,22 @@ struct Probation {
     good_looks: u8,
     config_before: ShipConfig,
     settings_before: ShipSettings,
+    /// What its files held.
+    stamp: Option<[u8; 32]>,
 }
 
 /// What is to be done about configurations.
 #[derive(Debug, Default)]
 pub struct Reload {
     probation: Option<Probation>,
+    /// The main file of the configuration, for a copy of what has worked.
+    path: Option<PathBuf>,
+    /// How often in a row what is in use was seen to work; `None` when that is known already, or nothing is copied.
+    unproven: Option<u8>,
 }
+
+/// The kind of trouble when the configuration in use is not the one that is there.
+const FELL_BACK: &str = "configuration";
 
 /// How often a way on probation is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -42,9 +53,36 @@ const GOOD_LOOKS: u8 = 8;
 impl Reload {
     /// Waits until [`Reload::judge`] has something to do.
     pub async fn due(&self) {
-        match self.probation {
-            Some(_) => tokio::time::sleep(LOOK).await,
-            None => std::future::pending().await,
+        match (&self.probation, self.unproven) {
+            (None, None) => std::future::pending().await,
+            _ => tokio::time::sleep(LOOK).await,
+        }
+    }
+
+    /// After a start.
+    pub fn begin(running: &Running, source: ConfigSource) -> Self {
+        let mut reload = Self { path: source.path, ..Self::default() };
+        match source.fell_back {
+            None => reload.stage(running),
+            Some(fell_back) => {
+                running.troubles().begins(FELL_BACK, fell_back.to_string());
+                record(running, &fell_back.to_string());
+            }
+        }
+        reload
+    }
+
+    /// What was just taken is copied, and becomes the copy that counts once it has worked.
+    fn stage(&mut self, running: &Running) {
+        let Some(path) = &self.path else { return };
+        match proven::stage(path, &running.config.agent.data_dir) {
+            Ok(()) => self.unproven = Some(0),
+            Err(error) => running.troubles().happened(
+                "copy",
+                format!(
+                    "the configuration cannot be copied to the data directory, for when the next one is wrong: {error}"
+                ),
+            ),
         }
     }
 
@@ -55,7 +93,11 @@ impl Reload {
             Err(error) => Err(error.to_string()),
         };
         match taken {
-            Ok(()) => tell(running, "the new configuration is in use"),
+            Ok(()) => {
+                running.troubles().ends(FELL_BACK);
+                self.stage(running);
+                tell(running, "the new configuration is in use");
+            }
             Err(why) => tell(running, &format!("the new configuration was refused, the one before stays: {why}")),
         }
     }
@@ -76,22 +118,27 @@ impl Reload {
         {
             return Err("`ship.window_bytes` and `ship.timeout_ms` change only when the agent starts".into());
         }
-        let settings = ship_settings(&config).map_err(|error| error.to_string())?;
-        if config.ship != running.config.ship {
+        // All that can fail comes before anything of the one before ends.
+        let settings = way::ship_settings(&config, running.troubles());
+        let credentials = way::credentials(&config)?;
+        let opened = running.intakes.open(&config).await?;
+        let stamp_before = running.ship.borrow().refresh.as_ref().and_then(Refresh::stamp);
+        let is_renewed = stamp_before != Some(credentials.stamp);
+        if let Some(refresh) = &settings.refresh {
+            refresh.keep(credentials);
+        }
+        if config.ship != running.config.ship || is_renewed {
             self.change_way(running, &config, settings);
         }
-        let intakes_changed = config.intake != running.config.intake;
         running.config = config;
-        if intakes_changed {
-            std::mem::replace(&mut running.intakes, Tasks::new()).end().await;
-            running.open_intakes().await.map_err(|error| format!("an intake does not open: {error}"))?;
-        }
+        running.swap_intakes(opened).await;
         Ok(())
     }
 
     fn change_way(&mut self, running: &mut Running, config: &Config, settings: ShipSettings) {
         // Before the new way is taken: the connection goes down in the moment in which it is, on another thread.
         let worked = self.probation.is_some() || reaches_a_collector(running);
+        let stamp = settings.refresh.as_ref().and_then(Refresh::stamp);
         let settings_before = running.ship.send_replace(settings);
         let (config_before, settings_before) = match self.probation.take() {
             // What was on probation never counts as proved: the one before it does.
@@ -100,24 +147,43 @@ impl Reload {
         };
         if worked {
             let until = Instant::now() + Duration::from_secs(u64::from(config.ship.confirm_s));
-            self.probation = Some(Probation { until, good_looks: 0, config_before, settings_before });
+            self.probation = Some(Probation { until, good_looks: 0, config_before, settings_before, stamp });
         }
     }
 
     /// Ends a probation: passed, or failed and taken back.
     pub fn judge(&mut self, running: &mut Running) {
-        let Some(probation) = &mut self.probation else { return };
+        let Some(probation) = &mut self.probation else { return self.prove(running) };
         probation.good_looks = if reaches_a_collector(running) { probation.good_looks + 1 } else { 0 };
         if probation.good_looks >= GOOD_LOOKS {
             self.probation = None;
             tell(running, "the new way to the collector works");
         } else if probation.good_looks == 0 && Instant::now() >= probation.until {
             let Some(probation) = self.probation.take() else { return };
+            self.unproven = None;
+            // What its files hold now may be just what leads nowhere.
+            if let Some(refresh) = &probation.settings_before.refresh {
+                refresh.reject(probation.stamp);
+            }
             running.ship.send_replace(probation.settings_before);
             running.config.ship = probation.config_before;
             let why = why_down(&running.agent.link().borrow());
             let why = why.unwrap_or_else(|| "no collector has answered".to_owned());
             tell(running, &format!("the new way to the collector leads nowhere ({why}), the one before is used again"));
+        }
+    }
+}
+
+impl Reload {
+    /// Keeps the copy of a configuration that has worked for a while.
+    fn prove(&mut self, running: &Running) {
+        let Some(good_looks) = self.unproven else { return };
+        let good_looks = if reaches_a_collector(running) { good_looks + 1 } else { 0 };
+        self.unproven = (good_looks < GOOD_LOOKS).then_some(good_looks);
+        if self.unproven.is_none()
+            && let Err(error) = proven::promote(&running.config.agent.data_dir)
+        {
+            tracing::warn!("the copy of this configuration, for when the next one is wrong, cannot be kept: {error}");
         }
     }
 }
@@ -129,6 +195,12 @@ fn reaches_a_collector(running: &Running) -> bool {
 /// Says it to people and in the log.
 fn tell(running: &Running, what: &str) {
     tracing::warn!("{what}");
+    record(running, what);
+}
+
+/// Says it in the log.
+fn record(running: &Running, what: &str) {
+    let what = &what[..what.floor_char_boundary(TEXT_BYTES_MAX)];
     if let Err(refusal) = running.agent.say(LifeCycle::Configured { message: what }, running.clock.wall()) {
         tracing::debug!("that is not in the log: {refusal}");
     }

@@ -9,12 +9,14 @@
 
 mod backoff;
 mod connection;
+mod credentials;
 mod dial;
 mod loads;
 mod pace;
 mod speaker;
 mod tls;
 mod wire;
+pub mod words;
 
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use rumqttc::v5::mqttbytes::v5::SubscribeReasonCode;
 use tokio::sync::{mpsc, watch};
 
 pub use backoff::Backoff;
+pub use credentials::{Credentials, Refresh};
 pub use speaker::Speaker;
 pub use tls::{TlsError, TlsFiles};
 
@@ -55,6 +58,8 @@ pub struct ShipSettings {
     pub tls: Option<std::sync::Arc<rustls::ClientConfig>>,
     /// Which collectors are believed.
     pub trust: TrustSettings,
+    /// Reads login and TLS again before each connection; `None` keeps them as they are.
+    pub refresh: Option<Refresh>,
 }
 
 impl std::fmt::Debug for ShipSettings {
@@ -66,7 +71,8 @@ impl std::fmt::Debug for ShipSettings {
 impl ShipSettings {
     /// The peer as people read it.
     pub fn peer(&self) -> String {
-        let scheme = if self.tls.is_some() { "mqtts" } else { "mqtt" };
+        let is_secure = self.tls.is_some() || self.refresh.as_ref().is_some_and(Refresh::is_secure);
+        let scheme = if is_secure { "mqtts" } else { "mqtt" };
         format!("{scheme}://{}:{}", self.host, self.port)
     }
 }
@@ -87,11 +93,16 @@ pub enum LinkState {
     Down(String),
 }
 
+/// Why a connection is down for which other settings have come: that is no failure.
+pub const CHANGED: &str = "its settings have changed";
+
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
-    #[error(transparent)]
+    #[error("{}", words::words(.0))]
     Wire(#[from] WireError),
+    #[error("{0}")]
+    Unreadable(String),
     #[error("nothing came for {} s", SILENCE_MAX.as_secs())]
     Silence,
     #[error("it has not acknowledged anything for {} s", PUBLISH_MAX.as_secs())]
@@ -114,6 +125,8 @@ enum Ended {
     TakenOver,
     #[error("the collector does not answer")]
     NoAnswer,
+    #[error("{CHANGED}")]
+    Changed,
     #[error("the agent is stopping")]
     Stopped,
 }
@@ -130,7 +143,7 @@ pub async fn ship(
     speaker: Speaker,
     settings: watch::Receiver<ShipSettings>,
     link: Link,
-    mut outbox: mpsc::Receiver<Outbound>,
+    outbox: &mut mpsc::Receiver<Outbound>,
     state: watch::Sender<LinkState>,
 ) {
     let mut backoff = Backoff::new();
@@ -139,13 +152,23 @@ pub async fn ship(
     let mut connect_ms = CONNECT_MS_MIN;
     loop {
         let current = settings.borrow_and_update().clone();
-        let (released, loads, outbox) = (link.released(), &mut loads, &mut outbox);
+        let (released, loads, outbox) = (link.released(), &mut loads, &mut *outbox);
         let connect_max = Duration::from_millis(connect_ms);
         let (speaker, state_seen) = (&speaker, &state);
-        let parts = Parts { speaker, settings: &current, link: &link, outbox, state: state_seen, loads, connect_max };
+        let attempt = async {
+            // Certificates and passwords may have been renewed since.
+            let wanted = current.clone();
+            let fresh = match tokio::task::spawn_blocking(|| wanted.refreshed()).await {
+                Ok(Ok(fresh)) => fresh,
+                Ok(Err(reason)) => return Ended::Unreadable(reason),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            };
+            let (settings, link, loads) = (&fresh, &link, &mut *loads);
+            connection(Parts { speaker, settings, link, outbox, state: state_seen, loads, connect_max }).await
+        };
         let ended = tokio::select! {
-            ended = connection(parts) => ended,
-            Ok(()) = settings.changed() => Ended::Disconnected("its settings were changed".into()),
+            ended = attempt => ended,
+            Ok(()) = settings.changed() => Ended::Changed,
         };
         loads.clear();
         // Whoever only answers is not worth coming back to at once: who has taken something is.
@@ -162,11 +185,7 @@ pub async fn ship(
         }
         let reason = ended.to_string();
         let pause = ended.pause(&mut backoff);
-        if matches!(*state.borrow(), LinkState::Up | LinkState::Refused | LinkState::Untrusted(_)) {
-            tracing::warn!("the connection to {} is down: {reason}", current.peer());
-        } else {
-            tracing::debug!("no connection to {}: {reason}", current.peer());
-        }
+        tracing::debug!("no connection to {}: {reason}", current.peer());
         state.send_replace(LinkState::Down(reason));
         if idle(pause, &link, outbox, &mut settings).await.is_none() {
             return;

@@ -37,7 +37,17 @@ pub enum TlsError {
     /// None of the files is there in which systems keep the certificates that they trust.
     #[error("this system has no certificates that it trusts ({}); name yours in `ship.ca_file`", SYSTEM_BUNDLES.join(", "))]
     NoSystemBundle,
-    /// Certificate and key do not belong together, or are of a kind that is not supported.
+    /// Certificate and key do not belong together.
+    #[error("{} and {} are not of one certificate and its private key ({error})", .cert.display(), .key.display())]
+    Own {
+        /// The certificate.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+        /// What is wrong.
+        error: rustls::Error,
+    },
+    /// A certificate is of a kind that is not supported.
     #[error("{0}")]
     Tls(#[from] rustls::Error),
 }
@@ -63,7 +73,8 @@ impl TlsFiles {
             Some((chain, key)) => {
                 let secret =
                     PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File { path: key.clone(), error })?;
-                config.with_client_auth_cert(certificates(chain)?, secret)?
+                let own = |error| TlsError::Own { cert: chain.clone(), key: key.clone(), error };
+                config.with_client_auth_cert(certificates(chain)?, secret).map_err(own)?
             }
         };
         Ok(Arc::new(config))

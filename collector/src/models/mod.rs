@@ -56,8 +56,8 @@ pub mod what_if;
 use afferent_protocol::batch::Header;
 use afferent_protocol::event::Event;
 use afferent_protocol::ids::{Offset, Sequence, Timestamp};
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use counts_from::CountsFrom;

@@ -31,7 +31,8 @@ impl Shell {
         std::fs::write(&cargo, stand_in(http, mqtt)).expect("the folder can be written");
         std::fs::set_permissions(&cargo, PermissionsExt::from_mode(0o755)).expect("it is ours");
         // Recordings that are part of the repository.
-        std::os::unix::fs::symlink(super::root().join("tests"), folder.join("tests")).expect("the folder can be written");
+        std::os::unix::fs::symlink(super::root().join("tests"), folder.join("tests"))
+            .expect("the folder can be written");
         Self { folder: folder.to_path_buf(), lives: Cell::new(0) }
     }
 

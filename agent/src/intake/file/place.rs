@@ -74,10 +74,11 @@ pub struct PlaceFile {
 
 impl PlaceFile {
     /// Reads the place in the file of these settings: its beginning when there is none, or when it is another file now.
+    /// A record that is damaged is an error: from the beginning, all rows would come twice.
     pub fn open(settings: &FileSettings) -> io::Result<(Self, Known)> {
         let path = settings.places.join(format!("{}.json", name_of(settings)));
         let known = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice::<Record>(&bytes).ok(),
+            Ok(bytes) => Some(serde_json::from_slice::<Record>(&bytes).map_err(|_| damaged(&path))?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
@@ -116,6 +117,15 @@ impl PlaceFile {
         fs::rename(&new, &self.path)?;
         File::open(directory)?.sync_all()
     }
+}
+
+fn damaged(path: &Path) -> io::Error {
+    let text = format!(
+        "how far it is replayed stands in {}, which is damaged; nothing is replayed, as all rows might come twice. \
+         Remove that file to replay it from its beginning",
+        path.display()
+    );
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 impl Beginning {

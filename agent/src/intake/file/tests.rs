@@ -153,3 +153,30 @@ async fn a_disk_that_takes_nothing_is_waited_for() {
     running.await.unwrap().unwrap();
     assert_eq!(values(&sink), ["1", "2", "3"]);
 }
+
+#[tokio::test]
+#[should_panic(expected = "the reader has failed")]
+async fn a_reader_that_has_died_is_not_the_end_of_the_file() {
+    let (_, rows) = mpsc::channel(1);
+    let reader = tokio::task::spawn_blocking(|| panic!("the reader has failed"));
+    let _ = Ahead { rows, reader }.next().await;
+}
+
+#[tokio::test]
+async fn a_place_that_is_damaged_is_an_error_and_not_the_beginning() {
+    let directory = directory(ROWS);
+    let settings = settings(directory.path(), &["reading"], Speed::Max);
+    assert_eq!(replayed(&settings).await, ["1", "2", "3"]);
+    let record = std::fs::read_dir(&settings.places).unwrap().next().unwrap().unwrap().path();
+    let right = std::fs::read(&record).unwrap();
+    // The control: as it was written, it says that nothing is left.
+    assert_eq!(replayed(&settings).await, [] as [&str; 0]);
+    for damaged in [&right[..right.len() / 2], b"", b"{}"] {
+        std::fs::write(&record, damaged).unwrap();
+        let (sink, metrics) = (FakeSink::committing(), LineMetrics::new(&Registry::default(), "recorded.csv"));
+        let (_sender, stop) = crate::stop::channel();
+        let ended = run(settings.clone(), sink.clone(), Arc::new(SystemClock::new()), metrics, stop).await;
+        assert!(ended.unwrap_err().to_string().contains("Remove that file"), "{damaged:?}");
+        assert!(sink.events().is_empty());
+    }
+}

@@ -1,6 +1,7 @@
 //! What a port counts.
 
 use crate::metrics::{Counter, Gauge, Registry};
+use crate::trouble::Troubles;
 
 /// The numbers of one port; the device's name is their label.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct SerialMetrics {
     pub resealed: Counter,
     /// When the device was last heard, in seconds since 1970.
     pub last_seen: Gauge,
+    /// What goes wrong on it.
+    pub troubles: Troubles,
 }
 
 impl SerialMetrics {
@@ -47,6 +50,7 @@ impl SerialMetrics {
                 "When the device was last heard, in seconds since 1970.",
                 &labels,
             ),
+            troubles: registry.troubles().clone(),
         }
     }
 }

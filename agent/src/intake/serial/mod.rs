@@ -129,6 +129,7 @@ pub async fn run<S: DeviceSink>(
         if matches!(ended, Ended::Stopped) {
             return;
         }
+        intake.is_troubled(&format!("{reason}; look at the cabling and at `intake.serial`, it is tried again"));
         wait_ms = if was_up { PORT_WAIT_MS_MIN } else { (wait_ms * 2).min(PORT_WAIT_MS_MAX) };
         tokio::select! {
             () = stop.requested() => return,
@@ -142,10 +143,7 @@ impl<S: DeviceSink> Intake<S> {
         let SerialSettings { port, baud, device, .. } = &self.settings;
         let opened = match port.open(*baud).await {
             Ok(opened) => opened,
-            Err(error) => {
-                tracing::debug!(%port, %device, %error, "a serial port cannot be opened, and is tried again");
-                return Ended::Gone(error.to_string());
-            }
+            Err(error) => return Ended::Gone(format!("it cannot be opened: {error}")),
         };
         tracing::debug!(%port, %device, "a serial port is open");
         let (lanes, tickets) = self.sink.device(device);
@@ -167,6 +165,8 @@ impl<S: DeviceSink> Intake<S> {
         let mut pieces = Pieces::default();
         let mut bytes = vec![0; 4096];
         let mut answers = vec![0];
+        // Who begins to listen in the middle of a frame hears half of it, which is no damage.
+        let mut is_first = true;
         let silent = Duration::from_millis(DEVICE_SILENT_MS_MAX);
         let mut heard = Instant::now();
         loop {
@@ -190,9 +190,13 @@ impl<S: DeviceSink> Intake<S> {
                     Fed::Noise { taken, noise } => {
                         let counter = if noise == Noise::TooLong { &self.metrics.too_long } else { &self.metrics.bad };
                         counter.add(1);
+                        if !std::mem::take(&mut is_first) {
+                            self.is_noisy();
+                        }
                         rest = &rest[taken..];
                     }
                     Fed::Frame { payload, taken } => {
+                        is_first = false;
                         rest = &rest[taken..];
                         heard = Instant::now();
                         let Some(payload) = pieces.whole(payload) else { continue };
@@ -224,10 +228,11 @@ impl<S: DeviceSink> Intake<S> {
             match self.sink.push_device(&events, stored.progress) {
                 Ok(ticket) => return if self.is_durable(ticket).await { Ok(true) } else { Err(Stopped) },
                 Err(Refusal::Full) => self.sink.room().await,
-                Err(Refusal::Stopped) => return Err(Stopped),
+                Err(Refusal::Stopped | Refusal::Failed(_)) => return Err(Stopped),
                 Err(refusal @ (Refusal::Unwritable(_) | Refusal::Invalid(_))) => {
                     let device = &self.settings.device;
-                    tracing::warn!(%device, %refusal, "a batch is not taken; the device sends it again");
+                    let text = format!("a batch of {device} is not taken, and comes again: {refusal}");
+                    self.metrics.troubles.happened(&format!("batches of {device}"), text);
                     return Ok(false);
                 }
             }
@@ -253,15 +258,21 @@ impl<S: DeviceSink> Intake<S> {
     async fn say(&mut self, said: Said) {
         let (device, port) = (self.settings.device, self.settings.port.to_string());
         match said {
-            Said::Up if self.is_up => {}
+            Said::Up if self.is_up => self.metrics.troubles.ends(&self.kind()),
             Said::Up => {
                 self.is_up = true;
+                self.metrics.troubles.ends(&self.kind());
                 tracing::info!(%device, port, "a device is there");
                 self.tell(Body::LifeCycle(LifeCycle::LinkUp { peer: &port })).await;
             }
             Said::Refused { source, reason } => {
                 self.metrics.refused.add(1);
-                tracing::warn!(%device, port, %source, reason, "a device is refused");
+                if source == device {
+                    let text = format!("something of {device} on {port} is refused: {reason}");
+                    self.metrics.troubles.happened(&format!("batches of {device}"), text);
+                } else {
+                    self.is_troubled(&format!("{source} answers there and is refused: {reason}"));
+                }
                 self.tell(Body::LifeCycle(LifeCycle::Refused { source: source.as_str(), reason: &reason })).await;
             }
             Said::ClockStep(step) => self.tell(Body::ClockStep(step)).await,
@@ -280,6 +291,25 @@ impl<S: DeviceSink> Intake<S> {
             tracing::info!(device = %self.settings.device, port, reason, "a device is gone");
             self.tell(Body::LifeCycle(LifeCycle::LinkDown { peer: &port, reason })).await;
         }
+    }
+
+    fn kind(&self) -> String {
+        format!("device {}", self.settings.device)
+    }
+
+    /// Nothing comes from the device until it is heard again.
+    fn is_troubled(&self, why: &str) {
+        let SerialSettings { device, port, .. } = &self.settings;
+        self.metrics.troubles.begins(&self.kind(), format!("nothing comes from {device} on {port}: {why}"));
+    }
+
+    fn is_noisy(&self) {
+        let SerialSettings { device, port, .. } = &self.settings;
+        let text = format!(
+            "what comes on {port} is damaged, and {device} sends it again: look at the cabling and its shielding, and \
+             at `baud` and ground on both ends"
+        );
+        self.metrics.troubles.happened(&format!("noise on {port}"), text);
     }
 
     async fn tell(&self, body: Body<'_>) {

@@ -243,7 +243,7 @@ impl<S: EventSink> Entrance<'_, S> {
         let text = |refusal: Refusal| crate::intake::line::cut(refusal.to_string(), crate::limits::REFUSAL_BYTES_MAX);
         self.door.sink.push(&event, Waiting::Producer).map_err(|refusal| match refusal {
             Refusal::Full => Refused::Full,
-            Refusal::Unwritable(_) | Refusal::Stopped => Refused::Now(text(refusal)),
+            Refusal::Unwritable(_) | Refusal::Stopped | Refusal::Failed(_) => Refused::Now(text(refusal)),
             Refusal::Invalid(_) => Refused::Said(text(refusal)),
         })
     }

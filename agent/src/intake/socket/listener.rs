@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
-use super::{Door, SocketSettings};
+use super::{Door, Places, SocketSettings};
 use crate::intake::sink::EventSink;
 use crate::stop::Stop;
 
@@ -46,7 +46,7 @@ pub enum BindError {
 pub struct Listeners {
     unix: Option<(UnixListener, SocketFile)>,
     tcp: Option<TcpListener>,
-    connections_max: usize,
+    places: Arc<Places>,
 }
 
 /// Removes the socket's file when dropped.
@@ -77,7 +77,12 @@ impl Listeners {
             ),
             None => None,
         };
-        Ok(Self { unix, tcp, connections_max: settings.connections_max })
+        Ok(Self { unix, tcp, places: Places::new(settings.connections_max) })
+    }
+
+    /// Connections are counted together with those of others.
+    pub fn sharing(self, places: Arc<Places>) -> Self {
+        Self { places, ..self }
     }
 
     /// The TCP address that was given, with the port that the system chose where it was 0.
@@ -90,8 +95,13 @@ fn bind_unix(path: &Path, mode: u32) -> Result<UnixListener, BindError> {
     let failed = |error| BindError::Io { place: path.display().to_string(), error };
     remove_stale(path)?;
     let listener = UnixListener::bind(path).map_err(failed)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    set_mode(path, mode).map_err(failed)?;
     Ok(listener)
+}
+
+/// Sets the permission bits of a socket.
+pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
 /// Removes the file of a socket that nobody listens on any more, as a killed agent leaves it behind.
@@ -112,7 +122,6 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
 
 /// Accepts connections until the agent stops, and waits for those that are open.
 pub(super) async fn run<S: EventSink>(listeners: Listeners, door: Arc<Door<S>>, mut stop: Stop) {
-    let room = Arc::new(Semaphore::new(listeners.connections_max));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -124,25 +133,29 @@ pub(super) async fn run<S: EventSink>(listeners: Listeners, door: Arc<Door<S>>, 
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a producer's connection");
+                let text = format!("a producer's connection cannot be accepted: {error}; see `ulimit -n`");
+                door.metrics.supervisor.registry().troubles().happened("producers", text);
                 // Out of file descriptors: trying again at once would only turn in a circle.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        let Ok(permit) = room.clone().try_acquire_owned() else {
+        let Some(place) = listeners.places.take() else {
             door.metrics.turned_away.add(1);
-            turn_away(stream, listeners.connections_max);
+            turn_away(stream, listeners.places.max.load(Relaxed));
             continue;
         };
         let (door, stop) = (door.clone(), stop.clone());
         connections.spawn(async move {
             door.metrics.connections.add(1.0);
-            if let Err(error) = serve(&door, stream, stop).await {
-                tracing::debug!(%error, "a producer's connection ended");
-            }
+            let connection = async {
+                if let Err(error) = serve(&door, stream, stop).await {
+                    tracing::debug!(%error, "a producer's connection ended");
+                }
+            };
+            door.metrics.supervisor.once("socket connection", connection).await;
             door.metrics.connections.add(-1.0);
-            drop(permit);
+            drop(place);
         });
     }
     drop(listeners);

@@ -8,6 +8,7 @@ use std::time::Instant;
 use afferent_agent::agent::{Agent, AgentParts};
 use afferent_agent::core::CoreSettings;
 use afferent_agent::intake::sink::{EventSink, Refusal, Waiting};
+use afferent_agent::metrics::Registry;
 use afferent_agent::ring_log::RingIdentity;
 use afferent_agent::sequencer::{CommitSettings, Intake};
 use afferent_agent::ship::ShipSettings;
@@ -128,6 +129,7 @@ pub fn measure_in_process(table: &mut Table) {
         login: None,
         tls: None,
         trust: TrustSettings { keys: Vec::new(), trust_first: true },
+        refresh: None,
     };
     let (_settings, ship) = tokio::sync::watch::channel(ship);
     let started = Instant::now();
@@ -137,6 +139,7 @@ pub fn measure_in_process(table: &mut Table) {
         witness_directory: rig.agent_data().join("witness"),
         identity_existed: false,
         keep_directory: rig.agent_data(),
+        registry: Registry::default(),
         heartbeat_ms: 60_000,
         core: CoreSettings::default(),
         commit: CommitSettings::default(),

@@ -1,0 +1,94 @@
+//! Tells people what the agent sees of itself: events that were given up or damaged, and whatever makes it unhealthy.
+
+use std::time::Duration;
+
+use afferent_protocol::ids::Stream;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::observe::health;
+use crate::http::Health;
+use crate::ring_log::Counters;
+use crate::ship::LinkState;
+use crate::stop::Stop;
+use crate::trouble::Troubles;
+use crate::writer::Status;
+
+/// From look to look.
+const LOOK: Duration = Duration::from_secs(1);
+/// An agent that has just started need not be healthy for so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Looks until the agent stops.
+pub(super) async fn watch(
+    status: watch::Receiver<Status>,
+    link: watch::Receiver<LinkState>,
+    troubles: Troubles,
+    mut stop: Stop,
+) {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen = status.borrow().ring.counters;
+    let began = Instant::now();
+    loop {
+        tokio::select! {
+            () = stop.requested() => return,
+            _ = ticks.tick() => {}
+        }
+        let (status, link) = (status.borrow().clone(), link.borrow().clone());
+        tell_losses(&seen, &status, &troubles);
+        seen = status.ring.counters;
+        // What goes wrong on the way is told when it happens, see `links`.
+        if let Health::Unhealthy(reason) = health(&status, &link)
+            && began.elapsed() >= PATIENCE
+            && !matches!(link, LinkState::Down(_))
+        {
+            let kind = reason.split([':', ';']).next().unwrap_or_default();
+            troubles.log(&format!("health {kind}"), reason.clone());
+        }
+        troubles.flush();
+    }
+}
+
+/// Tells what was given up since the last look.
+fn tell_losses(before: &Counters, status: &Status, troubles: &Troubles) {
+    let now = &status.ring.counters;
+    let more = |before: u64, now: u64| now.saturating_sub(before);
+    let waiting: u64 = Stream::ALL.into_iter().map(|stream| status.unacked(stream)).sum();
+    match more(before.evicted_events, now.evicted_events) {
+        0 => {}
+        count => troubles.happened(
+            "evicting",
+            format!(
+                "the ring log has no room: {count} events were given up, samples first, {} since the start, and \
+                 {waiting} wait; mend the way to the collector, make room on the disk, or raise `ring.pool_bytes`",
+                now.evicted_events
+            ),
+        ),
+    }
+    match more(before.corrupt_events, now.corrupt_events) {
+        0 => {}
+        count => troubles.happened(
+            "damage",
+            format!(
+                "the disk has damaged {count} events of the ring log, which are declared as lost; look at the disk"
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_up_is_told_and_what_was_not_is_not() {
+        let troubles = Troubles::default();
+        let mut status = Status::default();
+        status.ring.counters.evicted_events = 7;
+        tell_losses(&status.ring.counters, &status, &troubles);
+        assert_eq!(troubles.texts(), [] as [String; 0]);
+        tell_losses(&Counters::default(), &status, &troubles);
+        assert!(troubles.texts()[0].contains("7 events were given up"), "{:?}", troubles.texts());
+    }
+}

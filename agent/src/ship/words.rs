@@ -1,0 +1,85 @@
+//! What has gone wrong on a connection, in words for people: what the libraries say, and what it means in practice.
+
+use std::error::Error;
+use std::fmt::Write;
+
+/// What libraries say, and what that means. The first that fits counts.
+const MEANINGS: [(&str, &str); 16] = [
+    ("oundary", "the other side speaks TLS here: write mqtts:// in `ship.url`"),
+    ("InvalidContentType", "the other side does not speak TLS here: write mqtt:// in `ship.url`, or name its TLS port"),
+    ("corrupt message", "the other side does not speak TLS here: write mqtt:// in `ship.url`, or name its TLS port"),
+    ("UnknownIssuer", "its certificate is of an authority that this agent does not know: name it in `ship.ca_file`"),
+    ("CaUsedAsEndEntity", "it shows a CA's certificate as its own: the server needs one that the CA has signed"),
+    ("NotValidForName", "its certificate is not for the name in `ship.url`: use a name that stands in it"),
+    ("not valid for name", "its certificate is not for the name in `ship.url`: use a name that stands in it"),
+    ("expired", "a certificate has expired, or this machine's clock is wrong"),
+    ("not valid yet", "a certificate is not valid yet, or this machine's clock is wrong"),
+    ("CertificateRequired", "it wants a certificate of the agent: give `ship.cert_file` and `ship.key_file`"),
+    ("UnknownCA", "it does not know the authority of this agent's certificate: look at its client CA"),
+    ("BadUserNamePassword", "it refuses user name or password: look at `ship.username` and `ship.password`"),
+    ("NotAuthorized", "it does not let this agent in: look at `ship.username`, `ship.password` or its access rules"),
+    ("Connection refused (os", "nobody listens there: is it running, and is the port in `ship.url` right?"),
+    ("failed to lookup address", "there is no such host: look at `ship.url` and at this machine's name service"),
+    ("Timeout", "nobody has answered in time: look at host and port in `ship.url`, and at the firewalls between"),
+];
+
+/// The error with its causes, each once, and what it means.
+pub fn words(error: &(dyn Error + 'static)) -> String {
+    let mut text = once(error);
+    let details = format!("{error:?}");
+    let means = |(said, _): &&(&str, &str)| text.contains(said) || details.contains(said);
+    if let Some((_, meaning)) = MEANINGS.iter().find(means) {
+        let _ = write!(text, "; {meaning}");
+    }
+    text
+}
+
+/// An error and its causes; a cause that the text before repeats is left out.
+pub fn once(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            let _ = write!(text, ": {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{path}: {source}")]
+    struct Outer {
+        path: &'static str,
+        source: std::io::Error,
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let source = || std::io::Error::other("no space");
+        assert_eq!(once(&Outer { path: "ring", source: source() }), "ring: no space");
+        let chained = format!("{:#}", anyhow::Error::new(Outer { path: "ring", source: source() }));
+        assert_eq!(chained, "ring: no space: no space", "the control: a plain chain says it twice");
+    }
+
+    #[test]
+    fn what_libraries_say_is_explained() {
+        for (said, meant) in [
+            ("Mqtt state: Promised boundary crossed, contains 21 bytes", "mqtts://"),
+            ("received corrupt message of type InvalidContentType", "mqtt://"),
+            ("invalid peer certificate: UnknownIssuer", "ship.ca_file"),
+            ("invalid peer certificate: certificate expired: verification time 1", "expired"),
+            ("Connection refused, return code: `BadUserNamePassword`", "ship.password"),
+            ("I/O: Connection refused (os error 111)", "nobody listens"),
+        ] {
+            let text = words(&std::io::Error::other(said));
+            assert!(text.starts_with(said) && text.contains(meant), "{text}");
+        }
+        assert_eq!(words(&std::io::Error::other("out of luck")), "out of luck");
+    }
+}
