@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /v1/events?from=&until=&time=&limit=&cursor=&subject=&type=&source=&severity=` | a part of the log: NDJSON or a CloudEvents batch |
 //! | `POST /v1/events` | appends CloudEvents, each of them once |
-//! | `GET /v1/stream?from=&subject=&type=&source=&severity=` | the same as server-sent events, forever |
+//! | `GET /v1/stream?from=&subject=&type=&source=&severity=&heartbeat=` | the same as server-sent events, forever |
 //! | `/v1/subscriptions/NAME` | PUT, GET, DELETE; `POST …/fetch`, `…/commit`, `…/reset`: places that are kept here |
 //! | `GET /v1/agents` | every source: state, lag, losses, gaps (JSON) |
 //! | `POST /v1/agents/NAME/retire`, `…/key` | an operator's word on a source: an event of the log |
@@ -20,6 +20,7 @@
 //! through the same bounded queue as agents' messages.
 
 pub mod agents;
+mod amend;
 mod certificate;
 mod cursor;
 pub mod events;

@@ -158,4 +158,8 @@ pub(super) struct StreamQuery {
     source: Option<String>,
     /// Only these severities, as `error` or `warning..`.
     severity: Option<String>,
+    /// Whenever nothing was sent for so many seconds (1 to 15), an event named `heartbeat` comes, with the collector's
+    /// time in its data. Without it a comment comes every 15 s, which browsers pass on to nobody.
+    #[param(minimum = 1, maximum = 15)]
+    heartbeat: Option<u64>,
 }

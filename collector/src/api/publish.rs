@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::state::Api;
 use crate::intake::Intake;
 use crate::limits::{POST_BYTES_MAX, POST_EVENTS_MAX};
-use crate::posted::{EventRefusal, Given, NewEvent, Placed, PostRefusal, check};
+use crate::posted::{Amended, EventRefusal, Given, NewEvent, Placed, PostRefusal, check};
 
 const ONE: &str = "application/cloudevents+json";
 /// The header by which a CloudEvent in binary mode is known.
@@ -40,7 +40,9 @@ struct PublishedEvent {
 }
 
 /// Appends events. Answered once all of them are on disk; none is appended when one of them is refused. An event whose
-/// `source` and `id` are in the log already, since whenever, is not appended again: its offset is told.
+/// `source` and `id` are in the log already, since whenever, is not appended again: its offset is told. An amendment
+/// (`afferent.amendment.v1`) says who makes it, and is refused with 409 when it could change nothing about the event
+/// that it names.
 #[utoipa::path(post, path = "/v1/events", tag = "events",
     request_body(description = "CloudEvents 1.0 in the JSON format: one, an array, or one a line", content(
         (Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"),
@@ -59,9 +61,15 @@ pub(super) async fn publish(
     let is_agent = |name: &str| {
         own.is_some_and(|own| own.as_str() == name) || names.iter().any(|view| view.source.as_str() == name)
     };
+    let mut amended = Vec::new();
     let events: Vec<NewEvent> = (events.into_iter().enumerate())
-        .map(|(at, event)| check(event, is_agent).map_err(|refusal| of_refusal(at, &refusal)))
+        .map(|(at, event)| {
+            let about = Amended::of(&event).map_err(|refusal| of_refusal(at, &refusal))?;
+            amended.extend(about.map(|about| (at as u64 + 1, about)));
+            check(event, is_agent).map_err(|refusal| of_refusal(at, &refusal))
+        })
         .collect::<Result<_, _>>()?;
+    super::amend::check(&api, amended).await?;
     let named: Vec<(String, String)> = events.iter().map(|event| (event.source.clone(), event.id.clone())).collect();
     let places = if events.is_empty() { Vec::new() } else { place(&api, events).await? };
     let told = |((source, id), place): ((String, String), Placed)| {

@@ -1,11 +1,13 @@
 //! The query of `/v1/events` and `/v1/stream`: every name and value is checked, and none is passed over in silence.
 
+use std::time::Duration;
+
 use afferent_protocol::ids::Timestamp;
 use axum::http::StatusCode;
 
 use super::cursor::Cursor;
 use super::problem::Problem;
-use crate::limits::EVENTS_DEFAULT;
+use crate::limits::{EVENTS_DEFAULT, KEEP_ALIVE_TIME};
 use crate::log::TimeKind;
 use crate::subscribe::{Filter, Start};
 
@@ -19,6 +21,8 @@ pub(super) struct Query {
     pub(super) limit: u64,
     pub(super) filter: Filter,
     pub(super) cursor: Option<Cursor>,
+    /// How often a stream says that it is alive in an event of its own, instead of in comments.
+    pub(super) heartbeat: Option<Duration>,
     /// Everything that was asked, as it was asked.
     pub(super) pairs: Vec<(String, String)>,
 }
@@ -37,7 +41,7 @@ impl Query {
         let is_part = asked == Asked::Part;
         let (mut from, mut until, mut time, mut limit) = (None, None, TimeKind::Ingest, EVENTS_DEFAULT);
         let (mut subject, mut types, mut sources) = (None, None, None);
-        let (mut severity, mut cursor) = (None, None);
+        let (mut severity, mut cursor, mut heartbeat) = (None, None, None);
         for (at, (name, value)) in pairs.iter().enumerate() {
             if pairs[..at].iter().any(|(before, _)| before == name) {
                 let detail = format!("the parameter {:?} is given twice", shortened(name));
@@ -49,6 +53,7 @@ impl Query {
                 "time" if is_part => time = parse_time(value)?,
                 "limit" if is_part => limit = parse_limit(value)?,
                 "cursor" if is_part => cursor = Some(Cursor::read(value, &pairs)?),
+                "heartbeat" if !is_part => heartbeat = Some(parse_heartbeat(value)?),
                 "subject" => subject = Some(value.as_str()),
                 "type" => types = Some(value.as_str()),
                 "source" => sources = Some(value.as_str()),
@@ -60,7 +65,7 @@ impl Query {
         if let Some(severity) = severity {
             filter = filter.with_severity(severity)?;
         }
-        let query = Self { from, until, time, limit, filter, cursor, pairs };
+        let query = Self { from, until, time, limit, filter, cursor, heartbeat, pairs };
         query.check_order()?;
         Ok(query.with_event_time())
     }
@@ -135,10 +140,19 @@ fn parse_limit(value: &str) -> Result<u64, Problem> {
     }
 }
 
+fn parse_heartbeat(value: &str) -> Result<Duration, Problem> {
+    let seconds = value.parse().ok().filter(|seconds| (1..=KEEP_ALIVE_TIME.as_secs()).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        let detail = format!("`heartbeat`: {:?} is not a number of seconds", shortened(value));
+        let remedy = format!("give a whole number from 1 to {}", KEEP_ALIVE_TIME.as_secs());
+        Problem::new(StatusCode::BAD_REQUEST, detail, remedy)
+    })
+}
+
 fn unknown(name: &str, asked: Asked) -> Problem {
     let known = match asked {
         Asked::Part => "from, until, time, limit, cursor, subject, type, source and severity",
-        Asked::Stream => "from, subject, type, source and severity",
+        Asked::Stream => "from, subject, type, source, severity and heartbeat",
     };
     let detail = format!("the parameter {:?} is not known here", shortened(name));
     Problem::new(StatusCode::BAD_REQUEST, detail, format!("known are {known}"))

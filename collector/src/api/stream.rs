@@ -13,11 +13,13 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
 
 use super::pages::{Pages, blocking};
 use super::problem::Problem;
 use super::query::{Asked, Query};
 use super::state::Api;
+use crate::clock::SystemClock;
 use crate::limits::KEEP_ALIVE_TIME;
 use crate::shutdown::Stopping;
 use crate::subscribe::{Format, Page, Reading, Start};
@@ -52,8 +54,15 @@ pub(super) async fn stream(
     .await??;
     let reading = Reading::follow(from, query.filter, Format::ServerSent);
     let pages = Pages::following(log, reading, &api.tail);
-    let follower =
-        Follower { pages, durable: api.state.durable, stopping: api.stopping, opened: false, has_begun: false };
+    let follower = Follower {
+        pages,
+        durable: api.state.durable,
+        stopping: api.stopping,
+        opened: false,
+        has_begun: false,
+        heartbeat: query.heartbeat,
+        spoken: Instant::now(),
+    };
     let body = futures_util::stream::unfold(Some(follower), |follower| async {
         let mut follower = follower?;
         match follower.next().await {
@@ -92,6 +101,10 @@ struct Follower {
     opened: bool,
     /// An event was sent.
     has_begun: bool,
+    /// How often an event says that the stream is alive; a comment does where none was asked for.
+    heartbeat: Option<Duration>,
+    /// When something was sent last.
+    spoken: Instant,
 }
 
 /// What ended a wait.
@@ -104,6 +117,13 @@ enum Woken {
 impl Follower {
     /// The next bytes, as soon as there are any; `None` when the collector stops.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        let bytes = self.next_bytes().await;
+        self.spoken = Instant::now();
+        bytes
+    }
+
+    async fn next_bytes(&mut self) -> Result<Option<Bytes>, Problem> {
+        let quiet = self.spoken + self.heartbeat.unwrap_or(KEEP_ALIVE_TIME);
         if !self.opened {
             self.opened = true;
             return Ok(Some(Bytes::from_static(OPENING)));
@@ -119,27 +139,37 @@ impl Follower {
                 let is_first = !std::mem::replace(&mut self.has_begun, true);
                 return Ok(Some(if is_first { [RETRY, &bytes].concat().into() } else { bytes }));
             }
+            // A log may grow all the time by what this stream leaves out.
+            if Instant::now() >= quiet {
+                return Ok(Some(self.keep_alive()));
+            }
             if page == Page::More {
                 continue;
             }
             let woken = tokio::select! {
                 () = self.stopping.wait() => Woken::Stopped,
                 grown = self.durable.changed() => grown.map_or(Woken::Stopped, |()| Woken::Grown),
-                () = tokio::time::sleep(KEEP_ALIVE_TIME) => Woken::Quiet,
+                () = tokio::time::sleep_until(quiet) => Woken::Quiet,
             };
             match woken {
-                Woken::Grown => {}
-                Woken::Quiet => return Ok(Some(self.keep_alive())),
+                Woken::Grown | Woken::Quiet => {}
                 Woken::Stopped => return Ok(None),
             }
         }
     }
 
-    /// A comment; behind a filter also how far the log was looked through, so that a return does not do it again.
+    /// A comment, or an event. Behind a filter also how far the log was looked through: a return does not do it again.
     fn keep_alive(&self) -> Bytes {
+        let alive = match self.heartbeat {
+            None => ": alive\n".to_owned(),
+            Some(_) => {
+                let now = SystemClock::new().read().wall;
+                format!("event: heartbeat\ndata: {}\n", serde_json::json!({ "time": crate::models::time(now) }))
+            }
+        };
         match self.pages.filtered_place().and_then(|next| next.checked_sub(1)) {
-            Some(last) => format!(": alive\nid: {last}{}\n\n", self.pages.term_of(last)).into(),
-            None => Bytes::from_static(b": alive\n\n"),
+            Some(last) => format!("{alive}id: {last}{}\n\n", self.pages.term_of(last)).into(),
+            None => format!("{alive}\n").into(),
         }
     }
 }

@@ -1,20 +1,25 @@
 //! `alarms`: alarms that somebody has to look at, with their life cycle after ISA-18.2 ([`super::life_cycle`]).
 //!
-//! An alarm is a condition of a subject. Its transitions come as events of its machine or as amendments of people. What is
-//! known is a function of the set of these events: each has its place by [`super::order`], whenever it came.
+//! An alarm is a condition of a subject. Its transitions come as events of its machine or as amendments of people. What
+//! is known is a function of the set of these events: each has its place by [`super::order`], whenever it came.
 //!
-//! - Raises without a clear between them are one alarm: its `offset` and `raised` are those of the first one, priority and
-//!   message those of the last one.
+//! - Raises without a clear between them are one alarm: its `offset` and `raised` are those of the first one, priority
+//!   and message those of the last one.
 //! - An acknowledgement by an amendment is about the alarm that it names by the offset of any of its raises. One by the
 //!   machine is about the alarm at its time.
-//! - Shelving is about the condition, and outlasts its alarms. What people say of it counts from when it reached the log:
-//!   their clocks play no part.
+//! - Shelving is about the condition, and outlasts its alarms. What people say of it counts from when it reached the
+//!   log: their clocks play no part.
 //!
-//! A condition that is over is remembered, so that a raise that comes late is judged right. There are bounds. Of one
-//! condition [`MODEL_ALARM_REPORTS_MAX`](crate::limits::MODEL_ALARM_REPORTS_MAX) reports are kept, without those that only repeat. [`MODEL_ALARMS_MAX`] conditions
-//! are kept: first those go that are over, beyond [`MODEL_ALARM_HORIZON_US`] before the latest alarm and then the others,
-//! and after them the alarms of the lowest priority, of one priority the oldest. Within these bounds the order of arrival
-//! has no part in what is told; a report from behind them is taken, counted and named (`late`).
+//! A condition that is over is remembered, so that a raise that comes late is judged right. There are bounds:
+//!
+//! - Of one condition [`MODEL_ALARM_REPORTS_MAX`](crate::limits::MODEL_ALARM_REPORTS_MAX) reports are kept; those that
+//!   only repeat go first.
+//! - [`MODEL_ALARMS_MAX`] conditions are kept. First those go that are over since [`MODEL_ALARM_HORIZON_US`] before the
+//!   latest alarm, then the others that are over, and then the alarms of the lowest priority, of one priority the oldest.
+//!
+//! Within these bounds the order of arrival has no part in what is told. A report from behind them is taken, counted and
+//! named (`late`), and so are the alarms that found no room (`dropped`); `horizon` is the latest time of what is
+//! remembered no more.
 
 mod condition;
 #[cfg(test)]
@@ -171,7 +176,7 @@ impl Condition {
 }
 
 impl AlarmsState {
-    /// Lets go of the least important conditions, down to [`MODEL_ALARMS_MAX`]. Many at once, so that it costs little an event.
+    /// Lets go of the least important conditions, down to [`MODEL_ALARMS_MAX`]. Many at once: it costs little an event.
     fn make_room(&mut self) {
         let horizon = Timestamp::clamped(self.latest.micros().saturating_sub(MODEL_ALARM_HORIZON_US));
         let mut weights: Vec<(Weight, &Key)> =

@@ -279,11 +279,11 @@ mod tests {
             sample(6, "88-C/produced", 9.0),
         ]);
         let pinned = [
-            ("states", 2, 0xe15d0250_u32),
-            ("breakdowns", 2, 0x56564a76),
+            ("states", 2, 0x8e6b321b_u32),
+            ("breakdowns", 2, 0xe880f150),
             ("alarms", 2, 0x70a12de8),
             ("last", 2, 0x266b8316),
-            ("kpi", 2, 0x99965359),
+            ("kpi", 2, 0xbafc7843),
             ("sources", 2, 0x7e0c6671),
         ];
         let found = BuiltIn::all().map(|of| {

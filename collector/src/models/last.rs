@@ -1,7 +1,7 @@
 //! `last`: the last value of every sensor: the latest in the order of [`super::order`], in whatever order they came.
 //!
-//! A function of the set of samples, as long as there are no more than [`MODEL_SUBJECTS_MAX`] subjects: of more, those count
-//! that came first.
+//! A function of the set of samples, as long as there are no more than [`MODEL_SUBJECTS_MAX`] subjects: of more, those
+//! that came first are kept.
 
 use afferent_protocol::event::{Body, Quality, Value as Measured};
 use afferent_protocol::ids::Timestamp;
@@ -88,9 +88,10 @@ impl Model for Last {
             return;
         }
         let Some(entry) = self.state.subjects.get_or_add(seen.subject, MODEL_SUBJECTS_MAX) else { return };
+        let order = seen.order();
         match &mut entry.at {
-            None => entry.at = Some(seen.order().into()),
-            Some(at) if seen.order() >= at.order() => at.set(seen.order()),
+            None => entry.at = Some(order.into()),
+            Some(at) if order >= at.order() => at.set(order),
             Some(_) => return,
         }
         entry.value = match sample.value {

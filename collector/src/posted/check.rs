@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::NewEvent;
+use super::{Amended, NewEvent};
 use crate::cloud_event::posted::OF_THE_LOG;
 
 /// The one type of `afferent.` that is posted: what people add to events.
@@ -43,7 +43,7 @@ pub enum EventRefusal {
     },
 }
 
-fn refused(name: &str, why: impl Into<String>) -> EventRefusal {
+pub(super) fn refused(name: &str, why: impl Into<String>) -> EventRefusal {
     EventRefusal::Attribute { name: name.chars().take(NAME_BYTES_MAX).collect(), why: why.into() }
 }
 
@@ -115,10 +115,11 @@ impl<'de> Deserialize<'de> for Given<'de> {
 
 /// Checks one CloudEvent. `is_taken` tells which sources have their own way into the log.
 pub fn check(given: Given<'_>, is_taken: impl Fn(&str) -> bool) -> Result<NewEvent, EventRefusal> {
-    let Given { is_no_object, attributes: mut event, data } = given;
-    if is_no_object {
+    if given.is_no_object {
         return Err(EventRefusal::NoObject);
     }
+    Amended::of(&given)?;
+    let Given { attributes: mut event, data, .. } = given;
     match event.remove("specversion") {
         Some(Value::String(version)) if version == "1.0" => {}
         None => return Err(EventRefusal::Missing("specversion")),
@@ -296,7 +297,11 @@ mod tests {
             assert_eq!(with("time", text.into()).unwrap().time, Timestamp::new(micros), "fractions are cut");
         }
         assert!(with("severitynumber", 17.into()).unwrap().json.contains(r#""severitynumber":17"#));
-        assert!(with("type", AMENDMENT.into()).is_ok());
+        let amendment =
+            r#"{"specversion":"1.0","id":"1","source":"/w","type":"afferent.amendment.v1","subject":"a","data":"#;
+        assert!(taken(&format!(r#"{amendment}{{"of":"1","action":"note","note":"n","by":"Ada"}}}}"#)).is_ok());
+        let nobody = taken(&format!(r#"{amendment}{{"of":"1","action":"note","note":"n"}}}}"#)).unwrap_err();
+        assert!(nobody.to_string().contains("say who amends the log"), "{nobody}");
     }
 
     #[test]

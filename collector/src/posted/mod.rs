@@ -1,10 +1,11 @@
 //! Events that producers and consumers post over HTTP, and how each of them stands in the log once.
 //!
-//! - [`NewEvent`]: a CloudEvent that was checked, as the log takes it
+//! - [`NewEvent`]: a CloudEvent that was checked, as the log takes it; [`Amended`]: what it is about when it is an amendment
 //! - [`PostedIds`]: which `source` and `id` have which offset; derived from the log (`redb_ids`), forever
 //!
 //! The writer thread asks for the id and appends, so that two posts of the same event at the same time are one event.
 
+mod amended;
 mod check;
 mod redb_ids;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::fmt;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::sign::sha256;
 
+pub use amended::Amended;
 pub use check::{AMENDMENT, EventRefusal, Given, check};
 pub use redb_ids::RedbIds;
 

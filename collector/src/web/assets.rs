@@ -35,6 +35,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "parts/charts.js",
         "parts/figures.js",
         "parts/focus.js",
+        "parts/happened.js",
         "parts/html.js",
         "parts/live.js",
         "parts/measure.js",

@@ -1,7 +1,7 @@
 // Amendments: what people add. The log is never changed: a new event says what is added, to which one, and by whom.
 
 import { html, useRef, useState } from './html.js';
-import { askJson } from './api.js';
+import { Refused, askJson } from './api.js';
 import { Problem } from './bits.js';
 import { say } from './say.js';
 import { rfc3339 } from './time.js';
@@ -16,7 +16,7 @@ const by = () => localStorage.getItem(BY)?.trim() ?? '';
 export function By() {
   const [name, set] = useState(by);
   const told = (event) => { set(event.target.value); localStorage.setItem(BY, event.target.value); };
-  return html`<label>Your name<input value=${name} maxlength="100" autocomplete="name" onInput=${told} /></label>`;
+  return html`<label>Your name<input value=${name} aria-required="true" maxlength="100" autocomplete="name" onInput=${told} /></label>`;
 }
 
 /** An id that nobody else has. `randomUUID` is not there on pages without TLS. */
@@ -34,12 +34,23 @@ export function post(id, subject, change) {
   return askJson('/v1/events', { method: 'POST', headers, body: JSON.stringify(event) });
 }
 
+/** Nobody's word is not taken, here and by the collector. */
+function refuseNobody() {
+  const field = document.querySelector('input[autocomplete=name]');
+  field?.focus();
+  return new Refused(0, 'Nobody would know who said this.', 'Write your name beside it, and press again.');
+}
+
 /** How a post goes: `{state, error, send}`. A repeated try sends the same id, so that nothing is added twice. */
 export function usePost() {
   const [at, set] = useState({ state: 'idle' });
   const id = useRef(null);
   const send = async (subject, change) => {
     if (at.state === 'sending') return false;
+    if (!by()) {
+      set({ state: 'failed', error: refuseNobody() });
+      return false;
+    }
     set({ state: 'sending' });
     id.current ??= newId();
     try {

@@ -1,9 +1,10 @@
 // The place in the log that all views show: now, or the log as it was up to an offset.
 
 import { html, useEffect, useRef, useState } from './html.js';
-import { askJson, query } from './api.js';
+import { ask, askJson, query } from './api.js';
 import { Problem } from './bits.js';
-import { requery } from './place.js';
+import { place, requery } from './place.js';
+import { lines } from './samples.js';
 import { Time, fieldOf, local, millis, ofField, rfc3339, zone } from './time.js';
 import { measured } from './measure.js';
 import { count } from './words.js';
@@ -14,17 +15,43 @@ export function asOfOf(at) {
   return /^\d{1,20}$/.test(text) ? text : null;
 }
 
-/** Goes to where the log was at a time; people remember times and not offsets. */
-function GoTo({ time }) {
+const SECOND_MS = 1000;
+const DAY_S = 86_400;
+// How far back from a time something that happened is looked for: near first, since much happens in a long time.
+const BACK_S = [1, 10, 60, 600, 3600, 6 * 3600, DAY_S, 10 * DAY_S, 100 * DAY_S, 3000 * DAY_S, Infinity];
+
+/** The offset behind the last event that had happened by then, whenever it came to the log; null when there is none. */
+async function behind(at) {
+  const until = rfc3339(at + SECOND_MS);
+  for (const back of BACK_S) {
+    const from = rfc3339(Math.max(0, at + SECOND_MS - back * SECOND_MS));
+    const answer = await ask(`/v1/events${query({ time: 'event', from, until, limit: 'all' })}`);
+    let last = null;
+    for await (const line of lines(answer.body)) {
+      const { time, offset } = JSON.parse(line);
+      // Times are texts of one form, which compare as they follow each other.
+      const event = [time, BigInt(offset)];
+      if (!last || event[0] > last[0] || (event[0] === last[0] && event[1] > last[1])) last = event;
+    }
+    if (last) return last[1] + 1n;
+  }
+  return null;
+}
+
+/** Goes to where the log had all that happened up to a time; people remember times and not offsets. */
+function GoTo({ log, time }) {
   const [field, set] = useState('');
   const [error, fail] = useState(null);
   const go = async (event) => {
     event.preventDefault();
     const at = ofField(field || fieldOf(millis(time) ?? Date.now()));
     try {
-      const { offset } = await askJson(`/v1/models/states${query({ as_of: rfc3339(at), intervals: 0, machine: '-' })}`);
+      const offset = await behind(at) ?? BigInt(log.first);
       fail(null);
-      requery({ as_of: offset });
+      const { path } = place();
+      // The charts of a machine end at the time that was asked for.
+      const charts = path[0] === 'machines' && path[1] !== undefined ? { until: String(at) } : {};
+      requery({ as_of: offset >= BigInt(log.end) ? null : String(offset), ...charts });
     } catch (refused) {
       fail(refused);
     }
@@ -41,7 +68,7 @@ function Past({ log, offset, time }) {
     return html`<strong>This place is not in the log.</strong> It holds the offsets ${count(log.first)} up to ${count(log.end)}${
       offset < log.first ? ': what came before was removed by its retention.' : '.'}`;
   }
-  return html`<strong>This is the past.</strong> The log up to offset ${count(offset)}${time && html`, <${Time} of=${time} />`}. Nothing is updated here.`;
+  return html`<strong>This is the past.</strong> The log up to offset ${count(offset)}${time && html`, which came <${Time} of=${time} />`}. Nothing is updated here.`;
 }
 
 /** The slider over the log and, away from now, the banner. `time` is that of the state shown, as far as it is known. */
@@ -73,7 +100,7 @@ export function AsOf({ asOf, time }) {
         aria-valuetext=${isNow ? 'now' : `offset ${shown}${moving == null && time ? `, ${local(millis(time))}` : ''}`} />
     </label>
     <output>${isNow ? `now, ${count(log.end)} events` : `offset ${count(shown)} of ${count(log.end)}`}</output>
-    <${GoTo} time=${time} />
+    <${GoTo} log=${log} time=${time} />
     ${asOf != null && html`<div class="banner" role="status">
       <${Past} log=${log} offset=${Number(asOf)} time=${time} /> <button type="button" onClick=${() => requery({ as_of: null })}>Back to now</button>
     </div>`}

@@ -17,7 +17,7 @@ function shade(span, colour) {
     if (!span) return;
     const { left, top, width, height } = plot.bbox;
     const at = (ms) => Math.min(Math.max(plot.valToPos(ms / 1000, 'x', true), left), left + width);
-    const [begin, end] = [at(span.from), at(span.until ?? Infinity)];
+    const [begin, end] = [at(span.from), at(span.until)];
     plot.ctx.save();
     plot.ctx.fillStyle = colour('shade');
     plot.ctx.fillRect(begin, top, Math.max(end - begin, 1), height);
@@ -42,7 +42,7 @@ function valueAt([times, values], ms, steps) {
   return !steps && low < times.length && times[low] - at < at - times[before] ? values[low] : values[before];
 }
 
-const told = ({ steps, unit }, value) => (steps && value != null ? String(value === 1) : brief(value, unit));
+const told = ({ steps, unit }, value) => (steps && value != null ? String(Number(value) === 1) : brief(value, unit));
 
 // What is on or off has two lines and nothing between them.
 const SWITCH = { splits: () => [0, 1], values: () => ['false', 'true'] };
@@ -63,7 +63,7 @@ function Lane({ machine, sensor, from, until, width, last, span, draw, read, poi
   const title = `${plain(sensor.subject, 120)}: ${count(sensor.thin.count)} samples between ${told(sensor, low)} and ${told(sensor, high)}`;
   return html`<figure class="lane">
     <figcaption><strong>${within(machine, sensor.subject)}</strong>
-      ${read == null ? html`<span>last ${told(sensor, Number(sensor.thin.lastValue))}</span>`
+      ${read == null ? html`<span>last ${told(sensor, sensor.thin.lastValue)}</span>`
         : html`<span class="read-off">${told(sensor, valueAt(draw, read, sensor.steps))}</span>`}
       ${!sensor.steps && html`<span class="quiet">${brief(low)} to ${brief(high, sensor.unit)}</span>`}</figcaption>
     <${Plot} width=${width} height=${LANE_PX + (last ? AXIS_PX : 0)} options=${options} draw=${draw} title=${title}
@@ -114,16 +114,24 @@ function leftOut({ bad, texts, beyond }) {
   return parts.length ? ` Not drawn: ${parts.join(', ')}.` : '';
 }
 
-/** The charts of a machine from `from` until `until`; `span` is shaded. */
-export function Sensors({ machine, from, until, asOf, span }) {
+/** Points up to a time. */
+function upTo(now, { times, values }) {
+  const end = times.findIndex((time) => time > now);
+  return end < 0 ? { times, values } : { times: times.slice(0, end), values: values.slice(0, end) };
+}
+
+/** The charts of a machine from `from` until `until`, of which what is later than `now` is empty; `span` is shaded. */
+export function Sensors({ machine, from, until, now, asOf, span }) {
   const [place, width] = useWidth();
   const samples = useSamples(machine, from, until, asOf, Math.max(0, width - MARGIN_PX));
   const [read, pointed, onPoint, onRead] = useReading(from, until);
   // What is not a number of one kind has no curve, and a sensor without a sample in the span has none either.
+  // A clock may be a little ahead of the collector's.
+  const end = samples.sensors.some(({ thin }) => thin.last > now) ? now : Infinity;
   const drawn = useMemo(() => samples.sensors.filter((sensor) => sensor.thin.count > 0).map((sensor) => {
-    const { times, values } = sensor.thin.points();
+    const { times, values } = upTo(end, sensor.thin.points());
     return { sensor, draw: [times.map((ms) => ms / 1000), values] };
-  }), [samples]);
+  }), [samples, end]);
   const values = () => drawn.map(({ sensor, draw }) => `${within(machine, sensor.subject)} ${told(sensor, valueAt(draw, read, sensor.steps))}`);
   return html`<div ref=${place} class="sensors" aria-busy=${!samples.done}>
     <p class="quiet"><span role="status">${samples.done && `${counted(samples.events, 'sample')}.`}</span>

@@ -4,10 +4,17 @@ import { useEffect, useState } from './html.js';
 
 const TYPES = 'breakdown,recovery,state,alarm,loss,lifecycle,clockstep,afferent.amendment.v1';
 const RETRY_MS = 3000;
+// How often the collector says that the stream is alive, and after how long a silence it is not called live any more.
+const HEARTBEAT_S = 5;
+const SILENT_MS = 12_000;
+// A connection that was not answered for so long is given up: it may be one to a line that died meanwhile.
+const ANSWER_MAX_MS = 30_000;
 
 const listeners = new Set();
 let source = null;
 let retry = 0;
+let watch = 0;
+let heard = 0;
 let status = 'off';
 
 function say(next) {
@@ -21,10 +28,30 @@ function begin() {
   open();
 }
 
+// The collector spoke a moment ago, on this stream: nothing else makes it live.
+function spoke() {
+  heard = performance.now();
+  if (status !== 'live') say('live');
+}
+
+function look() {
+  const silent = performance.now() - heard;
+  if (silent < (status === 'live' ? SILENT_MS : ANSWER_MAX_MS)) return;
+  clearTimeout(retry);
+  source?.close();
+  say('reconnecting');
+  open();
+}
+
 function open() {
-  source = new EventSource(`/v1/stream?type=${TYPES}`);
-  source.onopen = () => say('live');
+  clearInterval(watch);
+  watch = setInterval(look, 1000);
+  heard = performance.now();
+  source = new EventSource(`/v1/stream?type=${TYPES}&heartbeat=${HEARTBEAT_S}`);
+  source.onopen = spoke;
+  source.addEventListener('heartbeat', spoke);
   source.onmessage = (message) => {
+    spoke();
     const event = JSON.parse(message.data);
     listeners.forEach((listener) => listener.event?.(event));
   };
@@ -37,6 +64,7 @@ function open() {
 
 function close() {
   clearTimeout(retry);
+  clearInterval(watch);
   source?.close();
   source = null;
   say('off');

@@ -17,8 +17,8 @@ export class Thin {
     this.lastValue = null;
   }
 
-  /** Takes a sample; order does not matter. Outside the span nothing changes. */
-  add(time, value) {
+  /** Takes a sample; order does not matter. Outside the span nothing changes. `whole` has digits that a double has not. */
+  add(time, value, whole = value) {
     const column = Math.floor((time - this.from) / this.width);
     if (!(column >= 0 && column < this.low.length) || !Number.isFinite(value)) return;
     this.count += 1;
@@ -26,7 +26,7 @@ export class Thin {
     if (time < this.first) this.first = time;
     if (time >= this.last) {
       this.last = time;
-      this.lastValue = value;
+      this.lastValue = whole;
     }
     // Written so that a column without a value, NaN, takes the first one.
     if (!(value >= this.low[column])) {

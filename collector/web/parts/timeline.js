@@ -27,15 +27,18 @@ function hatch(ctx, x, top, width, height) {
   ctx.restore();
 }
 
-function painter({ intervals, breakdowns, alarms, until }, colour) {
+function painter({ intervals, breakdowns, alarms, now }, colour) {
   return (plot) => {
     const { ctx, bbox } = plot;
     const x = (ms) => Math.min(Math.max(plot.valToPos(ms / 1000, 'x', true), bbox.left), bbox.left + bbox.width);
-    const bar = (from, end, lane, fill, hatched) => {
+    const bar = (from, to, lane, fill, hatched) => {
+      // Nobody knows what comes: nothing is painted right of now.
+      if (from > now) return;
       const [bottom, top] = lane.map((at) => plot.valToPos(at, 'y', true));
-      const [left, right] = [x(from), x(end)];
+      const right = x(Math.min(to, now));
       // A short stop is as important as a long one: it is never thinner than a line.
-      const width = Math.max(right - left, devicePixelRatio * 2);
+      const width = Math.max(right - x(from), devicePixelRatio * 2);
+      const left = Math.min(x(from), x(now) - width);
       if (left >= bbox.left + bbox.width || right <= bbox.left) return;
       ctx.fillStyle = fill;
       ctx.fillRect(left, top, width, bottom - top);
@@ -47,27 +50,27 @@ function painter({ intervals, breakdowns, alarms, until }, colour) {
     for (const { state, from, end } of intervals) {
       bar(from, end, LANES.states, colour(cssName(state)), state === 'no_data');
     }
-    for (const { from, end } of breakdowns) bar(from, end ?? until, LANES.breakdowns, colour('not-available'));
+    for (const { from, end } of breakdowns) bar(from, end ?? now, LANES.breakdowns, colour('not-available'));
     for (const { at } of alarms) bar(at, at, LANES.alarms, colour('alarm'));
     ctx.restore();
   };
 }
 
-/** Intervals of the API with times as numbers; a time before the first one is no data. */
-export function intervalsOf(machine, from, until) {
+/** Intervals of the API with times as numbers, up to now; a time before the first one is no data. */
+export function intervalsOf(machine, from, until, now = until) {
   const told = (machine?.intervals ?? []).map(({ state, from: begin, until: end, reason }) => ({
-    state: stateOf(state), from: millis(begin), end: end == null ? until : millis(end), reason,
-  }));
-  // Silence is told by the state of now only: from its beginning on the last interval is not known to go on.
+    state: stateOf(state), from: millis(begin), end: Math.min(millis(end) ?? now, now), reason,
+  })).filter((interval) => interval.from < now);
+  // The state of now may be the only one to tell of silence: from its beginning on the last interval is not known to go on.
   if (stateOf(machine?.state) === 'no_data' && told.length > 0) {
     const since = millis(machine.since);
     const last = told[told.length - 1];
-    if (since != null && since > last.from && since < last.end) {
+    if (since != null && last.state !== 'no_data' && since > last.from && since < last.end) {
       last.end = since;
-      told.push({ state: 'no_data', from: since, end: until, reason: machine.reason });
+      told.push({ state: 'no_data', from: since, end: now, reason: machine.reason });
     }
   }
-  const first = told[0]?.from ?? until;
+  const first = told[0]?.from ?? now;
   if (first > from) told.unshift({ state: 'no_data', from, end: first, reason: '' });
   return told.filter((interval) => interval.end > from && interval.from < until);
 }
@@ -94,8 +97,8 @@ export function Legend({ children }) {
 }
 
 /** What a timeline shows, as rows of a table in the order of time. */
-function rowsOf(name, { intervals, breakdowns, alarms, until }) {
-  const lasted = (from, end) => duration(((end ?? until) - from) / 1000);
+function rowsOf(name, { intervals, breakdowns, alarms, now }) {
+  const lasted = (from, end) => duration((Math.min(end ?? now, now) - from) / 1000);
   const rows = [
     ...intervals.map(({ state, from, end, reason }) => [from, html`<${State} of=${state} />`, lasted(from, end), plain(reason)]),
     ...breakdowns.map(({ code, from, end, message }) => [from, html`Breakdown ${plain(code, 60)}`, lasted(from, end), plain(message, 200)]),
@@ -108,18 +111,29 @@ const FULL_PX = 158;
 const STATES_PX = 94;
 
 /**
- * The timeline from `from` until `until` (milliseconds). `episodes` are breakdowns, `alarms` active ones and those of episodes;
- * without `episodes` there are states only.
+ * The end of what is drawn: not later than now, and moving in steps of about a pixel, with each of which the chart is made anew.
+ * Whatever has begun is within it.
  */
-export function Timeline({ name, machine, episodes, alarms = [], from, until, title }) {
+function stepped(now, length, told) {
+  const step = Math.max(length / 500, 5000);
+  const begun = told.map((one) => millis(one.from ?? one.raised ?? one.time)).filter((time) => time != null && time <= now);
+  return begun.reduce((latest, time) => Math.max(latest, time), Math.floor(now / step) * step);
+}
+
+/**
+ * The timeline from `from` until `until` (milliseconds), of which what is later than `now` is empty. `episodes` are breakdowns,
+ * `alarms` active ones and those of episodes; without `episodes` there are states only.
+ */
+export function Timeline({ name, machine, episodes, alarms = [], from, until, now: at = until, title }) {
   const [place, width] = useWidth();
-  const intervals = intervalsOf(machine, from, until);
+  const now = stepped(at, until - from, [machine?.intervals, episodes, alarms].flatMap((list) => list ?? []));
+  const intervals = intervalsOf(machine, from, until, now);
   const breakdowns = (episodes ?? []).map((episode) => ({ ...episode, from: millis(episode.from), end: millis(episode.until) }))
-    .filter((episode) => (episode.end ?? until) > from && episode.from < until);
+    .filter((episode) => (episode.end ?? now) > from && episode.from < Math.min(until, now));
   const raised = [...new Map(alarms.map((alarm) => [alarm.offset, { ...alarm, at: millis(alarm.raised ?? alarm.time) }])).values()]
-    .filter(({ at }) => at >= from && at < until);
+    .filter(({ at }) => at >= from && at < until && at <= now);
   const only = episodes === undefined;
-  const shown = { intervals, breakdowns, alarms: raised, from, until };
+  const shown = { intervals, breakdowns, alarms: raised, from, until, now };
   // Only what is drawn makes a chart anew.
   const drawn = JSON.stringify([from, until, intervals, breakdowns.map((one) => [one.from, one.end]), raised.map(({ at }) => at)]);
   return html`<div ref=${place} class="timeline">

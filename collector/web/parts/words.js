@@ -69,9 +69,19 @@ export function unitOf(code) {
   return plain(code, 40).replace(/([a-z])([23])(?![0-9])/g, (_, letter, power) => letter + RAISED[power]);
 }
 
+// Doubles of this size are all whole, and most whole numbers are none of them.
+const LARGE = 1e15;
+
+/** A number: whole ones with every digit, others with so many. */
+function numberOf(value, digits) {
+  if (typeof value === 'bigint' || Number.isSafeInteger(value)) return count(value);
+  return Math.abs(value) < LARGE ? format(digits, value) : `≈ ${value.toPrecision(digits)}`;
+}
+
 function written(value, unit, digits) {
   if (value == null) return '–';
-  const text = typeof value === 'number' ? format(digits, value).replace('-', '−') : plain(value, 120);
+  const isNumber = typeof value === 'number' || typeof value === 'bigint';
+  const text = isNumber ? numberOf(value, digits).replace('-', '−') : plain(value, 120);
   const shown = unitOf(unit);
   return shown ? `${text}\u00a0${shown}` : text;
 }
@@ -97,6 +107,9 @@ export function count(value) {
 
 /** `1 alarm`, `2 alarms`. */
 export const counted = (number, word) => `${count(number)} ${word}${number === 1 ? '' : 's'}`;
+
+/** How many events of a machine had times that cannot be: moved by a measure of its clock, or counted from when they came. */
+export const corrections = (machine) => ({ moved: machine?.corrected?.moved ?? 0, ingest: machine?.corrected?.ingest ?? 0 });
 
 /** A share as per cent. */
 export const percent = (value) => (value == null ? '–' : `${(value * 100).toFixed(1)} %`);

@@ -3,36 +3,77 @@
 import { html } from '../parts/html.js';
 import { Actions, Standing } from '../parts/alarms.js';
 import { AmendForm } from '../parts/amend.js';
-import { Empty, Problem, Stale, Table, Waiting } from '../parts/bits.js';
+import { Empty, Problem, Stale, State, Table, Waiting } from '../parts/bits.js';
 import { Sensors } from '../parts/charts.js';
+import { inOrder, useHappened } from '../parts/happened.js';
 import { measured } from '../parts/measure.js';
 import { useModel } from '../parts/models.js';
 import { link, requery } from '../parts/place.js';
-import { Time, duration, millis, zone } from '../parts/time.js';
+import { Time, duration, local, millis, rfc3339, zone } from '../parts/time.js';
 import { Legend, Timeline } from '../parts/timeline.js';
-import { plain, within } from '../parts/words.js';
+import { count, plain, within } from '../parts/words.js';
 
 const MINUTES = { 5: '5 min', 15: '15 min', 60: '1 h', 240: '4 h', 1440: '1 d' };
 
-const HEAD = ['Order', 'Condition', 'Where', 'Raised', 'To the breakdown', 'Now'];
+const HEAD = ['What', 'Where', 'At', 'To the breakdown', 'Part in it', 'Now'];
+const ROWS_MAX = 200;
 
-function FirstOut({ episode, active, asOf }) {
-  const alarms = [...(episode.alarms ?? [])].sort((a, b) => millis(a.time) - millis(b.time));
-  if (alarms.length === 0) return html`<p class="quiet">No alarm was raised around it.</p>`;
+/** What an event says, in words. */
+function What({ event, isItself }) {
+  if (isItself) return html`<strong class="itself">Breakdown ${plain(event.code, 60)}</strong>`;
+  switch (event.kind) {
+    case 'alarm': return `Alarm ${plain(event.condition, 120)} ${plain(event.transition, 20)}`;
+    case 'breakdown': return html`Breakdown ${plain(event.code, 60)}`;
+    case 'recovery': return html`Recovery ${plain(event.code, 60)}`;
+    default: return html`<${State} of=${event.state} />`;
+  }
+}
+
+/** What part an alarm has in the breakdown: it came first, or it came of it. */
+function partOf(event, episode, begun) {
+  if (event.kind !== 'alarm' || event.transition !== 'raised') return '–';
+  if (event.offset === episode.first_out?.offset && event.at <= begun) return html`<span class="first-out">First out</span>`;
+  return event.at > begun ? 'consequence' : 'before';
+}
+
+/** All that happened in the window, with alarms of the breakdown that were raised outside of it. */
+function rowsOf(episode, happened) {
   const begun = millis(episode.from);
-  const before = (time) => {
-    const seconds = (millis(time) - begun) / 1000;
+  const known = new Set(happened.events.map(({ offset }) => offset));
+  const further = (episode.alarms ?? []).filter(({ offset }) => !known.has(offset))
+    .map((alarm) => ({ ...alarm, kind: 'alarm', transition: 'raised', at: millis(alarm.time) }));
+  const itself = known.has(episode.id) ? []
+    : [{ kind: 'breakdown', offset: episode.id, subject: episode.subject, code: episode.code, at: begun }];
+  return [...happened.events, ...further, ...itself].sort(inOrder);
+}
+
+function Happened({ episode, happened, active, asOf }) {
+  const begun = millis(episode.from);
+  const all = rowsOf(episode, happened);
+  const middle = all.findIndex(({ offset }) => offset === episode.id);
+  const first = Math.max(0, Math.min(middle - ROWS_MAX / 2, all.length - ROWS_MAX));
+  const shown = all.slice(first, first + ROWS_MAX);
+  const to = (at) => {
+    const seconds = (at - begun) / 1000;
     return seconds === 0 ? 'at once' : seconds < 0 ? `${duration(-seconds)} before` : `${duration(seconds)} after`;
   };
-  const rows = alarms.map((alarm, at) => {
-    const now = active.find((known) => known.offset === alarm.offset);
-    return { key: alarm.offset, cells: [
-      at === 0 ? html`<span class="first-out">1 · first out</span>` : at + 1, plain(alarm.condition, 120), within(episode.machine, alarm.subject),
-      html`<${Time} of=${alarm.time} />`, before(alarm.time), now ? html`<${Standing} alarm=${now} />` : 'over',
+  const rows = shown.map((event) => {
+    const isItself = event.offset === episode.id;
+    const isRaised = event.kind === 'alarm' && event.transition === 'raised';
+    const now = isRaised && active.find((alarm) => alarm.subject === event.subject && alarm.condition === event.condition
+      && event.at >= millis(alarm.raised));
+    return { key: event.offset, cells: [
+      html`<${What} event=${event} isItself=${isItself} />`, within(episode.machine, event.subject), html`<${Time} of=${rfc3339(event.at)} />`,
+      isItself ? '–' : to(event.at), isItself ? '–' : partOf(event, episode, begun),
+      now ? html`<${Standing} alarm=${now} />` : isRaised ? 'over' : '–',
       ...asOf == null ? [now ? html`<${Actions} alarm=${now} />` : '–'] : [],
     ] };
   });
-  return html`<${Table} caption="Alarms in the order in which they came" head=${asOf == null ? [...HEAD, 'Do'] : HEAD} rows=${rows} />`;
+  const left = all.length - shown.length;
+  return html`<${Table} caption="What happened, in order" head=${asOf == null ? [...HEAD, 'Do'] : HEAD} rows=${rows} />
+    ${happened.error && html`<${Problem} error=${happened.error} />`}
+    ${left > 0 && html`<p class="quiet">${count(left)} events further from the breakdown are not shown.</p>`}
+    ${happened.more && html`<p class="quiet">More happened than is listed: choose fewer minutes.</p>`}`;
 }
 
 function Said({ episode }) {
@@ -43,13 +84,15 @@ function Said({ episode }) {
     ${by && html`<span class="quiet">, ${plain(by, 100)}</span>`}</li>`)}</ul>`;
 }
 
-/** The machine's states around it, with the breakdown and its alarms. */
-function Around({ episode, from, until, asOf }) {
-  const { machine: name, alarms = [] } = episode;
+/** The machine's states around it, with its breakdowns and alarms. */
+function Around({ episode, episodes, happened, from, until, now, asOf }) {
+  const { machine: name } = episode;
+  const raised = rowsOf(episode, happened).filter(({ kind, transition }) => kind === 'alarm' && transition === 'raised');
+  const alarms = raised.map((alarm) => ({ ...alarm, time: rfc3339(alarm.at) }));
   const states = useModel('states', asOf, { machine: name });
   if (!states.state) return states.error ? html`<${Problem} error=${states.error} />` : null;
-  return html`<${Timeline} name=${name} machine=${states.state.machines?.[name]} episodes=${[episode]} alarms=${alarms} from=${from} until=${until}
-    title=${`States, breakdown and alarms of ${plain(name, 80)}`} />`;
+  return html`<${Timeline} name=${name} machine=${states.state.machines?.[name]} episodes=${episodes} alarms=${alarms} from=${from} until=${until}
+    now=${now} title=${`States, breakdown and alarms of ${plain(name, 80)}`} />`;
 }
 
 /** Reasons that were given before, most frequent first: the same stop gets the same name. */
@@ -59,6 +102,37 @@ function reasonsOf(episodes) {
     for (const said of labels ?? []) counts.set(said.reason ?? said, (counts.get(said.reason ?? said) ?? 0) + 1);
   }
   return [...counts].sort((a, b) => b[1] - a[1]).slice(0, 20).map(([reason]) => reason);
+}
+
+const STEP_MS = 15_000;
+const LASTS_SHOWN_MAX_MS = 7 * 86_400_000;
+
+/** The window around a breakdown. One that lasts is seen up to now, in steps, each of which asks for all samples again. */
+function windowOf(begun, ended, now, around) {
+  const from = begun - around;
+  if (ended != null || now <= begun) return { from, until: begun + around };
+  const until = Math.max(begun + STEP_MS, Math.floor(now / STEP_MS) * STEP_MS);
+  const isCut = until - begun > LASTS_SHOWN_MAX_MS;
+  return { from, until: isCut ? begun + Math.max(around, LASTS_SHOWN_MAX_MS) : until, isCut };
+}
+
+/** What happened and what was felt around a breakdown. */
+function Felt({ episode, episodes, active, minutes, now, asOf }) {
+  const [begun, ended] = [millis(episode.from), millis(episode.until)];
+  const { from, until, isCut } = windowOf(begun, ended, now, Number(minutes) * 60_000);
+  const mine = episodes.filter(({ machine }) => machine === episode.machine);
+  const stamp = JSON.stringify([mine.length, episode.until, episode.alarms?.length, active.length]);
+  const happened = useHappened(episode.machine, from, until, asOf, stamp);
+  return html`<section aria-labelledby="order"><h2 id="order">What happened around it</h2>
+      <div class="filters" role="group" aria-label="Minutes before and after">
+        ${Object.entries(MINUTES).map(([key, title]) => html`<button key=${key} type="button" aria-pressed=${key === minutes}
+          onClick=${measured('minutes', () => requery({ minutes: key }))}>± ${title}</button>`)}
+        <span class="quiet">${local(from)} to ${local(until)}${isCut ? ': it lasts for longer than is shown here' : ''}</span></div>
+      <${Happened} episode=${episode} happened=${happened} active=${active} asOf=${asOf} /></section>
+    <section aria-labelledby="felt"><h2 id="felt">What was felt</h2>
+      <${Legend}><li><span class="state"><span class="mark shaded" aria-hidden="true"></span>The breakdown</span></li><//>
+      <${Around} episode=${episode} episodes=${mine} happened=${happened} from=${from} until=${until} now=${now} asOf=${asOf} />
+      <${Sensors} machine=${episode.machine} from=${from} until=${until} now=${now} asOf=${asOf} span=${{ from: begun, until: ended ?? now }} /></section>`;
 }
 
 export function Breakdown({ id, at, asOf }) {
@@ -74,10 +148,8 @@ export function Breakdown({ id, at, asOf }) {
       <p>Only the newest ones are kept here; all of them are in the log. <a href=${link(['breakdowns'])}>See which there are</a>.</p><//>`;
   }
   const minutes = Object.hasOwn(MINUTES, at.query.get('minutes') ?? '') ? at.query.get('minutes') : '15';
-  const begun = millis(episode.from);
-  const ended = millis(episode.until);
-  const around = Number(minutes) * 60_000;
-  const [from, until] = [begun - around, begun + around];
+  const [begun, ended] = [millis(episode.from), millis(episode.until)];
+  const active = (alarms.state?.active ?? []).filter(({ machine }) => machine === episode.machine);
   return html`${way}<h1><bdi>${plain(episode.code, 60) || 'Breakdown'}</bdi> on${' '}
       <a href=${link(['machines', episode.machine])}><bdi>${plain(episode.machine, 80)}</bdi></a></h1>
     <${Stale} models=${[breakdowns, alarms]} />
@@ -87,15 +159,7 @@ export function Breakdown({ id, at, asOf }) {
       : html`to <${Time} of=${episode.until} />, ${duration((ended - begun) / 1000)}.`}
       <span class="quiet"> Offset ${plain(episode.id, 20)} of the log${episode.subject === episode.machine ? ''
         : `, at ${within(episode.machine, episode.subject)}`}. Times are in ${zone()}.</span></p>
-    <section aria-labelledby="order"><h2 id="order">What came first</h2>
-      <${FirstOut} episode=${episode} active=${alarms.state?.active ?? []} asOf=${asOf} /></section>
-    <section aria-labelledby="felt"><h2 id="felt">What was felt</h2>
-      <div class="filters" role="group" aria-label="Minutes before and after">
-        ${Object.entries(MINUTES).map(([key, title]) => html`<button key=${key} type="button" aria-pressed=${key === minutes}
-          onClick=${measured('minutes', () => requery({ minutes: key }))}>± ${title}</button>`)}</div>
-      <${Legend}><li><span class="state"><span class="mark shaded" aria-hidden="true"></span>The breakdown</span></li><//>
-      <${Around} episode=${episode} from=${from} until=${until} asOf=${asOf} />
-      <${Sensors} machine=${episode.machine} from=${from} until=${until} asOf=${asOf} span=${{ from: begun, until: ended }} /></section>
+    <${Felt} episode=${episode} episodes=${episodes} active=${active} minutes=${minutes} now=${millis(breakdowns.time)} asOf=${asOf} />
     <section aria-labelledby="said"><h2 id="said">Labels and notes</h2><${Said} episode=${episode} />
       ${asOf == null ? html`<${AmendForm} subject=${episode.machine} of=${episode.id} reasons=${reasonsOf(episodes)} />`
         : html`<p class="quiet">Go back to now to add to it.</p>`}</section>`;

@@ -3,10 +3,28 @@
 import { html, useEffect, useRef, useState } from '../parts/html.js';
 import { ask, query } from '../parts/api.js';
 import { Problem } from '../parts/bits.js';
-import { fieldOf, ofField, rfc3339, zone } from '../parts/time.js';
+import { lines } from '../parts/samples.js';
+import { fieldOf, millis, ofField, rfc3339, zone } from '../parts/time.js';
 import { CAUSES, VERDICTS } from '../parts/words.js';
 
 const DAY_MS = 86_400_000;
+
+// An attestation is made once a minute; where none is found in the last of these times, there is none of today.
+const LOOK_BACK_MS = [5 * 60_000, DAY_MS];
+
+/** When the log was attested last (milliseconds), or null. */
+async function lastAttested() {
+  for (const back of LOOK_BACK_MS) {
+    const asked = { type: 'lifecycle', from: rfc3339(Date.now() - back), limit: 'all' };
+    let last = null;
+    for await (const line of lines((await ask(`/v1/events${query(asked)}`)).body)) {
+      const { data, time } = JSON.parse(line);
+      if (data?.attestation !== undefined) last = millis(time);
+    }
+    if (last != null) return last;
+  }
+  return null;
+}
 
 /** The certificate as JSON for the verdict, and as the text that the collector prints. */
 async function fetchBoth(values) {
@@ -30,10 +48,26 @@ function Result({ result }) {
 export function Certificate({ sources, at }) {
   const [kind, setKind] = useState('source');
   const [name, setName] = useState(at.query.get('source') ?? '');
-  const [from, setFrom] = useState(() => fieldOf(Date.now() - DAY_MS));
-  const [until, setUntil] = useState(() => fieldOf(Date.now()));
+  const [from, setFrom] = useState('');
+  const [until, setUntil] = useState('');
+  const chosen = useRef(false);
   const [answer, set] = useState({ state: 'idle' });
   const place = useRef(null);
+  // Behind the last attestation nothing is proved yet: what is asked for when nobody chose is the day up to it.
+  useEffect(() => {
+    let gone = false;
+    lastAttested().catch(() => null).then((attested) => {
+      if (gone || chosen.current) return;
+      const end = attested ?? Date.now();
+      setFrom(fieldOf(end - DAY_MS));
+      setUntil(fieldOf(end));
+    });
+    return () => { gone = true; };
+  }, []);
+  const choose = (set) => (event) => {
+    chosen.current = true;
+    set(event.target.value);
+  };
   // Whoever asked for one of a source is led to where it is made.
   useEffect(() => {
     if (!at.query.get('source')) return;
@@ -60,8 +94,8 @@ export function Certificate({ sources, at }) {
         <option value="source">source</option><option value="machine">machine</option></select></label>
       <label class="grows">Name<input required value=${name} list="sources" autocomplete="off" onInput=${(event) => setName(event.target.value)} /></label>
       <datalist id="sources">${kind === 'source' && sources.map((source) => html`<option key=${source} value=${source} />`)}</datalist>
-      <label>From<input type="datetime-local" step="1" required value=${from} onInput=${(event) => setFrom(event.target.value)} /></label>
-      <label>Until<input type="datetime-local" step="1" required value=${until} onInput=${(event) => setUntil(event.target.value)} /></label>
+      <label>From<input type="datetime-local" step="1" required value=${from} onInput=${choose(setFrom)} /></label>
+      <label>Until<input type="datetime-local" step="1" required value=${until} onInput=${choose(setUntil)} /></label>
       <button class="main" aria-disabled=${answer.state === 'asking'}>Certify</button></form>
     <div aria-live="polite">
       ${answer.state === 'asking' && html`<p>The whole log is read…</p>`}

@@ -11,7 +11,7 @@ import { link, requery } from '../parts/place.js';
 import { Sensors } from '../parts/charts.js';
 import { Legend, Timeline } from '../parts/timeline.js';
 import { Time, ahead, duration, local, millis, zone } from '../parts/time.js';
-import { figure, plain, within } from '../parts/words.js';
+import { corrections, counted, figure, plain, within } from '../parts/words.js';
 
 const HOUR_MS = 3_600_000;
 const SPANS = { '1h': ['1 hour', HOUR_MS], '8h': ['8 hours', 8 * HOUR_MS], '24h': ['24 hours', 24 * HOUR_MS], '7d': ['7 days', 168 * HOUR_MS] };
@@ -23,14 +23,18 @@ function Figures({ kpi }) {
       repair. OEE, overall equipment effectiveness, needs quantities that the machine tells.</p>`;
 }
 
-/** Said when the machine tells times that are yet to come. */
+/** Said when the machine has told times that cannot be. */
 function Clock({ machine, now }) {
   const by = ahead(millis(machine.last_event), now);
-  return by > 0 && html`<p class="banner">Its clock is ahead by about ${duration(by)}: times it tells are not to be relied on.${' '}
+  const { moved, ingest } = corrections(machine);
+  if (by === 0 && moved + ingest === 0) return null;
+  const said = by > 0 ? `Its clock is ahead by about ${duration(by)}: times it tells are not to be relied on.` : 'Its clock was wrong:';
+  return html`<p class="banner">${said}${moved > 0 && ` ${counted(moved, 'event')} moved to when they happened by the collector's clock.`}
+    ${ingest > 0 && ` ${counted(ingest, 'event')} counted from when the collector got them.`}${' '}
     <a href=${link(['sources'])}>Sources</a> tell how far each clock is off.</p>`;
 }
 
-/** When the charts end: as asked, else now; at its last event for a machine that was silent for longer than they reach, or is ahead. */
+/** When the charts end: as asked, else now; at its last event for a machine that was silent for longer than they reach. */
 function endOf(asked, machine, now, length) {
   // Charts that go on by themselves do so in steps, each of which asks for all samples again.
   const step = Math.max(length / 240, 15_000);
@@ -38,7 +42,6 @@ function endOf(asked, machine, now, length) {
   const behind = (ms) => Math.ceil((ms + length / 20) / step) * step;
   if (asked != null) return { until: asked };
   if (last != null && now - last > length) return { until: behind(last), why: 'Nothing came since' };
-  if (ahead(last, now) * 1000 > length / 20) return { until: behind(last), why: 'Its clock was at' };
   return { until: Math.ceil(now / step) * step };
 }
 
@@ -99,9 +102,9 @@ export function Machine({ name, at, asOf }) {
         ${why} <${Time} of=${machine.last_event} />: the charts end there.${' '}
         <button type="button" onClick=${() => requery({ until: String(opened) })}>Show until now</button></p>`}
       <${Legend} />
-      <${Timeline} name=${name} machine=${machine} episodes=${episodes} alarms=${ticks} from=${until - length} until=${until}
+      <${Timeline} name=${name} machine=${machine} episodes=${episodes} alarms=${ticks} from=${until - length} until=${until} now=${now}
         title=${`States, breakdowns and alarms of ${plain(name, 80)}`} />
-      <${Sensors} machine=${name} from=${until - length} until=${until} asOf=${asOf} /></section>
+      <${Sensors} machine=${name} from=${until - length} until=${until} now=${now} asOf=${asOf} /></section>
     <section aria-labelledby="values"><h2 id="values">Last values</h2><${LastValues} last=${last.state} name=${name} /></section>
     <section aria-labelledby="figures"><h2 id="figures">Figures</h2><${Figures} kpi=${kpi.state?.machines?.[name]} /></section>
     <section aria-labelledby="breakdowns"><h2 id="breakdowns">Breakdowns</h2>

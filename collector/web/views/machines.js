@@ -9,7 +9,7 @@ import { link } from '../parts/place.js';
 import { useWidth } from '../parts/plot.js';
 import { say } from '../parts/say.js';
 import { Time, ahead, millis, roughly } from '../parts/time.js';
-import { STATES, count, counted, plain, rank, stateOf } from '../parts/words.js';
+import { STATES, corrections, count, counted, plain, rank, stateOf } from '../parts/words.js';
 
 // One row with its gap, and the least width of a card: the style sheet says the same.
 const ROW_PX = 148;
@@ -36,6 +36,7 @@ function listed(states, breakdowns, alarms, now) {
   }
   const all = Object.entries(states.machines).map(([name, machine]) => ({
     name, order: orderOf(name), state: stateOf(machine.state), since: millis(machine.since), reason: machine.reason, last: machine.last_event,
+    corrected: corrections(machine).moved + corrections(machine).ingest,
     breakdowns: recent && (recent.get(name) ?? 0), alarms: raised && (raised.get(name) ?? 0),
   }));
   return all.sort((a, b) => rank(a.state) - rank(b.state) || b.alarms - a.alarms || a.since - b.since
@@ -54,14 +55,15 @@ class Card extends Component {
 }
 
 /** How long ago a machine was heard; times that are yet to come are told as what they are. */
-function Heard({ last, now }) {
+function Heard({ last, now, corrected }) {
   const by = ahead(millis(last), now);
   if (by > 0) return html`<span class="alarms">clock ahead by <${Time} of=${last}>${roughly(by)}<//></span>`;
-  return html`<span class="quiet">last event <${Time} of=${last}>${roughly((now - millis(last)) / 1000)} ago<//></span>`;
+  return html`<span class="quiet">last event <${Time} of=${last}>${roughly((now - millis(last)) / 1000)} ago<//></span>
+    ${corrected > 0 && html`<span class="alarms"> · clock wrong</span>`}`;
 }
 
 function cardOf({ machine, now, at, of, tabindex }) {
-  const { name, state, since, reason, last, breakdowns, alarms } = machine;
+  const { name, state, since, reason, last, breakdowns, alarms, corrected } = machine;
   return html`<li aria-setsize=${of} aria-posinset=${at + 1}>
     <a class="card ${state}" href=${link(['machines', name])} data-at=${at} tabindex=${tabindex}>
       <span class="name">${plain(name, 60)}</span>
@@ -70,7 +72,7 @@ function cardOf({ machine, now, at, of, tabindex }) {
       <span class="figures"><span class=${breakdowns > 0 ? undefined : 'quiet'}>${breakdowns == null
           ? '? breakdowns' : `${counted(breakdowns, 'breakdown')} in 24 h`}</span>
         ${alarms == null && html`<span class="quiet">? alarms</span>`}${alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>
-      <${Heard} last=${last} now=${now} />
+      <${Heard} last=${last} now=${now} corrected=${corrected} />
     </a></li>`;
 }
 

@@ -32,6 +32,8 @@ fn what_people_say_of_a_breakdown_is_an_event_of_its_own_and_hostile_text_is_tex
     let browser = browser("page-amend-browser");
     browser.go(&plant.url(&format!("#/breakdowns/{}", plant.breakdown)));
     browser.wait("document.querySelector('form.amend input[list=reasons]')");
+    browser.run("document.querySelector('form.amend input[autocomplete=name]').focus()");
+    browser.press("Ada");
     browser.wait("document.querySelector('main').textContent.includes('<script>window.breached=1</script>')");
     browser.run("document.querySelector('form.amend input[list=reasons]').focus()");
     browser.press("Belt worn");

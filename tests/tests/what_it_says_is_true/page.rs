@@ -1,1 +1,372 @@
-//! The page says nothing that is not so.
+//! The page, in a browser: what it paints, what it calls live, and what it lets people say.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use afferent_tests::process::{Browser, Process, Rig, Sse, ask, get_text, wait_for};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const HOUR_MS: i64 = 3_600_000;
+const MINUTE_MS: i64 = 60_000;
+
+struct Plant {
+    rig: Rig,
+    collector: Process,
+    _agent: Process,
+}
+
+impl Plant {
+    fn start(name: &str, models: &str) -> Self {
+        let mut rig = Rig::new(name);
+        rig.collector_extra = models.to_owned();
+        let (collector, agent) = (rig.start_collector(), rig.start_agent());
+        Self { rig, collector, _agent: agent }
+    }
+
+    fn tell(&self, lines: &[Value]) {
+        let mut producer = self.rig.producer();
+        for line in lines {
+            producer.send(format!("{line}\n").as_bytes()).expect("the agent reads");
+        }
+        producer.wait_accepted(lines.len() as u64).expect("the agent accepts");
+    }
+
+    fn url(&self, view: &str) -> String {
+        format!("http://{}/{view}", self.rig.http)
+    }
+}
+
+fn browser(name: &str) -> Browser {
+    Browser::start(name, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("page"))
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970").as_millis() as i64
+}
+
+fn state(subject: &str, state: &str, at_ms: i64) -> Value {
+    json!({ "subject": subject, "type": "state", "state": state, "time": at_ms * 1000 })
+}
+
+fn alarm(condition: &str, transition: &str, at_ms: i64) -> Value {
+    let time = at_ms * 1000;
+    json!({ "subject": "88-C/belt", "type": "alarm", "condition": condition, "transition": transition, "time": time })
+}
+
+/// Gives where colours begin and end on a line of pixels through the states of the first timeline, as shares of its
+/// width: `[[name, from, until], …]`, without what is thinner than four pixels.
+const STATES_PAINTED: &str = r"
+    const canvas = document.querySelector('.timeline canvas');
+    if (!canvas) return null;
+    const scale = canvas.width / canvas.getBoundingClientRect().width;
+    const [left, right] = [Math.round(84 * scale), Math.round(canvas.width - 40 * scale)];
+    const row = canvas.getContext('2d').getImageData(left, Math.round(22 * scale), right - left, 1).data;
+    const style = getComputedStyle(document.documentElement);
+    const probe = document.createElement('canvas').getContext('2d');
+    const rgb = (name) => {
+      probe.fillStyle = style.getPropertyValue(`--${name}`).trim();
+      probe.fillRect(0, 0, 1, 1);
+      return [...probe.getImageData(0, 0, 1, 1).data];
+    };
+    const names = ['executing', 'not-executing', 'not-available', 'out-of-service', 'no-data'];
+    const colours = names.map((name) => [name, rgb(name)]);
+    // What is hatched has other pixels in between.
+    const at = (x) => {
+      const pixel = [...row.slice(4 * x, 4 * x + 4)];
+      const is = (rgba) => pixel[3] > 200 && rgba.slice(0, 3).every((part, at) => Math.abs(part - pixel[at]) < 6);
+      return colours.find(([, rgba]) => is(rgba))?.[0];
+    };
+    const runs = [];
+    for (let x = 0; x < right - left; x += 1) {
+      const name = at(x);
+      const last = runs[runs.length - 1];
+      if (name && last?.[0] === name && x - last[2] < 12 * scale) last[2] = x + 1;
+      else if (name) runs.push([name, x, x + 1]);
+    }
+    const share = (x) => x / (right - left);
+    return runs.filter(([, from, until]) => until - from > 4).map(([name, from, until]) => [name, share(from), share(until)]);
+";
+
+#[test]
+fn nothing_is_painted_right_of_now_and_a_silent_machine_has_no_data_from_its_last_word_on() {
+    let plant = Plant::start(
+        "page-now",
+        "[[model]]\nname = \"states\"\nversion = 2\nof = \"states\"\nsettings = { no_data_s = 5 }\n",
+    );
+    let now = now_ms();
+    plant.tell(&[
+        state("88-C", "executing", now - 45 * MINUTE_MS),
+        json!({ "subject": "88-C/x", "value": 1.0, "time": (now - 45 * MINUTE_MS) * 1000 }),
+        state("88-C", "executing", now - 20 * MINUTE_MS),
+    ]);
+    let browser = browser("page-now-browser");
+    // Of the hour that is shown the last half has not been yet.
+    let until = now + HOUR_MS / 2;
+    browser.go(&plant.url(&format!("#/machines/88-C?span=1h&until={until}")));
+    let share = |at: i64| (at - (until - HOUR_MS)) as f64 / HOUR_MS as f64;
+    let painted = wait_for("what the machine said, and that it says nothing any more, is painted", || {
+        let runs = browser.run(STATES_PAINTED);
+        let last = runs.as_array()?.last()?.clone();
+        (last[0] == "no-data" && (share(now - 20 * MINUTE_MS) - last[1].as_f64()?).abs() < 0.02).then_some(runs)
+    });
+    let last = painted.as_array().and_then(|runs| runs.last()).expect("something is painted");
+    let end = last[2].as_f64().expect("a number");
+    assert!(end <= share(now_ms()) + 0.003, "{painted} goes beyond now, {}", share(now_ms()));
+    assert!(end > share(now) - 0.02, "{painted} ends before now, {}", share(now));
+    // The control: without now, the same intervals go on to the end of the chart.
+    let ends = browser.run(&format!(
+        "return import('/assets/parts/timeline.js').then(({{ intervalsOf }}) => {{
+            const machine = {{ state: 'executing', since: new Date({now} - 1000).toISOString(),
+                intervals: [{{ state: 'executing', from: new Date({now} - 1000).toISOString(), until: null }}] }};
+            const end = (now) => intervalsOf(machine, {now} - 5000, {until}, now).at(-1).end;
+            return [end(undefined), end({now})]; }})"
+    ));
+    assert_eq!(ends, json!([until, now]));
+    // That pixels are read back is this test's own doing.
+    let faults: Vec<String> =
+        browser.complaints().into_iter().filter(|fault| !fault.starts_with("rendering:")).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn a_collector_that_has_stopped_speaking_is_not_called_live() {
+    let plant = Plant::start("page-silent", "");
+    let browser = browser("page-silent-browser");
+    browser.go(&plant.url("#/machines"));
+    browser.wait("document.querySelector('.stream.live')");
+    // The control: a stream of which only the connection is looked at.
+    browser.run(
+        "window.other = new EventSource('/v1/stream'); window.went = null; \
+        new MutationObserver(() => { window.went ??= performance.now(); }) \
+            .observe(document.querySelector('.stream'), { attributes: true })",
+    );
+    browser.wait("window.other.readyState === EventSource.OPEN");
+    // It stays live while nothing happens but heartbeats.
+    let begun = browser.run("return performance.now()");
+    browser.wait(&format!("performance.now() - {begun} > 13000"));
+    assert_eq!(browser.run("return document.querySelector('.stream').className"), "stream live");
+    plant.collector.signal(Signal::STOP);
+    browser.wait("document.querySelector('.stream.reconnecting')");
+    assert_eq!(browser.run("return window.other.readyState === EventSource.OPEN"), true);
+    plant.collector.signal(Signal::CONT);
+    browser.wait("document.querySelector('.stream.live')");
+}
+
+#[test]
+fn a_stream_that_leaves_out_what_happens_says_that_it_is_alive_all_the_same() {
+    let plant = Plant::start("page-heartbeat", "");
+    let mut stream = Sse::open(plant.rig.http, "/v1/stream?type=breakdown&heartbeat=1").expect("the stream opens");
+    let producer = plant.rig.producer();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let beats: Vec<Value> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // The log grows more often than the stream says anything.
+            let mut writer = producer.writer().expect("the socket can be written");
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                std::io::Write::write_all(
+                    &mut writer,
+                    b"{\"subject\":\"88-C\",\"type\":\"state\",\"state\":\"executing\"}\n",
+                )
+                .ok();
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+        });
+        let beats = (0..3).map(|_| stream.next_data().map(|data| serde_json::from_str(&data).expect("it is JSON")));
+        let beats = beats.collect::<Result<_, _>>();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        beats.expect("the stream goes on")
+    });
+    assert!(beats.iter().all(|beat| beat["time"].is_string() && beat["type"].is_null()), "{beats:?}");
+    let (status, _) = afferent_tests::process::get(plant.rig.http, "/v1/stream?heartbeat=0").expect("the API answers");
+    assert_eq!(status, 400);
+}
+
+#[test]
+fn whole_numbers_have_all_their_digits() {
+    let plant = Plant::start("page-digits", "");
+    let now = now_ms() * 1000;
+    plant.tell(&[
+        json!({ "subject": "88-C/produced", "value": 1_234_567, "time": now }),
+        json!({ "subject": "88-C/large", "value": 9_007_199_254_740_993_i64, "time": now }),
+        json!({ "subject": "88-C/temperature", "value": 81.234_567_89, "unit": "Cel", "time": now }),
+    ]);
+    let browser = browser("page-digits-browser");
+    browser.go(&plant.url("#/machines/88-C?span=1h"));
+    browser.wait("document.querySelectorAll('.lane').length === 3 && !document.querySelector('[aria-busy=true]')");
+    browser.wait("document.querySelectorAll('[aria-labelledby=values] tbody tr').length === 3");
+    let values = browser.run(
+        "return Object.fromEntries([...document.querySelectorAll('[aria-labelledby=values] tbody tr')].map((row) => \
+         [row.querySelector('th').textContent, row.querySelector('.number').textContent]))",
+    );
+    assert_eq!(values["produced"], "1,234,567", "{values}");
+    assert_eq!(
+        values["large"].as_str().map(|text| text.replace(',', "")).as_deref(),
+        Some("9007199254740993"),
+        "{values}"
+    );
+    assert_eq!(values["temperature"], "81.2346\u{a0}°C");
+    let lanes = browser
+        .run("return [...document.querySelectorAll('.lane figcaption')].map((lane) => lane.textContent)")
+        .to_string();
+    assert!(lanes.contains("1,234,567") && lanes.contains("9,007,199,254,740,993"), "{lanes}");
+    // The control: six digits, and a double, are others.
+    let rounded = "return [new Intl.NumberFormat('en', { maximumSignificantDigits: 6 }).format(1234567), \
+                   String(JSON.parse('9007199254740993'))]";
+    assert_eq!(browser.run(rounded), json!(["1,234,570", "9007199254740992"]));
+}
+
+#[test]
+fn a_time_is_found_in_history_that_came_later() {
+    let plant = Plant::start("page-history", "");
+    // What happened now came first, and what was years ago came after it.
+    plant.tell(&[state("77-A", "executing", now_ms())]);
+    let begin = 1_385_892_000_000;
+    plant.tell(&[
+        state("88-C", "executing", begin),
+        state("88-C", "not_executing", begin + 2 * HOUR_MS),
+        state("88-C", "executing", begin + 4 * HOUR_MS),
+    ]);
+    plant.rig.wait_event("the history", |event| {
+        event["time"].as_str().is_some_and(|time| time.starts_with("2013-12-01T14"))
+    });
+    let browser = browser("page-history-browser");
+    browser.go(&plant.url("#/machines/88-C?span=8h"));
+    browser.wait("document.querySelector('.lead .state') && document.querySelector('.go-to form')");
+    let go = |at: i64| {
+        browser.run(&format!(
+            "document.querySelector('.go-to').open = true; const field = document.querySelector('.go-to input'); \
+             return import('/assets/parts/time.js').then(({{ fieldOf }}) => {{ field.value = fieldOf({at}); \
+             field.dispatchEvent(new InputEvent('input', {{ bubbles: true }})); }})"
+        ));
+        browser.wait("document.querySelector('.go-to input').value.startsWith('2013')");
+        browser.run("document.querySelector('.go-to button').click()");
+    };
+    go(begin + 3 * HOUR_MS);
+    browser.wait("document.querySelector('.as-of .banner') && document.querySelector('.lead .state.not_executing')");
+    browser.wait(&format!("location.hash.includes('until={}')", begin + 3 * HOUR_MS));
+    go(begin + HOUR_MS);
+    browser.wait("document.querySelector('.as-of .banner') && document.querySelector('.lead .state.executing')");
+    // The control: when it was appended, nothing of it had been by then.
+    let by_ingest = get_text(plant.rig.http, "/v1/models/states?as_of=2013-12-01T11:00:00Z").expect("the API answers");
+    let by_ingest: Value = serde_json::from_str(&by_ingest).expect("it is JSON");
+    assert_eq!((&by_ingest["offset"], &by_ingest["state"]["machines"]), (&json!("0"), &json!({})));
+}
+
+#[test]
+fn a_certificate_is_asked_for_up_to_the_last_attestation() {
+    let plant = Plant::start("page-attested", "");
+    let attested = plant.rig.wait_event("an attestation", |event| !event["data"]["attestation"].is_null());
+    let attested = attested["time"].as_str().expect("a time is a text").to_owned();
+    // The control: by now it is another second.
+    let browser = browser("page-attested-browser");
+    browser.go(&plant.url("#/sources"));
+    browser.wait(&format!("Date.now() - Date.parse('{attested}') > 2000"));
+    browser.go(&plant.url("#/sources?source=press-88"));
+    let fields = "[...document.querySelectorAll('form.amend input[type=datetime-local]')].map((field) => field.value)";
+    browser.wait(&format!("{fields}.length === 2 && {fields}.every(Boolean)"));
+    let found = browser.run(&format!("return {fields}.map((field) => Math.floor(Date.parse(field) / 1000))"));
+    // Another one may have come meanwhile.
+    let events = plant.rig.events();
+    let times: Vec<&Value> =
+        events.iter().filter(|event| !event["data"]["attestation"].is_null()).map(|event| &event["time"]).collect();
+    let all = browser.run(&format!("return {}.map((time) => Math.floor(Date.parse(time) / 1000))", json!(times)));
+    let until = found[1].as_i64().expect("a number");
+    assert!(all.as_array().is_some_and(|all| all.contains(&until.into())), "{until} is not among {all}");
+    assert_eq!(found[0], until - 86_400);
+}
+
+#[test]
+fn nobody_amends_the_log_without_a_name() {
+    let plant = Plant::start("page-name", "");
+    plant.tell(&[alarm("SLIP", "raised", now_ms())]);
+    let raised = plant.rig.wait_event("the alarm", |event| event["data"]["condition"] == "SLIP")["offset"].clone();
+    let browser = browser("page-name-browser");
+    browser.go(&plant.url("#/machines/88-C"));
+    let button = "document.querySelector('button[aria-label=\"Acknowledge SLIP\"]')";
+    browser.wait(button);
+    browser.run(&format!("{button}.click()"));
+    browser.wait("document.querySelector('.problem')?.textContent.includes('Nobody would know who said this')");
+    browser.wait("document.activeElement.matches('input[autocomplete=name]')");
+    // The API says the same to whoever asks it by other means.
+    let event = |by: &str| {
+        json!({ "specversion": "1.0", "id": "1", "source": "curl", "type": "afferent.amendment.v1", "subject": "88-C",
+                "data": { "of": raised, "action": "acknowledge", "by": by } })
+        .to_string()
+    };
+    let post = |by: &str| {
+        ask(plant.rig.http, "POST", "/v1/events", "application/cloudevents+json", &event(by)).expect("the API answers")
+    };
+    let refused = post("");
+    assert!(refused.status == 422 && refused.body.contains("say who amends the log"), "{refused:?}");
+    assert!(!plant.rig.events().iter().any(|event| event["type"] == "afferent.amendment.v1"));
+    // The control: with a name it is taken.
+    browser.press("Ada");
+    browser.run(&format!("{button}.click()"));
+    let told = plant.rig.wait_event("the acknowledgement", |event| event["data"]["action"] == "acknowledge");
+    assert_eq!(told["data"]["by"], "Ada");
+    browser.wait(&format!("!{button}"));
+}
+
+#[test]
+fn around_a_breakdown_everything_is_listed_in_order_and_one_that_lasts_is_seen_up_to_now() {
+    let plant = Plant::start("page-around", "");
+    let begun = now_ms() - 10 * MINUTE_MS;
+    plant.tell(&[
+        alarm("AFTER", "raised", begun + 21_000),
+        alarm("BLIP", "cleared", begun - 7 * MINUTE_MS),
+        json!({ "subject": "88-C/belt", "type": "breakdown", "code": "E1", "severity": "error", "time": begun * 1000 }),
+        state("88-C", "not_executing", begun - MINUTE_MS),
+        alarm("BLIP", "raised", begun - 8 * MINUTE_MS),
+        alarm("CAUSE", "raised", begun - 30_000),
+        alarm("LONG AGO", "raised", begun - 40 * MINUTE_MS),
+        alarm("LONG AGO", "cleared", begun - 39 * MINUTE_MS),
+    ]);
+    let id = plant.rig.wait_logged("E1")["offset"].as_str().expect("a text").to_owned();
+    plant.rig.wait_event("the last line", |event| {
+        event["data"]["transition"] == "cleared" && event["data"]["condition"] == "LONG AGO"
+    });
+    let browser = browser("page-around-browser");
+    browser.go(&plant.url(&format!("#/breakdowns/{id}")));
+    let rows = "[...document.querySelectorAll('[aria-labelledby=order] tbody tr')].map((row) => row.querySelector('th').textContent.trim())";
+    browser.wait(&format!("{rows}.length === 6"));
+    let order = [
+        "Alarm BLIP raised",
+        "Alarm BLIP cleared",
+        "Not executing",
+        "Alarm CAUSE raised",
+        "Breakdown E1",
+        "Alarm AFTER raised",
+    ];
+    let found = browser.run(&format!("return {rows}"));
+    let found: Vec<&str> = found.as_array().expect("a list").iter().map(|row| row.as_str().expect("a text")).collect();
+    for (row, expected) in found.iter().zip(order) {
+        assert!(row.ends_with(expected), "{found:?}");
+    }
+    let part = |at: usize| {
+        browser.run(&format!("return document.querySelectorAll('[aria-labelledby=order] tbody tr')[{at}].textContent"))
+    };
+    assert!(part(3).as_str().is_some_and(|row| row.contains("First out")), "{}", part(3));
+    assert!(
+        part(5).as_str().is_some_and(|row| row.contains("consequence") && !row.contains("First out")),
+        "{}",
+        part(5)
+    );
+    // They are drawn too: as rows of the timeline's table.
+    let drawn = browser.run("return document.querySelector('.timeline details').textContent");
+    assert!(
+        ["BLIP", "CAUSE", "AFTER"].iter().all(|name| drawn.as_str().is_some_and(|text| text.contains(name))),
+        "{drawn}"
+    );
+    // The window ends now, and not 15 minutes after the beginning.
+    let end = browser.run("return Date.parse(document.querySelector('[aria-labelledby=order] .filters .quiet').textContent.split(' to ')[1])");
+    let end = end.as_i64().expect("a number");
+    assert!(end <= now_ms() && end > now_ms() - 2 * MINUTE_MS && end < begun + 15 * MINUTE_MS, "{end}");
+    // The control: what the model holds to be its alarms leaves out what was over before.
+    let model: Value =
+        serde_json::from_str(&get_text(plant.rig.http, "/v1/models/breakdowns").expect("the API answers"))
+            .expect("it is JSON");
+    let known = model["state"]["episodes"][0]["alarms"].to_string();
+    assert!(known.contains("CAUSE") && !known.contains("BLIP"), "{known}");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}

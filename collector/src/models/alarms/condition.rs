@@ -95,7 +95,7 @@ impl Condition {
         is_late
     }
 
-    /// Lets go of the oldest report that says what the one before it and the one after it say, or else of the oldest one.
+    /// Lets go of the oldest report that says what both its neighbours say, or else of the oldest one.
     fn compact(&mut self) {
         let is_raise = |report: &Report| report.raised.is_some();
         let same =

@@ -62,7 +62,7 @@ fn made(numbers: &mut Numbers) -> Vec<Made> {
     all
 }
 
-/// What is told of a condition: its state, the number of the event that raised it, when, when again, and how urgent it is.
+/// What is told of a condition: its state, the number of the event that raised it, when, when again, and its priority.
 type Told = BTreeMap<(String, String), (String, usize, Value, Value, u64)>;
 
 fn by_model(arrival: &[Made], heads: &[afferent_protocol::batch::Header], at: Timestamp) -> Told {

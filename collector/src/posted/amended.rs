@@ -1,0 +1,123 @@
+//! What an amendment needs, so that it means something: an event that it is about, what is done, and by whom.
+
+use afferent_agent::intake::time::{Zone, parse};
+use afferent_protocol::ids::Offset;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::check::{AMENDMENT, EventRefusal, Given, refused};
+use crate::models::amendment::Action;
+
+/// What is shown to whoever posts another thing.
+const EXAMPLE: &str = r#"{"of":"OFFSET","action":"label|note|acknowledge|shelve|unshelve","by":"NAME"}"#;
+
+/// What an amendment is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amended {
+    /// The event.
+    pub of: Offset,
+    /// What is done.
+    pub action: Action,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    of: Place,
+    action: Action,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    note: String,
+    #[serde(default)]
+    by: String,
+    until: Option<String>,
+}
+
+/// An offset, as text (which JSON carries whole) or as a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Place {
+    Text(String),
+    Number(u64),
+}
+
+impl Amended {
+    /// What an event amends; `None` when it is no amendment.
+    ///
+    /// # Errors
+    /// When it is one that says too little: nobody would know what it means, or who said it.
+    pub fn of(given: &Given<'_>) -> Result<Option<Self>, EventRefusal> {
+        let is_amendment = given.attributes.get("type").and_then(|kind| kind.as_str()) == Some(AMENDMENT);
+        if is_amendment { Self::read(given.data).map(Some) } else { Ok(None) }
+    }
+
+    fn read(data: Option<&RawValue>) -> Result<Self, EventRefusal> {
+        let wrong = |why: String| refused("data", why);
+        let data = data.ok_or(EventRefusal::Missing("data"))?;
+        let data: Data = serde_json::from_str(data.get())
+            .map_err(|error| wrong(format!("is no amendment ({error}); write {EXAMPLE}")))?;
+        if data.by.trim().is_empty() {
+            return Err(wrong("has no name in `by`: say who amends the log".to_owned()));
+        }
+        let said = match data.action {
+            Action::Label => Some(("reason", &data.reason)),
+            Action::Note => Some(("note", &data.note)),
+            Action::Acknowledge | Action::Shelve | Action::Unshelve => None,
+        };
+        if let Some((name, _)) = said.filter(|(_, text)| text.trim().is_empty()) {
+            return Err(wrong(format!("has no words in `{name}`, which is what this action adds")));
+        }
+        if data.until.as_ref().is_some_and(|until| parse(until, Zone::Needed).is_none()) {
+            return Err(wrong("has an `until` that is no RFC 3339 time of the years 1970 to 9999".to_owned()));
+        }
+        let of = match data.of {
+            Place::Text(text) => text.parse().ok(),
+            Place::Number(number) => Some(number),
+        };
+        let of = of.ok_or_else(|| wrong("has an `of` that is no offset: name the event by its `offset`".to_owned()))?;
+        Ok(Self { of: Offset::new(of), action: data.action })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(data: &str) -> Result<Option<Amended>, EventRefusal> {
+        let json = format!(r#"{{"specversion":"1.0","type":"{AMENDMENT}","data":{data}}}"#);
+        Amended::of(&serde_json::from_str(&json).unwrap())
+    }
+
+    #[test]
+    fn an_amendment_says_of_what_it_is_and_who_says_it() {
+        let taken = |data| read(data).unwrap().unwrap();
+        let of = Offset::new(42);
+        let by_text = r#"{"of":"42","action":"acknowledge","by":"Ada"}"#;
+        assert_eq!(taken(by_text), Amended { of, action: Action::Acknowledge });
+        let by_number = r#"{"of":42,"action":"label","reason":"belt","by":"Ada","more":1}"#;
+        assert_eq!(taken(by_number), Amended { of, action: Action::Label });
+        let other = r#"{"specversion":"1.0","type":"com.example.wear.v1"}"#;
+        assert_eq!(Amended::of(&serde_json::from_str(other).unwrap()), Ok(None));
+    }
+
+    #[test]
+    fn one_that_means_nothing_or_that_nobody_said_is_refused_in_words() {
+        for (data, why) in [
+            (r#"{"of":"42","action":"acknowledge"}"#, "has no name in `by`"),
+            (r#"{"of":"42","action":"acknowledge","by":" \u00a0"}"#, "has no name in `by`"),
+            (r#"{"of":"42","action":"burn","by":"Ada"}"#, "is no amendment"),
+            (r#"{"action":"note","note":"n","by":"Ada"}"#, "is no amendment"),
+            (r#"{"of":"a","action":"unshelve","by":"Ada"}"#, "no offset"),
+            (r#"{"of":"42","action":"label","by":"Ada"}"#, "no words in `reason`"),
+            (r#"{"of":"42","action":"note","reason":"r","by":"Ada"}"#, "no words in `note`"),
+            (r#"{"of":"42","action":"shelve","by":"Ada","until":"noon"}"#, "`until`"),
+            ("[]", "is no amendment"),
+        ] {
+            let refusal = read(data).unwrap_err().to_string();
+            assert!(refusal.contains(why), "{data}: {refusal}");
+        }
+        let bare = format!(r#"{{"specversion":"1.0","type":"{AMENDMENT}"}}"#);
+        let refusal = Amended::of(&serde_json::from_str(&bare).unwrap());
+        assert_eq!(refusal, Err(EventRefusal::Missing("data")));
+    }
+}
