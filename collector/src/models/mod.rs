@@ -5,10 +5,11 @@
 //! ([`what_if`]). The modules, in the order in which an event passes them:
 //!
 //! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its place among others; [`Names`]: its machine and subject as numbers; [`Table`]: what a model keeps of each
-//! - [`Fold`]: decodes each batch once and passes it to several models; [`CountsFrom`]: where in the log each of them began
+//! - [`Fold`]: decodes each batch once and passes it to several models; [`CountedFrom`]: where in the log each of them began
 //! - [`states`], [`breakdowns`], [`alarms`], [`last`], [`kpi`], [`sources`]: the built-in models;
 //!   [`timeline`], [`life_cycle`], [`amendment`]: what they are made of
 //! - [`Definition`]: a version of a model, as the configuration has it
+//! - [`question`]: which part of a state is wanted
 //! - [`snapshot`], [`store`]: states on disk, derived and never trusted without a check
 //! - [`runner`]: follows the log; [`mod@diff`]: what differs between two states; [`what_if`]: alternatives beside the log
 //!
@@ -17,7 +18,7 @@
 pub mod alarms;
 pub mod amendment;
 pub mod breakdowns;
-mod counts_from;
+mod counted_from;
 mod definition;
 pub mod diff;
 mod erased;
@@ -27,6 +28,7 @@ pub mod last;
 pub mod life_cycle;
 mod names;
 pub mod order;
+pub mod question;
 pub mod runner;
 pub mod snapshot;
 pub mod sources;
@@ -43,7 +45,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use counts_from::CountsFrom;
+pub use counted_from::CountedFrom;
 pub use definition::{BuiltIn, Definition, DefinitionError, ModelId, ModelIdError, with_built_ins};
 pub use erased::{AnyModel, StateError};
 pub use fold::{Fold, Member};
