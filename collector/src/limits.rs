@@ -254,20 +254,44 @@ pub const MODEL_MACHINES_MAX: usize = 16_384;
 pub const MODEL_SUBJECTS_MAX: usize = 262_144;
 /// Sources that one model keeps.
 pub const MODEL_SOURCES_MAX: usize = 65_536;
-/// Changes of state that are kept of each machine; older ones are in its sums only.
+/// Intervals of one machine that are shown: the newest ones.
 pub const MODEL_INTERVALS_MAX: usize = 512;
-/// Changes of state that key figures keep of each machine, to put late ones where they belong.
-pub const MODEL_KPI_CHANGES_MAX: usize = 64;
+/// Bytes of reports that a model keeps of each machine, to put late ones where they belong; older ones are in its sums.
+pub const MODEL_HISTORY_BYTES_MAX: usize = 24 << 10;
+/// For so long, in µs behind the newest event of a machine, a model keeps its reports.
+pub const MODEL_HISTORY_US_MAX: i64 = 7 * 86_400_000_000;
+/// Reports, or values of a counter, that are packed into one piece of memory.
+pub const MODEL_CHUNK_ENTRIES: usize = 128;
+/// Bytes of intervals that `states` keeps of each machine: the newest ones.
+pub const MODEL_INTERVAL_BYTES_MAX: usize = 32 << 10;
+/// Bytes of breakdowns that are over that `breakdowns` keeps of each machine: the newest ones.
+pub const MODEL_OVER_BYTES_MAX: usize = 16 << 10;
+/// Bytes of alarms that are kept with the breakdowns of one machine that are not over.
+pub const MODEL_OPEN_BYTES_MAX: usize = 8 << 10;
+/// Bytes of values that `kpi` keeps of the counters of each machine, to put late ones where they belong.
+pub const MODEL_COUNTER_BYTES_MAX: usize = 12 << 10;
+/// Counters of one machine.
+pub const MODEL_COUNTERS_MAX: usize = 16;
+/// Parts of one machine that report states of their own.
+pub const MODEL_PARTS_MAX: usize = 32;
+/// Bytes of reports that a model keeps of all machines while it is made again, and takes them in any order of time.
+pub const MODEL_REBUILD_BYTES_MAX: usize = 256 << 20;
+/// Machines whose word the heartbeat of one source is.
+pub const MODEL_SOURCE_MACHINES_MAX: usize = 1024;
+/// Patterns in one list of a model's settings.
+pub const MODEL_PATTERNS_MAX: usize = 64;
 /// Breakdowns of one machine, of different codes, that last at the same time.
 pub const MODEL_BROKEN_CODES_MAX: usize = 32;
 /// Breakdown episodes that are kept, of all machines together.
 pub const MODEL_EPISODES_MAX: usize = 4096;
 /// Alarms of one episode that are kept.
 pub const MODEL_EPISODE_ALARMS_MAX: usize = 64;
-/// Alarms of one machine that are kept for a breakdown to come.
-pub const MODEL_ALARMS_BEFORE_MAX: usize = 64;
-/// Labels, and notes, of one episode that are kept.
+/// Bytes of the active alarms of one machine, and of those that were raised last, that are kept for a breakdown to come.
+pub const MODEL_ALARMS_BYTES_MAX: usize = 6 << 10;
+/// Labels and notes of one event that are kept: the newest ones.
 pub const MODEL_AMENDMENTS_MAX: usize = 16;
+/// Events with labels or notes that one model keeps: those that came last.
+pub const MODEL_AMENDED_MAX: usize = 4096;
 /// Alarms at the same time that are not normal.
 pub const MODEL_ALARMS_MAX: usize = 16_384;
 /// Bytes that models keep of a text.
@@ -320,4 +344,14 @@ const _: () = {
     assert!(MODEL_NAMES_MAX >= MODEL_SUBJECTS_MAX + MODEL_MACHINES_MAX, "names that are kept have a number");
     assert!(MODEL_CHUNK_EVENTS <= 65_536 && MODEL_CHUNK_EVENTS > 0);
     assert!(PLAN_CONDITION_BYTES_MAX < PLAN_BYTES_MAX);
+    let of_breakdowns = MODEL_OVER_BYTES_MAX + MODEL_OPEN_BYTES_MAX + 2 * MODEL_ALARMS_BYTES_MAX;
+    let besides = [MODEL_INTERVAL_BYTES_MAX, MODEL_COUNTER_BYTES_MAX, of_breakdowns];
+    let mut at = 0;
+    while at < besides.len() {
+        let of_machine = MODEL_HISTORY_BYTES_MAX + besides[at];
+        assert!(of_machine <= 64 << 10, "a model keeps at most 64 KiB of a machine");
+        assert!((of_machine * MODEL_MACHINES_MAX) as u64 <= MODEL_SNAPSHOT_BYTES_MAX, "and can save it of all of them");
+        at += 1;
+    }
+    assert!(MODEL_HISTORY_BYTES_MAX >= MODEL_CHUNK_ENTRIES * 32);
 };

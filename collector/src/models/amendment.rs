@@ -3,12 +3,14 @@
 //! A posted event of type `afferent.amendment.v1`, with the data
 //! `{"of":"OFFSET","action":"label|note|acknowledge|shelve|unshelve","reason":"…","note":"…","by":"…","until":TIME}`.
 
+use std::collections::BTreeMap;
+
 use afferent_protocol::event::{Body, Derived};
 use afferent_protocol::ids::{Offset, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::Seen;
-use crate::limits::MODEL_TEXT_BYTES_MAX;
+use super::{Key, Seen};
+use crate::limits::{MODEL_AMENDED_MAX, MODEL_AMENDMENTS_MAX, MODEL_TEXT_BYTES_MAX};
 
 /// The CloudEvents type of an amendment.
 pub const AMENDMENT: &str = "afferent.amendment.v1";
@@ -94,6 +96,66 @@ impl Amendment {
             by: shortened(&raw.by),
             until: until.map(|time| Timestamp::clamped(time.as_microsecond())),
         })
+    }
+}
+
+/// The labels and notes of all events, whatever order they came in, and whether they came before their event or after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amendments {
+    /// By the offset of the event, and by their own places.
+    of: BTreeMap<u64, Vec<(Key, Words)>>,
+}
+
+/// A label or note.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Words {
+    /// A label says why, a note says more.
+    pub is_label: bool,
+    /// What was said.
+    pub text: String,
+    /// By whom; may be empty.
+    pub by: String,
+}
+
+impl Amendments {
+    /// Takes a label or note in. Other amendments, and other events, are left alone.
+    pub fn take(&mut self, seen: &Seen<'_>) {
+        let Some(amendment) = Amendment::read(seen) else { return };
+        let (is_label, text) = match amendment.action {
+            Action::Label => (true, amendment.reason),
+            Action::Note => (false, amendment.note),
+            Action::Acknowledge | Action::Shelve | Action::Unshelve => return,
+        };
+        let of = self.of.entry(amendment.of.get()).or_default();
+        let Err(at) = of.binary_search_by_key(&seen.key(), |(key, _)| *key) else { return };
+        of.insert(at, (seen.key(), Words { is_label, text, by: amendment.by }));
+        if of.len() > MODEL_AMENDMENTS_MAX {
+            of.remove(0);
+        }
+        if self.of.len() > MODEL_AMENDED_MAX {
+            self.of.pop_first();
+        }
+    }
+
+    /// The latest label of the event at this offset.
+    pub fn label(&self, offset: u64) -> Option<&str> {
+        if self.of.is_empty() {
+            return None;
+        }
+        let (_, label) = self.of.get(&offset)?.iter().rfind(|(_, words)| words.is_label)?;
+        Some(&label.text)
+    }
+
+    /// Whether the event at this offset has labels or notes.
+    pub fn has(&self, offset: u64) -> bool {
+        self.of.contains_key(&offset)
+    }
+
+    /// All labels and notes of the events at these offsets, in their order.
+    pub fn words(&self, offsets: impl Iterator<Item = u64>) -> Vec<&Words> {
+        let mut all: Vec<&(Key, Words)> = offsets.filter_map(|offset| self.of.get(&offset)).flatten().collect();
+        all.sort_by_key(|(key, _)| *key);
+        all.into_iter().map(|(_, words)| words).collect()
     }
 }
 

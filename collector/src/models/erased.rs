@@ -20,6 +20,8 @@ pub trait AnyModel: Send {
     fn save(&self) -> Vec<u8>;
     /// Goes on from what [`AnyModel::save`] gave, of the same built-in model with whatever settings.
     fn load(&mut self, state: &[u8]) -> Result<(), StateError>;
+    /// See [`Model::sort`].
+    fn sort(&mut self, is_sorting: bool);
     /// One that goes on by itself.
     fn another(&self) -> Box<dyn AnyModel>;
 }
@@ -46,6 +48,10 @@ impl<M: Model> AnyModel for M {
             Ok((_, rest)) => Err(StateError(format!("{} bytes are left over", rest.len()))),
             Err(error) => Err(StateError(error.to_string())),
         }
+    }
+
+    fn sort(&mut self, is_sorting: bool) {
+        Model::sort(self, is_sorting);
     }
 
     fn another(&self) -> Box<dyn AnyModel> {

@@ -50,6 +50,16 @@ impl Member {
     }
 }
 
+impl Member {
+    /// See [`super::Model::sort`]. A model that panics over it is stopped, as over events.
+    pub fn sort(&mut self, is_sorting: bool) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.model.sort(is_sorting)));
+        if outcome.is_err() && self.failed.is_none() {
+            self.failed = Some("stopped by a panic when it was made again".to_owned());
+        }
+    }
+}
+
 /// Takes the models, some events, and the head of their batch.
 pub(super) type EachChunk<'f> = dyn FnMut(&mut [Member], &[Seen<'_>], &Header) + 'f;
 

@@ -6,31 +6,47 @@
 //! | `effectiveness` | PRU · PQ / APT | ISO 22400-2, effectiveness |
 //! | `quality` | GQ / PQ | ISO 22400-2, quality ratio |
 //! | `oee` | availability · effectiveness · quality | ISO 22400-2, OEE index |
-//! | `mtbf_s` | operating time / failures | mean operating time between failures (IEC 60050-191, to which ISO 22400-2 refers) |
-//! | `mttr_s` | time broken down, of failures that are over / their number | mean time to restoration (the same) |
+//! | `mtbf_s` | mean of TBF | ISO 22400-2, mean operating time between failures |
+//! | `mttr_s` | mean of TTR | ISO 22400-2, mean time to restoration |
 //!
-//! The times are taken from the machine's states ([`super::timeline`]), by its source's clock, from its first state to its latest
-//! event:
+//! TBF, the operating time between failures, is that between two consecutive failures, and TTR, the time to restoration, that
+//! during which an item is down due to a failure: terms of IEC 60050-191 that ISO 22400-2 takes over, by which every failure
+//! gives a new TBF and every restoration a new TTR. So each mean is over those that there are: n failures have n − 1 times
+//! between them, and what was before the first and after the last is not counted. With fewer than two failures there is no
+//! `mtbf_s`. A TTR is known when its failure is over, and whole: from its beginning to its end, whether the machine was heard
+//! meanwhile or not.
+//!
+//! The times are taken from the machine's states ([`super::timeline`]), as its corrected times have them, `from` its first report
+//! `until` its latest word. What a breakdown is, when it is over, and what it is while the machine is out of service, says
+//! [`super::standing`].
 //!
 //! - APT, actual production time, `operating_s`: executing
 //! - PBT, planned busy time, `planned_s`: all time of which something is known but out of service, which is planned down time
 //! - `down_s`: broken down. A failure is a breakdown of at least [`KpiSettings::severity_min`] whose code is not one of
 //!   [`KpiSettings::not_failures`]; breakdowns that overlap are one
-//! - PQ and GQ, produced and good quantity: the growth of counters, samples of the machine whose subjects end in
-//!   [`KpiSettings::produced`] and [`KpiSettings::good`]; one that falls began anew
+//! - `unknown_s`: nothing was heard, or no state was told. It is in no other figure
+//! - PQ and GQ, produced and good quantity: the growth of counters ([`super::counter`]), samples of the machine whose subjects
+//!   end in [`KpiSettings::produced`] and [`KpiSettings::good`]; each subject is a counter of its own
 //! - PRU, planned run time per unit: [`KpiSettings::planned_s_per_unit`]
 //!
-//! A figure whose divisor is zero, or whose counts are not there, is null.
+//! A figure whose divisor is zero, or whose counts are not there, is null. The order in which events come makes no difference,
+//! see [`super::track`].
+
+use std::collections::BTreeMap;
 
 use afferent_protocol::event::{Body, Value as Measured};
 use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::states::{SeverityName, change_of, tells_of_a_machine};
-use super::timeline::{Change, Condition, Timeline, What};
-use super::{Model, Seen, Table};
-use crate::limits::{MODEL_KPI_CHANGES_MAX, MODEL_MACHINES_MAX};
+use super::counter::Counter;
+use super::machines::{Following, Machines};
+use super::report::{Condition, Kind, Report, SeverityName};
+use super::silence::{Pattern, Silence, SilenceSettings};
+use super::timeline::{Purpose, Timeline};
+use super::track::{Late, Room, Track};
+use super::{Model, Seen, Table, time};
+use crate::limits::{MODEL_COUNTER_BYTES_MAX, MODEL_COUNTERS_MAX, MODEL_MACHINES_MAX};
 
 /// The settings of `kpi`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +62,12 @@ pub struct KpiSettings {
     pub good: String,
     /// Seconds that one unit is planned to take; without it there is no effectiveness and no OEE.
     pub planned_s_per_unit: Option<f64>,
+    /// A machine that was not heard for so many seconds is in no known state.
+    pub no_data_s: u32,
+    /// The same of what is told of subjects that fit a pattern; of several the longest counts.
+    pub no_data_s_of: BTreeMap<Pattern, u32>,
+    /// Machines that tell only what changes, as patterns: the heartbeats of the agent that tells of them are their word.
+    pub on_change: Vec<Pattern>,
 }
 
 impl Default for KpiSettings {
@@ -56,90 +78,142 @@ impl Default for KpiSettings {
             produced: "produced".into(),
             good: "good".into(),
             planned_s_per_unit: None,
+            no_data_s: 900,
+            no_data_s_of: BTreeMap::new(),
+            on_change: Vec::new(),
         }
     }
 }
 
-/// A counter that may begin anew.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Counter {
-    last: Option<(Timestamp, f64)>,
-    sum: f64,
+/// What a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Counts {
+    Produced,
+    Good,
 }
 
-impl Counter {
-    fn take(&mut self, time: Timestamp, value: f64) {
-        match self.last {
-            // What comes late is in the next value already.
-            Some((before, _)) if time < before => return,
-            Some((_, last)) if value >= last => self.sum += value - last,
-            Some(_) => self.sum += value.max(0.0),
-            None => {}
-        }
-        self.last = Some((time, value));
-    }
-}
-
-/// What is kept of a machine.
+/// The counters of a machine, by subject.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Machine {
-    timeline: Timeline,
-    last_event: Timestamp,
-    produced: Counter,
-    good: Counter,
+struct Counters {
+    counters: BTreeMap<Box<str>, (Counts, Counter)>,
+    late: Late,
+    refused: u64,
+}
+
+impl Counters {
+    fn take(&mut self, seen: &Seen<'_>, counts: Counts, value: f64) {
+        if !self.counters.contains_key(seen.subject.text) {
+            if self.counters.len() == MODEL_COUNTERS_MAX {
+                self.refused += 1;
+                return;
+            }
+            self.counters.insert(seen.subject.text.into(), (counts, Counter::default()));
+        }
+        let Some((_, counter)) = self.counters.get_mut(seen.subject.text) else { return };
+        if !counter.take(seen.time, value) {
+            self.late.count(seen);
+        }
+    }
+
+    fn settle(&mut self) {
+        let bytes = |(_, counter): &(Counts, Counter)| counter.bytes();
+        while self.counters.values().map(bytes).sum::<usize>() > MODEL_COUNTER_BYTES_MAX {
+            let largest = self.counters.values_mut().max_by_key(|counter| bytes(counter));
+            largest.into_iter().for_each(|(_, counter)| counter.settle());
+        }
+    }
+
+    /// What was counted; `None` when nothing is.
+    fn grown(&self, what: Counts) -> Option<f64> {
+        let grown = self.counters.values().filter(|(counts, _)| *counts == what);
+        grown.map(|(_, counter)| counter.grown()).reduce(|left, right| left + right)
+    }
 }
 
 /// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct KpiState {
-    machines: Table<Machine>,
+    machines: Machines,
+    counters: Table<Counters>,
 }
 
 /// The model.
 #[derive(Clone, Debug)]
 pub struct Kpi {
     settings: KpiSettings,
+    following: Following,
     state: KpiState,
 }
 
 impl Kpi {
     /// One that has seen nothing.
     pub fn new(settings: KpiSettings) -> Self {
-        Self { settings, state: KpiState::default() }
+        let KpiSettings { no_data_s, no_data_s_of, on_change, .. } = settings.clone();
+        let silence = Silence::new(&SilenceSettings { no_data_s, no_data_s_of, on_change });
+        let following = Following { silence, purpose: Purpose::Sums, room: Room::default() };
+        Self { settings, following, state: KpiState::default() }
     }
 
-    fn machine_view(&self, machine: &Machine) -> Value {
-        let totals = machine.timeline.totals(machine.last_event);
+    fn count(&mut self, seen: &Seen<'_>) {
+        let Body::Sample(sample) = seen.event.body else { return };
+        let value = match sample.value {
+            Measured::Float(value) => value,
+            Measured::Integer(value) => value as f64,
+            _ => return,
+        };
+        let level = seen.subject.text.rsplit('/').next().unwrap_or_default();
+        let counts = match level {
+            _ if level == self.settings.produced => Counts::Produced,
+            _ if level == self.settings.good => Counts::Good,
+            _ => return,
+        };
+        let Some(counters) = self.state.counters.get_or_add(seen.machine, MODEL_MACHINES_MAX) else { return };
+        counters.take(seen, counts, value);
+        if !matches!(self.following.room, Room::Sorting(_)) {
+            counters.settle();
+        }
+    }
+
+    fn machine_view(&self, name: &str, track: &Track<Timeline>, walked: Timeline) -> Map<String, Value> {
+        let from = walked.begun();
+        let totals = walked.totals(track.last_word(), track.heard());
         let operating = totals.seconds(Condition::Executing);
         let down = totals.seconds(Condition::Broken);
         let idle = totals.seconds(Condition::NotExecuting) + totals.seconds(Condition::NotAvailable);
         let planned = operating + down + idle;
         let availability = ratio(operating, planned);
-        let effectiveness =
-            self.settings.planned_s_per_unit.and_then(|unit| ratio(unit * machine.produced.sum, operating));
-        let effectiveness = effectiveness.filter(|_| machine.produced.last.is_some());
-        let quality = ratio(machine.good.sum, machine.produced.sum).filter(|_| machine.good.last.is_some());
+        let counters = self.state.counters.get(name);
+        let produced = counters.and_then(|counters| counters.grown(Counts::Produced));
+        let good = counters.and_then(|counters| counters.grown(Counts::Good));
+        let per_unit = self.settings.planned_s_per_unit.zip(produced);
+        let effectiveness = per_unit.and_then(|(unit, produced)| ratio(unit * produced, operating));
+        let quality = good.zip(produced).and_then(|(good, produced)| ratio(good, produced));
         let oee = availability.zip(effectiveness).zip(quality).map(|((a, e), q)| a * e * q);
-        let (failures, restorations) = (totals.failures as f64, totals.restorations as f64);
-        // A failure that lasts is no restoration yet: its time would count against those that are over.
-        let restored = down - machine.timeline.broken_now(machine.last_event);
-        json!({
+        let mut counters_late = Map::new();
+        counters.map_or(&Late::default(), |counters| &counters.late).put(&mut counters_late);
+        let view = json!({
+            "from": from.map(time),
+            "until": from.map(|from| time(track.last_word().max(from))),
             "availability": availability,
             "effectiveness": effectiveness,
             "quality": quality,
             "oee": oee,
-            "mtbf_s": ratio(operating, failures),
-            "mttr_s": ratio(restored, restorations),
+            "mtbf_s": ratio(totals.between_failures_s(), totals.failures.saturating_sub(1) as f64),
+            "mttr_s": ratio(totals.restored_us as f64 / 1e6, totals.restorations as f64),
             "failures": totals.failures,
             "operating_s": operating,
             "down_s": down,
             "idle_s": idle,
             "out_of_service_s": totals.seconds(Condition::OutOfService),
+            "unknown_s": totals.seconds(Condition::NoData),
             "planned_s": planned,
-            "produced": machine.produced.last.map(|_| machine.produced.sum),
-            "good": machine.good.last.map(|_| machine.good.sum),
-            "late": machine.timeline.late(),
-        })
+            "produced": produced,
+            "good": good,
+            "counters": counters_late,
+            "counters_refused": counters.map_or(0, |counters| counters.refused),
+        });
+        let Value::Object(view) = view else { unreachable!("it is written as an object") };
+        view
     }
 }
 
@@ -159,42 +233,31 @@ impl Model for Kpi {
     }
 
     fn apply(&mut self, seen: &Seen<'_>) {
-        if !tells_of_a_machine(seen) {
-            return;
-        }
-        let Some(machine) = self.state.machines.get_or_add(seen.machine, MODEL_MACHINES_MAX) else { return };
-        let time = seen.event.time;
-        machine.last_event = machine.last_event.max(time);
-        if let Body::Sample(sample) = seen.event.body {
-            let value = match sample.value {
-                Measured::Float(value) => value,
-                Measured::Integer(value) => value as f64,
-                _ => return,
-            };
-            let level = seen.subject.text.rsplit('/').next().unwrap_or_default();
-            if level == self.settings.produced {
-                machine.produced.take(time, value);
-            } else if level == self.settings.good {
-                machine.good.take(time, value);
-            }
-            return;
-        }
-        let Some(what) = change_of(seen, self.settings.severity_min) else { return };
-        // The words are of no use here.
-        let what = match what {
-            What::Broken(code, _) if self.settings.not_failures.contains(&code) => return,
-            What::Broken(code, _) => What::Broken(code, String::new()),
-            What::Reported(condition, _) => What::Reported(condition, String::new()),
-            recovered => recovered,
+        let settings = &self.settings;
+        let is_failure = |report: &Report| {
+            let is_broken = matches!(report.kind, Kind::Broken(_));
+            !is_broken || settings.not_failures.iter().all(|code| **code != *report.code)
         };
-        let change = Change { time, offset: seen.offset.get(), what, label: String::new() };
-        machine.timeline.add(change, MODEL_KPI_CHANGES_MAX);
+        let read = |seen: &Seen<'_>| {
+            // The words are of no use here.
+            let report = Report::of_state(seen, settings.severity_min).filter(is_failure)?;
+            Some(report.without_words())
+        };
+        if self.state.machines.apply(seen, &mut self.following, read).is_some() {
+            self.count(seen);
+        }
+    }
+
+    fn sort(&mut self, is_sorting: bool) {
+        self.state.machines.sort(is_sorting, &mut self.following);
+        if !is_sorting {
+            self.state.counters.iter_mut().for_each(Counters::settle);
+        }
     }
 
     fn view(&self, _: Timestamp) -> Value {
-        let machines: Map<String, Value> =
-            (self.state.machines.iter()).map(|(name, machine)| (name.to_owned(), self.machine_view(machine))).collect();
-        json!({ "machines": machines, "refused": self.state.machines.refused() })
+        let view = |name: &str, track: &Track<Timeline>, walked| self.machine_view(name, track, walked);
+        self.state.machines.view(&self.following, view).into()
     }
 }
 
@@ -231,7 +294,8 @@ mod tests {
         assert_eq!((&figures["operating_s"], &figures["down_s"]), (&json!(70.0), &json!(30.0)));
         assert_eq!((&figures["planned_s"], &figures["out_of_service_s"]), (&json!(130.0), &json!(70.0)));
         assert_eq!(figures["availability"], 70.0 / 130.0);
-        assert_eq!((&figures["failures"], &figures["mtbf_s"]), (&json!(2), &json!(35.0)));
+        // Between the two failures it operated for 20 s; by the number of failures it would be 35 s.
+        assert_eq!((&figures["failures"], &figures["mtbf_s"]), (&json!(2), &json!(20.0)));
         assert_eq!((&figures["mttr_s"], &figures["oee"]), (&json!(15.0), &Value::Null));
     }
 
@@ -245,7 +309,7 @@ mod tests {
     fn a_failure_that_lasts_is_no_restoration_yet() {
         let mut log = shift();
         log.extend([state(210, "88-C", MachineState::NotExecuting), breakdown(220, "88-C", "OIL", "")]);
-        log.push(sample(1220, "88-C/x", 1.0));
+        log.extend([sample(720, "88-C/x", 1.0), sample(1220, "88-C/x", 1.0)]);
         let figures = figures("", &log);
         assert_eq!((&figures["mttr_s"], &figures["failures"]), (&json!(15.0), &json!(3)));
         assert_eq!(figures["down_s"], 1030.0);

@@ -1,13 +1,17 @@
 //! Models: states that are folded from the log, and from nothing else.
 //!
-//! A model is a function of the events before a place of the log. So its state can be thrown away and made again, asked
+//! A model is a function of the set of events before a place of the log, in whatever order they came. So its state can be thrown away and made again, asked
 //! for as of any place, corrected by another version beside it, and computed from a log that was assumed to be different
 //! ([`what_if`]). The modules, in the order in which an event passes them:
 //!
-//! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its place among others; [`Names`]: its machine and subject as numbers; [`Table`]: what a model keeps of each
+//! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its place among others; [`Names`]: its machine and
+//!   subject as numbers; [`Table`]: what a model keeps of each
 //! - [`Fold`]: decodes each batch once and passes it to several models; [`CountedFrom`]: where in the log each of them began
 //! - [`states`], [`breakdowns`], [`alarms`], [`last`], [`kpi`], [`sources`]: the built-in models;
-//!   [`timeline`], [`life_cycle`], [`amendment`]: what they are made of
+//!   [`life_cycle`], [`amendment`]: what they are made of
+//! - [`track`]: what is kept of one machine, so that the order in which its events come makes no difference: the [`history`] of
+//!   its [`mod@report`]s ([`packed`], with what they share in a [`pool`]), and when it was [`heard`] ([`silence`]); folded into
+//!   a [`timeline`] or [`episodes`] of what was [`standing`]; [`counter`]: what was produced
 //! - [`Definition`]: a version of a model, as the configuration has it
 //! - [`question`]: which part of a state is wanted
 //! - [`snapshot`], [`store`]: states on disk, derived and never trusted without a check
@@ -19,38 +23,49 @@ pub mod alarms;
 pub mod amendment;
 pub mod breakdowns;
 mod counted_from;
+pub mod counter;
 mod definition;
 pub mod diff;
+pub mod episodes;
 mod erased;
 mod fold;
+pub mod heard;
+pub mod history;
 pub mod kpi;
 pub mod last;
 pub mod life_cycle;
+pub mod machines;
 mod names;
 pub mod order;
+pub mod packed;
+pub mod pool;
 pub mod question;
+pub mod report;
 pub mod runner;
+pub mod silence;
 pub mod snapshot;
 pub mod sources;
+pub mod standing;
 pub mod states;
 pub mod store;
 mod table;
 pub mod timeline;
+pub mod track;
 pub mod what_if;
 
 use afferent_protocol::batch::Header;
 use afferent_protocol::event::Event;
 use afferent_protocol::ids::{Offset, Sequence, Timestamp};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 pub use counted_from::CountedFrom;
 pub use definition::{BuiltIn, Definition, DefinitionError, ModelId, ModelIdError, with_built_ins};
 pub use erased::{AnyModel, StateError};
 pub use fold::{Fold, Member};
 pub use names::{Name, Names};
-pub use order::{Correction, Order};
+pub use order::{Correction, Key, Order};
 pub use table::Table;
 
 use crate::cloud_event::put_rfc3339;
@@ -90,6 +105,13 @@ impl<'e> Seen<'e> {
         }
     }
 
+    /// Its place among all events, to be kept.
+    pub fn key(&self) -> Key {
+        let batch = self.batch;
+        let (source, stream, epoch) = (batch.source, batch.stream, batch.epoch);
+        Key { time: self.time, source, stream, epoch, sequence: self.sequence, offset: self.offset }
+    }
+
     /// Whether it is the first event of its batch: what the batch's head says is new then.
     pub fn is_first_of_batch(&self) -> bool {
         self.sequence == self.batch.first
@@ -113,8 +135,34 @@ pub trait Model: Clone + Send + 'static {
     /// Takes one event.
     fn apply(&mut self, seen: &Seen<'_>);
 
+    /// Begins to keep what it needs to put events of any time where they belong, as when it is made again from a log; or
+    /// ends that, and lets go of what is beyond its horizon.
+    fn sort(&mut self, _is_sorting: bool) {}
+
     /// The state for readers, as of `at` by the collector's clock.
     fn view(&self, at: Timestamp) -> Value;
+}
+
+/// The first event that a model has seen: what its figures count from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountsFrom(Option<(u64, Timestamp)>);
+
+impl CountsFrom {
+    /// Takes an event.
+    pub fn take(&mut self, seen: &Seen<'_>) {
+        let offset = seen.offset.get();
+        if self.0.is_none_or(|(first, _)| offset < first) {
+            self.0 = Some((offset, seen.ingest));
+        }
+    }
+
+    /// For readers.
+    pub fn view(&self) -> Value {
+        match self.0 {
+            None => Value::Null,
+            Some((offset, ingest)) => json!({ "offset": offset.to_string(), "ingest": time(ingest) }),
+        }
+    }
 }
 
 /// The machine of a subject: its first level.
@@ -134,5 +182,9 @@ pub(crate) fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     (to.micros() - from.micros()) as f64 / 1e6
 }
 
+#[cfg(test)]
+mod examples;
+#[cfg(test)]
+mod permutations;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -4,7 +4,8 @@
 //! corrected time, and at one time by source, stream, epoch and sequence.
 
 use afferent_protocol::batch::Header;
-use afferent_protocol::ids::{Epoch, Sequence, Stream, Timestamp};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{CLOCK_AHEAD_MAX_US, CLOCK_NEVER_SET_BEFORE_US};
 
@@ -65,6 +66,23 @@ pub struct Order<'e> {
     pub epoch: Epoch,
     /// Its sequence.
     pub sequence: Sequence,
+}
+
+/// The place of an event among all others, to be kept. The offset only tells events apart that were assumed beside the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// Its corrected time.
+    pub time: Timestamp,
+    /// Its source.
+    pub source: SourceId,
+    /// Its stream.
+    pub stream: Stream,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its sequence.
+    pub sequence: Sequence,
+    /// Its offset.
+    pub offset: Offset,
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use afferent_protocol::ids::{Epoch, Stream, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::states::of_ring;
+use super::machines::of_ring;
 use super::{Model, Name, Seen, Table, seconds, time};
 use crate::limits::{MODEL_RATE_WINDOW_US, MODEL_SOURCES_MAX};
 

@@ -1,150 +1,96 @@
 //! `states`: what state every machine is in, and was.
 //!
 //! The states are those of OPC 40001-1 (UA for Machinery), `MachineryItemState`, and `no_data`: the machine has not told a
-//! state, or neither it nor its source was heard for [`StatesSettings::no_data_s`]. See [`super::timeline`].
+//! state, or was not heard. What a state is made of says [`super::standing`]. Each word of a machine holds for
+//! [`StatesSettings::no_data_s`]: from then until its next one, nothing is known of it, whatever was reported before.
+//! What its source has to say of itself is no word of the machine; only of a machine that tells nothing but changes
+//! ([`StatesSettings::on_change`]) the heartbeats of the source that tells of it are. The order in which events come makes no
+//! difference, see [`super::track`].
 
-use afferent_protocol::event::{Body, Severity};
+use std::collections::BTreeMap;
+
 use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::amendment::{AMENDMENT, Action, Amendment, shortened};
-use super::timeline::{Change, Condition, Timeline, What};
-use super::{Model, Seen, Table, seconds, time};
-use crate::limits::{MODEL_INTERVALS_MAX, MODEL_MACHINES_MAX, MODEL_SOURCES_MAX};
+use super::machines::{Following, Machines};
+use super::report::{Condition, Report, SeverityName};
+use super::silence::{Pattern, Silence, SilenceSettings};
+use super::timeline::{Purpose, Timeline};
+use super::track::{Room, Track};
+use super::{Model, Seen, time};
 
 /// The settings of `states`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StatesSettings {
-    /// A machine that was not heard for so many seconds, nor its source, has no data.
+    /// A machine that was not heard for so many seconds has no data.
     pub no_data_s: u32,
+    /// The same of what is told of subjects that fit a pattern, as `"88-C/shift/**" = 28800`; of several the longest counts.
+    pub no_data_s_of: BTreeMap<Pattern, u32>,
+    /// Machines that tell only what changes, as patterns: the heartbeats of the agent that tells of them are their word.
+    pub on_change: Vec<Pattern>,
     /// Breakdowns of this severity or a higher one make a machine not available.
     pub severity_min: SeverityName,
 }
 
 impl Default for StatesSettings {
     fn default() -> Self {
-        Self { no_data_s: 900, severity_min: SeverityName::Error }
+        let severity_min = SeverityName::Error;
+        Self { no_data_s: 900, no_data_s_of: BTreeMap::new(), on_change: Vec::new(), severity_min }
     }
-}
-
-/// A severity, as people write it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SeverityName {
-    /// For finding faults in software.
-    Debug,
-    /// Nothing to do.
-    Info,
-    /// To be looked at.
-    Warning,
-    /// Something does not work.
-    Error,
-    /// The machine or a person is in danger.
-    Fatal,
-}
-
-impl From<Severity> for SeverityName {
-    fn from(severity: Severity) -> Self {
-        match severity {
-            Severity::Debug => Self::Debug,
-            Severity::Info => Self::Info,
-            Severity::Warning => Self::Warning,
-            Severity::Error => Self::Error,
-            Severity::Fatal => Self::Fatal,
-        }
-    }
-}
-
-/// What is kept of a machine.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Machine {
-    timeline: Timeline,
-    /// The latest event time.
-    last_event: Timestamp,
-    /// When it was heard last, by the collector's clock.
-    heard: Timestamp,
-    /// Who told of it last.
-    source: String,
 }
 
 /// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatesState {
-    machines: Table<Machine>,
-    /// When each source was heard last, by the collector's clock.
-    sources: Table<Timestamp>,
+    machines: Machines,
 }
 
 /// The model.
 #[derive(Clone, Debug)]
 pub struct States {
-    settings: StatesSettings,
+    severity_min: SeverityName,
+    following: Following,
     state: StatesState,
 }
 
 impl States {
     /// One that has seen nothing.
     pub fn new(settings: StatesSettings) -> Self {
-        Self { settings, state: StatesState::default() }
-    }
-
-    fn machine_view(&self, machine: &Machine, at: Timestamp) -> Value {
-        let source = self.state.sources.get(&machine.source).copied().unwrap_or(machine.heard);
-        let is_silent = seconds(machine.heard.max(source), at) > f64::from(self.settings.no_data_s);
-        let intervals = machine.timeline.intervals();
-        let (condition, since, reason) = match intervals.last() {
-            Some(_) | None if is_silent => (Condition::NoData, machine.last_event, "nothing was heard"),
-            Some(last) => (last.condition, last.from, last.reason.as_str()),
-            None => (Condition::NoData, machine.last_event, "it has not told its state"),
-        };
-        let intervals: Vec<Value> = (intervals.iter())
-            .map(|interval| {
-                json!({
-                    "state": interval.condition.name(),
-                    "from": time(interval.from),
-                    "until": interval.until.map(time),
-                    "reason": interval.reason,
-                })
-            })
-            .collect();
-        json!({
-            "state": condition.name(),
-            "since": time(since),
-            "reason": reason,
-            "last_event": time(machine.last_event),
-            "intervals": intervals,
-            "intervals_forgotten": machine.timeline.forgotten(),
-            "late": machine.timeline.late(),
-        })
+        let StatesSettings { no_data_s, no_data_s_of, on_change, severity_min } = settings;
+        let silence = Silence::new(&SilenceSettings { no_data_s, no_data_s_of, on_change });
+        let following = Following { silence, purpose: Purpose::Intervals, room: Room::default() };
+        Self { severity_min, following, state: StatesState::default() }
     }
 }
 
-/// What an event changes about a machine's state, when breakdowns count from this severity on.
-pub(super) fn change_of(seen: &Seen<'_>, severity_min: SeverityName) -> Option<What> {
-    match seen.event.body {
-        Body::State(state) => Some(What::Reported(state.state.into(), shortened(state.reason))),
-        Body::Breakdown(body) if SeverityName::from(body.severity) >= severity_min => {
-            Some(What::Broken(shortened(body.code), shortened(body.message)))
+fn machine_view(track: &Track<Timeline>, walked: Timeline, at: Timestamp) -> Map<String, Value> {
+    let (intervals, forgotten) = walked.intervals(at, track.heard());
+    let (condition, since, reason) = match intervals.last() {
+        None => (Condition::NoData, track.last_event(), "it has not told its state"),
+        Some(last) => {
+            // Another reason is no other state.
+            let same = intervals.iter().rev().take_while(|interval| interval.condition.name() == last.condition.name());
+            (last.condition, same.last().unwrap_or(last).from, &*last.reason)
         }
-        Body::Recovery(body) => Some(What::Recovered(shortened(body.code))),
-        _ => None,
-    }
-}
-
-/// Whether an event tells of a machine, and not of what carries events.
-pub(super) fn tells_of_a_machine(seen: &Seen<'_>) -> bool {
-    match seen.event.body {
-        Body::Sample(_) => of_ring(seen).is_none(),
-        Body::Breakdown(_) | Body::Recovery(_) | Body::State(_) | Body::Alarm(_) => true,
-        _ => false,
-    }
-}
-
-/// What an agent measures of its own ring log stands under its own name: `used` for `press-88/ring/used`.
-pub(super) fn of_ring<'s>(seen: &Seen<'s>) -> Option<&'s str> {
-    seen.subject.text.strip_prefix(seen.batch.source.as_str())?.strip_prefix("/ring/")
+    };
+    let shown = intervals.iter().map(|interval| {
+        json!({
+            "state": interval.condition.name(),
+            "from": time(interval.from),
+            "until": interval.until.map(time),
+            "reason": interval.reason,
+        })
+    });
+    let mut view = Map::new();
+    view.insert("state".into(), condition.name().into());
+    view.insert("since".into(), time(since));
+    view.insert("reason".into(), reason.into());
+    view.insert("last_event".into(), time(track.last_event()));
+    view.insert("intervals".into(), shown.collect());
+    view.insert("intervals_forgotten".into(), forgotten.into());
+    view
 }
 
 impl Model for States {
@@ -159,40 +105,17 @@ impl Model for States {
     }
 
     fn apply(&mut self, seen: &Seen<'_>) {
-        if seen.is_first_of_batch() {
-            let name = super::Name { id: 0, text: seen.batch.source.as_str() };
-            if let Some(heard) = self.state.sources.get_or_add(name, MODEL_SOURCES_MAX) {
-                *heard = seen.ingest.max(*heard);
-            }
-        }
-        if let Body::Derived(derived) = seen.event.body
-            && derived.kind == AMENDMENT
-        {
-            let amendment = Amendment::read(seen).filter(|amendment| amendment.action == Action::Label);
-            if let (Some(amendment), Some(machine)) = (amendment, self.state.machines.get_mut(seen.machine.text)) {
-                machine.timeline.label(amendment.of.get(), &amendment.reason);
-            }
-        }
-        if !tells_of_a_machine(seen) {
-            return;
-        }
-        let Some(machine) = self.state.machines.get_or_add(seen.machine, MODEL_MACHINES_MAX) else { return };
-        machine.last_event = machine.last_event.max(seen.event.time);
-        machine.heard = machine.heard.max(seen.ingest);
-        if machine.source != seen.batch.source.as_str() {
-            machine.source = seen.batch.source.as_str().to_owned();
-        }
-        if let Some(what) = change_of(seen, self.settings.severity_min) {
-            let (time, offset) = (seen.event.time, seen.offset.get());
-            machine.timeline.add(Change { time, offset, what, label: String::new() }, MODEL_INTERVALS_MAX);
-        }
+        let severity_min = self.severity_min;
+        let read = |seen: &Seen<'_>| Report::of_state(seen, severity_min);
+        self.state.machines.apply(seen, &mut self.following, read);
+    }
+
+    fn sort(&mut self, is_sorting: bool) {
+        self.state.machines.sort(is_sorting, &mut self.following);
     }
 
     fn view(&self, at: Timestamp) -> Value {
-        let machines: Map<String, Value> = (self.state.machines.iter())
-            .map(|(name, machine)| (name.to_owned(), self.machine_view(machine, at)))
-            .collect();
-        json!({ "machines": machines, "refused": self.state.machines.refused() })
+        self.state.machines.view(&self.following, |_, track, walked| machine_view(track, walked, at)).into()
     }
 }
 
@@ -200,7 +123,8 @@ impl Model for States {
 mod tests {
     use afferent_protocol::event::MachineState;
 
-    use super::super::testing::{Log, at, breakdown, derived, recovery, sample, state};
+    use super::super::amendment::AMENDMENT;
+    use super::super::testing::{Log, at, breakdown, derived, heartbeat, recovery, sample, state};
     use super::*;
 
     fn view(log: &Log, second: i64) -> Value {
@@ -231,9 +155,43 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_machine_is_there_while_its_source_is_heard() {
-        let log = Log::of(&[state(10, "88-C", MachineState::Executing), sample(2000, "other/x", 1.0)]);
-        assert_eq!(view(&log, 2100)["state"], "executing");
+    fn a_machine_does_not_stay_as_it_was_because_its_gateway_speaks() {
+        let told = [state(10, "88-C", MachineState::Executing), sample(800, "77-A/x", 1.0), heartbeat(900, "press-88")];
+        assert_eq!(view(&Log::of(&told), 1000)["state"], "no_data");
+    }
+
+    #[test]
+    fn of_a_machine_that_tells_only_changes_the_heartbeats_of_its_agent_are_its_word() {
+        let settings =
+            StatesSettings { on_change: vec![Pattern::try_from("88-*".to_owned()).unwrap()], ..Default::default() };
+        let told = [
+            state(10, "77-A", MachineState::Executing),
+            state(10, "88-C", MachineState::Executing),
+            heartbeat(800, "press-88"),
+        ];
+        // Heartbeats that came before the agent told of the machine count as well.
+        for log in [Log::of(&told), Log::of(&told).permuted(&[2, 0, 1])] {
+            let mut model = States::new(settings.clone());
+            log.fold(&mut model);
+            let machines = Model::view(&model, at(1600))["machines"].clone();
+            assert_eq!(
+                (&machines["88-C"]["state"], &machines["77-A"]["state"]),
+                (&json!("executing"), &json!("no_data"))
+            );
+            assert_eq!(Model::view(&model, at(1701))["machines"]["88-C"]["state"], "no_data");
+        }
+    }
+
+    #[test]
+    fn a_subject_has_a_period_of_its_own() {
+        let of = [("88-C/**".to_owned(), 5000), ("**".to_owned(), 10)];
+        let no_data_s_of = of.map(|(pattern, seconds)| (Pattern::try_from(pattern).unwrap(), seconds)).into();
+        let mut model = States::new(StatesSettings { no_data_s_of, ..Default::default() });
+        let log = [state(10, "88-C/a", MachineState::Executing), state(10, "77-A", MachineState::Executing)];
+        Log::of(&log).fold(&mut model);
+        let machines = Model::view(&model, at(5000))["machines"].clone();
+        assert_eq!((&machines["88-C"]["state"], &machines["77-A"]["state"]), (&json!("executing"), &json!("no_data")));
+        assert!(Pattern::try_from("[".to_owned()).unwrap_err().contains("cannot be read"));
     }
 
     #[test]
@@ -242,15 +200,21 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_tells_of_its_ring_log_is_no_machine_and_one_that_tells_of_its_computer_is() {
-        let machines = |subject: &str| {
+    fn an_agents_own_computer_is_no_machine() {
+        let machines = |event: afferent_protocol::event::Event<'_>| {
             let mut model = States::new(StatesSettings::default());
-            Log::of(&[sample(10, subject, 1.0)]).fold(&mut model);
+            Log::of(&[event]).fold(&mut model);
             Model::view(&model, at(11))["machines"].as_object().unwrap().keys().cloned().collect::<Vec<_>>()
         };
-        assert_eq!(machines("press-88/ring/used"), Vec::<String>::new());
-        assert_eq!(machines("press-88/cpu/usage"), ["press-88"]);
-        assert_eq!(machines("88-C/ring/used"), ["88-C"], "a machine may have a ring of its own");
+        for subject in ["press-88/ring/used", "press-88/cpu/usage", "press-88/filesystem/root/used"] {
+            assert_eq!(machines(sample(10, subject, 1.0)), Vec::<String>::new(), "{subject}");
+        }
+        assert_eq!(machines(breakdown(10, "press-88/unit/cups.service", "unit-failed", "")), Vec::<String>::new());
+        for subject in ["88-C/ring/used", "88-C/cpu/usage", "press-88/temperature", "press-88/cpu"] {
+            let machine = super::super::machine_of(subject);
+            assert_eq!(machines(sample(10, subject, 1.0)), [machine], "a machine may have one, and its agent's name");
+        }
+        assert_eq!(machines(breakdown(10, "press-88/unit/3", "E1", "")), ["press-88"]);
     }
 
     #[test]

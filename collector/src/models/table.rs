@@ -82,6 +82,11 @@ impl<T> Table<T> {
         self.entries.iter().map(|(name, entry)| (&**name, entry))
     }
 
+    /// All entries, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().map(|(_, entry)| entry)
+    }
+
     /// Events that found no room.
     pub fn refused(&self) -> u64 {
         self.refused

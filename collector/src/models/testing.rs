@@ -2,8 +2,8 @@
 
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
 use afferent_protocol::event::{
-    Alarm, AlarmTransition, Body, Breakdown, Derived, Event, MachineState, Quality, Recovery, Sample, Severity, State,
-    Value,
+    Alarm, AlarmTransition, Body, Breakdown, Derived, Event, LaneEnds, LifeCycle, MachineState, Quality, Recovery,
+    Sample, Severity, State, Value,
 };
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Subject, Timestamp};
 use afferent_protocol::segment::EntryHead;
@@ -39,8 +39,26 @@ pub(crate) fn alarm<'a>(second: i64, subject: &'a str, condition: &'a str, trans
     event(second, subject, Body::Alarm(Alarm { condition, transition, priority: 500, message: "" }))
 }
 
+pub(crate) fn cleared<'a>(second: i64, subject: &'a str, condition: &'a str) -> Event<'a> {
+    alarm(second, subject, condition, AlarmTransition::Cleared)
+}
+
+pub(crate) fn heartbeat(second: i64, agent: &str) -> Event<'_> {
+    let lanes = LaneEnds::from_bytes(&[]);
+    event(second, agent, Body::LifeCycle(LifeCycle::Heartbeat { instance: [7; 16], lanes }))
+}
+
 pub(crate) fn derived<'a>(subject: &'a str, kind: &'a str, json: &'a str) -> Event<'a> {
     event(1, subject, Body::Derived(Derived { kind, json }))
+}
+
+/// An event, who told of it, and when it was ingested.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told<'e> {
+    pub source: &'e str,
+    pub epoch: u64,
+    pub event: Event<'e>,
+    pub ingest: Timestamp,
 }
 
 /// Batches of one event each, from offset 0 on, ingested when they happened.
@@ -48,23 +66,34 @@ pub(crate) struct Log(Vec<(EntryHead, Vec<u8>)>);
 
 impl Log {
     pub(crate) fn of(events: &[Event<'_>]) -> Self {
+        Self::from(events.iter().map(|event| Told { source: "press-88", epoch: 1, event: *event, ingest: event.time }))
+    }
+
+    /// Batches of one event of a source each, from offset 0 on, with the time of their ingest.
+    pub(crate) fn from<'e>(events: impl IntoIterator<Item = Told<'e>>) -> Self {
         let mut builder = BatchBuilder::new();
         let identity = Identity::from_seed(&[1; 32]);
-        let entry = |(number, event): (u64, &Event<'_>)| {
-            builder.push(event).unwrap();
+        let entry = |(number, told): (u64, Told<'_>)| {
+            let Told { source, epoch, event, ingest } = told;
+            builder.push(&event).unwrap();
             let lineage = Lineage {
-                source: SourceId::new("press-88").unwrap(),
+                source: SourceId::new(source).unwrap(),
                 stream: event.stream(),
-                epoch: Epoch::new(1),
+                epoch: Epoch::new(epoch),
                 first: Sequence::new(number),
                 previous: CHAIN_START,
             };
             let mut bytes = Vec::new();
-            let clock = ClockReading { wall: event.time, ..ClockReading::default() };
+            let clock = ClockReading { wall: ingest, ..ClockReading::default() };
             let (header, _) = builder.seal(&lineage, &clock, &identity, &mut bytes);
-            (EntryHead::new(&header, number, 0, event.time), bytes)
+            (EntryHead::new(&header, number, 0, ingest), bytes)
         };
         Self((0..).zip(events).map(entry).collect())
+    }
+
+    /// The same entries, each with its stamps, in another order.
+    pub(crate) fn permuted(&self, order: &[usize]) -> Self {
+        Self(order.iter().map(|at| self.0[*at].clone()).collect())
     }
 
     pub(crate) fn fold<M: AnyModel + Clone + 'static>(&self, model: &mut M) {
@@ -74,11 +103,14 @@ impl Log {
 
     pub(crate) fn fold_any(&self, model: Box<dyn AnyModel>) -> Box<dyn AnyModel> {
         let member = Member::new(ModelId::new("test", 1).unwrap(), model);
-        let mut fold = Fold::new(vec![member], Offset::ZERO, Timestamp::default());
+        let mut members = vec![member];
         for (head, bytes) in &self.0 {
+            // A fold of its own for each entry: they need not be in the order of their offsets.
+            let mut fold = Fold::new(members, Offset::new(head.ordinal), Timestamp::default());
             fold.entry(head, &Batch::parse(bytes).unwrap().0, Offset::new(u64::MAX));
+            members = fold.members;
         }
-        let member = fold.members.pop().expect("one model");
+        let member = members.pop().expect("one model");
         assert_eq!(member.failed, None);
         member.model
     }

@@ -9,6 +9,9 @@ use serde_json::Value;
 /// Members under which things stand by name.
 const BY_NAME: [&str; 3] = ["machines", "subjects", "sources"];
 
+/// Members that a table has no room for.
+const ONLY_JSON: [&str; 6] = ["subject", "first_out", "late_first", "late_last", "counters", "counters_refused"];
+
 pub fn list(list: &[ModelReport]) -> String {
     let heading = [
         ("MODEL", Side::Left),
@@ -39,12 +42,15 @@ pub fn state(answer: &Value) -> String {
     let mut out = format!("{} as of offset {}, {}", text("model"), text("offset"), text("time"));
     out += &format!("{}\n", counts_from(&answer["counts_from"]));
     let state = &answer["state"];
-    let named = BY_NAME.iter().find_map(|key| state[key].as_object());
-    let rows: Vec<(String, &Value)> = match named {
-        Some(entries) => entries.iter().map(|(name, entry)| (name.clone(), entry)).collect(),
+    if let Value::Object(first) = &state["counts_from"] {
+        out += &format!("counted from offset {}, {}\n", cell(&first["offset"]), cell(&first["ingest"]));
+    }
+    let listed = ["episodes", "active"].iter().find_map(|key| state[key].as_array());
+    let rows: Vec<(String, &Value)> = match listed {
+        Some(list) => list.iter().map(|entry| (cell(&entry["subject"]), entry)).collect(),
         None => {
-            let list = ["episodes", "active"].iter().find_map(|key| state[key].as_array());
-            list.into_iter().flatten().map(|entry| (cell(&entry["subject"]), entry)).collect()
+            let named = BY_NAME.iter().find_map(|key| state[key].as_object());
+            named.into_iter().flatten().map(|(name, entry)| (name.clone(), entry)).collect()
         }
     };
     let Some((_, first @ Value::Object(_))) = rows.first() else { return out + "there is nothing yet\n" };
@@ -79,7 +85,7 @@ fn columns(entry: &Value) -> Vec<Vec<&str>> {
     for (key, value) in entry.as_object().into_iter().flatten() {
         match value {
             Value::Array(_) => {}
-            _ if key == "subject" => {}
+            _ if ONLY_JSON.contains(&key.as_str()) => {}
             Value::Object(below) => columns.extend(below.keys().map(|below| vec![key.as_str(), below.as_str()])),
             _ => columns.push(vec![key.as_str()]),
         }

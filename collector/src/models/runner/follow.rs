@@ -119,7 +119,8 @@ impl Models {
                 continue;
             }
             assert_eq!(fold.next(), end, "a model joins the others where they are");
-            for member in fold.members {
+            for mut member in fold.members {
+                member.sort(false);
                 tracing::info!(model = %member.id, offset = end.get(), "a model was made again and follows the log");
                 let id = member.id.clone();
                 self.live().join(member);

@@ -66,7 +66,9 @@ impl Models {
     }
 
     /// Makes models again on a thread of their own, and hands them over.
-    pub(super) fn rebuild(&self, fold: Fold) -> std::io::Result<()> {
+    pub(super) fn rebuild(&self, mut fold: Fold) -> std::io::Result<()> {
+        // What comes late in the log finds its place as long as the model is not handed over.
+        fold.members.iter_mut().for_each(|member| member.sort(true));
         let progress = Arc::new(Progress::default());
         progress.tell(&fold);
         for member in &fold.members {

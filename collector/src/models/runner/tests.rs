@@ -233,6 +233,7 @@ fn a_recomputed_model_is_the_same_as_one_that_was_never_anything_else() {
 struct Mistaken;
 
 impl super::super::AnyModel for Mistaken {
+    fn sort(&mut self, _: bool) {}
     fn apply_all(&mut self, seen: &[Seen<'_>]) {
         assert!(seen.iter().all(|seen| seen.offset.get() < 30), "thirty is too much");
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::super::{Name, Seen, machine_of};
 use super::condition::Condition;
 use super::plan::{PlanError, time};
-use crate::models::states::SeverityName;
+use crate::models::report::SeverityName;
 use crate::subscribe::Filter;
 
 /// A rule.

@@ -1,0 +1,194 @@
+//! A counter of pieces: what it grew by, whatever order its values came in.
+//!
+//! Values are taken in the order of their times. One that is smaller than the one before began anew, and counts whole. Of
+//! several values of one time the largest counts: that a smaller one stands beside it is jitter and no new beginning.
+//! The newest values are kept so that late ones go where they belong; older ones are in the sum.
+
+use afferent_protocol::ids::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::packed::{Pack, Packed, get_signed, put_signed};
+
+/// A value at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    time: i64,
+    value: f64,
+}
+
+/// The point before, and how far it was from the one before that.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Before {
+    last: Point,
+    time_step: i64,
+}
+
+/// Whole numbers up to here are packed as differences.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+const SAME_TIME_STEP: u8 = 1;
+const SAME_VALUE: u8 = 1 << 1;
+const WHOLE: u8 = 1 << 2;
+
+fn whole(value: f64) -> Option<i64> {
+    // Minus zero is no whole number: it would come back as zero.
+    let is_whole = value.fract() == 0.0 && value.abs() <= WHOLE_MAX && (value != 0.0 || value.is_sign_positive());
+    is_whole.then_some(value as i64)
+}
+
+impl Pack for Point {
+    type Before = Before;
+
+    fn put(&self, before: &mut Before, to: &mut Vec<u8>) {
+        let time_step = self.time.wrapping_sub(before.last.time);
+        let is_same = self.value.to_bits() == before.last.value.to_bits();
+        let step = whole(self.value).zip(whole(before.last.value)).map(|(value, last)| value - last);
+        let flags = u8::from(time_step == before.time_step) * SAME_TIME_STEP
+            + if is_same { SAME_VALUE } else { u8::from(step.is_some()) * WHOLE };
+        to.push(flags);
+        if flags & SAME_TIME_STEP == 0 {
+            put_signed(time_step.wrapping_sub(before.time_step), to);
+        }
+        match step {
+            _ if is_same => {}
+            Some(step) => put_signed(step, to),
+            None => to.extend_from_slice(&self.value.to_le_bytes()),
+        }
+        *before = Before { last: *self, time_step };
+    }
+
+    fn get(before: &mut Before, from: &mut &[u8]) -> Option<Self> {
+        let (flags, rest) = from.split_first()?;
+        *from = rest;
+        let time_step = match flags & SAME_TIME_STEP {
+            0 => before.time_step.wrapping_add(get_signed(from)?),
+            _ => before.time_step,
+        };
+        let value = if flags & SAME_VALUE != 0 {
+            before.last.value
+        } else if flags & WHOLE != 0 {
+            (whole(before.last.value)?.checked_add(get_signed(from)?)?) as f64
+        } else {
+            let (value, rest) = from.split_first_chunk()?;
+            *from = rest;
+            f64::from_le_bytes(*value)
+        };
+        let point = Self { time: before.last.time.wrapping_add(time_step), value };
+        *before = Before { last: point, time_step };
+        Some(point)
+    }
+}
+
+/// A counter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counter {
+    points: Packed<Point>,
+    /// What was before those.
+    settled: Grown,
+    horizon: Option<i64>,
+}
+
+/// What a counter grew by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Grown {
+    last: Option<f64>,
+    sum: f64,
+}
+
+impl Grown {
+    fn take(&mut self, point: Point) {
+        match self.last {
+            Some(last) if point.value >= last => self.sum += point.value - last,
+            Some(_) => self.sum += point.value.max(0.0),
+            None => {}
+        }
+        self.last = Some(point.value);
+    }
+}
+
+impl Counter {
+    /// Takes a value; whether it came in time.
+    pub fn take(&mut self, time: Timestamp, value: f64) -> bool {
+        let point = Point { time: time.micros(), value };
+        if self.horizon.is_some_and(|horizon| point.time <= horizon) {
+            return false;
+        }
+        let larger = |known: Point, point: Point| if point.value > known.value { point } else { known };
+        self.points.insert(point, |left, right| left.time.cmp(&right.time), larger);
+        true
+    }
+
+    /// Bytes that its values take.
+    pub fn bytes(&self) -> usize {
+        self.points.bytes()
+    }
+
+    /// Puts the oldest values into the sum.
+    pub fn settle(&mut self) {
+        for point in self.points.take_front() {
+            self.settled.take(point);
+            self.horizon = Some(point.time);
+        }
+    }
+
+    /// What it grew by.
+    pub fn grown(&self) -> f64 {
+        let mut grown = self.settled;
+        self.points.iter().for_each(|point| grown.take(point));
+        grown.sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn grown(values: &[(i64, f64)]) -> f64 {
+        let mut counter = Counter::default();
+        values.iter().for_each(|(time, value)| assert!(counter.take(Timestamp::clamped(*time), *value)));
+        counter.grown()
+    }
+
+    #[test]
+    fn a_smaller_value_at_the_same_time_is_jitter_and_one_later_a_new_beginning() {
+        assert_eq!(grown(&[(1, 100.0), (2, 110.0), (2, 109.0), (3, 112.0)]), 12.0);
+        assert_eq!(grown(&[(1, 100.0), (2, 109.0), (2, 110.0), (3, 112.0)]), 12.0);
+        assert_eq!(grown(&[(1, 100.0), (2, 120.0), (3, 10.0)]), 30.0);
+    }
+
+    #[test]
+    fn what_was_settled_counts_and_what_comes_before_it_is_late() {
+        let mut counter = Counter::default();
+        (0..1000).for_each(|n| _ = counter.take(Timestamp::clamped(n * 1000), n as f64));
+        let before = (counter.grown(), counter.bytes());
+        counter.settle();
+        assert_eq!((counter.grown(), counter.take(Timestamp::clamped(5), 7.0)), (before.0, false));
+        assert!(counter.bytes() < before.1 && before.1 < 4000, "{} bytes", before.1);
+    }
+
+    proptest! {
+        #[test]
+        fn points_come_back_to_the_bit(
+            points in proptest::collection::vec((any::<i64>(), prop_oneof![any::<f64>(), (-99_i32..99).prop_map(f64::from)]), 0..50),
+        ) {
+            let points: Vec<Point> = points.into_iter().map(|(time, value)| Point { time, value }).collect();
+            let (mut bytes, mut before) = (Vec::new(), Before::default());
+            points.iter().for_each(|point| point.put(&mut before, &mut bytes));
+            let (mut from, mut before) = (bytes.as_slice(), Before::default());
+            let read: Vec<Point> = std::iter::from_fn(|| Point::get(&mut before, &mut from)).collect();
+            let bits = |points: &[Point]| points.iter().map(|point| (point.time, point.value.to_bits())).collect::<Vec<_>>();
+            prop_assert_eq!(bits(&read), bits(&points));
+        }
+
+        #[test]
+        fn the_order_of_arrival_makes_no_difference(
+            values in proptest::collection::vec((0_i64..50, 0_u32..30), 1..60).prop_shuffle(),
+        ) {
+            let values: Vec<(i64, f64)> = values.into_iter().map(|(time, value)| (time, value.into())).collect();
+            let mut sorted = values.clone();
+            sorted.sort_by_key(|(time, _)| *time);
+            prop_assert_eq!(grown(&values), grown(&sorted));
+        }
+    }
+}

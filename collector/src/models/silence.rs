@@ -1,0 +1,160 @@
+//! For how long a word of a machine holds, and whose heartbeat is its word.
+
+use std::collections::{BTreeMap, HashMap};
+
+use afferent_protocol::event::{Body, LifeCycle};
+use afferent_protocol::ids::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::heard::Heard;
+use super::{Name, Seen, Table};
+use crate::limits::{
+    MODEL_HISTORY_US_MAX, MODEL_NAMES_MAX, MODEL_PATTERNS_MAX, MODEL_SOURCE_MACHINES_MAX, MODEL_SOURCES_MAX,
+};
+use crate::subscribe::Filter;
+
+/// A pattern of subjects, checked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pattern(String);
+
+impl TryFrom<String> for Pattern {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Filter::new(Some(&text), None, None).map_err(|error| error.to_string())?;
+        Ok(Self(text))
+    }
+}
+
+impl From<Pattern> for String {
+    fn from(pattern: Pattern) -> Self {
+        pattern.0
+    }
+}
+
+impl Pattern {
+    fn filter(&self) -> Filter {
+        Filter::new(Some(&self.0), None, None).expect("it was checked when it was read")
+    }
+}
+
+/// The settings of `states` and `kpi` that say when a machine is silent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SilenceSettings {
+    /// Seconds for which a word holds.
+    pub no_data_s: u32,
+    /// The same of subjects that fit a pattern; of several the longest one counts.
+    pub no_data_s_of: BTreeMap<Pattern, u32>,
+    /// Machines that tell only what changes.
+    pub on_change: Vec<Pattern>,
+}
+
+/// The same, ready to be asked.
+#[derive(Clone, Debug)]
+pub struct Silence {
+    usual_us: i64,
+    /// The longest pattern first.
+    of: Vec<(Filter, i64)>,
+    on_change: Vec<Filter>,
+    /// What was found of each subject.
+    known: HashMap<Box<str>, i64>,
+    /// And of each machine.
+    known_machines: HashMap<Box<str>, bool>,
+}
+
+/// What a filter on subjects alone is asked with: any type will do.
+const ANY_TYPE: &str = "afferent.state.v1";
+
+impl Silence {
+    /// What these settings say.
+    pub fn new(settings: &SilenceSettings) -> Self {
+        let micros = |seconds: u32| i64::from(seconds) * 1_000_000;
+        let mut of: Vec<_> = settings.no_data_s_of.iter().take(MODEL_PATTERNS_MAX).collect();
+        of.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.0.len()));
+        Self {
+            usual_us: micros(settings.no_data_s),
+            of: of.into_iter().map(|(pattern, seconds)| (pattern.filter(), micros(*seconds))).collect(),
+            on_change: settings.on_change.iter().take(MODEL_PATTERNS_MAX).map(Pattern::filter).collect(),
+            known: HashMap::new(),
+            known_machines: HashMap::new(),
+        }
+    }
+
+    /// For how long, in µs, what is told of this subject holds.
+    pub fn period_us(&mut self, subject: &str) -> i64 {
+        if self.of.is_empty() {
+            return self.usual_us;
+        }
+        if let Some(known) = self.known.get(subject) {
+            return *known;
+        }
+        let found = self.of.iter().find(|(filter, _)| filter.takes_event(subject, ANY_TYPE));
+        let period = found.map_or(self.usual_us, |(_, period)| *period);
+        if self.known.len() >= MODEL_NAMES_MAX {
+            self.known.clear();
+        }
+        self.known.insert(subject.into(), period);
+        period
+    }
+
+    /// Whether heartbeats are a word of anybody.
+    pub fn heeds_heartbeats(&self) -> bool {
+        !self.on_change.is_empty()
+    }
+
+    fn is_on_change(&mut self, machine: &str) -> bool {
+        if let Some(known) = self.known_machines.get(machine) {
+            return *known;
+        }
+        let is_on_change = self.on_change.iter().any(|filter| filter.takes_event(machine, ANY_TYPE));
+        if self.known_machines.len() >= MODEL_NAMES_MAX {
+            self.known_machines.clear();
+        }
+        self.known_machines.insert(machine.into(), is_on_change);
+        is_on_change
+    }
+}
+
+/// Heartbeats of sources that tell of machines which tell only what changes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeats {
+    sources: Table<Beats>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Beats {
+    heard: Heard,
+    newest: Timestamp,
+    machines: Vec<Box<str>>,
+}
+
+impl Heartbeats {
+    /// Takes an event's source in. Gives the machines whose word it is, when it is a heartbeat.
+    pub fn beat(&mut self, seen: &Seen<'_>, silence: &Silence) -> &[Box<str>] {
+        let Body::LifeCycle(LifeCycle::Heartbeat { .. }) = seen.event.body else { return &[] };
+        let name = Name { id: 0, text: seen.batch.source.as_str() };
+        let Some(beats) = self.sources.get_or_add(name, MODEL_SOURCES_MAX) else { return &[] };
+        beats.newest = beats.newest.max(seen.time);
+        beats.heard.word(seen.time, silence.usual_us);
+        let horizon = beats.newest.micros() - MODEL_HISTORY_US_MAX;
+        beats.heard.forget_before(Timestamp::clamped(horizon));
+        &beats.machines
+    }
+
+    /// The heartbeats of the source of an event of a machine that tells only what changes, the first time.
+    pub fn of_machine(&mut self, seen: &Seen<'_>, silence: &mut Silence) -> Option<(&Heard, Timestamp)> {
+        let machine = seen.machine.text;
+        if !silence.is_on_change(machine) {
+            return None;
+        }
+        let name = Name { id: 0, text: seen.batch.source.as_str() };
+        let beats = self.sources.get_or_add(name, MODEL_SOURCES_MAX)?;
+        if beats.machines.len() >= MODEL_SOURCE_MACHINES_MAX {
+            return None;
+        }
+        let at = beats.machines.binary_search_by(|known| (**known).cmp(machine)).err()?;
+        beats.machines.insert(at, machine.into());
+        Some((&beats.heard, beats.newest))
+    }
+}

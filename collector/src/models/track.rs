@@ -1,0 +1,234 @@
+//! What a model keeps of one machine, as a function of the set of its events.
+//!
+//! The reports of the machine stay in the order of [`super::Order`] in its [`History`], so that a late one goes where it
+//! belongs, and are folded from there when somebody asks. What is older than the horizon is folded into the `base` in the
+//! same order and let go of. The horizon is where [`MODEL_HISTORY_US_MAX`] before the newest event, or the model's room for
+//! one machine, ends, whichever is later. As long as nothing came for a time before it, the outcome is that of all events
+//! sorted: whatever order they came in, and however often. What came too late is counted, and named; it changes nothing until
+//! the model is made again.
+
+use afferent_protocol::ids::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::amendment::Amendments;
+use super::heard::Heard;
+use super::history::{At, History};
+use super::report::Report;
+use super::{Correction, Key, Seen, time};
+use crate::limits::{MODEL_HISTORY_BYTES_MAX, MODEL_HISTORY_US_MAX, MODEL_REBUILD_BYTES_MAX};
+
+/// What is folded from the reports of a machine, in their order.
+pub trait Walk: Clone + Default {
+    /// What it has to know beside the reports.
+    type Settings;
+
+    /// Takes the next report.
+    fn take(&mut self, at: At, report: &Report, around: &Around<'_, Self::Settings>);
+
+    /// Nothing more comes for a time before `until`: what is known of it is settled.
+    fn pass(&mut self, until: Timestamp, heard: &Heard);
+}
+
+/// What else is known when a report is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Around<'a, S> {
+    /// When the machine was heard.
+    pub heard: &'a Heard,
+    /// What people said of events.
+    pub amendments: &'a Amendments,
+    /// The model's settings.
+    pub settings: &'a S,
+}
+
+/// What a model keeps of one machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Track<W> {
+    history: History,
+    heard: Heard,
+    base: W,
+    horizon: Option<Horizon>,
+    /// The latest time of an event of the machine, and of anything that counts as its word.
+    last_event: Timestamp,
+    last_word: Timestamp,
+    moved: u64,
+    ingest: u64,
+    late: Late,
+}
+
+/// What stands before it is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Horizon {
+    time: Timestamp,
+    /// The last report that was settled, where it is one of that time.
+    last: Option<Key>,
+}
+
+/// What came too late.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    count: u64,
+    first: Option<LateEvent>,
+    last: Option<LateEvent>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct LateEvent {
+    subject: Box<str>,
+    time: Timestamp,
+    offset: u64,
+}
+
+impl Late {
+    /// Counts an event.
+    pub fn count(&mut self, seen: &Seen<'_>) {
+        let event = LateEvent { subject: seen.subject.text.into(), time: seen.time, offset: seen.offset.get() };
+        self.count += 1;
+        self.first.get_or_insert_with(|| event.clone());
+        self.last = Some(event);
+    }
+
+    /// Puts it into what readers see.
+    pub fn put(&self, to: &mut Map<String, Value>) {
+        let named = |event: &Option<LateEvent>| {
+            let event = event.as_ref()?;
+            let offset = event.offset.to_string();
+            Some(json!({ "subject": &event.subject, "time": time(event.time), "offset": offset }))
+        };
+        to.insert("late".into(), json!(self.count));
+        to.insert("late_first".into(), json!(named(&self.first)));
+        to.insert("late_last".into(), json!(named(&self.last)));
+    }
+}
+
+impl<W: Walk> Track<W> {
+    /// Counts an event of the machine. Where silence matters, its word holds for so long, in µs.
+    pub fn event(&mut self, seen: &Seen<'_>, period_us: Option<i64>) {
+        match seen.correction {
+            Correction::None => {}
+            Correction::Moved => self.moved += 1,
+            Correction::Ingest => self.ingest += 1,
+        }
+        self.last_event = self.last_event.max(seen.time);
+        self.last_word = self.last_word.max(seen.time);
+        if self.horizon.is_some_and(|horizon| seen.time < horizon.time) {
+            self.late.count(seen);
+        } else if let Some(period_us) = period_us {
+            self.heard.word(seen.time, period_us);
+        }
+    }
+
+    /// Takes a word in that is no event of the machine.
+    pub fn word(&mut self, time: Timestamp, period_us: i64) {
+        self.last_word = self.last_word.max(time);
+        if self.horizon.is_none_or(|horizon| time >= horizon.time) {
+            self.heard.word(time, period_us);
+        }
+    }
+
+    /// Takes in when others spoke for it.
+    pub fn words(&mut self, heard: &Heard, newest: Timestamp) {
+        self.last_word = self.last_word.max(newest);
+        self.heard.join(heard, self.horizon.map(|horizon| horizon.time));
+    }
+
+    /// Takes a report in, whose event was counted.
+    pub fn report(&mut self, seen: &Seen<'_>, report: Report) {
+        match self.horizon {
+            // Counted already.
+            Some(horizon) if seen.time < horizon.time => {}
+            Some(Horizon { time, last: Some(last) }) if seen.time == time && seen.key() <= last => {
+                self.late.count(seen)
+            }
+            _ => self.history.insert(seen, report),
+        }
+    }
+
+    /// Bytes that it takes, but for the base.
+    pub fn bytes(&self) -> usize {
+        self.history.bytes() + self.heard.bytes()
+    }
+
+    /// Settles what is beyond the horizon.
+    pub fn settle(&mut self, amendments: &Amendments, settings: &W::Settings) {
+        let aged = self.last_event.micros().saturating_sub(MODEL_HISTORY_US_MAX);
+        while self.bytes() > MODEL_HISTORY_BYTES_MAX || self.history.begins_before(aged) {
+            let around = Around { heard: &self.heard, amendments, settings };
+            let base = &mut self.base;
+            let horizon = if self.heard.bytes() > MODEL_HISTORY_BYTES_MAX / 2 {
+                let time = self.heard.middle().expect("there are many");
+                self.history.take_before(time, |at, report| base.take(at, report, &around));
+                Horizon { time, last: None }
+            } else {
+                let last = self.history.take_front(|at, report| base.take(at, report, &around));
+                let last = last.expect("what takes room is there");
+                Horizon { time: last.time, last: Some(last) }
+            };
+            self.base.pass(horizon.time, &self.heard);
+            self.heard.forget_before(horizon.time);
+            self.horizon = Some(horizon);
+        }
+    }
+
+    /// What is folded from all reports.
+    pub fn walked(&self, amendments: &Amendments, settings: &W::Settings) -> W {
+        let mut walk = self.base.clone();
+        let around = Around { heard: &self.heard, amendments, settings };
+        self.history.each(|at, report| walk.take(at, report, &around));
+        walk
+    }
+
+    /// When it was heard.
+    pub fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
+    /// The latest time of an event of the machine.
+    pub fn last_event(&self) -> Timestamp {
+        self.last_event
+    }
+
+    /// The latest time of anything that counts as its word.
+    pub fn last_word(&self) -> Timestamp {
+        self.last_word
+    }
+
+    /// Puts into what readers see how far back late events still find their place, how many times were corrected, and what
+    /// came too late.
+    pub fn put(&self, to: &mut Map<String, Value>) {
+        to.insert("horizon".into(), json!(self.horizon.map(|horizon| time(horizon.time))));
+        to.insert("corrected".into(), json!({ "moved": self.moved, "ingest": self.ingest }));
+        self.late.put(to);
+    }
+}
+
+/// How much a model keeps of each machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Room {
+    /// As much as goes into one machine's room.
+    #[default]
+    Usual,
+    /// It is made again, and keeps everything as long as all machines together stay below a limit. So many bytes are taken.
+    Sorting(usize),
+}
+
+impl Room {
+    /// Does something to a machine, and settles what has no room then.
+    pub fn keep<W: Walk>(
+        &mut self,
+        track: &mut Track<W>,
+        amendments: &Amendments,
+        settings: &W::Settings,
+        change: impl FnOnce(&mut Track<W>),
+    ) {
+        let before = track.bytes();
+        change(track);
+        match self {
+            Self::Sorting(taken) if *taken < MODEL_REBUILD_BYTES_MAX => {}
+            _ => track.settle(amendments, settings),
+        }
+        if let Self::Sorting(taken) = self {
+            *taken = taken.saturating_add(track.bytes()).saturating_sub(before);
+        }
+    }
+}
