@@ -370,6 +370,8 @@ pub const MODEL_SNAPSHOT_BYTES_MAX: u64 = 1 << 30;
 pub const MODEL_REBUILDS_MAX: usize = 2;
 /// Questions at the same time that replay the log: as of a place, differences, assumptions.
 pub const MODEL_REPLAYS_MAX: usize = 2;
+/// Rows of a state that may be asked for at a time.
+pub const MODEL_ROWS_MAX: usize = 100_000;
 /// Differences between two states that are told one by one.
 pub const MODEL_CHANGES_MAX: usize = 10_000;
 

@@ -104,6 +104,10 @@ pub struct AgentReport {
     /// was when it came, and while it is not connected, or silent for longer than two heartbeats, the time since that was
     /// made. A wrong clock of the agent does not show here. `null` while nobody has measured that clock.
     pub lag_s: Option<f64>,
+    /// What has to be added to its clock to have the collector's, in seconds, as measured when the last of its batches came;
+    /// `null` while nobody has measured it.
+    #[serde(default)]
+    pub clock_offset_s: Option<f64>,
     /// Events in the log.
     pub events: u64,
     /// Events that it declared as lost.
@@ -293,6 +297,7 @@ impl AgentReport {
             key: view.key.map(|key| key.to_string()),
             last_ingest: view.last_ingest.map(text),
             lag_s: view.lag_us(now).map(|micros| micros as f64 / 1e6),
+            clock_offset_s: view.clock_offset_us.map(|micros| micros as f64 / 1e6),
             events: lanes.iter().map(|lane| lane.events).sum(),
             lost_events: lanes.iter().map(|lane| lane.lost_events).sum(),
             missing_events: lanes.iter().map(missing).sum(),

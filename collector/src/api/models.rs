@@ -3,7 +3,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `GET /v1/models` | every version of every model, and how far it is |
-//! | `GET /v1/models/NAME@V?as_of=OFFSET\|TIME&machine=&intervals=` | its state; of the highest version without `@V`, of now without `as_of` |
+//! | `GET /v1/models/NAME@V?as_of=OFFSET\|TIME&machine=&from=&until=&intervals=&limit=&cursor=` | its state, or a part of it; of the highest version without `@V`, of now without `as_of` |
 //! | `POST /v1/models/NAME@V/recompute?from=OFFSET\|TIME` | 202; made again from the log's first event, or from the latest snapshot up to `from` |
 //! | `GET /v1/models/diff?left=A@1&right=A@2&as_of=` | which figures differ |
 //! | `POST /v1/what-if?from=&until=` with a plan (TOML, see [`crate::models::what_if`]) | what happened, and what would have |
@@ -16,13 +16,14 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::pages::blocking;
 use super::problem::Problem;
 use super::state::Api;
 use crate::clock::SystemClock;
 use crate::models::diff::Change;
+use crate::models::question::{Question, QuestionError};
 use crate::models::runner::{AsOf, AskError, Cancel, Difference, Models, RecomputeError, ReplayError, Status};
 use crate::models::what_if::{Plan, PlanError, Report, RunError};
 use crate::models::{Definition, time};
@@ -96,17 +97,18 @@ pub(super) async fn state(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Value>, Problem> {
-    let query = Query::parse(query.as_deref(), &["as_of", "machine", "intervals"])?;
-    let part = Part::of(&query)?;
+    let known: Vec<&str> = std::iter::once("as_of").chain(Question::NAMES).collect();
+    let query = Query::parse(query.as_deref(), &known)?;
     let as_of = query.as_of("as_of")?.unwrap_or_else(now);
     let definition = find(&api.state.models, &name)?;
+    let question = Question::read(&definition.of, |name| query.get(name))?;
     let state = replaying(&api.state.models, move |models, cancel| models.state(&definition, as_of, cancel)).await??;
     let (offset, as_of, counts_from) = (state.offset.to_string(), time(state.time), state.counts_from.view());
     let mut shown = state.state;
-    part.keep(&mut shown);
-    let answer =
-        json!({ "model": state.model, "offset": offset, "time": as_of, "counts_from": counts_from, "state": shown });
-    Ok(Json(answer))
+    let cursor = question.keep(&mut shown);
+    Ok(Json(json!({
+        "model": state.model, "offset": offset, "time": as_of, "counts_from": counts_from, "cursor": cursor, "state": shown,
+    })))
 }
 
 /// Which figures differ between two versions of a model.
@@ -183,6 +185,16 @@ pub(super) struct AsOfQuery {
     machine: Option<String>,
     /// So many of the newest intervals of every machine; all of them by default.
     intervals: Option<usize>,
+    /// Of states, breakdowns and alarms: only what lasted at this time (RFC 3339) or later, by corrected event time. Whole
+    /// intervals are given, also where they began before it.
+    from: Option<String>,
+    /// Of states, breakdowns and alarms: only what began before this time (RFC 3339).
+    until: Option<String>,
+    /// So many rows at most: intervals, breakdowns, alarms, or names. `cursor` of the answer is null when there are no more.
+    limit: Option<usize>,
+    /// Goes on behind the rows of the page whose answer had this `cursor`; the other parameters must be the same. With
+    /// `as_of`, all pages are of one state.
+    cursor: Option<String>,
 }
 
 /// Which two, and as of when.
@@ -217,45 +229,6 @@ pub(super) struct SpanQuery {
     from: Option<String>,
     /// The same; now by default.
     until: Option<String>,
-}
-
-/// What is wanted of a state: of a thousand machines with all their past it is many megabytes.
-#[derive(Debug)]
-struct Part {
-    machine: Option<String>,
-    intervals: Option<usize>,
-}
-
-impl Part {
-    fn of(query: &Query) -> Result<Self, Problem> {
-        let machine = query.get("machine").map(str::to_owned);
-        let intervals = query.get("intervals").map(str::parse).transpose().map_err(|_| {
-            let detail = "`intervals` is not a number of intervals";
-            Problem::new(StatusCode::BAD_REQUEST, detail, "give a whole number; 0 for none, nothing for all")
-        })?;
-        Ok(Self { machine, intervals })
-    }
-
-    /// Leaves out what is of other machines, and older intervals.
-    fn keep(&self, state: &mut Value) {
-        let Value::Object(members) = state else { return };
-        for member in members.values_mut() {
-            if let Some(machine) = &self.machine {
-                match member {
-                    // By machine, or by subject, of which the machine is the first level.
-                    Value::Object(by_name) => by_name.retain(|name, _| name.split('/').next() == Some(machine)),
-                    Value::Array(list) => list.retain(|one| one.get("machine").is_none_or(|of| of == machine.as_str())),
-                    _ => {}
-                }
-            }
-            let Some(count) = self.intervals else { continue };
-            for one in member.as_object_mut().into_iter().flat_map(Map::values_mut) {
-                if let Some(Value::Array(intervals)) = one.get_mut("intervals") {
-                    intervals.drain(..intervals.len().saturating_sub(count));
-                }
-            }
-        }
-    }
 }
 
 /// Runs what may replay the log where it may block, and ends it when the client is gone.
@@ -355,6 +328,12 @@ impl DiffReport {
     }
 }
 
+impl From<QuestionError> for Problem {
+    fn from(error: QuestionError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error.to_string(), "see GET /v1/models/{name} in /v1/openapi.json")
+    }
+}
+
 impl From<AskError> for Problem {
     fn from(error: AskError) -> Self {
         let detail = error.to_string();
@@ -424,36 +403,5 @@ impl From<RunError> for Problem {
             RunError::Ask(error) => error.into(),
             RunError::Replay(error) => error.into(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_part_of_a_state_leaves_out_other_machines_and_older_intervals() {
-        let state = json!({
-            "machines": { "88-C": { "intervals": [1, 2, 3] }, "89": { "intervals": [4] } },
-            "subjects": { "88-C/spindle": 1, "88-Cx/spindle": 2 },
-            "active": [{ "machine": "88-C" }, { "machine": "89" }],
-            "forgotten": 0,
-        });
-        let part = |query: &str| Part::of(&Query::parse(Some(query), &["machine", "intervals"]).unwrap());
-        let kept = |query: &str| {
-            let mut kept = state.clone();
-            part(query).unwrap().keep(&mut kept);
-            kept
-        };
-        assert_eq!(kept(""), state);
-        let of_machine = json!({
-            "machines": { "88-C": { "intervals": [3] } },
-            "subjects": { "88-C/spindle": 1 },
-            "active": [{ "machine": "88-C" }],
-            "forgotten": 0,
-        });
-        assert_eq!(kept("machine=88-C&intervals=1"), of_machine);
-        assert_eq!(kept("intervals=0")["machines"]["89"], json!({ "intervals": [] }));
-        assert!(part("intervals=-1").is_err());
     }
 }

@@ -35,7 +35,9 @@ pub enum Models {
         #[arg(long, value_name = "PLACE")]
         as_of: Option<String>,
         #[command(flatten)]
-        from: From,
+        part: Part,
+        #[command(flatten)]
+        source: From,
     },
     /// Make a model's state again from the log, beside the one that is told meanwhile.
     Recompute {
@@ -77,6 +79,34 @@ pub enum Models {
     },
 }
 
+/// Which part of a state; all of it by default.
+#[derive(Debug, clap::Args)]
+pub struct Part {
+    /// Only what is of this machine.
+    #[arg(long)]
+    machine: Option<String>,
+    /// Of states, breakdowns and alarms: only what lasted at this time (RFC 3339) or later, by event time.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Of states, breakdowns and alarms: only what began before this time (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// So many rows at most: intervals, breakdowns, alarms, or names.
+    #[arg(long, value_name = "ROWS")]
+    limit: Option<String>,
+    /// Go on behind the rows of the answer that had this cursor.
+    #[arg(long, requires = "limit")]
+    cursor: Option<String>,
+}
+
+impl Part {
+    /// Names and values, as the API has them.
+    fn pairs(&self) -> Vec<(&str, &str)> {
+        let Self { machine, from, until, limit, cursor } = self;
+        pairs(&[("machine", machine), ("from", from), ("until", until), ("limit", limit), ("cursor", cursor)])
+    }
+}
+
 /// Whom to ask, and how to write it.
 #[derive(Debug, clap::Args)]
 pub struct From {
@@ -100,12 +130,19 @@ pub fn models(command: &Models) -> anyhow::Result<()> {
             let list: Vec<ModelReport> = Client::new(&collector.http).get("/v1/models", &[])?;
             write(*output, &list, || show::list(&list))
         }
-        Models::Show { model, as_of, from } => {
-            let state: Value = match from.offline()? {
-                Some(offline) => offline.state(model, as_of.as_deref())?,
-                None => from.client().get(&format!("/v1/models/{}", escaped(model)), &pairs(&[("as_of", as_of)]))?,
+        Models::Show { model, as_of, part, source } => {
+            let state: Value = match source.offline()? {
+                Some(offline) => offline.state(model, as_of.as_deref(), &part.pairs())?,
+                None => {
+                    let asked = [pairs(&[("as_of", as_of)]), part.pairs()].concat();
+                    source.client().get(&format!("/v1/models/{}", escaped(model)), &asked)?
+                }
             };
-            write(from.output, &state, || show::state(&state))
+            write(source.output, &state, || show::state(&state))?;
+            if let (Output::Table, Some(cursor)) = (source.output, state["cursor"].as_str()) {
+                eprintln!("there is more: --limit … --cursor {cursor}");
+            }
+            Ok(())
         }
         Models::Recompute { model, from, collector, no_wait } => recompute(model, from, collector, *no_wait),
         Models::Diff { left, right, as_of, from } => {

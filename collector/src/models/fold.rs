@@ -10,7 +10,7 @@ use afferent_protocol::segment::EntryHead;
 
 use super::order::corrected;
 use super::snapshot::{Mark, Snapshot};
-use super::{AnyModel, CountsFrom, ModelId, Names, Seen};
+use super::{AnyModel, CountedFrom, ModelId, Names, Seen};
 use crate::limits::MODEL_CHUNK_EVENTS;
 use crate::terms::Terms;
 
@@ -23,13 +23,13 @@ pub struct Member {
     /// Why it was stopped; it gets no more events then.
     pub failed: Option<String>,
     /// From where in the log it counts.
-    pub counts_from: CountsFrom,
+    pub counts_from: CountedFrom,
 }
 
 impl Member {
     /// One that runs.
     pub fn new(id: ModelId, model: Box<dyn AnyModel>) -> Self {
-        Self { id, model, failed: None, counts_from: CountsFrom::default() }
+        Self { id, model, failed: None, counts_from: CountedFrom::default() }
     }
 
     /// Passes events on. A model that panics is stopped, and takes nobody with it.
@@ -78,7 +78,7 @@ pub struct Fold {
 impl Fold {
     /// Models that have seen everything before `next`, whose last event was ingested at `time`.
     pub fn new(mut members: Vec<Member>, next: Offset, time: Timestamp) -> Self {
-        members.iter_mut().for_each(|member| member.counts_from = CountsFrom::at(next));
+        members.iter_mut().for_each(|member| member.counts_from = CountedFrom::at(next));
         let (mark, names, decoded) = (None, Names::default(), Vec::new());
         Self { members, next, time, mark, unreadable: 0, names, decoded }
     }
@@ -86,7 +86,7 @@ impl Fold {
     /// The log that comes begins here: what was before, retention has removed. To be called before anything is passed on.
     pub fn begin_at(&mut self, first: Offset) {
         self.next = first;
-        self.members.iter_mut().for_each(|member| member.counts_from = CountsFrom::at(first));
+        self.members.iter_mut().for_each(|member| member.counts_from = CountedFrom::at(first));
     }
 
     /// Models that have seen what a snapshot has.

@@ -6,7 +6,7 @@
 //!
 //! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its place among others; [`Names`]: its machine and
 //!   subject as numbers; [`Table`]: what a model keeps of each
-//! - [`Fold`]: decodes each batch once and passes it to several models; [`CountsFrom`]: where in the log each of them
+//! - [`Fold`]: decodes each batch once and passes it to several models; [`CountedFrom`]: where in the log each of them
 //!   began
 //! - [`states`], [`breakdowns`], [`alarms`], [`last`], [`kpi`], [`sources`]: the built-in models;
 //!   [`life_cycle`], [`amendment`]: what they are made of
@@ -14,6 +14,7 @@
 //!   its [`mod@report`]s ([`packed`], with what they share in a [`pool`]), and when it was [`heard`] ([`silence`]); folded into
 //!   a [`timeline`] or [`episodes`] of what was [`standing`]; [`counter`]: what was produced
 //! - [`Definition`]: a version of a model, as the configuration has it
+//! - [`question`]: which part of a state is wanted
 //! - [`snapshot`], [`store`]: states on disk, derived and never trusted without a check
 //! - [`runner`]: follows the log; [`mod@diff`]: what differs between two states; [`what_if`]: alternatives beside the log
 //!
@@ -22,8 +23,8 @@
 pub mod alarms;
 pub mod amendment;
 pub mod breakdowns;
+mod counted_from;
 pub mod counter;
-mod counts_from;
 mod definition;
 pub mod diff;
 pub mod episodes;
@@ -40,6 +41,7 @@ mod names;
 pub mod order;
 pub mod packed;
 pub mod pool;
+pub mod question;
 pub mod report;
 pub mod runner;
 pub mod silence;
@@ -60,7 +62,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use counts_from::CountsFrom;
+pub use counted_from::CountedFrom;
 pub use definition::{BuiltIn, Definition, DefinitionError, ModelId, ModelIdError, with_built_ins};
 pub use erased::{AnyModel, StateError};
 pub use fold::{Fold, Member};

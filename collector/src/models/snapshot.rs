@@ -17,7 +17,7 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::session::signed::{LogId, Place};
 use serde::{Deserialize, Serialize};
 
-use super::{CountsFrom, Definition};
+use super::{CountedFrom, Definition};
 use crate::subscribe::ReadLog;
 use crate::terms::PlaceError;
 
@@ -45,7 +45,7 @@ pub struct Snapshot {
     /// The last batch that it has seen; `None` when it has seen none.
     pub mark: Option<Mark>,
     /// From where in the log it counts.
-    pub counts_from: CountsFrom,
+    pub counts_from: CountedFrom,
     /// The state, as [`super::AnyModel::save`] gave it.
     pub state: Vec<u8>,
 }
@@ -58,7 +58,7 @@ struct Contents<'a> {
     term: (LogId, u64),
     time: Timestamp,
     mark: Option<Mark>,
-    counts_from: CountsFrom,
+    counts_from: CountedFrom,
     #[serde(borrow)]
     state: &'a [u8],
 }
@@ -142,7 +142,7 @@ mod tests {
     fn snapshot() -> Snapshot {
         let (offset, time) = (Offset::new(7), Timestamp::new(8).unwrap());
         let mark = Some(Mark { first: Offset::new(5), crc: 9 });
-        let counts_from = CountsFrom { offset: Offset::new(2), time: Some(time), samples: Some((offset, time)) };
+        let counts_from = CountedFrom { offset: Offset::new(2), time: Some(time), samples: Some((offset, time)) };
         Snapshot { offset, term: ([4; 16], 6), time, mark, counts_from, state: vec![1, 2, 3] }
     }
 

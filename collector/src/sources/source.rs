@@ -39,6 +39,7 @@ pub(crate) struct Source {
     link_since: Option<Timestamp>,
     last_ingest: Option<Timestamp>,
     last_made: Option<Timestamp>,
+    clock_offset_us: Option<i64>,
     clock_heard: Option<ClockHeard>,
     /// An operator says that nothing more is to be expected of it.
     pub retired: Option<RetiredView>,
@@ -95,6 +96,7 @@ impl Source {
         let by_collector = |offset_us| Timestamp::clamped(made.micros().saturating_add(offset_us)).min(ingest);
         self.last_ingest = Some(ingest);
         self.last_made = clock_offset_us.map(by_collector);
+        self.clock_offset_us = clock_offset_us;
     }
 
     pub fn refused(&mut self, reason: Reason) {
@@ -122,6 +124,7 @@ impl Source {
             refused: refused.filter(|(_, count)| *count > 0).collect(),
             last_ingest: self.last_ingest,
             last_made: self.last_made,
+            clock_offset_us: self.clock_offset_us,
             clock_heard: self.clock_heard,
             retired: self.retired.clone(),
             conflict: self.conflict.clone(),

@@ -151,6 +151,8 @@ pub struct SourceView {
     pub last_ingest: Option<Timestamp>,
     /// When that batch was made, by the collector's clock; `None` where the source's clock was not measured.
     pub last_made: Option<Timestamp>,
+    /// What had to be added to its clock then to have the collector's, in microseconds; `None` where that was not measured.
+    pub clock_offset_us: Option<i64>,
     /// What its clock said last, while that was synchronised; since the collector began.
     pub clock_heard: Option<ClockHeard>,
     /// Whether an operator says that nothing more is to be expected of it.
@@ -182,6 +184,7 @@ impl SourceView {
             refused: Vec::new(),
             last_ingest: None,
             last_made: None,
+            clock_offset_us: None,
             clock_heard: None,
             retired: None,
             conflict: None,

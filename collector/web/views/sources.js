@@ -42,11 +42,10 @@ const bad = (number) => (number ? html`<strong>${count(number)}</strong>` : coun
 // More than this is more than a slow network explains.
 const CLOCK_OFF_S = 2;
 
-function Clock({ model }) {
-  if (!model) return '–';
-  const off = duration(model.clock_offset_s);
-  const shown = Math.abs(model.clock_offset_s) > CLOCK_OFF_S ? html`<strong>${off}</strong>` : off;
-  return html`${shown}${!model.synchronised && html`<br /><span class="quiet">not synchronised</span>`}`;
+function Clock({ agent, model }) {
+  const off = agent?.clock_offset_s;
+  const shown = Math.abs(off) > CLOCK_OFF_S ? html`<strong>${duration(off)}</strong>` : duration(off);
+  return html`${shown}${model && !model.synchronised && html`<br /><span class="quiet">not synchronised</span>`}`;
 }
 
 const LINKS = { online: '●', offline: '○', unknown: '?' };
@@ -59,8 +58,8 @@ function row(name, agent, model) {
   const lost = agent?.lost_events ?? sum(model?.declared_lost);
   return { key: name, state, lost, missing: agent?.missing_events, cells: [
     plain(name, 60), html`<span class="link ${state}">${LINKS[state] ?? ''} ${plain(state, 20)}</span>`,
-    html`<${Time} of=${agent?.last_ingest ?? model?.last_heard} />`, duration(agent?.lag_s ?? model?.lag_s),
-    html`<${Clock} model=${model} />`,
+    html`<${Time} of=${agent?.last_ingest ?? model?.last_heard} />`, duration(agent?.lag_s),
+    html`<${Clock} agent=${agent} model=${model} />`,
     model?.autonomy_s == null ? '–' : duration(model.autonomy_s),
     model?.rate_per_s == null ? '–' : count(Math.round(model.rate_per_s * 100) / 100), count(agent?.events ?? model?.events),
     bad(lost), bad(agent?.missing_events), bad(agent?.refused),

@@ -7,9 +7,10 @@ use afferent_collector::api::models::DiffReport;
 use afferent_collector::config::{Config, Overrides};
 use afferent_collector::log::inspect;
 use afferent_collector::models::diff::diff;
+use afferent_collector::models::question::Question;
 use afferent_collector::models::runner::Difference;
 use afferent_collector::models::what_if::{Plan, Report, WhatIf};
-use afferent_collector::models::{CountsFrom, Definition, Fold, Member, ModelId, with_built_ins};
+use afferent_collector::models::{CountedFrom, Definition, Fold, Member, ModelId, with_built_ins};
 use afferent_collector::subscribe::Start;
 use afferent_protocol::batch::Batch;
 use afferent_protocol::ids::{Offset, Timestamp};
@@ -67,14 +68,18 @@ impl Offline {
         Ok(Self { disk, progress, definitions: with_built_ins(&added) })
     }
 
-    pub fn state(&self, model: &str, as_of: Option<&str>) -> anyhow::Result<Value> {
+    pub fn state(&self, model: &str, as_of: Option<&str>, part: &[(&str, &str)]) -> anyhow::Result<Value> {
         let definition = self.find(model)?;
+        let get = |name| part.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        let question = Question::read(&definition.of, get)?;
         let (fold, time) = self.folded(&[definition], as_of)?;
-        let state = view(&fold, &definition.id, time)?;
+        let mut state = view(&fold, &definition.id, time)?;
+        let cursor = question.keep(&mut state);
         let (offset, time, counts_from) = (fold.next().to_string(), rfc3339(time), counts_from(&fold, &definition.id));
         let counts_from = counts_from.view();
         Ok(json!({
-            "model": definition.id, "offset": offset, "time": time, "counts_from": counts_from, "state": state
+            "model": definition.id, "offset": offset, "time": time, "counts_from": counts_from, "cursor": cursor,
+            "state": state,
         }))
     }
 
@@ -156,7 +161,7 @@ fn view(fold: &Fold, id: &ModelId, time: Timestamp) -> anyhow::Result<Value> {
     }
 }
 
-fn counts_from(fold: &Fold, id: &ModelId) -> CountsFrom {
+fn counts_from(fold: &Fold, id: &ModelId) -> CountedFrom {
     fold.member(id).map(|member| member.counts_from).unwrap_or_default()
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::diff::{Changes, diff};
-use super::super::{CountsFrom, Definition, Fold, ModelId};
+use super::super::{CountedFrom, Definition, Fold, ModelId};
 use super::replay::{Cancel, ReplayError, fold_log, start_of};
 use super::{Models, Shared};
 use crate::limits::MODEL_REPLAYS_MAX;
@@ -39,7 +39,7 @@ pub struct StateAt {
     /// As of when, by the collector's clock.
     pub time: Timestamp,
     /// From where in the log it counts.
-    pub counts_from: CountsFrom,
+    pub counts_from: CountedFrom,
     /// What is known.
     pub state: Value,
 }
@@ -52,7 +52,7 @@ pub struct Difference {
     /// As of when, by the collector's clock.
     pub time: Timestamp,
     /// From where in the log each of them counts.
-    pub counts_from: [CountsFrom; 2],
+    pub counts_from: [CountedFrom; 2],
     /// What differs.
     pub changes: Changes,
 }

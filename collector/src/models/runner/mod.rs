@@ -28,7 +28,7 @@ pub use rebuild::RecomputeError;
 pub use replay::{Cancel, ReplayError, fold_log, start_of};
 
 use super::store::Store;
-use super::{CountsFrom, Definition, Fold, ModelId};
+use super::{CountedFrom, Definition, Fold, ModelId};
 use crate::shutdown::Stopping;
 use crate::subscribe::ReadLog;
 use crate::supervise::{Part, Supervisor};
@@ -110,7 +110,7 @@ pub struct Status {
     /// When the last event that it has seen was ingested.
     pub time: Timestamp,
     /// From where in the log it counts; `None` while it is made for the first time.
-    pub counts_from: Option<CountsFrom>,
+    pub counts_from: Option<CountedFrom>,
     /// Events that it has not seen yet.
     pub behind: u64,
     /// Offsets that it has on disk, to begin with.

@@ -44,7 +44,7 @@ pub fn measure(table: &mut Table) {
     let store = Store::new(folder.join("models"));
     let saved = timed(|| {
         for (definition, member) in definitions.iter().zip(&fold.members) {
-            store.save(definition, &fold.snapshot(&*member.model, &log.terms())).expect("the folder can be written");
+            store.save(definition, &fold.snapshot(member, &log.terms())).expect("the folder can be written");
         }
     });
     table.add("… saving them", saved, "s", Must::Shown);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use afferent_collector::log::{EmbeddedLog, Indexed, LogSettings, UnifiedLog};
 use afferent_collector::models::store::Store;
-use afferent_collector::models::{Fold, with_built_ins};
+use afferent_collector::models::{Fold, Member, with_built_ins};
 use afferent_collector::sources::Sources;
 use afferent_collector::terms::Terms;
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
@@ -164,7 +164,7 @@ fn leave_models_at(rig: &Rig, end: Offset) {
     let store = Store::new(rig.collector_data().join("models"));
     let fold = Fold::new(Vec::new(), end, time(0));
     for definition in with_built_ins(&[]) {
-        let snapshot = fold.snapshot(&*definition.of.build(), &Terms::default());
+        let snapshot = fold.snapshot(&Member::new(definition.id.clone(), definition.of.build()), &Terms::default());
         store.save(&definition, &snapshot).expect("the folder can be written");
     }
 }

@@ -3,9 +3,9 @@
 use afferent_protocol::ids::Stream;
 
 use super::*;
-use crate::models::CountsFrom;
+use crate::models::CountedFrom;
 
-fn counted(started: &Started, as_of: AsOf) -> BTreeMap<String, CountsFrom> {
+fn counted(started: &Started, as_of: AsOf) -> BTreeMap<String, CountedFrom> {
     let of = |definition: &Definition| {
         let state = started.models.state(definition, as_of, &Cancel::default()).unwrap();
         (definition.id.to_string(), state.counts_from)
@@ -41,7 +41,8 @@ fn a_model_that_is_made_again_after_retention_says_that_it_counts_from_what_was_
     started.caught_up(&log);
     started.stop();
     let stamps = stamps(&log);
-    let from = |offset: u64| CountsFrom { time: Some(stamps[offset as usize]), ..CountsFrom::at(Offset::new(offset)) };
+    let from =
+        |offset: u64| CountedFrom { time: Some(stamps[offset as usize]), ..CountedFrom::at(Offset::new(offset)) };
 
     let log = log.trimmed(40);
     let started = Started::new(&runtime, &log, Some(directory.path().into()));

@@ -9,7 +9,7 @@ use super::time;
 /// From where in the log a model counts: figures say nothing about what was before, because retention had removed it when
 /// the model was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CountsFrom {
+pub struct CountedFrom {
     /// The first offset that it has seen.
     pub offset: Offset,
     /// When the entry at that offset was appended; `None` before it has seen one.
@@ -19,7 +19,7 @@ pub struct CountsFrom {
     pub samples: Option<(Offset, Timestamp)>,
 }
 
-impl CountsFrom {
+impl CountedFrom {
     /// From this offset on.
     pub fn at(offset: Offset) -> Self {
         Self { offset, ..Self::default() }
