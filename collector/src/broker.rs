@@ -22,7 +22,7 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::topic::{Leaf, STATE_FILTER, Topic, UP_FILTER};
@@ -42,6 +42,7 @@ use crate::limits::{
     BROKER_DOWN_MAX, BROKER_HANDSHAKE_S_MAX, BROKER_KEEP_ALIVE, BROKER_RETRY, BROKER_SILENCE_MAX, IN_FLIGHT_MAX,
     PACKET_BYTES_MAX,
 };
+use crate::seldom::Seldom;
 use crate::shutdown::Stopping;
 use crate::tls_words;
 
@@ -139,12 +140,15 @@ impl Broker {
         let mut stopping = self.stopping.clone();
         let (wait_min, wait_max) = BROKER_RETRY;
         let mut wait = wait_min;
+        let mut losing = Seldom::default();
         loop {
             let lost = tokio::select! {
                 lost = self.connection() => lost,
                 () = stopping.wait() => return,
             };
-            tracing::warn!(why = lost.why, "no connection to the broker; it is tried again");
+            if let Some(before) = losing.due(Instant::now()) {
+                tracing::warn!(why = lost.why, before, "no connection to the broker; it is tried again");
+            }
             self.health.set_way(Way::Closed { why: format!("broker: {}", lost.why) });
             wait = if lost.joined { wait_min } else { (wait * 2).min(wait_max) };
             tokio::select! {

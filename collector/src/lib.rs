@@ -19,8 +19,9 @@
 //!
 //! [`up`] starts a collector and an agent for this machine.
 //!
-//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`], [`open_files`]; [`supervise`] watches every task and
-//! thread, [`turns`] lets commits go before them; [`run`] puts it all together, and [`limits`] has every limit of the collector.
+//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`], [`open_files`], [`seldom`];
+//! [`supervise`] watches every task and thread, [`turns`] lets commits go before them; [`run`] puts it all together,
+//! and [`limits`] has every limit of the collector.
 
 pub mod api;
 pub mod attesting;
@@ -45,6 +46,7 @@ pub mod questions;
 pub mod refused;
 pub mod retention;
 pub mod run;
+pub mod seldom;
 pub mod shutdown;
 #[cfg(test)]
 mod simulated;

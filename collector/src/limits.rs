@@ -189,8 +189,8 @@ pub const FOLLOWER_WAIT_MAX: Duration = Duration::from_millis(8);
 
 /// Refused names that are remembered, of all kinds.
 pub const REFUSED_KEPT_MAX: usize = 256;
-/// A refusal of the same kind and name is told in the log at most so often.
-pub const REFUSED_WARN_EVERY: Duration = Duration::from_secs(60);
+/// What repeats is told in the log at most so often.
+pub const TELL_EVERY: Duration = Duration::from_secs(60);
 /// Warnings about refusals a minute, of all names together.
 pub const REFUSED_WARNINGS_MAX: usize = 30;
 /// Characters of a name, user or topic that are kept of somebody who was refused.

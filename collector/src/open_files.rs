@@ -1,7 +1,7 @@
 //! Open files: how many the system lets the collector have, and who gets them.
 //!
-//! Every connection is an open file, and agents' connections and readers' draw from one limit. Each gets a share of its own, so
-//! that no crowd at one door starves the other, or the log.
+//! Every connection is an open file, and agents' connections and readers' draw from one limit. Each gets a share of its
+//! own, so that no crowd at one door starves the other, or the log.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -24,8 +24,8 @@ pub struct TooFewFiles {
     pub files: u64,
 }
 
-/// Raises the limit as far as the system lets us, which is often 1,024 at first, and shares it out; `mqtt_max` connections of
-/// agents are wanted.
+/// Raises the limit as far as the system lets us, which is often 1,024 at first, and shares it out; `mqtt_max`
+/// connections of agents are wanted.
 pub fn share(mqtt_max: usize) -> Result<Shares, TooFewFiles> {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
@@ -40,13 +40,14 @@ pub fn share(mqtt_max: usize) -> Result<Shares, TooFewFiles> {
             wanted = mqtt_max,
             mqtt,
             http,
-            "fewer connections than configured are taken: the limit of open files is too low; raise LimitNOFILE (ulimit -n)"
+            "fewer connections than configured are taken: there are too few open files; raise LimitNOFILE (ulimit -n)"
         );
     }
     Ok(shares)
 }
 
-/// Readers get up to a quarter of what the log leaves, agents the rest, but for those who are told that they are too many.
+/// Readers get up to a quarter of what the log leaves, agents the rest, but for those who are told that they are too
+/// many.
 fn shares(files: u64, mqtt_max: usize) -> Result<Shares, TooFewFiles> {
     if files < FILES_MIN {
         return Err(TooFewFiles { files });

@@ -1,8 +1,8 @@
 //! Who is refused, and why: remembered by name for the fleet's view, counted for metrics, and told in the log, seldom.
 //!
-//! The first refusal of a kind and a name is a warning that names who it was and what to do; then there is at most one a
-//! minute, with how many came meanwhile. Names cost nothing where nobody has to log in, so that only so many are remembered,
-//! and only so many warnings are written a minute for all of them together.
+//! The first refusal of a kind and a name is a warning that names who it was and what to do; then there is at most one
+//! a minute, with how many came meanwhile. Names cost nothing where nobody has to log in, so that only so many are
+//! remembered, and only so many warnings are written a minute for all of them together.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use afferent_protocol::ids::Timestamp;
 
 use crate::core::Reason;
-use crate::limits::{REFUSED_KEPT_MAX, REFUSED_TEXT_CHARS_MAX, REFUSED_WARN_EVERY, REFUSED_WARNINGS_MAX};
+use crate::limits::{REFUSED_KEPT_MAX, REFUSED_TEXT_CHARS_MAX, REFUSED_WARNINGS_MAX};
 use crate::line::plain;
+use crate::seldom::Seldom;
 
 /// Kinds of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,8 +122,7 @@ pub struct Entry {
     pub first: Timestamp,
     /// When last.
     pub last: Timestamp,
-    told: Option<Instant>,
-    untold: u64,
+    told: Seldom,
 }
 
 /// All that were refused since the start.
@@ -185,21 +185,20 @@ impl Book {
         entry.peer = refused.peer.map(|peer| peer.to_string());
         entry.why = plain(refused.why).into_owned();
         (entry.count, entry.last) = (entry.count + 1, wall);
-        let is_due = entry.told.is_none_or(|told| now.duration_since(told) >= REFUSED_WARN_EVERY);
-        if !is_due || !has_room(&mut self.minute, now) {
-            entry.untold += 1;
+        let told = entry.told;
+        let before = entry.told.due(now)?;
+        if !has_room(&mut self.minute, now) {
+            entry.told.withhold(told);
             return None;
         }
-        entry.told = Some(now);
-        let before = std::mem::take(&mut entry.untold);
         Some((entry.clone(), before))
     }
 
     /// A new entry, in the place of the one that was refused longest ago where there are too many.
     fn add(&mut self, kind: Kind, name: String, wall: Timestamp) -> usize {
-        let (why, told) = (String::new(), None);
+        let (why, told) = (String::new(), Seldom::default());
         let (user, topic, peer) = (None, None, None);
-        let entry = Entry { kind, name, user, topic, peer, why, count: 0, first: wall, last: wall, told, untold: 0 };
+        let entry = Entry { kind, name, user, topic, peer, why, count: 0, first: wall, last: wall, told };
         if self.entries.len() < REFUSED_KEPT_MAX {
             self.entries.push(entry);
             return self.entries.len() - 1;

@@ -252,7 +252,8 @@ impl Collector {
         self.supervisor.part_ended().await
     }
 
-    /// Stops; after the end of a part, what is left of the others is not waited for long, and the error tells of that part.
+    /// Stops; after the end of a part, what is left of the others is not waited for long, and the error tells of that
+    /// part.
     pub async fn stop_after(self, ended: Option<PartEnded>) -> Result<(), RunError> {
         let Some(ended) = ended else { return self.stop().await };
         match tokio::time::timeout(EXIT_TIME_MAX, self.stop()).await {

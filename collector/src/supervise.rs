@@ -1,8 +1,9 @@
 //! Every task and thread of the collector, each under its name: none of them ends in silence.
 //!
-//! A [`Part`] that panics, or that returns before the collector stops, makes the collector unhealthy and says why. What the
-//! way of events needs ([`Remedy::Exit`]) ends the process with it, so that whoever watches the process starts it again. All
-//! others run beside the log and are started again here ([`Remedy::Restart`]), each time after a longer wait.
+//! A [`Part`] that panics, or that returns before the collector stops, makes the collector unhealthy and says why. What
+//! the way of events needs ([`Remedy::Exit`]) ends the process with it, so that whoever watches the process starts it
+//! again. All others run beside the log and are started again here ([`Remedy::Restart`]), each time after a longer
+//! wait.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -352,8 +353,8 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
     format!("it panicked: {}", text.unwrap_or("(without a word)"))
 }
 
-/// Debug builds panic at the start of the part that this variable names: at every start, or with `NAME:COUNT` at so many.
-/// Nothing of it is in a release.
+/// Debug builds panic at the start of the part that this variable names: at every start, or with `NAME:COUNT` at so
+/// many. Nothing of it is in a release.
 pub const PLANTED_PANIC: &str = "AFFERENT_PLANTED_PANIC";
 
 fn plant(part: Part, starts: u64) {

@@ -1,9 +1,10 @@
 //! Commits go first: whoever follows the log works in bursts, and gives way while something waits for its commit.
 //!
-//! The machine's cores are shared by the way of an event (sockets, writer, disk) and by those who read the log afterwards.
-//! What comes in counts in [`Commits`] until it is on disk and answered. A follower asks for its next [`Turns::next`] between
-//! two small pieces of work: after a burst it waits, in slices, as long as commits are pending, but never longer than a fixed
-//! part of the time. So a breakdown does not queue behind a fold, and a fold goes on however much comes in.
+//! The machine's cores are shared by the way of an event (sockets, writer, disk) and by those who read the log
+//! afterwards. What comes in counts in [`Commits`] until it is on disk and answered. A follower asks for its next
+//! [`Turns::next`] between two small pieces of work: after a burst it waits, in slices, as long as commits are pending,
+//! but never longer than a fixed part of the time. So a breakdown does not queue behind a fold, and a fold goes on
+//! however much comes in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,7 +53,8 @@ impl Turns {
         Self { commits, begun: Instant::now() }
     }
 
-    /// Called between two pieces of work: returns at once within a burst and where nothing is pending, else a little later.
+    /// Called between two pieces of work: returns at once within a burst and where nothing is pending, else a little
+    /// later.
     pub fn next(&mut self) {
         if self.begun.elapsed() < FOLLOWER_BURST {
             return;

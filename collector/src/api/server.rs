@@ -15,22 +15,29 @@ use tokio_io_timeout::TimeoutStream;
 
 use super::problem::Problem;
 use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIME, HTTP_STALL_TIME};
+use crate::seldom::Seldom;
 use crate::shutdown::Stopping;
 
 /// Serves `router` on `listener` to so many connections at a time until `stopping` says so; then they have a moment to end.
 pub(super) async fn serve(listener: TcpListener, router: Router, connections_max: usize, mut stopping: Stopping) {
     let places = Arc::new(Semaphore::new(connections_max));
     let mut connections = JoinSet::new();
+    let mut refusing = Seldom::default();
     loop {
         let accepted = tokio::select! {
             () = stopping.wait() => break,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                note_panic(ended);
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "no HTTP connection can be accepted; trying again in a moment");
+                if let Some(before) = refusing.due(std::time::Instant::now()) {
+                    tracing::warn!(%error, before, "no HTTP connection can be accepted; trying again in a moment");
+                }
                 tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 continue;
             }
@@ -48,7 +55,18 @@ pub(super) async fn serve(listener: TcpListener, router: Router, connections_max
     }
     drop(listener);
     // How long this may take is up to who stops us.
-    while connections.join_next().await.is_some() {}
+    while let Some(ended) = connections.join_next().await {
+        note_panic(ended);
+    }
+}
+
+/// A request that panicked is a bug; the others go on.
+fn note_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "the task of an HTTP connection ended in a panic; report this");
+    }
 }
 
 async fn connection(stream: TcpStream, router: Router, mut stopping: Stopping) {

@@ -11,7 +11,8 @@ use super::state::Api;
 use crate::intake::{Health, Intake, Stopping, Storage};
 use crate::limits::{WRITE_FAILING_WAIT, WRITE_LOOKS_EVERY, WRITE_SILENT_WAIT};
 
-/// Hands something to the writer, and waits until it is on disk; or for 503 and the reason, when the disk does not take it.
+/// Hands something to the writer, and waits until it is on disk; or for 503 and the reason, when the disk does not take
+/// it.
 /// `remedy` says what to do then: what was handed over may still get to the disk.
 pub(super) async fn written<T, F>(api: &Api, hand_over: impl FnOnce(Intake) -> F, remedy: &str) -> Result<T, Problem>
 where

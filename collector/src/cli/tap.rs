@@ -42,8 +42,9 @@ pub fn tap(args: &Tap) -> anyhow::Result<()> {
     follow(&client, &args.which.wanted(Some(from)), args.limit.unwrap_or(u64::MAX), args.output)
 }
 
-/// The offset of the last but so many events that are asked for. It is looked for in a part of the log that grows until it
-/// holds enough of them, so that what comes often is found at the end, and what is rare takes no more than twice the log.
+/// The offset of the last but so many events that are asked for. It is looked for in a part of the log that grows until
+/// it holds enough of them, so that what comes often is found at the end, and what is rare takes no more than twice the
+/// log.
 fn begin_of_last(client: &Client, which: &Which, last: u64) -> anyhow::Result<u64> {
     let kept = client.kept()?;
     let wanted = usize::try_from(last).unwrap_or(usize::MAX);

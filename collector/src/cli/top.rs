@@ -48,8 +48,8 @@ pub fn top(args: &Top) -> anyhow::Result<()> {
     outcome
 }
 
-/// Ends the process when its terminal is gone, also where SIGHUP is ignored (nohup): there is nobody to show anything to, and
-/// reading keys from a terminal that is gone would never come to rest.
+/// Ends the process when its terminal is gone, also where SIGHUP is ignored (nohup): there is nobody to show anything
+/// to, and reading keys from a terminal that is gone would never come to rest.
 fn end_with_terminal() -> std::io::Result<()> {
     // The same that keys are read from.
     let terminal: OwnedFd = if std::io::stdin().is_terminal() {

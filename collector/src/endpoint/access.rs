@@ -49,8 +49,8 @@ impl Access {
         !matches!(self, Self::Open) || address.ip().is_loopback()
     }
 
-    /// Whether a client that came in as `agent` by the access of before would come in as it by this one too, with what it has
-    /// shown; `same_ca` tells whether client certificates are of the same CA.
+    /// Whether a client that came in as `agent` by the access of before would come in as it by this one too, with what
+    /// it has shown; `same_ca` tells whether client certificates are of the same CA.
     pub(super) fn keeps(&self, before: &Self, agent: &SourceId, same_ca: bool) -> bool {
         match (self, before) {
             (Self::Open, Self::Open) => true,

@@ -27,8 +27,8 @@ impl Gate {
         Self { now: RwLock::new(Arc::new(entry)), registry }
     }
 
-    /// Takes users and certificates of other settings, for connections from now on; connections of those who would not come
-    /// in any more, or not by what they have shown, are ended. Gives how many were.
+    /// Takes users and certificates of other settings, for connections from now on; connections of those who would not
+    /// come in any more, or not by what they have shown, are ended. Gives how many were.
     ///
     /// # Errors
     /// When anybody could come in with them: then those of before stay.

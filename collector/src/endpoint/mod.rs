@@ -45,6 +45,7 @@ pub(crate) use tls::{authorities, certificates, check_validity, private_key};
 use crate::intake::{Health, Intake, Way};
 use crate::limits::{FAREWELL_MAX, REFUSALS_AT_ONCE};
 use crate::refused::{Kind, Refused};
+use crate::seldom::Seldom;
 use crate::shutdown::Stopping;
 use crate::tls_words;
 use answers::{ConnectRefusal, Farewell};
@@ -149,6 +150,7 @@ impl Endpoint {
         let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
         let mut stopping = context.stopping.clone();
         let mut connections = JoinSet::new();
+        let mut refusing = Seldom::default();
         context.health.set_way(Way::Open);
         loop {
             let accepted = tokio::select! {
@@ -162,7 +164,7 @@ impl Endpoint {
             let (socket, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    rest(&context, &error).await;
+                    rest(&context, &error, &mut refusing).await;
                     continue;
                 }
             };
@@ -193,8 +195,10 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 }
 
 /// What the system refuses now (most likely: no more file descriptors) it may grant a little later.
-async fn rest(context: &Context, error: &std::io::Error) {
-    tracing::warn!(%error, "cannot accept connections");
+async fn rest(context: &Context, error: &std::io::Error, refusing: &mut Seldom) {
+    if let Some(before) = refusing.due(std::time::Instant::now()) {
+        tracing::warn!(%error, before, "cannot accept connections; where there are too many open files, raise LimitNOFILE");
+    }
     context.health.set_way(Way::Closed { why: format!("connections cannot be accepted: {error}") });
     tokio::time::sleep(Duration::from_millis(100)).await;
 }

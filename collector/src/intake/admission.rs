@@ -54,8 +54,8 @@ pub trait Admission: Send + 'static {
     fn troubles(&self) -> Troubles {
         Troubles::default()
     }
-    /// Judges a message of `agent`, to whom the connection belongs; what is taken goes into the next commit. A refusal says why
-    /// something of it was refused.
+    /// Judges a message of `agent`, to whom the connection belongs; what is taken goes into the next commit. A refusal
+    /// says why something of it was refused.
     fn receive(
         &mut self,
         agent: SourceId,

@@ -19,6 +19,7 @@ use crate::limits::{
 };
 use crate::posted::{Placed, PostRefusal};
 use crate::refused::{Kind, Refused};
+use crate::seldom::Seldom;
 use crate::supervise::{Part, Supervisor};
 
 /// What others see of the writer.
@@ -84,6 +85,7 @@ pub fn spawn<A: Admission>(
         clock: SystemClock::new(),
         taken: Vec::new(),
         sources_changed: None,
+        failing: Seldom::default(),
     };
     let runtime = Handle::current();
     let thread = supervisor.thread_once(Part::Writer, move || state.run(&runtime))?;
@@ -107,6 +109,8 @@ struct Loop<A: Admission> {
     taken: Vec<Taken>,
     /// When the sources first changed since their last picture.
     sources_changed: Option<Instant>,
+    /// Commits that fail.
+    failing: Seldom,
 }
 
 struct Taken {
@@ -164,7 +168,9 @@ impl<A: Admission> Loop<A> {
         let (mut wait, wait_max) = COMMIT_RETRY;
         while let Err(error) = self.admission.begin(&self.clock.read()) {
             let why = error.to_string();
-            tracing::error!(why, "the log cannot be written; nothing is taken until it can");
+            if let Some(before) = self.failing.due(Instant::now()) {
+                tracing::error!(why, before, "the log cannot be written; nothing is taken until it can");
+            }
             self.health.commit_failed(self.clock.read().wall, why);
             if self.incoming.sender_strong_count() == 0 {
                 return false;
@@ -293,7 +299,13 @@ impl<A: Admission> Loop<A> {
                 Ok(answers) => break answers,
                 Err(error) => {
                     let why = error.to_string();
-                    tracing::error!(why, "a commit failed; nothing of it is acknowledged, and it is tried again");
+                    if let Some(before) = self.failing.due(Instant::now()) {
+                        tracing::error!(
+                            why,
+                            before,
+                            "a commit failed; nothing of it is acknowledged, and it is tried again"
+                        );
+                    }
                     self.health.commit_failed(self.clock.read().wall, why.clone());
                     tries_at_end += u32::from(self.incoming.sender_strong_count() == 0);
                     if tries_at_end >= COMMIT_TRIES_AT_END {

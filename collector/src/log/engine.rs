@@ -75,7 +75,7 @@ pub(crate) fn remedy(error: &io::Error) -> &'static str {
     match (error.kind(), Errno::from_io_error(error)) {
         (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "free space on the log's disk, or enlarge it",
         (ErrorKind::ReadOnlyFilesystem, _) => {
-            "the file system is read-only, as after an error of its disk; look into the kernel's log, then mount it to be written"
+            "the file system is read-only, as after an error of its disk; look into the kernel's log, then mount it anew"
         }
         (_, Some(Errno::IO)) => "the disk itself fails; look into the kernel's log (dmesg), and replace it",
         (ErrorKind::PermissionDenied, _) => "let the collector's user write in the log's directory",

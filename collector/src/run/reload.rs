@@ -1,7 +1,7 @@
 //! SIGHUP: the configuration is read again, and what can change while the collector runs is taken from it.
 //!
-//! Users, passwords and certificates are: all of them are read and checked before any of them is in use, so that a mistake
-//! leaves everything as it was. What else differs takes the next start, and is named.
+//! Users, passwords and certificates are: all of them are read and checked before any of them is in use, so that a
+//! mistake leaves everything as it was. What else differs takes the next start, and is named.
 
 use std::io;
 use std::sync::Arc;

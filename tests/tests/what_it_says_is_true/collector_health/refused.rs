@@ -68,7 +68,7 @@ fn what_is_posted_to_a_full_disk_is_answered_with_the_reason() {
         let data = "x".repeat(20_000);
         let event = |number: u32| {
             format!(
-                r#"{{"specversion":"1.0","id":"{number}","source":"/wear","type":"com.example.wear.v1","subject":"88-C","data":"{data}"}}"#
+                r#"{{"specversion":"1.0","id":"{number}","source":"/w","type":"com.example.w.v1","subject":"a","data":"{data}"}}"#
             )
         };
         let events: Vec<String> = (0..20)

@@ -127,7 +127,8 @@ fn a_type_that_does_not_exist_is_refused_wherever_one_is_given() {
     let body = r#"{"filter":{"type":"breakdowns"}}"#;
     let answer = ask(rig.http, "PUT", "/v1/subscriptions/wear", "application/json", body).expect("it answers");
     assert_eq!(answer.status, 400, "{}", answer.body);
-    let plan = "models = [\"kpi\"]\n[[alternative]]\nname = \"a\"\n[[alternative.rule]]\naction = \"drop\"\ntype = \"breakdowns\"\n";
+    let plan = "models = [\"kpi\"]\n[[alternative]]\nname = \"a\"\n[[alternative.rule]]\naction = \"drop\"\n\
+                type = \"breakdowns\"\n";
     let answer = ask(rig.http, "POST", "/v1/what-if", "application/toml", plan).expect("it answers");
     assert!((400..500).contains(&answer.status) && answer.body.contains("breakdowns"), "{}", answer.body);
     let answer = ask(rig.http, "GET", "/v1/events?type=breakdown,com.example.wear.v1", "text/plain", "");
