@@ -1,6 +1,6 @@
 //! What an amendment needs, so that it means something: an event that it is about, what is done, and by whom.
 
-use afferent_agent::intake::time::{Zone, parse};
+use afferent_agent::intake::time::parse;
 use afferent_protocol::ids::Offset;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -67,7 +67,7 @@ impl Amended {
         if let Some((name, _)) = said.filter(|(_, text)| text.trim().is_empty()) {
             return Err(wrong(format!("has no words in `{name}`, which is what this action adds")));
         }
-        if data.until.as_ref().is_some_and(|until| parse(until, Zone::Needed).is_none()) {
+        if data.until.as_ref().is_some_and(|until| parse(until, None).is_none()) {
             return Err(wrong("has an `until` that is no RFC 3339 time of the years 1970 to 9999".to_owned()));
         }
         let of = match data.of {
