@@ -51,3 +51,4 @@ pub mod subscribe;
 pub mod terms;
 pub mod up;
 pub mod web;
+pub mod whole;

@@ -5,22 +5,26 @@
 //! share what is rendered ([`super::tail`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use afferent_protocol::ids::Offset;
+use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::session::signed::Place;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::pages::{Pages, blocking};
 use super::problem::Problem;
 use super::query::{Asked, Query};
 use super::state::Api;
-use crate::limits::KEEP_ALIVE_TIME;
+use super::tail::Tail;
+use crate::clock::SystemClock;
+use crate::limits::{CLOCK_LOOK_TIME, KEEP_ALIVE_TIME};
 use crate::shutdown::Stopping;
-use crate::subscribe::{Format, Page, Reading, Start};
+use crate::subscribe::{Filter, Format, Page, ReadLog, Reading, Start};
 
 /// What a browser sends when it comes back: the `id` of the last event that it has.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -44,16 +48,13 @@ pub(super) async fn stream(
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), Asked::Stream)?;
     let start = last_event(&headers)?.or(query.from).unwrap_or(Start::End);
-    let log = api.log();
-    let from = blocking({
-        let log = Arc::clone(&log);
-        move || start.resolve(&*log)
-    })
-    .await??;
-    let reading = Reading::follow(from, query.filter, Format::ServerSent);
-    let pages = Pages::following(log, reading, &api.tail);
+    let begins = start.to_come(now());
+    let place = Beginning { start, filter: query.filter, log: api.log(), tail: Arc::clone(&api.tail) };
+    let pages = place.pages().await?;
+    let (durable, stopping) = (api.state.durable.clone(), api.stopping.clone());
+    let begins = begins.map(|begins| (begins, place));
     let follower =
-        Follower { pages, durable: api.state.durable, stopping: api.stopping, opened: false, has_begun: false };
+        Follower { begins, pages, durable, stopping, opened: false, quiet_since: Instant::now(), has_begun: false };
     let body = futures_util::stream::unfold(Some(follower), |follower| async {
         let mut follower = follower?;
         match follower.next().await {
@@ -85,11 +86,37 @@ fn last_event(headers: &HeaderMap) -> Result<Option<Start>, Problem> {
     Ok(Some(next))
 }
 
+/// Where a stream begins.
+struct Beginning {
+    start: Start,
+    filter: Filter,
+    log: Arc<dyn ReadLog>,
+    tail: Arc<Tail>,
+}
+
+impl Beginning {
+    async fn pages(&self) -> Result<Pages, Problem> {
+        let (start, log) = (self.start, Arc::clone(&self.log));
+        let from = blocking(move || start.resolve(&*log)).await??;
+        let reading = Reading::follow(from, self.filter.clone(), Format::ServerSent);
+        Ok(Pages::following(Arc::clone(&self.log), reading, &self.tail))
+    }
+}
+
+/// What the collector's clock says, by which events are ingested.
+pub(super) fn now() -> Timestamp {
+    SystemClock::new().read().wall
+}
+
 struct Follower {
+    /// The time to come at which it begins, and then looks up where.
+    begins: Option<(Timestamp, Beginning)>,
     pages: Pages,
     durable: watch::Receiver<Offset>,
     stopping: Stopping,
     opened: bool,
+    /// When something was sent last, while it waits for its time.
+    quiet_since: Instant,
     /// An event was sent.
     has_begun: bool,
 }
@@ -111,6 +138,23 @@ impl Follower {
         loop {
             if self.stopping.is_said() {
                 return Ok(None);
+            }
+            if let Some((begins, place)) = &self.begins {
+                let left = Duration::from_micros(u64::try_from(begins.micros() - now().micros()).unwrap_or(0));
+                if left.is_zero() {
+                    self.pages = place.pages().await?;
+                    self.begins = None;
+                    continue;
+                }
+                // The clock may be set meanwhile: what it says is looked at again.
+                tokio::select! {
+                    () = self.stopping.wait() => return Ok(None),
+                    () = tokio::time::sleep(left.min(CLOCK_LOOK_TIME)) => continue,
+                    () = tokio::time::sleep_until(self.quiet_since + KEEP_ALIVE_TIME) => {
+                        self.quiet_since = Instant::now();
+                        return Ok(Some(Bytes::from_static(b": alive\n\n")));
+                    }
+                }
             }
             // Before the page is read, so that what is appended after it wakes the wait below.
             self.durable.borrow_and_update();

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::amendment::shortened;
 use super::{Model, Seen, Table, time};
 use crate::limits::MODEL_SUBJECTS_MAX;
+use crate::whole;
 
 /// The settings of `last`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -102,7 +103,7 @@ impl Model for Last {
             .map(|(subject, entry)| {
                 let value = match &entry.value {
                     Kept::Float(value) => json!(value),
-                    Kept::Integer(value) => json!(value),
+                    Kept::Integer(value) => whole::value(*value),
                     Kept::Bool(value) => json!(value),
                     Kept::Text(value) => json!(value),
                 };
@@ -113,9 +114,12 @@ impl Model for Last {
                 };
                 let at = time(entry.time);
                 let offset = entry.offset.to_string();
-                let told = json!({
+                let mut told = json!({
                     "value": value, "unit": entry.unit, "quality": quality, "time": at, "offset": offset,
                 });
+                if matches!(entry.value, Kept::Integer(value) if !whole::is_exact(value)) {
+                    told["valuetype"] = "integer".into();
+                }
                 (subject.to_owned(), told)
             })
             .collect();
