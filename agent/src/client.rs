@@ -190,22 +190,22 @@ impl Wire {
 pub fn send(
     target: &Target,
     timeout: Duration,
-    lines: impl Iterator<Item = io::Result<Vec<u8>>>,
+    mut lines: impl Iterator<Item = io::Result<Vec<u8>>>,
     mut on_refusal: impl FnMut(u64, &str) + Send,
 ) -> Result<Report, ClientError> {
-    send_and_watch(target, timeout, lines, |told| {
+    send_and_watch(target, timeout, &mut lines, &mut |told| {
         if let Told::Refused(line, error) = told {
             on_refusal(line, error);
         }
     })
 }
 
-/// As [`send`], and gives every answer to `on_answer` as it comes.
+/// As [`send`], and gives every answer to `on_answer` as it comes. One function for all callers: the agent's size counts.
 pub fn send_and_watch(
     target: &Target,
     timeout: Duration,
-    lines: impl Iterator<Item = io::Result<Vec<u8>>>,
-    mut on_answer: impl FnMut(Told<'_>) + Send,
+    lines: &mut dyn Iterator<Item = io::Result<Vec<u8>>>,
+    on_answer: &mut (dyn FnMut(Told<'_>) + Send),
 ) -> Result<Report, ClientError> {
     let wire = Wire::connect(target, timeout)?;
     let reader = BufReader::new(wire.reader().map_err(ClientError::Answer)?);
@@ -218,7 +218,7 @@ pub fn send_and_watch(
             written.and(wire.end())
         });
         let reading = scope.spawn(|| {
-            let answered = read_answers(reader, &sent, &mut on_answer);
+            let answered = read_answers(reader, &sent, on_answer);
             if answered.is_err() {
                 wire.abort();
             }

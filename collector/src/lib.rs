@@ -58,3 +58,4 @@ pub mod tls_words;
 pub mod turns;
 pub mod up;
 pub mod web;
+pub mod whole;

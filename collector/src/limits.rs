@@ -270,6 +270,8 @@ pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
 pub const HTTP_HEAD_TIME: Duration = Duration::from_secs(10);
 /// How long a client may take nothing of what is sent to it.
 pub const HTTP_STALL_TIME: Duration = Duration::from_secs(60);
+/// After so long the clock is looked at again where a time to come is waited for: it may have been set.
+pub const CLOCK_LOOK_TIME: Duration = Duration::from_secs(1);
 /// A server-sent event stream says something at least this often.
 pub const KEEP_ALIVE_TIME: Duration = Duration::from_secs(15);
 

@@ -106,15 +106,17 @@ impl ReplayArgs {
             cut,
             ended: &mut ended,
         };
-        let lines = std::iter::once(Ok(greeting)).chain(std::iter::from_fn(move || paced.next_row()).flatten().map(Ok));
+        let mut lines =
+            std::iter::once(Ok(greeting)).chain(std::iter::from_fn(move || paced.next_row()).flatten().map(Ok));
         let mut first = None;
-        let note = |told: Told<'_>| {
+        let mut note = |told: Told<'_>| {
             if let Told::Refused(line, error) = told {
                 first.get_or_insert_with(|| format!("line {line}: {error}"));
             }
             lock(&resume).answered(told);
         };
-        let sent = client::send_and_watch(&self.target.target(), self.target.timeout(), lines, note);
+        let sent = client::send_and_watch(&self.target.target(), self.target.timeout(), &mut lines, &mut note);
+        drop(lines);
         let resume = resume.into_inner().unwrap_or_else(PoisonError::into_inner);
         let complete = sent.as_ref().is_ok_and(Report::is_complete);
         let recorded = resume.finish(ended.at, complete);

@@ -152,7 +152,7 @@ fn ask(target: &Target, timeout: Duration, run: &str) -> Result<Option<u64>, Sen
     loop {
         let question = format!("{{\"replayed\":\"{run}\"}}").into_bytes();
         let (mut taken, mut refusal) = (None, None);
-        client::send_and_watch(target, timeout, std::iter::once(Ok(question)), |told| match told {
+        client::send_and_watch(target, timeout, &mut std::iter::once(Ok(question)), &mut |told| match told {
             Told::Taken(lines) => taken = lines,
             Told::Refused(_, error) => refusal = Some(error.to_owned()),
             Told::Accepted(_) => {}

@@ -203,9 +203,9 @@ pub struct FileConfig {
     #[serde(default)]
     pub missing: Vec<String>,
     /// The decimal sign.
-    pub decimal: Option<char>,
+    pub decimal: Option<String>,
     /// What stands between the columns.
-    pub delimiter: Option<char>,
+    pub delimiter: Option<String>,
     /// Their unit.
     #[serde(default)]
     pub unit: String,
@@ -461,10 +461,10 @@ impl FileConfig {
         let form = form.map_err(|error| format!("`intake.file.time_format`: {error}"))?.unwrap_or_default();
         let zone = self.time_zone.as_deref().map(str::parse).transpose();
         let zone = zone.map_err(|error| format!("`intake.file.time_zone`: {error}"))?;
-        let sign = |key: &str, sign: Option<char>, default: u8| match sign.map(u8::try_from) {
+        let sign = |key: &str, sign: &Option<String>, default: u8| match sign.as_deref().map(str::as_bytes) {
             None => Ok(default),
-            Some(Ok(sign)) if sign.is_ascii() => Ok(sign),
-            Some(_) => Err(format!("`intake.file.{key}` is no ASCII character")),
+            Some([sign]) if sign.is_ascii() => Ok(*sign),
+            Some(_) => Err(format!("`intake.file.{key}` is not one ASCII character")),
         };
         let mapping = Mapping {
             subject: self.subject.clone(),
@@ -475,9 +475,9 @@ impl FileConfig {
             text_columns: self.text_columns.clone(),
             number_columns: self.number_columns.clone(),
             missing: self.missing.clone(),
-            decimal: sign("decimal", self.decimal, b'.')?,
+            decimal: sign("decimal", &self.decimal, b'.')?,
             unit: self.unit.clone(),
-            delimiter: sign("delimiter", self.delimiter, b',')?,
+            delimiter: sign("delimiter", &self.delimiter, b',')?,
         };
         mapping.check().map_err(|error| format!("`intake.file` of {}: {error}", self.path.display()))?;
         Ok(mapping)

@@ -84,6 +84,10 @@ fn values_are_refused_with_their_line_and_what_is_taken() {
         ("[[intake.exec]]\nname = \"a\"\ncommand = []\n", &["intake.exec.command"]),
         ("[[intake.file]]\npath = \"a.csv\"\nunit = \"degC\"\n", &["intake.file.unit", "Cel"]),
         ("[[intake.file]]\npath = \"a.csv\"\nspeed = \"fast\"\n", &["intake.file.speed", "original"]),
+        ("[[intake.file]]\npath = \"a.csv\"\ntime_format = \"iso\"\n", &["intake.file.time_format", "unix_ms"]),
+        ("[[intake.file]]\npath = \"a.csv\"\ntime_zone = \"CET\"\n", &["intake.file.time_zone", "+02:00"]),
+        ("[[intake.file]]\npath = \"a.csv\"\ntime_format = \"excel\"\n", &["intake.file", "a.csv", "zone"]),
+        ("[[intake.file]]\npath = \"a.csv\"\ndecimal = \"::\"\n", &["intake.file.decimal", "ASCII"]),
         ("[ring\n", &["line 1"]),
         ("[ring]\na = 1\na = 2\n", &["line 3"]),
     ] {

@@ -46,6 +46,9 @@ impl FromStr for Zone {
 
 impl fmt::Display for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("UTC");
+        }
         let (sign, ahead) = (if self.0 < 0 { '-' } else { '+' }, self.0.abs());
         write!(f, "{sign}{:02}:{:02}", ahead / 60, ahead % 60)
     }

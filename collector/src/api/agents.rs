@@ -20,6 +20,7 @@ use crate::data_directory::parse_public_key;
 use crate::intake::Intake;
 use crate::refused;
 use crate::sources::{LaneView, LinkState, SourceView};
+use crate::whole;
 
 /// The answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -81,9 +82,11 @@ impl RefusedReport {
 /// The log's bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogReport {
-    /// The oldest offset that is kept.
+    /// The oldest offset that is kept, decimal.
+    #[serde(serialize_with = "as_text", deserialize_with = "whole::deserialize")]
     pub first: u64,
-    /// The durable end.
+    /// The durable end, decimal.
+    #[serde(serialize_with = "as_text", deserialize_with = "whole::deserialize")]
     pub end: u64,
 }
 
@@ -134,8 +137,10 @@ pub struct LaneReport {
     /// The epoch.
     pub epoch: String,
     /// The first sequence that is not in the log.
+    #[serde(with = "whole")]
     pub end: u64,
     /// The first sequence that is not on disk.
+    #[serde(with = "whole")]
     pub durable_end: u64,
     /// Batches in the log.
     pub batches: u64,
@@ -153,8 +158,10 @@ pub struct LaneReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeReport {
     /// The first one.
+    #[serde(with = "whole")]
     pub first: u64,
     /// The first one after it.
+    #[serde(with = "whole")]
     pub end: u64,
 }
 
@@ -162,8 +169,10 @@ pub struct RangeReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossReport {
     /// The first sequence that is lost.
+    #[serde(with = "whole")]
     pub first: u64,
     /// The first sequence that is not.
+    #[serde(with = "whole")]
     pub end: u64,
     /// Why.
     pub reason: String,
@@ -342,7 +351,13 @@ pub(super) fn link_name(link: LinkState) -> &'static str {
     }
 }
 
-fn text(time: Timestamp) -> String {
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it serializes by reference")]
+fn as_text<S: serde::Serializer>(offset: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(offset)
+}
+
+/// A time for readers.
+pub(super) fn text(time: Timestamp) -> String {
     let mut text = Vec::new();
     put_rfc3339(&mut text, time);
     String::from_utf8(text).expect("a time is ASCII")

@@ -96,7 +96,12 @@ impl Part {
             Some(cursor) => Start::Place(cursor.place),
             None => query.from.unwrap_or(Start::First),
         };
-        let from = start.resolve(log)?;
+        // A cursor that was given before the time came at which the part begins does not lead to what lies before it.
+        let begins = match query.from {
+            Some(Start::Time(time)) if query.cursor.is_some() => log.at_time(time).map_err(StartError::Log)?,
+            _ => Offset::ZERO,
+        };
+        let from = start.resolve(log)?.max(begins);
         let kept = log.kept();
         let until = match query.until {
             // What is not written yet is left for the next request.

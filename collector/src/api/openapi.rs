@@ -9,7 +9,10 @@ use utoipa::{IntoParams, IntoResponses, OpenApi, ToSchema};
 #[openapi(
     info(
         title = "Afferent collector",
-        description = "One unified, immutable, replayable log of what all agents sent."
+        description = "One unified, immutable, replayable log of what all agents sent. In JSON a whole number beyond 2^53 is a \
+            text of its digits, as most readers keep numbers as doubles; `valuetype` is `integer` beside such a `value` of a \
+            sample. An offset is always such a text, and so is the attribute `sequence` of an event. The `data` of a posted \
+            event is given back as it was written."
     ),
     paths(
         super::agents::agents,
@@ -107,7 +110,8 @@ pub(super) enum Refusals {
 pub(super) struct EventsQuery {
     /// Where to begin: an offset, a place (`OFFSET@TERM.LOG`), a time (RFC 3339), `first` or `end`. The oldest event by
     /// default. A plain offset is not checked: in a log that was put back to an earlier state it means another event than
-    /// before. A place is, and refused with 409 when it does not hold any more.
+    /// before. A place is, and refused with 409 when it does not hold any more. Nothing that was ingested before a time is
+    /// given, also when it is still to come.
     #[param(example = "first")]
     from: Option<String>,
     /// Where to end, as `from`; what is there is not given any more. The log's end of this moment by default. Before an
@@ -148,7 +152,7 @@ enum Time {
 #[expect(dead_code, reason = "it describes what is read elsewhere")]
 pub(super) struct StreamQuery {
     /// Where to begin: an offset (not checked), a place (`OFFSET@TERM.LOG`; the `id` of an event is its place), a time
-    /// (RFC 3339), `first` or `end`. After the newest event by default.
+    /// (RFC 3339), `first` or `end`. After the newest event by default. A time to come is waited for.
     from: Option<String>,
     /// Only these subjects: `*` stands for one level, `**` for several.
     subject: Option<String>,

@@ -5,24 +5,26 @@
 //! share what is rendered ([`super::tail`]).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use afferent_protocol::ids::Offset;
+use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::session::signed::Place;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use super::pages::{Pages, blocking};
 use super::problem::Problem;
 use super::query::{Asked, Query};
 use super::state::Api;
+use super::tail::Tail;
 use crate::clock::SystemClock;
-use crate::limits::KEEP_ALIVE_TIME;
+use crate::limits::{CLOCK_LOOK_TIME, KEEP_ALIVE_TIME};
 use crate::shutdown::Stopping;
-use crate::subscribe::{Format, Page, Reading, Start};
+use crate::subscribe::{Filter, Format, Page, ReadLog, Reading, Start};
 
 /// What a browser sends when it comes back: the `id` of the last event that it has.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -46,16 +48,11 @@ pub(super) async fn stream(
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), Asked::Stream)?;
     let start = last_event(&headers)?.or(query.from).unwrap_or(Start::End);
-    let log = api.log();
-    let from = blocking({
-        let log = Arc::clone(&log);
-        move || start.resolve(&*log)
-    })
-    .await??;
-    let reading = Reading::follow(from, query.filter, Format::ServerSent);
-    let pages = Pages::following(log, reading, &api.tail);
+    let begins = start.to_come(now());
+    let place = Beginning { start, filter: query.filter, log: api.log(), tail: Arc::clone(&api.tail) };
     let follower = Follower {
-        pages,
+        pages: place.pages().await?,
+        begins: begins.map(|begins| (begins, place)),
         durable: api.state.durable,
         stopping: api.stopping,
         opened: false,
@@ -94,7 +91,31 @@ fn last_event(headers: &HeaderMap) -> Result<Option<Start>, Problem> {
     Ok(Some(next))
 }
 
+/// Where a stream begins.
+struct Beginning {
+    start: Start,
+    filter: Filter,
+    log: Arc<dyn ReadLog>,
+    tail: Arc<Tail>,
+}
+
+impl Beginning {
+    async fn pages(&self) -> Result<Pages, Problem> {
+        let (start, log) = (self.start, Arc::clone(&self.log));
+        let from = blocking(move || start.resolve(&*log)).await??;
+        let reading = Reading::follow(from, self.filter.clone(), Format::ServerSent);
+        Ok(Pages::following(Arc::clone(&self.log), reading, &self.tail))
+    }
+}
+
+/// What the collector's clock says, by which events are ingested.
+pub(super) fn now() -> Timestamp {
+    SystemClock::new().read().wall
+}
+
 struct Follower {
+    /// The time to come at which it begins, and then looks up where.
+    begins: Option<(Timestamp, Beginning)>,
     pages: Pages,
     durable: watch::Receiver<Offset>,
     stopping: Stopping,
@@ -132,6 +153,20 @@ impl Follower {
             if self.stopping.is_said() {
                 return Ok(None);
             }
+            if let Some((begins, place)) = &self.begins {
+                let left = Duration::from_micros(u64::try_from(begins.micros() - now().micros()).unwrap_or(0));
+                if left.is_zero() {
+                    self.pages = place.pages().await?;
+                    self.begins = None;
+                    continue;
+                }
+                // The clock may be set meanwhile: what it says is looked at again.
+                tokio::select! {
+                    () = self.stopping.wait() => return Ok(None),
+                    () = tokio::time::sleep(left.min(CLOCK_LOOK_TIME)) => continue,
+                    () = tokio::time::sleep_until(quiet) => return Ok(Some(self.keep_alive())),
+                }
+            }
             // Before the page is read, so that what is appended after it wakes the wait below.
             self.durable.borrow_and_update();
             let (bytes, page) = self.pages.next().await?;
@@ -163,11 +198,12 @@ impl Follower {
         let alive = match self.heartbeat {
             None => ": alive\n".to_owned(),
             Some(_) => {
-                let now = SystemClock::new().read().wall;
-                format!("event: heartbeat\ndata: {}\n", serde_json::json!({ "time": crate::models::time(now) }))
+                format!("event: heartbeat\ndata: {}\n", serde_json::json!({ "time": crate::models::time(now()) }))
             }
         };
-        match self.pages.filtered_place().and_then(|next| next.checked_sub(1)) {
+        // One that has not begun has no place: a return is to wait for its time as well.
+        let place = self.pages.filtered_place().filter(|_| self.begins.is_none());
+        match place.and_then(|next| next.checked_sub(1)) {
             Some(last) => format!("{alive}id: {last}{}\n\n", self.pages.term_of(last)).into(),
             None => format!("{alive}\n").into(),
         }

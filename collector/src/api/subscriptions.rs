@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use afferent_protocol::ids::SourceId;
+use afferent_protocol::ids::{SourceId, Timestamp};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -19,6 +19,7 @@ use super::problem::{self, Problem};
 use super::publish::taken;
 use super::query::{pairs, shortened};
 use super::state::Api;
+use super::stream::now;
 use crate::limits::{
     EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, MEMBER_BYTES_MAX, PARTITIONS_DEFAULT,
 };
@@ -33,7 +34,7 @@ pub const FETCH_CURSOR: HeaderName = HeaderName::from_static("afferent-cursor");
 #[serde(deny_unknown_fields)]
 pub(super) struct NewSubscription {
     /// Where it begins: an offset (not checked), a place (`OFFSET@TERM.LOG`, which must hold in this log), a time
-    /// (RFC 3339), `first` (by default) or `end`.
+    /// (RFC 3339; one to come is waited for), `first` (by default) or `end`.
     #[serde(default)]
     from: Option<String>,
     /// Which events it has: `subject`, `type`, `source`, `severity` as in `GET /v1/events`.
@@ -72,6 +73,9 @@ pub struct SubscriptionReport {
     pub filter: FilterText,
     /// Where each partition goes on, decimal.
     pub cursors: Vec<String>,
+    /// The time to come at which it begins (RFC 3339): it gives nothing that is ingested before.
+    #[serde(default)]
+    pub begins: Option<String>,
     /// Offsets from its oldest place to the log's end, decimal; none when its place is lost.
     pub lag: Option<String>,
     /// Why its place is lost: the log was put back to an earlier state, or started over. It gives nothing until it is reset.
@@ -95,6 +99,7 @@ impl SubscriptionReport {
     fn of(view: View, log: &dyn ReadLog) -> Self {
         let end = log.kept().end;
         let error = view.kept.check(&log.terms(), end).err();
+        let waits = view.kept.begins.is_some();
         let member = |member: crate::subscribe::named::Member| MemberReport {
             name: member.name,
             partitions: member.partitions,
@@ -102,7 +107,8 @@ impl SubscriptionReport {
         };
         Self {
             name: view.name.to_string(),
-            lag: error.is_none().then(|| end.since(view.kept.place()).to_string()),
+            lag: error.is_none().then(|| if waits { "0".to_owned() } else { end.since(view.kept.place()).to_string() }),
+            begins: view.kept.begins.map(|begins| super::agents::text(Timestamp::clamped(begins))),
             error: error.map(|error| format!("{error}; reset the subscription")),
             cursors: view.kept.cursors.iter().map(|cursor| cursor.0.offset.to_string()).collect(),
             filter: view.kept.filter,
@@ -144,7 +150,8 @@ pub(super) async fn create(State(api): State<Api>, Path(name): Path<String>, bod
         move || {
             let from = start.resolve(&*log).map_err(Problem::from)?;
             let partitions = new.partitions.unwrap_or(PARTITIONS_DEFAULT);
-            subscriptions.create(name, log.terms().place(from), new.filter, partitions).map_err(Problem::from)
+            let begins = start.to_come(now());
+            subscriptions.create(name, log.terms().place(from), begins, new.filter, partitions).map_err(Problem::from)
         }
     })
     .await??;
@@ -222,8 +229,12 @@ pub(super) async fn fetch(
     loop {
         // Before the log is read, so that what is appended after it wakes the wait below.
         durable.borrow_and_update();
-        let (terms, end) = (api.state.reader.terms(), api.state.reader.kept().end);
-        let portion = api.state.subscriptions.portion(name, &asked.member, &terms, end)?;
+        let portion = if has_begun(&api, name).await? {
+            let (terms, end) = (api.state.reader.terms(), api.state.reader.kept().end);
+            api.state.subscriptions.portion(name, &asked.member, &terms, end)?
+        } else {
+            None
+        };
         let (body, cursor) = match &portion {
             Some(portion) => read(&api, portion, asked.limit.unwrap_or(EVENTS_DEFAULT)).await?,
             None => (Vec::new(), None),
@@ -237,7 +248,7 @@ pub(super) async fn fetch(
             }
             return Ok(answer);
         }
-        // A member without a share waits for one, which no growth of the log gives it.
+        // A member without a share waits for one, or for the time at which the subscription begins: no growth gives it that.
         let pause = if portion.is_some() { left } else { left.min(Duration::from_secs(1)) };
         tokio::select! {
             () = stopping.wait() => {}
@@ -245,6 +256,21 @@ pub(super) async fn fetch(
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Whether a subscription gives anything: one that begins at a time to come does not, until then.
+async fn has_begun(api: &Api, name: SourceId) -> Result<bool, Problem> {
+    let Some(begins) = api.state.subscriptions.begins(name)? else { return Ok(true) };
+    if begins > now() {
+        return Ok(false);
+    }
+    let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
+    let begun = move || {
+        let at = Start::Time(begins).resolve(&*log).map_err(Problem::from)?;
+        subscriptions.begin(name, log.terms().place(at)).map_err(Problem::from)
+    };
+    blocking(begun).await??;
+    Ok(true)
 }
 
 async fn read(api: &Api, portion: &Portion, limit: u64) -> Result<(Vec<u8>, Option<FetchCursor>), Problem> {
@@ -296,7 +322,7 @@ pub(super) async fn reset(State(api): State<Api>, Path(name): Path<String>, body
     let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
     let moved = move || {
         let to = start.resolve(&*log).map_err(Problem::from)?;
-        subscriptions.reset(name, log.terms().place(to)).map_err(Problem::from)
+        subscriptions.reset(name, log.terms().place(to), start.to_come(now())).map_err(Problem::from)
     };
     blocking(moved).await??;
     Ok(StatusCode::NO_CONTENT)

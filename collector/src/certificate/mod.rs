@@ -41,6 +41,7 @@ use crate::cloud_event::names::loss_reason;
 use crate::log::inspect::Suspect;
 use crate::log::{Bound, KeyOrigin, LogReader};
 use crate::sources::{RangeView, SourceView};
+use crate::whole;
 pub use evidence::{Evidence, Means};
 use extracts::Asked;
 pub use prove::{ProveError, prove, whole};
@@ -136,8 +137,10 @@ pub struct Awaited {
     #[serde(serialize_with = "epoch_text")]
     pub epoch: Epoch,
     /// The first sequence.
+    #[serde(serialize_with = "whole::sequence")]
     pub first: Sequence,
     /// The first one after them.
+    #[serde(serialize_with = "whole::sequence")]
     pub end: Sequence,
 }
 
@@ -153,8 +156,10 @@ pub struct InRing {
     #[serde(serialize_with = "epoch_text")]
     pub epoch: Epoch,
     /// The first sequence.
+    #[serde(serialize_with = "whole::sequence")]
     pub first: Sequence,
     /// The first one after them.
+    #[serde(serialize_with = "whole::sequence")]
     pub end: Sequence,
 }
 
@@ -231,12 +236,15 @@ pub struct LogEvidence {
     /// Where the first of them comes from: one that was found in the log, whoever wrote it chose.
     pub key_origin: KeyOrigin,
     /// The oldest offset that is kept.
+    #[serde(serialize_with = "whole::offset")]
     pub first: Offset,
     /// The first offset after the newest batch.
+    #[serde(serialize_with = "whole::offset")]
     pub end: Offset,
     /// How many attestations agree with the log.
     pub attestations: u64,
     /// Entries from this offset on are bound by them.
+    #[serde(serialize_with = "whole::some_offset")]
     pub attested_from: Option<Offset>,
     /// How far they bind it.
     pub attested: Option<Bound>,
@@ -285,8 +293,10 @@ pub struct LaneCertificate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Range {
     /// The first one.
+    #[serde(serialize_with = "whole::sequence")]
     pub first: Sequence,
     /// The first one after them.
+    #[serde(serialize_with = "whole::sequence")]
     pub end: Sequence,
     /// What became of them.
     #[serde(flatten)]

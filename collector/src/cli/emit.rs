@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 
 use afferent_collector::limits::{POST_BYTES_MAX, POST_EVENTS_MAX};
 use anyhow::{Context, anyhow};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::client::{Client, ClientError};
@@ -52,8 +53,7 @@ pub struct Emit {
 pub fn emit(args: &Emit) -> anyhow::Result<()> {
     let client = Client::new(&args.collector.http);
     if !args.stdin {
-        let event = Value::Object(event(args)?).to_string();
-        return post(&client, &[event], args.output);
+        return post(&client, &[event(args)?], args.output);
     }
     let input = BufReader::with_capacity(READ_BYTES, std::io::stdin());
     post_lines(input, &mut |part| part.post(&client, args.output))
@@ -107,7 +107,8 @@ fn post_lines(
         line.clear();
         let read =
             input.read_line(&mut line).with_context(|| format!("reading line {number} of standard input failed"))?;
-        let event = line.trim();
+        // Some editors put a mark of the byte order before the first line.
+        let event = line.trim_start_matches('\u{feff}').trim();
         if !event.is_empty() {
             serde_json::from_str::<Value>(event)
                 .with_context(|| format!("line {number} of standard input cannot be read as JSON"))?;
@@ -126,7 +127,7 @@ fn post_lines(
     Ok(())
 }
 
-fn event(args: &Emit) -> anyhow::Result<Map<String, Value>> {
+fn event(args: &Emit) -> anyhow::Result<String> {
     let id = match &args.id {
         Some(id) => id.clone(),
         None => format!("{:016x}", getrandom::u64().context("the system gives no random numbers")?),
@@ -144,9 +145,13 @@ fn event(args: &Emit) -> anyhow::Result<Map<String, Value>> {
     if let Some(severity) = args.severitynumber {
         event.insert("severitynumber".to_owned(), severity.into());
     }
+    let mut event = Value::Object(event).to_string();
     if let Some(data) = &args.data {
-        let data = serde_json::from_str(data).context("--data is no JSON; a text needs its quotes, as '\"text\"'")?;
-        event.insert("data".to_owned(), data);
+        let no_json = "--data is no JSON; a text needs its quotes, as '\"text\"'";
+        let data: &RawValue = serde_json::from_str(data).context(no_json)?;
+        // As it was written, save for line ends, which in JSON stand between tokens only, where a blank does as well.
+        let data = data.get().replace(|character: char| character.is_ascii_control(), " ");
+        event.insert_str(event.len() - 1, &format!(",\"data\":{data}"));
     }
     Ok(event)
 }
@@ -185,6 +190,7 @@ mod tests {
     fn lines_are_counted_as_an_editor_does_and_requests_are_no_larger_than_is_taken() {
         assert_eq!(parts(b"").unwrap(), Vec::<Vec<u64>>::new());
         assert_eq!(parts(b"{}\n\n \n{}\r\n{}").unwrap(), [vec![1, 4], vec![5]]);
+        assert_eq!(parts(b"\xEF\xBB\xBF{}\n").unwrap(), [vec![1]]);
         let many = parts("{}\n".repeat(2 * EVENTS + 1).as_bytes()).unwrap();
         assert_eq!(many.iter().map(Vec::len).collect::<Vec<_>>(), [EVENTS, EVENTS, 1]);
         let large = format!("\"{}\"\n", "x".repeat(40 << 10)).repeat(EVENTS);

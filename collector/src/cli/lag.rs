@@ -38,7 +38,10 @@ fn rendered(subscriptions: &[SubscriptionReport]) -> String {
     let row = |subscription: &SubscriptionReport| {
         let members: Vec<_> = subscription.members.iter().map(|member| plain(&member.name)).collect();
         let name = plain(&subscription.name).into_owned();
-        let lag = plain(subscription.lag.as_deref().unwrap_or("lost: reset it")).into_owned();
+        let lag = match &subscription.begins {
+            Some(begins) => format!("begins at {}", plain(begins)),
+            None => plain(subscription.lag.as_deref().unwrap_or("lost: reset it")).into_owned(),
+        };
         vec![name, lag, subscription.cursors.len().to_string(), members.join(", ")]
     };
     table(&heading, &subscriptions.iter().map(row).collect::<Vec<_>>())

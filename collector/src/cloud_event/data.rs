@@ -2,7 +2,7 @@
 //!
 //! | kind | members |
 //! |---|---|
-//! | sample | `value` (number, boolean or text), `unit`, `quality` |
+//! | sample | `value` (number, boolean or text), `unit`, `quality`; `valuetype` is `integer` where `value` is a whole number as text |
 //! | breakdown | `code`, `severity`, `message` |
 //! | recovery | `code`, `message` |
 //! | state | `state`, `reason` |
@@ -12,6 +12,8 @@
 //! | life cycle | `change`, and what belongs to it |
 //! | progress | `stream`, `epoch`, `end`, `check` (hexadecimal), of the device that is the subject; `ticks` (`events`, `boot`, `offset_us`; null where none): of so many events right before it, tick = time − offset |
 //! | derived | the JSON document of its maker; as a JSON text when it is no JSON |
+//!
+//! Whole numbers beyond 2^53 are texts of their digits, and offsets always are ([`crate::whole`]).
 
 use std::fmt;
 
@@ -24,6 +26,7 @@ use serde::{Serialize, Serializer};
 use super::names;
 use super::text::{put_decimal, put_json_string};
 use super::time::put_rfc3339;
+use crate::whole;
 
 /// The content type of everything but derived events that are no JSON.
 pub const JSON: &str = "application/json";
@@ -114,6 +117,7 @@ impl Serialize for Data<'_, '_> {
                 struct Progress {
                     stream: &'static str,
                     epoch: String,
+                    #[serde(serialize_with = "whole::serialize")]
                     end: u64,
                     check: String,
                     ticks: Option<Ticks>,
@@ -123,6 +127,7 @@ impl Serialize for Data<'_, '_> {
                 struct Ticks {
                     events: u32,
                     boot: String,
+                    #[serde(serialize_with = "whole::signed")]
                     offset_us: i64,
                 }
                 let (epoch, check) = (progress.epoch.to_string(), format!("{:016x}", progress.check));
@@ -146,10 +151,13 @@ fn put_sample(out: &mut Vec<u8>, sample: &Sample<'_>) {
         // The library's float is the shortest one that reads back as the same number.
         Value::Float(value) => serde_json::to_writer(&mut *out, &value).expect("a growing buffer takes any number"),
         Value::Integer(value) => {
+            let quote: &[u8] = if whole::is_exact(value) { b"" } else { b"\"" };
+            out.extend_from_slice(quote);
             if value < 0 {
                 out.push(b'-');
             }
             put_decimal(out, value.unsigned_abs());
+            out.extend_from_slice(quote);
         }
         Value::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
         Value::Text(value) => put_json_string(out, value),
@@ -158,14 +166,21 @@ fn put_sample(out: &mut Vec<u8>, sample: &Sample<'_>) {
     put_json_string(out, sample.unit);
     out.extend_from_slice(br#","quality":""#);
     out.extend_from_slice(names::quality(sample.quality).as_bytes());
-    out.extend_from_slice(br#""}"#);
+    out.push(b'"');
+    // Beside a text of digits: it was measured as a number.
+    if matches!(sample.value, Value::Integer(value) if !whole::is_exact(value)) {
+        out.extend_from_slice(br#","valuetype":"integer""#);
+    }
+    out.push(b'}');
 }
 
 #[derive(Serialize)]
 struct LossData {
     stream: &'static str,
     epoch: String,
+    #[serde(serialize_with = "whole::serialize")]
     first: u64,
+    #[serde(serialize_with = "whole::serialize")]
     end: u64,
     reason: &'static str,
     chain: Option<String>,
@@ -186,6 +201,7 @@ fn loss_of(loss: &Loss) -> LossData {
 struct ClockStepData {
     before: String,
     after: String,
+    #[serde(serialize_with = "whole::signed")]
     step_us: i64,
 }
 
@@ -200,35 +216,121 @@ fn clock_step_of(step: &ClockStep) -> ClockStepData {
 #[derive(Serialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 enum LifeCycleData<'a> {
-    Started { previous: &'static str, version: &'a str, repairs: &'a str },
-    Stopped { reason: &'a str },
-    LinkUp { peer: &'a str },
-    LinkDown { peer: &'a str, reason: &'a str },
-    KeyPinned { source: &'a str, key: String },
-    Refused { source: &'a str, reason: &'a str },
-    Gap { source: &'a str, stream: &'static str, epoch: String, first: u64, end: u64 },
-    DiskTrouble { message: &'a str },
-    Configured { message: &'a str },
-    Trimmed { until: String, rule: &'a str },
-    Emptied { stream: &'static str, until: String, rule: &'a str },
-    LaneKept { source: &'a str, stream: &'static str, epoch: String, end: u64, time_last: String, chain: String },
-    Attested { attestation: String },
-    TermBegun { log_id: String, partition: u32, term: String, first: String },
-    Heartbeat { instance: String, lanes: Vec<LaneEnd> },
-    Resealed { stream: &'static str, epoch: String, first: u64, reason: &'static str },
-    RingReplaced { message: &'a str },
-    Conflict { source: &'a str, boots: [String; 2], addresses: &'a str },
-    RolledBack { source: &'a str, term: String, until: String, end: String, time: String },
-    Retired { source: &'a str, who: &'a str, why: &'a str },
-    KeyReplaced { source: &'a str, key: String, who: &'a str },
-    KeyEndorsed { endorsement: String },
-    Alias { source: &'a str, former: &'a str },
+    Started {
+        previous: &'static str,
+        version: &'a str,
+        repairs: &'a str,
+    },
+    Stopped {
+        reason: &'a str,
+    },
+    LinkUp {
+        peer: &'a str,
+    },
+    LinkDown {
+        peer: &'a str,
+        reason: &'a str,
+    },
+    KeyPinned {
+        source: &'a str,
+        key: String,
+    },
+    Refused {
+        source: &'a str,
+        reason: &'a str,
+    },
+    Gap {
+        source: &'a str,
+        stream: &'static str,
+        epoch: String,
+        #[serde(serialize_with = "whole::serialize")]
+        first: u64,
+        #[serde(serialize_with = "whole::serialize")]
+        end: u64,
+    },
+    DiskTrouble {
+        message: &'a str,
+    },
+    Configured {
+        message: &'a str,
+    },
+    Trimmed {
+        until: String,
+        rule: &'a str,
+    },
+    Emptied {
+        stream: &'static str,
+        until: String,
+        rule: &'a str,
+    },
+    LaneKept {
+        source: &'a str,
+        stream: &'static str,
+        epoch: String,
+        #[serde(serialize_with = "whole::serialize")]
+        end: u64,
+        time_last: String,
+        chain: String,
+    },
+    Attested {
+        attestation: String,
+    },
+    TermBegun {
+        log_id: String,
+        partition: u32,
+        term: String,
+        first: String,
+    },
+    Heartbeat {
+        instance: String,
+        lanes: Vec<LaneEnd>,
+    },
+    Resealed {
+        stream: &'static str,
+        epoch: String,
+        #[serde(serialize_with = "whole::serialize")]
+        first: u64,
+        reason: &'static str,
+    },
+    RingReplaced {
+        message: &'a str,
+    },
+    Conflict {
+        source: &'a str,
+        boots: [String; 2],
+        addresses: &'a str,
+    },
+    RolledBack {
+        source: &'a str,
+        term: String,
+        until: String,
+        end: String,
+        time: String,
+    },
+    Retired {
+        source: &'a str,
+        who: &'a str,
+        why: &'a str,
+    },
+    KeyReplaced {
+        source: &'a str,
+        key: String,
+        who: &'a str,
+    },
+    KeyEndorsed {
+        endorsement: String,
+    },
+    Alias {
+        source: &'a str,
+        former: &'a str,
+    },
 }
 
 #[derive(Serialize)]
 struct LaneEnd {
     stream: &'static str,
     epoch: String,
+    #[serde(serialize_with = "whole::serialize")]
     end: u64,
     check: String,
 }

@@ -67,13 +67,15 @@ fn a_sample_is_written_as_ever() {
         (Value::Float(81.4), "81.4"),
         (Value::Float(81.0), "81.0"),
         (Value::Float(1e300), "1e+300"),
-        (Value::Integer(i64::MIN), "-9223372036854775808"),
+        (Value::Integer(-(1 << 53)), "-9007199254740992"),
         (Value::Bool(true), "true"),
         (Value::Text("a\n\u{1}\"\\"), r#""a\n\u0001\"\\""#),
     ] {
         let data = format!(r#"{{"value":{text},"unit":"Cel","quality":"uncertain"}}"#);
         assert_eq!(json(sample(value)), golden("afferent.sample.v1", "samples", 9, &data));
     }
+    let data = r#"{"value":"-9223372036854775808","unit":"Cel","quality":"uncertain","valuetype":"integer"}"#;
+    assert_eq!(json(sample(Value::Integer(i64::MIN))), golden("afferent.sample.v1", "samples", 9, data));
 }
 
 #[test]
@@ -217,6 +219,8 @@ struct PlainSample<'a> {
     value: serde_json::Value,
     unit: &'a str,
     quality: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valuetype: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -264,13 +268,16 @@ fn plain(head: &EntryHead, batch: &Header, record: &Record<'_>) -> String {
     }
     match event.body {
         Body::Sample(Sample { value, unit, quality: of }) => {
+            let is_large = matches!(value, Value::Integer(value) if value.unsigned_abs() > 1 << 53);
             let value = match value {
                 Value::Float(value) => value.into(),
+                Value::Integer(value) if is_large => value.to_string().into(),
                 Value::Integer(value) => value.into(),
                 Value::Bool(value) => value.into(),
                 Value::Text(value) => value.into(),
             };
-            let data = PlainSample { value, unit, quality: quality[of as usize] };
+            let valuetype = is_large.then_some("integer");
+            let data = PlainSample { value, unit, quality: quality[of as usize], valuetype };
             plain!("afferent.sample.v1", "application/json", 9, data)
         }
         Body::Breakdown(Breakdown { code, severity: of, message }) => {

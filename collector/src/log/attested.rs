@@ -168,6 +168,7 @@ pub fn unhex(digits: &str) -> Option<Vec<u8>> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Bound {
     /// Entries before this offset.
+    #[serde(serialize_with = "crate::whole::offset")]
     pub end: Offset,
     /// The attestation that binds them.
     pub number: u64,

@@ -29,8 +29,10 @@ pub struct SegmentReport {
     /// When it was begun; `None` when its header cannot be read.
     pub begun: Option<Timestamp>,
     /// The offset that it begins with.
+    #[serde(serialize_with = "crate::whole::offset")]
     pub first: Offset,
     /// The first offset after its last batch.
+    #[serde(serialize_with = "crate::whole::offset")]
     pub end: Offset,
     /// Batches that count in it.
     pub batches: u64,
@@ -95,6 +97,7 @@ impl Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Suspect {
     /// Its offset.
+    #[serde(serialize_with = "crate::whole::offset")]
     pub offset: Offset,
     /// Whose it says it is.
     pub source: SourceId,

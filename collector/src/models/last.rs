@@ -11,9 +11,7 @@ use serde_json::{Map, Value, json};
 use super::amendment::shortened;
 use super::{Correction, KeptOrder, Model, Seen, Table, time};
 use crate::limits::MODEL_SUBJECTS_MAX;
-
-/// The largest integer that is told as a number; larger ones are told as text.
-const JSON_INTEGER_MAX: u64 = (1 << 53) - 1;
+use crate::whole;
 
 /// The settings of `last`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -112,9 +110,7 @@ impl Model for Last {
             .map(|(subject, entry)| {
                 let value = match &entry.value {
                     Kept::Float(value) => json!(value),
-                    // A double has every whole number up to this one, and many readers of JSON have doubles only.
-                    Kept::Integer(value) if value.unsigned_abs() > JSON_INTEGER_MAX => json!(value.to_string()),
-                    Kept::Integer(value) => json!(value),
+                    Kept::Integer(value) => whole::value(*value),
                     Kept::Bool(value) => json!(value),
                     Kept::Text(value) => json!(value),
                 };
@@ -125,10 +121,13 @@ impl Model for Last {
                 };
                 let at = entry.at.as_ref().map(|at| time(at.time()));
                 let (offset, corrected) = (entry.offset.to_string(), entry.is_corrected);
-                let told = json!({
+                let mut told = json!({
                     "value": value, "unit": entry.unit, "quality": quality,
                     "time": at, "corrected": corrected, "offset": offset,
                 });
+                if matches!(entry.value, Kept::Integer(value) if !whole::is_exact(value)) {
+                    told["valuetype"] = "integer".into();
+                }
                 (subject.to_owned(), told)
             })
             .collect();

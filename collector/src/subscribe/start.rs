@@ -20,7 +20,7 @@ pub enum Start {
     Offset(Offset),
     /// At this place, which must hold in the log.
     Place(Place),
-    /// At the first event that was ingested then or later.
+    /// At the first event that was ingested then or later; a time to come is waited for ([`Start::to_come`]).
     Time(Timestamp),
 }
 
@@ -90,6 +90,14 @@ pub enum StartError {
 }
 
 impl Start {
+    /// The time that it is and that has not come by the collector's clock: nothing that is ingested before it is meant.
+    pub fn to_come(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Time(time) if time > now => Some(time),
+            _ => None,
+        }
+    }
+
     /// The offset of this place in a log. The end itself is a place; what lies beyond it is none. Blocks.
     pub fn resolve(self, log: &dyn ReadLog) -> Result<Offset, StartError> {
         let kept = log.kept();

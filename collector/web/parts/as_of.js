@@ -78,7 +78,8 @@ export function AsOf({ asOf, time }) {
   const wait = useRef(0);
   useEffect(() => {
     let gone = false;
-    const look = () => askJson('/v1/agents').then((report) => gone || setLog(report.log)).catch(() => {});
+    const held = ({ log }) => ({ first: Number(log.first), end: Number(log.end) });
+    const look = () => askJson('/v1/agents').then((report) => gone || setLog(held(report))).catch(() => {});
     look();
     const timer = setInterval(look, 5000);
     return () => { gone = true; clearInterval(timer); };

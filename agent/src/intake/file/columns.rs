@@ -135,10 +135,9 @@ impl Mapping {
         if !self.value_columns.is_empty() && self.subject.is_empty() && self.subject_column.is_none() {
             return Err("no subject is given; say what the values are about, as 88-C/temperature".to_owned());
         }
-        let mut names: Vec<&String> = self.value_columns.iter().collect();
-        names.sort();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("the value column {:?} is named twice; leave one out", twice[0]));
+        let mut names = self.value_columns.iter().enumerate();
+        if let Some((_, twice)) = names.find(|(at, name)| self.value_columns[..*at].contains(name)) {
+            return Err(format!("the value column {twice:?} is named twice; leave one out"));
         }
         let stated = self.text_columns.iter().chain(&self.number_columns);
         if let Some(other) = stated.clone().find(|name| !self.value_columns.contains(name)) {

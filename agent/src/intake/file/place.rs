@@ -31,7 +31,7 @@ struct Beginning {
 }
 
 /// A replay by hand that has not ended yet, or was cut off.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunPlace {
     /// By which the agent knows its lines.
     pub name: String,
@@ -49,8 +49,13 @@ struct Record {
     /// Bytes of the file that were replayed when it was at its end; 0 before.
     #[serde(default)]
     bytes: u64,
+    /// The run that has not ended, and where it began; empty when none has.
     #[serde(default)]
-    run: Option<RunPlace>,
+    run: String,
+    #[serde(default)]
+    run_rows: u64,
+    #[serde(default)]
+    run_lines: u64,
 }
 
 /// What is recorded of a file.
@@ -82,9 +87,13 @@ impl PlaceFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
+        let len = fs::metadata(&settings.path)?.len();
         let known = match known {
+            Some(record) if len < record.bytes => Known { bytes: record.bytes, ..Known::default() },
             Some(record) if Beginning::of(&settings.path, record.begins.bytes)? == record.begins => {
-                Known { place: record.place, bytes: record.bytes, run: record.run }
+                let from = Place { rows: record.run_rows, lines: record.run_lines };
+                let run = Some(RunPlace { name: record.run, from }).filter(|run| !run.name.is_empty());
+                Known { place: record.place, bytes: record.bytes, run }
             }
             _ => Known::default(),
         };
@@ -109,7 +118,8 @@ impl PlaceFile {
         let directory = self.path.parent().expect("it was made from a directory and a name");
         fs::create_dir_all(directory)?;
         let (file, begins) = (self.file.clone(), self.begins.clone());
-        let record = Record { file, place, begins, bytes, run: run.cloned() };
+        let (run, from) = run.map_or(Default::default(), |run| (run.name.clone(), run.from));
+        let record = Record { file, place, begins, bytes, run, run_rows: from.rows, run_lines: from.lines };
         let new = self.path.with_extension("new");
         let mut file = File::create(&new)?;
         file.write_all(&serde_json::to_vec(&record)?)?;

@@ -106,7 +106,7 @@ impl Reading {
                         "the time {shown:?} says no zone; state the one it is meant in: --time-zone UTC, or as +02:00"
                     )
                 }
-                _ => format!("{shown:?} is no time of the form {}, from 1970 to 9999", self.form),
+                _ => format!("{shown:?} is no time of the form {}; --time-format states another", self.form),
             }
         })
     }

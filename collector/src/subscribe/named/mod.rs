@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::session::signed::Place;
 
 use super::{Filter, FilterError, Format, Reading};
@@ -119,11 +119,12 @@ impl Subscriptions {
         Ok(Self { named: Mutex::new(named.collect()), store, run })
     }
 
-    /// Makes a subscription that begins at `from`; tells whether it was not there before.
+    /// Makes a subscription that begins at `from`, or at a time that has not come; tells whether it was not there before.
     pub fn create(
         &self,
         name: SourceId,
         from: Place,
+        begins: Option<Timestamp>,
         filter: FilterText,
         partitions: u32,
     ) -> Result<bool, SubscriptionError> {
@@ -139,7 +140,8 @@ impl Subscriptions {
         if named.len() >= SUBSCRIPTIONS_MAX {
             return Err(SubscriptionError::TooMany);
         }
-        let kept = Subscription { filter, cursors: vec![PlaceText(from); partitions as usize] };
+        let begins = begins.map(Timestamp::micros);
+        let kept = Subscription { filter, cursors: vec![PlaceText(from); partitions as usize], begins };
         self.store.write(&name, &kept)?;
         named.insert(name, Named { leases: Leases::new(partitions), kept });
         Ok(true)
@@ -218,14 +220,28 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Moves the whole subscription; cursors that were given before are not valid any more.
-    pub fn reset(&self, name: SourceId, to: Place) -> Result<(), SubscriptionError> {
+    /// The time to come at which a subscription begins.
+    pub fn begins(&self, name: SourceId) -> Result<Option<Timestamp>, SubscriptionError> {
+        let named = self.lock();
+        let known = named.get(&name).ok_or(SubscriptionError::Unknown(name))?;
+        Ok(known.kept.begins.map(Timestamp::clamped))
+    }
+
+    /// The time has come at which a subscription begins, which is here.
+    pub fn begin(&self, name: SourceId, at: Place) -> Result<(), SubscriptionError> {
         let mut named = self.lock();
         let known = named.get_mut(&name).ok_or(SubscriptionError::Unknown(name))?;
-        let mut kept = known.kept.clone();
-        kept.cursors.fill(PlaceText(to));
-        self.store.write(&name, &kept)?;
-        known.kept = kept;
+        if known.kept.begins.is_some() {
+            known.moved(&self.store, name, at, None)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the whole subscription; cursors that were given before are not valid any more.
+    pub fn reset(&self, name: SourceId, to: Place, begins: Option<Timestamp>) -> Result<(), SubscriptionError> {
+        let mut named = self.lock();
+        let known = named.get_mut(&name).ok_or(SubscriptionError::Unknown(name))?;
+        known.moved(&self.store, name, to, begins)?;
         known.leases = Leases::after(&known.leases);
         Ok(())
     }
@@ -236,6 +252,21 @@ impl Subscriptions {
 }
 
 impl Named {
+    fn moved(
+        &mut self,
+        store: &Store,
+        name: SourceId,
+        to: Place,
+        begins: Option<Timestamp>,
+    ) -> Result<(), SubscriptionError> {
+        let mut kept = self.kept.clone();
+        kept.cursors.fill(PlaceText(to));
+        kept.begins = begins.map(Timestamp::micros);
+        store.write(&name, &kept)?;
+        self.kept = kept;
+        Ok(())
+    }
+
     fn view(&mut self, name: SourceId, now: Instant) -> View {
         View { name, kept: self.kept.clone(), members: self.leases.members(now) }
     }

@@ -20,6 +20,9 @@ pub struct Subscription {
     pub filter: FilterText,
     /// Where each partition goes on.
     pub cursors: Vec<PlaceText>,
+    /// The time to come at which it begins, in microseconds since 1970: nothing that is ingested before it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins: Option<i64>,
 }
 
 /// A filter as it was written.

@@ -11,7 +11,7 @@ fn name(text: &str) -> SourceId {
 
 fn opened(directory: &Path, partitions: u32) -> Subscriptions {
     let subscriptions = Subscriptions::open(directory, 7).unwrap();
-    subscriptions.create(name("wear"), Place::default(), FilterText::default(), partitions).unwrap();
+    subscriptions.create(name("wear"), Place::default(), None, FilterText::default(), partitions).unwrap();
     subscriptions
 }
 
@@ -46,12 +46,12 @@ fn a_place_is_kept_over_restarts_and_only_a_commit_moves_it() {
     assert_eq!((first.len(), fetched(&subscriptions, &log, "a").0), (40, first));
     subscriptions.commit(name("wear"), cursor, &Terms::default(), log.kept().end).unwrap();
     let again = Subscriptions::open(directory.path(), 8).unwrap();
-    assert!(!again.create(name("wear"), Place::default(), FilterText::default(), 4).unwrap(), "it is there");
+    assert!(!again.create(name("wear"), Place::default(), None, FilterText::default(), 4).unwrap(), "it is there");
     log.append("press-1", &[sample("88-C/a", 1)], 99);
     assert_eq!(fetched(&again, &log, "a").0, BTreeSet::from([40]));
     let fenced = again.commit(name("wear"), cursor, &Terms::default(), log.kept().end);
     assert!(matches!(fenced, Err(SubscriptionError::Fenced)), "a cursor of another run");
-    again.reset(name("wear"), Place { offset: Offset::new(39), ..Place::default() }).unwrap();
+    again.reset(name("wear"), Place { offset: Offset::new(39), ..Place::default() }, None).unwrap();
     assert_eq!(fetched(&again, &log, "a").0, BTreeSet::from([39, 40]));
     again.delete(name("wear")).unwrap();
     assert!(Subscriptions::open(directory.path(), 9).unwrap().views().is_empty());
