@@ -231,7 +231,11 @@ impl Part {
     /// Leaves out what is of other machines, and older intervals.
     fn keep(&self, state: &mut Value) {
         let Value::Object(members) = state else { return };
-        for member in members.values_mut() {
+        for (key, member) in members {
+            // What the figures count from is the same for all machines.
+            if key == "counts_from" {
+                continue;
+            }
             if let Some(machine) = &self.machine {
                 match member {
                     // By machine, or by subject, of which the machine is the first level.
@@ -417,6 +421,7 @@ mod tests {
             "machines": { "88-C": { "intervals": [1, 2, 3] }, "89": { "intervals": [4] } },
             "subjects": { "88-C/spindle": 1, "88-Cx/spindle": 2 },
             "active": [{ "machine": "88-C" }, { "machine": "89" }],
+            "counts_from": { "offset": "0" },
             "forgotten": 0,
         });
         let part = |query: &str| Part::of(&Query::parse(Some(query), &["machine", "intervals"]).unwrap());
@@ -430,6 +435,7 @@ mod tests {
             "machines": { "88-C": { "intervals": [3] } },
             "subjects": { "88-C/spindle": 1 },
             "active": [{ "machine": "88-C" }],
+            "counts_from": { "offset": "0" },
             "forgotten": 0,
         });
         assert_eq!(kept("machine=88-C&intervals=1"), of_machine);
