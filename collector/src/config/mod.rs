@@ -41,6 +41,9 @@
 //! # of = "kpi"
 //! # [model.settings]
 //! # not_failures = ["PM"]
+//! # no_data_s = 900                   # seconds for which a word of a machine holds; `states` has this and the next two too
+//! # no_data_s_of = { "88-C/shift/**" = 28800 }  # the same of some subjects
+//! # on_change = ["77-*"]              # machines that tell only what changes: their agent's heartbeat is their word
 //!
 //! [log]                               # what the collector says of itself, on standard error
 //! format = "text"                     # or "json"

@@ -99,7 +99,8 @@ impl Amendment {
     }
 }
 
-/// The labels and notes of all events, whatever order they came in, and whether they came before their event or after it.
+/// The labels and notes of all events, whatever order they came in, and whether they came before their event or after
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amendments {
     /// By the offset of the event, and by their own places.

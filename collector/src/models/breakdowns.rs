@@ -2,8 +2,8 @@
 //!
 //! What a breakdown is, and when it ends, is what [`super::standing`] says, for this model as for `states` and `kpi`;
 //! its first-out alarm is told in [`super::episodes`]. Shown are the machine's alarms from
-//! [`BreakdownsSettings::alarms_before_s`] before it began until it ended, in their order, with the breakdown as a row of them.
-//! The order in which events come makes no difference, see [`super::track`].
+//! [`BreakdownsSettings::alarms_before_s`] before it began until it ended, in their order, with the breakdown as a row
+//! of them. The order in which events come makes no difference, see [`super::track`].
 
 use std::collections::BTreeMap;
 

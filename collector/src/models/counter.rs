@@ -1,8 +1,8 @@
 //! A counter of pieces: what it grew by, whatever order its values came in.
 //!
-//! Values are taken in the order of their times. One that is smaller than the one before began anew, and counts whole. Of
-//! several values of one time the largest counts: that a smaller one stands beside it is jitter and no new beginning.
-//! The newest values are kept so that late ones go where they belong; older ones are in the sum.
+//! Values are taken in the order of their times. One that is smaller than the one before began anew, and counts whole.
+//! Of several values of one time the largest counts: that a smaller one stands beside it is jitter and no new
+//! beginning. The newest values are kept so that late ones go where they belong; older ones are in the sum.
 
 use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -170,14 +170,18 @@ mod tests {
     proptest! {
         #[test]
         fn points_come_back_to_the_bit(
-            points in proptest::collection::vec((any::<i64>(), prop_oneof![any::<f64>(), (-99_i32..99).prop_map(f64::from)]), 0..50),
+            points in proptest::collection::vec(
+                (any::<i64>(), prop_oneof![any::<f64>(), (-99_i32..99).prop_map(f64::from)]), 0..50,
+            ),
         ) {
             let points: Vec<Point> = points.into_iter().map(|(time, value)| Point { time, value }).collect();
             let (mut bytes, mut before) = (Vec::new(), Before::default());
             points.iter().for_each(|point| point.put(&mut before, &mut bytes));
             let (mut from, mut before) = (bytes.as_slice(), Before::default());
             let read: Vec<Point> = std::iter::from_fn(|| Point::get(&mut before, &mut from)).collect();
-            let bits = |points: &[Point]| points.iter().map(|point| (point.time, point.value.to_bits())).collect::<Vec<_>>();
+            let bits = |points: &[Point]| -> Vec<(i64, u64)> {
+                points.iter().map(|point| (point.time, point.value.to_bits())).collect()
+            };
             prop_assert_eq!(bits(&read), bits(&points));
         }
 

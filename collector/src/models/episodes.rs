@@ -1,9 +1,9 @@
 //! One machine's breakdowns, from their beginning to their end, with the alarms around them.
 //!
 //! When a breakdown begins and ends is told by [`super::standing`], as for states and key figures. Its first-out alarm
-//! (ISA-18.2) is the one that was raised first of those that were active when it began, however long before; one that came at
-//! the same moment counts, one that came later never does: it is a consequence. An alarm that is raised again before it was
-//! cleared is the same one.
+//! (ISA-18.2) is the one that was raised first of those that were active when it began, however long before; one that
+//! came at the same moment counts, one that came later never does: it is a consequence. An alarm that is raised again
+//! before it was cleared is the same one.
 
 use std::collections::VecDeque;
 

@@ -9,28 +9,29 @@
 //! | `mtbf_s` | mean of TBF | ISO 22400-2, mean operating time between failures |
 //! | `mttr_s` | mean of TTR | ISO 22400-2, mean time to restoration |
 //!
-//! TBF, the operating time between failures, is that between two consecutive failures, and TTR, the time to restoration, that
-//! during which an item is down due to a failure: terms of IEC 60050-191 that ISO 22400-2 takes over, by which every failure
-//! gives a new TBF and every restoration a new TTR. So each mean is over those that there are: n failures have n − 1 times
-//! between them, and what was before the first and after the last is not counted. With fewer than two failures there is no
-//! `mtbf_s`. A TTR is known when its failure is over, and whole: from its beginning to its end, whether the machine was heard
-//! meanwhile or not.
+//! TBF, the operating time between failures, is that between two consecutive failures, and TTR, the time to
+//! restoration, that during which an item is down due to a failure: terms of IEC 60050-191 that ISO 22400-2 takes over,
+//! by which every failure gives a new TBF and every restoration a new TTR. So each mean is over those that there are: n
+//! failures have n − 1 times between them, and what was before the first and after the last is not counted. With fewer
+//! than two failures there is no `mtbf_s`. A TTR is known when its failure is over, and whole: from its beginning to
+//! its end, whether the machine was heard meanwhile or not.
 //!
-//! The times are taken from the machine's states ([`super::timeline`]), as its corrected times have them, `from` its first report
-//! `until` its latest word. What a breakdown is, when it is over, and what it is while the machine is out of service, says
-//! [`super::standing`].
+//! The times are taken from the machine's states ([`super::timeline`]), as its corrected times have them, `from` its
+//! first report `until` its latest word. What a breakdown is, when it is over, and what it is while the machine is out
+//! of service, says [`super::standing`].
 //!
 //! - APT, actual production time, `operating_s`: executing
-//! - PBT, planned busy time, `planned_s`: all time of which something is known but out of service, which is planned down time
+//! - PBT, planned busy time, `planned_s`: all time of which something is known but out of service, which is planned
+//!   down time
 //! - `down_s`: broken down. A failure is a breakdown of at least [`KpiSettings::severity_min`] whose code is not one of
 //!   [`KpiSettings::not_failures`]; breakdowns that overlap are one
 //! - `unknown_s`: nothing was heard, or no state was told. It is in no other figure
-//! - PQ and GQ, produced and good quantity: the growth of counters ([`super::counter`]), samples of the machine whose subjects
-//!   end in [`KpiSettings::produced`] and [`KpiSettings::good`]; each subject is a counter of its own
+//! - PQ and GQ, produced and good quantity: the growth of counters ([`super::counter`]), samples of the machine whose
+//!   subjects end in [`KpiSettings::produced`] and [`KpiSettings::good`]; each subject is a counter of its own
 //! - PRU, planned run time per unit: [`KpiSettings::planned_s_per_unit`]
 //!
-//! A figure whose divisor is zero, or whose counts are not there, is null. The order in which events come makes no difference,
-//! see [`super::track`].
+//! A figure whose divisor is zero, or whose counts are not there, is null. The order in which events come makes no
+//! difference, see [`super::track`].
 
 use std::collections::BTreeMap;
 
@@ -66,7 +67,8 @@ pub struct KpiSettings {
     pub no_data_s: u32,
     /// The same of what is told of subjects that fit a pattern; of several the longest counts.
     pub no_data_s_of: BTreeMap<Pattern, u32>,
-    /// Machines that tell only what changes, as patterns: the heartbeats of the agent that tells of them are their word.
+    /// Machines that tell only what changes, as patterns: the heartbeats of the agent that tells of them are their
+    /// word.
     pub on_change: Vec<Pattern>,
 }
 

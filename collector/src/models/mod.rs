@@ -1,22 +1,23 @@
 //! Models: states that are folded from the log, and from nothing else.
 //!
-//! A model is a function of the set of events before a place of the log, in whatever order they came. So its state can be thrown away and made again, asked
-//! for as of any place, corrected by another version beside it, and computed from a log that was assumed to be different
-//! ([`what_if`]). The modules, in the order in which an event passes them:
+//! A model is a function of the set of events before a place of the log, in whatever order they came. So its state can
+//! be thrown away and made again, asked for as of any place, corrected by another version beside it, and computed from
+//! a log that was assumed to be different ([`what_if`]). The modules, in the order in which an event passes them:
 //!
-//! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its place among others; [`Names`]: its machine and
-//!   subject as numbers; [`Table`]: what a model keeps of each
-//! - [`Fold`]: decodes each batch once and passes it to several models; [`CountedFrom`]: where in the log each of them
-//!   began
+//! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its place among others; [`Names`]: its
+//!   machine and subject as numbers; [`Table`]: what a model keeps of each
+//! - [`Fold`]: decodes each batch once and passes it to several models; [`CountedFrom`]: where in the log each of
+//!   them began
 //! - [`states`], [`breakdowns`], [`alarms`], [`last`], [`kpi`], [`sources`]: the built-in models;
 //!   [`life_cycle`], [`amendment`]: what they are made of
-//! - [`track`]: what is kept of one machine, so that the order in which its events come makes no difference: the [`history`] of
-//!   its [`mod@report`]s ([`packed`], with what they share in a [`pool`]), and when it was [`heard`] ([`silence`]); folded into
-//!   a [`timeline`] or [`episodes`] of what was [`standing`]; [`counter`]: what was produced
+//! - [`track`]: what is kept of one machine, so that the order in which its events come makes no difference: the
+//!   [`history`] of its [`mod@report`]s ([`packed`], with what they share in a [`pool`]), and when it was [`heard`]
+//!   ([`silence`]); folded into a [`timeline`] or [`episodes`] of what was [`standing`]; [`counter`]: what was produced
 //! - [`Definition`]: a version of a model, as the configuration has it
 //! - [`question`]: which part of a state is wanted
 //! - [`snapshot`], [`store`]: states on disk, derived and never trusted without a check
-//! - [`runner`]: follows the log; [`mod@diff`]: what differs between two states; [`what_if`]: alternatives beside the log
+//! - [`runner`]: follows the log; [`mod@diff`]: what differs between two states; [`what_if`]: alternatives beside the
+//!   log
 //!
 //! Nothing here waits for a clock or writes to the log.
 
@@ -139,8 +140,8 @@ pub trait Model: Clone + Send + 'static {
     /// Takes one event.
     fn apply(&mut self, seen: &Seen<'_>);
 
-    /// Begins to keep what it needs to put events of any time where they belong, as when it is made again from a log; or
-    /// ends that, and lets go of what is beyond its horizon.
+    /// Begins to keep what it needs to put events of any time where they belong, as when it is made again from a log;
+    /// or ends that, and lets go of what is beyond its horizon.
     fn sort(&mut self, _is_sorting: bool) {}
 
     /// The state for readers, as of `at` by the collector's clock.

@@ -68,7 +68,8 @@ pub struct Order<'e> {
     pub sequence: Sequence,
 }
 
-/// The place of an event among all others, to be kept. The offset only tells events apart that were assumed beside the log.
+/// The place of an event among all others, to be kept. The offset only tells events apart that were assumed beside the
+/// log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     /// Its corrected time.

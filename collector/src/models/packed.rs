@@ -97,8 +97,8 @@ impl<T: Pack> Packed<T> {
         self.chunks.front().map(|chunk| &chunk.last)
     }
 
-    /// Puts an entry where it belongs. One that is there already is replaced by what `merged` makes of the two; whether the
-    /// entry was added.
+    /// Puts an entry where it belongs. One that is there already is replaced by what `merged` makes of the two; whether
+    /// the entry was added.
     pub fn insert(&mut self, entry: T, cmp: impl Fn(&T, &T) -> Ordering, merged: impl Fn(T, T) -> T) -> bool {
         if self.last().is_none_or(|last| cmp(last, &entry) == Ordering::Less) {
             self.push(entry);
@@ -262,7 +262,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_sorted_set_of_what_was_put_in(numbers in proptest::collection::vec(-500_i64..500, 0..900), limit in -500_i64..500) {
+        fn it_is_the_sorted_set_of_what_was_put_in(
+            numbers in proptest::collection::vec(-500_i64..500, 0..900), limit in -500_i64..500,
+        ) {
             let mut packed = packed(&numbers);
             let mut sorted = numbers.clone();
             sorted.sort_unstable();

@@ -1,5 +1,6 @@
-//! A model is a function of the set of its events: whatever order they come in, it tells what a naive fold of all of them,
-//! sorted, tells. The naive folds here share no code with the models: they look at every second, and keep everything.
+//! A model is a function of the set of its events: whatever order they come in, it tells what a naive fold of all of
+//! them, sorted, tells. The naive folds here share no code with the models: they look at every second, and keep
+//! everything.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};

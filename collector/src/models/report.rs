@@ -105,8 +105,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report that an event is, of those that make a machine's state: states, breakdowns of at least this severity and
-    /// recoveries.
+    /// The report that an event is, of those that make a machine's state: states, breakdowns of at least this severity
+    /// and recoveries.
     pub fn of_state(seen: &Seen<'_>, severity_min: SeverityName) -> Option<Self> {
         let (kind, code, words) = match seen.event.body {
             Body::State(state) => (Kind::State(state.state.into()), "", state.reason),

@@ -1,15 +1,15 @@
 //! What holds of a machine at a time: the states that it and its parts reported, and the breakdowns that are not over.
 //!
-//! - A report about a subject is about all that lies below it, and about nothing beside it: `executing` of `88-C` ends the
-//!   breakdowns of `88-C/belt`, that of `88-C/feeder` does not. A recovery ends the breakdowns of its subject, and below, that
-//!   have its code; all of them with an empty code.
-//! - A breakdown is the same one while its subject and code are. It ends with its recovery, or when its subject, or one above
-//!   it, reports that it executes, whichever comes first.
-//! - The state of a machine is that of its own last report. Of a machine whose parts alone report it is the best of theirs: it
-//!   executes while one of them does.
-//! - A breakdown that begins while the machine is out of service is none of its failures: machines in maintenance are tried,
-//!   and trip. One that lasts when the machine reports that it is in service again is one from then on. One that began before
-//!   the machine was taken out of service stays one until it is over: its repair is no planned down time.
+//! - A report about a subject is about all that lies below it, and about nothing beside it: `executing` of `88-C` ends
+//!   the breakdowns of `88-C/belt`, that of `88-C/feeder` does not. A recovery ends the breakdowns of its subject, and
+//!   below, that have its code; all of them with an empty code.
+//! - A breakdown is the same one while its subject and code are. It ends with its recovery, or when its subject, or one
+//!   above it, reports that it executes, whichever comes first.
+//! - The state of a machine is that of its own last report. Of a machine whose parts alone report it is the best of
+//!   theirs: it executes while one of them does.
+//! - A breakdown that begins while the machine is out of service is none of its failures: machines in maintenance are
+//!   tried, and trip. One that lasts when the machine reports that it is in service again is one from then on. One that
+//!   began before the machine was taken out of service stays one until it is over: its repair is no planned down time.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,11 +1,11 @@
 //! `states`: what state every machine is in, and was.
 //!
-//! The states are those of OPC 40001-1 (UA for Machinery), `MachineryItemState`, and `no_data`: the machine has not told a
-//! state, or was not heard. What a state is made of says [`super::standing`]. Each word of a machine holds for
+//! The states are those of OPC 40001-1 (UA for Machinery), `MachineryItemState`, and `no_data`: the machine has not
+//! told a state, or was not heard. What a state is made of says [`super::standing`]. Each word of a machine holds for
 //! [`StatesSettings::no_data_s`]: from then until its next one, nothing is known of it, whatever was reported before.
 //! What its source has to say of itself is no word of the machine; only of a machine that tells nothing but changes
-//! ([`StatesSettings::on_change`]) the heartbeats of the source that tells of it are. The order in which events come makes no
-//! difference, see [`super::track`].
+//! ([`StatesSettings::on_change`]) the heartbeats of the source that tells of it are. The order in which events come
+//! makes no difference, see [`super::track`].
 
 use std::collections::BTreeMap;
 
@@ -26,9 +26,11 @@ use super::{Model, Seen, time};
 pub struct StatesSettings {
     /// A machine that was not heard for so many seconds has no data.
     pub no_data_s: u32,
-    /// The same of what is told of subjects that fit a pattern, as `"88-C/shift/**" = 28800`; of several the longest counts.
+    /// The same of what is told of subjects that fit a pattern, as `"88-C/shift/**" = 28800`; of several the longest
+    /// counts.
     pub no_data_s_of: BTreeMap<Pattern, u32>,
-    /// Machines that tell only what changes, as patterns: the heartbeats of the agent that tells of them are their word.
+    /// Machines that tell only what changes, as patterns: the heartbeats of the agent that tells of them are their
+    /// word.
     pub on_change: Vec<Pattern>,
     /// Breakdowns of this severity or a higher one make a machine not available.
     pub severity_min: SeverityName,

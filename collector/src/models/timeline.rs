@@ -1,8 +1,8 @@
 //! One machine's states over time: intervals for people, and sums for key figures.
 //!
-//! What holds at a time is told by [`Standing`]. It is known as long as the machine is heard: each of its words holds for the
-//! period that the settings promise, and what is between the end of one and the next word is unknown, whatever was reported
-//! before.
+//! What holds at a time is told by [`Standing`]. It is known as long as the machine is heard: each of its words holds
+//! for the period that the settings promise, and what is between the end of one and the next word is unknown, whatever
+//! was reported before.
 
 use std::collections::VecDeque;
 

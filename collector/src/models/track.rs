@@ -1,11 +1,11 @@
 //! What a model keeps of one machine, as a function of the set of its events.
 //!
-//! The reports of the machine stay in the order of [`super::Order`] in its [`History`], so that a late one goes where it
-//! belongs, and are folded from there when somebody asks. What is older than the horizon is folded into the `base` in the
-//! same order and let go of. The horizon is where [`MODEL_HISTORY_US_MAX`] before the newest event, or the model's room for
-//! one machine, ends, whichever is later. As long as nothing came for a time before it, the outcome is that of all events
-//! sorted: whatever order they came in, and however often. What came too late is counted, and named; it changes nothing until
-//! the model is made again.
+//! The reports of the machine stay in the order of [`super::Order`] in its [`History`], so that a late one goes where
+//! it belongs, and are folded from there when somebody asks. What is older than the horizon is folded into the `base`
+//! in the same order and let go of. The horizon is where [`MODEL_HISTORY_US_MAX`] before the newest event, or the
+//! model's room for one machine, ends, whichever is later. As long as nothing came for a time before it, the outcome is
+//! that of all events sorted: whatever order they came in, and however often. What came too late is counted, and named;
+//! it changes nothing until the model is made again.
 
 use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -193,8 +193,8 @@ impl<W: Walk> Track<W> {
         self.last_word
     }
 
-    /// Puts into what readers see how far back late events still find their place, how many times were corrected, and what
-    /// came too late.
+    /// Puts into what readers see how far back late events still find their place, how many times were corrected, and
+    /// what came too late.
     pub fn put(&self, to: &mut Map<String, Value>) {
         to.insert("horizon".into(), json!(self.horizon.map(|horizon| time(horizon.time))));
         to.insert("corrected".into(), json!({ "moved": self.moved, "ingest": self.ingest }));
@@ -208,7 +208,8 @@ pub enum Room {
     /// As much as goes into one machine's room.
     #[default]
     Usual,
-    /// It is made again, and keeps everything as long as all machines together stay below a limit. So many bytes are taken.
+    /// It is made again, and keeps everything as long as all machines together stay below a limit. So many bytes are
+    /// taken.
     Sorting(usize),
 }
 

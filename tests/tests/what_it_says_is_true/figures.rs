@@ -193,8 +193,8 @@ fn a_clock_that_is_decades_ahead_spoils_no_figure() {
     let states = plant.shown("states");
     assert_eq!(states["machines"]["88-C"]["state"], "not_executing");
     // The control: the events stand in the log with the times that they came with.
-    let ahead = plant.rig.events().iter().filter(|event| event["time"] == "2099-01-01T00:00:00Z").count();
-    assert_eq!(ahead, 2);
+    let is_ahead = |event: &&Value| event["time"].as_str().is_some_and(|time| time.starts_with("2099-01-01T00:00:00"));
+    assert_eq!(plant.rig.events().iter().filter(is_ahead).count(), 2);
 }
 
 #[test]

@@ -162,6 +162,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_listed_is_shown_and_what_it_counts_from() {
+        let episode = json!({ "subject": "88-C", "code": "E1", "first_out": null, "alarms": [] });
+        let from = json!({ "offset": "7", "time": "2021-09-13T23:54:31Z" });
+        let state = json!({ "episodes": [episode], "machines": { "88-C": { "late": 0 } } });
+        let answer = json!({
+            "model": "breakdowns@1", "offset": "9", "time": "2021-09-13T23:54:32Z", "counts_from": from, "state": state,
+        });
+        let text = self::state(&answer);
+        let rows: Vec<&str> = text.lines().collect();
+        assert!(rows[0].ends_with("; counted from offset 7, 2021-09-13T23:54:31Z"), "{text}");
+        assert_eq!(rows[1].split_whitespace().collect::<Vec<_>>(), ["NAME", "CODE"]);
+        assert_eq!(rows[2].split_whitespace().collect::<Vec<_>>(), ["88-C", "E1"]);
+    }
+
+    #[test]
     fn figures_that_stand_in_an_object_have_columns_of_their_own() {
         let source = |lost: u64| json!({ "lost": { "critical": 0, "samples": lost }, "lag_s": 0.25, "losses": [1, 2] });
         let state = json!({ "sources": { "a": source(7), "b": source(123) } });
