@@ -49,7 +49,9 @@ fn failures(rig: &Rig, name: &str) -> u64 {
 /// An agent with an intake of every kind, each of which has something to do for long; gives its command.
 fn with_every_intake(rig: &mut Rig, tcp: std::net::SocketAddr) -> Command {
     let (line, recorded) = (rig.folder.join("line"), rig.folder.join("recorded.csv"));
-    std::fs::write(&recorded, "t,v\n2024-01-01T00:00:00Z,1\n2024-01-02T00:00:00Z,2\n").expect("it can be written");
+    // A row a day: begun anew, the one that is next comes at once.
+    let rows: String = (1..9).map(|day| format!("2024-01-0{day}T00:00:00Z,{day}\n")).collect();
+    std::fs::write(&recorded, format!("t,v\n{rows}")).expect("it can be written");
     rig.agent_extra = format!(
         "[intake.socket]\ntcp = \"{tcp}\"\n[[intake.exec]]\nname = \"plc\"\ncommand = [\"sleep\", \"1000\"]\n\
          [[intake.serial]]\nport = \"unix:{}\"\ndevice = \"spindle-1\"\n\
@@ -76,8 +78,8 @@ fn plant(file: &Path, name: &str) {
 fn silent_line(path: &Path) {
     let listener = UnixListener::bind(path).expect("the folder can be written");
     std::thread::spawn(move || {
-        let connections: Vec<_> = listener.incoming().collect();
-        drop(connections);
+        let mut held = Vec::new();
+        listener.incoming().for_each(|connection| held.push(connection));
     });
 }
 
