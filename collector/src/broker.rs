@@ -19,6 +19,8 @@
 //!
 //! Answers go out with quality of service 0: they are cumulative, and an agent that misses one asks again.
 
+mod probe;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +36,8 @@ use rumqttc::{TlsConfiguration, Transport};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+
+pub use probe::probe;
 
 use crate::config::BrokerUrl;
 use crate::endpoint::{TlsError, authorities, certificates, check_validity, private_key};
@@ -291,7 +295,7 @@ fn told(error: &ConnectionError) -> String {
     match error {
         ConnectionError::Timeout(_) => "it does not answer in time".to_owned(),
         ConnectionError::Tls(TlsError::TLS(error)) => tls_words::of(error),
-        ConnectionError::Tls(TlsError::Io(error)) | ConnectionError::Io(error) => tls_words::of_io(error),
+        ConnectionError::Tls(TlsError::Io(error)) => tls_words::of_io(error),
         // The first byte of an answer in TLS is no packet of MQTT.
         ConnectionError::MqttState(_) => {
             format!(

@@ -177,6 +177,8 @@ pub const RESTART_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration
 pub const RESTART_SETTLED: Duration = Duration::from_secs(5);
 /// While a part waits to be started again, whether the collector stops is looked at so often.
 pub const RESTART_LOOKS_EVERY: Duration = Duration::from_millis(50);
+/// A thread that returns too early, without a panic, may follow from the end of another part: that has so long to tell why.
+pub const REASON_TIME: Duration = Duration::from_secs(1);
 /// After the end of a part that it needs, the collector takes at most so long to end.
 pub const EXIT_TIME_MAX: Duration = Duration::from_secs(10);
 

@@ -39,7 +39,7 @@ use crate::subscribe::ReadLog;
 use crate::subscribe::named::{StoreError, Subscriptions};
 use crate::supervise::{Part, PartEnded, Supervisor};
 use crate::{attesting, indexing};
-pub use check::{Scope, check};
+pub use check::{Scope, check, connect};
 use reload::Door;
 
 /// Why the collector cannot run, or could not end well.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::intake::Health;
-use crate::limits::{RESTART_LOOKS_EVERY, RESTART_SETTLED, RESTART_WAIT};
+use crate::limits::{REASON_TIME, RESTART_LOOKS_EVERY, RESTART_SETTLED, RESTART_WAIT};
 use crate::shutdown::Stopping;
 
 /// What runs by itself.
@@ -275,6 +275,9 @@ impl Supervisor {
                 plant(part, starts);
                 body()
             }));
+            if ended.is_ok() {
+                supervisor.pause(REASON_TIME);
+            }
             supervisor.exit_unless_in_time(part, ended.as_ref().err().map(|panic| words(&**panic)));
             ended.ok()
         })

@@ -2,12 +2,19 @@
 
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 
-/// An error of a connection, which holds TLS's own where that is the cause.
+fn is_hangup(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
+/// An error of a TLS handshake, which may be one of the connection under it.
 pub fn of_io(error: &std::io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(tls) => of(tls),
-        None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "the other side closed the connection during the TLS handshake; does it believe our certificate?".to_owned()
+        None if is_hangup(error) => {
+            let words = "the other side closed the connection during the TLS handshake; does it speak TLS on this port, and \
+                         believe our certificate?";
+            format!("{words} ({error})")
         }
         None => error.to_string(),
     }
@@ -88,6 +95,8 @@ mod tests {
             (Error::InvalidCertificate(CertificateError::UnknownIssuer), "of no CA that is believed here"),
             (Error::AlertReceived(AlertDescription::UnknownCA), "does not know the CA of our certificate"),
         ];
+        let reset = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert!(of_io(&reset).contains("does it speak TLS"), "{}", of_io(&reset));
         for (error, words) in cases {
             let told = of_io(&std::io::Error::other(error.clone()));
             assert!(told.contains(words), "{told}");

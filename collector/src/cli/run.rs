@@ -40,6 +40,9 @@ pub struct Check {
     /// Leave out ports and data directory: a collector that runs has them, and is to read this configuration on SIGHUP.
     #[arg(long)]
     reload: bool,
+    /// Try the way to the broker as well, and say what each hop answers.
+    #[arg(long)]
+    connect: bool,
 }
 
 /// Runs the collector until SIGINT or SIGTERM.
@@ -59,6 +62,14 @@ pub fn check(args: &Check) -> anyhow::Result<()> {
     let config = load(&args.at)?;
     logging::check(&config.log)?;
     let wrong = run::check(&config, if args.reload { Scope::Reload } else { Scope::Start });
+    if args.connect && wrong.is_empty() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let say = |text: &str| {
+            // Who does not read it wants the verdict alone.
+            let _ = writeln!(std::io::stdout(), "{text}");
+        };
+        runtime.block_on(run::connect(&config, say)).map_err(anyhow::Error::msg)?;
+    }
     if wrong.is_empty() {
         return writeln!(std::io::stdout(), "the configuration is valid").context("writing to standard output failed");
     }

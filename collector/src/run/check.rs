@@ -40,6 +40,20 @@ pub fn check(config: &Config, scope: Scope) -> Vec<RunError> {
     wrong
 }
 
+/// Tries the way to the broker, if there is one; `say` gets what each hop answers.
+///
+/// # Errors
+/// What the first hop says behind which it does not go on.
+pub async fn connect(config: &Config, mut say: impl FnMut(&str)) -> Result<(), String> {
+    match broker_settings(config).map_err(|error| error.to_string())? {
+        Some(settings) => crate::broker::probe(&settings, say).await,
+        None => {
+            say("agents connect here: there is no broker to try");
+            Ok(())
+        }
+    }
+}
+
 fn way_in(config: &Config) -> Result<(), RunError> {
     match broker_settings(config)? {
         Some(settings) => settings.check()?,

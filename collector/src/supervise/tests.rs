@@ -64,6 +64,23 @@ fn the_end_of_what_the_collector_needs_is_heard_with_its_reason() {
 }
 
 #[test]
+fn what_ends_because_another_part_has_is_not_the_reason() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (supervisor, _switch) = supervisor();
+    let (way_in, queue) = std::sync::mpsc::channel::<()>();
+    let writer = supervisor.thread_once(Part::Writer, move || queue.recv().is_ok()).unwrap();
+    let ended = runtime.block_on(async {
+        supervisor.task(Part::Endpoint, async move {
+            let _way_in = way_in;
+            panic!("the cause");
+        });
+        supervisor.part_ended().await
+    });
+    assert_eq!(ended.part, Part::Endpoint, "{ended}");
+    assert_eq!(writer.join().unwrap(), Some(false), "the control: the writer's end follows, and was seen");
+}
+
+#[test]
 fn what_ends_after_the_word_to_stop_ends_in_its_time() {
     let (supervisor, switch) = supervisor();
     switch.stop();

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use afferent_tests::process::{Authority, Folder, Rig, free_address, run_in_pipe};
+use afferent_tests::process::{Authority, Folder, Mosquitto, Rig, free_address, run_in_pipe};
 
 use super::collector;
 
@@ -100,4 +100,30 @@ fn a_data_directory_in_use_is_found_and_a_check_for_a_reload_passes_over_it() {
     assert_eq!(complaints(&path, &["--reload"]), [""; 0]);
     running.terminate();
     assert_eq!(complaints(&path, &[]), [""; 0], "the control: nobody has them any more");
+}
+
+#[test]
+fn check_connect_says_what_each_hop_to_the_broker_answers() {
+    let folder = Folder::new("check-connect");
+    let broker = Mosquitto::guarded(&folder, "user collector\ntopic read afferent/#\n", &[("collector", "right")]);
+    let running = broker.start();
+    let connect = |scheme: &str, password: &str| {
+        let file = folder.join("password");
+        std::fs::write(&file, password).expect("the folder can be written");
+        let own = format!(
+            "broker = \"{scheme}://{}\"\n[broker_client]\nuser = \"collector\"\npassword = {{ file = {file:?} }}\n",
+            broker.address
+        );
+        run_in_pipe(collector(&["check", "--connect", "--config"]).arg(config(&folder, &own, "")), b"")
+    };
+    let said = connect("mqtt", "right").well();
+    let hops = ["is 127.0.0.1", "takes connections", "lets us in", "lets us read", "is valid"];
+    assert!(hops.iter().zip(said.lines()).all(|(hop, line)| line.contains(hop)), "{said}");
+    let said = connect("mqtt", "wrong");
+    assert!(!said.status.success() && said.out.contains("takes connections"), "{}{}", said.out, said.err);
+    let said = connect("mqtts", "right");
+    assert!(said.err.contains("does not speak TLS") || said.err.contains("TLS handshake"), "in words: {}", said.err);
+    running.kill();
+    let said = connect("mqtt", "right");
+    assert!(said.err.contains("nobody takes connections") && said.out.contains("refuses"), "{}{}", said.out, said.err);
 }

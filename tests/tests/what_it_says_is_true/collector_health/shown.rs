@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 
 use afferent_tests::process::{Process, Rig, ask, binary, get_text, run_in_pipe, wait_for};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::collector;
 
 /// What `promtool check metrics` says of this text, where there is one.
@@ -147,11 +149,23 @@ fn running(part: &str) -> Vec<u32> {
     pids.filter(has_it).collect()
 }
 
+/// Ends what would be left behind where the test fails: nobody else holds these processes.
+struct Leftovers(String);
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        for pid in running(&self.0).into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
 #[test]
 fn the_live_view_ends_with_its_terminal_also_where_hangups_are_ignored() {
     let rig = Rig::new("top");
     let _collector = rig.start_collector();
     let http = rig.http.to_string();
+    let _leftovers = Leftovers(http.clone());
     let shown = |name: &str, command: &str| {
         let mut terminal = Command::new("bash");
         // As nohup does; `script` gives it a terminal, and takes it away when it is killed.

@@ -1,0 +1,77 @@
+//! `check --connect`: tries the way to the broker once, and says what each hop answers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use afferent_protocol::topic::{STATE_FILTER, UP_FILTER};
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{Filter, Packet, SubscribeReasonCode};
+use rumqttc::v5::{AsyncClient, Event};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{BrokerSettings, options, told};
+use crate::limits::BROKER_HANDSHAKE_S_MAX;
+
+/// How long each hop may take.
+const HOP_TIME: Duration = Duration::from_secs(BROKER_HANDSHAKE_S_MAX);
+
+/// Resolves, connects, logs in and subscribes; `say` gets what each hop answers.
+///
+/// # Errors
+/// What the first hop answers, in words, behind which it does not go on.
+pub async fn probe(settings: &BrokerSettings, mut say: impl FnMut(&str)) -> Result<(), String> {
+    let (host, port) = (settings.url.host.as_str(), settings.url.port);
+    let found = timeout(HOP_TIME, tokio::net::lookup_host((host, port))).await;
+    let found = found.map_err(|_| format!("{host} is not resolved in time; look at the name server"))?;
+    let found: Vec<SocketAddr> = found.map_err(|error| format!("{host} is not resolved: {error}"))?.collect();
+    let texts: Vec<String> = found.iter().map(|address| address.ip().to_string()).collect();
+    say(&format!("{host} is {}", texts.join(", ")));
+    let mut reached = None;
+    for address in found {
+        match timeout(HOP_TIME, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => {
+                reached = Some(address);
+                break;
+            }
+            Ok(Err(error)) => say(&format!("{address} refuses: {error}")),
+            Err(_) => say(&format!("{address} does not answer")),
+        }
+    }
+    let address = reached.ok_or_else(|| format!("nobody takes connections at {}", settings.url))?;
+    say(&format!("{address} takes connections"));
+    join(settings, &mut say).await
+}
+
+/// Logs in and subscribes, as a client of its own: one that runs is not pushed out.
+async fn join(settings: &BrokerSettings, say: &mut impl FnMut(&str)) -> Result<(), String> {
+    let client_id = format!("afferent-check-{:08x}", getrandom::u32().unwrap_or_default());
+    let settings = BrokerSettings { client_id, ..settings.clone() };
+    let options = options(&settings).map_err(|error| error.to_string())?;
+    let (client, mut events) = AsyncClient::new(options, 10);
+    loop {
+        let event = timeout(HOP_TIME, events.poll()).await.map_err(|_| "the broker falls silent".to_owned())?;
+        match event.map_err(|error| format!("{}: {}", settings.url, told(&error)))? {
+            Event::Incoming(Packet::ConnAck(_)) => {
+                let tls = if settings.url.tls { ", by TLS" } else { "" };
+                say(&format!("the broker lets us in{tls}"));
+                let filters = [UP_FILTER, STATE_FILTER].map(|filter| Filter::new(filter, QoS::AtLeastOnce));
+                client.try_subscribe_many(filters).map_err(|error| error.to_string())?;
+            }
+            Event::Incoming(Packet::SubAck(suback)) => {
+                let refused = |code: &&SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
+                return match suback.return_codes.iter().find(refused) {
+                    Some(code) => Err(format!(
+                        "the broker does not let us read {UP_FILTER} and {STATE_FILTER}: {code:?}; see its rules"
+                    )),
+                    None => {
+                        say("the broker lets us read what agents send");
+                        let _ = client.try_disconnect();
+                        Ok(())
+                    }
+                };
+            }
+            _ => {}
+        }
+    }
+}
