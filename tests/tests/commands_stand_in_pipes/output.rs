@@ -37,7 +37,7 @@ fn events_are_written_as_lines_for_people_as_json_lines_or_as_one_batch() {
         }
     }
     for (kind, nothing) in [("json", ""), ("table", ""), ("cloudevents", "[]\n")] {
-        assert_eq!(said(&rig, &format!("replay --type none --output {kind}")), nothing);
+        assert_eq!(said(&rig, &format!("replay --type com.example.none.v1 --output {kind}")), nothing);
     }
 }
 
@@ -71,7 +71,7 @@ fn where_nobody_reads_any_more_every_command_ends_without_a_word() {
         format!("log verify --data {at}"),
         format!("log dump --data {at}"),
         format!("certificate --source press-88 --from 2021-09-13T00:00:00Z --until 2021-09-14T00:00:00Z --data {at}"),
-        format!("check --data {at}"),
+        format!("check --reload --data {at}"),
         "completions bash".to_owned(),
         "--help".to_owned(),
     ] {
