@@ -200,29 +200,112 @@ fn clock_step_of(step: &ClockStep) -> ClockStepData {
 #[derive(Serialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
 enum LifeCycleData<'a> {
-    Started { previous: &'static str, version: &'a str, repairs: &'a str },
-    Stopped { reason: &'a str },
-    LinkUp { peer: &'a str },
-    LinkDown { peer: &'a str, reason: &'a str },
-    KeyPinned { source: &'a str, key: String },
-    Refused { source: &'a str, reason: &'a str },
-    Gap { source: &'a str, stream: &'static str, epoch: String, first: u64, end: u64 },
-    DiskTrouble { message: &'a str },
-    Configured { message: &'a str },
-    Trimmed { until: String, rule: &'a str },
-    Emptied { stream: &'static str, until: String, rule: &'a str },
-    LaneKept { source: &'a str, stream: &'static str, epoch: String, end: u64, time_last: String, chain: String },
-    Attested { attestation: String },
-    TermBegun { log_id: String, partition: u32, term: String, first: String },
-    Heartbeat { instance: String, lanes: Vec<LaneEnd> },
-    Resealed { stream: &'static str, epoch: String, first: u64, reason: &'static str },
-    RingReplaced { message: &'a str },
-    Conflict { source: &'a str, boots: [String; 2], addresses: &'a str },
-    RolledBack { source: &'a str, term: String, until: String, end: String, time: String },
-    Retired { source: &'a str, who: &'a str, why: &'a str },
-    KeyReplaced { source: &'a str, key: String, who: &'a str },
-    KeyEndorsed { endorsement: String },
-    Alias { source: &'a str, former: &'a str },
+    Started {
+        previous: &'static str,
+        version: &'a str,
+        repairs: &'a str,
+    },
+    Stopped {
+        reason: &'a str,
+    },
+    LinkUp {
+        peer: &'a str,
+    },
+    LinkDown {
+        peer: &'a str,
+        reason: &'a str,
+    },
+    KeyPinned {
+        source: &'a str,
+        key: String,
+    },
+    Refused {
+        source: &'a str,
+        reason: &'a str,
+    },
+    Gap {
+        source: &'a str,
+        stream: &'static str,
+        epoch: String,
+        first: u64,
+        end: u64,
+    },
+    DiskTrouble {
+        message: &'a str,
+    },
+    Configured {
+        message: &'a str,
+    },
+    Trimmed {
+        until: String,
+        rule: &'a str,
+    },
+    Emptied {
+        stream: &'static str,
+        until: String,
+        rule: &'a str,
+    },
+    LaneKept {
+        source: &'a str,
+        stream: &'static str,
+        epoch: String,
+        end: u64,
+        time_last: String,
+        chain: String,
+    },
+    Attested {
+        attestation: String,
+    },
+    TermBegun {
+        log_id: String,
+        partition: u32,
+        term: String,
+        first: String,
+    },
+    Heartbeat {
+        instance: String,
+        lanes: Vec<LaneEnd>,
+    },
+    Resealed {
+        stream: &'static str,
+        epoch: String,
+        first: u64,
+        reason: &'static str,
+    },
+    RingReplaced {
+        message: &'a str,
+    },
+    Conflict {
+        source: &'a str,
+        boots: [String; 2],
+        addresses: &'a str,
+    },
+    RolledBack {
+        source: &'a str,
+        term: String,
+        until: String,
+        end: String,
+        time: String,
+    },
+    Retired {
+        source: &'a str,
+        who: &'a str,
+        why: &'a str,
+    },
+    KeyReplaced {
+        source: &'a str,
+        key: String,
+        who: &'a str,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        why: &'a str,
+    },
+    KeyEndorsed {
+        endorsement: String,
+    },
+    Alias {
+        source: &'a str,
+        former: &'a str,
+    },
 }
 
 #[derive(Serialize)]
@@ -302,7 +385,9 @@ fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
         },
         LifeCycle::Retired { source, who, why } => LifeCycleData::Retired { source, who, why },
         LifeCycle::KeyReplaced { source, key, who } => {
-            LifeCycleData::KeyReplaced { source, key: PublicKey(key).to_string(), who }
+            // The reason is the second line.
+            let (who, why) = who.split_once('\n').unwrap_or((who, ""));
+            LifeCycleData::KeyReplaced { source, key: PublicKey(key).to_string(), who, why }
         }
         LifeCycle::KeyEndorsed { endorsement } => {
             LifeCycleData::KeyEndorsed { endorsement: Hex(endorsement).to_string() }

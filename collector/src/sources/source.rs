@@ -44,6 +44,8 @@ pub(crate) struct Source {
     pub retired: Option<RetiredView>,
     /// Two machines speak for it, and no operator has acted on it.
     pub conflict: Option<ConflictView>,
+    /// The key of who last came in its name with another one than it is held to, until it is heard itself.
+    pub other_key: Option<PublicKey>,
     /// Names that it had before.
     pub aliases: BTreeSet<SourceId>,
     /// Its newest heartbeats, oldest first.
@@ -93,6 +95,7 @@ impl Source {
     /// A batch of it, made then by its clock, was appended.
     pub fn heard_at(&mut self, made: Timestamp, ingest: Timestamp) {
         self.last_ingest = Some(ingest);
+        self.other_key = None;
         self.clock_offset_us = Some(ingest.micros() - made.micros());
     }
 
@@ -123,6 +126,7 @@ impl Source {
             clock_heard: self.clock_heard,
             retired: self.retired.clone(),
             conflict: self.conflict.clone(),
+            other_key: self.other_key,
             aliases: self.aliases.iter().copied().collect(),
             heartbeats: self.heartbeats.iter().cloned().collect(),
             rings_replaced: self.rings_replaced.iter().copied().collect(),
