@@ -128,7 +128,8 @@ impl Agent {
         let shared_clock = Arc::new(Mutex::new(parts.clock));
         let read = shared_clock.clone();
         let read = move || (read.lock().unwrap_or_else(PoisonError::into_inner))();
-        let speaker = Speaker { who: parts.who.clone(), instance: core.instance(), clock: Arc::new(read.clone()) };
+        let (who, instance, former) = (parts.who.clone(), core.instance(), core.former_names().collect());
+        let speaker = Speaker { who, instance, former, clock: Arc::new(read.clone()) };
         let writer_parts = WriterParts {
             core,
             clock: Box::new(read),

@@ -8,29 +8,29 @@ mod mend;
 mod talk;
 #[cfg(test)]
 mod tests;
+mod voice;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, LaneEnds, LifeCycle};
-use afferent_protocol::ids::{SequenceRange, SourceId, Stream, Subject};
+use afferent_protocol::ids::{SourceId, Stream, Subject};
 use afferent_protocol::limits::{EVENT_BYTES_MAX, HEARTBEAT_BYTES_MAX, HEARTBEAT_LANES_MAX, SUBJECT_BYTES_MAX};
-use afferent_protocol::session::signed::{Instance, Nonce, Place};
-use afferent_protocol::session::{Holding, Lane, Sender, SenderSettings};
+use afferent_protocol::session::signed::{Instance, Nonce};
+use afferent_protocol::session::{Holding, Sender, SenderSettings};
 use afferent_protocol::sign::PublicKey;
 
 use crate::intake::sink::{Refusal, Ticket, Waiting};
 use crate::keep::Kept;
-use crate::limits::{DISK_RETRY_MS, OPEN_BATCH_BYTES_MAX};
+use crate::limits::{DISK_RETRY_MS, FORMER_SESSIONS_MAX, OPEN_BATCH_BYTES_MAX};
 use crate::ring_log::{AppendError, OpenError, Recovery, RingIdentity, RingLog, RingSettings};
 use crate::sequencer::OpenBatches;
 use crate::trust::{Trust, TrustSettings};
 pub use listen::Ignored;
 use listen::Memory;
 use mend::Mending;
-use talk::LookUp;
+use voice::Voice;
 
 /// How a core goes about it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,7 +84,11 @@ struct Pending {
 /// Ring log and session of one agent.
 pub struct AgentCore<D: Disk> {
     ring: RingLog<D>,
-    sender: Sender,
+    /// The agent's own name; while one of `others` speaks, that.
+    voice: Voice,
+    /// Former names that the ring log holds events under.
+    others: Vec<Voice>,
+    former_warned_at_ms: Option<u64>,
     spare: BatchBuilder,
     /// Commits that wait for a disk that takes them.
     pending: [Option<Pending>; 2],
@@ -92,12 +96,6 @@ pub struct AgentCore<D: Disk> {
     durable: [u64; 2],
     /// This run.
     instance: Instance,
-    /// That of the open connection.
-    nonce: Nonce,
-    /// What the newest welcome over it brought.
-    answer: Nonce,
-    /// Where the log was that has welcomed.
-    at: Option<Place>,
     trust: Trust,
     memory: Memory,
     ignored: Ignored,
@@ -105,10 +103,6 @@ pub struct AgentCore<D: Disk> {
     stranger: Option<PublicKey>,
     /// Whether it has answered since the session last gave up waiting.
     stranger_answers: bool,
-    look_ups: Vec<LookUp>,
-    look_up_at_ms: u64,
-    /// What the collector asks for once more.
-    again: VecDeque<(Lane, SequenceRange)>,
     mending: Mending,
     released: u64,
 }
@@ -133,25 +127,24 @@ impl<D: Disk> AgentCore<D> {
         let session = entropy() as u32;
         let instance = Instance(random(entropy));
         let (ring, recovery) = RingLog::open(disk, witness, settings.ring, who, clock, entropy)?;
+        let name = ring.who().source;
+        let former = ring.held_under_former_names().into_iter().take(FORMER_SESSIONS_MAX);
+        let others = former.map(|(former, _)| Voice::new(former, settings.sender, entropy() as u32)).collect();
         let mut core = Self {
             ring,
-            sender: Sender::new(settings.sender, session),
+            voice: Voice::new(name, settings.sender, session),
+            others,
+            former_warned_at_ms: None,
             spare: BatchBuilder::new(),
             pending: [None, None],
             retry_at_ms: None,
             durable: [0; 2],
             instance,
-            nonce: Nonce::NONE,
-            answer: Nonce::NONE,
-            at: None,
             trust: Trust::default(),
             memory: Memory::default(),
             ignored: Ignored::default(),
             stranger: None,
             stranger_answers: false,
-            look_ups: Vec::new(),
-            look_up_at_ms: 0,
-            again: VecDeque::new(),
             mending: Mending::default(),
             released: 0,
         };
@@ -172,12 +165,12 @@ impl<D: Disk> AgentCore<D> {
 
     /// What the open connection was made with.
     pub fn nonce(&self) -> Nonce {
-        self.nonce
+        self.voice.nonce
     }
 
     /// The session, to look at.
     pub fn sender(&self) -> &Sender {
-        &self.sender
+        &self.voice.sender
     }
 
     /// Numbers of the last durable commits, by [`Stream::number`].
@@ -228,7 +221,8 @@ impl<D: Disk> AgentCore<D> {
 
     /// The line takes about so many bytes a second, as the transport has measured.
     pub fn line(&mut self, bytes_per_s: u64) {
-        self.sender.line(bytes_per_s);
+        self.voice.sender.line(bytes_per_s);
+        self.others.iter_mut().for_each(|other| other.sender.line(bytes_per_s));
     }
 
     /// When [`AgentCore::retry`] has something to do without new events.
@@ -339,25 +333,31 @@ impl<D: Disk> AgentCore<D> {
         Committed { moved: false, trouble: Some(error.to_string().into()) }
     }
 
-    /// The transport is connected, with this nonce.
+    /// The transport is connected, with this nonce. Each former name has one of its own that follows from it.
     pub fn link_up(&mut self, nonce: Nonce) {
-        (self.nonce, self.answer, self.at, self.stranger) = (nonce, Nonce::NONE, None, None);
+        self.stranger = None;
         self.memory.is_shown_at = None;
+        self.voice.link_up(nonce);
+        for (at, other) in self.others.iter_mut().enumerate() {
+            let mut nonce = nonce;
+            nonce.0[0] ^= at as u8 + 1;
+            other.link_up(nonce);
+        }
         self.tell_held();
-        self.sender.link_up();
     }
 
     /// The transport is gone.
     pub fn link_down(&mut self) {
-        (self.nonce, self.stranger) = (Nonce::NONE, None);
-        self.again.clear();
-        self.sender.link_down();
+        self.stranger = None;
+        self.voice.link_down();
+        self.others.iter_mut().for_each(Voice::link_down);
     }
 
     /// Tells the session what the ring log holds now.
     fn tell_held(&mut self) {
-        let Self { ring, sender, .. } = self;
-        let holdings = ring.held().into_iter().map(|held| Holding {
+        let Self { ring, voice: Voice { name, sender, .. }, .. } = self;
+        let held = if *name == ring.who().source { ring.held() } else { ring.held_under(name) };
+        let holdings = held.into_iter().map(|held| Holding {
             lane: held.lane,
             oldest: ring.oldest(held.lane),
             first: held.first,

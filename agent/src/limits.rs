@@ -173,6 +173,10 @@ pub const ATTESTATIONS_MAX: usize = 8;
 pub const RECEIPT_MS: u64 = 60_000;
 /// Milliseconds between two reports of messages that did not count.
 pub const REPORT_MS: u64 = 60_000;
+/// Former names that have a session of their own; what is held under more waits for another start.
+pub const FORMER_SESSIONS_MAX: usize = 8;
+/// Milliseconds after which a collector that does not answer under a former name is asked again.
+pub const FORMER_REST_MS: u64 = 60_000;
 /// Ranges that the collector can ask for once more at the same time.
 pub const AGAIN_MAX: usize = 16;
 /// Bytes of a message that answers that.

@@ -36,8 +36,10 @@ pub enum Inbound {
     LinkDown,
     /// The line takes about so many bytes a second.
     Line(u64),
-    /// A message came, on the topic of this name.
-    Message(SourceId, Vec<u8>),
+    /// A message came.
+    Message(Vec<u8>),
+    /// The broker does not let the agent speak under this former name.
+    Forbidden(SourceId),
 }
 
 /// What the transport is to do.
@@ -103,6 +105,10 @@ pub struct Status {
     pub resealed: u64,
     /// Lanes that were sent again because the collector's log had been put back, since the start.
     pub rewound: u64,
+    /// Events that are held under names which the agent had before, and these names.
+    pub held_former: Vec<(SourceId, u64)>,
+    /// Milliseconds since the last of them arrived; 0 when none is left.
+    pub stalled_former_ms: u64,
     /// Milliseconds since the collector last made something of ours durable while more was waiting; 0 when all is there.
     pub stalled_ms: u64,
     /// Durable commits of both streams since the start.
@@ -117,6 +123,11 @@ impl Status {
     /// Events that are on disk here and not yet known to be on the collector's.
     pub fn unacked(&self, stream: Stream) -> u64 {
         self.held.iter().filter(|held| held.lane.stream == stream).map(|held| held.end.since(held.first)).sum()
+    }
+
+    /// Events that are held under names which the agent had before.
+    pub fn held_events(&self) -> u64 {
+        self.held_former.iter().map(|(_, events)| events).sum()
     }
 }
 
@@ -188,6 +199,7 @@ where
         trouble: None,
         status_at_ms: 0,
         progress: Progress::default(),
+        former: (0, 0),
         heartbeat_at_ms: None,
         stop_at_ms: None,
         has_said_goodbye: false,
@@ -230,6 +242,8 @@ struct Round<D: Disk> {
     trouble: Option<Arc<str>>,
     status_at_ms: u64,
     progress: Progress,
+    /// Events held under former names, and when that last changed.
+    former: (u64, u64),
     /// `None` until the first commit.
     heartbeat_at_ms: Option<u64>,
     stop_at_ms: Option<u64>,
@@ -255,7 +269,8 @@ impl<D: Disk> Round<D> {
                 }
                 Inbound::LinkDown => self.parts.core.link_down(),
                 Inbound::Line(bytes_per_s) => self.parts.core.line(bytes_per_s),
-                Inbound::Message(_, message) => self.parts.core.receive(&message, &now),
+                Inbound::Message(message) => self.parts.core.receive(&message, &now),
+                Inbound::Forbidden(name) => self.parts.core.forbidden(name, &now),
             }
         }
         self.keep(&now);
@@ -474,8 +489,15 @@ impl<D: Disk> Round<D> {
         if waiting.is_none() || waiting.map(|held| (held.lane, held.first)) != self.progress.oldest {
             self.progress = Progress { oldest: waiting.map(|held| (held.lane, held.first)), at_ms: now_ms };
         }
+        let held_former = core.ring().held_under_former_names();
+        let events: u64 = held_former.iter().map(|(_, events)| events).sum();
+        if events == 0 || events != self.former.0 {
+            self.former = (events, now_ms);
+        }
         let status = Status {
             ring: core.ring().status(),
+            stalled_former_ms: now_ms - self.former.1,
+            held_former,
             streaming: core.sender().is_streaming(),
             trouble: self.trouble.clone(),
             resealed: core.resealed(),

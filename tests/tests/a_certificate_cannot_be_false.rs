@@ -274,7 +274,7 @@ fn a_ring_whose_key_was_lost_leaves_a_certificate_open_until_the_key_is_replaced
     let (code, certificate) = certify(&rig, &with_ring);
     assert_eq!(code, INCOMPLETE, "{words}; {certificate:#}");
     let says = |certificate: &Value, what: &str| certificate["open"].to_string().contains(what);
-    assert!(says(&certificate, "`agents replace press-88 KEY --why …`"), "{certificate:#}");
+    assert!(says(&certificate, "`agents replace press-88 --key KEY --why …`"), "{certificate:#}");
 
     let refused = rig.wait_event("whose key it is", |event| {
         event["data"]["change"] == "refused"

@@ -114,8 +114,16 @@ impl Memory {
 }
 
 impl<D: Disk> AgentCore<D> {
-    /// A message came in.
+    /// A message came in. Its nonce tells under which name it was asked for.
     pub fn receive(&mut self, message: &[u8], now: &Now) {
+        let nonce = Down::read(message).map_or(Nonce::NONE, |said| said.claim().nonce);
+        match self.others.iter().position(|other| other.nonce == nonce && nonce != Nonce::NONE) {
+            Some(at) => self.speaking(at, |core| core.receive_as(message, now)),
+            None => self.receive_as(message, now),
+        }
+    }
+
+    fn receive_as(&mut self, message: &[u8], now: &Now) {
         match self.judge(message) {
             Ok(down) => self.heard(&down, message, now),
             Err(refused) => self.ignore(&refused, now),
@@ -124,11 +132,10 @@ impl<D: Disk> AgentCore<D> {
 
     fn judge(&mut self, message: &[u8]) -> Result<Down, Refused> {
         let said = Down::read(message).map_err(|_| Refused::Undecodable)?;
-        if said.claim().nonce != self.nonce || self.nonce == Nonce::NONE {
+        if said.claim().nonce != self.voice.nonce || self.voice.nonce == Nonce::NONE {
             return Err(Refused::Stale);
         }
-        let source = self.ring.who().source;
-        let down = said.verify_own_key(&source).ok_or(Refused::Forged)?;
+        let down = said.verify_own_key(&self.voice.name).ok_or(Refused::Forged)?;
         match self.trust.judge(&down) {
             Judgement::Trusted(successors) => {
                 self.pin(successors);
@@ -181,36 +188,38 @@ impl<D: Disk> AgentCore<D> {
             self.memory.attested(bytes);
         }
         match &down.content {
-            Control::Welcome(welcome) if self.sender.is_answered_by(welcome) => {
-                let is_new = std::mem::replace(&mut self.answer, down.answer) != down.answer;
-                if !self.sender.is_streaming() {
-                    self.at = Some(down.place);
+            Control::Welcome(welcome) if self.voice.sender.is_answered_by(welcome) => {
+                let is_new = std::mem::replace(&mut self.voice.answer, down.answer) != down.answer;
+                if !self.voice.sender.is_streaming() {
+                    self.voice.at = Some(down.place);
                 } else if !self.is_at(&down.place) {
                     // What it said of the lanes was about another log, or an earlier state of it.
-                    self.sender.doubt();
+                    self.voice.sender.doubt();
                 }
-                self.memory.compare(&down.place);
-                self.sender.control(now.ms, &down.content);
+                if self.is_itself() {
+                    self.memory.compare(&down.place);
+                }
+                self.voice.sender.control(now.ms, &down.content);
                 if is_new && !down.is_proved {
-                    self.sender.prove();
+                    self.voice.sender.prove();
                 }
             }
             // One that is repeated changes nothing.
             Control::Welcome(_) => self.ignored.stale += 1,
             _ if !self.is_at(&down.place) => {
                 self.ignored.stale += 1;
-                self.sender.doubt();
+                self.voice.sender.doubt();
             }
             Control::Again { lane, range } => {
-                if self.again.len() < AGAIN_MAX && !self.again.contains(&(*lane, *range)) {
-                    self.again.push_back((*lane, *range));
+                if self.voice.again.len() < AGAIN_MAX && !self.voice.again.contains(&(*lane, *range)) {
+                    self.voice.again.push_back((*lane, *range));
                 }
             }
             content => {
-                if matches!(content, Control::Ack(_)) {
+                if self.is_itself() && matches!(content, Control::Ack(_)) {
                     self.memory.acked(down.place, message, now);
                 }
-                self.sender.control(now.ms, content);
+                self.voice.sender.control(now.ms, content);
             }
         }
     }
@@ -218,7 +227,7 @@ impl<D: Disk> AgentCore<D> {
     /// Whether a place is in the log and term that has welcomed.
     fn is_at(&self, place: &Place) -> bool {
         let of = |place: &Place| (place.log_id, place.partition, place.term);
-        self.at.as_ref().is_some_and(|at| of(at) == of(place))
+        self.voice.at.as_ref().is_some_and(|at| of(at) == of(place))
     }
 
     fn ignore(&mut self, refused: &Refused, now: &Now) {
@@ -234,7 +243,7 @@ impl<D: Disk> AgentCore<D> {
             Refused::Forged => self.ignored.untrusted += 1,
             Refused::Stranger(key) => {
                 self.ignored.untrusted += 1;
-                if !self.sender.is_streaming() {
+                if !self.voice.sender.is_streaming() {
                     self.stranger = Some(*key);
                     self.stranger_answers = true;
                 }

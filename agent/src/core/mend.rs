@@ -37,6 +37,14 @@ impl<D: Disk> AgentCore<D> {
 
     /// The collector has something else in the lane behind `from`.
     pub(super) fn reseal(&mut self, lane: Lane, from: Sequence) {
+        if !self.is_itself() {
+            let (name, stream, epoch) = (self.voice.name, lane.stream, lane.epoch);
+            tracing::error!(
+                "the collector has something else in {stream} {epoch} of the former name {name} from {from} on: two agents \
+                 had that name. What is here of it is held; give this agent that name back, and it goes on in a new epoch"
+            );
+            return;
+        }
         let (stream, epoch) = (lane.stream, lane.epoch);
         tracing::warn!(
             "the collector has something else in {stream} {epoch} from {from} on: this agent was put back from a copy, or \

@@ -2,13 +2,14 @@
 
 mod disks;
 mod forgeries;
+mod former;
 mod kept;
 
 use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::batch::split;
-use afferent_protocol::ids::{Offset, Sequence, Timestamp};
-use afferent_protocol::session::signed::{Down, Up, UpContent, is_down, is_signed};
-use afferent_protocol::session::{Check, Control, Hello, Resume, Welcome};
+use afferent_protocol::ids::{Offset, Sequence, SequenceRange, Timestamp};
+use afferent_protocol::session::signed::{Down, Place, Up, UpContent, is_down, is_signed};
+use afferent_protocol::session::{Check, Control, Hello, Lane, Resume, Welcome};
 use afferent_protocol::sign::Identity;
 
 use super::*;
@@ -24,14 +25,17 @@ fn now(ms: u64) -> Now {
 }
 
 fn start(disk: &MemoryDisk) -> AgentCore<MemoryDisk> {
+    start_as(disk, "press-1")
+}
+
+fn start_as(disk: &MemoryDisk, name: &str) -> AgentCore<MemoryDisk> {
     let mut drawn = disk.state().operations.wrapping_mul(77);
     let mut entropy = || {
         drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         drawn
     };
     let settings = CoreSettings { ring: settings(8), ..CoreSettings::default() };
-    let mut core =
-        AgentCore::open(disk.clone(), disk.beside(), settings, who("press-1"), &clock(), &mut entropy).unwrap().0;
+    let mut core = AgentCore::open(disk.clone(), disk.beside(), settings, who(name), &clock(), &mut entropy).unwrap().0;
     core.trust(TrustSettings { keys: vec![Collector::default().key.public_key()], trust_first: false });
     core
 }

@@ -19,8 +19,8 @@ pub(super) struct LaneState {
     pub chain: Option<ChainHash>,
     /// Declared ranges, in order.
     pub holes: Vec<SequenceRange>,
-    /// Written under another name than the agent has now: kept, and not shipped.
-    pub foreign: bool,
+    /// The name under which it was written, where that is not the one that the agent has now: it is shipped as that.
+    pub under: Option<SourceId>,
     /// Its tail was torn, or may be in a file that cannot be read: there may have been more of it than is here.
     pub frayed: bool,
     /// It does not go on: what it holds is, or will be, in another epoch once more. It is not shipped.
@@ -37,7 +37,7 @@ impl LaneState {
             end: Sequence::ZERO,
             chain: Some(CHAIN_START),
             holes: Vec::new(),
-            foreign: false,
+            under: None,
             frayed: false,
             resealed: false,
         }

@@ -262,7 +262,7 @@ fn heads<F>(resumed: [Result<Active<F>, StreamStart>; 2]) -> [Option<Active<F>>;
 }
 
 fn recovered(lane: &LaneState) -> RecoveredLane {
-    RecoveredLane { lane: lane.lane, first: lane.released_end, end: lane.end, foreign: lane.foreign }
+    RecoveredLane { lane: lane.lane, first: lane.released_end, end: lane.end, foreign: lane.under.is_some() }
 }
 
 impl Survey {
@@ -319,7 +319,7 @@ impl Survey {
             end: found.end,
             chain: found.chain,
             holes: Vec::new(),
-            foreign: found.source.is_some_and(|known| known != *source),
+            under: found.source.filter(|known| known != source),
             resealed: found.is_resealed || !found.is_ours,
             frayed: found.torn.is_some() || !all_headers,
         };

@@ -19,11 +19,29 @@ impl<D: Disk> RingLog<D> {
     /// session which knows it goes on knowing it.
     pub fn held(&self) -> Vec<Held> {
         let of = |stream: Stream| self.lanes.iter().filter(move |lane| lane.lane.stream == stream);
-        let ours = |lane: &&LaneState| !lane.foreign && !lane.resealed && lane.end > Sequence::ZERO;
+        let ours = |lane: &&LaneState| lane.under.is_none() && !lane.resealed && lane.end > Sequence::ZERO;
         let is_first = |lane: &LaneState| lane.is_held() || self.lanes.is_current(lane.lane);
         let lanes = || Stream::ALL.into_iter().flat_map(of).filter(ours);
         let (first, last) = (lanes().filter(|lane| is_first(lane)), lanes().filter(|lane| !is_first(lane)));
         first.chain(last).map(LaneState::held).collect()
+    }
+
+    /// What the ring has to get rid of that was accepted under a name which the agent does not have any more: critical lanes
+    /// first, in each stream the oldest epoch first.
+    pub fn held_under(&self, name: &SourceId) -> Vec<Held> {
+        let of = |stream: Stream| self.lanes.iter().filter(move |lane| lane.lane.stream == stream);
+        let under = |lane: &&LaneState| lane.under.as_ref() == Some(name) && !lane.resealed && lane.is_held();
+        Stream::ALL.into_iter().flat_map(of).filter(under).map(LaneState::held).collect()
+    }
+
+    /// Events that are held under names which the agent does not have any more, with these names.
+    pub fn held_under_former_names(&self) -> Vec<(SourceId, u64)> {
+        let of = |name: &SourceId| {
+            let under = |lane: &&LaneState| lane.under.as_ref() == Some(name) && !lane.resealed;
+            self.lanes.iter().filter(under).map(LaneState::unacked).sum::<u64>()
+        };
+        let counted = self.former_names.iter().map(|name| (*name, of(name)));
+        counted.filter(|(_, events)| *events > 0).collect()
     }
 
     /// The oldest sequence of the lane that can be read, released or not; its end where nothing can.
@@ -37,7 +55,8 @@ impl<D: Disk> RingLog<D> {
     /// Where all lanes of the agent end that it knows: what a heartbeat says. One that is being sealed again is among
     /// them until that is done: what it holds is in no other lane yet.
     pub fn lane_ends(&self) -> Vec<LaneEnd> {
-        let ours = |lane: &&LaneState| !lane.foreign && lane.end > Sequence::ZERO && (!lane.resealed || lane.is_held());
+        let ours =
+            |lane: &&LaneState| lane.under.is_none() && lane.end > Sequence::ZERO && (!lane.resealed || lane.is_held());
         let is_needed = |lane: &LaneState| lane.is_held() || self.lanes.is_current(lane.lane);
         let mut lanes: Vec<&LaneState> = self.lanes.iter().filter(ours).collect();
         lanes.sort_by_key(|lane| !is_needed(lane));

@@ -77,7 +77,7 @@ impl<D: Disk> RingLog<D> {
     /// held any more from here on; where its stream is written to it, that goes on in a new epoch. [`RingLog::reseal_step`]
     /// does the work.
     pub fn reseal(&mut self, lane: Lane, from: Sequence, reason: ResealReason, clock: &ClockReading) {
-        if self.lanes.get(lane).is_none_or(|known| known.resealed || known.foreign) {
+        if self.lanes.get(lane).is_none_or(|known| known.resealed || known.under.is_some()) {
             return;
         }
         self.release(lane, from);

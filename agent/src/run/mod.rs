@@ -321,7 +321,7 @@ fn identity(config: &Config) -> Result<(Identity, bool), RunError> {
     tracing::warn!(
         "this agent has lost its key: {found}. It has a new one and goes on capturing; what its ring log holds is sealed \
          again under it. The collector refuses it until an operator says that it is still {name}: \
-         afferent-collector agents replace {name} {key}"
+         afferent-collector agents replace {name} --key {key} --why …"
     );
     Ok((taken.identity, true))
 }

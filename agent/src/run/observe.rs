@@ -43,6 +43,14 @@ pub fn health(status: &Status, link: &LinkState) -> Health {
             "connected, and the collector has acknowledged nothing for {} s; {kept}; look at the collector's log",
             status.stalled_ms / 1000
         )),
+        LinkState::Up if status.held_events() > 0 && status.stalled_former_ms > STALLED_MS_MAX => {
+            Health::Unhealthy(format!(
+                "{} events that were accepted under a former name are held ({}): let this agent write and read that name's \
+                 topics at the broker until they have arrived",
+                status.held_events(),
+                status.held_former.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>().join(", ")
+            ))
+        }
         LinkState::Up => Health::Healthy,
     }
 }
@@ -62,6 +70,7 @@ pub fn probe(status: watch::Receiver<Status>, link: watch::Receiver<LinkState>, 
 pub fn metrics(registry: &Registry, status: watch::Receiver<Status>, link: watch::Receiver<LinkState>) {
     let per_stream = |name, help| Stream::ALL.map(|stream| registry.gauge(name, help, &[("stream", stream.name())]));
     let unacked = per_stream("afferent_agent_unacked_events", "Events on this disk and not yet on the collector's");
+    let held = registry.gauge("afferent_agent_held_events", "Events held under names that the agent had before", &[]);
     let commits = Stream::ALL.map(|stream| {
         let help = "Group commits since the start";
         registry.counter("afferent_agent_commits_total", help, &[("stream", stream.name())])
@@ -99,6 +108,7 @@ pub fn metrics(registry: &Registry, status: watch::Receiver<Status>, link: watch
             commits[at].set(status.commits[at]);
             segments[at].set(status.ring.segments[at] as f64);
         }
+        held.set(status.held_events() as f64);
         connected.set(f64::from(*link.borrow() == LinkState::Up));
         streaming.set(f64::from(status.streaming));
         stalled.set(status.stalled_ms as f64 / 1000.0);

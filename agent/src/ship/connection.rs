@@ -49,8 +49,9 @@ struct Connection<'a> {
     ping_at: Instant,
     heard_at: Instant,
     confirmed_at: Instant,
-    /// Pieces that wait for their PUBACK.
-    parts_sent: VecDeque<(u16, Part)>,
+    /// What waits for its PUBACK: whose it is, and which piece of a batch.
+    waiting: VecDeque<(u16, SourceId, Option<Part>)>,
+    has_warned: bool,
     /// What the writer was told of the line.
     told: u64,
 }
@@ -90,18 +91,23 @@ impl<'a> Connection<'a> {
         };
         let (wire, limits) = Wire::connect(&settings.host, settings.port, settings.tls.clone(), introduction).await?;
         let mut connection = Self::new(parts, wire, nonce, &limits);
-        let down = Topic { agent: connection.parts.settings.agent, leaf: Leaf::Down }.text();
-        let mut subscribe = Subscribe::new(Filter::new(down.as_str(), QoS::AtLeastOnce), None);
+        let (own, former) = (connection.parts.settings.agent, speaker.former.clone());
+        let down = |agent: SourceId| Topic { agent, leaf: Leaf::Down }.text();
+        let filter = |agent: SourceId| Filter::new(down(agent).as_str(), QoS::AtLeastOnce);
+        let filters = std::iter::once(own).chain(former.iter().copied()).map(filter);
+        let mut subscribe = Subscribe::new_many(filters, None);
         subscribe.pkid = SUBSCRIPTION;
         connection.wire.send(&Packet::Subscribe(subscribe))?;
         connection.say_state(true)?;
         loop {
             match connection.wire.packet().await? {
+                // What is refused of former names shows when nobody answers under them; the collector's own endpoint answers
+                // on the agent's topic.
                 Packet::SubAck(ack) => match ack.return_codes.first() {
                     Some(SubscribeReasonCode::Success(_)) => return Ok(connection),
                     code => {
                         let code = code.copied().unwrap_or(SubscribeReasonCode::Unspecified);
-                        return Err(Ended::Refused { topic: down.as_str().into(), code });
+                        return Err(Ended::Refused { topic: down(own).as_str().into(), code });
                     }
                 },
                 packet => connection.take(packet)?,
@@ -112,7 +118,8 @@ impl<'a> Connection<'a> {
     fn new(parts: Parts<'a>, wire: Wire, nonce: Nonce, limits: &ConnAckProperties) -> Self {
         let now = Instant::now();
         let packet_max = limits.max_packet_size.map_or(usize::MAX, |bytes| bytes as usize);
-        let keep_alive = limits.server_keep_alive.map_or(KEEP_ALIVE, |s| Duration::from_secs(u64::from(s.max(1))));
+        let asked = limits.server_keep_alive.map_or(KEEP_ALIVE, |s| Duration::from_secs(u64::from(s.max(1))));
+        let keep_alive = asked.min(KEEP_ALIVE);
         Self {
             parts,
             wire,
@@ -124,7 +131,8 @@ impl<'a> Connection<'a> {
             ping_at: now + keep_alive,
             heard_at: now,
             confirmed_at: now,
-            parts_sent: VecDeque::new(),
+            waiting: VecDeque::new(),
+            has_warned: false,
             told: 0,
         }
     }
@@ -188,7 +196,7 @@ impl<'a> Connection<'a> {
             && let Some(parcel) = self.parts.loads.pop(self.pace.message_bytes(), self.payload_max)
         {
             let id = self.publish(parcel.agent, Leaf::Up, parcel.payload)?;
-            self.parts_sent.extend(parcel.part.map(|part| (id, part)));
+            self.waiting.push_back((id, parcel.agent, parcel.part));
         }
         Ok(())
     }
@@ -237,30 +245,44 @@ impl<'a> Connection<'a> {
         if *self.parts.state.borrow() == LinkState::Refused {
             set(self.parts.state, LinkState::Up);
         }
-        let topic = std::str::from_utf8(&publish.topic).ok().and_then(Topic::parse);
-        if let Some(Topic { agent, leaf: Leaf::Down }) = topic {
-            self.parts.link.bring(Inbound::Message(agent, publish.payload.to_vec()));
-        }
+        self.parts.link.bring(Inbound::Message(publish.payload.to_vec()));
         Ok(())
     }
 
     fn confirmed(&mut self, ack: &PubAck) {
+        let at = self.waiting.iter().position(|(id, ..)| *id == ack.pkid);
+        let waited = at.and_then(|at| self.waiting.remove(at));
+        let whose = waited.as_ref().map_or(self.parts.settings.agent, |(_, agent, _)| *agent);
         // The collector says so of another key than the name's, a broker of another name than the login's.
-        if ack.reason == PubAckReason::NotAuthorized {
-            set(self.parts.state, LinkState::Refused);
+        match ack.reason {
+            PubAckReason::NotAuthorized if whose == self.parts.settings.agent => self.refused(),
+            PubAckReason::NotAuthorized => self.parts.link.bring(Inbound::Forbidden(whose)),
+            PubAckReason::Success | PubAckReason::NoMatchingSubscribers => {
+                if let Some((.., Some(part))) = &waited {
+                    self.parts.loads.confirmed(part);
+                }
+            }
+            _ => {}
         }
         let more_waits = !self.parts.loads.is_empty();
-        if !self.pace.confirmed(ack.pkid, self.now_ms(), more_waits) {
-            return;
+        if self.pace.confirmed(ack.pkid, self.now_ms(), more_waits) {
+            self.confirmed_at = Instant::now();
+            self.tell_line();
         }
-        self.confirmed_at = Instant::now();
-        if let Some(at) = self.parts_sent.iter().position(|(id, _)| *id == ack.pkid)
-            && let Some((_, part)) = self.parts_sent.remove(at)
-            && matches!(ack.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers)
-        {
-            self.parts.loads.confirmed(&part);
+    }
+
+    /// Nothing is taken under the agent's own name. Once a connection that is said aloud.
+    fn refused(&mut self) {
+        if *self.parts.state.borrow() != LinkState::Refused && !std::mem::replace(&mut self.has_warned, true) {
+            let (name, key) = (self.parts.settings.agent, self.parts.speaker.who.identity.public_key());
+            tracing::warn!(
+                "connected, and nothing is taken under the name {name}: the collector holds it to another key, or the \
+                 broker's access rules to another login. If this machine is still {name} and has lost its key, say so at the \
+                 collector: afferent-collector agents replace {name} --key {key} --why …; otherwise give this agent a name of \
+                 its own. Events are kept in the ring log meanwhile"
+            );
         }
-        self.tell_line();
+        set(self.parts.state, LinkState::Refused);
     }
 
     /// Tells the writer how fast the line is, when that differs from what it knows.

@@ -36,11 +36,11 @@ use connection::{Parts, connection};
 use loads::Loads;
 use wire::WireError;
 
-/// A connection that brings nothing at all for this long is dead.
-const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// A connection that brings nothing at all for this long is dead: a ping waits some seconds on a slow line.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// A message that finds no room for this long waits for PUBACKs that do not come, however well pings are answered.
 const PUBLISH_MAX: Duration = Duration::from_secs(90);
-/// Between two pings, unless the peer asks for less.
+/// Between two pings, at most, unless the peer asks for less.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Where to and how.
@@ -225,6 +225,8 @@ pub(crate) fn set(state: &watch::Sender<LinkState>, new: LinkState) {
         differs
     });
 }
+
+const _: () = assert!(2 * KEEP_ALIVE.as_secs() <= SILENCE_MAX.as_secs());
 
 #[cfg(test)]
 mod tests {

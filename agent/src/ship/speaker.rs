@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use afferent_protocol::batch::ClockReading;
+use afferent_protocol::ids::SourceId;
 use afferent_protocol::session::signed::{Instance, Nonce, Up, UpContent};
 
 use crate::ring_log::RingIdentity;
@@ -15,6 +16,8 @@ pub struct Speaker {
     pub who: RingIdentity,
     /// Its run.
     pub instance: Instance,
+    /// Names that it had before and still holds events under.
+    pub former: Arc<[SourceId]>,
     /// Reads the machine's clocks.
     pub clock: Arc<dyn Fn() -> ClockReading + Send + Sync>,
 }
@@ -58,7 +61,12 @@ mod tests {
 
     #[test]
     fn a_state_is_signed_over_the_nonce_of_its_connection() {
-        let speaker = Speaker { who: who("press-1"), instance: Instance([0xAB; 16]), clock: Arc::new(clock) };
+        let speaker = Speaker {
+            who: who("press-1"),
+            instance: Instance([0xAB; 16]),
+            former: Arc::default(),
+            clock: Arc::new(clock),
+        };
         assert_eq!(speaker.client_id(), "press-1.abababab");
         for online in [true, false] {
             let message = speaker.state(Nonce([7; 16]), online);

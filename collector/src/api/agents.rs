@@ -95,12 +95,15 @@ pub struct LogReport {
 pub struct AgentReport {
     /// Its name.
     pub name: String,
-    /// `online`, `offline` or `unknown`.
+    /// `online`, `offline`, `unknown`, or `refused: other key`: who comes in its name is refused, see `other_key`.
     pub state: String,
     /// Since when, by the collector's clock.
     pub state_since: Option<String>,
     /// The public key that it is held to, hexadecimal.
     pub key: Option<String>,
+    /// The key of who last came in its name with another one, until it is heard itself or the key is replaced.
+    #[serde(default)]
+    pub other_key: Option<String>,
     /// When the last of its batches was appended.
     pub last_ingest: Option<String>,
     /// How old the newest word of it in the log is, in seconds, by the collector's clock: how old the last of its batches
@@ -208,8 +211,11 @@ pub struct Retirement {
 pub struct NewKey {
     /// The public key, 64 hexadecimal digits.
     pub key: String,
-    /// Who says so, and why. Nobody checks it here.
+    /// Who says so. Nobody checks it here.
     pub who: String,
+    /// Why.
+    #[serde(default)]
+    pub why: String,
 }
 
 /// Says that nothing more is to be expected of a source: certificates name who said so, and wait for it no more. Answered
@@ -241,8 +247,12 @@ pub(super) async fn replace_key(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    let NewKey { key, who } = read(&headers, body).await?;
+    let NewKey { key, who, why } = read(&headers, body).await?;
     check_text("who", &who)?;
+    check_text("why", &why)?;
+    check_text("who and why", &format!("{who}\n{why}"))?;
+    // The event has one text for both: the reason is its second line.
+    let who = format!("{}\n{why}", who.replace('\n', " "));
     let key = parse_public_key(&key).map_err(|_| {
         let remedy = "give the key that the refusal of the agent names, as 64 hexadecimal digits";
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "`key` is no public key", remedy)
@@ -301,9 +311,10 @@ impl AgentReport {
         let missing = |lane: &LaneReport| lane.gaps.iter().map(|gap| gap.end.saturating_sub(gap.first)).sum::<u64>();
         Self {
             name: view.source.as_str().into(),
-            state: link_name(view.link).into(),
+            state: state_name(view).into(),
             state_since: view.link_since.map(text),
             key: view.key.map(|key| key.to_string()),
+            other_key: view.other_key.map(|key| key.to_string()),
             last_ingest: view.last_ingest.map(text),
             lag_s: view.lag_us(now).map(|micros| micros as f64 / 1e6),
             clock_offset_s: view.clock_offset_us.map(|micros| micros as f64 / 1e6),
@@ -340,6 +351,11 @@ impl LaneReport {
             losses: losses.collect(),
         }
     }
+}
+
+/// What is said of a source in a word or two.
+fn state_name(view: &SourceView) -> &'static str {
+    if view.other_key.is_some() { "refused: other key" } else { link_name(view.link) }
 }
 
 /// `online`, `offline`, `unknown`.

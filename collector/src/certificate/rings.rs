@@ -184,7 +184,7 @@ impl Rings {
                     // An agent that has lost its key seals what it holds again under a new one.
                     (false, false, _) => RingFinding::Held(format!(
                         "{what} are in the ring log under another key than the log names for {source}, and have not come; they \
-                         come after `agents replace {source} KEY --why …`"
+                         come after `agents replace {source} --key KEY --why …`"
                     )),
                 });
             }

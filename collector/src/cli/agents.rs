@@ -46,6 +46,7 @@ enum Said {
         /// The agent.
         name: String,
         /// Its new public key: 64 hexadecimal digits, or a file that holds them.
+        #[arg(long)]
         key: String,
         /// Why.
         #[arg(long)]
@@ -67,7 +68,7 @@ pub fn agents(args: &Agents) -> anyhow::Result<()> {
         }
         Some(Said::Replace { collector, name, key, why, who }) => {
             let key = means::key(key)?.to_string();
-            let said = NewKey { key, who: format!("{}: {why}", signed(who.as_deref())) };
+            let said = NewKey { key, who: signed(who.as_deref()), why: why.clone() };
             Client::new(&collector.http).operate(name, "key", &said)?;
             shown(&format!("{name} is held to the new key; what comes under the old one is refused\n"))
         }

@@ -316,6 +316,8 @@ enum LifeCycleData<'a> {
         source: &'a str,
         key: String,
         who: &'a str,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        why: &'a str,
     },
     KeyEndorsed {
         endorsement: String,
@@ -404,7 +406,9 @@ fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
         },
         LifeCycle::Retired { source, who, why } => LifeCycleData::Retired { source, who, why },
         LifeCycle::KeyReplaced { source, key, who } => {
-            LifeCycleData::KeyReplaced { source, key: PublicKey(key).to_string(), who }
+            // The reason is the second line.
+            let (who, why) = who.split_once('\n').unwrap_or((who, ""));
+            LifeCycleData::KeyReplaced { source, key: PublicKey(key).to_string(), who, why }
         }
         LifeCycle::KeyEndorsed { endorsement } => {
             LifeCycleData::KeyEndorsed { endorsement: Hex(endorsement).to_string() }

@@ -30,12 +30,7 @@ impl<L: UnifiedLog> Core<L> {
         let (head, bytes) = piece::read(payload).ok_or_else(|| {
             Refusal::new(Reason::Malformed, "a piece of a batch whose parts do not fit together".to_owned())
         })?;
-        let over = |session: &Connection| connection.is_none_or(|here| here.number == session.number);
-        let is_proved = self
-            .sessions
-            .of(&agent)
-            .any(|session| session.is_proved && session.is_there() && session.connection.as_ref().is_none_or(over));
-        if !is_proved {
+        if !self.has_proved_over(&agent, connection) {
             self.nacks.insert((agent, head.lane), SAY_HELLO);
             return Err(Refusal::new(Reason::NoHello, format!("{agent} has not said hello yet; it was asked to")));
         }

@@ -34,7 +34,16 @@ impl<L: UnifiedLog> Core<L> {
         if is_down(payload) {
             return self.take_receipt(agent, payload, clock).map(|_| None);
         }
-        let up = self.check_key(agent, read_up(payload)?)?;
+        self.check_guest(agent, connection)?;
+        let said = read_up(payload)?;
+        let claimed = said.claim().key;
+        let is_other = self.sources.key(&agent).is_some_and(|pinned| pinned != claimed);
+        if let (true, Some(source)) =
+            (is_other && connection.is_none_or(|c| !c.is_guest(&agent)), self.sources.get_or_add(agent))
+        {
+            source.other_key = Some(claimed);
+        }
+        let up = self.check_key(agent, said)?;
         match up.content.clone() {
             UpContent::Control(Control::Hello(hello)) => self.take_hello(agent, &up, hello, connection, clock),
             UpContent::Control(Control::Ask(ends)) => self.take_question(agent, &up, &ends).map(|()| None),
@@ -80,6 +89,19 @@ impl<L: UnifiedLog> Core<L> {
         Ok(is_proved.then_some(up.instance))
     }
 
+    /// Under a name that the connection is not tied to, an agent speaks that had the name before: it has the key that the name
+    /// is held to, and pins none.
+    pub(super) fn check_guest(&self, agent: SourceId, connection: Option<Connection>) -> Result<(), Refusal> {
+        let guest = connection.filter(|connection| connection.is_guest(&agent)).and_then(|connection| connection.name);
+        match guest {
+            Some(name) if self.sources.key(&agent).is_none() => {
+                let message = format!("{name} speaks as {agent}, which is held to no key");
+                Err(Refusal::new(Reason::OtherKey, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What an agent says, if it is signed with the key that its name is held to, or comes with where it has none.
     pub(super) fn check_key(&self, agent: SourceId, up: Unverified<Up>) -> Result<Up, Refusal> {
         let key = up.claim().key;
@@ -87,7 +109,7 @@ impl<L: UnifiedLog> Core<L> {
             Some(pinned) if pinned != key => {
                 let message = format!(
                     "{agent} comes with the key {key} and is held to {pinned}; if its key was lost: \
-                     `afferent-collector agents replace {agent} {key} --why …`"
+                     `afferent-collector agents replace {agent} --key {key} --why …`"
                 );
                 return Err(Refusal::new(Reason::OtherKey, message));
             }
@@ -139,6 +161,7 @@ impl<L: UnifiedLog> Core<L> {
             self.say(Notice::Alias { source: agent, former }, clock);
         }
         if let Some(source) = self.sources.get_or_add(agent).filter(|_| shown.is_new) {
+            source.other_key = None;
             source.linked(LinkState::Online, clock.wall);
             source.clock_heard(&up.clock, clock);
             let age_us = heard_us.map(|heard_us| clock.monotonic_us.saturating_sub(heard_us));
@@ -180,6 +203,13 @@ impl<L: UnifiedLog> Core<L> {
             welcome.lanes.push(self.sources.resume(&agent, lane)).expect("as many as the hello has");
         }
         Control::Welcome(welcome)
+    }
+
+    /// Whether a run of the agent has proved itself over this connection; behind a broker, over any.
+    pub(super) fn has_proved_over(&self, agent: &SourceId, connection: Option<Connection>) -> bool {
+        let is_here = |over: Connection| connection.is_none_or(|here| here.number == over.number);
+        let mut sessions = self.sessions.of(agent);
+        sessions.any(|session| session.is_proved && session.is_there() && session.connection.is_none_or(is_here))
     }
 
     /// Whether a message over this nonce comes from a run that has proved itself.

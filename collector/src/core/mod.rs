@@ -238,6 +238,13 @@ impl<L: UnifiedLog> Core<L> {
         if piece::is_piece(payload) {
             return self.take_piece(agent, payload, connection, clock, received);
         }
+        if connection.is_some_and(|connection| connection.is_guest(&agent)) && !self.has_proved_over(&agent, connection)
+        {
+            return Err(Refusal::new(
+                Reason::OtherKey,
+                format!("batches of {agent}, from who has not proved to be that"),
+            ));
+        }
         // One that is refused does not speak for those behind it; only bytes that are no batch end the message.
         let mut first = Ok(());
         for batch in split(payload) {
@@ -259,6 +266,9 @@ impl<L: UnifiedLog> Core<L> {
             source.refused(refusal.reason);
         }
         if refusal.reason.is_told() && self.refused_events.is_due(agent, refusal.reason, clock.monotonic_us) {
+            if refusal.reason == Reason::OtherKey {
+                tracing::warn!("nothing is taken of an agent: {}", refusal.message);
+            }
             self.own.tell(Notice::Refused { source: agent, reason: refusal.message.clone() }, clock);
         }
     }

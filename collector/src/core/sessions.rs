@@ -20,6 +20,15 @@ pub struct Connection {
     pub number: u64,
     /// Who is at the other end.
     pub peer: Option<SocketAddr>,
+    /// The name that it is tied to.
+    pub name: Option<SourceId>,
+}
+
+impl Connection {
+    /// Whether it is tied to another name than the agent's: then only who has the key that the agent is held to is heard.
+    pub(super) fn is_guest(&self, agent: &SourceId) -> bool {
+        self.name.is_some_and(|name| name != *agent)
+    }
 }
 
 /// One run of an agent, as far as it has shown itself.
@@ -289,7 +298,7 @@ mod tests {
     #[test]
     fn who_left_is_not_answered_and_is_known_when_it_comes_back() {
         let mut sessions = Sessions::default();
-        let over = |number| Some(Connection { number, peer: None });
+        let over = |number| Some(Connection { number, peer: None, name: None });
         sessions.proved(AGENT, &up(1, 1), 1, over(5));
         sessions.proved(AGENT, &up(2, 2), 1, over(6));
         assert!(!sessions.closed(&AGENT, 5), "another one is there");
@@ -304,7 +313,7 @@ mod tests {
     #[test]
     fn a_recorded_hello_of_an_earlier_connection_takes_nothing_over() {
         let mut sessions = Sessions::default();
-        let over = |number| Some(Connection { number, peer: None });
+        let over = |number| Some(Connection { number, peer: None, name: None });
         sessions.proved(AGENT, &up(1, 1), 1, over(5));
         assert!(sessions.proved(AGENT, &up(1, 2), 2, over(6)).is_new, "the run goes on over another connection");
         assert_eq!(sessions.proved(AGENT, &up(1, 1), 1, over(7)), Shown::default());

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use afferent_protocol::ids::SourceId;
+use afferent_protocol::limits::FORMER_NAMES_MAX;
+use afferent_protocol::session::signed::Up;
 use afferent_protocol::topic::{Leaf, Topic};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, WriteHalf};
@@ -49,6 +51,8 @@ struct Session<'a> {
     identity: OnceLock<SourceId>,
     /// What the client calls itself.
     client_id: String,
+    /// Other names that it speaks under.
+    guest_of: Mutex<Vec<SourceId>>,
     subscribed: AtomicBool,
     /// There is something to write.
     to_write: Notify,
@@ -92,6 +96,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         in_flight: Mutex::default(),
         identity: OnceLock::new(),
         client_id,
+        guest_of: Mutex::default(),
         subscribed: AtomicBool::new(false),
         to_write: Notify::new(),
         eased: Notify::new(),
@@ -191,6 +196,22 @@ impl Session<'_> {
         }
     }
 
+    /// Whether another name's topic may be used: by an agent that had the name before. It begins with a message that it has
+    /// signed under that name; whether the name is held to its key, the log's writer finds out.
+    fn is_guest(&self, agent: SourceId, payload: &[u8]) -> bool {
+        let mut guest_of = self.guest_of.lock().unwrap_or_else(PoisonError::into_inner);
+        if guest_of.contains(&agent) {
+            return true;
+        }
+        let said = Up::read(payload).ok().and_then(|said| said.verify_own_key(&agent));
+        let may = guest_of.len() < FORMER_NAMES_MAX && said.is_some();
+        if may {
+            guest_of.push(agent);
+            self.context.registry.claim(agent, self.handle.clone());
+        }
+        may
+    }
+
     /// Ties the connection to an agent.
     fn claim(&self, agent: SourceId) {
         self.identity.set(agent).expect("a connection is tied once");
@@ -198,8 +219,10 @@ impl Session<'_> {
     }
 
     async fn publish(&self, topic: Named, packet_id: Option<u16>, payload: Bytes) -> Result<(), End> {
+        let is_its_own =
+            |topic: Topic| self.owns(topic) || (topic.leaf == Leaf::Up && self.is_guest(topic.agent, &payload));
         let topic = match topic {
-            Ok(topic) if topic.leaf != Leaf::Down && self.owns(topic) => topic,
+            Ok(topic) if topic.leaf != Leaf::Down && is_its_own(topic) => topic,
             Ok(topic) => return self.refuse(packet_id, PublishAnswer::NotAuthorized, topic.text().as_str()),
             Err(foreign) => return self.refuse(packet_id, PublishAnswer::TopicInvalid, &foreign),
         };
@@ -209,7 +232,8 @@ impl Session<'_> {
             self.send_answers();
             return Ok(());
         }
-        let connection = Connection { number: self.number, peer: Some(self.peer) };
+        let name = self.identity.get().copied();
+        let connection = Connection { number: self.number, peer: Some(self.peer), name };
         let content = Content::Message { payload, connection: Some(connection) };
         while self.in_flight().len() >= usize::from(IN_FLIGHT_MAX) {
             self.to_write.notify_one();
@@ -338,7 +362,9 @@ impl Session<'_> {
         writing: &mut Writing,
     ) {
         let agent = self.identity.get();
-        agent.into_iter().for_each(|agent| self.context.registry.release(agent, self.number));
+        let guest_of = std::mem::take(&mut *self.guest_of.lock().unwrap_or_else(PoisonError::into_inner));
+        let names: Vec<SourceId> = agent.into_iter().copied().chain(guest_of).collect();
+        names.iter().for_each(|name| self.context.registry.release(name, self.number));
         if let End::Here(why) = ended {
             self.protocol().say_farewell(why);
         }
@@ -351,10 +377,10 @@ impl Session<'_> {
         };
         // Whoever does not take it is closed without it.
         let _ = timeout(FAREWELL_MAX, farewell).await;
-        if let Some(agent) = agent {
+        for name in names {
             let mut stopping = self.context.stopping.clone();
             tokio::select! {
-                _ = self.context.intake.closed(*agent, self.number) => {}
+                _ = self.context.intake.closed(name, self.number) => {}
                 () = stopping.wait() => {}
             }
         }

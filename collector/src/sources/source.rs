@@ -45,6 +45,8 @@ pub(crate) struct Source {
     pub retired: Option<RetiredView>,
     /// Two machines speak for it, and no operator has acted on it.
     pub conflict: Option<ConflictView>,
+    /// The key of who last came in its name with another one than it is held to, until it is heard itself.
+    pub other_key: Option<PublicKey>,
     /// Names that it had before.
     pub aliases: BTreeSet<SourceId>,
     /// Its newest heartbeats, oldest first.
@@ -95,6 +97,7 @@ impl Source {
     pub fn heard_at(&mut self, made: Timestamp, ingest: Timestamp, clock_offset_us: Option<i64>) {
         let by_collector = |offset_us| Timestamp::clamped(made.micros().saturating_add(offset_us)).min(ingest);
         self.last_ingest = Some(ingest);
+        self.other_key = None;
         self.last_made = clock_offset_us.map(by_collector);
         self.clock_offset_us = clock_offset_us;
     }
@@ -128,6 +131,7 @@ impl Source {
             clock_heard: self.clock_heard,
             retired: self.retired.clone(),
             conflict: self.conflict.clone(),
+            other_key: self.other_key,
             aliases: self.aliases.iter().copied().collect(),
             heartbeats: self.heartbeats.iter().cloned().collect(),
             rings_replaced: self.rings_replaced.iter().copied().collect(),

@@ -43,7 +43,7 @@ impl Sources {
                     let _ = self.pin(named, PublicKey(key));
                 }
                 // The operator has acted.
-                self.with_named(source, |source| source.conflict = None);
+                self.with_named(source, |source| (source.conflict, source.other_key) = (None, None));
             }
             LifeCycle::Conflict { source, boots, addresses } => {
                 let conflict = ConflictView { time, boots, addresses: addresses.to_owned() };

@@ -159,6 +159,8 @@ pub struct SourceView {
     pub retired: Option<RetiredView>,
     /// Whether two machines speak for it, until an operator acts.
     pub conflict: Option<ConflictView>,
+    /// The key of who last came in its name with another one than it is held to, until it is heard itself.
+    pub other_key: Option<PublicKey>,
     /// Names that it had before.
     pub aliases: Vec<SourceId>,
     /// Its newest heartbeats, oldest first.
@@ -188,6 +190,7 @@ impl SourceView {
             clock_heard: None,
             retired: None,
             conflict: None,
+            other_key: None,
             aliases: Vec::new(),
             heartbeats: Vec::new(),
             rings_replaced: Vec::new(),

@@ -155,8 +155,8 @@ impl PlantSettings {
             burst_max: rng.between(1, 16),
             text_bytes_max: if heavy { 8_000 } else { rng.between(8, 600) },
             ring_segments: rng.between(5, 9),
-            // Not drawn, so that a seed is otherwise the run that it was.
-            cuts: [0, 0, 0, 2, 4][(seed % 5) as usize],
+            // Not drawn, so that a seed is otherwise the run that it was. Pieces come in order, or not at all.
+            cuts: if path == Path::Stream { [0, 2, 4][(seed % 3) as usize] } else { 0 },
             drifts: rng.coin(),
             planted,
         }

@@ -126,11 +126,13 @@ fn a_lost_key_of_an_agent_needs_an_operators_word_and_then_what_its_ring_holds_a
     let _collector = rig.start_collector();
     let refused = rig.wait_event("the agent is refused", |event| event["data"]["change"] == "refused");
     let reason = refused["data"]["reason"].as_str().expect("a text").to_owned();
-    let (_, rest) = reason.split_once("agents replace press-88 ").unwrap_or_else(|| panic!("no remedy: {reason}"));
+    let (_, rest) =
+        reason.split_once("agents replace press-88 --key ").unwrap_or_else(|| panic!("no remedy: {reason}"));
     let (code, printed) = collector(&[
         "agents",
         "replace",
         "press-88",
+        "--key",
         &rest[..64],
         "--why",
         "its disk",

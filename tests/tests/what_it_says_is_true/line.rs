@@ -1,8 +1,9 @@
 //! Nothing is stranded: not by a name, a key, a slow line or a broker's limit.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use afferent_tests::process::{Mosquitto, Proxy, Rig, wait_for};
+use afferent_tests::process::{Mosquitto, Proxy, Rig, binary, down, get_text, run_to_end, up, wait_for};
 use serde_json::Value;
 
 /// Gives the agent so many samples, and waits until they are accepted.
@@ -137,4 +138,134 @@ fn a_line_that_is_cut_again_and_again_becomes_few_events() {
     // Two for each time that the connection stood would be this many.
     let naive = 2 * ups;
     assert!((1..=6).contains(&events) && naive >= 24, "{events} events about the connection, which stood {ups} times");
+}
+
+/// What the collector says of an agent.
+fn agent(rig: &Rig, name: &str) -> Value {
+    let text = get_text(rig.http, "/v1/agents").expect("the API answers");
+    let report: Value = serde_json::from_str(&text).expect("it is JSON");
+    let mut agents = report["agents"].as_array().expect("a list").iter();
+    agents.find(|agent| agent["name"] == name).cloned().unwrap_or_default()
+}
+
+#[test]
+fn what_was_accepted_under_a_former_name_arrives_under_it() {
+    let mut rig = Rig::new("renamed");
+    let collector = rig.start_collector();
+    let running = rig.start_agent();
+    rig.break_down("E-1");
+    rig.wait_logged("E-1");
+    collector.terminate();
+    // Nobody hears these.
+    rig.break_down("E-2");
+    samples(&rig, 100);
+    running.terminate();
+    rig.agent_name = "press-89".into();
+    let _agent = rig.start_agent();
+    rig.break_down("E-3");
+    let held = rig.agent_figure("afferent_agent_held_events").expect("it is a figure");
+    assert!(held >= 101, "{held} events are held under the former name");
+    let _collector = rig.start_collector();
+    let [old, new] = ["E-2", "E-3"].map(|code| rig.wait_logged(code));
+    // The control: the new name's events go under the new one, so that the source is not simply a constant.
+    assert_eq!((old["source"].as_str(), new["source"].as_str()), (Some("press-88"), Some("press-89")));
+    wait_for("the samples are there", || (samples_arrived(&rig) == 100).then_some(()));
+    wait_for("nothing is held", || rig.agent_figure("afferent_agent_held_events").filter(|held| *held == 0));
+    let alias = rig.wait_event("the names are one machine's", |event| event["data"]["change"] == "alias");
+    assert_eq!((&alias["data"]["source"], &alias["data"]["former"]), (&"press-89".into(), &"press-88".into()));
+    assert_eq!(agent(&rig, "press-88")["missing_events"], 0);
+}
+
+#[test]
+fn a_former_name_that_a_broker_forbids_is_held_counted_and_named() {
+    let mut rig = Rig::new("renamed-forbidden");
+    let strict = "user collector\ntopic readwrite afferent/#\npattern write afferent/v1/+/%u/up\n\
+                  pattern write afferent/v1/+/%u/state\npattern read afferent/v1/+/%u/down\n";
+    let wide = format!("{strict}user press-89\ntopic write {}\ntopic read {}\n", up("press-88"), down("press-88"));
+    let logins = [("collector", "c"), ("press-88", "p"), ("press-89", "p")];
+    let mosquitto = Mosquitto::guarded(&rig.folder, strict, &logins);
+    let broker = mosquitto.start();
+    rig.mqtt = mosquitto.address;
+    let secret = |name: &str| {
+        let path = rig.folder.join(name);
+        std::fs::write(&path, name).expect("the folder can be written");
+        path
+    };
+    let (of_collector, of_agent) = (secret("c"), secret("p"));
+    rig.collector_extra = format!(
+        "broker = \"mqtt://{}\"\n[broker_client]\nuser = \"collector\"\npassword = {{ file = {of_collector:?} }}\n",
+        mosquitto.address
+    );
+    let login = |name: &str| format!("username = {name:?}\npassword = {{ file = {of_agent:?} }}\n");
+    rig.agent_ship = login("press-88");
+    let collector = rig.start_collector();
+    let running = rig.start_agent();
+    rig.break_down("E-1");
+    rig.wait_logged("E-1");
+    collector.terminate();
+    rig.break_down("E-2");
+    running.terminate();
+    rig.agent_name = "press-89".into();
+    rig.agent_ship = login("press-89");
+    let _collector = rig.start_collector();
+    let running = rig.start_agent();
+    rig.break_down("E-3");
+    rig.wait_logged("E-3");
+    wait_for("it says what is held and what to do", || {
+        let printed = running.printed();
+        (printed.contains("former name press-88") && printed.contains(&up("press-88"))).then_some(())
+    });
+    assert!(rig.agent_figure("afferent_agent_held_events").is_some_and(|held| held >= 1));
+    assert!(rig.events().iter().all(|event| event["data"]["code"] != "E-2"));
+    // The control: once the rules let it, it arrives.
+    broker.terminate();
+    std::fs::write(rig.folder.join("mosquitto.acl"), wide).expect("the folder can be written");
+    let _broker = mosquitto.start();
+    assert_eq!(rig.wait_logged("E-2")["source"], "press-88");
+}
+
+#[test]
+fn a_lost_data_directory_is_said_on_both_sides_and_a_command_takes_the_new_key() {
+    let rig = Rig::new("lost-directory");
+    let collector = rig.start_collector();
+    let running = rig.start_agent();
+    rig.break_down("E-1");
+    rig.wait_logged("E-1");
+    running.terminate();
+    let old = rig.folder.join("old");
+    std::fs::rename(rig.agent_data(), &old).expect("it is there");
+    let running = rig.start_agent();
+    rig.break_down("E-2");
+    let key = wait_for("the agent says what to do", || {
+        let printed = running.printed();
+        let (_, rest) = printed.split_once("agents replace press-88 --key ")?;
+        Some(rest[..64].to_owned())
+    });
+    assert!(running.printed().lines().any(|line| line.contains("WARN") && line.contains(&key)));
+    wait_for("the collector says it as well", || {
+        let printed = collector.printed();
+        printed.lines().any(|line| line.contains("WARN") && line.contains(&key)).then_some(())
+    });
+    let refused = |said: &Value| said["state"] == "refused: other key";
+    let said = wait_for("`agents` says so", || Some(agent(&rig, "press-88")).filter(refused));
+    assert_eq!(said["other_key"], *key);
+    let http = rig.http.to_string();
+    let replace = |key: &str| {
+        let arguments = ["agents", "replace", "press-88", "--key", key, "--why", "its disk died", "--http", &http];
+        run_to_end(Command::new(binary("afferent-collector")).args(arguments))
+    };
+    let (status, printed) = replace(&key);
+    assert!(status.success(), "{printed}");
+    rig.wait_logged("E-2");
+    let replaced = rig.wait_event("it is an event", |event| event["data"]["change"] == "key_replaced");
+    assert_eq!(replaced["data"]["key"], *key);
+    let (who, why) = (&replaced["data"]["who"], &replaced["data"]["why"]);
+    assert!(why == "its disk died" && who.as_str().is_some_and(|who| !who.contains("died")), "{replaced}");
+    wait_for("it is online", || (agent(&rig, "press-88")["state"] == "online").then_some(()));
+    // The control: now the old key is the other one.
+    running.terminate();
+    std::fs::remove_dir_all(rig.agent_data()).expect("it is there");
+    std::fs::rename(&old, rig.agent_data()).expect("it is there");
+    let _old = rig.start_agent();
+    wait_for("the old key is refused", || Some(agent(&rig, "press-88")).filter(refused));
 }

@@ -125,7 +125,7 @@ fn a_ring_under_another_key_refutes_what_it_had_acknowledged_and_leaves_open_wha
     // An agent that has lost its key refutes nobody: what it holds has not come, and the certificate says what brings it.
     let certificate = with_ring(0, &under_key(55, 12));
     assert_eq!((certificate.verdict, &certificate.causes[..]), (Verdict::Incomplete, &[Cause::Open][..]));
-    assert!(says(&certificate.open, "`agents replace press KEY --why …`"), "{:?}", certificate.open);
+    assert!(says(&certificate.open, "`agents replace press --key KEY --why …`"), "{:?}", certificate.open);
     // The control: under the key that the log names it is what the log has.
     let own_key = Agent::new("press", Stream::Samples, 1).identity.public_key();
     let seed = (0..=255).find(|seed| identity(*seed).public_key() == own_key).unwrap();
