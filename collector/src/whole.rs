@@ -21,31 +21,26 @@ pub fn value(number: i64) -> Value {
 }
 
 /// For `serialize_with`, and with [`deserialize`] for `with`.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it serializes by reference")]
 pub fn serialize<S: Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {
     if *number <= EXACT_MAX { to.serialize_u64(*number) } else { to.collect_str(number) }
 }
 
 /// As [`serialize`], for numbers less than zero too.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it serializes by reference")]
 pub fn signed<S: Serializer>(number: &i64, to: S) -> Result<S::Ok, S::Error> {
     if is_exact(*number) { to.serialize_i64(*number) } else { to.collect_str(number) }
 }
 
 /// As [`serialize`], for a sequence.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it serializes by reference")]
 pub fn sequence<S: Serializer>(number: &Sequence, to: S) -> Result<S::Ok, S::Error> {
     serialize(&number.get(), to)
 }
 
 /// An offset.
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it serializes by reference")]
 pub fn offset<S: Serializer>(offset: &Offset, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(offset)
 }
 
 /// An offset, if there is one.
-#[allow(clippy::ref_option, reason = "serde passes what it serializes by reference")]
 pub fn some_offset<S: Serializer>(offset: &Option<Offset>, to: S) -> Result<S::Ok, S::Error> {
     match offset {
         Some(offset) => to.collect_str(offset),

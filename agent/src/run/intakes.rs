@@ -30,7 +30,7 @@ enum Wanted {
     Host { interval_ms: u32 },
     Exec(ExecConfig),
     Serial(SerialConfig),
-    File(FileConfig),
+    File(Box<FileConfig>),
 }
 
 /// One that runs.
@@ -264,7 +264,7 @@ fn wanted(config: &Config) -> BTreeMap<String, Wanted> {
             _ => format!("file {} ({count})", file.path.display()),
         };
         let free = (1..).map(name).find(|name| !all.contains_key(name)).expect("some number is free");
-        all.insert(free, Wanted::File(file.clone()));
+        all.insert(free, Wanted::File(Box::new(file.clone())));
     }
     all
 }

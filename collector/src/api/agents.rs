@@ -367,7 +367,6 @@ pub(super) fn link_name(link: LinkState) -> &'static str {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it serializes by reference")]
 fn as_text<S: serde::Serializer>(offset: &u64, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(offset)
 }

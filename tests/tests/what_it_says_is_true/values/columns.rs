@@ -58,11 +58,14 @@ fn a_strict_replay_stops_at_the_first_wrong_row() {
     lines_about(&rig, "88-C/own", 1);
 }
 
+/// Two cells, the remedy that is named, what states it, and the values then.
+type Stated = ([&'static str; 2], &'static str, &'static [&'static str], [&'static str; 2]);
+
 #[test]
 fn what_is_ambiguous_is_refused_before_the_run_until_it_is_stated() {
     let Pair { rig, _collector, agent: _agent } = pair("value-stated");
     let file = |cells: [&str; 2]| format!("t;v\n{};{}\n{};{}\n", at(1), cells[0], at(2), cells[1]);
-    let cases: [([&str; 2], &str, &[&str], [&str; 2]); 5] = [
+    let cases: [Stated; 5] = [
         (["81,4", "82,5"], "--decimal ,", &["--decimal", ","], ["81.4", "82.5"]),
         (["1E5", "2E5"], "--number, --text", &["--text", "v"], ["\"1E5\"", "\"2E5\""]),
         (["123", "A7"], "--number, --text", &["--text", "v"], ["\"123\"", "\"A7\""]),

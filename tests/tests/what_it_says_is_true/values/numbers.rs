@@ -103,9 +103,10 @@ fn whole_numbers_are_exact_or_refused_and_no_reader_rounds_them() {
     assert!(agent(&rig, &["emit", "sample", "88-C/t", "9007199254740993", "--text"], b"").status.success());
     let text = &lines_about(&rig, "88-C/t", 1)[0];
     assert_eq!((member(text, "value"), &json(text)["data"]["valuetype"]), ("\"9007199254740993\"", &Value::Null));
+    let lowest = i64::MIN.to_string();
     let last = wait_for("the model of last values has it", || {
         let state = json(&get_text(rig.http, "/v1/models/last")?);
-        Some(state["state"]["subjects"]["88-C/i"].clone()).filter(|last| last["value"] == i64::MIN.to_string())
+        Some(state["state"]["subjects"]["88-C/i"].clone()).filter(|last| last["value"] == *lowest)
     });
     assert_eq!(last["valuetype"], "integer", "{last}");
 
