@@ -206,7 +206,7 @@ mod tests {
     fn whole_numbers_that_a_double_does_not_have_are_told_as_text() {
         let mut model = Last::new(LastSettings::default());
         let subjects = ["a", "b", "c", "d"];
-        let values = [1_234_567, (1 << 53) - 1, 1 << 53, i64::MIN];
+        let values = [1_234_567, 1 << 53, (1 << 53) + 1, i64::MIN];
         let event = |(subject, value): (&'static str, i64)| {
             let value = Measured::Integer(value);
             let body = Body::Sample(afferent_protocol::event::Sample { value, unit: "", quality: Quality::Good });
@@ -217,6 +217,6 @@ mod tests {
         let view = Model::view(&model, at(0));
         let told = subjects.map(|subject| view["subjects"][subject]["value"].clone());
         let min = "-9223372036854775808";
-        assert_eq!(told, [json!(1_234_567), json!(9_007_199_254_740_991_u64), json!("9007199254740992"), json!(min)]);
+        assert_eq!(told, [json!(1_234_567), json!(9_007_199_254_740_992_u64), json!("9007199254740993"), json!(min)]);
     }
 }

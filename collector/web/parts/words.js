@@ -74,7 +74,7 @@ const LARGE = 1e15;
 
 /** A number: whole ones with every digit, others with so many. */
 function numberOf(value, digits) {
-  if (typeof value === 'bigint' || Number.isSafeInteger(value)) return count(value);
+  if (typeof value === 'bigint' || (Number.isInteger(value) && Math.abs(value) <= 2 ** 53)) return count(value);
   return Math.abs(value) < LARGE ? format(digits, value) : `≈ ${value.toPrecision(digits)}`;
 }
 

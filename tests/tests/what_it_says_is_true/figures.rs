@@ -61,12 +61,15 @@ impl Plant {
 
     /// What the command prints of a model.
     fn shown(&self, model: &str) -> Value {
+        self.answer(model)["state"].clone()
+    }
+
+    fn answer(&self, model: &str) -> Value {
         let mut command = Command::new(binary("afferent-collector"));
         command.args(["models", "show", model, "--output", "json", "--http", &self.rig.http.to_string()]);
         let (status, printed) = run_to_end(&mut command);
         assert!(status.success(), "{printed}");
-        let answer: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
-        answer["state"].clone()
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
     }
 
     fn second(&self, time: &Value) -> Option<u64> {
@@ -257,5 +260,5 @@ fn what_came_too_late_is_named_and_a_recompute_mends_it() {
         (&mended["failures"], &mended["late"], plant.second(&mended["from"])),
         (&json!(601), &json!(0), Some(60))
     );
-    assert_eq!(plant.shown("kpi")["counts_from"]["offset"], "0");
+    assert_eq!(plant.answer("kpi")["counts_from"]["offset"], "0");
 }
