@@ -89,17 +89,16 @@ const STATES_PAINTED: &str = r"
 ";
 
 #[test]
-fn nothing_is_painted_right_of_now_and_a_silent_machine_has_no_data_from_its_last_word_on() {
+fn nothing_is_painted_right_of_now_and_a_silent_machine_has_no_data_from_the_end_of_its_period_on() {
     let plant = Plant::start(
         "page-now",
-        "[[model]]\nname = \"states\"\nversion = 2\nof = \"states\"\nsettings = { no_data_s = 5 }\n",
+        "[[model]]\nname = \"states\"\nversion = 2\nof = \"states\"\nsettings = { no_data_s = 120 }\n",
     );
     let now = now_ms();
-    plant.tell(&[
-        state("88-C", "executing", now - 45 * MINUTE_MS),
-        json!({ "subject": "88-C/x", "value": 1.0, "time": (now - 45 * MINUTE_MS) * 1000 }),
-        state("88-C", "executing", now - 20 * MINUTE_MS),
-    ]);
+    // It speaks every minute, and then no more: two minutes later nobody knows its state.
+    let words = (20..=45).rev().map(|ago| state("88-C", "executing", now - ago * MINUTE_MS));
+    plant.tell(&words.collect::<Vec<_>>());
+    let silent = now - 18 * MINUTE_MS;
     let browser = browser("page-now-browser");
     // Of the hour that is shown the last half has not been yet.
     let until = now + HOUR_MS / 2;
@@ -108,7 +107,7 @@ fn nothing_is_painted_right_of_now_and_a_silent_machine_has_no_data_from_its_las
     let painted = wait_for("what the machine said, and that it says nothing any more, is painted", || {
         let runs = browser.run(STATES_PAINTED);
         let last = runs.as_array()?.last()?.clone();
-        (last[0] == "no-data" && (share(now - 20 * MINUTE_MS) - last[1].as_f64()?).abs() < 0.02).then_some(runs)
+        (last[0] == "no-data" && (share(silent) - last[1].as_f64()?).abs() < 0.02).then_some(runs)
     });
     let last = painted.as_array().and_then(|runs| runs.last()).expect("something is painted");
     let end = last[2].as_f64().expect("a number");
@@ -219,7 +218,8 @@ fn whole_numbers_have_all_their_digits() {
 #[test]
 fn a_time_is_found_in_history_that_came_later() {
     // A word of 2013 is to count until today.
-    let settings = "[[model]]\nname = \"states\"\nversion = 2\nof = \"states\"\nsettings = { no_data_s = 4000000000 }\n";
+    let settings =
+        "[[model]]\nname = \"states\"\nversion = 2\nof = \"states\"\nsettings = { no_data_s = 4000000000 }\n";
     let plant = Plant::start("page-history", settings);
     // What happened now came first, and what was years ago came after it.
     plant.tell(&[state("77-A", "executing", now_ms())]);
