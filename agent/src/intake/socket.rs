@@ -4,7 +4,7 @@
 //! sent at most once per group commit, and producers need not wait for it before they send more.
 //! `{"line":n,"error":"…"}`: line n was refused; the lines around it are not touched by that. N never stands on a refused
 //! line, so a producer is done when every line of it is either refused or not above N. Empty lines count, and hold nothing.
-//! [`replays`] has the two lines that are no events.
+//! `replays` has the two lines that are no events.
 
 mod answers;
 mod connection;
