@@ -232,6 +232,12 @@ fn a_witness_of_what_retention_has_removed_says_nothing_and_one_of_what_is_kept_
     let first = wait_for("the oldest segments are gone", || {
         rig.collector_figure("afferent_log_first_offset").filter(|first| *first > SAMPLES)
     });
+    // What is given up is said first, and then its files go.
+    let kept = format!("{first:020}-");
+    wait_for("their files are gone", || {
+        let oldest = segments(&rig).into_iter().min()?;
+        (*oldest.file_name()?.to_str()? >= *kept).then_some(())
+    });
     collector.terminate();
     let late = attestations(&rig).lines().last().expect("it has attested its end").to_owned();
     let witness = rig.folder.join("witness");
@@ -283,7 +289,7 @@ fn a_ring_whose_key_was_lost_leaves_a_certificate_open_until_the_key_is_replaced
     let reason = refused["data"]["reason"].as_str().expect("a text").to_owned();
     let key = reason.split_whitespace().nth_back(2).expect("the command names the key");
     let mut replace = Command::new(binary("afferent-collector"));
-    replace.args(["agents", "replace", "press-88", key, "--why", "its key was lost", "--http"]);
+    replace.args(["agents", "replace", "press-88", "--key", key, "--why", "its key was lost", "--http"]);
     let (status, said) = run_to_end(replace.arg(rig.http.to_string()));
     assert!(status.success(), "{said}");
     ["held", "under another key"].iter().for_each(|code| drop(rig.wait_logged(code)));

@@ -353,9 +353,13 @@ impl LaneReport {
     }
 }
 
-/// What is said of a source in a word or two.
+/// What is said of a source in a word or two. Who has proved the right key is online, whoever else comes in its name.
 fn state_name(view: &SourceView) -> &'static str {
-    if view.other_key.is_some() { "refused: other key" } else { link_name(view.link) }
+    match view.link {
+        LinkState::Online => link_name(view.link),
+        _ if view.other_key.is_some() => "refused: other key",
+        link => link_name(link),
+    }
 }
 
 /// `online`, `offline`, `unknown`.

@@ -204,10 +204,11 @@ impl Session<'_> {
             return true;
         }
         let said = Up::read(payload).ok().and_then(|said| said.verify_own_key(&agent));
-        let may = guest_of.len() < FORMER_NAMES_MAX && said.is_some();
+        let may = guest_of.len() < FORMER_NAMES_MAX
+            && said.is_some()
+            && self.context.registry.claim_as_guest(agent, self.handle.clone());
         if may {
             guest_of.push(agent);
-            self.context.registry.claim(agent, self.handle.clone());
         }
         may
     }

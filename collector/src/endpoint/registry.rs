@@ -59,6 +59,18 @@ impl Registry {
         of_agent.push(handle);
     }
 
+    /// Ties a connection to another name that its agent says it had before. It waits its turn: it ends no connection of that
+    /// name, and finds no room where so many wait that have not proved themselves.
+    pub(super) fn claim_as_guest(&self, agent: SourceId, handle: Handle) -> bool {
+        let mut connections = self.lock();
+        let of_agent = connections.entry(agent).or_default();
+        let has_room = of_agent.iter().filter(|handle| handle.proved.is_none()).count() < SESSIONS_UNPROVED_MAX;
+        if has_room {
+            of_agent.push(handle);
+        }
+        has_room
+    }
+
     /// A run of the agent has proved itself over this connection. Tells whether older ones ended for it.
     pub(crate) fn prove(&self, agent: &SourceId, number: u64, instance: Instance) -> bool {
         let mut connections = self.lock();
@@ -162,6 +174,21 @@ mod tests {
         assert!(registry.prove(&AGENT, 3, run(7)));
         assert_eq!((ended(&ends), ended(&other)), (vec![true, true, false], vec![false]));
         assert!(!registry.prove(&AGENT, 3, run(7)), "once");
+    }
+
+    #[test]
+    fn guests_end_no_connection_of_the_name_that_they_take() {
+        let registry = Registry::default();
+        let own = claimed(&registry, &[0]);
+        let taken = (1..99).filter(|number| {
+            let ((down, _), (end, _)) = (mpsc::channel(1), watch::channel(None));
+            registry.claim_as_guest(AGENT, Handle { number: *number, proved: None, down, end: Arc::new(end) })
+        });
+        assert_eq!(taken.count(), SESSIONS_UNPROVED_MAX - 1);
+        assert_eq!(ended(&own), [false], "whoever is tied to the name stays");
+        // The control: connections that are tied to the name end older ones of it.
+        let _others: Vec<End> = (100..).take(SESSIONS_UNPROVED_MAX).flat_map(|n| claimed(&registry, &[n])).collect();
+        assert_eq!(ended(&own), [true]);
     }
 
     #[test]

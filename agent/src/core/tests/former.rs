@@ -46,7 +46,7 @@ fn what_is_held_under_a_former_name_is_shipped_under_it_in_a_session_of_its_own(
     let (up, hello) = hello_as("press-1", greeting);
     assert!(up.nonce != NONCE && up.former.is_empty());
 
-    let collector = Collector { nonce: up.nonce, ..Collector::default() };
+    let collector = Collector { nonce: up.nonce, is_proved: false, ..Collector::default() };
     core.receive(&collector.welcomes(&hello, &[]), &now(2));
     let messages = named(&mut core, 3);
     assert!(messages.iter().all(|(name, _)| *name == former));
