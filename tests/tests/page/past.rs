@@ -29,7 +29,7 @@ const MOVED: [(&str, &str, &str); 5] = [
     (
         "#/machines/88-C?span=7d&until=1391990400000",
         "document.querySelector('main').textContent.includes('BELT-7')",
-        "document.querySelector('.lead .executing')",
+        "document.querySelector('.lead .state') && document.querySelector('main').textContent.includes('BELT_SLIP')",
     ),
     (
         "#/breakdowns",
