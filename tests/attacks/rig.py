@@ -233,8 +233,16 @@ class Agent:
         return codes
 
     def figure(self, name):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=30) as answer:
-            return figure(answer.read().decode(), name)
+        """An agent that has just begun may not answer yet: capture comes first."""
+        until = time.monotonic() + 20
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/metrics", timeout=30) as answer:
+                    return figure(answer.read().decode(), name)
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
 
     def lag(self):
         """Events that it holds and that were not acknowledged."""
