@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use afferent_tests::process::{Process, binary, run_to_end, wait_for};
+use afferent_tests::process::{Process, binary, wait_for};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Where README's commands find the collector, and its agents.
@@ -44,9 +44,11 @@ impl Shell {
         shell
     }
 
-    /// Runs a command to its end: how it ends, and what it prints.
+    /// Runs a command to its end: how it ends, and what it prints. What it has started ends with it.
     pub fn run(&self, command: &str) -> (ExitStatus, String) {
-        run_to_end(&mut self.bash(command))
+        let mut live = self.start(command);
+        let status = wait_for("the command ends", || live.0.ended());
+        (status, live.printed())
     }
 
     /// Starts a command that does not end by itself.
