@@ -253,7 +253,7 @@ fn what_is_posted_again_after_a_kill_stands_in_the_log_once_where_it_stood() {
     let other = lines(0..1).replace("\"id\":\"0\"", "\"id\":\"other\"");
     let answer = ask(rig.http, "POST", "/v1/events", "application/x-ndjson", &other).expect("it answers");
     assert!(answer.status == 200 && answer.body.contains("\"duplicate\":false"), "{}", answer.body);
-    assert_eq!(in_the_log(&rig)[&0].len(), 2, "the check would notice an event that stands there twice");
+    assert_eq!(in_the_log(&rig)[&0].len(), 2, "the check would notice an event that is listed twice");
 }
 
 #[test]

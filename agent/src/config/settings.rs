@@ -502,7 +502,7 @@ impl IntakeConfig {
                 return Err(format!("`intake.exec.command` of {:?} is empty; name a program", exec.name));
             }
             if !names.insert(&exec.name) {
-                return Err(format!("`intake.exec.name` {:?} stands there twice; names tell them apart", exec.name));
+                return Err(format!("`intake.exec.name` {:?} is listed twice; names tell them apart", exec.name));
             }
         }
         self.check_serial()?;
@@ -529,14 +529,11 @@ impl IntakeConfig {
             port.map_err(|error| format!("`intake.serial.port` is {:?}; {error}", serial.port))?;
             in_range("intake.serial.baud", serial.baud, 50, 4_000_000)?;
             if !ports.insert(&serial.port) {
-                return Err(format!(
-                    "`intake.serial.port` {:?} stands there twice; a line has one device",
-                    serial.port
-                ));
+                return Err(format!("`intake.serial.port` {:?} is listed twice; a line has one device", serial.port));
             }
             if !devices.insert(serial.device) {
                 return Err(format!(
-                    "`intake.serial.device` {:?} stands there twice; two devices with one name cannot be told apart",
+                    "`intake.serial.device` {:?} is listed twice; two devices with one name cannot be told apart",
                     serial.device
                 ));
             }

@@ -78,7 +78,7 @@ pub enum Refusal {
     #[error("the agent is stopping; send it again when it is back")]
     Stopped,
     /// What writes events to the disk has died.
-    #[error("the agent has failed and takes nothing ({0}); send it again when it was started anew")]
+    #[error("the agent has failed and takes nothing ({0}); send it again once it has restarted")]
     Failed(Arc<str>),
 }
 

@@ -280,7 +280,7 @@ impl Query {
                 return Err(refuse(format!("the parameter {short:?} is not known here")));
             }
             if pairs[..at].iter().any(|(before, _)| before == name) {
-                return Err(refuse(format!("the parameter {short:?} stands there twice")));
+                return Err(refuse(format!("the parameter {short:?} is listed twice")));
             }
         }
         Ok(Self(pairs))

@@ -324,7 +324,7 @@ impl Config {
         if let Some(twice) = self.mqtt.user.iter().enumerate().find_map(|(at, user)| {
             self.mqtt.user[..at].iter().any(|before| before.name == user.name).then_some(user.name)
         }) {
-            return together("mqtt.user", format!("{twice} stands there twice; remove one of them"));
+            return together("mqtt.user", format!("{twice} is listed twice; remove one of them"));
         }
         self.check_for_nothing()?;
         let models = with_built_ins(&self.model);

@@ -474,8 +474,7 @@ mod tests {
         let rows = outcomes("a.jsonl", text.as_bytes(), mapped.clone()).unwrap();
         let time = "\"time\":\"2013-12-02T21:15:00.000000Z\"";
         assert_eq!(rows[0], format!("1: {{\"subject\":\"88-C/x\",\"value\":1.10,{time}}}"));
-        for (row, why) in
-            [(1, "neither a number"), (2, "\"v\" stands there twice"), (3, "is over"), (6, "no field \"t\"")]
+        for (row, why) in [(1, "neither a number"), (2, "\"v\" is listed twice"), (3, "is over"), (6, "no field \"t\"")]
         {
             assert!(rows[row].contains("refused") && rows[row].contains(why), "{}", rows[row]);
         }
