@@ -71,6 +71,14 @@ impl MemoryLog {
         log
     }
 
+    /// What cannot be read: from the first entry that rotted to where the next one can be read, as in a segment.
+    fn rot(&self, entries: &[Stored]) -> Option<Range<u64>> {
+        let damaged = self.damaged.as_ref()?;
+        let first = entries.iter().find(|(head, _)| damaged.contains(&head.ordinal))?.0.ordinal;
+        let next = entries.iter().find(|(head, _)| head.ordinal >= damaged.end);
+        Some(first..next.map_or(self.kept().end.get(), |(head, _)| head.ordinal))
+    }
+
     /// Leaves this many offsets out, as a log does whose entries rotted before it was opened.
     pub(crate) fn skip(&self, count: u64) {
         let mut entries = self.entries.lock().unwrap();
@@ -114,12 +122,11 @@ impl ReadLog for MemoryLog {
     fn read(&self, from: Offset, _: &mut Vec<u8>, each: &mut EachEntry<'_>) -> Result<(), ReadLogError> {
         // Whoever takes an entry may ask the log for something else meanwhile.
         let entries = self.entries.lock().unwrap().clone();
+        let rot = self.rot(&entries);
         for (head, bytes) in entries.iter().filter(|(head, _)| head.end_ordinal() > from.get()) {
-            if let Some(range) = self.damaged.clone().filter(|range| range.contains(&head.ordinal)) {
-                let (first, end) = (Offset::new(range.start), Offset::new(range.end));
-                if end > from {
-                    return Err(ReadLogError::Damaged { first, end, reason: "bit rot".into() });
-                }
+            if let Some(rot) = rot.clone().filter(|rot| rot.contains(&head.ordinal) || rot.contains(&from.get())) {
+                let (first, end) = (Offset::new(rot.start), Offset::new(rot.end));
+                return Err(ReadLogError::Damaged { first, end, reason: "bit rot".into() });
             }
             if let ControlFlow::Break(()) = each(head, &Batch::parse(bytes).unwrap().0) {
                 break;

@@ -10,7 +10,7 @@ fn supervisor() -> (Supervisor, StopSwitch) {
 }
 
 fn wait_until(mut condition: impl FnMut() -> bool) {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while !condition() {
         assert!(begun.elapsed() < Duration::from_secs(120), "waited 120 s in vain");
         std::thread::sleep(Duration::from_millis(1));
