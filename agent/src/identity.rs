@@ -1,10 +1,11 @@
 //! The agent's key: 32 secret bytes (the seed of RFC 8032) in a file that only the agent may read.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use afferent_protocol::files;
 use afferent_protocol::sign::Identity;
 
 /// The name of the key's file in the data directory.
@@ -90,7 +91,7 @@ pub fn take(directory: &Path) -> Result<Taken, IdentityError> {
         Err(IdentityError::Length { .. }) => Origin::Replaced(move_aside(&path)?),
         Err(error) => return Err(error),
     };
-    Ok(Taken { identity: create(directory, &path)?, origin })
+    Ok(Taken { identity: create(&path)?, origin })
 }
 
 /// [`take`], for those who do not ask where it comes from.
@@ -129,24 +130,11 @@ fn load(path: &Path, mut file: File) -> Result<Identity, IdentityError> {
     Ok(Identity::from_seed(&seed))
 }
 
-/// Writes under another name first, so that a power cut leaves a whole key or none.
-fn create(directory: &Path, path: &Path) -> Result<Identity, IdentityError> {
+/// A power cut leaves a whole key or none.
+fn create(path: &Path) -> Result<Identity, IdentityError> {
     let mut seed = [0; KEY_BYTES];
     getrandom::fill(&mut seed).map_err(IdentityError::Entropy)?;
-    let unfinished = path.with_extension("new");
-    let write = || {
-        // What a stop in the middle left behind was nobody's key yet.
-        match std::fs::remove_file(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        file.write_all(&seed)?;
-        file.sync_all()?;
-        std::fs::rename(&unfinished, path)?;
-        File::open(directory)?.sync_all()
-    };
-    write().map_err(|error| IdentityError::Io { path: path.to_owned(), error })?;
+    files::replace(path, &seed).map_err(|error| IdentityError::Io { path: path.to_owned(), error })?;
     Ok(Identity::from_seed(&seed))
 }
 
@@ -159,13 +147,13 @@ mod tests {
     #[test]
     fn a_key_is_made_once_for_the_agent_alone() {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("identity.new"), b"half").unwrap();
+        std::fs::write(directory.path().join("identity.key.new"), b"half").unwrap();
         let first = load_or_create(directory.path()).unwrap();
         let second = load_or_create(directory.path()).unwrap();
         assert_eq!(first.public_key(), second.public_key());
         let mode = std::fs::metadata(directory.path().join(KEY_FILE)).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(!directory.path().join("identity.new").exists());
+        assert!(!directory.path().join("identity.key.new").exists());
     }
 
     #[test]

@@ -9,14 +9,15 @@
 //! A receipt proves what the collector has said to have, should it forget it; an attestation refutes a log that was
 //! rewritten (`--witness`). Losing the newest of either costs nothing but that proof.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use afferent_protocol::attestation::ATTESTATION_LEN;
+use afferent_protocol::files;
 use afferent_protocol::limits::SIGNED_BYTES_MAX;
 
 use crate::limits::{ATTESTATIONS_MAX, KEEPER_JOBS_MAX, WITNESS_SYNC_MS};
@@ -158,21 +159,14 @@ impl Keeper {
     }
 }
 
-/// Writes a whole file under another name and renames it, so that a stop in the middle leaves the one before.
 fn write(directory: &Path, keepsake: &Keepsake, durably: bool) -> io::Result<()> {
     let (name, content) = match keepsake {
         Keepsake::Pins(pins) => (PIN_FILE, trust::write_pins(pins).into_bytes()),
         Keepsake::Receipt(receipt) => (RECEIPT_FILE, receipt.clone()),
         Keepsake::Attestations(list) => (ATTESTATIONS_FILE, list.iter().flat_map(|one| to_hex(one)).collect()),
     };
-    let (path, unfinished) = (directory.join(name), directory.join(format!("{name}.new")));
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&unfinished)?;
-    file.write_all(&content)?;
-    if durably {
-        file.sync_all()?;
-    }
-    std::fs::rename(&unfinished, &path)?;
-    if durably { File::open(directory)?.sync_all() } else { Ok(()) }
+    let replace = if durably { files::replace } else { files::replace_unsynced };
+    replace(&directory.join(name), &content)
 }
 
 fn bytes(directory: &Path, name: &str) -> Option<Vec<u8>> {

@@ -1,8 +1,10 @@
 //! One process per data directory.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+
+use afferent_protocol::files;
 
 /// The name of the lock's file in the data directory.
 pub const LOCK_FILE: &str = "lock";
@@ -39,8 +41,7 @@ impl DirectoryLock {
     pub fn take(directory: &Path) -> Result<Self, LockError> {
         let path = directory.join(LOCK_FILE);
         let failed = |error| LockError::Io { path: path.clone(), error };
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        let mut file = files::open_lock(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

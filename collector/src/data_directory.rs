@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use afferent_protocol::disk::FsDisk;
 use afferent_protocol::endorsement::{ENDORSEMENT_LEN, Endorsement, Role};
+use afferent_protocol::files;
 use afferent_protocol::sign::{Identity, PublicKey};
 use rustix::fs::{FlockOperation, flock};
 
@@ -71,10 +72,9 @@ impl DataDirectory {
             let what = format!("{what} {}", path.display());
             move |error| DataDirectoryError::Io { what, error }
         };
-        std::fs::create_dir_all(path).map_err(tried("making", path))?;
+        files::make_directory(path).map_err(tried("making", path))?;
         let file = path.join(LOCK);
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(&file);
-        let mut lock = opened.map_err(tried("opening", &file))?;
+        let mut lock = files::open_lock(&file).map_err(tried("opening", &file))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -119,7 +119,7 @@ impl DataDirectory {
                 let failed = |error| DataDirectoryError::Io { what: format!("writing {}", path.display()), error };
                 let seed = draw_seed().map_err(failed)?;
                 let failed = |error| DataDirectoryError::Io { what: format!("writing {}", path.display()), error };
-                self.keep_key(&seed).map_err(failed)?;
+                files::replace(&path, &seed).map_err(failed)?;
                 let identity = Identity::from_seed(&seed);
                 if self.has_log() {
                     let key = identity.public_key();
@@ -157,14 +157,14 @@ impl DataDirectory {
         let line: String = endorsement.sign(&before).iter().map(|byte| format!("{byte:02x}")).collect();
         let file = self.path.join(ENDORSEMENTS);
         let append = || {
-            let mut file = OpenOptions::new().append(true).create(true).mode(0o644).open(&file)?;
+            let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&file)?;
             // On a line of its own, also behind one that a power cut has torn.
             write!(file, "\n{line}\n")?;
             file.sync_all()?;
-            File::open(&self.path)?.sync_all()
+            files::sync_directory(&self.path)
         };
         append().map_err(io(format!("writing {}", file.display())))?;
-        self.keep_key(&seed).map_err(io(format!("writing {}", path.display())))?;
+        files::replace(&path, &seed).map_err(io(format!("writing {}", path.display())))?;
         Ok(endorsement)
     }
 
@@ -175,27 +175,12 @@ impl DataDirectory {
             return Ok(());
         }
         let failed = |error| DataDirectoryError::Io { what: format!("writing {}", path.display()), error };
-        std::fs::write(&path, format!("{key}\n")).map_err(failed)
+        files::replace(&path, format!("{key}\n").as_bytes()).map_err(failed)
     }
 
     fn has_log(&self) -> bool {
         let log = self.path.join("log").join("0");
         std::fs::read_dir(log).is_ok_and(|mut entries| entries.next().is_some())
-    }
-
-    /// The name appears only once the content is on disk.
-    fn keep_key(&self, seed: &[u8; KEY_LEN]) -> io::Result<()> {
-        let path = self.path.join(KEY);
-        let fresh = path.with_extension("key.new");
-        match std::fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(seed)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, &path)?;
-        File::open(&self.path)?.sync_all()
     }
 }
 
@@ -209,7 +194,7 @@ fn holder(lock: &mut File) -> String {
 /// Whether files can be made in a folder: one is, and removed.
 pub(crate) fn try_writing(folder: &Path) -> io::Result<()> {
     let probe = folder.join(format!(".afferent-probe-{}", std::process::id()));
-    let made = OpenOptions::new().write(true).create_new(true).open(&probe);
+    let made = files::new_file().open(&probe);
     made.and_then(|mut file| file.write_all(b"probe"))?;
     std::fs::remove_file(probe)
 }

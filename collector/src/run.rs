@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::disk::FsDisk;
+use afferent_protocol::files;
 use afferent_protocol::ids::{Epoch, Offset};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -163,6 +164,10 @@ impl Collector {
     /// Starts everything; it is all running, or nothing is.
     pub async fn start(config: &Config) -> Result<Self, RunError> {
         let data = DataDirectory::open(&config.data)?;
+        if files::is_open_to_all(data.path()) {
+            let data = data.path().display();
+            tracing::warn!("{data} can be read by everybody on this machine; run: chmod 700 {data}");
+        }
         let shares = open_files::share(config.mqtt.connections_max.get() as usize)?;
         let own = (config.name, data.identity()?.public_key());
         data.show_public_key(&own.1)?;

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::string::String;
 use std::vec::Vec;
 
+use crate::files;
+
 /// A directory of files.
 pub trait Disk {
     /// One open file.
@@ -61,12 +63,7 @@ impl FsDisk {
     /// Takes `directory`, which is made (with those above it) when it does not exist.
     pub fn new(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
-        std::fs::create_dir_all(&directory)?;
-        // The new directory's own name must survive a power cut too.
-        if let Some(parent) = directory.parent() {
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            File::open(parent)?.sync_all()?;
-        }
+        files::make_directory(&directory)?;
         Ok(Self { directory, is_read_only: false })
     }
 
@@ -108,7 +105,7 @@ impl Disk for FsDisk {
     fn create(&self, name: &str, len: u64) -> io::Result<File> {
         self.check_writable()?;
         let path = self.directory.join(name);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let file = files::new_file().read(true).open(&path)?;
         if len > 0 {
             let taken = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len);
             if let Err(error) = taken {
@@ -133,7 +130,7 @@ impl Disk for FsDisk {
 
     fn sync_directory(&self) -> io::Result<()> {
         self.check_writable()?;
-        File::open(&self.directory)?.sync_all()
+        files::sync_directory(&self.directory)
     }
 }
 

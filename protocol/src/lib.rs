@@ -7,7 +7,8 @@
 //! - [`event`]: what happened; [`record`]: an event with its sequence
 //! - [`attestation`], [`endorsement`]: what a log's key says of the log, and of another key
 //! - [`codec`]: records to bytes and back; [`batch`]: those bytes behind a header; [`sign`]: chain and signature
-//! - [`segment`]: batches as entries in a log's file; [`scan`]: finding them again; [`disk`]: the files' disk
+//! - [`segment`]: batches as entries in a log's file; [`scan`]: finding them again; [`disk`]: the files' disk; [`files`]: whose
+//!   files they are
 //! - [`session`]: getting rid of one log by filling the next; [`topic`] and [`frame`]: on MQTT, on a serial line; [`piece`] there, [`clock_exchange`] and
 //!   [`fragment`] here
 //! - [`checksum`], [`version`]; [`wire`]: numbers and texts as bytes
@@ -30,6 +31,8 @@ pub mod disk;
 #[cfg(feature = "sign")]
 pub mod endorsement;
 pub mod event;
+#[cfg(feature = "std")]
+pub mod files;
 pub mod fragment;
 pub mod frame;
 pub mod ids;

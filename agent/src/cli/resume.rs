@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use afferent_protocol::files;
 use afferent_protocol::sign::sha256;
 
 use super::{SendError, TargetArgs};
@@ -38,7 +39,7 @@ impl Resume {
     /// Reads the place of a file, or begins at its beginning when that is asked for.
     pub fn open(target: &TargetArgs, settings: &FileSettings, again: bool) -> Result<Self, SendError> {
         let failed = |error| SendError::Place(settings.places.clone(), error);
-        fs::create_dir_all(&settings.places).map_err(failed)?;
+        files::make_directory(&settings.places).map_err(failed)?;
         let (file, mut known) = PlaceFile::open(settings).map_err(failed)?;
         let lock = file.lock().map_err(failed)?;
         if again {

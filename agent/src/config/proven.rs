@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use afferent_protocol::files;
+
 use super::load::{files_beside, load};
 use super::{Config, ConfigError};
 
@@ -54,7 +56,7 @@ pub fn stage(path: &Path, data: &Path) -> io::Result<()> {
     let staged = data.join(STAGED);
     remove(&staged)?;
     let beside = staged.join("conf.d");
-    std::fs::create_dir_all(&beside)?;
+    files::make_directory(&beside)?;
     copy(path, &staged.join(MAIN))?;
     for file in files_beside(path).map_err(|error| io::Error::other(error.to_string()))? {
         copy(&file, &beside.join(file.file_name().unwrap_or_default()))?;

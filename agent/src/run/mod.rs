@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use afferent_protocol::event::{Body, Event};
+use afferent_protocol::files;
 use afferent_protocol::ids::Subject;
 use afferent_protocol::session::SenderSettings;
 use afferent_protocol::sign::Identity;
@@ -115,9 +116,13 @@ impl Running {
     /// Starts everything that the configuration asks for.
     pub async fn start(config: Config) -> Result<Self, RunError> {
         let data = &config.agent.data_dir;
-        let made = std::fs::create_dir_all(data);
+        let made = files::make_directory(data);
         made.map_err(|error| RunError::Data { path: data.clone(), error })?;
         let lock = DirectoryLock::take(data)?;
+        if files::is_open_to_all(data) {
+            let data = data.display();
+            tracing::warn!("{data} can be read by everybody on this machine; run: chmod 700 {data}");
+        }
         let clock = Arc::new(SystemClock::new());
         let notifier = Arc::new(Notifier::from_env());
         let registry = Registry::default();

@@ -5,9 +5,10 @@
 //! from the end.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use afferent_protocol::files;
 use afferent_protocol::ids::Offset;
 
 use super::snapshot::Snapshot;
@@ -60,17 +61,9 @@ impl Store {
             let what = format!("{what} {}", path.display());
             move |error| SaveError { what, error }
         };
-        std::fs::create_dir_all(&directory).map_err(failed("making", &directory))?;
+        files::make_directory(&directory).map_err(failed("making", &directory))?;
         let path = directory.join(file_name(snapshot.offset));
-        let fresh = path.with_extension("new");
-        let written = (|| {
-            let mut file = File::create(&fresh)?;
-            file.write_all(&snapshot.encode(definition))?;
-            file.sync_all()?;
-            std::fs::rename(&fresh, &path)?;
-            File::open(&directory)?.sync_all()
-        })();
-        written.map_err(failed("writing", &path))?;
+        files::replace(&path, &snapshot.encode(definition)).map_err(failed("writing", &path))?;
         self.thin_out(&definition.id, snapshot.offset);
         Ok(())
     }

@@ -5,9 +5,10 @@
 //! last record comes again, at most about a second's worth. Nothing is ever left out.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use afferent_protocol::files;
 use afferent_protocol::sign::sha256;
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +104,7 @@ impl PlaceFile {
 
     /// Takes the place for one replay alone, until the lock is dropped.
     pub fn lock(&self) -> io::Result<File> {
-        let lock = File::create(self.path.with_extension("lock"))?;
+        let lock = files::open_lock(&self.path.with_extension("lock"))?;
         lock.try_lock().map_err(|error| match error {
             fs::TryLockError::Error(error) => error,
             fs::TryLockError::WouldBlock => {
@@ -115,17 +116,11 @@ impl PlaceFile {
 
     /// Records the place; it is on disk when this returns, and after a power cut in between the one before is.
     pub fn record(&self, place: Place, bytes: u64, run: Option<&RunPlace>) -> io::Result<()> {
-        let directory = self.path.parent().expect("it was made from a directory and a name");
-        fs::create_dir_all(directory)?;
+        files::make_directory(self.path.parent().expect("it was made from a directory and a name"))?;
         let (file, begins) = (self.file.clone(), self.begins.clone());
         let (run, from) = run.map_or(Default::default(), |run| (run.name.clone(), run.from));
         let record = Record { file, place, begins, bytes, run, run_rows: from.rows, run_lines: from.lines };
-        let new = self.path.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.write_all(&serde_json::to_vec(&record)?)?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        File::open(directory)?.sync_all()
+        files::replace(&self.path, &serde_json::to_vec(&record)?)
     }
 }
 

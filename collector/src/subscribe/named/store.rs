@@ -1,9 +1,10 @@
 //! Subscriptions on disk: one small JSON file each, replaced as a whole.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use afferent_protocol::files;
 use afferent_protocol::ids::{Offset, SourceId};
 use serde::{Deserialize, Serialize};
 
@@ -93,11 +94,8 @@ pub(super) struct Store {
 
 impl Store {
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let made = std::fs::create_dir_all(directory).and_then(|()| {
-            let parent = directory.parent().unwrap_or(directory);
-            File::open(parent)?.sync_all()
-        });
-        made.map_err(|error| StoreError { what: format!("making {}", directory.display()), error })?;
+        files::make_directory(directory)
+            .map_err(|error| StoreError { what: format!("making {}", directory.display()), error })?;
         Ok(Self { directory: directory.to_owned() })
     }
 
@@ -124,20 +122,13 @@ impl Store {
     /// Puts a subscription in the place of what was there; durable when this returns.
     pub fn write(&self, name: &SourceId, kept: &Subscription) -> Result<(), StoreError> {
         let path = self.path(name);
-        let fresh = path.with_extension("json.new");
-        let written = || {
-            let mut file = File::create(&fresh)?;
-            file.write_all(&serde_json::to_vec(kept)?)?;
-            file.sync_all()?;
-            std::fs::rename(&fresh, &path)?;
-            File::open(&self.directory)?.sync_all()
-        };
-        written().map_err(|error| StoreError { what: format!("writing {}", path.display()), error })
+        let written = serde_json::to_vec(kept).map_err(Into::into).and_then(|json| files::replace(&path, &json));
+        written.map_err(|error| StoreError { what: format!("writing {}", path.display()), error })
     }
 
     pub fn remove(&self, name: &SourceId) -> Result<(), StoreError> {
         let path = self.path(name);
-        let removed = std::fs::remove_file(&path).and_then(|()| File::open(&self.directory)?.sync_all());
+        let removed = std::fs::remove_file(&path).and_then(|()| files::sync_directory(&self.directory));
         removed.map_err(|error| StoreError { what: format!("removing {}", path.display()), error })
     }
 
