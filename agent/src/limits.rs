@@ -20,6 +20,14 @@ pub const TIME_NUMBER_MIN: i64 = 946_771_200_000_000;
 pub const REFUSAL_BYTES_MAX: usize = 512;
 /// Connections at once that a configuration can ask for.
 pub const CONNECTIONS_MAX: usize = 65_536;
+/// Lines of a child's standard error that are logged in a minute; more are counted.
+pub const STDERR_LINES_PER_MINUTE: u64 = 60;
+/// How long the last words of a child that has ended are waited for, in milliseconds.
+pub const LAST_WORDS_MS: u64 = 200;
+/// While all places are taken, a producer that was silent for so long loses its own to a newcomer, in milliseconds.
+pub const PRODUCER_IDLE_MS: u64 = 600_000;
+/// The same of one that has never sent anything.
+pub const PRODUCER_MUTE_MS: u64 = 10_000;
 /// How long a connection has to answer what it took when the agent stops, in milliseconds.
 pub const DRAIN_MS: u64 = 5_000;
 

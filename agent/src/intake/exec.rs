@@ -1,4 +1,5 @@
-//! Lines from a child's standard output, or from the agent's own standard input: the socket's lines, without answers.
+//! Lines from a child's standard output, or from the agent's own standard input: the socket's lines, without answers. What
+//! a child writes to its standard error goes into the agent's log, see [`super::stderr`].
 
 use std::io;
 use std::process::Stdio;
@@ -13,7 +14,8 @@ use crate::clock::Clock;
 use crate::intake::line::{LineError, LineParser};
 use crate::intake::lines::{Line, LineBuffer};
 use crate::intake::sink::{EventSink, Refusal, Ticket, Waiting};
-use crate::limits::{RESTART_PROVEN_MS, RESTART_WAIT_MS_MAX, RESTART_WAIT_MS_MIN};
+use crate::intake::stderr;
+use crate::limits::{LAST_WORDS_MS, RESTART_PROVEN_MS, RESTART_WAIT_MS_MAX, RESTART_WAIT_MS_MIN};
 use crate::metrics::{Counter, Registry};
 use crate::stop::Stop;
 use crate::trouble::Troubles;
@@ -133,12 +135,24 @@ async fn one_run<S: EventSink>(
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
     let output = child.stdout.take().expect("the child's output was piped above");
-    take_lines(output, sink, clock, metrics).await?;
-    child.wait().await
+    let errors = child.stderr.take().expect("so were its errors");
+    let mut lines = std::pin::pin!(async {
+        take_lines(output, sink, clock, metrics).await?;
+        child.wait().await
+    });
+    let mut errors = std::pin::pin!(stderr::log(&settings.name, errors));
+    tokio::select! {
+        ended = &mut lines => {
+            // Why it has ended is often the last that it writes. A child of the child may hold that end open.
+            let _ = tokio::time::timeout(Duration::from_millis(LAST_WORDS_MS), errors).await;
+            ended
+        }
+        () = &mut errors => lines.await,
+    }
 }
 
 /// Takes all lines of `reader`; refused ones are counted and logged. Returns at its end, or when the agent stops.

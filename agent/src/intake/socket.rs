@@ -4,17 +4,18 @@
 //! sent at most once per group commit, and producers need not wait for it before they send more.
 //! `{"line":n,"error":"…"}`: line n was refused; the lines around it are not touched by that. N never stands on a refused
 //! line, so a producer is done when every line of it is either refused or not above N. Empty lines count, and hold nothing.
+//! `{"line":0,"error":"…"}`: the connection ends, or has no place; the lines of it are answered as ever.
 //! `replays` has the two lines that are no events.
 
 mod answers;
 mod connection;
 mod listener;
+mod places;
 mod replays;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::clock::Clock;
 use crate::intake::sink::EventSink;
@@ -22,6 +23,7 @@ use crate::metrics::{Counter, Gauge, Registry};
 use crate::stop::Stop;
 use crate::supervise::Supervisor;
 pub use listener::{BindError, Listeners, set_mode};
+pub use places::Places;
 
 /// What a configuration says about the socket.
 #[derive(Clone, Debug)]
@@ -62,40 +64,6 @@ impl SocketMetrics {
             bytes: counter("afferent_socket_read_bytes_total", "Bytes read from producers."),
             supervisor: Supervisor::new(registry.clone()),
         }
-    }
-}
-
-/// How many connections there may be at once, on all listeners that share it.
-#[derive(Debug)]
-pub struct Places {
-    taken: AtomicUsize,
-    max: AtomicUsize,
-}
-
-/// One of them; free again when it is dropped.
-struct Place(Arc<Places>);
-
-impl Places {
-    /// So many.
-    pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { taken: AtomicUsize::new(0), max: AtomicUsize::new(max) })
-    }
-
-    /// So many from now on; connections that are more stay.
-    pub fn set_max(&self, max: usize) {
-        self.max.store(max, Relaxed);
-    }
-
-    fn take(self: &Arc<Self>) -> Option<Place> {
-        let max = self.max.load(Relaxed);
-        let taken = self.taken.fetch_update(Relaxed, Relaxed, |taken| (taken < max).then_some(taken + 1));
-        taken.ok().map(|_| Place(self.clone()))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Relaxed);
     }
 }
 

@@ -58,6 +58,12 @@ impl Answers {
         self.out.extend_from_slice(answer.as_bytes());
     }
 
+    /// Why the connection ends.
+    pub fn ends(&mut self, why: &str) {
+        let why = serde_json::to_string(why).expect("a text is always JSON");
+        writeln!(self.out, "{{\"line\":0,\"error\":{why}}}").expect("memory takes all bytes");
+    }
+
     /// The next line was refused.
     pub fn refused(&mut self, error: &str) {
         self.lines += 1;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::Door;
 use super::answers::Answers;
+use super::places::Place;
 use super::replays::{Outcome, Run};
 use crate::intake::line::LineParser;
 use crate::intake::lines::{Line, LineBuffer};
@@ -36,11 +37,14 @@ enum Woken {
     Durable(Result<(), watch::error::RecvError>),
     Room,
     Idle,
+    /// Silent for so long, it has lost its place to another producer.
+    Displaced(Duration),
     Stop,
 }
 
 pub(super) struct Connection<'d, S> {
     door: &'d Door<S>,
+    place: &'d Place,
     parser: LineParser,
     lines: LineBuffer,
     answers: Answers,
@@ -54,9 +58,10 @@ pub(super) struct Connection<'d, S> {
 }
 
 impl<'d, S: EventSink> Connection<'d, S> {
-    pub(super) fn new(door: &'d Door<S>) -> Self {
+    pub(super) fn new(door: &'d Door<S>, place: &'d Place) -> Self {
         Self {
             door,
+            place,
             parser: LineParser::default(),
             lines: LineBuffer::default(),
             answers: Answers::default(),
@@ -87,17 +92,19 @@ impl<'d, S: EventSink> Connection<'d, S> {
                 wrote = writer.write(self.answers.unwritten()), if !self.answers.unwritten().is_empty() => Woken::Wrote(wrote),
                 () = self.door.sink.room(), if self.phase == Phase::Full => Woken::Room,
                 () = tokio::time::sleep(IDLE), if self.lines.is_large() => Woken::Idle,
+                silent = self.place.lost() => Woken::Displaced(silent),
                 read = reader.read(self.lines.space()), if may_read => Woken::Read(read),
             };
+            if let Woken::Displaced(silent) = woken {
+                let seconds = silent.as_secs();
+                let why = format!("no line in {seconds} s, and another producer needed the place; connect again");
+                self.answers.ends(&why);
+            }
             match woken {
-                Woken::Stop => {
+                Woken::Stop | Woken::Displaced(_) => {
                     self.phase = Phase::Ending;
-                    return match tokio::time::timeout(Duration::from_millis(DRAIN_MS), self.drain(writer, durable))
-                        .await
-                    {
-                        Ok(result) => result,
-                        Err(_) => Ok(()),
-                    };
+                    let drained = self.drain(writer, durable);
+                    return tokio::time::timeout(Duration::from_millis(DRAIN_MS), drained).await.unwrap_or(Ok(()));
                 }
                 other => self.apply(other)?,
             }
@@ -127,6 +134,7 @@ impl<'d, S: EventSink> Connection<'d, S> {
             Woken::Read(read) => {
                 let count = read?;
                 self.door.metrics.bytes.add(count as u64);
+                self.place.heard();
                 self.lines.filled(count);
                 self.input_ended = count == 0;
                 self.take_lines();
@@ -143,7 +151,7 @@ impl<'d, S: EventSink> Connection<'d, S> {
             Woken::Idle => self.lines.shrink(),
             Woken::Durable(Ok(())) => {}
             Woken::Durable(Err(_)) => return Err(io::Error::other("the ring log has stopped")),
-            Woken::Stop => self.phase = Phase::Ending,
+            Woken::Stop | Woken::Displaced(_) => self.phase = Phase::Ending,
         }
         Ok(())
     }

@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
+use super::answers::Answers;
 use super::connection::Connection;
-use super::{Door, Places, SocketSettings};
+use super::places::{Place, Places};
+use super::{Door, SocketSettings};
 use crate::intake::sink::EventSink;
 use crate::stop::Stop;
 
@@ -142,14 +143,20 @@ pub(super) async fn run<S: EventSink>(listeners: Listeners, door: Arc<Door<S>>, 
         };
         let Some(place) = listeners.places.take() else {
             door.metrics.turned_away.add(1);
-            turn_away(stream, listeners.places.max.load(Relaxed));
+            let why = format!(
+                "{} producers are connected, which is `intake.socket.connections_max`, and none is silent for long; \
+                 close one or raise it",
+                listeners.places.max()
+            );
+            turn_away(stream, &why);
+            door.metrics.supervisor.registry().troubles().happened("producers", format!("one was turned away: {why}"));
             continue;
         };
         let (door, stop) = (door.clone(), stop.clone());
         connections.spawn(async move {
             door.metrics.connections.add(1.0);
             let connection = async {
-                if let Err(error) = serve(&door, stream, stop).await {
+                if let Err(error) = serve(&door, stream, &place, stop).await {
                     tracing::debug!(%error, "a producer's connection ended");
                 }
             };
@@ -167,30 +174,28 @@ enum Stream {
     Tcp(tokio::net::TcpStream),
 }
 
-async fn serve<S: EventSink>(door: &Door<S>, stream: Stream, stop: Stop) -> io::Result<()> {
+async fn serve<S: EventSink>(door: &Door<S>, stream: Stream, place: &Place, stop: Stop) -> io::Result<()> {
     match stream {
         Stream::Unix(mut stream) => {
             let (reader, writer) = stream.split();
-            Connection::new(door).run(reader, writer, stop).await
+            Connection::new(door, place).run(reader, writer, stop).await
         }
         Stream::Tcp(mut stream) => {
             stream.set_nodelay(true)?;
             let (reader, writer) = stream.split();
-            Connection::new(door).run(reader, writer, stop).await
+            Connection::new(door, place).run(reader, writer, stop).await
         }
     }
 }
 
 /// Says why, as far as the socket's own buffer takes it, and closes.
-fn turn_away(stream: Stream, connections_max: usize) {
-    let text = format!(
-        "{{\"line\":0,\"error\":\"{connections_max} producers are connected, which is `intake.socket.connections_max`; \
-         close one or raise it\"}}\n"
-    );
+fn turn_away(stream: Stream, why: &str) {
+    let mut answers = Answers::default();
+    answers.ends(why);
     // A new connection's buffer is empty and takes these bytes at once; if not, the close says enough.
     let _ = match stream {
-        Stream::Unix(stream) => stream.try_write(text.as_bytes()),
-        Stream::Tcp(stream) => stream.try_write(text.as_bytes()),
+        Stream::Unix(stream) => stream.try_write(answers.unwritten()),
+        Stream::Tcp(stream) => stream.try_write(answers.unwritten()),
     };
 }
 
