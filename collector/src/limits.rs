@@ -155,6 +155,11 @@ pub const FILES_MIN: u64 = 256;
 pub const REFUSALS_AT_ONCE: usize = 64;
 /// The keep-alive that an MQTT 5 client is given when it asks for none, or for a longer one.
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(600);
+/// A client that asks for no keep-alive may be silent for so long: MQTT lets a server end connections that it finds
+/// inactive.
+pub const SILENCE_MAX: Duration = Duration::from_secs(900);
+/// How long a connection that nobody had to prove may stay without an agent's name; pings do not count.
+pub const UNNAMED_MAX: Duration = Duration::from_secs(60);
 
 /// Messages that wait for the writer thread.
 pub const INTAKE_MESSAGES_MAX: usize = 4096;
@@ -182,6 +187,8 @@ pub const REASON_TIME: Duration = Duration::from_secs(1);
 /// After the end of a part that it needs, the collector takes at most so long to end.
 pub const EXIT_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// The nice value of threads that follow the log: a tenth of the weight of those that events pass.
+pub const FOLLOWER_NICE: i32 = 10;
 /// Whoever follows the log works so long before it gives way to commits that are pending.
 pub const FOLLOWER_BURST: Duration = Duration::from_millis(2);
 /// It looks again so often whether they still are.
@@ -292,6 +299,7 @@ const _: () = {
     assert!(FILES_MIN > FILES_OWN + REFUSALS_AT_ONCE as u64 + 8 * FILES_OF_HTTP_CONNECTION);
     assert!(HTTP_HEAD_BYTES_MAX > 8192, "what hyper needs at least");
     assert!(KEEP_ALIVE_TIME.as_secs() < HTTP_STALL_TIME.as_secs());
+    assert!(SILENCE_MAX.as_secs() >= KEEP_ALIVE_MAX.as_secs() * 3 / 2, "who keeps what it is given stays");
 };
 
 /// Machines that one model keeps.

@@ -27,7 +27,9 @@ use super::packets::{Incoming, Named, Protocol};
 use super::registry::Handle;
 use crate::core::Connection;
 use crate::intake::{Content, Done, Released, Verdict};
-use crate::limits::{DOWN_QUEUE_MAX, FAREWELL_MAX, IN_FLIGHT_MAX, OUT_BYTES_MAX, READ_BYTES, WRITE_STALL_MAX};
+use crate::limits::{
+    DOWN_QUEUE_MAX, FAREWELL_MAX, IN_FLIGHT_MAX, OUT_BYTES_MAX, READ_BYTES, UNNAMED_MAX, WRITE_STALL_MAX,
+};
 use crate::refused::{Kind, Refused};
 
 /// How a connection ended.
@@ -137,7 +139,7 @@ impl Session<'_> {
         if let Some(agent) = identity {
             self.claim(agent);
         }
-        let mut packets = early;
+        let (mut packets, came) = (early, Instant::now());
         loop {
             for packet in packets.drain(..) {
                 if let Err(end) = self.apply(packet).await {
@@ -149,15 +151,13 @@ impl Session<'_> {
                 return End::Here(Farewell::SlowReader);
             }
             // Time spent on waiting for room does not count as silence: it begins anew with every read.
-            let keep_alive = self.protocol().keep_alive();
-            let read = read_packets(reader, &self.protocol, &mut packets);
-            let read = match keep_alive {
-                Some(silence_max) => match timeout(silence_max, read).await {
-                    Ok(read) => read,
-                    Err(_) => return End::Here(Farewell::KeepAlive),
-                },
-                None => read.await,
+            let silence_max = self.protocol().silence_max();
+            let patience = match self.identity.get() {
+                Some(_) => silence_max,
+                None => silence_max.min(UNNAMED_MAX.saturating_sub(came.elapsed())),
             };
+            let read = read_packets(reader, &self.protocol, &mut packets);
+            let Ok(read) = timeout(patience, read).await else { return End::Here(Farewell::KeepAlive) };
             match read {
                 Ok(Read::Bytes) => {}
                 Ok(Read::Broken) => return End::Broken,

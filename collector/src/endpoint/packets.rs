@@ -20,7 +20,9 @@ use mqtt_protocol_core::mqtt::result_code::{
 use mqtt_protocol_core::mqtt::{Connection, Version, role};
 
 use super::answers::{ConnectRefusal, Farewell, Grant, PublishAnswer};
-use crate::limits::{FILTERS_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MAX, PACKET_BYTES_MAX, REFUSED_TEXT_CHARS_MAX};
+use crate::limits::{
+    FILTERS_MAX, IN_FLIGHT_MAX, KEEP_ALIVE_MAX, PACKET_BYTES_MAX, REFUSED_TEXT_CHARS_MAX, SILENCE_MAX,
+};
 
 /// A topic of ours, or how one begins that is none of ours.
 pub(super) type Named = Result<Topic, String>;
@@ -101,8 +103,8 @@ impl Protocol {
     }
 
     /// A client that is silent for so long is gone.
-    pub fn keep_alive(&self) -> Option<Duration> {
-        self.keep_alive
+    pub fn silence_max(&self) -> Duration {
+        self.keep_alive.unwrap_or(SILENCE_MAX)
     }
 
     /// Bytes to write.
