@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::intake::Health;
-use crate::limits::{REASON_TIME, RESTART_LOOKS_EVERY, RESTART_SETTLED, RESTART_WAIT};
+use crate::limits::{FOLLOWER_NICE, REASON_TIME, RESTART_LOOKS_EVERY, RESTART_SETTLED, RESTART_WAIT};
 use crate::shutdown::Stopping;
 
 /// What runs by itself.
@@ -101,6 +101,11 @@ impl Part {
             | Self::Models
             | Self::ModelRebuild => Remedy::Restart,
         }
+    }
+
+    /// Whether it follows the log for its own sake: where cores are scarce, the way of events goes before it.
+    const fn follows(self) -> bool {
+        matches!(self, Self::Indexer | Self::Retention | Self::Models | Self::ModelRebuild)
     }
 
     /// Whether it may come to its end while the collector runs: its work is done then.
@@ -283,14 +288,23 @@ impl Supervisor {
         })
     }
 
-    /// Starts a thread that is started again when it panics, or returns before its time: `body` is called again.
+    /// Starts a thread that is started again when it panics, or returns before its time: `body` is called again. One that
+    /// follows the log has a lower priority; to Linux a priority is a thread's own.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub fn thread(&self, part: Part, mut body: impl FnMut() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
         assert_eq!(part.remedy(), Remedy::Restart, "the collector ends with it");
         let supervisor = self.clone();
-        std::thread::Builder::new().name(part.name().to_owned()).spawn(move || supervisor.keep(part, &mut body))
+        std::thread::Builder::new().name(part.name().to_owned()).spawn(move || {
+            if part.follows()
+                && let Err(error) = rustix::process::setpriority_process(None, FOLLOWER_NICE)
+            {
+                // It works all the same, and others wait for it a little longer.
+                tracing::debug!(%error, part = part.name(), "the thread keeps its priority");
+            }
+            supervisor.keep(part, &mut body);
+        })
     }
 
     fn keep(&self, part: Part, body: &mut dyn FnMut()) {

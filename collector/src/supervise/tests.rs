@@ -127,3 +127,29 @@ fn nothing_else_starts_a_thread_or_a_task_of_the_collector() {
     }
     assert!(spawning > 0, "the control: the supervisor itself is found");
 }
+
+/// The nice value of a part's thread, as the system has it.
+fn nice_of(part: Part) -> i64 {
+    let (supervisor, switch) = supervisor();
+    let (tell, told) = std::sync::mpsc::channel();
+    let look = move || {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        // The name may hold anything; what follows it is numbers, of which nice is the 17th (proc_pid_stat(5)).
+        let (_, behind) = stat.rsplit_once(") ").unwrap();
+        tell.send(behind.split(' ').nth(16).unwrap().parse().unwrap()).unwrap();
+    };
+    switch.stop();
+    match part.remedy() {
+        Remedy::Restart => supervisor.thread(part, look).unwrap().join().unwrap(),
+        Remedy::Exit => _ = supervisor.thread_once(part, look).unwrap().join().unwrap(),
+    }
+    told.recv().unwrap()
+}
+
+#[test]
+fn who_follows_the_log_has_a_lower_priority_than_who_writes_it() {
+    let own = nice_of(Part::Writer);
+    let lower = (own + i64::from(FOLLOWER_NICE)).min(19);
+    assert_eq!([Part::Models, Part::Indexer].map(nice_of), [lower; 2]);
+    assert_eq!(nice_of(Part::Questions), own, "agents wait for its answers");
+}
