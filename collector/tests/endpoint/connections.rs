@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use afferent_collector::endpoint::{Access, User};
+use afferent_collector::limits::{SILENCE_MAX, UNNAMED_MAX};
 use afferent_protocol::topic::Leaf;
 use bytes::Bytes;
 
@@ -120,6 +121,37 @@ async fn who_does_not_finish_the_handshake_is_disconnected_and_holds_up_nobody()
     assert_eq!(plant.health.counters.handshakes_failed.get(), 4);
     quick.ping().await;
     assert_eq!(quick.next().await.unwrap().0, crate::raw::PINGRESP);
+    plant.stop().await;
+}
+
+#[tokio::test]
+async fn who_takes_no_name_leaves_soon_and_who_says_nothing_leaves_in_the_end() {
+    let plant = Plant::open().await;
+    let mut joined = Vec::new();
+    for version in [Version::V5, Version::V5, Version::V4] {
+        let mut raw = Raw::open(plant.address, version).await;
+        // For ever, if nobody minds.
+        raw.send(&connect(version, "", 0, None)).await;
+        assert_eq!(raw.next().await.unwrap().0, CONNACK);
+        joined.push(raw);
+    }
+    let [mut nameless, mut busy, mut named] = <[Raw; 3]>::try_from(joined).ok().unwrap();
+    for (raw, agent) in [(&mut busy, "press-88"), (&mut named, "press-89")] {
+        raw.publish(&up(agent), 1, b"here").await;
+        assert_eq!(puback(&raw.next().await.unwrap()), (1, 0));
+    }
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    nameless.ping().await;
+    assert_eq!(nameless.next().await.unwrap().0, crate::raw::PINGRESP, "which is no name");
+    assert_eq!(nameless.next_within(2 * UNNAMED_MAX).await, Some((DISCONNECT, vec![0x8d])));
+    assert!(begun.elapsed() < SILENCE_MAX);
+    // The control: with a name it may be silent for longer, and for ever as long as it says something.
+    busy.ping().await;
+    assert_eq!(busy.next().await.unwrap().0, crate::raw::PINGRESP);
+    assert_eq!(named.next_within(2 * SILENCE_MAX).await, None);
+    assert!(begun.elapsed() >= SILENCE_MAX - UNNAMED_MAX, "{:?}", begun.elapsed());
+    tokio::time::resume();
     plant.stop().await;
 }
 

@@ -128,7 +128,11 @@ impl Raw {
 
     /// The next packet; `None` when the server has closed. The time limit only ends a test that hangs.
     pub async fn next(&mut self) -> Option<Packet> {
-        tokio::time::timeout(Duration::from_secs(60), self.read()).await.expect("the server neither answers nor closes")
+        self.next_within(Duration::from_secs(60)).await
+    }
+
+    pub async fn next_within(&mut self, longest: Duration) -> Option<Packet> {
+        tokio::time::timeout(longest, self.read()).await.expect("the server neither answers nor closes")
     }
 
     async fn read(&mut self) -> Option<Packet> {
