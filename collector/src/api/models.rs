@@ -102,7 +102,9 @@ pub(super) async fn state(
     let as_of = query.as_of("as_of")?.unwrap_or_else(now);
     let definition = find(&api.state.models, &name)?;
     let question = Question::read(&definition.of, |name| query.get(name))?;
-    let state = replaying(&api.state.models, move |models, cancel| models.state(&definition, as_of, cancel)).await??;
+    let span = question.span();
+    let ask = move |models: &Models, cancel: &Cancel| models.state(&definition, as_of, span, cancel);
+    let state = replaying(&api.state.models, ask).await??;
     let (offset, as_of, counts_from) = (state.offset.to_string(), time(state.time), state.counts_from.view());
     let mut shown = state.state;
     let cursor = question.keep(&mut shown);
@@ -185,10 +187,11 @@ pub(super) struct AsOfQuery {
     machine: Option<String>,
     /// So many of the newest intervals of every machine; all of them by default.
     intervals: Option<usize>,
-    /// Of states, breakdowns and alarms: only what lasted at this time (RFC 3339) or later, by corrected event time. Whole
-    /// intervals are given, also where they began before it.
+    /// Of states, breakdowns and alarms: only what lasted at this time (RFC 3339) or later, by corrected event time.
+    /// Whole intervals are given, also where they began before it. Of kpi: the figures from this time on. `from` and
+    /// `until` of each machine are what they cover; `begins_late` and `ends_early` say why that is less than asked.
     from: Option<String>,
-    /// Of states, breakdowns and alarms: only what began before this time (RFC 3339).
+    /// Of states, breakdowns and alarms: only what began before this time (RFC 3339). Of kpi: the figures of before it.
     until: Option<String>,
     /// So many rows at most: intervals, breakdowns, alarms, or names. `cursor` of the answer is null when there are no more.
     limit: Option<usize>,

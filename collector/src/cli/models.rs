@@ -85,10 +85,11 @@ pub struct Part {
     /// Only what is of this machine.
     #[arg(long)]
     machine: Option<String>,
-    /// Of states, breakdowns and alarms: only what lasted at this time (RFC 3339) or later, by event time.
+    /// Of states, breakdowns and alarms: only what lasted at this time (RFC 3339) or later, by event time. Of kpi: the
+    /// figures from this time on.
     #[arg(long, value_name = "TIME")]
     from: Option<String>,
-    /// Of states, breakdowns and alarms: only what began before this time (RFC 3339).
+    /// Of states, breakdowns and alarms: only what began before this time (RFC 3339). Of kpi: the figures of before it.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// So many rows at most: intervals, breakdowns, alarms, or names.

@@ -99,15 +99,15 @@ impl Alarms {
             AlarmTransition::Raised => condition.raise(seen, alarm.priority, || shortened(alarm.message)),
             AlarmTransition::Cleared => condition.clear(seen),
             AlarmTransition::Acknowledged => {
-                condition.acknowledge(seen.order().into());
+                condition.acknowledge(seen.order());
                 false
             }
             AlarmTransition::Shelved => {
-                condition.shelve(seen.order().into(), Shelf::UntilTold);
+                condition.shelve(seen.order(), Shelf::UntilTold);
                 false
             }
             AlarmTransition::Unshelved => {
-                condition.shelve(seen.order().into(), Shelf::No);
+                condition.shelve(seen.order(), Shelf::No);
                 false
             }
         };
@@ -129,8 +129,8 @@ impl Alarms {
         let at = Order { time: seen.ingest, ..seen.order() };
         match amendment.action {
             Action::Acknowledge => condition.acknowledge_raise(amendment.of),
-            Action::Shelve => condition.shelve(at.into(), amendment.until.map_or(Shelf::UntilTold, Shelf::Until)),
-            Action::Unshelve => condition.shelve(at.into(), Shelf::No),
+            Action::Shelve => condition.shelve(at, amendment.until.map_or(Shelf::UntilTold, Shelf::Until)),
+            Action::Unshelve => condition.shelve(at, Shelf::No),
             Action::Label | Action::Note => {}
         }
     }

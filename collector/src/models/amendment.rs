@@ -5,14 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use afferent_agent::intake::time::parse;
 use afferent_protocol::event::{Body, Derived};
 use afferent_protocol::ids::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Key, Seen};
+use super::{Order, Seen};
 use crate::limits::{MODEL_AMENDED_MAX, MODEL_AMENDMENTS_MAX, MODEL_TEXT_BYTES_MAX};
 
-/// The CloudEvents type of an amendment.
+/// The CloudEvents type of an amendment: the only one of `afferent.` that is posted.
 pub const AMENDMENT: &str = "afferent.amendment.v1";
 
 /// What it does.
@@ -51,30 +52,54 @@ pub struct Amendment {
 /// As it is posted: by itself, or as `data` of what was posted.
 #[derive(Deserialize)]
 struct Document {
-    data: Option<Raw>,
+    data: Option<Members>,
     #[serde(flatten)]
-    plain: Option<Raw>,
+    plain: Option<Members>,
 }
 
-#[derive(Deserialize)]
-struct Raw {
+/// The members of an amendment as they were written, whether they mean anything or not.
+#[derive(Debug, Deserialize)]
+pub struct Members {
     of: Place,
-    action: Action,
+    /// What is done.
+    pub action: Action,
+    /// Why; may be empty.
     #[serde(default)]
-    reason: String,
+    pub reason: String,
+    /// Words; may be empty.
     #[serde(default)]
-    note: String,
+    pub note: String,
+    /// Who; may be empty.
     #[serde(default)]
-    by: String,
+    pub by: String,
     until: Option<String>,
 }
 
 /// An offset, as text (which JSON carries whole) or as a number.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Place {
     Text(String),
     Number(u64),
+}
+
+/// The text is no RFC 3339 time of the years 1970 to 9999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoTime;
+
+impl Members {
+    /// The event that is amended; `None` when its place is no offset.
+    pub fn of(&self) -> Option<Offset> {
+        match &self.of {
+            Place::Text(text) => text.parse().ok().map(Offset::new),
+            Place::Number(number) => Some(Offset::new(*number)),
+        }
+    }
+
+    /// Until when, where it is limited.
+    pub fn until(&self) -> Result<Option<Timestamp>, NoTime> {
+        self.until.as_ref().map(|text| parse(text, None).ok_or(NoTime)).transpose()
+    }
 }
 
 impl Amendment {
@@ -82,19 +107,14 @@ impl Amendment {
     pub fn read(seen: &Seen<'_>) -> Option<Self> {
         let Body::Derived(Derived { kind: AMENDMENT, json }) = seen.event.body else { return None };
         let document: Document = serde_json::from_str(json).ok()?;
-        let raw = document.data.or(document.plain)?;
-        let of = match raw.of {
-            Place::Text(text) => text.parse().ok()?,
-            Place::Number(number) => number,
-        };
-        let until = raw.until.and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let members = document.data.or(document.plain)?;
         Some(Self {
-            of: Offset::new(of),
-            action: raw.action,
-            reason: shortened(&raw.reason),
-            note: shortened(&raw.note),
-            by: shortened(&raw.by),
-            until: until.map(|time| Timestamp::clamped(time.as_microsecond())),
+            of: members.of()?,
+            action: members.action,
+            reason: shortened(&members.reason),
+            note: shortened(&members.note),
+            by: shortened(&members.by),
+            until: members.until().unwrap_or_default(),
         })
     }
 }
@@ -104,7 +124,7 @@ impl Amendment {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amendments {
     /// By the offset of the event, and by their own places.
-    of: BTreeMap<u64, Vec<(Key, Words)>>,
+    of: BTreeMap<u64, Vec<(Order, Words)>>,
 }
 
 /// A label or note.
@@ -128,8 +148,9 @@ impl Amendments {
             Action::Acknowledge | Action::Shelve | Action::Unshelve => return,
         };
         let of = self.of.entry(amendment.of.get()).or_default();
-        let Err(at) = of.binary_search_by_key(&seen.key(), |(key, _)| *key) else { return };
-        of.insert(at, (seen.key(), Words { is_label, text, by: amendment.by }));
+        let order = seen.order();
+        let Err(at) = of.binary_search_by_key(&order, |(order, _)| *order) else { return };
+        of.insert(at, (order, Words { is_label, text, by: amendment.by }));
         if of.len() > MODEL_AMENDMENTS_MAX {
             of.remove(0);
         }
@@ -154,8 +175,8 @@ impl Amendments {
 
     /// All labels and notes of the events at these offsets, in their order.
     pub fn words(&self, offsets: impl Iterator<Item = u64>) -> Vec<&Words> {
-        let mut all: Vec<&(Key, Words)> = offsets.filter_map(|offset| self.of.get(&offset)).flatten().collect();
-        all.sort_by_key(|(key, _)| *key);
+        let mut all: Vec<&(Order, Words)> = offsets.filter_map(|offset| self.of.get(&offset)).flatten().collect();
+        all.sort_by_key(|(order, _)| *order);
         all.into_iter().map(|(_, words)| words).collect()
     }
 }

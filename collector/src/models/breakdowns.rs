@@ -101,7 +101,7 @@ impl Model for Breakdowns {
         let (mut machines, mut forgotten) = (Map::new(), 0);
         let mut episodes = BTreeMap::new();
         for (name, track) in self.state.machines.iter() {
-            let walked = track.walked(amendments, &self.settings);
+            let walked = track.walked(None, amendments, &self.settings);
             forgotten += walked.forgotten();
             let mut machine = Map::new();
             machine.insert("alarms_beyond".into(), walked.active_beyond().into());

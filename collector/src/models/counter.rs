@@ -8,6 +8,7 @@ use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::packed::{Pack, Packed, get_signed, put_signed};
+use super::span::Span;
 
 /// A value at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -84,7 +85,8 @@ pub struct Counter {
     points: Packed<Point>,
     /// What was before those.
     settled: Grown,
-    horizon: Option<i64>,
+    /// The times of the first and the last value of before those.
+    settled_times: Option<(i64, i64)>,
 }
 
 /// What a counter grew by.
@@ -109,7 +111,7 @@ impl Counter {
     /// Takes a value; whether it came in time.
     pub fn take(&mut self, time: Timestamp, value: f64) -> bool {
         let point = Point { time: time.micros(), value };
-        if self.horizon.is_some_and(|horizon| point.time <= horizon) {
+        if self.settled_times.is_some_and(|(_, last)| point.time <= last) {
             return false;
         }
         let larger = |known: Point, point: Point| if point.value > known.value { point } else { known };
@@ -126,15 +128,40 @@ impl Counter {
     pub fn settle(&mut self) {
         for point in self.points.take_front() {
             self.settled.take(point);
-            self.horizon = Some(point.time);
+            let first = self.settled_times.map_or(point.time, |(first, _)| first);
+            self.settled_times = Some((first, point.time));
         }
     }
 
-    /// What it grew by.
-    pub fn grown(&self) -> f64 {
+    /// Values of this time and before are not taken any more.
+    pub fn horizon(&self) -> Option<Timestamp> {
+        self.settled_times.map(|(_, last)| Timestamp::clamped(last))
+    }
+
+    /// What it grew by in a span: a piece counts at the time of the value that shows it, so that spans add up. `None`
+    /// where the span begins or ends among values that are only in the sum.
+    pub fn grown(&self, span: Span) -> Option<f64> {
+        let (from, until) = (span.from.map(Timestamp::micros), span.until.map(Timestamp::micros));
         let mut grown = self.settled;
-        self.points.iter().for_each(|point| grown.take(point));
-        grown.sum
+        if let Some((first, last)) = self.settled_times {
+            if until.is_some_and(|until| until <= first) {
+                return Some(0.0);
+            }
+            let begins_among = from.is_some_and(|from| from > first && from <= last);
+            if begins_among || until.is_some_and(|until| until <= last) {
+                return None;
+            }
+            if from.is_some_and(|from| from > last) {
+                grown.sum = 0.0;
+            }
+        }
+        for point in self.points.iter().take_while(|point| until.is_none_or(|until| point.time < until)) {
+            grown.take(point);
+            if from.is_some_and(|from| point.time < from) {
+                grown.sum = 0.0;
+            }
+        }
+        Some(grown.sum)
     }
 }
 
@@ -147,7 +174,7 @@ mod tests {
     fn grown(values: &[(i64, f64)]) -> f64 {
         let mut counter = Counter::default();
         values.iter().for_each(|(time, value)| assert!(counter.take(Timestamp::clamped(*time), *value)));
-        counter.grown()
+        counter.grown(Span::default()).expect("all of it is known")
     }
 
     #[test]
@@ -161,9 +188,9 @@ mod tests {
     fn what_was_settled_counts_and_what_comes_before_it_is_late() {
         let mut counter = Counter::default();
         (0..1000).for_each(|n| _ = counter.take(Timestamp::clamped(n * 1000), n as f64));
-        let before = (counter.grown(), counter.bytes());
+        let before = (counter.grown(Span::default()), counter.bytes());
         counter.settle();
-        assert_eq!((counter.grown(), counter.take(Timestamp::clamped(5), 7.0)), (before.0, false));
+        assert_eq!((counter.grown(Span::default()), counter.take(Timestamp::clamped(5), 7.0)), (before.0, false));
         assert!(counter.bytes() < before.1 && before.1 < 4000, "{} bytes", before.1);
     }
 

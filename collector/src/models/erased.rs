@@ -4,6 +4,7 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use serde_json::Value;
 
 use super::amendment::Action;
+use super::span::Span;
 use super::{Amendable, Model, Seen};
 
 /// A saved state cannot be read.
@@ -17,6 +18,10 @@ pub trait AnyModel: Send {
     fn apply_all(&mut self, seen: &[Seen<'_>]);
     /// The state for readers.
     fn view(&self, at: Timestamp) -> Value;
+    /// See [`Model::view_within`].
+    fn view_within(&self, at: Timestamp, _span: Span) -> Value {
+        self.view(at)
+    }
     /// Whether this action about the event at this offset means anything to it.
     fn amendable(&self, _of: Offset, _action: Action) -> Amendable {
         Amendable::Yes
@@ -38,6 +43,10 @@ impl<M: Model> AnyModel for M {
 
     fn view(&self, at: Timestamp) -> Value {
         Model::view(self, at)
+    }
+
+    fn view_within(&self, at: Timestamp, span: Span) -> Value {
+        Model::view_within(self, at, span)
     }
 
     fn amendable(&self, of: Offset, action: Action) -> Amendable {

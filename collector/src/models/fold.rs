@@ -230,9 +230,20 @@ impl Part {
                 break;
             }
             let (machine, subject) = names.of(event.subject);
-            let (offset, ingest) = (Offset::new(offset), head.stamp);
-            let (time, correction) = corrected(event.time, header, ingest, head.clock_offset_us());
-            chunk.push(Seen { offset, ingest, batch: header, sequence, machine, subject, event, time, correction });
+            let (offset, ingest, clock_offset_us) = (Offset::new(offset), head.stamp, head.clock_offset_us());
+            let (time, correction) = corrected(event.time, header, ingest, clock_offset_us);
+            chunk.push(Seen {
+                offset,
+                ingest,
+                batch: header,
+                sequence,
+                machine,
+                subject,
+                event,
+                clock_offset_us,
+                time,
+                correction,
+            });
             if chunk.len() == MODEL_CHUNK_EVENTS {
                 each(&chunk);
                 chunk.clear();

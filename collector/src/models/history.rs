@@ -8,7 +8,7 @@ use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestam
 use serde::{Deserialize, Serialize};
 
 use super::Seen;
-use super::order::Key;
+use super::order::Order;
 use super::packed::{Pack, Packed, get_number, get_signed, put_number, put_signed};
 use super::pool::Pool;
 use super::report::Report;
@@ -165,7 +165,7 @@ impl History {
     }
 
     /// Takes the oldest reports out and passes them on; gives the place of the last of them.
-    pub fn take_front(&mut self, take: impl FnMut(At, &Report)) -> Option<Key> {
+    pub fn take_front(&mut self, take: impl FnMut(At, &Report)) -> Option<Order> {
         let taken = self.entries.take_front();
         self.let_go(&taken, take)
     }
@@ -176,8 +176,8 @@ impl History {
         self.let_go(&taken, take);
     }
 
-    fn let_go(&mut self, taken: &[Entry], mut take: impl FnMut(At, &Report)) -> Option<Key> {
-        let last = taken.last().map(|entry| self.key(entry));
+    fn let_go(&mut self, taken: &[Entry], mut take: impl FnMut(At, &Report)) -> Option<Order> {
+        let last = taken.last().map(|entry| self.order(entry));
         for entry in taken {
             take(at(entry), self.whats.get(entry.what));
             self.release(*entry);
@@ -185,9 +185,9 @@ impl History {
         last
     }
 
-    fn key(&self, entry: &Entry) -> Key {
+    fn order(&self, entry: &Entry) -> Order {
         let lane = self.lanes.get(entry.lane);
-        Key {
+        Order {
             time: Timestamp::clamped(entry.time),
             source: lane.source,
             stream: lane.stream,

@@ -32,6 +32,33 @@
 //!
 //! A figure whose divisor is zero, or whose counts are not there, is null. The order in which events come makes no
 //! difference, see [`super::track`].
+//!
+//! Of a span ([`Span`], of event time, the first moment in it and the first one behind it) each figure takes what
+//! belongs to it by one rule, so that the times, failures, restorations and pieces of spans that follow each other add
+//! up to those of the whole:
+//!
+//! | what | belongs to the span |
+//! |---|---|
+//! | a time | by how much it overlaps |
+//! | a failure | in which it begins |
+//! | a TBF | in which its later failure begins; it is whole, also where its earlier one was before the span |
+//! | a TTR | in which it ends; it is whole, from the beginning of its failure |
+//! | a piece | in which the value of the counter that shows it was measured |
+//!
+//! `from` and `until` of a machine are what is covered. `begins_late` and `ends_early` say why that is less than asked:
+//!
+//! | why | meaning |
+//! |---|---|
+//! | `no_report` | it has reported no state |
+//! | `first_report` | its first report came later; `counts_from` of the answer says whether older ones were removed |
+//! | `horizon` | older reports are kept only in the sum of all ([`super::track`]); they are kept one by one from `from` on |
+//! | `last_word` | it was not heard any more, and what is behind its last word is not counted |
+//!
+//! Where nothing is covered, its figures are null. Quantities are null, and `quantities_unknown` is `horizon`, where the
+//! values of a counter are not kept back to where the span begins (`counters.horizon`).
+
+mod counters;
+mod covered;
 
 use std::collections::BTreeMap;
 
@@ -40,14 +67,16 @@ use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::counter::Counter;
+use self::counters::{Counters, Counts, Quantities};
+use self::covered::Covered;
 use super::machines::{Following, Machines};
 use super::report::{Condition, Kind, Report, SeverityName};
 use super::silence::{Pattern, Silence, SilenceSettings};
-use super::timeline::{Purpose, Timeline};
-use super::track::{Late, Room, Track};
+use super::span::Span;
+use super::timeline::{Purpose, Sums, Timeline};
+use super::track::{Room, Track};
 use super::{Model, Seen, Table, time};
-use crate::limits::{MODEL_COUNTER_BYTES_MAX, MODEL_COUNTERS_MAX, MODEL_MACHINES_MAX};
+use crate::limits::MODEL_MACHINES_MAX;
 
 /// The settings of `kpi`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,50 +116,8 @@ impl Default for KpiSettings {
     }
 }
 
-/// What a counter counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Counts {
-    Produced,
-    Good,
-}
-
-/// The counters of a machine, by subject.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Counters {
-    counters: BTreeMap<Box<str>, (Counts, Counter)>,
-    late: Late,
-    refused: u64,
-}
-
-impl Counters {
-    fn take(&mut self, seen: &Seen<'_>, counts: Counts, value: f64) {
-        if !self.counters.contains_key(seen.subject.text) {
-            if self.counters.len() == MODEL_COUNTERS_MAX {
-                self.refused += 1;
-                return;
-            }
-            self.counters.insert(seen.subject.text.into(), (counts, Counter::default()));
-        }
-        let Some((_, counter)) = self.counters.get_mut(seen.subject.text) else { return };
-        if !counter.take(seen.time, value) {
-            self.late.count(seen);
-        }
-    }
-
-    fn settle(&mut self) {
-        let bytes = |(_, counter): &(Counts, Counter)| counter.bytes();
-        while self.counters.values().map(bytes).sum::<usize>() > MODEL_COUNTER_BYTES_MAX {
-            let largest = self.counters.values_mut().max_by_key(|counter| bytes(counter));
-            largest.into_iter().for_each(|(_, counter)| counter.settle());
-        }
-    }
-
-    /// What was counted; `None` when nothing is.
-    fn grown(&self, what: Counts) -> Option<f64> {
-        let grown = self.counters.values().filter(|(counts, _)| *counts == what);
-        grown.map(|(_, counter)| counter.grown()).reduce(|left, right| left + right)
-    }
-}
+/// Folds the reports of a machine of before a time, or all.
+type Walk<'w> = dyn Fn(Option<Timestamp>) -> Timeline + 'w;
 
 /// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -176,45 +163,48 @@ impl Kpi {
         }
     }
 
-    fn machine_view(&self, name: &str, track: &Track<Timeline>, walked: Timeline) -> Map<String, Value> {
-        let from = walked.begun();
-        let totals = walked.totals(track.last_word(), track.heard());
-        let operating = totals.seconds(Condition::Executing);
-        let down = totals.seconds(Condition::Broken);
-        let idle = totals.seconds(Condition::NotExecuting) + totals.seconds(Condition::NotAvailable);
-        let planned = operating + down + idle;
-        let availability = ratio(operating, planned);
+    fn machine_view(&self, name: &str, track: &Track<Timeline>, span: Span, walk: &Walk<'_>) -> Map<String, Value> {
+        let Covered { sums, begins_late, ends_early, quantities } = Covered::of(track, span, walk);
+        let (from, until) = sums.map(|(from, until, _)| (time(from), time(until))).unzip();
+        // Where nothing is asked for, a machine that has reported no state was in none for no time.
+        let sums = sums.map(|(.., sums)| sums).or(span.is_all().then(Sums::default));
+        let seconds = |condition| sums.map(|sums| sums.seconds(condition));
+        let operating = seconds(Condition::Executing);
+        let availability = sums.and_then(|sums| ratio(sums.seconds(Condition::Executing), sums.planned_s()));
         let counters = self.state.counters.get(name);
-        let produced = counters.and_then(|counters| counters.grown(Counts::Produced));
-        let good = counters.and_then(|counters| counters.grown(Counts::Good));
-        let per_unit = self.settings.planned_s_per_unit.zip(produced);
-        let effectiveness = per_unit.and_then(|(unit, produced)| ratio(unit * produced, operating));
+        let Quantities { produced, good, is_beyond } =
+            counters.map_or_else(Quantities::default, |counters| counters.quantities(quantities));
+        let per_unit = self.settings.planned_s_per_unit.zip(produced).zip(operating);
+        let effectiveness = per_unit.and_then(|((unit, produced), operating)| ratio(unit * produced, operating));
         let quality = good.zip(produced).and_then(|(good, produced)| ratio(good, produced));
         let oee = availability.zip(effectiveness).zip(quality).map(|((a, e), q)| a * e * q);
-        let mut counters_late = Map::new();
-        counters.map_or(&Late::default(), |counters| &counters.late).put(&mut counters_late);
         let view = json!({
-            "from": from.map(time),
-            "until": from.map(|from| time(track.last_word().max(from))),
+            "from": from,
+            "until": until,
             "availability": availability,
             "effectiveness": effectiveness,
             "quality": quality,
             "oee": oee,
-            "mtbf_s": ratio(totals.between_failures_s(), totals.failures.saturating_sub(1) as f64),
-            "mttr_s": ratio(totals.restored_us as f64 / 1e6, totals.restorations as f64),
-            "failures": totals.failures,
+            "mtbf_s": sums.and_then(|sums| sums.mtbf_s()),
+            "mttr_s": sums.and_then(|sums| sums.mttr_s()),
+            "failures": sums.map(|sums| sums.failures),
             "operating_s": operating,
-            "down_s": down,
-            "idle_s": idle,
-            "out_of_service_s": totals.seconds(Condition::OutOfService),
-            "unknown_s": totals.seconds(Condition::NoData),
-            "planned_s": planned,
+            "down_s": seconds(Condition::Broken),
+            "idle_s": sums.map(|sums| sums.idle_s()),
+            "out_of_service_s": seconds(Condition::OutOfService),
+            "unknown_s": seconds(Condition::NoData),
+            "planned_s": sums.map(|sums| sums.planned_s()),
             "produced": produced,
             "good": good,
-            "counters": counters_late,
-            "counters_refused": counters.map_or(0, |counters| counters.refused),
         });
-        let Value::Object(view) = view else { unreachable!("it is written as an object") };
+        let Value::Object(mut view) = view else { unreachable!("it is written as an object") };
+        counters.unwrap_or(&Counters::default()).put(&mut view);
+        if !span.is_all() {
+            let quantities_unknown = is_beyond.then_some(covered::HORIZON);
+            view.insert("begins_late".into(), begins_late.into());
+            view.insert("ends_early".into(), ends_early.into());
+            view.insert("quantities_unknown".into(), quantities_unknown.into());
+        }
         view
     }
 }
@@ -257,9 +247,17 @@ impl Model for Kpi {
         }
     }
 
-    fn view(&self, _: Timestamp) -> Value {
-        let view = |name: &str, track: &Track<Timeline>, walked| self.machine_view(name, track, walked);
-        self.state.machines.view(&self.following, view).into()
+    fn view(&self, at: Timestamp) -> Value {
+        self.view_within(at, Span::default())
+    }
+
+    fn view_within(&self, _: Timestamp, span: Span) -> Value {
+        let view = |name: &str, track: &Track<Timeline>, walk: &Walk<'_>| self.machine_view(name, track, span, walk);
+        let mut view = self.state.machines.view(&self.following, view);
+        if !span.is_all() {
+            view.insert("span".into(), json!({ "from": span.from.map(time), "until": span.until.map(time) }));
+        }
+        view.into()
     }
 }
 

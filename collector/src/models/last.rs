@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::amendment::shortened;
-use super::{Correction, KeptOrder, Model, Seen, Table, time};
+use super::{Correction, Model, Order, Seen, Table, time};
 use crate::limits::MODEL_SUBJECTS_MAX;
 use crate::whole;
 
@@ -37,15 +37,14 @@ struct Entry {
     unit: String,
     quality: Quality,
     /// Nothing before the first value.
-    at: Option<KeptOrder>,
+    at: Option<Order>,
     is_corrected: bool,
-    offset: u64,
 }
 
 impl Default for Entry {
     fn default() -> Self {
         let (value, unit, quality) = (Kept::Integer(0), String::new(), Quality::Bad);
-        Self { value, unit, quality, at: None, is_corrected: false, offset: 0 }
+        Self { value, unit, quality, at: None, is_corrected: false }
     }
 }
 
@@ -87,11 +86,10 @@ impl Model for Last {
         }
         let Some(entry) = self.state.subjects.get_or_add(seen.subject, MODEL_SUBJECTS_MAX) else { return };
         let order = seen.order();
-        match &mut entry.at {
-            None => entry.at = Some(order.into()),
-            Some(at) if order >= at.order() => at.set(order),
-            Some(_) => return,
+        if entry.at.is_some_and(|at| order < at) {
+            return;
         }
+        entry.at = Some(order);
         entry.value = match sample.value {
             Measured::Float(value) => Kept::Float(value),
             Measured::Integer(value) => Kept::Integer(value),
@@ -101,7 +99,7 @@ impl Model for Last {
         if entry.unit != sample.unit {
             sample.unit.clone_into(&mut entry.unit);
         }
-        (entry.quality, entry.offset) = (sample.quality, seen.offset.get());
+        entry.quality = sample.quality;
         entry.is_corrected = seen.correction != Correction::None;
     }
 
@@ -119,8 +117,8 @@ impl Model for Last {
                     Quality::Uncertain => "uncertain",
                     Quality::Bad => "bad",
                 };
-                let at = entry.at.as_ref().map(|at| time(at.time()));
-                let (offset, corrected) = (entry.offset.to_string(), entry.is_corrected);
+                let at = entry.at.map(|at| time(at.time));
+                let (offset, corrected) = (entry.at.map(|at| at.offset.to_string()), entry.is_corrected);
                 let mut told = json!({
                     "value": value, "unit": entry.unit, "quality": quality,
                     "time": at, "corrected": corrected, "offset": offset,

@@ -1,6 +1,7 @@
 //! The machines of a model that follows their states: `states` and `kpi`.
 
 use afferent_protocol::event::{Body, Breakdown, Recovery};
+use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -83,14 +84,15 @@ impl Machines {
         }
     }
 
-    /// What readers see; `view` gives that of a machine, from its states.
+    /// What readers see; `view` gives that of a machine, from its states: all of them, or those of before a time.
     pub fn view(
         &self,
         following: &Following,
-        view: impl Fn(&str, &Track<Timeline>, Timeline) -> Map<String, Value>,
+        view: impl Fn(&str, &Track<Timeline>, &dyn Fn(Option<Timestamp>) -> Timeline) -> Map<String, Value>,
     ) -> Map<String, Value> {
         let of_machine = |(name, track): (&str, &Track<Timeline>)| {
-            let mut machine = view(name, track, track.walked(&self.amendments, &following.purpose));
+            let walk = |end| track.walked(end, &self.amendments, &following.purpose);
+            let mut machine = view(name, track, &walk);
             track.put(&mut machine);
             (name.to_owned(), Value::Object(machine))
         };

@@ -14,7 +14,7 @@
 //!   [`history`] of its [`mod@report`]s ([`packed`], with what they share in a [`pool`]), and when it was [`heard`]
 //!   ([`silence`]); folded into a [`timeline`] or [`episodes`] of what was [`standing`]; [`counter`]: what was produced
 //! - [`Definition`]: a version of a model, as the configuration has it
-//! - [`question`]: which part of a state is wanted
+//! - [`question`]: which part of a state is wanted; [`span`]: of which time figures are
 //! - [`snapshot`], [`store`]: states on disk, derived and never trusted without a check
 //! - [`runner`]: follows the log; [`mod@diff`]: what differs between two states; [`what_if`]: alternatives beside the
 //!   log
@@ -33,7 +33,6 @@ mod erased;
 mod fold;
 pub mod heard;
 pub mod history;
-mod kept_order;
 pub mod kpi;
 pub mod last;
 pub mod life_cycle;
@@ -48,6 +47,7 @@ pub mod runner;
 pub mod silence;
 pub mod snapshot;
 pub mod sources;
+pub mod span;
 pub mod standing;
 pub mod states;
 pub mod store;
@@ -67,12 +67,12 @@ pub use counted_from::CountedFrom;
 pub use definition::{BuiltIn, Definition, DefinitionError, ModelId, ModelIdError, with_built_ins};
 pub use erased::{AnyModel, StateError};
 pub use fold::{Fold, Member};
-pub use kept_order::KeptOrder;
 pub use names::{Name, Names};
-pub use order::{Correction, Key, Order};
+pub use order::{Correction, Order};
 pub use table::Table;
 
 use self::amendment::Action;
+use self::span::Span;
 use crate::cloud_event::put_rfc3339;
 
 /// An event as models get it.
@@ -92,6 +92,9 @@ pub struct Seen<'e> {
     pub subject: Name<'e>,
     /// What happened.
     pub event: Event<'e>,
+    /// What had to be added to the clock of its source to have the collector's when it was appended, in µs; `None`
+    /// where nobody had measured it.
+    pub clock_offset_us: Option<i64>,
     /// When it happened, as far as it is known: see [`order::corrected`].
     pub time: Timestamp,
     /// How that time was found.
@@ -100,21 +103,9 @@ pub struct Seen<'e> {
 
 impl<'e> Seen<'e> {
     /// Its place among all events.
-    pub fn order(&self) -> Order<'e> {
-        Order {
-            time: self.time,
-            source: self.batch.source.as_str(),
-            stream: self.batch.stream,
-            epoch: self.batch.epoch,
-            sequence: self.sequence,
-        }
-    }
-
-    /// Its place among all events, to be kept.
-    pub fn key(&self) -> Key {
-        let batch = self.batch;
-        let (source, stream, epoch) = (batch.source, batch.stream, batch.epoch);
-        Key { time: self.time, source, stream, epoch, sequence: self.sequence, offset: self.offset }
+    pub fn order(&self) -> Order {
+        let Header { source, stream, epoch, .. } = *self.batch;
+        Order { time: self.time, source, stream, epoch, sequence: self.sequence, offset: self.offset }
     }
 
     /// Whether it is the first event of its batch: what the batch's head says is new then.
@@ -146,6 +137,11 @@ pub trait Model: Clone + Send + 'static {
 
     /// The state for readers, as of `at` by the collector's clock.
     fn view(&self, at: Timestamp) -> Value;
+
+    /// The same, with the figures of a span of event time where the model has any.
+    fn view_within(&self, at: Timestamp, _span: Span) -> Value {
+        self.view(at)
+    }
 
     /// Whether this action about the event at this offset means anything to this model, which has seen that event.
     fn amendable(&self, _of: Offset, _action: Action) -> Amendable {

@@ -53,25 +53,10 @@ pub fn corrected(
     }
 }
 
-/// The place of an event among all others: earlier ones are less.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Order<'e> {
-    /// Its corrected time.
-    pub time: Timestamp,
-    /// Its source's name.
-    pub source: &'e str,
-    /// Its stream.
-    pub stream: Stream,
-    /// Its epoch.
-    pub epoch: Epoch,
-    /// Its sequence.
-    pub sequence: Sequence,
-}
-
-/// The place of an event among all others, to be kept. The offset only tells events apart that were assumed beside the
-/// log.
+/// The place of an event among all others: earlier ones are less. The offset only tells events apart that were assumed
+/// beside the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Key {
+pub struct Order {
     /// Its corrected time.
     pub time: Timestamp,
     /// Its source.

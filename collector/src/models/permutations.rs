@@ -2,8 +2,11 @@
 //! them, sorted, tells. The naive folds here share no code with the models: they look at every second, and keep
 //! everything.
 
+mod spans;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use afferent_protocol::event::{AlarmTransition, Event, MachineState};
 use afferent_protocol::ids::Timestamp;
@@ -16,7 +19,7 @@ use super::testing::{Log, Told, alarm, at, breakdown, cleared, derived, recovery
 use super::{BuiltIn, machine_of, time};
 
 const CASES: u32 = 2000;
-const EVENTS: std::ops::Range<usize> = 40..60;
+const EVENTS: Range<usize> = 40..60;
 /// A time whose clock is believed, in seconds.
 const BEGIN: i64 = 1_793_520_000;
 const NO_DATA_S: i64 = 300;
@@ -324,65 +327,6 @@ fn naive_states(case: &Case) -> Value {
     Value::Object(case.machines().iter().map(of_machine).collect())
 }
 
-fn grown(case: &Case, machine: &str, level: &str) -> Option<f64> {
-    let mut counters: BTreeMap<&str, BTreeMap<i64, u32>> = BTreeMap::new();
-    for (offset, event) in case.of(&case.sorted, machine) {
-        if let What::Sample(value) = event.what
-            && event.subject().ends_with(level)
-        {
-            let known = counters.entry(event.subject()).or_default().entry(event.corrected(offset)).or_default();
-            *known = value.max(*known);
-        }
-    }
-    let grown = counters.values().map(|values| {
-        let values: Vec<f64> = values.values().map(|value| f64::from(*value)).collect();
-        let step = |pair: &[f64]| if pair[1] >= pair[0] { pair[1] - pair[0] } else { pair[1] };
-        values.windows(2).map(step).sum::<f64>()
-    });
-    (!counters.is_empty()).then(|| grown.sum())
-}
-
-fn naive_kpi(case: &Case) -> Value {
-    let of_machine = |machine: &&'static str| {
-        let until = case.of(&case.sorted, machine).map(|(offset, event)| event.corrected(offset)).max().unwrap();
-        let (begin, seconds) = seconds(case, machine, until);
-        let count = |wanted: &str, before: i64| {
-            let known = (begin..before).zip(&seconds);
-            known.filter(|(_, (name, _))| *name == wanted).count() as f64
-        };
-        let (mut naive, mut failures, mut restored) = (Naive::default(), Vec::new(), Vec::new());
-        for (offset, event) in case.of(&case.sorted, machine).filter(|(_, event)| is_report(event)) {
-            let before = naive.shown(machine).0;
-            naive.take(case, offset, event);
-            let (now, after) = (event.corrected(offset), naive.shown(machine).0);
-            if before != "broken" && after == "broken" {
-                failures.push(now);
-            }
-            if before == "broken" && after != "broken" {
-                restored.push((now - failures[failures.len() - 1]) as f64);
-            }
-        }
-        let between: Vec<f64> =
-            failures.windows(2).map(|pair| count("executing", pair[1]) - count("executing", pair[0])).collect();
-        let mean = |all: &[f64]| (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64);
-        let view = json!({
-            "operating_s": count("executing", until),
-            "down_s": count("broken", until),
-            "idle_s": count("not_executing", until) + count("not_available", until),
-            "out_of_service_s": count("out_of_service", until),
-            "unknown_s": count("no_data", until),
-            "failures": failures.len(),
-            "mtbf_s": mean(&between),
-            "mttr_s": mean(&restored),
-            "produced": grown(case, machine, "/produced"),
-            "good": grown(case, machine, "/good"),
-            "late": 0,
-        });
-        ((*machine).to_owned(), view)
-    };
-    Value::Object(case.machines().iter().map(of_machine).collect())
-}
-
 /// The breakdowns, when events are taken in this order.
 fn naive_breakdowns(case: &Case, order: &[usize]) -> Value {
     let mut all: Vec<(i64, usize, Value)> = Vec::new();
@@ -509,7 +453,7 @@ fn models() -> Vec<(&'static str, String, Oracle)> {
     let no_data = format!("no_data_s = {NO_DATA_S}");
     vec![
         ("states", no_data.clone(), naive_states),
-        ("kpi", no_data, naive_kpi),
+        ("kpi", no_data, |case| spans::naive_kpi(case, &spans::ALL)),
         ("breakdowns", format!("alarms_before_s = {ALARMS_BEFORE_S}"), |case| naive_breakdowns(case, &case.sorted)),
     ]
 }

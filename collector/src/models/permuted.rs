@@ -90,6 +90,7 @@ pub(super) fn pass(model: &mut Box<dyn AnyModel>, entry: &Entry, heads: &[Header
         machine: Name { id: 0, text: machine_of(entry.subject) },
         subject: Name { id: 0, text: entry.subject },
         event: Event { time: entry.time, subject, body },
+        clock_offset_us: None,
         time: entry.time,
         correction: Correction::None,
     };

@@ -9,6 +9,7 @@ use afferent_protocol::ids::Timestamp;
 use serde_json::{Map, Value};
 
 use super::BuiltIn;
+use super::span::Span;
 use crate::cloud_event::put_rfc3339;
 use crate::limits::MODEL_ROWS_MAX;
 use crate::log::unhex;
@@ -38,7 +39,7 @@ pub enum QuestionError {
     Span,
     /// The model's figures have no times of their own.
     #[error(
-        "{0} keeps no times to choose from; ask it with as_of, or states, breakdowns or alarms with `from` and `until`"
+        "{0} keeps no times to choose from; ask it with as_of, or states, breakdowns, alarms or kpi with `from` and `until`"
     )]
     Timeless(&'static str),
     /// Not one that was given for this question.
@@ -51,9 +52,8 @@ pub enum QuestionError {
 pub struct Question {
     machine: Option<String>,
     intervals: Option<usize>,
-    /// Rows that overlap the time from here on, and before there, as the state writes times.
-    from: Option<String>,
-    until: Option<String>,
+    /// Rows that overlap this time, or the figures of it.
+    span: Span,
     limit: Option<usize>,
     /// The last row of the page before.
     after: Option<Key>,
@@ -79,8 +79,8 @@ impl Question {
         if from.zip(until).is_some_and(|(from, until)| until <= from) {
             return Err(QuestionError::Span);
         }
-        let has_times = matches!(of, BuiltIn::States(_) | BuiltIn::Breakdowns(_) | BuiltIn::Alarms(_));
-        if (from.is_some() || until.is_some()) && !has_times {
+        let span = Span { from, until };
+        if !span.is_all() && matches!(of, BuiltIn::Last(_) | BuiltIn::Sources(_)) {
             return Err(QuestionError::Timeless(of.name()));
         }
         let asked = ["machine", "intervals", "from", "until"].map(&get);
@@ -89,12 +89,16 @@ impl Question {
         Ok(Self {
             machine: get("machine").map(str::to_owned),
             intervals: number("intervals", 0)?,
-            from: from.map(rfc3339),
-            until: until.map(rfc3339),
+            span,
             limit: number("limit", 1)?,
             after,
             checksum,
         })
+    }
+
+    /// Of which time the figures of the state are wanted, see [`super::Model::view_within`].
+    pub fn span(&self) -> Span {
+        self.span
     }
 
     /// Leaves out of a state what is not wanted; gives the cursor of the next page, if there is more.
@@ -103,7 +107,7 @@ impl Question {
         if let Some(machine) = &self.machine {
             keep_machine(members, machine);
         }
-        if self.from.is_some() || self.until.is_some() {
+        if !self.span.is_all() {
             self.keep_span(members);
         }
         if let Some(count) = self.intervals {
@@ -117,22 +121,18 @@ impl Question {
         self.keep_page(members).map(|last| self.cursor(&last))
     }
 
+    /// Figures have no rows of their own time: they are those of the span already.
     fn keep_span(&self, members: &mut Map<String, Value>) {
+        let (from, until) = (self.span.from.map(rfc3339), self.span.until.map(rfc3339));
+        let overlaps = |row: &Value| overlaps(row, from.as_deref(), until.as_deref());
         for list in LISTS {
             if let Some(Value::Array(rows)) = members.get_mut(list) {
-                rows.retain(|row| self.overlaps(row));
+                rows.retain(overlaps);
             }
         }
         for intervals in members.values_mut().flat_map(intervals_of) {
-            intervals.retain(|interval| self.overlaps(interval));
+            intervals.retain(overlaps);
         }
-    }
-
-    /// Times of one form are in order as texts.
-    fn overlaps(&self, row: &Value) -> bool {
-        let begin = row["from"].as_str().or_else(|| row["raised"].as_str()).unwrap_or_default();
-        let ends_before = |from: &str| row["until"].as_str().is_some_and(|end| end <= from && begin < from);
-        self.until.as_deref().is_none_or(|until| begin < until) && !self.from.as_deref().is_some_and(ends_before)
     }
 
     /// Keeps the rows behind the cursor, up to the limit; gives the last one when there are more.
@@ -172,6 +172,13 @@ impl Question {
         let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
         format!("{:08x}.{}.{}", self.checksum, hex(one), hex(other))
     }
+}
+
+/// Times of one form are in order as texts.
+fn overlaps(row: &Value, from: Option<&str>, until: Option<&str>) -> bool {
+    let begin = row["from"].as_str().or_else(|| row["raised"].as_str()).unwrap_or_default();
+    let ends_before = |from: &str| row["until"].as_str().is_some_and(|end| end <= from && begin < from);
+    until.is_none_or(|until| begin < until) && !from.is_some_and(ends_before)
 }
 
 fn keep_machine(members: &mut Map<String, Value>, machine: &str) {
@@ -338,7 +345,10 @@ mod tests {
         assert_eq!(refused("states", &[("from", "yesterday")]), QuestionError::Time("from"));
         assert_eq!(refused("states", &[("from", "100")]), QuestionError::Time("from"), "an offset is no time");
         assert_eq!(refused("states", &[("from", &t(5)), ("until", &t(5))]), QuestionError::Span);
-        assert_eq!(refused("kpi", &[("from", &t(5))]), QuestionError::Timeless("kpi"));
+        let figures = question("kpi", &[("from", &t(5))]).unwrap();
+        assert_eq!((figures.span().from, figures.span().until), (Timestamp::new(5_000_000), None));
+        assert_eq!(refused("last", &[("from", &t(5))]), QuestionError::Timeless("last"));
+        assert_eq!(refused("sources", &[("from", &t(5))]), QuestionError::Timeless("sources"));
         for (name, value) in [("limit", "0"), ("limit", "-1"), ("limit", "1e3"), ("intervals", "all")] {
             assert!(matches!(refused("kpi", &[(name, value)]), QuestionError::Number { .. }), "{name}={value}");
         }

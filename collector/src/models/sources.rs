@@ -1,5 +1,10 @@
-//! `sources`: how every source is: when it was heard, how old its events were by then, what it lost, and how long its
-//! ring log would last without the line.
+//! `sources`: how every source is: when it was heard, how old its newest word was, how far its clock was off, what it
+//! lost, and how long its ring log would last without the line.
+//!
+//! Lag and clock are those of `/v1/agents` ([`crate::sources::lag_us`]): the entry's head has what was measured of the
+//! source's clock when the batch came. Of the connections of agents the log says nothing. So in the model an agent is
+//! there until it says that it stops: where it is gone without a word, its lag begins to grow 150 s after its last
+//! batch and not at once.
 
 use afferent_protocol::event::{Body, LifeCycle, Sample, Value as EventValue};
 use afferent_protocol::ids::{Epoch, Stream, Timestamp};
@@ -9,6 +14,7 @@ use serde_json::{Map, Value, json};
 use super::machines::of_ring;
 use super::{Model, Name, Seen, Table, seconds, time};
 use crate::limits::{MODEL_RATE_WINDOW_US, MODEL_SOURCES_MAX};
+use crate::sources::{lag_us, made_at};
 
 /// The settings of `sources`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,11 +43,13 @@ struct Lost {
 struct Source {
     heard: Timestamp,
     events: u64,
-    /// Collector's clock minus event time, of the newest event of the batch that came last.
-    lag_us: i64,
-    /// Collector's clock minus source's clock when the batch that came last was made.
-    clock_offset_us: i64,
+    /// When the batch that came last was made, by the collector's clock, and what had to be added to that of the source;
+    /// `None` where nobody had measured it.
+    made: Option<Timestamp>,
+    clock_offset_us: Option<i64>,
     synchronised: bool,
+    /// Whether it is a collector, which is never behind itself.
+    is_collector: bool,
     has_stopped: bool,
     /// What it last said of its ring log: how full, in percent, and how many seconds it would take what comes.
     ring_used: Option<f64>,
@@ -91,10 +99,14 @@ impl Source {
     fn batch(&mut self, seen: &Seen<'_>) {
         let batch = seen.batch;
         self.heard = self.heard.max(seen.ingest);
-        self.lag_us = seen.ingest.micros() - batch.time_last.micros();
-        self.clock_offset_us = seen.ingest.micros() - batch.clock.wall.micros();
+        self.made = made_at(batch.clock.wall, seen.ingest, seen.clock_offset_us);
+        self.clock_offset_us = seen.clock_offset_us;
         self.synchronised = batch.clock.synchronised;
         self.has_stopped = false;
+    }
+
+    fn lag_us(&self, at: Timestamp) -> Option<i64> {
+        if self.is_collector { Some(0) } else { lag_us(self.heard, self.made, !self.has_stopped, at) }
     }
 
     fn count(&mut self, ingest: Timestamp) {
@@ -164,6 +176,7 @@ impl Model for Sources {
             // A device's loss, under the device's name, is of a lane that is numbered elsewhere.
             Body::Loss(loss) if seen.subject.text == seen.batch.source.as_str() => source.lose(loss),
             Body::LifeCycle(LifeCycle::Stopped { .. }) => source.has_stopped = true,
+            Body::LifeCycle(LifeCycle::TermBegun { .. } | LifeCycle::Attested { .. }) => source.is_collector = true,
             Body::Sample(sample) => source.ring(seen, sample),
             _ => {}
         }
@@ -177,8 +190,8 @@ impl Model for Sources {
                 let told = json!({
                     "last_heard": time(source.heard),
                     "events": source.events,
-                    "lag_s": source.lag_us as f64 / 1e6,
-                    "clock_offset_s": source.clock_offset_us as f64 / 1e6,
+                    "lag_s": source.lag_us(at).map(|micros| micros as f64 / 1e6),
+                    "clock_offset_s": source.clock_offset_us.map(|micros| micros as f64 / 1e6),
                     "synchronised": source.synchronised,
                     "declared_lost": { "critical": lost(Stream::Critical), "samples": lost(Stream::Samples) },
                     "rate_per_s": source.rate(at),
@@ -214,6 +227,27 @@ mod tests {
         assert_eq!(view(&Log::of(&log[..1]), 130)["online"], true);
         assert_eq!(view(&Log::of(&log[..1]), 131)["online"], false);
         assert_eq!(view(&Log::of(&log), 12)["online"], false);
+    }
+
+    #[test]
+    fn lag_and_clock_are_what_was_measured_when_the_last_batch_came() {
+        let of = |log: &Log, second| {
+            let view = view(log, second);
+            (view["lag_s"].as_f64(), view["clock_offset_s"].as_f64())
+        };
+        // Its clock is half a minute fast: what shows the time at which it came was made half a minute before.
+        let log = Log::of(&[sample(1010, "88-C/x", 1.0)]);
+        let fast = log.measured(-30_000_000);
+        assert_eq!(of(&fast, 1010), (Some(30.0), Some(-30.0)), "by the times in the batch alone it would be 0, and 0");
+        assert_eq!(of(&fast, 1160), (Some(30.0), Some(-30.0)));
+        assert_eq!(of(&fast, 1161), (Some(181.0), Some(-30.0)), "a silent one is behind");
+        assert_eq!(of(&log, 1010), (None, None), "nobody has measured it");
+        assert_eq!(of(&log, 1161), (Some(151.0), None), "it is at least as long as that");
+        let body = |body| Event { body: Body::LifeCycle(body), ..sample(1010, "press-88", 0.0) };
+        let stopped = Log::of(&[body(LifeCycle::Stopped { reason: "" })]).measured(-30_000_000);
+        assert_eq!(of(&stopped, 1020), (Some(40.0), Some(-30.0)), "what has stopped says no more");
+        let collector = Log::of(&[body(LifeCycle::Attested { attestation: &[] })]).measured(0);
+        assert_eq!(of(&collector, 3000), (Some(0.0), Some(0.0)), "the collector is never behind itself");
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Model for States {
     }
 
     fn view(&self, at: Timestamp) -> Value {
-        self.state.machines.view(&self.following, |_, track, walked| machine_view(track, walked, at)).into()
+        self.state.machines.view(&self.following, |_, track, walk| machine_view(track, walk(None), at)).into()
     }
 }
 

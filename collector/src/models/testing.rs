@@ -96,6 +96,13 @@ impl Log {
         Self(order.iter().map(|at| self.0[*at].clone()).collect())
     }
 
+    /// The same entries, of sources whose clocks were measured to be off by so much.
+    pub(crate) fn measured(&self, clock_offset_us: i64) -> Self {
+        let entry =
+            |(head, bytes): &(EntryHead, Vec<u8>)| (head.with_clock_offset_us(Some(clock_offset_us)), bytes.clone());
+        Self(self.0.iter().map(entry).collect())
+    }
+
     pub(crate) fn fold<M: AnyModel + Clone + 'static>(&self, model: &mut M) {
         let folded = self.fold_any(model.another());
         model.load(&folded.save()).unwrap();

@@ -56,14 +56,69 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// What came to these since they were as they were `before`: what is counted at a moment after that, and not at it
+    /// or earlier.
+    pub fn since(&self, before: &Self) -> Sums {
+        let times = self.micros.iter().zip(&before.micros);
+        assert!(times.clone().all(|(now, before)| now >= before), "times only grow");
+        assert!(
+            self.failures >= before.failures && self.restorations >= before.restorations,
+            "what has happened stays so"
+        );
+        let mut micros = [0; 6];
+        times.zip(&mut micros).for_each(|((now, before), micros)| *micros = now - before);
+        let between_us = |totals: &Self| totals.before_failures_us.map_or(0, |(first, last)| last - first);
+        let betweens = |totals: &Self| totals.failures.saturating_sub(1);
+        Sums {
+            micros,
+            failures: self.failures - before.failures,
+            restorations: self.restorations - before.restorations,
+            restored_us: self.restored_us - before.restored_us,
+            betweens: betweens(self) - betweens(before),
+            between_us: between_us(self) - between_us(before),
+        }
+    }
+}
+
+/// What a span sums up to. Those of spans that follow each other add up to those of the span that they make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    micros: [u64; 6],
+    /// Failures that began in it.
+    pub failures: u64,
+    /// Failures that were over in it, whenever they began.
+    pub restorations: u64,
+    restored_us: u64,
+    /// Failures that began in it and were not the machine's first.
+    betweens: u64,
+    /// Microseconds of executing between each of those and the failure before it, also where that was before the span.
+    between_us: u64,
+}
+
+impl Sums {
     /// Seconds in a condition.
     pub fn seconds(&self, condition: Condition) -> f64 {
         self.micros[condition as usize] as f64 / 1e6
     }
 
-    /// Seconds of executing between the first failure and the last one.
-    pub fn between_failures_s(&self) -> f64 {
-        self.before_failures_us.map_or(0.0, |(first, last)| (last - first) as f64 / 1e6)
+    /// Seconds of the planned busy time: all that is known, but for what is planned down time.
+    pub fn planned_s(&self) -> f64 {
+        self.idle_s() + self.seconds(Condition::Executing) + self.seconds(Condition::Broken)
+    }
+
+    /// Seconds in which it neither executed nor was broken down or out of service.
+    pub fn idle_s(&self) -> f64 {
+        self.seconds(Condition::NotExecuting) + self.seconds(Condition::NotAvailable)
+    }
+
+    /// The mean operating time between failures, in seconds; `None` without one.
+    pub fn mtbf_s(&self) -> Option<f64> {
+        (self.betweens > 0).then(|| self.between_us as f64 / 1e6 / self.betweens as f64)
+    }
+
+    /// The mean time to restoration, in seconds; `None` without one.
+    pub fn mttr_s(&self) -> Option<f64> {
+        (self.restorations > 0).then(|| self.restored_us as f64 / 1e6 / self.restorations as f64)
     }
 }
 

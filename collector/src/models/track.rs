@@ -15,7 +15,7 @@ use super::amendment::Amendments;
 use super::heard::Heard;
 use super::history::{At, History};
 use super::report::Report;
-use super::{Correction, Key, Seen, time};
+use super::{Correction, Order, Seen, time};
 use crate::limits::{MODEL_HISTORY_BYTES_MAX, MODEL_HISTORY_US_MAX, MODEL_REBUILD_BYTES_MAX};
 
 /// What is folded from the reports of a machine, in their order.
@@ -61,7 +61,7 @@ pub struct Track<W> {
 struct Horizon {
     time: Timestamp,
     /// The last report that was settled, where it is one of that time.
-    last: Option<Key>,
+    last: Option<Order>,
 }
 
 /// What came too late.
@@ -137,7 +137,7 @@ impl<W: Walk> Track<W> {
         match self.horizon {
             // Counted already.
             Some(horizon) if seen.time < horizon.time => {}
-            Some(Horizon { time, last: Some(last) }) if seen.time == time && seen.key() <= last => {
+            Some(Horizon { time, last: Some(last) }) if seen.time == time && seen.order() <= last => {
                 self.late.count(seen)
             }
             _ => self.history.insert(seen, report),
@@ -170,12 +170,29 @@ impl<W: Walk> Track<W> {
         }
     }
 
-    /// What is folded from all reports.
-    pub fn walked(&self, amendments: &Amendments, settings: &W::Settings) -> W {
+    /// What is folded from all reports, or from those of before `end`, which must be a time from where they are kept.
+    pub fn walked(&self, end: Option<Timestamp>, amendments: &Amendments, settings: &W::Settings) -> W {
+        assert!(
+            end.zip(self.kept_from()).is_none_or(|(end, kept)| end >= kept),
+            "what is settled cannot be told apart"
+        );
         let mut walk = self.base.clone();
         let around = Around { heard: &self.heard, amendments, settings };
-        self.history.each(|at, report| walk.take(at, report, &around));
+        self.history.each(|at, report| {
+            if end.is_none_or(|end| at.time < end) {
+                walk.take(at, report, &around);
+            }
+        });
         walk
+    }
+
+    /// From when on all reports are kept in order; `None` where all of them are.
+    pub fn kept_from(&self) -> Option<Timestamp> {
+        // Of the time of the horizon itself some are settled.
+        self.horizon.map(|Horizon { time, last }| match last {
+            Some(_) => Timestamp::clamped(time.micros().saturating_add(1)),
+            None => time,
+        })
     }
 
     /// When it was heard.

@@ -1,12 +1,10 @@
 //! What an amendment needs, so that it means something: an event that it is about, what is done, and by whom.
 
-use afferent_agent::intake::time::parse;
 use afferent_protocol::ids::Offset;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::check::{AMENDMENT, EventRefusal, Given, refused};
-use crate::models::amendment::Action;
+use super::check::{EventRefusal, Given, refused};
+use crate::models::amendment::{AMENDMENT, Action, Members};
 
 /// What is shown to whoever posts another thing.
 const EXAMPLE: &str = r#"{"of":"OFFSET","action":"label|note|acknowledge|shelve|unshelve","by":"NAME"}"#;
@@ -18,27 +16,6 @@ pub struct Amended {
     pub of: Offset,
     /// What is done.
     pub action: Action,
-}
-
-#[derive(Deserialize)]
-struct Data {
-    of: Place,
-    action: Action,
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    note: String,
-    #[serde(default)]
-    by: String,
-    until: Option<String>,
-}
-
-/// An offset, as text (which JSON carries whole) or as a number.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Place {
-    Text(String),
-    Number(u64),
 }
 
 impl Amended {
@@ -54,7 +31,7 @@ impl Amended {
     fn read(data: Option<&RawValue>) -> Result<Self, EventRefusal> {
         let wrong = |why: String| refused("data", why);
         let data = data.ok_or(EventRefusal::Missing("data"))?;
-        let data: Data = serde_json::from_str(data.get())
+        let data: Members = serde_json::from_str(data.get())
             .map_err(|error| wrong(format!("is no amendment ({error}); write {EXAMPLE}")))?;
         if data.by.trim().is_empty() {
             return Err(wrong("has no name in `by`: say who amends the log".to_owned()));
@@ -67,15 +44,12 @@ impl Amended {
         if let Some((name, _)) = said.filter(|(_, text)| text.trim().is_empty()) {
             return Err(wrong(format!("has no words in `{name}`, which is what this action adds")));
         }
-        if data.until.as_ref().is_some_and(|until| parse(until, None).is_none()) {
+        if data.until().is_err() {
             return Err(wrong("has an `until` that is no RFC 3339 time of the years 1970 to 9999".to_owned()));
         }
-        let of = match data.of {
-            Place::Text(text) => text.parse().ok(),
-            Place::Number(number) => Some(number),
-        };
-        let of = of.ok_or_else(|| wrong("has an `of` that is no offset: name the event by its `offset`".to_owned()))?;
-        Ok(Self { of: Offset::new(of), action: data.action })
+        let no_offset = || wrong("has an `of` that is no offset: name the event by its `offset`".to_owned());
+        let of = data.of().ok_or_else(no_offset)?;
+        Ok(Self { of, action: data.action })
     }
 }
 

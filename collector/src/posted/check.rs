@@ -10,9 +10,8 @@ use serde_json::{Map, Value};
 
 use super::{Amended, NewEvent};
 use crate::cloud_event::posted::OF_THE_LOG;
+use crate::models::amendment::AMENDMENT;
 
-/// The one type of `afferent.` that is posted: what people add to events.
-pub const AMENDMENT: &str = "afferent.amendment.v1";
 /// Bytes of an attribute's name.
 const NAME_BYTES_MAX: usize = 64;
 /// What is said when the maker says nothing: information, on OpenTelemetry's scale.

@@ -17,7 +17,7 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::sign::sha256;
 
 pub use amended::Amended;
-pub use check::{AMENDMENT, EventRefusal, Given, check};
+pub use check::{EventRefusal, Given, check};
 pub use redb_ids::RedbIds;
 
 /// `source` and `id` of a posted event, hashed.

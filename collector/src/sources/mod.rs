@@ -13,6 +13,7 @@ mod view;
 
 pub use view::{
     ClockHeard, HeartbeatView, LaneView, LinkState, LossView, RangeView, RetiredView, RolledBackView, SourceView,
+    lag_us, made_at,
 };
 
 pub use lane::LaneKept;

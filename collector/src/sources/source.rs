@@ -8,7 +8,9 @@ use afferent_protocol::session::Lane;
 use afferent_protocol::sign::{PublicKey, Verifier};
 
 use super::lane::LaneRecord;
-use super::view::{ClockHeard, ConflictView, HeartbeatView, LinkState, RetiredView, RolledBackView, SourceView};
+use super::view::{
+    ClockHeard, ConflictView, HeartbeatView, LinkState, RetiredView, RolledBackView, SourceView, made_at,
+};
 use crate::core::Reason;
 use crate::limits::{HEARTBEATS_KEPT, RINGS_REPLACED_KEPT};
 use crate::log::Beat;
@@ -95,10 +97,9 @@ impl Source {
 
     /// A batch of it, made then by its clock, was appended.
     pub fn heard_at(&mut self, made: Timestamp, ingest: Timestamp, clock_offset_us: Option<i64>) {
-        let by_collector = |offset_us| Timestamp::clamped(made.micros().saturating_add(offset_us)).min(ingest);
         self.last_ingest = Some(ingest);
         self.other_key = None;
-        self.last_made = clock_offset_us.map(by_collector);
+        self.last_made = made_at(made, ingest, clock_offset_us);
         self.clock_offset_us = clock_offset_us;
     }
 

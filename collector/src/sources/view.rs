@@ -208,9 +208,20 @@ impl SourceView {
         if self.is_own {
             return Some(0);
         }
-        let (came, made) = (self.last_ingest?, self.last_made);
-        let between = |from: Timestamp, to: Timestamp| to.micros().saturating_sub(from.micros()).max(0);
-        let is_live = self.link == LinkState::Online && between(came, now) <= LAG_QUIET_MAX_US;
-        if is_live { made.map(|made| between(made, came)) } else { Some(between(made.unwrap_or(came), now)) }
+        lag_us(self.last_ingest?, self.last_made, self.link == LinkState::Online, now)
     }
+}
+
+/// See [`SourceView::lag_us`]: the last batch `came` then and was `made` then, both by the collector's clock.
+pub fn lag_us(came: Timestamp, made: Option<Timestamp>, is_there: bool, now: Timestamp) -> Option<i64> {
+    let between = |from: Timestamp, to: Timestamp| to.micros().saturating_sub(from.micros()).max(0);
+    let is_live = is_there && between(came, now) <= LAG_QUIET_MAX_US;
+    if is_live { made.map(|made| between(made, came)) } else { Some(between(made.unwrap_or(came), now)) }
+}
+
+/// When a batch was made, by the collector's clock; `None` where nobody had measured the clock of its source. No batch
+/// was made after it came.
+pub fn made_at(wall: Timestamp, came: Timestamp, clock_offset_us: Option<i64>) -> Option<Timestamp> {
+    let by_collector = |offset_us| Timestamp::clamped(wall.micros().saturating_add(offset_us)).min(came);
+    clock_offset_us.map(by_collector)
 }

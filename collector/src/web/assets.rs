@@ -33,6 +33,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "parts/as_of.js",
         "parts/bits.js",
         "parts/charts.js",
+        "parts/counted.js",
         "parts/figures.js",
         "parts/focus.js",
         "parts/happened.js",

@@ -90,9 +90,9 @@ class Question {
     this.busy = true;
     this.again = false;
     try {
-      const { state, time, offset } = await (this.live
+      const { state, time, offset, model, counts_from: countsFrom } = await (this.live
         ? askJson(this.path, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MAX_MS)]) }) : askPast(this.path, { signal }));
-      this.tell(signal, { state, time, offset });
+      this.tell(signal, { state, time, offset, model, countsFrom });
     } catch (error) {
       this.tell(signal, { ...this.answer, error });
     }
@@ -124,7 +124,7 @@ function questionOf(path, live) {
 }
 
 /**
- * `{state, time, offset, error, loading}` of a model, live or as of an offset. With an error there may be an older state.
+ * `{state, time, offset, model, countsFrom, error, loading}` of a model, live or as of an offset. With an error there may be an older state.
  * `part` says what of it is wanted: `{machine, intervals}`.
  */
 export function useModel(name, asOf, part = {}) {

@@ -4,6 +4,7 @@ import { html, useState } from '../parts/html.js';
 import { Alarms } from '../parts/alarms.js';
 import { Empty, Stale, State, Table, Waiting } from '../parts/bits.js';
 import { Episodes } from './breakdowns.js';
+import { Counted, Known } from '../parts/counted.js';
 import { FIGURES, SHOWN } from '../parts/figures.js';
 import { measured } from '../parts/measure.js';
 import { useModel } from '../parts/models.js';
@@ -16,9 +17,10 @@ import { corrections, counted, figure, plain, within } from '../parts/words.js';
 const HOUR_MS = 3_600_000;
 const SPANS = { '1h': ['1 hour', HOUR_MS], '8h': ['8 hours', 8 * HOUR_MS], '24h': ['24 hours', 24 * HOUR_MS], '7d': ['7 days', 168 * HOUR_MS] };
 
-function Figures({ kpi }) {
+function Figures({ model, kpi }) {
   return html`<dl class="kpi">${SHOWN.map((key) => html`<div key=${key}><dt>${FIGURES[key][0]}</dt>
     <dd>${FIGURES[key][1](kpi?.[key])}</dd></div>`)}</dl>
+    <${Known} figures=${kpi} /><${Counted} model=${model} of=${kpi} />
     <p class="quiet">Over all that the log holds of it, after ISO 22400-2. MTBF: mean operating time between failures. MTTR: mean time to
       repair. OEE, overall equipment effectiveness, needs quantities that the machine tells.</p>`;
 }
@@ -104,10 +106,12 @@ export function Machine({ name, at, asOf }) {
       <${Legend} />
       <${Timeline} name=${name} machine=${machine} episodes=${episodes} alarms=${ticks} from=${until - length} until=${until} now=${now}
         title=${`States, breakdowns and alarms of ${plain(name, 80)}`} />
+      <${Counted} model=${states} of=${machine} />
       <${Sensors} machine=${name} from=${until - length} until=${until} now=${now} asOf=${asOf} /></section>
     <section aria-labelledby="values"><h2 id="values">Last values</h2><${LastValues} last=${last.state} name=${name} /></section>
-    <section aria-labelledby="figures"><h2 id="figures">Figures</h2><${Figures} kpi=${kpi.state?.machines?.[name]} /></section>
+    <section aria-labelledby="figures"><h2 id="figures">Figures</h2><${Figures} model=${kpi} kpi=${kpi.state?.machines?.[name]} /></section>
     <section aria-labelledby="breakdowns"><h2 id="breakdowns">Breakdowns</h2>
-      <${Episodes} episodes=${episodes} now=${millis(states.time)} of=${name} /></section>
+      <${Episodes} episodes=${episodes} now=${millis(states.time)} of=${name} />
+      <${Counted} model=${breakdowns} of=${breakdowns.state?.machines?.[name]} /></section>
     ${!urgent && html`<section aria-labelledby="alarms"><h2 id="alarms">Alarms</h2><p class="quiet">No alarm is active.</p></section>`}`;
 }

@@ -2,6 +2,7 @@
 
 import { Component, html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../parts/html.js';
 import { Empty, Stale, StartAnAgent, State, Waiting } from '../parts/bits.js';
+import { Counted, lateOf } from '../parts/counted.js';
 import { useHeldFocus } from '../parts/focus.js';
 import { measured, painted } from '../parts/measure.js';
 import { useModel } from '../parts/models.js';
@@ -182,5 +183,6 @@ export function Machines({ asOf }) {
     </div>
     ${shown.length === 0 ? html`<${Empty} title="No machine is like that."><p>${count(all.length)} machines are hidden.${' '}
       <button type="button" onClick=${() => { setOnly(null); setText(''); }}>Show all</button></p><//>`
-      : html`<${Grid} machines=${shown} now=${Math.floor(now / MINUTE_MS) * MINUTE_MS} />`}`;
+      : html`<${Grid} machines=${shown} now=${Math.floor(now / MINUTE_MS) * MINUTE_MS} />`}
+    <${Counted} model=${breakdowns} of=${{ late: lateOf(breakdowns.state?.machines) }} />`;
 }

@@ -4,6 +4,7 @@ import { html, useEffect, useState } from '../parts/html.js';
 import { askJson } from '../parts/api.js';
 import { Empty, Problem, StartAnAgent, Table } from '../parts/bits.js';
 import { Certificate } from './certificate.js';
+import { CountsFrom } from '../parts/counted.js';
 import { useModel } from '../parts/models.js';
 import { link } from '../parts/place.js';
 import { Time, duration } from '../parts/time.js';
@@ -43,7 +44,7 @@ const bad = (number) => (number ? html`<strong>${count(number)}</strong>` : coun
 const CLOCK_OFF_S = 2;
 
 function Clock({ agent, model }) {
-  const off = agent?.clock_offset_s;
+  const off = agent ? agent.clock_offset_s : model?.clock_offset_s;
   const shown = Math.abs(off) > CLOCK_OFF_S ? html`<strong>${duration(off)}</strong>` : duration(off);
   return html`${shown}${model && !model.synchronised && html`<br /><span class="quiet">not synchronised</span>`}`;
 }
@@ -58,7 +59,7 @@ function row(name, agent, model) {
   const lost = agent?.lost_events ?? sum(model?.declared_lost);
   return { key: name, state, lost, missing: agent?.missing_events, cells: [
     plain(name, 60), html`<span class="link ${state}">${LINKS[state] ?? ''} ${plain(state, 20)}</span>`,
-    html`<${Time} of=${agent?.last_ingest ?? model?.last_heard} />`, duration(agent?.lag_s),
+    html`<${Time} of=${agent?.last_ingest ?? model?.last_heard} />`, duration(agent ? agent.lag_s : model?.lag_s),
     html`<${Clock} agent=${agent} model=${model} />`,
     model?.autonomy_s == null ? '–' : duration(model.autonomy_s),
     model?.rate_per_s == null ? '–' : count(Math.round(model.rate_per_s * 100) / 100), count(agent?.events ?? model?.events),
@@ -109,7 +110,8 @@ export function Sources({ asOf, at }) {
     ${(warnings ?? []).map((message) => html`<${Problem} error=${{ message }} />`)}
     ${rows.length === 0 ? html`<${Empty} title=${live ? 'No agent has sent anything yet.' : 'Who sent by then is not known.'}>
       ${live ? html`<${StartAnAgent} />` : html`<p>${model.error ? plain(model.error.message) : 'Move on in the log, or go back to now.'}</p>`}<//>`
-      : html`<${Summary} rows=${rows} /><${Table} caption="Sources, worst first" head=${HEAD} rows=${rows} />`}
+      : html`<${Summary} rows=${rows} /><${Table} caption="Sources, worst first" head=${HEAD} rows=${rows} />
+        ${!live && html`<${CountsFrom} from=${model.countsFrom} />`}`}
     ${live && rows.length > 0 && html`<section aria-labelledby="losses"><h2 id="losses">Losses</h2><${Losses} agents=${agents} /></section>`}
     <${Certificate} key=${at.query.get('source')} sources=${names} at=${at} />`;
 }

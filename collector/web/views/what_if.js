@@ -3,6 +3,7 @@
 import { html, useState } from '../parts/html.js';
 import { askJson, query } from '../parts/api.js';
 import { Empty, Problem, State, Table } from '../parts/bits.js';
+import { CountsFrom } from '../parts/counted.js';
 import { FIGURES, differenceOf } from '../parts/figures.js';
 import { Time, millis, ofField, rfc3339, zone } from '../parts/time.js';
 import { Legend, Timeline } from '../parts/timeline.js';
@@ -95,11 +96,13 @@ function Report({ report }) {
   if (report.alternatives.length === 0) {
     return html`<${Empty} title="The plan has no alternative."><p>Add an <code>[[alternative]]</code> with a name and a rule.</p><//>`;
   }
-  return report.alternatives.map((alternative) => html`<section key=${alternative.name}>
+  const from = Object.entries(report.counts_from ?? {});
+  const said = from.map(([model, place]) => html`<${CountsFrom} key=${model} from=${place} whose=${`${plain(model, 60)}: `} />`);
+  return html`${said}${report.alternatives.map((alternative) => html`<section key=${alternative.name}>
     <h3>${plain(alternative.name, 80)}</h3>
     <p class="quiet">${counted(alternative.dropped, 'event')} dropped, ${count(alternative.changed)} changed, ${count(alternative.added)} added.</p>
     <${Changes} alternative=${alternative} />
-    <${Timelines} actual=${report.actual} alternative=${alternative} /></section>`);
+    <${Timelines} actual=${report.actual} alternative=${alternative} /></section>`)}`;
 }
 
 export function WhatIf({ asOf }) {

@@ -87,6 +87,9 @@ fn on_paper_there_is_the_certificate_and_nothing_around_it() {
     let browser = browser("page-paper-browser");
     browser.go(&plant.url("#/sources?source=press-88"));
     browser.wait("document.querySelector('form.amend input[list=sources]')?.value === 'press-88'");
+    // Its span is known once the last attestation is.
+    browser
+        .wait("[...document.querySelectorAll('form.amend input[type=datetime-local]')].every((field) => field.value)");
     browser.run("document.querySelector('form.amend button').click()");
     browser.wait("document.querySelector('.certificate pre')");
     let seen = "return ['header', '.as-of', 'main > .lead', 'main table', 'form.amend', '.certificate pre', '.verdict'] \

@@ -37,14 +37,14 @@ fn models(arguments: &[&str]) -> (bool, String) {
 }
 
 /// What the clocks of a machine show that was booted 5000 s ago: its wall clock is off by so much.
-fn clock_of_machine(booted_us: i64, off_us: i64) -> ClockReading {
+pub(super) fn clock_of_machine(booted_us: i64, off_us: i64) -> ClockReading {
     let now = now_us();
     let monotonic_us = u64::try_from(now - booted_us).expect("it was booted before");
     ClockReading { wall: Timestamp::clamped(now + off_us), monotonic_us, synchronised: false, boot: [7; 16] }
 }
 
 /// Proves to be the source, and says what its clocks show.
-fn prove(sealer: &Sealer, mqtt: &mut Mqtt, clock: impl Fn() -> ClockReading) {
+pub(super) fn prove(sealer: &Sealer, mqtt: &mut Mqtt, clock: impl Fn() -> ClockReading) {
     let name = sealer.lineage.source;
     mqtt.subscribe(&down(name.as_str())).expect("it may listen to its own topic");
     let mut answer = Nonce::NONE;
@@ -72,7 +72,7 @@ fn prove(sealer: &Sealer, mqtt: &mut Mqtt, clock: impl Fn() -> ClockReading) {
 }
 
 /// The next batch: one event of the time that its clock shows.
-fn seal(sealer: &mut Sealer, code: &str, clock: &ClockReading) -> Vec<u8> {
+pub(super) fn seal(sealer: &mut Sealer, code: &str, clock: &ClockReading) -> Vec<u8> {
     let body = Body::Recovery(Recovery { code, message: "" });
     let mut builder = BatchBuilder::new();
     let subject = Subject::new("88-C").expect("it is a path");
@@ -277,7 +277,7 @@ fn states_breakdowns_and_alarms_are_asked_for_by_machine_and_event_time_in_pages
     let mut all = pages.concat();
     all.sort();
     assert_eq!(all, ["77-A ONE", "77-A TWO", "88-C ONE", "88-C TWO"]);
-    for refused in ["kpi?from=2026-01-01T00:00:00Z", "states?from=soon", "states?limit=0", "states?cursor=x"] {
+    for refused in ["last?from=2026-01-01T00:00:00Z", "states?from=soon", "states?limit=0", "states?cursor=x"] {
         let (status, body) = get(rig.http, &format!("/v1/models/{refused}")).expect("it answers");
         assert_eq!(status, 400, "{refused}: {}", String::from_utf8_lossy(&body));
     }

@@ -65,11 +65,39 @@ impl Plant {
     }
 
     fn answer(&self, model: &str) -> Value {
+        let printed = self.print(&["show", model, "--output", "json"]);
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
+    }
+
+    fn print(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(binary("afferent-collector"));
-        command.args(["models", "show", model, "--output", "json", "--http", &self.rig.http.to_string()]);
+        command.arg("models").args(arguments).args(["--http", &self.rig.http.to_string()]);
         let (status, printed) = run_to_end(&mut command);
         assert!(status.success(), "{printed}");
-        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
+        printed
+    }
+
+    /// A second after the beginning, as the API takes times.
+    fn text(&self, second: u64) -> String {
+        let second = i64::try_from(self.begin + second).expect("a time of this century");
+        jiff::Timestamp::from_second(second).expect("a time of this century").to_string()
+    }
+
+    /// The key figures of 88-C in a span, as the API has them; the command line must say the same.
+    fn kpi_within(&self, from: Option<u64>, until: Option<u64>) -> Value {
+        let given = [("from", from), ("until", until)];
+        let given: Vec<(&str, String)> =
+            given.iter().filter_map(|(name, second)| Some((*name, self.text((*second)?)))).collect();
+        let query: String = given.iter().map(|(name, time)| format!("&{name}={time}")).collect();
+        let told = get_text(self.rig.http, &format!("/v1/models/kpi?machine=88-C{query}")).expect("the API answers");
+        let told: Value = serde_json::from_str(&told).expect("it is JSON");
+        let options: Vec<String> = given.into_iter().flat_map(|(name, time)| [format!("--{name}"), time]).collect();
+        let mut arguments = vec!["show", "kpi", "--output", "json", "--machine", "88-C", "--limit", "1"];
+        arguments.extend(options.iter().map(String::as_str));
+        let printed: Value = serde_json::from_str(&self.print(&arguments)).expect("it is JSON");
+        assert_eq!((&printed["state"], &printed["counts_from"]), (&told["state"], &told["counts_from"]));
+        assert_eq!(told["counts_from"]["offset"], "0");
+        told["state"]["machines"]["88-C"].clone()
     }
 
     fn second(&self, time: &Value) -> Option<u64> {
@@ -251,14 +279,89 @@ fn what_came_too_late_is_named_and_a_recompute_mends_it() {
     let named = events.iter().find(|event| event["offset"] == late_at).expect("it is in the log");
     assert_eq!((&named["subject"], &named["type"]), (&json!("88-C/belt"), &json!("afferent.recovery.v1")));
 
-    let mut recompute = Command::new(binary("afferent-collector"));
-    recompute.args(["models", "recompute", "kpi@1", "--http", &plant.rig.http.to_string()]);
-    let (status, said) = run_to_end(&mut recompute);
-    assert!(status.success(), "{said}");
+    // A span that begins before the horizon: its figures are those from there on, and the row says so.
+    let (horizon, asked) = (plant.second(&kpi["horizon"]).expect("a time"), 3600 + 1000);
+    let within = plant.kpi_within(Some(asked), None);
+    assert_eq!((&within["begins_late"], &within["ends_early"]), (&json!("horizon"), &Value::Null), "{within}");
+    let from = plant.second(&within["from"]).expect("a time");
+    assert!(from >= horizon && from > asked, "{within}");
+    let begun = (0..600).filter(|number| 3600 + number * 10 > from).count();
+    assert_eq!((&within["failures"], &within["down_s"]), (&json!(begun), &json!(begun as f64 * 5.0)), "{within}");
+
+    plant.print(&["recompute", "kpi@1"]);
     let mended = plant.kpi("88-C");
     assert_eq!(
         (&mended["failures"], &mended["late"], plant.second(&mended["from"])),
         (&json!(601), &json!(0), Some(60))
     );
     assert_eq!(plant.answer("kpi")["counts_from"]["offset"], "0");
+}
+
+#[test]
+fn the_key_figures_of_shifts_are_those_of_their_time_and_add_up() {
+    let mut plant = Plant::start("figures-spans", 5);
+    let p = &plant;
+    let count = |second, value: u64| p.event(second, "88-C/st1/produced", &format!("\"value\":{value}"));
+    let heard: String = (0..=12).map(|number| count(number * 600, number * 10)).collect();
+    let parts = [
+        p.executing(0, "88-C") + &p.executing(0, "77-A"),
+        heard,
+        // The first one lasts beyond the end of the first shift.
+        p.broken(3400, "88-C", "E1") + &p.recovered(3700, "88-C", "E1"),
+        p.broken(5000, "88-C/belt", "E2") + &p.recovered(5100, "88-C/belt", "E2"),
+    ];
+    plant.tell(&parts);
+    let is_second = |event: &Value| event["type"] == "afferent.breakdown.v1" && event["data"]["code"] == "E2";
+    let offset = plant.rig.wait_event("the second breakdown", is_second)["offset"].clone();
+    let offset = offset.as_str().expect("an offset").to_owned();
+    let [first, second] = [plant.kpi_within(Some(0), Some(3600)), plant.kpi_within(Some(3600), Some(7200))];
+    let of = |row: &Value| {
+        let figure = |name: &str| row[name].as_f64().expect("a number");
+        (figure("failures"), figure("down_s"), figure("operating_s"), figure("produced"))
+    };
+    assert_eq!(of(&first), (1.0, 200.0, 3400.0, 50.0), "{first}");
+    assert_eq!(of(&second), (1.0, 200.0, 3400.0, 60.0), "{second}");
+    // It was restored in the second shift, and took 300 s; between it and the next one the machine operated for 1300 s.
+    assert_eq!((&first["mttr_s"], &first["mtbf_s"]), (&Value::Null, &Value::Null), "{first}");
+    assert_eq!((&second["mttr_s"], &second["mtbf_s"]), (&json!(200.0), &json!(1300.0)), "{second}");
+    assert_eq!((plant.second(&first["from"]), plant.second(&first["until"])), (Some(0), Some(3600)));
+    assert_eq!((&first["begins_late"], &first["ends_early"]), (&Value::Null, &Value::Null));
+    let (whole, last) = (plant.kpi("88-C"), plant.kpi_within(Some(7200), None));
+    let add = |name: &str| [&first, &second, &last].iter().filter_map(|row| row[name].as_f64()).sum::<f64>();
+    for name in ["failures", "down_s", "operating_s", "planned_s", "unknown_s", "produced"] {
+        assert_eq!(Some(add(name)), whole[name].as_f64(), "{name}");
+    }
+    // The control: a failure that counted in each shift that it touches would be counted three times.
+    let touched = [(3400, 3700), (5000, 5100)].map(|(from, until)| until / 3600 - from / 3600 + 1);
+    assert_eq!((touched.iter().sum::<u64>(), whole["failures"].as_u64()), (3, Some(2)));
+
+    // More than there is: the row covers what is known, and says why that is less.
+    let more = plant.kpi_within(Some(0), Some(20_000));
+    assert_eq!((&more["ends_early"], plant.second(&more["until"])), (&json!("last_word"), Some(7200)));
+    let earlier = plant.text(0).parse::<jiff::Timestamp>().expect("a time").as_second() - 3600;
+    let earlier = jiff::Timestamp::from_second(earlier).expect("a time");
+    let before = get_text(plant.rig.http, &format!("/v1/models/kpi?machine=88-C&from={earlier}")).expect("it answers");
+    let before: Value = serde_json::from_str(&before).expect("it is JSON");
+    let before = &before["state"]["machines"]["88-C"];
+    assert_eq!((&before["begins_late"], plant.second(&before["from"])), (&json!("first_report"), Some(0)), "{before}");
+
+    // As of a place, and under assumptions.
+    let (from, until) = (plant.text(3600), plant.text(7200));
+    let known =
+        plant.print(&["show", "kpi", "--as-of", &offset, "--from", &from, "--until", &until, "--output", "json"]);
+    let known: Value = serde_json::from_str(&known).expect("it is JSON");
+    assert_eq!(known["state"]["machines"]["88-C"]["failures"], 0, "the second breakdown was not known yet");
+    let plan = format!(
+        "models = [\"kpi\"]\nspan = {{ from = \"{from}\", until = \"{until}\" }}\n[[alternative]]\nname = \"no belt\"\n\
+         [[alternative.rule]]\naction = \"drop\"\ntype = \"breakdown\"\nsubject = \"88-C/belt\"\n"
+    );
+    let file = plant.rig.folder.path().join("plan.toml");
+    std::fs::write(&file, plan).expect("it can be written");
+    let printed = plant.print(&["what-if", file.to_str().expect("a path of letters")]);
+    assert!(printed.lines().nth(1).is_some_and(|line| line.starts_with("counted from offset 0, ")), "{printed}");
+    let row = |figure: &str| {
+        let line = printed.lines().find(|line| line.starts_with(figure)).unwrap_or_else(|| panic!("{printed}"));
+        line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!((row("88-C/down_s"), row("88-C/failures")), ("200 100 -100".into(), "1 0 -1".into()));
 }

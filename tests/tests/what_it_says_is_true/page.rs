@@ -3,9 +3,13 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use afferent_tests::process::{Browser, Process, Rig, Sse, ask, get_text, wait_for};
+use afferent_protocol::batch::ClockReading;
+use afferent_protocol::ids::Timestamp;
+use afferent_tests::process::{Browser, Mqtt, Process, Reason, Rig, Sealer, Sse, ask, get_text, up, wait_for};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+
+use super::clocks::{clock_of_machine, prove, seal};
 
 const HOUR_MS: i64 = 3_600_000;
 const MINUTE_MS: i64 = 60_000;
@@ -375,5 +379,152 @@ fn around_a_breakdown_everything_is_listed_in_order_and_one_that_lasts_is_seen_u
     };
     let roles = ["BLIP", "CAUSE", "AFTER"].map(role);
     assert_eq!(roles, [Some("before"), Some("first_out"), Some("consequence")], "{known:?}");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+/// What the page says of the lag and the clock of press-88.
+const LAG_AND_CLOCK: &str = "[...document.querySelectorAll('tbody tr')]\
+    .filter((row) => row.querySelector('th').textContent === 'press-88')\
+    .map((row) => ['Lag', 'Clock off by'].map((title) => row.querySelector(`[data-title=\"${title}\"]`).textContent))[0]";
+
+#[test]
+fn the_past_shows_the_lag_and_the_clock_that_the_present_showed_then() {
+    let rig = Rig::new("page-lag");
+    let _collector = rig.start_collector();
+    let mut sealer = Sealer::new("press-88", 5);
+    let mut mqtt = Mqtt::connect_as(rig.mqtt, "press-88").expect("it is let in");
+    let (second_us, day_us) = (1_000_000, 86_400_000_000);
+    let booted = now_ms() * 1000 - 9000 * second_us;
+    prove(&sealer, &mut mqtt, || clock_of_machine(booted, -10 * day_us));
+    let browser = browser("page-lag-browser");
+    let url = |view: &str| format!("http://{}/{view}", rig.http);
+    let agent = || {
+        let report: Value = serde_json::from_str(&get_text(rig.http, "/v1/agents")?).ok()?;
+        let agent = report["agents"].as_array()?.iter().find(|agent| agent["name"] == "press-88")?.clone();
+        Some((agent["lag_s"].clone(), agent["clock_offset_s"].clone()))
+    };
+    let mut seen = Vec::new();
+    // Two batches that were kept back for so long, with a clock that somebody set in between.
+    for (code, late_s, off_us) in [("first", 2000, -10 * day_us), ("second", 7000, -3 * day_us)] {
+        let clock = clock_of_machine(booted, off_us);
+        let clock = ClockReading {
+            wall: Timestamp::clamped(clock.wall.micros() - late_s * second_us),
+            monotonic_us: clock.monotonic_us - late_s.unsigned_abs() * 1_000_000,
+            ..clock
+        };
+        let batch = seal(&mut sealer, code, &clock);
+        assert_eq!(mqtt.publish(up("press-88"), &batch).expect("it is answered"), Reason::SUCCESS);
+        rig.wait_logged(code);
+        browser.go(&url("#/sources"));
+        browser.wait(&format!("{LAG_AND_CLOCK}?.every((text) => text !== '–')"));
+        let shown = browser.run(&format!("return {LAG_AND_CLOCK}"));
+        let told = agent().expect("it is known");
+        assert!((told.0.as_f64().expect("it is measured") - late_s as f64).abs() < 100.0, "{told:?}");
+        // The control: by its own clock the batch would be days old.
+        let by_its_clock = (now_ms() * 1000 - clock.wall.micros()) / second_us;
+        assert!(by_its_clock > 3 * 86_400 + late_s - 100, "{by_its_clock}");
+        seen.push((rig.log_end().expect("the log has an end"), shown, told));
+    }
+    assert!(seen[0].1 != seen[1].1, "{seen:?}");
+    for (offset, shown, told) in &seen {
+        let past = get_text(rig.http, &format!("/v1/models/sources?as_of={offset}")).expect("the API answers");
+        let past: Value = serde_json::from_str(&past).expect("it is JSON");
+        let source = &past["state"]["sources"]["press-88"];
+        assert_eq!((&source["lag_s"], &source["clock_offset_s"]), (&told.0, &told.1), "{past}");
+        browser.go(&url(&format!("#/sources?as_of={offset}")));
+        browser.wait(&format!("document.querySelector('.as-of .banner') && {LAG_AND_CLOCK}"));
+        assert_eq!(browser.run(&format!("return {LAG_AND_CLOCK}")), *shown, "as of {offset}");
+    }
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn beside_figures_it_says_how_much_is_known_from_where_they_count_and_what_came_too_late() {
+    let mut rig = Rig::new("page-counted");
+    rig.collector_extra = "storage.segment_mib = 1\n".into();
+    let collector = rig.start_collector();
+    let _agent = rig.start_agent();
+    let mut producer = rig.producer();
+    let mut accepted = 0;
+    let mut tell = |lines: Vec<Value>| {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        producer.send(text.as_bytes()).expect("the agent reads");
+        accepted += lines.len() as u64;
+        producer.wait_accepted(accepted).expect("the agent accepts");
+    };
+    // As much as retention is to remove.
+    tell(vec![state("77-A", "executing", now_ms()); 2]);
+    let words = "x".repeat(1000);
+    tell((0..6000).map(|_| json!({ "subject": "77-A/note", "value": words })).collect());
+    wait_for("all of it is in the log", || (rig.log_end()? > 6000 && rig.agent_lag()? == 0).then_some(()));
+    collector.terminate();
+    rig.collector_extra += "retention.size_mib = 3\n";
+    let _collector = rig.start_collector();
+    wait_for("the oldest segments are gone", || {
+        rig.collector_figure("afferent_log_first_offset").filter(|first| *first > 0)
+    });
+    let browser = browser("page-counted-browser");
+    let url = |view: &str| format!("http://{}/{view}", rig.http);
+    let text_of = |section: &str| {
+        let found = browser.run(&format!(
+            "return document.querySelector('[aria-labelledby={section}]')?.textContent.replace(/\\s+/g, ' ') ?? ''"
+        ));
+        found.as_str().expect("a text").to_owned()
+    };
+    browser.go(&url("#/machines/77-A"));
+    browser.wait("document.querySelector('[aria-labelledby=figures] .kpi')");
+    let from_the_beginning = text_of("figures");
+    assert!(!from_the_beginning.contains("Counts from"), "the control: {from_the_beginning}");
+    let model = |name: &str| -> Option<Value> {
+        serde_json::from_str(&get_text(rig.http, &format!("/v1/models/{name}"))?).ok()
+    };
+    for name in ["kpi", "states", "breakdowns"] {
+        let asked = ask(rig.http, "POST", &format!("/v1/models/{name}/recompute"), "text/plain", "");
+        assert_eq!(asked.expect("the API answers").status, 202);
+        wait_for("it is made again", || (model(name)?["counts_from"]["offset"] != "0").then_some(()));
+    }
+
+    // Something is known of 6 h 12 min of 8 h: its words hold for 15 min.
+    let begin = now_ms() - 8 * HOUR_MS;
+    let heard = (0..36).map(|step| step * 10).chain([357, 480]);
+    tell(heard.map(|minute| state("88-C", "executing", begin + minute * MINUTE_MS)).collect());
+    let many = (0..400).flat_map(|number| {
+        let code = format!("{number}-{}", "code".repeat(20));
+        let at = begin + HOUR_MS + number * 5000;
+        ["breakdown", "recovery"]
+            .map(|kind| json!({ "subject": "88-C", "type": kind, "code": code, "time": at * 1000 }))
+    });
+    tell(many.collect());
+    let late = (0..3).map(|number| {
+        json!({ "subject": "88-C", "type": "recovery", "code": "LATE", "time": (begin + 5000 + number) * 1000 })
+    });
+    tell(late.collect());
+    wait_for("the models have seen it", || {
+        ["kpi", "states", "breakdowns"]
+            .iter()
+            .all(|name| model(name).is_some_and(|model| model["state"]["machines"]["88-C"]["late"] == 3))
+            .then_some(())
+    });
+    browser.go(&url("#/machines/88-C"));
+    for section in ["figures", "time", "breakdowns"] {
+        browser.wait(&format!("document.querySelector('[aria-labelledby={section}] .late')"));
+        let text = text_of(section);
+        assert!(text.contains("3 events came too late to be counted: recompute"), "{section}: {text}");
+        assert!(text.contains("Events that come late are counted back to 2"), "{section}: {text}");
+        assert!(text.contains("Counts from 2") && text.contains(", older events were removed."), "{section}: {text}");
+    }
+    let figures = text_of("figures");
+    assert!(figures.contains("Known for 6 h 12 min of 8 h, from"), "{figures}");
+    assert!(figures.contains("Unknown1 h 48 min"), "{figures}");
+    browser.go(&url("#/breakdowns"));
+    browser.wait("document.querySelector('main .late') && document.querySelector('main .counts-from')");
+    // The control: nothing of another machine came late.
+    browser.go(&url("#/machines/77-A"));
+    browser.wait("document.querySelector('[aria-labelledby=figures] .counts-from')");
+    assert!(!text_of("figures").contains("too late"), "{}", text_of("figures"));
+    browser.go(&url("#/what-if"));
+    browser.wait("document.querySelector('form.amend button.main')");
+    browser.run("document.querySelector('form.amend button.main').click()");
+    browser.wait("[...document.querySelectorAll('.counts-from')].some((text) => text.textContent.startsWith('kpi@1: Counts from'))");
     assert_eq!(browser.complaints(), Vec::<String>::new());
 }

@@ -9,6 +9,7 @@ use afferent_collector::log::inspect;
 use afferent_collector::models::diff::diff;
 use afferent_collector::models::question::Question;
 use afferent_collector::models::runner::Difference;
+use afferent_collector::models::span::Span;
 use afferent_collector::models::what_if::{Plan, Report, WhatIf};
 use afferent_collector::models::{CountedFrom, Definition, Fold, Member, ModelId, with_built_ins};
 use afferent_collector::subscribe::Start;
@@ -73,7 +74,7 @@ impl Offline {
         let get = |name| part.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let question = Question::read(&definition.of, get)?;
         let (fold, time) = self.folded(&[definition], as_of)?;
-        let mut state = view(&fold, &definition.id, time)?;
+        let mut state = view(&fold, &definition.id, time, question.span())?;
         let cursor = question.keep(&mut state);
         let (offset, time, counts_from) = (fold.next().to_string(), rfc3339(time), counts_from(&fold, &definition.id));
         let counts_from = counts_from.view();
@@ -88,7 +89,8 @@ impl Offline {
         let (a, b) = (left.of.name(), right.of.name());
         anyhow::ensure!(a == b, "{} is of {a}, and {} of {b}; compare versions of the same one", left.id, right.id);
         let (fold, time) = self.folded(&[left, right], as_of)?;
-        let changes = diff(&view(&fold, &left.id, time)?, &view(&fold, &right.id, time)?);
+        let view = |id| view(&fold, id, time, Span::default());
+        let changes = diff(&view(&left.id)?, &view(&right.id)?);
         let counts_from = [counts_from(&fold, &left.id), counts_from(&fold, &right.id)];
         let found = Difference { offset: fold.next(), time, counts_from, changes };
         Ok(DiffReport::of((left.id.to_string(), right.id.to_string()), found))
@@ -103,7 +105,11 @@ impl Offline {
         };
         let until = Until::parse(until)?;
         let mut outcome = Ok(());
+        let mut is_begun = from.is_some();
         self.each(until, &mut |head, batch| {
+            if !std::mem::replace(&mut is_begun, true) {
+                what_if.begin_at(Offset::new(head.ordinal));
+            }
             if outcome.is_ok() {
                 outcome = what_if.entry(head, batch, until.offset);
             }
@@ -153,11 +159,11 @@ impl Offline {
     }
 }
 
-fn view(fold: &Fold, id: &ModelId, time: Timestamp) -> anyhow::Result<Value> {
+fn view(fold: &Fold, id: &ModelId, time: Timestamp, span: Span) -> anyhow::Result<Value> {
     let member = fold.member(id).context("the model was folded")?;
     match &member.failed {
         Some(error) => anyhow::bail!("{id} was {error}"),
-        None => Ok(member.model.view(time)),
+        None => Ok(member.model.view_within(time, span)),
     }
 }
 

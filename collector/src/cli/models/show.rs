@@ -105,6 +105,16 @@ pub fn diff(report: &DiffReport) -> String {
 
 pub fn what_if(report: &Report) -> String {
     let mut out = format!("offsets {} up to {}, as of {}\n", report.from, report.until, cell(&report.time));
+    let mut from: Vec<(&String, String)> = Vec::new();
+    for (model, place) in &report.counts_from {
+        from.push((model, counts_from(place).replacen("; ", "", 1)));
+    }
+    if from.windows(2).all(|pair| pair[0].1 == pair[1].1) {
+        from.truncate(1);
+        out += &from.iter().map(|(_, place)| format!("{place}\n")).collect::<String>();
+    } else {
+        out += &from.iter().map(|(model, place)| format!("{model} {place}\n")).collect::<String>();
+    }
     for alternative in &report.alternatives {
         let (dropped, changed, added) = (alternative.dropped, alternative.changed, alternative.added);
         let name = plain(&alternative.name);

@@ -7,14 +7,14 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::super::life_cycle::Stage;
-use super::super::{Correction, KeptOrder, Seen};
+use super::super::{Correction, Order, Seen};
 use crate::limits::MODEL_ALARM_REPORTS_MAX;
 use afferent_protocol::event::AlarmTransition::{Acknowledged, Cleared, Raised};
 
 /// A raise or a clear.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Report {
-    at: KeptOrder,
+    at: Order,
     /// The offset of a raise; a clear has none.
     raised: Option<u64>,
     is_corrected: bool,
@@ -37,11 +37,11 @@ pub(super) struct Condition {
     priority: u16,
     message: String,
     /// The latest acknowledgement by the machine, or the latest raise that somebody acknowledged.
-    acknowledged: Option<KeptOrder>,
+    acknowledged: Option<Order>,
     /// The latest word on whether it is shelved.
-    shelf: Option<(KeptOrder, Shelf)>,
+    shelf: Option<(Order, Shelf)>,
     /// The latest of the reports that were let go of.
-    cut: Option<KeptOrder>,
+    cut: Option<Order>,
 }
 
 /// An alarm as its reports have it.
@@ -72,7 +72,7 @@ impl Condition {
     pub fn raise(&mut self, seen: &Seen<'_>, priority: u16, message: impl FnOnce() -> String) -> bool {
         let order = seen.order();
         let is_latest = self.reports.iter().rev().find(|report| report.raised.is_some());
-        if is_latest.is_none_or(|latest| latest.at.order() <= order) {
+        if is_latest.is_none_or(|latest| latest.at <= order) {
             (self.priority, self.message) = (priority, message());
         }
         self.report(seen, Some(seen.offset.get()))
@@ -85,7 +85,7 @@ impl Condition {
 
     fn report(&mut self, seen: &Seen<'_>, raised: Option<u64>) -> bool {
         let is_corrected = seen.correction != Correction::None;
-        let report = Report { at: seen.order().into(), raised, is_corrected };
+        let report = Report { at: seen.order(), raised, is_corrected };
         let is_late = self.cut.as_ref().is_some_and(|cut| report.at < *cut);
         let at = self.reports.partition_point(|known| known.at <= report.at);
         self.reports.insert(at, report);
@@ -108,7 +108,7 @@ impl Condition {
     }
 
     /// The machine says that somebody has seen it.
-    pub fn acknowledge(&mut self, at: KeptOrder) {
+    pub fn acknowledge(&mut self, at: Order) {
         if self.acknowledged.as_ref().is_none_or(|known| *known < at) {
             self.acknowledged = Some(at);
         }
@@ -117,12 +117,12 @@ impl Condition {
     /// Somebody has seen the alarm that this event raised. That is about this alarm, whatever the time.
     pub fn acknowledge_raise(&mut self, offset: Offset) {
         if let Some(report) = self.reports.iter().find(|report| report.raised == Some(offset.get())) {
-            self.acknowledge(report.at.clone());
+            self.acknowledge(report.at);
         }
     }
 
     /// Shelves it, or takes it from the shelf. That is about the condition, however often it is raised meanwhile.
-    pub fn shelve(&mut self, at: KeptOrder, shelf: Shelf) {
+    pub fn shelve(&mut self, at: Order, shelf: Shelf) {
         if self.shelf.as_ref().is_none_or(|(known, _)| *known <= at) {
             self.shelf = Some((at, shelf));
         }
@@ -149,9 +149,9 @@ impl Condition {
             priority: self.priority,
             message: &self.message,
             offset: Offset::new(raise.raised.expect("it is a raise")),
-            raised: raise.at.time(),
+            raised: raise.at.time,
             is_corrected: raise.is_corrected,
-            repeated: self.reports[last].at.time(),
+            repeated: self.reports[last].at.time,
         })
     }
 
@@ -165,9 +165,9 @@ impl Condition {
 
     /// The latest time that anything of it has.
     pub fn last_word(&self) -> Option<Timestamp> {
-        let reported = self.reports.last().map(|report| report.at.time());
-        let shelved = self.shelf.as_ref().map(|(at, _)| at.time());
-        reported.max(shelved).max(self.acknowledged.as_ref().map(KeptOrder::time))
+        let reported = self.reports.last().map(|report| report.at.time);
+        let shelved = self.shelf.as_ref().map(|(at, _)| at.time);
+        reported.max(shelved).max(self.acknowledged.as_ref().map(|at| at.time))
     }
 
     /// The first and the last of the raises without a clear between them that come last.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::diff::{Changes, diff};
+use super::super::span::Span;
 use super::super::{CountedFrom, Definition, Fold, ModelId};
 use super::replay::{Cancel, ReplayError, fold_log, start_of};
 use super::{Models, Shared};
@@ -99,15 +100,25 @@ impl Drop for Turn<'_> {
 }
 
 impl Models {
-    /// The state of a model. Blocks.
-    pub fn state(&self, definition: &Definition, as_of: AsOf, cancel: &Cancel) -> Result<StateAt, AskError> {
+    /// The state of a model, with the figures of a span of event time where it has any. Blocks.
+    pub fn state(
+        &self,
+        definition: &Definition,
+        as_of: AsOf,
+        span: Span,
+        cancel: &Cancel,
+    ) -> Result<StateAt, AskError> {
         match as_of {
-            AsOf::Now(now) => self.state_now(definition, now),
+            AsOf::Now(now) => {
+                // Asked for before the models are locked: who reads the log holds them for every entry.
+                let end = self.0.log.kept().end;
+                self.live_state(&self.live(), definition, now, span, end)
+            }
             AsOf::First | AsOf::Offset(_) | AsOf::Place(_) | AsOf::Time(_) => {
                 let _turn = self.turn()?;
                 let (end, at) = self.place(as_of)?;
                 let fold = self.replayed(definition, end, cancel)?;
-                state_of(&fold, definition, at.unwrap_or(fold.time()))
+                state_of(&fold, definition, at.unwrap_or(fold.time()), span)
             }
         }
     }
@@ -124,7 +135,8 @@ impl Models {
             AsOf::Now(now) => {
                 let end = self.0.log.kept().end;
                 let live = self.live();
-                (self.live_state(&live, left, now, end)?, self.live_state(&live, right, now, end)?)
+                let of = |definition| self.live_state(&live, definition, now, Span::default(), end);
+                (of(left)?, of(right)?)
             }
             AsOf::First | AsOf::Offset(_) | AsOf::Place(_) | AsOf::Time(_) => {
                 // One place for both: the log may grow in between.
@@ -132,7 +144,7 @@ impl Models {
                 let _turn = self.turn()?;
                 let of = |definition| {
                     let fold = self.replayed(definition, end, cancel)?;
-                    state_of(&fold, definition, at.unwrap_or(fold.time()))
+                    state_of(&fold, definition, at.unwrap_or(fold.time()), Span::default())
                 };
                 (of(left)?, of(right)?)
             }
@@ -182,17 +194,12 @@ impl Models {
         self.0.log.another()
     }
 
-    fn state_now(&self, definition: &Definition, now: Timestamp) -> Result<StateAt, AskError> {
-        // Asked for before the models are locked: who reads the log holds them for every entry.
-        let end = self.0.log.kept().end;
-        self.live_state(&self.live(), definition, now, end)
-    }
-
     fn live_state(
         &self,
         live: &Fold,
         definition: &Definition,
         now: Timestamp,
+        span: Span,
         end: Offset,
     ) -> Result<StateAt, AskError> {
         if live.member(&definition.id).is_none() {
@@ -200,16 +207,16 @@ impl Models {
             let offset = progress.map_or(live.next(), |progress| progress.read().0);
             return Err(AskError::NotReady { model: definition.id.clone(), offset, end });
         }
-        state_of(live, definition, now)
+        state_of(live, definition, now, span)
     }
 }
 
-fn state_of(fold: &Fold, definition: &Definition, time: Timestamp) -> Result<StateAt, AskError> {
+fn state_of(fold: &Fold, definition: &Definition, time: Timestamp, span: Span) -> Result<StateAt, AskError> {
     let model = definition.id.clone();
     let member = fold.member(&model).expect("it was folded or found there");
     if let Some(error) = &member.failed {
         return Err(AskError::Failed { model, error: error.clone() });
     }
     let counts_from = member.counts_from;
-    Ok(StateAt { model, offset: fold.next(), time, counts_from, state: member.model.view(time) })
+    Ok(StateAt { model, offset: fold.next(), time, counts_from, state: member.model.view_within(time, span) })
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use super::super::span::Span;
 use super::super::testing::{alarm, at, breakdown, derived, recovery, sample, state};
 use super::super::{BuiltIn, Member, Seen, with_built_ins};
 use super::*;
@@ -96,7 +97,8 @@ fn folded_to(log: &MemoryLog, end: Offset) -> (Timestamp, BTreeMap<String, Value
 fn assert_same_as_of(models: &Models, log: &MemoryLog, offset: u64) {
     let (time, expected) = folded_to(log, Offset::new(offset));
     for definition in models.definitions() {
-        let state = models.state(definition, AsOf::Offset(Offset::new(offset)), &Cancel::default()).unwrap();
+        let state =
+            models.state(definition, AsOf::Offset(Offset::new(offset)), Span::default(), &Cancel::default()).unwrap();
         assert_eq!((state.offset.get(), state.time), (offset, time));
         assert_eq!(state.state, expected[&definition.id.to_string()], "{} as of {offset}", definition.id);
     }
@@ -222,7 +224,7 @@ fn a_recomputed_model_is_the_same_as_one_that_was_never_anything_else() {
     let wrong = Member::new(kpi.id.clone(), kpi.of.build());
     started.models.live().join(wrong);
     let now = AsOf::Now(at(900));
-    let state = |models: &Models| models.state(&kpi, now, &Cancel::default()).unwrap().state;
+    let state = |models: &Models| models.state(&kpi, now, Span::default(), &Cancel::default()).unwrap().state;
     let (_, expected) = folded_to(&log, Offset::new(80));
     assert_ne!(state(&started.models), expected["kpi@1"], "the control: it is wrong before");
     started.models.recompute(&kpi, None).unwrap();
@@ -273,11 +275,14 @@ fn a_model_that_panics_is_stopped_and_told_and_the_others_go_on() {
     let failed: Vec<&Status> = list.iter().filter(|status| status.state == "failed").collect();
     assert_eq!((failed.len(), failed[0].model.as_str()), (1, "states@1"));
     assert!(failed[0].error.as_ref().unwrap().contains("thirty is too much"), "{failed:?}");
-    let refused = started.models.state(&states, AsOf::Now(at(0)), &Cancel::default());
+    let refused = started.models.state(&states, AsOf::Now(at(0)), Span::default(), &Cancel::default());
     assert!(matches!(refused, Err(AskError::Failed { .. })));
     let (_, expected) = folded_to(&log, Offset::new(40));
     let kpi = started.models.find("kpi").unwrap();
-    assert_eq!(started.models.state(kpi, AsOf::Now(at(0)), &Cancel::default()).unwrap().state, expected["kpi@1"]);
+    assert_eq!(
+        started.models.state(kpi, AsOf::Now(at(0)), Span::default(), &Cancel::default()).unwrap().state,
+        expected["kpi@1"]
+    );
     started.stop();
 }
 

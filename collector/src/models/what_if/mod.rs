@@ -5,6 +5,8 @@
 //!
 //! ```toml
 //! models = ["kpi@1"]                    # which to compare; all of them without it
+//! # Key figures are of this event time; of all of it without a span.
+//! span = { from = "2021-09-13T06:00:00Z", until = "2021-09-13T14:00:00Z" }
 //!
 //! [[alternative]]
 //! name = "no belt failures"

@@ -7,6 +7,7 @@ use super::condition::{Condition, ConditionError};
 use super::rule::{Action, Added, Relabel, Rule};
 use crate::limits::{PLAN_ALTERNATIVES_MAX, PLAN_BYTES_MAX, PLAN_RULES_MAX};
 use crate::models::BuiltIn;
+use crate::models::span::Span;
 use crate::subscribe::{Filter, FilterError};
 use afferent_protocol::ids::Timestamp;
 
@@ -15,6 +16,8 @@ use afferent_protocol::ids::Timestamp;
 pub struct Plan {
     /// The models that are compared.
     pub(super) models: Vec<Definition>,
+    /// Of which time their figures are compared.
+    pub(super) span: Span,
     pub(super) alternatives: Vec<Alternative>,
 }
 
@@ -102,7 +105,16 @@ pub enum PlanError {
 struct RawPlan {
     models: Option<Vec<String>>,
     #[serde(default)]
+    span: RawSpan,
+    #[serde(default)]
     alternative: Vec<RawAlternative>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSpan {
+    from: Option<toml::Value>,
+    until: Option<toml::Value>,
 }
 
 #[derive(Deserialize)]
@@ -170,9 +182,10 @@ impl Plan {
             None => known.to_vec(),
             Some(names) => names.iter().map(|name| find("models", name, known)).collect::<Result<_, _>>()?,
         };
+        let span = raw.span.checked()?;
         check_count("the alternatives", raw.alternative.len(), PLAN_ALTERNATIVES_MAX)?;
         let alternatives = raw.alternative.into_iter().map(|alternative| alternative.checked(&models));
-        Ok(Self { alternatives: alternatives.collect::<Result<_, _>>()?, models })
+        Ok(Self { alternatives: alternatives.collect::<Result<_, _>>()?, models, span })
     }
 }
 
@@ -192,6 +205,18 @@ fn find(place: &str, name: &str, known: &[Definition]) -> Result<Definition, Pla
         model: name.chars().take(64).collect(),
         known: known.iter().map(|known| known.id.to_string()).collect::<Vec<_>>().join(", "),
     })
+}
+
+impl RawSpan {
+    fn checked(&self) -> Result<Span, PlanError> {
+        let time =
+            |key: &str, value: &Option<toml::Value>| value.as_ref().map(|value| time("span", key, value)).transpose();
+        let span = Span { from: time("from", &self.from)?, until: time("until", &self.until)? };
+        if span.from.zip(span.until).is_some_and(|(from, until)| until <= from) {
+            return Err(PlanError::Key { place: "span".to_owned(), message: "`until` is not after `from`".to_owned() });
+        }
+        Ok(span)
+    }
 }
 
 impl RawAlternative {

@@ -16,6 +16,9 @@ pub struct Report {
     pub until: String,
     /// As of when the states are, by the collector's clock.
     pub time: Value,
+    /// From where in the log each model counts, by model: for what happened and for the alternatives alike.
+    #[serde(default)]
+    pub counts_from: BTreeMap<String, Value>,
     /// The states of what happened, by model.
     pub actual: BTreeMap<String, Value>,
     /// The alternatives, in the order of the plan.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::super::diff::{Changes, diff};
 use super::super::runner::{AsOf, AskError, Cancel, Models, ReplayError, fold_log};
+use super::super::span::Span;
 use super::super::{BuiltIn, Correction, Definition, Fold, Member, Name, Seen, machine_of};
 use super::plan::{Alternative, Plan};
 use super::report::{AlternativeReport, Point, Report};
@@ -82,6 +83,12 @@ impl<'p> WhatIf<'p> {
         Self { plan, from: actual.next(), alternatives: alternatives.collect(), actual, timeline: Vec::new() }
     }
 
+    /// The log begins here: what was before, retention has removed. To be called before anything is passed on.
+    pub fn begin_at(&mut self, first: Offset) {
+        self.actual.begin_at(first);
+        self.from = first;
+    }
+
     /// The first offset that was not seen yet.
     pub fn next(&self) -> Offset {
         self.actual.next()
@@ -110,7 +117,8 @@ impl<'p> WhatIf<'p> {
             let mut changes = Changes::default();
             let pairs = self.actual.members.iter().zip(&running.members).zip(&self.plan.models);
             for ((actual, assumed), _) in pairs.filter(|(_, model)| !any || key_figures(model)) {
-                let more = diff(&actual.model.view(time), &assumed.model.view(time));
+                let view = |member: &Member| member.model.view_within(time, self.plan.span);
+                let more = diff(&view(actual), &view(assumed));
                 let room = PLAN_POINT_CHANGES_MAX - changes.changes.len();
                 changes.more += more.more + more.changes.len().saturating_sub(room) as u64;
                 changes.changes.extend(more.changes.into_iter().take(room));
@@ -125,10 +133,12 @@ impl<'p> WhatIf<'p> {
     pub fn finish(self, at: Option<Timestamp>) -> Result<Report, RunError> {
         let (from, until) = (self.from.to_string(), self.actual.next().to_string());
         let time = at.unwrap_or(self.actual.time());
-        let actual = states(&self.actual.members, time, "what happened")?;
-        let alternatives = self.alternatives.into_iter().map(|running| running.report(&actual, time));
-        let alternatives = alternatives.collect::<Result<_, _>>()?;
-        Ok(Report { from, until, time: super::super::time(time), actual, alternatives, timeline: self.timeline })
+        let (members, span) = (&self.actual.members, self.plan.span);
+        let counts_from = members.iter().map(|member| (member.id.to_string(), member.counts_from.view())).collect();
+        let actual = states(members, time, span, "what happened")?;
+        let alternatives = self.alternatives.into_iter().map(|running| running.report(&actual, time, span));
+        let (alternatives, timeline) = (alternatives.collect::<Result<_, _>>()?, self.timeline);
+        Ok(Report { from, until, time: super::super::time(time), counts_from, actual, alternatives, timeline })
     }
 }
 
@@ -138,10 +148,10 @@ fn with_state_of(of: &BuiltIn, member: &Member) -> Box<dyn super::super::AnyMode
     model
 }
 
-fn states(members: &[Member], time: Timestamp, whose: &str) -> Result<BTreeMap<String, Value>, RunError> {
+fn states(members: &[Member], time: Timestamp, span: Span, whose: &str) -> Result<BTreeMap<String, Value>, RunError> {
     let state = |member: &Member| match &member.failed {
         Some(error) => Err(RunError::Model { model: format!("{} of {whose}", member.id), error: error.clone() }),
-        None => Ok((member.id.to_string(), member.model.view(time))),
+        None => Ok((member.id.to_string(), member.model.view_within(time, span))),
     };
     members.iter().map(state).collect()
 }
@@ -166,6 +176,7 @@ impl<'p> Running<'p> {
                     machine: Name { id: 0, text: machine_of(subject) },
                     subject: Name { id: 0, text: subject },
                     event,
+                    clock_offset_us: seen.clock_offset_us,
                     time: event.time,
                     correction: Correction::None,
                 });
@@ -206,9 +217,14 @@ impl<'p> Running<'p> {
         Ok(Some(left))
     }
 
-    fn report(self, actual: &BTreeMap<String, Value>, time: Timestamp) -> Result<AlternativeReport, RunError> {
+    fn report(
+        self,
+        actual: &BTreeMap<String, Value>,
+        time: Timestamp,
+        span: Span,
+    ) -> Result<AlternativeReport, RunError> {
         let name = self.alternative.name.clone();
-        let states = states(&self.members, time, &name)?;
+        let states = states(&self.members, time, span, &name)?;
         let changes = states.iter().map(|(model, state)| (model.clone(), diff(&actual[model], state)));
         let changes = changes.filter(|(_, changes)| *changes != Changes::default()).collect();
         let (dropped, changed, added) = (self.dropped, self.changed, self.added as u64);

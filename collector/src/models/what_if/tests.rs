@@ -1,9 +1,13 @@
 //! Plans over a log in memory.
 
+use std::collections::BTreeMap;
+
 use afferent_protocol::event::{Event, MachineState};
 use afferent_protocol::ids::{Offset, Timestamp};
 use proptest::prelude::*;
+use serde_json::Value;
 
+use super::super::diff::Change;
 use super::super::testing::{at, breakdown, recovery, sample, state};
 use super::super::with_built_ins;
 use super::run::run;
@@ -40,7 +44,7 @@ fn report(log: &MemoryLog, text: &str) -> Result<Report, RunError> {
 }
 
 /// The key figures of 88-C in the only alternative.
-fn kpi_with(rule: &str) -> serde_json::Value {
+fn kpi_with(rule: &str) -> Value {
     let text = format!("[[alternative]]\nname = \"a\"\n[[alternative.rule]]\n{rule}");
     let report = report(&log_of(&shift()), &text).unwrap();
     report.alternatives[0].states["kpi@1"]["machines"]["88-C"].clone()
@@ -58,6 +62,35 @@ fn without_the_belt_failures_the_machine_would_have_been_available_for_longer() 
     assert_eq!((change.path.as_str(), change.left.as_f64()), ("88-C/availability", Some(0.7)));
     assert!(report.timeline.first().unwrap().alternatives["no belt"].changes.is_empty(), "nothing differs at first");
     assert!(!report.timeline.last().unwrap().alternatives["no belt"].changes.is_empty());
+}
+
+#[test]
+fn figures_of_a_plan_are_those_of_its_span_and_it_says_from_where_they_count() {
+    let plan = |span: &str| {
+        format!(
+            "models = [\"kpi\"]\n{span}\n[[alternative]]\nname = \"a\"\n[[alternative.rule]]\naction = \"drop\"\n\
+             type = \"breakdown\"\nwhen = 'code.startsWith(\"BELT\")'\n"
+        )
+    };
+    let of = |span: &str| {
+        let report = report(&log_of(&shift()), &plan(span)).unwrap();
+        assert_eq!(
+            report.counts_from["kpi@1"],
+            serde_json::json!({ "offset": "0", "time": super::super::time(at(0)) })
+        );
+        let figures = |states: &BTreeMap<String, Value>| {
+            let row = &states["kpi@1"]["machines"]["88-C"];
+            (row["failures"].as_u64().unwrap(), row["down_s"].as_f64().unwrap())
+        };
+        // How many times were corrected is counted of all events, and is no figure of a span.
+        let is_figure = |change: &Change| !change.path.starts_with("88-C/corrected");
+        let changed = report.timeline.last().unwrap().alternatives["a"].changes.iter().any(is_figure);
+        (figures(&report.actual), figures(&report.alternatives[0].states), changed)
+    };
+    assert_eq!(of(""), ((2, 30.0), (1, 10.0), true));
+    // The belt's breakdown began before this span, and was down in it for 10 s.
+    assert_eq!(of("span = { from = 1970-01-01T00:00:20Z, until = 1970-01-01T00:00:55Z }"), ((1, 15.0), (1, 5.0), true));
+    assert_eq!(of("span = { from = \"1970-01-01T00:01:10Z\" }"), ((0, 0.0), (0, 0.0), false), "in it nothing differs");
 }
 
 #[test]
@@ -96,6 +129,11 @@ fn what_is_wrong_with_a_plan_is_told_by_alternative_rule_and_key() {
         (rule("action = \"relabel\"\nset = { subject = \"a//b\" }"), "empty level"),
         (rule("action = \"burn\""), "line 4"),
         ("modles = []".to_owned(), "line 1"),
+        ("span = { from = \"noon\" }".to_owned(), "span: `from` is no time"),
+        (
+            "span = { from = 1970-01-02T00:00:00Z, until = 1970-01-01T00:00:00Z }".to_owned(),
+            "`until` is not after `from`",
+        ),
         ("models = [\"kpi@7\"]".to_owned(), "there is no model \"kpi@7\"; there are states@1"),
         (format!("name = \"{}\"", "x".repeat(70_000)), "at most 65536"),
     ] {

@@ -7,7 +7,7 @@ use crate::models::CountedFrom;
 
 fn counted(started: &Started, as_of: AsOf) -> BTreeMap<String, CountedFrom> {
     let of = |definition: &Definition| {
-        let state = started.models.state(definition, as_of, &Cancel::default()).unwrap();
+        let state = started.models.state(definition, as_of, Span::default(), &Cancel::default()).unwrap();
         (definition.id.to_string(), state.counts_from)
     };
     started.models.definitions().iter().map(of).collect()
@@ -50,7 +50,7 @@ fn a_model_that_is_made_again_after_retention_says_that_it_counts_from_what_was_
     let now = AsOf::Now(at(900));
     assert!(counted(&started, now).values().all(|found| *found == from(0)), "a state from before is whole");
     let kpi = started.models.find("kpi").unwrap().clone();
-    let state = |started: &Started| started.models.state(&kpi, now, &Cancel::default()).unwrap().state;
+    let state = |started: &Started| started.models.state(&kpi, now, Span::default(), &Cancel::default()).unwrap().state;
     let whole = state(&started);
     recompute_all(&started, &log);
     assert_ne!(state(&started), whole, "the control: it tells less now");

@@ -1,0 +1,84 @@
+//! The counters of a machine.
+
+use std::collections::BTreeMap;
+
+use afferent_protocol::ids::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::super::counter::Counter;
+use super::super::span::Span;
+use super::super::track::Late;
+use super::super::{Seen, time};
+use crate::limits::{MODEL_COUNTER_BYTES_MAX, MODEL_COUNTERS_MAX};
+
+/// What a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Counts {
+    Produced,
+    Good,
+}
+
+/// The counters of a machine, by subject.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Counters {
+    counters: BTreeMap<Box<str>, (Counts, Counter)>,
+    late: Late,
+    refused: u64,
+}
+
+/// What was counted in a span.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Quantities {
+    pub produced: Option<f64>,
+    pub good: Option<f64>,
+    /// Whether there are counters whose values are not kept back to where the span begins: what they count is not known
+    /// then.
+    pub is_beyond: bool,
+}
+
+impl Counters {
+    pub fn take(&mut self, seen: &Seen<'_>, counts: Counts, value: f64) {
+        if !self.counters.contains_key(seen.subject.text) {
+            if self.counters.len() == MODEL_COUNTERS_MAX {
+                self.refused += 1;
+                return;
+            }
+            self.counters.insert(seen.subject.text.into(), (counts, Counter::default()));
+        }
+        let Some((_, counter)) = self.counters.get_mut(seen.subject.text) else { return };
+        if !counter.take(seen.time, value) {
+            self.late.count(seen);
+        }
+    }
+
+    pub fn settle(&mut self) {
+        let bytes = |(_, counter): &(Counts, Counter)| counter.bytes();
+        while self.counters.values().map(bytes).sum::<usize>() > MODEL_COUNTER_BYTES_MAX {
+            let largest = self.counters.values_mut().max_by_key(|counter| bytes(counter));
+            largest.into_iter().for_each(|(_, counter)| counter.settle());
+        }
+    }
+
+    pub fn quantities(&self, span: Span) -> Quantities {
+        // With one of them unknown the sum is.
+        let grown = |what: Counts| -> Option<Option<f64>> {
+            let of = self.counters.values().filter(|(counts, _)| *counts == what);
+            let all: Option<Vec<f64>> = of.map(|(_, counter)| counter.grown(span)).collect();
+            all.map(|all| all.into_iter().reduce(|left, right| left + right))
+        };
+        let (produced, good) = (grown(Counts::Produced), grown(Counts::Good));
+        let is_beyond = produced.is_none() || good.is_none();
+        Quantities { produced: produced.flatten(), good: good.flatten(), is_beyond }
+    }
+
+    /// How far back late values still find their place, and what came too late.
+    pub fn put(&self, to: &mut Map<String, Value>) {
+        let horizons = self.counters.values().filter_map(|(_, counter)| counter.horizon());
+        let mut counters = Map::new();
+        self.late.put(&mut counters);
+        counters.insert("horizon".into(), json!(horizons.max().map(|horizon: Timestamp| time(horizon))));
+        to.insert("counters".into(), counters.into());
+        to.insert("counters_refused".into(), self.refused.into());
+    }
+}

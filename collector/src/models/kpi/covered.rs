@@ -1,0 +1,71 @@
+//! How much of an asked span the reports of a machine cover, and what they sum up to there.
+//!
+//! Sums up to a moment are taken from all that happened before it. Those of a span are the difference between the two
+//! at its ends, so that spans add up. They are known from the machine's beginning and from where its reports are kept
+//! in order; in between only as part of the sum of all.
+
+use afferent_protocol::ids::Timestamp;
+
+use super::super::span::Span;
+use super::super::timeline::{Sums, Timeline, Totals};
+use super::super::track::Track;
+
+/// What is covered.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Covered {
+    /// From when until when, and what it sums up to; `None` where nothing is.
+    pub sums: Option<(Timestamp, Timestamp, Sums)>,
+    /// Why it begins later than asked.
+    pub begins_late: Option<&'static str>,
+    /// Why it ends earlier than asked.
+    pub ends_early: Option<&'static str>,
+    /// Of which span quantities are counted beside it.
+    pub quantities: Span,
+}
+
+/// The machine has reported no state.
+const NO_REPORT: &str = "no_report";
+/// Its first report came later.
+const FIRST_REPORT: &str = "first_report";
+/// What was before is kept only as part of the sum of all.
+pub(super) const HORIZON: &str = "horizon";
+/// It was not heard any more.
+const LAST_WORD: &str = "last_word";
+
+impl Covered {
+    /// What is covered of a span. `walk` folds the reports of before a time, or all.
+    pub fn of(track: &Track<Timeline>, span: Span, walk: &dyn Fn(Option<Timestamp>) -> Timeline) -> Self {
+        let all = walk(None);
+        let Some(begun) = all.begun() else {
+            let begins_late = (!span.is_all()).then_some(NO_REPORT);
+            return Self { begins_late, quantities: span, ..Self::default() };
+        };
+        let last = track.last_word().max(begun);
+        let kept_from = track.kept_from();
+        // Nothing was before the beginning: sums from there are those of all.
+        let asked_from = span.from.filter(|from| *from > begun);
+        let from = asked_from.map(|from| kept_from.map_or(from, |kept| from.max(kept)));
+        let begins_late = match (span.from, from) {
+            (Some(asked), Some(from)) if from > asked => Some(HORIZON),
+            (Some(asked), None) if asked < begun => Some(FIRST_REPORT),
+            _ => None,
+        };
+        let ends_early = span.until.filter(|until| *until > last).map(|_| LAST_WORD);
+        let none = Self { sums: None, begins_late, ends_early, quantities: span };
+        if from.is_some_and(|from| from > last) {
+            return Self { ends_early: Some(LAST_WORD), ..none };
+        }
+        let (shown_from, until) = (from.unwrap_or(begun), span.until.unwrap_or(last).min(last));
+        if span.until.is_some_and(|until| until <= shown_from) {
+            return Self { begins_late: begins_late.or(Some(FIRST_REPORT)), ..none };
+        }
+        if span.until.zip(kept_from).is_some_and(|(until, kept)| until < kept) {
+            return Self { begins_late: Some(HORIZON), ..none };
+        }
+        let before = from.map_or(Totals::default(), |from| walk(Some(from)).totals(from, track.heard()));
+        let whole = if span.until.is_some() { walk(span.until) } else { all };
+        let sums = whole.totals(until, track.heard()).since(&before);
+        let quantities = Span { from: from.or(span.from), until: span.until };
+        Self { sums: Some((shown_from, until, sums)), quantities, ..none }
+    }
+}

@@ -1,0 +1,42 @@
+// What figures count and what they do not, in words beside them.
+
+import { html } from './html.js';
+import { Time, duration, millis } from './time.js';
+import { count, counted, plain } from './words.js';
+
+const KNOWN = ['operating_s', 'down_s', 'idle_s', 'out_of_service_s'];
+
+/** Of how much of the time that its key figures are of the state of a machine is known. */
+export function Known({ figures }) {
+  const [from, until] = [millis(figures?.from), millis(figures?.until)];
+  if (from == null || until == null) return null;
+  const known = KNOWN.reduce((sum, key) => sum + (figures[key] ?? 0), 0);
+  return html`<p>Known for ${duration(known)} of ${duration((until - from) / 1000)}, from <${Time} of=${figures.from} /> to <${Time} of=${figures.until} />.
+    ${figures.unknown_s > 0 && ' What is unknown is in no other figure.'}</p>`;
+}
+
+/** From where in the log a model counts, where that is not its beginning. `from` is `counts_from` of its answer. */
+export function CountsFrom({ from, whose = '' }) {
+  const place = ({ offset, time }) => (time
+    ? html`<${Time} of=${time} /> (offset ${count(plain(offset, 20))})` : `offset ${count(plain(offset, 20))}`);
+  const isCut = from != null && from.offset !== '0';
+  return html`${isCut && html`<p class="quiet counts-from">${whose}Counts from ${place(from)}, older events were removed.</p>`}
+    ${from?.samples && html`<p class="quiet counts-from">${whose}Samples count from ${place(from.samples)}, older ones were removed.</p>`}`;
+}
+
+/** What came too late for the figures of a model, and how far back late events still count. `of` has `late` and `horizon`. */
+export function Late({ model, of }) {
+  return html`${of?.late > 0 && html`<p class="banner late">${counted(of.late, 'event')} came too late to be counted: recompute, with
+      ${' '}<code>afferent-collector models recompute ${plain(model.model, 60)}</code>.</p>`}
+    ${of?.horizon && html`<p class="quiet horizon">Events that come late are counted back to <${Time} of=${of.horizon} />.</p>`}`;
+}
+
+/** All that is said of the answer of a model about one machine. */
+export function Counted({ model, of }) {
+  return html`<${CountsFrom} from=${model.countsFrom} /><${Late} model=${model} of=${of} />`;
+}
+
+/** How many events of all machines came too late. */
+export function lateOf(machines) {
+  return Object.values(machines ?? {}).reduce((sum, machine) => sum + (machine.late ?? 0), 0);
+}
