@@ -141,6 +141,8 @@ pub const OUT_BYTES_MAX: usize = 256 * 1024;
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// How long a last packet (CONNACK with a refusal, DISCONNECT) may take to be written.
 pub const FAREWELL_MAX: Duration = Duration::from_secs(2);
+/// How often it is looked at whether a client's certificate has expired by a clock that was set.
+pub const CLOCK_LOOKS_EVERY: Duration = Duration::from_secs(30);
 /// Bytes that one read of a socket takes. The buffer is on the stack: an idle connection has none.
 pub const READ_BYTES: usize = 64 * 1024;
 /// Connections at a time that may be configured.

@@ -72,7 +72,7 @@ impl Kind {
             }
             Self::TooManyConnections => "raise mqtt.connections_max, and LimitNOFILE (ulimit -n) with it",
             Self::Message(Reason::OtherKey | Reason::Signature) => {
-                "where the machine was set up anew, `afferent-collector agents replace NAME KEY` takes its new key; else \
+                "where the machine was set up anew, `afferent-collector agents replace NAME --key KEY` takes its new key; else \
                  somebody else uses its name"
             }
             Self::Message(Reason::Newer) => "update the collector before its agents",

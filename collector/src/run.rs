@@ -25,7 +25,7 @@ use crate::config::{Config, ConfigError};
 use crate::core::{Core, OwnIdentity};
 use crate::data_directory::{DataDirectory, DataDirectoryError, first_public_key};
 use crate::endpoint::{BindError, Endpoint, EndpointSettings, Registry};
-use crate::intake::{self, Health, Intake, Outbox, Writer, WriterError};
+use crate::intake::{self, Health, Intake, Outbox, Views, WeakIntake, Writer, WriterError};
 use crate::limits::{EXIT_TIME_MAX, FAREWELL_LOOKS_EVERY, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY};
 use crate::log::{EmbeddedLog, Forgetter, Indexer, LogReader, LogSettings, OpenError, Trimmer};
 use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
@@ -35,7 +35,7 @@ use crate::posted::RedbIds;
 use crate::questions;
 use crate::retention;
 use crate::shutdown::{StopSwitch, Stopping, stop_switch};
-use crate::sources::Sources;
+use crate::sources::{SourceView, Sources};
 use crate::subscribe::ReadLog;
 use crate::subscribe::named::{StoreError, Subscriptions};
 use crate::supervise::{Part, PartEnded, Supervisor};
@@ -169,14 +169,10 @@ impl Collector {
             tracing::warn!("{data} can be read by everybody on this machine; run: chmod 700 {data}");
         }
         let shares = open_files::share(config.mqtt.connections_max.get() as usize)?;
-        let own = (config.name, data.identity()?.public_key());
-        data.show_public_key(&own.1)?;
+        let key = data.identity()?.public_key();
+        data.show_public_key(&key)?;
         let Opened { core, reader, indexer, trimmer, forgetter } = open_log(config, &data).await?;
-        let (trimmed_until, emptied_until) = (core.sources().trimmed_until(), core.sources().emptied_until());
-        let newest = core.newest_attestation().and_then(|bytes| Attestation::read(&bytes)?.verify());
-        // By its first key the log is judged.
-        let own = (own.0, first_public_key(data.path()).unwrap_or(own.1));
-        let attested = retention::Attested { own: config.name, log_id: core.place().log_id, keys: core.keys_of_log() };
+        let kept = Kept::of(config, &core);
         let health = Arc::new(Health::default());
         let (switch, stopping) = stop_switch();
         let supervisor = Supervisor::new(Arc::clone(&health), stopping.clone());
@@ -195,27 +191,12 @@ impl Collector {
             .map_err(system("a thread for agents' questions"))?;
         let (writer, views) =
             intake::spawn(core, incoming, outbox, asked, &supervisor).map_err(system("a thread for the log"))?;
-        let indexing =
-            indexing::spawn(indexer.giving_way(commits.clone()), views.durable.clone(), stopping.clone(), &supervisor);
-        indexing.map_err(system("a thread for the log's indexes"))?;
-        let attesting = config.attest.file.clone();
-        let attesting = attesting.map(|file| attesting::spawn(file, views.attested.clone(), &supervisor));
-        let attesting = attesting.transpose().map_err(system("a thread for attestations"))?;
+        indexing::spawn(indexer.giving_way(commits.clone()), views.durable.clone(), stopping.clone(), &supervisor)
+            .map_err(system("a thread for the log's indexes"))?;
+        let attesting = start_attesting(config, &views, &supervisor)?;
         let reader: Arc<dyn ReadLog> = Arc::new(reader);
-        let retention = retention::Settings {
-            log: reader.another(),
-            attested,
-            newest,
-            sources: views.sources.clone(),
-            rules: config.retention(),
-            every: RETENTION_EVERY,
-            trimmer,
-            trimmed_until,
-            forgetter,
-            emptied_until,
-            intake: posts.clone(),
-            health: Arc::clone(&health),
-        };
+        let removing = Removing { log: reader.another(), trimmer, forgetter, intake: posts.clone() };
+        let retention = kept.settings(config, removing, &views, &health);
         retention::spawn(retention, stopping.clone(), &supervisor).map_err(system("a thread for retention"))?;
         let models = ModelSettings {
             definitions: with_built_ins(&config.model),
@@ -230,6 +211,8 @@ impl Collector {
         let run = getrandom::u64().map_err(system("random numbers"))?;
         let subscriptions = Arc::new(Subscriptions::open(&data.path().join("subscriptions"), run)?);
         let (durable, sources) = (views.durable, views.sources);
+        // By its first key the log is judged.
+        let own = (config.name, first_public_key(data.path()).unwrap_or(key));
         let state = ApiState { own, reader, durable, sources, subscriptions, intake: posts, health, models };
         Ok(Self {
             mqtt,
@@ -370,6 +353,69 @@ async fn open_log(config: &Config, data: &DataDirectory) -> Result<Opened, RunEr
         Ok(Opened { core, reader, indexer, trimmer, forgetter })
     });
     opening.await.map_err(system("the opening of the log"))?
+}
+
+/// What retention has to know of the log as it was opened.
+struct Kept {
+    attested: retention::Attested,
+    newest: Option<Attestation>,
+    trimmed_until: Offset,
+    emptied_until: Offset,
+}
+
+/// What retention removes with.
+struct Removing {
+    log: Arc<dyn ReadLog>,
+    trimmer: Trimmer<FsDisk>,
+    forgetter: Forgetter<FsDisk>,
+    intake: WeakIntake,
+}
+
+impl Kept {
+    fn of(config: &Config, core: &Core<EmbeddedLog<FsDisk>>) -> Self {
+        Self {
+            attested: retention::Attested { own: config.name, log_id: core.place().log_id, keys: core.keys_of_log() },
+            newest: core.newest_attestation().and_then(|bytes| Attestation::read(&bytes)?.verify()),
+            trimmed_until: core.sources().trimmed_until(),
+            emptied_until: core.sources().emptied_until(),
+        }
+    }
+
+    fn settings(
+        self,
+        config: &Config,
+        removing: Removing,
+        views: &Views<Vec<SourceView>>,
+        health: &Arc<Health>,
+    ) -> retention::Settings<FsDisk> {
+        let Self { attested, newest, trimmed_until, emptied_until } = self;
+        let Removing { log, trimmer, forgetter, intake } = removing;
+        retention::Settings {
+            log,
+            attested,
+            newest,
+            sources: views.sources.clone(),
+            rules: config.retention(),
+            every: RETENTION_EVERY,
+            trimmer,
+            trimmed_until,
+            forgetter,
+            emptied_until,
+            intake,
+            health: Arc::clone(health),
+        }
+    }
+}
+
+/// Starts to write attestations to the configured file, where there is one.
+fn start_attesting(
+    config: &Config,
+    views: &Views<Vec<SourceView>>,
+    supervisor: &Supervisor,
+) -> Result<Option<JoinThread>, RunError> {
+    let file = config.attest.file.clone();
+    let started = file.map(|file| attesting::spawn(file, views.attested.clone(), supervisor));
+    started.transpose().map_err(system("a thread for attestations"))
 }
 
 /// Loads the models' snapshots, away from the tasks, and starts to follow the log.

@@ -13,6 +13,18 @@ pub fn up(source: &SourceId, identity: &Identity, nonce: Nonce, answer: Nonce, c
 
 /// [`up`], with whatever content.
 pub fn up_with(source: &SourceId, identity: &Identity, nonce: Nonce, answer: Nonce, content: UpContent) -> Vec<u8> {
+    up_formerly(source, &[], identity, nonce, answer, content)
+}
+
+/// [`up_with`], of an agent that says it had these names before.
+pub fn up_formerly(
+    source: &SourceId,
+    former: &[SourceId],
+    identity: &Identity,
+    nonce: Nonce,
+    answer: Nonce,
+    content: UpContent,
+) -> Vec<u8> {
     let up = Up {
         log_id: [0; 16],
         nonce,
@@ -20,7 +32,7 @@ pub fn up_with(source: &SourceId, identity: &Identity, nonce: Nonce, answer: Non
         key: identity.public_key(),
         instance: Instance([7; 16]),
         clock: ClockReading::default(),
-        former: Vec::new(),
+        former: former.to_vec(),
         content,
     };
     up.sign(source, identity)

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Write;
 
 /// What libraries say, and what that means. The first that fits counts.
-const MEANINGS: [(&str, &str); 16] = [
+const MEANINGS: [(&str, &str); 18] = [
     ("oundary", "the other side speaks TLS here: write mqtts:// in `ship.url`"),
     ("InvalidContentType", "the other side does not speak TLS here: write mqtt:// in `ship.url`, or name its TLS port"),
     ("corrupt message", "the other side does not speak TLS here: write mqtt:// in `ship.url`, or name its TLS port"),
@@ -12,6 +12,11 @@ const MEANINGS: [(&str, &str); 16] = [
     ("CaUsedAsEndEntity", "it shows a CA's certificate as its own: the server needs one that the CA has signed"),
     ("NotValidForName", "its certificate is not for the name in `ship.url`: use a name that stands in it"),
     ("not valid for name", "its certificate is not for the name in `ship.url`: use a name that stands in it"),
+    (
+        "alert: CertificateExpired",
+        "this agent's certificate has expired: renew `ship.cert_file`, or set the clocks right",
+    ),
+    ("alert: BadCertificate", "it does not take this agent's certificate: look at `ship.cert_file` and its client CA"),
     ("expired", "a certificate has expired, or this machine's clock is wrong"),
     ("not valid yet", "a certificate is not valid yet, or this machine's clock is wrong"),
     ("CertificateRequired", "it wants a certificate of the agent: give `ship.cert_file` and `ship.key_file`"),
@@ -74,6 +79,7 @@ mod tests {
             ("received corrupt message of type InvalidContentType", "mqtt://"),
             ("invalid peer certificate: UnknownIssuer", "ship.ca_file"),
             ("invalid peer certificate: certificate expired: verification time 1", "expired"),
+            ("received fatal alert: CertificateExpired", "renew `ship.cert_file`"),
             ("Connection refused, return code: `BadUserNamePassword`", "ship.password"),
             ("I/O: Connection refused (os error 111)", "nobody listens"),
         ] {

@@ -18,14 +18,13 @@
 use std::fmt;
 
 use afferent_protocol::batch::CHAIN_START;
-use afferent_protocol::event::{Body, ClockStep, Derived, LifeCycle, Loss, Sample, Value};
+use afferent_protocol::event::{Body, ClockStep, Derived, Loss, Sample, Value};
 use afferent_protocol::ids::Timestamp;
-use afferent_protocol::sign::PublicKey;
 use serde::{Serialize, Serializer};
 
-use super::names;
 use super::text::{put_decimal, put_json_string};
 use super::time::put_rfc3339;
+use super::{life_cycle, names};
 use crate::whole;
 
 /// The content type of everything but derived events that are no JSON.
@@ -111,7 +110,7 @@ impl Serialize for Data<'_, '_> {
             }
             Body::Loss(loss) => loss_of(loss).serialize(to),
             Body::ClockStep(step) => clock_step_of(step).serialize(to),
-            Body::LifeCycle(change) => life_cycle_of(change).serialize(to),
+            Body::LifeCycle(change) => life_cycle::Data(change).serialize(to),
             Body::Progress(progress) => {
                 #[derive(Serialize)]
                 struct Progress {
@@ -213,211 +212,8 @@ fn clock_step_of(step: &ClockStep) -> ClockStepData {
     }
 }
 
-#[derive(Serialize)]
-#[serde(tag = "change", rename_all = "snake_case")]
-enum LifeCycleData<'a> {
-    Started {
-        previous: &'static str,
-        version: &'a str,
-        repairs: &'a str,
-    },
-    Stopped {
-        reason: &'a str,
-    },
-    LinkUp {
-        peer: &'a str,
-    },
-    LinkDown {
-        peer: &'a str,
-        reason: &'a str,
-    },
-    KeyPinned {
-        source: &'a str,
-        key: String,
-    },
-    Refused {
-        source: &'a str,
-        reason: &'a str,
-    },
-    Gap {
-        source: &'a str,
-        stream: &'static str,
-        epoch: String,
-        #[serde(serialize_with = "whole::serialize")]
-        first: u64,
-        #[serde(serialize_with = "whole::serialize")]
-        end: u64,
-    },
-    DiskTrouble {
-        message: &'a str,
-    },
-    Configured {
-        message: &'a str,
-    },
-    Trimmed {
-        until: String,
-        rule: &'a str,
-    },
-    Emptied {
-        stream: &'static str,
-        until: String,
-        rule: &'a str,
-    },
-    LaneKept {
-        source: &'a str,
-        stream: &'static str,
-        epoch: String,
-        #[serde(serialize_with = "whole::serialize")]
-        end: u64,
-        time_last: String,
-        chain: String,
-    },
-    Attested {
-        attestation: String,
-    },
-    TermBegun {
-        log_id: String,
-        partition: u32,
-        term: String,
-        first: String,
-    },
-    Heartbeat {
-        instance: String,
-        lanes: Vec<LaneEnd>,
-    },
-    Resealed {
-        stream: &'static str,
-        epoch: String,
-        #[serde(serialize_with = "whole::serialize")]
-        first: u64,
-        reason: &'static str,
-    },
-    RingReplaced {
-        message: &'a str,
-    },
-    Conflict {
-        source: &'a str,
-        boots: [String; 2],
-        addresses: &'a str,
-    },
-    RolledBack {
-        source: &'a str,
-        term: String,
-        until: String,
-        end: String,
-        time: String,
-    },
-    Retired {
-        source: &'a str,
-        who: &'a str,
-        why: &'a str,
-    },
-    KeyReplaced {
-        source: &'a str,
-        key: String,
-        who: &'a str,
-        #[serde(skip_serializing_if = "str::is_empty")]
-        why: &'a str,
-    },
-    KeyEndorsed {
-        endorsement: String,
-    },
-    Alias {
-        source: &'a str,
-        former: &'a str,
-    },
-}
-
-#[derive(Serialize)]
-struct LaneEnd {
-    stream: &'static str,
-    epoch: String,
-    #[serde(serialize_with = "whole::serialize")]
-    end: u64,
-    check: String,
-}
-
-fn life_cycle_of<'a>(change: &LifeCycle<'a>) -> LifeCycleData<'a> {
-    match *change {
-        LifeCycle::Started { previous, version, repairs } => {
-            LifeCycleData::Started { previous: names::previous_stop(previous), version, repairs }
-        }
-        LifeCycle::Stopped { reason } => LifeCycleData::Stopped { reason },
-        LifeCycle::LinkUp { peer } => LifeCycleData::LinkUp { peer },
-        LifeCycle::LinkDown { peer, reason } => LifeCycleData::LinkDown { peer, reason },
-        LifeCycle::KeyPinned { source, key } => LifeCycleData::KeyPinned { source, key: PublicKey(key).to_string() },
-        LifeCycle::Refused { source, reason } => LifeCycleData::Refused { source, reason },
-        LifeCycle::Gap { source, stream, epoch, first, end } => LifeCycleData::Gap {
-            source,
-            stream: stream.name(),
-            epoch: epoch.to_string(),
-            first: first.get(),
-            end: end.get(),
-        },
-        LifeCycle::DiskTrouble { message } => LifeCycleData::DiskTrouble { message },
-        LifeCycle::Configured { message } => LifeCycleData::Configured { message },
-        LifeCycle::Trimmed { until, rule } => LifeCycleData::Trimmed { until: until.to_string(), rule },
-        LifeCycle::Emptied { stream, until, rule } => {
-            LifeCycleData::Emptied { stream: stream.name(), until: until.to_string(), rule }
-        }
-        LifeCycle::LaneKept { source, stream, epoch, end, time_last, chain } => LifeCycleData::LaneKept {
-            source,
-            stream: stream.name(),
-            epoch: epoch.to_string(),
-            end: end.get(),
-            time_last: time_text(time_last),
-            chain: Hex(&chain).to_string(),
-        },
-        LifeCycle::Attested { attestation } => LifeCycleData::Attested { attestation: Hex(attestation).to_string() },
-        LifeCycle::TermBegun { log_id, partition, term, first } => LifeCycleData::TermBegun {
-            log_id: Hex(&log_id).to_string(),
-            partition,
-            term: format!("{term:016x}"),
-            first: first.to_string(),
-        },
-        LifeCycle::Heartbeat { instance, lanes } => LifeCycleData::Heartbeat {
-            instance: Hex(&instance).to_string(),
-            lanes: lanes
-                .iter()
-                .map(|lane| LaneEnd {
-                    stream: lane.stream.name(),
-                    epoch: lane.epoch.to_string(),
-                    end: lane.end.get(),
-                    check: format!("{:016x}", lane.check),
-                })
-                .collect(),
-        },
-        LifeCycle::Resealed { stream, epoch, first, reason } => LifeCycleData::Resealed {
-            stream: stream.name(),
-            epoch: epoch.to_string(),
-            first: first.get(),
-            reason: names::reseal_reason(reason),
-        },
-        LifeCycle::RingReplaced { message } => LifeCycleData::RingReplaced { message },
-        LifeCycle::Conflict { source, boots, addresses } => {
-            LifeCycleData::Conflict { source, boots: boots.map(|boot| Hex(&boot).to_string()), addresses }
-        }
-        LifeCycle::RolledBack { source, term, until, end, time } => LifeCycleData::RolledBack {
-            source,
-            term: format!("{term:016x}"),
-            until: until.to_string(),
-            end: end.to_string(),
-            time: time_text(time),
-        },
-        LifeCycle::Retired { source, who, why } => LifeCycleData::Retired { source, who, why },
-        LifeCycle::KeyReplaced { source, key, who } => {
-            // The reason is the second line.
-            let (who, why) = who.split_once('\n').unwrap_or((who, ""));
-            LifeCycleData::KeyReplaced { source, key: PublicKey(key).to_string(), who, why }
-        }
-        LifeCycle::KeyEndorsed { endorsement } => {
-            LifeCycleData::KeyEndorsed { endorsement: Hex(endorsement).to_string() }
-        }
-        LifeCycle::Alias { source, former } => LifeCycleData::Alias { source, former },
-    }
-}
-
-struct Hex<'a>(&'a [u8]);
+/// Bytes as text.
+pub(super) struct Hex<'a>(pub &'a [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -425,7 +221,7 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
-fn time_text(time: Timestamp) -> String {
+pub(super) fn time_text(time: Timestamp) -> String {
     let mut text = Vec::with_capacity(27);
     put_rfc3339(&mut text, time);
     String::from_utf8(text).expect("a time is ASCII")

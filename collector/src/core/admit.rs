@@ -4,11 +4,11 @@ use afferent_protocol::batch::{Batch, ClockReading, Header};
 use afferent_protocol::codec::Codec;
 use afferent_protocol::ids::{Sequence, SourceId, Stream};
 use afferent_protocol::piece;
-use afferent_protocol::session::{Lane, Offered, Verdict};
+use afferent_protocol::session::{Control, Lane, Offered, Verdict};
 
 use super::early::Kept;
 use super::pieces::Joined;
-use super::{Confirm, Connection, Core, Reason, Received, Refusal};
+use super::{Confirm, Core, Origin, Reason, Received, Refusal};
 use crate::limits::ROW_BYTES_MIN;
 use crate::log::UnifiedLog;
 use crate::sources::Entered;
@@ -21,27 +21,25 @@ impl<L: UnifiedLog> Core<L> {
     /// memory.
     pub(super) fn take_piece(
         &mut self,
-        agent: SourceId,
+        origin: Origin<'_>,
         payload: &[u8],
-        connection: Option<Connection>,
-        clock: &ClockReading,
         received: &mut Received,
     ) -> Result<(), Refusal> {
         let (head, bytes) = piece::read(payload).ok_or_else(|| {
             Refusal::new(Reason::Malformed, "a piece of a batch whose parts do not fit together".to_owned())
         })?;
-        if !self.has_proved_over(&agent, connection) {
-            self.nacks.insert((agent, head.lane), SAY_HELLO);
-            return Err(Refusal::new(Reason::NoHello, format!("{agent} has not said hello yet; it was asked to")));
+        let agent = origin.agent;
+        if !self.has_proved_over(&agent, origin.connection) {
+            return Err(self.ask_for_hello(origin, head.lane));
         }
-        match self.pieces.take(agent, head, bytes, clock.monotonic_us) {
+        match self.pieces.take(agent, head, bytes, origin.clock.monotonic_us) {
             Joined::Part => Ok(()),
             Joined::Missing => {
                 self.nacks.insert((agent, head.lane), SAY_HELLO);
                 Ok(())
             }
             Joined::Whole(bytes) => match Batch::parse(&bytes) {
-                Ok((batch, [])) => self.admit(agent, &batch, clock, received),
+                Ok((batch, [])) => self.admit(origin, &batch, received),
                 result => {
                     self.pieces.refused(agent, head.lane.stream);
                     let too_long = "a batch in pieces with bytes behind its end".to_owned();
@@ -51,24 +49,44 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
+    /// Asks who sends without having proved itself to say hello: over its own connection, so that nobody else begins again
+    /// because of it. A guest that has not even claimed the name with its key is not asked.
+    fn ask_for_hello(&mut self, origin: Origin<'_>, lane: Lane) -> Refusal {
+        let agent = origin.agent;
+        let is_over_it = |over| origin.connection.is_none() || origin.connection == over;
+        let sessions = self.sessions.of(&agent).filter(|session| session.is_there() && is_over_it(session.connection));
+        let nack = Control::Nack { lane, from: SAY_HELLO };
+        let asked: Vec<_> = sessions.map(|session| (agent, session.nonce, nack.clone())).collect();
+        if let Some(guest) = origin.guest().filter(|_| asked.is_empty()) {
+            let message = format!("batches of {agent}, from {guest}, who has not shown that it had that name");
+            return Refusal::new(Reason::OtherKey, message);
+        }
+        for asked in asked {
+            if !self.again.contains(&asked) {
+                self.again.push(asked);
+            }
+        }
+        Refusal::new(Reason::NoHello, format!("{agent} has not said hello yet; it was asked to"))
+    }
+
     /// Checks one batch and gives it its place.
     pub(super) fn admit(
         &mut self,
-        agent: SourceId,
+        origin: Origin<'_>,
         batch: &Batch<'_>,
-        clock: &ClockReading,
         received: &mut Received,
     ) -> Result<(), Refusal> {
+        let Origin { agent, clock, .. } = origin;
         let header = batch.header();
         if header.source != agent {
             return Err(Refusal::other_source(&agent, &header.source));
         }
         let lane = Lane { stream: header.stream, epoch: header.epoch };
+        if origin.guest().is_some() && !self.has_proved_over(&agent, origin.connection) {
+            return Err(self.ask_for_hello(origin, lane));
+        }
         let pinned = self.sources.get(&agent).and_then(|source| source.pinned.as_ref());
-        let Some(pinned) = pinned else {
-            self.nacks.insert((agent, lane), SAY_HELLO);
-            return Err(Refusal::new(Reason::NoHello, format!("{agent} has not said hello yet; it was asked to")));
-        };
+        let Some(pinned) = pinned else { return Err(self.ask_for_hello(origin, lane)) };
         let Some(chain) = pinned.verifier.as_ref().and_then(|verifier| verifier.verify(batch)) else {
             let message = format!("a batch is not signed with the key {} that {agent} is held to", pinned.key);
             return Err(Refusal::new(Reason::Signature, message));

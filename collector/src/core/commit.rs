@@ -17,7 +17,8 @@ impl<L: UnifiedLog> Core<L> {
             answers.extend(self.answer_over(agent, nonce, welcome, greeting.is_proved, clock));
         }
         for (agent, nonce, again) in std::mem::take(&mut self.again) {
-            answers.extend(self.answer_over(agent, nonce, again, true, clock));
+            let is_proved = self.has_proved(&agent, nonce);
+            answers.extend(self.answer_over(agent, nonce, again, is_proved, clock));
         }
         self.tell_gaps(clock);
         Ok(answers)

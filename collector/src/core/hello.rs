@@ -3,15 +3,15 @@
 //! A hello that does not answer our challenge is a claim: it is answered with one, and changes nothing. Whoever repeats it
 //! with the answer has the key, and says it now.
 
-use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::{Sequence, SourceId, Stream};
 use afferent_protocol::session::signed::{Instance, Nonce, Unverified, Up, UpContent, is_down};
 use afferent_protocol::session::{Control, ControlError, Hello, Lane, Welcome};
+use afferent_protocol::sign::PublicKey;
 
 use super::admit::SAY_HELLO;
 use super::gaps::WaitsFor;
-use super::sessions::{Clones, Connection};
-use super::{Core, Notice, Reason, Refusal};
+use super::sessions::{Clones, Connection, Session};
+use super::{Core, Notice, Origin, Reason, Refusal};
 use crate::log::UnifiedLog;
 use crate::sources::LinkState;
 
@@ -23,29 +23,17 @@ pub(super) struct Greeting {
 }
 
 impl<L: UnifiedLog> Core<L> {
-    /// Takes a signed message; gives the run of the agent that has proved itself with it.
-    pub(super) fn take_control(
-        &mut self,
-        agent: SourceId,
-        payload: &[u8],
-        connection: Option<Connection>,
-        clock: &ClockReading,
-    ) -> Result<Option<Instance>, Refusal> {
+    /// Takes a signed message; gives the run of the agent that has proved itself over this connection with it.
+    pub(super) fn take_control(&mut self, origin: Origin<'_>, payload: &[u8]) -> Result<Option<Instance>, Refusal> {
+        let Origin { agent, clock, .. } = origin;
         if is_down(payload) {
             return self.take_receipt(agent, payload, clock).map(|_| None);
         }
-        self.check_guest(agent, connection)?;
         let said = read_up(payload)?;
-        let claimed = said.claim().key;
-        let is_other = self.sources.key(&agent).is_some_and(|pinned| pinned != claimed);
-        if let (true, Some(source)) =
-            (is_other && connection.is_none_or(|c| !c.is_guest(&agent)), self.sources.get_or_add(agent))
-        {
-            source.other_key = Some(claimed);
-        }
+        self.check_guest(origin, said.claim().key)?;
         let up = self.check_key(agent, said)?;
         match up.content.clone() {
-            UpContent::Control(Control::Hello(hello)) => self.take_hello(agent, &up, hello, connection, clock),
+            UpContent::Control(Control::Hello(hello)) => self.take_hello(origin, &up, hello),
             UpContent::Control(Control::Ask(ends)) => self.take_question(agent, &up, &ends).map(|()| None),
             UpContent::Control(_) => {
                 let message =
@@ -59,14 +47,8 @@ impl<L: UnifiedLog> Core<L> {
         }
     }
 
-    fn take_hello(
-        &mut self,
-        agent: SourceId,
-        up: &Up,
-        hello: Hello,
-        connection: Option<Connection>,
-        clock: &ClockReading,
-    ) -> Result<Option<Instance>, Refusal> {
+    fn take_hello(&mut self, origin: Origin<'_>, up: &Up, hello: Hello) -> Result<Option<Instance>, Refusal> {
+        let Origin { agent, connection, clock } = origin;
         if let Some(held) = hello.lanes.iter().find(|held| held.end < held.first) {
             let message = format!("its hello holds {} up to {}, which is before it", held.first, held.end);
             return Err(Refusal::new(Reason::Malformed, message));
@@ -74,7 +56,7 @@ impl<L: UnifiedLog> Core<L> {
         let runs = self.sessions.runs(&agent);
         let is_proved = self.challenges.is_answered(&agent, up.nonce, runs, clock.monotonic_us, up.answer);
         if is_proved {
-            self.proved(agent, up, &hello, connection, clock)?;
+            self.proved(origin, up, &hello)?;
         } else {
             self.sessions.claimed(agent, up, connection);
             if let Some(session) = self.sessions.with(&agent, up.nonce) {
@@ -86,19 +68,36 @@ impl<L: UnifiedLog> Core<L> {
             // The same connection has proved itself with what came before it: that counts.
             self.hellos.entry((agent, up.nonce)).and_modify(|greeting| greeting.is_proved = true);
         }
-        Ok(is_proved.then_some(up.instance))
+        // Whoever repeats over another connection what was overheard has proved nothing over that.
+        let is_over_it = self.sessions.with(&agent, up.nonce).is_some_and(|session| session.connection == connection);
+        Ok((is_proved && is_over_it).then_some(up.instance))
     }
 
     /// Under a name that the connection is not tied to, an agent speaks that had the name before: it has the key that the name
-    /// is held to, and pins none.
-    pub(super) fn check_guest(&self, agent: SourceId, connection: Option<Connection>) -> Result<(), Refusal> {
-        let guest = connection.filter(|connection| connection.is_guest(&agent)).and_then(|connection| connection.name);
-        match guest {
-            Some(name) if self.sources.key(&agent).is_none() => {
-                let message = format!("{name} speaks as {agent}, which is held to no key");
+    /// is held to, and pins none. Another key than that is no news about the name: it tells of the guest.
+    fn check_guest(&mut self, origin: Origin<'_>, key: PublicKey) -> Result<(), Refusal> {
+        let Origin { agent, .. } = origin;
+        let pinned = self.sources.key(&agent);
+        match (origin.guest(), pinned) {
+            (None, Some(pinned)) if pinned != key => {
+                if let Some(source) = self.sources.get_or_add(agent) {
+                    source.other_key = Some(key);
+                }
+                Ok(())
+            }
+            (None, _) => Ok(()),
+            (Some(_), Some(pinned)) if pinned == key => Ok(()),
+            (Some(guest), Some(pinned)) => {
+                let message = format!(
+                    "{guest} speaks as {agent}, which is held to the key {pinned}, and comes with {key}: only who had a name \
+                     before speaks under it as well"
+                );
                 Err(Refusal::new(Reason::OtherKey, message))
             }
-            _ => Ok(()),
+            (Some(guest), None) => {
+                let message = format!("{guest} speaks as {agent}, which is held to no key");
+                Err(Refusal::new(Reason::OtherKey, message))
+            }
         }
     }
 
@@ -126,14 +125,8 @@ impl<L: UnifiedLog> Core<L> {
     }
 
     /// A run of an agent has proved itself. The first key that a name proves itself with is the one that it is held to.
-    fn proved(
-        &mut self,
-        agent: SourceId,
-        up: &Up,
-        hello: &Hello,
-        connection: Option<Connection>,
-        clock: &ClockReading,
-    ) -> Result<(), Refusal> {
+    fn proved(&mut self, origin: Origin<'_>, up: &Up, hello: &Hello) -> Result<(), Refusal> {
+        let Origin { agent, connection, clock } = origin;
         if self.sources.key(&agent).is_none() {
             self.sources.pin(agent, up.key).ok_or_else(|| Refusal::too_many(&agent))?;
             self.own.tell_now(Notice::KeyPinned { source: agent, key: up.key }, clock);
@@ -150,8 +143,11 @@ impl<L: UnifiedLog> Core<L> {
         }
         let known = self.sources.get(&agent);
         let in_conflict = known.is_some_and(|source| source.conflict.is_some());
-        let is_new =
-            |former: &&SourceId| **former != agent && known.is_none_or(|source| !source.aliases.contains(former));
+        // That it had another name is its own word, and true of a name that is held to its key.
+        let is_new = |former: &&SourceId| {
+            let is_its_own = **former != agent && self.sources.key(former) == Some(up.key);
+            is_its_own && known.is_none_or(|source| !source.aliases.contains(former))
+        };
         let aliases: Vec<SourceId> = up.former.iter().filter(is_new).copied().collect();
         if let Some(Clones { boots, addresses }) = shown.clones.filter(|_| !in_conflict) {
             tracing::error!(%agent, addresses, "two machines speak for one name, with the same key");
@@ -207,9 +203,10 @@ impl<L: UnifiedLog> Core<L> {
 
     /// Whether a run of the agent has proved itself over this connection; behind a broker, over any.
     pub(super) fn has_proved_over(&self, agent: &SourceId, connection: Option<Connection>) -> bool {
-        let is_here = |over: Connection| connection.is_none_or(|here| here.number == over.number);
-        let mut sessions = self.sessions.of(agent);
-        sessions.any(|session| session.is_proved && session.is_there() && session.connection.is_none_or(is_here))
+        let number = |connection: Connection| connection.number;
+        let is_here =
+            |session: &Session| connection.is_none() || session.connection.map(number) == connection.map(number);
+        self.sessions.of(agent).any(|session| session.is_proved && session.is_there() && is_here(session))
     }
 
     /// Whether a message over this nonce comes from a run that has proved itself.

@@ -110,6 +110,28 @@ pub struct Received {
     pub proved: Option<Instance>,
 }
 
+/// Where a message comes from, and when.
+#[derive(Clone, Copy, Debug)]
+struct Origin<'a> {
+    /// On whose topic.
+    agent: SourceId,
+    /// Over which connection; `None` through a broker.
+    connection: Option<Connection>,
+    clock: &'a ClockReading,
+}
+
+impl Origin<'_> {
+    /// The name that the connection is tied to, where that is not the topic's.
+    fn guest(&self) -> Option<SourceId> {
+        self.connection.and_then(|connection| connection.name).filter(|name| *name != self.agent)
+    }
+
+    /// Who speaks, as far as is known: what is refused of a guest is its own matter, not that of the name that it has taken.
+    fn speaker(&self) -> SourceId {
+        self.guest().unwrap_or(self.agent)
+    }
+}
+
 /// Admission, with the log behind it.
 pub struct Core<L: UnifiedLog> {
     log: L,
@@ -209,22 +231,17 @@ impl<L: UnifiedLog> Core<L> {
     ) -> Received {
         let (confirm, refusal, proved) = (Confirm::Now, None, None);
         let mut received = Received { confirm, accepted: 0, duplicates: 0, early: 0, refusal, proved };
-        if let Err(refusal) = self.take(agent, payload, connection, clock, &mut received) {
-            self.refuse(agent, &refusal, clock);
+        let origin = Origin { agent, connection, clock };
+        if let Err(refusal) = self.take(origin, payload, &mut received) {
+            self.refuse(origin.speaker(), &refusal, clock);
             received.refusal = Some(refusal);
         }
         received
     }
 
-    fn take(
-        &mut self,
-        agent: SourceId,
-        payload: &[u8],
-        connection: Option<Connection>,
-        clock: &ClockReading,
-        received: &mut Received,
-    ) -> Result<(), Refusal> {
+    fn take(&mut self, origin: Origin<'_>, payload: &[u8], received: &mut Received) -> Result<(), Refusal> {
         assert!(self.is_begun, "a term begins before anything is taken");
+        let agent = origin.agent;
         if agent == self.own.source() {
             return Err(Refusal::own_name(&agent));
         }
@@ -232,26 +249,19 @@ impl<L: UnifiedLog> Core<L> {
             return Err(Refusal::size(payload.len()));
         }
         if is_signed(payload) {
-            received.proved = self.take_control(agent, payload, connection, clock)?;
+            received.proved = self.take_control(origin, payload)?;
             return Ok(());
         }
         if piece::is_piece(payload) {
-            return self.take_piece(agent, payload, connection, clock, received);
-        }
-        if connection.is_some_and(|connection| connection.is_guest(&agent)) && !self.has_proved_over(&agent, connection)
-        {
-            return Err(Refusal::new(
-                Reason::OtherKey,
-                format!("batches of {agent}, from who has not proved to be that"),
-            ));
+            return self.take_piece(origin, payload, received);
         }
         // One that is refused does not speak for those behind it; only bytes that are no batch end the message.
         let mut first = Ok(());
         for batch in split(payload) {
-            let result = batch.map_err(Refusal::from).and_then(|batch| self.admit(agent, &batch, clock, received));
+            let result = batch.map_err(Refusal::from).and_then(|batch| self.admit(origin, &batch, received));
             match (&first, result) {
                 (Ok(()), result) => first = result,
-                (Err(_), Err(refusal)) => self.refuse(agent, &refusal, clock),
+                (Err(_), Err(refusal)) => self.refuse(origin.speaker(), &refusal, origin.clock),
                 (Err(_), Ok(())) => {}
             }
         }
@@ -284,6 +294,7 @@ impl<L: UnifiedLog> Core<L> {
     pub fn is_pending(&self) -> bool {
         let answers =
             !self.acks.is_empty() || !self.nacks.is_empty() || !self.hellos.is_empty() || !self.common.is_empty();
+        let answers = answers || !self.again.is_empty();
         answers || self.log.buffered_bytes() > 0 || self.own.is_pending() || self.log.has_damage()
     }
 

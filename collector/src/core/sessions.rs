@@ -20,15 +20,8 @@ pub struct Connection {
     pub number: u64,
     /// Who is at the other end.
     pub peer: Option<SocketAddr>,
-    /// The name that it is tied to.
+    /// The name that it is tied to: another one than the agent's where who speaks says that it had that name before.
     pub name: Option<SourceId>,
-}
-
-impl Connection {
-    /// Whether it is tied to another name than the agent's: then only who has the key that the agent is held to is heard.
-    pub(super) fn is_guest(&self, agent: &SourceId) -> bool {
-        self.name.is_some_and(|name| name != *agent)
-    }
 }
 
 /// One run of an agent, as far as it has shown itself.

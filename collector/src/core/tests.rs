@@ -19,6 +19,7 @@ use crate::sources::{LaneView, SourceView, Sources};
 
 mod clocks;
 mod crowd;
+mod guests;
 
 type TestCore = Core<EmbeddedLog<MemoryDisk>>;
 

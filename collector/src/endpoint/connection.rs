@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::limits::FORMER_NAMES_MAX;
@@ -17,7 +18,7 @@ use afferent_protocol::topic::{Leaf, Topic};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, WriteHalf};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::Context;
 use super::answers::{Farewell, Grant, PublishAnswer};
@@ -28,7 +29,8 @@ use super::registry::Handle;
 use crate::core::Connection;
 use crate::intake::{Content, Done, Released, Verdict};
 use crate::limits::{
-    DOWN_QUEUE_MAX, FAREWELL_MAX, IN_FLIGHT_MAX, OUT_BYTES_MAX, READ_BYTES, UNNAMED_MAX, WRITE_STALL_MAX,
+    CLOCK_LOOKS_EVERY, DOWN_QUEUE_MAX, FAREWELL_MAX, IN_FLIGHT_MAX, OUT_BYTES_MAX, READ_BYTES, UNNAMED_MAX,
+    WRITE_STALL_MAX,
 };
 use crate::refused::{Kind, Refused};
 
@@ -103,7 +105,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         to_write: Notify::new(),
         eased: Notify::new(),
         done,
-        handle: Handle { number, proved: None, down, end: Arc::new(end) },
+        handle: Handle { number, down, end: Arc::new(end) },
     };
     let mut mailbox = Mailbox { done: done_out, down: down_out, end: end_out };
     let (mut reader, mut writer) = tokio::io::split(stream);
@@ -121,11 +123,12 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     ended
 }
 
-/// Waits until what a client has shown is not valid any more.
-async fn expired(expires: Option<Instant>) {
-    match expires {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
+/// Waits until what a client has shown is not valid any more. The clock may be set meanwhile, so that it is looked at now and
+/// then.
+async fn expired(expires: Option<SystemTime>) {
+    let Some(expires) = expires else { return std::future::pending().await };
+    while let Ok(left) = expires.duration_since(SystemTime::now()) {
+        tokio::time::sleep(left.clamp(Duration::from_millis(1), CLOCK_LOOKS_EVERY)).await;
     }
 }
 
@@ -199,15 +202,15 @@ impl Session<'_> {
     /// Whether another name's topic may be used: by an agent that had the name before. It begins with a message that it has
     /// signed under that name; whether the name is held to its key, the log's writer finds out.
     fn is_guest(&self, agent: SourceId, payload: &[u8]) -> bool {
+        let Some(tied_to) = self.identity.get() else { return false };
         let mut guest_of = self.guest_of.lock().unwrap_or_else(PoisonError::into_inner);
         if guest_of.contains(&agent) {
             return true;
         }
         let said = Up::read(payload).ok().and_then(|said| said.verify_own_key(&agent));
-        let may = guest_of.len() < FORMER_NAMES_MAX
-            && said.is_some()
-            && self.context.registry.claim_as_guest(agent, self.handle.clone());
+        let may = guest_of.len() < FORMER_NAMES_MAX && said.is_some();
         if may {
+            self.context.registry.claim_as_guest(agent, *tied_to, self.handle.clone());
             guest_of.push(agent);
         }
         may

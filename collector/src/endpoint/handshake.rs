@@ -1,9 +1,10 @@
 //! From an open socket to a client that is known: TLS, CONNECT, identity, CONNACK.
 
+use std::time::SystemTime;
+
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::topic::Leaf;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::Instant;
 
 use super::access::Access;
 use super::answers::ConnectRefusal;
@@ -20,7 +21,7 @@ pub(super) struct Greeted {
     pub identity: Option<SourceId>,
     pub client_id: String,
     /// When what it has shown is not valid any more.
-    pub expires: Option<Instant>,
+    pub expires: Option<SystemTime>,
     /// What came with the CONNECT and after it.
     pub early: Vec<Incoming>,
 }

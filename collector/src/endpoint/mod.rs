@@ -26,7 +26,7 @@ mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use afferent_protocol::ids::SourceId;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -237,7 +237,7 @@ async fn connect(
             let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
             let shown = certificate.map(|certificate| Shown {
                 name: tls::common_name(certificate),
-                expires: tls::valid_for(certificate).and_then(|left| tokio::time::Instant::now().checked_add(left)),
+                expires: tls::valid_until(certificate),
             });
             let left = settings.handshake_max.saturating_sub(begun.elapsed());
             greeter.serve(stream, shown, left).await;
@@ -248,7 +248,7 @@ async fn connect(
 /// What a client has shown in its TLS handshake.
 struct Shown {
     name: Option<SourceId>,
-    expires: Option<tokio::time::Instant>,
+    expires: Option<SystemTime>,
 }
 
 /// Lets one client in, or refuses it.

@@ -3,6 +3,9 @@
 //! A name costs nothing where nobody logs in, and a login can be stolen: whoever connects is answered over its own
 //! connection and touches no other, until it has proved that it has the name's key. Then an older connection of the same run
 //! of the agent, which is dead or about to be, ends. Connections of other runs stay: they may be another machine.
+//!
+//! A connection that is tied to one name may speak under others that its agent had before, as a guest. Guests end nobody and
+//! take nobody's room: only so many of one name are kept under another, and those of other names are beside them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +21,17 @@ use crate::limits::{SESSIONS_PROVED_MAX, SESSIONS_UNPROVED_MAX};
 /// The connections of all agents that are known by name.
 #[derive(Debug, Default)]
 pub struct Registry {
-    connections: Mutex<HashMap<SourceId, Vec<Handle>>>,
+    connections: Mutex<HashMap<SourceId, Vec<Place>>>,
+}
+
+/// A connection under one of the names that it uses.
+#[derive(Debug)]
+struct Place {
+    /// The name that it is tied to: another one than that of a name under which it is a guest.
+    tied_to: SourceId,
+    /// The run of the agent that has proved itself over it, under the name that this place is of.
+    proved: Option<Instance>,
+    handle: Handle,
 }
 
 /// One connection, as others see it.
@@ -26,8 +39,6 @@ pub struct Registry {
 pub(super) struct Handle {
     /// Numbers count up: a later connection has a higher one.
     pub number: u64,
-    /// The run of the agent that has proved itself over it.
-    pub proved: Option<Instance>,
     /// Messages to write.
     pub down: mpsc::Sender<Bytes>,
     /// Ends the connection.
@@ -40,7 +51,7 @@ impl Registry {
     pub fn send(&self, agent: &SourceId, connection: u64, message: Bytes) -> bool {
         let connections = self.lock();
         let mut of_agent = connections.get(agent).into_iter().flatten();
-        let Some(handle) = of_agent.find(|handle| handle.number == connection) else { return false };
+        let Some(Place { handle, .. }) = of_agent.find(|place| place.handle.number == connection) else { return false };
         match handle.down.try_send(message) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
@@ -55,40 +66,38 @@ impl Registry {
     pub(super) fn claim(&self, agent: SourceId, handle: Handle) {
         let mut connections = self.lock();
         let of_agent = connections.entry(agent).or_default();
-        end_oldest(of_agent, SESSIONS_UNPROVED_MAX, |handle| handle.proved.is_none());
-        of_agent.push(handle);
+        end_oldest(of_agent, SESSIONS_UNPROVED_MAX, |place| place.proved.is_none() && place.tied_to == agent);
+        of_agent.push(Place { tied_to: agent, proved: None, handle });
     }
 
-    /// Ties a connection to another name that its agent says it had before. It waits its turn: it ends no connection of that
-    /// name, and finds no room where so many wait that have not proved themselves.
-    pub(super) fn claim_as_guest(&self, agent: SourceId, handle: Handle) -> bool {
+    /// Lets a connection that is tied to one name speak under another that its agent says it had before. It ends no connection.
+    /// Of the guests that are tied to one name and have not proved themselves only so many are answered; the oldest gives way.
+    pub(super) fn claim_as_guest(&self, agent: SourceId, tied_to: SourceId, handle: Handle) {
+        assert_ne!(agent, tied_to, "nobody is a guest under its own name");
         let mut connections = self.lock();
         let of_agent = connections.entry(agent).or_default();
-        let has_room = of_agent.iter().filter(|handle| handle.proved.is_none()).count() < SESSIONS_UNPROVED_MAX;
-        if has_room {
-            of_agent.push(handle);
-        }
-        has_room
+        remove_oldest(of_agent, SESSIONS_UNPROVED_MAX, |place| place.proved.is_none() && place.tied_to == tied_to);
+        of_agent.push(Place { tied_to, proved: None, handle });
     }
 
     /// A run of the agent has proved itself over this connection. Tells whether older ones ended for it.
     pub(crate) fn prove(&self, agent: &SourceId, number: u64, instance: Instance) -> bool {
         let mut connections = self.lock();
         let Some(of_agent) = connections.get_mut(agent) else { return false };
-        let Some(handle) = of_agent.iter_mut().find(|handle| handle.number == number) else { return false };
-        if handle.proved.replace(instance) == Some(instance) {
+        let Some(place) = of_agent.iter_mut().find(|place| place.handle.number == number) else { return false };
+        if place.proved.replace(instance) == Some(instance) {
             return false;
         }
         let before = of_agent.len();
         of_agent.retain(|other| {
-            let is_older = other.number < number && other.proved == Some(instance);
+            let is_older = other.handle.number < number && other.proved == Some(instance);
             if is_older {
-                other.end(Farewell::TakenOver);
+                other.handle.end(Farewell::TakenOver);
             }
             !is_older
         });
         let took_over = of_agent.len() < before;
-        end_oldest(of_agent, SESSIONS_PROVED_MAX + 1, |handle| handle.proved.is_some());
+        end_oldest(of_agent, SESSIONS_PROVED_MAX + 1, |place| place.proved.is_some());
         took_over
     }
 
@@ -96,32 +105,44 @@ impl Registry {
     pub(super) fn release(&self, agent: &SourceId, number: u64) {
         let mut connections = self.lock();
         if let Some(of_agent) = connections.get_mut(agent) {
-            of_agent.retain(|handle| handle.number != number);
+            of_agent.retain(|place| place.handle.number != number);
             if of_agent.is_empty() {
                 connections.remove(agent);
             }
         }
     }
 
-    /// Ends the connections of all agents but those that `stays` names; gives how many.
+    /// Ends the connections of all agents but those that `stays` names; gives how many. Guests stay with the name that they
+    /// are tied to.
     pub(super) fn end_all_but(&self, stays: impl Fn(&SourceId) -> bool) -> usize {
         let connections = self.lock();
-        let gone = connections.iter().filter(|(agent, _)| !stays(agent)).flat_map(|(_, handles)| handles);
-        gone.map(|handle| handle.end(Farewell::NotAuthorized)).count()
+        let gone = connections.iter().filter(|(agent, _)| !stays(agent));
+        let gone = gone.flat_map(|(agent, places)| places.iter().filter(|place| place.tied_to == *agent));
+        gone.map(|place| place.handle.end(Farewell::NotAuthorized)).count()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, Vec<Handle>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SourceId, Vec<Place>>> {
         // The map is whole at any time, also when a holder panicked.
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Ends the oldest of these connections until there is room for one more.
-fn end_oldest(of_agent: &mut Vec<Handle>, count_max: usize, which: impl Fn(&Handle) -> bool) {
-    while of_agent.iter().filter(|handle| which(handle)).count() >= count_max {
-        let oldest = of_agent.iter().position(&which).expect("there are some");
-        of_agent.remove(oldest).end(Farewell::TakenOver);
-    }
+fn end_oldest(of_agent: &mut Vec<Place>, count_max: usize, which: impl Fn(&Place) -> bool) {
+    remove_oldest(of_agent, count_max, which).iter().for_each(|place| place.handle.end(Farewell::TakenOver));
+}
+
+/// Removes the oldest of these until there is room for one more; gives those.
+fn remove_oldest(of_agent: &mut Vec<Place>, count_max: usize, which: impl Fn(&Place) -> bool) -> Vec<Place> {
+    let count = of_agent.iter().filter(|place| which(place)).count();
+    let mut too_many = (count + 1).saturating_sub(count_max);
+    let (gone, stay) = std::mem::take(of_agent).into_iter().partition(|place| {
+        let goes = too_many > 0 && which(place);
+        too_many -= usize::from(goes);
+        goes
+    });
+    *of_agent = stay;
+    gone
 }
 
 impl Handle {
@@ -143,14 +164,33 @@ mod tests {
 
     type End = watch::Receiver<Option<Farewell>>;
 
+    fn handle(number: u64) -> (Handle, End) {
+        let ((down, _), (end, ended)) = (mpsc::channel(1), watch::channel(None));
+        (Handle { number, down, end: Arc::new(end) }, ended)
+    }
+
     /// Connections with these numbers, all of which claim the name.
     fn claimed(registry: &Registry, numbers: &[u64]) -> Vec<End> {
         let claim = |number: &u64| {
-            let ((down, _), (end, ended)) = (mpsc::channel(1), watch::channel(None));
-            registry.claim(AGENT, Handle { number: *number, proved: None, down, end: Arc::new(end) });
+            let (handle, ended) = handle(*number);
+            registry.claim(AGENT, handle);
             ended
         };
         numbers.iter().map(claim).collect()
+    }
+
+    /// Connections with these numbers, all of which are tied to this name and are guests under [`AGENT`].
+    fn guests(registry: &Registry, tied_to: SourceId, numbers: impl Iterator<Item = u64>) -> Vec<End> {
+        let claim = |number| {
+            let (handle, ended) = handle(number);
+            registry.claim_as_guest(AGENT, tied_to, handle);
+            ended
+        };
+        numbers.map(claim).collect()
+    }
+
+    fn numbers(registry: &Registry) -> Vec<u64> {
+        registry.lock().get(&AGENT).into_iter().flatten().map(|place| place.handle.number).collect()
     }
 
     fn run(byte: u8) -> Instance {
@@ -177,18 +217,32 @@ mod tests {
     }
 
     #[test]
-    fn guests_end_no_connection_of_the_name_that_they_take() {
+    fn guests_end_no_connection_and_take_the_room_of_no_other_name() {
         let registry = Registry::default();
-        let own = claimed(&registry, &[0]);
-        let taken = (1..99).filter(|number| {
-            let ((down, _), (end, _)) = (mpsc::channel(1), watch::channel(None));
-            registry.claim_as_guest(AGENT, Handle { number: *number, proved: None, down, end: Arc::new(end) })
-        });
-        assert_eq!(taken.count(), SESSIONS_UNPROVED_MAX - 1);
-        assert_eq!(ended(&own), [false], "whoever is tied to the name stays");
+        let [own, renamed] = [claimed(&registry, &[0]), guests(&registry, SourceId::literal("press-89"), 1..2)];
+        let crowd = guests(&registry, SourceId::literal("press-77"), 2..99);
+        let newest = (99 - SESSIONS_UNPROVED_MAX as u64)..99;
+        assert_eq!(numbers(&registry), [0, 1].into_iter().chain(newest).collect::<Vec<_>>(), "they are bounded");
+        let others: Vec<End> = (100..).take(SESSIONS_UNPROVED_MAX - 1).flat_map(|n| claimed(&registry, &[n])).collect();
+        let ended_of = [&own, &renamed, &crowd, &others].map(|ends| ended(ends).contains(&true));
+        assert_eq!(ended_of, [false; 4], "nobody ends for a guest, nor a guest for anybody");
         // The control: connections that are tied to the name end older ones of it.
-        let _others: Vec<End> = (100..).take(SESSIONS_UNPROVED_MAX).flat_map(|n| claimed(&registry, &[n])).collect();
+        claimed(&registry, &[200]);
         assert_eq!(ended(&own), [true]);
+    }
+
+    #[test]
+    fn a_guest_stays_with_the_name_that_it_is_tied_to() {
+        let registry = Registry::default();
+        let renamed = SourceId::literal("press-89");
+        let ((own, of_own), (guest, ended_as_guest)) = (handle(7), handle(7));
+        registry.claim(renamed, own);
+        registry.claim_as_guest(AGENT, renamed, guest);
+        assert_eq!(registry.end_all_but(|agent| *agent == renamed), 0, "nobody has to know its former name");
+        assert_eq!(ended(&[of_own.clone(), ended_as_guest]), [false; 2]);
+        // The control: the name that it is tied to is none any more.
+        assert_eq!(registry.end_all_but(|agent| *agent == AGENT), 1);
+        assert_eq!(ended(&[of_own]), [true]);
     }
 
     #[test]
@@ -199,7 +253,7 @@ mod tests {
         registry.release(&AGENT, 2);
         assert!(!registry.prove(&AGENT, 2, run(7)));
         assert_eq!(ended(&ends), [false; 2], "who is there stays, whatever was on its way from who is not");
-        assert_eq!(registry.lock()[&AGENT].iter().map(|handle| handle.number).collect::<Vec<_>>(), [1]);
+        assert_eq!(numbers(&registry), [1]);
         registry.release(&AGENT, 1);
         assert!(!registry.prove(&AGENT, 1, run(7)));
         assert!(registry.lock().is_empty());

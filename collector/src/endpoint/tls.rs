@@ -119,11 +119,10 @@ pub(crate) fn check_validity(
     Ok(())
 }
 
-/// How long a client's certificate is valid from now on.
-pub(super) fn valid_for(certificate: &CertificateDer<'_>) -> Option<Duration> {
+/// When a client's certificate is not valid any more: the second that it names is its last one (RFC 5280, section 4.1.2.5).
+pub(super) fn valid_until(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
-    let until = certificate.tbs_certificate.validity.not_after.to_system_time();
-    Some(until.duration_since(SystemTime::now()).unwrap_or_default())
+    certificate.tbs_certificate.validity.not_after.to_system_time().checked_add(Duration::from_secs(1))
 }
 
 /// The certificates of a PEM file, at least one.

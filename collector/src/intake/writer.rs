@@ -1,10 +1,10 @@
 //! The one thread that writes: it takes what waits, commits once, and tells everybody.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::topic::{Leaf, Topic};
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -13,7 +13,7 @@ use tokio::time::error::Elapsed;
 use super::admission::Statement;
 use super::{Admission, Content, Done, Health, Incoming, Outbox, Released, Verdict};
 use crate::clock::SystemClock;
-use crate::core::{Answer, NotAttested, NotOperated, Question, Reason, Refusal};
+use crate::core::{Answer, Connection, NotAttested, NotOperated, Question, Reason, Refusal};
 use crate::limits::{
     COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY, WRITER_LOOKS_EVERY,
 };
@@ -248,8 +248,7 @@ impl<A: Admission> Loop<A> {
             }
             (Content::Message { payload, connection }, Some(agent)) => {
                 let judged = self.admission.receive(agent, payload, *connection, &clock);
-                let peer = connection.and_then(|connection| connection.peer);
-                return Became::Judged(self.verdict(judged, agent, peer, is_first));
+                return Became::Judged(self.verdict(judged, agent, *connection, is_first));
             }
             (Content::State { payload }, Some(agent)) => {
                 let judged = self.admission.state(agent, payload, &clock);
@@ -266,7 +265,7 @@ impl<A: Admission> Loop<A> {
         &self,
         judged: Result<Verdict, Refusal>,
         agent: SourceId,
-        peer: Option<SocketAddr>,
+        connection: Option<Connection>,
         is_first: bool,
     ) -> Verdict {
         let refusal = match judged {
@@ -275,8 +274,13 @@ impl<A: Admission> Loop<A> {
         };
         // An agent whose hello has not come yet is asked for it.
         if is_first && refusal.reason != Reason::NoHello {
-            let (kind, name, why) = (Kind::Message(refusal.reason), Some(agent.as_str()), &*refusal.message);
-            self.health.refused.note(&Refused { kind, name, user: None, topic: None, peer, why });
+            let peer = connection.and_then(|connection| connection.peer);
+            // Who speaks under a name that its connection is not tied to is named by its own, with the topic.
+            let speaker = connection.and_then(|connection| connection.name).unwrap_or(agent);
+            let topic = Topic { agent, leaf: Leaf::Up }.text();
+            let topic = (speaker != agent).then(|| topic.as_str());
+            let (kind, name, why) = (Kind::Message(refusal.reason), Some(speaker.as_str()), &*refusal.message);
+            self.health.refused.note(&Refused { kind, name, user: None, topic, peer, why });
         }
         Verdict::from(&refusal)
     }

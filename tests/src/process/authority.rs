@@ -1,6 +1,7 @@
 //! A certificate authority of a plant, made for one test.
 
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
@@ -52,11 +53,28 @@ impl Authority {
     /// # Panics
     /// When the files cannot be written.
     pub fn issue_for(&self, common_name: &str, years: std::ops::Range<i32>) -> Certificate {
+        self.issue_with(common_name, |params| {
+            params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+            params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+        })
+    }
+
+    /// The same, valid for so long from now on; a certificate's times have whole seconds.
+    ///
+    /// # Panics
+    /// When the files cannot be written.
+    pub fn issue_briefly(&self, common_name: &str, valid_for: Duration) -> Certificate {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
+        self.issue_with(common_name, |params| {
+            params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs((now + valid_for).as_secs());
+        })
+    }
+
+    fn issue_with(&self, common_name: &str, set: impl FnOnce(&mut CertificateParams)) -> Certificate {
         let key = KeyPair::generate().expect("a key can be made");
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address is a valid name");
         params.distinguished_name.push(DnType::CommonName, common_name);
-        params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
-        params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
+        set(&mut params);
         let signed = params.signed_by(&key, &self.issuer).expect("the authority can sign");
         std::fs::create_dir_all(&self.folder).expect("the folder can be written");
         let files = Certificate {

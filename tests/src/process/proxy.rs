@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub struct Proxy {
 struct Line {
     /// Bytes a second, each way; as fast as it goes without.
     bytes_per_s: Option<u64>,
+    /// Bytes that the target was given, over all connections.
+    passed_on: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -74,6 +77,11 @@ impl Proxy {
         state.sockets.len()
     }
 
+    /// How many bytes the target was given so far.
+    pub fn passed_on(&self) -> u64 {
+        self.line.passed_on.load(Ordering::Relaxed)
+    }
+
     /// All connections that stand hang from now on; new ones do not.
     pub fn hang(&self) {
         let mut state = self.line.lock();
@@ -110,14 +118,17 @@ impl Line {
         let number = state.sockets.len();
         state.sockets.push([clone(&client), clone(&server)]);
         drop(state);
-        for (from, to) in [(clone(&client), clone(&server)), (server, client)] {
+        for (from, to, is_to_target) in [(clone(&client), clone(&server), true), (server, client, false)] {
             let line = Arc::clone(self);
-            std::thread::spawn(move || line.pump(number, from, to));
+            std::thread::spawn(move || {
+                let counted = is_to_target.then_some(&line.passed_on);
+                line.pump(number, from, to, counted);
+            });
         }
     }
 
     /// One direction of a connection. Its end is passed on as its bytes are.
-    fn pump(&self, number: usize, mut from: TcpStream, mut to: TcpStream) {
+    fn pump(&self, number: usize, mut from: TcpStream, mut to: TcpStream, counted: Option<&AtomicU64>) {
         let mut bytes = [0; 4096];
         let chunk = self.bytes_per_s.map_or(bytes.len(), |line| (line as usize / 10).clamp(1, bytes.len()));
         loop {
@@ -133,6 +144,9 @@ impl Line {
             if read == 0 || to.write_all(&bytes[..read]).is_err() {
                 let _ = to.shutdown(Shutdown::Write);
                 return;
+            }
+            if let Some(counted) = counted {
+                counted.fetch_add(read as u64, Ordering::Relaxed);
             }
         }
     }

@@ -6,7 +6,7 @@ use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, HEADER_L
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::event::{Body, Breakdown, Event, Severity};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
-use afferent_protocol::session::signed::{Down, Nonce};
+use afferent_protocol::session::signed::{Down, Nonce, UpContent};
 use afferent_protocol::session::{Control, Held, Hello, Lane};
 use afferent_protocol::sign::{Identity, sha256};
 
@@ -17,6 +17,8 @@ pub struct Sealer {
     pub identity: Identity,
     /// Where the next batch stands.
     pub lineage: Lineage,
+    /// Names that its hello says it had before.
+    pub former: Vec<SourceId>,
 }
 
 impl Sealer {
@@ -32,7 +34,7 @@ impl Sealer {
             first: Sequence::ZERO,
             previous: CHAIN_START,
         };
-        Self { identity: Identity::from_seed(&[seed; 32]), lineage }
+        Self { identity: Identity::from_seed(&[seed; 32]), lineage, former: Vec::new() }
     }
 
     /// Its hello, as a claim that answers nothing.
@@ -66,8 +68,8 @@ impl Sealer {
         let Lineage { stream, epoch, first, .. } = self.lineage;
         let held = Held { lane: Lane { stream, epoch }, first, end: first };
         let lanes = [held].into_iter().collect();
-        let hello = Control::Hello(Hello { session: 1, lanes });
-        said::up(&self.lineage.source, &self.identity, nonce, answer, hello)
+        let hello = UpContent::Control(Control::Hello(Hello { session: 1, lanes }));
+        said::up_formerly(&self.lineage.source, &self.former, &self.identity, nonce, answer, hello)
     }
 
     /// The next batch, with one breakdown of this code; the one after it follows it.

@@ -1,6 +1,8 @@
 //! Promise 7: an agent can publish only as itself, and what it sent can be proved later.
 
 mod broker;
+mod expired;
+mod former;
 mod retained;
 mod rules;
 mod states;
@@ -14,7 +16,8 @@ use afferent_agent::ship::TlsFiles;
 use afferent_collector::limits::SESSIONS_UNPROVED_MAX;
 use afferent_protocol::batch::CHAIN_START;
 use afferent_tests::process::{
-    Authority, Certificate, Mqtt, Reason, Rig, Sealer, binary, down, run_to_end, up, wait_for, with_right_checksum,
+    Authority, Certificate, Mqtt, Reason, Rig, Sealer, binary, down, get_text, run_to_end, up, wait_for,
+    with_right_checksum,
 };
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, Packet, PubAckReason, SubscribeReasonCode};
@@ -37,9 +40,10 @@ impl Client {
     }
 
     fn with_certificate(rig: &Rig, authority: &Authority, own: Option<&Certificate>) -> Self {
-        let own = own.map(|own| (own.cert.clone(), own.key.clone()));
-        let tls = TlsFiles { ca: Some(authority.ca.clone()), own }.load().expect("the files are right");
-        let transport = Transport::tls_with_config(TlsConfiguration::Rustls(tls));
+        Self::over(rig, transport(authority, own))
+    }
+
+    fn over(rig: &Rig, transport: Transport) -> Self {
         Self::new(rig, |options| {
             options.set_transport(transport);
         })
@@ -72,6 +76,13 @@ impl Client {
     }
 }
 
+/// TLS with this certificate. Whatever sessions of it could be resumed are known to all that are made of one.
+fn transport(authority: &Authority, own: Option<&Certificate>) -> Transport {
+    let own = own.map(|own| (own.cert.clone(), own.key.clone()));
+    let tls = TlsFiles { ca: Some(authority.ca.clone()), own }.load().expect("the files are right");
+    Transport::tls_with_config(TlsConfiguration::Rustls(tls))
+}
+
 fn within_a_runtime<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.expect("a runtime can be made").block_on(work)
@@ -98,16 +109,34 @@ fn press_88_goes_on(rig: &Rig, code: &str) {
     assert_eq!(rig.collector_figure("afferent_taken_over_total"), Some(0), "its connection was taken away");
 }
 
-#[test]
-fn a_certificate_is_good_for_the_topics_of_its_name_alone() {
-    let mut rig = Rig::new("mtls");
+/// What `agents` says of this one; null where it is not known.
+fn row_of(rig: &Rig, name: &str) -> serde_json::Value {
+    let text = get_text(rig.http, "/v1/agents").expect("the API answers");
+    let report: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let mut agents = report["agents"].as_array().expect("a list").iter();
+    agents.find(|agent| agent["name"] == name).cloned().unwrap_or_default()
+}
+
+/// A rig in which clients have certificates, and the authority that issues them.
+fn rig_with_certificates(name: &str) -> (Rig, Authority) {
+    let mut rig = Rig::new(name);
     let authority = Authority::new(&rig.folder, "plant");
     let server = authority.issue("collector");
-    let press = authority.issue("press-88");
     rig.scheme = "mqtts";
     rig.collector_mqtt =
         format!("tls = {{ cert = {:?}, key = {:?}, client_ca = {:?} }}", server.cert, server.key, authority.ca);
-    rig.agent_ship = format!("ca_file = {:?}\ncert_file = {:?}\nkey_file = {:?}", authority.ca, press.cert, press.key);
+    (rig, authority)
+}
+
+/// What an agent with this certificate needs to connect.
+fn ship_with(authority: &Authority, own: &Certificate) -> String {
+    format!("ca_file = {:?}\ncert_file = {:?}\nkey_file = {:?}", authority.ca, own.cert, own.key)
+}
+
+#[test]
+fn a_certificate_is_good_for_the_topics_of_its_name_alone() {
+    let (mut rig, authority) = rig_with_certificates("mtls");
+    rig.agent_ship = ship_with(&authority, &authority.issue("press-88"));
     let _collector = rig.start_collector();
     let _agent = rig.start_agent();
     press_88_goes_on(&rig, "before");
@@ -252,7 +281,7 @@ fn a_batch_that_was_altered_or_forged_or_is_out_of_its_chain_is_refused_and_coun
             refused(&mut mqtt, &with_right_checksum(altered), "signature");
         }
     }
-    let mut forger = Sealer { identity: Sealer::new("press-89", 90).identity, lineage: press.lineage };
+    let mut forger = Sealer { identity: Sealer::new("press-89", 90).identity, ..press.clone() };
     refused(&mut mqtt, &forger.seal("E1"), "signature");
     let mut torn = press.clone();
     torn.lineage.previous = CHAIN_START;

@@ -4,6 +4,7 @@ use afferent_protocol::session::signed::{Up, UpContent};
 use afferent_tests::process::{Mqtt, Proxy, Rig, state, wait_for};
 
 use super::broker::{Eve, changes, rig_with_broker, state_of_press_88};
+use super::row_of;
 
 /// An agent behind a line that can hang, which soon notices that nobody answers.
 fn behind(proxy: &Proxy, rig: &mut Rig) {
@@ -25,9 +26,9 @@ fn an_agent_whose_connection_hangs_is_served_over_the_next_and_never_offline() {
     let _agent = rig.start_agent();
     arrives(&rig, "before");
     wait_for("the agent is online", || (state_of_press_88(&rig)? == "online").then_some(()));
-    let since = |rig: &Rig| agent(rig)["state_since"].clone();
+    let since = |rig: &Rig| row_of(rig, "press-88")["state_since"].clone();
     let online_since = since(&rig);
-    assert!(online_since.is_string(), "{}", agent(&rig));
+    assert!(online_since.is_string(), "{}", row_of(&rig, "press-88"));
 
     proxy.hang();
     arrives(&rig, "hanging");
@@ -39,7 +40,9 @@ fn an_agent_whose_connection_hangs_is_served_over_the_next_and_never_offline() {
     proxy.go_on();
     arrives(&rig, "after");
     let events = rig.events().iter().filter(|event| is_of_press_88(event)).count() as u64;
-    wait_for("what is shown is of after that", || (agent(&rig)["events"].as_u64()? >= events).then_some(()));
+    wait_for("what is shown is of after that", || {
+        (row_of(&rig, "press-88")["events"].as_u64()? >= events).then_some(())
+    });
     assert_eq!(state_of_press_88(&rig).as_deref(), Some("online"));
     assert_eq!(since(&rig), online_since, "it was offline in between");
     assert_eq!(changes(&rig, "conflict"), 0, "it was taken for another machine");
@@ -47,13 +50,6 @@ fn an_agent_whose_connection_hangs_is_served_over_the_next_and_never_offline() {
 
 fn is_of_press_88(event: &serde_json::Value) -> bool {
     event["source"].as_str().is_some_and(|source| source.ends_with("press-88"))
-}
-
-fn agent(rig: &Rig) -> serde_json::Value {
-    let text = afferent_tests::process::get_text(rig.http, "/v1/agents").expect("the API answers");
-    let report: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
-    let mut agents = report["agents"].as_array().expect("a list").iter();
-    agents.find(|agent| agent["name"] == "press-88").expect("it is known").clone()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod check;
 mod reload;
 mod silence;
+mod up;
 
 use std::collections::BTreeSet;
 use std::io::Write;

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use afferent_tests::process::{Mosquitto, Proxy, Rig, binary, down, get_text, run_to_end, up, wait_for};
+use afferent_tests::process::{Mosquitto, Process, Proxy, Rig, binary, down, get_text, run_to_end, up, wait_for};
 use serde_json::Value;
 
 /// Gives the agent so many samples, and waits until they are accepted.
@@ -26,40 +26,44 @@ fn changes(rig: &Rig, change: &str) -> usize {
     rig.events().iter().filter(|event| event["data"]["change"] == change).count()
 }
 
+/// An agent that is connected over a line of so many bytes a second and has accepted so many samples; how many bytes had
+/// passed by then is given as well.
+fn over_slow_line(name: &str, bytes_per_s: u64, count: u64) -> (Rig, Proxy, [Process; 2], u64) {
+    let mut rig = Rig::new(name);
+    let proxy = Proxy::slow(rig.endpoint, bytes_per_s);
+    rig.mqtt = proxy.address;
+    let processes = [rig.start_collector(), rig.start_agent()];
+    rig.wait_healthy();
+    let passed = proxy.passed_on();
+    samples(&rig, count);
+    (rig, proxy, processes, passed)
+}
+
 #[test]
 fn samples_arrive_over_a_line_of_1000_bytes_a_second_and_a_breakdown_overtakes_them() {
-    let mut rig = Rig::new("slow-line");
-    let proxy = Proxy::slow(rig.endpoint, 1000);
-    rig.mqtt = proxy.address;
-    let _collector = rig.start_collector();
-    let _agent = rig.start_agent();
-    rig.wait_healthy();
     // The line needs about half a minute for them: longer than any session that sends them as a whole waits.
     let count = 3000;
-    samples(&rig, count);
-    let began = Instant::now();
-    std::thread::sleep(Duration::from_secs(5));
+    let (rig, proxy, _processes, before) = over_slow_line("slow-line", 1000, count);
+    // More than is said beside them, and much less than they are: from then on they fill the line.
+    wait_for("samples pass", || (proxy.passed_on() >= before + 5000).then_some(()));
     rig.break_down("E-88");
     rig.wait_logged("E-88");
     assert_eq!(samples_arrived(&rig), 0, "the breakdown did not wait for them");
+    let at_breakdown = proxy.passed_on();
     wait_for("all samples are in the log", || (samples_arrived(&rig) as u64 >= count).then_some(()));
-    println!("{count} samples took {} s", began.elapsed().as_secs());
+    // The control: they still had to pass when the breakdown was there.
+    let behind = proxy.passed_on() - at_breakdown;
+    assert!(behind > 5000, "only {behind} bytes came behind the breakdown");
     assert_eq!(samples_arrived(&rig) as u64, count, "each once");
     assert_eq!(changes(&rig, "link_down"), 0, "one connection was enough");
 }
 
 #[test]
 fn a_batch_that_no_connection_lives_long_enough_for_arrives_nevertheless() {
-    let mut rig = Rig::new("cut-line");
-    let proxy = Proxy::slow(rig.endpoint, 2000);
-    rig.mqtt = proxy.address;
-    let _collector = rig.start_collector();
-    let _agent = rig.start_agent();
-    rig.wait_healthy();
     // One batch, for which the line needs longer than it is ever left alone: the control is the unit test of what is sent,
     // in which whoever begins again never arrives.
     let count = 3000;
-    samples(&rig, count);
+    let (rig, proxy, _processes, _) = over_slow_line("cut-line", 2000, count);
     let mut cuts = 0;
     wait_for("all samples are in the log", || {
         let began = Instant::now();

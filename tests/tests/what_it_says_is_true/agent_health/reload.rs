@@ -33,7 +33,7 @@ fn a_reload_whose_port_is_taken_leaves_every_intake_as_it_was() {
     let mut rig = Rig::new("taken-port");
     let agent = rig.start_agent();
     let mut producer = rig.producer();
-    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has a port");
+    let taken = TcpListener::bind(free_address()).expect("it is free");
     let address = taken.local_addr().expect("it listens");
     rig.agent_extra = format!("[intake.socket]\ntcp = \"{address}\"\n");
     reload(&rig, &agent);
@@ -140,7 +140,7 @@ fn a_metrics_port_that_is_taken_stops_no_capture_and_is_tried_again() {
 #[test]
 fn a_socket_port_that_is_taken_at_the_start_stops_no_other_capture_and_is_told() {
     let mut rig = Rig::new("socket-port");
-    let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has a port");
+    let taken = TcpListener::bind(free_address()).expect("it is free");
     let address = taken.local_addr().expect("it listens");
     rig.agent_extra = format!("[intake.socket]\ntcp = \"{address}\"\n");
     let agent = rig.start_agent();
