@@ -18,7 +18,7 @@ use afferent_protocol::topic::{Leaf, Topic};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, WriteHalf};
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::Context;
 use super::answers::{Farewell, Grant, PublishAnswer};
