@@ -1,13 +1,13 @@
 //! `POST /v1/events`: CloudEvents from producers, and from consumers that feed back.
 
 use axum::Json;
-use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::budget::Sent;
 use super::problem::Problem;
 use super::state::Api;
 use crate::intake::Intake;
@@ -51,10 +51,10 @@ struct PublishedEvent {
 pub(super) async fn publish(
     State(api): State<Api>,
     headers: HeaderMap,
-    body: Body,
+    body: Sent,
 ) -> Result<Json<Published>, Problem> {
     let kind = media_type(&headers)?;
-    let body = taken(body).await?;
+    let body = body.taken(POST_BYTES_MAX).await?;
     let events = if kind == Kind::Binary { vec![binary(&headers, &body)?] } else { read(kind, &body)? };
     let names = api.state.sources.borrow().clone();
     let own = api.state.reader.own();
@@ -69,6 +69,7 @@ pub(super) async fn publish(
             check(event, is_agent).map_err(|refusal| of_refusal(at, &refusal))
         })
         .collect::<Result<_, _>>()?;
+    let _share = body.into_share();
     super::amend::check(&api, amended).await?;
     let named: Vec<(String, String)> = events.iter().map(|event| (event.source.clone(), event.id.clone())).collect();
     let places = if events.is_empty() { Vec::new() } else { place(&api, events).await? };
@@ -107,19 +108,6 @@ fn media_type(headers: &HeaderMap) -> Result<Kind, Problem> {
             Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail, remedy))
         }
     }
-}
-
-/// A body of at most [`POST_BYTES_MAX`] bytes.
-pub(super) async fn taken(body: Body) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(body, POST_BYTES_MAX).await.map_err(|error| {
-        let is_length =
-            std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("length limit"));
-        if is_length {
-            let detail = format!("the body has more than {POST_BYTES_MAX} bytes");
-            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail, "send fewer events at a time");
-        }
-        Problem::new(StatusCode::BAD_REQUEST, "the body cannot be read to its end", "send it whole")
-    })
 }
 
 /// A CloudEvent in binary mode (CloudEvents 1.0, HTTP protocol binding, section 3.1): its attributes are headers,
