@@ -51,6 +51,10 @@ pub enum Kind {
     HttpComputations,
     /// A large answer while clients do not read theirs.
     HttpAnswers,
+    /// A request to a name that is not the collector's.
+    HttpHost,
+    /// A request that a page of another origin could make a browser send.
+    HttpOrigin,
 }
 
 impl Kind {
@@ -73,6 +77,8 @@ impl Kind {
             Self::HttpSlow => "http-slow-body",
             Self::HttpComputations => "http-computations",
             Self::HttpAnswers => "http-answers",
+            Self::HttpHost => "http-host",
+            Self::HttpOrigin => "http-origin",
         }
     }
 
@@ -117,6 +123,9 @@ impl Kind {
             | Self::HttpComputations
             | Self::HttpAnswers => {
                 "look at what runs on that machine; one client has a share, so that others have theirs"
+            }
+            Self::HttpHost | Self::HttpOrigin => {
+                "a web page of somebody else asks, or this is the collector's name: then add it to `names` under [http]"
             }
         }
     }

@@ -162,6 +162,7 @@ pub fn terminated() -> impl Future<Output = ()> {
 impl Collector {
     /// Starts everything; it is all running, or nothing is.
     pub async fn start(config: &Config) -> Result<Self, RunError> {
+        config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let data = DataDirectory::open(&config.data)?;
         let shares = open_files::share(config.mqtt.connections_max.get() as usize)?;
         let own = (config.name, data.identity()?.public_key());
@@ -232,7 +233,7 @@ impl Collector {
             state: state.clone(),
             switch,
             way_in: supervisor.task(way_part, serving),
-            web: supervisor.task(Part::Web, api::serve(http, state, shares.http, stopping)),
+            web: supervisor.task(Part::Web, api::serve(http, state, config.http_names(), shares.http, stopping)),
             writer,
             models: threads,
             attesting,

@@ -29,6 +29,7 @@ mod health;
 mod metrics;
 pub mod models;
 mod openapi;
+mod origin;
 mod pages;
 pub mod problem;
 mod publish;
@@ -52,6 +53,7 @@ use tower_http::compression::CompressionLayer;
 use crate::shutdown::Stopping;
 use budget::Budgets;
 pub use certificate::Own;
+pub use origin::Names;
 use problem::Problem;
 use state::Api;
 pub use state::ApiState;
@@ -59,10 +61,11 @@ pub use state::ApiState;
 /// Serves the API on `listener` until the collector stops; then answers have a moment to end.
 /// What goes wrong with one connection does not end the others.
 /// So many connections are served at a time, and each client has its share of them and of all else (`budget`).
-pub async fn serve(listener: TcpListener, state: ApiState, connections_max: usize, stopping: Stopping) {
+/// It answers to `names` and to those of loopback.
+pub async fn serve(listener: TcpListener, state: ApiState, names: Names, connections_max: usize, stopping: Stopping) {
     let budgets = Arc::new(Budgets::new(connections_max, Arc::clone(&state.health)));
     let api = Api { state, stopping: stopping.clone(), tail: Arc::default(), budgets: Arc::clone(&budgets) };
-    server::serve(listener, router(api), budgets, stopping).await;
+    server::serve(listener, router(api, names), budgets, stopping).await;
 }
 
 /// Every path and what it takes: the OpenAPI document is held against these in a test.
@@ -90,9 +93,11 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     ]
 }
 
-fn router(api: Api) -> Router {
+fn router(api: Api, names: Names) -> Router {
     let health = api.state.health.clone();
     let keep_reserve = axum::middleware::from_fn_with_state(Arc::clone(&api.budgets), budget::reserve::keep);
+    let keep_origin = (Arc::new(names), Arc::clone(&api.budgets));
+    let keep_origin = axum::middleware::from_fn_with_state(keep_origin, origin::keep);
     routes()
         .into_iter()
         .fold(Router::new(), |router, (path, route)| router.route(path, route))
@@ -114,6 +119,7 @@ fn router(api: Api) -> Router {
             std::future::ready(answer)
         }))
         .layer(keep_reserve)
+        .layer(keep_origin)
         // Streams of server-sent events stay as they are: every event is to go out at once.
         .layer(CompressionLayer::new())
 }

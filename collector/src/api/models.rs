@@ -176,7 +176,7 @@ pub(super) async fn recompute(
 
 /// What happened, and what would have happened under the assumptions of a plan.
 #[utoipa::path(post, path = "/v1/what-if", tag = "models", params(SpanQuery),
-    request_body(content = String, content_type = "text/plain", description = "The plan, as TOML"),
+    request_body(content = String, content_type = "application/toml", description = "The plan, as TOML"),
     responses((status = 200, description = "Actual and alternatives", body = Object), super::openapi::Refusals))]
 pub(super) async fn what_if(
     State(api): State<Api>,

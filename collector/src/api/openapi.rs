@@ -71,6 +71,9 @@ pub(super) enum Refusals {
     /// The request cannot be read, or contradicts itself.
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(#[to_schema] ProblemDocument),
+    /// A page of another origin asks for a change.
+    #[response(status = 403, content_type = "application/problem+json")]
+    OtherOrigin(#[to_schema] ProblemDocument),
     /// There is no such thing.
     #[response(status = 404, content_type = "application/problem+json")]
     Unknown(#[to_schema] ProblemDocument),
@@ -95,6 +98,9 @@ pub(super) enum Refusals {
     /// The place is not written yet.
     #[response(status = 416, content_type = "application/problem+json")]
     Beyond(#[to_schema] ProblemDocument),
+    /// `Host` is no name of this collector.
+    #[response(status = 421, content_type = "application/problem+json")]
+    OtherHost(#[to_schema] ProblemDocument),
     /// It can be read and cannot be taken.
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(#[to_schema] ProblemDocument),

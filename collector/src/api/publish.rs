@@ -1,5 +1,7 @@
 //! `POST /v1/events`: CloudEvents from producers, and from consumers that feed back.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -12,13 +14,13 @@ use super::problem::Problem;
 use super::state::Api;
 use crate::intake::Intake;
 use crate::limits::{POST_BYTES_MAX, POST_EVENTS_MAX};
-use crate::posted::{Amended, EventRefusal, Given, NewEvent, Placed, PostRefusal, check};
+use crate::posted::{Amended, EventRefusal, Given, NewEvent, Placed, PostRefusal, check, look};
 
 const ONE: &str = "application/cloudevents+json";
 /// The header by which a CloudEvent in binary mode is known.
 const SPECVERSION: &str = "ce-specversion";
 /// What stands before the name of an attribute in a header.
-const ATTRIBUTE: &str = "ce-";
+pub(super) const ATTRIBUTE: &str = "ce-";
 
 /// Where the events stand.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,14 +55,14 @@ pub(super) async fn publish(
     headers: HeaderMap,
     body: Sent,
 ) -> Result<Json<Published>, Problem> {
-    let kind = media_type(&headers)?;
+    let kind = kind_of(&headers)?;
     let body = body.taken(POST_BYTES_MAX).await?;
     let events = if kind == Kind::Binary { vec![binary(&headers, &body)?] } else { read(kind, &body)? };
     let names = api.state.sources.borrow().clone();
     let own = api.state.reader.own();
-    let is_agent = |name: &str| {
-        own.is_some_and(|own| own.as_str() == name) || names.iter().any(|view| view.source.as_str() == name)
-    };
+    let agents = names.iter().map(|view| view.source).chain(own);
+    let agents: HashSet<String> = agents.map(|agent| look(agent.as_str())).collect();
+    let is_agent = |name: &str| agents.contains(&look(name));
     let mut amended = Vec::new();
     let events: Vec<NewEvent> = (events.into_iter().enumerate())
         .map(|(at, event)| {
@@ -90,10 +92,14 @@ enum Kind {
     Binary,
 }
 
-fn media_type(headers: &HeaderMap) -> Result<Kind, Problem> {
+/// The media type of a body without its parameters, in lower case; empty where there is none.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match kind.as_str() {
+    given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn kind_of(headers: &HeaderMap) -> Result<Kind, Problem> {
+    match media_type(headers).as_str() {
         _ if headers.contains_key(SPECVERSION) => Ok(Kind::Binary),
         ONE => Ok(Kind::One),
         super::events::BATCH => Ok(Kind::Array),
@@ -213,7 +219,7 @@ mod tests {
 
     fn taken(more: &[(&'static str, &'static str)], body: &[u8]) -> NewEvent {
         let headers = headers(&[&LEAST[..], more].concat());
-        assert_eq!(media_type(&headers).unwrap(), Kind::Binary);
+        assert_eq!(kind_of(&headers).unwrap(), Kind::Binary);
         check(binary(&headers, body).unwrap(), |_| false).unwrap()
     }
 

@@ -49,17 +49,17 @@ pub(super) async fn serve(listener: TcpListener, router: Router, budgets: Arc<Bu
                 continue;
             }
         };
-        let (router, stopping) = (router.clone(), stopping.clone());
+        let (router, stopping, local) = (router.clone(), stopping.clone(), stream.local_addr().ok());
         match budgets.connections.take(Address::of(peer.ip()), 1) {
             Ok(share) => {
-                let asked = Asked::new(router, Client { peer, is_beyond: None }, HasAsked::default());
+                let asked = Asked::new(router, Client { peer, local, is_beyond: None }, HasAsked::default());
                 connections.spawn(async move {
                     connection(stream, asked, HTTP_HEAD_TIME, stopping).await;
                     drop(share);
                 });
             }
             Err(full) => reserve.admit(|has_asked| {
-                let asked = Asked::new(router, Client { peer, is_beyond: Some(full) }, has_asked);
+                let asked = Asked::new(router, Client { peer, local, is_beyond: Some(full) }, has_asked);
                 let connection = connection(stream, asked, HTTP_RESERVE_TIME, stopping);
                 connections.spawn(async {
                     // Whoever takes longer to read an answer gives its place to others.

@@ -3,5 +3,6 @@
 
 mod bodies;
 mod computations;
+mod drive_by;
 mod siege;
 mod streams;

@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     fn client(number: u8) -> Client {
-        Client { peer: SocketAddr::from(([10, 0, 0, number], 7)), is_beyond: None }
+        Client { peer: SocketAddr::from(([10, 0, 0, number], 7)), local: None, is_beyond: None }
     }
 
     fn until_cancelled(cancel: &Cancel) -> Result<(), Problem> {

@@ -44,6 +44,8 @@ pub(super) use shares::{Address, Full, Share, Shares};
 pub(super) struct Client {
     /// Where it connects from.
     pub peer: SocketAddr,
+    /// Where it came to.
+    pub local: Option<SocketAddr>,
     /// It has no share left: only health and metrics are answered.
     pub is_beyond: Option<Full>,
 }
