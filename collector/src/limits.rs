@@ -224,7 +224,7 @@ pub const BROKER_SILENCE_MAX: Duration = Duration::from_secs(75);
 pub const BROKER_HANDSHAKE_S_MAX: u64 = 15;
 /// First and longest wait before the broker is tried again; the wait is drawn between half and all of it.
 pub const BROKER_RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// How long the HTTP server's streams may take to end.
+/// How long the HTTP server's streams may take to end, when the collector does.
 pub const HTTP_FAREWELL_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -234,6 +234,16 @@ pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// JSON that is rendered before it is handed to a reader's connection: what one reader costs in memory, with the log's
 /// bytes under it.
 pub const PAGE_BYTES: usize = 512 * 1024;
+/// The same while [`PAGES_BYTES_MAX`] are not yet sent.
+pub const PAGE_SMALL_BYTES: usize = 32 * 1024;
+/// Bytes of each buffer that a reader keeps between the pages of a long answer.
+pub const PAGE_BUFFERS_KEPT_BYTES: usize = 1 << 20;
+/// Bytes of JSON that is rendered and not yet sent, before pages become small: what readers that stall can hold, beside a
+/// small page each.
+pub const PAGES_BYTES_MAX: usize = 64 << 20;
+/// Pages that are rendered at the same time: enough to keep cores and disk busy, and few enough that the way of an event
+/// gets its part of them.
+pub const RENDERING_MAX: usize = 8;
 /// Bytes of the log that one page looks at, at most: a filter that fits nothing must not hold a thread for long.
 pub const PAGE_SCAN_BYTES: usize = 16 << 20;
 /// Bytes of a subject pattern, and of any other text in a query.
@@ -273,8 +283,44 @@ pub const EVENTS_PAGED_MAX: u64 = 2000;
 /// Bytes with which such an answer ends, whatever its limit.
 pub const EVENTS_PAGED_BYTES_MAX: usize = 4 << 20;
 
-/// HTTP connections at the same time; those beyond are answered 503 and closed.
+/// HTTP connections at the same time, with those of the reserve.
 pub const HTTP_CONNECTIONS_MAX: usize = 2048;
+/// Of so many connections one is in the reserve, where health and metrics are answered while all others are taken.
+pub const HTTP_RESERVE_OF: usize = 32;
+/// How long a client in the reserve may take for a request's head, and for reading the answer.
+pub const HTTP_RESERVE_TIME: Duration = Duration::from_secs(2);
+/// The part of all connections outside the reserve that one client address may have: others find room beside it. Behind a
+/// proxy all clients have one address, so that it is most of them.
+pub const HTTP_CONNECTIONS_OF_ONE: (usize, usize) = (3, 4);
+/// The part of them that may be event streams: what asks and goes finds room beside those that stay.
+pub const HTTP_STREAMS: (usize, usize) = (3, 4);
+/// The part of them that may be event streams of one client address: a thousand followers behind one proxy are served.
+pub const HTTP_STREAMS_OF_ONE: (usize, usize) = (5, 8);
+/// Answers at the same time that are rendered while they are sent: each holds two pages, as long as its client reads.
+pub const HTTP_LONG_ANSWERS_MAX: usize = 48;
+/// Those of one client address.
+pub const HTTP_LONG_ANSWERS_OF_ONE_MAX: usize = 32;
+/// Bytes of bodies at the same time, from the first one that came until the request is answered.
+pub const HTTP_BODIES_BYTES_MAX: usize = 64 << 20;
+/// Those of one client address: a dozen of the largest posts.
+pub const HTTP_BODIES_BYTES_OF_ONE_MAX: usize = 48 << 20;
+/// Bytes of a body that is a small document.
+pub const HTTP_DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+/// How long a client may send nothing of a body that it has begun.
+pub const HTTP_BODY_STALL_TIME: Duration = Duration::from_secs(10);
+/// Bytes a second of a body that must come, on average: what a line of 9600 baud brings, near enough. One that drips a byte
+/// now and then would hold its connection for hours.
+pub const HTTP_BODY_BYTES_PER_S_MIN: u64 = 512;
+/// How long a body waits for room in the budget, all in all, before it is refused.
+pub const HTTP_ROOM_TIME: Duration = Duration::from_secs(2);
+/// It looks for room so often.
+pub const HTTP_ROOM_LOOKS_EVERY: Duration = Duration::from_millis(20);
+/// Of a body that was refused so much is still read and thrown away, so that its sender gets to read why.
+pub const HTTP_FAREWELL_BYTES_MAX: usize = 8 << 20;
+/// And for so long.
+pub const HTTP_FAREWELL_TIME: Duration = Duration::from_secs(1);
+/// What was refused is told in health for so long.
+pub const REFUSED_RECENT_TIME: Duration = Duration::from_secs(5);
 /// Bytes of one HTTP request's head.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long a client may take for a request's head, and how long it may keep a connection that it does not use.
@@ -302,6 +348,17 @@ const _: () = {
     assert!(HTTP_HEAD_BYTES_MAX > 8192, "what hyper needs at least");
     assert!(KEEP_ALIVE_TIME.as_secs() < HTTP_STALL_TIME.as_secs());
     assert!(SILENCE_MAX.as_secs() >= KEEP_ALIVE_MAX.as_secs() * 3 / 2, "who keeps what it is given stays");
+    let outside_reserve = HTTP_CONNECTIONS_MAX - HTTP_CONNECTIONS_MAX / HTTP_RESERVE_OF;
+    let streams_of_one = outside_reserve * HTTP_STREAMS_OF_ONE.0 / HTTP_STREAMS_OF_ONE.1;
+    assert!(streams_of_one >= 1200, "a thousand followers behind one proxy, and some who come back");
+    assert!(streams_of_one < outside_reserve * HTTP_CONNECTIONS_OF_ONE.0 / HTTP_CONNECTIONS_OF_ONE.1);
+    assert!(HTTP_BODIES_BYTES_OF_ONE_MAX < HTTP_BODIES_BYTES_MAX && HTTP_BODIES_BYTES_OF_ONE_MAX >= 8 * POST_BYTES_MAX);
+    assert!(HTTP_BODIES_BYTES_MAX - HTTP_BODIES_BYTES_OF_ONE_MAX >= 2 * POST_BYTES_MAX, "others can post as well");
+    assert!(HTTP_DOCUMENT_BYTES_MAX >= PLAN_BYTES_MAX && HTTP_FAREWELL_BYTES_MAX >= POST_BYTES_MAX);
+    assert!(HTTP_LONG_ANSWERS_OF_ONE_MAX < HTTP_LONG_ANSWERS_MAX);
+    let small_pages = outside_reserve * PAGE_SMALL_BYTES;
+    assert!(PAGES_BYTES_MAX + RENDERING_MAX * PAGE_BYTES + small_pages <= 160 << 20, "readers that stall, all of them");
+    assert!(PAGES_BYTES_MAX >= TAIL_PAGES_MAX * PAGE_BYTES * 2, "followers at the end share large pages");
 };
 
 /// Machines that one model keeps.
@@ -382,8 +439,26 @@ pub const MODEL_SNAPSHOTS_PER_DOUBLING: u32 = 2;
 pub const MODEL_SNAPSHOT_BYTES_MAX: u64 = 1 << 30;
 /// Models that are recomputed at the same time.
 pub const MODEL_REBUILDS_MAX: usize = 2;
-/// Questions at the same time that replay the log: as of a place, differences, assumptions.
+/// Questions at the same time that replay the log: as of a place, and differences as of one.
 pub const MODEL_REPLAYS_MAX: usize = 2;
+/// How long one may take: from the nearest snapshot it is seconds.
+pub const REPLAY_TIME_MAX: Duration = Duration::from_secs(60);
+/// States of now at the same time: each is a copy of what a model shows.
+pub const VIEWS_MAX: usize = 4;
+/// How long one may take.
+pub const VIEW_TIME_MAX: Duration = Duration::from_secs(60);
+/// Plans of assumptions at the same time.
+pub const WHAT_IFS_MAX: usize = 1;
+/// How long one may take.
+pub const WHAT_IF_TIME_MAX: Duration = Duration::from_secs(120);
+/// Certificates at the same time: each may read the whole log.
+pub const CERTIFICATES_MAX: usize = 1;
+/// How long one may take: some hundred GiB of log, where it has to be read.
+pub const CERTIFICATE_TIME_MAX: Duration = Duration::from_secs(600);
+/// Questions of one kind that wait for their turn.
+pub const COMPUTATIONS_WAITING_MAX: usize = 256;
+/// A question waits as long as the one before it may take, and so much longer.
+pub const COMPUTATION_WAIT_BEYOND: Duration = Duration::from_secs(10);
 /// Rows of a state that may be asked for at a time.
 pub const MODEL_ROWS_MAX: usize = 100_000;
 /// Differences between two states that are told one by one.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use afferent_protocol::ids::Timestamp;
 
 use crate::core::Reason;
-use crate::limits::{REFUSED_KEPT_MAX, REFUSED_TEXT_CHARS_MAX, REFUSED_WARNINGS_MAX};
+use crate::limits::{REFUSED_KEPT_MAX, REFUSED_RECENT_TIME, REFUSED_TEXT_CHARS_MAX, REFUSED_WARNINGS_MAX};
 use crate::line::plain;
 use crate::seldom::Seldom;
 
@@ -37,6 +37,24 @@ pub enum Kind {
     Subscribe,
     /// A message that admission refused.
     Message(Reason),
+    /// More HTTP connections than one client, or all, may have.
+    HttpConnections,
+    /// More event streams than that.
+    HttpStreams,
+    /// More long answers than that.
+    HttpLongAnswers,
+    /// More bytes of unanswered requests than that.
+    HttpBodies,
+    /// The body of a request that did not come.
+    HttpSlow,
+    /// A question that takes too long to answer, or comes when too many wait.
+    HttpComputations,
+    /// A large answer while clients do not read theirs.
+    HttpAnswers,
+    /// A request to a name that is not the collector's.
+    HttpHost,
+    /// A request that a page of another origin could make a browser send.
+    HttpOrigin,
 }
 
 impl Kind {
@@ -52,7 +70,24 @@ impl Kind {
             Self::Publish => "publish",
             Self::Subscribe => "subscribe",
             Self::Message(reason) => reason.name(),
+            Self::HttpConnections => "http-connections",
+            Self::HttpStreams => "http-streams",
+            Self::HttpLongAnswers => "http-long-answers",
+            Self::HttpBodies => "http-bodies",
+            Self::HttpSlow => "http-slow-body",
+            Self::HttpComputations => "http-computations",
+            Self::HttpAnswers => "http-answers",
+            Self::HttpHost => "http-host",
+            Self::HttpOrigin => "http-origin",
         }
+    }
+
+    /// Whether it keeps readers and posters out, so that health tells of it.
+    const fn is_of_health(self) -> bool {
+        matches!(
+            self,
+            Self::HttpConnections | Self::HttpStreams | Self::HttpLongAnswers | Self::HttpBodies | Self::HttpAnswers
+        )
     }
 
     /// What to do.
@@ -80,6 +115,18 @@ impl Kind {
                 "give every agent a name of its own, and its own data directory"
             }
             Self::Message(_) => "look at the client's software and version",
+            Self::HttpConnections
+            | Self::HttpStreams
+            | Self::HttpLongAnswers
+            | Self::HttpBodies
+            | Self::HttpSlow
+            | Self::HttpComputations
+            | Self::HttpAnswers => {
+                "look at what runs on that machine; one client has a share, so that others have theirs"
+            }
+            Self::HttpHost | Self::HttpOrigin => {
+                "a web page of somebody else asks, or this is the collector's name: then add it to `names` under [http]"
+            }
         }
     }
 }
@@ -133,6 +180,8 @@ pub struct Ledger(Mutex<Book>);
 struct Book {
     entries: Vec<Entry>,
     counts: BTreeMap<Kind, u64>,
+    /// What health tells of: when it happened last, and what was wrong.
+    recent: BTreeMap<Kind, (Instant, String)>,
     /// When the minute began in which warnings are counted, and how many there were.
     minute: Option<(Instant, usize)>,
 }
@@ -161,6 +210,13 @@ impl Ledger {
         self.lock().counts.clone()
     }
 
+    /// What was refused a moment ago and keeps others out: the kind, and what was wrong the last time.
+    pub fn recent(&self) -> Vec<(Kind, String)> {
+        let (book, now) = (self.lock(), Instant::now());
+        let recent = book.recent.iter().filter(|(_, (last, _))| now.duration_since(*last) < REFUSED_RECENT_TIME);
+        recent.map(|(kind, (_, why))| (*kind, why.clone())).collect()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Book> {
         // It is whole at any time, also when a holder panicked.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -171,6 +227,9 @@ impl Book {
     /// Remembers somebody; gives what to warn of, and how many of it were not told before, when that is due.
     fn note(&mut self, refused: &Refused<'_>, wall: Timestamp, now: Instant) -> Option<(Entry, u64)> {
         *self.counts.entry(refused.kind).or_default() += 1;
+        if refused.kind.is_of_health() {
+            self.recent.insert(refused.kind, (now, plain(refused.why).into_owned()));
+        }
         let name = match (refused.name, refused.peer) {
             (Some(name), _) if !name.is_empty() => short(name),
             // Its port is another one each time.

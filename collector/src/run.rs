@@ -163,6 +163,7 @@ pub fn terminated() -> impl Future<Output = ()> {
 impl Collector {
     /// Starts everything; it is all running, or nothing is.
     pub async fn start(config: &Config) -> Result<Self, RunError> {
+        config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         let data = DataDirectory::open(&config.data)?;
         if files::is_open_to_all(data.path()) {
             let data = data.path().display();
@@ -220,7 +221,7 @@ impl Collector {
             state: state.clone(),
             switch,
             way_in: supervisor.task(way_part, serving),
-            web: supervisor.task(Part::Web, api::serve(http, state, shares.http, stopping)),
+            web: supervisor.task(Part::Web, api::serve(http, state, config.http_names(), shares.http, stopping)),
             writer,
             models: threads,
             attesting,

@@ -4,13 +4,13 @@
 
 use afferent_protocol::ids::{SourceId, Timestamp};
 use afferent_protocol::limits::TEXT_BYTES_MAX;
-use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::budget::{Client, Sent};
 use super::problem::Problem;
 use super::state::Api;
 use crate::clock::SystemClock;
@@ -18,6 +18,7 @@ use crate::cloud_event::{names, put_rfc3339};
 use crate::core::{NotOperated, Operation};
 use crate::data_directory::parse_public_key;
 use crate::intake::Intake;
+use crate::limits::HTTP_DOCUMENT_BYTES_MAX;
 use crate::refused;
 use crate::sources::{LaneView, LinkState, SourceView};
 use crate::whole;
@@ -186,7 +187,7 @@ pub struct LossReport {
 /// Every source: state, lag, losses, gaps.
 #[utoipa::path(get, path = "/v1/agents", tag = "sources",
     responses((status = 200, description = "All sources", body = Object), super::openapi::Refusals))]
-pub(super) async fn agents(State(api): State<Api>) -> Json<AgentsReport> {
+pub(super) async fn agents(State(api): State<Api>, client: Client) -> Result<Response, Problem> {
     let sources = api.state.sources.borrow().clone();
     let kept = api.state.reader.kept();
     let log = LogReport { first: kept.start.get(), end: kept.end.get() };
@@ -194,7 +195,7 @@ pub(super) async fn agents(State(api): State<Api>) -> Json<AgentsReport> {
     let now = SystemClock::new().read().wall;
     let refused = api.state.health.refused.entries().into_iter().map(RefusedReport::of).collect();
     let agents = sources.iter().map(|view| AgentReport::of(view, now)).collect();
-    Json(AgentsReport { log, warnings, agents, refused })
+    api.budgets.json(&client, &AgentsReport { log, warnings, agents, refused })
 }
 
 /// That nothing more is to be expected of a source.
@@ -227,7 +228,7 @@ pub(super) async fn retire(
     State(api): State<Api>,
     Path(name): Path<String>,
     headers: HeaderMap,
-    body: Body,
+    body: Sent,
 ) -> Result<StatusCode, Problem> {
     let Retirement { who, why } = read(&headers, body).await?;
     for (field, text) in [("who", &who), ("why", &why)] {
@@ -245,7 +246,7 @@ pub(super) async fn replace_key(
     State(api): State<Api>,
     Path(name): Path<String>,
     headers: HeaderMap,
-    body: Body,
+    body: Sent,
 ) -> Result<StatusCode, Problem> {
     let NewKey { key, who, why } = read(&headers, body).await?;
     check_text("who", &who)?;
@@ -261,14 +262,14 @@ pub(super) async fn replace_key(
 }
 
 /// A page of another site can make a browser post, but not as JSON.
-async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Problem> {
+async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Sent) -> Result<T, Problem> {
     let remedy = "send a JSON object as application/json";
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !given.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
         let detail = "the content type is not application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail, remedy));
     }
-    let body = super::publish::taken(body).await?;
+    let body = body.taken(HTTP_DOCUMENT_BYTES_MAX).await?;
     serde_json::from_slice(&body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"), remedy))
 }

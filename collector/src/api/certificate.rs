@@ -9,23 +9,21 @@ use axum::Json;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
 
-use super::pages::blocking;
+use super::budget::Client;
+use super::budget::computing::Computation;
 use super::problem::Problem;
 use super::state::Api;
 use crate::certificate::{About, Certificate, CertificateError, Evidence, Means, Span, text};
 use crate::data_directory::parse_public_key as public_key;
 use crate::log::{Kinds, NameHash, Trust, Wanted};
+use crate::models::runner::{Cancel, ReplayError};
 use crate::subscribe::{ReadLog, ReadLogError};
 
 /// Whether the proof is complete: `true` or `false`, as in the certificate.
 pub const COMPLETE: HeaderName = HeaderName::from_static("afferent-complete");
 /// The verdict: `complete`, `incomplete` or `refuted`.
 pub const VERDICT: HeaderName = HeaderName::from_static("afferent-verdict");
-
-/// Each may read the whole log: one at a time.
-static ONE: Semaphore = Semaphore::const_new(1);
 
 /// Of whom, and of which span.
 #[derive(utoipa::IntoParams)]
@@ -52,24 +50,22 @@ pub(super) struct CertificateQuery {
         super::openapi::Refusals))]
 pub(super) async fn certificate(
     State(api): State<Api>,
+    client: Client,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Asked { about, span, keys } = parse(query.as_deref())?;
-    let Ok(_one) = ONE.try_acquire() else {
-        let detail = "another certificate is being made, which may read the whole log";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "ask again in a moment"));
-    };
     let (own, key) = api.state.own;
     let trust = if keys.is_empty() { Trust::Answering(key) } else { Trust::Named(keys) };
     let means = Means { trust, ..Means::default() };
     let evidence = Evidence::new(about.clone(), span, own, means.clone()).map_err(Problem::from)?;
     let log = api.log();
-    let made = move || match log.certificate(&about, span, own, &means) {
+    let made = move |cancel: &Cancel| match log.certificate(&about, span, own, &means) {
         Some(certificate) => certificate.map_err(Problem::from),
-        None => by_entries(&log, evidence),
+        None => by_entries(&log, evidence, cancel),
     };
-    let certificate = blocking(made).await??.with_rings(&api.state.sources.borrow().clone());
+    let certificate = api.budgets.computed(Computation::Certificate, &client, made).await?;
+    let certificate = certificate.with_rings(&api.state.sources.borrow().clone());
     let wants_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
     let complete = HeaderValue::from_static(if certificate.complete { "true" } else { "false" });
     let verdict = HeaderValue::from_static(certificate.verdict.name());
@@ -81,8 +77,8 @@ pub(super) async fn certificate(
 }
 
 /// By all of the log.
-fn by_entries(log: &Arc<dyn ReadLog>, mut evidence: Evidence) -> Result<Certificate, Problem> {
-    look_ahead(log, &mut evidence)?;
+fn by_entries(log: &Arc<dyn ReadLog>, mut evidence: Evidence, cancel: &Cancel) -> Result<Certificate, Problem> {
+    look_ahead(log, &mut evidence, cancel)?;
     let kept = log.kept();
     let (mut from, mut scratch) = (kept.start, Vec::new());
     while from < kept.end {
@@ -90,8 +86,11 @@ fn by_entries(log: &Arc<dyn ReadLog>, mut evidence: Evidence) -> Result<Certific
         let read = log.read(from, &mut scratch, &mut |head, batch| {
             evidence.batch(head, batch);
             from = Offset::new(head.end_ordinal());
-            if from < kept.end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if from < kept.end && !cancel.is_cancelled() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
+        if cancel.is_cancelled() {
+            return Err(ReplayError::Cancelled.into());
+        }
         match read {
             Err(ReadLogError::Damaged { first, end, .. }) if end > from => {
                 evidence.hole(first.max(from), end);
@@ -108,7 +107,7 @@ fn by_entries(log: &Arc<dyn ReadLog>, mut evidence: Evidence) -> Result<Certific
 }
 
 /// Which names belong together stands behind what they had sent; and where the beginning is not kept, so do keys.
-fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence) -> Result<(), Problem> {
+fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence, cancel: &Cancel) -> Result<(), Problem> {
     let (kept, mut scratch) = (log.kept(), Vec::new());
     let sources = log.own().iter().map(|own| NameHash::source(own.as_str())).collect();
     let wanted = Wanted { kinds: Kinds::of_type("afferent.lifecycle.v1"), sources, ..Wanted::default() };
@@ -119,8 +118,12 @@ fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence) -> Result<(), Pro
         let read = log.read_part(from, stretch.end, &mut scratch, &mut |head, batch| {
             evidence.ahead(head, batch);
             from = Offset::new(head.end_ordinal());
-            if from < stretch.end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            let goes_on = from < stretch.end && !cancel.is_cancelled();
+            if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
+        if cancel.is_cancelled() {
+            return Err(ReplayError::Cancelled.into());
+        }
         match read {
             Err(ReadLogError::Damaged { end, .. }) => from = from.max(end),
             other => other?,

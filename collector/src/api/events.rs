@@ -8,6 +8,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::budget::{Client, Room, Share};
 use super::cursor::Cursor;
 use super::pages::{Pages, blocking};
 use super::problem::Problem;
@@ -48,6 +49,7 @@ pub(super) const BATCH: &str = "application/cloudevents-batch+json";
 ))]
 pub(super) async fn events(
     State(api): State<Api>,
+    client: Client,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -70,12 +72,15 @@ pub(super) async fn events(
         None => reading,
     };
     if query.limit <= EVENTS_PAGED_MAX {
-        return page(log, reading, &part, &query, headers).await;
+        let pages = Pages::new(Arc::clone(&log), reading, &api, &client);
+        return page(&log, pages, &api.budgets.room, &part, &query, headers).await;
     }
+    let share = api.budgets.long_answer(&client)?;
     if !reading.is_filtered() {
         headers.insert(NEXT_OFFSET, part.from.get().saturating_add(query.limit).min(part.end.get()).into());
     }
-    Ok((headers, long(Pages::new(log, reading).reading_ahead(), format)).into_response())
+    let pages = Pages::new(log, reading, &api, &client).reading_ahead();
+    Ok((headers, long(pages, share, format)).into_response())
 }
 
 /// Offsets to look at.
@@ -143,19 +148,20 @@ fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
 
 /// Renders the whole answer, and says in its headers where to go on.
 async fn page(
-    log: Arc<dyn ReadLog>,
-    reading: Reading,
+    log: &Arc<dyn ReadLog>,
+    mut pages: Pages,
+    room: &Room,
     part: &Part,
     query: &Query,
     mut headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let is_array = headers[header::CONTENT_TYPE] == BATCH;
-    let mut pages = Pages::new(Arc::clone(&log), reading);
     let mut body = if is_array { b"[".to_vec() } else { Vec::new() };
     loop {
         let (bytes, page) = pages.next().await?;
         body.extend_from_slice(&bytes);
-        if page != Page::More || body.len() >= EVENTS_PAGED_BYTES_MAX {
+        let is_some = body.len() > usize::from(is_array);
+        if page != Page::More || body.len() >= EVENTS_PAGED_BYTES_MAX || (is_some && room.is_short()) {
             break;
         }
     }
@@ -169,18 +175,18 @@ async fn page(
         let cursor = Cursor::new(log.terms().place(next), &query.pairs).text();
         headers.insert(NEXT_CURSOR, HeaderValue::from_str(&cursor).expect("digits, dots and an @"));
     }
-    Ok((headers, body).into_response())
+    Ok((headers, Body::from(room.hold(body))).into_response())
 }
 
-/// A body that is rendered while it is sent.
-fn long(pages: Pages, format: Format) -> Body {
+/// A body that is rendered while it is sent, and has its share until then.
+fn long(pages: Pages, share: Share, format: Format) -> Body {
     let (opening, closing): (&[u8], &[u8]) = if format == Format::Elements { (b"[", b"]\n") } else { (b"", b"") };
-    let middle = futures_util::stream::unfold(Some(pages), |pages| async {
-        let mut pages = pages?;
+    let middle = futures_util::stream::unfold(Some((pages, share)), |state| async {
+        let (mut pages, share) = state?;
         loop {
             match pages.next().await {
                 Ok((bytes, Page::More)) if bytes.is_empty() => {}
-                Ok((bytes, Page::More)) => return Some((Ok(bytes), Some(pages))),
+                Ok((bytes, Page::More)) => return Some((Ok(bytes), Some((pages, share)))),
                 Ok((bytes, _)) if bytes.is_empty() => return None,
                 Ok((bytes, _)) => return Some((Ok::<Bytes, Problem>(bytes), None)),
                 // The answer has begun: all that is left is to break it off, so that nobody takes it for whole.

@@ -9,16 +9,21 @@ use axum::response::{IntoResponse, Response};
 use super::problem::Problem;
 use super::state::Api;
 
-/// Whether events become durable here; what else is wrong with the log stands in lines behind `degraded`.
+/// Whether events become durable here; what else is wrong stands in lines behind `degraded`: with the log, or
+/// for readers and posters, some of whom were refused a moment ago because others have taken all that there is.
 #[utoipa::path(get, path = "/healthz", tag = "about",
-    responses((status = 200, description = "They do: `ok`; or `degraded` and lines that say what is wrong with the log all the same", content_type = "text/plain", body = String), super::openapi::Refusals))]
+    responses((status = 200, description = "They do: `ok`; or `degraded` and lines that say what is wrong all the same", content_type = "text/plain", body = String), super::openapi::Refusals))]
 pub(super) async fn healthz(State(api): State<Api>) -> Response {
     if api.stopping.is_said() {
         let remedy = "wait for the next start";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the collector stops", remedy).into_response();
     }
     match api.state.health.verdict() {
-        Ok(()) => well(&api.state.health.warnings()).into_response(),
+        Ok(()) => {
+            let mut lines = api.state.health.warnings();
+            lines.extend(api.state.health.refused.recent().into_iter().map(|(kind, why)| (kind.name(), why)));
+            well(&lines).into_response()
+        }
         Err(why) => {
             let remedy = "agents keep their events meanwhile and send them later; see the collector's log";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, why, remedy).into_response()

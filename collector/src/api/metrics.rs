@@ -24,6 +24,10 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     for (kind, count) in api.state.health.refused.counts() {
         text.sample("afferent_refused_total", &[("kind", kind.name())], count);
     }
+    text.head("afferent_http_held", "gauge", "What HTTP clients hold of what they share.");
+    for (what, held) in api.budgets.held() {
+        text.sample("afferent_http_held", &[("what", what)], held);
+    }
     let sources = api.state.sources.borrow().clone();
     let now = SystemClock::new().read().wall;
     let reports: Vec<AgentReport> = sources.iter().map(|view| AgentReport::of(view, now)).collect();

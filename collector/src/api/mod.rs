@@ -16,11 +16,12 @@
 //! | `GET /v1/openapi.json` | all of this for programs |
 //! | `GET /healthz` | 200 while events become durable and agents have a way in, else 503 that says why |
 //!
-//! Refusals are `application/problem+json` ([`problem`]). Nothing here writes the log: what is posted goes to the writer
+//! Refusals are `application/problem+json` ([`problem`]). What one client can take from others is bounded (`budget`). Nothing here writes the log: what is posted goes to the writer
 //! through the same bounded queue as agents' messages.
 
 pub mod agents;
 mod amend;
+mod budget;
 mod certificate;
 mod cursor;
 pub mod events;
@@ -28,6 +29,7 @@ mod health;
 mod metrics;
 pub mod models;
 mod openapi;
+mod origin;
 mod pages;
 pub mod problem;
 mod publish;
@@ -49,17 +51,21 @@ use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 
 use crate::shutdown::Stopping;
+use budget::Budgets;
 pub use certificate::Own;
+pub use origin::Names;
 use problem::Problem;
 use state::Api;
 pub use state::ApiState;
 
 /// Serves the API on `listener` until the collector stops; then answers have a moment to end.
 /// What goes wrong with one connection does not end the others.
-/// So many connections are served at a time.
-pub async fn serve(listener: TcpListener, state: ApiState, connections_max: usize, stopping: Stopping) {
-    let router = router(Api { state, stopping: stopping.clone(), tail: Arc::default() });
-    server::serve(listener, router, connections_max, stopping).await;
+/// So many connections are served at a time, and each client has its share of them and of all else (`budget`).
+/// It answers to `names` and to those of loopback.
+pub async fn serve(listener: TcpListener, state: ApiState, names: Names, connections_max: usize, stopping: Stopping) {
+    let budgets = Arc::new(Budgets::new(connections_max, Arc::clone(&state.health)));
+    let api = Api { state, stopping: stopping.clone(), tail: Arc::default(), budgets: Arc::clone(&budgets) };
+    server::serve(listener, router(api, names), budgets, stopping).await;
 }
 
 /// Every path and what it takes: the OpenAPI document is held against these in a test.
@@ -87,8 +93,11 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
     ]
 }
 
-fn router(api: Api) -> Router {
+fn router(api: Api, names: Names) -> Router {
     let health = api.state.health.clone();
+    let keep_reserve = axum::middleware::from_fn_with_state(Arc::clone(&api.budgets), budget::reserve::keep);
+    let keep_origin = (Arc::new(names), Arc::clone(&api.budgets));
+    let keep_origin = axum::middleware::from_fn_with_state(keep_origin, origin::keep);
     routes()
         .into_iter()
         .fold(Router::new(), |router, (path, route)| router.route(path, route))
@@ -109,6 +118,8 @@ fn router(api: Api) -> Router {
             }
             std::future::ready(answer)
         }))
+        .layer(keep_reserve)
+        .layer(keep_origin)
         // Streams of server-sent events stay as they are: every event is to go out at once.
         .layer(CompressionLayer::new())
 }

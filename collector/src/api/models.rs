@@ -12,20 +12,23 @@
 
 use afferent_protocol::ids::Timestamp;
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::budget::computing::{self, Computation, JSON};
+use super::budget::{Client, Sent};
 use super::pages::blocking;
 use super::problem::Problem;
 use super::state::Api;
 use crate::clock::SystemClock;
+use crate::limits::HTTP_DOCUMENT_BYTES_MAX;
 use crate::models::diff::Change;
 use crate::models::question::{Question, QuestionError};
 use crate::models::runner::{AsOf, AskError, Cancel, Difference, Models, RecomputeError, ReplayError, Status};
-use crate::models::what_if::{Plan, PlanError, Report, RunError};
+use crate::models::what_if::{Plan, PlanError, RunError};
 use crate::models::{Definition, time};
 use crate::subscribe::Start;
 
@@ -94,29 +97,43 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<Vec<ModelReport>
     responses((status = 200, description = "Its state", body = Object), super::openapi::Refusals))]
 pub(super) async fn state(
     State(api): State<Api>,
+    client: Client,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let known: Vec<&str> = std::iter::once("as_of").chain(Question::NAMES).collect();
     let query = Query::parse(query.as_deref(), &known)?;
     let as_of = query.as_of("as_of")?.unwrap_or_else(now);
     let definition = find(&api.state.models, &name)?;
     let question = Question::read(&definition.of, |name| query.get(name))?;
-    let span = question.span();
-    let ask = move |models: &Models, cancel: &Cancel| models.state(&definition, as_of, span, cancel);
-    let state = replaying(&api.state.models, ask).await??;
-    let (offset, as_of, counts_from) = (state.offset.to_string(), time(state.time), state.counts_from.view());
-    let mut shown = state.state;
-    let cursor = question.keep(&mut shown);
-    Ok(Json(json!({
-        "model": state.model, "offset": offset, "time": as_of, "counts_from": counts_from, "cursor": cursor, "state": shown,
-    })))
+    let (kind, models) = (kind_of(as_of), api.state.models.clone());
+    let work = move |cancel: &Cancel| {
+        let state = models.state(&definition, as_of, question.span(), cancel)?;
+        let (offset, as_of, counts_from) = (state.offset.to_string(), time(state.time), state.counts_from.view());
+        let mut shown = state.state;
+        let cursor = question.keep(&mut shown);
+        Ok::<_, AskError>(computing::json(&json!({
+            "model": state.model, "offset": offset, "time": as_of, "counts_from": counts_from, "cursor": cursor,
+            "state": shown,
+        })))
+    };
+    let answer = api.budgets.computed(kind, &client, work).await?;
+    api.budgets.answer(&client, JSON, answer)
+}
+
+/// What it takes to tell a state.
+fn kind_of(as_of: AsOf) -> Computation {
+    if matches!(as_of, AsOf::Now(_)) { Computation::View } else { Computation::Replay }
 }
 
 /// Which figures differ between two versions of a model.
 #[utoipa::path(get, path = "/v1/models/diff", tag = "models", params(DiffQuery),
     responses((status = 200, description = "What differs", body = Object), super::openapi::Refusals))]
-pub(super) async fn diff(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Json<DiffReport>, Problem> {
+pub(super) async fn diff(
+    State(api): State<Api>,
+    client: Client,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), &["left", "right", "as_of"])?;
     let as_of = query.as_of("as_of")?.unwrap_or_else(now);
     let of = |side: &str| -> Result<Definition, Problem> {
@@ -132,9 +149,10 @@ pub(super) async fn diff(State(api): State<Api>, RawQuery(query): RawQuery) -> R
         let detail = format!("{} is of {}, and {} of {}", names.0, left.of.name(), names.1, right.of.name());
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "compare two versions of the same built-in model"));
     }
-    let replay = move |models: &Models, cancel: &Cancel| models.diff(&left, &right, as_of, cancel);
-    let found = replaying(&api.state.models, replay).await??;
-    Ok(Json(DiffReport::of(names, found)))
+    let models = api.state.models.clone();
+    let replay = move |cancel: &Cancel| models.diff(&left, &right, as_of, cancel);
+    let found = api.budgets.computed(kind_of(as_of), &client, replay).await?;
+    api.budgets.json(&client, &DiffReport::of(names, found))
 }
 
 /// Makes the state of a model again from the log, beside the one that is asked meanwhile.
@@ -158,22 +176,26 @@ pub(super) async fn recompute(
 
 /// What happened, and what would have happened under the assumptions of a plan.
 #[utoipa::path(post, path = "/v1/what-if", tag = "models", params(SpanQuery),
-    request_body(content = String, content_type = "text/plain", description = "The plan, as TOML"),
+    request_body(content = String, content_type = "application/toml", description = "The plan, as TOML"),
     responses((status = 200, description = "Actual and alternatives", body = Object), super::openapi::Refusals))]
 pub(super) async fn what_if(
     State(api): State<Api>,
+    client: Client,
     RawQuery(query): RawQuery,
-    body: Bytes,
-) -> Result<Json<Report>, Problem> {
+    body: Sent,
+) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), &["from", "until"])?;
     let (from, until) = (query.as_of("from")?, query.as_of("until")?.unwrap_or_else(now));
+    let body = body.taken(HTTP_DOCUMENT_BYTES_MAX).await?;
     let text = std::str::from_utf8(&body).map_err(|error| {
         let remedy = "send the plan as TOML in UTF-8";
         Problem::new(StatusCode::BAD_REQUEST, format!("the plan is no text: {error}"), remedy)
     })?;
     let plan = Plan::parse(text, api.state.models.definitions())?;
-    let run = move |models: &Models, cancel: &Cancel| models.what_if(&plan, from, until, cancel);
-    Ok(Json(replaying(&api.state.models, run).await??))
+    let models = api.state.models.clone();
+    let run = move |cancel: &Cancel| models.what_if(&plan, from, until, cancel).map(|report| computing::json(&report));
+    let answer = api.budgets.computed(Computation::WhatIf, &client, run).await?;
+    api.budgets.answer(&client, JSON, answer)
 }
 
 /// As of when, and what of it.
@@ -232,23 +254,6 @@ pub(super) struct SpanQuery {
     from: Option<String>,
     /// The same; now by default.
     until: Option<String>,
-}
-
-/// Runs what may replay the log where it may block, and ends it when the client is gone.
-async fn replaying<T: Send + 'static>(
-    models: &Models,
-    work: impl FnOnce(&Models, &Cancel) -> T + Send + 'static,
-) -> Result<T, Problem> {
-    struct CancelOnDrop(Cancel);
-    impl Drop for CancelOnDrop {
-        fn drop(&mut self) {
-            self.0.cancel();
-        }
-    }
-    let cancel = Cancel::default();
-    let _waiting = CancelOnDrop(cancel.clone());
-    let models = models.clone();
-    blocking(move || work(&models, &cancel)).await
 }
 
 fn find(models: &Models, name: &str) -> Result<Definition, Problem> {
@@ -350,7 +355,6 @@ impl From<AskError> for Problem {
                 detail,
                 "ask again later; GET /v1/models tells how far it is",
             ),
-            AskError::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, detail, "ask again in a moment"),
             AskError::Place(error) => {
                 // The words are made for `from`; here the place has another name.
                 let problem = Self::from(error);

@@ -71,12 +71,18 @@ pub(super) enum Refusals {
     /// The request cannot be read, or contradicts itself.
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(#[to_schema] ProblemDocument),
+    /// A page of another origin asks for a change.
+    #[response(status = 403, content_type = "application/problem+json")]
+    OtherOrigin(#[to_schema] ProblemDocument),
     /// There is no such thing.
     #[response(status = 404, content_type = "application/problem+json")]
     Unknown(#[to_schema] ProblemDocument),
     /// It is not to be had in what `Accept` names.
     #[response(status = 406, content_type = "application/problem+json")]
     NotAcceptable(#[to_schema] ProblemDocument),
+    /// The body did not come, or too slowly.
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooSlow(#[to_schema] ProblemDocument),
     /// It contradicts what is there.
     #[response(status = 409, content_type = "application/problem+json")]
     Conflict(#[to_schema] ProblemDocument),
@@ -92,13 +98,20 @@ pub(super) enum Refusals {
     /// The place is not written yet.
     #[response(status = 416, content_type = "application/problem+json")]
     Beyond(#[to_schema] ProblemDocument),
+    /// `Host` is no name of this collector.
+    #[response(status = 421, content_type = "application/problem+json")]
+    OtherHost(#[to_schema] ProblemDocument),
     /// It can be read and cannot be taken.
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(#[to_schema] ProblemDocument),
+    /// Too much of one client address at the same time; `Retry-After` says when to ask again.
+    #[response(status = 429, content_type = "application/problem+json", headers(("retry-after" = u64)))]
+    TooMany(#[to_schema] ProblemDocument),
     /// The log cannot be read.
     #[response(status = 500, content_type = "application/problem+json")]
     Failed(#[to_schema] ProblemDocument),
-    /// Not now: it stops, begins, or its disk refuses.
+    /// Not now: it stops, begins, its disk refuses, or clients have taken all there is; then `Retry-After` says when to ask
+    /// again.
     #[response(status = 503, content_type = "application/problem+json")]
     NotNow(#[to_schema] ProblemDocument),
 }

@@ -7,14 +7,19 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use tokio::task::{JoinError, JoinHandle};
 
+use super::budget::{Address, Budgets, Client, Room};
 use super::problem::Problem;
+use super::state::Api;
 use super::tail::{Filtered, Rendered, Tail};
-use crate::limits::PAGE_BYTES;
+use crate::limits::{EVENTS_DEFAULT, PAGE_BUFFERS_KEPT_BYTES, PAGE_BYTES};
 use crate::subscribe::{Filter, Format, Page, ReadLog, ReadLogError, Reading};
 
 /// One reader's pages.
 pub(super) struct Pages {
     log: Arc<dyn ReadLog>,
+    budgets: Arc<Budgets>,
+    /// Whose turn it takes to render one.
+    of: Address,
     /// `None` while a page is rendered, and after one that failed.
     reading: Option<Reading>,
     /// A page that is being rendered while the one before it is sent.
@@ -30,8 +35,9 @@ pub(super) struct Pages {
 type Rendering = (Reading, Vec<u8>, Result<Page, ReadLogError>);
 
 impl Pages {
-    pub(super) fn new(log: Arc<dyn ReadLog>, reading: Reading) -> Self {
-        Self { log, reading: Some(reading), ahead: None, is_ahead: false, tail: None, _filtered: None }
+    pub(super) fn new(log: Arc<dyn ReadLog>, reading: Reading, api: &Api, client: &Client) -> Self {
+        let (budgets, of) = (Arc::clone(&api.budgets), client.address());
+        Self { log, budgets, of, reading: Some(reading), ahead: None, is_ahead: false, tail: None, _filtered: None }
     }
 
     /// Renders the next page while one is sent.
@@ -40,9 +46,9 @@ impl Pages {
     }
 
     /// Pages of one who follows the log as server-sent events, shared with all others at its end.
-    pub(super) fn following(log: Arc<dyn ReadLog>, reading: Reading, tail: &Arc<Tail>) -> Self {
-        let filtered = reading.is_filtered().then(|| Filtered::new(tail));
-        Self { tail: Some(Arc::clone(tail)), _filtered: filtered, ..Self::new(log, reading) }
+    pub(super) fn following(log: Arc<dyn ReadLog>, reading: Reading, api: &Api, client: &Client) -> Self {
+        let filtered = reading.is_filtered().then(|| Filtered::new(&api.tail));
+        Self { tail: Some(Arc::clone(&api.tail)), _filtered: filtered, ..Self::new(log, reading, api, client) }
     }
 
     /// The next page, which may be empty.
@@ -52,26 +58,26 @@ impl Pages {
         if first >= end {
             return Ok((Bytes::new(), Page::AtEnd));
         }
-        if !Tail::is_near(first, end) || (reading.is_filtered() && !tail.is_crowded()) {
+        let room = &self.budgets.room;
+        // A page that others share is a large one, of which each who stalls would keep another.
+        if !Tail::is_near(first, end) || (reading.is_filtered() && !tail.is_crowded()) || room.is_short() {
             return self.rendered().await;
         }
-        let page = shared(&self.log, tail, first).await?;
-        let bytes = page.of(first, reading.filter());
+        let page = shared(&self.log, tail, first, room).await?;
+        if reading.is_filtered() && room.is_short() {
+            return self.rendered().await;
+        }
+        let bytes = page.of(first, reading.filter(), room);
         reading.go_on_at(page.next);
         // Durable, and yet not to be had: nobody is to turn in circles over it.
         let is_at_end = page.next == first || page.next >= self.log.kept().end;
         Ok((bytes, if is_at_end { Page::AtEnd } else { Page::More }))
     }
 
-    /// What a page takes that is followed by more: it is full, and a little over.
-    fn page_bytes(&self) -> usize {
-        if self.is_ahead { PAGE_BYTES + PAGE_BYTES / 16 } else { 0 }
-    }
-
     async fn rendered(&mut self) -> Result<(Bytes, Page), Problem> {
         let rendering = match (self.ahead.take(), self.reading.take()) {
             (Some(ahead), _) => ahead,
-            (None, Some(reading)) => render(&self.log, reading, self.page_bytes()),
+            (None, Some(reading)) => self.render(reading),
             (None, None) => {
                 return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an earlier page failed", "ask again"));
             }
@@ -79,11 +85,36 @@ impl Pages {
         let (reading, bytes, page) = rendering.await.map_err(panicked)?;
         let page = page.inspect_err(|error| tracing::error!(%error, "a reader's page failed"))?;
         if self.is_ahead && page == Page::More {
-            self.ahead = Some(render(&self.log, reading, self.page_bytes()));
+            self.ahead = Some(self.render(reading));
         } else {
             self.reading = Some(reading);
         }
-        Ok((bytes.into(), page))
+        Ok((self.budgets.room.hold(bytes), page))
+    }
+
+    /// Renders a page when it is this client's turn.
+    fn render(&self, reading: Reading) -> JoinHandle<Rendering> {
+        let (log, budgets, of, is_ahead) = (Arc::clone(&self.log), Arc::clone(&self.budgets), self.of, self.is_ahead);
+        tokio::spawn(async move {
+            let turn = budgets.rendering(of).await;
+            let bytes_max = budgets.room.page_bytes();
+            // What a page takes that is followed by more: it is full, and a little over.
+            let is_full = log.kept().end.since(reading.next()) >= EVENTS_DEFAULT && !reading.is_filtered();
+            let from_start = if is_full { bytes_max + bytes_max / 16 } else { 0 };
+            let buffers_kept = if is_ahead { PAGE_BUFFERS_KEPT_BYTES } else { 0 };
+            let render = move || {
+                let rendering = render(&log, reading, bytes_max, from_start, buffers_kept);
+                drop(turn);
+                rendering
+            };
+            match tokio::task::spawn_blocking(render).await {
+                Ok(rendering) => rendering,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    Err(error) => unreachable!("nobody ends it: {error}"),
+                },
+            }
+        })
     }
 
     /// The first offset that was not looked at yet.
@@ -103,31 +134,38 @@ impl Pages {
 }
 
 /// The page that all followers share who have everything before `at`, which is before the log's end.
-async fn shared(log: &Arc<dyn ReadLog>, tail: &Tail, at: Offset) -> Result<Arc<Rendered>, Problem> {
+async fn shared(log: &Arc<dyn ReadLog>, tail: &Tail, at: Offset, room: &Room) -> Result<Arc<Rendered>, Problem> {
     if let Some(page) = tail.find(at) {
         return Ok(page);
     }
+    // One at a time, for all of them: nobody's turn comes before it.
     let _one = tail.rendering.lock().await;
     if let Some(page) = tail.find(at) {
         return Ok(page);
     }
     let reading = Reading::follow(at, Filter::default(), Format::ServerSent).with_lines();
-    let (mut reading, bytes, page) = render(log, reading, 0).await.map_err(panicked)?;
+    let from = Arc::clone(log);
+    let rendering = tokio::task::spawn_blocking(move || render(&from, reading, PAGE_BYTES, 0, 0));
+    let (mut reading, bytes, page) = rendering.await.map_err(panicked)?;
     page.inspect_err(|error| tracing::error!(%error, "a page for followers failed"))?;
-    let page = Rendered { first: at, next: reading.next(), bytes: bytes.into(), lines: reading.take_lines() };
+    let page = Rendered { first: at, next: reading.next(), bytes: room.hold(bytes), lines: reading.take_lines() };
     let page = Arc::new(page);
     tail.keep(Arc::clone(&page));
     Ok(page)
 }
 
-/// Renders a page, into a buffer that has room for so many bytes from the start.
-fn render(log: &Arc<dyn ReadLog>, mut reading: Reading, page_bytes: usize) -> JoinHandle<Rendering> {
-    let log = Arc::clone(log);
-    tokio::task::spawn_blocking(move || {
-        let mut bytes = Vec::with_capacity(page_bytes);
-        let page = reading.page(&*log, &mut bytes);
-        (reading, bytes, page)
-    })
+/// Renders a page of about so many bytes, into a buffer that has room for so many from the start.
+fn render(
+    log: &Arc<dyn ReadLog>,
+    mut reading: Reading,
+    bytes_max: usize,
+    from_start: usize,
+    buffers_kept: usize,
+) -> Rendering {
+    let mut bytes = Vec::with_capacity(from_start);
+    let page = reading.page_of(bytes_max, &**log, &mut bytes);
+    reading.shrink(buffers_kept);
+    (reading, bytes, page)
 }
 
 /// Runs what blocks where it may.

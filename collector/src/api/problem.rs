@@ -1,5 +1,7 @@
 //! Refusals as `application/problem+json` (RFC 9457): what is wrong, where, and what to do.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -19,6 +21,8 @@ pub struct Problem {
     pub remedy: String,
     /// Which event of the request it is about, from 1 on, where it is about one.
     pub event: Option<u64>,
+    /// Seconds after which it may be asked again, where it is refused for now only.
+    pub retry_after_s: Option<u64>,
 }
 
 /// A refusal as it is written.
@@ -35,12 +39,17 @@ struct Document<'a> {
 impl Problem {
     /// A refusal.
     pub fn new(status: StatusCode, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), remedy: remedy.into(), event: None }
+        Self { status, detail: detail.into(), remedy: remedy.into(), event: None, retry_after_s: None }
     }
 
     /// This refusal, of one event of a request that posts several.
     pub(super) fn of_event(self, number: u64) -> Self {
         Self { event: Some(number), ..self }
+    }
+
+    /// This refusal, which holds for so long only.
+    pub(super) fn again_in(self, wait: Duration) -> Self {
+        Self { retry_after_s: Some(wait.as_secs().max(1)), ..self }
     }
 
     /// `until` says no place.
@@ -52,7 +61,7 @@ impl Problem {
     /// The JSON document.
     pub fn json(&self) -> Vec<u8> {
         let title = self.status.canonical_reason().unwrap_or("Error");
-        let Self { status, detail, remedy, event } = self;
+        let Self { status, detail, remedy, event, .. } = self;
         let document = Document { title, status: status.as_u16(), detail, remedy, event: *event };
         serde_json::to_vec(&document).expect("texts and a number")
     }
@@ -63,7 +72,10 @@ impl IntoResponse for Problem {
         let json = self.json();
         let kind = HeaderValue::from_static("application/problem+json");
         let mut answer = (self.status, [(header::CONTENT_TYPE, kind)], json).into_response();
-        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+        if let Some(seconds) = self.retry_after_s {
+            answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
             // The rest of the body is not waited for.
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

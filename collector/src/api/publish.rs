@@ -1,24 +1,26 @@
 //! `POST /v1/events`: CloudEvents from producers, and from consumers that feed back.
 
+use std::collections::HashSet;
+
 use axum::Json;
-use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::budget::Sent;
 use super::problem::Problem;
 use super::state::Api;
 use crate::intake::Intake;
 use crate::limits::{POST_BYTES_MAX, POST_EVENTS_MAX};
-use crate::posted::{Amended, EventRefusal, Given, NewEvent, Placed, PostRefusal, check};
+use crate::posted::{Amended, EventRefusal, Given, NewEvent, Placed, PostRefusal, check, look};
 
 const ONE: &str = "application/cloudevents+json";
 /// The header by which a CloudEvent in binary mode is known.
 const SPECVERSION: &str = "ce-specversion";
 /// What stands before the name of an attribute in a header.
-const ATTRIBUTE: &str = "ce-";
+pub(super) const ATTRIBUTE: &str = "ce-";
 
 /// Where the events stand.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,16 +53,16 @@ struct PublishedEvent {
 pub(super) async fn publish(
     State(api): State<Api>,
     headers: HeaderMap,
-    body: Body,
+    body: Sent,
 ) -> Result<Json<Published>, Problem> {
-    let kind = media_type(&headers)?;
-    let body = taken(body).await?;
+    let kind = kind_of(&headers)?;
+    let body = body.taken(POST_BYTES_MAX).await?;
     let events = if kind == Kind::Binary { vec![binary(&headers, &body)?] } else { read(kind, &body)? };
     let names = api.state.sources.borrow().clone();
     let own = api.state.reader.own();
-    let is_agent = |name: &str| {
-        own.is_some_and(|own| own.as_str() == name) || names.iter().any(|view| view.source.as_str() == name)
-    };
+    let agents = names.iter().map(|view| view.source).chain(own);
+    let agents: HashSet<String> = agents.map(|agent| look(agent.as_str())).collect();
+    let is_agent = |name: &str| agents.contains(&look(name));
     let mut amended = Vec::new();
     let events: Vec<NewEvent> = (events.into_iter().enumerate())
         .map(|(at, event)| {
@@ -69,6 +71,7 @@ pub(super) async fn publish(
             check(event, is_agent).map_err(|refusal| of_refusal(at, &refusal))
         })
         .collect::<Result<_, _>>()?;
+    let _share = body.into_share();
     super::amend::check(&api, amended).await?;
     let named: Vec<(String, String)> = events.iter().map(|event| (event.source.clone(), event.id.clone())).collect();
     let places = if events.is_empty() { Vec::new() } else { place(&api, events).await? };
@@ -89,10 +92,14 @@ enum Kind {
     Binary,
 }
 
-fn media_type(headers: &HeaderMap) -> Result<Kind, Problem> {
+/// The media type of a body without its parameters, in lower case; empty where there is none.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match kind.as_str() {
+    given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn kind_of(headers: &HeaderMap) -> Result<Kind, Problem> {
+    match media_type(headers).as_str() {
         _ if headers.contains_key(SPECVERSION) => Ok(Kind::Binary),
         ONE => Ok(Kind::One),
         super::events::BATCH => Ok(Kind::Array),
@@ -107,19 +114,6 @@ fn media_type(headers: &HeaderMap) -> Result<Kind, Problem> {
             Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail, remedy))
         }
     }
-}
-
-/// A body of at most [`POST_BYTES_MAX`] bytes.
-pub(super) async fn taken(body: Body) -> Result<Bytes, Problem> {
-    axum::body::to_bytes(body, POST_BYTES_MAX).await.map_err(|error| {
-        let is_length =
-            std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("length limit"));
-        if is_length {
-            let detail = format!("the body has more than {POST_BYTES_MAX} bytes");
-            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail, "send fewer events at a time");
-        }
-        Problem::new(StatusCode::BAD_REQUEST, "the body cannot be read to its end", "send it whole")
-    })
 }
 
 /// A CloudEvent in binary mode (CloudEvents 1.0, HTTP protocol binding, section 3.1): its attributes are headers,
@@ -225,7 +219,7 @@ mod tests {
 
     fn taken(more: &[(&'static str, &'static str)], body: &[u8]) -> NewEvent {
         let headers = headers(&[&LEAST[..], more].concat());
-        assert_eq!(media_type(&headers).unwrap(), Kind::Binary);
+        assert_eq!(kind_of(&headers).unwrap(), Kind::Binary);
         check(binary(&headers, body).unwrap(), |_| false).unwrap()
     }
 

@@ -1,26 +1,33 @@
 //! HTTP/1.1 connections: how many, and how long they may do nothing.
 
-use std::io::Write;
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 
-use super::problem::Problem;
-use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIME, HTTP_STALL_TIME};
+use super::budget::reserve::{HasAsked, Reserve};
+use super::budget::{Address, Budgets, Client};
+use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIME, HTTP_RESERVE_TIME, HTTP_STALL_TIME};
 use crate::seldom::Seldom;
 use crate::shutdown::Stopping;
 
-/// Serves `router` on `listener` to so many connections at a time until `stopping` says so; then they have a moment to end.
-pub(super) async fn serve(listener: TcpListener, router: Router, connections_max: usize, mut stopping: Stopping) {
-    let places = Arc::new(Semaphore::new(connections_max));
+/// Serves `router` on `listener` until `stopping` says so; then connections have a moment to end. Whose share of connections
+/// is used up, or when all are, gets one of the reserve.
+pub(super) async fn serve(listener: TcpListener, router: Router, budgets: Arc<Budgets>, mut stopping: Stopping) {
+    let mut reserve = Reserve::new(budgets.reserve);
     let mut connections = JoinSet::new();
     let mut refusing = Seldom::default();
     loop {
@@ -32,25 +39,33 @@ pub(super) async fn serve(listener: TcpListener, router: Router, connections_max
             }
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 if let Some(before) = refusing.due(std::time::Instant::now()) {
                     tracing::warn!(%error, before, "no HTTP connection can be accepted; trying again in a moment");
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => {
-                let connection = connection(stream, router.clone(), stopping.clone());
+        let (router, stopping, local) = (router.clone(), stopping.clone(), stream.local_addr().ok());
+        match budgets.connections.take(Address::of(peer.ip()), 1) {
+            Ok(share) => {
+                let asked = Asked::new(router, Client { peer, local, is_beyond: None }, HasAsked::default());
                 connections.spawn(async move {
-                    connection.await;
-                    drop(place);
+                    connection(stream, asked, HTTP_HEAD_TIME, stopping).await;
+                    drop(share);
                 });
             }
-            Err(_) => refuse(stream, connections_max),
+            Err(full) => reserve.admit(|has_asked| {
+                let asked = Asked::new(router, Client { peer, local, is_beyond: Some(full) }, has_asked);
+                let connection = connection(stream, asked, HTTP_RESERVE_TIME, stopping);
+                connections.spawn(async {
+                    // Whoever takes longer to read an answer gives its place to others.
+                    let _ = timeout(2 * HTTP_RESERVE_TIME, connection).await;
+                })
+            }),
         }
     }
     drop(listener);
@@ -69,16 +84,41 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, mut stopping: Stopping) {
+/// The router, for the requests of one connection: they carry whose they are.
+struct Asked {
+    router: TowerToHyperService<Router>,
+    client: Client,
+    has_asked: HasAsked,
+}
+
+impl Asked {
+    fn new(router: Router, client: Client, has_asked: HasAsked) -> Self {
+        Self { router: TowerToHyperService::new(router), client, has_asked }
+    }
+}
+
+impl Service<Request<Incoming>> for Asked {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.has_asked.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(self.client.clone());
+        self.router.call(request)
+    }
+}
+
+async fn connection(stream: TcpStream, asked: Asked, head_time: Duration, mut stopping: Stopping) {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     // A client that takes nothing is let go. One that says nothing is waited for: it may be reading a stream.
     stream.set_write_timeout(Some(HTTP_STALL_TIME));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HTTP_HEAD_TIME)
+        .header_read_timeout(head_time)
         .max_buf_size(HTTP_HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(stream)), asked);
     let mut serving = std::pin::pin!(serving);
     let outcome = tokio::select! {
         outcome = serving.as_mut() => Some(outcome),
@@ -96,67 +136,96 @@ async fn connection(stream: TcpStream, router: Router, mut stopping: Stopping) {
     }
 }
 
-/// Says 503 as far as the socket's buffer takes it, and hangs up: whoever is too many costs no task.
-fn refuse(stream: TcpStream, connections_max: usize) {
-    let detail = format!("{connections_max} HTTP connections are open, and no more are taken");
-    let problem =
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "close some of them, or ask again later").json();
-    let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-         retry-after: 5\r\nconnection: close\r\n\r\n",
-        problem.len()
-    );
-    // The runtime does not know yet that a socket which is so new can be written; the system does.
-    if let Ok(mut stream) = stream.into_std() {
-        let _ = stream.write(&[head.as_bytes(), &problem].concat());
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use axum::routing::get;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Semaphore;
 
     use super::*;
-    use crate::shutdown::stop_switch;
+    use crate::intake::Health;
+    use crate::shutdown::{StopSwitch, stop_switch};
 
-    const CONNECTIONS: usize = 3;
+    /// One of them is in the reserve; of the others one client has three quarters.
+    const CONNECTIONS: usize = 9;
+    const OF_ONE: usize = 6;
 
-    #[tokio::test]
-    async fn who_is_one_too_many_is_told_so_and_who_was_there_goes_on() {
-        let (switch, stopping) = stop_switch();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        // No answer before it is allowed: a connection that is waiting for one is in use, however long that takes.
-        let allowed = Arc::new(Semaphore::new(0));
-        let answer = {
-            let allowed = Arc::clone(&allowed);
-            async move || allowed.acquire().await.map(|_| "answered").unwrap_or("closed")
-        };
-        let router = Router::new().route("/", get(answer));
-        let served = tokio::spawn(serve(listener, router, CONNECTIONS, stopping));
+    struct Served {
+        address: SocketAddr,
+        allowed: Arc<Semaphore>,
+        health: Arc<Health>,
+        switch: StopSwitch,
+        served: tokio::task::JoinHandle<()>,
+    }
 
-        let mut asked = Vec::new();
-        for _ in 0..CONNECTIONS {
-            let mut stream = TcpStream::connect(address).await.unwrap();
-            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
-            asked.push(stream);
+    impl Served {
+        /// `/` is answered when that is allowed, `/healthz` always.
+        async fn new() -> Self {
+            let (switch, stopping) = stop_switch();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (allowed, health) = (Arc::new(Semaphore::new(0)), Arc::new(Health::default()));
+            let answer = {
+                let allowed = Arc::clone(&allowed);
+                async move || allowed.acquire().await.map(|_| "answered").unwrap_or("closed")
+            };
+            let budgets = Arc::new(Budgets::new(CONNECTIONS, Arc::clone(&health)));
+            let keep = axum::middleware::from_fn_with_state(Arc::clone(&budgets), crate::api::budget::reserve::keep);
+            let router = Router::new().route("/", get(answer)).route("/healthz", get("well")).layer(keep);
+            let served = tokio::spawn(serve(listener, router, budgets, stopping));
+            Self { address, allowed, health, switch, served }
         }
-        let refusal = said(TcpStream::connect(address).await.unwrap()).await;
-        assert!(refusal.starts_with("HTTP/1.1 503 ") && refusal.contains("problem+json"), "{refusal}");
 
-        allowed.add_permits(CONNECTIONS);
-        for stream in asked {
-            let answer = said(stream).await;
-            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("answered"), "{answer}");
+        async fn asks(&self, path: &str) -> TcpStream {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream
         }
-        switch.stop();
-        served.await.unwrap();
     }
 
     async fn said(mut stream: TcpStream) -> String {
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         text
+    }
+
+    #[tokio::test]
+    async fn who_has_no_share_left_is_refused_with_a_reason_and_health_is_answered_all_the_same() {
+        let served = Served::new().await;
+        let mut asked = Vec::new();
+        for _ in 0..OF_ONE {
+            asked.push(served.asks("/").await);
+        }
+        let refusal = said(served.asks("/").await).await;
+        assert!(refusal.starts_with("HTTP/1.1 429 ") && refusal.contains("problem+json"), "{refusal}");
+        for word in ["retry-after: 5", "connection: close", "your address has 6 connections"] {
+            assert!(refusal.contains(word), "{word}: {refusal}");
+        }
+        assert!(said(served.asks("/healthz").await).await.ends_with("well"));
+        assert_eq!(served.health.refused.counts()[&crate::refused::Kind::HttpConnections], 1);
+
+        served.allowed.add_permits(OF_ONE);
+        for stream in asked {
+            let answer = said(stream).await;
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("answered"), "{answer}");
+        }
+        served.allowed.add_permits(1);
+        let answer = said(served.asks("/").await).await;
+        assert!(answer.ends_with("answered"), "there is a share again: {answer}");
+        served.switch.stop();
+        served.served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn connections_that_say_nothing_do_not_keep_health_from_being_answered() {
+        let served = Served::new().await;
+        let mut silent = Vec::new();
+        for _ in 0..5 * CONNECTIONS {
+            silent.push(TcpStream::connect(served.address).await.unwrap());
+            assert!(said(served.asks("/healthz").await).await.ends_with("well"), "after {}", silent.len());
+        }
     }
 }

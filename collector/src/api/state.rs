@@ -5,6 +5,7 @@ use std::sync::Arc;
 use afferent_protocol::ids::Offset;
 use tokio::sync::watch;
 
+use super::budget::Budgets;
 use super::certificate::Own;
 use super::tail::Tail;
 use crate::intake::{Health, WeakIntake};
@@ -42,6 +43,8 @@ pub(super) struct Api {
     pub(super) stopping: Stopping,
     /// What followers share.
     pub(super) tail: Arc<Tail>,
+    /// What clients may take.
+    pub(super) budgets: Arc<Budgets>,
 }
 
 impl Api {

@@ -16,11 +16,11 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::budget::{Client, Share};
 use super::pages::{Pages, blocking};
 use super::problem::Problem;
 use super::query::{Asked, Query};
 use super::state::Api;
-use super::tail::Tail;
 use crate::clock::SystemClock;
 use crate::limits::{CLOCK_LOOK_TIME, KEEP_ALIVE_TIME};
 use crate::shutdown::Stopping;
@@ -43,13 +43,15 @@ const RETRY: &[u8] = b"retry: 1000\n";
         super::openapi::Refusals))]
 pub(super) async fn stream(
     State(api): State<Api>,
+    client: Client,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), Asked::Stream)?;
+    let share = api.budgets.stream(&client)?;
     let start = last_event(&headers)?.or(query.from).unwrap_or(Start::End);
     let begins = start.to_come(now());
-    let place = Beginning { start, filter: query.filter, log: api.log(), tail: Arc::clone(&api.tail) };
+    let place = Beginning { start, filter: query.filter, log: api.log(), api: api.clone(), client };
     let follower = Follower {
         pages: place.pages().await?,
         begins: begins.map(|begins| (begins, place)),
@@ -59,6 +61,7 @@ pub(super) async fn stream(
         has_begun: false,
         heartbeat: query.heartbeat,
         spoken: Instant::now(),
+        _share: share,
     };
     let body = futures_util::stream::unfold(Some(follower), |follower| async {
         let mut follower = follower?;
@@ -96,7 +99,8 @@ struct Beginning {
     start: Start,
     filter: Filter,
     log: Arc<dyn ReadLog>,
-    tail: Arc<Tail>,
+    api: Api,
+    client: Client,
 }
 
 impl Beginning {
@@ -104,7 +108,7 @@ impl Beginning {
         let (start, log) = (self.start, Arc::clone(&self.log));
         let from = blocking(move || start.resolve(&*log)).await??;
         let reading = Reading::follow(from, self.filter.clone(), Format::ServerSent);
-        Ok(Pages::following(Arc::clone(&self.log), reading, &self.tail))
+        Ok(Pages::following(Arc::clone(&self.log), reading, &self.api, &self.client))
     }
 }
 
@@ -126,6 +130,8 @@ struct Follower {
     heartbeat: Option<Duration>,
     /// When something was sent last.
     spoken: Instant,
+    /// One of so many streams.
+    _share: Share,
 }
 
 /// What ended a wait.

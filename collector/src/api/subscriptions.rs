@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use afferent_protocol::ids::{SourceId, Timestamp};
 use axum::Json;
-use axum::body::Body;
+use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,15 +13,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::budget::{Client, Sent};
 use super::events::NDJSON;
 use super::pages::{Pages, blocking};
 use super::problem::{self, Problem};
-use super::publish::taken;
 use super::query::{pairs, shortened};
 use super::state::Api;
 use super::stream::now;
 use crate::limits::{
-    EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, MEMBER_BYTES_MAX, PARTITIONS_DEFAULT,
+    EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, HTTP_DOCUMENT_BYTES_MAX,
+    MEMBER_BYTES_MAX, PARTITIONS_DEFAULT,
 };
 use crate::subscribe::named::{FetchCursor, FilterText, Portion, SubscriptionError, View};
 use crate::subscribe::{Page, ReadLog, Start};
@@ -141,7 +142,7 @@ pub(super) async fn show(
     request_body = NewSubscription, responses(
     (status = 200, description = "It was there", body = SubscriptionReport),
     (status = 201, description = "It was made", body = SubscriptionReport), super::openapi::Refusals))]
-pub(super) async fn create(State(api): State<Api>, Path(name): Path<String>, body: Body) -> Result<Response, Problem> {
+pub(super) async fn create(State(api): State<Api>, Path(name): Path<String>, body: Sent) -> Result<Response, Problem> {
     let name = name_of(&name)?;
     let new: NewSubscription = json(body).await?;
     let start: Start = new.from.as_deref().unwrap_or("first").parse()?;
@@ -219,6 +220,7 @@ impl Fetch {
         body = String, headers(("afferent-cursor" = String))), super::openapi::Refusals))]
 pub(super) async fn fetch(
     State(api): State<Api>,
+    client: Client,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -236,8 +238,8 @@ pub(super) async fn fetch(
             None
         };
         let (body, cursor) = match &portion {
-            Some(portion) => read(&api, portion, asked.limit.unwrap_or(EVENTS_DEFAULT)).await?,
-            None => (Vec::new(), None),
+            Some(portion) => read(&api, &client, portion, asked.limit.unwrap_or(EVENTS_DEFAULT)).await?,
+            None => (Bytes::new(), None),
         };
         let left = until.saturating_duration_since(Instant::now());
         if !body.is_empty() || left.is_zero() || stopping.is_said() {
@@ -273,7 +275,12 @@ async fn has_begun(api: &Api, name: SourceId) -> Result<bool, Problem> {
     Ok(true)
 }
 
-async fn read(api: &Api, portion: &Portion, limit: u64) -> Result<(Vec<u8>, Option<FetchCursor>), Problem> {
+async fn read(
+    api: &Api,
+    client: &Client,
+    portion: &Portion,
+    limit: u64,
+) -> Result<(Bytes, Option<FetchCursor>), Problem> {
     let log = api.log();
     let kept = log.kept();
     if portion.from < kept.start {
@@ -281,16 +288,18 @@ async fn read(api: &Api, portion: &Portion, limit: u64) -> Result<(Vec<u8>, Opti
         let remedy = format!("reset it to {} or to `first`; what was between is gone", kept.start);
         return Err(Problem::new(StatusCode::GONE, detail, remedy));
     }
-    let mut pages = Pages::new(log, portion.reading(kept.end, limit));
+    let mut pages = Pages::new(log, portion.reading(kept.end, limit), api, client);
+    let room = &api.budgets.room;
     let mut body = Vec::new();
     loop {
         let (bytes, page) = pages.next().await?;
         body.extend_from_slice(&bytes);
-        if page != Page::More || body.len() >= EVENTS_PAGED_BYTES_MAX {
+        let is_enough = body.len() >= EVENTS_PAGED_BYTES_MAX || (!body.is_empty() && room.is_short());
+        if page != Page::More || is_enough {
             break;
         }
     }
-    Ok((body, pages.place().map(|next| portion.cursor(next))))
+    Ok((room.hold(body), pages.place().map(|next| portion.cursor(next))))
 }
 
 /// Moves a member's places behind what it has fetched. Answered when that is on disk.
@@ -299,7 +308,7 @@ async fn read(api: &Api, portion: &Portion, limit: u64) -> Result<(Vec<u8>, Opti
 pub(super) async fn commit(
     State(api): State<Api>,
     Path(name): Path<String>,
-    body: Body,
+    body: Sent,
 ) -> Result<StatusCode, Problem> {
     let name = name_of(&name)?;
     let given: Commit = json(body).await?;
@@ -315,7 +324,7 @@ pub(super) async fn commit(
 /// Moves a subscription to another place, for all its members.
 #[utoipa::path(post, path = "/v1/subscriptions/{name}/reset", tag = "subscriptions", params(("name" = String, Path)),
     request_body = Reset, responses((status = 204, description = "It is on disk"), super::openapi::Refusals))]
-pub(super) async fn reset(State(api): State<Api>, Path(name): Path<String>, body: Body) -> Result<StatusCode, Problem> {
+pub(super) async fn reset(State(api): State<Api>, Path(name): Path<String>, body: Sent) -> Result<StatusCode, Problem> {
     let name = name_of(&name)?;
     let given: Reset = json(body).await?;
     let start: Start = given.to.parse()?;
@@ -336,8 +345,8 @@ fn name_of(name: &str) -> Result<SourceId, Problem> {
 }
 
 /// A JSON document of a few lines.
-async fn json<T: DeserializeOwned>(body: Body) -> Result<T, Problem> {
-    let bytes = taken(body).await?;
+async fn json<T: DeserializeOwned>(body: Sent) -> Result<T, Problem> {
+    let bytes = body.taken(HTTP_DOCUMENT_BYTES_MAX).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let detail = format!("the body cannot be read: {error}");
         Problem::new(StatusCode::BAD_REQUEST, detail, "send the JSON object that /v1/openapi.json describes")

@@ -5,12 +5,14 @@
 //! many there are, soon all of them share one chain of pages. A thousand followers cost what one does, and their sockets.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use afferent_protocol::ids::Offset;
 use axum::body::Bytes;
 
+use super::budget::Room;
 use crate::limits::{TAIL_EVENTS_MAX, TAIL_FILTERED_MIN, TAIL_PAGES_MAX};
 use crate::subscribe::{Filter, Lines};
 
@@ -26,13 +28,24 @@ pub(super) struct Rendered {
 
 impl Rendered {
     /// What a reader wants of it who has everything before `from`.
-    pub fn of(&self, from: Offset, filter: &Filter) -> Bytes {
+    pub fn of(&self, from: Offset, filter: &Filter, room: &Room) -> Bytes {
         if from <= self.first && filter.is_open() {
             return self.bytes.clone();
         }
-        let mut wanted = Vec::new();
-        self.lines.wanted(from, filter, &mut |range| wanted.extend_from_slice(&self.bytes[range]));
-        wanted.into()
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        self.lines.wanted(from, filter, &mut |range| match ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => ranges.push(range),
+        });
+        if let [range] = ranges.as_slice()
+            && range.len() >= self.bytes.len() / 8
+        {
+            // What stands in one piece is shared as well; a small one would keep all of the page for itself.
+            return self.bytes.slice(range.clone());
+        }
+        let mut wanted = Vec::with_capacity(ranges.iter().map(Range::len).sum());
+        ranges.into_iter().for_each(|range| wanted.extend_from_slice(&self.bytes[range]));
+        room.hold(wanted)
     }
 }
 

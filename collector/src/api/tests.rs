@@ -73,7 +73,7 @@ impl Served {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let served = tokio::spawn(serve(listener, state, 100, stopping_view));
+        let served = tokio::spawn(serve(listener, state, Names::default(), 100, stopping_view));
         Self { log, durable, sources, stopping, health, address, served, kept }
     }
 
@@ -116,7 +116,7 @@ impl Served {
         tokio::task::spawn_blocking(move || {
             let agent: ureq::Agent = ureq::config::Config::builder().http_status_as_error(false).build().into();
             let request = if method == "PUT" { agent.put(&url) } else { agent.post(&url) };
-            let mut answer = request.send(body).unwrap();
+            let mut answer = request.content_type("application/json").send(body).unwrap();
             (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
         })
         .await
@@ -131,7 +131,7 @@ impl Served {
 
     /// A connection that has asked for a stream, past its head and its opening.
     async fn stream(&self, path: &str, headers: &str) -> Lines {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
         let address = self.address;
         tokio::task::spawn_blocking(move || {
             let mut socket = std::net::TcpStream::connect(address).unwrap();

@@ -138,7 +138,7 @@ impl Client {
         answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json().map_err(|error| self.foreign(error))
     }
 
-    /// The JSON that `POST path` answers with.
+    /// The JSON that `POST path` answers a document in TOML with.
     pub fn post<T: serde::de::DeserializeOwned>(
         &self,
         path: &str,
@@ -146,7 +146,7 @@ impl Client {
         body: &str,
     ) -> Result<T, ClientError> {
         let request = self.agent.post(format!("{}{path}", self.base)).query_pairs(query.iter().copied());
-        let request = request.config().timeout_recv_response(None).build();
+        let request = request.content_type("application/toml").config().timeout_recv_response(None).build();
         let mut answer = self.checked(request.send(body))?;
         answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json().map_err(|error| self.foreign(error))
     }

@@ -61,6 +61,10 @@ pub fn run(at: &Where) -> anyhow::Result<()> {
 pub fn check(args: &Check) -> anyhow::Result<()> {
     let config = load(&args.at)?;
     logging::check(&config.log)?;
+    for warning in config.warnings() {
+        // Who does not read it wants the verdict alone.
+        let _ = writeln!(std::io::stderr(), "afferent-collector: warning: {warning}");
+    }
     let wrong = run::check(&config, if args.reload { Scope::Reload } else { Scope::Start });
     if args.connect && wrong.is_empty() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

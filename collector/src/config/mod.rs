@@ -23,6 +23,8 @@
 //!
 //! [http]
 //! listen = "127.0.0.1:8080"
+//! # names = ["collector.plant.example"]   # by which it is asked, beside those of loopback and the address it listens on
+//! # insecure = true                   # for an address beyond loopback: whoever reaches it reads, posts and resets
 //!
 //! [storage]
 //! segment_mib = 64
@@ -51,6 +53,7 @@
 //! ```
 
 mod broker_url;
+mod http;
 mod mistake;
 mod secret;
 
@@ -65,6 +68,7 @@ use afferent_protocol::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use serde::Deserialize;
 
 pub use broker_url::{BrokerUrl, BrokerUrlError};
+pub use http::Http;
 pub use secret::{Secret, SecretError};
 
 use crate::endpoint::{Access, EndpointSettings, Tls, TlsError, TlsFiles, User};
@@ -154,14 +158,6 @@ pub struct BrokerClient {
     pub cert: Option<PathBuf>,
     /// Its private key.
     pub key: Option<PathBuf>,
-}
-
-/// The HTTP server.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// Address and port.
-    pub listen: SocketAddr,
 }
 
 /// The log on disk.
@@ -326,6 +322,7 @@ impl Config {
         }) {
             return together("mqtt.user", format!("{twice} is listed twice; remove one of them"));
         }
+        self.check_http()?;
         self.check_for_nothing()?;
         let models = with_built_ins(&self.model);
         if models.len() > MODELS_MAX {
@@ -457,12 +454,6 @@ impl Default for Mqtt {
     }
 }
 
-impl Default for Http {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
-    }
-}
-
 impl Default for StorageConfig {
     fn default() -> Self {
         Self { segment_mib: LOG_SEGMENT_BYTES >> 20 }
@@ -535,6 +526,9 @@ mod tests {
             ("[storage]\nsegment_mib = 0", "storage.segment_mib"),
             ("[storage]\nsegment_mib = 99999999999999999", "storage.segment_mib"),
             ("[mqtt]\nconnections_max = 4000000000", "mqtt.connections_max"),
+            ("[http]\nlisten = \"0.0.0.0:8080\"", "http.listen"),
+            ("[http]\nlisten = \"[::ffff:10.0.0.7]:8080\"", "http.listen"),
+            ("[http]\nnames = [\"http://a\"]", "http.names"),
             ("[broker_client]\nuser = \"c\"", "broker_client"),
             ("broker = \"mqtt://x\"\n[broker_client]\npassword = { env = \"A\" }", "broker_client.password"),
             (&format!("broker = \"mqtt://x\"\n{one}"), "mqtt"),

@@ -8,6 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::looks::is_masked;
 use super::{Amended, NewEvent};
 use crate::cloud_event::posted::OF_THE_LOG;
 use crate::models::amendment::AMENDMENT;
@@ -112,7 +113,7 @@ impl<'de> Deserialize<'de> for Given<'de> {
     }
 }
 
-/// Checks one CloudEvent. `is_taken` tells which sources have their own way into the log.
+/// Checks one CloudEvent. `is_taken` tells which sources have their own way into the log, or look like one that has.
 pub fn check(given: Given<'_>, is_taken: impl Fn(&str) -> bool) -> Result<NewEvent, EventRefusal> {
     if given.is_no_object {
         return Err(EventRefusal::NoObject);
@@ -133,7 +134,12 @@ pub fn check(given: Given<'_>, is_taken: impl Fn(&str) -> bool) -> Result<NewEve
     let time = text(&mut event, "time")?.map(|text| time(&text)).transpose()?;
     let source = text(&mut event, "source")?.ok_or(EventRefusal::Missing("source"))?;
     if is_taken(&source) {
-        return Err(refused("source", "is the name of an agent, whose events come from it alone"));
+        return Err(refused("source", "is the name of an agent, or looks like one: its events come from it alone"));
+    }
+    if is_masked(&source) {
+        let why =
+            "is a word with other letters than ASCII's, which can look like the name of an agent; write it as /WORD";
+        return Err(refused("source", why));
     }
     let id = text(&mut event, "id")?.ok_or(EventRefusal::Missing("id"))?;
     let json = document(&source, &id, event, data)?;
@@ -313,6 +319,7 @@ mod tests {
             ("id", json!(long)),
             ("source", json!("press-88")),
             ("source", json!("a\u{7}")),
+            ("source", json!("pr\u{435}ss-88")),
             ("type", json!("afferent.breakdown.v1")),
             ("subject", json!("/88-C")),
             ("time", json!("yesterday")),

@@ -7,6 +7,7 @@
 
 mod amended;
 mod check;
+mod looks;
 mod redb_ids;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use afferent_protocol::sign::sha256;
 
 pub use amended::Amended;
 pub use check::{EventRefusal, Given, check};
+pub use looks::look;
 pub use redb_ids::RedbIds;
 
 /// `source` and `id` of a posted event, hashed.

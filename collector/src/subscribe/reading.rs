@@ -155,6 +155,20 @@ impl Reading {
 
     /// Renders about [`PAGE_BYTES`] of what comes next into `out`, which may stay empty. Blocks.
     pub fn page(&mut self, log: &dyn ReadLog, out: &mut Vec<u8>) -> Result<Page, ReadLogError> {
+        self.page_of(PAGE_BYTES, log, out)
+    }
+
+    /// Lets go of buffers of more than so many bytes: there may be many who wait until a page is sent.
+    pub fn shrink(&mut self, kept_max: usize) {
+        for buffer in [&mut self.scratch, &mut self.decoded] {
+            if buffer.capacity() > kept_max {
+                *buffer = Vec::new();
+            }
+        }
+    }
+
+    /// As [`Reading::page`], about so many bytes.
+    pub fn page_of(&mut self, bytes: usize, log: &dyn ReadLog, out: &mut Vec<u8>) -> Result<Page, ReadLogError> {
         let kept = log.kept();
         let end = self.end.map_or(kept.end, |end| end.min(kept.end));
         self.pass_removed(kept.start.min(end), out);
@@ -167,7 +181,7 @@ impl Reading {
         }
         let mut scratch = std::mem::take(&mut self.scratch);
         let before = self.next;
-        self.full_at = out.len() + PAGE_BYTES;
+        self.full_at = out.len() + bytes;
         let mut scanned = 0;
         let mut read = Ok(());
         while self.next < end && self.left > 0 && out.len() < self.full_at && scanned < PAGE_SCAN_BYTES {
@@ -204,8 +218,7 @@ impl Reading {
             other => other?,
         }
         if self.next >= end {
-            // One that waits costs no buffers: there may be many who do.
-            (self.scratch, self.decoded) = (Vec::new(), Vec::new());
+            self.shrink(0);
         }
         Ok(match self.end {
             _ if self.left == 0 => Page::Done,

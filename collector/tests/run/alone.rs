@@ -33,7 +33,7 @@ async fn what_an_agent_sends_is_acked_once_durable_and_known_after_the_next_star
     within(collector.durable().wait_for(|end| *end > before)).await.unwrap();
 
     let mut http = tokio::net::TcpStream::connect(collector.http).await.unwrap();
-    http.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    http.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     within(http.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

@@ -45,6 +45,11 @@ pub struct Browser {
 impl Browser {
     /// Starts one; its screenshots go to this folder.
     pub fn start(name: &str, shots: &Path) -> Self {
+        Self::start_with(name, shots, &[])
+    }
+
+    /// Starts one with more arguments.
+    pub fn start_with(name: &str, shots: &Path, more: &[&str]) -> Self {
         let folder = Folder::new(name);
         let address = free_address();
         let mut command = Command::new("chromedriver");
@@ -54,8 +59,10 @@ impl Browser {
         let agent: ureq::Agent = config.build().into();
         let at = format!("http://{address}");
         wait_for("chromedriver answers", || agent.get(format!("{at}/status")).call().ok());
-        let options = json!({ "args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--hide-scrollbars", format!("--user-data-dir={}", folder.join("profile").display())] });
+        let profile = format!("--user-data-dir={}", folder.join("profile").display());
+        let all = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"];
+        let arguments: Vec<&str> = all.into_iter().chain([profile.as_str()]).chain(more.iter().copied()).collect();
+        let options = json!({ "args": arguments });
         let wanted = json!({ "browserName": "chrome", "goog:loggingPrefs": { "browser": "ALL" }, "goog:chromeOptions": options });
         let asked = json!({ "capabilities": { "alwaysMatch": wanted } });
         let session = said(agent.post(format!("{at}/session")).send_json(&asked));

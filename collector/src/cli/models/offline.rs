@@ -111,12 +111,12 @@ impl Offline {
                 what_if.begin_at(Offset::new(head.ordinal));
             }
             if outcome.is_ok() {
-                outcome = what_if.entry(head, batch, until.offset);
+                outcome = what_if.entry(head, batch, until.offset, &|| false);
             }
         })?;
         outcome?;
         // Where the end is shows only at the end: the time line has one point.
-        what_if.point();
+        what_if.point(&|| false);
         Ok(what_if.finish(until.time)?)
     }
 

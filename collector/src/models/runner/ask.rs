@@ -1,7 +1,5 @@
 //! What a model's state is, and was.
 
-use std::sync::atomic::Ordering;
-
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::session::signed::Place;
 use serde::Serialize;
@@ -10,9 +8,8 @@ use serde_json::Value;
 use super::super::diff::{Changes, diff};
 use super::super::span::Span;
 use super::super::{CountedFrom, Definition, Fold, ModelId};
+use super::Models;
 use super::replay::{Cancel, ReplayError, fold_log, start_of};
-use super::{Models, Shared};
-use crate::limits::MODEL_REPLAYS_MAX;
 use crate::subscribe::{Start, StartError};
 
 /// As of when a state is asked for.
@@ -79,9 +76,6 @@ pub enum AskError {
         /// How far the log goes.
         end: Offset,
     },
-    /// Too much is being replayed.
-    #[error("{MODEL_REPLAYS_MAX} questions that replay the log are being answered, and no more are at a time")]
-    Busy,
     /// There is no such place.
     #[error(transparent)]
     Place(#[from] StartError),
@@ -90,17 +84,9 @@ pub enum AskError {
     Replay(#[from] ReplayError),
 }
 
-/// A place among those who replay the log.
-pub(in super::super) struct Turn<'m>(&'m Shared);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.0.replays.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 impl Models {
-    /// The state of a model, with the figures of a span of event time where it has any. Blocks.
+    /// The state of a model, with the figures of a span of event time where it has any. Blocks, and replays a part of the
+    /// log for any other place than now.
     pub fn state(
         &self,
         definition: &Definition,
@@ -115,7 +101,6 @@ impl Models {
                 self.live_state(&self.live(), definition, now, span, end)
             }
             AsOf::First | AsOf::Offset(_) | AsOf::Place(_) | AsOf::Time(_) => {
-                let _turn = self.turn()?;
                 let (end, at) = self.place(as_of)?;
                 let fold = self.replayed(definition, end, cancel)?;
                 state_of(&fold, definition, at.unwrap_or(fold.time()), span)
@@ -141,7 +126,6 @@ impl Models {
             AsOf::First | AsOf::Offset(_) | AsOf::Place(_) | AsOf::Time(_) => {
                 // One place for both: the log may grow in between.
                 let (end, at) = self.place(as_of)?;
-                let _turn = self.turn()?;
                 let of = |definition| {
                     let fold = self.replayed(definition, end, cancel)?;
                     state_of(&fold, definition, at.unwrap_or(fold.time()), Span::default())
@@ -178,15 +162,6 @@ impl Models {
         let is_cancelled = || cancel.is_cancelled() || self.0.stopping.is_said();
         fold_log(&*log, &mut fold, end, &is_cancelled, &mut Fold::entry)?;
         Ok(fold)
-    }
-
-    /// A place among those who replay the log, as long as it is held.
-    pub(in super::super) fn turn(&self) -> Result<Turn<'_>, AskError> {
-        let replays = &self.0.replays;
-        let taken = replays.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-            (count < MODEL_REPLAYS_MAX).then_some(count + 1)
-        });
-        taken.map(|_| Turn(&self.0)).map_err(|_| AskError::Busy)
     }
 
     /// Reads the log from a place of its own.

@@ -15,7 +15,7 @@ mod replay;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -78,7 +78,6 @@ struct Shared {
     /// What was made again, on its way to the models that follow the log.
     finished: Mutex<Vec<Fold>>,
     rebuilders: Mutex<Vec<JoinHandle<()>>>,
-    replays: AtomicUsize,
 }
 
 /// How far a model is that is being made again.
@@ -141,7 +140,6 @@ impl Models {
             rebuilding: Mutex::default(),
             finished: Mutex::default(),
             rebuilders: Mutex::default(),
-            replays: AtomicUsize::new(0),
         }));
         for fold in behind {
             models.rebuild(fold)?;

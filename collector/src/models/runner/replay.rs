@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use afferent_protocol::batch::Batch;
 use afferent_protocol::ids::{Offset, Timestamp};
@@ -12,19 +13,32 @@ use super::super::store::Store;
 use super::super::{Definition, Fold, Member};
 use crate::subscribe::{ReadLog, ReadLogError};
 
-/// Ends a replay that nobody waits for any more.
+/// Ends a replay that nobody waits for any more, or that takes too long. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    is_said: Arc<AtomicBool>,
+    deadline: Option<Instant>,
+}
 
 impl Cancel {
+    /// One that says so by itself after so long.
+    pub fn within(time: Duration) -> Self {
+        Self { is_said: Arc::default(), deadline: Instant::now().checked_add(time) }
+    }
+
     /// Ends it.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.is_said.store(true, Ordering::Relaxed);
     }
 
     /// Whether it is to end.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.is_said.load(Ordering::Relaxed) || self.is_late()
+    }
+
+    /// Whether it has taken too long.
+    pub fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 }
 
@@ -34,7 +48,7 @@ pub enum ReplayError {
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] ReadLogError),
-    /// Nobody waits for it any more, or the collector stops.
+    /// Nobody waits for it any more, it took too long, or the collector stops.
     #[error("the replay was cancelled")]
     Cancelled,
 }

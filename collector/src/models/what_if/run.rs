@@ -94,26 +94,40 @@ impl<'p> WhatIf<'p> {
         self.actual.next()
     }
 
-    /// Takes the events of an entry that were not seen yet, up to `end`.
-    pub fn entry(&mut self, head: &EntryHead, batch: &Batch<'_>, end: Offset) -> Result<(), RunError> {
+    /// Takes the events of an entry that were not seen yet, up to `end`. An entry may have many, with many rules for each:
+    /// it ends early as well.
+    pub fn entry(
+        &mut self,
+        head: &EntryHead,
+        batch: &Batch<'_>,
+        end: Offset,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), RunError> {
         let alternatives = &mut self.alternatives;
         let mut outcome = Ok(());
         self.actual.entry_through(head, batch, end, &mut |members, seen, header| {
-            members.iter_mut().for_each(|member| member.apply(seen));
-            if outcome.is_ok() {
-                outcome = alternatives.iter_mut().try_for_each(|running| running.take(seen, header));
+            if outcome.is_ok() && is_cancelled() {
+                outcome = Err(ReplayError::Cancelled.into());
             }
+            if outcome.is_err() {
+                return;
+            }
+            members.iter_mut().for_each(|member| member.apply(seen));
+            outcome = alternatives.iter_mut().try_for_each(|running| running.take(seen, header));
         });
         outcome
     }
 
-    /// Notes how far the alternatives are from what happened.
-    pub fn point(&mut self) {
+    /// Notes how far the alternatives are from what happened, unless nobody waits for it.
+    pub fn point(&mut self, is_cancelled: &dyn Fn() -> bool) {
         let key_figures = |model: &Definition| matches!(model.of, BuiltIn::Kpi(_));
         let any = self.plan.models.iter().any(key_figures);
         let time = self.actual.time();
         let mut alternatives = BTreeMap::new();
         for running in &self.alternatives {
+            if is_cancelled() {
+                return;
+            }
             let mut changes = Changes::default();
             let pairs = self.actual.members.iter().zip(&running.members).zip(&self.plan.models);
             for ((actual, assumed), _) in pairs.filter(|(_, model)| !any || key_figures(model)) {
@@ -236,7 +250,6 @@ impl Models {
     /// Runs a plan over a part of the log. Everything begins with what the models held at `from`: nothing, without it.
     /// Blocks.
     pub fn what_if(&self, plan: &Plan, from: Option<AsOf>, until: AsOf, cancel: &Cancel) -> Result<Report, RunError> {
-        let _turn = self.turn()?;
         let log = self.log();
         let (end, at) = self.place(until)?;
         let actual = match from {
@@ -278,13 +291,16 @@ pub(super) fn run(
             if failed {
                 return place.skip_to(until);
             }
-            outcome = what_if.entry(head, batch, until);
+            outcome = what_if.entry(head, batch, until, is_cancelled);
             failed = outcome.is_err();
             place.entry_passed(head, until);
         })?;
         outcome?;
         what_if.actual.skip_to(until);
-        what_if.point();
+        what_if.point(is_cancelled);
+        if is_cancelled() {
+            return Err(ReplayError::Cancelled.into());
+        }
     }
     what_if.finish(at)
 }

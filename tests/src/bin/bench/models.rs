@@ -58,7 +58,7 @@ pub fn measure(table: &mut Table) {
     let seconds = timed(|| {
         let mut scratch = Vec::new();
         let read = log.read(Offset::ZERO, &mut scratch, &mut |head, batch| {
-            what_if.entry(head, batch, end).expect("the condition can be told");
+            what_if.entry(head, batch, end, &|| false).expect("the condition can be told");
             std::ops::ControlFlow::Continue(())
         });
         read.expect("the log is whole");

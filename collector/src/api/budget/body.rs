@@ -1,0 +1,152 @@
+//! Bodies of requests: memory is taken as bytes come, out of one budget, and no body is waited for forever.
+
+use std::convert::Infallible;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream, HttpBody};
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use futures_util::StreamExt;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::pace::Pace;
+use super::shares::{Full, Share};
+use super::{Budgets, Client};
+use crate::api::problem::Problem;
+use crate::api::state::Api;
+use crate::limits::{HTTP_FAREWELL_BYTES_MAX, HTTP_FAREWELL_TIME, HTTP_ROOM_LOOKS_EVERY, HTTP_ROOM_TIME};
+use crate::refused::Kind;
+
+/// A body that has come whole, and its share of the budget.
+#[derive(Debug)]
+pub(in crate::api) struct Taken {
+    bytes: Vec<u8>,
+    share: Share,
+}
+
+impl Deref for Taken {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Taken {
+    /// Lets go of the bytes; what was made of them still has their share.
+    pub fn into_share(self) -> Share {
+        self.share
+    }
+}
+
+/// The body of a request, of which nothing was read yet.
+pub(in crate::api) struct Sent {
+    budgets: Arc<Budgets>,
+    client: Client,
+    body: Body,
+}
+
+impl FromRequest<Api> for Sent {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Infallible> {
+        let client = Client::of(request.extensions());
+        Ok(Self { budgets: Arc::clone(&api.budgets), client, body: request.into_body() })
+    }
+}
+
+impl Sent {
+    /// Waits for the whole body, of at most so many bytes.
+    pub async fn taken(self, bytes_max: usize) -> Result<Taken, Problem> {
+        taken(&self.budgets, &self.client, self.body, bytes_max).await
+    }
+}
+
+async fn taken(budgets: &Budgets, client: &Client, body: Body, bytes_max: usize) -> Result<Taken, Problem> {
+    let claimed = body.size_hint().lower();
+    let mut stream = body.into_data_stream();
+    let outcome = if claimed > bytes_max as u64 {
+        Err(too_large(bytes_max))
+    } else {
+        whole(budgets, client, &mut stream, bytes_max).await
+    };
+    if outcome.is_err() {
+        // Who is still sending reads the refusal only where the connection is not reset under it.
+        let until = Instant::now() + HTTP_FAREWELL_TIME;
+        let mut left = HTTP_FAREWELL_BYTES_MAX;
+        while left > 0
+            && let Ok(Some(Ok(frame))) = timeout_at(until, stream.next()).await
+        {
+            left = left.saturating_sub(frame.len().max(1));
+        }
+    }
+    outcome
+}
+
+async fn whole(
+    budgets: &Budgets,
+    client: &Client,
+    stream: &mut BodyDataStream,
+    bytes_max: usize,
+) -> Result<Taken, Problem> {
+    let mut share = budgets.bodies.take(client.address(), 0).expect("nothing is always there");
+    let (mut bytes, mut pace) = (Vec::new(), Pace::new(Instant::now()));
+    // For the body and not for each of its frames: else many that are begun would wait for each other, a frame at a time.
+    let mut patience = HTTP_ROOM_TIME;
+    loop {
+        let frame = match timeout_at(pace.deadline(), stream.next()).await {
+            Err(_) => return Err(too_slow(budgets, client, bytes.len())),
+            Ok(None) => return Ok(Taken { bytes, share }),
+            Ok(Some(Err(_))) => {
+                let detail = "the body cannot be read to its end";
+                return Err(Problem::new(StatusCode::BAD_REQUEST, detail, "send it whole"));
+            }
+            Ok(Some(Ok(frame))) => frame,
+        };
+        if frame.len() > bytes_max - bytes.len() {
+            return Err(too_large(bytes_max));
+        }
+        let asked = Instant::now();
+        if let Err(full) = room(&mut share, frame.len(), asked + patience).await {
+            return Err(no_room(budgets, client, full));
+        }
+        patience = patience.saturating_sub(asked.elapsed());
+        pace.waited(asked, Instant::now());
+        bytes.extend_from_slice(&frame);
+        pace.came(frame.len(), Instant::now());
+    }
+}
+
+/// Takes more of the budget as soon as there is, until then.
+async fn room(share: &mut Share, more: usize, until: Instant) -> Result<(), Full> {
+    loop {
+        match share.grow(more) {
+            Err(full) if Instant::now() >= until => return Err(full),
+            Err(_) => sleep(HTTP_ROOM_LOOKS_EVERY).await,
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+fn too_large(bytes_max: usize) -> Problem {
+    let detail = format!("the body has more than {bytes_max} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail, "send less at a time")
+}
+
+fn too_slow(budgets: &Budgets, client: &Client, bytes: usize) -> Problem {
+    let detail = format!("the body does not come: {bytes} bytes of it have, and then too few");
+    let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, detail, "send it again, without a pause");
+    budgets.refuse(Kind::HttpSlow, client, problem)
+}
+
+fn no_room(budgets: &Budgets, client: &Client, full: Full) -> Problem {
+    let (whose, most) = match full {
+        Full::One { most } => ("your address is sending", most),
+        Full::All { most } => ("all clients are sending", most),
+    };
+    let detail = format!("{whose} {most} bytes in requests that are not answered yet, and more is not taken at a time");
+    let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail, "send it again when others have been answered");
+    budgets.refuse(Kind::HttpBodies, client, problem.again_in(Duration::from_secs(2)))
+}

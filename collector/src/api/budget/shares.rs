@@ -1,0 +1,180 @@
+//! Something that there is only so much of: everybody together gets a total, and one client address a part of it.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Whom a share belongs to: an IPv4 address, or the /64 network of an IPv6 address, which is one site's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Address(IpAddr);
+
+impl Address {
+    /// Of a peer.
+    pub fn of(peer: IpAddr) -> Self {
+        match peer.to_canonical() {
+            IpAddr::V4(address) => Self(address.into()),
+            IpAddr::V6(address) => Self(IpAddr::V6((u128::from(address) >> 64 << 64).into())),
+        }
+    }
+}
+
+/// Who holds how much.
+#[derive(Debug)]
+pub struct Shares {
+    total: usize,
+    of_one: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    all: usize,
+    by: HashMap<Address, usize>,
+}
+
+/// Why there is nothing left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// This client holds all that one may.
+    One {
+        /// How much that is.
+        most: usize,
+    },
+    /// All of them together do.
+    All {
+        /// How much that is.
+        most: usize,
+    },
+}
+
+/// What somebody holds, until it is dropped.
+#[derive(Debug)]
+pub struct Share {
+    of: Address,
+    count: usize,
+    shares: Arc<Shares>,
+}
+
+impl Shares {
+    /// A total, and how much of it one client address may hold.
+    pub fn new(total: usize, of_one: usize) -> Arc<Self> {
+        assert!(of_one <= total, "nobody has more than there is");
+        Arc::new(Self { total, of_one, held: Mutex::default() })
+    }
+
+    /// Takes so much for a client.
+    pub fn take(self: &Arc<Self>, of: Address, count: usize) -> Result<Share, Full> {
+        let mut share = Share { of, count: 0, shares: Arc::clone(self) };
+        share.grow(count)?;
+        Ok(share)
+    }
+
+    /// How much all of them hold.
+    pub fn held(&self) -> usize {
+        self.lock().all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // It is whole at any time, also when a holder panicked.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Share {
+    /// Takes more.
+    pub fn grow(&mut self, more: usize) -> Result<(), Full> {
+        let Shares { total, of_one, .. } = *self.shares;
+        let mut held = self.shares.lock();
+        if more > total - held.all {
+            return Err(Full::All { most: total });
+        }
+        let own = held.by.get(&self.of).copied().unwrap_or(0);
+        if more > of_one - own {
+            return Err(Full::One { most: of_one });
+        }
+        if more > 0 {
+            held.by.insert(self.of, own + more);
+        }
+        held.all += more;
+        self.count += more;
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.count == 0 {
+            return;
+        }
+        let mut held = self.shares.lock();
+        held.all = held.all.checked_sub(self.count).expect("what is given back was taken");
+        let own = held.by.get(&self.of).and_then(|own| own.checked_sub(self.count));
+        match own.expect("it was taken by this client") {
+            0 => held.by.remove(&self.of),
+            own => held.by.insert(self.of, own),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        Address::of(text.parse().unwrap())
+    }
+
+    #[test]
+    fn one_client_cannot_take_what_is_left_for_others() {
+        let shares = Shares::new(4, 3);
+        let (a, b) = (address("10.0.0.1"), address("10.0.0.2"));
+        let held: Vec<Share> = (0..3).map(|_| shares.take(a, 1).unwrap()).collect();
+        assert_eq!(shares.take(a, 1).unwrap_err(), Full::One { most: 3 });
+        let last = shares.take(b, 1).unwrap();
+        assert_eq!(shares.take(b, 1).unwrap_err(), Full::All { most: 4 });
+        drop((held, last));
+        assert_eq!(shares.held(), 0);
+        assert!(shares.lock().by.is_empty(), "who holds nothing is not remembered");
+    }
+
+    #[test]
+    fn a_site_is_one_client_however_many_addresses_it_has() {
+        assert_eq!(address("2001:db8:1:2::1"), address("2001:db8:1:2:ffff::9"));
+        assert_ne!(address("2001:db8:1:2::1"), address("2001:db8:1:3::1"));
+        assert_eq!(address("::ffff:10.0.0.1"), address("10.0.0.1"));
+        assert_ne!(address("10.0.0.1"), address("10.0.0.2"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_order_of_taking_and_giving_back_goes_beyond_a_bound_or_loses_any(
+            steps in proptest::collection::vec((0_u8..4, 0_usize..5, any::<bool>()), 1..200),
+        ) {
+            let shares = Shares::new(10, 6);
+            let mut held: Vec<(u8, Share)> = Vec::new();
+            for (client, count, takes) in steps {
+                if !takes && !held.is_empty() {
+                    held.remove(count % held.len());
+                    continue;
+                }
+                let sum = |of: Option<u8>| -> usize {
+                    held.iter().filter(|(by, _)| of.is_none_or(|of| of == *by)).map(|(_, share)| share.count).sum()
+                };
+                let (all, own) = (sum(None), sum(Some(client)));
+                let expected = if all + count > 10 {
+                    Err(Full::All { most: 10 })
+                } else if own + count > 6 {
+                    Err(Full::One { most: 6 })
+                } else {
+                    Ok(())
+                };
+                let taken = shares.take(Address::of([10, 0, 0, client].into()), count);
+                prop_assert_eq!(taken.as_ref().map(drop).map_err(|full| *full), expected);
+                held.extend(taken.ok().map(|share| (client, share)));
+            }
+            prop_assert_eq!(shares.held(), held.iter().map(|(_, share)| share.count).sum::<usize>());
+        }
+    }
+}

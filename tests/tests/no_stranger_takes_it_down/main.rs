@@ -1,0 +1,9 @@
+//! No stranger takes it down: whatever clients of the HTTP server and other programs of the machine do, what agents ship
+//! goes on, health and metrics answer, memory stays bounded, and when they stop all is as before.
+
+mod bodies;
+mod computations;
+mod drive_by;
+mod machine;
+mod siege;
+mod streams;
