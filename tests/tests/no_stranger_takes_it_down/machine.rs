@@ -37,7 +37,7 @@ fn what_the_programs_keep_is_for_their_user_alone() {
     agent.terminate();
     collector.terminate();
     for directory in [rig.agent_data(), rig.collector_data()] {
-        assert_eq!(open_to_others(&directory), [PathBuf::new(); 0]);
+        assert_eq!(open_to_others(&directory), <[PathBuf; 0]>::default());
     }
     // The control: what this test wrote beside them can be read by everybody.
     assert!(open_to_others(rig.folder.path()).iter().any(|path| path.ends_with("agent.toml")));
