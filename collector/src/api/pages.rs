@@ -5,7 +5,7 @@ use std::sync::Arc;
 use afferent_protocol::ids::Offset;
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::{JoinError, JoinSet};
 
 use super::budget::{Address, Budgets, Client, Room};
 use super::problem::Problem;
@@ -23,7 +23,7 @@ pub(super) struct Pages {
     /// `None` while a page is rendered, and after one that failed.
     reading: Option<Reading>,
     /// A page that is being rendered while the one before it is sent.
-    ahead: Option<JoinHandle<Rendering>>,
+    ahead: Option<JoinSet<Rendering>>,
     is_ahead: bool,
     /// Where pages are shared with others at the log's end.
     tail: Option<Arc<Tail>>,
@@ -75,14 +75,15 @@ impl Pages {
     }
 
     async fn rendered(&mut self) -> Result<(Bytes, Page), Problem> {
-        let rendering = match (self.ahead.take(), self.reading.take()) {
+        let mut rendering = match (self.ahead.take(), self.reading.take()) {
             (Some(ahead), _) => ahead,
             (None, Some(reading)) => self.render(reading),
             (None, None) => {
                 return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "an earlier page failed", "ask again"));
             }
         };
-        let (reading, bytes, page) = rendering.await.map_err(panicked)?;
+        let rendered = rendering.join_next().await.expect("one task was started");
+        let (reading, bytes, page) = rendered.map_err(panicked)?;
         let page = page.inspect_err(|error| tracing::error!(%error, "a reader's page failed"))?;
         if self.is_ahead && page == Page::More {
             self.ahead = Some(self.render(reading));
@@ -92,10 +93,11 @@ impl Pages {
         Ok((self.budgets.room.hold(bytes), page))
     }
 
-    /// Renders a page when it is this client's turn.
-    fn render(&self, reading: Reading) -> JoinHandle<Rendering> {
+    /// Renders a page when it is this client's turn. Who has gone by then has no turn.
+    fn render(&self, reading: Reading) -> JoinSet<Rendering> {
         let (log, budgets, of, is_ahead) = (Arc::clone(&self.log), Arc::clone(&self.budgets), self.of, self.is_ahead);
-        tokio::spawn(async move {
+        let mut rendering = JoinSet::new();
+        rendering.spawn(async move {
             let turn = budgets.rendering(of).await;
             let bytes_max = budgets.room.page_bytes();
             // What a page takes that is followed by more: it is full, and a little over.
@@ -111,10 +113,12 @@ impl Pages {
                 Ok(rendering) => rendering,
                 Err(error) => match error.try_into_panic() {
                     Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(error) => unreachable!("nobody ends it: {error}"),
+                    // The runtime is ending, and this task with it.
+                    Err(_) => std::future::pending().await,
                 },
             }
-        })
+        });
+        rendering
     }
 
     /// The first offset that was not looked at yet.

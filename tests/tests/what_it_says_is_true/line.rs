@@ -1,5 +1,7 @@
 //! Nothing is stranded: not by a name, a key, a slow line or a broker's limit.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -272,4 +274,42 @@ fn a_lost_data_directory_is_said_on_both_sides_and_a_command_takes_the_new_key()
     std::fs::rename(&old, rig.agent_data()).expect("it is there");
     let _old = rig.start_agent();
     wait_for("the old key is refused", || Some(agent(&rig, "press-88")).filter(refused));
+}
+
+/// Lets a client in, grants its subscription, and closes; gives when it came.
+fn let_in_and_close(listener: &TcpListener) -> Instant {
+    let (mut stream, _) = listener.accept().expect("loopback takes connections");
+    let came = Instant::now();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("it is a socket");
+    let mut packet = || {
+        let mut head = [0; 2];
+        stream.read_exact(&mut head).ok()?;
+        // Packets of more than 127 bytes have another byte of length.
+        let mut long = [0; 1];
+        if head[1] >= 128 {
+            stream.read_exact(&mut long).ok()?;
+        }
+        let mut body = vec![0; usize::from(head[1] & 127) + 128 * usize::from(long[0])];
+        stream.read_exact(&mut body).ok()?;
+        let answer = match head[0] >> 4 {
+            1 => vec![0x20, 3, 0, 0, 0],
+            8 => vec![0x90, 4, body[0], body[1], 0, 1],
+            _ => return None,
+        };
+        stream.write_all(&answer).ok()
+    };
+    packet().and_then(|()| packet());
+    came
+}
+
+#[test]
+fn a_broker_that_lets_the_agent_in_and_closes_is_come_back_to_ever_later() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+    let mut rig = Rig::new("closing-broker");
+    rig.mqtt = listener.local_addr().expect("it is bound");
+    let _agent = rig.start_agent();
+    let came: Vec<Instant> = (0..5).map(|_| let_in_and_close(&listener)).collect();
+    let gaps: Vec<Duration> = came.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    // Who took every answer for a success would be back within half a second each time.
+    assert!(gaps[3] >= Duration::from_secs(2), "{gaps:?}");
 }
