@@ -66,8 +66,7 @@ pub fn stage(path: &Path, data: &Path) -> io::Result<()> {
 
 /// After a power cut the copy is there as a whole, or is not used.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    std::fs::copy(from, to)?;
-    std::fs::File::open(to)?.sync_all()
+    files::replace(to, &std::fs::read(from)?)
 }
 
 /// The copy has proved itself.

@@ -69,7 +69,10 @@ fn producers_that_say_nothing_keep_nobody_out_for_long() {
     rig.agent_extra = "[intake.socket]\nconnections_max = 4\n".into();
     let _collector = rig.start_collector();
     let agent = rig.start_agent();
+    let connected = || rig.agent_figure("afferent_socket_connections");
+    wait_for("who looked whether the socket is there has gone", || connected().filter(|open| *open == 0));
     let mut silent: Vec<Producer> = (0..4).map(|_| rig.producer()).collect();
+    wait_for("all of them have a place", || connected().filter(|open| *open == 4));
     // The control: at first there is no place, and the newcomer is told why.
     let mut turned_away = rig.producer();
     assert!(turned_away.wait_accepted(1).is_err());

@@ -47,6 +47,8 @@ impl Eve {
 
     /// Waits until the collector has judged everything that was said before.
     pub fn is_heard_out(&mut self, rig: &Rig) {
+        // One that has just started hears nothing yet.
+        wait_for("the collector listens", || rig.collector_health().filter(|(healthy, _)| *healthy));
         let malformed = || rig.refused("press-88", "malformed");
         let before = malformed();
         self.says(up("press-88"), b"no message");
