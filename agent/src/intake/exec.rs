@@ -1,5 +1,5 @@
 //! Lines from a child's standard output, or from the agent's own standard input: the socket's lines, without answers. What
-//! a child writes to its standard error goes into the agent's log, see [`super::stderr`].
+//! a child writes to its standard error goes into the agent's log, see `stderr` beside this.
 
 use std::io;
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! The reports of one machine, in the order of [`Order`](super::Order), whatever order they came in.
+//! The reports of one machine, in the order of [`Order`], whatever order they came in.
 //!
 //! A report that is the same as the one before it, at the same distance, takes one byte.
 

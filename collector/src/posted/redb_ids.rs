@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use afferent_protocol::codec::records;
 use afferent_protocol::event::Body;
+use afferent_protocol::files;
 use afferent_protocol::ids::Offset;
 use afferent_protocol::session::signed::Place;
 use redb::{Database, Durability, ReadableDatabase, TableDefinition};
@@ -205,7 +206,15 @@ fn place_of(table: &impl redb::ReadableTable<&'static str, u64>) -> Result<Optio
 
 /// Opens the file; one that cannot be read, or is of another state of the log, is rebuilt.
 fn open(path: &Path, terms: &Terms, end: Offset) -> Result<(Database, Offset), redb::Error> {
-    let create = || redb::Builder::new().set_cache_size(POSTED_IDS_CACHE_BYTES).create(path);
+    let create = || {
+        // For its owner alone; one that is there is opened.
+        if let Err(error) = files::new_file().open(path)
+            && error.kind() != std::io::ErrorKind::AlreadyExists
+        {
+            return Err(error.into());
+        }
+        redb::Builder::new().set_cache_size(POSTED_IDS_CACHE_BYTES).create(path)
+    };
     // It has its tables from the beginning.
     let begun = |database: Database| -> Result<(Database, Offset), redb::Error> {
         write(&database, &[], &terms.place(Offset::ZERO), Durability::Immediate)?;
