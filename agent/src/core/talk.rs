@@ -145,14 +145,7 @@ impl<D: Disk> AgentCore<D> {
     /// The question to ask about a lane that the receiver contradicts, when there is one.
     fn ask(&mut self, lane: Lane, after: Sequence, until: Sequence, now: &Now) -> Option<Control> {
         match self.ring.boundaries(lane, until, after, LANES_MAX) {
-            Ok(ends) => {
-                let question = self.voice.sender.asked(now.ms, lane, &ends);
-                if question.is_none() {
-                    // Nothing can be asked now; asked for again at once, it would be the same.
-                    self.voice.sender.unread(lane.stream, now.ms + READ_RETRY_MS);
-                }
-                question
-            }
+            Ok(ends) => self.voice.sender.asked(now.ms, lane, &ends),
             Err(_) => {
                 self.voice.sender.unread(lane.stream, now.ms + READ_RETRY_MS);
                 None

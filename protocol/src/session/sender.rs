@@ -279,6 +279,11 @@ impl Sender {
         self.unread_until_ms[usize::from(stream.number())] = until_ms;
     }
 
+    /// Until when the log cannot be read for a stream.
+    fn unread_until_ms(&self, stream: Stream) -> u64 {
+        self.unread_until_ms[usize::from(stream.number())]
+    }
+
     /// What to do now. To be called until it says [`Action::Wait`].
     pub fn next(&mut self, now_ms: u64) -> Action {
         if let Some(untold) = self.lanes.iter_mut().find_map(SenderLane::untold) {

@@ -497,6 +497,25 @@ fn a_reseal_is_carried_out_although_the_link_goes_down_at_once() {
 }
 
 #[test]
+fn a_question_that_is_due_again_waits_for_a_log_that_cannot_be_read() {
+    let (mut world, lane, end) = asking_for_a_lost_batch();
+    world.sender.looked_up(world.now_ms, lane, end, None);
+    let hello = world.sender.next(world.now_ms);
+    assert!(matches!(hello, Action::Hello(_)), "{hello:?}");
+    let ask = world.sender.next(world.now_ms);
+    assert!(matches!(ask, Action::Ask { .. }), "{ask:?}");
+    assert!(world.sender.asked(world.now_ms, lane, &[(Sequence::new(8), Check(4))]).is_some());
+    // Nobody answers.
+    let Action::Wait { until_ms: Some(due_ms) } = world.sender.next(world.now_ms) else { panic!("it waits") };
+    world.now_ms = due_ms;
+    assert_eq!(world.sender.next(due_ms), ask, "the control: it is due");
+    let readable_ms = due_ms + 5;
+    world.sender.unread(lane.stream, readable_ms);
+    assert_eq!(world.sender.next(due_ms), Action::Wait { until_ms: Some(readable_ms) });
+    assert_eq!(world.sender.next(readable_ms), ask);
+}
+
+#[test]
 fn a_hello_is_repeated_over_the_answer_once() {
     let mut world = streaming(3);
     world.link_up();

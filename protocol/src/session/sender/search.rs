@@ -37,7 +37,7 @@ pub(super) struct Question {
     lane: Lane,
     /// The ends, largest first.
     ends: Vec<(Sequence, Check), LANES_MAX>,
-    pub again_at_ms: u64,
+    again_at_ms: u64,
     timeout_ms: u64,
     tries: u8,
 }
@@ -46,7 +46,7 @@ impl Sender {
     /// The next step of a search; to be taken when nothing else is under way.
     pub(super) fn search(&mut self, now_ms: u64) -> Option<Action> {
         let lane = match &self.question {
-            Some(question) if now_ms < question.again_at_ms => return None,
+            Some(question) if now_ms < self.asks_again_at_ms(question) => return None,
             Some(question) if question.tries >= TRIES_MAX => {
                 self.greet();
                 return Some(self.say_hello(now_ms));
@@ -63,14 +63,19 @@ impl Sender {
 
     /// When a search goes on by itself.
     pub(super) fn search_at_ms(&self) -> Option<u64> {
-        self.question.as_ref().map(|question| question.again_at_ms)
+        self.question.as_ref().map(|question| self.asks_again_at_ms(question))
+    }
+
+    /// When a question is put again: not before the log can be read, for what is asked is read from it each time.
+    fn asks_again_at_ms(&self, question: &Question) -> u64 {
+        question.again_at_ms.max(self.unread_until_ms(question.lane.stream))
     }
 
     /// The first lane that is searched and can be read.
     fn diverging(&self, now_ms: u64) -> Option<Lane> {
         let searched = self.lanes.iter().filter(|lane| matches!(lane.state, LaneState::Diverging(_)));
         let mut lanes = searched.map(|lane| lane.held.lane);
-        lanes.find(|lane| self.unread_until_ms[usize::from(lane.stream.number())] <= now_ms)
+        lanes.find(|lane| self.unread_until_ms(lane.stream) <= now_ms)
     }
 
     /// Whether the search in a lane waits for a log that could not be read.

@@ -49,7 +49,7 @@ impl Sender {
     fn asks_again_at(&self, now_ms: u64, until_ms: Option<u64>) -> Option<u64> {
         let unread = |stream: &Stream| self.ready(*stream).is_some() || self.is_searched(*stream);
         let again = Stream::ALL.into_iter().filter(unread);
-        let again = again.map(|stream| self.unread_until_ms[usize::from(stream.number())]);
+        let again = again.map(|stream| self.unread_until_ms(stream));
         again.filter(|again_ms| *again_ms > now_ms).chain(until_ms).chain(self.search_at_ms()).min()
     }
 
@@ -68,7 +68,7 @@ impl Sender {
 
     /// The next message: critical first, with a turn for samples now and then.
     fn pick(&mut self, now_ms: u64) -> Option<Action> {
-        let readable = |stream: Stream| self.unread_until_ms[usize::from(stream.number())] <= now_ms;
+        let readable = |stream: Stream| self.unread_until_ms(stream) <= now_ms;
         let [critical, samples] = Stream::ALL.map(|stream| self.ready(stream).filter(|_| readable(stream)));
         let chosen = match (critical, samples) {
             (Some(_), Some(samples)) if self.turn + 1 >= SAMPLES_TURN => {
