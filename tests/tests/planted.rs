@@ -4,7 +4,7 @@ use afferent_tests::planted::Planted;
 use afferent_tests::runner::run_many;
 
 /// Seeds in which each bug must show.
-const SEEDS_MAX: u64 = 600;
+const SEEDS_MAX: u64 = 300;
 
 #[test]
 fn every_planted_bug_is_found() {

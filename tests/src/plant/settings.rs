@@ -136,6 +136,12 @@ impl PlantSettings {
             hits.extend([Hit::AgentBitRot; 4]);
             hits.extend([Hit::AgentPowerCut; 4]);
         }
+        if planted == Planted::StaleSeed {
+            // Old entries come back only where a start reads a segment that was started over.
+            hits.retain(|hit| !hit.parts());
+            hits.extend([Hit::AgentCrash; 4]);
+            hits.extend([Hit::AgentPowerCut; 4]);
+        }
         let heavy = rng.per_mille(350);
         Self {
             seed,

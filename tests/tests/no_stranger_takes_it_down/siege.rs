@@ -11,8 +11,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The most resident memory that a collector may have during any attack.
 pub const RSS_KIB_MAX: u64 = 256 << 10;
-/// By then all is as before: what is asked for, with as much again for a machine that has other things to do.
-const AS_BEFORE: Duration = Duration::from_secs(20);
+/// By then all is as before.
+const AS_BEFORE: Duration = Duration::from_secs(10);
 
 /// Connections that the collector takes outside its reserve, and of these those of one client; and streams of one client.
 pub const CONNECTIONS_OF_ONE: usize = (2048 - 64) * 3 / 4;

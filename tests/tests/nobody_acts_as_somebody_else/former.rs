@@ -1,7 +1,5 @@
 //! A stranger with a login of its own, under the name that another agent had before.
 
-use std::time::Duration;
-
 use afferent_collector::limits::SESSIONS_UNPROVED_MAX;
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::piece::PieceHead;
@@ -130,7 +128,6 @@ fn a_logged_in_stranger_gets_nothing_in_under_a_former_name_and_neither_ends_nor
     wait_for("everything has arrived under the former name", || {
         strangers.iter_mut().for_each(Stranger::acts);
         rounds += 1;
-        std::thread::sleep(Duration::from_millis(100));
         (arrived(&rig) >= SAMPLES).then_some(())
     });
     assert!(rounds > 1 && collector.printed().contains("users and certificates are in use"));
