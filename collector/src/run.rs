@@ -127,12 +127,13 @@ pub async fn run(
     again: impl Fn() -> Result<Config, ConfigError>,
     until: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
+    let hangups = reload::hangups()?;
     let collector = Collector::start(&config).await?;
     let ended = tokio::select! {
         () = until => None,
         ended = collector.part_ended() => Some(ended),
-        error = reload::on_hangup(&collector.door, config, again) => {
-            tracing::error!(%error, "signals cannot be heard; stopping");
+        () = reload::on_hangup(hangups, &collector.door, config, again) => {
+            tracing::error!("SIGHUP cannot be heard any more; stopping");
             None
         }
     };

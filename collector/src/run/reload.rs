@@ -3,14 +3,15 @@
 //! Users, passwords and certificates are: all of them are read and checked before any of them is in use, so that a
 //! mistake leaves everything as it was. What else differs takes the next start, and is named.
 
-use std::io;
 use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::broker::BrokerDoor;
 use crate::config::{Config, ConfigError};
 use crate::endpoint::Gate;
 
-use super::{RunError, broker_settings};
+use super::{RunError, broker_settings, system};
 
 /// Where what can change while the collector runs is put.
 pub(super) enum Door {
@@ -20,18 +21,19 @@ pub(super) enum Door {
     Broker(BrokerDoor),
 }
 
-/// Takes the configuration again at every SIGHUP.
+/// Hears SIGHUP from now on: one that comes while the collector is still starting must not kill it.
+pub(super) fn hangups() -> Result<Signal, RunError> {
+    signal(SignalKind::hangup()).map_err(system("to hear SIGHUP"))
+}
+
+/// Takes the configuration again at every SIGHUP, for as long as signals can be heard.
 pub(super) async fn on_hangup(
+    mut hangups: Signal,
     door: &Door,
     mut running: Config,
     again: impl Fn() -> Result<Config, ConfigError>,
-) -> io::Error {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut hangup = match signal(SignalKind::hangup()) {
-        Ok(hangup) => hangup,
-        Err(error) => return error,
-    };
-    while hangup.recv().await.is_some() {
+) {
+    while hangups.recv().await.is_some() {
         let taken = again().map_err(RunError::from).and_then(|fresh| {
             take(door, &running, &fresh)?;
             Ok(fresh)
@@ -44,7 +46,6 @@ pub(super) async fn on_hangup(
             }
         }
     }
-    io::ErrorKind::BrokenPipe.into()
 }
 
 fn take(door: &Door, running: &Config, fresh: &Config) -> Result<(), RunError> {

@@ -1,9 +1,13 @@
 //! Who may come in can change while the collector runs, and a crowd at one door starves no other.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Command;
 
 use afferent_tests::process::{Authority, Mqtt, Process, Rig, get, wait_for};
+use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 fn user(rig: &Rig, name: &str, password: &str) -> String {
@@ -89,6 +93,28 @@ fn an_expired_certificate_of_the_server_is_refused_on_sighup_and_at_the_start() 
     authority.issue("collector");
     collector.signal(Signal::HUP);
     wait_says(&collector, 1, "users and certificates are in use");
+}
+
+#[test]
+fn a_sighup_while_the_collector_starts_is_answered_once_it_runs() {
+    let mut rig = Rig::new("reload-early");
+    // A password comes out of a pipe: the start waits for it as long as the test wants.
+    let pipe = rig.folder.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("there is a mkfifo").success());
+    rig.collector_mqtt = format!("[[mqtt.user]]\nname = \"press-88\"\npassword = {{ file = {pipe:?} }}\n");
+    let mut command = rig.collector_command();
+    let mut collector = Process::start("collector", &mut command, &rig.folder.join("collector.log"));
+    let mut writing = File::options();
+    writing.write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    // A pipe can be opened so only while somebody reads it.
+    let mut password = wait_for("the collector reads the password", || writing.open(&pipe).ok());
+    rig.collector_mqtt = user(&rig, "press-89", "two");
+    reload(&rig, &collector);
+    writeln!(password, "one").expect("the collector reads");
+    drop(password);
+    wait_says(&collector, 1, "users and certificates are in use");
+    assert_eq!(collector.ended(), None);
+    assert!(comes_in(&rig, "press-89", "two") && !comes_in(&rig, "press-88", "one"));
 }
 
 #[test]
