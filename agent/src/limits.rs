@@ -157,6 +157,8 @@ pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 pub const PIECE_BYTES_MIN: usize = 1024;
 /// Bytes without a PUBACK.
 pub const UNACKED_BYTES_MAX: usize = 1 << 20;
+/// Bytes without a PUBACK beyond what the line takes in a round trip: a breakdown waits behind them.
+pub const AHEAD_BYTES_MAX: usize = 64 * 1024;
 /// Messages without a PUBACK.
 pub const UNACKED_MESSAGES_MAX: usize = 256;
 /// Bytes of MQTT's own around the payload of a message, its topic included.

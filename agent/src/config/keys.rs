@@ -106,7 +106,7 @@ pub const KEYS: [Key; 49] = [
     key("ship", "trust_first", Kind::Switch, "false", "Without keys: believe the first collector that answers, from then on. On this machine (127.0.0.1, localhost) that is so anyway."),
     optional("ship", "username", Kind::Text, "\"press-88\"", "Login name."),
     optional("ship", "password", Kind::Secret, "{ credential = \"mqtt\" }", "Login password: { file = … }, { env = … } or { credential = … }."),
-    key("ship", "window_bytes", Kind::Size, "\"512KiB\"", "Bytes of each stream under way at once. All agents' windows must fit a broker's queue."),
+    key("ship", "window_bytes", Kind::Size, "\"256KiB\"", "Bytes of each stream under way at once. More for a line with a long round trip; a breakdown waits behind them. All agents' windows must fit a broker's queue."),
     key("ship", "timeout_ms", Kind::Whole(100, 600_000), "2000", "The longest wait without progress before the session begins again; grows up to 16 times."),
     key("ship", "confirm_s", Kind::Whole(5, 3600), "60", "How long a new way has, after a reload, before the one before is taken again."),
     key("intake.socket", "enabled", Kind::Switch, "true", "Whether there is a socket."),

@@ -111,7 +111,7 @@ section! {
         /// Login password.
         password: Option<Secret> = None,
         /// Bytes of each stream that are under way at once.
-        window_bytes: Size = Size(512 << 10),
+        window_bytes: Size = Size(256 << 10),
         /// The longest wait without progress, in milliseconds.
         timeout_ms: u32 = 2000,
         /// How long a new way has to prove itself after a reload, in seconds.

@@ -6,9 +6,11 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::{LINE_START, MESSAGE_BYTES_MAX, PIECE_BYTES_MIN, UNACKED_BYTES_MAX, UNACKED_MESSAGES_MAX};
+use crate::limits::{
+    AHEAD_BYTES_MAX, LINE_START, MESSAGE_BYTES_MAX, PIECE_BYTES_MIN, UNACKED_BYTES_MAX, UNACKED_MESSAGES_MAX,
+};
 
-/// Milliseconds of the line that are under way beside a round trip.
+/// Milliseconds of the line that are under way beside a round trip, at most.
 const AHEAD_MS: u64 = 2_000;
 /// Bytes a second that a line counts as at least.
 const LINE_MIN: u64 = 128;
@@ -103,8 +105,9 @@ impl Pace {
         } else if more_waits {
             self.bytes_per_s = ((3 * self.bytes_per_s + measured) / 4).max(LINE_MIN);
         }
-        let of_line = self.bytes_per_s.saturating_mul(AHEAD_MS + round_trip_ms) / 1000;
-        let of_line = usize::try_from(of_line).unwrap_or(usize::MAX).min(UNACKED_BYTES_MAX);
+        let line_in = |ms: u64| usize::try_from(self.bytes_per_s.saturating_mul(ms) / 1000).unwrap_or(usize::MAX);
+        let ahead = line_in(AHEAD_MS).min(AHEAD_BYTES_MAX);
+        let of_line = line_in(round_trip_ms).saturating_add(ahead).min(UNACKED_BYTES_MAX);
         // It doubles with what was confirmed of it, until the line is full.
         self.window = (self.window + sent.bytes).min(of_line).max(1);
         true
@@ -175,10 +178,24 @@ mod tests {
     }
 
     #[test]
+    fn a_breakdown_waits_for_no_more_than_keeps_the_line_busy() {
+        for (bytes_per_s, latency_ms) in [(1_000_000, 5), (1_000_000, 200), (20_000_000, 1)] {
+            let mut pace = Pace::new(None);
+            let (confirmed, longest_ms) = drive(&mut line(bytes_per_s, latency_ms), &mut pace, 20_000, None);
+            // The control: two seconds of the line, which 1 MiB holds at most.
+            let naive = UNACKED_BYTES_MAX as u64 * 1000 / bytes_per_s;
+            assert!(longest_ms < (naive / 2).max(latency_ms), "{bytes_per_s} B/s: it waits {longest_ms} ms of {naive}");
+            let used = confirmed * 100 / (bytes_per_s * 20);
+            assert!(used >= 60, "{bytes_per_s} B/s, {latency_ms} ms: {used} % of the line");
+        }
+    }
+
+    #[test]
     fn a_line_that_gets_slow_is_given_less() {
         let mut pace = Pace::new(None);
         drive(&mut line(1_000_000, 5), &mut pace, 10_000, None);
-        assert!(pace.message_bytes() > 64 * 1024, "{}", pace.message_bytes());
+        let before = pace.bytes_per_s();
+        assert!(before > 500_000, "{before}");
         // What was under way is confirmed at the slow line's pace.
         let under_way: Vec<_> = pace.sent.iter().map(|sent| (sent.id, sent.bytes)).collect();
         let mut now_ms = 10_000;
@@ -186,7 +203,7 @@ mod tests {
             now_ms += bytes as u64 * 1000 / 2_000;
             pace.confirmed(id, now_ms, true);
         }
-        assert!(pace.bytes_per_s() < 200_000, "{}", pace.bytes_per_s());
+        assert!(pace.bytes_per_s() < before / 2, "{} of {before}", pace.bytes_per_s());
     }
 
     #[test]

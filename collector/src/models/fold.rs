@@ -133,24 +133,36 @@ impl Fold {
 
     /// Passes the events of an entry on that were not yet, up to `end`.
     pub fn entry(&mut self, head: &EntryHead, batch: &Batch<'_>, end: Offset) {
-        let (members, mut passed) = (&mut self.members, self.next);
-        let part = Part { from: self.next, end };
-        let outcome = part.chunks(&mut self.names, &mut self.decoded, head, batch, &mut |seen| {
-            passed = seen.last().map_or(passed, |seen| Offset::new(seen.offset.get() + 1));
+        self.entry_through(head, batch, end, &mut |members, seen, _| {
             members.iter_mut().for_each(|member| member.apply(seen));
         });
-        self.passed(part, head, batch.header(), passed, outcome);
     }
 
     /// Decodes the events of an entry as [`Fold::entry`] does, and hands them to `each` instead of to the models alone.
-    pub(super) fn entry_through(&mut self, head: &EntryHead, batch: &Batch<'_>, end: Offset, each: &mut EachChunk<'_>) {
+    pub(super) fn entry_through(
+        &mut self,
+        head: &EntryHead,
+        batch: &Batch<'_>,
+        end: Offset,
+        each: &mut EachChunk<'_>,
+    ) -> Passage {
         let (members, mut passed) = (&mut self.members, self.next);
         let part = Part { from: self.next, end };
         let outcome = part.chunks(&mut self.names, &mut self.decoded, head, batch, &mut |seen| {
             passed = seen.last().map_or(passed, |seen| Offset::new(seen.offset.get() + 1));
             each(members, seen, batch.header());
         });
-        self.passed(part, head, batch.header(), passed, outcome);
+        let passage = Passage { part, passed, is_whole: outcome.is_ok() };
+        self.passed(head, batch.header(), &passage);
+        passage
+    }
+
+    /// Passes events on that another fold has decoded, which is where this one is.
+    pub(super) fn chunk(&mut self, seen: &[Seen<'_>]) {
+        let (Some(first), Some(last)) = (seen.first(), seen.last()) else { return };
+        assert!(first.offset >= self.next, "no event goes through a model twice");
+        self.members.iter_mut().for_each(|member| member.apply(seen));
+        self.next = Offset::new(last.offset.get() + 1);
     }
 
     /// The entry was passed on by somebody else.
@@ -164,21 +176,16 @@ impl Fold {
         self.next = self.next.max(end);
     }
 
-    fn passed(
-        &mut self,
-        part: Part,
-        head: &EntryHead,
-        batch: &Header,
-        passed: Offset,
-        outcome: Result<(), codec::DecodeError>,
-    ) {
+    /// An entry was passed on, the events of which may have gone through [`Fold::chunk`].
+    pub(super) fn passed(&mut self, head: &EntryHead, batch: &Header, passage: &Passage) {
+        let Passage { part, passed, is_whole } = *passage;
         let entry_end = Offset::new(head.end_ordinal()).min(part.end);
         if entry_end <= part.from || head.ordinal >= part.end.get() {
             return;
         }
         // Offsets that the log has lost between this entry and the one before.
         self.unreadable += Offset::new(head.ordinal).since(part.from);
-        if outcome.is_err() {
+        if !is_whole {
             self.unreadable += entry_end.since(passed.max(Offset::new(head.ordinal)));
         }
         let is_emptied = batch.is_emptied();
@@ -194,6 +201,14 @@ impl Fold {
 struct Part {
     from: Offset,
     end: Offset,
+}
+
+/// How an entry was passed on.
+pub(super) struct Passage {
+    part: Part,
+    /// Behind the last event that could be read.
+    passed: Offset,
+    is_whole: bool,
 }
 
 impl Part {

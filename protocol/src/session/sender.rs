@@ -46,7 +46,7 @@ pub struct SenderSettings {
 
 impl Default for SenderSettings {
     fn default() -> Self {
-        Self { window_bytes: 512 * 1024, message_bytes_max: 128 * 1024, timeout_ms: 2000 }
+        Self { window_bytes: 256 * 1024, message_bytes_max: 128 * 1024, timeout_ms: 2000 }
     }
 }
 

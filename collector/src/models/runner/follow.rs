@@ -47,9 +47,10 @@ impl Models {
         let log = self.0.log.another();
         let mut turns = Turns::new(self.0.commits.clone());
         let mut saved = (self.live().next(), Instant::now());
+        let mut place = Fold::new(Vec::new(), saved.0, Default::default());
         while !self.0.stopping.is_said() {
             let end = log.kept().end;
-            let outcome = self.advance(&*log, end, &mut turns);
+            let outcome = self.advance(&*log, &mut place, end, &mut turns);
             self.take_finished(&*log);
             let next = self.live().next();
             let is_due = next.since(saved.0) >= MODEL_SNAPSHOT_EVENTS || saved.1.elapsed() >= MODEL_SNAPSHOT_EVERY;
@@ -89,24 +90,31 @@ impl Models {
     }
 
     /// Folds a part of what is there, so that states are saved on a long way as well.
-    fn advance(&self, log: &dyn ReadLog, end: Offset, turns: &mut Turns) -> Result<(), ReplayError> {
+    fn advance(&self, log: &dyn ReadLog, place: &mut Fold, end: Offset, turns: &mut Turns) -> Result<(), ReplayError> {
         let next = self.live().next();
         let part = Offset::new(end.get().min(next.get().saturating_add(MODEL_SNAPSHOT_EVENTS)));
-        // The models leave their place for as long as a batch takes, so that who asks for a state need not wait for a part.
-        let mut place = Fold::new(Vec::new(), next, Default::default());
+        // Decoded beside the models, which leave their place for as long as some events take: so nobody who asks for a
+        // state waits for a part, and no commit for a batch.
+        assert_eq!(place.next(), next, "the place goes with the models");
         let stopping = || self.0.stopping.is_said();
-        let outcome = fold_log(log, &mut place, part, &stopping, &mut |place, head, batch, end| {
-            turns.next();
-            self.live().entry(head, batch, end);
-            place.entry_passed(head, end);
+        let outcome = fold_log(log, place, part, &stopping, &mut |place, head, batch, end| {
+            self.catch_up(place.next());
+            let passage = place.entry_through(head, batch, end, &mut |_, seen, _| {
+                turns.next();
+                self.live().chunk(seen);
+            });
+            self.live().passed(head, batch.header(), &passage);
         });
-        // Holes at the end are passed by the place alone.
-        let reached = place.next();
+        self.catch_up(place.next());
+        outcome
+    }
+
+    /// What cannot be read is passed by the place alone.
+    fn catch_up(&self, reached: Offset) {
         let mut live = self.live();
         if live.next() < reached {
             live.skip_to(reached);
         }
-        outcome
     }
 
     /// Takes models in that were made again, once they are at the same place.

@@ -105,8 +105,10 @@ impl Models {
             let end = self.live().next();
             let part = end.get().min(fold.next().get().saturating_add(MODEL_SNAPSHOT_EVENTS));
             let outcome = fold_log(&*log, &mut fold, Offset::new(part), &stopping, &mut |fold, head, batch, end| {
-                turns.next();
-                fold.entry(head, batch, end);
+                fold.entry_through(head, batch, end, &mut |members, seen, _| {
+                    turns.next();
+                    members.iter_mut().for_each(|member| member.apply(seen));
+                });
                 progress.tell(fold);
             });
             progress.tell(&fold);
