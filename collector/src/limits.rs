@@ -191,11 +191,11 @@ pub const EXIT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The nice value of threads that follow the log: a tenth of the weight of those that events pass.
 pub const FOLLOWER_NICE: i32 = 10;
-/// Whoever follows the log works so long before it gives way to commits that are pending.
+/// Whoever follows the log and has waited long enough works so long without giving way to commits that are pending.
 pub const FOLLOWER_BURST: Duration = Duration::from_millis(2);
 /// It looks again so often whether they still are.
 pub const FOLLOWER_SLICE: Duration = Duration::from_micros(500);
-/// It waits at most so long, then has its next burst: a fifth of the time is its own, however much comes in.
+/// It waits so long in all, then has its next burst: a fifth of the time is its own, however much comes in.
 pub const FOLLOWER_WAIT_MAX: Duration = Duration::from_millis(8);
 
 /// Refused names that are remembered, of all kinds.

@@ -2,9 +2,9 @@
 //!
 //! The machine's cores are shared by the way of an event (sockets, writer, disk) and by those who read the log
 //! afterwards. What comes in counts in [`Commits`] until it is on disk and answered. A follower asks for its next
-//! [`Turns::next`] between two small pieces of work: after a burst it waits, in slices, as long as commits are pending,
-//! but never longer than a fixed part of the time. So a breakdown does not queue behind a fold, and a fold goes on
-//! however much comes in.
+//! [`Turns::next`] between two small pieces of work: while commits are pending it waits, in slices, and once it has waited
+//! long enough it has a burst in which it waits for nobody. So a breakdown does not queue behind a fold, and a fold goes
+//! on however much comes in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,32 +44,38 @@ impl Drop for Pending {
 #[derive(Debug)]
 pub struct Turns {
     commits: Commits,
-    begun: Instant,
+    /// How long it has waited since its last burst.
+    waited: Duration,
+    /// The end of a burst, in which it gives way to nobody.
+    burst_until: Option<Instant>,
 }
 
 impl Turns {
-    /// The first turn begins now.
+    /// It works until something is pending.
     pub fn new(commits: Commits) -> Self {
-        Self { commits, begun: Instant::now() }
+        Self { commits, waited: Duration::ZERO, burst_until: None }
     }
 
-    /// Called between two pieces of work: returns at once within a burst and where nothing is pending, else a little
+    /// Called between two pieces of work: returns at once where nothing is pending and within a burst, else a little
     /// later.
     pub fn next(&mut self) {
-        if self.begun.elapsed() < FOLLOWER_BURST {
+        if self.burst_until.is_some_and(|until| Instant::now() < until) {
             return;
         }
-        give_way(|| self.commits.is_pending(), std::thread::sleep);
-        self.begun = Instant::now();
+        self.burst_until = self.give_way(std::thread::sleep).then(|| Instant::now() + FOLLOWER_BURST);
     }
-}
 
-/// Sleeps in slices while commits are pending, as long as a follower waits at most.
-fn give_way(is_pending: impl Fn() -> bool, mut sleep: impl FnMut(Duration)) {
-    let mut slices = FOLLOWER_WAIT_MAX.as_micros() / FOLLOWER_SLICE.as_micros();
-    while slices > 0 && is_pending() {
-        sleep(FOLLOWER_SLICE);
-        slices -= 1;
+    /// Sleeps in slices while commits are pending; tells whether it has waited long enough for a burst.
+    fn give_way(&mut self, mut sleep: impl FnMut(Duration)) -> bool {
+        while self.commits.is_pending() {
+            if self.waited >= FOLLOWER_WAIT_MAX {
+                self.waited = Duration::ZERO;
+                return true;
+            }
+            sleep(FOLLOWER_SLICE);
+            self.waited += FOLLOWER_SLICE;
+        }
+        false
     }
 }
 
@@ -79,22 +85,44 @@ mod tests {
 
     #[test]
     fn a_follower_waits_while_commits_are_pending_and_not_a_slice_longer() {
-        let slept = |pending_slices: usize| {
-            let mut slices = Vec::new();
-            let left = std::cell::Cell::new(pending_slices);
-            give_way(
-                || left.get() > 0,
-                |slice| {
-                    left.set(left.get() - 1);
-                    slices.push(slice);
-                },
-            );
-            slices
-        };
-        assert!(slept(0).is_empty(), "the control: nothing is pending");
-        assert_eq!(slept(3), [FOLLOWER_SLICE; 3]);
-        let longest: Duration = slept(usize::MAX).iter().sum();
-        assert_eq!(longest, FOLLOWER_WAIT_MAX, "it cannot starve, however much comes in");
+        let commits = Commits::default();
+        let mut turns = Turns::new(commits.clone());
+        let mut pending = Some(commits.pending());
+        assert!(!Turns::new(Commits::default()).give_way(|_| panic!("the control: nothing is pending")));
+        let mut slept = 0;
+        let is_owed = turns.give_way(|slice| {
+            assert_eq!(slice, FOLLOWER_SLICE);
+            slept += 1;
+            if slept == 3 {
+                pending = None;
+            }
+        });
+        assert_eq!((slept, is_owed), (3, false));
+    }
+
+    #[test]
+    fn it_cannot_starve_however_much_comes_in_and_however_short_the_gaps_are() {
+        for pending_slices in [1, 3, u32::MAX] {
+            let commits = Commits::default();
+            let mut turns = Turns::new(commits.clone());
+            let mut slept = 0;
+            // Each gap lets it do no more than a piece.
+            loop {
+                let mut pending = Some(commits.pending());
+                let mut left = pending_slices;
+                let is_owed = turns.give_way(|_| {
+                    slept += 1;
+                    left -= 1;
+                    if left == 0 {
+                        pending = None;
+                    }
+                });
+                if is_owed {
+                    break;
+                }
+            }
+            assert_eq!(FOLLOWER_SLICE * slept, FOLLOWER_WAIT_MAX, "gaps of {pending_slices} slices");
+        }
     }
 
     #[test]
@@ -104,13 +132,17 @@ mod tests {
         drop(first);
         assert!(commits.is_pending());
         let mut turns = Turns::new(commits.clone());
-        let begun = turns.begun;
         turns.next();
-        assert_eq!(turns.begun, begun, "the burst goes on");
-        turns.begun = begun.checked_sub(FOLLOWER_BURST).unwrap_or(begun);
+        let burst = turns.burst_until;
+        assert!(burst.is_some(), "it has waited long enough");
         turns.next();
-        assert!(turns.begun > begun, "a new one begins, after the wait");
+        assert!(turns.burst_until == burst && turns.waited.is_zero(), "the burst goes on");
+        turns.burst_until = Instant::now().checked_sub(FOLLOWER_SLICE);
+        turns.next();
+        assert!(turns.burst_until > burst, "and waits again after it");
         drop(second);
-        assert!(!commits.is_pending());
+        turns.burst_until = None;
+        turns.next();
+        assert!(!commits.is_pending() && turns.burst_until.is_none(), "nobody is there to give way to");
     }
 }
