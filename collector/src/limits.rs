@@ -331,6 +331,8 @@ pub const HTTP_FAREWELL_BYTES_MAX: usize = 8 << 20;
 pub const HTTP_FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// What was refused is told in health for so long.
 pub const REFUSED_RECENT_TIME: Duration = Duration::from_secs(5);
+/// For so many milliseconds the allocator keeps what is free, and then gives it back to the system.
+pub const MEMORY_KEPT_MS: isize = 1000;
 /// A thread on which something may block ends when it had nothing to do for so long: each keeps memory at hand, and a crowd
 /// of readers leaves many.
 pub const BLOCKING_THREAD_IDLE_TIME: Duration = Duration::from_secs(2);
