@@ -38,6 +38,8 @@ pub const FAREWELL_LOOKS_EVERY: Duration = Duration::from_millis(10);
 pub const DAMAGE_WAITING_MAX: usize = 256;
 /// Pages at the log's end that followers share.
 pub const TAIL_PAGES_MAX: usize = 64;
+/// Bytes of these pages; beyond one page.
+pub const TAIL_BYTES_MAX: usize = 8 << 20;
 /// From so many followers with filters on, all that comes is rendered once, and each takes its own out of it.
 pub const TAIL_FILTERED_MIN: usize = 8;
 /// A follower that is farther behind the end, in events, reads for itself.
@@ -60,6 +62,14 @@ pub const INDEX_EVERY_BYTES: u64 = 64 << 10;
 pub const EXTRACT_HEAD_ENTRIES_MAX: usize = 65_536;
 /// Machines and sources that the index of one segment names; of a segment with more every block is looked at.
 pub const INDEX_NAMES_MAX: usize = 65_536;
+/// Names of a segment that stay in memory, so that its index need not be loaded where none of them is wanted.
+pub const INDEX_NAMES_HELD_MAX: usize = 256;
+/// Bytes of points and names that are in memory of finished segments, those that were used last; beyond one segment.
+pub const POINTS_CACHE_BYTES: usize = 4 << 20;
+/// Finished segments whose points are in memory.
+pub const POINTS_CACHE_SEGMENTS_MAX: usize = 64;
+/// Bytes of a segment that are read at a time by whoever looks through all of it.
+pub const SEGMENT_READ_BYTES: usize = 1 << 20;
 /// The log is looked through for segments without an index at most so often.
 pub const INDEX_WAKE_EVERY: Duration = Duration::from_secs(1);
 /// How far the making of many indexes came is told so often.
@@ -240,7 +250,7 @@ pub const PAGE_SMALL_BYTES: usize = 32 * 1024;
 pub const PAGE_BUFFERS_KEPT_BYTES: usize = 1 << 20;
 /// Bytes of JSON that is rendered and not yet sent, before pages become small: what readers that stall can hold, beside a
 /// small page each.
-pub const PAGES_BYTES_MAX: usize = 64 << 20;
+pub const PAGES_BYTES_MAX: usize = 32 << 20;
 /// Pages that are rendered at the same time: enough to keep cores and disk busy, and few enough that the way of an event
 /// gets its part of them.
 pub const RENDERING_MAX: usize = 8;
@@ -321,6 +331,11 @@ pub const HTTP_FAREWELL_BYTES_MAX: usize = 8 << 20;
 pub const HTTP_FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// What was refused is told in health for so long.
 pub const REFUSED_RECENT_TIME: Duration = Duration::from_secs(5);
+/// For so many milliseconds the allocator keeps what is free, and then gives it back to the system.
+pub const MEMORY_KEPT_MS: isize = 1000;
+/// A thread on which something may block ends when it had nothing to do for so long: each keeps memory at hand, and a crowd
+/// of readers leaves many.
+pub const BLOCKING_THREAD_IDLE_TIME: Duration = Duration::from_secs(2);
 /// Bytes of one HTTP request's head.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long a client may take for a request's head, and how long it may keep a connection that it does not use.
@@ -357,8 +372,8 @@ const _: () = {
     assert!(HTTP_DOCUMENT_BYTES_MAX >= PLAN_BYTES_MAX && HTTP_FAREWELL_BYTES_MAX >= POST_BYTES_MAX);
     assert!(HTTP_LONG_ANSWERS_OF_ONE_MAX < HTTP_LONG_ANSWERS_MAX);
     let small_pages = outside_reserve * PAGE_SMALL_BYTES;
-    assert!(PAGES_BYTES_MAX + RENDERING_MAX * PAGE_BYTES + small_pages <= 160 << 20, "readers that stall, all of them");
-    assert!(PAGES_BYTES_MAX >= TAIL_PAGES_MAX * PAGE_BYTES * 2, "followers at the end share large pages");
+    assert!(PAGES_BYTES_MAX + RENDERING_MAX * PAGE_BYTES + small_pages <= 128 << 20, "readers that stall, all of them");
+    assert!(PAGES_BYTES_MAX >= (TAIL_BYTES_MAX + PAGE_BYTES) * 2, "followers at the end share large pages");
 };
 
 /// Machines that one model keeps.

@@ -64,6 +64,11 @@ impl<'a> Scan<'a> {
         Self { segment, seed, at: SEGMENT_HEADER_LEN, found: None, tail: None }
     }
 
+    /// As [`Scan::new`], from a position on, up to which there are whole entries.
+    pub const fn starting_at(segment: &'a [u8], seed: Seed, position: Position) -> Self {
+        Self { segment, seed, at: position.get() as usize, found: None, tail: None }
+    }
+
     /// The next entry or corrupt stretch; `None` at the end, when [`Scan::tail`] tells how it ends.
     pub fn step(&mut self) -> Option<Step<'a>> {
         if self.tail.is_some() {

@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::budget::{Address, Budgets, Client, Room};
 use super::problem::Problem;
 use super::state::Api;
-use super::tail::{Filtered, Rendered, Tail};
+use super::tail::{Follower, Rendered, Tail};
 use crate::limits::{EVENTS_DEFAULT, PAGE_BUFFERS_KEPT_BYTES, PAGE_BYTES};
 use crate::subscribe::{Filter, Format, Page, ReadLog, ReadLogError, Reading};
 
@@ -25,10 +25,8 @@ pub(super) struct Pages {
     /// A page that is being rendered while the one before it is sent.
     ahead: Option<JoinSet<Rendering>>,
     is_ahead: bool,
-    /// Where pages are shared with others at the log's end.
-    tail: Option<Arc<Tail>>,
-    /// Counts one who has a filter there.
-    _filtered: Option<Filtered>,
+    /// Pages are shared with others at the log's end.
+    follower: Option<Follower>,
 }
 
 /// A reader, and the page that it has rendered.
@@ -37,7 +35,7 @@ type Rendering = (Reading, Vec<u8>, Result<Page, ReadLogError>);
 impl Pages {
     pub(super) fn new(log: Arc<dyn ReadLog>, reading: Reading, api: &Api, client: &Client) -> Self {
         let (budgets, of) = (Arc::clone(&api.budgets), client.address());
-        Self { log, budgets, of, reading: Some(reading), ahead: None, is_ahead: false, tail: None, _filtered: None }
+        Self { log, budgets, of, reading: Some(reading), ahead: None, is_ahead: false, follower: None }
     }
 
     /// Renders the next page while one is sent.
@@ -47,13 +45,16 @@ impl Pages {
 
     /// Pages of one who follows the log as server-sent events, shared with all others at its end.
     pub(super) fn following(log: Arc<dyn ReadLog>, reading: Reading, api: &Api, client: &Client) -> Self {
-        let filtered = reading.is_filtered().then(|| Filtered::new(&api.tail));
-        Self { tail: Some(Arc::clone(&api.tail)), _filtered: filtered, ..Self::new(log, reading, api, client) }
+        let follower = Follower::new(&api.tail, reading.is_filtered());
+        Self { follower: Some(follower), ..Self::new(log, reading, api, client) }
     }
 
     /// The next page, which may be empty.
     pub(super) async fn next(&mut self) -> Result<(Bytes, Page), Problem> {
-        let (Some(reading), Some(tail)) = (&mut self.reading, &self.tail) else { return self.rendered().await };
+        let (Some(reading), Some(follower)) = (&mut self.reading, &self.follower) else {
+            return self.rendered().await;
+        };
+        let tail = &follower.tail;
         let (first, end) = (reading.next(), self.log.kept().end);
         if first >= end {
             return Ok((Bytes::new(), Page::AtEnd));

@@ -13,7 +13,7 @@ use afferent_protocol::ids::Offset;
 use axum::body::Bytes;
 
 use super::budget::Room;
-use crate::limits::{TAIL_EVENTS_MAX, TAIL_FILTERED_MIN, TAIL_PAGES_MAX};
+use crate::limits::{TAIL_BYTES_MAX, TAIL_EVENTS_MAX, TAIL_FILTERED_MIN, TAIL_PAGES_MAX};
 use crate::subscribe::{Filter, Lines};
 
 /// A page of server-sent events without a filter.
@@ -49,30 +49,40 @@ impl Rendered {
     }
 }
 
-/// The newest pages.
+/// The newest pages, as long as somebody follows.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     pages: Mutex<VecDeque<Arc<Rendered>>>,
-    /// Followers with a filter.
+    followers: AtomicUsize,
+    /// Those of them with a filter.
     filtered: AtomicUsize,
     /// Held by whoever renders one: the others wait, and then find it.
     pub rendering: tokio::sync::Mutex<()>,
 }
 
-/// A follower with a filter, as long as it is there.
+/// A follower, as long as it is there.
 #[derive(Debug)]
-pub(super) struct Filtered(Arc<Tail>);
+pub(super) struct Follower {
+    pub tail: Arc<Tail>,
+    is_filtered: bool,
+}
 
-impl Filtered {
-    pub fn new(tail: &Arc<Tail>) -> Self {
-        tail.filtered.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(tail))
+impl Follower {
+    pub fn new(tail: &Arc<Tail>, is_filtered: bool) -> Self {
+        tail.followers.fetch_add(1, Ordering::Relaxed);
+        tail.filtered.fetch_add(usize::from(is_filtered), Ordering::Relaxed);
+        Self { tail: Arc::clone(tail), is_filtered }
     }
 }
 
-impl Drop for Filtered {
+impl Drop for Follower {
     fn drop(&mut self) {
-        self.0.filtered.fetch_sub(1, Ordering::Relaxed);
+        self.tail.filtered.fetch_sub(usize::from(self.is_filtered), Ordering::Relaxed);
+        // Under the lock, so that no page comes behind the last one who could want it.
+        let mut pages = self.tail.pages();
+        if self.tail.followers.fetch_sub(1, Ordering::Relaxed) == 1 {
+            *pages = VecDeque::new();
+        }
     }
 }
 
@@ -92,16 +102,49 @@ impl Tail {
         self.pages().iter().rev().find(|page| (page.first..page.next).contains(&at)).cloned()
     }
 
-    /// Keeps a page for others.
+    /// Keeps a page for others. The oldest ones go: who is that far behind reads for itself.
     pub fn keep(&self, page: Arc<Rendered>) {
         let mut pages = self.pages();
-        if pages.len() >= TAIL_PAGES_MAX {
-            pages.pop_front();
+        if self.followers.load(Ordering::Relaxed) == 0 {
+            return;
         }
         pages.push_back(page);
+        let mut bytes: usize = pages.iter().map(|page| page.bytes.len()).sum();
+        while pages.len() > TAIL_PAGES_MAX || (bytes > TAIL_BYTES_MAX && pages.len() > 1) {
+            bytes -= pages.pop_front().map_or(0, |oldest| oldest.bytes.len());
+        }
     }
 
     fn pages(&self) -> MutexGuard<'_, VecDeque<Arc<Rendered>>> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::PAGE_BYTES;
+
+    fn page(first: u64, room: &Room) -> Arc<Rendered> {
+        let (next, bytes) = (Offset::new(first + 1), room.hold(vec![b'x'; PAGE_BYTES]));
+        Arc::new(Rendered { first: Offset::new(first), next, bytes, lines: Lines::default() })
+    }
+
+    #[test]
+    fn pages_are_kept_up_to_so_many_bytes_and_no_longer_than_somebody_follows() {
+        let (tail, room) = (Arc::<Tail>::default(), Room::default());
+        let (one, two) = (Follower::new(&tail, false), Follower::new(&tail, true));
+        let pages = TAIL_PAGES_MAX as u64;
+        (0..pages).for_each(|first| tail.keep(page(first, &room)));
+        assert!(room.held() <= TAIL_BYTES_MAX, "{} bytes", room.held());
+        // The control: by their number alone they would be more.
+        const { assert!(TAIL_PAGES_MAX * PAGE_BYTES > 2 * TAIL_BYTES_MAX) };
+        assert!(tail.find(Offset::new(pages - 1)).is_some() && tail.find(Offset::ZERO).is_none());
+        drop(one);
+        assert!(room.held() > 0, "one still follows");
+        drop(two);
+        assert_eq!(room.held(), 0);
+        tail.keep(page(pages, &room));
+        assert_eq!(room.held(), 0, "nobody would let go of it");
     }
 }

@@ -33,6 +33,12 @@ pub mod up;
 
 use std::io;
 
+/// What a collector runs on.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_keep_alive(afferent_collector::limits::BLOCKING_THREAD_IDLE_TIME).build()
+}
+
 /// Where the running collector is.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Collector {

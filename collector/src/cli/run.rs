@@ -49,7 +49,7 @@ pub struct Check {
 pub fn run(at: &Where) -> anyhow::Result<()> {
     let config = load(at)?;
     logging::begin(&config.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = super::runtime()?;
     let again = || load(at);
     let outcome = runtime.block_on(async { run::run(config, again, run::terminated()).await });
     // What hangs in a system call does not keep the process.

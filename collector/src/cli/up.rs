@@ -27,6 +27,6 @@ pub fn up(args: &Up) -> anyhow::Result<()> {
     let config = Config::load(None, &overrides)?;
     logging::begin(&config.log)?;
     let settings = UpSettings { data: args.data.clone(), mqtt: args.mqtt, http: args.http };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = super::runtime()?;
     Ok(runtime.block_on(up::up(&config, &settings))?)
 }

@@ -92,11 +92,12 @@ impl<D: Disk> Forgetter<D> {
         let _tending = shared.tend();
         while let Some((file, offsets)) = shared.with_samples(until.get(), &self.passed) {
             let first = offsets.start;
-            let Some(old) = SoundSegment::read(&*self.disk, &file.name, &file, first, offsets.end) else {
+            let old = SoundSegment::read(&*self.disk, &file.name, &file, first, offsets.end);
+            let rewritten = old.and_then(|old| Some((Rewritten::of(&old)?, old)));
+            let Some((rewritten, old)) = rewritten else {
                 self.passed.push(first);
                 return Err(ForgetError::Unsound(file.name.clone()));
             };
-            let rewritten = Rewritten::of(&old);
             if rewritten.events == 0 {
                 self.passed.push(first);
                 continue;
@@ -119,7 +120,7 @@ impl<D: Disk> Forgetter<D> {
         &self,
         file: &Arc<SegmentFile>,
         offsets: Range<u64>,
-        old: &SoundSegment,
+        old: &SoundSegment<D::File>,
         new: &Rewritten,
     ) -> Result<bool, ForgetError> {
         let unfinished = format!("{}{UNFINISHED}", file.name);
@@ -129,10 +130,11 @@ impl<D: Disk> Forgetter<D> {
         let Some(read) = SoundSegment::read(&*self.disk, &unfinished, file, offsets.start, offsets.end) else {
             return Err(self.refused(&unfinished, io::ErrorKind::InvalidData.into()));
         };
-        let index = SegmentIndex::of(&read);
+        let unsound = |_| self.refused(&unfinished, io::ErrorKind::InvalidData.into());
+        let index = SegmentIndex::of(&read, file).map_err(unsound)?;
         assert_eq!(
             index.history,
-            SegmentIndex::of(old).history,
+            SegmentIndex::of(old, file).map_err(unsound)?.history,
             "sources learn the same from a segment without samples"
         );
         let failed = |error| ForgetError::Replace { name: file.name.clone(), error };
@@ -143,7 +145,9 @@ impl<D: Disk> Forgetter<D> {
         }
         self.disk.sync_directory().map_err(failed)?;
         // The next start makes the index that cannot be written now: the old one does not fit.
-        let _ = index.write(&*self.disk, &file.name);
+        if index.write(&*self.disk, &file.name).is_ok() {
+            self.shared.is_beside(offsets.start);
+        }
         Ok(true)
     }
 
@@ -165,14 +169,15 @@ impl<D: Disk> Forgetter<D> {
 }
 
 impl Rewritten {
-    fn of(old: &SoundSegment) -> Self {
+    /// `None` when it cannot be read any more.
+    fn of<F: DiskFile>(old: &SoundSegment<F>) -> Option<Self> {
         let seed = old.header.seed();
         let (mut bytes, mut events) = (old.header.encode().to_vec(), 0);
-        for (_, entry) in old.entries() {
+        old.each(&mut |_, entry| {
             let header = entry.batch.header();
             if header.stream != Stream::Samples || header.is_emptied() {
                 put_entry(&mut bytes, seed, &entry.head, entry.batch.bytes());
-                continue;
+                return;
             }
             let emptied = entry.batch.emptied();
             let (batch, _) = Batch::parse(&emptied).expect("an emptied batch is a batch");
@@ -180,13 +185,13 @@ impl Rewritten {
             let head = EntryHead::new(batch.header(), ordinal, acked_end, stamp);
             put_entry(&mut bytes, seed, &head.with_clock_offset_us(entry.head.clock_offset_us()), &emptied);
             events += u64::from(header.count);
-        }
+        })?;
         bytes.resize(bytes.len() + STOP_LEN, 0);
         if bytes.len() as u64 == old.len() {
             // Tiny batches do not get smaller. By its length an index of the old file is told from one of the new.
             bytes.resize(bytes.len() + ENTRY_ALIGN, 0);
         }
-        Self { bytes, events }
+        Some(Self { bytes, events })
     }
 }
 

@@ -3,20 +3,21 @@
 //! The index is derived from the log and grows with every commit; it is never evidence about the log. What a finished
 //! segment holds is looked into later, and kept beside it ([`super::segment_index`]): until then it may hold anything.
 
+use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, Seed};
 use afferent_protocol::session::signed::LogId;
-use serde::{Deserialize, Serialize};
 
 use super::damage::{Found, LogDamage};
 use super::marks::{Marks, NameHash, Wanted};
+use super::points::{Inside, Insides, Point, fitting, held_names};
 use super::reader::TimeKind;
 use super::segment_index::SegmentIndex;
-use crate::limits::INDEX_EVERY_BYTES;
 use crate::terms::Terms;
 
 /// A segment file, as far as a reader must know it.
@@ -26,63 +27,6 @@ pub(super) struct SegmentFile {
     pub name: String,
     /// What its entries' checksums are seeded with.
     pub seed: Seed,
-}
-
-/// One point of the sparse index, and what lies from there up to the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Point {
-    pub offset: u64,
-    pub position: u32,
-    ingest_min: Timestamp,
-    ingest_max: Timestamp,
-    event_min: Timestamp,
-    event_max: Timestamp,
-    marks: Marks,
-}
-
-impl Point {
-    /// Adds an entry to the points of its segment.
-    pub fn push(points: &mut Vec<Self>, head: &EntryHead, position: u64, event: (Timestamp, Timestamp), marks: Marks) {
-        let point = Self::of(head, position, event, marks);
-        match points.last_mut() {
-            Some(last) if position < u64::from(last.position) + INDEX_EVERY_BYTES => last.join(&point),
-            _ => points.push(point),
-        }
-    }
-
-    fn of(head: &EntryHead, position: u64, event: (Timestamp, Timestamp), marks: Marks) -> Self {
-        let position = u32::try_from(position).expect("segments are shorter than SEGMENT_BYTES_MAX");
-        let (event_min, event_max) = event;
-        let (ingest_min, ingest_max) = (head.stamp, head.stamp);
-        Self { offset: head.ordinal, position, ingest_min, ingest_max, event_min, event_max, marks }
-    }
-
-    /// Takes in what lies right behind it.
-    fn join(&mut self, next: &Self) {
-        self.ingest_min = self.ingest_min.min(next.ingest_min);
-        self.ingest_max = self.ingest_max.max(next.ingest_max);
-        self.event_min = self.event_min.min(next.event_min);
-        self.event_max = self.event_max.max(next.event_max);
-        self.marks = self.marks.with(next.marks);
-    }
-
-    /// All of them as one.
-    fn whole(points: &[Self]) -> Self {
-        let (mut whole, rest) = points.split_first().map(|(first, rest)| (*first, rest)).expect("no run is empty");
-        rest.iter().for_each(|point| whole.join(point));
-        whole
-    }
-
-    fn latest(&self, kind: TimeKind) -> Timestamp {
-        match kind {
-            TimeKind::Ingest => self.ingest_max,
-            TimeKind::Event => self.event_max,
-        }
-    }
-
-    fn fits(&self, wanted: &Wanted) -> bool {
-        wanted.fits(&self.marks, (self.ingest_min, self.ingest_max), (self.event_min, self.event_max))
-    }
 }
 
 /// Where what is known of a run comes from.
@@ -96,6 +40,36 @@ enum Told {
     Segment,
 }
 
+/// Where the points of a run are.
+#[derive(Debug)]
+enum Points {
+    /// In memory: those of the newest segment, and of segments that have no index.
+    Here(Vec<Point>),
+    /// In the index beside its segment.
+    Beside,
+}
+
+/// What is in memory of every run.
+#[derive(Debug)]
+struct Outline {
+    file: Arc<SegmentFile>,
+    offsets: Range<u64>,
+    stop: u64,
+    whole: Point,
+}
+
+impl Outline {
+    /// Where the entry lies that holds `offset`, or the first one of the run when that lies before it.
+    fn place(&self, points: &[Point], offset: u64, until: u64) -> Place {
+        let behind = points.partition_point(|point| point.offset <= offset);
+        let point = &points[behind.max(1) - 1];
+        let (wanted, position) = (offset.max(self.offsets.start), u64::from(point.position));
+        let after = points.partition_point(|point| point.offset < until.max(wanted + 1));
+        let stop = points.get(after).map_or(self.stop, |point| u64::from(point.position));
+        Place { file: Arc::clone(&self.file), wanted, offset: point.offset, position, stop }
+    }
+}
+
 /// Whole entries of one file, one after the other, their offsets without a hole.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -106,12 +80,12 @@ pub(super) struct Run {
     /// Where its first entry begins in the file, and where its last one ends.
     start: u64,
     pub stop: u64,
-    points: Vec<Point>,
+    points: Points,
     /// All points as one: a log has many runs, and a run many points, and whoever looks for something in all of them keeps
     /// the writer from showing what is new.
     whole: Point,
-    /// All names in it, in order, once it was looked into.
-    names: Option<Vec<NameHash>>,
+    /// All names in it, in order, once it was looked into, if they are few.
+    names: Option<Box<[NameHash]>>,
     told: Told,
 }
 
@@ -120,7 +94,7 @@ impl Run {
         let (first, end) = (head.ordinal, head.ordinal);
         let (start, stop) = (position, position);
         let whole = Point::of(head, position, event, Marks::ANY);
-        Self { file, first, end, start, stop, points: Vec::new(), whole, names: None, told: Told::Heads }
+        Self { file, first, end, start, stop, points: Points::Here(Vec::new()), whole, names: None, told: Told::Heads }
     }
 
     fn continues(&self, file: &Arc<SegmentFile>, head: &EntryHead, position: u64) -> bool {
@@ -128,18 +102,21 @@ impl Run {
     }
 
     fn push(&mut self, head: &EntryHead, position: u64, event: (Timestamp, Timestamp)) {
-        Point::push(&mut self.points, head, position, event, Marks::ANY);
+        let Points::Here(points) = &mut self.points else { unreachable!("nothing is appended to a finished segment") };
+        Point::push(points, head, position, event, Marks::ANY);
         self.whole.join(&Point::of(head, position, event, Marks::ANY));
         self.end = head.end_ordinal();
         self.stop = position + head.entry_len() as u64;
     }
 
-    /// The index at or after `at` of the first point that fits.
-    fn first_fit(&self, at: usize, wanted: &Wanted) -> Option<usize> {
-        if !self.whole.fits(wanted) || self.names.as_ref().is_some_and(|names| !wanted.fits_names(names)) {
-            return None;
-        }
-        (at..self.points.len()).find(|at| self.points[*at].fits(wanted))
+    /// Whether it can hold what is wanted.
+    fn fits(&self, wanted: &Wanted) -> bool {
+        self.whole.fits(wanted) && self.names.as_ref().is_none_or(|names| wanted.fits_names(names))
+    }
+
+    fn outline(&self) -> Outline {
+        let (file, offsets) = (Arc::clone(&self.file), self.first..self.end);
+        Outline { file, offsets, stop: self.stop, whole: self.whole }
     }
 
     /// Whether it can hold samples that nobody has removed.
@@ -150,7 +127,8 @@ impl Run {
     fn takes(&mut self, index: SegmentIndex) {
         assert_eq!((self.first, self.end), (index.first, index.end), "an index is of its segment");
         self.whole = Point::whole(&index.points);
-        (self.points, self.names, self.told) = (index.points, index.names, Told::Segment);
+        let (points, names) = (Points::Here(index.points), held_names(index.names));
+        (self.points, self.names, self.told) = (points, names, Told::Segment);
     }
 
     /// Another file has taken the place of its own, under the same name.
@@ -159,12 +137,6 @@ impl Run {
         self.file = Arc::new(SegmentFile { name: name.clone(), seed: *seed });
         self.stop = index.stop;
         self.takes(index);
-    }
-
-    /// The last point at or before `offset`.
-    fn point(&self, offset: u64) -> &Point {
-        let after = self.points.partition_point(|point| point.offset <= offset);
-        &self.points[after.max(1) - 1]
     }
 }
 
@@ -190,6 +162,14 @@ pub(super) struct Finished {
     pub newest: Timestamp,
 }
 
+/// Where what is wanted may be.
+enum Fitting {
+    /// At these offsets.
+    Found(Range<u64>),
+    /// In this run, whose points tell where.
+    Beside(Outline),
+}
+
 /// All runs, in order.
 #[derive(Debug, Default)]
 pub(super) struct Runs(Vec<Run>);
@@ -209,8 +189,8 @@ impl Runs {
     pub fn push_indexed(&mut self, file: &Arc<SegmentFile>, index: SegmentIndex) {
         assert!(self.0.last().map_or(0, |run| run.end) <= index.first, "offsets only go forward");
         let (first, end) = (index.first, index.end);
-        let (start, stop, names, points) = (SEGMENT_HEADER_LEN as u64, index.stop, index.names, index.points);
-        let (file, whole) = (Arc::clone(file), Point::whole(&points));
+        let (start, stop, names) = (SEGMENT_HEADER_LEN as u64, index.stop, held_names(index.names));
+        let (file, whole, points) = (Arc::clone(file), Point::whole(&index.points), Points::Beside);
         self.0.push(Run { file, first, end, start, stop, points, whole, names, told: Told::File });
     }
 
@@ -245,6 +225,8 @@ impl Runs {
 pub(super) struct Shared {
     durable_end: AtomicU64,
     runs: RwLock<Runs>,
+    /// What was loaded of runs whose points are not in memory.
+    insides: Insides,
     /// Held by who changes what a segment's name stands for, and by readers from looking for a place to opening its file.
     names: RwLock<()>,
     /// Held by whoever works on finished segments or on what lies beside them: one at a time.
@@ -260,7 +242,16 @@ impl Shared {
         let (names, tending) = (RwLock::new(()), Mutex::new(()));
         let (durable_end, bytes_read) = (AtomicU64::new(durable_end), AtomicU64::new(0));
         let (terms, damage) = (RwLock::new(Arc::new(Terms::of_log(log_id))), Mutex::default());
-        Self { durable_end, runs: RwLock::new(runs), names, tending, bytes_read, terms, damage }
+        Self {
+            durable_end,
+            runs: RwLock::new(runs),
+            insides: Insides::default(),
+            names,
+            tending,
+            bytes_read,
+            terms,
+            damage,
+        }
     }
 
     /// The terms of the log.
@@ -325,38 +316,82 @@ impl Shared {
         self.with(|runs| runs.0.first().map(|run| run.first)).unwrap_or_else(|| self.durable_end())
     }
 
+    /// What `look` sees in the points of a run. They may have to be loaded first: the runs are not locked meanwhile.
+    fn look<D: Disk, T>(
+        &self,
+        disk: &D,
+        find: impl FnOnce(&Runs) -> Option<&Run>,
+        look: impl FnOnce(&Outline, &[Point]) -> T,
+    ) -> io::Result<Option<T>> {
+        let runs = self.runs.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(run) = find(&runs) else { return Ok(None) };
+        let outline = run.outline();
+        if let Points::Here(points) = &run.points {
+            return Ok(Some(look(&outline, points)));
+        }
+        drop(runs);
+        let inside = self.inside(disk, &outline)?;
+        Ok(Some(look(&outline, &inside.points)))
+    }
+
+    /// Without an index that is to be believed, one point stands for the whole run: whoever needs more mends the index.
+    fn inside<D: Disk>(&self, disk: &D, outline: &Outline) -> io::Result<Arc<Inside>> {
+        let found = self.insides.of(disk, &outline.file, &outline.offsets)?;
+        Ok(found.unwrap_or_else(|| Arc::new(Inside::coarse(outline.whole))))
+    }
+
     /// Where the entry lies that holds `offset`, or the first one after the hole that it is in; `None` past the end. It
     /// stops at the index's first point at or after `until`.
-    pub fn place(&self, offset: u64, until: u64) -> Option<Place> {
-        self.with(|runs| {
-            let run = runs.find(offset)?;
-            let point = run.point(offset);
-            let (wanted, position) = (offset.max(run.first), u64::from(point.position));
-            let after = run.points.partition_point(|point| point.offset < until.max(wanted + 1));
-            let stop = run.points.get(after).map_or(run.stop, |point| u64::from(point.position));
-            Some(Place { file: Arc::clone(&run.file), wanted, offset: point.offset, position, stop })
-        })
+    ///
+    /// # Errors
+    /// When the index cannot be opened, which says nothing about the segment.
+    pub fn place<D: Disk>(&self, disk: &D, offset: u64, until: u64) -> io::Result<Option<Place>> {
+        self.look(disk, |runs| runs.find(offset), |run, points| run.place(points, offset, until))
     }
 
     /// The next offsets from `from` on, and before the log's end, that can hold what is wanted; a hole can hold anything.
-    pub fn stretch(&self, from: u64, wanted: &Wanted) -> Option<Range<u64>> {
+    pub fn stretch<D: Disk>(&self, disk: &D, from: u64, wanted: &Wanted) -> Option<Range<u64>> {
         let end = self.durable_end();
-        self.with(|runs| {
-            let mut from = from;
-            for run in &runs.0[runs.0.partition_point(|run| run.end <= from)..] {
-                if run.first > from {
-                    return Some(from..run.first);
-                }
-                let at = run.points.partition_point(|point| point.offset <= from).max(1) - 1;
-                if let Some(at) = run.first_fit(at, wanted) {
-                    let fitting = run.points[at..].iter().take_while(|point| point.fits(wanted)).count();
-                    let stop = run.points.get(at + fitting).map_or(run.end, |point| point.offset);
-                    return Some(run.points[at].offset.max(from)..stop);
-                }
-                from = run.end;
+        let mut from = from;
+        while let Some(outline) = self.next_fitting(&mut from, wanted) {
+            let outline = match outline {
+                Fitting::Found(range) => return Some(range),
+                Fitting::Beside(outline) => outline,
+            };
+            let inside = self.inside(disk, &outline).unwrap_or_else(|_| Arc::new(Inside::coarse(outline.whole)));
+            let range = inside.fitting(from, outline.offsets.end, wanted);
+            if range.is_some() {
+                return range;
             }
-            (from < end).then_some(from..end)
+            from = outline.offsets.end;
+        }
+        (from < end).then_some(from..end)
+    }
+
+    /// The first run at or after `from` that can hold what is wanted, as far as memory tells; `from` goes on to it.
+    fn next_fitting(&self, from: &mut u64, wanted: &Wanted) -> Option<Fitting> {
+        self.with(|runs| {
+            for run in &runs.0[runs.0.partition_point(|run| run.end <= *from)..] {
+                if run.first > *from {
+                    return Some(Fitting::Found(*from..run.first));
+                }
+                if run.fits(wanted) {
+                    let Points::Here(points) = &run.points else { return Some(Fitting::Beside(run.outline())) };
+                    if let Some(range) = fitting(points, *from, run.end, wanted) {
+                        return Some(Fitting::Found(range));
+                    }
+                }
+                *from = run.end;
+            }
+            None
         })
+    }
+
+    /// Points in memory: of runs, and of finished segments that were used last.
+    #[cfg(test)]
+    pub fn points_held(&self) -> (usize, usize) {
+        let held = |run: &Run| if let Points::Here(points) = &run.points { points.len() } else { 0 };
+        (self.with(|runs| runs.0.iter().map(held).sum()), self.insides.points())
     }
 
     /// A segment that should have an index, and has none; and how many more there are.
@@ -430,9 +465,18 @@ impl Shared {
         rename()?;
         let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = at(&runs) {
+            self.insides.forget(&runs.0[at].file);
             runs.0[at].becomes(index);
         }
         Ok(true)
+    }
+
+    /// The index of the segment that begins there is on the disk beside it: memory need not have it.
+    pub fn is_beside(&self, first: u64) {
+        let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(at) = runs.0.binary_search_by_key(&first, |run| run.first) {
+            runs.0[at].points = Points::Beside;
+        }
     }
 
     /// Takes what was found in a segment.
@@ -441,23 +485,30 @@ impl Shared {
         let found = runs.0.binary_search_by_key(&index.first, |run| run.first);
         // It may have been removed meanwhile.
         if let Ok(at) = found {
+            self.insides.forget(&runs.0[at].file);
             runs.0[at].takes(index);
         }
     }
 
-    /// The segment that holds an offset, and its offsets, when what is known of it comes from a file beside it.
+    /// The segment that holds an offset, and its offsets, when what is known of it comes from a file beside it. Nothing
+    /// does any more once it was looked into and its points stay in memory.
     pub fn told_by_file(&self, offset: u64) -> Option<(Arc<SegmentFile>, Range<u64>)> {
         self.with(|runs| {
-            let run = runs.find(offset).filter(|run| run.told == Told::File)?;
+            let run = runs.find(offset)?;
+            (run.told == Told::File || matches!(run.points, Points::Beside)).then_some(())?;
             Some((Arc::clone(&run.file), run.first..run.end))
         })
     }
 
     /// What a file told of the segment that begins there cannot be held against the segment: it is not as it was written.
-    pub fn doubt(&self, first: u64) {
+    /// These points are of the entries that can be read of it.
+    pub fn doubt(&self, first: u64, readable: Vec<Point>) {
         let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
         if let Ok(at) = runs.0.binary_search_by_key(&first, |run| run.first) {
-            runs.0[at].told = Told::Heads;
+            let run = &mut runs.0[at];
+            self.insides.forget(&run.file);
+            let readable = if readable.is_empty() { vec![run.whole] } else { readable };
+            (run.points, run.names, run.told) = (Points::Here(readable), None, Told::Heads);
         }
     }
 
@@ -472,29 +523,35 @@ impl Shared {
     }
 
     /// Where to go on when the entry that holds `offset` cannot be read: the next point of the index, or the run's end.
-    pub fn after_damage(&self, offset: u64) -> u64 {
-        self.with(|runs| {
-            let Some(run) = runs.find(offset) else { return self.durable_end() };
-            let next = run.points.partition_point(|point| point.offset <= offset);
-            run.points.get(next).map_or(run.end, |point| point.offset)
-        })
+    pub fn after_damage<D: Disk>(&self, disk: &D, offset: u64) -> u64 {
+        let next = |run: &Outline, points: &[Point]| {
+            let next = points.partition_point(|point| point.offset <= offset);
+            points.get(next).map_or(run.offsets.end, |point| point.offset)
+        };
+        match self.look(disk, |runs| runs.find(offset), next) {
+            Ok(next) => next.unwrap_or_else(|| self.durable_end()),
+            // Nobody can tell how far it goes: the next try does.
+            Err(_) => offset + 1,
+        }
     }
 
     /// The offsets of the last point that has something that was ingested before `time`, and of what follows it.
-    pub fn last_before(&self, time: Timestamp) -> Option<Range<u64>> {
-        self.with(|runs| {
-            let run = runs.0.iter().rev().find(|run| run.whole.ingest_min < time)?;
-            let at = run.points.iter().rposition(|point| point.ingest_min < time)?;
-            let end = run.points.get(at + 1).map_or(run.end, |point| point.offset);
-            Some(run.points[at].offset..end)
-        })
+    pub fn last_before<D: Disk>(&self, disk: &D, time: Timestamp) -> io::Result<Option<Range<u64>>> {
+        let find = |runs: &'_ Runs| runs.0.iter().rposition(|run| run.whole.ingest_min < time);
+        let last = |run: &Outline, points: &[Point]| {
+            let at = points.iter().rposition(|point| point.ingest_min < time)?;
+            let end = points.get(at + 1).map_or(run.offsets.end, |point| point.offset);
+            Some(points[at].offset..end)
+        };
+        Ok(self.look(disk, |runs| find(runs).map(|at| &runs.0[at]), last)?.flatten())
     }
 
     /// The offset of the first point that has something of `time` or later before the next point.
-    pub fn point_at_time(&self, kind: TimeKind, time: Timestamp) -> Option<u64> {
-        self.with(|runs| {
-            let run = runs.0.iter().find(|run| run.whole.latest(kind) >= time)?;
-            run.points.iter().find(|point| point.latest(kind) >= time).map(|point| point.offset)
-        })
+    pub fn point_at_time<D: Disk>(&self, disk: &D, kind: TimeKind, time: Timestamp) -> io::Result<Option<u64>> {
+        let find = |runs: &'_ Runs| runs.0.iter().position(|run| run.whole.latest(kind) >= time);
+        let first = |_: &Outline, points: &[Point]| {
+            points.iter().find(|point| point.latest(kind) >= time).map(|point| point.offset)
+        };
+        Ok(self.look(disk, |runs| find(runs).map(|at| &runs.0[at]), first)?.flatten())
     }
 }

@@ -50,10 +50,16 @@ impl Rebuild for Counted {
 }
 
 pub(super) fn open(disk: &MemoryDisk) -> (Log, Recovery, Counted) {
+    let (log, recovery, mut found) = open_unread(disk);
+    found.sources.find_unattested(&log.reader());
+    (log, recovery, found)
+}
+
+/// A log of which nobody has read anything since its start.
+fn open_unread(disk: &MemoryDisk) -> (Log, Recovery, Counted) {
     let mut found = Counted { sources: Sources::new(source("collector")), batches: 0, histories: 0 };
     let (log, recovery) =
         Log::open_by_indexes(disk.clone(), SMALL, &mut || 7, clock(0).wall, &mut found).expect("it always opens");
-    found.sources.find_unattested(&log.reader());
     (log, recovery, found)
 }
 
@@ -264,6 +270,70 @@ fn a_lie_about_where_entries_are_costs_readers_nothing_and_is_mended() {
             assert_eq!(at, Offset::new(second * 20), "lie {nth}");
         }
     }
+}
+
+#[test]
+fn points_of_finished_segments_are_on_the_disk_and_those_that_were_used_last_in_memory() {
+    let disk = MemoryDisk::new(1);
+    let names = with_points(&disk);
+    let (log, ..) = open_unread(&disk);
+    let of_newest = log.reader().points_held();
+    let per_segment = 3;
+    assert_eq!(of_newest.1, 0, "nobody has read anything");
+    assert!(of_newest.0 <= per_segment && names.len() >= 4, "{of_newest:?}");
+    // The control: without indexes all are in memory.
+    let (reading_everything, ..) = open_reading_everything(&disk);
+    let all = reading_everything.reader().points_held().0;
+    assert!(all > names.len() * 2, "{all}");
+    index_all(&reading_everything);
+    assert_eq!(reading_everything.reader().points_held(), of_newest, "they have gone to the disk");
+    let (offsets, damage) = read_from_everywhere(&log, 70);
+    assert!(damage.is_empty() && offsets.into_iter().eq(0..log.durable_end().get()));
+    let (held, loaded) = log.reader().points_held();
+    assert!(held == of_newest.0 && loaded <= all && loaded > 0, "{held}, {loaded}");
+}
+
+#[test]
+fn an_index_that_goes_or_is_changed_while_the_log_is_open_costs_readers_nothing() {
+    let harm: [fn(&MemoryDisk, &str); 4] = [
+        |disk, name| disk.remove(name).unwrap(),
+        |disk, name| disk.rot(name, 40, |byte| !byte),
+        |disk, name| lie(disk, name, |index| index.points[1].position += 8),
+        |disk, name| lie(disk, name, |index| index.points[1].offset += 100),
+    ];
+    for (nth, harm) in harm.into_iter().enumerate() {
+        let disk = MemoryDisk::new(1);
+        let names = with_points(&disk);
+        let (log, ..) = open_unread(&disk);
+        let before = disk.bytes(&names[1]);
+        harm(&disk, &names[1]);
+        let machine = Wanted { machine: Some(NameHash::machine("88-C")), ..Wanted::default() };
+        let everywhere = 0..log.durable_end().get();
+        assert!(stretches(&log.reader(), &machine).into_iter().eq(everywhere.clone()), "harm {nth}");
+        let (offsets, damage) = read_from_everywhere(&log, 70);
+        assert!(damage.is_empty(), "harm {nth}: {damage:?}");
+        assert!(offsets.into_iter().eq(everywhere), "harm {nth}");
+        assert_eq!(disk.bytes(&names[1]), before, "harm {nth} is mended");
+        for second in [0, 400, 700, 1100, 1499] {
+            let at = log.reader().seek_time(TimeKind::Ingest, clock(second).wall).unwrap();
+            assert_eq!(at, Offset::new(second * 20), "harm {nth}");
+        }
+    }
+}
+
+#[test]
+fn names_of_a_segment_take_no_more_room_than_they_need() {
+    let disk = MemoryDisk::new(1);
+    let names = with_points(&disk);
+    let index: SegmentIndex = {
+        let segment = segment_of(&names[0]).unwrap();
+        let (log, ..) = open(&disk);
+        log.reader().derived(&segment)
+    };
+    let names = index.names.as_ref().unwrap();
+    assert!(names.capacity() <= 2 * names.len(), "{} for {}", names.capacity(), names.len());
+    // The control: every batch brings its names, so that the list was longer by far.
+    assert!(index.batches as usize > 10 * names.len());
 }
 
 #[test]

@@ -82,10 +82,13 @@ impl<D: Disk> Indexer<D> {
             found.into_iter().for_each(|damage| self.shared.damaged(damage));
         })?;
         self.turns.next();
-        let index = SegmentIndex::of(&segment);
+        let index = SegmentIndex::of(&segment, file)?;
         self.turns.next();
         let written = index.write(&*self.disk, &file.name);
         self.shared.looked_into(index);
+        if written.is_ok() {
+            self.shared.is_beside(offsets.start);
+        }
         if let Some(signer) = &self.signer {
             self.extracted.insert(offsets.start, Arc::clone(file));
             extract::write(&*self.disk, &file.name, &segment, signer)?;

@@ -17,6 +17,9 @@
 //!   finished segment: see [`Forgetter`]. Offsets, headers, chain hashes and critical batches stay.
 //! - Of a finished segment that has an index beside it a start reads the index; of all others, and of the newest one, it
 //!   reads everything. An index is derived from its segment alone: see [`Indexer`] and `segment_index.rs`.
+//! - The log's length costs next to no memory: of a finished segment that has an index, memory has its name, its offsets,
+//!   one point for all of it and a few names. The points are loaded from the index, and those used last stay. Nobody who
+//!   looks through a segment has all of it in memory, but where it is damaged or its samples are taken out.
 //! - A finished segment has an extract beside it, signed by the collector, for certificates: see `extract`.
 
 mod attested;
@@ -33,6 +36,7 @@ mod indexer;
 pub mod inspect;
 mod keys;
 mod marks;
+mod points;
 mod proof;
 mod reader;
 mod recovery;
@@ -40,6 +44,7 @@ mod segment_index;
 mod sound;
 mod trimmer;
 mod walk;
+mod window;
 
 #[cfg(test)]
 mod forget_tests;

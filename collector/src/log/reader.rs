@@ -14,6 +14,7 @@ use super::damage::{self, LogDamage};
 use super::extract::Beside;
 use super::index::{Place, SegmentFile, Shared};
 use super::marks::Wanted;
+use super::points::Point;
 use super::segment_index::{self, SegmentIndex};
 use crate::limits::INDEX_EVERY_BYTES;
 use crate::terms::Terms;
@@ -79,6 +80,11 @@ pub enum ReadError {
     },
 }
 
+/// The index of a segment cannot be opened.
+fn not_opened(error: io::Error) -> ReadError {
+    ReadError::Disk { file: "an index of the log".to_owned(), error }
+}
+
 /// Whether an entry with this head has the event of this offset.
 fn holds(head: &EntryHead, offset: u64) -> bool {
     (head.ordinal..head.end_ordinal()).contains(&offset)
@@ -128,7 +134,7 @@ impl<D: Disk> LogReader<D> {
     /// The next offsets from `from` on that can hold what is wanted, as far as the indexes tell; `None` when no durable
     /// ones can.
     pub fn stretch(&self, from: Offset, wanted: &Wanted) -> Option<Range<Offset>> {
-        let range = self.shared.stretch(from.get(), wanted)?;
+        let range = self.shared.stretch(&*self.disk, from.get(), wanted)?;
         Some(Offset::new(range.start)..Offset::new(range.end))
     }
 
@@ -206,6 +212,20 @@ impl<D: Disk> LogReader<D> {
         Beside::load(&*self.disk, own, self.durable_end())
     }
 
+    /// Points in memory, of all readers.
+    #[cfg(test)]
+    pub fn points_held(&self) -> (usize, usize) {
+        self.shared.points_held()
+    }
+
+    /// The index that a segment of the log should have.
+    #[cfg(test)]
+    pub(super) fn derived(&self, name: &str) -> SegmentIndex {
+        let whole = self.shared.whole();
+        let (file, offsets) = whole.iter().find(|(file, _)| file.name == name).expect("it is in the log");
+        SegmentIndex::derive(&*self.disk, file, offsets.start, offsets.end).expect("it is sound")
+    }
+
     /// The first offset that is not durable.
     pub fn durable_end(&self) -> Offset {
         Offset::new(self.shared.durable_end())
@@ -220,7 +240,8 @@ impl<D: Disk> LogReader<D> {
     /// after it may have earlier times: clocks differ and step.
     pub fn seek_time(&self, kind: TimeKind, time: Timestamp) -> Result<Offset, ReadError> {
         let end = self.durable_end();
-        let Some(mut at) = self.shared.point_at_time(kind, time).map(Offset::new) else { return Ok(end) };
+        let found = self.shared.point_at_time(&*self.disk, kind, time).map_err(not_opened)?;
+        let Some(mut at) = found.map(Offset::new) else { return Ok(end) };
         let mut scratch = Vec::new();
         while at < end {
             let chunk = match self.read(at, INDEX_EVERY_BYTES as usize, &mut scratch) {
@@ -245,7 +266,8 @@ impl<D: Disk> LogReader<D> {
     /// The first offset behind everything that was ingested before `time`. What is before it may have later times: the
     /// collector's clock may have been set back.
     pub fn end_at_time(&self, time: Timestamp) -> Result<Offset, ReadError> {
-        let Some(last) = self.shared.last_before(time) else { return Ok(self.first()) };
+        let found = self.shared.last_before(&*self.disk, time).map_err(not_opened)?;
+        let Some(last) = found else { return Ok(self.first()) };
         let (mut at, until) = (Offset::new(last.start), Offset::new(last.end));
         let (mut end, mut scratch) = (at, Vec::new());
         while at < until {
@@ -274,17 +296,19 @@ impl<D: Disk> LogReader<D> {
         let first = offsets.start;
         match SegmentIndex::derive(&*self.disk, &file, first, offsets.end) {
             Ok(index) => {
-                // Without it the next start reads the segment, or is misled and comes here again.
+                // Without it the next start reads the segment, or is misled and comes here again. The points stay in
+                // memory: whoever comes here again finds that this was done.
                 let _ = index.write(&*self.disk, &file.name);
                 self.shared.looked_into(index);
                 true
             }
             Err(_) => {
-                self.look_for_damage(&file, offsets);
+                self.look_for_damage(&file, offsets.clone());
                 // The next start is to read the segment and tell of its damage.
                 let _ = self.disk.remove(&segment_index::name(&file.name));
-                self.shared.doubt(first);
-                false
+                self.shared.doubt(first, Point::readable(&*self.disk, &file, offsets));
+                // Now it is known where what can be read lies.
+                true
             }
         }
     }
@@ -318,7 +342,8 @@ impl<D: Disk> LogReader<D> {
         let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
         // A file that is opened by its name must be the one that the place is in.
         let _names = self.shared.fixed_names();
-        let Some(place) = self.shared.place(from.get(), until.get()) else { return Ok(None) };
+        let place = self.shared.place(&*self.disk, from.get(), until.get()).map_err(not_opened)?;
+        let Some(place) = place else { return Ok(None) };
         if hand.as_ref().is_none_or(|hand| !Arc::ptr_eq(&hand.about, &place.file)) {
             let name = &place.file.name;
             let file = self.disk.open(name).map_err(|error| ReadError::Disk { file: name.clone(), error })?;
@@ -349,7 +374,7 @@ impl<D: Disk> LogReader<D> {
     }
 
     fn corrupt(&self, place: &Place, first: u64) -> ReadError {
-        let end = Offset::new(self.shared.after_damage(first));
+        let end = Offset::new(self.shared.after_damage(&*self.disk, first));
         ReadError::Corrupt { file: place.file.name.clone(), first: Offset::new(first), end }
     }
 

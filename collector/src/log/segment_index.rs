@@ -15,6 +15,7 @@
 //! and by `log verify`, which reads everything and no index.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use afferent_protocol::disk::{Disk, DiskFile};
@@ -23,8 +24,9 @@ use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead, SEGMENT_HEADE
 use serde::{Deserialize, Serialize};
 
 use super::history::{Historian, History};
-use super::index::{Point, SegmentFile};
+use super::index::SegmentFile;
 use super::marks::{Marks, NameHash, checksum};
+use super::points::Point;
 use super::sound::SoundSegment;
 use crate::limits::{INDEX_EVERY_BYTES, INDEX_NAMES_MAX};
 
@@ -80,15 +82,15 @@ pub(super) fn segment_of(name: &str) -> Option<String> {
 impl SegmentIndex {
     /// Reads a whole segment whose offsets are `first` up to `end`.
     pub fn derive<D: Disk>(disk: &D, file: &SegmentFile, first: u64, end: u64) -> Result<Self, IndexError> {
-        read_sound(disk, file, first, end).map(|segment| Self::of(&segment))
+        read_sound(disk, file, first, end).and_then(|segment| Self::of(&segment, file))
     }
 
     /// Looks into a segment.
-    pub fn of(segment: &SoundSegment) -> Self {
+    pub fn of<F: DiskFile>(segment: &SoundSegment<F>, file: &SegmentFile) -> Result<Self, IndexError> {
         let mut index = Self::begin(&segment.header, segment.len());
         let mut names = Vec::new();
         let (mut historian, mut scratch) = (Historian::default(), Vec::new());
-        for (position, entry) in segment.entries() {
+        let read = segment.each(&mut |position, entry| {
             let marks = Marks::of_batch(&entry.batch, &mut scratch, &mut |name| names.push(name));
             if names.len() > 2 * INDEX_NAMES_MAX {
                 (names.sort_unstable(), names.dedup()).1
@@ -99,12 +101,15 @@ impl SegmentIndex {
             index.end = entry.head.end_ordinal();
             (index.last, index.stop) = (position, position + entry.head.entry_len() as u64);
             index.batches += 1;
-        }
+        });
+        read.ok_or_else(|| IndexError::Unsound(file.name.clone()))?;
         names.sort_unstable();
         names.dedup();
+        // It has grown by every name of every batch.
+        names.shrink_to_fit();
         index.names = (names.len() <= INDEX_NAMES_MAX).then_some(names);
         index.history = historian.finish();
-        index
+        Ok(index)
     }
 
     fn begin(header: &SegmentHeader, len: u64) -> Self {
@@ -148,11 +153,29 @@ impl SegmentIndex {
     /// Reads the index of a segment, and holds it against the segment; `None` when there is none to be believed.
     pub fn read<D: Disk>(disk: &D, file: &Arc<SegmentFile>, len: u64, first: u64, end: u64) -> Option<Self> {
         let index = Self::parse(&read_file(disk, &name(&file.name))?)?;
-        let is_of_segment = index.len == len
-            && (index.first, index.end) == (first, end)
-            && super::files::name(index.first, index.generation) == file.name
-            && super::files::header(index.log_id, index.generation, first, Default::default()).seed() == file.seed;
-        (is_of_segment && index.is_consistent() && index.ends_as_told(disk, file)).then_some(index)
+        (index.is_of(file, len, first, end) && index.ends_as_told(disk, file)).then_some(index)
+    }
+
+    /// Reads the index of a segment that was held against it before; `None` when there is none to be believed any more.
+    ///
+    /// # Errors
+    /// When the system does not let files be opened, which says nothing about the index.
+    pub fn load<D: Disk>(disk: &D, file: &SegmentFile, offsets: &Range<u64>) -> io::Result<Option<Self>> {
+        let found = match disk.open(&name(&file.name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            found => found?,
+        };
+        let len = disk.open(&file.name)?.len()?;
+        let index = read_open(&found).and_then(|bytes| Self::parse(&bytes));
+        Ok(index.filter(|index| index.is_of(file, len, offsets.start, offsets.end)))
+    }
+
+    fn is_of(&self, file: &SegmentFile, len: u64, first: u64, end: u64) -> bool {
+        self.len == len
+            && (self.first, self.end) == (first, end)
+            && super::files::name(first, self.generation) == file.name
+            && super::files::header(self.log_id, self.generation, first, Default::default()).seed() == file.seed
+            && self.is_consistent()
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
@@ -194,13 +217,16 @@ pub(super) fn read_sound<D: Disk>(
     file: &SegmentFile,
     first: u64,
     end: u64,
-) -> Result<SoundSegment, IndexError> {
+) -> Result<SoundSegment<D::File>, IndexError> {
     let sound = SoundSegment::read(disk, &file.name, file, first, end);
     sound.ok_or_else(|| IndexError::Unsound(file.name.clone()))
 }
 
 fn read_file<D: Disk>(disk: &D, name: &str) -> Option<Vec<u8>> {
-    let file = disk.open(name).ok()?;
+    read_open(&disk.open(name).ok()?)
+}
+
+fn read_open(file: &impl DiskFile) -> Option<Vec<u8>> {
     let len = file.len().ok().filter(|len| *len <= 2 * SEGMENT_BYTES_MAX)?;
     let mut bytes = vec![0; len as usize];
     file.read_at(&mut bytes, 0).ok()?;

@@ -1,52 +1,54 @@
 //! A finished segment that is as it was written: its entries follow each other without a hole from its first offset up
 //! to the one that the next segment begins with.
 
-use afferent_protocol::disk::Disk;
+use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
-use afferent_protocol::scan::{Scan, Step};
-use afferent_protocol::segment::{Entry, Head, SegmentHeader};
+use afferent_protocol::segment::{Entry, Head, SEGMENT_HEADER_LEN, SegmentHeader};
 
 use super::files;
 use super::index::SegmentFile;
+use super::window::Window;
 
-/// The bytes of a sound segment.
+/// A sound segment. Its entries are read when they are asked for: it is never in memory as a whole.
 #[derive(Debug)]
-pub(super) struct SoundSegment {
+pub(super) struct SoundSegment<F> {
     pub header: SegmentHeader,
-    bytes: Vec<u8>,
+    file: F,
+    len: u64,
     end: u64,
 }
 
-impl SoundSegment {
-    /// Reads a whole segment, whose offsets are `first` up to `end`, from the file that has `name` now; `None` when it is
-    /// not sound.
-    pub fn read<D: Disk>(disk: &D, name: &str, file: &SegmentFile, first: u64, end: u64) -> Option<Self> {
-        let mut bytes = Vec::new();
-        let has_bad_places = files::read_whole(disk, name, SEGMENT_BYTES_MAX, &mut bytes).ok()?;
+impl<F: DiskFile> SoundSegment<F> {
+    /// Looks through a whole segment, whose offsets are `first` up to `end`, in the file that has `name` now; `None` when
+    /// it is not sound.
+    pub fn read<D: Disk<File = F>>(disk: &D, name: &str, file: &SegmentFile, first: u64, end: u64) -> Option<Self> {
+        let opened = disk.open(name).ok()?;
+        let len = opened.len().ok().filter(|len| *len <= SEGMENT_BYTES_MAX)?;
+        let mut bytes = [0; SEGMENT_HEADER_LEN];
+        opened.read_at(&mut bytes, 0).ok()?;
         let Head::Present { header, copies: 2 } = SegmentHeader::decode(&bytes) else { return None };
         let is_of_file = header.seed() == file.seed && files::name(first, header.generation) == file.name;
-        let segment = Self { header, bytes, end };
-        let follow = segment
-            .entries()
-            .try_fold(first, |end, (_, entry)| (entry.head.ordinal == end).then_some(entry.head.end_ordinal()));
-        (!has_bad_places && is_of_file && follow == Some(end)).then_some(segment)
+        let segment = Self { header, file: opened, len, end };
+        (is_of_file && header.first_ordinal == first).then_some(())?;
+        segment.each(&mut |_, _| {})?;
+        Some(segment)
     }
 
     /// The file's length.
     pub fn len(&self) -> u64 {
-        self.bytes.len() as u64
+        self.len
     }
 
-    /// Its entries up to its end, and where each begins. Up to the first place that has none.
-    pub fn entries(&self) -> impl Iterator<Item = (u64, Entry<'_>)> {
-        let mut scan = Scan::new(&self.bytes, self.header.seed());
-        let mut is_ended = false;
-        std::iter::from_fn(move || match scan.step()? {
-            Step::Entry(position, entry) if !is_ended => {
-                is_ended = entry.head.end_ordinal() >= self.end;
-                Some((position.get(), entry))
-            }
-            _ => None,
-        })
+    /// Passes its entries on, in order, and where each begins; `None` when one of them cannot be read any more.
+    pub fn each(&self, take: &mut dyn FnMut(u64, &Entry<'_>)) -> Option<()> {
+        let (mut window, seed) = (Window::new(&self.file, self.len), self.header.seed());
+        let (mut at, mut next) = (SEGMENT_HEADER_LEN as u64, self.header.first_ordinal);
+        while next < self.end {
+            let entry = window.entry(at, seed).ok().flatten()?;
+            (entry.head.ordinal == next).then_some(())?;
+            take(at, &entry);
+            (at, next) = (at + entry.head.entry_len() as u64, entry.head.end_ordinal());
+        }
+        (next == self.end).then_some(())
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use afferent_protocol::disk::Disk;
+use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, Position};
 use afferent_protocol::scan::{Scan, Step, Tail};
-use afferent_protocol::segment::Entry;
+use afferent_protocol::segment::{Entry, SEGMENT_HEADER_LEN};
 
 use super::files::{Segment, Survey, read_whole};
 use super::index::SegmentFile;
+use super::window::Window;
 use super::{Damage, Hole, OpenError};
 
 /// Damage is told one by one up to this many times; the rest is only in the holes.
@@ -54,7 +55,6 @@ impl<F: FnMut(&Arc<SegmentFile>, Position, &Entry<'_>)> Visit for F {
 pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut dyn Visit) -> Result<Walked, OpenError> {
     let end = survey.segments.first().map_or(0, |segment| segment.first);
     let mut walked = Walked { end, log_end: LogEnd::Ragged, torn: false, holes: Vec::new(), damage: Vec::new() };
-    let mut bytes = Vec::new();
     // A commit over several segments that failed leaves some of which nothing counts.
     for segment in survey.segments.iter().filter(|segment| segment.first < segment.limit) {
         // A segment begins at the log's durable end: what is missing before it was there.
@@ -63,8 +63,11 @@ pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut dyn Visit) ->
             (walked.end, walked.log_end) = (segment.limit, LogEnd::Ragged);
             continue;
         }
+        let Some(from) = walked.whole_entries(disk, segment, visit)? else { continue };
+        // Few segments are read whole.
+        let mut bytes = Vec::new();
         let bad = read_whole(disk, &segment.file.name, segment.len, &mut bytes)?;
-        walked.segment(segment, &bytes, visit);
+        walked.segment(segment, &bytes, from, visit);
         if bad {
             walked.damaged(segment, 0, segment.len, "places that the disk cannot read");
             walked.log_end = LogEnd::Ragged;
@@ -80,8 +83,42 @@ pub(super) fn walk<D: Disk>(disk: &D, survey: &Survey, visit: &mut dyn Visit) ->
 }
 
 impl Walked {
-    fn segment(&mut self, segment: &Segment, bytes: &[u8], visit: &mut dyn Visit) {
-        let mut scan = Scan::new(bytes, segment.file.seed);
+    /// Takes the entries of a segment as long as they follow each other: of one that is as it was written, and ends in
+    /// whole entries, all of them. Else it tells where something else begins, and nothing behind that was looked at.
+    fn whole_entries<D: Disk>(
+        &mut self,
+        disk: &D,
+        segment: &Segment,
+        visit: &mut dyn Visit,
+    ) -> Result<Option<Position>, OpenError> {
+        let (name, seed) = (&segment.file.name, segment.file.seed);
+        let file = disk.open(name).map_err(|error| OpenError::disk(&format!("opening {name}"), error))?;
+        // It can have become shorter since its directory was listed: it was emptied of samples.
+        let len = file.len().map_or(segment.len, |now| now.min(segment.len));
+        let (mut window, mut at) = (Window::new(&file, len), SEGMENT_HEADER_LEN as u64);
+        // What cannot be read is looked at closely by who reads all of it.
+        while let Ok(Some(entry)) = window.entry(at, seed) {
+            let head = entry.head;
+            if head.end_ordinal() > segment.limit {
+                // The tail of a segment that was given up: a later one goes on from here.
+                return Ok(None);
+            }
+            if head.ordinal != self.end {
+                return Ok(Some(Position::new(at)));
+            }
+            visit.entry(&segment.file, Position::new(at), &entry);
+            (self.end, at) = (head.end_ordinal(), at + head.entry_len() as u64);
+        }
+        if !window.is_blank_from(at).unwrap_or(false) {
+            return Ok(Some(Position::new(at)));
+        }
+        self.log_end = LogEnd::Clean(Position::new(at));
+        Ok(None)
+    }
+
+    /// Takes what can be read of a segment from a position on.
+    fn segment(&mut self, segment: &Segment, bytes: &[u8], from: Position, visit: &mut dyn Visit) {
+        let mut scan = Scan::starting_at(bytes, segment.file.seed, from);
         while let Some(step) = scan.step() {
             let (position, entry) = match step {
                 Step::Entry(position, entry) => (position, entry),

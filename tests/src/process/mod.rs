@@ -5,6 +5,7 @@ mod broker;
 mod browser;
 mod http;
 mod ledger;
+mod load;
 mod loop_disk;
 mod mqtt;
 mod producer;
@@ -25,6 +26,7 @@ pub use broker::Mosquitto;
 pub use browser::{Browser, LOOKS, Look};
 pub use http::{Answer, Sse, ask, count_lines, get, get_text};
 pub use ledger::{Ledger, Load, line};
+pub use load::{MACHINES, stalled_readers, visit_page, write_log};
 pub use loop_disk::LoopDisk;
 pub use mqtt::{Mqtt, Reason, down, packet, state, up};
 pub use producer::Producer;
@@ -33,7 +35,7 @@ pub use rig::Rig;
 pub use sealer::{Sealer, with_right_checksum};
 pub use shell::{Piped, Said, run_in_pipe, run_unread};
 pub use small_disk::SmallDisk;
-pub use stat::{cpu_seconds, disk_read_bytes, peak_rss_kib, rss_kib};
+pub use stat::{anon_kib, cpu_seconds, disk_read_bytes, peak_rss_kib, rss_kib};
 
 /// How long a condition may take to come true on a loaded machine, before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(120);

@@ -22,6 +22,14 @@ pub fn rss_kib(pid: u32) -> u64 {
     status(pid, "VmRSS:")
 }
 
+/// Resident memory of a process that is no file's, in KiB: what it has allocated, and its stacks.
+///
+/// # Panics
+/// When there is no such process.
+pub fn anon_kib(pid: u32) -> u64 {
+    status(pid, "RssAnon:")
+}
+
 /// The most resident memory that a process ever had, in KiB.
 ///
 /// # Panics

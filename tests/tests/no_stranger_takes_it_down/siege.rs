@@ -28,9 +28,14 @@ pub struct Siege {
 
 impl Siege {
     pub fn start(name: &str) -> Self {
+        Self::start_with(name, "")
+    }
+
+    /// With more lines in the collector's configuration.
+    pub fn start_with(name: &str, configured: &str) -> Self {
         let files = getrlimit(Resource::Nofile).maximum;
         setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files }).expect("the limit can be raised");
-        let rig = Rig::new(name);
+        let rig = Rig { collector_extra: configured.to_owned(), ..Rig::new(name) };
         let (collector, agent) = (rig.start_collector(), rig.start_agent());
         rig.wait_healthy();
         let siege = Self { rig, collector, _agent: agent, shipped: AtomicU32::new(0) };

@@ -31,7 +31,7 @@ pub(in crate::log) fn segment_of(name: &str) -> Option<String> {
 pub(in crate::log) fn write<D: Disk>(
     disk: &D,
     name_of_segment: &str,
-    segment: &SoundSegment,
+    segment: &SoundSegment<D::File>,
     (own, identity): &(SourceId, Identity),
 ) -> Result<(), IndexError> {
     let name = name(name_of_segment);

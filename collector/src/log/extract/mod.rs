@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::batch::{Batch, ChainHash};
+use afferent_protocol::disk::DiskFile;
 use afferent_protocol::event::{Body, LifeCycle};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestamp};
 use afferent_protocol::sign::{Context, Identity, sha256};
@@ -138,11 +139,15 @@ struct Derived {
 
 impl Derived {
     /// Looks into a segment; `None` when its attestations do not agree with it, or there is too much that they do not bind.
-    fn of(segment: &SoundSegment, own: SourceId) -> Option<Self> {
+    fn of<F: DiskFile>(segment: &SoundSegment<F>, own: SourceId) -> Option<Self> {
         let (mut sections, mut scratch) = (BTreeMap::<SourceId, Builder>::new(), Vec::new());
         let (mut logged, mut attested, mut emptied) = (Vec::new(), Vec::new(), None);
         let (mut last, mut time, mut before) = (None, Timestamp::default(), None);
-        for (position, entry) in segment.entries() {
+        let mut has_room = true;
+        let read = segment.each(&mut |position, entry| {
+            if !has_room {
+                return;
+            }
             let (head, header) = (&entry.head, entry.batch.header());
             let builder = sections.entry(header.source).or_default();
             let machines = &mut builder.machines;
@@ -169,10 +174,9 @@ impl Derived {
             last = Some((position, row.chain, head.stamp, end));
             (time, before) = (time.max(head.stamp), Some(head.stamp));
             builder.push(row, (header.stream, header.epoch));
-            if builder.section.lanes.len() > usize::from(u16::MAX) {
-                return None;
-            }
-        }
+            has_room = builder.section.lanes.len() <= usize::from(u16::MAX);
+        });
+        read.filter(|()| has_room)?;
         let (position, chain, stamp, end) = last?;
         let header = &segment.header;
         let entries = logged.len() as u64;

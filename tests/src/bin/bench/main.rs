@@ -6,6 +6,7 @@ mod disk;
 mod followers;
 mod journey;
 mod load;
+mod memory;
 mod models;
 mod mosquitto;
 mod page;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let mut table = Table::default();
     type Part = (&'static str, fn(&mut Table));
-    let parts: [Part; 11] = [
+    let parts: [Part; 12] = [
         ("size", size::measure),
         ("disk", disk::measure),
         ("journey", journey::measure),
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         ("readers", readers::measure),
         ("certificates", certificates::measure),
         ("followers", followers::measure),
+        ("memory", memory::measure),
         ("page", page::measure),
         ("mosquitto", mosquitto::measure),
     ];
