@@ -376,12 +376,27 @@ const _: () = {
     assert!(PAGES_BYTES_MAX >= (TAIL_BYTES_MAX + PAGE_BYTES) * 2, "followers at the end share large pages");
 };
 
-/// Machines that one model keeps.
+/// Machines that one model keeps. What several sources report of one machine counts once for each of them.
 pub const MODEL_MACHINES_MAX: usize = 16_384;
+/// Of these so many of one source: a gateway with some thousand machines has room, three quarters are left whatever one
+/// source makes up, and the answers about all of them fit the memory that a collector may take. When all is full, every
+/// source may have less, see [`crate::models::shares`].
+pub const MODEL_MACHINES_OF_ONE_MAX: usize = MODEL_MACHINES_MAX / 4;
 /// Subjects whose last value is kept.
 pub const MODEL_SUBJECTS_MAX: usize = 262_144;
-/// Sources that one model keeps.
+/// Of these so many of one source: sixteen for each of its machines.
+pub const MODEL_SUBJECTS_OF_ONE_MAX: usize = MODEL_SUBJECTS_MAX / 4;
+/// Sources that one model keeps: as many as there may be names.
 pub const MODEL_SOURCES_MAX: usize = 65_536;
+/// What a source reported in one hour is equally idle, in µs: machines that report by turns do not push each other
+/// out.
+pub const MODEL_IDLE_STEP_US: i64 = 3_600_000_000;
+/// Sources that are remembered one by one because something of theirs found no room.
+pub const MODEL_NOT_SHOWN_SOURCES_MAX: usize = 64;
+/// Of these so many are named in health.
+pub const MODEL_NOT_SHOWN_NAMED_MAX: usize = 3;
+/// What found no room is said for so long, in µs: what reports once a minute and is not shown is said all the time.
+pub const MODEL_NOT_SHOWN_RECENT_US: i64 = 60_000_000;
 /// Intervals of one machine that are shown: the newest ones.
 pub const MODEL_INTERVALS_MAX: usize = 512;
 /// Bytes of reports that a model keeps of each machine, to put late ones where they belong; older ones are in its sums.
@@ -404,8 +419,6 @@ pub const MODEL_COUNTERS_MAX: usize = 16;
 pub const MODEL_PARTS_MAX: usize = 32;
 /// Bytes of reports that a model keeps of all machines while it is made again, and takes them in any order of time.
 pub const MODEL_REBUILD_BYTES_MAX: usize = 256 << 20;
-/// Machines whose word the heartbeat of one source is.
-pub const MODEL_SOURCE_MACHINES_MAX: usize = 1024;
 /// Patterns in one list of a model's settings.
 pub const MODEL_PATTERNS_MAX: usize = 64;
 /// Breakdowns of one machine, of different codes, that last at the same time.
@@ -418,10 +431,13 @@ pub const MODEL_EPISODE_ALARMS_MAX: usize = 64;
 pub const MODEL_ALARMS_BYTES_MAX: usize = 6 << 10;
 /// Labels and notes of one event that are kept: the newest ones.
 pub const MODEL_AMENDMENTS_MAX: usize = 16;
-/// Events with labels or notes that one model keeps: those that came last.
+/// Events with labels or notes that one model keeps: of each source those that were amended last.
 pub const MODEL_AMENDED_MAX: usize = 4096;
 /// Conditions of alarms that are kept; see [`crate::models::alarms`] for which.
 pub const MODEL_ALARMS_MAX: usize = 16_384;
+/// Of these so many of one source: one cause raises some thousand alarms, and most is left whatever one source makes
+/// up.
+pub const MODEL_ALARMS_OF_ONE_MAX: usize = MODEL_ALARMS_MAX / 4;
 /// Conditions more than that, before the least important ones go.
 pub const MODEL_ALARMS_BEYOND_MAX: usize = 2048;
 /// Raises and clears of one condition that are kept.

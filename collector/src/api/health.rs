@@ -8,9 +8,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use super::state::Api;
+use crate::clock::SystemClock;
+use crate::models::not_shown::words;
 
 /// Whether events become durable here; what else is wrong stands in lines behind `degraded`: with the log, or
-/// for readers and posters, some of whom were refused a moment ago because others have taken all that there is.
+/// for readers and posters, some of whom were refused a moment ago because others have taken all that there is, or with
+/// models, which have no room for all that a source reports.
 #[utoipa::path(get, path = "/healthz", tag = "about",
     responses((status = 200, description = "They do: `ok`; or `degraded` and lines that say what is wrong all the same", content_type = "text/plain", body = String), super::openapi::Refusals))]
 pub(super) async fn healthz(State(api): State<Api>) -> Response {
@@ -22,6 +25,9 @@ pub(super) async fn healthz(State(api): State<Api>) -> Response {
         Ok(()) => {
             let mut lines = api.state.health.warnings();
             lines.extend(api.state.health.refused.recent().into_iter().map(|(kind, why)| (kind.name(), why)));
+            let shortages = api.state.models.shortages();
+            let now = SystemClock::new().read().wall;
+            lines.extend(words(&shortages, now).map(|words| ("not-shown", words)));
             well(&lines).into_response()
         }
         Err(why) => {

@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write};
 
+use afferent_protocol::ids::Timestamp;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +11,7 @@ use super::agents::AgentReport;
 use super::state::Api;
 use crate::clock::SystemClock;
 use crate::intake::Counters;
+use crate::models::{ModelId, Shortage};
 use crate::sources::LinkState;
 use crate::supervise::PartReport;
 
@@ -28,8 +30,9 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     for (what, held) in api.budgets.held() {
         text.sample("afferent_http_held", &[("what", what)], held);
     }
-    let sources = api.state.sources.borrow().clone();
     let now = SystemClock::new().read().wall;
+    models(&mut text, &api.state.models.shortages(), now);
+    let sources = api.state.sources.borrow().clone();
     let reports: Vec<AgentReport> = sources.iter().map(|view| AgentReport::of(view, now)).collect();
     let online: Vec<bool> = sources.iter().map(|view| view.link == LinkState::Online).collect();
     agents(&mut text, &reports, &online);
@@ -66,6 +69,27 @@ fn parts(text: &mut Text, reports: &[PartReport]) {
     text.head("afferent_part_restarts_total", "counter", "How often it was started again after it had ended.");
     for report in reports {
         text.sample("afferent_part_restarts_total", &[("part", report.part.name())], report.restarts);
+    }
+}
+
+fn models(text: &mut Text, shortages: &[(ModelId, Shortage)], now: Timestamp) {
+    /// A figure of a model.
+    type Figure = fn(&Shortage, Timestamp) -> u64;
+    let figures: [(&str, &str, &str, Figure); 3] = [
+        ("afferent_model_not_shown", "gauge", "1 while a model has no room for all of these.", |shortage, now| {
+            u64::from(shortage.lasts(now))
+        }),
+        ("afferent_model_not_shown_events_total", "counter", "Events that found no room.", |shortage, _| {
+            shortage.events
+        }),
+        ("afferent_model_gave_way_total", "counter", "What was kept and gave way.", |shortage, _| shortage.gave_way),
+    ];
+    for (name, kind, help, figure) in figures {
+        text.head(name, kind, help);
+        for (model, shortage) in shortages {
+            let labels = [("model", &*model.to_string()), ("what", shortage.what)];
+            text.sample(name, &labels, figure(shortage, now));
+        }
     }
 }
 

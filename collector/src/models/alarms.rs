@@ -14,16 +14,19 @@
 //!
 //! - Of one condition [`MODEL_ALARM_REPORTS_MAX`](crate::limits::MODEL_ALARM_REPORTS_MAX) reports are kept; those that
 //!   only repeat go first.
-//! - [`MODEL_ALARMS_MAX`] conditions are kept. First those go that are over since [`MODEL_ALARM_HORIZON_US`] before the
-//!   latest alarm, then the others that are over, and then the alarms of the lowest priority, of one priority the oldest.
+//! - [`MODEL_ALARMS_MAX`] conditions are kept, and every source that reports them has a share (`room`). Of a source that
+//!   has more, first those go that are over since [`MODEL_ALARM_HORIZON_US`](crate::limits::MODEL_ALARM_HORIZON_US)
+//!   before the latest alarm, then the others that are over, and then the alarms of the lowest priority, of one
+//!   priority the oldest. Nothing of the others goes.
 //!
 //! Within these bounds the order of arrival has no part in what is told. A report from behind them is taken, counted and
-//! named (`late`), and so are the alarms that found no room (`dropped`); `horizon` is the latest time of what is
-//! remembered no more.
+//! named (`late`), and so are the alarms that found no room (`dropped`, and by source in `not_shown`); `horizon` is the
+//! latest time of what is remembered no more.
 
 mod condition;
 #[cfg(test)]
 mod permutations;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -32,15 +35,17 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use afferent_protocol::event::{AlarmTransition, Body};
-use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::condition::{Condition, Fate, Shelf};
+use self::room::{Counts, counts_of, parted, share_of};
 use super::amendment::{AMENDMENT, Action, Amendment, shortened};
 use super::life_cycle::Stage;
+use super::not_shown::{NotShown, Shortage, is_recent};
 use super::{Amendable, Model, Order, Seen, machine_of, time};
-use crate::limits::{MODEL_ALARM_HORIZON_US, MODEL_ALARMS_BEYOND_MAX, MODEL_ALARMS_MAX};
+use crate::limits::{MODEL_ALARMS_MAX, MODEL_ALARMS_OF_ONE_MAX};
 
 /// The settings of `alarms`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,7 +66,7 @@ struct Late {
 }
 
 /// What is kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlarmsState {
     conditions: BTreeMap<Key, Condition>,
     /// The latest time of all transitions.
@@ -72,6 +77,27 @@ pub struct AlarmsState {
     horizon: Option<Timestamp>,
     late: u64,
     last_late: Option<Late>,
+    /// How many conditions one source may have.
+    share: usize,
+    not_shown: NotShown,
+    /// When the collector got the latest raise.
+    raised: Timestamp,
+}
+
+impl Default for AlarmsState {
+    fn default() -> Self {
+        Self {
+            conditions: BTreeMap::new(),
+            latest: Timestamp::default(),
+            dropped: BTreeMap::new(),
+            horizon: None,
+            late: 0,
+            last_late: None,
+            share: MODEL_ALARMS_OF_ONE_MAX,
+            not_shown: NotShown::default(),
+            raised: Timestamp::default(),
+        }
+    }
 }
 
 /// The model.
@@ -79,12 +105,15 @@ pub struct AlarmsState {
 pub struct Alarms {
     settings: AlarmsSettings,
     state: AlarmsState,
+    /// Of the conditions in the state.
+    counts: Counts,
+    count: usize,
 }
 
 impl Alarms {
     /// One that has seen nothing.
     pub fn new(settings: AlarmsSettings) -> Self {
-        Self { settings, state: AlarmsState::default() }
+        Self { settings, state: AlarmsState::default(), counts: Counts::new(), count: 0 }
     }
 
     fn transition(&mut self, seen: &Seen<'_>, alarm: &afferent_protocol::event::Alarm<'_>) {
@@ -95,8 +124,12 @@ impl Alarms {
         let entry = state.conditions.entry(key);
         let is_new = matches!(entry, Entry::Vacant(_));
         let condition = entry.or_default();
+        let is_new_claim = condition.claim(seen.batch.source);
         let is_behind = match alarm.transition {
-            AlarmTransition::Raised => condition.raise(seen, alarm.priority, || shortened(alarm.message)),
+            AlarmTransition::Raised => {
+                state.raised = state.raised.max(seen.ingest);
+                condition.raise(seen, alarm.priority, || shortened(alarm.message))
+            }
             AlarmTransition::Cleared => condition.clear(seen),
             AlarmTransition::Acknowledged => {
                 condition.acknowledge(seen.order());
@@ -116,9 +149,19 @@ impl Alarms {
             let key = (seen.subject.text.to_owned(), shortened(alarm.condition));
             state.last_late = Some(Late { offset: seen.offset.get(), key });
         }
-        if state.conditions.len() >= MODEL_ALARMS_MAX + MODEL_ALARMS_BEYOND_MAX {
-            state.make_room();
+        if is_new_claim {
+            let of_source = self.counts.entry(seen.batch.source).or_default();
+            (*of_source, self.count) = (*of_source + 1, self.count + 1);
+            if state.is_crowded(*of_source, self.count) {
+                state.make_room(seen.ingest);
+                self.count_claims();
+            }
         }
+    }
+
+    fn count_claims(&mut self) {
+        self.counts = counts_of(self.state.conditions.values());
+        self.count = self.counts.values().sum();
     }
 
     fn amend(&mut self, seen: &Seen<'_>) {
@@ -146,6 +189,17 @@ impl Alarms {
         let mut listed: Vec<_> = conditions.filter(|(_, condition)| is_listed(condition)).collect();
         listed.sort_by_cached_key(|(key, condition)| Reverse((condition.weight(at, Timestamp::default()), *key)));
         listed
+    }
+
+    /// The same, in those that have room and those that have none.
+    fn shown(&self, at: Timestamp) -> [Vec<(&Key, &Condition)>; 2] {
+        let listed = self.listed(at);
+        let share = share_of(&counts_of(listed.iter().map(|(_, condition)| *condition)), self.state.share);
+        parted(listed, share)
+    }
+
+    fn count_of(&self, source: SourceId) -> usize {
+        self.counts.get(&source).copied().unwrap_or(0)
     }
 }
 
@@ -175,28 +229,6 @@ impl Condition {
     }
 }
 
-impl AlarmsState {
-    /// Lets go of the least important conditions, down to [`MODEL_ALARMS_MAX`]. Many at once: it costs little an event.
-    fn make_room(&mut self) {
-        let horizon = Timestamp::clamped(self.latest.micros().saturating_sub(MODEL_ALARM_HORIZON_US));
-        let mut weights: Vec<(Weight, &Key)> =
-            self.conditions.iter().map(|(key, condition)| (condition.weight(self.latest, horizon), key)).collect();
-        let count = weights.len().saturating_sub(MODEL_ALARMS_MAX);
-        if count == 0 {
-            return;
-        }
-        weights.select_nth_unstable(count - 1);
-        let gone: Vec<(Weight, Key)> = weights[..count].iter().map(|(weight, key)| (*weight, (*key).clone())).collect();
-        for (weight, key) in gone {
-            self.conditions.remove(&key);
-            match weight {
-                Weight::Beyond(last) | Weight::Over(last) => self.horizon = self.horizon.max(Some(last)),
-                Weight::Alarm(priority, _) => *self.dropped.entry(priority).or_default() += 1,
-            }
-        }
-    }
-}
-
 impl Model for Alarms {
     type State = AlarmsState;
 
@@ -206,6 +238,7 @@ impl Model for Alarms {
 
     fn restore(&mut self, state: AlarmsState) {
         self.state = state;
+        self.count_claims();
     }
 
     fn apply(&mut self, seen: &Seen<'_>) {
@@ -217,8 +250,7 @@ impl Model for Alarms {
     }
 
     fn view(&self, at: Timestamp) -> Value {
-        let listed = self.listed(at);
-        let (kept, beyond) = listed.split_at(listed.len().min(MODEL_ALARMS_MAX));
+        let [kept, beyond] = self.shown(at);
         let mut dropped = self.state.dropped.clone();
         for alarm in beyond.iter().filter_map(|(_, condition)| condition.alarm()) {
             *dropped.entry(alarm.priority).or_default() += 1;
@@ -243,6 +275,11 @@ impl Model for Alarms {
                 "message": alarm.message,
             })
         };
+        let mut not_shown = self.state.not_shown.view(at, |source| self.count_of(source));
+        // What gives way next is not shown already.
+        if !beyond.is_empty() && is_recent(self.state.raised, at) {
+            not_shown["now"] = true.into();
+        }
         json!({
             "active": active.into_iter().map(told).collect::<Vec<_>>(),
             "dropped": {
@@ -250,12 +287,26 @@ impl Model for Alarms {
                 "by_priority": dropped.iter().map(|(priority, count)| (priority.to_string(), json!(count)))
                     .collect::<serde_json::Map<_, _>>(),
             },
+            "not_shown": not_shown,
             "horizon": self.state.horizon.map(time),
             "late": self.state.late,
             "last_late": self.state.last_late.as_ref().map(|late| json!({
                 "offset": late.offset.to_string(), "subject": late.key.0, "condition": late.key.1,
             })),
         })
+    }
+
+    fn shortage(&self) -> Option<Shortage> {
+        let shortage = self.state.not_shown.shortage("alarms", |source| self.count_of(source));
+        let is_crowded = self.count > MODEL_ALARMS_MAX || self.counts.values().any(|count| *count > self.state.share);
+        if !is_crowded || self.shown(self.state.latest)[1].is_empty() {
+            return shortage;
+        }
+        // What gives way next is not shown already.
+        let most = self.counts.iter().max_by_key(|(_, count)| **count);
+        let sources = most.into_iter().map(|(source, count)| (*source, *count)).collect();
+        let begun = Shortage { what: "alarms", events: 0, gave_way: 0, last: self.state.raised, sources };
+        Some(shortage.map_or(begun, |known| Shortage { last: known.last.max(self.state.raised), ..known }))
     }
 
     fn amendable(&self, of: Offset, action: Action) -> Amendable {

@@ -3,14 +3,13 @@
 //! A posted event of type `afferent.amendment.v1`, with the data
 //! `{"of":"OFFSET","action":"label|note|acknowledge|shelve|unshelve","reason":"…","note":"…","by":"…","until":TIME}`.
 
-use std::collections::BTreeMap;
-
 use afferent_agent::intake::time::parse;
 use afferent_protocol::event::{Body, Derived};
 use afferent_protocol::ids::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Order, Seen};
+use super::shares::{Kept, Kind, Shares, Size};
+use super::{Name, Order, Seen};
 use crate::limits::{MODEL_AMENDED_MAX, MODEL_AMENDMENTS_MAX, MODEL_TEXT_BYTES_MAX};
 
 /// The CloudEvents type of an amendment: the only one of `afferent.` that is posted.
@@ -119,12 +118,16 @@ impl Amendment {
     }
 }
 
+/// How many events with labels or notes are kept. People speak through one source, the collector, which has all the
+/// room that nobody else wants.
+const AMENDED: Size = Size { count_max: MODEL_AMENDED_MAX, of_one_max: MODEL_AMENDED_MAX };
+
 /// The labels and notes of all events, whatever order they came in, and whether they came before their event or after
-/// it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// it. Of more than there is room for those stay that came last, of each source.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Amendments {
     /// By the offset of the event, and by their own places.
-    of: BTreeMap<u64, Vec<(Order, Words)>>,
+    of: Shares<(), Vec<(Order, Words)>>,
 }
 
 /// A label or note.
@@ -147,37 +150,44 @@ impl Amendments {
             Action::Note => (false, amendment.note),
             Action::Acknowledge | Action::Shelve | Action::Unshelve => return,
         };
-        let of = self.of.entry(amendment.of.get()).or_default();
+        let of = amendment.of.to_string();
+        // Few events are amended: they have no number of their own.
+        let taken = self.of.take(seen, Name { id: 0, text: &of }, Kind::Derived, AMENDED, drop);
+        let Some(all) = taken.and_then(|taken| taken.of_source) else { return };
         let order = seen.order();
-        let Err(at) = of.binary_search_by_key(&order, |(order, _)| *order) else { return };
-        of.insert(at, (order, Words { is_label, text, by: amendment.by }));
-        if of.len() > MODEL_AMENDMENTS_MAX {
-            of.remove(0);
+        let Err(at) = all.binary_search_by_key(&order, |(order, _)| *order) else { return };
+        all.insert(at, (order, Words { is_label, text, by: amendment.by }));
+        if all.len() > MODEL_AMENDMENTS_MAX {
+            all.remove(0);
         }
-        if self.of.len() > MODEL_AMENDED_MAX {
-            self.of.pop_first();
-        }
+    }
+
+    fn of(&self, offset: u64) -> impl Iterator<Item = &(Order, Words)> {
+        let kept = if self.of.is_empty() { None } else { self.of.get(&offset.to_string()) };
+        kept.into_iter().flat_map(Kept::of_sources).flatten()
     }
 
     /// The latest label of the event at this offset.
     pub fn label(&self, offset: u64) -> Option<&str> {
-        if self.of.is_empty() {
-            return None;
-        }
-        let (_, label) = self.of.get(&offset)?.iter().rfind(|(_, words)| words.is_label)?;
-        Some(&label.text)
+        let labels = self.of(offset).filter(|(_, words)| words.is_label);
+        labels.max_by_key(|(order, _)| *order).map(|(_, label)| &*label.text)
     }
 
     /// Whether the event at this offset has labels or notes.
     pub fn has(&self, offset: u64) -> bool {
-        self.of.contains_key(&offset)
+        self.of(offset).next().is_some()
     }
 
     /// All labels and notes of the events at these offsets, in their order.
     pub fn words(&self, offsets: impl Iterator<Item = u64>) -> Vec<&Words> {
-        let mut all: Vec<&(Order, Words)> = offsets.filter_map(|offset| self.of.get(&offset)).flatten().collect();
+        let mut all: Vec<&(Order, Words)> = offsets.flat_map(|offset| self.of(offset)).collect();
         all.sort_by_key(|(order, _)| *order);
         all.into_iter().map(|(_, words)| words).collect()
+    }
+
+    /// What readers see of those that found no room.
+    pub fn not_shown_view(&self, at: Timestamp) -> serde_json::Value {
+        self.of.not_shown_view(at)
     }
 }
 
@@ -212,6 +222,25 @@ mod tests {
         for json in ["{}", "[]", "nonsense", r#"{"of":"x","action":"label"}"#, r#"{"of":"1","action":"burn"}"#] {
             assert_eq!(read(json), None, "{json}");
         }
+    }
+
+    #[test]
+    fn who_labels_what_does_not_exist_leaves_room_for_the_labels_of_others() {
+        use super::super::states::{States, StatesSettings};
+        use super::super::testing::breakdown;
+        use super::super::testing::{Log, Told, at};
+        let label = |of: u64, reason| format!(r#"{{"of":"{of}","action":"label","reason":"{reason}","by":"b"}}"#);
+        let made_up: Vec<String> = (0..MODEL_AMENDED_MAX as u64 + 100).map(|n| label(1 << 60 | n, "x")).collect();
+        let real = label(0, "worn belt");
+        let told = |source, event| Told { source, epoch: 1, event, ingest: at(2) };
+        let events = std::iter::once(told("press-88", breakdown(1, "88-C", "E1", "")));
+        let events = events.chain(made_up.iter().map(|text| told("stranger", derived("88-C", AMENDMENT, text))));
+        let log = Log::from(events.chain([told("collector", derived("88-C", AMENDMENT, &real))]));
+        let view = log.fold_any(Box::new(States::new(StatesSettings::default()))).view(at(2));
+        assert_eq!(view["machines"]["88-C"]["reason"], "worn belt");
+        assert_eq!(view["labels_not_shown"]["sources"][0]["source"], "stranger");
+        // The control: by the offset of the event alone this label is the first one that goes.
+        assert!(made_up.len() > MODEL_AMENDED_MAX);
     }
 
     #[test]

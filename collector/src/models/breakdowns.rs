@@ -14,10 +14,12 @@ use serde_json::{Map, Value, json};
 
 use super::amendment::{AMENDMENT, Amendments};
 use super::episodes::{EpisodeSettings, Episodes};
+use super::machines::MACHINES;
 use super::report::{Report, SeverityName};
+use super::shares::{Kind, Size};
 use super::track::{Room, Track};
-use super::{Model, Seen, Table};
-use crate::limits::{MODEL_EPISODES_MAX, MODEL_MACHINES_MAX};
+use super::{Model, Seen, Shares, Shortage};
+use crate::limits::MODEL_EPISODES_MAX;
 
 /// The settings of `breakdowns`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,9 +38,9 @@ impl Default for BreakdownsSettings {
 }
 
 /// What is kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct BreakdownsState {
-    machines: Table<Track<Episodes>>,
+    machines: Shares<Track<Episodes>>,
     amendments: Amendments,
 }
 
@@ -49,6 +51,7 @@ pub struct Breakdowns {
     settings: EpisodeSettings,
     state: BreakdownsState,
     room: Room,
+    size: Size,
 }
 
 impl Breakdowns {
@@ -56,7 +59,16 @@ impl Breakdowns {
     pub fn new(settings: BreakdownsSettings) -> Self {
         let alarms_before_us = i64::from(settings.alarms_before_s) * 1_000_000;
         let (severity_min, settings) = (settings.severity_min, EpisodeSettings { alarms_before_us });
-        Self { severity_min, settings, state: BreakdownsState::default(), room: Room::default() }
+        Self { severity_min, settings, state: BreakdownsState::default(), room: Room::default(), size: MACHINES }
+    }
+}
+
+#[cfg(test)]
+impl Breakdowns {
+    /// One that has other room.
+    pub(super) fn sized(mut self, size: Size) -> Self {
+        self.size = size;
+        self
     }
 }
 
@@ -81,8 +93,10 @@ impl Model for Breakdowns {
             self.state.amendments.take(seen);
         }
         let Some(report) = Report::with_alarms(seen, self.severity_min) else { return };
-        let Some(track) = self.state.machines.get_or_add(seen.machine, MODEL_MACHINES_MAX) else { return };
-        self.room.keep(track, &self.state.amendments, &self.settings, |track| {
+        let (kind, room) = (Kind::of(&seen.event.body), &mut self.room);
+        let taken = self.state.machines.take(seen, seen.machine, kind, self.size, |gone| room.release(&gone));
+        let Some(taken) = taken else { return };
+        self.room.keep(taken.value, &self.state.amendments, &self.settings, |track| {
             track.event(seen, None);
             track.report(seen, report);
         });
@@ -92,20 +106,22 @@ impl Model for Breakdowns {
         self.room = if is_sorting { Room::Sorting(0) } else { Room::Usual };
         if !is_sorting {
             let (machines, amendments) = (&mut self.state.machines, &self.state.amendments);
-            machines.iter_mut().for_each(|track| track.settle(amendments, &self.settings));
+            machines.values_mut().for_each(|track| track.settle(amendments, &self.settings));
         }
     }
 
-    fn view(&self, _: Timestamp) -> Value {
+    fn view(&self, at: Timestamp) -> Value {
         let amendments = &self.state.amendments;
         let (mut machines, mut forgotten) = (Map::new(), 0);
         let mut episodes = BTreeMap::new();
-        for (name, track) in self.state.machines.iter() {
+        for kept in self.state.machines.iter() {
+            let (name, track) = (kept.name(), &kept.value);
             let walked = track.walked(None, amendments, &self.settings);
             forgotten += walked.forgotten();
             let mut machine = Map::new();
             machine.insert("alarms_beyond".into(), walked.active_beyond().into());
             track.put(&mut machine);
+            machine.insert("counts_from".into(), kept.begun.map(|offset| offset.to_string()).into());
             machines.insert(name.to_owned(), machine.into());
             for episode in walked.all() {
                 episodes.insert(episode.place(), (name, episode));
@@ -120,8 +136,14 @@ impl Model for Breakdowns {
             "episodes": episodes.collect::<Vec<_>>(),
             "forgotten": forgotten,
             "machines": machines,
-            "refused": self.state.machines.refused(),
+            "refused": self.state.machines.not_shown().events(),
+            "not_shown": self.state.machines.not_shown_view(at),
+            "labels_not_shown": amendments.not_shown_view(at),
         })
+    }
+
+    fn shortage(&self) -> Option<Shortage> {
+        self.state.machines.shortage("machines")
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::amendment::Action;
 use super::span::Span;
-use super::{Amendable, Model, Seen};
+use super::{Amendable, Model, Seen, Shortage};
 
 /// A saved state cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +21,10 @@ pub trait AnyModel: Send {
     /// See [`Model::view_within`].
     fn view_within(&self, at: Timestamp, _span: Span) -> Value {
         self.view(at)
+    }
+    /// See [`Model::shortage`].
+    fn shortage(&self) -> Option<Shortage> {
+        None
     }
     /// Whether this action about the event at this offset means anything to it.
     fn amendable(&self, _of: Offset, _action: Action) -> Amendable {
@@ -47,6 +51,10 @@ impl<M: Model> AnyModel for M {
 
     fn view_within(&self, at: Timestamp, span: Span) -> Value {
         Model::view_within(self, at, span)
+    }
+
+    fn shortage(&self) -> Option<Shortage> {
+        Model::shortage(self)
     }
 
     fn amendable(&self, of: Offset, action: Action) -> Amendable {

@@ -69,14 +69,13 @@ use serde_json::{Map, Value, json};
 
 use self::counters::{Counters, Counts, Quantities};
 use self::covered::Covered;
-use super::machines::{Following, Machines};
+use super::machines::{Following, MACHINES, Machine, Machines};
 use super::report::{Condition, Kind, Report, SeverityName};
 use super::silence::{Pattern, Silence, SilenceSettings};
 use super::span::Span;
 use super::timeline::{Purpose, Sums, Timeline};
-use super::track::{Room, Track};
-use super::{Model, Seen, Table, time};
-use crate::limits::MODEL_MACHINES_MAX;
+use super::track::Room;
+use super::{Model, Seen, Shortage, time};
 
 /// The settings of `kpi`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -120,10 +119,9 @@ impl Default for KpiSettings {
 type Walk<'w> = dyn Fn(Option<Timestamp>) -> Timeline + 'w;
 
 /// What is kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct KpiState {
-    machines: Machines,
-    counters: Table<Counters>,
+    machines: Machines<Counters>,
 }
 
 /// The model.
@@ -139,31 +137,12 @@ impl Kpi {
     pub fn new(settings: KpiSettings) -> Self {
         let KpiSettings { no_data_s, no_data_s_of, on_change, .. } = settings.clone();
         let silence = Silence::new(&SilenceSettings { no_data_s, no_data_s_of, on_change });
-        let following = Following { silence, purpose: Purpose::Sums, room: Room::default() };
+        let following = Following { silence, purpose: Purpose::Sums, room: Room::default(), size: MACHINES };
         Self { settings, following, state: KpiState::default() }
     }
 
-    fn count(&mut self, seen: &Seen<'_>) {
-        let Body::Sample(sample) = seen.event.body else { return };
-        let value = match sample.value {
-            Measured::Float(value) => value,
-            Measured::Integer(value) => value as f64,
-            _ => return,
-        };
-        let level = seen.subject.text.rsplit('/').next().unwrap_or_default();
-        let counts = match level {
-            _ if level == self.settings.produced => Counts::Produced,
-            _ if level == self.settings.good => Counts::Good,
-            _ => return,
-        };
-        let Some(counters) = self.state.counters.get_or_add(seen.machine, MODEL_MACHINES_MAX) else { return };
-        counters.take(seen, counts, value);
-        if !matches!(self.following.room, Room::Sorting(_)) {
-            counters.settle();
-        }
-    }
-
-    fn machine_view(&self, name: &str, track: &Track<Timeline>, span: Span, walk: &Walk<'_>) -> Map<String, Value> {
+    fn machine_view(&self, machine: &Machine<Counters>, span: Span, walk: &Walk<'_>) -> Map<String, Value> {
+        let (track, counters) = (&machine.track, &machine.beside);
         let Covered { sums, begins_late, ends_early, quantities } = Covered::of(track, span, walk);
         let (from, until) = sums.map(|(from, until, _)| (time(from), time(until))).unzip();
         // Where nothing is asked for, a machine that has reported no state was in none for no time.
@@ -171,9 +150,7 @@ impl Kpi {
         let seconds = |condition| sums.map(|sums| sums.seconds(condition));
         let operating = seconds(Condition::Executing);
         let availability = sums.and_then(|sums| ratio(sums.seconds(Condition::Executing), sums.planned_s()));
-        let counters = self.state.counters.get(name);
-        let Quantities { produced, good, is_beyond } =
-            counters.map_or_else(Quantities::default, |counters| counters.quantities(quantities));
+        let Quantities { produced, good, is_beyond } = counters.quantities(quantities);
         let per_unit = self.settings.planned_s_per_unit.zip(produced).zip(operating);
         let effectiveness = per_unit.and_then(|((unit, produced), operating)| ratio(unit * produced, operating));
         let quality = good.zip(produced).and_then(|(good, produced)| ratio(good, produced));
@@ -198,7 +175,7 @@ impl Kpi {
             "good": good,
         });
         let Value::Object(mut view) = view else { unreachable!("it is written as an object") };
-        counters.unwrap_or(&Counters::default()).put(&mut view);
+        counters.put(&mut view);
         if !span.is_all() {
             let quantities_unknown = is_beyond.then_some(covered::HORIZON);
             view.insert("begins_late".into(), begins_late.into());
@@ -209,8 +186,33 @@ impl Kpi {
     }
 }
 
+/// What an event counts, and how many.
+fn counted(seen: &Seen<'_>, settings: &KpiSettings) -> Option<(Counts, f64)> {
+    let Body::Sample(sample) = seen.event.body else { return None };
+    let value = match sample.value {
+        Measured::Float(value) => value,
+        Measured::Integer(value) => value as f64,
+        _ => return None,
+    };
+    let level = seen.subject.text.rsplit('/').next().unwrap_or_default();
+    match level {
+        _ if level == settings.produced => Some((Counts::Produced, value)),
+        _ if level == settings.good => Some((Counts::Good, value)),
+        _ => None,
+    }
+}
+
 fn ratio(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| part / whole)
+}
+
+#[cfg(test)]
+impl Kpi {
+    /// One that has other room.
+    pub(super) fn sized(mut self, size: super::shares::Size) -> Self {
+        self.following.size = size;
+        self
+    }
 }
 
 impl Model for Kpi {
@@ -235,15 +237,18 @@ impl Model for Kpi {
             let report = Report::of_state(seen, settings.severity_min).filter(is_failure)?;
             Some(report.without_words())
         };
-        if self.state.machines.apply(seen, &mut self.following, read).is_some() {
-            self.count(seen);
+        let Some(counters) = self.state.machines.apply(seen, &mut self.following, read) else { return };
+        let Some((counts, value)) = counted(seen, settings) else { return };
+        counters.take(seen, counts, value);
+        if !matches!(self.following.room, Room::Sorting(_)) {
+            counters.settle();
         }
     }
 
     fn sort(&mut self, is_sorting: bool) {
         self.state.machines.sort(is_sorting, &mut self.following);
         if !is_sorting {
-            self.state.counters.iter_mut().for_each(Counters::settle);
+            self.state.machines.beside_mut().for_each(Counters::settle);
         }
     }
 
@@ -251,13 +256,17 @@ impl Model for Kpi {
         self.view_within(at, Span::default())
     }
 
-    fn view_within(&self, _: Timestamp, span: Span) -> Value {
-        let view = |name: &str, track: &Track<Timeline>, walk: &Walk<'_>| self.machine_view(name, track, span, walk);
-        let mut view = self.state.machines.view(&self.following, view);
+    fn view_within(&self, at: Timestamp, span: Span) -> Value {
+        let view = |machine: &Machine<Counters>, walk: &Walk<'_>| self.machine_view(machine, span, walk);
+        let mut view = self.state.machines.view(at, &self.following, view);
         if !span.is_all() {
             view.insert("span".into(), json!({ "from": span.from.map(time), "until": span.until.map(time) }));
         }
         view.into()
+    }
+
+    fn shortage(&self) -> Option<Shortage> {
+        self.state.machines.shortage()
     }
 }
 

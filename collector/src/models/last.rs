@@ -1,7 +1,8 @@
 //! `last`: the last value of every sensor: the latest in the order of [`super::order`], in whatever order they came.
 //!
-//! A function of the set of samples, as long as there are no more than [`MODEL_SUBJECTS_MAX`] subjects: of more, those
-//! that came first are kept.
+//! A function of the set of samples, also where there are more subjects than there is room for: of each source those
+//! are kept that it reported last ([`super::shares`]), each with the last value of that source, and of several the
+//! latest is told.
 
 use afferent_protocol::event::{Body, Quality, Value as Measured};
 use afferent_protocol::ids::Timestamp;
@@ -9,9 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::amendment::shortened;
-use super::{Correction, Model, Order, Seen, Table, time};
-use crate::limits::MODEL_SUBJECTS_MAX;
+use super::shares::{Kept as Place, Kind, Size};
+use super::{Correction, Model, Order, Seen, Shares, Shortage, time};
+use crate::limits::{MODEL_SUBJECTS_MAX, MODEL_SUBJECTS_OF_ONE_MAX};
 use crate::whole;
+
+/// How many subjects are kept.
+const SUBJECTS: Size = Size { count_max: MODEL_SUBJECTS_MAX, of_one_max: MODEL_SUBJECTS_OF_ONE_MAX };
 
 /// The settings of `last`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,7 +35,7 @@ enum Kept {
     Text(String),
 }
 
-/// What is kept of a subject.
+/// What is kept of a subject, of one source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Entry {
     value: Kept,
@@ -49,9 +54,9 @@ impl Default for Entry {
 }
 
 /// What is kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LastState {
-    subjects: Table<Entry>,
+    subjects: Shares<(), Entry>,
 }
 
 /// The model.
@@ -59,13 +64,28 @@ pub struct LastState {
 pub struct Last {
     settings: LastSettings,
     state: LastState,
+    size: Size,
 }
 
 impl Last {
     /// One that has seen nothing.
     pub fn new(settings: LastSettings) -> Self {
-        Self { settings, state: LastState::default() }
+        Self { settings, state: LastState::default(), size: SUBJECTS }
     }
+}
+
+#[cfg(test)]
+impl Last {
+    /// One that has other room.
+    pub(super) fn sized(mut self, size: Size) -> Self {
+        self.size = size;
+        self
+    }
+}
+
+/// The latest value that any source reported.
+fn latest(subject: &Place<(), Entry>) -> Option<&Entry> {
+    subject.of_sources().max_by_key(|entry| entry.at)
 }
 
 impl Model for Last {
@@ -84,7 +104,8 @@ impl Model for Last {
         if self.settings.only_usable && sample.quality == Quality::Bad {
             return;
         }
-        let Some(entry) = self.state.subjects.get_or_add(seen.subject, MODEL_SUBJECTS_MAX) else { return };
+        let taken = self.state.subjects.take(seen, seen.subject, Kind::Measured, self.size, drop);
+        let Some(entry) = taken.and_then(|taken| taken.of_source) else { return };
         let order = seen.order();
         if entry.at.is_some_and(|at| order < at) {
             return;
@@ -103,8 +124,9 @@ impl Model for Last {
         entry.is_corrected = seen.correction != Correction::None;
     }
 
-    fn view(&self, _: Timestamp) -> Value {
+    fn view(&self, at: Timestamp) -> Value {
         let subjects: Map<String, Value> = (self.state.subjects.iter())
+            .filter_map(|subject| Some((subject.name(), latest(subject)?)))
             .map(|(subject, entry)| {
                 let value = match &entry.value {
                     Kept::Float(value) => json!(value),
@@ -117,11 +139,11 @@ impl Model for Last {
                     Quality::Uncertain => "uncertain",
                     Quality::Bad => "bad",
                 };
-                let at = entry.at.map(|at| time(at.time));
+                let told_at = entry.at.map(|at| time(at.time));
                 let (offset, corrected) = (entry.at.map(|at| at.offset.to_string()), entry.is_corrected);
                 let mut told = json!({
                     "value": value, "unit": entry.unit, "quality": quality,
-                    "time": at, "corrected": corrected, "offset": offset,
+                    "time": told_at, "corrected": corrected, "offset": offset,
                 });
                 if matches!(entry.value, Kept::Integer(value) if !whole::is_exact(value)) {
                     told["valuetype"] = "integer".into();
@@ -129,7 +151,12 @@ impl Model for Last {
                 (subject.to_owned(), told)
             })
             .collect();
-        json!({ "subjects": subjects, "refused": self.state.subjects.refused() })
+        let (refused, not_shown) = (self.state.subjects.not_shown().events(), self.state.subjects.not_shown_view(at));
+        json!({ "subjects": subjects, "refused": refused, "not_shown": not_shown })
+    }
+
+    fn shortage(&self) -> Option<Shortage> {
+        self.state.subjects.shortage("values")
     }
 }
 

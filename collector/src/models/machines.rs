@@ -7,18 +7,31 @@ use serde_json::{Map, Value};
 
 use super::amendment::{AMENDMENT, Amendments};
 use super::report::Report;
+use super::shares::{Kept, Kind, Shares, Size};
 use super::silence::{Heartbeats, Silence};
 use super::timeline::{Purpose, Timeline};
 use super::track::{Room, Track};
-use super::{Seen, Table};
-use crate::limits::MODEL_MACHINES_MAX;
+use super::{Seen, Shortage};
+use crate::limits::{MODEL_MACHINES_MAX, MODEL_MACHINES_OF_ONE_MAX};
 
-/// What is kept of all machines.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Machines {
-    tracks: Table<Track<Timeline>>,
+/// How many machines a model keeps.
+pub(super) const MACHINES: Size = Size { count_max: MODEL_MACHINES_MAX, of_one_max: MODEL_MACHINES_OF_ONE_MAX };
+
+/// What is kept of all machines; of each of them, beside its states, an `X`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Machines<X> {
+    machines: Shares<Machine<X>>,
     heartbeats: Heartbeats,
     amendments: Amendments,
+}
+
+/// What is kept of a machine.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Machine<X> {
+    /// Its states.
+    pub track: Track<Timeline>,
+    /// What else is kept.
+    pub beside: X,
 }
 
 /// How they are followed.
@@ -28,31 +41,36 @@ pub struct Following {
     pub silence: Silence,
     /// What for.
     pub purpose: Purpose,
-    /// How much is kept.
+    /// How much is kept of each machine.
     pub room: Room,
+    /// Of how many machines.
+    pub size: Size,
 }
 
-impl Machines {
+impl<X: Default> Machines<X> {
     /// Takes an event in; gives the machine when it tells of one. `read` makes a report of it.
     pub fn apply(
         &mut self,
         seen: &Seen<'_>,
         following: &mut Following,
         read: impl FnOnce(&Seen<'_>) -> Option<Report>,
-    ) -> Option<&mut Track<Timeline>> {
-        let Following { silence, purpose, room } = following;
+    ) -> Option<&mut X> {
+        let Following { silence, purpose, room, size } = following;
         match seen.event.body {
             Body::LifeCycle(_) if silence.heeds_heartbeats() => self.beat(seen, following),
             Body::Derived(derived) if derived.kind == AMENDMENT && *purpose == Purpose::Intervals => {
                 self.amendments.take(seen);
             }
             _ if tells_of_a_machine(seen) => {
-                let track = self.tracks.get_or_add(seen.machine, MODEL_MACHINES_MAX)?;
+                let gone = |gone: Machine<X>| room.release(&gone.track);
+                let taken = self.machines.take(seen, seen.machine, Kind::of(&seen.event.body), *size, gone)?;
+                let (machine, is_new_claim) = (taken.value, taken.is_new_claim);
                 let period_us = silence.period_us(seen.subject.text);
-                room.keep(track, &self.amendments, purpose, |track| {
+                room.keep(&mut machine.track, &self.amendments, purpose, |track| {
                     track.event(seen, Some(period_us));
-                    if silence.heeds_heartbeats()
-                        && let Some((heard, newest)) = self.heartbeats.of_machine(seen, silence)
+                    if is_new_claim
+                        && silence.is_on_change(seen.machine.text)
+                        && let Some((heard, newest)) = self.heartbeats.of_source(seen.batch.source)
                     {
                         track.words(heard, newest);
                     }
@@ -60,7 +78,7 @@ impl Machines {
                         track.report(seen, report);
                     }
                 });
-                return Some(track);
+                return Some(&mut machine.beside);
             }
             _ => {}
         }
@@ -68,38 +86,61 @@ impl Machines {
     }
 
     fn beat(&mut self, seen: &Seen<'_>, following: &mut Following) {
-        let Following { silence, purpose, room } = following;
-        for machine in self.heartbeats.beat(seen, silence) {
-            let Some(track) = self.tracks.get_mut(machine) else { continue };
-            let period_us = silence.period_us(machine);
-            room.keep(track, &self.amendments, purpose, |track| track.word(seen.time, period_us));
+        let Following { silence, purpose, room, .. } = following;
+        if !self.heartbeats.beat(seen, silence) {
+            return;
         }
+        self.machines.each_of(seen.batch.source, |name, machine| {
+            if silence.is_on_change(name) {
+                let period_us = silence.period_us(name);
+                room.keep(&mut machine.track, &self.amendments, purpose, |track| track.word(seen.time, period_us));
+            }
+        });
     }
 
     /// See [`super::Model::sort`].
     pub fn sort(&mut self, is_sorting: bool, following: &mut Following) {
         following.room = if is_sorting { Room::Sorting(0) } else { Room::Usual };
         if !is_sorting {
-            self.tracks.iter_mut().for_each(|track| track.settle(&self.amendments, &following.purpose));
+            let (machines, amendments) = (&mut self.machines, &self.amendments);
+            machines.values_mut().for_each(|machine| machine.track.settle(amendments, &following.purpose));
         }
     }
 
-    /// What readers see; `view` gives that of a machine, from its states: all of them, or those of before a time.
+    /// What is kept beside the states of each machine, to be changed.
+    pub fn beside_mut(&mut self) -> impl Iterator<Item = &mut X> {
+        self.machines.values_mut().map(|machine| &mut machine.beside)
+    }
+
+    /// What has no room.
+    pub fn shortage(&self) -> Option<Shortage> {
+        self.machines.shortage("machines")
+    }
+
+    /// What readers see as of `at`; `view` gives that of a machine, from its states: all of them, or those of before a
+    /// time.
     pub fn view(
         &self,
+        at: Timestamp,
         following: &Following,
-        view: impl Fn(&str, &Track<Timeline>, &dyn Fn(Option<Timestamp>) -> Timeline) -> Map<String, Value>,
+        view: impl Fn(&Machine<X>, &dyn Fn(Option<Timestamp>) -> Timeline) -> Map<String, Value>,
     ) -> Map<String, Value> {
-        let of_machine = |(name, track): (&str, &Track<Timeline>)| {
+        let of_machine = |kept: &Kept<Machine<X>>| {
+            let track = &kept.value.track;
             let walk = |end| track.walked(end, &self.amendments, &following.purpose);
-            let mut machine = view(name, track, &walk);
+            let mut machine = view(&kept.value, &walk);
             track.put(&mut machine);
-            (name.to_owned(), Value::Object(machine))
+            machine.insert("counts_from".into(), kept.begun.map(|offset| offset.to_string()).into());
+            (kept.name().to_owned(), Value::Object(machine))
         };
-        let machines: Map<String, Value> = self.tracks.iter().map(of_machine).collect();
+        let machines: Map<String, Value> = self.machines.iter().map(of_machine).collect();
         let mut all = Map::new();
         all.insert("machines".into(), machines.into());
-        all.insert("refused".into(), self.tracks.refused().into());
+        all.insert("refused".into(), self.machines.not_shown().events().into());
+        all.insert("not_shown".into(), self.machines.not_shown_view(at));
+        if following.purpose == Purpose::Intervals {
+            all.insert("labels_not_shown".into(), self.amendments.not_shown_view(at));
+        }
         all
     }
 }

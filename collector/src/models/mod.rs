@@ -5,7 +5,8 @@
 //! a log that was assumed to be different ([`what_if`]). The modules, in the order in which an event passes them:
 //!
 //! - [`Seen`]: an event as models get it; [`order`]: its corrected time and its place among others; [`Names`]: its
-//!   machine and subject as numbers; [`Table`]: what a model keeps of each
+//!   machine and subject as numbers; [`Shares`]: what a model keeps of each, and of whom; [`not_shown`]: what has no
+//!   room
 //! - [`Fold`]: decodes each batch once and passes it to several models; [`CountedFrom`]: where in the log each of
 //!   them began
 //! - [`states`], [`breakdowns`], [`alarms`], [`last`], [`kpi`], [`sources`]: the built-in models;
@@ -38,12 +39,14 @@ pub mod last;
 pub mod life_cycle;
 pub mod machines;
 mod names;
+pub mod not_shown;
 pub mod order;
 pub mod packed;
 pub mod pool;
 pub mod question;
 pub mod report;
 pub mod runner;
+pub mod shares;
 pub mod silence;
 pub mod snapshot;
 pub mod sources;
@@ -51,7 +54,6 @@ pub mod span;
 pub mod standing;
 pub mod states;
 pub mod store;
-mod table;
 pub mod timeline;
 pub mod track;
 pub mod what_if;
@@ -68,8 +70,9 @@ pub use definition::{BuiltIn, Definition, DefinitionError, ModelId, ModelIdError
 pub use erased::{AnyModel, StateError};
 pub use fold::{Fold, Member};
 pub use names::{Name, Names};
+pub use not_shown::Shortage;
 pub use order::{Correction, Order};
-pub use table::Table;
+pub use shares::Shares;
 
 use self::amendment::Action;
 use self::span::Span;
@@ -141,6 +144,11 @@ pub trait Model: Clone + Send + 'static {
     /// The same, with the figures of a span of event time where the model has any.
     fn view_within(&self, at: Timestamp, _span: Span) -> Value {
         self.view(at)
+    }
+
+    /// What it has no room for, if anything ever found none.
+    fn shortage(&self) -> Option<Shortage> {
+        None
     }
 
     /// Whether this action about the event at this offset means anything to this model, which has seen that event.

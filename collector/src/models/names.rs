@@ -7,7 +7,7 @@ use afferent_protocol::ids::Subject;
 use super::machine_of;
 use crate::limits::MODEL_NAMES_MAX;
 
-/// A name, and a number that is most likely its own: a hint for [`super::Table`], which checks it.
+/// A name, and a number that is most likely its own: a hint for [`super::Shares`], which checks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Name<'a> {
     /// The hint.

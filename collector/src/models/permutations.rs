@@ -2,6 +2,7 @@
 //! them, sorted, tells. The naive folds here share no code with the models: they look at every second, and keep
 //! everything.
 
+mod full;
 mod spans;
 
 use std::cell::Cell;

@@ -79,10 +79,10 @@ pub(super) fn heads(sources: &[&str]) -> Vec<Header> {
     sources.iter().map(head).collect()
 }
 
-/// Passes an event on as the one at this offset. Every few events the model goes on from what it saved.
-pub(super) fn pass(model: &mut Box<dyn AnyModel>, entry: &Entry, heads: &[Header], offset: u64, body: Body<'_>) {
+/// An event as models get it, at this offset.
+pub(super) fn seen<'s>(entry: &Entry, heads: &'s [Header], offset: u64, body: Body<'s>) -> Seen<'s> {
     let subject = Subject::new(entry.subject).unwrap();
-    let seen = Seen {
+    Seen {
         offset: Offset::new(offset),
         ingest: entry.ingest,
         batch: &heads[entry.source],
@@ -93,8 +93,12 @@ pub(super) fn pass(model: &mut Box<dyn AnyModel>, entry: &Entry, heads: &[Header
         clock_offset_us: None,
         time: entry.time,
         correction: Correction::None,
-    };
-    model.apply_all(&[seen]);
+    }
+}
+
+/// Passes an event on as the one at this offset. Every few events the model goes on from what it saved.
+pub(super) fn pass(model: &mut Box<dyn AnyModel>, entry: &Entry, heads: &[Header], offset: u64, body: Body<'_>) {
+    model.apply_all(&[seen(entry, heads, offset, body)]);
     if offset % 16 == 7 {
         let saved = model.save();
         model.load(&saved).unwrap();

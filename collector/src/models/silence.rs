@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use afferent_protocol::event::{Body, LifeCycle};
-use afferent_protocol::ids::Timestamp;
+use afferent_protocol::ids::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::heard::Heard;
-use super::{Name, Seen, Table};
-use crate::limits::{
-    MODEL_HISTORY_US_MAX, MODEL_NAMES_MAX, MODEL_PATTERNS_MAX, MODEL_SOURCE_MACHINES_MAX, MODEL_SOURCES_MAX,
-};
+use super::shares::{Kind, Shares};
+use super::sources::SOURCES;
+use super::{Name, Seen};
+use crate::limits::{MODEL_HISTORY_US_MAX, MODEL_NAMES_MAX, MODEL_PATTERNS_MAX};
 use crate::subscribe::Filter;
 
 /// A pattern of subjects, checked.
@@ -103,7 +103,11 @@ impl Silence {
         !self.on_change.is_empty()
     }
 
-    fn is_on_change(&mut self, machine: &str) -> bool {
+    /// Whether a machine tells only what changes.
+    pub fn is_on_change(&mut self, machine: &str) -> bool {
+        if self.on_change.is_empty() {
+            return false;
+        }
         if let Some(known) = self.known_machines.get(machine) {
             return *known;
         }
@@ -116,45 +120,36 @@ impl Silence {
     }
 }
 
-/// Heartbeats of sources that tell of machines which tell only what changes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Heartbeats of sources.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Heartbeats {
-    sources: Table<Beats>,
+    sources: Shares<Beats>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Beats {
     heard: Heard,
     newest: Timestamp,
-    machines: Vec<Box<str>>,
 }
 
 impl Heartbeats {
-    /// Takes an event's source in. Gives the machines whose word it is, when it is a heartbeat.
-    pub fn beat(&mut self, seen: &Seen<'_>, silence: &Silence) -> &[Box<str>] {
-        let Body::LifeCycle(LifeCycle::Heartbeat { .. }) = seen.event.body else { return &[] };
+    /// Takes an event's source in; whether it is a heartbeat.
+    pub fn beat(&mut self, seen: &Seen<'_>, silence: &Silence) -> bool {
+        let Body::LifeCycle(LifeCycle::Heartbeat { .. }) = seen.event.body else { return false };
         let name = Name { id: 0, text: seen.batch.source.as_str() };
-        let Some(beats) = self.sources.get_or_add(name, MODEL_SOURCES_MAX) else { return &[] };
-        beats.newest = beats.newest.max(seen.time);
-        beats.heard.word(seen.time, silence.usual_us);
-        let horizon = beats.newest.micros() - MODEL_HISTORY_US_MAX;
-        beats.heard.forget_before(Timestamp::clamped(horizon));
-        &beats.machines
+        if let Some(taken) = self.sources.take(seen, name, Kind::Stated, SOURCES, drop) {
+            let beats = taken.value;
+            beats.newest = beats.newest.max(seen.time);
+            beats.heard.word(seen.time, silence.usual_us);
+            let horizon = beats.newest.micros() - MODEL_HISTORY_US_MAX;
+            beats.heard.forget_before(Timestamp::clamped(horizon));
+        }
+        true
     }
 
-    /// The heartbeats of the source of an event of a machine that tells only what changes, the first time.
-    pub fn of_machine(&mut self, seen: &Seen<'_>, silence: &mut Silence) -> Option<(&Heard, Timestamp)> {
-        let machine = seen.machine.text;
-        if !silence.is_on_change(machine) {
-            return None;
-        }
-        let name = Name { id: 0, text: seen.batch.source.as_str() };
-        let beats = self.sources.get_or_add(name, MODEL_SOURCES_MAX)?;
-        if beats.machines.len() >= MODEL_SOURCE_MACHINES_MAX {
-            return None;
-        }
-        let at = beats.machines.binary_search_by(|known| (**known).cmp(machine)).err()?;
-        beats.machines.insert(at, machine.into());
-        Some((&beats.heard, beats.newest))
+    /// When the heartbeats of a source were, and the newest of them.
+    pub fn of_source(&self, source: SourceId) -> Option<(&Heard, Timestamp)> {
+        let kept = self.sources.get(source.as_str())?;
+        Some((&kept.value.heard, kept.value.newest))
     }
 }

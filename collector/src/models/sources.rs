@@ -12,9 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::machines::of_ring;
-use super::{Model, Name, Seen, Table, seconds, time};
+use super::shares::{Kind, Size};
+use super::{Model, Name, Seen, Shares, Shortage, seconds, time};
 use crate::limits::{MODEL_RATE_WINDOW_US, MODEL_SOURCES_MAX};
 use crate::sources::{lag_us, made_at};
+
+/// How many sources a model keeps; each one claims itself.
+pub(super) const SOURCES: Size = Size { count_max: MODEL_SOURCES_MAX, of_one_max: 1 };
 
 /// The settings of `sources`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,9 +64,9 @@ struct Source {
 }
 
 /// What is kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SourcesState {
-    sources: Table<Source>,
+    sources: Shares<Source>,
 }
 
 /// The model.
@@ -91,7 +95,9 @@ impl Sources {
                 self.numbers
             }
         };
-        self.state.sources.get_or_add(Name { id, text: seen.batch.source.as_str() }, MODEL_SOURCES_MAX)
+        // Who sends is no more important for what it sends: only who is idle gives way.
+        let (name, kind) = (Name { id, text: seen.batch.source.as_str() }, Kind::Stated);
+        self.state.sources.take(seen, name, kind, SOURCES, drop).map(|taken| taken.value)
     }
 }
 
@@ -184,7 +190,8 @@ impl Model for Sources {
 
     fn view(&self, at: Timestamp) -> Value {
         let sources: Map<String, Value> = (self.state.sources.iter())
-            .map(|(name, source)| {
+            .map(|kept| {
+                let source = &kept.value;
                 let is_heard = seconds(source.heard, at) <= f64::from(self.settings.offline_s);
                 let lost = |stream: Stream| source.lost[usize::from(stream.number())].events;
                 let told = json!({
@@ -198,11 +205,17 @@ impl Model for Sources {
                     "ring_used_percent": source.ring_used,
                     "autonomy_s": source.autonomy_s,
                     "online": is_heard && !source.has_stopped,
+                    "counts_from": kept.begun.map(|offset| offset.to_string()),
                 });
-                (name.to_owned(), told)
+                (kept.name().to_owned(), told)
             })
             .collect();
-        json!({ "sources": sources, "refused": self.state.sources.refused() })
+        let (refused, not_shown) = (self.state.sources.not_shown().events(), self.state.sources.not_shown_view(at));
+        json!({ "sources": sources, "refused": refused, "not_shown": not_shown })
+    }
+
+    fn shortage(&self) -> Option<Shortage> {
+        self.state.sources.shortage("sources")
     }
 }
 

@@ -13,12 +13,12 @@ use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::machines::{Following, Machines};
+use super::machines::{Following, MACHINES, Machine, Machines};
 use super::report::{Condition, Report, SeverityName};
 use super::silence::{Pattern, Silence, SilenceSettings};
 use super::timeline::{Purpose, Timeline};
 use super::track::{Room, Track};
-use super::{Model, Seen, time};
+use super::{Model, Seen, Shortage, time};
 
 /// The settings of `states`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,9 +44,9 @@ impl Default for StatesSettings {
 }
 
 /// What is kept.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StatesState {
-    machines: Machines,
+    machines: Machines<()>,
 }
 
 /// The model.
@@ -62,7 +62,7 @@ impl States {
     pub fn new(settings: StatesSettings) -> Self {
         let StatesSettings { no_data_s, no_data_s_of, on_change, severity_min } = settings;
         let silence = Silence::new(&SilenceSettings { no_data_s, no_data_s_of, on_change });
-        let following = Following { silence, purpose: Purpose::Intervals, room: Room::default() };
+        let following = Following { silence, purpose: Purpose::Intervals, room: Room::default(), size: MACHINES };
         Self { severity_min, following, state: StatesState::default() }
     }
 }
@@ -95,6 +95,15 @@ fn machine_view(track: &Track<Timeline>, walked: Timeline, at: Timestamp) -> Map
     view
 }
 
+#[cfg(test)]
+impl States {
+    /// One that has other room.
+    pub(super) fn sized(mut self, size: super::shares::Size) -> Self {
+        self.following.size = size;
+        self
+    }
+}
+
 impl Model for States {
     type State = StatesState;
 
@@ -117,7 +126,14 @@ impl Model for States {
     }
 
     fn view(&self, at: Timestamp) -> Value {
-        self.state.machines.view(&self.following, |_, track, walk| machine_view(track, walk(None), at)).into()
+        let view = |machine: &Machine<()>, walk: &dyn Fn(Option<Timestamp>) -> Timeline| {
+            machine_view(&machine.track, walk(None), at)
+        };
+        self.state.machines.view(at, &self.following, view).into()
+    }
+
+    fn shortage(&self) -> Option<Shortage> {
+        self.state.machines.shortage()
     }
 }
 

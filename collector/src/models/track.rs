@@ -231,6 +231,13 @@ pub enum Room {
 }
 
 impl Room {
+    /// A machine gave way to others.
+    pub fn release<W: Walk>(&mut self, track: &Track<W>) {
+        if let Self::Sorting(taken) = self {
+            *taken = taken.saturating_sub(track.bytes());
+        }
+    }
+
     /// Does something to a machine, and settles what has no room then.
     pub fn keep<W: Walk>(
         &mut self,

@@ -31,6 +31,18 @@ export function Late({ model, of }) {
     ${of?.horizon && html`<p class="quiet horizon">Events that come late are counted back to <${Time} of=${of.horizon} />.</p>`}`;
 }
 
+const NAMED_MAX = 3;
+
+/** What a model has no room for, and whose it is, while that lasts. `what` is how its things are called. */
+export function NotShown({ model, what }) {
+  const hidden = model.state?.not_shown;
+  if (!hidden?.now) return null;
+  const [named, more] = [hidden.sources.slice(0, NAMED_MAX), hidden.sources.length - NAMED_MAX];
+  const shares = named.map(({ source, kept }) => `${plain(source, 60)} (${count(kept)} kept)`).join(', ');
+  return html`<p class="banner not-shown">Not all ${what} are shown: there is no room for all of ${shares}${more > 0 && ` and ${counted(more, 'other source')}`}.
+    Every source has a share; of one that reports more, the ${what} that matter least are left out. Look at what it reports.</p>`;
+}
+
 /** All that is said of the answer of a model about one machine. */
 export function Counted({ model, of }) {
   return html`<${CountsFrom} from=${model.countsFrom} /><${Late} model=${model} of=${of} />`;

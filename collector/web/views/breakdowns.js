@@ -2,7 +2,7 @@
 
 import { html } from '../parts/html.js';
 import { Empty, Stale, Table, Waiting } from '../parts/bits.js';
-import { Counted, lateOf } from '../parts/counted.js';
+import { Counted, NotShown, lateOf } from '../parts/counted.js';
 import { useModel } from '../parts/models.js';
 import { link } from '../parts/place.js';
 import { Time, duration, millis, roughly } from '../parts/time.js';
@@ -43,6 +43,6 @@ export function Breakdowns({ asOf }) {
       <p>A machine says so with an event; to try it:</p>
       <pre>afferent-agent emit --socket DATA/agent.sock breakdown 88-C --code E42 --severity error --message "Belt torn"</pre><//>`;
   }
-  return html`<h1>Breakdowns</h1><${Stale} models=${[breakdowns]} /><${Episodes} episodes=${episodes} now=${millis(breakdowns.time)} />
+  return html`<h1>Breakdowns</h1><${Stale} models=${[breakdowns]} /><${NotShown} model=${breakdowns} what="machines" /><${Episodes} episodes=${episodes} now=${millis(breakdowns.time)} />
     <${Counted} model=${breakdowns} of=${{ late: lateOf(breakdowns.state.machines) }} />`;
 }

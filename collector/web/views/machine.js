@@ -4,7 +4,7 @@ import { html, useState } from '../parts/html.js';
 import { Alarms } from '../parts/alarms.js';
 import { Empty, Stale, State, Table, Waiting } from '../parts/bits.js';
 import { Episodes } from './breakdowns.js';
-import { Counted, Known } from '../parts/counted.js';
+import { Counted, Known, NotShown } from '../parts/counted.js';
 import { FIGURES, SHOWN } from '../parts/figures.js';
 import { measured } from '../parts/measure.js';
 import { useModel } from '../parts/models.js';
@@ -80,7 +80,9 @@ export function Machine({ name, at, asOf }) {
   if (waiting) return html`${title}${waiting}`;
   const machine = Object.hasOwn(states.state.machines, name) ? states.state.machines[name] : null;
   if (!machine) {
-    return html`${title}<${Empty} title="This machine has not spoken${asOf == null ? '' : ' by then'}.">
+    // One for which there is no room may have spoken.
+    const why = states.state.not_shown?.last ? 'is not shown: there was no room for all machines' : 'has not spoken';
+    return html`${title}<${Empty} title="This machine ${why}${asOf == null ? '' : ' by then'}.">
       <p>Machines are the first level of subjects, as 88-C of 88-C/spindle/temperature.${' '}
       <a href=${link(['machines'])}>See which there are</a>${asOf != null && html`, or <button type="button"
         onClick=${() => requery({ as_of: null })}>go back to now</button>`}.</p><//>`;
@@ -97,7 +99,7 @@ export function Machine({ name, at, asOf }) {
     <${Alarms} machine=${name} alarms=${active} asOf=${asOf} /></section>`;
   return html`${title}<${Stale} models=${[states, breakdowns, alarms, last, kpi]} />
     <p class="lead"><${State} of=${machine.state} /> since <${Time} of=${machine.since} />${machine.reason && html` · <bdi>${plain(machine.reason)}</bdi>`}</p>
-    <${Clock} machine=${machine} now=${now} />${urgent}
+    <${Clock} machine=${machine} now=${now} /><${NotShown} model=${alarms} what="alarms" />${urgent}
     <section aria-labelledby="time"><h2 id="time">Over time</h2>
       <${SpanChoice} span=${span} length=${length} until=${until} />
       ${why && html`<p class="banner" role="status">
@@ -108,7 +110,7 @@ export function Machine({ name, at, asOf }) {
         title=${`States, breakdowns and alarms of ${plain(name, 80)}`} />
       <${Counted} model=${states} of=${machine} />
       <${Sensors} machine=${name} from=${until - length} until=${until} now=${now} asOf=${asOf} /></section>
-    <section aria-labelledby="values"><h2 id="values">Last values</h2><${LastValues} last=${last.state} name=${name} /></section>
+    <section aria-labelledby="values"><h2 id="values">Last values</h2><${NotShown} model=${last} what="values" /><${LastValues} last=${last.state} name=${name} /></section>
     <section aria-labelledby="figures"><h2 id="figures">Figures</h2><${Figures} model=${kpi} kpi=${kpi.state?.machines?.[name]} /></section>
     <section aria-labelledby="breakdowns"><h2 id="breakdowns">Breakdowns</h2>
       <${Episodes} episodes=${episodes} now=${millis(states.time)} of=${name} />

@@ -2,7 +2,7 @@
 
 import { Component, html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../parts/html.js';
 import { Empty, Stale, StartAnAgent, State, Waiting } from '../parts/bits.js';
-import { Counted, lateOf } from '../parts/counted.js';
+import { Counted, NotShown, lateOf } from '../parts/counted.js';
 import { useHeldFocus } from '../parts/focus.js';
 import { measured, painted } from '../parts/measure.js';
 import { useModel } from '../parts/models.js';
@@ -170,7 +170,8 @@ export function Machines({ asOf }) {
   const waiting = Waiting({ model: states, name: 'states' });
   if (waiting) return html`<h1>Machines</h1>${waiting}`;
   if (all.length === 0) return html`<h1>Machines</h1><${Empty} title="No machine has spoken yet."><${StartAnAgent} /><//>`;
-  return html`<h1>Machines</h1><${Stale} models=${[states, breakdowns, alarms]} />
+  return html`<h1>Machines</h1><${Stale} models=${[states, breakdowns, alarms]} /><${NotShown} model=${states} what="machines" />
+    <${NotShown} model=${alarms} what="alarms" />
     <div class="filters states" role="group" aria-label="Show only">
       ${Object.keys(STATES).map((state) => {
         const number = all.filter((machine) => machine.state === state).length;

@@ -4,7 +4,7 @@ import { html, useEffect, useState } from '../parts/html.js';
 import { askJson } from '../parts/api.js';
 import { Empty, Problem, StartAnAgent, Table } from '../parts/bits.js';
 import { Certificate } from './certificate.js';
-import { CountsFrom } from '../parts/counted.js';
+import { CountsFrom, NotShown } from '../parts/counted.js';
 import { useModel } from '../parts/models.js';
 import { link } from '../parts/place.js';
 import { Time, duration } from '../parts/time.js';
@@ -110,7 +110,7 @@ export function Sources({ asOf, at }) {
     ${(warnings ?? []).map((message) => html`<${Problem} error=${{ message }} />`)}
     ${rows.length === 0 ? html`<${Empty} title=${live ? 'No agent has sent anything yet.' : 'Who sent by then is not known.'}>
       ${live ? html`<${StartAnAgent} />` : html`<p>${model.error ? plain(model.error.message) : 'Move on in the log, or go back to now.'}</p>`}<//>`
-      : html`<${Summary} rows=${rows} /><${Table} caption="Sources, worst first" head=${HEAD} rows=${rows} />
+      : html`<${Summary} rows=${rows} /><${NotShown} model=${model} what="sources" /><${Table} caption="Sources, worst first" head=${HEAD} rows=${rows} />
         ${!live && html`<${CountsFrom} from=${model.countsFrom} />`}`}
     ${live && rows.length > 0 && html`<section aria-labelledby="losses"><h2 id="losses">Losses</h2><${Losses} agents=${agents} /></section>`}
     <${Certificate} key=${at.query.get('source')} sources=${names} at=${at} />`;

@@ -2,6 +2,7 @@
 //! goes on, health and metrics answer, memory stays bounded, and when they stop all is as before.
 
 mod bodies;
+mod cardinality;
 mod computations;
 mod drive_by;
 mod machine;

@@ -10,7 +10,8 @@ use serde_json::Value;
 const BY_NAME: [&str; 3] = ["machines", "subjects", "sources"];
 
 /// Members that a table has no room for.
-const ONLY_JSON: [&str; 6] = ["subject", "first_out", "late_first", "late_last", "counters", "counters_refused"];
+const ONLY_JSON: [&str; 7] =
+    ["subject", "first_out", "late_first", "late_last", "counters", "counters_refused", "counts_from"];
 
 pub fn list(list: &[ModelReport]) -> String {
     let heading = [
@@ -60,7 +61,17 @@ pub fn state(answer: &Value) -> String {
         std::iter::once(plain(name).into_owned()).chain(figures).collect()
     });
     out += &table(&heading, &cells.collect::<Vec<Vec<String>>>());
-    out
+    out + &not_shown(&state["not_shown"])
+}
+
+/// What has no room, in words.
+fn not_shown(of: &Value) -> String {
+    if of["now"] != true {
+        return String::new();
+    }
+    let sources = of["sources"].as_array().into_iter().flatten();
+    let kept = sources.map(|source| format!("{} ({} kept)", cell(&source["source"]), cell(&source["kept"])));
+    format!("not all is shown: there is no room for all of {}\n", kept.collect::<Vec<_>>().join(", "))
 }
 
 /// From where in the log figures count, in words.

@@ -3,7 +3,7 @@
 //! Reports stand in their order, wherever they stood in the log. The alarm is what they end with: the last raise, those
 //! before it back to a clear, and the clears after it. One raise is enough; the others repeat it.
 
-use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::super::life_cycle::Stage;
@@ -42,6 +42,8 @@ pub(super) struct Condition {
     shelf: Option<(Order, Shelf)>,
     /// The latest of the reports that were let go of.
     cut: Option<Order>,
+    /// The sources that report it and have room for it, in their order.
+    claims: Vec<SourceId>,
 }
 
 /// An alarm as its reports have it.
@@ -68,6 +70,28 @@ pub(super) enum Fate {
 }
 
 impl Condition {
+    /// A source reports it; whether it did not before.
+    pub fn claim(&mut self, source: SourceId) -> bool {
+        match self.claims.binary_search(&source) {
+            Ok(_) => false,
+            Err(at) => {
+                self.claims.insert(at, source);
+                true
+            }
+        }
+    }
+
+    /// A source has no room for it; whether another one has.
+    pub fn release(&mut self, source: SourceId) -> bool {
+        self.claims.retain(|known| *known != source);
+        !self.claims.is_empty()
+    }
+
+    /// The sources that report it and have room for it.
+    pub fn claims(&self) -> &[SourceId] {
+        &self.claims
+    }
+
     /// Takes a raise. Whether what was let go of may have changed what it means.
     pub fn raise(&mut self, seen: &Seen<'_>, priority: u16, message: impl FnOnce() -> String) -> bool {
         let order = seen.order();

@@ -178,3 +178,56 @@ fn what_is_told_of_alarms_is_a_function_of_the_set_of_events() {
     }
     assert!(differs_by_arrival > CASES, "the order of arrival hardly mattered: {differs_by_arrival}");
 }
+
+/// A time that a clock may show, in seconds.
+const BASE: i64 = 1_700_000_000;
+
+/// An alarm that the stranger made up: its name, its priority, and when it was raised.
+fn made_up(numbers: &mut Numbers) -> Vec<(String, u16, i64)> {
+    let raise =
+        |number| (format!("c{number}"), 1 + numbers.below(1000) as u16, BASE + 1000 + numbers.below(5000) as i64);
+    (0..MODEL_ALARMS_MAX + 3000).map(raise).collect()
+}
+
+#[test]
+fn when_all_is_full_a_stranger_loses_its_own_least_alarms_and_others_none_in_whatever_order_they_came() {
+    use super::super::testing::{Log, Told, alarm, at};
+    let mut numbers = Numbers(7);
+    let noise = made_up(&mut numbers);
+    // Ours are of the least priority, and older than all others.
+    let ours: Vec<String> = (0..300).map(|number| format!("o{number}")).collect();
+    let event = |name, priority, second, source| {
+        let event = alarm(second, "88-C", name, Raised);
+        let Body::Alarm(body) = event.body else { unreachable!() };
+        let body = Body::Alarm(Alarm { priority, ..body });
+        Told { source, epoch: 1, event: afferent_protocol::event::Event { body, ..event }, ingest: at(BASE + 9000) }
+    };
+    let told = noise.iter().map(|(name, priority, second)| event(name, *priority, *second, "stranger"));
+    let log = Log::from(told.chain(ours.iter().map(|name| event(name, 1, BASE + 10, "press-88"))));
+    let mut sorted = noise.clone();
+    sorted.sort_by(|one, other| (other.1, other.2, &other.0).cmp(&(one.1, one.2, &one.0)));
+    let right = ours.iter().cloned().chain(sorted.into_iter().take(MODEL_ALARMS_OF_ONE_MAX).map(|(name, ..)| name));
+    let right: std::collections::BTreeSet<String> = right.collect();
+    let mut order: Vec<usize> = (0..noise.len() + ours.len()).collect();
+    for _ in 0..3 {
+        numbers.shuffle(&mut order);
+        let model = log.permuted(&order).fold_any(Box::new(Alarms::new(AlarmsSettings::default())));
+        let view = model.view(at(BASE + 9000));
+        let active = view["active"].as_array().unwrap();
+        let names = active.iter().map(|alarm| alarm["condition"].as_str().unwrap().to_owned());
+        assert!(names.collect::<std::collections::BTreeSet<_>>() == right, "other alarms are told");
+        assert_eq!(view["dropped"]["count"], noise.len() - MODEL_ALARMS_OF_ONE_MAX);
+        assert_eq!(
+            (&view["not_shown"]["now"], &view["not_shown"]["sources"][0]["source"]),
+            (&json!(true), &json!("stranger"))
+        );
+        assert!(
+            model
+                .shortage()
+                .is_some_and(|shortage| shortage.lasts(at(BASE + 9060)) && !shortage.lasts(at(BASE + 9061)))
+        );
+    }
+    // The control: by priority and age alone none of ours would be there.
+    let least = noise.iter().map(|(_, priority, second)| (*priority, *second)).min().unwrap();
+    assert!(least > (1, BASE + 10) && noise.len() > MODEL_ALARMS_MAX);
+}

@@ -2,6 +2,7 @@ use afferent_protocol::event::Event;
 
 use super::super::testing::{Log, alarm, at, derived};
 use super::*;
+use crate::limits::MODEL_ALARMS_BEYOND_MAX;
 use AlarmTransition::{Acknowledged, Cleared, Raised, Shelved, Unshelved};
 
 fn view(log: &Log, second: i64) -> Value {
@@ -113,17 +114,21 @@ fn the_least_important_alarms_go_in_whatever_order_they_came_and_what_went_is_to
     };
     assert_eq!(conditions(&first), conditions(&second));
     let told = conditions(&first);
-    assert_eq!((told.len(), told.iter().filter(|(priority, _)| *priority == 900).count()), (MODEL_ALARMS_MAX, 999));
+    assert_eq!(
+        (told.len(), told.iter().filter(|(priority, _)| *priority == 900).count()),
+        (MODEL_ALARMS_OF_ONE_MAX, 999)
+    );
     // Of the others the youngest.
-    assert!(told.iter().all(|(_, name)| name[1..].parse::<usize>().unwrap() >= 20_000 - MODEL_ALARMS_MAX));
-    let dropped = json!({ "count": 20_000 - MODEL_ALARMS_MAX, "by_priority": { "100": 20_000 - MODEL_ALARMS_MAX } });
+    assert!(told.iter().all(|(_, name)| name[1..].parse::<usize>().unwrap() >= 20_000 - MODEL_ALARMS_OF_ONE_MAX));
+    let count = 20_000 - MODEL_ALARMS_OF_ONE_MAX;
+    let dropped = json!({ "count": count, "by_priority": { "100": count } });
     assert_eq!((&first["dropped"], &second["dropped"]), (&dropped, &dropped));
 }
 
 #[test]
 fn what_is_over_makes_room_first_and_what_comes_from_behind_that_is_counted_and_named() {
     let names: Vec<String> =
-        (0..MODEL_ALARMS_MAX + MODEL_ALARMS_BEYOND_MAX).map(|number| format!("c{number}")).collect();
+        (0..MODEL_ALARMS_OF_ONE_MAX + MODEL_ALARMS_BEYOND_MAX).map(|number| format!("c{number}")).collect();
     let day = 86_400;
     let mut events: Vec<_> = names[..1000].iter().map(|name| alarm(10, "88-C", name, Cleared)).collect();
     events.extend(names[1000..].iter().map(|name| alarm(9 * day, "88-C", name, Cleared)));

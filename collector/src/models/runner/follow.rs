@@ -48,10 +48,15 @@ impl Models {
         let mut turns = Turns::new(self.0.commits.clone());
         let mut saved = (self.live().next(), Instant::now());
         let mut place = Fold::new(Vec::new(), saved.0, Default::default());
+        let mut looked: Option<Instant> = None;
         while !self.0.stopping.is_said() {
             let end = log.kept().end;
             let outcome = self.advance(&*log, &mut place, end, &mut turns);
             self.take_finished(&*log);
+            if looked.is_none_or(|looked| looked.elapsed() >= RETRY) {
+                self.look_for_shortages();
+                looked = Some(Instant::now());
+            }
             let next = self.live().next();
             let is_due = next.since(saved.0) >= MODEL_SNAPSHOT_EVENTS || saved.1.elapsed() >= MODEL_SNAPSHOT_EVERY;
             if next > saved.0 && is_due {
@@ -73,6 +78,15 @@ impl Models {
         if self.live().next() > saved.0 {
             self.save_live();
         }
+    }
+
+    /// Keeps what the models have no room for where those who ask for it find it.
+    fn look_for_shortages(&self) {
+        let live = self.live();
+        let running = live.members.iter().filter(|member| member.failed.is_none());
+        let found = running.filter_map(|member| Some((member.id.clone(), member.model.shortage()?))).collect();
+        drop(live);
+        *locked(&self.0.shortages) = found;
     }
 
     /// Waits until there is something to do, or to look at.

@@ -28,7 +28,7 @@ pub use rebuild::RecomputeError;
 pub use replay::{Cancel, ReplayError, fold_log, start_of};
 
 use super::store::Store;
-use super::{CountedFrom, Definition, Fold, ModelId};
+use super::{CountedFrom, Definition, Fold, ModelId, Shortage};
 use crate::shutdown::Stopping;
 use crate::subscribe::ReadLog;
 use crate::supervise::{Part, Supervisor};
@@ -78,6 +78,8 @@ struct Shared {
     /// What was made again, on its way to the models that follow the log.
     finished: Mutex<Vec<Fold>>,
     rebuilders: Mutex<Vec<JoinHandle<()>>>,
+    /// What they have no room for, as it was a moment ago: who asks for it need not wait for the models.
+    shortages: Mutex<Vec<(ModelId, Shortage)>>,
 }
 
 /// How far a model is that is being made again.
@@ -140,6 +142,7 @@ impl Models {
             rebuilding: Mutex::default(),
             finished: Mutex::default(),
             rebuilders: Mutex::default(),
+            shortages: Mutex::default(),
         }));
         for fold in behind {
             models.rebuild(fold)?;
@@ -164,6 +167,11 @@ impl Models {
             Ok(id) => definitions.into_iter().find(|definition| definition.id == id),
             Err(_) => definitions.filter(|known| known.id.name() == name).max_by_key(|known| known.id.version()),
         }
+    }
+
+    /// What the models have no room for, as it was a moment ago.
+    pub fn shortages(&self) -> Vec<(ModelId, Shortage)> {
+        locked(&self.0.shortages).clone()
     }
 
     /// All definitions.
