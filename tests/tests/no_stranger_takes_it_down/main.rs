@@ -5,5 +5,6 @@ mod bodies;
 mod computations;
 mod drive_by;
 mod machine;
+mod names;
 mod siege;
 mod streams;
