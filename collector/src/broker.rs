@@ -17,6 +17,9 @@
 //! `%u` is the login, which is the agent's name; never `%c`, the client id, which anybody can choose. A broker without such
 //! rules, or whoever gets at it, can withhold messages and so delay them, and nothing else: it has no key to sign with.
 //!
+//! Whose connection a message came over is not known behind a broker: what one client address may bring of names that are not
+//! known, all who come through the broker may bring together.
+//!
 //! Answers go out with quality of service 0: they are cumulative, and an agent that misses one asks again.
 
 mod probe;

@@ -19,7 +19,7 @@
 //!
 //! [`up`] starts a collector and an agent for this machine.
 //!
-//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`], [`open_files`], [`seldom`];
+//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`], [`open_files`], [`seldom`], [`shares`];
 //! [`supervise`] watches every task and thread, [`turns`] lets commits go before them; [`run`] puts it all together,
 //! and [`limits`] has every limit of the collector.
 
@@ -47,6 +47,7 @@ pub mod refused;
 pub mod retention;
 pub mod run;
 pub mod seldom;
+pub mod shares;
 pub mod shutdown;
 #[cfg(test)]
 mod simulated;

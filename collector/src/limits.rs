@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use afferent_protocol::limits::{BATCH_BYTES_MAX, MESSAGE_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use afferent_protocol::limits::{
+    BATCH_BYTES_MAX, LANES_MAX, MESSAGE_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+};
 use afferent_protocol::topic::TOPIC_BYTES_MAX;
 
 /// Bytes of a segment of the unified log, unless configured otherwise.
@@ -93,8 +95,22 @@ pub const PIECES_BYTES_TOTAL_MAX: usize = 64 << 20;
 pub const PIECES_IDLE_US: u64 = 60_000_000;
 /// Sources that are known, at most.
 pub const SOURCES_MAX: usize = 65_536;
+/// Of these, names that have proved a key and delivered nothing: those that have been idle longest give way.
+pub const NAMES_NEW_MAX: usize = 4096;
+/// Names of which nothing but refusals is known: the oldest of them give way.
+pub const NAMES_REFUSED_MAX: usize = 1024;
+/// New names that one client address can bring at once, unless configured otherwise; behind a broker, all of them together.
+pub const NAMES_NEW_OF_ONE: u32 = 1024;
+/// After so long it can bring as many once more: between, one after the other.
+pub const NAMES_FILL_TIME: Duration = Duration::from_secs(600);
+/// Client addresses that are told apart by the names that they have brought; the others share what one can bring.
+pub const NAMES_ADDRESSES_MAX: usize = 16_384;
+/// New names that may be configured for one client address.
+pub const NAMES_NEW_OF_ONE_MAX: u32 = 65_536;
 /// Lanes (epochs of both streams) of one source that are known, at most.
 pub const SOURCE_LANES_MAX: usize = 4096;
+/// Lanes of one source of which nothing has come, at most: the oldest ones give way. Those of as many runs as are answered.
+pub const SOURCE_LANES_NEW_MAX: usize = (SESSIONS_PROVED_MAX + SESSIONS_UNPROVED_MAX) * LANES_MAX;
 /// Separate ranges that a set of sequences remembers, at most.
 pub const RANGES_MAX: usize = 1024;
 /// Declared losses of one lane that are remembered one by one; older ones only in the sum.
@@ -132,6 +148,9 @@ const _: () = {
     assert!(COMMIT_PART_BYTES_MAX > 2 * BATCH_BYTES_MAX);
     assert!(COMMIT_BYTES_MAX >= MESSAGE_PAYLOAD_BYTES_MAX);
     assert!(PIECES_BYTES_TOTAL_MAX >= 16 * BATCH_BYTES_MAX);
+    assert!(NAMES_NEW_MAX + NAMES_REFUSED_MAX < SOURCES_MAX / 4, "most names are of those that deliver");
+    assert!(NAMES_NEW_OF_ONE as usize * 2 <= NAMES_NEW_MAX, "one address cannot push out all others at once");
+    assert!(NAMES_NEW_OF_ONE >= 1000, "a plant of a thousand agents behind one address starts at once");
     assert!(EARLY_BYTES_MAX >= BATCH_BYTES_MAX && EARLY_BYTES_TOTAL_MAX >= EARLY_BYTES_MAX);
 };
 
@@ -266,6 +285,14 @@ pub const QUERY_NAMES_MAX: usize = 32;
 pub const EVENTS_DEFAULT: u64 = 1000;
 /// Named subscriptions.
 pub const SUBSCRIPTIONS_MAX: usize = 1000;
+/// Those that one client address has made: others find room beside them. Behind a proxy all clients have one address.
+pub const SUBSCRIPTIONS_OF_ONE_MAX: usize = 750;
+/// Of these, those that were never moved.
+pub const SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX: usize = 250;
+/// A subscription that nobody has read for so long since it was made may give way to another one.
+pub const SUBSCRIPTION_IDLE_TIME: Duration = Duration::from_secs(60);
+/// Names of subscriptions that gave way that are remembered, so that who asks for one learns what became of it.
+pub const SUBSCRIPTIONS_GONE_KEPT: usize = 1000;
 /// Parts into which the work of one subscription is divided, at most, and when nobody says.
 pub const PARTITIONS_MAX: u32 = 64;
 /// Parts of a subscription when nobody says.
@@ -351,12 +378,17 @@ const _: () = {
     assert!(PACKET_BYTES_MAX as usize > MESSAGE_PAYLOAD_BYTES_MAX + TOPIC_BYTES_MAX + 5);
     assert!(INTAKE_BYTES_MAX >= 2 * PACKET_BYTES_MAX as usize, "any two messages fit between socket and log");
     assert!(COMMIT_BYTES_MAX <= INTAKE_BYTES_MAX);
+    assert!(NAMES_NEW_MAX > COMMIT_MESSAGES_MAX, "who proves itself delivers before later ones push it out");
     assert!(SESSIONS_CLAIMED_MAX > COMMIT_MESSAGES_MAX, "a claim is answered before later ones push it out");
     assert!(OUT_BYTES_MAX > 2 * afferent_protocol::limits::CONTROL_BYTES_MAX);
     assert!(BROKER_SILENCE_MAX.as_secs() > 2 * BROKER_KEEP_ALIVE.as_secs(), "two pings may be late");
     assert!(READ_BYTES >= CONNECT_BYTES_MAX && READ_BYTES <= 128 * 1024, "it must fit a worker's stack");
     assert!(PAGE_SCAN_BYTES >= BATCH_BYTES_MAX, "a page gets past any one batch");
     assert!(EVENTS_DEFAULT <= EVENTS_PAGED_MAX && EVENTS_PAGED_BYTES_MAX >= PAGE_BYTES);
+    assert!(
+        SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX <= SUBSCRIPTIONS_MAX - SUBSCRIPTIONS_OF_ONE_MAX,
+        "others find as much room"
+    );
     assert!(FETCH_WAIT_S_MAX < LEASE_TIME.as_secs(), "who waits keeps its lease");
     assert!(PARTITIONS_DEFAULT <= PARTITIONS_MAX && MEMBERS_MAX >= PARTITIONS_MAX as usize);
     assert!(FILES_MIN > FILES_OWN + REFUSALS_AT_ONCE as u64 + 8 * FILES_OF_HTTP_CONNECTION);

@@ -37,6 +37,12 @@ pub enum Kind {
     Subscribe,
     /// A message that admission refused.
     Message(Reason),
+    /// A name that has delivered nothing and gave way to another one.
+    NameGaveWay,
+    /// A subscription that nobody has read and that gave way to another one.
+    SubscriptionGaveWay,
+    /// More subscriptions than one client, or all, may have.
+    HttpSubscriptions,
     /// More HTTP connections than one client, or all, may have.
     HttpConnections,
     /// More event streams than that.
@@ -70,6 +76,9 @@ impl Kind {
             Self::Publish => "publish",
             Self::Subscribe => "subscribe",
             Self::Message(reason) => reason.name(),
+            Self::NameGaveWay => "name-gave-way",
+            Self::SubscriptionGaveWay => "subscription-gave-way",
+            Self::HttpSubscriptions => "http-subscriptions",
             Self::HttpConnections => "http-connections",
             Self::HttpStreams => "http-streams",
             Self::HttpLongAnswers => "http-long-answers",
@@ -82,12 +91,23 @@ impl Kind {
         }
     }
 
-    /// Whether it keeps readers and posters out, so that health tells of it.
+    /// Whether it keeps agents, readers or posters out, so that health tells of it.
     const fn is_of_health(self) -> bool {
-        matches!(
-            self,
-            Self::HttpConnections | Self::HttpStreams | Self::HttpLongAnswers | Self::HttpBodies | Self::HttpAnswers
-        )
+        match self {
+            Self::HttpConnections
+            | Self::HttpStreams
+            | Self::HttpLongAnswers
+            | Self::HttpBodies
+            | Self::HttpAnswers => true,
+            Self::HttpSubscriptions | Self::SubscriptionGaveWay | Self::NameGaveWay => true,
+            Self::Message(reason) => matches!(reason, Reason::FirstContacts | Reason::TooMany),
+            _ => false,
+        }
+    }
+
+    /// Whether there may be as many names of it as strangers make up, of which the newest is enough.
+    const fn is_of_crowd(self) -> bool {
+        matches!(self, Self::NameGaveWay | Self::SubscriptionGaveWay)
     }
 
     /// What to do.
@@ -114,7 +134,14 @@ impl Kind {
             Self::Message(Reason::OtherSource | Reason::OwnName | Reason::Conflict) => {
                 "give every agent a name of its own, and its own data directory"
             }
+            Self::Message(Reason::FirstContacts) | Self::NameGaveWay => {
+                "where they are no agents of yours, find out who makes up names there, and give agents logins or certificates"
+            }
+            Self::Message(Reason::TooMany) => "let it deliver to a collector with another log",
             Self::Message(_) => "look at the client's software and version",
+            Self::SubscriptionGaveWay | Self::HttpSubscriptions => {
+                "delete subscriptions that nobody needs; one that is read and committed never gives way"
+            }
             Self::HttpConnections
             | Self::HttpStreams
             | Self::HttpLongAnswers
@@ -236,9 +263,11 @@ impl Book {
             (_, Some(peer)) => peer.ip().to_string(),
             (_, None) => "?".to_owned(),
         };
-        let known = self.entries.iter().position(|entry| entry.kind == refused.kind && entry.name == name);
-        let at = known.unwrap_or_else(|| self.add(refused.kind, name, wall));
+        let is_known = |entry: &Entry| entry.kind == refused.kind && (entry.name == name || refused.kind.is_of_crowd());
+        let known = self.entries.iter().position(is_known);
+        let at = known.unwrap_or_else(|| self.add(refused.kind, name.clone(), wall));
         let entry = &mut self.entries[at];
+        entry.name = name;
         entry.user = refused.user.map(short);
         entry.topic = refused.topic.map(short);
         entry.peer = refused.peer.map(|peer| peer.to_string());
@@ -325,6 +354,21 @@ mod tests {
         assert_eq!(book.entries.len(), REFUSED_KEPT_MAX);
         assert_eq!(book.counts[&Kind::Login], 10_000);
         assert!(book.entries.iter().any(|entry| entry.name == "press-9999"), "the newest ones are remembered");
+    }
+
+    #[test]
+    fn of_names_that_give_way_the_newest_is_remembered_and_others_keep_their_place() {
+        let (mut book, now) = (Book::default(), Instant::now());
+        book.note(&login("press-88"), at(0), now);
+        let names: Vec<String> = (0..1000).map(|number| format!("stranger-{number}")).collect();
+        for name in &names {
+            let gone = Refused { kind: Kind::NameGaveWay, user: None, peer: None, ..login(name) };
+            book.note(&gone, at(1), now);
+        }
+        let names: Vec<&str> = book.entries.iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names, ["press-88", "stranger-999"], "one entry each would leave none of others");
+        assert_eq!(book.counts[&Kind::NameGaveWay], 1000);
+        assert!(book.recent.contains_key(&Kind::NameGaveWay), "health tells of it");
     }
 
     #[test]

@@ -179,7 +179,8 @@ impl Collector {
         let (switch, stopping) = stop_switch();
         let supervisor = Supervisor::new(Arc::clone(&health), stopping.clone());
         let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()), &supervisor);
-        let core = core.with_posted_ids(Box::new(ids.map_err(system("a thread for the posted events"))?));
+        let ids = Box::new(ids.map_err(system("a thread for the posted events"))?);
+        let core = core.with_posted_ids(ids).with_new_names(config.names.new_max);
         let (intake, incoming) = Intake::new();
         let http = listen_http(config.http.listen).await?;
         let http_address = http.local_addr().map_err(system("the address of a socket"))?;

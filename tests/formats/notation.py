@@ -105,6 +105,7 @@ LIFE_CYCLES = [
     "conflict source:text boots:boots addresses:text",
     "rolledback source:text term:hex until:varint end:varint time:time", "retired source:text who:text why:text",
     "keyreplaced source:text key:32 who:text", "keyendorsed endorsement:endorsement", "alias source:text former:text",
+    "forgotten source:text",
 ]
 
 

@@ -129,6 +129,9 @@ pub struct AgentReport {
     pub refused: u64,
     /// Refusals by reason.
     pub refused_by_reason: std::collections::BTreeMap<String, u64>,
+    /// It has delivered nothing, and gives way to others when there are too many such names.
+    #[serde(default)]
+    pub new: bool,
     /// Its streams, one entry an epoch.
     pub lanes: Vec<LaneReport>,
 }
@@ -326,6 +329,7 @@ impl AgentReport {
             early_batches: view.early,
             refused: view.refused.iter().map(|(_, count)| count).sum(),
             refused_by_reason: view.refused.iter().map(|(reason, count)| ((*reason).into(), *count)).collect(),
+            new: view.is_new,
             lanes,
         }
     }

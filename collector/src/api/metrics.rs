@@ -33,8 +33,12 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     let now = SystemClock::new().read().wall;
     models(&mut text, &api.state.models.shortages(), now);
     let sources = api.state.sources.borrow().clone();
-    let reports: Vec<AgentReport> = sources.iter().map(|view| AgentReport::of(view, now)).collect();
-    let online: Vec<bool> = sources.iter().map(|view| view.link == LinkState::Online).collect();
+    let help = "Names that have delivered nothing; they have no series of their own.";
+    text.single("afferent_names_new", "gauge", help, sources.iter().filter(|view| view.is_new).count());
+    // Strangers make up as many names as they like: each would be a dozen series in who scrapes this.
+    let known: Vec<_> = sources.iter().filter(|view| !view.is_new).collect();
+    let reports: Vec<AgentReport> = known.iter().map(|view| AgentReport::of(view, now)).collect();
+    let online: Vec<bool> = known.iter().map(|view| view.link == LinkState::Online).collect();
     agents(&mut text, &reports, &online);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
 }

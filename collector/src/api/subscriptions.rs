@@ -24,7 +24,10 @@ use crate::limits::{
     EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, HTTP_DOCUMENT_BYTES_MAX,
     MEMBER_BYTES_MAX, PARTITIONS_DEFAULT,
 };
-use crate::subscribe::named::{FetchCursor, FilterText, Portion, SubscriptionError, View};
+use crate::refused::{Kind, Refused};
+use crate::subscribe::named::{
+    AGAIN_AFTER, Created, FetchCursor, FilterText, Maker, Portion, SubscriptionError, Use, View,
+};
 use crate::subscribe::{Page, ReadLog, Start};
 
 /// To be committed once everything in the answer is dealt with.
@@ -81,6 +84,9 @@ pub struct SubscriptionReport {
     pub lag: Option<String>,
     /// Why its place is lost: the log was put back to an earlier state, or started over. It gives nothing until it is reset.
     pub error: Option<String>,
+    /// Whether nobody has read it so far: then it may give way to others where there are too many.
+    #[serde(default)]
+    pub unread: bool,
     /// Who works on it.
     pub members: Vec<MemberReport>,
 }
@@ -112,6 +118,7 @@ impl SubscriptionReport {
             begins: view.kept.begins.map(|begins| super::agents::text(Timestamp::clamped(begins))),
             error: error.map(|error| format!("{error}; reset the subscription")),
             cursors: view.kept.cursors.iter().map(|cursor| cursor.0.offset.to_string()).collect(),
+            unread: view.kept.made.is_some_and(|made| made.used == Use::Never),
             filter: view.kept.filter,
             members: view.members.into_iter().map(member).collect(),
         }
@@ -137,27 +144,58 @@ pub(super) async fn show(
     Ok(Json(SubscriptionReport::of(view, &*api.state.reader)))
 }
 
-/// Makes a subscription, unless the same one is there.
+/// Makes a subscription, unless the same one is there. There may be 1,000; of one client address 750, and of these 250 that
+/// nobody has committed anything of. Beyond that one that nobody has read for a minute since it was made gives way, and what was
+/// read never does.
 #[utoipa::path(put, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
     request_body = NewSubscription, responses(
     (status = 200, description = "It was there", body = SubscriptionReport),
     (status = 201, description = "It was made", body = SubscriptionReport), super::openapi::Refusals))]
-pub(super) async fn create(State(api): State<Api>, Path(name): Path<String>, body: Sent) -> Result<Response, Problem> {
+pub(super) async fn create(
+    State(api): State<Api>,
+    client: Client,
+    Path(name): Path<String>,
+    body: Sent,
+) -> Result<Response, Problem> {
     let name = name_of(&name)?;
     let new: NewSubscription = json(body).await?;
     let start: Start = new.from.as_deref().unwrap_or("first").parse()?;
-    let made = blocking({
+    let maker = Maker { by: client.address(), at: now() };
+    let created = blocking({
         let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
         move || {
             let from = start.resolve(&*log).map_err(Problem::from)?;
             let partitions = new.partitions.unwrap_or(PARTITIONS_DEFAULT);
             let begins = start.to_come(now());
-            subscriptions.create(name, log.terms().place(from), begins, new.filter, partitions).map_err(Problem::from)
+            let place = log.terms().place(from);
+            Ok::<_, Problem>(subscriptions.create(name, place, begins, new.filter, partitions, maker))
         }
     })
     .await??;
+    let created = created.map_err(|error| {
+        let is_full = is_full(&error);
+        let problem = Problem::from(error);
+        if is_full { api.budgets.refuse(Kind::HttpSubscriptions, &client, problem) } else { problem }
+    })?;
+    if let Created::New { gave_way: Some(gone) } = created {
+        note_gave_way(&api, name, gone);
+    }
+    let made = created != Created::Known;
     let report = SubscriptionReport::of(api.state.subscriptions.view(name)?, &*api.state.reader);
     Ok((if made { StatusCode::CREATED } else { StatusCode::OK }, Json(report)).into_response())
+}
+
+/// Whether there is no room for another one.
+fn is_full(error: &SubscriptionError) -> bool {
+    use SubscriptionError::{TooMany, TooManyOfOne, TooManyUnmoved};
+    matches!(error, TooMany | TooManyOfOne | TooManyUnmoved)
+}
+
+/// Remembers that one subscription gave way to another.
+fn note_gave_way(api: &Api, name: SourceId, gone: SourceId) {
+    let why = format!("nobody had read this subscription, and it gave way to {name}");
+    let (kind, name) = (Kind::SubscriptionGaveWay, Some(gone.as_str()));
+    api.state.health.refused.note(&Refused { kind, name, user: None, topic: None, peer: None, why: &why });
 }
 
 /// Removes a subscription, and its places.
@@ -226,6 +264,10 @@ pub(super) async fn fetch(
 ) -> Result<Response, Problem> {
     let name = name_of(&name)?;
     let asked = Fetch::parse(query.as_deref())?;
+    if api.state.subscriptions.is_unread(name)? {
+        let subscriptions = Arc::clone(&api.state.subscriptions);
+        blocking(move || subscriptions.read(name)).await??;
+    }
     let until = Instant::now() + Duration::from_secs(asked.wait.unwrap_or(0));
     let (mut durable, mut stopping) = (api.state.durable.clone(), api.stopping.clone());
     loop {
@@ -363,7 +405,12 @@ impl From<SubscriptionError> for Problem {
         let (status, remedy) = match &error {
             SubscriptionError::Unknown(_) => (StatusCode::NOT_FOUND, "make it with PUT, or see /v1/subscriptions"),
             SubscriptionError::Other(_) => (StatusCode::CONFLICT, "delete it first, or take another name"),
+            SubscriptionError::GaveWay(_) => (StatusCode::NOT_FOUND, "make it again with PUT, and read it soon"),
             SubscriptionError::TooMany => (StatusCode::CONFLICT, "delete those that nobody needs any more"),
+            SubscriptionError::TooManyOfOne | SubscriptionError::TooManyUnmoved => {
+                let remedy = "delete those that nobody needs any more (DELETE), or commit what you have read of them";
+                (StatusCode::TOO_MANY_REQUESTS, remedy)
+            }
             SubscriptionError::Partitions(_) => (StatusCode::BAD_REQUEST, "give another number"),
             SubscriptionError::TooManyMembers(_) => (StatusCode::CONFLICT, "wait until a lease is over"),
             SubscriptionError::Fenced => (StatusCode::CONFLICT, "fetch again; what was not committed comes again"),
@@ -372,6 +419,8 @@ impl From<SubscriptionError> for Problem {
             SubscriptionError::Filter(_) => (StatusCode::BAD_REQUEST, "mend the filter"),
             SubscriptionError::Store(_) => (StatusCode::INTERNAL_SERVER_ERROR, "nothing was moved; ask again"),
         };
-        Self::new(status, error.to_string(), remedy)
+        let problem = Self::new(status, error.to_string(), remedy);
+        // By then one that nobody has read may give way.
+        if is_full(&error) { problem.again_in(AGAIN_AFTER) } else { problem }
     }
 }

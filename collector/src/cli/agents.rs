@@ -131,7 +131,7 @@ fn refused(refused: &RefusedReport) -> String {
 fn row(agent: &AgentReport) -> Vec<String> {
     vec![
         plain(&agent.name).into_owned(),
-        plain(&agent.state).into_owned(),
+        plain(&agent.state).into_owned() + if agent.new { ", new" } else { "" },
         lag(agent.lag_s),
         agent.events.to_string(),
         agent.lost_events.to_string(),

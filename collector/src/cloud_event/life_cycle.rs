@@ -140,6 +140,7 @@ fn members<'a>(change: &LifeCycle<'a>) -> Vec<(&'static str, Member<'a>)> {
         }
         LifeCycle::KeyEndorsed { endorsement } => vec![("endorsement", hex(endorsement))],
         LifeCycle::Alias { source, former } => vec![("source", Text(source)), ("former", Text(former))],
+        LifeCycle::Forgotten { source } => vec![("source", Text(source))],
     }
 }
 

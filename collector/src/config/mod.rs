@@ -26,6 +26,9 @@
 //! # names = ["collector.plant.example"]   # by which it is asked, beside those of loopback and the address it listens on
 //! # insecure = true                   # for an address beyond loopback: whoever reaches it reads, posts and resets
 //!
+//! [names]                             # of agents that were not known before, without a login or a certificate
+//! new_max = 1024                      # one client address brings so many within ten minutes; behind a broker, all together
+//!
 //! [storage]
 //! segment_mib = 64
 //!
@@ -72,7 +75,9 @@ pub use http::Http;
 pub use secret::{Secret, SecretError};
 
 use crate::endpoint::{Access, EndpointSettings, Tls, TlsError, TlsFiles, User};
-use crate::limits::{CONFIG_BYTES_MAX, CONNECTIONS_MAX, LOG_SEGMENT_BYTES, MODELS_MAX};
+use crate::limits::{
+    CONFIG_BYTES_MAX, CONNECTIONS_MAX, LOG_SEGMENT_BYTES, MODELS_MAX, NAMES_NEW_OF_ONE, NAMES_NEW_OF_ONE_MAX,
+};
 use crate::models::{Definition, with_built_ins};
 use crate::retention::{Age, Rules};
 
@@ -92,6 +97,8 @@ pub struct Config {
     pub broker_client: BrokerClient,
     /// The HTTP server.
     pub http: Http,
+    /// Names that were not known before.
+    pub names: NamesConfig,
     /// The log on disk.
     pub storage: StorageConfig,
     /// How long it is kept.
@@ -158,6 +165,20 @@ pub struct BrokerClient {
     pub cert: Option<PathBuf>,
     /// Its private key.
     pub key: Option<PathBuf>,
+}
+
+/// Names that were not known before, and that neither a login nor a certificate vouches for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NamesConfig {
+    /// One client address brings so many at once, and as many once more within ten minutes; behind a broker, all together.
+    pub new_max: u32,
+}
+
+impl Default for NamesConfig {
+    fn default() -> Self {
+        Self { new_max: NAMES_NEW_OF_ONE }
+    }
 }
 
 /// The log on disk.
@@ -313,6 +334,10 @@ impl Config {
             let message = format!("is {}, and at most {CONNECTIONS_MAX} is taken", self.mqtt.connections_max);
             return together("mqtt.connections_max", message);
         }
+        if !(1..=NAMES_NEW_OF_ONE_MAX).contains(&self.names.new_max) {
+            let message = format!("is {}, and 1 to {NAMES_NEW_OF_ONE_MAX} is taken", self.names.new_max);
+            return together("names.new_max", message);
+        }
         if self.mqtt.user.iter().any(|user| user.name == self.name) {
             let message = format!("nobody may be named {}: that is the collector's own name", self.name);
             return together("mqtt.user", message);
@@ -433,6 +458,7 @@ impl Default for Config {
             mqtt: Mqtt::default(),
             broker_client: BrokerClient::default(),
             http: Http::default(),
+            names: NamesConfig::default(),
             storage: StorageConfig::default(),
             retention: RetentionConfig::default(),
             attest: AttestConfig::default(),
@@ -526,6 +552,8 @@ mod tests {
             ("[storage]\nsegment_mib = 0", "storage.segment_mib"),
             ("[storage]\nsegment_mib = 99999999999999999", "storage.segment_mib"),
             ("[mqtt]\nconnections_max = 4000000000", "mqtt.connections_max"),
+            ("[names]\nnew_max = 0", "names.new_max"),
+            ("[names]\nnew_max = 65537", "names.new_max"),
             ("[http]\nlisten = \"0.0.0.0:8080\"", "http.listen"),
             ("[http]\nlisten = \"[::ffff:10.0.0.7]:8080\"", "http.listen"),
             ("[http]\nnames = [\"http://a\"]", "http.names"),

@@ -45,6 +45,11 @@ impl Measured {
 }
 
 impl Clocks {
+    /// Forgets an agent of which nothing has come.
+    pub fn forget(&mut self, source: &SourceId) {
+        self.sources.remove(source);
+    }
+
     /// A proved hello came now, in which a source said what its clocks showed. The collector had first heard of its nonce
     /// `age_us` ago, if that is known.
     pub fn proved(&mut self, source: SourceId, said: &ClockReading, now: &ClockReading, age_us: Option<u64>) {

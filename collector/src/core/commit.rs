@@ -46,6 +46,7 @@ impl<L: UnifiedLog> Core<L> {
         match self.log.commit() {
             Ok(_) => {
                 self.sources.settle();
+                self.names.settle();
                 self.pieces.committed();
                 self.own.settle(clock);
                 let posted: Vec<_> = std::mem::take(&mut self.posted).into_iter().collect();
@@ -54,6 +55,7 @@ impl<L: UnifiedLog> Core<L> {
             }
             Err(error) => {
                 self.sources.roll_back();
+                self.names.roll_back();
                 self.own.roll_back(&self.sources);
                 self.posted.clear();
                 self.acks.clear();

@@ -56,6 +56,15 @@ impl Early {
         }
     }
 
+    /// Forgets a source of which nothing has come.
+    pub fn forget(&mut self, source: &SourceId) {
+        if !self.taken.contains_key(source) {
+            return;
+        }
+        let keys: Vec<_> = self.kept.keys().filter(|(of, ..)| of == source).copied().collect();
+        keys.iter().for_each(|key| drop(self.remove(key)));
+    }
+
     fn remove(&mut self, key: &(SourceId, Lane, Sequence)) -> Option<Kept> {
         let kept = self.kept.remove(key)?;
         self.bytes -= kept.bytes.len();

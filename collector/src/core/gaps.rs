@@ -5,10 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use afferent_protocol::ids::{Sequence, SourceId};
+use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
 use afferent_protocol::session::Lane;
 
 use crate::sources::Sources;
+
+const FIRST: Lane = Lane { stream: Stream::Critical, epoch: Epoch::new(0) };
+const LAST: Lane = Lane { stream: Stream::Samples, epoch: Epoch::new(u64::MAX) };
+const _: () = assert!(Stream::Critical.number() < Stream::Samples.number(), "lanes are ordered so");
 
 /// What must be here before a gap is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,18 @@ impl Gaps {
         }
     }
 
+    /// Forgets what it expects of lanes that are not known any more.
+    pub fn expect_only(&mut self, agent: &SourceId, is_known: impl Fn(&Lane) -> bool) {
+        let of_agent = self.expected.range((*agent, FIRST)..=(*agent, LAST));
+        let gone: Vec<_> = of_agent.map(|(key, _)| *key).filter(|(_, lane)| !is_known(lane)).collect();
+        gone.iter().for_each(|key| drop(self.expected.remove(key)));
+    }
+
+    /// Forgets an agent of which nothing has come.
+    pub fn forget(&mut self, agent: &SourceId) {
+        self.expect_only(agent, |_| false);
+    }
+
     /// It has gone on behind it.
     pub fn opened(&mut self, agent: SourceId, lane: Lane) {
         let waits_for = self.expected.remove(&(agent, lane)).unwrap_or(WaitsFor { critical: Vec::new() });
@@ -72,8 +88,6 @@ impl Gaps {
 
 #[cfg(test)]
 mod tests {
-    use afferent_protocol::ids::{Epoch, Stream};
-
     use super::*;
 
     const AGENT: SourceId = SourceId::literal("press");

@@ -58,6 +58,7 @@ impl<L: UnifiedLog> Core<L> {
         if is_proved {
             self.proved(origin, up, &hello)?;
         } else {
+            self.check_first_contact(origin)?;
             self.sessions.claimed(agent, up, connection);
             if let Some(session) = self.sessions.with(&agent, up.nonce) {
                 session.heard_us.get_or_insert(clock.monotonic_us);
@@ -128,8 +129,12 @@ impl<L: UnifiedLog> Core<L> {
     fn proved(&mut self, origin: Origin<'_>, up: &Up, hello: &Hello) -> Result<(), Refusal> {
         let Origin { agent, connection, clock } = origin;
         if self.sources.key(&agent).is_none() {
+            self.meet(origin)?;
             self.sources.pin(agent, up.key).ok_or_else(|| Refusal::too_many(&agent))?;
             self.own.tell_now(Notice::KeyPinned { source: agent, key: up.key }, clock);
+        }
+        if origin.is_vouched() {
+            self.sources.vouched(agent);
         }
         let runs = self.sessions.runs(&agent);
         let heard_us = self.sessions.with(&agent, up.nonce).and_then(|session| session.heard_us);
@@ -162,6 +167,7 @@ impl<L: UnifiedLog> Core<L> {
             source.clock_heard(&up.clock, clock);
             let age_us = heard_us.map(|heard_us| clock.monotonic_us.saturating_sub(heard_us));
             self.clocks.proved(agent, &up.clock, clock, age_us);
+            self.sources.heard_of(agent);
         }
         Ok(())
     }
@@ -185,6 +191,7 @@ impl<L: UnifiedLog> Core<L> {
         let critical: Vec<(Lane, Sequence)> = critical.map(|held| (held.lane, held.end)).collect();
         if *is_proved {
             self.gaps.holds(agent, &critical);
+            self.gaps.expect_only(&agent, |lane| self.sources.lane(&agent, lane).is_some());
         }
         for held in &hello.lanes {
             let lane = held.lane;

@@ -17,6 +17,7 @@ mod commit;
 mod early;
 mod gaps;
 mod hello;
+mod names;
 mod notice;
 mod operate;
 mod own;
@@ -55,15 +56,16 @@ use afferent_protocol::session::signed::{Instance, Nonce, is_signed};
 use afferent_protocol::session::{Control, Lane};
 use afferent_protocol::sign::Identity;
 
-use crate::limits::SOURCES_MAX;
 use crate::log::{Recovery, UnifiedLog};
 use crate::posted::{EventKey, NoPostedIds, PostedIds};
+use crate::shares::Address;
 use crate::sources::{LinkState, Sources};
 use challenge::Challenges;
 use clocks::Clocks;
 use early::Early;
 use gaps::Gaps;
 use hello::Greeting;
+use names::Names;
 use own::Own;
 use pieces::Pieces;
 use refusal::RefusedEvents;
@@ -126,6 +128,16 @@ impl Origin<'_> {
         self.connection.and_then(|connection| connection.name).filter(|name| *name != self.agent)
     }
 
+    /// Whose connection it is; `None` through a broker.
+    fn address(&self) -> Option<Address> {
+        self.connection.and_then(|connection| connection.peer).map(|peer| Address::of(peer.ip()))
+    }
+
+    /// Whether a login or a certificate vouches for the name.
+    fn is_vouched(&self) -> bool {
+        self.guest().is_none() && self.connection.is_some_and(|connection| connection.is_vouched)
+    }
+
     /// Who speaks, as far as is known: what is refused of a guest is its own matter, not that of the name that it has taken.
     fn speaker(&self) -> SourceId {
         self.guest().unwrap_or(self.agent)
@@ -148,6 +160,7 @@ pub struct Core<L: UnifiedLog> {
     sessions: Sessions,
     challenges: Challenges,
     clocks: Clocks,
+    names: Names,
     gaps: Gaps,
     /// Questions that the log is to be read for.
     questions: Vec<Question>,
@@ -196,6 +209,7 @@ impl<L: UnifiedLog> Core<L> {
             sessions: Sessions::default(),
             challenges,
             clocks: Clocks::default(),
+            names: Names::default(),
             gaps: Gaps::default(),
             questions: Vec::new(),
             common: BTreeMap::new(),
@@ -270,11 +284,8 @@ impl<L: UnifiedLog> Core<L> {
 
     /// Counts a refusal, and puts it into the log unless that was done lately.
     fn refuse(&mut self, agent: SourceId, refusal: &Refusal, clock: &ClockReading) {
-        // Names that bring nothing but refusals take half of the table: who proves itself finds room.
-        let has_room = self.sources.len() < SOURCES_MAX / 2 || self.sources.get(&agent).is_some();
-        if has_room && let Some(source) = self.sources.get_or_add(agent) {
-            source.refused(refusal.reason);
-        }
+        self.note_refused_name(agent, refusal.reason);
+        self.sources.refused(&agent, refusal.reason);
         if refusal.reason.is_told() && self.refused_events.is_due(agent, refusal.reason, clock.monotonic_us) {
             if refusal.reason == Reason::OtherKey {
                 tracing::warn!("nothing is taken of an agent: {}", refusal.message);

@@ -118,6 +118,11 @@ pub enum Notice {
         /// The name that it had.
         former: SourceId,
     },
+    /// A source that has delivered nothing gave way to others.
+    Forgotten {
+        /// The source.
+        source: SourceId,
+    },
     /// Retention removes what is before this offset.
     Trimmed {
         /// The oldest offset that stays.
@@ -211,6 +216,7 @@ impl Told {
             Notice::Alias { source, former } => {
                 take(&event(LifeCycle::Alias { source: source.as_str(), former: former.as_str() }))
             }
+            Notice::Forgotten { source } => take(&event(LifeCycle::Forgotten { source: source.as_str() })),
             Notice::Trimmed { until, rule } => take(&event(LifeCycle::Trimmed { until: *until, rule: clip(rule) })),
             Notice::Emptied { stream, until, rule } => {
                 take(&event(LifeCycle::Emptied { stream: *stream, until: *until, rule: clip(rule) }))

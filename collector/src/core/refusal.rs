@@ -7,7 +7,7 @@ use afferent_protocol::ids::SourceId;
 use afferent_protocol::limits::MESSAGE_PAYLOAD_BYTES_MAX;
 use serde::Serialize;
 
-use crate::limits::{REFUSED_EVENT_EVERY_US, REFUSED_EVENTS_MAX};
+use crate::limits::{REFUSED_EVENT_EVERY_US, REFUSED_EVENTS_MAX, SOURCE_LANES_MAX, SOURCES_MAX};
 
 /// Kinds of refusals, as they are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -33,11 +33,13 @@ pub enum Reason {
     Conflict,
     /// More sources or epochs than are kept.
     TooMany,
+    /// More names that were not known before than one client address may bring.
+    FirstContacts,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::Oversized,
         Self::Newer,
@@ -48,12 +50,13 @@ impl Reason {
         Self::Signature,
         Self::Conflict,
         Self::TooMany,
+        Self::FirstContacts,
     ];
 
     /// Whether it becomes an event. A batch before its hello does not: through a broker that is how a sender learns that
-    /// the collector was started over.
+    /// the collector was started over. Names that nobody knows are no event each: they are as many as strangers make up.
     pub(super) const fn is_told(self) -> bool {
-        !matches!(self, Self::NoHello)
+        !matches!(self, Self::NoHello | Self::FirstContacts)
     }
 
     /// The name that metrics and people see.
@@ -69,6 +72,7 @@ impl Reason {
             Self::Signature => "signature",
             Self::Conflict => "conflict",
             Self::TooMany => "too-many",
+            Self::FirstContacts => "first-contacts",
         }
     }
 }
@@ -108,7 +112,13 @@ impl Refusal {
     }
 
     pub(super) fn too_many(agent: &SourceId) -> Self {
-        Self::new(Reason::TooMany, format!("no room for another source, or another epoch of {agent}"))
+        Self::new(
+            Reason::TooMany,
+            format!(
+                "no room for another source, or another epoch of {agent}: {SOURCES_MAX} sources, and {SOURCE_LANES_MAX} epochs of \
+             one, have delivered events to this log; let it deliver to a collector with another log"
+            ),
+        )
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Connection {
     pub peer: Option<SocketAddr>,
     /// The name that it is tied to: another one than the agent's where who speaks says that it had that name before.
     pub name: Option<SourceId>,
+    /// Whether a login or a certificate vouches for that name.
+    pub is_vouched: bool,
 }
 
 /// One run of an agent, as far as it has shown itself.
@@ -169,6 +171,12 @@ impl Sessions {
         is_gone
     }
 
+    /// Forgets a name that has delivered nothing, with its runs. A proof of it that was recorded some minutes ago would count
+    /// once more, for a name that has nothing.
+    pub fn forget(&mut self, agent: &SourceId) {
+        self.agents.remove(agent);
+    }
+
     /// Forgets names that nobody has proved, the oldest claims first, until there is room for one more.
     fn make_room_for_claim(&mut self) {
         while self.claims.len() >= SESSIONS_CLAIMED_MAX {
@@ -291,7 +299,7 @@ mod tests {
     #[test]
     fn who_left_is_not_answered_and_is_known_when_it_comes_back() {
         let mut sessions = Sessions::default();
-        let over = |number| Some(Connection { number, peer: None, name: None });
+        let over = |number| Some(Connection { number, peer: None, name: None, is_vouched: false });
         sessions.proved(AGENT, &up(1, 1), 1, over(5));
         sessions.proved(AGENT, &up(2, 2), 1, over(6));
         assert!(!sessions.closed(&AGENT, 5), "another one is there");
@@ -306,7 +314,7 @@ mod tests {
     #[test]
     fn a_recorded_hello_of_an_earlier_connection_takes_nothing_over() {
         let mut sessions = Sessions::default();
-        let over = |number| Some(Connection { number, peer: None, name: None });
+        let over = |number| Some(Connection { number, peer: None, name: None, is_vouched: false });
         sessions.proved(AGENT, &up(1, 1), 1, over(5));
         assert!(sessions.proved(AGENT, &up(1, 2), 2, over(6)).is_new, "the run goes on over another connection");
         assert_eq!(sessions.proved(AGENT, &up(1, 1), 1, over(7)), Shown::default());

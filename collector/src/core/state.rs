@@ -43,6 +43,7 @@ impl<L: UnifiedLog> Core<L> {
     fn is_gone(&mut self, agent: SourceId, clock: &ClockReading) {
         if let Some(source) = self.sources.get_or_add(agent) {
             source.linked(LinkState::Offline, clock.wall);
+            self.sources.heard_of(agent);
         }
     }
 }

@@ -59,6 +59,8 @@ pub(super) enum PublishAnswer {
     TopicInvalid,
     /// Something of it was refused by admission.
     PayloadInvalid,
+    /// It is refused for now: too many names come that were not known before.
+    QuotaExceeded,
 }
 
 impl PublishAnswer {
@@ -68,6 +70,7 @@ impl PublishAnswer {
             Self::NotAuthorized => PubackReasonCode::NotAuthorized,
             Self::TopicInvalid => PubackReasonCode::TopicNameInvalid,
             Self::PayloadInvalid => PubackReasonCode::PayloadFormatInvalid,
+            Self::QuotaExceeded => PubackReasonCode::QuotaExceeded,
         }
     }
 }

@@ -55,6 +55,8 @@ struct Session<'a> {
     identity: OnceLock<SourceId>,
     /// What the client calls itself.
     client_id: String,
+    /// Whether a login or a certificate vouches for its name.
+    is_vouched: bool,
     /// Other names that it speaks under.
     guest_of: Mutex<Vec<SourceId>>,
     subscribed: AtomicBool,
@@ -87,7 +89,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     greeted: Greeted,
     context: &Context,
 ) -> End {
-    let Greeted { protocol, identity, early, expires, client_id } = greeted;
+    let Greeted { protocol, identity, early, expires, client_id, is_vouched } = greeted;
     let (done, done_out) = mpsc::unbounded_channel();
     let (down, down_out) = mpsc::channel(DOWN_QUEUE_MAX);
     let (end, end_out) = watch::channel(None);
@@ -100,6 +102,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         in_flight: Mutex::default(),
         identity: OnceLock::new(),
         client_id,
+        is_vouched,
         guest_of: Mutex::default(),
         subscribed: AtomicBool::new(false),
         to_write: Notify::new(),
@@ -237,7 +240,7 @@ impl Session<'_> {
             return Ok(());
         }
         let name = self.identity.get().copied();
-        let connection = Connection { number: self.number, peer: Some(self.peer), name };
+        let connection = Connection { number: self.number, peer: Some(self.peer), name, is_vouched: self.is_vouched };
         let content = Content::Message { payload, connection: Some(connection) };
         while self.in_flight().len() >= usize::from(IN_FLIGHT_MAX) {
             self.to_write.notify_one();
@@ -336,6 +339,7 @@ impl Session<'_> {
             Verdict::Taken | Verdict::Proved(_) => PublishAnswer::Taken,
             Verdict::Refused => PublishAnswer::PayloadInvalid,
             Verdict::OtherKey => PublishAnswer::NotAuthorized,
+            Verdict::Later => PublishAnswer::QuotaExceeded,
         };
         self.in_flight().released(released.number, answer);
         self.send_answers();

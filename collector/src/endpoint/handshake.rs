@@ -20,6 +20,8 @@ pub(super) struct Greeted {
     /// Who it is; `None` is not known yet.
     pub identity: Option<SourceId>,
     pub client_id: String,
+    /// Whether a login or a certificate vouches for who it is.
+    pub is_vouched: bool,
     /// When what it has shown is not valid any more.
     pub expires: Option<SystemTime>,
     /// What came with the CONNECT and after it.
@@ -78,7 +80,10 @@ pub(super) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     let mut protocol = Protocol::new();
     let greeted = decide(stream, &mut protocol, access, certificate, refusal).await;
     match greeted {
-        Ok((identity, client_id, early)) => Ok(Greeted { protocol, identity, client_id, expires: None, early }),
+        Ok((identity, client_id, early)) => {
+            let is_vouched = !access.is_open();
+            Ok(Greeted { protocol, identity, client_id, is_vouched, expires: None, early })
+        }
         Err(error) => {
             if let NotGreeted::Refused(refusal, _) = &error {
                 protocol.refuse(*refusal);

@@ -1,5 +1,6 @@
 //! What the writer thread needs of the core: so little that a test can stand in for it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use afferent_protocol::attestation::ATTESTATION_LEN;
@@ -29,6 +30,8 @@ pub enum Verdict {
     Proved(Instance),
     /// Its sender has another key than the one that its name is held to, so that nothing of it will ever be taken.
     OtherKey,
+    /// It is refused for now, and may be taken later.
+    Later,
 }
 
 /// Judges messages and fills the log.
@@ -88,6 +91,10 @@ pub trait Admission: Send + 'static {
     }
     /// The answer to one of them.
     fn found(&mut self, _agent: SourceId, _nonce: Nonce, _found: Resume) {}
+    /// The names that gave way to others since this was asked last.
+    fn take_gave_way(&mut self) -> BTreeSet<SourceId> {
+        BTreeSet::new()
+    }
     /// Makes everything that was taken durable; gives the answers to send. After an error nothing that was
     /// received since the last commit counts: the same messages are passed to [`Admission::receive`] once more.
     fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, Self::CommitError>;
@@ -158,6 +165,10 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
         Core::take_questions(self)
     }
 
+    fn take_gave_way(&mut self) -> BTreeSet<SourceId> {
+        Core::take_gave_way(self)
+    }
+
     fn found(&mut self, agent: SourceId, nonce: Nonce, found: Resume) {
         self.found_common(agent, nonce, found);
     }
@@ -181,6 +192,10 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
 
 impl From<&Refusal> for Verdict {
     fn from(refusal: &Refusal) -> Self {
-        if refusal.reason == Reason::OtherKey { Self::OtherKey } else { Self::Refused }
+        match refusal.reason {
+            Reason::OtherKey => Self::OtherKey,
+            Reason::FirstContacts => Self::Later,
+            _ => Self::Refused,
+        }
     }
 }

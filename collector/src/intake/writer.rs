@@ -279,7 +279,10 @@ impl<A: Admission> Loop<A> {
             let speaker = connection.and_then(|connection| connection.name).unwrap_or(agent);
             let topic = Topic { agent, leaf: Leaf::Up }.text();
             let topic = (speaker != agent).then(|| topic.as_str());
-            let (kind, name, why) = (Kind::Message(refusal.reason), Some(speaker.as_str()), &*refusal.message);
+            // Strangers make up as many names as they like: they are told by their address.
+            let is_stranger = refusal.reason == Reason::FirstContacts;
+            let name = (!is_stranger).then_some(speaker.as_str());
+            let (kind, why) = (Kind::Message(refusal.reason), &*refusal.message);
             self.health.refused.note(&Refused { kind, name, user: None, topic, peer, why });
         }
         Verdict::from(&refusal)
@@ -341,6 +344,11 @@ impl<A: Admission> Loop<A> {
 
     fn tell(&mut self, answers: Vec<Answer>) {
         self.prove();
+        for name in self.admission.take_gave_way() {
+            let why = "it has delivered nothing, and gave way to a newer name: there are as many of those as are kept";
+            let (name, user, topic, peer) = (Some(name.as_str()), None, None, None);
+            self.health.refused.note(&Refused { kind: Kind::NameGaveWay, name, user, topic, peer, why });
+        }
         for question in self.admission.take_questions() {
             // One that finds no room is asked again.
             let _ = self.questions.try_send(question);

@@ -201,6 +201,7 @@ impl Historian {
                             | LifeCycle::KeyReplaced { .. }
                             | LifeCycle::KeyEndorsed { .. }
                             | LifeCycle::Alias { .. }
+                            | LifeCycle::Forgotten { .. }
                             | LifeCycle::Conflict { .. }
                             | LifeCycle::Trimmed { .. }
                             | LifeCycle::Emptied { .. }

@@ -73,7 +73,7 @@ fn take(door: &Door, running: &Config, fresh: &Config) -> Result<(), RunError> {
 /// What differs and takes a start.
 fn changed(running: &Config, fresh: &Config) -> Vec<&'static str> {
     let keys = |config: &Config| {
-        let Config { data, name, broker, mqtt, http, storage, retention, attest, model, log, .. } = config;
+        let Config { data, name, broker, mqtt, http, names, storage, retention, attest, model, log, .. } = config;
         [
             ("data", format!("{data:?}")),
             ("name", format!("{name:?}")),
@@ -82,6 +82,7 @@ fn changed(running: &Config, fresh: &Config) -> Vec<&'static str> {
             ("mqtt.connections_max", format!("{:?}", mqtt.connections_max)),
             ("mqtt.handshake_s_max", format!("{:?}", mqtt.handshake_s_max)),
             ("http", format!("{http:?}")),
+            ("names", format!("{names:?}")),
             ("storage", format!("{storage:?}")),
             ("retention", format!("{retention:?}")),
             ("attest", format!("{attest:?}")),

@@ -27,6 +27,8 @@ pub struct LaneKept {
 #[derive(Clone, Debug)]
 pub(crate) struct LaneRecord {
     pub lane: Lane,
+    /// Counts up by its source's lanes, in the order in which they became known.
+    pub number: u64,
     pub receiver: ReceiverLane,
     /// Where what its sender held ended, when it last said hello.
     held_end: Sequence,
@@ -48,9 +50,10 @@ pub(crate) struct LaneRecord {
 }
 
 impl LaneRecord {
-    pub fn new(lane: Lane) -> Self {
+    pub fn new(lane: Lane, number: u64) -> Self {
         Self {
             lane,
+            number,
             receiver: ReceiverLane::new(lane),
             held_end: Sequence::ZERO,
             conflict_at: None,
@@ -66,8 +69,14 @@ impl LaneRecord {
     }
 
     /// A lane of a log whose beginning retention has removed.
-    pub fn begun(lane: Lane) -> Self {
-        Self { begins_anywhere: true, ..Self::new(lane) }
+    pub fn begun(lane: Lane, number: u64) -> Self {
+        Self { begins_anywhere: true, ..Self::new(lane, number) }
+    }
+
+    /// Whether something of it has come, or is known never to.
+    pub fn has_begun(&self) -> bool {
+        let is_somewhere = self.receiver.end() > Sequence::ZERO || self.batches > 0;
+        is_somewhere || !self.gaps.is_empty() || !self.lost.is_empty()
     }
 
     /// Whether nothing is known of it but its name.

@@ -5,6 +5,8 @@
 
 mod journal;
 mod lane;
+mod names;
+mod newcomers;
 mod ranges;
 mod source;
 mod statements;
@@ -40,6 +42,7 @@ use crate::log::{Beat, History, Rebuild, Step};
 use crate::subscribe::ReadLog;
 use crate::terms::Terms;
 use journal::Journal;
+use newcomers::Newcomers;
 use source::Pinned;
 
 /// Every source that ever spoke, the collector itself included.
@@ -48,6 +51,7 @@ pub struct Sources {
     own: SourceId,
     own_end: Option<OwnEnd>,
     sources: BTreeMap<SourceId, Source>,
+    newcomers: Newcomers,
     journal: Journal,
     unattested: Unattested,
     terms: Terms,
@@ -85,6 +89,7 @@ impl Sources {
             own,
             own_end: None,
             sources,
+            newcomers: Newcomers::default(),
             journal,
             unattested: Unattested::default(),
             terms: Terms::default(),
@@ -133,6 +138,8 @@ impl Sources {
     /// The whole log was taken: whoever comes now and was not met is new.
     pub(crate) fn rebuilt(&mut self) {
         self.is_rebuilding = false;
+        let names: Vec<SourceId> = self.sources.keys().copied().collect();
+        names.into_iter().for_each(|name| self.heard_of(name));
     }
 
     /// Offsets that are gone from the log's beginning without a word that retention was to remove them.
@@ -241,15 +248,16 @@ impl Sources {
 
     /// All sources by name, as the API shows them.
     pub fn views(&self) -> Vec<SourceView> {
-        let view =
-            |(name, source): (&SourceId, &Source)| SourceView { is_own: *name == self.own, ..source.view(*name) };
-        self.sources.iter().map(view).collect()
+        self.sources.iter().map(|(name, source)| self.view_of(*name, source)).collect()
     }
 
     /// One of them.
     pub fn view(&self, source: &SourceId) -> Option<SourceView> {
-        let is_own = *source == self.own;
-        self.sources.get(source).map(|known| SourceView { is_own, ..known.view(*source) })
+        self.sources.get(source).map(|known| self.view_of(*source, known))
+    }
+
+    fn view_of(&self, name: SourceId, source: &Source) -> SourceView {
+        SourceView { is_own: name == self.own, is_new: self.newcomers.has(&name), ..source.view(name) }
     }
 
     /// How many there are.
@@ -291,6 +299,7 @@ impl Sources {
         let known = self.get_or_add(source)?;
         let before = known.pinned.replace(Pinned::new(key));
         self.journal.pinned(source, before);
+        self.heard_of(source);
         Some(())
     }
 
@@ -406,11 +415,13 @@ impl Sources {
             if let Some(known) = self.sources.get_mut(&source) {
                 known.lanes.insert(before.lane, before);
             }
+            self.heard_of(source);
         }
         for (source, before) in self.journal.take_keys() {
             if let Some(known) = self.sources.get_mut(&source) {
                 known.pinned = before;
             }
+            self.heard_of(source);
         }
     }
 

@@ -12,7 +12,7 @@ use super::view::{
     ClockHeard, ConflictView, HeartbeatView, LinkState, RetiredView, RolledBackView, SourceView, made_at,
 };
 use crate::core::Reason;
-use crate::limits::{HEARTBEATS_KEPT, RINGS_REPLACED_KEPT};
+use crate::limits::{HEARTBEATS_KEPT, RINGS_REPLACED_KEPT, SOURCE_LANES_NEW_MAX};
 use crate::log::Beat;
 
 /// The key that a source is held to.
@@ -57,9 +57,32 @@ pub(crate) struct Source {
     rings_replaced: VecDeque<Timestamp>,
     /// Its acknowledgement shows that the log was put back.
     pub rolled_back: Option<RolledBackView>,
+    /// Who has replaced its key, and perhaps why, as the event has it.
+    pub replaced_by: Option<String>,
+    /// Another source had this name before.
+    pub is_former: bool,
+    /// A login or a certificate vouches for its name; since the collector began.
+    pub is_vouched: bool,
+    /// How many lanes it was seen to begin.
+    lanes_begun: u64,
 }
 
 impl Source {
+    /// Whether something of it is in the log, or was.
+    pub fn has_delivered(&self) -> bool {
+        self.lanes.values().any(LaneRecord::has_begun)
+    }
+
+    /// Whether it stays although nothing of it may have come.
+    pub fn is_kept(&self) -> bool {
+        let is_joined = self.is_former || !self.aliases.is_empty();
+        self.retired.is_some() || self.replaced_by.is_some() || self.is_vouched || is_joined
+    }
+
+    pub fn link(&self) -> LinkState {
+        self.link
+    }
+
     /// Its clocks were heard now, by the collector's clocks.
     pub fn clock_heard(&mut self, said: &ClockReading, now: &ClockReading) {
         if said.synchronised {
@@ -84,9 +107,22 @@ impl Source {
         }
         self.rings_replaced.push_back(time);
     }
-    /// The lane, which is made when it is new; it may then have begun in a part of the log that is gone, if so told.
+
+    /// The lane, which is made when it is new; it may then have begun in a part of the log that is gone, if so told. Of those
+    /// of which nothing has come, the oldest gives way when there are too many.
     pub fn lane(&mut self, lane: Lane, may_be_begun: bool) -> &mut LaneRecord {
-        let new = || if may_be_begun { LaneRecord::begun(lane) } else { LaneRecord::new(lane) };
+        if !self.lanes.contains_key(&lane) {
+            let new = || self.lanes.values().filter(|known| !known.has_begun());
+            if !may_be_begun
+                && new().count() >= SOURCE_LANES_NEW_MAX
+                && let Some(oldest) = new().min_by_key(|known| known.number).map(|known| known.lane)
+            {
+                self.lanes.remove(&oldest);
+            }
+            self.lanes_begun += 1;
+        }
+        let number = self.lanes_begun;
+        let new = || if may_be_begun { LaneRecord::begun(lane, number) } else { LaneRecord::new(lane, number) };
         self.lanes.entry(lane).or_insert_with(new)
     }
 
@@ -119,6 +155,7 @@ impl Source {
         SourceView {
             source,
             is_own: false,
+            is_new: false,
             key: self.pinned.as_ref().map(|pinned| pinned.key),
             link: self.link,
             link_since: self.link_since,

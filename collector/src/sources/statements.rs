@@ -38,12 +38,15 @@ impl Sources {
                 let retired = RetiredView { time, who: who.to_owned(), why: why.to_owned() };
                 self.with_named(source, |source| source.retired = Some(retired));
             }
-            LifeCycle::KeyReplaced { source, key, .. } => {
+            LifeCycle::KeyReplaced { source, key, who } => {
                 if let Ok(named) = SourceId::new(source) {
                     let _ = self.pin(named, PublicKey(key));
                 }
                 // The operator has acted.
-                self.with_named(source, |source| (source.conflict, source.other_key) = (None, None));
+                self.with_named(source, |source| {
+                    (source.conflict, source.other_key) = (None, None);
+                    source.replaced_by = Some(who.to_owned());
+                });
             }
             LifeCycle::Conflict { source, boots, addresses } => {
                 let conflict = ConflictView { time, boots, addresses: addresses.to_owned() };
@@ -56,6 +59,7 @@ impl Sources {
             }
             LifeCycle::Alias { source, former } => {
                 if let Ok(former) = SourceId::new(former) {
+                    self.with_named(former.as_str(), |former| former.is_former = true);
                     self.with_named(source, |source| {
                         if source.aliases.len() < ALIASES_MAX {
                             source.aliases.insert(former);
@@ -63,13 +67,20 @@ impl Sources {
                     });
                 }
             }
+            LifeCycle::Forgotten { source } => {
+                if let Ok(name) = SourceId::new(source) {
+                    self.forget(&name);
+                }
+            }
             _ => {}
         }
     }
 
     fn with_named(&mut self, name: &str, change: impl FnOnce(&mut super::Source)) {
-        if let Some(source) = SourceId::new(name).ok().and_then(|name| self.get_or_add(name)) {
+        let Ok(name) = SourceId::new(name) else { return };
+        if let Some(source) = self.get_or_add(name) {
             change(source);
+            self.heard_of(name);
         }
     }
 
@@ -142,6 +153,12 @@ impl Sources {
             }
             if let Some(ConflictView { boots, addresses, .. }) = source.conflict.clone() {
                 notices.push(Notice::Conflict { source: *name, boots, addresses });
+            }
+            // Of who has delivered, the key alone is enough; else the name would not be an operator's any more.
+            if let (Some(who), Some(key)) = (&source.replaced_by, self.key(name))
+                && !source.has_delivered()
+            {
+                notices.push(Notice::KeyReplaced { source: *name, key, who: who.clone() });
             }
             notices.extend(source.aliases.iter().map(|former| Notice::Alias { source: *name, former: *former }));
         }

@@ -133,6 +133,8 @@ pub struct SourceView {
     pub source: SourceId,
     /// Whether it is the collector itself.
     pub is_own: bool,
+    /// Whether it has delivered nothing, and gives way to others when there are too many.
+    pub is_new: bool,
     /// The key that it is held to; `None` before its first hello.
     pub key: Option<PublicKey>,
     /// Whether it is there.
@@ -177,6 +179,7 @@ impl SourceView {
         Self {
             source,
             is_own: false,
+            is_new: false,
             key: None,
             link: LinkState::Unknown,
             link_since: None,

@@ -202,6 +202,11 @@ pub enum LifeCycle<'a> {
         /// The name that it had.
         former: &'a str,
     },
+    /// A source that has delivered nothing gave way to others: its name is held to no key from now on.
+    Forgotten {
+        /// The source.
+        source: &'a str,
+    },
 }
 
 /// Why events stand in another epoch once more.
@@ -300,6 +305,7 @@ impl LifeCycle<'_> {
             Self::LinkDown { peer, reason } => [("peer", peer), ("reason", reason)],
             Self::Gap { first, end, .. } if first > end => return Err(EventError::Range),
             Self::KeyPinned { source, .. }
+            | Self::Forgotten { source }
             | Self::Gap { source, .. }
             | Self::LaneKept { source, .. }
             | Self::RolledBack { source, .. } => [("source", source), ("", "")],

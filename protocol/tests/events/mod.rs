@@ -214,6 +214,7 @@ impl OwnedEvent {
                 LifeCycle::KeyReplaced { source: one, key, who: other },
                 LifeCycle::KeyEndorsed { endorsement: &self.lanes },
                 LifeCycle::Alias { source: one, former: other },
+                LifeCycle::Forgotten { source: one },
             ],
             self.choice,
         )

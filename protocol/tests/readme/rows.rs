@@ -298,7 +298,8 @@ fn life_cycles_that_proof_needs_lie_in_their_rows_as_the_tables_say() {
     check(LifeCycle::KeyEndorsed { endorsement: &[9; 146] }, "key endorsed", &[("endorsement", bytes(&[9; 146]))]);
     let fields = [("source", text("a")), ("former", text("f"))];
     check(LifeCycle::Alias { source: "a", former: "f" }, "alias", &fields);
-    assert_eq!(table("### Codec 1: rows", "LifeCycle").len(), 23);
+    check(LifeCycle::Forgotten { source: "a" }, "forgotten", &[("source", text("a"))]);
+    assert_eq!(table("### Codec 1: rows", "LifeCycle").len(), 24);
 }
 
 #[test]

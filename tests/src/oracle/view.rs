@@ -151,7 +151,7 @@ impl LogView {
             "started" | "stopped" | "linkup" | "linkdown" | "refused" | "disktrouble" | "clockstep" => {}
             "heartbeat" => self.heartbeats.push((source, Timestamp::clamped(event.time))),
             "attested" | "termbegun" | "resealed" | "ringreplaced" | "conflict" => {}
-            "retired" | "keyreplaced" | "keyendorsed" | "alias" => {}
+            "retired" | "keyreplaced" | "keyendorsed" | "alias" | "forgotten" => {}
             _ => return Ok(false),
         }
         Ok(true)

@@ -250,6 +250,7 @@ impl<'a> Body<'a> {
                 endorsement_text("keyendorsed ", bytes)?.trim_end().to_owned()
             }
             22 => format!("alias source={} former={}", self.quoted()?, self.quoted()?),
+            23 => format!("forgotten source={}", self.quoted()?),
             other => return Err(format!("life cycle {other}")),
         })
     }

@@ -265,7 +265,8 @@ impl CollectorNode {
             self.nonces.insert(agent, up.claim().nonce);
         }
         let link = link.filter(|_| world.settings.path == Path::Stream);
-        let connection = link.map(|link| Connection { number: number(link), peer: None, name: None });
+        let connection =
+            link.map(|link| Connection { number: number(link), peer: None, name: None, is_vouched: false });
         let received = core.receive(agent, payload, connection, &clock);
         world.tell(format_args!(
             "collector gets from {agent}: {}; accepted {} duplicate {} early {} refused {:?}",

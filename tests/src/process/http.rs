@@ -119,7 +119,12 @@ impl Answer {
 
 /// Asks with a method, a body and its type.
 pub fn ask(address: SocketAddr, method: &str, path: &str, kind: &str, body: &str) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    ask_over(TcpStream::connect_timeout(&address, TIMEOUT)?, method, path, kind, body)
+}
+
+/// [`ask`], over a connection that is open.
+pub fn ask_over(mut stream: TcpStream, method: &str, path: &str, kind: &str, body: &str) -> io::Result<Answer> {
+    let address = stream.peer_addr()?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     let length = body.len();
     let request = format!(

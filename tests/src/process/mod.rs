@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub use authority::{Authority, Certificate};
 pub use broker::Mosquitto;
 pub use browser::{Browser, LOOKS, Look};
-pub use http::{Answer, Sse, ask, count_lines, get, get_text};
+pub use http::{Answer, Sse, ask, ask_over, count_lines, get, get_text};
 pub use ledger::{Ledger, Load, line};
 pub use load::{MACHINES, stalled_readers, visit_page, write_log};
 pub use loop_disk::LoopDisk;

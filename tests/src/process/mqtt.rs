@@ -21,6 +21,8 @@ impl Reason {
     pub const NOT_AUTHORIZED: Self = Self(0x87);
     /// A topic that does not exist.
     pub const TOPIC_NAME_INVALID: Self = Self(0x90);
+    /// It is refused for now.
+    pub const QUOTA_EXCEEDED: Self = Self(0x97);
     /// The content was refused.
     pub const PAYLOAD_FORMAT_INVALID: Self = Self(0x99);
 }
@@ -70,10 +72,19 @@ fn text(text: &[u8]) -> Vec<u8> {
 impl Mqtt {
     /// Opens a socket and says nothing yet.
     pub fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?)
+    }
+
+    /// Over a socket that is open, and says nothing yet.
+    fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { stream, packet_id: 0, inbox: VecDeque::new() })
+    }
+
+    /// Connects over a socket that is open, without a login or a keep-alive.
+    pub fn connect_over(stream: TcpStream) -> io::Result<Self> {
+        Self::let_in(Self::over(stream)?, "", 0b10, &[])
     }
 
     /// Connects without a name or login, and without a keep-alive.
@@ -92,7 +103,10 @@ impl Mqtt {
     }
 
     fn connect_with(address: SocketAddr, client_id: &str, flags: u8, login: &[&str]) -> io::Result<Self> {
-        let mut mqtt = Self::open(address)?;
+        Self::let_in(Self::open(address)?, client_id, flags, login)
+    }
+
+    fn let_in(mut mqtt: Self, client_id: &str, flags: u8, login: &[&str]) -> io::Result<Self> {
         let login = login.iter().flat_map(|field| text(field.as_bytes())).collect();
         let body = [text(b"MQTT"), vec![5, flags, 0, 0, 0], text(client_id.as_bytes()), login].concat();
         mqtt.send(&packet(0x10, &body))?;

@@ -47,17 +47,27 @@ impl Sealer {
     /// # Panics
     /// When the collector does not believe it.
     pub fn prove(&self, mqtt: &mut Mqtt) {
+        assert_eq!(self.try_to_prove(mqtt), Reason::SUCCESS, "its hello is refused");
+    }
+
+    /// The same, where its hello may be refused: why it is.
+    ///
+    /// # Panics
+    /// When the collector does not believe it.
+    pub fn try_to_prove(&self, mqtt: &mut Mqtt) -> Reason {
         let name = self.lineage.source.as_str();
         let nonce = Nonce([1; 16]);
         mqtt.subscribe(&down(name)).expect("it may listen to its own topic");
         let mut answer = Nonce::NONE;
         for _ in 0..2 {
             let taken = mqtt.publish(up(name), &self.hello_over(nonce, answer)).expect("it is answered");
-            assert_eq!(taken, Reason::SUCCESS, "its hello is refused");
+            if taken != Reason::SUCCESS {
+                return taken;
+            }
             let welcome = Down::read(&mqtt.next_message().expect("it is welcomed")).expect("it is a signed message");
             assert!(matches!(welcome.claim().content, Control::Welcome(_)), "no welcome: {:?}", welcome.claim());
             if welcome.claim().is_proved {
-                return;
+                return Reason::SUCCESS;
             }
             answer = welcome.claim().answer;
         }

@@ -7,5 +7,6 @@ mod computations;
 mod drive_by;
 mod machine;
 mod memory;
+mod names;
 mod siege;
 mod streams;

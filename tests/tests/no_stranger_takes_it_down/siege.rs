@@ -88,7 +88,8 @@ impl Siege {
         self.figure(&format!("afferent_http_held{{what=\"{what}\"}} "))
     }
 
-    fn figure(&self, key: &str) -> Option<u64> {
+    /// A figure of the metrics: what stands behind this.
+    pub fn figure(&self, key: &str) -> Option<u64> {
         let metrics = get_text(self.rig.http, "/metrics")?;
         metrics.lines().find_map(|line| line.strip_prefix(key)?.parse().ok())
     }
@@ -123,8 +124,13 @@ impl Siege {
 
 /// A connection to the collector from another address of this machine: another client.
 pub fn connect_as_other(to: SocketAddr) -> TcpStream {
+    connect_from(2, to)
+}
+
+/// A connection to the collector from the address 127.0.0.`last` of this machine.
+pub fn connect_from(last: u8, to: SocketAddr) -> TcpStream {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("there are sockets");
-    rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, 2], 0))).expect("all of 127/8 is this machine");
+    rustix::net::bind(&socket, &SocketAddr::from(([127, 0, 0, last], 0))).expect("all of 127/8 is this machine");
     rustix::net::connect(&socket, &to).expect("the collector takes it");
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("it is not zero");

@@ -12,8 +12,7 @@ use futures_util::StreamExt;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::pace::Pace;
-use super::shares::{Full, Share};
-use super::{Budgets, Client};
+use super::{Budgets, Client, Full, Share};
 use crate::api::problem::Problem;
 use crate::api::state::Api;
 use crate::limits::{HTTP_FAREWELL_BYTES_MAX, HTTP_FAREWELL_TIME, HTTP_ROOM_LOOKS_EVERY, HTTP_ROOM_TIME};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::shares::{Address, Full};
+use super::{Address, Full};
 
 /// A queue, and what is done of it.
 #[derive(Debug)]

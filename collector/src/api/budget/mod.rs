@@ -1,6 +1,6 @@
 //! What a client of the HTTP server may take: no stranger takes the service from others, or from the plant.
 //!
-//! - `shares`: a total, and a part of it for each client address
+//! - [`crate::shares`]: a total, and a part of it for each client address
 //! - `pace`: how slowly a body may come; `body`: bodies out of one budget of bytes
 //! - `computing`: answers that take a while
 //! - `room`: pages that are rendered and not yet sent; `fair`: work that clients take turns at
@@ -15,7 +15,6 @@ mod fair;
 mod pace;
 pub(super) mod reserve;
 mod room;
-mod shares;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -33,11 +32,11 @@ use crate::limits::{
     HTTP_LONG_ANSWERS_OF_ONE_MAX, HTTP_RESERVE_OF, HTTP_STREAMS, HTTP_STREAMS_OF_ONE, RENDERING_MAX,
 };
 use crate::refused::{Kind, Refused};
+pub(super) use crate::shares::{Address, Full, Share, Shares};
 pub(super) use body::Sent;
 use computing::Queues;
 use fair::{Fair, Turn};
 pub(super) use room::Room;
-pub(super) use shares::{Address, Full, Share, Shares};
 
 /// Who asks: of a connection, and so of each of its requests.
 #[derive(Clone, Debug)]

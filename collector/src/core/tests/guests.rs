@@ -8,7 +8,7 @@ use super::*;
 use crate::core::Connection;
 
 fn over(number: u64, name: &str) -> Option<Connection> {
-    Some(Connection { number, peer: None, name: Some(source(name)) })
+    Some(Connection { number, peer: None, name: Some(source(name)), is_vouched: false })
 }
 
 /// Says hello over a connection and proves it; gives what it has proved, and the message that did.
@@ -138,7 +138,9 @@ fn that_it_had_another_name_counts_of_a_name_that_is_held_to_its_key() {
         core.commit(&clock(1)).unwrap();
         let expected = if is_its_key { vec![press.name] } else { Vec::new() };
         assert_eq!(view(&core, name).aliases, expected, "{name}");
+        assert_eq!(view(&core, name).is_new, !is_its_key, "a name that is joined with another one stays");
     }
+    assert!(!view(&core, "press").is_new);
     let aliases = own_events(&core).into_iter().filter(|event| event.contains("Alias")).count();
     assert_eq!(aliases, 1);
 }

@@ -1,6 +1,7 @@
 //! Named subscriptions: a reader's place that is kept here, and work that several readers of one name share.
 //!
 //! - [`Subscription`]: what a name stands for, and how far each of its partitions is: on disk (`store`)
+//! - `room`: how many there may be, and which one gives way to another
 //! - `leases`: which member has which partitions now: in memory, since every member asks again within seconds
 //!
 //! A fetch gives what lies behind the committed place and changes nothing; a commit moves the place, and is on disk when
@@ -8,9 +9,10 @@
 //! committed.
 
 mod leases;
+mod room;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -19,27 +21,63 @@ use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::session::signed::Place;
 
 use super::{Filter, FilterError, Format, Reading};
-use crate::limits::{PARTITIONS_MAX, SUBSCRIPTIONS_MAX};
+use crate::limits::{
+    PARTITIONS_MAX, SUBSCRIPTIONS_GONE_KEPT, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OF_ONE_MAX,
+    SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX,
+};
 use crate::log::NameHash;
+use crate::shares::Address;
 use crate::terms::{PlaceError, PlaceText, Terms};
 pub use leases::Member;
 use leases::{Lease, Leases};
+pub(crate) use room::AGAIN_AFTER;
+use room::{Short, Taken};
 use store::Store;
-pub use store::{FilterText, StoreError, Subscription};
+pub use store::{FilterText, Made, StoreError, Subscription, Use};
 
 /// All subscriptions.
 #[derive(Debug)]
 pub struct Subscriptions {
     store: Store,
-    named: Mutex<BTreeMap<SourceId, Named>>,
+    named: Mutex<Table>,
     /// A random number of this run: no cursor of another run is taken for one of this.
     run: u64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    known: BTreeMap<SourceId, Named>,
+    /// Those that gave way last.
+    gone: VecDeque<SourceId>,
 }
 
 #[derive(Debug)]
 struct Named {
     kept: Subscription,
     leases: Leases,
+    /// When it was made, or read from the disk.
+    since: Instant,
+}
+
+/// Who makes a subscription, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Maker {
+    /// The client's address.
+    pub by: Address,
+    /// The time, by the collector's clock.
+    pub at: Timestamp,
+}
+
+/// What became of a wish for a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It was there.
+    Known,
+    /// It was made; another one, that nobody had read, may have given way to it.
+    New {
+        /// That one.
+        gave_way: Option<SourceId>,
+    },
 }
 
 /// Why something with a subscription is refused.
@@ -51,9 +89,21 @@ pub enum SubscriptionError {
     /// There is one of this name, and it is another one.
     #[error("the subscription {0} is there, with another filter or another number of partitions")]
     Other(SourceId),
+    /// It was there, nobody had read it, and it gave way to another one.
+    #[error("there is no subscription {0} any more: nobody had read it, and it gave way to another one")]
+    GaveWay(SourceId),
     /// There are as many as may be.
     #[error("there are {SUBSCRIPTIONS_MAX} subscriptions, and no more are taken")]
     TooMany,
+    /// One client address has made as many as it may.
+    #[error("your address has made {SUBSCRIPTIONS_OF_ONE_MAX} subscriptions, and no more of one are taken")]
+    TooManyOfOne,
+    /// One client address has made as many as it may that were never moved.
+    #[error(
+        "your address has made {SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX} subscriptions that nobody has committed anything of, and no \
+         more of these are taken"
+    )]
+    TooManyUnmoved,
     /// The number of partitions is none.
     #[error("{0} partitions are not to be had; there can be 1 to {PARTITIONS_MAX}")]
     Partitions(u32),
@@ -115,11 +165,14 @@ impl Subscriptions {
     pub fn open(directory: &Path, run: u64) -> Result<Self, StoreError> {
         let store = Store::open(directory)?;
         let named = store.read_all()?.into_iter();
-        let named = named.map(|(name, kept)| (name, Named { leases: Leases::new(kept.partitions()), kept }));
-        Ok(Self { named: Mutex::new(named.collect()), store, run })
+        let since = Instant::now();
+        let named = named.map(|(name, kept)| (name, Named { leases: Leases::new(kept.partitions()), kept, since }));
+        let table = Table { known: named.collect(), gone: VecDeque::new() };
+        Ok(Self { named: Mutex::new(table), store, run })
     }
 
-    /// Makes a subscription that begins at `from`, or at a time that has not come; tells whether it was not there before.
+    /// Makes a subscription that begins at `from`, or at a time that has not come, unless it is there. Where there are too
+    /// many, another one may give way to it.
     pub fn create(
         &self,
         name: SourceId,
@@ -127,47 +180,68 @@ impl Subscriptions {
         begins: Option<Timestamp>,
         filter: FilterText,
         partitions: u32,
-    ) -> Result<bool, SubscriptionError> {
+        maker: Maker,
+    ) -> Result<Created, SubscriptionError> {
         if partitions == 0 || partitions > PARTITIONS_MAX {
             return Err(SubscriptionError::Partitions(partitions));
         }
         filter.fresh()?;
         let mut named = self.lock();
-        if let Some(known) = named.get(&name) {
+        if let Some(known) = named.known.get(&name) {
             let same = known.kept.filter == filter && known.kept.partitions() == partitions;
-            return if same { Ok(false) } else { Err(SubscriptionError::Other(name)) };
+            return if same { Ok(Created::Known) } else { Err(SubscriptionError::Other(name)) };
         }
-        if named.len() >= SUBSCRIPTIONS_MAX {
-            return Err(SubscriptionError::TooMany);
+        let since = Instant::now();
+        let gave_way = room::gives_way(&named.taken(), maker.by, since)?;
+        if let Some(gone) = gave_way {
+            self.store.remove(&gone)?;
+            named.gave_way(gone);
         }
         let begins = begins.map(Timestamp::micros);
-        let kept = Subscription { filter, cursors: vec![PlaceText(from); partitions as usize], begins };
+        let made = Some(Made { by: maker.by, at: maker.at.micros(), used: Use::Never });
+        let kept = Subscription { filter, cursors: vec![PlaceText(from); partitions as usize], begins, made };
         self.store.write(&name, &kept)?;
-        named.insert(name, Named { leases: Leases::new(partitions), kept });
-        Ok(true)
+        named.known.insert(name, Named { leases: Leases::new(partitions), kept, since });
+        Ok(Created::New { gave_way })
+    }
+
+    /// Whether nobody has read a subscription so far: then [`Subscriptions::read`] is to be called before somebody does.
+    pub fn is_unread(&self, name: SourceId) -> Result<bool, SubscriptionError> {
+        let mut named = self.lock();
+        Ok(named.get(name)?.kept.made.is_some_and(|made| made.used == Use::Never))
+    }
+
+    /// Somebody reads a subscription, which does not give way to others any more; durable when this returns.
+    pub fn read(&self, name: SourceId) -> Result<(), SubscriptionError> {
+        let mut named = self.lock();
+        let known = named.get(name)?;
+        let mut kept = known.kept.clone();
+        if kept.used(Use::Read) {
+            self.store.write(&name, &kept)?;
+            known.kept = kept;
+        }
+        Ok(())
     }
 
     /// Removes a subscription.
     pub fn delete(&self, name: SourceId) -> Result<(), SubscriptionError> {
         let mut named = self.lock();
-        if !named.contains_key(&name) {
-            return Err(SubscriptionError::Unknown(name));
-        }
+        named.get(name)?;
         self.store.remove(&name)?;
-        named.remove(&name);
+        named.known.remove(&name);
         Ok(())
     }
 
     /// All of them by name.
     pub fn views(&self) -> Vec<View> {
         let now = Instant::now();
-        self.lock().iter_mut().map(|(name, named)| named.view(*name, now)).collect()
+        self.lock().known.iter_mut().map(|(name, named)| named.view(*name, now)).collect()
     }
 
     /// One of them.
     pub fn view(&self, name: SourceId) -> Result<View, SubscriptionError> {
         let now = Instant::now();
-        self.lock().get_mut(&name).map(|named| named.view(name, now)).ok_or(SubscriptionError::Unknown(name))
+        self.lock().get(name).map(|named| named.view(name, now))
     }
 
     /// What `member` is to read now of a log with these terms, which ends at `end`; its lease is renewed. `None` while
@@ -180,7 +254,7 @@ impl Subscriptions {
         end: Offset,
     ) -> Result<Option<Portion>, SubscriptionError> {
         let mut named = self.lock();
-        let known = named.get_mut(&name).ok_or(SubscriptionError::Unknown(name))?;
+        let known = named.get(name)?;
         known.kept.check(terms, end).map_err(|error| SubscriptionError::Lost(name, error))?;
         let lease = known.leases.renew(member, Instant::now());
         let lease = lease.ok_or(SubscriptionError::TooManyMembers(name))?;
@@ -203,7 +277,7 @@ impl Subscriptions {
             return Err(SubscriptionError::Beyond);
         }
         let mut named = self.lock();
-        let known = named.get_mut(&name).ok_or(SubscriptionError::Unknown(name))?;
+        let known = named.get(name)?;
         let lease = known.leases.of(cursor.lease, Instant::now()).filter(|_| cursor.run == self.run);
         let lease = lease.ok_or(SubscriptionError::Fenced)?;
         let mut kept = known.kept.clone();
@@ -213,6 +287,7 @@ impl Subscriptions {
                 *place = PlaceText(terms.place(cursor.next));
             }
         }
+        kept.used(Use::Moved);
         if kept != known.kept {
             self.store.write(&name, &kept)?;
             known.kept = kept;
@@ -222,17 +297,17 @@ impl Subscriptions {
 
     /// The time to come at which a subscription begins.
     pub fn begins(&self, name: SourceId) -> Result<Option<Timestamp>, SubscriptionError> {
-        let named = self.lock();
-        let known = named.get(&name).ok_or(SubscriptionError::Unknown(name))?;
+        let mut named = self.lock();
+        let known = named.get(name)?;
         Ok(known.kept.begins.map(Timestamp::clamped))
     }
 
     /// The time has come at which a subscription begins, which is here.
     pub fn begin(&self, name: SourceId, at: Place) -> Result<(), SubscriptionError> {
         let mut named = self.lock();
-        let known = named.get_mut(&name).ok_or(SubscriptionError::Unknown(name))?;
+        let known = named.get(name)?;
         if known.kept.begins.is_some() {
-            known.moved(&self.store, name, at, None)?;
+            known.moved(&self.store, name, at, None, Use::Never)?;
         }
         Ok(())
     }
@@ -240,14 +315,46 @@ impl Subscriptions {
     /// Moves the whole subscription; cursors that were given before are not valid any more.
     pub fn reset(&self, name: SourceId, to: Place, begins: Option<Timestamp>) -> Result<(), SubscriptionError> {
         let mut named = self.lock();
-        let known = named.get_mut(&name).ok_or(SubscriptionError::Unknown(name))?;
-        known.moved(&self.store, name, to, begins)?;
+        let known = named.get(name)?;
+        known.moved(&self.store, name, to, begins, Use::Moved)?;
         known.leases = Leases::after(&known.leases);
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<SourceId, Named>> {
+    fn lock(&self) -> MutexGuard<'_, Table> {
         self.named.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn get(&mut self, name: SourceId) -> Result<&mut Named, SubscriptionError> {
+        let is_gone = self.gone.contains(&name);
+        let unknown = || if is_gone { SubscriptionError::GaveWay(name) } else { SubscriptionError::Unknown(name) };
+        self.known.get_mut(&name).ok_or_else(unknown)
+    }
+
+    fn taken(&self) -> Vec<Taken> {
+        let taken =
+            |(name, named): (&SourceId, &Named)| Taken { name: *name, made: named.kept.made, since: named.since };
+        self.known.iter().map(taken).collect()
+    }
+
+    fn gave_way(&mut self, name: SourceId) {
+        self.known.remove(&name);
+        if self.gone.len() == SUBSCRIPTIONS_GONE_KEPT {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(name);
+    }
+}
+
+impl From<Short> for SubscriptionError {
+    fn from(short: Short) -> Self {
+        match short {
+            Short::All => Self::TooMany,
+            Short::OfOne => Self::TooManyOfOne,
+            Short::UnmovedOfOne => Self::TooManyUnmoved,
+        }
     }
 }
 
@@ -258,8 +365,10 @@ impl Named {
         name: SourceId,
         to: Place,
         begins: Option<Timestamp>,
+        used: Use,
     ) -> Result<(), SubscriptionError> {
         let mut kept = self.kept.clone();
+        kept.used(used);
         kept.cursors.fill(PlaceText(to));
         kept.begins = begins.map(Timestamp::micros);
         store.write(&name, &kept)?;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Filter, FilterError};
 use crate::limits::{PARTITIONS_MAX, SUBSCRIPTION_FILE_BYTES_MAX, SUBSCRIPTIONS_MAX};
+use crate::shares::Address;
 use crate::terms::{PlaceError, PlaceText, Terms};
 
 /// What is kept of a subscription.
@@ -24,6 +25,33 @@ pub struct Subscription {
     /// The time to come at which it begins, in microseconds since 1970: nothing that is ingested before it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begins: Option<i64>,
+    /// Who has made it; not known of those that are older than this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Made>,
+}
+
+/// Who has made a subscription, and what was done with it since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Made {
+    /// The client's address.
+    pub by: Address,
+    /// When, in microseconds since 1970, by the collector's clock.
+    pub at: i64,
+    /// How far it came.
+    pub used: Use,
+}
+
+/// How far a subscription is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Use {
+    /// Nobody has fetched anything: it may give way to others.
+    Never,
+    /// Somebody has fetched, and nobody has moved it.
+    Read,
+    /// It was committed, or reset.
+    Moved,
 }
 
 /// A filter as it was written.
@@ -70,6 +98,17 @@ impl Subscription {
     /// When one does not: the log was put back to an earlier state, or started over.
     pub fn check(&self, terms: &Terms, end: Offset) -> Result<(), PlaceError> {
         self.cursors.iter().try_for_each(|cursor| terms.check(&cursor.0, end))
+    }
+
+    /// It is used so far at least; tells whether that is news.
+    pub(super) fn used(&mut self, used: Use) -> bool {
+        match &mut self.made {
+            Some(made) if made.used < used => {
+                made.used = used;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The oldest offset.

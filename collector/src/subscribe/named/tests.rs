@@ -9,9 +9,13 @@ fn name(text: &str) -> SourceId {
     SourceId::new(text).unwrap()
 }
 
+fn maker() -> Maker {
+    Maker { by: Address::of([10, 0, 0, 1].into()), at: Timestamp::default() }
+}
+
 fn opened(directory: &Path, partitions: u32) -> Subscriptions {
     let subscriptions = Subscriptions::open(directory, 7).unwrap();
-    subscriptions.create(name("wear"), Place::default(), None, FilterText::default(), partitions).unwrap();
+    subscriptions.create(name("wear"), Place::default(), None, FilterText::default(), partitions, maker()).unwrap();
     subscriptions
 }
 
@@ -46,7 +50,8 @@ fn a_place_is_kept_over_restarts_and_only_a_commit_moves_it() {
     assert_eq!((first.len(), fetched(&subscriptions, &log, "a").0), (40, first));
     subscriptions.commit(name("wear"), cursor, &Terms::default(), log.kept().end).unwrap();
     let again = Subscriptions::open(directory.path(), 8).unwrap();
-    assert!(!again.create(name("wear"), Place::default(), None, FilterText::default(), 4).unwrap(), "it is there");
+    let known = again.create(name("wear"), Place::default(), None, FilterText::default(), 4, maker());
+    assert_eq!(known.unwrap(), Created::Known);
     log.append("press-1", &[sample("88-C/a", 1)], 99);
     assert_eq!(fetched(&again, &log, "a").0, BTreeSet::from([40]));
     let fenced = again.commit(name("wear"), cursor, &Terms::default(), log.kept().end);
@@ -128,4 +133,36 @@ fn cursors_are_read_back_and_nothing_else_is() {
     for wrong in ["", "1", "1.1.1", "1.1.1.1.1", "2.1.1.1", "1.+1.1.1", "1.x.1.1"] {
         assert!(wrong.parse::<FetchCursor>().is_err(), "{wrong}");
     }
+}
+
+#[test]
+fn what_was_never_read_gives_way_to_another_one_and_who_asks_for_it_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let subscriptions = Subscriptions::open(directory.path(), 7).unwrap();
+    let create = |text: &str, maker: Maker| {
+        let filter = FilterText::default();
+        subscriptions.create(name(text), Place::default(), None, filter, 1, maker)
+    };
+    let other = Maker { by: Address::of([10, 0, 0, 2].into()), ..maker() };
+    for number in 0..SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX {
+        create(&format!("s-{number}"), maker()).unwrap();
+    }
+    assert!(matches!(create("more", maker()), Err(SubscriptionError::TooManyUnmoved)));
+    assert_eq!(create("other", other).unwrap(), Created::New { gave_way: None }, "another client has room");
+    // The first one is read and the second one moved: both stay.
+    assert!(subscriptions.is_unread(name("s-0")).unwrap());
+    subscriptions.read(name("s-0")).unwrap();
+    subscriptions.reset(name("s-1"), Place::default(), None).unwrap();
+    assert_eq!(create("room", maker()).unwrap(), Created::New { gave_way: None }, "one that was moved does not count");
+    let long_ago = Instant::now().checked_sub(2 * crate::limits::SUBSCRIPTION_IDLE_TIME).expect("it runs for longer");
+    subscriptions.lock().known.values_mut().for_each(|named| named.since = long_ago);
+    let Created::New { gave_way: Some(gone) } = create("more", maker()).unwrap() else { panic!("one gives way") };
+    assert!(![name("s-0"), name("s-1"), name("other")].contains(&gone), "{gone}");
+    assert!(matches!(subscriptions.view(gone), Err(SubscriptionError::GaveWay(_))));
+    assert!(matches!(subscriptions.is_unread(name("nobody")), Err(SubscriptionError::Unknown(_))));
+    // What was done with each is on disk.
+    let again = Subscriptions::open(directory.path(), 8).unwrap();
+    let used = |text: &str| again.view(name(text)).unwrap().kept.made.unwrap().used;
+    assert_eq!([used("s-0"), used("s-1"), used("more")], [Use::Read, Use::Moved, Use::Never]);
+    assert!(matches!(again.view(gone), Err(SubscriptionError::Unknown(_))));
 }

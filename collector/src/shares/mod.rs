@@ -1,12 +1,31 @@
 //! Something that there is only so much of: everybody together gets a total, and one client address a part of it.
+//!
+//! - [`Shares`]: what is held and given back
+//! - [`Buckets`]: what is used up, and comes back with time
+
+mod buckets;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use buckets::Buckets;
+use serde::{Deserialize, Serialize};
+
 /// Whom a share belongs to: an IPv4 address, or the /64 network of an IPv6 address, which is one site's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Address(IpAddr);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(network) => write!(f, "{network}/64"),
+        }
+    }
+}
 
 impl Address {
     /// Of a peer.

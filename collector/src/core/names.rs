@@ -1,0 +1,143 @@
+//! Names that come for the first time: how many one client address may bring, and which give way to them.
+//!
+//! A name costs a stranger a key pair and nothing else. So each client address has a bucket of tokens for names that are not
+//! known, and of names that have delivered nothing only so many are kept. A login or a certificate vouches for a name: an
+//! operator has given it. What gives way is forgotten by an event in the log, so that a start finds the same names.
+
+use std::collections::BTreeSet;
+
+use afferent_protocol::batch::ClockReading;
+use afferent_protocol::ids::SourceId;
+use afferent_protocol::session::signed::Nonce;
+
+use super::{Core, Notice, Origin, Reason, Refusal};
+use crate::limits::{
+    NAMES_ADDRESSES_MAX, NAMES_FILL_TIME, NAMES_NEW_MAX, NAMES_NEW_OF_ONE, NAMES_REFUSED_MAX, SOURCES_MAX,
+};
+use crate::log::UnifiedLog;
+use crate::shares::{Address, Buckets};
+
+/// Who brings names, and what became of others for them.
+#[derive(Debug)]
+pub(super) struct Names {
+    buckets: Buckets,
+    /// Tokens that were taken since the last commit.
+    taken: Vec<Option<Address>>,
+    /// Names that gave way, until somebody asks for them.
+    gave_way: BTreeSet<SourceId>,
+}
+
+impl Names {
+    /// One client address may bring so many new names at once.
+    pub fn new(new_of_one: u32) -> Self {
+        let buckets = Buckets::new(new_of_one, NAMES_FILL_TIME, NAMES_ADDRESSES_MAX);
+        Self { buckets, taken: Vec::new(), gave_way: BTreeSet::new() }
+    }
+
+    /// What came with them is on disk.
+    pub fn settle(&mut self) {
+        self.taken.clear();
+    }
+
+    /// What came with them comes again.
+    pub fn roll_back(&mut self) {
+        self.taken.drain(..).for_each(|of| self.buckets.give_back(of));
+    }
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::new(NAMES_NEW_OF_ONE)
+    }
+}
+
+impl<L: UnifiedLog> Core<L> {
+    /// Lets one client address bring so many new names at once.
+    pub fn with_new_names(self, of_one: u32) -> Self {
+        Self { names: Names::new(of_one), ..self }
+    }
+
+    /// The names that gave way to others since this was asked last.
+    pub fn take_gave_way(&mut self) -> BTreeSet<SourceId> {
+        std::mem::take(&mut self.names.gave_way)
+    }
+
+    /// Whether a name that claims to be somebody may go on to prove it: one that is not known needs a token by then.
+    pub(super) fn check_first_contact(&self, origin: Origin<'_>) -> Result<(), Refusal> {
+        if self.sources.key(&origin.agent).is_some() || origin.is_vouched() {
+            return Ok(());
+        }
+        let has_token = self.names.buckets.has(origin.address(), origin.clock.monotonic_us);
+        if has_token { Ok(()) } else { Err(self.too_many_first_contacts(origin)) }
+    }
+
+    /// A name that is not known has proved a key: takes a token for it, and makes room.
+    pub(super) fn meet(&mut self, origin: Origin<'_>) -> Result<(), Refusal> {
+        if !origin.is_vouched() {
+            if !self.names.buckets.take(origin.address(), origin.clock.monotonic_us) {
+                return Err(self.too_many_first_contacts(origin));
+            }
+            self.names.taken.push(origin.address());
+        }
+        while self.sources.new_names() >= NAMES_NEW_MAX {
+            let first = self.sources.first_to_give_way(true).expect("there are some");
+            self.give_way(first, origin.clock);
+        }
+        self.make_room_for(&origin.agent, origin.clock)
+    }
+
+    /// Makes room in the table of all names.
+    fn make_room_for(&mut self, agent: &SourceId, clock: &ClockReading) -> Result<(), Refusal> {
+        while self.sources.len() >= SOURCES_MAX && self.sources.get(agent).is_none() {
+            let first = self.sources.first_to_give_way(false).ok_or_else(|| Refusal::too_many(agent))?;
+            self.give_way(first, clock);
+        }
+        Ok(())
+    }
+
+    /// A name of which nothing but a refusal is known gets a place, to be counted; others of that kind may lose theirs.
+    pub(super) fn note_refused_name(&mut self, agent: SourceId, reason: Reason) {
+        if self.sources.get(&agent).is_some() || matches!(reason, Reason::FirstContacts | Reason::TooMany) {
+            return;
+        }
+        while self.sources.refused_names() >= NAMES_REFUSED_MAX {
+            let first = self.sources.first_refused().expect("there are some");
+            self.sources.forget(&first);
+        }
+        if self.sources.get_or_add(agent).is_some() {
+            self.sources.heard_of(agent);
+        }
+    }
+
+    /// A name that has delivered nothing is forgotten, with all that is kept by it.
+    fn give_way(&mut self, name: SourceId, clock: &ClockReading) {
+        let was_pinned = self.sources.forget(&name);
+        self.sessions.forget(&name);
+        self.clocks.forget(&name);
+        self.gaps.forget(&name);
+        self.early.forget(&name);
+        self.acks.retain(|(agent, _)| *agent != name);
+        self.nacks.retain(|(agent, _), _| *agent != name);
+        let of_name = (name, Nonce([0; 16]))..=(name, Nonce([u8::MAX; 16]));
+        let hellos: Vec<_> = self.hellos.range(of_name).map(|(key, _)| *key).collect();
+        hellos.iter().for_each(|key| drop(self.hellos.remove(key)));
+        if was_pinned {
+            self.own.tell_now(Notice::Forgotten { source: name }, clock);
+            self.names.gave_way.insert(name);
+        }
+    }
+
+    fn too_many_first_contacts(&self, origin: Origin<'_>) -> Refusal {
+        let agent = origin.agent;
+        let (most, minutes) = (self.names.buckets.tokens_max(), NAMES_FILL_TIME.as_secs() / 60);
+        let who = match origin.address() {
+            Some(address) => format!("{address} has brought {most} new names"),
+            None => format!("{most} new names have come through the broker"),
+        };
+        let message = format!(
+            "{agent} is a name that is not known here, and {who} within {minutes} minutes; an agent tries again by itself, and \
+             gets in when its turn comes: where so many are expected, raise `names.new_max`"
+        );
+        Refusal::new(Reason::FirstContacts, message)
+    }
+}

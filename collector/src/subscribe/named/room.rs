@@ -1,0 +1,134 @@
+//! Room for one more subscription, and which one gives way to it.
+//!
+//! One client address has a share of all, and a smaller one of those that were never moved. A subscription that nobody has
+//! read, and that was made a while ago, gives way to another one: of who has reached a share one of its own, else one of the
+//! address that has most of them. What was read stays.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use afferent_protocol::ids::SourceId;
+
+use super::store::{Made, Use};
+use crate::limits::{
+    SUBSCRIPTION_IDLE_TIME, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OF_ONE_MAX, SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX,
+};
+use crate::shares::Address;
+
+/// Why there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Short {
+    /// There are as many as may be.
+    All,
+    /// One client address has made as many as it may.
+    OfOne,
+    /// One client address has made as many as it may that were never moved.
+    UnmovedOfOne,
+}
+
+/// A subscription, as far as room for others goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub name: SourceId,
+    pub made: Option<Made>,
+    /// When it was made, or read from the disk.
+    pub since: Instant,
+}
+
+impl Taken {
+    fn is_by(&self, by: Address) -> bool {
+        self.made.is_some_and(|made| made.by == by)
+    }
+
+    fn is_unmoved(&self) -> bool {
+        self.made.is_some_and(|made| made.used < Use::Moved)
+    }
+
+    /// Whether it may give way.
+    fn is_idle(&self, now: Instant) -> bool {
+        let is_unread = self.made.is_some_and(|made| made.used == Use::Never);
+        is_unread && now.saturating_duration_since(self.since) >= SUBSCRIPTION_IDLE_TIME
+    }
+}
+
+/// Which one gives way to one more that this client makes; none where there is room for it.
+pub(super) fn gives_way(all: &[Taken], by: Address, now: Instant) -> Result<Option<SourceId>, Short> {
+    let own = || all.iter().filter(|taken| taken.is_by(by));
+    let short = if own().filter(|taken| taken.is_unmoved()).count() >= SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX {
+        Short::UnmovedOfOne
+    } else if own().count() >= SUBSCRIPTIONS_OF_ONE_MAX {
+        Short::OfOne
+    } else if all.len() >= SUBSCRIPTIONS_MAX {
+        Short::All
+    } else {
+        return Ok(None);
+    };
+    let mut idle = BTreeMap::<Address, Vec<&Taken>>::new();
+    for taken in all.iter().filter(|taken| taken.is_idle(now)) {
+        idle.entry(taken.made.expect("it is idle").by).or_default().push(taken);
+    }
+    let of = if short == Short::All { idle.values().max_by_key(|of_one| of_one.len()) } else { idle.get(&by) };
+    let oldest = of.into_iter().flatten().min_by_key(|taken| taken.made.map(|made| made.at));
+    oldest.map(|taken| Some(taken.name)).ok_or(short)
+}
+
+/// How long until more may give way, at the longest.
+pub(crate) const AGAIN_AFTER: Duration = SUBSCRIPTION_IDLE_TIME;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(number: u8) -> Address {
+        Address::of([10, 0, 0, number].into())
+    }
+
+    /// So many that this client has made and used so far, one a microsecond.
+    fn taken(count: usize, number: u8, used: Use, since: Instant) -> Vec<Taken> {
+        let one = |at: usize| {
+            let name = SourceId::new(&format!("s-{number}-{used:?}-{at}")).unwrap();
+            Taken { name, made: Some(Made { by: address(number), at: at as i64, used }), since }
+        };
+        (0..count).map(one).collect()
+    }
+
+    fn name(text: &str) -> SourceId {
+        SourceId::new(text).unwrap()
+    }
+
+    #[test]
+    fn who_has_its_share_of_what_nobody_has_moved_gives_way_to_itself_and_others_have_room() {
+        let now = Instant::now();
+        let later = now + SUBSCRIPTION_IDLE_TIME;
+        let fresh = taken(SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX, 1, Use::Never, now);
+        assert_eq!(gives_way(&fresh, address(1), now), Err(Short::UnmovedOfOne), "first come, first served took 1,000");
+        assert_eq!(gives_way(&fresh, address(2), now), Ok(None));
+        assert_eq!(gives_way(&fresh, address(1), later), Ok(Some(name("s-1-Never-0"))), "the oldest one");
+        let read = taken(SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX, 1, Use::Read, now);
+        assert_eq!(gives_way(&read, address(1), later), Err(Short::UnmovedOfOne), "what was read never does");
+        let moved = taken(SUBSCRIPTIONS_OF_ONE_MAX, 1, Use::Moved, now);
+        assert_eq!(gives_way(&moved[1..], address(1), later), Ok(None));
+        assert_eq!(gives_way(&moved, address(1), later), Err(Short::OfOne));
+        assert_eq!(gives_way(&moved, address(2), later), Ok(None), "a quarter is left for others");
+    }
+
+    #[test]
+    fn when_all_are_taken_the_oldest_of_who_has_most_that_nobody_has_read_gives_way() {
+        let now = Instant::now();
+        let later = now + SUBSCRIPTION_IDLE_TIME;
+        let of_many = [
+            taken(249, 1, Use::Never, now),
+            taken(200, 2, Use::Never, now),
+            taken(300, 3, Use::Moved, now),
+            taken(151, 4, Use::Read, now),
+        ]
+        .concat();
+        let unknown = Taken { name: name("old"), made: None, since: now };
+        let all = [of_many, vec![unknown; 100]].concat();
+        assert_eq!(all.len(), SUBSCRIPTIONS_MAX);
+        assert_eq!(gives_way(&all, address(9), now), Err(Short::All), "none was idle for long");
+        assert_eq!(gives_way(&all, address(9), later), Ok(Some(name("s-1-Never-0"))));
+        let used = [taken(750, 3, Use::Moved, now), vec![unknown; 250]].concat();
+        assert_eq!(gives_way(&used, address(9), later), Err(Short::All), "what is used, or nobody knows of, stays");
+    }
+}
