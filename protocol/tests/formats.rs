@@ -207,6 +207,7 @@ fn is_of_hosts(body: &Body<'_>) -> bool {
             | LifeCycle::KeyReplaced { .. }
             | LifeCycle::KeyEndorsed { .. }
             | LifeCycle::Alias { .. }
+            | LifeCycle::Forgotten { .. }
     )
 }
 
