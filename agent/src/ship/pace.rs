@@ -1,8 +1,9 @@
 //! How much may be under way over a connection: what the line is measured to take, no more.
 //!
 //! The measure is that of BBR (Cardwell et al., 2016): what was confirmed between a message's going out and its PUBACK, by
-//! the time between. The window is what the line takes in [`AHEAD_MS`] and the shortest round trip, and begins small, for
-//! what is under way cannot be taken back: a ping or a breakdown waits behind it.
+//! the time between. The window is what the line takes in the shortest round trip and in [`AHEAD_MS`], of the latter
+//! [`AHEAD_BYTES_MAX`] at most, and begins small, for what is under way cannot be taken back: a ping or a breakdown waits
+//! behind it.
 
 use std::collections::VecDeque;
 
@@ -195,7 +196,7 @@ mod tests {
         let mut pace = Pace::new(None);
         drive(&mut line(1_000_000, 5), &mut pace, 10_000, None);
         let before = pace.bytes_per_s();
-        assert!(before > 500_000, "{before}");
+        assert!(before > 500_000 && pace.message_bytes() > AHEAD_BYTES_MAX / 2, "{before}, {}", pace.message_bytes());
         // What was under way is confirmed at the slow line's pace.
         let under_way: Vec<_> = pace.sent.iter().map(|sent| (sent.id, sent.bytes)).collect();
         let mut now_ms = 10_000;
@@ -204,6 +205,13 @@ mod tests {
             pace.confirmed(id, now_ms, true);
         }
         assert!(pace.bytes_per_s() < before / 2, "{} of {before}", pace.bytes_per_s());
+        for _ in 0..4 {
+            let bytes = pace.message_bytes();
+            let id = pace.sent(bytes, now_ms);
+            now_ms += bytes as u64 * 1000 / 2_000;
+            pace.confirmed(id, now_ms, true);
+        }
+        assert!(pace.bytes_per_s() < 200_000, "{}", pace.bytes_per_s());
     }
 
     #[test]

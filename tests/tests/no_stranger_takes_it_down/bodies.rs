@@ -23,6 +23,8 @@ fn posts_whose_body_never_comes_shut_nobody_out_and_end() {
     let mut silent: Vec<TcpStream> = (0..CONNECTIONS_OF_ONE).map(|_| siege.sent(head.as_bytes())).collect();
     // The control: they have taken all that one client may have, and who asks for anything else is refused with the
     // reason. The first of them have some seconds only.
+    let held = siege.held("connections").expect("it is told");
+    assert!(held >= CONNECTIONS_OF_ONE as u64, "{held}");
     let (status, words) = get(siege.rig.http, "/v1/agents").expect("it is answered");
     assert_eq!(status, 429, "{}", String::from_utf8_lossy(&words));
     let (_, health) = siege.rig.collector_health().expect("it answers");
