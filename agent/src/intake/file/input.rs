@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{FileSettings, Mapping, Speed, run};
+use super::{FileSettings, Speed, run};
 use crate::intake::input::{Home, Input, Ways};
+use crate::intake::mapping::Mapping;
 use crate::intake::sink::DeviceSink;
 use crate::intake::take::LineMetrics;
 use crate::intake::time::{Form, Reading, Zone};
-use crate::intake::unit::Units;
+use crate::intake::unit::Unit;
 use crate::section::{Key, Value, optional};
 use crate::stop::Stop;
 use crate::supervise::Ended;
@@ -50,7 +51,7 @@ struct Written {
     decimal: Option<Sign>,
     delimiter: Option<Sign>,
     #[serde(default)]
-    unit: String,
+    unit: Unit,
     speed: Option<Speed>,
 }
 
@@ -74,8 +75,6 @@ impl TryFrom<Written> for FileConfig {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let unit = Units::default().check(&written.unit);
-        unit.map_err(|error| format!("`intake.file.unit`: {error}"))?;
         let mapping = Mapping {
             subject: written.subject,
             subject_column: written.subject_column,
