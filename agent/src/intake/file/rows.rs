@@ -202,7 +202,7 @@ impl Rows {
         let mut time = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let parsed = self.parser.parse(line.as_bytes()).map_err(|error| error.text())?;
-            parsed.event(Timestamp::default()).map_err(|error| error.text())?;
+            parsed.check().map_err(|error| error.text())?;
             time = parsed.time();
         }
         Ok(time)
