@@ -1,5 +1,6 @@
 //! The agent's key: 32 secret bytes (the seed of RFC 8032) in a file that only the agent may read.
 
+use crate::limits::KEYS_ASIDE_MAX;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -13,8 +14,6 @@ pub const KEY_FILE: &str = "identity.key";
 
 /// Bytes of the file.
 const KEY_BYTES: usize = 32;
-/// Files that were no keys and lie beside it, at most.
-const ASIDE_MAX: u32 = 1000;
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +101,7 @@ pub fn load_or_create(directory: &Path) -> Result<Identity, IdentityError> {
 /// Gives a file a name that no other has.
 fn move_aside(path: &Path) -> Result<PathBuf, IdentityError> {
     let failed = |error| IdentityError::Io { path: path.to_owned(), error };
-    for counter in 1..=ASIDE_MAX {
+    for counter in 1..=KEYS_ASIDE_MAX {
         let aside = path.with_extension(format!("key.bad-{counter}"));
         match std::fs::hard_link(path, &aside) {
             Ok(()) => return std::fs::remove_file(path).map(|()| aside).map_err(failed),
@@ -112,7 +111,7 @@ fn move_aside(path: &Path) -> Result<PathBuf, IdentityError> {
             Err(_) => {}
         }
     }
-    Err(failed(io::Error::other(format!("{ASIDE_MAX} files that were no keys lie beside it; remove some"))))
+    Err(failed(io::Error::other(format!("{KEYS_ASIDE_MAX} files that were no keys lie beside it; remove some"))))
 }
 
 fn load(path: &Path, mut file: File) -> Result<Identity, IdentityError> {

@@ -1,4 +1,9 @@
-//! Every limit of the agent, related to each other and to those of the protocol.
+//! Every limit of the agent, related to each other and to those of the protocol. Those of the ring log's files, a format
+//! of their own, stand apart in [`ring_log`].
+
+pub mod ring_log;
+
+use std::time::Duration;
 
 use afferent_protocol::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX, SEGMENT_BYTES_MIN, SIGNED_BYTES_MAX};
 use afferent_protocol::topic::TOPIC_BYTES_MAX;
@@ -208,6 +213,59 @@ pub const LINK_REPORT_MS: u64 = 600_000;
 pub const CONFIRM_S_MIN: u32 = 5;
 /// Milliseconds between two looks at the writer's state from outside.
 pub const STATUS_MS: u64 = 250;
+/// Bytes that are read at a start of a file beside the ring log, at most.
+pub const KEPT_BYTES_MAX: u64 = 64 * 1024;
+/// Files that were no keys and lie beside the agent's key, at most.
+pub const KEYS_ASIDE_MAX: u32 = 1000;
+/// Lines that `emit` and `replay` read ahead of what they have written.
+pub const CLIENT_LINES_AHEAD: usize = 1024;
+/// Wrong rows that `replay` reports one by one.
+pub const ROWS_TOLD_MAX: u64 = 10;
+/// First wait before a connection is made again, in milliseconds, at most.
+pub const RECONNECT_WAIT_MS_MIN: u64 = 500;
+/// Longest wait before a connection is made again, in milliseconds.
+pub const RECONNECT_WAIT_MS_MAX: u64 = 30_000;
+/// Bytes that are read from the collector at once.
+pub const MQTT_READ_BYTES: usize = 4096;
+/// One turn in so many goes to samples while both streams wait.
+pub const SAMPLES_TURN: u8 = 8;
+/// A goodbye to the broker takes no longer than this.
+pub const FAREWELL_MAX: Duration = Duration::from_secs(1);
+/// A connection that brings nothing at all for this long is dead: a ping waits some seconds on a slow line.
+pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A message that finds no room for this long waits for PUBACKs that do not come, however well pings are answered.
+pub const PUBLISH_MAX: Duration = Duration::from_secs(90);
+/// Between two pings, at most, unless the peer asks for less.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Milliseconds of the line that are under way beside a round trip, at most.
+pub const AHEAD_MS: u64 = 2_000;
+/// Bytes a second that a line counts as at least.
+pub const LINE_MIN: u64 = 128;
+/// How long an attempt to connect is waited for before the next one begins beside it (RFC 8305, section 5).
+pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
+/// The longest that the writer sleeps: it feeds a watchdog.
+pub const WRITER_NAP_MS: u64 = 1000;
+/// Between two looks at how long the ring log still lasts: over so long the rate is taken.
+pub const AUTONOMY_LOOK: Duration = Duration::from_secs(60);
+/// How often a way on probation is looked at.
+pub const PROBATION_LOOK: Duration = Duration::from_millis(250);
+/// So many good looks in a row prove a new way: what is looked at can be a second old, and of the way before. They may
+/// go on past the end of the probation, which may be shorter than they take.
+pub const GOOD_LOOKS: u8 = 8;
+/// How often the clocks are compared, to notice that one was set.
+pub const CLOCK_LOOK: Duration = Duration::from_secs(1);
+/// Events that wait for so long without one of them getting through are trouble, in milliseconds.
+pub const STALLED_MS_MAX: u64 = 30_000;
+/// Between two looks at whether the agent is healthy.
+pub const HEALTH_LOOK: Duration = Duration::from_secs(1);
+/// An agent that has just started need not be healthy for so long.
+pub const HEALTH_PATIENCE: Duration = Duration::from_secs(10);
+/// The machine is looked at twice within this time at first, as usage is a difference of two looks.
+pub const HOST_FIRST_INTERVAL: Duration = Duration::from_secs(1);
+/// After so much quiet the connection of a producer gives its large buffer back.
+pub const CONNECTION_IDLE: Duration = Duration::from_secs(1);
+/// Boots of one device that are remembered: what an earlier boot has left behind comes soon after the next one.
+pub const DEVICE_BOOTS_MAX: usize = 4;
 
 const _: () = {
     assert!(PORT_WAIT_MS_MIN <= PORT_WAIT_MS_MAX);
@@ -227,4 +285,14 @@ const _: () = {
     // hyper asks for at least this much.
     assert!(HTTP_HEAD_BYTES_MAX >= 8192);
     assert!(RESTART_WAIT_MS_MIN <= RESTART_WAIT_MS_MAX);
+    assert!(RECONNECT_WAIT_MS_MIN <= RECONNECT_WAIT_MS_MAX);
+    assert!(2 * KEEP_ALIVE.as_secs() <= LINK_SILENCE_MAX.as_secs());
+    let at_first_ms = RECONNECT_WAIT_MS_MIN + WRITER_NAP_MS;
+    assert!(CONFIRM_S_MIN as u64 * 1000 > at_first_ms + STATUS_MS, "a new way has time for its first attempt");
+    let looked_ms = GOOD_LOOKS as u64 * PROBATION_LOOK.as_millis() as u64;
+    assert!(looked_ms > WRITER_NAP_MS + STATUS_MS, "not all good looks can be of the way before");
+    assert!(INBOX_MESSAGES_MAX * MQTT_INCOMING_BYTES_MAX as usize <= 16 << 20, "what waits for the writer is bounded");
+    assert!(OUTBOX_MESSAGES_MAX * MESSAGE_BYTES_MAX <= UNACKED_BYTES_MAX);
+    assert!(CLIENT_LINES_AHEAD * LINE_BYTES_MAX <= 64 << 20);
+    assert!(REPLAY_ROWS_AHEAD * ROW_BYTES_MAX <= 256 << 20);
 };

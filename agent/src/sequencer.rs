@@ -255,3 +255,24 @@ fn unit_of<'a>(event: &Event<'a>) -> Option<&'a str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::event::{Quality, Sample, Value};
+    use afferent_protocol::ids::{Subject, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_breaks_a_rule_of_the_protocol_is_refused_at_the_hand_over() {
+        let mut open = OpenBatches::new(CommitSettings::default(), 1000);
+        let mut push = |value| {
+            let body = Body::Sample(Sample { value, unit: "", quality: Quality::Good });
+            let event = Event { time: Timestamp::default(), subject: Subject::new("a").unwrap(), body };
+            open.push(&event, Waiting::Nobody, 0)
+        };
+        assert!(matches!(push(Value::Float(f64::NAN)), Err(Refusal::Invalid(_))));
+        // The control.
+        push(Value::Float(1.0)).unwrap();
+    }
+}

@@ -22,13 +22,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::clock::Clock;
 use crate::intake::input::{Home, Input, Ways};
 use crate::intake::sink::{DeviceSink, EventSink, Refusal, Waiting};
+use crate::limits::HOST_FIRST_INTERVAL;
 use crate::section::{Key, Value, in_range, key, section};
 use crate::stop::Stop;
 use crate::supervise::{Ended, endless};
 use reading::{Reading, Readings};
-
-/// The machine is looked at twice within this time at first, as usage is a difference of two looks.
-const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
 section! {
     /// `[intake.host]`
@@ -139,7 +137,7 @@ pub async fn run<S: EventSink>(settings: HostSettings, sink: S, clock: Arc<dyn C
     let started = Instant::now();
     let mut ticks = tokio::time::interval(settings.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    ticks.reset_after(FIRST_INTERVAL.min(settings.interval));
+    ticks.reset_after(HOST_FIRST_INTERVAL.min(settings.interval));
     loop {
         let failed_units = systemd::list_failed().await;
         let now = clock.wall();

@@ -182,3 +182,78 @@ pub fn tasks<S: DeviceSink>(
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::intake::exec::{Exec, ExecConfig};
+    use crate::intake::sink::fake::FakeSink;
+    use crate::intake::socket::{Socket, SocketSettings};
+
+    /// Ends at once; the second of its openings fails.
+    struct Probe;
+
+    impl Input for Probe {
+        type Section = ();
+        type Config = ();
+        type Shared = Arc<AtomicU32>;
+        const REPEATS: bool = false;
+        const HELP: &'static str = "";
+        const KEYS: &'static [Key] = &[];
+
+        fn inputs((): &(), _: &Home) -> Vec<(String, ())> {
+            vec![(String::new(), ())]
+        }
+
+        async fn open((): &(), opened: &Arc<AtomicU32>) -> Result<Self, String> {
+            if opened.fetch_add(1, SeqCst) == 1 { Err("it is away".to_owned()) } else { Ok(Self) }
+        }
+
+        async fn run<S: DeviceSink>(self, _: Ways<S>, _: Stop) -> Ended {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_task_runs_what_is_open_and_each_later_one_opens_the_input_itself() {
+        let opened = Arc::new(AtomicU32::new(0));
+        let wanted: Arc<dyn Wanted<FakeSink>> = Arc::new(Of::<Probe> { config: (), shared: opened.clone() });
+        let open = wanted.open().await.map_err(|_| ()).expect("the first is opened");
+        let (_sender, stop) = crate::stop::channel();
+        let (sink, clock) = (FakeSink::committing(), Arc::new(SystemClock::new()));
+        let mut make = tasks(wanted, Some(open), Ways { sink, clock, registry: Registry::default() }, stop);
+        assert_eq!((make().await, opened.load(SeqCst)), (Ok(()), 1));
+        assert_eq!((make().await, opened.load(SeqCst)), (Err("it is away".to_owned()), 2));
+        assert_eq!((make().await, opened.load(SeqCst)), (Ok(()), 3));
+    }
+
+    fn socket(path: &Path, mode: u32) -> Of<Socket> {
+        let (path, places) = (Some(path.to_owned()), Arc::default());
+        let config = SocketSettings { path, mode, tcp: None, tcp_beyond_loopback: false, connections_max: 1 };
+        Of { config, shared: places }
+    }
+
+    #[tokio::test]
+    async fn an_input_that_is_open_and_not_run_gives_back_what_it_took() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let opened = Wanted::<FakeSink>::open(&socket(&path, 0o600)).await.map_err(|_| ()).unwrap();
+        assert!(path.exists());
+        drop(opened);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_fits_goes_on_and_no_input_fits_one_of_another_kind() {
+        let (one, other) = (socket(Path::new("a"), 0o600), socket(Path::new("b"), 0o600));
+        let changed = socket(Path::new("a"), 0o660);
+        let child = Of::<Exec> { config: ExecConfig { name: String::new(), command: vec![] }, shared: () };
+        let fits = |wanted: &dyn Wanted<FakeSink>| Wanted::<FakeSink>::fits(&one, wanted);
+        assert!(fits(&one) && fits(&changed));
+        assert!(!fits(&other) && !fits(&child));
+    }
+}

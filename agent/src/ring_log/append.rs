@@ -8,10 +8,10 @@ use afferent_protocol::session::{Check, Lane};
 
 use super::RingLog;
 use super::error::AppendError;
-use super::limits::{COPY_SEGMENTS, LOSS_ROOM, WRITE_TRIES_MAX};
 use super::pen::{Active, Pen};
 use super::pool::{Segment, Shortage, Slot, Usage};
 use super::sealed::{Knowledge, Origin, SealedBatch};
+use crate::limits::ring_log::{COPY_SEGMENTS, LOSS_ROOM, WRITE_TRIES_MAX};
 
 /// A batch that is durable now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,7 +30,6 @@ mod error;
 mod evict;
 pub mod inspect;
 mod lanes;
-mod limits;
 mod loss;
 mod open;
 mod pen;

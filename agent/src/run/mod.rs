@@ -10,7 +10,7 @@ mod way;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use afferent_protocol::event::{Body, Event};
 use afferent_protocol::files;
@@ -29,6 +29,7 @@ use crate::http::HealthProbe;
 use crate::identity::{self, IdentityError, Origin};
 use crate::intake::input::Ways;
 use crate::intake::sink::{EventSink, Waiting};
+use crate::limits::CLOCK_LOOK;
 use crate::lock::{DirectoryLock, LockError};
 use crate::mailbox::Intake;
 use crate::metrics::Registry;
@@ -43,9 +44,6 @@ use intakes::Intakes;
 pub use observe::health;
 pub use probation::Reload;
 pub(crate) use way::credentials;
-
-/// How often the clocks are compared, to notice that one was set.
-const CLOCK_LOOK: Duration = Duration::from_secs(1);
 
 /// Why an agent does not run.
 #[derive(Debug, thiserror::Error)]
