@@ -1,6 +1,6 @@
 //! The thread that makes the indexes of finished segments, in the background.
 
-use afferent_protocol::disk::FsDisk;
+use afferent_host::disk::FsDisk;
 use afferent_protocol::ids::Offset;
 use tokio::runtime::Handle;
 use tokio::sync::watch;

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use afferent_host::files;
 use afferent_protocol::event::{Body, Event};
-use afferent_protocol::files;
 use afferent_protocol::ids::Subject;
 use afferent_protocol::session::SenderSettings;
 use afferent_protocol::sign::Identity;

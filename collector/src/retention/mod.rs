@@ -23,8 +23,8 @@ pub use rules::{Age, AgeError, Cut, Rules};
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::disk::Disk;
 use afferent_protocol::attestation::Attestation;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Offset, Stream, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
