@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::intake::input::{Home, Input, Ways};
 use crate::intake::sink::{DeviceSink, EventSink, Refusal, Waiting};
 use crate::limits::HOST_FIRST_INTERVAL;
-use crate::section::{Key, Value, in_range, key, section};
+use crate::section::{Key, Value, key, section};
 use crate::stop::Stop;
 use crate::supervise::{Ended, endless};
 use reading::{Reading, Readings};
@@ -62,10 +62,6 @@ impl Input for ThisMachine {
         key("enabled", Value::Switch, "true", "Whether this machine is watched."),
         key("interval_ms", Value::Whole(100, 86_400_000), "5000", "From look to look."),
     ];
-
-    fn check(section: &HostConfig, _: &Home) -> Result<(), String> {
-        in_range("intake.host.interval_ms", section.interval_ms, 100, 86_400_000)
-    }
 
     fn inputs(section: &HostConfig, home: &Home) -> Vec<(String, HostSettings)> {
         let interval = Duration::from_millis(u64::from(section.interval_ms));

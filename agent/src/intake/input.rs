@@ -65,7 +65,8 @@ pub trait Input: Sized + Send + 'static {
     /// The section's keys.
     const KEYS: &'static [Key];
 
-    /// Refuses what the types cannot: ranges, and inputs that exclude each other. The error names the key.
+    /// Refuses what neither types nor the ranges of [`Input::KEYS`] can: inputs that exclude each other. The error names
+    /// the key.
     fn check(_: &Self::Section, _: &Home) -> Result<(), String> {
         Ok(())
     }

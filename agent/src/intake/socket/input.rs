@@ -11,7 +11,7 @@ use super::{Listeners, Places, SocketMetrics, SocketSettings, serve, set_mode};
 use crate::intake::input::{Home, Input, Ways};
 use crate::intake::sink::DeviceSink;
 use crate::limits::CONNECTIONS_MAX;
-use crate::section::{Key, Value, in_range, key, optional, section};
+use crate::section::{Key, Value, key, optional, section};
 use crate::stop::Stop;
 use crate::supervise::{Ended, endless};
 use crate::{lock, look};
@@ -73,8 +73,6 @@ impl Input for Socket {
     ];
 
     fn check(section: &SocketConfig, _: &Home) -> Result<(), String> {
-        let connections = u32::try_from(section.connections_max).unwrap_or(u32::MAX);
-        in_range("intake.socket.connections_max", connections, 1, CONNECTIONS_MAX as u32)?;
         match section.tcp {
             Some(tcp) if !tcp.ip().is_loopback() && !section.tcp_beyond_loopback => Err(format!(
                 "`intake.socket.tcp` is {tcp}, which other machines can reach, and nothing on it is encrypted; take \
