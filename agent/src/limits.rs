@@ -1,5 +1,5 @@
-//! Every limit of the agent, related to each other and to those of the protocol. Those of the ring log's files, a format
-//! of their own, stand apart in [`ring_log`].
+//! Every limit of the agent, related to each other and to those of the protocol. Those of the ring log's files, a
+//! format of their own, stand apart in [`ring_log`].
 
 pub mod ring_log;
 
@@ -18,8 +18,8 @@ pub const READ_BYTES_MAX: usize = 256 * 1024;
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Groups of lines of one connection that wait for their commit; more are joined to the last group.
 pub const ANSWER_GROUPS_MAX: usize = 1024;
-/// Least time that is taken as a number of microseconds: 2000-01-02. Seconds and milliseconds of today are below it, and
-/// nanoseconds are beyond the year 9999.
+/// Least time that is taken as a number of microseconds: 2000-01-02. Seconds and milliseconds of today are below it,
+/// and nanoseconds are beyond the year 9999.
 pub const TIME_NUMBER_MIN: i64 = 946_771_200_000_000;
 /// Bytes of one refusal's text.
 pub const REFUSAL_BYTES_MAX: usize = 512;
@@ -67,7 +67,8 @@ pub const TYPED_ROWS_MAX: usize = 100;
 /// Columns of a file that a message names.
 pub const COLUMNS_TOLD_MAX: usize = 32;
 
-/// Milliseconds after which a replay asks again how far the run before it came, while the agent still takes lines of that.
+/// Milliseconds after which a replay asks again how far the run before it came, while the agent still takes lines of
+/// that.
 pub const REPLAY_ASK_MS: u64 = 50;
 /// Replays by hand of which it is known how far they came.
 pub const REPLAYS_MAX: usize = 64;
@@ -82,8 +83,8 @@ pub const PIECED_BYTES_MAX: usize = 4608;
 pub const PIECED_BATCHES_MAX: usize = 4;
 /// Lanes of devices in the table of one stream.
 pub const DEVICE_LANES_MAX: usize = 64;
-/// Bytes of batches of a stream after which the table of devices is repeated: a fraction of the smallest segment, so that
-/// the newest table is never far behind.
+/// Bytes of batches of a stream after which the table of devices is repeated: a fraction of the smallest segment, so
+/// that the newest table is never far behind.
 pub const TABLE_EVERY_BYTES: usize = 16 * 1024;
 /// Longest frame of a device, encoded, in bytes.
 pub const FRAME_BYTES_MAX: usize = 4608;
@@ -142,7 +143,8 @@ pub const OPEN_BATCH_BYTES_MAX: usize = 192 * 1024;
 pub const COMMIT_BYTES: usize = 64 * 1024;
 /// Messages that wait for the transport: few, because what is in here goes before any breakdown.
 pub const OUTBOX_MESSAGES_MAX: usize = 2;
-/// Control messages from the collector that wait for the writer; more are dropped, for every one of them repeats itself.
+/// Control messages from the collector that wait for the writer; more are dropped, for every one of them repeats
+/// itself.
 pub const INBOX_MESSAGES_MAX: usize = 1024;
 /// Milliseconds after which a disk that refused a write is tried again.
 pub const DISK_RETRY_MS: u64 = 1000;
@@ -176,7 +178,8 @@ pub const CONNECT_MS_MIN: u64 = 15_000;
 pub const CONNECT_MS_MAX: u64 = 120_000;
 /// Bytes of a packet from the broker that are taken: control messages, and some room for MQTT's own.
 pub const MQTT_INCOMING_BYTES_MAX: u32 = 16 * 1024;
-/// Milliseconds that a stopping agent gives its last events to arrive; what has not by then is sent after the next start.
+/// Milliseconds that a stopping agent gives its last events to arrive; what has not by then is sent after the next
+/// start.
 pub const WRITER_DRAIN_MS: u64 = 2000;
 /// Keys of collectors in the pin.
 pub const PINS_MAX: usize = 8;

@@ -1,11 +1,12 @@
 //! Where all intakes meet: one open batch per stream, and the promise to tell when it is on disk.
 //!
-//! [`OpenBatches`] is the state, driven with times from outside. It encodes an event into the open batch of its stream and
-//! gives a [`Ticket`]; the writer takes the batch out when it is due, commits it to the ring log, and moves the durable
-//! commits on.
+//! [`OpenBatches`] is the state, driven with times from outside. It encodes an event into the open batch of its stream
+//! and gives a [`Ticket`]; the writer takes the batch out when it is due, commits it to the ring log, and moves the
+//! durable commits on.
 //!
-//! The open batches also hold the *table of devices*: how far each lane of each device is in the log. A device's batch is
-//! taken as a whole, and a batch that has events of devices ends with its stream's table, so that the two cannot part.
+//! The open batches also hold the *table of devices*: how far each lane of each device is in the log. A device's batch
+//! is taken as a whole, and a batch that has events of devices ends with its stream's table, so that the two cannot
+//! part.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SOURCE_BYTES_MAX};
 use afferent_protocol::sign::PublicKey;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Secret, Size};
@@ -81,8 +82,9 @@ section! {
         cert_file: Option<PathBuf> = None,
         /// Its private key, PEM.
         key_file: Option<PathBuf> = None,
-        /// The keys of the collectors that are believed, in hexadecimal.
-        collector_keys: Vec<String> = vec![],
+        /// The keys of the collectors that are believed.
+        #[serde(deserialize_with = "collector_keys")]
+        collector_keys: Vec<PublicKey> = vec![],
         /// Whether the first collector that answers is believed, where no key is named.
         trust_first: bool = false,
         /// Login name.
@@ -198,6 +200,18 @@ impl Config {
     }
 }
 
+/// `ship.collector_keys`: keys in hexadecimal digits.
+fn collector_keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PublicKey>, D::Error> {
+    let key = |text: &String| {
+        parse_key(text).ok_or_else(|| {
+            D::Error::custom(format_args!(
+                "{text:?} is no key; a key has 64 hexadecimal digits, as the collector shows it at its start"
+            ))
+        })
+    };
+    Vec::<String>::deserialize(from)?.iter().map(key).collect()
+}
+
 impl ShipConfig {
     /// Host, port and whether TLS is spoken; ports default to 1883 and 8883. An IPv6 address stands in brackets.
     pub fn address(&self) -> (String, u16, bool) {
@@ -212,11 +226,6 @@ impl ShipConfig {
         (host.trim_matches(['[', ']']).to_owned(), port, secure)
     }
 
-    /// The keys of the collectors that are believed.
-    pub fn trusted_keys(&self) -> Vec<PublicKey> {
-        self.collector_keys.iter().filter_map(|text| parse_key(text)).collect()
-    }
-
     fn check(&self) -> Result<(), String> {
         let address = self.url.strip_prefix("mqtt://").or_else(|| self.url.strip_prefix("mqtts://"));
         let port_is_wrong = |address: &str| {
@@ -227,12 +236,6 @@ impl ShipConfig {
             // The url itself is not repeated: somebody may have written a password into it.
             let remedy = "a login goes into `ship.username` and `ship.password`";
             return Err(format!("`ship.url` is not mqtt://HOST:PORT or mqtts://HOST:PORT; {remedy}"));
-        }
-        if let Some(wrong) = self.collector_keys.iter().find(|text| parse_key(text).is_none()) {
-            return Err(format!(
-                "`ship.collector_keys` has {wrong:?}, which is no key; a key has 64 hexadecimal digits, as the collector \
-                 shows it at its start"
-            ));
         }
         if self.collector_keys.len() > COLLECTOR_KEYS_MAX {
             return Err(format!("`ship.collector_keys` names over {COLLECTOR_KEYS_MAX} keys; leave out old ones"));

@@ -91,6 +91,7 @@ fn values_are_refused_with_their_line_and_what_is_taken() {
         ("[intake.socket]\nmode = \"999\"\n", &["intake.socket.mode", "octal"]),
         ("[[intake.exec]]\nname = \"a\"\ncommand = []\n", &["intake.exec.command"]),
         ("[[intake.file]]\npath = \"a.csv\"\nunit = \"degC\"\n", &["intake.file.unit", "Cel"]),
+        ("[[intake.file]]\npath = \"a.csv\"\nsubject = \"88-C//x\"\n", &["line 3", "intake.file.subject", "88-C//x"]),
         ("[[intake.file]]\npath = \"a.csv\"\nspeed = \"fast\"\n", &["intake.file.speed", "original"]),
         ("[[intake.file]]\npath = \"a.csv\"\ntime_format = \"iso\"\n", &["intake.file.time_format", "unix_ms"]),
         ("[[intake.file]]\npath = \"a.csv\"\ntime_zone = \"CET\"\n", &["intake.file.time_zone", "+02:00"]),

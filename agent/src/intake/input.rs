@@ -1,15 +1,16 @@
 //! What an input is, and how one of any kind is opened, run and changed by a reload.
 //!
-//! An input is a type that implements [`Input`]. Its kind stands in the table of [`kinds`](super::kinds), from which the
-//! sections of the configuration, their defaults, keys and help, the checks of `check` and the running inputs are made.
+//! An input is a type that implements [`Input`]. Its kind stands in the table of [`kinds`](super::kinds), from which
+//! the sections of the configuration, their defaults, keys and help, the checks of `check` and the running inputs are
+//! made.
 //!
 //! - [`Input::open`] does all that can fail, before anything of the old configuration ends: a reload that fails changes
 //!   nothing.
-//! - [`Input::run`] takes events until the agent stops. It is supervised: an input that ends with an error or panics is a
-//!   trouble that health shows, and is opened and run again, each time later.
+//! - [`Input::run`] takes events until the agent stops. It is supervised: an input that ends with an error or panics is
+//!   a trouble that health shows, and is opened and run again, each time later.
 //! - An input that remembers a place in its source commits it beside the events that led to it, or after them, never
-//!   before: then nothing is lost in a kill. How is the input's own affair; see [`serial`](super::serial) for a place in
-//!   the ring log and [`file`](mod@super::file) for one in a file.
+//!   before: then nothing is lost in a kill. How is the input's own affair; see [`serial`](super::serial) for a place
+//!   in the ring log and [`file`](mod@super::file) for one in a file.
 
 use std::any::Any;
 use std::fmt;
@@ -50,8 +51,8 @@ pub struct Ways<S> {
 
 /// One kind of inputs. A new kind is an implementation of this, and a line in the table of [`kinds`](super::kinds).
 pub trait Input: Sized + Send + 'static {
-    /// The kind's section as it is written: a table, or a `Vec` of tables where [`Input::REPEATS`]. Its values are typed:
-    /// what cannot be used does not deserialize.
+    /// The kind's section as it is written: a table, or a `Vec` of tables where [`Input::REPEATS`]. Its values are
+    /// typed: what cannot be used does not deserialize.
     type Section: DeserializeOwned + Default;
     /// All that one input needs to be opened, made from its section once.
     type Config: Clone + fmt::Debug + PartialEq + Send + Sync + 'static;
@@ -65,13 +66,14 @@ pub trait Input: Sized + Send + 'static {
     /// The section's keys.
     const KEYS: &'static [Key];
 
-    /// Refuses what neither types nor the ranges of [`Input::KEYS`] can: inputs that exclude each other. The error names
-    /// the key.
+    /// Refuses what neither types nor the ranges of [`Input::KEYS`] can: inputs that exclude each other. The error
+    /// names the key.
     fn check(_: &Self::Section, _: &Home) -> Result<(), String> {
         Ok(())
     }
 
-    /// The inputs that the section asks for, each with what tells it apart from others of its kind: `""` for the only one.
+    /// The inputs that the section asks for, each with what tells it apart from others of its kind: `""` for the only
+    /// one.
     fn inputs(section: &Self::Section, home: &Home) -> Vec<(String, Self::Config)>;
 
     /// A new section is in force: changes what is shared.

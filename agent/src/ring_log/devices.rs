@@ -2,8 +2,8 @@
 //!
 //! Every batch with events of devices ends with one [`Body::Progress`] event for each lane of devices in its stream, so
 //! the newest such batch says all; right behind the events of each device stands another one, with their ticks (see
-//! [`crate::intake::serial`]). The segment with the newest table of a stream is *pinned*: it stays although everything in
-//! it was acked, and it is given up only where nothing else is.
+//! [`crate::intake::serial`]). The segment with the newest table of a stream is *pinned*: it stays although everything
+//! in it was acked, and it is given up only where nothing else is.
 
 use afferent_host::disk::Disk;
 use afferent_protocol::batch::{Batch, BatchBuilder};

@@ -49,7 +49,8 @@ enum Source {
 }
 
 impl Rows {
-    /// Opens a file, and learns from its first rows what its columns hold. A CSV file must have a head with their names.
+    /// Opens a file, and learns from its first rows what its columns hold. A CSV file must have a head with their
+    /// names.
     pub fn open(path: &Path, mapping: Mapping) -> Result<Self, ReplayError> {
         mapping.check().map_err(|why| ReplayError::Mapping { path: path.to_owned(), why })?;
         let mut first = Self::begin(path, mapping)?;

@@ -1,5 +1,5 @@
-//! The sockets of a configuration as inputs: the Unix socket and the TCP address each run by themselves, and count their
-//! producers together.
+//! The sockets of a configuration as inputs: the Unix socket and the TCP address each run by themselves, and count
+//! their producers together.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
