@@ -102,7 +102,8 @@ fn broken(path: &str, text: &str) -> (Vec<String>, usize) {
     let leads_nowhere = |target: &&&str| {
         let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
         let linked = if file.is_empty() { root().join(path) } else { folder.join(file) };
-        let has_anchor = || std::fs::read_to_string(&linked).is_ok_and(|text| anchors(&text).contains(&anchor.to_owned()));
+        let has_anchor =
+            || std::fs::read_to_string(&linked).is_ok_and(|text| anchors(&text).contains(&anchor.to_owned()));
         !linked.exists() || !(anchor.is_empty() || has_anchor())
     };
     let files = targets.iter().filter(|target| !target.contains("://"));
