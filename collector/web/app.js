@@ -65,7 +65,9 @@ function App() {
   const first = useRef(true);
   // A view knows its heading only once its model has answered.
   useEffect(() => {
-    const entitle = () => { document.title = `${main.current.querySelector('h1')?.textContent ?? 'Afferent'} · Afferent`; };
+    const entitle = () => {
+      document.title = `${main.current.querySelector('h1')?.textContent ?? 'Afferent'} · Afferent`;
+    };
     const observer = new MutationObserver(entitle);
     observer.observe(main.current, { subtree: true, childList: true, characterData: true });
     entitle();
@@ -81,12 +83,15 @@ function App() {
   return html`<a class="skip" href="#main" onClick=${skip}>Skip to content</a>
     <header><span class="brand">Afferent</span>
       <nav aria-label="Views"><ul>${VIEWS.map(([name, title]) => html`<li key=${name}>
-        <a href=${link([name])} aria-current=${(at.path[0] ?? 'machines') === name ? 'page' : undefined}>${title}</a></li>`)}</ul></nav>
+        <a href=${link([name])} aria-current=${(at.path[0] ?? 'machines') === name ? 'page' : undefined}>
+          ${title}</a></li>`)}</ul></nav>
       <span class="stream ${status}" role="status">${LIVE[status]}</span></header>
     <${AsOf} asOf=${asOf} time=${states.time} />
-    <main id="main" class=${old ? 'old' : undefined} ref=${main} tabindex="-1"><${Guard} key=${path}>${view(at, asOf)}<//></main>
+    <main id="main" class=${old ? 'old' : undefined} ref=${main} tabindex="-1">
+      <${Guard} key=${path}>${view(at, asOf)}<//></main>
     <${Aloud} /><footer class="quiet">${location.host} · times in ${zone()}
-      ${states.offset != null && ` · state of offset ${plain(states.offset, 20)}`} · <a href="/v1/agents">API</a></footer>`;
+      ${states.offset != null && ` · state of offset ${plain(states.offset, 20)}`} · <a href="/v1/agents">API</a>
+    </footer>`;
 }
 
 render(html`<${App} />`, document.getElementById('app'));

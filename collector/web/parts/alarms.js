@@ -19,7 +19,8 @@ export function Standing({ alarm }) {
 
 /** The alarms of a machine, most urgent first; `asOf` is null while something can be done about them. */
 export function Alarms({ machine, alarms, asOf }) {
-  const sorted = [...alarms].sort((a, b) => Number(isUnacknowledged(b)) - Number(isUnacknowledged(a)) || b.priority - a.priority);
+  const sorted = [...alarms].sort((a, b) => Number(isUnacknowledged(b)) - Number(isUnacknowledged(a))
+    || b.priority - a.priority);
   if (sorted.length === 0) return html`<p class="quiet">No alarm is active.</p>`;
   const rows = sorted.map((alarm) => ({ key: `${alarm.subject} ${alarm.condition}`, cells: [
     plain(alarm.condition, 120), within(machine, alarm.subject), alarm.priority, html`<${Standing} alarm=${alarm} />`,
@@ -27,7 +28,8 @@ export function Alarms({ machine, alarms, asOf }) {
     ...asOf == null ? [html`<${Actions} alarm=${alarm} />`] : [],
   ] }));
   return html`<${Table} caption="Alarms" head=${asOf == null ? [...HEAD, 'Do'] : HEAD} rows=${rows} />
-    ${asOf == null && html`<div class="amend"><${By} /><p class="quiet">Goes into the log with what you do.</p></div>`}`;
+    ${asOf == null && html`<div class="amend"><${By} />
+      <p class="quiet">Goes into the log with what you do.</p></div>`}`;
 }
 
 /** Buttons for what people do about an alarm. */

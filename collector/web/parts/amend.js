@@ -16,7 +16,8 @@ const by = () => localStorage.getItem(BY)?.trim() ?? '';
 export function By() {
   const [name, set] = useState(by);
   const told = (event) => { set(event.target.value); localStorage.setItem(BY, event.target.value); };
-  return html`<label>Your name<input value=${name} aria-required="true" maxlength="100" autocomplete="name" onInput=${told} /></label>`;
+  return html`<label>Your name<input value=${name} aria-required="true" maxlength="100" autocomplete="name"
+    onInput=${told} /></label>`;
 }
 
 /** An id that nobody else has. `randomUUID` is not there on pages without TLS. */
@@ -74,7 +75,8 @@ export function Amend({ subject, change, what, also = () => ({}), children }) {
   const press = async () => {
     if (await send(subject, { ...change, ...also() })) say(`${children}, ${what}: it is in the log.`);
   };
-  return html`<button type="button" aria-disabled=${state === 'sending'} aria-label=${`${children} ${what}`} onClick=${press}>
+  const sending = state === 'sending';
+  return html`<button type="button" aria-disabled=${sending} aria-label=${`${children} ${what}`} onClick=${press}>
     ${children}</button>${state === 'failed' && html`<${Problem} error=${error} />`}`;
 }
 
@@ -95,7 +97,8 @@ export function AmendForm({ subject, of, reasons }) {
       <option value="note">Note</option></select></label>
     <label class="grows">${action === 'label' ? 'Reason' : 'Note'}<input value=${text} required maxlength="1000"
       list="reasons" autocomplete="off" onInput=${(event) => setText(event.target.value)} /></label>
-    <datalist id="reasons">${action === 'label' && reasons.map((reason) => html`<option key=${reason} value=${reason} />`)}</datalist>
+    <datalist id="reasons">
+      ${action === 'label' && reasons.map((reason) => html`<option key=${reason} value=${reason} />`)}</datalist>
     <${By} /><button class="main" aria-disabled=${state === 'sending'}>Add</button>
     <p role="status" class="quiet">${state === 'done' ? 'Added to the log.' : state === 'sending' ? 'Sending…' : ''}</p>
     ${state === 'failed' && html`<${Problem} error=${error} />`}

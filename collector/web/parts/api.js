@@ -17,7 +17,8 @@ export async function ask(path, options = {}) {
   } catch (error) {
     // A line that is dead without anybody having said so ends in a timeout.
     if (error.name === 'AbortError') throw error;
-    throw new Refused(0, 'The collector does not answer.', 'Look whether it runs, and whether this computer reaches it.');
+    const remedy = 'Look whether it runs, and whether this computer reaches it.';
+    throw new Refused(0, 'The collector does not answer.', remedy);
   }
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));

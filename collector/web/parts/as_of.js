@@ -65,10 +65,12 @@ function GoTo({ log, time }) {
 /** What is shown, or why nothing is: retention removes the beginning, and a link may be one of another log. */
 function Past({ log, offset, time }) {
   if (offset < log.first || offset > log.end) {
-    return html`<strong>This place is not in the log.</strong> It holds the offsets ${count(log.first)} up to ${count(log.end)}${
+    const held = `${count(log.first)} up to ${count(log.end)}`;
+    return html`<strong>This place is not in the log.</strong> It holds the offsets ${held}${
       offset < log.first ? ': what came before was removed by its retention.' : '.'}`;
   }
-  return html`<strong>This is the past.</strong> The log up to offset ${count(offset)}${time && html`, which came <${Time} of=${time} />`}. Nothing is updated here.`;
+  return html`<strong>This is the past.</strong> The log up to offset ${count(offset)}${
+    time && html`, which came <${Time} of=${time} />`}. Nothing is updated here.`;
 }
 
 /** The slider over the log and, away from now, the banner. `time` is that of the state shown, as far as it is known. */
@@ -95,15 +97,17 @@ export function AsOf({ asOf, time }) {
     clearTimeout(wait.current);
     wait.current = setTimeout(() => requery({ as_of: to >= log.end ? null : String(to) }), 120);
   });
+  const came = moving == null && time ? `, ${local(millis(time))}` : '';
   return html`<section class=${isNow ? 'as-of' : 'as-of past'} aria-label="Place in the log">
     <label>Log as of
       <input type="range" min=${log.first} max=${log.end} step="1" value=${shown} onInput=${move}
-        aria-valuetext=${isNow ? 'now' : `offset ${shown}${moving == null && time ? `, ${local(millis(time))}` : ''}`} />
+        aria-valuetext=${isNow ? 'now' : `offset ${shown}${came}`} />
     </label>
     <output>${isNow ? `now, ${count(log.end)} events` : `offset ${count(shown)} of ${count(log.end)}`}</output>
     <${GoTo} log=${log} time=${time} />
     ${asOf != null && html`<div class="banner" role="status">
-      <${Past} log=${log} offset=${Number(asOf)} time=${time} /> <button type="button" onClick=${() => requery({ as_of: null })}>Back to now</button>
+      <${Past} log=${log} offset=${Number(asOf)} time=${time} />${' '}
+      <button type="button" onClick=${() => requery({ as_of: null })}>Back to now</button>
     </div>`}
   </section>`;
 }

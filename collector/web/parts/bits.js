@@ -41,7 +41,8 @@ export function Stale({ models }) {
   if (!failed) return null;
   const what = failed.state === undefined ? 'A part of this is not known:'
     : html`What is shown is old, of <${Time} of=${failed.time} />:`;
-  return html`<p class="banner" role="status"><strong>${what}</strong> ${plain(failed.error.message).replace(/[.]?$/, '.')} ${plain(failed.error.remedy)}</p>`;
+  return html`<p class="banner" role="status"><strong>${what}</strong>${' '}
+    ${plain(failed.error.message).replace(/[.]?$/, '.')} ${plain(failed.error.remedy)}</p>`;
 }
 
 /** How to send a first event. */
@@ -74,7 +75,9 @@ export function Table({ caption, head, rows }) {
   const titles = head.map((title) => title.replace(/^#/, ''));
   const body = rows.map(({ key, cells }) => html`<tr key=${key}>${cells.map((cell, at) => (at === 0
     ? html`<th scope="row">${cell}</th>` : html`<td data-title=${titles[at]} class=${kinds[at]}>${cell}</td>`))}</tr>`);
-  return html`<div ref=${place} class="wide folds" ...${scrolls ? { tabindex: 0, role: 'group', 'aria-label': caption } : {}}>
-    <table><caption>${caption}</caption><thead><tr>${titles.map((title, at) => html`<th scope="col" class=${kinds[at]}>${title}</th>`)}</tr></thead>
+  const group = scrolls ? { tabindex: 0, role: 'group', 'aria-label': caption } : {};
+  return html`<div ref=${place} class="wide folds" ...${group}>
+    <table><caption>${caption}</caption>
+      <thead><tr>${titles.map((title, at) => html`<th scope="col" class=${kinds[at]}>${title}</th>`)}</tr></thead>
       <tbody>${body}</tbody></table></div>`;
 }

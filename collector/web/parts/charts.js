@@ -50,17 +50,19 @@ const SWITCH = { splits: () => [0, 1], values: () => ['false', 'true'] };
 function Lane({ machine, sensor, from, until, width, last, span, draw, read, pointed, onPoint }) {
   const { low, high } = sensor.thin.range();
   const options = (colour, UPlot) => {
+    const paths = sensor.steps ? UPlot.paths.stepped({ align: 1 }) : undefined;
     const [x, y] = axes(colour, { x: last });
     return {
       cursor: { sync: { key: 'afferent' }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
       legend: { show: false },
       scales: { x: { range: [from / 1000, until / 1000] }, ...sensor.steps && { y: { range: [-0.15, 1.15] } } },
       axes: [x, sensor.steps ? { ...y, ...SWITCH } : y],
-      series: [{}, { stroke: colour('line'), width: 1.5, points: { size: 4 }, paths: sensor.steps ? UPlot.paths.stepped({ align: 1 }) : undefined }],
+      series: [{}, { stroke: colour('line'), width: 1.5, points: { size: 4 }, paths }],
       hooks: { drawClear: [shade(span, colour)], setCursor: [onPoint] },
     };
   };
-  const title = `${plain(sensor.subject, 120)}: ${count(sensor.thin.count)} samples between ${told(sensor, low)} and ${told(sensor, high)}`;
+  const range = `${told(sensor, low)} and ${told(sensor, high)}`;
+  const title = `${plain(sensor.subject, 120)}: ${count(sensor.thin.count)} samples between ${range}`;
   return html`<figure class="lane">
     <figcaption><strong>${within(machine, sensor.subject)}</strong>
       ${read == null ? html`<span>last ${told(sensor, sensor.thin.lastValue)}</span>`
@@ -78,14 +80,18 @@ const READ_ALOUD_MAX = 5;
 function ReadOff({ from, until, read, values, onRead }) {
   const step = (until - from) / READ_STEPS;
   const aloud = () => `${local(read)}: ${values().slice(0, READ_ALOUD_MAX).join(', ')}`;
+  const at = read == null ? READ_STEPS : Math.round((read - from) / step);
   return html`<div class="read"><label for="read-off">Read off at</label>${' '}
-    <output>${read == null ? html`<span class="quiet">a time: point at a curve, or move this</span>` : html`<b>${local(read)}</b>`}</output>
-    <input id="read-off" type="range" min="0" max=${READ_STEPS} step="1" value=${read == null ? READ_STEPS : Math.round((read - from) / step)}
+    <output>${read == null ? html`<span class="quiet">a time: point at a curve, or move this</span>`
+      : html`<b>${local(read)}</b>`}</output>
+    <input id="read-off" type="range" min="0" max=${READ_STEPS} step="1" value=${at}
       aria-valuetext=${read == null ? 'no time yet' : aloud()}
       onInput=${measured('read off', (event) => onRead(from + Number(event.target.value) * step))} /></div>`;
 }
 
-/** The time that is read off: `[read, pointed, onPoint, onRead]`; `pointed` when it was not the pointer that chose it. */
+/**
+ * The time that is read off: `[read, pointed, onPoint, onRead]`; `pointed` when it was not the pointer that chose it.
+ */
 function useReading(from, until) {
   const [at, set] = useState({ read: null });
   const frame = useRef(0);
@@ -102,10 +108,14 @@ function useReading(from, until) {
   return [at.read, at.pointed, onPoint, (read) => set({ read, pointed: read })];
 }
 
+const HEAD = ['Sensor', '#Samples', '#Lowest', '#Mean', '#Highest', '#Last', 'Last at'];
+
 const cells = (machine, { subject, unit, thin }) => {
   const { low, high } = thin.range();
-  return { key: subject, cells: [within(machine, subject), count(thin.count), figure(low, unit), figure(thin.mean(), unit),
-    figure(high, unit), figure(thin.lastValue, unit), local(thin.last)] };
+  return { key: subject, cells: [
+    within(machine, subject), count(thin.count), figure(low, unit), figure(thin.mean(), unit), figure(high, unit),
+    figure(thin.lastValue, unit), local(thin.last),
+  ] };
 };
 
 function leftOut({ bad, texts, beyond }) {
@@ -132,18 +142,21 @@ export function Sensors({ machine, from, until, now, asOf, span }) {
     const { times, values } = upTo(end, sensor.thin.points());
     return { sensor, draw: [times.map((ms) => ms / 1000), values] };
   }), [samples, end]);
-  const values = () => drawn.map(({ sensor, draw }) => `${within(machine, sensor.subject)} ${told(sensor, valueAt(draw, read, sensor.steps))}`);
+  const values = () => drawn.map(({ sensor, draw }) => (
+    `${within(machine, sensor.subject)} ${told(sensor, valueAt(draw, read, sensor.steps))}`));
   return html`<div ref=${place} class="sensors" aria-busy=${!samples.done}>
     <p class="quiet"><span role="status">${samples.done && `${counted(samples.events, 'sample')}.`}</span>
       ${!samples.done && `${counted(samples.events, 'sample')} so far…`}${leftOut(samples)}</p>
     ${samples.error && html`<${Problem} error=${samples.error} />`}
     ${samples.done && !samples.error && drawn.length === 0 && html`<${Empty} title="No samples in this span.">
       <p>Choose a longer span, or let a sensor of ${plain(machine, 80)} speak.</p><//>`}
-    ${drawn.length > 0 && html`<${ReadOff} from=${from} until=${until} read=${read} values=${values} onRead=${onRead} />`}
-    ${drawn.map(({ sensor, draw }, at) => html`<${Lane} key=${sensor.subject} machine=${machine} sensor=${sensor} from=${from} until=${until}
-      width=${width} last=${at === drawn.length - 1} span=${span} draw=${draw} read=${read} pointed=${pointed} onPoint=${onPoint} />`)}
+    ${drawn.length > 0 && html`<${ReadOff} from=${from} until=${until} read=${read} values=${values}
+      onRead=${onRead} />`}
+    ${drawn.map(({ sensor, draw }, at) => html`<${Lane} key=${sensor.subject} machine=${machine} sensor=${sensor}
+      from=${from} until=${until} width=${width} last=${at === drawn.length - 1} span=${span} draw=${draw}
+      read=${read} pointed=${pointed} onPoint=${onPoint} />`)}
     ${drawn.length > 0 && html`<details><summary>The same as a table</summary>
-      <${Table} caption="Samples in this span" head=${['Sensor', '#Samples', '#Lowest', '#Mean', '#Highest', '#Last', 'Last at']}
+      <${Table} caption="Samples in this span" head=${HEAD}
         rows=${drawn.map(({ sensor }) => cells(machine, sensor))} /></details>`}
   </div>`;
 }

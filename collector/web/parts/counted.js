@@ -11,7 +11,9 @@ export function Known({ figures }) {
   const [from, until] = [millis(figures?.from), millis(figures?.until)];
   if (from == null || until == null) return null;
   const known = KNOWN.reduce((sum, key) => sum + (figures[key] ?? 0), 0);
-  return html`<p>Known for ${duration(known)} of ${duration((until - from) / 1000)}, from <${Time} of=${figures.from} /> to <${Time} of=${figures.until} />.
+  const all = (until - from) / 1000;
+  return html`<p>Known for ${duration(known)} of ${duration(all)}, from <${Time} of=${figures.from} /> to${' '}
+    <${Time} of=${figures.until} />.
     ${figures.unknown_s > 0 && ' What is unknown is in no other figure.'}</p>`;
 }
 
@@ -20,15 +22,22 @@ export function CountsFrom({ from, whose = '' }) {
   const place = ({ offset, time }) => (time
     ? html`<${Time} of=${time} /> (offset ${count(plain(offset, 20))})` : `offset ${count(plain(offset, 20))}`);
   const isCut = from != null && from.offset !== '0';
-  return html`${isCut && html`<p class="quiet counts-from">${whose}Counts from ${place(from)}, older events were removed.</p>`}
-    ${from?.samples && html`<p class="quiet counts-from">${whose}Samples count from ${place(from.samples)}, older ones were removed.</p>`}`;
+  return html`${isCut && html`<p class="quiet counts-from">
+      ${whose}Counts from ${place(from)}, older events were removed.</p>`}
+    ${from?.samples && html`<p class="quiet counts-from">
+      ${whose}Samples count from ${place(from.samples)}, older ones were removed.</p>`}`;
 }
 
-/** What came too late for the figures of a model, and how far back late events still count. `of` has `late` and `horizon`. */
+/**
+ * What came too late for the figures of a model, and how far back late events still count. `of` has `late` and
+ * `horizon`.
+ */
 export function Late({ model, of }) {
-  return html`${of?.late > 0 && html`<p class="banner late">${counted(of.late, 'event')} came too late to be counted: recompute, with
-      ${' '}<code>afferent-collector models recompute ${plain(model.model, 60)}</code>.</p>`}
-    ${of?.horizon && html`<p class="quiet horizon">Events that come late are counted back to <${Time} of=${of.horizon} />.</p>`}`;
+  return html`${of?.late > 0 && html`<p class="banner late">
+      ${counted(of.late, 'event')} came too late to be counted: recompute, with${' '}
+      <code>afferent-collector models recompute ${plain(model.model, 60)}</code>.</p>`}
+    ${of?.horizon && html`<p class="quiet horizon">
+      Events that come late are counted back to <${Time} of=${of.horizon} />.</p>`}`;
 }
 
 const NAMED_MAX = 3;
@@ -39,8 +48,11 @@ export function NotShown({ model, what }) {
   if (!hidden?.now) return null;
   const [named, more] = [hidden.sources.slice(0, NAMED_MAX), hidden.sources.length - NAMED_MAX];
   const shares = named.map(({ source, kept }) => `${plain(source, 60)} (${count(kept)} kept)`).join(', ');
-  return html`<p class="banner not-shown">Not all ${what} are shown: there is no room for all of ${shares}${more > 0 && ` and ${counted(more, 'other source')}`}.
-    Every source has a share; of one that reports more, the ${what} that matter least are left out. Look at what it reports.</p>`;
+  const others = more > 0 && ` and ${counted(more, 'other source')}`;
+  return html`<p class="banner not-shown">
+    Not all ${what} are shown: there is no room for all of ${shares}${others}.${' '}
+    Every source has a share; of one that reports more, the ${what} that matter least are left out.
+    Look at what it reports.</p>`;
 }
 
 /** All that is said of the answer of a model about one machine. */

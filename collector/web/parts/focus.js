@@ -3,8 +3,8 @@
 import { useLayoutEffect } from './html.js';
 
 /**
- * Keeps the focus on what it is on when the rows of `place` are drawn in another order: a browser takes it from what is moved.
- * From what is not there any more it goes to the next thing to do in the same row, else to the content.
+ * Keeps the focus on what it is on when the rows of `place` are drawn in another order: a browser takes it from what
+ * is moved. From what is not there any more it goes to the next thing to do in the same row, else to the content.
  */
 export function useHeldFocus(place, row) {
   const { activeElement } = document;

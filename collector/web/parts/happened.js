@@ -15,8 +15,8 @@ function happening({ offset, subject, type, time, data }) {
 }
 
 /**
- * `{events, more, done, error}`: what happened on `machine` from `from` until `until` (milliseconds) as of an offset. It is read
- * again when `stamp` changes.
+ * `{events, more, done, error}`: what happened on `machine` from `from` until `until` (milliseconds) as of an offset.
+ * It is read again when `stamp` changes.
  */
 export function useHappened(machine, from, until, asOf, stamp) {
   const [shown, set] = useState({ events: [], more: false, done: false });
@@ -24,7 +24,8 @@ export function useHappened(machine, from, until, asOf, stamp) {
     const stop = new AbortController();
     const read = async () => {
       const span = { time: 'event', from: rfc3339(from), until: rfc3339(until), limit: READ_MAX };
-      const { body } = await ask(`/v1/events${query({ subject: below(machine), type: TYPES, ...span })}`, { signal: stop.signal });
+      const asked = query({ subject: below(machine), type: TYPES, ...span });
+      const { body } = await ask(`/v1/events${asked}`, { signal: stop.signal });
       const events = [];
       let number = 0;
       for await (const line of lines(body)) {

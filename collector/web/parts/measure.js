@@ -1,6 +1,9 @@
 // How long people wait, by the browser's own clock: `performance.getEntriesByType('measure')` has it.
 
-/** Marks that the next frame is the one that `name` was about, counted from `start` (default: when the page was asked for). */
+/**
+ * Marks that the next frame is the one that `name` was about, counted from `start` (default: when the page was asked
+ * for).
+ */
 export function painted(name, start = 0) {
   // The frame that shows it is drawn after this callback; a task behind it runs once it has been.
   requestAnimationFrame(() => setTimeout(() => {

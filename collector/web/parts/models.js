@@ -14,8 +14,8 @@ const PAUSE_MIN_MS = 500;
 // Answers that nobody shows any more are kept, so that the way back is quick; the oldest go.
 const KEPT_MAX = 24;
 
-// The collector answers few questions about the past at a time, since each replays a part of the log. They are asked one
-// after the other, and once more where it was busy with somebody else's.
+// The collector answers few questions about the past at a time, since each replays a part of the log. They are asked
+// one after the other, and once more where it was busy with somebody else's.
 const BUSY = new Set([429, 503]);
 const BUSY_PAUSE_MS = 1000;
 const BUSY_TRIES_MAX = 20;
@@ -90,8 +90,7 @@ class Question {
     this.busy = true;
     this.again = false;
     try {
-      const { state, time, offset, model, counts_from: countsFrom } = await (this.live
-        ? askJson(this.path, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MAX_MS)]) }) : askPast(this.path, { signal }));
+      const { state, time, offset, model, counts_from: countsFrom } = await this.asked(signal);
       this.tell(signal, { state, time, offset, model, countsFrom });
     } catch (error) {
       this.tell(signal, { ...this.answer, error });
@@ -104,6 +103,12 @@ class Question {
     const pause = Math.max(PAUSE_MIN_MS, took * PAUSE_FACTOR);
     this.earliest = performance.now() + pause;
     this.plan(this.again ? pause : Math.max(pause, LOOK_MS));
+  }
+
+  /** The answer to the question of now, or to one of the past, which waits for its turn. */
+  asked(signal) {
+    if (!this.live) return askPast(this.path, { signal });
+    return askJson(this.path, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MAX_MS)]) });
   }
 
   tell(signal, answer) {
@@ -124,7 +129,8 @@ function questionOf(path, live) {
 }
 
 /**
- * `{state, time, offset, model, countsFrom, error, loading}` of a model, live or as of an offset. With an error there may be an older state.
+ * `{state, time, offset, model, countsFrom, error, loading}` of a model, live or as of an offset. With an error there
+ * may be an older state.
  * `part` says what of it is wanted: `{machine, intervals}`.
  */
 export function useModel(name, asOf, part = {}) {

@@ -1,4 +1,5 @@
-// Where the page is: `#/machines/88-C?as_of=1234`. The address holds all of it, so that a link shows the same to others.
+// Where the page is: `#/machines/88-C?as_of=1234`. The address holds all of it, so that a link shows the same to
+// others.
 
 import { useEffect, useState } from './html.js';
 

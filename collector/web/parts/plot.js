@@ -37,9 +37,9 @@ function useDark() {
 }
 
 /**
- * A chart. `options(colour, UPlot)` gives uPlot's options without its size; `draw` (columns of data) may change without the
- * chart being made anew, all that `options` depends on must be in `depends`. `title` is for whoever does not see it. `pointed` is a time
- * (milliseconds) that the cursor is put on; without it the pointer moves the cursor.
+ * A chart. `options(colour, UPlot)` gives uPlot's options without its size; `draw` (columns of data) may change
+ * without the chart being made anew, all that `options` depends on must be in `depends`. `title` is for whoever does
+ * not see it. `pointed` is a time (milliseconds) that the cursor is put on; without it the pointer moves the cursor.
  */
 export function Plot({ width, height, options, draw, depends, title, pointed }) {
   const place = useRef(null);
@@ -52,7 +52,8 @@ export function Plot({ width, height, options, draw, depends, title, pointed }) 
     let gone = false;
     load().then((UPlot) => {
       if (gone || !shown) return;
-      chart.current = new UPlot({ ...options(colours(), UPlot), padding: PADDING, width, height }, latest.current, place.current);
+      const all = { ...options(colours(), UPlot), padding: PADDING, width, height };
+      chart.current = new UPlot(all, latest.current, place.current);
     });
     return () => {
       gone = true;
@@ -63,7 +64,8 @@ export function Plot({ width, height, options, draw, depends, title, pointed }) 
   useEffect(() => { if (shown) chart.current?.setSize({ width, height }); }, [width, height]);
   useEffect(() => chart.current?.setData(draw), [draw]);
   useEffect(() => {
-    if (pointed != null) chart.current?.setCursor({ left: chart.current.valToPos(pointed / 1000, 'x'), top: 1 }, false, false);
+    if (pointed == null) return;
+    chart.current?.setCursor({ left: chart.current.valToPos(pointed / 1000, 'x'), top: 1 }, false, false);
   }, [pointed]);
   return html`<div class="plot" ref=${place} style=${{ height: `${height}px` }} role="img" aria-label=${title}></div>`;
 }

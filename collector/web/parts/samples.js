@@ -75,7 +75,9 @@ class Collected {
   }
 }
 
-/** The samples of `machine` from `from` until `until` (milliseconds) as of an offset, for a chart of `columns` pixels. */
+/**
+ * The samples of `machine` from `from` until `until` (milliseconds) as of an offset, for a chart of `columns` pixels.
+ */
 export function useSamples(machine, from, until, asOf, columns) {
   const [shown, set] = useState({ sensors: [], events: 0, done: false });
   useEffect(() => {

@@ -17,7 +17,9 @@ export class Thin {
     this.lastValue = null;
   }
 
-  /** Takes a sample; order does not matter. Outside the span nothing changes. `whole` has digits that a double has not. */
+  /**
+   * Takes a sample; order does not matter. Outside the span nothing changes. `whole` has digits that a double has not.
+   */
   add(time, value, whole = value) {
     const column = Math.floor((time - this.from) / this.width);
     if (!(column >= 0 && column < this.low.length) || !Number.isFinite(value)) return;

@@ -59,7 +59,9 @@ export function roughly(seconds) {
   return seconds < 60 ? `under 1${GAP}min` : duration(Math.floor(seconds / 60) * 60);
 }
 
-/** By how many seconds a time of a machine is after `now`, where that is more than clocks differ: its clock is wrong. */
+/**
+ * By how many seconds a time of a machine is after `now`, where that is more than clocks differ: its clock is wrong.
+ */
 export function ahead(ms, now) {
   const seconds = ms == null ? 0 : (ms - now) / 1000;
   return seconds > AHEAD_S ? seconds : 0;

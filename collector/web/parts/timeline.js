@@ -61,7 +61,8 @@ export function intervalsOf(machine, from, until, now = until) {
   const told = (machine?.intervals ?? []).map(({ state, from: begin, until: end, reason }) => ({
     state: stateOf(state), from: millis(begin), end: Math.min(millis(end) ?? now, now), reason,
   })).filter((interval) => interval.from < now);
-  // The state of now may be the only one to tell of silence: from its beginning on the last interval is not known to go on.
+  // The state of now may be the only one to tell of silence: from its beginning on the last interval is not known to
+  // go on.
   if (stateOf(machine?.state) === 'no_data' && told.length > 0) {
     const since = millis(machine.since);
     const last = told[told.length - 1];
@@ -83,7 +84,10 @@ function options(shown, only) {
       cursor: { sync: { key: 'afferent' }, y: false, points: { show: false }, drag: { x: false, y: false } },
       legend: { show: false },
       scales: { x: { range: [shown.from / 1000, shown.until / 1000] }, y: { range: [low, 3] } },
-      axes: [x, { ...y, splits: () => names.map((_, at) => low + at + 0.5), values: () => names, grid: { show: false }, ticks: { show: false } }],
+      axes: [x, {
+        ...y, splits: () => names.map((_, at) => low + at + 0.5), values: () => names,
+        grid: { show: false }, ticks: { show: false },
+      }],
       series: [{}, { show: true, stroke: 'transparent', points: { show: false } }],
       hooks: { draw: [painter(shown, colour)] },
     };
@@ -100,46 +104,56 @@ export function Legend({ children }) {
 function rowsOf(name, { intervals, breakdowns, alarms, now }) {
   const lasted = (from, end) => duration((Math.min(end ?? now, now) - from) / 1000);
   const rows = [
-    ...intervals.map(({ state, from, end, reason }) => [from, html`<${State} of=${state} />`, lasted(from, end), plain(reason)]),
-    ...breakdowns.map(({ code, from, end, message }) => [from, html`Breakdown ${plain(code, 60)}`, lasted(from, end), plain(message, 200)]),
+    ...intervals.map(({ state, from, end, reason }) => [
+      from, html`<${State} of=${state} />`, lasted(from, end), plain(reason),
+    ]),
+    ...breakdowns.map(({ code, from, end, message }) => [
+      from, html`Breakdown ${plain(code, 60)}`, lasted(from, end), plain(message, 200),
+    ]),
     ...alarms.map(({ condition, subject, at }) => [at, html`Alarm ${plain(condition, 80)}`, '', within(name, subject)]),
   ];
-  return rows.sort(([a], [b]) => a - b).map(([from, what, lasts, why], at) => ({ key: at, cells: [what, local(from), lasts || '–', why || '–'] }));
+  return rows.sort(([a], [b]) => a - b).map(([from, what, lasts, why], at) => (
+    { key: at, cells: [what, local(from), lasts || '–', why || '–'] }));
 }
 
+const HEAD = ['What', 'From', '#For', 'Why or where'];
 const FULL_PX = 158;
 const STATES_PX = 94;
 
 /**
- * The end of what is drawn: not later than now, and moving in steps of about a pixel, with each of which the chart is made anew.
- * Whatever has begun is within it.
+ * The end of what is drawn: not later than now, and moving in steps of about a pixel, with each of which the chart is
+ * made anew. Whatever has begun is within it.
  */
 function stepped(now, length, told) {
   const step = Math.max(length / 500, 5000);
-  const begun = told.map((one) => millis(one.from ?? one.raised ?? one.time)).filter((time) => time != null && time <= now);
+  const begun = told.map((one) => millis(one.from ?? one.raised ?? one.time))
+    .filter((time) => time != null && time <= now);
   return begun.reduce((latest, time) => Math.max(latest, time), Math.floor(now / step) * step);
 }
 
 /**
- * The timeline from `from` until `until` (milliseconds), of which what is later than `now` is empty. `episodes` are breakdowns,
- * `alarms` active ones and those of episodes; without `episodes` there are states only.
+ * The timeline from `from` until `until` (milliseconds), of which what is later than `now` is empty. `episodes` are
+ * breakdowns, `alarms` active ones and those of episodes; without `episodes` there are states only.
  */
 export function Timeline({ name, machine, episodes, alarms = [], from, until, now: at = until, title }) {
   const [place, width] = useWidth();
   const now = stepped(at, until - from, [machine?.intervals, episodes, alarms].flatMap((list) => list ?? []));
   const intervals = intervalsOf(machine, from, until, now);
-  const breakdowns = (episodes ?? []).map((episode) => ({ ...episode, from: millis(episode.from), end: millis(episode.until) }))
+  const breakdowns = (episodes ?? [])
+    .map((episode) => ({ ...episode, from: millis(episode.from), end: millis(episode.until) }))
     .filter((episode) => (episode.end ?? now) > from && episode.from < Math.min(until, now));
-  const raised = [...new Map(alarms.map((alarm) => [alarm.offset, { ...alarm, at: millis(alarm.raised ?? alarm.time) }])).values()]
+  const timed = alarms.map((alarm) => ({ ...alarm, at: millis(alarm.raised ?? alarm.time) }));
+  const raised = [...new Map(timed.map((alarm) => [alarm.offset, alarm])).values()]
     .filter(({ at }) => at >= from && at < until && at <= now);
   const only = episodes === undefined;
   const shown = { intervals, breakdowns, alarms: raised, from, until, now };
   // Only what is drawn makes a chart anew.
-  const drawn = JSON.stringify([from, until, intervals, breakdowns.map((one) => [one.from, one.end]), raised.map(({ at }) => at)]);
+  const bars = breakdowns.map((one) => [one.from, one.end]);
+  const drawn = JSON.stringify([from, until, intervals, bars, raised.map(({ at }) => at)]);
   return html`<div ref=${place} class="timeline">
-    <${Plot} width=${width} height=${only ? STATES_PX : FULL_PX} options=${options(shown, only)} draw=${[[from / 1000, until / 1000], [null, null]]}
-      title=${title} depends=${[drawn]} />
+    <${Plot} width=${width} height=${only ? STATES_PX : FULL_PX} options=${options(shown, only)}
+      draw=${[[from / 1000, until / 1000], [null, null]]} title=${title} depends=${[drawn]} />
     <details><summary>${only ? 'The states as a table' : 'States, breakdowns and alarms as a table'}</summary>
-      <${Table} caption=${title} head=${['What', 'From', '#For', 'Why or where']} rows=${rowsOf(name, shown)} /></details>
+      <${Table} caption=${title} head=${HEAD} rows=${rowsOf(name, shown)} /></details>
   </div>`;
 }

@@ -43,16 +43,19 @@ export const CAUSES = {
 /** At most so many characters of a text from outside; the whole is in the log. */
 export const TEXT_MAX = 400;
 
+const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
 /** A text from outside on one line: control characters become visible, and its length has a bound. */
 export function plain(text, max = TEXT_MAX) {
   const whole = String(text ?? '');
-  const part = whole.slice(0, max).replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, visible);
+  const part = whole.slice(0, max).replace(CONTROLS, visible);
   return whole.length > max ? `${part}… (${whole.length} characters)` : part;
 }
 
 const visible = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
-// Formats of the browser take milliseconds to make: those that the first view does without are made when they are asked for.
+// Formats of the browser take milliseconds to make: those that the first view does without are made when they are
+// asked for.
 const formats = new Map();
 function format(digits, value) {
   if (!formats.has(digits)) formats.set(digits, new Intl.NumberFormat('en', { maximumSignificantDigits: digits }));
@@ -60,7 +63,10 @@ function format(digits, value) {
 }
 
 // UCUM codes that people write in another way; all others are told as they are.
-const UNITS = { '1': '', Cel: '°C', '[degF]': '°F', '[psi]': 'psi', Ohm: 'Ω', um: 'µm', us: 'µs', uA: 'µA', deg: '°', '1/min': 'min⁻¹' };
+const UNITS = {
+  '1': '', Cel: '°C', '[degF]': '°F', '[psi]': 'psi', Ohm: 'Ω', um: 'µm', us: 'µs', uA: 'µA', deg: '°',
+  '1/min': 'min⁻¹',
+};
 const RAISED = { 2: '²', 3: '³' };
 
 /** A unit (UCUM) as people write it. */
@@ -108,8 +114,12 @@ export function count(value) {
 /** `1 alarm`, `2 alarms`. */
 export const counted = (number, word) => `${count(number)} ${word}${number === 1 ? '' : 's'}`;
 
-/** How many events of a machine had times that cannot be: moved by a measure of its clock, or counted from when they came. */
-export const corrections = (machine) => ({ moved: machine?.corrected?.moved ?? 0, ingest: machine?.corrected?.ingest ?? 0 });
+/**
+ * How many events of a machine had times that cannot be: moved by a measure of its clock, or counted from when they
+ * came.
+ */
+export const corrections = (machine) => (
+  { moved: machine?.corrected?.moved ?? 0, ingest: machine?.corrected?.ingest ?? 0 });
 
 /** A share as per cent. */
 export const percent = (value) => (value == null ? '–' : `${(value * 100).toFixed(1)} %`);

@@ -18,6 +18,8 @@ const MINUTES = { 5: '5 min', 15: '15 min', 60: '1 h', 240: '4 h', 1440: '1 d' }
 const HEAD = ['What', 'Where', 'At', 'To the breakdown', 'Part in it', 'Now'];
 const ROWS_MAX = 200;
 
+const isRaised = ({ kind, transition }) => kind === 'alarm' && transition === 'raised';
+
 /** What an event says, in words. */
 function What({ event, isItself }) {
   if (isItself) return html`<strong class="itself">Breakdown ${plain(event.code, 60)}</strong>`;
@@ -31,8 +33,9 @@ function What({ event, isItself }) {
 
 /** What part an alarm has in the breakdown: it came first, or it came of it. */
 function partOf(event, episode, begun) {
-  if (event.kind !== 'alarm' || event.transition !== 'raised') return '–';
-  if (event.offset === episode.first_out?.offset && event.at <= begun) return html`<span class="first-out">First out</span>`;
+  if (!isRaised(event)) return '–';
+  const isFirstOut = event.offset === episode.first_out?.offset;
+  if (isFirstOut && event.at <= begun) return html`<span class="first-out">First out</span>`;
   return event.at > begun ? 'consequence' : 'before';
 }
 
@@ -59,13 +62,14 @@ function Happened({ episode, happened, active, asOf }) {
   };
   const rows = shown.map((event) => {
     const isItself = event.offset === episode.id;
-    const isRaised = event.kind === 'alarm' && event.transition === 'raised';
-    const now = isRaised && active.find((alarm) => alarm.subject === event.subject && alarm.condition === event.condition
-      && event.at >= millis(alarm.raised));
+    const raised = isRaised(event);
+    const now = raised && active.find((alarm) => alarm.subject === event.subject
+      && alarm.condition === event.condition && event.at >= millis(alarm.raised));
     return { key: event.offset, cells: [
-      html`<${What} event=${event} isItself=${isItself} />`, within(episode.machine, event.subject), html`<${Time} of=${rfc3339(event.at)} />`,
+      html`<${What} event=${event} isItself=${isItself} />`, within(episode.machine, event.subject),
+      html`<${Time} of=${rfc3339(event.at)} />`,
       isItself ? '–' : to(event.at), isItself ? '–' : partOf(event, episode, begun),
-      now ? html`<${Standing} alarm=${now} />` : isRaised ? 'over' : '–',
+      now ? html`<${Standing} alarm=${now} />` : raised ? 'over' : '–',
       ...asOf == null ? [now ? html`<${Actions} alarm=${now} />` : '–'] : [],
     ] };
   });
@@ -80,19 +84,20 @@ function Said({ episode }) {
   const all = [...(episode.labels ?? []).map((said) => ['Reason', said.reason ?? said, said.by]),
     ...(episode.notes ?? []).map((said) => ['Note', said.note ?? said, said.by])];
   if (all.length === 0) return html`<p class="quiet">Nobody has said anything about it yet.</p>`;
-  return html`<ul class="said">${all.map(([kind, text, by], at) => html`<li key=${at}><strong>${kind}</strong> ${plain(text, 1000)}
+  return html`<ul class="said">${all.map(([kind, text, by], at) => html`<li key=${at}>
+    <strong>${kind}</strong> ${plain(text, 1000)}
     ${by && html`<span class="quiet">, ${plain(by, 100)}</span>`}</li>`)}</ul>`;
 }
 
 /** The machine's states around it, with its breakdowns and alarms. */
 function Around({ episode, episodes, happened, from, until, now, asOf }) {
   const { machine: name } = episode;
-  const raised = rowsOf(episode, happened).filter(({ kind, transition }) => kind === 'alarm' && transition === 'raised');
+  const raised = rowsOf(episode, happened).filter(isRaised);
   const alarms = raised.map((alarm) => ({ ...alarm, time: rfc3339(alarm.at) }));
   const states = useModel('states', asOf, { machine: name });
   if (!states.state) return states.error ? html`<${Problem} error=${states.error} />` : null;
-  return html`<${Timeline} name=${name} machine=${states.state.machines?.[name]} episodes=${episodes} alarms=${alarms} from=${from} until=${until}
-    now=${now} title=${`States, breakdown and alarms of ${plain(name, 80)}`} />`;
+  return html`<${Timeline} name=${name} machine=${states.state.machines?.[name]} episodes=${episodes} alarms=${alarms}
+    from=${from} until=${until} now=${now} title=${`States, breakdown and alarms of ${plain(name, 80)}`} />`;
 }
 
 /** Reasons that were given before, most frequent first: the same stop gets the same name. */
@@ -107,7 +112,9 @@ function reasonsOf(episodes) {
 const STEP_MS = 15_000;
 const LASTS_SHOWN_MAX_MS = 7 * 86_400_000;
 
-/** The window around a breakdown. One that lasts is seen up to now, in steps, each of which asks for all samples again. */
+/**
+ * The window around a breakdown. One that lasts is seen up to now, in steps, each of which asks for all samples again.
+ */
 function windowOf(begun, ended, now, around) {
   const from = begun - around;
   if (ended != null || now <= begun) return { from, until: begun + around };
@@ -125,14 +132,19 @@ function Felt({ episode, episodes, active, minutes, now, asOf }) {
   const happened = useHappened(episode.machine, from, until, asOf, stamp);
   return html`<section aria-labelledby="order"><h2 id="order">What happened around it</h2>
       <div class="filters" role="group" aria-label="Minutes before and after">
-        ${Object.entries(MINUTES).map(([key, title]) => html`<button key=${key} type="button" aria-pressed=${key === minutes}
-          onClick=${measured('minutes', () => requery({ minutes: key }))}>± ${title}</button>`)}
-        <span class="quiet">${local(from)} to ${local(until)}${isCut ? ': it lasts for longer than is shown here' : ''}</span></div>
+        ${Object.entries(MINUTES).map(([key, title]) => html`<button key=${key} type="button"
+          aria-pressed=${key === minutes} onClick=${measured('minutes', () => requery({ minutes: key }))}>
+          ± ${title}</button>`)}
+        <span class="quiet">
+          ${local(from)} to ${local(until)}${isCut ? ': it lasts for longer than is shown here' : ''}</span></div>
       <${Happened} episode=${episode} happened=${happened} active=${active} asOf=${asOf} /></section>
     <section aria-labelledby="felt"><h2 id="felt">What was felt</h2>
-      <${Legend}><li><span class="state"><span class="mark shaded" aria-hidden="true"></span>The breakdown</span></li><//>
-      <${Around} episode=${episode} episodes=${mine} happened=${happened} from=${from} until=${until} now=${now} asOf=${asOf} />
-      <${Sensors} machine=${episode.machine} from=${from} until=${until} now=${now} asOf=${asOf} span=${{ from: begun, until: ended ?? now }} /></section>`;
+      <${Legend}>
+        <li><span class="state"><span class="mark shaded" aria-hidden="true"></span>The breakdown</span></li><//>
+      <${Around} episode=${episode} episodes=${mine} happened=${happened} from=${from} until=${until} now=${now}
+        asOf=${asOf} />
+      <${Sensors} machine=${episode.machine} from=${from} until=${until} now=${now} asOf=${asOf}
+        span=${{ from: begun, until: ended ?? now }} /></section>`;
 }
 
 export function Breakdown({ id, at, asOf }) {
@@ -145,7 +157,8 @@ export function Breakdown({ id, at, asOf }) {
   const episode = episodes.find((known) => known.id === id);
   if (!episode) {
     return html`${way}<h1>Breakdown</h1><${Empty} title="This breakdown is not known${asOf == null ? '' : ' by then'}.">
-      <p>Only the newest ones are kept here; all of them are in the log. <a href=${link(['breakdowns'])}>See which there are</a>.</p><//>`;
+      <p>Only the newest ones are kept here; all of them are in the log.${' '}
+        <a href=${link(['breakdowns'])}>See which there are</a>.</p><//>`;
   }
   const minutes = Object.hasOwn(MINUTES, at.query.get('minutes') ?? '') ? at.query.get('minutes') : '15';
   const [begun, ended] = [millis(episode.from), millis(episode.until)];
@@ -159,7 +172,8 @@ export function Breakdown({ id, at, asOf }) {
       : html`to <${Time} of=${episode.until} />, ${duration((ended - begun) / 1000)}.`}
       <span class="quiet"> Offset ${plain(episode.id, 20)} of the log${episode.subject === episode.machine ? ''
         : `, at ${within(episode.machine, episode.subject)}`}. Times are in ${zone()}.</span></p>
-    <${Felt} episode=${episode} episodes=${episodes} active=${active} minutes=${minutes} now=${millis(breakdowns.time)} asOf=${asOf} />
+    <${Felt} episode=${episode} episodes=${episodes} active=${active} minutes=${minutes}
+      now=${millis(breakdowns.time)} asOf=${asOf} />
     <section aria-labelledby="said"><h2 id="said">Labels and notes</h2><${Said} episode=${episode} />
       ${asOf == null ? html`<${AmendForm} subject=${episode.machine} of=${episode.id} reasons=${reasonsOf(episodes)} />`
         : html`<p class="quiet">Go back to now to add to it.</p>`}</section>`;

@@ -10,6 +10,9 @@ import { count, plain } from '../parts/words.js';
 
 const SHOWN_MAX = 200;
 
+const EXAMPLE = 'afferent-agent emit --socket DATA/agent.sock '
+  + 'breakdown 88-C --code E42 --severity error --message "Belt torn"';
+
 const wordsOf = (said) => plain(said.reason ?? said.note ?? said, 200);
 
 const HEAD = ['Code', 'Machine', 'From', '#For', 'Severity', 'Message', 'Reason'];
@@ -23,14 +26,19 @@ export function Episodes({ episodes, now, of }) {
     const lasted = ((millis(episode.until) ?? now ?? Date.now()) - begun) / 1000;
     return { key: episode.id, cells: [
       html`<a href=${link(['breakdowns', episode.id])}>${plain(episode.code, 40) || 'Breakdown'}</a>`,
-      ...of === undefined ? [html`<a href=${link(['machines', episode.machine])}>${plain(episode.machine, 60)}</a>`] : [],
-      html`<${Time} of=${episode.from} />`, episode.until ? duration(lasted) : html`<strong class="lasts">${roughly(lasted)}, lasts</strong>`,
-      html`<span class="severity ${plain(episode.severity, 20)}">${plain(episode.severity, 20)}</span>`, plain(episode.message, 160) || '–',
+      ...of === undefined
+        ? [html`<a href=${link(['machines', episode.machine])}>${plain(episode.machine, 60)}</a>`] : [],
+      html`<${Time} of=${episode.from} />`,
+      episode.until ? duration(lasted) : html`<strong class="lasts">${roughly(lasted)}, lasts</strong>`,
+      html`<span class="severity ${plain(episode.severity, 20)}">${plain(episode.severity, 20)}</span>`,
+      plain(episode.message, 160) || '–',
       (episode.labels ?? []).map(wordsOf).join('; ') || html`<span class="quiet short">not labelled</span>`,
     ] };
   });
-  return html`<${Table} caption="Breakdowns" head=${of === undefined ? HEAD : HEAD.filter((title) => title !== 'Machine')} rows=${rows} />
-    ${newest.length > SHOWN_MAX && html`<p class="quiet">${count(newest.length - SHOWN_MAX)} older ones are not shown.</p>`}`;
+  const head = of === undefined ? HEAD : HEAD.filter((title) => title !== 'Machine');
+  const left = newest.length - SHOWN_MAX;
+  return html`<${Table} caption="Breakdowns" head=${head} rows=${rows} />
+    ${left > 0 && html`<p class="quiet">${count(left)} older ones are not shown.</p>`}`;
 }
 
 export function Breakdowns({ asOf }) {
@@ -41,8 +49,10 @@ export function Breakdowns({ asOf }) {
   if (episodes.length === 0) {
     return html`<h1>Breakdowns</h1><${Empty} title="No machine has broken down.">
       <p>A machine says so with an event; to try it:</p>
-      <pre>afferent-agent emit --socket DATA/agent.sock breakdown 88-C --code E42 --severity error --message "Belt torn"</pre><//>`;
+      <pre>${EXAMPLE}</pre><//>`;
   }
-  return html`<h1>Breakdowns</h1><${Stale} models=${[breakdowns]} /><${NotShown} model=${breakdowns} what="machines" /><${Episodes} episodes=${episodes} now=${millis(breakdowns.time)} />
+  return html`<h1>Breakdowns</h1><${Stale} models=${[breakdowns]} />
+    <${NotShown} model=${breakdowns} what="machines" />
+    <${Episodes} episodes=${episodes} now=${millis(breakdowns.time)} />
     <${Counted} model=${breakdowns} of=${{ late: lateOf(breakdowns.state.machines) }} />`;
 }

@@ -87,13 +87,15 @@ export function Certificate({ sources, at }) {
     }
   };
   return html`<section aria-labelledby="certificate"><h2 id="certificate">Completeness certificate</h2>
-    <p class="quiet">What the log proves about a source or a machine: which sequences are all present, which were declared
-      lost, and which are missing. Times are in ${zone()}; the certificate is in UTC.</p>
+    <p class="quiet">What the log proves about a source or a machine: which sequences are all present, which were
+      declared lost, and which are missing. Times are in ${zone()}; the certificate is in UTC.</p>
     <form class="amend unprinted" ref=${place} onSubmit=${submit}>
       <label>Of a<select value=${kind} onChange=${(event) => setKind(event.target.value)}>
         <option value="source">source</option><option value="machine">machine</option></select></label>
-      <label class="grows">Name<input required value=${name} list="sources" autocomplete="off" onInput=${(event) => setName(event.target.value)} /></label>
-      <datalist id="sources">${kind === 'source' && sources.map((source) => html`<option key=${source} value=${source} />`)}</datalist>
+      <label class="grows">Name<input required value=${name} list="sources" autocomplete="off"
+        onInput=${(event) => setName(event.target.value)} /></label>
+      <datalist id="sources">
+        ${kind === 'source' && sources.map((source) => html`<option key=${source} value=${source} />`)}</datalist>
       <label>From<input type="datetime-local" step="1" required value=${from} onInput=${choose(setFrom)} /></label>
       <label>Until<input type="datetime-local" step="1" required value=${until} onInput=${choose(setUntil)} /></label>
       <button class="main" aria-disabled=${answer.state === 'asking'}>Certify</button></form>

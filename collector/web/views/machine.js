@@ -15,14 +15,17 @@ import { Time, ahead, duration, local, millis, zone } from '../parts/time.js';
 import { corrections, counted, figure, plain, within } from '../parts/words.js';
 
 const HOUR_MS = 3_600_000;
-const SPANS = { '1h': ['1 hour', HOUR_MS], '8h': ['8 hours', 8 * HOUR_MS], '24h': ['24 hours', 24 * HOUR_MS], '7d': ['7 days', 168 * HOUR_MS] };
+const SPANS = {
+  '1h': ['1 hour', HOUR_MS], '8h': ['8 hours', 8 * HOUR_MS], '24h': ['24 hours', 24 * HOUR_MS],
+  '7d': ['7 days', 168 * HOUR_MS],
+};
 
 function Figures({ model, kpi }) {
   return html`<dl class="kpi">${SHOWN.map((key) => html`<div key=${key}><dt>${FIGURES[key][0]}</dt>
     <dd>${FIGURES[key][1](kpi?.[key])}</dd></div>`)}</dl>
     <${Known} figures=${kpi} /><${Counted} model=${model} of=${kpi} />
-    <p class="quiet">Over all that the log holds of it, after ISO 22400-2. MTBF: mean operating time between failures. MTTR: mean time to
-      repair. OEE, overall equipment effectiveness, needs quantities that the machine tells.</p>`;
+    <p class="quiet">Over all that the log holds of it, after ISO 22400-2. MTBF: mean operating time between failures.
+      MTTR: mean time to repair. OEE, overall equipment effectiveness, needs quantities that the machine tells.</p>`;
 }
 
 /** Said when the machine has told times that cannot be. */
@@ -30,13 +33,17 @@ function Clock({ machine, now }) {
   const by = ahead(millis(machine.last_event), now);
   const { moved, ingest } = corrections(machine);
   if (by === 0 && moved + ingest === 0) return null;
-  const said = by > 0 ? `Its clock is ahead by about ${duration(by)}: times it tells are not to be relied on.` : 'Its clock was wrong:';
-  return html`<p class="banner">${said}${moved > 0 && ` ${counted(moved, 'event')} moved to when they happened by the collector's clock.`}
+  const said = by > 0 ? `Its clock is ahead by about ${duration(by)}: times it tells are not to be relied on.`
+    : 'Its clock was wrong:';
+  return html`<p class="banner">
+    ${said}${moved > 0 && ` ${counted(moved, 'event')} moved to when they happened by the collector's clock.`}
     ${ingest > 0 && ` ${counted(ingest, 'event')} counted from when the collector got them.`}${' '}
     <a href=${link(['sources'])}>Sources</a> tell how far each clock is off.</p>`;
 }
 
-/** When the charts end: as asked, else now; at its last event for a machine that was silent for longer than they reach. */
+/**
+ * When the charts end: as asked, else now; at its last event for a machine that was silent for longer than they reach.
+ */
 function endOf(asked, machine, now, length) {
   // Charts that go on by themselves do so in steps, each of which asks for all samples again.
   const step = Math.max(length / 240, 15_000);
@@ -59,11 +66,13 @@ function SpanChoice({ span, length, until }) {
 }
 
 function LastValues({ last, name }) {
-  const mine = Object.entries(last?.subjects ?? {}).filter(([subject]) => subject === name || subject.startsWith(`${name}/`));
+  const mine = Object.entries(last?.subjects ?? {})
+    .filter(([subject]) => subject === name || subject.startsWith(`${name}/`))
+    .sort(([a], [b]) => (a < b ? -1 : 1));
   if (mine.length === 0) return html`<p class="quiet">No value was measured yet.</p>`;
-  const rows = mine.sort(([a], [b]) => (a < b ? -1 : 1)).map(([subject, { value, unit, quality, time }]) => ({ key: subject, cells: [
-    within(name, subject), figure(value, unit), quality === 'good' ? 'good' : html`<strong>${plain(quality, 20)}</strong>`,
-    html`<${Time} of=${time} />`,
+  const rows = mine.map(([subject, { value, unit, quality, time }]) => ({ key: subject, cells: [
+    within(name, subject), figure(value, unit),
+    quality === 'good' ? 'good' : html`<strong>${plain(quality, 20)}</strong>`, html`<${Time} of=${time} />`,
   ] }));
   return html`<${Table} caption="Last values" head=${['Sensor', '#Value', 'Quality', 'At']} rows=${rows} />`;
 }
@@ -98,7 +107,8 @@ export function Machine({ name, at, asOf }) {
   const urgent = active.length > 0 && html`<section aria-labelledby="alarms"><h2 id="alarms">Alarms</h2>
     <${Alarms} machine=${name} alarms=${active} asOf=${asOf} /></section>`;
   return html`${title}<${Stale} models=${[states, breakdowns, alarms, last, kpi]} />
-    <p class="lead"><${State} of=${machine.state} /> since <${Time} of=${machine.since} />${machine.reason && html` · <bdi>${plain(machine.reason)}</bdi>`}</p>
+    <p class="lead"><${State} of=${machine.state} /> since <${Time} of=${machine.since} />
+      ${machine.reason && html`${' · '}<bdi>${plain(machine.reason)}</bdi>`}</p>
     <${Clock} machine=${machine} now=${now} /><${NotShown} model=${alarms} what="alarms" />${urgent}
     <section aria-labelledby="time"><h2 id="time">Over time</h2>
       <${SpanChoice} span=${span} length=${length} until=${until} />
@@ -106,14 +116,17 @@ export function Machine({ name, at, asOf }) {
         ${why} <${Time} of=${machine.last_event} />: the charts end there.${' '}
         <button type="button" onClick=${() => requery({ until: String(opened) })}>Show until now</button></p>`}
       <${Legend} />
-      <${Timeline} name=${name} machine=${machine} episodes=${episodes} alarms=${ticks} from=${until - length} until=${until} now=${now}
-        title=${`States, breakdowns and alarms of ${plain(name, 80)}`} />
+      <${Timeline} name=${name} machine=${machine} episodes=${episodes} alarms=${ticks} from=${until - length}
+        until=${until} now=${now} title=${`States, breakdowns and alarms of ${plain(name, 80)}`} />
       <${Counted} model=${states} of=${machine} />
       <${Sensors} machine=${name} from=${until - length} until=${until} now=${now} asOf=${asOf} /></section>
-    <section aria-labelledby="values"><h2 id="values">Last values</h2><${NotShown} model=${last} what="values" /><${LastValues} last=${last.state} name=${name} /></section>
-    <section aria-labelledby="figures"><h2 id="figures">Figures</h2><${Figures} model=${kpi} kpi=${kpi.state?.machines?.[name]} /></section>
+    <section aria-labelledby="values"><h2 id="values">Last values</h2><${NotShown} model=${last} what="values" />
+      <${LastValues} last=${last.state} name=${name} /></section>
+    <section aria-labelledby="figures"><h2 id="figures">Figures</h2>
+      <${Figures} model=${kpi} kpi=${kpi.state?.machines?.[name]} /></section>
     <section aria-labelledby="breakdowns"><h2 id="breakdowns">Breakdowns</h2>
       <${Episodes} episodes=${episodes} now=${millis(states.time)} of=${name} />
       <${Counted} model=${breakdowns} of=${breakdowns.state?.machines?.[name]} /></section>
-    ${!urgent && html`<section aria-labelledby="alarms"><h2 id="alarms">Alarms</h2><p class="quiet">No alarm is active.</p></section>`}`;
+    ${!urgent && html`<section aria-labelledby="alarms"><h2 id="alarms">Alarms</h2>
+      <p class="quiet">No alarm is active.</p></section>`}`;
 }

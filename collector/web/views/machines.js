@@ -36,9 +36,15 @@ function listed(states, breakdowns, alarms, now) {
     if (state.startsWith('unacked')) raised.set(machine, (raised.get(machine) ?? 0) + 1);
   }
   const all = Object.entries(states.machines).map(([name, machine]) => ({
-    name, order: orderOf(name), state: stateOf(machine.state), since: millis(machine.since), reason: machine.reason, last: machine.last_event,
+    name,
+    order: orderOf(name),
+    state: stateOf(machine.state),
+    since: millis(machine.since),
+    reason: machine.reason,
+    last: machine.last_event,
     corrected: corrections(machine).moved + corrections(machine).ingest,
-    breakdowns: recent && (recent.get(name) ?? 0), alarms: raised && (raised.get(name) ?? 0),
+    breakdowns: recent && (recent.get(name) ?? 0),
+    alarms: raised && (raised.get(name) ?? 0),
   }));
   return all.sort((a, b) => rank(a.state) - rank(b.state) || b.alarms - a.alarms || a.since - b.since
     || (a.order < b.order ? -1 : 1));
@@ -65,20 +71,24 @@ function Heard({ last, now, corrected }) {
 
 function cardOf({ machine, now, at, of, tabindex }) {
   const { name, state, since, reason, last, breakdowns, alarms, corrected } = machine;
+  const lasts = since == null || ahead(since, now) ? '' : `for ${roughly((now - since) / 1000)}`;
+  const stops = breakdowns == null ? '? breakdowns' : `${counted(breakdowns, 'breakdown')} in 24 h`;
   return html`<li aria-setsize=${of} aria-posinset=${at + 1}>
     <a class="card ${state}" href=${link(['machines', name])} data-at=${at} tabindex=${tabindex}>
       <span class="name">${plain(name, 60)}</span>
       <${State} of=${state} />
-      <span class="why">${since == null || ahead(since, now) ? '' : `for ${roughly((now - since) / 1000)}`}${reason && html` · <bdi>${plain(reason, 80)}</bdi>`}</span>
-      <span class="figures"><span class=${breakdowns > 0 ? undefined : 'quiet'}>${breakdowns == null
-          ? '? breakdowns' : `${counted(breakdowns, 'breakdown')} in 24 h`}</span>
-        ${alarms == null && html`<span class="quiet">? alarms</span>`}${alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>
+      <span class="why">${lasts}${reason && html` · <bdi>${plain(reason, 80)}</bdi>`}</span>
+      <span class="figures"><span class=${breakdowns > 0 ? undefined : 'quiet'}>${stops}</span>
+        ${alarms == null && html`<span class="quiet">? alarms</span>`}
+        ${alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>
       <${Heard} last=${last} now=${now} corrected=${corrected} />
     </a></li>`;
 }
 
-const MOVES = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: (columns) => -columns, ArrowDown: (columns) => columns,
-  Home: () => -Infinity, End: () => Infinity };
+const MOVES = {
+  ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: (columns) => -columns, ArrowDown: (columns) => columns,
+  Home: () => -Infinity, End: () => Infinity,
+};
 
 /** The rows that are in sight of a list that begins at `list`. */
 function useRows(list, rows) {
@@ -128,11 +138,15 @@ function Grid({ machines, now }) {
   const shown = machines.slice(begin * columns, end * columns);
   const isIn = active >= begin * columns && active < end * columns;
   const stop = isIn ? active : begin * columns;
-  return html`<ul ref=${list} class="grid" aria-label="Machines, worst first" onKeyDown=${press}
-    style=${{ height: `${rows * ROW_PX}px`, paddingTop: `${begin * ROW_PX}px`, gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))` }}>
+  const style = {
+    height: `${rows * ROW_PX}px`, paddingTop: `${begin * ROW_PX}px`,
+    gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))`,
+  };
+  return html`<ul ref=${list} class="grid" aria-label="Machines, worst first" onKeyDown=${press} style=${style}>
     ${width > 0 && shown.map((machine, index) => {
       const at = begin * columns + index;
-      return html`<${Card} key=${machine.name} machine=${machine} now=${now} at=${at} of=${machines.length} tabindex=${at === stop ? 0 : -1} />`;
+      return html`<${Card} key=${machine.name} machine=${machine} now=${now} at=${at} of=${machines.length}
+        tabindex=${at === stop ? 0 : -1} />`;
     })}</ul>`;
 }
 
@@ -160,7 +174,8 @@ export function Machines({ asOf }) {
     [states.state, breakdowns.state, alarms.state]);
   useChanges(all);
   const wanted = text.trim().toLowerCase();
-  const shown = all.filter(({ name, state }) => (only == null || state === only) && name.toLowerCase().includes(wanted));
+  const shown = all.filter(({ name, state }) => (
+    (only == null || state === only) && name.toLowerCase().includes(wanted)));
   const isFirst = useRef(true);
   useEffect(() => {
     if (!isFirst.current || all.length === 0) return;
@@ -169,8 +184,11 @@ export function Machines({ asOf }) {
   }, [all]);
   const waiting = Waiting({ model: states, name: 'states' });
   if (waiting) return html`<h1>Machines</h1>${waiting}`;
-  if (all.length === 0) return html`<h1>Machines</h1><${Empty} title="No machine has spoken yet."><${StartAnAgent} /><//>`;
-  return html`<h1>Machines</h1><${Stale} models=${[states, breakdowns, alarms]} /><${NotShown} model=${states} what="machines" />
+  if (all.length === 0) {
+    return html`<h1>Machines</h1><${Empty} title="No machine has spoken yet."><${StartAnAgent} /><//>`;
+  }
+  return html`<h1>Machines</h1><${Stale} models=${[states, breakdowns, alarms]} />
+    <${NotShown} model=${states} what="machines" />
     <${NotShown} model=${alarms} what="alarms" />
     <div class="filters states" role="group" aria-label="Show only">
       ${Object.keys(STATES).map((state) => {
@@ -182,7 +200,8 @@ export function Machines({ asOf }) {
       <label class="grows">Name<input type="search" value=${text} placeholder="part of a name"
         onInput=${measured('search', (event) => setText(event.target.value))} /></label>
     </div>
-    ${shown.length === 0 ? html`<${Empty} title="No machine is like that."><p>${count(all.length)} machines are hidden.${' '}
+    ${shown.length === 0 ? html`<${Empty} title="No machine is like that."><p>
+      ${count(all.length)} machines are hidden.${' '}
       <button type="button" onClick=${() => { setOnly(null); setText(''); }}>Show all</button></p><//>`
       : html`<${Grid} machines=${shown} now=${Math.floor(now / MINUTE_MS) * MINUTE_MS} />`}
     <${Counted} model=${breakdowns} of=${{ late: lateOf(breakdowns.state?.machines) }} />`;

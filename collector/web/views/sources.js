@@ -62,13 +62,17 @@ function row(name, agent, model) {
     html`<${Time} of=${agent?.last_ingest ?? model?.last_heard} />`, duration(agent ? agent.lag_s : model?.lag_s),
     html`<${Clock} agent=${agent} model=${model} />`,
     model?.autonomy_s == null ? '–' : duration(model.autonomy_s),
-    model?.rate_per_s == null ? '–' : count(Math.round(model.rate_per_s * 100) / 100), count(agent?.events ?? model?.events),
+    model?.rate_per_s == null ? '–' : count(Math.round(model.rate_per_s * 100) / 100),
+    count(agent?.events ?? model?.events),
     bad(lost), bad(agent?.missing_events), bad(agent?.refused),
     html`<a href=${link(['sources'], { source: name })} aria-label=${`Certify ${plain(name, 60)}`}>Certify</a>`,
   ] };
 }
 
-const HEAD = ['Source', 'State', 'Last heard', '#Lag', '#Clock off by', '#Ring lasts', '#Events/s', '#Events', '#Declared lost', '#Missing', '#Refused', 'Proof'];
+const HEAD = [
+  'Source', 'State', 'Last heard', '#Lag', '#Clock off by', '#Ring lasts', '#Events/s', '#Events', '#Declared lost',
+  '#Missing', '#Refused', 'Proof',
+];
 const WORST = { offline: 0, unknown: 1, online: 2 };
 
 /** The state of all in a sentence, and what to do about what is not well. */
@@ -78,40 +82,57 @@ function Summary({ rows }) {
   const isKnown = rows.every((row) => row.missing != null);
   const offline = rows.filter(({ state }) => state === 'offline').length;
   const [missing, lost] = [total('missing'), total('lost')];
-  return html`<p class="lead">${offline === 0 ? `${counted(rows.length, 'source')}, none is offline.` : html`<strong>${count(offline)} of ${counted(rows.length, 'source')} offline.</strong>`} ${missing > 0 ? html`<strong>${counted(missing, 'event')} missing.</strong>`
+  return html`<p class="lead">
+      ${offline === 0 ? `${counted(rows.length, 'source')}, none is offline.`
+      : html`<strong>${count(offline)} of ${counted(rows.length, 'source')} offline.</strong>`}${' '}
+      ${missing > 0 ? html`<strong>${counted(missing, 'event')} missing.</strong>`
       : isKnown ? 'Nothing is missing.' : 'Whether something was missing, a certificate tells.'}
       ${' '}${lost > 0 && `${counted(lost, 'event')} declared lost.`}</p>
-    ${offline > 0 && html`<p>What an offline machine accepts stays in its ring, for as long as “Ring lasts” says, and comes when it is back. Look at its
-      power and network, then at what its agent says: <code>journalctl -u afferent-agent</code>.</p>`}
-    ${missing > 0 && html`<p>What is missing is asked for again while its agent still has it. What stays missing, a certificate names.</p>`}`;
+    ${offline > 0 && html`<p>What an offline machine accepts stays in its ring, for as long as “Ring lasts” says, and
+      comes when it is back. Look at its power and network, then at what its agent says:${' '}
+      <code>journalctl -u afferent-agent</code>.</p>`}
+    ${missing > 0 && html`<p>What is missing is asked for again while its agent still has it. What stays missing, a
+      certificate names.</p>`}`;
 }
+
+const LOSSES_HEAD = ['Source', 'Stream', 'Epoch', 'Kind', 'Sequences', 'Why', 'Declared'];
+const LOSSES_SHOWN_MAX = 500;
 
 function Losses({ agents }) {
   const rows = agents.flatMap((agent) => agent.lanes.flatMap((lane) => [
     ...lane.losses.map((loss) => ['declared', loss, plain(loss.reason, 40), html`<${Time} of=${loss.declared} />`]),
     ...lane.gaps.map((gap) => ['missing', gap, 'nobody said why', '–']),
-  ].map(([kind, range, why, when]) => ({ key: `${agent.name} ${lane.stream} ${lane.epoch} ${kind} ${range.first}`, cells: [
-    plain(agent.name, 60), lane.stream, lane.epoch, kind, `${count(range.first)} up to ${count(range.end)}`, why, when,
-  ] }))));
+  ].map(([kind, range, why, when]) => {
+    const key = `${agent.name} ${lane.stream} ${lane.epoch} ${kind} ${range.first}`;
+    const sequences = `${count(range.first)} up to ${count(range.end)}`;
+    return { key, cells: [plain(agent.name, 60), lane.stream, lane.epoch, kind, sequences, why, when] };
+  })));
   if (rows.length === 0) return html`<p class="quiet">Nothing was lost.</p>`;
-  return html`<${Table} caption="Losses" head=${['Source', 'Stream', 'Epoch', 'Kind', 'Sequences', 'Why', 'Declared']} rows=${rows.slice(0, 500)} />`;
+  return html`<${Table} caption="Losses" head=${LOSSES_HEAD} rows=${rows.slice(0, LOSSES_SHOWN_MAX)} />`;
 }
 
 export function Sources({ asOf, at }) {
   const live = asOf == null;
   const { agents, warnings, error } = useAgents(live);
   const model = useModel('sources', asOf);
-  if (agents == null) return html`<h1>Sources</h1>${error ? html`<${Problem} error=${error} />` : html`<p role="status">Loading…</p>`}`;
+  if (agents == null) {
+    return html`<h1>Sources</h1>${error ? html`<${Problem} error=${error} />`
+      : html`<p role="status">Loading…</p>`}`;
+  }
   const sources = model.state?.sources ?? {};
   const names = [...new Set([...agents.map((agent) => agent.name), ...Object.keys(sources)])];
   const rows = names.map((name) => row(name, agents.find((agent) => agent.name === name), sources[name]));
-  rows.sort((a, b) => (b.missing ?? 0) - (a.missing ?? 0) || WORST[a.state] - WORST[b.state] || (b.lost ?? 0) - (a.lost ?? 0));
+  rows.sort((a, b) => (b.missing ?? 0) - (a.missing ?? 0) || WORST[a.state] - WORST[b.state]
+    || (b.lost ?? 0) - (a.lost ?? 0));
+  const nothing = live ? 'No agent has sent anything yet.' : 'Who sent by then is not known.';
+  const why = model.error ? plain(model.error.message) : 'Move on in the log, or go back to now.';
   return html`<h1>Sources</h1>${error && html`<${Problem} error=${error} />`}
     ${(warnings ?? []).map((message) => html`<${Problem} error=${{ message }} />`)}
-    ${rows.length === 0 ? html`<${Empty} title=${live ? 'No agent has sent anything yet.' : 'Who sent by then is not known.'}>
-      ${live ? html`<${StartAnAgent} />` : html`<p>${model.error ? plain(model.error.message) : 'Move on in the log, or go back to now.'}</p>`}<//>`
-      : html`<${Summary} rows=${rows} /><${NotShown} model=${model} what="sources" /><${Table} caption="Sources, worst first" head=${HEAD} rows=${rows} />
+    ${rows.length === 0 ? html`<${Empty} title=${nothing}>${live ? html`<${StartAnAgent} />` : html`<p>${why}</p>`}<//>`
+      : html`<${Summary} rows=${rows} /><${NotShown} model=${model} what="sources" />
+        <${Table} caption="Sources, worst first" head=${HEAD} rows=${rows} />
         ${!live && html`<${CountsFrom} from=${model.countsFrom} />`}`}
-    ${live && rows.length > 0 && html`<section aria-labelledby="losses"><h2 id="losses">Losses</h2><${Losses} agents=${agents} /></section>`}
+    ${live && rows.length > 0 && html`<section aria-labelledby="losses"><h2 id="losses">Losses</h2>
+      <${Losses} agents=${agents} /></section>`}
     <${Certificate} key=${at.query.get('source')} sources=${names} at=${at} />`;
 }
