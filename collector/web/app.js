@@ -6,7 +6,9 @@
 // - parts/plot, parts/charts, parts/timeline: how things are drawn
 // - views: one view a file
 
-import { Component, html, render, useEffect, useRef } from './parts/html.js';
+/** @import { Place } from './parts/types.js' */
+
+import { Component, html, render, useEffect, useElement, useRef } from './parts/html.js';
 import { AsOf, asOfOf } from './parts/as_of.js';
 import { Empty, Problem } from './parts/bits.js';
 import { useLive } from './parts/live.js';
@@ -27,6 +29,10 @@ const VIEWS = [['machines', 'Machines'], ['breakdowns', 'Breakdowns'], ['sources
 
 const LIVE = { live: '● live', reconnecting: '○ reconnecting…', off: '❙❙ paused' };
 
+/**
+ * @param {Place} at
+ * @param {string | null} asOf
+ */
 function view(at, asOf) {
   const [name = 'machines', item] = at.path;
   switch (name) {
@@ -43,6 +49,7 @@ function view(at, asOf) {
 
 /** A view that breaks says so, and leaves the way to the others open. */
 class Guard extends Component {
+  /** @param {Error} error */
   componentDidCatch(error) {
     this.setState({ error });
     console.error(error);
@@ -60,7 +67,7 @@ function App() {
   const states = useModel('states', asOf, { intervals: 0 });
   // What cannot be asked for is not known to be so any more: it loses its colours.
   const old = asOf == null && (status === 'reconnecting' || states.error !== undefined);
-  const main = useRef(null);
+  const main = useElement();
   const path = at.path.join('/');
   const first = useRef(true);
   // A view knows its heading only once its model has answered.

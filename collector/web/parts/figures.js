@@ -3,6 +3,7 @@
 import { duration } from './time.js';
 import { count, percent } from './words.js';
 
+/** @type {Record<string, [title: string, told: (value: any) => string]>} */
 export const FIGURES = {
   availability: ['Availability', percent],
   oee: ['OEE', percent],
@@ -26,7 +27,12 @@ export const SHOWN = [
   'availability', 'oee', 'mtbf_s', 'mttr_s', 'failures', 'operating_s', 'down_s', 'planned_s', 'unknown_s',
 ];
 
-/** A difference of a figure, with its sign. */
+/**
+ * A difference of a figure, with its sign.
+ *
+ * @param {string} key
+ * @param {number} value
+ */
 export function differenceOf(key, value) {
   const [, told] = FIGURES[key];
   const text = told(Math.abs(value)).replace('%', 'points');

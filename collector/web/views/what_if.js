@@ -1,5 +1,7 @@
 // What if: a plan of assumptions, and how far the figures would have been from what happened.
 
+/** @import { Alternative, Change, Changes as Part, Failure, Machine, Span, WhatIfReport } from '../parts/types.js' */
+
 import { html, useState } from '../parts/html.js';
 import { askJson, query } from '../parts/api.js';
 import { Empty, Problem, State, Table } from '../parts/bits.js';
@@ -25,7 +27,16 @@ type = "breakdown"
 when = 'code.startsWith("BELT")'
 `;
 
-/** Changes of all models of an alternative in one list. */
+/**
+ * @typedef {{ state: 'idle' | 'asking' } | { state: 'told', report: WhatIfReport }
+ *   | { state: 'failed', error: Failure }} Asked
+ */
+
+/**
+ * Changes of all models of an alternative in one list.
+ *
+ * @param {Record<string, Part> | undefined} changes
+ */
 function changesOf(changes) {
   if (Array.isArray(changes)) return { list: changes, more: 0 };
   const parts = Object.entries(changes ?? {});
@@ -35,9 +46,14 @@ function changesOf(changes) {
 }
 
 // Intervals are drawn, which says more than a row for each of their ends.
+/** @param {Change} change */
 const isDrawn = ({ path }) => path.includes('/intervals/');
 
-/** The machines of the first model that has intervals. */
+/**
+ * The machines of the first model that has intervals.
+ *
+ * @returns {Record<string, Machine>}
+ */
 function machinesOf(states) {
   const held = [states, ...Object.values(states ?? {})];
   const hasIntervals = (machine) => Array.isArray(machine?.intervals);
@@ -50,9 +66,14 @@ const TIME = /^\d{4}-\d{2}-\d{2}T/;
 const shown = (value) => (typeof value === 'string' && TIME.test(value) ? html`<${Time} of=${value} />`
   : value == null || typeof value !== 'object' ? figure(value) : plain(JSON.stringify(value), 120));
 
+/** @param {number} value */
 const signed = (value) => `${value > 0 ? '+' : ''}${figure(value)}`;
 
-/** What a path in a state is about, the figure that ends it, and its values as people read them. */
+/**
+ * What a path in a state is about, the figure that ends it, and its values as people read them.
+ *
+ * @param {Change} change
+ */
 function cellsOf({ path, left, right, difference }) {
   const cut = path.lastIndexOf('/');
   const [of, key] = [path.slice(0, Math.max(cut, 0)), path.slice(cut + 1)];
@@ -66,6 +87,7 @@ function cellsOf({ path, left, right, difference }) {
 
 const HEAD = ['Of', 'Figure', '#Actual', '#Alternative', '#Difference'];
 
+/** @param {{ alternative: Alternative }} props */
 function Changes({ alternative }) {
   const { list: all, more } = changesOf(alternative.changes);
   const list = all.filter((change) => !isDrawn(change));
@@ -77,7 +99,13 @@ function Changes({ alternative }) {
     ${rest > 0 && html`<p class="quiet">${count(rest)} further differences are not shown.</p>`}`;
 }
 
-/** From the first interval to the end of what is known, of both. */
+/**
+ * From the first interval to the end of what is known, of both.
+ *
+ * @param {Machine | undefined} left
+ * @param {Machine | undefined} right
+ * @returns {Span}
+ */
 function spanOf(left, right) {
   const intervals = [...(left?.intervals ?? []), ...(right?.intervals ?? [])];
   const times = intervals.flatMap((interval) => [millis(interval.from), millis(interval.until)]);
@@ -87,7 +115,11 @@ function spanOf(left, right) {
   return { from, until: Math.max(...known, from + 1000) };
 }
 
-/** Actual and assumed states of the machines that differ, one above the other. */
+/**
+ * Actual and assumed states of the machines that differ, one above the other.
+ *
+ * @param {{ actual: Record<string, any>, alternative: Alternative }} props
+ */
 function Timelines({ actual, alternative }) {
   const [left, right] = [machinesOf(actual), machinesOf(alternative.states)];
   const differing = Object.keys(right).filter((name) => JSON.stringify(left[name]) !== JSON.stringify(right[name]));
@@ -104,6 +136,7 @@ function Timelines({ actual, alternative }) {
     ${more > 0 && html`<p class="quiet">${count(more)} further machines differ.</p>`}`;
 }
 
+/** @param {{ report: WhatIfReport }} props */
 function Report({ report }) {
   if (report.alternatives.length === 0) {
     return html`<${Empty} title="The plan has no alternative.">
@@ -120,11 +153,12 @@ function Report({ report }) {
     <${Timelines} actual=${report.actual} alternative=${alternative} /></section>`)}`;
 }
 
+/** @param {{ asOf: string | null }} props */
 export function WhatIf({ asOf }) {
   const [plan, setPlan] = useState(() => localStorage.getItem(PLAN) ?? EXAMPLE);
   const [from, setFrom] = useState('');
   const [until, setUntil] = useState('');
-  const [answer, set] = useState({ state: 'idle' });
+  const [answer, set] = useState(/** @type {Asked} */ ({ state: 'idle' }));
   const run = async (event) => {
     event.preventDefault();
     if (answer.state === 'asking') return;
