@@ -85,12 +85,10 @@ export {};
  */
 
 /**
- * A value as JSON has it: a whole number beyond 2^53 comes as its digits.
+ * A sensor's last value; a whole number beyond 2^53 comes as its digits.
  *
- * @typedef {number | string | boolean | null | undefined} Value
+ * @typedef {{ value: number | string | boolean, unit: string, quality: string, time: string }} LastValue
  */
-
-/** @typedef {{ value: Value, unit: string, quality: string, time: string }} LastValue */
 
 /**
  * Key figures of a machine, in seconds, shares and counts.

@@ -1,6 +1,6 @@
 // What states, severities and verdicts are called, and which is worse.
 
-/** @import { Counting, StateName, Value } from './types.js' */
+/** @import { Counting, StateName } from './types.js' */
 
 /** States of a machine, worst first. The mark tells them apart without colour. */
 export const STATES = {
@@ -11,7 +11,7 @@ export const STATES = {
   executing: { title: 'Executing', mark: '▶' },
 };
 
-/** Their names. */
+/** Their names, in that order. */
 export const STATE_NAMES = /** @type {StateName[]} */ (Object.keys(STATES));
 
 /**
