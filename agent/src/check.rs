@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use afferent_host::lock::holder_of;
 use rustix::fs::{Access, access, statvfs};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -15,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use crate::certificate::Certificate;
 use crate::config::{Config, ExecConfig, FileConfig, SerialConfig};
 use crate::intake::serial::port::Address;
-use crate::lock;
+use crate::keep::LOCK_FILE;
 pub use connect::connect;
 
 /// What is wrong, each with the remedy.
@@ -36,11 +37,11 @@ pub fn everything(config: &Config) -> Result<(), Problems> {
         let directory = socket.path.as_deref().and_then(Path::parent).filter(|path| *path != config.agent.data_dir);
         directory.into_iter().for_each(|directory| look(writable(directory, "intake.socket.path")));
         // An agent that runs here holds its own ports.
-        if lock::holder_of(&config.agent.data_dir).is_none() {
+        if holder_of(&config.agent.data_dir, LOCK_FILE).is_none() {
             socket.tcp.into_iter().for_each(|tcp| look(free(tcp, "intake.socket.tcp")));
         }
     }
-    if lock::holder_of(&config.agent.data_dir).is_none() {
+    if holder_of(&config.agent.data_dir, LOCK_FILE).is_none() {
         config.http.address.into_iter().for_each(|address| look(free(address, "http.address")));
     }
     config.intake.exec.iter().for_each(|exec| look(program(exec)));

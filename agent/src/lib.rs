@@ -10,7 +10,7 @@
 //!
 //! Put together they are an [`agent`], for programs that carry one inside, and with everything that a configuration
 //! asks for, [`run`]. Around them stand [`cli`], [`mod@check`] (with [`certificate`]) and [`config`]; [`trust`]: which
-//! collectors are believed; [`identity`], [`keep`] and [`lock`] of the data directory; [`clock`], [`limits`], [`stop`];
+//! collectors are believed; [`identity`] and [`keep`] of the data directory; [`clock`], [`limits`];
 //! [`supervise`] and [`trouble`]: what has died or goes wrong; [`metrics`], [`http`] and [`notify`] for those who watch
 //! the agent.
 
@@ -27,14 +27,12 @@ pub mod identity;
 pub mod intake;
 pub mod keep;
 pub mod limits;
-pub mod lock;
 pub mod metrics;
 pub mod notify;
 pub mod ring_log;
 pub mod run;
 pub mod sequencer;
 pub mod ship;
-pub mod stop;
 pub mod supervise;
 pub mod trouble;
 pub mod trust;

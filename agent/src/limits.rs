@@ -113,8 +113,6 @@ pub const CONNACK_BYTES_MAX: usize = 1024;
 
 /// Bytes of one configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of one secret.
-pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Files in `conf.d`.
 pub const CONFIG_FILES_MAX: usize = 256;
 

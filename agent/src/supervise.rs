@@ -13,13 +13,13 @@ use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::limits::{RESTART_PROVEN_MS, RESTART_WAIT_MS_MAX, RESTART_WAIT_MS_MIN};
 use crate::metrics::{Counter, Gauge, Registry};
-use crate::stop::Stop;
 use crate::trouble::Troubles;
 
 /// How a task has ended: in order, or why not.
@@ -229,8 +229,8 @@ async fn planted_later(name: &str) {
 mod tests {
     use super::*;
 
-    fn supervisor() -> (Supervisor, crate::stop::StopSender, Stop) {
-        let (sender, stop) = crate::stop::channel();
+    fn supervisor() -> (Supervisor, afferent_host::stop::StopSender, Stop) {
+        let (sender, stop) = afferent_host::stop::channel();
         (Supervisor::new(Registry::default()), sender, stop)
     }
 

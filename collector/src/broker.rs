@@ -29,6 +29,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use afferent_host::stop::Stop;
+use afferent_host::url::BrokerUrl;
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::topic::{Leaf, STATE_FILTER, Topic, UP_FILTER};
 use bytes::Bytes;
@@ -42,7 +44,6 @@ use tokio::time::timeout;
 
 pub use probe::probe;
 
-use crate::config::BrokerUrl;
 use crate::endpoint::{TlsError, authorities, certificates, check_validity, private_key};
 use crate::intake::{Content, Done, Health, Intake, Released, Way};
 use crate::limits::{
@@ -50,7 +51,6 @@ use crate::limits::{
     PACKET_BYTES_MAX,
 };
 use crate::seldom::Seldom;
-use crate::shutdown::Stopping;
 use crate::tls_words;
 
 /// How to reach the broker.
@@ -95,7 +95,7 @@ pub struct Broker {
     intake: Intake,
     answers: mpsc::Receiver<(SourceId, Bytes)>,
     health: Arc<Health>,
-    stopping: Stopping,
+    stopping: Stop,
 }
 
 /// How the client reaches the broker: to be replaced while it serves.
@@ -135,7 +135,7 @@ impl Broker {
         settings: &BrokerSettings,
         intake: Intake,
         health: Arc<Health>,
-        stopping: Stopping,
+        stopping: Stop,
     ) -> Result<(Self, Ends), BrokerError> {
         let (queue, answers) = mpsc::channel(BROKER_DOWN_MAX);
         let (door, options) = watch::channel(options(settings)?);
@@ -151,7 +151,7 @@ impl Broker {
         loop {
             let lost = tokio::select! {
                 lost = self.connection() => lost,
-                () = stopping.wait() => return,
+                () = stopping.requested() => return,
             };
             if let Some(before) = losing.due(Instant::now()) {
                 tracing::warn!(why = lost.why, before, "no connection to the broker; it is tried again");
@@ -160,7 +160,7 @@ impl Broker {
             wait = if lost.joined { wait_min } else { (wait * 2).min(wait_max) };
             tokio::select! {
                 () = tokio::time::sleep(jittered(wait)) => {}
-                () = stopping.wait() => return,
+                () = stopping.requested() => return,
             }
         }
     }

@@ -19,7 +19,7 @@
 //!
 //! [`up`] starts a collector and an agent for this machine.
 //!
-//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`], [`open_files`], [`seldom`], [`shares`];
+//! Around them: [`config`], [`data_directory`], [`logging`], [`open_files`], [`seldom`], [`shares`];
 //! [`supervise`] watches every task and thread, [`turns`] lets commits go before them; [`run`] puts it all together,
 //! and [`limits`] has every limit of the collector.
 
@@ -27,7 +27,6 @@ pub mod api;
 pub mod attesting;
 pub mod broker;
 pub mod certificate;
-pub mod clock;
 pub mod cloud_event;
 pub mod config;
 pub mod core;
@@ -48,7 +47,6 @@ pub mod retention;
 pub mod run;
 pub mod seldom;
 pub mod shares;
-pub mod shutdown;
 #[cfg(test)]
 mod simulated;
 pub mod sources;

@@ -257,8 +257,6 @@ pub const BROKER_RETRY: (Duration, Duration) = (Duration::from_millis(500), Dura
 pub const HTTP_FAREWELL_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of a secret's file.
-pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// JSON that is rendered before it is handed to a reader's connection: what one reader costs in memory, with the log's
 /// bytes under it.

@@ -14,11 +14,11 @@ use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use afferent_host::stop::Stop;
 use tokio::sync::watch;
 
 use crate::intake::Health;
 use crate::limits::{FOLLOWER_NICE, REASON_TIME, RESTART_LOOKS_EVERY, RESTART_SETTLED, RESTART_WAIT};
-use crate::shutdown::Stopping;
 
 /// What runs by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -216,13 +216,13 @@ impl Parts {
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     health: Arc<Health>,
-    stopping: Stopping,
+    stopping: Stop,
     ended: Arc<watch::Sender<Option<PartEnded>>>,
 }
 
 impl Supervisor {
     /// One that reports to `health`; what ends after `stopping` was said ends in its time.
-    pub fn new(health: Arc<Health>, stopping: Stopping) -> Self {
+    pub fn new(health: Arc<Health>, stopping: Stop) -> Self {
         Self { health, stopping, ended: Arc::new(watch::Sender::new(None)) }
     }
 
@@ -318,7 +318,7 @@ impl Supervisor {
             }));
             let why = match ended {
                 Err(panic) => words(&*panic),
-                Ok(()) if part.comes_to_an_end() || self.stopping.is_said() => return,
+                Ok(()) if part.comes_to_an_end() || self.stopping.is_requested() => return,
                 Ok(()) => RETURNED.to_owned(),
             };
             // One that has run well for long begins anew.
@@ -335,7 +335,7 @@ impl Supervisor {
     /// Waits; tells whether the collector goes on.
     fn pause(&self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
-        while !self.stopping.is_said() {
+        while !self.stopping.is_requested() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return true;
@@ -348,7 +348,7 @@ impl Supervisor {
     fn exit_unless_in_time(&self, part: Part, panicked: Option<String>) {
         let why = match panicked {
             Some(why) => why,
-            None if self.stopping.is_said() => return,
+            None if self.stopping.is_requested() => return,
             None => RETURNED.to_owned(),
         };
         tracing::error!(part = part.name(), why, "a part has ended; the collector ends with it");

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -23,7 +24,6 @@ use crate::intake::line::LineParser;
 use crate::intake::lines::Line;
 use crate::intake::sink::EventSink;
 use crate::limits::{LINE_BYTES_MAX, REPLAY_RETRY_MS, REPLAY_ROWS_AHEAD};
-use crate::stop::Stop;
 pub use pace::{Pace, Speed, SpeedError};
 use place::PlaceFile;
 use progress::Progress;

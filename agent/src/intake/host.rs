@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::{SourceId, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::Clock;
 use crate::intake::sink::{EventSink, Refusal, Waiting};
-use crate::stop::Stop;
 use reading::{Reading, Readings};
 
 /// The machine is looked at twice within this time at first, as usage is a difference of two looks.
@@ -184,7 +184,7 @@ mod tests {
     #[tokio::test]
     async fn this_machine_gives_its_first_values_at_once() {
         let sink = FakeSink::committing();
-        let (sender, stop) = crate::stop::channel();
+        let (sender, stop) = afferent_host::stop::channel();
         let settings = HostSettings { agent: SourceId::new("here").unwrap(), interval: Duration::from_secs(3600) };
         let host = tokio::spawn(run(settings, sink.clone(), Arc::new(SystemClock::new()), stop));
         sink.taken(3).await;

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use afferent_host::stop::{self, Stop, StopSender};
 use tokio::task::JoinHandle;
 
 use crate::check;
@@ -19,7 +20,6 @@ use crate::intake::serial::SerialMetrics;
 use crate::intake::socket::{Listeners, Places, SocketMetrics, SocketSettings};
 use crate::intake::{exec, file, host, serial, socket};
 use crate::sequencer::Intake;
-use crate::stop::{self, Stop, StopSender};
 use crate::supervise::{Ended, Supervisor, Task};
 
 /// One intake, as a configuration wants it.
@@ -234,7 +234,7 @@ pub(super) fn making<P: Clone + Send + 'static, F: Future<Output = Ended> + Send
 
 /// How a task has ended that only ends when it is told to.
 pub(super) fn endless(stop: &Stop) -> Ended {
-    if stop.seen() { Ok(()) } else { Err("it has ended, and nobody had told it to".to_owned()) }
+    if stop.is_requested() { Ok(()) } else { Err("it has ended, and nobody had told it to".to_owned()) }
 }
 
 /// Whether what is open is what is wanted, but for what can be changed in place.

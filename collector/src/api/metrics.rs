@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write};
 
+use afferent_host::clock;
 use afferent_protocol::ids::Timestamp;
 use axum::extract::State;
 use axum::http::header;
@@ -9,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 
 use super::agents::AgentReport;
 use super::state::Api;
-use crate::clock::SystemClock;
 use crate::intake::Counters;
 use crate::models::{ModelId, Shortage};
 use crate::sources::LinkState;
@@ -30,7 +30,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     for (what, held) in api.budgets.held() {
         text.sample("afferent_http_held", &[("what", what)], held);
     }
-    let now = SystemClock::new().read().wall;
+    let now = clock::wall();
     models(&mut text, &api.state.models.shortages(), now);
     let sources = api.state.sources.borrow().clone();
     let help = "Names that have delivered nothing; they have no series of their own.";
