@@ -207,10 +207,6 @@ pub const WRITER_LOOKS_EVERY: Duration = Duration::from_secs(5);
 /// The picture of the sources that readers get is at most so old.
 pub const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
 
-/// First and longest wait before a part of the collector that has ended is started again.
-pub const RESTART_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// A part that was started again counts as well after so long.
-pub const RESTART_SETTLED: Duration = Duration::from_secs(5);
 /// While a part waits to be started again, whether the collector stops is looked at so often.
 pub const RESTART_LOOKS_EVERY: Duration = Duration::from_millis(50);
 /// A thread that returns too early, without a panic, may follow from the end of another part: that has so long to tell why.

@@ -40,8 +40,8 @@ use tokio_rustls::TlsAcceptor;
 pub use access::{Access, User};
 pub use gate::Gate;
 pub use registry::Registry;
+pub(crate) use tls::check_validity;
 pub use tls::{Tls, TlsError, TlsFiles};
-pub(crate) use tls::{authorities, certificates, check_validity, private_key};
 
 use crate::intake::{Health, Intake, Way};
 use crate::limits::{FAREWELL_MAX, REFUSALS_AT_ONCE};

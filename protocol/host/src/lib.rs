@@ -5,7 +5,9 @@
 //!   system behind it; [`lock`]: one process per data directory
 //! - [`key`]: the file of an Ed25519 key; [`secret`]: where a secret is, and its text; [`url`]: where a broker is;
 //!   [`hex`]: bytes as digits
-//! - [`clock`]: the machine's clocks; [`stop`]: one request to stop, seen by every task
+//! - [`clock`]: the machine's clocks; [`stop`]: one request to stop, seen by every task; [`supervise`]: what watches tasks
+//!   and threads
+//! - [`metrics`]: figures as a text; [`tls`]: certificates and keys from files
 
 pub mod clock;
 pub mod disk;
@@ -14,6 +16,9 @@ pub mod hex;
 pub mod key;
 pub mod limits;
 pub mod lock;
+pub mod metrics;
 pub mod secret;
 pub mod stop;
+pub mod supervise;
+pub mod tls;
 pub mod url;
