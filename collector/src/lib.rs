@@ -17,7 +17,7 @@
 //! - [`mod@line`]: an event as a line for people
 //! - [`api`]: HTTP: events, the live stream, agents, metrics, health; [`web`]: the page on top of it
 //!
-//! [`up`] starts a collector and an agent for this machine.
+//! `up` (a feature) starts a collector and an agent for this machine; nothing else here knows the agent.
 //!
 //! Around them: [`config`], [`data_directory`], [`logging`], [`open_files`], [`seldom`], [`shares`];
 //! [`supervise`] watches every task and thread, [`turns`] lets commits go before them; [`run`] puts it all together,
@@ -55,6 +55,7 @@ pub mod supervise;
 pub mod terms;
 pub mod tls_words;
 pub mod turns;
+#[cfg(feature = "up")]
 pub mod up;
 pub mod web;
 pub mod whole;
