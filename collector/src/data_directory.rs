@@ -270,10 +270,13 @@ mod tests {
     fn a_damaged_key_is_never_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let data = DataDirectory::open(directory.path()).unwrap();
+        data.identity().unwrap();
         for wrong in [&b""[..], &[7; 31], &[7; 33]] {
             std::fs::write(directory.path().join(KEY), wrong).unwrap();
             assert!(matches!(data.identity(), Err(DataDirectoryError::Key(KeyError::Length { .. }))));
             assert_eq!(std::fs::read(directory.path().join(KEY)).unwrap(), wrong);
         }
+        std::fs::set_permissions(directory.path().join(KEY), std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(data.identity(), Err(DataDirectoryError::Key(KeyError::Permissions { .. }))));
     }
 }
