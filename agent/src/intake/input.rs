@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::SourceId;
 use serde::de::DeserializeOwned;
 
@@ -26,7 +27,6 @@ use super::sink::DeviceSink;
 use crate::clock::Clock;
 use crate::metrics::Registry;
 use crate::section::Key;
-use crate::stop::Stop;
 use crate::supervise::{Ended, Task};
 
 /// The agent that the inputs belong to.
@@ -226,7 +226,7 @@ mod tests {
         let opened = Arc::new(AtomicU32::new(0));
         let wanted: Arc<dyn Wanted<FakeSink>> = Arc::new(Of::<Probe> { config: (), shared: opened.clone() });
         let open = wanted.open().await.map_err(|_| ()).expect("the first is opened");
-        let (_sender, stop) = crate::stop::channel();
+        let (_sender, stop) = afferent_host::stop::channel();
         let (sink, clock) = (FakeSink::committing(), Arc::new(SystemClock::new()));
         let mut make = tasks(wanted, Some(open), Ways { sink, clock, registry: Registry::default() }, stop);
         assert_eq!((make().await, opened.load(SeqCst)), (Ok(()), 1));

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::event::{Body, Event, Quality, Sample, Value};
 use afferent_protocol::ids::{Subject, Timestamp};
 use tokio::sync::watch;
@@ -13,7 +14,6 @@ use crate::intake::sink::{EventSink, Waiting};
 use crate::limits::AUTONOMY_LOOK;
 use crate::mailbox::Intake;
 use crate::ring_log::RingStatus;
-use crate::stop::Stop;
 use crate::writer::Status;
 
 /// Says it until the agent stops.

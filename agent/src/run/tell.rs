@@ -1,5 +1,6 @@
 //! Tells people what the agent sees of itself: events that were given up or damaged, and whatever makes it unhealthy.
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::Stream;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -9,7 +10,6 @@ use crate::http::Health;
 use crate::limits::{HEALTH_LOOK, HEALTH_PATIENCE};
 use crate::mailbox::LinkState;
 use crate::ring_log::Counters;
-use crate::stop::Stop;
 use crate::trouble::Troubles;
 use crate::writer::Status;
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::Subject;
 use serde::Deserialize;
 
@@ -14,7 +15,6 @@ use crate::intake::take::LineMetrics;
 use crate::intake::time::{Form, Reading, Zone};
 use crate::intake::unit::Unit;
 use crate::section::{Key, Value, optional};
-use crate::stop::Stop;
 use crate::supervise::Ended;
 
 /// One `[[intake.file]]`.

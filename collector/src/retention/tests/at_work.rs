@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use afferent_host::stop::{self, Stop, StopSender};
 use afferent_protocol::attestation::Attestation;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -9,7 +10,6 @@ use tokio::sync::{mpsc, watch};
 use super::super::{CLOCK, Loop, Settings, UNATTESTED};
 use super::*;
 use crate::intake::{self, Health, Intake, Outbox, Writer};
-use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::{ClockHeard, SourceView};
 use crate::subscribe::ReadLog;
 use crate::supervise::Supervisor;
@@ -20,11 +20,11 @@ struct AtWork {
     log: Arc<dyn ReadLog>,
     health: Arc<Health>,
     heard: watch::Sender<Arc<Vec<SourceView>>>,
-    stopping: Stopping,
+    stopping: Stop,
     runtime: Runtime,
     intake: Option<Intake>,
     writer: Option<Writer>,
-    _switch: StopSwitch,
+    _switch: StopSender,
 }
 
 impl AtWork {
@@ -38,7 +38,7 @@ impl AtWork {
         let (intake, incoming) = Intake::new();
         let (asked, _) = mpsc::channel(1);
         let health = Arc::new(Health::default());
-        let supervisor = Supervisor::new(Arc::clone(&health), stop_switch().1);
+        let supervisor = Supervisor::new(Arc::clone(&health), stop::channel().1);
         let (writer, _) =
             intake::spawn(world.core, incoming, Outbox::Endpoint(Arc::default()), asked, &supervisor).unwrap();
         let (heard, sources) = watch::channel(Arc::default());
@@ -57,7 +57,7 @@ impl AtWork {
             health: Arc::clone(&health),
         };
         change(&mut settings);
-        let (switch, stopping) = stop_switch();
+        let (switch, stopping) = stop::channel();
         let (retention, log) = (Loop::new(settings), log as Arc<dyn ReadLog>);
         let (intake, writer) = (Some(intake), Some(writer));
         drop(_inside);
@@ -115,7 +115,7 @@ fn where_nobody_says_what_time_it_is_nothing_is_old_until_an_agent_does() {
     press.greet(&Agent::new("press", Stream::Samples, 1));
     let mut view = press.core.sources().view(&source("press")).unwrap();
     // What is true: this machine's clock, as it stands now.
-    let now = crate::clock::SystemClock::new().read();
+    let now = afferent_host::clock::SystemClock::new().read();
     view.clock_heard = Some(ClockHeard { wall: now.wall, monotonic_us: now.monotonic_us });
     waits.heard.send_replace(Arc::new(vec![view]));
     assert!(waits.look() > Offset::ZERO);
