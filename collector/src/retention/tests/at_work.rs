@@ -16,7 +16,7 @@ use crate::supervise::Supervisor;
 
 /// Retention at work on a log, with the writer that says what goes. This machine's clock is years ahead of the log.
 struct AtWork {
-    retention: Loop<MemoryDisk>,
+    retention: Loop<SimDisk>,
     log: Arc<dyn ReadLog>,
     health: Arc<Health>,
     heard: watch::Sender<Arc<Vec<SourceView>>>,
@@ -28,7 +28,7 @@ struct AtWork {
 }
 
 impl AtWork {
-    fn new(world: World, rules: Rules, change: impl FnOnce(&mut Settings<MemoryDisk>)) -> Self {
+    fn new(world: World, rules: Rules, change: impl FnOnce(&mut Settings<SimDisk>)) -> Self {
         let runtime = Runtime::new().unwrap();
         let _inside = runtime.enter();
         let attested = attested(&world);
@@ -111,7 +111,7 @@ fn where_nobody_says_what_time_it_is_nothing_is_old_until_an_agent_does() {
     assert_eq!(waits.look(), Offset::ZERO);
     let warning = waits.warning(CLOCK).expect("it says so");
     assert!(warning.contains("nothing is removed by its age until one does"), "{warning}");
-    let mut press = World::start(&MemoryDisk::new(9), 0);
+    let mut press = World::start(&SimDisk::of_seed(9), 0);
     press.greet(&Agent::new("press", Stream::Samples, 1));
     let mut view = press.core.sources().view(&source("press")).unwrap();
     // What is true: this machine's clock, as it stands now.
@@ -135,7 +135,7 @@ fn by_size_goes_what_is_too_much_and_no_clock_is_asked() {
 }
 
 /// Every file of the log, to be put back.
-fn saved(disk: &MemoryDisk) -> Vec<(String, Vec<u8>)> {
+fn saved(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
     disk.names().into_iter().map(|name| (name.clone(), disk.bytes(&name))).collect()
 }
 
