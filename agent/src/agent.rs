@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use afferent_host::disk::FsDisk;
+use afferent_host::stop;
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{Body, Event, LifeCycle, PreviousStop};
 use afferent_protocol::ids::{Subject, Timestamp};
@@ -23,7 +24,6 @@ use crate::metrics::Registry;
 use crate::ring_log::{OpenError, Recovery, RingIdentity, WitnessSync};
 use crate::sequencer::{CommitSettings, Intake, Shared};
 use crate::ship::{LinkState, ShipSettings, Speaker};
-use crate::stop;
 use crate::supervise::{Supervisor, Task};
 use crate::writer::{self, Inbound, Link, Outbound, Status, Writer, WriterParts};
 

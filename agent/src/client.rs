@@ -379,7 +379,7 @@ mod tests {
         };
         let listeners = Listeners::bind(&settings).await.unwrap();
         let metrics = SocketMetrics::new(&crate::metrics::Registry::default());
-        let (_sender, stop) = crate::stop::channel();
+        let (_sender, stop) = afferent_host::stop::channel();
         let clock = Arc::new(crate::clock::SystemClock::new());
         tokio::spawn(serve(listeners, FakeSink::committing(), clock, metrics, stop));
         let sending = tokio::task::spawn_blocking(move || {

@@ -1,5 +1,6 @@
 //! Every limit of the agent, related to each other and to those of the protocol.
 
+use afferent_host::limits::{RESTART_SETTLED, RESTART_WAIT};
 use afferent_protocol::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX, SEGMENT_BYTES_MIN, SIGNED_BYTES_MAX};
 use afferent_protocol::topic::TOPIC_BYTES_MAX;
 
@@ -95,12 +96,12 @@ pub const DEVICE_SILENT_MS_MAX: u64 = 150_000;
 pub const DEVICE_CLOCK_STEP_US_MIN: u64 = 2_000_000;
 
 /// First wait before a child is started again, in milliseconds.
-pub const RESTART_WAIT_MS_MIN: u64 = 1_000;
+pub const RESTART_WAIT_MS_MIN: u64 = RESTART_WAIT.0.as_millis() as u64;
 /// Longest wait before a child is started again, in milliseconds.
-pub const RESTART_WAIT_MS_MAX: u64 = 60_000;
+pub const RESTART_WAIT_MS_MAX: u64 = RESTART_WAIT.1.as_millis() as u64;
 
 /// After so long a task that was started again counts as well, in milliseconds.
-pub const RESTART_PROVEN_MS: u64 = 5_000;
+pub const RESTART_PROVEN_MS: u64 = RESTART_SETTLED.as_millis() as u64;
 /// Milliseconds between two warnings about trouble of one kind.
 pub const TROUBLE_REPEAT_MS: u64 = 60_000;
 /// Kinds of trouble that are remembered.
@@ -113,8 +114,6 @@ pub const CONNACK_BYTES_MAX: usize = 1024;
 
 /// Bytes of one configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of one secret.
-pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Files in `conf.d`.
 pub const CONFIG_FILES_MAX: usize = 256;
 
@@ -226,5 +225,4 @@ const _: () = {
     assert!(CONNECT_MS_MIN <= CONNECT_MS_MAX);
     // hyper asks for at least this much.
     assert!(HTTP_HEAD_BYTES_MAX >= 8192);
-    assert!(RESTART_WAIT_MS_MIN <= RESTART_WAIT_MS_MAX);
 };

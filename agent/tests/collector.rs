@@ -11,6 +11,7 @@ use afferent_agent::keep::{Kept, PIN_FILE};
 use afferent_agent::ring_log::inspect;
 use afferent_agent::run::{Reload, Running, health};
 use afferent_host::disk::FsDisk;
+use afferent_host::url::BrokerUrl;
 use afferent_protocol::batch::split;
 use afferent_protocol::codec;
 use afferent_protocol::event::{Body, Breakdown, Event, LifeCycle, PreviousStop, Severity};
@@ -151,7 +152,7 @@ fn config(data: &Path, address: SocketAddr) -> Config {
     config.intake.socket.enabled = false;
     config.intake.host.enabled = false;
     config.ring.pool_bytes = afferent_agent::config::Size(4 << 20);
-    config.ship.url = format!("mqtt://{address}");
+    config.ship.url = BrokerUrl::plain(address);
     config
 }
 

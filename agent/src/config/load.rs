@@ -5,10 +5,11 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use afferent_host::secret::SecretError;
 use toml::de::{DeTable, DeValue};
 
+use super::Config;
 use super::keys::sections;
-use super::{Config, SecretError};
 use crate::limits::{CONFIG_BYTES_MAX, CONFIG_FILES_MAX};
 
 /// Why a configuration was refused.

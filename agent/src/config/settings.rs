@@ -1,20 +1,23 @@
 //! The configuration's sections. What the keys mean stands in [`super::keys`].
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use afferent_host::key::parse_public;
+use afferent_host::secret::Secret;
+use afferent_host::url::{BrokerUrl, BrokerUrlError};
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SOURCE_BYTES_MAX};
 use afferent_protocol::sign::PublicKey;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Secret, Size};
+use super::Size;
 use crate::intake::input::Home;
 use crate::intake::kinds::IntakeConfig;
 use crate::limits::{COLLECTOR_KEYS_MAX, CONFIRM_S_MIN, HEARTBEAT_S_MAX};
 use crate::section::{in_range, section};
-use crate::trust::{is_loopback, parse_key};
+use crate::trust::is_loopback;
 
 section! {
     /// All of it.
@@ -74,7 +77,8 @@ section! {
     /// `[ship]`: the way to the collector.
     ShipConfig {
         /// `mqtt://` or `mqtts://`, host and port.
-        url: String = "mqtt://127.0.0.1:1883".to_owned(),
+        #[serde(deserialize_with = "ship_url")]
+        url: BrokerUrl = BrokerUrl::plain((Ipv4Addr::LOCALHOST, 1883).into()),
         /// The certificates that are trusted, PEM; the system's when not given.
         ca_file: Option<PathBuf> = None,
         /// The agent's certificate, PEM.
@@ -199,41 +203,24 @@ impl Config {
 
     /// Whether the first collector that answers is believed, where no key is named: it may be, or it is on this machine.
     pub fn trusts_first(&self) -> bool {
-        self.ship.trust_first || is_loopback(&self.ship.address().0)
+        self.ship.trust_first || is_loopback(&self.ship.url.host)
     }
 }
 
-impl ShipConfig {
-    /// Host, port and whether TLS is spoken; ports default to 1883 and 8883. An IPv6 address stands in brackets.
-    pub fn address(&self) -> (String, u16, bool) {
-        let secure = self.url.starts_with("mqtts://");
-        let default = if secure { 8883 } else { 1883 };
-        let address =
-            self.url.split_once("://").map_or(self.url.as_str(), |(_, address)| address).trim_end_matches('/');
-        let (host, port) = match address.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, port.parse().unwrap_or(default)),
-            _ => (address, default),
-        };
-        (host.trim_matches(['[', ']']).to_owned(), port, secure)
-    }
+/// `ship.url`, which a refusal names.
+fn ship_url<'de, D: Deserializer<'de>>(from: D) -> Result<BrokerUrl, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(|error: BrokerUrlError| de::Error::custom(format_args!("`ship.url`: {error}")))
+}
 
+impl ShipConfig {
     /// The keys of the collectors that are believed.
     pub fn trusted_keys(&self) -> Vec<PublicKey> {
-        self.collector_keys.iter().filter_map(|text| parse_key(text)).collect()
+        self.collector_keys.iter().filter_map(|text| parse_public(text)).collect()
     }
 
     fn check(&self) -> Result<(), String> {
-        let address = self.url.strip_prefix("mqtt://").or_else(|| self.url.strip_prefix("mqtts://"));
-        let port_is_wrong = |address: &str| {
-            let port = address.trim_end_matches('/').rsplit_once(':').map(|(_, port)| port);
-            port.is_some_and(|port| !port.contains(']') && !port.parse::<u16>().is_ok_and(|port| port > 0))
-        };
-        if address.is_none_or(|a| a.is_empty() || a.starts_with(':') || a.contains(['@', ' ']) || port_is_wrong(a)) {
-            // The url itself is not repeated: somebody may have written a password into it.
-            let remedy = "a login goes into `ship.username` and `ship.password`";
-            return Err(format!("`ship.url` is not mqtt://HOST:PORT or mqtts://HOST:PORT; {remedy}"));
-        }
-        if let Some(wrong) = self.collector_keys.iter().find(|text| parse_key(text).is_none()) {
+        if let Some(wrong) = self.collector_keys.iter().find(|text| parse_public(text).is_none()) {
             return Err(format!(
                 "`ship.collector_keys` has {wrong:?}, which is no key; a key has 64 hexadecimal digits, as the collector \
                  shows it at its start"
@@ -245,8 +232,7 @@ impl ShipConfig {
         if self.cert_file.is_some() != self.key_file.is_some() {
             return Err("`ship.cert_file` and `ship.key_file` need each other; give both or none".to_owned());
         }
-        let secure = self.url.starts_with("mqtts://");
-        if !secure && (self.ca_file.is_some() || self.cert_file.is_some()) {
+        if !self.url.tls && (self.ca_file.is_some() || self.cert_file.is_some()) {
             return Err("`ship.ca_file` and `ship.cert_file` need TLS; write mqtts:// in `ship.url`".to_owned());
         }
         if self.password.is_some() && self.username.is_none() {

@@ -27,7 +27,7 @@ fn every_key_of_the_table_is_taken_and_checked() {
         }
     }
     let config = read(&text.replace("mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883")).unwrap();
-    assert_eq!(config.ship.password, Some(Secret::Credential("mqtt".to_owned())));
+    assert_eq!(config.ship.password, Some(afferent_host::secret::Secret::Credential("mqtt".to_owned())));
     assert_eq!(config.ring.segment_bytes, Some(Size(8 << 20)));
     assert_eq!(config.intake.exec[0].command, ["/usr/local/bin/read-plc", "--json"]);
     assert_eq!(config.intake.file[0].mapping.value_columns, ["value", "lot"]);

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -24,7 +25,6 @@ use crate::intake::lines::Line;
 use crate::intake::sink::EventSink;
 use crate::intake::take::{LineMetrics, Refused, take_line};
 use crate::limits::{LINE_BYTES_MAX, REPLAY_RETRY_MS, REPLAY_ROWS_AHEAD};
-use crate::stop::Stop;
 pub use input::{FileConfig, FileReplay};
 pub use pace::{Pace, Speed, SpeedError};
 use place::PlaceFile;

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::{SourceId, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -23,7 +24,6 @@ use crate::clock::Clock;
 use crate::intake::input::{Home, Input, Ways};
 use crate::intake::sink::{DeviceSink, EventSink, Refusal, Waiting};
 use crate::section::{Key, Value, in_range, key, section};
-use crate::stop::Stop;
 use crate::supervise::{Ended, endless};
 use reading::{Reading, Readings};
 
@@ -233,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn this_machine_gives_its_first_values_at_once() {
         let sink = FakeSink::committing();
-        let (sender, stop) = crate::stop::channel();
+        let (sender, stop) = afferent_host::stop::channel();
         let settings = HostSettings { agent: SourceId::new("here").unwrap(), interval: Duration::from_secs(3600) };
         let host = tokio::spawn(run(settings, sink.clone(), Arc::new(SystemClock::new()), stop));
         sink.taken(3).await;

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::SourceId;
 use serde::de::DeserializeOwned;
 
@@ -25,7 +26,6 @@ use super::sink::DeviceSink;
 use crate::clock::Clock;
 use crate::metrics::Registry;
 use crate::section::Key;
-use crate::stop::Stop;
 use crate::supervise::{Ended, Task};
 
 /// The agent that the inputs belong to.

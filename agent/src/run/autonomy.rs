@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::event::{Body, Event, Quality, Sample, Value};
 use afferent_protocol::ids::{Subject, Timestamp};
 use tokio::sync::watch;
@@ -13,7 +14,6 @@ use crate::clock::{Clock, SystemClock};
 use crate::intake::sink::{EventSink, Waiting};
 use crate::ring_log::RingStatus;
 use crate::sequencer::Intake;
-use crate::stop::Stop;
 use crate::writer::Status;
 
 /// From look to look: over so long the rate is taken.

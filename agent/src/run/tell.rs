@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::Stream;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -10,7 +11,6 @@ use super::observe::health;
 use crate::http::Health;
 use crate::ring_log::Counters;
 use crate::ship::LinkState;
-use crate::stop::Stop;
 use crate::trouble::Troubles;
 use crate::writer::Status;
 

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 use crate::files;
 
+#[cfg(feature = "simulated")]
+pub mod simulated;
+
 /// A directory of files.
 pub trait Disk {
     /// One open file.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use afferent_host::stop::Stop;
 use serde::Deserialize;
 
 use super::{FileSettings, Mapping, Speed, run};
@@ -12,7 +13,6 @@ use crate::intake::take::LineMetrics;
 use crate::intake::time::{Form, Reading, Zone};
 use crate::intake::unit::Units;
 use crate::section::{Key, Value, optional};
-use crate::stop::Stop;
 use crate::supervise::Ended;
 
 /// One `[[intake.file]]`.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::SourceId;
 use rustix::fs::{Access, access};
 use serde::Deserialize;
@@ -13,7 +14,6 @@ use crate::intake::input::{Home, Input, Ways};
 use crate::intake::sink::DeviceSink;
 use crate::limits::SERIAL_PORTS_MAX;
 use crate::section::{Key, Value, in_range, optional};
-use crate::stop::Stop;
 use crate::supervise::{Ended, endless};
 
 /// One `[[intake.serial]]`.

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
@@ -14,7 +15,6 @@ use crate::intake::line::LineParser;
 use crate::intake::lines::{Line, LineBuffer};
 use crate::intake::sink::{Commits, EventSink, Refusal, Ticket, Waiting};
 use crate::limits::DRAIN_MS;
-use crate::stop::Stop;
 
 /// After so much quiet a connection gives its large buffer back.
 const IDLE: Duration = Duration::from_secs(1);

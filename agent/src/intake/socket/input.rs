@@ -5,16 +5,18 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use afferent_host::lock::holder_of;
+use afferent_host::stop::Stop;
 use serde::Deserialize;
 
 use super::{Listeners, Places, SocketMetrics, SocketSettings, serve, set_mode};
 use crate::intake::input::{Home, Input, Ways};
 use crate::intake::sink::DeviceSink;
+use crate::keep::LOCK_FILE;
 use crate::limits::CONNECTIONS_MAX;
+use crate::look;
 use crate::section::{Key, Value, in_range, key, optional, section};
-use crate::stop::Stop;
 use crate::supervise::{Ended, endless};
-use crate::{lock, look};
 
 /// Permission bits of a file, written in octal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -110,7 +112,7 @@ impl Input for Socket {
         directory.map_or(Ok(()), |directory| look::writable(directory, "intake.socket.path"))?;
         match config.tcp {
             // An agent that runs here holds its own ports.
-            Some(tcp) if lock::holder_of(&home.data_dir).is_none() => look::free(tcp, "intake.socket.tcp"),
+            Some(tcp) if holder_of(&home.data_dir, LOCK_FILE).is_none() => look::free(tcp, "intake.socket.tcp"),
             _ => Ok(()),
         }
     }
