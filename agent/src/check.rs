@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::intake::kinds::Shared;
 use crate::keep::LOCK_FILE;
 use crate::look::{free, writable};
-use crate::sequencer::Intake;
+use crate::mailbox::Intake;
 pub use connect::connect;
 
 /// What is wrong, each with the remedy.

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use afferent_host::key::{self, KeyError, NewKey};
 use afferent_protocol::sign::Identity;
 
+use crate::limits::KEYS_ASIDE_MAX;
+
 /// The name of the key's file in the data directory.
 pub const KEY_FILE: &str = "identity.key";
-
-/// Files that were no keys and lie beside it, at most.
-const ASIDE_MAX: u32 = 1000;
 
 /// Reads the key in `directory`, if there is one.
 pub fn load_existing(directory: &Path) -> Result<Option<Identity>, KeyError> {
@@ -58,7 +57,7 @@ pub fn load_or_create(directory: &Path) -> Result<Identity, KeyError> {
 /// Gives a file a name that no other has.
 fn move_aside(path: &Path) -> Result<PathBuf, KeyError> {
     let failed = |error| KeyError::Io { path: path.to_owned(), error };
-    for counter in 1..=ASIDE_MAX {
+    for counter in 1..=KEYS_ASIDE_MAX {
         let aside = path.with_extension(format!("key.bad-{counter}"));
         match std::fs::hard_link(path, &aside) {
             Ok(()) => return std::fs::remove_file(path).map(|()| aside).map_err(failed),
@@ -68,7 +67,7 @@ fn move_aside(path: &Path) -> Result<PathBuf, KeyError> {
             Err(_) => {}
         }
     }
-    Err(failed(io::Error::other(format!("{ASIDE_MAX} files that were no keys lie beside it; remove some"))))
+    Err(failed(io::Error::other(format!("{KEYS_ASIDE_MAX} files that were no keys lie beside it; remove some"))))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use afferent_host::{files, hex};
 use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::limits::SIGNED_BYTES_MAX;
 
-use crate::limits::{ATTESTATIONS_MAX, KEEPER_JOBS_MAX, WITNESS_SYNC_MS};
+use crate::limits::{ATTESTATIONS_MAX, KEEPER_JOBS_MAX, KEPT_BYTES_MAX, WITNESS_SYNC_MS};
 use crate::supervise::{Supervisor, planted};
 use crate::trouble::Troubles;
 use crate::trust::{self, Pin};
@@ -36,9 +36,6 @@ pub const ATTESTATIONS_FILE: &str = "attestations";
 
 /// The name of the keeper's thread.
 const NAME: &str = "keeper";
-
-/// Bytes of a file that is read at a start, at most.
-const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// An attestation's bytes.
 pub type AttestationBytes = [u8; ATTESTATION_LEN];
@@ -176,7 +173,7 @@ fn write(directory: &Path, keepsake: &Keepsake, durably: bool) -> io::Result<()>
 fn bytes(directory: &Path, name: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = File::open(directory.join(name)).ok()?;
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    file.take(KEPT_BYTES_MAX).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 

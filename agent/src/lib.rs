@@ -4,6 +4,7 @@
 //!
 //! - [`intake`]: sockets, this machine, children and files; [`client`]: the producer's side of the socket
 //! - [`sequencer`]: where all intakes meet; events are encoded into the open batch of their stream
+//! - [`mailbox`]: the lock under which intakes, writer and transport meet
 //! - [`writer`]: the one thread that owns the [`core`]: it commits batches and keeps the session going
 //! - [`ring_log`]: where batches become durable, and stay until the collector has them on its disk
 //! - [`ship`]: the MQTT connection
@@ -29,6 +30,7 @@ pub mod intake;
 pub mod keep;
 pub mod limits;
 pub mod look;
+pub mod mailbox;
 pub mod metrics;
 pub mod notify;
 pub mod ring_log;

@@ -229,7 +229,7 @@ async fn a_key_of_the_configuration_is_believed_and_can_be_changed_while_the_age
     let mut collector = Collector::start(key.clone()).await;
     let naming = |seed: u8| {
         let mut config = config(data.path(), collector.address);
-        config.ship.collector_keys = vec![Identity::from_seed(&[seed; 32]).public_key().to_string()];
+        config.ship.collector_keys = vec![Identity::from_seed(&[seed; 32]).public_key()];
         config
     };
     let (wrong, right) = (naming(8), naming(9));

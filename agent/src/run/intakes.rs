@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::intake::input::{Opened, Wanted, Ways, tasks};
 use crate::intake::kinds::{AllWanted, Shared};
-use crate::sequencer::Intake;
+use crate::mailbox::Intake;
 use crate::supervise::Supervisor;
 
 /// An input that runs.

@@ -10,7 +10,7 @@ mod way;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use afferent_host::files;
 use afferent_host::key::KeyError;
@@ -33,10 +33,12 @@ use crate::identity::{self, Origin};
 use crate::intake::input::Ways;
 use crate::intake::sink::{EventSink, Waiting};
 use crate::keep::LOCK_FILE;
+use crate::limits::CLOCK_LOOK;
+use crate::mailbox::Intake;
 use crate::metrics::Registry;
 use crate::notify::Notifier;
 use crate::ring_log::{Recovery, RingIdentity, RingSettings};
-use crate::sequencer::{CommitSettings, Intake};
+use crate::sequencer::CommitSettings;
 use crate::ship::ShipSettings;
 use crate::supervise::{Ended, Supervisor, Task, endless};
 use crate::trouble::Troubles;
@@ -44,9 +46,6 @@ use intakes::Intakes;
 pub use observe::health;
 pub use probation::Reload;
 pub(crate) use way::credentials;
-
-/// How often the clocks are compared, to notice that one was set.
-const CLOCK_LOOK: Duration = Duration::from_secs(1);
 
 /// Why an agent does not run.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use crate::trust::TrustSettings;
 /// What the transport needs. Nothing is read yet.
 pub(super) fn ship_settings(config: &Config, troubles: &Troubles) -> ShipSettings {
     let BrokerUrl { tls: is_secure, host, port } = config.ship.url.clone();
-    let trust = TrustSettings { keys: config.ship.trusted_keys(), trust_first: config.trusts_first() };
+    let trust = TrustSettings { keys: config.ship.collector_keys.clone(), trust_first: config.trusts_first() };
     let read = config.clone();
     let refresh = Some(Refresh::new(is_secure, troubles.clone(), move || credentials(&read)));
     ShipSettings { agent: config.agent.name, host, port, login: None, tls: None, trust, refresh }

@@ -1,5 +1,5 @@
-//! The sockets of a configuration as inputs: the Unix socket and the TCP address each run by themselves, and count their
-//! producers together.
+//! The sockets of a configuration as inputs: the Unix socket and the TCP address each run by themselves, and count
+//! their producers together.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::intake::sink::DeviceSink;
 use crate::keep::LOCK_FILE;
 use crate::limits::CONNECTIONS_MAX;
 use crate::look;
-use crate::section::{Key, Value, in_range, key, optional, section};
+use crate::section::{Key, Value, key, optional, section};
 use crate::supervise::{Ended, endless};
 
 /// Permission bits of a file, written in octal.
@@ -75,8 +75,6 @@ impl Input for Socket {
     ];
 
     fn check(section: &SocketConfig, _: &Home) -> Result<(), String> {
-        let connections = u32::try_from(section.connections_max).unwrap_or(u32::MAX);
-        in_range("intake.socket.connections_max", connections, 1, CONNECTIONS_MAX as u32)?;
         match section.tcp {
             Some(tcp) if !tcp.ip().is_loopback() && !section.tcp_beyond_loopback => Err(format!(
                 "`intake.socket.tcp` is {tcp}, which other machines can reach, and nothing on it is encrypted; take \
