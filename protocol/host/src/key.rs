@@ -25,8 +25,8 @@ pub enum KeyError {
     },
     /// A file of another length.
     #[error(
-        "{} has {bytes} bytes, and a key has {KEY_BYTES}: it is no key; restore it from a backup, or move it away to begin \
-         with a new one", .path.display()
+        "{} has {bytes} bytes, and a key has {KEY_BYTES}: it is no key; restore it from a backup, or move it away to \
+         begin with a new one", .path.display()
     )]
     Length {
         /// The file.

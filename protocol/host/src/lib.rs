@@ -5,8 +5,8 @@
 //!   system behind it; [`lock`]: one process per data directory
 //! - [`key`]: the file of an Ed25519 key; [`secret`]: where a secret is, and its text; [`url`]: where a broker is;
 //!   [`hex`]: bytes as digits
-//! - [`clock`]: the machine's clocks; [`time`]: times as texts; [`stop`]: one request to stop, seen by every task; [`supervise`]: what watches tasks
-//!   and threads
+//! - [`clock`]: the machine's clocks; [`time`]: times as texts
+//! - [`stop`]: one request to stop, seen by every task; [`supervise`]: what watches tasks and threads
 //! - [`metrics`]: figures as a text; [`tls`]: certificates and keys from files
 
 pub mod clock;

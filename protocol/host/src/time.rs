@@ -29,8 +29,8 @@ impl Zone {
 /// A text that is no zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no zone that is known here; write UTC or an offset as +02:00 (names such as Europe/Rome are not read: an agent \
-     has no table of them)"
+    "{0:?} is no zone that is known here; write UTC or an offset as +02:00 (names such as Europe/Rome are not read: an \
+     agent has no table of them)"
 )]
 pub struct ZoneError(String);
 
@@ -61,9 +61,9 @@ impl fmt::Display for Zone {
     }
 }
 
-/// Reads `2021-09-13T23:54:31.25Z` or with an offset as `+02:00` (RFC 3339, section 5.6); without either it is a time of
-/// `zone`, and refused where that is none. Fractions are cut to microseconds. A leap second is the last microsecond before
-/// it: so it comes behind all that it follows. `None` for anything else, and outside of 1970 to 9999.
+/// Reads `2021-09-13T23:54:31.25Z` or with an offset as `+02:00` (RFC 3339, section 5.6); without either it is a time
+/// of `zone`, and refused where that is none. Fractions are cut to microseconds. A leap second is the last microsecond
+/// before it: so it comes behind all that it follows. `None` for anything else, and outside of 1970 to 9999.
 pub fn parse(text: &str, zone: Option<Zone>) -> Option<Timestamp> {
     let bytes = text.as_bytes();
     let number = |at: usize, digits: usize| number(bytes.get(at..at + digits)?);

@@ -64,7 +64,8 @@ pub fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// A client that believes these authorities, and shows the certificate of two files, a chain and its key, if it has one.
+/// A client that believes these authorities, and shows the certificate of two files, a chain and its key, if it has
+/// one.
 pub fn client(roots: RootCertStore, own: Option<(&Path, &Path)>) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)

@@ -408,8 +408,10 @@ impl Platter {
         // What no name leads to and no handle can reach is gone; the places of the others stay.
         for at in 0..self.inodes.len() {
             let reachable = |names: &BTreeMap<String, usize>| names.values().any(|inode| *inode == at);
-            let pending =
-                self.changes.iter().any(|change| matches!(change, NameChange::Made(_, inode) | NameChange::Renamed(_, _, inode) if *inode == at));
+            let pending = self.changes.iter().any(|change| match change {
+                NameChange::Made(_, inode) | NameChange::Renamed(_, _, inode) => *inode == at,
+                NameChange::Removed(_) => false,
+            });
             if !pending && !reachable(&self.names) && !reachable(&self.durable_names) {
                 self.inodes[at] = Inode::default();
             }
