@@ -3,7 +3,7 @@
 use afferent_protocol::ids::Offset;
 use serde_json::value::RawValue;
 
-use super::check::{EventRefusal, Given, refused};
+use super::given::{EventRefusal, Given, refused};
 use crate::models::amendment::{AMENDMENT, Action, Members};
 
 /// What is shown to whoever posts another thing.

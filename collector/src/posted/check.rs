@@ -1,117 +1,18 @@
 //! A CloudEvent as it was posted, checked and made into what the log takes.
 
-use std::fmt;
-
 use afferent_protocol::ids::{Subject, Timestamp};
 use afferent_protocol::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::given::{EventRefusal, Given, NAME_BYTES_MAX, refused};
 use super::looks::is_masked;
 use super::{Amended, NewEvent};
 use crate::cloud_event::posted::OF_THE_LOG;
 use crate::models::amendment::AMENDMENT;
 
-/// Bytes of an attribute's name.
-const NAME_BYTES_MAX: usize = 64;
 /// What is said when the maker says nothing: information, on OpenTelemetry's scale.
 const SEVERITY: u8 = 9;
-
-/// Why a CloudEvent is not taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EventRefusal {
-    /// It is no JSON object.
-    #[error("it is not a JSON object")]
-    NoObject,
-    /// A required attribute is not there.
-    #[error("`{0}` is missing")]
-    Missing(&'static str),
-    /// An attribute has a value that it cannot have.
-    #[error("`{name}` {why}")]
-    Attribute {
-        /// Its name.
-        name: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// It is too large.
-    #[error("it has {bytes} bytes, and at most {MESSAGE_BYTES_MAX} are taken")]
-    TooLarge {
-        /// How large it is.
-        bytes: usize,
-    },
-}
-
-pub(super) fn refused(name: &str, why: impl Into<String>) -> EventRefusal {
-    EventRefusal::Attribute { name: name.chars().take(NAME_BYTES_MAX).collect(), why: why.into() }
-}
-
-/// A CloudEvent in the JSON format as it was given: what stands in `data` stays as it is written.
-#[derive(Debug, Default)]
-pub struct Given<'a> {
-    /// It is some other JSON than an object.
-    pub is_no_object: bool,
-    /// Everything but `data`.
-    pub attributes: Map<String, Value>,
-    /// The JSON of `data`.
-    pub data: Option<&'a RawValue>,
-}
-
-impl Given<'_> {
-    fn no_object() -> Self {
-        Self { is_no_object: true, ..Self::default() }
-    }
-}
-
-impl<'de> Deserialize<'de> for Given<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Given<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a CloudEvent, a JSON object")
-            }
-            fn visit_unit<E: Error>(self) -> Result<Given<'de>, E> {
-                Ok(Given::no_object())
-            }
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Given<'de>, E> {
-                Ok(Given::no_object())
-            }
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Given<'de>, E> {
-                Ok(Given::no_object())
-            }
-            fn visit_u64<E: Error>(self, _: u64) -> Result<Given<'de>, E> {
-                Ok(Given::no_object())
-            }
-            fn visit_f64<E: Error>(self, _: f64) -> Result<Given<'de>, E> {
-                Ok(Given::no_object())
-            }
-            fn visit_str<E: Error>(self, _: &str) -> Result<Given<'de>, E> {
-                Ok(Given::no_object())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Given<'de>, A::Error> {
-                while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Given::no_object())
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given<'de>, A::Error> {
-                let mut given = Given::default();
-                while let Some(name) = map.next_key::<String>()? {
-                    let is_second = match name.as_str() {
-                        "data" => given.data.replace(map.next_value()?).is_some(),
-                        _ => given.attributes.insert(name.clone(), map.next_value()?).is_some(),
-                    };
-                    if is_second {
-                        let name: String = name.chars().take(NAME_BYTES_MAX).collect();
-                        return Err(A::Error::custom(format_args!("{name:?} occurs twice")));
-                    }
-                }
-                Ok(given)
-            }
-        }
-        deserializer.deserialize_any(Members)
-    }
-}
 
 /// Checks one CloudEvent. `is_taken` tells which sources have their own way into the log, or look like one that has.
 pub fn check(given: Given<'_>, is_taken: impl Fn(&str) -> bool) -> Result<NewEvent, EventRefusal> {

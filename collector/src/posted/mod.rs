@@ -7,6 +7,7 @@
 
 mod amended;
 mod check;
+mod given;
 mod looks;
 mod redb_ids;
 #[cfg(test)]
@@ -18,7 +19,8 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::sign::sha256;
 
 pub use amended::Amended;
-pub use check::{EventRefusal, Given, check};
+pub use check::check;
+pub use given::{EventRefusal, Given};
 pub use looks::look;
 pub use redb_ids::RedbIds;
 

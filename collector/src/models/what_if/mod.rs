@@ -35,13 +35,15 @@
 //!   `run`: the pass; `report`: what came out
 
 mod condition;
+mod error;
 mod plan;
 mod report;
 mod rule;
 mod run;
 
 pub use condition::ConditionError;
-pub use plan::{Plan, PlanError};
+pub use error::PlanError;
+pub use plan::Plan;
 pub use report::{AlternativeReport, Point, Report};
 pub use run::{RunError, WhatIf};
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::super::{Name, Seen, machine_of};
 use super::condition::Condition;
-use super::plan::{PlanError, time};
+use super::error::{PlanError, time};
 use crate::models::report::SeverityName;
 use crate::subscribe::Filter;
 
