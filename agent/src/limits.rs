@@ -80,6 +80,8 @@ pub const DEVICE_LANES_MAX: usize = 64;
 /// Bytes of batches of a stream after which the table of devices is repeated: a fraction of the smallest segment, so that
 /// the newest table is never far behind.
 pub const TABLE_EVERY_BYTES: usize = 16 * 1024;
+/// Inputs that follow files, at most.
+pub const TAIL_INPUTS_MAX: usize = 8;
 /// Longest frame of a device, encoded, in bytes.
 pub const FRAME_BYTES_MAX: usize = 4608;
 /// First wait before a port is opened again, in milliseconds.
