@@ -11,8 +11,10 @@ use super::resume::{Resume, say};
 use super::{SendError, TargetArgs, outcome};
 use crate::client::{self, Report, Told};
 use crate::intake::file::place::Place;
-use crate::intake::file::{FileSettings, Mapping, Pace, ReplayError, Row, Rows, Speed};
+use crate::intake::file::{FileSettings, Pace, ReplayError, Row, Rows, Speed};
+use crate::intake::mapping::Mapping;
 use crate::intake::time::{Form, Reading, Zone};
+use crate::intake::unit::Unit;
 
 /// Send a recorded CSV file or JSON lines to the agent
 #[derive(Clone, Debug, Args)]
@@ -52,8 +54,8 @@ pub struct ReplayArgs {
     #[arg(long, default_value = ".", value_parser = delimiter)]
     decimal: u8,
     /// Unit of the values, a UCUM code
-    #[arg(long, default_value = "")]
-    unit: String,
+    #[arg(long, default_value = "", hide_default_value = true)]
+    unit: Unit,
     /// What stands between the columns
     #[arg(long, default_value = ",", value_parser = delimiter)]
     delimiter: u8,

@@ -2,7 +2,8 @@
 
 mod columns;
 mod csv;
-mod members;
+mod error;
+mod input;
 mod pace;
 pub mod place;
 mod progress;
@@ -18,19 +19,22 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::intake::exec::{LineMetrics, Refused, take_line};
 use crate::intake::line::LineParser;
 use crate::intake::lines::Line;
+use crate::intake::mapping::Mapping;
 use crate::intake::sink::EventSink;
+use crate::intake::take::{LineMetrics, Refused, take_line};
 use crate::limits::{LINE_BYTES_MAX, REPLAY_RETRY_MS, REPLAY_ROWS_AHEAD};
 use crate::stop::Stop;
+pub use error::ReplayError;
+pub use input::{FileConfig, FileReplay};
 pub use pace::{Pace, Speed, SpeedError};
 use place::PlaceFile;
 use progress::Progress;
-pub use rows::{Mapping, ReplayError, Row, Rows};
+pub use rows::{Row, Rows};
 
 /// A file to replay.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FileSettings {
     /// The file; its ending (`.csv`, `.jsonl`, `.ndjson`) says what is in it.
     pub path: PathBuf,

@@ -47,6 +47,11 @@ pub trait FileSink: EventSink {
     fn followed(&self, input: &str) -> ([Option<FollowedFiles>; 2], [Ticket; 2]);
 }
 
+/// What every input runs with: takes events, and remembers places in the ring log.
+pub trait Sink: DeviceSink + FileSink {}
+
+impl<S: DeviceSink + FileSink> Sink for S {}
+
 /// Whether somebody waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {

@@ -14,7 +14,7 @@ use afferent_protocol::event::{Body, Event, FilePlaces, Followed, Progress};
 use afferent_protocol::ids::{SourceId, Stream, Subject, Timestamp};
 
 use super::RingLog;
-use super::append::Pen;
+use super::pen::Pen;
 use super::pool::Segment;
 
 /// How far one lane of a device is in the log.

@@ -9,11 +9,11 @@ use afferent_protocol::ids::{Position, Sequence, SequenceRange, SourceId, Stream
 use afferent_protocol::segment::SegmentHeader;
 use afferent_protocol::session::Lane;
 
-use super::append::{Active, Pen};
 use super::error::OpenError;
 use super::lanes::{Epochs, LaneState, Lanes};
 use super::limits::{GENERATION_STRIDE, SEGMENTS_MIN};
 use super::loss::lane_of;
+use super::pen::{Active, Pen};
 use super::pool::{Pool, Usage, file_name};
 use super::reader::Readers;
 use super::recovery::{RecoveredLane, Recovery, StreamStart};

@@ -11,9 +11,9 @@ use afferent_protocol::segment::{ENTRY_ALIGN, ENTRY_HEAD_LEN, Entry, EntryHead, 
 use afferent_protocol::session::{Check, Lane, SentBatch};
 
 use super::RingLog;
-use super::append::Pen;
 use super::error::ReadError;
 use super::limits::READ_TRIES_MAX;
+use super::pen::Pen;
 use super::pool::Segment;
 use super::reader::{Cursor, read_pieces};
 

@@ -11,8 +11,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::{Clock, SystemClock};
 use crate::intake::sink::{EventSink, Waiting};
+use crate::mailbox::Intake;
 use crate::ring_log::RingStatus;
-use crate::sequencer::Intake;
 use crate::stop::Stop;
 use crate::writer::Status;
 

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 use crate::clock::{Clock, SystemClock};
 use crate::intake::sink::{EventSink, Waiting};
 use crate::limits::{LINK_CALM_MS, LINK_EVENTS_MAX, LINK_REPORT_MS};
+use crate::mailbox::{Intake, LinkState};
 use crate::metrics::Counter;
-use crate::sequencer::Intake;
-use crate::ship::{CHANGED, LinkState, ShipSettings};
+use crate::ship::{CHANGED, ShipSettings};
 use crate::stop::Stop;
 use crate::trouble::Troubles;
 

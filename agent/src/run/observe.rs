@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use crate::http::{Health, HealthProbe};
 use crate::identity::KEY_FILE;
+use crate::mailbox::LinkState;
 use crate::metrics::Registry;
-use crate::ship::LinkState;
 use crate::trouble::Troubles;
 use crate::writer::Status;
 

@@ -17,7 +17,8 @@ use super::links::why_down;
 use super::{ConfigSource, Running, way};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, ShipConfig, proven};
-use crate::ship::{LinkState, Refresh, ShipSettings};
+use crate::mailbox::LinkState;
+use crate::ship::{Refresh, ShipSettings};
 
 /// A new way to the collector that has not proved itself yet.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::observe::health;
 use crate::http::Health;
+use crate::mailbox::LinkState;
 use crate::ring_log::Counters;
-use crate::ship::LinkState;
 use crate::stop::Stop;
 use crate::trouble::Troubles;
 use crate::writer::Status;

@@ -17,9 +17,9 @@ use tokio::time::{Instant, timeout};
 use super::loads::{Loads, Part};
 use super::pace::Pace;
 use super::wire::{Introduction, Wire, publish};
-use super::{Ended, KEEP_ALIVE, LinkState, PUBLISH_MAX, SILENCE_MAX, ShipSettings, Speaker, set};
+use super::{Ended, KEEP_ALIVE, PUBLISH_MAX, SILENCE_MAX, ShipSettings, Speaker, set};
 use crate::limits::{LINE_FAST, MQTT_HEAD_BYTES_MAX, PIECE_BYTES_MIN};
-use crate::writer::{Inbound, Link, Outbound};
+use crate::mailbox::{Inbound, Link, LinkState, Outbound};
 
 /// A goodbye takes no longer than this.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);

@@ -30,8 +30,8 @@ pub use speaker::Speaker;
 pub use tls::{TlsError, TlsFiles};
 
 use crate::limits::{CONNECT_MS_MAX, CONNECT_MS_MIN};
+use crate::mailbox::{Inbound, Link, LinkState, Outbound};
 use crate::trust::TrustSettings;
-use crate::writer::{Inbound, Link, Outbound};
 use connection::{Parts, connection};
 use loads::Loads;
 use wire::WireError;
@@ -75,22 +75,6 @@ impl ShipSettings {
         let scheme = if is_secure { "mqtts" } else { "mqtt" };
         format!("{scheme}://{}:{}", self.host, self.port)
     }
-}
-
-/// How the connection is, for health and metrics.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum LinkState {
-    /// Not connected, and why.
-    #[default]
-    Starting,
-    /// Connected and subscribed.
-    Up,
-    /// Connected, and nothing that the agent sends is taken, because it may not speak under its name.
-    Refused,
-    /// Connected, and who answers is no collector that the agent believes: nothing is shipped. What to do.
-    Untrusted(String),
-    /// Not connected, and why.
-    Down(String),
 }
 
 /// Why a connection is down for which other settings have come: that is no failure.

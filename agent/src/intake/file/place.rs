@@ -146,7 +146,7 @@ fn name_of(settings: &FileSettings) -> String {
     let mapping = &settings.mapping;
     let columns = [&mapping.subject_column, &mapping.time_column].map(|column| column.as_deref().unwrap_or_default());
     let mut text = settings.path.as_os_str().as_encoded_bytes().to_vec();
-    let mapped = [mapping.subject.as_str(), &mapping.unit].into_iter().chain(columns);
+    let mapped = [mapping.subject.as_str(), mapping.unit.as_str()].into_iter().chain(columns);
     for part in mapped.chain(mapping.value_columns.iter().map(String::as_str)) {
         text.push(0);
         text.extend_from_slice(part.as_bytes());

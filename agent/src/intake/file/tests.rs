@@ -21,7 +21,7 @@ fn settings(directory: &Path, values: &[&str], speed: Speed) -> FileSettings {
         time_column: Some("when".to_owned()),
         time: Reading { zone: "UTC".parse().ok(), ..Reading::default() },
         value_columns: values.iter().map(|name| (*name).to_owned()).collect(),
-        unit: "Cel".to_owned(),
+        unit: "Cel".parse().unwrap(),
         ..Mapping::default()
     };
     FileSettings { path: directory.join("recorded.csv"), mapping, speed, places: directory.join("replay") }

@@ -147,7 +147,7 @@ fn several_files_gone_are_all_accounted_for() {
             if recovery.streams[usize::from(stream.number())] == StreamStart::Continued {
                 let (lane, _) = ends[usize::from(stream.number())];
                 let next = log.epochs.draw(stream);
-                log.close(crate::ring_log::append::Pen::Of(stream));
+                log.close(crate::ring_log::pen::Pen::Of(stream));
                 log.lanes.begin(next);
                 assert_ne!(next, lane);
             }
