@@ -14,7 +14,7 @@ use std::sync::Arc;
 use afferent_protocol::batch::BatchBuilder;
 use afferent_protocol::event::{Body, Event, Progress, Sample, Value};
 use afferent_protocol::ids::{SourceId, Stream};
-use afferent_protocol::limits::EVENT_BYTES_MAX;
+use afferent_protocol::limits::{EVENT_BYTES_MAX, TEXT_BYTES_MAX};
 use afferent_protocol::session::Lane;
 
 use crate::intake::sink::{Refusal, Ticket, Waiting};
@@ -336,6 +336,7 @@ fn bytes_of(event: &Event<'_>) -> usize {
         Body::State(body) => body.reason.len(),
         Body::Alarm(body) => body.condition.len() + body.message.len(),
         Body::Derived(body) => body.kind.len() + body.json.len(),
+        Body::LifeCycle(_) => 3 * TEXT_BYTES_MAX,
         _ => EVENT_BYTES_MAX,
     };
     event.subject.as_str().len() + texts + 48

@@ -13,6 +13,7 @@ use super::input::{Home, Input, Of, Wanted};
 use super::serial::Line;
 use super::sink::Sink;
 use super::socket::Socket;
+use super::tail::Tail;
 use crate::section::Section;
 
 /// The inputs that a configuration wants, by name.
@@ -80,6 +81,7 @@ kinds! {
     exec: Exec,
     file: FileReplay,
     serial: Line,
+    tail: Tail,
 }
 
 /// Names an input by its kind and label; several with one label are numbered, as one file may be replayed by several
