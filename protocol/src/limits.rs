@@ -42,8 +42,8 @@ pub const FOLLOWED_FILES_MAX: usize = 64;
 pub const FOLLOWED_NAME_BYTES_MAX: usize = 64;
 /// Bytes of the name of an input that follows files.
 pub const INPUT_NAME_BYTES_MAX: usize = 64;
-/// Bytes of the places of that many files: six varints, a fingerprint, a byte, and the name with its length.
-pub const FOLLOWED_BYTES_MAX: usize = FOLLOWED_FILES_MAX * (6 * 10 + 8 + 1 + 1 + FOLLOWED_NAME_BYTES_MAX);
+/// Bytes of the places of that many files: seven varints, a fingerprint, a byte, and the name with its length.
+pub const FOLLOWED_BYTES_MAX: usize = FOLLOWED_FILES_MAX * (7 * 10 + 8 + 1 + 1 + FOLLOWED_NAME_BYTES_MAX);
 /// Bytes of an attestation or of an endorsement.
 pub const STATEMENT_BYTES_MAX: usize = 256;
 /// Bytes of one signed message of the session.

@@ -197,10 +197,10 @@ class Body:
     def files(self):
         list_, files = Body(self.counted()), []
         while list_.at < len(list_.data):
-            number, device, inode, known = (list_.varint() for _ in range(4))
+            number, device, inode, born, known = (list_.varint() for _ in range(5))
             fingerprint, end, other = list_.take(8).hex(), list_.varint(), list_.varint()
             state, name = list_.one_of(["followed", "finished"]), quote(list_.text(64))
-            files.append(f"{number}-{device}-{inode}-{known}-{fingerprint}-{end}-{other}-{state}-{name}")
+            files.append(f"{number}-{device}-{inode}-{born}-{known}-{fingerprint}-{end}-{other}-{state}-{name}")
         check(len(files) <= 64, "too many files")
         return ",".join(files)
 

@@ -11,7 +11,7 @@
 //! | clock step | `before`, `after` (times), `step_us` |
 //! | life cycle | `change`, and what belongs to it |
 //! | progress | `stream`, `epoch`, `end`, `check` (hexadecimal), of the device that is the subject; `ticks` (`events`, `boot`, `offset_us`; null where none): of so many events right before it, tick = time − offset |
-//! | followed | `stream`, `input`, `number`, `horizon` (a time), `files`: of each `number`, `device`, `inode`, `known`, `fingerprint` (hexadecimal), `end`, `other_end`, `finished`, `name` |
+//! | followed | `stream`, `input`, `number`, `horizon` (a time), `files`: of each `number`, `device`, `inode`, `born_us`, `known`, `fingerprint` (hexadecimal), `end`, `other_end`, `finished`, `name` |
 //! | derived | the JSON document of its maker; as a JSON text when it is no JSON |
 //!
 //! Whole numbers beyond 2^53 are texts of their digits, and offsets always are ([`crate::whole`]).

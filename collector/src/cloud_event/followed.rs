@@ -26,11 +26,13 @@ struct File<'a>(FilePlace<'a>);
 
 impl Serialize for File<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let FilePlace { number, device, inode, known, fingerprint, end, other_end, is_finished, name } = self.0;
+        let FilePlace { number, device, inode, born_us, known, fingerprint, end, other_end, is_finished, name } =
+            self.0;
         let mut map = to.serialize_map(None)?;
         map.serialize_entry("number", &Whole(number))?;
         map.serialize_entry("device", &Whole(device))?;
         map.serialize_entry("inode", &Whole(inode))?;
+        map.serialize_entry("born_us", &Whole(born_us))?;
         map.serialize_entry("known", &Whole(known))?;
         map.serialize_entry("fingerprint", &Hex(&fingerprint).to_string())?;
         map.serialize_entry("end", &Whole(end))?;

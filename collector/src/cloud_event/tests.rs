@@ -104,6 +104,7 @@ fn a_table_of_files_is_written_as_ever() {
         number: 3,
         device: 2049,
         inode: u64::MAX,
+        born_us: 5,
         known: 1024,
         fingerprint: [0xab; 8],
         end: 500,
@@ -121,7 +122,7 @@ fn a_table_of_files_is_written_as_ever() {
         files,
     });
     let file = concat!(
-        r#"{"number":3,"device":2049,"inode":"18446744073709551615","known":1024,"fingerprint":"abababababababab","#,
+        r#"{"number":3,"device":2049,"inode":"18446744073709551615","born_us":5,"known":1024,"fingerprint":"abababababababab","#,
         r#""end":500,"other_end":400,"finished":true,"name":"press.log"}"#
     );
     let data = format!(

@@ -40,6 +40,8 @@ pub struct FilePlace<'a> {
     pub device: u64,
     /// The file in it.
     pub inode: u64,
+    /// When the file was created, in microseconds since 1970; 0 where the file system does not say. Inodes are used again.
+    pub born_us: u64,
     /// So many bytes at the file's beginning are in the fingerprint.
     pub known: u64,
     /// The first bytes of the SHA-256 of these bytes.
@@ -78,7 +80,8 @@ impl<'a> FilePlaces<'a> {
             if name.len() > FOLLOWED_NAME_BYTES_MAX {
                 return None;
             }
-            [place.number, place.device, place.inode, place.known].into_iter().for_each(|number| writer.varint(number));
+            let FilePlace { number, device, inode, born_us, known, .. } = *place;
+            [number, device, inode, born_us, known].into_iter().for_each(|number| writer.varint(number));
             writer.bytes(&place.fingerprint);
             [place.end, place.other_end].into_iter().for_each(|number| writer.varint(number));
             writer.bytes(&[u8::from(place.is_finished), name.len() as u8]);
@@ -107,8 +110,9 @@ impl<'a> FilePlaces<'a> {
 }
 
 fn take_place<'a>(rest: &mut &'a [u8]) -> Option<FilePlace<'a>> {
-    let [number, device, inode, known] =
+    let [number, device, inode, born_us] =
         [take_varint(rest)?, take_varint(rest)?, take_varint(rest)?, take_varint(rest)?];
+    let known = take_varint(rest)?;
     let fingerprint = take_bytes(rest)?;
     let [end, other_end] = [take_varint(rest)?, take_varint(rest)?];
     let [state, len] = take_bytes(rest)?;
@@ -119,6 +123,7 @@ fn take_place<'a>(rest: &mut &'a [u8]) -> Option<FilePlace<'a>> {
         number,
         device,
         inode,
+        born_us,
         known,
         fingerprint,
         end,

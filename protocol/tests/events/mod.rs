@@ -6,7 +6,7 @@ use afferent_protocol::limits::{HEARTBEAT_BYTES_MAX, TIME_MAX};
 use proptest::prelude::*;
 
 /// A place in a table of files.
-const FILE: &[u8] = b"\x01\x01\x02\x03fedcba98\x04\x05\x01\x02ab";
+const FILE: &[u8] = b"\x01\x01\x02\x07\x03fedcba98\x04\x05\x01\x02ab";
 
 /// An event's parts: texts, numbers and a choice of the kind.
 #[derive(Clone, Debug)]

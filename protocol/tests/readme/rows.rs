@@ -159,6 +159,7 @@ fn bodies_lie_in_their_rows_as_the_tables_say() {
         number: 128,
         device: 300,
         inode: u64::MAX,
+        born_us: 129,
         known: 1024,
         fingerprint: [9; 8],
         end: 500,
@@ -169,7 +170,8 @@ fn bodies_lie_in_their_rows_as_the_tables_say() {
     let mut buffer = [0; FOLLOWED_BYTES_MAX];
     let files = FilePlaces::write(&[place, FilePlace { is_finished: false, ..place }], &mut buffer).unwrap();
     let before =
-        [varint(128), varint(300), varint(u64::MAX), varint(1024), vec![9; 8], varint(500), varint(1)].concat();
+        [varint(128), varint(300), varint(u64::MAX), varint(129), varint(1024), vec![9; 8], varint(500), varint(1)]
+            .concat();
     let list = [&before[..], &[1, 9], b"press.log", &before, &[0, 9], b"press.log"].concat();
     let fields = [
         ("stream", variant("Stream", "samples")),

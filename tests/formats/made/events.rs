@@ -259,8 +259,8 @@ pub fn progress() -> Vec<Event<'static>> {
 /// What lines of files have led to, with the table of files behind it; and what became of a part that was not read.
 pub fn followed() -> Vec<Event<'static>> {
     const FILES: &[u8] =
-        b"\x80\x01\x81\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x80\x08fedcba98\x80\x01\x7f\x00\x09press.log\
-        \x02\x81\x10\x05\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x0bpress.log.1";
+        b"\x80\x01\x81\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x81\x01\x80\x08fedcba98\x80\x01\x7f\x00\x09press.log\
+        \x02\x81\x10\x05\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x0bpress.log.1";
     let unread =
         |bytes_least, reason| LifeCycle::Unread { file: "/var/log/press.log", from: 16_384, bytes_least, reason };
     let losses = [unread(0, "it was truncated"), unread(u64::MAX, "it was deleted")].map(Body::LifeCycle);

@@ -279,15 +279,15 @@ fn lanes(bytes: &[u8]) -> Read<String> {
     if lanes.len() <= 64 { Ok(lanes.join(",")) } else { Err(format!("{} lanes", lanes.len())) }
 }
 
-/// Followed files, as `number-device-inode-known-fingerprint-end-other end-state-"name"` with commas between them.
+/// Followed files, as `number-device-inode-born-known-fingerprint-end-other end-state-"name"` with commas between them.
 fn files(bytes: &[u8]) -> Read<String> {
     let (mut body, mut files) = (Body::new(bytes), vec![]);
     while !body.is_empty() {
         let (number, device) = (body.varint()?, body.varint()?);
-        let (inode, known) = (body.varint()?, body.varint()?);
+        let (inode, born, known) = (body.varint()?, body.varint()?, body.varint()?);
         let (fingerprint, end, other) = (body.hex(8)?, body.varint()?, body.varint()?);
         let (state, name) = (body.one_of(&["followed", "finished"])?, body.quoted()?);
-        files.push(format!("{number}-{device}-{inode}-{known}-{fingerprint}-{end}-{other}-{state}-{name}"));
+        files.push(format!("{number}-{device}-{inode}-{born}-{known}-{fingerprint}-{end}-{other}-{state}-{name}"));
     }
     if files.len() <= 64 { Ok(files.join(",")) } else { Err(format!("{} files", files.len())) }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use super::pattern::Pattern;
 use crate::limits::MATCHES_MAX;
@@ -15,6 +16,8 @@ pub struct FileId {
     pub device: u64,
     /// The file in it. Used again when a file is gone.
     pub inode: u64,
+    /// When it was created, in microseconds since 1970; 0 where the file system does not say.
+    pub born_us: u64,
 }
 
 /// What the system says of a file.
@@ -74,7 +77,28 @@ impl Files for OnDisk {
     type File = File;
 
     fn list(&mut self) -> io::Result<Vec<Seen>> {
-        let mut seen: Vec<Seen> = Vec::new();
+        // Files are renamed while they are listed; where that goes on and on, what is seen must do.
+        for _ in 0..LISTS_MAX {
+            let (seen, is_whole) = self.list_once()?;
+            if is_whole {
+                return Ok(seen);
+            }
+        }
+        Ok(self.list_once()?.0)
+    }
+
+    fn open(&mut self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+}
+
+/// Lists that are made before one counts although a file has gone during it.
+const LISTS_MAX: usize = 3;
+
+impl OnDisk {
+    /// What is there, and whether all that was listed was still there when it was looked at.
+    fn list_once(&self) -> io::Result<(Vec<Seen>, bool)> {
+        let (mut seen, mut is_whole): (Vec<Seen>, bool) = (Vec::new(), true);
         for pattern in &self.patterns {
             let entries = match fs::read_dir(pattern.directory()) {
                 Ok(entries) => entries,
@@ -87,8 +111,10 @@ impl Files for OnDisk {
                 if !entry.file_name().to_str().is_some_and(|name| pattern.matches(name)) {
                     continue;
                 }
-                // What is gone by now is gone.
-                let Ok(metadata) = fs::metadata(entry.path()) else { continue };
+                let Ok(metadata) = fs::metadata(entry.path()) else {
+                    is_whole = false;
+                    continue;
+                };
                 let stat = stat(&metadata);
                 if metadata.is_file() && !seen.iter().any(|seen| seen.stat.id == stat.id) {
                     if seen.len() == MATCHES_MAX {
@@ -98,11 +124,7 @@ impl Files for OnDisk {
                 }
             }
         }
-        Ok(seen)
-    }
-
-    fn open(&mut self, path: &Path) -> io::Result<File> {
-        File::open(path)
+        Ok((seen, is_whole))
     }
 }
 
@@ -117,7 +139,9 @@ impl ReadAt for File {
 }
 
 fn stat(metadata: &Metadata) -> Stat {
-    let id = FileId { device: metadata.dev(), inode: metadata.ino() };
+    let born = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let born_us = born.map_or(0, |since| since.as_micros() as u64);
+    let id = FileId { device: metadata.dev(), inode: metadata.ino(), born_us };
     let written_us = metadata.mtime().saturating_mul(1_000_000).saturating_add(metadata.mtime_nsec() / 1000);
     Stat { id, bytes: metadata.len(), written_us, links: metadata.nlink() }
 }

@@ -90,6 +90,8 @@ pub struct Follower<F: Files> {
     /// Files that are there at the first look are read from their end.
     skips_present: bool,
     wants_head: bool,
+    /// Files were renamed during the look: nothing is read before the next one, so that the older is read before the newer.
+    is_unsettled: bool,
     /// Files that find no room.
     pub waiting: usize,
     /// Whether files counted as read because newer ones had taken their room.
@@ -103,21 +105,29 @@ impl<F: Files> Follower<F> {
         let mut places = places.unwrap_or_default();
         places.is_unsaid |= skips_present;
         let (open, passed_over) = (Vec::new(), Vec::new());
-        Self { files, places, open, passed_over, skips_present, wants_head, waiting: 0, is_behind: false }
+        let (is_unsettled, waiting, is_behind) = (false, 0, false);
+        Self { files, places, open, passed_over, skips_present, wants_head, is_unsettled, waiting, is_behind }
     }
 
     /// Looks which files are there. Gives what is gone.
     pub fn look(&mut self, now: Now) -> io::Result<Vec<Unread>> {
-        let seen = self.files.list()?;
+        self.is_unsettled = false;
+        let mut seen = self.files.list()?;
         let mut unread = Vec::new();
         let truncated = self.look_at_known(&seen, now);
+        if !truncated.is_empty() {
+            // The copy is made before the cut, but perhaps after the list.
+            seen = self.files.list()?;
+        }
         let mut strangers = self.strangers(&seen, !truncated.is_empty());
         for number in truncated {
             self.truncated(number, &mut strangers, now, &mut unread);
         }
         self.look_at_missing(&mut strangers, now, &mut unread);
-        self.look_at_strangers(strangers, now);
-        self.skips_present = false;
+        if !self.is_unsettled {
+            self.look_at_strangers(strangers, now);
+            self.skips_present &= self.is_unsettled;
+        }
         self.finish(now, &mut unread);
         Ok(unread)
     }
@@ -150,7 +160,10 @@ impl<F: Files> Follower<F> {
                 }
                 Ok(None) => truncated.push(self.places.all[at].number),
                 // Looked at again the next time.
-                Err(_) => self.places.all[at].was_seen = false,
+                Err(error) => {
+                    self.places.all[at].was_seen = false;
+                    self.failed(&error);
+                }
             }
         }
         truncated
@@ -175,13 +188,15 @@ impl<F: Files> Follower<F> {
         }
         self.passed_over.retain(|passed| seen.contains(passed));
         let new = seen.iter().filter(|seen| !is_known(seen.stat.id) && !self.passed_over.contains(seen));
-        let mut strangers = Vec::new();
+        let (mut strangers, mut is_unsettled) = (Vec::new(), false);
         for seen in new.filter(|seen| seen.stat.bytes > 0) {
             // What cannot be opened is tried again at the next look.
-            if let Ok(Some(stranger)) = stranger(&mut self.files, seen) {
-                strangers.push(stranger);
+            match stranger(&mut self.files, seen) {
+                Ok(stranger) => strangers.extend(stranger),
+                Err(error) => is_unsettled |= error.kind() == io::ErrorKind::NotFound,
             }
         }
+        self.is_unsettled |= is_unsettled;
         strangers.sort_by(|one, other| {
             (one.seen.stat.written_us, &one.seen.path).cmp(&(other.seen.stat.written_us, &other.seen.path))
         });
@@ -194,18 +209,19 @@ impl<F: Files> Follower<F> {
         self.places.is_unsaid = true;
         let place = self.places.get_mut(number).expect("it was just looked at");
         let path = place.path.clone();
-        let is_copy = |stranger: &Stranger| {
-            place.print.fits(&stranger.beginning) && (stranger.is_packed || stranger.seen.stat.bytes >= place.position)
-        };
-        if let Some(at) = strangers.iter().position(is_copy) {
+        if let Some(at) = strangers.iter().position(|stranger| place.print.fits(&stranger.beginning)) {
             let copy = strangers.remove(at);
-            let from = if copy.is_packed { place.position } else { copy.seen.stat.bytes };
+            let from = place.position.max(if copy.is_packed { 0 } else { copy.seen.stat.bytes });
             let reason = format!(
                 "it was truncated; its copy {} is read to its end, and what was written after the copy was made is lost",
                 copy.seen.path.display()
             );
             let is_finished = place.is_finished;
             place.lies_at(&copy.seen);
+            if !copy.is_packed {
+                // More may have been read than was copied.
+                place.ends_at(place.bytes);
+            }
             (place.may_have_more, place.since_ms, place.is_packed) = (!is_finished, now.ms, copy.is_packed);
             if !is_finished {
                 unread.push(Unread { path, from, bytes_least: 0, reason });
@@ -249,6 +265,11 @@ impl<F: Files> Follower<F> {
             }
             let is_known = place.was_seen && !place.is_packed;
             let is_read = is_open || place.is_finished || (is_known && place.unread_bytes() == 0);
+            if now.ms - place.since_ms < TAIL_GONE_MS {
+                // A list that is made while files are renamed may lack one that is there.
+                self.is_unsettled |= !is_read;
+                continue;
+            }
             if !is_read {
                 let reason = "it is gone; what it held behind what was read is lost".to_owned();
                 let (path, from, bytes_least) = (place.path.clone(), place.position, place.unread_bytes());
@@ -265,6 +286,9 @@ impl<F: Files> Follower<F> {
             let seen = &stranger.seen;
             let is_behind = seen.stat.written_us <= self.places.horizon_us;
             let is_copy = self.is_copy(&stranger);
+            if self.is_unsettled {
+                return;
+            }
             self.is_behind |= is_behind && !is_copy;
             if is_copy || is_behind {
                 self.passed_over.push(stranger.seen);
@@ -293,22 +317,38 @@ impl<F: Files> Follower<F> {
         }
         for at in 0..self.places.all.len() {
             let place = &self.places.all[at];
-            let is_no_longer = *is_packed || place.is_missing || place.has_ended || seen.stat.bytes <= place.bytes;
-            if !is_no_longer {
+            let is_never_longer = *is_packed || place.is_packed || place.is_missing;
+            let (known, fits, is_missing) = (place.print.known, place.print.fits(beginning), place.is_missing);
+            let may_become = beginning.len() < known && !is_missing;
+            if (!fits && !may_become) || (!is_never_longer && self.bytes_now(at) < seen.stat.bytes) {
                 continue;
             }
-            if place.print.fits(beginning) {
+            if fits {
                 return true;
             }
-            let may_become = beginning.len() < place.print.known && !place.is_missing;
-            if may_become
-                && let Ok((original, _)) = self.content(at).and_then(Content::beginning)
+            if let Ok((original, _)) = self.content(at).and_then(Content::beginning)
                 && original.starts_with(beginning)
             {
                 return true;
             }
         }
         false
+    }
+
+    /// The length of a place's file at this moment.
+    fn bytes_now(&mut self, at: usize) -> u64 {
+        let bytes = self.places.all[at].bytes;
+        match self.content(at).and_then(|content| content.file().stat()) {
+            Ok(stat) => {
+                // Truncated since it was looked at.
+                self.is_unsettled |= stat.bytes < bytes;
+                stat.bytes
+            }
+            Err(error) => {
+                self.failed(&error);
+                bytes
+            }
+        }
     }
 
     /// Leaves out what the newest place holds now; a last line that is not whole yet is taken when it is.
@@ -363,6 +403,9 @@ impl<F: Files> Follower<F> {
     /// Reads on in the oldest file that may have more; `None` when there is nothing more to read before the next look.
     pub fn next(&mut self, now: Now, unread: &mut Vec<Unread>) -> Option<Chunk> {
         loop {
+            if self.is_unsettled {
+                return None;
+            }
             let more = self.places.all.iter().enumerate().filter(|(_, place)| place.may_have_more);
             let (at, _) = more.min_by_key(|(_, place)| (place.written_us, place.number))?;
             match self.read(at, now, unread) {
@@ -373,8 +416,11 @@ impl<F: Files> Follower<F> {
                     // Looked at again the next time, whether it has changed or not.
                     (place.may_have_more, place.was_seen) = (false, false);
                     tracing::debug!(file = %place.path.display(), %error, "a followed file cannot be read now");
-                    let number = place.number;
+                    let (number, is_missing) = (place.number, place.is_missing);
                     self.close(number);
+                    if !is_missing {
+                        self.failed(&error);
+                    }
                 }
             }
         }
@@ -423,6 +469,11 @@ impl<F: Files> Follower<F> {
         Ok(&mut self.open.last_mut().expect("it was just put there").1)
     }
 
+    /// What was there a moment ago has another name by now.
+    fn failed(&mut self, error: &io::Error) {
+        self.is_unsettled |= error.kind() == io::ErrorKind::NotFound;
+    }
+
     fn forget(&mut self, number: u64) {
         self.close(number);
         self.places.all.retain(|place| place.number != number);
@@ -437,11 +488,15 @@ impl<F: Files> Follower<F> {
 fn stranger<F: Files>(files: &mut F, seen: &Seen) -> io::Result<Option<Stranger>> {
     let file = files.open(&seen.path)?;
     if file.stat()?.id != seen.stat.id {
-        return Ok(None);
+        return Err(io::ErrorKind::NotFound.into());
     }
     let mut content = Content::new(file);
     let is_packed = content.is_packed()?;
     let (beginning, end) = content.beginning()?;
+    if content.file().stat()?.bytes < seen.stat.bytes {
+        // It was truncated since it was listed, and what it was may be in a copy that was not.
+        return Err(io::ErrorKind::NotFound.into());
+    }
     Ok((!beginning.is_empty()).then(|| Stranger { seen: seen.clone(), beginning, end, is_packed }))
 }
 

@@ -75,6 +75,7 @@ impl Place {
             number,
             device: 0,
             inode: 0,
+            born_us: 0,
             known: 0,
             fingerprint: [0; 8],
             end: 0,
@@ -91,7 +92,7 @@ impl Place {
         let known = usize::try_from(place.known).unwrap_or(FINGERPRINT_BYTES_MAX).min(FINGERPRINT_BYTES_MAX);
         Self {
             number: place.number,
-            id: FileId { device: place.device, inode: place.inode },
+            id: FileId { device: place.device, inode: place.inode, born_us: place.born_us },
             print: Fingerprint { known, hash: place.fingerprint },
             is_finished: place.is_finished,
             name: place.name.to_owned(),
@@ -145,6 +146,13 @@ impl Place {
     pub fn begin_at(&mut self, position: u64) {
         (self.position, self.scanned) = (position, position);
         (self.taken, self.durable) = ([position; 2], [position; 2]);
+    }
+
+    /// There is nothing behind this, and never will be.
+    pub fn ends_at(&mut self, end: u64) {
+        (self.position, self.scanned) = (self.position.min(end), self.scanned.min(end));
+        (self.taken, self.durable) =
+            (self.taken.map(|taken| taken.min(end)), self.durable.map(|durable| durable.min(end)));
     }
 
     /// Events of lines up to `end` were taken into this stream.
@@ -268,6 +276,7 @@ fn row(place: &Place, own: usize, lines: Option<Move>) -> FilePlace<'_> {
         number: place.number,
         device: place.id.device,
         inode: place.id.inode,
+        born_us: place.id.born_us,
         known: place.print.known as u64,
         fingerprint: place.print.hash,
         end,

@@ -68,7 +68,7 @@ impl Disk {
     fn stat(&self, inode: u64) -> Stat {
         let inner = self.0.borrow();
         let file = &inner.files[&inode];
-        let id = FileId { device: 1, inode };
+        let id = FileId { device: 1, inode, born_us: inode };
         Stat { id, bytes: file.bytes.len() as u64, written_us: file.written_us, links: file.links }
     }
 

@@ -56,6 +56,7 @@ fn followed(stream: Stream, end: u64) -> FollowedFiles {
         number: 1,
         device: 7,
         inode: end,
+        born_us: 8,
         known: 9,
         fingerprint: [3; 8],
         end,
