@@ -8,6 +8,7 @@
 //! | known | as before | the same file, grown or renamed |
 //! | known | another, or the file is shorter than what was read | truncated, and written anew |
 //! | new | that of a file that is there, and not longer, or compressed | a copy that is being made: it waits |
+//! | new | that of a file that is there, for 1024 bytes, and longer | what that is a copy of: it is followed in its place |
 //! | new | that of a file that is gone or was truncated | its copy: it is read on where that file was left |
 //! | new | another | a new file, read from its beginning |
 //!
@@ -23,7 +24,9 @@ use super::content::{Content, End};
 use super::files::{FileId, Files, ReadAt, Seen};
 use super::fingerprint::Fingerprint;
 use super::place::{Place, Places};
-use crate::limits::{LINE_BYTES_MAX, OPEN_FILES_MAX, TAIL_DAMAGED_MS, TAIL_GONE_MS, TAIL_SETTLED_US};
+use crate::limits::{
+    FINGERPRINT_BYTES_MAX, LINE_BYTES_MAX, OPEN_FILES_MAX, TAIL_DAMAGED_MS, TAIL_GONE_MS, TAIL_SETTLED_US,
+};
 
 /// The time, twice.
 #[derive(Clone, Copy, Debug)]
@@ -285,6 +288,9 @@ impl<F: Files> Follower<F> {
         for stranger in strangers {
             let seen = &stranger.seen;
             let is_behind = seen.stat.written_us <= self.places.horizon_us;
+            if self.is_original(&stranger, now) {
+                continue;
+            }
             let is_copy = self.is_copy(&stranger);
             if self.is_unsettled {
                 return;
@@ -307,6 +313,27 @@ impl<F: Files> Follower<F> {
                 self.skip(stranger.is_packed);
             }
         }
+    }
+
+    /// Whether a file that has a place is the copy, and this one, which is longer, is what it was made of: then the place is
+    /// here. A short beginning does not show that: files may have the same head.
+    fn is_original(&mut self, stranger: &Stranger, now: Now) -> bool {
+        let fits = |place: &Place| {
+            let is_whole = place.print.known == FINGERPRINT_BYTES_MAX && !place.is_packed && !place.is_missing;
+            is_whole && place.print.fits(&stranger.beginning)
+        };
+        let Some(at) = self.places.all.iter().position(fits).filter(|_| !stranger.is_packed) else { return false };
+        if stranger.seen.stat.bytes <= self.bytes_now(at) || self.is_unsettled {
+            return false;
+        }
+        let place = &mut self.places.all[at];
+        place.name = Place::new(0, &stranger.seen).name;
+        place.lies_at(&stranger.seen);
+        (place.is_finished, place.since_ms) = (false, now.ms);
+        let number = place.number;
+        self.close(number);
+        self.places.is_unsaid = true;
+        true
     }
 
     /// Whether it is a copy of a file that has a place, or may become one: it is being written, and so far is the same.
