@@ -7,8 +7,9 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use afferent_host::disk::FsDisk;
+use afferent_host::stop;
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::disk::FsDisk;
 use afferent_protocol::event::{Body, Event, LifeCycle, PreviousStop};
 use afferent_protocol::ids::{Subject, Timestamp};
 use afferent_protocol::limits::TEXT_BYTES_MAX;
@@ -24,7 +25,6 @@ use crate::metrics::Registry;
 use crate::ring_log::{OpenError, Recovery, RingIdentity, WitnessSync};
 use crate::sequencer::CommitSettings;
 use crate::ship::{ShipSettings, Speaker};
-use crate::stop;
 use crate::supervise::{Supervisor, Task};
 use crate::writer::{self, Status, Writer, WriterParts};
 

@@ -11,8 +11,8 @@
 //!
 //! Put together they are an [`agent`], for programs that carry one inside, and with everything that a configuration
 //! asks for, [`run`]. Around them stand [`cli`], [`mod@check`] (with [`certificate`] and [`look`]) and [`config`] (of
-//! [`section`]s); [`trust`]: which collectors are believed; [`identity`], [`keep`] and [`lock`] of the data directory;
-//! [`clock`], [`limits`], [`stop`];
+//! [`section`]s); [`trust`]: which collectors are believed; [`identity`] and [`keep`] of the data directory;
+//! [`clock`], [`limits`];
 //! [`supervise`] and [`trouble`]: what has died or goes wrong; [`metrics`], [`http`] and [`notify`] for those who watch
 //! the agent.
 
@@ -29,7 +29,6 @@ pub mod identity;
 pub mod intake;
 pub mod keep;
 pub mod limits;
-pub mod lock;
 pub mod look;
 pub mod mailbox;
 pub mod metrics;
@@ -39,7 +38,6 @@ pub mod run;
 pub mod section;
 pub mod sequencer;
 pub mod ship;
-pub mod stop;
 pub mod supervise;
 pub mod trouble;
 pub mod trust;

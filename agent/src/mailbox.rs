@@ -1,7 +1,8 @@
 //! Where intakes, writer and transport meet: the open batches and the inbox under one lock, and who wakes whom.
 //!
-//! Intakes push events through [`Intake`], the transport passes on what it brings through [`Link`], and the writer takes
-//! out both. What goes the other way are channels: [`Outbound`] to the transport, [`LinkState`] to those who watch.
+//! Intakes push events through [`Intake`], the transport passes on what it brings through [`Link`], and the writer
+//! takes out both. What goes the other way are channels: [`Outbound`] to the transport, [`LinkState`] to those who
+//! watch.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -72,8 +73,8 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Takes what the transport brought. Beyond a limit it drops messages and measurements, which all repeat themselves,
-    /// and what an earlier connection had brought when that is gone.
+    /// Takes what the transport brought. Beyond a limit it drops messages and measurements, which all repeat
+    /// themselves, and what an earlier connection had brought when that is gone.
     fn put(&mut self, inbound: Inbound) {
         if self.inbound.len() >= INBOX_MESSAGES_MAX {
             match inbound {

@@ -1,8 +1,8 @@
 //! Where all intakes meet: one open batch per stream, and the promise to tell when it is on disk.
 //!
-//! [`OpenBatches`] is the state, driven with times from outside. It encodes an event into the open batch of its stream and
-//! gives a [`Ticket`]; the writer takes the batch out when it is due, commits it to the ring log, and moves the durable
-//! commits on.
+//! [`OpenBatches`] is the state, driven with times from outside. It encodes an event into the open batch of its stream
+//! and gives a [`Ticket`]; the writer takes the batch out when it is due, commits it to the ring log, and moves the
+//! durable commits on.
 //!
 //! The open batches also hold the *tables*: how far each lane of each device is in the log, and how far the files are that
 //! inputs follow. A device's batch is taken as a whole, and so are lines of a file; a batch that has events of either ends
@@ -346,5 +346,26 @@ fn unit_of<'a>(event: &Event<'a>) -> Option<&'a str> {
     match event.body {
         Body::Sample(sample) => Some(sample.unit),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::event::{Quality, Sample, Value};
+    use afferent_protocol::ids::{Subject, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_breaks_a_rule_of_the_protocol_is_refused_at_the_hand_over() {
+        let mut open = OpenBatches::new(CommitSettings::default(), 1000);
+        let mut push = |value| {
+            let body = Body::Sample(Sample { value, unit: "", quality: Quality::Good });
+            let event = Event { time: Timestamp::default(), subject: Subject::new("a").unwrap(), body };
+            open.push(&event, Waiting::Nobody, 0)
+        };
+        assert!(matches!(push(Value::Float(f64::NAN)), Err(Refusal::Invalid(_))));
+        // The control.
+        push(Value::Float(1.0)).unwrap();
     }
 }

@@ -8,8 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
-use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, LifeCycle};
 use afferent_protocol::ids::{Sequence, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::session::{Held, Lane};
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use crate::core::{AgentCore, Ignored, Now, Outgoing};
 use crate::intake::sink::{Commits, Waiting};
 use crate::keep::{Keeper, Keepsake};
-use crate::limits::{STATUS_MS, WRITER_DRAIN_MS};
+use crate::limits::{STATUS_MS, WRITER_DRAIN_MS, WRITER_NAP_MS};
 use crate::mailbox::{Inbound, LinkState, Outbound, Shared, SharedState};
 use crate::ring_log::RingStatus;
 use crate::supervise::{Ended, Supervisor, planted};
@@ -185,9 +185,6 @@ struct Round<D: Disk> {
     has_said_goodbye: bool,
 }
 
-/// The longest that the writer sleeps: it feeds a watchdog.
-const NAP_MS: u64 = 1000;
-
 impl<D: Disk> Round<D> {
     /// One round; `false` when it was the last.
     fn turn(&mut self) -> bool {
@@ -283,7 +280,7 @@ impl<D: Disk> Round<D> {
         loop {
             assert!(state.open.failed().is_none(), "{}", state.open.failed().unwrap_or_default());
             let now_ms = shared.now_ms();
-            let wake_at_ms = self.wake_at_ms(&state).min(asleep_at_ms + NAP_MS);
+            let wake_at_ms = self.wake_at_ms(&state).min(asleep_at_ms + WRITER_NAP_MS);
             if wake_at_ms <= now_ms || !state.inbox.inbound.is_empty() {
                 break;
             }

@@ -1,13 +1,13 @@
 //! The thread that makes the indexes of finished segments, in the background.
 
-use afferent_protocol::disk::FsDisk;
+use afferent_host::disk::FsDisk;
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::Offset;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::limits::{INDEX_PROGRESS_EVERY, INDEX_WAKE_EVERY};
 use crate::log::{Indexed, Indexer};
-use crate::shutdown::Stopping;
 use crate::supervise::{Part, Supervisor};
 
 /// Starts it. It ends with the collector.
@@ -17,7 +17,7 @@ use crate::supervise::{Part, Supervisor};
 pub fn spawn(
     mut indexer: Indexer<FsDisk>,
     durable: watch::Receiver<Offset>,
-    stopping: Stopping,
+    stopping: Stop,
     supervisor: &Supervisor,
 ) -> std::io::Result<()> {
     let runtime = Handle::current();
@@ -26,15 +26,15 @@ pub fn spawn(
     supervisor.thread(Part::Indexer, run).map(drop)
 }
 
-fn run(indexer: &mut Indexer<FsDisk>, mut durable: watch::Receiver<Offset>, mut stopping: Stopping, runtime: &Handle) {
+fn run(indexer: &mut Indexer<FsDisk>, mut durable: watch::Receiver<Offset>, mut stopping: Stop, runtime: &Handle) {
     indexer.tidy();
     let mut told = std::time::Instant::now();
-    while !stopping.is_said() {
+    while !stopping.is_requested() {
         match indexer.step() {
             Indexed::UpToDate => {
                 let wait = async {
                     tokio::select! {
-                        () = stopping.wait() => false,
+                        () = stopping.requested() => false,
                         grown = grown(&mut durable) => grown,
                     }
                 };

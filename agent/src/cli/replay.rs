@@ -15,6 +15,7 @@ use crate::intake::file::{FileSettings, Pace, ReplayError, Row, Rows, Speed};
 use crate::intake::mapping::Mapping;
 use crate::intake::time::{Form, Reading, Zone};
 use crate::intake::unit::Unit;
+use crate::limits::ROWS_TOLD_MAX;
 
 /// Send a recorded CSV file or JSON lines to the agent
 #[derive(Clone, Debug, Args)]
@@ -73,9 +74,6 @@ pub struct ReplayArgs {
     #[arg(long)]
     strict: bool,
 }
-
-/// Wrong rows that are reported one by one.
-const ROWS_TOLD_MAX: u64 = 10;
 
 fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {

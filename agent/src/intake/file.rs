@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -25,7 +26,6 @@ use crate::intake::mapping::Mapping;
 use crate::intake::sink::EventSink;
 use crate::intake::take::{LineMetrics, Refused, take_line};
 use crate::limits::{LINE_BYTES_MAX, REPLAY_RETRY_MS, REPLAY_ROWS_AHEAD};
-use crate::stop::Stop;
 pub use error::ReplayError;
 pub(crate) use input::Sign;
 pub use input::{FileConfig, FileReplay};

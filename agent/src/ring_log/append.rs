@@ -1,17 +1,17 @@
 //! Appending: one write, one sync, and only then is it said to be durable.
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Sequence, SequenceRange, Stream};
 use afferent_protocol::segment::{LogKind, SEGMENT_HEADER_LEN, STOP_LEN, SegmentHeader, entry_len};
 use afferent_protocol::session::{Check, Lane};
 
 use super::RingLog;
 use super::error::AppendError;
-use super::limits::{COPY_SEGMENTS, LOSS_ROOM, WRITE_TRIES_MAX};
 use super::pen::{Active, Pen};
 use super::pool::{Segment, Shortage, Slot, Usage};
 use super::sealed::{Knowledge, Origin, SealedBatch};
+use crate::limits::ring_log::{COPY_SEGMENTS, LOSS_ROOM, WRITE_TRIES_MAX};
 
 /// A batch that is durable now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,9 @@
 //! segment with the newest tables of a stream is *pinned*: it stays although everything in it was acked, and it is given
 //! up only where nothing else is.
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::{Batch, BatchBuilder};
 use afferent_protocol::codec;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, FilePlaces, Followed, Progress};
 use afferent_protocol::ids::{SourceId, Stream, Subject, Timestamp};
 

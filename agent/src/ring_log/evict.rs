@@ -8,20 +8,20 @@
 
 use std::io;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Loss, LossReason};
 use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::scan::{Scan, Step};
 
 use super::RingLog;
 use super::error::AppendError;
-use super::limits::SEGMENTS_MIN;
 use super::loss::lane_of;
 use super::pen::Pen;
 use super::pool::{Segment, file_name};
 use super::reader::read_pieces;
 use super::survey::read_critical;
+use crate::limits::ring_log::SEGMENTS_MIN;
 
 impl<D: Disk> RingLog<D> {
     /// Sees to it that the stream can take a file: makes more of them, or gives up the oldest segments.

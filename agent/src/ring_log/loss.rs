@@ -1,16 +1,16 @@
 //! Losses: declared in `critical`, durable there, and only then taken as a fact.
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, Loss, LossReason};
 use afferent_protocol::ids::{SequenceRange, Stream, Subject};
 use afferent_protocol::session::Lane;
 
 use super::RingLog;
 use super::error::AppendError;
-use super::limits::LOSSES_PER_BATCH_MAX;
 use super::pen::Pen;
 use super::sealed::Origin;
+use crate::limits::ring_log::LOSSES_PER_BATCH_MAX;
 
 /// The lane that has the hole.
 pub(super) fn lane_of(loss: &Loss) -> Lane {

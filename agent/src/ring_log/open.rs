@@ -2,8 +2,8 @@
 
 use std::io;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{CHAIN_START, ClockReading};
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Loss, LossReason, ResealReason};
 use afferent_protocol::ids::{Position, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::segment::SegmentHeader;
@@ -11,7 +11,6 @@ use afferent_protocol::session::Lane;
 
 use super::error::OpenError;
 use super::lanes::{Epochs, LaneState, Lanes};
-use super::limits::{GENERATION_STRIDE, SEGMENTS_MIN};
 use super::loss::lane_of;
 use super::pen::{Active, Pen};
 use super::pool::{Pool, Usage, file_name};
@@ -21,6 +20,7 @@ use super::settings::{RingIdentity, RingSettings};
 use super::survey::{FoundLane, Survey, survey};
 use super::witness::{WitnessWriter, read as read_witness};
 use super::{RingLog, seed_of};
+use crate::limits::ring_log::{GENERATION_STRIDE, SEGMENTS_MIN};
 
 impl<D: Disk> RingLog<D> {
     /// Reads every segment once, goes on where the log ended, and makes durable what was lost.

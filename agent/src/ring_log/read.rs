@@ -2,8 +2,8 @@
 
 use std::io;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{CHAIN_START, ChainHash, ClockReading};
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Loss, LossReason};
 use afferent_protocol::ids::{Sequence, SequenceRange};
 use afferent_protocol::scan::{Scan, Step};
@@ -12,10 +12,10 @@ use afferent_protocol::session::{Check, Lane, SentBatch};
 
 use super::RingLog;
 use super::error::ReadError;
-use super::limits::READ_TRIES_MAX;
 use super::pen::Pen;
 use super::pool::Segment;
 use super::reader::{Cursor, read_pieces};
+use crate::limits::ring_log::READ_TRIES_MAX;
 
 /// What the log knows of the batch that ends at a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@
 use std::collections::VecDeque;
 use std::io;
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, split};
-use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, LifeCycle, Loss, LossReason, ResealReason};
 use afferent_protocol::ids::{Sequence, Stream, Subject};
 use afferent_protocol::segment::entry_len;
@@ -19,10 +19,10 @@ use afferent_protocol::session::Lane;
 
 use super::RingLog;
 use super::error::{AppendError, ReadError};
-use super::limits::{COPY_SEGMENTS, SEGMENTS_SPARE};
 use super::pen::Pen;
 use super::pool::Segment;
 use super::sealed::Origin;
+use crate::limits::ring_log::{COPY_SEGMENTS, SEGMENTS_SPARE};
 
 /// What is to be sealed again, the first of them now.
 #[derive(Debug, Default)]

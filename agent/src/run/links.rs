@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::event::{Body, Event, LifeCycle};
 use afferent_protocol::ids::Subject;
 use tokio::sync::watch;
@@ -15,7 +16,6 @@ use crate::limits::{LINK_CALM_MS, LINK_EVENTS_MAX, LINK_REPORT_MS};
 use crate::mailbox::{Intake, LinkState};
 use crate::metrics::Counter;
 use crate::ship::{CHANGED, ShipSettings};
-use crate::stop::Stop;
 use crate::trouble::Troubles;
 
 /// Decides which changes are events of their own.

@@ -21,6 +21,7 @@
 
 pub mod agents;
 mod amend;
+mod blocking;
 mod budget;
 mod certificate;
 mod cursor;
@@ -50,19 +51,18 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 
-use crate::shutdown::Stopping;
+use afferent_host::stop::Stop;
 use budget::Budgets;
-pub use certificate::Own;
 pub use origin::Names;
 use problem::Problem;
 use state::Api;
-pub use state::ApiState;
+pub use state::{ApiState, Own};
 
 /// Serves the API on `listener` until the collector stops; then answers have a moment to end.
 /// What goes wrong with one connection does not end the others.
 /// So many connections are served at a time, and each client has its share of them and of all else (`budget`).
 /// It answers to `names` and to those of loopback.
-pub async fn serve(listener: TcpListener, state: ApiState, names: Names, connections_max: usize, stopping: Stopping) {
+pub async fn serve(listener: TcpListener, state: ApiState, names: Names, connections_max: usize, stopping: Stop) {
     let budgets = Arc::new(Budgets::new(connections_max, Arc::clone(&state.health)));
     let api = Api { state, stopping: stopping.clone(), tail: Arc::default(), budgets: Arc::clone(&budgets) };
     server::serve(listener, router(api, names), budgets, stopping).await;

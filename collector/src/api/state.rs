@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use afferent_protocol::ids::Offset;
+use afferent_host::stop::Stop;
+use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::sign::PublicKey;
 use tokio::sync::watch;
 
 use super::budget::Budgets;
-use super::certificate::Own;
 use super::tail::Tail;
 use crate::intake::{Health, WeakIntake};
 use crate::models::runner::Models;
-use crate::shutdown::Stopping;
 use crate::sources::SourceView;
 use crate::subscribe::ReadLog;
 use crate::subscribe::named::Subscriptions;
+
+/// Who the collector is, for whoever holds the log against it.
+pub type Own = (SourceId, PublicKey);
 
 /// What the HTTP handlers see of the collector.
 #[derive(Clone)]
@@ -40,7 +43,7 @@ pub struct ApiState {
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) state: ApiState,
-    pub(super) stopping: Stopping,
+    pub(super) stopping: Stop,
     /// What followers share.
     pub(super) tail: Arc<Tail>,
     /// What clients may take.

@@ -32,7 +32,7 @@ pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::event::LossReason;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestamp};
 use serde::{Serialize, Serializer};

@@ -4,7 +4,8 @@ use afferent_protocol::event::{FilePlace, Followed};
 use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
 
-use super::data::{Hex, time_text};
+use super::text::Hex;
+use super::time::time_text;
 use crate::whole;
 
 /// A table of files as JSON.

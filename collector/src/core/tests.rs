@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::batch::{Batch, ClockReading};
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::codec::records;
@@ -14,18 +15,18 @@ use proptest::prelude::*;
 use super::{Answer, Confirm, Core, OwnIdentity, Reason, Received};
 use crate::log::inspect::verify;
 use crate::log::{EmbeddedLog, LogSettings};
-use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
+use crate::simulated::{Agent, clock, greet, identity, source};
 use crate::sources::{LaneView, SourceView, Sources};
 
 mod clocks;
 mod crowd;
 mod guests;
 
-type TestCore = Core<EmbeddedLog<MemoryDisk>>;
+type TestCore = Core<EmbeddedLog<SimDisk>>;
 
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 16 * 1024 };
 
-fn start_at(disk: &MemoryDisk, now: &ClockReading) -> TestCore {
+fn start_at(disk: &SimDisk, now: &ClockReading) -> TestCore {
     let own = OwnIdentity {
         source: source("collector"),
         identity: identity(99),
@@ -41,12 +42,12 @@ fn start_at(disk: &MemoryDisk, now: &ClockReading) -> TestCore {
     core
 }
 
-fn start(disk: &MemoryDisk) -> TestCore {
+fn start(disk: &SimDisk) -> TestCore {
     start_at(disk, &clock(0))
 }
 
 /// A core that knows the agent.
-fn greeted(disk: &MemoryDisk, agent: &Agent) -> TestCore {
+fn greeted(disk: &SimDisk, agent: &Agent) -> TestCore {
     let mut core = start(disk);
     greet(&mut core, agent, 0, &clock(0)).unwrap();
     core
@@ -129,7 +130,7 @@ fn welcomed_end(answers: &[Answer]) -> Option<u64> {
 
 #[test]
 fn a_batch_is_acked_after_the_commit_and_not_before() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
     let batch = agent.samples(3);
@@ -138,7 +139,10 @@ fn a_batch_is_acked_after_the_commit_and_not_before() {
     assert!(core.is_pending());
     assert_eq!(acked_end(&core.commit(&clock(1)).unwrap()), Some(3));
     assert!(!core.is_pending());
-    assert_eq!(start(&disk.cut()).sources().view(&agent.name).unwrap().lanes[0].durable_end, Sequence::new(3));
+    assert_eq!(
+        start(&disk.after_power_cut()).sources().view(&agent.name).unwrap().lanes[0].durable_end,
+        Sequence::new(3)
+    );
     let again = give(&mut core, &agent, &batch);
     assert_eq!((again.confirm, again.duplicates), (Confirm::Now, 1));
     assert_eq!(acked_end(&core.commit(&clock(1)).unwrap()), Some(3), "a lost ack is given again");
@@ -146,7 +150,7 @@ fn a_batch_is_acked_after_the_commit_and_not_before() {
 
 #[test]
 fn what_a_ring_log_still_holds_is_known_from_its_hello_until_it_has_come() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
     let (first, second) = (agent.samples(3), agent.samples(4));
@@ -168,7 +172,7 @@ fn what_a_ring_log_still_holds_is_known_from_its_hello_until_it_has_come() {
 #[test]
 fn a_failed_commit_acks_nothing_and_the_batch_is_taken_again() {
     for failing in 0..2 {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let mut agent = Agent::new("press", Stream::Critical, 1);
         let mut core = greeted(&disk, &agent);
         let lane = agent.lane;
@@ -185,7 +189,7 @@ fn a_failed_commit_acks_nothing_and_the_batch_is_taken_again() {
         assert_eq!(give(&mut core, &agent, &batch).accepted, 1);
         assert_eq!(acked_end(&core.commit(&clock(1)).unwrap()), Some(1));
         assert!(own_events(&core).contains(&"disk".to_owned()));
-        let core = start(&disk.cut());
+        let core = start(&disk.after_power_cut());
         assert_eq!(logged(&core).iter().filter(|batch| batch.0 == agent.name).count(), 1);
         assert_eq!(view(&core, "press").lanes[1].lost_events, 2);
     }
@@ -193,7 +197,7 @@ fn a_failed_commit_acks_nothing_and_the_batch_is_taken_again() {
 
 #[test]
 fn a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = start(&disk);
     let batch = agent.samples(1);
@@ -210,7 +214,7 @@ fn a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused(
     assert_eq!(own_events(&core), ["pinned collector", "pinned press"]);
     assert_eq!(logged(&core).last().unwrap().0, agent.name, "the pin comes before the batch");
 
-    let mut core = start(&disk.cut());
+    let mut core = start(&disk.after_power_cut());
     let mut thief = Agent::new("press", Stream::Samples, 9);
     thief.identity = identity(200);
     assert_eq!(refused(&give(&mut core, &thief, &thief.hello(0))), Some(Reason::OtherKey));
@@ -231,12 +235,12 @@ fn a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused(
     core.commit(&clock(62)).unwrap();
     assert_eq!(refusals(&core), 4, "again after a minute");
     assert_eq!(view(&core, "press").refused, [("other-key", 1), ("signature", 52)]);
-    assert!(verify(&disk.cut(), &source("collector")).is_ok());
+    assert!(verify(&disk.after_power_cut(), &source("collector")).is_ok());
 }
 
 #[test]
 fn another_batch_in_the_place_of_one_that_is_there_is_a_conflict() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
     let mut copy = Agent::new("press", Stream::Samples, 1);
@@ -263,7 +267,7 @@ fn another_batch_in_the_place_of_one_that_is_there_is_a_conflict() {
 
 #[test]
 fn a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
     let _evicted = agent.samples(10);
@@ -285,7 +289,7 @@ fn a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart() {
     let expected = ["pinned collector", "pinned press", "gap press samples 0..10"];
     assert_eq!(own_events(&core), expected);
     let before = core.sources().views();
-    let mut core = start(&disk.cut());
+    let mut core = start(&disk.after_power_cut());
     assert_eq!(logged_lanes(&view(&core, "press")), logged_lanes(&before[1]), "rebuilt from the log");
     let mut critical = Agent::new("press", Stream::Critical, 1);
     let (first, end, chain) = (Sequence::ZERO, Sequence::new(10), [0; 32]);
@@ -296,13 +300,13 @@ fn a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart() {
     core.commit(&clock(1)).unwrap();
     let lane = view(&core, "press").lanes.into_iter().find(|lane| lane.stream == Stream::Samples).unwrap();
     assert!(lane.gaps.is_empty() && lane.lost_events == 10 && lane.losses[0].reason == LossReason::Evicted);
-    assert_eq!(own_events(&start(&disk.cut())), expected);
+    assert_eq!(own_events(&start(&disk.after_power_cut())), expected);
 }
 
 #[test]
 fn what_a_device_has_lost_is_in_no_lane_of_its_agent() {
     let lanes = |of_agent: bool| {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let mut critical = Agent::new("press", Stream::Critical, 1);
         let mut core = greeted(&disk, &critical);
         let (first, end, epoch) = (Sequence::ZERO, Sequence::new(10), Epoch::new(2));
@@ -318,7 +322,7 @@ fn what_a_device_has_lost_is_in_no_lane_of_its_agent() {
 
 #[test]
 fn a_hole_that_was_declared_before_is_no_gap() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut critical = Agent::new("press", Stream::Critical, 1);
     let mut core = greeted(&disk, &critical);
     let (first, end, chain, epoch) = (Sequence::ZERO, Sequence::new(10), [0; 32], Epoch::new(2));
@@ -336,7 +340,7 @@ fn a_hole_that_was_declared_before_is_no_gap() {
 
 #[test]
 fn what_the_logs_disk_lost_of_a_lane_is_told_at_the_next_start() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
     for _ in 0..80 {
@@ -344,7 +348,7 @@ fn what_the_logs_disk_lost_of_a_lane_is_told_at_the_next_start() {
         give(&mut core, &agent, &batch);
         core.commit(&clock(1)).unwrap();
     }
-    disk.rot(&disk.names()[1], SEGMENT_HEADER_LEN + ENTRY_HEAD_LEN + 300, |byte| byte ^ 1);
+    disk.change(&disk.names()[1], SEGMENT_HEADER_LEN + ENTRY_HEAD_LEN + 300, |byte| byte ^ 1);
     drop(core);
     let mut core = start(&disk);
     core.commit(&clock(2)).unwrap();
@@ -356,7 +360,7 @@ fn what_the_logs_disk_lost_of_a_lane_is_told_at_the_next_start() {
 
 #[test]
 fn bad_input_is_refused_with_a_reason_and_the_rest_goes_on() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Critical, 1);
     let mut core = greeted(&disk, &agent);
     assert_eq!(refused(&give(&mut core, &agent, &[])), Some(Reason::Malformed));
@@ -395,7 +399,7 @@ fn bad_input_is_refused_with_a_reason_and_the_rest_goes_on() {
 
 #[test]
 fn the_own_events_go_on_in_their_epoch_and_are_proved_by_the_log() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     for round in 0..4 {
         let mut core = start(&disk);
         let agent = Agent::new(&format!("press-{round}"), Stream::Samples, 1);
@@ -439,7 +443,7 @@ impl Plant {
 /// Gives batches in any order, with repetitions, failures and restarts in between; then all that is missing, in order.
 fn ordeal(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
     let plant = Plant::new(4, 8);
-    let mut disk = MemoryDisk::new(seed);
+    let mut disk = SimDisk::of_seed(seed);
     let mut core = start(&disk);
     let mut acked: BTreeMap<(SourceId, Stream), u64> = BTreeMap::new();
     let greet_all = |core: &mut TestCore| {
@@ -486,7 +490,7 @@ fn ordeal(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
                 views.map(|view| (view.source, view.key, logged_lanes(&view))).collect()
             };
             let before = (!core.is_pending()).then(|| lanes(&core));
-            disk = disk.cut();
+            disk = disk.after_power_cut();
             core = start(&disk);
             if let Some(before) = before {
                 prop_assert_eq!(lanes(&core), before, "a restart rebuilds the sources as they were");
@@ -521,7 +525,7 @@ proptest! {
         kind in 0..4_u8,
         flips in prop::collection::vec(any::<(u16, u8)>(), 0..4),
     ) {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let mut agent = Agent::new("press", Stream::Critical, 1);
         let mut core = greeted(&disk, &agent);
         match kind {

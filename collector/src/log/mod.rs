@@ -54,7 +54,7 @@ mod index_tests;
 mod tests;
 
 pub(crate) use attested::Attested;
-pub use attested::{Bound, Contradiction, NoAttestation, Witnesses, unhex};
+pub use attested::{Bound, Contradiction, NoAttestation, Witnesses};
 pub use damage::{LogDamage, Missing};
 pub use embedded::{EmbeddedLog, LogSettings, OpenError};
 pub use engine::{CommitError, UnifiedLog};

@@ -8,7 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::ids::Timestamp;
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::scan::{Scan, Step};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use afferent_protocol::disk::DiskFile;
+use afferent_host::disk::DiskFile;
 use afferent_protocol::limits::BATCH_BYTES_MAX;
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead, Seed, entry_len};
 
@@ -67,18 +67,18 @@ impl<'f, F: DiskFile> Window<'f, F> {
 
 #[cfg(test)]
 mod tests {
-    use afferent_protocol::disk::Disk;
+    use afferent_host::disk::Disk;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::simulated::MemoryDisk;
+    use afferent_host::disk::simulated::SimDisk;
 
     proptest! {
         #[test]
         fn whatever_was_looked_at_before_a_place_has_its_bytes_and_a_window_stays_small(
             looks in prop::collection::vec((0..3_000_000_u64, 0..2_000_000_usize), 1..20),
         ) {
-            let disk = MemoryDisk::new(1);
+            let disk = SimDisk::of_seed(1);
             let bytes: Vec<u8> = (0..2_500_000_u32).map(|at| (at % 251) as u8).collect();
             let file = disk.create("a", bytes.len() as u64).unwrap();
             file.write_at(&bytes, 0).unwrap();

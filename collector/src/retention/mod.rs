@@ -23,17 +23,17 @@ pub use rules::{Age, AgeError, Cut, Rules};
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::clock::SystemClock;
+use afferent_host::disk::Disk;
+use afferent_host::stop::Stop;
 use afferent_protocol::attestation::Attestation;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Offset, Stream, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::clock::SystemClock;
 use crate::core::{Removal, Removed};
 use crate::intake::{Health, WeakIntake};
 use crate::log::{ForgetError, Forgetter, Trimmer, Usage};
-use crate::shutdown::Stopping;
 use crate::sources::SourceView;
 use crate::subscribe::ReadLog;
 use crate::supervise::{Part, Supervisor};
@@ -72,7 +72,7 @@ pub struct Settings<D> {
 /// When the system has no thread to give.
 pub fn spawn<D: Disk + Send + Sync + 'static>(
     settings: Settings<D>,
-    stopping: Stopping,
+    stopping: Stop,
     supervisor: &Supervisor,
 ) -> std::io::Result<()> {
     let (runtime, mut state) = (Handle::current(), Loop::new(settings));
@@ -99,18 +99,18 @@ impl<D: Disk> Loop<D> {
         Self { settings, clock, age, examined: Examined::default() }
     }
 
-    fn run(&mut self, mut stopping: Stopping, runtime: &Handle) {
+    fn run(&mut self, mut stopping: Stop, runtime: &Handle) {
         self.remove_before(self.settings.trimmed_until);
         self.forget_samples(self.settings.emptied_until, &stopping);
         if self.settings.rules.is_off() {
             return;
         }
-        while !stopping.is_said() {
+        while !stopping.is_requested() {
             self.look(runtime, &stopping);
             let every = self.settings.every;
             runtime.block_on(async {
                 tokio::select! {
-                    () = stopping.wait() => {}
+                    () = stopping.requested() => {}
                     () = tokio::time::sleep(every) => {}
                 }
             });
@@ -118,7 +118,7 @@ impl<D: Disk> Loop<D> {
     }
 
     /// Removes what is to go now.
-    fn look(&mut self, runtime: &Handle, stopping: &Stopping) {
+    fn look(&mut self, runtime: &Handle, stopping: &Stop) {
         let usage = match self.settings.trimmer.usage() {
             Ok(usage) => usage,
             Err(error) => return tracing::error!(%error, "retention cannot look at the log; it looks again later"),
@@ -209,9 +209,9 @@ impl<D: Disk> Loop<D> {
         }
     }
 
-    fn forget_samples(&mut self, until: Offset, stopping: &Stopping) {
+    fn forget_samples(&mut self, until: Offset, stopping: &Stop) {
         let (mut segments, mut events) = (0, 0);
-        while !stopping.is_said() {
+        while !stopping.is_requested() {
             match self.settings.forgetter.step(until) {
                 Ok(None) => break,
                 Ok(Some(forgotten)) => {

@@ -4,7 +4,7 @@ use std::ops::{ControlFlow, Range};
 
 use std::sync::Arc;
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 
 use super::{EachEntry, ReadLog, ReadLogError};
@@ -107,8 +107,8 @@ fn told(error: ReadError, at: Offset) -> ReadLogError {
 mod tests {
     use std::os::unix::fs::FileExt;
 
+    use afferent_host::disk::FsDisk;
     use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
-    use afferent_protocol::disk::FsDisk;
     use afferent_protocol::ids::{Epoch, Sequence, Stream};
     use afferent_protocol::sign::Identity;
 

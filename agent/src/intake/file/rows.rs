@@ -49,7 +49,8 @@ enum Source {
 }
 
 impl Rows {
-    /// Opens a file, and learns from its first rows what its columns hold. A CSV file must have a head with their names.
+    /// Opens a file, and learns from its first rows what its columns hold. A CSV file must have a head with their
+    /// names.
     pub fn open(path: &Path, mapping: Mapping) -> Result<Self, ReplayError> {
         mapping.check().map_err(|why| ReplayError::Mapping { path: path.to_owned(), why })?;
         let mut first = Self::begin(path, mapping)?;
@@ -202,7 +203,7 @@ impl Rows {
         let mut time = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let parsed = self.parser.parse(line.as_bytes()).map_err(|error| error.text())?;
-            parsed.event(Timestamp::default()).map_err(|error| error.text())?;
+            parsed.check().map_err(|error| error.text())?;
             time = parsed.time();
         }
         Ok(time)

@@ -1,10 +1,10 @@
-//! The mapping room: what values that come from outside as columns or fields mean. Subject, time, unit, kind of value and
-//! missing values are stated here, in the same way for every input; what cannot be told is stated or refused, never
+//! The mapping room: what values that come from outside as columns or fields mean. Subject, time, unit, kind of value
+//! and missing values are stated here, in the same way for every input; what cannot be told is stated or refused, never
 //! guessed.
 //!
 //! A row becomes lines as the socket takes them, one a value: so that it passes the same checks as everything else, on
-//! whichever side of the socket it is mapped. A new statement about values (a scale, a dead band) is a field of [`Mapping`]
-//! and is applied in [`Mapping::lines`].
+//! whichever side of the socket it is mapped. A new statement about values (a scale, a dead band) is a field of
+//! [`Mapping`] and is applied in [`Mapping::lines`].
 //!
 //! - [`Cells`]: one row, as it stands in a file or in a JSON object ([`members`])
 //! - [`kind`]: what a column of values holds, as it is stated or as its first rows show

@@ -18,8 +18,8 @@ use crate::intake::time::{Form, Reading, Zone};
 use crate::intake::unit::Unit;
 use crate::limits::{TAIL_INPUTS_MAX, TAIL_INTERVAL_MS_MAX, TAIL_INTERVAL_MS_MIN};
 use crate::section::{Key, Value, key, optional};
-use crate::stop::Stop;
 use crate::supervise::Ended;
+use afferent_host::stop::Stop;
 
 /// One `[[intake.tail]]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
