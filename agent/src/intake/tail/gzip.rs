@@ -40,6 +40,12 @@ pub struct Gzip {
     len: u32,
 }
 
+impl Default for Gzip {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Gzip {
     /// A reader that has read nothing.
     pub fn new() -> Self {
