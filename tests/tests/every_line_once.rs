@@ -219,7 +219,7 @@ fn what_copytruncate_keeps_is_logged_once_and_what_it_may_lose_is_declared() {
     ledger.check(&events);
     // Each hole is what one truncation has taken, and each is declared, as are truncations that took nothing. Of lines that
     // were read after the copy was made, a kill can take the samples, while the breakdowns are on disk.
-    let is_lost = |number: &u64| number % 25 != 0 && !logged.contains(number);
+    let is_lost = |number: &u64| !number.is_multiple_of(25) && !logged.contains(number);
     let holes = numbers
         .clone()
         .filter(|number| is_lost(number) && !is_lost(&number.saturating_sub(if number % 25 == 1 { 2 } else { 1 })));
