@@ -121,7 +121,7 @@ impl Agent {
         let keeper = Keeper::start(&supervisor, parts.keep_directory, sync_witness).map_err(StartError::Thread)?;
         let (durable, durable_seen) = watch::channel([0; 2]);
         let shared = Arc::new(Shared::new(parts.commit, core.open_batch_bytes_max(), durable_seen));
-        shared.lock().open.restore_devices(recovery.devices.clone());
+        shared.lock().open.restore(recovery.tables.clone());
         let intake = Intake(shared.clone());
         let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
         let (status, status_seen) = watch::channel(Status::default());

@@ -6,7 +6,9 @@ pub mod ring_log;
 use std::time::Duration;
 
 use afferent_host::limits::{RESTART_SETTLED, RESTART_WAIT};
-use afferent_protocol::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX, SEGMENT_BYTES_MIN, SIGNED_BYTES_MAX};
+use afferent_protocol::limits::{
+    BATCH_BYTES_MAX, EVENT_BYTES_MAX, FOLLOWED_BYTES_MAX, FOLLOWED_FILES_MAX, SEGMENT_BYTES_MIN, SIGNED_BYTES_MAX,
+};
 use afferent_protocol::topic::TOPIC_BYTES_MAX;
 
 /// Longest line of input, its end not counted, in bytes.
@@ -87,6 +89,32 @@ pub const DEVICE_LANES_MAX: usize = 64;
 /// Bytes of batches of a stream after which the table of devices is repeated: a fraction of the smallest segment, so
 /// that the newest table is never far behind.
 pub const TABLE_EVERY_BYTES: usize = 16 * 1024;
+/// Inputs that follow files, at most.
+pub const TAIL_INPUTS_MAX: usize = 8;
+/// Milliseconds between two looks at followed files, at least and at most.
+pub const TAIL_INTERVAL_MS_MIN: u32 = 10;
+/// Milliseconds between two looks at followed files, at most.
+pub const TAIL_INTERVAL_MS_MAX: u32 = 60_000;
+/// Files that the paths of an input match, at most; more are an error.
+pub const MATCHES_MAX: usize = 16_384;
+/// Followed files of an input that are open at once.
+pub const OPEN_FILES_MAX: usize = 16;
+/// Bytes of a text's beginning by which a followed file is known again.
+pub const FINGERPRINT_BYTES_MAX: usize = 1024;
+/// Milliseconds that a followed file is read on after it is gone or renamed: whoever has it open may still write.
+pub const TAIL_GONE_MS: u64 = 1000;
+/// Milliseconds after which a compressed file that ends in the middle, and does not grow, counts as damaged.
+pub const TAIL_DAMAGED_MS: u64 = 60_000;
+/// Microseconds after which a file that was read to its end may be forgotten for another one.
+pub const TAIL_SETTLED_US: i64 = 60_000_000;
+/// Lines of a followed file that are taken at once.
+pub const TAIL_GROUP_LINES: usize = 512;
+/// Bytes of lines of a followed file that are taken at once, or one line.
+pub const TAIL_GROUP_BYTES: usize = 32 * 1024;
+/// Bytes of the head of a gzip member.
+pub const GZIP_HEAD_BYTES_MAX: usize = 128 * 1024;
+/// Bytes that are read of a compressed file at once.
+pub const GZIP_READ_BYTES: usize = 16 * 1024;
 /// Longest frame of a device, encoded, in bytes.
 pub const FRAME_BYTES_MAX: usize = 4608;
 /// First wait before a port is opened again, in milliseconds.
@@ -272,6 +300,12 @@ pub const DEVICE_BOOTS_MAX: usize = 4;
 const _: () = {
     assert!(PORT_WAIT_MS_MIN <= PORT_WAIT_MS_MAX);
     assert!(4 * TABLE_EVERY_BYTES <= SEGMENT_BYTES_MIN as usize);
+    assert!(TAIL_INTERVAL_MS_MIN <= TAIL_INTERVAL_MS_MAX);
+    assert!(OPEN_FILES_MAX <= FOLLOWED_FILES_MAX && FOLLOWED_FILES_MAX <= MATCHES_MAX);
+    assert!(TAIL_INPUTS_MAX * (FOLLOWED_BYTES_MAX + 256) <= OPEN_BATCH_BYTES_MAX / 2, "tables leave room for events");
+    assert!(FINGERPRINT_BYTES_MAX < LINE_BYTES_MAX && TAIL_GROUP_BYTES <= LINE_BYTES_MAX);
+    // Head, name and comment of a member, each of up to 64 KiB, are not all that long at once.
+    assert!(GZIP_HEAD_BYTES_MAX >= 2 * 65_536);
     assert!(DEVICE_LANES_MAX >= SERIAL_PORTS_MAX * 4, "four lanes a device");
     assert!(FRAME_BYTES_MAX > 256 + 4096 + 21 && PIECED_BYTES_MAX >= 256 + 4096 + 21);
     assert!(COMMIT_BYTES < OPEN_BATCH_BYTES_MAX);

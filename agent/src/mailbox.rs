@@ -14,9 +14,9 @@ use afferent_protocol::session::Lane;
 use afferent_protocol::session::signed::Nonce;
 use tokio::sync::{Notify, watch};
 
-use crate::intake::sink::{Commits, DeviceSink, EventSink, Refusal, Ticket, Waiting};
+use crate::intake::sink::{Commits, DeviceSink, EventSink, FileSink, Refusal, Ticket, Waiting};
 use crate::limits::INBOX_MESSAGES_MAX;
-use crate::ring_log::DeviceProgress;
+use crate::ring_log::{DeviceProgress, FollowedFiles};
 use crate::sequencer::{CommitSettings, OpenBatches};
 use crate::trust::TrustSettings;
 
@@ -205,6 +205,25 @@ impl DeviceSink for Intake {
 
     fn keep_lanes(&self, device: &SourceId, held: &[Lane]) {
         self.0.lock().open.keep_lanes(device, held);
+    }
+}
+
+impl FileSink for Intake {
+    fn push_lines(&self, stream: Stream, events: &[Event<'_>], files: FollowedFiles) -> Result<Ticket, Refusal> {
+        let now_ms = self.0.now_ms();
+        let mut state = self.0.lock();
+        let due_before = state.open.due_ms(stream);
+        let pushed = state.open.push_lines(stream, events, files, now_ms);
+        let earlier = state.open.due_ms(stream) != due_before;
+        drop(state);
+        if earlier {
+            self.0.wake.notify_one();
+        }
+        pushed
+    }
+
+    fn followed(&self, input: &str) -> ([Option<FollowedFiles>; 2], [Ticket; 2]) {
+        self.0.lock().open.followed(input)
     }
 }
 

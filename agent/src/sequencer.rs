@@ -4,21 +4,22 @@
 //! and gives a [`Ticket`]; the writer takes the batch out when it is due, commits it to the ring log, and moves the
 //! durable commits on.
 //!
-//! The open batches also hold the *table of devices*: how far each lane of each device is in the log. A device's batch
-//! is taken as a whole, and a batch that has events of devices ends with its stream's table, so that the two cannot
-//! part.
+//! The open batches also hold the *tables*: how far each lane of each device is in the log, and how far the files are that
+//! inputs follow. A device's batch is taken as a whole, and so are lines of a file; a batch that has events of either ends
+//! with its stream's tables, so that they cannot part.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use afferent_protocol::batch::BatchBuilder;
-use afferent_protocol::event::{Body, Event, Progress};
+use afferent_protocol::event::{Body, Event, Progress, Sample, Value};
 use afferent_protocol::ids::{SourceId, Stream};
+use afferent_protocol::limits::{EVENT_BYTES_MAX, TEXT_BYTES_MAX};
 use afferent_protocol::session::Lane;
 
 use crate::intake::sink::{Refusal, Ticket, Waiting};
-use crate::limits::{COMMIT_BYTES, DEVICE_LANES_MAX, TABLE_EVERY_BYTES};
-use crate::ring_log::DeviceProgress;
+use crate::limits::{COMMIT_BYTES, DEVICE_LANES_MAX, TABLE_EVERY_BYTES, TAIL_INPUTS_MAX};
+use crate::ring_log::{DeviceProgress, FollowedFiles, Tables};
 
 /// How long commits may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +48,30 @@ struct OpenBatch {
     devices: Vec<DeviceProgress>,
     /// The commit that the table's newest change goes with.
     noted: u64,
-    /// The table is to go with this batch.
+    /// How far the files are that inputs follow, the input that moved last at the end.
+    files: Vec<FollowedFiles>,
+    /// The tables are to go with this batch.
     table_is_due: bool,
-    /// Bytes of batches since the table was last in one.
+    /// Bytes of batches since the tables were last in one.
     bytes_since_table: usize,
 }
 
+/// Subjects of the tables in a batch: one for each device, and the agent.
+const TABLE_SUBJECTS_MAX: usize = DEVICE_LANES_MAX + 1;
+/// Rows of the tables in a batch.
+const TABLE_ROWS_MAX: usize = DEVICE_LANES_MAX + TAIL_INPUTS_MAX;
+
 impl OpenBatch {
-    /// Whether it takes no more events. Room is kept for the table of devices.
+    /// Whether it takes no more events. Room is kept for the tables.
     fn is_full(&self, bytes_max: usize) -> bool {
-        let has_room = self.builder.has_room(1 + DEVICE_LANES_MAX, 1, 1 + DEVICE_LANES_MAX as u32);
-        self.full || (!self.builder.is_empty() && (self.builder.bytes() >= bytes_max || !has_room))
+        let has_room = self.builder.has_room(1 + TABLE_SUBJECTS_MAX, 1, 1 + TABLE_ROWS_MAX as u32);
+        let bytes = self.builder.bytes() + self.table_bytes();
+        self.full || (!self.builder.is_empty() && (bytes >= bytes_max || !has_room))
+    }
+
+    /// Bytes of the table of files.
+    fn table_bytes(&self) -> usize {
+        self.files.iter().map(FollowedFiles::bytes).sum()
     }
 
     /// An event finds no room: the batch is to be committed now.
@@ -78,11 +92,22 @@ impl OpenBatch {
         self.table_is_due = true;
     }
 
-    /// Adds the table to the batch, when it is due.
-    fn put_table(&mut self) {
+    /// Takes note of how far the files of an input are. The input that moved longest ago goes where there are too many.
+    fn note_files(&mut self, files: FollowedFiles) {
+        self.files.retain(|known| known.input != files.input);
+        if self.files.len() == TAIL_INPUTS_MAX {
+            self.files.remove(0);
+        }
+        self.files.push(files);
+        self.table_is_due = true;
+    }
+
+    /// Adds the tables to the batch, when they are due.
+    fn put_table(&mut self, stream: Stream) {
         self.bytes_since_table += self.builder.bytes();
         if self.table_is_due || self.bytes_since_table >= TABLE_EVERY_BYTES {
             self.devices.iter().for_each(|device| device.push(&mut self.builder));
+            self.files.iter().for_each(|files| files.push(stream, &mut self.builder));
             (self.table_is_due, self.bytes_since_table) = (false, 0);
         }
     }
@@ -136,8 +161,8 @@ impl OpenBatches {
         let open = &mut self.streams[usize::from(stream.number())];
         let subjects: BTreeSet<_> = events.iter().map(|event| event.subject.as_str()).collect();
         let units: BTreeSet<_> = events.iter().filter_map(|event| unit_of(event)).collect();
-        let rows = (events.len() + 1 + DEVICE_LANES_MAX) as u32;
-        let has_room = open.builder.has_room(subjects.len() + DEVICE_LANES_MAX, units.len(), rows);
+        let rows = (events.len() + 1 + TABLE_ROWS_MAX) as u32;
+        let has_room = open.builder.has_room(subjects.len() + TABLE_SUBJECTS_MAX, units.len(), rows);
         if open.is_full(self.bytes_max) || !has_room {
             return Err(open.turned_away(now_ms));
         }
@@ -149,6 +174,44 @@ impl OpenBatches {
         open.note(DeviceProgress { progress: Progress { ticks: None, ..device.progress }, ..device });
         open.noted = open.commit;
         Ok(self.pushed(stream, Waiting::Producer, now_ms))
+    }
+
+    /// Adds all events of some lines, and how far the files of their input are with them, or nothing: they go into one
+    /// batch. There may be no event: then only the place moves.
+    ///
+    /// # Panics
+    /// When an event is of another stream.
+    pub fn push_lines(
+        &mut self,
+        stream: Stream,
+        events: &[Event<'_>],
+        files: FollowedFiles,
+        now_ms: u64,
+    ) -> Result<Ticket, Refusal> {
+        events.iter().try_for_each(|event| event.check())?;
+        assert!(events.iter().all(|event| event.stream() == stream), "lines are taken stream by stream");
+        self.takes()?;
+        let open = &mut self.streams[usize::from(stream.number())];
+        let others = open.files.iter().filter(|known| known.input != files.input);
+        let table_bytes = files.bytes() + others.map(FollowedFiles::bytes).sum::<usize>();
+        let bytes = events.iter().map(bytes_of).sum::<usize>() + table_bytes;
+        let subjects: BTreeSet<_> = events.iter().map(|event| event.subject.as_str()).collect();
+        let units: BTreeSet<_> = events.iter().filter_map(|event| unit_of(event)).collect();
+        let rows = (events.len() + 1 + TABLE_ROWS_MAX) as u32;
+        let has_room = open.builder.has_room(subjects.len() + TABLE_SUBJECTS_MAX, units.len(), rows)
+            && open.builder.bytes() + bytes <= self.bytes_max + EVENT_BYTES_MAX;
+        if (open.builder.is_empty() && !has_room) || table_bytes > self.bytes_max / 2 {
+            return Err(Refusal::TooMuch);
+        }
+        if open.is_full(self.bytes_max) || !has_room {
+            return Err(open.turned_away(now_ms));
+        }
+        for event in events {
+            open.builder.push(event).expect("there is room for all of them");
+        }
+        open.note_files(files);
+        open.noted = open.commit;
+        Ok(self.pushed(stream, Waiting::Nobody, now_ms))
     }
 
     /// Whether anything is taken now.
@@ -173,20 +236,32 @@ impl OpenBatches {
     }
 
     /// Goes on from the tables that the ring log has.
-    pub fn restore_devices(&mut self, tables: [Vec<DeviceProgress>; 2]) {
-        for (open, table) in self.streams.iter_mut().zip(tables) {
-            table.into_iter().for_each(|device| open.note(device));
+    pub fn restore(&mut self, tables: [Tables; 2]) {
+        for (open, Tables { devices, files }) in self.streams.iter_mut().zip(tables) {
+            devices.into_iter().for_each(|device| open.note(device));
+            files.into_iter().for_each(|files| open.note_files(files));
+            // Where the ring's segments are smaller than before, the newest ones stay that leave room for events.
+            while open.table_bytes() > self.bytes_max / 2 {
+                open.files.remove(0);
+            }
         }
+    }
+
+    /// How far the files of an input are in each stream when these tickets are durable.
+    pub fn followed(&self, input: &str) -> ([Option<FollowedFiles>; 2], [Ticket; 2]) {
+        let of = |open: &OpenBatch| open.files.iter().find(|known| known.input == input).cloned();
+        ([of(&self.streams[0]), of(&self.streams[1])], self.noted())
+    }
+
+    /// The commits that the newest changes of the tables go with.
+    fn noted(&self) -> [Ticket; 2] {
+        Stream::ALL.map(|stream| Ticket { stream, commit: self.streams[usize::from(stream.number())].noted })
     }
 
     /// How far a device's lanes are in the log when these tickets are durable.
     pub fn device(&self, device: &SourceId) -> (Vec<DeviceProgress>, [Ticket; 2]) {
         let all = self.streams.iter().flat_map(|open| &open.devices);
-        let tickets = Stream::ALL.map(|stream| {
-            let commit = self.streams[usize::from(stream.number())].noted;
-            Ticket { stream, commit }
-        });
-        (all.filter(|known| known.device == *device).copied().collect(), tickets)
+        (all.filter(|known| known.device == *device).copied().collect(), self.noted())
     }
 
     /// Forgets lanes of a device's stream that it does not hold any more.
@@ -231,7 +306,7 @@ impl OpenBatches {
         assert!(spare.is_empty(), "an open batch begins empty");
         let open = &mut self.streams[usize::from(stream.number())];
         open.due_ms.take()?;
-        open.put_table();
+        open.put_table(stream);
         std::mem::swap(&mut open.builder, spare);
         open.full = false;
         let commit = open.commit;
@@ -248,6 +323,23 @@ impl OpenBatches {
     pub fn stop(&mut self) {
         self.stopped = true;
     }
+}
+
+/// Bytes that an event takes in a batch, at most.
+fn bytes_of(event: &Event<'_>) -> usize {
+    let texts = match event.body {
+        Body::Sample(Sample { value, unit, .. }) => {
+            unit.len() + if let Value::Text(text) = value { text.len() } else { 0 }
+        }
+        Body::Breakdown(body) => body.code.len() + body.message.len(),
+        Body::Recovery(body) => body.code.len() + body.message.len(),
+        Body::State(body) => body.reason.len(),
+        Body::Alarm(body) => body.condition.len() + body.message.len(),
+        Body::Derived(body) => body.kind.len() + body.json.len(),
+        Body::LifeCycle(_) => 3 * TEXT_BYTES_MAX,
+        _ => EVENT_BYTES_MAX,
+    };
+    event.subject.as_str().len() + texts + 48
 }
 
 fn unit_of<'a>(event: &Event<'a>) -> Option<&'a str> {

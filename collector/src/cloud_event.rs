@@ -26,6 +26,7 @@
 //! event of the type [`UNREADABLE`].
 
 pub mod data;
+mod followed;
 mod life_cycle;
 pub mod names;
 pub mod posted;

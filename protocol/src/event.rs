@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{Epoch, Sequence, Stream, Subject, Timestamp};
 use crate::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX, UNIT_BYTES_MAX};
 
+mod followed;
 mod life_cycle;
 
+pub use followed::{FilePlace, FilePlaces, Followed};
 pub use life_cycle::{LaneEnd, LaneEnds, LifeCycle, PreviousStop, ResealReason};
 
 /// What happened on a machine at a point in time.
@@ -48,6 +50,8 @@ pub enum Body<'a> {
     Derived(Derived<'a>),
     /// How far the log of a device is in the log of its agent.
     Progress(Progress),
+    /// How far the files that an agent follows are in its log.
+    Followed(Followed<'a>),
 }
 
 /// A sensor's value at a point in time.
@@ -294,17 +298,18 @@ pub enum EventError {
     /// A range whose end lies before its first.
     #[error("the range ends before it begins")]
     Range,
-    /// Bytes that are no list of lanes, or too many for an attestation or endorsement.
-    #[error("the bytes are no list of lanes' ends, no attestation and no endorsement")]
+    /// Bytes that are no list of lanes or of files, or too many for an attestation or endorsement.
+    #[error("the bytes are no list of lanes' ends or of files, no attestation and no endorsement")]
     Statement,
 }
 
 impl<'a> Event<'a> {
-    /// The stream that carries it: samples apart, and what tells how far those of a device are, everything is critical.
+    /// The stream that carries it: samples apart, and what tells how far devices and files are, everything is critical.
     pub const fn stream(&self) -> Stream {
         match self.body {
             Body::Sample(_) => Stream::Samples,
             Body::Progress(progress) => progress.stream,
+            Body::Followed(followed) => followed.stream,
             Body::LifeCycle(LifeCycle::Resealed { stream, .. }) => stream,
             _ => Stream::Critical,
         }
@@ -347,6 +352,7 @@ impl<'a> Event<'a> {
             }
             Body::ClockStep(_) | Body::Progress(_) => Ok(()),
             Body::LifeCycle(body) => body.check(),
+            Body::Followed(body) => body.check(),
             Body::Derived(body) => {
                 fits("type", body.kind, TEXT_BYTES_MAX)?;
                 fits("data", body.json, MESSAGE_BYTES_MAX)
@@ -369,15 +375,15 @@ impl Body<'_> {
             Self::LifeCycle(_) => "afferent.lifecycle.v1",
             Self::Derived(_) => "afferent.derived.v1",
             Self::Progress(_) => "afferent.progress.v1",
+            Self::Followed(_) => "afferent.followed.v1",
         }
     }
 
     /// How severe it is, on OpenTelemetry's scale.
     pub const fn severity(&self) -> Severity {
         match self {
-            Self::Sample(_) | Self::Recovery(_) | Self::State(_) | Self::Derived(_) | Self::Progress(_) => {
-                Severity::Info
-            }
+            Self::Sample(_) | Self::Recovery(_) | Self::State(_) | Self::Derived(_) => Severity::Info,
+            Self::Progress(_) | Self::Followed(_) => Severity::Info,
             Self::Breakdown(body) => body.severity,
             Self::Alarm(body) => match body.transition {
                 AlarmTransition::Raised => {
@@ -397,6 +403,7 @@ impl Body<'_> {
                 LifeCycle::Resealed { .. } | LifeCycle::Retired { .. } | LifeCycle::KeyReplaced { .. } => {
                     Severity::Warning
                 }
+                LifeCycle::Unread { .. } => Severity::Warning,
                 LifeCycle::Refused { .. }
                 | LifeCycle::Gap { .. }
                 | LifeCycle::DiskTrouble { .. }

@@ -36,6 +36,14 @@ pub const LANES_MAX: usize = 16;
 pub const HEARTBEAT_LANES_MAX: usize = 64;
 /// Bytes of the ends of that many lanes.
 pub const HEARTBEAT_BYTES_MAX: usize = HEARTBEAT_LANES_MAX * (1 + 10 + 10 + 8);
+/// Files in the table of one input that follows files.
+pub const FOLLOWED_FILES_MAX: usize = 64;
+/// Bytes of the name of a followed file in it.
+pub const FOLLOWED_NAME_BYTES_MAX: usize = 64;
+/// Bytes of the name of an input that follows files.
+pub const INPUT_NAME_BYTES_MAX: usize = 64;
+/// Bytes of the places of that many files: seven varints, a fingerprint, a byte, and the name with its length.
+pub const FOLLOWED_BYTES_MAX: usize = FOLLOWED_FILES_MAX * (7 * 10 + 8 + 1 + 1 + FOLLOWED_NAME_BYTES_MAX);
 /// Bytes of an attestation or of an endorsement.
 pub const STATEMENT_BYTES_MAX: usize = 256;
 /// Bytes of one signed message of the session.
@@ -60,6 +68,8 @@ pub const TIME_MAX: i64 = 253_402_300_799_999_999;
 const _: () = {
     assert!(EVENT_BYTES_MAX > MESSAGE_BYTES_MAX + SUBJECT_BYTES_MAX + UNIT_BYTES_MAX + 2 * TEXT_BYTES_MAX);
     assert!(BATCH_BYTES_MAX > EVENT_BYTES_MAX + SUBJECT_BYTES_MAX, "any single event fits a batch");
+    assert!(FOLLOWED_BYTES_MAX + INPUT_NAME_BYTES_MAX < MESSAGE_BYTES_MAX, "a table of files is a small event");
+    assert!(FOLLOWED_NAME_BYTES_MAX < 128, "the length of a name is one byte");
     assert!(MESSAGE_PAYLOAD_BYTES_MAX >= BATCH_BYTES_MAX, "any single batch fits a message");
     assert!(BATCH_DECODED_BYTES_MAX >= BATCH_BYTES_MAX);
     assert!(SEGMENT_BYTES_MIN < SEGMENT_BYTES_MAX);

@@ -193,7 +193,7 @@ proptest! {
 
 /// Whether it is an event of agents and collectors, which no device writes.
 fn is_of_hosts(body: &Body<'_>) -> bool {
-    let Body::LifeCycle(life) = body else { return false };
+    let Body::LifeCycle(life) = body else { return matches!(body, Body::Followed(_)) };
     matches!(
         life,
         LifeCycle::Attested { .. }
@@ -208,6 +208,7 @@ fn is_of_hosts(body: &Body<'_>) -> bool {
             | LifeCycle::KeyEndorsed { .. }
             | LifeCycle::Alias { .. }
             | LifeCycle::Forgotten { .. }
+            | LifeCycle::Unread { .. }
     )
 }
 

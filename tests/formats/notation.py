@@ -92,6 +92,7 @@ BODIES = {
     6: "clockstep before:time after:time",
     8: "derived kind:text json:long",
     9: "progress stream:enum epoch:hex end:varint check:hex ticks:ticks",
+    10: "followed stream:enum input:name number:varint horizon:time files:files",
 }
 LIFE_CYCLES = [
     "started previous:enum version:text repairs:text", "stopped reason:text", "linkup peer:text",
@@ -105,7 +106,7 @@ LIFE_CYCLES = [
     "conflict source:text boots:boots addresses:text",
     "rolledback source:text term:hex until:varint end:varint time:time", "retired source:text who:text why:text",
     "keyreplaced source:text key:32 who:text", "keyendorsed endorsement:endorsement", "alias source:text former:text",
-    "forgotten source:text",
+    "forgotten source:text", "unread file:text from:varint bytes_least:varint reason:text",
 ]
 
 
@@ -176,6 +177,7 @@ class Body:
             "text": lambda: quote(self.text()), "long": lambda: quote(self.text(49152)),
             "varint": lambda: str(self.varint()), "u32": lambda: str(self.u32()), "hex": lambda: f"{self.varint():016x}",
             "time": lambda: str(time_of(self.zigzag())), "ticks": self.ticks, "lanes": self.lanes,
+            "name": lambda: quote(self.text(64)), "files": self.files,
             "boots": lambda: f"{self.take(16).hex()},{self.take(16).hex()}",
         }[notation]()
 
@@ -191,6 +193,16 @@ class Body:
             lanes.append(f"{stream}-{epoch:016x}-{end}-{int.from_bytes(ends.take(8), 'little'):016x}")
         check(len(lanes) <= 64, "too many lanes")
         return ",".join(lanes)
+
+    def files(self):
+        list_, files = Body(self.counted()), []
+        while list_.at < len(list_.data):
+            number, device, inode, born, known = (list_.varint() for _ in range(5))
+            fingerprint, end, other = list_.take(8).hex(), list_.varint(), list_.varint()
+            state, name = list_.one_of(["followed", "finished"]), quote(list_.text(64))
+            files.append(f"{number}-{device}-{inode}-{born}-{known}-{fingerprint}-{end}-{other}-{state}-{name}")
+        check(len(files) <= 64, "too many files")
+        return ",".join(files)
 
     def fields(self, line):
         kind, *fields = line.split(" ")

@@ -1,7 +1,7 @@
 //! Replay of recorded files: CSV, or JSON lines, through a mapping of columns, at a chosen speed.
 
-mod columns;
-mod csv;
+pub(super) mod columns;
+pub(super) mod csv;
 mod error;
 mod input;
 mod pace;
@@ -27,6 +27,7 @@ use crate::intake::sink::EventSink;
 use crate::intake::take::{LineMetrics, Refused, take_line};
 use crate::limits::{LINE_BYTES_MAX, REPLAY_RETRY_MS, REPLAY_ROWS_AHEAD};
 pub use error::ReplayError;
+pub(crate) use input::Sign;
 pub use input::{FileConfig, FileReplay};
 pub use pace::{Pace, Speed, SpeedError};
 use place::PlaceFile;

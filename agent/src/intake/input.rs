@@ -23,7 +23,7 @@ use afferent_host::stop::Stop;
 use afferent_protocol::ids::SourceId;
 use serde::de::DeserializeOwned;
 
-use super::sink::DeviceSink;
+use super::sink::Sink;
 use crate::clock::Clock;
 use crate::metrics::Registry;
 use crate::section::Key;
@@ -88,7 +88,7 @@ pub trait Input: Sized + Send + 'static {
     fn open(config: &Self::Config, shared: &Self::Shared) -> impl Future<Output = Result<Self, String>> + Send;
 
     /// Takes events until `stop` is requested, or until there are no more.
-    fn run<S: DeviceSink>(self, ways: Ways<S>, stop: Stop) -> impl Future<Output = Ended> + Send;
+    fn run<S: Sink>(self, ways: Ways<S>, stop: Stop) -> impl Future<Output = Ended> + Send;
 
     /// Whether an input that runs by `open` can go on by `wanted`, perhaps after [`Input::adjust`].
     fn fits(open: &Self::Config, wanted: &Self::Config) -> bool {
@@ -132,12 +132,12 @@ impl<I: Input> fmt::Debug for Of<I> {
 }
 
 impl<I: Input> Of<I> {
-    fn same_kind<S: DeviceSink>(wanted: &dyn Wanted<S>) -> Option<&Self> {
+    fn same_kind<S: Sink>(wanted: &dyn Wanted<S>) -> Option<&Self> {
         (wanted as &dyn Any).downcast_ref()
     }
 }
 
-impl<S: DeviceSink, I: Input> Wanted<S> for Of<I> {
+impl<S: Sink, I: Input> Wanted<S> for Of<I> {
     fn look(&self, home: &Home) -> Result<(), String> {
         I::look(&self.config, home)
     }
@@ -164,7 +164,7 @@ impl<S: DeviceSink, I: Input> Wanted<S> for Of<I> {
 
 /// Makes the task of an input for the supervisor: the first runs what is open already, if it is, and every other one
 /// opens the input itself.
-pub fn tasks<S: DeviceSink>(
+pub fn tasks<S: Sink>(
     wanted: Arc<dyn Wanted<S>>,
     mut opened: Option<Opened<S>>,
     ways: Ways<S>,
@@ -216,7 +216,7 @@ mod tests {
             if opened.fetch_add(1, SeqCst) == 1 { Err("it is away".to_owned()) } else { Ok(Self) }
         }
 
-        async fn run<S: DeviceSink>(self, _: Ways<S>, _: Stop) -> Ended {
+        async fn run<S: Sink>(self, _: Ways<S>, _: Stop) -> Ended {
             Ok(())
         }
     }

@@ -11,8 +11,9 @@ use super::file::FileReplay;
 use super::host::ThisMachine;
 use super::input::{Home, Input, Of, Wanted};
 use super::serial::Line;
-use super::sink::DeviceSink;
+use super::sink::Sink;
 use super::socket::Socket;
+use super::tail::Tail;
 use crate::section::Section;
 
 /// The inputs that a configuration wants, by name.
@@ -59,7 +60,7 @@ macro_rules! kinds {
             }
 
             /// The inputs that a configuration wants.
-            pub fn wanted<S: DeviceSink>(&self, config: &IntakeConfig, home: &Home) -> AllWanted<S> {
+            pub fn wanted<S: Sink>(&self, config: &IntakeConfig, home: &Home) -> AllWanted<S> {
                 let mut all = AllWanted::new();
                 $(
                     for (label, config) in <$input as Input>::inputs(&config.$name, home) {
@@ -80,6 +81,7 @@ kinds! {
     exec: Exec,
     file: FileReplay,
     serial: Line,
+    tail: Tail,
 }
 
 /// Names an input by its kind and label; several with one label are numbered, as one file may be replayed by several

@@ -1,7 +1,7 @@
 //! Intake: how events come in. The modules, in the order in which an event passes them:
 //!
 //! - [`kinds`]: the table of all kinds of inputs; [`input`]: what an input is
-//! - [`socket`], [`host`], [`exec`], [`mod@file`], [`serial`]: where events come from
+//! - [`socket`], [`host`], [`exec`], [`mod@file`], [`tail`], [`serial`]: where events come from
 //! - `stderr`: what children say beside it
 //! - [`mapping`]: what columns and fields mean that come from outside
 //! - [`take`]: lines into the ring log, for inputs that answer nobody
@@ -21,6 +21,7 @@ pub mod serial;
 pub mod sink;
 pub mod socket;
 mod stderr;
+pub mod tail;
 pub mod take;
 pub mod time;
 pub mod unit;

@@ -8,7 +8,7 @@ use afferent_protocol::ids::{SourceId, Stream};
 use afferent_protocol::session::Lane;
 use tokio::sync::watch;
 
-use crate::ring_log::DeviceProgress;
+use crate::ring_log::{DeviceProgress, FollowedFiles};
 
 /// Commits of the two streams that are on disk, by [`Stream::number`].
 pub type Commits = [u64; 2];
@@ -36,6 +36,21 @@ pub trait DeviceSink: EventSink {
     /// Forgets lanes that the device does not hold any more.
     fn keep_lanes(&self, device: &SourceId, held: &[Lane]);
 }
+
+/// Takes lines of files into the ring log, and remembers how far the files are in it.
+pub trait FileSink: EventSink {
+    /// Takes all events of some lines, which are of this stream, and how far the files of their input are with them, into one
+    /// open batch, or nothing. There may be no event: then only the place moves.
+    fn push_lines(&self, stream: Stream, events: &[Event<'_>], files: FollowedFiles) -> Result<Ticket, Refusal>;
+
+    /// How far the files of an input are in each stream; true when all of these tickets are durable.
+    fn followed(&self, input: &str) -> ([Option<FollowedFiles>; 2], [Ticket; 2]);
+}
+
+/// What every input runs with: takes events, and remembers places in the ring log.
+pub trait Sink: DeviceSink + FileSink {}
+
+impl<S: DeviceSink + FileSink> Sink for S {}
 
 /// Whether somebody waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +89,9 @@ pub enum Refusal {
     /// The disk does not take anything.
     #[error("the agent cannot write it to its disk ({0}); make room or mend the disk, then send it again")]
     Unwritable(Arc<str>),
+    /// It does not even fit an open batch that is empty, beside the tables of devices and files.
+    #[error("it is too much for the ring log's segments; set a larger `ring.segment_bytes`")]
+    TooMuch,
     /// The agent is stopping.
     #[error("the agent is stopping; send it again when it is back")]
     Stopped,
@@ -111,13 +129,16 @@ pub mod fake {
         refusal: Option<Refusal>,
         commits_itself: bool,
         devices: Vec<DeviceProgress>,
+        /// Of followed files, by stream.
+        files: [Option<FollowedFiles>; 2],
     }
 
     impl FakeSink {
         /// Commits only by [`FakeSink::commit`].
         pub fn holding() -> Self {
             let (events, devices) = (vec![], vec![]);
-            let state = State { events, open: [1; 2], room: usize::MAX, refusal: None, commits_itself: false, devices };
+            let (open, room, refusal, files) = ([1; 2], usize::MAX, None, [None, None]);
+            let state = State { events, open, room, refusal, commits_itself: false, devices, files };
             Self(Arc::new(Inner {
                 state: Mutex::new(state),
                 durable: watch::Sender::new([0; 2]),
@@ -217,6 +238,23 @@ pub mod fake {
 
         fn durable(&self) -> watch::Receiver<Commits> {
             self.0.durable.subscribe()
+        }
+    }
+
+    impl FileSink for FakeSink {
+        fn push_lines(&self, stream: Stream, events: &[Event<'_>], files: FollowedFiles) -> Result<Ticket, Refusal> {
+            let at = usize::from(stream.number());
+            let mut ticket = Ticket { stream, commit: self.0.state.lock().unwrap().open[at] };
+            for event in events {
+                ticket = self.push(event, Waiting::Nobody)?;
+            }
+            self.0.state.lock().unwrap().files[at] = Some(files);
+            Ok(ticket)
+        }
+
+        fn followed(&self, _: &str) -> ([Option<FollowedFiles>; 2], [Ticket; 2]) {
+            let files = self.0.state.lock().unwrap().files.clone();
+            (files, Stream::ALL.map(|stream| Ticket { stream, commit: 0 }))
         }
     }
 

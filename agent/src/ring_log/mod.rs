@@ -15,7 +15,7 @@
 //! - An event that was durable is held until it is released, or until a loss that names it is durable in `critical`. What
 //!   was released can be read, and held again, until its file is taken: the oldest first, and after all blank ones.
 //! - What is sealed again (see `reseal`) is released in the old lane once it is durable in the new one.
-//! - The newest table of devices of each stream stays (see `devices`), acked or not.
+//! - The newest tables of devices and of followed files of each stream stay (see `devices`), acked or not.
 //! - Samples are given up before anything critical; what is being written is never given up.
 //! - A file is taken again only after its header was zeroed, durably: its content counts as a whole or not at all.
 //!
@@ -55,7 +55,7 @@ use afferent_protocol::ids::{SourceId, Stream};
 use afferent_protocol::segment::Seed;
 
 pub use append::Appended;
-pub use devices::DeviceProgress;
+pub use devices::{DeviceProgress, FollowedFiles, Tables};
 pub use error::{AppendError, OpenError, ReadError};
 pub use read::Known;
 pub use recovery::{Damage, LastCritical, RecoveredLane, Recovery, StreamStart, WitnessStart};
@@ -96,7 +96,7 @@ pub struct RingLog<D: Disk> {
     former_names: Vec<SourceId>,
     reseals: Reseals,
     epochs: Epochs,
-    /// The generation of the segment with the newest table of devices of each stream, by the stream's number.
+    /// The generation of the segment with the newest tables of each stream, by the stream's number.
     pinned: [Option<u64>; 2],
     undeclared: Vec<Loss>,
     loss_batch: BatchBuilder,

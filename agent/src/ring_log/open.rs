@@ -88,9 +88,9 @@ impl<D: Disk> RingLog<D> {
             Err(_) => epochs.draw(Stream::ALL[at]),
         });
         recovery.streams = [0, 1].map(|at| resumed[at].as_ref().err().copied().unwrap_or(StreamStart::Continued));
-        let pinned = [0, 1].map(|at| found.devices[at].as_ref().map(|table| table.generation));
-        recovery.devices =
-            std::mem::take(&mut found.devices).map(|table| table.map(|table| table.devices).unwrap_or_default());
+        let pinned = [0, 1].map(|at| found.tables[at].as_ref().map(|table| table.generation));
+        recovery.tables =
+            std::mem::take(&mut found.tables).map(|table| table.map(|table| table.tables).unwrap_or_default());
         let who_source = who.source;
         let mut log = Self {
             batch_bytes_max: settings.batch_bytes_max(),

@@ -7,7 +7,7 @@ use afferent_protocol::event::{Loss, LossReason};
 use afferent_protocol::ids::{Epoch, Sequence, Stream};
 use afferent_protocol::session::Lane;
 
-use super::devices::DeviceProgress;
+use super::devices::Tables;
 
 /// What a start has found and mended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct Recovery {
     pub undeclared: bool,
     /// The last batch of `critical`, which tells how the agent had stopped.
     pub last_critical: Option<LastCritical>,
-    /// How far the lanes of devices are in the log, by the agent's stream.
-    pub devices: [Vec<DeviceProgress>; 2],
+    /// How far devices and followed files are in the log, by the agent's stream.
+    pub tables: [Tables; 2],
     /// What the ring's witness was found to know.
     pub witness: WitnessStart,
     /// Why the disk does not take the witness.

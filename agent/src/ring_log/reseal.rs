@@ -280,7 +280,7 @@ impl<D: Disk> RingLog<D> {
         self.reseals.contains(segment.lane)
     }
 
-    /// The stream whose newest table of devices moves along with what is sealed again.
+    /// The stream whose newest tables move along with what is sealed again.
     pub(super) fn table_moves(&self) -> Option<Stream> {
         let job = self.reseals.jobs.front()?;
         let (target, _) = self.reseals.target?;

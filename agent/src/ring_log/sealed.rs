@@ -21,7 +21,7 @@ use afferent_protocol::segment::{
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::sha256;
 
-use super::devices::progress_in;
+use super::devices::tables_in;
 use super::settings::RingIdentity;
 use crate::limits::ring_log::BUFFER_BYTES_KEPT;
 
@@ -132,7 +132,7 @@ impl WriteBuffer {
         batch[4..8].copy_from_slice(&header.crc.to_le_bytes());
         let head = EntryHead::new(&header, first.get(), 0, clock.wall);
         self.bytes.resize(SEGMENT_HEADER_LEN + head.entry_len() + STOP_LEN, 0);
-        let tells_progress = !progress_in(original).is_empty();
+        let tells_progress = !tables_in(original).is_empty();
         self.batch = Some(SealedBatch { lane, head, chain, origin: Origin::Copy, tells_progress });
     }
 

@@ -18,7 +18,7 @@ use afferent_protocol::segment::{Entry, Head, LogKind, SEGMENT_HEADER_LEN, Segme
 use afferent_protocol::session::Lane;
 use afferent_protocol::sign::Verifier;
 
-use super::devices::{DeviceProgress, progress_in};
+use super::devices::{Tables, tables_in};
 use super::loss::lane_of;
 use super::pool::{Segment, Slot, Usage, file_name, file_number};
 use super::reader::read_pieces;
@@ -73,10 +73,10 @@ pub(super) struct FoundLane {
     pub last_entry_at: Option<Position>,
 }
 
-/// A table of devices, and the generation of the segment that it stands in.
+/// The tables of a stream, and the generation of the segment that they stand in.
 #[derive(Clone, Debug)]
 pub(super) struct FoundTable {
-    pub devices: Vec<DeviceProgress>,
+    pub tables: Tables,
     pub generation: u64,
     /// How new it is: where it was first written. A copy is as old as its original.
     age: (u64, u64),
@@ -103,8 +103,8 @@ pub(super) struct Survey {
     /// Losses of lanes that are there, as `critical` declares them.
     pub declared: Vec<Loss>,
     pub last_critical: Option<LastCritical>,
-    /// The newest table of devices of each stream, by its number.
-    pub devices: [Option<FoundTable>; 2],
+    /// The newest tables of each stream, by its number.
+    pub tables: [Option<FoundTable>; 2],
     pub damage: Damage,
     /// Damaged stretches by segment: its lane and end.
     stretches: Vec<(Lane, Sequence, u32)>,
@@ -238,9 +238,9 @@ impl Survey {
         let (mut table, mut last_critical, mut named) = (None, None, Vec::new());
         let (segment, stretches) = self.lanes[at].walk(number, bytes, header, ours, &mut |entry| {
             let (batch, first) = (&entry.batch, entry.batch.header().first);
-            let devices = progress_in(batch);
-            if !devices.is_empty() {
-                table = Some((devices, first));
+            let tables = tables_in(batch);
+            if !tables.is_empty() {
+                table = Some((tables, first));
             }
             if lane.stream == Stream::Critical {
                 let stopped = read_critical(batch, &ours.source, &mut self.declared);
@@ -257,9 +257,9 @@ impl Survey {
         if self.lanes[at].reseals.is_none() {
             self.last_critical = last_critical.or(self.last_critical);
         }
-        if let Some((devices, sequence)) = table {
-            let table = FoundTable { devices, generation: header.generation, age: self.age(at, sequence) };
-            let newest = &mut self.devices[usize::from(lane.stream.number())];
+        if let Some((tables, sequence)) = table {
+            let table = FoundTable { tables, generation: header.generation, age: self.age(at, sequence) };
+            let newest = &mut self.tables[usize::from(lane.stream.number())];
             if newest.as_ref().is_none_or(|newest| newest.age <= table.age) {
                 *newest = Some(table);
             }
@@ -464,7 +464,7 @@ pub(super) fn read_critical(batch: &Batch<'_>, source: &SourceId, declared: &mut
     }
     let mut stopped = false;
     for record in records.map_while(Result::ok) {
-        if matches!(record.event.body, Body::Progress(_)) {
+        if matches!(record.event.body, Body::Progress(_) | Body::Followed(_)) {
             // It comes along with whatever is said, and is nobody's word.
             continue;
         }

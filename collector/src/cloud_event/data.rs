@@ -11,6 +11,7 @@
 //! | clock step | `before`, `after` (times), `step_us` |
 //! | life cycle | `change`, and what belongs to it |
 //! | progress | `stream`, `epoch`, `end`, `check` (hexadecimal), of the device that is the subject; `ticks` (`events`, `boot`, `offset_us`; null where none): of so many events right before it, tick = time − offset |
+//! | followed | `stream`, `input`, `number`, `horizon` (a time), `files`: of each `number`, `device`, `inode`, `born_us`, `known`, `fingerprint` (hexadecimal), `end`, `other_end`, `finished`, `name` |
 //! | derived | the JSON document of its maker; as a JSON text when it is no JSON |
 //!
 //! Whole numbers beyond 2^53 are texts of their digits, and offsets always are ([`crate::whole`]).
@@ -21,7 +22,7 @@ use serde::{Serialize, Serializer};
 
 use super::text::{Hex, put_decimal, put_json_string};
 use super::time::time_text;
-use super::{life_cycle, names};
+use super::{followed, life_cycle, names};
 use crate::whole;
 
 /// The content type of everything but derived events that are no JSON.
@@ -134,6 +135,7 @@ impl Serialize for Data<'_, '_> {
                 });
                 Progress { stream: progress.stream.name(), epoch, end: progress.end.get(), check, ticks }.serialize(to)
             }
+            Body::Followed(table) => followed::Data(table).serialize(to),
             Body::Sample(_) => unreachable!("a sample is written by hand"),
             Body::Derived(_) => unreachable!("a derived event is its own content"),
         }

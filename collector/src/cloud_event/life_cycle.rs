@@ -142,6 +142,12 @@ fn members<'a>(change: &LifeCycle<'a>) -> Vec<(&'static str, Member<'a>)> {
         LifeCycle::KeyEndorsed { endorsement } => vec![("endorsement", hex(endorsement))],
         LifeCycle::Alias { source, former } => vec![("source", Text(source)), ("former", Text(former))],
         LifeCycle::Forgotten { source } => vec![("source", Text(source))],
+        LifeCycle::Unread { file, from, bytes_least, reason } => vec![
+            ("file", Text(file)),
+            ("from", Whole(from)),
+            ("bytes_least", Whole(bytes_least)),
+            ("reason", Text(reason)),
+        ],
     }
 }
 

@@ -70,7 +70,7 @@ pub const fn previous_stop(stop: PreviousStop) -> &'static str {
 
 /// `started`, `stopped`, `link_up`, `link_down`, `key_pinned`, `refused`, `gap`, `disk_trouble`, `configured`, `attested`,
 /// `trimmed`, `emptied`, `lane_kept`, `term_begun`, `heartbeat`, `resealed`, `ring_replaced`, `conflict`, `rolled_back`,
-/// `retired`, `key_replaced`, `key_endorsed`, `alias`, `forgotten`.
+/// `retired`, `key_replaced`, `key_endorsed`, `alias`, `forgotten`, `unread`.
 pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
     match change {
         LifeCycle::Started { .. } => "started",
@@ -97,6 +97,7 @@ pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
         LifeCycle::KeyEndorsed { .. } => "key_endorsed",
         LifeCycle::Alias { .. } => "alias",
         LifeCycle::Forgotten { .. } => "forgotten",
+        LifeCycle::Unread { .. } => "unread",
     }
 }
 

@@ -2,10 +2,11 @@
 
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{
-    Alarm, AlarmTransition, Body, Breakdown, ClockStep, Derived, Event, LifeCycle, Loss, LossReason, MachineState,
-    PreviousStop, Progress, Quality, Recovery, Sample, Severity, State, Ticks, Value,
+    Alarm, AlarmTransition, Body, Breakdown, ClockStep, Derived, Event, FilePlace, FilePlaces, Followed, LifeCycle,
+    Loss, LossReason, MachineState, PreviousStop, Progress, Quality, Recovery, Sample, Severity, State, Ticks, Value,
 };
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject};
+use afferent_protocol::limits::FOLLOWED_BYTES_MAX;
 use proptest::prelude::*;
 use serde::Serialize;
 
@@ -95,6 +96,42 @@ fn breakdown_recovery_state_and_alarm_are_written_as_ever() {
     let alarm = Body::Alarm(Alarm { condition: "oil", transition, priority: 700, message: "low" });
     let data = r#"{"condition":"oil","transition":"raised","priority":700,"message":"low"}"#;
     assert_eq!(json(alarm), golden("afferent.alarm.v1", "critical", 17, data));
+}
+
+#[test]
+fn a_table_of_files_is_written_as_ever() {
+    let place = FilePlace {
+        number: 3,
+        device: 2049,
+        inode: u64::MAX,
+        born_us: 5,
+        known: 1024,
+        fingerprint: [0xab; 8],
+        end: 500,
+        other_end: 400,
+        is_finished: true,
+        name: "press.log",
+    };
+    let mut bytes = [0; FOLLOWED_BYTES_MAX];
+    let files = FilePlaces::write(&[place], &mut bytes).unwrap();
+    let body = Body::Followed(Followed {
+        stream: Stream::Samples,
+        input: "press",
+        number: 4,
+        horizon: time(2_000_000),
+        files,
+    });
+    let file = concat!(
+        r#"{"number":3,"device":2049,"inode":"18446744073709551615","born_us":5,"known":1024,"fingerprint":"abababababababab","#,
+        r#""end":500,"other_end":400,"finished":true,"name":"press.log"}"#
+    );
+    let data = format!(
+        r#"{{"stream":"samples","input":"press","number":4,"horizon":"1970-01-01T00:00:02.000000Z","files":[{file}]}}"#
+    );
+    assert_eq!(json(body), golden("afferent.followed.v1", "samples", 9, &data));
+    let unread = LifeCycle::Unread { file: "a.log", from: 500, bytes_least: 7, reason: "truncated" };
+    let data = r#"{"change":"unread","file":"a.log","from":500,"bytes_least":7,"reason":"truncated"}"#;
+    assert_eq!(json(Body::LifeCycle(unread)), golden("afferent.lifecycle.v1", "critical", 13, data));
 }
 
 #[test]

@@ -34,6 +34,7 @@ impl Kinds {
             Body::LifeCycle(_) => 1 << 7,
             Body::Derived(_) => Self::DERIVED.0,
             Body::Progress(_) => 1 << 9,
+            Body::Followed(_) => 1 << 10,
         })
     }
 
@@ -52,6 +53,7 @@ impl Kinds {
             "afferent.clockstep.v1" => 1 << 6,
             "afferent.lifecycle.v1" => 1 << 7,
             "afferent.progress.v1" => 1 << 9,
+            "afferent.followed.v1" => 1 << 10,
             _ => 0,
         }) | Self::DERIVED
     }

@@ -79,7 +79,7 @@ pub enum FilterError {
 }
 
 /// The short names of all types that are not somebody's own.
-pub const TYPES: [&str; 12] = [
+pub const TYPES: [&str; 13] = [
     "sample",
     "breakdown",
     "recovery",
@@ -90,6 +90,7 @@ pub const TYPES: [&str; 12] = [
     "lifecycle",
     "derived",
     "progress",
+    "followed",
     "amendment",
     "unreadable",
 ];

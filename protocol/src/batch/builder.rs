@@ -42,7 +42,7 @@ impl BatchBuilder {
     /// Adds a checked event, or gives it back as [`rows::Full`]: then seal first.
     pub fn push<'e>(&mut self, event: &Event<'e>) -> Result<(), rows::Full> {
         self.rows.push(event)?;
-        self.tells_progress |= matches!(event.body, Body::Progress(_));
+        self.tells_progress |= matches!(event.body, Body::Progress(_) | Body::Followed(_));
         let (first, last) = self.times.unwrap_or((event.time, event.time));
         self.times = Some((first.min(event.time), last.max(event.time)));
         Ok(())
@@ -59,7 +59,7 @@ impl BatchBuilder {
         self.rows.count()
     }
 
-    /// Whether it tells how far devices are.
+    /// Whether it tells how far devices or followed files are.
     pub fn tells_progress(&self) -> bool {
         self.tells_progress
     }

@@ -45,6 +45,8 @@ pub fn put(out: &mut Writer<'_>, body: &Body<'_>, unit: u8) {
     match body {
         Body::Sample(body) => return sample(out, body, unit),
         Body::Progress(body) => return progress(out, body),
+        // Only agents follow files, and they write by postcard.
+        Body::Followed(_) => return out.refuse(),
         Body::LifeCycle(body) => {
             if !life_cycle(&mut row, body) {
                 return out.refuse();

@@ -207,6 +207,17 @@ pub enum LifeCycle<'a> {
         /// The source.
         source: &'a str,
     },
+    /// Part of a file that an agent follows is gone before the agent has read it, or perhaps is.
+    Unread {
+        /// The file.
+        file: &'a str,
+        /// How far the agent has read it, in bytes.
+        from: u64,
+        /// So many bytes behind that are gone at least; 0 where nobody knows of any.
+        bytes_least: u64,
+        /// What happened to the file.
+        reason: &'a str,
+    },
 }
 
 /// Why events stand in another epoch once more.
@@ -317,6 +328,7 @@ impl LifeCycle<'_> {
             Self::Conflict { source, addresses, .. } => [("source", source), ("addresses", addresses)],
             Self::KeyReplaced { source, who, .. } => [("source", source), ("who", who)],
             Self::Alias { source, former } => [("source", source), ("former", former)],
+            Self::Unread { file, reason, .. } => [("file", file), ("reason", reason)],
             Self::Retired { source, who, why } => {
                 fits("source", source, TEXT_BYTES_MAX)?;
                 [("who", who), ("why", why)]

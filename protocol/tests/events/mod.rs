@@ -5,6 +5,9 @@ use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Subject, Timestamp
 use afferent_protocol::limits::{HEARTBEAT_BYTES_MAX, TIME_MAX};
 use proptest::prelude::*;
 
+/// A place in a table of files.
+const FILE: &[u8] = b"\x01\x01\x02\x07\x03fedcba98\x04\x05\x01\x02ab";
+
 /// An event's parts: texts, numbers and a choice of the kind.
 #[derive(Clone, Debug)]
 pub struct OwnedEvent {
@@ -48,7 +51,7 @@ pub fn owned_event() -> impl Strategy<Value = OwnedEvent> {
     (
         0_i64..=TIME_MAX,
         "[a-zA-Z0-9 äöü.-]{1,20}(/[a-z]{1,8}){0,3}",
-        0_u8..10,
+        0_u8..11,
         any::<u8>(),
         [text.clone(), text],
         any::<[u64; 3]>(),
@@ -88,7 +91,7 @@ impl OwnedEvent {
             unit: "Cel".to_owned(),
             lanes: vec![0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3],
         };
-        (0..10).map(event).collect()
+        (0..11).map(event).collect()
     }
 
     pub fn event(&self) -> Event<'_> {
@@ -135,6 +138,13 @@ impl OwnedEvent {
             }
             7 => Body::LifeCycle(self.life_cycle()),
             8 => Body::Derived(Derived { kind: one, json: other }),
+            10 => Body::Followed(Followed {
+                stream: pick(&Stream::ALL, choice),
+                input: &self.unit,
+                number: self.numbers[2],
+                horizon: Timestamp::clamped(self.numbers[0] as i64),
+                files: FilePlaces::from_bytes(if choice % 2 == 0 { FILE } else { &[] }),
+            }),
             _ => Body::Progress(Progress {
                 stream: pick(&Stream::ALL, choice),
                 epoch: Epoch::new(self.numbers[0]),
@@ -182,6 +192,7 @@ impl OwnedEvent {
                 LifeCycle::DiskTrouble { message: one },
                 LifeCycle::Configured { message: one },
                 LifeCycle::RingReplaced { message: one },
+                LifeCycle::Unread { file: one, from: self.numbers[0], bytes_least: self.numbers[1], reason: other },
                 LifeCycle::Heartbeat { instance: [self.choice; 16], lanes: LaneEnds::from_bytes(&self.lanes) },
                 resealed,
             ],

@@ -155,7 +155,34 @@ fn bodies_lie_in_their_rows_as_the_tables_say() {
             assert_eq!(row_of(progress), row_by_table("progress", &fields));
         }
     }
-    assert_eq!(table("### Codec 1: rows", "variant").len(), 10);
+    let place = FilePlace {
+        number: 128,
+        device: 300,
+        inode: u64::MAX,
+        born_us: 129,
+        known: 1024,
+        fingerprint: [9; 8],
+        end: 500,
+        other_end: 1,
+        is_finished: true,
+        name: "press.log",
+    };
+    let mut buffer = [0; FOLLOWED_BYTES_MAX];
+    let files = FilePlaces::write(&[place, FilePlace { is_finished: false, ..place }], &mut buffer).unwrap();
+    let before =
+        [varint(128), varint(300), varint(u64::MAX), varint(129), varint(1024), vec![9; 8], varint(500), varint(1)]
+            .concat();
+    let list = [&before[..], &[1, 9], b"press.log", &before, &[0, 9], b"press.log"].concat();
+    let fields = [
+        ("stream", variant("Stream", "samples")),
+        ("input", text("press")),
+        ("number", varint(300)),
+        ("horizon", varint(2000)),
+        ("files", bytes(&list)),
+    ];
+    let followed = Followed { stream: Stream::Samples, input: "press", number: 300, horizon: time(1000), files };
+    assert_eq!(row_of(Body::Followed(followed)), row_by_table("followed", &fields));
+    assert_eq!(table("### Codec 1: rows", "variant").len(), 11);
 }
 
 #[test]
@@ -299,7 +326,10 @@ fn life_cycles_that_proof_needs_lie_in_their_rows_as_the_tables_say() {
     let fields = [("source", text("a")), ("former", text("f"))];
     check(LifeCycle::Alias { source: "a", former: "f" }, "alias", &fields);
     check(LifeCycle::Forgotten { source: "a" }, "forgotten", &[("source", text("a"))]);
-    assert_eq!(table("### Codec 1: rows", "LifeCycle").len(), 24);
+    let unread = LifeCycle::Unread { file: "f", from: 300, bytes_least: 500, reason: "r" };
+    let fields = [("file", text("f")), ("from", varint(300)), ("bytes_least", varint(500)), ("reason", text("r"))];
+    check(unread, "unread", &fields);
+    assert_eq!(table("### Codec 1: rows", "LifeCycle").len(), 25);
 }
 
 #[test]

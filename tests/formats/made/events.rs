@@ -255,3 +255,19 @@ pub fn progress() -> Vec<Event<'static>> {
     of_device.iter_mut().for_each(|event| event.time = time(event.time.micros() + offset_us));
     [of_device, events("spindle-1", behind), events("spindle-1", table.map(progress))].concat()
 }
+
+/// What lines of files have led to, with the table of files behind it; and what became of a part that was not read.
+pub fn followed() -> Vec<Event<'static>> {
+    const FILES: &[u8] =
+        b"\x80\x01\x81\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x81\x01\x80\x08fedcba98\x80\x01\x7f\x00\x09press.log\
+        \x02\x81\x10\x05\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x0bpress.log.1";
+    let unread =
+        |bytes_least, reason| LifeCycle::Unread { file: "/var/log/press.log", from: 16_384, bytes_least, reason };
+    let losses = [unread(0, "it was truncated"), unread(u64::MAX, "it was deleted")].map(Body::LifeCycle);
+    let files = FilePlaces::from_bytes(FILES);
+    let horizon = time(1_631_577_000_000_000);
+    let (stream, input) = (Stream::Critical, "press");
+    let table = |number, horizon, files| Body::Followed(Followed { stream, input, number, horizon, files });
+    let tables = [table(300, horizon, files), table(u64::MAX, time(0), FilePlaces::default())];
+    [events(SOURCE, losses), events(SOURCE, tables)].concat()
+}

@@ -106,6 +106,7 @@ pub fn batches() -> Vec<(&'static str, MadeBatch)> {
         ("batch-life-cycle-v1", critical(70_000, 0xAD, events::life_cycle())),
         ("batch-heartbeat-v1", critical(75_000, 0xAF, events::heartbeats())),
         ("batch-progress-v1", critical(80_000, 0xAE, events::progress())),
+        ("batch-followed-v1", critical(80_500, 0xB6, events::followed())),
         ("batch-derived-v1", critical(81_000, 0xB1, events::derived())),
         ("batch-collector-v1", collectors(70, 0xB2, events::of_collector())),
         ("batch-proof-v1", collectors(80, 0xB3, events::proof(attestation().sign(&LOG_KEY)))),

@@ -171,6 +171,11 @@ impl<'a> Body<'a> {
                 };
                 format!("progress stream={stream} epoch={epoch:016x} end={end} check={check:016x} ticks={ticks}")
             }
+            10 => {
+                let (stream, input, number) = (self.one_of(STREAM)?, self.quoted()?, self.varint()?);
+                let (horizon, files) = (self.time()?, files(self.counted()?)?);
+                format!("followed stream={stream} input={input} number={number} horizon={horizon} files={files}")
+            }
             other => return Err(format!("body {other}")),
         })
     }
@@ -251,6 +256,10 @@ impl<'a> Body<'a> {
             }
             22 => format!("alias source={} former={}", self.quoted()?, self.quoted()?),
             23 => format!("forgotten source={}", self.quoted()?),
+            24 => {
+                let (file, from, least) = (self.quoted()?, self.varint()?, self.varint()?);
+                format!("unread file={file} from={from} bytes_least={least} reason={}", self.quoted()?)
+            }
             other => return Err(format!("life cycle {other}")),
         })
     }
@@ -268,6 +277,19 @@ fn lanes(bytes: &[u8]) -> Read<String> {
         ));
     }
     if lanes.len() <= 64 { Ok(lanes.join(",")) } else { Err(format!("{} lanes", lanes.len())) }
+}
+
+/// Followed files, as `number-device-inode-born-known-fingerprint-end-other end-state-"name"` with commas between them.
+fn files(bytes: &[u8]) -> Read<String> {
+    let (mut body, mut files) = (Body::new(bytes), vec![]);
+    while !body.is_empty() {
+        let (number, device) = (body.varint()?, body.varint()?);
+        let (inode, born, known) = (body.varint()?, body.varint()?, body.varint()?);
+        let (fingerprint, end, other) = (body.hex(8)?, body.varint()?, body.varint()?);
+        let (state, name) = (body.one_of(&["followed", "finished"])?, body.quoted()?);
+        files.push(format!("{number}-{device}-{inode}-{born}-{known}-{fingerprint}-{end}-{other}-{state}-{name}"));
+    }
+    if files.len() <= 64 { Ok(files.join(",")) } else { Err(format!("{} files", files.len())) }
 }
 
 pub(super) fn read_body(bytes: &[u8], count: u32, first: u64) -> Read<Vec<ReadEvent>> {

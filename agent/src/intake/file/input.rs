@@ -75,7 +75,7 @@ impl TryFrom<String> for Front {
 /// One ASCII character.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
-struct Sign(u8);
+pub(crate) struct Sign(pub u8);
 
 impl TryFrom<String> for Sign {
     type Error = String;

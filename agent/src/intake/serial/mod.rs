@@ -231,7 +231,7 @@ impl<S: DeviceSink> Intake<S> {
                 Ok(ticket) => return if self.is_durable(ticket).await { Ok(true) } else { Err(Stopped) },
                 Err(Refusal::Full) => self.sink.room().await,
                 Err(Refusal::Stopped | Refusal::Failed(_)) => return Err(Stopped),
-                Err(refusal @ (Refusal::Unwritable(_) | Refusal::Invalid(_))) => {
+                Err(refusal @ (Refusal::Unwritable(_) | Refusal::Invalid(_) | Refusal::TooMuch)) => {
                     let device = &self.settings.device;
                     let text = format!("a batch of {device} is not taken, and comes again: {refusal}");
                     self.metrics.troubles.happened(&format!("batches of {device}"), text);

@@ -249,7 +249,7 @@ impl<S: EventSink> Entrance<'_, S> {
         self.door.sink.push(&event, Waiting::Producer).map_err(|refusal| match refusal {
             Refusal::Full => Refused::Full,
             Refusal::Unwritable(_) | Refusal::Stopped | Refusal::Failed(_) => Refused::Now(text(refusal)),
-            Refusal::Invalid(_) => Refused::Said(text(refusal)),
+            Refusal::Invalid(_) | Refusal::TooMuch => Refused::Said(text(refusal)),
         })
     }
 }

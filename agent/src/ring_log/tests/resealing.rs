@@ -233,14 +233,14 @@ fn the_table_of_devices_moves_along_and_an_older_one_does_not_come_back() {
             }
             seal_all(&mut log);
             let expected = table(stream, if newer { 4 } else { 3 });
-            assert_eq!(open(&disk.copy(), 8).1.devices[usize::from(stream.number())], [expected]);
+            assert_eq!(open(&disk.copy(), 8).1.tables[usize::from(stream.number())].devices, [expected]);
             // All of it is acked, and the ring goes round with batches that have no table.
             for mark in 0..100 {
                 append(&mut log, stream, mark, 9_000);
                 drain(&mut log);
             }
             drop(log);
-            assert_eq!(open(&disk, 8).1.devices[usize::from(stream.number())], [expected]);
+            assert_eq!(open(&disk, 8).1.tables[usize::from(stream.number())].devices, [expected]);
         }
     }
 }
