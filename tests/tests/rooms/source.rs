@@ -108,7 +108,7 @@ impl Reader {
     }
 
     /// A path as it stands in the file, from the crate on; `None` when it leads elsewhere.
-    fn from_crate(&self, path: &[String]) -> Option<Name> {
+    fn absolute(&self, path: &[String]) -> Option<Name> {
         let (first, rest) = path.split_first()?;
         let within = |module: &[String], rest: &[String]| Some([module, rest].concat());
         match first.as_str() {
@@ -125,7 +125,7 @@ impl Reader {
     }
 
     fn take(&mut self, path: &[String]) {
-        if let Some(path) = self.from_crate(path) {
+        if let Some(path) = self.absolute(path) {
             self.file.uses.insert(path);
         }
     }
@@ -142,7 +142,7 @@ impl Reader {
             UseTree::Rename(name) => {
                 self.take_name(&name.ident.to_string(), &name.rename.to_string(), before, handed_on);
             }
-            UseTree::Glob(_) => match self.from_crate(before) {
+            UseTree::Glob(_) => match self.absolute(before) {
                 Some(module) if handed_on => self.file.hands_on_all.push(module),
                 Some(module) => drop(self.file.uses.insert(module)),
                 None => {}
@@ -152,7 +152,7 @@ impl Reader {
 
     fn take_name(&mut self, name: &str, known_as: &str, before: &[String], handed_on: bool) {
         let path = if name == "self" { before.to_vec() } else { [before, &[name.to_owned()]].concat() };
-        let Some(path) = self.from_crate(&path) else { return };
+        let Some(path) = self.absolute(&path) else { return };
         let known_as = if known_as == "self" { before.last().map_or("", String::as_str) } else { known_as };
         // What a module takes in is there for its own children as well.
         self.file.hands_on.insert(known_as.to_owned(), path.clone());
