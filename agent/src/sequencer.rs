@@ -4,8 +4,10 @@
 //! and gives a [`Ticket`]; the writer takes the batch out when it is due, commits it to the ring log, and moves the
 //! durable commits on.
 //!
-//! The open batches also hold the *tables*: how far each lane of each device is in the log, and how far the files are that
-//! inputs follow. A device's batch is taken as a whole, and so are lines of a file; a batch that has events of either ends
+//! The open batches also hold the *tables*: how far each lane of each device is in the log, and how far the files are
+//! that
+//! inputs follow. A device's batch is taken as a whole, and so are lines of a file; a batch that has events of either
+//! ends
 //! with its stream's tables, so that they cannot part.
 
 use std::collections::BTreeSet;

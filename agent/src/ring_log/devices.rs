@@ -1,10 +1,15 @@
-//! What the ring log knows about devices and followed files: tables in the log itself, in the batches that the sequencer
+//! What the ring log knows about devices and followed files: tables in the log itself, in the batches that the
+//! sequencer
 //! makes.
 //!
-//! Every batch with events of devices or of followed files ends with one [`Body::Progress`] event for each lane of devices
-//! in its stream, and one [`Body::Followed`] event for each input that follows files, so the newest such batch says all;
-//! right behind the events of each device stands another progress, with their ticks (see [`crate::intake::serial`]). The
-//! segment with the newest tables of a stream is *pinned*: it stays although everything in it was acked, and it is given
+//! Every batch with events of devices or of followed files ends with one [`Body::Progress`] event for each lane of
+//! devices
+//! in its stream, and one [`Body::Followed`] event for each input that follows files, so the newest such batch says
+//! all;
+//! right behind the events of each device stands another progress, with their ticks (see [`crate::intake::serial`]).
+//! The
+//! segment with the newest tables of a stream is *pinned*: it stays although everything in it was acked, and it is
+//! given
 //! up only where nothing else is.
 
 use afferent_host::disk::Disk;
@@ -96,7 +101,8 @@ impl Tables {
 pub(super) fn tables_in(batch: &Batch<'_>) -> Tables {
     let mut tables = Tables::default();
     let Ok(records) = codec::records(batch, &mut []) else { return tables };
-    // Few batches of samples have a subject that could be a device's or agent's name: the others need no look at their rows.
+    // Few batches of samples have a subject that could be a device's or agent's name: the others need no look at their
+    // rows.
     if !records.subjects().iter().any(|subject| SourceId::new(subject.as_str()).is_ok()) {
         return tables;
     }

@@ -15,7 +15,8 @@ pub struct Followed<'a> {
     pub stream: Stream,
     /// The input's name.
     pub input: &'a str,
-    /// Counts the tables and the places of the input, in both streams: of two tables the one with the higher number counts.
+    /// Counts the tables and the places of the input, in both streams: of two tables the one with the higher number
+    /// counts.
     pub number: u64,
     /// A file that the table does not name and that was last written at this time or before counts as read; 0 for none.
     pub horizon: Timestamp,
@@ -40,7 +41,8 @@ pub struct FilePlace<'a> {
     pub device: u64,
     /// The file in it.
     pub inode: u64,
-    /// When the file was created, in microseconds since 1970; 0 where the file system does not say. Inodes are used again.
+    /// When the file was created, in microseconds since 1970; 0 where the file system does not say. Inodes are used
+    /// again.
     pub born_us: u64,
     /// So many bytes at the file's beginning are in the fingerprint.
     pub known: u64,

@@ -1,6 +1,7 @@
 //! What becomes of files while they are followed: a state machine over [`Files`], driven with times from outside.
 //!
-//! [`Follower::look`] finds out which files are there; [`Follower::next`] reads on in one of them. A file is known by its
+//! [`Follower::look`] finds out which files are there; [`Follower::next`] reads on in one of them. A file is known by
+//! its
 //! inode and by its [`Fingerprint`], and the two are told apart like this:
 //!
 //! | inode | beginning | it is |
@@ -12,7 +13,8 @@
 //! | new | that of a file that is gone or was truncated | its copy: it is read on where that file was left |
 //! | new | another | a new file, read from its beginning |
 //!
-//! Files are read oldest first, each to its end before the next one. A file that is gone and still open is read to its end
+//! Files are read oldest first, each to its end before the next one. A file that is gone and still open is read to its
+//! end
 //! too. What can be known to be unread when a file is truncated or gone is declared ([`Unread`]).
 
 use std::io;
@@ -93,7 +95,8 @@ pub struct Follower<F: Files> {
     /// Files that are there at the first look are read from their end.
     skips_present: bool,
     wants_head: bool,
-    /// Files were renamed during the look: nothing is read before the next one, so that the older is read before the newer.
+    /// Files were renamed during the look: nothing is read before the next one, so that the older is read before the
+    /// newer.
     is_unsettled: bool,
     /// Files that find no room.
     pub waiting: usize,
@@ -182,7 +185,8 @@ impl<F: Files> Follower<F> {
         Ok(is_same.then_some(is_packed))
     }
 
-    /// Files without a place that have something in them, oldest first. Those that were passed over before are looked at
+    /// Files without a place that have something in them, oldest first. Those that were passed over before are looked
+    /// at
     /// again when they have changed, or when something has become of the others.
     fn strangers(&mut self, seen: &[Seen], again: bool) -> Vec<Stranger> {
         let is_known = |id: FileId| self.places.all.iter().any(|place| place.id == id);
@@ -206,7 +210,8 @@ impl<F: Files> Follower<F> {
         strangers
     }
 
-    /// A file was cut, and perhaps written anew: it is a new file. A copy of what it was, where there is one, is read on.
+    /// A file was cut, and perhaps written anew: it is a new file. A copy of what it was, where there is one, is read
+    /// on.
     fn truncated(&mut self, number: u64, strangers: &mut Vec<Stranger>, now: Now, unread: &mut Vec<Unread>) {
         self.close(number);
         self.places.is_unsaid = true;
@@ -315,7 +320,8 @@ impl<F: Files> Follower<F> {
         }
     }
 
-    /// Whether a file that has a place is the copy, and this one, which is longer, is what it was made of: then the place is
+    /// Whether a file that has a place is the copy, and this one, which is longer, is what it was made of: then the
+    /// place is
     /// here. A short beginning does not show that: files may have the same head.
     fn is_original(&mut self, stranger: &Stranger, now: Now) -> bool {
         let fits = |place: &Place| {
@@ -460,7 +466,8 @@ impl<F: Files> Follower<F> {
         let mut bytes = vec![0; CHUNK_BYTES];
         let (len, end) = content.read_at(&mut bytes, scanned)?;
         bytes.truncate(len);
-        // What was read is of the file that is known only if that is still so behind the read: else it was truncated between.
+        // What was read is of the file that is known only if that is still so behind the read: else it was truncated
+        // between.
         let beginning = if content.is_packed()? { None } else { Some(content.beginning()?.0) };
         if beginning.as_ref().is_some_and(|beginning| !print.fits(beginning)) {
             let place = &mut self.places.all[at];

@@ -1,6 +1,7 @@
 //! The text of a gzip file (RFC 1952), piece by piece: members one behind the other, each with its checksum and length.
 //!
-//! Head and trailer are read by hand: `flate2` does it too, and is three times as large in the agent as what it is needed for.
+//! Head and trailer are read by hand: `flate2` does it too, and is three times as large in the agent as what it is
+//! needed for.
 
 use std::io;
 
@@ -58,7 +59,8 @@ impl Gzip {
         self.position
     }
 
-    /// Reads on: 0 at the end of the text. [`io::ErrorKind::UnexpectedEof`] where the file ends in the middle, as one does
+    /// Reads on: 0 at the end of the text. [`io::ErrorKind::UnexpectedEof`] where the file ends in the middle, as one
+    /// does
     /// that is being written; [`io::ErrorKind::InvalidData`] where it is no gzip file any more.
     pub fn read<F: ReadAt>(&mut self, file: &F, out: &mut [u8]) -> io::Result<usize> {
         loop {

@@ -17,7 +17,7 @@ use crate::intake::sink::Sink;
 use crate::intake::time::{Form, Reading, Zone};
 use crate::intake::unit::Unit;
 use crate::limits::{TAIL_INPUTS_MAX, TAIL_INTERVAL_MS_MAX, TAIL_INTERVAL_MS_MIN};
-use crate::section::{Key, Value, key, optional};
+use crate::section::{Key, Value, optional};
 use crate::supervise::Ended;
 use afferent_host::stop::Stop;
 
@@ -154,9 +154,6 @@ impl Written {
         if !is_plain && (self.pattern.is_some() || !self.fields.is_empty()) {
             return Err("`pattern` and `fields` are for plain lines; set `format = \"plain\"`".to_owned());
         }
-        if self.format != Format::Csv && !self.columns.is_empty() {
-            return Err("`columns` is for CSV; set `format = \"csv\"`".to_owned());
-        }
         match self.format {
             Format::Json => Ok(LineForm::Json),
             Format::Csv if self.value_columns.is_empty() => {
@@ -195,12 +192,12 @@ impl Input for Tail {
     const KEYS: &'static [Key] = &[
         optional("name", Value::Text, "\"press\"", "Names the input and its places; another name begins anew. Needed."),
         optional("paths", Value::Texts, "[\"/var/log/press.log*\"]", "The files, with those that rotation makes of them; * and ? in the name. Needed."),
-        key("format", Value::Choice(&["json", "csv", "plain"]), "\"json\"", "What a line is: JSON, a record, or what `pattern` takes apart."),
-        key("from", Value::Choice(&["start", "end"]), "\"start\"", "Where files are followed from that are there at the first look; later ones always from the start."),
-        key("interval_ms", Value::Whole(TAIL_INTERVAL_MS_MIN as u64, TAIL_INTERVAL_MS_MAX as u64), "250", "From look to look."),
+        optional("format", Value::Choice(&["json", "csv", "plain"]), "\"plain\"", "Default: json. What a line is: JSON, a record, or what `pattern` takes apart."),
+        optional("from", Value::Choice(&["start", "end"]), "\"start\"", "Where files are followed from that are there at the first look; later ones always from the start."),
+        optional("interval_ms", Value::Whole(TAIL_INTERVAL_MS_MIN as u64, TAIL_INTERVAL_MS_MAX as u64), "250", "From look to look."),
         optional("columns", Value::Texts, "[\"time\", \"value\"]", "The columns of CSV files without a head, as copytruncate leaves them. Default: the first line of each file."),
-        optional("pattern", Value::Text, "'^(?<time>\\S+) (?<message>.*)$'", "A regular expression for plain lines. Its named groups are the socket's fields, or columns where `value_columns` is set."),
-        key("unmatched", Value::Choice(&["refuse", "skip"]), "\"refuse\"", "What becomes of plain lines that it does not fit."),
+        optional("pattern", Value::Text, "'^(?<timestamp>[^ ]+) (?<sensor>[^ ]+) (?<value>[^ ]+) (?<lot>.*)$'", "A regular expression for plain lines. Its named groups are the socket's fields, or columns where `value_columns` is set."),
+        optional("unmatched", Value::Choice(&["refuse", "skip"]), "\"refuse\"", "What becomes of plain lines that it does not fit."),
         optional("fields", Value::Texts, "{ type = \"breakdown\" }", "Fields that all plain lines have."),
         optional("subject", Value::Text, "\"88-C/temperature\"", "What mapped values and plain lines are about."),
         optional("subject_column", Value::Text, "\"sensor\"", "A column that goes on the subject."),

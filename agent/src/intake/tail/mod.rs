@@ -1,11 +1,14 @@
-//! Files that are followed: every line once, across growth, rotation by rename and by truncation, deletion, compression, and
+//! Files that are followed: every line once, across growth, rotation by rename and by truncation, deletion,
+//! compression, and
 //! a kill of the agent at any moment.
 //!
 //! # Where the place is
 //!
 //! How far each file is read stands in the ring log, in the batch of the events that its lines have led to
-//! ([`Body::Followed`]): a table of the input's files, which is pushed under one lock with the events and is durable with
-//! them. Neither is there without the other. The ring log keeps the segment with the newest table, although the collector
+//! ([`Body::Followed`]): a table of the input's files, which is pushed under one lock with the events and is durable
+//! with
+//! them. Neither is there without the other. The ring log keeps the segment with the newest table, although the
+//! collector
 //! has all of it, until a newer one is on disk: as the table of devices (see [`crate::intake::serial`]).
 //!
 //! | the agent dies | after the start |
@@ -15,25 +18,34 @@
 //! | in the middle of the write | the tail is torn, its events and its table are gone with it; as before the commit |
 //! | between the commits of the two streams | the lines are read again, and the events of the stream that has them left out |
 //!
-//! When the ring log has lost the newest table (a damaged disk, or samples that gave up their last segment), an older one
+//! When the ring log has lost the newest table (a damaged disk, or samples that gave up their last segment), an older
+//! one
 //! counts, and lines since then come twice; when it has lost all of them, files are read as at the first look.
 //!
 //! # What is known of a file
 //!
-//! Its inode, the first 1024 bytes of its text, and how far its lines are taken ([`place`]); what follows from these is said
+//! Its inode, the first 1024 bytes of its text, and how far its lines are taken ([`place`]); what follows from these
+//! is said
 //! at the head of [`follow`]. `paths` should match what rotation makes of a file: what is renamed to a name that is not
 //! followed is read to its end only while the agent runs.
 //!
 //! # What is lost
 //!
-//! Copytruncate loses what is written between copy and cut, for logrotate itself too. Whenever a file is truncated, or gone
+//! Copytruncate loses what is written between copy and cut, for logrotate itself too. Whenever a file is truncated, or
+//! gone
 //! before it was known to be read to its end, the event [`LifeCycle::Unread`] says from which byte on something may be
 //! missing, and how much is known to be.
 //!
-//! Two files whose texts begin with the same bytes, and one of which is shorter than 1024 bytes, are told apart as soon as
+//! Where a kill of the agent falls together with copy and cut, lines of the copy can still be taken twice: rotation by
+//! rename
+//! is exact, copytruncate is not yet.
+//!
+//! Two files whose texts begin with the same bytes, and one of which is shorter than 1024 bytes, are told apart as
+//! soon as
 //! they differ, or the newer one is the longer one.
 //!
-//! The modules, in the order in which a line passes them: [`files`] (with [`pattern`]), [`content`] (with [`gzip`]), [`follow`]
+//! The modules, in the order in which a line passes them: [`files`] (with [`pattern`]), [`content`] (with [`gzip`]),
+//! [`follow`]
 //! (with [`fingerprint`] and [`place`]), [`lines`], then the sink.
 //!
 //! [`Body::Followed`]: afferent_protocol::event::Body::Followed

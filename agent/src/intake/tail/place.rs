@@ -1,8 +1,11 @@
 //! How far each file is read: what stands in the table of files, and how it is put together again after a start.
 //!
-//! Lines lead to events of both streams, and the streams are written one by one. So a place has an end for each: all lines
-//! before it whose events are in that stream are in the ring log. After a start the file is read from the smaller end, and
-//! of what is read again only the events of the other stream are left out. A table says of its own stream what is in its
+//! Lines lead to events of both streams, and the streams are written one by one. So a place has an end for each: all
+//! lines
+//! before it whose events are in that stream are in the ring log. After a start the file is read from the smaller end,
+//! and
+//! of what is read again only the events of the other stream are left out. A table says of its own stream what is in
+//! its
 //! batch, and of the other one what was on disk by then.
 
 use std::path::PathBuf;

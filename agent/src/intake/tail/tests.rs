@@ -1,4 +1,5 @@
-//! Files in memory that are written, rotated, truncated and compressed at random, and an agent that is killed at any moment:
+//! Files in memory that are written, rotated, truncated and compressed at random, and an agent that is killed at any
+//! moment:
 //! what comes into the log is held against what was written.
 
 use std::cell::RefCell;
