@@ -27,6 +27,7 @@ use crate::data_directory::{DataDirectory, DataDirectoryError, first_public_key}
 use crate::endpoint::{BindError, Endpoint, EndpointSettings, Registry};
 use crate::intake::{self, Health, Intake, Outbox, Views, WeakIntake, Writer, WriterError};
 use crate::limits::{EXIT_TIME_MAX, FAREWELL_LOOKS_EVERY, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY};
+use crate::log::ReadLog;
 use crate::log::{EmbeddedLog, Forgetter, Indexer, LogReader, LogSettings, OpenError, Trimmer};
 use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
 use crate::models::with_built_ins;
@@ -36,7 +37,6 @@ use crate::questions;
 use crate::retention;
 use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::{SourceView, Sources};
-use crate::subscribe::ReadLog;
 use crate::subscribe::named::{StoreError, Subscriptions};
 use crate::supervise::{Part, PartEnded, Supervisor};
 use crate::{attesting, indexing};

@@ -9,10 +9,10 @@ use super::budget::Budgets;
 use super::certificate::Own;
 use super::tail::Tail;
 use crate::intake::{Health, WeakIntake};
+use crate::log::ReadLog;
 use crate::models::runner::Models;
 use crate::shutdown::Stopping;
 use crate::sources::SourceView;
-use crate::subscribe::ReadLog;
 use crate::subscribe::named::Subscriptions;
 
 /// What the HTTP handlers see of the collector.

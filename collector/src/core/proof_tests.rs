@@ -13,10 +13,10 @@ use afferent_protocol::session::signed::{Down, Nonce};
 use afferent_protocol::sign::Running;
 
 use super::{Core, OwnIdentity, Reason, Receipt};
+use crate::log::ReadLog;
 use crate::log::{EmbeddedLog, Indexed, LogSettings, ReadError, UnifiedLog};
 use crate::simulated::{Agent, MemoryDisk, clock, identity, source};
 use crate::sources::Sources;
-use crate::subscribe::ReadLog;
 use crate::terms::PlaceError;
 
 type TestCore = Core<EmbeddedLog<MemoryDisk>>;
@@ -293,7 +293,7 @@ fn read_all(core: &TestCore) {
             at = Offset::new(head.end_ordinal());
             std::ops::ControlFlow::Continue(())
         });
-        if let Err(crate::subscribe::ReadLogError::Damaged { end, .. }) = read {
+        if let Err(crate::log::ReadLogError::Damaged { end, .. }) = read {
             at = end;
         }
         assert!(at > before);

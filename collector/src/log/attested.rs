@@ -20,7 +20,7 @@ const ENTRIES_MAX: usize = 1 << 18;
 
 /// An entry, as the running hash takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Logged {
+pub struct Logged {
     pub first: Offset,
     pub end: Offset,
     pub stamp: Timestamp,
@@ -39,7 +39,7 @@ impl Logged {
 
 /// The running hash at an entry's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mark {
+pub struct Mark {
     pub end: Offset,
     pub stamp: Timestamp,
     pub hash: [u8; 32],

@@ -32,10 +32,10 @@ use tokio::sync::watch;
 use crate::clock::SystemClock;
 use crate::core::{Removal, Removed};
 use crate::intake::{Health, WeakIntake};
+use crate::log::ReadLog;
 use crate::log::{ForgetError, Forgetter, Trimmer, Usage};
 use crate::shutdown::Stopping;
 use crate::sources::SourceView;
-use crate::subscribe::ReadLog;
 use crate::supervise::{Part, Supervisor};
 
 /// What retention works with.

@@ -29,8 +29,8 @@ pub use replay::{Cancel, ReplayError, fold_log, start_of};
 
 use super::store::Store;
 use super::{CountedFrom, Definition, Fold, ModelId, Shortage};
+use crate::log::ReadLog;
 use crate::shutdown::Stopping;
-use crate::subscribe::ReadLog;
 use crate::supervise::{Part, Supervisor};
 use crate::turns::Commits;
 

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, watch};
 use super::super::{CLOCK, Loop, Settings, UNATTESTED};
 use super::*;
 use crate::intake::{self, Health, Intake, Outbox, Writer};
+use crate::log::ReadLog;
 use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::{ClockHeard, SourceView};
-use crate::subscribe::ReadLog;
 use crate::supervise::Supervisor;
 
 /// Retention at work on a log, with the writer that says what goes. This machine's clock is years ahead of the log.

@@ -29,20 +29,21 @@ use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestam
 use afferent_protocol::sign::{Context, Identity, sha256};
 use serde::{Deserialize, Serialize};
 
-use super::attested::{Logged, Mark};
-use super::marks::NameHash;
 use super::sound::SoundSegment;
 use crate::limits::{EXTRACT_HEAD_ENTRIES_MAX, INDEX_NAMES_MAX};
-pub(crate) use beside::{Beside, Extract, Extracts, Found, Next, SegmentPlace};
+use crate::log::attested::{Logged, Mark};
+use crate::log::marks::NameHash;
+use crate::log::records::Decoder;
+pub use beside::{Beside, Extract, Extracts, Found, Next, SegmentPlace};
 pub(super) use beside::{is_written_by, name, segment_of, write};
-pub(crate) use row::{Row, What};
+pub use row::{Row, What};
 
 const MAGIC: [u8; 8] = *b"AFFEXT2\n";
 const HEAD_LEN: usize = 108;
 
 /// What an extract says of its segment as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Directory {
+pub struct Directory {
     /// The collector's name: what bears on others is told by its batches alone.
     pub own: SourceId,
     log_id: [u8; 16],
@@ -83,7 +84,7 @@ struct Entry {
 
 /// The batches of one source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Section {
+pub struct Section {
     /// Its lanes, as they come.
     pub lanes: Vec<(Stream, Epoch)>,
     /// In order.
@@ -140,7 +141,7 @@ struct Derived {
 impl Derived {
     /// Looks into a segment; `None` when its attestations do not agree with it, or there is too much that they do not bind.
     fn of<F: DiskFile>(segment: &SoundSegment<F>, own: SourceId) -> Option<Self> {
-        let (mut sections, mut scratch) = (BTreeMap::<SourceId, Builder>::new(), Vec::new());
+        let (mut sections, mut decoder) = (BTreeMap::<SourceId, Builder>::new(), Decoder::default());
         let (mut logged, mut attested, mut emptied) = (Vec::new(), Vec::new(), None);
         let (mut last, mut time, mut before) = (None, Timestamp::default(), None);
         let mut has_room = true;
@@ -155,10 +156,10 @@ impl Derived {
             let mut spoken_of = |machine| {
                 machines.insert(machine);
             };
-            let mut row = Row::of(place, head, &entry.batch, &own, &mut scratch, &mut spoken_of);
+            let mut row = Row::of(place, head, &entry.batch, &own, &mut decoder, &mut spoken_of);
             let attestations = match &row.what {
                 What::Attested { attestation, .. } => vec![attestation.clone()],
-                What::Told { .. } if header.source == own => attestations_in(&entry.batch, &mut scratch),
+                What::Told { .. } if header.source == own => attestations_in(&entry.batch, &mut decoder),
                 _ => Vec::new(),
             };
             attested.extend(attestations.iter().filter_map(|bytes| Attestation::read(bytes)).map(|read| *read.claim()));
@@ -262,14 +263,12 @@ impl Bound {
 }
 
 /// The attestations in a batch of the collector.
-fn attestations_in(batch: &Batch<'_>, scratch: &mut Vec<u8>) -> Vec<Vec<u8>> {
-    scratch.resize((batch.header().decoded_len as usize).max(scratch.len()), 0);
-    let records = afferent_protocol::codec::records(batch, scratch).into_iter().flatten().map_while(Result::ok);
+fn attestations_in(batch: &Batch<'_>, decoder: &mut Decoder) -> Vec<Vec<u8>> {
     let attestation = |body: Body<'_>| match body {
         Body::LifeCycle(LifeCycle::Attested { attestation }) => Some(attestation.to_vec()),
         _ => None,
     };
-    records.filter_map(|record| attestation(record.event.body)).collect()
+    decoder.open(batch).readable().filter_map(|record| attestation(record.event.body)).collect()
 }
 
 /// For tests: an extract with other rows, signed with this key.

@@ -9,24 +9,16 @@ use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead};
 
-use super::OpenError;
 use super::damage::{self, LogDamage};
 use super::extract::Beside;
-use super::index::{Place, SegmentFile, Shared};
-use super::marks::Wanted;
-use super::points::Point;
+use super::files::SegmentFile;
+use super::found::OpenError;
+use super::index::{Place, Shared};
+use super::points::{Point, TimeKind};
 use super::segment_index::{self, SegmentIndex};
 use crate::limits::INDEX_EVERY_BYTES;
+use crate::log::marks::Wanted;
 use crate::terms::Terms;
-
-/// Which time [`LogReader::seek_time`] looks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeKind {
-    /// When the collector appended it.
-    Ingest,
-    /// When it happened, by its source's clock.
-    Event,
-}
 
 /// Whole entries, in order, each of them checked once.
 #[derive(Clone, Debug)]

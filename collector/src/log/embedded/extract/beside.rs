@@ -11,24 +11,24 @@ use afferent_protocol::segment::{Entry, EntryHead, Seed};
 use afferent_protocol::sign::{Context, Identity, PublicKey, sha256};
 
 use super::{Derived, Directory, HEAD_LEN, MAGIC, Row, Section};
-use crate::log::files::{self, Segment, Survey};
-use crate::log::index::SegmentFile;
-use crate::log::sound::SoundSegment;
-use crate::log::walk::{Visit, walk};
-use crate::log::{IndexError, OpenError};
+use crate::log::embedded::files::{self, Segment, SegmentFile, Survey};
+use crate::log::embedded::found::OpenError;
+use crate::log::embedded::segment_index::IndexError;
+use crate::log::embedded::sound::SoundSegment;
+use crate::log::embedded::walk::{Visit, walk};
 
 /// The name of a segment's extract.
-pub(in crate::log) fn name(segment: &str) -> String {
+pub(in crate::log::embedded) fn name(segment: &str) -> String {
     format!("{}.ext", segment.strip_suffix(".seg").unwrap_or(segment))
 }
 
 /// The name of the segment that a file would be the extract of.
-pub(in crate::log) fn segment_of(name: &str) -> Option<String> {
+pub(in crate::log::embedded) fn segment_of(name: &str) -> Option<String> {
     Some(format!("{}.seg", name.strip_suffix(".ext")?))
 }
 
 /// Writes the extract of a segment, if it can have one. What was there before is wrong, or was not finished.
-pub(in crate::log) fn write<D: Disk>(
+pub(in crate::log::embedded) fn write<D: Disk>(
     disk: &D,
     name_of_segment: &str,
     segment: &SoundSegment<D::File>,
@@ -51,7 +51,7 @@ pub(in crate::log) fn write<D: Disk>(
 }
 
 /// Whether a finished segment has an extract that this key has signed.
-pub(in crate::log) fn is_written_by<D: Disk>(
+pub(in crate::log::embedded) fn is_written_by<D: Disk>(
     disk: &D,
     file: &SegmentFile,
     (first, end): (u64, u64),
@@ -64,7 +64,7 @@ pub(in crate::log) fn is_written_by<D: Disk>(
 
 /// The extract of one segment, whose key has signed it. Whether that key is to be trusted is another question.
 #[derive(Debug)]
-pub(crate) struct Extract {
+pub struct Extract {
     /// The key that has signed it.
     pub key: PublicKey,
     pub directory: Directory,
@@ -132,7 +132,7 @@ impl Extract {
 }
 
 /// What a walk over a log by its extracts finds, in order.
-pub(crate) enum Found<'a> {
+pub enum Found<'a> {
     /// A segment that has an extract.
     Extract(&'a Extract),
     /// An entry of one that has none.
@@ -141,7 +141,7 @@ pub(crate) enum Found<'a> {
 
 /// What is to be done after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub enum Next {
     /// To go on.
     On,
     /// To read the segment of this extract all the same.
@@ -149,7 +149,7 @@ pub(crate) enum Next {
 }
 
 /// A log whose finished segments have extracts.
-pub(crate) trait Extracts {
+pub trait Extracts {
     /// The oldest offset that is kept.
     fn first(&self) -> Offset;
     /// The extracts that there are, oldest first.
@@ -164,10 +164,10 @@ pub(crate) trait Extracts {
 }
 
 /// A segment's name and seed.
-pub(crate) type SegmentPlace = Arc<(String, Seed)>;
+pub type SegmentPlace = Arc<(String, Seed)>;
 
 /// The log in a directory, with the extracts beside its segments.
-pub(crate) struct Beside<'d, D> {
+pub struct Beside<'d, D> {
     disk: &'d D,
     survey: Survey,
     extracts: Vec<Extract>,

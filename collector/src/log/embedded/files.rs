@@ -6,10 +6,9 @@ use std::sync::Arc;
 use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Epoch, Position, Stream, Timestamp};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
-use afferent_protocol::segment::{Head, LogKind, SEGMENT_HEADER_LEN, SegmentHeader};
+use afferent_protocol::segment::{Head, LogKind, SEGMENT_HEADER_LEN, Seed, SegmentHeader};
 
-use super::index::SegmentFile;
-use super::{Damage, OpenError};
+use super::found::{Damage, OpenError};
 
 /// Bytes that are read at once when a file cannot be read whole: what is lost to one bad place.
 pub(super) const RETRY_BYTES: usize = 4096;
@@ -34,6 +33,15 @@ pub(super) fn is_segment(name: &str) -> bool {
 pub(super) fn header(log_id: [u8; 16], generation: u64, first_ordinal: u64, begun: Timestamp) -> SegmentHeader {
     let (kind, stream, epoch) = (LogKind::Unified, Stream::Critical, Epoch::new(0));
     SegmentHeader { kind, log_id, generation, stream, epoch, first_ordinal, begun }
+}
+
+/// A segment file, as far as a reader must know it.
+#[derive(Debug)]
+pub(super) struct SegmentFile {
+    /// Its name.
+    pub name: String,
+    /// What its entries' checksums are seeded with.
+    pub seed: Seed,
 }
 
 /// A segment file of this log.
@@ -199,12 +207,6 @@ pub(super) fn read_whole<D: Disk>(disk: &D, name: &str, len: u64, bytes: &mut Ve
         }
     }
     Ok(bad)
-}
-
-impl OpenError {
-    pub(super) fn disk(what: &str, error: io::Error) -> Self {
-        Self::Disk { what: what.to_owned(), error }
-    }
 }
 
 #[cfg(test)]

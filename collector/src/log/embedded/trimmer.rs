@@ -6,8 +6,9 @@ use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Offset, Timestamp};
 
 use super::files::survey;
+use super::found::OpenError;
 use super::index::Shared;
-use super::{OpenError, extract, segment_index};
+use super::{extract, segment_index};
 
 /// A segment that nothing is appended to any more, as retention looks at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,5 @@
-//! The embedded engine: segment files in one directory.
+//! Writing the log: appends, commits, new segments.
 
-use std::io;
 use std::sync::Arc;
 
 use afferent_protocol::batch::Batch;
@@ -11,11 +10,18 @@ use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, STOP_LEN};
 use afferent_protocol::session::signed::LogId;
 
 use super::buffer::{Buffer, Part};
-use super::index::{Runs, SegmentFile, Shared};
-use super::{
-    CommitError, Forgetter, Indexer, LogDamage, LogReader, Rebuild, Recovery, Trimmer, UnifiedLog, files, recovery,
-};
+use super::damage::LogDamage;
+use super::files::{self, SegmentFile};
+use super::forget::Forgetter;
+use super::found::{OpenError, Recovery};
+use super::index::Shared;
+use super::indexer::Indexer;
+use super::reader::LogReader;
+use super::recovery::{self, Active, Opened};
+use super::trimmer::Trimmer;
 use crate::limits::LOG_SEGMENT_BYTES;
+use crate::log::engine::{CommitError, UnifiedLog};
+use crate::log::history::Rebuild;
 use crate::terms::Terms;
 
 /// How the log is kept.
@@ -29,29 +35,6 @@ impl Default for LogSettings {
     fn default() -> Self {
         Self { segment_bytes: LOG_SEGMENT_BYTES }
     }
-}
-
-/// Why the log cannot be opened. Damage is no reason: see [`Recovery`].
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The disk does not let the log be read or mended.
-    #[error("{what} failed: {error}; check the disk and the permissions of the log's directory")]
-    Disk {
-        /// What was tried, with the file's name.
-        what: String,
-        /// What the disk says.
-        error: io::Error,
-    },
-}
-
-/// The segment that is being written.
-pub(super) struct Active<F> {
-    pub file: F,
-    pub about: Arc<SegmentFile>,
-    /// Its length.
-    pub len: u64,
-    /// Where the next entry goes.
-    pub at: u64,
 }
 
 /// The log in one directory. There is one of it at a time; readers are made by [`EmbeddedLog::reader`].
@@ -70,16 +53,6 @@ pub struct EmbeddedLog<D: Disk> {
     now: Timestamp,
     /// Segments that were begun since the last commit that succeeded: nothing in them counts.
     fresh: Vec<String>,
-}
-
-/// What opening found out, for the log to go on from.
-pub(super) struct Opened<F> {
-    pub log_id: LogId,
-    pub term: u64,
-    pub generation_next: u64,
-    pub runs: Runs,
-    pub end: u64,
-    pub active: Option<Active<F>>,
 }
 
 /// Where a part went.

@@ -9,7 +9,7 @@ use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Subject, Timesta
 use afferent_protocol::segment::EntryHead;
 use afferent_protocol::sign::Identity;
 
-use super::{EachEntry, ReadLog, ReadLogError};
+use super::read_log::{EachEntry, ReadLog, ReadLogError};
 use crate::terms::Terms;
 
 /// An entry's head, and its batch.

@@ -13,14 +13,11 @@ use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN};
 use proptest::prelude::*;
 
 use super::segment_index::{SegmentIndex, segment_of};
-use super::{
-    EmbeddedLog, History, Indexed, Kinds, LogReader, LogSettings, NameHash, Rebuild, Recovery, TimeKind, UnifiedLog,
-    Wanted,
-};
+use super::{EmbeddedLog, Indexed, LogReader, LogSettings, Recovery, TimeKind};
 use crate::limits::INDEX_EVERY_BYTES;
+use crate::log::{History, Kinds, NameHash, ReadLog, ReadLogError, Rebuild, UnifiedLog, Wanted};
 use crate::simulated::{Agent, MemoryDisk, clock, parse, source};
 use crate::sources::Sources;
-use crate::subscribe::{ReadLog, ReadLogError};
 
 pub(super) type Log = EmbeddedLog<MemoryDisk>;
 

@@ -10,24 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Offset, Timestamp};
-use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, Seed};
+use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN};
 use afferent_protocol::session::signed::LogId;
 
 use super::damage::{Found, LogDamage};
-use super::marks::{Marks, NameHash, Wanted};
-use super::points::{Inside, Insides, Point, fitting, held_names};
-use super::reader::TimeKind;
+use super::files::SegmentFile;
+use super::insides::{Inside, Insides, fitting, held_names};
+use super::points::{Point, TimeKind};
 use super::segment_index::SegmentIndex;
+use crate::log::marks::{Marks, NameHash, Wanted};
 use crate::terms::Terms;
-
-/// A segment file, as far as a reader must know it.
-#[derive(Debug)]
-pub(super) struct SegmentFile {
-    /// Its name.
-    pub name: String,
-    /// What its entries' checksums are seeded with.
-    pub seed: Seed,
-}
 
 /// Where what is known of a run comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,10 +8,9 @@ use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::scan::{Scan, Step as Scanned};
 use afferent_protocol::session::Lane;
 
-use super::files::read_whole;
-use super::history::{History, Step};
-use super::index::SegmentFile;
+use super::files::{SegmentFile, read_whole};
 use crate::limits::DAMAGE_WAITING_MAX;
+use crate::log::history::{History, Step};
 
 /// Sequences of a lane that cannot be read any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,7 @@ use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{Entry, Head, SEGMENT_HEADER_LEN, SegmentHeader};
 
-use super::files;
-use super::index::SegmentFile;
+use super::files::{self, SegmentFile};
 use super::window::Window;
 
 /// A sound segment. Its entries are read when they are asked for: it is never in memory as a whole.

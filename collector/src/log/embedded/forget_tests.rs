@@ -12,7 +12,8 @@ use afferent_protocol::segment::{SEGMENT_HEADER_LEN, STOP_LEN, entry_len};
 use super::forget::is_unfinished;
 use super::index_tests::{Log, SMALL, filled, index_all, indexes, mixed, open, open_reading_everything};
 use super::inspect::{dump, info};
-use super::{EmbeddedLog, ForgetError, Forgetter, Forgotten, LogReader, LogSettings, ReadError, UnifiedLog, Wanted};
+use super::{EmbeddedLog, ForgetError, Forgetter, Forgotten, LogReader, LogSettings, ReadError};
+use crate::log::{UnifiedLog, Wanted};
 use crate::simulated::{Agent, MemoryDisk, clock, parse};
 
 /// Offset, ingest time and bytes of every batch of the log, by the file that it is in.

@@ -10,8 +10,9 @@ use afferent_protocol::sign::Identity;
 
 use super::damage;
 use super::extract;
+use super::files::SegmentFile;
 use super::forget;
-use super::index::{SegmentFile, Shared};
+use super::index::Shared;
 use super::segment_index::{self, IndexError, SegmentIndex};
 use crate::turns::{Commits, Turns};
 

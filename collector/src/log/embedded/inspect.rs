@@ -10,12 +10,11 @@ use afferent_protocol::ids::{Offset, Position, SourceId, Timestamp};
 use afferent_protocol::segment::{Entry, EntryHead, SEGMENT_HEADER_LEN};
 use serde::Serialize;
 
-use super::files::survey;
-use super::index::SegmentFile;
-use super::proof::Doubt;
+use super::files::{SegmentFile, survey};
+use super::found::{Damage, Hole, OpenError};
 use super::walk::walk;
-use super::{Damage, Hole, OpenError};
 use crate::certificate::{Evidence, LogFindings, Means};
+use crate::log::proof::Doubt;
 
 /// One segment file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -5,7 +5,8 @@ use afferent_protocol::segment::{ENTRY_HEAD_LEN, SEGMENT_HEADER_LEN};
 use proptest::prelude::*;
 
 use super::inspect::{info, verify};
-use super::{EmbeddedLog, LogSettings, ReadError, Recovery, TimeKind, UnifiedLog};
+use super::{EmbeddedLog, LogSettings, ReadError, Recovery, TimeKind};
+use crate::log::UnifiedLog;
 use crate::simulated::{Agent, MemoryDisk, clock, parse, source};
 
 const SMALL: LogSettings = LogSettings { segment_bytes: 8192 };

@@ -1,17 +1,17 @@
 //! What an extract tells of one entry.
 
 use afferent_protocol::batch::{Batch, ChainHash};
-use afferent_protocol::codec::records;
 use afferent_protocol::event::{Body, LifeCycle};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Timestamp};
 use afferent_protocol::segment::EntryHead;
 use serde::{Deserialize, Serialize};
 
 use crate::log::NameHash;
+use crate::log::records::Decoder;
 
 /// One entry, as far as a certificate of its source must know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Row {
+pub struct Row {
     /// Where the entry begins in its segment, and its bytes.
     pub position: u32,
     pub len: u32,
@@ -38,7 +38,7 @@ pub(crate) struct Row {
 
 /// What the events of an entry say that a certificate must know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum What {
+pub enum What {
     /// Nothing.
     Quiet,
     /// One heartbeat of the source.
@@ -59,7 +59,7 @@ pub(crate) enum What {
 
 /// A heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Beat {
+pub struct Beat {
     /// The event's place in the batch.
     pub at: u32,
     /// The event's time, in microseconds after the stamp.
@@ -76,11 +76,11 @@ impl Row {
         head: &EntryHead,
         batch: &Batch<'_>,
         own: &SourceId,
-        scratch: &mut Vec<u8>,
+        decoder: &mut Decoder,
         machines: &mut dyn FnMut(NameHash),
     ) -> Self {
         let (header, stamp) = (batch.header(), head.stamp);
-        let what = What::of(batch, stamp, header.source == *own, scratch, machines);
+        let what = What::of(batch, stamp, header.source == *own, decoder, machines);
         Self {
             position: u32::try_from(position).expect("segments are shorter than SEGMENT_BYTES_MAX"),
             len: u32::try_from(len).expect("segments are shorter than SEGMENT_BYTES_MAX"),
@@ -103,7 +103,7 @@ impl Row {
     /// Whether this is the entry that it tells of.
     pub fn is_of(&self, head: &EntryHead, batch: &Batch<'_>, own: &SourceId) -> bool {
         let place = (u64::from(self.position), head.entry_len());
-        let mut found = Self::of(place, head, batch, own, &mut Vec::new(), &mut |_| {});
+        let mut found = Self::of(place, head, batch, own, &mut Decoder::default(), &mut |_| {});
         (found.lane, found.previous) = (self.lane, self.previous);
         if let (What::Told { before, .. }, What::Told { before: known, .. }) = (&mut found.what, &self.what) {
             *before = *known;
@@ -164,15 +164,15 @@ impl What {
         batch: &Batch<'_>,
         stamp: Timestamp,
         is_own: bool,
-        scratch: &mut Vec<u8>,
+        decoder: &mut Decoder,
         machines: &mut dyn FnMut(NameHash),
     ) -> Self {
         let header = batch.header();
         let told = || Self::Told { batch: batch.bytes().to_vec(), before: None };
         let may_tell = header.stream == Stream::Critical || header.first.get() == 0;
-        scratch.resize((header.decoded_len as usize).max(scratch.len()), 0);
-        let Ok(records) = records(batch, scratch) else { return told() };
-        records.subjects().iter().for_each(|subject| machines(NameHash::machine(subject.as_str())));
+        let records = decoder.open(batch);
+        let Some(subjects) = records.subjects() else { return told() };
+        subjects.iter().for_each(|subject| machines(NameHash::machine(subject.as_str())));
         let (mut what, mut is_more) = (Self::Quiet, false);
         for (at, record) in (0..).zip(records) {
             let Ok(record) = record else { return told() };

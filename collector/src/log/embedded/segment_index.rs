@@ -23,12 +23,13 @@ use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead, SEGMENT_HEADER_LEN, SegmentHeader};
 use serde::{Deserialize, Serialize};
 
-use super::history::{Historian, History};
-use super::index::SegmentFile;
-use super::marks::{Marks, NameHash, checksum};
+use super::files::SegmentFile;
 use super::points::Point;
 use super::sound::SoundSegment;
 use crate::limits::{INDEX_EVERY_BYTES, INDEX_NAMES_MAX};
+use crate::log::history::{Historian, History};
+use crate::log::marks::{Marks, NameHash, checksum};
+use crate::log::records::Decoder;
 
 const MAGIC: [u8; 8] = *b"AFFIDX5\n";
 const HEAD_LEN: usize = 16;
@@ -89,9 +90,9 @@ impl SegmentIndex {
     pub fn of<F: DiskFile>(segment: &SoundSegment<F>, file: &SegmentFile) -> Result<Self, IndexError> {
         let mut index = Self::begin(&segment.header, segment.len());
         let mut names = Vec::new();
-        let (mut historian, mut scratch) = (Historian::default(), Vec::new());
+        let (mut historian, mut decoder) = (Historian::default(), Decoder::default());
         let read = segment.each(&mut |position, entry| {
-            let marks = Marks::of_batch(&entry.batch, &mut scratch, &mut |name| names.push(name));
+            let marks = Marks::of_batch(&entry.batch, &mut decoder, &mut |name| names.push(name));
             if names.len() > 2 * INDEX_NAMES_MAX {
                 (names.sort_unstable(), names.dedup()).1
             }

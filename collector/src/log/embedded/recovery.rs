@@ -7,57 +7,37 @@ use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, Position};
 use afferent_protocol::limits::BATCH_BYTES_MAX;
 use afferent_protocol::segment::{Entry, EntryHead, SEGMENT_HEADER_LEN, STOP_LEN, entry_len};
+use afferent_protocol::session::signed::LogId;
 
-use super::embedded::{Active, Opened};
-use super::files::{Segment, Survey, survey};
-use super::index::{Runs, SegmentFile};
+use super::files::{Segment, SegmentFile, Survey, survey};
+use super::found::{OpenError, Recovery};
+use super::index::Runs;
 use super::segment_index::SegmentIndex;
 use super::walk::{LogEnd, Visit, walk};
-use super::{OpenError, Rebuild};
 use crate::limits::COMMIT_PART_BYTES_MAX;
+use crate::log::history::Rebuild;
 
 /// Bytes that are written again at once.
 const PIECE_BYTES: u64 = 64 * 1024;
 
-/// Offsets that the log once had and cannot read any more: `first` up to and not including `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hole {
-    /// The first offset that is missing.
-    pub first: Offset,
-    /// The first offset that is there again.
-    pub end: Offset,
+/// The segment that is being written.
+pub(super) struct Active<F> {
+    pub file: F,
+    pub about: Arc<SegmentFile>,
+    /// Its length.
+    pub len: u64,
+    /// Where the next entry goes.
+    pub at: u64,
 }
 
-/// Something in a file that is not as it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The file's name.
-    pub file: String,
-    /// Where the stretch begins.
-    pub from: Position,
-    /// Where it ends.
-    pub to: Position,
-    /// What it is, for people.
-    pub what: &'static str,
-}
-
-/// What a start found, and what it did about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Whether there was no log before.
-    pub is_new: bool,
-    /// The first offset after the last readable batch: where the log goes on.
-    pub end: Offset,
-    /// Batches in it, as far as they can be read.
-    pub batches: u64,
-    /// Segment files.
-    pub segments: u64,
-    /// An unfinished write at the end was dropped; nothing of it had been acked.
-    pub torn: bool,
-    /// Offsets that were durable once and are lost. The files that had them are left as they are.
-    pub holes: Vec<Hole>,
-    /// All damage, for people; at most as many as are worth reading.
-    pub damage: Vec<Damage>,
+/// What opening found out, for the log to go on from.
+pub(super) struct Opened<F> {
+    pub log_id: LogId,
+    pub term: u64,
+    pub generation_next: u64,
+    pub runs: Runs,
+    pub end: u64,
+    pub active: Option<Active<F>>,
 }
 
 /// What a start reads of the segments that a later one follows, and to whom it passes what it finds.

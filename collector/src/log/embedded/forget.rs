@@ -17,8 +17,8 @@ use afferent_protocol::ids::{Offset, Stream};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{ENTRY_ALIGN, EntryHead, STOP_LEN, put_entry};
 
-use super::files;
-use super::index::{SegmentFile, Shared};
+use super::files::{self, SegmentFile};
+use super::index::Shared;
 use super::segment_index::SegmentIndex;
 use super::sound::SoundSegment;
 
