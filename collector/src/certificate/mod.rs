@@ -7,6 +7,7 @@
 //! - `checks`: of which history of a lane a statement is
 //! - `source`: how far a source had come by which time, and when nobody can know
 //! - [`Rings`]: ring logs of agents as evidence
+//! - [`mod@verify`]: the same means for a log as a whole, with its files
 //! - `verdict`: what all of it proves; [`text`]: the certificate as people print it
 //!
 //! COMPLETE means: all that the sources had accepted by K (printed per source) with a time in the span is in the log, and K
@@ -26,6 +27,7 @@ mod rings;
 mod source;
 pub mod text;
 mod verdict;
+pub mod verify;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -23,8 +23,8 @@ use afferent_protocol::ids::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::text::{put_decimal, put_json_string};
-use super::time::put_rfc3339;
 use super::{life_cycle, names};
+use crate::rfc3339::put_rfc3339;
 use crate::whole;
 
 /// The content type of everything but derived events that are no JSON.

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::batch::{Batch, ClockReading};
-use afferent_protocol::codec::records;
 use afferent_protocol::event::{Body, LifeCycle};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, Stream};
 use afferent_protocol::segment::EntryHead;
@@ -13,8 +12,8 @@ use afferent_protocol::session::signed::{Down, Nonce};
 use afferent_protocol::sign::Running;
 
 use super::{Core, OwnIdentity, Reason, Receipt};
-use crate::log::ReadLog;
-use crate::log::{EmbeddedLog, Indexed, LogSettings, ReadError, UnifiedLog};
+use crate::log::records::Decoder;
+use crate::log::{EmbeddedLog, Indexed, LogSettings, ReadError, ReadLog, UnifiedLog};
 use crate::simulated::{Agent, MemoryDisk, clock, identity, source};
 use crate::sources::Sources;
 use crate::terms::PlaceError;
@@ -80,7 +79,7 @@ fn own<T>(core: &TestCore, take: &dyn Fn(&LifeCycle<'_>) -> Option<T>) -> Vec<(u
     let mut found = Vec::new();
     each(core, &mut |head, batch| {
         if batch.header().source == source("collector") {
-            for (index, record) in (0..).zip(records(batch, &mut []).unwrap()) {
+            for (index, record) in (0..).zip(Decoder::default().open(batch)) {
                 let Body::LifeCycle(event) = record.unwrap().event.body else { continue };
                 found.extend(take(&event).map(|taken| (head.ordinal + index, taken)));
             }

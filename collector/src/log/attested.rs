@@ -179,7 +179,7 @@ pub struct Bound {
 
 pub(super) fn as_rfc3339<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     let mut text = Vec::with_capacity(27);
-    crate::cloud_event::put_rfc3339(&mut text, *time);
+    crate::rfc3339::put_rfc3339(&mut text, *time);
     serializer.serialize_str(std::str::from_utf8(&text).expect("a time is ASCII"))
 }
 

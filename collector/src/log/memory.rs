@@ -57,6 +57,13 @@ impl MemoryLog {
         entries.push((EntryHead::new(&header, offset, 0, Timestamp::new(ingest_us).unwrap()), bytes));
     }
 
+    /// Appends a batch as it is: what an engine has made durable.
+    pub(super) fn push(&self, head: EntryHead, batch: Vec<u8>) {
+        let end = self.kept().end;
+        assert_eq!(head.ordinal, end.get(), "the entries of a log follow each other");
+        self.entries.lock().unwrap().push((head, batch));
+    }
+
     /// Takes the samples out of an entry, as retention does.
     pub(crate) fn empty(&self, nth: usize) {
         let (head, bytes) = &mut self.entries.lock().unwrap()[nth];

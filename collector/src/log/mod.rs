@@ -3,6 +3,7 @@
 //! - [`address`]: partition and offset
 //! - [`UnifiedLog`]: the half that the writer sees; [`ReadLog`]: the half that readers see
 //! - [`events`]: the one typed walk over a log, for every reader; [`records`]: where batches are decoded
+//! - [`Engine`]: the seam under which an engine opens, appends, commits, reads, indexes and trims (`engine`, `upkeep`, `report`)
 //! - [`embedded`]: the engine that keeps the log in segment files of one directory
 //! - `history`, `marks`: what starts and readers need of a batch without its events
 //! - `keys`, `proof`, `attested`: what proves that the log is as it was written
@@ -18,9 +19,17 @@ mod marks;
 mod proof;
 mod read_log;
 pub mod records;
+mod report;
+mod upkeep;
 
 #[cfg(test)]
+mod events_tests;
+#[cfg(test)]
 pub(crate) mod memory;
+#[cfg(test)]
+pub(crate) mod memory_engine;
+#[cfg(test)]
+mod rooms_tests;
 
 pub(crate) use attested::Attested;
 pub use attested::{Bound, Contradiction, NoAttestation, Witnesses, unhex};
@@ -28,13 +37,16 @@ pub use attested::{Bound, Contradiction, NoAttestation, Witnesses, unhex};
 pub(crate) use embedded::extract::forged_extract;
 pub(crate) use embedded::extract::{Beside, Extract, Extracts, Found, Next, Row, SegmentPlace, What};
 pub use embedded::{
-    Chunk, Damage, EmbeddedLog, ForgetError, Forgetter, Forgotten, Hole, IndexError, Indexed, Indexer, LogDamage,
-    LogReader, LogSettings, Missing, OpenError, ReadError, Recovery, Segment, TimeKind, Trimmed, Trimmer, Usage,
-    inspect, log_id,
+    Chunk, EmbeddedLog, ForgetError, Forgetter, IndexError, Indexer, LogReader, LogSettings, OpenError, ReadError,
+    SegmentFiles, TimeKind, Trimmer, inspect, log_id,
 };
-pub use engine::{CommitError, UnifiedLog};
+pub use engine::{CommitError, Engine, EngineError, OpenedLog, Opening, UnifiedLog};
 pub use history::{Beat, History, LastHeard, Rebuild, Step, Stretch};
 pub use keys::{KeyOrigin, Trust};
 pub use marks::{Kinds, Marks, NameHash, Wanted};
 pub use proof::{Doubt, Proof};
 pub use read_log::{EachEntry, ReadLog, ReadLogError};
+pub use report::{Damage, Hole, LogDamage, Missing, Recovery};
+pub use upkeep::{
+    EmptyError, Emptying, Forgotten, Indexed, Indexing, Segment, Trimmed, Trimming, Upkeep, UpkeepError, Usage,
+};

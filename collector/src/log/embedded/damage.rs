@@ -11,30 +11,7 @@ use afferent_protocol::session::Lane;
 use super::files::{SegmentFile, read_whole};
 use crate::limits::DAMAGE_WAITING_MAX;
 use crate::log::history::{History, Step};
-
-/// Sequences of a lane that cannot be read any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// Whose.
-    pub source: SourceId,
-    /// The lane.
-    pub lane: Lane,
-    /// The sequences.
-    pub range: SequenceRange,
-}
-
-/// Offsets of the log that cannot be read any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogDamage {
-    /// The file that holds them.
-    pub file: String,
-    /// The first offset that cannot be read.
-    pub first: Offset,
-    /// The first one after it that can.
-    pub end: Offset,
-    /// What was there, as far as the rest of the segment and its index tell.
-    pub missing: Vec<Missing>,
-}
+use crate::log::report::{LogDamage, Missing};
 
 /// What was found, each damaged place once.
 #[derive(Debug, Default)]

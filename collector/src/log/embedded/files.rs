@@ -8,7 +8,8 @@ use afferent_protocol::ids::{Epoch, Position, Stream, Timestamp};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{Head, LogKind, SEGMENT_HEADER_LEN, Seed, SegmentHeader};
 
-use super::found::{Damage, OpenError};
+use super::found::OpenError;
+use crate::log::report::Damage;
 
 /// Bytes that are read at once when a file cannot be read whole: what is lost to one bad place.
 pub(super) const RETRY_BYTES: usize = 4096;

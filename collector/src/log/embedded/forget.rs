@@ -21,20 +21,10 @@ use super::files::{self, SegmentFile};
 use super::index::Shared;
 use super::segment_index::SegmentIndex;
 use super::sound::SoundSegment;
+use crate::log::upkeep::{EmptyError, Emptying, Forgotten};
 
 /// Behind a segment's name as long as it is not to take its place.
 const UNFINISHED: &str = ".new";
-
-/// What a step has done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forgotten {
-    /// The segment.
-    pub segment: String,
-    /// Events that were removed.
-    pub events: u64,
-    /// Bytes that its file is shorter.
-    pub bytes: u64,
-}
 
 /// Why a segment keeps its samples.
 #[derive(Debug, thiserror::Error)]
@@ -165,6 +155,15 @@ impl<D: Disk> Forgetter<D> {
     fn refused(&self, name: &str, error: io::Error) -> ForgetError {
         let _ = self.disk.remove(name);
         ForgetError::Write { name: name.to_owned(), error }
+    }
+}
+
+impl<D: Disk + Send + Sync> Emptying for Forgetter<D> {
+    fn step(&mut self, until: Offset) -> Result<Option<Forgotten>, EmptyError> {
+        Forgetter::step(self, until).map_err(|error| match error {
+            ForgetError::Unsound(_) | ForgetError::TooLong(_) => EmptyError::Stays(error.to_string()),
+            ForgetError::Write { .. } | ForgetError::Replace { .. } => EmptyError::Refused(error.to_string()),
+        })
     }
 }
 

@@ -12,8 +12,8 @@ use afferent_protocol::segment::{SEGMENT_HEADER_LEN, STOP_LEN, entry_len};
 use super::forget::is_unfinished;
 use super::index_tests::{Log, SMALL, filled, index_all, indexes, mixed, open, open_reading_everything};
 use super::inspect::{dump, info};
-use super::{EmbeddedLog, ForgetError, Forgetter, Forgotten, LogReader, LogSettings, ReadError};
-use crate::log::{UnifiedLog, Wanted};
+use super::{EmbeddedLog, ForgetError, Forgetter, LogReader, LogSettings, ReadError};
+use crate::log::{Forgotten, Indexed, UnifiedLog, Wanted};
 use crate::simulated::{Agent, MemoryDisk, clock, parse};
 
 /// Offset, ingest time and bytes of every batch of the log, by the file that it is in.
@@ -376,7 +376,7 @@ fn readers_at_work_see_every_offset_while_segment_after_segment_is_replaced() {
             })
             .collect();
         let mut indexer = log.indexer();
-        let indexing = threads.spawn(move || while !matches!(indexer.step(), super::Indexed::UpToDate) {});
+        let indexing = threads.spawn(move || while !matches!(indexer.step(), Indexed::UpToDate) {});
         let forgotten = forget_all(&mut forgetter, end);
         is_over.store(true, Ordering::Release);
         readers.into_iter().for_each(|reader| reader.join().unwrap());
@@ -395,7 +395,7 @@ fn readers_at_work_see_every_offset_while_segment_after_segment_is_replaced() {
 fn index_all_of(log: &EmbeddedLog<FsDisk>) -> usize {
     let mut indexer = log.indexer();
     std::iter::from_fn(|| match indexer.step() {
-        super::Indexed::UpToDate => None,
+        Indexed::UpToDate => None,
         step => Some(step),
     })
     .count()

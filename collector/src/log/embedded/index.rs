@@ -13,12 +13,13 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN};
 use afferent_protocol::session::signed::LogId;
 
-use super::damage::{Found, LogDamage};
+use super::damage::Found;
 use super::files::SegmentFile;
 use super::insides::{Inside, Insides, fitting, held_names};
 use super::points::{Point, TimeKind};
 use super::segment_index::SegmentIndex;
 use crate::log::marks::{Marks, NameHash, Wanted};
+use crate::log::report::LogDamage;
 use crate::terms::Terms;
 
 /// Where what is known of a run comes from.

@@ -13,9 +13,9 @@ use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN};
 use proptest::prelude::*;
 
 use super::segment_index::{SegmentIndex, segment_of};
-use super::{EmbeddedLog, Indexed, LogReader, LogSettings, Recovery, TimeKind};
+use super::{EmbeddedLog, LogReader, LogSettings, TimeKind};
 use crate::limits::INDEX_EVERY_BYTES;
-use crate::log::{History, Kinds, NameHash, ReadLog, ReadLogError, Rebuild, UnifiedLog, Wanted};
+use crate::log::{History, Indexed, Kinds, NameHash, ReadLog, ReadLogError, Rebuild, Recovery, UnifiedLog, Wanted};
 use crate::simulated::{Agent, MemoryDisk, clock, parse, source};
 use crate::sources::Sources;
 

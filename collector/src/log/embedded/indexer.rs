@@ -14,23 +14,8 @@ use super::files::SegmentFile;
 use super::forget;
 use super::index::Shared;
 use super::segment_index::{self, IndexError, SegmentIndex};
+use crate::log::upkeep::{Indexed, Indexing, UpkeepError};
 use crate::turns::{Commits, Turns};
-
-/// What one step has done.
-#[derive(Debug)]
-pub enum Indexed {
-    /// Nothing: every finished segment that can have an index has one.
-    UpToDate,
-    /// A segment got its index.
-    Made {
-        /// The segment.
-        segment: String,
-        /// How many still have none.
-        left: usize,
-    },
-    /// A segment has none on disk; readers have it in memory unless the segment is damaged.
-    Failed(IndexError),
-}
 
 /// Makes indexes and extracts. It reads what is durable, as any reader does, and the writer never waits for it.
 pub struct Indexer<D> {
@@ -56,11 +41,6 @@ impl<D: Disk> Indexer<D> {
         Self { signer: Some((own, identity)), ..self }
     }
 
-    /// The same, which gives way to these commits.
-    pub fn giving_way(self, commits: Commits) -> Self {
-        Self { turns: Turns::new(commits), ..self }
-    }
-
     /// Makes what is missing of the next segment.
     pub fn step(&mut self) -> Indexed {
         let shared = Arc::clone(&self.shared);
@@ -72,7 +52,7 @@ impl<D: Disk> Indexer<D> {
             Ok(()) => Indexed::Made { segment: file.name.clone(), left },
             Err(error) => {
                 self.passed.push(first);
-                Indexed::Failed(error)
+                Indexed::Failed(UpkeepError(error.to_string()))
             }
         }
     }
@@ -116,7 +96,7 @@ impl<D: Disk> Indexer<D> {
             let segment = segment_index::read_sound(disk, &file, offsets.start, offsets.end);
             return match segment.and_then(|segment| extract::write(disk, &file.name, &segment, signer)) {
                 Ok(()) => Indexed::Made { segment: file.name.clone(), left },
-                Err(error) => Indexed::Failed(error),
+                Err(error) => Indexed::Failed(UpkeepError(error.to_string())),
             };
         }
         Indexed::UpToDate
@@ -131,5 +111,19 @@ impl<D: Disk> Indexer<D> {
         let is_orphan = |name: &str| segment_of(name).is_some_and(|segment| !is_there(&segment));
         let orphans = files.iter().filter(|(name, _)| is_orphan(name) || forget::is_unfinished(name));
         orphans.filter(|(name, _)| self.disk.remove(name).is_ok()).count()
+    }
+}
+
+impl<D: Disk + Send + Sync> Indexing for Indexer<D> {
+    fn give_way(&mut self, commits: Commits) {
+        self.turns = Turns::new(commits);
+    }
+
+    fn tidy(&mut self) -> usize {
+        Indexer::tidy(self)
+    }
+
+    fn step(&mut self) -> Indexed {
+        Indexer::step(self)
     }
 }

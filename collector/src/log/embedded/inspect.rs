@@ -1,4 +1,4 @@
-//! Looking at a log's files without opening it for writing: `log info|verify|dump`.
+//! Looking at a log's files without opening it for writing: `log info|dump`.
 //!
 //! A log that a collector is writing may show an unfinished write at its end.
 
@@ -11,10 +11,10 @@ use afferent_protocol::segment::{Entry, EntryHead, SEGMENT_HEADER_LEN};
 use serde::Serialize;
 
 use super::files::{SegmentFile, survey};
-use super::found::{Damage, Hole, OpenError};
+use super::found::OpenError;
 use super::walk::walk;
-use crate::certificate::{Evidence, LogFindings, Means};
 use crate::log::proof::Doubt;
+use crate::log::report::{Damage, Hole};
 
 /// One segment file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -54,12 +54,10 @@ pub struct Report {
     pub holes: Vec<Hole>,
     /// Everything that is not as it was written.
     pub damage: Vec<Damage>,
-    /// Batches that are whole and not what they should be; only [`verify`] looks for them.
+    /// Batches that are whole and not what they should be; only [`crate::certificate::verify`] looks for them.
     pub suspects: Vec<Suspect>,
-    /// Whole batches that do not count; only [`verify`] looks for them.
+    /// Whole batches that do not count; only [`crate::certificate::verify`] looks for them.
     pub uncounted: Vec<Uncounted>,
-    /// What the log as a whole is worth; only [`verify`] asks.
-    pub findings: Option<LogFindings>,
 }
 
 /// Whole batches in a file of the log that do not count.
@@ -79,11 +77,10 @@ impl Report {
         self.segments.iter().map(|segment| segment.emptied).sum()
     }
 
-    /// Whether every byte is as it was written, and every batch proved.
+    /// Whether every byte is as it was written, and nothing was found to be wrong with a batch.
     pub fn is_sound(&self) -> bool {
-        let is_refuted = self.findings.as_ref().is_some_and(|findings| !findings.refuted.is_empty());
         let whole = !self.torn && self.holes.is_empty() && self.damage.is_empty();
-        whole && self.suspects.is_empty() && !is_refuted && !self.has_lost_batches()
+        whole && self.suspects.is_empty() && !self.has_lost_batches()
     }
 
     /// Whether there are batches in its files that counted once and do not any more; or none counts where there are some.
@@ -109,33 +106,9 @@ pub fn info<D: Disk>(disk: &D) -> Result<Report, OpenError> {
     look(disk, &mut |_, _| {})
 }
 
-/// As [`info`], and for every batch signature, chain, order and body, by the log alone.
-pub fn verify<D: Disk>(disk: &D, own: &SourceId) -> Result<Report, OpenError> {
-    verify_by(disk, own, Means::default())
-}
-
-/// As [`info`], and for every batch signature, chain, order and body; what attestations, witnesses and ring logs say; whether
-/// sources have accepted what is not there; and whether retention was to remove what is gone from the beginning. `own` is
-/// the collector's name: only what it wrote tells which keys are pinned.
-pub fn verify_by<D: Disk>(disk: &D, own: &SourceId, means: Means) -> Result<Report, OpenError> {
-    let mut evidence = Evidence::of_log(*own, means);
-    look(disk, &mut |head, batch| evidence.ahead(head, batch))?;
-    let mut report = look(disk, &mut |head, batch| evidence.batch(head, batch))?;
-    let trimmed_until = evidence.trimmed_until();
-    let mut findings = evidence.findings();
-    report.suspects = std::mem::take(&mut findings.suspects);
-    let begin = report.segments.first().map_or(Offset::ZERO, |segment| segment.first);
-    if begin > trimmed_until {
-        report.holes.insert(0, Hole { first: trimmed_until, end: begin });
-    }
-    report.uncounted = uncounted(disk, &report)?;
-    report.findings = Some(findings);
-    Ok(report)
-}
-
 /// Whole entries of its segments that do not count, because a later segment begins before them. A write that failed leaves
 /// such entries, and none of them was written when a later offset was durable already.
-fn uncounted<D: Disk>(disk: &D, report: &Report) -> Result<Vec<Uncounted>, OpenError> {
+pub(crate) fn uncounted<D: Disk>(disk: &D, report: &Report) -> Result<Vec<Uncounted>, OpenError> {
     let (survey, mut bytes, mut all) = (survey(disk)?, Vec::new(), Vec::new());
     for segment in survey.segments.iter().filter(|segment| segment.limit != u64::MAX) {
         let known = report.segments.iter().find(|known| known.file == segment.file.name);

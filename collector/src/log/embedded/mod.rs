@@ -24,6 +24,7 @@
 
 mod buffer;
 mod damage;
+mod engine;
 pub(super) mod extract;
 mod files;
 mod forget;
@@ -41,6 +42,7 @@ mod sound;
 mod trimmer;
 mod walk;
 mod window;
+mod write_error;
 mod writing;
 
 #[cfg(test)]
@@ -50,13 +52,13 @@ mod index_tests;
 #[cfg(test)]
 mod tests;
 
-pub use damage::{LogDamage, Missing};
+pub use engine::SegmentFiles;
 pub use files::log_id;
-pub use forget::{ForgetError, Forgetter, Forgotten};
-pub use found::{Damage, Hole, OpenError, Recovery};
-pub use indexer::{Indexed, Indexer};
+pub use forget::{ForgetError, Forgetter};
+pub use found::OpenError;
+pub use indexer::Indexer;
 pub use points::TimeKind;
 pub use reader::{Chunk, LogReader, ReadError};
 pub use segment_index::IndexError;
-pub use trimmer::{Segment, Trimmed, Trimmer, Usage};
+pub use trimmer::Trimmer;
 pub use writing::{EmbeddedLog, LogSettings};

@@ -9,7 +9,7 @@ use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead};
 
-use super::damage::{self, LogDamage};
+use super::damage;
 use super::extract::Beside;
 use super::files::SegmentFile;
 use super::found::OpenError;
@@ -18,6 +18,7 @@ use super::points::{Point, TimeKind};
 use super::segment_index::{self, SegmentIndex};
 use crate::limits::INDEX_EVERY_BYTES;
 use crate::log::marks::Wanted;
+use crate::log::report::LogDamage;
 use crate::terms::Terms;
 
 /// Whole entries, in order, each of them checked once.

@@ -10,12 +10,13 @@ use afferent_protocol::segment::{Entry, EntryHead, SEGMENT_HEADER_LEN, STOP_LEN,
 use afferent_protocol::session::signed::LogId;
 
 use super::files::{Segment, SegmentFile, Survey, survey};
-use super::found::{OpenError, Recovery};
+use super::found::OpenError;
 use super::index::Runs;
 use super::segment_index::SegmentIndex;
 use super::walk::{LogEnd, Visit, walk};
 use crate::limits::COMMIT_PART_BYTES_MAX;
 use crate::log::history::Rebuild;
+use crate::log::report::Recovery;
 
 /// Bytes that are written again at once.
 const PIECE_BYTES: u64 = 64 * 1024;

@@ -4,9 +4,10 @@ use afferent_protocol::ids::{Offset, Stream, Timestamp};
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, SEGMENT_HEADER_LEN};
 use proptest::prelude::*;
 
-use super::inspect::{info, verify};
-use super::{EmbeddedLog, LogSettings, ReadError, Recovery, TimeKind};
-use crate::log::UnifiedLog;
+use super::inspect::info;
+use super::{EmbeddedLog, LogSettings, ReadError, TimeKind};
+use crate::certificate::verify::verify;
+use crate::log::{Recovery, UnifiedLog};
 use crate::simulated::{Agent, MemoryDisk, clock, parse, source};
 
 const SMALL: LogSettings = LogSettings { segment_bytes: 8192 };
@@ -222,7 +223,7 @@ fn every_flipped_bit_of_a_segment_is_noticed() {
     let name = disk.names().remove(0);
     let sound = verify(&disk, &own).unwrap();
     assert!(sound.is_sound(), "{sound:?}");
-    assert_eq!(sound.batches, 4);
+    assert_eq!(sound.report.batches, 4);
     for bit in 0..disk.bytes(&name).len() * 8 {
         disk.rot(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
         let report = info(&disk).unwrap();
@@ -236,7 +237,7 @@ fn verify_notices_a_batch_that_its_source_did_not_sign() {
     let disk = MemoryDisk::new(1);
     filled(&disk, 1, 1);
     let report = verify(&disk, &source("collector")).unwrap();
-    assert_eq!(report.suspects.len(), 1, "no key was ever pinned: {report:?}");
+    assert_eq!(report.report.suspects.len(), 1, "no key was ever pinned: {report:?}");
     assert!(info(&disk).unwrap().is_sound());
 }
 

@@ -3,41 +3,13 @@
 use std::sync::Arc;
 
 use afferent_protocol::disk::Disk;
-use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::ids::Offset;
 
 use super::files::survey;
 use super::found::OpenError;
 use super::index::Shared;
 use super::{extract, segment_index};
-
-/// A segment that nothing is appended to any more, as retention looks at it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// The first offset after it: where the log would begin without it and all before it.
-    pub end: Offset,
-    /// Bytes of its file and of what lies beside it.
-    pub bytes: u64,
-    /// When the newest batch in it was appended.
-    pub newest: Timestamp,
-}
-
-/// What the log takes on its disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes of all files of the log.
-    pub bytes: u64,
-    /// The segments, oldest first, without the newest one.
-    pub segments: Vec<Segment>,
-}
-
-/// What was removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Trimmed {
-    /// Segments.
-    pub segments: u64,
-    /// Bytes of their files.
-    pub bytes: u64,
-}
+use crate::log::upkeep::{Segment, Trimmed, Trimming, UpkeepError, Usage};
 
 /// Removes segments. It lives on a thread of its own, and the writer never waits for it.
 pub struct Trimmer<D> {
@@ -94,5 +66,15 @@ impl<D: Disk> Trimmer<D> {
             synced.map_err(|error| OpenError::disk("making the removal of segments durable", error))?;
         }
         Ok(trimmed)
+    }
+}
+
+impl<D: Disk + Send + Sync> Trimming for Trimmer<D> {
+    fn usage(&self) -> Result<Usage, UpkeepError> {
+        Trimmer::usage(self).map_err(|error| UpkeepError(error.to_string()))
+    }
+
+    fn remove_before(&self, until: Offset) -> Result<Trimmed, UpkeepError> {
+        Trimmer::remove_before(self, until).map_err(|error| UpkeepError(error.to_string()))
     }
 }

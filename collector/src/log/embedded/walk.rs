@@ -8,8 +8,9 @@ use afferent_protocol::scan::{Scan, Step, Tail};
 use afferent_protocol::segment::{Entry, SEGMENT_HEADER_LEN};
 
 use super::files::{Segment, SegmentFile, Survey, read_whole};
-use super::found::{Damage, Hole, OpenError};
+use super::found::OpenError;
 use super::window::Window;
+use crate::log::report::{Damage, Hole};
 
 /// Damage is told one by one up to this many times; the rest is only in the holes.
 const DAMAGE_TOLD_MAX: usize = 1000;

@@ -10,18 +10,20 @@ use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, STOP_LEN};
 use afferent_protocol::session::signed::LogId;
 
 use super::buffer::{Buffer, Part};
-use super::damage::LogDamage;
 use super::files::{self, SegmentFile};
 use super::forget::Forgetter;
-use super::found::{OpenError, Recovery};
+use super::found::OpenError;
 use super::index::Shared;
 use super::indexer::Indexer;
 use super::reader::LogReader;
 use super::recovery::{self, Active, Opened};
 use super::trimmer::Trimmer;
+use super::write_error::WriteError;
 use crate::limits::LOG_SEGMENT_BYTES;
 use crate::log::engine::{CommitError, UnifiedLog};
 use crate::log::history::Rebuild;
+use crate::log::report::LogDamage;
+use crate::log::report::Recovery;
 use crate::terms::Terms;
 
 /// How the log is kept.
@@ -127,7 +129,7 @@ impl<D: Disk> EmbeddedLog<D> {
         LogReader::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
     }
 
-    fn write_all(&mut self) -> Result<Vec<Written>, CommitError> {
+    fn write_all(&mut self) -> Result<Vec<Written>, WriteError> {
         let mut written = Vec::new();
         let mut first = 0;
         while first < self.buffer.entries().len() {
@@ -139,9 +141,9 @@ impl<D: Disk> EmbeddedLog<D> {
             let active = self.active.as_mut().expect("there is no room without a segment");
             let (about, position) = (Arc::clone(&active.about), active.at);
             let bytes = self.buffer.finish(&part, about.seed);
-            let failed = |name: &str, error| CommitError::Write { name: name.to_owned(), error };
+            let failed = |name: &str, error| WriteError::Write { name: name.to_owned(), error };
             active.file.write_at(bytes, position).map_err(|error| failed(&about.name, error))?;
-            let failed = |name: &str, error| CommitError::Sync { name: name.to_owned(), error };
+            let failed = |name: &str, error| WriteError::Sync { name: name.to_owned(), error };
             active.file.sync().map_err(|error| failed(&about.name, error))?;
             active.at += part.bytes();
             first = part.end;
@@ -151,7 +153,7 @@ impl<D: Disk> EmbeddedLog<D> {
     }
 
     /// Begins a segment with the entry at this index of the buffer. Its header is on disk before anything follows it.
-    fn begin(&mut self, index: usize) -> Result<(), CommitError> {
+    fn begin(&mut self, index: usize) -> Result<(), WriteError> {
         let head = self.buffer.entries()[index].head;
         let needed = (SEGMENT_HEADER_LEN + head.entry_len() + STOP_LEN) as u64;
         let len = self.settings.segment_bytes.max(needed);
@@ -160,13 +162,13 @@ impl<D: Disk> EmbeddedLog<D> {
         self.active = None;
         self.generation_next += 1;
         let made = self.disk.create(&name, len);
-        let file = made.map_err(|error| CommitError::Create { name: name.clone(), bytes: len, error })?;
+        let file = made.map_err(|error| WriteError::Create { name: name.clone(), bytes: len, error })?;
         self.fresh.push(name.clone());
         let header = files::header(self.log_id, generation, head.ordinal, self.now);
         let written = file.write_at(&header.encode(), 0);
-        written.map_err(|error| CommitError::Write { name: name.clone(), error })?;
+        written.map_err(|error| WriteError::Write { name: name.clone(), error })?;
         let synced = file.sync().and_then(|()| self.disk.sync_directory());
-        synced.map_err(|error| CommitError::Sync { name: name.clone(), error })?;
+        synced.map_err(|error| WriteError::Sync { name: name.clone(), error })?;
         let about = Arc::new(SegmentFile { name, seed: header.seed() });
         self.active = Some(Active { file, about, len, at: SEGMENT_HEADER_LEN as u64 });
         Ok(())

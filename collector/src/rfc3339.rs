@@ -5,12 +5,21 @@
 
 use afferent_protocol::ids::Timestamp;
 
-use super::text::pair;
-
 const SECOND_US: u64 = 1_000_000;
 const DAY_S: u64 = 86_400;
 /// Bytes of a time as a text.
 const TEXT_LEN: usize = 27;
+
+/// The numbers from 0 to 99, two digits each.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
 
 /// Appends a time.
 pub fn put_rfc3339(out: &mut Vec<u8>, time: Timestamp) {
@@ -19,7 +28,7 @@ pub fn put_rfc3339(out: &mut Vec<u8>, time: Timestamp) {
 
 /// Writes times. Those of one second, as they follow each other in a log, differ in their last digits alone.
 #[derive(Clone, Debug)]
-pub(super) struct Times {
+pub(crate) struct Times {
     second: u64,
     text: [u8; TEXT_LEN],
 }
@@ -73,6 +82,11 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day = of_year - (153 * march_month + 2) / 5 + 1;
     let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// A number below 100 in two digits.
+pub(crate) fn pair(value: u64) -> [u8; 2] {
+    PAIRS[value as usize]
 }
 
 #[cfg(test)]
