@@ -7,8 +7,8 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use afferent_host::disk::FsDisk;
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::disk::FsDisk;
 use afferent_protocol::event::{Body, Event, LifeCycle, PreviousStop};
 use afferent_protocol::ids::{Subject, Timestamp};
 use afferent_protocol::limits::TEXT_BYTES_MAX;

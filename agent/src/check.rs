@@ -3,19 +3,19 @@
 
 mod connect;
 
-use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::statvfs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::certificate::Certificate;
-use crate::config::{Config, ExecConfig, FileConfig, SerialConfig};
-use crate::intake::serial::port::Address;
+use crate::config::Config;
+use crate::intake::kinds::Shared;
 use crate::lock;
+use crate::look::{free, writable};
+use crate::sequencer::Intake;
 pub use connect::connect;
 
 /// What is wrong, each with the remedy.
@@ -32,66 +32,14 @@ pub fn everything(config: &Config) -> Result<(), Problems> {
     look(authorities(config));
     look(writable(&config.agent.data_dir, "agent.data_dir"));
     look(room(config));
-    if let Some(socket) = config.socket_settings() {
-        let directory = socket.path.as_deref().and_then(Path::parent).filter(|path| *path != config.agent.data_dir);
-        directory.into_iter().for_each(|directory| look(writable(directory, "intake.socket.path")));
-        // An agent that runs here holds its own ports.
-        if lock::holder_of(&config.agent.data_dir).is_none() {
-            socket.tcp.into_iter().for_each(|tcp| look(free(tcp, "intake.socket.tcp")));
-        }
-    }
     if lock::holder_of(&config.agent.data_dir).is_none() {
         config.http.address.into_iter().for_each(|address| look(free(address, "http.address")));
     }
-    config.intake.exec.iter().for_each(|exec| look(program(exec)));
-    config.intake.file.iter().for_each(|file| look(recorded(file)));
-    config.intake.serial.iter().for_each(|serial| look(port(serial)));
+    let home = config.home();
+    // What the inputs share is of no account: none of them is opened.
+    let wanted = Shared::default().wanted::<Intake>(&config.intake, &home);
+    wanted.values().for_each(|input| look(input.look(&home)));
     if found.is_empty() { Ok(()) } else { Err(Problems(found)) }
-}
-
-/// Whether a child's program is there and can be run.
-pub fn program(exec: &ExecConfig) -> Result<(), String> {
-    let program = exec.command.first().map_or("", String::as_str);
-    let can_run = |path: &Path| path.is_file() && access(path, Access::EXEC_OK).is_ok();
-    let is_there = if program.contains('/') {
-        can_run(Path::new(program))
-    } else {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|directory| can_run(&directory.join(program)))
-    };
-    let name = &exec.name;
-    if is_there {
-        Ok(())
-    } else {
-        Err(format!("`intake.exec.command` of {name:?}: there is no program {program} that can be run"))
-    }
-}
-
-/// Whether a recorded file can be read.
-pub fn recorded(file: &FileConfig) -> Result<(), String> {
-    let opened = File::open(&file.path);
-    opened.map(drop).map_err(|error| format!("`intake.file.path` {}: {error}", file.path.display()))
-}
-
-fn port(serial: &SerialConfig) -> Result<(), String> {
-    match serial.port.parse::<Address>() {
-        Ok(Address::Device(path) | Address::Unix(path)) => access(&path, Access::READ_OK | Access::WRITE_OK)
-            .map_err(|error| format!("`intake.serial.port` {}: {error}; is it plugged in?", path.display())),
-        _ => Ok(()),
-    }
-}
-
-/// Whether the directory, or the nearest one above it that there is, can be written.
-fn writable(directory: &Path, key: &str) -> Result<(), String> {
-    let here = Path::new(".");
-    let above = directory.ancestors().map(|path| if path.as_os_str().is_empty() { here } else { path });
-    let Some(nearest) = above.into_iter().find(|path| path.exists()) else { return Ok(()) };
-    let refused = |why: String| format!("`{key}`: {why}; the agent needs a directory there that it can write");
-    if !nearest.is_dir() {
-        return Err(refused(format!("{} is no directory", nearest.display())));
-    }
-    access(nearest, Access::WRITE_OK | Access::EXEC_OK)
-        .map_err(|error| refused(format!("{} cannot be written: {error}", nearest.display())))
 }
 
 /// Whether the disk takes the whole ring log.
@@ -109,12 +57,6 @@ fn room(config: &Config) -> Result<(), String> {
         "`ring.pool_bytes` is {pool}, and the disk of {} has room for {room} bytes: take less, or free some",
         data.display()
     ))
-}
-
-fn free(address: SocketAddr, key: &str) -> Result<(), String> {
-    TcpListener::bind(address)
-        .map(drop)
-        .map_err(|error| format!("`{key}` {address}: {error}; is another program using it?"))
 }
 
 fn certificates(path: &Path) -> Vec<Certificate> {

@@ -1,7 +1,7 @@
 //! The configuration: TOML files to one checked [`Config`].
 //!
 //! - [`load`]: the file and `conf.d/*.toml` beside it, merged; unknown keys are refused with the nearest known one
-//! - [`keys`]: one table of all keys, from which the schema, the commented defaults and the known names are made
+//! - [`keys`]: one table of all sections and their keys, from which the schema, the commented defaults and the known names are made
 //! - [`proven`]: the last configuration that has worked, should the next one be wrong
 //! - [`Secret`]: where a secret is; it never stands in the configuration itself
 
@@ -17,8 +17,7 @@ pub use defaults::{default_toml, schema};
 pub use load::{ConfigError, load, load_text};
 pub use secret::{Secret, SecretError, SecretText};
 pub use settings::{
-    AgentConfig, CommitConfig, Config, ExecConfig, FileConfig, HostConfig, HttpConfig, IntakeConfig, LogConfig,
-    LogFormat, LogLevel, RingConfig, SerialConfig, ShipConfig, SocketConfig, name_of_host,
+    AgentConfig, CommitConfig, Config, HttpConfig, LogConfig, LogFormat, LogLevel, RingConfig, ShipConfig, name_of_host,
 };
 pub use size::Size;
 

@@ -12,8 +12,8 @@ mod voice;
 
 use std::sync::Arc;
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
-use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, LaneEnds, LifeCycle};
 use afferent_protocol::ids::{SourceId, Stream, Subject};
 use afferent_protocol::limits::{EVENT_BYTES_MAX, HEARTBEAT_BYTES_MAX, HEARTBEAT_LANES_MAX, SUBJECT_BYTES_MAX};

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use afferent_protocol::files;
+use afferent_host::files;
 use afferent_protocol::sign::Identity;
 
 /// The name of the key's file in the data directory.

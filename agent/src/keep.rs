@@ -16,8 +16,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use afferent_host::files;
 use afferent_protocol::attestation::ATTESTATION_LEN;
-use afferent_protocol::files;
 use afferent_protocol::limits::SIGNED_BYTES_MAX;
 
 use crate::limits::{ATTESTATIONS_MAX, KEEPER_JOBS_MAX, WITNESS_SYNC_MS};

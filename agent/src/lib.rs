@@ -9,8 +9,9 @@
 //! - [`ship`]: the MQTT connection
 //!
 //! Put together they are an [`agent`], for programs that carry one inside, and with everything that a configuration
-//! asks for, [`run`]. Around them stand [`cli`], [`mod@check`] (with [`certificate`]) and [`config`]; [`trust`]: which
-//! collectors are believed; [`identity`], [`keep`] and [`lock`] of the data directory; [`clock`], [`limits`], [`stop`];
+//! asks for, [`run`]. Around them stand [`cli`], [`mod@check`] (with [`certificate`] and [`look`]) and [`config`] (of
+//! [`section`]s); [`trust`]: which collectors are believed; [`identity`], [`keep`] and [`lock`] of the data directory;
+//! [`clock`], [`limits`], [`stop`];
 //! [`supervise`] and [`trouble`]: what has died or goes wrong; [`metrics`], [`http`] and [`notify`] for those who watch
 //! the agent.
 
@@ -28,10 +29,12 @@ pub mod intake;
 pub mod keep;
 pub mod limits;
 pub mod lock;
+pub mod look;
 pub mod metrics;
 pub mod notify;
 pub mod ring_log;
 pub mod run;
+pub mod section;
 pub mod sequencer;
 pub mod ship;
 pub mod stop;

@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use afferent_protocol::files;
+use afferent_host::files;
 
 /// The name of the lock's file in the data directory.
 pub const LOCK_FILE: &str = "lock";

@@ -28,6 +28,11 @@ pub type Ended = Result<(), String>;
 /// A task of the agent.
 pub type Task = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
+/// How a task has ended that only ends when it is told to.
+pub fn endless(stop: &Stop) -> Ended {
+    if stop.seen() { Ok(()) } else { Err("it has ended, and nobody had told it to".to_owned()) }
+}
+
 /// Starts tasks and threads, and watches them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Supervisor {

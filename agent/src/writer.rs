@@ -8,8 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
-use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, LifeCycle};
 use afferent_protocol::ids::{Sequence, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::session::signed::Nonce;

@@ -5,9 +5,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use afferent_protocol::disk::FsDisk;
+use afferent_host::disk::FsDisk;
+use afferent_host::files;
 use afferent_protocol::endorsement::{ENDORSEMENT_LEN, Endorsement, Role};
-use afferent_protocol::files;
 use afferent_protocol::sign::{Identity, PublicKey};
 use rustix::fs::{FlockOperation, flock};
 

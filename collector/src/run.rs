@@ -11,8 +11,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use afferent_host::files;
 use afferent_protocol::attestation::Attestation;
-use afferent_protocol::files;
 use afferent_protocol::ids::{Epoch, Offset};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{
     Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, HEADER_LEN, Header, Lineage, SIGNED_FROM,
 };
 use afferent_protocol::checksum::crc32c;
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Body, Event, Loss, Quality, Sample, Value};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::session::signed::{Down, Instance, Nonce, Up, UpContent};

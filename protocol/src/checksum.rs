@@ -1,6 +1,6 @@
 //! CRC-32C (Castagnoli, RFC 3720 appendix B.4): over batches, log entries and serial frames.
 //!
-//! With `std` the processor's instruction does it; without, a loop that needs no table, for the flash of a
+//! With `hardware-crc` the processor's instruction does it; without, a loop that needs no table, for the flash of a
 //! microcontroller. Both give the same figure.
 
 /// CRC-32C of `bytes`.
@@ -9,19 +9,19 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
 }
 
 /// CRC-32C of what gave `crc`, followed by `bytes`.
-#[cfg(feature = "std")]
+#[cfg(feature = "hardware-crc")]
 pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, bytes)
 }
 
 /// CRC-32C of what gave `crc`, followed by `bytes`.
-#[cfg(not(feature = "std"))]
+#[cfg(not(feature = "hardware-crc"))]
 pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
     bitwise(crc, bytes)
 }
 
 // Never inlined: one copy of it is enough.
-#[cfg(any(test, not(feature = "std")))]
+#[cfg(any(test, not(feature = "hardware-crc")))]
 #[inline(never)]
 fn bitwise(crc: u32, bytes: &[u8]) -> u32 {
     // The polynomial 0x1EDC6F41, its bits in reverse order.

@@ -7,8 +7,7 @@
 //! - [`event`]: what happened; [`record`]: an event with its sequence
 //! - [`attestation`], [`endorsement`]: what a log's key says of the log, and of another key
 //! - [`codec`]: records to bytes and back; [`batch`]: those bytes behind a header; [`sign`]: chain and signature
-//! - [`segment`]: batches as entries in a log's file; [`scan`]: finding them again; [`disk`]: the files' disk; [`files`]: whose
-//!   files they are
+//! - [`segment`]: batches as entries in a log's file; [`scan`]: finding them again
 //! - [`session`]: getting rid of one log by filling the next; [`topic`] and [`frame`]: on MQTT, on a serial line; [`piece`] there, [`clock_exchange`] and
 //!   [`fragment`] here
 //! - [`checksum`], [`version`]; [`wire`]: numbers and texts as bytes
@@ -17,7 +16,7 @@
 
 #![no_std]
 
-#[cfg(any(feature = "std", test))]
+#[cfg(test)]
 extern crate std;
 
 #[cfg(feature = "sign")]
@@ -26,13 +25,9 @@ pub mod batch;
 pub mod checksum;
 pub mod clock_exchange;
 pub mod codec;
-#[cfg(feature = "std")]
-pub mod disk;
 #[cfg(feature = "sign")]
 pub mod endorsement;
 pub mod event;
-#[cfg(feature = "std")]
-pub mod files;
 pub mod fragment;
 pub mod frame;
 pub mod ids;

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use afferent_protocol::files;
+use afferent_host::files;
 use afferent_protocol::sign::sha256;
 
 use super::{SendError, TargetArgs};

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use afferent_host::disk::FsDisk;
 use afferent_protocol::batch::Batch;
 use afferent_protocol::codec;
-use afferent_protocol::disk::FsDisk;
 use clap::{Args, Subcommand};
 
 use crate::identity;

@@ -4,16 +4,17 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{KEYS, Key, Kind, SECTIONS, plain_section};
+use super::keys::sections;
+use crate::section::{Key, Value as Type};
 
 /// The configuration with all defaults, as TOML with comments; keys without a default are commented out.
 pub fn default_toml() -> String {
     let mut text = "# The configuration of afferent-agent, with its defaults.\n".to_owned();
-    for (section, help) in SECTIONS {
+    for section in sections() {
         // A section that repeats is not there by default.
-        let comment = if section.starts_with('[') { "# " } else { "" };
-        let _ = write!(text, "\n# {help}\n{comment}[{section}]\n");
-        for key in KEYS.iter().filter(|key| key.section == section) {
+        let comment = if section.repeats { "# " } else { "" };
+        let _ = write!(text, "\n# {}\n{comment}{}\n", section.help, section.head());
+        for key in section.keys {
             let _ = match key.default {
                 Some(default) => writeln!(text, "# {}\n{} = {default}", key.help, key.name),
                 None => writeln!(text, "# {}\n# {} = {}", key.help, key.name, key.example),
@@ -26,17 +27,14 @@ pub fn default_toml() -> String {
 /// The JSON Schema (draft 2020-12) of the configuration.
 pub fn schema() -> String {
     let mut root = object("Configuration of afferent-agent");
-    for (section, help) in SECTIONS {
-        let mut properties = Map::new();
-        for key in KEYS.iter().filter(|key| key.section == section) {
-            properties.insert(key.name.to_owned(), key_schema(key));
-        }
-        let mut table = object(help);
+    for section in sections() {
+        let properties: Map<_, _> = section.keys.iter().map(|key| (key.name.to_owned(), key_schema(key))).collect();
+        let mut table = object(section.help);
         table["properties"] = Value::Object(properties);
-        if section.starts_with('[') {
+        if section.repeats {
             table = json!({ "type": "array", "items": table });
         }
-        insert(&mut root, plain_section(section), table);
+        insert(&mut root, section.path, table);
     }
     root["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     let mut text = serde_json::to_string_pretty(&root).expect("a tree of JSON is always text");
@@ -62,14 +60,14 @@ fn insert(parent: &mut Value, path: &str, table: Value) {
 }
 
 fn key_schema(key: &Key) -> Value {
-    let mut schema = match key.kind {
-        Kind::Text => json!({ "type": "string" }),
-        Kind::Choice(names) => json!({ "type": "string", "enum": names }),
-        Kind::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
-        Kind::Size => json!({ "type": ["string", "integer"], "pattern": "^[0-9]+ ?([KMGT]i|[kMGT])?B$", "minimum": 0 }),
-        Kind::Switch => json!({ "type": "boolean" }),
-        Kind::Texts => json!({ "type": "array", "items": { "type": "string" } }),
-        Kind::Secret => {
+    let mut schema = match key.value {
+        Type::Text => json!({ "type": "string" }),
+        Type::Choice(names) => json!({ "type": "string", "enum": names }),
+        Type::Whole(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Type::Size => json!({ "type": ["string", "integer"], "pattern": "^[0-9]+ ?([KMGT]i|[kMGT])?B$", "minimum": 0 }),
+        Type::Switch => json!({ "type": "boolean" }),
+        Type::Texts => json!({ "type": "array", "items": { "type": "string" } }),
+        Type::Secret => {
             let place = |name: &str| json!({ name: { "type": "string" } });
             let one =
                 |name: &str| json!({ "properties": place(name), "required": [name], "additionalProperties": false });

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{KEYS, Key, plain_section};
+use super::keys::sections;
 use super::{Config, SecretError};
 use crate::limits::{CONFIG_BYTES_MAX, CONFIG_FILES_MAX};
 
@@ -95,6 +95,18 @@ impl Source<'_> {
         let place = self.place(&error.span().unwrap_or(0..0));
         ConfigError::Value { place, message: error.message().to_owned() }
     }
+
+    /// A value that its type refuses: names its key, unless the message does.
+    fn wrong_value(&self, error: &toml::de::Error, values: &[(Range<usize>, String)]) -> ConfigError {
+        let at = error.span().unwrap_or(0..0).start;
+        let key = values.iter().find(|(span, _)| span.contains(&at)).map(|(_, key)| key);
+        match (self.fault(error), key) {
+            (ConfigError::Value { place, message }, Some(key)) if !message.contains(key) => {
+                ConfigError::Value { place, message: format!("`{key}`: {message}") }
+            }
+            (fault, _) => fault,
+        }
+    }
 }
 
 /// Reads `path` and `conf.d/*.toml` beside it, in the order of their names.
@@ -149,9 +161,10 @@ fn merged(sources: &[Source<'_>]) -> Result<Config, ConfigError> {
     let mut all = toml::Table::new();
     for source in sources {
         let table = DeTable::parse(source.text).map_err(|error| source.fault(&error))?;
-        walk(source, "", table.get_ref(), &mut places)?;
+        let mut values = Vec::new();
+        walk(source, "", table.get_ref(), &mut places, &mut values)?;
         // Every section has defaults, so that each file is a whole configuration by itself.
-        toml::from_str::<Config>(source.text).map_err(|error| source.fault(&error))?;
+        toml::from_str::<Config>(source.text).map_err(|error| source.wrong_value(&error, &values))?;
         merge(&mut all, source.text.parse().map_err(|error| source.fault(&error))?);
     }
     let path = sources.first().map_or(Path::new(""), |source| source.path);
@@ -161,12 +174,13 @@ fn merged(sources: &[Source<'_>]) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// Refuses unknown keys, and keys that an earlier file has.
+/// Refuses unknown keys, and keys that an earlier file has; notes where each value stands in the file, and its key.
 fn walk(
     source: &Source<'_>,
     prefix: &str,
     table: &DeTable<'_>,
     places: &mut BTreeMap<String, Place>,
+    values: &mut Vec<(Range<usize>, String)>,
 ) -> Result<(), ConfigError> {
     let known = children(prefix);
     for (key, value) in table {
@@ -176,12 +190,13 @@ fn walk(
             return Err(ConfigError::Unknown { place, nearest: nearest(prefix, key.get_ref(), &known), key: path });
         }
         match value.get_ref() {
-            DeValue::Table(inner) if !children(&path).is_empty() => walk(source, &path, inner, places)?,
-            value => {
-                if let DeValue::Array(items) = value {
+            DeValue::Table(inner) if !children(&path).is_empty() => walk(source, &path, inner, places, values)?,
+            inner => {
+                if let DeValue::Array(items) = inner {
                     let mut tables = items.iter().filter_map(|item| item.get_ref().as_table());
-                    tables.try_for_each(|inner| walk(source, &path, inner, &mut BTreeMap::new()))?;
+                    tables.try_for_each(|inner| walk(source, &path, inner, &mut BTreeMap::new(), values))?;
                 }
+                values.push((value.span(), path.clone()));
                 if let Some(first) = places.get(&path) {
                     return Err(ConfigError::Twice { key: path, first: first.clone(), second: place });
                 }
@@ -199,11 +214,10 @@ fn joined(prefix: &str, key: &str) -> String {
 /// What may stand in the table of this path.
 fn children(prefix: &str) -> BTreeSet<&'static str> {
     let mut names = BTreeSet::new();
-    for key in &KEYS {
-        let section = plain_section(key.section);
-        if section == prefix {
-            names.insert(key.name);
-        } else if let Some(rest) = section.strip_prefix(prefix)
+    for section in sections() {
+        if section.path == prefix {
+            names.extend(section.keys.iter().map(|key| key.name));
+        } else if let Some(rest) = section.path.strip_prefix(prefix)
             && let Some(rest) = if prefix.is_empty() { Some(rest) } else { rest.strip_prefix('.') }
         {
             names.insert(rest.split('.').next().unwrap_or(rest));
@@ -218,7 +232,10 @@ fn nearest(prefix: &str, key: &str, known: &BTreeSet<&str>) -> Option<String> {
     let longest = (key.len() / 3).max(1);
     match close {
         Some((distance, name)) if distance <= longest => Some(joined(prefix, name)),
-        _ => KEYS.iter().find(|other| other.name == key).map(Key::path),
+        _ => sections().find_map(|section| {
+            let same = section.keys.iter().find(|other| other.name == key)?;
+            Some(section.path_of(same))
+        }),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use afferent_protocol::files;
+use afferent_host::files;
 
 use super::load::{files_beside, load};
 use super::{Config, ConfigError};

@@ -1,9 +1,7 @@
 //! The configuration's sections. What the keys mean stands in [`super::keys`].
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SOURCE_BYTES_MAX};
@@ -12,30 +10,11 @@ use serde::Deserialize;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Secret, Size};
-use crate::intake::exec::ExecSettings;
-use crate::intake::file::{FileSettings, Mapping, Speed};
-use crate::intake::host::HostSettings;
-use crate::intake::serial::SerialSettings;
-use crate::intake::serial::port::Address;
-use crate::intake::socket::SocketSettings;
-use crate::intake::time::Reading;
-use crate::limits::{COLLECTOR_KEYS_MAX, CONFIRM_S_MIN, CONNECTIONS_MAX, HEARTBEAT_S_MAX, SERIAL_PORTS_MAX};
+use crate::intake::input::Home;
+use crate::intake::kinds::IntakeConfig;
+use crate::limits::{COLLECTOR_KEYS_MAX, CONFIRM_S_MIN, HEARTBEAT_S_MAX};
+use crate::section::{in_range, section};
 use crate::trust::{is_loopback, parse_key};
-
-macro_rules! section {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $($field: $default,)* }
-            }
-        }
-    };
-}
 
 section! {
     /// All of it.
@@ -117,117 +96,6 @@ section! {
         /// How long a new way has to prove itself after a reload, in seconds.
         confirm_s: u32 = 60,
     }
-}
-
-section! {
-    /// `[intake.…]`: where events come from.
-    IntakeConfig {
-        /// `[intake.socket]`
-        socket: SocketConfig = SocketConfig::default(),
-        /// `[intake.host]`
-        host: HostConfig = HostConfig::default(),
-        /// `[[intake.exec]]`
-        exec: Vec<ExecConfig> = vec![],
-        /// `[[intake.file]]`
-        file: Vec<FileConfig> = vec![],
-        /// `[[intake.serial]]`
-        serial: Vec<SerialConfig> = vec![],
-    }
-}
-
-section! {
-    /// `[intake.socket]`
-    SocketConfig {
-        /// Whether there is one.
-        enabled: bool = true,
-        /// The Unix socket's path; `agent.sock` in the data directory when not given.
-        path: Option<PathBuf> = None,
-        /// Its permission bits, in octal.
-        mode: String = "0660".to_owned(),
-        /// A TCP address too.
-        tcp: Option<SocketAddr> = None,
-        /// Whether that address may be reached from other machines.
-        tcp_beyond_loopback: bool = false,
-        /// Producers at once.
-        connections_max: usize = 256,
-    }
-}
-
-section! {
-    /// `[intake.host]`
-    HostConfig {
-        /// Whether this machine is watched.
-        enabled: bool = true,
-        /// From look to look, in milliseconds.
-        interval_ms: u32 = 5000,
-    }
-}
-
-/// One `[[intake.exec]]`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExecConfig {
-    /// Stands in logs and metrics.
-    pub name: String,
-    /// The program and its arguments.
-    pub command: Vec<String>,
-}
-
-/// One `[[intake.file]]`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileConfig {
-    /// The file.
-    pub path: PathBuf,
-    /// What its values are about.
-    #[serde(default)]
-    pub subject: String,
-    /// A column that goes on the subject.
-    pub subject_column: Option<String>,
-    /// The column with the time.
-    pub time_column: Option<String>,
-    /// The form of its times.
-    pub time_format: Option<String>,
-    /// The zone of those that say none.
-    pub time_zone: Option<String>,
-    /// The columns with values.
-    #[serde(default)]
-    pub value_columns: Vec<String>,
-    /// Those of them that hold text.
-    #[serde(default)]
-    pub text_columns: Vec<String>,
-    /// Those of them that hold numbers.
-    #[serde(default)]
-    pub number_columns: Vec<String>,
-    /// Cells that mean no value.
-    #[serde(default)]
-    pub missing: Vec<String>,
-    /// The decimal sign.
-    pub decimal: Option<String>,
-    /// What stands between the columns.
-    pub delimiter: Option<String>,
-    /// Their unit.
-    #[serde(default)]
-    pub unit: String,
-    /// `original`, `max`, or how many times faster.
-    pub speed: Option<String>,
-}
-
-/// One `[[intake.serial]]`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SerialConfig {
-    /// Where the line is.
-    pub port: String,
-    /// Bits a second.
-    #[serde(default = "baud_of_firmware")]
-    pub baud: u32,
-    /// The name that the device must have.
-    pub device: SourceId,
-}
-
-const fn baud_of_firmware() -> u32 {
-    115_200
 }
 
 section! {
@@ -320,69 +188,18 @@ impl Config {
         in_range("agent.heartbeat_s", self.agent.heartbeat_s, 1, HEARTBEAT_S_MAX)?;
         in_range("ship.confirm_s", self.ship.confirm_s, CONFIRM_S_MIN, 3600)?;
         in_range("ship.timeout_ms", self.ship.timeout_ms, 100, 600_000)?;
-        in_range("intake.host.interval_ms", self.intake.host.interval_ms, 100, 86_400_000)?;
-        let connections = u32::try_from(self.intake.socket.connections_max).unwrap_or(u32::MAX);
-        in_range("intake.socket.connections_max", connections, 1, CONNECTIONS_MAX as u32)?;
         self.ship.check()?;
-        self.intake.check()?;
-        match self.intake.serial.iter().find(|serial| serial.device == self.agent.name) {
-            Some(serial) => {
-                Err(format!("`intake.serial.device` {:?} is the agent's own name; take another", serial.device))
-            }
-            None => Ok(()),
-        }
+        self.intake.check(&self.home())
+    }
+
+    /// Whose inputs they are.
+    pub fn home(&self) -> Home {
+        Home { agent: self.agent.name, data_dir: self.agent.data_dir.clone() }
     }
 
     /// Whether the first collector that answers is believed, where no key is named: it may be, or it is on this machine.
     pub fn trusts_first(&self) -> bool {
         self.ship.trust_first || is_loopback(&self.ship.address().0)
-    }
-
-    /// What the socket intake needs; none when it is switched off.
-    pub fn socket_settings(&self) -> Option<SocketSettings> {
-        let socket = &self.intake.socket;
-        socket.enabled.then(|| SocketSettings {
-            path: Some(socket.path.clone().unwrap_or_else(|| self.agent.data_dir.join("agent.sock"))),
-            mode: socket.mode().unwrap_or(0o660),
-            tcp: socket.tcp,
-            tcp_beyond_loopback: socket.tcp_beyond_loopback,
-            connections_max: socket.connections_max,
-        })
-    }
-
-    /// What the intake of this machine needs; none when it is switched off.
-    pub fn host_settings(&self) -> Option<HostSettings> {
-        let interval = Duration::from_millis(u64::from(self.intake.host.interval_ms));
-        self.intake.host.enabled.then_some(HostSettings { agent: self.agent.name, interval })
-    }
-
-    /// The child to watch.
-    pub fn exec_settings(exec: &ExecConfig) -> ExecSettings {
-        ExecSettings { name: exec.name.clone(), command: exec.command.clone() }
-    }
-
-    /// The serial line; none when its address is none, which [`Config::check`] refuses.
-    pub fn serial_settings(&self, serial: &SerialConfig) -> Option<SerialSettings> {
-        let port = serial.port.parse().ok()?;
-        Some(SerialSettings { agent: self.agent.name, device: serial.device, port, baud: serial.baud })
-    }
-
-    /// The file to replay.
-    pub fn file_settings(&self, file: &FileConfig) -> FileSettings {
-        FileSettings {
-            path: file.path.clone(),
-            mapping: file.mapping().unwrap_or_default(),
-            speed: file.speed().unwrap_or(Speed::Original),
-            places: self.agent.data_dir.join("replay"),
-        }
-    }
-}
-
-fn in_range(key: &str, value: u32, least: u32, most: u32) -> Result<(), String> {
-    if (least..=most).contains(&value) {
-        Ok(())
-    } else {
-        Err(format!("`{key}` is {value}; it goes from {least} to {most}"))
     }
 }
 
@@ -434,109 +251,6 @@ impl ShipConfig {
         }
         if self.password.is_some() && self.username.is_none() {
             return Err("`ship.password` needs `ship.username`".to_owned());
-        }
-        Ok(())
-    }
-}
-
-impl SocketConfig {
-    fn mode(&self) -> Result<u32, String> {
-        let digits = self.mode.strip_prefix("0o").unwrap_or(&self.mode);
-        let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
-        mode.ok_or_else(|| {
-            format!("`intake.socket.mode` is {:?}; write permission bits in octal, as \"0660\"", self.mode)
-        })
-    }
-}
-
-impl FileConfig {
-    fn speed(&self) -> Result<Speed, String> {
-        let speed = self.speed.as_deref().unwrap_or("original").parse::<Speed>();
-        speed.map_err(|error| format!("`intake.file.speed`: {error}"))
-    }
-
-    /// What its columns mean; the error names the key that is wrong.
-    fn mapping(&self) -> Result<Mapping, String> {
-        let form = self.time_format.as_deref().map(str::parse).transpose();
-        let form = form.map_err(|error| format!("`intake.file.time_format`: {error}"))?.unwrap_or_default();
-        let zone = self.time_zone.as_deref().map(str::parse).transpose();
-        let zone = zone.map_err(|error| format!("`intake.file.time_zone`: {error}"))?;
-        let sign = |key: &str, sign: &Option<String>, default: u8| match sign.as_deref().map(str::as_bytes) {
-            None => Ok(default),
-            Some([sign]) if sign.is_ascii() => Ok(*sign),
-            Some(_) => Err(format!("`intake.file.{key}` is not one ASCII character")),
-        };
-        let mapping = Mapping {
-            subject: self.subject.clone(),
-            subject_column: self.subject_column.clone(),
-            time_column: self.time_column.clone(),
-            time: Reading { form, zone },
-            value_columns: self.value_columns.clone(),
-            text_columns: self.text_columns.clone(),
-            number_columns: self.number_columns.clone(),
-            missing: self.missing.clone(),
-            decimal: sign("decimal", &self.decimal, b'.')?,
-            unit: self.unit.clone(),
-            delimiter: sign("delimiter", &self.delimiter, b',')?,
-        };
-        mapping.check().map_err(|error| format!("`intake.file` of {}: {error}", self.path.display()))?;
-        Ok(mapping)
-    }
-}
-
-impl IntakeConfig {
-    fn check(&self) -> Result<(), String> {
-        self.socket.mode()?;
-        if let Some(tcp) = self.socket.tcp
-            && !tcp.ip().is_loopback()
-            && !self.socket.tcp_beyond_loopback
-        {
-            return Err(format!(
-                "`intake.socket.tcp` is {tcp}, which other machines can reach, and nothing on it is encrypted; take \
-                 127.0.0.1, or set `intake.socket.tcp_beyond_loopback = true`"
-            ));
-        }
-        let mut names = BTreeSet::new();
-        for exec in &self.exec {
-            if exec.command.is_empty() || exec.command[0].is_empty() {
-                return Err(format!("`intake.exec.command` of {:?} is empty; name a program", exec.name));
-            }
-            if !names.insert(&exec.name) {
-                return Err(format!("`intake.exec.name` {:?} is listed twice; names tell them apart", exec.name));
-            }
-        }
-        self.check_serial()?;
-        for file in &self.file {
-            file.speed()?;
-            file.mapping()?;
-            crate::intake::unit::Units::default()
-                .check(&file.unit)
-                .map_err(|error| format!("`intake.file.unit`: {error}"))?;
-        }
-        Ok(())
-    }
-
-    fn check_serial(&self) -> Result<(), String> {
-        if self.serial.len() > SERIAL_PORTS_MAX {
-            return Err(format!(
-                "`intake.serial` stands there {} times; at most {SERIAL_PORTS_MAX} are taken",
-                self.serial.len()
-            ));
-        }
-        let (mut ports, mut devices) = (BTreeSet::new(), BTreeSet::new());
-        for serial in &self.serial {
-            let port = serial.port.parse::<Address>();
-            port.map_err(|error| format!("`intake.serial.port` is {:?}; {error}", serial.port))?;
-            in_range("intake.serial.baud", serial.baud, 50, 4_000_000)?;
-            if !ports.insert(&serial.port) {
-                return Err(format!("`intake.serial.port` {:?} is listed twice; a line has one device", serial.port));
-            }
-            if !devices.insert(serial.device) {
-                return Err(format!(
-                    "`intake.serial.device` {:?} is listed twice; two devices with one name cannot be told apart",
-                    serial.device
-                ));
-            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::keys::{KEYS, SECTIONS, plain_section};
+use super::keys::sections;
 use super::*;
 
 fn read(text: &str) -> Result<Config, ConfigError> {
@@ -20,32 +20,32 @@ fn the_printed_defaults_are_the_defaults() {
 #[test]
 fn every_key_of_the_table_is_taken_and_checked() {
     let mut text = String::new();
-    for (section, _) in SECTIONS {
-        text.push_str(&format!("[{section}]\n"));
-        for key in KEYS.iter().filter(|key| key.section == section) {
+    for section in sections() {
+        text.push_str(&format!("{}\n", section.head()));
+        for key in section.keys {
             text.push_str(&format!("{} = {}\n", key.name, key.default.unwrap_or(key.example)));
         }
     }
     let config = read(&text.replace("mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883")).unwrap();
     assert_eq!(config.ship.password, Some(Secret::Credential("mqtt".to_owned())));
     assert_eq!(config.ring.segment_bytes, Some(Size(8 << 20)));
-    assert_eq!(Config::exec_settings(&config.intake.exec[0]).command, ["/usr/local/bin/read-plc", "--json"]);
-    assert_eq!(config.file_settings(&config.intake.file[0]).mapping.value_columns, ["value", "lot"]);
-    assert_eq!(config.socket_settings().unwrap().mode, 0o660);
-    assert_eq!(config.host_settings().unwrap().agent.as_str(), "press-88");
+    assert_eq!(config.intake.exec[0].command, ["/usr/local/bin/read-plc", "--json"]);
+    assert_eq!(config.intake.file[0].mapping.value_columns, ["value", "lot"]);
+    assert_eq!(config.intake.socket.mode.0, 0o660);
+    assert_eq!(config.home().agent.as_str(), "press-88");
 }
 
 /// The types' own list of keys, out of serde's refusal of one that does not exist.
 #[test]
 fn every_key_of_the_types_is_in_the_table() {
-    for (section, _) in SECTIONS {
-        let error = toml::from_str::<Config>(&format!("[{section}]\nno_such_key = 1\n")).unwrap_err();
+    for section in sections() {
+        let error = toml::from_str::<Config>(&format!("{}\nno_such_key = 1\n", section.head())).unwrap_err();
         let (_, listed) = error.message().split_once("expected ").unwrap();
         let mut listed: Vec<&str> = listed.split('`').skip(1).step_by(2).collect();
-        let mut known: Vec<&str> = KEYS.iter().filter(|key| key.section == section).map(|key| key.name).collect();
+        let mut known: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
         listed.sort_unstable();
         known.sort_unstable();
-        assert_eq!(listed, known, "{section}");
+        assert_eq!(listed, known, "{}", section.path);
     }
 }
 
@@ -135,13 +135,12 @@ fn files_beside_are_merged_and_a_key_in_two_files_is_refused() {
 #[test]
 fn the_schema_has_every_key() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
-    for key in &KEYS {
-        let mut at = &schema;
-        for level in plain_section(key.section).split('.') {
-            at = &at["properties"][level];
+    for section in sections() {
+        let at = section.path.split('.').fold(&schema, |at, level| &at["properties"][level]);
+        let at = if section.repeats { &at["items"] } else { at };
+        for key in section.keys {
+            assert!(at["properties"][key.name]["description"].is_string(), "{}", section.path_of(key));
         }
-        let at = if key.repeats() { &at["items"] } else { at };
-        assert!(at["properties"][key.name]["description"].is_string(), "{}", key.path());
     }
     assert_eq!(schema["properties"]["commit"]["properties"]["wait_max_ms"]["default"], 20);
 }

@@ -3,7 +3,7 @@
 //! A message counts when a trusted key has signed it, about this agent, over the nonce of the open connection. Everything
 //! else is counted by cause, reported now and then, and changes nothing.
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::session::Control;
 use afferent_protocol::session::signed::{Down, LogId, Nonce, Place};
 use afferent_protocol::sign::PublicKey;

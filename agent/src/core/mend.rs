@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::event::ResealReason;
 use afferent_protocol::ids::Sequence;
 use afferent_protocol::session::Lane;

@@ -1,7 +1,7 @@
 //! What goes out over the transport, and what the session asks the disk for.
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::split;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Sequence, SequenceRange};
 use afferent_protocol::limits::LANES_MAX;
 use afferent_protocol::session::signed::{Up, UpContent};

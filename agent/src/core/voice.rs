@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::ids::{SequenceRange, SourceId};
 use afferent_protocol::session::signed::{Nonce, Place};
 use afferent_protocol::session::{Lane, Sender, SenderSettings};

@@ -1,75 +1,106 @@
-//! Lines from a child's standard output, or from the agent's own standard input: the socket's lines, without answers. What
-//! a child writes to its standard error goes into the agent's log, see `stderr` beside this.
+//! Lines from a child's standard output, as the socket takes them, without answers. What a child writes to its standard
+//! error goes into the agent's log, see `stderr` beside this.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use serde::Deserialize;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::intake::line::{LineError, LineParser};
-use crate::intake::lines::{Line, LineBuffer};
-use crate::intake::sink::{EventSink, Refusal, Ticket, Waiting};
+use crate::intake::input::{Home, Input, Ways};
+use crate::intake::sink::{DeviceSink, EventSink};
 use crate::intake::stderr;
+use crate::intake::take::{LineMetrics, take_lines};
 use crate::limits::{LAST_WORDS_MS, RESTART_PROVEN_MS, RESTART_WAIT_MS_MAX, RESTART_WAIT_MS_MIN};
-use crate::metrics::{Counter, Registry};
+use crate::look;
+use crate::section::{Key, Value, optional};
 use crate::stop::Stop;
-use crate::trouble::Troubles;
+use crate::supervise::{Ended, endless};
 
-/// A child to watch.
-#[derive(Clone, Debug)]
-pub struct ExecSettings {
+/// One `[[intake.exec]]`: a child to watch.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecConfig {
     /// Stands in logs and metrics.
     pub name: String,
     /// The program and its arguments; no shell is between.
     pub command: Vec<String>,
 }
 
-/// What one such intake counts.
-#[derive(Clone)]
-pub struct LineMetrics {
-    pub(super) taken: Counter,
-    pub(super) refused: Counter,
-    name: Arc<str>,
-    troubles: Troubles,
+impl ExecConfig {
+    fn program(&self) -> &str {
+        self.command.first().map_or("", String::as_str)
+    }
 }
 
-impl LineMetrics {
-    /// The counters of the intake `name` in `registry`.
-    pub fn new(registry: &Registry, name: &str) -> Self {
-        let labels = [("intake", name)];
-        Self {
-            taken: registry.counter(
-                "afferent_intake_lines_total",
-                "Lines of children and files that were taken.",
-                &labels,
-            ),
-            refused: registry.counter(
-                "afferent_intake_lines_refused_total",
-                "Lines of these that were refused.",
-                &labels,
-            ),
-            name: name.into(),
-            troubles: registry.troubles().clone(),
+/// A child whose program is there.
+#[derive(Debug)]
+pub struct Exec(ExecConfig);
+
+impl Input for Exec {
+    type Section = Vec<ExecConfig>;
+    type Config = ExecConfig;
+    type Shared = ();
+
+    const REPEATS: bool = true;
+    const HELP: &'static str =
+        "A program whose output is lines as the socket takes them. May stand there several times.";
+    #[rustfmt::skip]
+    const KEYS: &'static [Key] = &[
+        optional("name", Value::Text, "\"plc\"", "Stands in logs and metrics. Needed."),
+        optional("command", Value::Texts, "[\"/usr/local/bin/read-plc\", \"--json\"]", "The program and its arguments, without a shell. Needed."),
+    ];
+
+    fn check(section: &Vec<ExecConfig>, _: &Home) -> Result<(), String> {
+        let mut names = BTreeSet::new();
+        for exec in section {
+            if exec.program().is_empty() {
+                return Err(format!("`intake.exec.command` of {:?} is empty; name a program", exec.name));
+            }
+            if !names.insert(&exec.name) {
+                return Err(format!("`intake.exec.name` {:?} is listed twice; names tell them apart", exec.name));
+            }
         }
+        Ok(())
     }
 
-    /// A line was refused, and nobody else is told.
-    pub(super) fn refuse(&self, number: u64, error: &str) {
-        self.refused.add(1);
-        let name = &self.name;
-        let text = format!("line {number} of {name} was refused, and its event is lost: {error}; mend what writes it");
-        self.troubles.happened(&format!("lines of {name}"), text);
+    fn inputs(section: &Vec<ExecConfig>, _: &Home) -> Vec<(String, ExecConfig)> {
+        section.iter().map(|exec| (exec.name.clone(), exec.clone())).collect()
     }
+
+    fn look(config: &ExecConfig, _: &Home) -> Result<(), String> {
+        can_run(config)
+    }
+
+    async fn open(config: &ExecConfig, (): &()) -> Result<Self, String> {
+        can_run(config).map(|()| Self(config.clone()))
+    }
+
+    async fn run<S: DeviceSink>(self, ways: Ways<S>, stop: Stop) -> Ended {
+        let metrics = LineMetrics::new(&ways.registry, &self.0.name);
+        run(self.0, ways.sink, ways.clock, metrics, stop.clone()).await;
+        endless(&stop)
+    }
+}
+
+fn can_run(config: &ExecConfig) -> Result<(), String> {
+    let (name, program) = (&config.name, config.program());
+    if look::is_program(program) {
+        return Ok(());
+    }
+    Err(format!(
+        "the child {name} cannot be run: {program}: there is no such program that can be run; mend `intake.exec.command`"
+    ))
 }
 
 /// Runs the child until the agent stops; starts it again, each time later, when it ends.
 pub async fn run<S: EventSink>(
-    settings: ExecSettings,
+    settings: ExecConfig,
     sink: S,
     clock: Arc<dyn Clock>,
     metrics: LineMetrics,
@@ -108,7 +139,7 @@ pub async fn run<S: EventSink>(
                 format!(
                     "the child {name} cannot be run: {}: {error}; mend `intake.exec.command`, it is tried again in \
                      {seconds} s",
-                    settings.command.first().map_or("", String::as_str)
+                    settings.program()
                 ),
             ),
         }
@@ -124,7 +155,7 @@ pub async fn run<S: EventSink>(
 }
 
 async fn one_run<S: EventSink>(
-    settings: &ExecSettings,
+    settings: &ExecConfig,
     sink: &S,
     clock: &Arc<dyn Clock>,
     metrics: &LineMetrics,
@@ -155,82 +186,16 @@ async fn one_run<S: EventSink>(
     }
 }
 
-/// Takes all lines of `reader`; refused ones are counted and logged. Returns at its end, or when the agent stops.
-pub async fn take_lines<S: EventSink, R: AsyncRead + Unpin>(
-    mut reader: R,
-    sink: &S,
-    clock: &Arc<dyn Clock>,
-    metrics: &LineMetrics,
-) -> io::Result<()> {
-    let mut parser = LineParser::default();
-    let mut lines = LineBuffer::default();
-    let mut number = 0_u64;
-    loop {
-        let count = reader.read(lines.space()).await?;
-        lines.filled(count);
-        loop {
-            let line = match lines.next_line() {
-                Some(line) => line,
-                None if count == 0 => match lines.last_line() {
-                    Some(line) => line,
-                    None => return Ok(()),
-                },
-                None => break,
-            };
-            number += 1;
-            match take_line(&line, &mut parser, sink, clock).await {
-                Ok(_) => metrics.taken.add(1),
-                Err(Refused::Stopped) => return Ok(()),
-                Err(Refused::Unwritable(error) | Refused::Said(error)) => metrics.refuse(number, &error),
-            }
-        }
-    }
-}
-
-/// Why a line was not taken.
-pub(super) enum Refused {
-    /// The agent is stopping.
-    Stopped,
-    /// The disk does not take anything now.
-    Unwritable(String),
-    /// It says something that cannot be taken.
-    Said(String),
-}
-
-/// Takes one line, when there is room for it; an empty one has no ticket.
-pub(super) async fn take_line<S: EventSink>(
-    line: &Line<'_>,
-    parser: &mut LineParser,
-    sink: &S,
-    clock: &Arc<dyn Clock>,
-) -> Result<Option<Ticket>, Refused> {
-    let said = |error: LineError| Refused::Said(error.text());
-    let line = match *line {
-        Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => return Ok(None),
-        Line::Whole(line) => line,
-        Line::TooLong => return Err(said(LineError::TooLong)),
-    };
-    let parsed = parser.parse(line).map_err(said)?;
-    let event = parsed.event(clock.wall()).map_err(said)?;
-    loop {
-        match sink.push(&event, Waiting::Nobody) {
-            Ok(ticket) => return Ok(Some(ticket)),
-            Err(Refusal::Full) => sink.room().await,
-            Err(Refusal::Stopped | Refusal::Failed(_)) => return Err(Refused::Stopped),
-            Err(unwritable @ Refusal::Unwritable(_)) => return Err(Refused::Unwritable(unwritable.to_string())),
-            Err(other) => return Err(Refused::Said(other.to_string())),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+    use crate::intake::sink::Waiting;
     use crate::intake::sink::fake::FakeSink;
+    use crate::metrics::Registry;
 
-    fn settings(script: &str) -> ExecSettings {
-        ExecSettings { name: "probe".to_owned(), command: ["sh", "-c", script].map(str::to_owned).to_vec() }
+    fn settings(script: &str) -> ExecConfig {
+        ExecConfig { name: "probe".to_owned(), command: ["sh", "-c", script].map(str::to_owned).to_vec() }
     }
 
     #[tokio::test]
@@ -259,15 +224,5 @@ mod tests {
         sink.taken(3).await;
         sender.stop();
         running.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn standard_input_is_read_to_its_end() {
-        let sink = FakeSink::committing();
-        let metrics = LineMetrics::new(&Registry::default(), "stdin");
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let input = &b"{\"subject\":\"a\",\"value\":1}\nbad\n\n{\"subject\":\"a\",\"value\":2}"[..];
-        take_lines(input, &sink, &clock, &metrics).await.unwrap();
-        assert_eq!((sink.events().len(), metrics.refused.get()), (2, 1));
     }
 }

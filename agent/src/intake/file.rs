@@ -2,6 +2,7 @@
 
 mod columns;
 mod csv;
+mod input;
 mod members;
 mod pace;
 pub mod place;
@@ -18,19 +19,20 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::intake::exec::{LineMetrics, Refused, take_line};
 use crate::intake::line::LineParser;
 use crate::intake::lines::Line;
 use crate::intake::sink::EventSink;
+use crate::intake::take::{LineMetrics, Refused, take_line};
 use crate::limits::{LINE_BYTES_MAX, REPLAY_RETRY_MS, REPLAY_ROWS_AHEAD};
 use crate::stop::Stop;
+pub use input::{FileConfig, FileReplay};
 pub use pace::{Pace, Speed, SpeedError};
 use place::PlaceFile;
 use progress::Progress;
 pub use rows::{Mapping, ReplayError, Row, Rows};
 
 /// A file to replay.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FileSettings {
     /// The file; its ending (`.csv`, `.jsonl`, `.ndjson`) says what is in it.
     pub path: PathBuf,

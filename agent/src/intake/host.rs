@@ -20,20 +20,69 @@ use afferent_protocol::ids::{SourceId, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::Clock;
-use crate::intake::sink::{EventSink, Refusal, Waiting};
+use crate::intake::input::{Home, Input, Ways};
+use crate::intake::sink::{DeviceSink, EventSink, Refusal, Waiting};
+use crate::section::{Key, Value, in_range, key, section};
 use crate::stop::Stop;
+use crate::supervise::{Ended, endless};
 use reading::{Reading, Readings};
 
 /// The machine is looked at twice within this time at first, as usage is a difference of two looks.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a configuration says about this intake.
-#[derive(Clone, Debug)]
+section! {
+    /// `[intake.host]`
+    HostConfig {
+        /// Whether this machine is watched.
+        enabled: bool = true,
+        /// From look to look, in milliseconds.
+        interval_ms: u32 = 5000,
+    }
+}
+
+/// How this machine is watched.
+#[derive(Clone, Debug, PartialEq)]
 pub struct HostSettings {
     /// The agent's name, under which all subjects stand.
     pub agent: SourceId,
     /// From look to look.
     pub interval: Duration,
+}
+
+/// This machine, which is always there.
+#[derive(Debug)]
+pub struct ThisMachine(HostSettings);
+
+impl Input for ThisMachine {
+    type Section = HostConfig;
+    type Config = HostSettings;
+    type Shared = ();
+
+    const REPEATS: bool = false;
+    const HELP: &'static str = "This machine itself: processor, memory, disks, network, temperatures, failed units.";
+    const KEYS: &'static [Key] = &[
+        key("enabled", Value::Switch, "true", "Whether this machine is watched."),
+        key("interval_ms", Value::Whole(100, 86_400_000), "5000", "From look to look."),
+    ];
+
+    fn check(section: &HostConfig, _: &Home) -> Result<(), String> {
+        in_range("intake.host.interval_ms", section.interval_ms, 100, 86_400_000)
+    }
+
+    fn inputs(section: &HostConfig, home: &Home) -> Vec<(String, HostSettings)> {
+        let interval = Duration::from_millis(u64::from(section.interval_ms));
+        let settings = HostSettings { agent: home.agent, interval };
+        section.enabled.then(|| (String::new(), settings)).into_iter().collect()
+    }
+
+    async fn open(config: &HostSettings, (): &()) -> Result<Self, String> {
+        Ok(Self(config.clone()))
+    }
+
+    async fn run<S: DeviceSink>(self, ways: Ways<S>, stop: Stop) -> Ended {
+        run(self.0, ways.sink, ways.clock, stop.clone()).await;
+        endless(&stop)
+    }
 }
 
 /// What was seen at the last look, for rates and for changes.

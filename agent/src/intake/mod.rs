@@ -1,19 +1,24 @@
 //! Intake: how events come in. The modules, in the order in which an event passes them:
 //!
+//! - [`kinds`]: the table of all kinds of inputs; [`input`]: what an input is
 //! - [`socket`], [`host`], [`exec`], [`mod@file`], [`serial`]: where events come from
 //! - `stderr`: what children say beside it
+//! - [`take`]: lines into the ring log, for inputs that answer nobody
 //! - [`lines`]: bytes to lines; [`mod@line`]: a line to an event; [`cell`], [`time`], [`mod@unit`]: what stands in it
-//! - [`sink`]: where every intake hands over its events
+//! - [`sink`]: where every input hands over its events
 
 pub mod cell;
 pub mod exec;
 pub mod file;
 pub mod host;
+pub mod input;
+pub mod kinds;
 pub mod line;
 pub mod lines;
 pub mod serial;
 pub mod sink;
 pub mod socket;
 mod stderr;
+pub mod take;
 pub mod time;
 pub mod unit;

@@ -9,6 +9,7 @@
 
 mod answers;
 mod connection;
+mod input;
 mod listener;
 mod places;
 mod replays;
@@ -22,11 +23,12 @@ use crate::intake::sink::EventSink;
 use crate::metrics::{Counter, Gauge, Registry};
 use crate::stop::Stop;
 use crate::supervise::Supervisor;
+pub use input::{Socket, SocketConfig};
 pub use listener::{BindError, Listeners, set_mode};
 pub use places::Places;
 
-/// What a configuration says about the socket.
-#[derive(Clone, Debug)]
+/// What sockets to open.
+#[derive(Clone, Debug, PartialEq)]
 pub struct SocketSettings {
     /// The Unix socket's path; none for no such socket.
     pub path: Option<PathBuf>,

@@ -12,6 +12,7 @@ use std::fmt::{self, Write};
 use std::str::FromStr;
 
 use afferent_protocol::ids::Timestamp;
+use serde::Deserialize;
 
 pub use form::{Form, FormError, Reading};
 
@@ -19,7 +20,8 @@ pub use form::{Form, FormError, Reading};
 const DAY_US: i64 = 86_400_000_000;
 
 /// Minutes that local time is ahead of UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Zone(i64);
 
 impl Zone {
@@ -41,6 +43,14 @@ impl FromStr for Zone {
     fn from_str(text: &str) -> Result<Self, ZoneError> {
         let minutes = if text == "UTC" { Some(0) } else { offset(text.as_bytes()) };
         minutes.map(Self).ok_or_else(|| ZoneError(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Zone {
+    type Error = ZoneError;
+
+    fn try_from(text: String) -> Result<Self, ZoneError> {
+        text.parse()
     }
 }
 

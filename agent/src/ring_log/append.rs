@@ -1,7 +1,7 @@
 //! Appending: one write, one sync, and only then is it said to be durable.
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Sequence, SequenceRange, Stream};
 use afferent_protocol::segment::{LogKind, SEGMENT_HEADER_LEN, STOP_LEN, Seed, SegmentHeader, entry_len};
 use afferent_protocol::session::{Check, Lane};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::ids::Sequence;
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN};
 use afferent_protocol::session::{Check, Lane};

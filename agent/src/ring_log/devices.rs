@@ -4,9 +4,9 @@
 //! the newest such batch says all; right behind the events of each device stands another one, with their ticks (see [`crate::intake::serial`]). The segment with the newest table of a stream is
 //! *pinned*: it stays although everything in it was acked, and it is given up only where nothing else is.
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::{Batch, BatchBuilder};
 use afferent_protocol::codec;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, Progress};
 use afferent_protocol::ids::{SourceId, Subject, Timestamp};
 

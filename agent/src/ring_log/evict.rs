@@ -8,8 +8,8 @@
 
 use std::io;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Loss, LossReason};
 use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::scan::{Scan, Step};

@@ -5,8 +5,8 @@
 
 use std::io;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{Batch, ChainHash};
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Position, Sequence};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::scan::{Scan, Step, Tail};

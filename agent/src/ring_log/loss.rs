@@ -1,7 +1,7 @@
 //! Losses: declared in `critical`, durable there, and only then taken as a fact.
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::ClockReading;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, Loss, LossReason};
 use afferent_protocol::ids::{SequenceRange, Stream, Subject};
 use afferent_protocol::session::Lane;

@@ -48,8 +48,8 @@ pub(crate) mod tests;
 mod vanished;
 mod witness;
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::BatchBuilder;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::event::Loss;
 use afferent_protocol::ids::{SourceId, Stream};
 use afferent_protocol::segment::Seed;

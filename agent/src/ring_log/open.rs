@@ -2,8 +2,8 @@
 
 use std::io;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{CHAIN_START, ClockReading};
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Loss, LossReason, ResealReason};
 use afferent_protocol::ids::{Position, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::segment::SegmentHeader;

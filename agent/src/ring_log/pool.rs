@@ -7,8 +7,8 @@
 
 use std::io;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::ChainHash;
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::segment::SEGMENT_HEADER_LEN;
 use afferent_protocol::session::Lane;

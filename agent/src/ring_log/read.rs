@@ -2,8 +2,8 @@
 
 use std::io;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{CHAIN_START, ChainHash, ClockReading};
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Loss, LossReason};
 use afferent_protocol::ids::{Sequence, SequenceRange};
 use afferent_protocol::scan::{Scan, Step};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::session::Lane;
 

@@ -1,6 +1,6 @@
 //! Letting go: of what the next log has. And holding it again, should that log be put back to an earlier state.
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::event::LaneEnd;
 use afferent_protocol::ids::{Sequence, SourceId, Stream};
 use afferent_protocol::limits::HEARTBEAT_LANES_MAX;

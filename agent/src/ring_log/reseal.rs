@@ -10,8 +10,8 @@
 use std::collections::VecDeque;
 use std::io;
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::{BatchBuilder, CHAIN_START, ClockReading, split};
-use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Event, LifeCycle, Loss, LossReason, ResealReason};
 use afferent_protocol::ids::{Sequence, Stream, Subject};
 use afferent_protocol::segment::entry_len;

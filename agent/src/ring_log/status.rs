@@ -1,6 +1,6 @@
 //! What the ring says about itself.
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::ids::Stream;
 
 use super::RingLog;

@@ -7,9 +7,9 @@
 
 use std::io;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
 use afferent_protocol::codec;
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Body, LifeCycle, Loss, LossReason};
 use afferent_protocol::ids::{Epoch, Position, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use afferent_host::files;
 use afferent_protocol::event::{Body, Event};
-use afferent_protocol::files;
 use afferent_protocol::ids::Subject;
 use afferent_protocol::session::SenderSettings;
 use afferent_protocol::sign::Identity;
@@ -27,6 +27,7 @@ use crate::config::{Config, ConfigError};
 use crate::core::CoreSettings;
 use crate::http::HealthProbe;
 use crate::identity::{self, IdentityError, Origin};
+use crate::intake::input::Ways;
 use crate::intake::sink::{EventSink, Waiting};
 use crate::lock::{DirectoryLock, LockError};
 use crate::metrics::Registry;
@@ -35,9 +36,9 @@ use crate::ring_log::{Recovery, RingIdentity, RingSettings};
 use crate::sequencer::{CommitSettings, Intake};
 use crate::ship::ShipSettings;
 use crate::stop::{self, Stop, StopSender};
-use crate::supervise::{Supervisor, Task};
+use crate::supervise::{Ended, Supervisor, Task, endless};
 use crate::trouble::Troubles;
-use intakes::{Intakes, Ways, endless, making};
+use intakes::Intakes;
 pub use observe::health;
 pub use probation::Reload;
 pub(crate) use way::credentials;
@@ -236,8 +237,9 @@ impl Running {
         self.others.start("links", |stop| making((voice, link, stop), links));
     }
 
-    async fn swap_intakes(&mut self, opened: intakes::Opened) {
-        let ways = Ways { intake: self.agent.intake().clone(), clock: self.clock.clone() };
+    async fn swap_intakes(&mut self, opened: intakes::NewIntakes) {
+        let (sink, clock) = (self.agent.intake().clone(), self.clock.clone());
+        let ways = Ways { sink, clock, registry: self.registry.clone() };
         self.intakes.swap(&self.config, opened, &ways).await;
     }
 
@@ -252,6 +254,14 @@ impl Running {
         self.others.end().await;
         self.agent.stop(reason, self.clock.wall()).await;
     }
+}
+
+/// Makes a task of the same parts each time.
+fn making<P: Clone + Send + 'static, F: Future<Output = Ended> + Send + 'static>(
+    parts: P,
+    run: impl Fn(P) -> F + Send + 'static,
+) -> Box<dyn FnMut() -> Task + Send> {
+    Box::new(move || Box::pin(run(parts.clone())))
 }
 
 /// Where the configuration is, and what became of it at the start.

@@ -1,7 +1,7 @@
 //! A certificate by the files of a log: by its extracts, or, where they do not lead to one, by all of it.
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::Batch;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Offset, SourceId};
 use afferent_protocol::segment::EntryHead;
 

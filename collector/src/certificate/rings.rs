@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{ChainHash, Header};
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Sequence, SequenceRange, SourceId};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::scan::{Scan, Step};

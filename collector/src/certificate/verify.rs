@@ -1,6 +1,6 @@
 //! Verifying a log by its files: every checksum, and every batch held against keys, chains and what was kept elsewhere.
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::ids::{Offset, SourceId};
 
 use super::{Evidence, LogFindings, Means};

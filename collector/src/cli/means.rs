@@ -8,7 +8,7 @@ use afferent_collector::certificate::{Means, Rings};
 use afferent_collector::data_directory::{first_public_key, parse_public_key};
 use afferent_collector::limits::WITNESS_FILE_BYTES_MAX;
 use afferent_collector::log::{Trust, Witnesses};
-use afferent_protocol::disk::FsDisk;
+use afferent_host::disk::FsDisk;
 use afferent_protocol::sign::PublicKey;
 use anyhow::Context;
 

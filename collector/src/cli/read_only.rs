@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use afferent_protocol::disk::{Disk, DiskFile, FsDisk};
+use afferent_host::disk::{Disk, DiskFile, FsDisk};
 
 use super::progress::Progress;
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use afferent_host::files;
 use afferent_protocol::event::Body;
-use afferent_protocol::files;
 use afferent_protocol::ids::Offset;
 use afferent_protocol::session::signed::Place;
 use redb::{Database, Durability, ReadableDatabase, TableDefinition};

@@ -1,7 +1,7 @@
 //! What goes is said before, and nothing that is needed goes with it.
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::attestation::Attestation;
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::Body;
 use afferent_protocol::ids::{Epoch, Offset, Stream, Timestamp};
 use afferent_protocol::segment::{EntryHead, Head, SEGMENT_HEADER_LEN, SegmentHeader};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use afferent_protocol::disk::FsDisk;
+use afferent_host::disk::FsDisk;
 
 use crate::config::Config;
 use crate::log::{EngineError, LogSettings, SegmentFiles};

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::FileExt;
 
+use afferent_host::disk::FsDisk;
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
-use afferent_protocol::disk::FsDisk;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestamp};
 use afferent_protocol::sign::Identity;
 

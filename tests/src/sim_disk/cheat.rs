@@ -5,9 +5,9 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::Batch;
 use afferent_protocol::codec;
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::event::{Body, LossReason};
 use afferent_protocol::scan::{Scan, Tail};
 use afferent_protocol::segment::{

@@ -16,7 +16,7 @@ mod platter;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_host::disk::{Disk, DiskFile};
 
 pub use cheat::{CheatFile, CheatingDisk, DiskCheat};
 pub use inode::SECTOR;

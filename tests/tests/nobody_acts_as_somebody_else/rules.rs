@@ -1,4 +1,4 @@
-//! The rules that README gives for a broker in between, on a real Mosquitto.
+//! The rules that the collector's README gives for a broker in between, on a real Mosquitto.
 
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
 use afferent_protocol::session::signed::{Down, Nonce, Place, UpContent};
@@ -13,9 +13,9 @@ use super::press_88_goes_on;
 const LOGINS: [(&str, &str); 3] =
     [("press-88", "of 88"), ("press-89", "of 89"), ("afferent-collector", "of the collector")];
 
-/// The block of README that is Mosquitto's ACL file.
+/// The block of the collector's README that is Mosquitto's ACL file.
 fn rules() -> String {
-    let readme = include_str!("../../../README.md");
+    let readme = include_str!("../../../collector/README.md");
     let mut blocks = readme.split("\n```").skip(1).step_by(2);
     let block = blocks.find(|block| block.contains("pattern write afferent")).expect("README gives the rules");
     block.split_once('\n').expect("a block has lines").1.to_owned()

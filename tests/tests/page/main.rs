@@ -5,6 +5,7 @@
 
 mod live;
 mod past;
+mod picture;
 mod plant;
 mod recording;
 mod walk;

@@ -1,5 +1,5 @@
-//! What README shows is so: its configurations are valid, its links lead somewhere, machine 88-C breaks down, and every
-//! command does what is told of it.
+//! What the documents show is so: their configurations are valid, their links lead somewhere, machine 88-C breaks down, and
+//! every command prints what is shown below it.
 
 mod commands;
 mod keys;
@@ -16,13 +16,31 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn readme() -> String {
-    std::fs::read_to_string(root().join("README.md")).expect("there is a README")
+/// The documents with commands, in the order in which a newcomer reads them.
+const GUIDES: [&str; 3] = ["README.md", "agent/README.md", "collector/README.md"];
+
+/// All other documents that link to each other.
+const OTHERS: [&str; 5] = [
+    "tests/README.md",
+    "protocol/ARCHITECTURE.md",
+    ".github/CONTRIBUTING.md",
+    ".github/SECURITY.md",
+    "collector/src/certificate/README.md",
+];
+
+/// A document of the repository.
+fn document(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// All guides, one after the other.
+fn guides() -> String {
+    GUIDES.map(document).concat()
 }
 
 /// The TOML blocks of this kind.
 fn configurations(kind: &str) -> Vec<String> {
-    let text = readme();
+    let text = guides();
     let fence = format!("```toml {kind}\n");
     text.split(&fence)
         .skip(1)
@@ -68,15 +86,49 @@ fn every_configuration_is_valid_and_one_with_another_key_is_not() {
     }
 }
 
-#[test]
-fn every_link_leads_to_a_file() {
-    let text = readme();
+/// The headings of a document, as links name them.
+fn anchors(text: &str) -> Vec<String> {
+    let heading = |line: &str| {
+        let kept = line.trim_start_matches('#').trim().to_lowercase();
+        kept.chars().filter(|letter| letter.is_alphanumeric() || " -_".contains(*letter)).collect::<String>()
+    };
+    text.lines().filter(|line| line.starts_with('#')).map(|line| heading(line).replace(' ', "-")).collect()
+}
+
+/// Links of a document that lead nowhere, and how many links it has.
+fn broken(path: &str, text: &str) -> (Vec<String>, usize) {
+    let folder = root().join(path).parent().expect("a document lies in a folder").to_owned();
     let targets: Vec<_> = text.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+    let leads_nowhere = |target: &&&str| {
+        let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+        let linked = if file.is_empty() { root().join(path) } else { folder.join(file) };
+        let has_anchor =
+            || std::fs::read_to_string(&linked).is_ok_and(|text| anchors(&text).contains(&anchor.to_owned()));
+        !linked.exists() || !(anchor.is_empty() || has_anchor())
+    };
     let files = targets.iter().filter(|target| !target.contains("://"));
-    let missing: Vec<_> =
-        files.filter(|target| !root().join(target.split('#').next().unwrap_or_default()).exists()).collect();
-    assert!(missing.is_empty(), "README links to what is not there: {missing:?}");
-    assert!(targets.len() > 20, "the links were found: {targets:?}");
+    (files.filter(leads_nowhere).map(|target| (*target).to_owned()).collect(), targets.len())
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_its_heading() {
+    let mut links = 0;
+    for path in GUIDES.into_iter().chain(OTHERS) {
+        let (broken, count) = broken(path, &document(path));
+        assert!(broken.is_empty(), "{path} links to what is not there: {broken:?}");
+        links += count;
+    }
+    assert!(links > 60, "the links were found: {links}");
+    let control = "[a](README.md#what-it-promises) [b](nowhere.md) [c](README.md#nowhere)";
+    assert_eq!(broken("README.md", control), (vec!["nowhere.md".to_owned(), "README.md#nowhere".to_owned()], 3));
+}
+
+#[test]
+fn readme_is_short_and_shows_the_page() {
+    let text = document("README.md");
+    assert!(text.lines().count() <= 150, "README has {} lines", text.lines().count());
+    let picture = std::fs::read(root().join(".github/page.png")).expect("README shows a picture");
+    assert!(text.contains("](.github/page.png)") && picture.starts_with(b"\x89PNG"));
 }
 
 /// The files that a table of `tests/README.md` links to, each with the names that stand behind the link.

@@ -1,4 +1,4 @@
-//! README's commands, run from the first to the last, show what README shows.
+//! The commands of the guides, run from the first to the last, print what is shown below them.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -40,7 +40,7 @@ fn adds(command: &str) -> bool {
 
 /// The fenced block of README with this head.
 fn block(head: &str) -> String {
-    let text = readme();
+    let text = guides();
     let (_, rest) = text.split_once(&format!("```{head}\n")).unwrap_or_else(|| panic!("README has no block {head}"));
     rest.split("```").next().expect("split gives at least one").to_owned()
 }
@@ -122,7 +122,7 @@ fn every_command_shows_what_is_written_below_it() {
     write_files(&folder);
     let mut words = BTreeMap::from([(HTTP.to_owned(), http.to_string()), (MQTT.to_owned(), mqtt.to_string())]);
     let (mut up, mut wrong) = (None, Vec::new());
-    let all = shown(&readme());
+    let all = shown(&guides());
     assert!(all.len() > 20, "the commands were found: {all:?}");
     for shown in &all {
         let shown = shown.with(&words);
@@ -160,7 +160,7 @@ fn every_command_shows_what_is_written_below_it() {
 
 #[test]
 fn every_command_of_readme_is_in_a_block_whose_output_is_compared() {
-    let text = readme();
+    let text = guides();
     // Fenced blocks are commands with their outputs, configurations, files and pictures.
     let prose: String = text.split("```").step_by(2).collect();
     let commands: Vec<_> = prose.lines().filter_map(|line| line.strip_prefix("    ")).collect();

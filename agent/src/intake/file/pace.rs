@@ -4,9 +4,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use afferent_protocol::ids::Timestamp;
+use serde::Deserialize;
 
 /// How fast a recording is replayed.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Speed {
     /// As fast as it was recorded.
     Original,
@@ -33,6 +35,14 @@ impl FromStr for Speed {
                 _ => Err(SpeedError(text.to_owned())),
             },
         }
+    }
+}
+
+impl TryFrom<String> for Speed {
+    type Error = SpeedError;
+
+    fn try_from(text: String) -> Result<Self, SpeedError> {
+        text.parse()
     }
 }
 

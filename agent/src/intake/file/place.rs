@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use afferent_protocol::files;
+use afferent_host::files;
 use afferent_protocol::sign::sha256;
 use serde::{Deserialize, Serialize};
 

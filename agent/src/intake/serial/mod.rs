@@ -47,6 +47,7 @@
 //! [`DEVICE_LANES_MAX`]: crate::limits::DEVICE_LANES_MAX
 
 pub mod clock;
+mod input;
 pub mod metrics;
 pub mod pieces;
 pub mod port;
@@ -68,13 +69,14 @@ use crate::intake::sink::{DeviceSink, Refusal, Ticket, Waiting};
 use crate::limits::{DEVICE_SILENT_MS_MAX, FRAME_BYTES_MAX, PORT_WAIT_MS_MAX, PORT_WAIT_MS_MIN, PORT_WRITE_MS_MAX};
 use crate::stop::Stop;
 use clock::DeviceClock;
+pub use input::{Line, SerialConfig};
 pub use metrics::SerialMetrics;
 use pieces::Pieces;
 use port::{Address, Port};
 use session::{Said, Session, Stored, is_resealed};
 
 /// A port, and who is to be on it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SerialSettings {
     /// The agent.
     pub agent: SourceId,

@@ -5,11 +5,13 @@ use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 /// Where a line is.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Address {
     /// A serial port of this machine.
     Device(PathBuf),
@@ -21,7 +23,7 @@ pub enum Address {
 
 /// Why a text is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write a path as \"/dev/ttyUSB0\", \"tcp://HOST:PORT\", or \"unix:/PATH\"")]
+#[error("it is no address of a line; write a path as \"/dev/ttyUSB0\", \"tcp://HOST:PORT\", or \"unix:/PATH\"")]
 pub struct AddressError;
 
 impl FromStr for Address {
@@ -37,6 +39,14 @@ impl FromStr for Address {
             return Err(AddressError);
         }
         Ok(if is_unix { Self::Unix(path.into()) } else { Self::Device(path.into()) })
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
     }
 }
 

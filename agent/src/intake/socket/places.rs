@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::limits::{PRODUCER_IDLE_MS, PRODUCER_MUTE_MS};
 
 /// How many connections there may be at once, on all listeners that share it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Places {
     seats: Mutex<Vec<Arc<Seat>>>,
     max: AtomicUsize,

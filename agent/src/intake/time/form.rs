@@ -4,12 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use afferent_protocol::ids::Timestamp;
+use serde::Deserialize;
 
 use super::{DAY_US, Zone, number, of_parts, offset, parse};
 use crate::intake::line::cut;
 
 /// The form of the times of a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Form {
     /// `2013-12-02T21:15:00Z`; with a blank for the T, and without a zone where one is stated, as well.
     #[default]
@@ -44,6 +46,14 @@ impl FromStr for Form {
             _ if is_pattern(text) => Self::Pattern(text.to_owned()),
             _ => return Err(FormError(text.to_owned())),
         })
+    }
+}
+
+impl TryFrom<String> for Form {
+    type Error = FormError;
+
+    fn try_from(text: String) -> Result<Self, FormError> {
+        text.parse()
     }
 }
 

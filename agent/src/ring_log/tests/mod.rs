@@ -12,9 +12,9 @@ mod unreadable;
 mod vanished;
 mod writing;
 
+use afferent_host::disk::DiskFile;
 use afferent_protocol::batch::{BatchBuilder, ClockReading, split};
 use afferent_protocol::codec;
-use afferent_protocol::disk::DiskFile;
 use afferent_protocol::event::{Body, Breakdown, Event, Loss, Quality, Sample, Severity, Value};
 use afferent_protocol::ids::{Sequence, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::scan::{Scan, Step};

@@ -1,7 +1,7 @@
 //! What a start makes of what it finds.
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::split;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::event::LossReason;
 use afferent_protocol::ids::Stream;
 

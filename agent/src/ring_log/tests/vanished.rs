@@ -1,6 +1,6 @@
 //! Files that are gone, emptied or put back from earlier, and a witness that has seen them; or has not.
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::event::LossReason;
 use afferent_protocol::ids::Stream;
 

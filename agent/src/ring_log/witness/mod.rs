@@ -11,7 +11,7 @@
 mod record;
 mod writer;
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 
 pub(super) use record::Record;
 use record::RecordLane;

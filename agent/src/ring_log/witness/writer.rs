@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_host::disk::{Disk, DiskFile};
 
 use super::record::{Record, SLOT_LEN};
 

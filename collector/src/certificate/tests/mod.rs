@@ -5,8 +5,8 @@ mod parted;
 mod retention;
 mod witnesses;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{Batch, BatchBuilder, ClockReading, Lineage};
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::endorsement::ENDORSEMENT_LEN;
 use afferent_protocol::event::{Body, Event, LaneEnd, LaneEnds, LifeCycle};
 use afferent_protocol::ids::{Epoch, Sequence, Stream, Subject};

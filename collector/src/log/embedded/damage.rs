@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::ids::{Offset, Sequence, SequenceRange, SourceId};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::scan::{Scan, Step as Scanned};

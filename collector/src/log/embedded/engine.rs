@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use afferent_protocol::disk::{Disk, FsDisk};
+use afferent_host::disk::{Disk, FsDisk};
 
 use super::writing::{EmbeddedLog, LogSettings};
 use crate::log::engine::{Engine, EngineError, OpenedLog, Opening};

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Epoch, Position, Stream, Timestamp};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{Head, LogKind, SEGMENT_HEADER_LEN, Seed, SegmentHeader};

@@ -11,8 +11,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::Batch;
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, Stream};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{ENTRY_ALIGN, EntryHead, STOP_LEN, put_entry};

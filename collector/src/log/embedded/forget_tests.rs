@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use afferent_host::disk::{Disk, DiskFile, FsDisk};
 use afferent_protocol::batch::Batch;
-use afferent_protocol::disk::{Disk, DiskFile, FsDisk};
 use afferent_protocol::event::{Body, Quality, Sample, Value};
 use afferent_protocol::ids::{Offset, Stream};
 use afferent_protocol::segment::{SEGMENT_HEADER_LEN, STOP_LEN, entry_len};

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN};
 use afferent_protocol::session::signed::LogId;

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::Batch;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::event::{Body, Breakdown, LaneEnd, LaneEnds, LifeCycle, Loss, LossReason, Severity};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Timestamp};
 use afferent_protocol::limits::HEARTBEAT_BYTES_MAX;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::sign::Identity;
 

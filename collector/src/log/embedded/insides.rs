@@ -8,7 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 
 use super::files::SegmentFile;
 use super::points::Point;

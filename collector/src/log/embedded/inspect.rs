@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::Batch;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Offset, Position, SourceId, Timestamp};
 use afferent_protocol::segment::{Entry, EntryHead, SEGMENT_HEADER_LEN};
 use serde::Serialize;

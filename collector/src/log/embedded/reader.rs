@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead};
 

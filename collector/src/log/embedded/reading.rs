@@ -3,7 +3,7 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 
 use super::extract::Extracts;

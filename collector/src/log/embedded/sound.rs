@@ -1,7 +1,7 @@
 //! A finished segment that is as it was written: its entries follow each other without a hole from its first offset up
 //! to the one that the next segment begins with.
 
-use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{Entry, Head, SEGMENT_HEADER_LEN, SegmentHeader};
 

@@ -1,5 +1,5 @@
+use afferent_host::disk::Disk;
 use afferent_protocol::batch::Header;
-use afferent_protocol::disk::Disk;
 use afferent_protocol::ids::{Offset, Stream, Timestamp};
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, SEGMENT_HEADER_LEN};
 use proptest::prelude::*;

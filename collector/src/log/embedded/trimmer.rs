@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use afferent_protocol::disk::Disk;
+use afferent_host::disk::Disk;
 use afferent_protocol::ids::Offset;
 
 use super::files::survey;

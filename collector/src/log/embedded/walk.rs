@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use afferent_protocol::disk::{Disk, DiskFile};
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, Position};
 use afferent_protocol::scan::{Scan, Step, Tail};
 use afferent_protocol::segment::{Entry, SEGMENT_HEADER_LEN};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use afferent_protocol::disk::DiskFile;
+use afferent_host::disk::DiskFile;
 use afferent_protocol::limits::BATCH_BYTES_MAX;
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead, Seed, entry_len};
 
@@ -67,7 +67,7 @@ impl<'f, F: DiskFile> Window<'f, F> {
 
 #[cfg(test)]
 mod tests {
-    use afferent_protocol::disk::Disk;
+    use afferent_host::disk::Disk;
     use proptest::prelude::*;
 
     use super::*;

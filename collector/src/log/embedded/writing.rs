@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::Batch;
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, STOP_LEN};

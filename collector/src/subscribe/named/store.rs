@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use afferent_protocol::files;
+use afferent_host::files;
 use afferent_protocol::ids::{Offset, SourceId};
 use serde::{Deserialize, Serialize};
 

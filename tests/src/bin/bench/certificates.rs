@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use afferent_collector::log::{EmbeddedLog, Indexed, LogSettings, UnifiedLog};
+use afferent_host::disk::FsDisk;
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, Lineage};
-use afferent_protocol::disk::FsDisk;
 use afferent_protocol::event::{
     Body, Breakdown, Event, LaneEnd, LaneEnds, LifeCycle, Quality, Sample, Severity, Value,
 };

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use afferent_agent::ring_log::{RingIdentity, RingLog, RingSettings};
+use afferent_host::disk::{Disk, FsDisk};
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
-use afferent_protocol::disk::{Disk, FsDisk};
 use afferent_protocol::event::{Body, Derived, Event};
 use afferent_protocol::ids::{SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::sign::Identity;

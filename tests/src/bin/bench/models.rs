@@ -10,8 +10,8 @@ use afferent_collector::models::runner::{fold_log, start_of};
 use afferent_collector::models::store::Store;
 use afferent_collector::models::what_if::{Plan, WhatIf};
 use afferent_collector::models::{Definition, Fold, Member, with_built_ins};
+use afferent_host::disk::FsDisk;
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
-use afferent_protocol::disk::FsDisk;
 use afferent_protocol::event::{
     Alarm, AlarmTransition, Body, Breakdown, Event, MachineState, Quality, Recovery, Sample, Severity, State, Value,
 };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::Batch;
-use afferent_protocol::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Offset, Position, SourceId};
 use afferent_protocol::limits::SEGMENT_BYTES_MAX;
 use afferent_protocol::segment::{Entry, EntryHead, Seed};

@@ -21,9 +21,9 @@ mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use afferent_host::disk::DiskFile;
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::batch::{Batch, ChainHash};
-use afferent_protocol::disk::DiskFile;
 use afferent_protocol::event::{Body, LifeCycle};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestamp};
 use afferent_protocol::sign::{Context, Identity, sha256};

@@ -2,7 +2,6 @@
 //! symbolic link above all, leads nowhere.
 
 use std::ffi::OsString;
-use std::format;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -104,7 +103,6 @@ fn unfinished(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
-    use std::string::ToString;
 
     use super::*;
 

@@ -7,8 +7,6 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::string::String;
-use std::vec::Vec;
 
 use crate::files;
 

@@ -1,0 +1,153 @@
+//! Recorded files of a configuration as inputs.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{FileSettings, Mapping, Speed, run};
+use crate::intake::input::{Home, Input, Ways};
+use crate::intake::sink::DeviceSink;
+use crate::intake::take::LineMetrics;
+use crate::intake::time::{Form, Reading, Zone};
+use crate::intake::unit::Units;
+use crate::section::{Key, Value, optional};
+use crate::stop::Stop;
+use crate::supervise::Ended;
+
+/// One `[[intake.file]]`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "Written")]
+pub struct FileConfig {
+    /// The file.
+    pub path: PathBuf,
+    /// What its columns mean.
+    pub mapping: Mapping,
+    /// How fast it is replayed.
+    pub speed: Speed,
+}
+
+/// A [`FileConfig`] as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    path: PathBuf,
+    #[serde(default)]
+    subject: String,
+    subject_column: Option<String>,
+    time_column: Option<String>,
+    #[serde(default)]
+    time_format: Form,
+    time_zone: Option<Zone>,
+    #[serde(default)]
+    value_columns: Vec<String>,
+    #[serde(default)]
+    text_columns: Vec<String>,
+    #[serde(default)]
+    number_columns: Vec<String>,
+    #[serde(default)]
+    missing: Vec<String>,
+    decimal: Option<Sign>,
+    delimiter: Option<Sign>,
+    #[serde(default)]
+    unit: String,
+    speed: Option<Speed>,
+}
+
+/// One ASCII character.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Sign(u8);
+
+impl TryFrom<String> for Sign {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_bytes() {
+            [sign] if sign.is_ascii() => Ok(Self(*sign)),
+            _ => Err(format!("{text:?} is not one ASCII character")),
+        }
+    }
+}
+
+impl TryFrom<Written> for FileConfig {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let unit = Units::default().check(&written.unit);
+        unit.map_err(|error| format!("`intake.file.unit`: {error}"))?;
+        let mapping = Mapping {
+            subject: written.subject,
+            subject_column: written.subject_column,
+            time_column: written.time_column,
+            time: Reading { form: written.time_format, zone: written.time_zone },
+            value_columns: written.value_columns,
+            text_columns: written.text_columns,
+            number_columns: written.number_columns,
+            missing: written.missing,
+            decimal: written.decimal.map_or(b'.', |sign| sign.0),
+            unit: written.unit,
+            delimiter: written.delimiter.map_or(b',', |sign| sign.0),
+        };
+        mapping.check().map_err(|error| format!("`intake.file` of {}: {error}", written.path.display()))?;
+        Ok(Self { path: written.path, mapping, speed: written.speed.unwrap_or(Speed::Original) })
+    }
+}
+
+/// A recorded file that can be read.
+#[derive(Debug)]
+pub struct FileReplay(FileSettings);
+
+impl Input for FileReplay {
+    type Section = Vec<FileConfig>;
+    type Config = FileSettings;
+    type Shared = ();
+
+    const REPEATS: bool = true;
+    const HELP: &'static str =
+        "A recorded file that is replayed once; the next start goes on where it was. May stand there several times.";
+    #[rustfmt::skip]
+    const KEYS: &'static [Key] = &[
+        optional("path", Value::Text, "\"recorded.csv\"", "The file: .csv with a head, .jsonl, .ndjson. Needed."),
+        optional("subject", Value::Text, "\"88-C/temperature\"", "What its values are about."),
+        optional("subject_column", Value::Text, "\"sensor\"", "A column that goes on the subject."),
+        optional("time_column", Value::Text, "\"timestamp\"", "The column with the time. Default: the time of the replay."),
+        optional("time_format", Value::Text, "\"%Y%m%d%H%M%S\"", "rfc3339, unix, unix_ms, unix_us, unix_ns, excel, or a pattern of %Y %m %d %H %M %S %f %z. Default: rfc3339."),
+        optional("time_zone", Value::Text, "\"UTC\"", "The zone of times that say none: UTC, or as +02:00. Default: such times are refused."),
+        optional("value_columns", Value::Texts, "[\"value\", \"lot\"]", "The columns with values. JSON lines without it are the socket's."),
+        optional("text_columns", Value::Texts, "[\"lot\"]", "Those of them that hold text. Default: as the first rows show."),
+        optional("number_columns", Value::Texts, "[\"value\"]", "Those of them that hold numbers. Default: as the first rows show."),
+        optional("missing", Value::Texts, "[\"NaN\"]", "Cells that mean no value, as empty ones do."),
+        optional("decimal", Value::Text, "\",\"", "The decimal sign. Default: a point."),
+        optional("delimiter", Value::Text, "\";\"", "What stands between the columns. Default: a comma."),
+        optional("unit", Value::Text, "\"Cel\"", "The values' unit, a UCUM code."),
+        optional("speed", Value::Text, "\"max\"", "original, max, or how many times faster. Default: original."),
+    ];
+
+    fn inputs(section: &Vec<FileConfig>, home: &Home) -> Vec<(String, FileSettings)> {
+        let one = |FileConfig { path, mapping, speed }: &FileConfig| {
+            let places = home.data_dir.join("replay");
+            let settings = FileSettings { path: path.clone(), mapping: mapping.clone(), speed: *speed, places };
+            (path.display().to_string(), settings)
+        };
+        section.iter().map(one).collect()
+    }
+
+    fn look(config: &FileSettings, _: &Home) -> Result<(), String> {
+        can_read(&config.path)
+    }
+
+    async fn open(config: &FileSettings, (): &()) -> Result<Self, String> {
+        can_read(&config.path).map(|()| Self(config.clone()))
+    }
+
+    async fn run<S: DeviceSink>(self, ways: Ways<S>, stop: Stop) -> Ended {
+        let metrics = LineMetrics::new(&ways.registry, &self.0.path.display().to_string());
+        let replayed = run(self.0, ways.sink, ways.clock, metrics, stop).await;
+        replayed.map_err(|error| format!("the replay ended early: {error}"))
+    }
+}
+
+fn can_read(path: &Path) -> Result<(), String> {
+    File::open(path).map(drop).map_err(|error| format!("`intake.file.path` {}: {error}", path.display()))
+}

@@ -1,0 +1,136 @@
+//! The sockets of a configuration as inputs: the Unix socket and the TCP address each run by themselves, and count their
+//! producers together.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{Listeners, Places, SocketMetrics, SocketSettings, serve, set_mode};
+use crate::intake::input::{Home, Input, Ways};
+use crate::intake::sink::DeviceSink;
+use crate::limits::CONNECTIONS_MAX;
+use crate::section::{Key, Value, in_range, key, optional, section};
+use crate::stop::Stop;
+use crate::supervise::{Ended, endless};
+use crate::{lock, look};
+
+/// Permission bits of a file, written in octal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Mode(pub u32);
+
+impl TryFrom<String> for Mode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.strip_prefix("0o").unwrap_or(&text);
+        let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
+        mode.map(Self).ok_or_else(|| format!("{text:?} is no mode; write permission bits in octal, as \"0660\""))
+    }
+}
+
+section! {
+    /// `[intake.socket]`
+    SocketConfig {
+        /// Whether there is one.
+        enabled: bool = true,
+        /// The Unix socket's path; `agent.sock` in the data directory when not given.
+        path: Option<PathBuf> = None,
+        /// Its permission bits, in octal.
+        mode: Mode = Mode(0o660),
+        /// A TCP address too.
+        tcp: Option<SocketAddr> = None,
+        /// Whether that address may be reached from other machines.
+        tcp_beyond_loopback: bool = false,
+        /// Producers at once.
+        connections_max: usize = 256,
+    }
+}
+
+/// One of the sockets, open.
+#[derive(Debug)]
+pub struct Socket(Listeners);
+
+impl Input for Socket {
+    type Section = SocketConfig;
+    /// With a path or an address, and never both.
+    type Config = SocketSettings;
+    /// Producers at once, on all sockets together.
+    type Shared = Arc<Places>;
+
+    const REPEATS: bool = false;
+    const HELP: &'static str = "Producers on this machine: one JSON object a line.";
+    #[rustfmt::skip]
+    const KEYS: &'static [Key] = &[
+        key("enabled", Value::Switch, "true", "Whether there is a socket."),
+        optional("path", Value::Text, "\"/run/afferent/agent.sock\"", "The Unix socket. Default: agent.sock in the data directory."),
+        key("mode", Value::Text, "\"0660\"", "The socket's permission bits, in octal."),
+        optional("tcp", Value::Text, "\"127.0.0.1:8800\"", "A TCP address too. Default: none."),
+        key("tcp_beyond_loopback", Value::Switch, "false", "Whether that may be reached from other machines, without encryption."),
+        key("connections_max", Value::Whole(1, CONNECTIONS_MAX as u64), "256", "Producers at once."),
+    ];
+
+    fn check(section: &SocketConfig, _: &Home) -> Result<(), String> {
+        let connections = u32::try_from(section.connections_max).unwrap_or(u32::MAX);
+        in_range("intake.socket.connections_max", connections, 1, CONNECTIONS_MAX as u32)?;
+        match section.tcp {
+            Some(tcp) if !tcp.ip().is_loopback() && !section.tcp_beyond_loopback => Err(format!(
+                "`intake.socket.tcp` is {tcp}, which other machines can reach, and nothing on it is encrypted; take \
+                 127.0.0.1, or set `intake.socket.tcp_beyond_loopback = true`"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn inputs(section: &SocketConfig, home: &Home) -> Vec<(String, SocketSettings)> {
+        if !section.enabled {
+            return vec![];
+        }
+        let one = |path, tcp| SocketSettings {
+            path,
+            mode: section.mode.0,
+            tcp,
+            tcp_beyond_loopback: section.tcp_beyond_loopback,
+            connections_max: section.connections_max,
+        };
+        let path = section.path.clone().unwrap_or_else(|| home.data_dir.join("agent.sock"));
+        let unix = (String::new(), one(Some(path), None));
+        let tcp = section.tcp.map(|tcp| ("tcp".to_owned(), one(None, Some(tcp))));
+        [unix].into_iter().chain(tcp).collect()
+    }
+
+    fn share(places: &Arc<Places>, section: &SocketConfig) {
+        places.set_max(section.connections_max);
+    }
+
+    fn look(config: &SocketSettings, home: &Home) -> Result<(), String> {
+        let directory = config.path.as_deref().and_then(Path::parent).filter(|path| *path != home.data_dir);
+        directory.map_or(Ok(()), |directory| look::writable(directory, "intake.socket.path"))?;
+        match config.tcp {
+            // An agent that runs here holds its own ports.
+            Some(tcp) if lock::holder_of(&home.data_dir).is_none() => look::free(tcp, "intake.socket.tcp"),
+            _ => Ok(()),
+        }
+    }
+
+    async fn open(config: &SocketSettings, places: &Arc<Places>) -> Result<Self, String> {
+        let listeners = Listeners::bind(config).await.map_err(|error| error.to_string())?;
+        Ok(Self(listeners.sharing(places.clone())))
+    }
+
+    async fn run<S: DeviceSink>(self, ways: Ways<S>, stop: Stop) -> Ended {
+        serve(self.0, ways.sink, ways.clock, SocketMetrics::new(&ways.registry), stop.clone()).await;
+        endless(&stop)
+    }
+
+    fn fits(open: &SocketSettings, wanted: &SocketSettings) -> bool {
+        (&open.path, open.tcp) == (&wanted.path, wanted.tcp)
+    }
+
+    fn adjust(open: &SocketSettings, wanted: &SocketSettings) -> Result<(), String> {
+        let Some(path) = wanted.path.as_deref().filter(|_| open.mode != wanted.mode) else { return Ok(()) };
+        set_mode(path, wanted.mode).map_err(|error| format!("the mode of {} cannot be set: {error}", path.display()))
+    }
+}

@@ -1,0 +1,97 @@
+//! What a section of the configuration is: its keys with their meanings, and how its type is declared.
+
+/// The type of a key's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Any text.
+    Text,
+    /// One of these texts.
+    Choice(&'static [&'static str]),
+    /// A whole number from, to.
+    Whole(u64, u64),
+    /// A size in bytes.
+    Size,
+    /// `true` or `false`.
+    Switch,
+    /// Where a secret is.
+    Secret,
+    /// Texts.
+    Texts,
+}
+
+/// One key of a section.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The key's name.
+    pub name: &'static str,
+    /// The type of its value.
+    pub value: Value,
+    /// The default as TOML; none where there is none, and then an example.
+    pub default: Option<&'static str>,
+    /// An example as TOML for a key without a default.
+    pub example: &'static str,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// A section of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// Its path, with dots.
+    pub path: &'static str,
+    /// Whether it may stand there several times, in double brackets.
+    pub repeats: bool,
+    /// What it is for.
+    pub help: &'static str,
+    /// Its keys, in the order in which they are printed.
+    pub keys: &'static [Key],
+}
+
+impl Section {
+    /// Its head, as it stands in a file.
+    pub fn head(&self) -> String {
+        if self.repeats { format!("[[{}]]", self.path) } else { format!("[{}]", self.path) }
+    }
+
+    /// The path of one of its keys, with dots.
+    pub fn path_of(&self, key: &Key) -> String {
+        format!("{}.{}", self.path, key.name)
+    }
+}
+
+/// A key with a default.
+pub const fn key(name: &'static str, value: Value, default: &'static str, help: &'static str) -> Key {
+    Key { name, value, default: Some(default), example: "", help }
+}
+
+/// A key without a default, with an example.
+pub const fn optional(name: &'static str, value: Value, example: &'static str, help: &'static str) -> Key {
+    Key { name, value, default: None, example, help }
+}
+
+/// Refuses a number out of its range; the error names the key.
+pub fn in_range(key: &str, value: u32, least: u32, most: u32) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("`{key}` is {value}; it goes from {least} to {most}"))
+    }
+}
+
+/// Declares the type of a section all of whose keys have defaults.
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+pub(crate) use section;
