@@ -31,8 +31,9 @@ pub fn verify<D: Disk>(disk: &D, own: &SourceId) -> Result<Verified, OpenError> 
     verify_by(disk, own, Means::default())
 }
 
-/// As [`inspect::info`], and for every batch signature, chain, order and body; what attestations, witnesses and ring logs
-/// say; whether sources have accepted what is not there; and whether retention was to remove what is gone from the beginning.
+/// As [`inspect::info`], and for every batch signature, chain, order and body; what attestations, witnesses and ring
+/// logs say; whether sources have accepted what is not there; and whether retention was to remove what is gone from
+/// the beginning.
 /// `own` is the collector's name: only what it wrote tells which keys are pinned.
 ///
 /// # Errors

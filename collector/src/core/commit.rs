@@ -9,8 +9,8 @@ impl<L: UnifiedLog> Core<L> {
     /// Makes durable what was accepted, answers hellos, and gives the messages to send.
     ///
     /// # Errors
-    /// When nothing since the last commit counts, or when that is unknown ([`Core::is_lost`]): no message that waits for it
-    /// may be confirmed.
+    /// When nothing since the last commit counts, or when that is unknown ([`Core::is_lost`]): no message that waits
+    /// for it may be confirmed.
     pub fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, CommitError> {
         assert!(self.is_begun, "a term begins before anything is taken");
         self.make_durable(clock)?;

@@ -23,6 +23,7 @@ mod crowd;
 mod engines;
 mod guests;
 mod ordeal;
+mod unknown;
 
 use engines::{TestEngine, TestLog, on_every_engine};
 
@@ -420,39 +421,6 @@ fn an_aborted_commit_gives_its_offsets_back<E: TestEngine>() {
         end = head.end_ordinal();
     });
     assert_eq!(core.durable_end().get(), end);
-}
-
-#[test]
-fn after_an_unknown_outcome_the_log_is_opened_anew_and_shows_what_counts() {
-    for is_durable in [false, true] {
-        let engine = MemoryEngine::default();
-        let mut agent = Agent::new("press", Stream::Samples, 1);
-        let mut core = greeted(&engine, &agent);
-        let batch = agent.samples(3);
-        assert_eq!(give(&mut core, &agent, &batch).accepted, 1);
-        engine.ends_unknown(is_durable);
-        assert!(core.commit(&clock(1)).unwrap_err().is_unknown() && core.is_lost());
-        let mut core = start(&engine);
-        let answers = greet(&mut core, &agent, 0, &clock(2)).unwrap();
-        assert_eq!(welcomed_end(&answers), Some(if is_durable { 3 } else { 0 }));
-        let again = give(&mut core, &agent, &batch);
-        assert_eq!((again.accepted, again.duplicates), if is_durable { (0, 1) } else { (1, 0) });
-        assert_eq!(acked_end(&core.commit(&clock(2)).unwrap()), Some(3));
-        assert_eq!(logged(&core).iter().filter(|batch| batch.0 == agent.name).count(), 1, "once, either way");
-    }
-}
-
-#[test]
-#[should_panic(expected = "after a commit of unknown outcome the log is opened anew")]
-fn a_core_whose_commit_ended_unknown_takes_nothing_more() {
-    let engine = MemoryEngine::default();
-    let mut agent = Agent::new("press", Stream::Samples, 1);
-    let mut core = greeted(&engine, &agent);
-    let batch = agent.samples(3);
-    give(&mut core, &agent, &batch);
-    engine.ends_unknown(false);
-    core.commit(&clock(1)).unwrap_err();
-    give(&mut core, &agent, &batch);
 }
 
 on_every_engine! {

@@ -30,8 +30,8 @@ impl fmt::Display for Partition {
     }
 }
 
-/// The address of an event. Addresses of one partition are ordered as its events are; between partitions the order means
-/// nothing.
+/// The address of an event. Addresses of one partition are ordered as its events are; between partitions the order
+/// means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     /// The partition.

@@ -3,8 +3,9 @@
 //! What an engine promises of its commits:
 //! - A commit that has succeeded is durable, and readers see it.
 //! - One that was aborted leaves nothing, and its offsets are given again: the next append begins at the durable end.
-//! - Of one whose outcome is unknown either all or nothing will be found. Until the log is opened anew nobody knows, so that
-//!   the log takes nothing more: whoever fills it is thrown away with it, and made again from what the opening finds.
+//! - Of one whose outcome is unknown either all or nothing will be found. Until the log is opened anew nobody knows,
+//!   so that the log takes nothing more: whoever fills it is thrown away with it, and made again from what the
+//!   opening finds.
 
 use std::sync::Arc;
 
@@ -24,8 +25,8 @@ pub trait Engine {
     /// The half of the log that admission sees.
     type Log: UnifiedLog + Send + 'static;
 
-    /// Opens the log, mends what a stop has left behind, and passes what it holds to `rebuild`, in order. What was opened
-    /// before, here or elsewhere, writes nothing any more.
+    /// Opens the log, mends what a stop has left behind, and passes what it holds to `rebuild`, in order. What was
+    /// opened before, here or elsewhere, writes nothing any more.
     ///
     /// # Errors
     /// When the log cannot be read or mended. Damage is no reason: see [`Recovery`].

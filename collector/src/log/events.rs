@@ -8,17 +8,18 @@
 //! | [`Item::Removed`] | what retention has taken: samples out of a batch, or the beginning of the log |
 //!
 //! One rule holds for all of what cannot be read:
-//! - Every offset of a walk that no index passes over is in exactly one item, and items come in the order of their offsets.
-//! - A batch is decoded up to its first event that cannot be; from there up to its end it is `Unreadable`, once. What was
-//!   decoded before counts. Of a batch whose dictionary or codec cannot be read all is `Unreadable`.
-//! - Bytes behind the last event of a batch make an `Unreadable` of no offsets: no event is missing, and yet the batch is not
-//!   what its sender should have written.
-//! - What the disk gives back otherwise than it was written is a `Hole`, like offsets that no entry has; the walk goes on
-//!   behind it. Before the first offset that is kept there is no hole: that is `Removed`.
+//! - Every offset of a walk that no index passes over is in exactly one item, and items come in the order of their
+//!   offsets.
+//! - A batch is decoded up to its first event that cannot be; from there up to its end it is `Unreadable`, once. What
+//!   was decoded before counts. Of a batch whose dictionary or codec cannot be read all is `Unreadable`.
+//! - Bytes behind the last event of a batch make an `Unreadable` of no offsets: no event is missing, and yet the
+//!   batch is not what its sender should have written.
+//! - What the disk gives back otherwise than it was written is a `Hole`, like offsets that no entry has; the walk
+//!   goes on behind it. Before the first offset that is kept there is no hole: that is `Removed`.
 //! - Only a disk that refuses ends a walk with an error: another time it may not refuse.
 //!
-//! A walk hands over whole entries ([`Part::Entry`]), of which nothing is decoded: who reads looks at the head, then at the
-//! subjects ([`Entry::open`]), and decodes what may be wanted ([`Opened::each`]).
+//! A walk hands over whole entries ([`Part::Entry`]), of which nothing is decoded: who reads looks at the head, then
+//! at the subjects ([`Entry::open`]), and decodes what may be wanted ([`Opened::each`]).
 
 use std::ops::{ControlFlow, Range};
 
@@ -125,8 +126,7 @@ impl<'e> Opened<'e> {
                 return;
             }
         };
-        let mut index = 0;
-        for record in records {
+        for (index, record) in (0..).zip(records) {
             let item = match &record {
                 Ok(record) => {
                     let offset = Offset::new(entry.head.ordinal + u64::from(index));
@@ -137,7 +137,6 @@ impl<'e> Opened<'e> {
             if each(item).is_break() {
                 return;
             }
-            index += 1;
         }
     }
 }
@@ -234,7 +233,8 @@ impl Part<'_> {
 }
 
 impl<'p> Part<'p> {
-    /// Passes its items to `each`, in order, until that breaks. An entry that begins before the walk gives all of its own.
+    /// Passes its items to `each`, in order, until that breaks. An entry that begins before the walk gives all of its
+    /// own.
     #[inline]
     pub fn each(self, decoder: &'p mut Decoder, mut each: impl FnMut(Item<'_, 'p>) -> ControlFlow<()>) {
         let _ = match self {

@@ -39,8 +39,8 @@ fn walked(log: &MemoryLog, from: u64, until: u64, wanted: Option<&Wanted>) -> Ve
     found
 }
 
-/// From offset 10 on: two events, three that were emptied, four offsets without an entry, an event, a batch of a codec that
-/// nobody knows, two events.
+/// From offset 10 on: two events, three that were emptied, four offsets without an entry, an event, a batch of a
+/// codec that nobody knows, two events.
 fn log() -> MemoryLog {
     let log = MemoryLog::beginning_at(10);
     log.append("a", &[sample("x", 1), sample("y", 2)], 1);

@@ -42,9 +42,9 @@ impl MemoryEngine {
         self.state().fails_in = steps;
     }
 
-    /// The outcome of the next commit that has something to write is unknown to whoever makes it.
-    pub(crate) fn ends_unknown(&self, is_durable: bool) {
-        self.state().unknown = Some(is_durable);
+    /// The outcome of the next commit that has something to write is unknown to whoever makes it; `None` ends that.
+    pub(crate) fn ends_unknown(&self, is_durable: Option<bool>) {
+        self.state().unknown = is_durable;
     }
 
     /// What is durable, elsewhere.

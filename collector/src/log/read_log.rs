@@ -31,8 +31,8 @@ pub trait ReadLog: Send + Sync {
     /// The first offset that was ingested at `time` or later; the durable end when there is none.
     fn at_time(&self, time: Timestamp) -> Result<Offset, ReadLogError>;
 
-    /// The first offset behind everything that was ingested before `time`; the first one that is kept when nothing was. It
-    /// lies behind the one of [`ReadLog::at_time`] where the collector's clock was set back.
+    /// The first offset behind everything that was ingested before `time`; the first one that is kept when nothing
+    /// was. It lies behind the one of [`ReadLog::at_time`] where the collector's clock was set back.
     fn end_at_time(&self, time: Timestamp) -> Result<Offset, ReadLogError> {
         self.at_time(time)
     }

@@ -27,8 +27,9 @@ impl Decoder {
     }
 }
 
-/// The records of a batch, in order, up to the first one that cannot be decoded: that one is an error, and the last item. Of a
-/// batch that cannot be opened there is nothing but the error; of one that retention has emptied there is nothing at all.
+/// The records of a batch, in order, up to the first one that cannot be decoded: that one is an error, and the last
+/// item. Of a batch that cannot be opened there is nothing but the error; of one that retention has emptied there is
+/// nothing at all.
 #[derive(Debug)]
 pub struct Records<'b> {
     opened: Result<codec::Records<'b>, DecodeError>,

@@ -58,8 +58,8 @@ pub struct Missing {
 /// Offsets of the log that cannot be read any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogDamage {
-    /// The file that holds them.
-    pub file: String,
+    /// What holds them, as the engine names it: of the embedded one a file.
+    pub place: String,
     /// The first offset that cannot be read.
     pub first: Offset,
     /// The first one after it that can.

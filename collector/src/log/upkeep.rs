@@ -1,5 +1,5 @@
-//! What keeps a log in shape beside its writer: indexes are made, its beginning is removed, samples are taken out of what
-//! stays. Each lives on a thread of its own, and the writer never waits for it.
+//! What keeps a log in shape beside its writer: indexes are made, its beginning is removed, samples are taken out of
+//! what stays. Each lives on a thread of its own, and the writer never waits for it.
 
 use afferent_protocol::ids::{Offset, Timestamp};
 
@@ -22,8 +22,8 @@ pub trait Trimming: Send {
     /// # Errors
     /// When the engine cannot look.
     fn usage(&self) -> Result<Usage, UpkeepError>;
-    /// Removes all segments that end at or before an offset, oldest first. That this was to be is in the log before it is
-    /// called.
+    /// Removes all segments that end at or before an offset, oldest first. That this was to be is in the log before
+    /// it is called.
     ///
     /// # Errors
     /// When the engine refuses: what is left is removed by the next call.
@@ -32,8 +32,8 @@ pub trait Trimming: Send {
 
 /// Takes samples out of segments that stay.
 pub trait Emptying: Send {
-    /// Takes the samples out of the oldest segment that has any and that ends at or before `until`; `None` when there is none.
-    /// That this was to be is in the log before it is called.
+    /// Takes the samples out of the oldest segment that has any and that ends at or before `until`; `None` when there
+    /// is none. That this was to be is in the log before it is called.
     ///
     /// # Errors
     /// When a segment keeps its samples.

@@ -124,7 +124,8 @@ impl Cursor {
         }
     }
 
-    /// Passes what is wanted of what comes next to `sink`, until that is full or much of the log was looked through. Blocks.
+    /// Passes what is wanted of what comes next to `sink`, until that is full or much of the log was looked through.
+    /// Blocks.
     pub fn advance(&mut self, log: &dyn ReadLog, sink: &mut impl Sink) -> Result<Page, ReadLogError> {
         let durable_end = log.kept().end;
         let end = self.end.map_or(durable_end, |end| end.min(durable_end));
@@ -162,7 +163,8 @@ impl Cursor {
         self.entry(entry, end, sink);
     }
 
-    /// Passes on what is wanted of a part of the log that begins before `end`; gives about how many bytes were looked through.
+    /// Passes on what is wanted of a part of the log that begins before `end`; gives about how many bytes were looked
+    /// through.
     fn part_of_log(&mut self, part: Part<'_>, end: Offset, sink: &mut impl Sink) -> usize {
         match part {
             Part::Entry(entry) => {
@@ -182,8 +184,8 @@ impl Cursor {
         }
     }
 
-    /// Nothing can be read at these addresses. Nobody knows whose events they were: they go to whoever has the log's name in
-    /// its share.
+    /// Nothing can be read at these addresses. Nobody knows whose events they were: they go to whoever has the log's
+    /// name in its share.
     fn missing(&mut self, item: Item<'_, '_>, addresses: &Addresses, sink: &mut impl Sink) {
         let is_wanted = self.left > 0 && self.filter.takes_hole();
         if is_wanted && self.share.takes(HOLE_SOURCE, addresses.offsets.start) {

@@ -29,8 +29,8 @@ impl Reading {
         Self { cursor: Cursor::part(next, end, limit, filter), rendering: Rendering::new(format) }
     }
 
-    /// Only what was ingested at `from` or later and before `until`: the collector's clock may have been set between the
-    /// offsets, so that they do not tell.
+    /// Only what was ingested at `from` or later and before `until`: the collector's clock may have been set between
+    /// the offsets, so that they do not tell.
     pub fn ingested(self, from: Timestamp, until: Timestamp) -> Self {
         Self { cursor: self.cursor.ingested(from, until), ..self }
     }

@@ -18,8 +18,9 @@ pub(super) trait TestEngine: Sized {
     fn open(&self, sources: &mut Sources, now: &ClockReading) -> (Self::Log, Recovery);
     /// From the step after so many on, all commits are aborted; `None` ends that.
     fn fails_in(&self, steps: Option<u64>);
-    /// The outcome of the next commit is unknown; tells whether the engine knows such outcomes.
-    fn ends_unknown(&self, is_durable: bool) -> bool;
+    /// The outcome of the next commit that writes something is unknown; `None` ends that. Returns whether the engine
+    /// knows such outcomes.
+    fn ends_unknown(&self, is_durable: Option<bool>) -> bool;
     /// What a power cut leaves.
     fn cut(&self) -> Self;
     /// Whether everything is as it was written, as far as the engine can tell.
@@ -53,7 +54,7 @@ impl TestEngine for MemoryDisk {
         Self::fails_in(self, steps);
     }
 
-    fn ends_unknown(&self, _: bool) -> bool {
+    fn ends_unknown(&self, _: Option<bool>) -> bool {
         false
     }
 
@@ -87,7 +88,7 @@ impl TestEngine for MemoryEngine {
         Self::fails_in(self, steps);
     }
 
-    fn ends_unknown(&self, is_durable: bool) -> bool {
+    fn ends_unknown(&self, is_durable: Option<bool>) -> bool {
         Self::ends_unknown(self, is_durable);
         true
     }

@@ -62,8 +62,9 @@ fn ordeal<E: TestEngine>(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCa
             continue;
         }
         disk.fails_in((fate % 4 == 0).then(|| u64::from(fate / 16) % 4));
-        let is_unknown = fate % 7 == 0 && disk.ends_unknown(fate % 2 == 0);
+        let is_unknown = fate % 7 == 0 && disk.ends_unknown(Some(fate % 2 == 0));
         let committed = core.commit(&clock(2));
+        disk.ends_unknown(None);
         if core.is_lost() {
             prop_assert!(is_unknown, "nothing else ends unknown");
             core = start(&disk);

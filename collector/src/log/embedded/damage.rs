@@ -28,7 +28,7 @@ impl Found {
         if is_told || self.known.len() >= DAMAGE_WAITING_MAX || damage.first >= damage.end {
             return;
         }
-        let LogDamage { file, first, end, .. } = &damage;
+        let LogDamage { place: file, first, end, .. } = &damage;
         tracing::error!(
             file,
             first = first.get(),
@@ -86,7 +86,7 @@ pub(super) fn find<D: Disk>(
     }
     let missing = lanes.missing();
     let damage = |(index, (first, end)): (usize, (u64, u64))| LogDamage {
-        file: file.name.clone(),
+        place: file.name.clone(),
         first: Offset::new(first),
         end: Offset::new(end),
         // The lanes are of the segment: they are told with its first hole.

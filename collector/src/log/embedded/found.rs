@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// Why the log cannot be opened. Damage is no reason: see [`Recovery`].
+/// Why the log cannot be opened. Damage is no reason: see [`crate::log::Recovery`].
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The disk does not let the log be read or mended.

@@ -1,11 +1,12 @@
 //! The embedded engine: segment files in one directory, read and written by one collector.
 //!
 //! One directory, files `{first offset:020}-{generation:010}.seg` in the segment format of the protocol
-//! ([`afferent_protocol::segment`], kind `Unified`, ordinals are offsets). A segment's space is taken from the disk when
-//! it is begun; a commit is one write of entries and stop, and one fdatasync.
+//! ([`afferent_protocol::segment`], kind `Unified`, ordinals are offsets). A segment's space is taken from the disk
+//! when it is begun; a commit is one write of entries and stop, and one fdatasync.
 //!
 //! What must hold:
-//! - Offsets are dense but for the holes that [`Recovery`] names. They never go back behind what a reader could see.
+//! - Offsets are dense but for the holes that [`Recovery`](super::Recovery) names. They never go back behind what a
+//!   reader could see.
 //! - A reader sees only what is durable.
 //! - A segment that a write or a sync failed on is never written again. The next one begins at the durable end, and
 //!   what the failed one has from there on does not count, now or after a restart.
@@ -15,11 +16,12 @@
 //! - Segments are removed from the oldest on, and only after the log itself says so: see [`Trimmer`].
 //! - A batch that is in the log stays as it is, but for the body of a samples batch, which retention can take out of a
 //!   finished segment: see [`Forgetter`]. Offsets, headers, chain hashes and critical batches stay.
-//! - Of a finished segment that has an index beside it a start reads the index; of all others, and of the newest one, it
-//!   reads everything. An index is derived from its segment alone: see [`Indexer`] and `segment_index.rs`.
-//! - The log's length costs next to no memory: of a finished segment that has an index, memory has its name, its offsets,
-//!   one point for all of it and a few names. The points are loaded from the index, and those used last stay. Nobody who
-//!   looks through a segment has all of it in memory, but where it is damaged or its samples are taken out.
+//! - Of a finished segment that has an index beside it a start reads the index; of all others, and of the newest one,
+//!   it reads everything. An index is derived from its segment alone: see [`Indexer`] and `segment_index.rs`.
+//! - The log's length costs next to no memory: of a finished segment that has an index, memory has its name, its
+//!   offsets, one point for all of it and a few names. The points are loaded from the index, and those used last
+//!   stay. Nobody who looks through a segment has all of it in memory, but where it is damaged or its samples are
+//!   taken out.
 //! - A finished segment has an extract beside it, signed by the collector, for certificates: see `extract`.
 
 mod buffer;

@@ -317,7 +317,7 @@ impl<D: Disk> LogReader<D> {
         }
         let (file, missing) = (file.clone(), Vec::new());
         if !self.shared.is_damage_known(*first) {
-            self.shared.damaged(LogDamage { file, first: *first, end: *end, missing });
+            self.shared.damaged(LogDamage { place: file, first: *first, end: *end, missing });
         }
     }
 
