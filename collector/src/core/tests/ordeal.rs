@@ -65,6 +65,7 @@ fn ordeal<E: TestEngine>(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCa
         let is_unknown = fate % 7 == 0 && disk.ends_unknown(Some(fate % 2 == 0));
         let committed = core.commit(&clock(2));
         disk.ends_unknown(None);
+        disk.fails_in(None);
         if core.is_lost() {
             prop_assert!(is_unknown, "nothing else ends unknown");
             core = start(&disk);
@@ -80,7 +81,6 @@ fn ordeal<E: TestEngine>(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCa
                 }
             }
         }
-        disk.fails_in(None);
         if fate % 5 == 0 {
             let lanes = |core: &Core<E::Log>| -> Vec<_> {
                 let views = core.sources().views().into_iter().filter(|view| view.source != source("collector"));
