@@ -105,7 +105,7 @@ impl MemoryWriter {
 
 impl UnifiedLog for MemoryWriter {
     fn append_measured(&mut self, batch: &Batch<'_>, ingest: Timestamp, clock_offset_us: Option<i64>) -> Offset {
-        assert!(!self.is_lost, "after a commit of unknown outcome the log is opened anew");
+        assert!(!self.is_lost, "nothing is written to a log that was lost");
         let offset = self.end;
         let head = EntryHead::new(batch.header(), offset.get(), self.durable_end().get(), ingest);
         self.buffer.push((head.with_clock_offset_us(clock_offset_us), batch.bytes().to_vec()));
@@ -114,7 +114,7 @@ impl UnifiedLog for MemoryWriter {
     }
 
     fn commit(&mut self) -> Result<Offset, CommitError> {
-        assert!(!self.is_lost, "after a commit of unknown outcome the log is opened anew");
+        assert!(!self.is_lost, "nothing is written to a log that was lost");
         if self.buffer.is_empty() {
             return Ok(self.durable_end());
         }
