@@ -79,7 +79,6 @@ impl<'e> Entry<'e> {
     /// Opens its batch.
     pub fn open(self, decoder: &'e mut Decoder) -> Opened<'e> {
         assert_eq!(self.head.count, self.header().count, "an entry has as many offsets as its batch has events");
-        assert_eq!(self.head.count, self.header().count, "an entry has the offsets of its batch");
         Opened { entry: self, records: decoder.open(self.batch) }
     }
 
@@ -106,10 +105,11 @@ impl<'e> Opened<'e> {
         self.records.subjects()
     }
 
-    /// Passes its items to `each`, in order, until that breaks.
+    /// Passes its items to `each`, in order, until that breaks. To be called once.
     #[inline]
-    pub fn each(self, mut each: impl FnMut(Item<'_, 'e>) -> ControlFlow<()>) {
+    pub fn each(&mut self, mut each: impl FnMut(Item<'_, 'e>) -> ControlFlow<()>) {
         let Self { entry, records } = self;
+        let entry = *entry;
         if entry.header().is_emptied() {
             let addresses = entry.addresses(entry.first()..entry.end());
             let _ = each(Item::Removed(Removed { addresses, by: Retention::Emptied }));
@@ -126,6 +126,7 @@ impl<'e> Opened<'e> {
                 return;
             }
         };
+        // What is decoded lies on the stack, and is large: it stays where it is.
         for (index, record) in (0..).zip(records) {
             let item = match &record {
                 Ok(record) => {

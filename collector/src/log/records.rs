@@ -43,14 +43,14 @@ impl<'b> Records<'b> {
     }
 
     /// The records, and nothing in the place of what cannot be decoded.
-    pub fn readable(self) -> impl Iterator<Item = Record<'b>> {
+    pub fn readable(&mut self) -> impl Iterator<Item = Record<'b>> + use<'_, 'b> {
         self.map_while(Result::ok)
     }
 
     /// Why the batch cannot be opened, or the records up to the first that cannot be decoded, which is an error.
     #[inline]
-    pub(super) fn opened(self) -> Result<codec::Records<'b>, DecodeError> {
-        self.opened
+    pub(super) fn opened(&mut self) -> Result<&mut codec::Records<'b>, DecodeError> {
+        self.opened.as_mut().map_err(|error| *error)
     }
 }
 

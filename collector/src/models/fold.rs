@@ -218,7 +218,7 @@ impl Span {
             return true;
         }
         let (batch, ingest, clock_offset_us) = (entry.header(), entry.ingest(), entry.head.clock_offset_us());
-        let opened = entry.open(decoder);
+        let mut opened = entry.open(decoder);
         names.begin_batch(opened.subjects().unwrap_or_default());
         let mut chunk = Vec::with_capacity(MODEL_CHUNK_EVENTS.min(batch.count as usize));
         let mut is_whole = true;

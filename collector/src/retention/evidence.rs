@@ -174,7 +174,8 @@ fn attestations(batch: &Batch<'_>, attested: &Attested, decoder: &mut Decoder) -
     let is_ours = |attestation: &Attestation| {
         attestation.log_id == attested.log_id && attestation.partition == 0 && attested.keys.contains(&attestation.key)
     };
-    let bound = decoder.open(batch).readable().filter_map(|record| match record.event.body {
+    let mut records = decoder.open(batch);
+    let bound = records.readable().filter_map(|record| match record.event.body {
         Body::LifeCycle(LifeCycle::Attested { attestation }) => Attestation::read(attestation)?.verify(),
         _ => None,
     });

@@ -208,11 +208,11 @@ impl Cursor {
             return;
         }
         let mut decoder = std::mem::take(&mut self.decoder);
-        self.opened(entry.open(&mut decoder), is_own, entry_end, sink);
+        self.opened(&mut entry.open(&mut decoder), is_own, entry_end, sink);
         self.decoder = decoder;
     }
 
-    fn opened(&mut self, opened: Opened<'_>, is_own: bool, entry_end: Offset, sink: &mut impl Sink) {
+    fn opened(&mut self, opened: &mut Opened<'_>, is_own: bool, entry_end: Offset, sink: &mut impl Sink) {
         let entry = opened.entry();
         let source = entry.header().source.as_str();
         if opened.subjects().is_some_and(|subjects| !self.filter.takes_subjects(subjects, source)) {
