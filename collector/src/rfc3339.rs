@@ -26,6 +26,11 @@ pub fn put_rfc3339(out: &mut Vec<u8>, time: Timestamp) {
     out.extend_from_slice(Times::default().text(time));
 }
 
+/// A time as a text.
+pub(crate) fn time_text(time: Timestamp) -> String {
+    String::from_utf8(Times::default().text(time).to_vec()).expect("a time is ASCII")
+}
+
 /// Writes times. Those of one second, as they follow each other in a log, differ in their last digits alone.
 #[derive(Clone, Debug)]
 pub(crate) struct Times {

@@ -6,7 +6,9 @@
 // - parts/plot, parts/charts, parts/timeline: how things are drawn
 // - views: one view a file
 
-import { Component, html, render, useEffect, useRef } from './parts/html.js';
+/** @import { Place } from './parts/types.js' */
+
+import { Component, html, render, useEffect, useElement, useRef } from './parts/html.js';
 import { AsOf, asOfOf } from './parts/as_of.js';
 import { Empty, Problem } from './parts/bits.js';
 import { useLive } from './parts/live.js';
@@ -27,6 +29,10 @@ const VIEWS = [['machines', 'Machines'], ['breakdowns', 'Breakdowns'], ['sources
 
 const LIVE = { live: '● live', reconnecting: '○ reconnecting…', off: '❙❙ paused' };
 
+/**
+ * @param {Place} at
+ * @param {string | null} asOf
+ */
 function view(at, asOf) {
   const [name = 'machines', item] = at.path;
   switch (name) {
@@ -43,6 +49,7 @@ function view(at, asOf) {
 
 /** A view that breaks says so, and leaves the way to the others open. */
 class Guard extends Component {
+  /** @param {Error} error */
   componentDidCatch(error) {
     this.setState({ error });
     console.error(error);
@@ -60,12 +67,14 @@ function App() {
   const states = useModel('states', asOf, { intervals: 0 });
   // What cannot be asked for is not known to be so any more: it loses its colours.
   const old = asOf == null && (status === 'reconnecting' || states.error !== undefined);
-  const main = useRef(null);
+  const main = useElement();
   const path = at.path.join('/');
   const first = useRef(true);
   // A view knows its heading only once its model has answered.
   useEffect(() => {
-    const entitle = () => { document.title = `${main.current.querySelector('h1')?.textContent ?? 'Afferent'} · Afferent`; };
+    const entitle = () => {
+      document.title = `${main.current.querySelector('h1')?.textContent ?? 'Afferent'} · Afferent`;
+    };
     const observer = new MutationObserver(entitle);
     observer.observe(main.current, { subtree: true, childList: true, characterData: true });
     entitle();
@@ -81,12 +90,15 @@ function App() {
   return html`<a class="skip" href="#main" onClick=${skip}>Skip to content</a>
     <header><span class="brand">Afferent</span>
       <nav aria-label="Views"><ul>${VIEWS.map(([name, title]) => html`<li key=${name}>
-        <a href=${link([name])} aria-current=${(at.path[0] ?? 'machines') === name ? 'page' : undefined}>${title}</a></li>`)}</ul></nav>
+        <a href=${link([name])} aria-current=${(at.path[0] ?? 'machines') === name ? 'page' : undefined}>
+          ${title}</a></li>`)}</ul></nav>
       <span class="stream ${status}" role="status">${LIVE[status]}</span></header>
     <${AsOf} asOf=${asOf} time=${states.time} />
-    <main id="main" class=${old ? 'old' : undefined} ref=${main} tabindex="-1"><${Guard} key=${path}>${view(at, asOf)}<//></main>
+    <main id="main" class=${old ? 'old' : undefined} ref=${main} tabindex="-1">
+      <${Guard} key=${path}>${view(at, asOf)}<//></main>
     <${Aloud} /><footer class="quiet">${location.host} · times in ${zone()}
-      ${states.offset != null && ` · state of offset ${plain(states.offset, 20)}`} · <a href="/v1/agents">API</a></footer>`;
+      ${states.offset != null && ` · state of offset ${plain(states.offset, 20)}`} · <a href="/v1/agents">API</a>
+    </footer>`;
 }
 
 render(html`<${App} />`, document.getElementById('app'));

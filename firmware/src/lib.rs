@@ -27,6 +27,7 @@ pub mod limits;
 pub mod link;
 pub mod log;
 pub mod queue;
+mod random;
 pub mod recorder;
 pub mod rows;
 pub mod sensor;

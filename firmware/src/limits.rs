@@ -3,8 +3,6 @@
 use afferent_protocol::batch::HEADER_LEN;
 use afferent_protocol::frame::frame_len_max;
 
-use crate::stored;
-
 /// Bytes of a batch's body, at most.
 pub const BATCH_BODY_BYTES_MAX: usize = 4096;
 /// Subjects in one batch.
@@ -64,7 +62,6 @@ const _: () = {
         BATCH_BODY_BYTES_MAX + RESEALED_BYTES_MAX + HEADER_LEN <= u16::MAX as usize,
         "a fragment has two bytes for its place"
     );
-    assert!(stored::HEAD_LEN <= HEADER_LEN, "an item is expanded to a batch in place");
     // Kind, session, count, then per lane: stream, epoch, end, option of a check; magic and two checksums; COBS.
     assert!(8 + 1 + 5 + 1 + LANES_MAX * 32 + 4 + 2 <= DOWN_FRAME_BYTES_MAX, "a welcome fits");
 };

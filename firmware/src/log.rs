@@ -13,6 +13,7 @@ use heapless::Vec;
 use crate::clock::{Clock, tick};
 use crate::limits::{LANES_MAX, LOSSES_MAX};
 use crate::queue::Queue;
+use crate::random::draw;
 use crate::recorder::{Drained, Entry, stream_of};
 use crate::stream_log::{Hole, Lost, StreamLog};
 
@@ -273,16 +274,6 @@ impl<'m> Log<'m> {
 fn loss(stream: Stream, Hole { epoch, first, end }: Hole, reason: LossReason) -> Body<'static> {
     let [first, end] = [first, end].map(|at| Sequence::new(at.into()));
     Body::Loss(Loss { stream, epoch, first, end, reason, chain: [0; 32] })
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-#[inline(never)]
-pub fn draw(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

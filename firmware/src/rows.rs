@@ -8,7 +8,6 @@ use afferent_protocol::ids::{Subject, Timestamp};
 use afferent_protocol::wire::{Writer, take_varint};
 
 use crate::limits::{BATCH_BODY_BYTES_MAX, SUBJECTS_MAX, UNITS_MAX};
-use crate::stored::make_room;
 
 /// The rows of an open batch, with a body no longer than the buffer that they lie in.
 #[derive(Debug)]
@@ -126,4 +125,15 @@ fn find(mut texts: &[u8], text: &str) -> Place {
         (texts, index) = (after, index + 1);
     }
     Place { index, needs: text.len() + if text.len() < 0x80 { 1 } else { 2 } }
+}
+
+/// Moves all bytes to the back by `by`; the last `by` of them are overwritten.
+#[inline(never)]
+pub fn make_room(bytes: &mut [u8], by: usize) {
+    for at in (by..bytes.len()).rev() {
+        let byte = bytes.get(at - by).copied().unwrap_or(0);
+        if let Some(place) = bytes.get_mut(at) {
+            *place = byte;
+        }
+    }
 }

@@ -20,8 +20,9 @@ use afferent_protocol::version::BATCH_VERSION;
 use afferent_protocol::wire::{Writer, take_varint};
 
 use crate::limits::RESEALED_BYTES_MAX;
+use crate::rows::{Rows, make_room};
 
-use crate::rows::Rows;
+const _: () = assert!(HEAD_LEN <= HEADER_LEN, "an item is expanded to a batch in place");
 
 /// Bytes before the body.
 pub const HEAD_LEN: usize = KEPT_LEN + 4;
@@ -157,17 +158,6 @@ pub fn seal_again(
     let crc = crc32c(buffer.get(8..whole)?);
     buffer.get_mut(4..8)?.copy_from_slice(&crc.to_le_bytes());
     Some((count, whole))
-}
-
-/// Moves all bytes to the back by `by`; the last `by` of them are overwritten.
-#[inline(never)]
-pub fn make_room(bytes: &mut [u8], by: usize) {
-    for at in (by..bytes.len()).rev() {
-        let byte = bytes.get(at - by).copied().unwrap_or(0);
-        if let Some(place) = bytes.get_mut(at) {
-            *place = byte;
-        }
-    }
 }
 
 /// Where in a body the time of its first row ends.

@@ -1,4 +1,5 @@
-//! CRC-32C (Castagnoli, RFC 3720 appendix B.4): over batches, log entries and serial frames.
+//! CRC-32C (Castagnoli, RFC 3720 appendix B.4), over batches, log entries and serial frames; and SHA-256, over what is
+//! chained and signed.
 //!
 //! With `hardware-crc` the processor's instruction does it; without, a loop that needs no table, for the flash of a
 //! microcontroller. Both give the same figure.
@@ -18,6 +19,13 @@ pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
 #[cfg(not(feature = "hardware-crc"))]
 pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
     bitwise(crc, bytes)
+}
+
+/// SHA-256 (FIPS 180-4).
+#[cfg(feature = "sign")]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).into()
 }
 
 // Never inlined: one copy of it is enough.

@@ -5,9 +5,9 @@
 //! else is signed has a context of its own, so that no signature can mean anything else: see [`Context`].
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
-use sha2::{Digest, Sha256};
 
 use crate::batch::{Batch, ChainHash};
+pub use crate::checksum::sha256;
 use crate::ids::{Offset, Timestamp};
 
 /// Stands before the chain hash in what is signed, so that such a signature can mean nothing else.
@@ -39,11 +39,6 @@ impl Context {
             Self::Extract => b"afferent extract v1\0",
         }
     }
-}
-
-/// SHA-256 (FIPS 180-4).
-pub fn sha256(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
 }
 
 fn message(context: &[u8; 20], hash: &[u8; 32]) -> [u8; 52] {

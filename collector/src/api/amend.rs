@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-use super::pages::blocking;
+use super::blocking::blocking;
 use super::problem::Problem;
 use super::state::Api;
 use crate::models::Amendable;

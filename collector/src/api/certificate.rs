@@ -171,6 +171,3 @@ impl From<CertificateError> for Problem {
         Self::new(status, error.to_string(), remedy)
     }
 }
-
-/// Who the collector is, for whoever holds the log against it.
-pub type Own = (SourceId, PublicKey);

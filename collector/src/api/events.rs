@@ -8,9 +8,10 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::blocking::blocking;
 use super::budget::{Client, Room, Share};
 use super::cursor::Cursor;
-use super::pages::{Pages, blocking};
+use super::pages::Pages;
 use super::problem::Problem;
 use super::query::{Asked, Query};
 use super::state::Api;

@@ -21,6 +21,7 @@
 
 pub mod agents;
 mod amend;
+mod blocking;
 mod budget;
 mod certificate;
 mod cursor;
@@ -52,11 +53,10 @@ use tower_http::compression::CompressionLayer;
 
 use crate::shutdown::Stopping;
 use budget::Budgets;
-pub use certificate::Own;
 pub use origin::Names;
 use problem::Problem;
 use state::Api;
-pub use state::ApiState;
+pub use state::{ApiState, Own};
 
 /// Serves the API on `listener` until the collector stops; then answers have a moment to end.
 /// What goes wrong with one connection does not end the others.

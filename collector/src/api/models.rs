@@ -18,9 +18,9 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::blocking::blocking;
 use super::budget::computing::{self, Computation, JSON};
 use super::budget::{Client, Sent};
-use super::pages::blocking;
 use super::problem::Problem;
 use super::state::Api;
 use crate::clock::SystemClock;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use afferent_protocol::ids::Offset;
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 
+use super::blocking::panicked;
 use super::budget::{Address, Budgets, Client, Room};
 use super::problem::Problem;
 use super::state::Api;
@@ -172,15 +173,4 @@ fn render(
     let page = reading.page_of(bytes_max, &**log, &mut bytes);
     reading.shrink(buffers_kept);
     (reading, bytes, page)
-}
-
-/// Runs what blocks where it may.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.map_err(panicked)
-}
-
-fn panicked(error: JoinError) -> Problem {
-    tracing::error!(%error, "reading the log ended in a panic");
-    let remedy = "report it with the collector's log; ask again";
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the log failed", remedy)
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use afferent_protocol::ids::Offset;
+use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::sign::PublicKey;
 use tokio::sync::watch;
 
 use super::budget::Budgets;
-use super::certificate::Own;
 use super::tail::Tail;
 use crate::intake::{Health, WeakIntake};
 use crate::log::ReadLog;
@@ -14,6 +14,9 @@ use crate::models::runner::Models;
 use crate::shutdown::Stopping;
 use crate::sources::SourceView;
 use crate::subscribe::named::Subscriptions;
+
+/// Who the collector is, for whoever holds the log against it.
+pub type Own = (SourceId, PublicKey);
 
 /// What the HTTP handlers see of the collector.
 #[derive(Clone)]

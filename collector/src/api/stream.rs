@@ -16,8 +16,9 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::blocking::blocking;
 use super::budget::{Client, Share};
-use super::pages::{Pages, blocking};
+use super::pages::Pages;
 use super::problem::Problem;
 use super::query::{Asked, Query};
 use super::state::Api;

@@ -13,9 +13,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::blocking::blocking;
 use super::budget::{Client, Sent};
 use super::events::NDJSON;
-use super::pages::{Pages, blocking};
+use super::pages::Pages;
 use super::problem::{self, Problem};
 use super::query::{pairs, shortened};
 use super::state::Api;

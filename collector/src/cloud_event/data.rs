@@ -15,16 +15,13 @@
 //!
 //! Whole numbers beyond 2^53 are texts of their digits, and offsets always are ([`crate::whole`]).
 
-use std::fmt;
-
 use afferent_protocol::batch::CHAIN_START;
 use afferent_protocol::event::{Body, ClockStep, Derived, Loss, Sample, Value};
-use afferent_protocol::ids::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::text::{put_decimal, put_json_string};
+use super::text::{Hex, put_decimal, put_json_string};
 use super::{life_cycle, names};
-use crate::rfc3339::put_rfc3339;
+use crate::rfc3339::time_text;
 use crate::whole;
 
 /// The content type of everything but derived events that are no JSON.
@@ -210,19 +207,4 @@ fn clock_step_of(step: &ClockStep) -> ClockStepData {
         after: time_text(step.after),
         step_us: step.after.micros() - step.before.micros(),
     }
-}
-
-/// Bytes as text.
-pub(super) struct Hex<'a>(pub &'a [u8]);
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-pub(super) fn time_text(time: Timestamp) -> String {
-    let mut text = Vec::with_capacity(27);
-    put_rfc3339(&mut text, time);
-    String::from_utf8(text).expect("a time is ASCII")
 }

@@ -8,8 +8,9 @@ use afferent_protocol::sign::PublicKey;
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::data::{Hex, time_text};
 use super::names;
+use super::text::Hex;
+use crate::rfc3339::time_text;
 use crate::whole;
 
 /// A life cycle event as JSON.

@@ -1,5 +1,7 @@
 //! Numbers and texts as JSON.
 
+use std::fmt;
+
 use crate::rfc3339::pair;
 
 /// Digits that the largest number has.
@@ -95,6 +97,15 @@ pub(super) fn escape_line_ends(out: &mut Vec<u8>, from: usize) {
     let escaped = escapes.iter().fold(text.into_owned(), |text, (character, escape)| text.replace(character, escape));
     out.truncate(from);
     out.extend_from_slice(escaped.as_bytes());
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) struct Hex<'a>(pub &'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 #[cfg(test)]

@@ -14,9 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::amendment::{AMENDMENT, Amendments};
 use super::episodes::{EpisodeSettings, Episodes};
-use super::machines::MACHINES;
 use super::report::{Report, SeverityName};
-use super::shares::{Kind, Size};
+use super::shares::{Kind, MACHINES, Size};
 use super::track::{Room, Track};
 use super::{Model, Seen, Shares, Shortage};
 use crate::limits::MODEL_EPISODES_MAX;

@@ -1,20 +1,16 @@
 //! Which models there are: each built-in one as its version 1, and what the configuration adds.
 
-use std::fmt;
-use std::str::FromStr;
-
 use afferent_protocol::sign::sha256;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::AnyModel;
 use super::alarms::{Alarms, AlarmsSettings};
 use super::breakdowns::{Breakdowns, BreakdownsSettings};
 use super::kpi::{Kpi, KpiSettings};
 use super::last::{Last, LastSettings};
 use super::sources::{Sources, SourcesSettings};
 use super::states::{States, StatesSettings};
-use crate::limits::MODEL_NAME_BYTES_MAX;
+use super::{AnyModel, ModelId, ModelIdError};
 
 /// A built-in model, with the settings of one version of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,21 +29,6 @@ pub enum BuiltIn {
     /// How every source is.
     Sources(SourcesSettings),
 }
-
-/// Names one version of a model, as `kpi@2`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(into = "String")]
-pub struct ModelId {
-    name: String,
-    version: u32,
-}
-
-/// The text names no version of a model.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no model: write its name (1 to {MODEL_NAME_BYTES_MAX} of a-z, 0-9, - and _) and version (from 1), as kpi@2"
-)]
-pub struct ModelIdError(String);
 
 /// A version of a model.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -189,49 +170,6 @@ impl TryFrom<Raw> for Definition {
 
     fn try_from(raw: Raw) -> Result<Self, DefinitionError> {
         Self::new(&raw.name, raw.version, &raw.of, raw.settings)
-    }
-}
-
-impl ModelId {
-    /// Checks a name and a version.
-    pub fn new(name: &str, version: u32) -> Result<Self, ModelIdError> {
-        let taken = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
-        if !(1..=MODEL_NAME_BYTES_MAX).contains(&name.len()) || !name.bytes().all(taken) || version == 0 {
-            return Err(ModelIdError(format!("{}@{version}", name.chars().take(64).collect::<String>())));
-        }
-        Ok(Self { name: name.to_owned(), version })
-    }
-
-    /// The name without the version.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The version.
-    pub fn version(&self) -> u32 {
-        self.version
-    }
-}
-
-impl FromStr for ModelId {
-    type Err = ModelIdError;
-
-    fn from_str(text: &str) -> Result<Self, ModelIdError> {
-        let error = || ModelIdError(text.chars().take(64).collect());
-        let (name, version) = text.split_once('@').ok_or_else(error)?;
-        Self::new(name, version.parse().map_err(|_| error())?)
-    }
-}
-
-impl fmt::Display for ModelId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}@{}", self.name, self.version)
-    }
-}
-
-impl From<ModelId> for String {
-    fn from(id: ModelId) -> Self {
-        id.to_string()
     }
 }
 

@@ -69,8 +69,9 @@ use serde_json::{Map, Value, json};
 
 use self::counters::{Counters, Counts, Quantities};
 use self::covered::Covered;
-use super::machines::{Following, MACHINES, Machine, Machines};
+use super::machines::{Following, Machine, Machines};
 use super::report::{Condition, Kind, Report, SeverityName};
+use super::shares::MACHINES;
 use super::silence::{Pattern, Silence, SilenceSettings};
 use super::span::Span;
 use super::timeline::{Purpose, Sums, Timeline};

@@ -6,16 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::amendment::{AMENDMENT, Amendments};
+use super::below_source::below_source;
 use super::report::Report;
-use super::shares::{Kept, Kind, Shares, Size};
+use super::shares::{Kept, Kind, MACHINES, Shares, Size};
 use super::silence::{Heartbeats, Silence};
 use super::timeline::{Purpose, Timeline};
 use super::track::{Room, Track};
 use super::{Seen, Shortage};
-use crate::limits::{MODEL_MACHINES_MAX, MODEL_MACHINES_OF_ONE_MAX};
-
-/// How many machines a model keeps.
-pub(super) const MACHINES: Size = Size { count_max: MODEL_MACHINES_MAX, of_one_max: MODEL_MACHINES_OF_ONE_MAX };
 
 /// What is kept of all machines; of each of them, beside its states, an `X`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -177,13 +174,4 @@ fn is_of_host(seen: &Seen<'_>, known: &[(&str, usize)]) -> bool {
     let Some(rest) = below_source(seen) else { return false };
     let first = rest.split('/').next().unwrap_or_default();
     known.iter().any(|(level, levels)| *level == first && rest.split('/').count() == *levels)
-}
-
-fn below_source<'s>(seen: &Seen<'s>) -> Option<&'s str> {
-    seen.subject.text.strip_prefix(seen.batch.source.as_str())?.strip_prefix('/')
-}
-
-/// What an agent measures of its own ring log stands under its own name: `used` for `press-88/ring/used`.
-pub(super) fn of_ring<'s>(seen: &Seen<'s>) -> Option<&'s str> {
-    below_source(seen)?.strip_prefix("ring/")
 }

@@ -24,6 +24,7 @@
 
 pub mod alarms;
 pub mod amendment;
+mod below_source;
 pub mod breakdowns;
 mod counted_from;
 pub mod counter;
@@ -34,6 +35,7 @@ mod erased;
 mod fold;
 pub mod heard;
 pub mod history;
+mod id;
 pub mod kpi;
 pub mod last;
 pub mod life_cycle;
@@ -66,9 +68,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use counted_from::CountedFrom;
-pub use definition::{BuiltIn, Definition, DefinitionError, ModelId, ModelIdError, with_built_ins};
+pub use definition::{BuiltIn, Definition, DefinitionError, with_built_ins};
 pub use erased::{AnyModel, StateError};
 pub use fold::{Fold, Member};
+pub use id::{ModelId, ModelIdError};
 pub use names::{Name, Names};
 pub use not_shown::Shortage;
 pub use order::{Correction, Order};

@@ -7,8 +7,7 @@ use afferent_protocol::ids::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::heard::Heard;
-use super::shares::{Kind, Shares};
-use super::sources::SOURCES;
+use super::shares::{Kind, SOURCES, Shares};
 use super::{Name, Seen};
 use crate::limits::{MODEL_HISTORY_US_MAX, MODEL_NAMES_MAX, MODEL_PATTERNS_MAX};
 use crate::subscribe::Filter;

@@ -11,14 +11,11 @@ use afferent_protocol::ids::{Epoch, Stream, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::machines::of_ring;
-use super::shares::{Kind, Size};
+use super::below_source::of_ring;
+use super::shares::{Kind, SOURCES};
 use super::{Model, Name, Seen, Shares, Shortage, seconds, time};
-use crate::limits::{MODEL_RATE_WINDOW_US, MODEL_SOURCES_MAX};
+use crate::limits::MODEL_RATE_WINDOW_US;
 use crate::sources::{lag_us, made_at};
-
-/// How many sources a model keeps; each one claims itself.
-pub(super) const SOURCES: Size = Size { count_max: MODEL_SOURCES_MAX, of_one_max: 1 };
 
 /// The settings of `sources`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

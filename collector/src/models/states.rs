@@ -13,8 +13,9 @@ use afferent_protocol::ids::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::machines::{Following, MACHINES, Machine, Machines};
+use super::machines::{Following, Machine, Machines};
 use super::report::{Condition, Report, SeverityName};
+use super::shares::MACHINES;
 use super::silence::{Pattern, Silence, SilenceSettings};
 use super::timeline::{Purpose, Timeline};
 use super::track::{Room, Track};

@@ -21,7 +21,7 @@ macro_rules! files {
     ($($path:literal,)*) => { [$(($path, include_bytes!(concat!("../../web/", $path)) as &[u8]),)*] };
 }
 
-/// All files; a test holds the list against the folder.
+/// All files that browsers load; a test holds the list against the folder.
 static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     let files = files![
         "app.css",

@@ -12,6 +12,12 @@ fn folder() -> PathBuf {
     FilePath::new(env!("CARGO_MANIFEST_DIR")).join("web")
 }
 
+/// Files of the folder that are for the type checker, and not part of the page.
+const CHECKER_FILES: [&str; 2] = ["jsconfig.json", "parts/types.js"];
+
+/// The most columns of a line of the page's own scripts, as of the Rust code.
+const COLUMNS_MAX: usize = 120;
+
 /// All files below `folder`, as paths relative to `root`.
 fn files(root: &FilePath, folder: &FilePath) -> BTreeSet<String> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -30,6 +36,12 @@ fn is_own(asset: &Asset) -> bool {
 
 async fn body(answer: Response) -> Vec<u8> {
     to_bytes(answer.into_body(), usize::MAX).await.unwrap().to_vec()
+}
+
+/// The numbers of the lines that are too long.
+fn long_lines(script: &str) -> Vec<usize> {
+    let numbered = script.lines().zip(1..);
+    numbered.filter(|(line, _)| line.chars().count() > COLUMNS_MAX).map(|(_, number)| number).collect()
 }
 
 /// What in a document would need a policy with `unsafe-inline`, or load from elsewhere.
@@ -100,7 +112,8 @@ async fn a_browser_that_has_a_file_is_not_sent_it_again() {
 
 #[test]
 fn what_is_not_part_of_the_page_is_refused_as_the_api_does() {
-    for path in ["nothing.js", "../Cargo.toml", "", "vendor", "/etc/passwd", "Index.html"] {
+    let absent = ["nothing.js", "../Cargo.toml", "", "vendor", "/etc/passwd", "Index.html"];
+    for path in absent.into_iter().chain(CHECKER_FILES) {
         let problem = answer(path, &HeaderMap::new()).unwrap_err();
         assert_eq!(problem.status, StatusCode::NOT_FOUND, "{path}");
     }
@@ -109,7 +122,11 @@ fn what_is_not_part_of_the_page_is_refused_as_the_api_does() {
 #[test]
 fn the_binary_has_every_file_of_the_folder_and_each_library_its_licence() {
     let in_binary: BTreeSet<String> = all().iter().map(|asset| asset.path.to_owned()).collect();
-    assert_eq!(in_binary, files(&folder(), &folder()));
+    let mut in_folder = files(&folder(), &folder());
+    for file in CHECKER_FILES {
+        assert!(in_folder.remove(file), "{file} is not in the folder");
+    }
+    assert_eq!(in_binary, in_folder);
     for licence in ["LICENSE-htm", "LICENSE-preact", "LICENSE-uPlot"] {
         assert!(in_binary.contains(&format!("vendor/{licence}")), "{licence}");
     }
@@ -144,6 +161,32 @@ fn inline_code_and_foreign_loads_in_a_document_are_found() {
         "<img src=//elsewhere/a.png>",
     ] {
         assert_eq!(breaches(document).len(), 1, "{document}");
+    }
+}
+
+#[test]
+fn no_line_of_the_pages_own_scripts_is_over_120_columns() {
+    for asset in all().iter().filter(|asset| is_own(asset) && asset.path.ends_with(".js")) {
+        assert_eq!(long_lines(text(asset)), Vec::<usize>::new(), "{}", asset.path);
+    }
+    for file in CHECKER_FILES {
+        let script = std::fs::read_to_string(folder().join(file)).unwrap();
+        assert_eq!(long_lines(&script), Vec::<usize>::new(), "{file}");
+    }
+}
+
+#[test]
+fn long_lines_are_found_by_their_characters() {
+    let script = format!("{}\n{}\n{}", "a".repeat(121), "–".repeat(120), "–".repeat(121));
+    assert_eq!(long_lines(&script), [1, 3]);
+}
+
+#[test]
+fn no_script_silences_the_type_checker() {
+    for asset in all().iter().filter(|asset| is_own(asset) && asset.path.ends_with(".js")) {
+        for forbidden in ["@ts-ignore", "@ts-expect-error", "@ts-nocheck"] {
+            assert!(!text(asset).contains(forbidden), "{} has {forbidden}", asset.path);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 // What happened on a machine in a span of time: every event but its samples, in order, whenever it came.
 
+/** @import { Happened, Happening } from './types.js' */
+
 import { useEffect, useState } from './html.js';
 import { ask, below, query } from './api.js';
 import { lines } from './samples.js';
@@ -9,22 +11,34 @@ const TYPES = 'breakdown,recovery,state,alarm';
 // So many are read; a machine that says more than this within the span is not looked at event by event.
 const READ_MAX = 2000;
 
-/** `{offset, subject, kind, at, …data}` of an event as the API tells it. */
+/**
+ * `{offset, subject, kind, at, …data}` of an event as the API tells it.
+ *
+ * @returns {Happening}
+ */
 function happening({ offset, subject, type, time, data }) {
-  return { ...data, offset, subject, kind: type.split('.')[1], at: millis(time) };
+  return { ...data, offset, subject, kind: type.split('.')[1], at: millis(time) ?? 0 };
 }
 
 /**
- * `{events, more, done, error}`: what happened on `machine` from `from` until `until` (milliseconds) as of an offset. It is read
- * again when `stamp` changes.
+ * `{events, more, done, error}`: what happened on `machine` from `from` until `until` (milliseconds) as of an offset.
+ * It is read again when `stamp` changes.
+ *
+ * @param {string} machine
+ * @param {number} from
+ * @param {number} until
+ * @param {string | null} asOf
+ * @param {string} stamp
  */
 export function useHappened(machine, from, until, asOf, stamp) {
-  const [shown, set] = useState({ events: [], more: false, done: false });
+  const [shown, set] = useState(/** @type {Happened} */ ({ events: [], more: false, done: false }));
   useEffect(() => {
     const stop = new AbortController();
     const read = async () => {
       const span = { time: 'event', from: rfc3339(from), until: rfc3339(until), limit: READ_MAX };
-      const { body } = await ask(`/v1/events${query({ subject: below(machine), type: TYPES, ...span })}`, { signal: stop.signal });
+      const asked = query({ subject: below(machine), type: TYPES, ...span });
+      const { body } = await ask(`/v1/events${asked}`, { signal: stop.signal });
+      /** @type {Happening[]} */
       const events = [];
       let number = 0;
       for await (const line of lines(body)) {
@@ -41,5 +55,10 @@ export function useHappened(machine, from, until, asOf, stamp) {
   return shown;
 }
 
-/** In the order of time; at one time in that of the log. */
+/**
+ * In the order of time; at one time in that of the log.
+ *
+ * @param {Happening} a
+ * @param {Happening} b
+ */
 export const inOrder = (a, b) => a.at - b.at || (BigInt(a.offset) < BigInt(b.offset) ? -1 : 1);

@@ -1,5 +1,7 @@
 // The live stream: what is worth looking at again, as server-sent events. Samples are left out: a plant has too many.
 
+/** @import { Listener, StreamStatus } from './types.js' */
+
 import { useEffect, useState } from './html.js';
 
 const TYPES = 'breakdown,recovery,state,alarm,loss,lifecycle,clockstep,afferent.amendment.v1';
@@ -10,13 +12,17 @@ const SILENT_MS = 12_000;
 // A connection that was not answered for so long is given up: it may be one to a line that died meanwhile.
 const ANSWER_MAX_MS = 30_000;
 
+/** @type {Set<Listener>} */
 const listeners = new Set();
+/** @type {EventSource | null} */
 let source = null;
 let retry = 0;
 let watch = 0;
 let heard = 0;
+/** @type {StreamStatus} */
 let status = 'off';
 
+/** @param {StreamStatus} next */
 function say(next) {
   status = next;
   listeners.forEach((listener) => listener.status?.(next));
@@ -47,18 +53,19 @@ function open() {
   clearInterval(watch);
   watch = setInterval(look, 1000);
   heard = performance.now();
-  source = new EventSource(`/v1/stream?type=${TYPES}&heartbeat=${HEARTBEAT_S}`);
-  source.onopen = spoke;
-  source.addEventListener('heartbeat', spoke);
-  source.onmessage = (message) => {
+  const stream = new EventSource(`/v1/stream?type=${TYPES}&heartbeat=${HEARTBEAT_S}`);
+  source = stream;
+  stream.onopen = spoke;
+  stream.addEventListener('heartbeat', spoke);
+  stream.onmessage = (message) => {
     spoke();
     const event = JSON.parse(message.data);
     listeners.forEach((listener) => listener.event?.(event));
   };
-  source.onerror = () => {
+  stream.onerror = () => {
     say('reconnecting');
     // The browser comes back by itself, with its place, unless it was refused: then it gives up, and we begin anew.
-    if (source.readyState === EventSource.CLOSED) retry = setTimeout(open, RETRY_MS);
+    if (stream.readyState === EventSource.CLOSED) retry = setTimeout(open, RETRY_MS);
   };
 }
 
@@ -74,7 +81,11 @@ addEventListener('visibilitychange', () => (document.hidden ? close() : begin())
 addEventListener('pagehide', close);
 addEventListener('pageshow', begin);
 
-/** Calls `event` for every event and `status` (`live`, `reconnecting`, `off`) on every change; gives how to stop. */
+/**
+ * Calls `event` for every event and `status` (`live`, `reconnecting`, `off`) on every change; gives how to stop.
+ *
+ * @param {Listener} listener
+ */
 export function listen(listener) {
   listeners.add(listener);
   begin();
@@ -85,7 +96,12 @@ export function listen(listener) {
   };
 }
 
-/** The state of the stream; it runs while `on`. */
+/**
+ * The state of the stream; it runs while `on`.
+ *
+ * @param {boolean} on
+ * @param {Listener['event']} [onEvent]
+ */
 export function useLive(on, onEvent) {
   const [shown, set] = useState(status);
   useEffect(() => (on ? listen({ status: set, event: onEvent }) : set('off')), [on]);

@@ -1,5 +1,7 @@
 // What the collector's models say, asked again when events come. Views that show the same model share one question.
 
+/** @import { Answer, Model, Models } from './types.js' */
+
 import { useEffect, useState } from './html.js';
 import { askJson, query } from './api.js';
 import { listen } from './live.js';
@@ -14,20 +16,33 @@ const PAUSE_MIN_MS = 500;
 // Answers that nobody shows any more are kept, so that the way back is quick; the oldest go.
 const KEPT_MAX = 24;
 
-// The collector answers few questions about the past at a time, since each replays a part of the log. They are asked one
-// after the other, and once more where it was busy with somebody else's.
+// The collector answers few questions about the past at a time, since each replays a part of the log. They are asked
+// one after the other, and once more where it was busy with somebody else's.
 const BUSY = new Set([429, 503]);
 const BUSY_PAUSE_MS = 1000;
 const BUSY_TRIES_MAX = 20;
 
+/** @type {Promise<unknown>} */
 let past = Promise.resolve();
 
+/** @typedef {{ signal: AbortSignal }} Stoppable */
+
+/**
+ * @param {string} path
+ * @param {Stoppable} options
+ */
 function askPast(path, options) {
   const turn = past.then(() => tryPast(path, options, BUSY_TRIES_MAX));
   past = turn.catch(() => {});
   return turn;
 }
 
+/**
+ * @param {string} path
+ * @param {Stoppable} options
+ * @param {number} tries
+ * @returns {Promise<any>}
+ */
 async function tryPast(path, options, tries) {
   // Whoever went on meanwhile needs no answer, and those behind need not wait for it.
   options.signal.throwIfAborted();
@@ -40,14 +55,48 @@ async function tryPast(path, options, tries) {
   }
 }
 
-/** What is asked, by path. */
+/** @typedef {{ question?: Question, answer?: Answer<any> }} Told */
+
+/**
+ * What is asked, by path.
+ *
+ * @type {Map<string, Question>}
+ */
 const questions = new Map();
 
 class Question {
+  /** @type {Answer<any>} */
+  answer = {};
+
+  /**
+   * Who shows the answer.
+   *
+   * @type {Set<(told: Told) => void>}
+   */
+  shown = new Set();
+
+  stop = new AbortController();
+
+  unlisten = () => {};
+
+  busy = false;
+
+  again = false;
+
+  earliest = 0;
+
+  timer = 0;
+
+  /**
+   * @param {string} path
+   * @param {boolean} live
+   */
   constructor(path, live) {
-    Object.assign(this, { path, live, answer: {}, shown: new Set(), busy: false, again: false, earliest: 0, timer: 0 });
+    this.path = path;
+    this.live = live;
   }
 
+  /** @param {(told: Told) => void} set */
   show(set) {
     this.shown.add(set);
     if (this.shown.size === 1) this.begin();
@@ -79,6 +128,7 @@ class Question {
     else this.plan(Math.max(0, this.earliest - performance.now()));
   }
 
+  /** @param {number} pause */
   plan(pause) {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.look(), pause);
@@ -90,8 +140,7 @@ class Question {
     this.busy = true;
     this.again = false;
     try {
-      const { state, time, offset, model, counts_from: countsFrom } = await (this.live
-        ? askJson(this.path, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MAX_MS)]) }) : askPast(this.path, { signal }));
+      const { state, time, offset, model, counts_from: countsFrom } = await this.asked(signal);
       this.tell(signal, { state, time, offset, model, countsFrom });
     } catch (error) {
       this.tell(signal, { ...this.answer, error });
@@ -106,6 +155,21 @@ class Question {
     this.plan(this.again ? pause : Math.max(pause, LOOK_MS));
   }
 
+  /**
+   * The answer to the question of now, or to one of the past, which waits for its turn.
+   *
+   * @param {AbortSignal} signal
+   * @returns {Promise<any>}
+   */
+  asked(signal) {
+    if (!this.live) return askPast(this.path, { signal });
+    return askJson(this.path, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MAX_MS)]) });
+  }
+
+  /**
+   * @param {AbortSignal} signal
+   * @param {Answer<any>} answer
+   */
   tell(signal, answer) {
     if (signal.aborted) return;
     this.answer = answer;
@@ -113,6 +177,10 @@ class Question {
   }
 }
 
+/**
+ * @param {string} path
+ * @param {boolean} live
+ */
 function questionOf(path, live) {
   const known = questions.get(path);
   if (known) return known;
@@ -124,14 +192,21 @@ function questionOf(path, live) {
 }
 
 /**
- * `{state, time, offset, model, countsFrom, error, loading}` of a model, live or as of an offset. With an error there may be an older state.
+ * `{state, time, offset, model, countsFrom, error, loading}` of a model, live or as of an offset. With an error there
+ * may be an older state.
  * `part` says what of it is wanted: `{machine, intervals}`.
+ *
+ * @template {keyof Models} N
+ * @param {N} name
+ * @param {string | null} asOf
+ * @param {{ machine?: string, intervals?: number }} [part]
+ * @returns {Model<Models[N]>}
  */
 export function useModel(name, asOf, part = {}) {
   const question = questionOf(`/v1/models/${name}${query({ as_of: asOf, ...part })}`, asOf == null);
-  const [told, set] = useState({});
+  const [told, set] = useState(/** @type {Told} */ ({}));
   useEffect(() => question.show(set), [question]);
   // After a move there is one render with what was told of another place.
-  const answer = told.question === question ? told.answer : question.answer;
+  const answer = told.question === question && told.answer ? told.answer : question.answer;
   return { ...answer, loading: answer.state === undefined && !answer.error };
 }

@@ -1,20 +1,31 @@
 // uPlot as a component: loaded when the first chart is shown, coloured by the style sheet, as wide as its place.
 
-import { html, useEffect, useRef, useState } from './html.js';
+/** @import { Colours, Curve, Ref } from './types.js' */
+
+import { html, useEffect, useElement, useRef, useState } from './html.js';
 import { local } from './time.js';
 
+/** @type {Promise<any> | null} */
 let library = null;
 const load = () => (library ??= import('../vendor/uPlot.js').then((module) => module.default));
 
-/** The colours of the style sheet, by the names of its custom properties. */
+/**
+ * The colours of the style sheet, by the names of its custom properties.
+ *
+ * @returns {Colours}
+ */
 export function colours() {
   const style = getComputedStyle(document.documentElement);
   return (name) => style.getPropertyValue(`--${name}`).trim();
 }
 
-/** The width of an element, once it has one. */
+/**
+ * The width of an element, once it has one.
+ *
+ * @returns {[Ref<HTMLElement>, number]}
+ */
 export function useWidth() {
-  const ref = useRef(null);
+  const ref = useElement();
   const [width, set] = useState(0);
   useEffect(() => {
     const observer = new ResizeObserver(([entry]) => set(Math.floor(entry.contentRect.width)));
@@ -37,13 +48,22 @@ function useDark() {
 }
 
 /**
- * A chart. `options(colour, UPlot)` gives uPlot's options without its size; `draw` (columns of data) may change without the
- * chart being made anew, all that `options` depends on must be in `depends`. `title` is for whoever does not see it. `pointed` is a time
- * (milliseconds) that the cursor is put on; without it the pointer moves the cursor.
+ * A chart. `options(colour, UPlot)` gives uPlot's options without its size; `draw` (columns of data) may change
+ * without the chart being made anew, all that `options` depends on must be in `depends`. `title` is for whoever does
+ * not see it. `pointed` is a time (milliseconds) that the cursor is put on; without it the pointer moves the cursor.
+ *
+ * @param {object} props
+ * @param {number} props.width
+ * @param {number} props.height
+ * @param {(colour: Colours, UPlot: any) => object} props.options
+ * @param {Curve} props.draw
+ * @param {unknown[]} props.depends
+ * @param {string} props.title
+ * @param {number | null} [props.pointed]
  */
 export function Plot({ width, height, options, draw, depends, title, pointed }) {
-  const place = useRef(null);
-  const chart = useRef(null);
+  const place = useElement();
+  const chart = useRef(/** @type {any} uPlot has no types */ (null));
   const latest = useRef(draw);
   const dark = useDark();
   latest.current = draw;
@@ -52,7 +72,8 @@ export function Plot({ width, height, options, draw, depends, title, pointed }) 
     let gone = false;
     load().then((UPlot) => {
       if (gone || !shown) return;
-      chart.current = new UPlot({ ...options(colours(), UPlot), padding: PADDING, width, height }, latest.current, place.current);
+      const all = { ...options(colours(), UPlot), padding: PADDING, width, height };
+      chart.current = new UPlot(all, latest.current, place.current);
     });
     return () => {
       gone = true;
@@ -63,7 +84,8 @@ export function Plot({ width, height, options, draw, depends, title, pointed }) 
   useEffect(() => { if (shown) chart.current?.setSize({ width, height }); }, [width, height]);
   useEffect(() => chart.current?.setData(draw), [draw]);
   useEffect(() => {
-    if (pointed != null) chart.current?.setCursor({ left: chart.current.valToPos(pointed / 1000, 'x'), top: 1 }, false, false);
+    if (pointed == null) return;
+    chart.current?.setCursor({ left: chart.current.valToPos(pointed / 1000, 'x'), top: 1 }, false, false);
   }, [pointed]);
   return html`<div class="plot" ref=${place} style=${{ height: `${height}px` }} role="img" aria-label=${title}></div>`;
 }
@@ -77,7 +99,15 @@ export const MARGIN_PX = LEFT_PX + PADDING[1];
 
 const DAY_S = 86_400;
 
-/** Labels of the axis of time: the time of day in 24 hours, and the date where it is the first or a new one. */
+/**
+ * Labels of the axis of time: the time of day in 24 hours, and the date where it is the first or a new one.
+ *
+ * @param {unknown} _
+ * @param {number[]} splits
+ * @param {number} axis
+ * @param {number} space
+ * @param {number} step
+ */
 function timeLabels(_, splits, axis, space, step) {
   let date = '';
   return splits.map((seconds) => {
@@ -90,9 +120,15 @@ function timeLabels(_, splits, axis, space, step) {
   });
 }
 
+/** @type {(_: unknown, splits: number[]) => string[]} */
 const noLabels = (_, splits) => splits.map(() => '');
 
-/** The axes' look. The lines of time go through every chart; only the last one has their labels. */
+/**
+ * The axes' look. The lines of time go through every chart; only the last one has their labels.
+ *
+ * @param {Colours} colour
+ * @param {{ x?: boolean }} [shown]
+ */
 export function axes(colour, { x = true } = {}) {
   const look = {
     stroke: colour('quiet'), font: '12px system-ui, sans-serif',

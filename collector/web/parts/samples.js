@@ -1,5 +1,7 @@
 // The samples of a machine in a span of time, read as a stream and thinned on the way: memory is that of the chart.
 
+/** @import { SampleEvent, Samples, Sensor } from './types.js' */
+
 import { useEffect, useState } from './html.js';
 import { ask, below, query } from './api.js';
 import { millis, rfc3339 } from './time.js';
@@ -12,16 +14,27 @@ const TURN_MS = 8;
 // How often a chart shows what came so far.
 const SHOW_MS = 400;
 
-/** Lines of a body, with pauses in which the browser draws. */
+/**
+ * @param {ReadableStream<Uint8Array>} body
+ * @returns {ReadableStream<string>}
+ */
+const decoded = (body) => body.pipeThrough(/** @type {TransformStream} */ (new TextDecoderStream()));
+
+/**
+ * Lines of a body, with pauses in which the browser draws.
+ *
+ * @param {ReadableStream<Uint8Array> | null} body
+ */
 export async function* lines(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  if (!body) return;
+  const reader = decoded(body).getReader();
   let rest = '';
   let turn = performance.now();
   for (;;) {
     const { value, done } = await reader.read();
     if (done) break;
     const parts = (rest + value).split('\n');
-    rest = parts.pop();
+    rest = parts.pop() ?? '';
     for (const line of parts) {
       yield line;
       if (performance.now() - turn > TURN_MS) {
@@ -33,14 +46,28 @@ export async function* lines(body) {
   if (rest) yield rest;
 }
 
-/** The event time span as the API takes it: all of what happened in it, whenever it came. */
+/**
+ * The event time span as the API takes it: all of what happened in it, whenever it came.
+ *
+ * @param {string} machine
+ * @param {number} from
+ * @param {number} until
+ */
 const spanQuery = (machine, from, until) => query({
   subject: below(machine), type: 'sample', time: 'event', from: rfc3339(from), until: rfc3339(until), limit: 'all',
 });
 
 class Collected {
+  /**
+   * @param {[from: number, until: number]} span
+   * @param {number} columns
+   * @param {bigint | null} before the offset from which on nothing is known yet
+   */
   constructor(span, columns, before) {
-    Object.assign(this, { span, columns, before });
+    this.span = span;
+    this.columns = columns;
+    this.before = before;
+    /** @type {Map<string, Sensor>} */
     this.sensors = new Map();
     this.events = 0;
     this.beyond = 0;
@@ -48,6 +75,7 @@ class Collected {
     this.texts = 0;
   }
 
+  /** @param {SampleEvent} event */
   take(event) {
     // As of an offset, what was appended behind it is not known yet.
     if (this.before != null && BigInt(event.offset) >= this.before) return;
@@ -65,9 +93,13 @@ class Collected {
       sensor = { subject: event.subject, unit, steps, thin: new Thin(...this.span, this.columns) };
       this.sensors.set(event.subject, sensor);
     }
-    sensor.thin.add(millis(event.time), Number(value), value);
+    sensor.thin.add(millis(event.time) ?? 0, Number(value), value);
   }
 
+  /**
+   * @param {boolean} done
+   * @returns {Samples}
+   */
   shown(done) {
     const sensors = [...this.sensors.values()].sort((a, b) => (a.subject < b.subject ? -1 : 1));
     const { events, beyond, bad, texts } = this;
@@ -75,9 +107,17 @@ class Collected {
   }
 }
 
-/** The samples of `machine` from `from` until `until` (milliseconds) as of an offset, for a chart of `columns` pixels. */
+/**
+ * The samples of `machine` from `from` until `until` (milliseconds) as of an offset, for a chart of `columns` pixels.
+ *
+ * @param {string} machine
+ * @param {number} from
+ * @param {number} until
+ * @param {string | null} asOf
+ * @param {number} columns
+ */
 export function useSamples(machine, from, until, asOf, columns) {
-  const [shown, set] = useState({ sensors: [], events: 0, done: false });
+  const [shown, set] = useState(/** @type {Samples} */ ({ sensors: [], events: 0, done: false }));
   useEffect(() => {
     if (from == null || columns === 0) return undefined;
     const stop = new AbortController();

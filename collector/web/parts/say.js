@@ -7,7 +7,11 @@ const ID = 'aloud';
 /** The region; the frame has it once. */
 export const Aloud = () => html`<p id=${ID} class="unseen" aria-live="polite"></p>`;
 
-/** Says a text when the person is not busy with another. */
+/**
+ * Says a text when the person is not busy with another.
+ *
+ * @param {string} text
+ */
 export function say(text) {
   const region = document.getElementById(ID);
   if (region) region.textContent = text;

@@ -3,6 +3,11 @@
 
 /** One subject's samples in `columns` columns between `from` and `until` (milliseconds). */
 export class Thin {
+  /**
+   * @param {number} from
+   * @param {number} until
+   * @param {number} columns
+   */
   constructor(from, until, columns) {
     this.from = from;
     this.width = (until - from) / columns;
@@ -14,10 +19,17 @@ export class Thin {
     this.sum = 0;
     this.first = Infinity;
     this.last = -Infinity;
+    /** @type {number | bigint | boolean | null} */
     this.lastValue = null;
   }
 
-  /** Takes a sample; order does not matter. Outside the span nothing changes. `whole` has digits that a double has not. */
+  /**
+   * Takes a sample; order does not matter. Outside the span nothing changes. `whole` has digits that a double has not.
+   *
+   * @param {number} time
+   * @param {number} value
+   * @param {number | bigint | boolean} [whole]
+   */
   add(time, value, whole = value) {
     const column = Math.floor((time - this.from) / this.width);
     if (!(column >= 0 && column < this.low.length) || !Number.isFinite(value)) return;
@@ -41,10 +53,13 @@ export class Thin {
 
   /** `{times, values}` in the order of time, at most two a column; null where samples are missing for long. */
   points() {
+    /** @type {[time: number, value: number][]} */
     const points = [];
     for (let column = 0; column < this.low.length; column += 1) {
       if (Number.isNaN(this.low[column])) continue;
+      /** @type {[number, number]} */
       const low = [this.lowTime[column], this.low[column]];
+      /** @type {[number, number]} */
       const high = [this.highTime[column], this.high[column]];
       if (low[0] === high[0]) points.push(low);
       else points.push(...(low[0] < high[0] ? [low, high] : [high, low]));
@@ -71,10 +86,16 @@ export class Thin {
 
 // A line over a time in which nothing was measured would tell what nobody knows: it is broken where samples are five
 // times further apart than usual.
+/**
+ * @param {[time: number, value: number][]} points
+ * @param {number} width
+ */
 function broken(points, width) {
   const steps = points.slice(1).map(([time], at) => time - points[at][0]).sort((a, b) => a - b);
   const usual = Math.max(steps[steps.length >> 1] ?? 0, width);
+  /** @type {number[]} */
   const times = [];
+  /** @type {(number | null)[]} */
   const values = [];
   points.forEach(([time, value], at) => {
     if (at > 0 && time - points[at - 1][0] > 5 * usual) {

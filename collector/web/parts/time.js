@@ -2,40 +2,71 @@
 
 import { html } from './html.js';
 
-/** Milliseconds of a time as the API tells it, or null. */
+/**
+ * Milliseconds of a time as the API tells it, or null.
+ *
+ * @param {string | null | undefined} text
+ * @returns {number | null}
+ */
 export function millis(text) {
   const value = Date.parse(text ?? '');
   return Number.isNaN(value) ? null : value;
 }
 
+/**
+ * @param {number} number
+ * @param {number} [digits]
+ */
 const pad = (number, digits = 2) => String(number).padStart(digits, '0');
 
-/** `2021-09-13 23:54:31`, in the browser's zone. */
+/**
+ * `2021-09-13 23:54:31`, in the browser's zone.
+ *
+ * @param {number} ms
+ */
 export function local(ms) {
   const at = new Date(ms);
   const date = `${pad(at.getFullYear(), 4)}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
   return `${date} ${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`;
 }
 
-/** The value of a `datetime-local` field, to the second. */
+/**
+ * The value of a `datetime-local` field, to the second.
+ *
+ * @param {number} ms
+ */
 export const fieldOf = (ms) => local(ms).replace(' ', 'T');
 
-/** The time in a `datetime-local` field, or null. */
+/**
+ * The time in a `datetime-local` field, or null.
+ *
+ * @param {string} text
+ */
 export const ofField = (text) => millis(text);
 
-/** As the API takes it. */
+/**
+ * As the API takes it.
+ *
+ * @param {number} ms
+ */
 export const rfc3339 = (ms) => new Date(ms).toISOString();
 
+/** @type {string | null} */
 let known = null;
 
 /** The browser's zone, to be said beside fields. */
 export const zone = () => (known ??= Intl.DateTimeFormat().resolvedOptions().timeZone);
 
+/** @type {[string, number][]} */
 const STEPS = [['y', 31_536_000], ['d', 86_400], ['h', 3600], ['min', 60], ['s', 1]];
 // A duration is not broken over two lines.
 const GAP = '\u00a0';
 
-/** `3 h 20 min`: the two largest units. */
+/**
+ * `3 h 20 min`: the two largest units.
+ *
+ * @param {number | null | undefined} seconds
+ */
 export function duration(seconds) {
   if (seconds == null || !Number.isFinite(seconds)) return '–';
   const sign = seconds < 0 ? '−' : '';
@@ -53,19 +84,32 @@ export function duration(seconds) {
 // Clocks of two computers are never quite the same.
 const AHEAD_S = 60;
 
-/** A duration that need not change with every second. */
+/**
+ * A duration that need not change with every second.
+ *
+ * @param {number | null | undefined} seconds
+ */
 export function roughly(seconds) {
   if (seconds == null || !Number.isFinite(seconds)) return '–';
   return seconds < 60 ? `under 1${GAP}min` : duration(Math.floor(seconds / 60) * 60);
 }
 
-/** By how many seconds a time of a machine is after `now`, where that is more than clocks differ: its clock is wrong. */
+/**
+ * By how many seconds a time of a machine is after `now`, where that is more than clocks differ: its clock is wrong.
+ *
+ * @param {number | null} ms
+ * @param {number} now
+ */
 export function ahead(ms, now) {
   const seconds = ms == null ? 0 : (ms - now) / 1000;
   return seconds > AHEAD_S ? seconds : 0;
 }
 
-/** A time, with UTC in its title; `children` say it in other words. */
+/**
+ * A time, with UTC in its title; `children` say it in other words.
+ *
+ * @param {{ of: string | null | undefined, children?: unknown }} props
+ */
 export function Time({ of, children }) {
   const ms = millis(of);
   if (ms == null) return html`<span>–</span>`;

@@ -1,5 +1,7 @@
 // All machines, worst first. Of a thousand only those in sight are in the document.
 
+/** @import { ListedMachine, Models, Ref, StateName } from '../parts/types.js' */
+
 import { Component, html, useEffect, useLayoutEffect, useMemo, useRef, useState } from '../parts/html.js';
 import { Empty, Stale, StartAnAgent, State, Waiting } from '../parts/bits.js';
 import { Counted, NotShown, lateOf } from '../parts/counted.js';
@@ -10,7 +12,7 @@ import { link } from '../parts/place.js';
 import { useWidth } from '../parts/plot.js';
 import { say } from '../parts/say.js';
 import { Time, ahead, millis, roughly } from '../parts/time.js';
-import { STATES, corrections, count, counted, plain, rank, stateOf } from '../parts/words.js';
+import { STATES, STATE_NAMES, corrections, count, counted, plain, rank, stateOf } from '../parts/words.js';
 
 // One row with its gap, and the least width of a card: the style sheet says the same.
 const ROW_PX = 148;
@@ -22,65 +24,101 @@ const DAY_MS = 86_400_000;
 const DIGITS = 12;
 
 // M-2 comes before M-10. A collator of the browser would do the same, and takes longer to make than a thousand names.
+/** @param {string} name */
 const orderOf = (name) => name.toLowerCase().replace(/\d+/g, (digits) => digits.padStart(DIGITS, '0'));
 
-/** Machines with what a card shows, worst first: by state, then by unacknowledged alarms, then who is in it longest. */
+/**
+ * Machines with what a card shows, worst first: by state, then by unacknowledged alarms, then who is in it longest.
+ *
+ * @param {Models['states']} states
+ * @param {Models['breakdowns'] | undefined} breakdowns
+ * @param {Models['alarms'] | undefined} alarms
+ * @param {number} now
+ * @returns {ListedMachine[]}
+ */
 function listed(states, breakdowns, alarms, now) {
   // What was not told is not none.
   const recent = breakdowns && new Map();
   for (const { machine, from } of breakdowns?.episodes ?? []) {
-    if (millis(from) > now - DAY_MS) recent.set(machine, (recent.get(machine) ?? 0) + 1);
+    if ((millis(from) ?? 0) > now - DAY_MS) recent?.set(machine, (recent.get(machine) ?? 0) + 1);
   }
   const raised = alarms && new Map();
   for (const { machine, state } of alarms?.active ?? []) {
-    if (state.startsWith('unacked')) raised.set(machine, (raised.get(machine) ?? 0) + 1);
+    if (state.startsWith('unacked')) raised?.set(machine, (raised.get(machine) ?? 0) + 1);
   }
   const all = Object.entries(states.machines).map(([name, machine]) => ({
-    name, order: orderOf(name), state: stateOf(machine.state), since: millis(machine.since), reason: machine.reason, last: machine.last_event,
+    name,
+    order: orderOf(name),
+    state: stateOf(machine.state),
+    since: millis(machine.since),
+    reason: machine.reason,
+    last: machine.last_event,
     corrected: corrections(machine).moved + corrections(machine).ingest,
-    breakdowns: recent && (recent.get(name) ?? 0), alarms: raised && (raised.get(name) ?? 0),
+    breakdowns: recent && (recent.get(name) ?? 0),
+    alarms: raised && (raised.get(name) ?? 0),
   }));
-  return all.sort((a, b) => rank(a.state) - rank(b.state) || b.alarms - a.alarms || a.since - b.since
-    || (a.order < b.order ? -1 : 1));
+  return all.sort((a, b) => rank(a.state) - rank(b.state) || (b.alarms ?? 0) - (a.alarms ?? 0)
+    || (a.since ?? 0) - (b.since ?? 0)    || (a.order < b.order ? -1 : 1));
 }
+
+/** @typedef {{ machine: ListedMachine, now: number, at: number, of: number, tabindex: number }} CardProps */
 
 /** A card is drawn again only when something on it changed: a list that moves by a row draws that row. */
 class Card extends Component {
+  /** @param {Record<string, unknown>} next */
   shouldComponentUpdate(next) {
     return Object.keys(next).some((key) => next[key] !== this.props[key]);
   }
 
+  /** @param {CardProps} props */
   render(props) {
     return cardOf(props);
   }
 }
 
-/** How long ago a machine was heard; times that are yet to come are told as what they are. */
+/**
+ * How long ago a machine was heard; times that are yet to come are told as what they are.
+ *
+ * @param {{ last: string | null, now: number, corrected: number }} props
+ */
 function Heard({ last, now, corrected }) {
   const by = ahead(millis(last), now);
   if (by > 0) return html`<span class="alarms">clock ahead by <${Time} of=${last}>${roughly(by)}<//></span>`;
-  return html`<span class="quiet">last event <${Time} of=${last}>${roughly((now - millis(last)) / 1000)} ago<//></span>
+  const ago = (now - (millis(last) ?? 0)) / 1000;
+  return html`<span class="quiet">last event <${Time} of=${last}>${roughly(ago)} ago<//></span>
     ${corrected > 0 && html`<span class="alarms"> · clock wrong</span>`}`;
 }
 
+/** @param {CardProps} props */
 function cardOf({ machine, now, at, of, tabindex }) {
   const { name, state, since, reason, last, breakdowns, alarms, corrected } = machine;
+  const lasts = since == null || ahead(since, now) ? '' : `for ${roughly((now - since) / 1000)}`;
+  const stops = breakdowns == null ? '? breakdowns' : `${counted(breakdowns, 'breakdown')} in 24 h`;
   return html`<li aria-setsize=${of} aria-posinset=${at + 1}>
     <a class="card ${state}" href=${link(['machines', name])} data-at=${at} tabindex=${tabindex}>
       <span class="name">${plain(name, 60)}</span>
       <${State} of=${state} />
-      <span class="why">${since == null || ahead(since, now) ? '' : `for ${roughly((now - since) / 1000)}`}${reason && html` · <bdi>${plain(reason, 80)}</bdi>`}</span>
-      <span class="figures"><span class=${breakdowns > 0 ? undefined : 'quiet'}>${breakdowns == null
-          ? '? breakdowns' : `${counted(breakdowns, 'breakdown')} in 24 h`}</span>
-        ${alarms == null && html`<span class="quiet">? alarms</span>`}${alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>
+      <span class="why">${lasts}${reason && html` · <bdi>${plain(reason, 80)}</bdi>`}</span>
+      <span class="figures"><span class=${breakdowns ? undefined : 'quiet'}>${stops}</span>
+        ${alarms == null && html`<span class="quiet">? alarms</span>`}
+        ${alarms !== undefined && alarms > 0 && html`<span class="alarms">${counted(alarms, 'alarm')}</span>`}</span>
       <${Heard} last=${last} now=${now} corrected=${corrected} />
     </a></li>`;
 }
 
-const MOVES = { ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: (columns) => -columns, ArrowDown: (columns) => columns,
-  Home: () => -Infinity, End: () => Infinity };
+/** @type {Record<string, (columns: number) => number>} */
+const MOVES = {
+  ArrowLeft: () => -1, ArrowRight: () => 1, ArrowUp: (columns) => -columns, ArrowDown: (columns) => columns,
+  Home: () => -Infinity, End: () => Infinity,
+};
 
-/** The rows that are in sight of a list that begins at `list`. */
+/**
+ * The rows that are in sight of a list that begins at `list`.
+ *
+ * @param {Ref<HTMLElement>} list
+ * @param {number} rows
+ * @returns {[begin: number, end: number]}
+ */
 function useRows(list, rows) {
   const [first, set] = useState(0);
   useEffect(() => {
@@ -98,6 +136,7 @@ function useRows(list, rows) {
   return [begin, Math.min(rows, begin + seen)];
 }
 
+/** @param {{ machines: ListedMachine[], now: number }} props */
 function Grid({ machines, now }) {
   const [list, width] = useWidth();
   const columns = Math.max(1, Math.floor((width + GAP_PX) / (CARD_PX + GAP_PX)));
@@ -107,7 +146,9 @@ function Grid({ machines, now }) {
   const [active, setActive] = useState(0);
   const wanted = useRef(false);
   useLayoutEffect(() => {
-    const card = wanted.current && list.current.querySelector(`[data-at="${active}"]`);
+    if (!wanted.current) return;
+    /** @type {HTMLElement | null} */
+    const card = list.current.querySelector(`[data-at="${active}"]`);
     if (!card) return;
     wanted.current = false;
     card.focus({ preventScroll: true });
@@ -128,20 +169,29 @@ function Grid({ machines, now }) {
   const shown = machines.slice(begin * columns, end * columns);
   const isIn = active >= begin * columns && active < end * columns;
   const stop = isIn ? active : begin * columns;
-  return html`<ul ref=${list} class="grid" aria-label="Machines, worst first" onKeyDown=${press}
-    style=${{ height: `${rows * ROW_PX}px`, paddingTop: `${begin * ROW_PX}px`, gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))` }}>
+  const style = {
+    height: `${rows * ROW_PX}px`, paddingTop: `${begin * ROW_PX}px`,
+    gridTemplateColumns: `repeat(${columns}, minmax(0, 1fr))`,
+  };
+  return html`<ul ref=${list} class="grid" aria-label="Machines, worst first" onKeyDown=${press} style=${style}>
     ${width > 0 && shown.map((machine, index) => {
       const at = begin * columns + index;
-      return html`<${Card} key=${machine.name} machine=${machine} now=${now} at=${at} of=${machines.length} tabindex=${at === stop ? 0 : -1} />`;
+      return html`<${Card} key=${machine.name} machine=${machine} now=${now} at=${at} of=${machines.length}
+        tabindex=${at === stop ? 0 : -1} />`;
     })}</ul>`;
 }
 
-/** Says aloud which machines changed their state. */
+/**
+ * Says aloud which machines changed their state.
+ *
+ * @param {ListedMachine[]} machines
+ */
 function useChanges(machines) {
-  const before = useRef(null);
+  const before = useRef(/** @type {Map<string, string> | null} */ (null));
   useEffect(() => {
     const states = new Map(machines.map(({ name, state }) => [name, state]));
-    const changed = before.current && machines.filter(({ name, state }) => before.current.get(name) !== state);
+    const known = before.current;
+    const changed = known && machines.filter(({ name, state }) => known.get(name) !== state);
     before.current = states.size > 0 ? states : null;
     if (!changed?.length) return;
     const first = changed.slice(0, 3).map(({ name, state }) => `${plain(name, 60)}: ${STATES[state].title}`).join('. ');
@@ -149,31 +199,35 @@ function useChanges(machines) {
   }, [machines]);
 }
 
+/** @param {{ asOf: string | null }} props */
 export function Machines({ asOf }) {
   const states = useModel('states', asOf, { intervals: 0 });
   const breakdowns = useModel('breakdowns', asOf);
   const alarms = useModel('alarms', asOf);
-  const [only, setOnly] = useState(null);
+  const [only, setOnly] = useState(/** @type {StateName | null} */ (null));
   const [text, setText] = useState('');
   const now = millis(states.time) ?? Date.now();
   const all = useMemo(() => (states.state ? listed(states.state, breakdowns.state, alarms.state, now) : []),
     [states.state, breakdowns.state, alarms.state]);
   useChanges(all);
   const wanted = text.trim().toLowerCase();
-  const shown = all.filter(({ name, state }) => (only == null || state === only) && name.toLowerCase().includes(wanted));
+  const shown = all.filter(({ name, state }) => (
+    (only == null || state === only) && name.toLowerCase().includes(wanted)));
   const isFirst = useRef(true);
   useEffect(() => {
     if (!isFirst.current || all.length === 0) return;
     isFirst.current = false;
     painted('machines');
   }, [all]);
-  const waiting = Waiting({ model: states, name: 'states' });
-  if (waiting) return html`<h1>Machines</h1>${waiting}`;
-  if (all.length === 0) return html`<h1>Machines</h1><${Empty} title="No machine has spoken yet."><${StartAnAgent} /><//>`;
-  return html`<h1>Machines</h1><${Stale} models=${[states, breakdowns, alarms]} /><${NotShown} model=${states} what="machines" />
+  if (states.state === undefined) return html`<h1>Machines</h1><${Waiting} model=${states} name="states" />`;
+  if (all.length === 0) {
+    return html`<h1>Machines</h1><${Empty} title="No machine has spoken yet."><${StartAnAgent} /><//>`;
+  }
+  return html`<h1>Machines</h1><${Stale} models=${[states, breakdowns, alarms]} />
+    <${NotShown} model=${states} what="machines" />
     <${NotShown} model=${alarms} what="alarms" />
     <div class="filters states" role="group" aria-label="Show only">
-      ${Object.keys(STATES).map((state) => {
+      ${STATE_NAMES.map((state) => {
         const number = all.filter((machine) => machine.state === state).length;
         return html`<button key=${state} type="button" aria-pressed=${only === state} class="filter"
           onClick=${measured('filter', () => setOnly(only === state ? null : state))}>
@@ -182,7 +236,8 @@ export function Machines({ asOf }) {
       <label class="grows">Name<input type="search" value=${text} placeholder="part of a name"
         onInput=${measured('search', (event) => setText(event.target.value))} /></label>
     </div>
-    ${shown.length === 0 ? html`<${Empty} title="No machine is like that."><p>${count(all.length)} machines are hidden.${' '}
+    ${shown.length === 0 ? html`<${Empty} title="No machine is like that."><p>
+      ${count(all.length)} machines are hidden.${' '}
       <button type="button" onClick=${() => { setOnly(null); setText(''); }}>Show all</button></p><//>`
       : html`<${Grid} machines=${shown} now=${Math.floor(now / MINUTE_MS) * MINUTE_MS} />`}
     <${Counted} model=${breakdowns} of=${{ late: lateOf(breakdowns.state?.machines) }} />`;

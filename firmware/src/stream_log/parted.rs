@@ -32,7 +32,7 @@ use heapless::Vec;
 
 use super::{Run, StreamLog};
 use crate::limits::LANES_MAX;
-use crate::log::draw;
+use crate::random::draw;
 use crate::stored::Head;
 
 /// See the module.

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::fair::Fair;
 use super::{Budgets, Client};
-use crate::api::pages::blocking;
+use crate::api::blocking::blocking;
 use crate::api::problem::Problem;
 use crate::limits::{
     CERTIFICATE_TIME_MAX, CERTIFICATES_MAX, COMPUTATION_WAIT_BEYOND, COMPUTATIONS_WAITING_MAX, MODEL_REPLAYS_MAX,

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use self::ranks::{Ranks, Weight};
 use super::not_shown::{NotShown, Shortage};
 use super::{Name, Seen};
-use crate::limits::MODEL_IDLE_STEP_US;
+use crate::limits::{MODEL_IDLE_STEP_US, MODEL_MACHINES_MAX, MODEL_MACHINES_OF_ONE_MAX, MODEL_SOURCES_MAX};
 
 /// No place is known for a hint.
 const UNKNOWN: u32 = u32::MAX;
@@ -72,6 +72,13 @@ pub struct Size {
     /// Of one of them.
     pub of_one_max: usize,
 }
+
+/// How many machines a model keeps.
+pub(in crate::models) const MACHINES: Size =
+    Size { count_max: MODEL_MACHINES_MAX, of_one_max: MODEL_MACHINES_OF_ONE_MAX };
+
+/// How many sources a model keeps; each one claims itself.
+pub(in crate::models) const SOURCES: Size = Size { count_max: MODEL_SOURCES_MAX, of_one_max: 1 };
 
 /// Why a claim is kept: by the kind of event, and by when it was, in steps of [`MODEL_IDLE_STEP_US`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,6 +1,5 @@
 //! What a sender knows of one lane.
 
-use super::search::Search;
 use super::{Action, Holding, SenderSettings};
 use crate::ids::Sequence;
 use crate::session::Resume;
@@ -20,6 +19,25 @@ pub(super) enum LaneState {
     Diverging(Search),
     /// Not to be sent any more: from here on it goes into a new epoch.
     Parted(Sequence),
+}
+
+/// How far the search for the last common end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Search {
+    /// What the receiver says it has.
+    pub resume: Resume,
+    /// The largest end that is known to be common, or where what can be sent begins.
+    pub common: Sequence,
+    /// The largest end that may be common: the receiver's, until an answer says less.
+    pub until: Sequence,
+    /// Whether the log here cannot tell what ends where the receiver's lane does: it is damaged there.
+    pub is_damaged: bool,
+}
+
+impl Search {
+    pub fn new(oldest: Sequence, resume: Resume, is_damaged: bool) -> Self {
+        Self { resume, common: oldest, until: resume.end, is_damaged }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,6 @@
 //! What comes in: from the receiver, and from the log that was asked.
 
-use super::lane::{LaneState, Patience};
-use super::search::Search;
+use super::lane::{LaneState, Patience, Search};
 use super::{Phase, Sender, keep, lane_mut};
 use crate::ids::Sequence;
 use crate::session::{Check, Control, Lane, Resume, Welcome};

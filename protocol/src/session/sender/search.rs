@@ -6,30 +6,11 @@
 
 use heapless::Vec;
 
-use super::lane::{LaneState, Patience};
+use super::lane::{LaneState, Patience, Search};
 use super::{Action, Sender, TRIES_MAX, lane_mut};
 use crate::ids::Sequence;
 use crate::limits::LANES_MAX;
 use crate::session::{Check, Control, Lane, Resume};
-
-/// How far a search is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Search {
-    /// What the receiver says it has.
-    pub resume: Resume,
-    /// The largest end that is known to be common, or where what can be sent begins.
-    common: Sequence,
-    /// The largest end that may be common: the receiver's, until an answer says less.
-    until: Sequence,
-    /// Whether the log here cannot tell what ends where the receiver's lane does: it is damaged there.
-    is_damaged: bool,
-}
-
-impl Search {
-    pub fn new(oldest: Sequence, resume: Resume, is_damaged: bool) -> Self {
-        Self { resume, common: oldest, until: resume.end, is_damaged }
-    }
-}
 
 /// A question that is not answered yet.
 #[derive(Clone, Debug)]
