@@ -149,7 +149,8 @@ fn read<S: DeserializeOwned>(settings: toml::Table) -> Result<S, DefinitionError
 impl Definition {
     /// A built-in model's version 1.
     pub fn built_in(of: BuiltIn) -> Self {
-        Self { id: ModelId { name: of.name().to_owned(), version: 1 }, of }
+        let id = ModelId::new(of.name(), 1).expect("the name of a built-in model is one");
+        Self { id, of }
     }
 
     /// A version, its words checked.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::amendment::{AMENDMENT, Amendments};
 use super::below_source::below_source;
 use super::report::Report;
-use super::shares::{Kept, Kind, MACHINES, Shares, Size};
+use super::shares::{Kept, Kind, Shares, Size};
 use super::silence::{Heartbeats, Silence};
 use super::timeline::{Purpose, Timeline};
 use super::track::{Room, Track};
