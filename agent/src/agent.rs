@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use afferent_host::disk::FsDisk;
+use afferent_host::stop;
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::event::{Body, Event, LifeCycle, PreviousStop};
 use afferent_protocol::ids::{Subject, Timestamp};
@@ -19,13 +20,13 @@ use crate::core::{AgentCore, CoreSettings};
 use crate::intake::sink::{EventSink, Refusal, Ticket, Waiting};
 use crate::keep::{Keeper, Kept};
 use crate::limits::OUTBOX_MESSAGES_MAX;
+use crate::mailbox::{Inbound, Intake, Link, LinkState, Outbound, Shared};
 use crate::metrics::Registry;
 use crate::ring_log::{OpenError, Recovery, RingIdentity, WitnessSync};
-use crate::sequencer::{CommitSettings, Intake, Shared};
-use crate::ship::{LinkState, ShipSettings, Speaker};
-use crate::stop;
+use crate::sequencer::CommitSettings;
+use crate::ship::{ShipSettings, Speaker};
 use crate::supervise::{Supervisor, Task};
-use crate::writer::{self, Inbound, Link, Outbound, Status, Writer, WriterParts};
+use crate::writer::{self, Status, Writer, WriterParts};
 
 /// What an agent is started with.
 pub struct AgentParts {

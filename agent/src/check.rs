@@ -6,6 +6,7 @@ mod connect;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use afferent_host::lock::holder_of;
 use rustix::fs::statvfs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -13,9 +14,9 @@ use rustls::pki_types::pem::PemObject;
 use crate::certificate::Certificate;
 use crate::config::Config;
 use crate::intake::kinds::Shared;
-use crate::lock;
+use crate::keep::LOCK_FILE;
 use crate::look::{free, writable};
-use crate::sequencer::Intake;
+use crate::mailbox::Intake;
 pub use connect::connect;
 
 /// What is wrong, each with the remedy.
@@ -32,7 +33,7 @@ pub fn everything(config: &Config) -> Result<(), Problems> {
     look(authorities(config));
     look(writable(&config.agent.data_dir, "agent.data_dir"));
     look(room(config));
-    if lock::holder_of(&config.agent.data_dir).is_none() {
+    if holder_of(&config.agent.data_dir, LOCK_FILE).is_none() {
         config.http.address.into_iter().for_each(|address| look(free(address, "http.address")));
     }
     let home = config.home();

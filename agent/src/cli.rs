@@ -10,14 +10,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use afferent_host::lock::holder_of;
 use clap::{Args, Subcommand};
 
 use crate::check::{self, Problems};
 use crate::client::{ClientError, Report, Target};
 use crate::config::proven::FellBack;
 use crate::config::{self, ConfigError};
-use crate::keep::Kept;
-use crate::lock;
+use crate::keep::{Kept, LOCK_FILE};
 pub use emit::EmitArgs;
 pub use replay::ReplayArgs;
 pub use ring::{RingArgs, RingCommand, RingError};
@@ -135,7 +135,7 @@ impl CheckArgs {
         check::everything(&config)?;
         writeln!(out, "the configuration of {} is valid", config.agent.name)?;
         let data = &config.agent.data_dir;
-        if let Some(holder) = lock::holder_of(data) {
+        if let Some(holder) = holder_of(data, LOCK_FILE) {
             writeln!(
                 out,
                 "an agent runs in {} ({holder}), which holds its ports: they were not tried",

@@ -11,10 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::limits::LINE_BYTES_MAX;
-
-/// Lines that are taken from their source before they are written.
-const LINES_AHEAD: usize = 1024;
+use crate::limits::{CLIENT_LINES_AHEAD, LINE_BYTES_MAX};
 
 /// Where an agent listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,7 +209,7 @@ pub fn send_and_watch(
     let writer = wire.writer().map_err(ClientError::Answer)?;
     let sent = AtomicU64::new(0);
     std::thread::scope(|scope| {
-        let (queue, queued) = mpsc::sync_channel(LINES_AHEAD);
+        let (queue, queued) = mpsc::sync_channel(CLIENT_LINES_AHEAD);
         let writing = scope.spawn(|| {
             let written = write_lines(writer, queued, &sent);
             written.and(wire.end())
@@ -379,7 +376,7 @@ mod tests {
         };
         let listeners = Listeners::bind(&settings).await.unwrap();
         let metrics = SocketMetrics::new(&crate::metrics::Registry::default());
-        let (_sender, stop) = crate::stop::channel();
+        let (_sender, stop) = afferent_host::stop::channel();
         let clock = Arc::new(crate::clock::SystemClock::new());
         tokio::spawn(serve(listeners, FakeSink::committing(), clock, metrics, stop));
         let sending = tokio::task::spawn_blocking(move || {

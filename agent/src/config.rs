@@ -3,19 +3,16 @@
 //! - [`load`]: the file and `conf.d/*.toml` beside it, merged; unknown keys are refused with the nearest known one
 //! - [`keys`]: one table of all sections and their keys, from which the schema, the commented defaults and the known names are made
 //! - [`proven`]: the last configuration that has worked, should the next one be wrong
-//! - [`Secret`]: where a secret is; it never stands in the configuration itself
 
 mod defaults;
 pub mod keys;
 mod load;
 pub mod proven;
-mod secret;
 mod settings;
 mod size;
 
 pub use defaults::{default_toml, schema};
 pub use load::{ConfigError, load, load_text};
-pub use secret::{Secret, SecretError, SecretText};
 pub use settings::{
     AgentConfig, CommitConfig, Config, HttpConfig, LogConfig, LogFormat, LogLevel, RingConfig, ShipConfig, name_of_host,
 };

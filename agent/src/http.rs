@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
@@ -16,7 +17,6 @@ use tokio::task::JoinSet;
 
 use crate::limits::{HTTP_CONNECTION_MS_MAX, HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX};
 use crate::metrics::Registry;
-use crate::stop::Stop;
 use crate::supervise::Supervisor;
 
 /// Whether events are becoming durable at the collector.
@@ -124,7 +124,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let registry = Registry::default();
         registry.counter("lines_total", "Lines.", &[]).add(3);
-        let (sender, stop) = crate::stop::channel();
+        let (sender, stop) = afferent_host::stop::channel();
         let health: HealthProbe = Arc::new(|| Health::Unhealthy("no collector".to_owned()));
         let server = tokio::spawn(serve(listener, registry, health, stop));
         let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");

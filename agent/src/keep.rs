@@ -16,15 +16,17 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use afferent_host::files;
+use afferent_host::{files, hex};
 use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::limits::SIGNED_BYTES_MAX;
 
-use crate::limits::{ATTESTATIONS_MAX, KEEPER_JOBS_MAX, WITNESS_SYNC_MS};
+use crate::limits::{ATTESTATIONS_MAX, KEEPER_JOBS_MAX, KEPT_BYTES_MAX, WITNESS_SYNC_MS};
 use crate::supervise::{Supervisor, planted};
 use crate::trouble::Troubles;
 use crate::trust::{self, Pin};
 
+/// The name of the lock's file in the data directory.
+pub const LOCK_FILE: &str = "lock";
 /// The name of the pin's file in the data directory.
 pub const PIN_FILE: &str = "collector.pin";
 /// The name of the receipt's file.
@@ -34,9 +36,6 @@ pub const ATTESTATIONS_FILE: &str = "attestations";
 
 /// The name of the keeper's thread.
 const NAME: &str = "keeper";
-
-/// Bytes of a file that is read at a start, at most.
-const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// An attestation's bytes.
 pub type AttestationBytes = [u8; ATTESTATION_LEN];
@@ -79,7 +78,7 @@ impl Kept {
         };
         let receipt = bytes(directory, RECEIPT_FILE).filter(|bytes| bytes.len() <= SIGNED_BYTES_MAX);
         let lines = text(directory, ATTESTATIONS_FILE).unwrap_or_default();
-        let mut attestations: Vec<_> = lines.lines().filter_map(from_hex).collect();
+        let mut attestations: Vec<_> = lines.lines().filter_map(hex::decode_array).collect();
         attestations.drain(..attestations.len().saturating_sub(ATTESTATIONS_MAX));
         Self { pins, receipt, attestations }
     }
@@ -163,7 +162,9 @@ fn write(directory: &Path, keepsake: &Keepsake, durably: bool) -> io::Result<()>
     let (name, content) = match keepsake {
         Keepsake::Pins(pins) => (PIN_FILE, trust::write_pins(pins).into_bytes()),
         Keepsake::Receipt(receipt) => (RECEIPT_FILE, receipt.clone()),
-        Keepsake::Attestations(list) => (ATTESTATIONS_FILE, list.iter().flat_map(|one| to_hex(one)).collect()),
+        Keepsake::Attestations(list) => {
+            (ATTESTATIONS_FILE, list.iter().flat_map(|one| (hex::encode(one) + "\n").into_bytes()).collect())
+        }
     };
     let replace = if durably { files::replace } else { files::replace_unsynced };
     replace(&directory.join(name), &content)
@@ -172,31 +173,12 @@ fn write(directory: &Path, keepsake: &Keepsake, durably: bool) -> io::Result<()>
 fn bytes(directory: &Path, name: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = File::open(directory.join(name)).ok()?;
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    file.take(KEPT_BYTES_MAX).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 
 fn text(directory: &Path, name: &str) -> Option<String> {
     bytes(directory, name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn to_hex(bytes: &[u8]) -> Vec<u8> {
-    let digit = |half: u8| b"0123456789abcdef"[usize::from(half & 15)];
-    let mut text: Vec<u8> = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect();
-    text.push(b'\n');
-    text
-}
-
-fn from_hex(line: &str) -> Option<AttestationBytes> {
-    let mut bytes = [0; ATTESTATION_LEN];
-    let digits = line.as_bytes();
-    if digits.len() != 2 * ATTESTATION_LEN {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -1,5 +1,11 @@
-//! Every limit of the agent, related to each other and to those of the protocol.
+//! Every limit of the agent, related to each other and to those of the protocol. Those of the ring log's files, a
+//! format of their own, stand apart in [`ring_log`].
 
+pub mod ring_log;
+
+use std::time::Duration;
+
+use afferent_host::limits::{RESTART_SETTLED, RESTART_WAIT};
 use afferent_protocol::limits::{BATCH_BYTES_MAX, EVENT_BYTES_MAX, SEGMENT_BYTES_MIN, SIGNED_BYTES_MAX};
 use afferent_protocol::topic::TOPIC_BYTES_MAX;
 
@@ -13,8 +19,8 @@ pub const READ_BYTES_MAX: usize = 256 * 1024;
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Groups of lines of one connection that wait for their commit; more are joined to the last group.
 pub const ANSWER_GROUPS_MAX: usize = 1024;
-/// Least time that is taken as a number of microseconds: 2000-01-02. Seconds and milliseconds of today are below it, and
-/// nanoseconds are beyond the year 9999.
+/// Least time that is taken as a number of microseconds: 2000-01-02. Seconds and milliseconds of today are below it,
+/// and nanoseconds are beyond the year 9999.
 pub const TIME_NUMBER_MIN: i64 = 946_771_200_000_000;
 /// Bytes of one refusal's text.
 pub const REFUSAL_BYTES_MAX: usize = 512;
@@ -62,7 +68,8 @@ pub const TYPED_ROWS_MAX: usize = 100;
 /// Columns of a file that a message names.
 pub const COLUMNS_TOLD_MAX: usize = 32;
 
-/// Milliseconds after which a replay asks again how far the run before it came, while the agent still takes lines of that.
+/// Milliseconds after which a replay asks again how far the run before it came, while the agent still takes lines of
+/// that.
 pub const REPLAY_ASK_MS: u64 = 50;
 /// Replays by hand of which it is known how far they came.
 pub const REPLAYS_MAX: usize = 64;
@@ -77,8 +84,8 @@ pub const PIECED_BYTES_MAX: usize = 4608;
 pub const PIECED_BATCHES_MAX: usize = 4;
 /// Lanes of devices in the table of one stream.
 pub const DEVICE_LANES_MAX: usize = 64;
-/// Bytes of batches of a stream after which the table of devices is repeated: a fraction of the smallest segment, so that
-/// the newest table is never far behind.
+/// Bytes of batches of a stream after which the table of devices is repeated: a fraction of the smallest segment, so
+/// that the newest table is never far behind.
 pub const TABLE_EVERY_BYTES: usize = 16 * 1024;
 /// Longest frame of a device, encoded, in bytes.
 pub const FRAME_BYTES_MAX: usize = 4608;
@@ -95,12 +102,12 @@ pub const DEVICE_SILENT_MS_MAX: u64 = 150_000;
 pub const DEVICE_CLOCK_STEP_US_MIN: u64 = 2_000_000;
 
 /// First wait before a child is started again, in milliseconds.
-pub const RESTART_WAIT_MS_MIN: u64 = 1_000;
+pub const RESTART_WAIT_MS_MIN: u64 = RESTART_WAIT.0.as_millis() as u64;
 /// Longest wait before a child is started again, in milliseconds.
-pub const RESTART_WAIT_MS_MAX: u64 = 60_000;
+pub const RESTART_WAIT_MS_MAX: u64 = RESTART_WAIT.1.as_millis() as u64;
 
 /// After so long a task that was started again counts as well, in milliseconds.
-pub const RESTART_PROVEN_MS: u64 = 5_000;
+pub const RESTART_PROVEN_MS: u64 = RESTART_SETTLED.as_millis() as u64;
 /// Milliseconds between two warnings about trouble of one kind.
 pub const TROUBLE_REPEAT_MS: u64 = 60_000;
 /// Kinds of trouble that are remembered.
@@ -113,8 +120,6 @@ pub const CONNACK_BYTES_MAX: usize = 1024;
 
 /// Bytes of one configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of one secret.
-pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Files in `conf.d`.
 pub const CONFIG_FILES_MAX: usize = 256;
 
@@ -137,7 +142,8 @@ pub const OPEN_BATCH_BYTES_MAX: usize = 192 * 1024;
 pub const COMMIT_BYTES: usize = 64 * 1024;
 /// Messages that wait for the transport: few, because what is in here goes before any breakdown.
 pub const OUTBOX_MESSAGES_MAX: usize = 2;
-/// Control messages from the collector that wait for the writer; more are dropped, for every one of them repeats itself.
+/// Control messages from the collector that wait for the writer; more are dropped, for every one of them repeats
+/// itself.
 pub const INBOX_MESSAGES_MAX: usize = 1024;
 /// Milliseconds after which a disk that refused a write is tried again.
 pub const DISK_RETRY_MS: u64 = 1000;
@@ -171,7 +177,8 @@ pub const CONNECT_MS_MIN: u64 = 15_000;
 pub const CONNECT_MS_MAX: u64 = 120_000;
 /// Bytes of a packet from the broker that are taken: control messages, and some room for MQTT's own.
 pub const MQTT_INCOMING_BYTES_MAX: u32 = 16 * 1024;
-/// Milliseconds that a stopping agent gives its last events to arrive; what has not by then is sent after the next start.
+/// Milliseconds that a stopping agent gives its last events to arrive; what has not by then is sent after the next
+/// start.
 pub const WRITER_DRAIN_MS: u64 = 2000;
 /// Keys of collectors in the pin.
 pub const PINS_MAX: usize = 8;
@@ -208,6 +215,59 @@ pub const LINK_REPORT_MS: u64 = 600_000;
 pub const CONFIRM_S_MIN: u32 = 5;
 /// Milliseconds between two looks at the writer's state from outside.
 pub const STATUS_MS: u64 = 250;
+/// Bytes that are read at a start of a file beside the ring log, at most.
+pub const KEPT_BYTES_MAX: u64 = 64 * 1024;
+/// Files that were no keys and lie beside the agent's key, at most.
+pub const KEYS_ASIDE_MAX: u32 = 1000;
+/// Lines that `emit` and `replay` read ahead of what they have written.
+pub const CLIENT_LINES_AHEAD: usize = 1024;
+/// Wrong rows that `replay` reports one by one.
+pub const ROWS_TOLD_MAX: u64 = 10;
+/// First wait before a connection is made again, in milliseconds, at most.
+pub const RECONNECT_WAIT_MS_MIN: u64 = 500;
+/// Longest wait before a connection is made again, in milliseconds.
+pub const RECONNECT_WAIT_MS_MAX: u64 = 30_000;
+/// Bytes that are read from the collector at once.
+pub const MQTT_READ_BYTES: usize = 4096;
+/// One turn in so many goes to samples while both streams wait.
+pub const SAMPLES_TURN: u8 = 8;
+/// A goodbye to the broker takes no longer than this.
+pub const FAREWELL_MAX: Duration = Duration::from_secs(1);
+/// A connection that brings nothing at all for this long is dead: a ping waits some seconds on a slow line.
+pub const LINK_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A message that finds no room for this long waits for PUBACKs that do not come, however well pings are answered.
+pub const PUBLISH_MAX: Duration = Duration::from_secs(90);
+/// Between two pings, at most, unless the peer asks for less.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Milliseconds of the line that are under way beside a round trip, at most.
+pub const AHEAD_MS: u64 = 2_000;
+/// Bytes a second that a line counts as at least.
+pub const LINE_MIN: u64 = 128;
+/// How long an attempt to connect is waited for before the next one begins beside it (RFC 8305, section 5).
+pub const DIAL_STAGGER: Duration = Duration::from_millis(250);
+/// The longest that the writer sleeps: it feeds a watchdog.
+pub const WRITER_NAP_MS: u64 = 1000;
+/// Between two looks at how long the ring log still lasts: over so long the rate is taken.
+pub const AUTONOMY_LOOK: Duration = Duration::from_secs(60);
+/// How often a way on probation is looked at.
+pub const PROBATION_LOOK: Duration = Duration::from_millis(250);
+/// So many good looks in a row prove a new way: what is looked at can be a second old, and of the way before. They may
+/// go on past the end of the probation, which may be shorter than they take.
+pub const GOOD_LOOKS: u8 = 8;
+/// How often the clocks are compared, to notice that one was set.
+pub const CLOCK_LOOK: Duration = Duration::from_secs(1);
+/// Events that wait for so long without one of them getting through are trouble, in milliseconds.
+pub const STALLED_MS_MAX: u64 = 30_000;
+/// Between two looks at whether the agent is healthy.
+pub const HEALTH_LOOK: Duration = Duration::from_secs(1);
+/// An agent that has just started need not be healthy for so long.
+pub const HEALTH_PATIENCE: Duration = Duration::from_secs(10);
+/// The machine is looked at twice within this time at first, as usage is a difference of two looks.
+pub const HOST_FIRST_INTERVAL: Duration = Duration::from_secs(1);
+/// After so much quiet the connection of a producer gives its large buffer back.
+pub const CONNECTION_IDLE: Duration = Duration::from_secs(1);
+/// Boots of one device that are remembered: what an earlier boot has left behind comes soon after the next one.
+pub const DEVICE_BOOTS_MAX: usize = 4;
 
 const _: () = {
     assert!(PORT_WAIT_MS_MIN <= PORT_WAIT_MS_MAX);
@@ -226,5 +286,14 @@ const _: () = {
     assert!(CONNECT_MS_MIN <= CONNECT_MS_MAX);
     // hyper asks for at least this much.
     assert!(HTTP_HEAD_BYTES_MAX >= 8192);
-    assert!(RESTART_WAIT_MS_MIN <= RESTART_WAIT_MS_MAX);
+    assert!(RECONNECT_WAIT_MS_MIN <= RECONNECT_WAIT_MS_MAX);
+    assert!(2 * KEEP_ALIVE.as_secs() <= LINK_SILENCE_MAX.as_secs());
+    let at_first_ms = RECONNECT_WAIT_MS_MIN + WRITER_NAP_MS;
+    assert!(CONFIRM_S_MIN as u64 * 1000 > at_first_ms + STATUS_MS, "a new way has time for its first attempt");
+    let looked_ms = GOOD_LOOKS as u64 * PROBATION_LOOK.as_millis() as u64;
+    assert!(looked_ms > WRITER_NAP_MS + STATUS_MS, "not all good looks can be of the way before");
+    assert!(INBOX_MESSAGES_MAX * MQTT_INCOMING_BYTES_MAX as usize <= 16 << 20, "what waits for the writer is bounded");
+    assert!(OUTBOX_MESSAGES_MAX * MESSAGE_BYTES_MAX <= UNACKED_BYTES_MAX);
+    assert!(CLIENT_LINES_AHEAD * LINE_BYTES_MAX <= 64 << 20);
+    assert!(REPLAY_ROWS_AHEAD * ROW_BYTES_MAX <= 256 << 20);
 };

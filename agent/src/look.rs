@@ -1,5 +1,5 @@
-//! What can be seen of this machine before anything is begun: directories, programs, addresses. Each error names the key
-//! of the configuration, and what to do.
+//! What can be seen of this machine before anything is begun: directories, programs, addresses. Each error names the
+//! key of the configuration, and what to do.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;

@@ -2,9 +2,10 @@
 //!
 //! A few atomics under names: counting costs one addition, and the text is made when somebody asks.
 
-use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use afferent_host::metrics::{Text, labels_text};
 
 use crate::trouble::Troubles;
 
@@ -179,8 +180,6 @@ impl Registry {
         new: impl FnOnce() -> Metric,
         same: impl Fn(&Metric) -> Option<T>,
     ) -> T {
-        let plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        assert!(plain(name) && labels.iter().all(|(label, _)| plain(label)), "{name} is no name for a metric");
         let labels = labels_text(labels);
         let mut families = self.families();
         let at = families.iter().position(|family| family.name == name).unwrap_or_else(|| {
@@ -200,52 +199,41 @@ impl Registry {
         for set in self.0.before.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             set();
         }
-        let mut text = String::with_capacity(4096);
-        for family in self.families().iter() {
-            family.write(&mut text).expect("memory takes all text");
-        }
-        text
+        let mut text = Text::new();
+        self.families().iter().for_each(|family| family.write(&mut text));
+        text.finish()
     }
-}
-
-fn labels_text(labels: &Labels<'_>) -> String {
-    let mut text = String::new();
-    for (name, value) in labels {
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let comma = if text.is_empty() { "" } else { "," };
-        let _ = write!(text, "{comma}{name}=\"{value}\"");
-    }
-    text
 }
 
 impl Family {
-    fn write(&self, text: &mut String) -> std::fmt::Result {
+    fn write(&self, text: &mut Text) {
         let kind = match self.metrics.first() {
             Some((_, Metric::Counter(_))) => "counter",
             Some((_, Metric::Gauge(_))) => "gauge",
             Some((_, Metric::Histogram(_))) => "histogram",
-            None => return Ok(()),
+            None => return,
         };
-        let name = self.name;
-        writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", self.help)?;
+        text.head(self.name, kind, self.help);
         for (labels, metric) in &self.metrics {
-            let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
             match metric {
-                Metric::Counter(counter) => writeln!(text, "{name}{braced} {}", counter.get())?,
-                Metric::Gauge(gauge) => writeln!(text, "{name}{braced} {}", gauge.get())?,
-                Metric::Histogram(Histogram(buckets)) => {
-                    let comma = if labels.is_empty() { "" } else { "," };
-                    let bounds = buckets.bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
-                    let mut sum = 0;
-                    for (bound, count) in bounds.zip(&buckets.counts) {
-                        sum += count.load(Relaxed);
-                        writeln!(text, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {sum}")?;
-                    }
-                    writeln!(text, "{name}_sum{braced} {}\n{name}_count{braced} {sum}", buckets.sum.get())?;
-                }
+                Metric::Counter(counter) => text.labelled(self.name, labels, counter.get()),
+                Metric::Gauge(gauge) => text.labelled(self.name, labels, gauge.get()),
+                Metric::Histogram(Histogram(buckets)) => self.write_buckets(text, labels, buckets),
             }
         }
-        Ok(())
+    }
+
+    fn write_buckets(&self, text: &mut Text, labels: &str, buckets: &Buckets) {
+        let name = self.name;
+        let comma = if labels.is_empty() { "" } else { "," };
+        let bounds = buckets.bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+        let mut sum = 0;
+        for (bound, count) in bounds.zip(&buckets.counts) {
+            sum += count.load(Relaxed);
+            text.labelled(&format!("{name}_bucket"), &format!("{labels}{comma}le=\"{bound}\""), sum);
+        }
+        text.labelled(&format!("{name}_sum"), labels, buckets.sum.get());
+        text.labelled(&format!("{name}_count"), labels, sum);
     }
 }
 

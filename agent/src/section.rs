@@ -7,7 +7,7 @@ pub enum Value {
     Text,
     /// One of these texts.
     Choice(&'static [&'static str]),
-    /// A whole number from, to.
+    /// A whole number from, to: others are refused when the configuration is read.
     Whole(u64, u64),
     /// A size in bytes.
     Size,
@@ -67,15 +67,6 @@ pub const fn key(name: &'static str, value: Value, default: &'static str, help: 
 /// A key without a default, with an example.
 pub const fn optional(name: &'static str, value: Value, example: &'static str, help: &'static str) -> Key {
     Key { name, value, default: None, example, help }
-}
-
-/// Refuses a number out of its range; the error names the key.
-pub fn in_range(key: &str, value: u32, least: u32, most: u32) -> Result<(), String> {
-    if (least..=most).contains(&value) {
-        Ok(())
-    } else {
-        Err(format!("`{key}` is {value}; it goes from {least} to {most}"))
-    }
 }
 
 /// Declares the type of a section all of whose keys have defaults.

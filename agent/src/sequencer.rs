@@ -1,23 +1,22 @@
 //! Where all intakes meet: one open batch per stream, and the promise to tell when it is on disk.
 //!
-//! [`OpenBatches`] is the state, driven with times from outside. [`Intake`] is the handle that intakes hold: it encodes
-//! an event into the open batch under a lock and gives a [`Ticket`]; the writer takes the batch out when it is due,
-//! commits it to the ring log, and moves the durable commits on.
+//! [`OpenBatches`] is the state, driven with times from outside. It encodes an event into the open batch of its stream
+//! and gives a [`Ticket`]; the writer takes the batch out when it is due, commits it to the ring log, and moves the
+//! durable commits on.
 //!
-//! The open batches also hold the *table of devices*: how far each lane of each device is in the log. A device's batch is
-//! taken as a whole, and a batch that has events of devices ends with its stream's table, so that the two cannot part.
+//! The open batches also hold the *table of devices*: how far each lane of each device is in the log. A device's batch
+//! is taken as a whole, and a batch that has events of devices ends with its stream's table, so that the two cannot
+//! part.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use afferent_protocol::batch::BatchBuilder;
 use afferent_protocol::event::{Body, Event, Progress};
 use afferent_protocol::ids::{SourceId, Stream};
 use afferent_protocol::session::Lane;
-use tokio::sync::{Notify, watch};
 
-use crate::intake::sink::{Commits, DeviceSink, EventSink, Refusal, Ticket, Waiting};
+use crate::intake::sink::{Refusal, Ticket, Waiting};
 use crate::limits::{COMMIT_BYTES, DEVICE_LANES_MAX, TABLE_EVERY_BYTES};
 use crate::ring_log::DeviceProgress;
 
@@ -258,130 +257,23 @@ fn unit_of<'a>(event: &Event<'a>) -> Option<&'a str> {
     }
 }
 
-/// What intakes and the writer share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) state: Mutex<SharedState>,
-    /// Wakes the writer.
-    pub(crate) wake: Condvar,
-    /// Wakes intakes that wait for room.
-    pub(crate) taken: Notify,
-    /// Closed when the writer has ended.
-    durable: watch::Receiver<Commits>,
-    started: Instant,
-}
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::event::{Quality, Sample, Value};
+    use afferent_protocol::ids::{Subject, Timestamp};
 
-#[derive(Debug)]
-pub(crate) struct SharedState {
-    pub(crate) open: OpenBatches,
-    pub(crate) inbox: crate::writer::Inbox,
-}
+    use super::*;
 
-impl Shared {
-    pub(crate) fn new(settings: CommitSettings, bytes_max: usize, durable: watch::Receiver<Commits>) -> Self {
-        let state = SharedState { open: OpenBatches::new(settings, bytes_max), inbox: crate::writer::Inbox::default() };
-        Self { state: Mutex::new(state), wake: Condvar::new(), taken: Notify::new(), durable, started: Instant::now() }
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, SharedState> {
-        self.state.lock().unwrap_or_else(|poisoned| failed(poisoned.into_inner()))
-    }
-
-    /// Takes nothing any more, and tells those who wait for room.
-    pub(crate) fn fail(&self, reason: &str) {
-        self.lock().open.fail(reason);
-        self.taken.notify_waiters();
-    }
-
-    /// Milliseconds of a clock that only goes forward.
-    pub(crate) fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
-    }
-
-    /// Waits for a wake-up, or for `until_ms`.
-    pub(crate) fn wait<'a>(
-        &self,
-        state: MutexGuard<'a, SharedState>,
-        until_ms: Option<u64>,
-    ) -> MutexGuard<'a, SharedState> {
-        match until_ms {
-            None => self.wake.wait(state).unwrap_or_else(|poisoned| failed(poisoned.into_inner())),
-            Some(until_ms) => {
-                let left = Duration::from_millis(until_ms.saturating_sub(self.now_ms()));
-                self.wake
-                    .wait_timeout(state, left)
-                    .map_or_else(|poisoned| failed(poisoned.into_inner().0), |woken| woken.0)
-            }
-        }
-    }
-}
-
-/// Somebody has panicked in the middle of a change of the open batches: what is in them is in doubt, and must not be
-/// committed.
-fn failed(mut state: MutexGuard<'_, SharedState>) -> MutexGuard<'_, SharedState> {
-    state.open.fail("an intake has panicked while it held the open batches");
-    state
-}
-
-/// The handle by which events come in. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Intake(pub(crate) Arc<Shared>);
-
-impl Intake {
-    /// Waits until the ticket's event is on disk; [`Refusal::Stopped`] when the agent stopped before.
-    pub async fn wait_durable(&self, ticket: Ticket) -> Result<(), Refusal> {
-        let mut durable = self.durable();
-        durable.wait_for(|commits| ticket.is_durable(commits)).await.map(|_| ()).map_err(|_| Refusal::Stopped)
-    }
-}
-
-impl DeviceSink for Intake {
-    fn push_device(&self, events: &[Event<'_>], device: DeviceProgress) -> Result<Ticket, Refusal> {
-        let now_ms = self.0.now_ms();
-        let pushed = self.0.lock().open.push_device(events, device, now_ms);
-        self.0.wake.notify_one();
-        pushed
-    }
-
-    fn device(&self, device: &SourceId) -> (Vec<DeviceProgress>, [Ticket; 2]) {
-        self.0.lock().open.device(device)
-    }
-
-    fn keep_lanes(&self, device: &SourceId, held: &[Lane]) {
-        self.0.lock().open.keep_lanes(device, held);
-    }
-}
-
-impl EventSink for Intake {
-    fn push(&self, event: &Event<'_>, waiting: Waiting) -> Result<Ticket, Refusal> {
-        let now_ms = self.0.now_ms();
-        let mut state = self.0.lock();
-        let stream = event.stream();
-        let due_before = state.open.due_ms(stream);
-        let pushed = state.open.push(event, waiting, now_ms);
-        let earlier = state.open.due_ms(stream) != due_before;
-        drop(state);
-        if earlier {
-            self.0.wake.notify_one();
-        }
-        pushed
-    }
-
-    async fn room(&self) {
-        loop {
-            let taken = self.0.taken.notified();
-            {
-                let state = self.0.lock();
-                let is_full = Stream::ALL.into_iter().any(|stream| state.open.is_full(stream));
-                if !is_full || state.open.failed().is_some() {
-                    return;
-                }
-            }
-            taken.await;
-        }
-    }
-
-    fn durable(&self) -> watch::Receiver<Commits> {
-        self.0.durable.clone()
+    #[test]
+    fn what_breaks_a_rule_of_the_protocol_is_refused_at_the_hand_over() {
+        let mut open = OpenBatches::new(CommitSettings::default(), 1000);
+        let mut push = |value| {
+            let body = Body::Sample(Sample { value, unit: "", quality: Quality::Good });
+            let event = Event { time: Timestamp::default(), subject: Subject::new("a").unwrap(), body };
+            open.push(&event, Waiting::Nobody, 0)
+        };
+        assert!(matches!(push(Value::Float(f64::NAN)), Err(Refusal::Invalid(_))));
+        // The control.
+        push(Value::Float(1.0)).unwrap();
     }
 }

@@ -4,22 +4,21 @@
 //! The ring log's writer cannot be: when it dies nothing more is accepted, and the agent ends ([`Supervisor::failed`]).
 //! `/metrics` lists the names: `afferent_agent_tasks`.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
+use afferent_host::limits::RESTART_SETTLED;
+use afferent_host::stop::Stop;
+use afferent_host::supervise::{RestartWait, caught, caught_task};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::limits::{RESTART_PROVEN_MS, RESTART_WAIT_MS_MAX, RESTART_WAIT_MS_MIN};
 use crate::metrics::{Counter, Gauge, Registry};
-use crate::stop::Stop;
 use crate::trouble::Troubles;
 
 /// How a task has ended: in order, or why not.
@@ -30,7 +29,7 @@ pub type Task = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 /// How a task has ended that only ends when it is told to.
 pub fn endless(stop: &Stop) -> Ended {
-    if stop.seen() { Ok(()) } else { Err("it has ended, and nobody had told it to".to_owned()) }
+    if stop.is_requested() { Ok(()) } else { Err("it has ended, and nobody had told it to".to_owned()) }
 }
 
 /// Starts tasks and threads, and watches them. Cheap to clone.
@@ -91,7 +90,7 @@ impl Supervisor {
     pub async fn once(&self, name: &str, task: impl Future<Output = ()> + Send) {
         let watched = self.watched(name);
         let running = Running::new(&watched.up);
-        let ended = caught(name, Box::pin(task)).await;
+        let ended = caught_or_planted(name, Box::pin(task)).await;
         drop(running);
         if let Err(panic) = ended {
             watched.restarts.add(1);
@@ -104,13 +103,13 @@ impl Supervisor {
         let watched = self.watched(name);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             watched.up.set(1.0);
-            let mut wait_ms = RESTART_WAIT_MS_MIN;
-            while let Err(panic) = catch_unwind(AssertUnwindSafe(&mut body)) {
+            let mut wait = RestartWait::new();
+            loop {
+                let began = Instant::now();
+                let Err(panic) = caught(&mut body) else { break };
                 watched.restarts.add(1);
-                let text = panic_text(&*panic);
-                watched.troubles.happened(&watched.name, format!("{}: {text}; it is started again", watched.name));
-                thread::sleep(Duration::from_millis(wait_ms));
-                wait_ms = (wait_ms * 2).min(RESTART_WAIT_MS_MAX);
+                watched.troubles.happened(&watched.name, format!("{}: {panic}; it is started again", watched.name));
+                thread::sleep(wait.after(began.elapsed()));
             }
             watched.up.set(0.0);
         })
@@ -128,10 +127,10 @@ impl Supervisor {
         let (watched, failed) = (self.watched(name), self.failed.clone());
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             watched.up.set(1.0);
-            let ended = catch_unwind(AssertUnwindSafe(|| body(&mut state)));
+            let ended = caught(|| body(&mut state));
             watched.up.set(0.0);
             let Err(panic) = ended else { return Ok(()) };
-            let reason = format!("{}: {}; the agent takes nothing more", watched.name, panic_text(&*panic));
+            let reason = format!("{}: {panic}; the agent takes nothing more", watched.name);
             died(&mut state, &reason);
             watched.troubles.begins(&watched.name, reason.clone());
             failed.send_replace(Some(reason.clone()));
@@ -154,12 +153,12 @@ impl Supervisor {
 
 async fn keep_running(watched: Watched, mut stop: Stop, mut make: Box<dyn FnMut() -> Task + Send>) {
     let Watched { name, up, restarts, troubles } = &watched;
-    let mut wait_ms = RESTART_WAIT_MS_MIN;
+    let mut wait = RestartWait::new();
     loop {
         up.set(1.0);
         let began = Instant::now();
-        let mut run = pin!(caught(name, make()));
-        let proven = sleep(Duration::from_millis(RESTART_PROVEN_MS));
+        let mut run = pin!(caught_or_planted(name, make()));
+        let proven = sleep(RESTART_SETTLED);
         let ended = tokio::select! {
             ended = &mut run => ended,
             () = proven => {
@@ -173,39 +172,24 @@ async fn keep_running(watched: Watched, mut stop: Stop, mut make: Box<dyn FnMut(
             Ok(Err(reason)) => reason,
             Err(panic) => panic,
         };
-        if began.elapsed() >= Duration::from_millis(RESTART_WAIT_MS_MAX) {
-            wait_ms = RESTART_WAIT_MS_MIN;
-        }
+        let wait = wait.after(began.elapsed());
         restarts.add(1);
-        troubles.begins(name, format!("{name}: {reason}; it is tried again in {} s", wait_ms / 1000));
+        troubles.begins(name, format!("{name}: {reason}; it is tried again in {} s", wait.as_secs()));
         tokio::select! {
             () = stop.requested() => return,
-            () = sleep(Duration::from_millis(wait_ms)) => {}
+            () = sleep(wait) => {}
         }
-        wait_ms = (wait_ms * 2).min(RESTART_WAIT_MS_MAX);
     }
 }
 
-/// Runs a task to its end; a panic in it is the error.
-async fn caught<T>(name: &str, mut task: Pin<Box<dyn Future<Output = T> + Send + '_>>) -> Result<T, String> {
+/// Runs a task to its end; a panic in it, or one that is planted, is the error.
+async fn caught_or_planted<T>(name: &str, mut task: Pin<Box<dyn Future<Output = T> + Send + '_>>) -> Result<T, String> {
     let mut plant = pin!(planted_later(name));
-    std::future::poll_fn(|context| {
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let _ = plant.as_mut().poll(context);
-            task.as_mut().poll(context)
-        }));
-        match polled {
-            Ok(polled) => polled.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic_text(&*panic))),
-        }
-    })
-    .await
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("it has panicked ({}), which is a fault of this program", text.unwrap_or("for no known reason"))
+    let both = poll_fn(|context| {
+        let _ = plant.as_mut().poll(context);
+        task.as_mut().poll(context)
+    });
+    caught_task(both).await
 }
 
 /// Panics when a test wants it: when the file that `AFFERENT_PANIC_FILE` names holds this name. Release builds do not.
@@ -234,8 +218,11 @@ async fn planted_later(name: &str) {
 mod tests {
     use super::*;
 
-    fn supervisor() -> (Supervisor, crate::stop::StopSender, Stop) {
-        let (sender, stop) = crate::stop::channel();
+    const RESTART_MS: u64 = afferent_host::limits::RESTART_WAIT.0.as_millis() as u64;
+    const SETTLED_MS: u64 = RESTART_SETTLED.as_millis() as u64;
+
+    fn supervisor() -> (Supervisor, afferent_host::stop::StopSender, Stop) {
+        let (sender, stop) = afferent_host::stop::channel();
         (Supervisor::new(Registry::default()), sender, stop)
     }
 
@@ -256,15 +243,15 @@ mod tests {
             })
         });
         let troubles = supervisor.registry().troubles();
-        sleep(Duration::from_millis(RESTART_WAIT_MS_MIN / 2)).await;
+        sleep(Duration::from_millis(RESTART_MS / 2)).await;
         assert!(troubles.texts()[0].starts_with("host: it has panicked (out of range)"), "{:?}", troubles.texts());
-        sleep(Duration::from_millis(RESTART_WAIT_MS_MIN)).await;
+        sleep(Duration::from_millis(RESTART_MS)).await;
         assert!(
             troubles.texts()[0].starts_with("host: no such file; it is tried again in 2 s"),
             "{:?}",
             troubles.texts()
         );
-        sleep(Duration::from_millis(2 * RESTART_WAIT_MS_MIN + 2 * RESTART_PROVEN_MS)).await;
+        sleep(Duration::from_millis(2 * RESTART_MS + 2 * SETTLED_MS)).await;
         assert_eq!((troubles.texts().len(), count.load(std::sync::atomic::Ordering::Relaxed)), (0, 3));
         let text = supervisor.registry().text();
         assert!(text.contains("afferent_agent_task_failures_total{task=\"host\"} 2"), "{text}");

@@ -8,6 +8,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use afferent_host::key::parse_public;
 use afferent_protocol::endorsement::{ENDORSEMENT_LEN, Endorsement, Role};
 use afferent_protocol::session::signed::{Down, LogId};
 use afferent_protocol::sign::PublicKey;
@@ -165,19 +166,6 @@ pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// A key out of its 64 hexadecimal digits.
-pub fn parse_key(text: &str) -> Option<PublicKey> {
-    if text.len() != 64 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut key = PublicKey([0; 32]);
-    for (byte, at) in key.0.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
-    }
-    // Not every 32 bytes are a key.
-    key.verifier().map(|_| key)
-}
-
 /// The text of the pin.
 pub fn write_pins(pins: &[Pin]) -> String {
     let mut text =
@@ -196,8 +184,8 @@ pub fn read_pins(text: &str) -> Option<Vec<Pin>> {
     let mut pins = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
         let (key, by) = match line.split_once(" by ") {
-            None => (parse_key(line)?, None),
-            Some((key, by)) => (parse_key(key)?, Some(parse_key(by)?)),
+            None => (parse_public(line)?, None),
+            Some((key, by)) => (parse_public(key)?, Some(parse_public(by)?)),
         };
         pins.push(Pin { key, by });
     }

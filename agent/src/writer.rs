@@ -12,7 +12,6 @@ use afferent_host::disk::Disk;
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::event::{Body, Event, LifeCycle};
 use afferent_protocol::ids::{Sequence, SourceId, Stream, Subject, Timestamp};
-use afferent_protocol::session::signed::Nonce;
 use afferent_protocol::session::{Held, Lane};
 use afferent_protocol::sign::PublicKey;
 use tokio::sync::{mpsc, watch};
@@ -20,75 +19,11 @@ use tokio::sync::{mpsc, watch};
 use crate::core::{AgentCore, Ignored, Now, Outgoing};
 use crate::intake::sink::{Commits, Waiting};
 use crate::keep::{Keeper, Keepsake};
-use crate::limits::{INBOX_MESSAGES_MAX, STATUS_MS, WRITER_DRAIN_MS};
+use crate::limits::{STATUS_MS, WRITER_DRAIN_MS, WRITER_NAP_MS};
+use crate::mailbox::{Inbound, LinkState, Outbound, Shared, SharedState};
 use crate::ring_log::RingStatus;
-use crate::sequencer::{Shared, SharedState};
-use crate::ship::LinkState;
 use crate::supervise::{Ended, Supervisor, planted};
-use crate::trust::{TrustSettings, line_to_add};
-
-/// What the transport brings.
-#[derive(Debug)]
-pub enum Inbound {
-    /// It is connected, with this nonce, and these collectors are believed.
-    LinkUp(Nonce, TrustSettings),
-    /// It is not any more.
-    LinkDown,
-    /// The line takes about so many bytes a second.
-    Line(u64),
-    /// A message came.
-    Message(Vec<u8>),
-    /// The broker does not let the agent speak under this former name.
-    Forbidden(SourceId),
-}
-
-/// What the transport is to do.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Outbound {
-    /// Send this, on the topic of this name.
-    Message(SourceId, Vec<u8>),
-    /// Close the connection and make another.
-    Reconnect,
-}
-
-/// What waits for the writer.
-#[derive(Debug, Default)]
-pub(crate) struct Inbox {
-    inbound: VecDeque<Inbound>,
-    /// The transport has taken a message out of the outbox.
-    room: bool,
-    /// How often the collector has made something durable that was then let go of.
-    released: u64,
-    /// Why, and when that was asked for.
-    stop: Option<(String, Timestamp)>,
-}
-
-/// The transport's side of the writer.
-#[derive(Clone, Debug)]
-pub struct Link(pub(crate) Arc<Shared>);
-
-impl Link {
-    /// Passes on what the transport brought. Messages beyond a limit are dropped: all of them repeat themselves.
-    pub fn bring(&self, inbound: Inbound) {
-        let mut state = self.0.lock();
-        if !matches!(inbound, Inbound::Message(..)) || state.inbox.inbound.len() < INBOX_MESSAGES_MAX {
-            state.inbox.inbound.push_back(inbound);
-        }
-        drop(state);
-        self.0.wake.notify_one();
-    }
-
-    /// How often the collector has made something durable that was then let go of, since the start.
-    pub fn released(&self) -> u64 {
-        self.0.lock().inbox.released
-    }
-
-    /// Tells that the outbox has room again.
-    pub fn took(&self) {
-        self.0.lock().inbox.room = true;
-        self.0.wake.notify_one();
-    }
-}
+use crate::trust::line_to_add;
 
 /// What the writer looks like from outside, a few times a second.
 #[derive(Clone, Debug, Default)]
@@ -250,9 +185,6 @@ struct Round<D: Disk> {
     has_said_goodbye: bool,
 }
 
-/// The longest that the writer sleeps: it feeds a watchdog.
-const NAP_MS: u64 = 1000;
-
 impl<D: Disk> Round<D> {
     /// One round; `false` when it was the last.
     fn turn(&mut self) -> bool {
@@ -348,7 +280,7 @@ impl<D: Disk> Round<D> {
         loop {
             assert!(state.open.failed().is_none(), "{}", state.open.failed().unwrap_or_default());
             let now_ms = shared.now_ms();
-            let wake_at_ms = self.wake_at_ms(&state).min(asleep_at_ms + NAP_MS);
+            let wake_at_ms = self.wake_at_ms(&state).min(asleep_at_ms + WRITER_NAP_MS);
             if wake_at_ms <= now_ms || !state.inbox.inbound.is_empty() {
                 break;
             }

@@ -11,6 +11,7 @@ use afferent_agent::keep::{Kept, PIN_FILE};
 use afferent_agent::ring_log::inspect;
 use afferent_agent::run::{Reload, Running, health};
 use afferent_host::disk::FsDisk;
+use afferent_host::url::BrokerUrl;
 use afferent_protocol::batch::split;
 use afferent_protocol::codec;
 use afferent_protocol::event::{Body, Breakdown, Event, LifeCycle, PreviousStop, Severity};
@@ -151,7 +152,7 @@ fn config(data: &Path, address: SocketAddr) -> Config {
     config.intake.socket.enabled = false;
     config.intake.host.enabled = false;
     config.ring.pool_bytes = afferent_agent::config::Size(4 << 20);
-    config.ship.url = format!("mqtt://{address}");
+    config.ship.url = BrokerUrl::plain(address);
     config
 }
 
@@ -228,7 +229,7 @@ async fn a_key_of_the_configuration_is_believed_and_can_be_changed_while_the_age
     let mut collector = Collector::start(key.clone()).await;
     let naming = |seed: u8| {
         let mut config = config(data.path(), collector.address);
-        config.ship.collector_keys = vec![Identity::from_seed(&[seed; 32]).public_key().to_string()];
+        config.ship.collector_keys = vec![Identity::from_seed(&[seed; 32]).public_key()];
         config
     };
     let (wrong, right) = (naming(8), naming(9));

@@ -10,11 +10,12 @@ use afferent_agent::clock::{Clock, SystemClock};
 use afferent_agent::core::CoreSettings;
 use afferent_agent::identity;
 use afferent_agent::intake::sink::{EventSink, Refusal, Waiting};
-use afferent_agent::lock::DirectoryLock;
+use afferent_agent::keep::LOCK_FILE;
 use afferent_agent::ring_log::inspect::{self, Content};
 use afferent_agent::ring_log::{RingIdentity, RingLog, RingSettings};
 use afferent_agent::sequencer::CommitSettings;
 use afferent_host::disk::FsDisk;
+use afferent_host::lock::DirectoryLock;
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::event::{Body, Breakdown, Event, Severity};
 use afferent_protocol::ids::{SourceId, Stream, Subject, Timestamp};
@@ -150,7 +151,7 @@ fn where_no_ring_is_none_is_made() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ring_can_be_looked_at_while_an_agent_is_at_work_on_it() {
     let data = tempfile::tempdir().unwrap();
-    let _lock = DirectoryLock::take(data.path()).unwrap();
+    let _lock = DirectoryLock::take(data.path(), LOCK_FILE).unwrap();
     let clock = Arc::new(SystemClock::new());
     let parts = AgentParts {
         registry: afferent_agent::metrics::Registry::default(),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use afferent_host::hex;
 use afferent_protocol::attestation::ATTESTATION_LEN;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -88,7 +89,7 @@ pub fn append(path: &Path, statement: &Statement) -> io::Result<()> {
         // What a crash has left unfinished.
         line.push('\n');
     }
-    let digits: String = statement.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex::encode(statement);
     if last.strip_suffix(b"\n").is_some_and(|last| last.ends_with(digits.as_bytes())) {
         return Ok(());
     }
@@ -129,7 +130,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, health) = (directory.path().join("missing").join("heads"), Arc::new(Health::default()));
         let (sender, attested) = watch::channel(Some([1; ATTESTATION_LEN]));
-        let supervisor = Supervisor::new(Arc::clone(&health), crate::shutdown::stop_switch().1);
+        let supervisor = Supervisor::new(Arc::clone(&health), afferent_host::stop::channel().1);
         let thread = spawn(path.clone(), attested, &supervisor).unwrap();
         while health.warnings().is_empty() {
             tokio::task::yield_now().await;

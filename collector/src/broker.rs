@@ -29,6 +29,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use afferent_host::stop::Stop;
+use afferent_host::tls;
+use afferent_host::url::BrokerUrl;
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::topic::{Leaf, STATE_FILTER, Topic, UP_FILTER};
 use bytes::Bytes;
@@ -42,15 +45,13 @@ use tokio::time::timeout;
 
 pub use probe::probe;
 
-use crate::config::BrokerUrl;
-use crate::endpoint::{TlsError, authorities, certificates, check_validity, private_key};
+use crate::endpoint::{TlsError, check_validity};
 use crate::intake::{Content, Done, Health, Intake, Released, Way};
 use crate::limits::{
     BROKER_DOWN_MAX, BROKER_HANDSHAKE_S_MAX, BROKER_KEEP_ALIVE, BROKER_RETRY, BROKER_SILENCE_MAX, IN_FLIGHT_MAX,
     PACKET_BYTES_MAX,
 };
 use crate::seldom::Seldom;
-use crate::shutdown::Stopping;
 use crate::tls_words;
 
 /// How to reach the broker.
@@ -81,9 +82,6 @@ pub enum BrokerError {
     /// A file cannot be used.
     #[error("broker_client: {0}")]
     Files(#[from] TlsError),
-    /// Certificate and key do not go together.
-    #[error("broker_client: cert and key do not go together: {0}")]
-    Mismatch(rustls::Error),
     /// The system has no CAs.
     #[error("the system has no CA certificates; install them (ca-certificates) or set broker_client.ca")]
     NoAuthorities,
@@ -95,7 +93,7 @@ pub struct Broker {
     intake: Intake,
     answers: mpsc::Receiver<(SourceId, Bytes)>,
     health: Arc<Health>,
-    stopping: Stopping,
+    stopping: Stop,
 }
 
 /// How the client reaches the broker: to be replaced while it serves.
@@ -135,7 +133,7 @@ impl Broker {
         settings: &BrokerSettings,
         intake: Intake,
         health: Arc<Health>,
-        stopping: Stopping,
+        stopping: Stop,
     ) -> Result<(Self, Ends), BrokerError> {
         let (queue, answers) = mpsc::channel(BROKER_DOWN_MAX);
         let (door, options) = watch::channel(options(settings)?);
@@ -151,7 +149,7 @@ impl Broker {
         loop {
             let lost = tokio::select! {
                 lost = self.connection() => lost,
-                () = stopping.wait() => return,
+                () = stopping.requested() => return,
             };
             if let Some(before) = losing.due(Instant::now()) {
                 tracing::warn!(why = lost.why, before, "no connection to the broker; it is tried again");
@@ -160,7 +158,7 @@ impl Broker {
             wait = if lost.joined { wait_min } else { (wait * 2).min(wait_max) };
             tokio::select! {
                 () = tokio::time::sleep(jittered(wait)) => {}
-                () = stopping.wait() => return,
+                () = stopping.requested() => return,
             }
         }
     }
@@ -324,15 +322,15 @@ fn options(settings: &BrokerSettings) -> Result<MqttOptions, BrokerError> {
         options.set_credentials(user.clone(), password.clone());
     }
     if url.tls {
-        let tls = Arc::new(client_tls(settings)?);
+        let tls = client_tls(settings)?;
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
     }
     Ok(options)
 }
 
-fn client_tls(settings: &BrokerSettings) -> Result<ClientConfig, BrokerError> {
+fn client_tls(settings: &BrokerSettings) -> Result<Arc<ClientConfig>, BrokerError> {
     let roots = match &settings.ca {
-        Some(path) => authorities(path)?,
+        Some(path) => tls::authorities(path).map_err(TlsError::from)?,
         None => {
             let mut roots = RootCertStore::empty();
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -342,19 +340,11 @@ fn client_tls(settings: &BrokerSettings) -> Result<ClientConfig, BrokerError> {
     if roots.is_empty() {
         return Err(BrokerError::NoAuthorities);
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the suites of the default versions")
-        .with_root_certificates(roots);
-    match &settings.certificate {
-        None => Ok(builder.with_no_client_auth()),
-        Some((certificate, key)) => {
-            let chain = certificates(certificate)?;
-            check_validity(certificate, &chain, SystemTime::now())?;
-            builder.with_client_auth_cert(chain, private_key(key)?).map_err(BrokerError::Mismatch)
-        }
+    let own = settings.certificate.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+    if let Some((certificate, _)) = own {
+        check_validity(certificate, &tls::certificates(certificate).map_err(TlsError::from)?, SystemTime::now())?;
     }
+    Ok(tls::client(roots, own).map_err(TlsError::from)?)
 }
 
 /// Between half and all of it, so that not all come back at once.

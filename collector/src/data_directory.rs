@@ -6,10 +6,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use afferent_host::disk::FsDisk;
-use afferent_host::files;
+use afferent_host::key::{self, KeyError, NewKey, parse_public};
+use afferent_host::lock::{DirectoryLock, LockError, holder_of};
+use afferent_host::{files, hex};
 use afferent_protocol::endorsement::{ENDORSEMENT_LEN, Endorsement, Role};
 use afferent_protocol::sign::{Identity, PublicKey};
-use rustix::fs::{FlockOperation, flock};
 
 const LOCK: &str = "collector.lock";
 const KEY: &str = "collector.key";
@@ -17,27 +18,23 @@ const KEY: &str = "collector.key";
 const PUBLIC_KEY: &str = "collector.pub";
 /// Endorsements in hexadecimal digits, one a line.
 const ENDORSEMENTS: &str = "collector.endorsements";
-/// Bytes of the key's file: the seed of an Ed25519 key pair.
-const KEY_LEN: usize = 32;
 
 /// A data directory that no other process uses while this value lives.
 #[derive(Debug)]
 pub struct DataDirectory {
     path: PathBuf,
-    _lock: File,
+    _lock: DirectoryLock,
 }
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirectoryError {
-    /// Another process uses it.
-    #[error("{} is in use by process {pid}; stop that one, or choose another directory with --data", path.display())]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-        /// The process, or `?` when it does not say.
-        pid: String,
-    },
+    /// It cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Its key cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The system refuses.
     #[error("{what} failed: {error}; check the directory's permissions and its disk")]
     Io {
@@ -52,38 +49,14 @@ pub enum DataDirectoryError {
         /// The directory.
         path: PathBuf,
     },
-    /// The key's file has another size than a key.
-    #[error(
-        "{} has {bytes} bytes and not {KEY_LEN}: it is not the collector's key; restore it from a backup, or move it \
-         away to begin with a new key", path.display()
-    )]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: usize,
-    },
 }
 
 impl DataDirectory {
     /// Makes the directory where it does not exist, and takes its lock.
     pub fn open(path: &Path) -> Result<Self, DataDirectoryError> {
-        let tried = |what: &str, path: &Path| {
-            let what = format!("{what} {}", path.display());
-            move |error| DataDirectoryError::Io { what, error }
-        };
-        files::make_directory(path).map_err(tried("making", path))?;
-        let file = path.join(LOCK);
-        let mut lock = files::open_lock(&file).map_err(tried("opening", &file))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                return Err(DataDirectoryError::InUse { path: path.to_owned(), pid: holder(&mut lock) });
-            }
-            Err(error) => return Err(tried("locking", &file)(error.into())),
-        }
-        lock.set_len(0).map_err(tried("writing", &file))?;
-        writeln!(lock, "{}", std::process::id()).map_err(tried("writing", &file))?;
+        let failed = |error| DataDirectoryError::Io { what: format!("making {}", path.display()), error };
+        files::make_directory(path).map_err(failed)?;
+        let lock = DirectoryLock::take(path, LOCK)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -96,12 +69,9 @@ impl DataDirectory {
             let what = format!("writing in {} (for data = {})", there.display(), path.display());
             DataDirectoryError::Io { what, error }
         })?;
-        let Ok(mut lock) = OpenOptions::new().read(true).open(path.join(LOCK)) else { return Ok(()) };
-        match flock(&lock, FlockOperation::NonBlockingLockShared) {
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                Err(DataDirectoryError::InUse { path: path.to_owned(), pid: holder(&mut lock) })
-            }
-            _ => Ok(()),
+        match holder_of(path, LOCK) {
+            Some(holder) => Err(LockError::InUse { directory: path.to_owned(), holder }.into()),
+            None => Ok(()),
         }
     }
 
@@ -114,25 +84,19 @@ impl DataDirectory {
     /// it is lost and the log is not, another one is drawn, which agents will not believe before they are configured to.
     pub fn identity(&self) -> Result<Identity, DataDirectoryError> {
         let path = self.path.join(KEY);
-        match read_key(&path) {
-            Err(DataDirectoryError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                let failed = |error| DataDirectoryError::Io { what: format!("writing {}", path.display()), error };
-                let seed = draw_seed().map_err(failed)?;
-                let failed = |error| DataDirectoryError::Io { what: format!("writing {}", path.display()), error };
-                files::replace(&path, &seed).map_err(failed)?;
-                let identity = Identity::from_seed(&seed);
-                if self.has_log() {
-                    let key = identity.public_key();
-                    tracing::error!(
-                        "{} is lost: a new key was drawn, {key}. Agents keep what they capture and ship nothing until \
-                         `[ship] collector_keys` of each names it; or stop the collector and put the backup of the key back",
-                        path.display(),
-                    );
-                }
-                Ok(identity)
-            }
-            read => read,
+        if let Some(identity) = key::read(&path)? {
+            return Ok(identity);
         }
+        let identity = NewKey::draw()?.write(&path)?;
+        if self.has_log() {
+            let key = identity.public_key();
+            tracing::error!(
+                "{} is lost: a new key was drawn, {key}. Agents keep what they capture and ship nothing until \
+                 `[ship] collector_keys` of each names it; or stop the collector and put the backup of the key back",
+                path.display(),
+            );
+        }
+        Ok(identity)
     }
 
     /// Endorsements that lead to the key from those before it, oldest first.
@@ -145,16 +109,17 @@ impl DataDirectory {
     /// Draws a new key, which the one before endorses, and takes its place. The endorsement is on disk first.
     pub fn rotate_key(&self) -> Result<Endorsement, DataDirectoryError> {
         let path = self.path.join(KEY);
-        let before = read_key(&path)?;
+        let missing = || KeyError::Io { path: path.clone(), error: io::ErrorKind::NotFound.into() };
+        let before = key::read(&path)?.ok_or_else(missing)?;
         let io = |what: String| move |error| DataDirectoryError::Io { what, error };
         let log = self.path.join("log").join("0");
         let log_id = FsDisk::new(&log).and_then(|disk| crate::log::log_id(&disk));
         let log_id = log_id.map_err(io(format!("reading {}", log.display())))?;
         let log_id = log_id.ok_or_else(|| DataDirectoryError::NoLog { path: log.clone() })?;
-        let seed = draw_seed().map_err(io("drawing a key".to_owned()))?;
-        let (role, key) = (Role::Successor, Identity::from_seed(&seed).public_key());
+        let new = NewKey::draw()?;
+        let (role, key) = (Role::Successor, new.identity().public_key());
         let endorsement = Endorsement { role, log_id, key, by: before.public_key() };
-        let line: String = endorsement.sign(&before).iter().map(|byte| format!("{byte:02x}")).collect();
+        let line = hex::encode(&endorsement.sign(&before));
         let file = self.path.join(ENDORSEMENTS);
         let append = || {
             let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&file)?;
@@ -164,7 +129,7 @@ impl DataDirectory {
             files::sync_directory(&self.path)
         };
         append().map_err(io(format!("writing {}", file.display())))?;
-        files::replace(&path, &seed).map_err(io(format!("writing {}", path.display())))?;
+        new.write(&path)?;
         Ok(endorsement)
     }
 
@@ -184,25 +149,12 @@ impl DataDirectory {
     }
 }
 
-/// The process that holds a lock: good to know, and no more.
-fn holder(lock: &mut File) -> String {
-    let mut holder = String::new();
-    let _ = lock.take(32).read_to_string(&mut holder);
-    holder.lines().next().filter(|pid| !pid.is_empty()).unwrap_or("?").to_owned()
-}
-
 /// Whether files can be made in a folder: one is, and removed.
 pub(crate) fn try_writing(folder: &Path) -> io::Result<()> {
     let probe = folder.join(format!(".afferent-probe-{}", std::process::id()));
     let made = files::new_file().open(&probe);
     made.and_then(|mut file| file.write_all(b"probe"))?;
     std::fs::remove_file(probe)
-}
-
-fn draw_seed() -> io::Result<[u8; KEY_LEN]> {
-    let mut seed = [0; KEY_LEN];
-    getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(seed)
 }
 
 /// The public key that lies in a collector's data directory, if there is one. The private key is not looked at; whoever can
@@ -234,7 +186,7 @@ fn read_endorsements(path: &Path) -> io::Result<Vec<[u8; ENDORSEMENT_LEN]>> {
         text => text?,
     };
     // A line that is none was being written when the power went: the key that it is about was never used.
-    let read = |line: &str| <[u8; ENDORSEMENT_LEN]>::try_from(crate::log::unhex(line.trim())?).ok();
+    let read = |line: &str| hex::decode_array::<ENDORSEMENT_LEN>(line.trim());
     Ok(text.lines().filter_map(read).filter(|bytes| Endorsement::read(bytes).is_some()).collect())
 }
 
@@ -250,18 +202,7 @@ pub struct NoPublicKey;
 
 /// Reads a public key: 64 hexadecimal digits.
 pub fn parse_public_key(digits: &str) -> Result<PublicKey, NoPublicKey> {
-    let bytes = crate::log::unhex(digits).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    let key = PublicKey(bytes.ok_or(NoPublicKey)?);
-    key.verifier().map(|_| key).ok_or(NoPublicKey)
-}
-
-fn read_key(path: &Path) -> Result<Identity, DataDirectoryError> {
-    let failed = |error| DataDirectoryError::Io { what: format!("reading {}", path.display()), error };
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(KEY_LEN as u64 + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    let seed = bytes.as_slice().try_into();
-    let seed = seed.map_err(|_| DataDirectoryError::Key { path: path.to_path_buf(), bytes: bytes.len() })?;
-    Ok(Identity::from_seed(&seed))
+    parse_public(digits).ok_or(NoPublicKey)
 }
 
 #[cfg(test)]
@@ -329,10 +270,13 @@ mod tests {
     fn a_damaged_key_is_never_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let data = DataDirectory::open(directory.path()).unwrap();
+        data.identity().unwrap();
         for wrong in [&b""[..], &[7; 31], &[7; 33]] {
             std::fs::write(directory.path().join(KEY), wrong).unwrap();
-            assert!(matches!(data.identity(), Err(DataDirectoryError::Key { .. })));
+            assert!(matches!(data.identity(), Err(DataDirectoryError::Key(KeyError::Length { .. }))));
             assert_eq!(std::fs::read(directory.path().join(KEY)).unwrap(), wrong);
         }
+        std::fs::set_permissions(directory.path().join(KEY), std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(data.identity(), Err(DataDirectoryError::Key(KeyError::Permissions { .. }))));
     }
 }

@@ -1,12 +1,12 @@
 //! The thread that makes the indexes of finished segments, in the background.
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::Offset;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::limits::{INDEX_PROGRESS_EVERY, INDEX_WAKE_EVERY};
 use crate::log::{Indexed, Indexing};
-use crate::shutdown::Stopping;
 use crate::supervise::{Part, Supervisor};
 
 /// Starts it. It ends with the collector.
@@ -16,7 +16,7 @@ use crate::supervise::{Part, Supervisor};
 pub fn spawn(
     mut indexing: Box<dyn Indexing>,
     durable: watch::Receiver<Offset>,
-    stopping: Stopping,
+    stopping: Stop,
     supervisor: &Supervisor,
 ) -> std::io::Result<()> {
     let runtime = Handle::current();
@@ -25,15 +25,15 @@ pub fn spawn(
     supervisor.thread(Part::Indexer, run).map(drop)
 }
 
-fn run(indexing: &mut dyn Indexing, mut durable: watch::Receiver<Offset>, mut stopping: Stopping, runtime: &Handle) {
+fn run(indexing: &mut dyn Indexing, mut durable: watch::Receiver<Offset>, mut stopping: Stop, runtime: &Handle) {
     indexing.tidy();
     let mut told = std::time::Instant::now();
-    while !stopping.is_said() {
+    while !stopping.is_requested() {
         match indexing.step() {
             Indexed::UpToDate => {
                 let wait = async {
                     tokio::select! {
-                        () = stopping.wait() => false,
+                        () = stopping.requested() => false,
                         grown = grown(&mut durable) => grown,
                     }
                 };

@@ -17,9 +17,9 @@
 //! - [`mod@line`]: an event as a line for people
 //! - [`api`]: HTTP: events, the live stream, agents, metrics, health; [`web`]: the page on top of it
 //!
-//! [`up`] starts a collector and an agent for this machine.
+//! `up` (a feature) starts a collector and an agent for this machine; nothing else here knows the agent.
 //!
-//! Around them: [`config`], [`data_directory`], [`clock`], [`logging`], [`shutdown`], [`open_files`], [`seldom`], [`shares`];
+//! Around them: [`config`], [`data_directory`], [`logging`], [`open_files`], [`seldom`], [`shares`];
 //! [`supervise`] watches every task and thread, [`turns`] lets commits go before them; [`run`] puts it all together,
 //! and [`limits`] has every limit of the collector.
 
@@ -27,7 +27,6 @@ pub mod api;
 pub mod attesting;
 pub mod broker;
 pub mod certificate;
-pub mod clock;
 pub mod cloud_event;
 pub mod config;
 pub mod core;
@@ -49,7 +48,6 @@ mod rfc3339;
 pub mod run;
 pub mod seldom;
 pub mod shares;
-pub mod shutdown;
 #[cfg(test)]
 mod simulated;
 pub mod sources;
@@ -58,6 +56,7 @@ pub mod supervise;
 pub mod terms;
 pub mod tls_words;
 pub mod turns;
+#[cfg(feature = "up")]
 pub mod up;
 pub mod web;
 pub mod whole;

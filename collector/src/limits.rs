@@ -207,10 +207,6 @@ pub const WRITER_LOOKS_EVERY: Duration = Duration::from_secs(5);
 /// The picture of the sources that readers get is at most so old.
 pub const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
 
-/// First and longest wait before a part of the collector that has ended is started again.
-pub const RESTART_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// A part that was started again counts as well after so long.
-pub const RESTART_SETTLED: Duration = Duration::from_secs(5);
 /// While a part waits to be started again, whether the collector stops is looked at so often.
 pub const RESTART_LOOKS_EVERY: Duration = Duration::from_millis(50);
 /// A thread that returns too early, without a panic, may follow from the end of another part: that has so long to tell why.
@@ -257,8 +253,6 @@ pub const BROKER_RETRY: (Duration, Duration) = (Duration::from_millis(500), Dura
 pub const HTTP_FAREWELL_MAX: Duration = Duration::from_secs(5);
 /// Bytes of a configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of a secret's file.
-pub const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
 /// JSON that is rendered before it is handed to a reader's connection: what one reader costs in memory, with the log's
 /// bytes under it.

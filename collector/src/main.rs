@@ -23,6 +23,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Everything at once, to begin with: a collector, its log, and an agent for this machine, until Ctrl-C.
+    #[cfg(feature = "up")]
     Up(cli::up::Up),
     /// Run the collector until SIGINT or SIGTERM.
     Run(cli::run::Where),
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
     give_memory_back();
     let done = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
     let outcome = match &Cli::parse().command {
+        #[cfg(feature = "up")]
         Command::Up(args) => done(cli::up::up(args)),
         Command::Run(args) => done(cli::run::run(args)),
         Command::Check(args) => done(cli::run::check(args)),

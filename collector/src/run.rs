@@ -7,11 +7,13 @@ mod check;
 mod engine;
 mod reload;
 
+use afferent_host::clock::SystemClock;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use afferent_host::files;
+use afferent_host::stop::{self, Stop, StopSender};
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::ids::{Epoch, Offset};
 use tokio::net::TcpListener;
@@ -20,7 +22,6 @@ use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiState};
 use crate::broker::{Broker, BrokerError, BrokerSettings, Ends};
-use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
 use crate::core::{Core, OwnIdentity};
 use crate::data_directory::{DataDirectory, DataDirectoryError, first_public_key};
@@ -34,7 +35,6 @@ use crate::open_files::{self, TooFewFiles};
 use crate::posted::RedbIds;
 use crate::questions;
 use crate::retention;
-use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::{SourceView, Sources};
 use crate::subscribe::named::{StoreError, Subscriptions};
 use crate::supervise::{Part, PartEnded, Supervisor};
@@ -101,7 +101,7 @@ pub struct Collector {
     pub http: SocketAddr,
     /// What the HTTP server sees: for those in the same process.
     pub state: ApiState,
-    switch: StopSwitch,
+    switch: StopSender,
     way_in: JoinHandle<()>,
     web: JoinHandle<()>,
     writer: Writer,
@@ -168,7 +168,7 @@ impl Collector {
         let Upkeep { mut indexing, trimming, emptying } = upkeep;
         let kept = Kept::of(config, &core);
         let health = Arc::new(Health::default());
-        let (switch, stopping) = stop_switch();
+        let (switch, stopping) = stop::channel();
         let supervisor = Supervisor::new(Arc::clone(&health), stopping.clone());
         let ids = RedbIds::open(&data.path().join("posted-ids.redb"), reader.another(), &supervisor);
         let ids = Box::new(ids.map_err(system("a thread for the posted events"))?);
@@ -297,7 +297,7 @@ impl WayIn {
         connections_max: usize,
         intake: Intake,
         health: &Arc<Health>,
-        stopping: &Stopping,
+        stopping: &Stop,
     ) -> Result<Self, RunError> {
         let (health, stopping) = (Arc::clone(health), stopping.clone());
         if let Some(settings) = broker_settings(config)? {
@@ -429,7 +429,7 @@ fn broker_settings(config: &Config) -> Result<Option<BrokerSettings>, RunError> 
         Some(user) => {
             let secret = |error| ConfigError::Secret { key: "broker_client.password".to_owned(), error };
             let password = client.password.as_ref().map(|password| password.read()).transpose().map_err(secret)?;
-            Some((user.clone(), password.unwrap_or_default()))
+            Some((user.clone(), password.map(|password| password.reveal().to_owned()).unwrap_or_default()))
         }
     };
     let certificate = client.cert.clone().zip(client.key.clone());

@@ -6,19 +6,18 @@
 //! wait.
 
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use afferent_host::limits::RESTART_SETTLED;
+use afferent_host::stop::Stop;
+use afferent_host::supervise::{RestartWait, caught, caught_task};
 use tokio::sync::watch;
 
 use crate::intake::Health;
-use crate::limits::{FOLLOWER_NICE, REASON_TIME, RESTART_LOOKS_EVERY, RESTART_SETTLED, RESTART_WAIT};
-use crate::shutdown::Stopping;
+use crate::limits::{FOLLOWER_NICE, REASON_TIME, RESTART_LOOKS_EVERY};
 
 /// What runs by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -216,13 +215,13 @@ impl Parts {
 #[derive(Clone, Debug)]
 pub struct Supervisor {
     health: Arc<Health>,
-    stopping: Stopping,
+    stopping: Stop,
     ended: Arc<watch::Sender<Option<PartEnded>>>,
 }
 
 impl Supervisor {
     /// One that reports to `health`; what ends after `stopping` was said ends in its time.
-    pub fn new(health: Arc<Health>, stopping: Stopping) -> Self {
+    pub fn new(health: Arc<Health>, stopping: Stop) -> Self {
         Self { health, stopping, ended: Arc::new(watch::Sender::new(None)) }
     }
 
@@ -247,18 +246,11 @@ impl Supervisor {
         let supervisor = self.clone();
         tokio::spawn(async move {
             let starts = supervisor.health.parts.started(part);
-            let planted = async {
+            let ended = caught_task(async {
                 plant(part, starts);
                 future.await;
-            };
-            let mut planted = pin!(planted);
-            // What is polled after a panic is nothing of it any more.
-            let panicked = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| planted.as_mut().poll(context))) {
-                Ok(Poll::Pending) => Poll::Pending,
-                Ok(Poll::Ready(())) => Poll::Ready(None),
-                Err(panic) => Poll::Ready(Some(words(&*panic))),
-            })
-            .await;
+            });
+            let panicked = ended.await.err();
             supervisor.exit_unless_in_time(part, panicked);
         })
     }
@@ -276,14 +268,14 @@ impl Supervisor {
         let supervisor = self.clone();
         std::thread::Builder::new().name(part.name().to_owned()).spawn(move || {
             let starts = supervisor.health.parts.started(part);
-            let ended = catch_unwind(AssertUnwindSafe(|| {
+            let ended = caught(|| {
                 plant(part, starts);
                 body()
-            }));
+            });
             if ended.is_ok() {
                 supervisor.pause(REASON_TIME);
             }
-            supervisor.exit_unless_in_time(part, ended.as_ref().err().map(|panic| words(&**panic)));
+            supervisor.exit_unless_in_time(part, ended.as_ref().err().cloned());
             ended.ok()
         })
     }
@@ -308,34 +300,31 @@ impl Supervisor {
     }
 
     fn keep(&self, part: Part, body: &mut dyn FnMut()) {
-        let (wait_min, wait_max) = RESTART_WAIT;
-        let mut wait = wait_min;
+        let mut wait = RestartWait::new();
         loop {
             let (starts, begun) = (self.health.parts.started(part), Instant::now());
-            let ended = catch_unwind(AssertUnwindSafe(|| {
+            let ended = caught(|| {
                 plant(part, starts);
                 body();
-            }));
+            });
             let why = match ended {
-                Err(panic) => words(&*panic),
-                Ok(()) if part.comes_to_an_end() || self.stopping.is_said() => return,
+                Err(panic) => panic,
+                Ok(()) if part.comes_to_an_end() || self.stopping.is_requested() => return,
                 Ok(()) => RETURNED.to_owned(),
             };
-            // One that has run well for long begins anew.
-            wait = if begun.elapsed() > wait_max { wait_min } else { wait };
+            let wait = wait.after(begun.elapsed());
             tracing::error!(part = part.name(), why, wait_s = wait.as_secs(), "a part has ended; it is started again");
             self.health.parts.ended(part, why, Some(wait));
             if !self.pause(wait) {
                 return;
             }
-            wait = (wait * 2).min(wait_max);
         }
     }
 
     /// Waits; tells whether the collector goes on.
     fn pause(&self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
-        while !self.stopping.is_said() {
+        while !self.stopping.is_requested() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return true;
@@ -348,7 +337,7 @@ impl Supervisor {
     fn exit_unless_in_time(&self, part: Part, panicked: Option<String>) {
         let why = match panicked {
             Some(why) => why,
-            None if self.stopping.is_said() => return,
+            None if self.stopping.is_requested() => return,
             None => RETURNED.to_owned(),
         };
         tracing::error!(part = part.name(), why, "a part has ended; the collector ends with it");
@@ -363,12 +352,6 @@ impl Supervisor {
 }
 
 const RETURNED: &str = "it returned although the collector goes on";
-
-/// What a panic says.
-fn words(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("it panicked: {}", text.unwrap_or("(without a word)"))
-}
 
 /// Debug builds panic at the start of the part that this variable names: at every start, or with `NAME:COUNT` at so
 /// many. Nothing of it is in a release.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use afferent_agent::config as agent_config;
 use afferent_agent::run::Running;
+use afferent_host::url::BrokerUrl;
 use afferent_protocol::ids::Offset;
 
 use crate::config::{Config, Http};
@@ -73,7 +74,7 @@ fn agent(settings: &UpSettings, mqtt: SocketAddr) -> agent_config::Config {
     let mut config = agent_config::Config::default();
     config.agent.data_dir = settings.data.join("agent");
     config.intake.socket.path = Some(socket(&settings.data));
-    config.ship.url = format!("mqtt://{mqtt}");
+    config.ship.url = BrokerUrl::plain(mqtt);
     config
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use afferent_host::disk::simulated::{DiskFault, DiskFaultCounts};
+
 macro_rules! faults {
     ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
         /// A kind of fault.
@@ -107,6 +109,23 @@ impl Fault {
     ];
 }
 
+impl From<DiskFault> for Fault {
+    fn from(fault: DiskFault) -> Self {
+        match fault {
+            DiskFault::WriteError => Self::WriteError,
+            DiskFault::SyncError => Self::SyncError,
+            DiskFault::ReadError => Self::ReadError,
+            DiskFault::NoSpace => Self::NoSpace,
+            DiskFault::SectorLost => Self::SectorLost,
+            DiskFault::Torn => Self::Torn,
+            DiskFault::NameVanished => Self::NameVanished,
+            DiskFault::NameReappeared => Self::NameReappeared,
+            DiskFault::StopInOperation => Self::StopInOperation,
+            DiskFault::BitRot => Self::BitRot,
+        }
+    }
+}
+
 /// How often each kind has fired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultCounts(Vec<u64>);
@@ -139,6 +158,13 @@ impl FaultCounts {
     pub fn add(&mut self, other: &Self) {
         for (mine, others) in self.0.iter_mut().zip(&other.0) {
             *mine += others;
+        }
+    }
+
+    /// Takes over the counts of a disk.
+    pub fn add_disk(&mut self, disk: &DiskFaultCounts) {
+        for fault in DiskFault::ALL {
+            self.0[Fault::from(fault) as usize] += disk.of(fault);
         }
     }
 

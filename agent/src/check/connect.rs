@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::url::BrokerUrl;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
@@ -24,7 +25,7 @@ impl<T: Read + Write> Hop for T {}
 
 /// Tries the way; `say` is told what each hop has answered. The error is that of the hop where it ends.
 pub fn connect(config: &Config, say: &mut dyn FnMut(String)) -> Result<(), String> {
-    let (host, port, _) = config.ship.address();
+    let BrokerUrl { host, port, .. } = config.ship.url.clone();
     let credentials = crate::run::credentials(config)?;
     let found = (host.as_str(), port).to_socket_addrs().map_err(|error| format!("name: {}", words(&error)))?;
     let addresses: Vec<_> = found.collect();

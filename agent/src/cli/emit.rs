@@ -170,7 +170,6 @@ fn value_of(value: &str, is_text: bool) -> Result<String, SendError> {
 
 #[cfg(test)]
 mod tests {
-    use afferent_protocol::ids::Timestamp;
     use clap::Parser;
 
     use super::*;
@@ -211,7 +210,7 @@ mod tests {
         ] {
             let line = line(arguments);
             let parsed = LineParser::default().parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
-            parsed.event(Timestamp::default()).unwrap_or_else(|error| panic!("{line}: {error}"));
+            parsed.check().unwrap_or_else(|error| panic!("{line}: {error}"));
         }
         assert_eq!(line(&["sample", "a", "5"]), r#"{"subject":"a","type":"sample","value":5}"#);
         assert_eq!(line(&["sample", "a", "5", "--text"]), r#"{"subject":"a","type":"sample","value":"5"}"#);

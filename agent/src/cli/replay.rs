@@ -11,8 +11,11 @@ use super::resume::{Resume, say};
 use super::{SendError, TargetArgs, outcome};
 use crate::client::{self, Report, Told};
 use crate::intake::file::place::Place;
-use crate::intake::file::{FileSettings, Mapping, Pace, ReplayError, Row, Rows, Speed};
+use crate::intake::file::{FileSettings, Pace, ReplayError, Row, Rows, Speed};
+use crate::intake::mapping::Mapping;
 use crate::intake::time::{Form, Reading, Zone};
+use crate::intake::unit::Unit;
+use crate::limits::ROWS_TOLD_MAX;
 
 /// Send a recorded CSV file or JSON lines to the agent
 #[derive(Clone, Debug, Args)]
@@ -52,8 +55,8 @@ pub struct ReplayArgs {
     #[arg(long, default_value = ".", value_parser = delimiter)]
     decimal: u8,
     /// Unit of the values, a UCUM code
-    #[arg(long, default_value = "")]
-    unit: String,
+    #[arg(long, default_value = "", hide_default_value = true)]
+    unit: Unit,
     /// What stands between the columns
     #[arg(long, default_value = ",", value_parser = delimiter)]
     delimiter: u8,
@@ -71,9 +74,6 @@ pub struct ReplayArgs {
     #[arg(long)]
     strict: bool,
 }
-
-/// Wrong rows that are reported one by one.
-const ROWS_TOLD_MAX: u64 = 10;
 
 fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {

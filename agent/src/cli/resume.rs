@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use afferent_host::files;
+use afferent_host::{files, hex};
 use afferent_protocol::sign::sha256;
 
 use super::{SendError, TargetArgs};
@@ -144,7 +144,7 @@ pub fn say(text: std::fmt::Arguments<'_>) {
 fn new_name() -> Result<String, SendError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| SendError::Place(PathBuf::new(), io::Error::other(error)))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(&bytes))
 }
 
 /// How many lines of a run the agent has taken; none when it does not know that run. Waits while it still takes some.

@@ -4,6 +4,7 @@
 //! A test holds this table against the types of the sections, in both directions.
 
 use crate::intake::kinds;
+use crate::limits::{CONFIRM_S_MIN, HEARTBEAT_S_MAX};
 use crate::section::{Key, Section, Value, key, optional};
 
 const fn section(path: &'static str, help: &'static str, keys: &'static [Key]) -> Section {
@@ -15,7 +16,7 @@ const BEFORE_INTAKE: [Section; 4] = [
     section("agent", "Who the agent is, and where it keeps what it must not lose.", &[
         optional("name", Value::Text, "\"press-88\"", "Its name: letters, digits, '.', '_', '-'. Default: the machine's name."),
         key("data_dir", Value::Text, "\"afferent-data/agent\"", "The data directory: ring log, key, socket."),
-        key("heartbeat_s", Value::Whole(1, 3600), "60", "Seconds between two events that say how far everything is: what is older is certain, also while nothing happens."),
+        key("heartbeat_s", Value::Whole(1, HEARTBEAT_S_MAX as u64), "60", "Seconds between two events that say how far everything is: what is older is certain, also while nothing happens."),
     ]),
     section("ring", "The ring log: events on this machine's disk until the collector has them on its own.", &[
         key("pool_bytes", Value::Size, "\"256MiB\"", "Its size on disk, taken as it is needed."),
@@ -37,7 +38,7 @@ const BEFORE_INTAKE: [Section; 4] = [
         optional("password", Value::Secret, "{ credential = \"mqtt\" }", "Login password: { file = … }, { env = … } or { credential = … }."),
         key("window_bytes", Value::Size, "\"256KiB\"", "Bytes of each stream under way at once. More for a line with a long round trip; a breakdown waits behind them. All agents' windows must fit a broker's queue."),
         key("timeout_ms", Value::Whole(100, 600_000), "2000", "The longest wait without progress before the session begins again; grows up to 16 times."),
-        key("confirm_s", Value::Whole(5, 3600), "60", "How long a new way has, after a reload, before the one before is taken again."),
+        key("confirm_s", Value::Whole(CONFIRM_S_MIN as u64, 3600), "60", "How long a new way has, after a reload, before the one before is taken again."),
     ]),
 ];
 

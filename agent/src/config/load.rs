@@ -5,11 +5,13 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use afferent_host::secret::SecretError;
 use toml::de::{DeTable, DeValue};
 
+use super::Config;
 use super::keys::sections;
-use super::{Config, SecretError};
 use crate::limits::{CONFIG_BYTES_MAX, CONFIG_FILES_MAX};
+use crate::section::Value;
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -196,6 +198,8 @@ fn walk(
                     let mut tables = items.iter().filter_map(|item| item.get_ref().as_table());
                     tables.try_for_each(|inner| walk(source, &path, inner, &mut BTreeMap::new(), values))?;
                 }
+                in_range(prefix, key.get_ref(), inner)
+                    .map_err(|message| ConfigError::Value { place: source.place(&value.span()), message })?;
                 values.push((value.span(), path.clone()));
                 if let Some(first) = places.get(&path) {
                     return Err(ConfigError::Twice { key: path, first: first.clone(), second: place });
@@ -205,6 +209,20 @@ fn walk(
         }
     }
     Ok(())
+}
+
+/// Refuses a whole number beyond the range that the table states for its key.
+fn in_range(prefix: &str, name: &str, value: &DeValue<'_>) -> Result<(), String> {
+    let DeValue::Integer(written) = value else { return Ok(()) };
+    let keys = sections().filter(|section| section.path == prefix).flat_map(|section| section.keys);
+    let Some(Value::Whole(least, most)) = keys.into_iter().find(|key| key.name == name).map(|key| key.value) else {
+        return Ok(());
+    };
+    let number = i128::from_str_radix(written.as_str(), written.radix());
+    match number.is_ok_and(|number| (i128::from(least)..=i128::from(most)).contains(&number)) {
+        true => Ok(()),
+        false => Err(format!("`{prefix}.{name}` is {written}; it goes from {least} to {most}")),
+    }
 }
 
 fn joined(prefix: &str, key: &str) -> String {

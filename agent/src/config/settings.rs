@@ -1,20 +1,23 @@
 //! The configuration's sections. What the keys mean stands in [`super::keys`].
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use afferent_host::key::parse_public;
+use afferent_host::secret::Secret;
+use afferent_host::url::{BrokerUrl, BrokerUrlError};
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SOURCE_BYTES_MAX};
 use afferent_protocol::sign::PublicKey;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Secret, Size};
+use super::Size;
 use crate::intake::input::Home;
 use crate::intake::kinds::IntakeConfig;
-use crate::limits::{COLLECTOR_KEYS_MAX, CONFIRM_S_MIN, HEARTBEAT_S_MAX};
-use crate::section::{in_range, section};
-use crate::trust::{is_loopback, parse_key};
+use crate::limits::COLLECTOR_KEYS_MAX;
+use crate::section::section;
+use crate::trust::is_loopback;
 
 section! {
     /// All of it.
@@ -74,15 +77,17 @@ section! {
     /// `[ship]`: the way to the collector.
     ShipConfig {
         /// `mqtt://` or `mqtts://`, host and port.
-        url: String = "mqtt://127.0.0.1:1883".to_owned(),
+        #[serde(deserialize_with = "ship_url")]
+        url: BrokerUrl = BrokerUrl::plain((Ipv4Addr::LOCALHOST, 1883).into()),
         /// The certificates that are trusted, PEM; the system's when not given.
         ca_file: Option<PathBuf> = None,
         /// The agent's certificate, PEM.
         cert_file: Option<PathBuf> = None,
         /// Its private key, PEM.
         key_file: Option<PathBuf> = None,
-        /// The keys of the collectors that are believed, in hexadecimal.
-        collector_keys: Vec<String> = vec![],
+        /// The keys of the collectors that are believed.
+        #[serde(deserialize_with = "collector_keys")]
+        collector_keys: Vec<PublicKey> = vec![],
         /// Whether the first collector that answers is believed, where no key is named.
         trust_first: bool = false,
         /// Login name.
@@ -167,7 +172,7 @@ pub fn name_of_host(host: &str) -> SourceId {
 }
 
 impl Config {
-    /// Checks what the types cannot: ranges, and keys that need each other. The message names the key.
+    /// Checks what neither types nor ranges can: sizes, and keys that need each other. The message names the key.
     pub fn check(&self) -> Result<(), String> {
         let ring = &self.ring;
         let segment = ring.segment_bytes.unwrap_or(Size(SEGMENT_BYTES_MIN)).0;
@@ -180,14 +185,9 @@ impl Config {
         if u64::from(ring.critical_reserve_segments.unwrap_or(0)) > ring.pool_bytes.0 / segment / 2 {
             return Err("`ring.critical_reserve_segments` is over half of the ring; take less".to_owned());
         }
-        in_range("commit.wait_max_ms", self.commit.wait_max_ms, 0, 1_000)?;
-        in_range("commit.samples_wait_max_ms", self.commit.samples_wait_max_ms, 0, 60_000)?;
         if !(64 << 10..=64 << 20).contains(&self.ship.window_bytes.0) {
             return Err("`ship.window_bytes` goes from 64KiB to 64MiB".to_owned());
         }
-        in_range("agent.heartbeat_s", self.agent.heartbeat_s, 1, HEARTBEAT_S_MAX)?;
-        in_range("ship.confirm_s", self.ship.confirm_s, CONFIRM_S_MIN, 3600)?;
-        in_range("ship.timeout_ms", self.ship.timeout_ms, 100, 600_000)?;
         self.ship.check()?;
         self.intake.check(&self.home())
     }
@@ -199,54 +199,37 @@ impl Config {
 
     /// Whether the first collector that answers is believed, where no key is named: it may be, or it is on this machine.
     pub fn trusts_first(&self) -> bool {
-        self.ship.trust_first || is_loopback(&self.ship.address().0)
+        self.ship.trust_first || is_loopback(&self.ship.url.host)
     }
 }
 
+/// `ship.url`, which a refusal names.
+fn ship_url<'de, D: Deserializer<'de>>(from: D) -> Result<BrokerUrl, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map_err(|error: BrokerUrlError| de::Error::custom(format_args!("`ship.url`: {error}")))
+}
+
+/// `ship.collector_keys`: keys in hexadecimal digits.
+fn collector_keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PublicKey>, D::Error> {
+    let key = |text: &String| {
+        parse_public(text).ok_or_else(|| {
+            de::Error::custom(format_args!(
+                "{text:?} is no key; a key has 64 hexadecimal digits, as the collector shows it at its start"
+            ))
+        })
+    };
+    Vec::<String>::deserialize(from)?.iter().map(key).collect()
+}
+
 impl ShipConfig {
-    /// Host, port and whether TLS is spoken; ports default to 1883 and 8883. An IPv6 address stands in brackets.
-    pub fn address(&self) -> (String, u16, bool) {
-        let secure = self.url.starts_with("mqtts://");
-        let default = if secure { 8883 } else { 1883 };
-        let address =
-            self.url.split_once("://").map_or(self.url.as_str(), |(_, address)| address).trim_end_matches('/');
-        let (host, port) = match address.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => (host, port.parse().unwrap_or(default)),
-            _ => (address, default),
-        };
-        (host.trim_matches(['[', ']']).to_owned(), port, secure)
-    }
-
-    /// The keys of the collectors that are believed.
-    pub fn trusted_keys(&self) -> Vec<PublicKey> {
-        self.collector_keys.iter().filter_map(|text| parse_key(text)).collect()
-    }
-
     fn check(&self) -> Result<(), String> {
-        let address = self.url.strip_prefix("mqtt://").or_else(|| self.url.strip_prefix("mqtts://"));
-        let port_is_wrong = |address: &str| {
-            let port = address.trim_end_matches('/').rsplit_once(':').map(|(_, port)| port);
-            port.is_some_and(|port| !port.contains(']') && !port.parse::<u16>().is_ok_and(|port| port > 0))
-        };
-        if address.is_none_or(|a| a.is_empty() || a.starts_with(':') || a.contains(['@', ' ']) || port_is_wrong(a)) {
-            // The url itself is not repeated: somebody may have written a password into it.
-            let remedy = "a login goes into `ship.username` and `ship.password`";
-            return Err(format!("`ship.url` is not mqtt://HOST:PORT or mqtts://HOST:PORT; {remedy}"));
-        }
-        if let Some(wrong) = self.collector_keys.iter().find(|text| parse_key(text).is_none()) {
-            return Err(format!(
-                "`ship.collector_keys` has {wrong:?}, which is no key; a key has 64 hexadecimal digits, as the collector \
-                 shows it at its start"
-            ));
-        }
         if self.collector_keys.len() > COLLECTOR_KEYS_MAX {
             return Err(format!("`ship.collector_keys` names over {COLLECTOR_KEYS_MAX} keys; leave out old ones"));
         }
         if self.cert_file.is_some() != self.key_file.is_some() {
             return Err("`ship.cert_file` and `ship.key_file` need each other; give both or none".to_owned());
         }
-        let secure = self.url.starts_with("mqtts://");
-        if !secure && (self.ca_file.is_some() || self.cert_file.is_some()) {
+        if !self.url.tls && (self.ca_file.is_some() || self.cert_file.is_some()) {
             return Err("`ship.ca_file` and `ship.cert_file` need TLS; write mqtts:// in `ship.url`".to_owned());
         }
         if self.password.is_some() && self.username.is_none() {

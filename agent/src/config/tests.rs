@@ -27,7 +27,7 @@ fn every_key_of_the_table_is_taken_and_checked() {
         }
     }
     let config = read(&text.replace("mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883")).unwrap();
-    assert_eq!(config.ship.password, Some(Secret::Credential("mqtt".to_owned())));
+    assert_eq!(config.ship.password, Some(afferent_host::secret::Secret::Credential("mqtt".to_owned())));
     assert_eq!(config.ring.segment_bytes, Some(Size(8 << 20)));
     assert_eq!(config.intake.exec[0].command, ["/usr/local/bin/read-plc", "--json"]);
     assert_eq!(config.intake.file[0].mapping.value_columns, ["value", "lot"]);
@@ -76,13 +76,22 @@ fn values_are_refused_with_their_line_and_what_is_taken() {
         ("[ship]\nurl = \"http://x\"\n", &["ship.url", "mqtts://HOST:PORT"]),
         ("[ship]\nurl = \"mqtts://x:1\"\ncert_file = \"a\"\n", &["ship.key_file"]),
         ("[ship]\nca_file = \"a\"\n", &["mqtts://"]),
-        ("[agent]\nheartbeat_s = 0\n", &["agent.heartbeat_s", "1 to 3600"]),
+        ("[agent]\nheartbeat_s = 0\n", &["line 2", "agent.heartbeat_s", "1 to 3600"]),
+        ("[intake.host]\ninterval_ms = 0x1\n", &["line 2", "intake.host.interval_ms", "0x1", "100 to 86400000"]),
+        ("[intake.socket]\nconnections_max = -1\n", &["intake.socket.connections_max", "-1", "1 to 65536"]),
+        (
+            "[[intake.serial]]\nport = \"/dev/x\"\ndevice = \"a\"\nbaud = 49\n",
+            &["line 4", "intake.serial.baud", "50 to 4000000"],
+        ),
+        ("[[intake.serial]]\nport = \"x\"\ndevice = \"a\"\n", &["line 2", "intake.serial.port", "/dev/ttyUSB0"]),
+        ("[ship]\ntimeout_ms = 99_9_9_9_99\n", &["line 2", "ship.timeout_ms", "100 to 600000"]),
         ("[ship]\ncollector_keys = [\"12ab\"]\n", &["ship.collector_keys", "12ab", "64 hexadecimal digits"]),
         ("[ship]\nwindow_bytes = \"1KiB\"\n", &["ship.window_bytes", "64KiB to 64MiB"]),
         ("[intake.socket]\ntcp = \"0.0.0.0:1\"\n", &["intake.socket.tcp", "tcp_beyond_loopback"]),
         ("[intake.socket]\nmode = \"999\"\n", &["intake.socket.mode", "octal"]),
         ("[[intake.exec]]\nname = \"a\"\ncommand = []\n", &["intake.exec.command"]),
         ("[[intake.file]]\npath = \"a.csv\"\nunit = \"degC\"\n", &["intake.file.unit", "Cel"]),
+        ("[[intake.file]]\npath = \"a.csv\"\nsubject = \"88-C//x\"\n", &["line 3", "intake.file.subject", "88-C//x"]),
         ("[[intake.file]]\npath = \"a.csv\"\nspeed = \"fast\"\n", &["intake.file.speed", "original"]),
         ("[[intake.file]]\npath = \"a.csv\"\ntime_format = \"iso\"\n", &["intake.file.time_format", "unix_ms"]),
         ("[[intake.file]]\npath = \"a.csv\"\ntime_zone = \"CET\"\n", &["intake.file.time_zone", "+02:00"]),

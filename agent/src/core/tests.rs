@@ -5,6 +5,7 @@ mod forgeries;
 mod former;
 mod kept;
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::attestation::ATTESTATION_LEN;
 use afferent_protocol::batch::split;
 use afferent_protocol::ids::{Offset, Sequence, SequenceRange, Timestamp};
@@ -15,7 +16,6 @@ use afferent_protocol::sign::Identity;
 use super::*;
 use crate::keep::Keepsake;
 use crate::ring_log::Known;
-use crate::ring_log::tests::memory_disk::MemoryDisk;
 use crate::ring_log::tests::{batch, clock, last_entry, settings, who};
 
 const NONCE: Nonce = Nonce([1; 16]);
@@ -24,12 +24,12 @@ fn now(ms: u64) -> Now {
     Now { ms, clock: clock() }
 }
 
-fn start(disk: &MemoryDisk) -> AgentCore<MemoryDisk> {
+fn start(disk: &SimDisk) -> AgentCore<SimDisk> {
     start_as(disk, "press-1")
 }
 
-fn start_as(disk: &MemoryDisk, name: &str) -> AgentCore<MemoryDisk> {
-    let mut drawn = disk.state().operations.wrapping_mul(77);
+fn start_as(disk: &SimDisk, name: &str) -> AgentCore<SimDisk> {
+    let mut drawn = disk.content_operations().wrapping_mul(77);
     let mut entropy = || {
         drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         drawn
@@ -40,13 +40,13 @@ fn start_as(disk: &MemoryDisk, name: &str) -> AgentCore<MemoryDisk> {
     core
 }
 
-fn commit(core: &mut AgentCore<MemoryDisk>, stream: Stream, mark: i64) {
+fn commit(core: &mut AgentCore<SimDisk>, stream: Stream, mark: i64) {
     let commit = core.durable_commits()[usize::from(stream.number())] + 1;
     assert!(core.commit(stream, commit, &mut batch(stream, mark, 1, 500), &now(0)).moved);
 }
 
 /// What `count` batches of the stream are acked with.
-fn resume_of(core: &mut AgentCore<MemoryDisk>, stream: Stream, count: u64) -> Resume {
+fn resume_of(core: &mut AgentCore<SimDisk>, stream: Stream, count: u64) -> Resume {
     let held = core.ring.held().into_iter().find(|held| held.lane.stream == stream).unwrap();
     let end = Sequence::new(count);
     let Known::Check(check) = core.ring.check_at(held.lane, end).unwrap() else { panic!("it was just written") };
@@ -121,7 +121,7 @@ fn hello_of(message: &[u8]) -> Option<Hello> {
 }
 
 /// Connects; gives the hello.
-fn greet(core: &mut AgentCore<MemoryDisk>) -> Hello {
+fn greet(core: &mut AgentCore<SimDisk>) -> Hello {
     core.link_up(NONCE);
     let mut message = Vec::new();
     assert_eq!(core.poll(&now(0), &mut message), Outgoing::Message(core.ring().who().source));
@@ -129,7 +129,7 @@ fn greet(core: &mut AgentCore<MemoryDisk>) -> Hello {
 }
 
 /// Connects; the collector says that this is what it holds.
-fn connect(core: &mut AgentCore<MemoryDisk>, lanes: &[Resume]) -> Collector {
+fn connect(core: &mut AgentCore<SimDisk>, lanes: &[Resume]) -> Collector {
     let hello = greet(core);
     let collector = Collector::default();
     core.receive(&collector.welcomes(&hello, lanes), &now(0));
@@ -137,7 +137,7 @@ fn connect(core: &mut AgentCore<MemoryDisk>, lanes: &[Resume]) -> Collector {
 }
 
 /// All messages until the core waits, and until when it does.
-fn messages(core: &mut AgentCore<MemoryDisk>, ms: u64) -> (Vec<Vec<u8>>, Option<u64>) {
+fn messages(core: &mut AgentCore<SimDisk>, ms: u64) -> (Vec<Vec<u8>>, Option<u64>) {
     let (mut messages, mut message) = (Vec::new(), Vec::new());
     loop {
         match core.poll(&now(ms), &mut message) {
@@ -149,14 +149,14 @@ fn messages(core: &mut AgentCore<MemoryDisk>, ms: u64) -> (Vec<Vec<u8>>, Option<
 }
 
 /// The streams of the batches that are sent until the core waits, and until when it does.
-fn sent(core: &mut AgentCore<MemoryDisk>, ms: u64) -> (Vec<Stream>, Option<u64>) {
+fn sent(core: &mut AgentCore<SimDisk>, ms: u64) -> (Vec<Stream>, Option<u64>) {
     let (messages, until_ms) = messages(core, ms);
     let batches = messages.iter().flat_map(|message| split(message).map_while(Result::ok));
     (batches.map(|batch| batch.header().stream).collect(), until_ms)
 }
 
 /// Answers every question with the largest of these ends, until none is asked; mends what is to be mended.
-fn settle(core: &mut AgentCore<MemoryDisk>, collector: &Collector, common: &[Resume]) {
+fn settle(core: &mut AgentCore<SimDisk>, collector: &Collector, common: &[Resume]) {
     for ms in 1..200 {
         for message in messages(core, ms).0 {
             if !is_signed(&message) {
@@ -171,6 +171,6 @@ fn settle(core: &mut AgentCore<MemoryDisk>, collector: &Collector, common: &[Res
     }
 }
 
-fn held_first(core: &AgentCore<MemoryDisk>, stream: Stream) -> Sequence {
+fn held_first(core: &AgentCore<SimDisk>, stream: Stream) -> Sequence {
     core.ring.held().into_iter().find(|held| held.lane.stream == stream).unwrap().first
 }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use serde::Deserialize;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -19,7 +20,6 @@ use crate::intake::take::{LineMetrics, take_lines};
 use crate::limits::{LAST_WORDS_MS, RESTART_PROVEN_MS, RESTART_WAIT_MS_MAX, RESTART_WAIT_MS_MIN};
 use crate::look;
 use crate::section::{Key, Value, optional};
-use crate::stop::Stop;
 use crate::supervise::{Ended, endless};
 
 /// One `[[intake.exec]]`: a child to watch.
@@ -203,7 +203,7 @@ mod tests {
         let sink = FakeSink::committing();
         let registry = Registry::default();
         let metrics = LineMetrics::new(&registry, "probe");
-        let (sender, stop) = crate::stop::channel();
+        let (sender, stop) = afferent_host::stop::channel();
         let script =
             r#"echo '{"subject":"a","value":1}'; echo bad; echo; printf '{"subject":"a","value":2}'; exec sleep 1000"#;
         let running =
@@ -218,7 +218,7 @@ mod tests {
     async fn a_child_that_ends_is_started_again() {
         let sink = FakeSink::committing();
         let metrics = LineMetrics::new(&Registry::default(), "probe");
-        let (sender, stop) = crate::stop::channel();
+        let (sender, stop) = afferent_host::stop::channel();
         let script = r#"echo '{"subject":"a","value":1}'"#;
         let running = tokio::spawn(run(settings(script), sink.clone(), Arc::new(SystemClock::new()), metrics, stop));
         sink.taken(3).await;

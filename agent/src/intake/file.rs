@@ -2,8 +2,8 @@
 
 mod columns;
 mod csv;
+mod error;
 mod input;
-mod members;
 mod pace;
 pub mod place;
 mod progress;
@@ -15,21 +15,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::intake::line::LineParser;
 use crate::intake::lines::Line;
+use crate::intake::mapping::Mapping;
 use crate::intake::sink::EventSink;
 use crate::intake::take::{LineMetrics, Refused, take_line};
 use crate::limits::{LINE_BYTES_MAX, REPLAY_RETRY_MS, REPLAY_ROWS_AHEAD};
-use crate::stop::Stop;
+pub use error::ReplayError;
 pub use input::{FileConfig, FileReplay};
 pub use pace::{Pace, Speed, SpeedError};
 use place::PlaceFile;
 use progress::Progress;
-pub use rows::{Mapping, ReplayError, Row, Rows};
+pub use rows::{Row, Rows};
 
 /// A file to replay.
 #[derive(Clone, Debug, PartialEq)]

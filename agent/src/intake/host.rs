@@ -1,7 +1,8 @@
 //! This machine as a source: what /proc, /sys, the kernel's log and systemd say.
 //!
-//! Samples stand under the agent's name (`press-88/cpu/usage`); a failed unit is a breakdown and its return a recovery; a
-//! kill for lack of memory and an I/O error of a disk are alarms. What a machine does not have is left out in silence.
+//! Samples stand under the agent's name (`press-88/cpu/usage`); a failed unit is a breakdown and its return a recovery;
+//! a kill for lack of memory and an I/O error of a disk are alarms. What a machine does not have is left out in
+//! silence.
 
 mod cpu;
 mod filesystem;
@@ -16,19 +17,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::{SourceId, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::Clock;
 use crate::intake::input::{Home, Input, Ways};
 use crate::intake::sink::{DeviceSink, EventSink, Refusal, Waiting};
-use crate::section::{Key, Value, in_range, key, section};
-use crate::stop::Stop;
+use crate::limits::HOST_FIRST_INTERVAL;
+use crate::section::{Key, Value, key, section};
 use crate::supervise::{Ended, endless};
 use reading::{Reading, Readings};
-
-/// The machine is looked at twice within this time at first, as usage is a difference of two looks.
-const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
 section! {
     /// `[intake.host]`
@@ -64,10 +63,6 @@ impl Input for ThisMachine {
         key("enabled", Value::Switch, "true", "Whether this machine is watched."),
         key("interval_ms", Value::Whole(100, 86_400_000), "5000", "From look to look."),
     ];
-
-    fn check(section: &HostConfig, _: &Home) -> Result<(), String> {
-        in_range("intake.host.interval_ms", section.interval_ms, 100, 86_400_000)
-    }
 
     fn inputs(section: &HostConfig, home: &Home) -> Vec<(String, HostSettings)> {
         let interval = Duration::from_millis(u64::from(section.interval_ms));
@@ -139,7 +134,7 @@ pub async fn run<S: EventSink>(settings: HostSettings, sink: S, clock: Arc<dyn C
     let started = Instant::now();
     let mut ticks = tokio::time::interval(settings.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    ticks.reset_after(FIRST_INTERVAL.min(settings.interval));
+    ticks.reset_after(HOST_FIRST_INTERVAL.min(settings.interval));
     loop {
         let failed_units = systemd::list_failed().await;
         let now = clock.wall();
@@ -233,7 +228,7 @@ mod tests {
     #[tokio::test]
     async fn this_machine_gives_its_first_values_at_once() {
         let sink = FakeSink::committing();
-        let (sender, stop) = crate::stop::channel();
+        let (sender, stop) = afferent_host::stop::channel();
         let settings = HostSettings { agent: SourceId::new("here").unwrap(), interval: Duration::from_secs(3600) };
         let host = tokio::spawn(run(settings, sink.clone(), Arc::new(SystemClock::new()), stop));
         sink.taken(3).await;

@@ -1,15 +1,16 @@
 //! What an input is, and how one of any kind is opened, run and changed by a reload.
 //!
-//! An input is a type that implements [`Input`]. Its kind stands in the table of [`kinds`](super::kinds), from which the
-//! sections of the configuration, their defaults, keys and help, the checks of `check` and the running inputs are made.
+//! An input is a type that implements [`Input`]. Its kind stands in the table of [`kinds`](super::kinds), from which
+//! the sections of the configuration, their defaults, keys and help, the checks of `check` and the running inputs are
+//! made.
 //!
 //! - [`Input::open`] does all that can fail, before anything of the old configuration ends: a reload that fails changes
 //!   nothing.
-//! - [`Input::run`] takes events until the agent stops. It is supervised: an input that ends with an error or panics is a
-//!   trouble that health shows, and is opened and run again, each time later.
+//! - [`Input::run`] takes events until the agent stops. It is supervised: an input that ends with an error or panics is
+//!   a trouble that health shows, and is opened and run again, each time later.
 //! - An input that remembers a place in its source commits it beside the events that led to it, or after them, never
-//!   before: then nothing is lost in a kill. How is the input's own affair; see [`serial`](super::serial) for a place in
-//!   the ring log and [`file`](mod@super::file) for one in a file.
+//!   before: then nothing is lost in a kill. How is the input's own affair; see [`serial`](super::serial) for a place
+//!   in the ring log and [`file`](mod@super::file) for one in a file.
 
 use std::any::Any;
 use std::fmt;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::SourceId;
 use serde::de::DeserializeOwned;
 
@@ -25,7 +27,6 @@ use super::sink::DeviceSink;
 use crate::clock::Clock;
 use crate::metrics::Registry;
 use crate::section::Key;
-use crate::stop::Stop;
 use crate::supervise::{Ended, Task};
 
 /// The agent that the inputs belong to.
@@ -50,8 +51,8 @@ pub struct Ways<S> {
 
 /// One kind of inputs. A new kind is an implementation of this, and a line in the table of [`kinds`](super::kinds).
 pub trait Input: Sized + Send + 'static {
-    /// The kind's section as it is written: a table, or a `Vec` of tables where [`Input::REPEATS`]. Its values are typed:
-    /// what cannot be used does not deserialize.
+    /// The kind's section as it is written: a table, or a `Vec` of tables where [`Input::REPEATS`]. Its values are
+    /// typed: what cannot be used does not deserialize.
     type Section: DeserializeOwned + Default;
     /// All that one input needs to be opened, made from its section once.
     type Config: Clone + fmt::Debug + PartialEq + Send + Sync + 'static;
@@ -65,12 +66,14 @@ pub trait Input: Sized + Send + 'static {
     /// The section's keys.
     const KEYS: &'static [Key];
 
-    /// Refuses what the types cannot: ranges, and inputs that exclude each other. The error names the key.
+    /// Refuses what neither types nor the ranges of [`Input::KEYS`] can: inputs that exclude each other. The error
+    /// names the key.
     fn check(_: &Self::Section, _: &Home) -> Result<(), String> {
         Ok(())
     }
 
-    /// The inputs that the section asks for, each with what tells it apart from others of its kind: `""` for the only one.
+    /// The inputs that the section asks for, each with what tells it apart from others of its kind: `""` for the only
+    /// one.
     fn inputs(section: &Self::Section, home: &Home) -> Vec<(String, Self::Config)>;
 
     /// A new section is in force: changes what is shared.
@@ -180,5 +183,80 @@ pub fn tasks<S: DeviceSink>(
             };
             run(ways, stop).await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::intake::exec::{Exec, ExecConfig};
+    use crate::intake::sink::fake::FakeSink;
+    use crate::intake::socket::{Socket, SocketSettings};
+
+    /// Ends at once; the second of its openings fails.
+    struct Probe;
+
+    impl Input for Probe {
+        type Section = ();
+        type Config = ();
+        type Shared = Arc<AtomicU32>;
+        const REPEATS: bool = false;
+        const HELP: &'static str = "";
+        const KEYS: &'static [Key] = &[];
+
+        fn inputs((): &(), _: &Home) -> Vec<(String, ())> {
+            vec![(String::new(), ())]
+        }
+
+        async fn open((): &(), opened: &Arc<AtomicU32>) -> Result<Self, String> {
+            if opened.fetch_add(1, SeqCst) == 1 { Err("it is away".to_owned()) } else { Ok(Self) }
+        }
+
+        async fn run<S: DeviceSink>(self, _: Ways<S>, _: Stop) -> Ended {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_task_runs_what_is_open_and_each_later_one_opens_the_input_itself() {
+        let opened = Arc::new(AtomicU32::new(0));
+        let wanted: Arc<dyn Wanted<FakeSink>> = Arc::new(Of::<Probe> { config: (), shared: opened.clone() });
+        let open = wanted.open().await.map_err(|_| ()).expect("the first is opened");
+        let (_sender, stop) = afferent_host::stop::channel();
+        let (sink, clock) = (FakeSink::committing(), Arc::new(SystemClock::new()));
+        let mut make = tasks(wanted, Some(open), Ways { sink, clock, registry: Registry::default() }, stop);
+        assert_eq!((make().await, opened.load(SeqCst)), (Ok(()), 1));
+        assert_eq!((make().await, opened.load(SeqCst)), (Err("it is away".to_owned()), 2));
+        assert_eq!((make().await, opened.load(SeqCst)), (Ok(()), 3));
+    }
+
+    fn socket(path: &Path, mode: u32) -> Of<Socket> {
+        let (path, places) = (Some(path.to_owned()), Arc::default());
+        let config = SocketSettings { path, mode, tcp: None, tcp_beyond_loopback: false, connections_max: 1 };
+        Of { config, shared: places }
+    }
+
+    #[tokio::test]
+    async fn an_input_that_is_open_and_not_run_gives_back_what_it_took() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let opened = Wanted::<FakeSink>::open(&socket(&path, 0o600)).await.map_err(|_| ()).unwrap();
+        assert!(path.exists());
+        drop(opened);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_fits_goes_on_and_no_input_fits_one_of_another_kind() {
+        let (one, other) = (socket(Path::new("a"), 0o600), socket(Path::new("b"), 0o600));
+        let changed = socket(Path::new("a"), 0o660);
+        let child = Of::<Exec> { config: ExecConfig { name: String::new(), command: vec![] }, shared: () };
+        let fits = |wanted: &dyn Wanted<FakeSink>| Wanted::<FakeSink>::fits(&one, wanted);
+        assert!(fits(&one) && fits(&changed));
+        assert!(!fits(&other) && !fits(&child));
     }
 }

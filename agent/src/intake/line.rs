@@ -186,7 +186,7 @@ impl LineParser {
     }
 }
 
-/// A line whose fields are those of its type; [`ParsedLine::event`] checks what stands in them.
+/// A line whose fields are those of its type; [`ParsedLine::event`] reads what stands in them.
 #[derive(Debug)]
 pub struct ParsedLine<'a> {
     fields: Fields<'a>,
@@ -200,14 +200,18 @@ impl ParsedLine<'_> {
         self.time
     }
 
-    /// The event, checked, which borrows from here; its time is `now` where the line had none.
+    /// The event, which borrows from here; its time is `now` where the line had none. Whether it keeps the protocol's
+    /// limits is checked once, where it is handed over: see [`EventSink::push`](super::sink::EventSink::push).
     pub fn event(&self, now: Timestamp) -> Result<Event<'_>, LineError> {
         let fields = &self.fields;
         let subject = fields.subject.as_deref().ok_or(LineError::Missing(Field::Subject, self.kind))?;
         let subject = Subject::new(subject).map_err(LineError::Subject)?;
-        let event = Event { time: self.time.unwrap_or(now), subject, body: self.body()? };
-        event.check()?;
-        Ok(event)
+        Ok(Event { time: self.time.unwrap_or(now), subject, body: self.body()? })
+    }
+
+    /// Whether an agent takes the line: for who sends it to one.
+    pub fn check(&self) -> Result<(), LineError> {
+        Ok(self.event(Timestamp::default())?.check()?)
     }
 
     fn body(&self) -> Result<Body<'_>, LineError> {

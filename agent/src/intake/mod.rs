@@ -3,6 +3,7 @@
 //! - [`kinds`]: the table of all kinds of inputs; [`input`]: what an input is
 //! - [`socket`], [`host`], [`exec`], [`mod@file`], [`serial`]: where events come from
 //! - `stderr`: what children say beside it
+//! - [`mapping`]: what columns and fields mean that come from outside
 //! - [`take`]: lines into the ring log, for inputs that answer nobody
 //! - [`lines`]: bytes to lines; [`mod@line`]: a line to an event; [`cell`], [`time`], [`mod@unit`]: what stands in it
 //! - [`sink`]: where every input hands over its events
@@ -15,6 +16,7 @@ pub mod input;
 pub mod kinds;
 pub mod line;
 pub mod lines;
+pub mod mapping;
 pub mod serial;
 pub mod sink;
 pub mod socket;

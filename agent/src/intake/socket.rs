@@ -18,10 +18,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use afferent_host::stop::Stop;
+
 use crate::clock::Clock;
 use crate::intake::sink::EventSink;
 use crate::metrics::{Counter, Gauge, Registry};
-use crate::stop::Stop;
 use crate::supervise::Supervisor;
 pub use input::{Socket, SocketConfig};
 pub use listener::{BindError, Listeners, set_mode};

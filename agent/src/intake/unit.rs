@@ -6,7 +6,10 @@
 
 mod atoms;
 
+use std::str::FromStr;
+
 use afferent_protocol::limits::UNIT_BYTES_MAX;
+use serde::Deserialize;
 
 use crate::limits::{UNIT_DEPTH_MAX, UNITS_REMEMBERED_MAX};
 use atoms::{HABITS, METRIC, OTHER, PREFIXES};
@@ -50,6 +53,40 @@ const MISTAKEN: [(&str, Meant); 6] = [
 
 fn suggested(nearest: Option<&str>) -> String {
     nearest.map(|nearest| format!("; did you mean {nearest:?}?")).unwrap_or_default()
+}
+
+/// A unit that was checked; empty for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Unit(String);
+
+impl Unit {
+    /// Its code.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl TryFrom<String> for Unit {
+    type Error = UnitError;
+
+    fn try_from(code: String) -> Result<Self, UnitError> {
+        Units::default().check(&code)?;
+        Ok(Self(code))
+    }
+}
+
+impl FromStr for Unit {
+    type Err = UnitError;
+
+    fn from_str(code: &str) -> Result<Self, UnitError> {
+        code.to_owned().try_into()
+    }
 }
 
 /// Checks units, and remembers the last ones that were right.

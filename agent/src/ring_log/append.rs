@@ -3,14 +3,15 @@
 use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
 use afferent_protocol::ids::{Sequence, SequenceRange, Stream};
-use afferent_protocol::segment::{LogKind, SEGMENT_HEADER_LEN, STOP_LEN, Seed, SegmentHeader, entry_len};
+use afferent_protocol::segment::{LogKind, SEGMENT_HEADER_LEN, STOP_LEN, SegmentHeader, entry_len};
 use afferent_protocol::session::{Check, Lane};
 
 use super::RingLog;
 use super::error::AppendError;
-use super::limits::{COPY_SEGMENTS, LOSS_ROOM, WRITE_TRIES_MAX};
+use super::pen::{Active, Pen};
 use super::pool::{Segment, Shortage, Slot, Usage};
 use super::sealed::{Knowledge, Origin, SealedBatch};
+use crate::limits::ring_log::{COPY_SEGMENTS, LOSS_ROOM, WRITE_TRIES_MAX};
 
 /// A batch that is durable now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,38 +35,6 @@ impl Appended {
             bytes: batch.head.batch_len as usize,
         }
     }
-}
-
-/// What writes: each stream has a pen for its events, and a third one copies (see `reseal`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pen {
-    /// The events of a stream, in the lane that the stream is written to.
-    Of(Stream),
-    /// What is sealed again.
-    Copy,
-}
-
-impl Pen {
-    /// All of them, by their index.
-    pub const COUNT: usize = 3;
-
-    /// Where it stands among all.
-    pub fn index(self) -> usize {
-        match self {
-            Self::Of(stream) => usize::from(stream.number()),
-            Self::Copy => Self::COUNT - 1,
-        }
-    }
-}
-
-/// The segment that a pen writes to.
-#[derive(Debug)]
-pub(super) struct Active<F> {
-    pub number: usize,
-    pub file: F,
-    pub seed: Seed,
-    /// Where the next entry goes.
-    pub position: u64,
 }
 
 impl<D: Disk> RingLog<D> {

@@ -1,8 +1,9 @@
 //! What the ring log knows about devices: a table in the log itself, in the batches that the sequencer makes.
 //!
 //! Every batch with events of devices ends with one [`Body::Progress`] event for each lane of devices in its stream, so
-//! the newest such batch says all; right behind the events of each device stands another one, with their ticks (see [`crate::intake::serial`]). The segment with the newest table of a stream is
-//! *pinned*: it stays although everything in it was acked, and it is given up only where nothing else is.
+//! the newest such batch says all; right behind the events of each device stands another one, with their ticks (see
+//! [`crate::intake::serial`]). The segment with the newest table of a stream is *pinned*: it stays although everything
+//! in it was acked, and it is given up only where nothing else is.
 
 use afferent_host::disk::Disk;
 use afferent_protocol::batch::{Batch, BatchBuilder};
@@ -11,7 +12,7 @@ use afferent_protocol::event::{Body, Event, Progress};
 use afferent_protocol::ids::{SourceId, Subject, Timestamp};
 
 use super::RingLog;
-use super::append::Pen;
+use super::pen::Pen;
 use super::pool::Segment;
 
 /// How far one lane of a device is in the log.

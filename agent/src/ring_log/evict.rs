@@ -15,13 +15,13 @@ use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::scan::{Scan, Step};
 
 use super::RingLog;
-use super::append::Pen;
 use super::error::AppendError;
-use super::limits::SEGMENTS_MIN;
 use super::loss::lane_of;
+use super::pen::Pen;
 use super::pool::{Segment, file_name};
 use super::reader::read_pieces;
 use super::survey::read_critical;
+use crate::limits::ring_log::SEGMENTS_MIN;
 
 impl<D: Disk> RingLog<D> {
     /// Sees to it that the stream can take a file: makes more of them, or gives up the oldest segments.

@@ -7,10 +7,10 @@ use afferent_protocol::ids::{SequenceRange, Stream, Subject};
 use afferent_protocol::session::Lane;
 
 use super::RingLog;
-use super::append::Pen;
 use super::error::AppendError;
-use super::limits::LOSSES_PER_BATCH_MAX;
+use super::pen::Pen;
 use super::sealed::Origin;
+use crate::limits::ring_log::LOSSES_PER_BATCH_MAX;
 
 /// The lane that has the hole.
 pub(super) fn lane_of(loss: &Loss) -> Lane {

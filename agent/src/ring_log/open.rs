@@ -9,11 +9,10 @@ use afferent_protocol::ids::{Position, Sequence, SequenceRange, SourceId, Stream
 use afferent_protocol::segment::SegmentHeader;
 use afferent_protocol::session::Lane;
 
-use super::append::{Active, Pen};
 use super::error::OpenError;
 use super::lanes::{Epochs, LaneState, Lanes};
-use super::limits::{GENERATION_STRIDE, SEGMENTS_MIN};
 use super::loss::lane_of;
+use super::pen::{Active, Pen};
 use super::pool::{Pool, Usage, file_name};
 use super::reader::Readers;
 use super::recovery::{RecoveredLane, Recovery, StreamStart};
@@ -21,6 +20,7 @@ use super::settings::{RingIdentity, RingSettings};
 use super::survey::{FoundLane, Survey, survey};
 use super::witness::{WitnessWriter, read as read_witness};
 use super::{RingLog, seed_of};
+use crate::limits::ring_log::{GENERATION_STRIDE, SEGMENTS_MIN};
 
 impl<D: Disk> RingLog<D> {
     /// Reads every segment once, goes on where the log ended, and makes durable what was lost.

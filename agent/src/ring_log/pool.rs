@@ -13,7 +13,7 @@ use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::segment::SEGMENT_HEADER_LEN;
 use afferent_protocol::session::Lane;
 
-use super::limits::SEGMENTS_MAX;
+use crate::limits::ring_log::SEGMENTS_MAX;
 
 /// What is known of a segment in use. There is no index of its batches.
 #[derive(Clone, Copy, Debug)]

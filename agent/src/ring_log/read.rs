@@ -11,11 +11,11 @@ use afferent_protocol::segment::{ENTRY_ALIGN, ENTRY_HEAD_LEN, Entry, EntryHead, 
 use afferent_protocol::session::{Check, Lane, SentBatch};
 
 use super::RingLog;
-use super::append::Pen;
 use super::error::ReadError;
-use super::limits::READ_TRIES_MAX;
+use super::pen::Pen;
 use super::pool::Segment;
 use super::reader::{Cursor, read_pieces};
+use crate::limits::ring_log::READ_TRIES_MAX;
 
 /// What the log knows of the batch that ends at a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::ids::{Sequence, Stream};
 use afferent_protocol::session::Lane;
 
-use super::limits::READ_PIECE_BYTES;
 use super::pool::{Pool, file_name};
+use crate::limits::ring_log::READ_PIECE_BYTES;
 
 /// Where a batch begins.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,6 @@ use afferent_protocol::ids::{Epoch, Sequence, Stream};
 use afferent_protocol::session::Lane;
 
 use super::devices::DeviceProgress;
-use super::survey::Damage;
 
 /// What a start has found and mended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +39,21 @@ pub struct Recovery {
     pub replaced: Option<String>,
     /// Files with the name of a segment that belong to another log or cannot be opened: they are left alone.
     pub foreign_files: u32,
+}
+
+/// Damage that was met, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// Segment headers of which one of the two copies is damaged.
+    pub header_copies: u32,
+    /// Files whose header is damaged in both copies: nothing in them can be read.
+    pub headers: u32,
+    /// Stretches in segments that cannot be read although whole entries follow.
+    pub stretches: u32,
+    /// Lanes that end in a write that did not finish, or in damage.
+    pub torn_tails: u32,
+    /// Pieces of files that the disk did not give.
+    pub unreadable_pieces: u32,
 }
 
 /// How the ring's witness goes together with the files that a start has found.

@@ -18,11 +18,11 @@ use afferent_protocol::segment::entry_len;
 use afferent_protocol::session::Lane;
 
 use super::RingLog;
-use super::append::Pen;
 use super::error::{AppendError, ReadError};
-use super::limits::{COPY_SEGMENTS, SEGMENTS_SPARE};
+use super::pen::Pen;
 use super::pool::Segment;
 use super::sealed::Origin;
+use crate::limits::ring_log::{COPY_SEGMENTS, SEGMENTS_SPARE};
 
 /// What is to be sealed again, the first of them now.
 #[derive(Debug, Default)]

@@ -22,8 +22,8 @@ use afferent_protocol::session::Lane;
 use afferent_protocol::sign::sha256;
 
 use super::devices::progress_in;
-use super::limits::BUFFER_BYTES_KEPT;
 use super::settings::RingIdentity;
+use crate::limits::ring_log::BUFFER_BYTES_KEPT;
 
 const BATCH_AT: usize = SEGMENT_HEADER_LEN + ENTRY_HEAD_LEN;
 

@@ -5,7 +5,7 @@ use afferent_protocol::limits::{BATCH_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTE
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, SEGMENT_HEADER_LEN, STOP_LEN};
 use afferent_protocol::sign;
 
-use super::limits::{
+use crate::limits::ring_log::{
     LOSS_ROOM, POOL_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT_MAX, SEGMENT_BYTES_STEP, SEGMENTS_DEFAULT, SEGMENTS_MAX,
     SEGMENTS_MIN,
 };

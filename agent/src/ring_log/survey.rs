@@ -22,24 +22,8 @@ use super::devices::{DeviceProgress, progress_in};
 use super::loss::lane_of;
 use super::pool::{Segment, Slot, Usage, file_name, file_number};
 use super::reader::read_pieces;
-use super::recovery::LastCritical;
+use super::recovery::{Damage, LastCritical};
 use super::settings::RingIdentity;
-use super::vanished::Named;
-
-/// Damage that was met, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Damage {
-    /// Segment headers of which one of the two copies is damaged.
-    pub header_copies: u32,
-    /// Files whose header is damaged in both copies: nothing in them can be read.
-    pub headers: u32,
-    /// Stretches in segments that cannot be read although whole entries follow.
-    pub stretches: u32,
-    /// Lanes that end in a write that did not finish, or in damage.
-    pub torn_tails: u32,
-    /// Pieces of files that the disk did not give.
-    pub unreadable_pieces: u32,
-}
 
 /// A range that is missing, and the chain hash before what follows it.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +82,15 @@ pub(super) struct FoundTable {
     age: (u64, u64),
 }
 
+/// The last that entries of the other stream say of a lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named {
+    pub lane: Lane,
+    pub end: Sequence,
+    /// The segment that the entry stands in.
+    pub generation: u64,
+}
+
 /// All that was found.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
@@ -150,6 +143,18 @@ struct Ours {
 }
 
 impl Survey {
+    /// Takes note of what an entry says of the other stream.
+    fn name(&mut self, stream: Stream, (epoch, end): (Epoch, u64), generation: u64) {
+        if end == 0 {
+            return;
+        }
+        let (lane, end) = (Lane { stream: other(stream), epoch }, Sequence::new(end));
+        match self.named.iter_mut().find(|known| known.lane == lane) {
+            Some(known) => (known.end, known.generation) = (known.end.max(end), known.generation.max(generation)),
+            None => self.named.push(Named { lane, end, generation }),
+        }
+    }
+
     /// Fills the slots; gives the segments of the log, oldest first.
     fn read_headers<D: Disk>(&mut self, disk: &D) -> io::Result<Vec<(usize, SegmentHeader)>> {
         let mut headers = Vec::new();
@@ -289,6 +294,13 @@ impl Survey {
             }
         }
         (0, at)
+    }
+}
+
+fn other(stream: Stream) -> Stream {
+    match stream {
+        Stream::Critical => Stream::Samples,
+        Stream::Samples => Stream::Critical,
     }
 }
 

@@ -9,35 +9,14 @@
 
 use afferent_protocol::batch::CHAIN_START;
 use afferent_protocol::event::{Loss, LossReason};
-use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, Stream};
+use afferent_protocol::ids::{Sequence, SequenceRange, Stream};
 use afferent_protocol::session::Lane;
 
 use super::recovery::WitnessStart;
-use super::survey::{FoundLane, Survey};
+use super::survey::{FoundLane, Named, Survey};
 use super::witness::Record;
 
-/// The last that entries of the other stream say of a lane.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Named {
-    pub lane: Lane,
-    pub end: Sequence,
-    /// The segment that the entry stands in.
-    pub generation: u64,
-}
-
 impl Survey {
-    /// Takes note of what an entry says of the other stream.
-    pub(super) fn name(&mut self, stream: Stream, (epoch, end): (Epoch, u64), generation: u64) {
-        if end == 0 {
-            return;
-        }
-        let (lane, end) = (Lane { stream: other(stream), epoch }, Sequence::new(end));
-        match self.named.iter_mut().find(|known| known.lane == lane) {
-            Some(known) => (known.end, known.generation) = (known.end.max(end), known.generation.max(generation)),
-            None => self.named.push(Named { lane, end, generation }),
-        }
-    }
-
     /// How the witness and the files go together.
     pub(super) fn weigh(&self, record: Option<&Record>) -> WitnessStart {
         let (Some(record), Some(newest)) = (record, &self.newest) else {
@@ -240,12 +219,5 @@ impl FoundLane {
             }
             None => {}
         }
-    }
-}
-
-fn other(stream: Stream) -> Stream {
-    match stream {
-        Stream::Critical => Stream::Samples,
-        Stream::Samples => Stream::Critical,
     }
 }

@@ -2,8 +2,8 @@
 //! `ring/autonomy` under the agent's name. People see it before they need it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::event::{Body, Event, Quality, Sample, Value};
 use afferent_protocol::ids::{Subject, Timestamp};
 use tokio::sync::watch;
@@ -11,13 +11,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock::{Clock, SystemClock};
 use crate::intake::sink::{EventSink, Waiting};
+use crate::limits::AUTONOMY_LOOK;
+use crate::mailbox::Intake;
 use crate::ring_log::RingStatus;
-use crate::sequencer::Intake;
-use crate::stop::Stop;
 use crate::writer::Status;
-
-/// From look to look: over so long the rate is taken.
-const LOOK: Duration = Duration::from_secs(60);
 
 /// Says it until the agent stops.
 pub(super) async fn watch(
@@ -28,7 +25,7 @@ pub(super) async fn watch(
     mut stop: Stop,
 ) {
     let (used, autonomy) = (format!("{agent}/ring/used"), format!("{agent}/ring/autonomy"));
-    let mut ticks = tokio::time::interval_at(Instant::now() + LOOK, LOOK);
+    let mut ticks = tokio::time::interval_at(Instant::now() + AUTONOMY_LOOK, AUTONOMY_LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before = (status.borrow().ring, Instant::now());
     loop {

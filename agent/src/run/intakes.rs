@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use afferent_host::stop::{self, StopSender};
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::intake::input::{Opened, Wanted, Ways, tasks};
 use crate::intake::kinds::{AllWanted, Shared};
-use crate::sequencer::Intake;
-use crate::stop::{self, StopSender};
+use crate::mailbox::Intake;
 use crate::supervise::Supervisor;
 
 /// An input that runs.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::event::{Body, Event, LifeCycle};
 use afferent_protocol::ids::Subject;
 use tokio::sync::watch;
@@ -12,10 +13,9 @@ use tokio::time::Instant;
 use crate::clock::{Clock, SystemClock};
 use crate::intake::sink::{EventSink, Waiting};
 use crate::limits::{LINK_CALM_MS, LINK_EVENTS_MAX, LINK_REPORT_MS};
+use crate::mailbox::{Intake, LinkState};
 use crate::metrics::Counter;
-use crate::sequencer::Intake;
-use crate::ship::{CHANGED, LinkState, ShipSettings};
-use crate::stop::Stop;
+use crate::ship::{CHANGED, ShipSettings};
 use crate::trouble::Troubles;
 
 /// Decides which changes are events of their own.

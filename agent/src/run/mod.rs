@@ -10,9 +10,12 @@ mod way;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use afferent_host::files;
+use afferent_host::key::KeyError;
+use afferent_host::lock::{DirectoryLock, LockError};
+use afferent_host::stop::{self, Stop, StopSender};
 use afferent_protocol::event::{Body, Event};
 use afferent_protocol::ids::Subject;
 use afferent_protocol::session::SenderSettings;
@@ -26,25 +29,23 @@ use crate::config::proven::FellBack;
 use crate::config::{Config, ConfigError};
 use crate::core::CoreSettings;
 use crate::http::HealthProbe;
-use crate::identity::{self, IdentityError, Origin};
+use crate::identity::{self, Origin};
 use crate::intake::input::Ways;
 use crate::intake::sink::{EventSink, Waiting};
-use crate::lock::{DirectoryLock, LockError};
+use crate::keep::LOCK_FILE;
+use crate::limits::CLOCK_LOOK;
+use crate::mailbox::Intake;
 use crate::metrics::Registry;
 use crate::notify::Notifier;
 use crate::ring_log::{Recovery, RingIdentity, RingSettings};
-use crate::sequencer::{CommitSettings, Intake};
+use crate::sequencer::CommitSettings;
 use crate::ship::ShipSettings;
-use crate::stop::{self, Stop, StopSender};
 use crate::supervise::{Ended, Supervisor, Task, endless};
 use crate::trouble::Troubles;
 use intakes::Intakes;
 pub use observe::health;
 pub use probation::Reload;
 pub(crate) use way::credentials;
-
-/// How often the clocks are compared, to notice that one was set.
-const CLOCK_LOOK: Duration = Duration::from_secs(1);
 
 /// Why an agent does not run.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +66,7 @@ pub enum RunError {
     Lock(#[from] LockError),
     /// The key cannot be read or made.
     #[error(transparent)]
-    Identity(#[from] IdentityError),
+    Identity(#[from] KeyError),
     /// The ring log or the writer does not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -119,7 +120,7 @@ impl Running {
         let data = &config.agent.data_dir;
         let made = files::make_directory(data);
         made.map_err(|error| RunError::Data { path: data.clone(), error })?;
-        let lock = DirectoryLock::take(data)?;
+        let lock = DirectoryLock::take(data, LOCK_FILE)?;
         if files::is_open_to_all(data) {
             let data = data.display();
             tracing::warn!("{data} can be read by everybody on this machine; run: chmod 700 {data}");

@@ -10,13 +10,11 @@ use tokio::sync::watch;
 
 use crate::http::{Health, HealthProbe};
 use crate::identity::KEY_FILE;
+use crate::limits::STALLED_MS_MAX;
+use crate::mailbox::LinkState;
 use crate::metrics::Registry;
-use crate::ship::LinkState;
 use crate::trouble::Troubles;
 use crate::writer::Status;
-
-/// Events that wait for so long without one of them getting through are trouble, in milliseconds.
-const STALLED_MS_MAX: u64 = 30_000;
 
 /// Whether events are becoming durable at the collector, or why not and what to do.
 pub fn health(status: &Status, link: &LinkState) -> Health {

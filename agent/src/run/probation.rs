@@ -17,7 +17,9 @@ use super::links::why_down;
 use super::{ConfigSource, Running, way};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, ShipConfig, proven};
-use crate::ship::{LinkState, Refresh, ShipSettings};
+use crate::limits::{GOOD_LOOKS, PROBATION_LOOK};
+use crate::mailbox::LinkState;
+use crate::ship::{Refresh, ShipSettings};
 
 /// A new way to the collector that has not proved itself yet.
 #[derive(Debug)]
@@ -44,18 +46,12 @@ pub struct Reload {
 /// The kind of trouble when the configuration in use is not the one that is there.
 const FELL_BACK: &str = "configuration";
 
-/// How often a way on probation is looked at.
-const LOOK: Duration = Duration::from_millis(250);
-/// So many good looks in a row prove it: what is looked at can be a second old, and of the way before. They may go on
-/// past the probation's end, which may be shorter than they take.
-const GOOD_LOOKS: u8 = 8;
-
 impl Reload {
     /// Waits until [`Reload::judge`] has something to do.
     pub async fn due(&self) {
         match (&self.probation, self.unproven) {
             (None, None) => std::future::pending().await,
-            _ => tokio::time::sleep(LOOK).await,
+            _ => tokio::time::sleep(PROBATION_LOOK).await,
         }
     }
 

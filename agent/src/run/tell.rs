@@ -1,23 +1,17 @@
 //! Tells people what the agent sees of itself: events that were given up or damaged, and whatever makes it unhealthy.
 
-use std::time::Duration;
-
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::Stream;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::observe::health;
 use crate::http::Health;
+use crate::limits::{HEALTH_LOOK, HEALTH_PATIENCE};
+use crate::mailbox::LinkState;
 use crate::ring_log::Counters;
-use crate::ship::LinkState;
-use crate::stop::Stop;
 use crate::trouble::Troubles;
 use crate::writer::Status;
-
-/// From look to look.
-const LOOK: Duration = Duration::from_secs(1);
-/// An agent that has just started need not be healthy for so long.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks until the agent stops.
 pub(super) async fn watch(
@@ -26,7 +20,7 @@ pub(super) async fn watch(
     troubles: Troubles,
     mut stop: Stop,
 ) {
-    let mut ticks = tokio::time::interval(LOOK);
+    let mut ticks = tokio::time::interval(HEALTH_LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen = status.borrow().ring.counters;
     let began = Instant::now();
@@ -40,7 +34,7 @@ pub(super) async fn watch(
         seen = status.ring.counters;
         // What goes wrong on the way is told when it happens, see `links`.
         if let Health::Unhealthy(reason) = health(&status, &link)
-            && began.elapsed() >= PATIENCE
+            && began.elapsed() >= HEALTH_PATIENCE
             && !matches!(link, LinkState::Down(_))
         {
             let kind = reason.split([':', ';']).next().unwrap_or_default();

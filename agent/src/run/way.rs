@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use afferent_host::url::BrokerUrl;
 use afferent_protocol::sign::sha256;
 
 use crate::config::Config;
@@ -11,8 +12,8 @@ use crate::trust::TrustSettings;
 
 /// What the transport needs. Nothing is read yet.
 pub(super) fn ship_settings(config: &Config, troubles: &Troubles) -> ShipSettings {
-    let (host, port, is_secure) = config.ship.address();
-    let trust = TrustSettings { keys: config.ship.trusted_keys(), trust_first: config.trusts_first() };
+    let BrokerUrl { tls: is_secure, host, port } = config.ship.url.clone();
+    let trust = TrustSettings { keys: config.ship.collector_keys.clone(), trust_first: config.trusts_first() };
     let read = config.clone();
     let refresh = Some(Refresh::new(is_secure, troubles.clone(), move || credentials(&read)));
     ShipSettings { agent: config.agent.name, host, port, login: None, tls: None, trust, refresh }
@@ -21,10 +22,9 @@ pub(super) fn ship_settings(config: &Config, troubles: &Troubles) -> ShipSetting
 /// Login and TLS, as the files are now.
 pub(crate) fn credentials(config: &Config) -> Result<Credentials, String> {
     let ship = &config.ship;
-    let (_, _, is_secure) = ship.address();
     let own = ship.cert_file.clone().zip(ship.key_file.clone());
     let files = TlsFiles { ca: ship.ca_file.clone(), own };
-    let tls = is_secure.then(|| files.load()).transpose().map_err(|error| format!("TLS: {error}"))?;
+    let tls = ship.url.tls.then(|| files.load()).transpose().map_err(|error| format!("TLS: {error}"))?;
     let login = match (&ship.username, &ship.password) {
         (None, _) => None,
         (Some(user), None) => Some((user.clone(), String::new())),

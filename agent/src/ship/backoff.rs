@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::limits::TAKEN_OVER_S;
-
-const FIRST_MS: u64 = 500;
-const LONGEST_MS: u64 = 30_000;
+use crate::limits::{RECONNECT_WAIT_MS_MAX, RECONNECT_WAIT_MS_MIN, TAKEN_OVER_S};
 
 /// Doubles up to half a minute, with as much chance again, and never ends: after a site-wide outage hundreds of agents
 /// must not come back in the same moment.
@@ -23,19 +20,19 @@ impl Default for Backoff {
 impl Backoff {
     /// At its shortest.
     pub const fn new() -> Self {
-        Self { next_ms: FIRST_MS }
+        Self { next_ms: RECONNECT_WAIT_MS_MIN }
     }
 
     /// The next pause: between half of the step and the whole.
     pub fn pause(&mut self) -> Duration {
         let step_ms = self.next_ms;
-        self.next_ms = (step_ms * 2).min(LONGEST_MS);
+        self.next_ms = (step_ms * 2).min(RECONNECT_WAIT_MS_MAX);
         Duration::from_millis(step_ms / 2 + part_of(step_ms / 2))
     }
 
     /// At its shortest again.
     pub fn reset(&mut self) {
-        self.next_ms = FIRST_MS;
+        self.next_ms = RECONNECT_WAIT_MS_MIN;
     }
 }
 
@@ -58,8 +55,11 @@ mod tests {
     fn pauses_grow_to_half_a_minute_and_start_over_after_success() {
         let mut backoff = Backoff::new();
         let longest = (0..20).map(|_| backoff.pause()).max().unwrap();
-        assert!(longest >= Duration::from_millis(LONGEST_MS / 2) && longest <= Duration::from_millis(LONGEST_MS));
+        assert!(
+            longest >= Duration::from_millis(RECONNECT_WAIT_MS_MAX / 2)
+                && longest <= Duration::from_millis(RECONNECT_WAIT_MS_MAX)
+        );
         backoff.reset();
-        assert!(backoff.pause() <= Duration::from_millis(FIRST_MS));
+        assert!(backoff.pause() <= Duration::from_millis(RECONNECT_WAIT_MS_MIN));
     }
 }

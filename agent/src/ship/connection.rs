@@ -17,12 +17,12 @@ use tokio::time::{Instant, timeout};
 use super::loads::{Loads, Part};
 use super::pace::Pace;
 use super::wire::{Introduction, Wire, publish};
-use super::{Ended, KEEP_ALIVE, LinkState, PUBLISH_MAX, SILENCE_MAX, ShipSettings, Speaker, set};
-use crate::limits::{LINE_FAST, MQTT_HEAD_BYTES_MAX, PIECE_BYTES_MIN};
-use crate::writer::{Inbound, Link, Outbound};
+use super::{Ended, ShipSettings, Speaker, set};
+use crate::limits::{
+    FAREWELL_MAX, KEEP_ALIVE, LINE_FAST, LINK_SILENCE_MAX, MQTT_HEAD_BYTES_MAX, PIECE_BYTES_MIN, PUBLISH_MAX,
+};
+use crate::mailbox::{Inbound, Link, LinkState, Outbound};
 
-/// A goodbye takes no longer than this.
-const FAREWELL_MAX: Duration = Duration::from_secs(1);
 /// The packet identifier of the subscription: those of publishes begin at the other end.
 const SUBSCRIPTION: u16 = u16::MAX;
 
@@ -144,7 +144,7 @@ impl<'a> Connection<'a> {
             }
             let is_stuck = !self.parts.loads.is_empty() && !self.pace.has_room();
             let stuck_at = is_stuck.then(|| self.confirmed_at + PUBLISH_MAX);
-            let silent_at = self.heard_at + SILENCE_MAX;
+            let silent_at = self.heard_at + LINK_SILENCE_MAX;
             let wake_at = stuck_at.into_iter().chain([silent_at, self.ping_at]).min().expect("there are some");
             tokio::select! {
                 packet = self.wire.packet() => {

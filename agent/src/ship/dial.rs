@@ -3,15 +3,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::limits::ADDRESSES_MAX;
-
-/// How long an attempt is waited for before the next one begins beside it (RFC 8305, section 5).
-const STAGGER: Duration = Duration::from_millis(250);
+use crate::limits::{ADDRESSES_MAX, DIAL_STAGGER};
 
 /// Looks the name up and connects.
 pub(super) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
@@ -43,7 +39,7 @@ async fn race(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
         let begun = waiting.next().map(|address| attempts.spawn(connect(address))).is_some();
         // The others end with the set.
         let ended = match begun {
-            true => tokio::time::timeout(STAGGER, attempts.join_next()).await,
+            true => tokio::time::timeout(DIAL_STAGGER, attempts.join_next()).await,
             false => Ok(attempts.join_next().await),
         };
         match ended {
@@ -65,6 +61,8 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 #[cfg(test)]
 mod tests {
     use tokio::net::{TcpListener, TcpSocket};
+
+    use std::time::Duration;
 
     use super::*;
 
@@ -94,7 +92,7 @@ mod tests {
         // The control: one after the other, as a plain connect does it, the second is not reached for as long.
         let both = [hole, address];
         let one_by_one = TcpStream::connect(&both[..]);
-        assert!(tokio::time::timeout(4 * STAGGER, one_by_one).await.is_err());
+        assert!(tokio::time::timeout(4 * DIAL_STAGGER, one_by_one).await.is_err());
     }
 
     #[tokio::test]

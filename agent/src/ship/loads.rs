@@ -4,6 +4,7 @@
 //! before samples, also between the pieces of a batch of samples. How far a batch was confirmed is remembered over
 //! connections, and a repetition goes on there: once, for the receiver may have lost what it had.
 
+use crate::limits::SAMPLES_TURN;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -11,9 +12,6 @@ use afferent_protocol::batch::{Header, MAGIC};
 use afferent_protocol::ids::{SourceId, Stream};
 use afferent_protocol::piece::{PIECE_HEAD_LEN, PieceHead};
 use afferent_protocol::session::Lane;
-
-/// One turn in so many goes to samples while both streams wait.
-const SAMPLES_TURN: u8 = 8;
 
 /// A message of batches on its way.
 #[derive(Debug)]

@@ -29,19 +29,12 @@ pub use credentials::{Credentials, Refresh};
 pub use speaker::Speaker;
 pub use tls::{TlsError, TlsFiles};
 
-use crate::limits::{CONNECT_MS_MAX, CONNECT_MS_MIN};
+use crate::limits::{CONNECT_MS_MAX, CONNECT_MS_MIN, LINK_SILENCE_MAX, PUBLISH_MAX};
+use crate::mailbox::{Inbound, Link, LinkState, Outbound};
 use crate::trust::TrustSettings;
-use crate::writer::{Inbound, Link, Outbound};
 use connection::{Parts, connection};
 use loads::Loads;
 use wire::WireError;
-
-/// A connection that brings nothing at all for this long is dead: a ping waits some seconds on a slow line.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// A message that finds no room for this long waits for PUBACKs that do not come, however well pings are answered.
-const PUBLISH_MAX: Duration = Duration::from_secs(90);
-/// Between two pings, at most, unless the peer asks for less.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Where to and how.
 #[derive(Clone)]
@@ -77,22 +70,6 @@ impl ShipSettings {
     }
 }
 
-/// How the connection is, for health and metrics.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum LinkState {
-    /// Not connected, and why.
-    #[default]
-    Starting,
-    /// Connected and subscribed.
-    Up,
-    /// Connected, and nothing that the agent sends is taken, because it may not speak under its name.
-    Refused,
-    /// Connected, and who answers is no collector that the agent believes: nothing is shipped. What to do.
-    Untrusted(String),
-    /// Not connected, and why.
-    Down(String),
-}
-
 /// Why a connection is down for which other settings have come: that is no failure.
 pub const CHANGED: &str = "its settings have changed";
 
@@ -103,7 +80,7 @@ enum Ended {
     Wire(#[from] WireError),
     #[error("{0}")]
     Unreadable(String),
-    #[error("nothing came for {} s", SILENCE_MAX.as_secs())]
+    #[error("nothing came for {} s", LINK_SILENCE_MAX.as_secs())]
     Silence,
     #[error("it has not acknowledged anything for {} s", PUBLISH_MAX.as_secs())]
     Stuck,
@@ -225,8 +202,6 @@ pub(crate) fn set(state: &watch::Sender<LinkState>, new: LinkState) {
         differs
     });
 }
-
-const _: () = assert!(2 * KEEP_ALIVE.as_secs() <= SILENCE_MAX.as_secs());
 
 #[cfg(test)]
 mod tests {

@@ -8,13 +8,9 @@
 use std::collections::VecDeque;
 
 use crate::limits::{
-    AHEAD_BYTES_MAX, LINE_START, MESSAGE_BYTES_MAX, PIECE_BYTES_MIN, UNACKED_BYTES_MAX, UNACKED_MESSAGES_MAX,
+    AHEAD_BYTES_MAX, AHEAD_MS, LINE_MIN, LINE_START, MESSAGE_BYTES_MAX, PIECE_BYTES_MIN, UNACKED_BYTES_MAX,
+    UNACKED_MESSAGES_MAX,
 };
-
-/// Milliseconds of the line that are under way beside a round trip, at most.
-const AHEAD_MS: u64 = 2_000;
-/// Bytes a second that a line counts as at least.
-const LINE_MIN: u64 = 128;
 
 /// A message without a PUBACK.
 #[derive(Clone, Copy, Debug)]

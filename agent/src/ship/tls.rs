@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use afferent_host::tls;
 use rustls::{ClientConfig, RootCertStore};
 
 /// The files, all PEM.
@@ -23,67 +22,28 @@ const SYSTEM_BUNDLES: [&str; 3] =
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or is not PEM.
-    #[error("{path}: {error}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: rustls::pki_types::pem::Error,
-    },
-    /// A file has no certificate in it.
-    #[error("{0}: there is no certificate in it (PEM, `-----BEGIN CERTIFICATE-----`)")]
-    Empty(PathBuf),
+    /// Files that cannot be used.
+    #[error(transparent)]
+    Files(#[from] tls::TlsError),
     /// None of the files is there in which systems keep the certificates that they trust.
     #[error("this system has no certificates that it trusts ({}); name yours in `ship.ca_file`", SYSTEM_BUNDLES.join(", "))]
     NoSystemBundle,
-    /// Certificate and key do not belong together.
-    #[error("{} and {} are not of one certificate and its private key ({error})", .cert.display(), .key.display())]
-    Own {
-        /// The certificate.
-        cert: PathBuf,
-        /// The key.
-        key: PathBuf,
-        /// What is wrong.
-        error: rustls::Error,
-    },
-    /// A certificate is of a kind that is not supported.
-    #[error("{0}")]
-    Tls(#[from] rustls::Error),
 }
 
 impl TlsFiles {
     /// Reads them.
     pub fn load(&self) -> Result<Arc<ClientConfig>, TlsError> {
-        let mut roots = RootCertStore::empty();
-        match &self.ca {
-            Some(ca) => certificates(ca)?.into_iter().try_for_each(|certificate| roots.add(certificate))?,
+        let roots = match &self.ca {
+            Some(ca) => tls::authorities(ca)?,
             None => {
                 let bundle = SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.exists());
+                let mut roots = RootCertStore::empty();
                 // A bundle of the system may hold some that rustls does not take; the others do.
-                roots.add_parsable_certificates(certificates(bundle.ok_or(TlsError::NoSystemBundle)?)?);
-            }
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots);
-        let config = match &self.own {
-            None => config.with_no_client_auth(),
-            Some((chain, key)) => {
-                let secret =
-                    PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::File { path: key.clone(), error })?;
-                let own = |error| TlsError::Own { cert: chain.clone(), key: key.clone(), error };
-                config.with_client_auth_cert(certificates(chain)?, secret).map_err(own)?
+                roots.add_parsable_certificates(tls::certificates(bundle.ok_or(TlsError::NoSystemBundle)?)?);
+                roots
             }
         };
-        Ok(Arc::new(config))
+        let own = self.own.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+        Ok(tls::client(roots, own)?)
     }
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let file = |error| TlsError::File { path: path.into(), error };
-    let certificates: Vec<_> =
-        CertificateDer::pem_file_iter(path).map_err(file)?.collect::<Result<_, _>>().map_err(file)?;
-    if certificates.is_empty() { Err(TlsError::Empty(path.into())) } else { Ok(certificates) }
 }

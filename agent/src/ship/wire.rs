@@ -20,10 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 
 use super::dial::dial;
-use crate::limits::MQTT_INCOMING_BYTES_MAX;
-
-/// Bytes that are read at once.
-const READ_BYTES: usize = 4096;
+use crate::limits::{MQTT_INCOMING_BYTES_MAX, MQTT_READ_BYTES};
 
 /// Why there is no connection, or none any more.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +142,7 @@ impl Wire {
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
             // Who cannot be written to any more may have said why before.
-            let mut bytes = [0; READ_BYTES];
+            let mut bytes = [0; MQTT_READ_BYTES];
             let mut buffer = ReadBuf::new(&mut bytes);
             match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
                 Poll::Ready(read) => read?,

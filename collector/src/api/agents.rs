@@ -2,6 +2,7 @@
 //!
 //! The same shapes are read by the command line, so they are written and read here.
 
+use afferent_host::clock;
 use afferent_protocol::ids::{SourceId, Timestamp};
 use afferent_protocol::limits::TEXT_BYTES_MAX;
 use axum::extract::{Path, State};
@@ -13,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use super::budget::{Client, Sent};
 use super::problem::Problem;
 use super::state::Api;
-use crate::clock::SystemClock;
 use crate::cloud_event::{names, put_rfc3339};
 use crate::core::{NotOperated, Operation};
 use crate::data_directory::parse_public_key;
@@ -195,7 +195,7 @@ pub(super) async fn agents(State(api): State<Api>, client: Client) -> Result<Res
     let kept = api.state.reader.kept();
     let log = LogReport { first: kept.start.get(), end: kept.end.get() };
     let warnings = api.state.health.warnings().into_values().collect();
-    let now = SystemClock::new().read().wall;
+    let now = clock::wall();
     let refused = api.state.health.refused.entries().into_iter().map(RefusedReport::of).collect();
     let agents = sources.iter().map(|view| AgentReport::of(view, now)).collect();
     api.budgets.json(&client, &AgentsReport { log, warnings, agents, refused })

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use afferent_host::clock;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use super::state::Api;
-use crate::clock::SystemClock;
 use crate::models::not_shown::words;
 
 /// Whether events become durable here; what else is wrong stands in lines behind `degraded`: with the log, or
@@ -17,7 +17,7 @@ use crate::models::not_shown::words;
 #[utoipa::path(get, path = "/healthz", tag = "about",
     responses((status = 200, description = "They do: `ok`; or `degraded` and lines that say what is wrong all the same", content_type = "text/plain", body = String), super::openapi::Refusals))]
 pub(super) async fn healthz(State(api): State<Api>) -> Response {
-    if api.stopping.is_said() {
+    if api.stopping.is_requested() {
         let remedy = "wait for the next start";
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the collector stops", remedy).into_response();
     }
@@ -26,7 +26,7 @@ pub(super) async fn healthz(State(api): State<Api>) -> Response {
             let mut lines = api.state.health.warnings();
             lines.extend(api.state.health.refused.recent().into_iter().map(|(kind, why)| (kind.name(), why)));
             let shortages = api.state.models.shortages();
-            let now = SystemClock::new().read().wall;
+            let now = clock::wall();
             lines.extend(words(&shortages, now).map(|words| ("not-shown", words)));
             well(&lines).into_response()
         }

@@ -1,7 +1,7 @@
 //! `GET /metrics`: figures in Prometheus' text format, version 0.0.4.
 
-use std::fmt::{Display, Write};
-
+use afferent_host::clock;
+use afferent_host::metrics::{CONTENT_TYPE, Text};
 use afferent_protocol::ids::Timestamp;
 use axum::extract::State;
 use axum::http::header;
@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 
 use super::agents::AgentReport;
 use super::state::Api;
-use crate::clock::SystemClock;
 use crate::intake::Counters;
 use crate::models::{ModelId, Shortage};
 use crate::sources::LinkState;
@@ -19,7 +18,7 @@ use crate::supervise::PartReport;
 #[utoipa::path(get, path = "/metrics", tag = "about",
     responses((status = 200, description = "Figures", content_type = "text/plain", body = String)))]
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
-    let mut text = Text(String::new());
+    let mut text = Text::new();
     log(&mut text, &api);
     counters(&mut text, &api.state.health.counters);
     text.head("afferent_refused_total", "counter", "Clients and messages that were refused, by kind.");
@@ -30,7 +29,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     for (what, held) in api.budgets.held() {
         text.sample("afferent_http_held", &[("what", what)], held);
     }
-    let now = SystemClock::new().read().wall;
+    let now = clock::wall();
     models(&mut text, &api.state.models.shortages(), now);
     let sources = api.state.sources.borrow().clone();
     let help = "Names that have delivered nothing; they have no series of their own.";
@@ -40,7 +39,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     let reports: Vec<AgentReport> = known.iter().map(|view| AgentReport::of(view, now)).collect();
     let online: Vec<bool> = known.iter().map(|view| view.link == LinkState::Online).collect();
     agents(&mut text, &reports, &online);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], text.finish()).into_response()
 }
 
 const LAG_HELP: &str = "Age of the agent's newest word in the log: of its last batch when that came, and growing while it is \
@@ -161,24 +160,5 @@ fn agents(text: &mut Text, reports: &[AgentReport], online: &[bool]) {
             let events: u64 = report.lanes.iter().filter(|lane| lane.stream == stream).map(|lane| lane.events).sum();
             text.sample("afferent_agent_events_total", &[("agent", &report.name), ("stream", stream)], events);
         }
-    }
-}
-
-struct Text(String);
-
-impl Text {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
-        self.head(name, kind, help);
-        let _ = writeln!(self.0, "{name} {value}");
-    }
-
-    /// A sample with labels, whose values are names of sources and streams: nothing in them needs an escape.
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
-        let _ = writeln!(self.0, "{name}{{{}}} {value}", labels.join(","));
     }
 }

@@ -51,7 +51,7 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 
-use crate::shutdown::Stopping;
+use afferent_host::stop::Stop;
 use budget::Budgets;
 pub use origin::Names;
 use problem::Problem;
@@ -62,7 +62,7 @@ pub use state::{ApiState, Own};
 /// What goes wrong with one connection does not end the others.
 /// So many connections are served at a time, and each client has its share of them and of all else (`budget`).
 /// It answers to `names` and to those of loopback.
-pub async fn serve(listener: TcpListener, state: ApiState, names: Names, connections_max: usize, stopping: Stopping) {
+pub async fn serve(listener: TcpListener, state: ApiState, names: Names, connections_max: usize, stopping: Stop) {
     let budgets = Arc::new(Budgets::new(connections_max, Arc::clone(&state.health)));
     let api = Api { state, stopping: stopping.clone(), tail: Arc::default(), budgets: Arc::clone(&budgets) };
     server::serve(listener, router(api, names), budgets, stopping).await;

@@ -10,6 +10,7 @@
 //!
 //! The same shapes are read by the command line, so they are written and read here.
 
+use afferent_host::clock;
 use afferent_protocol::ids::Timestamp;
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
@@ -23,7 +24,6 @@ use super::budget::computing::{self, Computation, JSON};
 use super::budget::{Client, Sent};
 use super::problem::Problem;
 use super::state::Api;
-use crate::clock::SystemClock;
 use crate::limits::HTTP_DOCUMENT_BYTES_MAX;
 use crate::models::diff::Change;
 use crate::models::question::{Question, QuestionError};
@@ -266,7 +266,7 @@ fn find(models: &Models, name: &str) -> Result<Definition, Problem> {
 }
 
 fn now() -> AsOf {
-    AsOf::Now(SystemClock::new().read().wall)
+    AsOf::Now(clock::wall())
 }
 
 fn text(at: Timestamp) -> String {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
@@ -22,17 +23,16 @@ use super::budget::reserve::{HasAsked, Reserve};
 use super::budget::{Address, Budgets, Client};
 use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIME, HTTP_RESERVE_TIME, HTTP_STALL_TIME};
 use crate::seldom::Seldom;
-use crate::shutdown::Stopping;
 
 /// Serves `router` on `listener` until `stopping` says so; then connections have a moment to end. Whose share of connections
 /// is used up, or when all are, gets one of the reserve.
-pub(super) async fn serve(listener: TcpListener, router: Router, budgets: Arc<Budgets>, mut stopping: Stopping) {
+pub(super) async fn serve(listener: TcpListener, router: Router, budgets: Arc<Budgets>, mut stopping: Stop) {
     let mut reserve = Reserve::new(budgets.reserve);
     let mut connections = JoinSet::new();
     let mut refusing = Seldom::default();
     loop {
         let accepted = tokio::select! {
-            () = stopping.wait() => break,
+            () = stopping.requested() => break,
             Some(ended) = connections.join_next() => {
                 note_panic(ended);
                 continue;
@@ -109,7 +109,7 @@ impl Service<Request<Incoming>> for Asked {
     }
 }
 
-async fn connection(stream: TcpStream, asked: Asked, head_time: Duration, mut stopping: Stopping) {
+async fn connection(stream: TcpStream, asked: Asked, head_time: Duration, mut stopping: Stop) {
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     // A client that takes nothing is let go. One that says nothing is waited for: it may be reading a stream.
@@ -122,7 +122,7 @@ async fn connection(stream: TcpStream, asked: Asked, head_time: Duration, mut st
     let mut serving = std::pin::pin!(serving);
     let outcome = tokio::select! {
         outcome = serving.as_mut() => Some(outcome),
-        () = stopping.wait() => None,
+        () = stopping.requested() => None,
     };
     let outcome = match outcome {
         Some(outcome) => outcome,
@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::intake::Health;
-    use crate::shutdown::{StopSwitch, stop_switch};
+    use afferent_host::stop::{self, StopSender};
 
     /// One of them is in the reserve; of the others one client has three quarters.
     const CONNECTIONS: usize = 9;
@@ -156,14 +156,14 @@ mod tests {
         address: SocketAddr,
         allowed: Arc<Semaphore>,
         health: Arc<Health>,
-        switch: StopSwitch,
+        switch: StopSender,
         served: tokio::task::JoinHandle<()>,
     }
 
     impl Served {
         /// `/` is answered when that is allowed, `/healthz` always.
         async fn new() -> Self {
-            let (switch, stopping) = stop_switch();
+            let (switch, stopping) = stop::channel();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let (allowed, health) = (Arc::new(Semaphore::new(0)), Arc::new(Health::default()));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::{Offset, SourceId};
 use afferent_protocol::sign::PublicKey;
 use tokio::sync::watch;
@@ -11,7 +12,6 @@ use super::tail::Tail;
 use crate::intake::{Health, WeakIntake};
 use crate::log::ReadLog;
 use crate::models::runner::Models;
-use crate::shutdown::Stopping;
 use crate::sources::SourceView;
 use crate::subscribe::named::Subscriptions;
 
@@ -43,7 +43,7 @@ pub struct ApiState {
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) state: ApiState,
-    pub(super) stopping: Stopping,
+    pub(super) stopping: Stop,
     /// What followers share.
     pub(super) tail: Arc<Tail>,
     /// What clients may take.

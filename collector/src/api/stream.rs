@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::clock;
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::session::signed::Place;
 use axum::body::{Body, Bytes};
@@ -22,10 +24,8 @@ use super::pages::Pages;
 use super::problem::Problem;
 use super::query::{Asked, Query};
 use super::state::Api;
-use crate::clock::SystemClock;
 use crate::limits::{CLOCK_LOOK_TIME, KEEP_ALIVE_TIME};
 use crate::log::ReadLog;
-use crate::shutdown::Stopping;
 use crate::subscribe::{Filter, Format, Page, Reading, Start};
 
 /// What a browser sends when it comes back: the `id` of the last event that it has.
@@ -116,7 +116,7 @@ impl Beginning {
 
 /// What the collector's clock says, by which events are ingested.
 pub(super) fn now() -> Timestamp {
-    SystemClock::new().read().wall
+    clock::wall()
 }
 
 struct Follower {
@@ -124,7 +124,7 @@ struct Follower {
     begins: Option<(Timestamp, Beginning)>,
     pages: Pages,
     durable: watch::Receiver<Offset>,
-    stopping: Stopping,
+    stopping: Stop,
     opened: bool,
     /// An event was sent.
     has_begun: bool,
@@ -158,7 +158,7 @@ impl Follower {
             return Ok(Some(Bytes::from_static(OPENING)));
         }
         loop {
-            if self.stopping.is_said() {
+            if self.stopping.is_requested() {
                 return Ok(None);
             }
             if let Some((begins, place)) = &self.begins {
@@ -170,7 +170,7 @@ impl Follower {
                 }
                 // The clock may be set meanwhile: what it says is looked at again.
                 tokio::select! {
-                    () = self.stopping.wait() => return Ok(None),
+                    () = self.stopping.requested() => return Ok(None),
                     () = tokio::time::sleep(left.min(CLOCK_LOOK_TIME)) => continue,
                     () = tokio::time::sleep_until(quiet) => return Ok(Some(self.keep_alive())),
                 }
@@ -190,7 +190,7 @@ impl Follower {
                 continue;
             }
             let woken = tokio::select! {
-                () = self.stopping.wait() => Woken::Stopped,
+                () = self.stopping.requested() => Woken::Stopped,
                 grown = self.durable.changed() => grown.map_or(Woken::Stopped, |()| Woken::Grown),
                 () = tokio::time::sleep_until(quiet) => Woken::Quiet,
             };

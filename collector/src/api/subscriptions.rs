@@ -286,7 +286,7 @@ pub(super) async fn fetch(
             None => (Bytes::new(), None),
         };
         let left = until.saturating_duration_since(Instant::now());
-        if !body.is_empty() || left.is_zero() || stopping.is_said() {
+        if !body.is_empty() || left.is_zero() || stopping.is_requested() {
             let mut answer = ([(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON))], body).into_response();
             if let Some(cursor) = cursor {
                 let text = HeaderValue::from_str(&cursor.to_string()).expect("digits and dots");
@@ -297,8 +297,8 @@ pub(super) async fn fetch(
         // A member without a share waits for one, or for the time at which the subscription begins: no growth gives it that.
         let pause = if portion.is_some() { left } else { left.min(Duration::from_secs(1)) };
         tokio::select! {
-            () = stopping.wait() => {}
-            grown = durable.changed() => if grown.is_err() { stopping.wait().await },
+            () = stopping.requested() => {}
+            grown = durable.changed() => if grown.is_err() { stopping.requested().await },
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -21,7 +21,7 @@ struct Served {
     log: MemoryLog,
     durable: watch::Sender<Offset>,
     sources: watch::Sender<Arc<Vec<SourceView>>>,
-    stopping: crate::shutdown::StopSwitch,
+    stopping: afferent_host::stop::StopSender,
     health: Arc<Health>,
     address: SocketAddr,
     served: tokio::task::JoinHandle<()>,
@@ -48,7 +48,7 @@ impl Served {
     async fn of(log: MemoryLog, subscriptions: Arc<Subscriptions>, kept: tempfile::TempDir) -> Self {
         let (durable, durable_view) = watch::channel(log.kept().end);
         let (sources, sources_view) = watch::channel(Arc::new(Vec::new()));
-        let (stopping, stopping_view) = crate::shutdown::stop_switch();
+        let (stopping, stopping_view) = afferent_host::stop::channel();
         let health = Arc::new(Health::default());
         let own = (SourceId::new("collector").unwrap(), Identity::from_seed(&[9; 32]).public_key());
         let settings = crate::models::runner::Settings {
@@ -450,7 +450,7 @@ async fn streams_end_when_the_collector_stops() {
 #[tokio::test]
 async fn agents_and_metrics_tell_of_every_source() {
     let served = Served::with_six_events().await;
-    let now = crate::clock::SystemClock::new().read().wall;
+    let now = afferent_host::clock::wall();
     let view = SourceView {
         link: crate::sources::LinkState::Online,
         duplicates: 2,

@@ -1,6 +1,6 @@
 //! The commands.
 //!
-//! - [`run`]: `run` and `check`; [`up`]: everything at once, to begin with
+//! - [`run`]: `run` and `check`; `up`: everything at once, to begin with
 //! - [`sub`], [`tap`], [`replay`]: read the log; [`named`], [`lag`]: by places that the collector keeps; [`emit`]: add to
 //!   it; [`agents`], [`top`]: who is there and how it is. These speak to a running collector by HTTP ([`client`])
 //! - [`certificate`]: prove from a log's files that nothing is missing ([`means`]: by which keys and witnesses)
@@ -29,6 +29,7 @@ pub mod sub;
 pub mod tap;
 #[cfg(feature = "top")]
 pub mod top;
+#[cfg(feature = "up")]
 pub mod up;
 
 use std::io;

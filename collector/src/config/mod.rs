@@ -55,10 +55,8 @@
 //! level = "info"
 //! ```
 
-mod broker_url;
 mod http;
 mod mistake;
-mod secret;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -66,13 +64,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::secret::{Secret, SecretError};
+use afferent_host::url::BrokerUrl;
 use afferent_protocol::ids::SourceId;
 use afferent_protocol::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use serde::Deserialize;
 
-pub use broker_url::{BrokerUrl, BrokerUrlError};
 pub use http::Http;
-pub use secret::{Secret, SecretError};
 
 use crate::endpoint::{Access, EndpointSettings, Tls, TlsError, TlsFiles, User};
 use crate::limits::{
@@ -426,7 +424,7 @@ impl Config {
             let users = self.mqtt.user.iter().map(|user| {
                 let key = || format!("mqtt.user {}: password", user.name);
                 let password = user.password.read().map_err(|error| ConfigError::Secret { key: key(), error })?;
-                Ok(User::new(user.name, password.as_bytes()))
+                Ok(User::new(user.name, password.reveal().as_bytes()))
             });
             Access::Users(users.collect::<Result<_, ConfigError>>()?)
         };

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::batch::{Batch, ClockReading};
 use afferent_protocol::event::{Body, LifeCycle};
@@ -14,16 +15,16 @@ use afferent_protocol::sign::Running;
 use super::{Core, OwnIdentity, Reason, Receipt};
 use crate::log::records::Decoder;
 use crate::log::{EmbeddedLog, Indexed, LogSettings, ReadError, ReadLog, UnifiedLog};
-use crate::simulated::{Agent, MemoryDisk, clock, identity, source};
+use crate::simulated::{Agent, clock, identity, source};
 use crate::sources::Sources;
 use crate::terms::PlaceError;
 
-type TestCore = Core<EmbeddedLog<MemoryDisk>>;
+type TestCore = Core<EmbeddedLog<SimDisk>>;
 
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 8 * 1024 };
 
 /// Opens the log; its term is drawn with this number.
-fn open(disk: &MemoryDisk, drawn: u64, now: &ClockReading) -> TestCore {
+fn open(disk: &SimDisk, drawn: u64, now: &ClockReading) -> TestCore {
     let own = OwnIdentity {
         source: source("collector"),
         identity: identity(99),
@@ -38,7 +39,7 @@ fn open(disk: &MemoryDisk, drawn: u64, now: &ClockReading) -> TestCore {
     Core::new(log, sources, own, &recovery, now)
 }
 
-fn begun(disk: &MemoryDisk, drawn: u64, seconds: u64) -> TestCore {
+fn begun(disk: &SimDisk, drawn: u64, seconds: u64) -> TestCore {
     let mut core = open(disk, drawn, &clock(seconds));
     core.begin(&clock(seconds)).unwrap();
     core
@@ -98,7 +99,7 @@ fn rollbacks(core: &TestCore) -> Vec<(u64, u64, u64)> {
 
 #[test]
 fn a_term_is_the_first_thing_in_the_log_and_nothing_is_taken_before_it_is_durable() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut core = open(&disk, 7, &clock(0));
     disk.fails_in(Some(0));
     assert!(core.begin(&clock(0)).is_err());
@@ -115,7 +116,7 @@ fn a_term_is_the_first_thing_in_the_log_and_nothing_is_taken_before_it_is_durabl
     });
     assert_eq!(terms[0].0, 0, "the first event");
     assert_eq!(terms[0].1, (core.log().log_id(), 7, Offset::ZERO));
-    let core = begun(&disk.cut(), 7, 1);
+    let core = begun(&disk.after_power_cut(), 7, 1);
     assert_eq!(core.place().term, 8, "no number twice");
     let firsts: Vec<_> = core.sources().terms().iter().map(|term| (term.number, term.first.get())).collect();
     let end = firsts[1].1;
@@ -125,19 +126,19 @@ fn a_term_is_the_first_thing_in_the_log_and_nothing_is_taken_before_it_is_durabl
 
 #[test]
 fn a_log_that_was_put_back_refuses_what_was_after_it_and_a_receipt_makes_it_an_event() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Critical, 1);
     let mut core = begun(&disk, 7, 0);
     greet(&mut core, &agent, 0);
     let (first, second) = (agent.samples(2), agent.samples(3));
     let kept_receipt = acked(&mut core, &agent, &first, 1);
     let kept = core.log().reader().terms().place(core.durable_end());
-    let backup = disk.cut();
+    let backup = disk.after_power_cut();
     let lost_receipt = acked(&mut core, &agent, &second, 2);
     let lost = core.place();
 
     // The control: a log that nobody put back.
-    let mut same = begun(&disk.cut(), 50, 3);
+    let mut same = begun(&disk.after_power_cut(), 50, 3);
     for (receipt, place) in [(&kept_receipt, &kept), (&lost_receipt, &lost)] {
         assert_eq!(same.take_receipt(agent.name, receipt, &clock(4)), Ok(Receipt::Holds));
         assert_eq!(same.sources().terms().check(place, same.durable_end()), Ok(()));
@@ -163,18 +164,18 @@ fn a_log_that_was_put_back_refuses_what_was_after_it_and_a_receipt_makes_it_an_e
     assert!(text.contains("put back to an earlier state") && text.contains("posts between"), "{text}");
     assert!(core.sources().view(&agent.name).unwrap().rolled_back.is_some());
     // After a restart it is known, and not told once more.
-    let mut core = begun(&backup.cut(), 70, 5);
+    let mut core = begun(&backup.after_power_cut(), 70, 5);
     assert_eq!(core.take_receipt(agent.name, &lost_receipt, &clock(6)), Ok(Receipt::RolledBack));
     core.commit(&clock(6)).unwrap();
     assert_eq!(rollbacks(&core).len(), 1);
     // Of a term that is gone whole, and of a log that is gone whole.
-    let mut other = begun(&MemoryDisk::new(2), 9, 5);
+    let mut other = begun(&SimDisk::of_seed(2), 9, 5);
     assert_eq!(other.take_receipt(agent.name, &lost_receipt, &clock(6)), Ok(Receipt::RolledBack));
 }
 
 #[test]
 fn a_receipt_of_another_key_or_about_another_agent_proves_nothing() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Critical, 1);
     let mut core = begun(&disk, 7, 0);
     greet(&mut core, &agent, 0);
@@ -221,7 +222,7 @@ fn attested(core: &TestCore) -> Vec<Attestation> {
 
 #[test]
 fn attestations_bind_the_whole_log_from_its_first_entry_on_over_restarts_and_failures() {
-    let mut disk = MemoryDisk::new(1);
+    let mut disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = begun(&disk, 7, 0);
     greet(&mut core, &agent, 0);
@@ -245,7 +246,7 @@ fn attestations_bind_the_whole_log_from_its_first_entry_on_over_restarts_and_fai
         let mut indexer = core.log().indexer();
         while matches!(indexer.step(), Indexed::Made { .. }) {}
         let newest = core.newest_attestation();
-        disk = disk.cut();
+        disk = disk.after_power_cut();
         core = begun(&disk, 7, 200 * round + 195);
         assert_eq!(core.newest_attestation(), newest, "what is on disk is the newest one");
     }
@@ -257,7 +258,7 @@ fn attestations_bind_the_whole_log_from_its_first_entry_on_over_restarts_and_fai
 
 #[test]
 fn a_clean_stop_attests_everything_of_agents_and_a_quiet_log_is_attested_as_well() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = begun(&disk, 7, 0);
     greet(&mut core, &agent, 0);
@@ -271,7 +272,7 @@ fn a_clean_stop_attests_everything_of_agents_and_a_quiet_log_is_attested_as_well
 }
 
 /// Forty batches in several segments, indexed.
-fn filled(disk: &MemoryDisk) -> (TestCore, Agent) {
+fn filled(disk: &SimDisk) -> (TestCore, Agent) {
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = begun(disk, 7, 0);
     greet(&mut core, &agent, 0);
@@ -301,7 +302,7 @@ fn read_all(core: &TestCore) {
 
 #[test]
 fn one_flipped_bit_is_told_with_the_sequences_that_it_costs_and_they_can_come_once_more() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut core, mut copy) = (RefCell::new(None), Agent::new("press", Stream::Samples, 1));
     let (filled, agent) = filled(&disk);
     core.get_mut().replace(filled);
@@ -312,7 +313,7 @@ fn one_flipped_bit_is_told_with_the_sequences_that_it_costs_and_they_can_come_on
 
     let name = disk.names().into_iter().filter(|name| name.ends_with(".seg")).nth(1).unwrap();
     let middle = disk.bytes(&name).len() / 2;
-    disk.rot(&name, middle, |byte| byte ^ 1);
+    disk.change(&name, middle, |byte| byte ^ 1);
     read_all(&core);
     assert!(core.is_pending(), "it is told although nothing else has come");
     core.commit(&clock(61)).unwrap();
@@ -335,7 +336,7 @@ fn one_flipped_bit_is_told_with_the_sequences_that_it_costs_and_they_can_come_on
     assert!(!core.sources.fill(agent.name, lane, range), "once");
     core.log.append(&batch, clock(62).wall);
     core.commit(&clock(62)).unwrap();
-    let core = begun(&disk.cut(), 7, 63);
+    let core = begun(&disk.after_power_cut(), 7, 63);
     assert!(core.sources().holes_in_lanes(&agent.name).is_empty(), "and a restart finds it");
 }
 
@@ -343,7 +344,7 @@ fn one_flipped_bit_is_told_with_the_sequences_that_it_costs_and_they_can_come_on
 fn of_two_machines_that_stay_connected_the_first_is_asked_to_say_hello_and_one_event_names_both() {
     let conflicts =
         |core: &TestCore| own(core, &|event| matches!(event, LifeCycle::Conflict { .. }).then_some(())).len();
-    let mut core = begun(&MemoryDisk::new(1), 7, 0);
+    let mut core = begun(&SimDisk::of_seed(1), 7, 0);
     let mut first = Agent::new("press", Stream::Critical, 1);
     greet(&mut core, &first, 1);
     let mut second = Agent::new("press", Stream::Critical, 1);

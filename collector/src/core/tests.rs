@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::batch::{Batch, ClockReading};
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::event::{Body, LifeCycle, Loss, LossReason};
@@ -15,7 +16,7 @@ use super::{Answer, Confirm, Core, OwnIdentity, Reason, Received};
 use crate::log::memory_engine::MemoryEngine;
 use crate::log::records::Decoder;
 use crate::log::{EmbeddedLog, LogSettings};
-use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
+use crate::simulated::{Agent, clock, greet, identity, source};
 use crate::sources::{LaneView, SourceView, Sources};
 
 mod clocks;
@@ -27,7 +28,7 @@ mod unknown;
 
 use engines::{TestEngine, TestLog, on_every_engine};
 
-type TestCore = Core<EmbeddedLog<MemoryDisk>>;
+type TestCore = Core<EmbeddedLog<SimDisk>>;
 
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 16 * 1024 };
 
@@ -141,7 +142,10 @@ fn a_batch_is_acked_after_the_commit_and_not_before<E: TestEngine>() {
     assert!(core.is_pending());
     assert_eq!(acked_end(&core.commit(&clock(1)).unwrap()), Some(3));
     assert!(!core.is_pending());
-    assert_eq!(start(&disk.cut()).sources().view(&agent.name).unwrap().lanes[0].durable_end, Sequence::new(3));
+    assert_eq!(
+        start(&disk.after_power_cut()).sources().view(&agent.name).unwrap().lanes[0].durable_end,
+        Sequence::new(3)
+    );
     let again = give(&mut core, &agent, &batch);
     assert_eq!((again.confirm, again.duplicates), (Confirm::Now, 1));
     assert_eq!(acked_end(&core.commit(&clock(1)).unwrap()), Some(3), "a lost ack is given again");
@@ -186,7 +190,7 @@ fn a_failed_commit_acks_nothing_and_the_batch_is_taken_again<E: TestEngine>() {
         assert_eq!(give(&mut core, &agent, &batch).accepted, 1);
         assert_eq!(acked_end(&core.commit(&clock(1)).unwrap()), Some(1));
         assert!(own_events(&core).contains(&"disk".to_owned()));
-        let core = start(&disk.cut());
+        let core = start(&disk.after_power_cut());
         assert_eq!(logged(&core).iter().filter(|batch| batch.0 == agent.name).count(), 1);
         assert_eq!(view(&core, "press").lanes[1].lost_events, 2);
     }
@@ -210,7 +214,7 @@ fn a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused<
     assert_eq!(own_events(&core), ["pinned collector", "pinned press"]);
     assert_eq!(logged(&core).last().unwrap().0, agent.name, "the pin comes before the batch");
 
-    let mut core = start(&disk.cut());
+    let mut core = start(&disk.after_power_cut());
     let mut thief = Agent::new("press", Stream::Samples, 9);
     thief.identity = identity(200);
     assert_eq!(refused(&give(&mut core, &thief, &thief.hello(0))), Some(Reason::OtherKey));
@@ -231,7 +235,7 @@ fn a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused<
     core.commit(&clock(62)).unwrap();
     assert_eq!(refusals(&core), 4, "again after a minute");
     assert_eq!(view(&core, "press").refused, [("other-key", 1), ("signature", 52)]);
-    assert!(disk.cut().is_sound());
+    assert!(disk.after_power_cut().is_sound());
 }
 
 fn another_batch_in_the_place_of_one_that_is_there_is_a_conflict<E: TestEngine>() {
@@ -283,7 +287,7 @@ fn a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart<E: TestEng
     let expected = ["pinned collector", "pinned press", "gap press samples 0..10"];
     assert_eq!(own_events(&core), expected);
     let before = core.sources().views();
-    let mut core = start(&disk.cut());
+    let mut core = start(&disk.after_power_cut());
     assert_eq!(logged_lanes(&view(&core, "press")), logged_lanes(&before[1]), "rebuilt from the log");
     let mut critical = Agent::new("press", Stream::Critical, 1);
     let (first, end, chain) = (Sequence::ZERO, Sequence::new(10), [0; 32]);
@@ -294,7 +298,7 @@ fn a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart<E: TestEng
     core.commit(&clock(1)).unwrap();
     let lane = view(&core, "press").lanes.into_iter().find(|lane| lane.stream == Stream::Samples).unwrap();
     assert!(lane.gaps.is_empty() && lane.lost_events == 10 && lane.losses[0].reason == LossReason::Evicted);
-    assert_eq!(own_events(&start(&disk.cut())), expected);
+    assert_eq!(own_events(&start(&disk.after_power_cut())), expected);
 }
 
 fn what_a_device_has_lost_is_in_no_lane_of_its_agent<E: TestEngine>() {
@@ -332,7 +336,7 @@ fn a_hole_that_was_declared_before_is_no_gap<E: TestEngine>() {
 
 #[test]
 fn what_the_logs_disk_lost_of_a_lane_is_told_at_the_next_start() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
     for _ in 0..80 {
@@ -340,7 +344,7 @@ fn what_the_logs_disk_lost_of_a_lane_is_told_at_the_next_start() {
         give(&mut core, &agent, &batch);
         core.commit(&clock(1)).unwrap();
     }
-    disk.rot(&disk.names()[1], SEGMENT_HEADER_LEN + ENTRY_HEAD_LEN + 300, |byte| byte ^ 1);
+    disk.change(&disk.names()[1], SEGMENT_HEADER_LEN + ENTRY_HEAD_LEN + 300, |byte| byte ^ 1);
     drop(core);
     let mut core = start(&disk);
     core.commit(&clock(2)).unwrap();
@@ -446,7 +450,7 @@ proptest! {
         kind in 0..4_u8,
         flips in prop::collection::vec(any::<(u16, u8)>(), 0..4),
     ) {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let mut agent = Agent::new("press", Stream::Critical, 1);
         let mut core = greeted(&disk, &agent);
         match kind {

@@ -119,7 +119,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         ended = session.read(&mut reader, identity, early) => ended,
         ended = session.write(&mut writer, &mut writing, done, down) => ended,
         Ok(why) = end.wait_for(Option::is_some) => End::Here(why.expect("was waited for")),
-        () = stopping.wait() => End::Here(Farewell::Stopping),
+        () = stopping.requested() => End::Here(Farewell::Stopping),
         () = expired(expires) => End::Here(Farewell::NotAuthorized),
     };
     session.close(ended, &mut writer, &mut writing).await;
@@ -389,7 +389,7 @@ impl Session<'_> {
             let mut stopping = self.context.stopping.clone();
             tokio::select! {
                 _ = self.context.intake.closed(name, self.number) => {}
-                () = stopping.wait() => {}
+                () = stopping.requested() => {}
             }
         }
     }

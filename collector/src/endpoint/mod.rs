@@ -28,6 +28,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::SourceId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -39,14 +40,13 @@ use tokio_rustls::TlsAcceptor;
 pub use access::{Access, User};
 pub use gate::Gate;
 pub use registry::Registry;
+pub(crate) use tls::check_validity;
 pub use tls::{Tls, TlsError, TlsFiles};
-pub(crate) use tls::{authorities, certificates, check_validity, private_key};
 
 use crate::intake::{Health, Intake, Way};
 use crate::limits::{FAREWELL_MAX, REFUSALS_AT_ONCE};
 use crate::refused::{Kind, Refused};
 use crate::seldom::Seldom;
-use crate::shutdown::Stopping;
 use crate::tls_words;
 use answers::{ConnectRefusal, Farewell};
 use connection::End;
@@ -105,7 +105,7 @@ pub(crate) struct Context {
     registry: Arc<Registry>,
     gate: Arc<Gate>,
     health: Arc<Health>,
-    stopping: Stopping,
+    stopping: Stop,
 }
 
 /// A socket that listens.
@@ -123,7 +123,7 @@ impl Endpoint {
         intake: Intake,
         registry: Arc<Registry>,
         health: Arc<Health>,
-        stopping: Stopping,
+        stopping: Stop,
     ) -> Result<Self, BindError> {
         settings.check()?;
         let listen = settings.listen;
@@ -154,7 +154,7 @@ impl Endpoint {
         context.health.set_way(Way::Open);
         loop {
             let accepted = tokio::select! {
-                () = stopping.wait() => break,
+                () = stopping.requested() => break,
                 Some(ended) = connections.join_next() => {
                     note_panic(ended);
                     continue;
@@ -278,7 +278,7 @@ impl Greeter<'_> {
         let greeting = handshake::greet(&mut stream, &self.entry.access, name, self.refusal);
         let greeted = tokio::select! {
             greeted = timeout(handshake_max, greeting) => greeted,
-            () = stopping.wait() => return,
+            () = stopping.requested() => return,
         };
         let greeted = match greeted {
             Ok(Ok(greeted)) => Greeted { expires, ..greeted },

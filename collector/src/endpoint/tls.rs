@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use afferent_host::tls::{self, authorities, certificates, private_key};
 use afferent_protocol::ids::SourceId;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::ObjectIdentifier;
 
@@ -31,26 +31,9 @@ pub struct TlsFiles {
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or is no PEM of what it should be.
-    #[error("{}: {error}; it must be a PEM file with {expected}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What it should hold.
-        expected: &'static str,
-        /// What is wrong.
-        error: rustls::pki_types::pem::Error,
-    },
-    /// The files do not make a server together.
-    #[error("certificate {} and key {} do not go together: {error}", certificate.display(), key.display())]
-    Mismatch {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// What is wrong.
-        error: rustls::Error,
-    },
+    /// Files that cannot be used.
+    #[error(transparent)]
+    Files(#[from] tls::TlsError),
     /// A certificate that nobody believes today.
     #[error("{}: the certificate is valid from {from} to {until}, and not today; renew it, or set the clock", path.display())]
     NotToday {
@@ -61,7 +44,7 @@ pub enum TlsError {
         /// Until when.
         until: String,
     },
-    /// The client CA's file holds nothing that can be one.
+    /// No verifier of client certificates can be made of the CA's file.
     #[error("{}: {error}; it must hold the certificate of the CA that signs client certificates", path.display())]
     ClientCa {
         /// The file.
@@ -125,33 +108,6 @@ pub(super) fn valid_until(certificate: &CertificateDer<'_>) -> Option<SystemTime
     certificate.tbs_certificate.validity.not_after.to_system_time().checked_add(Duration::from_secs(1))
 }
 
-/// The certificates of a PEM file, at least one.
-pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let error = |error| TlsError::File { path: path.to_owned(), expected: "certificates", error };
-    let found: Vec<_> = CertificateDer::pem_file_iter(path).map_err(error)?.collect::<Result<_, _>>().map_err(error)?;
-    if found.is_empty() { Err(error(rustls::pki_types::pem::Error::NoItemsFound)) } else { Ok(found) }
-}
-
-/// The private key of a PEM file.
-pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| TlsError::File {
-        path: path.to_owned(),
-        expected: "a private key",
-        error,
-    })
-}
-
-/// The CAs of a PEM file.
-pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| TlsError::ClientCa { path: path.to_owned(), error: error.to_string() })?;
-    }
-    Ok(roots)
-}
-
 fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -169,7 +125,7 @@ fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates(&files.certificate)?;
     check_validity(&files.certificate, &chain, SystemTime::now())?;
     let config = builder.with_single_cert(chain, private_key(&files.key)?);
-    let mut config = config.map_err(|error| TlsError::Mismatch {
+    let mut config = config.map_err(|error| tls::TlsError::Mismatch {
         certificate: files.certificate.clone(),
         key: files.key.clone(),
         error,

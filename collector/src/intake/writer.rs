@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use afferent_host::clock::SystemClock;
 use afferent_protocol::ids::{Offset, SourceId};
 use afferent_protocol::topic::{Leaf, Topic};
 use bytes::Bytes;
@@ -12,7 +13,6 @@ use tokio::time::error::Elapsed;
 
 use super::admission::Statement;
 use super::{Admission, Content, Done, Health, Incoming, Outbox, Released, Verdict};
-use crate::clock::SystemClock;
 use crate::core::{Answer, Connection, NotAttested, NotOperated, Question, Reason, Refusal};
 use crate::limits::{
     COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY, WRITER_LOOKS_EVERY,

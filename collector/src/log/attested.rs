@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use afferent_host::hex;
 use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
 use afferent_protocol::batch::ChainHash;
 use afferent_protocol::ids::{Offset, Timestamp};
@@ -144,7 +145,7 @@ impl Witnesses {
             if line.starts_with('#') {
                 continue;
             }
-            let bytes = unhex(line).ok_or(NoAttestation(at + 1))?;
+            let bytes = hex::decode(line).ok_or(NoAttestation(at + 1))?;
             let attestation = Attestation::read(&bytes).and_then(|unverified| unverified.verify());
             self.0.push(attestation.ok_or(NoAttestation(at + 1))?);
         }
@@ -155,13 +156,6 @@ impl Witnesses {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
-
-/// The bytes of hexadecimal digits.
-pub fn unhex(digits: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let pair = |pair: &[u8]| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?);
-    digits.as_bytes().chunks(2).map(pair).collect()
 }
 
 /// How far a log is bound.

@@ -48,7 +48,7 @@ impl MemoryEngine {
     }
 
     /// What is durable, elsewhere.
-    pub(crate) fn cut(&self) -> Self {
+    pub(crate) fn after_power_cut(&self) -> Self {
         let durable = self.state().durable.copy();
         Self(Arc::new(Mutex::new(State { durable, ..State::default() })))
     }

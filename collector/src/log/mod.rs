@@ -33,7 +33,7 @@ pub(crate) mod memory_engine;
 mod rooms_tests;
 
 pub(crate) use attested::Attested;
-pub use attested::{Bound, Contradiction, NoAttestation, Witnesses, unhex};
+pub use attested::{Bound, Contradiction, NoAttestation, Witnesses};
 #[cfg(test)]
 pub(crate) use embedded::extract::forged_extract;
 pub(crate) use embedded::extract::{Beside, Extract, Extracts, Found, Next, Row, SegmentPlace, What};

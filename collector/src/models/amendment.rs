@@ -3,7 +3,7 @@
 //! A posted event of type `afferent.amendment.v1`, with the data
 //! `{"of":"OFFSET","action":"label|note|acknowledge|shelve|unshelve","reason":"…","note":"…","by":"…","until":TIME}`.
 
-use afferent_agent::intake::time::parse;
+use afferent_host::time::parse;
 use afferent_protocol::event::{Body, Derived};
 use afferent_protocol::ids::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};

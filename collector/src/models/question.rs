@@ -4,6 +4,7 @@
 //! an interval of a machine, a breakdown, an alarm, or, where a model keeps one thing for every name, that thing. Times are
 //! event times, corrected where the source's clock is not believed.
 
+use afferent_host::hex;
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::ids::Timestamp;
 use serde_json::{Map, Value};
@@ -12,7 +13,6 @@ use super::BuiltIn;
 use super::span::Span;
 use crate::cloud_event::put_rfc3339;
 use crate::limits::MODEL_ROWS_MAX;
-use crate::log::unhex;
 use crate::subscribe::Start;
 
 /// Members of a state that are lists of rows.
@@ -169,8 +169,7 @@ impl Question {
     }
 
     fn cursor(&self, (one, other): &Key) -> String {
-        let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-        format!("{:08x}.{}.{}", self.checksum, hex(one), hex(other))
+        format!("{:08x}.{}.{}", self.checksum, hex::encode(one.as_bytes()), hex::encode(other.as_bytes()))
     }
 }
 
@@ -239,7 +238,7 @@ fn rfc3339(time: Timestamp) -> String {
 fn read_cursor(text: &str, checksum: u32) -> Option<Key> {
     let (sum, key) = text.split_once('.')?;
     let (one, other) = key.split_once('.')?;
-    let read = |hex: &str| if hex.is_ascii() { String::from_utf8(unhex(hex)?).ok() } else { None };
+    let read = |digits: &str| String::from_utf8(hex::decode(digits)?).ok();
     (u32::from_str_radix(sum, 16).ok()? == checksum).then_some((read(one)?, read(other)?))
 }
 

@@ -236,7 +236,7 @@ fn plain(name: &str, text: &str) -> Result<(), EventRefusal> {
 }
 
 fn time(text: &str) -> Result<Timestamp, EventRefusal> {
-    afferent_agent::intake::time::parse(text, None)
+    afferent_host::time::parse(text, None)
         .ok_or_else(|| refused("time", "is no RFC 3339 time of the years 1970 to 9999"))
 }
 

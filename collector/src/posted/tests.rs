@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use afferent_host::stop;
 use afferent_protocol::event::{Body, Derived, Event};
 use afferent_protocol::ids::{Offset, SourceId, Subject, Timestamp};
 
 use super::{EventKey, PostRefusal, PostedIds, RedbIds};
 use crate::log::memory::MemoryLog;
-use crate::shutdown::stop_switch;
 use crate::supervise::Supervisor;
 
 const OWN: &str = "collector";
@@ -30,7 +30,7 @@ fn log(second_term: u64, ids: &[&str]) -> MemoryLog {
 
 /// Where the index has these ids, once it has caught up.
 fn found(path: &Path, log: &MemoryLog, ids: &[&str]) -> Vec<Result<Option<u64>, PostRefusal>> {
-    let supervisor = Supervisor::new(Arc::default(), stop_switch().1);
+    let supervisor = Supervisor::new(Arc::default(), stop::channel().1);
     let mut index = RedbIds::open(path, Arc::new(log.clone()), &supervisor).unwrap();
     let mut find = |id: &&str| loop {
         match index.find(EventKey::new("/wear", id)) {

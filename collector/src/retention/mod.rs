@@ -16,7 +16,9 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use clock::{AgeClock, Judged};
+use afferent_host::clock::SystemClock;
+pub use afferent_host::stop::Stop;
+use clock::{AgeClock, Judged};
 pub use evidence::{Attested, Disagrees, Examined};
 pub use rules::{Age, AgeError, Cut, Rules};
 
@@ -28,11 +30,9 @@ use afferent_protocol::ids::{Offset, Stream, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use crate::clock::SystemClock;
 use crate::core::{Removal, Removed};
 use crate::intake::{Health, WeakIntake};
 use crate::log::{EmptyError, Emptying, ReadLog, Trimming, Usage};
-use crate::shutdown::Stopping;
 use crate::sources::SourceView;
 use crate::supervise::{Part, Supervisor};
 
@@ -68,7 +68,7 @@ pub struct Settings {
 ///
 /// # Errors
 /// When the system has no thread to give.
-pub fn spawn(settings: Settings, stopping: Stopping, supervisor: &Supervisor) -> std::io::Result<()> {
+pub fn spawn(settings: Settings, stopping: Stop, supervisor: &Supervisor) -> std::io::Result<()> {
     let (runtime, mut state) = (Handle::current(), Loop::new(settings));
     // Nobody waits for its end: what it leaves undone is done by the next start.
     supervisor.thread(Part::Retention, move || state.run(stopping.clone(), &runtime)).map(drop)
@@ -93,18 +93,18 @@ impl Loop {
         Self { settings, clock, age, examined: Examined::default() }
     }
 
-    fn run(&mut self, mut stopping: Stopping, runtime: &Handle) {
+    fn run(&mut self, mut stopping: Stop, runtime: &Handle) {
         self.remove_before(self.settings.trimmed_until);
         self.forget_samples(self.settings.emptied_until, &stopping);
         if self.settings.rules.is_off() {
             return;
         }
-        while !stopping.is_said() {
+        while !stopping.is_requested() {
             self.look(runtime, &stopping);
             let every = self.settings.every;
             runtime.block_on(async {
                 tokio::select! {
-                    () = stopping.wait() => {}
+                    () = stopping.requested() => {}
                     () = tokio::time::sleep(every) => {}
                 }
             });
@@ -112,7 +112,7 @@ impl Loop {
     }
 
     /// Removes what is to go now.
-    fn look(&mut self, runtime: &Handle, stopping: &Stopping) {
+    fn look(&mut self, runtime: &Handle, stopping: &Stop) {
         let usage = match self.settings.trimming.usage() {
             Ok(usage) => usage,
             Err(error) => return tracing::error!(%error, "retention cannot look at the log; it looks again later"),
@@ -203,9 +203,9 @@ impl Loop {
         }
     }
 
-    fn forget_samples(&mut self, until: Offset, stopping: &Stopping) {
+    fn forget_samples(&mut self, until: Offset, stopping: &Stop) {
         let (mut segments, mut events) = (0, 0);
-        while !stopping.is_said() {
+        while !stopping.is_requested() {
             match self.settings.emptying.step(until) {
                 Ok(None) => break,
                 Ok(Some(forgotten)) => {

@@ -1,5 +1,6 @@
 //! What goes is said before, and nothing that is needed goes with it.
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::event::Body;
@@ -13,24 +14,24 @@ use crate::cloud_event::names::life_cycle;
 use crate::core::{Confirm, Core, NotAttested, OwnIdentity, Reason, Received, Removal, Removed};
 use crate::log::records::Decoder;
 use crate::log::{EmbeddedLog, Indexed, LogSettings, Trust, UnifiedLog, inspect};
-use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
+use crate::simulated::{Agent, clock, greet, identity, source};
 use crate::sources::Sources;
 
 mod at_work;
 
-type Log = EmbeddedLog<MemoryDisk>;
+type Log = EmbeddedLog<SimDisk>;
 
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 8192 };
 
 /// A collector at work; something comes every ten seconds.
 struct World {
-    disk: MemoryDisk,
+    disk: SimDisk,
     core: Core<Log>,
     seconds: u64,
 }
 
 impl World {
-    fn start(disk: &MemoryDisk, seconds: u64) -> Self {
+    fn start(disk: &SimDisk, seconds: u64) -> Self {
         let own = OwnIdentity {
             source: source("collector"),
             identity: identity(99),
@@ -49,7 +50,7 @@ impl World {
     }
 
     fn restart(&mut self) {
-        let (disk, seconds) = (self.disk.cut(), self.seconds + 10);
+        let (disk, seconds) = (self.disk.after_power_cut(), self.seconds + 10);
         *self = Self::start(&disk, seconds);
         self.commit();
     }
@@ -131,7 +132,7 @@ struct Agents {
 }
 
 fn filled() -> (World, Agents) {
-    let mut world = World::start(&MemoryDisk::new(3), 0);
+    let mut world = World::start(&SimDisk::of_seed(3), 0);
     let mut old = Agent::new("press", Stream::Samples, 1);
     let (mut press, mut lathe) = (Agent::new("press", Stream::Samples, 2), Agent::new("lathe", Stream::Critical, 3));
     world.greet(&old);
@@ -284,7 +285,7 @@ fn attested(world: &World) -> Attested {
 }
 
 /// Every entry's ingest time, ten years earlier; whoever can write to the disk can do that, checksums included.
-fn move_stamps_back(disk: &MemoryDisk) {
+fn move_stamps_back(disk: &SimDisk) {
     for (name, _) in disk.list().unwrap() {
         if name.ends_with(".idx") {
             disk.remove(&name).unwrap();
@@ -317,7 +318,7 @@ fn ingest_times_that_were_moved_ten_years_back_delete_nothing() {
         assert!(time >= clock(0).wall && time <= clock(world.seconds).wall, "it is as old as its attestation says");
     }
     assert_eq!(cut(&world), None);
-    let disk = world.disk.cut();
+    let disk = world.disk.after_power_cut();
     move_stamps_back(&disk);
     world = World::start(&disk, world.seconds + 10);
     assert!(cut(&world).is_some_and(|cut| cut.until >= checked[0]), "by the files' own word everything is old");

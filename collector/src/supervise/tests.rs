@@ -1,11 +1,12 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::*;
-use crate::shutdown::{StopSwitch, stop_switch};
+use afferent_host::stop::{self, StopSender};
 
-fn supervisor() -> (Supervisor, StopSwitch) {
-    let (switch, stopping) = stop_switch();
+use super::*;
+
+fn supervisor() -> (Supervisor, StopSender) {
+    let (switch, stopping) = stop::channel();
     (Supervisor::new(Arc::default(), stopping), switch)
 }
 
@@ -25,7 +26,7 @@ fn a_thread_that_panics_makes_the_collector_unhealthy_and_is_started_again() {
         let runs = Arc::clone(&runs);
         move || {
             assert!(runs.fetch_add(1, Ordering::Relaxed) > 0, "the first run fails");
-            wait_until(|| stopping.is_said());
+            wait_until(|| stopping.is_requested());
         }
     };
     let thread = supervisor.thread(Part::Retention, body).unwrap();

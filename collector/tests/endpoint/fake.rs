@@ -8,8 +8,8 @@ use std::time::Duration;
 use afferent_collector::core::{Answer, Connection, Reason, Refusal};
 use afferent_collector::endpoint::{Access, Endpoint, EndpointSettings, Registry};
 use afferent_collector::intake::{self, Admission, Health, Intake, Outbox, Verdict, Writer};
-use afferent_collector::shutdown::{StopSwitch, stop_switch};
 use afferent_collector::supervise::Supervisor;
+use afferent_host::stop::{self, StopSender};
 use afferent_protocol::batch::ClockReading;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream};
 use afferent_protocol::session::signed::Instance;
@@ -160,7 +160,7 @@ pub struct Plant {
     pub health: Arc<Health>,
     pub intake: Option<Intake>,
     pub registry: Arc<Registry>,
-    switch: StopSwitch,
+    switch: StopSender,
     serving: JoinHandle<()>,
     writer: Writer,
 }
@@ -186,7 +186,7 @@ impl Plant {
         let (intake, incoming) = Intake::new();
         let registry = Arc::new(Registry::default());
         let health = Arc::new(Health::default());
-        let (switch, stopping) = stop_switch();
+        let (switch, stopping) = stop::channel();
         let fake = Fake { hand: hand.clone(), pending: Vec::new(), answers: Vec::new(), end: 0 };
         let outbox = Outbox::Endpoint(Arc::clone(&registry));
         let (asked, _) = mpsc::channel(1);

@@ -2,7 +2,7 @@
 
 use afferent_collector::endpoint::{Access, Endpoint, Registry, User};
 use afferent_collector::intake::{Health, Intake};
-use afferent_collector::shutdown::stop_switch;
+use afferent_host::stop;
 use afferent_protocol::topic::Leaf;
 use std::sync::Arc;
 
@@ -185,7 +185,7 @@ async fn an_address_that_others_can_reach_needs_authentication() {
     let mut open = settings(Access::Open);
     open.listen = "0.0.0.0:0".parse().unwrap();
     let (intake, _incoming) = Intake::new();
-    let (_switch, stopping) = stop_switch();
+    let (_switch, stopping) = stop::channel();
     let refused =
         Endpoint::bind(open, intake, Arc::new(Registry::default()), Arc::new(Health::default()), stopping).await;
     let message = refused.unwrap_err().to_string();

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 use crate::files;
 
+#[cfg(feature = "simulated")]
+pub mod simulated;
+
 /// A directory of files.
 pub trait Disk {
     /// One open file.
@@ -27,7 +30,8 @@ pub trait Disk {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Gives a file another name; a file that had that name is gone. Both at once: whoever opens the name finds the one
     /// or the other, after a power cut as well. Which of the two a power cut leaves is open until
-    /// [`Disk::sync_directory`], and what was not synced of the file is as open as before. Handles stay with their file.
+    /// [`Disk::sync_directory`], and what was not synced of the file is as open as before. Handles stay with their
+    /// file.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Makes all names that were made, removed or given so far durable.
     fn sync_directory(&self) -> io::Result<()>;

@@ -1,4 +1,4 @@
-//! Files of one owner: what both programs keep is for nobody else to read, and a name that somebody else has prepared, a
+//! Files of one owner: no other user can read what both programs keep, and a name that another user has prepared, a
 //! symbolic link above all, leads nowhere.
 
 use std::ffi::OsString;
@@ -35,8 +35,8 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_directory(path.parent().unwrap_or(Path::new("")))
 }
 
-/// As [`replace`], but durable only some time later. A stop of the process leaves the one or the other as a whole, a power
-/// cut perhaps neither.
+/// As [`replace`], but durable only some time later. A stop of the process leaves the one or the other as a whole, a
+/// power cut perhaps neither.
 pub fn replace_unsynced(path: &Path, content: &[u8]) -> io::Result<()> {
     put_in_place(path, content, |_| Ok(()))
 }

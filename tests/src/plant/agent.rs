@@ -136,7 +136,7 @@ impl AgentNode {
     /// The faults of all disks that it had.
     pub fn counts(&self) -> FaultCounts {
         let mut counts = self.thrown_away.clone();
-        counts.add(&self.disk.counts());
+        counts.add_disk(&self.disk.counts());
         counts
     }
 
@@ -282,7 +282,7 @@ impl AgentNode {
     pub fn lose_disk(&mut self, world: &mut World) {
         self.stop(world, Stop::PowerCut);
         world.counts.fired(Fault::AgentDiskLost);
-        self.thrown_away.add(&self.disk.counts());
+        self.thrown_away.add_disk(&self.disk.counts());
         self.disk = SimDisk::new(self.rng.fork());
         self.witness = SimDisk::new(self.rng.fork());
         let lanes = world.oracle.ledger.accepted().keys().filter(|(agent, _)| *agent == self.index);
@@ -342,7 +342,7 @@ impl AgentNode {
                 self.stop(world, Stop::PowerCut);
                 world.tell(format_args!("the disk of {} is put back from the copy", self.label));
                 world.counts.fired(Fault::AgentRestored);
-                self.thrown_away.add(&self.disk.counts());
+                self.thrown_away.add_disk(&self.disk.counts());
                 self.disk = SimDisk::of_files(&ring, self.rng.fork());
                 // Of all of its data, or of the ring's directory alone: then the witness knows better.
                 if self.rng.coin() {
@@ -372,7 +372,7 @@ impl AgentNode {
         }
         world.tell(format_args!("{} loses {name} of its ring", self.label));
         world.counts.fired(Fault::SegmentLost);
-        self.thrown_away.add(&self.disk.counts());
+        self.thrown_away.add_disk(&self.disk.counts());
         self.disk = SimDisk::of_files(&files, self.rng.fork());
         world.oracle.excuses[self.index].files_lost = true;
     }

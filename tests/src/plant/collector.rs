@@ -234,7 +234,7 @@ impl CollectorNode {
                 self.stop(world, Stop::PowerCut);
                 world.tell(format_args!("the collector's disk is put back from the copy"));
                 world.counts.fired(Fault::CollectorRestored);
-                self.thrown_away.add(&self.disk.counts());
+                self.thrown_away.add_disk(&self.disk.counts());
                 self.disk = SimDisk::of_files(&files, self.rng.fork());
                 world.oracle.roll_back_acks(acks);
             }
@@ -253,7 +253,7 @@ impl CollectorNode {
     /// The faults of all disks that it had.
     pub fn counts(&self) -> FaultCounts {
         let mut counts = self.thrown_away.clone();
-        counts.add(&self.disk.counts());
+        counts.add_disk(&self.disk.counts());
         counts
     }
 

@@ -1,12 +1,10 @@
 //! A disk that fails, a ring log that was put back.
 
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::limits::READ_RETRY_MS;
 
 /// Three batches that the collector has.
-fn shipped(disk: &MemoryDisk) -> [Resume; 3] {
+fn shipped(disk: &SimDisk) -> [Resume; 3] {
     let mut core = start(disk);
     (0..3).for_each(|mark| commit(&mut core, Stream::Critical, mark));
     [1, 2, 3].map(|count| resume_of(&mut core, Stream::Critical, count))
@@ -14,7 +12,7 @@ fn shipped(disk: &MemoryDisk) -> [Resume; 3] {
 
 #[test]
 fn what_the_collector_has_is_not_lost_because_its_tail_was_damaged_here() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let resumes = shipped(&disk);
     let (name, at) = last_entry(&start(&disk).ring, Stream::Critical);
     disk.flip(&name, (at + 200) * 8);
@@ -29,7 +27,7 @@ fn what_the_collector_has_is_not_lost_because_its_tail_was_damaged_here() {
 #[test]
 fn what_the_collector_has_something_else_in_place_of_goes_on_in_a_new_epoch() {
     for (more, check) in [(1, None), (0, Some(Check(7)))] {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let resumes = shipped(&disk);
         let mut theirs = resumes[2];
         theirs.end = Sequence::new(theirs.end.get() + more);
@@ -48,13 +46,13 @@ fn what_the_collector_has_something_else_in_place_of_goes_on_in_a_new_epoch() {
 #[test]
 fn a_stream_that_cannot_be_read_does_not_hold_up_the_other_and_its_damage_is_declared() {
     for (stream, other) in [(Stream::Critical, Stream::Samples), (Stream::Samples, Stream::Critical)] {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let mut core = start(&disk);
         commit(&mut core, Stream::Critical, 1);
         commit(&mut core, Stream::Samples, 2);
         drop(core);
         let mut core = start(&disk);
-        disk.state().unreadable = BTreeSet::from([last_entry(&core.ring, stream).0]);
+        disk.set_unreadable([last_entry(&core.ring, stream).0]);
         connect(&mut core, &[]);
         assert_eq!(sent(&mut core, 0), (vec![other], Some(READ_RETRY_MS)));
         let later = (1..20).flat_map(|turn| sent(&mut core, turn * READ_RETRY_MS).0).collect::<Vec<_>>();
@@ -65,7 +63,7 @@ fn a_stream_that_cannot_be_read_does_not_hold_up_the_other_and_its_damage_is_dec
 
 #[test]
 fn a_collector_that_was_put_back_gets_the_same_bytes_again() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut core = start(&disk);
     (0..3).for_each(|mark| commit(&mut core, Stream::Critical, mark));
     let resumes = [1, 2, 3].map(|count| resume_of(&mut core, Stream::Critical, count));

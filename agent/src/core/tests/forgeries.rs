@@ -3,8 +3,8 @@
 use super::*;
 
 /// Three batches under way, and what acks all of them.
-fn under_way() -> (AgentCore<MemoryDisk>, Collector, Resume) {
-    let mut core = start(&MemoryDisk::new(1));
+fn under_way() -> (AgentCore<SimDisk>, Collector, Resume) {
+    let mut core = start(&SimDisk::of_seed(1));
     (0..3).for_each(|mark| commit(&mut core, Stream::Critical, mark));
     let resume = resume_of(&mut core, Stream::Critical, 3);
     let collector = connect(&mut core, &[]);
@@ -72,7 +72,7 @@ fn an_ack_of_another_term_lets_go_of_nothing_until_its_log_has_welcomed() {
 
 #[test]
 fn a_hello_is_repeated_once_over_every_answer_while_batches_flow() {
-    let mut core = start(&MemoryDisk::new(1));
+    let mut core = start(&SimDisk::of_seed(1));
     commit(&mut core, Stream::Critical, 1);
     let hello = greet(&mut core);
     let mut collector = Collector { is_proved: false, ..Collector::default() };

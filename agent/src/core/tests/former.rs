@@ -3,7 +3,7 @@
 use super::*;
 
 /// All messages until the core waits, with the name on whose topic they go.
-fn named(core: &mut AgentCore<MemoryDisk>, ms: u64) -> Vec<(SourceId, Vec<u8>)> {
+fn named(core: &mut AgentCore<SimDisk>, ms: u64) -> Vec<(SourceId, Vec<u8>)> {
     let (mut messages, mut message) = (Vec::new(), Vec::new());
     while let Outgoing::Message(name) = core.poll(&now(ms), &mut message) {
         messages.push((name, message.clone()));
@@ -18,7 +18,7 @@ fn hello_as(name: &str, message: &[u8]) -> (Up, Hello) {
 }
 
 /// A core that was press-1 and is press-2, with an event under each name; the collector has welcomed press-2.
-fn renamed(disk: &MemoryDisk) -> (AgentCore<MemoryDisk>, Vec<(SourceId, Vec<u8>)>) {
+fn renamed(disk: &SimDisk) -> (AgentCore<SimDisk>, Vec<(SourceId, Vec<u8>)>) {
     let mut core = start(disk);
     commit(&mut core, Stream::Critical, 1);
     drop(core);
@@ -39,7 +39,7 @@ fn renamed(disk: &MemoryDisk) -> (AgentCore<MemoryDisk>, Vec<(SourceId, Vec<u8>)
 #[test]
 fn what_is_held_under_a_former_name_is_shipped_under_it_in_a_session_of_its_own() {
     let former = who("press-1").source;
-    let (mut core, messages) = renamed(&MemoryDisk::new(1));
+    let (mut core, messages) = renamed(&SimDisk::of_seed(1));
     let own: Vec<_> = messages.iter().filter(|(name, _)| *name != former).flat_map(|(_, sent)| split(sent)).collect();
     assert!(own.into_iter().map_while(Result::ok).all(|batch| batch.header().source == who("press-2").source));
     let (_, greeting) = messages.iter().find(|(name, _)| *name == former).expect("it says hello under the former name");
@@ -68,7 +68,7 @@ fn what_is_held_under_a_former_name_is_shipped_under_it_in_a_session_of_its_own(
 #[test]
 fn a_former_name_that_a_broker_forbids_rests_and_what_it_holds_stays() {
     let former = who("press-1").source;
-    let (mut core, _) = renamed(&MemoryDisk::new(1));
+    let (mut core, _) = renamed(&SimDisk::of_seed(1));
     core.forbidden(former, &now(2));
     let later = named(&mut core, 30_000);
     assert!(later.iter().all(|(name, _)| *name != former), "it is not tried again over this connection");

@@ -10,12 +10,12 @@ use crate::sequencer::{CommitSettings, OpenBatches};
 use crate::trust::Pin;
 
 /// All that is to be kept now.
-fn keepsakes(core: &mut AgentCore<MemoryDisk>, ms: u64) -> Vec<Keepsake> {
+fn keepsakes(core: &mut AgentCore<SimDisk>, ms: u64) -> Vec<Keepsake> {
     std::iter::from_fn(|| core.keepsake(&now(ms), false)).collect()
 }
 
-fn first_contact(trust_first: bool) -> (AgentCore<MemoryDisk>, Collector) {
-    let mut core = start(&MemoryDisk::new(1));
+fn first_contact(trust_first: bool) -> (AgentCore<SimDisk>, Collector) {
+    let mut core = start(&SimDisk::of_seed(1));
     core.trust(TrustSettings { keys: Vec::new(), trust_first });
     commit(&mut core, Stream::Critical, 1);
     let collector = connect(&mut core, &[]);
@@ -37,7 +37,7 @@ fn a_first_contact_counts_once_its_key_is_on_disk() {
     assert_eq!((sent(&mut core, 0).0, keepsakes(&mut core, 0)), (vec![], vec![]));
     assert_eq!(core.stranger(), Some(stranger.key.public_key()));
     // And so it is after a start that finds the pin.
-    let mut core = start(&MemoryDisk::new(2));
+    let mut core = start(&SimDisk::of_seed(2));
     core.remember(Kept { pins, ..Kept::default() });
     core.trust(TrustSettings { keys: Vec::new(), trust_first: true });
     let hello = greet(&mut core);
@@ -68,7 +68,7 @@ fn without_leave_to_trust_nothing_is_shipped_and_the_key_is_shown() {
 
 #[test]
 fn a_collector_whose_log_does_not_reach_the_newest_receipt_sees_it_once() {
-    let mut core = start(&MemoryDisk::new(1));
+    let mut core = start(&SimDisk::of_seed(1));
     commit(&mut core, Stream::Critical, 1);
     let resume = resume_of(&mut core, Stream::Critical, 1);
     let collector = connect(&mut core, &[]);
@@ -86,7 +86,7 @@ fn a_collector_whose_log_does_not_reach_the_newest_receipt_sees_it_once() {
         (Place { log_id: [5; 16], ..place }, true),
     ] {
         // A start finds it again.
-        let mut core = start(&MemoryDisk::new(1));
+        let mut core = start(&SimDisk::of_seed(1));
         core.remember(Kept { receipt: Some(receipt.clone()), ..Kept::default() });
         let hello = greet(&mut core);
         for _ in 0..2 {
@@ -101,7 +101,7 @@ fn a_collector_whose_log_does_not_reach_the_newest_receipt_sees_it_once() {
 
 #[test]
 fn receipts_are_written_now_and_then_and_the_newest_stays() {
-    let mut core = start(&MemoryDisk::new(1));
+    let mut core = start(&SimDisk::of_seed(1));
     (0..3).for_each(|mark| commit(&mut core, Stream::Critical, mark));
     let resumes = [1, 2, 3].map(|count| resume_of(&mut core, Stream::Critical, count));
     let mut collector = connect(&mut core, &[]);
@@ -120,7 +120,7 @@ fn receipts_are_written_now_and_then_and_the_newest_stays() {
 
 #[test]
 fn the_last_attestations_of_a_trusted_key_are_kept() {
-    let mut core = start(&MemoryDisk::new(1));
+    let mut core = start(&SimDisk::of_seed(1));
     let mut collector = connect(&mut core, &[]);
     let attest = |key: &Identity, number: u64| {
         let place = Collector::default().place;
@@ -144,7 +144,7 @@ fn the_last_attestations_of_a_trusted_key_are_kept() {
 
 #[test]
 fn a_heartbeat_names_what_is_durable_and_nothing_more() {
-    let mut core = start(&MemoryDisk::new(1));
+    let mut core = start(&SimDisk::of_seed(1));
     (0..3).for_each(|mark| commit(&mut core, Stream::Critical, mark));
     commit(&mut core, Stream::Samples, 1);
     let mut open = OpenBatches::new(CommitSettings::default(), core.open_batch_bytes_max());

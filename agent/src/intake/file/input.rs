@@ -3,16 +3,18 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use afferent_host::stop::Stop;
+use afferent_protocol::ids::Subject;
 use serde::Deserialize;
 
-use super::{FileSettings, Mapping, Speed, run};
+use super::{FileSettings, Speed, run};
 use crate::intake::input::{Home, Input, Ways};
+use crate::intake::mapping::Mapping;
 use crate::intake::sink::DeviceSink;
 use crate::intake::take::LineMetrics;
 use crate::intake::time::{Form, Reading, Zone};
-use crate::intake::unit::Units;
+use crate::intake::unit::Unit;
 use crate::section::{Key, Value, optional};
-use crate::stop::Stop;
 use crate::supervise::Ended;
 
 /// One `[[intake.file]]`.
@@ -33,7 +35,7 @@ pub struct FileConfig {
 struct Written {
     path: PathBuf,
     #[serde(default)]
-    subject: String,
+    subject: Front,
     subject_column: Option<String>,
     time_column: Option<String>,
     #[serde(default)]
@@ -50,8 +52,24 @@ struct Written {
     decimal: Option<Sign>,
     delimiter: Option<Sign>,
     #[serde(default)]
-    unit: String,
+    unit: Unit,
     speed: Option<Speed>,
+}
+
+/// What subjects begin with: one by itself, or nothing.
+#[derive(Default, Deserialize)]
+#[serde(try_from = "String")]
+struct Front(String);
+
+impl TryFrom<String> for Front {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match Subject::new(&text) {
+            Err(error) if !text.is_empty() => Err(format!("the subject {text:?}: {error}")),
+            _ => Ok(Self(text)),
+        }
+    }
 }
 
 /// One ASCII character.
@@ -74,10 +92,8 @@ impl TryFrom<Written> for FileConfig {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let unit = Units::default().check(&written.unit);
-        unit.map_err(|error| format!("`intake.file.unit`: {error}"))?;
         let mapping = Mapping {
-            subject: written.subject,
+            subject: written.subject.0,
             subject_column: written.subject_column,
             time_column: written.time_column,
             time: Reading { form: written.time_format, zone: written.time_zone },

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use afferent_host::files;
+use afferent_host::{files, hex};
 use afferent_protocol::sign::sha256;
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +137,7 @@ impl Beginning {
     fn of(path: &Path, bytes_max: usize) -> io::Result<Self> {
         let mut bytes = Vec::new();
         File::open(path)?.take(bytes_max.min(REPLAY_KNOWN_BYTES_MAX) as u64).read_to_end(&mut bytes)?;
-        Ok(Self { bytes: bytes.len(), sha256: hex(&sha256(&bytes)) })
+        Ok(Self { bytes: bytes.len(), sha256: hex::encode(&sha256(&bytes)) })
     }
 }
 
@@ -146,14 +146,10 @@ fn name_of(settings: &FileSettings) -> String {
     let mapping = &settings.mapping;
     let columns = [&mapping.subject_column, &mapping.time_column].map(|column| column.as_deref().unwrap_or_default());
     let mut text = settings.path.as_os_str().as_encoded_bytes().to_vec();
-    let mapped = [mapping.subject.as_str(), &mapping.unit].into_iter().chain(columns);
+    let mapped = [mapping.subject.as_str(), mapping.unit.as_str()].into_iter().chain(columns);
     for part in mapped.chain(mapping.value_columns.iter().map(String::as_str)) {
         text.push(0);
         text.extend_from_slice(part.as_bytes());
     }
-    hex(&sha256(&text)[..8])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&sha256(&text)[..8])
 }

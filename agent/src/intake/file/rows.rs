@@ -6,102 +6,14 @@ use std::path::{Path, PathBuf};
 
 use afferent_protocol::ids::Timestamp;
 
-use super::columns::{Columns, Kind, Looks, quoted};
+use super::ReplayError;
+use super::columns::Columns;
 use super::csv::Records;
-use super::members::{Members, plain};
 use crate::intake::cell::{Look, look};
 use crate::intake::line::LineParser;
-use crate::intake::time::{Reading, rfc3339};
+use crate::intake::mapping::kind::{Kind, Looks};
+use crate::intake::mapping::{Cells, Mapping};
 use crate::limits::{ROW_BYTES_MAX, TYPED_ROWS_MAX};
-
-/// What the columns of a file (or the fields of its JSON objects) mean.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mapping {
-    /// The subject of all rows; with several value columns or a subject column, what stands before their names.
-    pub subject: String,
-    /// A column that goes on the subject.
-    pub subject_column: Option<String>,
-    /// The column with the time. None: the time of the replay.
-    pub time_column: Option<String>,
-    /// How times are read there.
-    pub time: Reading,
-    /// The columns with values, each a sample. None in a file of JSON lines: its lines are those of the socket.
-    pub value_columns: Vec<String>,
-    /// Those of them that hold text, whatever it looks like.
-    pub text_columns: Vec<String>,
-    /// Those of them that hold numbers, whatever the first rows look like.
-    pub number_columns: Vec<String>,
-    /// Cells that mean no value, as empty ones do.
-    pub missing: Vec<String>,
-    /// The decimal sign.
-    pub decimal: u8,
-    /// The unit of all values.
-    pub unit: String,
-    /// What stands between the columns of a CSV file.
-    pub delimiter: u8,
-}
-
-impl Default for Mapping {
-    fn default() -> Self {
-        Self {
-            subject: String::new(),
-            subject_column: None,
-            time_column: None,
-            time: Reading::default(),
-            value_columns: vec![],
-            text_columns: vec![],
-            number_columns: vec![],
-            missing: vec![],
-            decimal: b'.',
-            unit: String::new(),
-            delimiter: b',',
-        }
-    }
-}
-
-/// Why a file cannot be replayed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// It cannot be read.
-    #[error("cannot read {}: {error}", .path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        error: io::Error,
-    },
-    /// Neither CSV nor JSON lines.
-    #[error("{} ends neither with .csv nor with .jsonl, .ndjson or .json; name it by what is in it", .0.display())]
-    Format(PathBuf),
-    /// A column that the file does not have.
-    #[error("{} has no column {column:?}; it has {known}", .path.display())]
-    Column {
-        /// The file.
-        path: PathBuf,
-        /// What the mapping names.
-        column: String,
-        /// What there is.
-        known: String,
-    },
-    /// A mapping that says too little, or what the file does not hold.
-    #[error("{}: {why}", .path.display())]
-    Mapping {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and what to do.
-        why: String,
-    },
-    /// A row that cannot be read; those behind it can.
-    #[error("{}, row {row}: {why}", .path.display())]
-    Row {
-        /// The file.
-        path: PathBuf,
-        /// The row, from 1, the head not counted.
-        row: u64,
-        /// What is wrong.
-        why: String,
-    },
-}
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,16 +48,9 @@ enum Source {
     Json { reader: BufReader<File>, read: u64 },
 }
 
-/// What stands in the mapped columns of one row; of a JSON object as it is written, save for the time and the subject.
-struct Cells {
-    subject: Option<String>,
-    time: Option<String>,
-    /// Empty where there is none.
-    values: Vec<String>,
-}
-
 impl Rows {
-    /// Opens a file, and learns from its first rows what its columns hold. A CSV file must have a head with their names.
+    /// Opens a file, and learns from its first rows what its columns hold. A CSV file must have a head with their
+    /// names.
     pub fn open(path: &Path, mapping: Mapping) -> Result<Self, ReplayError> {
         mapping.check().map_err(|why| ReplayError::Mapping { path: path.to_owned(), why })?;
         let mut first = Self::begin(path, mapping)?;
@@ -249,7 +154,8 @@ impl Rows {
                 columns.fits(records).map_err(Fault::Row)?;
                 let outer = |at: usize| records.cell(at).trim().to_owned();
                 let values = columns.values.iter().map(|at| records.cell(*at).to_owned()).collect();
-                Ok(Some(Cells { subject: columns.subject.map(outer), time: columns.time.map(outer), values }))
+                let (subject, time) = (columns.subject.map(outer), columns.time.map(outer));
+                Ok(Some(Cells { subject, time, values, is_json: false }))
             }
             Source::Json { .. } => {
                 let Some(line) = self.line()? else { return Ok(None) };
@@ -285,35 +191,11 @@ impl Rows {
             (line, None)
         } else {
             let Some(cells) = self.cells()? else { return Ok(None) };
-            self.lines(cells).map_err(Fault::Row)?
+            self.mapping.lines(&self.kinds, &cells).map_err(Fault::Row)?
         };
         let time = time.or(self.check(&text).map_err(Fault::Row)?);
         let percent = (self.read_bytes() * 100).checked_div(self.bytes).unwrap_or(100).min(100);
         Ok(Some(Row { number: self.number, time, text, percent: u8::try_from(percent).expect("it is at most 100") }))
-    }
-
-    /// One line for the socket per value; missing values have none.
-    fn lines(&self, cells: Cells) -> Result<(String, Option<Timestamp>), String> {
-        let mapping = &self.mapping;
-        let is_json = matches!(self.source, Source::Json { .. });
-        let time = cells.time.map(|time| mapping.time.read(&time)).transpose()?;
-        let mut text = String::new();
-        for ((name, kind), cell) in mapping.value_columns.iter().zip(&self.kinds).zip(&cells.values) {
-            let cell = if is_json && *kind != Kind::Json { &plain(cell) } else { cell };
-            let Some(value) = mapping.value(*kind, name, cell)? else { continue };
-            let column = (mapping.value_columns.len() > 1).then_some(name.as_str());
-            let own = Some(mapping.subject.as_str()).filter(|own| !own.is_empty());
-            let levels: Vec<&str> = [own, cells.subject.as_deref(), column].into_iter().flatten().collect();
-            text.push_str(&format!("{{\"subject\":{},\"value\":{value}", quoted(&levels.join("/"))));
-            if !mapping.unit.is_empty() {
-                text.push_str(&format!(",\"unit\":{}", quoted(&mapping.unit)));
-            }
-            if let Some(time) = time {
-                text.push_str(&format!(",\"time\":\"{}\"", rfc3339(time)));
-            }
-            text.push_str("}\n");
-        }
-        Ok((text, time))
     }
 
     /// Refuses lines that no agent takes; gives the time of the last one.
@@ -321,7 +203,7 @@ impl Rows {
         let mut time = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let parsed = self.parser.parse(line.as_bytes()).map_err(|error| error.text())?;
-            parsed.event(Timestamp::default()).map_err(|error| error.text())?;
+            parsed.check().map_err(|error| error.text())?;
             time = parsed.time();
         }
         Ok(time)
@@ -361,28 +243,10 @@ impl Fault {
     }
 }
 
-impl Mapping {
-    fn cells_of_json(&self, line: &str) -> Result<Cells, String> {
-        let members: Members<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
-        let time = match &self.time_column {
-            Some(name) => Some(plain(members.get(name).ok_or_else(|| format!("it has no field {name:?}"))?)),
-            None => None,
-        };
-        let subject = self.subject_column.as_ref().and_then(|name| members.get(name)).map(plain);
-        let values = self.value_columns.iter().map(|name| match members.get(name) {
-            Some(value) if value.starts_with(['[', '{']) => {
-                Err(format!("the field {name:?} is neither a number nor true, false or a text"))
-            }
-            value => Ok(value.unwrap_or_default().to_owned()),
-        });
-        Ok(Cells { subject, time, values: values.collect::<Result<_, _>>()? })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::time::Form;
+    use crate::intake::time::{Form, Reading};
 
     /// What becomes of each row: its lines, or why it is refused.
     fn outcomes(name: &str, bytes: &[u8], mapping: Mapping) -> Result<Vec<String>, ReplayError> {

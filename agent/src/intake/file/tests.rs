@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use afferent_host::stop::StopSender;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -11,7 +12,6 @@ use crate::intake::sink::Refusal;
 use crate::intake::sink::fake::FakeSink;
 use crate::intake::time::Reading;
 use crate::metrics::Registry;
-use crate::stop::StopSender;
 
 const ROWS: &str = "when,reading\n2013-12-02 21:15:00,1\n2013-12-02 21:20:00,2\n2013-12-02 21:25:00,3\n";
 
@@ -21,7 +21,7 @@ fn settings(directory: &Path, values: &[&str], speed: Speed) -> FileSettings {
         time_column: Some("when".to_owned()),
         time: Reading { zone: "UTC".parse().ok(), ..Reading::default() },
         value_columns: values.iter().map(|name| (*name).to_owned()).collect(),
-        unit: "Cel".to_owned(),
+        unit: "Cel".parse().unwrap(),
         ..Mapping::default()
     };
     FileSettings { path: directory.join("recorded.csv"), mapping, speed, places: directory.join("replay") }
@@ -35,7 +35,7 @@ fn directory(text: &str) -> TempDir {
 
 fn start(settings: &FileSettings, sink: &FakeSink) -> (JoinHandle<Result<(), ReplayError>>, StopSender) {
     let metrics = LineMetrics::new(&Registry::default(), "recorded.csv");
-    let (sender, stop) = crate::stop::channel();
+    let (sender, stop) = afferent_host::stop::channel();
     (tokio::spawn(run(settings.clone(), sink.clone(), Arc::new(SystemClock::new()), metrics, stop)), sender)
 }
 
@@ -71,7 +71,7 @@ async fn a_row_that_is_wrong_is_counted_and_the_rest_go_on() {
     let settings = settings(directory.path(), &["reading"], Speed::Original);
     let registry = Registry::default();
     let (sink, metrics) = (FakeSink::committing(), LineMetrics::new(&registry, "recorded.csv"));
-    let (_sender, stop) = crate::stop::channel();
+    let (_sender, stop) = afferent_host::stop::channel();
     let refused = metrics.refused.clone();
     run(settings.clone(), sink.clone(), Arc::new(SystemClock::new()), metrics, stop).await.unwrap();
     assert_eq!((values(&sink), refused.get()), (vec!["1".to_owned(), "3".to_owned()], 1));
@@ -174,7 +174,7 @@ async fn a_place_that_is_damaged_is_an_error_and_not_the_beginning() {
     for damaged in [&right[..right.len() / 2], b"", b"{}"] {
         std::fs::write(&record, damaged).unwrap();
         let (sink, metrics) = (FakeSink::committing(), LineMetrics::new(&Registry::default(), "recorded.csv"));
-        let (_sender, stop) = crate::stop::channel();
+        let (_sender, stop) = afferent_host::stop::channel();
         let ended = run(settings.clone(), sink.clone(), Arc::new(SystemClock::new()), metrics, stop).await;
         assert!(ended.unwrap_err().to_string().contains("Remove that file"), "{damaged:?}");
         assert!(sink.events().is_empty());

@@ -9,7 +9,7 @@ fn parsed(line: &str) -> String {
 }
 
 fn outcome(line: &[u8]) -> Result<(), LineError> {
-    LineParser::default().parse(line)?.event(Timestamp::default()).map(|_| ())
+    LineParser::default().parse(line)?.check()
 }
 
 fn refused(line: impl AsRef<[u8]>) -> String {

@@ -8,10 +8,7 @@ use afferent_protocol::event::ClockStep;
 use afferent_protocol::ids::Timestamp;
 use afferent_protocol::limits::TIME_MAX;
 
-use crate::limits::DEVICE_CLOCK_STEP_US_MIN;
-
-/// Boots of one device that are remembered: what an earlier boot has left behind comes soon after the next one.
-const BOOTS: usize = 4;
+use crate::limits::{DEVICE_BOOTS_MAX, DEVICE_CLOCK_STEP_US_MIN};
 
 /// A device's tick, and when it came.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +35,7 @@ impl DeviceClock {
         let new = Mark { boot: request.boot, tick_us, arrived: *arrived };
         let before = self.0.iter().position(|mark| mark.boot == request.boot).and_then(|at| self.0.remove(at));
         self.0.push_back(new);
-        if self.0.len() > BOOTS {
+        if self.0.len() > DEVICE_BOOTS_MAX {
             self.0.pop_front();
         }
         before.and_then(|before| step(&before, &new))

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::SourceId;
 use rustix::fs::{Access, access};
 use serde::Deserialize;
@@ -12,8 +13,7 @@ use super::{SerialMetrics, SerialSettings, run};
 use crate::intake::input::{Home, Input, Ways};
 use crate::intake::sink::DeviceSink;
 use crate::limits::SERIAL_PORTS_MAX;
-use crate::section::{Key, Value, in_range, optional};
-use crate::stop::Stop;
+use crate::section::{Key, Value, optional};
 use crate::supervise::{Ended, endless};
 
 /// One `[[intake.serial]]`.
@@ -60,8 +60,7 @@ impl Input for Line {
             ));
         }
         let (mut ports, mut devices) = (BTreeSet::new(), BTreeSet::new());
-        for SerialConfig { port, baud, device } in section {
-            in_range("intake.serial.baud", *baud, 50, 4_000_000)?;
+        for SerialConfig { port, device, .. } in section {
             if !ports.insert(port) {
                 return Err(format!("`intake.serial.port` \"{port}\" is listed twice; a line has one device"));
             }

@@ -58,6 +58,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::event::{Body, Event, LifeCycle};
 use afferent_protocol::frame::{Accumulator, Fed, Noise};
 use afferent_protocol::ids::{SourceId, Subject};
@@ -67,7 +68,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::clock::Clock;
 use crate::intake::sink::{DeviceSink, Refusal, Ticket, Waiting};
 use crate::limits::{DEVICE_SILENT_MS_MAX, FRAME_BYTES_MAX, PORT_WAIT_MS_MAX, PORT_WAIT_MS_MIN, PORT_WRITE_MS_MAX};
-use crate::stop::Stop;
 use clock::DeviceClock;
 pub use input::{Line, SerialConfig};
 pub use metrics::SerialMetrics;

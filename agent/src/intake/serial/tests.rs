@@ -2,6 +2,7 @@
 
 use std::io;
 
+use afferent_host::stop::{self, StopSender};
 use afferent_protocol::batch::{Batch, BatchBuilder, ClockReading, Lineage};
 use afferent_protocol::clock_exchange::ClockRequest;
 use afferent_protocol::codec;
@@ -20,7 +21,6 @@ use crate::clock::SystemClock;
 use crate::intake::sink::fake::FakeSink;
 use crate::metrics::Registry;
 use crate::sequencer::{CommitSettings, OpenBatches};
-use crate::stop::{self, StopSender};
 
 const LANE: Lane = Lane { stream: Stream::Critical, epoch: Epoch::new(7) };
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
@@ -13,11 +14,7 @@ use super::replays::{Outcome, Run};
 use crate::intake::line::LineParser;
 use crate::intake::lines::{Line, LineBuffer};
 use crate::intake::sink::{Commits, EventSink, Refusal, Ticket, Waiting};
-use crate::limits::DRAIN_MS;
-use crate::stop::Stop;
-
-/// After so much quiet a connection gives its large buffer back.
-const IDLE: Duration = Duration::from_secs(1);
+use crate::limits::{CONNECTION_IDLE, DRAIN_MS};
 
 /// How far a connection is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,7 +88,7 @@ impl<'d, S: EventSink> Connection<'d, S> {
                 changed = durable.changed(), if self.answers.waiting() => Woken::Durable(changed),
                 wrote = writer.write(self.answers.unwritten()), if !self.answers.unwritten().is_empty() => Woken::Wrote(wrote),
                 () = self.door.sink.room(), if self.phase == Phase::Full => Woken::Room,
-                () = tokio::time::sleep(IDLE), if self.lines.is_large() => Woken::Idle,
+                () = tokio::time::sleep(CONNECTION_IDLE), if self.lines.is_large() => Woken::Idle,
                 silent = self.place.lost() => Woken::Displaced(silent),
                 read = reader.read(self.lines.space()), if may_read => Woken::Read(read),
             };

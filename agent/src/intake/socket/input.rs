@@ -1,20 +1,22 @@
-//! The sockets of a configuration as inputs: the Unix socket and the TCP address each run by themselves, and count their
-//! producers together.
+//! The sockets of a configuration as inputs: the Unix socket and the TCP address each run by themselves, and count
+//! their producers together.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use afferent_host::lock::holder_of;
+use afferent_host::stop::Stop;
 use serde::Deserialize;
 
 use super::{Listeners, Places, SocketMetrics, SocketSettings, serve, set_mode};
 use crate::intake::input::{Home, Input, Ways};
 use crate::intake::sink::DeviceSink;
+use crate::keep::LOCK_FILE;
 use crate::limits::CONNECTIONS_MAX;
-use crate::section::{Key, Value, in_range, key, optional, section};
-use crate::stop::Stop;
+use crate::look;
+use crate::section::{Key, Value, key, optional, section};
 use crate::supervise::{Ended, endless};
-use crate::{lock, look};
 
 /// Permission bits of a file, written in octal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -73,8 +75,6 @@ impl Input for Socket {
     ];
 
     fn check(section: &SocketConfig, _: &Home) -> Result<(), String> {
-        let connections = u32::try_from(section.connections_max).unwrap_or(u32::MAX);
-        in_range("intake.socket.connections_max", connections, 1, CONNECTIONS_MAX as u32)?;
         match section.tcp {
             Some(tcp) if !tcp.ip().is_loopback() && !section.tcp_beyond_loopback => Err(format!(
                 "`intake.socket.tcp` is {tcp}, which other machines can reach, and nothing on it is encrypted; take \
@@ -110,7 +110,7 @@ impl Input for Socket {
         directory.map_or(Ok(()), |directory| look::writable(directory, "intake.socket.path"))?;
         match config.tcp {
             // An agent that runs here holds its own ports.
-            Some(tcp) if lock::holder_of(&home.data_dir).is_none() => look::free(tcp, "intake.socket.tcp"),
+            Some(tcp) if holder_of(&home.data_dir, LOCK_FILE).is_none() => look::free(tcp, "intake.socket.tcp"),
             _ => Ok(()),
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use afferent_host::stop::Stop;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 
@@ -15,7 +16,6 @@ use super::connection::Connection;
 use super::places::{Place, Places};
 use super::{Door, SocketSettings};
 use crate::intake::sink::EventSink;
-use crate::stop::Stop;
 
 /// Why a socket cannot be opened.
 #[derive(Debug, thiserror::Error)]

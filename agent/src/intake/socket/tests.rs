@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use afferent_host::stop::StopSender;
 use afferent_protocol::ids::Stream;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -9,7 +10,6 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::intake::sink::Refusal;
 use crate::intake::sink::fake::FakeSink;
-use crate::stop::StopSender;
 
 struct Running {
     directory: tempfile::TempDir,
@@ -31,7 +31,7 @@ fn settings(directory: &tempfile::TempDir) -> SocketSettings {
 async fn start(sink: &FakeSink) -> Running {
     let directory = tempfile::tempdir().unwrap();
     let listeners = Listeners::bind(&settings(&directory)).await.unwrap();
-    let (sender, stop) = crate::stop::channel();
+    let (sender, stop) = afferent_host::stop::channel();
     let registry = Registry::default();
     let metrics = SocketMetrics::new(&registry);
     let server = tokio::spawn(serve(listeners, sink.clone(), Arc::new(SystemClock::new()), metrics, stop));
@@ -212,7 +212,7 @@ async fn tcp_serves_loopback_and_nothing_else_unless_allowed() {
     let loopback = SocketSettings { tcp: Some("127.0.0.1:0".parse().unwrap()), ..beyond };
     let listeners = Listeners::bind(&loopback).await.unwrap();
     let address = listeners.tcp_address().unwrap();
-    let (_sender, stop) = crate::stop::channel();
+    let (_sender, stop) = afferent_host::stop::channel();
     let metrics = SocketMetrics::new(&Registry::default());
     tokio::spawn(serve(listeners, FakeSink::committing(), Arc::new(SystemClock::new()), metrics, stop));
     let mut client = tokio::net::TcpStream::connect(address).await.unwrap();

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use afferent_host::time::{DAY_US, Zone, number, of_parts, offset, parse};
 use afferent_protocol::ids::Timestamp;
 use serde::Deserialize;
 
-use super::{DAY_US, Zone, number, of_parts, offset, parse};
 use crate::intake::line::cut;
 
 /// The form of the times of a file.
@@ -176,11 +176,11 @@ fn excel(text: &str, zone: Zone) -> Option<Timestamp> {
     // A day has 864 × 10^5 milliseconds; eleven digits of it are finer than a double.
     let millis = (leading(rest, 11) * 864 + 500_000) / 1_000_000;
     let days = days.checked_sub(DAYS_TO_1970)?.checked_mul(DAY_US)?;
-    Timestamp::new(days.checked_add(millis * 1000)? - zone.0 * 60_000_000)
+    Timestamp::new(days.checked_add(millis * 1000)? - zone.minutes_ahead() * 60_000_000)
 }
 
 fn by_pattern(pattern: &str, text: &str, zone: Zone) -> Option<Timestamp> {
-    let (mut parts, mut fraction_us, mut ahead) = ([0; 6], 0, zone.0);
+    let (mut parts, mut fraction_us, mut ahead) = ([0; 6], 0, zone.minutes_ahead());
     let (mut pattern, mut rest, mut after_digits) = (pattern.as_bytes(), text.as_bytes(), false);
     while let [first, after @ ..] = pattern {
         let [b'%', letter, after @ ..] = pattern else {

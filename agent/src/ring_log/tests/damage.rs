@@ -1,16 +1,16 @@
 //! Every bit counts.
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::ids::Stream;
 use afferent_protocol::segment::STOP_LEN;
 
-use super::memory_disk::MemoryDisk;
 use super::*;
 use crate::ring_log::inspect;
 
 /// Bits behind the last entry's stop belong to nothing; all others, header padding included, do.
 #[test]
 fn every_flipped_bit_up_to_the_stop_is_noticed() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 4);
     for mark in 0..4 {
         append(&mut log, Stream::Critical, mark, 60);
@@ -43,22 +43,22 @@ fn every_flipped_bit_up_to_the_stop_is_noticed() {
 
 #[test]
 fn what_the_disk_does_not_give_counts_as_damaged_only_after_some_tries() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     append(&mut log, Stream::Samples, 0, 100);
     let held = log.held()[0];
-    disk.state().refuse_reads = true;
+    disk.refuse_reads(true);
     let mut out = Vec::new();
     let refused = log.read(held.lane, held.first, 1000, &clock(), &mut out);
     assert!(matches!(refused, Err(ReadError::Io(_))) && out.is_empty());
-    disk.state().refuse_reads = false;
+    disk.refuse_reads(false);
     assert_eq!(marks(&drain(&mut log)), [0]);
     append(&mut log, Stream::Samples, 1, 100);
-    disk.state().refuse_reads = true;
+    disk.refuse_reads(true);
     let held = log.held()[0];
     let lost = (0..10).map(|_| log.read(held.lane, held.first, 1000, &clock(), &mut out));
     let lost = lost.filter(|read| matches!(read, Err(ReadError::Corrupt { .. }))).count();
     assert_eq!(lost, 1);
-    disk.state().refuse_reads = false;
+    disk.refuse_reads(false);
     assert_eq!(losses(&drain(&mut log)).len(), 1);
 }

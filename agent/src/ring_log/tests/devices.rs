@@ -1,9 +1,9 @@
 //! The table of devices outlives everything that was acked.
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::event::Progress;
 use afferent_protocol::ids::{Epoch, Stream};
 
-use super::memory_disk::MemoryDisk;
 use super::*;
 use crate::ring_log::DeviceProgress;
 
@@ -12,7 +12,7 @@ fn progress(stream: Stream, end: u64) -> DeviceProgress {
     DeviceProgress { device: SourceId::new("spindle-1").unwrap(), time: clock().wall, progress }
 }
 
-fn append_with_table(log: &mut RingLog<MemoryDisk>, stream: Stream, end: u64) {
+fn append_with_table(log: &mut RingLog<SimDisk>, stream: Stream, end: u64) {
     let mut batch = batch(stream, 0, 1, 100);
     progress(stream, end).push(&mut batch);
     log.append(stream, &mut batch, &clock()).unwrap();
@@ -21,9 +21,9 @@ fn append_with_table(log: &mut RingLog<MemoryDisk>, stream: Stream, end: u64) {
 /// Appends far more than the ring holds, all of it acked, and starts again; gives the tables that the start has found.
 fn after_many_acked_batches(
     stream: Stream,
-    first: impl Fn(&mut RingLog<MemoryDisk>),
+    first: impl Fn(&mut RingLog<SimDisk>),
 ) -> (usize, [Vec<DeviceProgress>; 2]) {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     first(&mut log);
     for mark in 0..100 {
@@ -32,7 +32,7 @@ fn after_many_acked_batches(
     }
     let segments = log.status().segments[usize::from(stream.number())];
     drop(log);
-    disk.power_cut();
+    disk.lose_power();
     (segments, open(&disk, 8).1.devices)
 }
 
@@ -57,7 +57,7 @@ fn the_newest_table_stays_when_everything_was_acked_and_the_ring_has_gone_round(
 fn a_newer_table_frees_the_segment_of_the_one_before() {
     for stream in Stream::ALL {
         let (segments, devices) = after_many_acked_batches(stream, |log| append_with_table(log, stream, 3));
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let (mut log, _) = open(&disk, 8);
         append_with_table(&mut log, stream, 3);
         for mark in 0..100 {
@@ -71,7 +71,7 @@ fn a_newer_table_frees_the_segment_of_the_one_before() {
 
 #[test]
 fn samples_that_the_ring_has_no_room_for_are_given_up_before_the_table() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     append_with_table(&mut log, Stream::Samples, 3);
     for mark in 0..200 {
@@ -85,7 +85,7 @@ fn samples_that_the_ring_has_no_room_for_are_given_up_before_the_table() {
 #[test]
 fn a_stop_that_a_table_follows_is_still_a_stop() {
     use afferent_protocol::event::LifeCycle;
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     let mut batch = BatchBuilder::new();
     let subject = Subject::new("press-1").unwrap();

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use afferent_host::disk::simulated::{Op, SimDisk};
 use afferent_protocol::batch::Batch;
 use afferent_protocol::event::LossReason;
 use afferent_protocol::ids::Stream;
 
-use super::memory_disk::{MemoryDisk, Op};
 use super::*;
 
 #[test]
 fn samples_are_given_up_before_anything_critical() {
-    let (mut log, _) = open(&MemoryDisk::new(1), 8);
+    let (mut log, _) = open(&SimDisk::of_seed(1), 8);
     for mark in 0..60 {
         append(&mut log, Stream::Samples, mark * 100, 9_000);
     }
@@ -28,7 +28,7 @@ fn samples_are_given_up_before_anything_critical() {
 
 #[test]
 fn every_event_is_there_or_declared_when_even_critical_is_given_up() {
-    let (mut log, _) = open(&MemoryDisk::new(1), 8);
+    let (mut log, _) = open(&SimDisk::of_seed(1), 8);
     for mark in 0..200 {
         append(&mut log, Stream::Critical, mark, 9_000);
         append(&mut log, Stream::Samples, mark * 100, 3_000);
@@ -48,14 +48,15 @@ fn every_event_is_there_or_declared_when_even_critical_is_given_up() {
 
 #[test]
 fn a_loss_is_durable_before_its_victim_is_written_and_names_the_chain() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
+    disk.begin_trace();
     let (mut log, _) = open(&disk, 6);
     for mark in 0..80 {
         append(&mut log, Stream::Samples, mark * 100, 9_000);
     }
     // What each file ends with, by what was written to it; and the losses that were synced so far.
     let (mut files, mut declared, mut checked) = (BTreeMap::new(), Vec::new(), 0);
-    let trace = std::mem::take(&mut disk.state().trace);
+    let trace = disk.take_trace();
     for (at, op) in trace.iter().enumerate() {
         let Op::Write { name, position, bytes } = op else { continue };
         if *position == 0
@@ -78,14 +79,14 @@ fn a_loss_is_durable_before_its_victim_is_written_and_names_the_chain() {
 
 #[test]
 fn what_was_given_up_stays_given_up_after_a_restart() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 6);
     for mark in 0..80 {
         append(&mut log, Stream::Samples, mark * 100, 9_000);
     }
     let held = log.held();
     drop(log);
-    disk.power_cut();
+    disk.lose_power();
     let (log, recovery) = open(&disk, 6);
     assert!(recovery.losses.is_empty(), "{recovery}");
     assert_eq!(log.held(), held);

@@ -1,12 +1,12 @@
 //! What was released can be read until it is overwritten, and is held again when the next log has lost it.
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::ids::Stream;
 
-use super::memory_disk::MemoryDisk;
 use super::*;
 
-fn filled(batches: i64) -> (MemoryDisk, RingLog<MemoryDisk>, Lane) {
-    let disk = MemoryDisk::new(1);
+fn filled(batches: i64) -> (SimDisk, RingLog<SimDisk>, Lane) {
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     (0..batches).for_each(|mark| _ = append(&mut log, Stream::Critical, mark, 9_000));
     let (lane, end) = log.durable_end(Stream::Critical);
@@ -14,7 +14,7 @@ fn filled(batches: i64) -> (MemoryDisk, RingLog<MemoryDisk>, Lane) {
     (disk, log, lane)
 }
 
-fn read_from(log: &mut RingLog<MemoryDisk>, lane: Lane, from: Sequence) -> Vec<i64> {
+fn read_from(log: &mut RingLog<SimDisk>, lane: Lane, from: Sequence) -> Vec<i64> {
     let end = log.durable_end(Stream::Critical).1;
     marks(&read_lane(log, &Held { lane, first: from, end }, 1).unwrap())
 }
@@ -77,7 +77,7 @@ fn after_a_rollback_of_the_next_log_it_is_held_again_with_the_same_bytes() {
 
 #[test]
 fn what_was_given_up_is_not_shown_again() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 6);
     (0..80).for_each(|mark| _ = append(&mut log, Stream::Samples, mark * 100, 9_000));
     let held = log.held().into_iter().find(|held| held.lane.stream == Stream::Samples).unwrap();

@@ -4,7 +4,6 @@ mod damage;
 mod devices;
 mod evicting;
 mod kept;
-pub(crate) mod memory_disk;
 mod model;
 mod resealing;
 mod restarting;
@@ -13,6 +12,7 @@ mod vanished;
 mod writing;
 
 use afferent_host::disk::DiskFile;
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::batch::{BatchBuilder, ClockReading, split};
 use afferent_protocol::codec;
 use afferent_protocol::event::{Body, Breakdown, Event, Loss, Quality, Sample, Severity, Value};
@@ -22,7 +22,6 @@ use afferent_protocol::session::{Held, Lane};
 use afferent_protocol::sign::Identity;
 
 use super::{Appended, Known, ReadError, Recovery, RingIdentity, RingLog, RingSettings};
-use memory_disk::MemoryDisk;
 
 const SEGMENT: u64 = 64 * 1024;
 
@@ -47,17 +46,17 @@ pub(crate) fn who(name: &str) -> RingIdentity {
     RingIdentity { source: SourceId::new(name).unwrap(), identity: Identity::from_seed(&[3; 32]) }
 }
 
-fn try_open(disk: &MemoryDisk, segments: u64) -> Result<(RingLog<MemoryDisk>, Recovery), super::OpenError> {
+fn try_open(disk: &SimDisk, segments: u64) -> Result<(RingLog<SimDisk>, Recovery), super::OpenError> {
     open_as(disk, segments, who("press-1"), &clock())
 }
 
 fn open_as(
-    disk: &MemoryDisk,
+    disk: &SimDisk,
     segments: u64,
     who: RingIdentity,
     clock: &ClockReading,
-) -> Result<(RingLog<MemoryDisk>, Recovery), super::OpenError> {
-    let mut drawn = disk.state().operations.wrapping_mul(77);
+) -> Result<(RingLog<SimDisk>, Recovery), super::OpenError> {
+    let mut drawn = disk.content_operations().wrapping_mul(77);
     let mut entropy = || {
         drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         drawn
@@ -65,7 +64,7 @@ fn open_as(
     RingLog::open(disk.clone(), disk.beside(), settings(segments), who, clock, &mut entropy)
 }
 
-fn open(disk: &MemoryDisk, segments: u64) -> (RingLog<MemoryDisk>, Recovery) {
+fn open(disk: &SimDisk, segments: u64) -> (RingLog<SimDisk>, Recovery) {
     try_open(disk, segments).unwrap()
 }
 
@@ -87,13 +86,13 @@ pub(crate) fn batch(stream: Stream, mark: i64, count: i64, bytes: usize) -> Batc
     batch
 }
 
-fn append(log: &mut RingLog<MemoryDisk>, stream: Stream, mark: i64, bytes: usize) -> Appended {
+fn append(log: &mut RingLog<SimDisk>, stream: Stream, mark: i64, bytes: usize) -> Appended {
     let count = if stream == Stream::Samples { (bytes / 1000).max(1) as i64 } else { 1 };
     log.append(stream, &mut batch(stream, mark, count, bytes), &clock()).unwrap()
 }
 
 /// The file of the stream's last entry, and where in it that begins.
-pub(crate) fn last_entry(log: &RingLog<MemoryDisk>, stream: Stream) -> (String, usize) {
+pub(crate) fn last_entry(log: &RingLog<SimDisk>, stream: Stream) -> (String, usize) {
     let active = log.active(stream).unwrap();
     let mut bytes = vec![0; log.pool.slots[active.number].len as usize];
     active.file.read_at(&mut bytes, 0).unwrap();
@@ -120,7 +119,7 @@ fn events(bytes: &[u8]) -> Vec<Seen> {
 }
 
 /// Reads a lane to the end of what is held of it.
-fn read_lane(log: &mut RingLog<MemoryDisk>, held: &Held, bytes_max: usize) -> Result<Vec<Seen>, ReadError> {
+fn read_lane(log: &mut RingLog<SimDisk>, held: &Held, bytes_max: usize) -> Result<Vec<Seen>, ReadError> {
     let (mut from, mut out) = (held.first, Vec::new());
     while from < held.end {
         let before = out.len();
@@ -136,7 +135,7 @@ fn read_lane(log: &mut RingLog<MemoryDisk>, held: &Held, bytes_max: usize) -> Re
 }
 
 /// Reads and releases everything, as a session with a next log that takes all would.
-fn drain(log: &mut RingLog<MemoryDisk>) -> Vec<Seen> {
+fn drain(log: &mut RingLog<SimDisk>) -> Vec<Seen> {
     let mut seen = Vec::new();
     loop {
         let held: Vec<_> = log.held().into_iter().filter(|held| held.first < held.end).collect();

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::event::{LossReason, ResealReason};
 use afferent_protocol::ids::Stream;
 use proptest::prelude::*;
 
-use super::memory_disk::MemoryDisk;
 use super::*;
 
 #[derive(Clone, Debug)]
@@ -48,8 +48,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// What must be true of the ring, kept apart from it.
 struct Model {
-    disk: MemoryDisk,
-    log: RingLog<MemoryDisk>,
+    disk: SimDisk,
+    log: RingLog<SimDisk>,
     accepted: BTreeMap<(Lane, u64), i64>,
     /// What the next log has.
     taken: BTreeMap<(Lane, u64), i64>,
@@ -72,7 +72,7 @@ struct Model {
 
 impl Model {
     fn new(seed: u64) -> Self {
-        let disk = MemoryDisk::new(seed);
+        let disk = SimDisk::of_seed(seed);
         let log = open(&disk, 7).0;
         let (accepted, taken) = (BTreeMap::new(), BTreeMap::new());
         Self {
@@ -260,7 +260,7 @@ impl Model {
                     let _ = self.log.append(stream, &mut batch(stream, 1_000_000_000, 1, 5_000), &clock());
                 }
                 self.boot = self.boot.wrapping_add(1);
-                self.disk.power_cut();
+                self.disk.lose_power();
                 self.restart();
             }
             Step::Refuse(first, count) => self.disk.refuse(first, count),
@@ -288,7 +288,7 @@ impl Model {
 
     fn finish(mut self) {
         self.boot = self.boot.wrapping_add(1);
-        self.disk.power_cut();
+        self.disk.lose_power();
         self.restart();
         self.drain();
         if self.log.resealing() {

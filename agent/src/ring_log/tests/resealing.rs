@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::batch::split;
 use afferent_protocol::event::{LifeCycle, LossReason, Progress, ResealReason};
 use afferent_protocol::ids::{Epoch, Stream};
 
-use super::memory_disk::MemoryDisk;
 use super::*;
 use crate::ring_log::{DeviceProgress, StreamStart, inspect};
 
 const FROM: u64 = 10;
 
 /// Thirty batches of an event each.
-fn filled(stream: Stream) -> (MemoryDisk, RingLog<MemoryDisk>, Lane) {
-    let disk = MemoryDisk::new(1);
+fn filled(stream: Stream) -> (SimDisk, RingLog<SimDisk>, Lane) {
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     for mark in 0..30 {
         log.append(stream, &mut batch(stream, mark, 1, 7_000), &clock()).unwrap();
@@ -23,13 +23,13 @@ fn filled(stream: Stream) -> (MemoryDisk, RingLog<MemoryDisk>, Lane) {
     (disk, log, lane)
 }
 
-fn seal_all(log: &mut RingLog<MemoryDisk>) {
+fn seal_all(log: &mut RingLog<SimDisk>) {
     while log.reseal_step(&clock()).unwrap() {}
     assert!(!log.resealing());
 }
 
 /// What each epoch that holds others' events says of itself.
-fn origins(log: &mut RingLog<MemoryDisk>) -> BTreeMap<Lane, (Lane, u64, ResealReason)> {
+fn origins(log: &mut RingLog<SimDisk>) -> BTreeMap<Lane, (Lane, u64, ResealReason)> {
     let mut origins = BTreeMap::new();
     for held in log.held().into_iter().filter(|held| held.first < held.end) {
         let mut bytes = Vec::new();
@@ -99,7 +99,7 @@ fn a_crash_at_any_point_neither_doubles_nor_forgets() {
                 }
             }
             drop(log);
-            disk.power_cut();
+            disk.lose_power();
             disk.refuse(0, 0);
             let (mut log, recovery) = open(&disk, 8);
             assert!(
@@ -137,7 +137,7 @@ fn a_disk_that_refuses_for_a_while_loses_nothing() {
 fn a_full_pool_is_sealed_again_without_giving_anything_up() {
     for stream in Stream::ALL {
         for segments in [4, 5, 8] {
-            let disk = MemoryDisk::new(1);
+            let disk = SimDisk::of_seed(1);
             let (mut log, _) = open(&disk, segments);
             for mark in 0..800 {
                 log.append(stream, &mut batch(stream, mark, 1, 3_000), &clock()).unwrap();
@@ -158,7 +158,7 @@ fn a_full_pool_is_sealed_again_without_giving_anything_up() {
 #[test]
 fn what_is_damaged_is_declared_in_the_old_epoch_and_another_new_one_begins_behind_it() {
     for stream in Stream::ALL {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let (mut log, _) = open(&disk, 8);
         let mut places = Vec::new();
         for mark in 0..6 {
@@ -213,7 +213,7 @@ fn table(stream: Stream, end: u64) -> DeviceProgress {
     DeviceProgress { device: SourceId::new("spindle-1").unwrap(), time: clock().wall, progress }
 }
 
-fn append_with_table(log: &mut RingLog<MemoryDisk>, stream: Stream, end: u64) {
+fn append_with_table(log: &mut RingLog<SimDisk>, stream: Stream, end: u64) {
     let mut batch = batch(stream, 0, 1, 100);
     table(stream, end).push(&mut batch);
     log.append(stream, &mut batch, &clock()).unwrap();

@@ -1,17 +1,17 @@
 //! What a start makes of what it finds.
 
 use afferent_host::disk::Disk;
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::batch::split;
 use afferent_protocol::event::LossReason;
 use afferent_protocol::ids::Stream;
 
-use super::memory_disk::MemoryDisk;
 use super::*;
 use crate::ring_log::{OpenError, StreamStart, inspect};
 
 #[test]
 fn a_restart_goes_on_with_epoch_sequence_and_chain() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, recovery) = open(&disk, 8);
     assert!(recovery.is_new && recovery.is_clean());
     for mark in 0..20 {
@@ -20,7 +20,7 @@ fn a_restart_goes_on_with_epoch_sequence_and_chain() {
     }
     let ends = Stream::ALL.map(|stream| log.durable_end(stream));
     drop(log);
-    disk.power_cut();
+    disk.lose_power();
     let (mut log, recovery) = open(&disk, 8);
     assert!(recovery.is_clean() && !recovery.is_new, "{recovery}");
     assert_eq!(recovery.streams, [StreamStart::Continued; 2]);
@@ -46,7 +46,7 @@ fn a_restart_goes_on_with_epoch_sequence_and_chain() {
 
 #[test]
 fn the_acked_end_survives_a_restart_with_the_next_append() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     for mark in 0..10 {
         append(&mut log, Stream::Critical, mark, 100);
@@ -61,7 +61,7 @@ fn the_acked_end_survives_a_restart_with_the_next_append() {
 
 #[test]
 fn old_entries_of_a_recycled_file_never_come_back() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 4);
     for mark in 0..100 {
         append(&mut log, Stream::Critical, mark, 9_000);
@@ -83,7 +83,7 @@ fn a_torn_tail_begins_a_new_epoch_and_is_declared_once() {
     // With its witness the ring knows that what was torn had been accepted.
     let cases = [(true, LossReason::Vanished), (false, LossReason::TornTail)];
     for (stream, (has_witness, reason)) in Stream::ALL.into_iter().flat_map(|stream| cases.map(|case| (stream, case))) {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let (mut log, _) = open(&disk, 8);
         append(&mut log, stream, 0, 3000);
         let at = log.active(stream).unwrap().position as usize;
@@ -116,7 +116,7 @@ fn a_torn_tail_begins_a_new_epoch_and_is_declared_once() {
 #[test]
 fn a_damaged_entry_in_the_middle_is_declared_and_the_rest_is_read() {
     for stream in Stream::ALL {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let (mut log, _) = open(&disk, 8);
         let mut places = Vec::new();
         let mut chains = Vec::new();
@@ -157,7 +157,7 @@ fn a_damaged_entry_in_the_middle_is_declared_and_the_rest_is_read() {
 
 #[test]
 fn a_file_without_a_header_leaves_no_doubt_unsaid() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     for mark in 0..12 {
         append(&mut log, Stream::Critical, mark, 9_000);
@@ -165,7 +165,7 @@ fn a_file_without_a_header_leaves_no_doubt_unsaid() {
     let number = log.active(Stream::Critical).unwrap().number;
     let (lane, _) = log.durable_end(Stream::Critical);
     drop(log);
-    disk.zero(&format!("ring-{number:04}.seg"), 0..1024);
+    disk.overwrite(&format!("ring-{number:04}.seg"), 0..1024);
     let (mut log, recovery) = open(&disk, 8);
     assert_eq!(recovery.damage.headers, 1);
     assert_ne!(log.durable_end(Stream::Critical).0, lane, "no sequence is given twice");
@@ -176,7 +176,7 @@ fn a_file_without_a_header_leaves_no_doubt_unsaid() {
 
 #[test]
 fn another_name_or_another_size_keeps_what_is_there() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     append(&mut log, Stream::Critical, 0, 100);
     drop(log);
@@ -193,10 +193,10 @@ fn another_name_or_another_size_keeps_what_is_there() {
 
 #[test]
 fn a_disk_without_room_says_how_much_is_missing_and_a_small_one_will_do() {
-    let disk = MemoryDisk::new(1);
-    disk.state().space = Some(3 * SEGMENT);
+    let disk = SimDisk::of_seed(1);
+    disk.set_space(3 * SEGMENT);
     assert!(matches!(try_open(&disk, 8), Err(OpenError::NoSpace { have: 3, missing_bytes: SEGMENT, .. })));
-    disk.state().space = Some(4 * SEGMENT);
+    disk.set_space(4 * SEGMENT);
     let (mut log, _) = open(&disk, 8);
     for mark in 0..60 {
         append(&mut log, Stream::Samples, mark, 9_000);
@@ -207,7 +207,7 @@ fn a_disk_without_room_says_how_much_is_missing_and_a_small_one_will_do() {
 
 #[test]
 fn what_was_being_written_at_the_first_look_is_no_damage() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     append(&mut log, Stream::Critical, 0, 100);
     append(&mut log, Stream::Critical, 1, 100);
@@ -223,7 +223,7 @@ fn what_was_being_written_at_the_first_look_is_no_damage() {
 
 #[test]
 fn inspection_tells_what_every_file_holds() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     append(&mut log, Stream::Critical, 0, 100);
     append(&mut log, Stream::Samples, 1, 5_000);
@@ -242,7 +242,7 @@ fn inspection_tells_what_every_file_holds() {
 #[test]
 fn a_file_that_an_ended_process_has_made_is_taken_only_once_its_name_is_on_disk() {
     for seed in 0..20 {
-        let disk = MemoryDisk::new(seed);
+        let disk = SimDisk::of_seed(seed);
         for number in 0..8 {
             let name = crate::ring_log::pool::file_name(number);
             drop(disk.create(&name, settings(8).segment_bytes).unwrap());
@@ -250,7 +250,7 @@ fn a_file_that_an_ended_process_has_made_is_taken_only_once_its_name_is_on_disk(
         let (mut log, _) = open(&disk, 8);
         append(&mut log, Stream::Critical, 88, 100);
         drop(log);
-        disk.power_cut();
+        disk.lose_power();
         let (mut log, recovery) = open(&disk, 8);
         assert_eq!(marks(&drain(&mut log)), [88], "{recovery}");
     }

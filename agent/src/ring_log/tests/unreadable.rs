@@ -1,11 +1,9 @@
 //! Files whose header, or all of which, the disk does not give: for a while, or for good.
 
-use std::collections::BTreeSet;
-
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::event::LossReason;
 use afferent_protocol::ids::Stream;
 
-use super::memory_disk::MemoryDisk;
 use super::*;
 use crate::ring_log::Damage;
 use crate::ring_log::pool::file_name;
@@ -13,8 +11,8 @@ use crate::ring_log::pool::file_name;
 const STREAM: Stream = Stream::Samples;
 
 /// A ring with so many events of samples in a lane of several files.
-fn filled(events: i64) -> (MemoryDisk, Lane) {
-    let disk = MemoryDisk::new(1);
+fn filled(events: i64) -> (SimDisk, Lane) {
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     append(&mut log, Stream::Critical, 1_000_000, 100);
     for mark in 0..events {
@@ -24,7 +22,7 @@ fn filled(events: i64) -> (MemoryDisk, Lane) {
 }
 
 /// The lane's segments, oldest first: the name of the file, and the range in it.
-fn segments(log: &RingLog<MemoryDisk>, lane: Lane) -> Vec<(String, std::ops::Range<u64>)> {
+fn segments(log: &RingLog<SimDisk>, lane: Lane) -> Vec<(String, std::ops::Range<u64>)> {
     let mut found: Vec<_> = log.pool.taken().filter(|(_, segment)| segment.lane == lane).collect();
     found.sort_by_key(|(_, segment)| segment.generation);
     let range = |first: Sequence, end: Sequence| first.get()..end.get();
@@ -32,12 +30,12 @@ fn segments(log: &RingLog<MemoryDisk>, lane: Lane) -> Vec<(String, std::ops::Ran
 }
 
 /// Starts while the header of the lane's segment with this index cannot be read.
-fn open_without(disk: &MemoryDisk, lane: Lane, index: usize) -> (RingLog<MemoryDisk>, std::ops::Range<u64>) {
+fn open_without(disk: &SimDisk, lane: Lane, index: usize) -> (RingLog<SimDisk>, std::ops::Range<u64>) {
     let (name, range) = segments(&open(disk, 8).0, lane)[index].clone();
-    disk.state().unreadable = BTreeSet::from([name]);
+    disk.set_unreadable([name]);
     let (log, recovery) = open(disk, 8);
     assert_eq!(recovery.damage, Damage { headers: 1, ..Damage::default() });
-    disk.state().unreadable.clear();
+    disk.set_unreadable([]);
     (log, range)
 }
 
@@ -61,7 +59,7 @@ fn what_is_missing_at_a_lanes_front_is_declared_when_the_next_log_asks_for_it() 
     let (mut log, missing) = open_without(&disk, lane, 0);
     let mut seen = drain(&mut log);
     drop(log);
-    disk.power_cut();
+    disk.lose_power();
     seen.extend(drain(&mut open(&disk, 8).0));
     let declared = all_accounted(&seen, lane, 240, LossReason::Corrupt);
     assert_eq!(declared.iter().map(|loss| loss.first.get()..loss.end.get()).collect::<Vec<_>>(), [missing]);
@@ -76,7 +74,7 @@ fn what_is_missing_at_a_lanes_front_goes_with_what_is_evicted_behind_it() {
         append(&mut log, STREAM, 10_000 + mark * 3, 3_000);
     }
     drop(log);
-    disk.power_cut();
+    disk.lose_power();
     let seen = drain(&mut open(&disk, 8).0);
     let declared = all_accounted(&seen, lane, 240, LossReason::Evicted);
     assert_eq!(declared[0].first.get(), missing.start);
@@ -111,7 +109,7 @@ fn what_was_missing_in_the_middle_and_declared_does_not_come_back() {
 fn a_file_that_lost_its_header_is_kept_while_a_front_may_have_been_in_it() {
     let (disk, lane) = filled(80);
     let (name, _) = segments(&open(&disk, 8).0, lane)[0].clone();
-    disk.zero(&name, 0..1024);
+    disk.overwrite(&name, 0..1024);
     for _ in 0..2 {
         let (log, recovery) = open(&disk, 8);
         assert_eq!((recovery.damage.headers, log.held()[1].first), (1, sequence(0)));
@@ -127,14 +125,14 @@ fn a_file_that_lost_its_header_is_kept_while_a_front_may_have_been_in_it() {
 #[test]
 fn a_file_that_gives_nothing_is_declared_after_some_tries_wherever_the_reading_begins() {
     for stream in Stream::ALL {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let (mut log, _) = open(&disk, 8);
         append(&mut log, stream, 1, 100);
         append(&mut log, stream, 2, 100);
         drop(log);
         let (mut log, _) = open(&disk, 8);
         let held = log.held()[0];
-        disk.state().unreadable = BTreeSet::from([segments(&log, held.lane)[0].0.clone()]);
+        disk.set_unreadable([segments(&log, held.lane)[0].0.clone()]);
         let mut out = Vec::new();
         let reads: Vec<_> = (0..6).map(|_| log.read(held.lane, held.first, 1000, &clock(), &mut out)).collect();
         assert!(matches!(reads[4], Err(ReadError::Io(_))));

@@ -1,16 +1,16 @@
 //! Files that are gone, emptied or put back from earlier, and a witness that has seen them; or has not.
 
 use afferent_host::disk::Disk;
+use afferent_host::disk::simulated::{Op, SimDisk};
 use afferent_protocol::event::LossReason;
 use afferent_protocol::ids::Stream;
 
-use super::memory_disk::{MemoryDisk, Op};
 use super::*;
 use crate::ring_log::{StreamStart, WitnessStart};
 
 /// A ring with thirty critical batches of an event each in several files, and ten of samples in one.
-fn filled() -> (MemoryDisk, [(Lane, Sequence); 2]) {
-    let disk = MemoryDisk::new(1);
+fn filled() -> (SimDisk, [(Lane, Sequence); 2]) {
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 12);
     for mark in 0..30 {
         if mark % 3 == 0 {
@@ -22,24 +22,24 @@ fn filled() -> (MemoryDisk, [(Lane, Sequence); 2]) {
     (disk, ends)
 }
 
-fn newest_file(disk: &MemoryDisk, stream: Stream) -> String {
+fn newest_file(disk: &SimDisk, stream: Stream) -> String {
     last_entry(&open(disk, 12).0, stream).0
 }
 
 /// Files with entries, oldest first.
-fn files(disk: &MemoryDisk) -> Vec<String> {
+fn files(disk: &SimDisk) -> Vec<String> {
     let log = open(disk, 12).0;
     let mut taken: Vec<_> = log.pool.taken().map(|(number, segment)| (segment.generation, number)).collect();
     taken.sort_unstable();
     taken.into_iter().map(|(_, number)| crate::ring_log::pool::file_name(number)).collect()
 }
 
-fn in_another_boot(disk: &MemoryDisk) -> (RingLog<MemoryDisk>, Recovery) {
+fn in_another_boot(disk: &SimDisk) -> (RingLog<SimDisk>, Recovery) {
     open_as(disk, 12, who("press-1"), &ClockReading { boot: [8; 16], ..clock() }).unwrap()
 }
 
 /// Every event of these lanes is there or declared, and the streams go on in other epochs.
-fn all_accounted(log: &mut RingLog<MemoryDisk>, ends: &[(Lane, Sequence)]) -> Vec<Loss> {
+fn all_accounted(log: &mut RingLog<SimDisk>, ends: &[(Lane, Sequence)]) -> Vec<Loss> {
     let after = Stream::ALL.map(|stream| append(log, stream, 9_999, 100));
     let seen = drain(log);
     for (lane, end) in ends {
@@ -81,7 +81,7 @@ fn the_newest_file_deleted_is_declared_and_its_sequences_are_not_used_again() {
 
 #[test]
 fn without_witness_and_other_stream_a_deleted_file_goes_unnoticed() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 12);
     (0..30).for_each(|mark| _ = append(&mut log, Stream::Critical, mark, 9_000));
     let (lane, end) = log.durable_end(Stream::Critical);
@@ -108,7 +108,7 @@ fn emptied_and_zeroed_files_are_declared_and_the_ring_is_not_said_to_be_whole() 
     for content in [empty, zeros] {
         let (disk, ends) = filled();
         for (name, len) in disk.list().unwrap() {
-            disk.replace(&name, content(len as usize));
+            disk.replace(&name, &content(len as usize));
         }
         let (mut log, recovery) = open(&disk, 12);
         assert!(!recovery.is_new && !recovery.is_clean(), "{recovery}");
@@ -126,7 +126,7 @@ fn entries_zeroed_behind_a_header_are_declared() {
     let name = newest_file(&disk, Stream::Critical);
     let mut content = vec![0; SEGMENT as usize];
     disk.open(&name).unwrap().read_at(&mut content[..1024], 0).unwrap();
-    disk.replace(&name, content);
+    disk.replace(&name, &content);
     let (mut log, recovery) = open(&disk, 12);
     assert!(!recovery.is_clean(), "{recovery}");
     all_accounted(&mut log, &ends[..1]);
@@ -147,7 +147,7 @@ fn several_files_gone_are_all_accounted_for() {
             if recovery.streams[usize::from(stream.number())] == StreamStart::Continued {
                 let (lane, _) = ends[usize::from(stream.number())];
                 let next = log.epochs.draw(stream);
-                log.close(crate::ring_log::append::Pen::Of(stream));
+                log.close(crate::ring_log::pen::Pen::Of(stream));
                 log.lanes.begin(next);
                 assert_ne!(next, lane);
             }
@@ -201,8 +201,8 @@ fn the_ring_gone_with_the_witness_there_is_declared_as_far_as_it_was_not_acked()
 
 #[test]
 fn a_ring_is_new_until_it_could_say_so() {
-    let disk = MemoryDisk::new(1);
-    let was_replaced = |disk: &MemoryDisk| {
+    let disk = SimDisk::of_seed(1);
+    let was_replaced = |disk: &SimDisk| {
         let (log, mut recovery) = open(disk, 12);
         recovery.note_identity(true);
         (log, recovery.replaced.is_some())
@@ -280,7 +280,7 @@ fn after_a_power_cut_a_file_that_vanished_is_declared_at_least() {
         }
         let name = last_entry(&log, Stream::Critical).0;
         drop(log);
-        disk.power_cut();
+        disk.lose_power();
         disk.lose(&name);
         let (_, recovery) = in_another_boot(&disk);
         let reason = if clean { LossReason::Vanished } else { LossReason::VanishedAtLeast };
@@ -291,7 +291,7 @@ fn after_a_power_cut_a_file_that_vanished_is_declared_at_least() {
 #[test]
 fn a_power_cut_alone_loses_nothing_and_changes_no_epoch() {
     for seed in 0..50 {
-        let disk = MemoryDisk::new(seed);
+        let disk = SimDisk::of_seed(seed);
         let (mut log, _) = open(&disk, 8);
         for mark in 0..40 + seed as i64 {
             append(&mut log, Stream::Critical, mark, 9_000);
@@ -300,7 +300,7 @@ fn a_power_cut_alone_loses_nothing_and_changes_no_epoch() {
             log.release(lane, sequence(end.get().saturating_sub(7)));
         }
         drop(log);
-        disk.power_cut();
+        disk.lose_power();
         let (_, recovery) = open_as(&disk, 8, who("press-1"), &ClockReading { boot: [8; 16], ..clock() }).unwrap();
         assert_eq!((&recovery.losses[..], recovery.streams), (&[][..], [StreamStart::Continued; 2]), "{recovery}");
         assert!(recovery.is_clean(), "{recovery}");
@@ -309,7 +309,7 @@ fn a_power_cut_alone_loses_nothing_and_changes_no_epoch() {
 
 #[test]
 fn a_witness_that_cannot_be_written_stops_nothing_and_comes_back() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 12);
     disk.beside().refuse(0, u64::MAX / 2);
     for mark in 0..20 {
@@ -328,19 +328,19 @@ fn a_witness_that_cannot_be_written_stops_nothing_and_comes_back() {
 
 #[test]
 fn a_commit_writes_the_witness_once_and_waits_for_nothing_and_a_segment_waits() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 12);
     append(&mut log, Stream::Critical, 0, 100);
-    disk.beside().state().trace.clear();
+    disk.beside().begin_trace();
     append(&mut log, Stream::Critical, 1, 100);
-    let trace = std::mem::take(&mut disk.beside().state().trace);
+    let trace = disk.beside().take_trace();
     assert!(matches!(&trace[..], [Op::Write { .. }]), "{trace:?}");
     let sync = log.witness_sync();
     sync.sync().unwrap();
     sync.sync().unwrap();
-    let trace = std::mem::take(&mut disk.beside().state().trace);
+    let trace = disk.beside().take_trace();
     assert!(matches!(&trace[..], [Op::Sync { .. }]), "once for what was written: {trace:?}");
     append(&mut log, Stream::Samples, 2, 100);
-    let trace = std::mem::take(&mut disk.beside().state().trace);
+    let trace = disk.beside().take_trace();
     assert!(matches!(&trace[..], [Op::Write { .. }, Op::Sync { .. }]), "a segment was begun: {trace:?}");
 }

@@ -1,36 +1,36 @@
 //! Appending, letting go, and a disk that refuses.
 
+use afferent_host::disk::simulated::{Op, SimDisk};
 use afferent_protocol::batch::{BatchBuilder, split};
 use afferent_protocol::ids::Stream;
 
-use super::memory_disk::{MemoryDisk, Op};
 use super::*;
 use crate::ring_log::AppendError;
 
 #[test]
 fn an_append_is_one_write_and_one_sync() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
     append(&mut log, Stream::Critical, 1, 100);
-    disk.state().trace.clear();
+    disk.begin_trace();
     append(&mut log, Stream::Critical, 2, 100);
-    let trace = std::mem::take(&mut disk.state().trace);
+    let trace = disk.take_trace();
     assert!(matches!(&trace[..], [Op::Write { .. }, Op::Sync { .. }]), "{trace:?}");
 }
 
 #[test]
 fn a_segment_begins_with_one_write_on_a_blank_file() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);
-    disk.state().trace.clear();
+    disk.begin_trace();
     append(&mut log, Stream::Critical, 1, 100);
-    let trace = std::mem::take(&mut disk.state().trace);
+    let trace = disk.take_trace();
     assert!(matches!(&trace[..], [Op::Write { position: 0, .. }, Op::Sync { .. }]), "{trace:?}");
 }
 
 #[test]
 fn what_was_appended_is_read_back_in_order() {
-    let (mut log, _) = open(&MemoryDisk::new(1), 16);
+    let (mut log, _) = open(&SimDisk::of_seed(1), 16);
     for mark in 0..40 {
         append(&mut log, Stream::Critical, mark, 9_000);
     }
@@ -41,7 +41,7 @@ fn what_was_appended_is_read_back_in_order() {
 
 #[test]
 fn a_batch_that_cannot_fit_is_given_back_untouched() {
-    let (mut log, _) = open(&MemoryDisk::new(1), 8);
+    let (mut log, _) = open(&SimDisk::of_seed(1), 8);
     let mut large = batch(Stream::Samples, 0, 100, 1000);
     let refused = log.append(Stream::Samples, &mut large, &clock());
     assert!(matches!(refused, Err(AppendError::TooLarge { .. })));
@@ -51,7 +51,7 @@ fn a_batch_that_cannot_fit_is_given_back_untouched() {
 
 #[test]
 fn release_frees_segments_and_keeps_the_lane_known() {
-    let (mut log, _) = open(&MemoryDisk::new(1), 8);
+    let (mut log, _) = open(&SimDisk::of_seed(1), 8);
     for mark in 0..20 {
         append(&mut log, Stream::Critical, mark, 9_000);
     }
@@ -70,13 +70,13 @@ fn release_frees_segments_and_keeps_the_lane_known() {
 #[test]
 fn a_refused_write_goes_to_another_file_with_the_same_bytes() {
     for refused in 0..2 {
-        let disk = MemoryDisk::new(refused);
+        let disk = SimDisk::of_seed(refused);
         let (mut log, _) = open(&disk, 8);
         append(&mut log, Stream::Critical, 0, 500);
-        disk.state().trace.clear();
+        disk.begin_trace();
         disk.refuse(refused, 1);
         append(&mut log, Stream::Critical, 1, 500);
-        let trace = std::mem::take(&mut disk.state().trace);
+        let trace = disk.take_trace();
         let writes: Vec<_> = trace
             .iter()
             .filter_map(|op| match op {
@@ -93,7 +93,7 @@ fn a_refused_write_goes_to_another_file_with_the_same_bytes() {
         assert_eq!(log.status().counters.abandoned_segments, 1);
         append(&mut log, Stream::Critical, 2, 500);
         drop(log);
-        disk.power_cut();
+        disk.lose_power();
         let (mut log, recovery) = open(&disk, 8);
         assert!(recovery.losses.is_empty(), "{recovery}");
         assert_eq!(marks(&drain(&mut log)), [0, 1, 2]);
@@ -103,7 +103,7 @@ fn a_refused_write_goes_to_another_file_with_the_same_bytes() {
 #[test]
 fn nothing_is_accepted_while_the_disk_refuses_and_the_same_bytes_come_first_afterwards() {
     for stream in Stream::ALL {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let (mut log, _) = open(&disk, 8);
         append(&mut log, stream, 0, 500);
         disk.refuse(0, 1000);
@@ -122,14 +122,14 @@ fn nothing_is_accepted_while_the_disk_refuses_and_the_same_bytes_come_first_afte
         assert!(!log.pending(stream));
         log.append(stream, &mut next, &clock()).unwrap();
         drop(log);
-        disk.power_cut();
+        disk.lose_power();
         let (mut log, recovery) = open(&disk, 8);
         assert!(recovery.losses.is_empty(), "{recovery}");
         assert_eq!(marks(&drain(&mut log)), [0, 1, 2]);
     }
 }
 
-fn events_held(log: &mut RingLog<MemoryDisk>) -> Vec<Seen> {
+fn events_held(log: &mut RingLog<SimDisk>) -> Vec<Seen> {
     let held = log.held();
     held.iter().flat_map(|held| read_lane(log, held, 1000).unwrap()).collect()
 }

@@ -20,7 +20,7 @@ pub(super) use writer::{WitnessWriter, read};
 
 use super::RingLog;
 use super::lanes::LaneState;
-use super::limits::WITNESS_LANES_MAX;
+use crate::limits::ring_log::WITNESS_LANES_MAX;
 
 impl<D: Disk> RingLog<D> {
     /// Syncs the witness from another thread; see [`WitnessSync::sync`].

@@ -12,7 +12,7 @@ use afferent_protocol::checksum::crc32c;
 use afferent_protocol::ids::{Epoch, Sequence, Stream};
 use afferent_protocol::session::Lane;
 
-use super::super::limits::WITNESS_LANES_MAX;
+use crate::limits::ring_log::WITNESS_LANES_MAX;
 
 const MAGIC: [u8; 8] = *b"AFFWIT1\n";
 const HEAD_LEN: usize = 80;

@@ -14,8 +14,8 @@ use crate::log::{Beside, Indexed, What};
 const TINY: LogSettings = LogSettings { segment_bytes: 4096 };
 
 /// A log with these entries in small segments, with extracts that the collector has signed.
-fn extracted_log(entries: &[Entry]) -> MemoryDisk {
-    let disk = MemoryDisk::new(2);
+fn extracted_log(entries: &[Entry]) -> SimDisk {
+    let disk = SimDisk::of_seed(2);
     let (mut log, _) = EmbeddedLog::open(disk.clone(), TINY, &mut || 7, clock(0).wall, &mut |_, _| {}).unwrap();
     for (_, stamp, bytes, clock_offset_us) in entries {
         log.append_measured(&Batch::parse(bytes).unwrap().0, *stamp, *clock_offset_us);
@@ -27,7 +27,7 @@ fn extracted_log(entries: &[Entry]) -> MemoryDisk {
 }
 
 /// What the extracts of a log lead to.
-fn by_extracts(disk: &MemoryDisk, about: &About, span: Span, means: &Means) -> Option<Made> {
+fn by_extracts(disk: &SimDisk, about: &About, span: Span, means: &Means) -> Option<Made> {
     let own = source("collector");
     let log = Beside::load(disk, &own, Offset::new(u64::MAX)).unwrap();
     extracts::certificate(&log, &Asked { about, span, own, means })
@@ -202,24 +202,24 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
-fn files(disk: &MemoryDisk, ending: &str) -> Vec<String> {
+fn files(disk: &SimDisk, ending: &str) -> Vec<String> {
     disk.names().into_iter().filter(|name| name.ends_with(ending)).collect()
 }
 
-fn replace(disk: &MemoryDisk, name: &str, bytes: &[u8]) {
+fn replace(disk: &SimDisk, name: &str, bytes: &[u8]) {
     let _ = disk.remove(name);
     disk.create(name, bytes.len() as u64).unwrap().write_at(bytes, 0).unwrap();
 }
 
 /// The log's files after that.
-fn befallen(entries: &[Entry], fate: &Fate) -> MemoryDisk {
+fn befallen(entries: &[Entry], fate: &Fate) -> SimDisk {
     let disk = extracted_log(entries);
     match fate {
         Fate::Nothing => {}
         Fate::Rots(ending, file, at, flip) => {
             let names = files(&disk, ending);
             let name = file.get(&names);
-            disk.rot(name, at.index(disk.bytes(name).len()), |byte| byte ^ flip);
+            disk.change(name, at.index(disk.bytes(name).len()), |byte| byte ^ flip);
         }
         Fate::Vanishes(ending, file) => disk.remove(file.get::<String>(&files(&disk, ending))).unwrap(),
         Fate::Swapped(ending, one, other) => {
@@ -251,7 +251,7 @@ fn befallen(entries: &[Entry], fate: &Fate) -> MemoryDisk {
 }
 
 /// The batches of a span that a log has of a source, without the offsets at which they stand.
-fn batches_of(disk: &MemoryDisk, name: SourceId, span: Span) -> Vec<Vec<u8>> {
+fn batches_of(disk: &SimDisk, name: SourceId, span: Span) -> Vec<Vec<u8>> {
     let mut batches = Vec::new();
     inspect::dump(disk, &mut |_, batch| {
         let header = batch.header();
@@ -346,7 +346,7 @@ fn what_retention_leaves_is_certified_as_it_is_by_new_extracts_and_by_old_ones()
 }
 
 /// Files that say the opposite, by somebody who has this key.
-fn forged(disk: &MemoryDisk, key: u8) -> usize {
+fn forged(disk: &SimDisk, key: u8) -> usize {
     let mut forged = 0;
     for name in files(disk, ".ext") {
         let bytes = crate::log::forged_extract(&disk.bytes(&name), &identity(key), &mut |_, row| {

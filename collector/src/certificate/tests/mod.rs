@@ -5,6 +5,7 @@ mod parted;
 mod retention;
 mod witnesses;
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{Batch, BatchBuilder, ClockReading, Lineage};
 use afferent_protocol::endorsement::ENDORSEMENT_LEN;
@@ -16,10 +17,10 @@ use afferent_protocol::session::Check;
 use super::*;
 use crate::core::{Core, OwnIdentity};
 use crate::log::{EmbeddedLog, LogSettings, Trust, UnifiedLog, inspect};
-use crate::simulated::{Agent, MemoryDisk, clock, greet, identity, source};
+use crate::simulated::{Agent, clock, greet, identity, source};
 use crate::sources::Sources;
 
-type TestCore = Core<EmbeddedLog<MemoryDisk>>;
+type TestCore = Core<EmbeddedLog<SimDisk>>;
 
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 256 * 1024 };
 /// The second at which the collector begins: what agents say is older.
@@ -27,11 +28,11 @@ const BEGIN: u64 = 1000;
 /// The seed of the collector's key.
 const KEY: u8 = 99;
 
-fn start(disk: &MemoryDisk, key: u8, seconds: u64) -> TestCore {
+fn start(disk: &SimDisk, key: u8, seconds: u64) -> TestCore {
     start_endorsed(disk, key, seconds, Vec::new())
 }
 
-fn start_endorsed(disk: &MemoryDisk, key: u8, seconds: u64, endorsements: Vec<[u8; ENDORSEMENT_LEN]>) -> TestCore {
+fn start_endorsed(disk: &SimDisk, key: u8, seconds: u64, endorsements: Vec<[u8; ENDORSEMENT_LEN]>) -> TestCore {
     let (source, epoch) = (source("collector"), Epoch::new(5));
     let own = OwnIdentity { source, identity: identity(key), epoch, challenge: [3; 32], endorsements };
     let mut sources = Sources::new(own.source);
@@ -44,7 +45,7 @@ fn start_endorsed(disk: &MemoryDisk, key: u8, seconds: u64, endorsements: Vec<[u
 
 /// A collector at work; a payload comes every ten seconds.
 struct World {
-    disk: MemoryDisk,
+    disk: SimDisk,
     core: TestCore,
     seconds: u64,
 }
@@ -55,7 +56,7 @@ impl World {
     }
 
     fn with_key(key: u8) -> Self {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         Self { core: start(&disk, key, BEGIN), disk, seconds: BEGIN }
     }
 
@@ -93,7 +94,7 @@ impl World {
 /// What a forger who can write files has to do with: batches, and offset, stamp and clock offset of each.
 type Entry = (u64, Timestamp, Vec<u8>, Option<i64>);
 
-fn entries(disk: &MemoryDisk) -> Vec<Entry> {
+fn entries(disk: &SimDisk) -> Vec<Entry> {
     let mut entries = Vec::new();
     let each = &mut |head: &afferent_protocol::segment::EntryHead, batch: &Batch<'_>| {
         entries.push((head.ordinal, head.stamp, batch.bytes().to_vec(), head.clock_offset_us()));
@@ -221,8 +222,8 @@ fn by_key() -> Means {
 }
 
 /// A log with these entries: every checksum is right.
-fn log_of(entries: &[Entry]) -> MemoryDisk {
-    let disk = MemoryDisk::new(2);
+fn log_of(entries: &[Entry]) -> SimDisk {
+    let disk = SimDisk::of_seed(2);
     let (mut log, _) = EmbeddedLog::open(disk.clone(), SETTINGS, &mut || 7, clock(0).wall, &mut |_, _| {}).unwrap();
     for (_, stamp, bytes, clock_offset_us) in entries {
         log.append_measured(&Batch::parse(bytes).unwrap().0, *stamp, *clock_offset_us);
@@ -280,9 +281,9 @@ fn lane_of(certificate: &Certificate, stream: Stream) -> Vec<(u64, u64, Fate)> {
 }
 
 /// A folder with a ring log that holds these batches; everything before `acked_end` was acknowledged.
-fn ring_of(batches: &[Vec<u8>], acked_end: u64) -> MemoryDisk {
+fn ring_of(batches: &[Vec<u8>], acked_end: u64) -> SimDisk {
     use afferent_protocol::segment::{EntryHead, LogKind, SegmentHeader, put_entry};
-    let disk = MemoryDisk::new(3);
+    let disk = SimDisk::of_seed(3);
     let first = *Batch::parse(&batches[0]).unwrap().0.header();
     let header = SegmentHeader {
         kind: LogKind::Ring,

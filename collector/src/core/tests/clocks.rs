@@ -35,7 +35,7 @@ fn offsets(core: &TestCore, name: &str) -> Vec<(Option<i64>, Correction, Timesta
 
 #[test]
 fn a_batch_of_a_clock_that_is_ten_days_slow_is_moved_by_them_however_late_it_comes() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut press = Agent::new("press", Stream::Samples, 1);
     let mut core = start_at(&disk, &collector(0));
     let held = press.samples(30);
@@ -52,7 +52,7 @@ fn a_batch_of_a_clock_that_is_ten_days_slow_is_moved_by_them_however_late_it_com
 
 #[test]
 fn until_an_agent_has_proved_itself_to_this_collector_nothing_is_known_of_its_clock() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut press = Agent::new("press", Stream::Samples, 1);
     let mut core = start_at(&disk, &collector(0));
     greet(&mut core, &press, 0, &collector(1)).unwrap();
@@ -71,7 +71,7 @@ fn until_an_agent_has_proved_itself_to_this_collector_nothing_is_known_of_its_cl
 
 #[test]
 fn a_lag_is_no_wrong_clock_and_grows_once_nothing_comes() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut press = Agent::new("press", Stream::Samples, 1);
     let mut core = start_at(&disk, &collector(0));
     let held = press.samples(10);

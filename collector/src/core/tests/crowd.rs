@@ -52,7 +52,7 @@ fn pinned(core: &TestCore) -> BTreeMap<SourceId, PublicKey> {
 
 #[test]
 fn names_of_which_only_refusals_are_known_are_bounded_and_leave_room_for_who_proves_itself() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut core = start(&disk);
     let mut press = Agent::new("press", Stream::Samples, 1);
     greet(&mut core, &press, 0, &clock(1)).expect("there is room");
@@ -80,7 +80,7 @@ fn names_of_which_only_refusals_are_known_are_bounded_and_leave_room_for_who_pro
 
 #[test]
 fn sources_are_bounded_and_those_that_have_delivered_go_on() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut press = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &press);
     let key = press.identity.public_key();
@@ -101,7 +101,7 @@ fn sources_are_bounded_and_those_that_have_delivered_go_on() {
 
 #[test]
 fn who_has_delivered_nothing_gives_way_to_newer_names_and_a_start_finds_the_same_names() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut core = start(&disk).with_new_names(65_536);
     let mut agents = ["press", "retired", "replaced", "named"].map(|name| Agent::new(name, Stream::Samples, 1));
     let vouched = |agent: &Agent| Some(Connection { is_vouched: true, ..over(agent, 1, 1) });
@@ -124,7 +124,7 @@ fn who_has_delivered_nothing_gives_way_to_newer_names_and_a_start_finds_the_same
     assert_eq!(own_events(&core).iter().filter(|event| event.contains("Forgotten")).count(), 10);
     assert!(core.sessions.of(&source("stranger-0")).next().is_none(), "nothing is kept of it");
     // Nothing was said about names that anybody but the log knows.
-    let mut again = start(&disk.cut());
+    let mut again = start(&disk.after_power_cut());
     assert_eq!(pinned(&again), pinned(&core));
     assert!(!["press", "retired", "replaced"].iter().any(|name| view(&again, name).is_new));
     // Who comes again under a forgotten name is pinned to what it comes with; under another name it is not heard.
@@ -139,7 +139,7 @@ fn who_has_delivered_nothing_gives_way_to_newer_names_and_a_start_finds_the_same
 
 #[test]
 fn who_gives_way_in_a_commit_that_fails_has_given_way_once_and_the_newcomer_is_let_in_again() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut core = start(&disk).with_new_names(1);
     let key = identity(5).public_key();
     for number in 0..NAMES_NEW_MAX {
@@ -159,13 +159,13 @@ fn who_gives_way_in_a_commit_that_fails_has_given_way_once_and_the_newcomer_is_l
     greet(&mut core, &late, 0, &clock(1)).expect("its only token was given back");
     let told: Vec<String> = own_events(&core).into_iter().filter(|event| event != "disk").collect();
     assert_eq!(told[1..], ["Forgotten { source: \"stranger-0\" }".to_owned(), "pinned late".to_owned()]);
-    let again = start(&disk.cut());
+    let again = start(&disk.after_power_cut());
     assert_eq!(again.sources().key(&late.name), Some(late.identity.public_key()));
 }
 
 #[test]
 fn one_address_brings_so_many_new_names_and_takes_nothing_from_others() {
-    let mut core = start(&MemoryDisk::new(1)).with_new_names(3);
+    let mut core = start(&SimDisk::of_seed(1)).with_new_names(3);
     let agents = strangers(0..5);
     let from = |last: u8| move |agent: &Agent| Some(over(agent, 1, last));
     let too_many = Some(Reason::FirstContacts);
@@ -193,7 +193,7 @@ fn one_address_brings_so_many_new_names_and_takes_nothing_from_others() {
 #[test]
 fn epochs_of_which_nothing_comes_are_bounded_and_those_that_have_begun_stay() {
     let mut press = Agent::new("press", Stream::Samples, 1);
-    let mut core = greeted(&MemoryDisk::new(1), &press);
+    let mut core = greeted(&SimDisk::of_seed(1), &press);
     let batch = press.samples(5);
     give(&mut core, &press, &batch);
     let begun = press.lane;

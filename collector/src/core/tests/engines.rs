@@ -1,12 +1,13 @@
 //! The engines that the promises of admission are held against, and how tests open them.
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::batch::{Batch, ClockReading};
 
 use super::SETTINGS;
 use crate::certificate::verify::verify;
 use crate::log::memory_engine::{MemoryEngine, MemoryWriter};
 use crate::log::{EmbeddedLog, ReadLog, Recovery, UnifiedLog};
-use crate::simulated::{MemoryDisk, source};
+use crate::simulated::source;
 use crate::sources::Sources;
 
 /// An engine that fails on command.
@@ -22,7 +23,7 @@ pub(super) trait TestEngine: Sized {
     /// knows such outcomes.
     fn ends_unknown(&self, is_durable: Option<bool>) -> bool;
     /// What a power cut leaves.
-    fn cut(&self) -> Self;
+    fn after_power_cut(&self) -> Self;
     /// Whether everything is as it was written, as far as the engine can tell.
     fn is_sound(&self) -> bool;
 }
@@ -32,17 +33,17 @@ pub(super) trait TestLog: UnifiedLog {
     fn readable(&self) -> Box<dyn ReadLog>;
 }
 
-impl TestLog for EmbeddedLog<MemoryDisk> {
+impl TestLog for EmbeddedLog<SimDisk> {
     fn readable(&self) -> Box<dyn ReadLog> {
         Box::new(self.reader())
     }
 }
 
-impl TestEngine for MemoryDisk {
-    type Log = EmbeddedLog<MemoryDisk>;
+impl TestEngine for SimDisk {
+    type Log = EmbeddedLog<SimDisk>;
 
     fn empty(seed: u64) -> Self {
-        Self::new(seed)
+        Self::of_seed(seed)
     }
 
     fn open(&self, sources: &mut Sources, now: &ClockReading) -> (Self::Log, Recovery) {
@@ -58,8 +59,8 @@ impl TestEngine for MemoryDisk {
         false
     }
 
-    fn cut(&self) -> Self {
-        Self::cut(self)
+    fn after_power_cut(&self) -> Self {
+        Self::after_power_cut(self)
     }
 
     fn is_sound(&self) -> bool {
@@ -93,8 +94,8 @@ impl TestEngine for MemoryEngine {
         true
     }
 
-    fn cut(&self) -> Self {
-        Self::cut(self)
+    fn after_power_cut(&self) -> Self {
+        Self::after_power_cut(self)
     }
 
     fn is_sound(&self) -> bool {
@@ -106,7 +107,7 @@ impl TestEngine for MemoryEngine {
 macro_rules! on_every_engine {
     ($($promise:ident),* $(,)?) => {
         mod on_segment_files {
-            $(#[test] fn $promise() { super::$promise::<crate::simulated::MemoryDisk>(); })*
+            $(#[test] fn $promise() { super::$promise::<afferent_host::disk::simulated::SimDisk>(); })*
         }
         mod in_memory {
             $(#[test] fn $promise() { super::$promise::<crate::log::memory_engine::MemoryEngine>(); })*

@@ -31,7 +31,7 @@ fn piece_of(batch: &[u8], lane: Lane) -> Vec<u8> {
 
 #[test]
 fn only_who_has_the_key_of_a_name_is_heard_as_a_guest_under_it_and_what_is_refused_is_the_guests() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut press = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &press);
     let before = view(&core, "press");
@@ -72,7 +72,7 @@ fn only_who_has_the_key_of_a_name_is_heard_as_a_guest_under_it_and_what_is_refus
 
 #[test]
 fn a_proof_that_was_overheard_proves_nothing_over_another_connection() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut press = Agent::new("press", Stream::Samples, 1);
     let mut core = start(&disk);
     let own = over(1, "press");
@@ -91,7 +91,7 @@ fn a_proof_that_was_overheard_proves_nothing_over_another_connection() {
 
 #[test]
 fn who_sends_without_having_proved_itself_is_asked_for_a_hello_and_nobody_else_is() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut press = Agent::new("press", Stream::Samples, 1);
     let mut core = start(&disk);
     prove_over(&mut core, &press, over(1, "press"));
@@ -115,7 +115,7 @@ fn who_sends_without_having_proved_itself_is_asked_for_a_hello_and_nobody_else_i
 
 #[test]
 fn that_it_had_another_name_counts_of_a_name_that_is_held_to_its_key() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let press = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &press);
     let formerly = |agent: &Agent, answer: Nonce| {

@@ -87,7 +87,7 @@ fn ordeal<E: TestEngine>(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCa
                 views.map(|view| (view.source, view.key, logged_lanes(&view))).collect()
             };
             let before = (!core.is_pending()).then(|| lanes(&core));
-            disk = disk.cut();
+            disk = disk.after_power_cut();
             core = start(&disk);
             if let Some(before) = before {
                 prop_assert_eq!(lanes(&core), before, "a restart rebuilds the sources as they were");
@@ -113,7 +113,7 @@ proptest! {
         seed in any::<u64>(),
         steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..60),
     ) {
-        ordeal::<MemoryDisk>(seed, &steps)?;
+        ordeal::<SimDisk>(seed, &steps)?;
         ordeal::<MemoryEngine>(seed, &steps)?;
     }
 }

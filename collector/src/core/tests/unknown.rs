@@ -1,5 +1,6 @@
 //! Commits whose outcome is unknown to whoever makes them: the log is opened anew, and shows what counts.
 
+use afferent_host::stop;
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -7,7 +8,6 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::intake::{self, Health, Intake, Outbox, WriterError};
-use crate::shutdown::stop_switch;
 use crate::supervise::Supervisor;
 
 #[test]
@@ -52,7 +52,7 @@ fn the_writer_ends_after_an_unknown_outcome_and_tries_nothing_again() {
         let _inside = runtime.enter();
         let (intake, incoming) = Intake::new();
         let (asked, _) = mpsc::channel(1);
-        let (switch, stopping) = stop_switch();
+        let (switch, stopping) = stop::channel();
         let supervisor = Supervisor::new(Arc::new(Health::default()), stopping);
         if is_unknown {
             engine.ends_unknown(Some(true));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use afferent_host::disk::simulated::SimDisk;
 use afferent_host::disk::{Disk, DiskFile, FsDisk};
 use afferent_protocol::batch::Batch;
 use afferent_protocol::event::{Body, Quality, Sample, Value};
@@ -14,7 +15,7 @@ use super::index_tests::{Log, SMALL, filled, index_all, indexes, mixed, open, op
 use super::inspect::{dump, info};
 use super::{EmbeddedLog, ForgetError, Forgetter, LogReader, LogSettings, ReadError};
 use crate::log::{Forgotten, Indexed, UnifiedLog, Wanted};
-use crate::simulated::{Agent, MemoryDisk, clock, parse};
+use crate::simulated::{Agent, clock, parse};
 
 /// Offset, ingest time and bytes of every batch of the log, by the file that it is in.
 type Contents = BTreeMap<String, Vec<(u64, i64, Vec<u8>)>>;
@@ -55,13 +56,13 @@ fn forget_all<D: Disk>(forgetter: &mut Forgetter<D>, until: Offset) -> Vec<Forgo
     std::iter::from_fn(|| forgetter.step(until).unwrap()).collect()
 }
 
-fn bytes_of(disk: &MemoryDisk) -> BTreeMap<String, usize> {
+fn bytes_of(disk: &SimDisk) -> BTreeMap<String, usize> {
     disk.names().into_iter().map(|name| (name.clone(), disk.bytes(&name).len())).collect()
 }
 
 #[test]
 fn samples_go_out_of_finished_segments_and_nothing_else_changes() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     filled(&disk, &mixed(200));
     let (log, ..) = open_reading_everything(&disk);
     let (before, sizes) = (contents(&disk), bytes_of(&disk));
@@ -90,7 +91,7 @@ fn samples_go_out_of_finished_segments_and_nothing_else_changes() {
 
 #[test]
 fn only_segments_that_end_by_the_offset_lose_their_samples() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     filled(&disk, &mixed(200));
     let (log, ..) = open_reading_everything(&disk);
     let segments = info(&disk).unwrap().segments;
@@ -105,17 +106,17 @@ fn only_segments_that_end_by_the_offset_lose_their_samples() {
 
 #[test]
 fn a_start_knows_of_the_sources_what_it_knew_with_the_samples() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     filled(&disk, &mixed(200));
     let (log, before, sources) = open_reading_everything(&disk);
     index_all(&log);
     let (_, _, by_indexes) = open(&disk);
     assert!(forget_all(&mut log.forgetter(), log.durable_end()).len() > 5);
     drop(log);
-    let (_, after, found) = open_reading_everything(&disk.cut());
+    let (_, after, found) = open_reading_everything(&disk.after_power_cut());
     assert_eq!((&after, format!("{found:?}")), (&before, format!("{sources:?}")));
     // The indexes were renewed: nothing but the newest segment is read.
-    let (_, after, found) = open(&disk.cut());
+    let (_, after, found) = open(&disk.after_power_cut());
     assert_eq!((&after, format!("{:?}", found.sources)), (&before, format!("{sources:?}")));
     assert_eq!((found.histories, found.batches), (by_indexes.histories, by_indexes.batches));
     // And without any index.
@@ -129,7 +130,7 @@ fn a_start_knows_of_the_sources_what_it_knew_with_the_samples() {
 
 #[test]
 fn an_index_of_the_old_file_is_not_believed() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     filled(&disk, &mixed(100));
     let (log, before, sources) = open_reading_everything(&disk);
     index_all(&log);
@@ -154,7 +155,7 @@ fn a_segment_that_would_keep_its_length_gets_another_one() {
     let entry = entry_len(parse(&agent.event(Body::Sample(sample))).bytes().len());
     assert_eq!(entry, entry_len(parse(&agent.event(Body::Sample(sample))).emptied().len()));
     let full = SEGMENT_HEADER_LEN + 10 * entry + STOP_LEN;
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let settings = LogSettings { segment_bytes: full as u64 };
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let (mut log, _) = Log::open(disk.clone(), settings, &mut || 7, clock(0).wall, &mut |_, _| {}).unwrap();
@@ -172,7 +173,7 @@ fn a_segment_that_would_keep_its_length_gets_another_one() {
 /// A step in which the disk refuses everything from an operation on, and then loses its power; gives whether the step
 /// came to its end, and what of the promise is broken.
 fn crashed(seed: u64, failing: u64, lies: bool) -> (bool, Result<(), String>) {
-    let disk = MemoryDisk::new(seed);
+    let disk = SimDisk::of_seed(seed);
     filled(&disk, &mixed(60));
     let (log, before, sources) = open_reading_everything(&disk);
     index_all(&log);
@@ -183,7 +184,7 @@ fn crashed(seed: u64, failing: u64, lies: bool) -> (bool, Result<(), String>) {
     disk.fails_in(Some(failing));
     let is_done = log.forgetter().step(log.durable_end()).is_ok();
     disk.fails_in(None);
-    let check = |disk: &MemoryDisk, what: &str| {
+    let check = |disk: &SimDisk, what: &str| {
         let (log, after, found) = open(disk);
         if before != after || format!("{sources:?}") != format!("{:?}", found.sources) {
             return Err(format!("{what}: a start finds something else: {after:?}"));
@@ -208,7 +209,8 @@ fn crashed(seed: u64, failing: u64, lies: bool) -> (bool, Result<(), String>) {
             });
         if is_all_done { Ok(()) } else { Err(format!("{what}: it does not go on")) }
     };
-    let result = check(&disk.cut(), "after a power cut").and_then(|()| check(&disk, "after the process died"));
+    let result =
+        check(&disk.after_power_cut(), "after a power cut").and_then(|()| check(&disk, "after the process died"));
     (is_done, result)
 }
 
@@ -240,7 +242,7 @@ fn without_the_sync_before_the_renaming_the_same_crashes_lose_the_segment() {
 #[test]
 fn what_the_disk_refuses_is_said_and_tried_again() {
     for failing in 0..5 {
-        let disk = MemoryDisk::new(failing);
+        let disk = SimDisk::of_seed(failing);
         filled(&disk, &mixed(60));
         let (log, ..) = open_reading_everything(&disk);
         let (before, reader) = (contents(&disk), log.reader());
@@ -264,11 +266,11 @@ fn what_the_disk_refuses_is_said_and_tried_again() {
 
 #[test]
 fn a_damaged_segment_keeps_its_samples_and_the_others_lose_theirs() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     filled(&disk, &mixed(100));
     let (log, ..) = open_reading_everything(&disk);
     let segments: Vec<String> = disk.names();
-    disk.rot(&segments[1], SEGMENT_HEADER_LEN + 400, |byte| byte ^ 1);
+    disk.change(&segments[1], SEGMENT_HEADER_LEN + 400, |byte| byte ^ 1);
     let damaged = disk.bytes(&segments[1]);
     let mut forgetter = log.forgetter();
     assert_eq!(forgetter.step(log.durable_end()).unwrap().unwrap().segment, segments[0]);
@@ -291,12 +293,12 @@ fn read_all<D: Disk>(reader: &LogReader<D>) -> Result<Vec<(u64, bool)>, ReadErro
 
 #[test]
 fn a_reader_in_the_middle_of_a_segment_goes_on_when_its_samples_are_removed() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     filled(&disk, &mixed(100));
     let (log, ..) = open_reading_everything(&disk);
     let all: Vec<u64> = read_all(&log.reader()).unwrap().into_iter().map(|(offset, _)| offset).collect();
     for stop_after in 1..all.len() {
-        let disk = disk.cut();
+        let disk = disk.after_power_cut();
         let (log, ..) = open_reading_everything(&disk);
         let (reader, mut scratch, mut found, mut at) = (log.reader(), Vec::new(), Vec::new(), Offset::ZERO);
         let mut forgetter = log.forgetter();
@@ -318,7 +320,7 @@ fn a_handle_stays_with_the_file_that_was_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let on_disk = FsDisk::new(directory.path()).unwrap();
     check_handles(&on_disk);
-    check_handles(&MemoryDisk::new(1));
+    check_handles(&SimDisk::of_seed(1));
 }
 
 fn check_handles(disk: &impl Disk) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use afferent_host::disk::Disk;
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::batch::Batch;
 use afferent_protocol::event::{Body, Breakdown, LaneEnd, LaneEnds, LifeCycle, Loss, LossReason, Severity};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Timestamp};
@@ -16,10 +17,10 @@ use super::segment_index::{SegmentIndex, segment_of};
 use super::{EmbeddedLog, LogReader, LogSettings, TimeKind};
 use crate::limits::INDEX_EVERY_BYTES;
 use crate::log::{History, Indexed, Kinds, NameHash, ReadLog, ReadLogError, Rebuild, Recovery, UnifiedLog, Wanted};
-use crate::simulated::{Agent, MemoryDisk, clock, parse, source};
+use crate::simulated::{Agent, clock, parse, source};
 use crate::sources::Sources;
 
-pub(super) type Log = EmbeddedLog<MemoryDisk>;
+pub(super) type Log = EmbeddedLog<SimDisk>;
 
 pub(super) const SMALL: LogSettings = LogSettings { segment_bytes: 8192 };
 
@@ -46,21 +47,21 @@ impl Rebuild for Counted {
     }
 }
 
-pub(super) fn open(disk: &MemoryDisk) -> (Log, Recovery, Counted) {
+pub(super) fn open(disk: &SimDisk) -> (Log, Recovery, Counted) {
     let (log, recovery, mut found) = open_unread(disk);
     found.sources.find_unattested(&log.reader());
     (log, recovery, found)
 }
 
 /// A log of which nobody has read anything since its start.
-fn open_unread(disk: &MemoryDisk) -> (Log, Recovery, Counted) {
+fn open_unread(disk: &SimDisk) -> (Log, Recovery, Counted) {
     let mut found = Counted { sources: Sources::new(source("collector")), batches: 0, histories: 0 };
     let (log, recovery) =
         Log::open_by_indexes(disk.clone(), SMALL, &mut || 7, clock(0).wall, &mut found).expect("it always opens");
     (log, recovery, found)
 }
 
-pub(super) fn open_reading_everything(disk: &MemoryDisk) -> (Log, Recovery, Sources) {
+pub(super) fn open_reading_everything(disk: &SimDisk) -> (Log, Recovery, Sources) {
     let sources = RefCell::new(Sources::new(source("collector")));
     let mut each = |head: &EntryHead, batch: &Batch<'_>| sources.borrow_mut().rebuild(head, batch);
     let (log, recovery) = Log::open(disk.clone(), SMALL, &mut || 7, clock(0).wall, &mut each).expect("it always opens");
@@ -78,7 +79,7 @@ pub(super) fn index_all(log: &Log) -> usize {
 }
 
 /// Several agents in turn: samples, breakdowns, losses, and what the collector says itself.
-pub(super) fn filled(disk: &MemoryDisk, batches: &[u8]) {
+pub(super) fn filled(disk: &SimDisk, batches: &[u8]) {
     let mut press = Agent::new("press", Stream::Samples, 1);
     let mut lathe = Agent::new("lathe", Stream::Critical, 2);
     let mut own = Agent::new("collector", Stream::Critical, 3);
@@ -115,7 +116,7 @@ pub(super) fn mixed(count: usize) -> Vec<u8> {
     (0..count).map(|at| (at * 37 % 251) as u8).collect()
 }
 
-pub(super) fn indexes(disk: &MemoryDisk) -> Vec<String> {
+pub(super) fn indexes(disk: &SimDisk) -> Vec<String> {
     disk.names().into_iter().filter(|name| name.ends_with(".idx")).collect()
 }
 
@@ -126,7 +127,7 @@ proptest! {
         batches in prop::collection::vec(any::<u8>(), 0..200),
         without in any::<u8>(),
     ) {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         filled(&disk, &batches);
         let (log, before, sources) = open_reading_everything(&disk);
         index_all(&log);
@@ -147,7 +148,7 @@ proptest! {
 
 #[test]
 fn a_start_reads_indexes_and_the_newest_segment_alone() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     filled(&disk, &mixed(200));
     let (log, ..) = open_reading_everything(&disk);
     let made = index_all(&log);
@@ -159,20 +160,20 @@ fn a_start_reads_indexes_and_the_newest_segment_alone() {
 
 #[test]
 fn no_flipped_bit_of_an_index_is_believed() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     filled(&disk, &mixed(60));
     let (log, before, sources) = open_reading_everything(&disk);
     index_all(&log);
     let name = indexes(&disk).remove(0);
     for bit in (0..disk.bytes(&name).len() * 8).step_by(3) {
-        disk.rot(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
+        disk.change(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
         let (_, after, found) = open(&disk);
         assert!(found.batches > 0 && found.histories < indexes(&disk).len(), "bit {bit} was believed");
         assert_eq!((before.clone(), format!("{sources:?}")), (after, format!("{:?}", found.sources)));
-        disk.rot(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
+        disk.change(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
     }
     // A wrong index is recreated.
-    disk.rot(&name, 40, |byte| !byte);
+    disk.change(&name, 40, |byte| !byte);
     let (log, ..) = open(&disk);
     assert_eq!(index_all(&log), 1);
     assert_eq!(open(&disk).2.histories, indexes(&disk).len());
@@ -180,7 +181,7 @@ fn no_flipped_bit_of_an_index_is_believed() {
 
 #[test]
 fn an_index_is_never_believed_over_its_segment() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     filled(&disk, &mixed(100));
     let (log, ..) = open_reading_everything(&disk);
     index_all(&log);
@@ -190,9 +191,9 @@ fn an_index_is_never_believed_over_its_segment() {
     for at in [5, SEGMENT_HEADER_LEN] {
         let name = if at == 5 { &segments[0] } else { &segments[1] };
         let at = if at == 5 { at } else { disk.bytes(name).iter().rposition(|byte| *byte != 0).unwrap() };
-        disk.rot(name, at, |byte| byte ^ 1);
+        disk.change(name, at, |byte| byte ^ 1);
     }
-    disk.rot(&segments[0], 517, |byte| byte ^ 1);
+    disk.change(&segments[0], 517, |byte| byte ^ 1);
     let (log, recovery, found) = open(&disk);
     assert_eq!(found.histories, count - 2);
     assert!(!recovery.damage.is_empty() && !recovery.holes.is_empty(), "{recovery:?}");
@@ -207,7 +208,7 @@ fn an_index_is_never_believed_over_its_segment() {
 }
 
 /// A log of several segments, each with several points of its index, and the names of its indexes.
-fn with_points(disk: &MemoryDisk) -> Vec<String> {
+fn with_points(disk: &SimDisk) -> Vec<String> {
     let settings = LogSettings { segment_bytes: 3 * INDEX_EVERY_BYTES };
     let opened = Log::open(disk.clone(), settings, &mut || 7, clock(0).wall, &mut |_, _| {});
     let (mut log, _) = opened.expect("it always opens");
@@ -221,7 +222,7 @@ fn with_points(disk: &MemoryDisk) -> Vec<String> {
 }
 
 /// Changes what an index says; its checksum is right.
-fn lie(disk: &MemoryDisk, name: &str, change: impl FnOnce(&mut SegmentIndex)) {
+fn lie(disk: &SimDisk, name: &str, change: impl FnOnce(&mut SegmentIndex)) {
     let mut index: SegmentIndex = postcard::from_bytes(&disk.bytes(name)[16..]).unwrap();
     assert!(index.points.len() >= 3);
     change(&mut index);
@@ -252,7 +253,7 @@ fn a_lie_about_where_entries_are_costs_readers_nothing_and_is_mended() {
         |index| _ = index.points.remove(1),
     ];
     for (nth, change) in lies.into_iter().enumerate() {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let names = with_points(&disk);
         let before = disk.bytes(&names[1]);
         lie(&disk, &names[1], change);
@@ -271,7 +272,7 @@ fn a_lie_about_where_entries_are_costs_readers_nothing_and_is_mended() {
 
 #[test]
 fn points_of_finished_segments_are_on_the_disk_and_those_that_were_used_last_in_memory() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let names = with_points(&disk);
     let (log, ..) = open_unread(&disk);
     let of_newest = log.reader().points_held();
@@ -292,14 +293,14 @@ fn points_of_finished_segments_are_on_the_disk_and_those_that_were_used_last_in_
 
 #[test]
 fn an_index_that_goes_or_is_changed_while_the_log_is_open_costs_readers_nothing() {
-    let harm: [fn(&MemoryDisk, &str); 4] = [
+    let harm: [fn(&SimDisk, &str); 4] = [
         |disk, name| disk.remove(name).unwrap(),
-        |disk, name| disk.rot(name, 40, |byte| !byte),
+        |disk, name| disk.change(name, 40, |byte| !byte),
         |disk, name| lie(disk, name, |index| index.points[1].position += 8),
         |disk, name| lie(disk, name, |index| index.points[1].offset += 100),
     ];
     for (nth, harm) in harm.into_iter().enumerate() {
-        let disk = MemoryDisk::new(1);
+        let disk = SimDisk::of_seed(1);
         let names = with_points(&disk);
         let (log, ..) = open_unread(&disk);
         let before = disk.bytes(&names[1]);
@@ -320,7 +321,7 @@ fn an_index_that_goes_or_is_changed_while_the_log_is_open_costs_readers_nothing(
 
 #[test]
 fn names_of_a_segment_take_no_more_room_than_they_need() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let names = with_points(&disk);
     let index: SegmentIndex = {
         let segment = segment_of(&names[0]).unwrap();
@@ -335,9 +336,9 @@ fn names_of_a_segment_take_no_more_room_than_they_need() {
 
 #[test]
 fn damage_that_a_reader_finds_is_told_and_told_again_by_the_next_start() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let names = with_points(&disk);
-    disk.rot(&segment_of(&names[1]).unwrap(), 100_000, |byte| !byte);
+    disk.change(&segment_of(&names[1]).unwrap(), 100_000, |byte| !byte);
     let (log, recovery, _) = open(&disk);
     assert!(recovery.damage.is_empty(), "the index stands for a segment that nobody has read");
     let (offsets, damage) = read_from_everywhere(&log, 20);
@@ -350,13 +351,13 @@ fn damage_that_a_reader_finds_is_told_and_told_again_by_the_next_start() {
 #[test]
 fn an_index_whose_write_fails_or_is_cut_off_is_made_at_the_next_start() {
     for failing in 0..4 {
-        let disk = MemoryDisk::new(failing);
+        let disk = SimDisk::of_seed(failing);
         filled(&disk, &mixed(30));
         let (log, before, _) = open_reading_everything(&disk);
         disk.fails_in(Some(failing));
         index_all(&log);
         disk.fails_in(None);
-        let disk = disk.cut();
+        let disk = disk.after_power_cut();
         let (log, after, _) = open(&disk);
         assert_eq!(before, after);
         index_all(&log);
@@ -364,7 +365,7 @@ fn an_index_whose_write_fails_or_is_cut_off_is_made_at_the_next_start() {
     }
 }
 
-fn stretches(reader: &LogReader<MemoryDisk>, wanted: &Wanted) -> BTreeSet<u64> {
+fn stretches(reader: &LogReader<SimDisk>, wanted: &Wanted) -> BTreeSet<u64> {
     let mut at = Offset::ZERO;
     let mut found = BTreeSet::new();
     while let Some(range) = reader.stretch(at, wanted) {
@@ -377,7 +378,7 @@ fn stretches(reader: &LogReader<MemoryDisk>, wanted: &Wanted) -> BTreeSet<u64> {
 
 #[test]
 fn what_is_wanted_is_never_passed_over_and_much_else_is() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, ..) = open_reading_everything(&disk);
     let mut agents: Vec<Agent> =
         (0..40).map(|number| Agent::new(&format!("press-{number}"), Stream::Samples, 1)).collect();
@@ -415,7 +416,7 @@ fn what_is_wanted_is_never_passed_over_and_much_else_is() {
 
 #[test]
 fn a_stretch_is_read_without_what_lies_behind_it() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     filled(&disk, &mixed(200));
     let (log, ..) = open_reading_everything(&disk);
     index_all(&log);
@@ -433,7 +434,7 @@ fn a_stretch_is_read_without_what_lies_behind_it() {
 }
 
 /// What operators, agents and the collector have said, each of them in a batch of its own, among samples.
-fn with_statements(disk: &MemoryDisk) {
+fn with_statements(disk: &SimDisk) {
     let (mut press, mut lathe) = (Agent::new("press", Stream::Samples, 1), Agent::new("lathe", Stream::Critical, 2));
     let mut own = Agent::new("collector", Stream::Critical, 3);
     let (mut log, ..) = open_reading_everything(disk);
@@ -467,7 +468,7 @@ fn with_statements(disk: &MemoryDisk) {
 
 #[test]
 fn what_was_said_of_sources_is_known_after_a_start_with_and_without_indexes() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     with_statements(&disk);
     let (log, _, read) = open_reading_everything(&disk);
     assert!(index_all(&log) > 0);

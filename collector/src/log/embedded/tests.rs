@@ -1,4 +1,5 @@
 use afferent_host::disk::Disk;
+use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::batch::Header;
 use afferent_protocol::ids::{Offset, Stream, Timestamp};
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, SEGMENT_HEADER_LEN};
@@ -8,13 +9,13 @@ use super::inspect::info;
 use super::{EmbeddedLog, LogSettings, ReadError, TimeKind};
 use crate::certificate::verify::verify;
 use crate::log::{Recovery, UnifiedLog};
-use crate::simulated::{Agent, MemoryDisk, clock, parse, source};
+use crate::simulated::{Agent, clock, parse, source};
 
 const SMALL: LogSettings = LogSettings { segment_bytes: 8192 };
 
-type Log = EmbeddedLog<MemoryDisk>;
+type Log = EmbeddedLog<SimDisk>;
 
-fn open(disk: &MemoryDisk) -> (Log, Recovery, Vec<(u64, Header)>) {
+fn open(disk: &SimDisk) -> (Log, Recovery, Vec<(u64, Header)>) {
     let mut found = Vec::new();
     let mut each = |head: &afferent_protocol::segment::EntryHead, batch: &afferent_protocol::batch::Batch<'_>| {
         found.push((head.ordinal, *batch.header()));
@@ -40,7 +41,7 @@ fn read_all(log: &Log) -> Vec<(u64, Header)> {
 }
 
 /// A log of so many batches of `count` samples each, one commit each.
-fn filled(disk: &MemoryDisk, batches: u64, count: u64) -> Vec<(u64, Header)> {
+fn filled(disk: &SimDisk, batches: u64, count: u64) -> Vec<(u64, Header)> {
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let (mut log, ..) = open(disk);
     for second in 0..batches {
@@ -52,11 +53,11 @@ fn filled(disk: &MemoryDisk, batches: u64, count: u64) -> Vec<(u64, Header)> {
 
 #[test]
 fn what_was_committed_is_read_back_before_and_after_a_restart_over_many_segments() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let written = filled(&disk, 100, 3);
     assert_eq!(written.len(), 100);
     assert!(disk.names().len() > 3, "several segments");
-    let (log, recovery, found) = open(&disk.cut());
+    let (log, recovery, found) = open(&disk.after_power_cut());
     assert_eq!((found, recovery.batches), (written.clone(), 100));
     assert!(recovery.damage.is_empty() && recovery.holes.is_empty() && !recovery.torn, "{recovery:?}");
     assert_eq!(read_all(&log), written);
@@ -72,7 +73,7 @@ fn what_was_committed_is_read_back_before_and_after_a_restart_over_many_segments
 
 #[test]
 fn a_restart_goes_on_in_the_same_segment_and_an_empty_log_is_new() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     assert!(open(&disk).1.is_new);
     filled(&disk, 2, 3);
     let (mut log, recovery, _) = open(&disk);
@@ -85,7 +86,7 @@ fn a_restart_goes_on_in_the_same_segment_and_an_empty_log_is_new() {
 
 #[test]
 fn a_reader_sees_nothing_before_its_commit() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, ..) = open(&disk);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let reader = log.reader();
@@ -105,7 +106,7 @@ fn a_reader_sees_nothing_before_its_commit() {
 
 #[test]
 fn a_batch_larger_than_a_segment_gets_its_own_and_a_large_commit_spans_several() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, ..) = open(&disk);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     log.append(&parse(&agent.samples(5000)), clock(0).wall);
@@ -114,19 +115,19 @@ fn a_batch_larger_than_a_segment_gets_its_own_and_a_large_commit_spans_several()
     }
     assert_eq!(log.commit().unwrap(), Offset::new(5200));
     assert_eq!(read_all(&log).len(), 101);
-    assert_eq!(open(&disk.cut()).2, read_all(&log));
+    assert_eq!(open(&disk.after_power_cut()).2, read_all(&log));
 }
 
 #[test]
 fn a_write_that_did_not_finish_is_dropped_and_its_offsets_are_given_anew() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let written = filled(&disk, 5, 3);
     let name = disk.names().remove(0);
     // The last batch's body, as if one sector of it had not come to the disk.
     let report = info(&disk).unwrap();
     let last = SEGMENT_HEADER_LEN + report.segments[0].used_bytes as usize - 8;
-    disk.rot(&name, last, |byte| byte ^ 0xFF);
-    disk.rot(&name, last - 8, |byte| byte ^ 0xFF);
+    disk.change(&name, last, |byte| byte ^ 0xFF);
+    disk.change(&name, last - 8, |byte| byte ^ 0xFF);
     let (mut log, recovery, found) = open(&disk);
     assert!(recovery.torn && recovery.holes.is_empty());
     assert_eq!(found, written[..4]);
@@ -140,10 +141,10 @@ fn a_write_that_did_not_finish_is_dropped_and_its_offsets_are_given_anew() {
 
 #[test]
 fn rot_in_the_middle_is_a_named_hole_and_everything_else_stays() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let written = filled(&disk, 100, 3);
     for name in disk.names() {
-        disk.rot(&name, SEGMENT_HEADER_LEN + ENTRY_HEAD_LEN + 300, |byte| byte ^ 1);
+        disk.change(&name, SEGMENT_HEADER_LEN + ENTRY_HEAD_LEN + 300, |byte| byte ^ 1);
     }
     let (mut log, recovery, found) = open(&disk);
     assert_eq!(recovery.holes.len(), disk.names().len());
@@ -159,29 +160,29 @@ fn rot_in_the_middle_is_a_named_hole_and_everything_else_stays() {
 
 #[test]
 fn rot_while_the_log_is_open_is_told_to_the_reader_who_may_go_on_behind_it() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let (mut log, ..) = open(&disk);
     for second in 0..60 {
         log.append(&parse(&agent.samples(3)), clock(second).wall);
         log.commit().unwrap();
     }
-    disk.rot(&disk.names()[1], SEGMENT_HEADER_LEN + ENTRY_HEAD_LEN + 300, |byte| byte ^ 1);
+    disk.change(&disk.names()[1], SEGMENT_HEADER_LEN + ENTRY_HEAD_LEN + 300, |byte| byte ^ 1);
     let found = read_all(&log);
     assert!(found.len() < 60 && found.last().unwrap().0 == 177, "{}", found.len());
 }
 
 #[test]
 fn a_segment_whose_header_is_gone_is_read_by_its_name() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let written = filled(&disk, 100, 3);
     for name in disk.names().iter().skip(1) {
-        disk.rot(name, 5, |byte| byte ^ 1);
-        disk.rot(name, 517, |byte| byte ^ 1);
+        disk.change(name, 5, |byte| byte ^ 1);
+        disk.change(name, 517, |byte| byte ^ 1);
     }
     assert_eq!(open(&disk).2, written);
-    disk.rot(&disk.names()[0], 5, |byte| byte ^ 1);
-    disk.rot(&disk.names()[0], 517, |byte| byte ^ 1);
+    disk.change(&disk.names()[0], 5, |byte| byte ^ 1);
+    disk.change(&disk.names()[0], 517, |byte| byte ^ 1);
     let (log, recovery, found) = open(&disk);
     assert!(found.is_empty() && !recovery.holes.is_empty());
     assert!(log.durable_end() >= Offset::new(300), "offsets are not given twice");
@@ -189,7 +190,7 @@ fn a_segment_whose_header_is_gone_is_read_by_its_name() {
 
 #[test]
 fn a_failed_commit_leaves_no_files_behind() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, ..) = open(&disk);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let batch = agent.samples(3);
@@ -201,12 +202,12 @@ fn a_failed_commit_leaves_no_files_behind() {
     }
     log.append(&parse(&batch), clock(0).wall);
     assert_eq!(log.commit().unwrap(), Offset::new(3));
-    assert_eq!(open(&disk.cut()).2.len(), 1);
+    assert_eq!(open(&disk.after_power_cut()).2.len(), 1);
 }
 
 #[test]
 fn every_flipped_bit_of_a_segment_is_noticed() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let settings = LogSettings { segment_bytes: 4096 };
     let own = source("collector");
     {
@@ -225,16 +226,16 @@ fn every_flipped_bit_of_a_segment_is_noticed() {
     assert!(sound.is_sound(), "{sound:?}");
     assert_eq!(sound.report.batches, 4);
     for bit in 0..disk.bytes(&name).len() * 8 {
-        disk.rot(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
+        disk.change(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
         let report = info(&disk).unwrap();
         assert!(!report.is_sound(), "bit {bit} went unnoticed");
-        disk.rot(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
+        disk.change(&name, bit / 8, |byte| byte ^ (1 << (bit % 8)));
     }
 }
 
 #[test]
 fn verify_notices_a_batch_that_its_source_did_not_sign() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     filled(&disk, 1, 1);
     let report = verify(&disk, &source("collector")).unwrap();
     assert_eq!(report.report.suspects.len(), 1, "no key was ever pinned: {report:?}");
@@ -243,7 +244,7 @@ fn verify_notices_a_batch_that_its_source_did_not_sign() {
 
 #[test]
 fn a_time_is_found_by_ingest_and_by_event() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     filled(&disk, 100, 3);
     let (log, ..) = open(&disk);
     let reader = log.reader();
@@ -257,7 +258,7 @@ fn a_time_is_found_by_ingest_and_by_event() {
 
 #[test]
 fn times_are_found_although_the_clock_is_set() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     let (mut log, ..) = open(&disk);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     // One batch of a clock that is a century ahead, and later a clock that is set back by half an hour.
@@ -282,7 +283,7 @@ fn times_are_found_although_the_clock_is_set() {
 
 #[test]
 fn foreign_files_are_left_alone() {
-    let disk = MemoryDisk::new(1);
+    let disk = SimDisk::of_seed(1);
     disk.create("notes.txt", 10).unwrap();
     disk.create("00000000000000000000-0000000009.seg", 4096).unwrap();
     let written = filled(&disk, 3, 1);
@@ -292,7 +293,7 @@ fn foreign_files_are_left_alone() {
 
 /// Commits with failures and power cuts; gives why it contradicts the promise, if it does.
 fn ordeal(seed: u64, steps: &[(u8, u8)], lies: bool) -> Result<(), String> {
-    let mut disk = MemoryDisk::new(seed);
+    let mut disk = SimDisk::of_seed(seed);
     if lies {
         disk.sync_lies();
     }
@@ -319,7 +320,7 @@ fn ordeal(seed: u64, steps: &[(u8, u8)], lies: bool) -> Result<(), String> {
         }
         let is_cut = fate % 3 == 0;
         if is_cut {
-            disk = disk.cut();
+            disk = disk.after_power_cut();
         }
         if is_cut || fate % 5 == 0 {
             let (next, recovery, found) = open(&disk);

@@ -71,14 +71,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::simulated::MemoryDisk;
+    use afferent_host::disk::simulated::SimDisk;
 
     proptest! {
         #[test]
         fn whatever_was_looked_at_before_a_place_has_its_bytes_and_a_window_stays_small(
             looks in prop::collection::vec((0..3_000_000_u64, 0..2_000_000_usize), 1..20),
         ) {
-            let disk = MemoryDisk::new(1);
+            let disk = SimDisk::of_seed(1);
             let bytes: Vec<u8> = (0..2_500_000_u32).map(|at| (at % 251) as u8).collect();
             let file = disk.create("a", bytes.len() as u64).unwrap();
             file.write_at(&bytes, 0).unwrap();

@@ -159,7 +159,7 @@ impl Models {
     ) -> Result<Fold, AskError> {
         let log = self.0.log.another();
         let mut fold = start_of(definition, self.0.store.as_ref(), &*log, end);
-        let is_cancelled = || cancel.is_cancelled() || self.0.stopping.is_said();
+        let is_cancelled = || cancel.is_cancelled() || self.0.stopping.is_requested();
         fold_log(&*log, &mut fold, end, &is_cancelled, &mut Fold::entry)?;
         Ok(fold)
     }

@@ -49,7 +49,7 @@ impl Models {
         let mut saved = (self.live().next(), Instant::now());
         let mut place = Fold::new(Vec::new(), saved.0, Default::default());
         let mut looked: Option<Instant> = None;
-        while !self.0.stopping.is_said() {
+        while !self.0.stopping.is_requested() {
             let end = log.kept().end;
             let outcome = self.advance(&*log, &mut place, end, &mut turns);
             self.take_finished(&*log);
@@ -93,7 +93,7 @@ impl Models {
     async fn wait(&self, durable: &mut watch::Receiver<Offset>) {
         let mut stopping = self.0.stopping.clone();
         tokio::select! {
-            () = stopping.wait() => {}
+            () = stopping.requested() => {}
             changed = durable.changed() => if changed.is_err() {
                 // Nothing will come any more: who stops us says so in a moment.
                 tokio::time::sleep(RETRY).await;
@@ -110,7 +110,7 @@ impl Models {
         // Decoded beside the models, which leave their place for as long as some events take: so nobody who asks for a
         // state waits for a part, and no commit for a batch.
         assert_eq!(place.next(), next, "the place goes with the models");
-        let stopping = || self.0.stopping.is_said();
+        let stopping = || self.0.stopping.is_requested();
         let outcome = fold_log(log, place, part, &stopping, &mut |place, entry, end| {
             self.catch_up(place.next());
             let passage = place.entry_through(entry, end, &mut |_, seen, _| {
@@ -136,7 +136,7 @@ impl Models {
         let finished = std::mem::take(&mut *locked(&self.0.finished));
         for mut fold in finished {
             let end = self.live().next();
-            let stopping = || self.0.stopping.is_said();
+            let stopping = || self.0.stopping.is_requested();
             let caught_up = fold_log(log, &mut fold, end, &stopping, &mut Fold::entry);
             if let Err(error) = caught_up {
                 tracing::warn!(%error, "a model that was made again cannot be taken in yet");

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use afferent_host::stop::Stop;
 use afferent_protocol::ids::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -30,7 +31,6 @@ pub use replay::{Cancel, ReplayError, fold_log, start_of};
 use super::store::Store;
 use super::{CountedFrom, Definition, Fold, ModelId, Shortage};
 use crate::log::ReadLog;
-use crate::shutdown::Stopping;
 use crate::supervise::{Part, Supervisor};
 use crate::turns::Commits;
 
@@ -45,7 +45,7 @@ pub struct Settings {
     /// The first offset that is not on disk; its changes wake the models.
     pub durable: watch::Receiver<Offset>,
     /// Ends it.
-    pub stopping: Stopping,
+    pub stopping: Stop,
     /// Watches its threads.
     pub supervisor: Supervisor,
     /// What the models give way to.
@@ -66,7 +66,7 @@ struct Shared {
     definitions: Vec<Definition>,
     store: Option<Store>,
     log: Arc<dyn ReadLog>,
-    stopping: Stopping,
+    stopping: Stop,
     supervisor: Supervisor,
     commits: Commits,
     /// The models that follow the log.

@@ -98,7 +98,7 @@ impl Models {
 
     fn run(&self, mut fold: Fold, progress: &Progress) {
         let log = self.0.log.another();
-        let stopping = || self.0.stopping.is_said();
+        let stopping = || self.0.stopping.is_requested();
         let mut turns = Turns::new(self.0.commits.clone());
         loop {
             // Never further than those that follow the log: there it is taken in.

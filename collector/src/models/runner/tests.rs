@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use afferent_host::stop::{self, StopSender};
 use afferent_protocol::event::{AlarmTransition, Event, MachineState};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -13,7 +14,6 @@ use super::super::{BuiltIn, Member, Seen, with_built_ins};
 use super::*;
 use crate::log::events::Entry;
 use crate::log::memory::MemoryLog;
-use crate::shutdown::{StopSwitch, stop_switch};
 
 mod counts_from;
 
@@ -21,13 +21,13 @@ mod counts_from;
 struct Started {
     models: Models,
     threads: Threads,
-    switch: StopSwitch,
+    switch: StopSender,
     durable: watch::Sender<Offset>,
 }
 
 impl Started {
     fn new(runtime: &Runtime, log: &MemoryLog, snapshots: Option<PathBuf>) -> Self {
-        let (switch, stopping) = stop_switch();
+        let (switch, stopping) = stop::channel();
         let (durable, view) = watch::channel(log.kept().end);
         let definitions = with_built_ins(&[]);
         let supervisor = Supervisor::new(Arc::default(), stopping.clone());

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use afferent_host::stop::{self, Stop, StopSender};
 use afferent_protocol::attestation::Attestation;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -10,7 +11,6 @@ use super::super::{CLOCK, Loop, Settings, UNATTESTED};
 use super::*;
 use crate::intake::{self, Health, Intake, Outbox, Writer};
 use crate::log::ReadLog;
-use crate::shutdown::{StopSwitch, Stopping, stop_switch};
 use crate::sources::{ClockHeard, SourceView};
 use crate::supervise::Supervisor;
 
@@ -20,11 +20,11 @@ struct AtWork {
     log: Arc<dyn ReadLog>,
     health: Arc<Health>,
     heard: watch::Sender<Arc<Vec<SourceView>>>,
-    stopping: Stopping,
+    stopping: Stop,
     runtime: Runtime,
     intake: Option<Intake>,
     writer: Option<Writer>,
-    _switch: StopSwitch,
+    _switch: StopSender,
 }
 
 impl AtWork {
@@ -38,7 +38,7 @@ impl AtWork {
         let (intake, incoming) = Intake::new();
         let (asked, _) = mpsc::channel(1);
         let health = Arc::new(Health::default());
-        let supervisor = Supervisor::new(Arc::clone(&health), stop_switch().1);
+        let supervisor = Supervisor::new(Arc::clone(&health), stop::channel().1);
         let (writer, _) =
             intake::spawn(world.core, incoming, Outbox::Endpoint(Arc::default()), asked, &supervisor).unwrap();
         let (heard, sources) = watch::channel(Arc::default());
@@ -57,7 +57,7 @@ impl AtWork {
             health: Arc::clone(&health),
         };
         change(&mut settings);
-        let (switch, stopping) = stop_switch();
+        let (switch, stopping) = stop::channel();
         let (retention, log) = (Loop::new(settings), log as Arc<dyn ReadLog>);
         let (intake, writer) = (Some(intake), Some(writer));
         drop(_inside);
@@ -111,11 +111,11 @@ fn where_nobody_says_what_time_it_is_nothing_is_old_until_an_agent_does() {
     assert_eq!(waits.look(), Offset::ZERO);
     let warning = waits.warning(CLOCK).expect("it says so");
     assert!(warning.contains("nothing is removed by its age until one does"), "{warning}");
-    let mut press = World::start(&MemoryDisk::new(9), 0);
+    let mut press = World::start(&SimDisk::of_seed(9), 0);
     press.greet(&Agent::new("press", Stream::Samples, 1));
     let mut view = press.core.sources().view(&source("press")).unwrap();
     // What is true: this machine's clock, as it stands now.
-    let now = crate::clock::SystemClock::new().read();
+    let now = afferent_host::clock::SystemClock::new().read();
     view.clock_heard = Some(ClockHeard { wall: now.wall, monotonic_us: now.monotonic_us });
     waits.heard.send_replace(Arc::new(vec![view]));
     assert!(waits.look() > Offset::ZERO);
@@ -135,7 +135,7 @@ fn by_size_goes_what_is_too_much_and_no_clock_is_asked() {
 }
 
 /// Every file of the log, to be put back.
-fn saved(disk: &MemoryDisk) -> Vec<(String, Vec<u8>)> {
+fn saved(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
     disk.names().into_iter().map(|name| (name.clone(), disk.bytes(&name))).collect()
 }
 

@@ -48,7 +48,7 @@ fn check_finds_certificates_that_are_missing_expired_or_of_somebody_else() {
     let (is_content, said) = check(&rig, &[]);
     assert!(is_content && said.contains("is valid"), "{said}");
     rig.agent_ship = with(&own.cert, &other.key);
-    finds(&rig, &["press-88.pem", "press-89.key", "are not of one certificate"]);
+    finds(&rig, &["press-88.pem", "press-89.key", "do not go together"]);
     rig.agent_ship = with(&other.cert, &other.key);
     finds(&rig, &["its common name is \"press-89\"", "\"press-88\""]);
     let (cert, key) = expired(&rig);

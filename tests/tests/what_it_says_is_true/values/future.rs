@@ -21,7 +21,7 @@ fn post(rig: &Rig, id: &str) {
 fn in_a_while(seconds: u64) -> (String, impl Fn()) {
     let at = SystemTime::now() + Duration::from_secs(seconds);
     let micros = at.duration_since(UNIX_EPOCH).expect("the clock is after 1970").as_micros();
-    let text = afferent_agent::intake::time::rfc3339(afferent_protocol::ids::Timestamp::clamped(micros as i64));
+    let text = afferent_host::time::rfc3339(afferent_protocol::ids::Timestamp::clamped(micros as i64));
     (text, move || wait_for("the time comes", || (SystemTime::now() > at).then_some(())))
 }
 

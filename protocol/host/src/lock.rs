@@ -4,10 +4,8 @@ use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use afferent_host::files;
-
-/// The name of the lock's file in the data directory.
-pub const LOCK_FILE: &str = "lock";
+use crate::files;
+use crate::limits::HOLDER_BYTES_MAX;
 
 /// Holds the data directory until it is dropped, or the process ends in whatever way.
 #[derive(Debug)]
@@ -19,27 +17,27 @@ pub struct DirectoryLock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process holds it.
-    #[error("{} is in use by {holder}; stop that, or take another data directory", .directory.display())]
+    #[error("{} is in use by {holder}; stop that process, or choose another data directory", .directory.display())]
     InUse {
         /// The directory.
         directory: PathBuf,
-        /// The process, as far as it can be told.
+        /// The process, with its name where the system gives it.
         holder: String,
     },
     /// The directory or its lock cannot be opened.
-    #[error("cannot lock {}: {error}; the agent needs a directory that it can write", .path.display())]
+    #[error("cannot lock {}: {error}; the data directory must be one that can be written", .path.display())]
     Io {
         /// The lock's file.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system reports.
         error: io::Error,
     },
 }
 
 impl DirectoryLock {
-    /// Takes `directory`, which must exist.
-    pub fn take(directory: &Path) -> Result<Self, LockError> {
-        let path = directory.join(LOCK_FILE);
+    /// Takes `directory`, which must exist, by its lock's file of this name.
+    pub fn take(directory: &Path, name: &str) -> Result<Self, LockError> {
+        let path = directory.join(name);
         let failed = |error| LockError::Io { path: path.clone(), error };
         let mut file = files::open_lock(&path).map_err(failed)?;
         match file.try_lock() {
@@ -58,15 +56,15 @@ impl DirectoryLock {
     }
 }
 
-/// Who holds the directory, if somebody does.
-pub fn holder_of(directory: &Path) -> Option<String> {
-    let mut file = File::open(directory.join(LOCK_FILE)).ok()?;
+/// The process that holds the directory, if one does. Takes nothing and leaves nothing behind.
+pub fn holder_of(directory: &Path, name: &str) -> Option<String> {
+    let mut file = File::open(directory.join(name)).ok()?;
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)).then(|| holder(&mut file))
 }
 
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
-    let _ = file.take(32).read_to_string(&mut text);
+    let _ = file.take(HOLDER_BYTES_MAX).read_to_string(&mut text);
     match text.trim().parse::<u32>() {
         Ok(pid) => match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
             Ok(name) => format!("process {pid} ({})", name.trim()),
@@ -83,16 +81,19 @@ mod tests {
     #[test]
     fn a_directory_is_held_once_and_the_refusal_names_the_process() {
         let directory = tempfile::tempdir().unwrap();
-        let lock = DirectoryLock::take(directory.path()).unwrap();
-        let refusal = DirectoryLock::take(directory.path()).unwrap_err().to_string();
-        assert!(refusal.contains(&format!("process {}", std::process::id())), "{refusal}");
+        let lock = DirectoryLock::take(directory.path(), "lock").unwrap();
+        let refusal = DirectoryLock::take(directory.path(), "lock").unwrap_err().to_string();
+        let process = format!("process {}", std::process::id());
+        assert!(refusal.contains(&process), "{refusal}");
+        assert!(holder_of(directory.path(), "lock").is_some_and(|holder| holder.starts_with(&process)));
         drop(lock);
-        DirectoryLock::take(directory.path()).unwrap();
+        assert_eq!(holder_of(directory.path(), "lock"), None);
+        DirectoryLock::take(directory.path(), "lock").unwrap();
     }
 
     #[test]
     fn a_directory_that_is_missing_is_refused() {
-        let refusal = DirectoryLock::take(Path::new("/nonexistent")).unwrap_err().to_string();
+        let refusal = DirectoryLock::take(Path::new("/nonexistent"), "lock").unwrap_err().to_string();
         assert!(refusal.contains("/nonexistent/lock"), "{refusal}");
     }
 }

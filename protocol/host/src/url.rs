@@ -1,12 +1,19 @@
-//! `mqtt://host[:port]` and `mqtts://host[:port]`.
+//! Where a broker is: `mqtt://HOST[:PORT]`, or `mqtts://HOST[:PORT]` with TLS.
+
+use std::fmt;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 
 use serde::Deserialize;
+
+/// The port of MQTT (IANA), and that of MQTT over TLS.
+const PORTS: (u16, u16) = (1883, 8883);
 
 /// Where a broker is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct BrokerUrl {
-    /// Whether with TLS.
+    /// Whether TLS is spoken.
     pub tls: bool,
     /// Name or address, an IPv6 address without its brackets.
     pub host: String,
@@ -14,23 +21,36 @@ pub struct BrokerUrl {
     pub port: u16,
 }
 
-/// Why it is no broker's URL.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not a broker's URL; write mqtt://host, mqtts://host or mqtts://host:port, and login and files in [broker_client]"
-)]
-pub struct BrokerUrlError(String);
+/// A text that is no broker's URL. The text is not repeated: somebody may have written a password into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a broker's URL is mqtt://HOST:PORT or mqtts://HOST:PORT; login and files have keys of their own")]
+pub struct BrokerUrlError;
 
 impl TryFrom<String> for BrokerUrl {
     type Error = BrokerUrlError;
 
     fn try_from(text: String) -> Result<Self, BrokerUrlError> {
-        parse(&text).ok_or(BrokerUrlError(text))
+        text.parse()
     }
 }
 
-impl std::fmt::Display for BrokerUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl FromStr for BrokerUrl {
+    type Err = BrokerUrlError;
+
+    fn from_str(text: &str) -> Result<Self, BrokerUrlError> {
+        parse(text).ok_or(BrokerUrlError)
+    }
+}
+
+impl BrokerUrl {
+    /// Plain MQTT at an address.
+    pub fn plain(address: SocketAddr) -> Self {
+        Self { tls: false, host: address.ip().to_string(), port: address.port() }
+    }
+}
+
+impl fmt::Display for BrokerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.tls { "mqtts" } else { "mqtt" };
         if self.host.contains(':') {
             write!(f, "{scheme}://[{}]:{}", self.host, self.port)
@@ -47,19 +67,25 @@ fn parse(text: &str) -> Option<BrokerUrl> {
         _ => return None,
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let default_port = if tls { 8883 } else { 1883 };
+    let default_port = if tls { PORTS.1 } else { PORTS.0 };
     let (host, port) = if let Some(rest) = rest.strip_prefix('[') {
         let (host, after) = rest.split_once(']')?;
-        host.parse::<std::net::Ipv6Addr>().ok()?;
+        // A link-local address names its interface (RFC 6874).
+        let (address, zone) = host.split_once('%').unwrap_or((host, "0"));
+        address.parse::<Ipv6Addr>().ok().filter(|_| is_plain(zone))?;
         (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
     } else {
         let mut parts = rest.splitn(2, ':');
         (parts.next()?, parts.next())
     };
     let port = port.map_or(Some(default_port), |port| port.parse().ok().filter(|port| *port != 0))?;
-    let valid =
-        !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'));
-    valid.then(|| BrokerUrl { tls, host: host.to_owned(), port })
+    let is_valid = host.contains(':') || is_plain(host);
+    is_valid.then(|| BrokerUrl { tls, host: host.to_owned(), port })
+}
+
+/// Whether it is made of what names of hosts and interfaces are made of.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
 }
 
 #[cfg(test)]
@@ -73,6 +99,7 @@ mod tests {
             ("mqtts://broker.plant:8884/", true, "broker.plant", 8884),
             ("mqtts://10.0.0.1", true, "10.0.0.1", 8883),
             ("mqtt://[::1]:1884", false, "::1", 1884),
+            ("mqtt://[fe80::1%eth0]", false, "fe80::1%eth0", 1883),
         ] {
             let url = BrokerUrl::try_from(text.to_owned()).unwrap();
             assert_eq!(url, BrokerUrl { tls, host: host.to_owned(), port });
@@ -87,9 +114,15 @@ mod tests {
             "mqtt://x:99999",
             "mqtt://u:p@x",
             "mqtt://[x]",
+            "mqtt://::1",
+            "mqtt://[::1",
+            "mqtt://[::1%]",
+            "mqtt://x:",
             "mqtt://a b",
         ] {
             assert!(BrokerUrl::try_from(text.to_owned()).is_err(), "{text}");
         }
+        let refused = "mqtt://me:hush@x".parse::<BrokerUrl>().unwrap_err();
+        assert!(!refused.to_string().contains("hush"), "{refused}");
     }
 }

@@ -18,7 +18,7 @@ impl Rng {
         }))
     }
 
-    /// A stream of its own for a part of the plant, so that what one part draws does not move another.
+    /// A stream of its own for a part of what is simulated, so that what one part draws does not move another.
     pub fn fork(&mut self) -> Self {
         Self::new(self.number())
     }

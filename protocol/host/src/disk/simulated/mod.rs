@@ -8,22 +8,25 @@
 //! - a failed sync: the dirty sectors are clean afterwards, on the platter or not, as Linux does it; programs may go on
 //!   reading what is not there, some of it even after the process has ended and another one has begun
 //! - a stop in the middle of an operation: that operation happens in part, all later ones fail
+//! - refusals by number, by name and by size; a refused write may end in the middle of a sector
+//! - files and whole directories that are lost, replaced, changed, or put back from a copy
+//!
+//! Faults come by chance ([`SimDisk::set_faults`]) or by number ([`SimDisk::refuse`], [`SimDisk::fails_in`]).
 
-mod cheat;
+mod faults;
 mod inode;
 mod platter;
+pub mod rng;
 
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use afferent_host::disk::{Disk, DiskFile};
-
-pub use cheat::{CheatFile, CheatingDisk, DiskCheat};
+use super::{Disk, DiskFile};
+pub use faults::{DiskFault, DiskFaultCounts};
 pub use inode::SECTOR;
-
-use crate::faults::FaultCounts;
-use crate::rng::Rng;
 use platter::Platter;
+use rng::Rng;
 
 /// How often operations fail, in thousandths.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +41,36 @@ pub struct DiskFaults {
     pub no_space: u32,
 }
 
-/// One machine's disk.
+/// What was done to a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// A write, whether or not it succeeded.
+    Write {
+        /// The file.
+        name: String,
+        /// Where it begins.
+        position: u64,
+        /// All that was to be written.
+        bytes: Vec<u8>,
+    },
+    /// A sync of a file, whether or not it succeeded.
+    Sync {
+        /// The file.
+        name: String,
+    },
+    /// A new file.
+    Create {
+        /// The file.
+        name: String,
+    },
+    /// A file that was removed.
+    Remove {
+        /// The file.
+        name: String,
+    },
+}
+
+/// One machine's disk. Clones are the same disk.
 #[derive(Clone, Debug)]
 pub struct SimDisk {
     platter: Arc<Mutex<Platter>>,
@@ -61,6 +93,33 @@ impl SimDisk {
     /// A disk with these files on it, durably.
     pub fn of_files(files: &[(String, Vec<u8>)], rng: Rng) -> Self {
         Self { platter: Arc::new(Mutex::new(Platter::of_files(files, rng))), boot: 0 }
+    }
+
+    /// An empty disk whose chance is of this seed.
+    pub fn of_seed(seed: u64) -> Self {
+        Self::new(Rng::new(seed))
+    }
+
+    /// Another disk with the same files, faults and future.
+    pub fn copy(&self) -> Self {
+        let mut platter = self.platter().clone();
+        platter.beside = platter.beside.as_ref().map(Self::copy);
+        Self { platter: Arc::new(Mutex::new(platter)), boot: self.boot }
+    }
+
+    /// The disk as a power cut now would leave it, and which refuses nothing; this one goes on.
+    pub fn after_power_cut(&self) -> Self {
+        let after = self.copy();
+        after.fails_in(None);
+        after.lose_power();
+        after
+    }
+
+    /// The directory beside this one, which has a fate of its own but for power cuts.
+    pub fn beside(&self) -> Self {
+        let mut platter = self.platter();
+        let rng = platter.rng.clone().fork();
+        platter.beside.get_or_insert_with(|| Self::new(rng)).clone()
     }
 
     fn platter(&self) -> MutexGuard<'_, Platter> {
@@ -105,6 +164,11 @@ impl SimDisk {
         Self { platter: Arc::clone(&self.platter), boot: platter.boot() }
     }
 
+    /// As [`SimDisk::power_cut`], but handles go on, as those of a next boot.
+    pub fn lose_power(&self) {
+        self.platter().lose_power();
+    }
+
     /// The process ends, the machine goes on: everything written is in the cache. Older handles fail from now on.
     pub fn process_end(&self) -> Self {
         let mut platter = self.platter();
@@ -123,8 +187,102 @@ impl SimDisk {
     }
 
     /// The faults that have fired.
-    pub fn counts(&self) -> FaultCounts {
+    pub fn counts(&self) -> DiskFaultCounts {
         self.platter().counts.clone()
+    }
+
+    /// Refuses `count` writes and syncs, beginning with the one after `first` others.
+    pub fn refuse(&self, first: u64, count: u64) {
+        let mut platter = self.platter();
+        let from = platter.refusals.contents + first;
+        platter.refusals.numbers = from..from.saturating_add(count);
+    }
+
+    /// Refuses every changing operation after so many; `None` ends that.
+    pub fn fails_in(&self, operations: Option<u64>) {
+        self.platter().refusals.after = operations;
+    }
+
+    /// Refuses all reads, or none.
+    pub fn refuse_reads(&self, refuses: bool) {
+        self.platter().refusals.reads = refuses;
+    }
+
+    /// Refuses reads of these files and no others.
+    pub fn set_unreadable(&self, names: impl IntoIterator<Item = String>) {
+        self.platter().refusals.unreadable = names.into_iter().collect();
+    }
+
+    /// Refuses new files beyond so many bytes of all.
+    pub fn set_space(&self, bytes: u64) {
+        self.platter().refusals.space = Some(bytes);
+    }
+
+    /// For controls: syncs of files return as if they had worked, and do nothing.
+    pub fn sync_lies(&self) {
+        self.platter().refusals.sync_lies = true;
+    }
+
+    /// Notes operations from now on; what was noted is forgotten.
+    pub fn begin_trace(&self) {
+        self.platter().trace = Some(Vec::new());
+    }
+
+    /// The operations since the last call, or since [`SimDisk::begin_trace`].
+    pub fn take_trace(&self) -> Vec<Op> {
+        let mut platter = self.platter();
+        std::mem::take(platter.trace.as_mut().expect("no trace was begun"))
+    }
+
+    /// Names of all files.
+    pub fn names(&self) -> Vec<String> {
+        self.platter().list().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// What programs see in a file.
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        self.platter().named(name).cached.clone()
+    }
+
+    /// Another byte stands in a file, now and after a power cut.
+    pub fn change(&self, name: &str, at: usize, with: impl Fn(u8) -> u8) {
+        self.platter().named(name).change(at..at + 1, with);
+    }
+
+    /// One bit of a file is another, now and after a power cut.
+    pub fn flip(&self, name: &str, bit: usize) {
+        self.change(name, bit / 8, |byte| byte ^ 1 << (bit % 8));
+    }
+
+    /// These bytes of a file are something else, now and after a power cut.
+    pub fn overwrite(&self, name: &str, range: Range<usize>) {
+        self.platter().named(name).change(range, |_| 0x55);
+    }
+
+    /// A file has this content from now on, durably.
+    pub fn replace(&self, name: &str, content: &[u8]) {
+        self.platter().replace(name, content);
+    }
+
+    /// A file is not there any more.
+    pub fn lose(&self, name: &str) {
+        self.platter().lose(name);
+    }
+
+    /// The directory is empty.
+    pub fn lose_all(&self) {
+        self.platter().lose_all();
+    }
+
+    /// Puts back all files as they are on another disk.
+    pub fn put_back(&self, earlier: &Self) {
+        let earlier = earlier.platter().clone();
+        self.platter().put_back(&earlier);
+    }
+
+    /// Writes and syncs so far.
+    pub fn content_operations(&self) -> u64 {
+        self.platter().refusals.contents
     }
 
     /// Changing operations so far.
@@ -185,3 +343,6 @@ impl DiskFile for SimFile {
         Ok(self.disk.running()?.len(self.inode))
     }
 }
+
+#[cfg(test)]
+mod tests;

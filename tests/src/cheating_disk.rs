@@ -14,7 +14,7 @@ use afferent_protocol::segment::{
     ENTRY_ALIGN, ENTRY_HEAD_LEN, EntryHead, Head, SEGMENT_HEADER_LEN, STOP_LEN, Seed, SegmentHeader,
 };
 
-use super::{SimDisk, SimFile};
+use afferent_host::disk::simulated::{SimDisk, SimFile};
 
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

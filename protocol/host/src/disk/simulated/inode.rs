@@ -1,15 +1,16 @@
 //! One file's two contents.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
-use crate::faults::{Fault, FaultCounts};
-use crate::rng::Rng;
+use super::faults::{DiskFault, DiskFaultCounts};
+use super::rng::Rng;
 
 /// Bytes that reach the platter together or not at all.
 pub const SECTOR: usize = 512;
 
 /// One file.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Inode {
     pub(super) cached: Vec<u8>,
     pub(super) durable: Vec<u8>,
@@ -33,9 +34,6 @@ impl Inode {
 
     pub(super) fn write(&mut self, bytes: &[u8], position: usize) {
         let end = position + bytes.len();
-        if end > self.cached.len() {
-            self.cached.resize(end, 0);
-        }
         self.cached[position..end].copy_from_slice(bytes);
         let sectors = position / SECTOR..end.div_ceil(SECTOR);
         for sector in sectors.clone() {
@@ -49,16 +47,11 @@ impl Inode {
         for sector in std::mem::take(&mut self.dirty) {
             self.persist(sector);
         }
-        let len = self.cached.len();
-        self.durable.resize(len, 0);
     }
 
     fn persist(&mut self, sector: usize) {
         let start = sector * SECTOR;
         let end = (start + SECTOR).min(self.cached.len());
-        if self.durable.len() < end {
-            self.durable.resize(end, 0);
-        }
         self.durable[start..end].copy_from_slice(&self.cached[start..end]);
     }
 
@@ -66,9 +59,7 @@ impl Inode {
     fn reload(&mut self, sector: usize) {
         let start = sector * SECTOR;
         let end = (start + SECTOR).min(self.cached.len());
-        for at in start..end {
-            self.cached[at] = self.durable.get(at).copied().unwrap_or(0);
-        }
+        self.cached[start..end].copy_from_slice(&self.durable[start..end]);
     }
 
     /// A sync fails: each dirty sector is on the platter or not, and none is dirty any more.
@@ -86,7 +77,7 @@ impl Inode {
     }
 
     /// The power goes: any subset of the dirty sectors survives.
-    pub(super) fn power_cut(&mut self, rng: &mut Rng, counts: &mut FaultCounts) {
+    pub(super) fn power_cut(&mut self, rng: &mut Rng, counts: &mut DiskFaultCounts) {
         let dirty = std::mem::take(&mut self.dirty);
         let count = dirty.len() as u64;
         let style = rng.below(4);
@@ -105,10 +96,10 @@ impl Inode {
             }
         }
         if survived < count {
-            counts.fired(Fault::SectorLost);
+            counts.fired(DiskFault::SectorLost);
         }
         if survived > 0 && survived < count {
-            counts.fired(Fault::Torn);
+            counts.fired(DiskFault::Torn);
         }
         self.lying.clear();
         self.cached.clone_from(&self.durable);
@@ -137,9 +128,18 @@ impl Inode {
         (0..64).map(|_| span.start + rng.index(span.len())).find(|at| self.durable[*at] != 0)
     }
 
+    /// Changes bytes in the cache and on the platter alike.
+    pub(super) fn change(&mut self, range: Range<usize>, with: impl Fn(u8) -> u8) {
+        for at in range {
+            self.cached[at] = with(self.cached[at]);
+            self.durable[at] = self.cached[at];
+        }
+    }
+
+    /// Flips one durable bit.
     pub(super) fn flip(&mut self, at: usize, bit: u32) {
         self.durable[at] ^= 1 << bit;
-        if !self.dirty.contains(&(at / SECTOR)) && at < self.cached.len() {
+        if !self.dirty.contains(&(at / SECTOR)) {
             self.cached[at] = self.durable[at];
         }
     }

@@ -19,7 +19,7 @@ pub enum Secret {
     Credential(String),
 }
 
-/// A secret. It does not show itself.
+/// A secret, which its `Debug` text hides.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretText(String);
 
@@ -36,7 +36,7 @@ impl fmt::Debug for SecretText {
     }
 }
 
-/// Why a secret cannot be read.
+/// Why a secret cannot be read. It never holds the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// Its file.
@@ -44,9 +44,18 @@ pub enum SecretError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// What the operating system reports.
         error: io::Error,
     },
+    /// Its file holds more than any secret.
+    #[error("the secret in {} has more than {SECRET_BYTES_MAX} bytes", .path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is nothing in it.
+    #[error("the secret is empty")]
+    Empty,
     /// Its variable.
     #[error("the secret's environment variable {0} is not set, or is no text")]
     Env(String),
@@ -76,16 +85,16 @@ impl Secret {
                 read_file(&Path::new(&directory).join(name))?
             }
         };
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        Ok(SecretText(text.strip_suffix('\r').unwrap_or(text).to_owned()))
+        let text = text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
+        if text.is_empty() { Err(SecretError::Empty) } else { Ok(SecretText(text.to_owned())) }
     }
 }
 
 fn read_file(path: &Path) -> Result<String, SecretError> {
     let mut text = String::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(SECRET_BYTES_MAX).read_to_string(&mut text));
+    let read = std::fs::File::open(path).and_then(|file| file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text));
     read.map_err(|error| SecretError::File { path: path.to_owned(), error })?;
-    Ok(text)
+    if text.len() as u64 > SECRET_BYTES_MAX { Err(SecretError::TooLarge { path: path.to_owned() }) } else { Ok(text) }
 }
 
 impl<'de> Deserialize<'de> for Secret {
@@ -146,6 +155,23 @@ mod tests {
         }
         let error = Secret::Credential("password".into()).read_with(&|_| None).unwrap_err().to_string();
         assert!(error.contains("LoadCredential=password:"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_in_a_file_ends_before_its_line_break() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        for (content, secret) in [("abc", "abc"), ("abc\n", "abc"), ("a b\r\n", "a b"), ("abc\n\n", "abc\n")] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(Secret::File(path.clone()).read().unwrap().reveal(), secret);
+        }
+        std::fs::write(&path, "\n").unwrap();
+        assert!(matches!(Secret::File(path.clone()).read(), Err(SecretError::Empty)));
+        // The control: as large as a secret may be, it is read.
+        std::fs::write(&path, vec![b'x'; SECRET_BYTES_MAX as usize]).unwrap();
+        assert!(Secret::File(path.clone()).read().is_ok());
+        std::fs::write(&path, vec![b'x'; SECRET_BYTES_MAX as usize + 1]).unwrap();
+        assert!(matches!(Secret::File(path).read(), Err(SecretError::TooLarge { .. })));
     }
 
     #[test]
