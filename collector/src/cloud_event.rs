@@ -31,7 +31,6 @@ mod life_cycle;
 pub mod names;
 pub mod posted;
 mod text;
-mod time;
 
 use afferent_protocol::batch::Header;
 use afferent_protocol::event::Body;
@@ -40,9 +39,9 @@ use afferent_protocol::record::Record;
 use afferent_protocol::segment::EntryHead;
 
 use crate::models::order::{Correction, corrected};
+use crate::rfc3339::Times;
+pub use crate::rfc3339::put_rfc3339;
 use text::{Decimal, put_decimal, put_json_string};
-use time::Times;
-pub use time::put_rfc3339;
 
 /// The type of the event that stands for a batch which this reader cannot decode.
 pub const UNREADABLE: &str = "afferent.unreadable.v1";

@@ -1,13 +1,12 @@
 //! The thread that makes the indexes of finished segments, in the background.
 
-use afferent_host::disk::FsDisk;
 use afferent_host::stop::Stop;
 use afferent_protocol::ids::Offset;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::limits::{INDEX_PROGRESS_EVERY, INDEX_WAKE_EVERY};
-use crate::log::{Indexed, Indexer};
+use crate::log::{Indexed, Indexing};
 use crate::supervise::{Part, Supervisor};
 
 /// Starts it. It ends with the collector.
@@ -15,22 +14,22 @@ use crate::supervise::{Part, Supervisor};
 /// # Errors
 /// When the system has no thread to give.
 pub fn spawn(
-    mut indexer: Indexer<FsDisk>,
+    mut indexing: Box<dyn Indexing>,
     durable: watch::Receiver<Offset>,
     stopping: Stop,
     supervisor: &Supervisor,
 ) -> std::io::Result<()> {
     let runtime = Handle::current();
-    let run = move || run(&mut indexer, durable.clone(), stopping.clone(), &runtime);
+    let run = move || run(&mut *indexing, durable.clone(), stopping.clone(), &runtime);
     // Nobody waits for its end: an index that is not whole is recreated.
     supervisor.thread(Part::Indexer, run).map(drop)
 }
 
-fn run(indexer: &mut Indexer<FsDisk>, mut durable: watch::Receiver<Offset>, mut stopping: Stop, runtime: &Handle) {
-    indexer.tidy();
+fn run(indexing: &mut dyn Indexing, mut durable: watch::Receiver<Offset>, mut stopping: Stop, runtime: &Handle) {
+    indexing.tidy();
     let mut told = std::time::Instant::now();
     while !stopping.is_requested() {
-        match indexer.step() {
+        match indexing.step() {
             Indexed::UpToDate => {
                 let wait = async {
                     tokio::select! {

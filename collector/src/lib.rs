@@ -44,6 +44,7 @@ pub mod posted;
 pub mod questions;
 pub mod refused;
 pub mod retention;
+mod rfc3339;
 pub mod run;
 pub mod seldom;
 pub mod shares;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::core::{Question, common};
 use crate::intake::WeakIntake;
-use crate::subscribe::ReadLog;
+use crate::log::ReadLog;
 use crate::supervise::{Part, Supervisor};
 
 /// Starts the thread; it ends with whoever asks.

@@ -4,14 +4,14 @@
 //! what was handed over is committed, then the log closes.
 
 mod check;
+mod engine;
 mod reload;
 
+use afferent_host::clock::SystemClock;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use afferent_host::clock::SystemClock;
-use afferent_host::disk::FsDisk;
 use afferent_host::files;
 use afferent_host::stop::{self, Stop, StopSender};
 use afferent_protocol::attestation::Attestation;
@@ -28,7 +28,7 @@ use crate::data_directory::{DataDirectory, DataDirectoryError, first_public_key}
 use crate::endpoint::{BindError, Endpoint, EndpointSettings, Registry};
 use crate::intake::{self, Health, Intake, Outbox, Views, WeakIntake, Writer, WriterError};
 use crate::limits::{EXIT_TIME_MAX, FAREWELL_LOOKS_EVERY, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY};
-use crate::log::{EmbeddedLog, Forgetter, Indexer, LogReader, LogSettings, OpenError, Trimmer};
+use crate::log::{Emptying, Engine, EngineError, OpenedLog, Opening, ReadLog, Trimming, UnifiedLog, Upkeep};
 use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
 use crate::models::with_built_ins;
 use crate::open_files::{self, TooFewFiles};
@@ -36,7 +36,6 @@ use crate::posted::RedbIds;
 use crate::questions;
 use crate::retention;
 use crate::sources::{SourceView, Sources};
-use crate::subscribe::ReadLog;
 use crate::subscribe::named::{StoreError, Subscriptions};
 use crate::supervise::{Part, PartEnded, Supervisor};
 use crate::{attesting, indexing};
@@ -54,18 +53,10 @@ pub enum RunError {
     Data(#[from] DataDirectoryError),
     /// The log cannot be opened.
     #[error(transparent)]
-    Log(#[from] OpenError),
+    Log(#[from] EngineError),
     /// The subscriptions cannot be read.
     #[error(transparent)]
     Subscriptions(#[from] StoreError),
-    /// The log's directory cannot be made.
-    #[error("making {directory} failed: {error}; check the directory's permissions and its disk")]
-    LogDirectory {
-        /// The directory.
-        directory: String,
-        /// What the system says.
-        error: std::io::Error,
-    },
     /// The endpoint cannot listen.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -173,12 +164,13 @@ impl Collector {
         let shares = open_files::share(config.mqtt.connections_max.get() as usize)?;
         let key = data.identity()?.public_key();
         data.show_public_key(&key)?;
-        let Opened { core, reader, indexer, trimmer, forgetter } = open_log(config, &data).await?;
+        let Opened { core, reader, upkeep } = open_log(config, &data).await?;
+        let Upkeep { mut indexing, trimming, emptying } = upkeep;
         let kept = Kept::of(config, &core);
         let health = Arc::new(Health::default());
         let (switch, stopping) = stop::channel();
         let supervisor = Supervisor::new(Arc::clone(&health), stopping.clone());
-        let ids = RedbIds::open(&data.path().join("posted-ids.redb"), Arc::new(reader.clone()), &supervisor);
+        let ids = RedbIds::open(&data.path().join("posted-ids.redb"), reader.another(), &supervisor);
         let ids = Box::new(ids.map_err(system("a thread for the posted events"))?);
         let core = core.with_posted_ids(ids).with_new_names(config.names.new_max);
         let (intake, incoming) = Intake::new();
@@ -190,15 +182,15 @@ impl Collector {
         let WayIn { outbox, address: mqtt, door, serving } = way_in;
         let way_part = if mqtt.is_some() { Part::Endpoint } else { Part::Broker };
         let (asked, questions) = mpsc::channel(QUESTIONS_MAX);
-        questions::spawn(Arc::new(reader.clone()), questions, posts.clone(), &supervisor)
+        questions::spawn(reader.another(), questions, posts.clone(), &supervisor)
             .map_err(system("a thread for agents' questions"))?;
         let (writer, views) =
             intake::spawn(core, incoming, outbox, asked, &supervisor).map_err(system("a thread for the log"))?;
-        indexing::spawn(indexer.giving_way(commits.clone()), views.durable.clone(), stopping.clone(), &supervisor)
+        indexing.give_way(commits.clone());
+        indexing::spawn(indexing, views.durable.clone(), stopping.clone(), &supervisor)
             .map_err(system("a thread for the log's indexes"))?;
         let attesting = start_attesting(config, &views, &supervisor)?;
-        let reader: Arc<dyn ReadLog> = Arc::new(reader);
-        let removing = Removing { log: reader.another(), trimmer, forgetter, intake: posts.clone() };
+        let removing = Removing { log: reader.another(), trimming, emptying, intake: posts.clone() };
         let retention = kept.settings(config, removing, &views, &health);
         retention::spawn(retention, stopping.clone(), &supervisor).map_err(system("a thread for retention"))?;
         let models = ModelSettings {
@@ -250,7 +242,9 @@ impl Collector {
         match tokio::time::timeout(EXIT_TIME_MAX, self.stop()).await {
             Ok(Ok(())) => {}
             // Why the writer could not write is more than that it ended.
-            Ok(Err(error @ RunError::Writer(WriterError::Unwritten(_)))) => return Err(error),
+            Ok(Err(error @ RunError::Writer(WriterError::Unwritten(_) | WriterError::Unknown(_)))) => {
+                return Err(error);
+            }
             Ok(Err(error)) => tracing::error!(%error, "the collector could not end well"),
             Err(_) => tracing::error!("the collector does not end; it is left as it is"),
         }
@@ -321,39 +315,35 @@ impl WayIn {
     }
 }
 
-/// The log, open, and what belongs to it.
-struct Opened {
-    core: Core<EmbeddedLog<FsDisk>>,
-    reader: LogReader<FsDisk>,
-    indexer: Indexer<FsDisk>,
-    trimmer: Trimmer<FsDisk>,
-    forgetter: Forgetter<FsDisk>,
+/// Admission over an open log, and what belongs to that.
+struct Opened<L: UnifiedLog> {
+    core: Core<L>,
+    reader: Arc<dyn ReadLog>,
+    upkeep: Upkeep,
 }
 
-/// Opens the log, which reads indexes and what has none yet, away from the tasks.
-async fn open_log(config: &Config, data: &DataDirectory) -> Result<Opened, RunError> {
+/// Opens the log, which takes its time, away from the tasks.
+async fn open_log(
+    config: &Config,
+    data: &DataDirectory,
+) -> Result<Opened<impl UnifiedLog + Send + use<> + 'static>, RunError> {
     let identity = data.identity()?;
     let epoch = Epoch::new(getrandom::u64().map_err(system("random numbers"))?);
     let mut challenge = [0; 32];
     getrandom::fill(&mut challenge).map_err(system("random numbers"))?;
     let endorsements = data.endorsements()?;
     let own = OwnIdentity { source: config.name, identity, epoch, challenge, endorsements };
-    let directory = data.path().join("log").join("0");
-    let settings = LogSettings { segment_bytes: config.segment_bytes() };
+    let engine = engine::chosen(config, data.path());
     let opening = tokio::task::spawn_blocking(move || {
-        let disk = FsDisk::new(&directory)
-            .map_err(|error| RunError::LogDirectory { directory: directory.display().to_string(), error })?;
         let clock = SystemClock::new();
         let mut sources = Sources::new(own.source);
         let mut entropy = || getrandom::u64().expect("the system gave random numbers a moment ago");
-        let (log, recovery) =
-            EmbeddedLog::open_by_indexes(disk, settings, &mut entropy, clock.read().wall, &mut sources)?;
-        let indexer = log.indexer().signing(own.source, own.identity.clone());
-        let reader = log.reader().of_collector(own.source);
-        let (trimmer, forgetter) = (log.trimmer(), log.forgetter());
-        sources.find_unattested(&reader);
+        let now = clock.read().wall;
+        let opening = Opening { own: own.source, identity: &own.identity, now, entropy: &mut entropy };
+        let OpenedLog { log, recovery, reader, upkeep } = engine()?.open(opening, &mut sources)?;
+        sources.find_unattested(&*reader);
         let core = Core::new(log, sources, own, &recovery, &clock.read());
-        Ok(Opened { core, reader, indexer, trimmer, forgetter })
+        Ok(Opened { core, reader, upkeep })
     });
     opening.await.map_err(system("the opening of the log"))?
 }
@@ -369,13 +359,13 @@ struct Kept {
 /// What retention removes with.
 struct Removing {
     log: Arc<dyn ReadLog>,
-    trimmer: Trimmer<FsDisk>,
-    forgetter: Forgetter<FsDisk>,
+    trimming: Box<dyn Trimming>,
+    emptying: Box<dyn Emptying>,
     intake: WeakIntake,
 }
 
 impl Kept {
-    fn of(config: &Config, core: &Core<EmbeddedLog<FsDisk>>) -> Self {
+    fn of(config: &Config, core: &Core<impl UnifiedLog>) -> Self {
         Self {
             attested: retention::Attested { own: config.name, log_id: core.place().log_id, keys: core.keys_of_log() },
             newest: core.newest_attestation().and_then(|bytes| Attestation::read(&bytes)?.verify()),
@@ -390,9 +380,9 @@ impl Kept {
         removing: Removing,
         views: &Views<Vec<SourceView>>,
         health: &Arc<Health>,
-    ) -> retention::Settings<FsDisk> {
+    ) -> retention::Settings {
         let Self { attested, newest, trimmed_until, emptied_until } = self;
-        let Removing { log, trimmer, forgetter, intake } = removing;
+        let Removing { log, trimming, emptying, intake } = removing;
         retention::Settings {
             log,
             attested,
@@ -400,9 +390,9 @@ impl Kept {
             sources: views.sources.clone(),
             rules: config.retention(),
             every: RETENTION_EVERY,
-            trimmer,
+            trimming,
             trimmed_until,
-            forgetter,
+            emptying,
             emptied_until,
             intake,
             health: Arc::clone(health),

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use afferent_protocol::ids::{Offset, SourceId, Timestamp};
+use afferent_protocol::ids::{SourceId, Timestamp};
 use afferent_protocol::sign::PublicKey;
 use axum::Json;
 use axum::extract::{RawQuery, State};
@@ -14,11 +14,11 @@ use super::budget::Client;
 use super::budget::computing::Computation;
 use super::problem::Problem;
 use super::state::Api;
-use crate::certificate::{About, Certificate, CertificateError, Evidence, Means, Span, text};
+use crate::certificate::{About, Certificate, CertificateError, Evidence, Means, Span, by_extracts, text};
 use crate::data_directory::parse_public_key as public_key;
-use crate::log::{Kinds, NameHash, Trust, Wanted};
+use crate::log::events::{Hole, Part, Walk};
+use crate::log::{Kinds, NameHash, ReadLog, Trust, Wanted};
 use crate::models::runner::{Cancel, ReplayError};
-use crate::subscribe::{ReadLog, ReadLogError};
 
 /// Whether the proof is complete: `true` or `false`, as in the certificate.
 pub const COMPLETE: HeaderName = HeaderName::from_static("afferent-complete");
@@ -60,7 +60,7 @@ pub(super) async fn certificate(
     let means = Means { trust, ..Means::default() };
     let evidence = Evidence::new(about.clone(), span, own, means.clone()).map_err(Problem::from)?;
     let log = api.log();
-    let made = move |cancel: &Cancel| match log.certificate(&about, span, own, &means) {
+    let made = move |cancel: &Cancel| match by_extracts(&*log, &about, span, own, &means) {
         Some(certificate) => certificate.map_err(Problem::from),
         None => by_entries(&log, evidence, cancel),
     };
@@ -79,58 +79,33 @@ pub(super) async fn certificate(
 /// By all of the log.
 fn by_entries(log: &Arc<dyn ReadLog>, mut evidence: Evidence, cancel: &Cancel) -> Result<Certificate, Problem> {
     look_ahead(log, &mut evidence, cancel)?;
-    let kept = log.kept();
-    let (mut from, mut scratch) = (kept.start, Vec::new());
-    while from < kept.end {
-        let before = from;
-        let read = log.read(from, &mut scratch, &mut |head, batch| {
-            evidence.batch(head, batch);
-            from = Offset::new(head.end_ordinal());
-            if from < kept.end && !cancel.is_cancelled() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        if cancel.is_cancelled() {
-            return Err(ReplayError::Cancelled.into());
+    let walked = Walk::over(&**log, log.kept()).run(&mut Vec::new(), &mut |part| {
+        match part {
+            Part::Entry(entry) => evidence.batch(entry.head, entry.batch),
+            Part::Hole(Hole { addresses, .. }) => evidence.hole(addresses.offsets.start, addresses.offsets.end),
+            // Evidence itself sees whether it had begun before that.
+            Part::Removed(_) => {}
         }
-        match read {
-            Err(ReadLogError::Damaged { first, end, .. }) if end > from => {
-                evidence.hole(first.max(from), end);
-                from = end;
-            }
-            other => other?,
-        }
-        if from == before {
-            evidence.hole(from, kept.end);
-            break;
-        }
+        if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if walked.is_break() || cancel.is_cancelled() {
+        return Err(ReplayError::Cancelled.into());
     }
     evidence.certificate().map_err(Problem::from)
 }
 
 /// Which names belong together stands behind what they had sent; and where the beginning is not kept, so do keys.
 fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence, cancel: &Cancel) -> Result<(), Problem> {
-    let (kept, mut scratch) = (log.kept(), Vec::new());
     let sources = log.own().iter().map(|own| NameHash::source(own.as_str())).collect();
     let wanted = Wanted { kinds: Kinds::of_type("afferent.lifecycle.v1"), sources, ..Wanted::default() };
-    let mut from = kept.start;
-    while let Some(stretch) = log.stretch(from, &wanted).filter(|stretch| stretch.start < kept.end) {
-        from = from.max(stretch.start);
-        let before = from;
-        let read = log.read_part(from, stretch.end, &mut scratch, &mut |head, batch| {
-            evidence.ahead(head, batch);
-            from = Offset::new(head.end_ordinal());
-            let goes_on = from < stretch.end && !cancel.is_cancelled();
-            if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        });
-        if cancel.is_cancelled() {
-            return Err(ReplayError::Cancelled.into());
+    let walked = Walk::over(&**log, log.kept()).wanting(&wanted).run(&mut Vec::new(), &mut |part| {
+        if let Part::Entry(entry) = part {
+            evidence.ahead(entry.head, entry.batch);
         }
-        match read {
-            Err(ReadLogError::Damaged { end, .. }) => from = from.max(end),
-            other => other?,
-        }
-        if from == before {
-            break;
-        }
+        if cancel.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if walked.is_break() || cancel.is_cancelled() {
+        return Err(ReplayError::Cancelled.into());
     }
     Ok(())
 }

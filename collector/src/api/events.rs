@@ -16,7 +16,8 @@ use super::problem::Problem;
 use super::query::{Asked, Query};
 use super::state::Api;
 use crate::limits::{EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX};
-use crate::subscribe::{Format, Page, ReadLog, Reading, Start, StartError};
+use crate::log::ReadLog;
+use crate::subscribe::{Format, Page, Reading, Start, StartError};
 
 /// The oldest offset that is kept.
 pub const FIRST_OFFSET: HeaderName = HeaderName::from_static("afferent-first-offset");

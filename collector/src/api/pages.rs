@@ -13,7 +13,8 @@ use super::problem::Problem;
 use super::state::Api;
 use super::tail::{Follower, Rendered, Tail};
 use crate::limits::{EVENTS_DEFAULT, PAGE_BUFFERS_KEPT_BYTES, PAGE_BYTES};
-use crate::subscribe::{Filter, Format, Page, ReadLog, ReadLogError, Reading};
+use crate::log::{ReadLog, ReadLogError};
+use crate::subscribe::{Filter, Format, Page, Reading};
 
 /// One reader's pages.
 pub(super) struct Pages {

@@ -6,7 +6,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::subscribe::{FilterError, ReadLogError, StartError, StartTextError};
+use crate::log::ReadLogError;
+use crate::subscribe::{FilterError, StartError, StartTextError};
 use crate::terms::PlaceError;
 
 /// A refusal.

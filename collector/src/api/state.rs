@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use super::budget::Budgets;
 use super::tail::Tail;
 use crate::intake::{Health, WeakIntake};
+use crate::log::ReadLog;
 use crate::models::runner::Models;
 use crate::sources::SourceView;
-use crate::subscribe::ReadLog;
 use crate::subscribe::named::Subscriptions;
 
 /// Who the collector is, for whoever holds the log against it.

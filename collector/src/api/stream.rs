@@ -25,7 +25,8 @@ use super::problem::Problem;
 use super::query::{Asked, Query};
 use super::state::Api;
 use crate::limits::{CLOCK_LOOK_TIME, KEEP_ALIVE_TIME};
-use crate::subscribe::{Filter, Format, Page, ReadLog, Reading, Start};
+use crate::log::ReadLog;
+use crate::subscribe::{Filter, Format, Page, Reading, Start};
 
 /// What a browser sends when it comes back: the `id` of the last event that it has.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");

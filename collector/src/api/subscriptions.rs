@@ -25,11 +25,12 @@ use crate::limits::{
     EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, HTTP_DOCUMENT_BYTES_MAX,
     MEMBER_BYTES_MAX, PARTITIONS_DEFAULT,
 };
+use crate::log::ReadLog;
 use crate::refused::{Kind, Refused};
 use crate::subscribe::named::{
     AGAIN_AFTER, Created, FetchCursor, FilterText, Maker, Portion, SubscriptionError, Use, View,
 };
-use crate::subscribe::{Page, ReadLog, Start};
+use crate::subscribe::{Page, Start};
 
 /// To be committed once everything in the answer is dealt with.
 pub const FETCH_CURSOR: HeaderName = HeaderName::from_static("afferent-cursor");

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::intake::Health;
+use crate::log::ReadLog;
+use crate::log::memory::{MemoryLog, breakdown, sample};
 use crate::sources::SourceView;
-use crate::subscribe::ReadLog;
-use crate::subscribe::memory::{MemoryLog, breakdown, sample};
 use crate::subscribe::named::Subscriptions;
 
 /// A served API; it stops when this is dropped.

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use afferent_protocol::batch::{Batch, ChainHash};
-use afferent_protocol::codec::records;
 use afferent_protocol::ids::{Offset, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::segment::EntryHead;
 use afferent_protocol::session::Lane;
@@ -14,6 +13,7 @@ use super::rings::Rings;
 use super::source::{SourceEvidence, Unknown};
 use super::{About, CertificateError, Span, Told};
 use crate::log::inspect::Suspect;
+use crate::log::records::Decoder;
 use crate::log::{Attested, Doubt, Proof, Trust, Witnesses};
 
 /// Batches in doubt that are told one by one.
@@ -69,7 +69,7 @@ pub struct Evidence {
     pub(super) entries: u64,
     /// When the entry before the current one was appended.
     pub(super) stamp: Timestamp,
-    scratch: Vec<u8>,
+    decoder: Decoder,
 }
 
 impl Evidence {
@@ -107,7 +107,7 @@ impl Evidence {
             time: Timestamp::default(),
             entries: 0,
             stamp: Timestamp::default(),
-            scratch: Vec::new(),
+            decoder: Decoder::default(),
         })
     }
 
@@ -141,11 +141,11 @@ impl Evidence {
         if batch.header().source != self.own {
             return;
         }
-        let mut scratch = std::mem::take(&mut self.scratch);
-        for record in readable(batch, &mut scratch) {
+        let mut decoder = std::mem::take(&mut self.decoder);
+        for record in decoder.open(batch).readable() {
             self.learn_name(&record.event.body);
         }
-        self.scratch = scratch;
+        self.decoder = decoder;
     }
 
     /// Takes the next batch. To be called for all that the log has, in order.
@@ -257,35 +257,25 @@ impl Evidence {
         if !may_tell && !looks_for_speaker {
             return;
         }
-        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut decoder = std::mem::take(&mut self.decoder);
         if looks_for_speaker
             && let About::Machine(machine) = &self.about
-            && speaks(batch, machine, &mut scratch)
+            && speaks(batch, machine, &mut decoder)
         {
             self.speakers.insert(source);
         }
         if may_tell {
-            for (offset, record) in (head.ordinal..).zip(readable(batch, &mut scratch)) {
+            for (offset, record) in (head.ordinal..).zip(decoder.open(batch).readable()) {
                 let spoken = Spoken { head, header, offset: Offset::new(offset), sequence: record.sequence };
                 self.learn_event(&spoken, &record.event);
             }
         }
-        self.scratch = scratch;
+        self.decoder = decoder;
     }
 }
 
 /// Whether a batch speaks of a machine.
-pub(super) fn speaks(batch: &Batch<'_>, machine: &str, scratch: &mut Vec<u8>) -> bool {
-    scratch.resize((batch.header().decoded_len as usize).max(scratch.len()), 0);
+pub(super) fn speaks(batch: &Batch<'_>, machine: &str, decoder: &mut Decoder) -> bool {
     let is_of = |subject: &Subject<'_>| subject.as_str().split('/').next() == Some(machine);
-    records(batch, scratch).is_ok_and(|records| records.subjects().iter().any(is_of))
-}
-
-/// The records of a batch up to the first one that cannot be decoded.
-fn readable<'a>(
-    batch: &Batch<'a>,
-    scratch: &'a mut Vec<u8>,
-) -> impl Iterator<Item = afferent_protocol::record::Record<'a>> + use<'a> {
-    scratch.resize((batch.header().decoded_len as usize).max(scratch.len()), 0);
-    records(batch, scratch).into_iter().flatten().map_while(Result::ok)
+    decoder.open(batch).subjects().is_some_and(|subjects| subjects.iter().any(is_of))
 }

@@ -20,6 +20,7 @@ use super::lanes::{Came, Until};
 use super::source::Statement;
 use super::{About, Certificate, CertificateError, Evidence, Means, Span};
 use crate::log::inspect::Suspect;
+use crate::log::records::Decoder;
 use crate::log::{Doubt, Extract, Extracts, Found, Next, Row, SegmentPlace, Trust, What};
 
 /// Walks over a log in which ever more names turn out to belong together.
@@ -100,7 +101,7 @@ struct Walked {
     attestation: Option<Vec<u8>>,
     /// Others that speak of the machine.
     others: BTreeSet<SourceId>,
-    scratch: Vec<u8>,
+    decoder: Decoder,
 }
 
 impl Walked {
@@ -115,7 +116,7 @@ impl Walked {
             signers: BTreeSet::new(),
             attestation: None,
             others: BTreeSet::new(),
-            scratch: Vec::new(),
+            decoder: Decoder::default(),
         };
         if let About::Source(_) = about {
             walked.evidence.wanted.clone_from(&walked.names);
@@ -168,7 +169,7 @@ impl Walked {
             if header.is_emptied() {
                 return None;
             }
-            if speaks(batch, machine, &mut self.scratch) {
+            if speaks(batch, machine, &mut self.decoder) {
                 self.others.insert(header.source);
             }
         }

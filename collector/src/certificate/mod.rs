@@ -7,6 +7,7 @@
 //! - `checks`: of which history of a lane a statement is
 //! - `source`: how far a source had come by which time, and when nobody can know
 //! - [`Rings`]: ring logs of agents as evidence
+//! - [`mod@verify`]: the same means for a log as a whole, with its files
 //! - `verdict`: what all of it proves; [`text`]: the certificate as people print it
 //!
 //! COMPLETE means: all that the sources had accepted by K (printed per source) with a time in the span is in the log, and K
@@ -26,20 +27,20 @@ mod rings;
 mod source;
 pub mod text;
 mod verdict;
+pub mod verify;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 
-use afferent_host::disk::Disk;
 use afferent_protocol::event::LossReason;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestamp};
 use serde::{Serialize, Serializer};
 
 use crate::cloud_event::names::loss_reason;
 use crate::log::inspect::Suspect;
-use crate::log::{Bound, KeyOrigin, LogReader};
+use crate::log::{Bound, KeyOrigin, ReadLog};
 use crate::sources::{RangeView, SourceView};
 use crate::whole;
 pub use evidence::{Evidence, Means};
@@ -365,14 +366,18 @@ fn reason_name<S: Serializer>(reason: &LossReason, serializer: S) -> Result<S::O
 }
 
 /// The certificate of a log that is being written, by its extracts; `None` when the log has to be read.
-pub(crate) fn by_extracts<D: Disk>(
-    log: &LogReader<D>,
+pub(crate) fn by_extracts(
+    log: &dyn ReadLog,
     about: &About,
     span: Span,
     own: SourceId,
     means: &Means,
 ) -> Option<Result<Certificate, CertificateError>> {
-    extracts::certificate(&log.extracts(&own).ok()?, &Asked { about, span, own, means })
+    let mut made = None;
+    log.with_extracts(&own, &mut |extracts| {
+        made = extracts::certificate(extracts, &Asked { about, span, own, means });
+    });
+    made
 }
 
 /// Texts that are told once, and not without end.

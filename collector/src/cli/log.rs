@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
+use afferent_collector::certificate::LogFindings;
 use afferent_collector::certificate::text::passed;
+use afferent_collector::certificate::verify::{Verified, verify_by};
 use afferent_collector::cloud_event::put_rfc3339;
 use afferent_collector::line::{Lines, Side, plain, table};
 use afferent_collector::log::KeyOrigin;
@@ -64,11 +66,12 @@ pub fn log(command: &Log) -> anyhow::Result<ExitCode> {
     let report = match command {
         Log::Info(place) => {
             let (disk, progress) = place.open("reading")?;
-            shown(&inspect::info(&disk)?, &progress)?
+            shown(&inspect::info(&disk)?, None, &progress)?
         }
         Log::Verify { place, name, means } => {
             let (disk, progress) = place.open("verifying")?;
-            shown(&inspect::verify_by(&disk, name, means.read(&place.data)?)?, &progress)?
+            let Verified { report, findings } = verify_by(&disk, name, means.read(&place.data)?)?;
+            shown(&report, Some(&findings), &progress)?
         }
         Log::Dump { place, from, limit, output } => dump(place, *from, limit.unwrap_or(u64::MAX), *output)?,
     };
@@ -90,20 +93,21 @@ pub(super) fn log_directory(data: &Path) -> PathBuf {
     data.join("log").join("0")
 }
 
-fn shown(report: &Report, progress: &Progress) -> anyhow::Result<ExitCode> {
+fn shown(report: &Report, findings: Option<&LogFindings>, progress: &Progress) -> anyhow::Result<ExitCode> {
     progress.clear();
-    let text = rendered(report);
+    let text = rendered(report, findings);
     anstream::stdout().write_all(text.as_bytes()).context("writing to standard output failed")?;
-    Ok(if is_damaged(report) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if is_damaged(report, findings) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// An unfinished write at the end is no damage: a collector may be writing it now, or a power cut has left it, and
 /// nothing of it was acknowledged.
-fn is_damaged(report: &Report) -> bool {
-    !Report { torn: false, ..report.clone() }.is_sound()
+fn is_damaged(report: &Report, findings: Option<&LogFindings>) -> bool {
+    let is_refuted = findings.is_some_and(|findings| !findings.refuted.is_empty());
+    is_refuted || !Report { torn: false, ..report.clone() }.is_sound()
 }
 
-fn rendered(report: &Report) -> String {
+fn rendered(report: &Report, findings: Option<&LogFindings>) -> String {
     let heading = [
         ("SEGMENT", Side::Left),
         ("FIRST", Side::Right),
@@ -146,21 +150,25 @@ fn rendered(report: &Report) -> String {
         let why = if uncounted.was_durable { "they were durable once" } else { "left by a write that failed" };
         text += &format!("not counted: {} batches in {}: {why}\n", uncounted.batches, uncounted.file);
     }
-    if let Some(findings) = &report.findings {
+    if let Some(findings) = findings {
         findings.refuted.iter().for_each(|refuted| text += &format!("refuted: {}\n", plain(refuted)));
         findings.open.iter().for_each(|open| text += &format!("open: {}\n", plain(open)));
     }
-    text + &conclusion(report)
+    text + &conclusion(report, findings)
 }
 
 /// What was found out, and what cannot be.
-fn conclusion(report: &Report) -> String {
-    let Some(findings) = &report.findings else {
+fn conclusion(report: &Report, findings: Option<&LogFindings>) -> String {
+    let Some(findings) = findings else {
         let damaged = "the log is NOT as it was written\n";
-        return if is_damaged(report) { damaged } else { "all checksums are right; `log verify` looks at the rest\n" }
-            .to_owned();
+        return if is_damaged(report, None) {
+            damaged
+        } else {
+            "all checksums are right; `log verify` looks at the rest\n"
+        }
+        .to_owned();
     };
-    if is_damaged(report) {
+    if is_damaged(report, Some(findings)) {
         return "the log is NOT as it was written\n".to_owned();
     }
     let log = &findings.log;
@@ -234,7 +242,7 @@ fn dump(place: &Place, from: Option<u64>, limit: u64, output: Output) -> anyhow:
     })?;
     progress.clear();
     written.and_then(|()| out.flush()).context("writing to standard output failed")?;
-    if is_damaged(&report) {
+    if is_damaged(&report, None) {
         eprintln!("afferent-collector: the log is damaged; `afferent-collector log verify` tells where");
         return Ok(ExitCode::FAILURE);
     }

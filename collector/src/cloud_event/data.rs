@@ -21,8 +21,8 @@ use afferent_protocol::event::{Body, ClockStep, Derived, Loss, Sample, Value};
 use serde::{Serialize, Serializer};
 
 use super::text::{Hex, put_decimal, put_json_string};
-use super::time::time_text;
 use super::{followed, life_cycle, names};
+use crate::rfc3339::time_text;
 use crate::whole;
 
 /// The content type of everything but derived events that are no JSON.

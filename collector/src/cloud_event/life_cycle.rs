@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::names;
 use super::text::Hex;
-use super::time::time_text;
+use crate::rfc3339::time_text;
 use crate::whole;
 
 /// A life cycle event as JSON.

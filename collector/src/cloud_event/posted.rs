@@ -8,7 +8,7 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use serde::Deserialize;
 
 use super::text::{put_decimal, put_json_string};
-use super::time::put_rfc3339;
+use crate::rfc3339::put_rfc3339;
 
 /// Attributes that the log gives, and that nobody can post.
 pub const OF_THE_LOG: [&str; 3] = ["offset", "ingesttime", "correctedtime"];

@@ -2,19 +2,10 @@
 
 use std::fmt;
 
+use crate::rfc3339::pair;
+
 /// Digits that the largest number has.
 const DIGITS: usize = 20;
-
-/// The numbers from 0 to 99, two digits each.
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut number = 0;
-    while number < 100 {
-        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
-        number += 1;
-    }
-    pairs
-};
 
 /// A number in decimal digits. What is counted is written once, and then counted on.
 #[derive(Clone, Debug)]
@@ -67,11 +58,6 @@ impl Decimal {
     pub fn padded(&self) -> &[u8; DIGITS] {
         &self.digits
     }
-}
-
-/// A number below 100 in two digits.
-pub(super) fn pair(value: u64) -> [u8; 2] {
-    PAIRS[value as usize]
 }
 
 /// Appends a number.

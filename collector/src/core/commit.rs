@@ -6,8 +6,11 @@ use super::{Answer, Core, Notice};
 use crate::log::{CommitError, UnifiedLog};
 
 impl<L: UnifiedLog> Core<L> {
-    /// Makes durable what was accepted, answers hellos, and gives the messages to send. After an error nothing since the
-    /// last commit counts: no message that waits for it may be confirmed.
+    /// Makes durable what was accepted, answers hellos, and gives the messages to send.
+    ///
+    /// # Errors
+    /// When nothing since the last commit counts, or when that is unknown ([`Core::is_lost`]): no message that waits
+    /// for it may be confirmed.
     pub fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, CommitError> {
         assert!(self.is_begun, "a term begins before anything is taken");
         self.make_durable(clock)?;
@@ -40,6 +43,7 @@ impl<L: UnifiedLog> Core<L> {
     }
 
     pub(super) fn make_durable(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
+        assert!(!self.is_lost, "after a commit of unknown outcome the log is opened anew");
         self.tell_damage(clock);
         self.own.attest_due(self.log.log_id(), self.sources.drawn_term(), clock);
         self.own.flush(&mut self.log, &mut self.sources, clock);
@@ -54,6 +58,7 @@ impl<L: UnifiedLog> Core<L> {
                 Ok(())
             }
             Err(error) => {
+                self.is_lost = error.is_unknown();
                 self.sources.roll_back();
                 self.names.roll_back();
                 self.own.roll_back(&self.sources);

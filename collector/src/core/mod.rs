@@ -174,6 +174,8 @@ pub struct Core<L: UnifiedLog> {
     posted: BTreeMap<EventKey, Offset>,
     /// Whether the term is in the log.
     is_begun: bool,
+    /// Whether the outcome of a commit is unknown: the log has to be opened anew, and a core made from what that finds.
+    is_lost: bool,
     /// When the last entry was appended that the log had when it was opened.
     opened_at: Timestamp,
     troubles: Troubles,
@@ -218,6 +220,7 @@ impl<L: UnifiedLog> Core<L> {
             posted_ids: Box::new(NoPostedIds),
             posted: BTreeMap::new(),
             is_begun: false,
+            is_lost: false,
             opened_at,
             troubles,
         };
@@ -255,6 +258,7 @@ impl<L: UnifiedLog> Core<L> {
 
     fn take(&mut self, origin: Origin<'_>, payload: &[u8], received: &mut Received) -> Result<(), Refusal> {
         assert!(self.is_begun, "a term begins before anything is taken");
+        assert!(!self.is_lost, "after a commit of unknown outcome the log is opened anew");
         let agent = origin.agent;
         if agent == self.own.source() {
             return Err(Refusal::own_name(&agent));
@@ -307,6 +311,11 @@ impl<L: UnifiedLog> Core<L> {
             !self.acks.is_empty() || !self.nacks.is_empty() || !self.hellos.is_empty() || !self.common.is_empty();
         let answers = answers || !self.again.is_empty();
         answers || self.log.buffered_bytes() > 0 || self.own.is_pending() || self.log.has_damage()
+    }
+
+    /// Whether the outcome of a commit is unknown: nothing is taken any more, and the log has to be opened anew.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// Bytes that wait for a commit; see [`crate::limits::COMMIT_BYTES_MAX`].

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::batch::{Batch, ClockReading};
-use afferent_protocol::codec::records;
 use afferent_protocol::event::{Body, LifeCycle};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, Stream};
 use afferent_protocol::segment::EntryHead;
@@ -14,10 +13,10 @@ use afferent_protocol::session::signed::{Down, Nonce};
 use afferent_protocol::sign::Running;
 
 use super::{Core, OwnIdentity, Reason, Receipt};
-use crate::log::{EmbeddedLog, Indexed, LogSettings, ReadError, UnifiedLog};
+use crate::log::records::Decoder;
+use crate::log::{EmbeddedLog, Indexed, LogSettings, ReadError, ReadLog, UnifiedLog};
 use crate::simulated::{Agent, clock, identity, source};
 use crate::sources::Sources;
-use crate::subscribe::ReadLog;
 use crate::terms::PlaceError;
 
 type TestCore = Core<EmbeddedLog<SimDisk>>;
@@ -81,7 +80,7 @@ fn own<T>(core: &TestCore, take: &dyn Fn(&LifeCycle<'_>) -> Option<T>) -> Vec<(u
     let mut found = Vec::new();
     each(core, &mut |head, batch| {
         if batch.header().source == source("collector") {
-            for (index, record) in (0..).zip(records(batch, &mut []).unwrap()) {
+            for (index, record) in (0..).zip(Decoder::default().open(batch)) {
                 let Body::LifeCycle(event) = record.unwrap().event.body else { continue };
                 found.extend(take(&event).map(|taken| (head.ordinal + index, taken)));
             }
@@ -294,7 +293,7 @@ fn read_all(core: &TestCore) {
             at = Offset::new(head.end_ordinal());
             std::ops::ControlFlow::Continue(())
         });
-        if let Err(crate::subscribe::ReadLogError::Damaged { end, .. }) = read {
+        if let Err(crate::log::ReadLogError::Damaged { end, .. }) = read {
             at = end;
         }
         assert!(at > before);

@@ -13,7 +13,7 @@ use afferent_protocol::session::{Check, Control, Lane, Resume};
 use super::{Core, Reason, Refusal};
 use crate::limits::QUESTIONS_MAX;
 use crate::log::{NameHash, UnifiedLog, Wanted};
-use crate::subscribe::{ReadLog, ReadLogError};
+use crate::log::{ReadLog, ReadLogError};
 
 /// An agent's question.
 #[derive(Clone, Debug, PartialEq, Eq)]

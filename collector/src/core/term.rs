@@ -105,10 +105,10 @@ impl<L: UnifiedLog> Core<L> {
     /// Tells what readers and the indexer have found damaged: an event, the gaps of lanes, health.
     pub(super) fn tell_damage(&mut self, clock: &ClockReading) {
         for damage in self.log.take_damage() {
-            let (file, first, end) = (&damage.file, damage.first, damage.end);
+            let (place, first, end) = (&damage.place, damage.first, damage.end);
             let lanes: Vec<_> = damage.missing.iter().take(3).map(|missing| missing.source.to_string()).collect();
             let of = if lanes.is_empty() { String::new() } else { format!(" (of {})", lanes.join(", ")) };
-            let message = format!("{file} is damaged: the offsets {first} up to {end} cannot be read any more{of}");
+            let message = format!("{place} is damaged: the offsets {first} up to {end} cannot be read any more{of}");
             self.trouble(DAMAGED, format!("{message}; agents are asked for what they still hold of it"));
             self.own.tell_now(Notice::DiskTrouble { message }, clock);
             for missing in damage.missing {

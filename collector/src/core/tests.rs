@@ -1,32 +1,38 @@
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 
 use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::batch::{Batch, ClockReading};
 use afferent_protocol::checksum::crc32c;
-use afferent_protocol::codec::records;
 use afferent_protocol::event::{Body, LifeCycle, Loss, LossReason};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream};
 use afferent_protocol::limits::MESSAGE_PAYLOAD_BYTES_MAX;
-use afferent_protocol::segment::{ENTRY_HEAD_LEN, SEGMENT_HEADER_LEN};
+use afferent_protocol::segment::{ENTRY_HEAD_LEN, EntryHead, SEGMENT_HEADER_LEN};
 use afferent_protocol::session::Control;
 use afferent_protocol::session::signed::Nonce;
 use proptest::prelude::*;
 
 use super::{Answer, Confirm, Core, OwnIdentity, Reason, Received};
-use crate::log::inspect::verify;
+use crate::log::memory_engine::MemoryEngine;
+use crate::log::records::Decoder;
 use crate::log::{EmbeddedLog, LogSettings};
 use crate::simulated::{Agent, clock, greet, identity, source};
 use crate::sources::{LaneView, SourceView, Sources};
 
 mod clocks;
 mod crowd;
+mod engines;
 mod guests;
+mod ordeal;
+mod unknown;
+
+use engines::{TestEngine, TestLog, on_every_engine};
 
 type TestCore = Core<EmbeddedLog<SimDisk>>;
 
 const SETTINGS: LogSettings = LogSettings { segment_bytes: 16 * 1024 };
 
-fn start_at(disk: &SimDisk, now: &ClockReading) -> TestCore {
+fn start_at<E: TestEngine>(disk: &E, now: &ClockReading) -> Core<E::Log> {
     let own = OwnIdentity {
         source: source("collector"),
         identity: identity(99),
@@ -35,25 +41,24 @@ fn start_at(disk: &SimDisk, now: &ClockReading) -> TestCore {
         endorsements: Vec::new(),
     };
     let mut sources = Sources::new(own.source);
-    let each = &mut |head: &_, batch: &Batch<'_>| sources.rebuild(head, batch);
-    let (log, recovery) = EmbeddedLog::open(disk.clone(), SETTINGS, &mut || 7, now.wall, each).unwrap();
+    let (log, recovery) = disk.open(&mut sources, now);
     let mut core = Core::new(log, sources, own, &recovery, now);
     core.begin(now).unwrap();
     core
 }
 
-fn start(disk: &SimDisk) -> TestCore {
+fn start<E: TestEngine>(disk: &E) -> Core<E::Log> {
     start_at(disk, &clock(0))
 }
 
 /// A core that knows the agent.
-fn greeted(disk: &SimDisk, agent: &Agent) -> TestCore {
+fn greeted<E: TestEngine>(disk: &E, agent: &Agent) -> Core<E::Log> {
     let mut core = start(disk);
     greet(&mut core, agent, 0, &clock(0)).unwrap();
     core
 }
 
-fn give(core: &mut TestCore, agent: &Agent, payload: &[u8]) -> Received {
+fn give<L: TestLog>(core: &mut Core<L>, agent: &Agent, payload: &[u8]) -> Received {
     core.receive(agent.name, payload, None, &clock(1))
 }
 
@@ -62,49 +67,48 @@ fn refused(received: &Received) -> Option<Reason> {
 }
 
 /// All batches of the log, as (source, stream, epoch, first sequence) and end.
-fn logged(core: &TestCore) -> Vec<(SourceId, Stream, u64, u64, u64)> {
-    let (reader, mut scratch) = (core.log().reader(), Vec::new());
-    let mut at = reader.first();
+fn logged<L: TestLog>(core: &Core<L>) -> Vec<(SourceId, Stream, u64, u64, u64)> {
     let mut found = Vec::new();
-    while at < reader.durable_end() {
-        let chunk = reader.read(at, 4096, &mut scratch).unwrap();
-        found.extend(chunk.entries().map(|entry| {
-            let header = entry.batch.header();
-            (header.source, header.stream, header.epoch.get(), header.first.get(), header.end().get())
-        }));
-        at = chunk.next();
-    }
+    each(core, &mut |_, batch| {
+        let header = batch.header();
+        found.push((header.source, header.stream, header.epoch.get(), header.first.get(), header.end().get()));
+    });
     found
+}
+
+/// Passes on what is durable of the log.
+fn each<L: TestLog>(core: &Core<L>, take: &mut dyn FnMut(&EntryHead, &Batch<'_>)) {
+    let log = core.log().readable();
+    let read = log.read(log.kept().start, &mut Vec::new(), &mut |head, batch| {
+        take(head, batch);
+        ControlFlow::Continue(())
+    });
+    read.unwrap();
 }
 
 /// All life cycle events of the collector, as text.
-fn own_events(core: &TestCore) -> Vec<String> {
-    let (reader, mut scratch) = (core.log().reader(), Vec::new());
-    let mut at = reader.first();
+fn own_events<L: TestLog>(core: &Core<L>) -> Vec<String> {
     let mut found = Vec::new();
-    while at < reader.durable_end() {
-        let chunk = reader.read(at, 4096, &mut scratch).unwrap();
-        for entry in chunk.entries().filter(|entry| entry.batch.header().source == source("collector")) {
-            for record in records(&entry.batch, &mut []).unwrap() {
-                let Body::LifeCycle(event) = record.unwrap().event.body else { panic!("only life cycle events") };
-                found.push(match event {
-                    LifeCycle::TermBegun { .. } | LifeCycle::Attested { .. } => continue,
-                    LifeCycle::KeyPinned { source, .. } => format!("pinned {source}"),
-                    LifeCycle::Refused { source, .. } => format!("refused {source}"),
-                    LifeCycle::Gap { source, stream, first, end, .. } => {
-                        format!("gap {source} {stream} {first}..{end}")
-                    }
-                    LifeCycle::DiskTrouble { .. } => "disk".to_owned(),
-                    other => format!("{other:?}"),
-                });
-            }
+    each(core, &mut |_, batch| {
+        if batch.header().source != source("collector") {
+            return;
         }
-        at = chunk.next();
-    }
+        for record in Decoder::default().open(batch) {
+            let Body::LifeCycle(event) = record.unwrap().event.body else { panic!("only life cycle events") };
+            found.push(match event {
+                LifeCycle::TermBegun { .. } | LifeCycle::Attested { .. } => continue,
+                LifeCycle::KeyPinned { source, .. } => format!("pinned {source}"),
+                LifeCycle::Refused { source, .. } => format!("refused {source}"),
+                LifeCycle::Gap { source, stream, first, end, .. } => format!("gap {source} {stream} {first}..{end}"),
+                LifeCycle::DiskTrouble { .. } => "disk".to_owned(),
+                other => format!("{other:?}"),
+            });
+        }
+    });
     found
 }
 
-fn view(core: &TestCore, name: &str) -> SourceView {
+fn view<L: TestLog>(core: &Core<L>, name: &str) -> SourceView {
     core.sources().view(&source(name)).unwrap()
 }
 
@@ -128,9 +132,8 @@ fn welcomed_end(answers: &[Answer]) -> Option<u64> {
     })
 }
 
-#[test]
-fn a_batch_is_acked_after_the_commit_and_not_before() {
-    let disk = SimDisk::of_seed(1);
+fn a_batch_is_acked_after_the_commit_and_not_before<E: TestEngine>() {
+    let disk = E::empty(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
     let batch = agent.samples(3);
@@ -148,9 +151,8 @@ fn a_batch_is_acked_after_the_commit_and_not_before() {
     assert_eq!(acked_end(&core.commit(&clock(1)).unwrap()), Some(3), "a lost ack is given again");
 }
 
-#[test]
-fn what_a_ring_log_still_holds_is_known_from_its_hello_until_it_has_come() {
-    let disk = SimDisk::of_seed(1);
+fn what_a_ring_log_still_holds_is_known_from_its_hello_until_it_has_come<E: TestEngine>() {
+    let disk = E::empty(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
     let (first, second) = (agent.samples(3), agent.samples(4));
@@ -158,7 +160,7 @@ fn what_a_ring_log_still_holds_is_known_from_its_hello_until_it_has_come() {
     core.commit(&clock(1)).unwrap();
     assert_eq!(view(&core, "press").lanes.first().and_then(|lane| lane.in_ring), None, "a claim moves nothing");
     greet(&mut core, &agent, 0, &clock(1)).unwrap();
-    let in_ring = |core: &TestCore| {
+    let in_ring = |core: &Core<E::Log>| {
         let view = view(core, "press");
         view.lanes.first().and_then(|lane| lane.in_ring).map(|range| (range.first.get(), range.end.get()))
     };
@@ -169,10 +171,9 @@ fn what_a_ring_log_still_holds_is_known_from_its_hello_until_it_has_come() {
     assert_eq!(in_ring(&core), None);
 }
 
-#[test]
-fn a_failed_commit_acks_nothing_and_the_batch_is_taken_again() {
+fn a_failed_commit_acks_nothing_and_the_batch_is_taken_again<E: TestEngine>() {
     for failing in 0..2 {
-        let disk = SimDisk::of_seed(1);
+        let disk = E::empty(1);
         let mut agent = Agent::new("press", Stream::Critical, 1);
         let mut core = greeted(&disk, &agent);
         let lane = agent.lane;
@@ -195,9 +196,8 @@ fn a_failed_commit_acks_nothing_and_the_batch_is_taken_again() {
     }
 }
 
-#[test]
-fn a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused() {
-    let disk = SimDisk::of_seed(1);
+fn a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused<E: TestEngine>() {
+    let disk = E::empty(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = start(&disk);
     let batch = agent.samples(1);
@@ -229,18 +229,17 @@ fn a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused(
     }
     assert_eq!(refused(&core.receive(source("lathe"), &batch, None, &clock(1))), Some(Reason::OtherSource));
     core.commit(&clock(1)).unwrap();
-    let refusals = |core: &TestCore| own_events(core).iter().filter(|event| event.starts_with("refused")).count();
+    let refusals = |core: &Core<E::Log>| own_events(core).iter().filter(|event| event.starts_with("refused")).count();
     assert_eq!(refusals(&core), 3, "one of each kind, however often");
     core.receive(agent.name, &stolen, None, &clock(62));
     core.commit(&clock(62)).unwrap();
     assert_eq!(refusals(&core), 4, "again after a minute");
     assert_eq!(view(&core, "press").refused, [("other-key", 1), ("signature", 52)]);
-    assert!(verify(&disk.after_power_cut(), &source("collector")).is_ok());
+    assert!(disk.after_power_cut().is_sound());
 }
 
-#[test]
-fn another_batch_in_the_place_of_one_that_is_there_is_a_conflict() {
-    let disk = SimDisk::of_seed(1);
+fn another_batch_in_the_place_of_one_that_is_there_is_a_conflict<E: TestEngine>() {
+    let disk = E::empty(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
     let mut copy = Agent::new("press", Stream::Samples, 1);
@@ -265,9 +264,8 @@ fn another_batch_in_the_place_of_one_that_is_there_is_a_conflict() {
     assert_eq!(view(&core, "press").lanes[0].end, Sequence::new(2));
 }
 
-#[test]
-fn a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart() {
-    let disk = SimDisk::of_seed(1);
+fn a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart<E: TestEngine>() {
+    let disk = E::empty(1);
     let mut agent = Agent::new("press", Stream::Samples, 1);
     let mut core = greeted(&disk, &agent);
     let _evicted = agent.samples(10);
@@ -303,10 +301,9 @@ fn a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart() {
     assert_eq!(own_events(&start(&disk.after_power_cut())), expected);
 }
 
-#[test]
-fn what_a_device_has_lost_is_in_no_lane_of_its_agent() {
+fn what_a_device_has_lost_is_in_no_lane_of_its_agent<E: TestEngine>() {
     let lanes = |of_agent: bool| {
-        let disk = SimDisk::of_seed(1);
+        let disk = E::empty(1);
         let mut critical = Agent::new("press", Stream::Critical, 1);
         let mut core = greeted(&disk, &critical);
         let (first, end, epoch) = (Sequence::ZERO, Sequence::new(10), Epoch::new(2));
@@ -320,9 +317,8 @@ fn what_a_device_has_lost_is_in_no_lane_of_its_agent() {
     assert_eq!((lanes(false), lanes(true)), (1, 2), "the agent's own loss is in a lane of its own");
 }
 
-#[test]
-fn a_hole_that_was_declared_before_is_no_gap() {
-    let disk = SimDisk::of_seed(1);
+fn a_hole_that_was_declared_before_is_no_gap<E: TestEngine>() {
+    let disk = E::empty(1);
     let mut critical = Agent::new("press", Stream::Critical, 1);
     let mut core = greeted(&disk, &critical);
     let (first, end, chain, epoch) = (Sequence::ZERO, Sequence::new(10), [0; 32], Epoch::new(2));
@@ -358,9 +354,8 @@ fn what_the_logs_disk_lost_of_a_lane_is_told_at_the_next_start() {
     assert_eq!(view(&core, "press").lanes[0].end, Sequence::new(240));
 }
 
-#[test]
-fn bad_input_is_refused_with_a_reason_and_the_rest_goes_on() {
-    let disk = SimDisk::of_seed(1);
+fn bad_input_is_refused_with_a_reason_and_the_rest_goes_on<E: TestEngine>() {
+    let disk = E::empty(1);
     let mut agent = Agent::new("press", Stream::Critical, 1);
     let mut core = greeted(&disk, &agent);
     assert_eq!(refused(&give(&mut core, &agent, &[])), Some(Reason::Malformed));
@@ -397,9 +392,8 @@ fn bad_input_is_refused_with_a_reason_and_the_rest_goes_on() {
     assert_eq!(logged(&core).last().unwrap().4, 1);
 }
 
-#[test]
-fn the_own_events_go_on_in_their_epoch_and_are_proved_by_the_log() {
-    let disk = SimDisk::of_seed(1);
+fn the_own_events_go_on_in_their_epoch_and_are_proved_by_the_log<E: TestEngine>() {
+    let disk = E::empty(1);
     for round in 0..4 {
         let mut core = start(&disk);
         let agent = Agent::new(&format!("press-{round}"), Stream::Samples, 1);
@@ -409,115 +403,46 @@ fn the_own_events_go_on_in_their_epoch_and_are_proved_by_the_log() {
     let lanes = view(&core, "collector").lanes;
     // Its key, a term for each start, and a key for each agent.
     assert_eq!((lanes.len(), lanes[0].end), (1, Sequence::new(1 + 5 + 4)));
-    let report = verify(&disk, &source("collector")).unwrap();
-    assert!(report.is_sound(), "{report:?}");
+    assert!(disk.is_sound());
 }
 
-/// What an agent of the ordeal below has.
-struct Plant {
-    agents: Vec<Agent>,
-    /// All batches of each agent, in order, with their end.
-    batches: Vec<Vec<(u64, Vec<u8>)>>,
+fn an_aborted_commit_gives_its_offsets_back<E: TestEngine>() {
+    let engine = E::empty(1);
+    let mut agent = Agent::new("press", Stream::Samples, 1);
+    let mut core = greeted(&engine, &agent);
+    let (before, batch) = (core.durable_end(), agent.samples(3));
+    assert_eq!(give(&mut core, &agent, &batch).accepted, 1);
+    engine.fails_in(Some(0));
+    let error = core.commit(&clock(1)).unwrap_err();
+    assert!(!error.is_unknown() && !core.is_lost(), "{error}");
+    engine.fails_in(None);
+    assert_eq!((core.durable_end(), core.buffered_bytes()), (before, 0));
+    assert_eq!(give(&mut core, &agent, &batch).accepted, 1);
+    core.commit(&clock(1)).unwrap();
+    let mut end = 0;
+    each(&core, &mut |head, _| {
+        assert_eq!(head.ordinal, end, "offsets are dense");
+        end = head.end_ordinal();
+    });
+    assert_eq!(core.durable_end().get(), end);
 }
 
-impl Plant {
-    fn new(lanes: usize, batches: usize) -> Self {
-        let mut agents: Vec<_> = (0..lanes)
-            .map(|index| {
-                let stream = if index % 2 == 0 { Stream::Samples } else { Stream::Critical };
-                Agent::new(&format!("press-{}", index / 2), stream, 1 + index as u64)
-            })
-            .collect();
-        let made = agents.iter_mut().map(|agent| {
-            let one = |size: usize| {
-                let bytes = agent.samples(1 + size as u64 % 3);
-                (agent.next, bytes)
-            };
-            (0..batches).map(one).collect()
-        });
-        let batches = made.collect();
-        Self { agents, batches }
-    }
-}
-
-/// Gives batches in any order, with repetitions, failures and restarts in between; then all that is missing, in order.
-fn ordeal(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
-    let plant = Plant::new(4, 8);
-    let mut disk = SimDisk::of_seed(seed);
-    let mut core = start(&disk);
-    let mut acked: BTreeMap<(SourceId, Stream), u64> = BTreeMap::new();
-    let greet_all = |core: &mut TestCore| {
-        plant.agents.iter().for_each(|agent| drop(greet(core, agent, 0, &clock(0)).unwrap()));
-    };
-    greet_all(&mut core);
-    let check = |core: &TestCore, acked: &BTreeMap<(SourceId, Stream), u64>| -> Result<(), TestCaseError> {
-        for agent in &plant.agents {
-            let mine =
-                |batch: &&(SourceId, Stream, u64, u64, u64)| batch.0 == agent.name && batch.1 == agent.lane.stream;
-            let batches = logged(core);
-            let mut end = 0;
-            for batch in batches.iter().filter(mine) {
-                prop_assert_eq!(batch.3, end, "each once, in order");
-                end = batch.4;
-            }
-            let known = acked.get(&(agent.name, agent.lane.stream)).copied().unwrap_or(0);
-            prop_assert!(end >= known, "{} was acked up to {}, and {} is there", agent.name, known, end);
-        }
-        Ok(())
-    };
-    for (lane, index, fate) in steps {
-        let lane = *lane as usize % plant.agents.len();
-        let (_, batch) = &plant.batches[lane][*index as usize % 8];
-        give(&mut core, &plant.agents[lane], batch);
-        if fate % 3 != 0 {
-            continue;
-        }
-        disk.fails_in((fate % 4 == 0).then(|| u64::from(fate / 16) % 4));
-        if let Ok(answers) = core.commit(&clock(2)) {
-            for Answer { agent, control, .. } in answers {
-                let Control::Ack(lanes) = control else { continue };
-                for resume in lanes {
-                    let known = acked.entry((agent, resume.lane.stream)).or_default();
-                    prop_assert!(*known <= resume.end.get(), "acks do not go back");
-                    *known = resume.end.get();
-                }
-            }
-        }
-        disk.fails_in(None);
-        if fate % 5 == 0 {
-            let lanes = |core: &TestCore| -> Vec<_> {
-                let views = core.sources().views().into_iter().filter(|view| view.source != source("collector"));
-                views.map(|view| (view.source, view.key, logged_lanes(&view))).collect()
-            };
-            let before = (!core.is_pending()).then(|| lanes(&core));
-            disk = disk.after_power_cut();
-            core = start(&disk);
-            if let Some(before) = before {
-                prop_assert_eq!(lanes(&core), before, "a restart rebuilds the sources as they were");
-            }
-            greet_all(&mut core);
-        }
-        check(&core, &acked)?;
-    }
-    for (agent, batches) in plant.agents.iter().zip(&plant.batches) {
-        greet(&mut core, agent, 0, &clock(3)).unwrap();
-        batches.iter().for_each(|(_, batch)| drop(give(&mut core, agent, batch)));
-        core.commit(&clock(3)).unwrap();
-        acked.insert((agent.name, agent.lane.stream), agent.next);
-    }
-    check(&core, &acked)
+on_every_engine! {
+    a_batch_is_acked_after_the_commit_and_not_before,
+    what_a_ring_log_still_holds_is_known_from_its_hello_until_it_has_come,
+    a_failed_commit_acks_nothing_and_the_batch_is_taken_again,
+    a_key_is_pinned_in_the_log_before_the_first_batch_and_another_one_is_refused,
+    another_batch_in_the_place_of_one_that_is_there_is_a_conflict,
+    a_hole_is_told_once_and_filled_from_behind_it_also_after_a_restart,
+    what_a_device_has_lost_is_in_no_lane_of_its_agent,
+    a_hole_that_was_declared_before_is_no_gap,
+    bad_input_is_refused_with_a_reason_and_the_rest_goes_on,
+    the_own_events_go_on_in_their_epoch_and_are_proved_by_the_log,
+    an_aborted_commit_gives_its_offsets_back,
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_order_with_repetitions_failures_and_restarts_gives_each_batch_once_in_order(
-        seed in any::<u64>(),
-        steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..60),
-    ) {
-        ordeal(seed, &steps)?;
-    }
 
     #[test]
     fn no_payload_makes_admission_panic(

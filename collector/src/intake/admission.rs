@@ -98,6 +98,10 @@ pub trait Admission: Send + 'static {
     /// Makes everything that was taken durable; gives the answers to send. After an error nothing that was
     /// received since the last commit counts: the same messages are passed to [`Admission::receive`] once more.
     fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, Self::CommitError>;
+    /// Whether the outcome of a commit is unknown, so that nothing can be taken until the log is opened anew.
+    fn is_lost(&self) -> bool {
+        false
+    }
     /// The last commit follows: what is to be said about that is said now.
     fn ending(&mut self, clock: &ClockReading);
     /// The first offset that is not on disk.
@@ -171,6 +175,10 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
 
     fn found(&mut self, agent: SourceId, nonce: Nonce, found: Resume) {
         self.found_common(agent, nonce, found);
+    }
+
+    fn is_lost(&self) -> bool {
+        Core::is_lost(self)
     }
 
     fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, CommitError> {

@@ -39,6 +39,11 @@ pub enum WriterError {
     /// The last commits failed. What they held was not acked, and agents send it again.
     #[error("the last commit failed ({0}); nothing of it was acknowledged, and agents will send it again")]
     Unwritten(String),
+    /// Whether the last commit is durable is unknown. Nothing of it was acked; the next start shows it.
+    #[error(
+        "the outcome of the last commit is unknown ({0}); nothing of it was acknowledged, and the next start shows it"
+    )]
+    Unknown(String),
     /// The thread panicked.
     #[error("the writer thread panicked; what was acknowledged is on disk")]
     Panicked,
@@ -140,7 +145,7 @@ impl Became {
 
 impl<A: Admission> Loop<A> {
     fn run(&mut self, runtime: &Handle) -> Result<(), WriterError> {
-        if !self.begin(runtime) {
+        if !self.begin(runtime)? {
             return Ok(());
         }
         loop {
@@ -164,16 +169,19 @@ impl<A: Admission> Loop<A> {
     }
 
     /// Begins the term, however often the disk refuses; tells whether it has, and not been told to stop before.
-    fn begin(&mut self, runtime: &Handle) -> bool {
+    fn begin(&mut self, runtime: &Handle) -> Result<bool, WriterError> {
         let (mut wait, wait_max) = COMMIT_RETRY;
         while let Err(error) = self.admission.begin(&self.clock.read()) {
             let why = error.to_string();
             if let Some(before) = self.failing.due(Instant::now()) {
                 tracing::error!(why, before, "the log cannot be written; nothing is taken until it can");
             }
-            self.health.commit_failed(self.clock.read().wall, why);
+            self.health.commit_failed(self.clock.read().wall, why.clone());
+            if self.admission.is_lost() {
+                return Err(WriterError::Unknown(why));
+            }
             if self.incoming.sender_strong_count() == 0 {
-                return false;
+                return Ok(false);
             }
             runtime.block_on(async { tokio::time::sleep(wait).await });
             wait = (wait * 2).min(wait_max);
@@ -181,7 +189,7 @@ impl<A: Admission> Loop<A> {
         self.health.committed();
         self.show();
         self.picture();
-        true
+        Ok(true)
     }
 
     /// What comes next, `None` at the end; an error when it is time to look at the clock.
@@ -314,6 +322,9 @@ impl<A: Admission> Loop<A> {
                         );
                     }
                     self.health.commit_failed(self.clock.read().wall, why.clone());
+                    if self.admission.is_lost() {
+                        return Err(WriterError::Unknown(why));
+                    }
                     tries_at_end += u32::from(self.incoming.sender_strong_count() == 0);
                     if tries_at_end >= COMMIT_TRIES_AT_END {
                         return Err(WriterError::Unwritten(why));

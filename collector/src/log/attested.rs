@@ -21,7 +21,7 @@ const ENTRIES_MAX: usize = 1 << 18;
 
 /// An entry, as the running hash takes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Logged {
+pub struct Logged {
     pub first: Offset,
     pub end: Offset,
     pub stamp: Timestamp,
@@ -40,7 +40,7 @@ impl Logged {
 
 /// The running hash at an entry's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mark {
+pub struct Mark {
     pub end: Offset,
     pub stamp: Timestamp,
     pub hash: [u8; 32],
@@ -173,7 +173,7 @@ pub struct Bound {
 
 pub(super) fn as_rfc3339<S: serde::Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     let mut text = Vec::with_capacity(27);
-    crate::cloud_event::put_rfc3339(&mut text, *time);
+    crate::rfc3339::put_rfc3339(&mut text, *time);
     serializer.serialize_str(std::str::from_utf8(&text).expect("a time is ASCII"))
 }
 

@@ -1,13 +1,66 @@
-//! The common face of the log's engines.
+//! The seam between the log's engines and those who fill the log: what every engine does, and how it fails.
+//!
+//! What an engine promises of its commits:
+//! - A commit that has succeeded is durable, and readers see it.
+//! - One that was aborted leaves nothing, and its offsets are given again: the next append begins at the durable end.
+//! - Of one whose outcome is unknown either all or nothing will be found. Until the log is opened anew nobody knows,
+//!   so that the log takes nothing more: whoever fills it is thrown away with it, and made again from what the
+//!   opening finds.
 
-use std::io;
+use std::sync::Arc;
 
 use afferent_protocol::batch::Batch;
-use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::session::signed::LogId;
+use afferent_protocol::sign::Identity;
 
-use super::LogDamage;
+use super::history::Rebuild;
+use super::read_log::ReadLog;
+use super::report::{LogDamage, Recovery};
+use super::upkeep::Upkeep;
 use crate::terms::Terms;
+
+/// Where one partition of the log is kept.
+pub trait Engine {
+    /// The half of the log that admission sees.
+    type Log: UnifiedLog + Send + 'static;
+
+    /// Opens the log, mends what a stop has left behind, and passes what it holds to `rebuild`, in order. What was
+    /// opened before, here or elsewhere, writes nothing any more.
+    ///
+    /// # Errors
+    /// When the log cannot be read or mended. Damage is no reason: see [`Recovery`].
+    fn open(self, opening: Opening<'_>, rebuild: &mut dyn Rebuild) -> Result<OpenedLog<Self::Log>, EngineError>;
+}
+
+/// By whom a log is opened, and when.
+pub struct Opening<'o> {
+    /// The collector's name.
+    pub own: SourceId,
+    /// Its key pair.
+    pub identity: &'o Identity,
+    /// When it is opened.
+    pub now: Timestamp,
+    /// Names a new log, and the term.
+    pub entropy: &'o mut dyn FnMut() -> u64,
+}
+
+/// A log that was opened, and what belongs to it.
+pub struct OpenedLog<L> {
+    /// The half that admission sees.
+    pub log: L,
+    /// What opening has found.
+    pub recovery: Recovery,
+    /// The half that readers see.
+    pub reader: Arc<dyn ReadLog>,
+    /// What keeps it in shape.
+    pub upkeep: Upkeep,
+}
+
+/// Why a log cannot be opened, for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct EngineError(pub String);
 
 /// What admission needs of a log, whichever engine it is.
 pub trait UnifiedLog {
@@ -18,8 +71,10 @@ pub trait UnifiedLog {
     fn append(&mut self, batch: &Batch<'_>, ingest: Timestamp) -> Offset {
         self.append_measured(batch, ingest, None)
     }
-    /// Makes everything appended durable, and gives the durable end. After an error nothing that was appended since the
-    /// last commit counts, and the next one goes to a new place.
+    /// Makes everything appended durable, and gives the durable end.
+    ///
+    /// # Errors
+    /// When nothing that was appended since the last commit counts, or when that is unknown.
     fn commit(&mut self) -> Result<Offset, CommitError>;
     /// The first offset that is not durable.
     fn durable_end(&self) -> Offset;
@@ -37,68 +92,26 @@ pub trait UnifiedLog {
     fn has_damage(&self) -> bool;
 }
 
-/// Why a commit failed. Nothing of it counts; its senders are not acked and will send again.
-#[derive(Debug, thiserror::Error)]
+/// Why a commit failed. Its senders are not acked and will send again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// A new segment could not be made: the disk is full, read-only or gone.
-    #[error("no new segment {name} of {bytes} bytes can be made: {error}; {}", remedy(error))]
-    Create {
-        /// The file's name.
-        name: String,
-        /// The bytes that it needs.
-        bytes: u64,
-        /// What the disk says.
-        error: io::Error,
+    /// Nothing of it counts; the next one may succeed.
+    #[error("{reason}")]
+    Aborted {
+        /// What failed, and what to do about it, for people.
+        reason: String,
     },
-    /// A write failed.
-    #[error("writing to {name} failed: {error}; {}; the log goes on in a new segment", remedy(error))]
-    Write {
-        /// The file's name.
-        name: String,
-        /// What the disk says.
-        error: io::Error,
-    },
-    /// A sync failed: what was written may or may not be on disk.
-    #[error("making {name} durable failed: {error}; {}; the log goes on in a new segment", remedy(error))]
-    Sync {
-        /// The file's name.
-        name: String,
-        /// What the disk says.
-        error: io::Error,
+    /// All of it counts, or nothing: that shows once the log is opened anew, and until then the log takes nothing.
+    #[error("{reason}; whether it is durable shows once the log is opened anew")]
+    Unknown {
+        /// What happened, for people.
+        reason: String,
     },
 }
 
-/// What to do about what the log's disk says.
-pub(crate) fn remedy(error: &io::Error) -> &'static str {
-    use io::ErrorKind;
-    use rustix::io::Errno;
-    match (error.kind(), Errno::from_io_error(error)) {
-        (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "free space on the log's disk, or enlarge it",
-        (ErrorKind::ReadOnlyFilesystem, _) => {
-            "the file system is read-only, as after an error of its disk; look into the kernel's log, then mount it anew"
-        }
-        (_, Some(Errno::IO)) => "the disk itself fails; look into the kernel's log (dmesg), and replace it",
-        (ErrorKind::PermissionDenied, _) => "let the collector's user write in the log's directory",
-        (ErrorKind::NotFound, _) => "the log's directory is gone; put it back, or mount its disk",
-        _ => "look at the log's disk and at the kernel's log",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn says(errno: rustix::io::Errno) -> String {
-        CommitError::Write { name: "x".to_owned(), error: errno.into() }.to_string()
-    }
-
-    #[test]
-    fn a_full_disk_is_no_failing_disk_and_each_has_its_remedy() {
-        use rustix::io::Errno;
-        for (errno, words) in [(Errno::NOSPC, "free space"), (Errno::DQUOT, "free space"), (Errno::ROFS, "read-only")] {
-            assert!(says(errno).contains(words), "{}", says(errno));
-        }
-        let failing = says(Errno::IO);
-        assert!(failing.contains("the disk itself fails") && !failing.contains("free space"), "{failing}");
+impl CommitError {
+    /// Whether the log has to be opened anew.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
     }
 }

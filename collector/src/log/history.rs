@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use afferent_protocol::batch::{Batch, ChainHash, Header};
-use afferent_protocol::codec::records;
 use afferent_protocol::event::{Body, Event, LaneEnd, LifeCycle};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Timestamp};
 use afferent_protocol::segment::EntryHead;
 use serde::{Deserialize, Serialize};
 
+use super::records::Decoder;
 use crate::limits::HEARTBEATS_KEPT;
 
 /// Batches whose range and chain hash are kept one by one, at the end of a stretch: as many as a lane remembers.
@@ -130,7 +130,7 @@ pub(super) struct Historian {
     open: BTreeMap<(SourceId, Stream, Epoch), usize>,
     heard: BTreeMap<SourceId, LastHeard>,
     beats: BTreeMap<SourceId, VecDeque<Beat>>,
-    scratch: Vec<u8>,
+    decoder: Decoder,
 }
 
 impl Historian {
@@ -174,11 +174,9 @@ impl Historian {
 
     /// Whether the batch has something about lanes or keys, or may have it.
     fn tells(&mut self, batch: &Batch<'_>) -> bool {
-        self.scratch.resize((batch.header().decoded_len as usize).max(self.scratch.len()), 0);
-        let Ok(mut records) = records(batch, &mut self.scratch) else { return false };
         let (header, beats) = (batch.header(), &mut self.beats);
         let mut tells = false;
-        for record in &mut records {
+        for record in self.decoder.open(batch) {
             let Ok(record) = record else { return true };
             if let Some(beat) = Beat::of(header, &record.event) {
                 let of_source = beats.entry(header.source).or_default();

@@ -4,10 +4,11 @@
 
 use afferent_protocol::batch::Batch;
 use afferent_protocol::checksum::crc32c;
-use afferent_protocol::codec::records;
 use afferent_protocol::event::Body;
 use afferent_protocol::ids::{Stream, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use super::records::Decoder;
 
 /// The kinds of events as bits, by the order of [`Body`]'s variants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -130,7 +131,7 @@ impl Marks {
 
     /// What a batch has, and every name in it to `each`. One that cannot be decoded may have anything; one that was
     /// emptied has nothing.
-    pub fn of_batch(batch: &Batch<'_>, scratch: &mut Vec<u8>, each: &mut impl FnMut(NameHash)) -> Self {
+    pub fn of_batch(batch: &Batch<'_>, decoder: &mut Decoder, each: &mut impl FnMut(NameHash)) -> Self {
         let header = batch.header();
         let mut marks = Self::default();
         if header.is_emptied() {
@@ -147,9 +148,9 @@ impl Marks {
             // Whatever its records turn out to be: admission does not decode them.
             marks.kinds = Kinds::SAMPLES;
         }
-        scratch.resize((header.decoded_len as usize).max(scratch.len()), 0);
-        let Ok(records) = records(batch, scratch) else { return Self::ANY };
-        records.subjects().iter().for_each(|subject| add(&mut marks, NameHash::machine(subject.as_str())));
+        let records = decoder.open(batch);
+        let Some(subjects) = records.subjects() else { return Self::ANY };
+        subjects.iter().for_each(|subject| add(&mut marks, NameHash::machine(subject.as_str())));
         for record in records {
             let Ok(record) = record else { return Self::ANY };
             marks.kinds = marks.kinds | Kinds::of(&record.event.body);
@@ -254,7 +255,7 @@ mod tests {
 
     fn marks(bytes: &[u8]) -> (Marks, Vec<NameHash>) {
         let mut names = Vec::new();
-        let marks = Marks::of_batch(&parse(bytes), &mut Vec::new(), &mut |name| names.push(name));
+        let marks = Marks::of_batch(&parse(bytes), &mut Decoder::default(), &mut |name| names.push(name));
         (marks, names)
     }
 

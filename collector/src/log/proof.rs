@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
-use afferent_protocol::codec::records;
 use afferent_protocol::endorsement::Endorsement;
 use afferent_protocol::event::{Body, LifeCycle};
 use afferent_protocol::ids::{Offset, Sequence, SequenceRange, SourceId, Stream};
@@ -14,6 +13,7 @@ use afferent_protocol::sign::{PublicKey, Verifier};
 use serde::Serialize;
 
 use super::keys::{LogKeys, Trust};
+use super::records::Decoder;
 use crate::limits::RANGES_MAX;
 
 /// What is wrong with a batch.
@@ -295,11 +295,10 @@ impl Proof {
     /// Decodes the batch.
     fn said(&self, batch: &Batch<'_>) -> Said {
         let header = batch.header();
-        let mut scratch = vec![0; header.decoded_len as usize];
+        let mut decoder = Decoder::default();
         let is_own = header.source == self.own && header.stream == Stream::Critical;
         let mut said = Said::default();
-        let Ok(records) = records(batch, &mut scratch) else { return said };
-        for record in records {
+        for record in decoder.open(batch) {
             let Ok(record) = record else { return said };
             let Body::LifeCycle(life_cycle) = record.event.body else { continue };
             if is_own {

@@ -1,17 +1,17 @@
 //! Passes a part of the log through several models at once.
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use afferent_protocol::batch::{Batch, Header};
-use afferent_protocol::codec;
+use afferent_protocol::batch::Header;
 use afferent_protocol::ids::{Offset, Timestamp};
-use afferent_protocol::record::Record;
-use afferent_protocol::segment::EntryHead;
 
 use super::order::corrected;
 use super::snapshot::{Mark, Snapshot};
 use super::{AnyModel, CountedFrom, ModelId, Names, Seen};
 use crate::limits::MODEL_CHUNK_EVENTS;
+use crate::log::events::{Entry, Item};
+use crate::log::records::Decoder;
 use crate::terms::Terms;
 
 /// A model in a fold.
@@ -72,15 +72,15 @@ pub struct Fold {
     mark: Option<Mark>,
     unreadable: u64,
     names: Names,
-    decoded: Vec<u8>,
+    decoder: Decoder,
 }
 
 impl Fold {
     /// Models that have seen everything before `next`, whose last event was ingested at `time`.
     pub fn new(mut members: Vec<Member>, next: Offset, time: Timestamp) -> Self {
         members.iter_mut().for_each(|member| member.counts_from = CountedFrom::at(next));
-        let (mark, names, decoded) = (None, Names::default(), Vec::new());
-        Self { members, next, time, mark, unreadable: 0, names, decoded }
+        let (mark, names, decoder) = (None, Names::default(), Decoder::default());
+        Self { members, next, time, mark, unreadable: 0, names, decoder }
     }
 
     /// The log that comes begins here: what was before, retention has removed. To be called before anything is passed on.
@@ -132,28 +132,22 @@ impl Fold {
     }
 
     /// Passes the events of an entry on that were not yet, up to `end`.
-    pub fn entry(&mut self, head: &EntryHead, batch: &Batch<'_>, end: Offset) {
-        self.entry_through(head, batch, end, &mut |members, seen, _| {
+    pub fn entry(&mut self, entry: &Entry<'_>, end: Offset) {
+        self.entry_through(entry, end, &mut |members, seen, _| {
             members.iter_mut().for_each(|member| member.apply(seen));
         });
     }
 
     /// Decodes the events of an entry as [`Fold::entry`] does, and hands them to `each` instead of to the models alone.
-    pub(super) fn entry_through(
-        &mut self,
-        head: &EntryHead,
-        batch: &Batch<'_>,
-        end: Offset,
-        each: &mut EachChunk<'_>,
-    ) -> Passage {
+    pub(super) fn entry_through(&mut self, entry: &Entry<'_>, end: Offset, each: &mut EachChunk<'_>) -> Passage {
         let (members, mut passed) = (&mut self.members, self.next);
-        let part = Part { from: self.next, end };
-        let outcome = part.chunks(&mut self.names, &mut self.decoded, head, batch, &mut |seen| {
+        let part = Span { from: self.next, end };
+        let is_whole = part.chunks(&mut self.names, &mut self.decoder, entry, &mut |seen| {
             passed = seen.last().map_or(passed, |seen| Offset::new(seen.offset.get() + 1));
-            each(members, seen, batch.header());
+            each(members, seen, entry.header());
         });
-        let passage = Passage { part, passed, is_whole: outcome.is_ok() };
-        self.passed(head, batch.header(), &passage);
+        let passage = Passage { part, passed, is_whole };
+        self.passed(entry, &passage);
         passage
     }
 
@@ -166,8 +160,8 @@ impl Fold {
     }
 
     /// The entry was passed on by somebody else.
-    pub(super) fn entry_passed(&mut self, head: &EntryHead, end: Offset) {
-        self.next = self.next.max(Offset::new(head.end_ordinal()).min(end));
+    pub(super) fn entry_passed(&mut self, entry: &Entry<'_>, end: Offset) {
+        self.next = self.next.max(entry.end().min(end));
     }
 
     /// Nothing before `end` can be read.
@@ -177,80 +171,80 @@ impl Fold {
     }
 
     /// An entry was passed on, the events of which may have gone through [`Fold::chunk`].
-    pub(super) fn passed(&mut self, head: &EntryHead, batch: &Header, passage: &Passage) {
+    pub(super) fn passed(&mut self, entry: &Entry<'_>, passage: &Passage) {
         let Passage { part, passed, is_whole } = *passage;
-        let entry_end = Offset::new(head.end_ordinal()).min(part.end);
-        if entry_end <= part.from || head.ordinal >= part.end.get() {
+        let entry_end = entry.end().min(part.end);
+        if entry_end <= part.from || entry.first() >= part.end {
             return;
         }
         // Offsets that the log has lost between this entry and the one before.
-        self.unreadable += Offset::new(head.ordinal).since(part.from);
+        self.unreadable += entry.first().since(part.from);
         if !is_whole {
-            self.unreadable += entry_end.since(passed.max(Offset::new(head.ordinal)));
+            self.unreadable += entry_end.since(passed.max(entry.first()));
         }
-        let is_emptied = batch.is_emptied();
-        self.members.iter_mut().for_each(|member| member.counts_from.passed(head.stamp, entry_end, is_emptied));
+        let is_emptied = entry.header().is_emptied();
+        self.members.iter_mut().for_each(|member| member.counts_from.passed(entry.ingest(), entry_end, is_emptied));
         self.next = entry_end;
-        self.time = head.stamp;
-        self.mark = Some(Mark { first: Offset::new(head.ordinal), crc: batch.crc });
+        self.time = entry.ingest();
+        self.mark = Some(Mark { first: entry.first(), crc: entry.header().crc });
     }
 }
 
 /// Which events of an entry are wanted.
 #[derive(Clone, Copy)]
-struct Part {
+struct Span {
     from: Offset,
     end: Offset,
 }
 
 /// How an entry was passed on.
 pub(super) struct Passage {
-    part: Part,
+    part: Span,
     /// Behind the last event that could be read.
     passed: Offset,
     is_whole: bool,
 }
 
-impl Part {
-    /// Decodes the entry and gives its events, a bounded number at a time.
+impl Span {
+    /// Decodes the entry and gives its events, a bounded number at a time; tells whether all of them could be decoded.
     fn chunks(
         self,
         names: &mut Names,
-        decoded: &mut Vec<u8>,
-        head: &EntryHead,
-        batch: &Batch<'_>,
+        decoder: &mut Decoder,
+        entry: &Entry<'_>,
         each: &mut dyn FnMut(&[Seen<'_>]),
-    ) -> Result<(), codec::DecodeError> {
-        let header = batch.header();
-        if head.end_ordinal() <= self.from.get() || head.ordinal >= self.end.get() {
-            return Ok(());
+    ) -> bool {
+        if entry.end() <= self.from || entry.first() >= self.end {
+            return true;
         }
-        decoded.resize(header.decoded_len as usize, 0);
-        let records = codec::records(batch, decoded)?;
-        names.begin_batch(records.subjects());
-        let mut chunk = Vec::with_capacity(MODEL_CHUNK_EVENTS.min(header.count as usize));
-        let mut outcome = Ok(());
-        for (offset, record) in (head.ordinal..).zip(records) {
-            let Record { sequence, event } = match record {
-                Ok(record) => record,
-                Err(error) => {
-                    outcome = Err(error);
-                    break;
+        let (batch, ingest, clock_offset_us) = (entry.header(), entry.ingest(), entry.head.clock_offset_us());
+        let mut opened = entry.open(decoder);
+        names.begin_batch(opened.subjects().unwrap_or_default());
+        let mut chunk = Vec::with_capacity(MODEL_CHUNK_EVENTS.min(batch.count as usize));
+        let mut is_whole = true;
+        opened.each(|item| {
+            let event = match item {
+                Item::Event(event) => event,
+                Item::Unreadable(_) => {
+                    is_whole = false;
+                    return ControlFlow::Break(());
                 }
+                Item::Hole(_) | Item::Removed(_) => return ControlFlow::Break(()),
             };
-            if offset < self.from.get() {
-                continue;
+            let offset = event.address.offset;
+            if offset < self.from {
+                return ControlFlow::Continue(());
             }
-            if offset >= self.end.get() {
-                break;
+            if offset >= self.end {
+                return ControlFlow::Break(());
             }
+            let (sequence, event) = (event.record.sequence, event.record.event);
             let (machine, subject) = names.of(event.subject);
-            let (offset, ingest, clock_offset_us) = (Offset::new(offset), head.stamp, head.clock_offset_us());
-            let (time, correction) = corrected(event.time, header, ingest, clock_offset_us);
+            let (time, correction) = corrected(event.time, batch, ingest, clock_offset_us);
             chunk.push(Seen {
                 offset,
                 ingest,
-                batch: header,
+                batch,
                 sequence,
                 machine,
                 subject,
@@ -263,8 +257,9 @@ impl Part {
                 each(&chunk);
                 chunk.clear();
             }
-        }
+            ControlFlow::Continue(())
+        });
         each(&chunk);
-        outcome
+        is_whole
     }
 }

@@ -18,7 +18,7 @@ use afferent_protocol::session::signed::{LogId, Place};
 use serde::{Deserialize, Serialize};
 
 use super::{CountedFrom, Definition};
-use crate::subscribe::ReadLog;
+use crate::log::ReadLog;
 use crate::terms::PlaceError;
 
 const MAGIC: [u8; 8] = *b"AFFMDL3\n";

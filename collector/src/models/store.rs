@@ -14,7 +14,7 @@ use afferent_protocol::ids::Offset;
 use super::snapshot::Snapshot;
 use super::{Definition, ModelId};
 use crate::limits::{MODEL_SNAPSHOT_BYTES_MAX, MODEL_SNAPSHOTS_PER_DOUBLING};
-use crate::subscribe::ReadLog;
+use crate::log::ReadLog;
 
 const SUFFIX: &str = ".snapshot";
 /// Where the latest one that could not be used is kept, for a look.
@@ -152,7 +152,7 @@ mod tests {
 
     use super::super::BuiltIn;
     use super::*;
-    use crate::subscribe::memory::{MemoryLog, sample};
+    use crate::log::memory::{MemoryLog, sample};
 
     fn snapshot(offset: u64) -> Snapshot {
         Snapshot {

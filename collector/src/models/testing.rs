@@ -10,6 +10,7 @@ use afferent_protocol::segment::EntryHead;
 use afferent_protocol::sign::Identity;
 
 use super::{AnyModel, Fold, Member, ModelId, Seen};
+use crate::log::events::Entry;
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::new(second * 1_000_000).unwrap()
@@ -114,7 +115,8 @@ impl Log {
         for (head, bytes) in &self.0 {
             // A fold of its own for each entry: they need not be in the order of their offsets.
             let mut fold = Fold::new(members, Offset::new(head.ordinal), Timestamp::default());
-            fold.entry(head, &Batch::parse(bytes).unwrap().0, Offset::new(u64::MAX));
+            let (batch, _) = Batch::parse(bytes).unwrap();
+            fold.entry(&Entry::embedded(head, &batch), Offset::new(u64::MAX));
             members = fold.members;
         }
         let member = members.pop().expect("one model");
@@ -129,7 +131,8 @@ pub(crate) fn seen_one<T>(event: &Event<'_>, read: impl Fn(&Seen<'_>) -> T) -> T
     let mut fold = Fold::new(Vec::new(), Offset::ZERO, Timestamp::default());
     let mut found = None;
     let (head, bytes) = &log.0[0];
-    fold.entry_through(head, &Batch::parse(bytes).unwrap().0, Offset::new(u64::MAX), &mut |_, seen, _| {
+    let (batch, _) = Batch::parse(bytes).unwrap();
+    fold.entry_through(&Entry::embedded(head, &batch), Offset::new(u64::MAX), &mut |_, seen, _| {
         found = seen.first().map(&read);
     });
     found.expect("one event")

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use afferent_host::files;
-use afferent_protocol::codec::records;
 use afferent_protocol::event::Body;
 use afferent_protocol::ids::Offset;
 use afferent_protocol::session::signed::Place;
@@ -19,8 +18,9 @@ use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 use super::{EventKey, PostRefusal, PostedIds};
 use crate::cloud_event::posted::Posted;
 use crate::limits::{POSTED_IDS_CACHE_BYTES, POSTED_IDS_SYNC_EVERY};
-use crate::log::{Kinds, NameHash, Wanted};
-use crate::subscribe::{ReadLog, ReadLogError};
+use crate::log::events::{self, Item, Walk};
+use crate::log::records::Decoder;
+use crate::log::{Kinds, NameHash, ReadLog, ReadLogError, Wanted};
 use crate::supervise::{Part, Supervisor};
 use crate::terms::Terms;
 
@@ -47,6 +47,7 @@ pub struct RedbIds {
     /// When the file last came to the disk.
     synced: Instant,
     scratch: Vec<u8>,
+    decoder: Decoder,
 }
 
 impl std::fmt::Debug for RedbIds {
@@ -77,6 +78,7 @@ impl RedbIds {
             state: Arc::clone(&state),
             synced: Instant::now(),
             scratch: Vec::new(),
+            decoder: Decoder::default(),
         };
         let path = path.to_owned();
         // What is appended after this has no posted events until the file is ready.
@@ -100,19 +102,22 @@ impl RedbIds {
         if offset < self.log.kept().start {
             return true;
         }
-        let mut found = false;
-        let own = self.log.own();
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let until = Offset::new(offset.get() + 1);
-        let read = self.log.read_part(offset, until, &mut scratch, &mut |head, batch| {
-            let is_own = own == Some(batch.header().source);
-            let index = offset.get().checked_sub(head.ordinal).filter(|_| is_own);
-            let mut decoded = vec![0; batch.header().decoded_len as usize];
-            let record = index.and_then(|index| records(batch, &mut decoded).ok()?.nth(index as usize)?.ok());
-            found = record.is_some_and(|record| key_of(&record.event.body) == Some(key));
+        let (own, mut found) = (self.log.own(), false);
+        let part = offset..Offset::new(offset.get() + 1);
+        let read = Walk::over(&*self.log, part).run(&mut self.scratch, &mut |part| {
+            if let events::Part::Entry(entry) = part
+                && own == Some(entry.header().source)
+            {
+                entry.open(&mut self.decoder).each(|item| match item {
+                    Item::Event(event) if event.address.offset == offset => {
+                        found = key_of(&event.record.event.body) == Some(key);
+                        ControlFlow::Break(())
+                    }
+                    _ => ControlFlow::Continue(()),
+                });
+            }
             ControlFlow::Break(())
         });
-        self.scratch = scratch;
         read.is_ok() && found
     }
 
@@ -243,40 +248,36 @@ fn open(path: &Path, terms: &Terms, end: Offset) -> Result<(Database, Offset), r
 /// The file, with everything that the log has before `end`.
 fn caught_up(path: &Path, log: &dyn ReadLog, end: Offset, state: &Mutex<State>) -> Result<Database, CatchUpError> {
     let terms = log.terms();
-    let (database, mut at) = open(path, &terms, end)?;
-    at = at.max(log.kept().start);
-    let begun = at;
+    let (database, at) = open(path, &terms, end)?;
+    let begun = at.max(log.kept().start);
     let own = log.own();
     let sources = own.iter().map(|own| NameHash::source(own.as_str())).collect();
     let wanted = Wanted { kinds: Kinds::DERIVED, sources, ..Wanted::default() };
-    let (mut scratch, mut decoded, mut found) = (Vec::new(), Vec::new(), Vec::new());
-    while let Some(stretch) = log.stretch(at, &wanted).filter(|stretch| stretch.start < end) {
-        let mut next = stretch.end;
-        let read = log.read_part(stretch.start, stretch.end, &mut scratch, &mut |head, batch| {
-            if own == Some(batch.header().source) {
-                decoded.resize((batch.header().decoded_len as usize).max(decoded.len()), 0);
-                let records = records(batch, &mut decoded).into_iter().flatten().map_while(Result::ok);
-                found.extend(
-                    records
-                        .zip(head.ordinal..)
-                        .filter_map(|(record, offset)| Some((key_of(&record.event.body)?, Offset::new(offset)))),
-                );
-            }
-            ControlFlow::Continue(())
-        });
-        match read {
-            // What cannot be read is no duplicate of anything.
-            Err(ReadLogError::Damaged { end, .. }) => next = end,
-            other => other?,
-        }
-        at = next.max(at);
-        if found.len() >= CATCH_UP_IDS {
-            write(&database, &found, &terms.place(at.min(end)), Durability::None)?;
-            found.clear();
+    let (mut decoder, mut found, mut written) = (Decoder::default(), Vec::new(), Ok(()));
+    let walk = Walk::over(log, begun..end).wanting(&wanted);
+    let walked = walk.run(&mut Vec::new(), &mut |part| {
+        let at = part.end().min(end);
+        // What cannot be read is no duplicate of anything.
+        if let events::Part::Entry(entry) = part
+            && own == Some(entry.header().source)
+        {
+            entry.open(&mut decoder).each(|item| {
+                if let Item::Event(event) = item {
+                    found.extend(key_of(&event.record.event.body).map(|key| (key, event.address.offset)));
+                }
+                ControlFlow::Continue(())
+            });
         }
         let percent = (at.since(begun) * 100).checked_div(end.since(begun)).unwrap_or(100).min(99) as u8;
         *lock(state) = State::CatchingUp { percent };
-    }
+        if found.len() >= CATCH_UP_IDS {
+            written = write(&database, &found, &terms.place(at), Durability::None);
+            found.clear();
+        }
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    written?;
+    let _all = walked?;
     write(&database, &found, &terms.place(end), Durability::Immediate)?;
     Ok(database)
 }

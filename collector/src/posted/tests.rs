@@ -8,7 +8,7 @@ use afferent_protocol::event::{Body, Derived, Event};
 use afferent_protocol::ids::{Offset, SourceId, Subject, Timestamp};
 
 use super::{EventKey, PostRefusal, PostedIds, RedbIds};
-use crate::subscribe::memory::MemoryLog;
+use crate::log::memory::MemoryLog;
 use crate::supervise::Supervisor;
 
 const OWN: &str = "collector";

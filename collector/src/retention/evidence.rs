@@ -8,15 +8,16 @@ use std::ops::ControlFlow;
 
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::batch::Batch;
-use afferent_protocol::codec::records;
 use afferent_protocol::event::{Body, LifeCycle};
 use afferent_protocol::ids::{Offset, SourceId, Stream, Timestamp};
 use afferent_protocol::session::signed::LogId;
 use afferent_protocol::sign::{PublicKey, Running};
 
 use crate::limits::ATTEST_BATCHES_MAX;
+use crate::log::ReadLog;
+use crate::log::events::{Part, Walk};
+use crate::log::records::Decoder;
 use crate::sources::Entered;
-use crate::subscribe::{ReadLog, ReadLogError};
 
 /// Whose attestations count.
 #[derive(Clone, Debug)]
@@ -107,17 +108,20 @@ impl Examined {
 
     fn read(&mut self, log: &dyn ReadLog, attested: &Attested, until: Offset) -> Result<(), Disagrees> {
         let (from, mut wrong) = (self.next, None);
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let read = log.read(from, &mut scratch, &mut |head, batch| {
-            let entered = Entered::of(head, batch);
-            if entered.first > self.next {
+        let (mut scratch, mut decoder) = (std::mem::take(&mut self.scratch), Decoder::default());
+        let walked = Walk::over(log, from..log.kept().end).run(&mut scratch, &mut |part| {
+            let end = part.end();
+            let Part::Entry(entry) = part else {
                 self.lose_track();
-            }
-            self.next = entered.end();
-            self.waiting.push_back(entered);
-            let header = batch.header();
+                self.next = end;
+                return ControlFlow::Continue(());
+            };
+            self.waiting.push_back(Entered::of(entry.head, entry.batch));
+            self.next = end;
+            let header = entry.header();
             if header.source == attested.own && header.stream == Stream::Critical {
-                wrong = attestations(batch, attested).into_iter().find_map(|attestation| self.bind(&attestation).err());
+                let found = attestations(entry.batch, attested, &mut decoder);
+                wrong = found.into_iter().find_map(|attestation| self.bind(&attestation).err());
             }
             if self.waiting.len() > 4 * ATTEST_BATCHES_MAX {
                 // Nobody attests this log: its oldest entries are not waited for any more.
@@ -127,20 +131,15 @@ impl Examined {
             if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         self.scratch = scratch;
-        match (wrong, read) {
+        match (wrong, walked) {
             (Some(wrong), _) => {
                 // It is looked at again from the beginning: somebody may put back what was there.
                 *self = Self::default();
                 Err(wrong)
             }
-            (None, Err(ReadLogError::Damaged { end, .. })) if end > self.next => {
-                self.lose_track();
-                self.next = end;
-                Ok(())
-            }
             (None, Err(error)) => Err(Disagrees::Unreadable(error.to_string())),
-            (None, Ok(())) if self.next == from => Err(Disagrees::Missing { until: self.base_end }),
-            (None, Ok(())) => Ok(()),
+            (None, Ok(_)) if self.next == from => Err(Disagrees::Missing { until: self.base_end }),
+            (None, Ok(_)) => Ok(()),
         }
     }
 
@@ -171,13 +170,12 @@ impl Examined {
 }
 
 /// The attestations in a batch that a key of this log has signed.
-fn attestations(batch: &Batch<'_>, attested: &Attested) -> Vec<Attestation> {
-    let mut scratch = vec![0; batch.header().decoded_len as usize];
-    let Ok(records) = records(batch, &mut scratch) else { return Vec::new() };
+fn attestations(batch: &Batch<'_>, attested: &Attested, decoder: &mut Decoder) -> Vec<Attestation> {
     let is_ours = |attestation: &Attestation| {
         attestation.log_id == attested.log_id && attestation.partition == 0 && attested.keys.contains(&attestation.key)
     };
-    let bound = records.map_while(Result::ok).filter_map(|record| match record.event.body {
+    let mut records = decoder.open(batch);
+    let bound = records.readable().filter_map(|record| match record.event.body {
         Body::LifeCycle(LifeCycle::Attested { attestation }) => Attestation::read(attestation)?.verify(),
         _ => None,
     });

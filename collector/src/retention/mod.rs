@@ -16,16 +16,15 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use clock::{AgeClock, Judged};
+use afferent_host::clock::SystemClock;
+pub use afferent_host::stop::Stop;
+use clock::{AgeClock, Judged};
 pub use evidence::{Attested, Disagrees, Examined};
 pub use rules::{Age, AgeError, Cut, Rules};
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use afferent_host::clock::SystemClock;
-use afferent_host::disk::Disk;
-use afferent_host::stop::Stop;
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::ids::{Offset, Stream, Timestamp};
 use tokio::runtime::Handle;
@@ -33,19 +32,18 @@ use tokio::sync::watch;
 
 use crate::core::{Removal, Removed};
 use crate::intake::{Health, WeakIntake};
-use crate::log::{ForgetError, Forgetter, Trimmer, Usage};
+use crate::log::{EmptyError, Emptying, ReadLog, Trimming, Usage};
 use crate::sources::SourceView;
-use crate::subscribe::ReadLog;
 use crate::supervise::{Part, Supervisor};
 
 /// What retention works with.
-pub struct Settings<D> {
+pub struct Settings {
     /// What is kept.
     pub rules: Rules,
     /// How often it looks.
     pub every: Duration,
     /// Removes segments.
-    pub trimmer: Trimmer<D>,
+    pub trimming: Box<dyn Trimming>,
     /// Reads the log, whose attestations are checked before something goes.
     pub log: Arc<dyn ReadLog>,
     /// Whose attestations count, and what time it is for retention.
@@ -57,7 +55,7 @@ pub struct Settings<D> {
     /// What the log says was to go already.
     pub trimmed_until: Offset,
     /// Takes samples out of segments that stay.
-    pub forgetter: Forgetter<D>,
+    pub emptying: Box<dyn Emptying>,
     /// Before where the log says that samples were to go already.
     pub emptied_until: Offset,
     /// The way to the log's writer.
@@ -70,18 +68,14 @@ pub struct Settings<D> {
 ///
 /// # Errors
 /// When the system has no thread to give.
-pub fn spawn<D: Disk + Send + Sync + 'static>(
-    settings: Settings<D>,
-    stopping: Stop,
-    supervisor: &Supervisor,
-) -> std::io::Result<()> {
+pub fn spawn(settings: Settings, stopping: Stop, supervisor: &Supervisor) -> std::io::Result<()> {
     let (runtime, mut state) = (Handle::current(), Loop::new(settings));
     // Nobody waits for its end: what it leaves undone is done by the next start.
     supervisor.thread(Part::Retention, move || state.run(stopping.clone(), &runtime)).map(drop)
 }
 
-struct Loop<D> {
-    settings: Settings<D>,
+struct Loop {
+    settings: Settings,
     clock: SystemClock,
     age: AgeClock,
     examined: Examined,
@@ -92,8 +86,8 @@ const CLOCK: &str = "clock";
 /// What is to go does not agree with its attestations.
 const UNATTESTED: &str = "attestations";
 
-impl<D: Disk> Loop<D> {
-    fn new(settings: Settings<D>) -> Self {
+impl Loop {
+    fn new(settings: Settings) -> Self {
         let clock = SystemClock::new();
         let age = AgeClock::new(settings.newest.map(|newest| newest.time), clock.read().monotonic_us);
         Self { settings, clock, age, examined: Examined::default() }
@@ -119,7 +113,7 @@ impl<D: Disk> Loop<D> {
 
     /// Removes what is to go now.
     fn look(&mut self, runtime: &Handle, stopping: &Stop) {
-        let usage = match self.settings.trimmer.usage() {
+        let usage = match self.settings.trimming.usage() {
             Ok(usage) => usage,
             Err(error) => return tracing::error!(%error, "retention cannot look at the log; it looks again later"),
         };
@@ -212,13 +206,13 @@ impl<D: Disk> Loop<D> {
     fn forget_samples(&mut self, until: Offset, stopping: &Stop) {
         let (mut segments, mut events) = (0, 0);
         while !stopping.is_requested() {
-            match self.settings.forgetter.step(until) {
+            match self.settings.emptying.step(until) {
                 Ok(None) => break,
                 Ok(Some(forgotten)) => {
                     (segments, events) = (segments + 1, events + forgotten.events);
                     self.settings.health.counters.samples_emptied.add(forgotten.events);
                 }
-                Err(error @ (ForgetError::Unsound(_) | ForgetError::TooLong(_))) => {
+                Err(error @ EmptyError::Stays(_)) => {
                     tracing::warn!(%error, "samples stay")
                 }
                 Err(error) => {
@@ -233,7 +227,7 @@ impl<D: Disk> Loop<D> {
     }
 
     fn remove_before(&self, until: Offset) {
-        match self.settings.trimmer.remove_before(until) {
+        match self.settings.trimming.remove_before(until) {
             Ok(trimmed) => {
                 self.settings.health.counters.segments_trimmed.add(trimmed.segments);
                 self.settings.health.counters.bytes_trimmed.add(trimmed.bytes);

@@ -3,16 +3,16 @@
 use afferent_host::disk::simulated::SimDisk;
 use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::attestation::Attestation;
-use afferent_protocol::codec::records;
 use afferent_protocol::event::Body;
 use afferent_protocol::ids::{Epoch, Offset, Stream, Timestamp};
 use afferent_protocol::segment::{EntryHead, Head, SEGMENT_HEADER_LEN, SegmentHeader};
 
 use super::{AgeClock, Attested, Disagrees, Examined, Rules};
 use crate::certificate::tests::heartbeat;
-use crate::certificate::{About, Certificate, Evidence, Means, Span, Verdict};
+use crate::certificate::{About, Certificate, Evidence, Means, Span, Verdict, verify};
 use crate::cloud_event::names::life_cycle;
 use crate::core::{Confirm, Core, NotAttested, OwnIdentity, Reason, Received, Removal, Removed};
+use crate::log::records::Decoder;
 use crate::log::{EmbeddedLog, Indexed, LogSettings, Trust, UnifiedLog, inspect};
 use crate::simulated::{Agent, clock, greet, identity, source};
 use crate::sources::Sources;
@@ -115,7 +115,7 @@ impl World {
     }
 
     fn is_sound(&self) -> bool {
-        inspect::verify(&self.disk, &source("collector")).unwrap().is_sound()
+        verify::verify(&self.disk, &source("collector")).unwrap().is_sound()
     }
 
     fn names(&self) -> Vec<String> {
@@ -238,8 +238,7 @@ fn nothing_goes_that_no_attestation_binds_and_nothing_before_the_log_says_so() {
     world.commit();
     let mut told = Vec::new();
     inspect::dump(&world.disk, &mut |_, batch| {
-        let mut scratch = vec![0; batch.header().decoded_len as usize];
-        for record in records(batch, &mut scratch).unwrap().flatten() {
+        for record in Decoder::default().open(batch).readable() {
             if let Body::LifeCycle(change) = record.event.body {
                 told.push(life_cycle(&change));
             }

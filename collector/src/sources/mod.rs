@@ -28,18 +28,17 @@ use std::collections::BTreeMap;
 
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
-use afferent_protocol::codec::records;
 use afferent_protocol::endorsement::ENDORSEMENT_LEN;
 use afferent_protocol::event::{Body, Event, LifeCycle, Loss};
 use afferent_protocol::ids::{Offset, Sequence, SequenceRange, SourceId, Stream, Timestamp};
-use afferent_protocol::record::Record;
 use afferent_protocol::segment::EntryHead;
 use afferent_protocol::session::{Held, Lane, Offered, Resume};
 use afferent_protocol::sign::PublicKey;
 
 use crate::limits::{SOURCE_LANES_MAX, SOURCES_MAX};
+use crate::log::ReadLog;
+use crate::log::records::Decoder;
 use crate::log::{Beat, History, Rebuild, Step};
-use crate::subscribe::ReadLog;
 use crate::terms::Terms;
 use journal::Journal;
 use newcomers::Newcomers;
@@ -69,7 +68,7 @@ pub struct Sources {
     emptied_until: Offset,
     /// Whether the log is still being taken, so that lanes that were not met yet may have begun in what is gone.
     is_rebuilding: bool,
-    scratch: Vec<u8>,
+    decoder: Decoder,
 }
 
 /// The collector's own last batch in the log.
@@ -100,7 +99,7 @@ impl Sources {
             trimmed_until: Offset::ZERO,
             emptied_until: Offset::ZERO,
             is_rebuilding: true,
-            scratch: Vec::new(),
+            decoder: Decoder::default(),
         }
     }
 
@@ -334,9 +333,9 @@ impl Sources {
     /// Takes what a critical batch says about lanes, and, if the collector wrote it, about keys and gaps. Ends at the
     /// first record that cannot be decoded.
     pub(crate) fn learn(&mut self, batch: &Batch<'_>) {
-        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut decoder = std::mem::take(&mut self.decoder);
         let header = batch.header();
-        for record in readable(batch, &mut scratch) {
+        for record in decoder.open(batch).readable() {
             if let Some(beat) = Beat::of(header, &record.event)
                 && let Some(source) = self.get_or_add(header.source)
             {
@@ -344,12 +343,12 @@ impl Sources {
             }
             self.learn_event(header.source, &record.event);
         }
-        self.scratch = scratch;
+        self.decoder = decoder;
     }
 
     /// Whether every record of the batch can be decoded.
     pub(crate) fn can_read(&mut self, batch: &Batch<'_>) -> bool {
-        readable(batch, &mut self.scratch).count() == batch.header().count as usize
+        self.decoder.open(batch).readable().count() == batch.header().count as usize
     }
 
     fn learn_event(&mut self, source: SourceId, event: &Event<'_>) {
@@ -444,13 +443,4 @@ impl Rebuild for Sources {
     fn history(&mut self, history: &History) {
         self.rebuild_history(history);
     }
-}
-
-/// The records of a batch up to the first one that cannot be decoded.
-fn readable<'a>(batch: &Batch<'a>, scratch: &'a mut Vec<u8>) -> impl Iterator<Item = Record<'a>> + use<'a> {
-    let decoded_len = batch.header().decoded_len as usize;
-    if scratch.len() < decoded_len {
-        scratch.resize(decoded_len, 0);
-    }
-    records(batch, scratch).into_iter().flatten().map_while(Result::ok)
 }

@@ -10,7 +10,8 @@ use afferent_protocol::segment::EntryHead;
 use afferent_protocol::sign::Running;
 
 use crate::limits::ATTEST_BATCHES_MAX;
-use crate::subscribe::{ReadLog, ReadLogError};
+use crate::log::ReadLog;
+use crate::log::events::{Part, Walk};
 
 /// An entry of the log, as attestations bind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,27 +98,19 @@ impl Unattested {
             Some(newest) => (self.running, self.end, self.stamp) = (newest.hash, newest.end, newest.time),
             None => (self.running, self.end, self.stamp) = Default::default(),
         }
-        let (kept, mut scratch) = (log.kept(), Vec::new());
-        let mut from = self.end.max(kept.start);
-        while from < kept.end {
-            let before = from;
-            let read = log.read(from, &mut scratch, &mut |head, batch| {
-                let entered = Entered::of(head, batch);
-                from = entered.end();
-                if entered.first >= before {
-                    self.push(entered);
-                }
-                ControlFlow::Continue(())
-            });
-            match read {
-                Err(ReadLogError::Damaged { end, .. }) if end > from => from = end,
-                Err(error) => {
-                    tracing::error!(%error, "what the log holds behind its newest attestation cannot be read");
-                    break;
-                }
-                Ok(()) if from == before => break,
-                Ok(()) => {}
+        let kept = log.kept();
+        let from = self.end.max(kept.start);
+        let read = Walk::over(log, from..kept.end).run(&mut Vec::new(), &mut |part| {
+            // What cannot be read is not attested.
+            if let Part::Entry(entry) = part
+                && entry.first() >= from
+            {
+                self.push(Entered::of(entry.head, entry.batch));
             }
+            ControlFlow::Continue(())
+        });
+        if let Err(error) = read {
+            tracing::error!(%error, "what the log holds behind its newest attestation cannot be read");
         }
     }
 }

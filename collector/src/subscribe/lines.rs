@@ -88,9 +88,9 @@ mod tests {
     use afferent_protocol::ids::{SourceId, Subject};
     use proptest::prelude::*;
 
-    use super::super::memory::{MemoryLog, breakdown, sample};
     use super::super::{Format, Reading};
     use super::*;
+    use crate::log::memory::{MemoryLog, breakdown, sample};
 
     const JSON: [&str; 2] =
         [r#"{"source":"/wear","id":"1","severitynumber":17}"#, r#"{"source":"b","id":"2","severitynumber":9}"#];

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::session::signed::Place;
 
-use super::{ReadLog, ReadLogError};
+use crate::log::{ReadLog, ReadLogError};
 use crate::terms::{PlaceError, PlaceText};
 
 /// Where a reader begins.

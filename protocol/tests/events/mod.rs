@@ -143,7 +143,7 @@ impl OwnedEvent {
                 input: &self.unit,
                 number: self.numbers[2],
                 horizon: Timestamp::clamped(self.numbers[0] as i64),
-                files: FilePlaces::from_bytes(if choice % 2 == 0 { FILE } else { &[] }),
+                files: FilePlaces::from_bytes(if choice.is_multiple_of(2) { FILE } else { &[] }),
             }),
             _ => Body::Progress(Progress {
                 stream: pick(&Stream::ALL, choice),

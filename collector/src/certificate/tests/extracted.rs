@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::certificate::extracts::{self, Asked};
 use crate::core::{Notice, Removal, Removed};
+use crate::log::records::Decoder;
 use crate::log::{Beside, Indexed, What};
 
 /// Segments that are finished after a few batches.
@@ -362,9 +363,9 @@ fn forged(disk: &SimDisk, key: u8) -> usize {
 
 fn tells_a_conflict(batch: &[u8]) -> bool {
     let (batch, _) = Batch::parse(batch).unwrap();
-    let mut scratch = vec![0; batch.header().decoded_len as usize];
-    let mut records = afferent_protocol::codec::records(&batch, &mut scratch).unwrap();
-    records.any(|record| matches!(record.unwrap().event.body, Body::LifeCycle(LifeCycle::Conflict { .. })))
+    Decoder::default()
+        .open(&batch)
+        .any(|record| matches!(record.unwrap().event.body, Body::LifeCycle(LifeCycle::Conflict { .. })))
 }
 
 #[test]

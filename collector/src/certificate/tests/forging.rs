@@ -30,7 +30,7 @@ fn whatever_attested_batch_is_taken_out_the_log_is_refuted() {
             Ok(certificate) => assert_eq!(certificate.verdict, Verdict::Refuted, "without offset {offset}"),
             Err(error) => panic!("without offset {offset}: {error}"),
         }
-        let report = inspect::verify_by(&log_of(&forged), &source("collector"), by_key()).unwrap();
+        let report = verify::verify_by(&log_of(&forged), &source("collector"), by_key()).unwrap();
         assert!(!report.is_sound(), "without offset {offset}, and renumbered");
     }
 }
@@ -53,8 +53,8 @@ fn a_whole_agent_that_was_dropped_is_refuted() {
     let mut entries = history();
     entries.retain(|(_, _, bytes, _)| !is_of_lathe(bytes));
     assert_eq!(of_machine(&entries).verdict, Verdict::Refuted);
-    let report = inspect::verify_by(&log_of(&entries), &source("collector"), by_key()).unwrap();
-    assert!(report.suspects.is_empty() && !report.is_sound(), "only attestations tell: {report:?}");
+    let report = verify::verify_by(&log_of(&entries), &source("collector"), by_key()).unwrap();
+    assert!(report.report.suspects.is_empty() && !report.is_sound(), "only attestations tell: {report:?}");
 }
 
 #[test]

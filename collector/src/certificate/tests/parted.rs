@@ -6,6 +6,7 @@ use afferent_protocol::event::{Loss, LossReason, ResealReason};
 
 use super::*;
 use crate::core::Notice;
+use crate::log::records::Decoder;
 
 fn resealed(lane: &Agent, first: u64, reason: ResealReason) -> LifeCycle<'static> {
     let (stream, epoch) = (lane.lane.stream, lane.lane.epoch);
@@ -205,9 +206,7 @@ fn who_names_the_newest_key_is_led_back_to_those_before_as_far_as_the_newest_att
     };
     let attests = |(_, _, bytes, _): &Entry| {
         let (batch, _) = Batch::parse(bytes).unwrap();
-        let mut scratch = vec![0; batch.header().decoded_len as usize];
-        let mut records = afferent_protocol::codec::records(&batch, &mut scratch).unwrap();
-        records.any(|record| is_its(&record.unwrap().event))
+        Decoder::default().open(&batch).any(|record| is_its(&record.unwrap().event))
     };
     let first = entries.iter().position(attests).unwrap();
     let certificate = by(97, &entries[..first]);

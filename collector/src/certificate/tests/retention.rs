@@ -164,12 +164,12 @@ fn a_log_without_its_samples_is_verified_and_they_are_counted() {
     let mut entries = emptied_history();
     let samples = samples_of(&entries, "press");
     samples.iter().take(6).for_each(|at| empty(&mut entries, *at));
-    let verified = |entries: &[Entry]| inspect::verify(&log_of(entries), &source("collector")).unwrap();
+    let verified = |entries: &[Entry]| verify::verify(&log_of(entries), &source("collector")).unwrap();
     let report = verified(&entries);
     assert!(report.is_sound(), "{report:?}");
-    assert_eq!(report.emptied(), 6);
+    assert_eq!(report.report.emptied(), 6);
     let hash = entries[samples[2]].2[256] ^ 1;
     edit(&mut entries[samples[2]].2, 256, &[hash]);
-    let whys: Vec<_> = verified(&entries).suspects.iter().map(|suspect| suspect.why).collect();
+    let whys: Vec<_> = verified(&entries).report.suspects.iter().map(|suspect| suspect.why).collect();
     assert_eq!(whys, [Doubt::Signature, Doubt::Chain], "it is not what was signed, nor what the next one continues");
 }

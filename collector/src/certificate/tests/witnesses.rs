@@ -1,19 +1,18 @@
 //! Who has the collector's key can rewrite its log: what was kept elsewhere tells.
 
 use afferent_protocol::attestation::ATTESTATION_LEN;
-use afferent_protocol::codec::records;
 use proptest::prelude::*;
 
 use super::*;
 use crate::log::Witnesses;
+use crate::log::records::Decoder;
 
 /// The attestations of a log, as agents and operators keep them.
 fn kept(entries: &[Entry]) -> Vec<String> {
     let mut lines = Vec::new();
     for (_, _, bytes, _) in entries {
         let (batch, _) = Batch::parse(bytes).unwrap();
-        let mut scratch = vec![0; batch.header().decoded_len as usize];
-        for record in records(&batch, &mut scratch).unwrap() {
+        for record in Decoder::default().open(&batch) {
             if let Body::LifeCycle(LifeCycle::Attested { attestation }) = record.unwrap().event.body {
                 assert_eq!(attestation.len(), ATTESTATION_LEN);
                 lines.push(attestation.iter().map(|byte| format!("{byte:02x}")).collect());
@@ -57,9 +56,9 @@ fn a_tail_that_was_cut_off_is_refuted_by_a_witness_of_it() {
     let real = history();
     let witnesses = kept(&real);
     let cut = &real[..real.len() / 2];
-    let report = |means| inspect::verify_by(&log_of(cut), &source("collector"), means).unwrap();
+    let report = |means| verify::verify_by(&log_of(cut), &source("collector"), means).unwrap();
     assert!(report(by_key()).is_sound(), "the control: the log alone cannot tell");
-    let findings = report(witness(&witnesses[witnesses.len() - 1..])).findings.unwrap();
+    let findings = report(witness(&witnesses[witnesses.len() - 1..])).findings;
     assert!(says(&findings.refuted, "its tail was cut off"), "{:?}", findings.refuted);
 }
 
@@ -135,7 +134,7 @@ fn a_ring_under_another_key_refutes_what_it_had_acknowledged_and_leaves_open_wha
 #[test]
 fn a_log_of_which_nothing_counts_is_not_sound() {
     let disk = log_of(&history());
-    assert!(inspect::verify(&disk, &source("collector")).unwrap().is_sound(), "the control");
+    assert!(verify::verify(&disk, &source("collector")).unwrap().is_sound(), "the control");
     // A later, empty segment that begins at the first offset: nothing before it counts.
     let name = disk.names().into_iter().find(|name| name.ends_with(".seg")).unwrap();
     let bytes = disk.bytes(&name);
@@ -148,9 +147,9 @@ fn a_log_of_which_nothing_counts_is_not_sound() {
     let name = format!("{:020}-{:010}.seg", header.first_ordinal, later.generation);
     let file = disk.create(&name, 4096).unwrap();
     file.write_at(&later.encode(), 0).unwrap();
-    let report = inspect::verify(&disk, &source("collector")).unwrap();
-    assert_eq!(report.batches, 0);
-    assert!(!report.is_sound() && report.uncounted[0].batches > 20, "{report:?}");
+    let report = verify::verify(&disk, &source("collector")).unwrap();
+    assert_eq!(report.report.batches, 0);
+    assert!(!report.is_sound() && report.report.uncounted[0].batches > 20, "{report:?}");
 }
 
 proptest! {

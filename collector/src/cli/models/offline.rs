@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use afferent_collector::api::models::DiffReport;
 use afferent_collector::config::{Config, Overrides};
+use afferent_collector::log::events::Entry;
 use afferent_collector::log::inspect;
 use afferent_collector::models::diff::diff;
 use afferent_collector::models::question::Question;
@@ -13,7 +14,6 @@ use afferent_collector::models::span::Span;
 use afferent_collector::models::what_if::{Plan, Report, WhatIf};
 use afferent_collector::models::{CountedFrom, Definition, Fold, Member, ModelId, with_built_ins};
 use afferent_collector::subscribe::Start;
-use afferent_protocol::batch::Batch;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::EntryHead;
 use afferent_protocol::session::signed::Place;
@@ -106,12 +106,12 @@ impl Offline {
         let until = Until::parse(until)?;
         let mut outcome = Ok(());
         let mut is_begun = from.is_some();
-        self.each(until, &mut |head, batch| {
+        self.each(until, &mut |entry| {
             if !std::mem::replace(&mut is_begun, true) {
-                what_if.begin_at(Offset::new(head.ordinal));
+                what_if.begin_at(entry.first());
             }
             if outcome.is_ok() {
-                outcome = what_if.entry(head, batch, until.offset, &|| false);
+                outcome = what_if.entry(&entry, until.offset, &|| false);
             }
         })?;
         outcome?;
@@ -136,11 +136,11 @@ impl Offline {
         let members = models.iter().map(|model| Member::new(model.id.clone(), model.of.build()));
         let mut fold = Fold::new(members.collect(), Offset::ZERO, Timestamp::default());
         let mut is_begun = false;
-        self.each(until, &mut |head, batch| {
+        self.each(until, &mut |entry| {
             if !std::mem::replace(&mut is_begun, true) {
-                fold.begin_at(Offset::new(head.ordinal));
+                fold.begin_at(entry.first());
             }
-            fold.entry(head, batch, until.offset);
+            fold.entry(&entry, until.offset);
         })?;
         let (beyond, end) = (until.offset, fold.next());
         anyhow::ensure!(until.offset.get() == u64::MAX || end >= beyond, "offset {beyond} lies beyond the end, {end}");
@@ -148,10 +148,10 @@ impl Offline {
         Ok((fold, time))
     }
 
-    fn each(&self, until: Until, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> anyhow::Result<()> {
+    fn each(&self, until: Until, each: &mut dyn FnMut(Entry<'_>)) -> anyhow::Result<()> {
         inspect::dump(&self.disk, &mut |head, batch| {
             if !until.is_before(head) {
-                each(head, batch);
+                each(Entry::embedded(head, batch));
             }
         })?;
         self.progress.clear();

@@ -4,6 +4,7 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::session::signed::UpContent;
 
 use super::*;
+use crate::certificate::verify::verify;
 use crate::models::order::{Correction, corrected};
 use crate::sources::LinkState;
 

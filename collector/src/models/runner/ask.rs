@@ -165,7 +165,7 @@ impl Models {
     }
 
     /// Reads the log from a place of its own.
-    pub(in super::super) fn log(&self) -> std::sync::Arc<dyn crate::subscribe::ReadLog> {
+    pub(in super::super) fn log(&self) -> std::sync::Arc<dyn crate::log::ReadLog> {
         self.0.log.another()
     }
 

@@ -13,7 +13,7 @@ use super::super::{Definition, Fold, ModelId};
 use super::replay::{ReplayError, fold_log, start_of};
 use super::{Models, locked};
 use crate::limits::{MODEL_SNAPSHOT_EVENTS, MODEL_SNAPSHOT_EVERY};
-use crate::subscribe::ReadLog;
+use crate::log::ReadLog;
 use crate::turns::Turns;
 
 /// First wait after the log could not be read.
@@ -111,13 +111,13 @@ impl Models {
         // state waits for a part, and no commit for a batch.
         assert_eq!(place.next(), next, "the place goes with the models");
         let stopping = || self.0.stopping.is_requested();
-        let outcome = fold_log(log, place, part, &stopping, &mut |place, head, batch, end| {
+        let outcome = fold_log(log, place, part, &stopping, &mut |place, entry, end| {
             self.catch_up(place.next());
-            let passage = place.entry_through(head, batch, end, &mut |_, seen, _| {
+            let passage = place.entry_through(entry, end, &mut |_, seen, _| {
                 turns.next();
                 self.live().chunk(seen);
             });
-            self.live().passed(head, batch.header(), &passage);
+            self.live().passed(entry, &passage);
         });
         self.catch_up(place.next());
         outcome

@@ -30,7 +30,7 @@ pub use replay::{Cancel, ReplayError, fold_log, start_of};
 
 use super::store::Store;
 use super::{CountedFrom, Definition, Fold, ModelId, Shortage};
-use crate::subscribe::ReadLog;
+use crate::log::ReadLog;
 use crate::supervise::{Part, Supervisor};
 use crate::turns::Commits;
 

@@ -9,7 +9,7 @@ use super::follow::save;
 use super::replay::{fold_log, start_of};
 use super::{Models, Progress, locked};
 use crate::limits::{MODEL_REBUILDS_MAX, MODEL_SNAPSHOT_EVENTS};
-use crate::subscribe::ReadLogError;
+use crate::log::ReadLogError;
 use crate::supervise::Part;
 use crate::turns::Turns;
 
@@ -104,8 +104,8 @@ impl Models {
             // Never further than those that follow the log: there it is taken in.
             let end = self.live().next();
             let part = end.get().min(fold.next().get().saturating_add(MODEL_SNAPSHOT_EVENTS));
-            let outcome = fold_log(&*log, &mut fold, Offset::new(part), &stopping, &mut |fold, head, batch, end| {
-                fold.entry_through(head, batch, end, &mut |members, seen, _| {
+            let outcome = fold_log(&*log, &mut fold, Offset::new(part), &stopping, &mut |fold, entry, end| {
+                fold.entry_through(entry, end, &mut |members, seen, _| {
                     turns.next();
                     members.iter_mut().for_each(|member| member.apply(seen));
                 });

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use afferent_protocol::batch::Batch;
 use afferent_protocol::ids::{Offset, Timestamp};
-use afferent_protocol::segment::EntryHead;
 
 use super::super::store::Store;
 use super::super::{Definition, Fold, Member};
-use crate::subscribe::{ReadLog, ReadLogError};
+use crate::log::events::{Entry, Part, Walk};
+use crate::log::{ReadLog, ReadLogError};
 
 /// Ends a replay that nobody waits for any more, or that takes too long. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -59,29 +58,22 @@ pub fn fold_log(
     fold: &mut Fold,
     end: Offset,
     is_cancelled: &dyn Fn() -> bool,
-    each: &mut dyn FnMut(&mut Fold, &EntryHead, &Batch<'_>, Offset),
+    each: &mut dyn FnMut(&mut Fold, &Entry<'_>, Offset),
 ) -> Result<(), ReplayError> {
-    let mut scratch = Vec::new();
-    while fold.next() < end {
-        let before = fold.next();
-        let read = log.read(before, &mut scratch, &mut |head, batch| {
-            each(fold, head, batch, end);
-            let stop = fold.next() >= end || head.ordinal >= end.get() || is_cancelled();
-            if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        match read {
-            Err(ReadLogError::Damaged { end: hole_end, .. }) if hole_end > fold.next() => {
-                fold.skip_to(hole_end.min(end));
-            }
-            other => other?,
+    let walk = Walk::over(log, fold.next()..end);
+    let walked = walk.run(&mut Vec::new(), &mut |part| {
+        match part {
+            Part::Entry(entry) => each(fold, &entry, end),
+            Part::Hole(_) | Part::Removed(_) => fold.skip_to(part.end()),
         }
-        if is_cancelled() {
-            return Err(ReplayError::Cancelled);
-        }
-        if fold.next() == before {
-            // The log ends in a hole, or goes on behind `end`: there is nothing to be had up to there.
-            fold.skip_to(end);
-        }
+        if is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if walked.is_break() || is_cancelled() {
+        return Err(ReplayError::Cancelled);
+    }
+    if fold.next() < end {
+        // The log does not reach so far: there is nothing to be had up to there.
+        fold.skip_to(end);
     }
     Ok(())
 }

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use afferent_protocol::batch::{Batch, Header};
+use afferent_protocol::batch::Header;
 use afferent_protocol::ids::{Offset, Timestamp};
-use afferent_protocol::segment::EntryHead;
 use serde_json::Value;
 
 use super::super::diff::{Changes, diff};
@@ -14,6 +13,8 @@ use super::super::{BuiltIn, Correction, Definition, Fold, Member, Name, Seen, ma
 use super::plan::{Alternative, Plan};
 use super::report::{AlternativeReport, Point, Report};
 use crate::limits::{PLAN_POINT_CHANGES_MAX, PLAN_POINTS};
+use crate::log::ReadLog;
+use crate::log::events::Entry;
 
 /// Events that are added count from here on: beyond any offset of a log, so that each has one of its own.
 const ADDED_FROM: u64 = 1 << 63;
@@ -96,16 +97,10 @@ impl<'p> WhatIf<'p> {
 
     /// Takes the events of an entry that were not seen yet, up to `end`. An entry may have many, with many rules for each:
     /// it ends early as well.
-    pub fn entry(
-        &mut self,
-        head: &EntryHead,
-        batch: &Batch<'_>,
-        end: Offset,
-        is_cancelled: &dyn Fn() -> bool,
-    ) -> Result<(), RunError> {
+    pub fn entry(&mut self, entry: &Entry<'_>, end: Offset, is_cancelled: &dyn Fn() -> bool) -> Result<(), RunError> {
         let alternatives = &mut self.alternatives;
         let mut outcome = Ok(());
-        self.actual.entry_through(head, batch, end, &mut |members, seen, header| {
+        self.actual.entry_through(entry, end, &mut |members, seen, header| {
             if outcome.is_ok() && is_cancelled() {
                 outcome = Err(ReplayError::Cancelled.into());
             }
@@ -271,7 +266,7 @@ impl Models {
 /// Folds up to `end`, with points on the way.
 pub(super) fn run(
     mut what_if: WhatIf<'_>,
-    log: &dyn crate::subscribe::ReadLog,
+    log: &dyn ReadLog,
     end: Offset,
     at: Option<Timestamp>,
     is_cancelled: &dyn Fn() -> bool,
@@ -287,13 +282,13 @@ pub(super) fn run(
         let mut outcome = Ok(());
         let mut place = Fold::new(Vec::new(), what_if.next(), Timestamp::default());
         let mut failed = false;
-        fold_log(log, &mut place, until, is_cancelled, &mut |place, head, batch, until| {
+        fold_log(log, &mut place, until, is_cancelled, &mut |place, entry, until| {
             if failed {
                 return place.skip_to(until);
             }
-            outcome = what_if.entry(head, batch, until, is_cancelled);
+            outcome = what_if.entry(entry, until, is_cancelled);
             failed = outcome.is_err();
-            place.entry_passed(head, until);
+            place.entry_passed(entry, until);
         })?;
         outcome?;
         what_if.actual.skip_to(until);

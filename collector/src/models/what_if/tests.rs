@@ -12,8 +12,8 @@ use super::super::testing::{at, breakdown, recovery, sample, state};
 use super::super::with_built_ins;
 use super::run::run;
 use super::*;
-use crate::subscribe::ReadLog;
-use crate::subscribe::memory::MemoryLog;
+use crate::log::ReadLog;
+use crate::log::memory::MemoryLog;
 
 fn log_of(events: &[Event<'_>]) -> MemoryLog {
     let log = MemoryLog::default();
@@ -178,7 +178,7 @@ proptest! {
             let member = super::super::Member::new(definition.id.clone(), definition.of.build());
             let mut fold = super::super::Fold::new(vec![member], Offset::ZERO, Timestamp::default());
             log.read(Offset::ZERO, &mut Vec::new(), &mut |head, batch| {
-                fold.entry(head, batch, Offset::new(u64::MAX));
+                fold.entry(&crate::log::events::Entry::embedded(head, batch), Offset::new(u64::MAX));
                 std::ops::ControlFlow::Continue(())
             }).unwrap();
             let state = fold.members[0].model.view(fold.time());

@@ -10,13 +10,13 @@ use tokio::sync::{mpsc, watch};
 use super::super::{CLOCK, Loop, Settings, UNATTESTED};
 use super::*;
 use crate::intake::{self, Health, Intake, Outbox, Writer};
+use crate::log::ReadLog;
 use crate::sources::{ClockHeard, SourceView};
-use crate::subscribe::ReadLog;
 use crate::supervise::Supervisor;
 
 /// Retention at work on a log, with the writer that says what goes. This machine's clock is years ahead of the log.
 struct AtWork {
-    retention: Loop<SimDisk>,
+    retention: Loop,
     log: Arc<dyn ReadLog>,
     health: Arc<Health>,
     heard: watch::Sender<Arc<Vec<SourceView>>>,
@@ -28,7 +28,7 @@ struct AtWork {
 }
 
 impl AtWork {
-    fn new(world: World, rules: Rules, change: impl FnOnce(&mut Settings<SimDisk>)) -> Self {
+    fn new(world: World, rules: Rules, change: impl FnOnce(&mut Settings)) -> Self {
         let runtime = Runtime::new().unwrap();
         let _inside = runtime.enter();
         let attested = attested(&world);
@@ -45,13 +45,13 @@ impl AtWork {
         let mut settings = Settings {
             rules,
             every: crate::limits::RETENTION_EVERY,
-            trimmer,
+            trimming: Box::new(trimmer),
             log: log.clone(),
             attested,
             newest,
             sources,
             trimmed_until: Offset::ZERO,
-            forgetter,
+            emptying: Box::new(forgetter),
             emptied_until: Offset::ZERO,
             intake: intake.downgrade(),
             health: Arc::clone(&health),
@@ -127,7 +127,7 @@ fn by_size_goes_what_is_too_much_and_no_clock_is_asked() {
     let rules = Rules { bytes: Some(5 * SETTINGS.segment_bytes), ..Rules::default() };
     let mut goes = AtWork::new(filled().0, rules, |settings| settings.newest = None);
     assert!(goes.look() > Offset::ZERO);
-    let usage = goes.retention.settings.trimmer.usage().unwrap();
+    let usage = goes.retention.settings.trimming.usage().unwrap();
     assert!(usage.bytes <= 5 * SETTINGS.segment_bytes, "{} bytes are left", usage.bytes);
     // The control.
     let mut stays = at_work(Rules { bytes: Some(u64::MAX), ..Rules::default() });

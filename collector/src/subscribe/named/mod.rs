@@ -20,6 +20,7 @@ use std::time::Instant;
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::session::signed::Place;
 
+use super::share::Share;
 use super::{Filter, FilterError, Format, Reading};
 use crate::limits::{
     PARTITIONS_MAX, SUBSCRIPTIONS_GONE_KEPT, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OF_ONE_MAX,
@@ -389,7 +390,7 @@ impl Portion {
             let partition = partition_of(source, cursors.len() as u32);
             held.contains(&partition) && offset >= cursors[partition as usize]
         };
-        Reading::part(self.from, end.max(self.from), limit, self.filter.clone(), Format::Lines).shared(Box::new(share))
+        Reading::part(self.from, end.max(self.from), limit, self.filter.clone(), Format::Lines).shared(Share::of(share))
     }
 
     /// What to commit once everything before `next` is dealt with.

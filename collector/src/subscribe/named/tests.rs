@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 
-use super::super::memory::{MemoryLog, sample};
-use super::super::{Page, ReadLog};
+use super::super::Page;
 use super::*;
 use crate::limits::LEASE_TIME;
+use crate::log::ReadLog;
+use crate::log::memory::{MemoryLog, sample};
 
 fn name(text: &str) -> SourceId {
     SourceId::new(text).unwrap()

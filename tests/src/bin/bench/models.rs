@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use afferent_collector::log::ReadLog;
+use afferent_collector::log::events::Entry;
 use afferent_collector::log::{EmbeddedLog, LogReader, LogSettings, UnifiedLog};
 use afferent_collector::models::runner::{fold_log, start_of};
 use afferent_collector::models::store::Store;
 use afferent_collector::models::what_if::{Plan, WhatIf};
 use afferent_collector::models::{Definition, Fold, Member, with_built_ins};
-use afferent_collector::subscribe::ReadLog;
 use afferent_host::disk::FsDisk;
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ClockReading, Lineage};
 use afferent_protocol::event::{
@@ -58,7 +59,7 @@ pub fn measure(table: &mut Table) {
     let seconds = timed(|| {
         let mut scratch = Vec::new();
         let read = log.read(Offset::ZERO, &mut scratch, &mut |head, batch| {
-            what_if.entry(head, batch, end, &|| false).expect("the condition can be told");
+            what_if.entry(&Entry::embedded(head, batch), end, &|| false).expect("the condition can be told");
             std::ops::ControlFlow::Continue(())
         });
         read.expect("the log is whole");

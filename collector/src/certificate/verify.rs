@@ -1,0 +1,54 @@
+//! Verifying a log by its files: every checksum, and every batch held against keys, chains and what was kept elsewhere.
+
+use afferent_host::disk::Disk;
+use afferent_protocol::ids::{Offset, SourceId};
+
+use super::{Evidence, LogFindings, Means};
+use crate::log::inspect::{self, Report};
+use crate::log::{Hole, OpenError};
+
+/// A log that was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// What its files show.
+    pub report: Report,
+    /// What its batches prove.
+    pub findings: LogFindings,
+}
+
+impl Verified {
+    /// Whether every byte is as it was written, and every batch proved.
+    pub fn is_sound(&self) -> bool {
+        self.report.is_sound() && self.findings.refuted.is_empty()
+    }
+}
+
+/// As [`inspect::info`], and for every batch signature, chain, order and body, by the log alone.
+///
+/// # Errors
+/// When the disk does not let the log be read.
+pub fn verify<D: Disk>(disk: &D, own: &SourceId) -> Result<Verified, OpenError> {
+    verify_by(disk, own, Means::default())
+}
+
+/// As [`inspect::info`], and for every batch signature, chain, order and body; what attestations, witnesses and ring
+/// logs say; whether sources have accepted what is not there; and whether retention was to remove what is gone from
+/// the beginning.
+/// `own` is the collector's name: only what it wrote tells which keys are pinned.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_by<D: Disk>(disk: &D, own: &SourceId, means: Means) -> Result<Verified, OpenError> {
+    let mut evidence = Evidence::of_log(*own, means);
+    inspect::dump(disk, &mut |head, batch| evidence.ahead(head, batch))?;
+    let mut report = inspect::dump(disk, &mut |head, batch| evidence.batch(head, batch))?;
+    let trimmed_until = evidence.trimmed_until();
+    let mut findings = evidence.findings();
+    report.suspects = std::mem::take(&mut findings.suspects);
+    let begin = report.segments.first().map_or(Offset::ZERO, |segment| segment.first);
+    if begin > trimmed_until {
+        report.holes.insert(0, Hole { first: trimmed_until, end: begin });
+    }
+    report.uncounted = inspect::uncounted(disk, &report)?;
+    Ok(Verified { report, findings })
+}

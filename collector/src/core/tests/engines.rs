@@ -1,0 +1,117 @@
+//! The engines that the promises of admission are held against, and how tests open them.
+
+use afferent_host::disk::simulated::SimDisk;
+use afferent_protocol::batch::{Batch, ClockReading};
+
+use super::SETTINGS;
+use crate::certificate::verify::verify;
+use crate::log::memory_engine::{MemoryEngine, MemoryWriter};
+use crate::log::{EmbeddedLog, ReadLog, Recovery, UnifiedLog};
+use crate::simulated::source;
+use crate::sources::Sources;
+
+/// An engine that fails on command.
+pub(super) trait TestEngine: Sized {
+    type Log: TestLog;
+    /// Without a log yet.
+    fn empty(seed: u64) -> Self;
+    /// Opens the log, and rebuilds the sources from it.
+    fn open(&self, sources: &mut Sources, now: &ClockReading) -> (Self::Log, Recovery);
+    /// From the step after so many on, all commits are aborted; `None` ends that.
+    fn fails_in(&self, steps: Option<u64>);
+    /// The outcome of the next commit that writes something is unknown; `None` ends that. Returns whether the engine
+    /// knows such outcomes.
+    fn ends_unknown(&self, is_durable: Option<bool>) -> bool;
+    /// What a power cut leaves.
+    fn after_power_cut(&self) -> Self;
+    /// Whether everything is as it was written, as far as the engine can tell.
+    fn is_sound(&self) -> bool;
+}
+
+/// The half of a log that admission sees, and a way to read it.
+pub(super) trait TestLog: UnifiedLog {
+    fn readable(&self) -> Box<dyn ReadLog>;
+}
+
+impl TestLog for EmbeddedLog<SimDisk> {
+    fn readable(&self) -> Box<dyn ReadLog> {
+        Box::new(self.reader())
+    }
+}
+
+impl TestEngine for SimDisk {
+    type Log = EmbeddedLog<SimDisk>;
+
+    fn empty(seed: u64) -> Self {
+        Self::of_seed(seed)
+    }
+
+    fn open(&self, sources: &mut Sources, now: &ClockReading) -> (Self::Log, Recovery) {
+        let each = &mut |head: &_, batch: &Batch<'_>| sources.rebuild(head, batch);
+        EmbeddedLog::open(self.clone(), SETTINGS, &mut || 7, now.wall, each).unwrap()
+    }
+
+    fn fails_in(&self, steps: Option<u64>) {
+        Self::fails_in(self, steps);
+    }
+
+    fn ends_unknown(&self, _: Option<bool>) -> bool {
+        false
+    }
+
+    fn after_power_cut(&self) -> Self {
+        Self::after_power_cut(self)
+    }
+
+    fn is_sound(&self) -> bool {
+        verify(self, &source("collector")).unwrap().is_sound()
+    }
+}
+
+impl TestLog for MemoryWriter {
+    fn readable(&self) -> Box<dyn ReadLog> {
+        Box::new(self.reader())
+    }
+}
+
+impl TestEngine for MemoryEngine {
+    type Log = MemoryWriter;
+
+    fn empty(_: u64) -> Self {
+        Self::default()
+    }
+
+    fn open(&self, sources: &mut Sources, _: &ClockReading) -> (Self::Log, Recovery) {
+        Self::open(self, 7, &mut |head, batch| sources.rebuild(head, batch))
+    }
+
+    fn fails_in(&self, steps: Option<u64>) {
+        Self::fails_in(self, steps);
+    }
+
+    fn ends_unknown(&self, is_durable: Option<bool>) -> bool {
+        Self::ends_unknown(self, is_durable);
+        true
+    }
+
+    fn after_power_cut(&self) -> Self {
+        Self::after_power_cut(self)
+    }
+
+    fn is_sound(&self) -> bool {
+        true
+    }
+}
+
+/// Holds every engine against the same promises.
+macro_rules! on_every_engine {
+    ($($promise:ident),* $(,)?) => {
+        mod on_segment_files {
+            $(#[test] fn $promise() { super::$promise::<afferent_host::disk::simulated::SimDisk>(); })*
+        }
+        mod in_memory {
+            $(#[test] fn $promise() { super::$promise::<crate::log::memory_engine::MemoryEngine>(); })*
+        }
+    };
+}
+pub(super) use on_every_engine;

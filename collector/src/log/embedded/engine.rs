@@ -1,0 +1,53 @@
+//! The embedded engine as the collector opens it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use afferent_host::disk::{Disk, FsDisk};
+
+use super::writing::{EmbeddedLog, LogSettings};
+use crate::log::engine::{Engine, EngineError, OpenedLog, Opening};
+use crate::log::history::Rebuild;
+use crate::log::upkeep::Upkeep;
+
+/// A log in segment files.
+pub struct SegmentFiles<D> {
+    disk: D,
+    settings: LogSettings,
+}
+
+impl SegmentFiles<FsDisk> {
+    /// In this directory, which is made when it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn in_directory(directory: &Path, settings: LogSettings) -> Result<Self, EngineError> {
+        let made = FsDisk::new(directory).map_err(|error| {
+            let directory = directory.display();
+            EngineError(format!("making {directory} failed: {error}; check the directory's permissions and its disk"))
+        });
+        Ok(Self { disk: made?, settings })
+    }
+}
+
+impl<D> Engine for SegmentFiles<D>
+where
+    D: Disk + Send + Sync + 'static,
+    D::File: Send + Sync,
+{
+    type Log = EmbeddedLog<D>;
+
+    fn open(self, opening: Opening<'_>, rebuild: &mut dyn Rebuild) -> Result<OpenedLog<Self::Log>, EngineError> {
+        let Self { disk, settings } = self;
+        let Opening { own, identity, now, entropy } = opening;
+        let opened = EmbeddedLog::open_by_indexes(disk, settings, entropy, now, rebuild);
+        let (log, recovery) = opened.map_err(|error| EngineError(error.to_string()))?;
+        let upkeep = Upkeep {
+            indexing: Box::new(log.indexer().signing(own, identity.clone())),
+            trimming: Box::new(log.trimmer()),
+            emptying: Box::new(log.forgetter()),
+        };
+        let reader = Arc::new(log.reader().of_collector(own));
+        Ok(OpenedLog { log, recovery, reader, upkeep })
+    }
+}

@@ -1,0 +1,225 @@
+//! What an extract tells of one entry.
+
+use afferent_protocol::batch::{Batch, ChainHash};
+use afferent_protocol::event::{Body, LifeCycle};
+use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Timestamp};
+use afferent_protocol::segment::EntryHead;
+use serde::{Deserialize, Serialize};
+
+use crate::log::NameHash;
+use crate::log::records::Decoder;
+
+/// One entry, as far as a certificate of its source must know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Where the entry begins in its segment, and its bytes.
+    pub position: u32,
+    pub len: u32,
+    pub offset: Offset,
+    pub count: u32,
+    /// When it was appended.
+    pub stamp: Timestamp,
+    /// The measured offset of the batch's clock.
+    pub clock_offset_us: Option<i64>,
+    /// Its lane's place among those of its section.
+    pub lane: u16,
+    pub first: Sequence,
+    /// Its earliest and its latest event time and its clock reading, in microseconds after the stamp: few bytes.
+    time_first: i64,
+    time_last: i64,
+    wall: i64,
+    pub is_emptied: bool,
+    pub chain: ChainHash,
+    /// The chain hash that it names; `None` when that is the hash of the row before it in its lane, whose sequences it
+    /// continues.
+    pub previous: Option<ChainHash>,
+    pub what: What,
+}
+
+/// What the events of an entry say that a certificate must know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What {
+    /// Nothing.
+    Quiet,
+    /// One heartbeat of the source.
+    Beat(Beat),
+    /// One attestation of the collector.
+    Attested {
+        /// The event's place in the batch.
+        at: u32,
+        attestation: Vec<u8>,
+    },
+    /// Something else, or it cannot be decoded: the whole batch.
+    Told {
+        batch: Vec<u8>,
+        /// When the entry before it was appended, if that one is in the same segment.
+        before: Option<Timestamp>,
+    },
+}
+
+/// A heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// The event's place in the batch.
+    pub at: u32,
+    /// The event's time, in microseconds after the stamp.
+    time: i64,
+    /// Where the source's lanes ended, with the checks of those ends.
+    pub ends: Vec<(Stream, Epoch, Sequence, u64)>,
+}
+
+impl Row {
+    /// What there is to know of an entry, but for its lane's number and for what the row before it tells. Every machine
+    /// that it speaks of goes to `machines`.
+    pub fn of(
+        (position, len): (u64, usize),
+        head: &EntryHead,
+        batch: &Batch<'_>,
+        own: &SourceId,
+        decoder: &mut Decoder,
+        machines: &mut dyn FnMut(NameHash),
+    ) -> Self {
+        let (header, stamp) = (batch.header(), head.stamp);
+        let what = What::of(batch, stamp, header.source == *own, decoder, machines);
+        Self {
+            position: u32::try_from(position).expect("segments are shorter than SEGMENT_BYTES_MAX"),
+            len: u32::try_from(len).expect("segments are shorter than SEGMENT_BYTES_MAX"),
+            offset: Offset::new(head.ordinal),
+            count: head.count,
+            stamp,
+            clock_offset_us: head.clock_offset_us(),
+            lane: 0,
+            first: header.first,
+            time_first: since(stamp, header.time_first),
+            time_last: since(stamp, header.time_last),
+            wall: since(stamp, header.clock.wall),
+            is_emptied: header.is_emptied(),
+            chain: batch.chain_hash(),
+            previous: Some(header.previous),
+            what,
+        }
+    }
+
+    /// Whether this is the entry that it tells of.
+    pub fn is_of(&self, head: &EntryHead, batch: &Batch<'_>, own: &SourceId) -> bool {
+        let place = (u64::from(self.position), head.entry_len());
+        let mut found = Self::of(place, head, batch, own, &mut Decoder::default(), &mut |_| {});
+        (found.lane, found.previous) = (self.lane, self.previous);
+        if let (What::Told { before, .. }, What::Told { before: known, .. }) = (&mut found.what, &self.what) {
+            *before = *known;
+        }
+        found == *self
+    }
+
+    /// The head of its entry, for a batch that it holds whole.
+    pub fn head(&self, batch: &Batch<'_>) -> EntryHead {
+        let head = EntryHead::new(batch.header(), self.offset.get(), 0, self.stamp);
+        head.with_clock_offset_us(self.clock_offset_us)
+    }
+
+    /// The first offset after it.
+    pub fn end(&self) -> Offset {
+        Offset::new(self.offset.get().saturating_add(u64::from(self.count)))
+    }
+
+    pub fn range(&self) -> SequenceRange {
+        let end = Sequence::new(self.first.get().saturating_add(u64::from(self.count)));
+        SequenceRange { first: self.first, end }
+    }
+
+    pub fn time_first(&self) -> Timestamp {
+        after(self.stamp, self.time_first)
+    }
+
+    pub fn time_last(&self) -> Timestamp {
+        after(self.stamp, self.time_last)
+    }
+
+    /// The source's clock when it was made.
+    pub fn wall(&self) -> Timestamp {
+        after(self.stamp, self.wall)
+    }
+
+    /// The time of a heartbeat in it.
+    pub fn time_of(&self, beat: &Beat) -> Timestamp {
+        after(self.stamp, beat.time)
+    }
+
+    /// The offset of the event at this place in it.
+    pub fn offset_of(&self, at: u32) -> Offset {
+        Offset::new(self.offset.get().saturating_add(u64::from(at)))
+    }
+}
+
+fn since(stamp: Timestamp, time: Timestamp) -> i64 {
+    time.micros().saturating_sub(stamp.micros())
+}
+
+fn after(stamp: Timestamp, micros: i64) -> Timestamp {
+    Timestamp::clamped(stamp.micros().saturating_add(micros))
+}
+
+impl What {
+    fn of(
+        batch: &Batch<'_>,
+        stamp: Timestamp,
+        is_own: bool,
+        decoder: &mut Decoder,
+        machines: &mut dyn FnMut(NameHash),
+    ) -> Self {
+        let header = batch.header();
+        let told = || Self::Told { batch: batch.bytes().to_vec(), before: None };
+        let may_tell = header.stream == Stream::Critical || header.first.get() == 0;
+        let records = decoder.open(batch);
+        let Some(subjects) = records.subjects() else { return told() };
+        subjects.iter().for_each(|subject| machines(NameHash::machine(subject.as_str())));
+        let (mut what, mut is_more) = (Self::Quiet, false);
+        for (at, record) in (0..).zip(records) {
+            let Ok(record) = record else { return told() };
+            let event = record.event;
+            if !may_tell || !bears(&event.body, is_own) {
+                continue;
+            }
+            is_more |= what != Self::Quiet;
+            match event.body {
+                Body::LifeCycle(LifeCycle::Heartbeat { lanes, .. })
+                    if event.subject.as_str() == header.source.as_str() =>
+                {
+                    let ends = lanes.iter().map(|lane| (lane.stream, lane.epoch, lane.end, lane.check)).collect();
+                    what = Self::Beat(Beat { at, time: since(stamp, event.time), ends });
+                }
+                Body::LifeCycle(LifeCycle::Attested { attestation }) => {
+                    what = Self::Attested { at, attestation: attestation.to_vec() };
+                }
+                _ => is_more = true,
+            }
+        }
+        if is_more { told() } else { what }
+    }
+}
+
+/// Whether a certificate may take something from an event. `is_own` when it is one of the collector's.
+fn bears(body: &Body<'_>, is_own: bool) -> bool {
+    match body {
+        Body::Loss(_) => true,
+        Body::LifeCycle(life_cycle) => match life_cycle {
+            LifeCycle::Heartbeat { .. }
+            | LifeCycle::Resealed { .. }
+            | LifeCycle::RingReplaced { .. }
+            | LifeCycle::Alias { .. } => true,
+            LifeCycle::KeyPinned { .. }
+            | LifeCycle::KeyReplaced { .. }
+            | LifeCycle::KeyEndorsed { .. }
+            | LifeCycle::Trimmed { .. }
+            | LifeCycle::Emptied { .. }
+            | LifeCycle::TermBegun { .. }
+            | LifeCycle::Attested { .. }
+            | LifeCycle::RolledBack { .. }
+            | LifeCycle::LaneKept { .. }
+            | LifeCycle::Retired { .. }
+            | LifeCycle::Conflict { .. } => is_own,
+            _ => false,
+        },
+        _ => false,
+    }
+}

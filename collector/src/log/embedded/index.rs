@@ -1,0 +1,550 @@
+//! Where an offset lies: stretches of whole entries (*runs*), each with a sparse index.
+//!
+//! The index is derived from the log and grows with every commit; it is never evidence about the log. What a finished
+//! segment holds is looked into later, and kept beside it ([`super::segment_index`]): until then it may hold anything.
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use afferent_host::disk::Disk;
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN};
+use afferent_protocol::session::signed::LogId;
+
+use super::damage::Found;
+use super::files::SegmentFile;
+use super::insides::{Inside, Insides, fitting, held_names};
+use super::points::{Point, TimeKind};
+use super::segment_index::SegmentIndex;
+use crate::log::marks::{Marks, NameHash, Wanted};
+use crate::log::report::LogDamage;
+use crate::terms::Terms;
+
+/// Where what is known of a run comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// From the heads of its entries: what is in it nobody has looked into.
+    Heads,
+    /// From the file beside its segment, which may lie.
+    File,
+    /// From the whole segment itself.
+    Segment,
+}
+
+/// Where the points of a run are.
+#[derive(Debug)]
+enum Points {
+    /// In memory: those of the newest segment, and of segments that have no index.
+    Here(Vec<Point>),
+    /// In the index beside its segment.
+    Beside,
+}
+
+/// What is in memory of every run.
+#[derive(Debug)]
+struct Outline {
+    file: Arc<SegmentFile>,
+    offsets: Range<u64>,
+    stop: u64,
+    whole: Point,
+}
+
+impl Outline {
+    /// Where the entry lies that holds `offset`, or the first one of the run when that lies before it.
+    fn place(&self, points: &[Point], offset: u64, until: u64) -> Place {
+        let behind = points.partition_point(|point| point.offset <= offset);
+        let point = &points[behind.max(1) - 1];
+        let (wanted, position) = (offset.max(self.offsets.start), u64::from(point.position));
+        let after = points.partition_point(|point| point.offset < until.max(wanted + 1));
+        let stop = points.get(after).map_or(self.stop, |point| u64::from(point.position));
+        Place { file: Arc::clone(&self.file), wanted, offset: point.offset, position, stop }
+    }
+}
+
+/// Whole entries of one file, one after the other, their offsets without a hole.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub file: Arc<SegmentFile>,
+    /// The first offset, and the first one after it.
+    pub first: u64,
+    pub end: u64,
+    /// Where its first entry begins in the file, and where its last one ends.
+    start: u64,
+    pub stop: u64,
+    points: Points,
+    /// All points as one: a log has many runs, and a run many points, and whoever looks for something in all of them keeps
+    /// the writer from showing what is new.
+    whole: Point,
+    /// All names in it, in order, once it was looked into, if they are few.
+    names: Option<Box<[NameHash]>>,
+    told: Told,
+}
+
+impl Run {
+    fn begin(file: Arc<SegmentFile>, head: &EntryHead, position: u64, event: (Timestamp, Timestamp)) -> Self {
+        let (first, end) = (head.ordinal, head.ordinal);
+        let (start, stop) = (position, position);
+        let whole = Point::of(head, position, event, Marks::ANY);
+        Self { file, first, end, start, stop, points: Points::Here(Vec::new()), whole, names: None, told: Told::Heads }
+    }
+
+    fn continues(&self, file: &Arc<SegmentFile>, head: &EntryHead, position: u64) -> bool {
+        Arc::ptr_eq(&self.file, file) && self.end == head.ordinal && self.stop == position
+    }
+
+    fn push(&mut self, head: &EntryHead, position: u64, event: (Timestamp, Timestamp)) {
+        let Points::Here(points) = &mut self.points else { unreachable!("nothing is appended to a finished segment") };
+        Point::push(points, head, position, event, Marks::ANY);
+        self.whole.join(&Point::of(head, position, event, Marks::ANY));
+        self.end = head.end_ordinal();
+        self.stop = position + head.entry_len() as u64;
+    }
+
+    /// Whether it can hold what is wanted.
+    fn fits(&self, wanted: &Wanted) -> bool {
+        self.whole.fits(wanted) && self.names.as_ref().is_none_or(|names| wanted.fits_names(names))
+    }
+
+    fn outline(&self) -> Outline {
+        let (file, offsets) = (Arc::clone(&self.file), self.first..self.end);
+        Outline { file, offsets, stop: self.stop, whole: self.whole }
+    }
+
+    /// Whether it can hold samples that nobody has removed.
+    fn may_hold_samples(&self) -> bool {
+        self.whole.marks.may_hold_samples()
+    }
+
+    fn takes(&mut self, index: SegmentIndex) {
+        assert_eq!((self.first, self.end), (index.first, index.end), "an index is of its segment");
+        self.whole = Point::whole(&index.points);
+        let (points, names) = (Points::Here(index.points), held_names(index.names));
+        (self.points, self.names, self.told) = (points, names, Told::Segment);
+    }
+
+    /// Another file has taken the place of its own, under the same name.
+    fn becomes(&mut self, index: SegmentIndex) {
+        let SegmentFile { name, seed } = &*self.file;
+        self.file = Arc::new(SegmentFile { name: name.clone(), seed: *seed });
+        self.stop = index.stop;
+        self.takes(index);
+    }
+}
+
+/// A place to begin reading at: an entry's, at or up to [`INDEX_EVERY_BYTES`] before the one that was looked for.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub file: Arc<SegmentFile>,
+    /// The offset to look for: the one asked for, or the first one after a hole.
+    pub wanted: u64,
+    pub offset: u64,
+    pub position: u64,
+    /// Where the durable entries of this run end.
+    pub stop: u64,
+}
+
+/// A segment that nothing is appended to any more.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub file: Arc<SegmentFile>,
+    /// The offset that the next segment begins with.
+    pub end: u64,
+    /// When the newest batch in it was appended.
+    pub newest: Timestamp,
+}
+
+/// Where what is wanted may be.
+enum Fitting {
+    /// At these offsets.
+    Found(Range<u64>),
+    /// In this run, whose points tell where.
+    Beside(Outline),
+}
+
+/// All runs, in order.
+#[derive(Debug, Default)]
+pub(super) struct Runs(Vec<Run>);
+
+impl Runs {
+    /// Takes the next entry in order.
+    pub fn push(&mut self, file: &Arc<SegmentFile>, head: &EntryHead, position: u64, event: (Timestamp, Timestamp)) {
+        if self.0.last().is_none_or(|run| !run.continues(file, head, position)) {
+            let end = self.0.last().map_or(0, |run| run.end);
+            assert!(end <= head.ordinal, "offsets only go forward");
+            self.0.push(Run::begin(Arc::clone(file), head, position, event));
+        }
+        self.0.last_mut().expect("one was just pushed").push(head, position, event);
+    }
+
+    /// Takes a whole segment by its index.
+    pub fn push_indexed(&mut self, file: &Arc<SegmentFile>, index: SegmentIndex) {
+        assert!(self.0.last().map_or(0, |run| run.end) <= index.first, "offsets only go forward");
+        let (first, end) = (index.first, index.end);
+        let (start, stop, names) = (SEGMENT_HEADER_LEN as u64, index.stop, held_names(index.names));
+        let (file, whole, points) = (Arc::clone(file), Point::whole(&index.points), Points::Beside);
+        self.0.push(Run { file, first, end, start, stop, points, whole, names, told: Told::File });
+    }
+
+    /// The last run.
+    pub fn last(&self) -> Option<&Run> {
+        self.0.last()
+    }
+
+    /// Segments that will not grow and are whole.
+    fn finished(&self) -> impl Iterator<Item = &Run> {
+        self.0.windows(2).enumerate().filter_map(|(at, pair)| {
+            let [run, next] = pair else { return None };
+            let begins = run.start == SEGMENT_HEADER_LEN as u64
+                && at.checked_sub(1).is_none_or(|before| !Arc::ptr_eq(&self.0[before].file, &run.file));
+            let ends = run.end == next.first && !Arc::ptr_eq(&run.file, &next.file);
+            (begins && ends).then_some(run)
+        })
+    }
+
+    /// Segments that will not grow, are whole, and were not looked into: file and offsets.
+    fn unindexed(&self) -> impl Iterator<Item = (&Arc<SegmentFile>, Range<u64>)> {
+        self.finished().filter(|run| run.told == Told::Heads).map(|run| (&run.file, run.first..run.end))
+    }
+
+    fn find(&self, offset: u64) -> Option<&Run> {
+        self.0.get(self.0.partition_point(|run| run.end <= offset))
+    }
+}
+
+/// What the writer and the readers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    durable_end: AtomicU64,
+    runs: RwLock<Runs>,
+    /// What was loaded of runs whose points are not in memory.
+    insides: Insides,
+    /// Held by who changes what a segment's name stands for, and by readers from looking for a place to opening its file.
+    names: RwLock<()>,
+    /// Held by whoever works on finished segments or on what lies beside them: one at a time.
+    tending: Mutex<()>,
+    /// Bytes that all readers together have read.
+    bytes_read: AtomicU64,
+    terms: RwLock<Arc<Terms>>,
+    damage: Mutex<Found>,
+}
+
+impl Shared {
+    pub fn new(log_id: LogId, durable_end: u64, runs: Runs) -> Self {
+        let (names, tending) = (RwLock::new(()), Mutex::new(()));
+        let (durable_end, bytes_read) = (AtomicU64::new(durable_end), AtomicU64::new(0));
+        let (terms, damage) = (RwLock::new(Arc::new(Terms::of_log(log_id))), Mutex::default());
+        Self {
+            durable_end,
+            runs: RwLock::new(runs),
+            insides: Insides::default(),
+            names,
+            tending,
+            bytes_read,
+            terms,
+            damage,
+        }
+    }
+
+    /// The terms of the log.
+    pub fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn publish_terms(&self, terms: Terms) {
+        *self.terms.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(terms);
+    }
+
+    /// Something was found that is not as it was written.
+    pub fn damaged(&self, damage: LogDamage) {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).add(damage);
+    }
+
+    /// Whether what cannot be read there was found before.
+    pub fn is_damage_known(&self, offset: Offset) -> bool {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).has(offset)
+    }
+
+    /// The file that holds an offset, and the offsets that lie in it one after the other.
+    pub fn run_of(&self, offset: u64) -> Option<(Arc<SegmentFile>, Range<u64>)> {
+        self.with(|runs| runs.find(offset).map(|run| (Arc::clone(&run.file), run.first..run.end)))
+    }
+
+    pub fn take_damage(&self) -> Vec<LogDamage> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    pub fn has_damage(&self) -> bool {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).is_waiting()
+    }
+
+    /// To be held by whoever makes, replaces or removes files of finished segments.
+    pub fn tend(&self) -> MutexGuard<'_, ()> {
+        self.tending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As long as this is held, the name of every place's file stands for that file.
+    pub fn fixed_names(&self) -> RwLockReadGuard<'_, ()> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn durable_end(&self) -> u64 {
+        self.durable_end.load(Ordering::Acquire)
+    }
+
+    /// Shows readers what has become durable: first where it lies, then that it is there.
+    pub fn publish(&self, durable_end: u64, add: impl FnOnce(&mut Runs)) {
+        add(&mut self.runs.write().unwrap_or_else(PoisonError::into_inner));
+        let before = self.durable_end.swap(durable_end, Ordering::Release);
+        assert!(before <= durable_end, "the durable end never goes back");
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&Runs) -> T) -> T {
+        look(&self.runs.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The first offset that there is; the durable end when there is none.
+    pub fn first(&self) -> u64 {
+        self.with(|runs| runs.0.first().map(|run| run.first)).unwrap_or_else(|| self.durable_end())
+    }
+
+    /// What `look` sees in the points of a run. They may have to be loaded first: the runs are not locked meanwhile.
+    fn look<D: Disk, T>(
+        &self,
+        disk: &D,
+        find: impl FnOnce(&Runs) -> Option<&Run>,
+        look: impl FnOnce(&Outline, &[Point]) -> T,
+    ) -> io::Result<Option<T>> {
+        let runs = self.runs.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(run) = find(&runs) else { return Ok(None) };
+        let outline = run.outline();
+        if let Points::Here(points) = &run.points {
+            return Ok(Some(look(&outline, points)));
+        }
+        drop(runs);
+        let inside = self.inside(disk, &outline)?;
+        Ok(Some(look(&outline, &inside.points)))
+    }
+
+    /// Without an index that is to be believed, one point stands for the whole run: whoever needs more mends the index.
+    fn inside<D: Disk>(&self, disk: &D, outline: &Outline) -> io::Result<Arc<Inside>> {
+        let found = self.insides.of(disk, &outline.file, &outline.offsets)?;
+        Ok(found.unwrap_or_else(|| Arc::new(Inside::coarse(outline.whole))))
+    }
+
+    /// Where the entry lies that holds `offset`, or the first one after the hole that it is in; `None` past the end. It
+    /// stops at the index's first point at or after `until`.
+    ///
+    /// # Errors
+    /// When the index cannot be opened, which says nothing about the segment.
+    pub fn place<D: Disk>(&self, disk: &D, offset: u64, until: u64) -> io::Result<Option<Place>> {
+        self.look(disk, |runs| runs.find(offset), |run, points| run.place(points, offset, until))
+    }
+
+    /// The next offsets from `from` on, and before the log's end, that can hold what is wanted; a hole can hold anything.
+    pub fn stretch<D: Disk>(&self, disk: &D, from: u64, wanted: &Wanted) -> Option<Range<u64>> {
+        let end = self.durable_end();
+        let mut from = from;
+        while let Some(outline) = self.next_fitting(&mut from, wanted) {
+            let outline = match outline {
+                Fitting::Found(range) => return Some(range),
+                Fitting::Beside(outline) => outline,
+            };
+            let inside = self.inside(disk, &outline).unwrap_or_else(|_| Arc::new(Inside::coarse(outline.whole)));
+            let range = inside.fitting(from, outline.offsets.end, wanted);
+            if range.is_some() {
+                return range;
+            }
+            from = outline.offsets.end;
+        }
+        (from < end).then_some(from..end)
+    }
+
+    /// The first run at or after `from` that can hold what is wanted, as far as memory tells; `from` goes on to it.
+    fn next_fitting(&self, from: &mut u64, wanted: &Wanted) -> Option<Fitting> {
+        self.with(|runs| {
+            for run in &runs.0[runs.0.partition_point(|run| run.end <= *from)..] {
+                if run.first > *from {
+                    return Some(Fitting::Found(*from..run.first));
+                }
+                if run.fits(wanted) {
+                    let Points::Here(points) = &run.points else { return Some(Fitting::Beside(run.outline())) };
+                    if let Some(range) = fitting(points, *from, run.end, wanted) {
+                        return Some(Fitting::Found(range));
+                    }
+                }
+                *from = run.end;
+            }
+            None
+        })
+    }
+
+    /// Points in memory: of runs, and of finished segments that were used last.
+    #[cfg(test)]
+    pub fn points_held(&self) -> (usize, usize) {
+        let held = |run: &Run| if let Points::Here(points) = &run.points { points.len() } else { 0 };
+        (self.with(|runs| runs.0.iter().map(held).sum()), self.insides.points())
+    }
+
+    /// A segment that should have an index, and has none; and how many more there are.
+    pub fn unindexed(&self, passed: &[u64]) -> Option<(Arc<SegmentFile>, Range<u64>, usize)> {
+        self.with(|runs| {
+            let mut left = runs.unindexed().filter(|(_, offsets)| !passed.contains(&offsets.start));
+            let (file, offsets) = left.next()?;
+            Some((Arc::clone(file), offsets, left.count()))
+        })
+    }
+
+    /// The segments that will not grow and are whole, oldest first: file and offsets.
+    pub fn whole(&self) -> Vec<(Arc<SegmentFile>, Range<u64>)> {
+        self.with(|runs| runs.finished().map(|run| (Arc::clone(&run.file), run.first..run.end)).collect())
+    }
+
+    /// The segments, oldest first, without the newest one.
+    pub fn finished(&self) -> Vec<Finished> {
+        self.with(|runs| {
+            let mut finished: Vec<Finished> = Vec::new();
+            for pair in runs.0.windows(2) {
+                let [run, next] = pair else { continue };
+                let newest = run.whole.ingest_max;
+                match finished.last_mut() {
+                    Some(last) if Arc::ptr_eq(&last.file, &run.file) => {
+                        (last.end, last.newest) = (next.first, last.newest.max(newest));
+                    }
+                    _ => finished.push(Finished { file: Arc::clone(&run.file), end: next.first, newest }),
+                }
+            }
+            let newest = runs.0.last().map(|run| &run.file);
+            finished.retain(|segment| newest.is_none_or(|newest| !Arc::ptr_eq(newest, &segment.file)));
+            finished
+        })
+    }
+
+    /// Shows readers nothing any more of what is before an offset, at which a segment begins.
+    pub fn forget_before(&self, until: u64) {
+        // Whoever has found a place has its file open.
+        let _names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = runs.0.partition_point(|run| run.end <= until);
+        // The newest segment stays, whatever is asked for.
+        let gone = gone.min(runs.0.len().saturating_sub(1));
+        runs.0.drain(..gone);
+    }
+
+    /// The oldest finished segment that ends at or before `until` and can hold samples.
+    pub fn with_samples(&self, until: u64, passed: &[u64]) -> Option<(Arc<SegmentFile>, Range<u64>)> {
+        self.with(|runs| {
+            let mut ended = runs.finished().take_while(|run| run.end <= until);
+            let run = ended.find(|run| !passed.contains(&run.first) && run.may_hold_samples())?;
+            Some((Arc::clone(&run.file), run.first..run.end))
+        })
+    }
+
+    /// Puts another file in the place of a segment's, of which `index` tells what it holds; `rename` gives it the name.
+    /// Readers open the one or the other, each with its own places. Tells whether the segment is still in the log.
+    pub fn replace<E>(
+        &self,
+        old: &Arc<SegmentFile>,
+        index: SegmentIndex,
+        rename: impl FnOnce() -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let _names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let at = |runs: &Runs| runs.0.iter().position(|run| Arc::ptr_eq(&run.file, old));
+        // Only who tends the segments could remove it from here on.
+        if self.with(at).is_none() {
+            return Ok(false);
+        }
+        rename()?;
+        let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = at(&runs) {
+            self.insides.forget(&runs.0[at].file);
+            runs.0[at].becomes(index);
+        }
+        Ok(true)
+    }
+
+    /// The index of the segment that begins there is on the disk beside it: memory need not have it.
+    pub fn is_beside(&self, first: u64) {
+        let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(at) = runs.0.binary_search_by_key(&first, |run| run.first) {
+            runs.0[at].points = Points::Beside;
+        }
+    }
+
+    /// Takes what was found in a segment.
+    pub fn looked_into(&self, index: SegmentIndex) {
+        let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
+        let found = runs.0.binary_search_by_key(&index.first, |run| run.first);
+        // It may have been removed meanwhile.
+        if let Ok(at) = found {
+            self.insides.forget(&runs.0[at].file);
+            runs.0[at].takes(index);
+        }
+    }
+
+    /// The segment that holds an offset, and its offsets, when what is known of it comes from a file beside it. Nothing
+    /// does any more once it was looked into and its points stay in memory.
+    pub fn told_by_file(&self, offset: u64) -> Option<(Arc<SegmentFile>, Range<u64>)> {
+        self.with(|runs| {
+            let run = runs.find(offset)?;
+            (run.told == Told::File || matches!(run.points, Points::Beside)).then_some(())?;
+            Some((Arc::clone(&run.file), run.first..run.end))
+        })
+    }
+
+    /// What a file told of the segment that begins there cannot be held against the segment: it is not as it was written.
+    /// These points are of the entries that can be read of it.
+    pub fn doubt(&self, first: u64, readable: Vec<Point>) {
+        let mut runs = self.runs.write().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(at) = runs.0.binary_search_by_key(&first, |run| run.first) {
+            let run = &mut runs.0[at];
+            self.insides.forget(&run.file);
+            let readable = if readable.is_empty() { vec![run.whole] } else { readable };
+            (run.points, run.names, run.told) = (Points::Here(readable), None, Told::Heads);
+        }
+    }
+
+    /// A reader has read so much.
+    pub fn count_read(&self, bytes: u64) {
+        self.bytes_read.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that all readers together have read.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Relaxed)
+    }
+
+    /// Where to go on when the entry that holds `offset` cannot be read: the next point of the index, or the run's end.
+    pub fn after_damage<D: Disk>(&self, disk: &D, offset: u64) -> u64 {
+        let next = |run: &Outline, points: &[Point]| {
+            let next = points.partition_point(|point| point.offset <= offset);
+            points.get(next).map_or(run.offsets.end, |point| point.offset)
+        };
+        match self.look(disk, |runs| runs.find(offset), next) {
+            Ok(next) => next.unwrap_or_else(|| self.durable_end()),
+            // Nobody can tell how far it goes: the next try does.
+            Err(_) => offset + 1,
+        }
+    }
+
+    /// The offsets of the last point that has something that was ingested before `time`, and of what follows it.
+    pub fn last_before<D: Disk>(&self, disk: &D, time: Timestamp) -> io::Result<Option<Range<u64>>> {
+        let find = |runs: &'_ Runs| runs.0.iter().rposition(|run| run.whole.ingest_min < time);
+        let last = |run: &Outline, points: &[Point]| {
+            let at = points.iter().rposition(|point| point.ingest_min < time)?;
+            let end = points.get(at + 1).map_or(run.offsets.end, |point| point.offset);
+            Some(points[at].offset..end)
+        };
+        Ok(self.look(disk, |runs| find(runs).map(|at| &runs.0[at]), last)?.flatten())
+    }
+
+    /// The offset of the first point that has something of `time` or later before the next point.
+    pub fn point_at_time<D: Disk>(&self, disk: &D, kind: TimeKind, time: Timestamp) -> io::Result<Option<u64>> {
+        let find = |runs: &'_ Runs| runs.0.iter().position(|run| run.whole.latest(kind) >= time);
+        let first = |_: &Outline, points: &[Point]| {
+            points.iter().find(|point| point.latest(kind) >= time).map(|point| point.offset)
+        };
+        Ok(self.look(disk, |runs| find(runs).map(|at| &runs.0[at]), first)?.flatten())
+    }
+}

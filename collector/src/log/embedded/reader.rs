@@ -1,0 +1,399 @@
+//! Reading what is durable.
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use afferent_host::disk::{Disk, DiskFile};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
+use afferent_protocol::segment::{ENTRY_HEAD_LEN, Entry, EntryHead};
+
+use super::damage;
+use super::extract::Beside;
+use super::files::SegmentFile;
+use super::found::OpenError;
+use super::index::{Place, Shared};
+use super::points::{Point, TimeKind};
+use super::segment_index::{self, SegmentIndex};
+use crate::limits::INDEX_EVERY_BYTES;
+use crate::log::marks::Wanted;
+use crate::log::report::LogDamage;
+use crate::terms::Terms;
+
+/// Whole entries, in order, each of them checked once.
+#[derive(Clone, Debug)]
+pub struct Chunk<'s> {
+    entries: Vec<Entry<'s>>,
+    next: Offset,
+}
+
+impl<'s> Chunk<'s> {
+    /// The entries. The first one holds the offset that was asked for, or is the first after a hole; each of the others
+    /// begins where the one before it ends.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry<'s>> {
+        self.entries.iter()
+    }
+
+    /// Where to read on: the first offset after the last entry.
+    pub fn next(&self) -> Offset {
+        self.next
+    }
+
+    /// Whether there is nothing durable at or after the offset yet.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn empty(next: Offset) -> Self {
+        Self { entries: Vec::new(), next }
+    }
+}
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The disk failed.
+    #[error("reading {file} failed: {error}")]
+    Disk {
+        /// The file's name.
+        file: String,
+        /// What the disk says.
+        error: io::Error,
+    },
+    /// The disk gives back something else than what was there when the log was opened or written.
+    #[error("{file} is damaged: the events from offset {first} up to {end} cannot be read; reading may go on at {end}")]
+    Corrupt {
+        /// The file's name.
+        file: String,
+        /// The first offset that cannot be read.
+        first: Offset,
+        /// Where to read on.
+        end: Offset,
+    },
+}
+
+/// The index of a segment cannot be opened.
+fn not_opened(error: io::Error) -> ReadError {
+    ReadError::Disk { file: "an index of the log".to_owned(), error }
+}
+
+/// Whether an entry with this head has the event of this offset.
+fn holds(head: &EntryHead, offset: u64) -> bool {
+    (head.ordinal..head.end_ordinal()).contains(&offset)
+}
+
+/// What a reader has at hand: the file that it read last, and where in it which offset comes next, once it has read there.
+struct Hand<F> {
+    about: Arc<SegmentFile>,
+    file: F,
+    stopped: Option<(u64, u64)>,
+}
+
+/// A place, and its file in hand.
+type Reached<'r, F> = (Place, MutexGuard<'r, Option<Hand<F>>>);
+
+/// Reads what is durable, from any offset, as often as it likes. Clones are independent: each has its own open file.
+pub struct LogReader<D: Disk> {
+    disk: Arc<D>,
+    shared: Arc<Shared>,
+    hand: Mutex<Option<Hand<D::File>>>,
+    /// Bytes that it has read.
+    read: AtomicU64,
+    own: Option<SourceId>,
+}
+
+impl<D: Disk> Clone for LogReader<D> {
+    fn clone(&self) -> Self {
+        Self { own: self.own, ..Self::new(Arc::clone(&self.disk), Arc::clone(&self.shared)) }
+    }
+}
+
+impl<D: Disk> LogReader<D> {
+    pub(super) fn new(disk: Arc<D>, shared: Arc<Shared>) -> Self {
+        Self { disk, shared, hand: Mutex::new(None), read: AtomicU64::new(0), own: None }
+    }
+
+    /// The same reader, which knows the name under which the collector itself writes.
+    pub fn of_collector(self, own: SourceId) -> Self {
+        Self { own: Some(own), ..self }
+    }
+
+    /// The name under which the collector itself writes, if it was told.
+    pub fn own(&self) -> Option<SourceId> {
+        self.own
+    }
+
+    /// The next offsets from `from` on that can hold what is wanted, as far as the indexes tell; `None` when no durable
+    /// ones can.
+    pub fn stretch(&self, from: Offset, wanted: &Wanted) -> Option<Range<Offset>> {
+        let range = self.shared.stretch(&*self.disk, from.get(), wanted)?;
+        Some(Offset::new(range.start)..Offset::new(range.end))
+    }
+
+    /// The terms of the log.
+    pub fn terms(&self) -> Arc<Terms> {
+        self.shared.terms()
+    }
+
+    /// Bytes that this reader has read.
+    pub fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that all readers of this log have read.
+    pub fn bytes_read_by_all(&self) -> u64 {
+        self.shared.bytes_read()
+    }
+
+    /// Whole entries from the one that holds `from`, up to `bytes_max` bytes of them and at least one. `scratch` is
+    /// what they are read into. The chunk is empty when nothing durable is there yet.
+    pub fn read<'s>(&self, from: Offset, bytes_max: usize, scratch: &'s mut Vec<u8>) -> Result<Chunk<'s>, ReadError> {
+        self.read_until(from, Offset::new(u64::MAX), bytes_max, scratch)
+    }
+
+    /// As [`LogReader::read`], and nothing from the index's first point at or after `until` on.
+    pub fn read_until<'s>(
+        &self,
+        from: Offset,
+        until: Offset,
+        bytes_max: usize,
+        scratch: &'s mut Vec<u8>,
+    ) -> Result<Chunk<'s>, ReadError> {
+        if from.get() >= self.shared.durable_end() {
+            return Ok(Chunk::empty(from));
+        }
+        let Some((place, mut hand)) = self.reach(from, until)? else {
+            // The log ends in a hole.
+            return Ok(Chunk::empty(self.durable_end()));
+        };
+        let hand = hand.as_mut().expect("a file was just taken in hand");
+        let stopped = hand.stopped.filter(|(next, _)| *next == place.wanted).map(|(_, position)| position);
+        let start = match stopped.filter(|position| (place.position..place.stop).contains(position)) {
+            Some(position) => position,
+            None => self.walk_to(&place, hand, scratch)?,
+        };
+        let seed = place.file.seed;
+        let head_bytes = self.fill(hand, scratch, start, ENTRY_HEAD_LEN, place.stop)?;
+        let head = EntryHead::decode(head_bytes, seed);
+        let first_len = head.map_or(ENTRY_HEAD_LEN, |head| head.entry_len());
+        let bytes = self.fill(hand, scratch, start, bytes_max.max(first_len), place.stop)?;
+        let (mut entries, mut len, mut next) = (Vec::new(), 0, place.wanted);
+        while let Ok(entry) = Entry::parse(&bytes[len..], seed) {
+            let head = entry.head;
+            let is_due = if len == 0 { holds(&head, place.wanted) } else { head.ordinal == next };
+            if !is_due || bytes.len() - len < head.entry_len() {
+                break;
+            }
+            len += head.entry_len();
+            next = head.end_ordinal();
+            entries.push(entry);
+        }
+        if entries.is_empty() {
+            // A whole head still tells how far its damaged batch goes.
+            return Err(match head.filter(|head| holds(head, place.wanted)) {
+                Some(head) => self.corrupt_up_to(&place, head.end_ordinal()),
+                None => self.corrupt(&place, place.wanted),
+            });
+        }
+        hand.stopped = Some((next, start + len as u64));
+        Ok(Chunk { entries, next: Offset::new(next) })
+    }
+
+    /// What certificates need of the log, by the extracts beside its segments. `own` is the collector's name.
+    pub(crate) fn extracts(&self, own: &SourceId) -> Result<Beside<'_, D>, OpenError> {
+        Beside::load(&*self.disk, own, self.durable_end())
+    }
+
+    /// Points in memory, of all readers.
+    #[cfg(test)]
+    pub fn points_held(&self) -> (usize, usize) {
+        self.shared.points_held()
+    }
+
+    /// The index that a segment of the log should have.
+    #[cfg(test)]
+    pub(super) fn derived(&self, name: &str) -> SegmentIndex {
+        let whole = self.shared.whole();
+        let (file, offsets) = whole.iter().find(|(file, _)| file.name == name).expect("it is in the log");
+        SegmentIndex::derive(&*self.disk, file, offsets.start, offsets.end).expect("it is sound")
+    }
+
+    /// The first offset that is not durable.
+    pub fn durable_end(&self) -> Offset {
+        Offset::new(self.shared.durable_end())
+    }
+
+    /// The first offset that there is; the durable end when there is none.
+    pub fn first(&self) -> Offset {
+        Offset::new(self.shared.first())
+    }
+
+    /// The offset of the first batch that has something of `time` or later; the durable end when none has. Batches
+    /// after it may have earlier times: clocks differ and step.
+    pub fn seek_time(&self, kind: TimeKind, time: Timestamp) -> Result<Offset, ReadError> {
+        let end = self.durable_end();
+        let found = self.shared.point_at_time(&*self.disk, kind, time).map_err(not_opened)?;
+        let Some(mut at) = found.map(Offset::new) else { return Ok(end) };
+        let mut scratch = Vec::new();
+        while at < end {
+            let chunk = match self.read(at, INDEX_EVERY_BYTES as usize, &mut scratch) {
+                Ok(chunk) => chunk,
+                Err(ReadError::Corrupt { .. }) if self.mend_index(at) => continue,
+                // Whatever was there cannot be read; whoever reads from here on is told so.
+                Err(ReadError::Corrupt { .. }) => return Ok(at),
+                Err(error) => return Err(error),
+            };
+            let found = chunk.entries().find(|entry| match kind {
+                TimeKind::Ingest => entry.head.stamp >= time,
+                TimeKind::Event => entry.batch.header().time_last >= time,
+            });
+            if let Some(entry) = found {
+                return Ok(Offset::new(entry.head.ordinal));
+            }
+            at = chunk.next();
+        }
+        Ok(end)
+    }
+
+    /// The first offset behind everything that was ingested before `time`. What is before it may have later times: the
+    /// collector's clock may have been set back.
+    pub fn end_at_time(&self, time: Timestamp) -> Result<Offset, ReadError> {
+        let found = self.shared.last_before(&*self.disk, time).map_err(not_opened)?;
+        let Some(last) = found else { return Ok(self.first()) };
+        let (mut at, until) = (Offset::new(last.start), Offset::new(last.end));
+        let (mut end, mut scratch) = (at, Vec::new());
+        while at < until {
+            match self.read_until(at, until, INDEX_EVERY_BYTES as usize, &mut scratch) {
+                Ok(chunk) if chunk.is_empty() => break,
+                Ok(chunk) => {
+                    let before = chunk.entries().filter(|entry| entry.head.stamp < time).last();
+                    end = before.map_or(end, |entry| Offset::new(entry.head.end_ordinal()));
+                    at = chunk.next();
+                }
+                Err(ReadError::Corrupt { .. }) if self.mend_index(at) => continue,
+                // Whoever reads up to there is told of it.
+                Err(ReadError::Corrupt { end: hole_end, .. }) => (at, end) = (hole_end, hole_end),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(end)
+    }
+
+    /// Makes the index of the segment that holds `offset` anew, when readers have it from a file and nobody has done so
+    /// before: what cannot be read may be where that file does not say. Tells whether it is worth to try again. Blocks for
+    /// as long as a segment is read.
+    pub fn mend_index(&self, offset: Offset) -> bool {
+        let _tending = self.shared.tend();
+        let Some((file, offsets)) = self.shared.told_by_file(offset.get()) else { return false };
+        let first = offsets.start;
+        match SegmentIndex::derive(&*self.disk, &file, first, offsets.end) {
+            Ok(index) => {
+                // Without it the next start reads the segment, or is misled and comes here again. The points stay in
+                // memory: whoever comes here again finds that this was done.
+                let _ = index.write(&*self.disk, &file.name);
+                self.shared.looked_into(index);
+                true
+            }
+            Err(_) => {
+                self.look_for_damage(&file, offsets.clone());
+                // The next start is to read the segment and tell of its damage.
+                let _ = self.disk.remove(&segment_index::name(&file.name));
+                self.shared.doubt(first, Point::readable(&*self.disk, &file, offsets));
+                // Now it is known where what can be read lies.
+                true
+            }
+        }
+    }
+
+    /// Reports what could not be read, so that the collector's log, its health and an event tell of it.
+    pub fn report_damage(&self, error: &ReadError) {
+        let ReadError::Corrupt { file, first, end } = error else { return };
+        if self.shared.is_damage_known(*first) {
+            return;
+        }
+        if let Some((segment, offsets)) = self.shared.run_of(first.get()) {
+            self.look_for_damage(&segment, offsets);
+        }
+        let (file, missing) = (file.clone(), Vec::new());
+        if !self.shared.is_damage_known(*first) {
+            self.shared.damaged(LogDamage { place: file, first: *first, end: *end, missing });
+        }
+    }
+
+    /// Reports what is missing of a segment, by what its index said while it was whole.
+    fn look_for_damage(&self, file: &Arc<SegmentFile>, offsets: Range<u64>) {
+        let (first, end) = (offsets.start, offsets.end);
+        let len = self.disk.open(&file.name).and_then(|file| file.len()).unwrap_or(0);
+        let before = SegmentIndex::read(&*self.disk, file, len, first, end).map(|index| index.history);
+        let found = damage::find(&*self.disk, file, first, end, before.as_ref());
+        found.into_iter().for_each(|damage| self.shared.damaged(damage));
+    }
+
+    /// Where to begin reading, and its file, taken in hand unless it is there already; `None` past the log's end.
+    fn reach(&self, from: Offset, until: Offset) -> Result<Option<Reached<'_, D::File>>, ReadError> {
+        let mut hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
+        // A file that is opened by its name must be the one that the place is in.
+        let _names = self.shared.fixed_names();
+        let place = self.shared.place(&*self.disk, from.get(), until.get()).map_err(not_opened)?;
+        let Some(place) = place else { return Ok(None) };
+        if hand.as_ref().is_none_or(|hand| !Arc::ptr_eq(&hand.about, &place.file)) {
+            let name = &place.file.name;
+            let file = self.disk.open(name).map_err(|error| ReadError::Disk { file: name.clone(), error })?;
+            let about = Arc::clone(&place.file);
+            *hand = Some(Hand { about, file, stopped: None });
+        }
+        Ok(Some((place, hand)))
+    }
+
+    /// The position of the entry that holds the wanted offset. It begins less than [`INDEX_EVERY_BYTES`] after the
+    /// index's point, and heads lead to it.
+    fn walk_to(&self, place: &Place, hand: &Hand<D::File>, scratch: &mut Vec<u8>) -> Result<u64, ReadError> {
+        if place.offset == place.wanted {
+            return Ok(place.position);
+        }
+        let bytes =
+            self.fill(hand, scratch, place.position, INDEX_EVERY_BYTES as usize + ENTRY_HEAD_LEN, place.stop)?;
+        let mut at = 0;
+        let mut expected = place.offset;
+        loop {
+            let head = bytes.get(at..).and_then(|rest| EntryHead::decode(rest, place.file.seed));
+            match head.filter(|head| head.ordinal == expected) {
+                Some(head) if head.end_ordinal() > place.wanted => return Ok(place.position + at as u64),
+                Some(head) => (at, expected) = (at + head.entry_len(), head.end_ordinal()),
+                None => return Err(self.corrupt(place, place.wanted)),
+            }
+        }
+    }
+
+    fn corrupt(&self, place: &Place, first: u64) -> ReadError {
+        let end = Offset::new(self.shared.after_damage(&*self.disk, first));
+        ReadError::Corrupt { file: place.file.name.clone(), first: Offset::new(first), end }
+    }
+
+    fn corrupt_up_to(&self, place: &Place, end: u64) -> ReadError {
+        let (first, end) = (Offset::new(place.wanted), Offset::new(end));
+        ReadError::Corrupt { file: place.file.name.clone(), first, end }
+    }
+
+    /// Reads up to `len` bytes from `from` on, not past `stop`.
+    fn fill<'s>(
+        &self,
+        hand: &Hand<D::File>,
+        scratch: &'s mut Vec<u8>,
+        from: u64,
+        len: usize,
+        stop: u64,
+    ) -> Result<&'s [u8], ReadError> {
+        let len = (len as u64).min(stop.saturating_sub(from)) as usize;
+        if scratch.len() < len {
+            scratch.resize(len, 0);
+        }
+        let bytes = &mut scratch[..len];
+        let read = hand.file.read_at(bytes, from);
+        read.map_err(|error| ReadError::Disk { file: hand.about.name.clone(), error })?;
+        self.read.fetch_add(len as u64, Ordering::Relaxed);
+        self.shared.count_read(len as u64);
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,80 @@
+//! Removes the oldest segments.
+
+use std::sync::Arc;
+
+use afferent_host::disk::Disk;
+use afferent_protocol::ids::Offset;
+
+use super::files::survey;
+use super::found::OpenError;
+use super::index::Shared;
+use super::{extract, segment_index};
+use crate::log::upkeep::{Segment, Trimmed, Trimming, UpkeepError, Usage};
+
+/// Removes segments. It lives on a thread of its own, and the writer never waits for it.
+pub struct Trimmer<D> {
+    disk: Arc<D>,
+    shared: Arc<Shared>,
+}
+
+impl<D: Disk> Trimmer<D> {
+    pub(super) fn new(disk: Arc<D>, shared: Arc<Shared>) -> Self {
+        Self { disk, shared }
+    }
+
+    /// What there is.
+    ///
+    /// # Errors
+    /// When the disk does not list its files.
+    pub fn usage(&self) -> Result<Usage, OpenError> {
+        let finished = self.shared.finished();
+        let files = self.disk.list().map_err(|error| OpenError::disk("listing its files", error))?;
+        let bytes_of = |name: &str| files.iter().find(|(file, _)| file == name).map_or(0, |(_, bytes)| *bytes);
+        let segments = finished.iter().map(|segment| Segment {
+            end: Offset::new(segment.end),
+            bytes: bytes_of(&segment.file.name)
+                + bytes_of(&segment_index::name(&segment.file.name))
+                + bytes_of(&extract::name(&segment.file.name)),
+            newest: segment.newest,
+        });
+        Ok(Usage { segments: segments.collect(), bytes: files.iter().map(|(_, bytes)| bytes).sum() })
+    }
+
+    /// Removes all segments that end at or before an offset, oldest first. Readers that are in the middle of one go on to
+    /// its end. That this was to be is in the log before it is called.
+    ///
+    /// # Errors
+    /// When the disk refuses: what is left is removed by the next call.
+    pub fn remove_before(&self, until: Offset) -> Result<Trimmed, OpenError> {
+        let _tending = self.shared.tend();
+        self.shared.forget_before(until.get());
+        let mut trimmed = Trimmed::default();
+        // Those too in which nothing counts.
+        let gone = survey(&*self.disk)?.segments.into_iter().filter(|segment| segment.limit <= until.get());
+        for segment in gone {
+            let name = &segment.file.name;
+            let index = segment_index::name(name);
+            self.disk.remove(name).map_err(|error| OpenError::disk(&format!("removing {name}"), error))?;
+            // It may not have been made yet; what is left behind is tidied away by the next start.
+            let _ = self.disk.remove(&index);
+            let _ = self.disk.remove(&extract::name(name));
+            trimmed.segments += 1;
+            trimmed.bytes += segment.len;
+        }
+        if trimmed.segments > 0 {
+            let synced = self.disk.sync_directory();
+            synced.map_err(|error| OpenError::disk("making the removal of segments durable", error))?;
+        }
+        Ok(trimmed)
+    }
+}
+
+impl<D: Disk + Send + Sync> Trimming for Trimmer<D> {
+    fn usage(&self) -> Result<Usage, UpkeepError> {
+        Trimmer::usage(self).map_err(|error| UpkeepError(error.to_string()))
+    }
+
+    fn remove_before(&self, until: Offset) -> Result<Trimmed, UpkeepError> {
+        Trimmer::remove_before(self, until).map_err(|error| UpkeepError(error.to_string()))
+    }
+}

@@ -1,0 +1,77 @@
+//! Why writing to segment files failed, and what to do about it.
+
+use std::io;
+
+use crate::log::engine::CommitError;
+
+/// Why a commit failed. Nothing of it counts: its segment is given up, and the next one begins at the durable end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    /// A new segment could not be made: the disk is full, read-only or gone.
+    #[error("no new segment {name} of {bytes} bytes can be made: {error}; {}", remedy(error))]
+    Create {
+        /// The file's name.
+        name: String,
+        /// The bytes that it needs.
+        bytes: u64,
+        /// What the disk says.
+        error: io::Error,
+    },
+    /// A write failed.
+    #[error("writing to {name} failed: {error}; {}; the log goes on in a new segment", remedy(error))]
+    Write {
+        /// The file's name.
+        name: String,
+        /// What the disk says.
+        error: io::Error,
+    },
+    /// A sync failed: what was written may or may not be on disk.
+    #[error("making {name} durable failed: {error}; {}; the log goes on in a new segment", remedy(error))]
+    Sync {
+        /// The file's name.
+        name: String,
+        /// What the disk says.
+        error: io::Error,
+    },
+}
+
+impl From<WriteError> for CommitError {
+    fn from(error: WriteError) -> Self {
+        Self::Aborted { reason: error.to_string() }
+    }
+}
+
+/// What to do about what the log's disk says.
+fn remedy(error: &io::Error) -> &'static str {
+    use io::ErrorKind;
+    use rustix::io::Errno;
+    match (error.kind(), Errno::from_io_error(error)) {
+        (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => "free space on the log's disk, or enlarge it",
+        (ErrorKind::ReadOnlyFilesystem, _) => {
+            "the file system is read-only, as after an error of its disk; look into the kernel's log, then mount it anew"
+        }
+        (_, Some(Errno::IO)) => "the disk itself fails; look into the kernel's log (dmesg), and replace it",
+        (ErrorKind::PermissionDenied, _) => "let the collector's user write in the log's directory",
+        (ErrorKind::NotFound, _) => "the log's directory is gone; put it back, or mount its disk",
+        _ => "look at the log's disk and at the kernel's log",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(errno: rustix::io::Errno) -> String {
+        WriteError::Write { name: "x".to_owned(), error: errno.into() }.to_string()
+    }
+
+    #[test]
+    fn a_full_disk_is_no_failing_disk_and_each_has_its_remedy() {
+        use rustix::io::Errno;
+        for (errno, words) in [(Errno::NOSPC, "free space"), (Errno::DQUOT, "free space"), (Errno::ROFS, "read-only")] {
+            assert!(says(errno).contains(words), "{}", says(errno));
+        }
+        let failing = says(Errno::IO);
+        assert!(failing.contains("the disk itself fails") && !failing.contains("free space"), "{failing}");
+    }
+}

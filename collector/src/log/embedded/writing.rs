@@ -1,0 +1,249 @@
+//! Writing the log: appends, commits, new segments.
+
+use std::sync::Arc;
+
+use afferent_host::disk::{Disk, DiskFile};
+use afferent_protocol::batch::Batch;
+use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::limits::SEGMENT_BYTES_MAX;
+use afferent_protocol::segment::{EntryHead, SEGMENT_HEADER_LEN, STOP_LEN};
+use afferent_protocol::session::signed::LogId;
+
+use super::buffer::{Buffer, Part};
+use super::files::{self, SegmentFile};
+use super::forget::Forgetter;
+use super::found::OpenError;
+use super::index::Shared;
+use super::indexer::Indexer;
+use super::reader::LogReader;
+use super::recovery::{self, Active, Opened};
+use super::trimmer::Trimmer;
+use super::write_error::WriteError;
+use crate::limits::LOG_SEGMENT_BYTES;
+use crate::log::engine::{CommitError, UnifiedLog};
+use crate::log::history::Rebuild;
+use crate::log::report::LogDamage;
+use crate::log::report::Recovery;
+use crate::terms::Terms;
+
+/// How the log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Bytes of one segment file, at most [`SEGMENT_BYTES_MAX`]; one batch that is larger gets a file of its own.
+    pub segment_bytes: u64,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { segment_bytes: LOG_SEGMENT_BYTES }
+    }
+}
+
+/// The log in one directory. There is one of it at a time; readers are made by [`EmbeddedLog::reader`].
+pub struct EmbeddedLog<D: Disk> {
+    disk: Arc<D>,
+    settings: LogSettings,
+    log_id: LogId,
+    term: u64,
+    generation_next: u64,
+    shared: Arc<Shared>,
+    active: Option<Active<D::File>>,
+    buffer: Buffer,
+    /// The offset of the next event; `durable_end` plus what is buffered.
+    end: u64,
+    /// The latest clock reading that was passed in: when a segment is begun.
+    now: Timestamp,
+    /// Segments that were begun since the last commit that succeeded: nothing in them counts.
+    fresh: Vec<String>,
+}
+
+/// Where a part went.
+struct Written {
+    part: Part,
+    about: Arc<SegmentFile>,
+    position: u64,
+}
+
+impl<D: Disk> EmbeddedLog<D> {
+    /// Reads and checks everything there is, calls `each` for every batch in order, and mends what a stop left behind.
+    ///
+    /// `entropy` names a new log and the term; `now` is when it is opened.
+    pub fn open(
+        disk: D,
+        settings: LogSettings,
+        entropy: &mut dyn FnMut() -> u64,
+        now: Timestamp,
+        each: &mut dyn FnMut(&EntryHead, &Batch<'_>),
+    ) -> Result<(Self, Recovery), OpenError> {
+        let (opened, recovery) = recovery::open(&disk, entropy, recovery::Reads::Everything(each))?;
+        Ok((Self::opened(disk, settings, now, opened), recovery))
+    }
+
+    /// As [`EmbeddedLog::open`], but of a finished segment that has an index only the index is read, and passed to
+    /// `rebuild` in place of the batches.
+    pub fn open_by_indexes(
+        disk: D,
+        settings: LogSettings,
+        entropy: &mut dyn FnMut() -> u64,
+        now: Timestamp,
+        rebuild: &mut dyn Rebuild,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let (opened, recovery) = recovery::open(&disk, entropy, recovery::Reads::Indexes(rebuild))?;
+        Ok((Self::opened(disk, settings, now, opened), recovery))
+    }
+
+    fn opened(disk: D, settings: LogSettings, now: Timestamp, opened: Opened<D::File>) -> Self {
+        assert!(settings.segment_bytes <= SEGMENT_BYTES_MAX, "the configuration is checked against the limit");
+        Self {
+            disk: Arc::new(disk),
+            settings,
+            log_id: opened.log_id,
+            term: opened.term,
+            generation_next: opened.generation_next,
+            shared: Arc::new(Shared::new(opened.log_id, opened.end, opened.runs)),
+            active: opened.active,
+            buffer: Buffer::default(),
+            end: opened.end,
+            now,
+            fresh: Vec::new(),
+        }
+    }
+
+    /// What makes the indexes of finished segments. It lives on a thread of its own.
+    pub fn indexer(&self) -> Indexer<D> {
+        Indexer::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
+    }
+
+    /// What removes the oldest segments. It lives on a thread of its own.
+    pub fn trimmer(&self) -> Trimmer<D> {
+        Trimmer::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
+    }
+
+    /// What takes the samples out of old segments. It lives on a thread of its own.
+    pub fn forgetter(&self) -> Forgetter<D> {
+        Forgetter::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
+    }
+
+    /// A reader of what is durable. It may live on another thread, and longer than the log.
+    pub fn reader(&self) -> LogReader<D> {
+        LogReader::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
+    }
+
+    fn write_all(&mut self) -> Result<Vec<Written>, WriteError> {
+        let mut written = Vec::new();
+        let mut first = 0;
+        while first < self.buffer.entries().len() {
+            let room = self.active.as_ref().map_or(0, |active| active.len.saturating_sub(active.at));
+            let Some(part) = self.buffer.part(first, room) else {
+                self.begin(first)?;
+                continue;
+            };
+            let active = self.active.as_mut().expect("there is no room without a segment");
+            let (about, position) = (Arc::clone(&active.about), active.at);
+            let bytes = self.buffer.finish(&part, about.seed);
+            let failed = |name: &str, error| WriteError::Write { name: name.to_owned(), error };
+            active.file.write_at(bytes, position).map_err(|error| failed(&about.name, error))?;
+            let failed = |name: &str, error| WriteError::Sync { name: name.to_owned(), error };
+            active.file.sync().map_err(|error| failed(&about.name, error))?;
+            active.at += part.bytes();
+            first = part.end;
+            written.push(Written { part, about, position });
+        }
+        Ok(written)
+    }
+
+    /// Begins a segment with the entry at this index of the buffer. Its header is on disk before anything follows it.
+    fn begin(&mut self, index: usize) -> Result<(), WriteError> {
+        let head = self.buffer.entries()[index].head;
+        let needed = (SEGMENT_HEADER_LEN + head.entry_len() + STOP_LEN) as u64;
+        let len = self.settings.segment_bytes.max(needed);
+        let generation = self.generation_next;
+        let name = files::name(head.ordinal, generation);
+        self.active = None;
+        self.generation_next += 1;
+        let made = self.disk.create(&name, len);
+        let file = made.map_err(|error| WriteError::Create { name: name.clone(), bytes: len, error })?;
+        self.fresh.push(name.clone());
+        let header = files::header(self.log_id, generation, head.ordinal, self.now);
+        let written = file.write_at(&header.encode(), 0);
+        written.map_err(|error| WriteError::Write { name: name.clone(), error })?;
+        let synced = file.sync().and_then(|()| self.disk.sync_directory());
+        synced.map_err(|error| WriteError::Sync { name: name.clone(), error })?;
+        let about = Arc::new(SegmentFile { name, seed: header.seed() });
+        self.active = Some(Active { file, about, len, at: SEGMENT_HEADER_LEN as u64 });
+        Ok(())
+    }
+
+    /// Gives up the segment that failed. What was begun since the last commit holds nothing that counts: it is removed,
+    /// or a disk that fails for hours would be filled with it. Where that fails too, the next segment's header says that
+    /// nothing in it counts.
+    fn give_up(&mut self) {
+        self.active = None;
+        for name in self.fresh.drain(..) {
+            let _ = self.disk.remove(&name);
+        }
+        self.buffer.clear();
+        self.end = self.shared.durable_end();
+    }
+}
+
+impl<D: Disk> UnifiedLog for EmbeddedLog<D> {
+    fn append_measured(&mut self, batch: &Batch<'_>, ingest: Timestamp, clock_offset_us: Option<i64>) -> Offset {
+        let offset = self.end;
+        let head = EntryHead::new(batch.header(), offset, self.shared.durable_end(), ingest);
+        let head = head.with_clock_offset_us(clock_offset_us);
+        self.end = offset.checked_add(u64::from(head.count)).expect("offsets last forever");
+        self.now = ingest;
+        self.buffer.push(batch, head);
+        Offset::new(offset)
+    }
+
+    fn commit(&mut self) -> Result<Offset, CommitError> {
+        if self.buffer.entries().is_empty() {
+            return Ok(self.durable_end());
+        }
+        let written = self.write_all().inspect_err(|_| self.give_up())?;
+        self.shared.publish(self.end, |runs| {
+            for Written { part, about, position } in &written {
+                let mut position = *position;
+                for entry in &self.buffer.entries()[part.first..part.end] {
+                    runs.push(about, &entry.head, position, entry.event);
+                    position += entry.head.entry_len() as u64;
+                }
+            }
+        });
+        self.fresh.clear();
+        self.buffer.clear();
+        Ok(self.durable_end())
+    }
+
+    fn durable_end(&self) -> Offset {
+        Offset::new(self.shared.durable_end())
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    fn term(&self) -> u64 {
+        self.term
+    }
+
+    fn publish_terms(&mut self, terms: Terms) {
+        assert_eq!(terms.log_id(), self.log_id, "the table is of this log");
+        self.term = terms.newest().map_or(self.term, |term| term.number);
+        self.shared.publish_terms(terms);
+    }
+
+    fn take_damage(&mut self) -> Vec<LogDamage> {
+        self.shared.take_damage()
+    }
+
+    fn has_damage(&self) -> bool {
+        self.shared.has_damage()
+    }
+}

@@ -1,0 +1,20 @@
+//! Which engine keeps the log: the one place that chooses.
+
+use std::path::Path;
+
+use afferent_host::disk::FsDisk;
+
+use crate::config::Config;
+use crate::log::{EngineError, LogSettings, SegmentFiles};
+
+/// Makes the engine. Blocks.
+pub(super) type Making = Box<dyn FnOnce() -> Result<Chosen, EngineError> + Send>;
+/// The engine that is chosen: there is one.
+pub(super) type Chosen = SegmentFiles<FsDisk>;
+
+/// How to make the engine that the configuration chooses, for a collector with this data directory.
+pub(super) fn chosen(config: &Config, data: &Path) -> Making {
+    let directory = data.join("log").join("0");
+    let settings = LogSettings { segment_bytes: config.segment_bytes() };
+    Box::new(move || SegmentFiles::in_directory(&directory, settings))
+}

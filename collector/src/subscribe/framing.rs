@@ -1,0 +1,76 @@
+//! How events follow each other in a page: lines, server-sent events, elements of an array.
+
+use std::io::Write;
+use std::ops::Range;
+use std::sync::Arc;
+
+use afferent_protocol::ids::Offset;
+
+use crate::log::ReadLog;
+use crate::terms::Terms;
+
+/// How events follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One on every line (NDJSON).
+    Lines,
+    /// Server-sent events, with the place of each as `id`: its offset, term and log.
+    ServerSent,
+    /// The elements of a JSON array, with commas between them.
+    Elements,
+}
+
+/// Puts what stands between events around them.
+pub(super) struct Framing {
+    format: Format,
+    /// Events framed so far.
+    framed: u64,
+    /// The log's terms, and of which offsets' ids what stands behind the offset; where ids are rendered.
+    terms: Arc<Terms>,
+    term_of: (Range<u64>, String),
+}
+
+impl Framing {
+    pub fn new(format: Format) -> Self {
+        Self { format, framed: 0, terms: Arc::default(), term_of: (0..0, String::new()) }
+    }
+
+    /// Events framed so far.
+    pub fn framed(&self) -> u64 {
+        self.framed
+    }
+
+    /// Renders ids by the terms that the log has now.
+    pub fn follow_terms(&mut self, log: &dyn ReadLog) {
+        if self.format == Format::ServerSent {
+            let terms = log.terms();
+            if terms != self.terms {
+                (self.terms, self.term_of) = (terms, (0..0, String::new()));
+            }
+        }
+    }
+
+    /// Opens the frame of an event.
+    pub fn open(&mut self, offset: Offset, out: &mut Vec<u8>) {
+        match self.format {
+            Format::ServerSent => {
+                if !self.term_of.0.contains(&offset.get()) {
+                    self.term_of = self.terms.suffix_of(offset);
+                }
+                write!(out, "id: {offset}{}\ndata: ", self.term_of.1).expect("a growing buffer takes any text");
+            }
+            Format::Elements if self.framed > 0 => out.extend_from_slice(b",\n"),
+            Format::Elements | Format::Lines => {}
+        }
+    }
+
+    /// Closes the frame that was opened last.
+    pub fn close(&mut self, out: &mut Vec<u8>) {
+        self.framed += 1;
+        out.extend_from_slice(match self.format {
+            Format::Lines => b"\n",
+            Format::ServerSent => b"\n\n",
+            Format::Elements => b"",
+        });
+    }
+}

@@ -1,0 +1,140 @@
+//! Items as CloudEvents: an event as itself, and what cannot be read as an event in its place.
+
+use afferent_protocol::event::{Body, Event};
+use afferent_protocol::ids::{Offset, SourceId, Timestamp};
+
+use super::Lines;
+use super::cursor::Sink;
+use super::filter::UNREADABLE_SEVERITY;
+use super::framing::{Format, Framing};
+use super::lines::{Facts, LineKind};
+use crate::cloud_event::posted::Posted;
+use crate::cloud_event::{self, HOLE_SOURCE};
+use crate::log::ReadLog;
+use crate::log::address::Addresses;
+use crate::log::events::{Entry, Item};
+
+/// What a reader gets in the place of the log's beginning.
+const TRIMMED: &str = "retention has removed these events; the `trimmed` event of the collector says why";
+
+/// Renders items, page after page.
+pub(super) struct Rendering {
+    framing: Framing,
+    writer: cloud_event::Writer,
+    /// Whose entry it is at, and whether the collector has made it.
+    source: Option<SourceId>,
+    is_own: bool,
+    /// What filters ask of the events rendered, where somebody is to look for theirs among them.
+    lines: Option<Lines>,
+}
+
+impl Rendering {
+    pub fn new(format: Format) -> Self {
+        let (framing, writer) = (Framing::new(format), cloud_event::Writer::new());
+        Self { framing, writer, source: None, is_own: false, lines: None }
+    }
+
+    /// Keeps what filters ask of the events of every page.
+    pub fn with_lines(self) -> Self {
+        Self { lines: Some(Lines::default()), ..self }
+    }
+
+    /// The lines of the last page; none the second time.
+    pub fn take_lines(&mut self) -> Lines {
+        self.lines.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Events rendered so far.
+    pub fn rendered(&self) -> u64 {
+        self.framing.framed()
+    }
+
+    /// Renders ids by the terms that the log has now.
+    pub fn follow_terms(&mut self, log: &dyn ReadLog) {
+        self.framing.follow_terms(log);
+    }
+
+    /// Renders into `out`, which is full with so many bytes.
+    pub fn to<'r>(&'r mut self, out: &'r mut Vec<u8>, full_at: usize) -> impl Sink + use<'r> {
+        Into { rendering: self, out, full_at }
+    }
+}
+
+struct Into<'r> {
+    rendering: &'r mut Rendering,
+    out: &'r mut Vec<u8>,
+    full_at: usize,
+}
+
+impl Into<'_> {
+    /// Offsets without an entry: an event in their place.
+    fn missing(&mut self, Addresses { offsets, .. }: &Addresses, reason: &str) {
+        self.rendering.framing.open(offsets.start, self.out);
+        cloud_event::put_hole(self.out, offsets.start, offsets.end, reason);
+        // Whoever begins within it gets it as well.
+        self.close(Offset::new(offsets.end.get() - 1), || {
+            let (subject, kind) = (String::new(), cloud_event::UNREADABLE.to_owned());
+            let (source, time) = (HOLE_SOURCE.to_owned(), Timestamp::default());
+            Facts { line: LineKind::Hole, time, subject, kind, source, severity: UNREADABLE_SEVERITY }
+        });
+    }
+
+    fn close(&mut self, offset: Offset, facts: impl FnOnce() -> Facts) {
+        self.rendering.framing.close(self.out);
+        if let Some(lines) = &mut self.rendering.lines {
+            lines.push(offset, self.out.len(), facts());
+        }
+    }
+}
+
+impl Sink for Into<'_> {
+    fn begin(&mut self, entry: &Entry<'_>, is_own: bool) {
+        let Rendering { writer, source, is_own: known, .. } = &mut *self.rendering;
+        (*source, *known) = (Some(entry.header().source), is_own);
+        writer.own(is_own);
+        writer.entry(entry.head, entry.header());
+    }
+
+    #[inline]
+    fn item(&mut self, item: Item<'_, '_>) {
+        match item {
+            Item::Event(event) => {
+                let (offset, is_own) = (event.address.offset, self.rendering.is_own);
+                self.rendering.framing.open(offset, self.out);
+                self.rendering.writer.put(self.out, event.record);
+                let source = self.rendering.source.expect("events follow the beginning of their entry");
+                self.close(offset, || facts_of(&event.record.event, source.as_str(), is_own));
+            }
+            Item::Unreadable(unreadable) => {
+                let (offset, header) = (unreadable.addresses.offsets.start, unreadable.entry.header());
+                self.rendering.framing.open(offset, self.out);
+                self.rendering.writer.put_unreadable(self.out, header, unreadable.index, &unreadable.error.to_string());
+                self.close(offset, || {
+                    let (subject, kind) = (header.source.to_string(), cloud_event::UNREADABLE.to_owned());
+                    let (source, time) = (subject.clone(), header.time_first);
+                    Facts { line: LineKind::Batch, time, subject, kind, source, severity: UNREADABLE_SEVERITY }
+                });
+            }
+            Item::Hole(hole) => self.missing(&hole.addresses, hole.reason),
+            Item::Removed(removed) => self.missing(&removed.addresses, TRIMMED),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.out.len() >= self.full_at
+    }
+}
+
+/// What filters ask of an event; of a posted one what its maker said.
+fn facts_of(event: &Event<'_>, source: &str, is_own: bool) -> Facts {
+    let posted = match &event.body {
+        Body::Derived(derived) if is_own => Posted::read(derived.json),
+        _ => None,
+    };
+    let (source, severity) = match posted {
+        Some(posted) => (posted.source.into_owned(), posted.severitynumber),
+        None => (source.to_owned(), event.body.severity().number()),
+    };
+    let (subject, kind) = (event.subject.as_str().to_owned(), cloud_event::type_of(&event.body).to_owned());
+    Facts { line: LineKind::Event, time: event.time, subject, kind, source, severity }
+}
