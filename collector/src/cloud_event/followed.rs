@@ -5,7 +5,7 @@ use serde::ser::{SerializeMap, SerializeStruct};
 use serde::{Serialize, Serializer};
 
 use super::text::Hex;
-use super::time::time_text;
+use crate::rfc3339::time_text;
 use crate::whole;
 
 /// A table of files as JSON.
