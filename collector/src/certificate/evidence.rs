@@ -8,9 +8,9 @@ use afferent_protocol::segment::EntryHead;
 use afferent_protocol::session::Lane;
 
 use super::lanes::Came;
-use super::learned::Spoken;
 use super::rings::Rings;
 use super::source::{SourceEvidence, Unknown};
+use super::spoken::Spoken;
 use super::{About, CertificateError, Span, Told};
 use crate::log::inspect::Suspect;
 use crate::log::records::Decoder;

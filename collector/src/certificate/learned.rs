@@ -1,22 +1,13 @@
 //! What single events say: a source about itself, and the collector about everything.
 
-use afferent_protocol::batch::Header;
 use afferent_protocol::event::{Body, Event, LifeCycle, LossReason};
-use afferent_protocol::ids::{Offset, Sequence, SequenceRange, SourceId, Timestamp};
-use afferent_protocol::segment::EntryHead;
+use afferent_protocol::ids::{Sequence, SequenceRange, SourceId, Timestamp};
 use afferent_protocol::session::Lane;
 
 use super::lanes::{Continued, Declared};
 use super::source::{Statement, Unknown};
+use super::spoken::Spoken;
 use super::{About, Evidence, RetiredBy, time_text};
-
-/// Where an event stands.
-pub(super) struct Spoken<'a> {
-    pub head: &'a EntryHead,
-    pub header: &'a Header,
-    pub offset: Offset,
-    pub sequence: Sequence,
-}
 
 impl Evidence {
     /// Takes what the collector says about names, wherever in the log it stands.

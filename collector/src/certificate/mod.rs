@@ -25,6 +25,7 @@ mod learned;
 mod prove;
 mod rings;
 mod source;
+mod spoken;
 pub mod text;
 mod verdict;
 pub mod verify;

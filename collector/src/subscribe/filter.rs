@@ -7,7 +7,7 @@ use afferent_protocol::event::{Body, Event, Severity};
 use afferent_protocol::ids::{Stream, Subject, Timestamp};
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::lines::{Facts, LineKind};
+use super::facts::{Facts, LineKind};
 use super::severity;
 use crate::cloud_event::posted::Posted;
 use crate::cloud_event::{UNREADABLE, type_of};

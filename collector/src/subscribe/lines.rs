@@ -2,33 +2,11 @@
 
 use std::collections::HashMap;
 
-use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::ids::Offset;
 
 use super::Filter;
+use super::facts::{Facts, LineKind};
 use crate::log::NameHash;
-
-/// What a line stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LineKind {
-    /// An event.
-    Event,
-    /// A batch that cannot be decoded.
-    Batch,
-    /// Offsets that the log has lost.
-    Hole,
-}
-
-/// What filters ask of an event.
-#[derive(Clone, Debug)]
-pub(super) struct Facts {
-    pub line: LineKind,
-    pub time: Timestamp,
-    pub subject: String,
-    pub kind: String,
-    /// Who has made it.
-    pub source: String,
-    pub severity: u8,
-}
 
 #[derive(Clone, Debug)]
 struct Line {
@@ -85,7 +63,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use afferent_protocol::event::{Body, Derived, Event};
-    use afferent_protocol::ids::{SourceId, Subject};
+    use afferent_protocol::ids::{SourceId, Subject, Timestamp};
     use proptest::prelude::*;
 
     use super::super::{Format, Reading};

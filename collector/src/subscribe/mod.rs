@@ -12,6 +12,7 @@
 //! is slow reads older parts of the log, and nothing is kept or dropped for it.
 
 mod cursor;
+mod facts;
 mod filter;
 mod framing;
 mod lines;

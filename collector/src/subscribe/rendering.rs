@@ -5,9 +5,9 @@ use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 
 use super::Lines;
 use super::cursor::Sink;
+use super::facts::{Facts, LineKind};
 use super::filter::UNREADABLE_SEVERITY;
 use super::framing::{Format, Framing};
-use super::lines::{Facts, LineKind};
 use crate::cloud_event::posted::Posted;
 use crate::cloud_event::{self, HOLE_SOURCE};
 use crate::log::ReadLog;
