@@ -17,6 +17,7 @@ use super::gzip::tests::member;
 use super::place::{Move, Places};
 use super::spans;
 use crate::intake::sink::Ticket;
+use crate::limits::FINGERPRINT_BYTES_MAX;
 use crate::ring_log::FollowedFiles;
 
 /// A file that is on the disk, or only open.
@@ -262,6 +263,10 @@ impl Plant {
         self.ring.durable[stream] = self.ring.streams[stream].len();
     }
 
+    fn commit_some(&mut self, streams: [bool; 2]) {
+        (0..2).filter(|stream| streams[*stream]).for_each(|stream| self.commit(stream));
+    }
+
     fn kill(&mut self) {
         self.ring.kill();
         let places = if self.forgets { None } else { self.ring.places() };
@@ -281,6 +286,25 @@ impl Plant {
         self.disk.create("log", vec![]);
     }
 
+    /// `logrotate` with `copytruncate`, of a file that the agent knows; between copy and cut more is written. Gives the
+    /// numbers of the lines that are not in the copy.
+    fn copy_and_cut(&mut self, kept: usize, cut: &Cut) -> std::ops::RangeInclusive<u64> {
+        self.look(true);
+        self.commit_some(cut.commits_before);
+        for number in (1..kept).rev() {
+            self.disk.rename(&format!("log.{number}"), &format!("log.{}", number + 1));
+        }
+        self.disk.create("log.1", self.disk.text("log").unwrap());
+        let first = self.count + 1;
+        self.write(cut.between, 0);
+        self.commit_some(cut.commits_behind);
+        if cut.is_killed {
+            self.kill();
+        }
+        self.disk.cut(self.disk.inode("log"));
+        first..=self.count
+    }
+
     fn compress(&mut self, number: usize) {
         let name = format!("log.{number}");
         if let Some(text) = self.disk.text(&name) {
@@ -292,6 +316,17 @@ impl Plant {
             // As gzip and logrotate do it.
             self.disk.0.borrow_mut().files.get_mut(&inode).unwrap().written_us = written_us;
             self.disk.remove(&name);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Write(lines, cut) => self.write(lines, cut),
+            Step::Look => self.look(false),
+            Step::Commit(stream) => self.commit(stream),
+            Step::Kill => self.kill(),
+            Step::Rotate => self.rotate(99),
+            Step::Compress(number) => self.compress(number),
         }
     }
 
@@ -332,16 +367,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn run(plant: &mut Plant, steps: &[Step]) {
-    for step in steps {
-        match *step {
-            Step::Write(lines, cut) => plant.write(lines, cut),
-            Step::Look => plant.look(false),
-            Step::Commit(stream) => plant.commit(stream),
-            Step::Kill => plant.kill(),
-            Step::Rotate => plant.rotate(99),
-            Step::Compress(number) => plant.compress(number),
-        }
-    }
+    steps.iter().for_each(|step| plant.step(step));
     plant.settle();
 }
 
@@ -354,6 +380,65 @@ proptest! {
             prop_assert_eq!(plant.ring.lines(stream), &plant.written[usize::from(stream.number())][..]);
         }
         prop_assert_eq!(&plant.unread, &[]);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum CopyStep {
+    Step(Step),
+    CopyAndCut(Cut),
+}
+
+/// What happens around a copy and a cut.
+#[derive(Clone, Debug)]
+struct Cut {
+    commits_before: [bool; 2],
+    between: usize,
+    commits_behind: [bool; 2],
+    is_killed: bool,
+}
+
+fn copy_steps() -> impl Strategy<Value = Vec<CopyStep>> {
+    let cut = (any::<[bool; 2]>(), 0_usize..9, any::<[bool; 2]>(), any::<bool>());
+    let cut = cut.prop_map(|(commits_before, between, commits_behind, is_killed)| Cut {
+        commits_before,
+        between,
+        commits_behind,
+        is_killed,
+    });
+    let step = prop_oneof![
+        // More than a fingerprint takes.
+        6 => (200_usize..400).prop_map(|lines| CopyStep::Step(Step::Write(lines, 0))),
+        4 => Just(CopyStep::Step(Step::Look)),
+        3 => (0_usize..2).prop_map(|stream| CopyStep::Step(Step::Commit(stream))),
+        2 => Just(CopyStep::Step(Step::Kill)),
+        4 => cut.prop_map(CopyStep::CopyAndCut),
+    ];
+    prop::collection::vec(step, 1..30)
+}
+
+proptest! {
+    #[test]
+    fn what_is_copied_is_taken_once_and_in_order_whatever_happens(steps in copy_steps()) {
+        let mut plant = Plant::new();
+        let mut uncopied = Vec::new();
+        for step in &steps {
+            match step {
+                CopyStep::Step(step) => plant.step(step),
+                CopyStep::CopyAndCut(cut) if plant.disk.text("log").unwrap().len() >= FINGERPRINT_BYTES_MAX => {
+                    uncopied.push(plant.copy_and_cut(99, cut));
+                }
+                CopyStep::CopyAndCut(..) => {}
+            }
+        }
+        plant.settle();
+        let number = |line: &str| line[2..].parse::<u64>().unwrap();
+        for stream in Stream::ALL {
+            let logged: Vec<u64> = plant.ring.lines(stream).into_iter().map(number).collect();
+            let written = plant.written[usize::from(stream.number())].iter().map(|line| number(line));
+            let is_there = |number: &u64| !uncopied.iter().any(|lost| lost.contains(number)) || logged.contains(number);
+            prop_assert_eq!(&logged, &written.filter(is_there).collect::<Vec<_>>());
+        }
     }
 }
 
