@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::keys::sections;
 use super::*;
+use crate::intake::tail::lines::LineForm;
 
 fn read(text: &str) -> Result<Config, ConfigError> {
     load_text(Path::new("agent.toml"), text)
@@ -26,7 +27,14 @@ fn every_key_of_the_table_is_taken_and_checked() {
             text.push_str(&format!("{} = {}\n", key.name, key.default.unwrap_or(key.example)));
         }
     }
-    let config = read(&text.replace("mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883")).unwrap();
+    let text = text.replace("mqtt://127.0.0.1:1883", "mqtts://127.0.0.1:8883");
+    // `columns` is for CSV, `pattern` and `fields` are for plain lines: each is taken without the other.
+    let columns = "\ncolumns = [\"time\", \"value\"]\n";
+    let is_for_csv = |line: &&str| !line.starts_with("pattern = ") && !line.starts_with("fields = ");
+    let csv = text.lines().filter(is_for_csv).collect::<Vec<_>>().join("\n");
+    let csv = read(&csv.replace("\nformat = \"plain\"\n", "\nformat = \"csv\"\n")).unwrap();
+    assert_eq!(csv.intake.tail[0].form, LineForm::Csv { columns: vec!["time".to_owned(), "value".to_owned()] });
+    let config = read(&text.replace(columns, "\n")).unwrap();
     assert_eq!(config.ship.password, Some(afferent_host::secret::Secret::Credential("mqtt".to_owned())));
     assert_eq!(config.ring.segment_bytes, Some(Size(8 << 20)));
     assert_eq!(config.intake.exec[0].command, ["/usr/local/bin/read-plc", "--json"]);
@@ -97,6 +105,10 @@ fn values_are_refused_with_their_line_and_what_is_taken() {
         ("[[intake.file]]\npath = \"a.csv\"\ntime_zone = \"CET\"\n", &["intake.file.time_zone", "+02:00"]),
         ("[[intake.file]]\npath = \"a.csv\"\ntime_format = \"excel\"\n", &["intake.file", "a.csv", "zone"]),
         ("[[intake.file]]\npath = \"a.csv\"\ndecimal = \"::\"\n", &["intake.file.decimal", "ASCII"]),
+        (
+            "[[intake.tail]]\nname = \"a\"\npaths = [\"/a\"]\ncolumns = [\"t\"]\n",
+            &["intake.tail", "`columns`", "`format = \"csv\"`"],
+        ),
         ("[ring\n", &["line 1"]),
         ("[ring]\na = 1\na = 2\n", &["line 3"]),
     ] {

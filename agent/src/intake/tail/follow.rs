@@ -177,12 +177,18 @@ impl<F: Files> Follower<F> {
 
     /// Whether a place's file begins as before and reaches as far as it is read; with that, whether it is compressed.
     fn is_same(&mut self, at: usize, seen: &Seen) -> io::Result<Option<bool>> {
-        let (position, print) = (self.places.all[at].position, self.places.all[at].print);
         let content = self.content(at)?;
         let is_packed = content.is_packed()?;
         let (beginning, _) = content.beginning()?;
-        let is_same = print.fits(&beginning) && (is_packed || seen.stat.bytes >= position);
-        Ok(is_same.then_some(is_packed))
+        let place = &mut self.places.all[at];
+        if !place.print.fits(&beginning) {
+            return Ok(None);
+        }
+        if std::mem::take(&mut place.was_elsewhere) && !is_packed {
+            // It is shorter than its original was, which does not mean that it was truncated.
+            place.ends_at(seen.stat.bytes);
+        }
+        Ok((is_packed || seen.stat.bytes >= place.position).then_some(is_packed))
     }
 
     /// Files without a place that have something in them, oldest first. Those that were passed over before are looked

@@ -154,6 +154,9 @@ impl Written {
         if !is_plain && (self.pattern.is_some() || !self.fields.is_empty()) {
             return Err("`pattern` and `fields` are for plain lines; set `format = \"plain\"`".to_owned());
         }
+        if self.format != Format::Csv && !self.columns.is_empty() {
+            return Err("`columns` is for CSV; set `format = \"csv\"`".to_owned());
+        }
         match self.format {
             Format::Json => Ok(LineForm::Json),
             Format::Csv if self.value_columns.is_empty() => {

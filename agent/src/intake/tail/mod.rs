@@ -36,9 +36,8 @@
 //! before it was known to be read to its end, the event [`LifeCycle::Unread`] says from which byte on something may be
 //! missing, and how much is known to be.
 //!
-//! Where a kill of the agent falls together with copy and cut, lines of the copy can still be taken twice: rotation by
-//! rename
-//! is exact, copytruncate is not yet.
+//! A copy of less than 1024 bytes is not known again when more of its original was read, before the cut, than was
+//! copied: then its lines are taken twice.
 //!
 //! Two files whose texts begin with the same bytes, and one of which is shorter than 1024 bytes, are told apart as
 //! soon as

@@ -7,6 +7,10 @@
 //! of what is read again only the events of the other stream are left out. A table says of its own stream what is in
 //! its
 //! batch, and of the other one what was on disk by then.
+//!
+//! Both ends count in the text, not in the file, and the greater of what two tables say of a stream is right even where
+//! one of them has the text in another file. But a copy may be shorter than what was read of its original: an end from
+//! the time of the original goes no further than the copy does ([`Place::was_elsewhere`]).
 
 use std::path::PathBuf;
 
@@ -65,6 +69,9 @@ pub struct Place {
     pub is_cut_short: bool,
     /// Whether it is gone for so long that its last line is taken without an end.
     pub is_last_read: bool,
+    /// Whether its ends come in part from a table that has its text in another file. More may have been read there than
+    /// this one holds, and how much it holds is known when it is seen.
+    pub was_elsewhere: bool,
     /// The first line, where lines are read by it.
     pub head: Option<Vec<u8>>,
 }
@@ -115,6 +122,7 @@ impl Place {
             is_packed: false,
             is_cut_short: false,
             is_last_read: false,
+            was_elsewhere: false,
             head: None,
         }
     }
@@ -225,6 +233,7 @@ impl Places {
             place.tickets = tickets.map(Some);
             place.position = place.taken[0].min(place.taken[1]);
             place.scanned = place.position;
+            place.was_elsewhere = other.is_some_and(|other| Place::of(&other).id != place.id);
             place
         });
         let counter = number(0).max(number(1)).unwrap_or(0);

@@ -17,6 +17,7 @@ use super::gzip::tests::member;
 use super::place::{Move, Places};
 use super::spans;
 use crate::intake::sink::Ticket;
+use crate::limits::FINGERPRINT_BYTES_MAX;
 use crate::ring_log::FollowedFiles;
 
 /// A file that is on the disk, or only open.
@@ -89,6 +90,15 @@ impl Disk {
         let now_us = inner.now_us;
         let file = inner.files.get_mut(&inode).unwrap();
         file.bytes.extend_from_slice(bytes);
+        file.written_us = now_us;
+    }
+
+    fn cut(&self, inode: u64) {
+        let mut inner = self.0.borrow_mut();
+        inner.now_us += 1;
+        let now_us = inner.now_us;
+        let file = inner.files.get_mut(&inode).unwrap();
+        file.bytes.clear();
         file.written_us = now_us;
     }
 
@@ -253,6 +263,10 @@ impl Plant {
         self.ring.durable[stream] = self.ring.streams[stream].len();
     }
 
+    fn commit_some(&mut self, streams: [bool; 2]) {
+        (0..2).filter(|stream| streams[*stream]).for_each(|stream| self.commit(stream));
+    }
+
     fn kill(&mut self) {
         self.ring.kill();
         let places = if self.forgets { None } else { self.ring.places() };
@@ -272,6 +286,25 @@ impl Plant {
         self.disk.create("log", vec![]);
     }
 
+    /// `logrotate` with `copytruncate`, of a file that the agent knows; between copy and cut more is written. Gives the
+    /// numbers of the lines that are not in the copy.
+    fn copy_and_cut(&mut self, kept: usize, cut: &Cut) -> std::ops::RangeInclusive<u64> {
+        self.look(true);
+        self.commit_some(cut.commits_before);
+        for number in (1..kept).rev() {
+            self.disk.rename(&format!("log.{number}"), &format!("log.{}", number + 1));
+        }
+        self.disk.create("log.1", self.disk.text("log").unwrap());
+        let first = self.count + 1;
+        self.write(cut.between, 0);
+        self.commit_some(cut.commits_behind);
+        if cut.is_killed {
+            self.kill();
+        }
+        self.disk.cut(self.disk.inode("log"));
+        first..=self.count
+    }
+
     fn compress(&mut self, number: usize) {
         let name = format!("log.{number}");
         if let Some(text) = self.disk.text(&name) {
@@ -283,6 +316,17 @@ impl Plant {
             // As gzip and logrotate do it.
             self.disk.0.borrow_mut().files.get_mut(&inode).unwrap().written_us = written_us;
             self.disk.remove(&name);
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Write(lines, cut) => self.write(lines, cut),
+            Step::Look => self.look(false),
+            Step::Commit(stream) => self.commit(stream),
+            Step::Kill => self.kill(),
+            Step::Rotate => self.rotate(99),
+            Step::Compress(number) => self.compress(number),
         }
     }
 
@@ -323,16 +367,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn run(plant: &mut Plant, steps: &[Step]) {
-    for step in steps {
-        match *step {
-            Step::Write(lines, cut) => plant.write(lines, cut),
-            Step::Look => plant.look(false),
-            Step::Commit(stream) => plant.commit(stream),
-            Step::Kill => plant.kill(),
-            Step::Rotate => plant.rotate(99),
-            Step::Compress(number) => plant.compress(number),
-        }
-    }
+    steps.iter().for_each(|step| plant.step(step));
     plant.settle();
 }
 
@@ -345,6 +380,65 @@ proptest! {
             prop_assert_eq!(plant.ring.lines(stream), &plant.written[usize::from(stream.number())][..]);
         }
         prop_assert_eq!(&plant.unread, &[]);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum CopyStep {
+    Step(Step),
+    CopyAndCut(Cut),
+}
+
+/// What happens around a copy and a cut.
+#[derive(Clone, Debug)]
+struct Cut {
+    commits_before: [bool; 2],
+    between: usize,
+    commits_behind: [bool; 2],
+    is_killed: bool,
+}
+
+fn copy_steps() -> impl Strategy<Value = Vec<CopyStep>> {
+    let cut = (any::<[bool; 2]>(), 0_usize..9, any::<[bool; 2]>(), any::<bool>());
+    let cut = cut.prop_map(|(commits_before, between, commits_behind, is_killed)| Cut {
+        commits_before,
+        between,
+        commits_behind,
+        is_killed,
+    });
+    let step = prop_oneof![
+        // More than a fingerprint takes.
+        6 => (200_usize..400).prop_map(|lines| CopyStep::Step(Step::Write(lines, 0))),
+        4 => Just(CopyStep::Step(Step::Look)),
+        3 => (0_usize..2).prop_map(|stream| CopyStep::Step(Step::Commit(stream))),
+        2 => Just(CopyStep::Step(Step::Kill)),
+        4 => cut.prop_map(CopyStep::CopyAndCut),
+    ];
+    prop::collection::vec(step, 1..30)
+}
+
+proptest! {
+    #[test]
+    fn what_is_copied_is_taken_once_and_in_order_whatever_happens(steps in copy_steps()) {
+        let mut plant = Plant::new();
+        let mut uncopied = Vec::new();
+        for step in &steps {
+            match step {
+                CopyStep::Step(step) => plant.step(step),
+                CopyStep::CopyAndCut(cut) if plant.disk.text("log").unwrap().len() >= FINGERPRINT_BYTES_MAX => {
+                    uncopied.push(plant.copy_and_cut(99, cut));
+                }
+                CopyStep::CopyAndCut(..) => {}
+            }
+        }
+        plant.settle();
+        let number = |line: &str| line[2..].parse::<u64>().unwrap();
+        for stream in Stream::ALL {
+            let logged: Vec<u64> = plant.ring.lines(stream).into_iter().map(number).collect();
+            let written = plant.written[usize::from(stream.number())].iter().map(|line| number(line));
+            let is_there = |number: &u64| !uncopied.iter().any(|lost| lost.contains(number)) || logged.contains(number);
+            prop_assert_eq!(&logged, &written.filter(is_there).collect::<Vec<_>>());
+        }
     }
 }
 
@@ -362,7 +456,7 @@ fn what_a_truncation_takes_is_declared_and_the_rest_is_there_once() {
     plant.look(true);
     let inode = plant.disk.inode("log");
     plant.disk.append(inode, b"s lost\n");
-    plant.disk.0.borrow_mut().files.get_mut(&inode).unwrap().bytes.clear();
+    plant.disk.cut(inode);
     let before = plant.disk.0.borrow().now_us;
     plant.write(50, 0);
     plant.settle();
@@ -390,12 +484,40 @@ fn a_copy_before_a_truncation_is_read_on_and_not_twice() {
             }
             let inode = plant.disk.inode("log");
             plant.disk.append(inode, b"s lost\n");
-            plant.disk.0.borrow_mut().files.get_mut(&inode).unwrap().bytes.clear();
+            plant.disk.cut(inode);
             plant.write(20, 0);
             plant.settle();
             assert!(plant.is_all_there_once_and_in_order(), "{is_packed} {looks}");
             assert_eq!(plant.unread.len(), 1, "{:?}", plant.unread);
         }
+    }
+}
+
+/// The newest table of one stream has the place in the copy, and that of the other one in the original, of which more
+/// was read than was copied.
+#[test]
+fn a_copy_that_is_shorter_than_what_was_read_is_not_read_again_after_a_kill() {
+    for newest in [0, 1] {
+        let mut plant = Plant::new();
+        plant.write(302, 0);
+        plant.look(true);
+        plant.commit(0);
+        plant.commit(1);
+        plant.disk.create("log.1", plant.disk.text("log").unwrap());
+        // None of these is critical, so that the samples' table has both ends behind the copy.
+        plant.write(3, 0);
+        plant.look(true);
+        plant.commit(1);
+        plant.disk.cut(plant.disk.inode("log"));
+        plant.write(20, 0);
+        plant.look(true);
+        plant.commit(newest);
+        plant.kill();
+        plant.settle();
+        plant.kill();
+        plant.settle();
+        assert!(plant.is_all_there_once_and_in_order(), "{newest}");
+        assert_eq!(plant.unread.len(), 1, "{:?}", plant.unread);
     }
 }
 
