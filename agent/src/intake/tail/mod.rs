@@ -1,15 +1,12 @@
 //! Files that are followed: every line once, across growth, rotation by rename and by truncation, deletion,
-//! compression, and
-//! a kill of the agent at any moment.
+//! compression, and a kill of the agent at any moment.
 //!
 //! # Where the place is
 //!
 //! How far each file is read stands in the ring log, in the batch of the events that its lines have led to
 //! ([`Body::Followed`]): a table of the input's files, which is pushed under one lock with the events and is durable
-//! with
-//! them. Neither is there without the other. The ring log keeps the segment with the newest table, although the
-//! collector
-//! has all of it, until a newer one is on disk: as the table of devices (see [`crate::intake::serial`]).
+//! with them. Neither is there without the other. The ring log keeps the segment with the newest table, although the
+//! collector has all of it, until a newer one is on disk: as the table of devices (see [`crate::intake::serial`]).
 //!
 //! | the agent dies | after the start |
 //! |---|---|
@@ -19,33 +16,28 @@
 //! | between the commits of the two streams | the lines are read again, and the events of the stream that has them left out |
 //!
 //! When the ring log has lost the newest table (a damaged disk, or samples that gave up their last segment), an older
-//! one
-//! counts, and lines since then come twice; when it has lost all of them, files are read as at the first look.
+//! one counts, and lines since then come twice; when it has lost all of them, files are read as at the first look.
 //!
 //! # What is known of a file
 //!
-//! Its inode, the first 1024 bytes of its text, and how far its lines are taken ([`place`]); what follows from these
-//! is said
-//! at the head of [`follow`]. `paths` should match what rotation makes of a file: what is renamed to a name that is not
-//! followed is read to its end only while the agent runs.
+//! Its inode, the first 1024 bytes of its text, and how far its lines are taken ([`place`]); what follows from these is
+//! said at the head of [`follow`]. `paths` should match what rotation makes of a file: what is renamed to a name that
+//! is not followed is read to its end only while the agent runs.
 //!
 //! # What is lost
 //!
 //! Copytruncate loses what is written between copy and cut, for logrotate itself too. Whenever a file is truncated, or
-//! gone
-//! before it was known to be read to its end, the event [`LifeCycle::Unread`] says from which byte on something may be
-//! missing, and how much is known to be.
+//! gone before it was known to be read to its end, the event [`LifeCycle::Unread`] says from which byte on something
+//! may be missing, and how much is known to be.
 //!
 //! A copy of less than 1024 bytes is not known again when more of its original was read, before the cut, than was
 //! copied: then its lines are taken twice.
 //!
-//! Two files whose texts begin with the same bytes, and one of which is shorter than 1024 bytes, are told apart as
-//! soon as
-//! they differ, or the newer one is the longer one.
+//! Two files whose texts begin with the same bytes, and one of which is shorter than 1024 bytes, are told apart as soon
+//! as they differ, or the newer one is the longer one.
 //!
 //! The modules, in the order in which a line passes them: [`files`] (with [`pattern`]), [`content`] (with [`gzip`]),
-//! [`follow`]
-//! (with [`fingerprint`] and [`place`]), [`lines`], then the sink.
+//! [`follow`] (with [`fingerprint`] and [`place`]), [`lines`], then the sink.
 //!
 //! [`Body::Followed`]: afferent_protocol::event::Body::Followed
 //! [`LifeCycle::Unread`]: afferent_protocol::event::LifeCycle::Unread
