@@ -103,8 +103,8 @@ fn a_way_to_nowhere_is_rolled_back_by_the_agent_and_events_keep_arriving() {
     let before = told(&rig).len();
     let config = rig.write_agent_config();
     let text = std::fs::read_to_string(&config).expect("it was just written");
-    let other = text.replace(&format!("mqtt://{right}"), &format!("mqtt://{right}/"));
-    assert_ne!(text, other, "the way is written differently");
+    let other = text.replace(&format!("mqtt://{right}"), &format!("mqtt://localhost:{}", right.port()));
+    assert_ne!(text, other, "it is another way");
     std::fs::write(&config, other).expect("the folder can be written");
     agent.signal(Signal::HUP);
     wait_told(&rig, before, "the new way to the collector works");

@@ -171,7 +171,8 @@ fn merged(sources: &[Source<'_>]) -> Result<Config, ConfigError> {
     }
     let path = sources.first().map_or(Path::new(""), |source| source.path);
     let invalid = |message| ConfigError::Invalid { path: path.to_owned(), message };
-    let config: Config = all.try_into().map_err(|error: toml::de::Error| invalid(error.message().to_owned()))?;
+    // As text once more: reading from values would be all of the reading code a second time in the program.
+    let config: Config = toml::from_str(&all.to_string()).map_err(|error| invalid(error.message().to_owned()))?;
     config.check().map_err(invalid)?;
     Ok(config)
 }

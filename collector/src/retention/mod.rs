@@ -5,8 +5,8 @@
 //! without their samples. Whatever a
 //! crash interrupts, the next start finishes, since the log says what was to go.
 //!
-//! No single clock can hasten it: see [`AgeClock`]. What is to go must agree with its attestations, which also say how old
-//! it is: see [`Examined`]. Else retention waits, and health says so.
+//! No single clock can hasten it: see `clock`. What is to go must agree with its attestations, which also say how old
+//! it is: see `evidence`. Else retention waits, and health says so.
 //!
 //! Removing waits for nobody: a reader that is behind is told in an event what it has missed.
 
