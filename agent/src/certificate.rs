@@ -1,5 +1,7 @@
 //! As much of an X.509 certificate (RFC 5280) as people must be told of: from when to when it is good, and for whom.
 
+use afferent_host::time::days_from_civil;
+
 /// What stands in a certificate.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Certificate {
@@ -81,16 +83,7 @@ fn seconds((tag, text): (u8, &[u8])) -> Option<i64> {
         _ => return None,
     };
     let [month, day, hour, minute, second] = [0, 2, 4, 6, 8].map(|offset| number(at + offset));
-    Some(days(year, month?, day?) * 86_400 + hour? * 3600 + minute? * 60 + second?)
-}
-
-/// Days since 1970 (Howard Hinnant, `days_from_civil`).
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+    Some(days_from_civil(year, month?, day?) * 86_400 + hour? * 3600 + minute? * 60 + second?)
 }
 
 #[cfg(test)]

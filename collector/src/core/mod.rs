@@ -174,7 +174,7 @@ pub struct Core<L: UnifiedLog> {
     posted: BTreeMap<EventKey, Offset>,
     /// Whether the term is in the log.
     is_begun: bool,
-    /// Whether the outcome of a commit is unknown: the log has to be opened anew, and a core made from what that finds.
+    /// Whether the outcome of a commit is unknown: the log has to be reopened, and a core made from what that finds.
     is_lost: bool,
     /// When the last entry was appended that the log had when it was opened.
     opened_at: Timestamp,
@@ -258,7 +258,7 @@ impl<L: UnifiedLog> Core<L> {
 
     fn take(&mut self, origin: Origin<'_>, payload: &[u8], received: &mut Received) -> Result<(), Refusal> {
         assert!(self.is_begun, "a term begins before anything is taken");
-        assert!(!self.is_lost, "after a commit of unknown outcome the log is opened anew");
+        assert!(!self.is_lost, "after a commit of unknown outcome the log is reopened");
         let agent = origin.agent;
         if agent == self.own.source() {
             return Err(Refusal::own_name(&agent));
@@ -313,7 +313,7 @@ impl<L: UnifiedLog> Core<L> {
         answers || self.log.buffered_bytes() > 0 || self.own.is_pending() || self.log.has_damage()
     }
 
-    /// Whether the outcome of a commit is unknown: nothing is taken any more, and the log has to be opened anew.
+    /// Whether the outcome of a commit is unknown: nothing is taken any more, and the log has to be reopened.
     pub fn is_lost(&self) -> bool {
         self.is_lost
     }

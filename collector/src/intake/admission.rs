@@ -98,7 +98,7 @@ pub trait Admission: Send + 'static {
     /// Makes everything that was taken durable; gives the answers to send. After an error nothing that was
     /// received since the last commit counts: the same messages are passed to [`Admission::receive`] once more.
     fn commit(&mut self, clock: &ClockReading) -> Result<Vec<Answer>, Self::CommitError>;
-    /// Whether the outcome of a commit is unknown, so that nothing can be taken until the log is opened anew.
+    /// Whether the outcome of a commit is unknown, so that nothing can be taken until the log is reopened.
     fn is_lost(&self) -> bool {
         false
     }

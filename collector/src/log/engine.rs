@@ -3,7 +3,7 @@
 //! What an engine promises of its commits:
 //! - A commit that has succeeded is durable, and readers see it.
 //! - One that was aborted leaves nothing, and its offsets are given again: the next append begins at the durable end.
-//! - Of one whose outcome is unknown either all or nothing will be found. Until the log is opened anew nobody knows,
+//! - Of one whose outcome is unknown either all or nothing will be found. Until the log is reopened nobody knows,
 //!   so that the log takes nothing more: whoever fills it is thrown away with it, and made again from what the
 //!   opening finds.
 
@@ -101,8 +101,8 @@ pub enum CommitError {
         /// What failed, and what to do about it, for people.
         reason: String,
     },
-    /// All of it counts, or nothing: that shows once the log is opened anew, and until then the log takes nothing.
-    #[error("{reason}; whether it is durable shows once the log is opened anew")]
+    /// All of it counts, or nothing: that shows once the log is reopened, and until then the log takes nothing.
+    #[error("{reason}; whether it is durable shows once the log is reopened")]
     Unknown {
         /// What happened, for people.
         reason: String,
@@ -110,7 +110,7 @@ pub enum CommitError {
 }
 
 impl CommitError {
-    /// Whether the log has to be opened anew.
+    /// Whether the log has to be reopened.
     pub fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown { .. })
     }

@@ -152,7 +152,7 @@ fn month_days(year: i64, month: i64) -> i64 {
 
 /// Days from 1970-01-01 in the proleptic Gregorian calendar (`days_from_civil` of H. Hinnant, "chrono-Compatible
 /// Low-Level Date Algorithms").
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);

@@ -55,7 +55,7 @@ impl Input for Line {
     fn check(section: &Vec<SerialConfig>, home: &Home) -> Result<(), String> {
         if section.len() > SERIAL_PORTS_MAX {
             return Err(format!(
-                "`intake.serial` stands there {} times; at most {SERIAL_PORTS_MAX} are taken",
+                "`intake.serial` is listed {} times; at most {SERIAL_PORTS_MAX} are taken",
                 section.len()
             ));
         }

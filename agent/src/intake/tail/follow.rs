@@ -7,7 +7,7 @@
 //! | inode | beginning | it is |
 //! |---|---|---|
 //! | known | as before | the same file, grown or renamed |
-//! | known | another, or the file is shorter than what was read | truncated, and written anew |
+//! | known | another, or the file is shorter than what was read | truncated and rewritten |
 //! | new | that of a file that is there, and not longer, or compressed | a copy that is being made: it waits |
 //! | new | that of a file that is there, for 1024 bytes, and longer | what that is a copy of: it is followed in its place |
 //! | new | that of a file that is gone or was truncated | its copy: it is read on where that file was left |
@@ -216,7 +216,7 @@ impl<F: Files> Follower<F> {
         strangers
     }
 
-    /// A file was cut, and perhaps written anew: it is a new file. A copy of what it was, where there is one, is read
+    /// A file was truncated, possibly rewritten: it counts as a new file. A copy of what it was, where there is one, is read
     /// on.
     fn truncated(&mut self, number: u64, strangers: &mut Vec<Stranger>, now: Now, unread: &mut Vec<Unread>) {
         self.close(number);

@@ -103,7 +103,7 @@ impl Gzip {
                     (self.at, self.inflate, self.crc, self.len) = (At::Body, raw(), !0, 0);
                     return Ok(());
                 }
-                Head::None => return Err(damaged("what stands there is no gzip member")),
+                Head::None => return Err(damaged("no gzip member begins where one is expected")),
                 Head::More if self.input.len() > GZIP_HEAD_BYTES_MAX => return Err(damaged("its head is too long")),
                 Head::More if self.fill(file)? => {}
                 Head::More if self.input.is_empty() && self.read > 0 => {

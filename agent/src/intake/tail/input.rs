@@ -193,7 +193,7 @@ impl Input for Tail {
     const HELP: &'static str = "Files that are followed as they grow, are rotated and compressed; every line once. May stand there several times.";
     #[rustfmt::skip]
     const KEYS: &'static [Key] = &[
-        optional("name", Value::Text, "\"press\"", "Names the input and its places; another name begins anew. Needed."),
+        optional("name", Value::Text, "\"press\"", "Names the input and its places; a new name starts over. Needed."),
         optional("paths", Value::Texts, "[\"/var/log/press.log*\"]", "The files, with those that rotation makes of them; * and ? in the name. Needed."),
         optional("format", Value::Choice(&["json", "csv", "plain"]), "\"plain\"", "Default: json. What a line is: JSON, a record, or what `pattern` takes apart."),
         optional("from", Value::Choice(&["start", "end"]), "\"start\"", "Where files are followed from that are there at the first look; later ones always from the start."),
@@ -219,7 +219,7 @@ impl Input for Tail {
     fn check(section: &Vec<TailConfig>, _: &Home) -> Result<(), String> {
         if section.len() > TAIL_INPUTS_MAX {
             return Err(format!(
-                "`intake.tail` stands there {} times; at most {TAIL_INPUTS_MAX} are taken",
+                "`intake.tail` is listed {} times; at most {TAIL_INPUTS_MAX} are taken",
                 section.len()
             ));
         }

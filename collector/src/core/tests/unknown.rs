@@ -1,4 +1,4 @@
-//! Commits whose outcome is unknown to whoever makes them: the log is opened anew, and shows what counts.
+//! Commits whose outcome is unknown to whoever makes them: the log is reopened, and shows what counts.
 
 use afferent_host::stop;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::intake::{self, Health, Intake, Outbox, WriterError};
 use crate::supervise::Supervisor;
 
 #[test]
-fn after_an_unknown_outcome_the_log_is_opened_anew_and_shows_what_counts() {
+fn after_an_unknown_outcome_the_log_is_reopened_and_shows_what_counts() {
     for is_durable in [false, true] {
         let engine = MemoryEngine::default();
         let mut agent = Agent::new("press", Stream::Samples, 1);
@@ -31,7 +31,7 @@ fn after_an_unknown_outcome_the_log_is_opened_anew_and_shows_what_counts() {
 }
 
 #[test]
-#[should_panic(expected = "after a commit of unknown outcome the log is opened anew")]
+#[should_panic(expected = "after a commit of unknown outcome the log is reopened")]
 fn a_core_whose_commit_ended_unknown_takes_nothing_more() {
     let engine = MemoryEngine::default();
     let mut agent = Agent::new("press", Stream::Samples, 1);
