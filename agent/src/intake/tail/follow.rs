@@ -216,8 +216,8 @@ impl<F: Files> Follower<F> {
         strangers
     }
 
-    /// A file was truncated, possibly rewritten: it counts as a new file. A copy of what it was, where there is one, is read
-    /// on.
+    /// A file was truncated, possibly rewritten: it counts as a new file. A copy of what it was, where there is one, is
+    /// read on.
     fn truncated(&mut self, number: u64, strangers: &mut Vec<Stranger>, now: Now, unread: &mut Vec<Unread>) {
         self.close(number);
         self.places.is_unsaid = true;
