@@ -108,12 +108,43 @@ pub(crate) struct Context {
     stopping: Stop,
 }
 
+/// Serves clients, whatever they come over.
+#[derive(Clone, Debug)]
+pub struct Server {
+    settings: Arc<EndpointSettings>,
+    context: Context,
+}
+
+impl Server {
+    /// One that listens nowhere yet.
+    ///
+    /// # Errors
+    /// When anybody could come in by these settings.
+    pub fn new(
+        settings: EndpointSettings,
+        intake: Intake,
+        registry: Arc<Registry>,
+        health: Arc<Health>,
+        stopping: Stop,
+    ) -> Result<Self, BindError> {
+        settings.check()?;
+        let gate = Arc::new(Gate::new(&settings, Arc::clone(&registry)));
+        Ok(Self { settings: Arc::new(settings), context: Context { intake, registry, gate, health, stopping } })
+    }
+
+    /// Serves one client over this stream, from its first byte to its end: without TLS, which is the socket's matter.
+    pub async fn serve_plain<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, peer: SocketAddr) {
+        let entry = self.context.gate.current();
+        let greeter = Greeter { entry: &entry, peer, refusal: None, context: &self.context };
+        greeter.serve(stream, None, self.settings.handshake_max).await;
+    }
+}
+
 /// A socket that listens.
 #[derive(Debug)]
 pub struct Endpoint {
     listener: TcpListener,
-    settings: Arc<EndpointSettings>,
-    context: Context,
+    server: Server,
 }
 
 impl Endpoint {
@@ -125,17 +156,15 @@ impl Endpoint {
         health: Arc<Health>,
         stopping: Stop,
     ) -> Result<Self, BindError> {
-        settings.check()?;
         let listen = settings.listen;
+        let server = Server::new(settings, intake, registry, health, stopping)?;
         let listener = TcpListener::bind(listen).await.map_err(|error| BindError::Listen { listen, error })?;
-        let gate = Arc::new(Gate::new(&settings, Arc::clone(&registry)));
-        let context = Context { intake, registry, gate, health, stopping };
-        Ok(Self { listener, settings: Arc::new(settings), context })
+        Ok(Self { listener, server })
     }
 
     /// Who may come in: to be replaced while it serves.
     pub fn gate(&self) -> Arc<Gate> {
-        Arc::clone(&self.context.gate)
+        Arc::clone(&self.server.context.gate)
     }
 
     /// Where it listens: the port that the system chose, where 0 was asked for.
@@ -145,7 +174,7 @@ impl Endpoint {
 
     /// Serves until the collector stops, and every connection has ended.
     pub async fn serve(self) {
-        let Self { listener, settings, context } = self;
+        let Self { listener, server: Server { settings, context } } = self;
         let places = Arc::new(Semaphore::new(settings.connections_max));
         let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
         let mut stopping = context.stopping.clone();

@@ -118,6 +118,26 @@ pub struct Incoming {
     _pending: Pending,
 }
 
+impl Incoming {
+    /// Whose it is; of what was posted the collector itself.
+    pub fn agent(&self) -> Option<SourceId> {
+        self.agent
+    }
+
+    /// What was handed over.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// A message is dealt with: notifies who waits for it, and gives its room back.
+    pub fn release(self, verdict: Verdict) {
+        if let Some(Done { to, number }) = self.done {
+            // A connection that is gone needs no notice.
+            let _ = to.send(Released { number, verdict });
+        }
+    }
+}
+
 /// The collector is stopping: nothing is taken any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the collector is stopping")]

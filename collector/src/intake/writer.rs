@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::error::Elapsed;
 
 use super::admission::Statement;
-use super::{Admission, Content, Done, Health, Incoming, Outbox, Released, Verdict};
+use super::{Admission, Content, Health, Incoming, Outbox, Verdict};
 use crate::core::{Answer, Connection, NotAttested, NotOperated, Question, Reason, Refusal};
 use crate::limits::{
     COMMIT_BYTES_MAX, COMMIT_MESSAGES_MAX, COMMIT_RETRY, COMMIT_TRIES_AT_END, SNAPSHOT_EVERY, WRITER_LOOKS_EVERY,
@@ -372,18 +372,16 @@ impl<A: Admission> Loop<A> {
         }
         self.show();
         for Taken { incoming, became } in self.taken.drain(..) {
-            // A connection that is gone needs no telling.
-            match (became, incoming.done, incoming.content) {
-                (Became::Judged(verdict), Some(Done { to, number }), _) => {
-                    let _ = to.send(Released { number, verdict });
-                }
-                (Became::Placed(placed), _, Content::Post { to, .. }) => {
+            match (became, incoming) {
+                (Became::Judged(verdict), incoming) => incoming.release(verdict),
+                // A caller that is gone needs no answer.
+                (Became::Placed(placed), Incoming { content: Content::Post { to, .. }, .. }) => {
                     let _ = to.send(placed);
                 }
-                (Became::Said(said), _, Content::Remove { to, .. }) => {
+                (Became::Said(said), Incoming { content: Content::Remove { to, .. }, .. }) => {
                     let _ = to.send(said);
                 }
-                (Became::Operated(done), _, Content::Operate { to, .. }) => {
+                (Became::Operated(done), Incoming { content: Content::Operate { to, .. }, .. }) => {
                     let _ = to.send(done);
                 }
                 _ => {}

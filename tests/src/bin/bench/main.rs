@@ -12,6 +12,7 @@ mod mosquitto;
 mod page;
 mod readers;
 mod size;
+mod sources;
 mod table;
 
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     let mut only: Vec<String> = std::env::args().skip(1).collect();
     let mut table = Table::default();
     type Part = (&'static str, fn(&mut Table));
-    let parts: [Part; 12] = [
+    let parts: [Part; 13] = [
         ("size", size::measure),
         ("disk", disk::measure),
         ("journey", journey::measure),
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         ("certificates", certificates::measure),
         ("followers", followers::measure),
         ("memory", memory::measure),
+        ("sources", sources::measure),
         ("page", page::measure),
         ("mosquitto", mosquitto::measure),
     ];
