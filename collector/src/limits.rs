@@ -204,7 +204,7 @@ pub const COMMIT_RETRY: (Duration, Duration) = (Duration::from_millis(100), Dura
 pub const COMMIT_TRIES_AT_END: u32 = 3;
 /// A writer that has nothing to do looks so often whether an attestation is due, or damage is to be told.
 pub const WRITER_LOOKS_EVERY: Duration = Duration::from_secs(5);
-/// The picture of the sources that readers get is at most so old.
+/// What readers see of the sources is at most so old.
 pub const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
 
 /// While a part waits to be started again, whether the collector stops is looked at so often.

@@ -35,7 +35,7 @@ use crate::open_files::{self, TooFewFiles};
 use crate::posted::RedbIds;
 use crate::questions;
 use crate::retention;
-use crate::sources::{SourceView, Sources};
+use crate::sources::Sources;
 use crate::subscribe::named::{StoreError, Subscriptions};
 use crate::supervise::{Part, PartEnded, Supervisor};
 use crate::{attesting, indexing};
@@ -374,13 +374,7 @@ impl Kept {
         }
     }
 
-    fn settings(
-        self,
-        config: &Config,
-        removing: Removing,
-        views: &Views<Vec<SourceView>>,
-        health: &Arc<Health>,
-    ) -> retention::Settings {
+    fn settings(self, config: &Config, removing: Removing, views: &Views, health: &Arc<Health>) -> retention::Settings {
         let Self { attested, newest, trimmed_until, emptied_until } = self;
         let Removing { log, trimming, emptying, intake } = removing;
         retention::Settings {
@@ -401,11 +395,7 @@ impl Kept {
 }
 
 /// Starts to write attestations to the configured file, where there is one.
-fn start_attesting(
-    config: &Config,
-    views: &Views<Vec<SourceView>>,
-    supervisor: &Supervisor,
-) -> Result<Option<JoinThread>, RunError> {
+fn start_attesting(config: &Config, views: &Views, supervisor: &Supervisor) -> Result<Option<JoinThread>, RunError> {
     let file = config.attest.file.clone();
     let started = file.map(|file| attesting::spawn(file, views.attested.clone(), supervisor));
     started.transpose().map_err(system("a thread for attestations"))

@@ -31,7 +31,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     }
     let now = clock::wall();
     models(&mut text, &api.state.models.shortages(), now);
-    let sources = api.state.sources.borrow().clone();
+    let sources = api.state.sources.all();
     let help = "Names that have delivered nothing; they have no series of their own.";
     text.single("afferent_names_new", "gauge", help, sources.iter().filter(|view| view.is_new).count());
     // Strangers make up as many names as they like: each would be a dozen series in who scrapes this.

@@ -12,7 +12,7 @@ use super::tail::Tail;
 use crate::intake::{Health, WeakIntake};
 use crate::log::ReadLog;
 use crate::models::runner::Models;
-use crate::sources::SourceView;
+use crate::sources::SourceViews;
 use crate::subscribe::named::Subscriptions;
 
 /// Who the collector is, for whoever holds the log against it.
@@ -28,7 +28,7 @@ pub struct ApiState {
     /// The first offset that is not on disk; its changes wake live followers.
     pub durable: watch::Receiver<Offset>,
     /// The sources by name, as they were a moment ago.
-    pub sources: watch::Receiver<Arc<Vec<SourceView>>>,
+    pub sources: SourceViews,
     /// Places that are kept for readers.
     pub subscriptions: Arc<Subscriptions>,
     /// The way to the writer, for what is posted.

@@ -13,14 +13,14 @@ use super::*;
 use crate::intake::Health;
 use crate::log::ReadLog;
 use crate::log::memory::{MemoryLog, breakdown, sample};
-use crate::sources::SourceView;
+use crate::sources::{SourceView, SourceViews};
 use crate::subscribe::named::Subscriptions;
 
 /// A served API; it stops when this is dropped.
 struct Served {
     log: MemoryLog,
     durable: watch::Sender<Offset>,
-    sources: watch::Sender<Arc<Vec<SourceView>>>,
+    sources: SourceViews,
     stopping: afferent_host::stop::StopSender,
     health: Arc<Health>,
     address: SocketAddr,
@@ -47,7 +47,7 @@ impl Served {
 
     async fn of(log: MemoryLog, subscriptions: Arc<Subscriptions>, kept: tempfile::TempDir) -> Self {
         let (durable, durable_view) = watch::channel(log.kept().end);
-        let (sources, sources_view) = watch::channel(Arc::new(Vec::new()));
+        let sources = SourceViews::default();
         let (stopping, stopping_view) = afferent_host::stop::channel();
         let health = Arc::new(Health::default());
         let own = (SourceId::new("collector").unwrap(), Identity::from_seed(&[9; 32]).public_key());
@@ -66,7 +66,7 @@ impl Served {
             models,
             reader: Arc::new(log.clone()),
             durable: durable_view,
-            sources: sources_view,
+            sources: sources.clone(),
             subscriptions,
             intake: crate::intake::Intake::new().0.downgrade(),
             health: health.clone(),
@@ -459,7 +459,7 @@ async fn agents_and_metrics_tell_of_every_source() {
         last_made: Some(afferent_protocol::ids::Timestamp::clamped(now.micros() - 1_500_000)),
         ..SourceView::new(SourceId::new("press-88").unwrap())
     };
-    served.sources.send_replace(Arc::new(vec![view]));
+    served.sources.publish(vec![(view.source, Some(view))]);
     let (_, _, body) = served.get("/v1/agents").await;
     let report: agents::AgentsReport = serde_json::from_str(&body).unwrap();
     assert_eq!(report.log, agents::LogReport { first: 10, end: 16 });

@@ -33,6 +33,7 @@ pub mod verify;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 
 use afferent_protocol::event::LossReason;
@@ -168,9 +169,9 @@ pub struct InRing {
 impl Certificate {
     /// With what the collector has heard of these sources' ring logs, of those that it is about. What is held there and has
     /// not come is open.
-    pub fn with_rings(mut self, sources: &[SourceView]) -> Self {
+    pub fn with_rings<V: Borrow<SourceView>>(mut self, sources: &[V]) -> Self {
         let is_about = |source: &SourceId| self.sources.iter().any(|known| known.source == *source);
-        let lanes = sources.iter().filter(|view| is_about(&view.source));
+        let lanes = sources.iter().map(V::borrow).filter(|view| is_about(&view.source));
         let lanes = lanes.flat_map(|view| view.lanes.iter().map(move |lane| (view.source, lane)));
         self.in_ring = lanes
             .filter_map(|(source, lane)| {

@@ -59,7 +59,7 @@ use afferent_protocol::sign::Identity;
 use crate::log::{Recovery, UnifiedLog};
 use crate::posted::{EventKey, NoPostedIds, PostedIds};
 use crate::shares::Address;
-use crate::sources::{LinkState, Sources};
+use crate::sources::{ChangedSource, LinkState, Sources};
 use challenge::Challenges;
 use clocks::Clocks;
 use early::Early;
@@ -336,5 +336,10 @@ impl<L: UnifiedLog> Core<L> {
     /// What is known of every source.
     pub fn sources(&self) -> &Sources {
         &self.sources
+    }
+
+    /// The sources that have changed since this was called last, as they are now.
+    pub fn take_changed(&mut self) -> Vec<ChangedSource> {
+        self.sources.take_changed()
     }
 }

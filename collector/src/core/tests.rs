@@ -17,7 +17,7 @@ use crate::log::memory_engine::MemoryEngine;
 use crate::log::records::Decoder;
 use crate::log::{EmbeddedLog, LogSettings};
 use crate::simulated::{Agent, clock, greet, identity, source};
-use crate::sources::{LaneView, SourceView, Sources};
+use crate::sources::{LaneView, SourceView, SourceViews, Sources};
 
 mod clocks;
 mod crowd;
@@ -110,6 +110,12 @@ fn own_events<L: TestLog>(core: &Core<L>) -> Vec<String> {
 
 fn view<L: TestLog>(core: &Core<L>, name: &str) -> SourceView {
     core.sources().view(&source(name)).unwrap()
+}
+
+/// Publishes what has changed; whether readers see all sources as they are then.
+fn shows_all<L: TestLog>(shown: &SourceViews, core: &mut Core<L>) -> bool {
+    shown.publish(core.take_changed());
+    shown.all().iter().map(|view| SourceView::clone(view)).collect::<Vec<_>>() == core.sources().views()
 }
 
 /// What the log tells of its lanes: what a source has said of its ring log is not in it.

@@ -184,7 +184,9 @@ impl Session<'_> {
             Incoming::Disconnect => Err(End::ByClient),
             Incoming::TooMuchQuality => Err(End::Here(Farewell::QosNotSupported)),
             Incoming::TooManyFilters => Err(End::Here(Farewell::TooManyFilters)),
-            Incoming::Connect(_) | Incoming::Authenticate => Err(End::Here(Farewell::ProtocolError)),
+            Incoming::Connect(_) | Incoming::Authenticate | Incoming::Malformed => {
+                Err(End::Here(Farewell::ProtocolError))
+            }
             Incoming::Nothing => Ok(()),
         }
     }

@@ -60,6 +60,9 @@ pub(super) enum Incoming {
     TooMuchQuality,
     /// More filters than are looked at.
     TooManyFilters,
+    /// A packet whose answer could not name it, or that asks for nothing: packet id 0 (MQTT 5, section 2.2.1), or no filter
+    /// (sections 3.8.3, 3.10.3).
+    Malformed,
     /// An exchange that no CONNECT taken here has begun (MQTT 5, section 4.12).
     Authenticate,
     /// Whatever needs no answer, or was answered already.
@@ -276,19 +279,31 @@ impl Protocol {
             }
             Packet::V3_1_1Subscribe(subscribe) => {
                 let filters = subscribe.entries().iter().map(|entry| topic_of(entry.topic_filter()));
-                read_filters(filters, |filters| Incoming::Subscribe { packet_id: subscribe.packet_id(), filters })
+                read_filters(subscribe.packet_id(), filters, |packet_id, filters| Incoming::Subscribe {
+                    packet_id,
+                    filters,
+                })
             }
             Packet::V5_0Subscribe(subscribe) => {
                 let filters = subscribe.entries().iter().map(|entry| topic_of(entry.topic_filter()));
-                read_filters(filters, |filters| Incoming::Subscribe { packet_id: subscribe.packet_id(), filters })
+                read_filters(subscribe.packet_id(), filters, |packet_id, filters| Incoming::Subscribe {
+                    packet_id,
+                    filters,
+                })
             }
             Packet::V3_1_1Unsubscribe(subscribe) => {
                 let filters = subscribe.entries().iter().map(|entry| topic_of(entry.as_str()));
-                read_filters(filters, |filters| Incoming::Unsubscribe { packet_id: subscribe.packet_id(), filters })
+                read_filters(subscribe.packet_id(), filters, |packet_id, filters| Incoming::Unsubscribe {
+                    packet_id,
+                    filters,
+                })
             }
             Packet::V5_0Unsubscribe(subscribe) => {
                 let filters = subscribe.entries().iter().map(|entry| topic_of(entry.as_str()));
-                read_filters(filters, |filters| Incoming::Unsubscribe { packet_id: subscribe.packet_id(), filters })
+                read_filters(subscribe.packet_id(), filters, |packet_id, filters| Incoming::Unsubscribe {
+                    packet_id,
+                    filters,
+                })
             }
             Packet::V3_1_1Disconnect(_) | Packet::V5_0Disconnect(_) => Incoming::Disconnect,
             Packet::V5_0Auth(_) => Incoming::Authenticate,
@@ -306,11 +321,23 @@ fn read_publish(qos: Qos, topic: &str, packet_id: Option<u16>, payload: &ArcPayl
     if qos == Qos::ExactlyOnce {
         return Incoming::TooMuchQuality;
     }
+    if packet_id == Some(0) {
+        return Incoming::Malformed;
+    }
     Incoming::Publish { topic: topic_of(topic), packet_id, payload: Bytes::from_owner(Shared(payload.clone())) }
 }
 
-fn read_filters(filters: impl ExactSizeIterator<Item = Named>, made: impl FnOnce(Vec<Named>) -> Incoming) -> Incoming {
-    if filters.len() > FILTERS_MAX { Incoming::TooManyFilters } else { made(filters.collect()) }
+fn read_filters(
+    packet_id: u16,
+    filters: impl ExactSizeIterator<Item = Named>,
+    made: impl FnOnce(u16, Vec<Named>) -> Incoming,
+) -> Incoming {
+    match filters.len() {
+        0 => Incoming::Malformed,
+        _ if packet_id == 0 => Incoming::Malformed,
+        len if len > FILTERS_MAX => Incoming::TooManyFilters,
+        _ => made(packet_id, filters.collect()),
+    }
 }
 
 /// A payload in the buffer that it was read into, not copied.
@@ -334,6 +361,51 @@ impl Farewell {
             Self::QosNotSupported => DisconnectReasonCode::QosNotSupported,
             Self::TooManyFilters => DisconnectReasonCode::QuotaExceeded,
             Self::ProtocolError => DisconnectReasonCode::ProtocolError,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the server's side reads behind a CONNECT of this version.
+    fn read(version: u8, packet: &[u8]) -> Vec<Incoming> {
+        let properties: &[u8] = if version == 5 { &[0] } else { &[] };
+        let body = [b"\0\x04MQTT", &[version, 2, 0, 60][..], properties, b"\0\x01a"].concat();
+        let connect = [&[0x10, body.len() as u8][..], &body].concat();
+        let (mut protocol, mut incoming) = (Protocol::new(), Vec::new());
+        protocol.feed(&connect, &mut incoming).expect("it is a CONNECT");
+        protocol.accept();
+        incoming.clear();
+        // What the library itself refuses ends the connection as well.
+        protocol.feed(packet, &mut incoming).map_or_else(|_| vec![Incoming::Malformed], |()| incoming)
+    }
+
+    #[test]
+    fn a_packet_that_no_answer_could_name_is_malformed_and_makes_nothing_panic() {
+        let with_properties = |version: u8, head: &[u8], id: &[u8], rest: &[u8]| {
+            let properties: &[u8] = if version == 5 { &[0] } else { &[] };
+            let body = [id, properties, rest].concat();
+            [&[head[0], (head.len() - 1 + body.len()) as u8][..], &head[1..], &body].concat()
+        };
+        for version in [4, 5] {
+            let subscribe = |id: &[u8], rest: &[u8]| with_properties(version, &[0x82], id, rest);
+            let unsubscribe = |id: &[u8], rest: &[u8]| with_properties(version, &[0xa2], id, rest);
+            let publish = |id: &[u8]| with_properties(version, b"\x32\0\x01t", id, b"payload");
+            for packet in [
+                subscribe(&[0, 0], b"\0\x01t\0"),
+                subscribe(&[0, 1], b""),
+                unsubscribe(&[0, 0], b"\0\x01t"),
+                unsubscribe(&[0, 1], b""),
+                publish(&[0, 0]),
+            ] {
+                let read = read(version, &packet);
+                assert!(matches!(read[..], [Incoming::Malformed]), "{version} {packet:?}: {read:?}");
+            }
+            assert!(matches!(read(version, &subscribe(&[0, 1], b"\0\x01t\0"))[..], [Incoming::Subscribe { .. }]));
+            assert!(matches!(read(version, &unsubscribe(&[0, 1], b"\0\x01t"))[..], [Incoming::Unsubscribe { .. }]));
+            assert!(matches!(read(version, &publish(&[0, 1]))[..], [Incoming::Publish { .. }]));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::core::{
 };
 use crate::log::{CommitError, UnifiedLog};
 use crate::posted::{NewEvent, Placed, PostRefusal};
-use crate::sources::SourceView;
+use crate::sources::ChangedSource;
 
 /// The bytes of an attestation.
 pub type Statement = [u8; ATTESTATION_LEN];
@@ -36,8 +36,6 @@ pub enum Verdict {
 
 /// Judges messages and fills the log.
 pub trait Admission: Send + 'static {
-    /// The picture of the sources that readers get.
-    type Sources: Clone + Send + Sync + 'static;
     /// Why a commit failed.
     type CommitError: fmt::Display;
 
@@ -106,12 +104,14 @@ pub trait Admission: Send + 'static {
     fn ending(&mut self, clock: &ClockReading);
     /// The first offset that is not on disk.
     fn durable_end(&self) -> Offset;
-    /// The sources, as they are now.
-    fn sources(&self) -> Self::Sources;
+    /// The sources that have changed since this was called last, as they are now. What it costs does not grow with the
+    /// number of the others.
+    fn take_changed(&mut self) -> Vec<ChangedSource> {
+        Vec::new()
+    }
 }
 
 impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
-    type Sources = Vec<SourceView>;
     type CommitError = CommitError;
 
     fn begin(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
@@ -193,8 +193,8 @@ impl<L: UnifiedLog + Send + 'static> Admission for Core<L> {
         Core::durable_end(self)
     }
 
-    fn sources(&self) -> Vec<SourceView> {
-        Core::sources(self).views()
+    fn take_changed(&mut self) -> Vec<ChangedSource> {
+        Core::take_changed(self)
     }
 }
 

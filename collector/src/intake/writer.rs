@@ -20,15 +20,16 @@ use crate::limits::{
 use crate::posted::{Placed, PostRefusal};
 use crate::refused::{Kind, Refused};
 use crate::seldom::Seldom;
+use crate::sources::SourceViews;
 use crate::supervise::{Part, Supervisor};
 
 /// What others see of the writer.
 #[derive(Clone, Debug)]
-pub struct Views<S> {
+pub struct Views {
     /// The first offset that is not on disk; changes wake live followers.
     pub durable: watch::Receiver<Offset>,
     /// The sources, as they were at most [`SNAPSHOT_EVERY`] ago.
-    pub sources: watch::Receiver<Arc<S>>,
+    pub sources: SourceViews,
     /// The newest attestation that is on disk.
     pub attested: watch::Receiver<Option<Statement>>,
 }
@@ -74,9 +75,10 @@ pub fn spawn<A: Admission>(
     outbox: Outbox,
     questions: mpsc::Sender<Question>,
     supervisor: &Supervisor,
-) -> std::io::Result<(Writer, Views<A::Sources>)> {
+) -> std::io::Result<(Writer, Views)> {
     let (durable, durable_view) = watch::channel(admission.durable_end());
-    let (sources, sources_view) = watch::channel(Arc::new(admission.sources()));
+    let (mut admission, sources) = (admission, SourceViews::default());
+    sources.publish(admission.take_changed());
     let (attested, attested_view) = watch::channel(admission.newest_attestation());
     let mut state = Loop {
         admission,
@@ -85,7 +87,7 @@ pub fn spawn<A: Admission>(
         questions,
         health: Arc::clone(supervisor.health()),
         durable,
-        sources,
+        sources: sources.clone(),
         attested,
         clock: SystemClock::new(),
         taken: Vec::new(),
@@ -94,7 +96,7 @@ pub fn spawn<A: Admission>(
     };
     let runtime = Handle::current();
     let thread = supervisor.thread_once(Part::Writer, move || state.run(&runtime))?;
-    let views = Views { durable: durable_view, sources: sources_view, attested: attested_view };
+    let views = Views { durable: durable_view, sources, attested: attested_view };
     Ok((Writer { thread }, views))
 }
 
@@ -106,13 +108,13 @@ struct Loop<A: Admission> {
     questions: mpsc::Sender<Question>,
     health: Arc<Health>,
     durable: watch::Sender<Offset>,
-    sources: watch::Sender<Arc<A::Sources>>,
+    sources: SourceViews,
     attested: watch::Sender<Option<Statement>>,
     clock: SystemClock,
     /// What the next commit holds, in order: to be handed to the core again when it fails, and told about when not.
     /// The room that the messages took is given back with them.
     taken: Vec<Taken>,
-    /// When the sources first changed since their last picture.
+    /// When the sources first changed since they were published last.
     sources_changed: Option<Instant>,
     /// Commits that fail.
     failing: Seldom,
@@ -159,12 +161,12 @@ impl<A: Admission> Loop<A> {
                 Ok(None) => break,
             }
             if self.sources_changed.is_some_and(|since| since.elapsed() >= SNAPSHOT_EVERY) {
-                self.picture();
+                self.publish_sources();
             }
         }
         self.admission.ending(&self.clock.read());
         let ended = self.commit(runtime);
-        self.picture();
+        self.publish_sources();
         ended
     }
 
@@ -188,7 +190,7 @@ impl<A: Admission> Loop<A> {
         }
         self.health.committed();
         self.show();
-        self.picture();
+        self.publish_sources();
         Ok(true)
     }
 
@@ -389,8 +391,9 @@ impl<A: Admission> Loop<A> {
         }
     }
 
-    fn picture(&mut self) {
-        self.sources.send_replace(Arc::new(self.admission.sources()));
+    /// Shows readers the sources that have changed.
+    fn publish_sources(&mut self) {
+        self.sources.publish(self.admission.take_changed());
         self.sources_changed = None;
     }
 }

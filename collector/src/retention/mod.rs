@@ -28,12 +28,11 @@ use std::time::Duration;
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::ids::{Offset, Stream, Timestamp};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 use crate::core::{Removal, Removed};
 use crate::intake::{Health, WeakIntake};
 use crate::log::{EmptyError, Emptying, ReadLog, Trimming, Usage};
-use crate::sources::SourceView;
+use crate::sources::SourceViews;
 use crate::supervise::{Part, Supervisor};
 
 /// What retention works with.
@@ -51,7 +50,7 @@ pub struct Settings {
     /// What the newest attestation says that was in the log at the start.
     pub newest: Option<Attestation>,
     /// What is known of the sources: the clocks of those that are synchronised.
-    pub sources: watch::Receiver<Arc<Vec<SourceView>>>,
+    pub sources: SourceViews,
     /// What the log says was to go already.
     pub trimmed_until: Offset,
     /// Takes samples out of segments that stay.
@@ -138,7 +137,7 @@ impl Loop {
     /// What time it is for rules of age: no single clock can make anything older than it is.
     fn now(&mut self) -> Timestamp {
         let clock = self.clock.read();
-        let heard: Vec<_> = self.settings.sources.borrow().iter().filter_map(|view| view.clock_heard).collect();
+        let heard: Vec<_> = self.settings.sources.all().iter().filter_map(|view| view.clock_heard).collect();
         let Judged { now, warning } = self.age.judge(&clock, &heard);
         match warning {
             Some(text) => {

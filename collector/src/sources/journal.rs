@@ -16,9 +16,9 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// A lane is about to be changed; only how it was at the first time counts.
-    pub fn changing(&mut self, source: SourceId, before: LaneRecord) {
-        self.lanes.entry((source, before.lane)).or_insert(before);
+    /// A lane is about to be changed; only how it was at the first time counts, and is kept.
+    pub fn changing(&mut self, source: SourceId, before: &LaneRecord) {
+        self.lanes.entry((source, before.lane)).or_insert_with(|| before.clone());
     }
 
     /// A key was pinned.

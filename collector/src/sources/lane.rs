@@ -1,6 +1,7 @@
 //! One lane of one source.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use afferent_protocol::batch::{CHAIN_START, ChainHash};
 use afferent_protocol::event::Loss;
@@ -40,6 +41,13 @@ pub(crate) struct LaneRecord {
     time_last: Timestamp,
     batches: u64,
     events: u64,
+    /// Seldom changed, and then copied if the record of before is still needed.
+    missing: Arc<Missing>,
+}
+
+/// What a lane lacks.
+#[derive(Clone, Debug, Default)]
+struct Missing {
     /// Missing here, whoever has said so.
     gaps: RangeSet,
     /// Missing here, and a gap event says so.
@@ -61,11 +69,13 @@ impl LaneRecord {
             time_last: Timestamp::default(),
             batches: 0,
             events: 0,
-            gaps: RangeSet::default(),
-            told: RangeSet::default(),
-            lost: RangeSet::default(),
-            losses: VecDeque::new(),
+            missing: Arc::default(),
         }
+    }
+
+    /// What it lacks, to be changed.
+    fn missing_mut(&mut self) -> &mut Missing {
+        Arc::make_mut(&mut self.missing)
     }
 
     /// A lane of a log whose beginning retention has removed.
@@ -76,12 +86,13 @@ impl LaneRecord {
     /// Whether something of it has come, or is known never to.
     pub fn has_begun(&self) -> bool {
         let is_somewhere = self.receiver.end() > Sequence::ZERO || self.batches > 0;
-        is_somewhere || !self.gaps.is_empty() || !self.lost.is_empty()
+        is_somewhere || !self.missing.gaps.is_empty() || !self.missing.lost.is_empty()
     }
 
     /// Whether nothing is known of it but its name.
     pub fn is_blank(&self) -> bool {
-        self.batches == 0 && self.gaps.is_empty() && self.lost.is_empty() && self.in_ring().is_none()
+        let Missing { gaps, lost, .. } = &*self.missing;
+        self.batches == 0 && gaps.is_empty() && lost.is_empty() && self.in_ring().is_none()
     }
 
     /// Its sender has said hello, and holds what is before this.
@@ -98,7 +109,9 @@ impl LaneRecord {
     /// The batch, whose latest event time this is, is in the log's hands; tells whether there is a gap before it.
     pub fn accepted(&mut self, offered: &Offered, time_last: Timestamp) -> bool {
         let gap = self.receiver.accepted(offered);
-        gap.into_iter().for_each(|gap| self.gaps.insert_or_join(gap));
+        if let Some(gap) = gap {
+            self.missing_mut().gaps.insert_or_join(gap);
+        }
         self.conflict_at = None;
         self.count(offered, time_last);
         gap.is_some()
@@ -119,8 +132,9 @@ impl LaneRecord {
 
     /// A batch that begins here was found: what is not there before it is missing, if it can be.
     fn found(&mut self, first: Sequence) {
-        if !std::mem::take(&mut self.begins_anywhere) {
-            self.gaps.insert_or_join(SequenceRange { first: self.receiver.end(), end: first });
+        let gap = SequenceRange { first: self.receiver.end(), end: first };
+        if !std::mem::take(&mut self.begins_anywhere) && gap.first < gap.end {
+            self.missing_mut().gaps.insert_or_join(gap);
         }
     }
 
@@ -179,10 +193,11 @@ impl LaneRecord {
 
     /// These have come after all, behind later ones; tells whether all of them were missing.
     pub fn filled(&mut self, range: SequenceRange) -> bool {
-        let was_missing = RangeSet::of(range).without(&self.gaps).is_empty();
+        let was_missing = RangeSet::of(range).without(&self.missing.gaps).is_empty();
         if was_missing {
-            self.gaps.remove(range);
-            self.told.remove(range);
+            let missing = self.missing_mut();
+            missing.gaps.remove(range);
+            missing.told.remove(range);
         }
         was_missing
     }
@@ -194,7 +209,7 @@ impl LaneRecord {
 
     /// What is missing inside, neither come nor declared as lost.
     pub fn holes(&self) -> RangeSet {
-        self.gaps.without(&self.lost)
+        self.missing.gaps.without(&self.missing.lost)
     }
 
     /// What is missing inside and lies within what the sender holds, as far as one hello asks for it.
@@ -215,32 +230,34 @@ impl LaneRecord {
 
     /// What is missing, and neither declared nor told.
     pub fn untold(&self) -> RangeSet {
-        self.gaps.without(&self.told).without(&self.lost)
+        self.missing.gaps.without(&self.missing.told).without(&self.missing.lost)
     }
 
     /// A gap event says that these are missing.
     pub fn tell(&mut self, gap: SequenceRange) {
-        self.gaps.insert_or_join(gap);
-        self.told.insert_or_leave(gap);
+        let missing = self.missing_mut();
+        missing.gaps.insert_or_join(gap);
+        missing.told.insert_or_leave(gap);
     }
 
     /// Whether a gap event says, or is to say, that all of these are missing.
     pub fn is_told(&self, gap: SequenceRange) -> bool {
-        RangeSet::of(gap).without(&self.told).is_empty()
+        RangeSet::of(gap).without(&self.missing.told).is_empty()
     }
 
     /// The source declares a loss.
     pub fn declared(&mut self, loss: &Loss, declared: Timestamp) {
         let range = SequenceRange { first: loss.first, end: loss.end };
-        self.lost.insert_or_join(range);
+        let missing = self.missing_mut();
+        missing.lost.insert_or_join(range);
         let (first, end, reason) = (loss.first, loss.end, loss.reason);
-        match self.losses.back_mut() {
+        match missing.losses.back_mut() {
             // Eviction declares segment after segment: one loss that grows.
             Some(last) if last.end == first && last.reason == reason => (last.end, last.declared) = (end, declared),
-            _ => self.losses.push_back(LossView { first, end, reason, declared }),
+            _ => missing.losses.push_back(LossView { first, end, reason, declared }),
         }
-        if self.losses.len() > LOSSES_MAX {
-            self.losses.pop_front();
+        if missing.losses.len() > LOSSES_MAX {
+            missing.losses.pop_front();
         }
     }
 
@@ -254,10 +271,10 @@ impl LaneRecord {
             batches: self.batches,
             events: self.events,
             gaps: gaps.iter().map(|range| RangeView { first: range.first, end: range.end }).collect(),
-            lost_events: self.lost.count(),
-            losses: self.losses.iter().copied().collect(),
+            lost_events: self.missing.lost.count(),
+            losses: self.missing.losses.iter().copied().collect(),
             in_ring: self.in_ring(),
-            at_most: self.gaps.is_joined() || self.lost.is_joined(),
+            at_most: self.missing.gaps.is_joined() || self.missing.lost.is_joined(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! commit that failed had changed is put back.
 
 mod journal;
+mod known;
 mod lane;
 mod names;
 mod newcomers;
@@ -12,19 +13,20 @@ mod source;
 mod statements;
 mod unattested;
 mod view;
+mod views;
 
 pub use view::{
     ClockHeard, HeartbeatView, LaneView, LinkState, LossView, RangeView, RetiredView, RolledBackView, SourceView,
     lag_us, made_at,
 };
 
+pub use views::{ChangedSource, SourceViews};
+
 pub use lane::LaneKept;
 pub(crate) use lane::LaneRecord;
 pub(crate) use ranges::RangeSet;
 pub(crate) use source::Source;
 pub(crate) use unattested::{Entered, Unattested};
-
-use std::collections::BTreeMap;
 
 use afferent_protocol::attestation::Attestation;
 use afferent_protocol::batch::{Batch, CHAIN_START, ChainHash};
@@ -35,12 +37,12 @@ use afferent_protocol::segment::EntryHead;
 use afferent_protocol::session::{Held, Lane, Offered, Resume};
 use afferent_protocol::sign::PublicKey;
 
-use crate::limits::{SOURCE_LANES_MAX, SOURCES_MAX};
 use crate::log::ReadLog;
 use crate::log::records::Decoder;
 use crate::log::{Beat, History, Rebuild, Step};
 use crate::terms::Terms;
 use journal::Journal;
+use known::Known;
 use newcomers::Newcomers;
 use source::Pinned;
 
@@ -49,7 +51,7 @@ use source::Pinned;
 pub struct Sources {
     own: SourceId,
     own_end: Option<OwnEnd>,
-    sources: BTreeMap<SourceId, Source>,
+    sources: Known,
     newcomers: Newcomers,
     journal: Journal,
     unattested: Unattested,
@@ -83,7 +85,7 @@ pub(crate) struct OwnEnd {
 impl Sources {
     /// Nobody yet. `own` is the collector's name: only what it wrote tells about keys and gaps.
     pub fn new(own: SourceId) -> Self {
-        let (sources, journal) = (BTreeMap::new(), Journal::default());
+        let (sources, journal) = (Known::default(), Journal::default());
         Self {
             own,
             own_end: None,
@@ -109,7 +111,7 @@ impl Sources {
         let lane = Lane { stream: header.stream, epoch: header.epoch };
         let offered = Offered { range: header.range(), previous: header.previous, chain: batch.chain_hash() };
         let may_be_begun = self.may_be_begun();
-        let source = self.sources.entry(header.source).or_default();
+        let source = self.sources.get_or_add(header.source);
         source.lane(lane, may_be_begun).recovered(&offered, header.time_last);
         source.heard(header, head.stamp, head.clock_offset_us());
         self.unattested.push(Entered::of(head, batch));
@@ -137,7 +139,7 @@ impl Sources {
     /// The whole log was taken: whoever comes now and was not met is new.
     pub(crate) fn rebuilt(&mut self) {
         self.is_rebuilding = false;
-        let names: Vec<SourceId> = self.sources.keys().copied().collect();
+        let names: Vec<SourceId> = self.sources.iter().map(|(name, _)| *name).collect();
         names.into_iter().for_each(|name| self.heard_of(name));
     }
 
@@ -221,7 +223,7 @@ impl Sources {
                 Step::Came(stretch) => {
                     let lane = Lane { stream: stretch.stream, epoch: stretch.epoch };
                     let may_be_begun = self.may_be_begun();
-                    let source = self.sources.entry(stretch.source).or_default();
+                    let source = self.sources.get_or_add(stretch.source);
                     source.lane(lane, may_be_begun).recovered_stretch(stretch);
                 }
                 Step::Told(bytes) => {
@@ -233,11 +235,11 @@ impl Sources {
             self.journal.settle();
         }
         for beat in &history.beats {
-            self.sources.entry(beat.source).or_default().beat(beat);
+            self.sources.get_or_add(beat.source).beat(beat);
         }
         for last in &history.heard {
             self.last_stamp = self.last_stamp.max(last.ingest);
-            self.sources.entry(last.source).or_default().heard_at(last.made, last.ingest, last.clock_offset_us);
+            self.sources.get_or_add(last.source).heard_at(last.made, last.ingest, last.clock_offset_us);
             if last.source == self.own {
                 let lane = Lane { stream: last.stream, epoch: last.epoch };
                 self.own_end = Some(OwnEnd { lane, end: last.end, chain: last.chain, offset: last.offset });
@@ -248,6 +250,12 @@ impl Sources {
     /// All sources by name, as the API shows them.
     pub fn views(&self) -> Vec<SourceView> {
         self.sources.iter().map(|(name, source)| self.view_of(*name, source)).collect()
+    }
+
+    /// Those that have changed since this was called last, as they are now.
+    pub fn take_changed(&mut self) -> Vec<ChangedSource> {
+        let names = self.sources.take_changed();
+        names.into_iter().map(|name| (name, self.view(&name))).collect()
     }
 
     /// One of them.
@@ -283,10 +291,7 @@ impl Sources {
 
     /// The source, which is made when there is room for one more.
     pub(crate) fn get_or_add(&mut self, source: SourceId) -> Option<&mut Source> {
-        if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&source) {
-            return None;
-        }
-        Some(self.sources.entry(source).or_default())
+        self.sources.get_or_add_if_room(source)
     }
 
     pub(crate) fn key(&self, source: &SourceId) -> Option<PublicKey> {
@@ -310,18 +315,15 @@ impl Sources {
     /// The lane, made when there is room for one more. What is changed through it is not put back.
     pub(crate) fn lane_to_judge(&mut self, source: SourceId, lane: Lane) -> Option<&mut LaneRecord> {
         let may_be_begun = self.may_be_begun();
-        let known = self.get_or_add(source)?;
-        if known.lanes.len() >= SOURCE_LANES_MAX && !known.lanes.contains_key(&lane) {
-            return None;
-        }
-        Some(known.lane(lane, may_be_begun))
+        self.sources.lane(source, lane, may_be_begun)
     }
 
     /// The lane, to be changed by something that is to be in the log with the next commit.
     pub(crate) fn lane_to_change(&mut self, source: SourceId, lane: Lane) -> Option<&mut LaneRecord> {
-        let record = self.lane_to_judge(source, lane)?.clone();
+        let may_be_begun = self.may_be_begun();
+        let record = self.sources.lane(source, lane, may_be_begun)?;
         self.journal.changing(source, record);
-        self.lane_to_judge(source, lane)
+        Some(record)
     }
 
     /// What is missing in any lane, and neither declared nor told.

@@ -17,7 +17,8 @@ impl Sources {
         if self.is_rebuilding {
             return;
         }
-        match self.sources.get(&name) {
+        // Whether it is a newcomer belongs to its view.
+        match self.sources.get_mut(&name) {
             Some(source) if name != self.own && !source.has_delivered() && !source.is_kept() => {
                 let standing = match (&source.pinned, source.link()) {
                     (None, _) => Standing::Refused,

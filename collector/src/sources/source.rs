@@ -65,6 +65,8 @@ pub(crate) struct Source {
     pub is_vouched: bool,
     /// How many lanes it was seen to begin.
     lanes_begun: u64,
+    /// Whether it is in the list of those that have changed.
+    pub(super) is_changed: bool,
 }
 
 impl Source {

@@ -147,7 +147,7 @@ impl Sources {
     /// What is to be logged again before the log's beginning goes: retirements, names, endorsements.
     pub(crate) fn statements(&self) -> impl Iterator<Item = Notice> + use<> {
         let mut notices = Vec::new();
-        for (name, source) in &self.sources {
+        for (name, source) in self.sources.iter() {
             if let Some(RetiredView { who, why, .. }) = source.retired.clone() {
                 notices.push(Notice::Retired { source: *name, who, why });
             }
@@ -173,7 +173,7 @@ impl Sources {
         if self.get(&agent).and_then(told).is_some_and(|told| told.end >= end) {
             return false;
         }
-        let of_term: Vec<_> = self.sources.values().filter_map(told).collect();
+        let of_term: Vec<_> = self.sources.iter().filter_map(|(_, source)| told(source)).collect();
         of_term.len() < ROLLED_BACK_EVENTS_MAX || of_term.iter().all(|told| told.end < end)
     }
 

@@ -84,7 +84,6 @@ struct Fake {
 }
 
 impl Admission for Fake {
-    type Sources = usize;
     type CommitError = &'static str;
 
     /// Who says "run n" has proved itself to be that run.
@@ -140,10 +139,6 @@ impl Admission for Fake {
 
     fn durable_end(&self) -> Offset {
         Offset::new(self.end)
-    }
-
-    fn sources(&self) -> usize {
-        self.hand.seen.borrow().received.len()
     }
 }
 

@@ -56,13 +56,13 @@ async fn a_broker_that_is_killed_and_forgets_everything_costs_nothing() {
             break;
         }
     }
-    let mut sources = collector.state.sources.clone();
+    let sources = collector.state.sources.clone();
     let online = |link: LinkState| {
-        move |views: &std::sync::Arc<Vec<afferent_collector::sources::SourceView>>| {
+        move |views: &[std::sync::Arc<afferent_collector::sources::SourceView>]| {
             views.iter().any(|view| view.source == name() && view.link == link)
         }
     };
-    within(sources.wait_for(online(LinkState::Online))).await.unwrap();
+    within(sources.wait_for(online(LinkState::Online))).await;
 
     drop(broker);
     assert!(agent.control().await.is_err());
@@ -70,7 +70,7 @@ async fn a_broker_that_is_killed_and_forgets_everything_costs_nothing() {
     let mut agent = Agent::connect(port).await;
     assert_eq!(within(agent.welcomed(2)).await, Sequence::new(1), "what was acked is known");
     drop(agent);
-    within(sources.wait_for(online(LinkState::Offline))).await.unwrap();
+    within(sources.wait_for(online(LinkState::Offline))).await;
     within(collector.stop()).await.unwrap();
     drop(broker);
 }

@@ -115,12 +115,18 @@ fn who_has_delivered_nothing_gives_way_to_newer_names_and_a_start_finds_the_same
     assert!(agents.iter().all(|agent| !view(&core, agent.name.as_str()).is_new));
     assert_eq!(come(&mut core, &strangers(0..NAMES_NEW_MAX), through_a_broker, 2), vec![None; NAMES_NEW_MAX]);
     assert_eq!((core.sources().new_names(), core.take_gave_way()), (NAMES_NEW_MAX, BTreeSet::new()));
-    let before = pinned(&core);
+    let (before, shown) = (pinned(&core), SourceViews::default());
+    assert!(shows_all(&shown, &mut core));
     come(&mut core, &strangers(NAMES_NEW_MAX..NAMES_NEW_MAX + 10), through_a_broker, 3);
     let gone: BTreeSet<SourceId> = strangers(0..10).iter().map(|agent| agent.name).collect();
     assert_eq!((core.sources().new_names(), core.take_gave_way()), (NAMES_NEW_MAX, gone.clone()));
     assert!(before.len() == pinned(&core).len() && pinned(&core).keys().all(|name| !gone.contains(name)));
     assert!(agents.iter().all(|agent| pinned(&core).contains_key(&agent.name)), "they were there first, and stay");
+    assert!(shows_all(&shown, &mut core), "names that are gone are not shown any more");
+    assert_eq!(core.take_changed(), [], "nothing has changed since");
+    let batch = agents[0].samples(3);
+    give(&mut core, &agents[0], &batch);
+    assert_eq!(core.take_changed().iter().map(|(name, _)| *name).collect::<Vec<_>>(), [agents[0].name]);
     assert_eq!(own_events(&core).iter().filter(|event| event.contains("Forgotten")).count(), 10);
     assert!(core.sessions.of(&source("stranger-0")).next().is_none(), "nothing is kept of it");
     // Nothing was said about names that anybody but the log knows.

@@ -39,6 +39,7 @@ fn ordeal<E: TestEngine>(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCa
         plant.agents.iter().for_each(|agent| drop(greet(core, agent, 0, &clock(0)).unwrap()));
     };
     greet_all(&mut core);
+    let mut shown = SourceViews::default();
     let check = |core: &Core<E::Log>, acked: &BTreeMap<(SourceId, Stream), u64>| -> Result<(), TestCaseError> {
         for agent in &plant.agents {
             let mine =
@@ -68,7 +69,7 @@ fn ordeal<E: TestEngine>(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCa
         disk.fails_in(None);
         if core.is_lost() {
             prop_assert!(is_unknown, "nothing else ends unknown");
-            core = start(&disk);
+            (core, shown) = (start(&disk), SourceViews::default());
             greet_all(&mut core);
         }
         if let Ok(answers) = committed {
@@ -88,13 +89,14 @@ fn ordeal<E: TestEngine>(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCa
             };
             let before = (!core.is_pending()).then(|| lanes(&core));
             disk = disk.after_power_cut();
-            core = start(&disk);
+            (core, shown) = (start(&disk), SourceViews::default());
             if let Some(before) = before {
                 prop_assert_eq!(lanes(&core), before, "a restart rebuilds the sources as they were");
             }
             greet_all(&mut core);
         }
         check(&core, &acked)?;
+        prop_assert!(shows_all(&shown, &mut core), "what is published of changes is what all sources look like");
     }
     for (agent, batches) in plant.agents.iter().zip(&plant.batches) {
         greet(&mut core, agent, 0, &clock(3)).unwrap();

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use afferent_host::stop::{self, Stop, StopSender};
 use afferent_protocol::attestation::Attestation;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::super::{CLOCK, Loop, Settings, UNATTESTED};
 use super::*;
 use crate::intake::{self, Health, Intake, Outbox, Writer};
 use crate::log::ReadLog;
-use crate::sources::{ClockHeard, SourceView};
+use crate::sources::{ClockHeard, SourceViews};
 use crate::supervise::Supervisor;
 
 /// Retention at work on a log, with the writer that says what goes. This machine's clock is years ahead of the log.
@@ -19,7 +19,7 @@ struct AtWork {
     retention: Loop,
     log: Arc<dyn ReadLog>,
     health: Arc<Health>,
-    heard: watch::Sender<Arc<Vec<SourceView>>>,
+    heard: SourceViews,
     stopping: Stop,
     runtime: Runtime,
     intake: Option<Intake>,
@@ -41,7 +41,7 @@ impl AtWork {
         let supervisor = Supervisor::new(Arc::clone(&health), stop::channel().1);
         let (writer, _) =
             intake::spawn(world.core, incoming, Outbox::Endpoint(Arc::default()), asked, &supervisor).unwrap();
-        let (heard, sources) = watch::channel(Arc::default());
+        let heard = SourceViews::default();
         let mut settings = Settings {
             rules,
             every: crate::limits::RETENTION_EVERY,
@@ -49,7 +49,7 @@ impl AtWork {
             log: log.clone(),
             attested,
             newest,
-            sources,
+            sources: heard.clone(),
             trimmed_until: Offset::ZERO,
             emptying: Box::new(forgetter),
             emptied_until: Offset::ZERO,
@@ -117,7 +117,7 @@ fn where_nobody_says_what_time_it_is_nothing_is_old_until_an_agent_does() {
     // What is true: this machine's clock, as it stands now.
     let now = afferent_host::clock::SystemClock::new().read();
     view.clock_heard = Some(ClockHeard { wall: now.wall, monotonic_us: now.monotonic_us });
-    waits.heard.send_replace(Arc::new(vec![view]));
+    waits.heard.publish(vec![(view.source, Some(view))]);
     assert!(waits.look() > Offset::ZERO);
     assert_eq!(waits.warning(CLOCK), None);
 }

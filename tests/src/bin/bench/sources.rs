@@ -154,9 +154,8 @@ fn content_bytes(content: &Content) -> usize {
 fn writer_cpu() -> Duration {
     let tasks = fs::read_dir("/proc/self/task").expect("Linux shows threads");
     let name = Part::Writer.name();
-    let is_writer = |task: &fs::DirEntry| {
-        fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
-    };
+    let is_writer =
+        |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name);
     let writer = tasks.flatten().find(is_writer).expect("the writer's thread runs");
     let stat = fs::read_to_string(writer.path().join("schedstat")).expect("Linux counts a thread's time");
     let ns = stat.split(' ').next().and_then(|ns| ns.parse().ok()).expect("the first figure is the time on a CPU");
