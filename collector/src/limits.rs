@@ -307,6 +307,8 @@ pub const POST_BYTES_MAX: usize = 4 << 20;
 pub const POST_EVENTS_MAX: usize = 1000;
 /// Bytes of memory for the index of posted events.
 pub const POSTED_IDS_CACHE_BYTES: usize = 16 << 20;
+/// Ids of posted events that wait for a place in their index; while there are more, nothing posted is taken.
+pub const POSTED_IDS_UNWRITTEN_MAX: usize = 1 << 20;
 /// The index of posted events comes to the disk at least so often; what a crash leaves out is read from the log.
 pub const POSTED_IDS_SYNC_EVERY: Duration = Duration::from_secs(10);
 /// Up to so many events are an answer that is rendered before it is sent; longer ones are rendered as they are sent.
@@ -372,6 +374,7 @@ const _: () = {
     assert!(PACKET_BYTES_MAX as usize > MESSAGE_PAYLOAD_BYTES_MAX + TOPIC_BYTES_MAX + 5);
     assert!(INTAKE_BYTES_MAX >= 2 * PACKET_BYTES_MAX as usize, "any two messages fit between socket and log");
     assert!(COMMIT_BYTES_MAX <= INTAKE_BYTES_MAX);
+    assert!(POSTED_IDS_UNWRITTEN_MAX > COMMIT_MESSAGES_MAX * POST_EVENTS_MAX, "what one commit can bring finds room");
     assert!(NAMES_NEW_MAX > COMMIT_MESSAGES_MAX, "who proves itself delivers before later ones push it out");
     assert!(SESSIONS_CLAIMED_MAX > COMMIT_MESSAGES_MAX, "a claim is answered before later ones push it out");
     assert!(OUT_BYTES_MAX > 2 * afferent_protocol::limits::CONTROL_BYTES_MAX);

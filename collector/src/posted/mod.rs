@@ -3,7 +3,8 @@
 //! - [`NewEvent`]: a CloudEvent that was checked, as the log takes it; [`Amended`]: what it is about when it is an amendment
 //! - [`PostedIds`]: which `source` and `id` have which offset; derived from the log (`redb_ids`), forever
 //!
-//! The writer thread asks for the id and appends, so that two posts of the same event at the same time are one event.
+//! The writer's thread asks for the id and appends, so that two posts of the same event at the same time are one event.
+//! Writing ids, and their way to the disk, is a thread's of its own (`unwritten` stands between the two).
 
 mod amended;
 mod check;
@@ -12,6 +13,7 @@ mod looks;
 mod redb_ids;
 #[cfg(test)]
 mod tests;
+mod unwritten;
 
 use std::fmt;
 

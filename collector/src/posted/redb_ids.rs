@@ -3,10 +3,14 @@
 //! The file says up to which offset it is complete. What the log has behind that is read when the collector begins, in the
 //! background; until then nothing posted is taken. An entry is believed only after the log has shown the event itself, as
 //! long as it is kept: a file that contradicts the log is removed, and recreated by the next start.
+//!
+//! The file is written by a thread of its own, after the log: an id is known from its commit on, by what is `unwritten`
+//! and then by the file. What a crash leaves out of the file is behind the offset that it names.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use afferent_host::files;
@@ -15,9 +19,10 @@ use afferent_protocol::ids::Offset;
 use afferent_protocol::session::signed::Place;
 use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 
+use super::unwritten::{Portion, Unwritten};
 use super::{EventKey, PostRefusal, PostedIds};
 use crate::cloud_event::posted::Posted;
-use crate::limits::{POSTED_IDS_CACHE_BYTES, POSTED_IDS_SYNC_EVERY};
+use crate::limits::{POSTED_IDS_CACHE_BYTES, POSTED_IDS_SYNC_EVERY, POSTED_IDS_UNWRITTEN_MAX};
 use crate::log::events::{self, Item, Walk};
 use crate::log::records::Decoder;
 use crate::log::{Kinds, NameHash, ReadLog, ReadLogError, Wanted};
@@ -35,7 +40,7 @@ const CATCH_UP_IDS: usize = 10_000;
 #[derive(Debug)]
 enum State {
     CatchingUp { percent: u8 },
-    Ready(Database),
+    Ready(Arc<Database>),
     Broken(String),
 }
 
@@ -44,8 +49,9 @@ pub struct RedbIds {
     path: PathBuf,
     log: Arc<dyn ReadLog>,
     state: Arc<Mutex<State>>,
-    /// When the file last came to the disk.
-    synced: Instant,
+    unwritten: Arc<Unwritten>,
+    /// The side that writes.
+    thread: Option<JoinHandle<()>>,
     scratch: Vec<u8>,
     decoder: Decoder,
 }
@@ -66,34 +72,27 @@ enum CatchUpError {
 }
 
 impl RedbIds {
-    /// Opens the file, or makes it, and catches up with the log on a thread of its own.
+    /// Opens the file, or makes it, and catches up with the log on a thread of its own, which then writes what follows.
     ///
     /// # Errors
     /// When the system has no thread to give.
     pub fn open(path: &Path, log: Arc<dyn ReadLog>, supervisor: &Supervisor) -> std::io::Result<Self> {
         let state = Arc::new(Mutex::new(State::CatchingUp { percent: 0 }));
-        let ids = Self {
-            path: path.to_owned(),
-            log: log.another(),
-            state: Arc::clone(&state),
-            synced: Instant::now(),
-            scratch: Vec::new(),
-            decoder: Decoder::default(),
-        };
-        let path = path.to_owned();
-        // What is appended after this has no posted events until the file is ready.
-        let end = log.kept().end;
-        supervisor.thread(Part::PostedIds, move || {
-            let caught_up = caught_up(&path, &*log, end, &state);
-            *lock(&state) = match caught_up {
-                Ok(database) => State::Ready(database),
-                Err(error) => {
-                    tracing::error!(%error, path = %path.display(), "posted events are not taken");
-                    State::Broken(error.to_string())
-                }
-            };
-        })?;
-        Ok(ids)
+        let unwritten = Arc::<Unwritten>::default();
+        let own_log = log.another();
+        let file = File { path: path.to_owned(), log, state: Arc::clone(&state), unwritten: Arc::clone(&unwritten) };
+        let thread = Some(supervisor.thread(Part::PostedIds, move || file.run())?);
+        let (path, scratch, decoder) = (path.to_owned(), Vec::new(), Decoder::default());
+        Ok(Self { path, log: own_log, state, unwritten, thread, scratch, decoder })
+    }
+
+    /// The file, once it has caught up.
+    #[cfg(test)]
+    pub(super) fn database(&self) -> Option<Arc<Database>> {
+        match &*lock(&self.state) {
+            State::Ready(database) => Some(Arc::clone(database)),
+            _ => None,
+        }
     }
 
     /// Whether the log has this event at this offset.
@@ -120,25 +119,106 @@ impl RedbIds {
         });
         read.is_ok() && found
     }
+}
 
-    fn write(&mut self, events: &[(EventKey, Offset)], end: Offset, durability: Durability) {
-        let mut state = lock(&self.state);
-        let State::Ready(database) = &*state else { return };
-        if let Err(error) = write(database, events, &self.log.terms().place(end), durability) {
+/// The side that writes.
+struct File {
+    path: PathBuf,
+    log: Arc<dyn ReadLog>,
+    state: Arc<Mutex<State>>,
+    unwritten: Arc<Unwritten>,
+}
+
+impl File {
+    /// Catches up with the log, and writes what follows, until no more comes or the file cannot be written.
+    fn run(&self) {
+        // After a panic the file is opened once more: until then nothing posted is taken, and the file must be closed.
+        *lock(&self.state) = State::CatchingUp { percent: 0 };
+        // What is appended after this is passed on by its commit.
+        let end = self.log.kept().end;
+        let written = caught_up(&self.path, &*self.log, end, &self.state).map(Arc::new).and_then(|database| {
+            self.unwritten.begins_at(end);
+            *lock(&self.state) = State::Ready(Arc::clone(&database));
+            self.follow(&database, end).map_err(CatchUpError::from)
+        });
+        if let Err(error) = written {
             tracing::error!(%error, path = %self.path.display(), "posted events are not taken any more");
-            *state = State::Broken(error.to_string());
+            *lock(&self.state) = State::Broken(error.to_string());
+        }
+    }
+
+    /// Writes what comes into a file that is complete up to `synced_end`, and on the disk.
+    fn follow(&self, database: &Database, mut synced_end: Offset) -> Result<(), redb::Error> {
+        let mut synced = Instant::now();
+        loop {
+            let Portion { ids, end, is_last } = self.unwritten.take(synced + POSTED_IDS_SYNC_EVERY);
+            if !matches!(*lock(&self.state), State::Ready(_)) {
+                // It contradicts the log, and was removed.
+                return Ok(());
+            }
+            let is_due = is_last || synced.elapsed() >= POSTED_IDS_SYNC_EVERY;
+            assert!(synced_end <= end, "the file is never ahead of the log");
+            if end > synced_end {
+                self.write(database, ids, end, is_due)?;
+            }
+            if is_last {
+                return Ok(());
+            }
+            if is_due {
+                (synced, synced_end) = (Instant::now(), end);
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        database: &Database,
+        ids: Vec<(EventKey, Offset)>,
+        end: Offset,
+        is_due: bool,
+    ) -> Result<(), redb::Error> {
+        // What a crash leaves out of the file is in the log.
+        let durability = if is_due { Durability::Immediate } else { Durability::None };
+        match write(database, &ids, &self.log.terms().place(end), durability) {
+            Ok(()) => {
+                self.unwritten.written(&ids);
+                Ok(())
+            }
+            Err(error) => {
+                self.unwritten.put_back(ids);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Drop for RedbIds {
+    /// Waits for the last write. A thread that is still catching up is not waited for: the next start goes on from there.
+    fn drop(&mut self) {
+        self.unwritten.close();
+        let is_writing = matches!(*lock(&self.state), State::Ready(_));
+        if let Some(thread) = self.thread.take().filter(|_| is_writing) {
+            // The supervisor has reported a panic.
+            let _ = thread.join();
         }
     }
 }
 
 impl PostedIds for RedbIds {
     fn find(&mut self, key: EventKey) -> Result<Option<Offset>, PostRefusal> {
-        let found = match &*lock(&self.state) {
+        let database = match &*lock(&self.state) {
             State::CatchingUp { percent } => return Err(PostRefusal::NotReady { percent: *percent }),
             State::Broken(why) => return Err(PostRefusal::Broken(why.clone())),
-            State::Ready(database) => find(database, key),
+            State::Ready(database) => Arc::clone(database),
         };
-        let wrong = match found {
+        if self.unwritten.len() >= POSTED_IDS_UNWRITTEN_MAX {
+            // The disk is slower than those who post.
+            return Err(PostRefusal::NotReady { percent: 99 });
+        }
+        if let Some(offset) = self.unwritten.find(key) {
+            return Ok(Some(offset));
+        }
+        let wrong = match find(&database, key) {
             Ok(None) => return Ok(None),
             Ok(Some(offset)) if self.is_there(key, offset) => return Ok(Some(offset)),
             Ok(Some(offset)) => format!("it names offset {offset}, and the log has something else there"),
@@ -152,16 +232,7 @@ impl PostedIds for RedbIds {
     }
 
     fn keep(&mut self, events: &[(EventKey, Offset)], end: Offset) {
-        let is_due = self.synced.elapsed() >= POSTED_IDS_SYNC_EVERY;
-        if !is_due && events.is_empty() {
-            return;
-        }
-        // What a crash leaves out of the file is in the log.
-        let durability = if is_due { Durability::Immediate } else { Durability::None };
-        self.write(events, end, durability);
-        if is_due {
-            self.synced = Instant::now();
-        }
+        self.unwritten.push(events, end);
     }
 }
 

@@ -53,3 +53,34 @@ fn ids_of_a_term_that_does_not_hold_are_forgotten_and_those_of_the_log_found_aga
     let put_back = log(1, &["first", "third", "fourth"]);
     assert_eq!(found(&path, &put_back, &all), [Ok(Some(0)), Ok(None), Ok(Some(1))]);
 }
+
+#[test]
+fn ids_are_kept_and_found_while_the_file_takes_nothing_and_are_in_it_after_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ids");
+    let all = ["first", "second"];
+    let (before, after) = (log(100, &all[..1]), log(100, &all));
+    let supervisor = Supervisor::new(Arc::default(), stop::channel().1);
+    let mut index = RedbIds::open(&path, Arc::new(before), &supervisor).unwrap();
+    let database = loop {
+        match index.database() {
+            Some(database) => break database,
+            None => std::thread::yield_now(),
+        }
+    };
+    // One transaction writes at a time: whoever writes now waits.
+    let writing = redb::Database::begin_write(&database).unwrap();
+    let key = EventKey::new("/wear", "second");
+    index.keep(&[(key, Offset::new(1))], Offset::new(2));
+    assert_eq!(index.find(key), Ok(Some(Offset::new(1))), "it is known from its commit on");
+    writing.abort().unwrap();
+    drop(database);
+    drop(index);
+    let file = redb::Database::open(&path).unwrap();
+    let table = redb::TableDefinition::<'_, u128, u64>::new("ids");
+    let reading = redb::ReadableDatabase::begin_read(&file).unwrap();
+    let offset = reading.open_table(table).unwrap().get(key.get()).unwrap().map(|offset| offset.value());
+    assert_eq!(offset, Some(1), "the last write comes before the end");
+    drop((reading, file));
+    assert_eq!(found(&path, &after, &all), [Ok(Some(0)), Ok(Some(1))]);
+}
