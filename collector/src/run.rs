@@ -336,11 +336,12 @@ async fn open_log(
     let engine = engine::chosen(config, data.path());
     let opening = tokio::task::spawn_blocking(move || {
         let clock = SystemClock::new();
-        let mut sources = Sources::new(own.source);
+        let engine = engine()?;
+        let mut sources = Sources::of_partition(own.source, engine.partition());
         let mut entropy = || getrandom::u64().expect("the system gave random numbers a moment ago");
         let now = clock.read().wall;
         let opening = Opening { own: own.source, identity: &own.identity, now, entropy: &mut entropy };
-        let OpenedLog { log, recovery, reader, upkeep } = engine()?.open(opening, &mut sources)?;
+        let OpenedLog { log, recovery, reader, upkeep } = engine.open(opening, &mut sources)?;
         sources.find_unattested(&*reader);
         let core = Core::new(log, sources, own, &recovery, &clock.read());
         Ok(Opened { core, reader, upkeep })
@@ -367,7 +368,7 @@ struct Removing {
 impl Kept {
     fn of(config: &Config, core: &Core<impl UnifiedLog>) -> Self {
         Self {
-            attested: retention::Attested { own: config.name, log_id: core.place().log_id, keys: core.keys_of_log() },
+            attested: retention::Attested { own: config.name, here: core.place(), keys: core.keys_of_log() },
             newest: core.newest_attestation().and_then(|bytes| Attestation::read(&bytes)?.verify()),
             trimmed_until: core.sources().trimmed_until(),
             emptied_until: core.sources().emptied_until(),
