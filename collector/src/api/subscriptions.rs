@@ -23,7 +23,7 @@ use super::state::Api;
 use super::stream::now;
 use crate::limits::{
     EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, HTTP_DOCUMENT_BYTES_MAX,
-    MEMBER_BYTES_MAX, PARTITIONS_DEFAULT,
+    MEMBER_BYTES_MAX, SHARES_DEFAULT,
 };
 use crate::log::ReadLog;
 use crate::refused::{Kind, Refused};
@@ -47,10 +47,10 @@ pub(super) struct NewSubscription {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     filter: FilterText,
-    /// Into how many parts the work can be divided at most; it is divided by source.
+    /// Into how many shares the work is divided, by source: so many members can work on it at the same time.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 64)]
-    partitions: Option<u32>,
+    shares: Option<u32>,
 }
 
 /// A cursor to commit.
@@ -77,7 +77,7 @@ pub struct SubscriptionReport {
     /// Which events it has.
     #[schema(value_type = Object)]
     pub filter: FilterText,
-    /// Where each partition goes on, decimal.
+    /// Where each share goes on, decimal.
     pub cursors: Vec<String>,
     /// The time to come at which it begins (RFC 3339): it gives nothing that is ingested before.
     #[serde(default)]
@@ -98,8 +98,8 @@ pub struct SubscriptionReport {
 pub struct MemberReport {
     /// Its name.
     pub name: String,
-    /// Its partitions.
-    pub partitions: Vec<u32>,
+    /// Its shares.
+    pub shares: Vec<u32>,
     /// Seconds since it fetched or committed something.
     pub seen_s: f64,
 }
@@ -111,7 +111,7 @@ impl SubscriptionReport {
         let waits = view.kept.begins.is_some();
         let member = |member: crate::subscribe::named::Member| MemberReport {
             name: member.name,
-            partitions: member.partitions,
+            shares: member.shares,
             seen_s: member.seen.as_secs_f64(),
         };
         Self {
@@ -167,10 +167,10 @@ pub(super) async fn create(
         let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
         move || {
             let from = start.resolve(&*log).map_err(Problem::from)?;
-            let partitions = new.partitions.unwrap_or(PARTITIONS_DEFAULT);
+            let shares = new.shares.unwrap_or(SHARES_DEFAULT);
             let begins = start.to_come(now());
             let place = log.terms().place(from);
-            Ok::<_, Problem>(subscriptions.create(name, place, begins, new.filter, partitions, maker))
+            Ok::<_, Problem>(subscriptions.create(name, place, begins, new.filter, shares, maker))
         }
     })
     .await??;
@@ -413,7 +413,7 @@ impl From<SubscriptionError> for Problem {
                 let remedy = "delete those that nobody needs any more (DELETE), or commit what you have read of them";
                 (StatusCode::TOO_MANY_REQUESTS, remedy)
             }
-            SubscriptionError::Partitions(_) => (StatusCode::BAD_REQUEST, "give another number"),
+            SubscriptionError::Shares(_) => (StatusCode::BAD_REQUEST, "give another number"),
             SubscriptionError::TooManyMembers(_) => (StatusCode::CONFLICT, "wait until a lease is over"),
             SubscriptionError::Fenced => (StatusCode::CONFLICT, "fetch again; what was not committed comes again"),
             SubscriptionError::Lost(..) => unreachable!("it was answered above"),
