@@ -132,7 +132,7 @@ impl SubscriptionReport {
     responses((status = 200, description = "By name", body = Vec<SubscriptionReport>), super::openapi::Refusals))]
 pub(super) async fn list(State(api): State<Api>) -> Json<Vec<SubscriptionReport>> {
     let views = api.state.subscriptions.views().into_iter();
-    Json(views.map(|view| SubscriptionReport::of(view, &*api.state.reader)).collect())
+    Json(views.map(|view| SubscriptionReport::of(view, &*api.held().reader)).collect())
 }
 
 /// One subscription.
@@ -143,7 +143,7 @@ pub(super) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<SubscriptionReport>, Problem> {
     let view = api.state.subscriptions.view(name_of(&name)?)?;
-    Ok(Json(SubscriptionReport::of(view, &*api.state.reader)))
+    Ok(Json(SubscriptionReport::of(view, &*api.held().reader)))
 }
 
 /// Makes a subscription, unless the same one is there. There may be 1,000; of one client address 750, and of these 250 that
@@ -183,7 +183,7 @@ pub(super) async fn create(
         note_gave_way(&api, name, gone);
     }
     let made = created != Created::Known;
-    let report = SubscriptionReport::of(api.state.subscriptions.view(name)?, &*api.state.reader);
+    let report = SubscriptionReport::of(api.state.subscriptions.view(name)?, &*api.held().reader);
     Ok((if made { StatusCode::CREATED } else { StatusCode::OK }, Json(report)).into_response())
 }
 
@@ -271,12 +271,12 @@ pub(super) async fn fetch(
         blocking(move || subscriptions.read(name)).await??;
     }
     let until = Instant::now() + Duration::from_secs(asked.wait.unwrap_or(0));
-    let (mut durable, mut stopping) = (api.state.durable.clone(), api.stopping.clone());
+    let (mut durable, mut stopping) = (api.held().durable.clone(), api.stopping.clone());
     loop {
         // Before the log is read, so that what is appended after it wakes the wait below.
         durable.borrow_and_update();
         let portion = if has_begun(&api, name).await? {
-            let (terms, end) = (api.state.reader.terms(), api.state.reader.kept().end);
+            let (terms, end) = (api.held().reader.terms(), api.held().reader.kept().end);
             api.state.subscriptions.portion(name, &asked.member, &terms, end)?
         } else {
             None
