@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{Client, Sent};
 use super::problem::Problem;
+use super::query::{Nothing, Query};
 use super::state::Api;
 use crate::cloud_event::{names, put_rfc3339};
 use crate::core::{NotOperated, Operation};
@@ -189,8 +190,8 @@ pub struct LossReport {
 
 /// Every source: state, lag, losses, gaps.
 #[utoipa::path(get, path = "/v1/agents", tag = "sources",
-    responses((status = 200, description = "All sources", body = Object), super::openapi::Refusals))]
-pub(super) async fn agents(State(api): State<Api>, client: Client) -> Result<Response, Problem> {
+    responses((status = 200, description = "All sources", body = Object), Problem))]
+pub(super) async fn agents(State(api): State<Api>, client: Client, _: Query<Nothing>) -> Result<Response, Problem> {
     let sources = api.state.sources.borrow().clone();
     let kept = api.state.reader.kept();
     let log = LogReport { first: kept.start.get(), end: kept.end.get() };
@@ -226,10 +227,11 @@ pub struct NewKey {
 /// once it is in the log.
 #[utoipa::path(post, path = "/v1/agents/{name}/retire", tag = "sources", params(("name" = String, Path)),
     request_body = Retirement,
-    responses((status = 204, description = "It is in the log"), super::openapi::Refusals))]
+    responses((status = 204, description = "It is in the log"), Problem))]
 pub(super) async fn retire(
     State(api): State<Api>,
     Path(name): Path<String>,
+    _: Query<Nothing>,
     headers: HeaderMap,
     body: Sent,
 ) -> Result<StatusCode, Problem> {
@@ -244,10 +246,11 @@ pub(super) async fn retire(
 /// once it is in the log.
 #[utoipa::path(post, path = "/v1/agents/{name}/key", tag = "sources", params(("name" = String, Path)),
     request_body = NewKey,
-    responses((status = 204, description = "It is in the log"), super::openapi::Refusals))]
+    responses((status = 204, description = "It is in the log"), Problem))]
 pub(super) async fn replace_key(
     State(api): State<Api>,
     Path(name): Path<String>,
+    _: Query<Nothing>,
     headers: HeaderMap,
     body: Sent,
 ) -> Result<StatusCode, Problem> {

@@ -517,3 +517,36 @@ async fn the_document_names_every_route_and_every_method_and_no_other() {
         assert_eq!(documented, allowed, "{path}");
     }
 }
+
+#[tokio::test]
+async fn what_is_not_a_parameter_is_refused_by_every_path_but_those_of_probes() {
+    let served = Served::with_six_events().await;
+    let document = serde_json::to_value(<openapi::Document as utoipa::OpenApi>::openapi()).unwrap();
+    let mut refusing = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let (address, query) = (served.address, "cuont=1");
+            let request = format!(
+                "{} {}?{query} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                method.to_ascii_uppercase(),
+                path.replace("{name}", "x")
+            );
+            let answer = tokio::task::spawn_blocking(move || {
+                let mut socket = std::net::TcpStream::connect(address).unwrap();
+                socket.write_all(request.as_bytes()).unwrap();
+                let mut answer = String::new();
+                socket.read_to_string(&mut answer).unwrap();
+                answer
+            });
+            let answer = answer.await.unwrap();
+            if ["/healthz", "/metrics"].contains(&path.as_str()) {
+                assert!(!answer.contains("cuont"), "probes have parameters of their own: {path}: {answer}");
+                continue;
+            }
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{method} {path}: {answer}");
+            assert!(answer.contains(r#"the parameter \"cuont\" is not known here"#), "{method} {path}: {answer}");
+            refusing += 1;
+        }
+    }
+    assert_eq!(refusing, 20, "every handler of /v1");
+}

@@ -8,7 +8,7 @@ use afferent_collector::config::{Config, Overrides};
 use afferent_collector::log::events::Entry;
 use afferent_collector::log::inspect;
 use afferent_collector::models::diff::diff;
-use afferent_collector::models::question::Question;
+use afferent_collector::models::question::{Question, Wanted};
 use afferent_collector::models::runner::Difference;
 use afferent_collector::models::span::Span;
 use afferent_collector::models::what_if::{Plan, Report, WhatIf};
@@ -69,10 +69,9 @@ impl Offline {
         Ok(Self { disk, progress, definitions: with_built_ins(&added) })
     }
 
-    pub fn state(&self, model: &str, as_of: Option<&str>, part: &[(&str, &str)]) -> anyhow::Result<Value> {
+    pub fn state(&self, model: &str, as_of: Option<&str>, wanted: Wanted) -> anyhow::Result<Value> {
         let definition = self.find(model)?;
-        let get = |name| part.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        let question = Question::read(&definition.of, get)?;
+        let question = Question::new(&definition.of, wanted)?;
         let (fold, time) = self.folded(&[definition], as_of)?;
         let mut state = view(&fold, &definition.id, time, question.span())?;
         let cursor = question.keep(&mut state);
