@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::budget::{Client, Sent};
 use super::problem::Problem;
@@ -25,7 +26,7 @@ use crate::sources::{LaneView, LinkState, SourceView};
 use crate::whole;
 
 /// The answer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgentsReport {
     /// The log.
     pub log: LogReport,
@@ -40,7 +41,7 @@ pub struct AgentsReport {
 }
 
 /// Somebody who was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RefusedReport {
     /// `login`, `certificate`, `publish`, `other-key` and so on.
     pub kind: String,
@@ -82,18 +83,20 @@ impl RefusedReport {
 }
 
 /// The log's bounds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogReport {
     /// The oldest offset that is kept, decimal.
     #[serde(serialize_with = "as_text", deserialize_with = "whole::deserialize")]
+    #[schema(value_type = String)]
     pub first: u64,
     /// The durable end, decimal.
     #[serde(serialize_with = "as_text", deserialize_with = "whole::deserialize")]
+    #[schema(value_type = String)]
     pub end: u64,
 }
 
 /// One source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgentReport {
     /// Its name.
     pub name: String,
@@ -138,7 +141,7 @@ pub struct AgentReport {
 }
 
 /// One epoch of one stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LaneReport {
     /// `critical` or `samples`.
     pub stream: String,
@@ -146,9 +149,11 @@ pub struct LaneReport {
     pub epoch: String,
     /// The first sequence that is not in the log.
     #[serde(with = "whole")]
+    #[schema(schema_with = whole::schema)]
     pub end: u64,
     /// The first sequence that is not on disk.
     #[serde(with = "whole")]
+    #[schema(schema_with = whole::schema)]
     pub durable_end: u64,
     /// Batches in the log.
     pub batches: u64,
@@ -163,24 +168,28 @@ pub struct LaneReport {
 }
 
 /// Sequences from `first` up to and not including `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RangeReport {
     /// The first one.
     #[serde(with = "whole")]
+    #[schema(schema_with = whole::schema)]
     pub first: u64,
     /// The first one after it.
     #[serde(with = "whole")]
+    #[schema(schema_with = whole::schema)]
     pub end: u64,
 }
 
 /// A loss that the source declared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LossReport {
     /// The first sequence that is lost.
     #[serde(with = "whole")]
+    #[schema(schema_with = whole::schema)]
     pub first: u64,
     /// The first sequence that is not.
     #[serde(with = "whole")]
+    #[schema(schema_with = whole::schema)]
     pub end: u64,
     /// Why.
     pub reason: String,
@@ -190,7 +199,7 @@ pub struct LossReport {
 
 /// Every source: state, lag, losses, gaps.
 #[utoipa::path(get, path = "/v1/agents", tag = "sources",
-    responses((status = 200, description = "All sources", body = Object), Problem))]
+    responses((status = 200, description = "All sources", body = AgentsReport), Problem))]
 pub(super) async fn agents(State(api): State<Api>, client: Client, _: Query<Nothing>) -> Result<Response, Problem> {
     let sources = api.state.sources.borrow().clone();
     let kept = api.state.reader.kept();
@@ -203,7 +212,7 @@ pub(super) async fn agents(State(api): State<Api>, client: Client, _: Query<Noth
 }
 
 /// That nothing more is to be expected of a source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Retirement {
     /// Who says so. Nobody checks it here.
     pub who: String,
@@ -212,7 +221,7 @@ pub struct Retirement {
 }
 
 /// Another key for a source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NewKey {
     /// The public key, 64 hexadecimal digits.
     pub key: String,

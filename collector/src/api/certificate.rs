@@ -74,7 +74,7 @@ impl CertificateQuery {
 /// takes reading the whole log.
 #[utoipa::path(get, path = "/v1/certificate", tag = "sources", params(CertificateQuery),
     responses((status = 200, description = "What the log proves", content(
-        (Object = "application/json"), (String = "text/plain")), headers(("afferent-complete" = bool), ("afferent-verdict" = String))),
+        (Certificate = "application/json"), (String = "text/plain")), headers(("afferent-complete" = bool), ("afferent-verdict" = String))),
         Problem))]
 pub(super) async fn certificate(
     State(api): State<Api>,

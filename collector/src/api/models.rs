@@ -17,7 +17,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::blocking::blocking;
 use super::budget::computing::{self, Computation, JSON};
@@ -29,14 +30,14 @@ use super::state::Api;
 use crate::limits::{HTTP_DOCUMENT_BYTES_MAX, MODEL_ROWS_MAX};
 use crate::models::diff::Change;
 use crate::models::question::{Question, QuestionError, Wanted};
-use crate::models::runner::{AsOf, AskError, Cancel, Difference, Models, RecomputeError, ReplayError, Status};
+use crate::models::runner::{AsOf, AskError, Cancel, Difference, Models, RecomputeError, ReplayError, StateAt, Status};
 use crate::models::span::Span;
-use crate::models::what_if::{Plan, PlanError, RunError};
-use crate::models::{BuiltIn, Definition, time};
+use crate::models::what_if::{Plan, PlanError, Report, RunError};
+use crate::models::{BuiltIn, CountedFromView, Definition, time_text};
 use crate::subscribe::Start;
 
 /// One version of a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModelReport {
     /// Its name.
     pub name: String,
@@ -57,8 +58,7 @@ pub struct ModelReport {
     /// When the last event that it has seen was ingested.
     pub time: String,
     /// From where in the log it counts, as in its state: what was before, retention had removed when it was made.
-    #[schema(value_type = Object)]
-    pub counts_from: Value,
+    pub counts_from: Option<CountedFromView>,
     /// Events that it has not seen yet.
     pub behind: u64,
     /// States of it on disk.
@@ -66,7 +66,7 @@ pub struct ModelReport {
 }
 
 /// What differs between two models.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DiffReport {
     /// The one model.
     pub left: String,
@@ -77,13 +77,40 @@ pub struct DiffReport {
     /// As of when, and what of it.
     pub time: String,
     /// From where in the log the one counts.
-    pub left_counts_from: Value,
+    pub left_counts_from: CountedFromView,
     /// And the other: where the two are not the same, what differs may be that alone.
-    pub right_counts_from: Value,
+    pub right_counts_from: CountedFromView,
     /// One by one, up to a limit.
     pub changes: Vec<Change>,
     /// How many more there are.
     pub more: u64,
+}
+
+/// The state of a model at a place of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StateReport {
+    /// From where in the log it counts.
+    pub counts_from: CountedFromView,
+    /// Where the next page goes on; null when there are no more rows, or no page was asked for.
+    pub cursor: Option<String>,
+    /// The model, as `kpi@2`.
+    pub model: String,
+    /// The first offset that the state has not seen, as text.
+    pub offset: String,
+    /// The state, or the part of it that was asked for.
+    #[schema(value_type = Object)]
+    pub state: Value,
+    /// The collector's clock at that place (RFC 3339).
+    pub time: String,
+}
+
+/// A model that is being rebuilt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecomputeReport {
+    /// The model, as `kpi@2`.
+    pub model: String,
+    /// The path that shows how far it is.
+    pub progress: String,
 }
 
 /// Every version of every model, and how far it is.
@@ -97,7 +124,7 @@ pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Result<Js
 
 /// The state of a model: `NAME@VERSION`, or `NAME` for its highest version.
 #[utoipa::path(get, path = "/v1/models/{name}", tag = "models", params(("name" = String, Path), StateQuery),
-    responses((status = 200, description = "Its state", body = Object), Problem))]
+    responses((status = 200, description = "Its state", body = StateReport), Problem))]
 pub(super) async fn state(
     State(api): State<Api>,
     client: Client,
@@ -110,13 +137,7 @@ pub(super) async fn state(
     let (kind, models) = (kind_of(as_of), api.state.models.clone());
     let work = move |cancel: &Cancel| {
         let state = models.state(&definition, as_of, question.span(), cancel)?;
-        let (offset, as_of, counts_from) = (state.offset.to_string(), time(state.time), state.counts_from.view());
-        let mut shown = state.state;
-        let cursor = question.keep(&mut shown);
-        Ok::<_, AskError>(computing::json(&json!({
-            "model": state.model, "offset": offset, "time": as_of, "counts_from": counts_from, "cursor": cursor,
-            "state": shown,
-        })))
+        Ok::<_, AskError>(computing::json(&StateReport::of(state, &question)))
     };
     let answer = api.budgets.computed(kind, &client, work).await?;
     api.budgets.answer(&client, JSON, answer)
@@ -129,7 +150,7 @@ fn kind_of(as_of: AsOf) -> Computation {
 
 /// Which figures differ between two versions of a model.
 #[utoipa::path(get, path = "/v1/models/diff", tag = "models", params(DiffQuery),
-    responses((status = 200, description = "What differs", body = Object), Problem))]
+    responses((status = 200, description = "What differs", body = DiffReport), Problem))]
 pub(super) async fn diff(
     State(api): State<Api>,
     client: Client,
@@ -150,12 +171,12 @@ pub(super) async fn diff(
 
 /// Makes the state of a model again from the log, beside the one that is asked meanwhile.
 #[utoipa::path(post, path = "/v1/models/{name}/recompute", tag = "models", params(("name" = String, Path), RecomputeQuery),
-    responses((status = 202, description = "It was begun", body = Object), Problem))]
+    responses((status = 202, description = "It was begun", body = RecomputeReport), Problem))]
 pub(super) async fn recompute(
     State(api): State<Api>,
     Path(name): Path<String>,
     Query { asked, .. }: Query<RecomputeQuery>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<RecomputeReport>), Problem> {
     let definition = find(&api.state.models, &name)?;
     let (models, log, id) = (api.state.models.clone(), api.log(), definition.id.to_string());
     blocking(move || {
@@ -163,13 +184,13 @@ pub(super) async fn recompute(
         models.recompute(&definition, from).map_err(Problem::from)
     })
     .await??;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "model": id, "progress": "/v1/models" }))))
+    Ok((StatusCode::ACCEPTED, Json(RecomputeReport { model: id, progress: "/v1/models".to_owned() })))
 }
 
 /// What happened, and what would have happened under the assumptions of a plan.
 #[utoipa::path(post, path = "/v1/what-if", tag = "models", params(WhatIfQuery),
     request_body(content = String, content_type = "application/toml", description = "The plan, as TOML"),
-    responses((status = 200, description = "Actual and alternatives", body = Object), Problem))]
+    responses((status = 200, description = "Actual and alternatives", body = Report), Problem))]
 pub(super) async fn what_if(
     State(api): State<Api>,
     client: Client,
@@ -306,10 +327,6 @@ fn now() -> AsOf {
     AsOf::Now(clock::wall())
 }
 
-fn text(at: Timestamp) -> String {
-    time(at).as_str().unwrap_or_default().to_owned()
-}
-
 /// The state at a place.
 fn as_of(place: Start) -> AsOf {
     match place {
@@ -325,9 +342,19 @@ impl ModelReport {
     fn of(status: Status) -> Self {
         let Status { name, version, model, of, title, state, error, offset, time: at, counts_from, behind, snapshots } =
             status;
-        let (offset, time) = (offset.to_string(), text(at));
-        let counts_from = counts_from.map_or(Value::Null, |from| from.view());
+        let (offset, time) = (offset.to_string(), time_text(at));
+        let counts_from = counts_from.map(|from| from.view());
         Self { name, version, model, of, title, state, error, offset, time, counts_from, behind, snapshots }
+    }
+}
+
+impl StateReport {
+    /// The part of a state that a question asks for.
+    pub fn of(at: StateAt, question: &Question) -> Self {
+        let StateAt { model, offset, time, counts_from, mut state } = at;
+        let cursor = question.keep(&mut state);
+        let (offset, time) = (offset.to_string(), time_text(time));
+        Self { counts_from: counts_from.view(), cursor, model: model.to_string(), offset, state, time }
     }
 }
 
@@ -335,7 +362,7 @@ impl DiffReport {
     /// What two models of these names differ in.
     pub fn of((left, right): (String, String), found: Difference) -> Self {
         let [left_counts_from, right_counts_from] = found.counts_from.map(|from| from.view());
-        let (offset, time) = (found.offset.to_string(), text(found.time));
+        let (offset, time) = (found.offset.to_string(), time_text(found.time));
         let (changes, more) = (found.changes.changes, found.changes.more);
         Self { left, right, offset, time, left_counts_from, right_counts_from, changes, more }
     }

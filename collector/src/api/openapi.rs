@@ -15,6 +15,7 @@ use super::query::{Nothing, Query};
             sample. An offset is always such a text, and so is the attribute `sequence` of an event. The `data` of a posted \
             event is given back as it was written."
     ),
+    components(schemas(super::problem::ProblemDocument)),
     paths(
         super::agents::agents,
         super::agents::replace_key,

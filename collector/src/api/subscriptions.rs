@@ -46,7 +46,6 @@ pub(super) struct NewSubscription {
     from: Option<String>,
     /// Which events it has: `subject`, `type`, `source`, `severity` as in `GET /v1/events`.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     filter: FilterText,
     /// Into how many parts the work can be divided at most; it is divided by source.
     #[serde(default)]
@@ -76,7 +75,6 @@ pub struct SubscriptionReport {
     /// Its name.
     pub name: String,
     /// Which events it has.
-    #[schema(value_type = Object)]
     pub filter: FilterText,
     /// Where each partition goes on, decimal.
     pub cursors: Vec<String>,

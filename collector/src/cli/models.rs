@@ -7,7 +7,7 @@ mod show;
 use std::io::Write;
 use std::path::PathBuf;
 
-use afferent_collector::api::models::{DiffReport, ModelReport};
+use afferent_collector::api::models::{DiffReport, ModelReport, RecomputeReport, StateReport};
 use afferent_collector::limits::MODEL_ROWS_MAX;
 use afferent_collector::models::question::Wanted;
 use afferent_collector::models::span::Span;
@@ -15,7 +15,6 @@ use afferent_collector::models::what_if::Report;
 use afferent_collector::subscribe::Start;
 use anyhow::Context;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::client::Client;
 use super::{Collector, Output};
@@ -153,7 +152,7 @@ pub fn models(command: &Models) -> anyhow::Result<()> {
             write(*output, &list, || show::list(&list))
         }
         Models::Show { model, as_of, part, source } => {
-            let state: Value = match source.offline()? {
+            let state: StateReport = match source.offline()? {
                 Some(offline) => offline.state(model, as_of.as_deref(), part.wanted()?)?,
                 None => {
                     let asked = [pairs(&[("as_of", as_of)]), part.pairs()].concat();
@@ -161,7 +160,7 @@ pub fn models(command: &Models) -> anyhow::Result<()> {
                 }
             };
             write(source.output, &state, || show::state(&state))?;
-            if let (Output::Table, Some(cursor)) = (source.output, state["cursor"].as_str()) {
+            if let (Output::Table, Some(cursor)) = (source.output, &state.cursor) {
                 eprintln!("there is more: --limit … --cursor {cursor}");
             }
             Ok(())
@@ -193,8 +192,7 @@ pub fn models(command: &Models) -> anyhow::Result<()> {
 fn recompute(model: &str, from: &Option<String>, collector: &Collector, no_wait: bool) -> anyhow::Result<()> {
     let client = Client::new(&collector.http);
     let path = format!("/v1/models/{}/recompute", escaped(model));
-    let accepted: Value = client.post(&path, &pairs(&[("from", from)]), "")?;
-    let model = accepted["model"].as_str().unwrap_or(model).to_owned();
+    let RecomputeReport { model, .. } = client.post(&path, &pairs(&[("from", from)]), "")?;
     if no_wait {
         eprintln!("{model} is being made again; `afferent-collector models list` tells how far it is");
         return Ok(());
