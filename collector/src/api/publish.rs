@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::budget::Sent;
 use super::problem::Problem;
+use super::query::{Nothing, Query};
 use super::state::Api;
 use crate::intake::Intake;
 use crate::limits::{POST_BYTES_MAX, POST_EVENTS_MAX};
@@ -49,17 +50,18 @@ struct PublishedEvent {
     request_body(description = "CloudEvents 1.0 in the JSON format: one, an array, or one a line", content(
         (Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"),
         (String = "application/x-ndjson"))),
-    responses((status = 200, description = "They are on disk", body = Published), super::openapi::Refusals))]
+    responses((status = 200, description = "They are on disk", body = Published), Problem))]
 pub(super) async fn publish(
     State(api): State<Api>,
+    _: Query<Nothing>,
     headers: HeaderMap,
     body: Sent,
 ) -> Result<Json<Published>, Problem> {
     let kind = kind_of(&headers)?;
     let body = body.taken(POST_BYTES_MAX).await?;
     let events = if kind == Kind::Binary { vec![binary(&headers, &body)?] } else { read(kind, &body)? };
-    let names = api.state.sources.all();
-    let own = api.state.reader.own();
+    let names = api.held().sources.all();
+    let own = api.held().reader.own();
     // A name that has delivered nothing is anybody's: it takes no maker's name away.
     let agents = names.iter().filter(|view| !view.is_new).map(|view| view.source).chain(own);
     let agents: HashSet<String> = agents.map(|agent| look(agent.as_str())).collect();

@@ -9,10 +9,11 @@ use serde_json::Value;
 
 use super::super::diff::Change;
 use super::super::testing::{at, breakdown, recovery, sample, state};
-use super::super::with_built_ins;
+use super::super::{CountedFromView, with_built_ins};
 use super::run::run;
 use super::*;
 use crate::log::ReadLog;
+use crate::log::address::Partition;
 use crate::log::memory::MemoryLog;
 
 fn log_of(events: &[Event<'_>]) -> MemoryLog {
@@ -76,7 +77,7 @@ fn figures_of_a_plan_are_those_of_its_span_and_it_says_from_where_they_count() {
         let report = report(&log_of(&shift()), &plan(span)).unwrap();
         assert_eq!(
             report.counts_from["kpi@1"],
-            serde_json::json!({ "offset": "0", "time": super::super::time(at(0)) })
+            CountedFromView { offset: "0".to_owned(), samples: None, time: Some(super::super::time_text(at(0))) }
         );
         let figures = |states: &BTreeMap<String, Value>| {
             let row = &states["kpi@1"]["machines"]["88-C"];
@@ -178,7 +179,7 @@ proptest! {
             let member = super::super::Member::new(definition.id.clone(), definition.of.build());
             let mut fold = super::super::Fold::new(vec![member], Offset::ZERO, Timestamp::default());
             log.read(Offset::ZERO, &mut Vec::new(), &mut |head, batch| {
-                fold.entry(&crate::log::events::Entry::embedded(head, batch), Offset::new(u64::MAX));
+                fold.entry(&crate::log::events::Entry::new(Partition::EMBEDDED, head, batch), Offset::new(u64::MAX));
                 std::ops::ControlFlow::Continue(())
             }).unwrap();
             let state = fold.members[0].model.view(fold.time());
@@ -190,5 +191,5 @@ proptest! {
 #[test]
 fn an_empty_plan_tells_what_happened() {
     let report = report(&log_of(&shift()), "").unwrap();
-    assert_eq!((report.actual.len(), report.alternatives.len(), report.time), (6, 0, super::super::time(at(100))));
+    assert_eq!((report.actual.len(), report.alternatives.len(), report.time), (6, 0, super::super::time_text(at(100))));
 }
