@@ -59,6 +59,7 @@ fn ordeal<E: TestEngine>(seed: u64, steps: &[(u8, u8, u8)]) -> Result<(), TestCa
         let lane = *lane as usize % plant.agents.len();
         let (_, batch) = &plant.batches[lane][*index as usize % 8];
         give(&mut core, &plant.agents[lane], batch);
+        prop_assert!(shows_all(&shown, &mut core), "what is published of changes is what all sources look like");
         if fate % 3 != 0 {
             continue;
         }
