@@ -2,8 +2,8 @@
 //!
 //! An [`Event`] borrows its text, so that it can be made from a line of input or read out of a batch without a copy.
 //! The order of the variants and of the fields of [`Body`] and of the enums in it *is* the wire format
-//! (see `README.md` in this crate): new variants go to the end, and nothing is ever removed or reordered. What is known of
-//! a variant beside its fields is its row in [`Kind`]'s table.
+//! (see `README.md` in this crate): new variants go to the end, and nothing is ever removed or reordered. Beside its
+//! fields a variant has a row in the table of [`Kind`].
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ pub struct Event<'a> {
     pub body: Body<'a>,
 }
 
-/// What happened, by its kind; each has a row in [`Kind`]'s table.
+/// What happened; each variant has a row in the table of [`Kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Body<'a> {
     /// A sensor's value.

@@ -1,8 +1,8 @@
 //! The kinds of events and the changes of a life cycle: one table of each.
 //!
-//! A row has the number on the wire, the name, the stream that carries the event, and how severe it is. A variant of [`Body`] or
-//! of [`LifeCycle`] without a row does not compile, nor does a row without a variant. What the collector knows of a kind
-//! beyond that (words, marks, fields) stands in a table of its own, keyed by [`Kind`]: agents and devices do not carry it.
+//! A row has the number on the wire, the name, the stream that carries the event, and how severe it is. A variant of
+//! [`Body`] or of [`LifeCycle`] without a row does not compile, nor does a row without a variant. What the collector
+//! knows beyond that (words, icons, fields) stands in a table of its own: agents and devices do not carry it.
 
 use super::{Body, LifeCycle, Severity};
 use crate::ids::Stream;
@@ -11,8 +11,8 @@ use Stream::{Critical, Samples};
 
 /// Makes an enum of names for the variants of `$body`, and what each row says.
 ///
-/// A row: number, variant, name; then twice a pattern of the variant's fields and what follows from them, for the stream
-/// and for the severity.
+/// A row: number, variant, name; then twice a pattern of the variant's fields and what follows from them, once for the
+/// stream and once for the severity.
 macro_rules! table {
     (
         $(#[$about:meta])*
@@ -48,7 +48,7 @@ macro_rules! table {
         const _: () = {
             let mut at = 0;
             while at < $kind::COUNT {
-                assert!($kind::ALL[at].number() as usize == at, "the numbers count up from 0, in the order of the rows");
+                assert!($kind::ALL[at].number() as usize == at, "the rows stand by their numbers, from 0 on");
                 at += 1;
             }
         };
@@ -98,7 +98,7 @@ table! {
 table! {
     /// The changes of a life cycle, by their names.
     Change of LifeCycle by name:
-    0 Started "started"                        { .. } => Critical,               { previous, .. } => previous.severity();
+    0 Started "started"                        { .. } => Critical,               { previous, .. } => previous.of_start();
     1 Stopped "stopped"                        { .. } => Critical,               { .. } => Info;
     2 LinkUp "link_up"                         { .. } => Critical,               { .. } => Info;
     3 LinkDown "link_down"                     { .. } => Critical,               { .. } => Warning;
@@ -132,10 +132,14 @@ impl Kind {
         rest.split_at(rest.len() - TYPE_SUFFIX.len()).0
     }
 
-    /// The kind of this name, as [`Kind::name`] or as [`Kind::type_name`] gives it.
+    /// The kind of this CloudEvents type.
+    pub fn of_type(type_name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.type_name() == type_name)
+    }
+
+    /// The kind of this name, as people write it: short, or in full as its type.
     pub fn named(name: &str) -> Option<Self> {
-        let short = name.strip_prefix(TYPE_PREFIX).and_then(|rest| rest.strip_suffix(TYPE_SUFFIX)).unwrap_or(name);
-        Self::ALL.into_iter().find(|kind| kind.name() == short)
+        Self::of_type(name).or_else(|| Self::ALL.into_iter().find(|kind| kind.name() == name))
     }
 }
 
@@ -153,6 +157,7 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!([TYPE_PREFIX, kind.name(), TYPE_SUFFIX].concat(), kind.type_name());
             assert_eq!((Kind::named(kind.name()), Kind::named(kind.type_name())), (Some(kind), Some(kind)));
+            assert_eq!((Kind::of_type(kind.name()), Kind::of_type(kind.type_name())), (None, Some(kind)));
         }
         for other in ["", "breakdowns", "afferent.breakdown", "breakdown.v1", "afferent.breakdown.v2", "Breakdown"] {
             assert_eq!(Kind::named(other), None, "{other}");

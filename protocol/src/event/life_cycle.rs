@@ -1,5 +1,5 @@
-//! What becomes of agents, collectors, their links and their logs. The order of the variants is the wire format; each has a
-//! row in the table of [`Change`](super::Change).
+//! What becomes of agents, collectors, their links and their logs. The order of the variants is the wire format; each
+//! has a row in the table of [`Change`](super::Change).
 
 use serde::{Deserialize, Serialize};
 
@@ -309,8 +309,8 @@ pub enum PreviousStop {
 }
 
 impl PreviousStop {
-    /// Of a start after it.
-    pub(super) const fn severity(self) -> Severity {
+    /// How severe a start after it is.
+    pub(super) const fn of_start(self) -> Severity {
         match self {
             Self::None | Self::Clean => Severity::Info,
             Self::Crash | Self::PowerLoss => Severity::Warning,

@@ -279,7 +279,7 @@ fn read<'a>(
         if event.stream() != header.stream || matches!(body, Body::Progress(_)) || is_carriers {
             return Err(format!(
                 "its {} about {subject} is not a device's to tell in {}",
-                body.type_name(),
+                body.kind().type_name(),
                 header.stream
             ));
         }

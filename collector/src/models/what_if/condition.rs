@@ -121,7 +121,7 @@ impl VariableResolver for Variables<'_, '_> {
         let seen = self.0;
         let whole = |number: i64| Some(CowVal::owned(CelInt::from(number)));
         let text = match variable {
-            "type" => short(seen.event.body.type_name()),
+            "type" => seen.event.body.kind().name(),
             "subject" => seen.subject.text,
             "machine" => seen.machine.text,
             "source" => seen.batch.source.as_str(),
@@ -137,10 +137,6 @@ impl VariableResolver for Variables<'_, '_> {
         };
         Some(CowVal::owned(CelString::from(text)))
     }
-}
-
-fn short(type_name: &str) -> &str {
-    type_name.strip_prefix("afferent.").and_then(|name| name.strip_suffix(".v1")).unwrap_or(type_name)
 }
 
 fn value_of<'a>(body: &Body<'a>) -> CowVal<'a, 'a> {
