@@ -178,8 +178,11 @@ fn text_of<'a>(body: &Body<'a>, variable: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use afferent_protocol::event::Kind;
+
     use super::super::super::testing::{breakdown, sample, seen_one};
     use super::*;
+    use crate::kinds::{OnPage, TYPES};
 
     fn holds(text: &str) -> Result<bool, String> {
         let condition = Condition::new(text).unwrap();
@@ -199,6 +202,14 @@ mod tests {
         }
         let hot = Condition::new("value > 80").unwrap();
         assert_eq!(seen_one(&sample(1, "88-C/x", 81.5), |seen| hot.holds(seen)), Ok(true));
+    }
+
+    #[test]
+    fn a_condition_can_ask_for_every_field_of_what_happens_on_a_machine() {
+        let types = TYPES.iter().filter(|row| row.page == OnPage::Listed || row.kind == Some(Kind::Sample));
+        for field in types.flat_map(|row| row.fields) {
+            assert!(VARIABLES.contains(field), "{field}");
+        }
     }
 
     #[test]
