@@ -66,7 +66,7 @@ pub(super) async fn certificate(
         None => by_entries(&log, evidence, cancel),
     };
     let certificate = api.budgets.computed(Computation::Certificate, &client, made).await?;
-    let certificate = certificate.with_rings(&api.state.sources.borrow().clone());
+    let certificate = certificate.with_rings(&api.held().sources.borrow().clone());
     let wants_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
     let complete = HeaderValue::from_static(if certificate.complete { "true" } else { "false" });
     let verdict = HeaderValue::from_static(certificate.verdict.name());

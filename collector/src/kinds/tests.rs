@@ -7,11 +7,14 @@ use afferent_protocol::event::{
     LossReason, MachineState, PreviousStop, Progress, Quality, Recovery, ResealReason, Sample, Severity, State, Value,
 };
 use afferent_protocol::ids::{Epoch, Offset, Sequence, Stream, Subject, Timestamp};
+use afferent_protocol::record::Record;
+use afferent_protocol::segment::EntryHead;
 use serde_json::Value as Json;
 
 use super::*;
 use crate::cloud_event::Writer;
 use crate::log::Kinds;
+use crate::log::address::Partition;
 use crate::simulated::{Agent, parse};
 
 const SPECIFICATION: &str = include_str!("../../../protocol/README.md");
@@ -84,9 +87,10 @@ fn rendered(body: Body<'_>) -> (String, Vec<String>) {
     let bytes = Agent::new("press-88", body.stream(), 1).event(body);
     let batch = parse(&bytes);
     let mut writer = Writer::new();
-    writer.entry(&afferent_protocol::segment::EntryHead::new(batch.header(), 0, 0, event.time), batch.header());
+    let head = EntryHead::new(batch.header(), 0, 0, event.time);
+    writer.entry(Partition::EMBEDDED, &head, batch.header());
     let mut out = Vec::new();
-    writer.put(&mut out, &afferent_protocol::record::Record { sequence: batch.header().first, event });
+    writer.put(&mut out, &Record { sequence: batch.header().first, event });
     let read: Json = serde_json::from_slice(&out).unwrap();
     let text = String::from_utf8(out).unwrap();
     let (_, data) = text.split_once("\"data\":").unwrap();
