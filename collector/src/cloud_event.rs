@@ -17,6 +17,7 @@
 //! | `stream` | `critical` or `samples` |
 //! | `recordedtime` | the agent's clock when it made the batch |
 //! | `ingesttime` | the collector's clock when it appended the batch |
+//! | `partition` | which partition of the log, a number: 0 of the embedded engine; with `offset` the event's address |
 //! | `offset` | decimal, a string: a CloudEvents Integer has 32 bits, and readers with types refuse more |
 //! | `severitynumber` | OpenTelemetry's scale, 1 to 24 |
 //! | `data` | an object per kind, see [`data`]; of a derived event its JSON itself |
@@ -32,12 +33,15 @@ pub mod names;
 pub mod posted;
 mod text;
 
+use std::ops::Range;
+
 use afferent_protocol::batch::Header;
 use afferent_protocol::event::Body;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::record::Record;
 use afferent_protocol::segment::EntryHead;
 
+use crate::log::address::{Address, Addresses, Partition};
 use crate::models::order::{Correction, corrected};
 use crate::rfc3339::Times;
 pub use crate::rfc3339::put_rfc3339;
@@ -59,6 +63,7 @@ pub struct Writer {
     /// From the end of the sequence up to the offset.
     lineage: Vec<u8>,
     first_sequence: u64,
+    partition: Partition,
     first_offset: u64,
     /// The entry's ingest time.
     ingest: Vec<u8>,
@@ -83,8 +88,9 @@ impl Writer {
     }
 
     /// Takes the entry whose events come next.
-    pub fn entry(&mut self, head: &EntryHead, batch: &Header) {
+    pub fn entry(&mut self, partition: Partition, head: &EntryHead, batch: &Header) {
         self.first_sequence = batch.first.get();
+        self.partition = partition;
         self.first_offset = head.ordinal;
         self.clocks = Some((*batch, *head));
         let epoch = format!("{}", batch.epoch);
@@ -101,7 +107,9 @@ impl Writer {
         self.ingest.clear();
         put_rfc3339(&mut self.ingest, head.stamp);
         self.lineage.extend_from_slice(&self.ingest);
-        self.lineage.extend_from_slice(br#"","offset":""#);
+        self.lineage.extend_from_slice(br#"","partition":"#);
+        put_decimal(&mut self.lineage, partition.get().into());
+        self.lineage.extend_from_slice(br#","offset":""#);
     }
 
     /// The offset of a record of this entry.
@@ -128,9 +136,10 @@ impl Writer {
         let event = &record.event;
         let body = &event.body;
         if let (true, Body::Derived(derived)) = (self.is_own, body) {
-            let (subject, time, offset) = (event.subject.as_str(), event.time, self.offset(record));
+            let address = Address { partition: self.partition, offset: self.offset(record) };
+            let (subject, time) = (event.subject.as_str(), event.time);
             let (kind, ingest, corrected) = (derived.kind, &self.ingest, self.corrected(time));
-            let envelope = posted::Envelope { subject, time, corrected, kind, offset, ingest };
+            let envelope = posted::Envelope { subject, time, corrected, kind, address, ingest };
             return posted::put(out, &envelope, derived.json);
         }
         let content = data::content_of(body);
@@ -207,17 +216,22 @@ fn put_corrected(out: &mut Vec<u8>, corrected: Option<Timestamp>) {
 
 /// Appends an event that stands for offsets which the log has lost. Whose events they were and when nobody knows, so
 /// that it has no `time`, and its source is the log.
-pub fn put_hole(out: &mut Vec<u8>, first: Offset, end: Offset, reason: &str) {
+pub fn put_hole(out: &mut Vec<u8>, addresses: &Addresses, reason: &str) {
+    let Addresses { partition, offsets: Range { start: first, end } } = addresses;
+    // Holes of partition 0 keep the ids that they had before there were others.
+    let of = if *partition == Partition::EMBEDDED { String::new() } else { format!("{partition}-") };
     let head = format!(
         concat!(
-            r#"{{"specversion":"1.0","id":"hole-{first}-{end}","source":"log","type":"{kind}","#,
-            r#""datacontenttype":"application/json","offset":"{first}","severitynumber":17,"data":{{"count":{count},"#,
-            r#""reason":"#
+            r#"{{"specversion":"1.0","id":"hole-{of}{first}-{end}","source":"log","type":"{kind}","#,
+            r#""datacontenttype":"application/json","partition":{partition},"offset":"{first}","severitynumber":17,"#,
+            r#""data":{{"count":{count},"reason":"#
         ),
+        of = of,
+        partition = partition,
         first = first,
         end = end,
         kind = UNREADABLE,
-        count = end.since(first),
+        count = addresses.count(),
     );
     out.extend_from_slice(head.as_bytes());
     put_json_string(out, reason);

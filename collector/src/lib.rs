@@ -10,7 +10,7 @@
 //! - [`log`]: the unified log: appending, committing, recovery, reading, verifying; [`indexing`]: the thread that makes
 //!   its indexes; [`retention`]: the one that removes what is old; [`attesting`]: the one that
 //!   keeps attestations where the operator wants them; [`questions`]: the one that finds where histories have parted
-//! - [`terms`]: which places hold in this log
+//! - [`terms`]: which places hold in this log; [`partitions`]: the parts of the log that this collector holds
 //! - [`subscribe`]: reading the log from any place; [`cloud_event`]: what readers get
 //! - [`certificate`]: what the log proves to be complete
 //! - [`models`]: states that are folded from the log
@@ -40,6 +40,7 @@ pub mod log;
 pub mod logging;
 pub mod models;
 pub mod open_files;
+pub mod partitions;
 pub mod posted;
 pub mod questions;
 pub mod refused;

@@ -287,10 +287,10 @@ pub const SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX: usize = 250;
 pub const SUBSCRIPTION_IDLE_TIME: Duration = Duration::from_secs(60);
 /// Names of subscriptions that gave way that are remembered, so that who asks for one learns what became of it.
 pub const SUBSCRIPTIONS_GONE_KEPT: usize = 1000;
-/// Parts into which the work of one subscription is divided, at most, and when nobody says.
-pub const PARTITIONS_MAX: u32 = 64;
-/// Parts of a subscription when nobody says.
-pub const PARTITIONS_DEFAULT: u32 = 16;
+/// Shares into which the work of one subscription is divided, at most.
+pub const SHARES_MAX: u32 = 64;
+/// Shares of a subscription when nobody says.
+pub const SHARES_DEFAULT: u32 = 16;
 /// Members of one subscription at the same time.
 pub const MEMBERS_MAX: usize = 64;
 /// Bytes of a member's name.
@@ -384,7 +384,7 @@ const _: () = {
         "others find as much room"
     );
     assert!(FETCH_WAIT_S_MAX < LEASE_TIME.as_secs(), "who waits keeps its lease");
-    assert!(PARTITIONS_DEFAULT <= PARTITIONS_MAX && MEMBERS_MAX >= PARTITIONS_MAX as usize);
+    assert!(SHARES_DEFAULT <= SHARES_MAX && MEMBERS_MAX >= SHARES_MAX as usize);
     assert!(FILES_MIN > FILES_OWN + REFUSALS_AT_ONCE as u64 + 8 * FILES_OF_HTTP_CONNECTION);
     assert!(HTTP_HEAD_BYTES_MAX > 8192, "what hyper needs at least");
     assert!(KEEP_ALIVE_TIME.as_secs() < HTTP_STALL_TIME.as_secs());

@@ -5,41 +5,36 @@
 
 mod check;
 mod engine;
+mod partition;
 mod reload;
 
-use afferent_host::clock::SystemClock;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use afferent_host::files;
 use afferent_host::stop::{self, Stop, StopSender};
-use afferent_protocol::attestation::Attestation;
-use afferent_protocol::ids::{Epoch, Offset};
+use afferent_protocol::ids::Offset;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiState};
 use crate::broker::{Broker, BrokerError, BrokerSettings, Ends};
 use crate::config::{Config, ConfigError};
-use crate::core::{Core, OwnIdentity};
 use crate::data_directory::{DataDirectory, DataDirectoryError, first_public_key};
 use crate::endpoint::{BindError, Endpoint, EndpointSettings, Registry};
-use crate::intake::{self, Health, Intake, Outbox, Views, WeakIntake, Writer, WriterError};
-use crate::limits::{EXIT_TIME_MAX, FAREWELL_LOOKS_EVERY, HTTP_FAREWELL_MAX, QUESTIONS_MAX, RETENTION_EVERY};
-use crate::log::{Emptying, Engine, EngineError, OpenedLog, Opening, ReadLog, Trimming, UnifiedLog, Upkeep};
+use crate::intake::{Health, Intake, Outbox, WriterError};
+use crate::limits::{EXIT_TIME_MAX, FAREWELL_LOOKS_EVERY, HTTP_FAREWELL_MAX};
+use crate::log::EngineError;
 use crate::models::runner::{Models, Settings as ModelSettings, Threads as ModelThreads};
 use crate::models::with_built_ins;
 use crate::open_files::{self, TooFewFiles};
-use crate::posted::RedbIds;
-use crate::questions;
-use crate::retention;
-use crate::sources::{SourceView, Sources};
+use crate::partitions::Partitions;
 use crate::subscribe::named::{StoreError, Subscriptions};
 use crate::supervise::{Part, PartEnded, Supervisor};
-use crate::{attesting, indexing};
 pub use check::{Scope, check, connect};
+use partition::{Around, Opened, RunningPartition, Ways};
 use reload::Door;
 
 /// Why the collector cannot run, or could not end well.
@@ -104,9 +99,8 @@ pub struct Collector {
     switch: StopSender,
     way_in: JoinHandle<()>,
     web: JoinHandle<()>,
-    writer: Writer,
+    partitions: Vec<RunningPartition>,
     models: ModelThreads,
-    attesting: Option<JoinThread>,
     door: Door,
     supervisor: Supervisor,
     _data: DataDirectory,
@@ -164,15 +158,10 @@ impl Collector {
         let shares = open_files::share(config.mqtt.connections_max.get() as usize)?;
         let key = data.identity()?.public_key();
         data.show_public_key(&key)?;
-        let Opened { core, reader, upkeep } = open_log(config, &data).await?;
-        let Upkeep { mut indexing, trimming, emptying } = upkeep;
-        let kept = Kept::of(config, &core);
+        let opened = Opened::of(config, &data).await?;
         let health = Arc::new(Health::default());
         let (switch, stopping) = stop::channel();
         let supervisor = Supervisor::new(Arc::clone(&health), stopping.clone());
-        let ids = RedbIds::open(&data.path().join("posted-ids.redb"), reader.another(), &supervisor);
-        let ids = Box::new(ids.map_err(system("a thread for the posted events"))?);
-        let core = core.with_posted_ids(ids).with_new_names(config.names.new_max);
         let (intake, incoming) = Intake::new();
         let http = listen_http(config.http.listen).await?;
         let http_address = http.local_addr().map_err(system("the address of a socket"))?;
@@ -181,23 +170,15 @@ impl Collector {
         let way_in = WayIn::open(config, shares.mqtt, intake, &health, &stopping).await?;
         let WayIn { outbox, address: mqtt, door, serving } = way_in;
         let way_part = if mqtt.is_some() { Part::Endpoint } else { Part::Broker };
-        let (asked, questions) = mpsc::channel(QUESTIONS_MAX);
-        questions::spawn(reader.another(), questions, posts.clone(), &supervisor)
-            .map_err(system("a thread for agents' questions"))?;
-        let (writer, views) =
-            intake::spawn(core, incoming, outbox, asked, &supervisor).map_err(system("a thread for the log"))?;
-        indexing.give_way(commits.clone());
-        indexing::spawn(indexing, views.durable.clone(), stopping.clone(), &supervisor)
-            .map_err(system("a thread for the log's indexes"))?;
-        let attesting = start_attesting(config, &views, &supervisor)?;
-        let removing = Removing { log: reader.another(), trimming, emptying, intake: posts.clone() };
-        let retention = kept.settings(config, removing, &views, &health);
-        retention::spawn(retention, stopping.clone(), &supervisor).map_err(system("a thread for retention"))?;
+        let around =
+            Around { config, data: data.path(), supervisor: &supervisor, health: &health, stopping: &stopping };
+        let ways = Ways { incoming, outbox, posts, commits: commits.clone() };
+        let (running, held) = RunningPartition::start(opened, ways, &around)?;
         let models = ModelSettings {
             definitions: with_built_ins(&config.model),
             snapshots: Some(data.path().join("models")),
-            log: Arc::clone(&reader),
-            durable: views.durable.clone(),
+            log: Arc::clone(&held.reader),
+            durable: held.durable.clone(),
             stopping: stopping.clone(),
             supervisor: supervisor.clone(),
             commits,
@@ -205,10 +186,10 @@ impl Collector {
         let (models, threads) = start_models(models).await?;
         let run = getrandom::u64().map_err(system("random numbers"))?;
         let subscriptions = Arc::new(Subscriptions::open(&data.path().join("subscriptions"), run)?);
-        let (durable, sources) = (views.durable, views.sources);
         // By its first key the log is judged.
         let own = (config.name, first_public_key(data.path()).unwrap_or(key));
-        let state = ApiState { own, reader, durable, sources, subscriptions, intake: posts, health, models };
+        let partitions = Partitions::new(vec![held]);
+        let state = ApiState { own, partitions, subscriptions, health, models };
         Ok(Self {
             mqtt,
             http: http_address,
@@ -216,9 +197,8 @@ impl Collector {
             switch,
             way_in: supervisor.task(way_part, serving),
             web: supervisor.task(Part::Web, api::serve(http, state, config.http_names(), shares.http, stopping)),
-            writer,
+            partitions: vec![running],
             models: threads,
-            attesting,
             door,
             supervisor,
             _data: data,
@@ -227,7 +207,7 @@ impl Collector {
 
     /// The first offset that is not on disk.
     pub fn durable(&self) -> watch::Receiver<Offset> {
-        self.state.durable.clone()
+        self.state.partitions.first().durable.clone()
     }
 
     /// Waits until a part has ended that the collector ends with, which none does while all is well.
@@ -253,12 +233,17 @@ impl Collector {
 
     /// Stops taking in, commits what was taken, and closes the log.
     pub async fn stop(self) -> Result<(), RunError> {
-        let Self { state, switch, way_in, web, writer, models, attesting, .. } = self;
+        let Self { state, switch, way_in, web, partitions, models, .. } = self;
         switch.stop();
         if let Err(error) = way_in.await {
             tracing::error!(%error, "the way in ended unexpectedly");
         }
-        let written = writer.joined().await;
+        let mut written = Ok(());
+        let mut attesting = Vec::new();
+        for RunningPartition { writer, attesting: thread } in partitions {
+            written = written.and(writer.joined().await);
+            attesting.extend(thread);
+        }
         let aborting = web.abort_handle();
         match tokio::time::timeout(HTTP_FAREWELL_MAX, web).await {
             Ok(Ok(())) => {}
@@ -266,15 +251,13 @@ impl Collector {
             Err(_) => aborting.abort(),
         }
         drop(state);
-        if let Some(attesting) = attesting {
-            // A place that hangs does not keep the collector from ending.
-            let until = tokio::time::Instant::now() + HTTP_FAREWELL_MAX;
-            while !attesting.is_finished() && tokio::time::Instant::now() < until {
-                tokio::time::sleep(FAREWELL_LOOKS_EVERY).await;
-            }
-            if !attesting.is_finished() {
-                tracing::error!("the file for attestations takes nothing; the last ones are missing in it");
-            }
+        // A place that hangs does not keep the collector from ending.
+        let until = tokio::time::Instant::now() + HTTP_FAREWELL_MAX;
+        while !attesting.iter().all(JoinThread::is_finished) && tokio::time::Instant::now() < until {
+            tokio::time::sleep(FAREWELL_LOOKS_EVERY).await;
+        }
+        if !attesting.iter().all(JoinThread::is_finished) {
+            tracing::error!("the file for attestations takes nothing; the last ones are missing in it");
         }
         if let Err(error) = tokio::task::spawn_blocking(|| models.join()).await {
             tracing::error!(%error, "the models ended unexpectedly");
@@ -313,102 +296,6 @@ impl WayIn {
         let serving = Box::pin(endpoint.serve());
         Ok(Self { outbox: Outbox::Endpoint(registry), address: Some(address), door, serving })
     }
-}
-
-/// Admission over an open log, and what belongs to that.
-struct Opened<L: UnifiedLog> {
-    core: Core<L>,
-    reader: Arc<dyn ReadLog>,
-    upkeep: Upkeep,
-}
-
-/// Opens the log, which takes its time, away from the tasks.
-async fn open_log(
-    config: &Config,
-    data: &DataDirectory,
-) -> Result<Opened<impl UnifiedLog + Send + use<> + 'static>, RunError> {
-    let identity = data.identity()?;
-    let epoch = Epoch::new(getrandom::u64().map_err(system("random numbers"))?);
-    let mut challenge = [0; 32];
-    getrandom::fill(&mut challenge).map_err(system("random numbers"))?;
-    let endorsements = data.endorsements()?;
-    let own = OwnIdentity { source: config.name, identity, epoch, challenge, endorsements };
-    let engine = engine::chosen(config, data.path());
-    let opening = tokio::task::spawn_blocking(move || {
-        let clock = SystemClock::new();
-        let mut sources = Sources::new(own.source);
-        let mut entropy = || getrandom::u64().expect("the system gave random numbers a moment ago");
-        let now = clock.read().wall;
-        let opening = Opening { own: own.source, identity: &own.identity, now, entropy: &mut entropy };
-        let OpenedLog { log, recovery, reader, upkeep } = engine()?.open(opening, &mut sources)?;
-        sources.find_unattested(&*reader);
-        let core = Core::new(log, sources, own, &recovery, &clock.read());
-        Ok(Opened { core, reader, upkeep })
-    });
-    opening.await.map_err(system("the opening of the log"))?
-}
-
-/// What retention has to know of the log as it was opened.
-struct Kept {
-    attested: retention::Attested,
-    newest: Option<Attestation>,
-    trimmed_until: Offset,
-    emptied_until: Offset,
-}
-
-/// What retention removes with.
-struct Removing {
-    log: Arc<dyn ReadLog>,
-    trimming: Box<dyn Trimming>,
-    emptying: Box<dyn Emptying>,
-    intake: WeakIntake,
-}
-
-impl Kept {
-    fn of(config: &Config, core: &Core<impl UnifiedLog>) -> Self {
-        Self {
-            attested: retention::Attested { own: config.name, log_id: core.place().log_id, keys: core.keys_of_log() },
-            newest: core.newest_attestation().and_then(|bytes| Attestation::read(&bytes)?.verify()),
-            trimmed_until: core.sources().trimmed_until(),
-            emptied_until: core.sources().emptied_until(),
-        }
-    }
-
-    fn settings(
-        self,
-        config: &Config,
-        removing: Removing,
-        views: &Views<Vec<SourceView>>,
-        health: &Arc<Health>,
-    ) -> retention::Settings {
-        let Self { attested, newest, trimmed_until, emptied_until } = self;
-        let Removing { log, trimming, emptying, intake } = removing;
-        retention::Settings {
-            log,
-            attested,
-            newest,
-            sources: views.sources.clone(),
-            rules: config.retention(),
-            every: RETENTION_EVERY,
-            trimming,
-            trimmed_until,
-            emptying,
-            emptied_until,
-            intake,
-            health: Arc::clone(health),
-        }
-    }
-}
-
-/// Starts to write attestations to the configured file, where there is one.
-fn start_attesting(
-    config: &Config,
-    views: &Views<Vec<SourceView>>,
-    supervisor: &Supervisor,
-) -> Result<Option<JoinThread>, RunError> {
-    let file = config.attest.file.clone();
-    let started = file.map(|file| attesting::spawn(file, views.attested.clone(), supervisor));
-    started.transpose().map_err(system("a thread for attestations"))
 }
 
 /// Loads the models' snapshots, away from the tasks, and starts to follow the log.

@@ -14,6 +14,7 @@ use afferent_protocol::session::signed::{LogId, Place};
 use serde::{Deserialize, Serialize};
 
 use crate::limits::TERMS_MAX;
+use crate::log::address::Partition;
 
 /// One opening of a log for writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +25,11 @@ pub struct Term {
     pub first: Offset,
 }
 
-/// The terms of one log, in order.
+/// The terms of one partition of a log, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
     log_id: LogId,
+    partition: Partition,
     terms: Vec<Term>,
     /// Terms that ended at or before this offset may have been forgotten.
     forgotten_until: Offset,
@@ -39,6 +41,14 @@ pub enum PlaceError {
     /// It is one of another log: this one was started over, or another disk is in its place.
     #[error("it is of another log than this one")]
     OtherLog,
+    /// It is one of another partition of this log.
+    #[error("it is of partition {of}, and this is partition {here}")]
+    OtherPartition {
+        /// Its partition.
+        of: u32,
+        /// The one that it was held against.
+        here: Partition,
+    },
     /// The log does not have the term: it was put back to a state from before it.
     #[error("the log was put back to an earlier state, which does not have the term {term:016x}")]
     LostTerm {
@@ -64,9 +74,14 @@ pub enum PlaceError {
 }
 
 impl Terms {
-    /// Those of a log in which no term has begun yet.
-    pub fn of_log(log_id: LogId) -> Self {
-        Self { log_id, ..Self::default() }
+    /// Those of a partition in which no term has begun yet.
+    pub fn of(log_id: LogId, partition: Partition) -> Self {
+        Self { log_id, partition, ..Self::default() }
+    }
+
+    /// The partition.
+    pub fn partition(&self) -> Partition {
+        self.partition
     }
 
     /// The log's id.
@@ -118,7 +133,8 @@ impl Terms {
     pub fn place(&self, offset: Offset) -> Place {
         let at = self.terms.partition_point(|term| term.first < offset);
         let term = self.terms.get(at.max(1) - 1).filter(|term| term.first < offset || offset == Offset::ZERO);
-        Place { log_id: self.log_id, partition: 0, term: term.map_or(0, |term| term.number), offset }
+        let term = term.map_or(0, |term| term.number);
+        Place { log_id: self.log_id, partition: self.partition.get(), term, offset }
     }
 
     /// What stands behind the offset in the text of a place after the event of this offset, and for which offsets it does.
@@ -135,8 +151,11 @@ impl Terms {
     /// # Errors
     /// When it does not: what became of it.
     pub fn check(&self, place: &Place, end: Offset) -> Result<(), PlaceError> {
-        if place.log_id != self.log_id || place.partition != 0 {
+        if place.log_id != self.log_id {
             return Err(PlaceError::OtherLog);
+        }
+        if place.partition != self.partition.get() {
+            return Err(PlaceError::OtherPartition { of: place.partition, here: self.partition });
         }
         let (term, offset) = (place.term, place.offset);
         // Before its first event every state of a log is the same.
@@ -154,7 +173,8 @@ impl Terms {
     }
 }
 
-/// A place as people and programs write it: `OFFSET@TERM.LOG`, the offset decimal, the others hexadecimal.
+/// A place as people and programs write it: `OFFSET@TERM.LOG`, the offset decimal, the others hexadecimal. In another
+/// partition than 0 its number follows, decimal: `OFFSET@TERM.LOG.PARTITION`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PlaceText(pub Place);
@@ -162,14 +182,19 @@ pub struct PlaceText(pub Place);
 /// The text is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "it is no place; a place is written as OFFSET@TERM.LOG, the term with 16 and the log with 32 hexadecimal digits"
+    "it is no place; a place is written as OFFSET@TERM.LOG, the term with 16 and the log with 32 hexadecimal digits, and \
+     as OFFSET@TERM.LOG.PARTITION in another partition than 0"
 )]
 pub struct PlaceTextError;
 
 impl PlaceText {
     /// What stands behind the offset, which is the same for all offsets of a term.
     pub(crate) fn suffix(place: &Place) -> String {
-        format!("@{:016x}.{:032x}", place.term, u128::from_be_bytes(place.log_id))
+        let log = u128::from_be_bytes(place.log_id);
+        match place.partition {
+            0 => format!("@{:016x}.{log:032x}", place.term),
+            partition => format!("@{:016x}.{log:032x}.{partition}", place.term),
+        }
     }
 }
 
@@ -184,18 +209,16 @@ impl FromStr for PlaceText {
 
     fn from_str(text: &str) -> Result<Self, PlaceTextError> {
         let (offset, rest) = text.split_once('@').ok_or(PlaceTextError)?;
-        let (term, log) = rest.split_once('.').ok_or(PlaceTextError)?;
+        let (term, rest) = rest.split_once('.').ok_or(PlaceTextError)?;
+        let (log, partition) = rest.split_once('.').unwrap_or((rest, "0"));
+        let is_decimal = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let is_hex = |text: &str, len: usize| text.len() == len && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if offset.is_empty()
-            || !offset.bytes().all(|byte| byte.is_ascii_digit())
-            || !is_hex(term, 16)
-            || !is_hex(log, 32)
-        {
+        if !is_decimal(offset) || !is_hex(term, 16) || !is_hex(log, 32) || !is_decimal(partition) {
             return Err(PlaceTextError);
         }
         Ok(Self(Place {
             log_id: u128::from_str_radix(log, 16).map_err(|_| PlaceTextError)?.to_be_bytes(),
-            partition: 0,
+            partition: partition.parse().map_err(|_| PlaceTextError)?,
             term: u64::from_str_radix(term, 16).map_err(|_| PlaceTextError)?,
             offset: Offset::new(offset.parse().map_err(|_| PlaceTextError)?),
         }))
@@ -221,7 +244,7 @@ mod tests {
     use super::*;
 
     fn terms(begun: &[(u64, u64)]) -> Terms {
-        let mut terms = Terms::of_log([7; 16]);
+        let mut terms = Terms::of([7; 16], Partition::EMBEDDED);
         begun.iter().for_each(|(number, first)| terms.begun(*number, Offset::new(*first)));
         terms
     }
@@ -252,11 +275,14 @@ mod tests {
         let mut other = terms(&[(11, 0)]);
         other.named([8; 16]);
         assert_eq!(other.check(&later.place(Offset::new(1)), Offset::new(9)), Err(PlaceError::OtherLog));
+        let elsewhere = Place { partition: 3, ..later.place(Offset::new(1)) };
+        let refused = Err(PlaceError::OtherPartition { of: 3, here: Partition::EMBEDDED });
+        assert_eq!(later.check(&elsewhere, Offset::new(30)), refused);
     }
 
     #[test]
     fn terms_are_limited_and_places_of_forgotten_ones_are_told_from_lost_ones() {
-        let mut many = Terms::of_log([7; 16]);
+        let mut many = Terms::of([7; 16], Partition::EMBEDDED);
         (0..TERMS_MAX as u64 + 5).for_each(|at| many.begun(1 + at, Offset::new(at * 10)));
         let end = Offset::new(1 << 40);
         let old = Place { log_id: [7; 16], partition: 0, term: 1, offset: Offset::new(5) };
@@ -271,6 +297,12 @@ mod tests {
         let text = PlaceText(place).to_string();
         assert!(text.starts_with("1042@0000000000000abc.0909"), "{text}");
         assert_eq!(text.parse(), Ok(PlaceText(place)));
+        let elsewhere = PlaceText(Place { partition: 64, ..place });
+        assert_eq!(elsewhere.to_string(), format!("{text}.64"));
+        assert_eq!(elsewhere.to_string().parse(), Ok(elsewhere));
+        for end in [".", ".-1", ".+1", ".4294967296", ".1.2", ".x"] {
+            assert!(format!("{text}{end}").parse::<PlaceText>().is_err(), "{end:?}");
+        }
         for wrong in ["", "1042", "@", "1042@", "-1@0000000000000abc.09090909090909090909090909090909", &text[1..5]] {
             assert!(wrong.parse::<PlaceText>().is_err(), "{wrong:?}");
         }

@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use afferent_agent::config as agent_config;
 use afferent_agent::run::Running;
@@ -109,7 +110,7 @@ fn welcome(settings: &UpSettings, mqtt: SocketAddr, http: SocketAddr) -> String 
 /// Shows every event of the log from `begin` on.
 async fn show(collector: &Collector, begin: Offset) {
     let mut durable = collector.durable();
-    let reader = collector.state.reader.clone();
+    let reader = Arc::clone(&collector.state.partitions.first().reader);
     let mut reading = Reading::follow(begin, Filter::default(), Format::Lines);
     let mut lines = Lines::default();
     loop {

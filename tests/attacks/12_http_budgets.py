@@ -25,7 +25,17 @@ class Siege:
         self.collector = Collector(rig).start()
         self.agent = Agent(rig, self.collector.mqtt).start()
         self.count = 0
-        self.rest_mib = self.memory_mib("RssAnon")
+        self.rest_mib = self.rest()
+
+    def rest(self):
+        """What it holds of its own once it has given back what its start took: no less after three seconds."""
+        lowest, since = self.memory_mib("RssAnon"), time.monotonic()
+        while time.monotonic() - since < 3:
+            now = self.memory_mib("RssAnon")
+            if now < lowest:
+                lowest, since = now, time.monotonic()
+            time.sleep(0.1)
+        return lowest
 
     def connect(self, request, from_="127.0.0.1"):
         stream = socket.create_connection(("127.0.0.1", self.collector.http), timeout=60, source_address=(from_, 0))
@@ -108,7 +118,8 @@ def unfinished_posts(siege):
     for thread in threads:
         thread.start()
     wait("some find no room", lambda: siege.refused("http-bodies") > 0)
-    is_control(siege.taken_mib() > STAYS_MIB_MAX, f"they hold {siege.taken_mib()} MiB")
+    wait("the bodies that came are held", lambda: siege.taken_mib() > STAYS_MIB_MAX)
+    is_control(True, f"they hold {siege.taken_mib()} MiB")
     siege.holds("meanwhile")
     for thread in threads:
         thread.join(60)

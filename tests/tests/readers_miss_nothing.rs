@@ -151,7 +151,7 @@ fn two_consumers_of_one_name_get_everything_and_after_a_kill_nothing_that_was_co
     for at in (500..EVENTS).step_by(500) {
         posted(rig.http, at..at + 500);
     }
-    let new = json!({"from": "first", "filter": {"type": KIND}, "partitions": 8}).to_string();
+    let new = json!({"from": "first", "filter": {"type": KIND}, "shares": 8}).to_string();
     let made = ask(rig.http, "PUT", "/v1/subscriptions/count", "application/json", &new).expect("it answers");
     assert_eq!(made.status, 201, "{}", made.body);
     let http = rig.http;

@@ -201,8 +201,8 @@ pub struct LossReport {
 #[utoipa::path(get, path = "/v1/agents", tag = "sources",
     responses((status = 200, description = "All sources", body = AgentsReport), Problem))]
 pub(super) async fn agents(State(api): State<Api>, client: Client, _: Query<Nothing>) -> Result<Response, Problem> {
-    let sources = api.state.sources.borrow().clone();
-    let kept = api.state.reader.kept();
+    let sources = api.held().sources.borrow().clone();
+    let kept = api.held().reader.kept();
     let log = LogReport { first: kept.start.get(), end: kept.end.get() };
     let warnings = api.state.health.warnings().into_values().collect();
     let now = clock::wall();

@@ -107,7 +107,7 @@ pub(super) async fn certificate(
         None => by_entries(&log, evidence, cancel),
     };
     let certificate = api.budgets.computed(Computation::Certificate, &client, made).await?;
-    let certificate = certificate.with_rings(&api.state.sources.borrow().clone());
+    let certificate = certificate.with_rings(&api.held().sources.borrow().clone());
     let complete = HeaderValue::from_static(if certificate.complete { "true" } else { "false" });
     let verdict = HeaderValue::from_static(certificate.verdict.name());
     let mut answer = match form {

@@ -31,7 +31,7 @@ pub(super) async fn metrics(State(api): State<Api>) -> Response {
     }
     let now = clock::wall();
     models(&mut text, &api.state.models.shortages(), now);
-    let sources = api.state.sources.borrow().clone();
+    let sources = api.held().sources.borrow().clone();
     let help = "Names that have delivered nothing; they have no series of their own.";
     text.single("afferent_names_new", "gauge", help, sources.iter().filter(|view| view.is_new).count());
     // Strangers make up as many names as they like: each would be a dozen series in who scrapes this.
@@ -46,10 +46,10 @@ const LAG_HELP: &str = "Age of the agent's newest word in the log: of its last b
                         not connected or silent. Absent while its clock is not measured.";
 
 fn log(text: &mut Text, api: &Api) {
-    let kept = api.state.reader.kept();
+    let kept = api.held().reader.kept();
     text.single("afferent_log_first_offset", "gauge", "Oldest offset that is kept.", kept.start);
     text.single("afferent_log_end_offset", "gauge", "Durable end of the log.", kept.end);
-    let read = api.state.reader.bytes_read_by_all();
+    let read = api.held().reader.bytes_read_by_all();
     text.single("afferent_log_read_bytes_total", "counter", "Bytes of the log that readers have read.", read);
     let healthy = u8::from(api.state.health.verdict().is_ok());
     text.head("afferent_log_warning", "gauge", "1 while there is something wrong with the log, by its kind.");

@@ -168,6 +168,7 @@ impl From<StartError> for Problem {
 pub(super) fn lost(detail: String, error: &PlaceError) -> Problem {
     let remedy = match error {
         PlaceError::OtherLog => "this log was started over: begin with from=first, or from a time".to_owned(),
+        PlaceError::OtherPartition { of, .. } => format!("ask for partition={of}"),
         PlaceError::LostTerm { .. } => {
             "what you have from that term on is not in this log: begin with from=first, or from a time before it"
                 .to_owned()

@@ -60,8 +60,8 @@ pub(super) async fn publish(
     let kind = kind_of(&headers)?;
     let body = body.taken(POST_BYTES_MAX).await?;
     let events = if kind == Kind::Binary { vec![binary(&headers, &body)?] } else { read(kind, &body)? };
-    let names = api.state.sources.borrow().clone();
-    let own = api.state.reader.own();
+    let names = api.held().sources.borrow().clone();
+    let own = api.held().reader.own();
     // A name that has delivered nothing is anybody's: it takes no maker's name away.
     let agents = names.iter().filter(|view| !view.is_new).map(|view| view.source).chain(own);
     let agents: HashSet<String> = agents.map(|agent| look(agent.as_str())).collect();

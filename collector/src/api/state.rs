@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use afferent_host::stop::Stop;
-use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::ids::SourceId;
 use afferent_protocol::sign::PublicKey;
-use tokio::sync::watch;
 
 use super::budget::Budgets;
 use super::tail::Tail;
-use crate::intake::{Health, WeakIntake};
+use crate::intake::Health;
 use crate::log::ReadLog;
 use crate::models::runner::Models;
-use crate::sources::SourceView;
+use crate::partitions::{Held, Partitions};
 use crate::subscribe::named::Subscriptions;
 
 /// Who the collector is, for whoever holds the log against it.
@@ -23,16 +22,10 @@ pub type Own = (SourceId, PublicKey);
 pub struct ApiState {
     /// Who the collector is.
     pub own: Own,
-    /// Reads what is durable.
-    pub reader: Arc<dyn ReadLog>,
-    /// The first offset that is not on disk; its changes wake live followers.
-    pub durable: watch::Receiver<Offset>,
-    /// The sources by name, as they were a moment ago.
-    pub sources: watch::Receiver<Arc<Vec<SourceView>>>,
+    /// The log.
+    pub partitions: Partitions,
     /// Places that are kept for readers.
     pub subscriptions: Arc<Subscriptions>,
-    /// The way to the writer, for what is posted.
-    pub intake: WeakIntake,
     /// How the collector is, and what it counts.
     pub health: Arc<Health>,
     /// States that are folded from the log.
@@ -51,8 +44,13 @@ pub(super) struct Api {
 }
 
 impl Api {
+    /// The partition that is meant where a question names none.
+    pub(super) fn held(&self) -> &Held {
+        self.state.partitions.first()
+    }
+
     /// A reader with its own place in the log.
     pub(super) fn log(&self) -> Arc<dyn ReadLog> {
-        self.state.reader.another()
+        self.held().reader.another()
     }
 }

@@ -98,7 +98,7 @@ pub(super) async fn stream(
     let follower = Follower {
         pages: place.pages().await?,
         begins: begins.map(|begins| (begins, place)),
-        durable: api.state.durable,
+        durable: api.held().durable.clone(),
         stopping: api.stopping,
         opened: false,
         has_begun: false,

@@ -23,8 +23,7 @@ use super::query::{Nothing, Parameters, Query, shortened};
 use super::state::Api;
 use super::stream::now;
 use crate::limits::{
-    EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, HTTP_DOCUMENT_BYTES_MAX,
-    PARTITIONS_DEFAULT,
+    EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, HTTP_DOCUMENT_BYTES_MAX, SHARES_DEFAULT,
 };
 use crate::log::ReadLog;
 use crate::refused::{Kind, Refused};
@@ -47,10 +46,10 @@ pub(super) struct NewSubscription {
     /// Which events it has: `subject`, `type`, `source`, `severity` as in `GET /v1/events`.
     #[serde(default)]
     filter: FilterText,
-    /// Into how many parts the work can be divided at most; it is divided by source.
+    /// Into how many shares the work is divided, by source: so many members can work on it at the same time.
     #[serde(default)]
     #[schema(minimum = 1, maximum = 64)]
-    partitions: Option<u32>,
+    shares: Option<u32>,
 }
 
 /// A cursor to commit.
@@ -76,7 +75,7 @@ pub struct SubscriptionReport {
     pub name: String,
     /// Which events it has.
     pub filter: FilterText,
-    /// Where each partition goes on, decimal.
+    /// Where each share goes on, decimal.
     pub cursors: Vec<String>,
     /// The time to come at which it begins (RFC 3339): it gives nothing that is ingested before.
     #[serde(default)]
@@ -97,8 +96,8 @@ pub struct SubscriptionReport {
 pub struct MemberReport {
     /// Its name.
     pub name: String,
-    /// Its partitions.
-    pub partitions: Vec<u32>,
+    /// Its shares.
+    pub shares: Vec<u32>,
     /// Seconds since it fetched or committed something.
     pub seen_s: f64,
 }
@@ -110,7 +109,7 @@ impl SubscriptionReport {
         let waits = view.kept.begins.is_some();
         let member = |member: crate::subscribe::named::Member| MemberReport {
             name: member.name,
-            partitions: member.partitions,
+            shares: member.shares,
             seen_s: member.seen.as_secs_f64(),
         };
         Self {
@@ -131,7 +130,7 @@ impl SubscriptionReport {
     responses((status = 200, description = "By name", body = Vec<SubscriptionReport>), Problem))]
 pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Json<Vec<SubscriptionReport>> {
     let views = api.state.subscriptions.views().into_iter();
-    Json(views.map(|view| SubscriptionReport::of(view, &*api.state.reader)).collect())
+    Json(views.map(|view| SubscriptionReport::of(view, &*api.held().reader)).collect())
 }
 
 /// One subscription.
@@ -143,7 +142,7 @@ pub(super) async fn show(
     _: Query<Nothing>,
 ) -> Result<Json<SubscriptionReport>, Problem> {
     let view = api.state.subscriptions.view(name_of(&name)?)?;
-    Ok(Json(SubscriptionReport::of(view, &*api.state.reader)))
+    Ok(Json(SubscriptionReport::of(view, &*api.held().reader)))
 }
 
 /// Makes a subscription, unless the same one is there. There may be 1,000; of one client address 750, and of these 250 that
@@ -169,10 +168,10 @@ pub(super) async fn create(
         let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
         move || {
             let from = start.resolve(&*log).map_err(Problem::from)?;
-            let partitions = new.partitions.unwrap_or(PARTITIONS_DEFAULT);
+            let shares = new.shares.unwrap_or(SHARES_DEFAULT);
             let begins = start.to_come(now());
             let place = log.terms().place(from);
-            Ok::<_, Problem>(subscriptions.create(name, place, begins, new.filter, partitions, maker))
+            Ok::<_, Problem>(subscriptions.create(name, place, begins, new.filter, shares, maker))
         }
     })
     .await??;
@@ -185,7 +184,7 @@ pub(super) async fn create(
         note_gave_way(&api, name, gone);
     }
     let made = created != Created::Known;
-    let report = SubscriptionReport::of(api.state.subscriptions.view(name)?, &*api.state.reader);
+    let report = SubscriptionReport::of(api.state.subscriptions.view(name)?, &*api.held().reader);
     Ok((if made { StatusCode::CREATED } else { StatusCode::OK }, Json(report)).into_response())
 }
 
@@ -259,12 +258,12 @@ pub(super) async fn fetch(
         blocking(move || subscriptions.read(name)).await??;
     }
     let until = Instant::now() + wait;
-    let (mut durable, mut stopping) = (api.state.durable.clone(), api.stopping.clone());
+    let (mut durable, mut stopping) = (api.held().durable.clone(), api.stopping.clone());
     loop {
         // Before the log is read, so that what is appended after it wakes the wait below.
         durable.borrow_and_update();
         let portion = if has_begun(&api, name).await? {
-            let (terms, end) = (api.state.reader.terms(), api.state.reader.kept().end);
+            let (terms, end) = (api.held().reader.terms(), api.held().reader.kept().end);
             api.state.subscriptions.portion(name, &asked.member.0, &terms, end)?
         } else {
             None
@@ -407,7 +406,7 @@ impl From<SubscriptionError> for Problem {
                 let remedy = "delete those that nobody needs any more (DELETE), or commit what you have read of them";
                 (StatusCode::TOO_MANY_REQUESTS, remedy)
             }
-            SubscriptionError::Partitions(_) => (StatusCode::BAD_REQUEST, "give another number"),
+            SubscriptionError::Shares(_) => (StatusCode::BAD_REQUEST, "give another number"),
             SubscriptionError::TooManyMembers(_) => (StatusCode::CONFLICT, "wait until a lease is over"),
             SubscriptionError::Fenced => (StatusCode::CONFLICT, "fetch again; what was not committed comes again"),
             SubscriptionError::Lost(..) => unreachable!("it was answered above"),

@@ -15,6 +15,7 @@ use super::*;
 use crate::intake::Health;
 use crate::log::ReadLog;
 use crate::log::memory::{MemoryLog, breakdown, sample};
+use crate::partitions::{Held, Partitions};
 use crate::sources::SourceView;
 use crate::subscribe::named::Subscriptions;
 
@@ -66,11 +67,13 @@ impl Served {
         let state = ApiState {
             own,
             models,
-            reader: Arc::new(log.clone()),
-            durable: durable_view,
-            sources: sources_view,
+            partitions: Partitions::new(vec![Held {
+                reader: Arc::new(log.clone()),
+                durable: durable_view,
+                sources: sources_view,
+                intake: crate::intake::Intake::new().0.downgrade(),
+            }]),
             subscriptions,
-            intake: crate::intake::Intake::new().0.downgrade(),
             health: health.clone(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -20,7 +20,7 @@ where
 {
     let refused = |why: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why, remedy);
     let gone = || refused("the collector stops".to_owned());
-    let intake = api.state.intake.upgrade().map_err(|_| gone())?;
+    let intake = api.held().intake.upgrade().map_err(|_| gone())?;
     let writing = async {
         // Nobody who waits for an answer keeps the writer from ending: the way in is dropped before.
         let answer = hand_over(intake).await.map_err(|_| gone())?;

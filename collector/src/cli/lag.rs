@@ -34,7 +34,7 @@ fn rendered(subscriptions: &[SubscriptionReport]) -> String {
         return "there are no subscriptions; `afferent-collector sub --name NAME` makes one\n".to_owned();
     }
     let heading =
-        [("SUBSCRIPTION", Side::Left), ("LAG", Side::Right), ("PARTITIONS", Side::Right), ("MEMBERS", Side::Left)];
+        [("SUBSCRIPTION", Side::Left), ("LAG", Side::Right), ("SHARES", Side::Right), ("MEMBERS", Side::Left)];
     let row = |subscription: &SubscriptionReport| {
         let members: Vec<_> = subscription.members.iter().map(|member| plain(&member.name)).collect();
         let name = plain(&subscription.name).into_owned();

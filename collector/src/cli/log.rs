@@ -11,6 +11,8 @@ use afferent_collector::certificate::verify::{Verified, verify_by};
 use afferent_collector::cloud_event::put_rfc3339;
 use afferent_collector::line::{Lines, Side, plain, table};
 use afferent_collector::log::KeyOrigin;
+use afferent_collector::log::address::Partition;
+use afferent_collector::log::events::Entry;
 use afferent_collector::log::inspect::{self, Report};
 use afferent_collector::subscribe::{Filter, Format, Reading};
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
@@ -234,7 +236,7 @@ fn dump(place: &Place, from: Option<u64>, limit: u64, output: Output) -> anyhow:
             return;
         }
         rendered.clear();
-        reading.one_entry(head, batch, &mut rendered);
+        reading.one_entry(Entry::new(Partition::EMBEDDED, head, batch), &mut rendered);
         written = match output {
             Output::Json => out.write_all(&rendered),
             Output::Table => write_lines(&mut out, &mut lines, &rendered),

@@ -1,17 +1,18 @@
 //! Events that were posted to the collector: derived events of its own source, whose JSON document holds what their maker
 //! said of them: `source`, `id`, extensions, `datacontenttype`, and `data` or `data_base64`.
 //!
-//! They are given back as the CloudEvents that they were, with the attributes that the log adds: `offset`, `ingesttime`, and
-//! `correctedtime` where their time is not believed.
+//! They are given back as the CloudEvents that they were, with the attributes that the log adds: `partition`, `offset`,
+//! `ingesttime`, and `correctedtime` where their time is not believed.
 
-use afferent_protocol::ids::{Offset, Timestamp};
+use afferent_protocol::ids::Timestamp;
 use serde::Deserialize;
 
 use super::text::{put_decimal, put_json_string};
+use crate::log::address::Address;
 use crate::rfc3339::put_rfc3339;
 
 /// Attributes that the log gives, and that nobody can post.
-pub const OF_THE_LOG: [&str; 3] = ["offset", "ingesttime", "correctedtime"];
+pub const OF_THE_LOG: [&str; 4] = ["partition", "offset", "ingesttime", "correctedtime"];
 
 /// What readers ask of a posted event before they have it rendered.
 #[derive(Debug, Deserialize)]
@@ -40,8 +41,17 @@ pub(super) struct Envelope<'a> {
     pub time: Timestamp,
     pub corrected: Option<Timestamp>,
     pub kind: &'a str,
-    pub offset: Offset,
+    pub address: Address,
     pub ingest: &'a [u8],
+}
+
+/// Whether a document has a `partition` of its maker's: those from before the log gave that attribute may.
+fn has_own_partition(json: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Own {
+        partition: Option<serde::de::IgnoredAny>,
+    }
+    json.contains(r#""partition""#) && serde_json::from_str::<Own>(json).is_ok_and(|own| own.partition.is_some())
 }
 
 /// Appends the CloudEvent: the members of its document follow those of the log as they are.
@@ -55,8 +65,37 @@ pub(super) fn put(out: &mut Vec<u8>, envelope: &Envelope<'_>, json: &str) {
     put_json_string(out, envelope.kind);
     out.extend_from_slice(br#","ingesttime":""#);
     out.extend_from_slice(envelope.ingest);
-    out.extend_from_slice(br#"","offset":""#);
-    put_decimal(out, envelope.offset.get());
+    out.push(b'"');
+    if !has_own_partition(json) {
+        out.extend_from_slice(br#","partition":"#);
+        put_decimal(out, envelope.address.partition.get().into());
+    }
+    out.extend_from_slice(br#","offset":""#);
+    put_decimal(out, envelope.address.offset.get());
     out.extend_from_slice(br#"","#);
     out.extend_from_slice(json.strip_prefix('{').unwrap_or("}").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use afferent_protocol::ids::Offset;
+
+    use super::*;
+    use crate::log::address::Partition;
+
+    #[test]
+    fn the_partition_is_the_logs_but_for_documents_that_have_one_from_before() {
+        let rendered = |json: &str| {
+            let address = Address { partition: Partition::new(3), offset: Offset::new(9) };
+            let (subject, time, corrected, kind, ingest) = ("a", Timestamp::default(), None, "k", &b"T"[..]);
+            let mut out = Vec::new();
+            put(&mut out, &Envelope { subject, time, corrected, kind, address, ingest }, json);
+            let text = String::from_utf8(out).unwrap();
+            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+            (text.matches(r#""partition":"#).count(), read["partition"].clone())
+        };
+        assert_eq!(rendered(r#"{"id":"1","data":1}"#), (1, 3.into()));
+        assert_eq!(rendered(r#"{"id":"1","data":{"partition":8}}"#), (2, 3.into()));
+        assert_eq!(rendered(r#"{"id":"1","partition":"their own"}"#), (1, "their own".into()));
+    }
 }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 
 use super::*;
+use crate::log::address::Partition;
 
 fn time(micros: i64) -> Timestamp {
     Timestamp::new(micros).unwrap()
@@ -39,7 +40,7 @@ fn json(body: Body<'_>) -> String {
     let event = Event { time: time(1_631_577_271_000_000), subject: Subject::new("88-C/\"Öl\"").unwrap(), body };
     let batch = header(event.stream());
     let mut writer = Writer::new();
-    writer.entry(&EntryHead::new(&batch, 1040, 0, time(1_631_577_271_200_000)), &batch);
+    writer.entry(Partition::EMBEDDED, &EntryHead::new(&batch, 1040, 0, time(1_631_577_271_200_000)), &batch);
     let mut out = Vec::new();
     writer.put(&mut out, &Record { sequence: Sequence::new(42), event });
     String::from_utf8(out).unwrap()
@@ -52,7 +53,7 @@ fn golden(kind: &str, stream: &str, severity: u8, data: &str) -> String {
             r#""time":"2021-09-13T23:54:31.000000Z","type":"{kind}","datacontenttype":"application/json","#,
             r#""sequence":"00000000000000000042","epoch":"00000000000000a1","stream":"{stream}","#,
             r#""recordedtime":"2021-09-13T23:54:31.100000Z","ingesttime":"2021-09-13T23:54:31.200000Z","#,
-            r#""offset":"1042","severitynumber":{severity},"data":{data}}}"#
+            r#""partition":0,"offset":"1042","severitynumber":{severity},"data":{data}}}"#
         ),
         kind = kind,
         stream = stream,
@@ -220,7 +221,7 @@ fn a_derived_event_never_breaks_its_line_or_its_envelope() {
 fn a_batch_that_cannot_be_decoded_is_an_event_with_another_id() {
     let batch = header(Stream::Critical);
     let mut writer = Writer::new();
-    writer.entry(&EntryHead::new(&batch, 1040, 0, time(0)), &batch);
+    writer.entry(Partition::EMBEDDED, &EntryHead::new(&batch, 1040, 0, time(0)), &batch);
     let mut out = Vec::new();
     writer.put_unreadable(&mut out, &batch, 2, "codec 9 is not known here");
     let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
@@ -246,6 +247,7 @@ struct Plain<'a, D> {
     stream: &'a str,
     recordedtime: String,
     ingesttime: String,
+    partition: u32,
     offset: String,
     severitynumber: u8,
     data: D,
@@ -297,6 +299,7 @@ fn plain(head: &EntryHead, batch: &Header, record: &Record<'_>) -> String {
                 stream,
                 recordedtime: plain_time(batch.clock.wall),
                 ingesttime: plain_time(head.stamp),
+                partition: 0,
                 offset: (head.ordinal + sequence - batch.first.get()).to_string(),
                 severitynumber: $number,
                 data: $data,
@@ -339,7 +342,7 @@ fn float() -> impl Strategy<Value = f64> {
 }
 
 /// Micros up to the last instant of the library that writes the expected times.
-const MICROS: std::ops::Range<i64> = 0..253_402_207_200_000_000;
+const MICROS: Range<i64> = 0..253_402_207_200_000_000;
 
 proptest! {
     #[test]
@@ -372,7 +375,7 @@ proptest! {
             batch.first = Sequence::new(first);
             batch.clock.wall = time(*micros);
             let head = EntryHead::new(&batch, offset, 0, time(micros / 2));
-            writer.entry(&head, &batch);
+            writer.entry(Partition::EMBEDDED, &head, &batch);
             for (number, micros) in [*micros, (micros + step).min(MICROS.end - 1), *micros].into_iter().enumerate() {
                 let subject = subjects.iter().cycle().nth(number).expect("there is one");
                 let Ok(subject) = Subject::new(subject) else { continue };
@@ -433,7 +436,7 @@ fn a_time_that_is_not_believed_stands_beside_the_corrected_one_and_no_other_does
         let batch = header(Stream::Critical);
         let head = EntryHead::new(&batch, 1040, 0, time(ingest)).with_clock_offset_us(clock_offset_us);
         let mut writer = Writer::new();
-        writer.entry(&head, &batch);
+        writer.entry(Partition::EMBEDDED, &head, &batch);
         let mut out = Vec::new();
         writer.put(&mut out, &Record { sequence: Sequence::new(42), event: event(micros) });
         let json: serde_json::Value = serde_json::from_slice(&out).unwrap();

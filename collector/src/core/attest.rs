@@ -6,20 +6,12 @@
 
 use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
 use afferent_protocol::ids::{Offset, Timestamp};
-use afferent_protocol::session::signed::LogId;
+use afferent_protocol::session::signed::Place;
 use afferent_protocol::sign::{Identity, Running};
 
 use super::Notice;
 use crate::limits::{ATTEST_AFTER_US, ATTEST_BATCHES_MAX};
 use crate::sources::{Entered, Unattested};
-
-/// Whose log it is, and in which term.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Whose<'i> {
-    pub identity: &'i Identity,
-    pub log_id: LogId,
-    pub term: u64,
-}
 
 /// An entry that was appended, and is not yet on disk.
 #[derive(Clone, Copy, Debug)]
@@ -114,17 +106,17 @@ impl Attester {
         })
     }
 
-    /// The attestation of what is on disk, when it is time for one.
-    pub fn due(&mut self, whose: &Whose<'_>, monotonic_us: u64, is_ending: bool) -> Option<Notice> {
+    /// The attestation of what is on disk, when it is time for one. `here` names the log, the partition and the term.
+    pub fn due(&mut self, identity: &Identity, here: &Place, monotonic_us: u64, is_ending: bool) -> Option<Notice> {
         let is_wanted = self.is_due(monotonic_us) || (is_ending && self.since_us.is_some());
         if !is_wanted {
             return None;
         }
         let attestation = Attestation {
-            key: whose.identity.public_key(),
-            log_id: whose.log_id,
-            partition: 0,
-            term: whose.term,
+            key: identity.public_key(),
+            log_id: here.log_id,
+            partition: here.partition,
+            term: here.term,
             number: self.number,
             end: self.end,
             time: self.stamp,
@@ -133,6 +125,6 @@ impl Attester {
         };
         (self.number, self.previous) = (self.number + 1, attestation.digest());
         (self.attested_until, self.batches, self.since_us) = (self.end, 0, None);
-        Some(Notice::Attested { attestation: attestation.sign(whose.identity) })
+        Some(Notice::Attested { attestation: attestation.sign(identity) })
     }
 }

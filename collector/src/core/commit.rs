@@ -45,7 +45,7 @@ impl<L: UnifiedLog> Core<L> {
     pub(super) fn make_durable(&mut self, clock: &ClockReading) -> Result<(), CommitError> {
         assert!(!self.is_lost, "after a commit of unknown outcome the log is reopened");
         self.tell_damage(clock);
-        self.own.attest_due(self.log.log_id(), self.sources.drawn_term(), clock);
+        self.own.attest_due(&self.place(), clock);
         self.own.flush(&mut self.log, &mut self.sources, clock);
         match self.log.commit() {
             Ok(_) => {

@@ -7,7 +7,7 @@ use afferent_protocol::event::{Body, Event, LifeCycle, PreviousStop};
 use afferent_protocol::ids::{Offset, SequenceRange, SourceId, Stream, Subject, Timestamp};
 use afferent_protocol::limits::TEXT_BYTES_MAX;
 use afferent_protocol::session::Lane;
-use afferent_protocol::session::signed::LogId;
+use afferent_protocol::session::signed::Place;
 use afferent_protocol::sign::PublicKey;
 
 use crate::sources::LaneKept;
@@ -54,12 +54,8 @@ pub enum Notice {
     },
     /// A term of the log begins, or began.
     TermBegun {
-        /// The log.
-        log_id: LogId,
-        /// The term.
-        term: u64,
-        /// Its first offset.
-        first: Offset,
+        /// Log, partition and term, and the term's first offset.
+        first: Place,
     },
     /// The log is bound up to here.
     Attested {
@@ -192,8 +188,9 @@ impl Told {
                 first: range.first,
                 end: range.end,
             })),
-            Notice::TermBegun { log_id, term, first } => {
-                take(&event(LifeCycle::TermBegun { log_id: *log_id, partition: 0, term: *term, first: *first }))
+            Notice::TermBegun { first: Place { log_id, partition, term, offset } } => {
+                let (log_id, partition, term, first) = (*log_id, *partition, *term, *offset);
+                take(&event(LifeCycle::TermBegun { log_id, partition, term, first }))
             }
             Notice::Attested { attestation } => take(&event(LifeCycle::Attested { attestation })),
             Notice::RolledBack { source, term, until, end, time } => take(&event(LifeCycle::RolledBack {

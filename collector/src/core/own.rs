@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use afferent_protocol::batch::{Batch, BatchBuilder, CHAIN_START, ChainHash, ClockReading, Lineage};
 use afferent_protocol::event::{Body, Derived, Event};
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, Stream, Subject};
-use afferent_protocol::session::signed::LogId;
+use afferent_protocol::session::signed::Place;
 use afferent_protocol::session::{Lane, Offered};
 use afferent_protocol::sign::Identity;
 
-use super::attest::{Attester, Whose};
+use super::attest::Attester;
 use super::notice::Told;
 use super::{Notice, OwnIdentity};
 use crate::limits::NOTICES_MAX;
@@ -17,9 +17,9 @@ use crate::log::{Recovery, UnifiedLog};
 use crate::posted::NewEvent;
 use crate::sources::{Entered, Sources};
 
-/// Where the own lane stands.
+/// Where the own lane ends.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct LaneEnd {
     next: Sequence,
     chain: ChainHash,
 }
@@ -28,8 +28,8 @@ struct Place {
 pub(super) struct Own {
     who: OwnIdentity,
     lane: Lane,
-    place: Place,
-    durable: Place,
+    end: LaneEnd,
+    durable: LaneEnd,
     waiting: VecDeque<Told>,
     /// Appended, and not yet on disk.
     flushed: Vec<Told>,
@@ -51,8 +51,8 @@ impl Own {
             let is_last = !recovery.torn && recovery.holes.iter().all(|hole| hole.end <= end.offset);
             has_key && is_last && end.lane.stream == Stream::Critical
         });
-        let fresh = Place { next: Sequence::ZERO, chain: CHAIN_START };
-        let place = end.map_or(fresh, |end| Place { next: end.end, chain: end.chain });
+        let fresh = LaneEnd { next: Sequence::ZERO, chain: CHAIN_START };
+        let lane_end = end.map_or(fresh, |end| LaneEnd { next: end.end, chain: end.chain });
         let lane = end.map_or_else(|| fresh_lane(who.epoch, sources, &who.source), |end| end.lane);
         let source = who.source;
         let (waiting, flushed) = (VecDeque::new(), Vec::new());
@@ -61,8 +61,8 @@ impl Own {
         let mut own = Self {
             who,
             lane,
-            place,
-            durable: place,
+            end: lane_end,
+            durable: lane_end,
             waiting,
             flushed,
             builder,
@@ -129,9 +129,9 @@ impl Own {
         self.waiting.push_back(Told { time: clock.wall, notice });
     }
 
-    /// The term that begins goes before all that waits.
-    pub fn begin_term(&mut self, log_id: LogId, term: u64, first: Offset, clock: &ClockReading) {
-        let notice = Notice::TermBegun { log_id, term, first };
+    /// The term that begins at this place goes before all that waits.
+    pub fn begin_term(&mut self, first: Place, clock: &ClockReading) {
+        let notice = Notice::TermBegun { first };
         if !self.is_waiting(&notice) {
             self.waiting.push_front(Told { time: clock.wall, notice });
         }
@@ -143,9 +143,8 @@ impl Own {
     }
 
     /// Attests what is on disk when it is time to.
-    pub fn attest_due(&mut self, log_id: LogId, term: u64, clock: &ClockReading) {
-        let whose = Whose { identity: &self.who.identity, log_id, term };
-        if let Some(attested) = self.attester.due(&whose, clock.monotonic_us, self.is_ending) {
+    pub fn attest_due(&mut self, here: &Place, clock: &ClockReading) {
+        if let Some(attested) = self.attester.due(&self.who.identity, here, clock.monotonic_us, self.is_ending) {
             self.tell_now(attested, clock);
         }
     }
@@ -222,7 +221,7 @@ impl Own {
 
     fn seal<L: UnifiedLog>(&mut self, log: &mut L, sources: &mut Sources, clock: &ClockReading) -> Offset {
         let Lane { stream, epoch } = self.lane;
-        let Place { next: first, chain: previous } = self.place;
+        let LaneEnd { next: first, chain: previous } = self.end;
         let lineage = Lineage { source: self.who.source, stream, epoch, first, previous };
         self.bytes.clear();
         let (header, chain) = self.builder.seal(&lineage, clock, &self.who.identity, &mut self.bytes);
@@ -240,13 +239,13 @@ impl Own {
         if let Some(source) = sources.get_or_add(self.who.source) {
             source.heard(&header, clock.wall, clock_offset_us);
         }
-        self.place = Place { next: header.end(), chain };
+        self.end = LaneEnd { next: header.end(), chain };
         offset
     }
 
     /// Everything appended is on disk.
     pub fn settle(&mut self, clock: &ClockReading) {
-        self.durable = self.place;
+        self.durable = self.end;
         self.attester.settle(clock.monotonic_us);
         for told in self.flushed.drain(..) {
             if let Notice::Attested { attestation } = told.notice {
@@ -257,7 +256,7 @@ impl Own {
 
     /// Nothing since the last commit counts: what is still so is said again.
     pub fn roll_back(&mut self, sources: &Sources) {
-        self.place = self.durable;
+        self.end = self.durable;
         self.attester.roll_back();
         for told in self.flushed.drain(..).rev() {
             self.waiting.push_front(told);

@@ -39,7 +39,7 @@ impl<L: UnifiedLog> Core<L> {
             })?;
         let until = match self.sources.terms().check(&down.place, self.log.durable_end()) {
             Ok(()) => return Ok(Receipt::Holds),
-            Err(PlaceError::Forgotten) => return Ok(Receipt::TooOld),
+            Err(PlaceError::Forgotten | PlaceError::OtherPartition { .. }) => return Ok(Receipt::TooOld),
             Err(PlaceError::Beyond { until, .. }) => until,
             Err(PlaceError::OtherLog | PlaceError::LostTerm { .. }) => Offset::ZERO,
         };

@@ -8,6 +8,7 @@ use afferent_protocol::ids::{Offset, Stream};
 use super::{Core, Notice};
 use crate::log::UnifiedLog;
 use crate::terms::Term;
+use afferent_protocol::session::signed::Place;
 
 /// Something that retention is about to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,9 +62,9 @@ impl<L: UnifiedLog> Core<L> {
             return Ok(());
         }
         if removal.what == Removed::All {
-            let log_id = self.log.log_id();
+            let here = self.place();
             for Term { number, first } in self.sources.terms().iter() {
-                self.own.tell_now(Notice::TermBegun { log_id, term: number, first }, clock);
+                self.own.tell_now(Notice::TermBegun { first: Place { term: number, offset: first, ..here } }, clock);
             }
             self.sources.statements().for_each(|notice| self.own.tell_now(notice, clock));
             for (source, key) in self.sources.keys() {

@@ -19,6 +19,7 @@ const DAMAGED: &str = "damaged";
 
 /// Gives the log its term: the one that it drew, unless the draw was a bad one.
 pub(super) fn draw<L: UnifiedLog>(log: &mut L, sources: &mut Sources) {
+    assert_eq!(sources.terms().partition(), log.partition(), "sources and log are of one partition");
     sources.terms_mut().named(log.log_id());
     let mut term = log.term();
     // Zero stands for terms that nobody knows.
@@ -41,7 +42,7 @@ impl<L: UnifiedLog> Core<L> {
         }
         assert_eq!(self.log.buffered_bytes(), 0, "nothing is taken before the term begins");
         let (first, term) = (self.log.durable_end(), self.sources.drawn_term());
-        self.own.begin_term(self.log.log_id(), term, first, clock);
+        self.own.begin_term(self.place(), clock);
         self.make_durable(clock)?;
         self.sources.terms_mut().begun(term, first);
         self.log.publish_terms(self.sources.terms().clone());
@@ -52,7 +53,7 @@ impl<L: UnifiedLog> Core<L> {
     /// How far the log is on disk.
     pub fn place(&self) -> Place {
         let (log_id, offset) = (self.log.log_id(), self.log.durable_end());
-        Place { log_id, partition: 0, term: self.sources.drawn_term(), offset }
+        Place { log_id, partition: self.log.partition().get(), term: self.sources.drawn_term(), offset }
     }
 
     /// The newest attestation that is on disk.

@@ -40,7 +40,7 @@ fn start_at<E: TestEngine>(disk: &E, now: &ClockReading) -> Core<E::Log> {
         challenge: [3; 32],
         endorsements: Vec::new(),
     };
-    let mut sources = Sources::new(own.source);
+    let mut sources = Sources::of_partition(own.source, E::PARTITION);
     let (log, recovery) = disk.open(&mut sources, now);
     let mut core = Core::new(log, sources, own, &recovery, now);
     core.begin(now).unwrap();

@@ -14,6 +14,7 @@ use afferent_protocol::ids::{Offset, SourceId, Timestamp};
 use afferent_protocol::session::signed::LogId;
 use afferent_protocol::sign::Identity;
 
+use super::address::Partition;
 use super::history::Rebuild;
 use super::read_log::ReadLog;
 use super::report::{LogDamage, Recovery};
@@ -24,6 +25,9 @@ use crate::terms::Terms;
 pub trait Engine {
     /// The half of the log that admission sees.
     type Log: UnifiedLog + Send + 'static;
+
+    /// Which partition it is.
+    fn partition(&self) -> Partition;
 
     /// Opens the log, mends what a stop has left behind, and passes what it holds to `rebuild`, in order. What was
     /// opened before, here or elsewhere, writes nothing any more.
@@ -82,6 +86,8 @@ pub trait UnifiedLog {
     fn buffered_bytes(&self) -> usize;
     /// The log's id.
     fn log_id(&self) -> LogId;
+    /// Which partition of the log it is.
+    fn partition(&self) -> Partition;
     /// The number of the term: drawn at random when the log was opened.
     fn term(&self) -> u64;
     /// Shows readers the table of terms; its newest one is the term from now on.

@@ -51,9 +51,9 @@ pub struct Entry<'e> {
 }
 
 impl<'e> Entry<'e> {
-    /// An entry of the embedded engine.
-    pub fn embedded(head: &'e EntryHead, batch: &'e Batch<'e>) -> Self {
-        Self { partition: Partition::EMBEDDED, head, batch }
+    /// An entry of this partition.
+    pub fn new(partition: Partition, head: &'e EntryHead, batch: &'e Batch<'e>) -> Self {
+        Self { partition, head, batch }
     }
 
     /// The head of its batch.

@@ -9,6 +9,7 @@ use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Subject, Timesta
 use afferent_protocol::segment::EntryHead;
 use afferent_protocol::sign::Identity;
 
+use super::address::Partition;
 use super::read_log::{EachEntry, ReadLog, ReadLogError};
 use crate::terms::Terms;
 
@@ -95,6 +96,10 @@ impl MemoryLog {
 }
 
 impl ReadLog for MemoryLog {
+    fn partition(&self) -> Partition {
+        self.terms.partition()
+    }
+
     fn own(&self) -> Option<SourceId> {
         self.own
     }

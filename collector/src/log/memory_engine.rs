@@ -7,6 +7,7 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::{ENTRY_HEAD_LEN, EntryHead};
 use afferent_protocol::session::signed::LogId;
 
+use super::address::Partition;
 use super::engine::{CommitError, UnifiedLog};
 use super::memory::MemoryLog;
 use super::read_log::ReadLog;
@@ -15,6 +16,8 @@ use crate::terms::Terms;
 
 /// The id of every log in memory.
 const LOG_ID: LogId = [5; 16];
+/// A partition that is not the embedded engine's: whoever takes that for the only one is found out.
+pub(crate) const PARTITION: Partition = Partition::new(7);
 
 #[derive(Debug, Default)]
 struct State {
@@ -57,7 +60,8 @@ impl MemoryEngine {
     pub(crate) fn open(&self, term: u64, each: &mut dyn FnMut(&EntryHead, &Batch<'_>)) -> (MemoryWriter, Recovery) {
         let mut state = self.state();
         state.openings += 1;
-        let (log, opening) = (state.durable.clone(), state.openings);
+        let (mut log, opening) = (state.durable.clone(), state.openings);
+        log.terms = Terms::of(LOG_ID, PARTITION);
         drop(state);
         let mut batches = 0;
         let read = log.read(log.kept().start, &mut Vec::new(), &mut |head, batch| {
@@ -156,12 +160,16 @@ impl UnifiedLog for MemoryWriter {
         LOG_ID
     }
 
+    fn partition(&self) -> Partition {
+        PARTITION
+    }
+
     fn term(&self) -> u64 {
         self.term
     }
 
     fn publish_terms(&mut self, terms: Terms) {
-        assert_eq!(terms.log_id(), LOG_ID, "the table is of this log");
+        assert_eq!((terms.log_id(), terms.partition()), (LOG_ID, PARTITION), "the table is of this log");
         self.term = terms.newest().map_or(self.term, |term| term.number);
     }
 

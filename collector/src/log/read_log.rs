@@ -21,9 +21,7 @@ pub trait ReadLog: Send + Sync {
     fn another(&self) -> Arc<dyn ReadLog>;
 
     /// Which partition it is.
-    fn partition(&self) -> Partition {
-        Partition::EMBEDDED
-    }
+    fn partition(&self) -> Partition;
 
     /// The offsets that can be read: from the oldest one kept up to the durable end.
     fn kept(&self) -> Range<Offset>;

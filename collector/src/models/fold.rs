@@ -91,16 +91,15 @@ impl Fold {
 
     /// Models that have seen what a snapshot has.
     pub fn after(members: Vec<Member>, snapshot: &Snapshot) -> Self {
-        let mut fold = Self { mark: snapshot.mark, ..Self::new(members, snapshot.offset, snapshot.time) };
+        let mut fold = Self { mark: snapshot.mark, ..Self::new(members, snapshot.place.offset, snapshot.time) };
         fold.members.iter_mut().for_each(|member| member.counts_from = snapshot.counts_from);
         fold
     }
 
     /// What a model has seen, and its state.
     pub fn snapshot(&self, member: &Member, terms: &Terms) -> Snapshot {
-        let place = terms.place(self.next);
-        let (term, counts_from) = ((place.log_id, place.term), member.counts_from);
-        Snapshot { offset: self.next, term, time: self.time, mark: self.mark, counts_from, state: member.model.save() }
+        let (place, counts_from) = (terms.place(self.next), member.counts_from);
+        Snapshot { place, time: self.time, mark: self.mark, counts_from, state: member.model.save() }
     }
 
     /// The first offset that was not passed on.

@@ -21,7 +21,9 @@ use super::{CountedFrom, Definition};
 use crate::log::ReadLog;
 use crate::terms::PlaceError;
 
-const MAGIC: [u8; 8] = *b"AFFMDL3\n";
+const MAGIC: [u8; 8] = *b"AFFMDL4\n";
+/// Files that name no partition: what they have seen is of partition 0.
+const MAGIC_BEFORE: [u8; 8] = *b"AFFMDL3\n";
 const HEAD_LEN: usize = 12;
 
 /// A batch of the log, so that another log is recognised.
@@ -36,10 +38,8 @@ pub struct Mark {
 /// A state up to a place of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The first offset that it has not seen.
-    pub offset: Offset,
-    /// The log, and the term that has what it has seen last.
-    pub term: (LogId, u64),
+    /// Where it goes on: the log, the partition, the term of what it has seen last, the first offset that it has not.
+    pub place: Place,
     /// When the last event that it has seen was ingested.
     pub time: Timestamp,
     /// The last batch that it has seen; `None` when it has seen none.
@@ -61,6 +61,7 @@ struct Contents<'a> {
     counts_from: CountedFrom,
     #[serde(borrow)]
     state: &'a [u8],
+    partition: u32,
 }
 
 /// Why a file is not the snapshot that was hoped for.
@@ -85,9 +86,10 @@ impl Snapshot {
     pub fn encode(&self, definition: &Definition) -> Vec<u8> {
         let model = definition.id.to_string();
         let fingerprint = definition.of.fingerprint();
-        let Self { offset, term, time, mark, counts_from, state } = self;
-        let (offset, term, time, mark, counts_from) = (*offset, *term, *time, *mark, *counts_from);
-        let contents = Contents { model: &model, fingerprint, offset, term, time, mark, counts_from, state };
+        let Self { place: Place { log_id, partition, term, offset }, time, mark, counts_from, state } = self;
+        let (offset, term, partition) = (*offset, (*log_id, *term), *partition);
+        let (time, mark, counts_from) = (*time, *mark, *counts_from);
+        let contents = Contents { model: &model, fingerprint, offset, term, time, mark, counts_from, state, partition };
         let contents = postcard::to_stdvec(&contents).expect("numbers and texts of known length");
         let mut bytes = Vec::with_capacity(HEAD_LEN + contents.len());
         bytes.extend_from_slice(&MAGIC);
@@ -99,23 +101,26 @@ impl Snapshot {
     /// Reads a file's bytes.
     pub fn decode(bytes: &[u8], definition: &Definition) -> Result<Self, SnapshotError> {
         let (head, contents) = bytes.split_at_checked(HEAD_LEN).ok_or(SnapshotError::Damaged)?;
-        if head[..8] != MAGIC || head[8..] != crc32c(contents).to_le_bytes() {
+        let names_partition = head[..8] == MAGIC;
+        let is_known = names_partition || head[..8] == MAGIC_BEFORE;
+        if !is_known || head[8..] != crc32c(contents).to_le_bytes() {
             return Err(SnapshotError::Damaged);
         }
-        let contents: Contents<'_> = postcard::from_bytes(contents).map_err(|_| SnapshotError::Damaged)?;
+        let partition_0: &[u8] = if names_partition { &[] } else { &[0] };
+        let contents = [contents, partition_0].concat();
+        let contents: Contents<'_> = postcard::from_bytes(&contents).map_err(|_| SnapshotError::Damaged)?;
         if contents.model != definition.id.to_string() || contents.fingerprint != definition.of.fingerprint() {
             return Err(SnapshotError::Foreign(contents.model.to_owned()));
         }
-        let Contents { offset, term, time, mark, counts_from, state, .. } = contents;
-        Ok(Self { offset, term, time, mark, counts_from, state: state.to_vec() })
+        let Contents { offset, term: (log_id, term), time, mark, counts_from, state, partition, .. } = contents;
+        let place = Place { log_id, partition, term, offset };
+        Ok(Self { place, time, mark, counts_from, state: state.to_vec() })
     }
 
     /// Whether it was made from this state of this log. A batch that retention has removed cannot be asked for any more, and
     /// one that it has emptied has another checksum.
     pub fn check_log(&self, log: &dyn ReadLog) -> Result<(), SnapshotError> {
-        let (log_id, term) = self.term;
-        let place = Place { log_id, partition: 0, term, offset: self.offset };
-        log.terms().check(&place, log.kept().end.max(self.offset))?;
+        log.terms().check(&self.place, log.kept().end.max(self.place.offset))?;
         let Some(mark) = self.mark else { return Ok(()) };
         if mark.first < log.kept().start {
             return Ok(());
@@ -143,7 +148,19 @@ mod tests {
         let (offset, time) = (Offset::new(7), Timestamp::new(8).unwrap());
         let mark = Some(Mark { first: Offset::new(5), crc: 9 });
         let counts_from = CountedFrom { offset: Offset::new(2), time: Some(time), samples: Some((offset, time)) };
-        Snapshot { offset, term: ([4; 16], 6), time, mark, counts_from, state: vec![1, 2, 3] }
+        let place = Place { log_id: [4; 16], partition: 300, term: 6, offset };
+        Snapshot { place, time, mark, counts_from, state: vec![1, 2, 3] }
+    }
+
+    #[test]
+    fn a_file_that_names_no_partition_is_of_partition_0() {
+        let definition = definition("kpi", "");
+        let of_0 = Snapshot { place: Place { partition: 0, ..snapshot().place }, ..snapshot() };
+        let now = of_0.encode(&definition);
+        // The partition is the last byte.
+        let contents = &now[HEAD_LEN..now.len() - 1];
+        let before = [&MAGIC_BEFORE[..], &crc32c(contents).to_le_bytes(), contents].concat();
+        assert_eq!(Snapshot::decode(&before, &definition), Ok(of_0));
     }
 
     #[test]

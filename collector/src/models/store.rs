@@ -62,9 +62,9 @@ impl Store {
             move |error| SaveError { what, error }
         };
         files::make_directory(&directory).map_err(failed("making", &directory))?;
-        let path = directory.join(file_name(snapshot.offset));
+        let path = directory.join(file_name(snapshot.place.offset));
         files::replace(&path, &snapshot.encode(definition)).map_err(failed("writing", &path))?;
-        self.thin_out(&definition.id, snapshot.offset);
+        self.thin_out(&definition.id, snapshot.place.offset);
         Ok(())
     }
 
@@ -149,6 +149,7 @@ fn age_class(events: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use afferent_protocol::ids::Timestamp;
+    use afferent_protocol::session::signed::Place;
 
     use super::super::BuiltIn;
     use super::*;
@@ -156,8 +157,7 @@ mod tests {
 
     fn snapshot(offset: u64) -> Snapshot {
         Snapshot {
-            offset: Offset::new(offset),
-            term: Default::default(),
+            place: Place { log_id: Default::default(), partition: 0, term: 0, offset: Offset::new(offset) },
             time: Timestamp::default(),
             mark: None,
             counts_from: Default::default(),
@@ -196,7 +196,7 @@ mod tests {
         for offset in [10, 1000, 2000] {
             store.save(&definition, &snapshot(offset)).unwrap();
         }
-        let nearest = |at| store.nearest(&definition, Offset::new(at), &log).map(|found| found.offset.get());
+        let nearest = |at| store.nearest(&definition, Offset::new(at), &log).map(|found| found.place.offset.get());
         assert_eq!([nearest(9), nearest(10), nearest(1999), nearest(9999)], [None, Some(10), Some(1000), Some(2000)]);
         store.forget_after(&definition.id, Offset::new(1000)).unwrap();
         assert_eq!(nearest(9999), Some(1000));

@@ -10,6 +10,7 @@ use afferent_protocol::segment::EntryHead;
 use afferent_protocol::sign::Identity;
 
 use super::{AnyModel, Fold, Member, ModelId, Seen};
+use crate::log::address::Partition;
 use crate::log::events::Entry;
 
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -116,7 +117,7 @@ impl Log {
             // A fold of its own for each entry: they need not be in the order of their offsets.
             let mut fold = Fold::new(members, Offset::new(head.ordinal), Timestamp::default());
             let (batch, _) = Batch::parse(bytes).unwrap();
-            fold.entry(&Entry::embedded(head, &batch), Offset::new(u64::MAX));
+            fold.entry(&Entry::new(Partition::EMBEDDED, head, &batch), Offset::new(u64::MAX));
             members = fold.members;
         }
         let member = members.pop().expect("one model");
@@ -132,7 +133,7 @@ pub(crate) fn seen_one<T>(event: &Event<'_>, read: impl Fn(&Seen<'_>) -> T) -> T
     let mut found = None;
     let (head, bytes) = &log.0[0];
     let (batch, _) = Batch::parse(bytes).unwrap();
-    fold.entry_through(&Entry::embedded(head, &batch), Offset::new(u64::MAX), &mut |_, seen, _| {
+    fold.entry_through(&Entry::new(Partition::EMBEDDED, head, &batch), Offset::new(u64::MAX), &mut |_, seen, _| {
         found = seen.first().map(&read);
     });
     found.expect("one event")

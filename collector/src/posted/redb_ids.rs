@@ -18,6 +18,7 @@ use redb::{Database, Durability, ReadableDatabase, TableDefinition};
 use super::{EventKey, PostRefusal, PostedIds};
 use crate::cloud_event::posted::Posted;
 use crate::limits::{POSTED_IDS_CACHE_BYTES, POSTED_IDS_SYNC_EVERY};
+use crate::log::address::Partition;
 use crate::log::events::{self, Item, Walk};
 use crate::log::records::Decoder;
 use crate::log::{Kinds, NameHash, ReadLog, ReadLogError, Wanted};
@@ -206,7 +207,7 @@ fn place_of(table: &impl redb::ReadableTable<&'static str, u64>) -> Result<Optio
     let [term, high, low] = [number(TERM[0])?, number(TERM[1])?, number(TERM[2])?];
     let (Some(end), Some(term), Some(high), Some(low)) = (number(END)?, term, high, low) else { return Ok(None) };
     let log_id = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
-    Ok(Some(Place { log_id, partition: 0, term, offset: Offset::new(end) }))
+    Ok(Some(Place { log_id, partition: Partition::EMBEDDED.get(), term, offset: Offset::new(end) }))
 }
 
 /// Opens the file; one that cannot be read, or is of another state of the log, is rebuilt.

@@ -10,7 +10,7 @@ use afferent_protocol::attestation::Attestation;
 use afferent_protocol::batch::Batch;
 use afferent_protocol::event::{Body, LifeCycle};
 use afferent_protocol::ids::{Offset, SourceId, Stream, Timestamp};
-use afferent_protocol::session::signed::LogId;
+use afferent_protocol::session::signed::Place;
 use afferent_protocol::sign::{PublicKey, Running};
 
 use crate::limits::ATTEST_BATCHES_MAX;
@@ -24,8 +24,8 @@ use crate::sources::Entered;
 pub struct Attested {
     /// The collector's name.
     pub own: SourceId,
-    /// The log.
-    pub log_id: LogId,
+    /// A place of the log: it names the log and the partition.
+    pub here: Place,
     /// The keys that sign for it.
     pub keys: Vec<PublicKey>,
 }
@@ -172,7 +172,8 @@ impl Examined {
 /// The attestations in a batch that a key of this log has signed.
 fn attestations(batch: &Batch<'_>, attested: &Attested, decoder: &mut Decoder) -> Vec<Attestation> {
     let is_ours = |attestation: &Attestation| {
-        attestation.log_id == attested.log_id && attestation.partition == 0 && attested.keys.contains(&attestation.key)
+        (attestation.log_id, attestation.partition) == (attested.here.log_id, attested.here.partition)
+            && attested.keys.contains(&attestation.key)
     };
     let mut records = decoder.open(batch);
     let bound = records.readable().filter_map(|record| match record.event.body {

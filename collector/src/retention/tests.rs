@@ -13,7 +13,7 @@ use crate::certificate::{About, Certificate, Evidence, Means, Span, Verdict, ver
 use crate::cloud_event::names::life_cycle;
 use crate::core::{Confirm, Core, NotAttested, OwnIdentity, Reason, Received, Removal, Removed};
 use crate::log::records::Decoder;
-use crate::log::{EmbeddedLog, Indexed, LogSettings, Trust, UnifiedLog, inspect};
+use crate::log::{EmbeddedLog, Indexed, LogSettings, Trust, inspect};
 use crate::simulated::{Agent, clock, greet, identity, source};
 use crate::sources::Sources;
 
@@ -281,7 +281,7 @@ fn ends(world: &World) -> Vec<Offset> {
 }
 
 fn attested(world: &World) -> Attested {
-    Attested { own: source("collector"), log_id: world.core.log().log_id(), keys: world.core.keys_of_log() }
+    Attested { own: source("collector"), here: world.core.place(), keys: world.core.keys_of_log() }
 }
 
 /// Every entry's ingest time, ten years earlier; whoever can write to the disk can do that, checksums included.

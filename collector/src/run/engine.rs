@@ -5,12 +5,14 @@ use std::path::Path;
 use afferent_host::disk::FsDisk;
 
 use crate::config::Config;
-use crate::log::{EngineError, LogSettings, SegmentFiles};
+use crate::log::{Engine, EngineError, LogSettings, SegmentFiles};
 
 /// Makes the engine. Blocks.
 pub(super) type Making = Box<dyn FnOnce() -> Result<Chosen, EngineError> + Send>;
 /// The engine that is chosen: there is one.
 pub(super) type Chosen = SegmentFiles<FsDisk>;
+/// Its log.
+pub(super) type ChosenLog = <Chosen as Engine>::Log;
 
 /// How to make the engine that the configuration chooses, for a collector with this data directory.
 pub(super) fn chosen(config: &Config, data: &Path) -> Making {

@@ -37,9 +37,11 @@ use afferent_protocol::sign::PublicKey;
 
 use crate::limits::{SOURCE_LANES_MAX, SOURCES_MAX};
 use crate::log::ReadLog;
+use crate::log::address::Partition;
 use crate::log::records::Decoder;
 use crate::log::{Beat, History, Rebuild, Step};
 use crate::terms::Terms;
+use afferent_protocol::session::signed::LogId;
 use journal::Journal;
 use newcomers::Newcomers;
 use source::Pinned;
@@ -81,8 +83,13 @@ pub(crate) struct OwnEnd {
 }
 
 impl Sources {
-    /// Nobody yet. `own` is the collector's name: only what it wrote tells about keys and gaps.
+    /// Nobody yet, of partition 0. `own` is the collector's name: only what it wrote tells about keys and gaps.
     pub fn new(own: SourceId) -> Self {
+        Self::of_partition(own, Partition::EMBEDDED)
+    }
+
+    /// Nobody yet, of this partition.
+    pub fn of_partition(own: SourceId, partition: Partition) -> Self {
         let (sources, journal) = (BTreeMap::new(), Journal::default());
         Self {
             own,
@@ -91,7 +98,7 @@ impl Sources {
             newcomers: Newcomers::default(),
             journal,
             unattested: Unattested::default(),
-            terms: Terms::default(),
+            terms: Terms::of(LogId::default(), partition),
             drawn_term: 0,
             endorsements: Vec::new(),
             last_stamp: Timestamp::default(),

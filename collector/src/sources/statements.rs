@@ -23,7 +23,9 @@ impl Sources {
             return;
         }
         match *statement {
-            LifeCycle::TermBegun { partition: 0, term, first, .. } => self.terms.begun(term, first),
+            LifeCycle::TermBegun { partition, term, first, .. } if partition == self.terms.partition().get() => {
+                self.terms.begun(term, first);
+            }
             LifeCycle::Attested { attestation } => {
                 self.unattested.attested(attestation);
                 // A log that has lost the event with which a term began still knows it from there.

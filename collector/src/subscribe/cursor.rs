@@ -2,9 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use afferent_protocol::batch::Batch;
 use afferent_protocol::ids::{Offset, SourceId, Timestamp};
-use afferent_protocol::segment::EntryHead;
 
 use super::Filter;
 use super::share::Share;
@@ -153,8 +151,7 @@ impl Cursor {
     }
 
     /// Passes on what is wanted of one entry, which comes from elsewhere than a walk.
-    pub fn one_entry(&mut self, head: &EntryHead, batch: &Batch<'_>, sink: &mut impl Sink) {
-        let entry = Entry::embedded(head, batch);
+    pub fn one_entry(&mut self, entry: Entry<'_>, sink: &mut impl Sink) {
         let end = self.end.unwrap_or(Offset::new(u64::MAX));
         if entry.first().min(end) > self.next {
             let addresses = Addresses { partition: entry.partition, offsets: self.next..entry.first().min(end) };

@@ -1,8 +1,6 @@
 //! A reader of the log that gets pages of CloudEvents.
 
-use afferent_protocol::batch::Batch;
 use afferent_protocol::ids::{Offset, Timestamp};
-use afferent_protocol::segment::EntryHead;
 
 use super::cursor::Cursor;
 use super::framing::Format;
@@ -10,6 +8,7 @@ use super::rendering::Rendering;
 use super::share::Share;
 use super::{Filter, Lines, Page};
 use crate::limits::PAGE_BYTES;
+use crate::log::events::Entry;
 use crate::log::{ReadLog, ReadLogError};
 
 /// A reader of the log: what it wants, how far it has come, and how it is given what it wants.
@@ -99,8 +98,8 @@ impl Reading {
     }
 
     /// Renders what is wanted of one entry, which comes from elsewhere than [`Reading::page`] takes them from.
-    pub fn one_entry(&mut self, head: &EntryHead, batch: &Batch<'_>, out: &mut Vec<u8>) {
-        self.cursor.one_entry(head, batch, &mut self.rendering.to(out, usize::MAX));
+    pub fn one_entry(&mut self, entry: Entry<'_>, out: &mut Vec<u8>) {
+        self.cursor.one_entry(entry, &mut self.rendering.to(out, usize::MAX));
     }
 
     /// Whether everything that was asked for was rendered.
@@ -120,6 +119,7 @@ mod tests {
     use super::*;
     use crate::cloud_event::UNREADABLE;
     use crate::log::EachEntry;
+    use crate::log::address::Partition;
     use crate::log::memory::{MemoryLog, breakdown, sample};
 
     fn filter(subject: Option<&str>, types: Option<&str>) -> Filter {
@@ -179,6 +179,10 @@ mod tests {
     }
 
     impl ReadLog for Shrinking {
+        fn partition(&self) -> Partition {
+            Partition::EMBEDDED
+        }
+
         fn another(&self) -> Arc<dyn ReadLog> {
             unreachable!("one reader is enough")
         }

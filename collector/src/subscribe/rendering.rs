@@ -68,9 +68,10 @@ struct Into<'r> {
 
 impl Into<'_> {
     /// Offsets without an entry: an event in their place.
-    fn missing(&mut self, Addresses { offsets, .. }: &Addresses, reason: &str) {
+    fn missing(&mut self, addresses: &Addresses, reason: &str) {
+        let offsets = &addresses.offsets;
         self.rendering.framing.open(offsets.start, self.out);
-        cloud_event::put_hole(self.out, offsets.start, offsets.end, reason);
+        cloud_event::put_hole(self.out, addresses, reason);
         // Whoever begins within it gets it as well.
         self.close(Offset::new(offsets.end.get() - 1), || {
             let (subject, kind) = (String::new(), cloud_event::UNREADABLE.to_owned());
@@ -92,7 +93,7 @@ impl Sink for Into<'_> {
         let Rendering { writer, source, is_own: known, .. } = &mut *self.rendering;
         (*source, *known) = (Some(entry.header().source), is_own);
         writer.own(is_own);
-        writer.entry(entry.head, entry.header());
+        writer.entry(entry.partition, entry.head, entry.header());
     }
 
     #[inline]

@@ -42,7 +42,7 @@ async fn what_an_agent_sends_is_acked_once_durable_and_known_after_the_next_star
     within(collector.stop()).await.unwrap();
 
     let collector = Collector::start(&config).await.unwrap();
-    let sources = collector.state.sources.borrow().clone();
+    let sources = collector.state.partitions.first().sources.borrow().clone();
     let press = sources.iter().find(|view| view.source == name()).expect("it is known from the log");
     assert_eq!(press.key, Some(key));
     let lane = press.lanes.iter().find(|lane| lane.epoch == LANE.epoch).unwrap();

@@ -56,7 +56,7 @@ async fn a_broker_that_is_killed_and_forgets_everything_costs_nothing() {
             break;
         }
     }
-    let mut sources = collector.state.sources.clone();
+    let mut sources = collector.state.partitions.first().sources.clone();
     let online = |link: LinkState| {
         move |views: &std::sync::Arc<Vec<afferent_collector::sources::SourceView>>| {
             views.iter().any(|view| view.source == name() && view.link == link)

@@ -1,5 +1,6 @@
 //! Bugs between admission and the log's engine.
 
+use afferent_collector::log::address::Partition;
 use afferent_collector::log::{CommitError, LogDamage, UnifiedLog};
 use afferent_collector::terms::Terms;
 use afferent_protocol::batch::Batch;
@@ -40,6 +41,10 @@ impl<L: UnifiedLog> CheatingLog<L> {
 }
 
 impl<L: UnifiedLog> UnifiedLog for CheatingLog<L> {
+    fn partition(&self) -> Partition {
+        self.log.partition()
+    }
+
     fn append_measured(&mut self, batch: &Batch<'_>, ingest: Timestamp, clock_offset_us: Option<i64>) -> Offset {
         let offset = Offset::new(self.log.durable_end().get() + self.uncommitted);
         match self.planted {

@@ -9,7 +9,7 @@ fn place_and_lag(rig: &Rig) -> (u64, u64) {
     let told: Value = serde_json::from_str(&said(rig, "lag --output json")).expect("JSON");
     let of_all = told.as_array().filter(|all| all.len() == 1).unwrap_or_else(|| panic!("one subscription: {told}"));
     let places: Vec<u64> = of_all[0]["cursors"].as_array().expect("places").iter().map(decimal).collect();
-    (*places.iter().min().expect("it has partitions"), decimal(&of_all[0]["lag"]))
+    (*places.iter().min().expect("it has shares"), decimal(&of_all[0]["lag"]))
 }
 
 #[test]

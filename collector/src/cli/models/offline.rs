@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use afferent_collector::api::models::{DiffReport, StateReport};
 use afferent_collector::config::{Config, Overrides};
+use afferent_collector::log::address::Partition;
 use afferent_collector::log::events::Entry;
 use afferent_collector::log::inspect;
 use afferent_collector::models::diff::diff;
@@ -146,7 +147,7 @@ impl Offline {
     fn each(&self, until: Until, each: &mut dyn FnMut(Entry<'_>)) -> anyhow::Result<()> {
         inspect::dump(&self.disk, &mut |head, batch| {
             if !until.is_before(head) {
-                each(Entry::embedded(head, batch));
+                each(Entry::new(Partition::EMBEDDED, head, batch));
             }
         })?;
         self.progress.clear();

@@ -5,7 +5,8 @@ use afferent_protocol::batch::{Batch, ClockReading};
 
 use super::SETTINGS;
 use crate::certificate::verify::verify;
-use crate::log::memory_engine::{MemoryEngine, MemoryWriter};
+use crate::log::address::Partition;
+use crate::log::memory_engine::{self, MemoryEngine, MemoryWriter};
 use crate::log::{EmbeddedLog, ReadLog, Recovery, UnifiedLog};
 use crate::simulated::source;
 use crate::sources::Sources;
@@ -13,6 +14,8 @@ use crate::sources::Sources;
 /// An engine that fails on command.
 pub(super) trait TestEngine: Sized {
     type Log: TestLog;
+    /// Which partition its log is.
+    const PARTITION: Partition;
     /// Without a log yet.
     fn empty(seed: u64) -> Self;
     /// Opens the log, and rebuilds the sources from it.
@@ -41,6 +44,7 @@ impl TestLog for EmbeddedLog<SimDisk> {
 
 impl TestEngine for SimDisk {
     type Log = EmbeddedLog<SimDisk>;
+    const PARTITION: Partition = Partition::EMBEDDED;
 
     fn empty(seed: u64) -> Self {
         Self::of_seed(seed)
@@ -76,6 +80,7 @@ impl TestLog for MemoryWriter {
 
 impl TestEngine for MemoryEngine {
     type Log = MemoryWriter;
+    const PARTITION: Partition = memory_engine::PARTITION;
 
     fn empty(_: u64) -> Self {
         Self::default()

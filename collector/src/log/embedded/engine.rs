@@ -6,6 +6,7 @@ use std::sync::Arc;
 use afferent_host::disk::{Disk, FsDisk};
 
 use super::writing::{EmbeddedLog, LogSettings};
+use crate::log::address::Partition;
 use crate::log::engine::{Engine, EngineError, OpenedLog, Opening};
 use crate::log::history::Rebuild;
 use crate::log::upkeep::Upkeep;
@@ -36,6 +37,10 @@ where
     D::File: Send + Sync,
 {
     type Log = EmbeddedLog<D>;
+
+    fn partition(&self) -> Partition {
+        Partition::EMBEDDED
+    }
 
     fn open(self, opening: Opening<'_>, rebuild: &mut dyn Rebuild) -> Result<OpenedLog<Self::Log>, EngineError> {
         let Self { disk, settings } = self;

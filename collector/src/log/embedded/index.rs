@@ -18,6 +18,7 @@ use super::files::SegmentFile;
 use super::insides::{Inside, Insides, fitting, held_names};
 use super::points::{Point, TimeKind};
 use super::segment_index::SegmentIndex;
+use crate::log::address::Partition;
 use crate::log::marks::{Marks, NameHash, Wanted};
 use crate::log::report::LogDamage;
 use crate::terms::Terms;
@@ -234,7 +235,7 @@ impl Shared {
     pub fn new(log_id: LogId, durable_end: u64, runs: Runs) -> Self {
         let (names, tending) = (RwLock::new(()), Mutex::new(()));
         let (durable_end, bytes_read) = (AtomicU64::new(durable_end), AtomicU64::new(0));
-        let (terms, damage) = (RwLock::new(Arc::new(Terms::of_log(log_id))), Mutex::default());
+        let (terms, damage) = (RwLock::new(Arc::new(Terms::of(log_id, Partition::EMBEDDED))), Mutex::default());
         Self {
             durable_end,
             runs: RwLock::new(runs),

@@ -10,6 +10,7 @@ use super::extract::Extracts;
 use super::points::TimeKind;
 use super::reader::{LogReader, ReadError};
 use crate::limits::LOG_READ_BYTES;
+use crate::log::address::Partition;
 use crate::log::marks::Wanted;
 use crate::log::read_log::{EachEntry, ReadLog, ReadLogError};
 use crate::terms::Terms;
@@ -18,6 +19,10 @@ impl<D: Disk + 'static> ReadLog for LogReader<D>
 where
     Self: Send + Sync,
 {
+    fn partition(&self) -> Partition {
+        Partition::EMBEDDED
+    }
+
     fn another(&self) -> Arc<dyn ReadLog> {
         Arc::new(self.clone())
     }

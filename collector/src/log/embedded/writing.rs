@@ -20,6 +20,7 @@ use super::recovery::{self, Active, Opened};
 use super::trimmer::Trimmer;
 use super::write_error::WriteError;
 use crate::limits::LOG_SEGMENT_BYTES;
+use crate::log::address::Partition;
 use crate::log::engine::{CommitError, UnifiedLog};
 use crate::log::history::Rebuild;
 use crate::log::report::LogDamage;
@@ -223,6 +224,10 @@ impl<D: Disk> UnifiedLog for EmbeddedLog<D> {
 
     fn buffered_bytes(&self) -> usize {
         self.buffer.len()
+    }
+
+    fn partition(&self) -> Partition {
+        Partition::EMBEDDED
     }
 
     fn log_id(&self) -> LogId {

@@ -86,9 +86,9 @@ pub fn start_of(definition: &Definition, store: Option<&Store>, log: &dyn ReadLo
         while let Some(snapshot) = store.nearest(definition, at, log) {
             match model.load(&snapshot.state) {
                 Ok(()) => return Fold::after(vec![Member::new(definition.id.clone(), model)], &snapshot),
-                Err(error) => store.set_aside(&definition.id, snapshot.offset, &error.to_string()),
+                Err(error) => store.set_aside(&definition.id, snapshot.place.offset, &error.to_string()),
             }
-            at = snapshot.offset;
+            at = snapshot.place.offset;
         }
     }
     let first = log.kept().start;

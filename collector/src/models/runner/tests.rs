@@ -12,6 +12,7 @@ use super::super::span::Span;
 use super::super::testing::{alarm, at, breakdown, derived, recovery, sample, state};
 use super::super::{BuiltIn, Member, Seen, with_built_ins};
 use super::*;
+use crate::log::address::Partition;
 use crate::log::events::Entry;
 use crate::log::memory::MemoryLog;
 
@@ -87,7 +88,7 @@ fn folded_to(log: &MemoryLog, end: Offset) -> (Timestamp, BTreeMap<String, Value
     let members = BuiltIn::all().map(|of| Member::new(Definition::built_in(of.clone()).id, of.build()));
     let mut fold = Fold::new(members.into(), Offset::ZERO, Timestamp::default());
     log.read(Offset::ZERO, &mut Vec::new(), &mut |head, batch| {
-        fold.entry(&Entry::embedded(head, batch), end);
+        fold.entry(&Entry::new(Partition::EMBEDDED, head, batch), end);
         std::ops::ControlFlow::Continue(())
     })
     .unwrap();

@@ -13,6 +13,7 @@ use super::super::{CountedFromView, with_built_ins};
 use super::run::run;
 use super::*;
 use crate::log::ReadLog;
+use crate::log::address::Partition;
 use crate::log::memory::MemoryLog;
 
 fn log_of(events: &[Event<'_>]) -> MemoryLog {
@@ -178,7 +179,7 @@ proptest! {
             let member = super::super::Member::new(definition.id.clone(), definition.of.build());
             let mut fold = super::super::Fold::new(vec![member], Offset::ZERO, Timestamp::default());
             log.read(Offset::ZERO, &mut Vec::new(), &mut |head, batch| {
-                fold.entry(&crate::log::events::Entry::embedded(head, batch), Offset::new(u64::MAX));
+                fold.entry(&crate::log::events::Entry::new(Partition::EMBEDDED, head, batch), Offset::new(u64::MAX));
                 std::ops::ControlFlow::Continue(())
             }).unwrap();
             let state = fold.members[0].model.view(fold.time());

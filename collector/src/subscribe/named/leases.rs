@@ -1,8 +1,8 @@
-//! Which member of a subscription has which partitions, for how long.
+//! Which member of a subscription has which shares, for how long.
 //!
-//! A member has its fair share, as soon as those who have more come by to give some back. A lease that is not renewed
-//! ends, and its partitions are free. Whenever a member's share changes it gets a lease with another number, so that what
-//! it had fetched before cannot be committed for partitions that are somebody else's by now.
+//! A member has as many as the others, as soon as those who have more come by to give some back. A lease that is not
+//! renewed ends, and its shares are free. Whenever a member's shares change it gets a lease with another number, so that
+//! what it had fetched before cannot be committed for shares that are somebody else's by now.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::limits::{LEASE_TIME, MEMBERS_MAX};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lease {
     pub id: u64,
-    pub partitions: Vec<u32>,
+    pub shares: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -27,8 +27,8 @@ struct Held {
 pub struct Member {
     /// Its name.
     pub name: String,
-    /// What it has.
-    pub partitions: Vec<u32>,
+    /// The shares that it has.
+    pub shares: Vec<u32>,
     /// How long ago it fetched or committed something.
     pub seen: Duration,
 }
@@ -36,38 +36,39 @@ pub struct Member {
 /// All leases of one subscription.
 #[derive(Debug)]
 pub(super) struct Leases {
-    partitions: u32,
+    shares: u32,
     next_id: u64,
     held: BTreeMap<String, Held>,
 }
 
 impl Leases {
-    pub fn new(partitions: u32) -> Self {
-        Self { partitions, next_id: 1, held: BTreeMap::new() }
+    pub fn new(shares: u32) -> Self {
+        Self { shares, next_id: 1, held: BTreeMap::new() }
     }
 
     /// None, and none of before is valid.
     pub fn after(before: &Self) -> Self {
-        Self { next_id: before.next_id, ..Self::new(before.partitions) }
+        Self { next_id: before.next_id, ..Self::new(before.shares) }
     }
 
-    /// Renews or begins a member's lease, and moves it towards its share; `None` when there are too many members.
+    /// Renews or begins a member's lease, and moves it towards the number of shares that is due to it; `None` when there
+    /// are too many members.
     pub fn renew(&mut self, member: &str, now: Instant) -> Option<Lease> {
         self.expire(now);
         if !self.held.contains_key(member) && self.held.len() >= MEMBERS_MAX {
             return None;
         }
-        let fresh = Held { lease: Lease { id: self.draw(), partitions: Vec::new() }, renewed: now };
+        let fresh = Held { lease: Lease { id: self.draw(), shares: Vec::new() }, renewed: now };
         self.held.entry(member.to_owned()).or_insert(fresh).renewed = now;
-        let share = self.share(member);
-        let free: Vec<u32> = (0..self.partitions).filter(|partition| !self.is_held(*partition)).collect();
+        let due = self.due(member);
+        let free: Vec<u32> = (0..self.shares).filter(|share| !self.is_held(*share)).collect();
         let id = self.draw();
         let lease = &mut self.held.get_mut(member)?.lease;
-        let before = lease.partitions.clone();
-        lease.partitions.truncate(share);
-        let wanted = share - lease.partitions.len();
-        lease.partitions.extend(free.into_iter().take(wanted));
-        if lease.partitions != before {
+        let before = lease.shares.clone();
+        lease.shares.truncate(due);
+        let wanted = due - lease.shares.len();
+        lease.shares.extend(free.into_iter().take(wanted));
+        if lease.shares != before {
             lease.id = id;
         }
         Some(lease.clone())
@@ -85,21 +86,21 @@ impl Leases {
         self.expire(now);
         let member = |(name, held): (&String, &Held)| Member {
             name: name.clone(),
-            partitions: held.lease.partitions.clone(),
+            shares: held.lease.shares.clone(),
             seen: now.saturating_duration_since(held.renewed),
         };
         self.held.iter().map(member).collect()
     }
 
-    /// How many partitions a member is to have: all have the same number, and the first ones by name one more.
-    fn share(&self, member: &str) -> usize {
-        let (count, partitions) = (self.held.len(), self.partitions as usize);
+    /// How many shares a member is to have: all have the same number, and the first ones by name one more.
+    fn due(&self, member: &str) -> usize {
+        let (count, shares) = (self.held.len(), self.shares as usize);
         let rank = self.held.keys().position(|name| name == member).unwrap_or(count);
-        partitions / count + usize::from(rank < partitions % count)
+        shares / count + usize::from(rank < shares % count)
     }
 
-    fn is_held(&self, partition: u32) -> bool {
-        self.held.values().any(|held| held.lease.partitions.contains(&partition))
+    fn is_held(&self, share: u32) -> bool {
+        self.held.values().any(|held| held.lease.shares.contains(&share))
     }
 
     fn expire(&mut self, now: Instant) {

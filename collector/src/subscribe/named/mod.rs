@@ -1,8 +1,8 @@
 //! Named subscriptions: a reader's place that is kept here, and work that several readers of one name share.
 //!
-//! - [`Subscription`]: what a name stands for, and how far each of its partitions is: on disk (`store`)
+//! - [`Subscription`]: what a name stands for, and how far each of its shares is: on disk (`store`)
 //! - `room`: how many there may be, and which one gives way to another
-//! - `leases`: which member has which partitions now: in memory, since every member asks again within seconds
+//! - `leases`: which member has which shares now: in memory, since every member asks again within seconds
 //!
 //! A fetch gives what lies behind the committed place and changes nothing; a commit moves the place, and is on disk when
 //! it is answered. So every event comes at least once to some member, and after a crash those come again that were not
@@ -23,8 +23,7 @@ use afferent_protocol::session::signed::Place;
 use super::share::Share;
 use super::{Filter, FilterError, Format, Reading};
 use crate::limits::{
-    PARTITIONS_MAX, SUBSCRIPTIONS_GONE_KEPT, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OF_ONE_MAX,
-    SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX,
+    SHARES_MAX, SUBSCRIPTIONS_GONE_KEPT, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OF_ONE_MAX, SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX,
 };
 use crate::log::NameHash;
 use crate::shares::Address;
@@ -88,7 +87,7 @@ pub enum SubscriptionError {
     #[error("there is no subscription {0}")]
     Unknown(SourceId),
     /// There is one of this name, and it is another one.
-    #[error("the subscription {0} is there, with another filter or another number of partitions")]
+    #[error("the subscription {0} is there, with another filter or another number of shares")]
     Other(SourceId),
     /// It was there, nobody had read it, and it gave way to another one.
     #[error("there is no subscription {0} any more: nobody had read it, and it gave way to another one")]
@@ -105,9 +104,9 @@ pub enum SubscriptionError {
          more of these are taken"
     )]
     TooManyUnmoved,
-    /// The number of partitions is none.
-    #[error("{0} partitions are not to be had; there can be 1 to {PARTITIONS_MAX}")]
-    Partitions(u32),
+    /// The number of shares is none.
+    #[error("{0} shares are not to be had; there can be 1 to {SHARES_MAX}")]
+    Shares(u32),
     /// As many members as there can be are at work.
     #[error("{0} has as many members as it takes")]
     TooManyMembers(SourceId),
@@ -167,7 +166,7 @@ impl Subscriptions {
         let store = Store::open(directory)?;
         let named = store.read_all()?.into_iter();
         let since = Instant::now();
-        let named = named.map(|(name, kept)| (name, Named { leases: Leases::new(kept.partitions()), kept, since }));
+        let named = named.map(|(name, kept)| (name, Named { leases: Leases::new(kept.shares()), kept, since }));
         let table = Table { known: named.collect(), gone: VecDeque::new() };
         Ok(Self { named: Mutex::new(table), store, run })
     }
@@ -180,16 +179,16 @@ impl Subscriptions {
         from: Place,
         begins: Option<Timestamp>,
         filter: FilterText,
-        partitions: u32,
+        shares: u32,
         maker: Maker,
     ) -> Result<Created, SubscriptionError> {
-        if partitions == 0 || partitions > PARTITIONS_MAX {
-            return Err(SubscriptionError::Partitions(partitions));
+        if shares == 0 || shares > SHARES_MAX {
+            return Err(SubscriptionError::Shares(shares));
         }
         filter.fresh()?;
         let mut named = self.lock();
         if let Some(known) = named.known.get(&name) {
-            let same = known.kept.filter == filter && known.kept.partitions() == partitions;
+            let same = known.kept.filter == filter && known.kept.shares() == shares;
             return if same { Ok(Created::Known) } else { Err(SubscriptionError::Other(name)) };
         }
         let since = Instant::now();
@@ -200,9 +199,9 @@ impl Subscriptions {
         }
         let begins = begins.map(Timestamp::micros);
         let made = Some(Made { by: maker.by, at: maker.at.micros(), used: Use::Never });
-        let kept = Subscription { filter, cursors: vec![PlaceText(from); partitions as usize], begins, made };
+        let kept = Subscription { filter, cursors: vec![PlaceText(from); shares as usize], begins, made };
         self.store.write(&name, &kept)?;
-        named.known.insert(name, Named { leases: Leases::new(partitions), kept, since });
+        named.known.insert(name, Named { leases: Leases::new(shares), kept, since });
         Ok(Created::New { gave_way })
     }
 
@@ -260,13 +259,13 @@ impl Subscriptions {
         let lease = known.leases.renew(member, Instant::now());
         let lease = lease.ok_or(SubscriptionError::TooManyMembers(name))?;
         let cursors: Vec<Offset> = known.kept.cursors.iter().map(|cursor| cursor.0.offset).collect();
-        let from = lease.partitions.iter().map(|partition| cursors[*partition as usize]).min();
+        let from = lease.shares.iter().map(|share| cursors[*share as usize]).min();
         let filter = known.kept.filter.filter()?;
         let (cursors, run) = (cursors.into(), self.run);
         Ok(from.map(|from| Portion { from, filter, lease, cursors, run }))
     }
 
-    /// Moves the partitions of a fetch to its end; durable when this returns.
+    /// Moves the shares of a fetch to its end; durable when this returns.
     pub fn commit(
         &self,
         name: SourceId,
@@ -282,8 +281,8 @@ impl Subscriptions {
         let lease = known.leases.of(cursor.lease, Instant::now()).filter(|_| cursor.run == self.run);
         let lease = lease.ok_or(SubscriptionError::Fenced)?;
         let mut kept = known.kept.clone();
-        for partition in &lease.partitions {
-            let place = &mut kept.cursors[*partition as usize];
+        for share in &lease.shares {
+            let place = &mut kept.cursors[*share as usize];
             if cursor.next > place.0.offset {
                 *place = PlaceText(terms.place(cursor.next));
             }
@@ -385,12 +384,12 @@ impl Named {
 impl Portion {
     /// Reads it, up to `end` and `limit` events.
     pub fn reading(&self, end: Offset, limit: u64) -> Reading {
-        let (cursors, held) = (Arc::clone(&self.cursors), self.lease.partitions.clone());
-        let share = move |source: &str, offset: Offset| {
-            let partition = partition_of(source, cursors.len() as u32);
-            held.contains(&partition) && offset >= cursors[partition as usize]
+        let (cursors, held) = (Arc::clone(&self.cursors), self.lease.shares.clone());
+        let takes = move |source: &str, offset: Offset| {
+            let share = share_of(source, cursors.len() as u32);
+            held.contains(&share) && offset >= cursors[share as usize]
         };
-        Reading::part(self.from, end.max(self.from), limit, self.filter.clone(), Format::Lines).shared(Share::of(share))
+        Reading::part(self.from, end.max(self.from), limit, self.filter.clone(), Format::Lines).shared(Share::of(takes))
     }
 
     /// What to commit once everything before `next` is dealt with.
@@ -399,9 +398,9 @@ impl Portion {
     }
 }
 
-/// The partition of a source's events. Places on disk depend on it, so that it never changes.
-fn partition_of(source: &str, partitions: u32) -> u32 {
-    (NameHash::source(source).get() % u64::from(partitions)) as u32
+/// The share of a source's events. Places on disk depend on it, so that it never changes.
+fn share_of(source: &str, shares: u32) -> u32 {
+    (NameHash::source(source).get() % u64::from(shares)) as u32
 }
 
 impl std::fmt::Display for FetchCursor {

@@ -9,7 +9,7 @@ use afferent_protocol::ids::{Offset, SourceId};
 use serde::{Deserialize, Serialize};
 
 use super::super::{Filter, FilterError};
-use crate::limits::{PARTITIONS_MAX, SUBSCRIPTION_FILE_BYTES_MAX, SUBSCRIPTIONS_MAX};
+use crate::limits::{SHARES_MAX, SUBSCRIPTION_FILE_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::shares::Address;
 use crate::terms::{PlaceError, PlaceText, Terms};
 
@@ -20,7 +20,7 @@ pub struct Subscription {
     /// Which events it has.
     #[serde(default)]
     pub filter: FilterText,
-    /// Where each partition goes on.
+    /// Where each share goes on.
     pub cursors: Vec<PlaceText>,
     /// The time to come at which it begins, in microseconds since 1970: nothing that is ingested before it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -87,8 +87,8 @@ impl FilterText {
 }
 
 impl Subscription {
-    /// Into how many parts it is divided.
-    pub fn partitions(&self) -> u32 {
+    /// Into how many shares it is divided.
+    pub fn shares(&self) -> u32 {
         self.cursors.len() as u32
     }
 
@@ -182,9 +182,9 @@ fn read(path: &Path) -> Result<Subscription, String> {
     file.take(SUBSCRIPTION_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     let kept: Subscription = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     kept.filter.filter().map_err(|error| error.to_string())?;
-    let partitions = kept.cursors.len();
-    if partitions == 0 || partitions > PARTITIONS_MAX as usize {
-        return Err(format!("{partitions} partitions"));
+    let shares = kept.cursors.len();
+    if shares == 0 || shares > SHARES_MAX as usize {
+        return Err(format!("{shares} shares"));
     }
     Ok(kept)
 }

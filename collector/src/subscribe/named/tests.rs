@@ -14,9 +14,9 @@ fn maker() -> Maker {
     Maker { by: Address::of([10, 0, 0, 1].into()), at: Timestamp::default() }
 }
 
-fn opened(directory: &Path, partitions: u32) -> Subscriptions {
+fn opened(directory: &Path, shares: u32) -> Subscriptions {
     let subscriptions = Subscriptions::open(directory, 7).unwrap();
-    subscriptions.create(name("wear"), Place::default(), None, FilterText::default(), partitions, maker()).unwrap();
+    subscriptions.create(name("wear"), Place::default(), None, FilterText::default(), shares, maker()).unwrap();
     subscriptions
 }
 
@@ -95,11 +95,11 @@ fn members_share_the_sources_and_nobody_commits_for_another() {
 fn a_lease_that_is_not_renewed_is_over_and_its_share_goes_to_others() {
     let (mut leases, now) = (Leases::new(4), Instant::now());
     let of_a = leases.renew("a", now).unwrap();
-    assert_eq!(of_a.partitions, [0, 1, 2, 3]);
-    assert!(leases.renew("b", now).unwrap().partitions.is_empty());
+    assert_eq!(of_a.shares, [0, 1, 2, 3]);
+    assert!(leases.renew("b", now).unwrap().shares.is_empty());
     let later = now + LEASE_TIME;
     assert!(leases.of(of_a.id, later).is_none());
-    assert_eq!(leases.renew("b", later).unwrap().partitions, [0, 1, 2, 3]);
+    assert_eq!(leases.renew("b", later).unwrap().shares, [0, 1, 2, 3]);
     assert_ne!(leases.renew("a", later).unwrap().id, of_a.id);
 }
 
@@ -110,7 +110,7 @@ fn shares_are_fair_and_no_partition_is_had_twice() {
     for _ in 0..3 {
         members.iter().for_each(|member| drop(leases.renew(member, now)));
     }
-    let shares: Vec<_> = leases.members(now).into_iter().map(|member| member.partitions).collect();
+    let shares: Vec<_> = leases.members(now).into_iter().map(|member| member.shares).collect();
     assert_eq!(shares.iter().map(Vec::len).collect::<Vec<_>>(), [4, 3, 3, 3, 3]);
     assert_eq!(shares.concat().into_iter().collect::<BTreeSet<_>>().len(), 16);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use afferent_collector::log::ReadLog;
+use afferent_collector::log::address::Partition;
 use afferent_collector::log::events::Entry;
 use afferent_collector::log::{EmbeddedLog, LogReader, LogSettings, UnifiedLog};
 use afferent_collector::models::runner::{fold_log, start_of};
@@ -59,7 +60,9 @@ pub fn measure(table: &mut Table) {
     let seconds = timed(|| {
         let mut scratch = Vec::new();
         let read = log.read(Offset::ZERO, &mut scratch, &mut |head, batch| {
-            what_if.entry(&Entry::embedded(head, batch), end, &|| false).expect("the condition can be told");
+            what_if
+                .entry(&Entry::new(Partition::EMBEDDED, head, batch), end, &|| false)
+                .expect("the condition can be told");
             std::ops::ControlFlow::Continue(())
         });
         read.expect("the log is whole");

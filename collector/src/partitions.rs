@@ -1,0 +1,108 @@
+//! The partitions of the log that this collector holds, as everybody but their writers sees them.
+//!
+//! One `Core` with its sources fills one partition, on a thread of its own; whoever answers a question about the log
+//! asks here for the partition that it is about. The embedded engine has one, number 0.
+
+use std::sync::Arc;
+
+use afferent_protocol::ids::Offset;
+use tokio::sync::watch;
+
+use crate::intake::WeakIntake;
+use crate::log::ReadLog;
+use crate::log::address::Partition;
+use crate::sources::SourceView;
+
+/// What is seen of one partition.
+#[derive(Clone)]
+pub struct Held {
+    /// Reads what is durable of it.
+    pub reader: Arc<dyn ReadLog>,
+    /// The first offset that is not on disk; its changes wake live followers.
+    pub durable: watch::Receiver<Offset>,
+    /// Its sources by name, as they were a moment ago.
+    pub sources: watch::Receiver<Arc<Vec<SourceView>>>,
+    /// The way to its writer, for what is posted.
+    pub intake: WeakIntake,
+}
+
+/// All partitions that are held; there is one at least.
+#[derive(Clone)]
+pub struct Partitions(Arc<[Held]>);
+
+/// A partition that is not held here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no partition {asked} here; there are: {}", held.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+pub struct NotHeld {
+    /// The one that was asked for.
+    pub asked: Partition,
+    /// Those that are.
+    pub held: Vec<Partition>,
+}
+
+impl Partitions {
+    /// These, in the order of their numbers.
+    ///
+    /// # Panics
+    /// When there is none, or one twice.
+    pub fn new(mut held: Vec<Held>) -> Self {
+        held.sort_by_key(|held| held.reader.partition());
+        assert!(!held.is_empty(), "a collector holds one partition at least");
+        assert!(held.is_sorted_by(|a, b| a.reader.partition() < b.reader.partition()), "a partition is held once");
+        Self(held.into())
+    }
+
+    /// The one of this number.
+    ///
+    /// # Errors
+    /// When it is not held here.
+    pub fn get(&self, partition: Partition) -> Result<&Held, NotHeld> {
+        let found = self.0.iter().find(|held| held.reader.partition() == partition);
+        found.ok_or_else(|| NotHeld {
+            asked: partition,
+            held: self.iter().map(|held| held.reader.partition()).collect(),
+        })
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.0.iter()
+    }
+
+    /// The one that is meant where none is named: the first.
+    pub fn first(&self) -> &Held {
+        &self.0[0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::memory::MemoryLog;
+    use crate::terms::Terms;
+
+    fn held(number: u32) -> Held {
+        let mut log = MemoryLog::default();
+        log.terms = Terms::of([1; 16], Partition::new(number));
+        let (_, durable) = watch::channel(Offset::ZERO);
+        let (_, sources) = watch::channel(Arc::default());
+        Held { reader: Arc::new(log), durable, sources, intake: crate::intake::Intake::new().0.downgrade() }
+    }
+
+    #[test]
+    fn a_partition_is_found_by_its_number_and_another_is_refused_with_those_that_there_are() {
+        let partitions = Partitions::new(vec![held(7), held(2)]);
+        let numbers: Vec<_> = partitions.iter().map(|held| held.reader.partition().get()).collect();
+        assert_eq!(numbers, [2, 7]);
+        assert_eq!(partitions.first().reader.partition(), Partition::new(2));
+        assert_eq!(partitions.get(Partition::new(7)).map(|held| held.reader.partition()), Ok(Partition::new(7)));
+        let refused = partitions.get(Partition::EMBEDDED).err().map(|error| error.to_string());
+        assert_eq!(refused.as_deref(), Some("there is no partition 0 here; there are: 2, 7"));
+    }
+
+    #[test]
+    #[should_panic(expected = "a partition is held once")]
+    fn a_partition_cannot_be_held_twice() {
+        Partitions::new(vec![held(2), held(2)]);
+    }
+}
