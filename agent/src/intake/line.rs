@@ -12,6 +12,7 @@
 //! Texts without escapes are borrowed from the line. Everything that is wrong is refused with the field and the remedy.
 
 mod fields;
+mod values;
 
 use std::fmt::Write;
 
@@ -24,7 +25,8 @@ use afferent_protocol::ids::{NameError, Subject, Timestamp};
 use crate::intake::time;
 use crate::intake::unit::{UnitError, Units};
 use crate::limits::{LINE_BYTES_MAX, REFUSAL_BYTES_MAX, TIME_NUMBER_MIN};
-pub use fields::{Field, FieldSet, Fields, Number, Text, Time};
+pub use fields::{Field, FieldSet, Fields};
+pub use values::{Number, Text, Time};
 
 /// Why a line was refused. The text is for the producer.
 #[derive(Debug, thiserror::Error)]
@@ -345,7 +347,7 @@ fn explained(error: &serde_json::Error, line: &str) -> String {
     }
     let mut text = format!("the line is not one JSON object: {text} (at byte {})", error.column());
     let bare = found.trim_start_matches('-').to_ascii_lowercase();
-    if bare.starts_with("nan") || bare.starts_with("inf") || text.contains("number out of range") {
+    if bare.starts_with("nan") || bare.starts_with("inf") {
         text.push_str("; JSON has no NaN and no infinity: leave the sample out, or send a text with quality \"bad\"");
     } else if error.is_eof() {
         text.push_str("; it ends too early: one whole object belongs on one line");

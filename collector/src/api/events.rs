@@ -5,9 +5,10 @@ use std::sync::Arc;
 use afferent_protocol::ids::{Offset, Timestamp};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
+use super::accept::{self, Offer};
 use super::blocking::blocking;
 use super::budget::{Client, Room, Share};
 use super::cursor::Cursor;
@@ -59,7 +60,7 @@ pub(super) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let query = query.part()?;
-    let format = format_of(&headers)?;
+    let format = accept::choose(&headers, &FORMATS)?;
     let log = api.held_by(query.partition, query.start())?.reader.another();
     let part = blocking({
         let (log, query) = (Arc::clone(&log), query.clone());
@@ -132,22 +133,11 @@ impl Part {
     }
 }
 
-/// Lines, unless only an array is taken.
-fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
-    let Some(accept) = headers.get(header::ACCEPT) else { return Ok(Format::Lines) };
-    let accept = accept.to_str().unwrap_or_default().to_ascii_lowercase();
-    let kinds: Vec<&str> = accept.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim()).collect();
-    let takes = |kind: &str| kinds.contains(&kind);
-    if takes(NDJSON) || takes("*/*") || takes("application/*") || accept.is_empty() {
-        // Who names the array and takes anything else as well is served by it.
-        return Ok(if takes(BATCH) && !takes(NDJSON) { Format::Elements } else { Format::Lines });
-    }
-    if takes(BATCH) || takes("application/json") {
-        return Ok(Format::Elements);
-    }
-    let remedy = format!("accept {NDJSON} or {BATCH}");
-    Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "events are not to be had in what `Accept` names", remedy))
-}
+/// Lines, unless an array is wanted more.
+const FORMATS: [Offer<Format>; 2] = [
+    Offer { media: NDJSON, alias: None, answer: Format::Lines },
+    Offer { media: BATCH, alias: Some("application/json"), answer: Format::Elements },
+];
 
 /// Renders the whole answer, and says in its headers where to go on.
 async fn page(

@@ -312,6 +312,50 @@ async fn a_batch_of_cloud_events_is_one_json_document_and_answers_can_be_compres
 }
 
 #[tokio::test]
+async fn clients_get_the_media_type_that_they_want_most() {
+    let served = Served::with_six_events().await;
+    served.sources.send_replace(Arc::new(vec![SourceView::new(SourceId::new("press-88").unwrap())]));
+    let certificate = "/v1/certificate?source=press-88&from=1970-01-01T00:00:00Z&until=1970-01-02T00:00:00Z";
+    let (lines, array, json, text) = (events::NDJSON, events::BATCH, "application/json", "text/plain; charset=utf-8");
+    let java = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2";
+    let firefox = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for (path, accept, expected) in [
+        ("/v1/events", "*/*", Some(lines)),
+        ("/v1/events", java, Some(lines)),
+        ("/v1/events", firefox, Some(lines)),
+        ("/v1/events", "application/json, text/plain, */*", Some(lines)),
+        ("/v1/events", "application/cloudevents-batch+json, application/x-ndjson;q=0.9", Some(array)),
+        ("/v1/events?limit=all", "application/cloudevents-batch+json;q=0.5, application/x-ndjson;q=0.1", Some(array)),
+        ("/v1/events", "application/x-ndjson;q=0, */*;q=0.1", Some(array)),
+        ("/v1/events", "application/x-ndjson;q=0", None),
+        ("/v1/events", "*/*;q=0", None),
+        (certificate, firefox, Some(json)),
+        (certificate, "text/plain", Some(text)),
+        (certificate, "application/json;q=0.1, text/plain;q=0.2", Some(text)),
+        (certificate, "text/plain;q=0.1, application/json;q=0.2", Some(json)),
+        (certificate, "application/json, text/plain, */*", Some(json)),
+        (certificate, "text/html", None),
+    ] {
+        let url = format!("http://{}{path}", served.address);
+        let answer = tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent = ureq::config::Config::builder().http_status_as_error(false).build().into();
+            let mut answer = agent.get(url).header("accept", accept).call().unwrap();
+            let body = answer.body_mut().read_to_string().unwrap();
+            let status = answer.status().as_u16();
+            document::check("get", path, status, answer.headers(), &body);
+            (status, answer.headers()["content-type"].to_str().unwrap().to_owned(), body)
+        });
+        let (status, kind, body) = answer.await.unwrap();
+        match expected {
+            Some(expected) => assert_eq!((status, kind.as_str()), (200, expected), "{path} {accept}"),
+            None => {
+                assert!(status == 406 && body.contains(r#""remedy":"accept application/"#), "{path} {accept}: {body}")
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_long_answer_comes_whole() {
     let log = MemoryLog::default();
     let many: Vec<_> = (0..3000).map(|value| sample("a/long/enough/subject", value)).collect();
