@@ -26,7 +26,7 @@ use crate::ring_log::{OpenError, Recovery, RingIdentity, WitnessSync};
 use crate::sequencer::CommitSettings;
 use crate::ship::{ShipSettings, Speaker};
 use crate::supervise::{Supervisor, Task};
-use crate::writer::{self, Status, Writer, WriterParts};
+use crate::writer::{self, Status, WriterParts, WriterThread};
 
 /// What an agent is started with.
 pub struct AgentParts {
@@ -91,7 +91,7 @@ pub enum StartError {
 pub struct Agent {
     who: RingIdentity,
     intake: Intake,
-    writer: Writer,
+    writer: WriterThread,
     supervisor: Supervisor,
     ship: Option<JoinHandle<()>>,
     /// Keeps a connection that has failed while the agent stops from being tried again.
@@ -148,7 +148,7 @@ impl Agent {
         let ship = parts.ship.map(|settings| supervisor.task("ship", stop, move || connection.run(settings.clone())));
         let (status, link) = (status_seen, link_seen);
         let agent = Self { who: parts.who, intake, writer, supervisor, ship, stop_ship, status, link };
-        agent.say_started(&recovery, clock);
+        agent.log_started(&recovery, clock);
         Ok((agent, recovery))
     }
 
@@ -173,19 +173,19 @@ impl Agent {
     }
 
     /// An event about the agent itself, by the given time.
-    pub fn say(&self, event: LifeCycle<'_>, time: Timestamp) -> Result<Ticket, Refusal> {
+    pub fn log_life_cycle(&self, event: LifeCycle<'_>, time: Timestamp) -> Result<Ticket, Refusal> {
         let subject = Subject::new(self.who.source.as_str()).expect("a source's name is a subject");
         self.intake.push(&Event { time, subject, body: Body::LifeCycle(event) }, Waiting::Nobody)
     }
 
-    fn say_started(&self, recovery: &Recovery, clock: ClockReading) {
+    fn log_started(&self, recovery: &Recovery, clock: ClockReading) {
         let previous = previous_stop(recovery, &clock);
         let repairs = within(&recovery.to_string(), TEXT_BYTES_MAX);
         let started = LifeCycle::Started { previous, version: env!("CARGO_PKG_VERSION"), repairs: &repairs };
-        self.say(started, clock.wall).expect("the first event of an empty open batch is taken");
+        self.log_life_cycle(started, clock.wall).expect("the first event of an empty open batch is taken");
         if let Some(message) = &recovery.replaced {
             let replaced = LifeCycle::RingReplaced { message: &within(message, TEXT_BYTES_MAX) };
-            self.say(replaced, clock.wall).expect("the second event of an open batch is taken");
+            self.log_life_cycle(replaced, clock.wall).expect("the second event of an open batch is taken");
         }
     }
 

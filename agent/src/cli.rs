@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 
 use crate::check::{self, Problems};
 use crate::client::{ClientError, Report, Target};
-use crate::config::proven::FellBack;
+use crate::config::last_working::FellBack;
 use crate::config::{self, ConfigError};
 use crate::keep::{Kept, LOCK_FILE};
 pub use emit::EmitArgs;
@@ -74,9 +74,9 @@ impl ConfigArgs {
     }
 
     /// Reads the configuration; one that is wrong gives way to the last that has worked, if there is one.
-    pub fn load_or_proven(&self) -> Result<(config::Config, Option<FellBack>), ConfigError> {
+    pub fn load_or_last_working(&self) -> Result<(config::Config, Option<FellBack>), ConfigError> {
         match &self.config {
-            Some(path) => config::proven::load_or_proven(path),
+            Some(path) => config::last_working::load_or_last_working(path),
             None => Ok((config::Config::default(), None)),
         }
     }
@@ -168,12 +168,12 @@ pub enum SendError {
     Value(String, &'static str),
     /// The place of a file cannot be read or kept.
     #[error("cannot keep in {} how far the file is replayed: {_1}; --places names another directory", _0.display())]
-    Place(PathBuf, std::io::Error),
+    Checkpoint(PathBuf, std::io::Error),
     /// Nobody says where places are kept.
     #[error(
         "there is no directory to keep in how far the file is replayed, as HOME is not set; name one with --places"
     )]
-    NoPlace,
+    NoCheckpoints,
     /// A file that was replayed and has lost its end since.
     #[error("{} had {_1} bytes when it was replayed, and has {_2} now; if it is another file, --again replays it", _0.display())]
     Shrunk(PathBuf, u64, u64),

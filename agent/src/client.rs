@@ -44,7 +44,7 @@ pub enum ClientError {
     },
     /// The connection broke, or nothing was answered in time.
     #[error("the agent did not answer everything: {0}; what was not accepted may be sent again")]
-    Answer(io::Error),
+    AnswerLine(io::Error),
     /// An answer that this version does not understand.
     #[error("the agent answered {0:?}, which this version does not understand")]
     Unknown(String),
@@ -78,7 +78,7 @@ struct Answered {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Answer {
+enum AnswerLine {
     Accepted { accepted: u64 },
     Refused { line: u64, error: String },
     Taken { taken: u64, known: bool },
@@ -86,7 +86,7 @@ enum Answer {
 
 /// One answer of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told<'a> {
+pub enum Answer<'a> {
     /// The lines up to this one, from 1, are on its disk, save for refused ones.
     Accepted(u64),
     /// This line was refused, and why.
@@ -96,22 +96,22 @@ pub enum Told<'a> {
 }
 
 impl Answered {
-    fn take(&mut self, text: &str, on_answer: &mut dyn FnMut(Told<'_>)) -> Result<(), ClientError> {
+    fn take(&mut self, text: &str, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<(), ClientError> {
         match serde_json::from_str(text).map_err(|_| ClientError::Unknown(text.trim_end().to_owned()))? {
-            Answer::Accepted { accepted } => {
+            AnswerLine::Accepted { accepted } => {
                 self.accepted = self.accepted.max(accepted);
                 self.refused_above = self.refused_above.split_off(&(self.accepted + 1));
-                on_answer(Told::Accepted(self.accepted));
+                on_answer(Answer::Accepted(self.accepted));
             }
-            Answer::Refused { line: 0, error } => return Err(ClientError::Answer(io::Error::other(error))),
-            Answer::Refused { line, error } => {
+            AnswerLine::Refused { line: 0, error } => return Err(ClientError::AnswerLine(io::Error::other(error))),
+            AnswerLine::Refused { line, error } => {
                 self.refused += 1;
                 if line > self.accepted {
                     self.refused_above.insert(line);
                 }
-                on_answer(Told::Refused(line, &error));
+                on_answer(Answer::Refused(line, &error));
             }
-            Answer::Taken { taken, known } => on_answer(Told::Taken(known.then_some(taken))),
+            AnswerLine::Taken { taken, known } => on_answer(Answer::Taken(known.then_some(taken))),
         }
         Ok(())
     }
@@ -190,8 +190,8 @@ pub fn send(
     mut lines: impl Iterator<Item = io::Result<Vec<u8>>>,
     mut on_refusal: impl FnMut(u64, &str) + Send,
 ) -> Result<Report, ClientError> {
-    send_and_watch(target, timeout, &mut lines, &mut |told| {
-        if let Told::Refused(line, error) = told {
+    send_and_watch(target, timeout, &mut lines, &mut |answer| {
+        if let Answer::Refused(line, error) = answer {
             on_refusal(line, error);
         }
     })
@@ -202,11 +202,11 @@ pub fn send_and_watch(
     target: &Target,
     timeout: Duration,
     lines: &mut dyn Iterator<Item = io::Result<Vec<u8>>>,
-    on_answer: &mut (dyn FnMut(Told<'_>) + Send),
+    on_answer: &mut (dyn FnMut(Answer<'_>) + Send),
 ) -> Result<Report, ClientError> {
     let wire = Wire::connect(target, timeout)?;
-    let reader = BufReader::new(wire.reader().map_err(ClientError::Answer)?);
-    let writer = wire.writer().map_err(ClientError::Answer)?;
+    let reader = BufReader::new(wire.reader().map_err(ClientError::AnswerLine)?);
+    let writer = wire.writer().map_err(ClientError::AnswerLine)?;
     let sent = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let (queue, queued) = mpsc::sync_channel(CLIENT_LINES_AHEAD);
@@ -240,7 +240,7 @@ pub fn send_and_watch(
         let written = writing.join().expect("writing lines does not panic");
         // What the agent said before it closed tells more than the broken pipe that the close made.
         let answered = reading.join().expect("reading answers does not panic")?;
-        failed.and(written).map_err(ClientError::Answer)?;
+        failed.and(written).map_err(ClientError::AnswerLine)?;
         Ok(answered.report(sent.load(SeqCst)))
     })
 }
@@ -264,7 +264,7 @@ fn write_lines(writer: impl Write, queued: mpsc::Receiver<Vec<u8>>, sent: &Atomi
 fn read_answers(
     mut reader: impl BufRead,
     sent: &AtomicU64,
-    on_answer: &mut dyn FnMut(Told<'_>),
+    on_answer: &mut dyn FnMut(Answer<'_>),
 ) -> Result<Answered, ClientError> {
     let mut answered = Answered::default();
     let mut text = Vec::new();
@@ -278,10 +278,10 @@ fn read_answers(
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if answered.owes(sent.load(SeqCst)) {
-                    return Err(ClientError::Answer(error));
+                    return Err(ClientError::AnswerLine(error));
                 }
             }
-            Err(error) => return Err(ClientError::Answer(error)),
+            Err(error) => return Err(ClientError::AnswerLine(error)),
         }
     }
 }

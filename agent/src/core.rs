@@ -5,10 +5,10 @@
 
 mod listen;
 mod mend;
+mod source_session;
 mod talk;
 #[cfg(test)]
 mod tests;
-mod voice;
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ use crate::trust::{Trust, TrustSettings};
 pub use listen::Ignored;
 use listen::Memory;
 use mend::Mending;
-use voice::Voice;
+use source_session::SourceSession;
 
 /// How a core goes about it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,9 +85,9 @@ struct Pending {
 pub struct AgentCore<D: Disk> {
     ring: RingLog<D>,
     /// The agent's own name; while one of `others` speaks, that.
-    voice: Voice,
+    current: SourceSession,
     /// Former names that the ring log holds events under.
-    others: Vec<Voice>,
+    others: Vec<SourceSession>,
     former_warned_at_ms: Option<u64>,
     spare: BatchBuilder,
     /// Commits that wait for a disk that takes them.
@@ -129,10 +129,10 @@ impl<D: Disk> AgentCore<D> {
         let (ring, recovery) = RingLog::open(disk, witness, settings.ring, who, clock, entropy)?;
         let name = ring.who().source;
         let former = ring.held_under_former_names().into_iter().take(FORMER_SESSIONS_MAX);
-        let others = former.map(|(former, _)| Voice::new(former, settings.sender, entropy() as u32)).collect();
+        let others = former.map(|(former, _)| SourceSession::new(former, settings.sender, entropy() as u32)).collect();
         let mut core = Self {
             ring,
-            voice: Voice::new(name, settings.sender, session),
+            current: SourceSession::new(name, settings.sender, session),
             others,
             former_warned_at_ms: None,
             spare: BatchBuilder::new(),
@@ -148,7 +148,7 @@ impl<D: Disk> AgentCore<D> {
             mending: Mending::default(),
             released: 0,
         };
-        core.tell_held();
+        core.report_held();
         Ok((core, recovery))
     }
 
@@ -165,12 +165,12 @@ impl<D: Disk> AgentCore<D> {
 
     /// What the open connection was made with.
     pub fn nonce(&self) -> Nonce {
-        self.voice.nonce
+        self.current.nonce
     }
 
     /// The session, to look at.
     pub fn sender(&self) -> &Sender {
-        &self.voice.sender
+        &self.current.sender
     }
 
     /// Numbers of the last durable commits, by [`Stream::number`].
@@ -221,7 +221,7 @@ impl<D: Disk> AgentCore<D> {
 
     /// The line takes about so many bytes a second, as the transport has measured.
     pub fn line(&mut self, bytes_per_s: u64) {
-        self.voice.sender.line(bytes_per_s);
+        self.current.sender.line(bytes_per_s);
         self.others.iter_mut().for_each(|other| other.sender.line(bytes_per_s));
     }
 
@@ -243,7 +243,7 @@ impl<D: Disk> AgentCore<D> {
         match self.ring.append(stream, batch, &now.clock) {
             Ok(_) => {
                 self.durable[at] = commit;
-                self.tell_held();
+                self.report_held();
                 Committed { moved: true, trouble: None }
             }
             Err(error) => {
@@ -324,7 +324,7 @@ impl<D: Disk> AgentCore<D> {
         if let Some(error) = refused {
             committed.trouble = self.troubled(&error, now).trouble;
         }
-        self.tell_held();
+        self.report_held();
         committed
     }
 
@@ -337,25 +337,25 @@ impl<D: Disk> AgentCore<D> {
     pub fn link_up(&mut self, nonce: Nonce) {
         self.stranger = None;
         self.memory.is_shown_at = None;
-        self.voice.link_up(nonce);
+        self.current.link_up(nonce);
         for (at, other) in self.others.iter_mut().enumerate() {
             let mut nonce = nonce;
             nonce.0[0] ^= at as u8 + 1;
             other.link_up(nonce);
         }
-        self.tell_held();
+        self.report_held();
     }
 
     /// The transport is gone.
     pub fn link_down(&mut self) {
         self.stranger = None;
-        self.voice.link_down();
-        self.others.iter_mut().for_each(Voice::link_down);
+        self.current.link_down();
+        self.others.iter_mut().for_each(SourceSession::link_down);
     }
 
     /// Tells the session what the ring log holds now.
-    fn tell_held(&mut self) {
-        let Self { ring, voice: Voice { name, sender, .. }, .. } = self;
+    fn report_held(&mut self) {
+        let Self { ring, current: SourceSession { name, sender, .. }, .. } = self;
         let held = if *name == ring.who().source { ring.held() } else { ring.held_under(name) };
         let holdings = held.into_iter().map(|held| Holding {
             lane: held.lane,

@@ -59,7 +59,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => {
             drop(out);
-            let (config, fell_back) = args.load_or_proven()?;
+            let (config, fell_back) = args.load_or_last_working()?;
             log_to_stderr(&config.log);
             let source = ConfigSource { path: args.config.clone(), fell_back };
             runtime()?.block_on(afferent_agent::run::run(config, source, || args.load()))?;

@@ -31,9 +31,9 @@ struct Trouble {
     text: String,
     shown: Shown,
     happened_at: Instant,
-    said_at: Instant,
+    logged_at: Instant,
     /// How often it has happened since it was last said.
-    unsaid: u64,
+    unlogged: u64,
 }
 
 impl Trouble {
@@ -49,17 +49,17 @@ impl Trouble {
 impl Troubles {
     /// Something went wrong once: it is shown for a minute.
     pub fn happened(&self, kind: &str, text: String) {
-        self.say(self.note(kind, text, Shown::AMinute, Instant::now()));
+        self.warn(self.note(kind, text, Shown::AMinute, Instant::now()));
     }
 
     /// Something is wrong until [`Troubles::ends`] is called.
     pub fn begins(&self, kind: &str, text: String) {
-        self.say(self.note(kind, text, Shown::Lasting, Instant::now()));
+        self.warn(self.note(kind, text, Shown::Lasting, Instant::now()));
     }
 
     /// Something went wrong that health tells by itself.
     pub fn log(&self, kind: &str, text: String) {
-        self.say(self.note(kind, text, Shown::Never, Instant::now()));
+        self.warn(self.note(kind, text, Shown::Never, Instant::now()));
     }
 
     /// It is well again.
@@ -72,7 +72,7 @@ impl Troubles {
 
     /// Says what was only counted and is due by now. To be called every second or so.
     pub fn flush(&self) {
-        self.due(Instant::now()).into_iter().for_each(|text| self.say(Some(text)));
+        self.due(Instant::now()).into_iter().for_each(|text| self.warn(Some(text)));
     }
 
     /// What is wrong now.
@@ -81,7 +81,7 @@ impl Troubles {
         self.lock().values().filter(|trouble| trouble.is_shown(now)).map(|trouble| trouble.text.clone()).collect()
     }
 
-    fn say(&self, text: Option<String>) {
+    fn warn(&self, text: Option<String>) {
         if let Some(text) = text {
             tracing::warn!("{text}");
         }
@@ -92,21 +92,21 @@ impl Troubles {
         let mut known = self.lock();
         if let Some(trouble) = known.get_mut(kind) {
             (trouble.text, trouble.shown, trouble.happened_at) = (text, shown, now);
-            trouble.unsaid += 1;
-            return trouble.said(now);
+            trouble.unlogged += 1;
+            return trouble.due_text(now);
         }
         if known.len() >= TROUBLES_MAX {
             let oldest = known.iter().filter(|(_, trouble)| !trouble.is_shown(now)).min_by_key(|(_, t)| t.happened_at);
             let oldest = oldest.map(|(kind, _)| kind.clone())?;
             known.remove(&oldest);
         }
-        let trouble = Trouble { text: text.clone(), shown, happened_at: now, said_at: now, unsaid: 0 };
+        let trouble = Trouble { text: text.clone(), shown, happened_at: now, logged_at: now, unlogged: 0 };
         known.insert(kind.to_owned(), trouble);
         Some(text)
     }
 
     fn due(&self, now: Instant) -> Vec<String> {
-        self.lock().values_mut().filter_map(|trouble| trouble.said(now)).collect()
+        self.lock().values_mut().filter_map(|trouble| trouble.due_text(now)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Trouble>> {
@@ -116,13 +116,13 @@ impl Troubles {
 
 impl Trouble {
     /// What was counted, when a minute has passed since it was last said.
-    fn said(&mut self, now: Instant) -> Option<String> {
-        if self.unsaid == 0 || now.duration_since(self.said_at) < REPEAT {
+    fn due_text(&mut self, now: Instant) -> Option<String> {
+        if self.unlogged == 0 || now.duration_since(self.logged_at) < REPEAT {
             return None;
         }
-        let seconds = now.duration_since(self.said_at).as_secs();
-        let count = std::mem::take(&mut self.unsaid);
-        self.said_at = now;
+        let seconds = now.duration_since(self.logged_at).as_secs();
+        let count = std::mem::take(&mut self.unlogged);
+        self.logged_at = now;
         Some(format!("{} ({count} times more in the last {seconds} s)", self.text))
     }
 }

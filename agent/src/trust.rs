@@ -80,7 +80,7 @@ impl Trust {
     }
 
     /// Whether any collector is believed.
-    pub fn is_settled(&self) -> bool {
+    pub fn trusts_anyone(&self) -> bool {
         !self.trusted.is_empty()
     }
 
@@ -115,7 +115,7 @@ impl Trust {
             return Judgement::Trusted(self.successors(down));
         }
         let key = head(down);
-        if self.settings.trust_first && !self.is_settled() && self.pins.is_empty() {
+        if self.settings.trust_first && !self.trusts_anyone() && self.pins.is_empty() {
             Judgement::First(Pin { key, by: None })
         } else {
             Judgement::Stranger(key)

@@ -68,12 +68,12 @@ impl Status {
 
 /// Stops the writer.
 #[derive(Debug)]
-pub struct Writer {
+pub struct WriterThread {
     shared: Arc<Shared>,
     thread: JoinHandle<Ended>,
 }
 
-impl Writer {
+impl WriterThread {
     /// Commits everything, says how far that is and that the agent stops, gives the last events a moment to arrive, and
     /// ends. Blocks until then. The error tells what it has died of.
     pub fn stop(self, reason: &str, time: Timestamp) -> Ended {
@@ -119,7 +119,7 @@ pub(crate) fn start<D: Disk + Send + 'static>(
     supervisor: &Supervisor,
     shared: Arc<Shared>,
     parts: WriterParts<D>,
-) -> io::Result<Writer>
+) -> io::Result<WriterThread>
 where
     D::File: Send + Sync,
 {
@@ -133,14 +133,14 @@ where
         outbox_full: false,
         trouble: None,
         status_at_ms: 0,
-        progress: Progress::default(),
+        progress: AckProgress::default(),
         former: (0, 0),
         heartbeat_at_ms: None,
         stop_at_ms: None,
         has_said_goodbye: false,
     };
     let run = |round: &mut Option<Round<D>>| {
-        while round.as_mut().is_some_and(Round::turn) {}
+        while round.as_mut().is_some_and(Round::run_once) {}
         if let Some(round) = round.take() {
             round.end();
         }
@@ -153,12 +153,12 @@ where
         }
     };
     let thread = supervisor.vital_thread(NAME, Some(round), run, died)?;
-    Ok(Writer { shared, thread })
+    Ok(WriterThread { shared, thread })
 }
 
 /// When the acked ends last moved.
 #[derive(Debug, Default)]
-struct Progress {
+struct AckProgress {
     /// The oldest sequence that waits for its ack.
     oldest: Option<(Lane, Sequence)>,
     at_ms: u64,
@@ -176,7 +176,7 @@ struct Round<D: Disk> {
     outbox_full: bool,
     trouble: Option<Arc<str>>,
     status_at_ms: u64,
-    progress: Progress,
+    progress: AckProgress,
     /// Events held under former names, and when that last changed.
     former: (u64, u64),
     /// `None` until the first commit.
@@ -187,7 +187,7 @@ struct Round<D: Disk> {
 
 impl<D: Disk> Round<D> {
     /// One round; `false` when it was the last.
-    fn turn(&mut self) -> bool {
+    fn run_once(&mut self) -> bool {
         self.wait();
         planted(NAME);
         (self.parts.alive)();
@@ -210,7 +210,7 @@ impl<D: Disk> Round<D> {
         self.beat();
         self.send();
         let now_ms = self.shared.now_ms();
-        self.tell(now_ms);
+        self.publish_status(now_ms);
         let Some(at_ms) = self.stop_at_ms else { return true };
         // What the goodbye says is committed in the round after.
         let is_done = std::mem::replace(&mut self.has_said_goodbye, true) && self.is_drained();
@@ -394,7 +394,7 @@ impl<D: Disk> Round<D> {
     }
 
     /// Tells the outside how things are, a few times a second.
-    fn tell(&mut self, now_ms: u64) {
+    fn publish_status(&mut self, now_ms: u64) {
         if now_ms < self.status_at_ms {
             return;
         }
@@ -419,7 +419,7 @@ impl<D: Disk> Round<D> {
         let held = core.ring().held();
         let waiting = held.iter().find(|held| held.first < held.end).copied();
         if waiting.is_none() || waiting.map(|held| (held.lane, held.first)) != self.progress.oldest {
-            self.progress = Progress { oldest: waiting.map(|held| (held.lane, held.first)), at_ms: now_ms };
+            self.progress = AckProgress { oldest: waiting.map(|held| (held.lane, held.first)), at_ms: now_ms };
         }
         let held_former = core.ring().held_under_former_names();
         let events: u64 = held_former.iter().map(|(_, events)| events).sum();

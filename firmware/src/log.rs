@@ -121,7 +121,7 @@ impl<'m> Log<'m> {
         if stream == Stream::Critical && body.severity() < Severity::Warning && !self.of(stream).is_roomy() {
             return false;
         }
-        self.settle(stream)
+        self.skip_lost(stream)
             && (self.push(stream, tick_us, subject, body)
                 || self.seal(stream) && self.push(stream, tick_us, subject, body))
     }
@@ -138,7 +138,7 @@ impl<'m> Log<'m> {
     /// If events were lost after the open rows: seals these, and skips the sequences. In critical the loss comes next;
     /// that of samples waits to be declared.
     #[inline(never)]
-    fn settle(&mut self, stream: Stream) -> bool {
+    fn skip_lost(&mut self, stream: Stream) -> bool {
         let Some(lost) = self.of(stream).lost else { return true };
         if !self.seal(stream) {
             return false;
@@ -189,10 +189,10 @@ impl<'m> Log<'m> {
         // Losses of lesser events must not take the room that is kept for breakdowns.
         let critical = self.of(Stream::Critical);
         if critical.lost.is_some() && critical.is_roomy() {
-            self.settle(Stream::Critical);
+            self.skip_lost(Stream::Critical);
         }
         self.seal(Stream::Critical);
-        self.settle(Stream::Samples);
+        self.skip_lost(Stream::Samples);
         if self.now_us.saturating_sub(self.of(Stream::Samples).opened_us) >= samples_after_us {
             self.seal(Stream::Samples);
         }

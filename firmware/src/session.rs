@@ -136,7 +136,7 @@ impl Session {
         if self.phase != Phase::Streaming {
             (self.phase, self.said) = (Phase::Greeting, log.ticks());
         }
-        log.streams.iter_mut().for_each(|stream| stream.said());
+        log.streams.iter_mut().for_each(|stream| stream.hello_sent());
         let held = log.held();
         write_hello(self.number, &held, log.work)
     }
@@ -197,7 +197,7 @@ fn agree(is_welcome: bool, resume: &Resume, log: &mut Log<'_>, heard: &mut Heard
     let Some(first) = stream.first_of(lane.epoch) else { return };
     if end < first && is_welcome {
         // Given up since the hello was made.
-        stream.is_unsaid(lane.epoch);
+        stream.hello_needed(lane.epoch);
     }
     if end < first || (end == first && !is_welcome) {
         return;

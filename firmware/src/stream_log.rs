@@ -376,7 +376,7 @@ impl StreamLog<'_> {
     }
 
     /// A hello says where the first run begins.
-    pub fn said(&mut self) {
+    pub fn hello_sent(&mut self) {
         let now = (self.epoch, self.next);
         (self.sent.epoch, self.sent.end) = self.under_way().map_or(now, |(run, from)| (run.epoch, from));
     }
@@ -384,13 +384,13 @@ impl StreamLog<'_> {
     /// A welcome came: the first run is sent again from its beginning on.
     pub fn begin(&mut self, now: u32) {
         self.sent.end = 0;
-        self.said();
+        self.hello_sent();
         (self.sent.since, self.sent.went_back) = (now, false);
         self.ask_again();
     }
 
     /// The agent has less than what it said a hello for: it must hear another.
-    pub fn is_unsaid(&mut self, epoch: Epoch) {
+    pub fn hello_needed(&mut self, epoch: Epoch) {
         if self.sent.epoch == epoch {
             self.sent.end = 0;
         }

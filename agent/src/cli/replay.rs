@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::resume::{Resume, say};
+use super::resume::{Resume, print_note};
 use super::{SendError, TargetArgs, outcome};
-use crate::client::{self, Report, Told};
-use crate::intake::file::place::Place;
+use crate::client::{self, Answer, Report};
+use crate::intake::file::checkpoint::RowCursor;
 use crate::intake::file::{FileSettings, Pace, ReplayError, Row, Rows, Speed};
 use crate::intake::mapping::Mapping;
 use crate::intake::time::{Form, Reading, Zone};
@@ -89,7 +89,7 @@ impl ReplayArgs {
     pub fn run(&self) -> Result<Report, SendError> {
         let settings = self.settings()?;
         let rows = Rows::open(&settings.path, settings.mapping.clone())?;
-        say(format_args!("{}: {}", self.file.display(), rows.declared()));
+        print_note(format_args!("{}: {}", self.file.display(), rows.declared()));
         let resume = Resume::open(&self.target, &settings, self.again)?;
         let cut = resume.grew_in_its_last_row(&settings.path).unwrap_or(false);
         let greeting = resume.greeting();
@@ -99,7 +99,7 @@ impl ReplayArgs {
             rows,
             pace: Pace::new(self.speed),
             started: Instant::now(),
-            progress: Progress::new(),
+            progress: ProgressLine::new(),
             strict: self.strict,
             resume: &resume,
             before: 0,
@@ -109,18 +109,18 @@ impl ReplayArgs {
         let mut lines =
             std::iter::once(Ok(greeting)).chain(std::iter::from_fn(move || paced.next_row()).flatten().map(Ok));
         let mut first = None;
-        let mut note = |told: Told<'_>| {
-            if let Told::Refused(line, error) = told {
+        let mut note = |answer: Answer<'_>| {
+            if let Answer::Refused(line, error) = answer {
                 first.get_or_insert_with(|| format!("line {line}: {error}"));
             }
-            lock(&resume).answered(told);
+            lock(&resume).answered(answer);
         };
         let sent = client::send_and_watch(&self.target.target(), self.target.timeout(), &mut lines, &mut note);
         drop(lines);
         let resume = resume.into_inner().unwrap_or_else(PoisonError::into_inner);
         let complete = sent.as_ref().is_ok_and(Report::is_complete);
         let recorded = resume.finish(ended.at, complete);
-        recorded.map_err(|error| SendError::Place(settings.places.clone(), error))?;
+        recorded.map_err(|error| SendError::Checkpoint(settings.checkpoints.clone(), error))?;
         let mut report = sent?;
         // The first line said only whose the others are.
         (report.sent, report.durable) = (report.sent.saturating_sub(1), report.durable.saturating_sub(1));
@@ -150,8 +150,8 @@ impl ReplayArgs {
         };
         let failed = |error| ReplayError::Io { path: self.file.clone(), error };
         let path = std::fs::canonicalize(&self.file).map_err(failed)?;
-        let places = self.places.clone().map_or_else(|| self.target.places(), Ok)?;
-        Ok(FileSettings { path, mapping, speed: self.speed, places })
+        let checkpoints = self.places.clone().map_or_else(|| self.target.checkpoints(), Ok)?;
+        Ok(FileSettings { path, mapping, speed: self.speed, checkpoints })
     }
 }
 
@@ -163,7 +163,7 @@ struct Ended {
     /// How many rows were wrong, and the first one of them.
     refused: Option<(u64, ReplayError)>,
     /// The end of the file, once it is reached: the place there, and the bytes read.
-    at: Option<(Place, u64)>,
+    at: Option<(RowCursor, u64)>,
 }
 
 /// Rows, each when it is due.
@@ -171,7 +171,7 @@ struct Paced<'f> {
     rows: Rows,
     pace: Pace,
     started: Instant,
-    progress: Progress,
+    progress: ProgressLine,
     strict: bool,
     resume: &'f Mutex<Resume>,
     /// Rows that a run before has handed over.
@@ -186,9 +186,9 @@ impl Paced<'_> {
     fn next_row(&mut self) -> Option<Vec<Vec<u8>>> {
         loop {
             let Some(row) = self.rows.next() else {
-                self.say_before(true);
+                self.report_skipped(true);
                 let rows = self.rows.number();
-                self.ended.at = Some((Place { rows, lines: 0 }, self.rows.read_bytes()));
+                self.ended.at = Some((RowCursor { rows, lines: 0 }, self.rows.read_bytes()));
                 return None;
             };
             let number = self.rows.number();
@@ -200,19 +200,19 @@ impl Paced<'_> {
                         self.before = number;
                         continue;
                     };
-                    self.say_before(false);
+                    self.report_skipped(false);
                     let due = row.time.map_or(Duration::ZERO, |time| self.pace.due(time));
                     std::thread::sleep(due.saturating_sub(self.started.elapsed()));
-                    self.progress.say(&row);
+                    self.progress.show(&row);
                     let mut resume = lock(self.resume);
                     for line in done + 1..=count {
                         let ends = line == count;
-                        let place = if ends {
-                            Place { rows: number, lines: 0 }
+                        let cursor = if ends {
+                            RowCursor { rows: number, lines: 0 }
                         } else {
-                            Place { rows: number - 1, lines: line }
+                            RowCursor { rows: number - 1, lines: line }
                         };
-                        resume.sending(place);
+                        resume.sending(cursor);
                     }
                     return Some(lines.into_iter().skip(usize::try_from(done).unwrap_or(usize::MAX)).collect());
                 }
@@ -228,13 +228,15 @@ impl Paced<'_> {
     }
 
     /// Says once what is left out because it was replayed before.
-    fn say_before(&mut self, is_end: bool) {
+    fn report_skipped(&mut self, is_end: bool) {
         let rows = std::mem::take(&mut self.before);
         if rows == 0 {
             return;
         }
         let rest = if is_end { "nothing is left to replay" } else { "the rest follows" };
-        say(format_args!("rows 1 to {rows} were replayed before; {rest}; --again replays all of them once more"));
+        print_note(format_args!(
+            "rows 1 to {rows} were replayed before; {rest}; --again replays all of them once more"
+        ));
         if self.cut && !is_end {
             let why = "it had no line end when it was replayed, and has grown since: what was added to it is left out";
             let path = self.rows.path().to_owned();
@@ -246,7 +248,7 @@ impl Paced<'_> {
         let count = self.ended.refused.as_ref().map_or(0, |(count, _)| *count) + 1;
         if count <= ROWS_TOLD_MAX {
             let rest = if count == ROWS_TOLD_MAX { "; the next ones are only counted" } else { "" };
-            say(format_args!("refused: {error}{rest}"));
+            print_note(format_args!("refused: {error}{rest}"));
         }
         match &mut self.ended.refused {
             Some((known, _)) => *known = count,
@@ -259,29 +261,29 @@ fn lock(resume: &Mutex<Resume>) -> MutexGuard<'_, Resume> {
     resume.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Progress {
+struct ProgressLine {
     shown: bool,
-    said: Option<Instant>,
+    shown_at: Option<Instant>,
 }
 
-impl Progress {
+impl ProgressLine {
     fn new() -> Self {
-        Self { shown: io::stderr().is_terminal(), said: None }
+        Self { shown: io::stderr().is_terminal(), shown_at: None }
     }
 
-    fn say(&mut self, row: &Row) {
-        let due = self.said.is_none_or(|said| said.elapsed() >= Duration::from_millis(200)) || row.percent == 100;
+    fn show(&mut self, row: &Row) {
+        let due = self.shown_at.is_none_or(|at| at.elapsed() >= Duration::from_millis(200)) || row.percent == 100;
         if self.shown && due {
-            self.said = Some(Instant::now());
+            self.shown_at = Some(Instant::now());
             // A terminal that is gone is no reason to stop.
             let _ = write!(io::stderr(), "\r{:3} % of the file, row {}", row.percent, row.number);
         }
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
-        if self.said.is_some() {
+        if self.shown_at.is_some() {
             let _ = writeln!(io::stderr());
         }
     }

@@ -10,26 +10,26 @@ use afferent_host::{files, hex};
 use afferent_protocol::sign::sha256;
 
 use super::{SendError, TargetArgs};
-use crate::client::{self, Target, Told};
+use crate::client::{self, Answer, Target};
 use crate::intake::file::FileSettings;
-use crate::intake::file::place::{Known, Place, PlaceFile, RunPlace};
+use crate::intake::file::checkpoint::{CheckpointFile, Known, RowCursor, RunCursor};
 use crate::limits::{REPLAY_ASK_MS, REPLAY_PLACE_MS};
 
 /// The place of one file of one agent.
 pub struct Resume {
-    file: PlaceFile,
+    file: CheckpointFile,
     /// Held as long as the replay lasts: two at once would not know of each other.
     _lock: File,
     /// Where the run begins.
-    start: Place,
+    start: RowCursor,
     /// Lines behind that which the agent has taken from the run before.
     taken: u64,
-    run: RunPlace,
+    run: RunCursor,
     known: Known,
     /// Lines under way, by their number on the connection, each with the place behind it.
-    sent: VecDeque<(u64, Place)>,
+    sent: VecDeque<(u64, RowCursor)>,
     lines: u64,
-    accepted: Place,
+    accepted: RowCursor,
     recorded: Instant,
     /// A line was refused: what comes behind it does not move the place.
     refused: bool,
@@ -38,9 +38,9 @@ pub struct Resume {
 impl Resume {
     /// Reads the place of a file, or begins at its beginning when that is asked for.
     pub fn open(target: &TargetArgs, settings: &FileSettings, again: bool) -> Result<Self, SendError> {
-        let failed = |error| SendError::Place(settings.places.clone(), error);
-        files::make_directory(&settings.places).map_err(failed)?;
-        let (file, mut known) = PlaceFile::open(settings).map_err(failed)?;
+        let failed = |error| SendError::Checkpoint(settings.checkpoints.clone(), error);
+        files::make_directory(&settings.checkpoints).map_err(failed)?;
+        let (file, mut known) = CheckpointFile::open(settings).map_err(failed)?;
         let lock = file.lock().map_err(failed)?;
         if again {
             known = Known::default();
@@ -49,11 +49,11 @@ impl Resume {
         if len < known.bytes {
             return Err(SendError::Shrunk(settings.path.clone(), known.bytes, len));
         }
-        let (mut start, mut taken) = (known.place, 0);
+        let (mut start, mut taken) = (known.cursor, 0);
         if let Some(run) = &known.run {
             match ask(&target.target(), target.timeout(), &run.name)? {
                 Some(lines) => (start, taken) = (run.from, lines + run.from.lines),
-                None => say(format_args!(
+                None => print_note(format_args!(
                     "the run before was cut off, and the agent does not know it any more: what was under way behind row {} \
                      comes again",
                     start.rows
@@ -63,7 +63,7 @@ impl Resume {
         if taken == 0 {
             taken = start.lines;
         }
-        let run = RunPlace { name: new_name()?, from: Place { rows: start.rows, lines: taken } };
+        let run = RunCursor { name: new_name()?, from: RowCursor { rows: start.rows, lines: taken } };
         let (accepted, recorded) = (run.from, Instant::now());
         let (sent, lines, refused) = (VecDeque::new(), 1, false);
         file.record(accepted, known.bytes, Some(&run)).map_err(failed)?;
@@ -100,24 +100,24 @@ impl Resume {
     }
 
     /// A line goes out, with which the replay is at this place.
-    pub fn sending(&mut self, place: Place) {
+    pub fn sending(&mut self, cursor: RowCursor) {
         self.lines += 1;
-        self.sent.push_back((self.lines, place));
+        self.sent.push_back((self.lines, cursor));
     }
 
     /// The agent has answered.
-    pub fn answered(&mut self, told: Told<'_>) {
-        match told {
-            Told::Refused(..) => self.refused = true,
-            Told::Accepted(line) if !self.refused => {
+    pub fn answered(&mut self, answer: Answer<'_>) {
+        match answer {
+            Answer::Refused(..) => self.refused = true,
+            Answer::Accepted(line) if !self.refused => {
                 while self.sent.front().is_some_and(|(sent, _)| *sent <= line) {
-                    self.accepted = self.sent.pop_front().map_or(self.accepted, |(_, place)| place);
+                    self.accepted = self.sent.pop_front().map_or(self.accepted, |(_, cursor)| cursor);
                 }
                 if self.recorded.elapsed() >= Duration::from_millis(REPLAY_PLACE_MS) {
                     self.recorded = Instant::now();
-                    let run = RunPlace { name: self.run.name.clone(), from: self.run.from };
+                    let run = RunCursor { name: self.run.name.clone(), from: self.run.from };
                     if let Err(error) = self.file.record(self.accepted, self.known.bytes, Some(&run)) {
-                        say(format_args!("how far the file is replayed cannot be recorded: {error}"));
+                        print_note(format_args!("how far the file is replayed cannot be recorded: {error}"));
                     }
                 }
             }
@@ -127,9 +127,9 @@ impl Resume {
 
     /// No line goes out any more. `end` is how far the file was read, if it was to its end; `complete` says that every line
     /// was accepted.
-    pub fn finish(self, end: Option<(Place, u64)>, complete: bool) -> io::Result<()> {
+    pub fn finish(self, end: Option<(RowCursor, u64)>, complete: bool) -> io::Result<()> {
         match end {
-            Some((place, bytes)) if complete => self.file.record(place, bytes, None),
+            Some((cursor, bytes)) if complete => self.file.record(cursor, bytes, None),
             _ if complete => self.file.record(self.accepted, self.known.bytes, None),
             _ => self.file.record(self.accepted, self.known.bytes, Some(&self.run)),
         }
@@ -137,13 +137,13 @@ impl Resume {
 }
 
 /// Something for who looks on. A terminal that is gone is no reason to stop.
-pub fn say(text: std::fmt::Arguments<'_>) {
+pub fn print_note(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn new_name() -> Result<String, SendError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| SendError::Place(PathBuf::new(), io::Error::other(error)))?;
+    getrandom::fill(&mut bytes).map_err(|error| SendError::Checkpoint(PathBuf::new(), io::Error::other(error)))?;
     Ok(hex::encode(&bytes))
 }
 
@@ -153,10 +153,10 @@ fn ask(target: &Target, timeout: Duration, run: &str) -> Result<Option<u64>, Sen
     loop {
         let question = format!("{{\"replayed\":\"{run}\"}}").into_bytes();
         let (mut taken, mut refusal) = (None, None);
-        client::send_and_watch(target, timeout, &mut std::iter::once(Ok(question)), &mut |told| match told {
-            Told::Taken(lines) => taken = lines,
-            Told::Refused(_, error) => refusal = Some(error.to_owned()),
-            Told::Accepted(_) => {}
+        client::send_and_watch(target, timeout, &mut std::iter::once(Ok(question)), &mut |answer| match answer {
+            Answer::Taken(lines) => taken = lines,
+            Answer::Refused(_, error) => refusal = Some(error.to_owned()),
+            Answer::Accepted(_) => {}
         })?;
         match refusal {
             None => return Ok(taken),
@@ -169,7 +169,7 @@ fn ask(target: &Target, timeout: Duration, run: &str) -> Result<Option<u64>, Sen
 impl TargetArgs {
     /// The directory with the places of files that were replayed by hand: in the data directory of the agent where its
     /// socket shows that, else in the user's own state directory.
-    pub(super) fn places(&self) -> Result<PathBuf, SendError> {
+    pub(super) fn checkpoints(&self) -> Result<PathBuf, SendError> {
         let target = self.target();
         if let Target::Unix(socket) = &target {
             let beside = socket.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -185,6 +185,6 @@ impl TargetArgs {
             Target::Tcp(address) => address.to_string(),
         };
         let hash: String = sha256(name.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        state.map(|state| state.join("afferent/replayed").join(hash)).ok_or(SendError::NoPlace)
+        state.map(|state| state.join("afferent/replayed").join(hash)).ok_or(SendError::NoCheckpoints)
     }
 }

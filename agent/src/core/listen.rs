@@ -132,10 +132,10 @@ impl<D: Disk> AgentCore<D> {
 
     fn judge(&mut self, message: &[u8]) -> Result<Down, Refused> {
         let said = Down::read(message).map_err(|_| Refused::Undecodable)?;
-        if said.claim().nonce != self.voice.nonce || self.voice.nonce == Nonce::NONE {
+        if said.claim().nonce != self.current.nonce || self.current.nonce == Nonce::NONE {
             return Err(Refused::Stale);
         }
-        let down = said.verify_own_key(&self.voice.name).ok_or(Refused::Forged)?;
+        let down = said.verify_own_key(&self.current.name).ok_or(Refused::Forged)?;
         match self.trust.judge(&down) {
             Judgement::Trusted(successors) => {
                 self.pin(successors);
@@ -188,38 +188,38 @@ impl<D: Disk> AgentCore<D> {
             self.memory.attested(bytes);
         }
         match &down.content {
-            Control::Welcome(welcome) if self.voice.sender.is_answered_by(welcome) => {
-                let is_new = std::mem::replace(&mut self.voice.answer, down.answer) != down.answer;
-                if !self.voice.sender.is_streaming() {
-                    self.voice.at = Some(down.place);
+            Control::Welcome(welcome) if self.current.sender.is_answered_by(welcome) => {
+                let is_new = std::mem::replace(&mut self.current.answer, down.answer) != down.answer;
+                if !self.current.sender.is_streaming() {
+                    self.current.at = Some(down.place);
                 } else if !self.is_at(&down.place) {
                     // What it said of the lanes was about another log, or an earlier state of it.
-                    self.voice.sender.doubt();
+                    self.current.sender.doubt();
                 }
                 if self.is_itself() {
                     self.memory.compare(&down.place);
                 }
-                self.voice.sender.control(now.ms, &down.content);
+                self.current.sender.control(now.ms, &down.content);
                 if is_new && !down.is_proved {
-                    self.voice.sender.prove();
+                    self.current.sender.request_hello();
                 }
             }
             // One that is repeated changes nothing.
             Control::Welcome(_) => self.ignored.stale += 1,
             _ if !self.is_at(&down.place) => {
                 self.ignored.stale += 1;
-                self.voice.sender.doubt();
+                self.current.sender.doubt();
             }
             Control::Again { lane, range } => {
-                if self.voice.again.len() < AGAIN_MAX && !self.voice.again.contains(&(*lane, *range)) {
-                    self.voice.again.push_back((*lane, *range));
+                if self.current.again.len() < AGAIN_MAX && !self.current.again.contains(&(*lane, *range)) {
+                    self.current.again.push_back((*lane, *range));
                 }
             }
             content => {
                 if self.is_itself() && matches!(content, Control::Ack(_)) {
                     self.memory.acked(down.place, message, now);
                 }
-                self.voice.sender.control(now.ms, content);
+                self.current.sender.control(now.ms, content);
             }
         }
     }
@@ -227,7 +227,7 @@ impl<D: Disk> AgentCore<D> {
     /// Whether a place is in the log and term that has welcomed.
     fn is_at(&self, place: &Place) -> bool {
         let of = |place: &Place| (place.log_id, place.partition, place.term);
-        self.voice.at.as_ref().is_some_and(|at| of(at) == of(place))
+        self.current.at.as_ref().is_some_and(|at| of(at) == of(place))
     }
 
     fn ignore(&mut self, refused: &Refused, now: &Now) {
@@ -243,7 +243,7 @@ impl<D: Disk> AgentCore<D> {
             Refused::Forged => self.ignored.untrusted += 1,
             Refused::Stranger(key) => {
                 self.ignored.untrusted += 1;
-                if !self.voice.sender.is_streaming() {
+                if !self.current.sender.is_streaming() {
                     self.stranger = Some(*key);
                     self.stranger_answers = true;
                 }
@@ -261,7 +261,7 @@ impl<D: Disk> AgentCore<D> {
         let so_far =
             format_args!("so far {undecodable} that were no messages and {untrusted} that nobody trusted has signed");
         match refused {
-            Refused::Stranger(key) if !self.trust.is_settled() => tracing::warn!(
+            Refused::Stranger(key) if !self.trust.trusts_anyone() => tracing::warn!(
                 "a collector answers with the key {key}, and this agent trusts none yet: nothing is shipped. If that is \
                  your collector's key, add: {}",
                 line_to_add(key)

@@ -32,13 +32,13 @@ impl<D: Disk> AgentCore<D> {
         } else {
             tracing::error!("the collector has lost what it had of {stream} {epoch} from {to} on; it is gone here too");
         }
-        self.tell_held();
+        self.report_held();
     }
 
     /// The collector has something else in the lane behind `from`.
     pub(super) fn reseal(&mut self, lane: Lane, from: Sequence) {
         if !self.is_itself() {
-            let (name, stream, epoch) = (self.voice.name, lane.stream, lane.epoch);
+            let (name, stream, epoch) = (self.current.name, lane.stream, lane.epoch);
             tracing::error!(
                 "the collector has something else in {stream} {epoch} of the former name {name} from {from} on: two agents \
                  had that name. What is here of it is held; give this agent that name back, and it goes on in a new epoch"
@@ -80,7 +80,7 @@ impl<D: Disk> AgentCore<D> {
                 self.mending.at_ms = now.ms + DISK_RETRY_MS;
             }
         }
-        self.tell_held();
+        self.report_held();
         step.is_ok()
     }
 }

@@ -245,7 +245,7 @@ impl<D: Disk> RingLog<D> {
         lane.end = batch.end();
         lane.chain = Some(batch.chain);
         self.newest_generation = self.newest_generation.max(generation);
-        if batch.tells_progress {
+        if batch.has_progress {
             self.pin(pen, generation);
         }
         if begins {

@@ -84,7 +84,7 @@ impl<D: Disk> RingLog<D> {
     /// are being written are no victims, and what is being sealed again is one only where nothing else is.
     fn victim(&self, stream: Stream) -> Option<(usize, Segment)> {
         let oldest = |victim: Stream| {
-            let can_go = |number: usize, segment: &Segment| !self.is_active(number) && !self.tells_of_copies(segment);
+            let can_go = |number: usize, segment: &Segment| !self.is_active(number) && !self.has_copy_marks(segment);
             let segments = self.pool.taken().filter(|(number, segment)| can_go(*number, segment));
             let of_stream = segments.filter(|(_, segment)| segment.lane.stream == victim);
             let oldest = of_stream.min_by_key(|(_, s)| (self.is_copied(s), self.is_pinned(s), s.generation));

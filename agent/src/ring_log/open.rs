@@ -116,7 +116,7 @@ impl<D: Disk> RingLog<D> {
         };
         found.keep_copies(&log.pool);
         recovery.resealed = log.reseal_found(&found);
-        log.settle(&found.headless, clock);
+        log.declare_losses(&found.headless, clock);
         recovery.undeclared = log.undeclared_count() > 0;
         // Both slots, so that the next writes find their files.
         log.sync_witness();
@@ -126,7 +126,7 @@ impl<D: Disk> RingLog<D> {
     }
 
     /// Frees what is not needed and declares what was lost.
-    fn settle(&mut self, headless: &[usize], clock: &ClockReading) {
+    fn declare_losses(&mut self, headless: &[usize], clock: &ClockReading) {
         self.sweep_where(|segment| segment.first < segment.end);
         self.forget_gone();
         if self.pay_debts(clock).is_err() {

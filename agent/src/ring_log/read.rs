@@ -29,7 +29,7 @@ pub enum Known {
 }
 
 /// What stands where a batch should begin.
-enum Place {
+enum Found {
     /// An entry's head that says so.
     At(Cursor),
     /// Nothing that can be read.
@@ -165,8 +165,8 @@ impl<D: Disk> RingLog<D> {
         let end = whole_until.filter(|end| self.oldest(lane) <= from && from < *end);
         let end = end.ok_or(ReadError::NotHeld { from })?;
         let mut cursor = match self.seek(lane, from)? {
-            Place::At(cursor) => cursor,
-            Place::Damaged(damage) => return Ok(Err(damage.before(end))),
+            Found::At(cursor) => cursor,
+            Found::Damaged(damage) => return Ok(Err(damage.before(end))),
         };
         let batches = self.read_at(&mut cursor, end, bytes_max, out)?;
         if batches.is_empty() {
@@ -178,7 +178,7 @@ impl<D: Disk> RingLog<D> {
     }
 
     /// Finds where the batch that begins at `from` stands.
-    fn seek(&mut self, lane: Lane, from: Sequence) -> Result<Place, ReadError> {
+    fn seek(&mut self, lane: Lane, from: Sequence) -> Result<Found, ReadError> {
         let remembered = self.remembered(lane, from);
         let number = remembered.map(|cursor| cursor.number);
         let found = self.segment_of(lane, |segment| segment.first <= from && from < segment.end);
@@ -187,20 +187,20 @@ impl<D: Disk> RingLog<D> {
         };
         if !self.opens(lane, number)? {
             let range = SequenceRange { first: from, end: segment.end };
-            return Ok(Place::Damaged(Damage { range, chain: segment.chain }));
+            return Ok(Found::Damaged(Damage { range, chain: segment.chain }));
         }
         if let Some(cursor) = remembered {
-            return Ok(Place::At(cursor));
+            return Ok(Found::At(cursor));
         }
         let (position, head) = self.find(number, &segment, |head| head.end_ordinal() > from.get())?;
         let mut cursor = Cursor { lane, number, generation: segment.generation, position, next: from };
         match head {
-            Some(head) if head.ordinal == from.get() => Ok(Place::At(cursor)),
+            Some(head) if head.ordinal == from.get() => Ok(Found::At(cursor)),
             Some(head) if head.ordinal < from.get() => Err(ReadError::NotHeld { from }),
             _ => {
                 // Back by one step: what is damaged ends at the entry that the walk stands at.
                 cursor.position -= ENTRY_ALIGN as u64;
-                Ok(Place::Damaged(self.damage(&segment, &cursor)?))
+                Ok(Found::Damaged(self.damage(&segment, &cursor)?))
             }
         }
     }
@@ -213,17 +213,17 @@ impl<D: Disk> RingLog<D> {
     }
 
     /// What is to begin at `from` is in no file that could be read: all is missing up to the lane's next segment.
-    fn missing(&mut self, lane: Lane, from: Sequence) -> Result<Place, ReadError> {
+    fn missing(&mut self, lane: Lane, from: Sequence) -> Result<Found, ReadError> {
         let next = self.segment_of(lane, |segment| segment.first > from && segment.first < segment.end);
         let (number, segment) = next.ok_or(ReadError::NotHeld { from })?;
         if !self.opens(lane, number)? {
             let range = SequenceRange { first: from, end: segment.first };
-            return Ok(Place::Damaged(Damage { range, chain: CHAIN_START }));
+            return Ok(Found::Damaged(Damage { range, chain: CHAIN_START }));
         }
         // One step before the first place where an entry can be.
         let position = (SEGMENT_HEADER_LEN - ENTRY_ALIGN) as u64;
         let cursor = Cursor { lane, number, generation: segment.generation, position, next: from };
-        Ok(Place::Damaged(self.damage(&segment, &cursor)?))
+        Ok(Found::Damaged(self.damage(&segment, &cursor)?))
     }
 
     /// Walks a segment's heads up to the first that is wanted; gives where it stands, or where the segment ends.

@@ -270,7 +270,7 @@ impl<D: Disk> RingLog<D> {
     }
 
     /// Whether the segment says how far another lane was sealed again, which is not done.
-    pub(super) fn tells_of_copies(&self, segment: &Segment) -> bool {
+    pub(super) fn has_copy_marks(&self, segment: &Segment) -> bool {
         let is_last = || self.lanes.get(segment.lane).is_some_and(|lane| lane.end == segment.end);
         self.reseals.is_copy(segment.lane) && (segment.first == Sequence::ZERO || is_last())
     }

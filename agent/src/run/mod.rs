@@ -5,7 +5,7 @@ mod intakes;
 mod links;
 mod observe;
 mod probation;
-mod tell;
+mod report;
 mod way;
 
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 
 use crate::agent::{Agent, AgentParts, StartError};
 use crate::clock::{Clock, SystemClock, step_between};
-use crate::config::proven::FellBack;
+use crate::config::last_working::FellBack;
 use crate::config::{Config, ConfigError};
 use crate::core::CoreSettings;
 use crate::http::HealthProbe;
@@ -152,7 +152,7 @@ impl Running {
             }
         });
         let (agent, recovery) = started.await.expect("starting does not panic")?;
-        tell_recovery(&recovery);
+        log_recovery(&recovery);
         let supervisor = agent.supervisor().clone();
         let others = Others { supervisor: supervisor.clone(), stop: stop::channel().0, tasks: Vec::new() };
         let mut running = Self {
@@ -209,33 +209,33 @@ impl Running {
             };
             self.others.start("http", |stop| making((parts, stop), serve));
         }
-        let voice = (self.clock.clone(), self.intake().clone(), self.subject());
+        let link_log = (self.clock.clone(), self.intake().clone(), self.subject());
         let clocks = |((clock, intake, subject), stop): ((_, _, _), Stop)| async move {
             watch_clock(clock, intake, subject, stop.clone()).await;
             endless(&stop)
         };
-        self.others.start("clock", |stop| making((voice.clone(), stop), clocks));
+        self.others.start("clock", |stop| making((link_log.clone(), stop), clocks));
         let ring = |((clock, intake, subject), status, stop): ((_, _, _), _, Stop)| async move {
             autonomy::watch(status, clock, intake, subject, stop.clone()).await;
             endless(&stop)
         };
-        self.others.start("autonomy", |stop| making((voice.clone(), status.clone(), stop), ring));
+        self.others.start("autonomy", |stop| making((link_log.clone(), status.clone(), stop), ring));
         let losses = |(status, link, troubles, stop): (_, _, _, Stop)| async move {
-            tell::watch(status, link, troubles, stop.clone()).await;
+            report::watch(status, link, troubles, stop.clone()).await;
             endless(&stop)
         };
         let parts = (status, link.clone(), self.troubles().clone());
         self.others.start("status", |stop| making((parts.0, parts.1, parts.2, stop), losses));
-        let links = |(voice, link, stop): (links::Voice, _, Stop)| async move {
-            links::watch(voice, link, stop.clone()).await;
+        let links = |(link_log, link, stop): (links::LinkLog, _, Stop)| async move {
+            links::watch(link_log, link, stop.clone()).await;
             endless(&stop)
         };
-        let (clock, intake, subject) = voice;
+        let (clock, intake, subject) = link_log;
         let help = "Connections that have ended, or were not made";
         let failures = self.registry.counter("afferent_agent_connection_failures_total", help, &[]);
         let (peer, troubles) = (self.ship.subscribe(), self.troubles().clone());
-        let voice = links::Voice { peer, clock, intake, subject, troubles, failures };
-        self.others.start("links", |stop| making((voice, link, stop), links));
+        let link_log = links::LinkLog { peer, clock, intake, subject, troubles, failures };
+        self.others.start("links", |stop| making((link_log, link, stop), links));
     }
 
     async fn swap_intakes(&mut self, opened: intakes::NewIntakes) {
@@ -359,7 +359,7 @@ fn feeding(notifier: Arc<Notifier>) -> Box<dyn FnMut() + Send> {
     })
 }
 
-fn tell_recovery(recovery: &Recovery) {
+fn log_recovery(recovery: &Recovery) {
     if let Some(replaced) = &recovery.replaced {
         tracing::error!("the ring log is new: {replaced}");
     } else if recovery.is_new && recovery.is_clean() {

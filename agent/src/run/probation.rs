@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::links::why_down;
 use super::{ConfigSource, Running, way};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, ShipConfig, proven};
+use crate::config::{Config, ConfigError, ShipConfig, last_working};
 use crate::limits::{GOOD_LOOKS, PROBATION_LOOK};
 use crate::mailbox::LinkState;
 use crate::ship::{Refresh, ShipSettings};
@@ -40,7 +40,7 @@ pub struct Reload {
     /// The main file of the configuration, for a copy of what has worked.
     path: Option<PathBuf>,
     /// How often in a row what is in use was seen to work; `None` when that is known already, or nothing is copied.
-    unproven: Option<u8>,
+    untried_looks: Option<u8>,
 }
 
 /// The kind of trouble when the configuration in use is not the one that is there.
@@ -49,7 +49,7 @@ const FELL_BACK: &str = "configuration";
 impl Reload {
     /// Waits until [`Reload::judge`] has something to do.
     pub async fn due(&self) {
-        match (&self.probation, self.unproven) {
+        match (&self.probation, self.untried_looks) {
             (None, None) => std::future::pending().await,
             _ => tokio::time::sleep(PROBATION_LOOK).await,
         }
@@ -71,8 +71,8 @@ impl Reload {
     /// What was just taken is copied, and becomes the copy that counts once it has worked.
     fn stage(&mut self, running: &Running) {
         let Some(path) = &self.path else { return };
-        match proven::stage(path, &running.config.agent.data_dir) {
-            Ok(()) => self.unproven = Some(0),
+        match last_working::stage(path, &running.config.agent.data_dir) {
+            Ok(()) => self.untried_looks = Some(0),
             Err(error) => running.troubles().happened(
                 "copy",
                 format!(
@@ -92,9 +92,11 @@ impl Reload {
             Ok(()) => {
                 running.troubles().ends(FELL_BACK);
                 self.stage(running);
-                tell(running, "the new configuration is in use");
+                warn_and_record(running, "the new configuration is in use");
             }
-            Err(why) => tell(running, &format!("the new configuration was refused, the one before stays: {why}")),
+            Err(why) => {
+                warn_and_record(running, &format!("the new configuration was refused, the one before stays: {why}"))
+            }
         }
     }
 
@@ -149,14 +151,14 @@ impl Reload {
 
     /// Ends a probation: passed, or failed and taken back.
     pub fn judge(&mut self, running: &mut Running) {
-        let Some(probation) = &mut self.probation else { return self.prove(running) };
+        let Some(probation) = &mut self.probation else { return self.keep_working_copy(running) };
         probation.good_looks = if reaches_a_collector(running) { probation.good_looks + 1 } else { 0 };
         if probation.good_looks >= GOOD_LOOKS {
             self.probation = None;
-            tell(running, "the new way to the collector works");
+            warn_and_record(running, "the new way to the collector works");
         } else if probation.good_looks == 0 && Instant::now() >= probation.until {
             let Some(probation) = self.probation.take() else { return };
-            self.unproven = None;
+            self.untried_looks = None;
             // What its files hold now may be just what leads nowhere.
             if let Some(refresh) = &probation.settings_before.refresh {
                 refresh.reject(probation.stamp);
@@ -165,19 +167,22 @@ impl Reload {
             running.config.ship = probation.config_before;
             let why = why_down(&running.agent.link().borrow());
             let why = why.unwrap_or_else(|| "no collector has answered".to_owned());
-            tell(running, &format!("the new way to the collector leads nowhere ({why}), the one before is used again"));
+            warn_and_record(
+                running,
+                &format!("the new way to the collector leads nowhere ({why}), the one before is used again"),
+            );
         }
     }
 }
 
 impl Reload {
     /// Keeps the copy of a configuration that has worked for a while.
-    fn prove(&mut self, running: &Running) {
-        let Some(good_looks) = self.unproven else { return };
+    fn keep_working_copy(&mut self, running: &Running) {
+        let Some(good_looks) = self.untried_looks else { return };
         let good_looks = if reaches_a_collector(running) { good_looks + 1 } else { 0 };
-        self.unproven = (good_looks < GOOD_LOOKS).then_some(good_looks);
-        if self.unproven.is_none()
-            && let Err(error) = proven::promote(&running.config.agent.data_dir)
+        self.untried_looks = (good_looks < GOOD_LOOKS).then_some(good_looks);
+        if self.untried_looks.is_none()
+            && let Err(error) = last_working::promote(&running.config.agent.data_dir)
         {
             tracing::warn!("the copy of this configuration, for when the next one is wrong, cannot be kept: {error}");
         }
@@ -189,7 +194,7 @@ fn reaches_a_collector(running: &Running) -> bool {
 }
 
 /// Says it to people and in the log.
-fn tell(running: &Running, what: &str) {
+fn warn_and_record(running: &Running, what: &str) {
     tracing::warn!("{what}");
     record(running, what);
 }
@@ -197,7 +202,7 @@ fn tell(running: &Running, what: &str) {
 /// Says it in the log.
 fn record(running: &Running, what: &str) {
     let what = &what[..what.floor_char_boundary(TEXT_BYTES_MAX)];
-    if let Err(refusal) = running.agent.say(LifeCycle::Configured { message: what }, running.clock.wall()) {
+    if let Err(refusal) = running.agent.log_life_cycle(LifeCycle::Configured { message: what }, running.clock.wall()) {
         tracing::debug!("that is not in the log: {refusal}");
     }
 }

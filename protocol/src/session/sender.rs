@@ -101,7 +101,7 @@ pub enum Action {
     },
     /// Look up the check of the batch of the lane that ends there, and call [`Sender::looked_up`]. Where that batch is
     /// gone and one begins there, what this one names as the previous one serves as well. Where the log is damaged and
-    /// cannot tell, call [`Sender::cannot_tell`] instead.
+    /// cannot tell, call [`Sender::boundary_unknown`] instead.
     LookUp {
         /// The lane.
         lane: Lane,
@@ -218,7 +218,7 @@ impl Sender {
         (self.question, self.line) = (None, None);
         // What the log is to do stays so; what was to be looked up is asked again by the next welcome.
         for lane in &mut self.lanes {
-            lane.is_told |= matches!(lane.state, LaneState::Asking { .. });
+            lane.is_delivered |= matches!(lane.state, LaneState::Asking { .. });
         }
         self.phase = Phase::Down;
     }
@@ -286,19 +286,19 @@ impl Sender {
 
     /// What to do now. To be called until it says [`Action::Wait`].
     pub fn next(&mut self, now_ms: u64) -> Action {
-        if let Some(untold) = self.lanes.iter_mut().find_map(SenderLane::untold) {
-            return untold;
+        if let Some(next_action) = self.lanes.iter_mut().find_map(SenderLane::next_action) {
+            return next_action;
         }
         match self.phase {
             Phase::Down => Action::Wait { until_ms: None },
-            Phase::Greeting { sent_at_ms: None, .. } => self.say_hello(now_ms),
+            Phase::Greeting { sent_at_ms: None, .. } => self.send_hello(now_ms),
             Phase::Greeting { sent_at_ms: Some(sent_at_ms), tries, .. } => {
                 let until_ms = sent_at_ms + self.timeout_ms + self.line_ms(GREETING_BYTES);
                 if now_ms < until_ms {
                     return Action::Wait { until_ms: Some(until_ms) };
                 }
                 self.timeout_ms = slower(self.timeout_ms, &self.settings);
-                if tries < TRIES_MAX { self.say_hello(now_ms) } else { Action::Reconnect }
+                if tries < TRIES_MAX { self.send_hello(now_ms) } else { Action::Reconnect }
             }
             Phase::Streaming => self.stream(now_ms),
         }
@@ -317,7 +317,7 @@ impl Sender {
         self.phase = Phase::Greeting { sent_at_ms: None, tries: 0 };
     }
 
-    fn say_hello(&mut self, now_ms: u64) -> Action {
+    fn send_hello(&mut self, now_ms: u64) -> Action {
         self.session = self.session.wrapping_add(1);
         self.announce = false;
         self.greeted_at_ms = Some(now_ms);

@@ -142,8 +142,8 @@ impl Input for FileReplay {
 
     fn inputs(section: &Vec<FileConfig>, home: &Home) -> Vec<(String, FileSettings)> {
         let one = |FileConfig { path, mapping, speed }: &FileConfig| {
-            let places = home.data_dir.join("replay");
-            let settings = FileSettings { path: path.clone(), mapping: mapping.clone(), speed: *speed, places };
+            let checkpoints = home.data_dir.join("replay");
+            let settings = FileSettings { path: path.clone(), mapping: mapping.clone(), speed: *speed, checkpoints };
             (path.display().to_string(), settings)
         };
         section.iter().map(one).collect()

@@ -73,7 +73,7 @@ pub use input::{Line, SerialConfig};
 pub use metrics::SerialMetrics;
 use pieces::Pieces;
 use port::{Address, Port};
-use session::{Said, Session, Stored, is_resealed};
+use session::{Notice, Session, Stored, is_resealed};
 
 /// A port, and who is to be on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,7 +127,7 @@ pub async fn run<S: DeviceSink>(
             Ended::Stopped => "the agent stops",
             Ended::Gone(reason) => reason,
         };
-        intake.say_down(reason).await;
+        intake.report_down(reason).await;
         if matches!(ended, Ended::Stopped) {
             return;
         }
@@ -204,8 +204,8 @@ impl<S: DeviceSink> Intake<S> {
                         let Some(payload) = pieces.whole(payload) else { continue };
                         let mut heard = session.take(&payload, &arrived, &mut self.device_clock);
                         answers.append(&mut heard.answers);
-                        for said in heard.said {
-                            self.say(said).await;
+                        for notice in heard.notices {
+                            self.report(notice).await;
                         }
                         if let Some(stored) = heard.stored {
                             match self.store(&stored).await {
@@ -257,17 +257,17 @@ impl<S: DeviceSink> Intake<S> {
     }
 
     /// Says something about the device, in the log and in the agent's own.
-    async fn say(&mut self, said: Said) {
+    async fn report(&mut self, notice: Notice) {
         let (device, port) = (self.settings.device, self.settings.port.to_string());
-        match said {
-            Said::Up if self.is_up => self.metrics.troubles.ends(&self.kind()),
-            Said::Up => {
+        match notice {
+            Notice::Up if self.is_up => self.metrics.troubles.ends(&self.kind()),
+            Notice::Up => {
                 self.is_up = true;
                 self.metrics.troubles.ends(&self.kind());
                 tracing::info!(%device, port, "a device is there");
-                self.tell(Body::LifeCycle(LifeCycle::LinkUp { peer: &port })).await;
+                self.log_event(Body::LifeCycle(LifeCycle::LinkUp { peer: &port })).await;
             }
-            Said::Refused { source, reason } => {
+            Notice::Refused { source, reason } => {
                 self.metrics.refused.add(1);
                 if source == device {
                     let text = format!("something of {device} on {port} is refused: {reason}");
@@ -275,10 +275,10 @@ impl<S: DeviceSink> Intake<S> {
                 } else {
                     self.is_troubled(&format!("{source} answers there and is refused: {reason}"));
                 }
-                self.tell(Body::LifeCycle(LifeCycle::Refused { source: source.as_str(), reason: &reason })).await;
+                self.log_event(Body::LifeCycle(LifeCycle::Refused { source: source.as_str(), reason: &reason })).await;
             }
-            Said::ClockStep(step) => self.tell(Body::ClockStep(step)).await,
-            Said::Resealed => tracing::warn!(
+            Notice::ClockStep(step) => self.log_event(Body::ClockStep(step)).await,
+            Notice::Resealed => tracing::warn!(
                 %device,
                 port,
                 "other events were here under the device's epoch, so it sends them in epochs of their own, and nothing is \
@@ -287,11 +287,11 @@ impl<S: DeviceSink> Intake<S> {
         }
     }
 
-    async fn say_down(&mut self, reason: &str) {
+    async fn report_down(&mut self, reason: &str) {
         if std::mem::take(&mut self.is_up) {
             let port = self.settings.port.to_string();
             tracing::info!(device = %self.settings.device, port, reason, "a device is gone");
-            self.tell(Body::LifeCycle(LifeCycle::LinkDown { peer: &port, reason })).await;
+            self.log_event(Body::LifeCycle(LifeCycle::LinkDown { peer: &port, reason })).await;
         }
     }
 
@@ -314,7 +314,7 @@ impl<S: DeviceSink> Intake<S> {
         self.metrics.troubles.happened(&format!("noise on {port}"), text);
     }
 
-    async fn tell(&self, body: Body<'_>) {
+    async fn log_event(&self, body: Body<'_>) {
         let event = Event { time: self.clock.wall(), subject: self.subject(), body };
         while let Err(refusal) = self.sink.push(&event, Waiting::Nobody) {
             if refusal != Refusal::Full {

@@ -22,14 +22,14 @@ pub struct Heard<'a> {
     /// Frames to answer with.
     pub answers: Vec<u8>,
     /// What is to be told.
-    pub said: Vec<Said>,
+    pub notices: Vec<Notice>,
     /// A batch to store; then [`Session::is_durable`].
     pub stored: Option<Stored<'a>>,
 }
 
 /// Something about the device that is to be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum Notice {
     /// It is there.
     Up,
     /// Somebody is refused, or something of the device.
@@ -115,7 +115,7 @@ impl Session {
         let mut heard = Heard::default();
         if let Some(request) = ClockRequest::decode(payload) {
             if self.is_known(request.source, &mut heard) {
-                heard.said.extend(clock.asked(&request, arrived).map(Said::ClockStep));
+                heard.notices.extend(clock.asked(&request, arrived).map(Notice::ClockStep));
                 let (boot, tick_us, wall) = (request.boot, request.tick_us, arrived.wall);
                 let reply = ClockReply { boot, tick_us, synchronised: arrived.synchronised, wall };
                 put_frame(&reply.encode(), &mut heard.answers);
@@ -150,7 +150,7 @@ impl Session {
         if source == self.device {
             if self.standing != Standing::Known {
                 self.standing = Standing::Known;
-                heard.said.push(Said::Up);
+                heard.notices.push(Notice::Up);
             }
             return true;
         }
@@ -159,7 +159,7 @@ impl Session {
             self.hello = None;
             let reason =
                 format!("this port is for {}; mend the cabling, or `device` in the configuration", self.device);
-            heard.said.push(Said::Refused { source, reason });
+            heard.notices.push(Notice::Refused { source, reason });
         }
         false
     }
@@ -209,7 +209,7 @@ impl Session {
                     if events.iter().any(|event| is_resealed(event)) {
                         self.metrics.resealed.add(1);
                         if !std::mem::replace(&mut self.told_resealed, true) {
-                            heard.said.push(Said::Resealed);
+                            heard.notices.push(Notice::Resealed);
                         }
                     }
                     let Check(check) = Check::of(&offered.chain);
@@ -252,7 +252,7 @@ impl Session {
 
 fn refuse(state: &mut LaneState, source: SourceId, reason: String, heard: &mut Heard<'_>) {
     if !std::mem::replace(&mut state.told, true) {
-        heard.said.push(Said::Refused { source, reason });
+        heard.notices.push(Notice::Refused { source, reason });
     }
 }
 

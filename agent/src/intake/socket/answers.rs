@@ -53,7 +53,7 @@ impl Answers {
     }
 
     /// The next line asked for this, a line.
-    pub fn told(&mut self, answer: &str) {
+    pub fn push(&mut self, answer: &str) {
         self.empty();
         self.out.extend_from_slice(answer.as_bytes());
     }

@@ -9,7 +9,7 @@ use afferent_host::lock::holder_of;
 use afferent_host::stop::Stop;
 use serde::Deserialize;
 
-use super::{Listeners, Places, SocketMetrics, SocketSettings, serve, set_mode};
+use super::{Listeners, Slots, SocketMetrics, SocketSettings, serve, set_mode};
 use crate::intake::input::{Home, Input, Ways};
 use crate::intake::sink::DeviceSink;
 use crate::keep::LOCK_FILE;
@@ -60,7 +60,7 @@ impl Input for Socket {
     /// With a path or an address, and never both.
     type Config = SocketSettings;
     /// Producers at once, on all sockets together.
-    type Shared = Arc<Places>;
+    type Shared = Arc<Slots>;
 
     const REPEATS: bool = false;
     const HELP: &'static str = "Producers on this machine: one JSON object a line.";
@@ -101,8 +101,8 @@ impl Input for Socket {
         [unix].into_iter().chain(tcp).collect()
     }
 
-    fn share(places: &Arc<Places>, section: &SocketConfig) {
-        places.set_max(section.connections_max);
+    fn share(slots: &Arc<Slots>, section: &SocketConfig) {
+        slots.set_max(section.connections_max);
     }
 
     fn look(config: &SocketSettings, home: &Home) -> Result<(), String> {
@@ -115,9 +115,9 @@ impl Input for Socket {
         }
     }
 
-    async fn open(config: &SocketSettings, places: &Arc<Places>) -> Result<Self, String> {
+    async fn open(config: &SocketSettings, slots: &Arc<Slots>) -> Result<Self, String> {
         let listeners = Listeners::bind(config).await.map_err(|error| error.to_string())?;
-        Ok(Self(listeners.sharing(places.clone())))
+        Ok(Self(listeners.sharing(slots.clone())))
     }
 
     async fn run<S: DeviceSink>(self, ways: Ways<S>, stop: Stop) -> Ended {

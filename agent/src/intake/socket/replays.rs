@@ -33,7 +33,7 @@ pub enum Outcome {
     /// The lines behind it belong to this run.
     Begun(Run),
     /// The answer, a line.
-    Told(String),
+    Answer(String),
     /// It is wrong.
     Refused(&'static str),
 }
@@ -58,7 +58,7 @@ impl Replays {
         }
         if !begins {
             let (taken, known) = (known.map_or(0, |run| run.load(SeqCst)), known.is_some());
-            return Some(Outcome::Told(format!("{{\"taken\":{taken},\"known\":{known}}}\n")));
+            return Some(Outcome::Answer(format!("{{\"taken\":{taken},\"known\":{known}}}\n")));
         }
         let run = Run::default();
         runs.retain(|(known, _)| *known != name);
@@ -74,9 +74,9 @@ impl Replays {
 mod tests {
     use super::*;
 
-    fn told(replays: &Replays, line: &str) -> String {
+    fn answer(replays: &Replays, line: &str) -> String {
         match replays.control(line.as_bytes()) {
-            Some(Outcome::Told(answer)) => answer,
+            Some(Outcome::Answer(answer)) => answer,
             Some(Outcome::Refused(why)) => why.to_owned(),
             other => panic!("{other:?}"),
         }
@@ -89,14 +89,14 @@ mod tests {
         assert!(replays.control(br#"{"replay":1}"#).is_none(), "it is refused as any other line that is wrong");
         let Some(Outcome::Begun(run)) = replays.control(br#"{"replay":"a"}"#) else { panic!("it begins") };
         run.fetch_add(7, SeqCst);
-        assert!(told(&replays, r#"{"replayed":"a"}"#).contains("still runs"));
+        assert!(answer(&replays, r#"{"replayed":"a"}"#).contains("still runs"));
         drop(run);
-        assert_eq!(told(&replays, r#"{"replayed":"a"}"#), "{\"taken\":7,\"known\":true}\n");
+        assert_eq!(answer(&replays, r#"{"replayed":"a"}"#), "{\"taken\":7,\"known\":true}\n");
         for at in 0..REPLAYS_MAX {
             assert!(replays.control(format!("{{\"replay\":\"{at}\"}}").as_bytes()).is_some());
         }
-        assert_eq!(told(&replays, r#"{"replayed":"a"}"#), "{\"taken\":0,\"known\":false}\n");
+        assert_eq!(answer(&replays, r#"{"replayed":"a"}"#), "{\"taken\":0,\"known\":false}\n");
         let long = format!("{{\"replay\":\"{}\"}}", "x".repeat(REPLAY_NAME_BYTES_MAX + 1));
-        assert!(told(&replays, &long).contains("too long"));
+        assert!(answer(&replays, &long).contains("too long"));
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct SenderLane {
     pub held: Holding,
     pub state: LaneState,
     /// Whether the log has heard of the state, where it has to.
-    pub is_told: bool,
+    pub is_delivered: bool,
     pub acked_end: Sequence,
     /// The log was told to let go of everything before.
     released_end: Sequence,
@@ -62,7 +62,7 @@ impl SenderLane {
         Self {
             held,
             state: LaneState::Agreed,
-            is_told: true,
+            is_delivered: true,
             acked_end: first,
             released_end: first,
             sent_end: first,
@@ -100,7 +100,7 @@ impl SenderLane {
 
     /// The lane rests until the log has answered, or has done what it is told.
     pub fn rest(&mut self, state: LaneState) {
-        (self.state, self.is_told) = (state, false);
+        (self.state, self.is_delivered) = (state, false);
     }
 
     /// Everything from `to` on is to be sent again.
@@ -113,7 +113,7 @@ impl SenderLane {
     }
 
     /// What the log is still to be told of this lane.
-    pub fn untold(&mut self) -> Option<Action> {
+    pub fn next_action(&mut self) -> Option<Action> {
         let lane = self.held.lane;
         if let Some(to) = self.rewind_to.take() {
             return Some(Action::Rewind { lane, to });
@@ -123,7 +123,7 @@ impl SenderLane {
             return Some(Action::Release { lane, end: self.acked_end });
         }
         match self.state {
-            _ if core::mem::replace(&mut self.is_told, true) => None,
+            _ if core::mem::replace(&mut self.is_delivered, true) => None,
             LaneState::Asking { resume, .. } => Some(Action::LookUp { lane, end: resume.end }),
             LaneState::Parted(from) => Some(Action::Reseal { lane, from }),
             LaneState::Agreed | LaneState::Diverging(_) => None,

@@ -29,7 +29,7 @@ impl Sender {
     }
 
     /// The receiver wants to hear the hello again, over the answer that its welcome has brought.
-    pub fn prove(&mut self) {
+    pub fn request_hello(&mut self) {
         self.announce |= self.phase == Phase::Streaming;
     }
 
@@ -157,7 +157,7 @@ impl Sender {
 
     /// The log cannot tell what ended there, for what it held there is damaged. The receiver's word alone lets go of
     /// nothing: what both have is searched.
-    pub fn cannot_tell(&mut self, lane: Lane, end: Sequence) {
+    pub fn boundary_unknown(&mut self, lane: Lane, end: Sequence) {
         let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         let LaneState::Asking { resume, by_welcome } = known.state else { return };
         if resume.end != end {

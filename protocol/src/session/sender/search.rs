@@ -30,7 +30,7 @@ impl Sender {
             Some(question) if now_ms < self.asks_again_at_ms(question) => return None,
             Some(question) if question.tries >= TRIES_MAX => {
                 self.greet();
-                return Some(self.say_hello(now_ms));
+                return Some(self.send_hello(now_ms));
             }
             Some(question) => question.lane,
             None => self.diverging(now_ms)?,

@@ -30,7 +30,7 @@ pub(super) async fn watch(
             _ = ticks.tick() => {}
         }
         let (status, link) = (status.borrow().clone(), link.borrow().clone());
-        tell_losses(&seen, &status, &troubles);
+        report_losses(&seen, &status, &troubles);
         seen = status.ring.counters;
         // What goes wrong on the way is told when it happens, see `links`.
         if let Health::Unhealthy(reason) = health(&status, &link)
@@ -45,7 +45,7 @@ pub(super) async fn watch(
 }
 
 /// Tells what was given up since the last look.
-fn tell_losses(before: &Counters, status: &Status, troubles: &Troubles) {
+fn report_losses(before: &Counters, status: &Status, troubles: &Troubles) {
     let now = &status.ring.counters;
     let more = |before: u64, now: u64| now.saturating_sub(before);
     let waiting: u64 = Stream::ALL.into_iter().map(|stream| status.unacked(stream)).sum();
@@ -80,9 +80,9 @@ mod tests {
         let troubles = Troubles::default();
         let mut status = Status::default();
         status.ring.counters.evicted_events = 7;
-        tell_losses(&status.ring.counters, &status, &troubles);
+        report_losses(&status.ring.counters, &status, &troubles);
         assert_eq!(troubles.texts(), [] as [String; 0]);
-        tell_losses(&Counters::default(), &status, &troubles);
+        report_losses(&Counters::default(), &status, &troubles);
         assert!(troubles.texts()[0].contains("7 events were given up"), "{:?}", troubles.texts());
     }
 }

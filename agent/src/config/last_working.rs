@@ -23,28 +23,28 @@ const MAIN: &str = "agent.toml";
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the configuration cannot be used ({error}); the agent goes on with the last one that has worked, {}: correct it and \
-     send SIGHUP", .proven.display()
+     send SIGHUP", .last_working.display()
 )]
 pub struct FellBack {
     /// What is wrong.
     pub error: ConfigError,
     /// Which one is used.
-    pub proven: PathBuf,
+    pub last_working: PathBuf,
 }
 
 /// Reads the configuration; or, where that is wrong, the last one that has worked.
-pub fn load_or_proven(path: &Path) -> Result<(Config, Option<FellBack>), ConfigError> {
+pub fn load_or_last_working(path: &Path) -> Result<(Config, Option<FellBack>), ConfigError> {
     let error = match load(path) {
         Ok(config) => return Ok((config, None)),
         Err(error) => error,
     };
     for data in data_directories(path) {
         for directory in [PROVEN, BEFORE] {
-            let proven = data.join(directory).join(MAIN);
-            if let Ok(config) = load(&proven)
+            let last_working = data.join(directory).join(MAIN);
+            if let Ok(config) = load(&last_working)
                 && config.agent.data_dir == data
             {
-                return Ok((config, Some(FellBack { error, proven })));
+                return Ok((config, Some(FellBack { error, last_working })));
             }
         }
     }
@@ -71,12 +71,12 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 /// The copy has proved itself.
 pub fn promote(data: &Path) -> io::Result<()> {
-    let (proven, before) = (data.join(PROVEN), data.join(BEFORE));
-    if proven.exists() {
+    let (last_working, before) = (data.join(PROVEN), data.join(BEFORE));
+    if last_working.exists() {
         remove(&before)?;
-        std::fs::rename(&proven, &before)?;
+        std::fs::rename(&last_working, &before)?;
     }
-    std::fs::rename(data.join(STAGED), &proven)?;
+    std::fs::rename(data.join(STAGED), &last_working)?;
     std::fs::File::open(data)?.sync_all()?;
     remove(&before)
 }
@@ -120,17 +120,17 @@ mod tests {
         let good = format!("[agent]\nname = \"press-1\"\ndata_dir = {data:?}\n");
         std::fs::write(&path, &good).unwrap();
         std::fs::write(directory.path().join("conf.d/1.toml"), "[http]\naddress = \"127.0.0.1:9188\"\n").unwrap();
-        let (config, fell_back) = load_or_proven(&path).unwrap();
+        let (config, fell_back) = load_or_last_working(&path).unwrap();
         assert!(fell_back.is_none());
         stage(&path, &data).unwrap();
         for wrong in ["[ship]\nurll = \"x\"\n", "[[[", "[ship]\nurl = \"http://x\"\n"] {
             std::fs::write(&path, format!("{good}{wrong}")).unwrap();
             // The control: what was only staged has proved nothing.
-            assert!(load_or_proven(&path).is_err() || data.join(PROVEN).exists());
+            assert!(load_or_last_working(&path).is_err() || data.join(PROVEN).exists());
             if !data.join(PROVEN).exists() {
                 promote(&data).unwrap();
             }
-            let (used, fell_back) = load_or_proven(&path).unwrap();
+            let (used, fell_back) = load_or_last_working(&path).unwrap();
             assert_eq!(used, config);
             assert!(fell_back.unwrap().to_string().contains("press.toml"));
         }
@@ -140,6 +140,6 @@ mod tests {
         promote(&data).unwrap();
         std::fs::rename(data.join(PROVEN), data.join(BEFORE)).unwrap();
         std::fs::write(&path, format!("{good}x")).unwrap();
-        assert_eq!(load_or_proven(&path).unwrap().0.agent.name.as_str(), "press-2");
+        assert_eq!(load_or_last_working(&path).unwrap().0.agent.name.as_str(), "press-2");
     }
 }
