@@ -66,7 +66,7 @@ impl std::fmt::Debug for AgentParts {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The directory of the ring log cannot be made or read.
-    #[error("{path}: {error}; the agent needs a directory there that it can write")]
+    #[error("{path}: {error}; the agent needs a writable directory there")]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum StartError {
         error: OpenError,
     },
     /// A thread cannot be started.
-    #[error("a thread of the agent cannot be started: {0}")]
+    #[error("the agent cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
 
@@ -194,7 +194,9 @@ impl Agent {
         let (writer, reason) = (self.writer, reason.to_owned());
         let stopped = tokio::task::spawn_blocking(move || writer.stop(&reason, time)).await;
         if !matches!(stopped, Ok(Ok(()))) {
-            tracing::error!("the writer had died before; what it had not committed was never accepted");
+            tracing::error!(
+                "the writer had failed before the stop; events that it had not committed were never accepted"
+            );
         }
         // The writer's end of the outbox is gone now, which ends the connection.
         self.stop_ship.stop();
@@ -236,8 +238,8 @@ fn syncing(witness: WitnessSync<File>) -> impl FnMut() + Send {
         let now = witness.trouble();
         match &now {
             Some(why) if now != trouble => tracing::warn!(
-                "the ring's witness cannot be written: {why}; events are taken all the same, but files of the ring log \
-                 that vanish may go unnoticed"
+                "the ring's witness cannot be written: {why}; the agent still accepts events, but files of the ring log \
+                 may vanish unnoticed"
             ),
             None if trouble.is_some() => tracing::info!("the ring's witness can be written again"),
             _ => {}

@@ -34,30 +34,30 @@ impl std::fmt::Display for Target {
 /// Why lines could not be handed over.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens.
+    /// No agent listens at the target.
     #[error("cannot reach the agent at {target}: {error}; is it running, and is this its `intake.socket`?")]
     Connect {
-        /// Where.
+        /// The socket or address.
         target: Target,
-        /// What the operating system said.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// The connection broke, or nothing was answered in time.
-    #[error("the agent did not answer everything: {0}; what was not accepted may be sent again")]
-    AnswerLine(io::Error),
-    /// An answer that this version does not understand.
+    /// The connection broke, or the agent did not answer in time.
+    #[error("the agent did not answer all lines: {0}; send the lines that were not accepted again")]
+    Answer(io::Error),
+    /// An answer of a newer version.
     #[error("the agent answered {0:?}, which this version does not understand")]
     Unknown(String),
 }
 
-/// What became of the lines.
+/// How many lines were sent, accepted and refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Lines that were sent.
+    /// Number of lines sent.
     pub sent: u64,
-    /// Lines that are on the agent's disk.
+    /// Number of lines that are on the agent's disk.
     pub durable: u64,
-    /// Lines that were refused.
+    /// Number of refused lines.
     pub refused: u64,
 }
 
@@ -103,7 +103,7 @@ impl Answered {
                 self.refused_above = self.refused_above.split_off(&(self.accepted + 1));
                 on_answer(Answer::Accepted(self.accepted));
             }
-            AnswerLine::Refused { line: 0, error } => return Err(ClientError::AnswerLine(io::Error::other(error))),
+            AnswerLine::Refused { line: 0, error } => return Err(ClientError::Answer(io::Error::other(error))),
             AnswerLine::Refused { line, error } => {
                 self.refused += 1;
                 if line > self.accepted {
@@ -205,8 +205,8 @@ pub fn send_and_watch(
     on_answer: &mut (dyn FnMut(Answer<'_>) + Send),
 ) -> Result<Report, ClientError> {
     let wire = Wire::connect(target, timeout)?;
-    let reader = BufReader::new(wire.reader().map_err(ClientError::AnswerLine)?);
-    let writer = wire.writer().map_err(ClientError::AnswerLine)?;
+    let reader = BufReader::new(wire.reader().map_err(ClientError::Answer)?);
+    let writer = wire.writer().map_err(ClientError::Answer)?;
     let sent = AtomicU64::new(0);
     std::thread::scope(|scope| {
         let (queue, queued) = mpsc::sync_channel(CLIENT_LINES_AHEAD);
@@ -240,7 +240,7 @@ pub fn send_and_watch(
         let written = writing.join().expect("writing lines does not panic");
         // What the agent said before it closed tells more than the broken pipe that the close made.
         let answered = reading.join().expect("reading answers does not panic")?;
-        failed.and(written).map_err(ClientError::AnswerLine)?;
+        failed.and(written).map_err(ClientError::Answer)?;
         Ok(answered.report(sent.load(SeqCst)))
     })
 }
@@ -278,10 +278,10 @@ fn read_answers(
             }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 if answered.owes(sent.load(SeqCst)) {
-                    return Err(ClientError::AnswerLine(error));
+                    return Err(ClientError::Answer(error));
                 }
             }
-            Err(error) => return Err(ClientError::AnswerLine(error)),
+            Err(error) => return Err(ClientError::Answer(error)),
         }
     }
 }

@@ -67,7 +67,7 @@ fn move_aside(path: &Path) -> Result<PathBuf, KeyError> {
             Err(_) => {}
         }
     }
-    Err(failed(io::Error::other(format!("{KEYS_ASIDE_MAX} files that were no keys lie beside it; remove some"))))
+    Err(failed(io::Error::other(format!("{KEYS_ASIDE_MAX} files that were not keys lie beside it; remove some"))))
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub type Task = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
 /// How a task has ended that only ends when it is told to.
 pub fn endless(stop: &Stop) -> Ended {
-    if stop.is_requested() { Ok(()) } else { Err("it has ended, and nobody had told it to".to_owned()) }
+    if stop.is_requested() { Ok(()) } else { Err("it has ended without a request to stop".to_owned()) }
 }
 
 /// Starts tasks and threads, and watches them. Cheap to clone.
@@ -108,7 +108,7 @@ impl Supervisor {
                 let began = Instant::now();
                 let Err(panic) = caught(&mut body) else { break };
                 watched.restarts.add(1);
-                watched.troubles.happened(&watched.name, format!("{}: {panic}; it is started again", watched.name));
+                watched.troubles.happened(&watched.name, format!("{}: {panic}; the agent restarts it", watched.name));
                 thread::sleep(wait.after(began.elapsed()));
             }
             watched.up.set(0.0);
@@ -130,7 +130,7 @@ impl Supervisor {
             let ended = caught(|| body(&mut state));
             watched.up.set(0.0);
             let Err(panic) = ended else { return Ok(()) };
-            let reason = format!("{}: {panic}; the agent takes nothing more", watched.name);
+            let reason = format!("{}: {panic}; the agent accepts nothing more", watched.name);
             died(&mut state, &reason);
             watched.troubles.begins(&watched.name, reason.clone());
             failed.send_replace(Some(reason.clone()));
@@ -174,7 +174,7 @@ async fn keep_running(watched: Watched, mut stop: Stop, mut make: Box<dyn FnMut(
         };
         let wait = wait.after(began.elapsed());
         restarts.add(1);
-        troubles.begins(name, format!("{name}: {reason}; it is tried again in {} s", wait.as_secs()));
+        troubles.begins(name, format!("{name}: {reason}; the agent retries in {} s", wait.as_secs()));
         tokio::select! {
             () = stop.requested() => return,
             () = sleep(wait) => {}

@@ -266,9 +266,9 @@ impl<D: Disk> Round<D> {
         match said {
             Ok(()) => {}
             Err(refusal) if stopping => {
-                tracing::warn!("the next start will not know that this stop was on purpose: {refusal}");
+                tracing::warn!("the ring log does not record that this stop was intended: {refusal}");
             }
-            Err(refusal) => tracing::debug!("a heartbeat is not in the log: {refusal}"),
+            Err(refusal) => tracing::debug!("a heartbeat is not in the ring log: {refusal}"),
         }
     }
 
@@ -357,7 +357,7 @@ impl<D: Disk> Round<D> {
         }
         match &trouble {
             Some(trouble) => {
-                tracing::error!("the ring log cannot be written: {trouble}; it is tried again every second")
+                tracing::error!("the ring log cannot be written: {trouble}; the agent retries every second")
             }
             None => tracing::info!("the ring log can be written again"),
         }
@@ -404,7 +404,7 @@ impl<D: Disk> Round<D> {
         self.parts.link.send_if_modified(|link| match (&*link, stranger) {
             (LinkState::Up, Some(key)) => {
                 *link = LinkState::Untrusted(format!(
-                    "a collector answers with the key {key}, which this agent does not believe; if that is your \
+                    "a collector answers with the key {key}, which this agent does not trust; if it is your \
                      collector's key, add: {}",
                     line_to_add(&key)
                 ));

@@ -41,11 +41,11 @@ pub enum Drained {
 /// Why an entry was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// The main loop did not empty the recorder in time. It is counted, and declared before the next one that fits.
+    /// The main loop did not empty the recorder in time. The entry is counted, and declared before the next one that fits.
     #[error("the recorder is full; the entry is counted as lost")]
     Lost,
-    /// It is no event: a value that is not a number, or a text over its limit. Nothing is counted.
-    #[error("it is no event: {0}")]
+    /// The event is invalid: a value that is not a number, or a text over its limit. Nothing is counted.
+    #[error("the event is invalid: {0}")]
     Invalid(#[from] EventError),
 }
 

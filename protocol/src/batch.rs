@@ -206,35 +206,35 @@ impl Header {
 /// Why bytes are not a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// They end too early.
+    /// The bytes end before the batch does.
     #[error("{bytes} bytes where the batch needs {needed}: it was cut short")]
     Short {
-        /// What there is.
+        /// Bytes that were given.
         bytes: usize,
-        /// What the header, or its length field, asks for.
+        /// Bytes that the batch needs by its header.
         needed: usize,
     },
-    /// They begin with something else.
+    /// The bytes do not begin with the batch magic.
     #[error("it does not begin with the batch magic")]
     Magic,
     /// A version that this reader does not know.
-    #[error("batch version {0} is not known here; the sender is newer than this reader: update this side")]
+    #[error("batch version {0} is unknown; the sender is newer than this reader: update this side")]
     Version(u8),
-    /// A field that no writer makes.
+    /// A header field has a value that no writer writes.
     #[error("the header's {0} is not valid")]
     Field(&'static str),
-    /// A size over the limit.
-    #[error("it says that it has {bytes} bytes, and at most {bytes_max} are taken")]
+    /// The header declares a size over the limit.
+    #[error("its header declares {bytes} bytes; at most {bytes_max} are allowed")]
     TooLarge {
-        /// What it says.
+        /// Bytes that the header declares.
         bytes: u64,
-        /// What is taken.
+        /// The limit.
         bytes_max: usize,
     },
-    /// A count of zero or over the limit.
-    #[error("it says that it has {0} records")]
+    /// The header declares no record, or more records than the limit.
+    #[error("its header declares {0} records")]
     Count(u32),
-    /// The checksum does not fit: damaged on the way or on disk.
+    /// The checksum does not match: the batch was damaged on the way or on disk.
     #[error("its checksum does not match: it was damaged")]
     Crc,
 }

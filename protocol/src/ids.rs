@@ -167,23 +167,23 @@ impl Timestamp {
 /// Why a name was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing was given.
+    /// The name is empty.
     #[error("is empty")]
     Empty,
     /// More bytes than the limit.
-    #[error("has {bytes} bytes, and at most {bytes_max} are taken")]
+    #[error("has {bytes} bytes; at most {bytes_max} are allowed")]
     TooLong {
-        /// What was given.
+        /// Bytes of the name.
         bytes: usize,
-        /// What is taken.
+        /// The limit.
         bytes_max: usize,
     },
     /// A character that such a name cannot have.
-    #[error("has the character {character:?} at byte {at}, which is not taken here")]
+    #[error("has the character {character:?} at byte {at}, which is not allowed")]
     Character {
         /// The first such character.
         character: char,
-        /// Its place.
+        /// Its byte position.
         at: usize,
     },
     /// A path with an empty level: it begins or ends with `/`, or has `//`.

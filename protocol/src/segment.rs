@@ -256,7 +256,7 @@ pub struct Entry<'a> {
 /// Why an entry cannot be read although its head is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// There is no head of this segment.
+    /// The bytes do not begin with an entry head of this segment.
     #[error("there is no entry here")]
     NoHead,
     /// The batch is damaged.

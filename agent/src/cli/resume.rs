@@ -1,4 +1,5 @@
-//! Where a replay by hand goes on: its place is kept in a file, and what was under way when it was cut off the agent knows.
+//! Where a replay by hand continues: its checkpoint is a file, and the agent knows the lines that were in flight when the
+//! previous run was cut off.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -15,28 +16,28 @@ use crate::intake::file::FileSettings;
 use crate::intake::file::checkpoint::{CheckpointFile, Known, RowCursor, RunCursor};
 use crate::limits::{REPLAY_ASK_MS, REPLAY_PLACE_MS};
 
-/// The place of one file of one agent.
+/// How far one file is replayed to one agent.
 pub struct Resume {
     file: CheckpointFile,
-    /// Held as long as the replay lasts: two at once would not know of each other.
+    /// Held while the replay runs: a second replay of the same file is refused.
     _lock: File,
-    /// Where the run begins.
+    /// The cursor at which the run begins.
     start: RowCursor,
-    /// Lines behind that which the agent has taken from the run before.
+    /// Lines behind `start` that the agent has accepted from the previous run.
     taken: u64,
     run: RunCursor,
     known: Known,
-    /// Lines under way, by their number on the connection, each with the place behind it.
+    /// Lines in flight: their number on the connection, and the cursor behind each.
     sent: VecDeque<(u64, RowCursor)>,
     lines: u64,
     accepted: RowCursor,
     recorded: Instant,
-    /// A line was refused: what comes behind it does not move the place.
+    /// Whether a line was refused: the checkpoint does not move beyond it.
     refused: bool,
 }
 
 impl Resume {
-    /// Reads the place of a file, or begins at its beginning when that is asked for.
+    /// Reads the checkpoint of a file; with `again` it starts at the beginning of the file.
     pub fn open(target: &TargetArgs, settings: &FileSettings, again: bool) -> Result<Self, SendError> {
         let failed = |error| SendError::Checkpoint(settings.checkpoints.clone(), error);
         files::make_directory(&settings.checkpoints).map_err(failed)?;
@@ -54,8 +55,8 @@ impl Resume {
             match ask(&target.target(), target.timeout(), &run.name)? {
                 Some(lines) => (start, taken) = (run.from, lines + run.from.lines),
                 None => print_note(format_args!(
-                    "the run before was cut off, and the agent does not know it any more: what was under way behind row {} \
-                     comes again",
+                    "the previous run was cut off and the agent does not know it any more: the lines in flight behind row {} \
+                     are sent again",
                     start.rows
                 )),
             }
@@ -70,12 +71,12 @@ impl Resume {
         Ok(Self { file, _lock: lock, start, taken, run, known, sent, lines, accepted, recorded, refused })
     }
 
-    /// The line that the connection begins with.
+    /// The first line of the connection: it names the run.
     pub fn greeting(&self) -> Vec<u8> {
         format!("{{\"replay\":\"{}\"}}", self.run.name).into_bytes()
     }
 
-    /// How many of a row's lines were handed over before: all of them, or those at its beginning.
+    /// How many lines of a row an earlier run has sent: all, or the first ones.
     pub fn done(&mut self, row: u64, lines: u64) -> Option<u64> {
         if row <= self.start.rows {
             return None;
@@ -85,12 +86,12 @@ impl Resume {
         (done < lines || !is_behind).then_some(done)
     }
 
-    /// Whether rows are still those of a run before.
+    /// Whether the rows at this cursor are rows of an earlier run.
     pub fn is_behind(&self, row: u64) -> bool {
         row <= self.start.rows || self.taken > 0
     }
 
-    /// Whether the file has grown since its last row was replayed without a line end: that row may have been half of one.
+    /// Whether the file has grown although its last row was replayed without a line end: that row may have been half a row.
     pub fn grew_in_its_last_row(&self, path: &Path) -> io::Result<bool> {
         use std::os::unix::fs::FileExt;
         let Some(last) = self.known.bytes.checked_sub(1) else { return Ok(false) };
@@ -99,13 +100,13 @@ impl Resume {
         Ok(read == 2 && around[0] != b'\n' && !matches!(around[1], b'\n' | b'\r'))
     }
 
-    /// A line goes out, with which the replay is at this place.
+    /// A line is about to be sent; `cursor` is the one behind it.
     pub fn sending(&mut self, cursor: RowCursor) {
         self.lines += 1;
         self.sent.push_back((self.lines, cursor));
     }
 
-    /// The agent has answered.
+    /// Moves the cursor of accepted lines by an answer of the agent.
     pub fn answered(&mut self, answer: Answer<'_>) {
         match answer {
             Answer::Refused(..) => self.refused = true,
@@ -125,8 +126,8 @@ impl Resume {
         }
     }
 
-    /// No line goes out any more. `end` is how far the file was read, if it was to its end; `complete` says that every line
-    /// was accepted.
+    /// Writes the checkpoint after the last line. `end` is the end of the file and its bytes, if it was reached; `complete`
+    /// means that the agent accepted all lines.
     pub fn finish(self, end: Option<(RowCursor, u64)>, complete: bool) -> io::Result<()> {
         match end {
             Some((cursor, bytes)) if complete => self.file.record(cursor, bytes, None),
@@ -136,7 +137,7 @@ impl Resume {
     }
 }
 
-/// Something for who looks on. A terminal that is gone is no reason to stop.
+/// Prints a line to standard error. A closed terminal does not stop the replay.
 pub fn print_note(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{text}");
 }
@@ -147,7 +148,8 @@ fn new_name() -> Result<String, SendError> {
     Ok(hex::encode(&bytes))
 }
 
-/// How many lines of a run the agent has taken; none when it does not know that run. Waits while it still takes some.
+/// How many lines of a run the agent has accepted; `None` when it does not know the run. Waits while the agent is still
+/// accepting lines of it.
 fn ask(target: &Target, timeout: Duration, run: &str) -> Result<Option<u64>, SendError> {
     let begun = Instant::now();
     loop {
@@ -167,8 +169,8 @@ fn ask(target: &Target, timeout: Duration, run: &str) -> Result<Option<u64>, Sen
 }
 
 impl TargetArgs {
-    /// The directory with the places of files that were replayed by hand: in the data directory of the agent where its
-    /// socket shows that, else in the user's own state directory.
+    /// The directory with the checkpoints of files that were replayed by hand: in the data directory of the agent where its
+    /// socket shows that, else in the user's state directory.
     pub(super) fn checkpoints(&self) -> Result<PathBuf, SendError> {
         let target = self.target();
         if let Target::Unix(socket) = &target {

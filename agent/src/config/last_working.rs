@@ -19,20 +19,20 @@ const STAGED: &str = "config.new";
 const BEFORE: &str = "config.before";
 const MAIN: &str = "agent.toml";
 
-/// Why the configuration that was asked for is not the one in use.
+/// Why the agent uses the last working configuration instead of the given one.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the configuration cannot be used ({error}); the agent goes on with the last one that has worked, {}: correct it and \
+    "the configuration cannot be used ({error}); the agent runs with the last one that has worked, {}: correct it and \
      send SIGHUP", .last_working.display()
 )]
 pub struct FellBack {
-    /// What is wrong.
+    /// What is wrong with the given one.
     pub error: ConfigError,
-    /// Which one is used.
+    /// The main file of the configuration in use.
     pub last_working: PathBuf,
 }
 
-/// Reads the configuration; or, where that is wrong, the last one that has worked.
+/// Reads the configuration. If that fails, reads the last one that has worked.
 pub fn load_or_last_working(path: &Path) -> Result<(Config, Option<FellBack>), ConfigError> {
     let error = match load(path) {
         Ok(config) => return Ok((config, None)),

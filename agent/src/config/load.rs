@@ -21,7 +21,7 @@ pub enum ConfigError {
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// A key that does not exist.
@@ -29,9 +29,9 @@ pub enum ConfigError {
     Unknown {
         /// Where.
         location: Location,
-        /// What was written.
+        /// The key as it is written there.
         key: String,
-        /// What was perhaps meant.
+        /// The known key with the most similar name.
         nearest: Option<String>,
     },
     /// Not TOML, or a value with a wrong type.
@@ -43,21 +43,21 @@ pub enum ConfigError {
         message: String,
     },
     /// A key in two files.
-    #[error("`{key}` stands in {first} and in {second}; leave one out")]
+    #[error("`{key}` is set in {first} and in {second}; remove one")]
     Twice {
         /// The key.
         key: String,
-        /// Where first.
+        /// Where it is set first.
         first: Location,
-        /// Where again.
+        /// Where it is set again.
         second: Location,
     },
-    /// Values that do not fit each other, or are out of range.
+    /// Values that contradict each other or are out of range.
     #[error("{}: {message}", .path.display())]
     Invalid {
         /// The main file.
         path: PathBuf,
-        /// What is wrong; names the key.
+        /// What is wrong, with the name of the key.
         message: String,
     },
     /// A secret that is not there.
@@ -222,7 +222,7 @@ fn in_range(prefix: &str, name: &str, value: &DeValue<'_>) -> Result<(), String>
     let number = i128::from_str_radix(written.as_str(), written.radix());
     match number.is_ok_and(|number| (i128::from(least)..=i128::from(most)).contains(&number)) {
         true => Ok(()),
-        false => Err(format!("`{prefix}.{name}` is {written}; it goes from {least} to {most}")),
+        false => Err(format!("`{prefix}.{name}` is {written}; set it from {least} to {most}")),
     }
 }
 

@@ -180,10 +180,10 @@ impl Config {
             return Err("`ring.segment_bytes` goes from 64KiB to 256MiB".to_owned());
         }
         if ring.pool_bytes.0 < 8 * segment {
-            return Err(format!("`ring.pool_bytes` holds fewer than 8 segments; take at least {} bytes", 8 * segment));
+            return Err(format!("`ring.pool_bytes` holds fewer than 8 segments; set at least {} bytes", 8 * segment));
         }
         if u64::from(ring.critical_reserve_segments.unwrap_or(0)) > ring.pool_bytes.0 / segment / 2 {
-            return Err("`ring.critical_reserve_segments` is over half of the ring; take less".to_owned());
+            return Err("`ring.critical_reserve_segments` is over half of the ring; lower it".to_owned());
         }
         if !(64 << 10..=64 << 20).contains(&self.ship.window_bytes.0) {
             return Err("`ship.window_bytes` goes from 64KiB to 64MiB".to_owned());
@@ -214,7 +214,7 @@ fn collector_keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PublicKey>, 
     let key = |text: &String| {
         parse_public(text).ok_or_else(|| {
             de::Error::custom(format_args!(
-                "{text:?} is no key; a key has 64 hexadecimal digits, as the collector shows it at its start"
+                "{text:?} is not a key; a key has 64 hexadecimal digits, as the collector prints it when it starts"
             ))
         })
     };
@@ -224,10 +224,10 @@ fn collector_keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PublicKey>, 
 impl ShipConfig {
     fn check(&self) -> Result<(), String> {
         if self.collector_keys.len() > COLLECTOR_KEYS_MAX {
-            return Err(format!("`ship.collector_keys` names over {COLLECTOR_KEYS_MAX} keys; leave out old ones"));
+            return Err(format!("`ship.collector_keys` names over {COLLECTOR_KEYS_MAX} keys; remove old ones"));
         }
         if self.cert_file.is_some() != self.key_file.is_some() {
-            return Err("`ship.cert_file` and `ship.key_file` need each other; give both or none".to_owned());
+            return Err("`ship.cert_file` and `ship.key_file` need each other; set both or none".to_owned());
         }
         if !self.url.tls && (self.ca_file.is_some() || self.cert_file.is_some()) {
             return Err("`ship.ca_file` and `ship.cert_file` need TLS; write mqtts:// in `ship.url`".to_owned());

@@ -162,13 +162,13 @@ impl<D: Disk> AgentCore<D> {
         for pin in pins.iter().filter(|pin| !self.trust.pins().contains(pin)) {
             match &pin.by {
                 None => tracing::warn!(
-                    "first contact: from now on this agent believes the collector with the key {}. Compare it with the \
+                    "first contact: from now on this agent trusts the collector with the key {}. Compare it with the \
                      key that the collector shows, and add: {}",
                     pin.key,
                     line_to_add(&pin.key)
                 ),
                 Some(by) => {
-                    tracing::warn!("the collector's key {by} names {} as its successor, which is believed", pin.key)
+                    tracing::warn!("the collector's key {by} names {} as its successor, which is trusted now", pin.key)
                 }
             }
         }
@@ -258,22 +258,21 @@ impl<D: Disk> AgentCore<D> {
 
     fn report(&self, refused: &Refused) {
         let Ignored { undecodable, untrusted, .. } = self.ignored;
-        let so_far =
-            format_args!("so far {undecodable} that were no messages and {untrusted} that nobody trusted has signed");
+        let so_far = format_args!("so far {undecodable} were not messages and {untrusted} had no trusted signature");
         match refused {
             Refused::Stranger(key) if !self.trust.trusts_anyone() => tracing::warn!(
-                "a collector answers with the key {key}, and this agent trusts none yet: nothing is shipped. If that is \
+                "a collector answers with the key {key}, but this agent trusts none yet: nothing is shipped. If it is \
                  your collector's key, add: {}",
                 line_to_add(key)
             ),
             Refused::Stranger(key) => tracing::warn!(
-                "a control message was signed with the key {key}, which is none of the trusted ones, and was ignored; \
+                "the agent ignored a control message: it was signed with the key {key}, which is not trusted; \
                  {so_far}. If your collector has that key now, add: {}",
                 line_to_add(key)
             ),
             _ => tracing::warn!(
-                "a message on this agent's topic was not from its collector and was ignored; {so_far}. Who may publish \
-                 there, the broker's access rules say"
+                "the agent ignored a message on its topic that was not from its collector; {so_far}. The broker's access \
+                 rules define who may publish there"
             ),
         }
     }

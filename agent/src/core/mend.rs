@@ -28,9 +28,11 @@ impl<D: Disk> AgentCore<D> {
         self.mending.rewound += u64::from(can);
         let (stream, epoch) = (lane.stream, lane.epoch);
         if can {
-            tracing::warn!("the collector has lost what it had of {stream} {epoch} from {to} on; it is sent again");
+            tracing::warn!("the collector has lost {stream} {epoch} from {to} on; the agent sends it again");
         } else {
-            tracing::error!("the collector has lost what it had of {stream} {epoch} from {to} on; it is gone here too");
+            tracing::error!(
+                "the collector has lost {stream} {epoch} from {to} on; the agent does not have it any more either"
+            );
         }
         self.report_held();
     }
@@ -40,15 +42,15 @@ impl<D: Disk> AgentCore<D> {
         if !self.is_itself() {
             let (name, stream, epoch) = (self.current.name, lane.stream, lane.epoch);
             tracing::error!(
-                "the collector has something else in {stream} {epoch} of the former name {name} from {from} on: two agents \
-                 had that name. What is here of it is held; give this agent that name back, and it goes on in a new epoch"
+                "the collector has different events in {stream} {epoch} of the former name {name} from {from} on: two agents \
+                 had that name. This agent holds its own; give it that name back, and they continue in a new epoch"
             );
             return;
         }
         let (stream, epoch) = (lane.stream, lane.epoch);
         tracing::warn!(
-            "the collector has something else in {stream} {epoch} from {from} on: this agent was put back from a copy, or \
-             runs twice. Its events go on in a new epoch, and none of them is lost"
+            "the collector has different events in {stream} {epoch} from {from} on: this agent was restored from a copy, or \
+             runs twice. Its events continue in a new epoch, and none of them is lost"
         );
         self.mending.resealed += 1;
         self.mending.waiting.push_back((lane, from));

@@ -69,7 +69,7 @@ impl<D: Disk> AgentCore<D> {
     pub fn forbidden(&mut self, name: SourceId, now: &Now) {
         let Some(other) = self.others.iter_mut().find(|other| other.name == name) else { return };
         other.rests_until_ms = u64::MAX;
-        self.warn_held(name, "the broker does not let this agent speak as that", now);
+        self.warn_held(name, "the broker denies this agent that name", now);
     }
 
     /// What to send next; the message is put into `message`, whatever was in it before. What is held under former names goes

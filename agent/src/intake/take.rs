@@ -46,7 +46,9 @@ impl LineMetrics {
     pub(super) fn refuse(&self, number: u64, error: &str) {
         self.refused.add(1);
         let name = &self.name;
-        let text = format!("line {number} of {name} was refused, and its event is lost: {error}; mend what writes it");
+        let text = format!(
+            "line {number} of {name} was refused, and its event is lost: {error}; correct the program that writes it"
+        );
         self.troubles.happened(&format!("lines of {name}"), text);
     }
 }

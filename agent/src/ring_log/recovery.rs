@@ -171,7 +171,7 @@ impl Recovery {
 }
 
 impl fmt::Display for Recovery {
-    /// What was mended, for people; nothing when everything was whole.
+    /// What was repaired, for people; empty when everything was whole.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         let mut part = |f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>| {
@@ -182,22 +182,22 @@ impl fmt::Display for Recovery {
         for (stream, start) in Stream::ALL.into_iter().zip(self.streams) {
             let why = match start {
                 StreamStart::First | StreamStart::Continued | StreamStart::Ended { .. } => continue,
-                StreamStart::Vanished { .. } => "not all that was accepted is there",
-                StreamStart::OtherKey { .. } => "the agent has another key",
-                StreamStart::TornTail { .. } => "its last write had not finished",
-                StreamStart::Unknown { .. } => "its end could not be told",
-                StreamStart::Renamed { .. } => "the agent has another name",
+                StreamStart::Vanished { .. } => "accepted events are missing",
+                StreamStart::OtherKey { .. } => "the agent's key has changed",
+                StreamStart::TornTail { .. } => "its last write was incomplete",
+                StreamStart::Unknown { .. } => "its end is unknown",
+                StreamStart::Renamed { .. } => "the agent's name has changed",
                 StreamStart::Unwritable { .. } => "the disk refused its last segment",
             };
-            part(f, format_args!("{stream} goes on in a new epoch, for {why}"))?;
+            part(f, format_args!("{stream} continues in a new epoch, as {why}"))?;
         }
         let Damage { header_copies, headers, stretches, torn_tails: _, unreadable_pieces } = self.damage;
         let counts = [
             (header_copies, "damaged header copies"),
             (headers, "files without a readable header"),
-            (stretches, "damaged stretches"),
-            (unreadable_pieces, "pieces that the disk did not give"),
-            (self.foreign_files, "files of another log"),
+            (stretches, "damaged ranges"),
+            (unreadable_pieces, "ranges that the disk could not read"),
+            (self.foreign_files, "files of a different log"),
         ];
         for (count, what) in counts {
             if count > 0 {
@@ -207,14 +207,14 @@ impl fmt::Display for Recovery {
         for loss in &self.losses {
             let Loss { stream, epoch, first, end, reason, .. } = loss;
             let more = if *reason == LossReason::VanishedAtLeast { ", at least" } else { "" };
-            part(f, format_args!("lost of {stream} {epoch}: {first} to {end}{more}"))?;
+            part(f, format_args!("lost: {stream} {epoch}, {first} to {end}{more}"))?;
         }
         let of_witness = match self.witness {
-            WitnessStart::Gone if !self.is_new => Some("the ring's witness is gone, and is recreated"),
+            WitnessStart::Gone if !self.is_new => Some("the ring's witness is missing and was recreated"),
             WitnessStart::Gone | WitnessStart::Whole => None,
             WitnessStart::Behind => Some("the ring's witness is older than the ring"),
-            WitnessStart::OtherLog => Some("the ring's witness is of another ring"),
-            WitnessStart::Alone => Some("the ring log is gone, and its witness is there"),
+            WitnessStart::OtherLog => Some("the ring's witness belongs to a different ring"),
+            WitnessStart::Alone => Some("the ring log is missing, but its witness exists"),
         };
         if let Some(found) = of_witness {
             part(f, format_args!("{found}"))?;

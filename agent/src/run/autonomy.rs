@@ -47,7 +47,7 @@ fn push_sample(intake: &Intake, subject: &str, value: f64, unit: &str, time: Tim
     let subject = Subject::new(subject).expect("an agent's name and two plain levels");
     let sample = Sample { value: Value::Float(value), unit, quality: Quality::Good };
     if let Err(refusal) = intake.push(&Event { time, subject, body: Body::Sample(sample) }, Waiting::Nobody) {
-        tracing::debug!("how full the ring log is, is not in the log: {refusal}");
+        tracing::debug!("the fill level of the ring log is not in the log: {refusal}");
     }
 }
 

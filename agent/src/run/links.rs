@@ -56,7 +56,7 @@ impl Changes {
     }
 }
 
-/// What changes are said with.
+/// Logs the changes of the link as events and warnings.
 #[derive(Clone)]
 pub(super) struct LinkLog {
     pub peer: watch::Receiver<ShipSettings>,
@@ -64,7 +64,7 @@ pub(super) struct LinkLog {
     pub intake: Intake,
     pub subject: String,
     pub troubles: Troubles,
-    /// Connections that have ended, or were not made.
+    /// Number of connections that ended or could not be made.
     pub failures: Counter,
 }
 
@@ -77,7 +77,7 @@ impl LinkLog {
     fn warn(&self, reason: &str) {
         let kind: String = reason.chars().filter(|c| !c.is_ascii_digit()).collect();
         let peer = self.peer.borrow().peer();
-        self.troubles.log(&kind, format!("no connection to {peer}: {reason}; it is tried again, and events are kept"));
+        self.troubles.log(&kind, format!("no connection to {peer}: {reason}; the agent retries and keeps the events"));
     }
 
     fn up(&self) {
@@ -88,12 +88,12 @@ impl LinkLog {
         let subject = Subject::new(&self.subject).expect("an agent's name is a subject");
         let event = Event { time: self.clock.wall(), subject, body: Body::LifeCycle(body) };
         if let Err(refusal) = self.intake.push(&event, Waiting::Nobody) {
-            tracing::debug!("a change of the connection is not in the log: {refusal}");
+            tracing::debug!("a change of the connection is not in the ring log: {refusal}");
         }
     }
 }
 
-/// Says it until the agent stops.
+/// Logs the changes of the link until the agent stops.
 pub(super) async fn watch(link_log: LinkLog, mut link: watch::Receiver<LinkState>, mut stop: Stop) {
     let began = Instant::now();
     let (mut changes, mut was_up, mut reason) = (Changes::default(), false, String::new());
@@ -136,18 +136,18 @@ pub(super) async fn watch(link_log: LinkLog, mut link: watch::Receiver<LinkState
 
 fn log_together(changes: &mut Changes, link_log: &LinkLog, reason: &str, is_up: bool) {
     if let Some((count, seconds)) = changes.take() {
-        link_log.down(&format!("it has changed {count} times within {seconds} s; the last reason: {reason}"));
+        link_log.down(&format!("it changed {count} times within {seconds} s; the last reason: {reason}"));
         if is_up {
             link_log.up();
         }
     }
 }
 
-/// Why nothing can be shipped; `None` while it can, or nobody knows yet.
+/// Why the agent cannot ship; `None` while it can, or while that is unknown.
 pub(super) fn why_down(state: &LinkState) -> Option<String> {
     match state {
         LinkState::Down(reason) | LinkState::Untrusted(reason) => Some(reason.clone()),
-        LinkState::Refused => Some("nothing is taken there under this agent's name".to_owned()),
+        LinkState::Refused => Some("the other side accepts nothing under this agent's name".to_owned()),
         LinkState::Up | LinkState::Starting => None,
     }
 }

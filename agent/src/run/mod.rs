@@ -54,7 +54,7 @@ pub enum RunError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The data directory cannot be made.
-    #[error("{path}: {error}; the agent needs a directory there that it can write")]
+    #[error("{path}: {error}; the agent needs a writable directory there")]
     Data {
         /// The directory.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub enum RunError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// It has run, and something has died that it cannot do without.
-    #[error("{0}; it must be started anew")]
+    #[error("{0}; restart the agent")]
     Died(String),
 }
 
@@ -123,7 +123,7 @@ impl Running {
         let lock = DirectoryLock::take(data, LOCK_FILE)?;
         if files::is_open_to_all(data) {
             let data = data.display();
-            tracing::warn!("{data} can be read by everybody on this machine; run: chmod 700 {data}");
+            tracing::warn!("{data} is readable by all users of this machine; run: chmod 700 {data}");
         }
         let clock = Arc::new(SystemClock::new());
         let notifier = Arc::new(Notifier::from_env());
@@ -202,7 +202,9 @@ impl Running {
             // A port that is taken is no reason to capture nothing.
             let serve = move |((registry, probe), stop): ((Registry, HealthProbe), Stop)| async move {
                 let listener = crate::http::listen(address).await.map_err(|error| {
-                    format!("cannot listen on {address} for metrics and health: {error}; is another program using it?")
+                    format!(
+                        "cannot listen on {address} for metrics and health: {error}; is a different program using it?"
+                    )
                 })?;
                 crate::http::serve(listener, registry, probe, stop.clone()).await;
                 endless(&stop)
@@ -322,7 +324,7 @@ fn commit_settings(config: &Config) -> CommitSettings {
     }
 }
 
-/// The agent's key, and whether it had one. One that is lost does not keep the machine's events from being captured.
+/// The agent's key, and whether it had one. An agent that has lost its key still captures events.
 fn identity(config: &Config) -> Result<(Identity, bool), RunError> {
     let data = &config.agent.data_dir;
     let taken = identity::take(data)?;
@@ -330,13 +332,13 @@ fn identity(config: &Config) -> Result<(Identity, bool), RunError> {
     let found = match &taken.origin {
         Origin::Kept => return Ok((taken.identity, true)),
         Origin::Made if !had_ring => return Ok((taken.identity, false)),
-        Origin::Made => format!("there is a ring log, and no {}", identity::KEY_FILE),
-        Origin::Replaced(aside) => format!("what was there was no key; it is {} now", aside.display()),
+        Origin::Made => format!("there is a ring log, but no {}", identity::KEY_FILE),
+        Origin::Replaced(aside) => format!("the file was not a key; it was renamed to {}", aside.display()),
     };
     let (name, key) = (config.agent.name, taken.identity.public_key());
     tracing::warn!(
-        "this agent has lost its key: {found}. It has a new one and goes on capturing; what its ring log holds is sealed \
-         again under it. The collector refuses it until an operator says that it is still {name}: \
+        "this agent has lost its key: {found}. It has a new key and keeps capturing; the events in its ring log are sealed \
+         again with it. The collector refuses the agent until an operator confirms that it is still {name}: \
          afferent-collector agents replace {name} --key {key} --why …"
     );
     Ok((taken.identity, true))
@@ -367,11 +369,11 @@ fn log_recovery(recovery: &Recovery) {
     } else if recovery.is_clean() {
         tracing::info!("the ring log is whole");
     } else {
-        tracing::warn!("the ring log was mended: {recovery}");
+        tracing::warn!("the ring log was repaired: {recovery}");
     }
 }
 
-/// Notices that the wall clock was set, and says so in the log.
+/// Detects that the wall clock was set, and logs an event.
 async fn watch_clock(clock: Arc<SystemClock>, intake: Intake, subject: String, mut stop: Stop) {
     let subject = Subject::new(&subject).expect("an agent's name is a subject");
     let mut ticks = tokio::time::interval(CLOCK_LOOK);
@@ -385,7 +387,7 @@ async fn watch_clock(clock: Arc<SystemClock>, intake: Intake, subject: String, m
         if let Some(step) = step_between(&earlier, &later) {
             let event = Event { time: later.wall, subject, body: Body::ClockStep(step) };
             if let Err(refusal) = intake.push(&event, Waiting::Nobody) {
-                tracing::warn!("the clock was set, and that is not in the log: {refusal}");
+                tracing::warn!("the clock was set, but the event is not in the ring log: {refusal}");
             }
         }
         earlier = later;

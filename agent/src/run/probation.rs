@@ -21,7 +21,7 @@ use crate::limits::{GOOD_LOOKS, PROBATION_LOOK};
 use crate::mailbox::LinkState;
 use crate::ship::{Refresh, ShipSettings};
 
-/// A new way to the collector that has not proved itself yet.
+/// A new connection to the collector that has not worked yet.
 #[derive(Debug)]
 struct Probation {
     until: Instant,
@@ -75,9 +75,7 @@ impl Reload {
             Ok(()) => self.untried_looks = Some(0),
             Err(error) => running.troubles().happened(
                 "copy",
-                format!(
-                    "the configuration cannot be copied to the data directory, for when the next one is wrong: {error}"
-                ),
+                format!("cannot keep a copy of the configuration, to fall back to, in the data directory: {error}"),
             ),
         }
     }
@@ -94,9 +92,10 @@ impl Reload {
                 self.stage(running);
                 warn_and_record(running, "the new configuration is in use");
             }
-            Err(why) => {
-                warn_and_record(running, &format!("the new configuration was refused, the one before stays: {why}"))
-            }
+            Err(why) => warn_and_record(
+                running,
+                &format!("the new configuration was refused, the previous one stays in use: {why}"),
+            ),
         }
     }
 
@@ -139,7 +138,7 @@ impl Reload {
         let stamp = settings.refresh.as_ref().and_then(Refresh::stamp);
         let settings_before = running.ship.send_replace(settings);
         let (config_before, settings_before) = match self.probation.take() {
-            // What was on probation never counts as proved: the one before it does.
+            // The configuration on probation never counts as working; the previous one does.
             Some(probation) => (probation.config_before, probation.settings_before),
             None => (running.config.ship.clone(), settings_before),
         };
@@ -155,7 +154,7 @@ impl Reload {
         probation.good_looks = if reaches_a_collector(running) { probation.good_looks + 1 } else { 0 };
         if probation.good_looks >= GOOD_LOOKS {
             self.probation = None;
-            warn_and_record(running, "the new way to the collector works");
+            warn_and_record(running, "the new connection to the collector works");
         } else if probation.good_looks == 0 && Instant::now() >= probation.until {
             let Some(probation) = self.probation.take() else { return };
             self.untried_looks = None;
@@ -169,14 +168,14 @@ impl Reload {
             let why = why.unwrap_or_else(|| "no collector has answered".to_owned());
             warn_and_record(
                 running,
-                &format!("the new way to the collector leads nowhere ({why}), the one before is used again"),
+                &format!("the new connection to the collector does not work ({why}), the previous one is used again"),
             );
         }
     }
 }
 
 impl Reload {
-    /// Keeps the copy of a configuration that has worked for a while.
+    /// Keeps a copy of the configuration once it has worked for a while.
     fn keep_working_copy(&mut self, running: &Running) {
         let Some(good_looks) = self.untried_looks else { return };
         let good_looks = if reaches_a_collector(running) { good_looks + 1 } else { 0 };
@@ -184,7 +183,7 @@ impl Reload {
         if self.untried_looks.is_none()
             && let Err(error) = last_working::promote(&running.config.agent.data_dir)
         {
-            tracing::warn!("the copy of this configuration, for when the next one is wrong, cannot be kept: {error}");
+            tracing::warn!("cannot keep the copy of this configuration to fall back to: {error}");
         }
     }
 }
@@ -193,16 +192,16 @@ fn reaches_a_collector(running: &Running) -> bool {
     running.agent.status().borrow().streaming && *running.agent.link().borrow() == LinkState::Up
 }
 
-/// Says it to people and in the log.
+/// Logs a warning and records an event.
 fn warn_and_record(running: &Running, what: &str) {
     tracing::warn!("{what}");
     record(running, what);
 }
 
-/// Says it in the log.
+/// Records an event in the ring log.
 fn record(running: &Running, what: &str) {
     let what = &what[..what.floor_char_boundary(TEXT_BYTES_MAX)];
     if let Err(refusal) = running.agent.log_life_cycle(LifeCycle::Configured { message: what }, running.clock.wall()) {
-        tracing::debug!("that is not in the log: {refusal}");
+        tracing::debug!("the event is not in the ring log: {refusal}");
     }
 }

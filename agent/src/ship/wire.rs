@@ -25,20 +25,20 @@ use crate::limits::{MQTT_INCOMING_BYTES_MAX, MQTT_READ_BYTES};
 /// Why there is no connection, or none any more.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
-    /// It cannot be connected, or its socket is broken.
+    /// The connection cannot be made, or has failed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The host's name cannot stand in a certificate.
-    #[error("{0:?} is no name that a certificate can have")]
+    /// The host's name is not valid in a certificate.
+    #[error("{0:?} is not a valid host name for a certificate")]
     Name(String),
-    /// The other side has closed it.
+    /// The other side has closed the connection.
     #[error("the other side has closed the connection")]
     Closed,
-    /// What comes is no MQTT.
-    #[error("what comes is no MQTT 5: {0}")]
+    /// The other side sends something else than MQTT 5.
+    #[error("the other side does not speak MQTT 5: {0}")]
     Mqtt(#[from] MqttError),
-    /// It was refused.
-    #[error("the connection was refused: {0:?}")]
+    /// The broker refuses the connection.
+    #[error("the broker refused the connection: {0:?}")]
     Refused(ConnectReturnCode),
 }
 

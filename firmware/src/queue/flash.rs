@@ -26,10 +26,10 @@ pub struct FlashQueue<F: MultiwriteNorFlash, const ITEM: usize> {
 /// Why a queue cannot lie there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FlashQueueError {
-    /// The range does not begin and end with a page, or is too small.
+    /// The range does not begin and end at a page, or is too small.
     #[error("the range is not made of whole flash pages")]
     Range,
-    /// It can be neither read nor erased.
+    /// The flash can be neither read nor erased.
     #[error("the flash can be neither read nor erased")]
     Broken,
 }

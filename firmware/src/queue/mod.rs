@@ -19,18 +19,18 @@ pub use ram::{RamQueue, Recovered};
 /// Why an item was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
-    /// No room now; there is when older items are gone.
+    /// The queue has no room until older items are released.
     #[error("the queue is full")]
     Full,
-    /// No room, ever.
+    /// The item is larger than the queue.
     #[error("the item is longer than the queue can hold")]
     TooLong,
-    /// The memory below does not do what it is told.
+    /// Reading, writing or erasing the memory below failed.
     #[error("the storage below the queue failed")]
     Broken,
 }
 
-/// The memory below does not do what it is told.
+/// Reading, writing or erasing the memory below failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the storage below the queue failed")]
 pub struct Broken;

@@ -120,14 +120,14 @@ pub enum Control {
 /// Why bytes are no control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
-    /// They begin with something else, or are too few or too many.
+    /// The bytes begin differently, or are too few or too many.
     #[error("it is not a control message")]
     Foreign,
     /// The checksum does not match.
     #[error("its checksum does not match: it was damaged")]
     Crc,
-    /// A kind of message, or a field of one, that this reader does not know.
-    #[error("its content is not known here; the sender is newer than this reader: update this side")]
+    /// The kind of message, or one of its fields, is unknown to this reader.
+    #[error("its content is unknown; the sender is newer than this reader: update this side")]
     Content,
 }
 

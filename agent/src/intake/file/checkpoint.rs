@@ -108,7 +108,7 @@ impl CheckpointFile {
         lock.try_lock().map_err(|error| match error {
             fs::TryLockError::Error(error) => error,
             fs::TryLockError::WouldBlock => {
-                io::Error::other("another replay of this file is running; wait for its end")
+                io::Error::other("a replay of this file is already running; wait for its end")
             }
         })?;
         Ok(lock)
@@ -126,7 +126,7 @@ impl CheckpointFile {
 
 fn damaged(path: &Path) -> io::Error {
     let text = format!(
-        "how far it is replayed stands in {}, which is damaged; nothing is replayed, as all rows might come twice. \
+        "the record of how far it is replayed, {}, is damaged; nothing is replayed, as all rows might come twice. \
          Remove that file to replay it from its beginning",
         path.display()
     );

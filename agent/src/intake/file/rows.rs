@@ -286,7 +286,7 @@ mod tests {
             (2, "3 refused: its cell 2 is not UTF-8"),
             (3, "4 refused: column \"v\" (number): \"NaN\" is no finite number; state what means no value (--missing)"),
             (4, "5 refused: column \"v\" (number): \"1e999\" is too large"),
-            (5, "6 refused: column \"v\" (number): \"00123\" is no number"),
+            (5, "6 refused: column \"v\" (number): \"00123\" is not a number"),
             (6, "7 refused: it has 3 cells, and the head has 2"),
             (7, "8 refused: it has 1 cells, and the head has 2"),
             (8, "9 refused: column \"v\" (number): 18446744073709551615 goes beyond"),
@@ -308,7 +308,7 @@ mod tests {
     fn a_quote_that_is_not_closed_is_named_as_what_it_is() {
         let numbers = Mapping { number_columns: vec!["v".to_owned()], ..mapping(&["v"]) };
         let csv = outcomes("a.csv", b"t,v\n1,1\n2,\"2\n3,3\n4,4\n", numbers).unwrap();
-        assert!(csv[1].contains("(number)") && csv[1].contains("is no number"), "{csv:?}");
+        assert!(csv[1].contains("(number)") && csv[1].contains("is not a number"), "{csv:?}");
         let csv = outcomes("a.csv", b"t,v\n1,1\n\"2,2\n3,3\n4,4\n", mapping(&["v"])).unwrap();
         assert!(csv[1].contains("lines: is a quote not closed?"), "{csv:?}");
     }

@@ -131,7 +131,7 @@ pub async fn run<S: DeviceSink>(
         if matches!(ended, Ended::Stopped) {
             return;
         }
-        intake.is_troubled(&format!("{reason}; look at the cabling and at `intake.serial`, it is tried again"));
+        intake.is_troubled(&format!("{reason}; check the cabling and `intake.serial`; the agent retries"));
         wait_ms = if was_up { PORT_WAIT_MS_MIN } else { (wait_ms * 2).min(PORT_WAIT_MS_MAX) };
         tokio::select! {
             () = stop.requested() => return,
@@ -174,15 +174,15 @@ impl<S: DeviceSink> Intake<S> {
         loop {
             if !answers.is_empty() {
                 let written = timeout(Duration::from_millis(PORT_WRITE_MS_MAX), port.write_all(&answers)).await;
-                written.map_err(|_| std::io::Error::other("the line takes nothing"))??;
+                written.map_err(|_| std::io::Error::other("the line accepts no bytes"))??;
                 answers.clear();
             }
             let Ok(read) = timeout_at(heard + silent, port.read(&mut bytes)).await else {
-                return Ok(Ended::Gone(format!("nothing came for {} s", silent.as_secs())));
+                return Ok(Ended::Gone(format!("no bytes for {} s", silent.as_secs())));
             };
             let count = read?;
             if count == 0 {
-                return Ok(Ended::Gone("the other end has closed it".into()));
+                return Ok(Ended::Gone("the other end has closed the connection".into()));
             }
             let arrived = self.clock.read();
             let mut rest = &bytes[..count];
@@ -233,7 +233,7 @@ impl<S: DeviceSink> Intake<S> {
                 Err(Refusal::Stopped | Refusal::Failed(_)) => return Err(Stopped),
                 Err(refusal @ (Refusal::Unwritable(_) | Refusal::Invalid(_) | Refusal::TooMuch)) => {
                     let device = &self.settings.device;
-                    let text = format!("a batch of {device} is not taken, and comes again: {refusal}");
+                    let text = format!("a batch of {device} is refused, and the device sends it again: {refusal}");
                     self.metrics.troubles.happened(&format!("batches of {device}"), text);
                     return Ok(false);
                 }
@@ -264,16 +264,16 @@ impl<S: DeviceSink> Intake<S> {
             Notice::Up => {
                 self.is_up = true;
                 self.metrics.troubles.ends(&self.kind());
-                tracing::info!(%device, port, "a device is there");
+                tracing::info!(%device, port, "a device is connected");
                 self.log_event(Body::LifeCycle(LifeCycle::LinkUp { peer: &port })).await;
             }
             Notice::Refused { source, reason } => {
                 self.metrics.refused.add(1);
                 if source == device {
-                    let text = format!("something of {device} on {port} is refused: {reason}");
+                    let text = format!("a message of {device} on {port} is refused: {reason}");
                     self.metrics.troubles.happened(&format!("batches of {device}"), text);
                 } else {
-                    self.is_troubled(&format!("{source} answers there and is refused: {reason}"));
+                    self.is_troubled(&format!("{source} answers and is refused: {reason}"));
                 }
                 self.log_event(Body::LifeCycle(LifeCycle::Refused { source: source.as_str(), reason: &reason })).await;
             }
@@ -281,7 +281,7 @@ impl<S: DeviceSink> Intake<S> {
             Notice::Resealed => tracing::warn!(
                 %device,
                 port,
-                "other events were here under the device's epoch, so it sends them in epochs of their own, and nothing is \
+                "the ring log holds different events under the device's epoch, so the device sends its events in new epochs, and nothing is \
                  lost; give every boot of every device a boot name and an entropy of its own"
             ),
         }
@@ -308,7 +308,7 @@ impl<S: DeviceSink> Intake<S> {
     fn is_noisy(&self) {
         let SerialSettings { device, port, .. } = &self.settings;
         let text = format!(
-            "what comes on {port} is damaged, and {device} sends it again: look at the cabling and its shielding, and \
+            "frames on {port} are damaged, and {device} sends them again: check the cabling and its shielding, and \
              at `baud` and ground on both ends"
         );
         self.metrics.troubles.happened(&format!("noise on {port}"), text);
@@ -318,7 +318,7 @@ impl<S: DeviceSink> Intake<S> {
         let event = Event { time: self.clock.wall(), subject: self.subject(), body };
         while let Err(refusal) = self.sink.push(&event, Waiting::Nobody) {
             if refusal != Refusal::Full {
-                tracing::warn!(device = %self.settings.device, "an event about a device is not in the log: {refusal}");
+                tracing::warn!(device = %self.settings.device, "an event about a device is not in the ring log: {refusal}");
                 return;
             }
             self.sink.room().await;

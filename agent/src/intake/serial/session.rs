@@ -158,7 +158,7 @@ impl Session {
             self.standing = Standing::Refused(source);
             self.hello = None;
             let reason =
-                format!("this port is for {}; mend the cabling, or `device` in the configuration", self.device);
+                format!("this port is for {}; correct the cabling, or `device` in the configuration", self.device);
             heard.notices.push(Notice::Refused { source, reason });
         }
         false
@@ -231,7 +231,7 @@ impl Session {
             Verdict::Conflict => {
                 // The device learns of it by the welcome to its next hello, and seals again what is not here.
                 put_frame(&ack(state.receiver.resume()).encode(), &mut heard.answers);
-                let reason = "it contradicts what is there: two devices share a name, or one has started twice with the \
+                let reason = "it contradicts the stored events: two devices share a name, or one has started twice with the \
                               same boot and entropy; it is asked to seal its events again, and nothing is lost";
                 refuse(state, self.device, reason.into(), heard);
             }
@@ -265,7 +265,7 @@ fn read<'a>(
 ) -> Result<(Vec<Event<'a>>, Ticks), String> {
     let header = batch.header();
     if header.is_emptied() {
-        return Err("its batch is without the records, as only a collector's retention makes them".to_owned());
+        return Err("its batch has no records; only a collector's retention makes such batches".to_owned());
     }
     let mut events = Vec::new();
     for record in codec::records(batch, &mut []).map_err(|error| error.to_string())? {
@@ -278,7 +278,7 @@ fn read<'a>(
             && !is_resealed(&event);
         if event.stream() != header.stream || matches!(body, Body::Progress(_)) || is_carriers {
             return Err(format!(
-                "its {} about {subject} is not a device's to tell in {}",
+                "a device must not send its {} about {subject} in {}",
                 body.type_name(),
                 header.stream
             ));

@@ -406,7 +406,7 @@ async fn a_batch_without_its_records_is_refused_and_said() {
     builder.seal(&lineage, &ClockReading::default(), &Identity::from_seed(&[1; 32]), &mut bytes);
     device.send(&Batch::parse(&bytes).unwrap().0.emptied()).await;
     rig.sink.taken(2).await;
-    assert!(rig.events()[1].contains("without the records"), "{:?}", rig.events());
+    assert!(rig.events()[1].contains("has no records"), "{:?}", rig.events());
     device.send(&bytes).await;
     assert_eq!(device.is_acked().await.end, Sequence::new(1), "the batch itself is taken");
     rig.end().await;

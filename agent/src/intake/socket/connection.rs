@@ -94,7 +94,7 @@ impl<'d, S: EventSink> Connection<'d, S> {
             };
             if let Woken::Displaced(silent) = woken {
                 let seconds = silent.as_secs();
-                let why = format!("no line in {seconds} s, and another producer needed the slot; connect again");
+                let why = format!("no line in {seconds} s, and a new producer needed the connection; connect again");
                 self.answers.ends(&why);
             }
             match woken {

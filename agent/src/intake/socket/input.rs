@@ -29,7 +29,8 @@ impl TryFrom<String> for Mode {
     fn try_from(text: String) -> Result<Self, String> {
         let digits = text.strip_prefix("0o").unwrap_or(&text);
         let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
-        mode.map(Self).ok_or_else(|| format!("{text:?} is no mode; write permission bits in octal, as \"0660\""))
+        mode.map(Self)
+            .ok_or_else(|| format!("{text:?} is not a mode; write permission bits in octal, such as \"0660\""))
     }
 }
 
@@ -63,21 +64,21 @@ impl Input for Socket {
     type Shared = Arc<Slots>;
 
     const REPEATS: bool = false;
-    const HELP: &'static str = "Producers on this machine: one JSON object a line.";
+    const HELP: &'static str = "The socket for producers on this machine: one JSON object a line.";
     #[rustfmt::skip]
     const KEYS: &'static [Key] = &[
-        key("enabled", Value::Switch, "true", "Whether there is a socket."),
+        key("enabled", Value::Switch, "true", "Whether to open the socket."),
         optional("path", Value::Text, "\"/run/afferent/agent.sock\"", "The Unix socket. Default: agent.sock in the data directory."),
         key("mode", Value::Text, "\"0660\"", "The socket's permission bits, in octal."),
         optional("tcp", Value::Text, "\"127.0.0.1:8800\"", "A TCP address too. Default: none."),
-        key("tcp_beyond_loopback", Value::Switch, "false", "Whether that may be reached from other machines, without encryption."),
-        key("connections_max", Value::Whole(1, CONNECTIONS_MAX as u64), "256", "Producers at once."),
+        key("tcp_beyond_loopback", Value::Switch, "false", "Allow a TCP address that other machines can reach, without encryption."),
+        key("connections_max", Value::Whole(1, CONNECTIONS_MAX as u64), "256", "Largest number of connected producers."),
     ];
 
     fn check(section: &SocketConfig, _: &Home) -> Result<(), String> {
         match section.tcp {
             Some(tcp) if !tcp.ip().is_loopback() && !section.tcp_beyond_loopback => Err(format!(
-                "`intake.socket.tcp` is {tcp}, which other machines can reach, and nothing on it is encrypted; take \
+                "`intake.socket.tcp` is {tcp}, which other machines can reach without encryption; use \
                  127.0.0.1, or set `intake.socket.tcp_beyond_loopback = true`"
             )),
             _ => Ok(()),
@@ -131,6 +132,6 @@ impl Input for Socket {
 
     fn adjust(open: &SocketSettings, wanted: &SocketSettings) -> Result<(), String> {
         let Some(path) = wanted.path.as_deref().filter(|_| open.mode != wanted.mode) else { return Ok(()) };
-        set_mode(path, wanted.mode).map_err(|error| format!("the mode of {} cannot be set: {error}", path.display()))
+        set_mode(path, wanted.mode).map_err(|error| format!("cannot set the mode of {}: {error}", path.display()))
     }
 }

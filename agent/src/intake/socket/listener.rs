@@ -21,14 +21,14 @@ use crate::intake::sink::EventSink;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody answers on the Unix socket.
-    #[error("another process listens on {}; stop it, or set another `intake.socket.path`", .0.display())]
+    #[error("a different process listens on {}; stop it, or change `intake.socket.path`", .0.display())]
     InUse(PathBuf),
     /// Something that is no socket stands there.
-    #[error("{} is not a socket; remove it, or set another `intake.socket.path`", .0.display())]
+    #[error("{} is not a socket; remove it, or change `intake.socket.path`", .0.display())]
     NotASocket(PathBuf),
     /// The TCP address can be reached from other machines.
     #[error(
-        "{0} can be reached from other machines, and nothing on it is encrypted; take 127.0.0.1, or set \
+        "{0} can be reached from other machines without encryption; use 127.0.0.1, or set \
          `intake.socket.tcp_beyond_loopback = true`"
     )]
     BeyondLoopback(SocketAddr),
@@ -134,7 +134,7 @@ pub(super) async fn run<S: EventSink>(listeners: Listeners, door: Arc<Door<S>>, 
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) => {
-                let text = format!("a producer's connection cannot be accepted: {error}; see `ulimit -n`");
+                let text = format!("cannot accept a producer's connection: {error}; check `ulimit -n`");
                 door.metrics.supervisor.registry().troubles().happened("producers", text);
                 // Out of file descriptors: trying again at once would only turn in a circle.
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -144,7 +144,7 @@ pub(super) async fn run<S: EventSink>(listeners: Listeners, door: Arc<Door<S>>, 
         let Some(slot) = listeners.slots.take() else {
             door.metrics.turned_away.add(1);
             let why = format!(
-                "{} producers are connected, which is `intake.socket.connections_max`, and none is silent for long; \
+                "{} producers are connected, which is `intake.socket.connections_max`, and all have sent lines recently; \
                  close one or raise it",
                 listeners.slots.max()
             );

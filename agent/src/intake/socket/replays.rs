@@ -54,7 +54,7 @@ impl Replays {
         let known = runs.iter().find(|(known, _)| *known == name).map(|(_, run)| run);
         // Its connection may still have lines that it has not taken.
         if known.is_some_and(|run| Arc::strong_count(run) > 1) {
-            return Some(Outcome::Refused("this replay still runs; wait for its end"));
+            return Some(Outcome::Refused("this replay is still running; wait for its end"));
         }
         if !begins {
             let (taken, known) = (known.map_or(0, |run| run.load(SeqCst)), known.is_some());
@@ -89,7 +89,7 @@ mod tests {
         assert!(replays.control(br#"{"replay":1}"#).is_none(), "it is refused as any other line that is wrong");
         let Some(Outcome::Begun(run)) = replays.control(br#"{"replay":"a"}"#) else { panic!("it begins") };
         run.fetch_add(7, SeqCst);
-        assert!(answer(&replays, r#"{"replayed":"a"}"#).contains("still runs"));
+        assert!(answer(&replays, r#"{"replayed":"a"}"#).contains("still running"));
         drop(run);
         assert_eq!(answer(&replays, r#"{"replayed":"a"}"#), "{\"taken\":7,\"known\":true}\n");
         for at in 0..REPLAYS_MAX {

@@ -227,7 +227,7 @@ impl<F: Files> Follower<F> {
             let copy = strangers.remove(at);
             let from = cursor.position.max(if copy.is_packed { 0 } else { copy.seen.stat.bytes });
             let reason = format!(
-                "it was truncated; its copy {} is read to its end, and what was written after the copy was made is lost",
+                "it was truncated; its copy {} is read to its end; lines written after the copy was made are lost",
                 copy.seen.path.display()
             );
             let is_finished = cursor.is_finished;
@@ -243,7 +243,7 @@ impl<F: Files> Follower<F> {
             return;
         }
         let bytes_least = cursor.unread_bytes();
-        let reason = "it was truncated; what was written after the last look is lost".to_owned();
+        let reason = "it was truncated; lines written after the last look are lost".to_owned();
         if !cursor.is_finished {
             unread.push(Unread { path, from: cursor.position, bytes_least, reason });
         }
@@ -285,7 +285,7 @@ impl<F: Files> Follower<F> {
                 continue;
             }
             if !is_read {
-                let reason = "it is gone; what it held behind what was read is lost".to_owned();
+                let reason = "it was deleted; its unread lines are lost".to_owned();
                 let (path, from, bytes_least) = (cursor.path.clone(), cursor.position, cursor.unread_bytes());
                 unread.push(Unread { path, from, bytes_least, reason });
             }
@@ -594,7 +594,7 @@ impl FileCursor {
     /// There is no more to read, although there should be.
     fn ended_early(&mut self, why: &str) -> Unread {
         self.has_ended = true;
-        let reason = format!("{why}; what it held behind what was read is lost");
+        let reason = format!("{why}; its unread lines are lost");
         Unread { path: self.path.clone(), from: self.position, bytes_least: 0, reason }
     }
 }

@@ -66,7 +66,7 @@ fn the_newest_file_deleted_is_declared_and_its_sequences_are_not_used_again() {
         let (mut log, recovery) = open(&disk, 12);
         let (lane, end) = ends[usize::from(stream.number())];
         assert_eq!(recovery.streams[usize::from(stream.number())], StreamStart::Vanished { before: lane.epoch });
-        assert!(!recovery.is_clean() && recovery.to_string().contains("lost of"), "{recovery}");
+        assert!(!recovery.is_clean() && recovery.to_string().contains("lost: "), "{recovery}");
         assert_eq!((recovery.losses[0].reason, recovery.losses[0].end), (LossReason::Vanished, end));
         all_accounted(&mut log, &[ends[usize::from(stream.number())]]);
         drop(log);
@@ -186,7 +186,7 @@ fn the_ring_gone_with_the_witness_there_is_declared_as_far_as_it_was_not_acked()
     lost.sort_by_key(|(stream, ..)| *stream);
     let vanished = LossReason::Vanished;
     assert_eq!(lost, [(Stream::Critical, 12, 30, vanished), (Stream::Samples, 0, 10, vanished)]);
-    assert!(recovery.to_string().contains("its witness is there"), "{recovery}");
+    assert!(recovery.to_string().contains("its witness exists"), "{recovery}");
     assert_eq!(losses(&drain(&mut log)), recovery.losses);
     // The control: with nothing there at all nothing can be said, but that.
     disk.lose_all();
@@ -225,7 +225,7 @@ fn a_witness_that_is_gone_alone_costs_a_word() {
     disk.beside().lose_all();
     let (_, recovery) = open(&disk, 12);
     assert_eq!((recovery.losses.len(), recovery.streams), (0, [StreamStart::Continued; 2]));
-    assert!(!recovery.is_clean() && recovery.to_string().contains("witness is gone"), "{recovery}");
+    assert!(!recovery.is_clean() && recovery.to_string().contains("witness is missing"), "{recovery}");
     assert!(open(&disk, 12).1.is_clean(), "it was recreated");
 }
 

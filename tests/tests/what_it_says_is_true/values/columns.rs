@@ -25,7 +25,7 @@ fn columns_are_declared_and_what_does_not_fit_is_refused_and_counted() {
         (103, "\"NaN\" is no finite number"),
         (105, "\"inf\" is no finite number"),
         (107, "\"1e999\" is too large"),
-        (109, "\"00123\" is no number"),
+        (109, "\"00123\" is not a number"),
         (111, "18446744073709551615 goes beyond"),
         (113, "it has 5 cells, and the head has 4"),
     ] {
