@@ -36,13 +36,13 @@ pub struct AgentParts {
     pub ring_directory: PathBuf,
     /// The directory of the ring's witness: beside the ring log's, not in it.
     pub witness_directory: PathBuf,
-    /// Whether the agent's key was there before this start: then a ring that is new has replaced another one.
+    /// Whether the agent's key existed before this start: then a new ring has replaced an earlier one.
     pub identity_existed: bool,
-    /// The directory of what is kept beside it: the pin, the receipt, the attestations.
+    /// The directory of the files beside the ring log: the pin, the receipt, the attestations.
     pub keep_directory: PathBuf,
     /// Ring log and session.
     pub core: CoreSettings,
-    /// Where it counts, and tells what goes wrong.
+    /// The registry of its metrics and troubles.
     pub registry: Registry,
     /// How long commits may wait.
     pub commit: CommitSettings,
@@ -101,7 +101,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Opens the ring log and starts writer and connection. Its first event says how it had stopped before.
+    /// Opens the ring log and starts writer and connection. The first event states how the agent had stopped before.
     ///
     /// It blocks while the ring log is scanned. Call it inside a tokio runtime.
     pub fn start(mut parts: AgentParts) -> Result<(Self, Recovery), StartError> {
@@ -172,7 +172,7 @@ impl Agent {
         &self.link
     }
 
-    /// An event about the agent itself, by the given time.
+    /// Pushes an event about the agent itself, with the given time.
     pub fn log_life_cycle(&self, event: LifeCycle<'_>, time: Timestamp) -> Result<Ticket, Refusal> {
         let subject = Subject::new(self.who.source.as_str()).expect("a source's name is a subject");
         self.intake.push(&Event { time, subject, body: Body::LifeCycle(event) }, Waiting::Nobody)
@@ -189,7 +189,7 @@ impl Agent {
         }
     }
 
-    /// Makes everything that was taken durable, says goodbye, gives the last events a moment to arrive, and ends.
+    /// Makes all accepted events durable, logs the stop, gives the last events a moment to arrive, and ends.
     pub async fn stop(self, reason: &str, time: Timestamp) {
         let (writer, reason) = (self.writer, reason.to_owned());
         let stopped = tokio::task::spawn_blocking(move || writer.stop(&reason, time)).await;

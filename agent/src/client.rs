@@ -163,7 +163,7 @@ impl Wire {
         })
     }
 
-    /// Wakes whoever writes.
+    /// Wakes the writing thread.
     fn abort(&self) {
         // A connection that is gone already is what was wanted.
         let _ = match self {

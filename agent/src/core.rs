@@ -60,7 +60,7 @@ pub enum Outgoing {
         /// Milliseconds; `None` is forever.
         until_ms: Option<u64>,
     },
-    /// Close the connection and make another.
+    /// Close the connection and open a new one.
     Reconnect,
 }
 
@@ -99,7 +99,7 @@ pub struct AgentCore<D: Disk> {
     trust: Trust,
     memory: Memory,
     ignored: Ignored,
-    /// The key of who answers over this connection and is not believed, while nobody is.
+    /// The key of a collector that answers over this connection but is not trusted, while no trusted one answers.
     stranger: Option<PublicKey>,
     /// Whether it has answered since the session last gave up waiting.
     stranger_answers: bool,
@@ -114,7 +114,7 @@ impl<D: Disk> std::fmt::Debug for AgentCore<D> {
 }
 
 impl<D: Disk> AgentCore<D> {
-    /// Opens the ring log, and its witness in another directory. `entropy` gives random numbers, for new epochs and the
+    /// Opens the ring log, and its witness in a different directory. `entropy` gives random numbers, for new epochs and the
     /// session.
     pub fn open(
         disk: D,
@@ -209,12 +209,12 @@ impl<D: Disk> AgentCore<D> {
         self.ignored
     }
 
-    /// The key of who answers over this connection and is not believed, while nobody is who answers.
+    /// The key of a collector that answers over this connection but is not trusted, while no trusted one answers.
     pub fn stranger(&self) -> Option<PublicKey> {
         self.stranger
     }
 
-    /// How often the collector has made something durable that was then let go of, since the start.
+    /// How often the collector has made events durable that the agent then released, since the start.
     pub fn released(&self) -> u64 {
         self.released
     }
@@ -273,7 +273,7 @@ impl<D: Disk> AgentCore<D> {
         committed
     }
 
-    /// A clean stop: the ring's witness is on disk. Nothing is to be committed afterwards.
+    /// A clean stop: the ring's witness is on disk. Nothing may be committed afterwards.
     pub fn finish(&mut self) {
         self.ring.finish();
     }
@@ -353,7 +353,7 @@ impl<D: Disk> AgentCore<D> {
         self.others.iter_mut().for_each(SourceSession::link_down);
     }
 
-    /// Tells the session what the ring log holds now.
+    /// Reports to the session what the ring log holds now.
     fn report_held(&mut self) {
         let Self { ring, current: SourceSession { name, sender, .. }, .. } = self;
         let held = if *name == ring.who().source { ring.held() } else { ring.held_under(name) };

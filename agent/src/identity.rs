@@ -32,7 +32,7 @@ pub enum Origin {
     Kept,
     /// It was made, for there was none.
     Made,
-    /// It was made, for what was there was no key: that is here now.
+    /// It was created because the file was not a key; the file was renamed to this path.
     Replaced(PathBuf),
 }
 

@@ -40,7 +40,7 @@ const NAME: &str = "keeper";
 /// An attestation's bytes.
 pub type AttestationBytes = [u8; ATTESTATION_LEN];
 
-/// What is to be kept.
+/// The content to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keepsake {
     /// The pin: durably, then [`crate::core::AgentCore::pinned`] is called.
@@ -81,7 +81,7 @@ impl Kept {
     }
 }
 
-/// Writes what is to be kept, on a thread of its own where that can wait.
+/// Writes the files, on a separate thread where the caller need not wait.
 #[derive(Debug)]
 pub struct Keeper {
     directory: PathBuf,

@@ -28,7 +28,7 @@ use crate::ring_log::{DeviceProgress, FollowedFiles, Tables};
 pub struct CommitSettings {
     /// Milliseconds that a sample waits for company while a producer waits for it.
     pub wait_max_ms: u64,
-    /// Milliseconds that a sample waits for company while nobody waits for it: every commit costs flash.
+    /// Milliseconds that a sample waits to be committed with others while no producer waits for it: a commit wears flash.
     pub samples_wait_max_ms: u64,
 }
 
@@ -52,7 +52,7 @@ struct OpenBatch {
     noted: u64,
     /// How far the files are that inputs follow, the input that moved last at the end.
     files: Vec<FollowedFiles>,
-    /// The tables are to go with this batch.
+    /// Whether this batch must carry the tables.
     table_is_due: bool,
     /// Bytes of batches since the tables were last in one.
     bytes_since_table: usize,
@@ -76,7 +76,7 @@ impl OpenBatch {
         self.files.iter().map(FollowedFiles::bytes).sum()
     }
 
-    /// An event finds no room: the batch is to be committed now.
+    /// Marks the batch as due now: an event found no room.
     fn turned_away(&mut self, now_ms: u64) -> Refusal {
         self.full = true;
         self.due_ms = self.due_ms.min(Some(now_ms));
@@ -149,7 +149,7 @@ impl OpenBatches {
     /// Adds all events of a device's batch and how far the device is with them, or nothing: they go into one batch.
     ///
     /// # Panics
-    /// When an event is of another stream.
+    /// When an event is of a different stream.
     pub fn push_device(
         &mut self,
         events: &[Event<'_>],
@@ -182,7 +182,7 @@ impl OpenBatches {
     /// batch. There may be no event: then only the place moves.
     ///
     /// # Panics
-    /// When an event is of another stream.
+    /// When an event is of a different stream.
     pub fn push_lines(
         &mut self,
         stream: Stream,
@@ -290,7 +290,7 @@ impl OpenBatches {
         Ticket { stream, commit: open.commit }
     }
 
-    /// When the stream's open batch is to be committed; `None` while it is empty.
+    /// When the stream's open batch is due; `None` while it is empty.
     pub fn due_ms(&self, stream: Stream) -> Option<u64> {
         self.streams[usize::from(stream.number())].due_ms
     }

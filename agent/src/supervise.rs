@@ -27,7 +27,7 @@ pub type Ended = Result<(), String>;
 /// A task of the agent.
 pub type Task = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
-/// How a task has ended that only ends when it is told to.
+/// The result of a task that must end only on request.
 pub fn endless(stop: &Stop) -> Ended {
     if stop.is_requested() { Ok(()) } else { Err("it has ended without a request to stop".to_owned()) }
 }
@@ -64,12 +64,12 @@ struct Watched {
 }
 
 impl Supervisor {
-    /// One that watches nothing yet, and tells by `registry`.
+    /// A supervisor without tasks, which reports to `registry`.
     pub fn new(registry: Registry) -> Self {
         Self { registry, failed: Arc::new(watch::Sender::new(None)) }
     }
 
-    /// Where it tells.
+    /// The registry that it reports to.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -86,7 +86,7 @@ impl Supervisor {
         tokio::spawn(keep_running(self.watched(name), stop, Box::new(make)))
     }
 
-    /// Runs a task that is not started again, as one of many of its kind; a panic in it is told.
+    /// Runs a task that is not restarted, one of many of its kind; a panic in it is reported.
     pub async fn once(&self, name: &str, task: impl Future<Output = ()> + Send) {
         let watched = self.watched(name);
         let running = Running::new(&watched.up);
@@ -205,7 +205,7 @@ pub fn planted(name: &str) {
     let _ = name;
 }
 
-/// [`planted`] for tasks, which nobody may wake otherwise.
+/// [`planted`] for tasks, which may have no other wake-up.
 async fn planted_later(name: &str) {
     while cfg!(debug_assertions) && std::env::var_os("AFFERENT_PANIC_FILE").is_some() {
         planted(name);

@@ -1,7 +1,7 @@
-//! What goes wrong and is worth a word.
+//! Troubles: failures that people must see, in the log and in health.
 //!
 //! The first of each kind is a warning at once, with the reason and what to do; further ones are counted, and become
-//! one warning a minute. Health tells what lasts, and what has happened within the last minute.
+//! one warning a minute. Health shows lasting troubles, and those of the last minute.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +15,14 @@ const REPEAT: Duration = Duration::from_millis(TROUBLE_REPEAT_MS);
 #[derive(Clone, Debug, Default)]
 pub struct Troubles(Arc<Mutex<BTreeMap<String, Trouble>>>);
 
-/// How long health tells of it.
+/// How long health shows a trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
     /// Until it ends.
     Lasting,
     /// For a minute.
     AMinute,
-    /// Not at all: health tells it from what it knows better.
+    /// Never: health reports it from a better source.
     Never,
 }
 
@@ -32,7 +32,7 @@ struct Trouble {
     shown: Shown,
     happened_at: Instant,
     logged_at: Instant,
-    /// How often it has happened since it was last said.
+    /// How often it has happened since it was last logged.
     unlogged: u64,
 }
 
@@ -57,12 +57,12 @@ impl Troubles {
         self.warn(self.note(kind, text, Shown::Lasting, Instant::now()));
     }
 
-    /// Something went wrong that health tells by itself.
+    /// Something went wrong that health reports by itself.
     pub fn log(&self, kind: &str, text: String) {
         self.warn(self.note(kind, text, Shown::Never, Instant::now()));
     }
 
-    /// It is well again.
+    /// The trouble of this kind has ended.
     pub fn ends(&self, kind: &str) {
         let before = self.lock().get_mut(kind).map(|trouble| std::mem::replace(&mut trouble.shown, Shown::Never));
         if before == Some(Shown::Lasting) {
@@ -70,12 +70,12 @@ impl Troubles {
         }
     }
 
-    /// Says what was only counted and is due by now. To be called every second or so.
+    /// Logs the counted troubles that are due. Call it about once a second.
     pub fn flush(&self) {
         self.due(Instant::now()).into_iter().for_each(|text| self.warn(Some(text)));
     }
 
-    /// What is wrong now.
+    /// Texts of the current troubles.
     pub fn texts(&self) -> Vec<String> {
         let now = Instant::now();
         self.lock().values().filter(|trouble| trouble.is_shown(now)).map(|trouble| trouble.text.clone()).collect()
@@ -87,7 +87,7 @@ impl Troubles {
         }
     }
 
-    /// What is to be said of it now, if anything.
+    /// Records a trouble; returns the text to log now, if any.
     fn note(&self, kind: &str, text: String, shown: Shown, now: Instant) -> Option<String> {
         let mut known = self.lock();
         if let Some(trouble) = known.get_mut(kind) {
@@ -115,7 +115,7 @@ impl Troubles {
 }
 
 impl Trouble {
-    /// What was counted, when a minute has passed since it was last said.
+    /// The text with its count, once a minute has passed since it was last logged.
     fn due_text(&mut self, now: Instant) -> Option<String> {
         if self.unlogged == 0 || now.duration_since(self.logged_at) < REPEAT {
             return None;

@@ -83,7 +83,7 @@ impl<'m> Log<'m> {
         self.of(stream).begin_epoch(epoch);
     }
 
-    /// Losses that nobody will hear of, because even the list of losses was full.
+    /// Number of losses that are not declared, because even the list of losses was full.
     pub const fn undeclared(&self) -> u32 {
         self.undeclared
     }
@@ -198,7 +198,7 @@ impl<'m> Log<'m> {
         }
     }
 
-    /// Declares every loss that waits, as far as there is room. While nobody listens, losses that follow each other are
+    /// Declares every loss that waits, as far as there is room. While no agent answers, consecutive losses are
     /// left to grow into one.
     pub fn declare_due(&mut self, is_listened_to: bool) {
         if !is_listened_to && self.pending.len() <= LOSSES_MAX / 2 {

@@ -1,4 +1,4 @@
-//! From tasks and interrupts to the main loop: a queue that never waits, and says in its place what did not fit.
+//! From tasks and interrupts to the main loop: a queue that never waits, and records the loss where entries did not fit.
 //!
 //! Every access is one short critical section, a constant number of copies long, so that an interrupt and a task that
 //! record at the same moment cannot disagree about what was lost and where. When an entry does not fit, its stream is

@@ -107,7 +107,7 @@ impl<'m> Rows<'m> {
     }
 }
 
-/// Where a text stands in a dictionary, and how many bytes it needs there because it is new.
+/// The index of a text in a dictionary, and how many bytes it needs there if it is new.
 struct TextIndex {
     index: u8,
     needs: usize,

@@ -28,7 +28,7 @@ const _: () = assert!(HEAD_LEN <= HEADER_LEN, "an item is expanded to a batch in
 pub const HEAD_LEN: usize = KEPT_LEN + 4;
 /// Bytes of the header that are kept: from [`SIGNED_FROM`] to the end of the link chain.
 const KEPT_LEN: usize = 84;
-/// Where the source's name stands in a header, behind its length.
+/// Byte position of the source's name in a header, behind its length.
 const SOURCE_AT: usize = 184;
 /// Where an item lies in a work buffer, so that it can become a batch in place.
 pub const ITEM_AT: usize = HEADER_LEN - HEAD_LEN;
@@ -39,7 +39,7 @@ const DIVERGED: u8 = 0;
 /// In the byte of the clock's state.
 const DECLARED: u8 = 2;
 
-/// Where an item stands.
+/// Which events an item holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The stream's epoch.
@@ -78,7 +78,7 @@ impl Head {
 }
 
 /// Makes, at the start of `work`, the batch of these rows, and of that the item, which begins at [`ITEM_AT`]; gives the
-/// item and the `crc` of the batch. `head` tells all but count and `crc`.
+/// item and the `crc` of the batch. `head` has all fields but count and `crc`.
 pub fn seal<'w>(
     rows: &Rows<'_>,
     head: &Head,

@@ -14,7 +14,7 @@
 //!
 //! Retention can take the body of a samples batch out of a unified log: see [`Batch::emptied`].
 //!
-//! Every field, byte for byte, stands in `README.md` of this crate; golden files pin it.
+//! `README.md` of this crate specifies every byte; golden files pin it.
 
 #[cfg(all(feature = "alloc", feature = "sign"))]
 mod builder;
@@ -33,12 +33,12 @@ pub const MAGIC: [u8; 4] = *b"AFB1";
 pub const HEADER_LEN: usize = 256;
 /// Where the part begins that the chain hash covers and the signature signs.
 pub const SIGNED_FROM: usize = 72;
-/// SHA-256 of a batch from [`SIGNED_FROM`] to its end. Zeros stand before the first batch of an epoch.
+/// SHA-256 of a batch from [`SIGNED_FROM`] to its end. The first batch of an epoch has zeros here.
 pub type ChainHash = [u8; 32];
 /// The chain hash before the first batch of an epoch.
 pub const CHAIN_START: ChainHash = [0; 32];
 
-/// What a clock and its machine said when a batch was made.
+/// The state of a source's clocks when a batch was sealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockReading {
     /// The wall clock.
@@ -105,7 +105,7 @@ impl Header {
         self.codec == Codec::Removed.number()
     }
 
-    /// The header's bytes, with `crc` and `signature` as they stand in the fields.
+    /// The header's bytes, with `crc` and `signature` as in the fields.
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         // Field after field, as the table has them; the rest stays zero.

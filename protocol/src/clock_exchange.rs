@@ -1,4 +1,4 @@
-//! What a device without a clock and its agent say to each other about time, on a serial line.
+//! Messages about time between a device without a clock and its agent, on a serial line.
 //!
 //! The device sends its boot's name and its ticks (microseconds since boot); the agent answers with the same and with the
 //! time by its own clock. From then on each of them can map the device's ticks to UTC. The bytes stand in `README.md` of

@@ -68,7 +68,7 @@ impl<const N: usize> Assembler<N> {
         parts(fragment).is_some_and(|(crc, len, _, _)| crc == self.crc && len == self.len)
     }
 
-    /// Takes a fragment, and begins anew when it is of another batch; gives the batch when it is whole.
+    /// Adds a fragment, and starts over when it belongs to a new batch; returns the batch once it is whole.
     pub fn take(&mut self, fragment: &[u8]) -> Option<Batch<'_>> {
         let (crc, len, at, piece) = parts(fragment)?;
         if len > N {

@@ -4,7 +4,7 @@
 //! frame = cobs( payload ‖ crc32c(payload), little-endian ) ‖ 0x00
 //! ```
 //!
-//! Whatever stands between two zero bytes is a frame or it is noise; the next zero byte ends either.
+//! The bytes between two zero bytes are a frame or noise; the next zero byte ends either.
 
 use crate::checksum::crc32c;
 

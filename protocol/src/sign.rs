@@ -1,4 +1,4 @@
-//! The chain and the signature: what an agent sent can be proved later.
+//! The chain and the signature: they show later what an agent has sent.
 //!
 //! The chain hash of a batch is SHA-256 over everything of it but magic, checksum and signature, so that it covers the
 //! chain hash of the batch before. The signature is Ed25519 (RFC 8032) over [`CONTEXT`] and the chain hash. What

@@ -13,7 +13,7 @@ use super::{Config, ConfigError};
 
 /// The copy's directory in the data directory.
 pub const PROVEN: &str = "config.proven";
-/// A copy that has not proved itself yet.
+/// A copy of a configuration that has not worked yet.
 const STAGED: &str = "config.new";
 /// The one before, while the two are exchanged.
 const BEFORE: &str = "config.before";
@@ -69,7 +69,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     files::replace(to, &std::fs::read(from)?)
 }
 
-/// The copy has proved itself.
+/// Marks the staged copy as working.
 pub fn promote(data: &Path) -> io::Result<()> {
     let (last_working, before) = (data.join(PROVEN), data.join(BEFORE));
     if last_working.exists() {
@@ -88,7 +88,7 @@ fn remove(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Where the data directory may be, though the file that says so is wrong: as a line of it says, or the default.
+/// Candidates for the data directory when the file is wrong: a line that sets it, or the default.
 fn data_directories(path: &Path) -> Vec<PathBuf> {
     let mut files = vec![path.to_owned()];
     files.extend(files_beside(path).unwrap_or_default());

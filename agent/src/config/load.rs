@@ -92,7 +92,7 @@ impl Source<'_> {
         Location { path: self.path.to_owned(), line: 1 + memchr::memchr_iter(b'\n', before).count() }
     }
 
-    /// A fault that toml found; its own text would show the line, in which a secret may stand by mistake.
+    /// A fault that toml found; its own text would show the line, which may contain a secret by mistake.
     fn fault(&self, error: &toml::de::Error) -> ConfigError {
         let location = self.location(&error.span().unwrap_or(0..0));
         ConfigError::Value { location, message: error.message().to_owned() }
@@ -177,7 +177,7 @@ fn merged(sources: &[Source<'_>]) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// Refuses unknown keys, and keys that an earlier file has; notes where each value stands in the file, and its key.
+/// Refuses unknown keys, and keys that an earlier file has; records the location and key of each value.
 fn walk(
     source: &Source<'_>,
     prefix: &str,
@@ -230,7 +230,7 @@ fn joined(prefix: &str, key: &str) -> String {
     if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
 }
 
-/// What may stand in the table of this path.
+/// The known keys of the table at this path.
 fn children(prefix: &str) -> BTreeSet<&'static str> {
     let mut names = BTreeSet::new();
     for section in sections() {
@@ -245,7 +245,7 @@ fn children(prefix: &str) -> BTreeSet<&'static str> {
     names
 }
 
-/// The key of this table that is written most alike, or the same key in another table.
+/// The key of this table with the most similar name, or the same key in a different table.
 fn nearest(prefix: &str, key: &str, known: &BTreeSet<&str>) -> Option<String> {
     let close = known.iter().map(|name| (strsim::damerau_levenshtein(name, key), *name)).min();
     let longest = (key.len() / 3).max(1);

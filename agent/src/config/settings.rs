@@ -40,13 +40,13 @@ section! {
 }
 
 section! {
-    /// `[agent]`: who it is, and where it keeps what it must not lose.
+    /// `[agent]`: the agent's name and data.
     AgentConfig {
         /// The agent's name.
         name: SourceId = name_of_host(&rustix::system::uname().nodename().to_string_lossy()),
         /// The data directory.
         data_dir: PathBuf = PathBuf::from("afferent-data/agent"),
-        /// Seconds between two events that say how far everything is.
+        /// Seconds between two heartbeats.
         heartbeat_s: u32 = 60,
     }
 }
@@ -68,7 +68,7 @@ section! {
     CommitConfig {
         /// What a producer waits for, in milliseconds.
         wait_max_ms: u32 = 20,
-        /// Samples that nobody waits for, in milliseconds.
+        /// Longest wait of samples that no producer waits for, in milliseconds.
         samples_wait_max_ms: u32 = 1000,
     }
 }
@@ -98,7 +98,7 @@ section! {
         window_bytes: Size = Size(256 << 10),
         /// The longest wait without progress, in milliseconds.
         timeout_ms: u32 = 2000,
-        /// How long a new way has to prove itself after a reload, in seconds.
+        /// Seconds in which a connection changed by a reload must work.
         confirm_s: u32 = 60,
     }
 }
@@ -131,7 +131,7 @@ pub enum LogLevel {
     Warn,
     /// And what happens.
     Info,
-    /// And what is only for finding faults.
+    /// Settings that serve only to find faults.
     Debug,
     /// All.
     Trace,

@@ -16,11 +16,11 @@ use crate::trust::{Judgement, Pin, line_to_add};
 /// Messages that did not count, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
-    /// They were no messages of the session, or damaged.
+    /// They were not messages of the session, or were damaged.
     pub undecodable: u64,
-    /// Their signature was by no trusted key, or about another agent.
+    /// They had no signature of a trusted key, or were about a different agent.
     pub untrusted: u64,
-    /// They answered another connection, or were of another term of the log than the one that has welcomed.
+    /// They answered an earlier connection, or were of a different term of the log than the one that has welcomed.
     pub stale: u64,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Memory {
     /// The log and term that it was shown to over this connection.
     pub is_shown_at: Option<(LogId, u64)>,
     attestations: Vec<AttestationBytes>,
-    /// What is to be written, and since when a receipt is.
+    /// The files to be written, and since when a receipt waits.
     writes_attestations: bool,
     receipt_due_ms: Option<u64>,
     kept_at: Option<(LogId, u64)>,
@@ -67,12 +67,12 @@ impl Memory {
         self.receipt.as_ref().map(|(place, _)| place.log_id)
     }
 
-    /// The receipt, once, when it is to be shown.
+    /// Returns the receipt once, when it must be shown.
     pub fn show(&mut self) -> Option<Vec<u8>> {
         self.shows.take()
     }
 
-    /// A collector's log is at `place`: it sees the receipt when that is of another log or term, or further.
+    /// A collector's log is at `place`: it sees the receipt when the receipt is of a different log or term, or further.
     fn compare(&mut self, place: &Place) {
         let Some((known, bytes)) = &self.receipt else { return };
         let here = (place.log_id, place.term);
@@ -114,7 +114,7 @@ impl Memory {
 }
 
 impl<D: Disk> AgentCore<D> {
-    /// A message came in. Its nonce tells under which name it was asked for.
+    /// A message came in. Its nonce identifies the name that it answers.
     pub fn receive(&mut self, message: &[u8], now: &Now) {
         let nonce = Down::read(message).map_or(Nonce::NONE, |said| said.claim().nonce);
         match self.others.iter().position(|other| other.nonce == nonce && nonce != Nonce::NONE) {
@@ -150,7 +150,7 @@ impl<D: Disk> AgentCore<D> {
         }
     }
 
-    /// These are to stand in the pin.
+    /// Stores these keys in the pin.
     fn pin(&mut self, new: Vec<Pin>) {
         if !new.is_empty() {
             self.memory.pins = Some(self.trust.pins().iter().copied().chain(new).collect());
@@ -277,7 +277,7 @@ impl<D: Disk> AgentCore<D> {
         }
     }
 
-    /// The next thing that is to be kept beside the ring log; `all` gives also what is not due yet.
+    /// The next file to be stored beside the ring log; `all` includes files that are not due yet.
     pub fn keepsake(&mut self, now: &Now, all: bool) -> Option<Keepsake> {
         let memory = &mut self.memory;
         if let Some(pins) = memory.pins.take() {

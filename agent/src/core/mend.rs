@@ -10,7 +10,7 @@ use afferent_protocol::session::Lane;
 use super::{AgentCore, Now};
 use crate::limits::DISK_RETRY_MS;
 
-/// What is to be sealed again, and how far that is.
+/// The events to be sealed again, and how far that is.
 #[derive(Debug, Default)]
 pub(super) struct Mending {
     /// Lanes that wait for their turn, and from where on.
@@ -62,7 +62,7 @@ impl<D: Disk> AgentCore<D> {
         self.ring.resealing() || !self.mending.waiting.is_empty()
     }
 
-    /// The next step of sealing again, when it is due; tells whether one was made.
+    /// Makes the next step of sealing again when it is due; returns whether it made one.
     pub(super) fn mend(&mut self, now: &Now) -> bool {
         if !self.is_mending() || now.ms < self.mending.at_ms {
             return false;

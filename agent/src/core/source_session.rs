@@ -13,12 +13,12 @@ use super::talk::LookUp;
 use super::{AgentCore, Now, Outgoing};
 use crate::limits::{FORMER_REST_MS, REPORT_MS};
 
-/// One name, and its session.
+/// The session of one name of the agent.
 #[derive(Debug)]
 pub(super) struct SourceSession {
     pub name: SourceId,
     pub sender: Sender,
-    /// That of the open connection.
+    /// The nonce of the open connection.
     pub nonce: Nonce,
     /// What the newest welcome over it brought.
     pub answer: Nonce,
@@ -28,7 +28,7 @@ pub(super) struct SourceSession {
     pub look_up_at_ms: u64,
     /// What the collector asks for once more.
     pub again: VecDeque<(Lane, SequenceRange)>,
-    /// Nothing is said before this time, because nobody answers.
+    /// Nothing is sent before this time, because no collector answers.
     rests_until_ms: u64,
 }
 
@@ -65,7 +65,7 @@ impl<D: Disk> AgentCore<D> {
         self.others.iter().map(|other| other.name)
     }
 
-    /// The broker does not let the agent speak under a former name: what is held under it waits for another connection.
+    /// The broker denies the agent a former name: its events wait for the next connection.
     pub fn forbidden(&mut self, name: SourceId, now: &Now) {
         let Some(other) = self.others.iter_mut().find(|other| other.name == name) else { return };
         other.rests_until_ms = u64::MAX;

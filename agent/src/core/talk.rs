@@ -36,7 +36,7 @@ impl<D: Disk> AgentCore<D> {
         up.sign(&session.name, &who.identity)
     }
 
-    /// Asks the disk what the session wants to know. A disk that does not answer says nothing about what is held: it is
+    /// Asks the disk what the session wants to know. A failed read shows nothing about what is held: it is
     /// asked again.
     fn look_up(&mut self, now: &Now) {
         if self.current.look_ups.is_empty() {
@@ -59,7 +59,7 @@ impl<D: Disk> AgentCore<D> {
         }
     }
 
-    /// Until when to wait, with what the disk is to be asked again.
+    /// Until when to wait before the disk is asked again.
     fn wait_until(&self, until_ms: Option<u64>) -> Option<u64> {
         if self.current.look_ups.is_empty() {
             return until_ms;

@@ -117,7 +117,7 @@ impl<D: Disk> RingLog<D> {
             .is_some_and(|active| active.position + (entry_len + STOP_LEN) as u64 <= self.pool.slots[active.number].len)
     }
 
-    /// Writes what is sealed, on a fresh file where one refuses, and takes note of it.
+    /// Writes the sealed batch, to a fresh file if a file refuses it, and records it.
     pub(super) fn commit(&mut self, pen: Pen) -> Result<Appended, AppendError> {
         let stream = self.buffers[pen.index()].batch().expect("only what was sealed is written").lane.stream;
         let mut refused = None;
@@ -152,7 +152,7 @@ impl<D: Disk> RingLog<D> {
         buffer.entry_len() + if pen == Pen::Of(Stream::Critical) && of_caller { LOSS_ROOM } else { 0 }
     }
 
-    /// What the head of the sealed entry says of the log: how far the lane was acked, and how far the other stream goes.
+    /// The ends in the head of the sealed entry: the lane's acked end, and the end of the other stream.
     fn knowledge(&self, pen: Pen) -> Knowledge {
         let lane = self.buffers[pen.index()].batch().expect("only what was sealed is written").lane;
         let acked_end = self.lanes.get(lane).expect("a lane that is written to is known").released_end;

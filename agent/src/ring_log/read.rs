@@ -28,9 +28,9 @@ pub enum Known {
     Damaged,
 }
 
-/// What stands where a batch should begin.
+/// What a search for a batch has found.
 enum Found {
-    /// An entry's head that says so.
+    /// The entry of the batch.
     At(Cursor),
     /// Nothing that can be read.
     Damaged(Damage),
@@ -60,8 +60,8 @@ impl<D: Disk> RingLog<D> {
     /// `bytes_max` and the segment hold, and at least one. Each was held against its checksums. `from` is any batch's
     /// beginning from [`RingLog::oldest`] on.
     ///
-    /// A damaged batch is declared as lost ([`ReadError::Corrupt`]) and left out of what is held. One that was let go of
-    /// is nobody's loss: [`ReadError::NotHeld`].
+    /// A damaged batch is declared as lost ([`ReadError::Corrupt`]) and not held any more. A released batch
+    /// is not lost: [`ReadError::NotHeld`].
     pub fn read(
         &mut self,
         lane: Lane,
@@ -101,10 +101,10 @@ impl<D: Disk> RingLog<D> {
         }
     }
 
-    /// The check of the batch of the lane that ends there. Where that batch is damaged, the one behind it tells: it
+    /// The check of the batch of the lane that ends there. Where that batch is damaged, the next one has its check: it
     /// names the chain hash of the one before.
     ///
-    /// An error says nothing about what is held: the disk did not answer.
+    /// An error shows nothing about what is held: the disk did not answer.
     pub fn check_at(&mut self, lane: Lane, end: Sequence) -> io::Result<Known> {
         let Some(known) = self.lanes.get(lane) else { return Ok(Known::Absent) };
         if end == Sequence::ZERO {
@@ -177,7 +177,7 @@ impl<D: Disk> RingLog<D> {
         Ok(Ok(batches))
     }
 
-    /// Finds where the batch that begins at `from` stands.
+    /// Finds the position of the batch that begins at `from`.
     fn seek(&mut self, lane: Lane, from: Sequence) -> Result<Found, ReadError> {
         let remembered = self.remembered(lane, from);
         let number = remembered.map(|cursor| cursor.number);
@@ -205,14 +205,14 @@ impl<D: Disk> RingLog<D> {
         }
     }
 
-    /// Where the last read ended, when that is where the batch that begins at `from` stands.
+    /// The position where the last read ended, if the batch that begins at `from` is there.
     fn remembered(&self, lane: Lane, from: Sequence) -> Option<Cursor> {
         let cursor = self.readers.at(lane.stream).cursor.filter(|known| known.lane == lane && known.next == from)?;
         let (_, segment) = self.segment_in(cursor.number)?;
         (segment.generation == cursor.generation && cursor.position < segment.bytes_end).then_some(cursor)
     }
 
-    /// What is to begin at `from` is in no file that could be read: all is missing up to the lane's next segment.
+    /// No readable file has the batch that begins at `from`: all is missing up to the lane's next segment.
     fn missing(&mut self, lane: Lane, from: Sequence) -> Result<Found, ReadError> {
         let next = self.segment_of(lane, |segment| segment.first > from && segment.first < segment.end);
         let (number, segment) = next.ok_or(ReadError::NotHeld { from })?;
@@ -226,7 +226,7 @@ impl<D: Disk> RingLog<D> {
         Ok(Found::Damaged(self.damage(&segment, &cursor)?))
     }
 
-    /// Walks a segment's heads up to the first that is wanted; gives where it stands, or where the segment ends.
+    /// Walks a segment's heads up to the first that is wanted; returns its position, or the end of the segment.
     fn find(
         &self,
         number: usize,
@@ -343,7 +343,7 @@ impl<D: Disk> RingLog<D> {
         self.pool.slots.get(number)?.usage.segment().map(|segment| (number, *segment))
     }
 
-    /// Whether the disk has refused so often that what it does not give counts as damaged.
+    /// Whether reads have failed so often that the bytes count as damaged.
     fn gives_up(&self, lane: Lane) -> bool {
         self.readers.at(lane.stream).failures >= READ_TRIES_MAX
     }

@@ -20,11 +20,11 @@ pub struct Recovery {
     pub streams: [StreamStart; 2],
     /// Damage that was met.
     pub damage: Damage,
-    /// Losses that no start before has declared. They are durable in `critical`, unless `undeclared` says otherwise.
+    /// Losses that no start before has declared. They are durable in `critical`, unless `undeclared` is not zero.
     pub losses: Vec<Loss>,
     /// Whether the disk has not taken all of them yet. They come before anything else that is appended.
     pub undeclared: bool,
-    /// The last batch of `critical`, which tells how the agent had stopped.
+    /// The last batch of `critical`: it shows how the agent had stopped.
     pub last_critical: Option<LastCritical>,
     /// How far devices and followed files are in the log, by the agent's stream.
     pub tables: [Tables; 2],
@@ -32,12 +32,12 @@ pub struct Recovery {
     pub witness: WitnessStart,
     /// Why the disk does not take the witness.
     pub witness_trouble: Option<String>,
-    /// Lanes that are sealed again, for another key has signed them.
+    /// Lanes that are sealed again, because a different key has signed them.
     pub resealed: u32,
     /// Ring and witness were both gone although the agent had been here before: what it had accepted and not shipped is
     /// unknown. For people; see [`Recovery::note_identity`].
     pub replaced: Option<String>,
-    /// Files with the name of a segment that belong to another log or cannot be opened: they are left alone.
+    /// Files with the name of a segment that belong to a different log or cannot be opened: they are not touched.
     pub foreign_files: u32,
 }
 
@@ -66,7 +66,7 @@ pub enum WitnessStart {
     Whole,
     /// It lags behind the ring: it was put back from an earlier copy, or could not be written.
     Behind,
-    /// It is of another ring than the files are.
+    /// The witness belongs to a different ring than the files.
     OtherLog,
     /// It is there, and the ring's files are not.
     Alone,
@@ -90,7 +90,7 @@ pub struct RecoveredLane {
     pub first: Sequence,
     /// The first sequence that is not on disk.
     pub end: Sequence,
-    /// Whether it was written under another name than the agent has now: it is kept and not shipped.
+    /// Whether it was written under a former name of the agent: it is kept and not shipped.
     pub foreign: bool,
 }
 
@@ -107,12 +107,12 @@ pub enum StreamStart {
         /// The epoch before.
         before: Epoch,
     },
-    /// In a new epoch, for nobody can say where or how the one before ends.
+    /// In a new epoch: the end of the previous one is unknown.
     Unknown {
         /// The epoch before.
         before: Epoch,
     },
-    /// In a new epoch, for the one before was written under another name.
+    /// In a new epoch: the previous one was written under a former name.
     Renamed {
         /// The epoch before.
         before: Epoch,
@@ -127,7 +127,7 @@ pub enum StreamStart {
         /// The epoch before.
         before: Epoch,
     },
-    /// In a new epoch, for the agent has another key than the one before was signed with.
+    /// In a new epoch: the previous one was signed with a different key.
     OtherKey {
         /// The epoch before.
         before: Epoch,
@@ -156,8 +156,8 @@ impl Recovery {
             && self.resealed == 0
     }
 
-    /// Whether the agent had been here before this start, as its key tells: then a ring and a witness that are both new
-    /// have replaced others. They are new until the ring has a critical event: the first one says it. A witness alone knows
+    /// Whether the agent had run before this start, as its key shows: then a ring and a witness that are both new
+    /// have replaced others. They are new until the ring has a critical event: the first one records it. A witness alone knows
     /// what was in the ring.
     pub fn note_identity(&mut self, existed: bool) {
         let is_written = |lane: &RecoveredLane| lane.lane.stream == Stream::Critical && lane.end > Sequence::ZERO;

@@ -24,7 +24,7 @@ use super::pool::Segment;
 use super::sealed::Origin;
 use crate::limits::ring_log::{COPY_SEGMENTS, SEGMENTS_SPARE};
 
-/// What is to be sealed again, the first of them now.
+/// The lanes to be sealed again, the current one first.
 #[derive(Debug, Default)]
 pub(super) struct Reseals {
     jobs: VecDeque<Job>,
@@ -54,7 +54,7 @@ impl Reseals {
         }
     }
 
-    /// Whether the lane tells how far another one was sealed again, which is not done.
+    /// Whether the lane records how far an unfinished other lane is sealed again.
     pub fn is_copy(&self, lane: Lane) -> bool {
         self.copies.iter().any(|(copy, _)| *copy == lane)
     }
@@ -214,7 +214,7 @@ impl<D: Disk> RingLog<D> {
         Ok(())
     }
 
-    /// Makes what is sealed again durable, and lets go of it in the old lane.
+    /// Makes the sealed copies durable, and releases the events in the old lane.
     fn commit_copy(&mut self, lane: Lane) -> Result<(), AppendError> {
         let appended = self.commit(Pen::Copy)?;
         let (target, next) = self.reseals.target.expect("what is copied goes to a lane");
@@ -269,7 +269,7 @@ impl<D: Disk> RingLog<D> {
         Ok(())
     }
 
-    /// Whether the segment says how far another lane was sealed again, which is not done.
+    /// Whether the segment records how far an unfinished other lane is sealed again.
     pub(super) fn has_copy_marks(&self, segment: &Segment) -> bool {
         let is_last = || self.lanes.get(segment.lane).is_some_and(|lane| lane.end == segment.end);
         self.reseals.is_copy(segment.lane) && (segment.first == Sequence::ZERO || is_last())

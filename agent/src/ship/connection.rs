@@ -52,7 +52,7 @@ struct Connection<'a> {
     /// What waits for its PUBACK: whose it is, and which piece of a batch.
     waiting: VecDeque<(u16, SourceId, Option<Piece>)>,
     has_warned: bool,
-    /// What the writer was told of the line.
+    /// The line's rate that the writer knows, in bytes per second.
     reported_rate: u64,
 }
 
@@ -77,7 +77,7 @@ pub(super) async fn connection(parts: Parts<'_>) -> Ended {
 }
 
 impl<'a> Connection<'a> {
-    /// Connects, subscribes, and says that the agent is there.
+    /// Connects, subscribes, and publishes that the agent is online.
     async fn open(parts: Parts<'a>) -> Result<Self, Ended> {
         let mut nonce = Nonce::NONE;
         getrandom::fill(&mut nonce.0).expect("the kernel gives random numbers");
@@ -271,7 +271,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Nothing is taken under the agent's own name. Once a connection that is said aloud.
+    /// The other side accepts nothing under the agent's own name. It is logged once per connection.
     fn refused(&mut self) {
         if *self.parts.state.borrow() != LinkState::Refused && !std::mem::replace(&mut self.has_warned, true) {
             let (name, key) = (self.parts.settings.agent, self.parts.speaker.who.identity.public_key());
@@ -285,7 +285,7 @@ impl<'a> Connection<'a> {
         set(self.parts.state, LinkState::Refused);
     }
 
-    /// Tells the writer how fast the line is, when that differs from what it knows.
+    /// Reports the line's rate to the writer when it has changed by more than an eighth.
     fn report_line_rate(&mut self) {
         let line = self.pace.bytes_per_s().min(LINE_FAST);
         if line.abs_diff(self.reported_rate) > self.reported_rate / 8 {
@@ -294,7 +294,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Says that the agent is offline on purpose, behind what still waits; the last will does it only for those that vanish.
+    /// Publishes that the agent goes offline intentionally, behind the waiting messages. The last will covers agents that vanish.
     async fn send_goodbye(&mut self) -> Result<(), Ended> {
         let mut is_sent = false;
         loop {

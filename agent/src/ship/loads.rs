@@ -53,7 +53,7 @@ pub(super) struct Parcel {
     pub agent: SourceId,
     /// Its payload.
     pub payload: Vec<u8>,
-    /// What its PUBACK confirms.
+    /// The piece that its PUBACK confirms.
     pub piece: Option<Piece>,
 }
 
@@ -64,7 +64,7 @@ pub(super) struct Piece {
     range: Range<usize>,
 }
 
-/// What waits.
+/// The messages that wait to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Loads {
     controls: VecDeque<(SourceId, Vec<u8>)>,
@@ -230,7 +230,7 @@ mod tests {
         bytes
     }
 
-    /// What a receiver makes of parcels: whole batches and joined pieces. Whether a piece did not fit is told too.
+    /// What a receiver makes of parcels: whole batches and joined pieces. It also returns whether a piece did not fit.
     #[derive(Default)]
     struct Joined {
         whole: Vec<Vec<u8>>,

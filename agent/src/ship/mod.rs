@@ -109,7 +109,7 @@ enum Ended {
 }
 
 impl Ended {
-    /// How long to stay away.
+    /// How long to wait before the next connection.
     fn pause(&self, backoff: &mut Backoff) -> Duration {
         if matches!(self, Self::TakenOver) { backoff::taken_over() } else { backoff.pause() }
     }
@@ -192,7 +192,7 @@ async fn idle(
     }
 }
 
-/// Tells a new state, and wakes nobody for one that is not new.
+/// Sets the state, and wakes its watchers only if it is new.
 pub(crate) fn set(state: &watch::Sender<LinkState>, new: LinkState) {
     state.send_if_modified(|known| {
         let differs = *known != new;

@@ -57,7 +57,7 @@ impl Pace {
         self.bytes_per_s
     }
 
-    /// Whether another message may go out. One always may.
+    /// Whether one more message may be sent. A first one always may.
     pub fn has_room(&self) -> bool {
         self.sent.is_empty() || (self.under_way < self.window && self.sent.len() < self.messages_max)
     }

@@ -62,7 +62,7 @@ pub(super) struct Introduction {
 }
 
 impl Wire {
-    /// Connects, and introduces itself; gives what the other side says about its limits.
+    /// Connects and sends CONNECT; returns the limits of the other side.
     pub async fn connect(
         host: &str,
         port: u16,
@@ -99,12 +99,12 @@ impl Wire {
         Ok(())
     }
 
-    /// Waits for the next packet, and sends meanwhile what there is to send. May be dropped and called again.
+    /// Waits for the next packet, and meanwhile sends the outgoing bytes. May be dropped and called again.
     pub async fn packet(&mut self) -> Result<Packet, WireError> {
         poll_fn(|context| self.poll(context)).await
     }
 
-    /// Sends what there is to send. May be dropped and called again.
+    /// Sends the outgoing bytes. May be dropped and called again.
     pub async fn flush(&mut self) -> Result<(), WireError> {
         poll_fn(|context| match self.poll_send(context) {
             Ok(()) if self.outgoing.is_empty() && self.is_flushed => Poll::Ready(Ok(())),

@@ -35,7 +35,7 @@ pub enum FlashQueueError {
 }
 
 impl<F: MultiwriteNorFlash, const ITEM: usize> FlashQueue<F, ITEM> {
-    /// Opens the queue in `range` of the flash, whatever is there. [`Recovered::Damaged`] says that it could not be read
+    /// Opens the queue in `range` of the flash, whatever it holds. [`Recovered::Damaged`] means that it could not be read
     /// and was erased.
     pub fn open(flash: F, range: Range<u32>) -> Result<(Self, Recovered), FlashQueueError> {
         let bytes_total = range.end.saturating_sub(range.start);

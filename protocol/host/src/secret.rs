@@ -1,4 +1,4 @@
-//! Secrets: a configuration says where one is, never what it is.
+//! Secrets: a configuration names where a secret is stored, never the secret itself.
 
 use std::fmt;
 use std::io::{self, Read};

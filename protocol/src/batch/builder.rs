@@ -10,7 +10,7 @@ use crate::event::{Body, Event};
 use crate::ids::{Epoch, Sequence, SourceId, Stream, Timestamp};
 use crate::sign::Identity;
 
-/// Where a batch stands: whose it is, and what came before it.
+/// The lineage of a batch: its source, lane and predecessor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lineage {
     /// Who assigns the sequences.
@@ -34,7 +34,7 @@ pub struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// An empty one.
+    /// An empty builder.
     pub fn new() -> Self {
         Self::default()
     }
@@ -59,7 +59,7 @@ impl BatchBuilder {
         self.rows.count()
     }
 
-    /// Whether it tells how far devices or followed files are.
+    /// Whether the batch holds progress of devices or of followed files.
     pub fn has_progress(&self) -> bool {
         self.has_progress
     }

@@ -1,7 +1,7 @@
 //! Control messages: everything of a session but the batches.
 //!
 //! `"AFC2" ‖ crc32c(rest) ‖ rest`, where the rest is [`Control`] as postcard would write it. A batch begins with its own magic, so one
-//! look at the first four bytes tells the two apart.
+//! look at the first four bytes distinguishes them.
 
 use super::Check;
 use crate::checksum::crc32c;
@@ -154,7 +154,7 @@ impl Control {
         finish(out, len)
     }
 
-    /// Writes kind and fields, as they stand in a message and in a signed one.
+    /// Writes kind and fields, as in a plain and in a signed message.
     pub(crate) fn put(&self, writer: &mut Writer<'_>) {
         match self {
             Self::Hello(hello) => {
@@ -248,7 +248,7 @@ pub enum AnswerKind {
     Common,
 }
 
-/// What a receiver says, read lane after lane: for senders that have no room for a [`Welcome`].
+/// A receiver's message, read lane by lane: for senders that have no room for a [`Welcome`].
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
     /// Its kind.

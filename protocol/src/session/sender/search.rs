@@ -65,7 +65,7 @@ impl Sender {
         self.question.is_none() && of_stream.into_iter().any(|lane| matches!(lane.state, LaneState::Diverging(_)))
     }
 
-    /// What the log says to [`Action::Ask`]: ends of batches and their checks, in any order. Returns the question to send,
+    /// The log's answer to [`Action::Ask`]: ends of batches and their checks, in any order. Returns the question to send,
     /// if there is one; without ends to ask for, the search is over.
     pub fn asked(&mut self, now_ms: u64, lane: Lane, ends: &[(Sequence, Check)]) -> Option<Control> {
         let known = lane_mut(&mut self.lanes, lane)?;
@@ -118,7 +118,7 @@ impl Sender {
         self.question = None;
     }
 
-    /// Nothing is left to ask: what is behind the last common end goes into a new epoch, where the log can tell of it.
+    /// The search has ended: events behind the last common end go into a new epoch, as far as the log can read them.
     fn conclude(&mut self, now_ms: u64, lane: Lane, search: Search) {
         let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         let end = search.resume.end;

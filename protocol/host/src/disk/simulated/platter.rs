@@ -346,13 +346,13 @@ impl Platter {
         self.sync_names();
     }
 
-    /// The names as they are now are the durable ones.
+    /// Makes the current names durable.
     fn sync_names(&mut self) {
         self.changes.clear();
         self.durable_names = self.names.clone();
     }
 
-    /// Takes over the files of another disk, as they are there.
+    /// Takes over the files of a copy of a disk.
     pub(super) fn put_back(&mut self, earlier: &Self) {
         self.inodes = earlier.inodes.clone();
         self.names = earlier.names.clone();
