@@ -83,7 +83,7 @@ impl OpenBatch {
         Refusal::Full
     }
 
-    /// Takes note of how far a lane of a device is. What moved longest ago goes where there are too many.
+    /// Records how far a lane of a device is. What moved longest ago goes where there are too many.
     fn note(&mut self, device: DeviceProgress) {
         let lane = |known: &DeviceProgress| (known.device, known.progress.epoch);
         self.devices.retain(|known| lane(known) != lane(&device));
@@ -94,7 +94,7 @@ impl OpenBatch {
         self.table_is_due = true;
     }
 
-    /// Takes note of how far the files of an input are. The input that moved longest ago goes where there are too many.
+    /// Records how far the files of an input are. The input that moved longest ago goes where there are too many.
     fn note_files(&mut self, files: FollowedFiles) {
         self.files.retain(|known| known.input != files.input);
         if self.files.len() == TAIL_INPUTS_MAX {
@@ -237,7 +237,7 @@ impl OpenBatches {
         self.failed.as_deref()
     }
 
-    /// Goes on from the tables that the ring log has.
+    /// Continues from the tables that the ring log has.
     pub fn restore(&mut self, tables: [Tables; 2]) {
         for (open, Tables { devices, files }) in self.streams.iter_mut().zip(tables) {
             devices.into_iter().for_each(|device| open.note(device));
@@ -300,7 +300,7 @@ impl OpenBatches {
         self.streams[usize::from(stream.number())].full
     }
 
-    /// Swaps the stream's open batch for the empty `spare`; gives the number of its commit.
+    /// Swaps the stream's open batch for the empty `spare`; returns the number of its commit.
     ///
     /// # Panics
     /// When `spare` is not empty.

@@ -247,7 +247,7 @@ mod tests {
         assert!(troubles.texts()[0].starts_with("host: it has panicked (out of range)"), "{:?}", troubles.texts());
         sleep(Duration::from_millis(RESTART_MS)).await;
         assert!(
-            troubles.texts()[0].starts_with("host: no such file; it is tried again in 2 s"),
+            troubles.texts()[0].starts_with("host: no such file; the agent retries in 2 s"),
             "{:?}",
             troubles.texts()
         );

@@ -21,7 +21,7 @@ impl Clock {
         Self { boot, offset_us: None, asked_us: None }
     }
 
-    /// Writes the request to send now to the start of `out`; gives its length.
+    /// Writes the request to send now to the start of `out`; returns its length.
     pub fn ask(&mut self, tick_us: u64, source: &SourceId, out: &mut [u8]) -> Option<usize> {
         self.asked_us = Some(tick_us);
         write_request(&self.boot, tick_us, source, out)

@@ -167,7 +167,7 @@ impl<'m> Link<'m> {
         }
     }
 
-    /// Writes what the line takes; gives whether the last frame is out.
+    /// Writes what the line takes; returns whether the last frame is out.
     fn write(&mut self, line: &mut (impl Write + WriteReady)) -> bool {
         while let Some(rest) = self.frame.get(self.from..self.len) {
             if rest.is_empty() {

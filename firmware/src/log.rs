@@ -69,7 +69,7 @@ impl<'m> Log<'m> {
         log
     }
 
-    /// What the critical queue held was damaged at its end: new events get a new epoch, because nobody knows which
+    /// What the critical queue held was damaged at its end: new events get a new epoch, because it is unknown which
     /// sequences were taken.
     pub fn critical_was_damaged(&mut self) {
         let hole = self.of(Stream::Critical).skip(1);
@@ -219,7 +219,7 @@ impl<'m> Log<'m> {
         &mut self.streams[usize::from(stream.number())]
     }
 
-    /// Remembers a loss; one that goes on where another of its kind ended makes that one longer.
+    /// Remembers a loss; one that continues where another of its kind ended makes that one longer.
     #[inline(never)]
     fn note(&mut self, stream: Stream, hole: Hole, reason: LossReason, tick_us: u64) {
         for known in &mut self.pending {
@@ -245,7 +245,7 @@ impl<'m> Log<'m> {
         held
     }
 
-    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; gives its end and its length. `None`
+    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; returns its end and its length. `None`
     /// when it cannot be had: one that was damaged where it lay is given up and declared, once it is its turn.
     #[inline(never)]
     pub fn read(&mut self, stream: Stream, epoch: Epoch, from: u32) -> Option<(u32, usize)> {

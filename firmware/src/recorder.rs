@@ -136,7 +136,7 @@ impl<const N: usize> Entries<N> {
 
     fn take(&mut self) -> Option<Drained> {
         let next = self.entries.pop_front();
-        // A loss is told when nothing is left before it, even if nothing is ever recorded again.
+        // A loss is reported when nothing is left before it, even if nothing is ever recorded again.
         next.or_else(|| self.take_loss(Stream::Critical)).or_else(|| self.take_loss(Stream::Samples))
     }
 }

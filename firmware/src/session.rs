@@ -129,7 +129,7 @@ impl Session {
         (self.phase, self.tries, self.number_first) = (Phase::Begun, 0, self.number.wrapping_add(1));
     }
 
-    /// Writes the hello to the start of the log's work buffer; gives its length. While batches flow its welcome is not
+    /// Writes the hello to the start of the log's work buffer; returns its length. While batches flow its welcome is not
     /// waited for.
     pub fn hello(&mut self, log: &mut Log<'_>) -> Option<usize> {
         self.number = self.number.wrapping_add(1);
@@ -141,7 +141,7 @@ impl Session {
         write_hello(self.number, &held, log.work)
     }
 
-    /// Writes the question for the stream to the start of the log's work buffer; gives its length.
+    /// Writes the question for the stream to the start of the log's work buffer; returns its length.
     pub fn ask(stream: Stream, log: &mut Log<'_>) -> Option<usize> {
         let now = log.ticks();
         let Log { streams, work, .. } = log;
@@ -212,7 +212,7 @@ fn agree(is_welcome: bool, resume: &Resume, log: &mut Log<'_>, heard: &mut Heard
     } else {
         // When the log cannot be read now, the next answer will do.
         let Ok(ours) = stream.check(lane.epoch, end, source, work) else { return };
-        // A batch that was let go of long ago is no contradiction.
+        // A batch that was released long ago is no contradiction.
         (theirs.is_some() && ours == theirs) || (end == first && ours.is_none())
     };
     if agrees && end > first {

@@ -10,7 +10,7 @@
 //! The link chain is the `crc` field of the batch before it. Source and everything else are the same in every batch of a
 //! device. One bit is added: bit 1 of byte 3 (the clock's state) says that the hole before this batch was declared, see
 //! [`Head::declared`]. Expanding an item gives the same batch, byte for byte, whenever it is done; so does sealing it again
-//! for another epoch ([`seal_again`]), which changes nothing of what is kept.
+//! for a different epoch ([`seal_again`]), which changes nothing of what is kept.
 
 use afferent_protocol::batch::{ClockReading, HEADER_LEN, MAGIC, SIGNED_FROM};
 use afferent_protocol::checksum::crc32c;
@@ -77,7 +77,7 @@ impl Head {
     }
 }
 
-/// Makes, at the start of `work`, the batch of these rows, and of that the item, which begins at [`ITEM_AT`]; gives the
+/// Makes, at the start of `work`, the batch of these rows, and of that the item, which begins at [`ITEM_AT`]; returns the
 /// item and the `crc` of the batch. `head` has all fields but count and `crc`.
 pub fn seal<'w>(
     rows: &Rows<'_>,

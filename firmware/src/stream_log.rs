@@ -258,7 +258,7 @@ impl<'m> StreamLog<'m> {
         }
     }
 
-    /// Makes, at the start of `work`, the batch that begins at `from`; gives its end and its length, or `None` when what is
+    /// Makes, at the start of `work`, the batch that begins at `from`; returns its end and its length, or `None` when what is
     /// in its place is damaged.
     #[inline(never)]
     pub fn read(
@@ -315,7 +315,7 @@ impl<'m> StreamLog<'m> {
         Ok(found.map(|crc| Check(crc.into())))
     }
 
-    /// Pops what no run covers off the front; gives the first item that one does.
+    /// Pops what no run covers off the front; returns the first item that one does.
     #[inline(never)]
     fn front(&mut self, work: &mut [u8]) -> Option<Head> {
         loop {

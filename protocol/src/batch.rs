@@ -247,7 +247,7 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Checks the batch that `bytes` begins with; gives it, and what follows it.
+    /// Checks the batch that `bytes` begins with; returns it, and what follows it.
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), BatchError> {
         let header = Header::decode(bytes)?;
         if bytes.len() < header.batch_len() {

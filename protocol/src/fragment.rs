@@ -26,7 +26,7 @@ pub fn fragment(batch: &[u8], at: usize) -> Option<heapless::Vec<u8, FRAGMENT_LE
     Some(bytes)
 }
 
-/// Writes that fragment to the start of `out`; gives its length.
+/// Writes that fragment to the start of `out`; returns its length.
 pub fn write(batch: &[u8], at: usize, out: &mut [u8]) -> Option<usize> {
     let rest = batch.get(at..).filter(|rest| !rest.is_empty())?;
     let piece = rest.get(..PIECE_LEN).unwrap_or(rest);

@@ -23,7 +23,7 @@ pub const fn frame_len_max(payload_len: usize) -> usize {
 #[error("the frame does not fit the buffer")]
 pub struct NoRoom;
 
-/// Writes the frame of `payload` to the start of `out`; gives its length.
+/// Writes the frame of `payload` to the start of `out`; returns its length.
 pub fn encode(payload: &[u8], out: &mut [u8]) -> Result<usize, NoRoom> {
     stuff([payload, &crc32c(payload).to_le_bytes()], out).ok_or(NoRoom)
 }

@@ -54,9 +54,9 @@ section! {
 section! {
     /// `[ring]`: the ring log.
     RingConfig {
-        /// Its size on disk.
+        /// Largest size of the ring log on disk, in bytes.
         pool_bytes: Size = Size(256 << 20),
-        /// The size of one of its files; chosen by the pool's size when not given.
+        /// The size of one file, in bytes; depends on the pool's size when not given.
         segment_bytes: Option<Size> = None,
         /// Segments that only critical events may take; an eighth of all when not given.
         critical_reserve_segments: Option<u32> = None,
@@ -64,9 +64,9 @@ section! {
 }
 
 section! {
-    /// `[commit]`: how long events wait for company before they are written.
+    /// `[commit]`: how long samples wait to be written together.
     CommitConfig {
-        /// What a producer waits for, in milliseconds.
+        /// Longest wait of samples that a producer waits for, in milliseconds.
         wait_max_ms: u32 = 20,
         /// Longest wait of samples that no producer waits for, in milliseconds.
         samples_wait_max_ms: u32 = 1000,
@@ -74,29 +74,29 @@ section! {
 }
 
 section! {
-    /// `[ship]`: the way to the collector.
+    /// `[ship]`: the connection to the collector.
     ShipConfig {
         /// `mqtt://` or `mqtts://`, host and port.
         #[serde(deserialize_with = "ship_url")]
         url: BrokerUrl = BrokerUrl::plain((Ipv4Addr::LOCALHOST, 1883).into()),
-        /// The certificates that are trusted, PEM; the system's when not given.
+        /// The certificates of the trusted authorities, PEM; the system's when not given.
         ca_file: Option<PathBuf> = None,
         /// The agent's certificate, PEM.
         cert_file: Option<PathBuf> = None,
         /// Its private key, PEM.
         key_file: Option<PathBuf> = None,
-        /// The keys of the collectors that are believed.
+        /// The keys of the trusted collectors.
         #[serde(deserialize_with = "collector_keys")]
         collector_keys: Vec<PublicKey> = vec![],
-        /// Whether the first collector that answers is believed, where no key is named.
+        /// Whether the first collector that answers is trusted if no key is named.
         trust_first: bool = false,
         /// Login name.
         username: Option<String> = None,
         /// Login password.
         password: Option<Secret> = None,
-        /// Bytes of each stream that are under way at once.
+        /// Bytes of each stream in flight.
         window_bytes: Size = Size(256 << 10),
-        /// The longest wait without progress, in milliseconds.
+        /// Time without progress after which the session starts again, in milliseconds.
         timeout_ms: u32 = 2000,
         /// Seconds in which a connection changed by a reload must work.
         confirm_s: u32 = 60,
@@ -106,7 +106,7 @@ section! {
 section! {
     /// `[http]`: metrics and health.
     HttpConfig {
-        /// The address; none for no such server.
+        /// The address to listen on; `None` for no server.
         address: Option<SocketAddr> = None,
     }
 }
@@ -114,9 +114,9 @@ section! {
 section! {
     /// `[log]`: the agent's own log.
     LogConfig {
-        /// From which level.
+        /// The lowest level that is logged.
         level: LogLevel = LogLevel::Info,
-        /// As text or JSON.
+        /// The format of the log's lines.
         format: LogFormat = LogFormat::Text,
     }
 }
@@ -125,20 +125,20 @@ section! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Errors alone.
+    /// Only errors.
     Error,
-    /// And warnings.
+    /// Also warnings.
     Warn,
-    /// And what happens.
+    /// Also what happens in normal operation.
     Info,
-    /// Settings that serve only to find faults.
+    /// Also details for finding faults.
     Debug,
-    /// All.
+    /// Everything.
     Trace,
 }
 
 impl LogLevel {
-    /// For the log's filter.
+    /// The level for the log's filter.
     pub const fn filter(self) -> LevelFilter {
         match self {
             Self::Error => LevelFilter::ERROR,
@@ -150,13 +150,13 @@ impl LogLevel {
     }
 }
 
-/// Forms of the agent's own log.
+/// Formats of the agent's own log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text, for people.
     Text,
-    /// For programs.
+    /// JSON, for programs.
     Json,
 }
 

@@ -133,7 +133,7 @@ impl<D: Disk> AgentCore<D> {
                 batches.into_iter().for_each(|batch| self.current.sender.sent(now.ms, batch));
                 return true;
             }
-            // It is declared, and not held any more: the session goes on behind it.
+            // It is declared, and not held any more: the session continues behind it.
             Err(ReadError::Corrupt { .. }) => {}
             // The disk does not answer, or takes no declaration. The other stream goes on meanwhile.
             Err(_) => self.current.sender.unread(lane.stream, now.ms + READ_RETRY_MS),

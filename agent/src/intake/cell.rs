@@ -1,4 +1,4 @@
-//! What stands in a cell of a file or in an argument of the command line, where no quotes say whether it is a text.
+//! What is in a cell of a file or in an argument of the command line, where no quotes say whether it is a text.
 //!
 //! One rule: a number is written as in JSON, or as +5, 5. or .5, and blanks around it do not count. A whole number
 //! is exact, or refused beyond 64 bits; any other one is the nearest double, or refused where that is infinite. `true` and
@@ -53,7 +53,7 @@ pub fn switch(cell: &str) -> Option<&'static str> {
     }
 }
 
-/// A number as JSON writes it; the error says why it is none that can be taken.
+/// A number as JSON writes it; the error states why it is none that can be taken.
 pub fn number(cell: &str, decimal: u8) -> Result<String, String> {
     let cell = cell.trim();
     let Some(parts) = scan(cell.as_bytes(), decimal) else {

@@ -26,9 +26,9 @@ use crate::supervise::{Ended, endless};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecConfig {
-    /// Stands in logs and metrics.
+    /// The name of the input in logs and metrics.
     pub name: String,
-    /// The program and its arguments; no shell is between.
+    /// The program and its arguments, without a shell.
     pub command: Vec<String>,
 }
 

@@ -32,9 +32,9 @@ use reading::{Reading, Readings};
 section! {
     /// `[intake.host]`
     HostConfig {
-        /// Whether this machine is watched.
+        /// Whether to watch this machine.
         enabled: bool = true,
-        /// From look to look, in milliseconds.
+        /// Time between two readings, in milliseconds.
         interval_ms: u32 = 5000,
     }
 }

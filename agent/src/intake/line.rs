@@ -186,7 +186,7 @@ impl LineParser {
     }
 }
 
-/// A line whose fields are those of its type; [`ParsedLine::event`] reads what stands in them.
+/// A line whose fields are those of its type; [`ParsedLine::event`] reads what is in them.
 #[derive(Debug)]
 pub struct ParsedLine<'a> {
     fields: Fields<'a>,

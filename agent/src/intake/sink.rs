@@ -15,7 +15,7 @@ pub type Commits = [u64; 2];
 
 /// Takes events into the ring log.
 pub trait EventSink: Clone + Send + Sync + 'static {
-    /// Checks an event and takes it into the open batch of its stream. The ticket says when it is on disk.
+    /// Checks an event and adds it to the open batch of its stream. The ticket shows when it is on disk.
     fn push(&self, event: &Event<'_>, waiting: Waiting) -> Result<Ticket, Refusal>;
 
     /// Returns when it is worth trying again after [`Refusal::Full`].
@@ -61,7 +61,7 @@ pub enum Waiting {
     Nobody,
 }
 
-/// Where an event that was taken stands: it is on disk when its stream has made this commit.
+/// The commit of an accepted event: the event is on disk when its stream has made this commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
     /// The event's stream.

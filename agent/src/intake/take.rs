@@ -42,7 +42,7 @@ impl LineMetrics {
         }
     }
 
-    /// A line was refused, and nobody else is told.
+    /// Counts and reports a refused line, for inputs whose producer gets no answer.
     pub(super) fn refuse(&self, number: u64, error: &str) {
         self.refused.add(1);
         let name = &self.name;
@@ -89,9 +89,9 @@ pub async fn take_lines<S: EventSink, R: AsyncRead + Unpin>(
 pub(super) enum Refused {
     /// The agent is stopping.
     Stopped,
-    /// The disk does not take anything now.
+    /// Writing to the disk fails at present.
     Unwritable(String),
-    /// It says something that cannot be taken.
+    /// The line is invalid; the text states why.
     Reason(String),
 }
 

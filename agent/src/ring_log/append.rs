@@ -42,7 +42,7 @@ impl<D: Disk> RingLog<D> {
     ///
     /// On [`AppendError::Unwritable`] and [`AppendError::NoSegment`] look at [`RingLog::pending`]: when the stream is
     /// pending, the builder was emptied and its sealed bytes are kept, and [`RingLog::retry`], or this with an empty
-    /// builder, tries again with the same bytes on another file. Otherwise, and on any other error, the builder is as
+    /// builder, tries again with the same bytes on a different file. Otherwise, and on any other error, the builder is as
     /// it was.
     pub fn append(
         &mut self,

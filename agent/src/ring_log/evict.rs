@@ -132,7 +132,7 @@ impl<D: Disk> RingLog<D> {
         going.flat_map(|(number, other)| self.losses_of(number, other)).collect()
     }
 
-    /// Losses that a critical segment declares and that no ack has come for: they go on in the loss of the segment.
+    /// Losses that a critical segment declares and that no ack has come for: they continue in the loss of the segment.
     pub(super) fn losses_of(&self, number: usize, segment: &Segment) -> Vec<Loss> {
         let mut losses = Vec::new();
         let released_end = self.lanes.get(segment.lane).map_or(Sequence::ZERO, |lane| lane.released_end);

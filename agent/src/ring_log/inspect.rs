@@ -223,7 +223,7 @@ fn follow(lanes: &mut Vec<Checked>, batch: &Batch<'_>) -> Result<(), Fault> {
         lanes.push(Checked { lane, end, chain });
         return Ok(());
     };
-    // After a write that the disk refused, the same batch stands in two segments.
+    // After a write that the disk refused, the same batch is in two segments.
     if known.end == end && known.chain == chain {
         return Ok(());
     }

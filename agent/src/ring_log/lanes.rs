@@ -1,4 +1,4 @@
-//! The lanes that the ring holds: how far each goes, how far it was let go of, and its holes.
+//! The lanes that the ring holds: how far each goes, how far it was released, and its holes.
 
 use afferent_protocol::batch::{CHAIN_START, ChainHash};
 use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream};
@@ -11,7 +11,7 @@ pub(super) struct LaneState {
     pub lane: Lane,
     /// Everything before it was acked by the next log, or declared as lost.
     pub released_end: Sequence,
-    /// What stands before it was given up: it is not shown again, even where it can still be read.
+    /// What is before it was given up: it is not shown again, even where it can still be read.
     pub lost_end: Sequence,
     /// The first sequence that is not on disk.
     pub end: Sequence,
@@ -59,7 +59,7 @@ impl LaneState {
         self.release(to);
     }
 
-    /// Takes note of a range that was declared as lost; one that touches others becomes one with them.
+    /// Records a range that was declared as lost; one that touches others becomes one with them.
     pub fn add_hole(&mut self, mut hole: SequenceRange) {
         self.holes.retain(|known| {
             let apart = known.end < hole.first || hole.end < known.first;

@@ -47,7 +47,7 @@ impl Reseals {
         }
     }
 
-    /// Takes note of a lane that holds events of one that is being sealed again.
+    /// Records a lane that holds events of one that is being sealed again.
     pub fn copies(&mut self, copy: Lane, original: Lane) {
         if self.contains(original) {
             self.copies.push((copy, original));
@@ -74,7 +74,7 @@ impl Reseals {
 
 impl<D: Disk> RingLog<D> {
     /// Lets go of the lane before `from`, a batch's beginning, and begins to seal the rest of it again. The lane is not
-    /// held any more from here on; where its stream is written to it, that goes on in a new epoch. [`RingLog::reseal_step`]
+    /// held any more from here on; where its stream is written to it, that continues in a new epoch. [`RingLog::reseal_step`]
     /// does the work.
     pub fn reseal(&mut self, lane: Lane, from: Sequence, reason: ResealReason, clock: &ClockReading) {
         if self.lanes.get(lane).is_none_or(|known| known.resealed || known.under.is_some()) {

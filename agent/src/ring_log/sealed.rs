@@ -8,7 +8,7 @@
 //!  only when a segment is begun with it
 //! ```
 //!
-//! The batch's bytes never change again: when the disk refuses them they go to another file as they are, since nobody
+//! The batch's bytes never change again: when the disk refuses them they go to a different file as they are, since nobody
 //! knows whether they reached the first one. Only the head of the entry is recreated, for it belongs to its segment.
 
 use afferent_protocol::batch::{Batch, BatchBuilder, ChainHash, ClockReading, Header, Lineage, SIGNED_FROM};

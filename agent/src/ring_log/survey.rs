@@ -155,7 +155,7 @@ impl Survey {
         }
     }
 
-    /// Fills the slots; gives the segments of the log, oldest first.
+    /// Fills the slots; returns the segments of the log, oldest first.
     fn read_headers<D: Disk>(&mut self, disk: &D) -> io::Result<Vec<(usize, SegmentHeader)>> {
         let mut headers = Vec::new();
         for (name, len) in disk.list()? {
@@ -333,7 +333,7 @@ impl FoundLane {
         }
     }
 
-    /// Goes through the entries of the lane's next segment; gives what is known of it, and how many stretches of it
+    /// Goes through the entries of the lane's next segment; returns what is known of it, and how many stretches of it
     /// cannot be read.
     fn walk(
         &mut self,

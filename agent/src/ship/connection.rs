@@ -253,7 +253,7 @@ impl<'a> Connection<'a> {
         let at = self.waiting.iter().position(|(id, ..)| *id == ack.pkid);
         let waited = at.and_then(|at| self.waiting.remove(at));
         let whose = waited.as_ref().map_or(self.parts.settings.agent, |(_, agent, _)| *agent);
-        // The collector says so of another key than the name's, a broker of another name than the login's.
+        // The collector says so of a different key than the name's, a broker of a different name than the login's.
         match ack.reason {
             PubAckReason::NotAuthorized if whose == self.parts.settings.agent => self.refused(),
             PubAckReason::NotAuthorized => self.parts.link.bring(Inbound::Forbidden(whose)),

@@ -22,7 +22,7 @@ struct Load {
     at: usize,
     /// How much of that batch has gone in pieces.
     piece_at: usize,
-    /// It goes on where an earlier connection was.
+    /// It continues where an earlier connection was.
     is_resumed: bool,
 }
 
@@ -294,7 +294,7 @@ mod tests {
         assert!((80..100).contains(&critical), "{critical}");
     }
 
-    /// Sends with a connection that breaks after so many parcels, until the receiver has the batch; gives how many it took.
+    /// Sends with a connection that breaks after so many parcels, until the receiver has the batch; returns how many it took.
     fn send_over_breaks(remembers: bool) -> Option<usize> {
         let batch = batch(Stream::Samples, 0, 64 * 1024);
         let (mut loads, mut joined) = (Loads::default(), Joined::default());

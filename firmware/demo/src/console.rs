@@ -31,7 +31,7 @@ impl Console {
         Self { uart: Uart::console(), line: String::new() }
     }
 
-    /// Takes what was typed; gives a command when a line has ended.
+    /// Takes what was typed; returns a command when a line has ended.
     pub fn poll(&mut self) -> Option<Command> {
         while let Some(byte) = self.uart.read() {
             if byte != b'\n' {

@@ -55,7 +55,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize> FlashQueue<F, ITEM> {
         Ok((queue, recovered))
     }
 
-    /// Ends the queue; gives the flash back.
+    /// Ends the queue; returns the flash.
     pub fn into_flash(self) -> F {
         self.storage.destroy().0
     }

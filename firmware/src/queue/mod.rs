@@ -41,7 +41,7 @@ pub trait Queue {
     fn push(&mut self, item: &[u8]) -> Result<(), PushError>;
 
     /// Reads one item after the other, oldest first, to the start of `buffer`, until `wanted` says of one that it is the
-    /// one; gives its length. Damaged items and items longer than `buffer` are passed over.
+    /// one; returns its length. Damaged items and items longer than `buffer` are passed over.
     fn find(&mut self, buffer: &mut [u8], wanted: &mut dyn FnMut(&[u8]) -> bool) -> Result<Option<usize>, Broken>;
 
     /// Removes the oldest item; `false` when there is none.

@@ -9,7 +9,7 @@ use crate::queue::failing::Failing;
 
 const NEVER: &dyn Fn(u32, u8) -> bool = &|_, _| false;
 
-/// Four events of one epoch, in queues that damage some of them after that, or all of them for a while; gives what is
+/// Four events of one epoch, in queues that damage some of them after that, or all of them for a while; returns what is
 /// passed over and what is read when the agent takes everything.
 fn taken(damaged: &'static [u32], is_broken: bool) -> (vec::Vec<u32>, vec::Vec<u32>) {
     let (mut queue, mut body, mut work) = (Failing::new(), [0; 64], [0; 400]);

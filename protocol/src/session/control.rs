@@ -146,7 +146,7 @@ impl Control {
         bytes
     }
 
-    /// Writes the message to the start of `out`; gives its length, or `None` when it does not fit.
+    /// Writes the message to the start of `out`; returns its length, or `None` when it does not fit.
     pub fn write(&self, out: &mut [u8]) -> Option<usize> {
         let mut writer = Writer::new(out.get_mut(HEAD_LEN..)?);
         self.put(&mut writer);
@@ -300,7 +300,7 @@ fn content(bytes: &[u8]) -> Result<&[u8], ControlError> {
     if u32::from_le_bytes(*crc) == crc32c(rest) { Ok(rest) } else { Err(ControlError::Crc) }
 }
 
-/// Writes magic and checksum before the `len` bytes of content; gives the length of all.
+/// Writes magic and checksum before the `len` bytes of content; returns the length of all.
 fn finish(out: &mut [u8], len: usize) -> Option<usize> {
     let (head, rest) = out.split_first_chunk_mut::<HEAD_LEN>()?;
     let [m, a, g, i, crc @ ..] = head;

@@ -152,7 +152,7 @@ impl ReceiverLane {
         self.recent.iter().find(|(known, _)| *known == end).map(|(_, check)| *check)
     }
 
-    /// Everything accepted is on disk; gives the ack to send.
+    /// Everything accepted is on disk; returns the ack to send.
     pub fn durable(&mut self) -> Resume {
         assert!(self.durable_end <= self.end, "the durable end cannot pass the end");
         self.durable_end = self.end;

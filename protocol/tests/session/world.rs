@@ -344,7 +344,7 @@ impl World {
         self.epochs[usize::from(stream.number())] = self.epochs_made;
     }
 
-    /// Gives up the oldest batch of the stream that was not let go of.
+    /// Gives up the oldest batch of the stream that was not released.
     pub fn evict(&mut self, stream: Stream) {
         for (lane, log) in &mut self.log {
             let first = log.first();
@@ -360,7 +360,7 @@ impl World {
         self.report_held();
     }
 
-    /// What was let go of is overwritten.
+    /// What was released is overwritten.
     pub fn recycle(&mut self) {
         for log in self.log.values_mut() {
             log.recycled_end = log.recycled_end.max(log.released);
@@ -370,7 +370,7 @@ impl World {
         self.report_held();
     }
 
-    /// What lies behind `from` goes on in a new epoch; what is before it is let go of.
+    /// What lies behind `from` continues in a new epoch; what is before it is released.
     fn reseal(&mut self, lane: Lane, from: Sequence) {
         self.resealed.push((lane, from));
         let Some(log) = self.log.remove(&lane) else { return };
@@ -598,7 +598,7 @@ impl World {
         }
     }
 
-    /// Nothing is lost or late from now on; gives how long it took until everything was there, in milliseconds.
+    /// Nothing is lost or late from now on; returns how long it took until everything was there, in milliseconds.
     pub fn heal(&mut self) -> u64 {
         let started_ms = self.now_ms;
         self.slow_reads = false;

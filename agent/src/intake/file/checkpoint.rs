@@ -1,6 +1,6 @@
 //! How far a file is replayed: a small file in the data directory, written after the events are accepted.
 //!
-//! The ring log cannot tell how far it is, for it lets go of what is acked. So the cursor is recorded beside it, never
+//! The ring log cannot tell how far it is, for it releases what is acked. So the cursor is recorded beside it, never
 //! before the events of it are on disk: a stop in order leaves it exact, and after a crash what was accepted since the
 //! last record comes again, at most about a second's worth. Nothing is ever left out.
 
@@ -79,7 +79,7 @@ pub struct CheckpointFile {
 }
 
 impl CheckpointFile {
-    /// Reads the cursor in the file of these settings: its beginning when there is none, or when it is another file now.
+    /// Reads the cursor in the file of these settings: its beginning when there is none, or when it is a different file now.
     /// A record that is damaged is an error: from the beginning, all rows would come twice.
     pub fn open(settings: &FileSettings) -> io::Result<(Self, Known)> {
         let path = settings.checkpoints.join(format!("{}.json", name_of(settings)));

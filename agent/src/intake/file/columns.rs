@@ -54,7 +54,7 @@ impl Columns {
         Ok(Self { subject, time, values, left_out, count: head.len() })
     }
 
-    /// Refuses a record that has not as many cells as the head: nobody knows which of them is which.
+    /// Refuses a record that has not as many cells as the head: it is unknown which of them is which.
     pub fn fits<R: BufRead>(&self, records: &Records<R>) -> Result<(), String> {
         let (cells, lines) = (records.count(), records.lines());
         if cells == self.count {

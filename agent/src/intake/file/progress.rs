@@ -118,7 +118,7 @@ impl ReplayProgress {
         self.end_recording().await;
     }
 
-    /// Waits for the record that is being written; goes on where it was, should this be dropped meanwhile.
+    /// Waits for the record that is being written; continues where it was, should this be dropped meanwhile.
     async fn end_recording(&mut self) {
         let Some((cursor, recording)) = &mut self.recording else { return };
         let (done, cursor) = (recording.await, *cursor);

@@ -39,7 +39,7 @@ fn start(settings: &FileSettings, sink: &FakeSink) -> (JoinHandle<Result<(), Rep
     (tokio::spawn(run(settings.clone(), sink.clone(), Arc::new(SystemClock::new()), metrics, stop)), sender)
 }
 
-/// Runs a replay to the end of its file; gives the values that it took.
+/// Runs a replay to the end of its file; returns the values that it took.
 async fn replayed(settings: &FileSettings) -> Vec<String> {
     let sink = FakeSink::committing();
     let (running, _stop) = start(settings, &sink);

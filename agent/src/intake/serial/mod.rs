@@ -20,7 +20,7 @@
 //! | the agent dies | after the start |
 //! |---|---|
 //! | before the commit | the table says the end before; the device has no ack, and sends the batch again |
-//! | after the commit, before the ack | the table says the new end; the welcome says so, and the device goes on behind it |
+//! | after the commit, before the ack | the table says the new end; the welcome says so, and the device continues behind it |
 //! | after the ack | as before; the device does not even ask |
 //! | in the middle of the write | the tail is torn, its events and its table are gone with it; as before the commit |
 //! | after the collector's ack, with nothing new | the pinned segment has the table |
@@ -37,7 +37,7 @@
 //!
 //! A device that starts twice with the same boot and entropy sends other events under the epochs of the run before. Nothing
 //! that is said here makes it lose them: the welcome says what is here, the device sees that this is not what it has sent,
-//! asks which of its ends are common, and goes on in other epochs. That is a warning, a figure, and the device's own event
+//! asks which of its ends are common, and continues in other epochs. That is a warning, a figure, and the device's own event
 //! in the log.
 //!
 //! The modules, in the order in which an event passes them: [`port`], [`session`] (with [`clock`]), then
@@ -75,7 +75,7 @@ use pieces::Pieces;
 use port::{Address, Port};
 use session::{Notice, Session, Stored, is_resealed};
 
-/// A port, and who is to be on it.
+/// A port, and the device that must be on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SerialSettings {
     /// The agent.
@@ -103,7 +103,7 @@ struct Intake<S> {
     clock: Arc<dyn Clock>,
     metrics: SerialMetrics,
     device_clock: DeviceClock,
-    /// Whether the log says that the device is there.
+    /// Whether the log has the device as connected.
     is_up: bool,
 }
 
@@ -256,7 +256,7 @@ impl<S: DeviceSink> Intake<S> {
         self.sink.durable().wait_for(|commits| ticket.is_durable(commits)).await.is_ok()
     }
 
-    /// Says something about the device, in the log and in the agent's own.
+    /// Reports a notice about the device: as an event, and in the agent's own log.
     async fn report(&mut self, notice: Notice) {
         let (device, port) = (self.settings.device, self.settings.port.to_string());
         match notice {

@@ -1,4 +1,4 @@
-//! What is said on one open port, without the port: frames in, answers and batches out.
+//! The session on one open port, without the port: frames in, answers and batches out.
 
 use std::collections::BTreeMap;
 
@@ -16,32 +16,32 @@ use super::clock::DeviceClock;
 use super::{SerialMetrics, SerialSettings};
 use crate::ring_log::DeviceProgress;
 
-/// What came of a frame.
+/// The result of a frame.
 #[derive(Debug, Default)]
 pub struct Heard<'a> {
     /// Frames to answer with.
     pub answers: Vec<u8>,
-    /// What is to be told.
+    /// Notices to report.
     pub notices: Vec<Notice>,
     /// A batch to store; then [`Session::is_durable`].
     pub stored: Option<Stored<'a>>,
 }
 
-/// Something about the device that is to be told.
+/// A notice about the device, to be reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// It is there.
+    /// The device is connected.
     Up,
-    /// Somebody is refused, or something of the device.
+    /// A different device is refused, or a message of this one.
     Refused {
-        /// Who it says that it is.
+        /// The name that it claims.
         source: SourceId,
         /// Why.
         reason: String,
     },
-    /// Its clock has jumped.
+    /// The device's clock has stepped.
     ClockStep(ClockStep),
-    /// It seals events again, as something else is here under their epoch.
+    /// The device seals events again, as the ring log holds different events under their epoch.
     Resealed,
 }
 
@@ -59,9 +59,9 @@ pub struct Stored<'a> {
 /// Who is on the port.
 #[derive(Debug, PartialEq, Eq)]
 enum Standing {
-    /// It has not said.
+    /// The port has not been identified yet.
     Unknown,
-    /// The device that is to be here.
+    /// The device that must be on this port.
     Known,
     /// Another one.
     Refused(SourceId),
@@ -72,7 +72,7 @@ struct LaneState {
     receiver: ReceiverLane,
     /// A hello of the lane was answered since the port was opened.
     greeted: bool,
-    /// It was told that a batch of the lane is refused.
+    /// Whether a refused batch of the lane was reported.
     told: bool,
     /// The log has something of it.
     is_stored: bool,
@@ -84,12 +84,12 @@ pub struct Session {
     agent: SourceId,
     device: SourceId,
     standing: Standing,
-    /// A hello that came before anybody has said who it is.
+    /// A hello that came before the device named itself.
     hello: Option<Hello>,
     lanes: BTreeMap<Lane, LaneState>,
     /// Lanes of the last hello.
     held: Vec<Lane>,
-    /// That the device seals events again was told since the port was opened.
+    /// Whether resealing was reported since the port was opened.
     told_resealed: bool,
     metrics: SerialMetrics,
 }
@@ -145,7 +145,7 @@ impl Session {
         heard
     }
 
-    /// Whether the one who says to be `source` is to be on this port. Another one is refused, and that is told once.
+    /// Whether `source` is the device of this port. A different one is refused, and that is reported once.
     fn is_known(&mut self, source: SourceId, heard: &mut Heard<'_>) -> bool {
         if source == self.device {
             if self.standing != Standing::Known {
@@ -178,7 +178,7 @@ impl Session {
                 is_stored: false,
             });
             state.greeted = true;
-            // Of a lane that is new here nobody knows whether something is missing: another agent may have it.
+            // Of a lane that is new here it is unknown whether something is missing: another agent may have it.
             let gap = state.receiver.hello(held).filter(|_| !is_new);
             self.metrics.gaps.add(gap.map_or(0, SequenceRange::count));
             lanes.push(state.receiver.resume()).expect("as many as in the hello");
@@ -294,12 +294,12 @@ fn read<'a>(
     Ok((events, ticks))
 }
 
-/// Whether it says which epoch and sequences the events behind it had.
+/// Whether it names the epoch and sequences that the events behind it had.
 pub(super) fn is_resealed(event: &Event<'_>) -> bool {
     matches!(event.body, Body::LifeCycle(LifeCycle::Resealed { .. }))
 }
 
-/// A lane that goes on where the log has it.
+/// A lane that continues where the log has it.
 fn restored(lane: Lane, progress: &Progress) -> ReceiverLane {
     let mut receiver = ReceiverLane::new(lane);
     let first = Sequence::new(progress.end.get().saturating_sub(1));
@@ -308,7 +308,7 @@ fn restored(lane: Lane, progress: &Progress) -> ReceiverLane {
     receiver
 }
 
-/// In place of the chain hash stands a batch's checksum.
+/// The checksum of a batch serves as its chain hash.
 fn link_chain(check: u64) -> ChainHash {
     let mut chain = [0; 32];
     chain[..8].copy_from_slice(&check.to_le_bytes());

@@ -256,7 +256,7 @@ async fn another_device_is_refused_and_that_is_said_once() {
     rig.sink.taken(1).await;
     let refused = LifeCycle::Refused {
         source: "mill-2",
-        reason: "this port is for spindle-1; mend the cabling, or `device` in the configuration",
+        reason: "this port is for spindle-1; correct the cabling, or `device` in the configuration",
     };
     // The right one, on the same line, is taken.
     device.says_it_is("spindle-1").await;
@@ -435,7 +435,7 @@ fn batch_of(ticks: &[i64], synchronised: Option<i64>) -> Vec<u8> {
     bytes
 }
 
-/// What a batch becomes in the agent's log, among events of others; gives the boot, and the ticks that a reader makes of
+/// What a batch becomes in the agent's log, among events of others; returns the boot, and the ticks that a reader makes of
 /// what is there.
 fn ticks_read_back(batch: &[u8], asked: Option<u64>, arrived: &ClockReading) -> ([u8; 16], Vec<i64>) {
     let settings =

@@ -23,7 +23,7 @@ enum Phase {
     Reading,
     /// The sink is full, and the lines that were read wait.
     Full,
-    /// No more lines come; what was taken is still answered.
+    /// No more lines come; accepted lines are still answered.
     Ending,
 }
 
@@ -34,7 +34,7 @@ enum Woken {
     Durable(Result<(), watch::error::RecvError>),
     Room,
     Idle,
-    /// Silent for so long, it has lost its slot to another producer.
+    /// The producer was silent for this long, and a newcomer got its slot.
     Displaced(Duration),
     Stop,
 }
@@ -108,7 +108,7 @@ impl<'d, S: EventSink> Connection<'d, S> {
         }
     }
 
-    /// Answers what was taken, after which the connection ends.
+    /// Answers the accepted lines, then the connection ends.
     async fn drain<W: AsyncWrite + Unpin>(
         &mut self,
         mut writer: W,
@@ -256,7 +256,7 @@ impl<S: EventSink> Entrance<'_, S> {
 
 enum Refused {
     Full,
-    /// Now, and not for what it says.
+    /// The agent cannot accept it now; the line is valid.
     Now(String),
     Reason(String),
 }

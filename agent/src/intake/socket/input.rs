@@ -37,17 +37,17 @@ impl TryFrom<String> for Mode {
 section! {
     /// `[intake.socket]`
     SocketConfig {
-        /// Whether there is one.
+        /// Whether to open the socket.
         enabled: bool = true,
         /// The Unix socket's path; `agent.sock` in the data directory when not given.
         path: Option<PathBuf> = None,
-        /// Its permission bits, in octal.
+        /// The socket's permission bits.
         mode: Mode = Mode(0o660),
-        /// A TCP address too.
+        /// A TCP address to listen on as well.
         tcp: Option<SocketAddr> = None,
-        /// Whether that address may be reached from other machines.
+        /// Whether the TCP address may be reached from other machines.
         tcp_beyond_loopback: bool = false,
-        /// Producers at once.
+        /// Largest number of connected producers.
         connections_max: usize = 256,
     }
 }

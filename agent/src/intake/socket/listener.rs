@@ -23,7 +23,7 @@ pub enum BindError {
     /// Somebody answers on the Unix socket.
     #[error("a different process listens on {}; stop it, or change `intake.socket.path`", .0.display())]
     InUse(PathBuf),
-    /// Something that is no socket stands there.
+    /// The path is not a socket.
     #[error("{} is not a socket; remove it, or change `intake.socket.path`", .0.display())]
     NotASocket(PathBuf),
     /// The TCP address can be reached from other machines.
@@ -32,12 +32,12 @@ pub enum BindError {
          `intake.socket.tcp_beyond_loopback = true`"
     )]
     BeyondLoopback(SocketAddr),
-    /// The operating system refused.
+    /// The operating system refused to listen.
     #[error("cannot listen on {address}: {error}")]
     Io {
         /// The path or address.
         address: String,
-        /// What it said.
+        /// The error of the operating system.
         error: io::Error,
     },
 }
@@ -105,7 +105,7 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
-/// Removes the file of a socket that nobody listens on any more, as a killed agent leaves it behind.
+/// Removes the file of a socket without a listener, which a killed agent leaves behind.
 fn remove_stale(path: &Path) -> Result<(), BindError> {
     let failed = |error| BindError::Io { address: path.display().to_string(), error };
     match std::fs::symlink_metadata(path) {

@@ -1,7 +1,7 @@
 //! How many lines each replay has handed over: one that was killed never got its answers, and its next run asks.
 //!
 //! `{"replay":"NAME"}` says that the lines behind it on this connection belong to that run. `{"replayed":"NAME"}` asks how
-//! many lines of that run were taken or refused for good, and is answered with `{"taken":N,"known":true}`; `known` is false
+//! many lines of that run were taken or refused permanently, and is answered with `{"taken":N,"known":true}`; `known` is false
 //! for a run that this agent has not seen since its start. Both count as empty lines do.
 
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::limits::{REPLAY_NAME_BYTES_MAX, REPLAYS_MAX};
 
-/// A line that says something about the lines themselves.
+/// A line about the lines of the connection, not an event.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Control {

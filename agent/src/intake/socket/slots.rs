@@ -26,7 +26,7 @@ struct Seat {
     leave: Notify,
 }
 
-/// One of the slots; free again when it is dropped.
+/// A producer's slot; free again when it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     seat: Arc<Seat>,
@@ -34,12 +34,12 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    /// So many.
+    /// A limit of `max` connections.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { seats: Mutex::default(), max: AtomicUsize::new(max) })
     }
 
-    /// So many from now on; connections that are more stay.
+    /// Changes the limit; connections beyond it stay.
     pub fn set_max(&self, max: usize) {
         self.max.store(max, Relaxed);
     }
@@ -76,7 +76,7 @@ impl Seat {
         now.saturating_duration_since(self.came).saturating_sub(Duration::from_millis(self.heard_ms.load(Relaxed)))
     }
 
-    /// How much longer it has been silent than it may be while others wait. Who never said a word may be so for less.
+    /// How much longer it has been silent than allowed while others wait. A producer that has sent nothing yet is allowed less.
     fn overdue(&self, now: Instant) -> Option<Duration> {
         let may_ms = if self.has_spoken.load(Relaxed) { PRODUCER_IDLE_MS } else { PRODUCER_MUTE_MS };
         self.silent(now).checked_sub(Duration::from_millis(may_ms))
@@ -91,7 +91,7 @@ impl Slot {
         self.seat.has_spoken.store(true, Relaxed);
     }
 
-    /// Waits until the slot is given to a newcomer; then says how long the producer was silent.
+    /// Waits until the slot is given to a newcomer; returns how long the producer was silent.
     pub(super) async fn lost(&self) -> Duration {
         self.seat.leave.notified().await;
         self.seat.silent(Instant::now())

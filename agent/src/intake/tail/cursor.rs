@@ -1,4 +1,4 @@
-//! How far each file is read: what stands in the table of files, and how it is put together again after a start.
+//! How far each file is read: what is in the table of files, and how it is put together again after a start.
 //!
 //! Lines lead to events of both streams, and the streams are written one by one. So a cursor has an end for each: all
 //! lines
@@ -9,7 +9,7 @@
 //! batch, and of the other one what was on disk by then.
 //!
 //! Both ends count in the text, not in the file, and the greater of what two tables say of a stream is right even where
-//! one of them has the text in another file. But a copy may be shorter than what was read of its original: an end from
+//! one of them has the text in a different file. But a copy may be shorter than what was read of its original: an end from
 //! the time of the original goes no further than the copy does ([`FileCursor::was_elsewhere`]).
 
 use std::path::PathBuf;
@@ -69,7 +69,7 @@ pub struct FileCursor {
     pub is_cut_short: bool,
     /// Whether it is gone for so long that its last line is taken without an end.
     pub is_last_read: bool,
-    /// Whether its ends come in part from a table that has its text in another file. More may have been read there than
+    /// Whether its ends come in part from a table that has its text in a different file. More may have been read there than
     /// this one holds, and how much it holds is known when it is seen.
     pub was_elsewhere: bool,
     /// The first line, where lines are read by it.
@@ -136,7 +136,7 @@ impl FileCursor {
         (self.has_ended, self.is_cut_short, self.is_last_read) = (false, false, false);
     }
 
-    /// Whether it has another name than at first: what is written next goes to another file.
+    /// Whether it has a different name than at first: what is written next goes to a different file.
     pub fn is_rotated(&self) -> bool {
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         name[..name.floor_char_boundary(FOLLOWED_NAME_BYTES_MAX)] != self.name
@@ -252,7 +252,7 @@ impl FileCursors {
         self.all.iter_mut().find(|cursor| cursor.number == number)
     }
 
-    /// Takes note of what is on disk by now.
+    /// Records what is on disk by now.
     pub fn refresh(&mut self, commits: &Commits) {
         self.all.iter_mut().for_each(|cursor| cursor.refresh(commits));
     }

@@ -105,7 +105,7 @@ pub struct Follower<F: Files> {
 }
 
 impl<F: Files> Follower<F> {
-    /// Goes on from these cursors. Where there are none, this is the first look: `from_end` leaves out what is there.
+    /// Continues from these cursors. Where there are none, this is the first look: `from_end` leaves out what is there.
     pub fn new(files: F, cursors: Option<FileCursors>, from_end: bool, wants_head: bool) -> Self {
         let skips_present = from_end && cursors.is_none();
         let mut cursors = cursors.unwrap_or_default();
@@ -138,7 +138,7 @@ impl<F: Files> Follower<F> {
         Ok(unread)
     }
 
-    /// Looks at the files that have a cursor; gives the numbers of those that have another beginning than before.
+    /// Looks at the files that have a cursor; returns the numbers of those that have another beginning than before.
     fn look_at_known(&mut self, seen: &[Seen], now: Now) -> Vec<u64> {
         let mut truncated = Vec::new();
         for at in 0..self.cursors.all.len() {
@@ -510,7 +510,7 @@ impl<F: Files> Follower<F> {
         Ok(&mut self.open.last_mut().expect("it was just put there").1)
     }
 
-    /// What was there a moment ago has another name by now.
+    /// What was there a moment ago has a different name by now.
     fn failed(&mut self, error: &io::Error) {
         self.is_unsettled |= error.kind() == io::ErrorKind::NotFound;
     }

@@ -25,17 +25,17 @@ use afferent_host::stop::Stop;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct TailConfig {
-    /// Names the input: in logs, in metrics, and in the ring log, where its places are.
+    /// The name of the input in logs, in metrics, and in the ring log, which holds its cursors.
     pub name: String,
     /// The files.
     pub paths: Vec<Pattern>,
-    /// What their lines are.
+    /// The format of their lines.
     pub form: LineForm,
-    /// What their columns mean.
+    /// The meaning of their columns.
     pub mapping: Mapping,
-    /// Whether files that are there at the first look are followed from their end.
+    /// Whether to begin at the end of files that exist at the first look.
     pub from_end: bool,
-    /// From look to look.
+    /// Time between two looks at the files.
     pub interval: Duration,
 }
 

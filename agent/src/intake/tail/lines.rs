@@ -19,7 +19,7 @@ use crate::intake::time::rfc3339;
 pub struct LinePattern(Regex);
 
 impl LinePattern {
-    /// Reads one; the error says what is wrong with it.
+    /// Reads one; the error states what is wrong with it.
     pub fn new(pattern: &str) -> Result<Self, String> {
         let regex = Regex::new(pattern).map_err(|error| format!("`pattern` {pattern:?}: {error}"))?;
         if regex.capture_names().flatten().next().is_none() {
@@ -93,7 +93,7 @@ impl LineMaker {
         matches!(&self.form, LineForm::Csv { columns } if columns.is_empty())
     }
 
-    /// Appends the socket's lines to `text`. The error says why the line cannot be taken.
+    /// Appends the socket's lines to `text`. The error states why the line cannot be taken.
     pub fn make(&mut self, chunk: &Chunk, start: u64, line: &[u8], text: &mut String) -> Result<Made, String> {
         if matches!(self.form, LineForm::Json) && self.mapping.value_columns.is_empty() {
             return Ok(Made::AsItIs);

@@ -110,7 +110,7 @@ impl TailMetrics {
         self.lines.refused.add(1);
         let path = chunk.path.display();
         let text = format!(
-            "the line at byte {start} of {path} was refused, and its event is lost: {error}; mend what writes it"
+            "the line at byte {start} of {path} was refused, and its event is lost: {error}; correct the program that writes it"
         );
         self.lines.troubles.happened(&format!("lines of {}", self.name), text);
     }

@@ -10,7 +10,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a path; the error says what is wrong with it.
+    /// Reads a path; the error states what is wrong with it.
     pub fn new(path: &str) -> Result<Self, String> {
         let (directory, name) = match path.rsplit_once('/') {
             Some(("", name)) => ("/", name),

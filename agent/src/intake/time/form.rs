@@ -88,7 +88,7 @@ impl fmt::Display for Reading {
 }
 
 impl Reading {
-    /// Refuses a form and a zone that do not go together; the text says why.
+    /// Refuses a form and a zone that do not go together; the text states why.
     pub fn check(&self) -> Result<(), &'static str> {
         let says_none = matches!(self.form, Form::Excel) || matches!(&self.form, Form::Pattern(it) if !has(it, b'z'));
         match (&self.form, self.zone) {
@@ -100,7 +100,7 @@ impl Reading {
         }
     }
 
-    /// Reads one time; the error says why it is none.
+    /// Reads one time; the error states why it is none.
     pub fn read(&self, text: &str) -> Result<Timestamp, String> {
         let time = match &self.form {
             Form::Rfc3339 => parse(text, self.zone),
@@ -145,7 +145,7 @@ fn is_pattern(text: &str) -> bool {
     known && zone_ends_it && b"Ymd".iter().all(|letter| count(letter) == 1)
 }
 
-/// A plain decimal number: what stands before the point, and the digits behind it.
+/// A plain decimal number: what is before the point, and the digits behind it.
 fn decimal(text: &str) -> Option<(i64, &[u8])> {
     let (whole, rest) = text.split_once('.').map_or((text, None), |(whole, rest)| (whole, Some(rest)));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

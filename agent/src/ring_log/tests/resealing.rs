@@ -1,4 +1,4 @@
-//! What goes on in a new epoch: nothing of it is lost, and nothing is there twice.
+//! What continues in a new epoch: nothing of it is lost, and nothing is there twice.
 
 use std::collections::BTreeMap;
 

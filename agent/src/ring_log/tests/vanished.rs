@@ -38,7 +38,7 @@ fn in_another_boot(disk: &SimDisk) -> (RingLog<SimDisk>, Recovery) {
     open_as(disk, 12, who("press-1"), &ClockReading { boot: [8; 16], ..clock() }).unwrap()
 }
 
-/// Every event of these lanes is there or declared, and the streams go on in other epochs.
+/// Every event of these lanes is there or declared, and the streams continue in other epochs.
 fn all_accounted(log: &mut RingLog<SimDisk>, ends: &[(Lane, Sequence)]) -> Vec<Loss> {
     let after = Stream::ALL.map(|stream| append(log, stream, 9_999, 100));
     let seen = drain(log);
@@ -143,7 +143,7 @@ fn several_files_gone_are_all_accounted_for() {
         let (mut log, recovery) = open(&disk, 12);
         assert!(!recovery.losses.is_empty(), "{recovery}");
         for stream in Stream::ALL {
-            // Only what has lost its end goes on in another epoch.
+            // Only what has lost its end continues in a different epoch.
             if recovery.streams[usize::from(stream.number())] == StreamStart::Continued {
                 let (lane, _) = ends[usize::from(stream.number())];
                 let next = log.epochs.draw(stream);
@@ -264,7 +264,7 @@ fn a_ring_put_back_from_an_earlier_copy_says_what_it_cannot_show() {
     assert_eq!(recovery.losses.len(), 1);
     assert!(!marks(&drain(&mut log)).contains(&29), "the witness knows that it was acked");
     drop(log);
-    // The control: without the witness it goes on where it was, and what the next log says settles it.
+    // The control: without the witness it continues where it was, and what the next log says settles it.
     disk.put_back(&earlier);
     disk.beside().lose_all();
     assert_eq!(open(&disk, 12).1.streams, [StreamStart::Continued; 2]);

@@ -79,7 +79,7 @@ impl Record {
         bytes
     }
 
-    /// Reads a slot; gives its version too. `None` when there is none in these bytes.
+    /// Reads a slot; returns its version too. `None` when there is none in these bytes.
     pub fn decode(bytes: &[u8; SLOT_LEN]) -> Option<(u64, Self)> {
         let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("a field lies within the slot"));
         let short = |at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().expect("a field lies within the slot"));

@@ -123,7 +123,7 @@ impl Sender {
         let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         let end = search.resume.end;
         if search.is_damaged && search.until == end && end <= known.held.end {
-            // Between the last common end and the receiver's there is nothing but damage: nothing whole is let go of.
+            // Between the last common end and the receiver's there is nothing but damage: nothing whole is released.
             known.state = LaneState::Agreed;
             if end < known.acked_end {
                 known.rewind(end);

@@ -85,7 +85,7 @@ fn check_finds_what_is_missing_or_taken_on_the_machine_and_all_of_it_at_once() {
         "no-such-program-at-all",
         "/nowhere/recorded.csv",
         "/dev/no-such-port",
-        "`ring.pool_bytes` is 900000000000000, and the disk of",
+        "`ring.pool_bytes` is 900000000000000, but the disk of",
     ];
     finds(&rig, &parts);
     // A directory that is none, and one that cannot be written.
@@ -138,7 +138,7 @@ fn check_connect_says_what_each_hop_has_answered() {
     }
     rig.agent_ship = way(&authority.ca, &wrong);
     let (is_content, said) = check(&rig, &["--connect"]);
-    assert!(!is_content && said.contains("CONNACK 0x86, it refuses user name or password"), "{said}");
+    assert!(!is_content && said.contains("CONNACK 0x86, it rejects user name or password"), "{said}");
     rig.agent_ship = way(&Authority::new(&rig.folder, "stranger").ca, &right);
     let (is_content, said) = check(&rig, &["--connect"]);
     assert!(!is_content && said.contains("TLS: ") && said.contains("name it in `ship.ca_file`"), "{said}");

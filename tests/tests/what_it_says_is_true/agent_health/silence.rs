@@ -92,7 +92,7 @@ fn a_child_that_is_missing_or_fails_is_told() {
         .into();
     let agent = rig.start_agent();
     wait_warned(&agent, "the child plc cannot be run: /nowhere/read-plc");
-    wait_warned(&agent, "the child failing has ended (exit status: 1)");
+    wait_warned(&agent, "the child failing has exited (exit status: 1)");
     wait_told(&rig, "the child plc cannot be run");
 }
 

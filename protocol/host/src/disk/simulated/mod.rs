@@ -176,7 +176,7 @@ impl SimDisk {
         Self { platter: Arc::clone(&self.platter), boot: platter.boot() }
     }
 
-    /// Flips one durable bit of something that was written, if anything was; gives the file and the byte.
+    /// Flips one durable bit of something that was written, if anything was; returns the file and the byte.
     pub fn rot(&self) -> Option<(String, usize)> {
         self.platter().rot()
     }
