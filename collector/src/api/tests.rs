@@ -314,7 +314,8 @@ async fn a_batch_of_cloud_events_is_one_json_document_and_answers_can_be_compres
 #[tokio::test]
 async fn clients_get_the_media_type_that_they_want_most() {
     let served = Served::with_six_events().await;
-    served.sources.send_replace(Arc::new(vec![SourceView::new(SourceId::new("press-88").unwrap())]));
+    let press = SourceId::new("press-88").unwrap();
+    served.sources.publish(vec![(press, Some(SourceView::new(press)))]);
     let certificate = "/v1/certificate?source=press-88&from=1970-01-01T00:00:00Z&until=1970-01-02T00:00:00Z";
     let (lines, array, json, text) = (events::NDJSON, events::BATCH, "application/json", "text/plain; charset=utf-8");
     let java = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2";

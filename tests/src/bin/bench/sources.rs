@@ -94,7 +94,7 @@ fn greeted(folder: &Folder, senders: &mut [Sender]) -> Core<EmbeddedLog<FsDisk>>
     let now = clock.read().wall;
     let opened = EmbeddedLog::open_by_indexes(disk, LogSettings::default(), &mut || 7, now, &mut sources);
     let (log, recovery) = opened.expect("an empty folder takes a log");
-    let mut core = Core::new(log, sources, own, &recovery, &clock.read());
+    let mut core = Core::new(log, sources, own, &recovery, &clock.read()).with_new_names(MANY as u32);
     core.begin(&clock.read()).expect("the log can be written");
     for senders in senders.chunks_mut(GREETED_AT_ONCE) {
         let mut say = |messages: Vec<(SourceId, Vec<u8>)>| {
