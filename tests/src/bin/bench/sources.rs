@@ -89,7 +89,7 @@ fn greeted(folder: &Folder, senders: &mut [Sender]) -> Core<EmbeddedLog<FsDisk>>
         endorsements: Vec::new(),
     };
     let clock = SystemClock::new();
-    let disk = FsDisk::new(&folder.join("log")).expect("the folder can be written");
+    let disk = FsDisk::new(folder.join("log")).expect("the folder can be written");
     let mut sources = Sources::new(own.source);
     let now = clock.read().wall;
     let opened = EmbeddedLog::open_by_indexes(disk, LogSettings::default(), &mut || 7, now, &mut sources);
