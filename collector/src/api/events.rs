@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use afferent_protocol::ids::{Offset, Timestamp};
 use axum::body::{Body, Bytes};
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -13,7 +13,8 @@ use super::budget::{Client, Room, Share};
 use super::cursor::Cursor;
 use super::pages::Pages;
 use super::problem::Problem;
-use super::query::{Asked, Query};
+use super::query::Query;
+use super::query::part::{Asked, EventsQuery};
 use super::state::Api;
 use crate::limits::{EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX};
 use crate::log::ReadLog;
@@ -42,20 +43,20 @@ pub(super) const BATCH: &str = "application/cloudevents-batch+json";
 /// An answer of up to [`EVENTS_PAGED_MAX`] events is a page: it is rendered before it is sent, and its headers say where
 /// to go on. It may have fewer events than `limit` when they are large. A longer answer is rendered as fast as the client
 /// takes it, and no faster.
-#[utoipa::path(get, path = "/v1/events", tag = "events", params(super::openapi::EventsQuery), responses(
+#[utoipa::path(get, path = "/v1/events", tag = "events", params(EventsQuery), responses(
     (status = 200, description = "Events, one CloudEvent a line, or an array of them", content(
         (String = "application/x-ndjson"), (Vec<Object> = "application/cloudevents-batch+json")),
         headers(("afferent-first-offset" = String), ("afferent-end-offset" = String),
             ("afferent-next-offset" = String), ("afferent-next-cursor" = String), ("afferent-bytes-read" = String))),
-    super::openapi::Refusals
+    Problem
 ))]
 pub(super) async fn events(
     State(api): State<Api>,
     client: Client,
-    RawQuery(query): RawQuery,
+    query: Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref(), Asked::Part)?;
+    let query = query.part()?;
     let format = format_of(&headers)?;
     let log = api.log();
     let part = blocking({
@@ -98,7 +99,7 @@ struct Part {
 }
 
 impl Part {
-    fn find(log: &dyn ReadLog, query: &Query) -> Result<Self, StartError> {
+    fn find(log: &dyn ReadLog, query: &Asked) -> Result<Self, StartError> {
         let start = match query.cursor {
             Some(cursor) => Start::Place(cursor.place),
             None => query.from.unwrap_or(Start::First),
@@ -154,7 +155,7 @@ async fn page(
     mut pages: Pages,
     room: &Room,
     part: &Part,
-    query: &Query,
+    query: &Asked,
     mut headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let is_array = headers[header::CONTENT_TYPE] == BATCH;

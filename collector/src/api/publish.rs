@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::budget::Sent;
 use super::problem::Problem;
+use super::query::{Nothing, Query};
 use super::state::Api;
 use crate::intake::Intake;
 use crate::limits::{POST_BYTES_MAX, POST_EVENTS_MAX};
@@ -49,9 +50,10 @@ struct PublishedEvent {
     request_body(description = "CloudEvents 1.0 in the JSON format: one, an array, or one a line", content(
         (Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"),
         (String = "application/x-ndjson"))),
-    responses((status = 200, description = "They are on disk", body = Published), super::openapi::Refusals))]
+    responses((status = 200, description = "They are on disk", body = Published), Problem))]
 pub(super) async fn publish(
     State(api): State<Api>,
+    _: Query<Nothing>,
     headers: HeaderMap,
     body: Sent,
 ) -> Result<Json<Published>, Problem> {
