@@ -23,7 +23,7 @@ use super::blocking::blocking;
 use super::budget::{Client, Share};
 use super::pages::Pages;
 use super::problem::Problem;
-use super::query::filter::Chosen;
+use super::query::filter::{Chosen, types_schema};
 use super::query::values::{Whole, optional};
 use super::query::{Parameters, Query, refused};
 use super::state::Api;
@@ -52,6 +52,7 @@ pub(super) struct StreamQuery {
     /// Only these subjects: `*` stands for one level, `**` for several.
     subject: Option<String>,
     /// Only these types, with commas; `breakdown` for `afferent.breakdown.v1`.
+    #[param(schema_with = types_schema)]
     r#type: Option<String>,
     /// Only these sources, with commas.
     source: Option<String>,

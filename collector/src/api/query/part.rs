@@ -4,7 +4,7 @@ use afferent_protocol::ids::Timestamp;
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::filter::Chosen;
+use super::filter::{Chosen, types_schema};
 use super::values::{Limit, optional};
 use super::{Pairs, Parameters, Query, refused};
 use crate::api::cursor::Cursor;
@@ -44,6 +44,7 @@ pub(in crate::api) struct EventsQuery {
     #[param(example = "88-C/**")]
     subject: Option<String>,
     /// Only these types, with commas; `breakdown` for `afferent.breakdown.v1`.
+    #[param(schema_with = types_schema)]
     r#type: Option<String>,
     /// Only these sources, with commas.
     source: Option<String>,
