@@ -12,6 +12,7 @@
 //! Texts without escapes are borrowed from the line. Everything that is wrong is refused with the field and the remedy.
 
 mod fields;
+mod values;
 
 use std::fmt::Write;
 
@@ -24,15 +25,16 @@ use afferent_protocol::ids::{NameError, Subject, Timestamp};
 use crate::intake::time;
 use crate::intake::unit::{UnitError, Units};
 use crate::limits::{LINE_BYTES_MAX, REFUSAL_BYTES_MAX, TIME_NUMBER_MIN};
-pub use fields::{Field, FieldSet, Fields, Number, Text, Time};
+pub use fields::{Field, FieldSet, Fields};
+pub use values::{Number, Text, Time};
 
 /// Why a line was refused. The text is for the producer.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
-    /// Over the limit.
+    /// The line is longer than the limit.
     #[error("the line has over {LINE_BYTES_MAX} bytes; send less text in it, and end lines with \\n")]
     TooLong,
-    /// Bytes that are no text.
+    /// The bytes are not UTF-8.
     #[error("byte {0} of the line is not UTF-8; send text as UTF-8")]
     NotUtf8(usize),
     /// Not one JSON object, or a field with a wrong type.
@@ -42,39 +44,39 @@ pub enum LineError {
     #[error("`{0}` is missing; {1} needs it")]
     Missing(Field, Kind),
     /// A field that this type does not have.
-    #[error("`{0}` is no field of {1}; it takes {2}")]
+    #[error("`{0}` is not a field of {1}; its fields are {2}")]
     Foreign(Field, Kind, FieldSet),
-    /// A name that an enumeration does not have.
-    #[error("`{field}` is {given:?}; it is one of {known}")]
+    /// The name is unknown.
+    #[error("`{field}` is {given:?}; use one of {known}")]
     Name {
         /// The field.
         field: Field,
-        /// What was given.
+        /// The given name.
         given: String,
-        /// What is taken.
+        /// The known names.
         known: &'static str,
     },
-    /// What only the agent itself writes.
+    /// Only the agent itself writes this type.
     #[error("`type` is {0:?}, which only an agent itself writes")]
     Own(String),
-    /// A subject that is no path.
+    /// The subject is not a valid path.
     #[error("the subject {0}; write a path such as 88-C/spindle/temperature")]
     Subject(NameError),
-    /// A time that cannot be read or told.
+    /// The time cannot be parsed, or is out of range.
     #[error(
         "`time` is {0:?}; write RFC 3339 as \"2021-09-13T23:54:31Z\" or whole microseconds since 1970, up to the year 9999"
     )]
     Time(String),
-    /// A number that is perhaps meant in another unit.
+    /// The number is probably in a different unit.
     #[error(
-        "`time` is {0}, which in microseconds since 1970 lies before 2000-01-02; if it counts seconds or milliseconds, send \
-         microseconds, and if it is meant, RFC 3339 as \"1970-01-01T00:00:00Z\""
+        "`time` is {0}, which as microseconds since 1970 is before 2000-01-02; if it counts seconds or milliseconds, send \
+         microseconds; if that time is right, send RFC 3339 such as \"1970-01-01T00:00:00Z\""
     )]
     OtherUnit(i64),
     /// Not a UCUM code.
     #[error("{0}")]
     Unit(#[from] UnitError),
-    /// What the protocol refuses.
+    /// The protocol rejects the event.
     #[error("{0}")]
     Event(#[from] EventError),
 }
@@ -199,7 +201,7 @@ impl LineParser {
     }
 }
 
-/// A line whose fields are those of its type; [`ParsedLine::event`] reads what stands in them.
+/// A line whose fields are those of its type; [`ParsedLine::event`] reads what is in them.
 #[derive(Debug)]
 pub struct ParsedLine<'a> {
     fields: Fields<'a>,
@@ -345,7 +347,7 @@ fn explained(error: &serde_json::Error, line: &str) -> String {
     }
     let mut text = format!("the line is not one JSON object: {text} (at byte {})", error.column());
     let bare = found.trim_start_matches('-').to_ascii_lowercase();
-    if bare.starts_with("nan") || bare.starts_with("inf") || text.contains("number out of range") {
+    if bare.starts_with("nan") || bare.starts_with("inf") {
         text.push_str("; JSON has no NaN and no infinity: leave the sample out, or send a text with quality \"bad\"");
     } else if error.is_eof() {
         text.push_str("; it ends too early: one whole object belongs on one line");

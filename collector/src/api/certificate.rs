@@ -8,12 +8,13 @@ use afferent_protocol::ids::{SourceId, Timestamp};
 use afferent_protocol::sign::PublicKey;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
+use super::accept::{self, Offer};
 use super::budget::Client;
-use super::budget::computing::Computation;
+use super::budget::computing::{Computation, JSON};
 use super::problem::Problem;
 use super::query::values::{Machine, list, optional, required};
 use super::query::{Parameters, Query, QueryError, refused};
@@ -71,7 +72,19 @@ impl CertificateQuery {
     }
 }
 
-/// Answers with the certificate, as JSON, or as text for whoever accepts `text/plain`. What is unusual
+/// How it is written.
+#[derive(Clone, Copy)]
+enum Form {
+    Json,
+    Text,
+}
+
+const FORMS: [Offer<Form>; 2] = [
+    Offer { media: JSON, alias: None, answer: Form::Json },
+    Offer { media: "text/plain", alias: None, answer: Form::Text },
+];
+
+/// Answers with the certificate, as JSON, or as text for whoever wants `text/plain` more. What is unusual
 /// takes reading the whole log.
 #[utoipa::path(get, path = "/v1/certificate", tag = "sources", params(CertificateQuery),
     responses((status = 200, description = "What the log proves", content(
@@ -83,6 +96,7 @@ pub(super) async fn certificate(
     Query { asked, .. }: Query<CertificateQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let form = accept::choose(&headers, &FORMS)?;
     let (about, span) = (asked.about()?, Span { from: asked.from, until: asked.until });
     let (own, key) = api.state.own;
     let trust = if asked.key.is_empty() { Trust::Answering(key) } else { Trust::Named(asked.key) };
@@ -95,11 +109,12 @@ pub(super) async fn certificate(
     };
     let certificate = api.budgets.computed(Computation::Certificate, &client, made).await?;
     let certificate = certificate.with_rings(&api.held().sources.borrow().clone());
-    let wants_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
     let complete = HeaderValue::from_static(if certificate.complete { "true" } else { "false" });
     let verdict = HeaderValue::from_static(certificate.verdict.name());
-    let mut answer =
-        if wants_text { text::text(&certificate).into_response() } else { Json(certificate).into_response() };
+    let mut answer = match form {
+        Form::Json => Json(certificate).into_response(),
+        Form::Text => text::text(&certificate).into_response(),
+    };
     answer.headers_mut().insert(COMPLETE, complete);
     answer.headers_mut().insert(VERDICT, verdict);
     Ok(answer)

@@ -3,7 +3,7 @@
 use crate::event::{Body, Change, Kind, LifeCycle, Progress, Sample, Value};
 use crate::wire::Writer;
 
-/// What stands behind the variant in most bodies, in this order, each part in some of them.
+/// The fields behind the variant of most bodies, in this order; each is present in some of them.
 struct Row<'a> {
     /// Variants and whatever else is known to be a byte.
     head: [u8; 3],
@@ -124,7 +124,7 @@ fn progress(out: &mut Writer<'_>, body: &Progress) {
     }
 }
 
-/// Whether a device can say it.
+/// Whether a device can send this event.
 fn life_cycle<'a>(row: &mut Row<'a>, body: &'a LifeCycle<'a>) -> bool {
     row.head = [Kind::LifeCycle.number(), 0, 0];
     row.head_len = 2;

@@ -258,7 +258,7 @@ async fn another_device_is_refused_and_that_is_said_once() {
     rig.sink.taken(1).await;
     let refused = LifeCycle::Refused {
         source: "mill-2",
-        reason: "this port is for spindle-1; mend the cabling, or `device` in the configuration",
+        reason: "this port is for spindle-1; correct the cabling, or `device` in the configuration",
     };
     // The right one, on the same line, is taken.
     device.says_it_is("spindle-1").await;
@@ -408,7 +408,7 @@ async fn a_batch_without_its_records_is_refused_and_said() {
     builder.seal(&lineage, &ClockReading::default(), &Identity::from_seed(&[1; 32]), &mut bytes);
     device.send(&Batch::parse(&bytes).unwrap().0.emptied()).await;
     rig.sink.taken(2).await;
-    assert!(rig.events()[1].contains("without the records"), "{:?}", rig.events());
+    assert!(rig.events()[1].contains("has no records"), "{:?}", rig.events());
     device.send(&bytes).await;
     assert_eq!(device.is_acked().await.end, Sequence::new(1), "the batch itself is taken");
     rig.end().await;
@@ -463,7 +463,7 @@ fn batch_of(ticks: &[i64], synchronised: Option<i64>) -> Vec<u8> {
     bytes
 }
 
-/// What a batch becomes in the agent's log, among events of others; gives the boot, and the ticks that a reader makes of
+/// What a batch becomes in the agent's log, among events of others; returns the boot, and the ticks that a reader makes of
 /// what is there.
 fn ticks_read_back(batch: &[u8], asked: Option<u64>, arrived: &ClockReading) -> ([u8; 16], Vec<i64>) {
     let settings =
