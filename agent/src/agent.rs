@@ -238,7 +238,7 @@ fn syncing(witness: WitnessSync<File>) -> impl FnMut() + Send {
         let now = witness.trouble();
         match &now {
             Some(why) if now != trouble => tracing::warn!(
-                "the ring's witness cannot be written: {why}; the agent still accepts events, but files of the ring log \
+                "the ring's witness cannot be written: {why}; events are accepted, but files of the ring log \
                  may vanish unnoticed"
             ),
             None if trouble.is_some() => tracing::info!("the ring's witness can be written again"),
@@ -253,7 +253,8 @@ fn within(text: &str, bytes_max: usize) -> String {
     text[..text.floor_char_boundary(bytes_max)].to_string()
 }
 
-/// How the agent had stopped, from what the ring log holds: its last critical event, and the boot that it was written in.
+/// How the agent had stopped, from what the ring log holds: its last critical event, and the boot that it was written
+/// in.
 fn previous_stop(recovery: &Recovery, clock: &ClockReading) -> PreviousStop {
     match &recovery.last_critical {
         None => PreviousStop::None,

@@ -143,7 +143,7 @@ impl CheckArgs {
             )?;
         }
         if config.ship.collector_keys.is_empty() && !config.trusts_first() && Kept::read(data).pins.is_empty() {
-            let remedy = "the agent ships nothing until `ship.collector_keys` names its key, or `ship.trust_first` is set \
+            let remedy = "nothing is shipped until `ship.collector_keys` names its key, or `ship.trust_first` is set \
                           for the first contact";
             writeln!(out, "but the agent trusts no collector: {remedy}")?;
         }

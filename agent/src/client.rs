@@ -197,7 +197,8 @@ pub fn send(
     })
 }
 
-/// As [`send`], and gives every answer to `on_answer` as it comes. One function for all callers: the agent's size counts.
+/// As [`send`], and gives every answer to `on_answer` as it comes. One function for all callers: the agent's size
+/// counts.
 pub fn send_and_watch(
     target: &Target,
     timeout: Duration,

@@ -36,8 +36,8 @@ pub enum Origin {
     Replaced(PathBuf),
 }
 
-/// Reads the key in `directory`, or makes one that is on disk when this returns. A file that is no key is moved aside: what
-/// a machine captures does not wait for it.
+/// Reads the key in `directory`, or makes one that is on disk when this returns. A file that is no key is moved aside:
+/// what a machine captures does not wait for it.
 pub fn take(directory: &Path) -> Result<Taken, KeyError> {
     let path = directory.join(KEY_FILE);
     let origin = match load_existing(directory) {

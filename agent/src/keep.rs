@@ -123,8 +123,8 @@ impl Keeper {
         Ok(Self { directory, jobs, thread, troubles })
     }
 
-    /// Keeps it. A pin is durable when this returns; the others are written in a while. `false` when there is no room for
-    /// it now, or the disk did not take it: try again later.
+    /// Keeps it. A pin is durable when this returns; the others are written in a while. `false` when there is no room
+    /// for it now, or the disk did not take it: try again later.
     pub fn keep(&self, keepsake: Keepsake) -> bool {
         if !matches!(keepsake, Keepsake::Pins(_)) {
             return self.jobs.try_send(keepsake).is_ok();

@@ -5,10 +5,8 @@
 //! durable commits on.
 //!
 //! The open batches also hold the *tables*: how far each lane of each device is in the log, and how far the files are
-//! that
-//! inputs follow. A device's batch is taken as a whole, and so are lines of a file; a batch that has events of either
-//! ends
-//! with its stream's tables, so that they cannot part.
+//! that inputs follow. A device's batch is taken as a whole, and so are lines of a file; a batch that has events of
+//! either ends with its stream's tables, so that they cannot part.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +26,8 @@ use crate::ring_log::{DeviceProgress, FollowedFiles, Tables};
 pub struct CommitSettings {
     /// Milliseconds that a sample waits for company while a producer waits for it.
     pub wait_max_ms: u64,
-    /// Milliseconds that a sample waits to be committed with others while no producer waits for it: a commit wears flash.
+    /// Milliseconds that a sample waits to be committed with others while no producer waits for it: a commit wears
+    /// flash.
     pub samples_wait_max_ms: u64,
 }
 
@@ -171,6 +170,7 @@ impl OpenBatches {
         for event in events {
             open.builder.push(event).expect("there is room for all of them");
         }
+        assert_eq!(device.progress.stream, stream, "progress is kept in the stream of its events");
         // Right behind them, how their times were made of ticks: the table does not repeat that.
         device.push(&mut open.builder);
         open.note(DeviceProgress { progress: Progress { ticks: None, ..device.progress }, ..device });
@@ -312,6 +312,8 @@ impl OpenBatches {
         std::mem::swap(&mut open.builder, spare);
         open.full = false;
         let commit = open.commit;
+        assert!(open.noted <= commit, "a table's newest change is in a batch that was taken");
+        assert!(!spare.is_empty(), "a batch that is due holds an event");
         open.commit += 1;
         Some(commit)
     }

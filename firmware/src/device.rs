@@ -1,5 +1,5 @@
-//! All of it behind three calls: make a [`Device`], record into a [`Recorder`] from anywhere, and [`Device::poll`] in the
-//! main loop.
+//! All of it behind three calls: make a [`Device`], record into a [`Recorder`] from anywhere, and [`Device::poll`] in
+//! the main loop.
 
 use afferent_protocol::batch::HEADER_LEN;
 use afferent_protocol::event::Body;

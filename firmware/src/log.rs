@@ -1,8 +1,8 @@
 //! Both streams of a device, and what gives way to what.
 //!
 //! - Samples: the oldest batch gives way to the newest.
-//! - Critical: what is kept is never given up for something newer. When there is no room, new events are lost, and lesser
-//!   ones (below warning: heartbeats, states, recoveries) a quarter earlier than breakdowns.
+//! - Critical: what is kept is never given up for something newer. When there is no room, new events are lost, and
+//!   lesser ones (below warning: heartbeats, states, recoveries) a quarter earlier than breakdowns.
 //! - Every loss is declared by an event in `critical` as soon as that has room, with the exact range.
 
 use afferent_protocol::event::{Body, Loss, LossReason, Severity};
@@ -245,8 +245,8 @@ impl<'m> Log<'m> {
         held
     }
 
-    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; returns its end and its length. `None`
-    /// when it cannot be had: one that was damaged where it lay is given up and declared, once it is its turn.
+    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; returns its end and its length.
+    /// `None` when it cannot be had: one that was damaged where it lay is given up and declared, once it is its turn.
     #[inline(never)]
     pub fn read(&mut self, stream: Stream, epoch: Epoch, from: u32) -> Option<(u32, usize)> {
         let Self { streams, source, work, .. } = self;

@@ -1,8 +1,8 @@
 //! Messages about time between a device without a clock and its agent, on a serial line.
 //!
-//! The device sends its boot's name and its ticks (microseconds since boot); the agent answers with the same and with the
-//! time by its own clock. From then on each of them can map the device's ticks to UTC. The bytes are in `README.md` of
-//! this crate; the frame around them has the checksum.
+//! The device sends its boot's name and its ticks (microseconds since boot); the agent answers with the same and with
+//! the time by its own clock. From then on each of them can map the device's ticks to UTC. The bytes are in `README.md`
+//! of this crate; the frame around them has the checksum.
 
 use crate::ids::{SourceId, Timestamp};
 use crate::limits::SOURCE_BYTES_MAX;

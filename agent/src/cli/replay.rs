@@ -84,8 +84,8 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 impl ReplayArgs {
-    /// Replays the file. Returns an error unless all rows were valid and all events accepted. The progress goes to standard
-    /// error if that is a terminal.
+    /// Replays the file. Returns an error unless all rows were valid and all events accepted. The progress goes to
+    /// standard error if that is a terminal.
     pub fn run(&self) -> Result<Report, SendError> {
         let settings = self.settings()?;
         let rows = Rows::open(&settings.path, settings.mapping.clone())?;

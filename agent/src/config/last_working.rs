@@ -1,5 +1,5 @@
-//! A copy of the last configuration with which the agent has reached a collector: should the one that it is started with
-//! be wrong, it continues with that.
+//! A copy of the last configuration with which the agent has reached a collector: should the one that it is started
+//! with be wrong, it continues with that.
 //!
 //! The copy is `config.proven/` in the data directory: the main file as `agent.toml`, and its `conf.d`.
 

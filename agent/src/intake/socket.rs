@@ -1,10 +1,10 @@
 //! The socket: one JSON object a line in, answers as lines out.
 //!
-//! `{"accepted":N}`: the lines 1 to N of this connection are on disk, save for those that were refused. It is cumulative,
-//! sent at most once per group commit, and producers need not wait for it before they send more.
-//! `{"line":n,"error":"…"}`: line n was refused; the lines around it are not touched by that. N never stands on a refused
-//! line, so a producer is done when every line of it is either refused or not above N. Empty lines count, and hold nothing.
-//! `{"line":0,"error":"…"}`: the connection ends, or has no slot; the lines of it are answered as ever.
+//! `{"accepted":N}`: the lines 1 to N of this connection are on disk, save for those that were refused. It is
+//! cumulative, sent at most once per group commit, and producers need not wait for it before they send more.
+//! `{"line":n,"error":"…"}`: line n was refused; the lines around it are not touched by that. N never stands on a
+//! refused line, so a producer is done when every line of it is either refused or not above N. Empty lines count, and
+//! hold nothing. `{"line":0,"error":"…"}`: the connection ends, or has no slot; the lines of it are answered as ever.
 //! `replays` has the two lines that are no events.
 
 mod answers;

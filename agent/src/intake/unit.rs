@@ -1,8 +1,8 @@
 //! Units: codes of the Unified Code for Units of Measure (UCUM, <https://ucum.org/ucum>), case-sensitive.
 //!
-//! The grammar is the one of UCUM's section "Full and limited conformance": terms of components joined by `.` and `/`, in
-//! parentheses where needed; a component is a number or an atom with an optional prefix and exponent, and may carry an
-//! `{annotation}`. A factory has few units and sends them often, so [`Units`] remembers those that it has checked.
+//! The grammar is the one of UCUM's section "Full and limited conformance": terms of components joined by `.` and `/`,
+//! in parentheses where needed; a component is a number or an atom with an optional prefix and exponent, and may carry
+//! an `{annotation}`. A factory has few units and sends them often, so [`Units`] remembers those that it has checked.
 
 mod atoms;
 
@@ -204,7 +204,8 @@ impl<'a> Rest<'a> {
         (!signed || !digits.is_empty()).then_some(())
     }
 
-    /// An atom, alone or behind a prefix. Digits and operators stand only in its square brackets, save for `10*`, `10^`.
+    /// An atom, alone or behind a prefix. Digits and operators stand only in its square brackets, save for `10*`,
+    /// `10^`.
     fn symbol(&mut self) -> Option<()> {
         if self.bytes.starts_with(b"10*") || self.bytes.starts_with(b"10^") {
             self.bytes = &self.bytes[3..];

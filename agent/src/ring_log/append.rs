@@ -42,8 +42,8 @@ impl<D: Disk> RingLog<D> {
     ///
     /// On [`AppendError::Unwritable`] and [`AppendError::NoSegment`] look at [`RingLog::pending`]: when the stream is
     /// pending, the builder was emptied and its sealed bytes are kept, and [`RingLog::retry`], or this with an empty
-    /// builder, tries again with the same bytes on a different file. Otherwise, and on any other error, the builder is as
-    /// it was.
+    /// builder, tries again with the same bytes on a different file. Otherwise, and on any other error, the builder is
+    /// as it was.
     pub fn append(
         &mut self,
         stream: Stream,
@@ -145,7 +145,8 @@ impl<D: Disk> RingLog<D> {
         })
     }
 
-    /// Bytes that the sealed entry needs in a segment; only losses, and copies, may use the room that is kept for losses.
+    /// Bytes that the sealed entry needs in a segment; only losses, and copies, may use the room that is kept for
+    /// losses.
     fn kept_len(&self, pen: Pen) -> usize {
         let buffer = &self.buffers[pen.index()];
         let of_caller = buffer.batch().is_some_and(|batch| batch.origin == Origin::Caller);
@@ -169,6 +170,8 @@ impl<D: Disk> RingLog<D> {
         let knowledge = self.knowledge(pen);
         let active = self.heads[at].as_mut().expect("there is one, for the entry fits it");
         let bytes = self.buffers[at].entry(active.seed, knowledge);
+        let end = active.position + bytes.len() as u64;
+        assert!(end <= self.pool.slots[active.number].len, "an entry and its stop fit their segment");
         match active.file.write_at(bytes, active.position).and_then(|()| active.file.sync()) {
             Ok(()) => {
                 active.position += (bytes.len() - STOP_LEN) as u64;
@@ -207,6 +210,7 @@ impl<D: Disk> RingLog<D> {
         };
         self.next_generation += 1;
         let bytes = self.buffers[at].segment(&header, knowledge);
+        assert!(bytes.len() as u64 <= self.pool.slots[number].len, "a segment's first entry fits it");
         if let Err(error) = file.write_at(bytes, 0).and_then(|()| file.sync()) {
             self.counters.abandoned_segments += 1;
             self.pool.spoil(number);
@@ -235,6 +239,8 @@ impl<D: Disk> RingLog<D> {
         let active = self.heads[pen.index()].as_ref().expect("it was just written to");
         let segment = self.pool.segment_mut(active.number);
         assert_eq!(segment.end, batch.first(), "entries of a segment follow each other");
+        assert_eq!(segment.lane, batch.lane, "a segment holds one lane");
+        assert!(active.position > segment.bytes_end, "a segment only grows");
         let begins = segment.first == segment.end;
         segment.end = batch.end();
         segment.bytes_end = active.position;

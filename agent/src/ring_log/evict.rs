@@ -3,8 +3,8 @@
 //! One free file is always kept, the *spare*: a batch that the disk refuses needs another file at once, and so does a
 //! loss that does not fit behind the last critical entry. Every stream is sure of one segment to write to.
 //!
-//! With a critical segment go the losses that it declares: the loss of the segment goes along with theirs, made into one
-//! where they touch, so that the last one names all that was given up since the last ack.
+//! With a critical segment go the losses that it declares: the loss of the segment goes along with theirs, made into
+//! one where they touch, so that the last one names all that was given up since the last ack.
 
 use std::io;
 
@@ -104,6 +104,7 @@ impl<D: Disk> RingLog<D> {
     }
 
     fn evict(&mut self, number: usize, segment: &Segment, clock: &ClockReading) -> Result<(), AppendError> {
+        assert!(!self.is_active(number), "a segment that is written to is not evicted");
         // It is the oldest of its lane: what is missing before it, in a file that cannot be read, goes along with it.
         let first = self.lanes.get(segment.lane).map_or(segment.end, |lane| lane.released_end);
         let loss = Loss {

@@ -71,6 +71,7 @@ impl LaneState {
         });
         let at = self.holes.partition_point(|known| known.first < hole.first);
         self.holes.insert(at, hole);
+        assert!(self.holes.is_sorted_by(|one, next| one.end < next.first), "holes are in order and do not touch");
         self.release(self.released_end);
     }
 
@@ -79,7 +80,8 @@ impl LaneState {
         self.holes.iter().find(|hole| hole.end > from).map_or(self.end, |hole| hole.first)
     }
 
-    /// The readable events that are not released, up to the first hole: events behind it are held once the hole is gone.
+    /// The readable events that are not released, up to the first hole: events behind it are held once the hole is
+    /// gone.
     pub fn held(&self) -> Held {
         Held { lane: self.lane, first: self.released_end, end: self.whole_until(self.released_end) }
     }
@@ -107,6 +109,7 @@ impl Lanes {
     /// The lanes that a start has found, and those that are written to, which are added where they are new.
     pub fn new(found: Vec<LaneState>, current: [Lane; 2]) -> Self {
         let mut lanes = Self { list: found, current };
+        assert_eq!(current.map(|lane| lane.stream), Stream::ALL, "each stream is written to a lane of its own");
         for lane in current {
             lanes.begin(lane);
         }
@@ -149,6 +152,8 @@ impl Lanes {
 
     /// Adds a lane that its stream is not written to, behind the one whose events it takes.
     pub fn add_behind(&mut self, before: Lane, lane: Lane) {
+        assert!(self.get(lane).is_none(), "copies go to an epoch that was never used");
+        assert_eq!(before.stream, lane.stream, "copies stay in their stream");
         let at = self.list.iter().position(|known| known.lane == before).map_or(self.list.len(), |at| at + 1);
         self.list.insert(at, LaneState::new(lane));
     }

@@ -25,9 +25,9 @@ use crate::limits::ring_log::{GENERATION_STRIDE, SEGMENTS_MIN};
 impl<D: Disk> RingLog<D> {
     /// Reads every segment once, continues where the log ended, and makes durable what was lost.
     ///
-    /// A stream continues in its epoch when its last segment ends whole and nobody knows of more, and in a new one otherwise:
-    /// what stood behind the end may have been accepted, and no sequence is ever given twice. `witness` is the directory of
-    /// the ring's witness, another one than `disk`.
+    /// A stream continues in its epoch when its last segment ends whole and nobody knows of more, and in a new one
+    /// otherwise: what stood behind the end may have been accepted, and no sequence is ever given twice. `witness` is
+    /// the directory of the ring's witness, another one than `disk`.
     pub fn open(
         disk: D,
         witness: D,
@@ -291,8 +291,8 @@ impl Survey {
             };
             let vanished = lane.vanished.iter().map(|(range, reason)| loss(*range, *reason, CHAIN_START));
             let holes = lane.holes.iter().map(|hole| loss(hole.range, LossReason::Corrupt, hole.chain));
-            // An epoch begins only after the torn tail of the one before was declared; what is sealed again may begin at any
-            // time.
+            // An epoch begins only after the torn tail of the one before was declared; what is sealed again may begin
+            // at any time.
             let mut later = self.lanes[index + 1..].iter().filter(|later| later.lane.stream == stream);
             let declared = lane.is_closed || later.any(|later| later.source.is_some() && later.reseals.is_none());
             let reason = lane.torn_vanished.unwrap_or(LossReason::TornTail);

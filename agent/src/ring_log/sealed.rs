@@ -8,8 +8,9 @@
 //!  only when a segment is begun with it
 //! ```
 //!
-//! The batch's bytes never change again: when the disk refuses them they go to a different file as they are, since nobody
-//! knows whether they reached the first one. Only the head of the entry is recreated, for it belongs to its segment.
+//! The batch's bytes never change again: when the disk refuses them they go to a different file as they are, since
+//! nobody knows whether they reached the first one. Only the head of the entry is recreated, for it belongs to its
+//! segment.
 
 use afferent_protocol::batch::{Batch, BatchBuilder, ChainHash, ClockReading, Header, Lineage, SIGNED_FROM};
 use afferent_protocol::checksum::crc32c;

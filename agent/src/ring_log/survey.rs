@@ -1,9 +1,9 @@
 //! What a start finds in the files: segments, lanes, and what is wrong with them. It writes nothing.
 //!
 //! Generations give the order of the segments. Of each lane the entries must follow each other; where they do not, or
-//! where a whole entry follows a stretch that cannot be read, there is a hole. A torn tail counts only at the end of the
-//! lane's last segment: one that a later segment continues was abandoned after the disk had refused a write, and what
-//! was in it stands whole in the next. For the same reason a batch may be there twice.
+//! where a whole entry follows a stretch that cannot be read, there is a hole. A torn tail counts only at the end of
+//! the lane's last segment: one that a later segment continues was abandoned after the disk had refused a write, and
+//! what was in it stands whole in the next. For the same reason a batch may be there twice.
 
 use std::io;
 
@@ -280,7 +280,8 @@ impl Survey {
         self.damage.torn_tails = torn.count() as u32;
     }
 
-    /// How new the content of a lane is: the lane that it was first written to, by its oldest segment, and the sequence in it.
+    /// How new the content of a lane is: the lane that it was first written to, by its oldest segment, and the sequence
+    /// in it.
     fn age(&self, mut index: usize, sequence: Sequence) -> (u64, u64) {
         let mut at = sequence.get();
         for _ in 0..=self.lanes.len() {
@@ -455,7 +456,8 @@ fn resealed_in(batch: &Batch<'_>, source: &SourceId) -> Option<(Epoch, Sequence)
     }
 }
 
-/// Keeps the losses of this source that a critical batch declares; returns whether its last event is a stop of the agent.
+/// Keeps the losses of this source that a critical batch declares; returns whether its last event is a stop of the
+/// agent.
 pub(super) fn read_critical(batch: &Batch<'_>, source: &SourceId, declared: &mut Vec<Loss>) -> bool {
     let Ok(records) = codec::records(batch, &mut []) else { return false };
     // What the log and the agent say of themselves has their name as its subject.

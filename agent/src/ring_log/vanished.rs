@@ -1,11 +1,12 @@
 //! What was accepted and is not in the files any more: what the witness and the entries know beyond what a start finds.
 //!
-//! A lane's accepted end is the largest of what its own entries show, what the witness says, and what entries of the other
-//! stream say. What the files do not show of it, and what nobody acked or declared, has *vanished*: files were deleted,
-//! emptied, or put back from an earlier copy. A stream with such a lane continues in a new epoch.
+//! A lane's accepted end is the largest of what its own entries show, what the witness says, and what entries of the
+//! other stream say. What the files do not show of it, and what nobody acked or declared, has *vanished*: files were
+//! deleted, emptied, or put back from an earlier copy. A stream with such a lane continues in a new epoch.
 //!
 //! The witness names every lane that is held. One that lags (it was put back from an earlier copy, or could not be
-//! written for a while) does not know what was released since: what it alone knows of lanes that are gone proves nothing.
+//! written for a while) does not know what was released since: what it alone knows of lanes that are gone proves
+//! nothing.
 
 use afferent_protocol::batch::CHAIN_START;
 use afferent_protocol::event::{Loss, LossReason};

@@ -101,8 +101,8 @@ impl<'a> Connection<'a> {
         connection.publish_state(true)?;
         loop {
             match connection.wire.packet().await? {
-                // What is refused of former names shows when nobody answers under them; the collector's own endpoint answers
-                // on the agent's topic.
+                // What is refused of former names shows when nobody answers under them; the collector's own endpoint
+                // answers on the agent's topic.
                 Packet::SubAck(ack) => match ack.return_codes.first() {
                     Some(SubscribeReasonCode::Success(_)) => return Ok(connection),
                     code => {
@@ -294,7 +294,8 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Publishes that the agent goes offline intentionally, behind the waiting messages. The last will covers agents that vanish.
+    /// Publishes that the agent goes offline intentionally, behind the waiting messages. The last will covers agents
+    /// that vanish.
     async fn send_goodbye(&mut self) -> Result<(), Ended> {
         let mut is_sent = false;
         loop {

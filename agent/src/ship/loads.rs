@@ -1,8 +1,9 @@
-//! What waits for the line: control messages, and one message of batches a stream, cut to what the line and the peer take.
+//! What waits for the line: control messages, and one message of batches a stream, cut to what the line and the peer
+//! take.
 //!
-//! A message goes as whole batches while they are small enough, else in pieces. What is said goes before batches, breakdowns
-//! before samples, also between the pieces of a batch of samples. How far a batch was confirmed is remembered over
-//! connections, and a repetition goes on there: once, for the receiver may have lost what it had.
+//! A message goes as whole batches while they are small enough, else in pieces. What is said goes before batches,
+//! breakdowns before samples, also between the pieces of a batch of samples. How far a batch was confirmed is
+//! remembered over connections, and a repetition goes on there: once, for the receiver may have lost what it had.
 
 use crate::limits::SAMPLES_TURN;
 use std::collections::VecDeque;
@@ -108,7 +109,10 @@ impl Loads {
                 }
                 *load = Load { piece_at, ..Load::new(agent, message) };
             }
-            Some(_) => self.next = Some((agent, message)),
+            Some(_) => {
+                assert!(self.next.is_none(), "a message is taken only when there is room");
+                self.next = Some((agent, message));
+            }
         }
     }
 
@@ -144,6 +148,7 @@ impl Loads {
             && piece.range.start <= partly.confirmed
         {
             partly.confirmed = partly.confirmed.max(piece.range.end);
+            assert!(partly.confirmed <= partly.head.len, "no more is confirmed than the batch has");
         }
     }
 }
@@ -175,6 +180,8 @@ fn cut(load: &mut Load, partly: &mut Option<Partly>, bytes_max: usize) -> Parcel
     }
     let room = bytes_max.saturating_sub(PIECE_HEAD_LEN).max(1);
     let range = load.piece_at..(load.piece_at + room).min(head.len);
+    assert!(!range.is_empty() && range.end <= head.len, "a piece holds bytes of its batch");
+    assert!(load.at + head.len <= load.bytes.len(), "a batch is whole before it is cut");
     let head = PieceHead { at: range.start, ..head };
     let payload = [&head.encode(), &load.bytes[load.at + range.start..load.at + range.end]].concat();
     load.piece_at = range.end;
@@ -294,7 +301,8 @@ mod tests {
         assert!((80..100).contains(&critical), "{critical}");
     }
 
-    /// Sends with a connection that breaks after so many parcels, until the receiver has the batch; returns how many it took.
+    /// Sends with a connection that breaks after so many parcels, until the receiver has the batch; returns how many it
+    /// took.
     fn send_over_breaks(remembers: bool) -> Option<usize> {
         let batch = batch(Stream::Samples, 0, 64 * 1024);
         let (mut loads, mut joined) = (Loads::default(), Joined::default());

@@ -1,11 +1,12 @@
 //! The transport: MQTT 5 to a collector or to a broker, with nothing that outlives a connection but how far a batch in
 //! pieces has come.
 //!
-//! It stores nothing: whatever it holds may vanish with its connection, for the session knows what was acked and sends the
-//! rest again. A PUBACK tells how fast the line is, and nothing of what is durable.
+//! It stores nothing: whatever it holds may vanish with its connection, for the session knows what was acked and sends
+//! the rest again. A PUBACK tells how fast the line is, and nothing of what is durable.
 //!
-//! The modules, in the order in which a message passes them: `loads` (what waits, cut to size), `pace` (how much may be under
-//! way), `wire` (packets and sockets; `dial` finds the way, `tls` the certificates), `connection` (all of it in one loop).
+//! The modules, in the order in which a message passes them: `loads` (what waits, cut to size), `pace` (how much may be
+//! under way), `wire` (packets and sockets; `dial` finds the way, `tls` the certificates), `connection` (all of it in
+//! one loop).
 
 mod backoff;
 mod connection;
@@ -170,8 +171,8 @@ pub async fn ship(
     }
 }
 
-/// Waits before the next attempt; what the writer still sends meanwhile is for a connection that is gone. `None` when the
-/// writer is gone.
+/// Waits before the next attempt; what the writer still sends meanwhile is for a connection that is gone. `None` when
+/// the writer is gone.
 async fn idle(
     pause: Duration,
     link: &Link,

@@ -1,7 +1,7 @@
 //! MQTT 5 packets over a stream: TCP, or TLS on it.
 //!
-//! The packets' bytes are rumqttc's matter; when they go out is decided here, so that the line is never given more than it
-//! takes (see `pace`).
+//! The packets' bytes are rumqttc's matter; when they go out is decided here, so that the line is never given more than
+//! it takes (see `pace`).
 
 use std::future::poll_fn;
 use std::io;

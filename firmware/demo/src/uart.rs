@@ -1,7 +1,7 @@
 //! CMSDK UARTs. UART0 is the line to the agent, UART1 the console.
 //!
-//! Received bytes are polled: QEMU holds the next one back until the one before was read. A real UART needs an interrupt
-//! or DMA there.
+//! Received bytes are polled: QEMU holds the next one back until the one before was read. A real UART needs an
+//! interrupt or DMA there.
 
 use core::convert::Infallible;
 

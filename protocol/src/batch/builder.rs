@@ -108,6 +108,7 @@ impl BatchBuilder {
             previous: lineage.previous,
             source: lineage.source,
         };
+        assert_eq!(out.len() - start, header.batch_len(), "a header names the length of its batch");
         out[start..start + HEADER_LEN].copy_from_slice(&header.encode());
         let chain = sha256(&out[start + SIGNED_FROM..]);
         header.signature = identity.sign(&chain);

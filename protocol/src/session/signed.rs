@@ -12,8 +12,8 @@
 //! ```
 //!
 //! `nonce` is the agent's, drawn for one connection; a collector's message counts for the connection whose nonce it
-//! repeats and for no other. `answer` is the collector's: its Welcome brings one, and a hello that repeats it is *proved*:
-//! it was sent now, and by the owner of the key.
+//! repeats and for no other. `answer` is the collector's: its Welcome brings one, and a hello that repeats it is
+//! *proved*: it was sent now, and by the owner of the key.
 
 extern crate alloc;
 use alloc::vec::Vec;
@@ -88,8 +88,8 @@ pub struct Up {
 pub enum UpContent {
     /// A message of the session.
     Control(Control),
-    /// Whether the connection with this nonce is up. The last will is fixed when a connection is made, and states that it
-    /// is not.
+    /// Whether the connection with this nonce is up. The last will is fixed when a connection is made, and states that
+    /// it is not.
     State {
         /// Whether it is up.
         online: bool,

@@ -79,8 +79,8 @@ pub struct CheckpointFile {
 }
 
 impl CheckpointFile {
-    /// Reads the cursor in the file of these settings: its beginning when there is none, or when it is a different file now.
-    /// A record that is damaged is an error: from the beginning, all rows would come twice.
+    /// Reads the cursor in the file of these settings: its beginning when there is none, or when it is a different file
+    /// now. A record that is damaged is an error: from the beginning, all rows would come twice.
     pub fn open(settings: &FileSettings) -> io::Result<(Self, Known)> {
         let path = settings.checkpoints.join(format!("{}.json", name_of(settings)));
         let known = match fs::read(&path) {

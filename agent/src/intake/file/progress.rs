@@ -104,6 +104,8 @@ impl ReplayProgress {
         let is_durable = |needed: &Commits| needed.iter().zip(durable).all(|(needed, durable)| *needed <= durable);
         let count = self.pushed.iter().take_while(|(_, needed)| is_durable(needed)).count();
         if let Some((cursor, _)) = self.pushed.drain(..count).next_back() {
+            let order = |at: RowCursor| (at.rows, at.lines);
+            assert!(order(cursor) >= order(self.accepted), "a replay does not go back");
             self.accepted = cursor;
         }
     }

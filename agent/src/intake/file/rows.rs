@@ -370,7 +370,7 @@ mod tests {
         assert!(refused("t,v,v\n1,5,6\n", mapping(&["v"])).contains("columns 2 and 3 are both named \"v\""));
         assert!(refused("t,v\n1,5\n", mapping(&["v", "v"])).contains("named twice"));
         let unmapped = Mapping { text_columns: vec!["w".to_owned()], ..mapping(&["v"]) };
-        assert!(refused("t,v,w\n1,5,6\n", unmapped).contains("no value column"));
+        assert!(refused("t,v,w\n1,5,6\n", unmapped).contains("not a value column"));
         // The controls: stated, or wrong in one of them alone, they are rows.
         let utc = Mapping { time: Reading { zone: "UTC".parse().ok(), ..Reading::default() }, ..mapping(&["v"]) };
         assert_eq!(refused("t,v\n2013-12-02 21:15:00,1\n20240102,2\n", utc), "");

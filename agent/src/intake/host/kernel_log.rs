@@ -1,4 +1,5 @@
-//! Kills for lack of memory and I/O errors, out of the kernel's log (`/dev/kmsg`, see the kernel's `ABI/testing/dev-kmsg`).
+//! Kills for lack of memory and I/O errors, out of the kernel's log (`/dev/kmsg`, see the kernel's
+//! `ABI/testing/dev-kmsg`).
 //!
 //! Only what comes while the agent watches is told: older records would be told again at each start.
 
@@ -71,7 +72,8 @@ impl KernelLog {
     }
 }
 
-/// The text of `prefix,sequence,time,flags;text`, where the prefix names the kernel (facility 0): others can write here too.
+/// The text of `prefix,sequence,time,flags;text`, where the prefix names the kernel (facility 0): others can write here
+/// too.
 fn kernel_message(record: &str) -> Option<&str> {
     let (head, text) = record.split_once(';')?;
     let prefix: u32 = head.split(',').next()?.parse().ok()?;

@@ -59,22 +59,22 @@ pub struct Stored<'a> {
 /// Who is on the port.
 #[derive(Debug, PartialEq, Eq)]
 enum Standing {
-    /// The port has not been identified yet.
+    /// The device has not named itself yet.
     Unknown,
     /// The device that must be on this port.
     Known,
-    /// Another one.
+    /// A different device.
     Refused(SourceId),
 }
 
 #[derive(Debug)]
 struct LaneState {
     receiver: ReceiverLane,
-    /// A hello of the lane was answered since the port was opened.
+    /// Whether a hello of the lane was answered since the port was opened.
     greeted: bool,
     /// Whether a refused batch of the lane was reported.
     told: bool,
-    /// The log has something of it.
+    /// Whether the log has events of the lane.
     is_stored: bool,
 }
 
@@ -186,7 +186,8 @@ impl Session {
         put_frame(&Control::Welcome(Welcome { session: hello.session, lanes }).encode(), &mut heard.answers);
     }
 
-    /// Says which of these ends is in the log as well: the device has found that something else is here under its epoch.
+    /// Says which of these ends is in the log as well: the device has found that something else is here under its
+    /// epoch.
     fn answer(&mut self, ends: &[Resume], heard: &mut Heard<'_>) {
         let has = |end: &&Resume| {
             let receiver = self.lanes.get(&end.lane).map(|state| &state.receiver);
@@ -231,14 +232,15 @@ impl Session {
             Verdict::Conflict => {
                 // The device learns of it by the welcome to its next hello, and seals again what is not here.
                 put_frame(&ack(state.receiver.resume()).encode(), &mut heard.answers);
-                let reason = "it contradicts the stored events: two devices share a name, or one has started twice with the \
+                let reason = "it contradicts stored events: two devices share a name, or one has started twice with the \
                               same boot and entropy; it is asked to seal its events again, and nothing is lost";
                 refuse(state, self.device, reason.into(), heard);
             }
         }
     }
 
-    /// The batch is on disk: acks it, and forgets the lanes that the device does not hold any more. Gives those that it holds.
+    /// The batch is on disk: acks it, and forgets the lanes that the device does not hold any more. Gives those that it
+    /// holds.
     pub fn is_durable(&mut self, stored: &Stored<'_>, answers: &mut Vec<u8>) -> &[Lane] {
         self.metrics.batches.add(1);
         self.lanes.retain(|lane, _| self.held.contains(lane));

@@ -1,16 +1,13 @@
 //! How far each file is read: what is in the table of files, and how it is put together again after a start.
 //!
 //! Lines lead to events of both streams, and the streams are written one by one. So a cursor has an end for each: all
-//! lines
-//! before it whose events are in that stream are in the ring log. After a start the file is read from the smaller end,
-//! and
-//! of what is read again only the events of the other stream are left out. A table says of its own stream what is in
-//! its
-//! batch, and of the other one what was on disk by then.
+//! lines before it whose events are in that stream are in the ring log. After a start the file is read from the smaller
+//! end, and of what is read again only the events of the other stream are left out. A table says of its own stream what
+//! is in its batch, and of the other one what was on disk by then.
 //!
 //! Both ends count in the text, not in the file, and the greater of what two tables say of a stream is right even where
-//! one of them has the text in a different file. But a copy may be shorter than what was read of its original: an end from
-//! the time of the original goes no further than the copy does ([`FileCursor::was_elsewhere`]).
+//! one of them has the text in a different file. But a copy may be shorter than what was read of its original: an end
+//! from the time of the original goes no further than the copy does ([`FileCursor::was_elsewhere`]).
 
 use std::path::PathBuf;
 
@@ -69,8 +66,8 @@ pub struct FileCursor {
     pub is_cut_short: bool,
     /// Whether it is gone for so long that its last line is taken without an end.
     pub is_last_read: bool,
-    /// Whether its ends come in part from a table that has its text in a different file. More may have been read there than
-    /// this one holds, and how much it holds is known when it is seen.
+    /// Whether its ends come in part from a table that has its text in a different file. More may have been read there
+    /// than this one holds, and how much it holds is known when it is seen.
     pub was_elsewhere: bool,
     /// The first line, where lines are read by it.
     pub head: Option<Vec<u8>>,

@@ -1,8 +1,7 @@
 //! What becomes of files while they are followed: a state machine over [`Files`], driven with times from outside.
 //!
 //! [`Follower::look`] finds out which files are there; [`Follower::next`] reads on in one of them. A file is known by
-//! its
-//! inode and by its [`Fingerprint`], and the two are told apart like this:
+//! its inode and by its [`Fingerprint`], and the two are told apart like this:
 //!
 //! | inode | beginning | it is |
 //! |---|---|---|
@@ -14,8 +13,7 @@
 //! | new | another | a new file, read from its beginning |
 //!
 //! Files are read oldest first, each to its end before the next one. A file that is gone and still open is read to its
-//! end
-//! too. What can be known to be unread when a file is truncated or gone is declared ([`Unread`]).
+//! end too. What can be known to be unread when a file is truncated or gone is declared ([`Unread`]).
 
 use std::io;
 use std::path::PathBuf;
@@ -192,8 +190,7 @@ impl<F: Files> Follower<F> {
     }
 
     /// Files without a cursor that have something in them, oldest first. Those that were passed over before are looked
-    /// at
-    /// again when they have changed, or when something has become of the others.
+    /// at again when they have changed, or when something has become of the others.
     fn strangers(&mut self, seen: &[Seen], again: bool) -> Vec<Stranger> {
         let is_known = |id: FileId| self.cursors.all.iter().any(|cursor| cursor.id == id);
         if again || self.cursors.all.iter().any(|cursor| cursor.is_missing) {
@@ -327,8 +324,7 @@ impl<F: Files> Follower<F> {
     }
 
     /// Whether a file that has a cursor is the copy, and this one, which is longer, is what it was made of: then the
-    /// cursor is
-    /// here. A short beginning does not show that: files may have the same head.
+    /// cursor is here. A short beginning does not show that: files may have the same head.
     fn is_original(&mut self, stranger: &Stranger, now: Now) -> bool {
         let fits = |cursor: &FileCursor| {
             let is_whole = cursor.print.known == FINGERPRINT_BYTES_MAX && !cursor.is_packed && !cursor.is_missing;
@@ -348,7 +344,8 @@ impl<F: Files> Follower<F> {
         true
     }
 
-    /// Whether it is a copy of a file that has a cursor, or may become one: it is being written, and so far is the same.
+    /// Whether it is a copy of a file that has a cursor, or may become one: it is being written, and so far is the
+    /// same.
     fn is_copy(&mut self, stranger: &Stranger) -> bool {
         let Stranger { seen, beginning, end, is_packed } = stranger;
         if *is_packed && *end == End::CutShort {
@@ -578,6 +575,7 @@ fn cut_lines(
 }
 
 fn chunk(cursor: &mut FileCursor, end: u64, bytes: Vec<u8>, now: Now) -> Chunk {
+    assert!(end > cursor.position, "a chunk holds at least one byte");
     if cursor.is_missing {
         cursor.since_ms = now.ms;
     }

@@ -20,9 +20,9 @@
 //!
 //! # What is known of a file
 //!
-//! Its inode, the first 1024 bytes of its text, and how far its lines are taken ([`cursor`]); what follows from these is
-//! said at the head of [`follow`]. `paths` should match what rotation makes of a file: what is renamed to a name that
-//! is not followed is read to its end only while the agent runs.
+//! Its inode, the first 1024 bytes of its text, and how far its lines are taken ([`cursor`]); what follows from these
+//! is said at the head of [`follow`]. `paths` should match what rotation makes of a file: what is renamed to a name
+//! that is not followed is read to its end only while the agent runs.
 //!
 //! # What is lost
 //!

@@ -45,8 +45,8 @@ fn lock<F>(shared: &Mutex<Shared<F>>) -> MutexGuard<'_, Shared<F>> {
 }
 
 impl<F: DiskFile> WitnessSync<F> {
-    /// Waits until what was written so far is on disk; at most once a second is often enough. After an error the file is
-    /// recreated when the next segment begins.
+    /// Waits until what was written so far is on disk; at most once a second is often enough. After an error the file
+    /// is recreated when the next segment begins.
     pub fn sync(&self) -> io::Result<()> {
         let file = {
             let mut shared = lock(&self.0);
