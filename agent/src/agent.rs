@@ -1,7 +1,7 @@
 //! A running agent: ring log, writer thread and connection, put together.
 //!
 //! This is the face for programs that carry an agent inside: start one, push events through its [`Intake`], stop it.
-//! Intakes for sockets, hosts and files are attached by whoever starts it; see [`crate::run`].
+//! The starting code attaches the inputs for sockets, hosts and files; see [`crate::run`].
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -219,7 +219,7 @@ impl Connection {
     fn run(&self, settings: watch::Receiver<ShipSettings>) -> Task {
         let Self { speaker, link, messages, link_state } = self.clone();
         Box::pin(async move {
-            // What a task before this one had said of its connection is no longer so.
+            // The state that an earlier task had set for its connection is outdated.
             link.bring(Inbound::LinkDown);
             link_state.send_replace(LinkState::Starting);
             let mut messages = messages.lock().await;

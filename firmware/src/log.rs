@@ -204,7 +204,7 @@ impl<'m> Log<'m> {
         if !is_listened_to && self.pending.len() <= LOSSES_MAX / 2 {
             return;
         }
-        // In any order: each says where it belongs.
+        // In any order: each names its place.
         while let Some(Pending { hole, tick_us, stream, reason }) = self.pending.last().copied() {
             if !self.try_append(tick_us, self.subject, &loss(stream, hole, reason)) {
                 break;
@@ -219,7 +219,7 @@ impl<'m> Log<'m> {
         &mut self.streams[usize::from(stream.number())]
     }
 
-    /// Remembers a loss; one that continues where another of its kind ended makes that one longer.
+    /// Remembers a loss; one that continues a known loss of its kind extends that.
     #[inline(never)]
     fn note(&mut self, stream: Stream, hole: Hole, reason: LossReason, tick_us: u64) {
         for known in &mut self.pending {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The link chain is the `crc` field of the batch before it. Source and everything else are the same in every batch of
-//! a device. One bit is added: bit 1 of byte 3 (the clock's state) says that the hole before this batch was declared,
+//! a device. One bit is added: bit 1 of byte 3 (the clock's state) marks that the hole before this batch was declared,
 //! see [`Head::declared`]. Expanding an item gives the same batch, byte for byte, whenever it is done; so does sealing
 //! it again for a different epoch ([`seal_again`]), which changes nothing of what is kept.
 
@@ -53,7 +53,7 @@ pub struct Head {
     /// `crc` of this batch.
     pub crc: u32,
     /// What lies between the batch before and this one was lost before it could be sealed, and this batch, or a later
-    /// one, says so: a hole that is found here after a reset is nothing new.
+    /// one, marks it: a hole that is found here after a reset is nothing new.
     pub declared: bool,
 }
 

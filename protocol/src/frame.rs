@@ -137,8 +137,8 @@ fn decode(bytes: &mut [u8]) -> Result<&[u8], Noise> {
     if crc32c(payload) == u32::from_le_bytes(*crc) { Ok(payload) } else { Err(Noise::Checksum) }
 }
 
-/// Undoes COBS in place: every code tells how far it is to the next one, which stands for a zero unless the way was the
-/// longest one. No byte is written behind what was read.
+/// Undoes COBS in place: every code is the distance to the next one, which stands for a zero unless the distance was
+/// the longest one. No byte is written behind what was read.
 fn unstuff(bytes: &mut [u8]) -> Option<&[u8]> {
     let (mut code_at, mut len) = (0, 0);
     while let Some(code) = bytes.get(code_at).copied() {

@@ -162,8 +162,8 @@ pub struct EntryHead {
     /// Sequence (ring log) or offset (unified log) of the batch's first event.
     pub ordinal: u64,
     /// Ring log: the stream's acked end when this was appended, so that a restart does not take for unacked what was
-    /// acked long ago. Unified log: the log's durable end then, so that a restart can tell an unfinished write, of
-    /// which nothing later knows that it was durable, from rot.
+    /// acked long ago. Unified log: the log's durable end then, so that a restart can distinguish an unfinished write,
+    /// of which nothing later knows that it was durable, from rot.
     pub acked_end: u64,
     /// Ring log: epoch and durable end of the other stream when this was appended, so that a stream whose newest file
     /// is lost is known to have been longer. Unified log: see [`EntryHead::clock_offset_us`].

@@ -216,7 +216,7 @@ impl Paced<'_> {
                     }
                     return Some(lines.into_iter().skip(usize::try_from(done).unwrap_or(usize::MAX)).collect());
                 }
-                // It was told before.
+                // An earlier run has reported it.
                 Err(ReplayError::Row { .. }) if lock(self.resume).is_behind(number) => self.before = number,
                 Err(error @ ReplayError::Row { .. }) if !self.strict => self.refuse(error),
                 Err(error) => {

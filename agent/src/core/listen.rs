@@ -193,7 +193,7 @@ impl<D: Disk> AgentCore<D> {
                 if !self.current.sender.is_streaming() {
                     self.current.at = Some(down.place);
                 } else if !self.is_at(&down.place) {
-                    // What it said of the lanes was about another log, or an earlier state of it.
+                    // Its knowledge of the lanes was about a different log, or an earlier state of it.
                     self.current.sender.doubt();
                 }
                 if self.is_itself() {

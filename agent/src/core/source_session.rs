@@ -100,7 +100,7 @@ impl<D: Disk> AgentCore<D> {
         }
         self.report_held();
         match self.poll_current(now, message) {
-            // The agent's own name is heard over this connection: another one would not help.
+            // The collector answers under the agent's own name over this connection: a new one would not help.
             Outgoing::Reconnect => {
                 self.warn_held(name, "no collector answers under that name", now);
                 let nonce = self.current.nonce;

@@ -1,4 +1,4 @@
-//! What is in a cell of a file or in an argument of the command line, where no quotes say whether it is a text.
+//! The value in a cell of a file or in an argument of the command line, where no quotes mark a text.
 //!
 //! One rule: a number is written as in JSON, or as +5, 5. or .5, and blanks around it do not count. A whole number is
 //! exact, or refused beyond 64 bits; any other one is the nearest double, or refused where that is infinite. `true` and

@@ -37,7 +37,7 @@ pub use rows::{Row, Rows};
 /// A file to replay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileSettings {
-    /// The file; its ending (`.csv`, `.jsonl`, `.ndjson`) says what is in it.
+    /// The file; its ending (`.csv`, `.jsonl`, `.ndjson`) names its format.
     pub path: PathBuf,
     /// What its columns mean.
     pub mapping: Mapping,

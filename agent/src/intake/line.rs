@@ -104,7 +104,7 @@ pub enum Kind {
     Breakdown,
     /// A machine works again.
     Recovery,
-    /// A machine went into another state.
+    /// The state of a machine has changed.
     State,
     /// An alarm changed.
     Alarm,

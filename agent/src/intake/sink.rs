@@ -1,4 +1,4 @@
-//! Where every intake hands over its events, and what it is told.
+//! The interface through which inputs push events, and the answers that they get.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -20,7 +20,7 @@ pub enum UnitError {
     /// Over the limit of the protocol.
     #[error("the unit has {0} bytes; at most {UNIT_BYTES_MAX} are allowed")]
     TooLong(usize),
-    /// A code of UCUM for what nobody means by it.
+    /// A UCUM code with a meaning that is not intended.
     #[error("the unit {unit:?} is the {} in UCUM; write {:?} for {}", .meant.0, .meant.1, .meant.2)]
     Mistaken {
         /// What was given.
@@ -41,7 +41,7 @@ pub enum UnitError {
 /// What a code is in UCUM, the code of what was meant, and what that is.
 type Meant = (&'static str, &'static str, &'static str);
 
-/// Codes that a prefix makes out of what nobody measures in them.
+/// Codes that are a prefix and a rare unit in UCUM, but are written for a common unit.
 const MISTAKEN: [(&str, Meant); 6] = [
     ("pH", ("picohenry", "[pH]", "acidity")),
     ("ph", ("phot", "[pH]", "acidity")),
@@ -236,7 +236,7 @@ fn is_symbol(symbol: &str) -> bool {
         || PREFIXES.iter().any(|prefix| symbol.strip_prefix(prefix).is_some_and(|atom| listed(&METRIC, atom)))
 }
 
-/// What was perhaps meant: a habit, another case, superscripts, or an atom one letter away.
+/// The code that was probably meant: a habit, a different case, superscripts, or an atom one letter away.
 fn nearest(unit: &str) -> Option<String> {
     let small = unit.trim().to_lowercase();
     if let Some((_, code)) = HABITS.iter().find(|(habit, _)| *habit == small) {

@@ -1,4 +1,4 @@
-//! Appending: one write, one sync, and only then is it said to be durable.
+//! Appending: one write, one sync, and only then the batch counts as durable.
 
 use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
@@ -192,7 +192,7 @@ impl<D: Disk> RingLog<D> {
         }
         let is_loss = self.buffers[at].batch().is_some_and(|batch| matches!(batch.origin, Origin::Losses(_)));
         if is_loss && self.pool.free() == 0 {
-            // What makes room has to be declared first. Should the disk refuse, taking one says so.
+            // The loss that makes room must be declared first. Should the disk refuse, taking a file fails.
             let _ = self.pool.grow_beyond(COPY_SEGMENTS);
         }
         let (number, file) = self.pool.take()?;
@@ -255,7 +255,7 @@ impl<D: Disk> RingLog<D> {
             self.pin(pen, generation);
         }
         if begins {
-            // The segment before tells no more than this one where the lane ends.
+            // The previous segment has no newer end of the lane than this one.
             self.sweep(batch.lane);
         }
         if let Origin::Losses(losses) = &batch.origin {

@@ -5,7 +5,7 @@ use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::session::{Held, Lane};
 use afferent_protocol::sign::sha256;
 
-/// One lane.
+/// A lane, and how far it is written and released.
 #[derive(Clone, Debug)]
 pub(super) struct LaneState {
     pub lane: Lane,
@@ -15,7 +15,7 @@ pub(super) struct LaneState {
     pub lost_end: Sequence,
     /// The first sequence that is not on disk.
     pub end: Sequence,
-    /// Chain hash of the batch that ends at `end`; `None` when nobody knows it.
+    /// Chain hash of the batch that ends at `end`; `None` when it is unknown.
     pub chain: Option<ChainHash>,
     /// Declared ranges, in order.
     pub holes: Vec<SequenceRange>,
@@ -43,7 +43,7 @@ impl LaneState {
         }
     }
 
-    /// Lets go of everything before `end`, and of holes that follow.
+    /// Releases everything before `end`, and holes that follow.
     pub fn release(&mut self, end: Sequence) {
         self.released_end = self.released_end.max(end.min(self.end));
         for hole in &self.holes {
@@ -129,12 +129,12 @@ impl Lanes {
         self.get(self.current[usize::from(stream.number())]).expect("the lanes that are written to are never forgotten")
     }
 
-    /// One lane.
+    /// The state of a lane, if the ring holds it.
     pub fn get(&self, lane: Lane) -> Option<&LaneState> {
         self.list.iter().find(|known| known.lane == lane)
     }
 
-    /// One lane.
+    /// The state of a lane, if the ring holds it.
     pub fn get_mut(&mut self, lane: Lane) -> Option<&mut LaneState> {
         self.list.iter_mut().find(|known| known.lane == lane)
     }

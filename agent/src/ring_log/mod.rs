@@ -2,8 +2,8 @@
 //!
 //! One pool of segment files (`ring-0000.seg` …) of a fixed total size, drawn from by both streams. A segment belongs
 //! to one lane (one epoch of one stream) at a time; its format is [`afferent_protocol::segment`]'s. What the files hold
-//! is the only truth of what can be sent; a witness outside their directory says how far was accepted (see `witness`).
-//! In memory there is a line for each segment and none for each batch.
+//! is the only truth of what can be sent; a witness outside their directory records how far was accepted (see
+//! `witness`). In memory there is a line for each segment and none for each batch.
 //!
 //! What must hold:
 //! - `Ok` from [`RingLog::append`] means that the batch is on disk. It took one write and one sync; where a segment

@@ -1,4 +1,4 @@
-//! The pool of segment files: made, taken, let go of, abandoned.
+//! The pool of segment files: created, taken, released, abandoned.
 //!
 //! A file that is taken again loses its header first (zeros, synced): from then on nothing of its old entries counts,
 //! and until then all of them do. So a power cut never leaves half of an old segment behind, which would look like
@@ -152,7 +152,7 @@ impl<D: Disk> Pool<D> {
         matches!(slot.usage, Usage::Free { abandoned: false, .. }) && slot.len == self.segment_bytes
     }
 
-    /// Lets go of a segment's file. What it holds stays there until the file is taken again.
+    /// Releases a segment's file. Its content stays readable until the file is taken again.
     pub fn release(&mut self, number: usize) {
         if let Usage::Taken(segment) = self.slots[number].usage {
             self.slots[number].usage = Usage::Free { kept: Some(segment), blank: false, abandoned: segment.abandoned };
@@ -198,7 +198,7 @@ impl<D: Disk> Pool<D> {
             self.disk.remove(&file_name(next))?;
             self.removals += 1;
             self.slots[next] = Slot { len: 0, usage: Usage::Missing };
-            // When the name comes back after a power cut, so do entries that nobody needs: no harm.
+            // When the name comes back after a power cut, so do entries that are not needed: no harm.
             let _ = self.disk.sync_directory();
             if next == number {
                 return Ok(());

@@ -1,4 +1,4 @@
-//! Letting go: of what the next log has. And holding it again, should that log be put back to an earlier state.
+//! Releasing what the next log has, and holding it again should that log be restored to an earlier state.
 
 use afferent_host::disk::Disk;
 use afferent_protocol::event::LaneEnd;
@@ -52,7 +52,7 @@ impl<D: Disk> RingLog<D> {
         first.map_or(known.released_end, |first| first.min(known.released_end))
     }
 
-    /// Where all lanes of the agent end that it knows: what a heartbeat says. One that is being sealed again is among
+    /// The ends of all lanes of the agent, for a heartbeat. One that is being sealed again is among
     /// them until that is done: what it holds is in no other lane yet.
     pub fn lane_ends(&self) -> Vec<LaneEnd> {
         let ours =
@@ -131,7 +131,7 @@ impl<D: Disk> RingLog<D> {
         }
     }
 
-    /// Frees a segment that nothing is held of, unless it is written to, or tells where its stream goes on: then it
+    /// Frees a segment that nothing is held of, unless it is written to, or has the end of its stream: then it
     /// stays until a later one is on disk.
     pub(super) fn sweep_segment(&mut self, number: usize) {
         let Usage::Taken(segment) = self.pool.slots[number].usage else { return };

@@ -1,10 +1,10 @@
 //! Sealing again: what a lane holds that cannot go on is copied, batch by batch, to a new epoch.
 //!
-//! The first event of the new epoch says which sequences of which epoch its others had ([`LifeCycle::Resealed`]): that,
+//! The first event of the new epoch names the epoch and sequences that its others had ([`LifeCycle::Resealed`]): that,
 //! and how far the new epoch goes, is all that a start needs to go on. What was copied is released in the old lane, and
 //! so is neither copied twice nor forgotten; the old lane's files go before those of the new one, which keep their
 //! first and last segments, acked or not, until all is copied. A stretch that is missing in the old lane ends the new
-//! epoch, and another one begins behind it. Events that come meanwhile go to an epoch of their own. Only header and
+//! epoch, and a next one begins behind it. Events that come meanwhile go to an epoch of their own. Only header and
 //! signature of a batch change: its body, its times and its clock stay.
 
 use std::collections::VecDeque;
@@ -204,7 +204,7 @@ impl<D: Disk> RingLog<D> {
                 known.rewind(begins);
                 self.end_copy();
             }
-            // Nothing that can be read says what it is.
+            // No readable entry shows what it is.
             None => {
                 let (end, chain) = (from.checked_add(1).unwrap_or(from), CHAIN_START);
                 let (stream, epoch) = (lane.stream, lane.epoch);
@@ -220,7 +220,7 @@ impl<D: Disk> RingLog<D> {
         let appended = self.commit(Pen::Copy)?;
         let (target, next) = self.reseals.target.expect("what is copied goes to a lane");
         if appended.range.first == Sequence::ZERO {
-            // It says where it goes on: those before it need not any more.
+            // It names where it continues: earlier copies are not needed for that any more.
             let (done, left) =
                 self.reseals.copies.iter().partition(|(copy, original)| *original == lane && *copy != target);
             self.reseals.copies = left;

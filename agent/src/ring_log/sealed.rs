@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The batch's bytes never change again: when the disk refuses them they go to a different file as they are, since
-//! nobody knows whether they reached the first one. Only the head of the entry is recreated, for it belongs to its
+//! it is unknown whether they reached the first one. Only the head of the entry is recreated, for it belongs to its
 //! segment.
 
 use afferent_protocol::batch::{Batch, BatchBuilder, ChainHash, ClockReading, Header, Lineage, SIGNED_FROM};
@@ -31,7 +31,7 @@ const BATCH_AT: usize = SEGMENT_HEADER_LEN + ENTRY_HEAD_LEN;
 /// Where a sealed batch comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// Somebody has called `append`.
+    /// The batch comes from `append`.
     Caller,
     /// The log declares these as lost.
     Losses(Vec<Loss>),
@@ -39,7 +39,7 @@ pub(super) enum Origin {
     Copy,
 }
 
-/// What an entry's head says of the log when it is written.
+/// The ends that an entry's head records when it is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Knowledge {
     /// How far its lane was acked.
@@ -106,7 +106,7 @@ impl WriteBuffer {
         self.batch = Some(SealedBatch { lane, head, chain, origin, has_progress });
     }
 
-    /// Seals a batch once more, at another place: its body, its times and its clock stay.
+    /// Seals a batch again with a new lineage: its body, its times and its clock stay.
     ///
     /// # Panics
     /// When an earlier batch is still there.

@@ -253,7 +253,7 @@ impl Survey {
         for other in named {
             self.name(lane.stream, other, header.generation);
         }
-        // What was sealed again was said before.
+        // Copies repeat what their originals have stated.
         if self.lanes[at].reseals.is_none() {
             self.last_critical = last_critical.or(self.last_critical);
         }
@@ -460,14 +460,14 @@ fn resealed_in(batch: &Batch<'_>, source: &SourceId) -> Option<(Epoch, Sequence)
 /// agent.
 pub(super) fn read_critical(batch: &Batch<'_>, source: &SourceId, declared: &mut Vec<Loss>) -> bool {
     let Ok(records) = codec::records(batch, &mut []) else { return false };
-    // What the log and the agent say of themselves has their name as its subject.
+    // Events of the log and the agent about themselves have their name as the subject.
     if !records.subjects().iter().any(|subject| subject.as_str() == source.as_str()) {
         return false;
     }
     let mut stopped = false;
     for record in records.map_while(Result::ok) {
         if matches!(record.event.body, Body::Progress(_) | Body::Followed(_)) {
-            // It comes along with whatever is said, and is nobody's word.
+            // It accompanies other events and states nothing by itself.
             continue;
         }
         let of_source = record.event.subject.as_str() == source.as_str();

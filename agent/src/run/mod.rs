@@ -83,7 +83,7 @@ pub struct Running {
     clock: Arc<SystemClock>,
     registry: Registry,
     ship: watch::Sender<ShipSettings>,
-    /// Those that a reload starts anew.
+    /// The parts that a reload restarts.
     intakes: Intakes,
     /// Those that stay.
     others: Others,

@@ -1,7 +1,7 @@
 //! What waits for the line: control messages, and one message of batches a stream, cut to what the line and the peer
 //! take.
 //!
-//! A message goes as whole batches while they are small enough, else in pieces. What is said goes before batches,
+//! A message goes as whole batches while they are small enough, else in pieces. Control messages go before batches,
 //! breakdowns before samples, also between the pieces of a batch of samples. How far a batch was confirmed is
 //! remembered over connections, and a repetition goes on there: once, for the receiver may have lost what it had.
 
@@ -166,14 +166,14 @@ fn cut(load: &mut Load, partly: &mut Option<Partly>, bytes_max: usize) -> Parcel
             return Parcel { agent, payload: load.bytes[begin..load.at].to_vec(), piece: None };
         }
     }
-    // What is no batch was made by no session.
+    // Bytes that are not a batch were not made by a session.
     let Some(head) = load.head() else {
         load.at = load.bytes.len();
         return Parcel { agent, payload: load.bytes[begin..].to_vec(), piece: None };
     };
     if load.piece_at == 0 {
         let known = partly.filter(|known| known.head.is_of_batch(&head) && !known.is_used);
-        // Even what was confirmed as a whole ends with a piece, or nobody would answer.
+        // A batch that was confirmed as a whole still ends with a piece, or it would get no answer.
         load.piece_at = known.map_or(0, |known| known.confirmed.min(head.len - 1));
         load.is_resumed = load.piece_at > 0;
         *partly = Some(Partly { head, confirmed: load.piece_at, is_used: true });

@@ -2,7 +2,7 @@
 //! pieces has come.
 //!
 //! It stores nothing: whatever it holds may vanish with its connection, for the session knows what was acked and sends
-//! the rest again. A PUBACK tells how fast the line is, and nothing of what is durable.
+//! the rest again. A PUBACK shows how fast the line is, but not what is durable.
 //!
 //! The modules, in the order in which a message passes them: `loads` (what waits, cut to size), `pace` (how much may be
 //! under way), `wire` (packets and sockets; `dial` finds the way, `tls` the certificates), `connection` (all of it in

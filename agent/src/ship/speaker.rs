@@ -1,4 +1,4 @@
-//! What an agent says about a connection, before and beside the session: its state, signed.
+//! The signed state of a connection, which an agent publishes before and beside the session.
 
 use std::fmt::Write;
 use std::sync::Arc;

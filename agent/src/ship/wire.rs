@@ -141,7 +141,7 @@ impl Wire {
                 Err(MqttError::InsufficientBytes(_)) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
-            // Who cannot be written to any more may have said why before.
+            // A peer that cannot be written to may have sent the reason before.
             let mut bytes = [0; MQTT_READ_BYTES];
             let mut buffer = ReadBuf::new(&mut bytes);
             match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {

@@ -39,7 +39,7 @@ impl Control {
 }
 
 /// A queue of `N` bytes. All its fields are numbers, any bytes are a valid value of it: it may lie in memory that
-/// nobody initialised, as long as [`RamQueue::recover`] is called before anything else.
+/// is not initialised, as long as [`RamQueue::recover`] is called before anything else.
 #[derive(Debug)]
 #[repr(C)]
 pub struct RamQueue<const N: usize> {

@@ -10,7 +10,7 @@
 //! ```text
 //! Sender                                Receiver
 //!   │ Hello: per lane, first and end ────▶│
-//!   │◀──────── Welcome: per lane, end ────│   the receiver's log says where to go on
+//!   │◀──────── Welcome: per lane, end ────│   the receiver's log: where to continue
 //!   │ Batch, Batch, Batch … ─────────────▶│   as far as the window goes
 //!   │◀───────────── Ack: lane, end ───────│   once that is on disk; cumulative, so a lost one costs nothing
 //!   │◀───────────── Nack: lane, from ─────│   a gap: send again from here
@@ -24,7 +24,7 @@
 //! answer that its welcome brings; see `signed`. A sender never drops what it holds because of what comes in.
 //!
 //! Every wait of the sender ends in a timeout that leads back to `Hello`. An ack names, beside the end, the *check* of
-//! the batch that ends there (a piece of its chain hash): a sender lets go only of what the receiver has, not of what
+//! the batch that ends there (a piece of its chain hash): a sender releases only what the receiver has, not what
 //! somebody else with the same name has sent.
 
 mod control;

@@ -11,7 +11,7 @@ pub enum ReplayError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// Neither CSV nor JSON lines.
@@ -27,7 +27,7 @@ pub enum ReplayError {
         /// What there is.
         known: String,
     },
-    /// A mapping that says too little, or what the file does not hold.
+    /// The mapping is incomplete, or names columns that the file does not have.
     #[error("{}: {why}", .path.display())]
     Mapping {
         /// The file.

@@ -1,4 +1,4 @@
-//! What of a replay is pushed, what of that is accepted, and what of that is recorded.
+//! The progress of a replay: the cursors that are pushed, accepted and recorded.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,7 +12,7 @@ use super::checkpoint::{CheckpointFile, RowCursor};
 use crate::intake::sink::{Commits, Ticket};
 use crate::limits::{DRAIN_MS, REPLAY_PLACE_MS};
 
-/// How far a replay is.
+/// The progress of a replay.
 pub struct ReplayProgress {
     file: CheckpointFile,
     durable: watch::Receiver<Commits>,
@@ -30,7 +30,7 @@ pub struct ReplayProgress {
 }
 
 impl ReplayProgress {
-    /// At this cursor.
+    /// A replay that starts at this cursor.
     pub fn new(file: CheckpointFile, cursor: RowCursor, durable: watch::Receiver<Commits>) -> Self {
         let (needed, pushed) = ([0; 2], VecDeque::new());
         let (accepted, recorded, recorded_at, recording) = (cursor, cursor, Instant::now(), None);

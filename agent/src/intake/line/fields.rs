@@ -1,4 +1,4 @@
-//! The fields of a line as they stand there, before the event's type says which of them belong.
+//! The fields of a line, before they are checked against the event's type.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -186,7 +186,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
 const TOO_LARGE: &str = "is over";
 
 impl<'a> Number<'a> {
-    /// Reads a value as it is written: only so is a whole number that is too large told from a large double.
+    /// Reads a value as it is written: this distinguishes a whole number that is too large from a large double.
     fn read<E: Error>(json: &'a str) -> Result<Self, E> {
         let wrong =
             |found| E::custom(format_args!("invalid type: {found}, expected a number, true, false or a short text"));

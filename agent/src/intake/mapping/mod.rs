@@ -68,7 +68,7 @@ impl Default for Mapping {
 }
 
 impl Mapping {
-    /// Refuses what contradicts itself or says too little.
+    /// Refuses a mapping that contradicts itself or is incomplete.
     pub fn check(&self) -> Result<(), String> {
         self.time.check()?;
         if self.delimiter == self.decimal {

@@ -1,4 +1,4 @@
-//! Microcontrollers on serial lines; what they say on them stands in `firmware/README.md`.
+//! Microcontrollers on serial lines; `firmware/README.md` specifies their messages.
 //!
 //! A port that is open is a [`session`]: frames are taken apart, a batch that is the next one of its lane is handed to
 //! the sequencer as a whole, and it is acked when the ring log has it on disk. A line carries one batch at a time: the
@@ -20,15 +20,15 @@
 //!
 //! | the agent dies | after the start |
 //! |---|---|
-//! | before the commit | the table says the end before; the device has no ack, and sends the batch again |
-//! | after the commit, before the ack | the table says the new end; the welcome says so, and the device continues behind it |
+//! | before the commit | the table has the end before; the device has no ack, and sends the batch again |
+//! | after the commit, before the ack | the table has the new end; the welcome names it, and the device continues behind it |
 //! | after the ack | as before; the device does not even ask |
 //! | in the middle of the write | the tail is torn, its events and its table are gone with it; as before the commit |
 //! | after the collector's ack, with nothing new | the pinned segment has the table |
 //!
-//! When the disk damages the newest table, an older one counts, which says less: what the device still holds is sent
-//! again, and is a repetition only if the damaged batch had reached the collector. When samples have a single segment
-//! left and it has to be given up, its table goes with it, and is repeated with the next batch.
+//! When the disk damages the newest table, an older one counts, which has smaller ends: what the device still holds is
+//! sent again, and is a repetition only if the damaged batch had reached the collector. When samples have a single
+//! segment left and it has to be given up, its table goes with it, and is repeated with the next batch.
 //!
 //! A lane that the device's hello does not name any more is forgotten when the next batch of the device is on disk, and
 //! not before: a device that seals events again ([`LifeCycle::Resealed`]) and is reset before the ack first names what
@@ -37,7 +37,7 @@
 //! # Two histories
 //!
 //! A device that starts twice with the same boot and entropy sends other events under the epochs of the run before.
-//! Nothing that is said here makes it lose them: the welcome says what is here, the device sees that this is not what
+//! No message of the agent makes it lose them: the welcome names what is here, the device sees that this is not what
 //! it has sent, asks which of its ends are common, and continues in other epochs. That is a warning, a figure, and the
 //! device's own event in the log.
 //!

@@ -68,7 +68,7 @@ pub trait Port: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Port for T {}
 
 impl Address {
-    /// Opens the line; a serial port with 8 data bits, no parity, one stop bit, no flow control, and for nobody else.
+    /// Opens the line; a serial port with 8 data bits, no parity, one stop bit, no flow control, and exclusive.
     pub async fn open(&self, baud: u32) -> io::Result<Box<dyn Port>> {
         match self {
             Self::Device(path) => open_device(&path.to_string_lossy(), baud),

@@ -178,7 +178,7 @@ impl Session {
                 is_stored: false,
             });
             state.greeted = true;
-            // Of a lane that is new here it is unknown whether something is missing: another agent may have it.
+            // In a lane that is new here it is unknown whether events are missing: a different agent may have them.
             let gap = state.receiver.hello(held).filter(|_| !is_new);
             self.metrics.gaps.add(gap.map_or(0, SequenceRange::count));
             lanes.push(state.receiver.resume()).expect("as many as in the hello");

@@ -1,6 +1,6 @@
 //! How many lines each replay has handed over: one that was killed never got its answers, and its next run asks.
 //!
-//! `{"replay":"NAME"}` says that the lines behind it on this connection belong to that run. `{"replayed":"NAME"}` asks
+//! `{"replay":"NAME"}`: the lines behind it on this connection belong to that run. `{"replayed":"NAME"}` asks
 //! how many lines of that run were taken or refused permanently, and is answered with `{"taken":N,"known":true}`;
 //! `known` is false for a run that this agent has not seen since its start. Both count as empty lines do.
 

@@ -16,11 +16,11 @@ pub struct FileId {
     pub device: u64,
     /// The file in it. Used again when a file is gone.
     pub inode: u64,
-    /// When it was created, in microseconds since 1970; 0 where the file system does not say.
+    /// When it was created, in microseconds since 1970; 0 where the file system has no such time.
     pub born_us: u64,
 }
 
-/// What the system says of a file.
+/// The file system's metadata of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// Which one it is.
@@ -38,13 +38,13 @@ pub struct Stat {
 pub struct Seen {
     /// Where.
     pub path: PathBuf,
-    /// What the system says of it.
+    /// Its metadata.
     pub stat: Stat,
 }
 
 /// Bytes of a file that is open.
 pub trait ReadAt {
-    /// What the system says of it now.
+    /// Its current metadata.
     fn stat(&self) -> io::Result<Stat>;
     /// Reads at this byte; 0 at the end.
     fn read_at(&self, out: &mut [u8], at: u64) -> io::Result<usize>;

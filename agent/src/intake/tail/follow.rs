@@ -1,16 +1,16 @@
 //! What becomes of files while they are followed: a state machine over [`Files`], driven with times from outside.
 //!
 //! [`Follower::look`] finds out which files are there; [`Follower::next`] reads on in one of them. A file is known by
-//! its inode and by its [`Fingerprint`], and the two are told apart like this:
+//! its inode and by its [`Fingerprint`]; together they decide:
 //!
 //! | inode | beginning | it is |
 //! |---|---|---|
 //! | known | as before | the same file, grown or renamed |
-//! | known | another, or the file is shorter than what was read | truncated and rewritten |
+//! | known | different, or the file is shorter than what was read | truncated and rewritten |
 //! | new | that of a file that is there, and not longer, or compressed | a copy that is being made: it waits |
 //! | new | that of a file that is there, for 1024 bytes, and longer | what that is a copy of: it is followed in its place |
 //! | new | that of a file that is gone or was truncated | its copy: it is read on where that file was left |
-//! | new | another | a new file, read from its beginning |
+//! | new | different | a new file, read from its beginning |
 //!
 //! Files are read oldest first, each to its end before the next one. A file that is gone and still open is read to its
 //! end too. What can be known to be unread when a file is truncated or gone is declared ([`Unread`]).
@@ -136,7 +136,7 @@ impl<F: Files> Follower<F> {
         Ok(unread)
     }
 
-    /// Looks at the files that have a cursor; returns the numbers of those that have another beginning than before.
+    /// Looks at the files that have a cursor; returns the numbers of those whose beginning has changed.
     fn look_at_known(&mut self, seen: &[Seen], now: Now) -> Vec<u64> {
         let mut truncated = Vec::new();
         for at in 0..self.cursors.all.len() {

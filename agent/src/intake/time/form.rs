@@ -76,7 +76,7 @@ impl fmt::Display for Form {
 pub struct Reading {
     /// Their form.
     pub form: Form,
-    /// The zone of those that say none.
+    /// The zone of times without one.
     pub zone: Option<Zone>,
 }
 

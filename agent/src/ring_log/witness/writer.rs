@@ -61,7 +61,7 @@ impl<F: DiskFile> WitnessSync<F> {
         if let Err(error) = &synced {
             (shared.phase, shared.trouble) = (Phase::Refused, Some(error.to_string()));
         } else if shared.phase == Phase::Syncing {
-            // Written since: it cannot be told whether that is on disk.
+            // Written since: it is unknown whether that is on disk.
             shared.phase = Phase::Synced;
         }
         synced

@@ -84,7 +84,7 @@ impl Sender {
         match self.in_flight.iter().find(|batch| batch.lane == lane && batch.end == resume.end) {
             Some(batch) if Some(batch.check) == resume.check => self.acked(now_ms, lane, resume.end),
             Some(_) => self.contradicted(lane),
-            // It has more than was sent now: from an earlier connection, or from another writer.
+            // It has more than was sent now: from an earlier connection, or from a different writer.
             None => known.rest(LaneState::Asking { resume, by_welcome: false }),
         }
     }
@@ -114,7 +114,7 @@ impl Sender {
     fn nack(&mut self, lane: Lane, from: Sequence) {
         let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         let on_boundary = from == known.acked_end || self.in_flight.iter().any(|b| b.lane == lane && b.end == from);
-        // What was evicted since it was sent cannot be sent again: a hello tells the receiver so.
+        // What was evicted since it was sent cannot be sent again: a hello informs the receiver.
         let is_held = from >= known.held.first;
         if known.state == LaneState::Agreed && on_boundary && is_held && !known.patience.went_back {
             known.patience.went_back = true;
