@@ -30,7 +30,7 @@ use crate::writer::{self, Status, WriterParts, WriterThread};
 
 /// What an agent is started with.
 pub struct AgentParts {
-    /// Who it is.
+    /// The agent's name and key.
     pub who: RingIdentity,
     /// The directory of the ring log's files.
     pub ring_directory: PathBuf,
@@ -70,7 +70,7 @@ pub enum StartError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         error: std::io::Error,
     },
     /// The ring log cannot be opened.
@@ -78,7 +78,7 @@ pub enum StartError {
     Ring {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be opened.
         error: OpenError,
     },
     /// A thread cannot be started.
@@ -152,7 +152,7 @@ impl Agent {
         Ok((agent, recovery))
     }
 
-    /// Where events come in.
+    /// The handle through which inputs push events.
     pub fn intake(&self) -> &Intake {
         &self.intake
     }

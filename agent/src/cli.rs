@@ -122,7 +122,7 @@ pub enum CheckError {
     Problems(#[from] Problems),
     /// The collector cannot be reached. The text names the step that failed.
     #[error("{0}")]
-    Way(String),
+    Connection(String),
     /// The output cannot be written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -148,7 +148,7 @@ impl CheckArgs {
             writeln!(out, "but the agent trusts no collector: {remedy}")?;
         }
         if self.connect {
-            check::connect(&config, &mut |result| drop(writeln!(out, "{result}"))).map_err(CheckError::Way)?;
+            check::connect(&config, &mut |result| drop(writeln!(out, "{result}"))).map_err(CheckError::Connection)?;
         }
         Ok(())
     }

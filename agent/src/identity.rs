@@ -21,14 +21,14 @@ pub fn load_existing(directory: &Path) -> Result<Option<Identity>, KeyError> {
 pub struct Taken {
     /// The key.
     pub identity: Identity,
-    /// Where it comes from.
+    /// Whether the key is old or new.
     pub origin: Origin,
 }
 
 /// Where a key comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It was there.
+    /// The key was read from its file.
     Kept,
     /// It was made, for there was none.
     Made,

@@ -68,7 +68,7 @@ pub const COLUMNS_MAX: usize = 4096;
 /// Rows at the beginning of a file that show what its columns hold.
 pub const TYPED_ROWS_MAX: usize = 100;
 /// Columns of a file that a message names.
-pub const COLUMNS_TOLD_MAX: usize = 32;
+pub const COLUMNS_LISTED_MAX: usize = 32;
 
 /// Milliseconds after which a replay asks again how far the run before it came, while the agent still takes lines of
 /// that.
@@ -137,7 +137,7 @@ pub const RESTART_WAIT_MS_MIN: u64 = RESTART_WAIT.0.as_millis() as u64;
 pub const RESTART_WAIT_MS_MAX: u64 = RESTART_WAIT.1.as_millis() as u64;
 
 /// After so long a task that was started again counts as well, in milliseconds.
-pub const RESTART_PROVEN_MS: u64 = RESTART_SETTLED.as_millis() as u64;
+pub const RESTART_STABLE_MS: u64 = RESTART_SETTLED.as_millis() as u64;
 /// Milliseconds between two warnings about trouble of one kind.
 pub const TROUBLE_REPEAT_MS: u64 = 60_000;
 /// Kinds of trouble that are remembered.
@@ -252,7 +252,7 @@ pub const KEYS_ASIDE_MAX: u32 = 1000;
 /// Lines that `emit` and `replay` read ahead of what they have written.
 pub const CLIENT_LINES_AHEAD: usize = 1024;
 /// Wrong rows that `replay` reports one by one.
-pub const ROWS_TOLD_MAX: u64 = 10;
+pub const ROWS_REPORTED_MAX: u64 = 10;
 /// First wait before a connection is made again, in milliseconds, at most.
 pub const RECONNECT_WAIT_MS_MIN: u64 = 500;
 /// Longest wait before a connection is made again, in milliseconds.

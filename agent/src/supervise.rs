@@ -55,7 +55,7 @@ impl Drop for Running {
     }
 }
 
-/// One name.
+/// The tasks and threads of one name.
 struct Watched {
     name: String,
     up: Gauge,

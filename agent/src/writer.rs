@@ -89,7 +89,7 @@ pub struct WriterParts<D: Disk> {
     pub core: AgentCore<D>,
     /// Reads the machine's clocks.
     pub clock: Box<dyn FnMut() -> ClockReading + Send>,
-    /// Where messages go.
+    /// The channel to the transport.
     pub outbox: mpsc::Sender<Outbound>,
     /// Receives the durable commits; closed when the writer ends.
     pub durable: watch::Sender<Commits>,

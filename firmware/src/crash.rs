@@ -97,7 +97,7 @@ pub struct Registers {
 /// A crash of the boot before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crash {
-    /// What it was.
+    /// The kind of the crash.
     pub kind: CrashKind,
     /// The processor's registers at the fault.
     pub registers: Registers,
@@ -124,7 +124,7 @@ impl Default for CrashCell {
 }
 
 impl CrashCell {
-    /// An empty one.
+    /// A cell without a crash.
     pub const fn new() -> Self {
         Self { kind: 0, registers: [0; 6], text_len: 0, text: [0; CRASH_TEXT_BYTES_MAX], crc: 0 }
     }

@@ -18,7 +18,7 @@ use crate::recorder::Recorder;
 pub struct DeviceSettings {
     /// Its name, as the agent's configuration has it.
     pub source: SourceId,
-    /// What losses are about.
+    /// Subject of the device's own events, such as losses.
     pub subject: Subject<'static>,
     /// Names this boot: no two boots of any device have the same.
     pub boot: [u8; 16],

@@ -28,7 +28,7 @@ struct Pending {
 
 /// Both streams.
 pub struct Log<'m> {
-    /// Who this device is.
+    /// The device's name.
     pub source: SourceId,
     /// Ticks and UTC.
     pub clock: Clock,
@@ -214,7 +214,7 @@ impl<'m> Log<'m> {
         self.seal(Stream::Critical);
     }
 
-    /// One of the streams.
+    /// The log of a stream.
     pub fn of(&mut self, stream: Stream) -> &mut StreamLog<'m> {
         &mut self.streams[usize::from(stream.number())]
     }

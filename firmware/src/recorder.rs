@@ -17,9 +17,9 @@ use heapless::Deque;
 pub struct Entry {
     /// Microseconds since boot.
     pub tick_us: u64,
-    /// What it is about.
+    /// Subject of the event.
     pub subject: Subject<'static>,
-    /// What happened.
+    /// Body of the event.
     pub body: Body<'static>,
 }
 
@@ -32,7 +32,7 @@ pub enum Drained {
     Lost {
         /// Their stream.
         stream: Stream,
-        /// How many.
+        /// Number of lost entries.
         count: u32,
         /// When the first of them was recorded.
         tick_us: u64,
@@ -78,7 +78,7 @@ impl<const N: usize> Default for Recorder<N> {
 }
 
 impl<const N: usize> Recorder<N> {
-    /// An empty one.
+    /// An empty recorder.
     pub const fn new() -> Self {
         const { assert!(N >= 4, "an entry and the losses of both streams must fit") };
         Self {

@@ -8,9 +8,9 @@ use afferent_protocol::event::{Alarm, AlarmTransition, Body};
 /// A condition became true, or false.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It became true.
+    /// The condition became true.
     Raised,
-    /// It became false.
+    /// The condition became false.
     Cleared,
 }
 

@@ -52,7 +52,7 @@ pub struct Heard {
 /// The session. Its ticks are of 1024 µs and go round.
 #[derive(Debug)]
 pub struct Session {
-    /// Of the last hello.
+    /// The number of the last hello.
     number: u32,
     /// Of the first hello since the last welcome: each claims at most what is held, so a welcome to any of them is
     /// valid.

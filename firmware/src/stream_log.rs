@@ -55,7 +55,7 @@ pub struct Hole {
 /// Events that came after the open rows and were lost.
 #[derive(Clone, Copy, Debug)]
 pub struct Lost {
-    /// How many.
+    /// Number of events.
     pub count: u32,
     /// When the first of them came.
     pub tick_us: u64,
@@ -97,7 +97,7 @@ pub enum Wants {
     Answer,
 }
 
-/// One stream.
+/// The log of one stream of a device.
 pub struct StreamLog<'m> {
     stream: Stream,
     queue: &'m mut dyn Queue,

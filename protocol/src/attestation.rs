@@ -20,7 +20,7 @@ pub const ATTESTATION_LEN: usize = 213;
 const SIGNED_LEN: usize = ATTESTATION_LEN - 64;
 const VERSION: u8 = 1;
 
-/// What is attested.
+/// The attested statement about a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attestation {
     /// The key that signs it.

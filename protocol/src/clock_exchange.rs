@@ -32,9 +32,9 @@ pub struct ClockRequest {
 /// From the agent: the time by its clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockReply {
-    /// As in the request.
+    /// The boot of the request.
     pub boot: [u8; 16],
-    /// As in the request.
+    /// The tick of the request.
     pub tick_us: u64,
     /// Whether something kept the agent's clock in time.
     pub synchronised: bool,

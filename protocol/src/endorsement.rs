@@ -26,7 +26,7 @@ pub enum Role {
 /// A statement of one key that it endorses a second key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endorsement {
-    /// What for.
+    /// The role of the endorsed key.
     pub role: Role,
     /// For which log.
     pub log_id: [u8; 16],

@@ -72,14 +72,14 @@ pub enum Fed<'a> {
     More,
     /// A frame ended.
     Frame {
-        /// What it carries.
+        /// The payload of the frame.
         payload: &'a [u8],
         /// How many of the bytes fed were taken; feed the rest again.
         taken: usize,
     },
     /// Something ended that is no frame: it is to be counted, nothing else.
     Noise {
-        /// Why.
+        /// Why the bytes are not a frame.
         noise: Noise,
         /// How many of the bytes fed were taken; feed the rest again.
         taken: usize,
@@ -101,7 +101,7 @@ impl<const N: usize> Default for Accumulator<N> {
 }
 
 impl<const N: usize> Accumulator<N> {
-    /// An empty one.
+    /// An empty accumulator.
     pub const fn new() -> Self {
         Self { bytes: [0; N], len: 0 }
     }

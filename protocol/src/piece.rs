@@ -33,7 +33,7 @@ pub struct PieceHead {
 }
 
 impl PieceHead {
-    /// Its bytes.
+    /// The head's bytes.
     pub fn encode(&self) -> [u8; PIECE_HEAD_LEN] {
         let mut bytes = [0; PIECE_HEAD_LEN];
         bytes[..4].copy_from_slice(&MAGIC);

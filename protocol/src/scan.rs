@@ -14,7 +14,7 @@ pub enum Step<'a> {
     Entry(Position, Entry<'a>),
     /// Nothing of this stretch can be read, and whole entries follow it.
     Corrupt {
-        /// Where it begins.
+        /// Position of the first byte.
         from: Position,
         /// Where the next whole entry begins.
         to: Position,

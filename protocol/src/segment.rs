@@ -59,7 +59,7 @@ pub struct SegmentHeader {
     pub epoch: Epoch,
     /// The ordinal of the first entry.
     pub first_ordinal: u64,
-    /// When it was begun.
+    /// Time at which the segment was begun.
     pub begun: Timestamp,
 }
 
@@ -247,9 +247,9 @@ pub const fn entry_len(batch_len: usize) -> usize {
 /// An entry, its head and its batch checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
-    /// Its head.
+    /// The entry's head.
     pub head: EntryHead,
-    /// Its batch.
+    /// The entry's batch.
     pub batch: Batch<'a>,
 }
 

@@ -15,7 +15,7 @@ use crate::intake::file::{FileSettings, Pace, ReplayError, Row, Rows, Speed};
 use crate::intake::mapping::Mapping;
 use crate::intake::time::{Form, Reading, Zone};
 use crate::intake::unit::Unit;
-use crate::limits::ROWS_TOLD_MAX;
+use crate::limits::ROWS_REPORTED_MAX;
 
 /// Send the rows of a CSV file or the lines of a JSON lines file to a running agent
 #[derive(Clone, Debug, Args)]
@@ -246,8 +246,8 @@ impl Paced<'_> {
 
     fn refuse(&mut self, error: ReplayError) {
         let count = self.ended.refused.as_ref().map_or(0, |(count, _)| *count) + 1;
-        if count <= ROWS_TOLD_MAX {
-            let rest = if count == ROWS_TOLD_MAX { "; the next ones are only counted" } else { "" };
+        if count <= ROWS_REPORTED_MAX {
+            let rest = if count == ROWS_REPORTED_MAX { "; the next ones are only counted" } else { "" };
             print_note(format_args!("refused: {error}{rest}"));
         }
         match &mut self.ended.refused {

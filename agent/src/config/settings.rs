@@ -83,7 +83,7 @@ section! {
         ca_file: Option<PathBuf> = None,
         /// The agent's certificate, PEM.
         cert_file: Option<PathBuf> = None,
-        /// Its private key, PEM.
+        /// The certificate's private key, PEM.
         key_file: Option<PathBuf> = None,
         /// The keys of the trusted collectors.
         #[serde(deserialize_with = "collector_keys")]

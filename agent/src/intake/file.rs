@@ -39,9 +39,9 @@ pub use rows::{Row, Rows};
 pub struct FileSettings {
     /// The file; its ending (`.csv`, `.jsonl`, `.ndjson`) names its format.
     pub path: PathBuf,
-    /// What its columns mean.
+    /// The meaning of its columns.
     pub mapping: Mapping,
-    /// How fast.
+    /// The speed of the replay.
     pub speed: Speed,
     /// The directory in which it is recorded how far files are replayed.
     pub checkpoints: PathBuf,

@@ -108,7 +108,7 @@ pub enum Kind {
     State,
     /// An alarm changed.
     Alarm,
-    /// What a consumer concluded.
+    /// A conclusion of a consumer.
     Derived,
 }
 

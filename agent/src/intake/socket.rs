@@ -28,7 +28,7 @@ pub use input::{Socket, SocketConfig};
 pub use listener::{BindError, Listeners, set_mode};
 pub use slots::Slots;
 
-/// What sockets to open.
+/// The sockets to open.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SocketSettings {
     /// The Unix socket's path; none for no such socket.
@@ -43,7 +43,7 @@ pub struct SocketSettings {
     pub connections_max: usize,
 }
 
-/// What the socket counts.
+/// The counters of the socket.
 #[derive(Clone)]
 pub struct SocketMetrics {
     connections: Gauge,
@@ -56,7 +56,7 @@ pub struct SocketMetrics {
 }
 
 impl SocketMetrics {
-    /// Its counters in `registry`.
+    /// Registers the counters in `registry`.
     pub fn new(registry: &Registry) -> Self {
         let counter = |name, help| registry.counter(name, help, &[]);
         Self {
@@ -70,7 +70,7 @@ impl SocketMetrics {
     }
 }
 
-/// What every connection needs.
+/// Shared by all connections of a socket.
 struct Door<S> {
     sink: S,
     clock: Arc<dyn Clock>,

@@ -23,7 +23,7 @@ pub enum UnitError {
     /// A UCUM code with a meaning that is not intended.
     #[error("the unit {unit:?} is the {} in UCUM; write {:?} for {}", .meant.0, .meant.1, .meant.2)]
     Mistaken {
-        /// What was given.
+        /// The given unit.
         unit: String,
         /// What that is, and how to write what was meant.
         meant: Meant,
@@ -31,9 +31,9 @@ pub enum UnitError {
     /// Not a code of UCUM.
     #[error("the unit {unit:?} is not a UCUM code{}; see https://ucum.org", suggested(.nearest.as_deref()))]
     Unknown {
-        /// What was given.
+        /// The given unit.
         unit: String,
-        /// What was perhaps meant.
+        /// The code that was probably meant.
         nearest: Option<String>,
     },
 }
@@ -61,7 +61,7 @@ fn suggested(nearest: Option<&str>) -> String {
 pub struct Unit(String);
 
 impl Unit {
-    /// Its code.
+    /// The UCUM code.
     pub fn as_str(&self) -> &str {
         &self.0
     }

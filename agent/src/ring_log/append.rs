@@ -16,13 +16,13 @@ use crate::limits::ring_log::{COPY_SEGMENTS, LOSS_ROOM, WRITE_TRIES_MAX};
 /// A batch that is durable now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// Its lane.
+    /// The lane of the batch.
     pub lane: Lane,
-    /// Its sequences.
+    /// The sequences of its events.
     pub range: SequenceRange,
-    /// Its check.
+    /// The check of the batch.
     pub check: Check,
-    /// Its length.
+    /// Length of the batch, in bytes.
     pub bytes: usize,
 }
 

@@ -100,7 +100,7 @@ pub enum StreamStart {
     /// In a new epoch, for there is none of this stream in the log.
     #[default]
     First,
-    /// Where it was.
+    /// The stream continues in its epoch.
     Continued,
     /// In a new epoch, for the one before ended in a write that did not finish, or in damage.
     TornTail {

@@ -35,7 +35,7 @@ pub(super) enum Origin {
     Caller,
     /// The log declares these as lost.
     Losses(Vec<Loss>),
-    /// It is sealed again.
+    /// The batch is a copy, sealed again.
     Copy,
 }
 
@@ -168,7 +168,7 @@ impl WriteBuffer {
         batch
     }
 
-    /// When it was sealed.
+    /// The time of sealing.
     pub fn stamp(&self) -> Timestamp {
         self.batch.as_ref().map_or(Timestamp::default(), |batch| batch.head.stamp)
     }

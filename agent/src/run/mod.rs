@@ -58,7 +58,7 @@ pub enum RunError {
     Data {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         error: std::io::Error,
     },
     /// Another process uses the data directory.
@@ -173,7 +173,7 @@ impl Running {
         Ok(running)
     }
 
-    /// Where events come in.
+    /// The handle through which inputs push events.
     pub fn intake(&self) -> &Intake {
         self.agent.intake()
     }

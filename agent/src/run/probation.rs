@@ -29,7 +29,7 @@ struct Probation {
     good_looks: u8,
     config_before: ShipConfig,
     settings_before: ShipSettings,
-    /// What its files held.
+    /// A hash of the credentials' files.
     stamp: Option<[u8; 32]>,
 }
 

@@ -52,7 +52,7 @@ struct Partly {
 pub(super) struct Parcel {
     /// Whose topic it goes to.
     pub agent: SourceId,
-    /// Its payload.
+    /// Payload of the message.
     pub payload: Vec<u8>,
     /// The piece that its PUBACK confirms.
     pub piece: Option<Piece>,

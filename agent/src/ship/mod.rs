@@ -37,7 +37,7 @@ use connection::{Parts, connection};
 use loads::Loads;
 use wire::WireError;
 
-/// Where to and how.
+/// The broker and the way to connect to it.
 #[derive(Clone)]
 pub struct ShipSettings {
     /// Whose topics.
@@ -50,7 +50,7 @@ pub struct ShipSettings {
     pub login: Option<(String, String)>,
     /// `Some` for `mqtts://`.
     pub tls: Option<std::sync::Arc<rustls::ClientConfig>>,
-    /// Which collectors are believed.
+    /// The trusted collectors.
     pub trust: TrustSettings,
     /// Reads login and TLS again before each connection; `None` keeps them as they are.
     pub refresh: Option<Refresh>,

@@ -12,9 +12,9 @@ use crate::ring_log::RingIdentity;
 /// Signs for the agent.
 #[derive(Clone)]
 pub struct Speaker {
-    /// Who it is.
+    /// The agent's name and key.
     pub who: RingIdentity,
-    /// Its run.
+    /// The agent's run.
     pub instance: Instance,
     /// Names that it had before and still holds events under.
     pub former: Arc<[SourceId]>,

@@ -65,7 +65,7 @@ impl<const N: usize> Default for RamQueue<N> {
 }
 
 impl<const N: usize> RamQueue<N> {
-    /// An empty one.
+    /// An empty queue.
     pub const fn new() -> Self {
         const { assert!(N > 256 && N < 1 << 30) };
         Self { control: [Control::empty(); 2], bytes: [0; N] }

@@ -13,7 +13,7 @@ use crate::sign::Identity;
 /// The lineage of a batch: its source, lane and predecessor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lineage {
-    /// Who assigns the sequences.
+    /// The source that assigns the sequences.
     pub source: SourceId,
     /// The stream.
     pub stream: Stream,

@@ -26,7 +26,7 @@ const AGAIN: u8 = 6;
 pub struct Lane {
     /// The stream.
     pub stream: Stream,
-    /// Its epoch.
+    /// The epoch of the lane.
     pub epoch: Epoch,
 }
 
@@ -80,9 +80,9 @@ impl Hello {
 /// Where a receiver wants to go on, for every lane of the hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
-    /// That of the hello.
+    /// The session of the hello that it answers.
     pub session: u32,
-    /// Where to go on.
+    /// Where each lane continues.
     pub lanes: heapless::Vec<Resume, LANES_MAX>,
 }
 
@@ -252,7 +252,7 @@ pub enum AnswerKind {
 /// A receiver's message, read lane by lane: for senders that have no room for a [`Welcome`].
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
-    /// Its kind.
+    /// The kind of the message.
     pub kind: AnswerKind,
     left: u32,
     rest: &'a [u8],

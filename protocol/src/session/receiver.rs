@@ -10,11 +10,11 @@ const RECENT: usize = 16;
 /// A batch as the receiver looks at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offered {
-    /// Its sequences.
+    /// The sequences of the batch.
     pub range: SequenceRange,
     /// Chain hash of the previous batch, as this batch names it.
     pub previous: ChainHash,
-    /// Its own chain hash.
+    /// Chain hash of the batch.
     pub chain: ChainHash,
 }
 

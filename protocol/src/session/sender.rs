@@ -66,15 +66,15 @@ pub struct Holding {
 /// A batch that was handed to the transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SentBatch {
-    /// Its lane.
+    /// The lane of the batch.
     pub lane: Lane,
-    /// Its first sequence.
+    /// The first sequence of the batch.
     pub first: Sequence,
     /// The first sequence after it.
     pub end: Sequence,
-    /// Its check.
+    /// The check of the batch.
     pub check: Check,
-    /// Its length.
+    /// Length of the batch, in bytes.
     pub bytes: usize,
 }
 

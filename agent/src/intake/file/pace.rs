@@ -12,7 +12,7 @@ use serde::Deserialize;
 pub enum Speed {
     /// As fast as it was recorded.
     Original,
-    /// So many times faster.
+    /// This many times faster than recorded.
     Times(f64),
     /// As fast as it goes.
     Max,

@@ -20,7 +20,7 @@ pub struct KernelLog {
     told_ms: BTreeMap<String, u64>,
 }
 
-/// What a record means.
+/// The trouble that a record reports.
 #[derive(Debug, PartialEq, Eq)]
 struct Trouble {
     subject: String,

@@ -19,7 +19,7 @@ macro_rules! fields {
         impl Field {
             const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// As it is written.
+            /// The field's name in a line.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }

@@ -83,7 +83,7 @@ pub struct SerialSettings {
     pub agent: SourceId,
     /// The device.
     pub device: SourceId,
-    /// Where the line is.
+    /// The address of the line.
     pub port: Address,
     /// Bits a second.
     pub baud: u32,

@@ -36,7 +36,7 @@ pub enum Notice {
     Refused {
         /// The name that it claims.
         source: SourceId,
-        /// Why.
+        /// Why it is refused.
         reason: String,
     },
     /// The device's clock has stepped.
@@ -48,7 +48,7 @@ pub enum Notice {
 /// A device's batch that is the next one of its lane.
 #[derive(Debug)]
 pub struct Stored<'a> {
-    /// Its events, by UTC.
+    /// The events of the batch, with times in UTC.
     pub events: Vec<Event<'a>>,
     /// How far the device is with them.
     pub progress: DeviceProgress,
@@ -73,7 +73,7 @@ struct LaneState {
     /// Whether a hello of the lane was answered since the port was opened.
     greeted: bool,
     /// Whether a refused batch of the lane was reported.
-    told: bool,
+    reported: bool,
     /// Whether the log has events of the lane.
     is_stored: bool,
 }
@@ -90,7 +90,7 @@ pub struct Session {
     /// Lanes of the last hello.
     held: Vec<Lane>,
     /// Whether resealing was reported since the port was opened.
-    told_resealed: bool,
+    reported_resealing: bool,
     metrics: SerialMetrics,
 }
 
@@ -101,13 +101,13 @@ impl Session {
             let lane = Lane { stream: known.progress.stream, epoch: known.progress.epoch };
             (
                 lane,
-                LaneState { receiver: restored(lane, &known.progress), greeted: false, told: false, is_stored: true },
+                LaneState { receiver: restored(lane, &known.progress), greeted: false, reported: false, is_stored: true },
             )
         });
         let (agent, device) = (settings.agent, settings.device);
-        let (held, told_resealed) = (Vec::new(), false);
+        let (held, reported_resealing) = (Vec::new(), false);
         let (standing, hello, lanes) = (Standing::Unknown, None, lanes.collect());
-        Self { agent, device, standing, hello, lanes, held, told_resealed, metrics }
+        Self { agent, device, standing, hello, lanes, held, reported_resealing, metrics }
     }
 
     /// Takes what a frame has carried.
@@ -174,7 +174,7 @@ impl Session {
             let state = self.lanes.entry(held.lane).or_insert_with(|| LaneState {
                 receiver: ReceiverLane::new(held.lane),
                 greeted: false,
-                told: false,
+                reported: false,
                 is_stored: false,
             });
             state.greeted = true;
@@ -209,7 +209,7 @@ impl Session {
                 Ok((events, ticks)) => {
                     if events.iter().any(|event| is_resealed(event)) {
                         self.metrics.resealed.add(1);
-                        if !std::mem::replace(&mut self.told_resealed, true) {
+                        if !std::mem::replace(&mut self.reported_resealing, true) {
                             heard.notices.push(Notice::Resealed);
                         }
                     }
@@ -253,7 +253,7 @@ impl Session {
 }
 
 fn refuse(state: &mut LaneState, source: SourceId, reason: String, heard: &mut Heard<'_>) {
-    if !std::mem::replace(&mut state.told, true) {
+    if !std::mem::replace(&mut state.reported, true) {
         heard.notices.push(Notice::Refused { source, reason });
     }
 }

@@ -27,7 +27,7 @@ enum Phase {
     Ending,
 }
 
-/// What ended one wait.
+/// Why a wait has ended.
 enum Woken {
     Read(io::Result<usize>),
     Wrote(io::Result<usize>),

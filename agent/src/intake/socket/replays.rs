@@ -34,7 +34,7 @@ pub enum Outcome {
     Begun(Run),
     /// The answer, a line.
     Answer(String),
-    /// It is wrong.
+    /// The line is invalid, for this reason.
     Refused(&'static str),
 }
 

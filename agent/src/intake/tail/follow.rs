@@ -40,22 +40,22 @@ pub struct Now {
 /// What of a file is gone before it was read, or perhaps is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
     /// How far it was read.
     pub from: u64,
     /// So many bytes behind that are gone at least.
     pub bytes_least: u64,
-    /// What happened.
+    /// Why the rest was not read.
     pub reason: String,
 }
 
-/// What was read.
+/// Lines that were read from a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
     /// The cursor's number.
     pub number: u64,
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
     /// Where the first of these lines begins.
     pub start: u64,
