@@ -6,6 +6,7 @@
 use afferent_protocol::ids::{Offset, Sequence};
 use serde::{Deserialize, Deserializer, Serializer, de};
 use serde_json::Value;
+use utoipa::openapi::{ObjectBuilder, OneOfBuilder, Type};
 
 /// Up to here every whole number is a double of its own.
 pub const EXACT_MAX: u64 = 1 << 53;
@@ -46,6 +47,13 @@ pub fn some_offset<S: Serializer>(offset: &Option<Offset>, to: S) -> Result<S::O
         Some(offset) => to.collect_str(offset),
         None => to.serialize_none(),
     }
+}
+
+/// How [`serialize`] writes a number, for `schema_with`.
+pub fn schema() -> utoipa::openapi::Schema {
+    let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(EXACT_MAX as f64));
+    let digits = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[0-9]+$"));
+    OneOfBuilder::new().item(number).item(digits).build().into()
 }
 
 /// Reads both forms.

@@ -15,6 +15,7 @@
 use afferent_protocol::batch::{ClockReading, HEADER_LEN, MAGIC, SIGNED_FROM};
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::codec::Codec;
+use afferent_protocol::event::{Change, Kind};
 use afferent_protocol::ids::{Epoch, SourceId, Stream};
 use afferent_protocol::version::BATCH_VERSION;
 use afferent_protocol::wire::{Writer, take_varint};
@@ -33,8 +34,8 @@ const SOURCE_AT: usize = 184;
 /// Where an item lies in a work buffer, so that it can become a batch in place.
 pub const ITEM_AT: usize = HEADER_LEN - HEAD_LEN;
 // `LifeCycle::Resealed` as rows have it.
-const LIFE_CYCLE: u8 = 7;
-const RESEALED: u8 = 15;
+const LIFE_CYCLE: u8 = Kind::LifeCycle.number();
+const RESEALED: u8 = Change::Resealed.number();
 const DIVERGED: u8 = 0;
 /// In the byte of the clock's state.
 const DECLARED: u8 = 2;

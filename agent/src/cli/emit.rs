@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead};
 
+use afferent_protocol::event::Kind;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
@@ -119,21 +120,21 @@ impl EmitArgs {
         let text = |text: &Option<String>| text.clone().map(Value::String);
         let (kind, subject, fields) = match &self.event {
             EmitEvent::Sample { subject, unit, quality, .. } => {
-                ("sample", subject, vec![("unit", text(unit)), ("quality", text(quality))])
+                (Kind::Sample, subject, vec![("unit", text(unit)), ("quality", text(quality))])
             }
             EmitEvent::Breakdown { subject, code, severity, message } => (
-                "breakdown",
+                Kind::Breakdown,
                 subject,
                 vec![("code", text(code)), ("severity", text(severity)), ("message", text(message))],
             ),
             EmitEvent::Recovery { subject, code, message } => {
-                ("recovery", subject, vec![("code", text(code)), ("message", text(message))])
+                (Kind::Recovery, subject, vec![("code", text(code)), ("message", text(message))])
             }
             EmitEvent::State { subject, state, reason } => {
-                ("state", subject, vec![("state", Some(state.as_str().into())), ("reason", text(reason))])
+                (Kind::State, subject, vec![("state", Some(state.as_str().into())), ("reason", text(reason))])
             }
             EmitEvent::Alarm { subject, condition, transition, priority, message } => (
-                "alarm",
+                Kind::Alarm,
                 subject,
                 vec![
                     ("condition", Some(condition.as_str().into())),
@@ -144,8 +145,11 @@ impl EmitArgs {
             ),
             EmitEvent::Lines => return Ok(None),
         };
-        let common =
-            [("subject", Some(subject.as_str().into())), ("type", Some(kind.into())), ("time", text(&self.time))];
+        let common = [
+            ("subject", Some(subject.as_str().into())),
+            ("type", Some(kind.name().into())),
+            ("time", text(&self.time)),
+        ];
         let given = common.into_iter().chain(fields).filter_map(|(name, value)| Some((name.to_owned(), value?)));
         let mut line = Value::Object(given.collect::<Map<_, _>>()).to_string();
         if let EmitEvent::Sample { value, text, .. } = &self.event {
@@ -173,7 +177,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::intake::line::LineParser;
+    use crate::intake::line::{self, LineParser};
 
     #[derive(Parser)]
     struct Cli {
@@ -224,6 +228,17 @@ mod tests {
             let cli = Cli::try_parse_from(["emit", "sample", "a", value]).unwrap();
             let error = cli.emit.line().unwrap_err().to_string();
             assert!(error.contains(value) && error.contains("--text"), "{error}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_producer_may_send_has_a_command() {
+        use clap::CommandFactory;
+        let cli = Cli::command();
+        // Their documents are lines already.
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Derived) {
+            let is_taken = line::Kind::of(kind).is_some();
+            assert_eq!(cli.find_subcommand(kind.name()).is_some(), is_taken, "{}", kind.name());
         }
     }
 

@@ -12,11 +12,12 @@
 //! Texts without escapes are borrowed from the line. Everything that is wrong is refused with the field and the remedy.
 
 mod fields;
+mod values;
 
 use std::fmt::Write;
 
 use afferent_protocol::event::{
-    Alarm, AlarmTransition, Body, Breakdown, Derived, Event, EventError, MachineState, Quality, Recovery, Sample,
+    self, Alarm, AlarmTransition, Body, Breakdown, Derived, Event, EventError, MachineState, Quality, Recovery, Sample,
     Severity, State, Value,
 };
 use afferent_protocol::ids::{NameError, Subject, Timestamp};
@@ -24,7 +25,8 @@ use afferent_protocol::ids::{NameError, Subject, Timestamp};
 use crate::intake::time;
 use crate::intake::unit::{UnitError, Units};
 use crate::limits::{LINE_BYTES_MAX, REFUSAL_BYTES_MAX, TIME_NUMBER_MIN};
-pub use fields::{Field, FieldSet, Fields, Number, Text, Time};
+pub use fields::{Field, FieldSet, Fields};
+pub use values::{Number, Text, Time};
 
 /// Why a line was refused. The text is for the producer.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +114,9 @@ pub enum Kind {
     Derived,
 }
 
+/// The types that a producer may send, as a refusal lists them.
+const TYPES: &str = "sample, breakdown, recovery, state, alarm, derived";
+
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -141,18 +146,28 @@ impl Kind {
         }
     }
 
+    /// What a line of this kind is; none where producers have nothing to say.
+    pub(crate) const fn of(kind: event::Kind) -> Option<Self> {
+        match kind {
+            event::Kind::Sample => Some(Self::Sample),
+            event::Kind::Breakdown => Some(Self::Breakdown),
+            event::Kind::Recovery => Some(Self::Recovery),
+            event::Kind::State => Some(Self::State),
+            event::Kind::Alarm => Some(Self::Alarm),
+            event::Kind::Derived => Some(Self::Derived),
+            event::Kind::Loss
+            | event::Kind::ClockStep
+            | event::Kind::LifeCycle
+            | event::Kind::Progress
+            | event::Kind::Followed => None,
+        }
+    }
+
     fn named(name: &str) -> Result<Self, LineError> {
-        let short = name.strip_prefix("afferent.").and_then(|name| name.strip_suffix(".v1")).unwrap_or(name);
-        Ok(match short {
-            "sample" => Self::Sample,
-            "breakdown" => Self::Breakdown,
-            "recovery" => Self::Recovery,
-            "state" => Self::State,
-            "alarm" => Self::Alarm,
-            "derived" => Self::Derived,
-            "loss" | "lifecycle" | "clockstep" => return Err(LineError::Own(name.to_owned())),
-            _ => return Err(unknown(Field::Type, name, "sample, breakdown, recovery, state, alarm, derived")),
-        })
+        match event::Kind::named(name) {
+            Some(kind) => Self::of(kind).ok_or_else(|| LineError::Own(name.to_owned())),
+            None => Err(unknown(Field::Type, name, TYPES)),
+        }
     }
 }
 
@@ -332,7 +347,7 @@ fn explained(error: &serde_json::Error, line: &str) -> String {
     }
     let mut text = format!("the line is not one JSON object: {text} (at byte {})", error.column());
     let bare = found.trim_start_matches('-').to_ascii_lowercase();
-    if bare.starts_with("nan") || bare.starts_with("inf") || text.contains("number out of range") {
+    if bare.starts_with("nan") || bare.starts_with("inf") {
         text.push_str("; JSON has no NaN and no infinity: leave the sample out, or send a text with quality \"bad\"");
     } else if error.is_eof() {
         text.push_str("; it ends too early: one whole object belongs on one line");

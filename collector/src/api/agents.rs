@@ -10,9 +10,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::budget::{Client, Sent};
 use super::problem::Problem;
+use super::query::{Nothing, Query};
 use super::state::Api;
 use crate::cloud_event::{names, put_rfc3339};
 use crate::core::{NotOperated, Operation};
@@ -24,7 +26,7 @@ use crate::sources::{LaneView, LinkState, SourceView};
 use crate::whole;
 
 /// The answer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgentsReport {
     /// The log.
     pub log: LogReport,
@@ -39,7 +41,7 @@ pub struct AgentsReport {
 }
 
 /// Somebody who was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RefusedReport {
     /// `login`, `certificate`, `publish`, `other-key` and so on.
     pub kind: String,
@@ -81,18 +83,23 @@ impl RefusedReport {
 }
 
 /// The log's bounds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogReport {
+    /// The partition.
+    #[serde(default)]
+    pub partition: u32,
     /// The oldest offset that is kept, decimal.
     #[serde(serialize_with = "as_text", deserialize_with = "whole::deserialize")]
+    #[schema(value_type = String)]
     pub first: u64,
     /// The durable end, decimal.
     #[serde(serialize_with = "as_text", deserialize_with = "whole::deserialize")]
+    #[schema(value_type = String)]
     pub end: u64,
 }
 
 /// One source.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgentReport {
     /// Its name.
     pub name: String,
@@ -137,7 +144,7 @@ pub struct AgentReport {
 }
 
 /// One epoch of one stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LaneReport {
     /// `critical` or `samples`.
     pub stream: String,
@@ -145,9 +152,11 @@ pub struct LaneReport {
     pub epoch: String,
     /// The first sequence that is not in the log.
     #[serde(with = "whole")]
+    #[schema(schema_with = whole::schema)]
     pub end: u64,
     /// The first sequence that is not on disk.
     #[serde(with = "whole")]
+    #[schema(schema_with = whole::schema)]
     pub durable_end: u64,
     /// Batches in the log.
     pub batches: u64,
@@ -162,24 +171,28 @@ pub struct LaneReport {
 }
 
 /// Sequences from `first` up to and not including `end`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RangeReport {
     /// The first one.
     #[serde(with = "whole")]
+    #[schema(schema_with = whole::schema)]
     pub first: u64,
     /// The first one after it.
     #[serde(with = "whole")]
+    #[schema(schema_with = whole::schema)]
     pub end: u64,
 }
 
 /// A loss that the source declared.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LossReport {
     /// The first sequence that is lost.
     #[serde(with = "whole")]
+    #[schema(schema_with = whole::schema)]
     pub first: u64,
     /// The first sequence that is not.
     #[serde(with = "whole")]
+    #[schema(schema_with = whole::schema)]
     pub end: u64,
     /// Why.
     pub reason: String,
@@ -189,11 +202,12 @@ pub struct LossReport {
 
 /// Every source: state, lag, losses, gaps.
 #[utoipa::path(get, path = "/v1/agents", tag = "sources",
-    responses((status = 200, description = "All sources", body = Object), super::openapi::Refusals))]
-pub(super) async fn agents(State(api): State<Api>, client: Client) -> Result<Response, Problem> {
+    responses((status = 200, description = "All sources", body = AgentsReport), Problem))]
+pub(super) async fn agents(State(api): State<Api>, client: Client, _: Query<Nothing>) -> Result<Response, Problem> {
     let sources = api.held().sources.borrow().clone();
-    let kept = api.held().reader.kept();
-    let log = LogReport { first: kept.start.get(), end: kept.end.get() };
+    let reader = &api.held().reader;
+    let kept = reader.kept();
+    let log = LogReport { partition: reader.partition().get(), first: kept.start.get(), end: kept.end.get() };
     let warnings = api.state.health.warnings().into_values().collect();
     let now = clock::wall();
     let refused = api.state.health.refused.entries().into_iter().map(RefusedReport::of).collect();
@@ -202,7 +216,7 @@ pub(super) async fn agents(State(api): State<Api>, client: Client) -> Result<Res
 }
 
 /// That nothing more is to be expected of a source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Retirement {
     /// Who says so. Nobody checks it here.
     pub who: String,
@@ -211,7 +225,7 @@ pub struct Retirement {
 }
 
 /// Another key for a source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NewKey {
     /// The public key, 64 hexadecimal digits.
     pub key: String,
@@ -226,10 +240,11 @@ pub struct NewKey {
 /// once it is in the log.
 #[utoipa::path(post, path = "/v1/agents/{name}/retire", tag = "sources", params(("name" = String, Path)),
     request_body = Retirement,
-    responses((status = 204, description = "It is in the log"), super::openapi::Refusals))]
+    responses((status = 204, description = "It is in the log"), Problem))]
 pub(super) async fn retire(
     State(api): State<Api>,
     Path(name): Path<String>,
+    _: Query<Nothing>,
     headers: HeaderMap,
     body: Sent,
 ) -> Result<StatusCode, Problem> {
@@ -244,10 +259,11 @@ pub(super) async fn retire(
 /// once it is in the log.
 #[utoipa::path(post, path = "/v1/agents/{name}/key", tag = "sources", params(("name" = String, Path)),
     request_body = NewKey,
-    responses((status = 204, description = "It is in the log"), super::openapi::Refusals))]
+    responses((status = 204, description = "It is in the log"), Problem))]
 pub(super) async fn replace_key(
     State(api): State<Api>,
     Path(name): Path<String>,
+    _: Query<Nothing>,
     headers: HeaderMap,
     body: Sent,
 ) -> Result<StatusCode, Problem> {

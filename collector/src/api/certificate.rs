@@ -3,19 +3,23 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use afferent_protocol::event::Kind;
 use afferent_protocol::ids::{SourceId, Timestamp};
 use afferent_protocol::sign::PublicKey;
 use axum::Json;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 
+use super::accept::{self, Offer};
 use super::budget::Client;
-use super::budget::computing::Computation;
+use super::budget::computing::{Computation, JSON};
 use super::problem::Problem;
+use super::query::values::{Machine, list, optional, required};
+use super::query::{Parameters, Query, QueryError, refused};
 use super::state::Api;
 use crate::certificate::{About, Certificate, CertificateError, Evidence, Means, Span, by_extracts, text};
-use crate::data_directory::parse_public_key as public_key;
 use crate::log::events::{Hole, Part, Walk};
 use crate::log::{Kinds, NameHash, ReadLog, Trust, Wanted};
 use crate::models::runner::{Cancel, ReplayError};
@@ -26,37 +30,76 @@ pub const COMPLETE: HeaderName = HeaderName::from_static("afferent-complete");
 pub const VERDICT: HeaderName = HeaderName::from_static("afferent-verdict");
 
 /// Of whom, and of which span.
-#[derive(utoipa::IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "it describes what is read elsewhere")]
 pub(super) struct CertificateQuery {
     /// The agent that it is about; or `machine`.
-    source: Option<String>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<String>)]
+    source: Option<SourceId>,
     /// The machine that it is about, the first level of subjects; or `source`.
-    machine: Option<String>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<String>)]
+    machine: Option<Machine>,
     /// The first instant by the source's clock (RFC 3339).
-    from: String,
+    #[serde(deserialize_with = "required")]
+    #[param(value_type = String)]
+    from: Timestamp,
     /// The first instant after it.
-    until: String,
-    /// The collector's public key, hexadecimal, if it is to be held to one that the reader knows.
-    key: Option<String>,
+    #[serde(deserialize_with = "required")]
+    #[param(value_type = String)]
+    until: Timestamp,
+    /// The collector's public key, hexadecimal, if it is to be held to one that the reader knows; once for each key.
+    #[serde(default, deserialize_with = "list")]
+    #[param(value_type = Vec<String>, required = false)]
+    key: Vec<PublicKey>,
 }
 
-/// Answers with the certificate, as JSON, or as text for whoever accepts `text/plain`. What is unusual
+impl Parameters for CertificateQuery {
+    const EXAMPLE: &'static str =
+        "/v1/certificate?source=press-88&from=2021-09-13T00:00:00Z&until=2021-09-14T00:00:00Z";
+}
+
+impl CertificateQuery {
+    fn about(&self) -> Result<About, Problem> {
+        match (self.source, &self.machine) {
+            (Some(source), None) => Ok(About::Source(source)),
+            (None, Some(Machine(machine))) => Ok(About::Machine(machine.clone())),
+            (None, None) => Err(refused::<Self>(&QueryError::Missing("source` or `machine"))),
+            (Some(_), Some(_)) => Err(refused::<Self>(&QueryError::Together("source", "machine"))),
+        }
+    }
+}
+
+/// How it is written.
+#[derive(Clone, Copy)]
+enum Form {
+    Json,
+    Text,
+}
+
+const FORMS: [Offer<Form>; 2] = [
+    Offer { media: JSON, alias: None, answer: Form::Json },
+    Offer { media: "text/plain", alias: None, answer: Form::Text },
+];
+
+/// Answers with the certificate, as JSON, or as text for whoever wants `text/plain` more. What is unusual
 /// takes reading the whole log.
 #[utoipa::path(get, path = "/v1/certificate", tag = "sources", params(CertificateQuery),
     responses((status = 200, description = "What the log proves", content(
-        (Object = "application/json"), (String = "text/plain")), headers(("afferent-complete" = bool), ("afferent-verdict" = String))),
-        super::openapi::Refusals))]
+        (Certificate = "application/json"), (String = "text/plain")), headers(("afferent-complete" = bool), ("afferent-verdict" = String))),
+        Problem))]
 pub(super) async fn certificate(
     State(api): State<Api>,
     client: Client,
-    RawQuery(query): RawQuery,
+    Query { asked, .. }: Query<CertificateQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Asked { about, span, keys } = parse(query.as_deref())?;
+    let form = accept::choose(&headers, &FORMS)?;
+    let (about, span) = (asked.about()?, Span { from: asked.from, until: asked.until });
     let (own, key) = api.state.own;
-    let trust = if keys.is_empty() { Trust::Answering(key) } else { Trust::Named(keys) };
+    let trust = if asked.key.is_empty() { Trust::Answering(key) } else { Trust::Named(asked.key) };
     let means = Means { trust, ..Means::default() };
     let evidence = Evidence::new(about.clone(), span, own, means.clone()).map_err(Problem::from)?;
     let log = api.log();
@@ -66,11 +109,12 @@ pub(super) async fn certificate(
     };
     let certificate = api.budgets.computed(Computation::Certificate, &client, made).await?;
     let certificate = certificate.with_rings(&api.held().sources.borrow().clone());
-    let wants_text = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/plain"));
     let complete = HeaderValue::from_static(if certificate.complete { "true" } else { "false" });
     let verdict = HeaderValue::from_static(certificate.verdict.name());
-    let mut answer =
-        if wants_text { text::text(&certificate).into_response() } else { Json(certificate).into_response() };
+    let mut answer = match form {
+        Form::Json => Json(certificate).into_response(),
+        Form::Text => text::text(&certificate).into_response(),
+    };
     answer.headers_mut().insert(COMPLETE, complete);
     answer.headers_mut().insert(VERDICT, verdict);
     Ok(answer)
@@ -97,7 +141,7 @@ fn by_entries(log: &Arc<dyn ReadLog>, mut evidence: Evidence, cancel: &Cancel) -
 /// Which names belong together stands behind what they had sent; and where the beginning is not kept, so do keys.
 fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence, cancel: &Cancel) -> Result<(), Problem> {
     let sources = log.own().iter().map(|own| NameHash::source(own.as_str())).collect();
-    let wanted = Wanted { kinds: Kinds::of_type("afferent.lifecycle.v1"), sources, ..Wanted::default() };
+    let wanted = Wanted { kinds: Kinds::of_type(Kind::LifeCycle.type_name()), sources, ..Wanted::default() };
     let walked = Walk::over(&**log, log.kept()).wanting(&wanted).run(&mut Vec::new(), &mut |part| {
         if let Part::Entry(entry) = part {
             evidence.ahead(entry.head, entry.batch);
@@ -108,58 +152,6 @@ fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence, cancel: &Cancel) 
         return Err(ReplayError::Cancelled.into());
     }
     Ok(())
-}
-
-/// What a query asks for.
-struct Asked {
-    about: About,
-    span: Span,
-    keys: Vec<PublicKey>,
-}
-
-fn parse(query: Option<&str>) -> Result<Asked, Problem> {
-    let refused = |detail: String| {
-        let remedy =
-            "write ?source=press-88 or ?machine=88-C, and &from=2021-09-13T00:00:00Z&until=2021-09-14T00:00:00Z";
-        Problem::new(StatusCode::BAD_REQUEST, detail, remedy)
-    };
-    let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query.unwrap_or_default())
-        .map_err(|error| refused(format!("the query cannot be read: {error}")))?;
-    let (mut about, mut from, mut until, mut keys) = (None, None, None, Vec::new());
-    for (name, value) in pairs {
-        let shown: String = value.chars().take(64).collect();
-        let time = || {
-            let time: Result<jiff::Timestamp, _> = value.replace(' ', "+").parse();
-            let time = time.map_err(|_| refused(format!("`{name}`: {shown:?} is not a time")))?;
-            Ok::<_, Problem>(Some(Timestamp::clamped(time.as_microsecond())))
-        };
-        match name.as_str() {
-            "source" | "machine" if about.is_some() => {
-                return Err(refused("there is more than one `source` or `machine`".to_owned()));
-            }
-            "source" => {
-                let source = SourceId::new(&value);
-                let source = source.map_err(|error| refused(format!("`source`: {shown:?}: {error}")))?;
-                about = Some(About::Source(source));
-            }
-            "machine" if !value.is_empty() && !value.contains('/') => about = Some(About::Machine(value)),
-            "machine" => return Err(refused(format!("`machine`: {shown:?} is not the first level of a subject"))),
-            "from" => from = time()?,
-            "until" => until = time()?,
-            "key" => {
-                let key = public_key(&value).map_err(|error| refused(format!("`key`: {error}")))?;
-                keys.push(key);
-            }
-            _ => {
-                let name: String = name.chars().take(64).collect();
-                return Err(refused(format!("the parameter {name:?} is not known here")));
-            }
-        }
-    }
-    let about = about.ok_or_else(|| refused("`source` or `machine` is missing".to_owned()))?;
-    let from = from.ok_or_else(|| refused("`from` is missing".to_owned()))?;
-    let until = until.ok_or_else(|| refused("`until` is missing".to_owned()))?;
-    Ok(Asked { about, span: Span { from, until }, keys })
 }
 
 impl From<CertificateError> for Problem {

@@ -4,21 +4,25 @@ use std::sync::Arc;
 
 use afferent_protocol::ids::{Offset, Timestamp};
 use axum::body::{Body, Bytes};
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
+use super::accept::{self, Offer};
 use super::blocking::blocking;
 use super::budget::{Client, Room, Share};
 use super::cursor::Cursor;
 use super::pages::Pages;
 use super::problem::Problem;
-use super::query::{Asked, Query};
+use super::query::Query;
+use super::query::part::{Asked, EventsQuery};
 use super::state::Api;
 use crate::limits::{EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX};
 use crate::log::ReadLog;
 use crate::subscribe::{Format, Page, Reading, Start, StartError};
 
+/// The partition of all offsets.
+pub const PARTITION: HeaderName = HeaderName::from_static("afferent-partition");
 /// The oldest offset that is kept.
 pub const FIRST_OFFSET: HeaderName = HeaderName::from_static("afferent-first-offset");
 /// The durable end when the request came; the answer does not go beyond it.
@@ -42,22 +46,22 @@ pub(super) const BATCH: &str = "application/cloudevents-batch+json";
 /// An answer of up to [`EVENTS_PAGED_MAX`] events is a page: it is rendered before it is sent, and its headers say where
 /// to go on. It may have fewer events than `limit` when they are large. A longer answer is rendered as fast as the client
 /// takes it, and no faster.
-#[utoipa::path(get, path = "/v1/events", tag = "events", params(super::openapi::EventsQuery), responses(
+#[utoipa::path(get, path = "/v1/events", tag = "events", params(EventsQuery), responses(
     (status = 200, description = "Events, one CloudEvent a line, or an array of them", content(
         (String = "application/x-ndjson"), (Vec<Object> = "application/cloudevents-batch+json")),
-        headers(("afferent-first-offset" = String), ("afferent-end-offset" = String),
+        headers(("afferent-partition" = u32), ("afferent-first-offset" = String), ("afferent-end-offset" = String),
             ("afferent-next-offset" = String), ("afferent-next-cursor" = String), ("afferent-bytes-read" = String))),
-    super::openapi::Refusals
+    Problem
 ))]
 pub(super) async fn events(
     State(api): State<Api>,
     client: Client,
-    RawQuery(query): RawQuery,
+    query: Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref(), Asked::Part)?;
-    let format = format_of(&headers)?;
-    let log = api.log();
+    let query = query.part()?;
+    let format = accept::choose(&headers, &FORMATS)?;
+    let log = api.held_by(query.partition, query.start())?.reader.another();
     let part = blocking({
         let (log, query) = (Arc::clone(&log), query.clone());
         move || Part::find(&*log, &query)
@@ -66,6 +70,7 @@ pub(super) async fn events(
     let mut headers = HeaderMap::new();
     let kind = if format == Format::Elements { BATCH } else { NDJSON };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(PARTITION, log.partition().get().into());
     headers.insert(FIRST_OFFSET, part.first.get().into());
     headers.insert(END_OFFSET, part.durable_end.get().into());
     let reading = Reading::part(part.from, part.end, query.limit, query.filter.clone(), format);
@@ -98,11 +103,8 @@ struct Part {
 }
 
 impl Part {
-    fn find(log: &dyn ReadLog, query: &Query) -> Result<Self, StartError> {
-        let start = match query.cursor {
-            Some(cursor) => Start::Place(cursor.place),
-            None => query.from.unwrap_or(Start::First),
-        };
+    fn find(log: &dyn ReadLog, query: &Asked) -> Result<Self, StartError> {
+        let start = query.start().unwrap_or(Start::First);
         // A cursor that was given before the time came at which the part begins does not lead to what lies before it.
         let begins = match query.from {
             Some(Start::Time(time)) if query.cursor.is_some() => log.at_time(time).map_err(StartError::Log)?,
@@ -131,22 +133,11 @@ impl Part {
     }
 }
 
-/// Lines, unless only an array is taken.
-fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
-    let Some(accept) = headers.get(header::ACCEPT) else { return Ok(Format::Lines) };
-    let accept = accept.to_str().unwrap_or_default().to_ascii_lowercase();
-    let kinds: Vec<&str> = accept.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim()).collect();
-    let takes = |kind: &str| kinds.contains(&kind);
-    if takes(NDJSON) || takes("*/*") || takes("application/*") || accept.is_empty() {
-        // Who names the array and takes anything else as well is served by it.
-        return Ok(if takes(BATCH) && !takes(NDJSON) { Format::Elements } else { Format::Lines });
-    }
-    if takes(BATCH) || takes("application/json") {
-        return Ok(Format::Elements);
-    }
-    let remedy = format!("accept {NDJSON} or {BATCH}");
-    Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "events are not to be had in what `Accept` names", remedy))
-}
+/// Lines, unless an array is wanted more.
+const FORMATS: [Offer<Format>; 2] = [
+    Offer { media: NDJSON, alias: None, answer: Format::Lines },
+    Offer { media: BATCH, alias: Some("application/json"), answer: Format::Elements },
+];
 
 /// Renders the whole answer, and says in its headers where to go on.
 async fn page(
@@ -154,7 +145,7 @@ async fn page(
     mut pages: Pages,
     room: &Room,
     part: &Part,
-    query: &Query,
+    query: &Asked,
     mut headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let is_array = headers[header::CONTENT_TYPE] == BATCH;

@@ -19,6 +19,7 @@
 //! Refusals are `application/problem+json` ([`problem`]). What one client can take from others is bounded (`budget`). Nothing here writes the log: what is posted goes to the writer
 //! through the same bounded queue as agents' messages.
 
+mod accept;
 pub mod agents;
 mod amend;
 mod blocking;

@@ -13,27 +13,31 @@
 use afferent_host::clock;
 use afferent_protocol::ids::Timestamp;
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::blocking::blocking;
 use super::budget::computing::{self, Computation, JSON};
 use super::budget::{Client, Sent};
 use super::problem::Problem;
+use super::query::values::{Whole, optional};
+use super::query::{Nothing, Parameters, Query};
 use super::state::Api;
-use crate::limits::HTTP_DOCUMENT_BYTES_MAX;
+use crate::limits::{HTTP_DOCUMENT_BYTES_MAX, MODEL_ROWS_MAX};
 use crate::models::diff::Change;
-use crate::models::question::{Question, QuestionError};
-use crate::models::runner::{AsOf, AskError, Cancel, Difference, Models, RecomputeError, ReplayError, Status};
-use crate::models::what_if::{Plan, PlanError, RunError};
-use crate::models::{Definition, time};
+use crate::models::question::{Question, QuestionError, Wanted};
+use crate::models::runner::{AsOf, AskError, Cancel, Difference, Models, RecomputeError, ReplayError, StateAt, Status};
+use crate::models::span::Span;
+use crate::models::what_if::{Plan, PlanError, Report, RunError};
+use crate::models::{BuiltIn, CountedFromView, Definition, time_text};
 use crate::subscribe::Start;
 
 /// One version of a model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ModelReport {
     /// Its name.
     pub name: String,
@@ -54,8 +58,7 @@ pub struct ModelReport {
     /// When the last event that it has seen was ingested.
     pub time: String,
     /// From where in the log it counts, as in its state: what was before, retention had removed when it was made.
-    #[schema(value_type = Object)]
-    pub counts_from: Value,
+    pub counts_from: Option<CountedFromView>,
     /// Events that it has not seen yet.
     pub behind: u64,
     /// States of it on disk.
@@ -63,7 +66,7 @@ pub struct ModelReport {
 }
 
 /// What differs between two models.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DiffReport {
     /// The one model.
     pub left: String,
@@ -74,48 +77,67 @@ pub struct DiffReport {
     /// As of when, and what of it.
     pub time: String,
     /// From where in the log the one counts.
-    pub left_counts_from: Value,
+    pub left_counts_from: CountedFromView,
     /// And the other: where the two are not the same, what differs may be that alone.
-    pub right_counts_from: Value,
+    pub right_counts_from: CountedFromView,
     /// One by one, up to a limit.
     pub changes: Vec<Change>,
     /// How many more there are.
     pub more: u64,
 }
 
+/// The state of a model at a place of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StateReport {
+    /// From where in the log it counts.
+    pub counts_from: CountedFromView,
+    /// Where the next page goes on; null when there are no more rows, or no page was asked for.
+    pub cursor: Option<String>,
+    /// The model, as `kpi@2`.
+    pub model: String,
+    /// The first offset that the state has not seen, as text.
+    pub offset: String,
+    /// The state, or the part of it that was asked for.
+    #[schema(value_type = Object)]
+    pub state: Value,
+    /// The collector's clock at that place (RFC 3339).
+    pub time: String,
+}
+
+/// A model that is being rebuilt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecomputeReport {
+    /// The model, as `kpi@2`.
+    pub model: String,
+    /// The path that shows how far it is.
+    pub progress: String,
+}
+
 /// Every version of every model, and how far it is.
 #[utoipa::path(get, path = "/v1/models", tag = "models",
-    responses((status = 200, description = "By name and version", body = Vec<ModelReport>), super::openapi::Refusals))]
-pub(super) async fn list(State(api): State<Api>) -> Result<Json<Vec<ModelReport>>, Problem> {
+    responses((status = 200, description = "By name and version", body = Vec<ModelReport>), Problem))]
+pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Result<Json<Vec<ModelReport>>, Problem> {
     let models = api.state.models.clone();
     // Models are busy for as long as a batch takes; who waits for them waits where waiting is allowed.
     Ok(Json(blocking(move || models.list()).await?.into_iter().map(ModelReport::of).collect()))
 }
 
 /// The state of a model: `NAME@VERSION`, or `NAME` for its highest version.
-#[utoipa::path(get, path = "/v1/models/{name}", tag = "models", params(("name" = String, Path), AsOfQuery),
-    responses((status = 200, description = "Its state", body = Object), super::openapi::Refusals))]
+#[utoipa::path(get, path = "/v1/models/{name}", tag = "models", params(("name" = String, Path), StateQuery),
+    responses((status = 200, description = "Its state", body = StateReport), Problem))]
 pub(super) async fn state(
     State(api): State<Api>,
     client: Client,
     Path(name): Path<String>,
-    RawQuery(query): RawQuery,
+    Query { asked, .. }: Query<StateQuery>,
 ) -> Result<Response, Problem> {
-    let known: Vec<&str> = std::iter::once("as_of").chain(Question::NAMES).collect();
-    let query = Query::parse(query.as_deref(), &known)?;
-    let as_of = query.as_of("as_of")?.unwrap_or_else(now);
+    let as_of = asked.as_of.map_or_else(now, as_of);
     let definition = find(&api.state.models, &name)?;
-    let question = Question::read(&definition.of, |name| query.get(name))?;
+    let question = asked.question(&definition.of)?;
     let (kind, models) = (kind_of(as_of), api.state.models.clone());
     let work = move |cancel: &Cancel| {
         let state = models.state(&definition, as_of, question.span(), cancel)?;
-        let (offset, as_of, counts_from) = (state.offset.to_string(), time(state.time), state.counts_from.view());
-        let mut shown = state.state;
-        let cursor = question.keep(&mut shown);
-        Ok::<_, AskError>(computing::json(&json!({
-            "model": state.model, "offset": offset, "time": as_of, "counts_from": counts_from, "cursor": cursor,
-            "state": shown,
-        })))
+        Ok::<_, AskError>(computing::json(&StateReport::of(state, &question)))
     };
     let answer = api.budgets.computed(kind, &client, work).await?;
     api.budgets.answer(&client, JSON, answer)
@@ -128,22 +150,14 @@ fn kind_of(as_of: AsOf) -> Computation {
 
 /// Which figures differ between two versions of a model.
 #[utoipa::path(get, path = "/v1/models/diff", tag = "models", params(DiffQuery),
-    responses((status = 200, description = "What differs", body = Object), super::openapi::Refusals))]
+    responses((status = 200, description = "What differs", body = DiffReport), Problem))]
 pub(super) async fn diff(
     State(api): State<Api>,
     client: Client,
-    RawQuery(query): RawQuery,
+    Query { asked, .. }: Query<DiffQuery>,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref(), &["left", "right", "as_of"])?;
-    let as_of = query.as_of("as_of")?.unwrap_or_else(now);
-    let of = |side: &str| -> Result<Definition, Problem> {
-        let name = query.get(side).ok_or_else(|| {
-            let remedy = "write /v1/models/diff?left=kpi@1&right=kpi@2";
-            Problem::new(StatusCode::BAD_REQUEST, format!("`{side}` is missing"), remedy)
-        })?;
-        find(&api.state.models, name)
-    };
-    let (left, right) = (of("left")?, of("right")?);
+    let as_of = asked.as_of.map_or_else(now, as_of);
+    let (left, right) = (find(&api.state.models, &asked.left)?, find(&api.state.models, &asked.right)?);
     let names = (left.id.to_string(), right.id.to_string());
     if left.of.name() != right.of.name() {
         let detail = format!("{} is of {}, and {} of {}", names.0, left.of.name(), names.1, right.of.name());
@@ -156,36 +170,34 @@ pub(super) async fn diff(
 }
 
 /// Makes the state of a model again from the log, beside the one that is asked meanwhile.
-#[utoipa::path(post, path = "/v1/models/{name}/recompute", tag = "models", params(("name" = String, Path), FromQuery),
-    responses((status = 202, description = "It was begun", body = Object), super::openapi::Refusals))]
+#[utoipa::path(post, path = "/v1/models/{name}/recompute", tag = "models", params(("name" = String, Path), RecomputeQuery),
+    responses((status = 202, description = "It was begun", body = RecomputeReport), Problem))]
 pub(super) async fn recompute(
     State(api): State<Api>,
     Path(name): Path<String>,
-    RawQuery(query): RawQuery,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    let from = Query::parse(query.as_deref(), &["from"])?.place("from")?;
+    Query { asked, .. }: Query<RecomputeQuery>,
+) -> Result<(StatusCode, Json<RecomputeReport>), Problem> {
     let definition = find(&api.state.models, &name)?;
     let (models, log, id) = (api.state.models.clone(), api.log(), definition.id.to_string());
     blocking(move || {
-        let from = from.map(|from| from.resolve(&*log)).transpose()?;
+        let from = asked.from.map(|from| from.resolve(&*log)).transpose()?;
         models.recompute(&definition, from).map_err(Problem::from)
     })
     .await??;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "model": id, "progress": "/v1/models" }))))
+    Ok((StatusCode::ACCEPTED, Json(RecomputeReport { model: id, progress: "/v1/models".to_owned() })))
 }
 
 /// What happened, and what would have happened under the assumptions of a plan.
-#[utoipa::path(post, path = "/v1/what-if", tag = "models", params(SpanQuery),
+#[utoipa::path(post, path = "/v1/what-if", tag = "models", params(WhatIfQuery),
     request_body(content = String, content_type = "application/toml", description = "The plan, as TOML"),
-    responses((status = 200, description = "Actual and alternatives", body = Object), super::openapi::Refusals))]
+    responses((status = 200, description = "Actual and alternatives", body = Report), Problem))]
 pub(super) async fn what_if(
     State(api): State<Api>,
     client: Client,
-    RawQuery(query): RawQuery,
+    Query { asked, .. }: Query<WhatIfQuery>,
     body: Sent,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref(), &["from", "until"])?;
-    let (from, until) = (query.as_of("from")?, query.as_of("until")?.unwrap_or_else(now));
+    let (from, until) = (asked.from.map(as_of), asked.until.map_or_else(now, as_of));
     let body = body.taken(HTTP_DOCUMENT_BYTES_MAX).await?;
     let text = std::str::from_utf8(&body).map_err(|error| {
         let remedy = "send the plan as TOML in UTF-8";
@@ -199,61 +211,107 @@ pub(super) async fn what_if(
 }
 
 /// As of when, and what of it.
-#[derive(utoipa::IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "it describes what is read elsewhere")]
-pub(super) struct AsOfQuery {
+pub(super) struct StateQuery {
     /// An offset, a time (RFC 3339), `first` or `end`; now by default.
-    as_of: Option<String>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<String>)]
+    as_of: Option<Start>,
     /// Only what is of this machine.
     machine: Option<String>,
     /// So many of the newest intervals of every machine; all of them by default.
-    intervals: Option<usize>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 100_000)]
+    intervals: Option<Whole<0, ROWS_MAX>>,
     /// Of states, breakdowns and alarms: only what lasted at this time (RFC 3339) or later, by corrected event time.
     /// Whole intervals are given, also where they began before it. Of kpi: the figures from this time on. `from` and
     /// `until` of each machine are what they cover; `begins_late` and `ends_early` say why that is less than asked.
-    from: Option<String>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<String>)]
+    from: Option<Timestamp>,
     /// Of states, breakdowns and alarms: only what began before this time (RFC 3339). Of kpi: the figures of before it.
-    until: Option<String>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<String>)]
+    until: Option<Timestamp>,
     /// So many rows at most: intervals, breakdowns, alarms, or names. `cursor` of the answer is null when there are no more.
-    limit: Option<usize>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 100_000)]
+    limit: Option<Whole<1, ROWS_MAX>>,
     /// Goes on behind the rows of the page whose answer had this `cursor`; the other parameters must be the same. With
     /// `as_of`, all pages are of one state.
     cursor: Option<String>,
 }
 
+/// The most rows of one answer.
+const ROWS_MAX: u64 = MODEL_ROWS_MAX as u64;
+
+impl Parameters for StateQuery {
+    const EXAMPLE: &'static str = "/v1/models/states?as_of=end&machine=88-C&from=2026-11-29T08:00:00Z&limit=100";
+}
+
+impl StateQuery {
+    fn question(self, of: &BuiltIn) -> Result<Question, QuestionError> {
+        let Self { as_of: _, machine, intervals, from, until, limit, cursor } = self;
+        let rows = |count: u64| usize::try_from(count).expect("no more than MODEL_ROWS_MAX");
+        let (intervals, limit) = (intervals.map(|Whole(count)| rows(count)), limit.map(|Whole(count)| rows(count)));
+        Question::new(of, Wanted { machine, intervals, span: Span { from, until }, limit, cursor })
+    }
+}
+
 /// Which two, and as of when.
-#[derive(utoipa::IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "it describes what is read elsewhere")]
 pub(super) struct DiffQuery {
     /// The one, as `kpi@1`.
     left: String,
     /// The other one, as `kpi@2`.
     right: String,
     /// An offset, a time (RFC 3339), `first` or `end`; now by default.
-    as_of: Option<String>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<String>)]
+    as_of: Option<Start>,
+}
+
+impl Parameters for DiffQuery {
+    const EXAMPLE: &'static str = "/v1/models/diff?left=kpi@1&right=kpi@2&as_of=end";
 }
 
 /// Where to begin.
-#[derive(utoipa::IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "it describes what is read elsewhere")]
-pub(super) struct FromQuery {
+pub(super) struct RecomputeQuery {
     /// An offset, a time (RFC 3339), `first` or `end`: the latest snapshot before it is gone on from. All of the log by
     /// default.
-    from: Option<String>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<String>)]
+    from: Option<Start>,
+}
+
+impl Parameters for RecomputeQuery {
+    const EXAMPLE: &'static str = "/v1/models/kpi@1/recompute?from=2026-11-29T08:00:00Z";
 }
 
 /// Which part of the log.
-#[derive(utoipa::IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "it describes what is read elsewhere")]
-pub(super) struct SpanQuery {
+pub(super) struct WhatIfQuery {
     /// An offset, a time (RFC 3339), `first` or `end`; the log's first event by default.
-    from: Option<String>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<String>)]
+    from: Option<Start>,
     /// The same; now by default.
-    until: Option<String>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<String>)]
+    until: Option<Start>,
+}
+
+impl Parameters for WhatIfQuery {
+    const EXAMPLE: &'static str = "/v1/what-if?from=2026-11-29T08:00:00Z&until=end";
 }
 
 fn find(models: &Models, name: &str) -> Result<Definition, Problem> {
@@ -269,50 +327,14 @@ fn now() -> AsOf {
     AsOf::Now(clock::wall())
 }
 
-fn text(at: Timestamp) -> String {
-    time(at).as_str().unwrap_or_default().to_owned()
-}
-
-/// What stands behind the `?`: known names, each once.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
-        let refuse =
-            |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail, format!("known are {}", known.join(", ")));
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query.unwrap_or_default())
-            .map_err(|error| refuse(format!("the query cannot be read: {error}")))?;
-        for (at, (name, _)) in pairs.iter().enumerate() {
-            let short: String = name.chars().take(64).collect();
-            if !known.contains(&name.as_str()) {
-                return Err(refuse(format!("the parameter {short:?} is not known here")));
-            }
-            if pairs[..at].iter().any(|(before, _)| before == name) {
-                return Err(refuse(format!("the parameter {short:?} is listed twice")));
-            }
-        }
-        Ok(Self(pairs))
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-    }
-
-    fn place(&self, name: &str) -> Result<Option<Start>, Problem> {
-        let place = self.get(name).map(str::parse::<Start>).transpose();
-        place.map_err(|error| {
-            Problem::new(StatusCode::BAD_REQUEST, format!("`{name}`: {error}"), "in a URL write + as %2B")
-        })
-    }
-
-    fn as_of(&self, name: &str) -> Result<Option<AsOf>, Problem> {
-        Ok(self.place(name)?.map(|place| match place {
-            Start::First => AsOf::First,
-            Start::End => now(),
-            Start::Offset(offset) => AsOf::Offset(offset),
-            Start::Place(place) => AsOf::Place(place),
-            Start::Time(time) => AsOf::Time(time),
-        }))
+/// The state at a place.
+fn as_of(place: Start) -> AsOf {
+    match place {
+        Start::First => AsOf::First,
+        Start::End => now(),
+        Start::Offset(offset) => AsOf::Offset(offset),
+        Start::Place(place) => AsOf::Place(place),
+        Start::Time(time) => AsOf::Time(time),
     }
 }
 
@@ -320,9 +342,19 @@ impl ModelReport {
     fn of(status: Status) -> Self {
         let Status { name, version, model, of, title, state, error, offset, time: at, counts_from, behind, snapshots } =
             status;
-        let (offset, time) = (offset.to_string(), text(at));
-        let counts_from = counts_from.map_or(Value::Null, |from| from.view());
+        let (offset, time) = (offset.to_string(), time_text(at));
+        let counts_from = counts_from.map(|from| from.view());
         Self { name, version, model, of, title, state, error, offset, time, counts_from, behind, snapshots }
+    }
+}
+
+impl StateReport {
+    /// The part of a state that a question asks for.
+    pub fn of(at: StateAt, question: &Question) -> Self {
+        let StateAt { model, offset, time, counts_from, mut state } = at;
+        let cursor = question.keep(&mut state);
+        let (offset, time) = (offset.to_string(), time_text(time));
+        Self { counts_from: counts_from.view(), cursor, model: model.to_string(), offset, state, time }
     }
 }
 
@@ -330,7 +362,7 @@ impl DiffReport {
     /// What two models of these names differ in.
     pub fn of((left, right): (String, String), found: Difference) -> Self {
         let [left_counts_from, right_counts_from] = found.counts_from.map(|from| from.view());
-        let (offset, time) = (found.offset.to_string(), text(found.time));
+        let (offset, time) = (found.offset.to_string(), time_text(found.time));
         let (changes, more) = (found.changes.changes, found.changes.more);
         Self { left, right, offset, time, left_counts_from, right_counts_from, changes, more }
     }
@@ -355,11 +387,7 @@ impl From<AskError> for Problem {
                 detail,
                 "ask again later; GET /v1/models tells how far it is",
             ),
-            AskError::Place(error) => {
-                // The words are made for `from`; here the place has another name.
-                let problem = Self::from(error);
-                Self { detail: problem.detail.replacen("`from`", "the place", 1), ..problem }
-            }
+            AskError::Place(error) => Self::of_place("as_of", error),
             AskError::Replay(error) => error.into(),
         }
     }

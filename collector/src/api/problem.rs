@@ -1,13 +1,17 @@
 //! Refusals as `application/problem+json` (RFC 9457): what is wrong, where, and what to do.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder, Type};
+use utoipa::{IntoResponses, ToSchema};
 
 use crate::log::ReadLogError;
-use crate::subscribe::{FilterError, StartError, StartTextError};
+use crate::partitions::NotHeld;
+use crate::subscribe::{StartError, StartTextError};
 use crate::terms::PlaceError;
 
 /// A refusal.
@@ -26,20 +30,75 @@ pub struct Problem {
     pub retry_after_s: Option<u64>,
 }
 
-/// A refusal as it is written.
-#[derive(Serialize)]
-struct Document<'a> {
+/// The media type of refusals.
+const PROBLEM: &str = "application/problem+json";
+
+/// A refusal (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProblemDocument<'a> {
+    /// The status in words.
     title: &'a str,
+    /// The status.
     status: u16,
+    /// What is wrong, and where.
     detail: &'a str,
+    /// What to do.
     remedy: &'a str,
+    /// Which event of the request it is about, from 1 on, where it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     event: Option<u64>,
 }
 
+/// Every status of a refusal, and when it is given.
+const STATUSES: [(StatusCode, &str); 16] = [
+    (StatusCode::BAD_REQUEST, "The request cannot be read, or contradicts itself"),
+    (StatusCode::FORBIDDEN, "A page of another origin asks for a change"),
+    (StatusCode::NOT_FOUND, "There is no such thing"),
+    (StatusCode::METHOD_NOT_ALLOWED, "The path does not have this method"),
+    (StatusCode::NOT_ACCEPTABLE, "`Accept` names no media type of the answer"),
+    (StatusCode::REQUEST_TIMEOUT, "The body did not come, or too slowly"),
+    (StatusCode::CONFLICT, "It contradicts the log, or what is kept here"),
+    (StatusCode::GONE, "Retention has removed the place"),
+    (StatusCode::PAYLOAD_TOO_LARGE, "The body, or an event in it, is larger than the limit"),
+    (StatusCode::UNSUPPORTED_MEDIA_TYPE, "The path does not take a body of this media type"),
+    (StatusCode::RANGE_NOT_SATISFIABLE, "The place is not written yet"),
+    (StatusCode::MISDIRECTED_REQUEST, "`Host` is no name of this collector"),
+    (StatusCode::UNPROCESSABLE_ENTITY, "The request can be read, and its values are refused"),
+    (
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too much of one client address at the same time; `Retry-After` says when to ask again",
+    ),
+    (StatusCode::INTERNAL_SERVER_ERROR, "The log cannot be read"),
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "Not now: the collector stops or starts, its disk refuses, or clients have taken everything; then `Retry-After` says \
+         when to ask again",
+    ),
+];
+
+impl IntoResponses for Problem {
+    /// What any request can be answered with, if its path has the method.
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let of = |(status, description): (StatusCode, &str)| {
+            let schema = Ref::from_schema_name(ProblemDocument::name());
+            let content = ContentBuilder::new().schema(Some(schema)).build();
+            let response = ResponseBuilder::new().description(description).content(PROBLEM, content);
+            let is_for_now = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status);
+            let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
+            let retry_after = HeaderBuilder::new().schema(seconds).build();
+            let response = if is_for_now { response.header("retry-after", retry_after) } else { response };
+            (status.as_u16().to_string(), response.build().into())
+        };
+        let has_method = STATUSES.into_iter().filter(|(status, _)| *status != StatusCode::METHOD_NOT_ALLOWED);
+        has_method.map(of).collect()
+    }
+}
+
 impl Problem {
-    /// A refusal.
+    /// A refusal, with one of the statuses that the OpenAPI document has.
     pub fn new(status: StatusCode, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        assert!(STATUSES.iter().any(|(known, _)| *known == status), "the document does not have {status}");
         Self { status, detail: detail.into(), remedy: remedy.into(), event: None, retry_after_s: None }
     }
 
@@ -53,55 +112,14 @@ impl Problem {
         Self { retry_after_s: Some(wait.as_secs().max(1)), ..self }
     }
 
-    /// `until` says no place.
-    pub(super) fn of_until(error: StartTextError) -> Self {
-        let remedy = "give `until` as one of these; in a URL write + as %2B";
-        Self::new(StatusCode::BAD_REQUEST, format!("`until`: {error}"), remedy)
+    /// The member `name` of a body is no place.
+    pub(super) fn of_place_text(name: &str, error: &StartTextError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, format!("`{name}`: {error}"), format!("give `{name}` as one of these"))
     }
 
-    /// The JSON document.
-    pub fn json(&self) -> Vec<u8> {
-        let title = self.status.canonical_reason().unwrap_or("Error");
-        let Self { status, detail, remedy, event, .. } = self;
-        let document = Document { title, status: status.as_u16(), detail, remedy, event: *event };
-        serde_json::to_vec(&document).expect("texts and a number")
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let json = self.json();
-        let kind = HeaderValue::from_static("application/problem+json");
-        let mut answer = (self.status, [(header::CONTENT_TYPE, kind)], json).into_response();
-        if let Some(seconds) = self.retry_after_s {
-            answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-        }
-        if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
-            // The rest of the body is not waited for.
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        answer
-    }
-}
-
-impl From<StartTextError> for Problem {
-    fn from(error: StartTextError) -> Self {
-        let remedy = "give `from` as one of these; in a URL write + as %2B";
-        Self::new(StatusCode::BAD_REQUEST, format!("`from`: {error}"), remedy)
-    }
-}
-
-impl From<FilterError> for Problem {
-    fn from(error: FilterError) -> Self {
-        let remedy =
-            "give `subject` as 88-C/**, `type` as breakdown,alarm, `source` as press-88, and `severity` as warning..";
-        Self::new(StatusCode::BAD_REQUEST, error.to_string(), remedy)
-    }
-}
-
-impl From<StartError> for Problem {
-    fn from(error: StartError) -> Self {
-        let detail = format!("`from`: {error}");
+    /// The place that `name` gives does not hold in this log.
+    pub(super) fn of_place(name: &str, error: StartError) -> Self {
+        let detail = format!("`{name}`: {error}");
         match error {
             StartError::Gone { kept, .. } => {
                 Self::new(StatusCode::GONE, detail, format!("begin with from={} or from=first", kept.start))
@@ -114,6 +132,36 @@ impl From<StartError> for Problem {
             StartError::Lost { error, .. } => lost(detail, &error),
             StartError::Log(error) => error.into(),
         }
+    }
+
+    /// The JSON document.
+    pub fn json(&self) -> Vec<u8> {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let Self { status, detail, remedy, event, .. } = self;
+        let document = ProblemDocument { title, status: status.as_u16(), detail, remedy, event: *event };
+        serde_json::to_vec(&document).expect("texts and a number")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let json = self.json();
+        let kind = HeaderValue::from_static(PROBLEM);
+        let mut answer = (self.status, [(header::CONTENT_TYPE, kind)], json).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        if matches!(self.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+            // The rest of the body is not waited for.
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        Self::of_place("from", error)
     }
 }
 
@@ -133,6 +181,12 @@ pub(super) fn lost(detail: String, error: &PlaceError) -> Problem {
         PlaceError::Forgotten => "begin with from=first".to_owned(),
     };
     Problem::new(StatusCode::CONFLICT, detail, remedy)
+}
+
+impl From<NotHeld> for Problem {
+    fn from(error: NotHeld) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("`partition`: {error}"), "ask for one of these, or name none")
+    }
 }
 
 impl From<ReadLogError> for Problem {

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::budget::Sent;
 use super::problem::Problem;
+use super::query::{Nothing, Query};
 use super::state::Api;
 use crate::intake::Intake;
 use crate::limits::{POST_BYTES_MAX, POST_EVENTS_MAX};
@@ -35,7 +36,9 @@ struct PublishedEvent {
     source: String,
     /// Its maker's name for it.
     id: String,
-    /// Its offset, decimal.
+    /// The partition of the log that it stands in.
+    partition: u32,
+    /// Its offset there, decimal.
     offset: String,
     /// It was there before, and was not appended again.
     duplicate: bool,
@@ -49,9 +52,10 @@ struct PublishedEvent {
     request_body(description = "CloudEvents 1.0 in the JSON format: one, an array, or one a line", content(
         (Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"),
         (String = "application/x-ndjson"))),
-    responses((status = 200, description = "They are on disk", body = Published), super::openapi::Refusals))]
+    responses((status = 200, description = "They are on disk", body = Published), Problem))]
 pub(super) async fn publish(
     State(api): State<Api>,
+    _: Query<Nothing>,
     headers: HeaderMap,
     body: Sent,
 ) -> Result<Json<Published>, Problem> {
@@ -59,7 +63,7 @@ pub(super) async fn publish(
     let body = body.taken(POST_BYTES_MAX).await?;
     let events = if kind == Kind::Binary { vec![binary(&headers, &body)?] } else { read(kind, &body)? };
     let names = api.held().sources.borrow().clone();
-    let own = api.held().reader.own();
+    let (own, partition) = (api.held().reader.own(), api.held().reader.partition().get());
     // A name that has delivered nothing is anybody's: it takes no maker's name away.
     let agents = names.iter().filter(|view| !view.is_new).map(|view| view.source).chain(own);
     let agents: HashSet<String> = agents.map(|agent| look(agent.as_str())).collect();
@@ -78,7 +82,7 @@ pub(super) async fn publish(
     let places = if events.is_empty() { Vec::new() } else { place(&api, events).await? };
     let told = |((source, id), place): ((String, String), Placed)| {
         let Placed { offset, duplicate } = place;
-        PublishedEvent { source, id, offset: offset.to_string(), duplicate }
+        PublishedEvent { source, id, partition, offset: offset.to_string(), duplicate }
     };
     Ok(Json(Published { events: named.into_iter().zip(places).map(told).collect() }))
 }

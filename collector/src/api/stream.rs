@@ -12,9 +12,10 @@ use afferent_host::stop::Stop;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::session::signed::Place;
 use axum::body::{Body, Bytes};
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -22,10 +23,13 @@ use super::blocking::blocking;
 use super::budget::{Client, Share};
 use super::pages::Pages;
 use super::problem::Problem;
-use super::query::{Asked, Query};
+use super::query::filter::Chosen;
+use super::query::values::{Whole, optional};
+use super::query::{Parameters, Query, refused};
 use super::state::Api;
 use crate::limits::{CLOCK_LOOK_TIME, KEEP_ALIVE_TIME};
 use crate::log::ReadLog;
+use crate::log::address::Partition;
 use crate::subscribe::{Filter, Format, Page, Reading, Start};
 
 /// What a browser sends when it comes back: the `id` of the last event that it has.
@@ -36,32 +40,75 @@ const OPENING: &[u8] = b": afferent\n";
 /// Before the first event, in its block: come back after a second when the stream breaks.
 const RETRY: &[u8] = b"retry: 1000\n";
 
+/// Which events to follow.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct StreamQuery {
+    /// Where to begin: an offset (not checked), a place (`OFFSET@TERM.LOG`; the `id` of an event is its place), a time
+    /// (RFC 3339), `first` or `end`. After the newest event by default. A time to come is waited for.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<String>)]
+    from: Option<Start>,
+    /// Which partition of the log; the one of the place in `from` by default, else the first that there is.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
+    /// Only these subjects: `*` stands for one level, `**` for several.
+    subject: Option<String>,
+    /// Only these types, with commas; `breakdown` for `afferent.breakdown.v1`.
+    r#type: Option<String>,
+    /// Only these sources, with commas.
+    source: Option<String>,
+    /// Only these severities, as `error` or `warning..`.
+    severity: Option<String>,
+    /// Whenever nothing was sent for so many seconds (1 to 15), an event named `heartbeat` comes, with the collector's
+    /// time in its data. Without it a comment comes every 15 s, which browsers pass on to nobody.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 15)]
+    heartbeat: Option<Whole<1, { KEEP_ALIVE_TIME.as_secs() }>>,
+}
+
+impl Parameters for StreamQuery {
+    const EXAMPLE: &'static str =
+        "/v1/stream?from=end&subject=88-C/**&type=breakdown,alarm&severity=warning..&heartbeat=15";
+}
+
+impl StreamQuery {
+    fn filter(&self) -> Result<Filter, Problem> {
+        let (subject, types) = (self.subject.as_deref(), self.r#type.as_deref());
+        let (sources, severity) = (self.source.as_deref(), self.severity.as_deref());
+        Chosen { subject, types, sources, severity }.filter().map_err(|error| refused::<Self>(&error))
+    }
+}
+
 /// Answers with every event from `from` (default: the end) on, forever. `Last-Event-ID` goes before `from`.
 #[utoipa::path(get, path = "/v1/stream", tag = "events",
-    params(super::openapi::StreamQuery, ("Last-Event-ID" = Option<String>, Header,
+    params(StreamQuery, ("Last-Event-ID" = Option<String>, Header,
         description = "The `id` of the last event that the reader has, which is refused when the log was put back to an \
             earlier state meanwhile; or an offset, which is not checked; goes before `from`")),
     responses((status = 200, description = "Events forever", content_type = "text/event-stream", body = String),
-        super::openapi::Refusals))]
+        Problem))]
 pub(super) async fn stream(
     State(api): State<Api>,
     client: Client,
-    RawQuery(query): RawQuery,
+    Query { asked, .. }: Query<StreamQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref(), Asked::Stream)?;
+    let filter = asked.filter()?;
     let share = api.budgets.stream(&client)?;
-    let start = last_event(&headers)?.or(query.from).unwrap_or(Start::End);
+    let start = last_event(&headers)?.or(asked.from).unwrap_or(Start::End);
     let begins = start.to_come(now());
-    let place = Beginning { start, filter: query.filter, log: api.log(), api: api.clone(), client };
+    let held = api.held_by(asked.partition, Some(start))?.clone();
+    let place = Beginning { start, filter, log: held.reader.another(), api: api.clone(), client };
     let follower = Follower {
         pages: place.pages().await?,
         begins: begins.map(|begins| (begins, place)),
-        durable: api.held().durable.clone(),
+        durable: held.durable,
         stopping: api.stopping,
         opened: false,
         has_begun: false,
-        heartbeat: query.heartbeat,
+        heartbeat: asked.heartbeat.map(|Whole(seconds)| Duration::from_secs(seconds)),
         spoken: Instant::now(),
         _share: share,
     };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use afferent_protocol::ids::{SourceId, Timestamp};
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -18,14 +18,16 @@ use super::budget::{Client, Sent};
 use super::events::NDJSON;
 use super::pages::Pages;
 use super::problem::{self, Problem};
-use super::query::{pairs, shortened};
+use super::query::values::{MemberName, Whole, optional, required};
+use super::query::{Nothing, Parameters, Query, shortened};
 use super::state::Api;
 use super::stream::now;
 use crate::limits::{
-    EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, HTTP_DOCUMENT_BYTES_MAX,
-    MEMBER_BYTES_MAX, SHARES_DEFAULT,
+    EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, HTTP_DOCUMENT_BYTES_MAX, SHARES_DEFAULT,
 };
 use crate::log::ReadLog;
+use crate::log::address::Partition;
+use crate::partitions::Held;
 use crate::refused::{Kind, Refused};
 use crate::subscribe::named::{
     AGAIN_AFTER, Created, FetchCursor, FilterText, Maker, Portion, SubscriptionError, Use, View,
@@ -43,9 +45,11 @@ pub(super) struct NewSubscription {
     /// (RFC 3339; one to come is waited for), `first` (by default) or `end`.
     #[serde(default)]
     from: Option<String>,
+    /// Which partition of the log it reads; the one of the place in `from` by default, else the first that there is.
+    #[serde(default)]
+    partition: Option<u32>,
     /// Which events it has: `subject`, `type`, `source`, `severity` as in `GET /v1/events`.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     filter: FilterText,
     /// Into how many shares the work is divided, by source: so many members can work on it at the same time.
     #[serde(default)]
@@ -75,8 +79,10 @@ pub struct SubscriptionReport {
     /// Its name.
     pub name: String,
     /// Which events it has.
-    #[schema(value_type = Object)]
     pub filter: FilterText,
+    /// The partition of the log that it reads.
+    #[serde(default)]
+    pub partition: u32,
     /// Where each share goes on, decimal.
     pub cursors: Vec<String>,
     /// The time to come at which it begins (RFC 3339): it gives nothing that is ingested before.
@@ -105,7 +111,8 @@ pub struct MemberReport {
 }
 
 impl SubscriptionReport {
-    fn of(view: View, log: &dyn ReadLog) -> Self {
+    fn of(view: View, api: &Api) -> Result<Self, Problem> {
+        let log = &api.held_by(Some(view.kept.partition()), None)?.reader;
         let end = log.kept().end;
         let error = view.kept.check(&log.terms(), end).err();
         let waits = view.kept.begins.is_some();
@@ -114,8 +121,9 @@ impl SubscriptionReport {
             shares: member.shares,
             seen_s: member.seen.as_secs_f64(),
         };
-        Self {
+        Ok(Self {
             name: view.name.to_string(),
+            partition: view.kept.partition().get(),
             lag: error.is_none().then(|| if waits { "0".to_owned() } else { end.since(view.kept.place()).to_string() }),
             begins: view.kept.begins.map(|begins| super::agents::text(Timestamp::clamped(begins))),
             error: error.map(|error| format!("{error}; reset the subscription")),
@@ -123,27 +131,28 @@ impl SubscriptionReport {
             unread: view.kept.made.is_some_and(|made| made.used == Use::Never),
             filter: view.kept.filter,
             members: view.members.into_iter().map(member).collect(),
-        }
+        })
     }
 }
 
 /// All subscriptions, with their lag and members.
 #[utoipa::path(get, path = "/v1/subscriptions", tag = "subscriptions",
-    responses((status = 200, description = "By name", body = Vec<SubscriptionReport>), super::openapi::Refusals))]
-pub(super) async fn list(State(api): State<Api>) -> Json<Vec<SubscriptionReport>> {
+    responses((status = 200, description = "By name", body = Vec<SubscriptionReport>), Problem))]
+pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Result<Json<Vec<SubscriptionReport>>, Problem> {
     let views = api.state.subscriptions.views().into_iter();
-    Json(views.map(|view| SubscriptionReport::of(view, &*api.held().reader)).collect())
+    views.map(|view| SubscriptionReport::of(view, &api)).collect::<Result<_, _>>().map(Json)
 }
 
 /// One subscription.
 #[utoipa::path(get, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
-    responses((status = 200, description = "Its places and members", body = SubscriptionReport), super::openapi::Refusals))]
+    responses((status = 200, description = "Its places and members", body = SubscriptionReport), Problem))]
 pub(super) async fn show(
     State(api): State<Api>,
     Path(name): Path<String>,
+    _: Query<Nothing>,
 ) -> Result<Json<SubscriptionReport>, Problem> {
     let view = api.state.subscriptions.view(name_of(&name)?)?;
-    Ok(Json(SubscriptionReport::of(view, &*api.held().reader)))
+    SubscriptionReport::of(view, &api).map(Json)
 }
 
 /// Makes a subscription, unless the same one is there. There may be 1,000; of one client address 750, and of these 250 that
@@ -152,19 +161,22 @@ pub(super) async fn show(
 #[utoipa::path(put, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
     request_body = NewSubscription, responses(
     (status = 200, description = "It was there", body = SubscriptionReport),
-    (status = 201, description = "It was made", body = SubscriptionReport), super::openapi::Refusals))]
+    (status = 201, description = "It was made", body = SubscriptionReport), Problem))]
 pub(super) async fn create(
     State(api): State<Api>,
     client: Client,
     Path(name): Path<String>,
+    _: Query<Nothing>,
     body: Sent,
 ) -> Result<Response, Problem> {
     let name = name_of(&name)?;
     let new: NewSubscription = json(body).await?;
-    let start: Start = new.from.as_deref().unwrap_or("first").parse()?;
+    let start: Start =
+        new.from.as_deref().unwrap_or("first").parse().map_err(|error| Problem::of_place_text("from", &error))?;
     let maker = Maker { by: client.address(), at: now() };
     let created = blocking({
-        let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
+        let log = api.held_by(new.partition.map(Partition::new), Some(start))?.reader.another();
+        let subscriptions = Arc::clone(&api.state.subscriptions);
         move || {
             let from = start.resolve(&*log).map_err(Problem::from)?;
             let shares = new.shares.unwrap_or(SHARES_DEFAULT);
@@ -183,7 +195,7 @@ pub(super) async fn create(
         note_gave_way(&api, name, gone);
     }
     let made = created != Created::Known;
-    let report = SubscriptionReport::of(api.state.subscriptions.view(name)?, &*api.held().reader);
+    let report = SubscriptionReport::of(api.state.subscriptions.view(name)?, &api)?;
     Ok((if made { StatusCode::CREATED } else { StatusCode::OK }, Json(report)).into_response())
 }
 
@@ -202,8 +214,12 @@ fn note_gave_way(api: &Api, name: SourceId, gone: SourceId) {
 
 /// Removes a subscription, and its places.
 #[utoipa::path(delete, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
-    responses((status = 204, description = "It is gone"), super::openapi::Refusals))]
-pub(super) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    responses((status = 204, description = "It is gone"), Problem))]
+pub(super) async fn delete(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    _: Query<Nothing>,
+) -> Result<StatusCode, Problem> {
     let name = name_of(&name)?;
     let subscriptions = Arc::clone(&api.state.subscriptions);
     blocking(move || subscriptions.delete(name)).await??;
@@ -211,45 +227,26 @@ pub(super) async fn delete(State(api): State<Api>, Path(name): Path<String>) -> 
 }
 
 /// What a member asks for.
-#[derive(Debug, utoipa::IntoParams)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Fetch {
     /// Who asks: each process that works on the subscription has a name of its own.
-    member: String,
+    #[serde(deserialize_with = "required")]
+    #[param(value_type = String, min_length = 1, max_length = 128)]
+    member: MemberName,
     /// Events at most, 1 to 2000; 1000 by default.
-    #[param(minimum = 1, maximum = 2000)]
-    limit: Option<u64>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 2000)]
+    limit: Option<Whole<1, EVENTS_PAGED_MAX>>,
     /// Seconds to wait for events when there are none, 0 to 20; 0 by default.
-    #[param(minimum = 0, maximum = 20)]
-    wait: Option<u64>,
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 20)]
+    wait: Option<Whole<0, FETCH_WAIT_S_MAX>>,
 }
 
-impl Fetch {
-    fn parse(query: Option<&str>) -> Result<Self, Problem> {
-        let refused = |detail: String| {
-            let remedy = format!(
-                "give `member`, a name of 1 to {MEMBER_BYTES_MAX} bytes; `limit`, 1 to {EVENTS_PAGED_MAX}; and \
-                 `wait`, 0 to {FETCH_WAIT_S_MAX} seconds"
-            );
-            Problem::new(StatusCode::BAD_REQUEST, detail, remedy)
-        };
-        let (mut member, mut limit, mut wait) = (None, None, None);
-        for (name, value) in pairs(query)? {
-            let number = |max: u64| value.parse().ok().filter(|number| *number <= max);
-            let wrong = || refused(format!("`{}`: {:?} is not taken", shortened(&name), shortened(&value)));
-            match name.as_str() {
-                "member" => {
-                    let is_name = (1..=MEMBER_BYTES_MAX).contains(&value.len()) && !value.contains(char::is_control);
-                    member = Some(if is_name { value } else { return Err(wrong()) });
-                }
-                "limit" => limit = Some(number(EVENTS_PAGED_MAX).filter(|limit| *limit > 0).ok_or_else(wrong)?),
-                "wait" => wait = Some(number(FETCH_WAIT_S_MAX).ok_or_else(wrong)?),
-                _ => return Err(refused(format!("the parameter {:?} is not known here", shortened(&name)))),
-            }
-        }
-        let member = member.ok_or_else(|| refused("`member` is missing".to_owned()))?;
-        Ok(Self { member, limit, wait })
-    }
+impl Parameters for Fetch {
+    const EXAMPLE: &'static str = "/v1/subscriptions/NAME/fetch?member=line-1&limit=1000&wait=20";
 }
 
 /// Gives a member what lies behind the committed places of its share. Nothing is moved: the same comes again until the
@@ -257,32 +254,34 @@ impl Fetch {
 #[utoipa::path(post, path = "/v1/subscriptions/{name}/fetch", tag = "subscriptions",
     params(("name" = String, Path), Fetch), responses(
     (status = 200, description = "Events, one CloudEvent a line; perhaps none", content_type = "application/x-ndjson",
-        body = String, headers(("afferent-cursor" = String))), super::openapi::Refusals))]
+        body = String, headers(("afferent-cursor" = String))), Problem))]
 pub(super) async fn fetch(
     State(api): State<Api>,
     client: Client,
     Path(name): Path<String>,
-    RawQuery(query): RawQuery,
+    Query { asked, .. }: Query<Fetch>,
 ) -> Result<Response, Problem> {
     let name = name_of(&name)?;
-    let asked = Fetch::parse(query.as_deref())?;
+    let wait = asked.wait.map_or(Duration::ZERO, |Whole(seconds)| Duration::from_secs(seconds));
+    let limit = asked.limit.map_or(EVENTS_DEFAULT, |Whole(limit)| limit);
     if api.state.subscriptions.is_unread(name)? {
         let subscriptions = Arc::clone(&api.state.subscriptions);
         blocking(move || subscriptions.read(name)).await??;
     }
-    let until = Instant::now() + Duration::from_secs(asked.wait.unwrap_or(0));
-    let (mut durable, mut stopping) = (api.held().durable.clone(), api.stopping.clone());
+    let until = Instant::now() + wait;
+    let held = read_by(&api, name)?;
+    let (mut durable, mut stopping) = (held.durable.clone(), api.stopping.clone());
     loop {
         // Before the log is read, so that what is appended after it wakes the wait below.
         durable.borrow_and_update();
         let portion = if has_begun(&api, name).await? {
-            let (terms, end) = (api.held().reader.terms(), api.held().reader.kept().end);
-            api.state.subscriptions.portion(name, &asked.member, &terms, end)?
+            let (terms, end) = (held.reader.terms(), held.reader.kept().end);
+            api.state.subscriptions.portion(name, &asked.member.0, &terms, end)?
         } else {
             None
         };
         let (body, cursor) = match &portion {
-            Some(portion) => read(&api, &client, portion, asked.limit.unwrap_or(EVENTS_DEFAULT)).await?,
+            Some(portion) => read(&api, &client, held.reader.another(), portion, limit).await?,
             None => (Bytes::new(), None),
         };
         let left = until.saturating_duration_since(Instant::now());
@@ -304,13 +303,18 @@ pub(super) async fn fetch(
     }
 }
 
+/// The partition that a subscription reads.
+fn read_by(api: &Api, name: SourceId) -> Result<&Held, Problem> {
+    api.held_by(Some(api.state.subscriptions.partition(name)?), None)
+}
+
 /// Whether a subscription gives anything: one that begins at a time to come does not, until then.
 async fn has_begun(api: &Api, name: SourceId) -> Result<bool, Problem> {
     let Some(begins) = api.state.subscriptions.begins(name)? else { return Ok(true) };
     if begins > now() {
         return Ok(false);
     }
-    let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
+    let (log, subscriptions) = (read_by(api, name)?.reader.another(), Arc::clone(&api.state.subscriptions));
     let begun = move || {
         let at = Start::Time(begins).resolve(&*log).map_err(Problem::from)?;
         subscriptions.begin(name, log.terms().place(at)).map_err(Problem::from)
@@ -322,10 +326,10 @@ async fn has_begun(api: &Api, name: SourceId) -> Result<bool, Problem> {
 async fn read(
     api: &Api,
     client: &Client,
+    log: Arc<dyn ReadLog>,
     portion: &Portion,
     limit: u64,
 ) -> Result<(Bytes, Option<FetchCursor>), Problem> {
-    let log = api.log();
     let kept = log.kept();
     if portion.from < kept.start {
         let detail = format!("it goes on at offset {}, which is not kept any more", portion.from);
@@ -348,10 +352,11 @@ async fn read(
 
 /// Moves a member's places behind what it has fetched. Answered when that is on disk.
 #[utoipa::path(post, path = "/v1/subscriptions/{name}/commit", tag = "subscriptions", params(("name" = String, Path)),
-    request_body = Commit, responses((status = 204, description = "It is on disk"), super::openapi::Refusals))]
+    request_body = Commit, responses((status = 204, description = "It is on disk"), Problem))]
 pub(super) async fn commit(
     State(api): State<Api>,
     Path(name): Path<String>,
+    _: Query<Nothing>,
     body: Sent,
 ) -> Result<StatusCode, Problem> {
     let name = name_of(&name)?;
@@ -360,21 +365,26 @@ pub(super) async fn commit(
         let remedy = "give back the header afferent-cursor of a fetch as it came";
         Problem::new(StatusCode::BAD_REQUEST, "`cursor` is no cursor of a fetch", remedy)
     })?;
-    let (subscriptions, log) = (Arc::clone(&api.state.subscriptions), api.log());
+    let (subscriptions, log) = (Arc::clone(&api.state.subscriptions), read_by(&api, name)?.reader.another());
     blocking(move || subscriptions.commit(name, cursor, &log.terms(), log.kept().end)).await??;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Moves a subscription to another place, for all its members.
 #[utoipa::path(post, path = "/v1/subscriptions/{name}/reset", tag = "subscriptions", params(("name" = String, Path)),
-    request_body = Reset, responses((status = 204, description = "It is on disk"), super::openapi::Refusals))]
-pub(super) async fn reset(State(api): State<Api>, Path(name): Path<String>, body: Sent) -> Result<StatusCode, Problem> {
+    request_body = Reset, responses((status = 204, description = "It is on disk"), Problem))]
+pub(super) async fn reset(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    _: Query<Nothing>,
+    body: Sent,
+) -> Result<StatusCode, Problem> {
     let name = name_of(&name)?;
     let given: Reset = json(body).await?;
-    let start: Start = given.to.parse()?;
-    let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
+    let start: Start = given.to.parse().map_err(|error| Problem::of_place_text("to", &error))?;
+    let (log, subscriptions) = (read_by(&api, name)?.reader.another(), Arc::clone(&api.state.subscriptions));
     let moved = move || {
-        let to = start.resolve(&*log).map_err(Problem::from)?;
+        let to = start.resolve(&*log).map_err(|error| Problem::of_place("to", error))?;
         subscriptions.reset(name, log.terms().place(to), start.to_come(now())).map_err(Problem::from)
     };
     blocking(moved).await??;

@@ -1,21 +1,25 @@
-//! The API over real sockets, and a log in memory.
+//! The API over real sockets, and a log in memory. Every answer is held against the OpenAPI document.
+
+mod document;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-
 use std::sync::Arc;
 
 use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::session::signed::Place;
 use afferent_protocol::sign::Identity;
 use tokio::sync::watch;
 
 use super::*;
 use crate::intake::Health;
 use crate::log::ReadLog;
+use crate::log::address::Partition;
 use crate::log::memory::{MemoryLog, breakdown, sample};
 use crate::partitions::{Held, Partitions};
 use crate::sources::SourceView;
 use crate::subscribe::named::Subscriptions;
+use crate::terms::PlaceText;
 
 /// A served API; it stops when this is dropped.
 struct Served {
@@ -95,11 +99,12 @@ impl Served {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        let url = format!("http://{}{path}", self.address);
+        let (url, path) = (format!("http://{}{path}", self.address), path.to_owned());
         tokio::task::spawn_blocking(move || {
             let agent: ureq::Agent = ureq::config::Config::builder().http_status_as_error(false).build().into();
             let mut answer = agent.get(&url).call().unwrap();
             let body = answer.body_mut().read_to_string().unwrap();
+            document::check("get", &path, answer.status().as_u16(), answer.headers(), &body);
             (answer.status().as_u16(), answer.headers().clone(), body)
         })
         .await
@@ -115,12 +120,14 @@ impl Served {
     }
 
     async fn send(&self, method: &'static str, path: &str, body: &'static str) -> (u16, String) {
-        let url = format!("http://{}{path}", self.address);
+        let (url, path) = (format!("http://{}{path}", self.address), path.to_owned());
         tokio::task::spawn_blocking(move || {
             let agent: ureq::Agent = ureq::config::Config::builder().http_status_as_error(false).build().into();
             let request = if method == "PUT" { agent.put(&url) } else { agent.post(&url) };
             let mut answer = request.content_type("application/json").send(body).unwrap();
-            (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+            let (status, text) = (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap());
+            document::check(&method.to_ascii_lowercase(), &path, status, answer.headers(), &text);
+            (status, text)
         })
         .await
         .unwrap()
@@ -305,6 +312,50 @@ async fn a_batch_of_cloud_events_is_one_json_document_and_answers_can_be_compres
 }
 
 #[tokio::test]
+async fn clients_get_the_media_type_that_they_want_most() {
+    let served = Served::with_six_events().await;
+    served.sources.send_replace(Arc::new(vec![SourceView::new(SourceId::new("press-88").unwrap())]));
+    let certificate = "/v1/certificate?source=press-88&from=1970-01-01T00:00:00Z&until=1970-01-02T00:00:00Z";
+    let (lines, array, json, text) = (events::NDJSON, events::BATCH, "application/json", "text/plain; charset=utf-8");
+    let java = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2";
+    let firefox = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for (path, accept, expected) in [
+        ("/v1/events", "*/*", Some(lines)),
+        ("/v1/events", java, Some(lines)),
+        ("/v1/events", firefox, Some(lines)),
+        ("/v1/events", "application/json, text/plain, */*", Some(lines)),
+        ("/v1/events", "application/cloudevents-batch+json, application/x-ndjson;q=0.9", Some(array)),
+        ("/v1/events?limit=all", "application/cloudevents-batch+json;q=0.5, application/x-ndjson;q=0.1", Some(array)),
+        ("/v1/events", "application/x-ndjson;q=0, */*;q=0.1", Some(array)),
+        ("/v1/events", "application/x-ndjson;q=0", None),
+        ("/v1/events", "*/*;q=0", None),
+        (certificate, firefox, Some(json)),
+        (certificate, "text/plain", Some(text)),
+        (certificate, "application/json;q=0.1, text/plain;q=0.2", Some(text)),
+        (certificate, "text/plain;q=0.1, application/json;q=0.2", Some(json)),
+        (certificate, "application/json, text/plain, */*", Some(json)),
+        (certificate, "text/html", None),
+    ] {
+        let url = format!("http://{}{path}", served.address);
+        let answer = tokio::task::spawn_blocking(move || {
+            let agent: ureq::Agent = ureq::config::Config::builder().http_status_as_error(false).build().into();
+            let mut answer = agent.get(url).header("accept", accept).call().unwrap();
+            let body = answer.body_mut().read_to_string().unwrap();
+            let status = answer.status().as_u16();
+            document::check("get", path, status, answer.headers(), &body);
+            (status, answer.headers()["content-type"].to_str().unwrap().to_owned(), body)
+        });
+        let (status, kind, body) = answer.await.unwrap();
+        match expected {
+            Some(expected) => assert_eq!((status, kind.as_str()), (200, expected), "{path} {accept}"),
+            None => {
+                assert!(status == 406 && body.contains(r#""remedy":"accept application/"#), "{path} {accept}: {body}")
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_long_answer_comes_whole() {
     let log = MemoryLog::default();
     let many: Vec<_> = (0..3000).map(|value| sample("a/long/enough/subject", value)).collect();
@@ -465,7 +516,7 @@ async fn agents_and_metrics_tell_of_every_source() {
     served.sources.send_replace(Arc::new(vec![view]));
     let (_, _, body) = served.get("/v1/agents").await;
     let report: agents::AgentsReport = serde_json::from_str(&body).unwrap();
-    assert_eq!(report.log, agents::LogReport { first: 10, end: 16 });
+    assert_eq!(report.log, agents::LogReport { partition: 0, first: 10, end: 16 });
     let agent = &report.agents[0];
     assert_eq!((agent.name.as_str(), agent.state.as_str()), ("press-88", "online"));
     assert_eq!((agent.lag_s, agent.refused), (Some(1.5), 3));
@@ -496,27 +547,37 @@ async fn health_says_why_nothing_becomes_durable() {
 }
 
 #[tokio::test]
-async fn the_document_names_every_route_and_every_method_and_no_other() {
-    let served = Served::with_six_events().await;
-    let document: serde_json::Value = serde_json::from_str(&served.get("/v1/openapi.json").await.2).unwrap();
-    let paths = document["paths"].as_object().unwrap();
-    let documented: Vec<&str> = paths.keys().map(String::as_str).collect();
-    let mut routed: Vec<&str> = routes().iter().map(|(path, _)| *path).collect();
-    routed.sort_unstable();
-    assert_eq!(documented, routed);
-    for (path, methods) in paths {
-        let (address, url) = (served.address, path.replace("{name}", "x"));
-        let allowed = tokio::task::spawn_blocking(move || {
-            let agent: ureq::Agent = ureq::config::Config::builder().http_status_as_error(false).build().into();
-            let answer = agent.patch(format!("http://{address}{url}")).send_empty().unwrap();
-            assert_eq!(answer.status(), 405);
-            answer.headers()["allow"].to_str().unwrap().to_ascii_lowercase()
-        });
-        let allowed = allowed.await.unwrap();
-        let mut allowed: Vec<&str> = allowed.split(',').filter(|method| *method != "head").collect();
-        allowed.sort_unstable();
-        let mut documented: Vec<&str> = methods.as_object().unwrap().keys().map(String::as_str).collect();
-        documented.sort_unstable();
-        assert_eq!(documented, allowed, "{path}");
+async fn an_address_names_its_partition_and_another_one_is_refused_as_that() {
+    let mut log = MemoryLog::beginning_at(10);
+    log.terms = crate::terms::Terms::of([3; 16], Partition::new(7));
+    log.terms.begun(1, Offset::new(10));
+    log.append("press-88", &[sample("88-C/a", 1), sample("88-C/b", 2)], 1_000_000);
+    let served = Served::new(log.clone()).await;
+    for query in ["from=first", "from=10&partition=7", &format!("from={}", PlaceText(log.terms.place(Offset::new(11))))]
+    {
+        let (status, headers, lines) = served.get(&format!("/v1/events?{query}&limit=1")).await;
+        assert_eq!((status, &headers[&events::PARTITION]), (200, &"7".parse().unwrap()), "{query}");
+        assert!(lines.contains("\"partition\":7,\"offset\":\"1"), "{query}: {lines}");
+        // Its cursor is of that partition, although it does not name it apart.
+        let cursor = headers[&events::NEXT_CURSOR].to_str().unwrap();
+        assert_eq!(served.get(&format!("/v1/events?{query}&limit=1&cursor={cursor}")).await.0, 200, "{query}");
     }
+    let of_3 = PlaceText(Place { partition: 3, ..log.terms.place(Offset::new(11)) });
+    for (query, status, word) in [
+        ("partition=0".to_owned(), 404, "there are: 7"),
+        (format!("from={of_3}"), 404, "there is no partition 3"),
+        (format!("from={of_3}&partition=7"), 409, "it is of partition 3, and this is partition 7"),
+        ("partition=-1".to_owned(), 400, "the number of a partition"),
+        ("partition=%2B7".to_owned(), 400, "the number of a partition"),
+    ] {
+        for path in ["/v1/events", "/v1/stream"] {
+            let (answered, _, problem) = served.get(&format!("{path}?{query}")).await;
+            assert_eq!(answered, status, "{path}?{query}: {problem}");
+            assert!(problem.contains(word), "{path}?{query}: {problem}");
+        }
+    }
+    let (status, made) = served.put("/v1/subscriptions/erp", r#"{"partition":7,"from":"11"}"#).await;
+    assert!(status == 201 && made.contains(r#""partition":7,"cursors":["11","#), "{made}");
+    let (status, refused) = served.put("/v1/subscriptions/mes", r#"{"partition":6}"#).await;
+    assert!(status == 404 && refused.contains("there is no partition 6"), "{refused}");
 }

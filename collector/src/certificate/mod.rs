@@ -4,6 +4,7 @@
 //! - [`Evidence`]: takes every batch; checks signature, chain and order, and what attestations and witnesses bind
 //! - `learned`: what single events say
 //! - `lanes`: per source, stream and epoch: present, declared as lost, missing
+//! - [`About`]: whom it is about
 //! - `checks`: of which history of a lane a statement is
 //! - `source`: how far a source had come by which time, and when nobody can know
 //! - [`Rings`]: ring logs of agents as evidence
@@ -17,6 +18,7 @@
 //!
 //! Event times are those of the sources' clocks. A span takes in every batch that has an event in it.
 
+mod about;
 mod checks;
 mod evidence;
 mod extracts;
@@ -38,42 +40,34 @@ use std::collections::BTreeSet;
 use afferent_protocol::event::LossReason;
 use afferent_protocol::ids::{Epoch, Offset, Sequence, SourceId, Stream, Timestamp};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::cloud_event::names::loss_reason;
 use crate::log::inspect::Suspect;
 use crate::log::{Bound, KeyOrigin, ReadLog};
 use crate::sources::{RangeView, SourceView};
 use crate::whole;
+pub use about::About;
 pub use evidence::{Evidence, Means};
 use extracts::Asked;
 pub use prove::{ProveError, prove, whole};
 pub use rings::{RingError, Rings};
 
-/// Whom a certificate is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum About {
-    /// An agent: all of its streams.
-    Source(SourceId),
-    /// A machine (the first level of subjects): all streams of every source that spoke of it.
-    Machine(String),
-    /// Everybody: what a log as a whole is worth.
-    Log,
-}
-
 /// A span of event time, its end exclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Span {
     /// Its first instant.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String)]
     pub from: Timestamp,
     /// The first one after it.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String)]
     pub until: Timestamp,
 }
 
 /// What the log proves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Certificate {
     /// Whom it is about.
     pub about: About,
@@ -102,14 +96,16 @@ pub struct Certificate {
 }
 
 /// How far a source had come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SourceCertificate {
     /// The source.
+    #[schema(value_type = String)]
     pub source: SourceId,
     /// The public key that the collector holds it to, hexadecimal; none for the collector itself.
     pub key: Option<String>,
     /// K: all that it had accepted by this time, by its own clock, is accounted for.
     #[serde(serialize_with = "some_rfc3339")]
+    #[schema(value_type = Option<String>)]
     pub known_until: Option<Timestamp>,
     /// Who said that nothing more is to be expected of it, unless it has spoken since.
     pub retired: Option<RetiredBy>,
@@ -118,7 +114,7 @@ pub struct SourceCertificate {
 }
 
 /// An operator's word that nothing more is to be expected of a source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RetiredBy {
     /// Who said so; unverified where no login was asked for.
     pub who: String,
@@ -126,42 +122,52 @@ pub struct RetiredBy {
     pub why: String,
     /// When, by the collector's clock.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String)]
     pub time: Timestamp,
 }
 
 /// Sequences that a source says it had accepted, and that have not come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Awaited {
     /// The stream.
     #[serde(serialize_with = "stream_name")]
+    #[schema(value_type = String)]
     pub stream: Stream,
     /// The epoch.
     #[serde(serialize_with = "epoch_text")]
+    #[schema(value_type = String)]
     pub epoch: Epoch,
     /// The first sequence.
     #[serde(serialize_with = "whole::sequence")]
+    #[schema(schema_with = whole::schema)]
     pub first: Sequence,
     /// The first one after them.
     #[serde(serialize_with = "whole::sequence")]
+    #[schema(schema_with = whole::schema)]
     pub end: Sequence,
 }
 
 /// What a source's ring log held of a stream when it last said hello, and has not come since.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InRing {
     /// The source.
+    #[schema(value_type = String)]
     pub source: SourceId,
     /// The stream.
     #[serde(serialize_with = "stream_name")]
+    #[schema(value_type = String)]
     pub stream: Stream,
     /// The epoch.
     #[serde(serialize_with = "epoch_text")]
+    #[schema(value_type = String)]
     pub epoch: Epoch,
     /// The first sequence.
     #[serde(serialize_with = "whole::sequence")]
+    #[schema(schema_with = whole::schema)]
     pub first: Sequence,
     /// The first one after them.
     #[serde(serialize_with = "whole::sequence")]
+    #[schema(schema_with = whole::schema)]
     pub end: Sequence,
 }
 
@@ -183,7 +189,7 @@ impl Certificate {
 }
 
 /// The answer, from good to bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Everything is there.
@@ -215,7 +221,7 @@ impl Verdict {
 }
 
 /// Why a certificate is not complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// Something is missing, and nobody has said why.
@@ -229,9 +235,10 @@ pub enum Cause {
 }
 
 /// The log behind a certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LogEvidence {
     /// The collector that wrote it.
+    #[schema(value_type = String)]
     pub collector: SourceId,
     /// Its public keys, hexadecimal: those that were trusted beforehand, and those that they have endorsed.
     pub keys: Vec<String>,
@@ -239,14 +246,17 @@ pub struct LogEvidence {
     pub key_origin: KeyOrigin,
     /// The oldest offset that is kept.
     #[serde(serialize_with = "whole::offset")]
+    #[schema(value_type = String)]
     pub first: Offset,
     /// The first offset after the newest batch.
     #[serde(serialize_with = "whole::offset")]
+    #[schema(value_type = String)]
     pub end: Offset,
     /// How many attestations agree with the log.
     pub attestations: u64,
     /// Entries from this offset on are bound by them.
     #[serde(serialize_with = "whole::some_offset")]
+    #[schema(value_type = Option<String>)]
     pub attested_from: Option<Offset>,
     /// How far they bind it.
     pub attested: Option<Bound>,
@@ -256,6 +266,7 @@ pub struct LogEvidence {
     pub witnesses_passed: u64,
     /// When the newest batch was appended, by the collector's clock.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String)]
     pub time: Timestamp,
 }
 
@@ -277,28 +288,33 @@ pub struct LogFindings {
 }
 
 /// What is known of one stream and epoch of one source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct LaneCertificate {
     /// The source.
+    #[schema(value_type = String)]
     pub source: SourceId,
     /// The stream.
     #[serde(serialize_with = "stream_name")]
+    #[schema(value_type = String)]
     pub stream: Stream,
     /// The epoch.
     #[serde(serialize_with = "epoch_text")]
+    #[schema(value_type = String)]
     pub epoch: Epoch,
     /// The sequences that the span takes in, end to end.
     pub ranges: Vec<Range>,
 }
 
 /// Consecutive sequences of the same fate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Range {
     /// The first one.
     #[serde(serialize_with = "whole::sequence")]
+    #[schema(schema_with = whole::schema)]
     pub first: Sequence,
     /// The first one after them.
     #[serde(serialize_with = "whole::sequence")]
+    #[schema(schema_with = whole::schema)]
     pub end: Sequence,
     /// What became of them.
     #[serde(flatten)]
@@ -306,7 +322,7 @@ pub struct Range {
 }
 
 /// What became of a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "fate")]
 pub enum Fate {
     /// All are in the log, signed and chained.
@@ -317,9 +333,11 @@ pub enum Fate {
     Lost {
         /// Why.
         #[serde(serialize_with = "reason_name")]
+        #[schema(value_type = String)]
         reason: LossReason,
         /// When it was declared, by the source's clock.
         #[serde(serialize_with = "rfc3339")]
+        #[schema(value_type = String)]
         declared: Timestamp,
     },
     /// They are not in the log, and nobody has said why.

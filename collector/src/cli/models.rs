@@ -7,11 +7,14 @@ mod show;
 use std::io::Write;
 use std::path::PathBuf;
 
-use afferent_collector::api::models::{DiffReport, ModelReport};
+use afferent_collector::api::models::{DiffReport, ModelReport, RecomputeReport, StateReport};
+use afferent_collector::limits::MODEL_ROWS_MAX;
+use afferent_collector::models::question::Wanted;
+use afferent_collector::models::span::Span;
 use afferent_collector::models::what_if::Report;
+use afferent_collector::subscribe::Start;
 use anyhow::Context;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::client::Client;
 use super::{Collector, Output};
@@ -106,6 +109,23 @@ impl Part {
         let Self { machine, from, until, limit, cursor } = self;
         pairs(&[("machine", machine), ("from", from), ("until", until), ("limit", limit), ("cursor", cursor)])
     }
+
+    /// The same, for a state that is folded here.
+    fn wanted(&self) -> anyhow::Result<Wanted> {
+        let time = |name: &str, text: &Option<String>| match text.as_deref().map(str::parse) {
+            None => Ok(None),
+            Some(Ok(Start::Time(time))) => Ok(Some(time)),
+            Some(_) => anyhow::bail!("--{name} is no time; write it as 2026-11-29T08:00:00Z"),
+        };
+        let rows = |text: &String| text.parse().ok().filter(|rows| (1..=MODEL_ROWS_MAX).contains(rows));
+        let limit = self
+            .limit
+            .as_ref()
+            .map(|text| rows(text).with_context(|| format!("--limit is no whole number from 1 to {MODEL_ROWS_MAX}")));
+        let span = Span { from: time("from", &self.from)?, until: time("until", &self.until)? };
+        let (machine, cursor) = (self.machine.clone(), self.cursor.clone());
+        Ok(Wanted { machine, intervals: None, span, limit: limit.transpose()?, cursor })
+    }
 }
 
 /// Whom to ask, and how to write it.
@@ -132,15 +152,15 @@ pub fn models(command: &Models) -> anyhow::Result<()> {
             write(*output, &list, || show::list(&list))
         }
         Models::Show { model, as_of, part, source } => {
-            let state: Value = match source.offline()? {
-                Some(offline) => offline.state(model, as_of.as_deref(), &part.pairs())?,
+            let state: StateReport = match source.offline()? {
+                Some(offline) => offline.state(model, as_of.as_deref(), part.wanted()?)?,
                 None => {
                     let asked = [pairs(&[("as_of", as_of)]), part.pairs()].concat();
                     source.client().get(&format!("/v1/models/{}", escaped(model)), &asked)?
                 }
             };
             write(source.output, &state, || show::state(&state))?;
-            if let (Output::Table, Some(cursor)) = (source.output, state["cursor"].as_str()) {
+            if let (Output::Table, Some(cursor)) = (source.output, &state.cursor) {
                 eprintln!("there is more: --limit … --cursor {cursor}");
             }
             Ok(())
@@ -172,8 +192,7 @@ pub fn models(command: &Models) -> anyhow::Result<()> {
 fn recompute(model: &str, from: &Option<String>, collector: &Collector, no_wait: bool) -> anyhow::Result<()> {
     let client = Client::new(&collector.http);
     let path = format!("/v1/models/{}/recompute", escaped(model));
-    let accepted: Value = client.post(&path, &pairs(&[("from", from)]), "")?;
-    let model = accepted["model"].as_str().unwrap_or(model).to_owned();
+    let RecomputeReport { model, .. } = client.post(&path, &pairs(&[("from", from)]), "")?;
     if no_wait {
         eprintln!("{model} is being made again; `afferent-collector models list` tells how far it is");
         return Ok(());

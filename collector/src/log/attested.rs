@@ -159,15 +159,17 @@ impl Witnesses {
 }
 
 /// How far a log is bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Bound {
     /// Entries before this offset.
     #[serde(serialize_with = "crate::whole::offset")]
+    #[schema(value_type = String)]
     pub end: Offset,
     /// The attestation that binds them.
     pub number: u64,
     /// When the last of those entries was appended, by the collector's clock.
     #[serde(serialize_with = "super::attested::as_rfc3339")]
+    #[schema(value_type = String)]
     pub time: Timestamp,
 }
 

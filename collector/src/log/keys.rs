@@ -22,7 +22,7 @@ pub enum Trust {
 }
 
 /// Where the first key of a log comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyOrigin {
     /// The reader named it.

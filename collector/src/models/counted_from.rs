@@ -2,9 +2,9 @@
 
 use afferent_protocol::ids::{Offset, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::time;
+use super::time_text;
 
 /// From where in the log a model counts: figures say nothing about what was before, because retention had removed it when
 /// the model was made.
@@ -33,14 +33,31 @@ impl CountedFrom {
         }
     }
 
-    /// For readers: offsets as text, for JSON's numbers end at 2^53.
-    pub fn view(&self) -> Value {
-        let place =
-            |offset: Offset, at: Option<Timestamp>| json!({ "offset": offset.to_string(), "time": at.map(time) });
-        let mut view = place(self.offset, self.time);
-        if let Some((offset, at)) = self.samples {
-            view["samples"] = place(offset, Some(at));
-        }
-        view
+    /// For readers.
+    pub fn view(&self) -> CountedFromView {
+        let samples = self.samples.map(|(offset, at)| SamplesFrom { offset: offset.to_string(), time: time_text(at) });
+        CountedFromView { offset: self.offset.to_string(), samples, time: self.time.map(time_text) }
     }
+}
+
+/// From where in the log a model counts, for readers: offsets as text, for JSON's numbers end at 2^53.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CountedFromView {
+    /// The first offset that it has seen.
+    pub offset: String,
+    /// From where samples count, where retention had removed older ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub samples: Option<SamplesFrom>,
+    /// When the entry at that offset was appended; null before it has seen one.
+    pub time: Option<String>,
+}
+
+/// From where in the log samples count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SamplesFrom {
+    /// The first offset behind the last batch whose samples were removed.
+    pub offset: String,
+    /// When that batch was appended.
+    pub time: String,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::limits::MODEL_CHANGES_MAX;
 
@@ -13,7 +14,7 @@ const TRANSPARENT: [&str; 5] = ["machines", "subjects", "sources", "episodes", "
 const KEYS: [&str; 3] = ["id", "offset", "from"];
 
 /// One figure that differs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// Where, as `88-C/availability`.
     pub path: String,
@@ -26,7 +27,7 @@ pub struct Change {
 }
 
 /// All figures that differ.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Changes {
     /// One by one, up to a limit.
     pub changes: Vec<Change>,

@@ -67,7 +67,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use counted_from::CountedFrom;
+pub use counted_from::{CountedFrom, CountedFromView};
 pub use definition::{BuiltIn, Definition, DefinitionError, with_built_ins};
 pub use erased::{AnyModel, StateError};
 pub use fold::{Fold, Member};
@@ -178,9 +178,14 @@ pub fn machine_of(subject: &str) -> &str {
 
 /// A time for readers.
 pub(crate) fn time(time: Timestamp) -> Value {
+    Value::String(time_text(time))
+}
+
+/// The same as a text.
+pub(crate) fn time_text(time: Timestamp) -> String {
     let mut text = Vec::new();
     put_rfc3339(&mut text, time);
-    Value::String(String::from_utf8(text).expect("a time is ASCII"))
+    String::from_utf8(text).expect("a time is ASCII")
 }
 
 /// Seconds between two times, less than zero when `to` is the earlier one.

@@ -13,7 +13,6 @@ use super::BuiltIn;
 use super::span::Span;
 use crate::cloud_event::put_rfc3339;
 use crate::limits::MODEL_ROWS_MAX;
-use crate::subscribe::Start;
 
 /// Members of a state that are lists of rows.
 const LISTS: [&str; 2] = ["episodes", "active"];
@@ -23,17 +22,6 @@ const BY_NAME: [&str; 3] = ["machines", "subjects", "sources"];
 /// Why a question cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuestionError {
-    /// No RFC 3339 time.
-    #[error("`{0}` is no time; write it as 2026-11-29T08:00:00Z")]
-    Time(&'static str),
-    /// No number, or one out of its range.
-    #[error("`{name}` is no whole number from {min} to {MODEL_ROWS_MAX}")]
-    Number {
-        /// Of what.
-        name: &'static str,
-        /// The least one.
-        min: usize,
-    },
     /// The span ends before it begins.
     #[error("`until` is not after `from`")]
     Span,
@@ -45,6 +33,21 @@ pub enum QuestionError {
     /// Not one that was given for this question.
     #[error("`cursor` is none that was given for this question; give it back as it came, or begin without one")]
     Cursor,
+}
+
+/// What is asked for; all of a state by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Only what is of this machine.
+    pub machine: Option<String>,
+    /// So many of the newest intervals of every machine.
+    pub intervals: Option<usize>,
+    /// Rows that overlap this time, or the figures of it.
+    pub span: Span,
+    /// So many rows at most, from 1 on.
+    pub limit: Option<usize>,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
 }
 
 /// Which part of a state is wanted; all of it by default.
@@ -65,35 +68,25 @@ pub struct Question {
 type Key = (String, String);
 
 impl Question {
-    /// The names that [`Question::read`] knows.
-    pub const NAMES: [&'static str; 6] = ["machine", "intervals", "from", "until", "limit", "cursor"];
-
-    /// Reads a question about a model by what `get` gives for each of [`Question::NAMES`].
-    pub fn read<'q>(of: &BuiltIn, get: impl Fn(&'static str) -> Option<&'q str>) -> Result<Self, QuestionError> {
-        let time = |name| get(name).map(|text| read_time(text).ok_or(QuestionError::Time(name))).transpose();
-        let number = |name, min| {
-            let read = |text: &str| text.parse().ok().filter(|number| (min..=MODEL_ROWS_MAX).contains(number));
-            get(name).map(|text| read(text).ok_or(QuestionError::Number { name, min })).transpose()
-        };
-        let (from, until) = (time("from")?, time("until")?);
-        if from.zip(until).is_some_and(|(from, until)| until <= from) {
+    /// A question about a model. A cursor belongs to one question, however its page is limited.
+    ///
+    /// # Errors
+    ///
+    /// When the span is empty, the model keeps no times, or the cursor belongs to another question.
+    pub fn new(of: &BuiltIn, wanted: Wanted) -> Result<Self, QuestionError> {
+        let Wanted { machine, intervals, span, limit, cursor } = wanted;
+        assert!(limit != Some(0) && limit.max(intervals) <= Some(MODEL_ROWS_MAX), "so many rows can be asked for");
+        if span.from.zip(span.until).is_some_and(|(from, until)| until <= from) {
             return Err(QuestionError::Span);
         }
-        let span = Span { from, until };
         if !span.is_all() && matches!(of, BuiltIn::Last(_) | BuiltIn::Sources(_)) {
             return Err(QuestionError::Timeless(of.name()));
         }
-        let asked = ["machine", "intervals", "from", "until"].map(&get);
+        let count = intervals.map(|count| count.to_string());
+        let asked = [machine.clone(), count, span.from.map(rfc3339), span.until.map(rfc3339)];
         let checksum = crc32c(format!("{} {asked:?}", of.name()).as_bytes());
-        let after = get("cursor").map(|text| read_cursor(text, checksum).ok_or(QuestionError::Cursor)).transpose()?;
-        Ok(Self {
-            machine: get("machine").map(str::to_owned),
-            intervals: number("intervals", 0)?,
-            span,
-            limit: number("limit", 1)?,
-            after,
-            checksum,
-        })
+        let after = cursor.map(|text| read_cursor(&text, checksum).ok_or(QuestionError::Cursor)).transpose()?;
+        Ok(Self { machine, intervals, span, limit, after, checksum })
     }
 
     /// Of which time the figures of the state are wanted, see [`super::Model::view_within`].
@@ -222,13 +215,6 @@ fn interval_key(name: &str, interval: &Value) -> Key {
     (name.to_owned(), interval["from"].as_str().unwrap_or_default().to_owned())
 }
 
-fn read_time(text: &str) -> Option<Timestamp> {
-    match text.parse() {
-        Ok(Start::Time(time)) => Some(time),
-        _ => None,
-    }
-}
-
 fn rfc3339(time: Timestamp) -> String {
     let mut text = Vec::new();
     put_rfc3339(&mut text, time);
@@ -258,8 +244,18 @@ mod tests {
     }
 
     fn question(model: &str, asked: &[(&str, &str)]) -> Result<Question, QuestionError> {
-        let get = |name: &'static str| asked.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        Question::read(&of(model), get)
+        let get = |name: &str| asked.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        let count = |name| get(name).map(|count| count.parse().unwrap());
+        let time = |name| get(name).map(|time| time.parse::<jiff::Timestamp>().unwrap().as_microsecond());
+        let [from, until] = ["from", "until"].map(|name| time(name).map(Timestamp::clamped));
+        let wanted = Wanted {
+            machine: get("machine").map(str::to_owned),
+            intervals: count("intervals"),
+            span: Span { from, until },
+            limit: count("limit"),
+            cursor: get("cursor").map(str::to_owned),
+        };
+        Question::new(&of(model), wanted)
     }
 
     fn kept(model: &str, asked: &[(&str, &str)], state: &Value) -> Value {
@@ -341,16 +337,11 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_is_refused_with_what_to_do() {
         let refused = |model: &str, asked: &[(&str, &str)]| question(model, asked).unwrap_err();
-        assert_eq!(refused("states", &[("from", "yesterday")]), QuestionError::Time("from"));
-        assert_eq!(refused("states", &[("from", "100")]), QuestionError::Time("from"), "an offset is no time");
         assert_eq!(refused("states", &[("from", &t(5)), ("until", &t(5))]), QuestionError::Span);
         let figures = question("kpi", &[("from", &t(5))]).unwrap();
         assert_eq!((figures.span().from, figures.span().until), (Timestamp::new(5_000_000), None));
         assert_eq!(refused("last", &[("from", &t(5))]), QuestionError::Timeless("last"));
         assert_eq!(refused("sources", &[("from", &t(5))]), QuestionError::Timeless("sources"));
-        for (name, value) in [("limit", "0"), ("limit", "-1"), ("limit", "1e3"), ("intervals", "all")] {
-            assert!(matches!(refused("kpi", &[(name, value)]), QuestionError::Number { .. }), "{name}={value}");
-        }
         let mut state = states();
         let cursor = question("states", &[("limit", "1")]).unwrap().keep(&mut state).unwrap();
         assert!(question("states", &[("cursor", &cursor), ("limit", "7")]).is_ok(), "pages may have other sizes");

@@ -100,6 +100,7 @@ fn a_refusal_names_the_field_and_the_remedy() {
         (r#"{"subject":"a","type":"state"}"#, &["`state`", "missing"]),
         (r#"{"subject":"a","type":"alarm","condition":"x"}"#, &["`transition`", "missing"]),
         (r#"{"subject":"a","type":"loss"}"#, &["loss", "only an agent itself"]),
+        (r#"{"subject":"a","type":"afferent.progress.v1"}"#, &["afferent.progress.v1", "only an agent itself"]),
         (r#"{"subject":"a","type":"brakedown"}"#, &["`type`", "brakedown", "breakdown"]),
         (r#"{"subject":"a","type":"breakdown","severity":"bad"}"#, &["`severity`", "fatal"]),
         (r#"{"subject":"a","type":"alarm","condition":"x","transition":"up"}"#, &["`transition`", "raised"]),
@@ -186,5 +187,44 @@ proptest::proptest! {
             let nearest: f64 = text.parse().unwrap();
             proptest::prop_assert_eq!(read.to_bits(), nearest.to_bits(), "{}", text);
         }
+    }
+}
+
+#[test]
+fn the_refusal_of_a_type_lists_those_that_producers_may_send() {
+    let taken = event::Kind::ALL.into_iter().filter(|kind| Kind::of(*kind).is_some());
+    assert_eq!(taken.map(event::Kind::name).collect::<Vec<_>>().join(", "), TYPES);
+}
+
+#[test]
+fn a_value_of_a_wrong_type_is_refused_by_its_field() {
+    const TEXT: &str = "expected a text in quotes";
+    const TIME: &str = "expected RFC 3339 in quotes or whole microseconds since 1970";
+    const SAMPLE: &str = "expected a number, true, false or a short text";
+    for (field, value, wrong, expected) in [
+        ("subject", "-7", "invalid type: integer `-7`", TEXT),
+        ("unit", "1e300", "invalid type: floating point `1e+300`", TEXT),
+        ("code", "true", "invalid type: boolean `true`", TEXT),
+        ("message", "null", "invalid type: null", TEXT),
+        ("reason", "[1]", "invalid type: sequence", TEXT),
+        ("kind", "{}", "invalid type: map", TEXT),
+        ("time", "1.5", "invalid type: floating point `1.5`", TIME),
+        ("time", "18446744073709551615", "invalid value: integer `18446744073709551615`", TIME),
+        ("time", "18446744073709551616", "invalid type: floating point `1.8446744073709552e+19`", TIME),
+        ("value", "null", "invalid type: null", SAMPLE),
+        ("value", "[\"is over\"]", "invalid type: sequence", SAMPLE),
+        ("priority", "70000", "invalid value: integer `70000`", "expected u16"),
+        ("priority", "-1", "invalid value: integer `-1`", "expected u16"),
+        ("priority", "\"x\"", "invalid type: string \"x\"", "expected u16"),
+    ] {
+        let message = refused(format!("{{\"{field}\":{value}}}"));
+        assert!(
+            message.starts_with(&format!("`{field}`: {wrong}, {expected} (at byte ")),
+            "{field} {value}: {message}"
+        );
+    }
+    // What is no JSON has no field.
+    for line in [r#"{"subject":nope}"#, r#"{"subject":"\ud800"}"#, r#"{"time":1e999}"#, r#"{"priority":}"#] {
+        assert!(refused(line).starts_with("the line is not one JSON object: "), "{line}");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use afferent_protocol::batch::{Batch, ChainHash, ClockReading};
 use afferent_protocol::clock_exchange::{ClockReply, ClockRequest};
 use afferent_protocol::codec;
-use afferent_protocol::event::{Body, ClockStep, Event, LifeCycle, Progress, Ticks};
+use afferent_protocol::event::{Body, ClockStep, Event, Kind, LifeCycle, Progress, Ticks};
 use afferent_protocol::frame;
 use afferent_protocol::ids::{Sequence, SequenceRange, SourceId, Timestamp};
 use afferent_protocol::session::{
@@ -101,7 +101,12 @@ impl Session {
             let lane = Lane { stream: known.progress.stream, epoch: known.progress.epoch };
             (
                 lane,
-                LaneState { receiver: restored(lane, &known.progress), greeted: false, reported: false, is_stored: true },
+                LaneState {
+                    receiver: restored(lane, &known.progress),
+                    greeted: false,
+                    reported: false,
+                    is_stored: true,
+                },
             )
         });
         let (agent, device) = (settings.agent, settings.device);
@@ -274,14 +279,23 @@ fn read<'a>(
         let event = record.map_err(|error| error.to_string())?.event;
         let Event { subject, body, .. } = event;
         event.check().map_err(|error| error.to_string())?;
-        // What was sealed again is about the device, whatever subject it had at hand, see `by_device`.
-        let is_carriers = matches!(body, Body::Loss(_) | Body::LifeCycle(_))
-            && subject.as_str() == agent.as_str()
-            && !is_resealed(&event);
-        if event.stream() != header.stream || matches!(body, Body::Progress(_)) || is_carriers {
+        let is_carriers = match body.kind() {
+            // The agent's own tables: its next start goes by them, whosever name they bear.
+            Kind::Progress | Kind::Followed => true,
+            // What was sealed again is about the device, whatever subject it had at hand, see `by_device`.
+            Kind::Loss | Kind::LifeCycle => subject.as_str() == agent.as_str() && !is_resealed(&event),
+            Kind::Sample
+            | Kind::Breakdown
+            | Kind::Recovery
+            | Kind::State
+            | Kind::Alarm
+            | Kind::ClockStep
+            | Kind::Derived => false,
+        };
+        if event.stream() != header.stream || is_carriers {
             return Err(format!(
                 "a device must not send its {} about {subject} in {}",
-                body.type_name(),
+                body.kind().type_name(),
                 header.stream
             ));
         }

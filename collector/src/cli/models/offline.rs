@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use afferent_collector::api::models::DiffReport;
+use afferent_collector::api::models::{DiffReport, StateReport};
 use afferent_collector::config::{Config, Overrides};
 use afferent_collector::log::address::Partition;
 use afferent_collector::log::events::Entry;
 use afferent_collector::log::inspect;
 use afferent_collector::models::diff::diff;
-use afferent_collector::models::question::Question;
-use afferent_collector::models::runner::Difference;
+use afferent_collector::models::question::{Question, Wanted};
+use afferent_collector::models::runner::{Difference, StateAt};
 use afferent_collector::models::span::Span;
 use afferent_collector::models::what_if::{Plan, Report, WhatIf};
 use afferent_collector::models::{CountedFrom, Definition, Fold, Member, ModelId, with_built_ins};
@@ -19,7 +19,7 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::EntryHead;
 use afferent_protocol::session::signed::Place;
 use anyhow::Context;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::log::log_directory;
 use super::super::progress::Progress;
@@ -70,19 +70,14 @@ impl Offline {
         Ok(Self { disk, progress, definitions: with_built_ins(&added) })
     }
 
-    pub fn state(&self, model: &str, as_of: Option<&str>, part: &[(&str, &str)]) -> anyhow::Result<Value> {
+    pub fn state(&self, model: &str, as_of: Option<&str>, wanted: Wanted) -> anyhow::Result<StateReport> {
         let definition = self.find(model)?;
-        let get = |name| part.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        let question = Question::read(&definition.of, get)?;
+        let question = Question::new(&definition.of, wanted)?;
         let (fold, time) = self.folded(&[definition], as_of)?;
-        let mut state = view(&fold, &definition.id, time, question.span())?;
-        let cursor = question.keep(&mut state);
-        let (offset, time, counts_from) = (fold.next().to_string(), rfc3339(time), counts_from(&fold, &definition.id));
-        let counts_from = counts_from.view();
-        Ok(json!({
-            "model": definition.id, "offset": offset, "time": time, "counts_from": counts_from, "cursor": cursor,
-            "state": state,
-        }))
+        let state = view(&fold, &definition.id, time, question.span())?;
+        let (model, offset) = (definition.id.clone(), fold.next());
+        let counts_from = counts_from(&fold, &definition.id);
+        Ok(StateReport::of(StateAt { model, offset, time, counts_from, state }, &question))
     }
 
     pub fn diff(&self, left: &str, right: &str, as_of: Option<&str>) -> anyhow::Result<DiffReport> {
@@ -170,10 +165,4 @@ fn view(fold: &Fold, id: &ModelId, time: Timestamp, span: Span) -> anyhow::Resul
 
 fn counts_from(fold: &Fold, id: &ModelId) -> CountedFrom {
     fold.member(id).map(|member| member.counts_from).unwrap_or_default()
-}
-
-fn rfc3339(time: Timestamp) -> String {
-    let mut text = Vec::new();
-    afferent_collector::cloud_event::put_rfc3339(&mut text, time);
-    String::from_utf8_lossy(&text).into_owned()
 }

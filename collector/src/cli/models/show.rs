@@ -1,7 +1,8 @@
 //! Models as tables.
 
-use afferent_collector::api::models::{DiffReport, ModelReport};
+use afferent_collector::api::models::{DiffReport, ModelReport, StateReport};
 use afferent_collector::line::{Side, plain, table};
+use afferent_collector::models::CountedFromView;
 use afferent_collector::models::diff::Change;
 use afferent_collector::models::what_if::Report;
 use serde_json::Value;
@@ -38,11 +39,10 @@ pub fn list(list: &[ModelReport]) -> String {
 }
 
 /// A state: a line for everything that has a name or stands in a list, its figures beside each other.
-pub fn state(answer: &Value) -> String {
-    let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
-    let mut out = format!("{} as of offset {}, {}", text("model"), text("offset"), text("time"));
-    out += &format!("{}\n", counts_from(&answer["counts_from"]));
-    let state = &answer["state"];
+pub fn state(report: &StateReport) -> String {
+    let mut out = format!("{} as of offset {}, {}", report.model, report.offset, report.time);
+    out += &format!("; {}\n", counts_from(&report.counts_from));
+    let state = &report.state;
     let listed = ["episodes", "active"].iter().find_map(|key| state[key].as_array());
     let rows: Vec<(String, &Value)> = match listed {
         Some(list) => list.iter().map(|entry| (cell(&entry["subject"]), entry)).collect(),
@@ -75,15 +75,15 @@ fn not_shown(of: &Value) -> String {
 }
 
 /// From where in the log figures count, in words.
-fn counts_from(from: &Value) -> String {
-    let place = |from: &Value| {
-        let offset = plain(from["offset"].as_str().unwrap_or("0")).into_owned();
-        from["time"].as_str().map_or(format!("offset {offset}"), |time| format!("offset {offset}, {}", plain(time)))
+fn counts_from(from: &CountedFromView) -> String {
+    let place = |offset: &str, time: Option<&str>| match time {
+        Some(time) => format!("offset {}, {}", plain(offset), plain(time)),
+        None => format!("offset {}", plain(offset)),
     };
-    match (from, &from["samples"]) {
-        (Value::Null, _) => String::new(),
-        (from, Value::Null) => format!("; counted from {}", place(from)),
-        (from, samples) => format!("; counted from {}, samples from {}", place(from), place(samples)),
+    let all = place(&from.offset, from.time.as_deref());
+    match &from.samples {
+        None => format!("counted from {all}"),
+        Some(samples) => format!("counted from {all}, samples from {}", place(&samples.offset, Some(&samples.time))),
     }
 }
 
@@ -104,10 +104,10 @@ fn columns(entry: &Value) -> Vec<Vec<&str>> {
 pub fn diff(report: &DiffReport) -> String {
     let mut out = format!("{} against {} as of offset {}, {}\n", report.left, report.right, report.offset, report.time);
     if report.left_counts_from == report.right_counts_from {
-        out += &format!("both{}\n", counts_from(&report.left_counts_from).replacen(';', "", 1));
+        out += &format!("both {}\n", counts_from(&report.left_counts_from));
     } else {
         for (model, from) in [(&report.left, &report.left_counts_from), (&report.right, &report.right_counts_from)] {
-            out += &format!("{model}{}\n", counts_from(from).replacen(';', "", 1));
+            out += &format!("{model} {}\n", counts_from(from));
         }
     }
     out += &changes(&report.left, &report.right, &report.changes, report.more);
@@ -115,10 +115,10 @@ pub fn diff(report: &DiffReport) -> String {
 }
 
 pub fn what_if(report: &Report) -> String {
-    let mut out = format!("offsets {} up to {}, as of {}\n", report.from, report.until, cell(&report.time));
+    let mut out = format!("offsets {} up to {}, as of {}\n", report.from, report.until, plain(&report.time));
     let mut from: Vec<(&String, String)> = Vec::new();
     for (model, place) in &report.counts_from {
-        from.push((model, counts_from(place).replacen("; ", "", 1)));
+        from.push((model, counts_from(place)));
     }
     if from.windows(2).all(|pair| pair[0].1 == pair[1].1) {
         from.truncate(1);
@@ -182,15 +182,21 @@ mod tests {
 
     use super::*;
 
+    fn answer(model: &str, counts_from: Value, state: Value) -> StateReport {
+        let time = "2021-09-13T23:54:31Z";
+        let (cursor, offset) = (Value::Null, "9");
+        let answer = json!({
+            "model": model, "offset": offset, "time": time, "counts_from": counts_from, "cursor": cursor, "state": state,
+        });
+        serde_json::from_value(answer).unwrap()
+    }
+
     #[test]
     fn what_is_listed_is_shown_and_what_it_counts_from() {
         let episode = json!({ "subject": "88-C", "code": "E1", "first_out": null, "alarms": [] });
         let from = json!({ "offset": "7", "time": "2021-09-13T23:54:31Z" });
         let state = json!({ "episodes": [episode], "machines": { "88-C": { "late": 0 } } });
-        let answer = json!({
-            "model": "breakdowns@1", "offset": "9", "time": "2021-09-13T23:54:32Z", "counts_from": from, "state": state,
-        });
-        let text = self::state(&answer);
+        let text = self::state(&answer("breakdowns@1", from, state));
         let rows: Vec<&str> = text.lines().collect();
         assert!(rows[0].ends_with("; counted from offset 7, 2021-09-13T23:54:31Z"), "{text}");
         assert_eq!(rows[1].split_whitespace().collect::<Vec<_>>(), ["NAME", "CODE"]);
@@ -201,14 +207,14 @@ mod tests {
     fn figures_that_stand_in_an_object_have_columns_of_their_own() {
         let source = |lost: u64| json!({ "lost": { "critical": 0, "samples": lost }, "lag_s": 0.25, "losses": [1, 2] });
         let state = json!({ "sources": { "a": source(7), "b": source(123) } });
-        let answer = json!({ "model": "sources@1", "offset": "9", "time": "2021-09-13T23:54:31Z", "state": state });
-        let text = self::state(&answer);
+        let text = self::state(&answer("sources@1", json!({ "offset": "0", "time": null }), state));
         let rows: Vec<Vec<&str>> = text.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[0], ["NAME", "LAG_S", "LOST.CRITICAL", "LOST.SAMPLES"]);
         assert_eq!(rows[1..], [["a", "0.25", "0", "7"], ["b", "0.25", "0", "123"]]);
-        assert!(text.starts_with("sources@1 as of offset 9, 2021-09-13T23:54:31Z\n"), "{text}");
-        let answer =
-            json!({ "counts_from": { "offset": "5", "time": "T", "samples": { "offset": "7", "time": "U" } } });
-        assert!(self::state(&answer).contains("; counted from offset 5, T, samples from offset 7, U\n"));
+        let first = "sources@1 as of offset 9, 2021-09-13T23:54:31Z; counted from offset 0\n";
+        assert!(text.starts_with(first), "{text}");
+        let from = json!({ "offset": "5", "time": "T", "samples": { "offset": "7", "time": "U" } });
+        let text = self::state(&answer("sources@1", from, json!({})));
+        assert!(text.contains("; counted from offset 5, T, samples from offset 7, U\n"), "{text}");
     }
 }

@@ -14,7 +14,8 @@ use crate::limits::INDEX_EVERY_BYTES;
 use crate::log::marks::{Marks, Wanted};
 
 /// Which time a search looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum TimeKind {
     /// When the collector appended it.
     Ingest,

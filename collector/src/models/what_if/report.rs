@@ -4,22 +4,26 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
+use super::super::CountedFromView;
 use super::super::diff::Changes;
 
 /// What happened, and what would have.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = WhatIfReport)]
 pub struct Report {
     /// The first offset that was read, as text: JSON's numbers end at 2^53.
     pub from: String,
     /// The first one that was not.
     pub until: String,
     /// As of when the states are, by the collector's clock.
-    pub time: Value,
+    pub time: String,
     /// From where in the log each model counts, by model: for what happened and for the alternatives alike.
     #[serde(default)]
-    pub counts_from: BTreeMap<String, Value>,
+    pub counts_from: BTreeMap<String, CountedFromView>,
     /// The states of what happened, by model.
+    #[schema(value_type = BTreeMap<String, Object>)]
     pub actual: BTreeMap<String, Value>,
     /// The alternatives, in the order of the plan.
     pub alternatives: Vec<AlternativeReport>,
@@ -28,7 +32,7 @@ pub struct Report {
 }
 
 /// What came out of one alternative.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AlternativeReport {
     /// Its name.
     pub name: String,
@@ -41,16 +45,17 @@ pub struct AlternativeReport {
     /// What differs from what happened, by model: left is actual, right is assumed.
     pub changes: BTreeMap<String, Changes>,
     /// Its states, by model.
+    #[schema(value_type = BTreeMap<String, Object>)]
     pub states: BTreeMap<String, Value>,
 }
 
 /// How far alternatives are from what happened, at a place on the way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Point {
     /// The first offset that was not seen by then.
     pub offset: String,
     /// When the last event before it was ingested.
-    pub time: Value,
+    pub time: String,
     /// Figures that differ, of each alternative by name; the key figures where the plan has them.
     pub alternatives: BTreeMap<String, Changes>,
 }

@@ -134,7 +134,7 @@ impl<'p> WhatIf<'p> {
             }
             alternatives.insert(running.alternative.name.clone(), changes);
         }
-        let (offset, time) = (self.actual.next().to_string(), super::super::time(time));
+        let (offset, time) = (self.actual.next().to_string(), super::super::time_text(time));
         self.timeline.push(Point { offset, time, alternatives });
     }
 
@@ -147,7 +147,7 @@ impl<'p> WhatIf<'p> {
         let actual = states(members, time, span, "what happened")?;
         let alternatives = self.alternatives.into_iter().map(|running| running.report(&actual, time, span));
         let (alternatives, timeline) = (alternatives.collect::<Result<_, _>>()?, self.timeline);
-        Ok(Report { from, until, time: super::super::time(time), counts_from, actual, alternatives, timeline })
+        Ok(Report { from, until, time: super::super::time_text(time), counts_from, actual, alternatives, timeline })
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::diff::Change;
 use super::super::testing::{at, breakdown, recovery, sample, state};
-use super::super::with_built_ins;
+use super::super::{CountedFromView, with_built_ins};
 use super::run::run;
 use super::*;
 use crate::log::ReadLog;
@@ -77,7 +77,7 @@ fn figures_of_a_plan_are_those_of_its_span_and_it_says_from_where_they_count() {
         let report = report(&log_of(&shift()), &plan(span)).unwrap();
         assert_eq!(
             report.counts_from["kpi@1"],
-            serde_json::json!({ "offset": "0", "time": super::super::time(at(0)) })
+            CountedFromView { offset: "0".to_owned(), samples: None, time: Some(super::super::time_text(at(0))) }
         );
         let figures = |states: &BTreeMap<String, Value>| {
             let row = &states["kpi@1"]["machines"]["88-C"];
@@ -191,5 +191,5 @@ proptest! {
 #[test]
 fn an_empty_plan_tells_what_happened() {
     let report = report(&log_of(&shift()), "").unwrap();
-    assert_eq!((report.actual.len(), report.alternatives.len(), report.time), (6, 0, super::super::time(at(100))));
+    assert_eq!((report.actual.len(), report.alternatives.len(), report.time), (6, 0, super::super::time_text(at(100))));
 }

@@ -90,7 +90,7 @@ fn a_model_that_is_made_again_says_from_where_on_it_has_seen_the_samples() {
     let expected = Some((Offset::new(last + 1), stamp));
     for found in counted(&started, now).values() {
         assert_eq!((found.offset, found.samples), (Offset::ZERO, expected));
-        assert_eq!(found.view()["samples"]["offset"], (last + 1).to_string());
+        assert_eq!(found.view().samples.unwrap().offset, (last + 1).to_string());
     }
     started.stop();
 }

@@ -1,0 +1,32 @@
+//! Whom a certificate is about.
+
+use afferent_protocol::ids::SourceId;
+use serde::Serialize;
+use utoipa::openapi::{ObjectBuilder, OneOfBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+/// Whom a certificate is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// An agent: all of its streams.
+    Source(SourceId),
+    /// A machine (the first level of subjects): all streams of every source that spoke of it.
+    Machine(String),
+    /// Everybody: what a log as a whole is worth.
+    Log,
+}
+
+impl PartialSchema for About {
+    fn schema() -> RefOr<Schema> {
+        let text = || ObjectBuilder::new().schema_type(Type::String);
+        let one = |kind: &str| {
+            let object = ObjectBuilder::new().schema_type(Type::Object);
+            object.property(kind, text()).required(kind)
+        };
+        let log = text().enum_values(Some(["log"]));
+        OneOfBuilder::new().item(one("source")).item(one("machine")).item(log).into()
+    }
+}
+
+impl ToSchema for About {}
