@@ -49,7 +49,7 @@ pub struct FileSettings {
 
 /// Replays the file once: from where the last run had got to, to its end. Ends early when the agent stops.
 ///
-/// A row counts as replayed only when its events are on disk; see [`cursor`] for what that promises.
+/// A row counts as replayed only when its events are on disk; see [`checkpoint`] for what that promises.
 pub async fn run<S: EventSink>(
     settings: FileSettings,
     sink: S,
