@@ -37,11 +37,11 @@ pub use rows::{Row, Rows};
 /// A file to replay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileSettings {
-    /// The file; its ending (`.csv`, `.jsonl`, `.ndjson`) says what is in it.
+    /// The file; its ending (`.csv`, `.jsonl`, `.ndjson`) names its format.
     pub path: PathBuf,
-    /// What its columns mean.
+    /// The meaning of its columns.
     pub mapping: Mapping,
-    /// How fast.
+    /// The speed of the replay.
     pub speed: Speed,
     /// The directory in which it is recorded how far files are replayed.
     pub checkpoints: PathBuf,

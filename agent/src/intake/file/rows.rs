@@ -15,12 +15,12 @@ use crate::intake::mapping::kind::{Kind, Looks};
 use crate::intake::mapping::{Cells, Mapping};
 use crate::limits::{ROW_BYTES_MAX, TYPED_ROWS_MAX};
 
-/// One row.
+/// A row of the file, with its lines in the socket's format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its number, from 1.
+    /// Number of the row, from 1.
     pub number: u64,
-    /// Its recorded time.
+    /// The recorded time of the row.
     pub time: Option<Timestamp>,
     /// Lines for the socket, one per value, each with its end.
     pub text: String,
@@ -126,7 +126,7 @@ impl Rows {
         Ok(())
     }
 
-    /// The file.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }

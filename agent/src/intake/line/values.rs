@@ -56,7 +56,7 @@ enum NumberError {
 }
 
 impl<'a> Number<'a> {
-    /// Reads a value as it is written: only so is a whole number that is too large told from a large double.
+    /// Reads a value as it is written: this distinguishes a whole number that is too large from a large double.
     fn read(json: &'a str) -> Result<Self, NumberError> {
         let shown = || super::cut(json.to_owned(), 64);
         match json.as_bytes() {

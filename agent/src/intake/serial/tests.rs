@@ -463,8 +463,8 @@ fn batch_of(ticks: &[i64], synchronised: Option<i64>) -> Vec<u8> {
     bytes
 }
 
-/// What a batch becomes in the agent's log, among events of others; returns the boot, and the ticks that a reader makes of
-/// what is there.
+/// What a batch becomes in the agent's log, among events of others; returns the boot, and the ticks that a reader makes
+/// of what is there.
 fn ticks_read_back(batch: &[u8], asked: Option<u64>, arrived: &ClockReading) -> ([u8; 16], Vec<i64>) {
     let settings =
         SerialSettings { agent: name("press-1"), device: name("spindle-1"), port: Address::Unix("".into()), baud: 0 };
