@@ -26,7 +26,7 @@ use crate::ring_log::{OpenError, Recovery, RingIdentity, WitnessSync};
 use crate::sequencer::CommitSettings;
 use crate::ship::{ShipSettings, Speaker};
 use crate::supervise::{Supervisor, Task};
-use crate::writer::{self, Status, Writer, WriterParts};
+use crate::writer::{self, Status, WriterParts, WriterThread};
 
 /// What an agent is started with.
 pub struct AgentParts {
@@ -36,13 +36,13 @@ pub struct AgentParts {
     pub ring_directory: PathBuf,
     /// The directory of the ring's witness: beside the ring log's, not in it.
     pub witness_directory: PathBuf,
-    /// Whether the agent's key was there before this start: then a ring that is new has replaced another one.
+    /// Whether the agent's key existed before this start: then a new ring has replaced an earlier one.
     pub identity_existed: bool,
-    /// The directory of what is kept beside it: the pin, the receipt, the attestations.
+    /// The directory of the files beside the ring log: the pin, the receipt, the attestations.
     pub keep_directory: PathBuf,
     /// Ring log and session.
     pub core: CoreSettings,
-    /// Where it counts, and tells what goes wrong.
+    /// The registry of its metrics and troubles.
     pub registry: Registry,
     /// How long commits may wait.
     pub commit: CommitSettings,
@@ -66,7 +66,7 @@ impl std::fmt::Debug for AgentParts {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The directory of the ring log cannot be made or read.
-    #[error("{path}: {error}; the agent needs a directory there that it can write")]
+    #[error("{path}: {error}; the agent needs a writable directory there")]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum StartError {
         error: OpenError,
     },
     /// A thread cannot be started.
-    #[error("a thread of the agent cannot be started: {0}")]
+    #[error("the agent cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
 
@@ -91,7 +91,7 @@ pub enum StartError {
 pub struct Agent {
     who: RingIdentity,
     intake: Intake,
-    writer: Writer,
+    writer: WriterThread,
     supervisor: Supervisor,
     ship: Option<JoinHandle<()>>,
     /// Keeps a connection that has failed while the agent stops from being tried again.
@@ -101,7 +101,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Opens the ring log and starts writer and connection. Its first event says how it had stopped before.
+    /// Opens the ring log and starts writer and connection. The first event states how the agent had stopped before.
     ///
     /// It blocks while the ring log is scanned. Call it inside a tokio runtime.
     pub fn start(mut parts: AgentParts) -> Result<(Self, Recovery), StartError> {
@@ -148,7 +148,7 @@ impl Agent {
         let ship = parts.ship.map(|settings| supervisor.task("ship", stop, move || connection.run(settings.clone())));
         let (status, link) = (status_seen, link_seen);
         let agent = Self { who: parts.who, intake, writer, supervisor, ship, stop_ship, status, link };
-        agent.say_started(&recovery, clock);
+        agent.log_started(&recovery, clock);
         Ok((agent, recovery))
     }
 
@@ -172,29 +172,31 @@ impl Agent {
         &self.link
     }
 
-    /// An event about the agent itself, by the given time.
-    pub fn say(&self, event: LifeCycle<'_>, time: Timestamp) -> Result<Ticket, Refusal> {
+    /// Pushes an event about the agent itself, with the given time.
+    pub fn log_life_cycle(&self, event: LifeCycle<'_>, time: Timestamp) -> Result<Ticket, Refusal> {
         let subject = Subject::new(self.who.source.as_str()).expect("a source's name is a subject");
         self.intake.push(&Event { time, subject, body: Body::LifeCycle(event) }, Waiting::Nobody)
     }
 
-    fn say_started(&self, recovery: &Recovery, clock: ClockReading) {
+    fn log_started(&self, recovery: &Recovery, clock: ClockReading) {
         let previous = previous_stop(recovery, &clock);
         let repairs = within(&recovery.to_string(), TEXT_BYTES_MAX);
         let started = LifeCycle::Started { previous, version: env!("CARGO_PKG_VERSION"), repairs: &repairs };
-        self.say(started, clock.wall).expect("the first event of an empty open batch is taken");
+        self.log_life_cycle(started, clock.wall).expect("the first event of an empty open batch is taken");
         if let Some(message) = &recovery.replaced {
             let replaced = LifeCycle::RingReplaced { message: &within(message, TEXT_BYTES_MAX) };
-            self.say(replaced, clock.wall).expect("the second event of an open batch is taken");
+            self.log_life_cycle(replaced, clock.wall).expect("the second event of an open batch is taken");
         }
     }
 
-    /// Makes everything that was taken durable, says goodbye, gives the last events a moment to arrive, and ends.
+    /// Makes all accepted events durable, logs the stop, gives the last events a moment to arrive, and ends.
     pub async fn stop(self, reason: &str, time: Timestamp) {
         let (writer, reason) = (self.writer, reason.to_owned());
         let stopped = tokio::task::spawn_blocking(move || writer.stop(&reason, time)).await;
         if !matches!(stopped, Ok(Ok(()))) {
-            tracing::error!("the writer had died before; what it had not committed was never accepted");
+            tracing::error!(
+                "the writer had failed before the stop; events that it had not committed were never accepted"
+            );
         }
         // The writer's end of the outbox is gone now, which ends the connection.
         self.stop_ship.stop();
@@ -236,8 +238,8 @@ fn syncing(witness: WitnessSync<File>) -> impl FnMut() + Send {
         let now = witness.trouble();
         match &now {
             Some(why) if now != trouble => tracing::warn!(
-                "the ring's witness cannot be written: {why}; events are taken all the same, but files of the ring log \
-                 that vanish may go unnoticed"
+                "the ring's witness cannot be written: {why}; the agent still accepts events, but files of the ring log \
+                 may vanish unnoticed"
             ),
             None if trouble.is_some() => tracing::info!("the ring's witness can be written again"),
             _ => {}

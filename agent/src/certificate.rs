@@ -2,7 +2,7 @@
 
 use afferent_host::time::days_from_civil;
 
-/// What stands in a certificate.
+/// What is in a certificate.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// Seconds since 1970 from which on it is good.

@@ -1,5 +1,5 @@
-//! Looks for everything that would keep a configuration from working: in the files that it names, on this machine
-//! ([`everything`]), and on the way to the collector ([`connect`]).
+//! Checks everything that may keep a configuration from working: the files that it names, this machine
+//! ([`everything`]), and the connection to the collector ([`connect`]).
 
 mod connect;
 
@@ -19,12 +19,12 @@ use crate::look::{free, writable};
 use crate::mailbox::Intake;
 pub use connect::connect;
 
-/// What is wrong, each with the remedy.
+/// What is wrong, each with its remedy.
 #[derive(Debug, thiserror::Error)]
-#[error("{} of these must be mended:\n- {}", .0.len(), .0.join("\n- "))]
+#[error("{} problems:\n- {}", .0.len(), .0.join("\n- "))]
 pub struct Problems(pub Vec<String>);
 
-/// Looks at everything that can be seen without a connection.
+/// Checks everything that needs no connection.
 pub fn everything(config: &Config) -> Result<(), Problems> {
     let mut found = Vec::new();
     let mut look = |result: Result<(), String>| found.extend(result.err());
@@ -37,13 +37,13 @@ pub fn everything(config: &Config) -> Result<(), Problems> {
         config.http.address.into_iter().for_each(|address| look(free(address, "http.address")));
     }
     let home = config.home();
-    // What the inputs share is of no account: none of them is opened.
+    // The shared state of the inputs is not used: none of them is opened.
     let wanted = Shared::default().wanted::<Intake>(&config.intake, &home);
     wanted.values().for_each(|input| look(input.look(&home)));
     if found.is_empty() { Ok(()) } else { Err(Problems(found)) }
 }
 
-/// Whether the disk takes the whole ring log.
+/// Checks that the disk has room for the whole ring log.
 fn room(config: &Config) -> Result<(), String> {
     let data = &config.agent.data_dir;
     let above = data.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
@@ -55,7 +55,7 @@ fn room(config: &Config) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "`ring.pool_bytes` is {pool}, and the disk of {} has room for {room} bytes: take less, or free some",
+        "`ring.pool_bytes` is {pool}, but the disk of {} has room for {room} bytes: lower it, or free some",
         data.display()
     ))
 }
@@ -65,7 +65,7 @@ fn certificates(path: &Path) -> Vec<Certificate> {
     found.filter_map(|der| Certificate::read(&der)).collect()
 }
 
-/// Whether the agent's certificate is good now, and is its own.
+/// Checks that the agent's certificate is valid now and has the agent's name.
 fn own_certificate(config: &Config) -> Result<(), String> {
     let Some(path) = &config.ship.cert_file else { return Ok(()) };
     let Some(certificate) = certificates(path).into_iter().next() else { return Ok(()) };
@@ -75,8 +75,8 @@ fn own_certificate(config: &Config) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "`ship.cert_file` {}: its common name is {shown:?}, and `agent.name` is {name:?}: a collector knows an agent by \
-         its certificate, and takes nothing under another name",
+        "`ship.cert_file` {}: its common name is {shown:?}, but `agent.name` is {name:?}: a collector identifies an agent by \
+         its certificate, and rejects events under a different name",
         path.display()
     ))
 }
@@ -99,5 +99,5 @@ fn is_good_now(certificate: &Certificate, key: &str, path: &Path) -> Result<(), 
         }
         _ => return Ok(()),
     };
-    Err(format!("`{key}` {}: the certificate {what}; renew it, or set this machine's clock", path.display()))
+    Err(format!("`{key}` {}: the certificate {what}; renew it, or correct this machine's clock", path.display()))
 }

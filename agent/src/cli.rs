@@ -15,26 +15,26 @@ use clap::{Args, Subcommand};
 
 use crate::check::{self, Problems};
 use crate::client::{ClientError, Report, Target};
-use crate::config::proven::FellBack;
+use crate::config::last_working::FellBack;
 use crate::config::{self, ConfigError};
 use crate::keep::{Kept, LOCK_FILE};
 pub use emit::EmitArgs;
 pub use replay::ReplayArgs;
 pub use ring::{RingArgs, RingCommand, RingError};
 
-/// Where an agent listens that was begun in this directory: by `afferent-collector up`, by `afferent-agent run`.
+/// Default sockets of an agent started in this directory: by `afferent-collector up`, by `afferent-agent run`.
 const SOCKETS: [&str; 2] = ["afferent-data/agent.sock", "afferent-data/agent/agent.sock"];
 
 /// Where the agent listens.
 #[derive(Clone, Debug, Args)]
 pub struct TargetArgs {
-    /// The agent's Unix socket; without it that of an agent begun here, by `up` or with the default configuration
+    /// The agent's Unix socket [default: the socket of an agent that was started in this directory]
     #[arg(long, value_name = "PATH", global = true)]
     pub socket: Option<PathBuf>,
-    /// The agent's TCP address, instead of its Unix socket
+    /// The agent's TCP address, used instead of its Unix socket
     #[arg(long, value_name = "ADDRESS", global = true)]
     pub tcp: Option<SocketAddr>,
-    /// Longest silence of the agent, in seconds
+    /// Give up after the agent has not answered for so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30, global = true)]
     pub timeout: u64,
 }
@@ -56,16 +56,16 @@ impl TargetArgs {
     }
 }
 
-/// The configuration file and those beside it.
+/// The configuration file, and the files in `conf.d` beside it.
 #[derive(Clone, Debug, Args)]
 pub struct ConfigArgs {
-    /// The configuration file; conf.d/*.toml beside it is read too
+    /// The configuration file; the files conf.d/*.toml beside it are read too
     #[arg(long, short, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
 impl ConfigArgs {
-    /// Reads the configuration; the defaults where no file is named.
+    /// Reads the configuration. Without a file it returns the defaults.
     pub fn load(&self) -> Result<config::Config, ConfigError> {
         match &self.config {
             Some(path) => config::load(path),
@@ -73,10 +73,10 @@ impl ConfigArgs {
         }
     }
 
-    /// Reads the configuration; one that is wrong gives way to the last that has worked, if there is one.
-    pub fn load_or_proven(&self) -> Result<(config::Config, Option<FellBack>), ConfigError> {
+    /// Reads the configuration. If it is wrong, reads the last one that has worked, if there is one.
+    pub fn load_or_last_working(&self) -> Result<(config::Config, Option<FellBack>), ConfigError> {
         match &self.config {
-            Some(path) => config::proven::load_or_proven(path),
+            Some(path) => config::last_working::load_or_last_working(path),
             None => Ok((config::Config::default(), None)),
         }
     }
@@ -92,7 +92,7 @@ pub enum ConfigCommand {
 }
 
 impl ConfigCommand {
-    /// What it prints.
+    /// The text that the command prints.
     pub fn text(self) -> String {
         match self {
             Self::Schema => config::schema(),
@@ -106,30 +106,30 @@ impl ConfigCommand {
 pub struct CheckArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Try the way to the collector too, and say what each hop has answered
+    /// Also connect to the collector, and print the result of each step
     #[arg(long)]
     connect: bool,
 }
 
-/// Why a configuration cannot be used.
+/// Why `check` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// It is wrong.
+    /// The configuration cannot be read or has wrong values.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Something that it names is not as it must be.
+    /// A file, port or device that the configuration names cannot be used.
     #[error(transparent)]
     Problems(#[from] Problems),
-    /// The collector is not reached.
+    /// The collector cannot be reached. The text names the step that failed.
     #[error("{0}")]
     Way(String),
-    /// Nobody reads what is printed.
+    /// The output cannot be written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
 }
 
 impl CheckArgs {
-    /// Looks for everything that is wrong, and tells what it has found.
+    /// Runs all checks and prints their results to `out`.
     pub fn run(&self, out: &mut impl Write) -> Result<(), CheckError> {
         let config = self.config.load()?;
         check::everything(&config)?;
@@ -138,17 +138,17 @@ impl CheckArgs {
         if let Some(holder) = holder_of(data, LOCK_FILE) {
             writeln!(
                 out,
-                "an agent runs in {} ({holder}), which holds its ports: they were not tried",
+                "an agent runs in {} ({holder}) and holds its ports: the ports were not checked",
                 data.display()
             )?;
         }
         if config.ship.collector_keys.is_empty() && !config.trusts_first() && Kept::read(data).pins.is_empty() {
-            let remedy = "nothing is shipped until `ship.collector_keys` names its key, or `ship.trust_first` is set \
+            let remedy = "the agent ships nothing until `ship.collector_keys` names its key, or `ship.trust_first` is set \
                           for the first contact";
-            writeln!(out, "but it believes no collector: {remedy}")?;
+            writeln!(out, "but the agent trusts no collector: {remedy}")?;
         }
         if self.connect {
-            check::connect(&config, &mut |said| drop(writeln!(out, "{said}"))).map_err(CheckError::Way)?;
+            check::connect(&config, &mut |result| drop(writeln!(out, "{result}"))).map_err(CheckError::Way)?;
         }
         Ok(())
     }
@@ -157,33 +157,31 @@ impl CheckArgs {
 /// Why `emit` or `replay` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The agent was not reached or did not answer.
+    /// The agent cannot be reached or did not answer.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The file cannot be replayed.
     #[error(transparent)]
     Replay(#[from] crate::intake::file::ReplayError),
-    /// A value that is no number, and that nobody means as a text.
+    /// A value that is not a number, while the command line does not declare it a text.
     #[error("the value {0}; {1}")]
     Value(String, &'static str),
-    /// The place of a file cannot be read or kept.
-    #[error("cannot keep in {} how far the file is replayed: {_1}; --places names another directory", _0.display())]
-    Place(PathBuf, std::io::Error),
-    /// Nobody says where places are kept.
-    #[error(
-        "there is no directory to keep in how far the file is replayed, as HOME is not set; name one with --places"
-    )]
-    NoPlace,
-    /// A file that was replayed and has lost its end since.
-    #[error("{} had {_1} bytes when it was replayed, and has {_2} now; if it is another file, --again replays it", _0.display())]
+    /// The checkpoint of a file cannot be read or written.
+    #[error("cannot record in {} how far the file is replayed: {_1}; name a different directory with --places", _0.display())]
+    Checkpoint(PathBuf, std::io::Error),
+    /// There is no directory for checkpoints: neither `--places` nor `HOME` is set.
+    #[error("there is no directory to record how far the file is replayed, as HOME is not set; name one with --places")]
+    NoCheckpoints,
+    /// A file that is shorter now than when it was replayed.
+    #[error("{} had {_1} bytes when it was replayed and has {_2} now; if this is a different file, replay it with --again", _0.display())]
     Shrunk(PathBuf, u64, u64),
-    /// The agent still takes lines of the replay before.
+    /// The agent is still accepting lines of the previous replay.
     #[error("the agent refuses: {0}")]
     Busy(String),
-    /// Some rows of the file are wrong, and all others were sent.
-    #[error("{refused} rows were refused and all others accepted; the first: {first}")]
+    /// Some rows of the file are wrong. All other rows were accepted.
+    #[error("{refused} rows were refused and all others accepted; the first refused row: {first}")]
     Rows {
-        /// Rows that were refused.
+        /// Number of refused rows.
         refused: u64,
         /// The first refusal.
         first: crate::intake::file::ReplayError,
@@ -191,15 +189,15 @@ pub enum SendError {
     /// Some lines were not accepted.
     #[error("{refused} of {sent} lines were refused{}", .first.as_ref().map(|first| format!("; the first: {first}")).unwrap_or_default())]
     Refused {
-        /// Lines that were refused.
+        /// Number of refused lines.
         refused: u64,
-        /// Lines that were sent.
+        /// Number of lines sent.
         sent: u64,
         /// The first refusal.
         first: Option<String>,
     },
-    /// The agent ended before it had answered.
-    #[error("the agent closed the connection with {0} lines unanswered; they may be sent again")]
+    /// The agent closed the connection before it had answered.
+    #[error("the agent closed the connection before it answered {0} lines; send them again")]
     Unanswered(u64),
 }
 

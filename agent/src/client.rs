@@ -34,30 +34,30 @@ impl std::fmt::Display for Target {
 /// Why lines could not be handed over.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Nobody listens.
+    /// No agent listens at the target.
     #[error("cannot reach the agent at {target}: {error}; is it running, and is this its `intake.socket`?")]
     Connect {
-        /// Where.
+        /// The socket or address.
         target: Target,
-        /// What the operating system said.
+        /// The error of the operating system.
         error: io::Error,
     },
-    /// The connection broke, or nothing was answered in time.
-    #[error("the agent did not answer everything: {0}; what was not accepted may be sent again")]
+    /// The connection broke, or the agent did not answer in time.
+    #[error("the agent did not answer all lines: {0}; send the lines that were not accepted again")]
     Answer(io::Error),
-    /// An answer that this version does not understand.
+    /// An answer of a newer version.
     #[error("the agent answered {0:?}, which this version does not understand")]
     Unknown(String),
 }
 
-/// What became of the lines.
+/// How many lines were sent, accepted and refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Lines that were sent.
+    /// Number of lines sent.
     pub sent: u64,
-    /// Lines that are on the agent's disk.
+    /// Number of lines that are on the agent's disk.
     pub durable: u64,
-    /// Lines that were refused.
+    /// Number of refused lines.
     pub refused: u64,
 }
 
@@ -78,7 +78,7 @@ struct Answered {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Answer {
+enum AnswerLine {
     Accepted { accepted: u64 },
     Refused { line: u64, error: String },
     Taken { taken: u64, known: bool },
@@ -86,7 +86,7 @@ enum Answer {
 
 /// One answer of the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told<'a> {
+pub enum Answer<'a> {
     /// The lines up to this one, from 1, are on its disk, save for refused ones.
     Accepted(u64),
     /// This line was refused, and why.
@@ -96,22 +96,22 @@ pub enum Told<'a> {
 }
 
 impl Answered {
-    fn take(&mut self, text: &str, on_answer: &mut dyn FnMut(Told<'_>)) -> Result<(), ClientError> {
+    fn take(&mut self, text: &str, on_answer: &mut dyn FnMut(Answer<'_>)) -> Result<(), ClientError> {
         match serde_json::from_str(text).map_err(|_| ClientError::Unknown(text.trim_end().to_owned()))? {
-            Answer::Accepted { accepted } => {
+            AnswerLine::Accepted { accepted } => {
                 self.accepted = self.accepted.max(accepted);
                 self.refused_above = self.refused_above.split_off(&(self.accepted + 1));
-                on_answer(Told::Accepted(self.accepted));
+                on_answer(Answer::Accepted(self.accepted));
             }
-            Answer::Refused { line: 0, error } => return Err(ClientError::Answer(io::Error::other(error))),
-            Answer::Refused { line, error } => {
+            AnswerLine::Refused { line: 0, error } => return Err(ClientError::Answer(io::Error::other(error))),
+            AnswerLine::Refused { line, error } => {
                 self.refused += 1;
                 if line > self.accepted {
                     self.refused_above.insert(line);
                 }
-                on_answer(Told::Refused(line, &error));
+                on_answer(Answer::Refused(line, &error));
             }
-            Answer::Taken { taken, known } => on_answer(Told::Taken(known.then_some(taken))),
+            AnswerLine::Taken { taken, known } => on_answer(Answer::Taken(known.then_some(taken))),
         }
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Wire {
         })
     }
 
-    /// Wakes whoever writes.
+    /// Wakes the writing thread.
     fn abort(&self) {
         // A connection that is gone already is what was wanted.
         let _ = match self {
@@ -190,8 +190,8 @@ pub fn send(
     mut lines: impl Iterator<Item = io::Result<Vec<u8>>>,
     mut on_refusal: impl FnMut(u64, &str) + Send,
 ) -> Result<Report, ClientError> {
-    send_and_watch(target, timeout, &mut lines, &mut |told| {
-        if let Told::Refused(line, error) = told {
+    send_and_watch(target, timeout, &mut lines, &mut |answer| {
+        if let Answer::Refused(line, error) = answer {
             on_refusal(line, error);
         }
     })
@@ -202,7 +202,7 @@ pub fn send_and_watch(
     target: &Target,
     timeout: Duration,
     lines: &mut dyn Iterator<Item = io::Result<Vec<u8>>>,
-    on_answer: &mut (dyn FnMut(Told<'_>) + Send),
+    on_answer: &mut (dyn FnMut(Answer<'_>) + Send),
 ) -> Result<Report, ClientError> {
     let wire = Wire::connect(target, timeout)?;
     let reader = BufReader::new(wire.reader().map_err(ClientError::Answer)?);
@@ -264,7 +264,7 @@ fn write_lines(writer: impl Write, queued: mpsc::Receiver<Vec<u8>>, sent: &Atomi
 fn read_answers(
     mut reader: impl BufRead,
     sent: &AtomicU64,
-    on_answer: &mut dyn FnMut(Told<'_>),
+    on_answer: &mut dyn FnMut(Answer<'_>),
 ) -> Result<Answered, ClientError> {
     let mut answered = Answered::default();
     let mut text = Vec::new();

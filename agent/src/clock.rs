@@ -12,7 +12,7 @@ use crate::limits::CLOCK_STEP_US_MIN;
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock alone, for events that come without a time.
     fn wall(&self) -> Timestamp;
-    /// All that a batch says about its source's clocks.
+    /// The clock fields of a batch.
     fn read(&self) -> ClockReading;
 }
 

@@ -2,12 +2,12 @@
 //!
 //! - [`load`]: the file and `conf.d/*.toml` beside it, merged; unknown keys are refused with the nearest known one
 //! - [`keys`]: one table of all sections and their keys, from which the schema, the commented defaults and the known names are made
-//! - [`proven`]: the last configuration that has worked, should the next one be wrong
+//! - [`last_working`]: the last configuration that has worked, should the next one be wrong
 
 mod defaults;
 pub mod keys;
+pub mod last_working;
 mod load;
-pub mod proven;
 mod settings;
 mod size;
 

@@ -5,10 +5,10 @@
 
 mod listen;
 mod mend;
+mod source_session;
 mod talk;
 #[cfg(test)]
 mod tests;
-mod voice;
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ use crate::trust::{Trust, TrustSettings};
 pub use listen::Ignored;
 use listen::Memory;
 use mend::Mending;
-use voice::Voice;
+use source_session::SourceSession;
 
 /// How a core goes about it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,7 +60,7 @@ pub enum Outgoing {
         /// Milliseconds; `None` is forever.
         until_ms: Option<u64>,
     },
-    /// Close the connection and make another.
+    /// Close the connection and open a new one.
     Reconnect,
 }
 
@@ -85,9 +85,9 @@ struct Pending {
 pub struct AgentCore<D: Disk> {
     ring: RingLog<D>,
     /// The agent's own name; while one of `others` speaks, that.
-    voice: Voice,
+    current: SourceSession,
     /// Former names that the ring log holds events under.
-    others: Vec<Voice>,
+    others: Vec<SourceSession>,
     former_warned_at_ms: Option<u64>,
     spare: BatchBuilder,
     /// Commits that wait for a disk that takes them.
@@ -99,7 +99,7 @@ pub struct AgentCore<D: Disk> {
     trust: Trust,
     memory: Memory,
     ignored: Ignored,
-    /// The key of who answers over this connection and is not believed, while nobody is.
+    /// The key of a collector that answers over this connection but is not trusted, while no trusted one answers.
     stranger: Option<PublicKey>,
     /// Whether it has answered since the session last gave up waiting.
     stranger_answers: bool,
@@ -114,7 +114,7 @@ impl<D: Disk> std::fmt::Debug for AgentCore<D> {
 }
 
 impl<D: Disk> AgentCore<D> {
-    /// Opens the ring log, and its witness in another directory. `entropy` gives random numbers, for new epochs and the
+    /// Opens the ring log, and its witness in a different directory. `entropy` gives random numbers, for new epochs and the
     /// session.
     pub fn open(
         disk: D,
@@ -129,10 +129,10 @@ impl<D: Disk> AgentCore<D> {
         let (ring, recovery) = RingLog::open(disk, witness, settings.ring, who, clock, entropy)?;
         let name = ring.who().source;
         let former = ring.held_under_former_names().into_iter().take(FORMER_SESSIONS_MAX);
-        let others = former.map(|(former, _)| Voice::new(former, settings.sender, entropy() as u32)).collect();
+        let others = former.map(|(former, _)| SourceSession::new(former, settings.sender, entropy() as u32)).collect();
         let mut core = Self {
             ring,
-            voice: Voice::new(name, settings.sender, session),
+            current: SourceSession::new(name, settings.sender, session),
             others,
             former_warned_at_ms: None,
             spare: BatchBuilder::new(),
@@ -148,7 +148,7 @@ impl<D: Disk> AgentCore<D> {
             mending: Mending::default(),
             released: 0,
         };
-        core.tell_held();
+        core.report_held();
         Ok((core, recovery))
     }
 
@@ -165,12 +165,12 @@ impl<D: Disk> AgentCore<D> {
 
     /// What the open connection was made with.
     pub fn nonce(&self) -> Nonce {
-        self.voice.nonce
+        self.current.nonce
     }
 
     /// The session, to look at.
     pub fn sender(&self) -> &Sender {
-        &self.voice.sender
+        &self.current.sender
     }
 
     /// Numbers of the last durable commits, by [`Stream::number`].
@@ -209,19 +209,19 @@ impl<D: Disk> AgentCore<D> {
         self.ignored
     }
 
-    /// The key of who answers over this connection and is not believed, while nobody is who answers.
+    /// The key of a collector that answers over this connection but is not trusted, while no trusted one answers.
     pub fn stranger(&self) -> Option<PublicKey> {
         self.stranger
     }
 
-    /// How often the collector has made something durable that was then let go of, since the start.
+    /// How often the collector has made events durable that the agent then released, since the start.
     pub fn released(&self) -> u64 {
         self.released
     }
 
     /// The line takes about so many bytes a second, as the transport has measured.
     pub fn line(&mut self, bytes_per_s: u64) {
-        self.voice.sender.line(bytes_per_s);
+        self.current.sender.line(bytes_per_s);
         self.others.iter_mut().for_each(|other| other.sender.line(bytes_per_s));
     }
 
@@ -243,7 +243,7 @@ impl<D: Disk> AgentCore<D> {
         match self.ring.append(stream, batch, &now.clock) {
             Ok(_) => {
                 self.durable[at] = commit;
-                self.tell_held();
+                self.report_held();
                 Committed { moved: true, trouble: None }
             }
             Err(error) => {
@@ -273,7 +273,7 @@ impl<D: Disk> AgentCore<D> {
         committed
     }
 
-    /// A clean stop: the ring's witness is on disk. Nothing is to be committed afterwards.
+    /// A clean stop: the ring's witness is on disk. Nothing may be committed afterwards.
     pub fn finish(&mut self) {
         self.ring.finish();
     }
@@ -324,7 +324,7 @@ impl<D: Disk> AgentCore<D> {
         if let Some(error) = refused {
             committed.trouble = self.troubled(&error, now).trouble;
         }
-        self.tell_held();
+        self.report_held();
         committed
     }
 
@@ -337,25 +337,25 @@ impl<D: Disk> AgentCore<D> {
     pub fn link_up(&mut self, nonce: Nonce) {
         self.stranger = None;
         self.memory.is_shown_at = None;
-        self.voice.link_up(nonce);
+        self.current.link_up(nonce);
         for (at, other) in self.others.iter_mut().enumerate() {
             let mut nonce = nonce;
             nonce.0[0] ^= at as u8 + 1;
             other.link_up(nonce);
         }
-        self.tell_held();
+        self.report_held();
     }
 
     /// The transport is gone.
     pub fn link_down(&mut self) {
         self.stranger = None;
-        self.voice.link_down();
-        self.others.iter_mut().for_each(Voice::link_down);
+        self.current.link_down();
+        self.others.iter_mut().for_each(SourceSession::link_down);
     }
 
-    /// Tells the session what the ring log holds now.
-    fn tell_held(&mut self) {
-        let Self { ring, voice: Voice { name, sender, .. }, .. } = self;
+    /// Reports to the session what the ring log holds now.
+    fn report_held(&mut self) {
+        let Self { ring, current: SourceSession { name, sender, .. }, .. } = self;
         let held = if *name == ring.who().source { ring.held() } else { ring.held_under(name) };
         let holdings = held.into_iter().map(|held| Holding {
             lane: held.lane,

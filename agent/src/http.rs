@@ -53,7 +53,7 @@ pub async fn serve(listener: TcpListener, registry: Registry, health: HealthProb
                 });
             }
             Err(error) => {
-                let text = format!("an HTTP connection cannot be accepted: {error}; see `ulimit -n`");
+                let text = format!("cannot accept an HTTP connection: {error}; check `ulimit -n`");
                 registry.troubles().happened("http connections", text);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -89,7 +89,7 @@ fn respond(method: &Method, path: &str, registry: &Registry, health: &HealthProb
     };
     const PLAIN: &str = "text/plain; charset=utf-8";
     if !matches!(*method, Method::GET | Method::HEAD) {
-        let mut refusal = answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET is answered here\n".to_owned());
+        let mut refusal = answer(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "only GET is supported\n".to_owned());
         refusal.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
@@ -99,7 +99,7 @@ fn respond(method: &Method, path: &str, registry: &Registry, health: &HealthProb
             Health::Healthy => answer(StatusCode::OK, PLAIN, "healthy\n".to_owned()),
             Health::Unhealthy(why) => answer(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("unhealthy: {why}\n")),
         },
-        _ => answer(StatusCode::NOT_FOUND, PLAIN, "there are /metrics and /healthz\n".to_owned()),
+        _ => answer(StatusCode::NOT_FOUND, PLAIN, "not found; the paths are /metrics and /healthz\n".to_owned()),
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Origin {
     Kept,
     /// It was made, for there was none.
     Made,
-    /// It was made, for what was there was no key: that is here now.
+    /// It was created because the file was not a key; the file was renamed to this path.
     Replaced(PathBuf),
 }
 
@@ -67,7 +67,7 @@ fn move_aside(path: &Path) -> Result<PathBuf, KeyError> {
             Err(_) => {}
         }
     }
-    Err(failed(io::Error::other(format!("{KEYS_ASIDE_MAX} files that were no keys lie beside it; remove some"))))
+    Err(failed(io::Error::other(format!("{KEYS_ASIDE_MAX} files that were not keys lie beside it; remove some"))))
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ const NAME: &str = "keeper";
 /// An attestation's bytes.
 pub type AttestationBytes = [u8; ATTESTATION_LEN];
 
-/// What is to be kept.
+/// The content to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keepsake {
     /// The pin: durably, then [`crate::core::AgentCore::pinned`] is called.
@@ -69,10 +69,7 @@ impl Kept {
             None => Vec::new(),
             Some(text) => trust::read_pins(&text).unwrap_or_else(|| {
                 let path = directory.join(PIN_FILE);
-                tracing::error!(
-                    "{} is damaged and counts for nothing; remove it, or put its copy back",
-                    path.display()
-                );
+                tracing::error!("{} is damaged and ignored; remove it, or restore its copy", path.display());
                 Vec::new()
             }),
         };
@@ -84,7 +81,7 @@ impl Kept {
     }
 }
 
-/// Writes what is to be kept, on a thread of its own where that can wait.
+/// Writes the files, on a separate thread where the caller need not wait.
 #[derive(Debug)]
 pub struct Keeper {
     directory: PathBuf,
@@ -110,7 +107,7 @@ impl Keeper {
                 match waiting.recv_timeout(interval.saturating_sub(synced_at.elapsed())) {
                     Ok(keepsake) => {
                         if let Err(error) = write(&at, &keepsake, false) {
-                            let text = "what the collector has signed cannot be kept there";
+                            let text = "the collector's signed messages cannot be stored there";
                             told.happened(NAME, format!("{}: {error}; {text}", at.display()));
                         }
                     }
@@ -137,7 +134,7 @@ impl Keeper {
             Ok(()) => self.troubles.ends(PIN_FILE),
             Err(error) => {
                 let path = self.directory.join(PIN_FILE);
-                let text = format!("{}: {error}; no collector is believed until its key is on disk", path.display());
+                let text = format!("{}: {error}; no collector is trusted until its key is on disk", path.display());
                 self.troubles.begins(PIN_FILE, text);
             }
         }

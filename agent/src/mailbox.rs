@@ -1,7 +1,7 @@
-//! Where intakes, writer and transport meet: the open batches and the inbox under one lock, and who wakes whom.
+//! The mailbox between intakes, writer and transport: the open batches and the inbox under one lock, and the wake-ups.
 //!
 //! Intakes push events through [`Intake`], the transport passes on what it brings through [`Link`], and the writer
-//! takes out both. What goes the other way are channels: [`Outbound`] to the transport, [`LinkState`] to those who
+//! takes out both. The opposite direction uses channels: [`Outbound`] to the transport, [`LinkState`] to those who
 //! watch.
 
 use std::collections::VecDeque;
@@ -20,31 +20,31 @@ use crate::ring_log::{DeviceProgress, FollowedFiles};
 use crate::sequencer::{CommitSettings, OpenBatches};
 use crate::trust::TrustSettings;
 
-/// What the transport brings.
+/// A message from the transport to the writer.
 #[derive(Debug)]
 pub enum Inbound {
-    /// It is connected, with this nonce, and these collectors are believed.
+    /// The transport is connected, with this nonce; these collectors are trusted.
     LinkUp(Nonce, TrustSettings),
-    /// It is not any more.
+    /// The connection has ended.
     LinkDown,
     /// The line takes about so many bytes a second.
     Line(u64),
-    /// A message came.
+    /// A message has arrived.
     Message(Vec<u8>),
-    /// The broker does not let the agent speak under this former name.
+    /// The broker denies the agent this former name.
     Forbidden(SourceId),
 }
 
-/// What the transport is to do.
+/// A request of the writer to the transport.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outbound {
     /// Send this, on the topic of this name.
     Message(SourceId, Vec<u8>),
-    /// Close the connection and make another.
+    /// Close the connection and open a new one.
     Reconnect,
 }
 
-/// How the connection is, for health and metrics.
+/// The state of the connection, for health and metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LinkState {
     /// Not connected, and why.
@@ -52,21 +52,21 @@ pub enum LinkState {
     Starting,
     /// Connected and subscribed.
     Up,
-    /// Connected, and nothing that the agent sends is taken, because it may not speak under its name.
+    /// Connected, but the other side accepts nothing under the agent's name.
     Refused,
-    /// Connected, and who answers is no collector that the agent believes: nothing is shipped. What to do.
+    /// Connected, but the answering collector is not trusted: nothing is shipped. The text names the remedy.
     Untrusted(String),
     /// Not connected, and why.
     Down(String),
 }
 
-/// What waits for the writer.
+/// What waits for the writer's next round.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     pub(crate) inbound: VecDeque<Inbound>,
     /// The transport has taken a message out of the outbox.
     pub(crate) room: bool,
-    /// How often the collector has made something durable that was then let go of.
+    /// How often the collector has made events durable that the agent then released.
     pub(crate) released: u64,
     /// Why, and when that was asked for.
     pub(crate) stop: Option<(String, Timestamp)>,
@@ -120,7 +120,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(|poisoned| failed(poisoned.into_inner()))
     }
 
-    /// Takes nothing any more, and tells those who wait for room.
+    /// Closes the mailbox, and wakes those who wait for room.
     pub(crate) fn fail(&self, reason: &str) {
         self.lock().open.fail(reason);
         self.taken.notify_waiters();
@@ -149,7 +149,7 @@ impl Shared {
     }
 }
 
-/// Somebody has panicked in the middle of a change of the open batches: what is in them is in doubt, and must not be
+/// A thread has panicked while it changed the open batches: their content is in doubt and must not be
 /// committed.
 fn failed(mut state: MutexGuard<'_, SharedState>) -> MutexGuard<'_, SharedState> {
     state.open.fail("an intake has panicked while it held the open batches");
@@ -167,19 +167,19 @@ impl Link {
         self.0.wake.notify_one();
     }
 
-    /// How often the collector has made something durable that was then let go of, since the start.
+    /// How often the collector has made events durable that the agent then released, since the start.
     pub fn released(&self) -> u64 {
         self.0.lock().inbox.released
     }
 
-    /// Tells that the outbox has room again.
+    /// Notifies the writer that the outbox has room again.
     pub fn took(&self) {
         self.0.lock().inbox.room = true;
         self.0.wake.notify_one();
     }
 }
 
-/// The handle by which events come in. Cheap to clone.
+/// The handle through which inputs push events. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Intake(pub(crate) Arc<Shared>);
 

@@ -25,16 +25,16 @@ struct Cli {
 enum Command {
     /// Run the agent until SIGINT or SIGTERM; SIGHUP reads the configuration again
     Run(ConfigArgs),
-    /// Check a configuration and all that it names, and say what is wrong
+    /// Check the configuration, and the files, ports and devices that it names
     Check(CheckArgs),
     /// Print the configuration's schema or its defaults
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Send one event to a running agent; ends with 0 only after it was accepted
+    /// Send one event to a running agent; exits 0 once the event is on the agent's disk
     Emit(EmitArgs),
     /// Send the rows of a CSV file or the lines of a JSON lines file to a running agent
     Replay(ReplayArgs),
-    /// Look at a ring log
+    /// List, verify or print a ring log
     Ring(RingArgs),
 }
 
@@ -59,7 +59,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Run(args) => {
             drop(out);
-            let (config, fell_back) = args.load_or_proven()?;
+            let (config, fell_back) = args.load_or_last_working()?;
             log_to_stderr(&config.log);
             let source = ConfigSource { path: args.config.clone(), fell_back };
             runtime()?.block_on(afferent_agent::run::run(config, source, || args.load()))?;
@@ -77,7 +77,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Two threads: one can read a producer while the other talks to the collector.
+/// Two threads: one reads producers while the other serves the collector.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
 }
@@ -92,7 +92,7 @@ fn log_to_stderr(log: &LogConfig) {
     tracing_subscriber::registry().with(to_stderr.with_filter(filter)).init();
 }
 
-/// Whether somebody looks at standard error, and has not asked for plain text (<https://no-color.org>).
+/// Whether standard error is a terminal and `NO_COLOR` is not set (<https://no-color.org>).
 fn takes_colours() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|wish| wish.is_empty())
 }

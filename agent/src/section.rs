@@ -39,7 +39,7 @@ pub struct Key {
 pub struct Section {
     /// Its path, with dots.
     pub path: &'static str,
-    /// Whether it may stand there several times, in double brackets.
+    /// Whether the section may be repeated, in double brackets.
     pub repeats: bool,
     /// What it is for.
     pub help: &'static str,
@@ -48,7 +48,7 @@ pub struct Section {
 }
 
 impl Section {
-    /// Its head, as it stands in a file.
+    /// The section's header line in a file.
     pub fn head(&self) -> String {
         if self.repeats { format!("[[{}]]", self.path) } else { format!("[{}]", self.path) }
     }

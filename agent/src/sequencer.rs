@@ -28,7 +28,7 @@ use crate::ring_log::{DeviceProgress, FollowedFiles, Tables};
 pub struct CommitSettings {
     /// Milliseconds that a sample waits for company while a producer waits for it.
     pub wait_max_ms: u64,
-    /// Milliseconds that a sample waits for company while nobody waits for it: every commit costs flash.
+    /// Milliseconds that a sample waits to be committed with others while no producer waits for it: a commit wears flash.
     pub samples_wait_max_ms: u64,
 }
 
@@ -52,7 +52,7 @@ struct OpenBatch {
     noted: u64,
     /// How far the files are that inputs follow, the input that moved last at the end.
     files: Vec<FollowedFiles>,
-    /// The tables are to go with this batch.
+    /// Whether this batch must carry the tables.
     table_is_due: bool,
     /// Bytes of batches since the tables were last in one.
     bytes_since_table: usize,
@@ -76,14 +76,14 @@ impl OpenBatch {
         self.files.iter().map(FollowedFiles::bytes).sum()
     }
 
-    /// An event finds no room: the batch is to be committed now.
+    /// Marks the batch as due now: an event found no room.
     fn turned_away(&mut self, now_ms: u64) -> Refusal {
         self.full = true;
         self.due_ms = self.due_ms.min(Some(now_ms));
         Refusal::Full
     }
 
-    /// Takes note of how far a lane of a device is. What moved longest ago goes where there are too many.
+    /// Records how far a lane of a device is. What moved longest ago goes where there are too many.
     fn note(&mut self, device: DeviceProgress) {
         let lane = |known: &DeviceProgress| (known.device, known.progress.epoch);
         self.devices.retain(|known| lane(known) != lane(&device));
@@ -94,7 +94,7 @@ impl OpenBatch {
         self.table_is_due = true;
     }
 
-    /// Takes note of how far the files of an input are. The input that moved longest ago goes where there are too many.
+    /// Records how far the files of an input are. The input that moved longest ago goes where there are too many.
     fn note_files(&mut self, files: FollowedFiles) {
         self.files.retain(|known| known.input != files.input);
         if self.files.len() == TAIL_INPUTS_MAX {
@@ -149,7 +149,7 @@ impl OpenBatches {
     /// Adds all events of a device's batch and how far the device is with them, or nothing: they go into one batch.
     ///
     /// # Panics
-    /// When an event is of another stream.
+    /// When an event is of a different stream.
     pub fn push_device(
         &mut self,
         events: &[Event<'_>],
@@ -182,7 +182,7 @@ impl OpenBatches {
     /// batch. There may be no event: then only the place moves.
     ///
     /// # Panics
-    /// When an event is of another stream.
+    /// When an event is of a different stream.
     pub fn push_lines(
         &mut self,
         stream: Stream,
@@ -237,7 +237,7 @@ impl OpenBatches {
         self.failed.as_deref()
     }
 
-    /// Goes on from the tables that the ring log has.
+    /// Continues from the tables that the ring log has.
     pub fn restore(&mut self, tables: [Tables; 2]) {
         for (open, Tables { devices, files }) in self.streams.iter_mut().zip(tables) {
             devices.into_iter().for_each(|device| open.note(device));
@@ -290,7 +290,7 @@ impl OpenBatches {
         Ticket { stream, commit: open.commit }
     }
 
-    /// When the stream's open batch is to be committed; `None` while it is empty.
+    /// When the stream's open batch is due; `None` while it is empty.
     pub fn due_ms(&self, stream: Stream) -> Option<u64> {
         self.streams[usize::from(stream.number())].due_ms
     }
@@ -300,7 +300,7 @@ impl OpenBatches {
         self.streams[usize::from(stream.number())].full
     }
 
-    /// Swaps the stream's open batch for the empty `spare`; gives the number of its commit.
+    /// Swaps the stream's open batch for the empty `spare`; returns the number of its commit.
     ///
     /// # Panics
     /// When `spare` is not empty.

@@ -27,9 +27,9 @@ pub type Ended = Result<(), String>;
 /// A task of the agent.
 pub type Task = Pin<Box<dyn Future<Output = Ended> + Send>>;
 
-/// How a task has ended that only ends when it is told to.
+/// The result of a task that must end only on request.
 pub fn endless(stop: &Stop) -> Ended {
-    if stop.is_requested() { Ok(()) } else { Err("it has ended, and nobody had told it to".to_owned()) }
+    if stop.is_requested() { Ok(()) } else { Err("it has ended without a request to stop".to_owned()) }
 }
 
 /// Starts tasks and threads, and watches them. Cheap to clone.
@@ -64,12 +64,12 @@ struct Watched {
 }
 
 impl Supervisor {
-    /// One that watches nothing yet, and tells by `registry`.
+    /// A supervisor without tasks, which reports to `registry`.
     pub fn new(registry: Registry) -> Self {
         Self { registry, failed: Arc::new(watch::Sender::new(None)) }
     }
 
-    /// Where it tells.
+    /// The registry that it reports to.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -86,7 +86,7 @@ impl Supervisor {
         tokio::spawn(keep_running(self.watched(name), stop, Box::new(make)))
     }
 
-    /// Runs a task that is not started again, as one of many of its kind; a panic in it is told.
+    /// Runs a task that is not restarted, one of many of its kind; a panic in it is reported.
     pub async fn once(&self, name: &str, task: impl Future<Output = ()> + Send) {
         let watched = self.watched(name);
         let running = Running::new(&watched.up);
@@ -108,7 +108,7 @@ impl Supervisor {
                 let began = Instant::now();
                 let Err(panic) = caught(&mut body) else { break };
                 watched.restarts.add(1);
-                watched.troubles.happened(&watched.name, format!("{}: {panic}; it is started again", watched.name));
+                watched.troubles.happened(&watched.name, format!("{}: {panic}; the agent restarts it", watched.name));
                 thread::sleep(wait.after(began.elapsed()));
             }
             watched.up.set(0.0);
@@ -130,7 +130,7 @@ impl Supervisor {
             let ended = caught(|| body(&mut state));
             watched.up.set(0.0);
             let Err(panic) = ended else { return Ok(()) };
-            let reason = format!("{}: {panic}; the agent takes nothing more", watched.name);
+            let reason = format!("{}: {panic}; the agent accepts nothing more", watched.name);
             died(&mut state, &reason);
             watched.troubles.begins(&watched.name, reason.clone());
             failed.send_replace(Some(reason.clone()));
@@ -174,7 +174,7 @@ async fn keep_running(watched: Watched, mut stop: Stop, mut make: Box<dyn FnMut(
         };
         let wait = wait.after(began.elapsed());
         restarts.add(1);
-        troubles.begins(name, format!("{name}: {reason}; it is tried again in {} s", wait.as_secs()));
+        troubles.begins(name, format!("{name}: {reason}; the agent retries in {} s", wait.as_secs()));
         tokio::select! {
             () = stop.requested() => return,
             () = sleep(wait) => {}
@@ -205,7 +205,7 @@ pub fn planted(name: &str) {
     let _ = name;
 }
 
-/// [`planted`] for tasks, which nobody may wake otherwise.
+/// [`planted`] for tasks, which may have no other wake-up.
 async fn planted_later(name: &str) {
     while cfg!(debug_assertions) && std::env::var_os("AFFERENT_PANIC_FILE").is_some() {
         planted(name);
@@ -247,7 +247,7 @@ mod tests {
         assert!(troubles.texts()[0].starts_with("host: it has panicked (out of range)"), "{:?}", troubles.texts());
         sleep(Duration::from_millis(RESTART_MS)).await;
         assert!(
-            troubles.texts()[0].starts_with("host: no such file; it is tried again in 2 s"),
+            troubles.texts()[0].starts_with("host: no such file; the agent retries in 2 s"),
             "{:?}",
             troubles.texts()
         );

@@ -1,7 +1,7 @@
-//! What goes wrong and is worth a word.
+//! Troubles: failures that people must see, in the log and in health.
 //!
 //! The first of each kind is a warning at once, with the reason and what to do; further ones are counted, and become
-//! one warning a minute. Health tells what lasts, and what has happened within the last minute.
+//! one warning a minute. Health shows lasting troubles, and those of the last minute.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,14 +15,14 @@ const REPEAT: Duration = Duration::from_millis(TROUBLE_REPEAT_MS);
 #[derive(Clone, Debug, Default)]
 pub struct Troubles(Arc<Mutex<BTreeMap<String, Trouble>>>);
 
-/// How long health tells of it.
+/// How long health shows a trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
     /// Until it ends.
     Lasting,
     /// For a minute.
     AMinute,
-    /// Not at all: health tells it from what it knows better.
+    /// Never: health reports it from a better source.
     Never,
 }
 
@@ -31,9 +31,9 @@ struct Trouble {
     text: String,
     shown: Shown,
     happened_at: Instant,
-    said_at: Instant,
-    /// How often it has happened since it was last said.
-    unsaid: u64,
+    logged_at: Instant,
+    /// How often it has happened since it was last logged.
+    unlogged: u64,
 }
 
 impl Trouble {
@@ -49,20 +49,20 @@ impl Trouble {
 impl Troubles {
     /// Something went wrong once: it is shown for a minute.
     pub fn happened(&self, kind: &str, text: String) {
-        self.say(self.note(kind, text, Shown::AMinute, Instant::now()));
+        self.warn(self.note(kind, text, Shown::AMinute, Instant::now()));
     }
 
     /// Something is wrong until [`Troubles::ends`] is called.
     pub fn begins(&self, kind: &str, text: String) {
-        self.say(self.note(kind, text, Shown::Lasting, Instant::now()));
+        self.warn(self.note(kind, text, Shown::Lasting, Instant::now()));
     }
 
-    /// Something went wrong that health tells by itself.
+    /// Something went wrong that health reports by itself.
     pub fn log(&self, kind: &str, text: String) {
-        self.say(self.note(kind, text, Shown::Never, Instant::now()));
+        self.warn(self.note(kind, text, Shown::Never, Instant::now()));
     }
 
-    /// It is well again.
+    /// The trouble of this kind has ended.
     pub fn ends(&self, kind: &str) {
         let before = self.lock().get_mut(kind).map(|trouble| std::mem::replace(&mut trouble.shown, Shown::Never));
         if before == Some(Shown::Lasting) {
@@ -70,43 +70,43 @@ impl Troubles {
         }
     }
 
-    /// Says what was only counted and is due by now. To be called every second or so.
+    /// Logs the counted troubles that are due. Call it about once a second.
     pub fn flush(&self) {
-        self.due(Instant::now()).into_iter().for_each(|text| self.say(Some(text)));
+        self.due(Instant::now()).into_iter().for_each(|text| self.warn(Some(text)));
     }
 
-    /// What is wrong now.
+    /// Texts of the current troubles.
     pub fn texts(&self) -> Vec<String> {
         let now = Instant::now();
         self.lock().values().filter(|trouble| trouble.is_shown(now)).map(|trouble| trouble.text.clone()).collect()
     }
 
-    fn say(&self, text: Option<String>) {
+    fn warn(&self, text: Option<String>) {
         if let Some(text) = text {
             tracing::warn!("{text}");
         }
     }
 
-    /// What is to be said of it now, if anything.
+    /// Records a trouble; returns the text to log now, if any.
     fn note(&self, kind: &str, text: String, shown: Shown, now: Instant) -> Option<String> {
         let mut known = self.lock();
         if let Some(trouble) = known.get_mut(kind) {
             (trouble.text, trouble.shown, trouble.happened_at) = (text, shown, now);
-            trouble.unsaid += 1;
-            return trouble.said(now);
+            trouble.unlogged += 1;
+            return trouble.due_text(now);
         }
         if known.len() >= TROUBLES_MAX {
             let oldest = known.iter().filter(|(_, trouble)| !trouble.is_shown(now)).min_by_key(|(_, t)| t.happened_at);
             let oldest = oldest.map(|(kind, _)| kind.clone())?;
             known.remove(&oldest);
         }
-        let trouble = Trouble { text: text.clone(), shown, happened_at: now, said_at: now, unsaid: 0 };
+        let trouble = Trouble { text: text.clone(), shown, happened_at: now, logged_at: now, unlogged: 0 };
         known.insert(kind.to_owned(), trouble);
         Some(text)
     }
 
     fn due(&self, now: Instant) -> Vec<String> {
-        self.lock().values_mut().filter_map(|trouble| trouble.said(now)).collect()
+        self.lock().values_mut().filter_map(|trouble| trouble.due_text(now)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Trouble>> {
@@ -115,14 +115,14 @@ impl Troubles {
 }
 
 impl Trouble {
-    /// What was counted, when a minute has passed since it was last said.
-    fn said(&mut self, now: Instant) -> Option<String> {
-        if self.unsaid == 0 || now.duration_since(self.said_at) < REPEAT {
+    /// The text with its count, once a minute has passed since it was last logged.
+    fn due_text(&mut self, now: Instant) -> Option<String> {
+        if self.unlogged == 0 || now.duration_since(self.logged_at) < REPEAT {
             return None;
         }
-        let seconds = now.duration_since(self.said_at).as_secs();
-        let count = std::mem::take(&mut self.unsaid);
-        self.said_at = now;
+        let seconds = now.duration_since(self.logged_at).as_secs();
+        let count = std::mem::take(&mut self.unlogged);
+        self.logged_at = now;
         Some(format!("{} ({count} times more in the last {seconds} s)", self.text))
     }
 }

@@ -1,9 +1,9 @@
-//! Which collectors an agent believes.
+//! Which collectors an agent trusts.
 //!
 //! The configuration names their keys (`ship.collector_keys`). Where it names none, the first collector that answers is
-//! believed from then on, if it may be: on this machine, or with `ship.trust_first`. What was learned stands in the *pin*, a
-//! file of the data directory. A trusted key may endorse others: a successor is pinned too, a colleague is believed as often
-//! as it shows the endorsement.
+//! trusted from then on, if allowed: on this machine, or with `ship.trust_first`. The learned keys are in the *pin*, a
+//! file of the data directory. A trusted key may endorse others: a successor is pinned too, a colleague is trusted whenever
+//! it shows the endorsement.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -15,12 +15,12 @@ use afferent_protocol::sign::PublicKey;
 
 use crate::limits::PINS_MAX;
 
-/// What the configuration says.
+/// The settings of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustSettings {
-    /// The keys that it names.
+    /// The trusted keys.
     pub keys: Vec<PublicKey>,
-    /// Whether the first collector that answers is believed where it names none.
+    /// Whether the first collector that answers is trusted if no key is named.
     pub trust_first: bool,
 }
 
@@ -29,22 +29,22 @@ pub struct TrustSettings {
 pub struct Pin {
     /// The key.
     pub key: PublicKey,
-    /// Which key has named it as its successor; `None` for that of the first contact.
+    /// The key that has named this one as its successor; `None` for the key of the first contact.
     pub by: Option<PublicKey>,
 }
 
-/// What is to be made of a message.
+/// Whether a message counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
     /// It counts; these successors are to be pinned.
     Trusted(Vec<Pin>),
     /// It counts once this key is pinned, durably.
     First(Pin),
-    /// It does not count. This is the key that would have to be named.
+    /// It does not count. This is the key to name if the collector is the right one.
     Stranger(PublicKey),
 }
 
-/// Which collectors an agent believes; see the module.
+/// The keys that an agent trusts; see the module.
 #[derive(Debug, Default)]
 pub struct Trust {
     settings: TrustSettings,
@@ -55,32 +55,32 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// With what the pin says.
+    /// Trusts the keys of the settings and of the pin.
     pub fn new(pins: Vec<Pin>) -> Self {
         let mut trust = Self { pins, ..Self::default() };
         trust.derive();
         trust
     }
 
-    /// Takes what the configuration says.
+    /// Applies new settings.
     pub fn set(&mut self, settings: TrustSettings) {
         self.settings = settings;
         self.derive();
     }
 
-    /// What stands in the pin.
+    /// The keys in the pin.
     pub fn pins(&self) -> &[Pin] {
         &self.pins
     }
 
-    /// Takes what stands in the pin now.
+    /// Applies the new content of the pin.
     pub fn pinned(&mut self, pins: Vec<Pin>) {
         self.pins = pins;
         self.derive();
     }
 
-    /// Whether any collector is believed.
-    pub fn is_settled(&self) -> bool {
+    /// Whether any collector is trusted.
+    pub fn trusts_anyone(&self) -> bool {
         !self.trusted.is_empty()
     }
 
@@ -99,7 +99,7 @@ impl Trust {
         }
     }
 
-    /// What is to be made of a message whose signature, by the key that it names, was checked.
+    /// Judges a message whose signature, by the key that it names, was checked.
     pub fn judge(&mut self, down: &Down) -> Judgement {
         if self.trusted.contains(&down.key) {
             return Judgement::Trusted(Vec::new());
@@ -115,7 +115,7 @@ impl Trust {
             return Judgement::Trusted(self.successors(down));
         }
         let key = head(down);
-        if self.settings.trust_first && !self.is_settled() && self.pins.is_empty() {
+        if self.settings.trust_first && !self.trusts_anyone() && self.pins.is_empty() {
             Judgement::First(Pin { key, by: None })
         } else {
             Judgement::Stranger(key)
@@ -156,7 +156,7 @@ fn head(down: &Down) -> PublicKey {
     key
 }
 
-/// The line of a configuration that makes an agent believe this key.
+/// The line of a configuration that makes an agent trust this key.
 pub fn line_to_add(key: &PublicKey) -> String {
     format!("`collector_keys = [\"{key}\"]` under [ship] in the agent's configuration")
 }
@@ -179,7 +179,7 @@ pub fn write_pins(pins: &[Pin]) -> String {
     text
 }
 
-/// What a pin's text says; `None` when it is none.
+/// Parses the text of a pin; `None` when it is not one.
 pub fn read_pins(text: &str) -> Option<Vec<Pin>> {
     let mut pins = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {

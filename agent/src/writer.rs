@@ -25,32 +25,32 @@ use crate::ring_log::RingStatus;
 use crate::supervise::{Ended, Supervisor, planted};
 use crate::trust::line_to_add;
 
-/// What the writer looks like from outside, a few times a second.
+/// The writer's status, published a few times a second.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
     /// The ring log.
     pub ring: RingStatus,
-    /// What is not acked yet.
+    /// The events that are not acked yet.
     pub held: Vec<Held>,
     /// Whether the collector has answered and batches flow.
     pub streaming: bool,
     /// Why the ring log cannot be written.
     pub trouble: Option<Arc<str>>,
-    /// Lanes that were sealed again because the collector has something else, since the start.
+    /// Lanes that were sealed again because the collector has different events, since the start.
     pub resealed: u64,
-    /// Lanes that were sent again because the collector's log had been put back, since the start.
+    /// Lanes that were sent again because the collector's log was restored from a copy, since the start.
     pub rewound: u64,
-    /// Events that are held under names which the agent had before, and these names.
+    /// Former names of the agent, each with the number of events held under it.
     pub held_former: Vec<(SourceId, u64)>,
-    /// Milliseconds since the last of them arrived; 0 when none is left.
+    /// Milliseconds since the last of these events arrived; 0 when none is left.
     pub stalled_former_ms: u64,
-    /// Milliseconds since the collector last made something of ours durable while more was waiting; 0 when all is there.
+    /// Milliseconds since the collector's last ack while events were waiting; 0 when none wait.
     pub stalled_ms: u64,
     /// Durable commits of both streams since the start.
     pub commits: [u64; 2],
-    /// Messages that did not count, since the start.
+    /// Messages that were ignored, since the start.
     pub ignored: Ignored,
-    /// The key of a collector that answers and is not believed, while none is that answers.
+    /// The key of a collector that answers but is not trusted, while no trusted one answers.
     pub stranger: Option<PublicKey>,
 }
 
@@ -60,22 +60,22 @@ impl Status {
         self.held.iter().filter(|held| held.lane.stream == stream).map(|held| held.end.since(held.first)).sum()
     }
 
-    /// Events that are held under names which the agent had before.
+    /// Number of events held under former names.
     pub fn held_events(&self) -> u64 {
         self.held_former.iter().map(|(_, events)| events).sum()
     }
 }
 
-/// Stops the writer.
+/// The running writer thread.
 #[derive(Debug)]
-pub struct Writer {
+pub struct WriterThread {
     shared: Arc<Shared>,
     thread: JoinHandle<Ended>,
 }
 
-impl Writer {
-    /// Commits everything, says how far that is and that the agent stops, gives the last events a moment to arrive, and
-    /// ends. Blocks until then. The error tells what it has died of.
+impl WriterThread {
+    /// Commits everything, logs the ends of all lanes and the stop, gives the last events a moment to arrive, and
+    /// ends. Blocks until then. The error is why the thread has failed.
     pub fn stop(self, reason: &str, time: Timestamp) -> Ended {
         self.shared.lock().inbox.stop = Some((reason.to_owned(), time));
         self.shared.wake.notify_one();
@@ -91,15 +91,15 @@ pub struct WriterParts<D: Disk> {
     pub clock: Box<dyn FnMut() -> ClockReading + Send>,
     /// Where messages go.
     pub outbox: mpsc::Sender<Outbound>,
-    /// Is told which commits are durable; gone with the writer.
+    /// Receives the durable commits; closed when the writer ends.
     pub durable: watch::Sender<Commits>,
-    /// Is told the writer's state.
+    /// Receives the writer's status.
     pub status: watch::Sender<Status>,
-    /// The connection's state: the writer adds whether who answers is believed.
+    /// The connection's state: the writer adds whether the answering collector is trusted.
     pub link: watch::Sender<LinkState>,
-    /// Is called in every round, at least every second: feeds a watchdog.
+    /// Called in every round, at least every second: feeds a watchdog.
     pub alive: Box<dyn FnMut() + Send>,
-    /// Keeps what belongs beside the ring log.
+    /// Stores the files beside the ring log.
     pub keeper: Keeper,
     /// Milliseconds between two heartbeats.
     pub heartbeat_ms: u64,
@@ -119,7 +119,7 @@ pub(crate) fn start<D: Disk + Send + 'static>(
     supervisor: &Supervisor,
     shared: Arc<Shared>,
     parts: WriterParts<D>,
-) -> io::Result<Writer>
+) -> io::Result<WriterThread>
 where
     D::File: Send + Sync,
 {
@@ -133,14 +133,14 @@ where
         outbox_full: false,
         trouble: None,
         status_at_ms: 0,
-        progress: Progress::default(),
+        progress: AckProgress::default(),
         former: (0, 0),
         heartbeat_at_ms: None,
         stop_at_ms: None,
         has_said_goodbye: false,
     };
     let run = |round: &mut Option<Round<D>>| {
-        while round.as_mut().is_some_and(Round::turn) {}
+        while round.as_mut().is_some_and(Round::run_once) {}
         if let Some(round) = round.take() {
             round.end();
         }
@@ -153,12 +153,12 @@ where
         }
     };
     let thread = supervisor.vital_thread(NAME, Some(round), run, died)?;
-    Ok(Writer { shared, thread })
+    Ok(WriterThread { shared, thread })
 }
 
 /// When the acked ends last moved.
 #[derive(Debug, Default)]
-struct Progress {
+struct AckProgress {
     /// The oldest sequence that waits for its ack.
     oldest: Option<(Lane, Sequence)>,
     at_ms: u64,
@@ -176,7 +176,7 @@ struct Round<D: Disk> {
     outbox_full: bool,
     trouble: Option<Arc<str>>,
     status_at_ms: u64,
-    progress: Progress,
+    progress: AckProgress,
     /// Events held under former names, and when that last changed.
     former: (u64, u64),
     /// `None` until the first commit.
@@ -186,8 +186,8 @@ struct Round<D: Disk> {
 }
 
 impl<D: Disk> Round<D> {
-    /// One round; `false` when it was the last.
-    fn turn(&mut self) -> bool {
+    /// Runs one round; returns `false` after the last.
+    fn run_once(&mut self) -> bool {
         self.wait();
         planted(NAME);
         (self.parts.alive)();
@@ -210,14 +210,14 @@ impl<D: Disk> Round<D> {
         self.beat();
         self.send();
         let now_ms = self.shared.now_ms();
-        self.tell(now_ms);
+        self.publish_status(now_ms);
         let Some(at_ms) = self.stop_at_ms else { return true };
         // What the goodbye says is committed in the round after.
         let is_done = std::mem::replace(&mut self.has_said_goodbye, true) && self.is_drained();
         !is_done && now_ms < at_ms
     }
 
-    /// The last round was made.
+    /// Whether the last round is done.
     fn end(mut self) {
         let now = self.now();
         self.parts.core.finish();
@@ -225,7 +225,7 @@ impl<D: Disk> Round<D> {
         self.parts.keeper.stop(last);
     }
 
-    /// Hands over what is to be kept beside the ring log.
+    /// Hands files to be stored beside the ring log to the keeper.
     fn keep(&mut self, now: &Now) {
         while let Some(keepsake) = self.parts.core.keepsake(now, false) {
             let pins = match &keepsake {
@@ -241,7 +241,7 @@ impl<D: Disk> Round<D> {
         }
     }
 
-    /// Says that the agent is alive, and how far everything is: when that is due, and before it stops.
+    /// Logs a heartbeat with the ends of all lanes: when it is due, and before a stop.
     fn beat(&mut self) {
         let stopping = self.stop_at_ms.is_some() && !self.has_said_goodbye;
         let now_ms = self.shared.now_ms();
@@ -266,9 +266,9 @@ impl<D: Disk> Round<D> {
         match said {
             Ok(()) => {}
             Err(refusal) if stopping => {
-                tracing::warn!("the next start will not know that this stop was on purpose: {refusal}");
+                tracing::warn!("the ring log does not record that this stop was intended: {refusal}");
             }
-            Err(refusal) => tracing::debug!("a heartbeat is not in the log: {refusal}"),
+            Err(refusal) => tracing::debug!("a heartbeat is not in the ring log: {refusal}"),
         }
     }
 
@@ -324,7 +324,7 @@ impl<D: Disk> Round<D> {
         Now { ms: self.shared.now_ms(), clock: (self.parts.clock)() }
     }
 
-    /// Commits what was taken out, critical first, and what the disk refused before.
+    /// Commits the batches of this round, critical first, and those that the disk refused before.
     fn commit(&mut self) {
         let now = self.now();
         let mut committed = self.parts.core.retry(&now);
@@ -357,7 +357,7 @@ impl<D: Disk> Round<D> {
         }
         match &trouble {
             Some(trouble) => {
-                tracing::error!("the ring log cannot be written: {trouble}; it is tried again every second")
+                tracing::error!("the ring log cannot be written: {trouble}; the agent retries every second")
             }
             None => tracing::info!("the ring log can be written again"),
         }
@@ -393,8 +393,8 @@ impl<D: Disk> Round<D> {
         nothing_left || !self.parts.core.sender().is_streaming()
     }
 
-    /// Tells the outside how things are, a few times a second.
-    fn tell(&mut self, now_ms: u64) {
+    /// Publishes the status, a few times a second.
+    fn publish_status(&mut self, now_ms: u64) {
         if now_ms < self.status_at_ms {
             return;
         }
@@ -404,7 +404,7 @@ impl<D: Disk> Round<D> {
         self.parts.link.send_if_modified(|link| match (&*link, stranger) {
             (LinkState::Up, Some(key)) => {
                 *link = LinkState::Untrusted(format!(
-                    "a collector answers with the key {key}, which this agent does not believe; if that is your \
+                    "a collector answers with the key {key}, which this agent does not trust; if it is your \
                      collector's key, add: {}",
                     line_to_add(&key)
                 ));
@@ -419,7 +419,7 @@ impl<D: Disk> Round<D> {
         let held = core.ring().held();
         let waiting = held.iter().find(|held| held.first < held.end).copied();
         if waiting.is_none() || waiting.map(|held| (held.lane, held.first)) != self.progress.oldest {
-            self.progress = Progress { oldest: waiting.map(|held| (held.lane, held.first)), at_ms: now_ms };
+            self.progress = AckProgress { oldest: waiting.map(|held| (held.lane, held.first)), at_ms: now_ms };
         }
         let held_former = core.ring().held_under_former_names();
         let events: u64 = held_former.iter().map(|(_, events)| events).sum();

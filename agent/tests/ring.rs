@@ -105,7 +105,7 @@ fn a_torn_ring_fails_the_check_and_the_rest_of_it_is_dumped() {
     let (done, verified, why) = ring(data.path(), "verify");
     assert!(!done && verified.starts_with(&name) && verified.contains("a write did not finish here"), "{verified}");
     assert!(verified.ends_with("1 segments, 3 batches, 3 events\n"), "{verified}");
-    assert!(why.contains("the agent mends it when it starts"), "{why}");
+    assert!(why.contains("the agent repairs it when it starts"), "{why}");
     let (done, status, _) = ring(data.path(), "status");
     assert!(done && status.contains("0 to 3, 3 events"), "{status}");
     let (done, dump, _) = ring(data.path(), "dump");
@@ -117,7 +117,7 @@ fn a_flipped_bit_is_found_and_named_with_its_place() {
     let data = four_breakdowns();
     let name = damage(&data, |bytes, _| bytes[1024 + 200] ^= 4);
     let (done, verified, _) = ring(data.path(), "verify");
-    assert!(!done && verified.starts_with(&format!("{name} at byte 1024: the stretch up to byte")), "{verified}");
+    assert!(!done && verified.starts_with(&format!("{name} at byte 1024: the bytes up to")), "{verified}");
     let (done, dump, _) = ring(data.path(), "dump");
     assert!(done && dump.lines().count() == 3 && !dump.contains("belt 0"), "{dump}");
 
@@ -136,7 +136,7 @@ fn a_batch_of_another_key_is_found() {
     assert!(done && verified.contains("without the key, signatures were not checked"), "{verified}");
     identity::load_or_create(data.path()).unwrap();
     let (done, verified, _) = ring(data.path(), "verify");
-    assert!(!done && verified.matches("the signature is not by this key").count() == 4, "{verified}");
+    assert!(!done && verified.matches("the batch is not signed with this agent's key").count() == 4, "{verified}");
 }
 
 #[test]

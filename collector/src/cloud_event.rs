@@ -41,14 +41,12 @@ use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::record::Record;
 use afferent_protocol::segment::EntryHead;
 
+pub use crate::kinds::UNREADABLE;
 use crate::log::address::{Address, Addresses, Partition};
 use crate::models::order::{Correction, corrected};
 use crate::rfc3339::Times;
 pub use crate::rfc3339::put_rfc3339;
 use text::{Decimal, put_decimal, put_json_string};
-
-/// The type of the event that stands for a batch which this reader cannot decode.
-pub const UNREADABLE: &str = "afferent.unreadable.v1";
 
 /// The `source` of the event that stands for what the log has lost.
 pub const HOLE_SOURCE: &str = "log";
@@ -255,7 +253,7 @@ struct Envelope<'a> {
 pub fn type_of<'a>(body: &Body<'a>) -> &'a str {
     match body {
         Body::Derived(derived) if !derived.kind.is_empty() => derived.kind,
-        _ => body.type_name(),
+        _ => body.kind().type_name(),
     }
 }
 

@@ -19,7 +19,7 @@
 //!
 //! `up` (a feature) starts a collector and an agent for this machine; nothing else here knows the agent.
 //!
-//! Around them: [`config`], [`data_directory`], [`logging`], [`open_files`], [`seldom`], [`shares`];
+//! Below them: [`kinds`], the table of the types of events; [`config`], [`data_directory`], [`logging`], [`open_files`], [`seldom`], [`shares`];
 //! [`supervise`] watches every task and thread, [`turns`] lets commits go before them; [`run`] puts it all together,
 //! and [`limits`] has every limit of the collector.
 
@@ -34,6 +34,7 @@ pub mod data_directory;
 pub mod endpoint;
 pub mod indexing;
 pub mod intake;
+pub mod kinds;
 pub mod limits;
 pub mod line;
 pub mod log;

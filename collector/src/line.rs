@@ -9,9 +9,11 @@
 mod plain;
 mod table;
 
+use afferent_protocol::event::Kind;
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
+use crate::kinds::{self, UNREADABLE};
 pub use plain::plain;
 pub use table::{Side, Widths, table};
 
@@ -29,7 +31,7 @@ impl Lines {
     pub fn line(&mut self, json: &str) -> String {
         let Ok(event) = serde_json::from_str::<Value>(json) else { return plain(json).into_owned() };
         let text = |name: &str| event[name].as_str().unwrap_or_default();
-        let kind = short_type(text("type"));
+        let kind = kinds::short(text("type"));
         let severity = severity(event["severitynumber"].as_u64().unwrap_or_default());
         let offset = self.widths.fit(0, Side::Right, &plain(text("offset")));
         let time = self.widths.fit(1, Side::Left, &plain(&short_time(text("time"))));
@@ -52,11 +54,6 @@ fn severity(number: u64) -> Style {
     }
 }
 
-/// `afferent.breakdown.v1` is `breakdown`; other types stay as they are.
-fn short_type(kind: &str) -> &str {
-    kind.strip_prefix("afferent.").and_then(|rest| rest.strip_suffix(".v1")).unwrap_or(kind)
-}
-
 /// Without the decimals that are zero.
 fn short_time(time: &str) -> String {
     match time.strip_suffix('Z').and_then(|time| time.split_once('.')) {
@@ -75,27 +72,26 @@ fn details(kind: &str, data: &Value) -> String {
         Value::Null => String::new(),
         other => other.to_string(),
     };
-    let parts = match kind {
-        "sample" => {
+    let parts = match Kind::named(kind) {
+        Some(Kind::Sample) => {
             let quality = Some(text("quality")).filter(|quality| quality != "good");
             let value = format!("{} {}", text("value"), text("unit"));
             vec![value.trim_end().to_owned(), quality.unwrap_or_default()]
         }
-        "breakdown" => vec![text("code"), text("severity"), text("message")],
-        "recovery" => vec![text("code"), text("message")],
-        "state" => vec![text("state"), text("reason")],
-        "alarm" => vec![text("condition"), text("transition"), text("priority"), text("message")],
-        "loss" => {
+        Some(kind @ (Kind::Breakdown | Kind::Recovery | Kind::State | Kind::Alarm)) => {
+            kinds::of(kind).fields.iter().map(|field| text(field)).collect()
+        }
+        Some(Kind::Loss) => {
             let range = format!("{} {}..{} of epoch {}", text("stream"), text("first"), text("end"), text("epoch"));
             vec![text("reason"), range]
         }
-        "clockstep" => {
+        Some(Kind::ClockStep) => {
             let step = data["step_us"].as_f64().unwrap_or_default() / 1e6;
             vec![format!("{step:+} s"), format!("{} to {}", text("before"), text("after"))]
         }
-        "lifecycle" => life_cycle(data),
-        "unreadable" => vec![format!("{} events", text("count")), text("reason")],
-        _ => vec![data.to_string()],
+        Some(Kind::LifeCycle) => life_cycle(data),
+        None if kind == kinds::short(UNREADABLE) => vec![format!("{} events", text("count")), text("reason")],
+        Some(Kind::Derived | Kind::Progress | Kind::Followed) | None => vec![data.to_string()],
     };
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
 }

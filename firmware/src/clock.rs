@@ -10,7 +10,7 @@ use crate::limits::CLOCK_ROUND_TRIP_US_MAX;
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     boot: [u8; 16],
-    /// UTC of tick 0, in microseconds, going round below 1970; `None` until a synchronised agent has told.
+    /// UTC of tick 0, in microseconds, going round below 1970; `None` until a synchronised agent has answered.
     offset_us: Option<u64>,
     asked_us: Option<u64>,
 }
@@ -21,7 +21,7 @@ impl Clock {
         Self { boot, offset_us: None, asked_us: None }
     }
 
-    /// Writes the request to send now to the start of `out`; gives its length.
+    /// Writes the request to send now to the start of `out`; returns its length.
     pub fn ask(&mut self, tick_us: u64, source: &SourceId, out: &mut [u8]) -> Option<usize> {
         self.asked_us = Some(tick_us);
         write_request(&self.boot, tick_us, source, out)
@@ -41,7 +41,7 @@ impl Clock {
         }
     }
 
-    /// What a batch says that is sealed at this tick.
+    /// The clock state of a batch that is sealed at this tick.
     pub fn reading(&self, tick_us: u64) -> ClockReading {
         let wall = tick(tick_us.wrapping_add(self.offset_us.unwrap_or(0)));
         ClockReading { wall, monotonic_us: tick_us, synchronised: self.offset_us.is_some(), boot: self.boot }

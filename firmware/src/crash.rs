@@ -1,6 +1,6 @@
 //! What a controller knows of its own last crash: written while it goes down, read after the reboot.
 //!
-//! A [`CrashCell`] lies in RAM that nobody initialises (`.uninit`). Handlers write into it and reset; after the reboot
+//! A [`CrashCell`] lies in uninitialised RAM (`.uninit`). Handlers write into it and reset; after the reboot
 //! [`CrashCell::take`] gives what was written, if its checksum is right, and [`Crash::message`] makes the breakdown event
 //! of it. The first crash counts: a watchdog that bites because a panic hangs does not cover the panic up.
 //!
@@ -20,17 +20,17 @@ const MESSAGE_BYTES_MAX: usize = CRASH_TEXT_BYTES_MAX + 120;
 /// What brought the controller down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashKind {
-    /// The program said so.
+    /// The program has panicked.
     Panic,
     /// An access that the memory protection refused.
     MemoryFault,
-    /// An access to where there is nothing.
+    /// An access to an address without memory.
     BusFault,
-    /// An instruction that there is not.
+    /// An undefined instruction.
     UndefinedInstruction,
-    /// Another thing that a processor cannot do: an unaligned access, a division by zero, a wrong state.
+    /// An operation that the processor does not support: an unaligned access, a division by zero, a wrong state.
     UsageFault,
-    /// A fault of which the registers say no more.
+    /// A fault without further registers.
     HardFault,
     /// The main loop did not feed the watchdog.
     Watchdog,
@@ -76,7 +76,7 @@ impl CrashKind {
     }
 }
 
-/// What the processor said; zeros where it said nothing.
+/// The processor's registers at the fault; zeros where it has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Registers {
     /// The stacked program counter: where it happened, or where it hung.
@@ -98,7 +98,7 @@ pub struct Registers {
 pub struct Crash {
     /// What it was.
     pub kind: CrashKind,
-    /// What the processor said.
+    /// The processor's registers at the fault.
     pub registers: Registers,
     /// A panic's place and message, in UTF-8 that can be cut off in a character.
     text: [u8; CRASH_TEXT_BYTES_MAX],

@@ -123,7 +123,7 @@ impl<'m> Device<'m> {
         self.link.is_streaming()
     }
 
-    /// Losses that nobody will hear of: more kinds of them at a time than [`crate::limits::LOSSES_MAX`].
+    /// Number of undeclared losses: there were more kinds at a time than [`crate::limits::LOSSES_MAX`].
     pub const fn losses_undeclared(&self) -> u32 {
         self.log.undeclared()
     }

@@ -1,4 +1,4 @@
-//! What a microcontroller says to the agent: breakdowns, alarms and samples, once and in order or declared as lost.
+//! What a microcontroller sends to the agent: breakdowns, alarms and samples, once and in order or declared as lost.
 //!
 //! No std, no alloc, no unsafe. The modules, in the order in which an event passes them:
 //!
@@ -7,11 +7,11 @@
 //! - [`rows`]: events to the body of a batch; [`stored`]: a sealed batch as it is kept
 //! - [`queue`]: where sealed batches lie until the agent has them: RAM, RAM that outlives a reset, NOR flash
 //! - [`stream_log`] and [`log`]: sequences, epochs, holes, and what gives way to what
-//! - [`session`]: what to say to the agent, and what its answers mean; [`link`]: that over a serial line
+//! - [`session`]: what to send to the agent, and what its answers mean; [`link`]: the session over a serial line
 //! - [`clock`]: ticks and UTC
 //! - [`device`]: all of it behind three calls; [`limits`]: every limit
 //!
-//! The wire, the sizes and what survives what stand in `README.md` of this crate.
+//! `README.md` of this crate specifies the wire, the sizes and what survives which failure.
 
 #![no_std]
 

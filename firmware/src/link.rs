@@ -42,8 +42,8 @@ pub struct Link<'m> {
     repeats: u8,
     pieces: Option<Pieces>,
     noisiness: Noisiness,
-    /// An agent has answered since the last hello, and this much noise had come by then: when nobody is there, waiting in
-    /// vain says nothing about the line.
+    /// An agent has answered since the last hello, and this much noise had come by then: when no agent is there, waiting in
+    /// vain shows nothing about the line.
     was_streaming: bool,
     noise_before: u32,
     clock_due_us: u64,
@@ -167,7 +167,7 @@ impl<'m> Link<'m> {
         }
     }
 
-    /// Writes what the line takes; gives whether the last frame is out.
+    /// Writes what the line takes; returns whether the last frame is out.
     fn write(&mut self, line: &mut (impl Write + WriteReady)) -> bool {
         while let Some(rest) = self.frame.get(self.from..self.len) {
             if rest.is_empty() {
@@ -191,7 +191,7 @@ impl<'m> Link<'m> {
         true
     }
 
-    /// Makes the next frame, if there is something to say.
+    /// Writes the next frame, if there is something to send.
     #[inline(never)]
     fn next_frame(&mut self, log: &mut Log<'_>) -> bool {
         if let Some(is_put) = self.next_piece(log) {

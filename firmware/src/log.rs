@@ -69,7 +69,7 @@ impl<'m> Log<'m> {
         log
     }
 
-    /// What the critical queue held was damaged at its end: new events get a new epoch, because nobody knows which
+    /// What the critical queue held was damaged at its end: new events get a new epoch, because it is unknown which
     /// sequences were taken.
     pub fn critical_was_damaged(&mut self) {
         let hole = self.of(Stream::Critical).skip(1);
@@ -83,7 +83,7 @@ impl<'m> Log<'m> {
         self.of(stream).begin_epoch(epoch);
     }
 
-    /// Losses that nobody will hear of, because even the list of losses was full.
+    /// Number of losses that are not declared, because even the list of losses was full.
     pub const fn undeclared(&self) -> u32 {
         self.undeclared
     }
@@ -121,7 +121,7 @@ impl<'m> Log<'m> {
         if stream == Stream::Critical && body.severity() < Severity::Warning && !self.of(stream).is_roomy() {
             return false;
         }
-        self.settle(stream)
+        self.skip_lost(stream)
             && (self.push(stream, tick_us, subject, body)
                 || self.seal(stream) && self.push(stream, tick_us, subject, body))
     }
@@ -138,7 +138,7 @@ impl<'m> Log<'m> {
     /// If events were lost after the open rows: seals these, and skips the sequences. In critical the loss comes next;
     /// that of samples waits to be declared.
     #[inline(never)]
-    fn settle(&mut self, stream: Stream) -> bool {
+    fn skip_lost(&mut self, stream: Stream) -> bool {
         let Some(lost) = self.of(stream).lost else { return true };
         if !self.seal(stream) {
             return false;
@@ -189,16 +189,16 @@ impl<'m> Log<'m> {
         // Losses of lesser events must not take the room that is kept for breakdowns.
         let critical = self.of(Stream::Critical);
         if critical.lost.is_some() && critical.is_roomy() {
-            self.settle(Stream::Critical);
+            self.skip_lost(Stream::Critical);
         }
         self.seal(Stream::Critical);
-        self.settle(Stream::Samples);
+        self.skip_lost(Stream::Samples);
         if self.now_us.saturating_sub(self.of(Stream::Samples).opened_us) >= samples_after_us {
             self.seal(Stream::Samples);
         }
     }
 
-    /// Declares every loss that waits, as far as there is room. While nobody listens, losses that follow each other are
+    /// Declares every loss that waits, as far as there is room. While no agent answers, consecutive losses are
     /// left to grow into one.
     pub fn declare_due(&mut self, is_listened_to: bool) {
         if !is_listened_to && self.pending.len() <= LOSSES_MAX / 2 {
@@ -219,7 +219,7 @@ impl<'m> Log<'m> {
         &mut self.streams[usize::from(stream.number())]
     }
 
-    /// Remembers a loss; one that goes on where another of its kind ended makes that one longer.
+    /// Remembers a loss; one that continues where another of its kind ended makes that one longer.
     #[inline(never)]
     fn note(&mut self, stream: Stream, hole: Hole, reason: LossReason, tick_us: u64) {
         for known in &mut self.pending {
@@ -245,7 +245,7 @@ impl<'m> Log<'m> {
         held
     }
 
-    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; gives its end and its length. `None`
+    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; returns its end and its length. `None`
     /// when it cannot be had: one that was damaged where it lay is given up and declared, once it is its turn.
     #[inline(never)]
     pub fn read(&mut self, stream: Stream, epoch: Epoch, from: u32) -> Option<(u32, usize)> {

@@ -1,4 +1,4 @@
-//! From tasks and interrupts to the main loop: a queue that never waits, and says in its place what did not fit.
+//! From tasks and interrupts to the main loop: a queue that never waits, and records the loss where entries did not fit.
 //!
 //! Every access is one short critical section, a constant number of copies long, so that an interrupt and a task that
 //! record at the same moment cannot disagree about what was lost and where. When an entry does not fit, its stream is
@@ -41,11 +41,11 @@ pub enum Drained {
 /// Why an entry was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// The main loop did not empty the recorder in time. It is counted, and declared before the next one that fits.
+    /// The main loop did not empty the recorder in time. The entry is counted, and declared before the next one that fits.
     #[error("the recorder is full; the entry is counted as lost")]
     Lost,
-    /// It is no event: a value that is not a number, or a text over its limit. Nothing is counted.
-    #[error("it is no event: {0}")]
+    /// The event is invalid: a value that is not a number, or a text over its limit. Nothing is counted.
+    #[error("the event is invalid: {0}")]
     Invalid(#[from] EventError),
 }
 
@@ -136,7 +136,7 @@ impl<const N: usize> Entries<N> {
 
     fn take(&mut self) -> Option<Drained> {
         let next = self.entries.pop_front();
-        // A loss is told when nothing is left before it, even if nothing is ever recorded again.
+        // A loss is reported when nothing is left before it, even if nothing is ever recorded again.
         next.or_else(|| self.take_loss(Stream::Critical)).or_else(|| self.take_loss(Stream::Samples))
     }
 }

@@ -60,7 +60,7 @@ impl<'m> Rows<'m> {
         let subject_at = find(self.bytes.get(1..self.units_at)?, subject);
         let unit_at = match body {
             Body::Sample(_) => find(self.bytes.get(self.units_at + 1..self.rows_at)?, unit),
-            _ => Place { index: 0, needs: 0 },
+            _ => TextIndex { index: 0, needs: 0 },
         };
         let count = self.count.checked_add(1)?;
         if usize::from(subject_at.index) >= SUBJECTS_MAX || usize::from(unit_at.index) >= UNITS_MAX {
@@ -107,24 +107,24 @@ impl<'m> Rows<'m> {
     }
 }
 
-/// Where a text stands in a dictionary, and how many bytes it needs there because it is new.
-struct Place {
+/// The index of a text in a dictionary, and how many bytes it needs there if it is new.
+struct TextIndex {
     index: u8,
     needs: usize,
 }
 
 #[inline(never)]
-fn find(mut texts: &[u8], text: &str) -> Place {
+fn find(mut texts: &[u8], text: &str) -> TextIndex {
     let mut index = 0;
     while let Some(len) = take_varint(&mut texts)
         && let Some((known, after)) = texts.split_at_checked(len as usize)
     {
         if known == text.as_bytes() {
-            return Place { index, needs: 0 };
+            return TextIndex { index, needs: 0 };
         }
         (texts, index) = (after, index + 1);
     }
-    Place { index, needs: text.len() + if text.len() < 0x80 { 1 } else { 2 } }
+    TextIndex { index, needs: text.len() + if text.len() < 0x80 { 1 } else { 2 } }
 }
 
 /// Moves all bytes to the back by `by`; the last `by` of them are overwritten.

@@ -1,6 +1,6 @@
 //! Readings to alarms: the conditions that a machine builder expects, as state machines of numbers and ticks.
 //!
-//! Each takes a reading with its tick and tells when its condition changes; what event that becomes is the firmware's
+//! Each takes a reading with its tick and returns a change of its condition; which event that becomes is the firmware's
 //! choice, see [`Change::alarm`]. NaN changes nothing.
 
 use afferent_protocol::event::{Alarm, AlarmTransition, Body};
@@ -15,7 +15,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// The alarm event that tells it; `priority` from 1 to 1000.
+    /// The alarm event of this change; `priority` from 1 to 1000.
     pub const fn alarm(self, condition: &'static str, priority: u16, message: &'static str) -> Body<'static> {
         let transition = match self {
             Self::Raised => AlarmTransition::Raised,

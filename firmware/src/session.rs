@@ -1,7 +1,7 @@
 //! The sending half of `afferent_protocol`'s session, as small as a device needs it: the log's runs are its lanes, and what
 //! a batch's check is the log is asked when the ack comes. Its rules are those of "Session" in the protocol's README.
 //!
-//! Nothing that the agent says makes it let go of what the agent does not show to have: an ack counts when its end may have
+//! No message of the agent makes it release what the agent does not show to have: an ack counts when its end may have
 //! been sent and its check is that of the batch that ends there. A welcome that contradicts parts the lane, see
 //! [`crate::stream_log`]; an ack that does is passed over, and the wait for a better one ends in a hello.
 
@@ -14,7 +14,7 @@ use crate::stream_log::Wants;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// A hello is to be said.
+    /// A hello is due.
     Begun,
     /// A welcome is waited for.
     Greeting,
@@ -22,14 +22,14 @@ enum Phase {
     Streaming,
 }
 
-/// What is to be said next.
+/// What to send next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Nothing, now.
     Nothing,
     /// A hello.
     Hello,
-    /// A hello that says nothing of the line: a lane begins.
+    /// A hello that does not probe the line: a lane begins.
     HelloOfLane,
     /// A question for an end of this stream.
     Ask(Stream),
@@ -53,10 +53,10 @@ pub struct Heard {
 pub struct Session {
     /// Of the last hello.
     number: u32,
-    /// Of the first hello since the last welcome: all of them say the same or less than is true, a welcome to any will do.
+    /// Of the first hello since the last welcome: each claims at most what is held, so a welcome to any of them is valid.
     number_first: u32,
     phase: Phase,
-    /// When the last hello was said, and how many in a row.
+    /// When the last hello was sent, and how many in a row.
     said: u32,
     tries: u8,
     turn: u8,
@@ -65,7 +65,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// One that begins with a hello. `number` is best a random number.
+    /// A session that begins with a hello. `number` should be random.
     pub const fn new(number: u32) -> Self {
         Self {
             number,
@@ -83,7 +83,7 @@ impl Session {
         self.phase == Phase::Streaming
     }
 
-    /// What to say now.
+    /// The next message to send.
     pub fn next(&mut self, log: &mut Log<'_>) -> Next {
         let now = log.ticks();
         let is_over = |since: u32, tries: u8| now.wrapping_sub(since) >= TIMEOUT_TICKS << tries;
@@ -129,19 +129,19 @@ impl Session {
         (self.phase, self.tries, self.number_first) = (Phase::Begun, 0, self.number.wrapping_add(1));
     }
 
-    /// Writes the hello to the start of the log's work buffer; gives its length. While batches flow its welcome is not
+    /// Writes the hello to the start of the log's work buffer; returns its length. While batches flow its welcome is not
     /// waited for.
     pub fn hello(&mut self, log: &mut Log<'_>) -> Option<usize> {
         self.number = self.number.wrapping_add(1);
         if self.phase != Phase::Streaming {
             (self.phase, self.said) = (Phase::Greeting, log.ticks());
         }
-        log.streams.iter_mut().for_each(|stream| stream.said());
+        log.streams.iter_mut().for_each(|stream| stream.hello_sent());
         let held = log.held();
         write_hello(self.number, &held, log.work)
     }
 
-    /// Writes the question for the stream to the start of the log's work buffer; gives its length.
+    /// Writes the question for the stream to the start of the log's work buffer; returns its length.
     pub fn ask(stream: Stream, log: &mut Log<'_>) -> Option<usize> {
         let now = log.ticks();
         let Log { streams, work, .. } = log;
@@ -197,7 +197,7 @@ fn agree(is_welcome: bool, resume: &Resume, log: &mut Log<'_>, heard: &mut Heard
     let Some(first) = stream.first_of(lane.epoch) else { return };
     if end < first && is_welcome {
         // Given up since the hello was made.
-        stream.is_unsaid(lane.epoch);
+        stream.hello_needed(lane.epoch);
     }
     if end < first || (end == first && !is_welcome) {
         return;
@@ -212,7 +212,7 @@ fn agree(is_welcome: bool, resume: &Resume, log: &mut Log<'_>, heard: &mut Heard
     } else {
         // When the log cannot be read now, the next answer will do.
         let Ok(ours) = stream.check(lane.epoch, end, source, work) else { return };
-        // A batch that was let go of long ago is no contradiction.
+        // A batch that was released long ago is no contradiction.
         (theirs.is_some() && ours == theirs) || (end == first && ours.is_none())
     };
     if agrees && end > first {

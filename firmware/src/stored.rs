@@ -10,11 +10,12 @@
 //! The link chain is the `crc` field of the batch before it. Source and everything else are the same in every batch of a
 //! device. One bit is added: bit 1 of byte 3 (the clock's state) says that the hole before this batch was declared, see
 //! [`Head::declared`]. Expanding an item gives the same batch, byte for byte, whenever it is done; so does sealing it again
-//! for another epoch ([`seal_again`]), which changes nothing of what is kept.
+//! for a different epoch ([`seal_again`]), which changes nothing of what is kept.
 
 use afferent_protocol::batch::{ClockReading, HEADER_LEN, MAGIC, SIGNED_FROM};
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::codec::Codec;
+use afferent_protocol::event::{Change, Kind};
 use afferent_protocol::ids::{Epoch, SourceId, Stream};
 use afferent_protocol::version::BATCH_VERSION;
 use afferent_protocol::wire::{Writer, take_varint};
@@ -28,18 +29,18 @@ const _: () = assert!(HEAD_LEN <= HEADER_LEN, "an item is expanded to a batch in
 pub const HEAD_LEN: usize = KEPT_LEN + 4;
 /// Bytes of the header that are kept: from [`SIGNED_FROM`] to the end of the link chain.
 const KEPT_LEN: usize = 84;
-/// Where the source's name stands in a header, behind its length.
+/// Byte position of the source's name in a header, behind its length.
 const SOURCE_AT: usize = 184;
 /// Where an item lies in a work buffer, so that it can become a batch in place.
 pub const ITEM_AT: usize = HEADER_LEN - HEAD_LEN;
 // `LifeCycle::Resealed` as rows have it.
-const LIFE_CYCLE: u8 = 7;
-const RESEALED: u8 = 15;
+const LIFE_CYCLE: u8 = Kind::LifeCycle.number();
+const RESEALED: u8 = Change::Resealed.number();
 const DIVERGED: u8 = 0;
 /// In the byte of the clock's state.
 const DECLARED: u8 = 2;
 
-/// Where an item stands.
+/// Which events an item holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The stream's epoch.
@@ -77,8 +78,8 @@ impl Head {
     }
 }
 
-/// Makes, at the start of `work`, the batch of these rows, and of that the item, which begins at [`ITEM_AT`]; gives the
-/// item and the `crc` of the batch. `head` tells all but count and `crc`.
+/// Makes, at the start of `work`, the batch of these rows, and of that the item, which begins at [`ITEM_AT`]; returns the
+/// item and the `crc` of the batch. `head` has all fields but count and `crc`.
 pub fn seal<'w>(
     rows: &Rows<'_>,
     head: &Head,

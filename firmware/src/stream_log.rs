@@ -61,7 +61,7 @@ pub struct Lost {
     pub tick_us: u64,
 }
 
-/// What of the first run is under way, and for how long the agent has said nothing of it.
+/// What of the first run is in flight, and for how long the agent has not answered it.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     epoch: Epoch,
@@ -79,7 +79,7 @@ struct Sent {
     greeted: bool,
 }
 
-/// What is to be said of a stream next.
+/// What to send next for a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wants {
     /// Nothing: everything is sent, or the window is full, or an answer is waited for.
@@ -88,11 +88,11 @@ pub enum Wants {
     Batch,
     /// The agent must hear, before the next batch, that what lies before it will not come.
     Hello,
-    /// The agent must say what it has, before the first batch of a lane.
+    /// A hello: the agent must answer what it has before the first batch of a lane.
     Welcome,
-    /// It must do so because it said nothing for too long.
+    /// A hello, because the agent has not answered for too long.
     Late,
-    /// The agent must say what it has as well, see [`parted`].
+    /// A hello, because the histories may have parted, see [`parted`].
     Answer,
 }
 
@@ -120,7 +120,7 @@ pub struct StreamLog<'m> {
 }
 
 impl<'m> StreamLog<'m> {
-    /// A stream that begins with this epoch, unless [`StreamLog::recover`] finds another; open rows lie in `body`.
+    /// A stream that begins with this epoch, unless [`StreamLog::recover`] finds a different one; open rows lie in `body`.
     #[inline(never)]
     pub fn new(stream: Stream, (queue, body): (&'m mut dyn Queue, &'m mut [u8]), epoch: Epoch) -> Self {
         let sent = Sent { epoch, end: 0, bytes: 0, since: 0, tries: 0, went_back: false, greeted: false };
@@ -141,7 +141,7 @@ impl<'m> StreamLog<'m> {
         }
     }
 
-    /// Goes on with what the queue holds; gives the holes that nobody has declared. `work` has room for the longest item.
+    /// Continues with what the queue holds; returns the undeclared holes. `work` has room for the longest item.
     pub fn recover(&mut self, work: &mut [u8]) -> Vec<Hole, RUNS_MAX> {
         let mut damaged = Vec::new();
         let Self { queue, runs, .. } = self;
@@ -169,7 +169,7 @@ impl<'m> StreamLog<'m> {
         (self.next, self.sealed_end, self.previous, self.unsent_from) = (0, 0, 0, 0);
     }
 
-    /// Whether it is time for another epoch.
+    /// Whether a new epoch is due.
     pub const fn is_used_up(&self) -> bool {
         self.next > SEQUENCES_MAX && self.rows.is_empty()
     }
@@ -210,7 +210,7 @@ impl<'m> StreamLog<'m> {
         Hole { epoch: self.epoch, first, end: self.next }
     }
 
-    /// Gives up the oldest batch; tells which sequences that were, or `None` when there is none.
+    /// Gives up the oldest batch; returns its sequences, or `None` when there is none.
     pub fn evict(&mut self, work: &mut [u8]) -> Option<Hole> {
         let Head { epoch, first, end, .. } = self.front(work)?;
         self.let_go(epoch, end, work);
@@ -258,7 +258,7 @@ impl<'m> StreamLog<'m> {
         }
     }
 
-    /// Makes, at the start of `work`, the batch that begins at `from`; gives its end and its length, or `None` when what is
+    /// Makes, at the start of `work`, the batch that begins at `from`; returns its end and its length, or `None` when what is
     /// in its place is damaged.
     #[inline(never)]
     pub fn read(
@@ -315,7 +315,7 @@ impl<'m> StreamLog<'m> {
         Ok(found.map(|crc| Check(crc.into())))
     }
 
-    /// Pops what no run covers off the front; gives the first item that one does.
+    /// Pops what no run covers off the front; returns the first item that one does.
     #[inline(never)]
     fn front(&mut self, work: &mut [u8]) -> Option<Head> {
         loop {
@@ -333,9 +333,9 @@ impl<'m> StreamLog<'m> {
     }
 }
 
-/// What the session asks and tells.
+/// Queries and notifications of the session.
 impl StreamLog<'_> {
-    /// The first sequence of the epoch that nobody has acked.
+    /// The first sequence of the epoch that is not acked.
     pub fn first_of(&self, epoch: Epoch) -> Option<u32> {
         let lane = self.lane().into_iter().chain(self.runs.iter().skip(1).copied()).find(|run| run.epoch == epoch);
         lane.map(|run| run.first).or((epoch == self.epoch).then_some(self.next))
@@ -354,7 +354,7 @@ impl StreamLog<'_> {
         (from < run.end && has_room && !self.parting.is_asking()).then_some((run.epoch, from))
     }
 
-    /// What the stream wants now. `is_over` tells whether a wait that began then, and was in vain so often, has been long
+    /// What the stream wants now. `is_over` returns whether a wait that began then, and was in vain so often, has been long
     /// enough.
     #[inline(never)]
     pub fn wants(&self, is_over: &dyn Fn(u32, u8) -> bool) -> Wants {
@@ -375,8 +375,8 @@ impl StreamLog<'_> {
         }
     }
 
-    /// A hello says where the first run begins.
-    pub fn said(&mut self) {
+    /// A hello was sent, which names the beginning of the first run.
+    pub fn hello_sent(&mut self) {
         let now = (self.epoch, self.next);
         (self.sent.epoch, self.sent.end) = self.under_way().map_or(now, |(run, from)| (run.epoch, from));
     }
@@ -384,13 +384,13 @@ impl StreamLog<'_> {
     /// A welcome came: the first run is sent again from its beginning on.
     pub fn begin(&mut self, now: u32) {
         self.sent.end = 0;
-        self.said();
+        self.hello_sent();
         (self.sent.since, self.sent.went_back) = (now, false);
         self.ask_again();
     }
 
-    /// The agent has less than what it said a hello for: it must hear another.
-    pub fn is_unsaid(&mut self, epoch: Epoch) {
+    /// The agent has less than it had at its last hello: send a new one.
+    pub fn hello_needed(&mut self, epoch: Epoch) {
         if self.sent.epoch == epoch {
             self.sent.end = 0;
         }
@@ -497,7 +497,7 @@ fn crc_of(item: &[u8], epoch: Epoch, end: u32) -> Option<u32> {
     }
 }
 
-/// Takes a batch into the runs; `false` when there is no room for another one.
+/// Takes a batch into the runs; `false` when there is no room for one more.
 #[inline(never)]
 fn extend(runs: &mut Vec<Run, RUNS_MAX>, head: &Head) -> bool {
     let run = Run { epoch: head.epoch, first: head.first, end: head.end };

@@ -1,4 +1,4 @@
-//! Attestations: what a log's key says of all that the log holds.
+//! Attestations: statements, signed with a log's key, about all that the log holds.
 //!
 //! ```text
 //! 0       1       33       49          53     61       69    77     85         117    149        213
@@ -8,8 +8,8 @@
 //! ```
 //!
 //! `hash` is what [`Running`] makes of every entry from the log's first one up to `end`; `previous` the [hash](Attestation::digest)
-//! of the attestation before it, so that they form a chain. The same bytes stand in the log (an event), ride in an ack, and
-//! lie where an operator keeps them: whoever has one can refute a log that was rewritten before it.
+//! of the attestation before it, so that they form a chain. The same bytes are in the log (an event), in an ack, and
+//! where an operator keeps them: with one, an auditor can refute a log that was rewritten before it.
 
 use crate::ids::{Offset, Timestamp};
 use crate::sign::{Context, Identity, PublicKey, Running, sha256};
@@ -32,7 +32,7 @@ pub struct Attestation {
     pub term: u64,
     /// Counts up from 0 with every attestation of the partition.
     pub number: u64,
-    /// The first offset that it says nothing of.
+    /// The end (exclusive) of the offsets that it covers.
     pub end: Offset,
     /// The stamp of the entry that ends there: ingest time, by the collector's clock.
     pub time: Timestamp,
@@ -102,12 +102,12 @@ impl Attestation {
 }
 
 impl Unverified {
-    /// What it says, whoever has signed it.
+    /// The statement, without checking its signature.
     pub const fn claim(&self) -> &Attestation {
         &self.attestation
     }
 
-    /// What it says, if the key that it names has signed it. Whether that key is to be trusted is another question.
+    /// The statement, if it is signed with the key that it names. The caller decides whether to trust that key.
     pub fn verify(&self) -> Option<Attestation> {
         let verifier = self.attestation.key.verifier()?;
         let is_signed = verifier.verify_in(Context::Attestation, &self.attestation.digest(), &self.signature);

@@ -14,7 +14,7 @@
 //!
 //! Retention can take the body of a samples batch out of a unified log: see [`Batch::emptied`].
 //!
-//! Every field, byte for byte, stands in `README.md` of this crate; golden files pin it.
+//! `README.md` of this crate specifies every byte; golden files pin it.
 
 #[cfg(all(feature = "alloc", feature = "sign"))]
 mod builder;
@@ -33,12 +33,12 @@ pub const MAGIC: [u8; 4] = *b"AFB1";
 pub const HEADER_LEN: usize = 256;
 /// Where the part begins that the chain hash covers and the signature signs.
 pub const SIGNED_FROM: usize = 72;
-/// SHA-256 of a batch from [`SIGNED_FROM`] to its end. Zeros stand before the first batch of an epoch.
+/// SHA-256 of a batch from [`SIGNED_FROM`] to its end. The first batch of an epoch has zeros here.
 pub type ChainHash = [u8; 32];
 /// The chain hash before the first batch of an epoch.
 pub const CHAIN_START: ChainHash = [0; 32];
 
-/// What a clock and its machine said when a batch was made.
+/// The state of a source's clocks when a batch was sealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClockReading {
     /// The wall clock.
@@ -105,7 +105,7 @@ impl Header {
         self.codec == Codec::Removed.number()
     }
 
-    /// The header's bytes, with `crc` and `signature` as they stand in the fields.
+    /// The header's bytes, with `crc` and `signature` as in the fields.
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         // Field after field, as the table has them; the rest stays zero.
@@ -206,35 +206,35 @@ impl Header {
 /// Why bytes are not a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// They end too early.
+    /// The bytes end before the batch does.
     #[error("{bytes} bytes where the batch needs {needed}: it was cut short")]
     Short {
-        /// What there is.
+        /// Bytes that were given.
         bytes: usize,
-        /// What the header, or its length field, asks for.
+        /// Bytes that the batch needs by its header.
         needed: usize,
     },
-    /// They begin with something else.
+    /// The bytes do not begin with the batch magic.
     #[error("it does not begin with the batch magic")]
     Magic,
     /// A version that this reader does not know.
-    #[error("batch version {0} is not known here; the sender is newer than this reader: update this side")]
+    #[error("batch version {0} is unknown; the sender is newer than this reader: update this side")]
     Version(u8),
-    /// A field that no writer makes.
+    /// A header field has a value that no writer writes.
     #[error("the header's {0} is not valid")]
     Field(&'static str),
-    /// A size over the limit.
-    #[error("it says that it has {bytes} bytes, and at most {bytes_max} are taken")]
+    /// The header declares a size over the limit.
+    #[error("its header declares {bytes} bytes; at most {bytes_max} are allowed")]
     TooLarge {
-        /// What it says.
+        /// Bytes that the header declares.
         bytes: u64,
-        /// What is taken.
+        /// The limit.
         bytes_max: usize,
     },
-    /// A count of zero or over the limit.
-    #[error("it says that it has {0} records")]
+    /// The header declares no record, or more records than the limit.
+    #[error("its header declares {0} records")]
     Count(u32),
-    /// The checksum does not fit: damaged on the way or on disk.
+    /// The checksum does not match: the batch was damaged on the way or on disk.
     #[error("its checksum does not match: it was damaged")]
     Crc,
 }
@@ -247,7 +247,7 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Checks the batch that `bytes` begins with; gives it, and what follows it.
+    /// Checks the batch that `bytes` begins with; returns it, and what follows it.
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), BatchError> {
         let header = Header::decode(bytes)?;
         if bytes.len() < header.batch_len() {

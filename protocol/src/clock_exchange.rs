@@ -1,7 +1,7 @@
-//! What a device without a clock and its agent say to each other about time, on a serial line.
+//! Messages about time between a device without a clock and its agent, on a serial line.
 //!
 //! The device sends its boot's name and its ticks (microseconds since boot); the agent answers with the same and with the
-//! time by its own clock. From then on each of them can map the device's ticks to UTC. The bytes stand in `README.md` of
+//! time by its own clock. From then on each of them can map the device's ticks to UTC. The bytes are in `README.md` of
 //! this crate; the frame around them has the checksum.
 
 use crate::ids::{SourceId, Timestamp};
@@ -86,7 +86,7 @@ impl ClockReply {
     }
 }
 
-/// Writes a request to the start of `out`; gives its length.
+/// Writes a request to the start of `out`; returns its length.
 pub fn write_request(boot: &[u8; 16], tick_us: u64, source: &SourceId, out: &mut [u8]) -> Option<usize> {
     let mut out = Writer::new(out);
     put_head(&mut out, REQUEST, boot, tick_us);

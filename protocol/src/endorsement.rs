@@ -1,4 +1,4 @@
-//! Endorsements: a key of a log says that another key may sign as well, or in its place.
+//! Endorsements: a key of a log allows a second key to sign as well, or in its place.
 //!
 //! ```text
 //! 0       1      2        18    50    82          146
@@ -23,7 +23,7 @@ pub enum Role {
     Colleague,
 }
 
-/// A key's word for another.
+/// A statement of one key that it endorses a second key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endorsement {
     /// What for.

@@ -2,7 +2,8 @@
 //!
 //! An [`Event`] borrows its text, so that it can be made from a line of input or read out of a batch without a copy.
 //! The order of the variants and of the fields of [`Body`] and of the enums in it *is* the wire format
-//! (see `README.md` in this crate): new variants go to the end, and nothing is ever removed or reordered.
+//! (see `README.md` in this crate): new variants go to the end, and nothing is ever removed or reordered. Beside its
+//! fields a variant has a row in the table of [`Kind`].
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +11,11 @@ use crate::ids::{Epoch, Sequence, Stream, Subject, Timestamp};
 use crate::limits::{MESSAGE_BYTES_MAX, TEXT_BYTES_MAX, UNIT_BYTES_MAX};
 
 mod followed;
+mod kinds;
 mod life_cycle;
 
 pub use followed::{FilePlace, FilePlaces, Followed};
+pub use kinds::{Change, Kind, TYPE_PREFIX, TYPE_SUFFIX};
 pub use life_cycle::{LaneEnd, LaneEnds, LifeCycle, PreviousStop, ResealReason};
 
 /// What happened on a machine at a point in time.
@@ -26,7 +29,7 @@ pub struct Event<'a> {
     pub body: Body<'a>,
 }
 
-/// The kinds of events.
+/// What happened; each variant has a row in the table of [`Kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Body<'a> {
     /// A sensor's value.
@@ -175,6 +178,17 @@ pub struct Alarm<'a> {
     pub message: &'a str,
 }
 
+impl Alarm<'_> {
+    /// Serious only when it is raised, and by its priority.
+    const fn severity(&self) -> Severity {
+        match self.transition {
+            AlarmTransition::Raised if self.priority > 666 => Severity::Error,
+            AlarmTransition::Raised => Severity::Warning,
+            _ => Severity::Info,
+        }
+    }
+}
+
 /// What changed about an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AlarmTransition {
@@ -304,15 +318,9 @@ pub enum EventError {
 }
 
 impl<'a> Event<'a> {
-    /// The stream that carries it: samples apart, and what tells how far devices and files are, everything is critical.
+    /// The stream that carries it.
     pub const fn stream(&self) -> Stream {
-        match self.body {
-            Body::Sample(_) => Stream::Samples,
-            Body::Progress(progress) => progress.stream,
-            Body::Followed(followed) => followed.stream,
-            Body::LifeCycle(LifeCycle::Resealed { stream, .. }) => stream,
-            _ => Stream::Critical,
-        }
+        self.body.stream()
     }
 
     /// Checks what the types cannot: limits of texts, numbers that are numbers, ranges.
@@ -357,61 +365,6 @@ impl<'a> Event<'a> {
                 fits("type", body.kind, TEXT_BYTES_MAX)?;
                 fits("data", body.json, MESSAGE_BYTES_MAX)
             }
-        }
-    }
-}
-
-impl Body<'_> {
-    /// The CloudEvents `type` of this kind.
-    pub const fn type_name(&self) -> &'static str {
-        match self {
-            Self::Sample(_) => "afferent.sample.v1",
-            Self::Breakdown(_) => "afferent.breakdown.v1",
-            Self::Recovery(_) => "afferent.recovery.v1",
-            Self::State(_) => "afferent.state.v1",
-            Self::Alarm(_) => "afferent.alarm.v1",
-            Self::Loss(_) => "afferent.loss.v1",
-            Self::ClockStep(_) => "afferent.clockstep.v1",
-            Self::LifeCycle(_) => "afferent.lifecycle.v1",
-            Self::Derived(_) => "afferent.derived.v1",
-            Self::Progress(_) => "afferent.progress.v1",
-            Self::Followed(_) => "afferent.followed.v1",
-        }
-    }
-
-    /// How severe it is, on OpenTelemetry's scale.
-    pub const fn severity(&self) -> Severity {
-        match self {
-            Self::Sample(_) | Self::Recovery(_) | Self::State(_) | Self::Derived(_) => Severity::Info,
-            Self::Progress(_) | Self::Followed(_) => Severity::Info,
-            Self::Breakdown(body) => body.severity,
-            Self::Alarm(body) => match body.transition {
-                AlarmTransition::Raised => {
-                    if body.priority > 666 {
-                        Severity::Error
-                    } else {
-                        Severity::Warning
-                    }
-                }
-                _ => Severity::Info,
-            },
-            Self::Loss(_) => Severity::Error,
-            Self::ClockStep(_) => Severity::Warning,
-            Self::LifeCycle(body) => match body {
-                LifeCycle::LinkDown { .. } => Severity::Warning,
-                LifeCycle::Started { previous: PreviousStop::Crash | PreviousStop::PowerLoss, .. } => Severity::Warning,
-                LifeCycle::Resealed { .. } | LifeCycle::Retired { .. } | LifeCycle::KeyReplaced { .. } => {
-                    Severity::Warning
-                }
-                LifeCycle::Unread { .. } => Severity::Warning,
-                LifeCycle::Refused { .. }
-                | LifeCycle::Gap { .. }
-                | LifeCycle::DiskTrouble { .. }
-                | LifeCycle::RingReplaced { .. }
-                | LifeCycle::Conflict { .. }
-                | LifeCycle::RolledBack { .. } => Severity::Error,
-                _ => Severity::Info,
-            },
         }
     }
 }

@@ -26,7 +26,7 @@ pub fn fragment(batch: &[u8], at: usize) -> Option<heapless::Vec<u8, FRAGMENT_LE
     Some(bytes)
 }
 
-/// Writes that fragment to the start of `out`; gives its length.
+/// Writes that fragment to the start of `out`; returns its length.
 pub fn write(batch: &[u8], at: usize, out: &mut [u8]) -> Option<usize> {
     let rest = batch.get(at..).filter(|rest| !rest.is_empty())?;
     let piece = rest.get(..PIECE_LEN).unwrap_or(rest);
@@ -68,7 +68,7 @@ impl<const N: usize> Assembler<N> {
         parts(fragment).is_some_and(|(crc, len, _, _)| crc == self.crc && len == self.len)
     }
 
-    /// Takes a fragment, and begins anew when it is of another batch; gives the batch when it is whole.
+    /// Adds a fragment, and starts over when it belongs to a new batch; returns the batch once it is whole.
     pub fn take(&mut self, fragment: &[u8]) -> Option<Batch<'_>> {
         let (crc, len, at, piece) = parts(fragment)?;
         if len > N {

@@ -4,7 +4,7 @@
 //! frame = cobs( payload ‖ crc32c(payload), little-endian ) ‖ 0x00
 //! ```
 //!
-//! Whatever stands between two zero bytes is a frame or it is noise; the next zero byte ends either.
+//! The bytes between two zero bytes are a frame or noise; the next zero byte ends either.
 
 use crate::checksum::crc32c;
 
@@ -23,7 +23,7 @@ pub const fn frame_len_max(payload_len: usize) -> usize {
 #[error("the frame does not fit the buffer")]
 pub struct NoRoom;
 
-/// Writes the frame of `payload` to the start of `out`; gives its length.
+/// Writes the frame of `payload` to the start of `out`; returns its length.
 pub fn encode(payload: &[u8], out: &mut [u8]) -> Result<usize, NoRoom> {
     stuff([payload, &crc32c(payload).to_le_bytes()], out).ok_or(NoRoom)
 }

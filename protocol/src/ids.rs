@@ -62,7 +62,7 @@ counter! {
     Position
 }
 
-/// One incarnation of a stream's log: a random number, drawn anew whenever the log could not prove that it continues.
+/// One incarnation of a stream's log: a random number, drawn again whenever the log cannot show that it continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(u64);
@@ -128,7 +128,7 @@ impl fmt::Display for Stream {
     }
 }
 
-/// A point in time: microseconds since the Unix epoch, UTC, by the clock of whoever wrote it.
+/// A point in time: microseconds since the Unix epoch, UTC, by the clock of its writer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
@@ -147,7 +147,7 @@ impl Timestamp {
         if micros >= TIME_MIN && micros <= TIME_MAX { Some(Self(micros)) } else { None }
     }
 
-    /// The nearest time that can be told: for clocks, which must not fail.
+    /// The nearest time in range: for clocks, which must not fail.
     pub const fn clamped(micros: i64) -> Self {
         if micros < TIME_MIN {
             Self(TIME_MIN)
@@ -167,23 +167,23 @@ impl Timestamp {
 /// Why a name was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing was given.
+    /// The name is empty.
     #[error("is empty")]
     Empty,
     /// More bytes than the limit.
-    #[error("has {bytes} bytes, and at most {bytes_max} are taken")]
+    #[error("has {bytes} bytes; at most {bytes_max} are allowed")]
     TooLong {
-        /// What was given.
+        /// Bytes of the name.
         bytes: usize,
-        /// What is taken.
+        /// The limit.
         bytes_max: usize,
     },
     /// A character that such a name cannot have.
-    #[error("has the character {character:?} at byte {at}, which is not taken here")]
+    #[error("has the character {character:?} at byte {at}, which is not allowed")]
     Character {
         /// The first such character.
         character: char,
-        /// Its place.
+        /// Its byte position.
         at: usize,
     },
     /// A path with an empty level: it begins or ends with `/`, or has `//`.
@@ -193,7 +193,7 @@ pub enum NameError {
 
 /// Who assigns sequence numbers: an agent's name. ASCII letters, digits, `.`, `_` and `-`; 1 to 63 bytes.
 ///
-/// It stands in topics and file names as it is, which is why it takes no other characters.
+/// It appears unchanged in topics and file names, which is why it allows no other characters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId {
     bytes: [u8; SOURCE_BYTES_MAX],
@@ -221,7 +221,7 @@ impl SourceId {
         Ok(id)
     }
 
-    /// A name that stands in the program. As a `const` it is checked when the program is compiled.
+    /// A name that is a literal in the program. As a `const` it is checked when the program is compiled.
     ///
     /// # Panics
     /// When [`SourceId::new`] would refuse it.
@@ -322,7 +322,7 @@ impl<'a> Subject<'a> {
         if empty_level { Err(NameError::EmptyLevel) } else { Ok(Self(path)) }
     }
 
-    /// A path that stands in the program. As a `const` it is checked when the program is compiled.
+    /// A path that is a literal in the program. As a `const` it is checked when the program is compiled.
     ///
     /// # Panics
     /// When [`Subject::new`] would refuse it.

@@ -5,7 +5,7 @@
 //!
 //! - [`ids`]: names and counters as types; [`limits`]: every limit
 //! - [`event`]: what happened; [`record`]: an event with its sequence
-//! - [`attestation`], [`endorsement`]: what a log's key says of the log, and of another key
+//! - [`attestation`], [`endorsement`]: signed statements of a log's key about the log, and about other keys
 //! - [`codec`]: records to bytes and back; [`batch`]: those bytes behind a header; [`sign`]: chain and signature
 //! - [`segment`]: batches as entries in a log's file; [`scan`]: finding them again
 //! - [`session`]: getting rid of one log by filling the next; [`topic`] and [`frame`]: on MQTT, on a serial line; [`piece`] there, [`clock_exchange`] and

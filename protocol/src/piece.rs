@@ -18,7 +18,7 @@ pub const MAGIC: [u8; 4] = *b"AFP1";
 /// Bytes of a piece before those of the batch.
 pub const PIECE_HEAD_LEN: usize = 4 + 4 + 1 + 8 + 4 + 4;
 
-/// What a piece says of itself and of its batch.
+/// The head of a piece: which part of which batch it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PieceHead {
     /// The checksum in the batch's header.
@@ -55,7 +55,7 @@ pub fn is_piece(message: &[u8]) -> bool {
     message.starts_with(&MAGIC)
 }
 
-/// Reads a message that is a piece: what it says, and the bytes of the batch that it carries. `None` when its parts do not
+/// Reads a message that is a piece: its head, and the bytes of the batch that it carries. `None` when its parts do not
 /// fit together.
 pub fn read(message: &[u8]) -> Option<(PieceHead, &[u8])> {
     let mut rest = message.strip_prefix(&MAGIC)?;

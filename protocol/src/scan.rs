@@ -69,7 +69,7 @@ impl<'a> Scan<'a> {
         Self { segment, seed, at: position.get() as usize, found: None, tail: None }
     }
 
-    /// The next entry or corrupt stretch; `None` at the end, when [`Scan::tail`] tells how it ends.
+    /// The next entry or corrupt stretch; `None` at the end; then [`Scan::tail`] returns how it ends.
     pub fn step(&mut self) -> Option<Step<'a>> {
         if self.tail.is_some() {
             return None;

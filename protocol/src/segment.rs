@@ -22,7 +22,7 @@ use crate::version::SEGMENT_VERSION;
 pub const MAGIC: [u8; 8] = *b"AFFSEG1\n";
 /// Bytes before the first entry: the header, twice.
 pub const SEGMENT_HEADER_LEN: usize = 1024;
-/// Where the second copy of the header stands: another sector.
+/// Byte position of the second copy of the header: a different sector.
 const COPY_AT: usize = 512;
 /// Bytes that a header's fields take, its checksum included.
 const FIELDS_LEN: usize = 72;
@@ -44,7 +44,7 @@ pub enum LogKind {
     Unified,
 }
 
-/// What the head of a segment says.
+/// The fields of a segment's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentHeader {
     /// Which log it belongs to.
@@ -63,10 +63,10 @@ pub struct SegmentHeader {
     pub begun: Timestamp,
 }
 
-/// What stands where a segment header should.
+/// What the bytes at the position of a segment header are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
-    /// A header; `copies` tells how many of the two are whole.
+    /// A header; `copies` is the number of whole copies, 1 or 2.
     Present {
         /// The header.
         header: SegmentHeader,
@@ -181,13 +181,13 @@ impl EntryHead {
     }
 
     /// Unified log: microseconds that have to be added to the clock of the batch to have the collector's, as measured when
-    /// it was appended; `None` where nobody had measured that clock.
+    /// it was appended; `None` where that clock was not measured.
     pub fn clock_offset_us(&self) -> Option<i64> {
         let (offset, is_known) = self.other;
         (is_known == CLOCK_OFFSET_KNOWN).then(|| offset.get().cast_signed())
     }
 
-    /// Unified log: the same head with another offset of the batch's clock.
+    /// Unified log: returns the head with a different offset of the batch's clock.
     #[must_use]
     pub fn with_clock_offset_us(self, clock_offset_us: Option<i64>) -> Self {
         let known = |offset: i64| (Epoch::new(offset.cast_unsigned()), CLOCK_OFFSET_KNOWN);
@@ -256,7 +256,7 @@ pub struct Entry<'a> {
 /// Why an entry cannot be read although its head is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// There is no head of this segment.
+    /// The bytes do not begin with an entry head of this segment.
     #[error("there is no entry here")]
     NoHead,
     /// The batch is damaged.

@@ -1,4 +1,4 @@
-//! The chain and the signature: what an agent sent can be proved later.
+//! The chain and the signature: they show later what an agent has sent.
 //!
 //! The chain hash of a batch is SHA-256 over everything of it but magic, checksum and signature, so that it covers the
 //! chain hash of the batch before. The signature is Ed25519 (RFC 8032) over [`CONTEXT`] and the chain hash. What
@@ -118,7 +118,7 @@ impl PublicKey {
 pub struct Verifier(VerifyingKey);
 
 impl Verifier {
-    /// Whether `batch` was signed with this key; gives its chain hash if so.
+    /// Whether `batch` was signed with this key; returns its chain hash if so.
     pub fn verify(&self, batch: &Batch<'_>) -> Option<ChainHash> {
         let chain = batch.chain_hash();
         let signature = ed25519_dalek::Signature::from_bytes(&batch.header().signature);
@@ -139,7 +139,7 @@ impl Verifier {
 pub struct Running([u8; 32]);
 
 impl Running {
-    /// Goes on from a hash that was attested.
+    /// Continues from a hash that was attested.
     pub const fn from_hash(hash: [u8; 32]) -> Self {
         Self(hash)
     }

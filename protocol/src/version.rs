@@ -1,4 +1,4 @@
-//! What may change, and how a reader tells.
+//! What may change in the formats, and how a reader detects it.
 //!
 //! - The batch format has one version byte. A reader knows every version that was ever released; a writer writes the
 //!   newest that its receivers are known to read. A version that a reader does not know is refused with a message that

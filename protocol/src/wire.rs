@@ -1,7 +1,7 @@
 //! Postcard's integers, texts and lists by hand: in a fraction of the code that serde makes of them, for the flash of a
 //! microcontroller.
 
-/// Writes to the start of a buffer. What does not fit is left out, and then [`Writer::written`] says that nothing is whole.
+/// Writes to the start of a buffer. Fields that do not fit are dropped, and [`Writer::written`] then returns `None`.
 #[derive(Debug)]
 pub struct Writer<'b> {
     bytes: &'b mut [u8],
@@ -15,7 +15,7 @@ impl<'b> Writer<'b> {
         Self { bytes, len: 0, overflowed: false }
     }
 
-    /// How many bytes were written; `None` when some did not fit.
+    /// The number of bytes written; `None` when some did not fit.
     pub const fn written(&self) -> Option<usize> {
         if self.overflowed { None } else { Some(self.len) }
     }

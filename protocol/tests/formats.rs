@@ -7,7 +7,7 @@ use afferent_protocol::batch::{
 };
 use afferent_protocol::checksum::crc32c;
 use afferent_protocol::codec::{DecodeError, body, records};
-use afferent_protocol::event::{Body, Event, LifeCycle};
+use afferent_protocol::event::{Body, Change, Event, Followed, Kind, LifeCycle, Progress};
 use afferent_protocol::frame::{Accumulator, Fed, encode, frame_len_max};
 use afferent_protocol::ids::{Epoch, Sequence, SourceId, Stream, Timestamp};
 use afferent_protocol::limits::BATCH_COUNT_MAX;
@@ -19,6 +19,26 @@ use afferent_protocol::sign::Identity;
 use afferent_protocol::wire::Writer;
 use events::{OwnedEvent, owned_event};
 use proptest::prelude::*;
+
+/// What postcard writes of a body, with its number in front.
+fn written(body: &Body<'_>) -> Vec<u8> {
+    let mut buffer = [0; 4096];
+    postcard::to_slice(body, &mut buffer).unwrap().to_vec()
+}
+
+#[test]
+fn every_kind_and_every_change_has_the_number_that_is_on_the_wire() {
+    for (kind, example) in Kind::ALL.into_iter().zip(OwnedEvent::examples()) {
+        let body = example.event().body;
+        assert_eq!((body.kind(), written(&body)[0]), (kind, kind.number()));
+    }
+    let example = OwnedEvent::examples().remove(0);
+    for change in Change::ALL {
+        let life_cycle = example.life_cycle(change);
+        let bytes = written(&Body::LifeCycle(life_cycle));
+        assert_eq!((life_cycle.kind(), &bytes[..2]), (change, &[Kind::LifeCycle.number(), change.number()][..]));
+    }
+}
 
 fn seal(events: &[Event<'_>], first: u64) -> Vec<u8> {
     let mut builder = BatchBuilder::new();
@@ -71,6 +91,19 @@ proptest! {
         }
         prop_assert_eq!(batch.header().time_first, events.iter().map(|event| event.time).min().unwrap());
         prop_assert_eq!(batch.header().time_last, events.iter().map(|event| event.time).max().unwrap());
+    }
+
+    #[test]
+    fn the_stream_that_an_event_names_carries_it(owned in owned_event()) {
+        let body = owned.event().body;
+        let named = match body {
+            Body::Progress(Progress { stream, .. })
+            | Body::Followed(Followed { stream, .. })
+            | Body::LifeCycle(LifeCycle::Resealed { stream, .. }) => stream,
+            Body::Sample(_) => Stream::Samples,
+            _ => Stream::Critical,
+        };
+        prop_assert_eq!(body.stream(), named);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod oracle;
 mod python;
 mod text;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use afferent_protocol::attestation::Attestation;
@@ -20,6 +21,7 @@ use afferent_protocol::batch::{Batch, Header};
 use afferent_protocol::clock_exchange::{ClockReply, ClockRequest};
 use afferent_protocol::codec;
 use afferent_protocol::endorsement::Endorsement;
+use afferent_protocol::event::{Body, Change, Kind};
 use afferent_protocol::fragment::Assembler;
 use afferent_protocol::frame::{Accumulator, Fed, Noise};
 use afferent_protocol::ids::{Position, SourceId};
@@ -163,6 +165,17 @@ fn batches_are_decoded_field_by_field_to_what_they_were_made_of() {
         }
         assert!(made.identity.public_key().verifier().unwrap().verify(&batch).is_some(), "{name}");
     }
+}
+
+#[test]
+fn the_files_have_every_kind_of_event_and_every_change_of_a_life_cycle() {
+    let batches = made::batches();
+    let bodies = || batches.iter().flat_map(|(_, made)| &made.events).map(|event| event.body);
+    let kinds: BTreeSet<Kind> = bodies().map(|body| body.kind()).collect();
+    assert_eq!(kinds, BTreeSet::from(Kind::ALL));
+    let changes =
+        bodies().filter_map(|body| if let Body::LifeCycle(change) = body { Some(change.kind()) } else { None });
+    assert_eq!(changes.collect::<BTreeSet<Change>>(), BTreeSet::from(Change::ALL));
 }
 
 #[test]

@@ -273,7 +273,7 @@ fn a_ring_whose_key_was_lost_leaves_a_certificate_open_until_the_key_is_replaced
     let agent = rig.start_agent();
     rig.break_down("under another key");
     let (_, words) = wait_for("the agent says what is wrong", || {
-        rig.agent_health().filter(|(healthy, words)| !healthy && words.contains("another key"))
+        rig.agent_health().filter(|(healthy, words)| !healthy && words.contains("a different key"))
     });
     let health = |key: &str| rig.refused("press-88", key);
     wait_for("the collector has refused it", || (health("other-key") > 0).then_some(()));

@@ -53,7 +53,7 @@ fn a_wrong_file_changes_nothing_and_the_refusal_names_the_place() {
         rig.agent_ship = ship.into();
         let before = reload(&rig, &agent);
         let said = wait_told(&rig, before, says);
-        assert!(said.contains("refused, the one before stays"), "{said}");
+        assert!(said.contains("refused, the previous one stays"), "{said}");
         goes_on(&rig, &format!("after-{number}"));
         // A start with it is refused for the same reason, and touches nothing.
         let config = rig.write_agent_config();
@@ -91,8 +91,8 @@ fn a_way_to_nowhere_is_rolled_back_by_the_agent_and_events_keep_arriving() {
         let before = reload(&rig, &agent);
         // What comes in meanwhile is accepted, and arrives once the agent has gone back.
         rig.break_down(&format!("meanwhile-{number}"));
-        let said = wait_told(&rig, before, "leads nowhere");
-        assert!(said.contains("the one before is used again"), "{said}");
+        let said = wait_told(&rig, before, "does not work");
+        assert!(said.contains("the previous one is used again"), "{said}");
         rig.wait_logged(&format!("meanwhile-{number}"));
         goes_on(&rig, &format!("after-{number}"));
     }
@@ -107,9 +107,9 @@ fn a_way_to_nowhere_is_rolled_back_by_the_agent_and_events_keep_arriving() {
     assert_ne!(text, other, "it is another way");
     std::fs::write(&config, other).expect("the folder can be written");
     agent.signal(Signal::HUP);
-    wait_told(&rig, before, "the new way to the collector works");
+    wait_told(&rig, before, "the new connection to the collector works");
     goes_on(&rig, "kept");
-    assert!(!told(&rig)[before..].iter().any(|said| said.contains("leads nowhere")), "it was rolled back");
+    assert!(!told(&rig)[before..].iter().any(|said| said.contains("does not work")), "it was rolled back");
 }
 
 /// The control of the roll-back: an agent that is started with such a way has none to go back to.

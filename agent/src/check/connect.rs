@@ -1,4 +1,4 @@
-//! The way to the collector, one hop after the other, and what each has answered: name, TCP, TLS, MQTT.
+//! Connects to the collector step by step and reports each result: name, TCP, TLS, MQTT.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -14,24 +14,24 @@ use crate::limits::{CONNACK_BYTES_MAX, HOP_MS_MAX};
 use crate::ship::Credentials;
 use crate::ship::words::words;
 
-/// How long a hop may take.
+/// Longest time of one step.
 const HOP_MAX: Duration = Duration::from_millis(HOP_MS_MAX);
-/// The first byte of a CONNACK, and of an alert of TLS.
+/// The first byte of a CONNACK, and of a TLS alert.
 const CONNACK: u8 = 0x20;
 const ALERT: u8 = 0x15;
 
 trait Hop: Read + Write {}
 impl<T: Read + Write> Hop for T {}
 
-/// Tries the way; `say` is told what each hop has answered. The error is that of the hop where it ends.
-pub fn connect(config: &Config, say: &mut dyn FnMut(String)) -> Result<(), String> {
+/// Connects and calls `report` with the result of each step. Returns the error of the step that failed.
+pub fn connect(config: &Config, report: &mut dyn FnMut(String)) -> Result<(), String> {
     let BrokerUrl { host, port, .. } = config.ship.url.clone();
     let credentials = crate::run::credentials(config)?;
     let found = (host.as_str(), port).to_socket_addrs().map_err(|error| format!("name: {}", words(&error)))?;
     let addresses: Vec<_> = found.collect();
     let listed: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
-    say(format!("name: {host} is {}", listed.join(", ")));
-    let stream = tcp(&addresses, say)?;
+    report(format!("name: {host} is {}", listed.join(", ")));
+    let stream = tcp(&addresses, report)?;
     let mut stream: Box<dyn Hop> = match &credentials.tls {
         None => Box::new(stream),
         Some(tls) => {
@@ -43,19 +43,19 @@ pub fn connect(config: &Config, say: &mut dyn FnMut(String)) -> Result<(), Strin
                 done.map_err(|error| format!("TLS: {}", words(&error)))?;
             }
             let version = stream.conn.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
-            say(format!("TLS: {version}, and the certificate is trusted"));
+            report(format!("TLS: {version}, and the certificate is trusted"));
             Box::new(stream)
         }
     };
-    mqtt(&mut *stream, config, &credentials).map(say)
+    mqtt(&mut *stream, config, &credentials).map(report)
 }
 
-fn tcp(addresses: &[SocketAddr], say: &mut dyn FnMut(String)) -> Result<TcpStream, String> {
+fn tcp(addresses: &[SocketAddr], report: &mut dyn FnMut(String)) -> Result<TcpStream, String> {
     let mut last = "TCP: the name has no address".to_owned();
     for address in addresses {
         match TcpStream::connect_timeout(address, HOP_MAX) {
             Ok(stream) => {
-                say(format!("TCP: {address} answers"));
+                report(format!("TCP: {address} answers"));
                 let timed =
                     stream.set_read_timeout(Some(HOP_MAX)).and_then(|()| stream.set_write_timeout(Some(HOP_MAX)));
                 return timed.map(|()| stream).map_err(|error| format!("TCP: {address}: {error}"));
@@ -66,7 +66,7 @@ fn tcp(addresses: &[SocketAddr], say: &mut dyn FnMut(String)) -> Result<TcpStrea
     Err(last)
 }
 
-/// Greets as MQTT 5 wants it, and tells what is answered. An agent that runs keeps its connection: this is another client.
+/// Sends a CONNECT of MQTT 5 and returns what the answer means. A running agent keeps its connection: this is a second client.
 fn mqtt(stream: &mut dyn Hop, config: &Config, credentials: &Credentials) -> Result<String, String> {
     let answered = |error: &io::Error| format!("MQTT: {}", words(error));
     let sent = stream.write_all(&connect_packet(config, credentials)).and_then(|()| stream.flush());
@@ -75,7 +75,7 @@ fn mqtt(stream: &mut dyn Hop, config: &Config, credentials: &Credentials) -> Res
         Ok(len) => len,
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             let seconds = HOP_MAX.as_secs();
-            return Err(format!("MQTT: it has answered nothing for {seconds} s; is that port an MQTT broker's?"));
+            return Err(format!("MQTT: no answer for {seconds} s; is an MQTT broker listening on that port?"));
         }
         Err(error) => return Err(answered(&error)),
     };
@@ -85,25 +85,25 @@ fn mqtt(stream: &mut dyn Hop, config: &Config, credentials: &Credentials) -> Res
             let _ = stream.write_all(&[0xE0, 0]);
             meaning(code)
         }
-        [] => Err("MQTT: it has closed the connection without an answer; if it speaks TLS there, write mqtts:// in \
+        [] => Err("MQTT: the other side closed the connection without an answer; if it speaks TLS, write mqtts:// in \
                    `ship.url`"
             .into()),
         [ALERT, ..] => Err("MQTT: the other side speaks TLS here: write mqtts:// in `ship.url`".into()),
-        _ => Err("MQTT: what answers there does not speak MQTT; look at the port in `ship.url`".into()),
+        _ => Err("MQTT: the other side does not speak MQTT; check the port in `ship.url`".into()),
     }
 }
 
 fn meaning(code: u8) -> Result<String, String> {
     let why = match code {
-        0 => return Ok("MQTT: CONNACK, it lets this agent in".into()),
+        0 => return Ok("MQTT: CONNACK, this agent is admitted".into()),
         0x84 | 0x01 => "it does not speak MQTT 5",
-        0x85 | 0x02 => "it refuses the client identifier",
-        0x86 | 0x04 => "it refuses user name or password: look at `ship.username` and `ship.password`",
-        0x87 | 0x05 => "it does not let this agent in: look at its access rules, and at certificate or login here",
+        0x85 | 0x02 => "it rejects the client identifier",
+        0x86 | 0x04 => "it rejects user name or password: check `ship.username` and `ship.password`",
+        0x87 | 0x05 => "it denies access to this agent: check its access rules, and the certificate or login here",
         0x88 | 0x03 => "it is not available now",
         0x89 => "it is busy",
-        0x8A => "this agent is banned there",
-        _ => "it refuses the connection",
+        0x8A => "it has banned this agent",
+        _ => "it rejects the connection",
     };
     Err(format!("MQTT: CONNACK 0x{code:02X}, {why}"))
 }

@@ -1,7 +1,8 @@
-//! `emit`: one event, or lines from standard input, to the agent; done only when they are on its disk.
+//! `emit`: sends one event, or lines from standard input, to the agent and returns once they are on its disk.
 
 use std::io::{self, BufRead};
 
+use afferent_protocol::event::Kind;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
 
@@ -9,12 +10,12 @@ use super::{SendError, TargetArgs, outcome};
 use crate::client::{self, Report};
 use crate::intake::cell::{self, Look};
 
-/// Send an event to the agent, and wait until it is on its disk
+/// Send one event to a running agent; exits 0 once the event is on the agent's disk
 #[derive(Clone, Debug, Args)]
 pub struct EmitArgs {
     #[command(flatten)]
     target: TargetArgs,
-    /// When it happened, in RFC 3339; now if not given
+    /// When it happened, in RFC 3339 [default: now]
     #[arg(long, value_name = "TIME", global = true)]
     time: Option<String>,
     #[command(subcommand)]
@@ -23,20 +24,20 @@ pub struct EmitArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum EmitEvent {
-    /// A sensor's value
+    /// A sample: one value of a sensor
     Sample {
-        /// What it is about, as 88-C/spindle/temperature
+        /// The subject, such as 88-C/spindle/temperature
         subject: String,
-        /// A number, true, false or a text
+        /// A number, true, false or text
         #[arg(allow_hyphen_values = true)]
         value: String,
-        /// Take the value as a text, whatever it looks like
+        /// Send the value as text, even if it looks like a number
         #[arg(long)]
         text: bool,
-        /// UCUM code, as Cel
+        /// The unit, a UCUM code such as Cel
         #[arg(long)]
         unit: Option<String>,
-        /// good, uncertain or bad
+        /// The quality of the value: good, uncertain or bad
         #[arg(long)]
         quality: Option<String>,
     },
@@ -44,60 +45,60 @@ enum EmitEvent {
     Breakdown {
         /// What it is about, as 88-C
         subject: String,
-        /// The machine's own code
+        /// The code that the machine gives the breakdown
         #[arg(long)]
         code: Option<String>,
-        /// debug, info, warning, error or fatal
+        /// How severe it is: debug, info, warning, error or fatal
         #[arg(long)]
         severity: Option<String>,
         /// For people
         #[arg(long)]
         message: Option<String>,
     },
-    /// A machine works again
+    /// A machine works again: a breakdown has ended
     Recovery {
         /// What it is about, as 88-C
         subject: String,
-        /// The code of the breakdown that ended
+        /// The code of the breakdown that has ended
         #[arg(long)]
         code: Option<String>,
         /// For people
         #[arg(long)]
         message: Option<String>,
     },
-    /// A machine went into another state
+    /// The state of a machine has changed
     State {
         /// What it is about, as 88-C
         subject: String,
-        /// not_available, out_of_service, not_executing or executing
+        /// The new state: not_available, out_of_service, not_executing or executing
         state: String,
-        /// Why
+        /// Why the state has changed
         #[arg(long)]
         reason: Option<String>,
     },
-    /// An alarm changed
+    /// An alarm has changed
     Alarm {
         /// What it is about, as 88-C
         subject: String,
-        /// Names the condition
+        /// The name of the condition that the alarm is about
         #[arg(long)]
         condition: String,
-        /// raised, cleared, acknowledged, shelved or unshelved
+        /// What happened to it: raised, cleared, acknowledged, shelved or unshelved
         #[arg(long, default_value = "raised")]
         transition: String,
-        /// 1 (lowest) to 1000 (highest)
+        /// The priority, from 1 (lowest) to 1000 (highest)
         #[arg(long)]
         priority: Option<u16>,
         /// For people
         #[arg(long)]
         message: Option<String>,
     },
-    /// JSON lines from standard input
+    /// Events from standard input, one JSON object a line
     Lines,
 }
 
 impl EmitArgs {
-    /// Sends; an error unless every event was accepted.
+    /// Sends the events. Returns an error unless the agent accepted all of them.
     pub fn run(&self) -> Result<Report, SendError> {
         match self.line()? {
             Some(line) => self.send(std::iter::once(Ok(line.into_bytes()))),
@@ -114,26 +115,26 @@ impl EmitArgs {
         outcome(report, first)
     }
 
-    /// The socket's line; none where the lines come from standard input.
+    /// The event as a line of the socket's format; `None` when the lines come from standard input.
     fn line(&self) -> Result<Option<String>, SendError> {
         let text = |text: &Option<String>| text.clone().map(Value::String);
         let (kind, subject, fields) = match &self.event {
             EmitEvent::Sample { subject, unit, quality, .. } => {
-                ("sample", subject, vec![("unit", text(unit)), ("quality", text(quality))])
+                (Kind::Sample, subject, vec![("unit", text(unit)), ("quality", text(quality))])
             }
             EmitEvent::Breakdown { subject, code, severity, message } => (
-                "breakdown",
+                Kind::Breakdown,
                 subject,
                 vec![("code", text(code)), ("severity", text(severity)), ("message", text(message))],
             ),
             EmitEvent::Recovery { subject, code, message } => {
-                ("recovery", subject, vec![("code", text(code)), ("message", text(message))])
+                (Kind::Recovery, subject, vec![("code", text(code)), ("message", text(message))])
             }
             EmitEvent::State { subject, state, reason } => {
-                ("state", subject, vec![("state", Some(state.as_str().into())), ("reason", text(reason))])
+                (Kind::State, subject, vec![("state", Some(state.as_str().into())), ("reason", text(reason))])
             }
             EmitEvent::Alarm { subject, condition, transition, priority, message } => (
-                "alarm",
+                Kind::Alarm,
                 subject,
                 vec![
                     ("condition", Some(condition.as_str().into())),
@@ -144,8 +145,11 @@ impl EmitArgs {
             ),
             EmitEvent::Lines => return Ok(None),
         };
-        let common =
-            [("subject", Some(subject.as_str().into())), ("type", Some(kind.into())), ("time", text(&self.time))];
+        let common = [
+            ("subject", Some(subject.as_str().into())),
+            ("type", Some(kind.name().into())),
+            ("time", text(&self.time)),
+        ];
         let given = common.into_iter().chain(fields).filter_map(|(name, value)| Some((name.to_owned(), value?)));
         let mut line = Value::Object(given.collect::<Map<_, _>>()).to_string();
         if let EmitEvent::Sample { value, text, .. } = &self.event {
@@ -173,7 +177,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::intake::line::LineParser;
+    use crate::intake::line::{self, LineParser};
 
     #[derive(Parser)]
     struct Cli {
@@ -224,6 +228,17 @@ mod tests {
             let cli = Cli::try_parse_from(["emit", "sample", "a", value]).unwrap();
             let error = cli.emit.line().unwrap_err().to_string();
             assert!(error.contains(value) && error.contains("--text"), "{error}");
+        }
+    }
+
+    #[test]
+    fn whatever_a_producer_may_send_has_a_command() {
+        use clap::CommandFactory;
+        let cli = Cli::command();
+        // Their documents are lines already.
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Derived) {
+            let is_taken = line::Kind::of(kind).is_some();
+            assert_eq!(cli.find_subcommand(kind.name()).is_some(), is_taken, "{}", kind.name());
         }
     }
 

@@ -1,4 +1,5 @@
-//! Where a replay by hand goes on: its place is kept in a file, and what was under way when it was cut off the agent knows.
+//! Where a replay by hand continues: its checkpoint is a file, and the agent knows the lines that were in flight when the
+//! previous run was cut off.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -10,37 +11,37 @@ use afferent_host::{files, hex};
 use afferent_protocol::sign::sha256;
 
 use super::{SendError, TargetArgs};
-use crate::client::{self, Target, Told};
+use crate::client::{self, Answer, Target};
 use crate::intake::file::FileSettings;
-use crate::intake::file::place::{Known, Place, PlaceFile, RunPlace};
+use crate::intake::file::checkpoint::{CheckpointFile, Known, RowCursor, RunCursor};
 use crate::limits::{REPLAY_ASK_MS, REPLAY_PLACE_MS};
 
-/// The place of one file of one agent.
+/// How far one file is replayed to one agent.
 pub struct Resume {
-    file: PlaceFile,
-    /// Held as long as the replay lasts: two at once would not know of each other.
+    file: CheckpointFile,
+    /// Held while the replay runs: a second replay of the same file is refused.
     _lock: File,
-    /// Where the run begins.
-    start: Place,
-    /// Lines behind that which the agent has taken from the run before.
+    /// The cursor at which the run begins.
+    start: RowCursor,
+    /// Lines behind `start` that the agent has accepted from the previous run.
     taken: u64,
-    run: RunPlace,
+    run: RunCursor,
     known: Known,
-    /// Lines under way, by their number on the connection, each with the place behind it.
-    sent: VecDeque<(u64, Place)>,
+    /// Lines in flight: their number on the connection, and the cursor behind each.
+    sent: VecDeque<(u64, RowCursor)>,
     lines: u64,
-    accepted: Place,
+    accepted: RowCursor,
     recorded: Instant,
-    /// A line was refused: what comes behind it does not move the place.
+    /// Whether a line was refused: the checkpoint does not move beyond it.
     refused: bool,
 }
 
 impl Resume {
-    /// Reads the place of a file, or begins at its beginning when that is asked for.
+    /// Reads the checkpoint of a file; with `again` it starts at the beginning of the file.
     pub fn open(target: &TargetArgs, settings: &FileSettings, again: bool) -> Result<Self, SendError> {
-        let failed = |error| SendError::Place(settings.places.clone(), error);
-        files::make_directory(&settings.places).map_err(failed)?;
-        let (file, mut known) = PlaceFile::open(settings).map_err(failed)?;
+        let failed = |error| SendError::Checkpoint(settings.checkpoints.clone(), error);
+        files::make_directory(&settings.checkpoints).map_err(failed)?;
+        let (file, mut known) = CheckpointFile::open(settings).map_err(failed)?;
         let lock = file.lock().map_err(failed)?;
         if again {
             known = Known::default();
@@ -49,13 +50,13 @@ impl Resume {
         if len < known.bytes {
             return Err(SendError::Shrunk(settings.path.clone(), known.bytes, len));
         }
-        let (mut start, mut taken) = (known.place, 0);
+        let (mut start, mut taken) = (known.cursor, 0);
         if let Some(run) = &known.run {
             match ask(&target.target(), target.timeout(), &run.name)? {
                 Some(lines) => (start, taken) = (run.from, lines + run.from.lines),
-                None => say(format_args!(
-                    "the run before was cut off, and the agent does not know it any more: what was under way behind row {} \
-                     comes again",
+                None => print_note(format_args!(
+                    "the previous run was cut off and the agent does not know it any more: the lines in flight behind row {} \
+                     are sent again",
                     start.rows
                 )),
             }
@@ -63,19 +64,19 @@ impl Resume {
         if taken == 0 {
             taken = start.lines;
         }
-        let run = RunPlace { name: new_name()?, from: Place { rows: start.rows, lines: taken } };
+        let run = RunCursor { name: new_name()?, from: RowCursor { rows: start.rows, lines: taken } };
         let (accepted, recorded) = (run.from, Instant::now());
         let (sent, lines, refused) = (VecDeque::new(), 1, false);
         file.record(accepted, known.bytes, Some(&run)).map_err(failed)?;
         Ok(Self { file, _lock: lock, start, taken, run, known, sent, lines, accepted, recorded, refused })
     }
 
-    /// The line that the connection begins with.
+    /// The first line of the connection: it names the run.
     pub fn greeting(&self) -> Vec<u8> {
         format!("{{\"replay\":\"{}\"}}", self.run.name).into_bytes()
     }
 
-    /// How many of a row's lines were handed over before: all of them, or those at its beginning.
+    /// How many lines of a row an earlier run has sent: all, or the first ones.
     pub fn done(&mut self, row: u64, lines: u64) -> Option<u64> {
         if row <= self.start.rows {
             return None;
@@ -85,12 +86,12 @@ impl Resume {
         (done < lines || !is_behind).then_some(done)
     }
 
-    /// Whether rows are still those of a run before.
+    /// Whether the rows at this cursor are rows of an earlier run.
     pub fn is_behind(&self, row: u64) -> bool {
         row <= self.start.rows || self.taken > 0
     }
 
-    /// Whether the file has grown since its last row was replayed without a line end: that row may have been half of one.
+    /// Whether the file has grown although its last row was replayed without a line end: that row may have been half a row.
     pub fn grew_in_its_last_row(&self, path: &Path) -> io::Result<bool> {
         use std::os::unix::fs::FileExt;
         let Some(last) = self.known.bytes.checked_sub(1) else { return Ok(false) };
@@ -99,25 +100,25 @@ impl Resume {
         Ok(read == 2 && around[0] != b'\n' && !matches!(around[1], b'\n' | b'\r'))
     }
 
-    /// A line goes out, with which the replay is at this place.
-    pub fn sending(&mut self, place: Place) {
+    /// A line is about to be sent; `cursor` is the one behind it.
+    pub fn sending(&mut self, cursor: RowCursor) {
         self.lines += 1;
-        self.sent.push_back((self.lines, place));
+        self.sent.push_back((self.lines, cursor));
     }
 
-    /// The agent has answered.
-    pub fn answered(&mut self, told: Told<'_>) {
-        match told {
-            Told::Refused(..) => self.refused = true,
-            Told::Accepted(line) if !self.refused => {
+    /// Moves the cursor of accepted lines by an answer of the agent.
+    pub fn answered(&mut self, answer: Answer<'_>) {
+        match answer {
+            Answer::Refused(..) => self.refused = true,
+            Answer::Accepted(line) if !self.refused => {
                 while self.sent.front().is_some_and(|(sent, _)| *sent <= line) {
-                    self.accepted = self.sent.pop_front().map_or(self.accepted, |(_, place)| place);
+                    self.accepted = self.sent.pop_front().map_or(self.accepted, |(_, cursor)| cursor);
                 }
                 if self.recorded.elapsed() >= Duration::from_millis(REPLAY_PLACE_MS) {
                     self.recorded = Instant::now();
-                    let run = RunPlace { name: self.run.name.clone(), from: self.run.from };
+                    let run = RunCursor { name: self.run.name.clone(), from: self.run.from };
                     if let Err(error) = self.file.record(self.accepted, self.known.bytes, Some(&run)) {
-                        say(format_args!("how far the file is replayed cannot be recorded: {error}"));
+                        print_note(format_args!("how far the file is replayed cannot be recorded: {error}"));
                     }
                 }
             }
@@ -125,38 +126,39 @@ impl Resume {
         }
     }
 
-    /// No line goes out any more. `end` is how far the file was read, if it was to its end; `complete` says that every line
-    /// was accepted.
-    pub fn finish(self, end: Option<(Place, u64)>, complete: bool) -> io::Result<()> {
+    /// Writes the checkpoint after the last line. `end` is the end of the file and its bytes, if it was reached; `complete`
+    /// means that the agent accepted all lines.
+    pub fn finish(self, end: Option<(RowCursor, u64)>, complete: bool) -> io::Result<()> {
         match end {
-            Some((place, bytes)) if complete => self.file.record(place, bytes, None),
+            Some((cursor, bytes)) if complete => self.file.record(cursor, bytes, None),
             _ if complete => self.file.record(self.accepted, self.known.bytes, None),
             _ => self.file.record(self.accepted, self.known.bytes, Some(&self.run)),
         }
     }
 }
 
-/// Something for who looks on. A terminal that is gone is no reason to stop.
-pub fn say(text: std::fmt::Arguments<'_>) {
+/// Prints a line to standard error. A closed terminal does not stop the replay.
+pub fn print_note(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn new_name() -> Result<String, SendError> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| SendError::Place(PathBuf::new(), io::Error::other(error)))?;
+    getrandom::fill(&mut bytes).map_err(|error| SendError::Checkpoint(PathBuf::new(), io::Error::other(error)))?;
     Ok(hex::encode(&bytes))
 }
 
-/// How many lines of a run the agent has taken; none when it does not know that run. Waits while it still takes some.
+/// How many lines of a run the agent has accepted; `None` when it does not know the run. Waits while the agent is still
+/// accepting lines of it.
 fn ask(target: &Target, timeout: Duration, run: &str) -> Result<Option<u64>, SendError> {
     let begun = Instant::now();
     loop {
         let question = format!("{{\"replayed\":\"{run}\"}}").into_bytes();
         let (mut taken, mut refusal) = (None, None);
-        client::send_and_watch(target, timeout, &mut std::iter::once(Ok(question)), &mut |told| match told {
-            Told::Taken(lines) => taken = lines,
-            Told::Refused(_, error) => refusal = Some(error.to_owned()),
-            Told::Accepted(_) => {}
+        client::send_and_watch(target, timeout, &mut std::iter::once(Ok(question)), &mut |answer| match answer {
+            Answer::Taken(lines) => taken = lines,
+            Answer::Refused(_, error) => refusal = Some(error.to_owned()),
+            Answer::Accepted(_) => {}
         })?;
         match refusal {
             None => return Ok(taken),
@@ -167,9 +169,9 @@ fn ask(target: &Target, timeout: Duration, run: &str) -> Result<Option<u64>, Sen
 }
 
 impl TargetArgs {
-    /// The directory with the places of files that were replayed by hand: in the data directory of the agent where its
-    /// socket shows that, else in the user's own state directory.
-    pub(super) fn places(&self) -> Result<PathBuf, SendError> {
+    /// The directory with the checkpoints of files that were replayed by hand: in the data directory of the agent where its
+    /// socket shows that, else in the user's state directory.
+    pub(super) fn checkpoints(&self) -> Result<PathBuf, SendError> {
         let target = self.target();
         if let Target::Unix(socket) = &target {
             let beside = socket.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -185,6 +187,6 @@ impl TargetArgs {
             Target::Tcp(address) => address.to_string(),
         };
         let hash: String = sha256(name.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        state.map(|state| state.join("afferent/replayed").join(hash)).ok_or(SendError::NoPlace)
+        state.map(|state| state.join("afferent/replayed").join(hash)).ok_or(SendError::NoCheckpoints)
     }
 }

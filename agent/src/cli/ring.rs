@@ -11,10 +11,10 @@ use clap::{Args, Subcommand};
 use crate::identity;
 use crate::ring_log::inspect::{self, Content, FileStatus, Verified};
 
-/// Where the ring log is.
+/// Arguments of `ring`.
 #[derive(Clone, Debug, Args)]
 pub struct RingArgs {
-    /// The agent's data directory
+    /// The agent's data directory, which holds the ring log
     #[arg(long, value_name = "DIRECTORY", default_value = "afferent-data/agent", global = true)]
     pub data: PathBuf,
     /// What to do
@@ -22,41 +22,41 @@ pub struct RingArgs {
     pub command: RingCommand,
 }
 
-/// What to do with the ring log.
+/// The subcommands of `ring`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum RingCommand {
-    /// A line for each file: what it holds
+    /// List the files: one line each, with what it holds
     Status,
-    /// Check every byte: checksums, sequence, chain, signatures; fails when anything is wrong
+    /// Verify checksums, sequences, chain and signatures; exits 1 if anything is wrong
     Verify,
-    /// Every event in it, a line each
+    /// Print all events, one a line
     Dump,
 }
 
-/// Why looking at a ring log failed.
+/// Why `ring` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
     /// There is no ring log.
     #[error("{0}: there is no ring log there; name the agent's data directory with --data")]
     Missing(PathBuf),
-    /// The ring log's files cannot be read: mostly, they belong to another user.
-    #[error("{path}: {error}; the files belong to the agent's user: look at them as that user")]
+    /// The files of the ring log cannot be read, mostly because they belong to a different user.
+    #[error("{path}: {error}; the files belong to the agent's user: run this as that user")]
     Unreadable {
         /// The directory.
         path: PathBuf,
         /// Why.
         error: io::Error,
     },
-    /// The terminal, or what reads the output, does not work.
+    /// The output cannot be written.
     #[error(transparent)]
     Output(#[from] io::Error),
-    /// Something is wrong with it.
-    #[error("the ring log is damaged; the agent mends it when it starts, and declares what is lost")]
+    /// `verify` has found damage.
+    #[error("the ring log is damaged; the agent repairs it when it starts, and declares what is lost")]
     Damaged,
 }
 
 impl RingArgs {
-    /// Does it, and prints to `out`.
+    /// Runs the subcommand and prints to `out`.
     pub fn run(&self, out: &mut dyn Write) -> Result<(), RingError> {
         let directory = self.data.join("ring");
         if !directory.is_dir() {
@@ -67,7 +67,7 @@ impl RingArgs {
         match self.command {
             RingCommand::Status => status(&inspect::status(&disk).map_err(unreadable)?, out),
             RingCommand::Verify => {
-                // Without the key everything but the signatures is checked.
+                // Without the key it checks everything but the signatures.
                 let identity = identity::load_existing(&self.data).ok().flatten();
                 let key = identity.map(|identity| identity.public_key());
                 let verified = inspect::verify_at_work(&disk, key.as_ref()).map_err(unreadable)?;
@@ -91,7 +91,7 @@ fn status(files: &[FileStatus], out: &mut dyn Write) -> Result<(), RingError> {
     for file in files {
         let content = match &file.content {
             Content::Blank => "free".to_owned(),
-            Content::Unreadable => "its header is damaged".to_owned(),
+            Content::Unreadable => "the header is damaged".to_owned(),
             Content::Segment { header, events, end, acked_end, used_bytes, .. } => format!(
                 "{} {}  {} to {end}, {events} events, acked to {acked_end}  {used_bytes} bytes in use",
                 header.stream, header.epoch, header.first_ordinal
@@ -115,16 +115,16 @@ fn verify(verified: &Verified, signatures: bool, out: &mut dyn Write) -> Result<
 fn dump(batch: &Batch<'_>, out: &mut dyn Write) -> io::Result<()> {
     let header = batch.header();
     let mut scratch = vec![0; header.decoded_len as usize];
-    let place = format!("{}-{}", header.stream, header.epoch);
+    let lane = format!("{}-{}", header.stream, header.epoch);
     match codec::records(batch, &mut scratch) {
-        Err(error) => writeln!(out, "{place}-{}: {error}", header.first),
+        Err(error) => writeln!(out, "{lane}-{}: {error}", header.first),
         Ok(mut records) => records.try_for_each(|record| match record {
             Ok(record) => {
                 let event = record.event;
                 let time = event.time.micros();
-                writeln!(out, "{place}-{} {time} {} {:?}", record.sequence, event.subject, event.body)
+                writeln!(out, "{lane}-{} {time} {} {:?}", record.sequence, event.subject, event.body)
             }
-            Err(error) => writeln!(out, "{place}: {error}"),
+            Err(error) => writeln!(out, "{lane}: {error}"),
         }),
     }
 }

@@ -21,43 +21,43 @@ pub enum ConfigError {
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// A key that does not exist.
-    #[error("{place}: there is no key `{key}`{}", .nearest.as_ref().map(|key| format!("; did you mean `{key}`?")).unwrap_or_default())]
+    #[error("{location}: there is no key `{key}`{}", .nearest.as_ref().map(|key| format!("; did you mean `{key}`?")).unwrap_or_default())]
     Unknown {
         /// Where.
-        place: Place,
-        /// What was written.
+        location: Location,
+        /// The key as it is written there.
         key: String,
-        /// What was perhaps meant.
+        /// The known key with the most similar name.
         nearest: Option<String>,
     },
     /// Not TOML, or a value with a wrong type.
-    #[error("{place}: {message}")]
+    #[error("{location}: {message}")]
     Value {
         /// Where.
-        place: Place,
+        location: Location,
         /// What is wrong.
         message: String,
     },
     /// A key in two files.
-    #[error("`{key}` stands in {first} and in {second}; leave one out")]
+    #[error("`{key}` is set in {first} and in {second}; remove one")]
     Twice {
         /// The key.
         key: String,
-        /// Where first.
-        first: Place,
-        /// Where again.
-        second: Place,
+        /// Where it is set first.
+        first: Location,
+        /// Where it is set again.
+        second: Location,
     },
-    /// Values that do not fit each other, or are out of range.
+    /// Values that contradict each other or are out of range.
     #[error("{}: {message}", .path.display())]
     Invalid {
         /// The main file.
         path: PathBuf,
-        /// What is wrong; names the key.
+        /// What is wrong, with the name of the key.
         message: String,
     },
     /// A secret that is not there.
@@ -67,14 +67,14 @@ pub enum ConfigError {
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// The file.
     pub path: PathBuf,
     /// The line, from 1.
     pub line: usize,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}, line {}", self.path.display(), self.line)
     }
@@ -87,15 +87,15 @@ struct Source<'t> {
 }
 
 impl Source<'_> {
-    fn place(&self, span: &Range<usize>) -> Place {
+    fn location(&self, span: &Range<usize>) -> Location {
         let before = &self.text.as_bytes()[..span.start.min(self.text.len())];
-        Place { path: self.path.to_owned(), line: 1 + memchr::memchr_iter(b'\n', before).count() }
+        Location { path: self.path.to_owned(), line: 1 + memchr::memchr_iter(b'\n', before).count() }
     }
 
-    /// A fault that toml found; its own text would show the line, in which a secret may stand by mistake.
+    /// A fault that toml found; its own text would show the line, which may contain a secret by mistake.
     fn fault(&self, error: &toml::de::Error) -> ConfigError {
-        let place = self.place(&error.span().unwrap_or(0..0));
-        ConfigError::Value { place, message: error.message().to_owned() }
+        let location = self.location(&error.span().unwrap_or(0..0));
+        ConfigError::Value { location, message: error.message().to_owned() }
     }
 
     /// A value that its type refuses: names its key, unless the message does.
@@ -103,8 +103,8 @@ impl Source<'_> {
         let at = error.span().unwrap_or(0..0).start;
         let key = values.iter().find(|(span, _)| span.contains(&at)).map(|(_, key)| key);
         match (self.fault(error), key) {
-            (ConfigError::Value { place, message }, Some(key)) if !message.contains(key) => {
-                ConfigError::Value { place, message: format!("`{key}`: {message}") }
+            (ConfigError::Value { location, message }, Some(key)) if !message.contains(key) => {
+                ConfigError::Value { location, message: format!("`{key}`: {message}") }
             }
             (fault, _) => fault,
         }
@@ -159,12 +159,12 @@ pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 fn merged(sources: &[Source<'_>]) -> Result<Config, ConfigError> {
-    let mut places = BTreeMap::new();
+    let mut locations = BTreeMap::new();
     let mut all = toml::Table::new();
     for source in sources {
         let table = DeTable::parse(source.text).map_err(|error| source.fault(&error))?;
         let mut values = Vec::new();
-        walk(source, "", table.get_ref(), &mut places, &mut values)?;
+        walk(source, "", table.get_ref(), &mut locations, &mut values)?;
         // Every section has defaults, so that each file is a whole configuration by itself.
         toml::from_str::<Config>(source.text).map_err(|error| source.wrong_value(&error, &values))?;
         merge(&mut all, source.text.parse().map_err(|error| source.fault(&error))?);
@@ -177,35 +177,35 @@ fn merged(sources: &[Source<'_>]) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// Refuses unknown keys, and keys that an earlier file has; notes where each value stands in the file, and its key.
+/// Refuses unknown keys, and keys that an earlier file has; records the location and key of each value.
 fn walk(
     source: &Source<'_>,
     prefix: &str,
     table: &DeTable<'_>,
-    places: &mut BTreeMap<String, Place>,
+    locations: &mut BTreeMap<String, Location>,
     values: &mut Vec<(Range<usize>, String)>,
 ) -> Result<(), ConfigError> {
     let known = children(prefix);
     for (key, value) in table {
         let path = joined(prefix, key.get_ref());
-        let place = source.place(&key.span());
+        let location = source.location(&key.span());
         if !known.contains(&**key.get_ref()) {
-            return Err(ConfigError::Unknown { place, nearest: nearest(prefix, key.get_ref(), &known), key: path });
+            return Err(ConfigError::Unknown { location, nearest: nearest(prefix, key.get_ref(), &known), key: path });
         }
         match value.get_ref() {
-            DeValue::Table(inner) if !children(&path).is_empty() => walk(source, &path, inner, places, values)?,
+            DeValue::Table(inner) if !children(&path).is_empty() => walk(source, &path, inner, locations, values)?,
             inner => {
                 if let DeValue::Array(items) = inner {
                     let mut tables = items.iter().filter_map(|item| item.get_ref().as_table());
                     tables.try_for_each(|inner| walk(source, &path, inner, &mut BTreeMap::new(), values))?;
                 }
                 in_range(prefix, key.get_ref(), inner)
-                    .map_err(|message| ConfigError::Value { place: source.place(&value.span()), message })?;
+                    .map_err(|message| ConfigError::Value { location: source.location(&value.span()), message })?;
                 values.push((value.span(), path.clone()));
-                if let Some(first) = places.get(&path) {
-                    return Err(ConfigError::Twice { key: path, first: first.clone(), second: place });
+                if let Some(first) = locations.get(&path) {
+                    return Err(ConfigError::Twice { key: path, first: first.clone(), second: location });
                 }
-                places.insert(path, place);
+                locations.insert(path, location);
             }
         }
     }
@@ -222,7 +222,7 @@ fn in_range(prefix: &str, name: &str, value: &DeValue<'_>) -> Result<(), String>
     let number = i128::from_str_radix(written.as_str(), written.radix());
     match number.is_ok_and(|number| (i128::from(least)..=i128::from(most)).contains(&number)) {
         true => Ok(()),
-        false => Err(format!("`{prefix}.{name}` is {written}; it goes from {least} to {most}")),
+        false => Err(format!("`{prefix}.{name}` is {written}; set it from {least} to {most}")),
     }
 }
 
@@ -230,7 +230,7 @@ fn joined(prefix: &str, key: &str) -> String {
     if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") }
 }
 
-/// What may stand in the table of this path.
+/// The known keys of the table at this path.
 fn children(prefix: &str) -> BTreeSet<&'static str> {
     let mut names = BTreeSet::new();
     for section in sections() {
@@ -245,7 +245,7 @@ fn children(prefix: &str) -> BTreeSet<&'static str> {
     names
 }
 
-/// The key of this table that is written most alike, or the same key in another table.
+/// The key of this table with the most similar name, or the same key in a different table.
 fn nearest(prefix: &str, key: &str, known: &BTreeSet<&str>) -> Option<String> {
     let close = known.iter().map(|name| (strsim::damerau_levenshtein(name, key), *name)).min();
     let longest = (key.len() / 3).max(1);

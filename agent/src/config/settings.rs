@@ -40,13 +40,13 @@ section! {
 }
 
 section! {
-    /// `[agent]`: who it is, and where it keeps what it must not lose.
+    /// `[agent]`: the agent's name and data.
     AgentConfig {
         /// The agent's name.
         name: SourceId = name_of_host(&rustix::system::uname().nodename().to_string_lossy()),
         /// The data directory.
         data_dir: PathBuf = PathBuf::from("afferent-data/agent"),
-        /// Seconds between two events that say how far everything is.
+        /// Seconds between two heartbeats.
         heartbeat_s: u32 = 60,
     }
 }
@@ -54,9 +54,9 @@ section! {
 section! {
     /// `[ring]`: the ring log.
     RingConfig {
-        /// Its size on disk.
+        /// Largest size of the ring log on disk, in bytes.
         pool_bytes: Size = Size(256 << 20),
-        /// The size of one of its files; chosen by the pool's size when not given.
+        /// The size of one file, in bytes; depends on the pool's size when not given.
         segment_bytes: Option<Size> = None,
         /// Segments that only critical events may take; an eighth of all when not given.
         critical_reserve_segments: Option<u32> = None,
@@ -64,41 +64,41 @@ section! {
 }
 
 section! {
-    /// `[commit]`: how long events wait for company before they are written.
+    /// `[commit]`: how long samples wait to be written together.
     CommitConfig {
-        /// What a producer waits for, in milliseconds.
+        /// Longest wait of samples that a producer waits for, in milliseconds.
         wait_max_ms: u32 = 20,
-        /// Samples that nobody waits for, in milliseconds.
+        /// Longest wait of samples that no producer waits for, in milliseconds.
         samples_wait_max_ms: u32 = 1000,
     }
 }
 
 section! {
-    /// `[ship]`: the way to the collector.
+    /// `[ship]`: the connection to the collector.
     ShipConfig {
         /// `mqtt://` or `mqtts://`, host and port.
         #[serde(deserialize_with = "ship_url")]
         url: BrokerUrl = BrokerUrl::plain((Ipv4Addr::LOCALHOST, 1883).into()),
-        /// The certificates that are trusted, PEM; the system's when not given.
+        /// The certificates of the trusted authorities, PEM; the system's when not given.
         ca_file: Option<PathBuf> = None,
         /// The agent's certificate, PEM.
         cert_file: Option<PathBuf> = None,
         /// Its private key, PEM.
         key_file: Option<PathBuf> = None,
-        /// The keys of the collectors that are believed.
+        /// The keys of the trusted collectors.
         #[serde(deserialize_with = "collector_keys")]
         collector_keys: Vec<PublicKey> = vec![],
-        /// Whether the first collector that answers is believed, where no key is named.
+        /// Whether the first collector that answers is trusted if no key is named.
         trust_first: bool = false,
         /// Login name.
         username: Option<String> = None,
         /// Login password.
         password: Option<Secret> = None,
-        /// Bytes of each stream that are under way at once.
+        /// Bytes of each stream in flight.
         window_bytes: Size = Size(256 << 10),
-        /// The longest wait without progress, in milliseconds.
+        /// Time without progress after which the session starts again, in milliseconds.
         timeout_ms: u32 = 2000,
-        /// How long a new way has to prove itself after a reload, in seconds.
+        /// Seconds in which a connection changed by a reload must work.
         confirm_s: u32 = 60,
     }
 }
@@ -106,7 +106,7 @@ section! {
 section! {
     /// `[http]`: metrics and health.
     HttpConfig {
-        /// The address; none for no such server.
+        /// The address to listen on; `None` for no server.
         address: Option<SocketAddr> = None,
     }
 }
@@ -114,9 +114,9 @@ section! {
 section! {
     /// `[log]`: the agent's own log.
     LogConfig {
-        /// From which level.
+        /// The lowest level that is logged.
         level: LogLevel = LogLevel::Info,
-        /// As text or JSON.
+        /// The format of the log's lines.
         format: LogFormat = LogFormat::Text,
     }
 }
@@ -125,20 +125,20 @@ section! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Errors alone.
+    /// Only errors.
     Error,
-    /// And warnings.
+    /// Also warnings.
     Warn,
-    /// And what happens.
+    /// Also what happens in normal operation.
     Info,
-    /// And what is only for finding faults.
+    /// Also details for finding faults.
     Debug,
-    /// All.
+    /// Everything.
     Trace,
 }
 
 impl LogLevel {
-    /// For the log's filter.
+    /// The level for the log's filter.
     pub const fn filter(self) -> LevelFilter {
         match self {
             Self::Error => LevelFilter::ERROR,
@@ -150,13 +150,13 @@ impl LogLevel {
     }
 }
 
-/// Forms of the agent's own log.
+/// Formats of the agent's own log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text, for people.
     Text,
-    /// For programs.
+    /// JSON, for programs.
     Json,
 }
 
@@ -180,10 +180,10 @@ impl Config {
             return Err("`ring.segment_bytes` goes from 64KiB to 256MiB".to_owned());
         }
         if ring.pool_bytes.0 < 8 * segment {
-            return Err(format!("`ring.pool_bytes` holds fewer than 8 segments; take at least {} bytes", 8 * segment));
+            return Err(format!("`ring.pool_bytes` holds fewer than 8 segments; set at least {} bytes", 8 * segment));
         }
         if u64::from(ring.critical_reserve_segments.unwrap_or(0)) > ring.pool_bytes.0 / segment / 2 {
-            return Err("`ring.critical_reserve_segments` is over half of the ring; take less".to_owned());
+            return Err("`ring.critical_reserve_segments` is over half of the ring; lower it".to_owned());
         }
         if !(64 << 10..=64 << 20).contains(&self.ship.window_bytes.0) {
             return Err("`ship.window_bytes` goes from 64KiB to 64MiB".to_owned());
@@ -214,7 +214,7 @@ fn collector_keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PublicKey>, 
     let key = |text: &String| {
         parse_public(text).ok_or_else(|| {
             de::Error::custom(format_args!(
-                "{text:?} is no key; a key has 64 hexadecimal digits, as the collector shows it at its start"
+                "{text:?} is not a key; a key has 64 hexadecimal digits, as the collector prints it when it starts"
             ))
         })
     };
@@ -224,10 +224,10 @@ fn collector_keys<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PublicKey>, 
 impl ShipConfig {
     fn check(&self) -> Result<(), String> {
         if self.collector_keys.len() > COLLECTOR_KEYS_MAX {
-            return Err(format!("`ship.collector_keys` names over {COLLECTOR_KEYS_MAX} keys; leave out old ones"));
+            return Err(format!("`ship.collector_keys` names over {COLLECTOR_KEYS_MAX} keys; remove old ones"));
         }
         if self.cert_file.is_some() != self.key_file.is_some() {
-            return Err("`ship.cert_file` and `ship.key_file` need each other; give both or none".to_owned());
+            return Err("`ship.cert_file` and `ship.key_file` need each other; set both or none".to_owned());
         }
         if !self.url.tls && (self.ca_file.is_some() || self.cert_file.is_some()) {
             return Err("`ship.ca_file` and `ship.cert_file` need TLS; write mqtts:// in `ship.url`".to_owned());

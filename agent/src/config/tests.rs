@@ -145,7 +145,7 @@ fn files_beside_are_merged_and_a_key_in_two_files_is_refused() {
     std::fs::write(beside.join("30.toml"), "\n[ring]\npool_bytes = \"64MiB\"\n").unwrap();
     let message = load(&path).unwrap_err().to_string();
     assert!(
-        message.starts_with("`ring.pool_bytes` stands in ") && message.contains("agent.toml, line 2 and in "),
+        message.starts_with("`ring.pool_bytes` is set in ") && message.contains("agent.toml, line 2 and in "),
         "{message}"
     );
     assert!(message.contains("30.toml, line 3"), "{message}");

@@ -16,11 +16,11 @@ use crate::trust::{Judgement, Pin, line_to_add};
 /// Messages that did not count, by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
-    /// They were no messages of the session, or damaged.
+    /// They were not messages of the session, or were damaged.
     pub undecodable: u64,
-    /// Their signature was by no trusted key, or about another agent.
+    /// They had no signature of a trusted key, or were about a different agent.
     pub untrusted: u64,
-    /// They answered another connection, or were of another term of the log than the one that has welcomed.
+    /// They answered an earlier connection, or were of a different term of the log than the one that has welcomed.
     pub stale: u64,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Memory {
     /// The log and term that it was shown to over this connection.
     pub is_shown_at: Option<(LogId, u64)>,
     attestations: Vec<AttestationBytes>,
-    /// What is to be written, and since when a receipt is.
+    /// The files to be written, and since when a receipt waits.
     writes_attestations: bool,
     receipt_due_ms: Option<u64>,
     kept_at: Option<(LogId, u64)>,
@@ -67,12 +67,12 @@ impl Memory {
         self.receipt.as_ref().map(|(place, _)| place.log_id)
     }
 
-    /// The receipt, once, when it is to be shown.
+    /// Returns the receipt once, when it must be shown.
     pub fn show(&mut self) -> Option<Vec<u8>> {
         self.shows.take()
     }
 
-    /// A collector's log is at `place`: it sees the receipt when that is of another log or term, or further.
+    /// A collector's log is at `place`: it sees the receipt when the receipt is of a different log or term, or further.
     fn compare(&mut self, place: &Place) {
         let Some((known, bytes)) = &self.receipt else { return };
         let here = (place.log_id, place.term);
@@ -114,7 +114,7 @@ impl Memory {
 }
 
 impl<D: Disk> AgentCore<D> {
-    /// A message came in. Its nonce tells under which name it was asked for.
+    /// A message came in. Its nonce identifies the name that it answers.
     pub fn receive(&mut self, message: &[u8], now: &Now) {
         let nonce = Down::read(message).map_or(Nonce::NONE, |said| said.claim().nonce);
         match self.others.iter().position(|other| other.nonce == nonce && nonce != Nonce::NONE) {
@@ -132,10 +132,10 @@ impl<D: Disk> AgentCore<D> {
 
     fn judge(&mut self, message: &[u8]) -> Result<Down, Refused> {
         let said = Down::read(message).map_err(|_| Refused::Undecodable)?;
-        if said.claim().nonce != self.voice.nonce || self.voice.nonce == Nonce::NONE {
+        if said.claim().nonce != self.current.nonce || self.current.nonce == Nonce::NONE {
             return Err(Refused::Stale);
         }
-        let down = said.verify_own_key(&self.voice.name).ok_or(Refused::Forged)?;
+        let down = said.verify_own_key(&self.current.name).ok_or(Refused::Forged)?;
         match self.trust.judge(&down) {
             Judgement::Trusted(successors) => {
                 self.pin(successors);
@@ -150,7 +150,7 @@ impl<D: Disk> AgentCore<D> {
         }
     }
 
-    /// These are to stand in the pin.
+    /// Stores these keys in the pin.
     fn pin(&mut self, new: Vec<Pin>) {
         if !new.is_empty() {
             self.memory.pins = Some(self.trust.pins().iter().copied().chain(new).collect());
@@ -162,13 +162,13 @@ impl<D: Disk> AgentCore<D> {
         for pin in pins.iter().filter(|pin| !self.trust.pins().contains(pin)) {
             match &pin.by {
                 None => tracing::warn!(
-                    "first contact: from now on this agent believes the collector with the key {}. Compare it with the \
+                    "first contact: from now on this agent trusts the collector with the key {}. Compare it with the \
                      key that the collector shows, and add: {}",
                     pin.key,
                     line_to_add(&pin.key)
                 ),
                 Some(by) => {
-                    tracing::warn!("the collector's key {by} names {} as its successor, which is believed", pin.key)
+                    tracing::warn!("the collector's key {by} names {} as its successor, which is trusted now", pin.key)
                 }
             }
         }
@@ -188,38 +188,38 @@ impl<D: Disk> AgentCore<D> {
             self.memory.attested(bytes);
         }
         match &down.content {
-            Control::Welcome(welcome) if self.voice.sender.is_answered_by(welcome) => {
-                let is_new = std::mem::replace(&mut self.voice.answer, down.answer) != down.answer;
-                if !self.voice.sender.is_streaming() {
-                    self.voice.at = Some(down.place);
+            Control::Welcome(welcome) if self.current.sender.is_answered_by(welcome) => {
+                let is_new = std::mem::replace(&mut self.current.answer, down.answer) != down.answer;
+                if !self.current.sender.is_streaming() {
+                    self.current.at = Some(down.place);
                 } else if !self.is_at(&down.place) {
                     // What it said of the lanes was about another log, or an earlier state of it.
-                    self.voice.sender.doubt();
+                    self.current.sender.doubt();
                 }
                 if self.is_itself() {
                     self.memory.compare(&down.place);
                 }
-                self.voice.sender.control(now.ms, &down.content);
+                self.current.sender.control(now.ms, &down.content);
                 if is_new && !down.is_proved {
-                    self.voice.sender.prove();
+                    self.current.sender.request_hello();
                 }
             }
             // One that is repeated changes nothing.
             Control::Welcome(_) => self.ignored.stale += 1,
             _ if !self.is_at(&down.place) => {
                 self.ignored.stale += 1;
-                self.voice.sender.doubt();
+                self.current.sender.doubt();
             }
             Control::Again { lane, range } => {
-                if self.voice.again.len() < AGAIN_MAX && !self.voice.again.contains(&(*lane, *range)) {
-                    self.voice.again.push_back((*lane, *range));
+                if self.current.again.len() < AGAIN_MAX && !self.current.again.contains(&(*lane, *range)) {
+                    self.current.again.push_back((*lane, *range));
                 }
             }
             content => {
                 if self.is_itself() && matches!(content, Control::Ack(_)) {
                     self.memory.acked(down.place, message, now);
                 }
-                self.voice.sender.control(now.ms, content);
+                self.current.sender.control(now.ms, content);
             }
         }
     }
@@ -227,7 +227,7 @@ impl<D: Disk> AgentCore<D> {
     /// Whether a place is in the log and term that has welcomed.
     fn is_at(&self, place: &Place) -> bool {
         let of = |place: &Place| (place.log_id, place.partition, place.term);
-        self.voice.at.as_ref().is_some_and(|at| of(at) == of(place))
+        self.current.at.as_ref().is_some_and(|at| of(at) == of(place))
     }
 
     fn ignore(&mut self, refused: &Refused, now: &Now) {
@@ -243,7 +243,7 @@ impl<D: Disk> AgentCore<D> {
             Refused::Forged => self.ignored.untrusted += 1,
             Refused::Stranger(key) => {
                 self.ignored.untrusted += 1;
-                if !self.voice.sender.is_streaming() {
+                if !self.current.sender.is_streaming() {
                     self.stranger = Some(*key);
                     self.stranger_answers = true;
                 }
@@ -258,27 +258,26 @@ impl<D: Disk> AgentCore<D> {
 
     fn report(&self, refused: &Refused) {
         let Ignored { undecodable, untrusted, .. } = self.ignored;
-        let so_far =
-            format_args!("so far {undecodable} that were no messages and {untrusted} that nobody trusted has signed");
+        let so_far = format_args!("so far {undecodable} were not messages and {untrusted} had no trusted signature");
         match refused {
-            Refused::Stranger(key) if !self.trust.is_settled() => tracing::warn!(
-                "a collector answers with the key {key}, and this agent trusts none yet: nothing is shipped. If that is \
+            Refused::Stranger(key) if !self.trust.trusts_anyone() => tracing::warn!(
+                "a collector answers with the key {key}, but this agent trusts none yet: nothing is shipped. If it is \
                  your collector's key, add: {}",
                 line_to_add(key)
             ),
             Refused::Stranger(key) => tracing::warn!(
-                "a control message was signed with the key {key}, which is none of the trusted ones, and was ignored; \
+                "the agent ignored a control message: it was signed with the key {key}, which is not trusted; \
                  {so_far}. If your collector has that key now, add: {}",
                 line_to_add(key)
             ),
             _ => tracing::warn!(
-                "a message on this agent's topic was not from its collector and was ignored; {so_far}. Who may publish \
-                 there, the broker's access rules say"
+                "the agent ignored a message on its topic that was not from its collector; {so_far}. The broker's access \
+                 rules define who may publish there"
             ),
         }
     }
 
-    /// The next thing that is to be kept beside the ring log; `all` gives also what is not due yet.
+    /// The next file to be stored beside the ring log; `all` includes files that are not due yet.
     pub fn keepsake(&mut self, now: &Now, all: bool) -> Option<Keepsake> {
         let memory = &mut self.memory;
         if let Some(pins) = memory.pins.take() {

@@ -10,7 +10,7 @@ use afferent_protocol::session::Lane;
 use super::{AgentCore, Now};
 use crate::limits::DISK_RETRY_MS;
 
-/// What is to be sealed again, and how far that is.
+/// The events to be sealed again, and how far that is.
 #[derive(Debug, Default)]
 pub(super) struct Mending {
     /// Lanes that wait for their turn, and from where on.
@@ -28,27 +28,29 @@ impl<D: Disk> AgentCore<D> {
         self.mending.rewound += u64::from(can);
         let (stream, epoch) = (lane.stream, lane.epoch);
         if can {
-            tracing::warn!("the collector has lost what it had of {stream} {epoch} from {to} on; it is sent again");
+            tracing::warn!("the collector has lost {stream} {epoch} from {to} on; the agent sends it again");
         } else {
-            tracing::error!("the collector has lost what it had of {stream} {epoch} from {to} on; it is gone here too");
+            tracing::error!(
+                "the collector has lost {stream} {epoch} from {to} on; the agent does not have it any more either"
+            );
         }
-        self.tell_held();
+        self.report_held();
     }
 
     /// The collector has something else in the lane behind `from`.
     pub(super) fn reseal(&mut self, lane: Lane, from: Sequence) {
         if !self.is_itself() {
-            let (name, stream, epoch) = (self.voice.name, lane.stream, lane.epoch);
+            let (name, stream, epoch) = (self.current.name, lane.stream, lane.epoch);
             tracing::error!(
-                "the collector has something else in {stream} {epoch} of the former name {name} from {from} on: two agents \
-                 had that name. What is here of it is held; give this agent that name back, and it goes on in a new epoch"
+                "the collector has different events in {stream} {epoch} of the former name {name} from {from} on: two agents \
+                 had that name. This agent holds its own; give it that name back, and they continue in a new epoch"
             );
             return;
         }
         let (stream, epoch) = (lane.stream, lane.epoch);
         tracing::warn!(
-            "the collector has something else in {stream} {epoch} from {from} on: this agent was put back from a copy, or \
-             runs twice. Its events go on in a new epoch, and none of them is lost"
+            "the collector has different events in {stream} {epoch} from {from} on: this agent was restored from a copy, or \
+             runs twice. Its events continue in a new epoch, and none of them is lost"
         );
         self.mending.resealed += 1;
         self.mending.waiting.push_back((lane, from));
@@ -60,7 +62,7 @@ impl<D: Disk> AgentCore<D> {
         self.ring.resealing() || !self.mending.waiting.is_empty()
     }
 
-    /// The next step of sealing again, when it is due; tells whether one was made.
+    /// Makes the next step of sealing again when it is due; returns whether it made one.
     pub(super) fn mend(&mut self, now: &Now) -> bool {
         if !self.is_mending() || now.ms < self.mending.at_ms {
             return false;
@@ -80,7 +82,7 @@ impl<D: Disk> AgentCore<D> {
                 self.mending.at_ms = now.ms + DISK_RETRY_MS;
             }
         }
-        self.tell_held();
+        self.report_held();
         step.is_ok()
     }
 }

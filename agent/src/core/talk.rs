@@ -21,104 +21,104 @@ pub(super) struct LookUp {
 
 impl<D: Disk> AgentCore<D> {
     /// A message of the session, signed.
-    fn say(&self, control: Control, now: &Now) -> Vec<u8> {
-        let (who, voice) = (self.ring.who(), &self.voice);
+    fn sign_control(&self, control: Control, now: &Now) -> Vec<u8> {
+        let (who, session) = (self.ring.who(), &self.current);
         let up = Up {
-            log_id: voice.at.map(|at| at.log_id).or(self.memory.log_id()).unwrap_or_default(),
-            nonce: voice.nonce,
-            answer: voice.answer,
+            log_id: session.at.map(|at| at.log_id).or(self.memory.log_id()).unwrap_or_default(),
+            nonce: session.nonce,
+            answer: session.answer,
             key: who.identity.public_key(),
             instance: self.instance,
             clock: now.clock,
             former: if self.is_itself() { self.ring.former_names() } else { Vec::new() },
             content: UpContent::Control(control),
         };
-        up.sign(&voice.name, &who.identity)
+        up.sign(&session.name, &who.identity)
     }
 
-    /// Asks the disk what the session wants to know. A disk that does not answer says nothing about what is held: it is
+    /// Asks the disk what the session wants to know. A failed read shows nothing about what is held: it is
     /// asked again.
     fn look_up(&mut self, now: &Now) {
-        if self.voice.look_ups.is_empty() {
+        if self.current.look_ups.is_empty() {
             return;
         }
         // What was given up since the question came is no contradiction, if only the session knows of it.
-        self.tell_held();
-        for mut look_up in std::mem::take(&mut self.voice.look_ups) {
+        self.report_held();
+        for mut look_up in std::mem::take(&mut self.current.look_ups) {
             let LookUp { lane, end, tries } = look_up;
             match self.ring.check_at(lane, end) {
                 Err(_) if tries < READ_TRIES_MAX => {
                     look_up.tries += 1;
-                    self.voice.look_ups.push(look_up);
-                    self.voice.look_up_at_ms = now.ms + READ_RETRY_MS;
+                    self.current.look_ups.push(look_up);
+                    self.current.look_up_at_ms = now.ms + READ_RETRY_MS;
                 }
-                Ok(Known::Check(check)) => self.voice.sender.looked_up(now.ms, lane, end, Some(check)),
-                Ok(Known::Absent) => self.voice.sender.looked_up(now.ms, lane, end, None),
-                Ok(Known::Damaged) | Err(_) => self.voice.sender.cannot_tell(lane, end),
+                Ok(Known::Check(check)) => self.current.sender.looked_up(now.ms, lane, end, Some(check)),
+                Ok(Known::Absent) => self.current.sender.looked_up(now.ms, lane, end, None),
+                Ok(Known::Damaged) | Err(_) => self.current.sender.boundary_unknown(lane, end),
             }
         }
     }
 
-    /// Until when to wait, with what the disk is to be asked again.
+    /// Until when to wait before the disk is asked again.
     fn wait_until(&self, until_ms: Option<u64>) -> Option<u64> {
-        if self.voice.look_ups.is_empty() {
+        if self.current.look_ups.is_empty() {
             return until_ms;
         }
-        Some(until_ms.map_or(self.voice.look_up_at_ms, |until_ms| until_ms.min(self.voice.look_up_at_ms)))
+        Some(until_ms.map_or(self.current.look_up_at_ms, |until_ms| until_ms.min(self.current.look_up_at_ms)))
     }
 
-    /// What the voice that speaks sends next.
-    pub(super) fn poll_voice(&mut self, now: &Now, message: &mut Vec<u8>) -> Outgoing {
+    /// What the current session sends next.
+    pub(super) fn poll_current(&mut self, now: &Now, message: &mut Vec<u8>) -> Outgoing {
         message.clear();
-        if self.voice.look_up_at_ms <= now.ms {
+        if self.current.look_up_at_ms <= now.ms {
             self.look_up(now);
         }
-        if self.voice.sender.is_streaming()
+        if self.current.sender.is_streaming()
             && self.is_itself()
             && let Some(receipt) = self.memory.show()
         {
             message.extend_from_slice(&receipt);
-            return Outgoing::Message(self.voice.name);
+            return Outgoing::Message(self.current.name);
         }
         loop {
             message.clear();
-            match self.voice.sender.next(now.ms) {
+            match self.current.sender.next(now.ms) {
                 Action::Wait { until_ms } => {
                     if self.send_again(now, message) {
-                        return Outgoing::Message(self.voice.name);
+                        return Outgoing::Message(self.current.name);
                     }
                     return Outgoing::Wait { until_ms: self.wait_until(until_ms) };
                 }
                 Action::Reconnect if self.is_itself() && std::mem::take(&mut self.stranger_answers) => {
                     // Another connection would lead to the same, as long as the stranger goes on answering.
-                    self.voice.sender.link_down();
-                    self.voice.sender.link_up();
+                    self.current.sender.link_down();
+                    self.current.sender.link_up();
                 }
                 Action::Reconnect => return Outgoing::Reconnect,
                 Action::Hello(hello) => {
-                    message.extend_from_slice(&self.say(Control::Hello(hello), now));
-                    return Outgoing::Message(self.voice.name);
+                    message.extend_from_slice(&self.sign_control(Control::Hello(hello), now));
+                    return Outgoing::Message(self.current.name);
                 }
                 Action::Send { lane, from, bytes_max } => {
                     if self.send(lane, from, bytes_max, now, message) {
-                        return Outgoing::Message(self.voice.name);
+                        return Outgoing::Message(self.current.name);
                     }
                 }
                 Action::LookUp { lane, end } => {
-                    self.voice.look_ups.retain(|look_up| look_up.lane != lane);
-                    self.voice.look_ups.push(LookUp { lane, end, tries: 0 });
+                    self.current.look_ups.retain(|look_up| look_up.lane != lane);
+                    self.current.look_ups.push(LookUp { lane, end, tries: 0 });
                     self.look_up(now);
                 }
                 Action::Ask { lane, after, until } => {
                     if let Some(question) = self.ask(lane, after, until, now) {
-                        message.extend_from_slice(&self.say(question, now));
-                        return Outgoing::Message(self.voice.name);
+                        message.extend_from_slice(&self.sign_control(question, now));
+                        return Outgoing::Message(self.current.name);
                     }
                 }
                 Action::Release { lane, end } => {
                     self.released += 1;
                     self.ring.release(lane, end);
-                    self.tell_held();
+                    self.report_held();
                 }
                 Action::Rewind { lane, to } => self.rewind(lane, to),
                 Action::Reseal { lane, from } => self.reseal(lane, from),
@@ -130,24 +130,24 @@ impl<D: Disk> AgentCore<D> {
     fn send(&mut self, lane: Lane, from: Sequence, bytes_max: usize, now: &Now, message: &mut Vec<u8>) -> bool {
         match self.ring.read(lane, from, bytes_max, &now.clock, message) {
             Ok(batches) => {
-                batches.into_iter().for_each(|batch| self.voice.sender.sent(now.ms, batch));
+                batches.into_iter().for_each(|batch| self.current.sender.sent(now.ms, batch));
                 return true;
             }
-            // It is declared, and not held any more: the session goes on behind it.
+            // It is declared, and not held any more: the session continues behind it.
             Err(ReadError::Corrupt { .. }) => {}
             // The disk does not answer, or takes no declaration. The other stream goes on meanwhile.
-            Err(_) => self.voice.sender.unread(lane.stream, now.ms + READ_RETRY_MS),
+            Err(_) => self.current.sender.unread(lane.stream, now.ms + READ_RETRY_MS),
         }
-        self.tell_held();
+        self.report_held();
         false
     }
 
     /// The question to ask about a lane that the receiver contradicts, when there is one.
     fn ask(&mut self, lane: Lane, after: Sequence, until: Sequence, now: &Now) -> Option<Control> {
         match self.ring.boundaries(lane, until, after, LANES_MAX) {
-            Ok(ends) => self.voice.sender.asked(now.ms, lane, &ends),
+            Ok(ends) => self.current.sender.asked(now.ms, lane, &ends),
             Err(_) => {
-                self.voice.sender.unread(lane.stream, now.ms + READ_RETRY_MS);
+                self.current.sender.unread(lane.stream, now.ms + READ_RETRY_MS);
                 None
             }
         }
@@ -155,7 +155,7 @@ impl<D: Disk> AgentCore<D> {
 
     /// Sends what the collector has asked for once more, as far as it is still there.
     fn send_again(&mut self, now: &Now, message: &mut Vec<u8>) -> bool {
-        while let Some((lane, SequenceRange { first, end })) = self.voice.again.pop_front() {
+        while let Some((lane, SequenceRange { first, end })) = self.current.again.pop_front() {
             message.clear();
             if first >= end || self.ring.read(lane, first, AGAIN_BYTES_MAX, &now.clock, message).is_err() {
                 continue;
@@ -169,7 +169,7 @@ impl<D: Disk> AgentCore<D> {
             }
             message.truncate(bytes);
             if next > first && next < end {
-                self.voice.again.push_front((lane, SequenceRange { first: next, end }));
+                self.current.again.push_front((lane, SequenceRange { first: next, end }));
             }
             if bytes > 0 {
                 return true;

@@ -120,7 +120,7 @@ fn hello_of(message: &[u8]) -> Option<Hello> {
     }
 }
 
-/// Connects; gives the hello.
+/// Connects; returns the hello.
 fn greet(core: &mut AgentCore<SimDisk>) -> Hello {
     core.link_up(NONCE);
     let mut message = Vec::new();

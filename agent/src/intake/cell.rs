@@ -1,4 +1,4 @@
-//! What stands in a cell of a file or in an argument of the command line, where no quotes say whether it is a text.
+//! What is in a cell of a file or in an argument of the command line, where no quotes say whether it is a text.
 //!
 //! One rule: a number is written as in JSON, or as +5, 5. or .5, and blanks around it do not count. A whole number
 //! is exact, or refused beyond 64 bits; any other one is the nearest double, or refused where that is infinite. `true` and
@@ -53,14 +53,14 @@ pub fn switch(cell: &str) -> Option<&'static str> {
     }
 }
 
-/// A number as JSON writes it; the error says why it is none that can be taken.
+/// A number as JSON writes it; the error states why it is none that can be taken.
 pub fn number(cell: &str, decimal: u8) -> Result<String, String> {
     let cell = cell.trim();
     let Some(parts) = scan(cell.as_bytes(), decimal) else {
         return Err(match look(cell, decimal) {
-            Look::NotFinite => format!("{cell:?} is no finite number"),
-            Look::Comma => format!("{cell:?} is no number; is its comma the decimal sign?"),
-            _ => format!("{cell:?} is no number"),
+            Look::NotFinite => format!("{cell:?} is not a finite number"),
+            Look::Comma => format!("{cell:?} is not a number; is its comma the decimal separator?"),
+            _ => format!("{cell:?} is not a number"),
         });
     };
     let point = if decimal == b'.' { cell.to_owned() } else { cell.replace(char::from(decimal), ".") };
@@ -70,7 +70,7 @@ pub fn number(cell: &str, decimal: u8) -> Result<String, String> {
         let whole = text.parse::<i64>();
         return whole.map(|whole| whole.to_string()).map_err(|_| {
             format!(
-                "{cell} goes beyond whole numbers of 64 bits, from {} to {}; only a text keeps it",
+                "{cell} is outside the whole numbers of 64 bits, from {} to {}; send it as a text",
                 i64::MIN,
                 i64::MAX
             )
@@ -174,8 +174,8 @@ mod tests {
             ("1e999", "too large"),
             ("NaN", "finite"),
             ("81,4", "comma"),
-            ("00123", "no number"),
-            ("", "no number"),
+            ("00123", "not a number"),
+            ("", "not a number"),
         ] {
             assert!(number(cell, b'.').unwrap_err().contains(why), "{cell}");
         }

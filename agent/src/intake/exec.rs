@@ -26,9 +26,9 @@ use crate::supervise::{Ended, endless};
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExecConfig {
-    /// Stands in logs and metrics.
+    /// The name of the input in logs and metrics.
     pub name: String,
-    /// The program and its arguments; no shell is between.
+    /// The program and its arguments, without a shell.
     pub command: Vec<String>,
 }
 
@@ -48,12 +48,11 @@ impl Input for Exec {
     type Shared = ();
 
     const REPEATS: bool = true;
-    const HELP: &'static str =
-        "A program whose output is lines as the socket takes them. May stand there several times.";
+    const HELP: &'static str = "A program that prints lines in the socket's format. May be repeated.";
     #[rustfmt::skip]
     const KEYS: &'static [Key] = &[
-        optional("name", Value::Text, "\"plc\"", "Stands in logs and metrics. Needed."),
-        optional("command", Value::Texts, "[\"/usr/local/bin/read-plc\", \"--json\"]", "The program and its arguments, without a shell. Needed."),
+        optional("name", Value::Text, "\"plc\"", "The name of the input in logs and metrics. Required."),
+        optional("command", Value::Texts, "[\"/usr/local/bin/read-plc\", \"--json\"]", "The program and its arguments, without a shell. Required."),
     ];
 
     fn check(section: &Vec<ExecConfig>, _: &Home) -> Result<(), String> {
@@ -63,7 +62,10 @@ impl Input for Exec {
                 return Err(format!("`intake.exec.command` of {:?} is empty; name a program", exec.name));
             }
             if !names.insert(&exec.name) {
-                return Err(format!("`intake.exec.name` {:?} is listed twice; names tell them apart", exec.name));
+                return Err(format!(
+                    "`intake.exec.name` {:?} is listed twice; give each program a name of its own",
+                    exec.name
+                ));
             }
         }
         Ok(())
@@ -94,7 +96,7 @@ fn can_run(config: &ExecConfig) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "the child {name} cannot be run: {program}: there is no such program that can be run; mend `intake.exec.command`"
+        "the child {name} cannot be run: {program} is not an executable program; correct `intake.exec.command`"
     ))
 }
 
@@ -128,16 +130,20 @@ pub async fn run<S: EventSink>(
             // As programs do that look once and end.
             Ok(status) if status.success() => {
                 metrics.troubles.ends(&kind);
-                metrics.troubles.log(&kind, format!("the child {name} has ended, and is started again in {seconds} s"));
+                metrics
+                    .troubles
+                    .log(&kind, format!("the child {name} has exited; the agent starts it again in {seconds} s"));
             }
             Ok(status) => metrics.troubles.begins(
                 &kind,
-                format!("the child {name} has ended ({status}), and is started again in {seconds} s; see what it says"),
+                format!(
+                    "the child {name} has exited ({status}); the agent starts it again in {seconds} s; check its output"
+                ),
             ),
             Err(error) => metrics.troubles.begins(
                 &kind,
                 format!(
-                    "the child {name} cannot be run: {}: {error}; mend `intake.exec.command`, it is tried again in \
+                    "the child {name} cannot be run: {}: {error}; correct `intake.exec.command`; the agent retries in \
                      {seconds} s",
                     settings.program()
                 ),

@@ -1,11 +1,11 @@
 //! Replay of recorded files: CSV, or JSON lines, through a mapping of columns, at a chosen speed.
 
+pub mod checkpoint;
 pub(super) mod columns;
 pub(super) mod csv;
 mod error;
 mod input;
 mod pace;
-pub mod place;
 mod progress;
 mod rows;
 #[cfg(test)]
@@ -26,12 +26,12 @@ use crate::intake::mapping::Mapping;
 use crate::intake::sink::EventSink;
 use crate::intake::take::{LineMetrics, Refused, take_line};
 use crate::limits::{LINE_BYTES_MAX, REPLAY_RETRY_MS, REPLAY_ROWS_AHEAD};
+use checkpoint::CheckpointFile;
 pub use error::ReplayError;
 pub(crate) use input::Sign;
 pub use input::{FileConfig, FileReplay};
 pub use pace::{Pace, Speed, SpeedError};
-use place::PlaceFile;
-use progress::Progress;
+use progress::ReplayProgress;
 pub use rows::{Row, Rows};
 
 /// A file to replay.
@@ -44,12 +44,12 @@ pub struct FileSettings {
     /// How fast.
     pub speed: Speed,
     /// The directory in which it is recorded how far files are replayed.
-    pub places: PathBuf,
+    pub checkpoints: PathBuf,
 }
 
 /// Replays the file once: from where the last run had got to, to its end. Ends early when the agent stops.
 ///
-/// A row counts as replayed only when its events are on disk; see [`place`] for what that promises.
+/// A row counts as replayed only when its events are on disk; see [`cursor`] for what that promises.
 pub async fn run<S: EventSink>(
     settings: FileSettings,
     sink: S,
@@ -58,19 +58,19 @@ pub async fn run<S: EventSink>(
     mut stop: Stop,
 ) -> Result<(), ReplayError> {
     let failed = |error| ReplayError::Io { path: settings.path.clone(), error };
-    let (file, known) = PlaceFile::open(&settings).map_err(failed)?;
-    let place = known.place;
+    let (file, known) = CheckpointFile::open(&settings).map_err(failed)?;
+    let cursor = known.cursor;
     let mut replay = Replay {
         name: settings.path.display().to_string(),
         pace: Pace::new(settings.speed),
         started: Instant::now(),
-        said: Instant::now(),
-        progress: Progress::new(file, place, sink.durable()),
+        reported_at: Instant::now(),
+        progress: ReplayProgress::new(file, cursor, sink.durable()),
         parser: LineParser::default(),
         metrics,
         refused: 0,
     };
-    let mut rows = read_ahead(&settings, place.rows)?;
+    let mut rows = read_ahead(&settings, cursor.rows)?;
     let ended = tokio::select! {
         () = stop.requested() => Ok(()),
         ended = replay.run(&mut rows, &sink, &clock) => ended,
@@ -83,8 +83,8 @@ struct Replay {
     name: String,
     pace: Pace,
     started: Instant,
-    said: Instant,
-    progress: Progress,
+    reported_at: Instant,
+    progress: ReplayProgress,
     parser: LineParser,
     metrics: LineMetrics,
     /// Rows that were wrong.
@@ -110,13 +110,13 @@ impl Replay {
             let due = self.started + row.time.map_or(Duration::ZERO, |time| self.pace.due(time));
             self.progress.wait_until(due).await;
             self.take_row(&row, sink, clock).await;
-            if self.said.elapsed() >= Duration::from_secs(10) {
-                self.said = Instant::now();
+            if self.reported_at.elapsed() >= Duration::from_secs(10) {
+                self.reported_at = Instant::now();
                 tracing::info!(file = self.name, row = row.number, percent = row.percent, "replaying");
             }
         }
         self.progress.all_accepted().await;
-        let (rows, refused) = (self.progress.place.rows, self.refused);
+        let (rows, refused) = (self.progress.cursor.rows, self.refused);
         tracing::info!(file = self.name, rows, refused, "the file is replayed");
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Replay {
     }
 
     async fn take_row<S: EventSink>(&mut self, row: &Row, sink: &S, clock: &Arc<dyn Clock>) {
-        let done = usize::try_from(self.progress.place.lines).unwrap_or(usize::MAX);
+        let done = usize::try_from(self.progress.cursor.lines).unwrap_or(usize::MAX);
         for line in row.text.lines().skip(done) {
             let line = if line.len() > LINE_BYTES_MAX { Line::TooLong } else { Line::Whole(line.as_bytes()) };
             let ticket = loop {
@@ -153,7 +153,7 @@ impl Replay {
                     Err(Refused::Unwritable(_)) => {
                         self.progress.wait_until(Instant::now() + Duration::from_millis(REPLAY_RETRY_MS)).await;
                     }
-                    Err(Refused::Said(error)) => {
+                    Err(Refused::Reason(error)) => {
                         self.metrics.refuse(row.number, &error);
                         break None;
                     }

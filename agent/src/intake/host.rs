@@ -32,9 +32,9 @@ use reading::{Reading, Readings};
 section! {
     /// `[intake.host]`
     HostConfig {
-        /// Whether this machine is watched.
+        /// Whether to watch this machine.
         enabled: bool = true,
-        /// From look to look, in milliseconds.
+        /// Time between two readings, in milliseconds.
         interval_ms: u32 = 5000,
     }
 }
@@ -58,10 +58,10 @@ impl Input for ThisMachine {
     type Shared = ();
 
     const REPEATS: bool = false;
-    const HELP: &'static str = "This machine itself: processor, memory, disks, network, temperatures, failed units.";
+    const HELP: &'static str = "This machine: processor, memory, disks, network, temperatures, failed units.";
     const KEYS: &'static [Key] = &[
-        key("enabled", Value::Switch, "true", "Whether this machine is watched."),
-        key("interval_ms", Value::Whole(100, 86_400_000), "5000", "From look to look."),
+        key("enabled", Value::Switch, "true", "Whether to watch this machine."),
+        key("interval_ms", Value::Whole(100, 86_400_000), "5000", "Milliseconds between two readings."),
     ];
 
     fn inputs(section: &HostConfig, home: &Home) -> Vec<(String, HostSettings)> {

@@ -32,9 +32,9 @@ use crate::supervise::{Ended, Task};
 /// The agent that the inputs belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
-    /// Its name, under which inputs put what is about this machine.
+    /// The agent's name: the first level of subjects about this machine.
     pub agent: SourceId,
-    /// Its data directory, in which inputs keep what they must not lose.
+    /// The agent's data directory, in which inputs store their state.
     pub data_dir: PathBuf,
 }
 
@@ -59,7 +59,7 @@ pub trait Input: Sized + Send + 'static {
     /// What all inputs of this kind have in common; `()` for nothing.
     type Shared: Clone + Default + fmt::Debug + Send + Sync + 'static;
 
-    /// Whether the section may stand there several times, as `[[intake.KIND]]`.
+    /// Whether the section may be repeated, as `[[intake.KIND]]`.
     const REPEATS: bool;
     /// What the section is for.
     const HELP: &'static str;
@@ -72,11 +72,11 @@ pub trait Input: Sized + Send + 'static {
         Ok(())
     }
 
-    /// The inputs that the section asks for, each with what tells it apart from others of its kind: `""` for the only
+    /// The inputs that the section configures, each with a name that is unique among its kind: `""` for the only
     /// one.
     fn inputs(section: &Self::Section, home: &Home) -> Vec<(String, Self::Config)>;
 
-    /// A new section is in force: changes what is shared.
+    /// Applies a new section to the shared state.
     fn share(_: &Self::Shared, _: &Self::Section) {}
 
     /// Looks for what would keep the input from being opened, and opens nothing: for `check`.
@@ -84,7 +84,7 @@ pub trait Input: Sized + Send + 'static {
         Ok(())
     }
 
-    /// Opens the input. An input that was opened and is not run gives back what it took when it is dropped.
+    /// Opens the input. An input that was opened but is not run releases its resources when it is dropped.
     fn open(config: &Self::Config, shared: &Self::Shared) -> impl Future<Output = Result<Self, String>> + Send;
 
     /// Takes events until `stop` is requested, or until there are no more.

@@ -17,7 +17,7 @@ mod values;
 use std::fmt::Write;
 
 use afferent_protocol::event::{
-    Alarm, AlarmTransition, Body, Breakdown, Derived, Event, EventError, MachineState, Quality, Recovery, Sample,
+    self, Alarm, AlarmTransition, Body, Breakdown, Derived, Event, EventError, MachineState, Quality, Recovery, Sample,
     Severity, State, Value,
 };
 use afferent_protocol::ids::{NameError, Subject, Timestamp};
@@ -31,10 +31,10 @@ pub use values::{Number, Text, Time};
 /// Why a line was refused. The text is for the producer.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
-    /// Over the limit.
+    /// The line is longer than the limit.
     #[error("the line has over {LINE_BYTES_MAX} bytes; send less text in it, and end lines with \\n")]
     TooLong,
-    /// Bytes that are no text.
+    /// The bytes are not UTF-8.
     #[error("byte {0} of the line is not UTF-8; send text as UTF-8")]
     NotUtf8(usize),
     /// Not one JSON object, or a field with a wrong type.
@@ -44,39 +44,39 @@ pub enum LineError {
     #[error("`{0}` is missing; {1} needs it")]
     Missing(Field, Kind),
     /// A field that this type does not have.
-    #[error("`{0}` is no field of {1}; it takes {2}")]
+    #[error("`{0}` is not a field of {1}; its fields are {2}")]
     Foreign(Field, Kind, FieldSet),
-    /// A name that an enumeration does not have.
-    #[error("`{field}` is {given:?}; it is one of {known}")]
+    /// The name is unknown.
+    #[error("`{field}` is {given:?}; use one of {known}")]
     Name {
         /// The field.
         field: Field,
-        /// What was given.
+        /// The given name.
         given: String,
-        /// What is taken.
+        /// The known names.
         known: &'static str,
     },
-    /// What only the agent itself writes.
+    /// Only the agent itself writes this type.
     #[error("`type` is {0:?}, which only an agent itself writes")]
     Own(String),
-    /// A subject that is no path.
+    /// The subject is not a valid path.
     #[error("the subject {0}; write a path such as 88-C/spindle/temperature")]
     Subject(NameError),
-    /// A time that cannot be read or told.
+    /// The time cannot be parsed, or is out of range.
     #[error(
         "`time` is {0:?}; write RFC 3339 as \"2021-09-13T23:54:31Z\" or whole microseconds since 1970, up to the year 9999"
     )]
     Time(String),
-    /// A number that is perhaps meant in another unit.
+    /// The number is probably in a different unit.
     #[error(
-        "`time` is {0}, which in microseconds since 1970 lies before 2000-01-02; if it counts seconds or milliseconds, send \
-         microseconds, and if it is meant, RFC 3339 as \"1970-01-01T00:00:00Z\""
+        "`time` is {0}, which as microseconds since 1970 is before 2000-01-02; if it counts seconds or milliseconds, send \
+         microseconds; if that time is right, send RFC 3339 such as \"1970-01-01T00:00:00Z\""
     )]
     OtherUnit(i64),
     /// Not a UCUM code.
     #[error("{0}")]
     Unit(#[from] UnitError),
-    /// What the protocol refuses.
+    /// The protocol rejects the event.
     #[error("{0}")]
     Event(#[from] EventError),
 }
@@ -114,6 +114,9 @@ pub enum Kind {
     Derived,
 }
 
+/// The types that a producer may send, as a refusal lists them.
+const TYPES: &str = "sample, breakdown, recovery, state, alarm, derived";
+
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -143,18 +146,28 @@ impl Kind {
         }
     }
 
+    /// What a line of this kind is; none where producers have nothing to say.
+    pub(crate) const fn of(kind: event::Kind) -> Option<Self> {
+        match kind {
+            event::Kind::Sample => Some(Self::Sample),
+            event::Kind::Breakdown => Some(Self::Breakdown),
+            event::Kind::Recovery => Some(Self::Recovery),
+            event::Kind::State => Some(Self::State),
+            event::Kind::Alarm => Some(Self::Alarm),
+            event::Kind::Derived => Some(Self::Derived),
+            event::Kind::Loss
+            | event::Kind::ClockStep
+            | event::Kind::LifeCycle
+            | event::Kind::Progress
+            | event::Kind::Followed => None,
+        }
+    }
+
     fn named(name: &str) -> Result<Self, LineError> {
-        let short = name.strip_prefix("afferent.").and_then(|name| name.strip_suffix(".v1")).unwrap_or(name);
-        Ok(match short {
-            "sample" => Self::Sample,
-            "breakdown" => Self::Breakdown,
-            "recovery" => Self::Recovery,
-            "state" => Self::State,
-            "alarm" => Self::Alarm,
-            "derived" => Self::Derived,
-            "loss" | "lifecycle" | "clockstep" => return Err(LineError::Own(name.to_owned())),
-            _ => return Err(unknown(Field::Type, name, "sample, breakdown, recovery, state, alarm, derived")),
-        })
+        match event::Kind::named(name) {
+            Some(kind) => Self::of(kind).ok_or_else(|| LineError::Own(name.to_owned())),
+            None => Err(unknown(Field::Type, name, TYPES)),
+        }
     }
 }
 
@@ -188,7 +201,7 @@ impl LineParser {
     }
 }
 
-/// A line whose fields are those of its type; [`ParsedLine::event`] reads what stands in them.
+/// A line whose fields are those of its type; [`ParsedLine::event`] reads what is in them.
 #[derive(Debug)]
 pub struct ParsedLine<'a> {
     fields: Fields<'a>,

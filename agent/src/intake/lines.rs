@@ -2,7 +2,7 @@
 
 use crate::limits::{LINE_BYTES_MAX, READ_BYTES_MAX, READ_BYTES_MIN};
 
-/// What stands between two line ends.
+/// What is between two line ends.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     /// A line, without its end.
@@ -76,7 +76,7 @@ impl LineBuffer {
         }
     }
 
-    /// What stands behind the last line end, once no more bytes come.
+    /// What is behind the last line end, once no more bytes come.
     pub fn last_line(&mut self) -> Option<Line<'_>> {
         let rest = self.start..std::mem::replace(&mut self.end, self.start);
         self.searched = self.start;

@@ -5,7 +5,7 @@
 //! - `stderr`: what children say beside it
 //! - [`mapping`]: what columns and fields mean that come from outside
 //! - [`take`]: lines into the ring log, for inputs that answer nobody
-//! - [`lines`]: bytes to lines; [`mod@line`]: a line to an event; [`cell`], [`time`], [`mod@unit`]: what stands in it
+//! - [`lines`]: bytes to lines; [`mod@line`]: a line to an event; [`cell`], [`time`], [`mod@unit`]: what is in it
 //! - [`sink`]: where every input hands over its events
 
 pub mod cell;

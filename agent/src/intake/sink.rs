@@ -15,7 +15,7 @@ pub type Commits = [u64; 2];
 
 /// Takes events into the ring log.
 pub trait EventSink: Clone + Send + Sync + 'static {
-    /// Checks an event and takes it into the open batch of its stream. The ticket says when it is on disk.
+    /// Checks an event and adds it to the open batch of its stream. The ticket shows when it is on disk.
     fn push(&self, event: &Event<'_>, waiting: Waiting) -> Result<Ticket, Refusal>;
 
     /// Returns when it is worth trying again after [`Refusal::Full`].
@@ -61,7 +61,7 @@ pub enum Waiting {
     Nobody,
 }
 
-/// Where an event that was taken stands: it is on disk when its stream has made this commit.
+/// The commit of an accepted event: the event is on disk when its stream has made this commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
     /// The event's stream.
@@ -77,26 +77,26 @@ impl Ticket {
     }
 }
 
-/// Why an event was not taken.
+/// Why an event was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The open batches are full, as the disk does not keep up: wait for [`EventSink::room`].
+    /// The open batches are full because the disk is too slow: wait for [`EventSink::room`].
     #[error("the agent has no room at this moment; send it again")]
     Full,
     /// The event breaks a rule of the protocol.
     #[error(transparent)]
     Invalid(#[from] EventError),
-    /// The disk does not take anything.
-    #[error("the agent cannot write it to its disk ({0}); make room or mend the disk, then send it again")]
+    /// Writing to the disk fails.
+    #[error("the agent cannot write it to its disk ({0}); make room or repair the disk, then send it again")]
     Unwritable(Arc<str>),
-    /// It does not even fit an open batch that is empty, beside the tables of devices and files.
-    #[error("it is too much for the ring log's segments; set a larger `ring.segment_bytes`")]
+    /// The event does not fit an empty batch beside the tables of devices and files.
+    #[error("it does not fit a segment of the ring log; set a larger `ring.segment_bytes`")]
     TooMuch,
     /// The agent is stopping.
     #[error("the agent is stopping; send it again when it is back")]
     Stopped,
-    /// What writes events to the disk has died.
-    #[error("the agent has failed and takes nothing ({0}); send it again once it has restarted")]
+    /// The writer thread has failed.
+    #[error("the agent has failed and accepts nothing ({0}); send it again once the agent has restarted")]
     Failed(Arc<str>),
 }
 

@@ -4,15 +4,15 @@
 //! sent at most once per group commit, and producers need not wait for it before they send more.
 //! `{"line":n,"error":"…"}`: line n was refused; the lines around it are not touched by that. N never stands on a refused
 //! line, so a producer is done when every line of it is either refused or not above N. Empty lines count, and hold nothing.
-//! `{"line":0,"error":"…"}`: the connection ends, or has no place; the lines of it are answered as ever.
+//! `{"line":0,"error":"…"}`: the connection ends, or has no slot; the lines of it are answered as ever.
 //! `replays` has the two lines that are no events.
 
 mod answers;
 mod connection;
 mod input;
 mod listener;
-mod places;
 mod replays;
+mod slots;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ use crate::metrics::{Counter, Gauge, Registry};
 use crate::supervise::Supervisor;
 pub use input::{Socket, SocketConfig};
 pub use listener::{BindError, Listeners, set_mode};
-pub use places::Places;
+pub use slots::Slots;
 
 /// What sockets to open.
 #[derive(Clone, Debug, PartialEq)]

@@ -91,7 +91,7 @@ fn log_line(name: &str, line: &Line<'_>, budget: &mut Budget) {
 
 fn log_left_out(name: &str, lines: u64) {
     if lines > 0 {
-        tracing::warn!("{name}: {lines} more lines of its standard error were left out");
+        tracing::warn!("{name}: {lines} more lines of its standard error were dropped");
     }
 }
 

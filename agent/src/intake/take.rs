@@ -42,11 +42,13 @@ impl LineMetrics {
         }
     }
 
-    /// A line was refused, and nobody else is told.
+    /// Counts and reports a refused line, for inputs whose producer gets no answer.
     pub(super) fn refuse(&self, number: u64, error: &str) {
         self.refused.add(1);
         let name = &self.name;
-        let text = format!("line {number} of {name} was refused, and its event is lost: {error}; mend what writes it");
+        let text = format!(
+            "line {number} of {name} was refused, and its event is lost: {error}; correct the program that writes it"
+        );
         self.troubles.happened(&format!("lines of {name}"), text);
     }
 }
@@ -77,7 +79,7 @@ pub async fn take_lines<S: EventSink, R: AsyncRead + Unpin>(
             match take_line(&line, &mut parser, sink, clock).await {
                 Ok(_) => metrics.taken.add(1),
                 Err(Refused::Stopped) => return Ok(()),
-                Err(Refused::Unwritable(error) | Refused::Said(error)) => metrics.refuse(number, &error),
+                Err(Refused::Unwritable(error) | Refused::Reason(error)) => metrics.refuse(number, &error),
             }
         }
     }
@@ -87,10 +89,10 @@ pub async fn take_lines<S: EventSink, R: AsyncRead + Unpin>(
 pub(super) enum Refused {
     /// The agent is stopping.
     Stopped,
-    /// The disk does not take anything now.
+    /// Writing to the disk fails at present.
     Unwritable(String),
-    /// It says something that cannot be taken.
-    Said(String),
+    /// The line is invalid; the text states why.
+    Reason(String),
 }
 
 /// Takes one line, when there is room for it; an empty one has no ticket.
@@ -100,21 +102,21 @@ pub(super) async fn take_line<S: EventSink>(
     sink: &S,
     clock: &Arc<dyn Clock>,
 ) -> Result<Option<Ticket>, Refused> {
-    let said = |error: LineError| Refused::Said(error.text());
+    let reason = |error: LineError| Refused::Reason(error.text());
     let line = match *line {
         Line::Whole(line) if line.iter().all(u8::is_ascii_whitespace) => return Ok(None),
         Line::Whole(line) => line,
-        Line::TooLong => return Err(said(LineError::TooLong)),
+        Line::TooLong => return Err(reason(LineError::TooLong)),
     };
-    let parsed = parser.parse(line).map_err(said)?;
-    let event = parsed.event(clock.wall()).map_err(said)?;
+    let parsed = parser.parse(line).map_err(reason)?;
+    let event = parsed.event(clock.wall()).map_err(reason)?;
     loop {
         match sink.push(&event, Waiting::Nobody) {
             Ok(ticket) => return Ok(Some(ticket)),
             Err(Refusal::Full) => sink.room().await,
             Err(Refusal::Stopped | Refusal::Failed(_)) => return Err(Refused::Stopped),
             Err(unwritable @ Refusal::Unwritable(_)) => return Err(Refused::Unwritable(unwritable.to_string())),
-            Err(other) => return Err(Refused::Said(other.to_string())),
+            Err(other) => return Err(Refused::Reason(other.to_string())),
         }
     }
 }

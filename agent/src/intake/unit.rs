@@ -18,7 +18,7 @@ use atoms::{HABITS, METRIC, OTHER, PREFIXES};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
     /// Over the limit of the protocol.
-    #[error("the unit has {0} bytes, and at most {UNIT_BYTES_MAX} are taken")]
+    #[error("the unit has {0} bytes; at most {UNIT_BYTES_MAX} are allowed")]
     TooLong(usize),
     /// A code of UCUM for what nobody means by it.
     #[error("the unit {unit:?} is the {} in UCUM; write {:?} for {}", .meant.0, .meant.1, .meant.2)]

@@ -4,7 +4,7 @@ use afferent_protocol::batch::HEADER_LEN;
 use afferent_protocol::limits::{EVENT_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SOURCE_BYTES_MAX};
 use afferent_protocol::segment::{SEGMENT_HEADER_LEN, STOP_LEN, entry_len};
 
-/// Segments that a ring needs: for both streams one to write and one to let go of.
+/// Segments that a ring needs: for both streams one to write and one to release.
 pub const SEGMENTS_MIN: usize = 4;
 /// Free segments that stay when a pool goes back to its size: one to take, and the spare.
 pub const SEGMENTS_SPARE: usize = 2;
@@ -31,7 +31,7 @@ pub const LOSSES_PER_BATCH_MAX: usize = 32;
 
 /// Files that are tried for one write before it is given back as refused.
 pub const WRITE_TRIES_MAX: u32 = 3;
-/// How often the same place is read in vain before what stands there is declared as lost.
+/// How often the same place is read in vain before what is there is declared as lost.
 pub const READ_TRIES_MAX: u8 = 5;
 /// Where a whole read fails, it is read in pieces of this length.
 pub const READ_PIECE_BYTES: usize = 4096;

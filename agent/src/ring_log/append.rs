@@ -42,7 +42,7 @@ impl<D: Disk> RingLog<D> {
     ///
     /// On [`AppendError::Unwritable`] and [`AppendError::NoSegment`] look at [`RingLog::pending`]: when the stream is
     /// pending, the builder was emptied and its sealed bytes are kept, and [`RingLog::retry`], or this with an empty
-    /// builder, tries again with the same bytes on another file. Otherwise, and on any other error, the builder is as
+    /// builder, tries again with the same bytes on a different file. Otherwise, and on any other error, the builder is as
     /// it was.
     pub fn append(
         &mut self,
@@ -117,7 +117,7 @@ impl<D: Disk> RingLog<D> {
             .is_some_and(|active| active.position + (entry_len + STOP_LEN) as u64 <= self.pool.slots[active.number].len)
     }
 
-    /// Writes what is sealed, on a fresh file where one refuses, and takes note of it.
+    /// Writes the sealed batch, to a fresh file if a file refuses it, and records it.
     pub(super) fn commit(&mut self, pen: Pen) -> Result<Appended, AppendError> {
         let stream = self.buffers[pen.index()].batch().expect("only what was sealed is written").lane.stream;
         let mut refused = None;
@@ -152,7 +152,7 @@ impl<D: Disk> RingLog<D> {
         buffer.entry_len() + if pen == Pen::Of(Stream::Critical) && of_caller { LOSS_ROOM } else { 0 }
     }
 
-    /// What the head of the sealed entry says of the log: how far the lane was acked, and how far the other stream goes.
+    /// The ends in the head of the sealed entry: the lane's acked end, and the end of the other stream.
     fn knowledge(&self, pen: Pen) -> Knowledge {
         let lane = self.buffers[pen.index()].batch().expect("only what was sealed is written").lane;
         let acked_end = self.lanes.get(lane).expect("a lane that is written to is known").released_end;
@@ -245,7 +245,7 @@ impl<D: Disk> RingLog<D> {
         lane.end = batch.end();
         lane.chain = Some(batch.chain);
         self.newest_generation = self.newest_generation.max(generation);
-        if batch.tells_progress {
+        if batch.has_progress {
             self.pin(pen, generation);
         }
         if begins {

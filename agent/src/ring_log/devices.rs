@@ -22,19 +22,19 @@ use super::RingLog;
 use super::pen::Pen;
 use super::pool::Segment;
 
-/// How far one lane of a device is in the log.
+/// The progress of one lane of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceProgress {
     /// The device.
     pub device: SourceId,
-    /// When the batch that ends there came, by the agent's clock.
+    /// When the batch that ends there arrived, by the agent's clock.
     pub time: Timestamp,
-    /// How far.
+    /// The progress.
     pub progress: Progress,
 }
 
 impl DeviceProgress {
-    /// Adds it to a batch.
+    /// Appends it to a batch.
     ///
     /// # Panics
     /// When the batch has no room: whoever fills it keeps some.

@@ -1,119 +1,119 @@
-//! What can go wrong, per operation.
+//! Errors of the ring log, one type per operation.
 
 use std::io;
 
 use afferent_protocol::ids::{Sequence, SequenceRange, Stream};
 use afferent_protocol::session::Lane;
 
-/// Why a ring log does not start. Damaged files are no reason: they are mended.
+/// Why a ring log cannot be opened. Damaged files are not an error: they are repaired.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory cannot be read.
-    #[error("the ring log's directory cannot be read: {0}; check that it exists and belongs to the agent's user")]
+    #[error("cannot read the ring log's directory: {0}; check that it exists and belongs to the agent's user")]
     List(#[source] io::Error),
-    /// There is no room for even the smallest ring, and nothing in it that could be shipped to make some.
+    /// The disk has no room for the smallest ring, and the ring holds no event whose shipping would free some.
     #[error(
-        "there are {have} of the {needed} ring log segments that are needed, {missing_bytes} bytes are missing: {}",
+        "the ring log has {have} of the {needed} segments that it needs; {missing_bytes} bytes are missing: {}",
         why_not_made(Some(source))
     )]
     NoSpace {
-        /// Segments that could be made.
+        /// Number of segments that could be created.
         have: usize,
-        /// Segments that are needed.
+        /// Number of segments that the ring needs.
         needed: usize,
-        /// Bytes that are missing.
+        /// Bytes of the missing segments.
         missing_bytes: u64,
         /// What the disk said.
         source: io::Error,
     },
 }
 
-/// Why a batch is not on disk.
+/// Why a batch could not be appended.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The builder has no event in it, and nothing waits to be written again.
+    /// The builder is empty, and no batch waits to be written again.
     #[error("there is nothing to append")]
     Empty,
-    /// It cannot fit a segment. The builder is as it was.
-    #[error("the batch has up to {bytes} bytes, and a segment of the ring log takes {bytes_max}: seal it earlier")]
+    /// The batch is larger than a segment. The builder is unchanged.
+    #[error("the batch may have {bytes} bytes, and a segment of the ring log takes {bytes_max}: seal it earlier")]
     TooLarge {
-        /// What it has, at most.
+        /// Upper bound of the batch's bytes.
         bytes: usize,
-        /// What is taken.
+        /// Bytes that fit a segment.
         bytes_max: usize,
     },
-    /// An earlier batch of this stream is not on disk yet and must be first. The builder is as it was.
+    /// An earlier batch of this stream must be written first. The builder is unchanged.
     #[error("an earlier batch of `{stream}` is not on disk yet")]
     Pending {
         /// The stream.
         stream: Stream,
     },
-    /// The disk refused on every file that was tried. When the stream is *pending* now, its sealed bytes are kept.
-    #[error("the disk does not take what is to be written to `{stream}`: {source}")]
+    /// The write failed on every file that was tried. If the stream is *pending* now, its sealed bytes are kept.
+    #[error("cannot write `{stream}` to the disk: {source}")]
     Unwritable {
         /// The stream whose batch, or whose declaration of a loss, was refused.
         stream: Stream,
-        /// What the disk said last.
+        /// The last error of the disk.
         source: io::Error,
     },
-    /// What is to be sealed again cannot be read; trying again may help, and after some tries it counts as damaged.
-    #[error("the disk does not give back what is to be sealed again: {source}")]
+    /// Events to be sealed again cannot be read. A retry may help; after some retries they count as damaged.
+    #[error("cannot read the events to be sealed again: {source}")]
     Unreadable {
         /// What the disk said.
         source: io::Error,
     },
-    /// No segment is free, none can be made and none may be given up. When the stream is *pending* now, its sealed
-    /// bytes are kept; otherwise the builder is as it was.
+    /// No segment is free, none can be created and none may be evicted. If the stream is *pending* now, its sealed
+    /// bytes are kept; otherwise the builder is unchanged.
     #[error(
-        "no segment is free for `{stream}`, and another of {missing_bytes} bytes cannot be made: {}",
+        "no segment is free for `{stream}`, and a new one of {missing_bytes} bytes cannot be created: {}",
         why_not_made(source.as_ref())
     )]
     NoSegment {
-        /// The stream that needs one.
+        /// The stream that needs a segment.
         stream: Stream,
-        /// Bytes that would be needed.
+        /// Bytes of a new segment.
         missing_bytes: u64,
-        /// What the disk said when one was to be made.
+        /// The error of the disk when creating one.
         source: Option<io::Error>,
     },
 }
 
-/// Why there is no more room in the ring log: a full disk is something else than a broken one.
+/// Why the ring log cannot grow. It distinguishes a full disk from a broken one.
 fn why_not_made(error: Option<&io::Error>) -> String {
     let is_full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     match error {
-        None => "the pool has its size, and what it holds must not be given up; raise `ring.pool_bytes`".to_owned(),
+        None => "the pool is full, and its events must not be evicted; raise `ring.pool_bytes`".to_owned(),
         Some(error) if is_full(error.kind()) => {
-            format!("the disk has no room ({error}); free some, or make `ring.pool_bytes` smaller")
+            format!("the disk has no room ({error}); free some, or lower `ring.pool_bytes`")
         }
         Some(error) => {
-            format!("the disk fails ({error}); look at the disk, and at what the kernel says of it")
+            format!("the disk fails ({error}); check the disk and the kernel's log")
         }
     }
 }
 
-/// Why nothing could be read.
+/// Why a read of the ring log failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// No batch that begins there is held: released, given up, or never written. Ask what is held again.
-    #[error("nothing that begins at {from} is held")]
+    /// No batch begins at this sequence: it is released, evicted or was never written. Query the held ranges again.
+    #[error("the ring log holds no batch that begins at {from}")]
     NotHeld {
-        /// What was asked for.
+        /// The requested sequence.
         from: Sequence,
     },
-    /// What stood there is damaged. It is declared as lost, durably, and is not held any more: ask what is held again.
-    #[error("the events {} to {} were damaged on disk and are declared as lost", range.first, range.end)]
+    /// The events are damaged. They are durably declared as lost and not held any more: query the held ranges again.
+    #[error("the events {} to {} are damaged on disk and declared as lost", range.first, range.end)]
     Corrupt {
         /// The lane.
         lane: Lane,
-        /// What is lost.
+        /// The lost events.
         range: SequenceRange,
     },
-    /// The disk did not give it; trying again may help, and after some tries it counts as damaged.
-    #[error("the disk does not give back what was written: {0}")]
+    /// The read failed. A retry may help; after some retries the batch counts as damaged.
+    #[error("cannot read the ring log: {0}")]
     Io(#[from] io::Error),
-    /// What stood there is damaged, and the disk does not take the declaration.
-    #[error("a damaged stretch could not be declared as lost: {0}")]
+    /// The events are damaged, and the loss could not be written.
+    #[error("damaged events cannot be declared as lost: {0}")]
     Undeclared(#[source] AppendError),
 }
 

@@ -84,7 +84,7 @@ impl<D: Disk> RingLog<D> {
     /// are being written are no victims, and what is being sealed again is one only where nothing else is.
     fn victim(&self, stream: Stream) -> Option<(usize, Segment)> {
         let oldest = |victim: Stream| {
-            let can_go = |number: usize, segment: &Segment| !self.is_active(number) && !self.tells_of_copies(segment);
+            let can_go = |number: usize, segment: &Segment| !self.is_active(number) && !self.has_copy_marks(segment);
             let segments = self.pool.taken().filter(|(number, segment)| can_go(*number, segment));
             let of_stream = segments.filter(|(_, segment)| segment.lane.stream == victim);
             let oldest = of_stream.min_by_key(|(_, s)| (self.is_copied(s), self.is_pinned(s), s.generation));
@@ -132,7 +132,7 @@ impl<D: Disk> RingLog<D> {
         going.flat_map(|(number, other)| self.losses_of(number, other)).collect()
     }
 
-    /// Losses that a critical segment declares and that no ack has come for: they go on in the loss of the segment.
+    /// Losses that a critical segment declares and that no ack has come for: they continue in the loss of the segment.
     pub(super) fn losses_of(&self, number: usize, segment: &Segment) -> Vec<Loss> {
         let mut losses = Vec::new();
         let released_end = self.lanes.get(segment.lane).map_or(Sequence::ZERO, |lane| lane.released_end);

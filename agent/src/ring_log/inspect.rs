@@ -1,7 +1,7 @@
-//! Looking at a ring from outside: for the command line, without writing anything.
+//! Inspects the files of a ring log for the command line, without writing.
 //!
-//! It reads what lies in the files, whether or not an agent is at work on them. Bytes behind a segment's last entry and
-//! its stop belong to nothing: what they hold does not matter, and is not looked at.
+//! An agent may be writing the files meanwhile. Bytes behind a segment's last entry and
+//! its stop have no meaning and are not checked.
 
 use std::io;
 
@@ -19,62 +19,62 @@ use super::pool::file_number;
 /// What one file of the ring holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileStatus {
-    /// Its name.
+    /// The file's name.
     pub name: String,
-    /// Its length.
+    /// The file's length.
     pub bytes: u64,
-    /// What is in it.
+    /// What the file holds.
     pub content: Content,
 }
 
-/// What is in a file.
+/// What a file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Nothing.
+    /// No segment: it is free.
     Blank,
-    /// Something without a readable header.
+    /// Bytes without a readable header.
     Unreadable,
     /// A segment.
     Segment {
-        /// Its header.
+        /// The segment's header.
         header: SegmentHeader,
-        /// Whole entries.
+        /// Number of whole entries.
         entries: u64,
-        /// Events in them.
+        /// Number of events in the entries.
         events: u64,
-        /// The first sequence after them.
+        /// The first sequence behind the entries.
         end: Sequence,
-        /// The highest acked end that they name.
+        /// The highest acked end that the entries name.
         acked_end: Sequence,
-        /// Bytes up to the end of the last one.
+        /// Bytes up to the end of the last entry.
         used_bytes: u64,
-        /// How it ends.
+        /// How the segment ends.
         tail: Tail,
     },
 }
 
-/// Something that is not as it was written.
+/// Damage that a check has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The file.
     pub name: String,
-    /// Where in it.
+    /// The byte position in the file.
     pub position: Position,
-    /// What is wrong there.
+    /// What is wrong at this position.
     pub fault: Fault,
 }
 
-/// What is wrong.
+/// Kinds of damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The header is damaged in both copies.
-    #[error("the header is damaged, and so is its copy")]
+    #[error("both copies of the header are damaged")]
     Header,
     /// One of the copies of the header is damaged.
     #[error("one of the two copies of the header is damaged")]
     HeaderCopy,
-    /// A stretch that cannot be read, before whole entries.
-    #[error("the stretch up to byte {to} is damaged")]
+    /// A range of bytes that cannot be read, before whole entries.
+    #[error("the bytes up to {to} are damaged")]
     Damaged {
         /// Where the next whole entry begins.
         to: Position,
@@ -82,23 +82,23 @@ pub enum Fault {
     /// Neither an entry nor a stop at the end.
     #[error("a write did not finish here, or the end is damaged")]
     TornTail,
-    /// Sequences are missing, or come twice with other content.
-    #[error("sequence {expected} was to come, and {found} does")]
+    /// Sequences are missing, or occur twice with different content.
+    #[error("sequence {expected} is expected, {found} found")]
     Sequence {
-        /// What was to come.
+        /// The next sequence of the lane.
         expected: Sequence,
-        /// What does.
+        /// The first sequence of the batch.
         found: Sequence,
     },
-    /// A batch does not name the one before it.
-    #[error("the batch does not name the one before it: the chain is broken")]
+    /// A batch does not name its predecessor's hash.
+    #[error("the batch does not name its predecessor: the chain is broken")]
     Chain,
-    /// The signature is not by the key that was asked for.
-    #[error("the signature is not by this key")]
+    /// The batch is not signed with the given key.
+    #[error("the batch is not signed with this agent's key")]
     Signature,
 }
 
-/// What a ring's check has found.
+/// The result of verifying a ring log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verified {
     /// Segments.
@@ -107,7 +107,7 @@ pub struct Verified {
     pub batches: u64,
     /// Events.
     pub events: u64,
-    /// What is wrong.
+    /// Kinds of damage.
     pub problems: Vec<Problem>,
 }
 
@@ -223,7 +223,7 @@ fn follow(lanes: &mut Vec<Checked>, batch: &Batch<'_>) -> Result<(), Fault> {
         lanes.push(Checked { lane, end, chain });
         return Ok(());
     };
-    // After a write that the disk refused, the same batch stands in two segments.
+    // After a write that the disk refused, the same batch is in two segments.
     if known.end == end && known.chain == chain {
         return Ok(());
     }

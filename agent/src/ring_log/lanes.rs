@@ -1,4 +1,4 @@
-//! The lanes that the ring holds: how far each goes, how far it was let go of, and its holes.
+//! The lanes that the ring holds: how far each goes, how far it was released, and its holes.
 
 use afferent_protocol::batch::{CHAIN_START, ChainHash};
 use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream};
@@ -11,7 +11,7 @@ pub(super) struct LaneState {
     pub lane: Lane,
     /// Everything before it was acked by the next log, or declared as lost.
     pub released_end: Sequence,
-    /// What stands before it was given up: it is not shown again, even where it can still be read.
+    /// What is before it was given up: it is not shown again, even where it can still be read.
     pub lost_end: Sequence,
     /// The first sequence that is not on disk.
     pub end: Sequence,
@@ -23,7 +23,7 @@ pub(super) struct LaneState {
     pub under: Option<SourceId>,
     /// Its tail was torn, or may be in a file that cannot be read: there may have been more of it than is here.
     pub frayed: bool,
-    /// It does not go on: what it holds is, or will be, in another epoch once more. It is not shipped.
+    /// The lane has ended: its events are, or will be, copied to a new epoch. It is not shipped.
     pub resealed: bool,
 }
 
@@ -59,7 +59,7 @@ impl LaneState {
         self.release(to);
     }
 
-    /// Takes note of a range that was declared as lost; one that touches others becomes one with them.
+    /// Records a range that was declared as lost; one that touches others becomes one with them.
     pub fn add_hole(&mut self, mut hole: SequenceRange) {
         self.holes.retain(|known| {
             let apart = known.end < hole.first || hole.end < known.first;
@@ -79,17 +79,17 @@ impl LaneState {
         self.holes.iter().find(|hole| hole.end > from).map_or(self.end, |hole| hole.first)
     }
 
-    /// What can be read and is not let go of, up to the first hole: what follows it is held once that is gone.
+    /// The readable events that are not released, up to the first hole: events behind it are held once the hole is gone.
     pub fn held(&self) -> Held {
         Held { lane: self.lane, first: self.released_end, end: self.whole_until(self.released_end) }
     }
 
-    /// Whether anything of it is not let go of.
+    /// Whether the lane has events that are not released.
     pub fn is_held(&self) -> bool {
         self.released_end < self.end
     }
 
-    /// Events that are on disk and not let go of.
+    /// Number of events that are on disk and not released.
     pub fn unacked(&self) -> u64 {
         let held_holes = self.holes.iter().filter(|hole| hole.first > self.released_end);
         self.end.since(self.released_end) - held_holes.map(|hole| hole.count()).sum::<u64>()

@@ -10,7 +10,7 @@
 //!   begins, the header goes with it.
 //! - Two entries are never unsynced at once in one segment, and a file that has refused a write is never written again.
 //! - Sequences of a lane are dense, no sequence is given twice, and the chain goes on across restarts. Where the files do
-//!   not show all that was accepted, the rest is declared as vanished, and the stream goes on in a new epoch.
+//!   not show all that was accepted, the rest is declared as vanished, and the stream continues in a new epoch.
 //! - The witness may lag and never leads; nothing waits for it but the beginning of a segment, a start and a stop.
 //! - An event that was durable is held until it is released, or until a loss that names it is durable in `critical`. What
 //!   was released can be read, and held again, until its file is taken: the oldest first, and after all blank ones.

@@ -23,9 +23,9 @@ use super::{RingLog, seed_of};
 use crate::limits::ring_log::{GENERATION_STRIDE, SEGMENTS_MIN};
 
 impl<D: Disk> RingLog<D> {
-    /// Reads every segment once, goes on where the log ended, and makes durable what was lost.
+    /// Reads every segment once, continues where the log ended, and makes durable what was lost.
     ///
-    /// A stream goes on in its epoch when its last segment ends whole and nobody knows of more, and in a new one otherwise:
+    /// A stream continues in its epoch when its last segment ends whole and nobody knows of more, and in a new one otherwise:
     /// what stood behind the end may have been accepted, and no sequence is ever given twice. `witness` is the directory of
     /// the ring's witness, another one than `disk`.
     pub fn open(
@@ -116,7 +116,7 @@ impl<D: Disk> RingLog<D> {
         };
         found.keep_copies(&log.pool);
         recovery.resealed = log.reseal_found(&found);
-        log.settle(&found.headless, clock);
+        log.declare_losses(&found.headless, clock);
         recovery.undeclared = log.undeclared_count() > 0;
         // Both slots, so that the next writes find their files.
         log.sync_witness();
@@ -126,7 +126,7 @@ impl<D: Disk> RingLog<D> {
     }
 
     /// Frees what is not needed and declares what was lost.
-    fn settle(&mut self, headless: &[usize], clock: &ClockReading) {
+    fn declare_losses(&mut self, headless: &[usize], clock: &ClockReading) {
         self.sweep_where(|segment| segment.first < segment.end);
         self.forget_gone();
         if self.pay_debts(clock).is_err() {
@@ -146,7 +146,7 @@ impl<D: Disk> RingLog<D> {
         self.forget_gone();
     }
 
-    /// Begins to seal again what is held under another key, and goes on with what was being sealed again.
+    /// Begins to seal again what is held under a different key, and continues with what was being sealed again.
     fn reseal_found(&mut self, found: &Survey) -> u32 {
         let mut count = 0;
         for lane in &found.lanes {
@@ -193,7 +193,7 @@ fn make_files<D: Disk>(pool: &mut Pool<D>) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Goes on in the stream's last segment, or says why not.
+/// Continues in the stream's last segment, or says why not.
 fn resume<D: Disk>(
     pool: &mut Pool<D>,
     found: &Survey,
@@ -204,7 +204,7 @@ fn resume<D: Disk>(
     if let Some(before) = found.doubtful[usize::from(stream.number())] {
         return Err(StreamStart::Vanished { before });
     }
-    // What is, or was, sealed again goes on in neither of its epochs.
+    // What is, or was, sealed again continues in neither of its epochs.
     let of_stream = |lane: &&FoundLane| lane.lane.stream == stream;
     let mut lanes = found.lanes.iter().rev().filter(of_stream);
     let newest = lanes.clone().next().ok_or(StreamStart::First)?;
@@ -255,7 +255,7 @@ fn write_again(file: &impl DiskFile, entry_at: Option<Position>, end: u64) -> io
     file.sync()
 }
 
-/// The segments that the streams go on in; nothing is being copied.
+/// The segments that the streams continue in; nothing is being copied.
 fn heads<F>(resumed: [Result<Active<F>, StreamStart>; 2]) -> [Option<Active<F>>; Pen::COUNT] {
     let [critical, samples] = resumed.map(Result::ok);
     [critical, samples, None]

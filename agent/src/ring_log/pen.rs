@@ -16,7 +16,7 @@ impl Pen {
     /// All of them, by their index.
     pub const COUNT: usize = 3;
 
-    /// Where it stands among all.
+    /// Index of the segment in the pool.
     pub fn index(self) -> usize {
         match self {
             Self::Of(stream) => usize::from(stream.number()),

@@ -2,7 +2,7 @@
 //!
 //! A file that is taken again loses its header first (zeros, synced): from then on nothing of its old entries counts,
 //! and until then all of them do. So a power cut never leaves half of an old segment behind, which would look like
-//! damage. What was let go of stays readable (it is *kept*) as long as possible: new files are made before a kept one is
+//! damage. What was released stays readable (it is *kept*) as long as possible: new files are made before a kept one is
 //! taken, and those are taken in the order of their generation, so that what is found of a lane has no hole.
 
 use std::io;
@@ -146,7 +146,7 @@ impl<D: Disk> Pool<D> {
         self.slots.iter().filter(|slot| self.is_usable(slot)).count()
     }
 
-    /// A file that the disk has refused, or of another length than is asked for now, is removed and not taken again.
+    /// A file that the disk has refused, or of a different length than is asked for now, is removed and not taken again.
     fn is_usable(&self, slot: &Slot) -> bool {
         matches!(slot.usage, Usage::Free { abandoned: false, .. }) && slot.len == self.segment_bytes
     }

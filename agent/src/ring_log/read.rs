@@ -28,9 +28,9 @@ pub enum Known {
     Damaged,
 }
 
-/// What stands where a batch should begin.
-enum Place {
-    /// An entry's head that says so.
+/// What a search for a batch has found.
+enum Found {
+    /// The entry of the batch.
     At(Cursor),
     /// Nothing that can be read.
     Damaged(Damage),
@@ -60,8 +60,8 @@ impl<D: Disk> RingLog<D> {
     /// `bytes_max` and the segment hold, and at least one. Each was held against its checksums. `from` is any batch's
     /// beginning from [`RingLog::oldest`] on.
     ///
-    /// A damaged batch is declared as lost ([`ReadError::Corrupt`]) and left out of what is held. One that was let go of
-    /// is nobody's loss: [`ReadError::NotHeld`].
+    /// A damaged batch is declared as lost ([`ReadError::Corrupt`]) and not held any more. A released batch
+    /// is not lost: [`ReadError::NotHeld`].
     pub fn read(
         &mut self,
         lane: Lane,
@@ -101,10 +101,10 @@ impl<D: Disk> RingLog<D> {
         }
     }
 
-    /// The check of the batch of the lane that ends there. Where that batch is damaged, the one behind it tells: it
+    /// The check of the batch of the lane that ends there. Where that batch is damaged, the next one has its check: it
     /// names the chain hash of the one before.
     ///
-    /// An error says nothing about what is held: the disk did not answer.
+    /// An error shows nothing about what is held: the disk did not answer.
     pub fn check_at(&mut self, lane: Lane, end: Sequence) -> io::Result<Known> {
         let Some(known) = self.lanes.get(lane) else { return Ok(Known::Absent) };
         if end == Sequence::ZERO {
@@ -165,8 +165,8 @@ impl<D: Disk> RingLog<D> {
         let end = whole_until.filter(|end| self.oldest(lane) <= from && from < *end);
         let end = end.ok_or(ReadError::NotHeld { from })?;
         let mut cursor = match self.seek(lane, from)? {
-            Place::At(cursor) => cursor,
-            Place::Damaged(damage) => return Ok(Err(damage.before(end))),
+            Found::At(cursor) => cursor,
+            Found::Damaged(damage) => return Ok(Err(damage.before(end))),
         };
         let batches = self.read_at(&mut cursor, end, bytes_max, out)?;
         if batches.is_empty() {
@@ -177,8 +177,8 @@ impl<D: Disk> RingLog<D> {
         Ok(Ok(batches))
     }
 
-    /// Finds where the batch that begins at `from` stands.
-    fn seek(&mut self, lane: Lane, from: Sequence) -> Result<Place, ReadError> {
+    /// Finds the position of the batch that begins at `from`.
+    fn seek(&mut self, lane: Lane, from: Sequence) -> Result<Found, ReadError> {
         let remembered = self.remembered(lane, from);
         let number = remembered.map(|cursor| cursor.number);
         let found = self.segment_of(lane, |segment| segment.first <= from && from < segment.end);
@@ -187,46 +187,46 @@ impl<D: Disk> RingLog<D> {
         };
         if !self.opens(lane, number)? {
             let range = SequenceRange { first: from, end: segment.end };
-            return Ok(Place::Damaged(Damage { range, chain: segment.chain }));
+            return Ok(Found::Damaged(Damage { range, chain: segment.chain }));
         }
         if let Some(cursor) = remembered {
-            return Ok(Place::At(cursor));
+            return Ok(Found::At(cursor));
         }
         let (position, head) = self.find(number, &segment, |head| head.end_ordinal() > from.get())?;
         let mut cursor = Cursor { lane, number, generation: segment.generation, position, next: from };
         match head {
-            Some(head) if head.ordinal == from.get() => Ok(Place::At(cursor)),
+            Some(head) if head.ordinal == from.get() => Ok(Found::At(cursor)),
             Some(head) if head.ordinal < from.get() => Err(ReadError::NotHeld { from }),
             _ => {
                 // Back by one step: what is damaged ends at the entry that the walk stands at.
                 cursor.position -= ENTRY_ALIGN as u64;
-                Ok(Place::Damaged(self.damage(&segment, &cursor)?))
+                Ok(Found::Damaged(self.damage(&segment, &cursor)?))
             }
         }
     }
 
-    /// Where the last read ended, when that is where the batch that begins at `from` stands.
+    /// The position where the last read ended, if the batch that begins at `from` is there.
     fn remembered(&self, lane: Lane, from: Sequence) -> Option<Cursor> {
         let cursor = self.readers.at(lane.stream).cursor.filter(|known| known.lane == lane && known.next == from)?;
         let (_, segment) = self.segment_in(cursor.number)?;
         (segment.generation == cursor.generation && cursor.position < segment.bytes_end).then_some(cursor)
     }
 
-    /// What is to begin at `from` is in no file that could be read: all is missing up to the lane's next segment.
-    fn missing(&mut self, lane: Lane, from: Sequence) -> Result<Place, ReadError> {
+    /// No readable file has the batch that begins at `from`: all is missing up to the lane's next segment.
+    fn missing(&mut self, lane: Lane, from: Sequence) -> Result<Found, ReadError> {
         let next = self.segment_of(lane, |segment| segment.first > from && segment.first < segment.end);
         let (number, segment) = next.ok_or(ReadError::NotHeld { from })?;
         if !self.opens(lane, number)? {
             let range = SequenceRange { first: from, end: segment.first };
-            return Ok(Place::Damaged(Damage { range, chain: CHAIN_START }));
+            return Ok(Found::Damaged(Damage { range, chain: CHAIN_START }));
         }
         // One step before the first place where an entry can be.
         let position = (SEGMENT_HEADER_LEN - ENTRY_ALIGN) as u64;
         let cursor = Cursor { lane, number, generation: segment.generation, position, next: from };
-        Ok(Place::Damaged(self.damage(&segment, &cursor)?))
+        Ok(Found::Damaged(self.damage(&segment, &cursor)?))
     }
 
-    /// Walks a segment's heads up to the first that is wanted; gives where it stands, or where the segment ends.
+    /// Walks a segment's heads up to the first that is wanted; returns its position, or the end of the segment.
     fn find(
         &self,
         number: usize,
@@ -343,7 +343,7 @@ impl<D: Disk> RingLog<D> {
         self.pool.slots.get(number)?.usage.segment().map(|segment| (number, *segment))
     }
 
-    /// Whether the disk has refused so often that what it does not give counts as damaged.
+    /// Whether reads have failed so often that the bytes count as damaged.
     fn gives_up(&self, lane: Lane) -> bool {
         self.readers.at(lane.stream).failures >= READ_TRIES_MAX
     }

@@ -20,11 +20,11 @@ pub struct Recovery {
     pub streams: [StreamStart; 2],
     /// Damage that was met.
     pub damage: Damage,
-    /// Losses that no start before has declared. They are durable in `critical`, unless `undeclared` says otherwise.
+    /// Losses that no start before has declared. They are durable in `critical`, unless `undeclared` is not zero.
     pub losses: Vec<Loss>,
     /// Whether the disk has not taken all of them yet. They come before anything else that is appended.
     pub undeclared: bool,
-    /// The last batch of `critical`, which tells how the agent had stopped.
+    /// The last batch of `critical`: it shows how the agent had stopped.
     pub last_critical: Option<LastCritical>,
     /// How far devices and followed files are in the log, by the agent's stream.
     pub tables: [Tables; 2],
@@ -32,12 +32,12 @@ pub struct Recovery {
     pub witness: WitnessStart,
     /// Why the disk does not take the witness.
     pub witness_trouble: Option<String>,
-    /// Lanes that are sealed again, for another key has signed them.
+    /// Lanes that are sealed again, because a different key has signed them.
     pub resealed: u32,
     /// Ring and witness were both gone although the agent had been here before: what it had accepted and not shipped is
     /// unknown. For people; see [`Recovery::note_identity`].
     pub replaced: Option<String>,
-    /// Files with the name of a segment that belong to another log or cannot be opened: they are left alone.
+    /// Files with the name of a segment that belong to a different log or cannot be opened: they are not touched.
     pub foreign_files: u32,
 }
 
@@ -66,7 +66,7 @@ pub enum WitnessStart {
     Whole,
     /// It lags behind the ring: it was put back from an earlier copy, or could not be written.
     Behind,
-    /// It is of another ring than the files are.
+    /// The witness belongs to a different ring than the files.
     OtherLog,
     /// It is there, and the ring's files are not.
     Alone,
@@ -90,7 +90,7 @@ pub struct RecoveredLane {
     pub first: Sequence,
     /// The first sequence that is not on disk.
     pub end: Sequence,
-    /// Whether it was written under another name than the agent has now: it is kept and not shipped.
+    /// Whether it was written under a former name of the agent: it is kept and not shipped.
     pub foreign: bool,
 }
 
@@ -107,12 +107,12 @@ pub enum StreamStart {
         /// The epoch before.
         before: Epoch,
     },
-    /// In a new epoch, for nobody can say where or how the one before ends.
+    /// In a new epoch: the end of the previous one is unknown.
     Unknown {
         /// The epoch before.
         before: Epoch,
     },
-    /// In a new epoch, for the one before was written under another name.
+    /// In a new epoch: the previous one was written under a former name.
     Renamed {
         /// The epoch before.
         before: Epoch,
@@ -127,7 +127,7 @@ pub enum StreamStart {
         /// The epoch before.
         before: Epoch,
     },
-    /// In a new epoch, for the agent has another key than the one before was signed with.
+    /// In a new epoch: the previous one was signed with a different key.
     OtherKey {
         /// The epoch before.
         before: Epoch,
@@ -156,8 +156,8 @@ impl Recovery {
             && self.resealed == 0
     }
 
-    /// Whether the agent had been here before this start, as its key tells: then a ring and a witness that are both new
-    /// have replaced others. They are new until the ring has a critical event: the first one says it. A witness alone knows
+    /// Whether the agent had run before this start, as its key shows: then a ring and a witness that are both new
+    /// have replaced others. They are new until the ring has a critical event: the first one records it. A witness alone knows
     /// what was in the ring.
     pub fn note_identity(&mut self, existed: bool) {
         let is_written = |lane: &RecoveredLane| lane.lane.stream == Stream::Critical && lane.end > Sequence::ZERO;
@@ -171,7 +171,7 @@ impl Recovery {
 }
 
 impl fmt::Display for Recovery {
-    /// What was mended, for people; nothing when everything was whole.
+    /// What was repaired, for people; empty when everything was whole.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         let mut part = |f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>| {
@@ -182,22 +182,22 @@ impl fmt::Display for Recovery {
         for (stream, start) in Stream::ALL.into_iter().zip(self.streams) {
             let why = match start {
                 StreamStart::First | StreamStart::Continued | StreamStart::Ended { .. } => continue,
-                StreamStart::Vanished { .. } => "not all that was accepted is there",
-                StreamStart::OtherKey { .. } => "the agent has another key",
-                StreamStart::TornTail { .. } => "its last write had not finished",
-                StreamStart::Unknown { .. } => "its end could not be told",
-                StreamStart::Renamed { .. } => "the agent has another name",
+                StreamStart::Vanished { .. } => "accepted events are missing",
+                StreamStart::OtherKey { .. } => "the agent's key has changed",
+                StreamStart::TornTail { .. } => "its last write was incomplete",
+                StreamStart::Unknown { .. } => "its end is unknown",
+                StreamStart::Renamed { .. } => "the agent's name has changed",
                 StreamStart::Unwritable { .. } => "the disk refused its last segment",
             };
-            part(f, format_args!("{stream} goes on in a new epoch, for {why}"))?;
+            part(f, format_args!("{stream} continues in a new epoch, as {why}"))?;
         }
         let Damage { header_copies, headers, stretches, torn_tails: _, unreadable_pieces } = self.damage;
         let counts = [
             (header_copies, "damaged header copies"),
             (headers, "files without a readable header"),
-            (stretches, "damaged stretches"),
-            (unreadable_pieces, "pieces that the disk did not give"),
-            (self.foreign_files, "files of another log"),
+            (stretches, "damaged ranges"),
+            (unreadable_pieces, "ranges that the disk could not read"),
+            (self.foreign_files, "files of a different log"),
         ];
         for (count, what) in counts {
             if count > 0 {
@@ -207,14 +207,14 @@ impl fmt::Display for Recovery {
         for loss in &self.losses {
             let Loss { stream, epoch, first, end, reason, .. } = loss;
             let more = if *reason == LossReason::VanishedAtLeast { ", at least" } else { "" };
-            part(f, format_args!("lost of {stream} {epoch}: {first} to {end}{more}"))?;
+            part(f, format_args!("lost: {stream} {epoch}, {first} to {end}{more}"))?;
         }
         let of_witness = match self.witness {
-            WitnessStart::Gone if !self.is_new => Some("the ring's witness is gone, and is recreated"),
+            WitnessStart::Gone if !self.is_new => Some("the ring's witness is missing and was recreated"),
             WitnessStart::Gone | WitnessStart::Whole => None,
             WitnessStart::Behind => Some("the ring's witness is older than the ring"),
-            WitnessStart::OtherLog => Some("the ring's witness is of another ring"),
-            WitnessStart::Alone => Some("the ring log is gone, and its witness is there"),
+            WitnessStart::OtherLog => Some("the ring's witness belongs to a different ring"),
+            WitnessStart::Alone => Some("the ring log is missing, but its witness exists"),
         };
         if let Some(found) = of_witness {
             part(f, format_args!("{found}"))?;

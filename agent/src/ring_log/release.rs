@@ -140,7 +140,7 @@ impl<D: Disk> RingLog<D> {
             let is_last = segment.end == lane.end && self.lanes.is_current(segment.lane);
             segment.end > lane.released_end || (is_last && segment.first < segment.end)
         });
-        if is_active || is_needed || self.is_pinned(&segment) || self.tells_of_copies(&segment) {
+        if is_active || is_needed || self.is_pinned(&segment) || self.has_copy_marks(&segment) {
             return;
         }
         self.free_segment(number);

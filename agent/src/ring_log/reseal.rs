@@ -24,7 +24,7 @@ use super::pool::Segment;
 use super::sealed::Origin;
 use crate::limits::ring_log::{COPY_SEGMENTS, SEGMENTS_SPARE};
 
-/// What is to be sealed again, the first of them now.
+/// The lanes to be sealed again, the current one first.
 #[derive(Debug, Default)]
 pub(super) struct Reseals {
     jobs: VecDeque<Job>,
@@ -47,14 +47,14 @@ impl Reseals {
         }
     }
 
-    /// Takes note of a lane that holds events of one that is being sealed again.
+    /// Records a lane that holds events of one that is being sealed again.
     pub fn copies(&mut self, copy: Lane, original: Lane) {
         if self.contains(original) {
             self.copies.push((copy, original));
         }
     }
 
-    /// Whether the lane tells how far another one was sealed again, which is not done.
+    /// Whether the lane records how far an unfinished other lane is sealed again.
     pub fn is_copy(&self, lane: Lane) -> bool {
         self.copies.iter().any(|(copy, _)| *copy == lane)
     }
@@ -74,7 +74,7 @@ impl Reseals {
 
 impl<D: Disk> RingLog<D> {
     /// Lets go of the lane before `from`, a batch's beginning, and begins to seal the rest of it again. The lane is not
-    /// held any more from here on; where its stream is written to it, that goes on in a new epoch. [`RingLog::reseal_step`]
+    /// held any more from here on; where its stream is written to it, that continues in a new epoch. [`RingLog::reseal_step`]
     /// does the work.
     pub fn reseal(&mut self, lane: Lane, from: Sequence, reason: ResealReason, clock: &ClockReading) {
         if self.lanes.get(lane).is_none_or(|known| known.resealed || known.under.is_some()) {
@@ -214,7 +214,7 @@ impl<D: Disk> RingLog<D> {
         Ok(())
     }
 
-    /// Makes what is sealed again durable, and lets go of it in the old lane.
+    /// Makes the sealed copies durable, and releases the events in the old lane.
     fn commit_copy(&mut self, lane: Lane) -> Result<(), AppendError> {
         let appended = self.commit(Pen::Copy)?;
         let (target, next) = self.reseals.target.expect("what is copied goes to a lane");
@@ -269,8 +269,8 @@ impl<D: Disk> RingLog<D> {
         Ok(())
     }
 
-    /// Whether the segment says how far another lane was sealed again, which is not done.
-    pub(super) fn tells_of_copies(&self, segment: &Segment) -> bool {
+    /// Whether the segment records how far an unfinished other lane is sealed again.
+    pub(super) fn has_copy_marks(&self, segment: &Segment) -> bool {
         let is_last = || self.lanes.get(segment.lane).is_some_and(|lane| lane.end == segment.end);
         self.reseals.is_copy(segment.lane) && (segment.first == Sequence::ZERO || is_last())
     }

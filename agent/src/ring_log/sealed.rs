@@ -8,7 +8,7 @@
 //!  only when a segment is begun with it
 //! ```
 //!
-//! The batch's bytes never change again: when the disk refuses them they go to another file as they are, since nobody
+//! The batch's bytes never change again: when the disk refuses them they go to a different file as they are, since nobody
 //! knows whether they reached the first one. Only the head of the entry is recreated, for it belongs to its segment.
 
 use afferent_protocol::batch::{Batch, BatchBuilder, ChainHash, ClockReading, Header, Lineage, SIGNED_FROM};
@@ -55,7 +55,7 @@ pub(super) struct SealedBatch {
     pub chain: ChainHash,
     pub origin: Origin,
     /// Whether it carries the table of devices.
-    pub tells_progress: bool,
+    pub has_progress: bool,
 }
 
 impl SealedBatch {
@@ -98,11 +98,11 @@ impl WriteBuffer {
         let lineage = Lineage { source: who.source, stream: lane.stream, epoch: lane.epoch, first, previous };
         self.bytes.clear();
         self.bytes.resize(BATCH_AT, 0);
-        let tells_progress = builder.tells_progress();
+        let has_progress = builder.has_progress();
         let (header, chain) = builder.seal(&lineage, clock, &who.identity, &mut self.bytes);
         let head = EntryHead::new(&header, first.get(), 0, clock.wall);
         self.bytes.resize(SEGMENT_HEADER_LEN + head.entry_len() + STOP_LEN, 0);
-        self.batch = Some(SealedBatch { lane, head, chain, origin, tells_progress });
+        self.batch = Some(SealedBatch { lane, head, chain, origin, has_progress });
     }
 
     /// Seals a batch once more, at another place: its body, its times and its clock stay.
@@ -132,8 +132,8 @@ impl WriteBuffer {
         batch[4..8].copy_from_slice(&header.crc.to_le_bytes());
         let head = EntryHead::new(&header, first.get(), 0, clock.wall);
         self.bytes.resize(SEGMENT_HEADER_LEN + head.entry_len() + STOP_LEN, 0);
-        let tells_progress = !tables_in(original).is_empty();
-        self.batch = Some(SealedBatch { lane, head, chain, origin: Origin::Copy, tells_progress });
+        let has_progress = !tables_in(original).is_empty();
+        self.batch = Some(SealedBatch { lane, head, chain, origin: Origin::Copy, has_progress });
     }
 
     /// Bytes of the entry.

@@ -13,7 +13,7 @@ use crate::limits::ring_log::{
 /// How large a ring is. Other figures than those of the last start are taken as segments become free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingSettings {
-    /// Bytes of all segment files together; at least four segments are made whatever it says.
+    /// Bytes of all segment files together; the ring has at least four segments even if this is smaller.
     pub pool_bytes: u64,
     /// Bytes of one segment file, brought within 64 KiB to 256 MiB.
     pub segment_bytes: u64,

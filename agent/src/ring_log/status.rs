@@ -15,9 +15,9 @@ pub struct Counters {
     pub evicted_segments: u64,
     /// Events that were given up with them.
     pub evicted_events: u64,
-    /// Events that were sealed again in another epoch.
+    /// Events that were sealed again in a new epoch.
     pub resealed_events: u64,
-    /// Events that were declared as lost because the disk had damaged them; [`super::Recovery`] tells of those that the
+    /// Events that were declared as lost because the disk had damaged them; [`super::Recovery`] has those that the
     /// start has found.
     pub corrupt_events: u64,
     /// Writes and syncs that the disk has refused.

@@ -32,7 +32,7 @@ pub(super) struct FoundHole {
     pub chain: ChainHash,
 }
 
-/// A lane as its entries tell.
+/// A lane, as its entries show it.
 #[derive(Clone, Debug)]
 pub(super) struct FoundLane {
     pub lane: Lane,
@@ -42,9 +42,9 @@ pub(super) struct FoundLane {
     /// The first sequence in it.
     pub first: Sequence,
     pub end: Sequence,
-    /// What its entries say was acked when they were written, and what losses say was given up.
+    /// The end that its entries name as acked, or that losses name as given up.
     pub released_end: Sequence,
-    /// What losses say was given up.
+    /// The end that losses name as given up.
     pub lost_end: Sequence,
     pub chain: Option<ChainHash>,
     pub source: Option<SourceId>,
@@ -55,7 +55,7 @@ pub(super) struct FoundLane {
     pub vanished: Vec<(SequenceRange, LossReason)>,
     /// It was accepted further than it goes here.
     pub is_short: bool,
-    /// It is not written to any more, and what was to be declared of its end was.
+    /// The lane is closed, and all losses at its end are declared.
     pub is_closed: bool,
     /// The epoch whose events it holds once more, and the first of their sequences there.
     pub reseals: Option<(Epoch, Sequence)>,
@@ -73,7 +73,7 @@ pub(super) struct FoundLane {
     pub last_entry_at: Option<Position>,
 }
 
-/// The tables of a stream, and the generation of the segment that they stand in.
+/// The tables of a stream, and the generation of the segment that holds them.
 #[derive(Clone, Debug)]
 pub(super) struct FoundTable {
     pub tables: Tables,
@@ -82,12 +82,12 @@ pub(super) struct FoundTable {
     age: (u64, u64),
 }
 
-/// The last that entries of the other stream say of a lane.
+/// The newest end of a lane that entries of the other stream name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Named {
     pub lane: Lane,
     pub end: Sequence,
-    /// The segment that the entry stands in.
+    /// The segment of the entry.
     pub generation: u64,
 }
 
@@ -109,9 +109,9 @@ pub(super) struct Survey {
     /// Damaged stretches by segment: its lane and end.
     stretches: Vec<(Lane, Sequence, u32)>,
     pub foreign_files: u32,
-    /// Files without a readable header; they are left alone until it is known what they have held.
+    /// Files without a readable header; they are not touched until their former content is known.
     pub headless: Vec<usize>,
-    /// What entries say of lanes of the other stream, in the order in which they first do.
+    /// The ends of lanes of the other stream that entries name, in the order in which they first do.
     pub named: Vec<Named>,
     /// What is lost of lanes that no file has anything of.
     pub losses_of_lanes: Vec<Loss>,
@@ -143,7 +143,7 @@ struct Ours {
 }
 
 impl Survey {
-    /// Takes note of what an entry says of the other stream.
+    /// Records the end of the other stream that an entry names.
     fn name(&mut self, stream: Stream, (epoch, end): (Epoch, u64), generation: u64) {
         if end == 0 {
             return;
@@ -155,7 +155,7 @@ impl Survey {
         }
     }
 
-    /// Fills the slots; gives the segments of the log, oldest first.
+    /// Fills the slots; returns the segments of the log, oldest first.
     fn read_headers<D: Disk>(&mut self, disk: &D) -> io::Result<Vec<(usize, SegmentHeader)>> {
         let mut headers = Vec::new();
         for (name, len) in disk.list()? {
@@ -268,7 +268,7 @@ impl Survey {
         self.slots[number].usage = Usage::Taken(segment);
     }
 
-    /// Counts what is damaged of what is held: what was let go of is nobody's loss.
+    /// Counts the damaged events that are held. Released events are not lost.
     pub fn count_damage(&mut self) {
         let lanes = &self.lanes;
         let held = |lane: Lane, end: Sequence| {
@@ -280,7 +280,7 @@ impl Survey {
         self.damage.torn_tails = torn.count() as u32;
     }
 
-    /// How new what stands in a lane is: the lane that it was first written to, by its oldest segment, and where in it.
+    /// How new the content of a lane is: the lane that it was first written to, by its oldest segment, and the sequence in it.
     fn age(&self, mut index: usize, sequence: Sequence) -> (u64, u64) {
         let mut at = sequence.get();
         for _ in 0..=self.lanes.len() {
@@ -333,7 +333,7 @@ impl FoundLane {
         }
     }
 
-    /// Goes through the entries of the lane's next segment; gives what is known of it, and how many stretches of it
+    /// Goes through the entries of the lane's next segment; returns what is known of it, and how many stretches of it
     /// cannot be read.
     fn walk(
         &mut self,
@@ -422,7 +422,7 @@ impl FoundLane {
         self.holes.push(FoundHole { range, chain });
     }
 
-    /// Takes note of what was declared before this start.
+    /// Records the losses that were declared before this start.
     fn take_declared(&mut self, declared: &[Loss]) {
         let of_lane = declared.iter().filter(|loss| lane_of(loss) == self.lane);
         let given_up = of_lane.filter(|loss| matches!(loss.reason, LossReason::Evicted | LossReason::Refused));
@@ -442,7 +442,7 @@ impl FoundLane {
     }
 }
 
-/// What the first batch of a lane says of another one whose events it holds once more.
+/// The source lane of a lane with copied events, as its first batch names it.
 fn resealed_in(batch: &Batch<'_>, source: &SourceId) -> Option<(Epoch, Sequence)> {
     let record = codec::records(batch, &mut []).ok()?.next()?.ok()?;
     match record.event.body {
@@ -455,7 +455,7 @@ fn resealed_in(batch: &Batch<'_>, source: &SourceId) -> Option<(Epoch, Sequence)
     }
 }
 
-/// Keeps the losses of this source that a critical batch declares; tells whether its last word is that the agent stops.
+/// Keeps the losses of this source that a critical batch declares; returns whether its last event is a stop of the agent.
 pub(super) fn read_critical(batch: &Batch<'_>, source: &SourceId, declared: &mut Vec<Loss>) -> bool {
     let Ok(records) = codec::records(batch, &mut []) else { return false };
     // What the log and the agent say of themselves has their name as its subject.

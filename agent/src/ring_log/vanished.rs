@@ -2,10 +2,10 @@
 //!
 //! A lane's accepted end is the largest of what its own entries show, what the witness says, and what entries of the other
 //! stream say. What the files do not show of it, and what nobody acked or declared, has *vanished*: files were deleted,
-//! emptied, or put back from an earlier copy. A stream with such a lane goes on in a new epoch.
+//! emptied, or put back from an earlier copy. A stream with such a lane continues in a new epoch.
 //!
 //! The witness names every lane that is held. One that lags (it was put back from an earlier copy, or could not be
-//! written for a while) does not know what was let go of since: what it alone knows of lanes that are gone proves nothing.
+//! written for a while) does not know what was released since: what it alone knows of lanes that are gone proves nothing.
 
 use afferent_protocol::batch::CHAIN_START;
 use afferent_protocol::event::{Loss, LossReason};
@@ -67,7 +67,7 @@ impl Survey {
     }
 
     /// The streams of which a held lane that is not written to is not in the files as far as the witness knows it: a
-    /// lane may have been sealed again in it, and what was let go of for its sake must be held again.
+    /// lane may have been sealed again in it, and what was released for its sake must be held again.
     ///
     /// Only where the files are older than the witness: from newer ones such a lane has gone once it was acked.
     fn streams_whose_copies_vanished(&self, record: &Record) -> [bool; 2] {

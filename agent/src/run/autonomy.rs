@@ -35,19 +35,19 @@ pub(super) async fn watch(
         }
         let now = (status.borrow().ring, Instant::now());
         let seconds = now.1.duration_since(before.1).as_secs_f64();
-        say(&intake, &used, used_percent(&now.0), "%", clock.wall());
+        push_sample(&intake, &used, used_percent(&now.0), "%", clock.wall());
         if let Some(lasts) = autonomy_s(&before.0, &now.0, seconds) {
-            say(&intake, &autonomy, lasts, "s", clock.wall());
+            push_sample(&intake, &autonomy, lasts, "s", clock.wall());
         }
         before = now;
     }
 }
 
-fn say(intake: &Intake, subject: &str, value: f64, unit: &str, time: Timestamp) {
+fn push_sample(intake: &Intake, subject: &str, value: f64, unit: &str, time: Timestamp) {
     let subject = Subject::new(subject).expect("an agent's name and two plain levels");
     let sample = Sample { value: Value::Float(value), unit, quality: Quality::Good };
     if let Err(refusal) = intake.push(&Event { time, subject, body: Body::Sample(sample) }, Waiting::Nobody) {
-        tracing::debug!("how full the ring log is, is not in the log: {refusal}");
+        tracing::debug!("the fill level of the ring log is not in the log: {refusal}");
     }
 }
 

@@ -56,45 +56,45 @@ impl Changes {
     }
 }
 
-/// What changes are said with.
+/// Logs the changes of the link as events and warnings.
 #[derive(Clone)]
-pub(super) struct Voice {
+pub(super) struct LinkLog {
     pub peer: watch::Receiver<ShipSettings>,
     pub clock: Arc<SystemClock>,
     pub intake: Intake,
     pub subject: String,
     pub troubles: Troubles,
-    /// Connections that have ended, or were not made.
+    /// Number of connections that ended or could not be made.
     pub failures: Counter,
 }
 
-impl Voice {
+impl LinkLog {
     fn down(&self, reason: &str) {
-        self.say(LifeCycle::LinkDown { peer: &self.peer.borrow().peer(), reason });
+        self.log(LifeCycle::LinkDown { peer: &self.peer.borrow().peer(), reason });
     }
 
     /// For people. What differs in numbers alone is of one kind.
     fn warn(&self, reason: &str) {
         let kind: String = reason.chars().filter(|c| !c.is_ascii_digit()).collect();
         let peer = self.peer.borrow().peer();
-        self.troubles.log(&kind, format!("no connection to {peer}: {reason}; it is tried again, and events are kept"));
+        self.troubles.log(&kind, format!("no connection to {peer}: {reason}; the agent retries and keeps the events"));
     }
 
     fn up(&self) {
-        self.say(LifeCycle::LinkUp { peer: &self.peer.borrow().peer() });
+        self.log(LifeCycle::LinkUp { peer: &self.peer.borrow().peer() });
     }
 
-    fn say(&self, body: LifeCycle<'_>) {
+    fn log(&self, body: LifeCycle<'_>) {
         let subject = Subject::new(&self.subject).expect("an agent's name is a subject");
         let event = Event { time: self.clock.wall(), subject, body: Body::LifeCycle(body) };
         if let Err(refusal) = self.intake.push(&event, Waiting::Nobody) {
-            tracing::debug!("a change of the connection is not in the log: {refusal}");
+            tracing::debug!("a change of the connection is not in the ring log: {refusal}");
         }
     }
 }
 
-/// Says it until the agent stops.
-pub(super) async fn watch(voice: Voice, mut link: watch::Receiver<LinkState>, mut stop: Stop) {
+/// Logs the changes of the link until the agent stops.
+pub(super) async fn watch(link_log: LinkLog, mut link: watch::Receiver<LinkState>, mut stop: Stop) {
     let began = Instant::now();
     let (mut changes, mut was_up, mut reason) = (Changes::default(), false, String::new());
     loop {
@@ -104,8 +104,8 @@ pub(super) async fn watch(voice: Voice, mut link: watch::Receiver<LinkState>, mu
         if let LinkState::Down(why) = &state
             && why != CHANGED
         {
-            voice.failures.add(1);
-            voice.warn(why);
+            link_log.failures.add(1);
+            link_log.warn(why);
         }
         if let Some(why) = why_down(&state) {
             reason = why;
@@ -113,8 +113,8 @@ pub(super) async fn watch(voice: Voice, mut link: watch::Receiver<LinkState>, mu
         if is_up != was_up {
             was_up = is_up;
             match (changes.changed(now_ms), is_up) {
-                (true, true) => voice.up(),
-                (true, false) => voice.down(&reason),
+                (true, true) => link_log.up(),
+                (true, false) => link_log.down(&reason),
                 (false, _) => {}
             }
         }
@@ -123,31 +123,31 @@ pub(super) async fn watch(voice: Voice, mut link: watch::Receiver<LinkState>, mu
             () = stop.requested() => true,
             changed = link.changed() => changed.is_err(),
             () = tokio::time::sleep_until(began + Duration::from_millis(due.unwrap_or_default())), if due.is_some() => {
-                tell_together(&mut changes, &voice, &reason, was_up);
+                log_together(&mut changes, &link_log, &reason, was_up);
                 false
             }
         };
         if stopped {
-            tell_together(&mut changes, &voice, &reason, was_up);
+            log_together(&mut changes, &link_log, &reason, was_up);
             return;
         }
     }
 }
 
-fn tell_together(changes: &mut Changes, voice: &Voice, reason: &str, is_up: bool) {
+fn log_together(changes: &mut Changes, link_log: &LinkLog, reason: &str, is_up: bool) {
     if let Some((count, seconds)) = changes.take() {
-        voice.down(&format!("it has changed {count} times within {seconds} s; the last reason: {reason}"));
+        link_log.down(&format!("it changed {count} times within {seconds} s; the last reason: {reason}"));
         if is_up {
-            voice.up();
+            link_log.up();
         }
     }
 }
 
-/// Why nothing can be shipped; `None` while it can, or nobody knows yet.
+/// Why the agent cannot ship; `None` while it can, or while that is unknown.
 pub(super) fn why_down(state: &LinkState) -> Option<String> {
     match state {
         LinkState::Down(reason) | LinkState::Untrusted(reason) => Some(reason.clone()),
-        LinkState::Refused => Some("nothing is taken there under this agent's name".to_owned()),
+        LinkState::Refused => Some("the other side accepts nothing under this agent's name".to_owned()),
         LinkState::Up | LinkState::Starting => None,
     }
 }

@@ -5,7 +5,7 @@ mod intakes;
 mod links;
 mod observe;
 mod probation;
-mod tell;
+mod report;
 mod way;
 
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 
 use crate::agent::{Agent, AgentParts, StartError};
 use crate::clock::{Clock, SystemClock, step_between};
-use crate::config::proven::FellBack;
+use crate::config::last_working::FellBack;
 use crate::config::{Config, ConfigError};
 use crate::core::CoreSettings;
 use crate::http::HealthProbe;
@@ -54,7 +54,7 @@ pub enum RunError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The data directory cannot be made.
-    #[error("{path}: {error}; the agent needs a directory there that it can write")]
+    #[error("{path}: {error}; the agent needs a writable directory there")]
     Data {
         /// The directory.
         path: PathBuf,
@@ -71,7 +71,7 @@ pub enum RunError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// It has run, and something has died that it cannot do without.
-    #[error("{0}; it must be started anew")]
+    #[error("{0}; restart the agent")]
     Died(String),
 }
 
@@ -123,7 +123,7 @@ impl Running {
         let lock = DirectoryLock::take(data, LOCK_FILE)?;
         if files::is_open_to_all(data) {
             let data = data.display();
-            tracing::warn!("{data} can be read by everybody on this machine; run: chmod 700 {data}");
+            tracing::warn!("{data} is readable by all users of this machine; run: chmod 700 {data}");
         }
         let clock = Arc::new(SystemClock::new());
         let notifier = Arc::new(Notifier::from_env());
@@ -152,7 +152,7 @@ impl Running {
             }
         });
         let (agent, recovery) = started.await.expect("starting does not panic")?;
-        tell_recovery(&recovery);
+        log_recovery(&recovery);
         let supervisor = agent.supervisor().clone();
         let others = Others { supervisor: supervisor.clone(), stop: stop::channel().0, tasks: Vec::new() };
         let mut running = Self {
@@ -202,40 +202,42 @@ impl Running {
             // A port that is taken is no reason to capture nothing.
             let serve = move |((registry, probe), stop): ((Registry, HealthProbe), Stop)| async move {
                 let listener = crate::http::listen(address).await.map_err(|error| {
-                    format!("cannot listen on {address} for metrics and health: {error}; is another program using it?")
+                    format!(
+                        "cannot listen on {address} for metrics and health: {error}; is a different program using it?"
+                    )
                 })?;
                 crate::http::serve(listener, registry, probe, stop.clone()).await;
                 endless(&stop)
             };
             self.others.start("http", |stop| making((parts, stop), serve));
         }
-        let voice = (self.clock.clone(), self.intake().clone(), self.subject());
+        let link_log = (self.clock.clone(), self.intake().clone(), self.subject());
         let clocks = |((clock, intake, subject), stop): ((_, _, _), Stop)| async move {
             watch_clock(clock, intake, subject, stop.clone()).await;
             endless(&stop)
         };
-        self.others.start("clock", |stop| making((voice.clone(), stop), clocks));
+        self.others.start("clock", |stop| making((link_log.clone(), stop), clocks));
         let ring = |((clock, intake, subject), status, stop): ((_, _, _), _, Stop)| async move {
             autonomy::watch(status, clock, intake, subject, stop.clone()).await;
             endless(&stop)
         };
-        self.others.start("autonomy", |stop| making((voice.clone(), status.clone(), stop), ring));
+        self.others.start("autonomy", |stop| making((link_log.clone(), status.clone(), stop), ring));
         let losses = |(status, link, troubles, stop): (_, _, _, Stop)| async move {
-            tell::watch(status, link, troubles, stop.clone()).await;
+            report::watch(status, link, troubles, stop.clone()).await;
             endless(&stop)
         };
         let parts = (status, link.clone(), self.troubles().clone());
         self.others.start("status", |stop| making((parts.0, parts.1, parts.2, stop), losses));
-        let links = |(voice, link, stop): (links::Voice, _, Stop)| async move {
-            links::watch(voice, link, stop.clone()).await;
+        let links = |(link_log, link, stop): (links::LinkLog, _, Stop)| async move {
+            links::watch(link_log, link, stop.clone()).await;
             endless(&stop)
         };
-        let (clock, intake, subject) = voice;
+        let (clock, intake, subject) = link_log;
         let help = "Connections that have ended, or were not made";
         let failures = self.registry.counter("afferent_agent_connection_failures_total", help, &[]);
         let (peer, troubles) = (self.ship.subscribe(), self.troubles().clone());
-        let voice = links::Voice { peer, clock, intake, subject, troubles, failures };
-        self.others.start("links", |stop| making((voice, link, stop), links));
+        let link_log = links::LinkLog { peer, clock, intake, subject, troubles, failures };
+        self.others.start("links", |stop| making((link_log, link, stop), links));
     }
 
     async fn swap_intakes(&mut self, opened: intakes::NewIntakes) {
@@ -322,7 +324,7 @@ fn commit_settings(config: &Config) -> CommitSettings {
     }
 }
 
-/// The agent's key, and whether it had one. One that is lost does not keep the machine's events from being captured.
+/// The agent's key, and whether it had one. An agent that has lost its key still captures events.
 fn identity(config: &Config) -> Result<(Identity, bool), RunError> {
     let data = &config.agent.data_dir;
     let taken = identity::take(data)?;
@@ -330,13 +332,13 @@ fn identity(config: &Config) -> Result<(Identity, bool), RunError> {
     let found = match &taken.origin {
         Origin::Kept => return Ok((taken.identity, true)),
         Origin::Made if !had_ring => return Ok((taken.identity, false)),
-        Origin::Made => format!("there is a ring log, and no {}", identity::KEY_FILE),
-        Origin::Replaced(aside) => format!("what was there was no key; it is {} now", aside.display()),
+        Origin::Made => format!("there is a ring log, but no {}", identity::KEY_FILE),
+        Origin::Replaced(aside) => format!("the file was not a key; it was renamed to {}", aside.display()),
     };
     let (name, key) = (config.agent.name, taken.identity.public_key());
     tracing::warn!(
-        "this agent has lost its key: {found}. It has a new one and goes on capturing; what its ring log holds is sealed \
-         again under it. The collector refuses it until an operator says that it is still {name}: \
+        "this agent has lost its key: {found}. It has a new key and keeps capturing; the events in its ring log are sealed \
+         again with it. The collector refuses the agent until an operator confirms that it is still {name}: \
          afferent-collector agents replace {name} --key {key} --why …"
     );
     Ok((taken.identity, true))
@@ -359,7 +361,7 @@ fn feeding(notifier: Arc<Notifier>) -> Box<dyn FnMut() + Send> {
     })
 }
 
-fn tell_recovery(recovery: &Recovery) {
+fn log_recovery(recovery: &Recovery) {
     if let Some(replaced) = &recovery.replaced {
         tracing::error!("the ring log is new: {replaced}");
     } else if recovery.is_new && recovery.is_clean() {
@@ -367,11 +369,11 @@ fn tell_recovery(recovery: &Recovery) {
     } else if recovery.is_clean() {
         tracing::info!("the ring log is whole");
     } else {
-        tracing::warn!("the ring log was mended: {recovery}");
+        tracing::warn!("the ring log was repaired: {recovery}");
     }
 }
 
-/// Notices that the wall clock was set, and says so in the log.
+/// Detects that the wall clock was set, and logs an event.
 async fn watch_clock(clock: Arc<SystemClock>, intake: Intake, subject: String, mut stop: Stop) {
     let subject = Subject::new(&subject).expect("an agent's name is a subject");
     let mut ticks = tokio::time::interval(CLOCK_LOOK);
@@ -385,7 +387,7 @@ async fn watch_clock(clock: Arc<SystemClock>, intake: Intake, subject: String, m
         if let Some(step) = step_between(&earlier, &later) {
             let event = Event { time: later.wall, subject, body: Body::ClockStep(step) };
             if let Err(refusal) = intake.push(&event, Waiting::Nobody) {
-                tracing::warn!("the clock was set, and that is not in the log: {refusal}");
+                tracing::warn!("the clock was set, but the event is not in the ring log: {refusal}");
             }
         }
         earlier = later;

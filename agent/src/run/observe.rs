@@ -19,7 +19,7 @@ use crate::writer::Status;
 /// Whether events are becoming durable at the collector, or why not and what to do.
 pub fn health(status: &Status, link: &LinkState) -> Health {
     if let Some(trouble) = &status.trouble {
-        return Health::Unhealthy(format!("the ring log cannot be written, nothing is accepted: {trouble}"));
+        return Health::Unhealthy(format!("the ring log cannot be written, and the agent accepts nothing: {trouble}"));
     }
     let unacked: u64 = Stream::ALL.into_iter().map(|stream| status.unacked(stream)).sum();
     let kept = format!("{unacked} events wait in the ring log");
@@ -27,23 +27,23 @@ pub fn health(status: &Status, link: &LinkState) -> Health {
         LinkState::Starting => Health::Unhealthy(format!("not connected yet; {kept}")),
         LinkState::Down(reason) => Health::Unhealthy(format!("not connected: {reason}; {kept}")),
         LinkState::Untrusted(reason) => {
-            Health::Unhealthy(format!("connected, and nothing is shipped: {reason}; {kept}"))
+            Health::Unhealthy(format!("connected, but nothing is shipped: {reason}; {kept}"))
         }
         LinkState::Refused => Health::Unhealthy(format!(
-            "connected, and nothing is taken under this agent's name: the collector holds the name to another key, or the \
-             broker's access rules to another login. Give this agent a name of its own, or put the key of its name back \
+            "connected, but the other side accepts nothing under this agent's name: the collector knows a different key for it, or the \
+             broker's access rules a different login. Give this agent a unique name, or restore the key of its name \
              as {KEY_FILE} in its data directory; {kept}"
         )),
         LinkState::Up if !status.streaming => Health::Unhealthy(format!(
-            "connected, and no collector has answered; is it running behind the broker? {kept}"
+            "connected, but no collector has answered; is it running behind the broker? {kept}"
         )),
         LinkState::Up if status.stalled_ms > STALLED_MS_MAX => Health::Unhealthy(format!(
-            "connected, and the collector has acknowledged nothing for {} s; {kept}; look at the collector's log",
+            "connected, but the collector has acknowledged nothing for {} s; {kept}; check the collector's log",
             status.stalled_ms / 1000
         )),
         LinkState::Up if status.held_events() > 0 && status.stalled_former_ms > STALLED_MS_MAX => {
             Health::Unhealthy(format!(
-                "{} events that were accepted under a former name are held ({}): let this agent write and read that name's \
+                "{} events that were accepted under a former name are held ({}): allow this agent to write and read that name's \
                  topics at the broker until they have arrived",
                 status.held_events(),
                 status.held_former.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>().join(", ")

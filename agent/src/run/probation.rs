@@ -16,12 +16,12 @@ use tokio::time::Instant;
 use super::links::why_down;
 use super::{ConfigSource, Running, way};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, ShipConfig, proven};
+use crate::config::{Config, ConfigError, ShipConfig, last_working};
 use crate::limits::{GOOD_LOOKS, PROBATION_LOOK};
 use crate::mailbox::LinkState;
 use crate::ship::{Refresh, ShipSettings};
 
-/// A new way to the collector that has not proved itself yet.
+/// A new connection to the collector that has not worked yet.
 #[derive(Debug)]
 struct Probation {
     until: Instant,
@@ -40,7 +40,7 @@ pub struct Reload {
     /// The main file of the configuration, for a copy of what has worked.
     path: Option<PathBuf>,
     /// How often in a row what is in use was seen to work; `None` when that is known already, or nothing is copied.
-    unproven: Option<u8>,
+    untried_looks: Option<u8>,
 }
 
 /// The kind of trouble when the configuration in use is not the one that is there.
@@ -49,7 +49,7 @@ const FELL_BACK: &str = "configuration";
 impl Reload {
     /// Waits until [`Reload::judge`] has something to do.
     pub async fn due(&self) {
-        match (&self.probation, self.unproven) {
+        match (&self.probation, self.untried_looks) {
             (None, None) => std::future::pending().await,
             _ => tokio::time::sleep(PROBATION_LOOK).await,
         }
@@ -71,13 +71,11 @@ impl Reload {
     /// What was just taken is copied, and becomes the copy that counts once it has worked.
     fn stage(&mut self, running: &Running) {
         let Some(path) = &self.path else { return };
-        match proven::stage(path, &running.config.agent.data_dir) {
-            Ok(()) => self.unproven = Some(0),
+        match last_working::stage(path, &running.config.agent.data_dir) {
+            Ok(()) => self.untried_looks = Some(0),
             Err(error) => running.troubles().happened(
                 "copy",
-                format!(
-                    "the configuration cannot be copied to the data directory, for when the next one is wrong: {error}"
-                ),
+                format!("cannot keep a copy of the configuration, to fall back to, in the data directory: {error}"),
             ),
         }
     }
@@ -92,9 +90,12 @@ impl Reload {
             Ok(()) => {
                 running.troubles().ends(FELL_BACK);
                 self.stage(running);
-                tell(running, "the new configuration is in use");
+                warn_and_record(running, "the new configuration is in use");
             }
-            Err(why) => tell(running, &format!("the new configuration was refused, the one before stays: {why}")),
+            Err(why) => warn_and_record(
+                running,
+                &format!("the new configuration was refused, the previous one stays in use: {why}"),
+            ),
         }
     }
 
@@ -137,7 +138,7 @@ impl Reload {
         let stamp = settings.refresh.as_ref().and_then(Refresh::stamp);
         let settings_before = running.ship.send_replace(settings);
         let (config_before, settings_before) = match self.probation.take() {
-            // What was on probation never counts as proved: the one before it does.
+            // The configuration on probation never counts as working; the previous one does.
             Some(probation) => (probation.config_before, probation.settings_before),
             None => (running.config.ship.clone(), settings_before),
         };
@@ -149,14 +150,14 @@ impl Reload {
 
     /// Ends a probation: passed, or failed and taken back.
     pub fn judge(&mut self, running: &mut Running) {
-        let Some(probation) = &mut self.probation else { return self.prove(running) };
+        let Some(probation) = &mut self.probation else { return self.keep_working_copy(running) };
         probation.good_looks = if reaches_a_collector(running) { probation.good_looks + 1 } else { 0 };
         if probation.good_looks >= GOOD_LOOKS {
             self.probation = None;
-            tell(running, "the new way to the collector works");
+            warn_and_record(running, "the new connection to the collector works");
         } else if probation.good_looks == 0 && Instant::now() >= probation.until {
             let Some(probation) = self.probation.take() else { return };
-            self.unproven = None;
+            self.untried_looks = None;
             // What its files hold now may be just what leads nowhere.
             if let Some(refresh) = &probation.settings_before.refresh {
                 refresh.reject(probation.stamp);
@@ -165,21 +166,24 @@ impl Reload {
             running.config.ship = probation.config_before;
             let why = why_down(&running.agent.link().borrow());
             let why = why.unwrap_or_else(|| "no collector has answered".to_owned());
-            tell(running, &format!("the new way to the collector leads nowhere ({why}), the one before is used again"));
+            warn_and_record(
+                running,
+                &format!("the new connection to the collector does not work ({why}), the previous one is used again"),
+            );
         }
     }
 }
 
 impl Reload {
-    /// Keeps the copy of a configuration that has worked for a while.
-    fn prove(&mut self, running: &Running) {
-        let Some(good_looks) = self.unproven else { return };
+    /// Keeps a copy of the configuration once it has worked for a while.
+    fn keep_working_copy(&mut self, running: &Running) {
+        let Some(good_looks) = self.untried_looks else { return };
         let good_looks = if reaches_a_collector(running) { good_looks + 1 } else { 0 };
-        self.unproven = (good_looks < GOOD_LOOKS).then_some(good_looks);
-        if self.unproven.is_none()
-            && let Err(error) = proven::promote(&running.config.agent.data_dir)
+        self.untried_looks = (good_looks < GOOD_LOOKS).then_some(good_looks);
+        if self.untried_looks.is_none()
+            && let Err(error) = last_working::promote(&running.config.agent.data_dir)
         {
-            tracing::warn!("the copy of this configuration, for when the next one is wrong, cannot be kept: {error}");
+            tracing::warn!("cannot keep the copy of this configuration to fall back to: {error}");
         }
     }
 }
@@ -188,16 +192,16 @@ fn reaches_a_collector(running: &Running) -> bool {
     running.agent.status().borrow().streaming && *running.agent.link().borrow() == LinkState::Up
 }
 
-/// Says it to people and in the log.
-fn tell(running: &Running, what: &str) {
+/// Logs a warning and records an event.
+fn warn_and_record(running: &Running, what: &str) {
     tracing::warn!("{what}");
     record(running, what);
 }
 
-/// Says it in the log.
+/// Records an event in the ring log.
 fn record(running: &Running, what: &str) {
     let what = &what[..what.floor_char_boundary(TEXT_BYTES_MAX)];
-    if let Err(refusal) = running.agent.say(LifeCycle::Configured { message: what }, running.clock.wall()) {
-        tracing::debug!("that is not in the log: {refusal}");
+    if let Err(refusal) = running.agent.log_life_cycle(LifeCycle::Configured { message: what }, running.clock.wall()) {
+        tracing::debug!("the event is not in the ring log: {refusal}");
     }
 }

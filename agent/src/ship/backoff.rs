@@ -36,12 +36,12 @@ impl Backoff {
     }
 }
 
-/// The pause after another connection has taken the session over: some minutes, so that the two make no war of it.
+/// The pause after a second connection has taken over the session: some minutes, so that the two do not alternate.
 pub fn taken_over() -> Duration {
     Duration::from_millis(TAKEN_OVER_S * 1000 + part_of(TAKEN_OVER_S * 1000))
 }
 
-/// Any part of it.
+/// A random part of the pause.
 fn part_of(whole_ms: u64) -> u64 {
     let chance = getrandom::u32().unwrap_or(u32::MAX / 2);
     whole_ms * u64::from(chance) / u64::from(u32::MAX)

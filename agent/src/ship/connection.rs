@@ -14,7 +14,7 @@ use rumqttc::v5::mqttbytes::v5::{
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use super::loads::{Loads, Part};
+use super::loads::{Loads, Piece};
 use super::pace::Pace;
 use super::wire::{Introduction, Wire, publish};
 use super::{Ended, ShipSettings, Speaker, set};
@@ -50,10 +50,10 @@ struct Connection<'a> {
     heard_at: Instant,
     confirmed_at: Instant,
     /// What waits for its PUBACK: whose it is, and which piece of a batch.
-    waiting: VecDeque<(u16, SourceId, Option<Part>)>,
+    waiting: VecDeque<(u16, SourceId, Option<Piece>)>,
     has_warned: bool,
-    /// What the writer was told of the line.
-    told: u64,
+    /// The line's rate that the writer knows, in bytes per second.
+    reported_rate: u64,
 }
 
 /// One connection, from its beginning to its end.
@@ -68,16 +68,16 @@ pub(super) async fn connection(parts: Parts<'_>) -> Ended {
     connection.parts.state.send_replace(LinkState::Up);
     let trust = connection.parts.settings.trust.clone();
     connection.parts.link.bring(Inbound::LinkUp(connection.nonce, trust));
-    connection.tell_line();
+    connection.report_line_rate();
     let ended = connection.serve().await;
     if matches!(ended, Ended::Stopped) {
-        let _ = timeout(FAREWELL_MAX, connection.say_goodbye()).await;
+        let _ = timeout(FAREWELL_MAX, connection.send_goodbye()).await;
     }
     ended
 }
 
 impl<'a> Connection<'a> {
-    /// Connects, subscribes, and says that the agent is there.
+    /// Connects, subscribes, and publishes that the agent is online.
     async fn open(parts: Parts<'a>) -> Result<Self, Ended> {
         let mut nonce = Nonce::NONE;
         getrandom::fill(&mut nonce.0).expect("the kernel gives random numbers");
@@ -98,7 +98,7 @@ impl<'a> Connection<'a> {
         let mut subscribe = Subscribe::new_many(filters, None);
         subscribe.pkid = SUBSCRIPTION;
         connection.wire.send(&Packet::Subscribe(subscribe))?;
-        connection.say_state(true)?;
+        connection.publish_state(true)?;
         loop {
             match connection.wire.packet().await? {
                 // What is refused of former names shows when nobody answers under them; the collector's own endpoint answers
@@ -133,7 +133,7 @@ impl<'a> Connection<'a> {
             confirmed_at: now,
             waiting: VecDeque::new(),
             has_warned: false,
-            told: 0,
+            reported_rate: 0,
         }
     }
 
@@ -196,7 +196,7 @@ impl<'a> Connection<'a> {
             && let Some(parcel) = self.parts.loads.pop(self.pace.message_bytes(), self.payload_max)
         {
             let id = self.publish(parcel.agent, Leaf::Up, parcel.payload)?;
-            self.waiting.push_back((id, parcel.agent, parcel.part));
+            self.waiting.push_back((id, parcel.agent, parcel.piece));
         }
         Ok(())
     }
@@ -215,7 +215,7 @@ impl<'a> Connection<'a> {
         Ok(id)
     }
 
-    fn say_state(&mut self, online: bool) -> Result<(), Ended> {
+    fn publish_state(&mut self, online: bool) -> Result<(), Ended> {
         let state = self.parts.speaker.state(self.nonce, online);
         self.publish(self.parts.settings.agent, Leaf::State, state).map(drop)
     }
@@ -253,13 +253,13 @@ impl<'a> Connection<'a> {
         let at = self.waiting.iter().position(|(id, ..)| *id == ack.pkid);
         let waited = at.and_then(|at| self.waiting.remove(at));
         let whose = waited.as_ref().map_or(self.parts.settings.agent, |(_, agent, _)| *agent);
-        // The collector says so of another key than the name's, a broker of another name than the login's.
+        // The collector says so of a different key than the name's, a broker of a different name than the login's.
         match ack.reason {
             PubAckReason::NotAuthorized if whose == self.parts.settings.agent => self.refused(),
             PubAckReason::NotAuthorized => self.parts.link.bring(Inbound::Forbidden(whose)),
             PubAckReason::Success | PubAckReason::NoMatchingSubscribers => {
-                if let Some((.., Some(part))) = &waited {
-                    self.parts.loads.confirmed(part);
+                if let Some((.., Some(piece))) = &waited {
+                    self.parts.loads.confirmed(piece);
                 }
             }
             _ => {}
@@ -267,11 +267,11 @@ impl<'a> Connection<'a> {
         let more_waits = !self.parts.loads.is_empty();
         if self.pace.confirmed(ack.pkid, self.now_ms(), more_waits) {
             self.confirmed_at = Instant::now();
-            self.tell_line();
+            self.report_line_rate();
         }
     }
 
-    /// Nothing is taken under the agent's own name. Once a connection that is said aloud.
+    /// The other side accepts nothing under the agent's own name. It is logged once per connection.
     fn refused(&mut self) {
         if *self.parts.state.borrow() != LinkState::Refused && !std::mem::replace(&mut self.has_warned, true) {
             let (name, key) = (self.parts.settings.agent, self.parts.speaker.who.identity.public_key());
@@ -285,24 +285,24 @@ impl<'a> Connection<'a> {
         set(self.parts.state, LinkState::Refused);
     }
 
-    /// Tells the writer how fast the line is, when that differs from what it knows.
-    fn tell_line(&mut self) {
+    /// Reports the line's rate to the writer when it has changed by more than an eighth.
+    fn report_line_rate(&mut self) {
         let line = self.pace.bytes_per_s().min(LINE_FAST);
-        if line.abs_diff(self.told) > self.told / 8 {
-            self.told = line;
+        if line.abs_diff(self.reported_rate) > self.reported_rate / 8 {
+            self.reported_rate = line;
             self.parts.link.bring(Inbound::Line(line));
         }
     }
 
-    /// Says that the agent is offline on purpose, behind what still waits; the last will does it only for those that vanish.
-    async fn say_goodbye(&mut self) -> Result<(), Ended> {
-        let mut has_said = false;
+    /// Publishes that the agent goes offline intentionally, behind the waiting messages. The last will covers agents that vanish.
+    async fn send_goodbye(&mut self) -> Result<(), Ended> {
+        let mut is_sent = false;
         loop {
             self.fill()?;
-            if self.parts.loads.is_empty() && !std::mem::replace(&mut has_said, true) {
-                self.say_state(false)?;
+            if self.parts.loads.is_empty() && !std::mem::replace(&mut is_sent, true) {
+                self.publish_state(false)?;
             }
-            if has_said && self.pace.is_idle() {
+            if is_sent && self.pace.is_idle() {
                 break;
             }
             let packet = self.wire.packet().await?;

@@ -7,20 +7,20 @@ use rustls::ClientConfig;
 use super::ShipSettings;
 use crate::trouble::Troubles;
 
-/// With what the agent shows who it is, and by what it knows the other side.
+/// The agent's login and TLS configuration.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     /// User name and password.
     pub login: Option<(String, String)>,
     /// `Some` for `mqtts://`.
     pub tls: Option<Arc<ClientConfig>>,
-    /// A hash over all of it: another one means that something has changed.
+    /// A hash over all of them: it differs when something has changed.
     pub stamp: [u8; 32],
 }
 
 type Read = dyn Fn() -> Result<Credentials, String> + Send + Sync;
 
-/// Reads credentials, and keeps the last ones for when they cannot be read. Clones share what is kept.
+/// Reads credentials, and keeps the last ones in case the files cannot be read. Clones share the kept ones.
 #[derive(Clone)]
 pub struct Refresh {
     read: Arc<Read>,

@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    /// An address that answers no attempt, as one behind a firewall does: its queue is full and nobody takes from it.
+    /// An address that answers no attempt, as one behind a firewall does: its queue is full and is never emptied.
     async fn black_hole() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -22,7 +22,7 @@ struct Load {
     at: usize,
     /// How much of that batch has gone in pieces.
     piece_at: usize,
-    /// It goes on where an earlier connection was.
+    /// It continues where an earlier connection was.
     is_resumed: bool,
 }
 
@@ -53,18 +53,18 @@ pub(super) struct Parcel {
     pub agent: SourceId,
     /// Its payload.
     pub payload: Vec<u8>,
-    /// What its PUBACK confirms.
-    pub part: Option<Part>,
+    /// The piece that its PUBACK confirms.
+    pub piece: Option<Piece>,
 }
 
 /// A piece of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct Piece {
     head: PieceHead,
     range: Range<usize>,
 }
 
-/// What waits.
+/// The messages that wait to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Loads {
     controls: VecDeque<(SourceId, Vec<u8>)>,
@@ -115,7 +115,7 @@ impl Loads {
     /// The next message of at most so many bytes where it can be cut, and in any case of no more than `packet_max`.
     pub fn pop(&mut self, bytes_max: usize, packet_max: usize) -> Option<Parcel> {
         if let Some((agent, payload)) = self.controls.pop_front() {
-            return Some(Parcel { agent, payload, part: None });
+            return Some(Parcel { agent, payload, piece: None });
         }
         let [critical, samples] = [self.streams[0].is_some(), self.streams[1].is_some()];
         let stream = match (critical, samples) {
@@ -138,12 +138,12 @@ impl Loads {
     }
 
     /// A piece was confirmed.
-    pub fn confirmed(&mut self, part: &Part) {
-        if let Some(partly) = &mut self.partly[number(part.head.lane)]
-            && partly.head.is_of_batch(&part.head)
-            && part.range.start <= partly.confirmed
+    pub fn confirmed(&mut self, piece: &Piece) {
+        if let Some(partly) = &mut self.partly[number(piece.head.lane)]
+            && partly.head.is_of_batch(&piece.head)
+            && piece.range.start <= partly.confirmed
         {
-            partly.confirmed = partly.confirmed.max(part.range.end);
+            partly.confirmed = partly.confirmed.max(piece.range.end);
         }
     }
 }
@@ -158,13 +158,13 @@ fn cut(load: &mut Load, partly: &mut Option<Partly>, bytes_max: usize) -> Parcel
             load.at += head.len;
         }
         if load.at > begin {
-            return Parcel { agent, payload: load.bytes[begin..load.at].to_vec(), part: None };
+            return Parcel { agent, payload: load.bytes[begin..load.at].to_vec(), piece: None };
         }
     }
     // What is no batch was made by no session.
     let Some(head) = load.head() else {
         load.at = load.bytes.len();
-        return Parcel { agent, payload: load.bytes[begin..].to_vec(), part: None };
+        return Parcel { agent, payload: load.bytes[begin..].to_vec(), piece: None };
     };
     if load.piece_at == 0 {
         let known = partly.filter(|known| known.head.is_of_batch(&head) && !known.is_used);
@@ -181,7 +181,7 @@ fn cut(load: &mut Load, partly: &mut Option<Partly>, bytes_max: usize) -> Parcel
     if range.end == head.len {
         (load.at, load.piece_at, load.is_resumed) = (load.at + head.len, 0, false);
     }
-    Parcel { agent, payload, part: Some(Part { head, range }) }
+    Parcel { agent, payload, piece: Some(Piece { head, range }) }
 }
 
 /// What names the batch that the bytes begin with, when it is whole.
@@ -230,28 +230,28 @@ mod tests {
         bytes
     }
 
-    /// What a receiver makes of parcels: whole batches and joined pieces. Whether a piece did not fit is told too.
+    /// What a receiver makes of parcels: whole batches and joined pieces. It also returns whether a piece did not fit.
     #[derive(Default)]
     struct Joined {
         whole: Vec<Vec<u8>>,
-        parts: [Vec<u8>; 2],
+        pieces: [Vec<u8>; 2],
         missed: usize,
     }
 
     impl Joined {
         fn take(&mut self, payload: &[u8]) {
             let Some((head, bytes)) = piece::read(payload) else { return self.whole.push(payload.to_vec()) };
-            let part = &mut self.parts[number(head.lane)];
+            let piece = &mut self.pieces[number(head.lane)];
             if head.at == 0 {
-                part.clear();
+                piece.clear();
             }
-            if head.at != part.len() {
+            if head.at != piece.len() {
                 self.missed += 1;
                 return;
             }
-            part.extend_from_slice(bytes);
-            if part.len() == head.len {
-                self.whole.push(std::mem::take(part));
+            piece.extend_from_slice(bytes);
+            if piece.len() == head.len {
+                self.whole.push(std::mem::take(piece));
             }
         }
     }
@@ -286,7 +286,7 @@ mod tests {
         let mut critical = 0;
         for first in 1..=100 {
             loads.push(AGENT, batch(Stream::Critical, first, 40));
-            critical += usize::from(loads.pop(1024, 1024).unwrap().part.is_none());
+            critical += usize::from(loads.pop(1024, 1024).unwrap().piece.is_none());
             while loads.next.is_some() {
                 loads.pop(1024, 1024);
             }
@@ -294,7 +294,7 @@ mod tests {
         assert!((80..100).contains(&critical), "{critical}");
     }
 
-    /// Sends with a connection that breaks after so many parcels, until the receiver has the batch; gives how many it took.
+    /// Sends with a connection that breaks after so many parcels, until the receiver has the batch; returns how many it took.
     fn send_over_breaks(remembers: bool) -> Option<usize> {
         let batch = batch(Stream::Samples, 0, 64 * 1024);
         let (mut loads, mut joined) = (Loads::default(), Joined::default());
@@ -303,7 +303,7 @@ mod tests {
             for _ in 0..10 {
                 let Some(parcel) = loads.pop(1024, 1024) else { break };
                 joined.take(&parcel.payload);
-                loads.confirmed(&parcel.part.unwrap());
+                loads.confirmed(&parcel.piece.unwrap());
             }
             if !joined.whole.is_empty() {
                 return Some(connection);
@@ -325,7 +325,7 @@ mod tests {
         let mut loads = Loads::default();
         loads.push(AGENT, batch.clone());
         let parcel = loads.pop(1024, 1024).unwrap();
-        loads.confirmed(&parcel.part.unwrap());
+        loads.confirmed(&parcel.piece.unwrap());
         loads.clear();
         loads.push(AGENT, batch.clone());
         let mut joined = Joined::default();
@@ -344,7 +344,7 @@ mod tests {
         joined.take(&loads.pop(1024, 1024).unwrap().payload);
         loads.push(AGENT, batch.clone());
         while let Some(parcel) = loads.pop(1024, 1024) {
-            assert!(!joined.parts[1].is_empty(), "it goes on");
+            assert!(!joined.pieces[1].is_empty(), "it goes on");
             joined.take(&parcel.payload);
         }
         assert_eq!(joined.whole, [batch]);

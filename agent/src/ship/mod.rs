@@ -80,14 +80,14 @@ enum Ended {
     Wire(#[from] WireError),
     #[error("{0}")]
     Unreadable(String),
-    #[error("nothing came for {} s", LINK_SILENCE_MAX.as_secs())]
+    #[error("the other side sent nothing for {} s", LINK_SILENCE_MAX.as_secs())]
     Silence,
-    #[error("it has not acknowledged anything for {} s", PUBLISH_MAX.as_secs())]
+    #[error("the other side acknowledged nothing for {} s", PUBLISH_MAX.as_secs())]
     Stuck,
-    #[error("it was not connected and subscribed within {} s", .0.as_secs())]
+    #[error("connecting and subscribing took longer than {} s", .0.as_secs())]
     Slow(Duration),
     #[error(
-        "a message of {bytes} bytes cannot be cut, and the broker takes {limit} at most; raise its packet limit \
+        "a message of {bytes} bytes cannot be split, and the broker takes at most {limit}; raise its packet limit \
          (mosquitto: max_packet_size) to 8192 or more"
     )]
     TooSmall { bytes: usize, limit: usize },
@@ -96,8 +96,8 @@ enum Ended {
     #[error("the broker closed the connection ({0})")]
     Disconnected(String),
     #[error(
-        "another connection has taken the session over: a copy of this agent runs elsewhere, as of a virtual machine's \
-         memory; it is tried again in some minutes"
+        "a second connection took over the session: a copy of this agent is running, such as a copied virtual \
+         machine; the agent connects again in some minutes"
     )]
     TakenOver,
     #[error("the collector does not answer")]
@@ -109,7 +109,7 @@ enum Ended {
 }
 
 impl Ended {
-    /// How long to stay away.
+    /// How long to wait before the next connection.
     fn pause(&self, backoff: &mut Backoff) -> Duration {
         if matches!(self, Self::TakenOver) { backoff::taken_over() } else { backoff.pause() }
     }
@@ -192,7 +192,7 @@ async fn idle(
     }
 }
 
-/// Tells a new state, and wakes nobody for one that is not new.
+/// Sets the state, and wakes its watchers only if it is new.
 pub(crate) fn set(state: &watch::Sender<LinkState>, new: LinkState) {
     state.send_if_modified(|known| {
         let differs = *known != new;

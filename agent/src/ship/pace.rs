@@ -57,7 +57,7 @@ impl Pace {
         self.bytes_per_s
     }
 
-    /// Whether another message may go out. One always may.
+    /// Whether one more message may be sent. A first one always may.
     pub fn has_room(&self) -> bool {
         self.sent.is_empty() || (self.under_way < self.window && self.sent.len() < self.messages_max)
     }
@@ -73,7 +73,7 @@ impl Pace {
         second.min(self.window / 2).clamp(PIECE_BYTES_MIN, MESSAGE_BYTES_MAX)
     }
 
-    /// A message of so many bytes goes out; gives its packet identifier.
+    /// A message of so many bytes goes out; returns its packet identifier.
     pub fn sent(&mut self, bytes: usize, now_ms: u64) -> u16 {
         loop {
             self.next_id = self.next_id.checked_add(1).unwrap_or(1);
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    /// Sends for so long as much as may be sent; gives the bytes that were confirmed, and the longest that a ping would have
+    /// Sends for so long as much as may be sent; returns the bytes that were confirmed, and the longest that a ping would have
     /// waited. `naive` sends as a window of fixed size lets it.
     fn drive(line: &mut SlowLine, pace: &mut Pace, until_ms: u64, naive: Option<usize>) -> (u64, u64) {
         let (mut longest_ms, mut under_way) = (0, 0);

@@ -38,7 +38,7 @@ impl Speaker {
         id
     }
 
-    /// The signed message that says whether the connection with this nonce stands.
+    /// The signed message that states whether the connection with this nonce is up.
     pub fn state(&self, nonce: Nonce, online: bool) -> Vec<u8> {
         let up = Up {
             log_id: [0; 16],

@@ -22,11 +22,11 @@ const SYSTEM_BUNDLES: [&str; 3] =
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// Files that cannot be used.
+    /// A file cannot be used.
     #[error(transparent)]
     Files(#[from] tls::TlsError),
-    /// None of the files is there in which systems keep the certificates that they trust.
-    #[error("this system has no certificates that it trusts ({}); name yours in `ship.ca_file`", SYSTEM_BUNDLES.join(", "))]
+    /// None of the usual files of trusted certificates exists.
+    #[error("this system has no file of trusted certificates ({}); name one in `ship.ca_file`", SYSTEM_BUNDLES.join(", "))]
     NoSystemBundle,
 }
 

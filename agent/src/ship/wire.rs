@@ -25,20 +25,20 @@ use crate::limits::{MQTT_INCOMING_BYTES_MAX, MQTT_READ_BYTES};
 /// Why there is no connection, or none any more.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WireError {
-    /// It cannot be connected, or its socket is broken.
+    /// The connection cannot be made, or has failed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The host's name cannot stand in a certificate.
-    #[error("{0:?} is no name that a certificate can have")]
+    /// The host's name is not valid in a certificate.
+    #[error("{0:?} is not a valid host name for a certificate")]
     Name(String),
-    /// The other side has closed it.
+    /// The other side has closed the connection.
     #[error("the other side has closed the connection")]
     Closed,
-    /// What comes is no MQTT.
-    #[error("what comes is no MQTT 5: {0}")]
+    /// The other side sends something else than MQTT 5.
+    #[error("the other side does not speak MQTT 5: {0}")]
     Mqtt(#[from] MqttError),
-    /// It was refused.
-    #[error("the connection was refused: {0:?}")]
+    /// The broker refuses the connection.
+    #[error("the broker refused the connection: {0:?}")]
     Refused(ConnectReturnCode),
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Introduction {
 }
 
 impl Wire {
-    /// Connects, and introduces itself; gives what the other side says about its limits.
+    /// Connects and sends CONNECT; returns the limits of the other side.
     pub async fn connect(
         host: &str,
         port: u16,
@@ -99,12 +99,12 @@ impl Wire {
         Ok(())
     }
 
-    /// Waits for the next packet, and sends meanwhile what there is to send. May be dropped and called again.
+    /// Waits for the next packet, and meanwhile sends the outgoing bytes. May be dropped and called again.
     pub async fn packet(&mut self) -> Result<Packet, WireError> {
         poll_fn(|context| self.poll(context)).await
     }
 
-    /// Sends what there is to send. May be dropped and called again.
+    /// Sends the outgoing bytes. May be dropped and called again.
     pub async fn flush(&mut self) -> Result<(), WireError> {
         poll_fn(|context| match self.poll_send(context) {
             Ok(()) if self.outgoing.is_empty() && self.is_flushed => Poll::Ready(Ok(())),

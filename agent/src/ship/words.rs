@@ -1,34 +1,40 @@
-//! What has gone wrong on a connection, in words for people: what the libraries say, and what it means in practice.
+//! Explains errors of a connection to people: the text of the library, what it means in practice, and what to do.
 
 use std::error::Error;
 use std::fmt::Write;
 
-/// What libraries say, and what that means. The first that fits counts.
+/// Pieces of library errors, and what each means. The first match counts.
 const MEANINGS: [(&str, &str); 18] = [
     ("oundary", "the other side speaks TLS here: write mqtts:// in `ship.url`"),
     ("InvalidContentType", "the other side does not speak TLS here: write mqtt:// in `ship.url`, or name its TLS port"),
     ("corrupt message", "the other side does not speak TLS here: write mqtt:// in `ship.url`, or name its TLS port"),
-    ("UnknownIssuer", "its certificate is of an authority that this agent does not know: name it in `ship.ca_file`"),
-    ("CaUsedAsEndEntity", "it shows a CA's certificate as its own: the server needs one that the CA has signed"),
-    ("NotValidForName", "its certificate is not for the name in `ship.url`: use a name that stands in it"),
-    ("not valid for name", "its certificate is not for the name in `ship.url`: use a name that stands in it"),
+    (
+        "UnknownIssuer",
+        "its certificate comes from an authority that this agent does not know: name it in `ship.ca_file`",
+    ),
+    ("CaUsedAsEndEntity", "it presents a CA certificate: the server needs a certificate that the CA has signed"),
+    ("NotValidForName", "its certificate is not for the name in `ship.url`: use a name that the certificate contains"),
+    (
+        "not valid for name",
+        "its certificate is not for the name in `ship.url`: use a name that the certificate contains",
+    ),
     (
         "alert: CertificateExpired",
-        "this agent's certificate has expired: renew `ship.cert_file`, or set the clocks right",
+        "this agent's certificate has expired: renew `ship.cert_file`, or correct the clocks",
     ),
-    ("alert: BadCertificate", "it does not take this agent's certificate: look at `ship.cert_file` and its client CA"),
+    ("alert: BadCertificate", "it rejects this agent's certificate: check `ship.cert_file` and its client CA"),
     ("expired", "a certificate has expired, or this machine's clock is wrong"),
     ("not valid yet", "a certificate is not valid yet, or this machine's clock is wrong"),
-    ("CertificateRequired", "it wants a certificate of the agent: give `ship.cert_file` and `ship.key_file`"),
-    ("UnknownCA", "it does not know the authority of this agent's certificate: look at its client CA"),
-    ("BadUserNamePassword", "it refuses user name or password: look at `ship.username` and `ship.password`"),
-    ("NotAuthorized", "it does not let this agent in: look at `ship.username`, `ship.password` or its access rules"),
-    ("Connection refused (os", "nobody listens there: is it running, and is the port in `ship.url` right?"),
-    ("failed to lookup address", "there is no such host: look at `ship.url` and at this machine's name service"),
-    ("Timeout", "nobody has answered in time: look at host and port in `ship.url`, and at the firewalls between"),
+    ("CertificateRequired", "it requires a certificate of the agent: set `ship.cert_file` and `ship.key_file`"),
+    ("UnknownCA", "it does not know the authority of this agent's certificate: check its client CA"),
+    ("BadUserNamePassword", "it rejects user name or password: check `ship.username` and `ship.password`"),
+    ("NotAuthorized", "it denies access to this agent: check `ship.username`, `ship.password` or its access rules"),
+    ("Connection refused (os", "no program listens there: is it running, and is the port in `ship.url` right?"),
+    ("failed to lookup address", "there is no such host: check `ship.url` and this machine's name service"),
+    ("Timeout", "no answer in time: check host and port in `ship.url`, and the firewalls between"),
 ];
 
-/// The error with its causes, each once, and what it means.
+/// The text of the error and its causes, each once, and what it means.
 pub fn words(error: &(dyn Error + 'static)) -> String {
     let mut text = once(error);
     let details = format!("{error:?}");
@@ -39,7 +45,7 @@ pub fn words(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// An error and its causes; a cause that the text before repeats is left out.
+/// The text of an error and its causes, without causes that the text already contains.
 pub fn once(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -81,7 +87,7 @@ mod tests {
             ("invalid peer certificate: certificate expired: verification time 1", "expired"),
             ("received fatal alert: CertificateExpired", "renew `ship.cert_file`"),
             ("Connection refused, return code: `BadUserNamePassword`", "ship.password"),
-            ("I/O: Connection refused (os error 111)", "nobody listens"),
+            ("I/O: Connection refused (os error 111)", "no program listens"),
         ] {
             let text = words(&std::io::Error::other(said));
             assert!(text.starts_with(said) && text.contains(meant), "{text}");

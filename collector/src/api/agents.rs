@@ -86,6 +86,9 @@ impl RefusedReport {
 /// The log's bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogReport {
+    /// The partition.
+    #[serde(default)]
+    pub partition: u32,
     /// The oldest offset that is kept, decimal.
     #[serde(serialize_with = "as_text", deserialize_with = "whole::deserialize")]
     #[schema(value_type = String)]
@@ -206,8 +209,9 @@ pub struct LossReport {
     responses((status = 200, description = "All sources", body = AgentsReport), Problem))]
 pub(super) async fn agents(State(api): State<Api>, client: Client, _: Query<Nothing>) -> Result<Response, Problem> {
     let sources = api.held().sources.borrow().clone();
-    let kept = api.held().reader.kept();
-    let log = LogReport { first: kept.start.get(), end: kept.end.get() };
+    let reader = &api.held().reader;
+    let kept = reader.kept();
+    let log = LogReport { partition: reader.partition().get(), first: kept.start.get(), end: kept.end.get() };
     let warnings = api.state.health.warnings().into_values().collect();
     let now = clock::wall();
     let refused = api.state.health.refused.entries().into_iter().map(RefusedReport::of).collect();

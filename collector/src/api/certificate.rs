@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use afferent_protocol::event::Kind;
 use afferent_protocol::ids::{SourceId, Timestamp};
 use afferent_protocol::sign::PublicKey;
 use axum::Json;
@@ -140,7 +141,7 @@ fn by_entries(log: &Arc<dyn ReadLog>, mut evidence: Evidence, cancel: &Cancel) -
 /// Which names belong together stands behind what they had sent; and where the beginning is not kept, so do keys.
 fn look_ahead(log: &Arc<dyn ReadLog>, evidence: &mut Evidence, cancel: &Cancel) -> Result<(), Problem> {
     let sources = log.own().iter().map(|own| NameHash::source(own.as_str())).collect();
-    let wanted = Wanted { kinds: Kinds::of_type("afferent.lifecycle.v1"), sources, ..Wanted::default() };
+    let wanted = Wanted { kinds: Kinds::of_type(Kind::LifeCycle.type_name()), sources, ..Wanted::default() };
     let walked = Walk::over(&**log, log.kept()).wanting(&wanted).run(&mut Vec::new(), &mut |part| {
         if let Part::Entry(entry) = part {
             evidence.ahead(entry.head, entry.batch);

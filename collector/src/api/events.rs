@@ -21,6 +21,8 @@ use crate::limits::{EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX};
 use crate::log::ReadLog;
 use crate::subscribe::{Format, Page, Reading, Start, StartError};
 
+/// The partition of all offsets.
+pub const PARTITION: HeaderName = HeaderName::from_static("afferent-partition");
 /// The oldest offset that is kept.
 pub const FIRST_OFFSET: HeaderName = HeaderName::from_static("afferent-first-offset");
 /// The durable end when the request came; the answer does not go beyond it.
@@ -48,7 +50,7 @@ pub(super) const BATCH: &str = "application/cloudevents-batch+json";
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(EventsQuery), responses(
     (status = 200, description = "Events, one CloudEvent a line, or an array of them", content(
         (String = "application/x-ndjson"), (Vec<Object> = "application/cloudevents-batch+json")),
-        headers(("afferent-first-offset" = String), ("afferent-end-offset" = String),
+        headers(("afferent-partition" = u32), ("afferent-first-offset" = String), ("afferent-end-offset" = String),
             ("afferent-next-offset" = String), ("afferent-next-cursor" = String), ("afferent-bytes-read" = String))),
     Problem
 ))]
@@ -60,7 +62,7 @@ pub(super) async fn events(
 ) -> Result<Response, Problem> {
     let query = query.part()?;
     let format = accept::choose(&headers, &FORMATS)?;
-    let log = api.log();
+    let log = api.held_by(query.partition, query.start())?.reader.another();
     let part = blocking({
         let (log, query) = (Arc::clone(&log), query.clone());
         move || Part::find(&*log, &query)
@@ -69,6 +71,7 @@ pub(super) async fn events(
     let mut headers = HeaderMap::new();
     let kind = if format == Format::Elements { BATCH } else { NDJSON };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(PARTITION, log.partition().get().into());
     headers.insert(FIRST_OFFSET, part.first.get().into());
     headers.insert(END_OFFSET, part.durable_end.get().into());
     let reading = Reading::part(part.from, part.end, query.limit, query.filter.clone(), format);
@@ -102,10 +105,7 @@ struct Part {
 
 impl Part {
     fn find(log: &dyn ReadLog, query: &Asked) -> Result<Self, StartError> {
-        let start = match query.cursor {
-            Some(cursor) => Start::Place(cursor.place),
-            None => query.from.unwrap_or(Start::First),
-        };
+        let start = query.start().unwrap_or(Start::First);
         // A cursor that was given before the time came at which the part begins does not lead to what lies before it.
         let begins = match query.from {
             Some(Start::Time(time)) if query.cursor.is_some() => log.at_time(time).map_err(StartError::Log)?,

@@ -10,6 +10,7 @@ use utoipa::openapi::{ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, 
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::log::ReadLogError;
+use crate::partitions::NotHeld;
 use crate::subscribe::{StartError, StartTextError};
 use crate::terms::PlaceError;
 
@@ -180,6 +181,12 @@ pub(super) fn lost(detail: String, error: &PlaceError) -> Problem {
         PlaceError::Forgotten => "begin with from=first".to_owned(),
     };
     Problem::new(StatusCode::CONFLICT, detail, remedy)
+}
+
+impl From<NotHeld> for Problem {
+    fn from(error: NotHeld) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("`partition`: {error}"), "ask for one of these, or name none")
+    }
 }
 
 impl From<ReadLogError> for Problem {

@@ -36,7 +36,9 @@ struct PublishedEvent {
     source: String,
     /// Its maker's name for it.
     id: String,
-    /// Its offset, decimal.
+    /// The partition of the log that it stands in.
+    partition: u32,
+    /// Its offset there, decimal.
     offset: String,
     /// It was there before, and was not appended again.
     duplicate: bool,
@@ -61,7 +63,7 @@ pub(super) async fn publish(
     let body = body.taken(POST_BYTES_MAX).await?;
     let events = if kind == Kind::Binary { vec![binary(&headers, &body)?] } else { read(kind, &body)? };
     let names = api.held().sources.borrow().clone();
-    let own = api.held().reader.own();
+    let (own, partition) = (api.held().reader.own(), api.held().reader.partition().get());
     // A name that has delivered nothing is anybody's: it takes no maker's name away.
     let agents = names.iter().filter(|view| !view.is_new).map(|view| view.source).chain(own);
     let agents: HashSet<String> = agents.map(|agent| look(agent.as_str())).collect();
@@ -80,7 +82,7 @@ pub(super) async fn publish(
     let places = if events.is_empty() { Vec::new() } else { place(&api, events).await? };
     let told = |((source, id), place): ((String, String), Placed)| {
         let Placed { offset, duplicate } = place;
-        PublishedEvent { source, id, offset: offset.to_string(), duplicate }
+        PublishedEvent { source, id, partition, offset: offset.to_string(), duplicate }
     };
     Ok(Json(Published { events: named.into_iter().zip(places).map(told).collect() }))
 }

@@ -7,11 +7,14 @@ use afferent_protocol::ids::SourceId;
 use afferent_protocol::sign::PublicKey;
 
 use super::budget::Budgets;
+use super::problem::Problem;
 use super::tail::Tail;
 use crate::intake::Health;
 use crate::log::ReadLog;
+use crate::log::address::Partition;
 use crate::models::runner::Models;
 use crate::partitions::{Held, Partitions};
+use crate::subscribe::Start;
 use crate::subscribe::named::Subscriptions;
 
 /// Who the collector is, for whoever holds the log against it.
@@ -44,6 +47,16 @@ pub(super) struct Api {
 }
 
 impl Api {
+    /// The partition that a question names; else the one of the place where it begins; else the first.
+    pub(super) fn held_by(&self, named: Option<Partition>, start: Option<Start>) -> Result<&Held, Problem> {
+        let of_start = match start {
+            Some(Start::Place(place)) => Some(Partition::new(place.partition)),
+            _ => None,
+        };
+        let Some(asked) = named.or(of_start) else { return Ok(self.held()) };
+        Ok(self.state.partitions.get(asked)?)
+    }
+
     /// The partition that is meant where a question names none.
     pub(super) fn held(&self) -> &Held {
         self.state.partitions.first()

@@ -29,6 +29,7 @@ use super::query::{Parameters, Query, refused};
 use super::state::Api;
 use crate::limits::{CLOCK_LOOK_TIME, KEEP_ALIVE_TIME};
 use crate::log::ReadLog;
+use crate::log::address::Partition;
 use crate::subscribe::{Filter, Format, Page, Reading, Start};
 
 /// What a browser sends when it comes back: the `id` of the last event that it has.
@@ -49,6 +50,10 @@ pub(super) struct StreamQuery {
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     from: Option<Start>,
+    /// Which partition of the log; the one of the place in `from` by default, else the first that there is.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
     /// Only these subjects: `*` stands for one level, `**` for several.
     subject: Option<String>,
     /// Only these types, with commas; `breakdown` for `afferent.breakdown.v1`.
@@ -94,11 +99,12 @@ pub(super) async fn stream(
     let share = api.budgets.stream(&client)?;
     let start = last_event(&headers)?.or(asked.from).unwrap_or(Start::End);
     let begins = start.to_come(now());
-    let place = Beginning { start, filter, log: api.log(), api: api.clone(), client };
+    let held = api.held_by(asked.partition, Some(start))?.clone();
+    let place = Beginning { start, filter, log: held.reader.another(), api: api.clone(), client };
     let follower = Follower {
         pages: place.pages().await?,
         begins: begins.map(|begins| (begins, place)),
-        durable: api.held().durable.clone(),
+        durable: held.durable,
         stopping: api.stopping,
         opened: false,
         has_begun: false,

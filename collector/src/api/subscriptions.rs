@@ -26,6 +26,8 @@ use crate::limits::{
     EVENTS_DEFAULT, EVENTS_PAGED_BYTES_MAX, EVENTS_PAGED_MAX, FETCH_WAIT_S_MAX, HTTP_DOCUMENT_BYTES_MAX, SHARES_DEFAULT,
 };
 use crate::log::ReadLog;
+use crate::log::address::Partition;
+use crate::partitions::Held;
 use crate::refused::{Kind, Refused};
 use crate::subscribe::named::{
     AGAIN_AFTER, Created, FetchCursor, FilterText, Maker, Portion, SubscriptionError, Use, View,
@@ -43,6 +45,9 @@ pub(super) struct NewSubscription {
     /// (RFC 3339; one to come is waited for), `first` (by default) or `end`.
     #[serde(default)]
     from: Option<String>,
+    /// Which partition of the log it reads; the one of the place in `from` by default, else the first that there is.
+    #[serde(default)]
+    partition: Option<u32>,
     /// Which events it has: `subject`, `type`, `source`, `severity` as in `GET /v1/events`.
     #[serde(default)]
     filter: FilterText,
@@ -75,6 +80,9 @@ pub struct SubscriptionReport {
     pub name: String,
     /// Which events it has.
     pub filter: FilterText,
+    /// The partition of the log that it reads.
+    #[serde(default)]
+    pub partition: u32,
     /// Where each share goes on, decimal.
     pub cursors: Vec<String>,
     /// The time to come at which it begins (RFC 3339): it gives nothing that is ingested before.
@@ -104,7 +112,8 @@ pub struct MemberReport {
 }
 
 impl SubscriptionReport {
-    fn of(view: View, log: &dyn ReadLog) -> Self {
+    fn of(view: View, api: &Api) -> Result<Self, Problem> {
+        let log = &api.held_by(Some(view.kept.partition()), None)?.reader;
         let end = log.kept().end;
         let error = view.kept.check(&log.terms(), end).err();
         let waits = view.kept.begins.is_some();
@@ -113,8 +122,9 @@ impl SubscriptionReport {
             shares: member.shares,
             seen_s: member.seen.as_secs_f64(),
         };
-        Self {
+        Ok(Self {
             name: view.name.to_string(),
+            partition: view.kept.partition().get(),
             lag: error.is_none().then(|| if waits { "0".to_owned() } else { end.since(view.kept.place()).to_string() }),
             begins: view.kept.begins.map(|begins| super::agents::text(Timestamp::clamped(begins))),
             error: error.map(|error| format!("{error}; reset the subscription")),
@@ -122,16 +132,16 @@ impl SubscriptionReport {
             unread: view.kept.made.is_some_and(|made| made.used == Use::Never),
             filter: view.kept.filter,
             members: view.members.into_iter().map(member).collect(),
-        }
+        })
     }
 }
 
 /// All subscriptions, with their lag and members.
 #[utoipa::path(get, path = "/v1/subscriptions", tag = "subscriptions",
     responses((status = 200, description = "By name", body = Vec<SubscriptionReport>), Problem))]
-pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Json<Vec<SubscriptionReport>> {
+pub(super) async fn list(State(api): State<Api>, _: Query<Nothing>) -> Result<Json<Vec<SubscriptionReport>>, Problem> {
     let views = api.state.subscriptions.views().into_iter();
-    Json(views.map(|view| SubscriptionReport::of(view, &*api.held().reader)).collect())
+    views.map(|view| SubscriptionReport::of(view, &api)).collect::<Result<_, _>>().map(Json)
 }
 
 /// One subscription.
@@ -143,7 +153,7 @@ pub(super) async fn show(
     _: Query<Nothing>,
 ) -> Result<Json<SubscriptionReport>, Problem> {
     let view = api.state.subscriptions.view(name_of(&name)?)?;
-    Ok(Json(SubscriptionReport::of(view, &*api.held().reader)))
+    SubscriptionReport::of(view, &api).map(Json)
 }
 
 /// Makes a subscription, unless the same one is there. There may be 1,000; of one client address 750, and of these 250
@@ -166,7 +176,8 @@ pub(super) async fn create(
         new.from.as_deref().unwrap_or("first").parse().map_err(|error| Problem::of_place_text("from", &error))?;
     let maker = Maker { by: client.address(), at: now() };
     let created = blocking({
-        let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
+        let log = api.held_by(new.partition.map(Partition::new), Some(start))?.reader.another();
+        let subscriptions = Arc::clone(&api.state.subscriptions);
         move || {
             let from = start.resolve(&*log).map_err(Problem::from)?;
             let shares = new.shares.unwrap_or(SHARES_DEFAULT);
@@ -185,7 +196,7 @@ pub(super) async fn create(
         note_gave_way(&api, name, gone);
     }
     let made = created != Created::Known;
-    let report = SubscriptionReport::of(api.state.subscriptions.view(name)?, &*api.held().reader);
+    let report = SubscriptionReport::of(api.state.subscriptions.view(name)?, &api)?;
     Ok((if made { StatusCode::CREATED } else { StatusCode::OK }, Json(report)).into_response())
 }
 
@@ -259,18 +270,19 @@ pub(super) async fn fetch(
         blocking(move || subscriptions.read(name)).await??;
     }
     let until = Instant::now() + wait;
-    let (mut durable, mut stopping) = (api.held().durable.clone(), api.stopping.clone());
+    let held = read_by(&api, name)?;
+    let (mut durable, mut stopping) = (held.durable.clone(), api.stopping.clone());
     loop {
         // Before the log is read, so that what is appended after it wakes the wait below.
         durable.borrow_and_update();
         let portion = if has_begun(&api, name).await? {
-            let (terms, end) = (api.held().reader.terms(), api.held().reader.kept().end);
+            let (terms, end) = (held.reader.terms(), held.reader.kept().end);
             api.state.subscriptions.portion(name, &asked.member.0, &terms, end)?
         } else {
             None
         };
         let (body, cursor) = match &portion {
-            Some(portion) => read(&api, &client, portion, limit).await?,
+            Some(portion) => read(&api, &client, held.reader.another(), portion, limit).await?,
             None => (Bytes::new(), None),
         };
         let left = until.saturating_duration_since(Instant::now());
@@ -293,13 +305,18 @@ pub(super) async fn fetch(
     }
 }
 
+/// The partition that a subscription reads.
+fn read_by(api: &Api, name: SourceId) -> Result<&Held, Problem> {
+    api.held_by(Some(api.state.subscriptions.partition(name)?), None)
+}
+
 /// Whether a subscription gives anything: one that begins at a time to come does not, until then.
 async fn has_begun(api: &Api, name: SourceId) -> Result<bool, Problem> {
     let Some(begins) = api.state.subscriptions.begins(name)? else { return Ok(true) };
     if begins > now() {
         return Ok(false);
     }
-    let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
+    let (log, subscriptions) = (read_by(api, name)?.reader.another(), Arc::clone(&api.state.subscriptions));
     let begun = move || {
         let at = Start::Time(begins).resolve(&*log).map_err(Problem::from)?;
         subscriptions.begin(name, log.terms().place(at)).map_err(Problem::from)
@@ -311,10 +328,10 @@ async fn has_begun(api: &Api, name: SourceId) -> Result<bool, Problem> {
 async fn read(
     api: &Api,
     client: &Client,
+    log: Arc<dyn ReadLog>,
     portion: &Portion,
     limit: u64,
 ) -> Result<(Bytes, Option<FetchCursor>), Problem> {
-    let log = api.log();
     let kept = log.kept();
     if portion.from < kept.start {
         let detail = format!("it goes on at offset {}, which is not kept any more", portion.from);
@@ -350,7 +367,7 @@ pub(super) async fn commit(
         let remedy = "give back the header afferent-cursor of a fetch as it came";
         Problem::new(StatusCode::BAD_REQUEST, "`cursor` is no cursor of a fetch", remedy)
     })?;
-    let (subscriptions, log) = (Arc::clone(&api.state.subscriptions), api.log());
+    let (subscriptions, log) = (Arc::clone(&api.state.subscriptions), read_by(&api, name)?.reader.another());
     blocking(move || subscriptions.commit(name, cursor, &log.terms(), log.kept().end)).await??;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -367,7 +384,7 @@ pub(super) async fn reset(
     let name = name_of(&name)?;
     let given: Reset = json(body).await?;
     let start: Start = given.to.parse().map_err(|error| Problem::of_place_text("to", &error))?;
-    let (log, subscriptions) = (api.log(), Arc::clone(&api.state.subscriptions));
+    let (log, subscriptions) = (read_by(&api, name)?.reader.another(), Arc::clone(&api.state.subscriptions));
     let moved = move || {
         let to = start.resolve(&*log).map_err(|error| Problem::of_place("to", error))?;
         subscriptions.reset(name, log.terms().place(to), start.to_come(now())).map_err(Problem::from)

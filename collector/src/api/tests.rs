@@ -4,20 +4,22 @@ mod document;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
-
 use std::sync::Arc;
 
 use afferent_protocol::ids::{Offset, SourceId};
+use afferent_protocol::session::signed::Place;
 use afferent_protocol::sign::Identity;
 use tokio::sync::watch;
 
 use super::*;
 use crate::intake::Health;
 use crate::log::ReadLog;
+use crate::log::address::Partition;
 use crate::log::memory::{MemoryLog, breakdown, sample};
 use crate::partitions::{Held, Partitions};
 use crate::sources::SourceView;
 use crate::subscribe::named::Subscriptions;
+use crate::terms::PlaceText;
 
 /// A served API; it stops when this is dropped.
 struct Served {
@@ -514,7 +516,7 @@ async fn agents_and_metrics_tell_of_every_source() {
     served.sources.send_replace(Arc::new(vec![view]));
     let (_, _, body) = served.get("/v1/agents").await;
     let report: agents::AgentsReport = serde_json::from_str(&body).unwrap();
-    assert_eq!(report.log, agents::LogReport { first: 10, end: 16 });
+    assert_eq!(report.log, agents::LogReport { partition: 0, first: 10, end: 16 });
     let agent = &report.agents[0];
     assert_eq!((agent.name.as_str(), agent.state.as_str()), ("press-88", "online"));
     assert_eq!((agent.lag_s, agent.refused), (Some(1.5), 3));
@@ -542,4 +544,40 @@ async fn health_says_why_nothing_becomes_durable() {
     assert!(body.contains("no space left on device"), "{body}");
     served.health.committed();
     assert_eq!(served.get("/healthz").await.0, 200);
+}
+
+#[tokio::test]
+async fn an_address_names_its_partition_and_another_one_is_refused_as_that() {
+    let mut log = MemoryLog::beginning_at(10);
+    log.terms = crate::terms::Terms::of([3; 16], Partition::new(7));
+    log.terms.begun(1, Offset::new(10));
+    log.append("press-88", &[sample("88-C/a", 1), sample("88-C/b", 2)], 1_000_000);
+    let served = Served::new(log.clone()).await;
+    for query in ["from=first", "from=10&partition=7", &format!("from={}", PlaceText(log.terms.place(Offset::new(11))))]
+    {
+        let (status, headers, lines) = served.get(&format!("/v1/events?{query}&limit=1")).await;
+        assert_eq!((status, &headers[&events::PARTITION]), (200, &"7".parse().unwrap()), "{query}");
+        assert!(lines.contains("\"partition\":7,\"offset\":\"1"), "{query}: {lines}");
+        // Its cursor is of that partition, although it does not name it apart.
+        let cursor = headers[&events::NEXT_CURSOR].to_str().unwrap();
+        assert_eq!(served.get(&format!("/v1/events?{query}&limit=1&cursor={cursor}")).await.0, 200, "{query}");
+    }
+    let of_3 = PlaceText(Place { partition: 3, ..log.terms.place(Offset::new(11)) });
+    for (query, status, word) in [
+        ("partition=0".to_owned(), 404, "there are: 7"),
+        (format!("from={of_3}"), 404, "there is no partition 3"),
+        (format!("from={of_3}&partition=7"), 409, "it is of partition 3, and this is partition 7"),
+        ("partition=-1".to_owned(), 400, "the number of a partition"),
+        ("partition=%2B7".to_owned(), 400, "the number of a partition"),
+    ] {
+        for path in ["/v1/events", "/v1/stream"] {
+            let (answered, _, problem) = served.get(&format!("{path}?{query}")).await;
+            assert_eq!(answered, status, "{path}?{query}: {problem}");
+            assert!(problem.contains(word), "{path}?{query}: {problem}");
+        }
+    }
+    let (status, made) = served.put("/v1/subscriptions/erp", r#"{"partition":7,"from":"11"}"#).await;
+    assert!(status == 201 && made.contains(r#""partition":7,"cursors":["11","#), "{made}");
+    let (status, refused) = served.put("/v1/subscriptions/mes", r#"{"partition":6}"#).await;
+    assert!(status == 404 && refused.contains("there is no partition 6"), "{refused}");
 }

@@ -53,14 +53,19 @@ pub struct Wanted {
     pub kind: Option<String>,
     pub source: Option<String>,
     pub severity: Option<String>,
+    pub partition: Option<u32>,
 }
 
 impl Wanted {
     /// As a query.
     pub fn pairs(&self) -> impl Iterator<Item = (&'static str, String)> + use<> {
-        let Self { from, subject, kind, source, severity } = self.clone();
-        let pairs = [("from", from), ("subject", subject), ("type", kind), ("source", source), ("severity", severity)];
-        pairs.into_iter().filter_map(|(name, value)| Some((name, value?)))
+        let Self { from, subject, kind, source, severity, partition } = self.clone();
+        let partition = partition.map(|number| number.to_string());
+        let which = [("subject", subject), ("type", kind), ("source", source), ("severity", severity)];
+        [("from", from), ("partition", partition)]
+            .into_iter()
+            .chain(which)
+            .filter_map(|(name, value)| Some((name, value?)))
     }
 }
 
@@ -151,9 +156,13 @@ impl Client {
         answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_json().map_err(|error| self.foreign(error))
     }
 
-    /// The offsets that the log has.
-    pub fn kept(&self) -> Result<std::ops::Range<u64>, ClientError> {
+    /// The offsets that a partition of the log has; the first one, where none is named.
+    pub fn kept(&self, partition: Option<u32>) -> Result<std::ops::Range<u64>, ClientError> {
         let request = self.agent.get(format!("{}/v1/events", self.base)).query("from", "end").query("limit", "1");
+        let request = match partition {
+            Some(number) => request.query("partition", number.to_string()),
+            None => request,
+        };
         let answer = self.checked(request.call())?;
         let first = number_in(&answer, "afferent-first-offset");
         let range = first.zip(number_in(&answer, "afferent-end-offset")).map(|(first, end)| first..end);
@@ -209,10 +218,11 @@ impl Client {
 
     /// Makes a subscription, unless it is there.
     pub fn subscribe(&self, name: &str, wanted: &Wanted) -> Result<(), ClientError> {
-        let filter: serde_json::Map<_, _> = (wanted.pairs().filter(|(name, _)| *name != "from"))
+        let filter: serde_json::Map<_, _> = (wanted.pairs().filter(|(name, _)| !["from", "partition"].contains(name)))
             .map(|(name, value)| (name.to_owned(), value.into()))
             .collect();
-        let body = serde_json::json!({ "from": wanted.from.as_deref().unwrap_or("first"), "filter": filter });
+        let from = wanted.from.as_deref().unwrap_or("first");
+        let body = serde_json::json!({ "from": from, "filter": filter, "partition": wanted.partition });
         self.checked(self.agent.put(self.of_subscription(name, "")).send_json(body)).map(drop)
     }
 

@@ -63,7 +63,7 @@ pub fn replay(args: &Replay) -> anyhow::Result<()> {
     let client = Client::new(&args.collector.http);
     let mut query = vec![("from", args.from.clone()), ("time", args.time.clone()), ("limit", EVENTS.to_owned())];
     // The end of this moment is the end: a replay of a log that grows is to end.
-    let end = client.kept()?.end;
+    let end = client.kept(args.which.partition())?.end;
     query.push(("until", args.until.clone().unwrap_or_else(|| end.to_string())));
     query.extend(args.which.pairs());
     let (mut writer, mut pace) = (EventWriter::new(args.output), Pace { speed: args.speed, begun: None });

@@ -55,6 +55,9 @@ pub struct Which {
     /// Only these severities, as error or warning..
     #[arg(long, value_name = "SEVERITY")]
     severity: Option<String>,
+    /// Of this partition of the log, by its number; of the first one otherwise
+    #[arg(long, value_name = "NUMBER")]
+    partition: Option<u32>,
 }
 
 impl Which {
@@ -66,7 +69,13 @@ impl Which {
             kind: self.kind.clone(),
             source: self.source.clone(),
             severity: self.severity.clone(),
+            partition: self.partition,
         }
+    }
+
+    /// The partition, where one is named.
+    pub fn partition(&self) -> Option<u32> {
+        self.partition
     }
 
     /// As a query.

@@ -46,7 +46,7 @@ pub fn tap(args: &Tap) -> anyhow::Result<()> {
 /// it holds enough of them, so that what comes often is found at the end, and what is rare takes no more than twice the
 /// log.
 fn begin_of_last(client: &Client, which: &Which, last: u64) -> anyhow::Result<u64> {
-    let kept = client.kept()?;
+    let kept = client.kept(which.partition())?;
     let wanted = usize::try_from(last).unwrap_or(usize::MAX);
     let mut part = last.saturating_mul(2);
     loop {

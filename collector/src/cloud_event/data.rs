@@ -1,18 +1,17 @@
 //! `data`: one object per kind of event.
 //!
-//! | kind | members |
+//! Which members there are, and in which order, stands in [`crate::kinds::TYPES`], and for changes of the life cycle in
+//! [`crate::kinds::CHANGES`]. Beyond what their names say:
+//!
+//! | kind | member |
 //! |---|---|
-//! | sample | `value` (number, boolean or text), `unit`, `quality`; `valuetype` is `integer` where `value` is a whole number as text |
-//! | breakdown | `code`, `severity`, `message` |
-//! | recovery | `code`, `message` |
-//! | state | `state`, `reason` |
-//! | alarm | `condition`, `transition`, `priority`, `message` |
-//! | loss | `stream`, `epoch`, `first`, `end`, `reason`, `chain` (hexadecimal, or null when nobody knows it) |
-//! | clock step | `before`, `after` (times), `step_us` |
-//! | life cycle | `change`, and what belongs to it |
-//! | progress | `stream`, `epoch`, `end`, `check` (hexadecimal), of the device that is the subject; `ticks` (`events`, `boot`, `offset_us`; null where none): of so many events right before it, tick = time − offset |
-//! | followed | `stream`, `input`, `number`, `horizon` (a time), `files`: of each `number`, `device`, `inode`, `born_us`, `known`, `fingerprint` (hexadecimal), `end`, `other_end`, `finished`, `name` |
-//! | derived | the JSON document of its maker; as a JSON text when it is no JSON |
+//! | sample | `value` is a number, a boolean or a text; `valuetype` is `integer` beside a whole number as text |
+//! | loss | `chain` is hexadecimal, or null when nobody knows it |
+//! | clock step | `before` and `after` are times |
+//! | life cycle | behind `change` comes what belongs to it |
+//! | progress | of the device that is the subject; `check` is hexadecimal; `ticks` (`events`, `boot`, `offset_us`; null where none): of so many events right before it, tick = time − offset |
+//! | followed | `horizon` is a time; `files`: of each `number`, `device`, `inode`, `born_us`, `known`, `fingerprint` (hexadecimal), `end`, `other_end`, `finished`, `name` |
+//! | derived | `data` is the JSON document of its maker; a JSON text when it is no JSON |
 //!
 //! Whole numbers beyond 2^53 are texts of their digits, and offsets always are ([`crate::whole`]).
 

@@ -30,7 +30,7 @@ use Member::{Boots, Lanes, Made, Text, Whole};
 impl Serialize for Data<'_, '_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
-        map.serialize_entry("change", names::life_cycle(self.0))?;
+        map.serialize_entry("change", self.0.kind().name())?;
         for (name, member) in members(self.0) {
             map.serialize_entry(name, &member)?;
         }

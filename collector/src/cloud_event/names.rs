@@ -1,7 +1,7 @@
 //! The names that people and JSON see for the protocol's enums.
 
 use afferent_protocol::event::{
-    AlarmTransition, LifeCycle, LossReason, MachineState, PreviousStop, Quality, ResealReason, Severity,
+    AlarmTransition, LossReason, MachineState, PreviousStop, Quality, ResealReason, Severity,
 };
 
 /// `good`, `uncertain`, `bad`.
@@ -65,39 +65,6 @@ pub const fn previous_stop(stop: PreviousStop) -> &'static str {
         PreviousStop::Clean => "clean",
         PreviousStop::Crash => "crash",
         PreviousStop::PowerLoss => "power_loss",
-    }
-}
-
-/// `started`, `stopped`, `link_up`, `link_down`, `key_pinned`, `refused`, `gap`, `disk_trouble`, `configured`, `attested`,
-/// `trimmed`, `emptied`, `lane_kept`, `term_begun`, `heartbeat`, `resealed`, `ring_replaced`, `conflict`, `rolled_back`,
-/// `retired`, `key_replaced`, `key_endorsed`, `alias`, `forgotten`, `unread`.
-pub const fn life_cycle(change: &LifeCycle<'_>) -> &'static str {
-    match change {
-        LifeCycle::Started { .. } => "started",
-        LifeCycle::Stopped { .. } => "stopped",
-        LifeCycle::LinkUp { .. } => "link_up",
-        LifeCycle::LinkDown { .. } => "link_down",
-        LifeCycle::KeyPinned { .. } => "key_pinned",
-        LifeCycle::Refused { .. } => "refused",
-        LifeCycle::Gap { .. } => "gap",
-        LifeCycle::DiskTrouble { .. } => "disk_trouble",
-        LifeCycle::Configured { .. } => "configured",
-        LifeCycle::Attested { .. } => "attested",
-        LifeCycle::Trimmed { .. } => "trimmed",
-        LifeCycle::Emptied { .. } => "emptied",
-        LifeCycle::LaneKept { .. } => "lane_kept",
-        LifeCycle::TermBegun { .. } => "term_begun",
-        LifeCycle::Heartbeat { .. } => "heartbeat",
-        LifeCycle::Resealed { .. } => "resealed",
-        LifeCycle::RingReplaced { .. } => "ring_replaced",
-        LifeCycle::Conflict { .. } => "conflict",
-        LifeCycle::RolledBack { .. } => "rolled_back",
-        LifeCycle::Retired { .. } => "retired",
-        LifeCycle::KeyReplaced { .. } => "key_replaced",
-        LifeCycle::KeyEndorsed { .. } => "key_endorsed",
-        LifeCycle::Alias { .. } => "alias",
-        LifeCycle::Forgotten { .. } => "forgotten",
-        LifeCycle::Unread { .. } => "unread",
     }
 }
 

@@ -12,6 +12,7 @@ use afferent_protocol::segment::EntryHead;
 use serde::{Deserialize, Serialize};
 
 use super::records::Decoder;
+use crate::kinds::{self, AtStart};
 use crate::limits::HEARTBEATS_KEPT;
 
 /// Batches whose range and chain hash are kept one by one, at the end of a stretch: as many as a lane remembers.
@@ -185,27 +186,11 @@ impl Historian {
                 }
                 of_source.push_back(beat);
             }
-            tells |= matches!(
-                record.event.body,
-                Body::Loss(_)
-                    | Body::LifeCycle(
-                        LifeCycle::KeyPinned { .. }
-                            | LifeCycle::Gap { .. }
-                            | LifeCycle::Attested { .. }
-                            | LifeCycle::TermBegun { .. }
-                            | LifeCycle::RingReplaced { .. }
-                            | LifeCycle::RolledBack { .. }
-                            | LifeCycle::Retired { .. }
-                            | LifeCycle::KeyReplaced { .. }
-                            | LifeCycle::KeyEndorsed { .. }
-                            | LifeCycle::Alias { .. }
-                            | LifeCycle::Forgotten { .. }
-                            | LifeCycle::Conflict { .. }
-                            | LifeCycle::Trimmed { .. }
-                            | LifeCycle::Emptied { .. }
-                            | LifeCycle::LaneKept { .. }
-                    )
-            );
+            tells |= match record.event.body {
+                Body::Loss(_) => true,
+                Body::LifeCycle(change) => kinds::of_change(change.kind()).at_start == AtStart::Replayed,
+                _ => false,
+            };
         }
         tells
     }

@@ -4,63 +4,42 @@
 
 use afferent_protocol::batch::Batch;
 use afferent_protocol::checksum::crc32c;
-use afferent_protocol::event::Body;
+use afferent_protocol::event::{Body, Kind};
 use afferent_protocol::ids::{Stream, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::records::Decoder;
 
-/// The kinds of events as bits, by the order of [`Body`]'s variants.
+/// A set of kinds of events, one bit a kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kinds(u16);
+
+const _: () = assert!(Kind::COUNT <= u16::BITS as usize, "every kind has a bit");
 
 impl Kinds {
     /// All of them.
     pub const ALL: Self = Self(u16::MAX);
+    /// Samples alone.
+    pub const SAMPLES: Self = Self::of_kind(Kind::Sample);
     /// Everything but samples.
-    pub const NO_SAMPLES: Self = Self(!1);
+    pub const NO_SAMPLES: Self = Self(!Self::SAMPLES.0);
     /// Derived events alone.
-    pub const DERIVED: Self = Self(1 << 8);
+    pub const DERIVED: Self = Self::of_kind(Kind::Derived);
 
-    /// The kind of this body.
-    pub const fn of(body: &Body<'_>) -> Self {
-        Self(match body {
-            Body::Sample(_) => Self::SAMPLES.0,
-            Body::Breakdown(_) => 1 << 1,
-            Body::Recovery(_) => 1 << 2,
-            Body::State(_) => 1 << 3,
-            Body::Alarm(_) => 1 << 4,
-            Body::Loss(_) => 1 << 5,
-            Body::ClockStep(_) => 1 << 6,
-            Body::LifeCycle(_) => 1 << 7,
-            Body::Derived(_) => Self::DERIVED.0,
-            Body::Progress(_) => 1 << 9,
-            Body::Followed(_) => 1 << 10,
-        })
+    /// This kind alone. Its bit is that of its number on the wire: marks are on disk.
+    pub const fn of_kind(kind: Kind) -> Self {
+        Self(1 << kind.number())
     }
 
     /// The kinds whose events can have this CloudEvents type: derived ones can have any but that of samples, which is
     /// given to samples alone.
     pub fn of_type(name: &str) -> Self {
-        if name == "afferent.sample.v1" {
-            return Self::SAMPLES;
+        match Kind::of_type(name) {
+            Some(Kind::Sample) => Self::SAMPLES,
+            Some(kind) => Self::of_kind(kind) | Self::DERIVED,
+            None => Self::DERIVED,
         }
-        Self(match name {
-            "afferent.breakdown.v1" => 1 << 1,
-            "afferent.recovery.v1" => 1 << 2,
-            "afferent.state.v1" => 1 << 3,
-            "afferent.alarm.v1" => 1 << 4,
-            "afferent.loss.v1" => 1 << 5,
-            "afferent.clockstep.v1" => 1 << 6,
-            "afferent.lifecycle.v1" => 1 << 7,
-            "afferent.progress.v1" => 1 << 9,
-            "afferent.followed.v1" => 1 << 10,
-            _ => 0,
-        }) | Self::DERIVED
     }
-
-    /// Samples alone.
-    pub const SAMPLES: Self = Self(1);
 
     const fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -153,7 +132,7 @@ impl Marks {
         subjects.iter().for_each(|subject| add(&mut marks, NameHash::machine(subject.as_str())));
         for record in records {
             let Ok(record) = record else { return Self::ANY };
-            marks.kinds = marks.kinds | Kinds::of(&record.event.body);
+            marks.kinds = marks.kinds | Kinds::of_kind(record.event.body.kind());
             if let Body::Derived(derived) = record.event.body
                 && let Some(source) = producer(derived.json)
             {

@@ -10,10 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::shares::{Kept, Kind, Shares, Size};
 use super::{Name, Order, Seen};
+pub use crate::kinds::AMENDMENT;
 use crate::limits::{MODEL_AMENDED_MAX, MODEL_AMENDMENTS_MAX, MODEL_TEXT_BYTES_MAX};
-
-/// The CloudEvents type of an amendment: the only one of `afferent.` that is posted.
-pub const AMENDMENT: &str = "afferent.amendment.v1";
 
 /// What it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

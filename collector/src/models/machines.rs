@@ -150,7 +150,8 @@ fn tells_of_a_machine(seen: &Seen<'_>) -> bool {
             code != UNIT_CODE || !is_of_host(seen, &[("unit", 2)])
         }
         Body::State(_) => true,
-        _ => false,
+        Body::Loss(_) | Body::ClockStep(_) | Body::LifeCycle(_) => false,
+        Body::Derived(_) | Body::Progress(_) | Body::Followed(_) => false,
     }
 }
 

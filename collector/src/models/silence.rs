@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use afferent_protocol::event::{Body, LifeCycle};
+use afferent_protocol::event::{Body, Kind as EventKind, LifeCycle};
 use afferent_protocol::ids::{SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +63,7 @@ pub struct Silence {
 }
 
 /// What a filter on subjects alone is asked with: any type will do.
-const ANY_TYPE: &str = "afferent.state.v1";
+const ANY_TYPE: &str = EventKind::State.type_name();
 
 impl Silence {
     /// What these settings say.

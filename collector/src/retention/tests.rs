@@ -10,7 +10,6 @@ use afferent_protocol::segment::{EntryHead, Head, SEGMENT_HEADER_LEN, SegmentHea
 use super::{AgeClock, Attested, Disagrees, Examined, Rules};
 use crate::certificate::tests::heartbeat;
 use crate::certificate::{About, Certificate, Evidence, Means, Span, Verdict, verify};
-use crate::cloud_event::names::life_cycle;
 use crate::core::{Confirm, Core, NotAttested, OwnIdentity, Reason, Received, Removal, Removed};
 use crate::log::records::Decoder;
 use crate::log::{EmbeddedLog, Indexed, LogSettings, Trust, inspect};
@@ -240,7 +239,7 @@ fn nothing_goes_that_no_attestation_binds_and_nothing_before_the_log_says_so() {
     inspect::dump(&world.disk, &mut |_, batch| {
         for record in Decoder::default().open(batch).readable() {
             if let Body::LifeCycle(change) = record.event.body {
-                told.push(life_cycle(&change));
+                told.push(change.kind().name());
             }
         }
     })

@@ -3,19 +3,17 @@
 use std::ops::RangeInclusive;
 
 use afferent_protocol::batch::Header;
-use afferent_protocol::event::{Body, Event, Severity};
+use afferent_protocol::event::{Body, Event, Kind, Severity, TYPE_PREFIX, TYPE_SUFFIX};
 use afferent_protocol::ids::{Stream, Subject, Timestamp};
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::facts::{Facts, LineKind};
 use super::severity;
 use crate::cloud_event::posted::Posted;
-use crate::cloud_event::{UNREADABLE, type_of};
+use crate::cloud_event::type_of;
+use crate::kinds::{self, TYPES, UNREADABLE};
 use crate::limits::{QUERY_NAMES_MAX, QUERY_TEXT_BYTES_MAX, REFUSED_TEXT_CHARS_MAX};
 use crate::log::{Kinds, NameHash, Wanted};
-
-/// The type of all events of the stream `samples`, and of those alone.
-const SAMPLE_TYPE: &str = "afferent.sample.v1";
 
 /// Which events a reader wants; all of them by default.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +56,7 @@ pub enum FilterError {
     #[error(
         "there is no type {given:?}{}; there are {}; a type of your own is written in full, as com.example.wear.v1",
         near.map_or_else(String::new, |near| format!(" (did you mean `{near}`?)")),
-        TYPES.join(", "),
+        kinds::short_names().join(", "),
     )]
     Type {
         /// What was given.
@@ -78,23 +76,6 @@ pub enum FilterError {
     },
 }
 
-/// The short names of all types that are not somebody's own.
-pub const TYPES: [&str; 13] = [
-    "sample",
-    "breakdown",
-    "recovery",
-    "state",
-    "alarm",
-    "loss",
-    "clockstep",
-    "lifecycle",
-    "derived",
-    "progress",
-    "followed",
-    "amendment",
-    "unreadable",
-];
-
 /// How much alike (Jaro-Winkler, 0 to 1) two names must be for one to be meant by the other.
 const ALIKE_MIN: f64 = 0.8;
 
@@ -112,7 +93,9 @@ impl Filter {
         let machine = subject.and_then(machine_of).map(str::to_owned);
         let subject = subject.map(patterns).transpose()?.unwrap_or_default();
         let types = names("the list of types", types)?;
-        let types = types.into_iter().map(|name| if name.contains('.') { name } else { format!("afferent.{name}.v1") });
+        let types = types
+            .into_iter()
+            .map(|name| if name.contains('.') { name } else { format!("{TYPE_PREFIX}{name}{TYPE_SUFFIX}") });
         let sources = names("the list of sources", sources)?;
         Ok(Self { subject, machine, types: types.collect(), sources, severity: None, event: None })
     }
@@ -159,7 +142,7 @@ impl Filter {
     pub fn takes_batch(&self, batch: &Header, is_own: bool) -> bool {
         let source = is_own || self.takes_source(batch.source.as_str());
         let of_stream = |name: &String| {
-            let samples = name == SAMPLE_TYPE;
+            let samples = name == Kind::Sample.type_name();
             name == UNREADABLE || samples == (batch.stream == Stream::Samples)
         };
         let time = self.event.is_none_or(|(from, until)| batch.time_last >= from && batch.time_first < until);
@@ -251,14 +234,13 @@ impl Filter {
 
 /// Refuses a full name that is of ours and that no event has.
 fn check_type(name: &str) -> Result<(), FilterError> {
-    let Some(short) = name.strip_prefix("afferent.") else { return Ok(()) };
-    let known = short.strip_suffix(".v1").is_some_and(|short| TYPES.contains(&short));
-    if known {
+    let Some(short) = name.strip_prefix(TYPE_PREFIX) else { return Ok(()) };
+    if TYPES.iter().any(|known| known.name == name) {
         return Ok(());
     }
-    let short = short.strip_suffix(".v1").unwrap_or(short);
+    let short = short.strip_suffix(TYPE_SUFFIX).unwrap_or(short);
     let given: String = short.chars().take(REFUSED_TEXT_CHARS_MAX).collect();
-    let alike = TYPES.map(|known| (known, strsim::jaro_winkler(&given, known)));
+    let alike = kinds::short_names().map(|known| (known, strsim::jaro_winkler(&given, known)));
     let near = alike.into_iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).filter(|(_, alike)| *alike >= ALIKE_MIN);
     Err(FilterError::Type { near: near.map(|(known, _)| known), given })
 }
@@ -340,12 +322,12 @@ mod tests {
     fn a_type_that_no_event_has_is_refused_with_those_that_there_are() {
         for wrong in ["breakdowns", "afferent.breakdowns.v1", "afferent.breakdown.v2", "alarm,zzz"] {
             let error = Filter::new(None, Some(wrong), None).unwrap_err().to_string();
-            assert!(TYPES.iter().all(|known| error.contains(known)), "{error}");
+            assert!(kinds::short_names().iter().all(|known| error.contains(known)), "{error}");
             assert!(Filter::kept(None, Some(wrong), None).is_ok(), "what was kept from before can still be read");
         }
         let error = Filter::new(None, Some("breakdowns"), None).unwrap_err().to_string();
         assert!(error.contains("did you mean `breakdown`?"), "{error}");
-        for right in TYPES {
+        for right in kinds::short_names() {
             Filter::new(None, Some(right), None).unwrap();
         }
         Filter::new(None, Some("com.example.wear.v1"), None).unwrap();
@@ -353,10 +335,11 @@ mod tests {
 
     #[test]
     fn every_type_that_events_have_can_be_asked_for() {
-        let text = include_str!("../../../protocol/src/event.rs");
-        let named = text.split("=> \"afferent.").skip(1).filter_map(|rest| rest.split(".v1\"").next());
-        let named: Vec<&str> = named.collect();
-        assert!(named.len() >= 10 && named.contains(&"sample"), "the control: they were found: {named:?}");
-        assert!(named.iter().all(|name| TYPES.contains(name)), "{named:?}");
+        for kind in Kind::ALL {
+            for name in [kind.name(), kind.type_name()] {
+                let filter = Filter::new(None, Some(name), None).unwrap();
+                assert!(filter.takes_event("88-C", kind.type_name()), "{name}");
+            }
+        }
     }
 }

@@ -38,6 +38,7 @@ static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
         "parts/focus.js",
         "parts/happened.js",
         "parts/html.js",
+        "parts/kinds.js",
         "parts/live.js",
         "parts/measure.js",
         "parts/models.js",

@@ -7,6 +7,7 @@ use axum::body::to_bytes;
 
 use super::assets::all;
 use super::*;
+use crate::kinds::{AMENDMENT, OnPage, TYPES, Type};
 
 fn folder() -> PathBuf {
     FilePath::new(env!("CARGO_MANIFEST_DIR")).join("web")
@@ -162,6 +163,34 @@ fn inline_code_and_foreign_loads_in_a_document_are_found() {
     ] {
         assert_eq!(breaches(document).len(), 1, "{document}");
     }
+}
+
+/// `parts/kinds.js`, made of the table of types.
+fn kinds_script() -> String {
+    let named = |is: fn(OnPage) -> bool| {
+        let names: Vec<_> = TYPES.iter().filter(|row| is(row.page)).map(Type::short).collect();
+        names.join(",")
+    };
+    let rows =
+        TYPES.iter().map(|row| format!("  {}: {{ title: '{}', icon: '{}' }},\n", row.short(), row.title, row.icon));
+    format!(
+        "// The types of events, as the table in src/kinds.rs has them: a test holds this file against it.\n\n\
+         /**\n * What people call them, and a character that stands for each.\n *\n \
+         * @type {{Record<string, {{ title: string, icon: string }}>}}\n */\n\
+         export const KINDS = {{\n{}}};\n\n\
+         /** What happened on a machine. */\nexport const LISTED = '{}';\n\n\
+         /** That, and what may have changed something that is shown. */\nexport const FOLLOWED =\n  '{}';\n\n\
+         /** What people add to an event later. */\nexport const AMENDMENT = '{AMENDMENT}';\n",
+        rows.collect::<String>(),
+        named(|page| page == OnPage::Listed),
+        named(|page| page != OnPage::Absent),
+    )
+}
+
+#[test]
+fn the_page_has_words_icons_and_types_from_the_table_of_kinds() {
+    let script = text(asset("parts/kinds.js").unwrap());
+    assert!(script == kinds_script(), "collector/web/parts/kinds.js is to be:\n\n{}", kinds_script());
 }
 
 #[test]

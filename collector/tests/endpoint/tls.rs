@@ -112,7 +112,7 @@ async fn files_that_do_not_go_together_or_are_of_another_day_are_refused() {
         Tls::load(&files).unwrap_err().to_string()
     };
     let (other, _) = authority.issue("collector", Some("localhost"));
-    assert!(refused(&other).contains("do not go together"));
+    assert!(refused(&other).contains("do not belong together"));
     assert!(refused("no certificate").contains("s.pem"));
     for (from, until) in [(2001, 2002), (2998, 2999)] {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();

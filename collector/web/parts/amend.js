@@ -5,10 +5,10 @@
 import { html, useRef, useState } from './html.js';
 import { Refused, askJson } from './api.js';
 import { Problem } from './bits.js';
+import { AMENDMENT } from './kinds.js';
 import { say } from './say.js';
 import { rfc3339 } from './time.js';
 
-const TYPE = 'afferent.amendment.v1';
 const BY = 'afferent-by';
 
 /** Who works here; this browser remembers it. */
@@ -36,7 +36,7 @@ export function newId() {
  */
 export function post(id, subject, change) {
   const event = {
-    specversion: '1.0', id, source: 'page', type: TYPE, subject, time: rfc3339(Date.now()),
+    specversion: '1.0', id, source: 'page', type: AMENDMENT, subject, time: rfc3339(Date.now()),
     datacontenttype: 'application/json', data: { ...change, by: by() },
   };
   const headers = { 'content-type': 'application/cloudevents+json' };

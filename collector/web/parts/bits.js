@@ -4,6 +4,7 @@
 
 import { useHeldFocus } from './focus.js';
 import { html, useEffect, useElement, useState } from './html.js';
+import { KINDS } from './kinds.js';
 import { Time } from './time.js';
 import { STATES, plain, stateOf } from './words.js';
 
@@ -16,6 +17,16 @@ export function State({ of }) {
   const state = stateOf(of);
   return html`<span class="state ${state}"><span class="mark" aria-hidden="true">${STATES[state].mark}</span>
     ${STATES[state].title}</span>`;
+}
+
+/**
+ * The kind of an event: icon and word. The icon is the style's: it is no part of the text.
+ *
+ * @param {{ of: string }} props
+ */
+export function Kind({ of }) {
+  const { title, icon } = KINDS[of] ?? { title: plain(of, 40), icon: '' };
+  return html`<span class="kind" data-icon=${icon}>${title}</span>`;
 }
 
 /**

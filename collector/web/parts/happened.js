@@ -4,10 +4,10 @@
 
 import { useEffect, useState } from './html.js';
 import { ask, below, query } from './api.js';
+import { LISTED } from './kinds.js';
 import { lines } from './samples.js';
 import { millis, rfc3339 } from './time.js';
 
-const TYPES = 'breakdown,recovery,state,alarm';
 // So many are read; a machine that says more than this within the span is not looked at event by event.
 const READ_MAX = 2000;
 
@@ -36,7 +36,7 @@ export function useHappened(machine, from, until, asOf, stamp) {
     const stop = new AbortController();
     const read = async () => {
       const span = { time: 'event', from: rfc3339(from), until: rfc3339(until), limit: READ_MAX };
-      const asked = query({ subject: below(machine), type: TYPES, ...span });
+      const asked = query({ subject: below(machine), type: LISTED, ...span });
       const { body } = await ask(`/v1/events${asked}`, { signal: stop.signal });
       /** @type {Happening[]} */
       const events = [];

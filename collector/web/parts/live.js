@@ -3,8 +3,8 @@
 /** @import { Listener, StreamStatus } from './types.js' */
 
 import { useEffect, useState } from './html.js';
+import { FOLLOWED } from './kinds.js';
 
-const TYPES = 'breakdown,recovery,state,alarm,loss,lifecycle,clockstep,afferent.amendment.v1';
 const RETRY_MS = 3000;
 // How often the collector says that the stream is alive, and after how long a silence it is not called live any more.
 const HEARTBEAT_S = 5;
@@ -53,7 +53,7 @@ function open() {
   clearInterval(watch);
   watch = setInterval(look, 1000);
   heard = performance.now();
-  const stream = new EventSource(`/v1/stream?type=${TYPES}&heartbeat=${HEARTBEAT_S}`);
+  const stream = new EventSource(`/v1/stream?type=${FOLLOWED}&heartbeat=${HEARTBEAT_S}`);
   source = stream;
   stream.onopen = spoke;
   stream.addEventListener('heartbeat', spoke);

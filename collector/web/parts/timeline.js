@@ -3,7 +3,7 @@
 /** @import { Colours, Drawn, DrawnInterval, Episode, Machine, RaisedAlarm, StateName } from './types.js' */
 
 import { html } from './html.js';
-import { State, Table } from './bits.js';
+import { Kind, State, Table } from './bits.js';
 import { Plot, axes, useWidth } from './plot.js';
 import { duration, local, millis } from './time.js';
 import { STATE_NAMES, plain, stateOf, within } from './words.js';
@@ -156,9 +156,11 @@ function rowsOf(name, { intervals, breakdowns, alarms, now }) {
       from, html`<${State} of=${state} />`, lasted(from, end), plain(reason),
     ]),
     ...breakdowns.map(({ code, from, end, message }) => [
-      from, html`Breakdown ${plain(code, 60)}`, lasted(from, end), plain(message, 200),
+      from, html`<${Kind} of="breakdown" /> ${plain(code, 60)}`, lasted(from, end), plain(message, 200),
     ]),
-    ...alarms.map(({ condition, subject, at }) => [at, html`Alarm ${plain(condition, 80)}`, '', within(name, subject)]),
+    ...alarms.map(({ condition, subject, at }) => [
+      at, html`<${Kind} of="alarm" /> ${plain(condition, 80)}`, '', within(name, subject),
+    ]),
   ]);
   return rows.sort(([a], [b]) => a - b).map(([from, what, lasts, why], at) => (
     { key: at, cells: [what, local(from), lasts || '–', why || '–'] }));

@@ -5,7 +5,7 @@
 import { html } from '../parts/html.js';
 import { Actions, Standing } from '../parts/alarms.js';
 import { AmendForm } from '../parts/amend.js';
-import { Empty, Problem, Stale, State, Table, Waiting } from '../parts/bits.js';
+import { Empty, Kind, Problem, Stale, State, Table, Waiting } from '../parts/bits.js';
 import { Sensors } from '../parts/charts.js';
 import { inOrder, useHappened } from '../parts/happened.js';
 import { measured } from '../parts/measure.js';
@@ -29,12 +29,13 @@ const isRaised = ({ kind, transition }) => kind === 'alarm' && transition === 'r
  * @param {{ event: Happening, isItself: boolean }} props
  */
 function What({ event, isItself }) {
-  if (isItself) return html`<strong class="itself">Breakdown ${plain(event.code, 60)}</strong>`;
+  const kind = html`<${Kind} of=${event.kind} />`;
+  if (isItself) return html`<strong class="itself">${kind} ${plain(event.code, 60)}</strong>`;
   switch (event.kind) {
-    case 'alarm': return `Alarm ${plain(event.condition, 120)} ${plain(event.transition, 20)}`;
-    case 'breakdown': return html`Breakdown ${plain(event.code, 60)}`;
-    case 'recovery': return html`Recovery ${plain(event.code, 60)}`;
-    default: return html`<${State} of=${event.state} />`;
+    case 'alarm': return html`${kind} ${plain(event.condition, 120)} ${plain(event.transition, 20)}`;
+    case 'breakdown': case 'recovery': return html`${kind} ${plain(event.code, 60)}`;
+    case 'state': return html`<${State} of=${event.state} />`;
+    default: return kind;
   }
 }
 

@@ -1,6 +1,6 @@
 //! Nothing but the library, one part more with every feature: what `firmware/size` measures. It is never run.
 //!
-//! Memory whose size an application chooses lies in statics named `APPLICATION_…`, so that it can be told apart.
+//! Memory whose size an application chooses lies in statics named `APPLICATION_…`, so that it can be distinguished.
 
 #![no_std]
 #![no_main]

@@ -31,7 +31,7 @@ impl Console {
         Self { uart: Uart::console(), line: String::new() }
     }
 
-    /// Takes what was typed; gives a command when a line has ended.
+    /// Takes what was typed; returns a command when a line has ended.
     pub fn poll(&mut self) -> Option<Command> {
         while let Some(byte) = self.uart.read() {
             if byte != b'\n' {
@@ -49,7 +49,7 @@ impl Console {
 fn command(line: &str) -> Option<Command> {
     let (name, argument) = line.split_once(' ').unwrap_or((line, ""));
     let count = argument.parse().unwrap_or(0);
-    say(format_args!("ok {line}"));
+    print_line(format_args!("ok {line}"));
     match name {
         "panic" => faults::panic(7),
         "badread" => drop(faults::bad_read()),
@@ -63,7 +63,7 @@ fn command(line: &str) -> Option<Command> {
         "stop" => return Some(Command::Run(0)),
         "measure" => measure(),
         "status" => return Some(Command::Status),
-        _ => say(format_args!("unknown {line}")),
+        _ => print_line(format_args!("unknown {line}")),
     }
     None
 }
@@ -83,11 +83,11 @@ fn measure() {
             *longest = instructions.max(*longest);
         }
     });
-    say(format_args!("measured record taken={taken} lost={lost}"));
+    print_line(format_args!("measured record taken={taken} lost={lost}"));
 }
 
 /// Prints a line.
-pub fn say(line: Arguments<'_>) {
+pub fn print_line(line: Arguments<'_>) {
     struct Port(Uart);
     impl Write for Port {
         fn write_str(&mut self, text: &str) -> core::fmt::Result {
@@ -124,13 +124,13 @@ pub fn record(subject: &'static str, body: Body<'static>) {
         match body {
             Body::Sample(sample) => match sample.value {
                 Value::Float(value) => {
-                    say(format_args!("{verb} samples {tick_us} {subject} float {:016x}", value.to_bits()));
+                    print_line(format_args!("{verb} samples {tick_us} {subject} float {:016x}", value.to_bits()));
                 }
-                Value::Integer(value) => say(format_args!("{verb} samples {tick_us} {subject} integer {value}")),
+                Value::Integer(value) => print_line(format_args!("{verb} samples {tick_us} {subject} integer {value}")),
                 _ => {}
             },
-            Body::Alarm(alarm) => say(format_args!("{verb} critical {tick_us} {subject} alarm {}", alarm.priority)),
-            Body::Breakdown(body) => say(format_args!("{verb} critical {tick_us} {subject} breakdown {}", body.code)),
+            Body::Alarm(alarm) => print_line(format_args!("{verb} critical {tick_us} {subject} alarm {}", alarm.priority)),
+            Body::Breakdown(body) => print_line(format_args!("{verb} critical {tick_us} {subject} breakdown {}", body.code)),
             _ => {}
         }
     });

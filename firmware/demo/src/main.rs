@@ -28,7 +28,7 @@ use afferent_firmware::recorder::Recorder;
 use afferent_firmware::stored::HEAD_LEN;
 use cortex_m_rt::entry;
 
-use crate::console::{Command, Console, say};
+use crate::console::{Command, Console, print_line};
 use crate::nor::Nor;
 use crate::spindle::Spindle;
 use crate::uart::Line;
@@ -72,7 +72,7 @@ fn main() -> ! {
         let breakdown = Breakdown { code: crash.kind.code(), severity: Severity::Fatal, message: &message };
         device.append(time::now_us(), subject, &Body::Breakdown(breakdown));
     }
-    say(format_args!("boot {} {why}", identity.count));
+    print_line(format_args!("boot {} {why}", identity.count));
     run(device)
 }
 
@@ -88,7 +88,7 @@ fn run(device: &mut Device<'static>) -> ! {
             Some(Command::Burst(count)) => spindle.burst(count),
             Some(Command::Status) => {
                 let counters = device.link_counters();
-                say(format_args!(
+                print_line(format_args!(
                     "status streaming={} sent={} taken={} noise={} diverged={} undeclared={}",
                     device.is_streaming(),
                     counters.frames_sent,

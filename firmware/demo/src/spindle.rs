@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use afferent_firmware::protocol::event::{Alarm, AlarmTransition, Body, Breakdown, Quality, Sample, Severity, Value};
 
-use crate::console::{record, say};
+use crate::console::{record, print_line};
 
 const STEP_US: u64 = 10_000;
 /// The step of a run in which the bearing fails.
@@ -40,7 +40,7 @@ impl Spindle {
                 }),
             );
         }
-        say(format_args!("done burst"));
+        print_line(format_args!("done burst"));
     }
 
     pub fn poll(&mut self, now_us: u64) {
@@ -51,7 +51,7 @@ impl Spindle {
         self.simulate();
         self.step += 1;
         if self.step == self.steps {
-            say(format_args!("done run"));
+            print_line(format_args!("done run"));
         }
     }
 
@@ -101,6 +101,6 @@ pub fn storm() {
     record("spindle/storm", Body::Sample(Sample { value, unit: "", quality: Quality::Good }));
     STORM.store(at + 1, Ordering::Relaxed);
     if at + 1 == len {
-        say(format_args!("done storm"));
+        print_line(format_args!("done storm"));
     }
 }

@@ -26,16 +26,16 @@ pub struct FlashQueue<F: MultiwriteNorFlash, const ITEM: usize> {
 /// Why a queue cannot lie there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FlashQueueError {
-    /// The range does not begin and end with a page, or is too small.
+    /// The range does not begin and end at a page, or is too small.
     #[error("the range is not made of whole flash pages")]
     Range,
-    /// It can be neither read nor erased.
+    /// The flash can be neither read nor erased.
     #[error("the flash can be neither read nor erased")]
     Broken,
 }
 
 impl<F: MultiwriteNorFlash, const ITEM: usize> FlashQueue<F, ITEM> {
-    /// Opens the queue in `range` of the flash, whatever is there. [`Recovered::Damaged`] says that it could not be read
+    /// Opens the queue in `range` of the flash, whatever it holds. [`Recovered::Damaged`] means that it could not be read
     /// and was erased.
     pub fn open(flash: F, range: Range<u32>) -> Result<(Self, Recovered), FlashQueueError> {
         let bytes_total = range.end.saturating_sub(range.start);
@@ -55,7 +55,7 @@ impl<F: MultiwriteNorFlash, const ITEM: usize> FlashQueue<F, ITEM> {
         Ok((queue, recovered))
     }
 
-    /// Ends the queue; gives the flash back.
+    /// Ends the queue; returns the flash.
     pub fn into_flash(self) -> F {
         self.storage.destroy().0
     }

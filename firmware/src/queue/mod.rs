@@ -19,18 +19,18 @@ pub use ram::{RamQueue, Recovered};
 /// Why an item was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PushError {
-    /// No room now; there is when older items are gone.
+    /// The queue has no room until older items are released.
     #[error("the queue is full")]
     Full,
-    /// No room, ever.
+    /// The item is larger than the queue.
     #[error("the item is longer than the queue can hold")]
     TooLong,
-    /// The memory below does not do what it is told.
+    /// Reading, writing or erasing the memory below failed.
     #[error("the storage below the queue failed")]
     Broken,
 }
 
-/// The memory below does not do what it is told.
+/// Reading, writing or erasing the memory below failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the storage below the queue failed")]
 pub struct Broken;
@@ -41,7 +41,7 @@ pub trait Queue {
     fn push(&mut self, item: &[u8]) -> Result<(), PushError>;
 
     /// Reads one item after the other, oldest first, to the start of `buffer`, until `wanted` says of one that it is the
-    /// one; gives its length. Damaged items and items longer than `buffer` are passed over.
+    /// one; returns its length. Damaged items and items longer than `buffer` are passed over.
     fn find(&mut self, buffer: &mut [u8], wanted: &mut dyn FnMut(&[u8]) -> bool) -> Result<Option<usize>, Broken>;
 
     /// Removes the oldest item; `false` when there is none.

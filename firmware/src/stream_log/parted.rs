@@ -1,4 +1,4 @@
-//! Two histories under one epoch: what the agent does not have of this one is sealed again, and nothing is let go of.
+//! Two histories under one epoch: what the agent does not have of this one is sealed again, and nothing is released.
 //!
 //! It happens when a device starts twice with the same boot and entropy (the epochs that it draws are those of the run
 //! before), when two devices share name and entropy, when memory was copied, or loses what it had said to hold. It is seen
@@ -17,11 +17,11 @@
 //! ```
 //!
 //! - *Asks.* New events get a fresh epoch at once. Of what may have been sent before, the agent is asked for one end after
-//!   the other, the largest first: what lies before a common one is in its log, and is let go of.
+//!   the other, the largest first: what lies before a common one is in its log, and is released.
 //! - *Again.* The oldest batch is a lane of its own: its epoch is made of the old epoch and its first sequence, and in front
 //!   of its events stands a life-cycle event that names these two ([`crate::stored::seal_again`]). It is sent, acked and let
 //!   go of, then comes the next one. The same batch gives the same lane and bytes whenever that is done: a batch whose ack
-//!   is lost in a reset is known again by its check. When the agent has another batch there, or has it before it was sent,
+//!   is lost in a reset is known again by its check. When the agent has a different batch there, or has it before it was sent,
 //!   the epoch is salted.
 //!
 //! The hello names the old lane as well, from 0, so that the agent remembers it, and a reset in between leads here again.
@@ -129,7 +129,7 @@ impl StreamLog<'_> {
         Some(Resume { lane, end: Sequence::new(end.into()), check })
     }
 
-    /// The agent has answered, and what it has is let go of.
+    /// The agent has answered, and what it has is released.
     pub fn answered(&mut self, resume: &Resume) {
         if self.parting.step == Step::Asked {
             let has_none = resume.end == Sequence::ZERO;

@@ -9,7 +9,7 @@ use crate::queue::failing::Failing;
 
 const NEVER: &dyn Fn(u32, u8) -> bool = &|_, _| false;
 
-/// Four events of one epoch, in queues that damage some of them after that, or all of them for a while; gives what is
+/// Four events of one epoch, in queues that damage some of them after that, or all of them for a while; returns what is
 /// passed over and what is read when the agent takes everything.
 fn taken(damaged: &'static [u32], is_broken: bool) -> (vec::Vec<u32>, vec::Vec<u32>) {
     let (mut queue, mut body, mut work) = (Failing::new(), [0; 64], [0; 400]);
@@ -22,7 +22,7 @@ fn taken(damaged: &'static [u32], is_broken: bool) -> (vec::Vec<u32>, vec::Vec<u
     (log.runs, log.next) = (runs, next);
     let (mut lost, mut read) = (vec![], vec![]);
     for turn in 0..20 {
-        log.said();
+        log.hello_sent();
         while let Some((epoch, from)) = log.ready() {
             match log.read(epoch, from, &SourceId::literal("mill"), &mut work) {
                 Ok(Some((end, len))) => {
@@ -92,6 +92,6 @@ fn what_lies_behind_a_hole_is_sent_after_the_ack_of_all_before_it_and_a_hello() 
     assert_eq!((log.ready(), log.waits()), (None, Some((5, 0))));
     log.release(6, epoch, 1, &mut work);
     assert_eq!((log.ready(), log.wants(NEVER), log.waits()), (Some((epoch, 4)), Wants::Hello, None));
-    log.said();
+    log.hello_sent();
     assert_eq!(log.wants(NEVER), Wants::Batch);
 }

@@ -167,7 +167,7 @@ fn a_receiver_with_another_log_under_the_same_epoch_is_noticed() {
     (0..3).for_each(|_| other.record_alarm_of("another", AlarmTransition::Raised));
     other.settle();
     assert_eq!(other.device().link_counters().diverged, 1);
-    // What the other one had recorded is sealed again, and it goes on in a new epoch.
+    // What the other one had recorded is sealed again, and it continues in a new epoch.
     other.record_alarm();
     other.settle();
     let events = other.receiver.events_of(Stream::Critical);

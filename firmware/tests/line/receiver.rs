@@ -83,7 +83,7 @@ impl Receiver {
         new
     }
 
-    /// Takes bytes of the line; gives the bytes to answer.
+    /// Takes bytes of the line; returns the bytes to answer.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Vec<u8> {
         let mut incoming = std::mem::take(&mut self.incoming);
         let mut answers = Vec::new();

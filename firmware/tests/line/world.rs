@@ -316,7 +316,7 @@ impl World {
         assert!(self.device().is_streaming(), "the device streams on a quiet line");
     }
 
-    /// What was recorded is in the log, once and in order, but for what is declared as lost; gives how much of each stream.
+    /// What was recorded is in the log, once and in order, but for what is declared as lost; returns how much of each stream.
     /// Which sequences that were is not asked: epochs that were used twice do not tell.
     pub fn check_once(&self) -> [u64; 2] {
         Stream::ALL.map(|stream| {
@@ -332,7 +332,7 @@ impl World {
         })
     }
 
-    /// What was recorded is in the log, in order, and what is missing is declared; gives how many of each stream.
+    /// What was recorded is in the log, in order, and what is missing is declared; returns how many of each stream.
     pub fn check(&self) -> [u64; 2] {
         let lost = self.receiver.check();
         for stream in Stream::ALL {

@@ -53,7 +53,7 @@ impl Default for SystemClock {
 
 /// Whether something keeps the wall clock in time.
 ///
-/// The kernel's own flag (`adjtimex`) cannot be read without `unsafe`; systemd-timesyncd, and what stands in for it,
+/// The kernel's own flag (`adjtimex`) cannot be read without `unsafe`; systemd-timesyncd, and its replacements,
 /// leave a file instead. Where it is missing the answer is no, which promises nothing.
 fn is_synchronised() -> bool {
     Path::new("/run/systemd/timesync/synchronized").exists()

@@ -28,7 +28,7 @@ pub trait Disk {
     fn create(&self, name: &str, len: u64) -> io::Result<Self::File>;
     /// Removes a file; final only after [`Disk::sync_directory`].
     fn remove(&self, name: &str) -> io::Result<()>;
-    /// Gives a file another name; a file that had that name is gone. Both at once: whoever opens the name finds the one
+    /// Renames a file; a file that had the new name is removed. Both at once: who opens the name finds the one
     /// or the other, after a power cut as well. Which of the two a power cut leaves is open until
     /// [`Disk::sync_directory`], and what was not synced of the file is as open as before. Handles stay with their
     /// file.

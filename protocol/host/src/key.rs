@@ -15,18 +15,18 @@ pub const KEY_BYTES: usize = 32;
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Others can read the secret.
-    #[error("{} can be read by others (mode {mode:03o}); run: chmod 600 {}", .path.display(), .path.display())]
+    /// Users other than the owner can read the file.
+    #[error("{} is readable by other users (mode {mode:03o}); run: chmod 600 {}", .path.display(), .path.display())]
     Permissions {
         /// The file.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// A file of another length.
+    /// The file has a wrong length.
     #[error(
-        "{} has {bytes} bytes, and a key has {KEY_BYTES}: it is no key; restore it from a backup, or move it away to \
-         begin with a new one", .path.display()
+        "{} is not a key: it has {bytes} bytes, a key has {KEY_BYTES}; restore it from a backup, or move it away to \
+         start with a new key", .path.display()
     )]
     Length {
         /// The file.
@@ -34,10 +34,10 @@ pub enum KeyError {
         /// Its length.
         bytes: u64,
     },
-    /// No random bytes.
+    /// The operating system has no random bytes.
     #[error("the operating system gives no random bytes for a new key: {0}")]
     Entropy(getrandom::Error),
-    /// The file cannot be read or made.
+    /// The file cannot be read or created.
     #[error("cannot use the key {}: {error}", .path.display())]
     Io {
         /// The file.

@@ -16,8 +16,8 @@ pub struct DirectoryLock {
 /// Why the directory cannot be held.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process holds it.
-    #[error("{} is in use by {holder}; stop that process, or choose another data directory", .directory.display())]
+    /// A different process holds the lock.
+    #[error("{} is in use by {holder}; stop that process, or choose a different data directory", .directory.display())]
     InUse {
         /// The directory.
         directory: PathBuf,
@@ -25,7 +25,7 @@ pub enum LockError {
         holder: String,
     },
     /// The directory or its lock cannot be opened.
-    #[error("cannot lock {}: {error}; the data directory must be one that can be written", .path.display())]
+    #[error("cannot lock {}: {error}; make the data directory writable", .path.display())]
     Io {
         /// The lock's file.
         path: PathBuf,

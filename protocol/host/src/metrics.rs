@@ -50,7 +50,7 @@ impl Text {
     }
 }
 
-/// Labels as they stand between the braces.
+/// Labels, as text between the braces.
 pub fn labels_text(labels: &Labels<'_>) -> String {
     let mut text = String::new();
     for (name, value) in labels {

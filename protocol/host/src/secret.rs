@@ -1,4 +1,4 @@
-//! Secrets: a configuration says where one is, never what it is.
+//! Secrets: a configuration names where a secret is stored, never the secret itself.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -39,31 +39,31 @@ impl fmt::Debug for SecretText {
 /// Why a secret cannot be read. It never holds the secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// Its file.
-    #[error("the secret in {}: {error}", .path.display())]
+    /// The secret's file cannot be read.
+    #[error("cannot read the secret in {}: {error}", .path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What the operating system reports.
         error: io::Error,
     },
-    /// Its file holds more than any secret.
+    /// The secret's file is larger than any secret.
     #[error("the secret in {} has more than {SECRET_BYTES_MAX} bytes", .path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
-    /// There is nothing in it.
+    /// The secret has no bytes.
     #[error("the secret is empty")]
     Empty,
-    /// Its variable.
-    #[error("the secret's environment variable {0} is not set, or is no text")]
+    /// The secret's environment variable is missing or not UTF-8.
+    #[error("the secret's environment variable {0} is not set, or is not UTF-8")]
     Env(String),
     /// systemd gave no credentials.
-    #[error("the credential {0:?} is not there, as systemd gave none; write LoadCredential={0}:/path into the unit")]
+    #[error("systemd gave no credential {0:?}; add LoadCredential={0}:/path to the unit")]
     NoCredentials(String),
-    /// A name that leads elsewhere.
-    #[error("the credential {0:?} is no file's name")]
+    /// The credential's name contains a path.
+    #[error("the credential {0:?} is not a file name")]
     CredentialName(String),
 }
 

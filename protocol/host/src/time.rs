@@ -26,11 +26,11 @@ impl Zone {
     }
 }
 
-/// A text that is no zone.
+/// The text is not a zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no zone that is known here; write UTC or an offset as +02:00 (names such as Europe/Rome are not read: an \
-     agent has no table of them)"
+    "the zone {0:?} is unknown; write UTC or an offset such as +02:00 (names such as Europe/Rome are not supported: \
+     there is no table of them)"
 )]
 pub struct ZoneError(String);
 

@@ -10,7 +10,7 @@ use rustls::{ClientConfig, RootCertStore};
 /// Why files make no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or is no PEM of what it should be.
+    /// A file cannot be read, or is not a PEM file of the expected kind.
     #[error("{}: {error}; it must be a PEM file with {expected}", .path.display())]
     File {
         /// The file.
@@ -20,7 +20,7 @@ pub enum TlsError {
         /// What is wrong.
         error: pem::Error,
     },
-    /// A file of authorities holds a certificate that can be none.
+    /// A file of authorities holds a certificate that is not an authority's.
     #[error("{}: {error}; it must hold the certificates of authorities (CA)", .path.display())]
     Authority {
         /// The file.
@@ -29,7 +29,7 @@ pub enum TlsError {
         error: String,
     },
     /// Certificate and key do not belong together.
-    #[error("certificate {} and key {} do not go together: {error}", .certificate.display(), .key.display())]
+    #[error("certificate {} and key {} do not belong together: {error}", .certificate.display(), .key.display())]
     Mismatch {
         /// The certificate's file.
         certificate: PathBuf,

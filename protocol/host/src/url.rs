@@ -21,9 +21,9 @@ pub struct BrokerUrl {
     pub port: u16,
 }
 
-/// A text that is no broker's URL. The text is not repeated: somebody may have written a password into it.
+/// The text is not the URL of a broker. The error does not repeat it: it may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a broker's URL is mqtt://HOST:PORT or mqtts://HOST:PORT; login and files have keys of their own")]
+#[error("write a broker's URL as mqtt://HOST:PORT or mqtts://HOST:PORT; login and files have separate keys")]
 pub struct BrokerUrlError;
 
 impl TryFrom<String> for BrokerUrl {

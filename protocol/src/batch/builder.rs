@@ -10,7 +10,7 @@ use crate::event::{Body, Event};
 use crate::ids::{Epoch, Sequence, SourceId, Stream, Timestamp};
 use crate::sign::Identity;
 
-/// Where a batch stands: whose it is, and what came before it.
+/// The lineage of a batch: its source, lane and predecessor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lineage {
     /// Who assigns the sequences.
@@ -30,11 +30,11 @@ pub struct Lineage {
 pub struct BatchBuilder {
     rows: rows::Encoder,
     times: Option<(Timestamp, Timestamp)>,
-    tells_progress: bool,
+    has_progress: bool,
 }
 
 impl BatchBuilder {
-    /// An empty one.
+    /// An empty builder.
     pub fn new() -> Self {
         Self::default()
     }
@@ -42,7 +42,7 @@ impl BatchBuilder {
     /// Adds a checked event, or gives it back as [`rows::Full`]: then seal first.
     pub fn push<'e>(&mut self, event: &Event<'e>) -> Result<(), rows::Full> {
         self.rows.push(event)?;
-        self.tells_progress |= matches!(event.body, Body::Progress(_) | Body::Followed(_));
+        self.has_progress |= matches!(event.body, Body::Progress(_) | Body::Followed(_));
         let (first, last) = self.times.unwrap_or((event.time, event.time));
         self.times = Some((first.min(event.time), last.max(event.time)));
         Ok(())
@@ -59,9 +59,9 @@ impl BatchBuilder {
         self.rows.count()
     }
 
-    /// Whether it tells how far devices or followed files are.
-    pub fn tells_progress(&self) -> bool {
-        self.tells_progress
+    /// Whether the batch holds progress of devices or of followed files.
+    pub fn has_progress(&self) -> bool {
+        self.has_progress
     }
 
     /// Whether nothing was pushed.
@@ -86,7 +86,7 @@ impl BatchBuilder {
         out: &mut Vec<u8>,
     ) -> (Header, ChainHash) {
         let (time_first, time_last) = self.times.take().expect("a batch has at least one record");
-        self.tells_progress = false;
+        self.has_progress = false;
         let start = out.len();
         let count = self.rows.count();
         out.resize(start + HEADER_LEN, 0);

@@ -1,9 +1,9 @@
 //! The end of a row by hand, as a microcontroller writes it: the same bytes as postcard's, without its code.
 
-use crate::event::{Body, LifeCycle, Progress, Sample, Value};
+use crate::event::{Body, Change, Kind, LifeCycle, Progress, Sample, Value};
 use crate::wire::Writer;
 
-/// What stands behind the variant in most bodies, in this order, each part in some of them.
+/// The fields behind the variant of most bodies, in this order; each is present in some of them.
 struct Row<'a> {
     /// Variants and whatever else is known to be a byte.
     head: [u8; 3],
@@ -53,36 +53,36 @@ pub fn put(out: &mut Writer<'_>, body: &Body<'_>, unit: u8) {
             }
         }
         Body::Breakdown(body) => {
-            row.head[0] = 1;
+            row.head[0] = Kind::Breakdown.number();
             row.byte = Some(body.severity as u8);
             row.texts(body.code, body.message);
         }
         Body::Recovery(body) => {
-            row.head[0] = 2;
+            row.head[0] = Kind::Recovery.number();
             row.texts(body.code, body.message);
         }
         Body::State(body) => {
-            (row.head, row.head_len) = ([3, body.state as u8, 0], 2);
+            (row.head, row.head_len) = ([Kind::State.number(), body.state as u8, 0], 2);
             row.other = Some(body.reason);
         }
         Body::Alarm(body) => {
-            row.head[0] = 4;
+            row.head[0] = Kind::Alarm.number();
             row.byte = Some(body.transition as u8);
             row.numbers(&[body.priority.into()]);
             row.texts(body.condition, body.message);
         }
         Body::Loss(body) => {
-            (row.head, row.head_len) = ([5, body.stream.number(), 0], 2);
+            (row.head, row.head_len) = ([Kind::Loss.number(), body.stream.number(), 0], 2);
             // The reason is one byte either way.
             row.numbers(&[body.epoch.get(), body.first.get(), body.end.get(), body.reason as u64]);
             row.bytes = &body.chain;
         }
         Body::ClockStep(body) => {
-            row.head[0] = 6;
+            row.head[0] = Kind::ClockStep.number();
             row.numbers(&[body.before, body.after].map(|time| zigzag(time.micros())));
         }
         Body::Derived(body) => {
-            row.head[0] = 8;
+            row.head[0] = Kind::Derived.number();
             row.texts(body.kind, body.json);
         }
     }
@@ -90,7 +90,7 @@ pub fn put(out: &mut Writer<'_>, body: &Body<'_>, unit: u8) {
 }
 
 fn sample(out: &mut Writer<'_>, sample: &Sample<'_>, unit: u8) {
-    out.byte(0);
+    out.byte(Kind::Sample.number());
     match sample.value {
         Value::Float(value) => {
             out.byte(0);
@@ -114,7 +114,7 @@ fn sample(out: &mut Writer<'_>, sample: &Sample<'_>, unit: u8) {
 }
 
 fn progress(out: &mut Writer<'_>, body: &Progress) {
-    out.bytes(&[9, body.stream.number()]);
+    out.bytes(&[Kind::Progress.number(), body.stream.number()]);
     [body.epoch.get(), body.end.get(), body.check].into_iter().for_each(|number| out.varint(number));
     out.byte(u8::from(body.ticks.is_some()));
     if let Some(ticks) = &body.ticks {
@@ -124,73 +124,73 @@ fn progress(out: &mut Writer<'_>, body: &Progress) {
     }
 }
 
-/// Whether a device can say it.
+/// Whether a device can send this event.
 fn life_cycle<'a>(row: &mut Row<'a>, body: &'a LifeCycle<'a>) -> bool {
-    row.head = [7, 0, 0];
+    row.head = [Kind::LifeCycle.number(), 0, 0];
     row.head_len = 2;
-    let variant = match body {
+    let change = match body {
         LifeCycle::Started { previous, version, repairs } => {
             (row.head[2], row.head_len) = (*previous as u8, 3);
             row.texts(version, repairs);
-            0
+            Change::Started
         }
         LifeCycle::Stopped { reason: one } => {
             row.one = Some(one);
-            1
+            Change::Stopped
         }
         LifeCycle::LinkUp { peer: one } => {
             row.one = Some(one);
-            2
+            Change::LinkUp
         }
         LifeCycle::LinkDown { peer, reason } => {
             row.texts(peer, reason);
-            3
+            Change::LinkDown
         }
         LifeCycle::KeyPinned { source, key } => {
             row.one = Some(source);
             row.bytes = key;
-            4
+            Change::KeyPinned
         }
         LifeCycle::Refused { source, reason } => {
             row.texts(source, reason);
-            5
+            Change::Refused
         }
         LifeCycle::Gap { source, stream, epoch, first, end } => {
             row.one = Some(source);
             row.byte = Some(stream.number());
             row.numbers(&[epoch.get(), first.get(), end.get()]);
-            6
+            Change::Gap
         }
         LifeCycle::DiskTrouble { message: one } => {
             row.one = Some(one);
-            7
+            Change::DiskTrouble
         }
         LifeCycle::Configured { message: one } => {
             row.one = Some(one);
-            8
+            Change::Configured
         }
         LifeCycle::Trimmed { until, rule } => {
             row.numbers(&[until.get()]);
             row.other = Some(rule);
-            10
+            Change::Trimmed
         }
         LifeCycle::Emptied { stream, until, rule } => {
             row.byte = Some(stream.number());
             row.numbers(&[until.get()]);
             row.other = Some(rule);
-            11
+            Change::Emptied
         }
         LifeCycle::LaneKept { source, stream, epoch, end, time_last, chain } => {
             row.one = Some(source);
             row.byte = Some(stream.number());
             row.numbers(&[epoch.get(), end.get(), zigzag(time_last.micros())]);
             row.bytes = chain;
-            12
+            Change::LaneKept
         }
         // What only agents and collectors say is written by postcard there.
         _ => return false,
     };
-    row.head[1] = variant;
+    row.head[1] = change.number();
     true
 }
 

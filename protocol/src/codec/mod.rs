@@ -12,11 +12,11 @@ pub use number::Codec;
 /// Why a body cannot be read, although its checksum is right: its writer was newer than this reader, or lied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// A codec that this reader does not know.
-    #[error("codec {0} is not known here; the sender is newer than this reader: update this side")]
+    /// The codec is unknown to this reader.
+    #[error("codec {0} is unknown; the sender is newer than this reader: update this side")]
     Codec(u8),
-    /// A codec that does not compress, and a decompressed length that is not the body's.
-    #[error("its decompressed length is not the one of its body")]
+    /// The codec does not compress, and the decompressed length differs from the body's length.
+    #[error("its decompressed length is not the length of its body")]
     Length,
     /// The dictionary cannot be read.
     #[error("its dictionary cannot be read")]
@@ -24,21 +24,21 @@ pub enum DecodeError {
     /// A record cannot be read.
     #[error("record {index} of {count} cannot be read")]
     Record {
-        /// Which one, from 0.
+        /// Index of the record, from 0.
         index: u32,
         /// How many the header promises.
         count: u32,
     },
-    /// A record names a subject or unit that the dictionary does not have, or a time that cannot be told.
-    #[error("record {index} refers to what is not there")]
+    /// A record refers to a subject or unit that is not in the dictionary, or its time is out of range.
+    #[error("record {index} refers to a missing dictionary entry, or its time is out of range")]
     Reference {
-        /// Which one, from 0.
+        /// Index of the record, from 0.
         index: u32,
     },
-    /// Bytes are left over after the last record.
+    /// Bytes follow the last record.
     #[error("{bytes} bytes follow the last record")]
     LeftOver {
-        /// How many.
+        /// Number of bytes.
         bytes: usize,
     },
 }

@@ -151,7 +151,7 @@ mod encoding {
     }
 
     impl Dictionary {
-        /// The index of `text`, which is added when it is new; `None` when there is no room for another.
+        /// The index of `text`, which is added when it is new; `None` when there is no room for one more.
         fn index(&mut self, text: &str, count_max: usize) -> Option<u32> {
             if self.slots.len() < 2 * (self.places.len() + 1) {
                 self.grow();

@@ -1,8 +1,9 @@
-//! What becomes of agents, collectors, their links and their logs. The order of the variants is the wire format.
+//! What becomes of agents, collectors, their links and their logs. The order of the variants is the wire format; each
+//! has a row in the table of [`Change`](super::Change).
 
 use serde::{Deserialize, Serialize};
 
-use super::{EventError, fits};
+use super::{EventError, Severity, fits};
 use crate::ids::{Epoch, Offset, Sequence, Stream, Timestamp};
 use crate::limits::{HEARTBEAT_BYTES_MAX, HEARTBEAT_LANES_MAX, STATEMENT_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::wire::{Writer, take_bytes, take_varint};
@@ -305,6 +306,16 @@ pub enum PreviousStop {
     Crash,
     /// The machine went down without telling it.
     PowerLoss,
+}
+
+impl PreviousStop {
+    /// How severe a start after it is.
+    pub(super) const fn of_start(self) -> Severity {
+        match self {
+            Self::None | Self::Clean => Severity::Info,
+            Self::Crash | Self::PowerLoss => Severity::Warning,
+        }
+    }
 }
 
 impl LifeCycle<'_> {

@@ -1,7 +1,7 @@
 //! Control messages: everything of a session but the batches.
 //!
 //! `"AFC2" ‖ crc32c(rest) ‖ rest`, where the rest is [`Control`] as postcard would write it. A batch begins with its own magic, so one
-//! look at the first four bytes tells the two apart.
+//! look at the first four bytes distinguishes them.
 
 use super::Check;
 use crate::checksum::crc32c;
@@ -120,14 +120,14 @@ pub enum Control {
 /// Why bytes are no control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
-    /// They begin with something else, or are too few or too many.
+    /// The bytes begin differently, or are too few or too many.
     #[error("it is not a control message")]
     Foreign,
     /// The checksum does not match.
     #[error("its checksum does not match: it was damaged")]
     Crc,
-    /// A kind of message, or a field of one, that this reader does not know.
-    #[error("its content is not known here; the sender is newer than this reader: update this side")]
+    /// The kind of message, or one of its fields, is unknown to this reader.
+    #[error("its content is unknown; the sender is newer than this reader: update this side")]
     Content,
 }
 
@@ -146,7 +146,7 @@ impl Control {
         bytes
     }
 
-    /// Writes the message to the start of `out`; gives its length, or `None` when it does not fit.
+    /// Writes the message to the start of `out`; returns its length, or `None` when it does not fit.
     pub fn write(&self, out: &mut [u8]) -> Option<usize> {
         let mut writer = Writer::new(out.get_mut(HEAD_LEN..)?);
         self.put(&mut writer);
@@ -154,7 +154,7 @@ impl Control {
         finish(out, len)
     }
 
-    /// Writes kind and fields, as they stand in a message and in a signed one.
+    /// Writes kind and fields, as in a plain and in a signed message.
     pub(crate) fn put(&self, writer: &mut Writer<'_>) {
         match self {
             Self::Hello(hello) => {
@@ -248,7 +248,7 @@ pub enum AnswerKind {
     Common,
 }
 
-/// What a receiver says, read lane after lane: for senders that have no room for a [`Welcome`].
+/// A receiver's message, read lane by lane: for senders that have no room for a [`Welcome`].
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
     /// Its kind.
@@ -300,7 +300,7 @@ fn content(bytes: &[u8]) -> Result<&[u8], ControlError> {
     if u32::from_le_bytes(*crc) == crc32c(rest) { Ok(rest) } else { Err(ControlError::Crc) }
 }
 
-/// Writes magic and checksum before the `len` bytes of content; gives the length of all.
+/// Writes magic and checksum before the `len` bytes of content; returns the length of all.
 fn finish(out: &mut [u8], len: usize) -> Option<usize> {
     let (head, rest) = out.split_first_chunk_mut::<HEAD_LEN>()?;
     let [m, a, g, i, crc @ ..] = head;

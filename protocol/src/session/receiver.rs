@@ -4,7 +4,7 @@ use super::{Check, Held, Lane, Resume};
 use crate::batch::{CHAIN_START, ChainHash};
 use crate::ids::{Sequence, SequenceRange};
 
-/// The last batches that a lane remembers, to tell a repetition from another batch with the same range.
+/// The last batches that a lane remembers, to distinguish a repetition from a different batch with the same range.
 const RECENT: usize = 16;
 
 /// A batch as the receiver looks at it.
@@ -12,7 +12,7 @@ const RECENT: usize = 16;
 pub struct Offered {
     /// Its sequences.
     pub range: SequenceRange,
-    /// Chain hash of the batch before it, as it says.
+    /// Chain hash of the previous batch, as this batch names it.
     pub previous: ChainHash,
     /// Its own chain hash.
     pub chain: ChainHash,
@@ -25,7 +25,7 @@ pub enum Verdict {
     Accept,
     /// It is there already: ack again what is durable.
     Duplicate,
-    /// Others must come before it: keep it if there is room, and ask for those from here on when told so.
+    /// Earlier batches are missing: keep it if there is room, and request those from here on when `true`.
     Early {
         /// The first sequence that is missing.
         missing_from: Sequence,
@@ -44,12 +44,12 @@ pub struct ReceiverLane {
     lane: Lane,
     end: Sequence,
     durable_end: Sequence,
-    /// Chain hash of the last accepted batch; `None` right after a hole, when nobody knows it.
+    /// Chain hash of the last accepted batch; `None` right after a hole, where it is unknown.
     chain: Option<ChainHash>,
     durable_check: Option<Check>,
     durable_chain: Option<ChainHash>,
     nacked_from: Option<Sequence>,
-    /// What lies before it will never come, as the sender says.
+    /// The first sequence that the sender holds: earlier ones will never come.
     skips_to: Option<Sequence>,
     recent: heapless::Deque<(Sequence, Check), RECENT>,
 }
@@ -91,7 +91,7 @@ impl ReceiverLane {
         self.durable_end
     }
 
-    /// Chain hash of the last batch that is on disk; `None` right after a hole, when nobody knows it.
+    /// Chain hash of the last batch that is on disk; `None` right after a hole, where it is unknown.
     pub const fn durable_chain(&self) -> Option<ChainHash> {
         self.durable_chain
     }
@@ -152,7 +152,7 @@ impl ReceiverLane {
         self.recent.iter().find(|(known, _)| *known == end).map(|(_, check)| *check)
     }
 
-    /// Everything accepted is on disk; gives the ack to send.
+    /// Everything accepted is on disk; returns the ack to send.
     pub fn durable(&mut self) -> Resume {
         assert!(self.durable_end <= self.end, "the durable end cannot pass the end");
         self.durable_end = self.end;
@@ -172,7 +172,7 @@ impl ReceiverLane {
         }
     }
 
-    /// The ack that says what is durable now.
+    /// The ack for all that is durable now.
     pub fn resume(&self) -> Resume {
         Resume { lane: self.lane, end: self.durable_end, check: self.durable_check }
     }

@@ -1,11 +1,11 @@
 //! The sending half of a session: window, order of lanes, resending, letting go.
 //!
 //! What must hold:
-//! - A lane lets go of what the receiver has said to have, with the check of the log here, and of nothing else. Nothing
+//! - A lane releases only batches that the receiver has confirmed with the check of the log here. Nothing
 //!   that comes in makes the log drop what it holds.
 //! - A contradiction in an ack or a nack leads to a hello. One in a welcome leads to a search for the last end of a batch
 //!   that both have, and then to a new epoch for what follows it.
-//! - A welcome that is behind what was acked proves that the receiver's log was put back: the lane goes back as well.
+//! - A welcome that is behind the acked end shows that the receiver's log was restored: the lane goes back as well.
 //!
 //! The modules: `lane` (one lane's account), `listen` (what comes in), `search` (where histories part), `stream` (what
 //! goes out).
@@ -55,9 +55,9 @@ impl Default for SenderSettings {
 pub struct Holding {
     /// The lane.
     pub lane: Lane,
-    /// The oldest sequence that the log can give, let go of or not.
+    /// The oldest sequence that the log can read, released or not.
     pub oldest: Sequence,
-    /// The first sequence that it has not let go of.
+    /// The first sequence that is not released.
     pub first: Sequence,
     /// The first sequence that it does not have yet, or cannot give.
     pub end: Sequence,
@@ -101,14 +101,14 @@ pub enum Action {
     },
     /// Look up the check of the batch of the lane that ends there, and call [`Sender::looked_up`]. Where that batch is
     /// gone and one begins there, what this one names as the previous one serves as well. Where the log is damaged and
-    /// cannot tell, call [`Sender::cannot_tell`] instead.
+    /// does not know, call [`Sender::boundary_unknown`] instead.
     LookUp {
         /// The lane.
         lane: Lane,
         /// The end of the batch.
         end: Sequence,
     },
-    /// The next log has everything of the lane before `end` on its disk: let go of it.
+    /// The next log has everything of the lane before `end` on its disk: release it.
     Release {
         /// The lane.
         lane: Lane,
@@ -136,21 +136,21 @@ pub enum Action {
         until: Sequence,
     },
     /// The receiver has everything of the lane before `from`, and something else behind it: seal what follows again, in a
-    /// new epoch, and let go of what is before.
+    /// new epoch, and release what is before.
     Reseal {
         /// The lane.
         lane: Lane,
         /// The first sequence that the receiver does not have.
         from: Sequence,
     },
-    /// The connection is of no use: close it and make another.
+    /// The connection does not work: close it and open a new one.
     Reconnect,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Down,
-    /// Every hello since `session_first` says the same or less than is true: a welcome to any of them will do.
+    /// Every hello since `session_first` claims at most what is held: a welcome to any of them is valid.
     Greeting {
         sent_at_ms: Option<u64>,
         tries: u8,
@@ -177,7 +177,7 @@ pub struct Sender {
     /// A hello goes out before the next batch, without waiting for its welcome: the receiver must hear that what lies
     /// before a lane's `first` will not come, or wants to hear it over its answer.
     announce: bool,
-    /// Something came from another receiver than the one that has welcomed: the session begins again, but not at once.
+    /// A message came from a different receiver than the one that has welcomed: the session starts again, but not at once.
     doubts: bool,
     question: Option<Question>,
     /// Bytes a second of the line, where the transport measures them.
@@ -218,7 +218,7 @@ impl Sender {
         (self.question, self.line) = (None, None);
         // What the log is to do stays so; what was to be looked up is asked again by the next welcome.
         for lane in &mut self.lanes {
-            lane.is_told |= matches!(lane.state, LaneState::Asking { .. });
+            lane.is_delivered |= matches!(lane.state, LaneState::Asking { .. });
         }
         self.phase = Phase::Down;
     }
@@ -284,21 +284,21 @@ impl Sender {
         self.unread_until_ms[usize::from(stream.number())]
     }
 
-    /// What to do now. To be called until it says [`Action::Wait`].
+    /// The next action. Call it until it returns [`Action::Wait`].
     pub fn next(&mut self, now_ms: u64) -> Action {
-        if let Some(untold) = self.lanes.iter_mut().find_map(SenderLane::untold) {
-            return untold;
+        if let Some(next_action) = self.lanes.iter_mut().find_map(SenderLane::next_action) {
+            return next_action;
         }
         match self.phase {
             Phase::Down => Action::Wait { until_ms: None },
-            Phase::Greeting { sent_at_ms: None, .. } => self.say_hello(now_ms),
+            Phase::Greeting { sent_at_ms: None, .. } => self.send_hello(now_ms),
             Phase::Greeting { sent_at_ms: Some(sent_at_ms), tries, .. } => {
                 let until_ms = sent_at_ms + self.timeout_ms + self.line_ms(GREETING_BYTES);
                 if now_ms < until_ms {
                     return Action::Wait { until_ms: Some(until_ms) };
                 }
                 self.timeout_ms = slower(self.timeout_ms, &self.settings);
-                if tries < TRIES_MAX { self.say_hello(now_ms) } else { Action::Reconnect }
+                if tries < TRIES_MAX { self.send_hello(now_ms) } else { Action::Reconnect }
             }
             Phase::Streaming => self.stream(now_ms),
         }
@@ -317,7 +317,7 @@ impl Sender {
         self.phase = Phase::Greeting { sent_at_ms: None, tries: 0 };
     }
 
-    fn say_hello(&mut self, now_ms: u64) -> Action {
+    fn send_hello(&mut self, now_ms: u64) -> Action {
         self.session = self.session.wrapping_add(1);
         self.announce = false;
         self.greeted_at_ms = Some(now_ms);

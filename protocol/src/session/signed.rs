@@ -1,6 +1,6 @@
-//! Signed messages: what agent and collector say to each other over MQTT beside batches.
+//! Signed messages: what agent and collector send each other over MQTT beside batches.
 //!
-//! A [`Control`] message behind who says it, to whom it is an answer, and a signature over all of it:
+//! A [`Control`] message with its sender, the nonce that it answers, and a signature over all of it:
 //!
 //! ```text
 //! 0       4     8          72        73    74     90      106      122  154
@@ -13,7 +13,7 @@
 //!
 //! `nonce` is the agent's, drawn for one connection; a collector's message counts for the connection whose nonce it
 //! repeats and for no other. `answer` is the collector's: its Welcome brings one, and a hello that repeats it is *proved*:
-//! it was said now, and by who has the key.
+//! it was sent now, and by the owner of the key.
 
 extern crate alloc;
 use alloc::vec::Vec;
@@ -32,7 +32,7 @@ const MAGIC: [u8; 4] = *b"AFS1";
 /// Where the part begins that is signed.
 const SIGNED_FROM: usize = 72;
 
-/// 128 random bits; zeros stand for none.
+/// 128 random bits; zeros mean none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce(pub [u8; 16]);
 
@@ -45,69 +45,69 @@ impl Nonce {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instance(pub [u8; 16]);
 
-/// Names a log; zeros where nobody knows it.
+/// The id of a log; zeros where it is unknown.
 pub type LogId = [u8; 16];
 
-/// A place in a unified log.
+/// A place in a unified log: log, partition, term and offset. It holds only if that term reaches that far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// The log.
+    /// Id of the log.
     pub log_id: LogId,
-    /// The partition.
+    /// Partition of the log.
     pub partition: u32,
-    /// The term.
+    /// Term in which the offset was assigned.
     pub term: u64,
-    /// The offset.
+    /// Offset in the partition.
     pub offset: Offset,
 }
 
-/// What an agent says.
+/// A signed message of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Up {
-    /// The log that it believes to speak to; zeros when it knows none.
+    /// Id of the log that the agent knows; zeros when it knows none.
     pub log_id: LogId,
-    /// Drawn for this connection.
+    /// The agent's nonce, drawn for this connection.
     pub nonce: Nonce,
-    /// What the newest welcome of this connection brought; [`Nonce::NONE`] before.
+    /// The nonce that the newest welcome of this connection brought; [`Nonce::NONE`] before the first.
     pub answer: Nonce,
-    /// Its key.
+    /// The agent's key, which signs the message.
     pub key: PublicKey,
-    /// Its run.
+    /// The agent's run: drawn at each start.
     pub instance: Instance,
-    /// Its clocks, when it said this.
+    /// The agent's clocks when it signed the message.
     pub clock: ClockReading,
-    /// Names that it had before and holds events under; at most [`FORMER_NAMES_MAX`] are written.
+    /// Former names under which the agent holds events; at most [`FORMER_NAMES_MAX`] are written.
     pub former: Vec<SourceId>,
-    /// What it says.
+    /// The content.
     pub content: UpContent,
 }
 
-/// What an agent says.
+/// The content of an agent's message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nobody keeps many: it is read, judged and gone")]
+#[expect(clippy::large_enum_variant, reason = "few are kept: each is read, judged and dropped")]
 pub enum UpContent {
     /// A message of the session.
     Control(Control),
-    /// Whether the connection with this nonce stands. The last will is fixed when a connection is made, and says that it
-    /// does not.
+    /// Whether the connection with this nonce is up. The last will is fixed when a connection is made, and states that it
+    /// is not.
     State {
-        /// Whether it does.
+        /// Whether it is up.
         online: bool,
     },
 }
 
-/// What a collector says.
+/// A signed message of a collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Down {
-    /// That of the connection that it answers.
+    /// The agent's nonce of the connection that this answers.
     pub nonce: Nonce,
-    /// To be repeated in a hello, so that it counts.
+    /// The collector's nonce: a hello that repeats it is proved.
     pub answer: Nonce,
-    /// Its key.
+    /// The collector's key, which signs the message.
     pub key: PublicKey,
-    /// How far its log is on disk.
+    /// How far the collector's log is on disk.
     pub place: Place,
-    /// When it said this, by its clock.
+    /// When the collector signed the message, by its clock.
     pub time: Timestamp,
     /// Whether the newest hello of this connection was a proved one.
     pub is_proved: bool,
@@ -115,7 +115,7 @@ pub struct Down {
     pub endorsements: Vec<[u8; ENDORSEMENT_LEN]>,
     /// The newest attestation, when it is new.
     pub attestation: Option<[u8; ATTESTATION_LEN]>,
-    /// What it says.
+    /// The content.
     pub content: Control,
 }
 
@@ -279,18 +279,18 @@ impl Down {
 }
 
 impl<T> Unverified<T> {
-    /// What it says, whoever has said it.
+    /// The message, without checking its signature.
     pub const fn claim(&self) -> &T {
         &self.said
     }
 
-    /// What it says, if it was signed by this key and about this source.
+    /// The message, if it is signed with this key and about this source.
     pub fn verify(self, source: &SourceId, verifier: &Verifier) -> Option<T> {
         let hash = signed_hash(source, &self.signed);
         verifier.verify_in(Context::Control, &hash, &self.signature).then_some(self.said)
     }
 
-    /// What it says, if the key that it names has signed it, about this source.
+    /// The message, if it is signed with the key that it names, and about this source.
     pub fn verify_own_key(self, source: &SourceId) -> Option<T> {
         let verifier = self.key.verifier()?;
         self.verify(source, &verifier)

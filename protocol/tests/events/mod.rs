@@ -13,7 +13,7 @@ const FILE: &[u8] = b"\x01\x01\x02\x07\x03fedcba98\x04\x05\x01\x02ab";
 pub struct OwnedEvent {
     pub time: i64,
     pub subject: String,
-    pub kind: u8,
+    pub kind: Kind,
     pub choice: u8,
     pub texts: [String; 2],
     pub numbers: [u64; 3],
@@ -51,7 +51,7 @@ pub fn owned_event() -> impl Strategy<Value = OwnedEvent> {
     (
         0_i64..=TIME_MAX,
         "[a-zA-Z0-9 äöü.-]{1,20}(/[a-z]{1,8}){0,3}",
-        0_u8..11,
+        prop::sample::select(&Kind::ALL[..]),
         any::<u8>(),
         [text.clone(), text],
         any::<[u64; 3]>(),
@@ -80,18 +80,18 @@ impl OwnedEvent {
     /// One of each kind.
     pub fn examples() -> Vec<Self> {
         let texts = ["E42".to_owned(), "stuck".to_owned()];
-        let event = |kind: u8| Self {
-            time: 1_631_577_271_000_000 + i64::from(kind),
+        let event = |kind: Kind| Self {
+            time: 1_631_577_271_000_000 + i64::from(kind.number()),
             subject: "88-C/spindle".to_owned(),
             kind,
-            choice: kind,
+            choice: kind.number(),
             texts: texts.clone(),
             numbers: [1, 2, 3],
             float: 81.4,
             unit: "Cel".to_owned(),
             lanes: vec![0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3],
         };
-        (0..11).map(event).collect()
+        Kind::ALL.map(event).to_vec()
     }
 
     pub fn event(&self) -> Event<'_> {
@@ -103,7 +103,7 @@ impl OwnedEvent {
         let [one, other] = &self.texts;
         let choice = self.choice;
         match self.kind {
-            0 => Body::Sample(Sample {
+            Kind::Sample => Body::Sample(Sample {
                 value: pick(
                     &[
                         Value::Float(self.float),
@@ -116,36 +116,36 @@ impl OwnedEvent {
                 unit: &self.unit,
                 quality: pick(&[Quality::Good, Quality::Uncertain, Quality::Bad], choice),
             }),
-            1 => {
+            Kind::Breakdown => {
                 let severity = pick(&[Severity::Debug, Severity::Error, Severity::Fatal], choice);
                 Body::Breakdown(Breakdown { code: one, severity, message: other })
             }
-            2 => Body::Recovery(Recovery { code: one, message: other }),
-            3 => {
+            Kind::Recovery => Body::Recovery(Recovery { code: one, message: other }),
+            Kind::State => {
                 let state = pick(&[MachineState::NotAvailable, MachineState::Executing], choice);
                 Body::State(State { state, reason: one })
             }
-            4 => Body::Alarm(Alarm {
+            Kind::Alarm => Body::Alarm(Alarm {
                 condition: one,
                 transition: pick(&[AlarmTransition::Raised, AlarmTransition::Unshelved], choice),
                 priority: 1 + (self.numbers[0] % 1000) as u16,
                 message: other,
             }),
-            5 => self.loss(),
-            6 => {
+            Kind::Loss => self.loss(),
+            Kind::ClockStep => {
                 let after = Timestamp::clamped((self.numbers[0] >> 8) as i64);
                 Body::ClockStep(ClockStep { before: Timestamp::new(self.time).unwrap(), after })
             }
-            7 => Body::LifeCycle(self.life_cycle()),
-            8 => Body::Derived(Derived { kind: one, json: other }),
-            10 => Body::Followed(Followed {
+            Kind::LifeCycle => Body::LifeCycle(self.life_cycle(pick(&Change::ALL, choice))),
+            Kind::Derived => Body::Derived(Derived { kind: one, json: other }),
+            Kind::Followed => Body::Followed(Followed {
                 stream: pick(&Stream::ALL, choice),
                 input: &self.unit,
                 number: self.numbers[2],
                 horizon: Timestamp::clamped(self.numbers[0] as i64),
                 files: FilePlaces::from_bytes(if choice.is_multiple_of(2) { FILE } else { &[] }),
             }),
-            _ => Body::Progress(Progress {
+            Kind::Progress => Body::Progress(Progress {
                 stream: pick(&Stream::ALL, choice),
                 epoch: Epoch::new(self.numbers[0]),
                 end: Sequence::new(self.numbers[1]),
@@ -170,64 +170,43 @@ impl OwnedEvent {
         })
     }
 
-    fn life_cycle(&self) -> LifeCycle<'_> {
-        if self.choice < 128 { self.life_cycle_of_agents() } else { self.life_cycle_of_collectors() }
-    }
-
-    fn life_cycle_of_agents(&self) -> LifeCycle<'_> {
-        let [one, other] = &self.texts;
-        let previous = pick(&[PreviousStop::None, PreviousStop::Crash, PreviousStop::PowerLoss], self.choice);
-        let resealed = LifeCycle::Resealed {
-            stream: pick(&Stream::ALL, self.choice),
-            epoch: Epoch::new(self.numbers[0]),
-            first: Sequence::new(self.numbers[1]),
-            reason: pick(&[ResealReason::Diverged, ResealReason::OtherKey], self.choice / 2),
-        };
-        pick(
-            &[
-                LifeCycle::Started { previous, version: one, repairs: other },
-                LifeCycle::Stopped { reason: one },
-                LifeCycle::LinkUp { peer: one },
-                LifeCycle::LinkDown { peer: one, reason: other },
-                LifeCycle::DiskTrouble { message: one },
-                LifeCycle::Configured { message: one },
-                LifeCycle::RingReplaced { message: one },
-                LifeCycle::Unread { file: one, from: self.numbers[0], bytes_least: self.numbers[1], reason: other },
-                LifeCycle::Heartbeat { instance: [self.choice; 16], lanes: LaneEnds::from_bytes(&self.lanes) },
-                resealed,
-            ],
-            self.choice,
-        )
-    }
-
-    fn life_cycle_of_collectors(&self) -> LifeCycle<'_> {
+    /// An event of the life cycle, with this change.
+    pub fn life_cycle(&self, change: Change) -> LifeCycle<'_> {
         let [one, other] = &self.texts;
         let [low, high, third] = self.numbers;
         let (first, end) = (Sequence::new(low.min(high)), Sequence::new(low.max(high)));
-        let (epoch, until, stream) = (Epoch::new(third), Offset::new(low), Stream::Samples);
-        let (time, key) = (Timestamp::clamped(third as i64), [self.choice; 32]);
-        let kept = LifeCycle::LaneKept { source: one, stream, epoch, end, time_last: time, chain: key };
-        let log_id = [self.choice; 16];
-        let boots = [log_id, [0; 16]];
-        pick(
-            &[
-                LifeCycle::KeyPinned { source: one, key },
-                LifeCycle::Refused { source: one, reason: other },
-                LifeCycle::Gap { source: one, stream, epoch, first, end },
-                LifeCycle::Attested { attestation: &self.lanes },
-                LifeCycle::Trimmed { until, rule: one },
-                LifeCycle::Emptied { stream, until, rule: one },
-                kept,
-                LifeCycle::TermBegun { log_id, partition: low as u32, term: third, first: until },
-                LifeCycle::Conflict { source: one, boots, addresses: other },
-                LifeCycle::RolledBack { source: one, term: third, until, end: Offset::new(high), time },
-                LifeCycle::Retired { source: one, who: other, why: "scrapped" },
-                LifeCycle::KeyReplaced { source: one, key, who: other },
-                LifeCycle::KeyEndorsed { endorsement: &self.lanes },
-                LifeCycle::Alias { source: one, former: other },
-                LifeCycle::Forgotten { source: one },
-            ],
-            self.choice,
-        )
+        let (epoch, until, stream) = (Epoch::new(third), Offset::new(low), pick(&Stream::ALL, self.choice));
+        let (time, key, id) = (Timestamp::clamped(third as i64), [self.choice; 32], [self.choice; 16]);
+        let previous = pick(&[PreviousStop::None, PreviousStop::Crash, PreviousStop::PowerLoss], self.choice);
+        let reason = pick(&[ResealReason::Diverged, ResealReason::OtherKey], self.choice / 2);
+        match change {
+            Change::Started => LifeCycle::Started { previous, version: one, repairs: other },
+            Change::Stopped => LifeCycle::Stopped { reason: one },
+            Change::LinkUp => LifeCycle::LinkUp { peer: one },
+            Change::LinkDown => LifeCycle::LinkDown { peer: one, reason: other },
+            Change::KeyPinned => LifeCycle::KeyPinned { source: one, key },
+            Change::Refused => LifeCycle::Refused { source: one, reason: other },
+            Change::Gap => LifeCycle::Gap { source: one, stream, epoch, first, end },
+            Change::DiskTrouble => LifeCycle::DiskTrouble { message: one },
+            Change::Configured => LifeCycle::Configured { message: one },
+            Change::Attested => LifeCycle::Attested { attestation: &self.lanes },
+            Change::Trimmed => LifeCycle::Trimmed { until, rule: one },
+            Change::Emptied => LifeCycle::Emptied { stream, until, rule: one },
+            Change::LaneKept => LifeCycle::LaneKept { source: one, stream, epoch, end, time_last: time, chain: key },
+            Change::TermBegun => LifeCycle::TermBegun { log_id: id, partition: low as u32, term: third, first: until },
+            Change::Heartbeat => LifeCycle::Heartbeat { instance: id, lanes: LaneEnds::from_bytes(&self.lanes) },
+            Change::Resealed => LifeCycle::Resealed { stream, epoch, first, reason },
+            Change::RingReplaced => LifeCycle::RingReplaced { message: one },
+            Change::Conflict => LifeCycle::Conflict { source: one, boots: [id, [0; 16]], addresses: other },
+            Change::RolledBack => {
+                LifeCycle::RolledBack { source: one, term: third, until, end: Offset::new(high), time }
+            }
+            Change::Retired => LifeCycle::Retired { source: one, who: other, why: "scrapped" },
+            Change::KeyReplaced => LifeCycle::KeyReplaced { source: one, key, who: other },
+            Change::KeyEndorsed => LifeCycle::KeyEndorsed { endorsement: &self.lanes },
+            Change::Alias => LifeCycle::Alias { source: one, former: other },
+            Change::Forgotten => LifeCycle::Forgotten { source: one },
+            Change::Unread => LifeCycle::Unread { file: one, from: low, bytes_least: high, reason: other },
+        }
     }
 }

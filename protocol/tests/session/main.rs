@@ -446,7 +446,7 @@ fn a_log_that_cannot_tell_lets_go_of_what_both_have_and_of_nothing_more() {
             let held = world.receiver.durable.get_mut(&lane).unwrap();
             held.iter_mut().skip(4).for_each(|batch| batch.chain = [9; 32]);
         }
-        world.sender.cannot_tell(lane, end);
+        world.sender.boundary_unknown(lane, end);
         let released = world.log[&lane].released();
         settle(&mut world);
         assert_eq!(released, Sequence::ZERO);
@@ -469,7 +469,7 @@ fn damage_around_the_receivers_end_is_passed_when_nothing_whole_is_let_go_of() {
         world.deliver_down(0, false);
     }
     assert_eq!(world.sender.next(world.now_ms), Action::LookUp { lane, end });
-    world.sender.cannot_tell(lane, end);
+    world.sender.boundary_unknown(lane, end);
     let hello = world.sender.next(world.now_ms);
     assert!(matches!(hello, Action::Hello(_)), "{hello:?}");
     let asked = world.sender.next(world.now_ms);

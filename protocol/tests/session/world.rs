@@ -321,7 +321,7 @@ impl World {
         let chain = self.new_chain();
         self.contents.insert(chain, self.chains);
         self.push(lane, count, chain);
-        self.tell_held();
+        self.report_held();
     }
 
     fn new_chain(&mut self) -> ChainHash {
@@ -344,7 +344,7 @@ impl World {
         self.epochs[usize::from(stream.number())] = self.epochs_made;
     }
 
-    /// Gives up the oldest batch of the stream that was not let go of.
+    /// Gives up the oldest batch of the stream that was not released.
     pub fn evict(&mut self, stream: Stream) {
         for (lane, log) in &mut self.log {
             let first = log.first();
@@ -357,20 +357,20 @@ impl World {
             }
         }
         self.recycle_excuses();
-        self.tell_held();
+        self.report_held();
     }
 
-    /// What was let go of is overwritten.
+    /// What was released is overwritten.
     pub fn recycle(&mut self) {
         for log in self.log.values_mut() {
             log.recycled_end = log.recycled_end.max(log.released);
             log.released_durably = log.released;
         }
         self.recycle_excuses();
-        self.tell_held();
+        self.report_held();
     }
 
-    /// What lies behind `from` goes on in a new epoch; what is before it is let go of.
+    /// What lies behind `from` continues in a new epoch; what is before it is released.
     fn reseal(&mut self, lane: Lane, from: Sequence) {
         self.resealed.push((lane, from));
         let Some(log) = self.log.remove(&lane) else { return };
@@ -387,7 +387,7 @@ impl World {
             self.contents.insert(chain, self.contents[&batch.chain]);
             self.push(copy, batch.range.count(), chain);
         }
-        self.tell_held();
+        self.report_held();
     }
 
     /// The receiver's log is put back.
@@ -422,10 +422,10 @@ impl World {
         (log.released, log.recycled_end) = (log.released.min(log.end()), log.recycled_end.min(log.end()));
         self.contents.retain(|chain, _| lost.iter().all(|batch| batch.chain != *chain));
         self.is_disturbed = true;
-        self.tell_held();
+        self.report_held();
     }
 
-    pub fn tell_held(&mut self) {
+    pub fn report_held(&mut self) {
         let lists_empty = self.lists_empty_lanes;
         let held = self.log.iter().map(|(lane, log)| log.holding(*lane));
         self.sender.held(held.filter(|held| lists_empty || held.first < held.end));
@@ -452,7 +452,7 @@ impl World {
         self.restarts += 1;
         self.sender = Sender::new(self.settings, self.restarts.wrapping_mul(0x9E37_79B9));
         (self.link, self.reading) = (false, None);
-        self.tell_held();
+        self.report_held();
     }
 
     pub fn deliver_up(&mut self, at: usize, again: bool) {
@@ -493,7 +493,7 @@ impl World {
                 }
                 self.sender.control(self.now_ms, &down.control);
                 if !down.is_proved && is_new {
-                    self.sender.prove();
+                    self.sender.request_hello();
                 }
             }
             control if down.term == self.term => self.sender.control(self.now_ms, control),
@@ -563,7 +563,7 @@ impl World {
         if to >= log.oldest() {
             (log.released, log.released_durably) = (to, log.released_durably.min(to));
         }
-        self.tell_held();
+        self.report_held();
     }
 
     fn ask(&mut self, lane: Lane, after: Sequence, until: Sequence) {
@@ -582,7 +582,7 @@ impl World {
             assert!(was_durable, "{lane:?} lets go of {batch:?}, which is not durable at the receiver");
         }
         log.released = log.released.max(end);
-        self.tell_held();
+        self.report_held();
     }
 
     /// The receiver's log has every batch once, in order, as it was made.
@@ -598,7 +598,7 @@ impl World {
         }
     }
 
-    /// Nothing is lost or late from now on; gives how long it took until everything was there, in milliseconds.
+    /// Nothing is lost or late from now on; returns how long it took until everything was there, in milliseconds.
     pub fn heal(&mut self) -> u64 {
         let started_ms = self.now_ms;
         self.slow_reads = false;

@@ -157,6 +157,11 @@ pub fn of_collector() -> Vec<Event<'static>> {
     events(COLLECTOR, changes.map(Body::LifeCycle))
 }
 
+/// A name that gave way to others.
+pub fn forgotten() -> Vec<Event<'static>> {
+    events(COLLECTOR, [Body::LifeCycle(LifeCycle::Forgotten { source: "press-89" })])
+}
+
 /// What a log says of itself.
 pub fn proof(attestation: [u8; ATTESTATION_LEN]) -> Vec<Event<'static>> {
     let (until, end) = (Offset::new(16_384), Offset::new(20_000));

@@ -111,6 +111,7 @@ pub fn batches() -> Vec<(&'static str, MadeBatch)> {
         ("batch-collector-v1", collectors(70, 0xB2, events::of_collector())),
         ("batch-proof-v1", collectors(80, 0xB3, events::proof(attestation().sign(&LOG_KEY)))),
         ("batch-retention-v1", collectors(90, 0xB0, events::retention())),
+        ("batch-forgotten-v1", collectors(95, 0xB7, events::forgotten())),
         ("batch-posted-v1", collectors(100, 0xB4, events::posted())),
         ("batch-resealed-old-v1", MadeBatch::new(Stream::Samples, 100, [0xB5; 32], events::samples()).of_epoch(0x01D)),
         (

@@ -149,7 +149,7 @@ fn an_agent_whose_disk_refuses_every_write_says_so_and_accepts_nothing() {
     let line = r#"{"subject":"88-C","type":"breakdown","code":"refused"}"#;
     producer.send(format!("{line}\n").as_bytes()).expect("the agent reads");
     let (_, words) = wait_for("the agent says that nothing is accepted", || {
-        rig.agent_health().filter(|(healthy, words)| !healthy && words.contains("nothing is accepted"))
+        rig.agent_health().filter(|(healthy, words)| !healthy && words.contains("the agent accepts nothing"))
     });
     assert!(words.contains("the ring log cannot be written"), "{words}");
     assert_eq!(rig.agent_figure("afferent_ring_writable"), Some(0));

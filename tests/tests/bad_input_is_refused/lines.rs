@@ -27,7 +27,7 @@ fn bad_lines() -> Vec<(Vec<u8>, &'static str, &'static str)> {
         (sample("\"value\":1,\"time\":9223372036854775807"), "`time` is", "up to the year 9999"),
         (text("{\"value\":1}"), "`subject` is missing", "a sample needs it"),
         (sample("\"unit\":\"Cel\""), "`value` is missing", "a sample needs it"),
-        (sample("\"value\":1,\"severity\":\"error\""), "`severity` is no field of a sample", "it takes"),
+        (sample("\"value\":1,\"severity\":\"error\""), "`severity` is not a field of a sample", "its fields are"),
         (sample("\"type\":\"breakdown\",\"severity\":\"bad\""), "`severity` is \"bad\"", "one of debug"),
         (sample("\"type\":\"lifecycle\""), "`type` is \"lifecycle\"", "only an agent itself"),
         (text("{\"subject\":\"a//b\",\"value\":1}"), "the subject", "write a path"),

@@ -195,7 +195,7 @@ fn an_agent_with_a_stolen_name_and_another_key_is_refused_and_the_one_whose_name
     let thief = thief_rig.start_agent();
     thief_rig.break_down("stolen");
     let (_, words) = wait_for("the thief says why nothing is taken", || {
-        thief_rig.agent_health().filter(|(healthy, words)| !healthy && words.contains("another key"))
+        thief_rig.agent_health().filter(|(healthy, words)| !healthy && words.contains("a different key"))
     });
     assert!(words.contains("identity.key"), "it says what to do: {words}");
     rig.wait_event("a hello came with another key", |event| {

@@ -56,7 +56,7 @@ fn what_is_held_under_a_former_name_is_shipped_under_it_in_a_session_of_its_own(
     assert_eq!(batch.header().source, former, "its bytes are those that were accepted");
     let lane = Lane { stream: Stream::Critical, epoch: batch.header().epoch };
     let resume = Resume { lane, end: batch.header().end(), check: Some(Check::of(&batch.chain_hash())) };
-    // The control: over the nonce of the agent's own name an ack of the other's lane lets go of nothing.
+    // The control: over the nonce of the agent's own name an ack of the other's lane releases nothing.
     core.receive(&Collector { source: "press-2", ..Collector::default() }.acks(resume), &now(4));
     named(&mut core, 5);
     assert_eq!(core.ring().held_under_former_names().len(), 1);

@@ -28,7 +28,7 @@ impl Columns {
             return Err(wrong("no value column is named; name the columns that hold values".to_owned()));
         }
         let failed = |error| ReplayError::Io { path: path.to_owned(), error };
-        records.advance().map_err(failed)?.map_err(|why| wrong(format!("its head: {why}")))?;
+        records.advance().map_err(failed)?.map_err(|why| wrong(format!("its header line: {why}")))?;
         let name = |at| records.cell(at).trim().trim_start_matches('\u{feff}').to_owned();
         let head: Vec<String> = (0..records.count()).map(name).collect();
         let find = |column: &String| {
@@ -42,7 +42,7 @@ impl Columns {
                 (Some(first), Some(second)) => {
                     let (first, second) = (first + 1, second + 1);
                     let both = format!("its columns {first} and {second} are both named {column:?}");
-                    Err(wrong(format!("{both}; give one another name in the head")))
+                    Err(wrong(format!("{both}; rename one in the header line")))
                 }
             }
         };
@@ -54,14 +54,13 @@ impl Columns {
         Ok(Self { subject, time, values, left_out, count: head.len() })
     }
 
-    /// Refuses a record that has not as many cells as the head: nobody knows which of them is which.
+    /// Refuses a record that has not as many cells as the head: it is unknown which of them is which.
     pub fn fits<R: BufRead>(&self, records: &Records<R>) -> Result<(), String> {
         let (cells, lines) = (records.count(), records.lines());
         if cells == self.count {
             return Ok(());
         }
-        let quote =
-            if lines > 1 { format!("; it goes over {lines} lines: is a quote not closed?") } else { String::new() };
-        Err(format!("it has {cells} cells, and the head has {}{quote}", self.count))
+        let quote = if lines > 1 { format!("; it has {lines} lines: is a quote not closed?") } else { String::new() };
+        Err(format!("it has {cells} cells, but the header line has {}{quote}", self.count))
     }
 }

@@ -15,7 +15,7 @@ pub enum ReplayError {
         error: io::Error,
     },
     /// Neither CSV nor JSON lines.
-    #[error("{} ends neither with .csv nor with .jsonl, .ndjson or .json; name it by what is in it", .0.display())]
+    #[error("{} ends neither with .csv nor with .jsonl, .ndjson or .json; rename it after its format", .0.display())]
     Format(PathBuf),
     /// A column that the file does not have.
     #[error("{} has no column {column:?}; it has {known}", .path.display())]

@@ -121,29 +121,29 @@ impl Input for FileReplay {
 
     const REPEATS: bool = true;
     const HELP: &'static str =
-        "A recorded file that is replayed once; the next start goes on where it was. May stand there several times.";
+        "A recorded file that is replayed once; the next start continues where it was. May be repeated.";
     #[rustfmt::skip]
     const KEYS: &'static [Key] = &[
-        optional("path", Value::Text, "\"recorded.csv\"", "The file: .csv with a head, .jsonl, .ndjson. Needed."),
-        optional("subject", Value::Text, "\"88-C/temperature\"", "What its values are about."),
-        optional("subject_column", Value::Text, "\"sensor\"", "A column that goes on the subject."),
+        optional("path", Value::Text, "\"recorded.csv\"", "The file: .csv with a header line, .jsonl, .ndjson. Required."),
+        optional("subject", Value::Text, "\"88-C/temperature\"", "The subject of the values."),
+        optional("subject_column", Value::Text, "\"sensor\"", "A column whose text is appended to the subject."),
         optional("time_column", Value::Text, "\"timestamp\"", "The column with the time. Default: the time of the replay."),
         optional("time_format", Value::Text, "\"%Y%m%d%H%M%S\"", "rfc3339, unix, unix_ms, unix_us, unix_ns, excel, or a pattern of %Y %m %d %H %M %S %f %z. Default: rfc3339."),
-        optional("time_zone", Value::Text, "\"UTC\"", "The zone of times that say none: UTC, or as +02:00. Default: such times are refused."),
-        optional("value_columns", Value::Texts, "[\"value\", \"lot\"]", "The columns with values. JSON lines without it are the socket's."),
-        optional("text_columns", Value::Texts, "[\"lot\"]", "Those of them that hold text. Default: as the first rows show."),
-        optional("number_columns", Value::Texts, "[\"value\"]", "Those of them that hold numbers. Default: as the first rows show."),
-        optional("missing", Value::Texts, "[\"NaN\"]", "Cells that mean no value, as empty ones do."),
-        optional("decimal", Value::Text, "\",\"", "The decimal sign. Default: a point."),
-        optional("delimiter", Value::Text, "\";\"", "What stands between the columns. Default: a comma."),
+        optional("time_zone", Value::Text, "\"UTC\"", "The zone of times without one: UTC, or an offset such as +02:00. Default: such times are refused."),
+        optional("value_columns", Value::Texts, "[\"value\", \"lot\"]", "The columns with values. Without it, JSON lines have the socket's format."),
+        optional("text_columns", Value::Texts, "[\"lot\"]", "Value columns that hold text. Default: detected from the first rows."),
+        optional("number_columns", Value::Texts, "[\"value\"]", "Value columns that hold numbers. Default: detected from the first rows."),
+        optional("missing", Value::Texts, "[\"NaN\"]", "Texts of cells without a value, beside empty cells."),
+        optional("decimal", Value::Text, "\",\"", "The decimal separator. Default: a point."),
+        optional("delimiter", Value::Text, "\";\"", "The character between the columns. Default: a comma."),
         optional("unit", Value::Text, "\"Cel\"", "The values' unit, a UCUM code."),
-        optional("speed", Value::Text, "\"max\"", "original, max, or how many times faster. Default: original."),
+        optional("speed", Value::Text, "\"max\"", "original, max, or a factor such as 60 for 60 times faster. Default: original."),
     ];
 
     fn inputs(section: &Vec<FileConfig>, home: &Home) -> Vec<(String, FileSettings)> {
         let one = |FileConfig { path, mapping, speed }: &FileConfig| {
-            let places = home.data_dir.join("replay");
-            let settings = FileSettings { path: path.clone(), mapping: mapping.clone(), speed: *speed, places };
+            let checkpoints = home.data_dir.join("replay");
+            let settings = FileSettings { path: path.clone(), mapping: mapping.clone(), speed: *speed, checkpoints };
             (path.display().to_string(), settings)
         };
         section.iter().map(one).collect()

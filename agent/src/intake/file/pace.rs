@@ -20,7 +20,7 @@ pub enum Speed {
 
 /// A text that is no speed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no speed; write original, max, or how many times faster, as 60")]
+#[error("{0:?} is not a speed; write original, max, or a factor such as 60")]
 pub struct SpeedError(String);
 
 impl FromStr for Speed {

@@ -8,33 +8,33 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::place::{Place, PlaceFile};
+use super::checkpoint::{CheckpointFile, RowCursor};
 use crate::intake::sink::{Commits, Ticket};
 use crate::limits::{DRAIN_MS, REPLAY_PLACE_MS};
 
 /// How far a replay is.
-pub struct Progress {
-    file: PlaceFile,
+pub struct ReplayProgress {
+    file: CheckpointFile,
     durable: watch::Receiver<Commits>,
     /// Commits that everything so far is in.
     needed: Commits,
-    /// The place so far.
-    pub place: Place,
-    /// Places that are not accepted yet, each with the commits that it waits for; one for each state of these.
-    pushed: VecDeque<(Place, Commits)>,
-    accepted: Place,
-    recorded: Place,
+    /// The cursor so far.
+    pub cursor: RowCursor,
+    /// Cursors that are not accepted yet, each with the commits that it waits for; one for each state of these.
+    pushed: VecDeque<(RowCursor, Commits)>,
+    accepted: RowCursor,
+    recorded: RowCursor,
     recorded_at: Instant,
     /// The record that is being written: never two at once.
-    recording: Option<(Place, JoinHandle<io::Result<()>>)>,
+    recording: Option<(RowCursor, JoinHandle<io::Result<()>>)>,
 }
 
-impl Progress {
-    /// At this place.
-    pub fn new(file: PlaceFile, place: Place, durable: watch::Receiver<Commits>) -> Self {
+impl ReplayProgress {
+    /// At this cursor.
+    pub fn new(file: CheckpointFile, cursor: RowCursor, durable: watch::Receiver<Commits>) -> Self {
         let (needed, pushed) = ([0; 2], VecDeque::new());
-        let (accepted, recorded, recorded_at, recording) = (place, place, Instant::now(), None);
-        Self { file, durable, needed, place, pushed, accepted, recorded, recorded_at, recording }
+        let (accepted, recorded, recorded_at, recording) = (cursor, cursor, Instant::now(), None);
+        Self { file, durable, needed, cursor, pushed, accepted, recorded, recorded_at, recording }
     }
 
     /// A line is done: with the ticket of its event, if it had one.
@@ -43,20 +43,20 @@ impl Progress {
             let needed = &mut self.needed[usize::from(stream.number())];
             *needed = commit.max(*needed);
         }
-        self.place.lines += 1;
+        self.cursor.lines += 1;
         self.pushed();
     }
 
     /// All lines of a row are done.
     pub fn row_done(&mut self) {
-        self.place = Place { rows: self.place.rows + 1, lines: 0 };
+        self.cursor = RowCursor { rows: self.cursor.rows + 1, lines: 0 };
         self.pushed();
     }
 
     fn pushed(&mut self) {
         match self.pushed.back_mut() {
-            Some((place, needed)) if *needed == self.needed => *place = self.place,
-            _ => self.pushed.push_back((self.place, self.needed)),
+            Some((cursor, needed)) if *needed == self.needed => *cursor = self.cursor,
+            _ => self.pushed.push_back((self.cursor, self.needed)),
         }
     }
 
@@ -103,8 +103,8 @@ impl Progress {
         let durable = *self.durable.borrow_and_update();
         let is_durable = |needed: &Commits| needed.iter().zip(durable).all(|(needed, durable)| *needed <= durable);
         let count = self.pushed.iter().take_while(|(_, needed)| is_durable(needed)).count();
-        if let Some((place, _)) = self.pushed.drain(..count).next_back() {
-            self.accepted = place;
+        if let Some((cursor, _)) = self.pushed.drain(..count).next_back() {
+            self.accepted = cursor;
         }
     }
 
@@ -113,19 +113,19 @@ impl Progress {
         if self.accepted == self.recorded {
             return;
         }
-        let (file, place) = (self.file.clone(), self.accepted);
-        self.recording = Some((place, tokio::task::spawn_blocking(move || file.record(place, 0, None))));
+        let (file, cursor) = (self.file.clone(), self.accepted);
+        self.recording = Some((cursor, tokio::task::spawn_blocking(move || file.record(cursor, 0, None))));
         self.end_recording().await;
     }
 
-    /// Waits for the record that is being written; goes on where it was, should this be dropped meanwhile.
+    /// Waits for the record that is being written; continues where it was, should this be dropped meanwhile.
     async fn end_recording(&mut self) {
-        let Some((place, recording)) = &mut self.recording else { return };
-        let (done, place) = (recording.await, *place);
+        let Some((cursor, recording)) = &mut self.recording else { return };
+        let (done, cursor) = (recording.await, *cursor);
         self.recording = None;
         self.recorded_at = Instant::now();
-        match done.expect("recording a place does not panic") {
-            Ok(()) => self.recorded = place,
+        match done.expect("recording a cursor does not panic") {
+            Ok(()) => self.recorded = cursor,
             Err(error) => tracing::warn!(%error, "how far a file is replayed cannot be recorded: rows may come again"),
         }
     }

@@ -111,7 +111,7 @@ impl Rows {
         let wrong = |why| ReplayError::Mapping { path: self.path.clone(), why };
         if let (false, Some(why)) = (read, unread) {
             return Err(wrong(format!(
-                "no time of its first rows can be read: {why}; --time-format states another form"
+                "no time of its first rows can be read: {why}; --time-format sets a different one"
             )));
         }
         let is_json = matches!(self.source, Source::Json { .. });
@@ -144,7 +144,7 @@ impl Rows {
         }
     }
 
-    /// The next row as it stands in the file.
+    /// The next row as it is in the file.
     fn cells(&mut self) -> Result<Option<Cells>, Fault> {
         match &mut self.source {
             Source::Csv { records, columns } => {
@@ -198,7 +198,7 @@ impl Rows {
         Ok(Some(Row { number: self.number, time, text, percent: u8::try_from(percent).expect("it is at most 100") }))
     }
 
-    /// Refuses lines that no agent takes; gives the time of the last one.
+    /// Refuses lines that no agent takes; returns the time of the last one.
     fn check(&mut self, text: &str) -> Result<Option<Timestamp>, String> {
         let mut time = None;
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
@@ -282,14 +282,17 @@ mod tests {
         let csv = outcomes("a.csv", bytes, numbers()).unwrap();
         assert_eq!(csv[0], format!("1: {}", line("88-C", 1, "1")));
         for (at, why) in [
-            (1, "2 refused: \"never\" is no time of the form unix"),
+            (1, "2 refused: \"never\" is not a time of the format unix"),
             (2, "3 refused: its cell 2 is not UTF-8"),
-            (3, "4 refused: column \"v\" (number): \"NaN\" is no finite number; state what means no value (--missing)"),
+            (
+                3,
+                "4 refused: column \"v\" (number): \"NaN\" is not a finite number; name cells without a value (--missing)",
+            ),
             (4, "5 refused: column \"v\" (number): \"1e999\" is too large"),
-            (5, "6 refused: column \"v\" (number): \"00123\" is no number"),
-            (6, "7 refused: it has 3 cells, and the head has 2"),
-            (7, "8 refused: it has 1 cells, and the head has 2"),
-            (8, "9 refused: column \"v\" (number): 18446744073709551615 goes beyond"),
+            (5, "6 refused: column \"v\" (number): \"00123\" is not a number"),
+            (6, "7 refused: it has 3 cells, but the header line has 2"),
+            (7, "8 refused: it has 1 cells, but the header line has 2"),
+            (8, "9 refused: column \"v\" (number): 18446744073709551615 is outside"),
         ] {
             assert!(csv[at].starts_with(why), "{}", csv[at]);
         }
@@ -308,7 +311,7 @@ mod tests {
     fn a_quote_that_is_not_closed_is_named_as_what_it_is() {
         let numbers = Mapping { number_columns: vec!["v".to_owned()], ..mapping(&["v"]) };
         let csv = outcomes("a.csv", b"t,v\n1,1\n2,\"2\n3,3\n4,4\n", numbers).unwrap();
-        assert!(csv[1].contains("(number)") && csv[1].contains("is no number"), "{csv:?}");
+        assert!(csv[1].contains("(number)") && csv[1].contains("is not a number"), "{csv:?}");
         let csv = outcomes("a.csv", b"t,v\n1,1\n\"2,2\n3,3\n4,4\n", mapping(&["v"])).unwrap();
         assert!(csv[1].contains("lines: is a quote not closed?"), "{csv:?}");
     }
@@ -387,8 +390,7 @@ mod tests {
         let zone = "+01:00".parse().ok();
         let mapping = Mapping { time: Reading { zone, ..Reading::default() }, ..mapping(&["v", "lot", "on"]) };
         let rows = Rows::open(&path, mapping).unwrap();
-        let said =
-            "t: RFC 3339, +01:00 where it says no zone · v: number · lot: text · on: true or false · left out: x";
+        let said = "t: RFC 3339, +01:00 where it has no zone · v: number · lot: text · on: true or false · left out: x";
         assert_eq!(rows.declared(), said);
     }
 

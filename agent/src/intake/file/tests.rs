@@ -24,7 +24,7 @@ fn settings(directory: &Path, values: &[&str], speed: Speed) -> FileSettings {
         unit: "Cel".parse().unwrap(),
         ..Mapping::default()
     };
-    FileSettings { path: directory.join("recorded.csv"), mapping, speed, places: directory.join("replay") }
+    FileSettings { path: directory.join("recorded.csv"), mapping, speed, checkpoints: directory.join("replay") }
 }
 
 fn directory(text: &str) -> TempDir {
@@ -39,7 +39,7 @@ fn start(settings: &FileSettings, sink: &FakeSink) -> (JoinHandle<Result<(), Rep
     (tokio::spawn(run(settings.clone(), sink.clone(), Arc::new(SystemClock::new()), metrics, stop)), sender)
 }
 
-/// Runs a replay to the end of its file; gives the values that it took.
+/// Runs a replay to the end of its file; returns the values that it took.
 async fn replayed(settings: &FileSettings) -> Vec<String> {
     let sink = FakeSink::committing();
     let (running, _stop) = start(settings, &sink);
@@ -167,7 +167,7 @@ async fn a_place_that_is_damaged_is_an_error_and_not_the_beginning() {
     let directory = directory(ROWS);
     let settings = settings(directory.path(), &["reading"], Speed::Max);
     assert_eq!(replayed(&settings).await, ["1", "2", "3"]);
-    let record = std::fs::read_dir(&settings.places).unwrap().next().unwrap().unwrap().path();
+    let record = std::fs::read_dir(&settings.checkpoints).unwrap().next().unwrap().unwrap().path();
     let right = std::fs::read(&record).unwrap();
     // The control: as it was written, it says that nothing is left.
     assert_eq!(replayed(&settings).await, [] as [&str; 0]);

@@ -47,7 +47,7 @@ impl KernelLog {
             match file.read(&mut record) {
                 Ok(0) => return,
                 Ok(len) => self.take(&String::from_utf8_lossy(&record[..len]), monotonic_ms, out),
-                // EPIPE: records were overwritten before they could be read; the next read goes on behind them.
+                // EPIPE: records were overwritten before they could be read; the next read continues behind them.
                 Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::Interrupted) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => {

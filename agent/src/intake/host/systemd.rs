@@ -17,7 +17,7 @@ pub struct FailedUnits {
 }
 
 impl FailedUnits {
-    /// `listed` is what [`list_failed`] gave. Units that had failed before the agent's start are told once too.
+    /// `listed` is what [`list_failed`] gave. Units that had failed before the agent's start are reported once too.
     pub fn look(&mut self, listed: &str, out: &mut Readings) {
         let now = parse(listed);
         for unit in now.difference(&self.failed) {

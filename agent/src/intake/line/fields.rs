@@ -171,7 +171,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         while let Some(FieldName(field)) = map.next_key()? {
             if fields.seen.has(field) {
                 let _: IgnoredAny = map.next_value()?;
-                return Err(A::Error::custom(format_args!("`{field}` is listed twice; leave one out")));
+                return Err(A::Error::custom(format_args!("`{field}` is listed twice; remove one")));
             }
             fields.seen = fields.seen.with(FieldSet::of(&[field]));
             fields.take(field, &mut map)?;

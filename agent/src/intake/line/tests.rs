@@ -100,6 +100,7 @@ fn a_refusal_names_the_field_and_the_remedy() {
         (r#"{"subject":"a","type":"state"}"#, &["`state`", "missing"]),
         (r#"{"subject":"a","type":"alarm","condition":"x"}"#, &["`transition`", "missing"]),
         (r#"{"subject":"a","type":"loss"}"#, &["loss", "only an agent itself"]),
+        (r#"{"subject":"a","type":"afferent.progress.v1"}"#, &["afferent.progress.v1", "only an agent itself"]),
         (r#"{"subject":"a","type":"brakedown"}"#, &["`type`", "brakedown", "breakdown"]),
         (r#"{"subject":"a","type":"breakdown","severity":"bad"}"#, &["`severity`", "fatal"]),
         (r#"{"subject":"a","type":"alarm","condition":"x","transition":"up"}"#, &["`transition`", "raised"]),
@@ -187,6 +188,12 @@ proptest::proptest! {
             proptest::prop_assert_eq!(read.to_bits(), nearest.to_bits(), "{}", text);
         }
     }
+}
+
+#[test]
+fn the_refusal_of_a_type_lists_those_that_producers_may_send() {
+    let taken = event::Kind::ALL.into_iter().filter(|kind| Kind::of(*kind).is_some());
+    assert_eq!(taken.map(event::Kind::name).collect::<Vec<_>>().join(", "), TYPES);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What stands in the mapped columns of one row, or in the mapped fields of one JSON object.
+//! What is in the mapped columns of one row, or in the mapped fields of one JSON object.
 
 use super::Mapping;
 use super::members::{Members, plain};

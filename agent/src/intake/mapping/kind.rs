@@ -13,9 +13,9 @@ pub enum Kind {
     Number,
     /// `true` and `false`.
     Switch,
-    /// Texts, as they stand.
+    /// Texts, unchanged.
     Text,
-    /// What its JSON says.
+    /// As its JSON value.
     Json,
 }
 
@@ -44,20 +44,22 @@ impl Looks {
         self.0 & (1 << look as u8) != 0
     }
 
-    /// What the column holds; the error says why that cannot be told.
+    /// What the column holds; the error states why that is ambiguous.
     fn kind(self) -> Result<Kind, &'static str> {
         if self.has(Look::Comma) {
-            return Err("numbers with a comma; state the decimal sign (--decimal ,), or the column as text (--text)");
+            return Err(
+                "numbers with a comma; set the decimal separator (--decimal ,), or declare the column as text (--text)",
+            );
         }
         match [Look::Number, Look::Switch, Look::Text].map(|look| self.has(look)) {
             [true, false, false] => Ok(Kind::Number),
             [false, true, false] => Ok(Kind::Switch),
             [false, false, true] => Ok(Kind::Text),
             [false, false, false] if self.has(Look::Exponent) => {
-                Err("only what may be names as well as numbers, such as 1E5; state what it is (--number, --text)")
+                Err("only cells that may be names or numbers, such as 1E5; declare what it is (--number, --text)")
             }
             [false, false, false] => Ok(Kind::Number),
-            _ => Err("more than one kind of value in its first rows; state what it is (--number, --text)"),
+            _ => Err("more than one kind of value in its first rows; declare what it is (--number, --text)"),
         }
     }
 }
@@ -78,7 +80,7 @@ impl Mapping {
         looks.kind().map_err(|why| format!("the column {name:?} holds {why}"))
     }
 
-    /// A cell as JSON; none where it holds nothing. The error says why it does not fit its column.
+    /// A cell as JSON; none where it holds nothing. The error states why it does not fit its column.
     pub fn value(&self, kind: Kind, name: &str, cell: &str) -> Result<Option<String>, String> {
         let own = if kind == Kind::Json { plain(cell) } else { cell.trim().to_owned() };
         let is_blank = if kind == Kind::Text { cell.is_empty() } else { cell.trim().is_empty() };
@@ -93,7 +95,7 @@ impl Mapping {
             Kind::Text => Ok(quoted(cell)),
             Kind::Json => Ok(cell.to_owned()),
         };
-        let remedy = "state what means no value (--missing), or the column as text (--text)";
+        let remedy = "name cells without a value (--missing), or declare the column as text (--text)";
         value.map(Some).map_err(|why| format!("column {name:?} ({kind}): {why}; {remedy}"))
     }
 }

@@ -37,7 +37,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 let mut members: Vec<(String, &str)> = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
                     if members.iter().any(|(known, _)| *known == name) {
-                        return Err(A::Error::custom(format_args!("{name:?} is listed twice; leave one out")));
+                        return Err(A::Error::custom(format_args!("{name:?} is listed twice; remove one")));
                     }
                     if members.len() >= COLUMNS_MAX {
                         return Err(A::Error::custom(format_args!("it has over {COLUMNS_MAX} members")));

@@ -1,12 +1,12 @@
 //! The mapping room: what values that come from outside as columns or fields mean. Subject, time, unit, kind of value
-//! and missing values are stated here, in the same way for every input; what cannot be told is stated or refused, never
+//! and missing values are set here, in the same way for every input; ambiguous values are refused, never
 //! guessed.
 //!
-//! A row becomes lines as the socket takes them, one a value: so that it passes the same checks as everything else, on
+//! A row becomes lines in the socket's format, one for each value: so it passes the same checks as all other lines, on
 //! whichever side of the socket it is mapped. A new statement about values (a scale, a dead band) is a field of
 //! [`Mapping`] and is applied in [`Mapping::lines`].
 //!
-//! - [`Cells`]: one row, as it stands in a file or in a JSON object ([`members`])
+//! - [`Cells`]: one row, as it is in a file or in a JSON object ([`members`])
 //! - [`kind`]: what a column of values holds, as it is stated or as its first rows show
 
 mod cells;
@@ -25,27 +25,27 @@ use members::plain;
 /// What the columns of a file (or the fields of its JSON objects) mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
-    /// The subject of all rows; with several value columns or a subject column, what stands before their names.
+    /// The subject of all rows; with several value columns or a subject column, the prefix of their names.
     pub subject: String,
-    /// A column that goes on the subject.
+    /// A column whose text is appended to the subject.
     pub subject_column: Option<String>,
     /// The column with the time. None: the time of the replay.
     pub time_column: Option<String>,
-    /// How times are read there.
+    /// Format and zone of the times in it.
     pub time: Reading,
     /// The columns with values, each a sample. None in a file of JSON lines: its lines are those of the socket.
     pub value_columns: Vec<String>,
-    /// Those of them that hold text, whatever it looks like.
+    /// Value columns whose cells are text, even if they look like numbers.
     pub text_columns: Vec<String>,
-    /// Those of them that hold numbers, whatever the first rows look like.
+    /// Value columns whose cells are numbers, whatever the first rows look like.
     pub number_columns: Vec<String>,
-    /// Cells that mean no value, as empty ones do.
+    /// Texts of cells without a value, beside empty cells.
     pub missing: Vec<String>,
-    /// The decimal sign.
+    /// The decimal separator.
     pub decimal: u8,
     /// The unit of all values.
     pub unit: Unit,
-    /// What stands between the columns of a CSV file.
+    /// The character between the columns of a CSV file.
     pub delimiter: u8,
 }
 
@@ -72,21 +72,21 @@ impl Mapping {
     pub fn check(&self) -> Result<(), String> {
         self.time.check()?;
         if self.delimiter == self.decimal {
-            return Err("columns and decimals have the same sign; state another delimiter".to_owned());
+            return Err("the delimiter is also the decimal separator; set a different delimiter".to_owned());
         }
         if !self.value_columns.is_empty() && self.subject.is_empty() && self.subject_column.is_none() {
-            return Err("no subject is given; say what the values are about, as 88-C/temperature".to_owned());
+            return Err("no subject is given; name the subject of the values, such as 88-C/temperature".to_owned());
         }
         let mut names = self.value_columns.iter().enumerate();
         if let Some((_, twice)) = names.find(|(at, name)| self.value_columns[..*at].contains(name)) {
-            return Err(format!("the value column {twice:?} is named twice; leave one out"));
+            return Err(format!("the value column {twice:?} is named twice; remove one"));
         }
         let stated = self.text_columns.iter().chain(&self.number_columns);
         if let Some(other) = stated.clone().find(|name| !self.value_columns.contains(name)) {
-            return Err(format!("{other:?} is stated as text or number, and is no value column; name it as one"));
+            return Err(format!("{other:?} is declared as text or number, but is not a value column; name it as one"));
         }
         match self.text_columns.iter().find(|name| self.number_columns.contains(name)) {
-            Some(both) => Err(format!("{both:?} is stated as text and as number; leave one out")),
+            Some(both) => Err(format!("{both:?} is declared as text and as number; remove one")),
             None => Ok(()),
         }
     }

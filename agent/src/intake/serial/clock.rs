@@ -29,7 +29,7 @@ impl Mark {
 pub struct DeviceClock(VecDeque<Mark>);
 
 impl DeviceClock {
-    /// Takes a request; gives a step when the device's clock has gone otherwise than the agent's since the one before.
+    /// Takes a request; returns a step when the device's clock has gone otherwise than the agent's since the one before.
     pub fn asked(&mut self, request: &ClockRequest, arrived: &ClockReading) -> Option<ClockStep> {
         let tick_us = i64::try_from(request.tick_us).unwrap_or(i64::MAX);
         let new = Mark { boot: request.boot, tick_us, arrived: *arrived };

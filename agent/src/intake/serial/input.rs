@@ -43,19 +43,18 @@ impl Input for Line {
     type Shared = ();
 
     const REPEATS: bool = true;
-    const HELP: &'static str =
-        "A microcontroller with Afferent's firmware on a serial line. May stand there several times.";
+    const HELP: &'static str = "A microcontroller with Afferent's firmware on a serial line. May be repeated.";
     #[rustfmt::skip]
     const KEYS: &'static [Key] = &[
-        optional("port", Value::Text, "\"/dev/ttyUSB0\"", "The serial port, or tcp://HOST:PORT, or unix:/PATH. Needed."),
-        optional("baud", Value::Whole(50, 4_000_000), "115200", "Bits a second. Default: 115200."),
-        optional("device", Value::Text, "\"spindle-1\"", "The name that the device must have. Needed."),
+        optional("port", Value::Text, "\"/dev/ttyUSB0\"", "The serial port, or tcp://HOST:PORT, or unix:/PATH. Required."),
+        optional("baud", Value::Whole(50, 4_000_000), "115200", "Bits per second. Default: 115200."),
+        optional("device", Value::Text, "\"spindle-1\"", "The name that the device must have. Required."),
     ];
 
     fn check(section: &Vec<SerialConfig>, home: &Home) -> Result<(), String> {
         if section.len() > SERIAL_PORTS_MAX {
             return Err(format!(
-                "`intake.serial` is listed {} times; at most {SERIAL_PORTS_MAX} are taken",
+                "`intake.serial` is listed {} times; at most {SERIAL_PORTS_MAX} are allowed",
                 section.len()
             ));
         }
@@ -66,11 +65,13 @@ impl Input for Line {
             }
             if !devices.insert(device) {
                 return Err(format!(
-                    "`intake.serial.device` {device:?} is listed twice; two devices with one name cannot be told apart"
+                    "`intake.serial.device` {device:?} is listed twice; give each device a name of its own"
                 ));
             }
             if *device == home.agent {
-                return Err(format!("`intake.serial.device` {device:?} is the agent's own name; take another"));
+                return Err(format!(
+                    "`intake.serial.device` {device:?} is the agent's own name; choose a different name"
+                ));
             }
         }
         Ok(())

@@ -20,7 +20,7 @@
 //! | the agent dies | after the start |
 //! |---|---|
 //! | before the commit | the table says the end before; the device has no ack, and sends the batch again |
-//! | after the commit, before the ack | the table says the new end; the welcome says so, and the device goes on behind it |
+//! | after the commit, before the ack | the table says the new end; the welcome says so, and the device continues behind it |
 //! | after the ack | as before; the device does not even ask |
 //! | in the middle of the write | the tail is torn, its events and its table are gone with it; as before the commit |
 //! | after the collector's ack, with nothing new | the pinned segment has the table |
@@ -37,7 +37,7 @@
 //!
 //! A device that starts twice with the same boot and entropy sends other events under the epochs of the run before. Nothing
 //! that is said here makes it lose them: the welcome says what is here, the device sees that this is not what it has sent,
-//! asks which of its ends are common, and goes on in other epochs. That is a warning, a figure, and the device's own event
+//! asks which of its ends are common, and continues in other epochs. That is a warning, a figure, and the device's own event
 //! in the log.
 //!
 //! The modules, in the order in which an event passes them: [`port`], [`session`] (with [`clock`]), then
@@ -73,9 +73,9 @@ pub use input::{Line, SerialConfig};
 pub use metrics::SerialMetrics;
 use pieces::Pieces;
 use port::{Address, Port};
-use session::{Said, Session, Stored, is_resealed};
+use session::{Notice, Session, Stored, is_resealed};
 
-/// A port, and who is to be on it.
+/// A port, and the device that must be on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SerialSettings {
     /// The agent.
@@ -103,7 +103,7 @@ struct Intake<S> {
     clock: Arc<dyn Clock>,
     metrics: SerialMetrics,
     device_clock: DeviceClock,
-    /// Whether the log says that the device is there.
+    /// Whether the log has the device as connected.
     is_up: bool,
 }
 
@@ -127,11 +127,11 @@ pub async fn run<S: DeviceSink>(
             Ended::Stopped => "the agent stops",
             Ended::Gone(reason) => reason,
         };
-        intake.say_down(reason).await;
+        intake.report_down(reason).await;
         if matches!(ended, Ended::Stopped) {
             return;
         }
-        intake.is_troubled(&format!("{reason}; look at the cabling and at `intake.serial`, it is tried again"));
+        intake.is_troubled(&format!("{reason}; check the cabling and `intake.serial`; the agent retries"));
         wait_ms = if was_up { PORT_WAIT_MS_MIN } else { (wait_ms * 2).min(PORT_WAIT_MS_MAX) };
         tokio::select! {
             () = stop.requested() => return,
@@ -174,15 +174,15 @@ impl<S: DeviceSink> Intake<S> {
         loop {
             if !answers.is_empty() {
                 let written = timeout(Duration::from_millis(PORT_WRITE_MS_MAX), port.write_all(&answers)).await;
-                written.map_err(|_| std::io::Error::other("the line takes nothing"))??;
+                written.map_err(|_| std::io::Error::other("the line accepts no bytes"))??;
                 answers.clear();
             }
             let Ok(read) = timeout_at(heard + silent, port.read(&mut bytes)).await else {
-                return Ok(Ended::Gone(format!("nothing came for {} s", silent.as_secs())));
+                return Ok(Ended::Gone(format!("no bytes for {} s", silent.as_secs())));
             };
             let count = read?;
             if count == 0 {
-                return Ok(Ended::Gone("the other end has closed it".into()));
+                return Ok(Ended::Gone("the other end has closed the connection".into()));
             }
             let arrived = self.clock.read();
             let mut rest = &bytes[..count];
@@ -204,8 +204,8 @@ impl<S: DeviceSink> Intake<S> {
                         let Some(payload) = pieces.whole(payload) else { continue };
                         let mut heard = session.take(&payload, &arrived, &mut self.device_clock);
                         answers.append(&mut heard.answers);
-                        for said in heard.said {
-                            self.say(said).await;
+                        for notice in heard.notices {
+                            self.report(notice).await;
                         }
                         if let Some(stored) = heard.stored {
                             match self.store(&stored).await {
@@ -233,7 +233,7 @@ impl<S: DeviceSink> Intake<S> {
                 Err(Refusal::Stopped | Refusal::Failed(_)) => return Err(Stopped),
                 Err(refusal @ (Refusal::Unwritable(_) | Refusal::Invalid(_) | Refusal::TooMuch)) => {
                     let device = &self.settings.device;
-                    let text = format!("a batch of {device} is not taken, and comes again: {refusal}");
+                    let text = format!("a batch of {device} is refused, and the device sends it again: {refusal}");
                     self.metrics.troubles.happened(&format!("batches of {device}"), text);
                     return Ok(false);
                 }
@@ -256,42 +256,42 @@ impl<S: DeviceSink> Intake<S> {
         self.sink.durable().wait_for(|commits| ticket.is_durable(commits)).await.is_ok()
     }
 
-    /// Says something about the device, in the log and in the agent's own.
-    async fn say(&mut self, said: Said) {
+    /// Reports a notice about the device: as an event, and in the agent's own log.
+    async fn report(&mut self, notice: Notice) {
         let (device, port) = (self.settings.device, self.settings.port.to_string());
-        match said {
-            Said::Up if self.is_up => self.metrics.troubles.ends(&self.kind()),
-            Said::Up => {
+        match notice {
+            Notice::Up if self.is_up => self.metrics.troubles.ends(&self.kind()),
+            Notice::Up => {
                 self.is_up = true;
                 self.metrics.troubles.ends(&self.kind());
-                tracing::info!(%device, port, "a device is there");
-                self.tell(Body::LifeCycle(LifeCycle::LinkUp { peer: &port })).await;
+                tracing::info!(%device, port, "a device is connected");
+                self.log_event(Body::LifeCycle(LifeCycle::LinkUp { peer: &port })).await;
             }
-            Said::Refused { source, reason } => {
+            Notice::Refused { source, reason } => {
                 self.metrics.refused.add(1);
                 if source == device {
-                    let text = format!("something of {device} on {port} is refused: {reason}");
+                    let text = format!("a message of {device} on {port} is refused: {reason}");
                     self.metrics.troubles.happened(&format!("batches of {device}"), text);
                 } else {
-                    self.is_troubled(&format!("{source} answers there and is refused: {reason}"));
+                    self.is_troubled(&format!("{source} answers and is refused: {reason}"));
                 }
-                self.tell(Body::LifeCycle(LifeCycle::Refused { source: source.as_str(), reason: &reason })).await;
+                self.log_event(Body::LifeCycle(LifeCycle::Refused { source: source.as_str(), reason: &reason })).await;
             }
-            Said::ClockStep(step) => self.tell(Body::ClockStep(step)).await,
-            Said::Resealed => tracing::warn!(
+            Notice::ClockStep(step) => self.log_event(Body::ClockStep(step)).await,
+            Notice::Resealed => tracing::warn!(
                 %device,
                 port,
-                "other events were here under the device's epoch, so it sends them in epochs of their own, and nothing is \
+                "the ring log holds different events under the device's epoch, so the device sends its events in new epochs, and nothing is \
                  lost; give every boot of every device a boot name and an entropy of its own"
             ),
         }
     }
 
-    async fn say_down(&mut self, reason: &str) {
+    async fn report_down(&mut self, reason: &str) {
         if std::mem::take(&mut self.is_up) {
             let port = self.settings.port.to_string();
             tracing::info!(device = %self.settings.device, port, reason, "a device is gone");
-            self.tell(Body::LifeCycle(LifeCycle::LinkDown { peer: &port, reason })).await;
+            self.log_event(Body::LifeCycle(LifeCycle::LinkDown { peer: &port, reason })).await;
         }
     }
 
@@ -308,17 +308,17 @@ impl<S: DeviceSink> Intake<S> {
     fn is_noisy(&self) {
         let SerialSettings { device, port, .. } = &self.settings;
         let text = format!(
-            "what comes on {port} is damaged, and {device} sends it again: look at the cabling and its shielding, and \
+            "frames on {port} are damaged, and {device} sends them again: check the cabling and its shielding, and \
              at `baud` and ground on both ends"
         );
         self.metrics.troubles.happened(&format!("noise on {port}"), text);
     }
 
-    async fn tell(&self, body: Body<'_>) {
+    async fn log_event(&self, body: Body<'_>) {
         let event = Event { time: self.clock.wall(), subject: self.subject(), body };
         while let Err(refusal) = self.sink.push(&event, Waiting::Nobody) {
             if refusal != Refusal::Full {
-                tracing::warn!(device = %self.settings.device, "an event about a device is not in the log: {refusal}");
+                tracing::warn!(device = %self.settings.device, "an event about a device is not in the ring log: {refusal}");
                 return;
             }
             self.sink.room().await;

@@ -23,7 +23,9 @@ pub enum Address {
 
 /// Why a text is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it is no address of a line; write a path as \"/dev/ttyUSB0\", \"tcp://HOST:PORT\", or \"unix:/PATH\"")]
+#[error(
+    "it is not the address of a line; write a path such as \"/dev/ttyUSB0\", \"tcp://HOST:PORT\", or \"unix:/PATH\""
+)]
 pub struct AddressError;
 
 impl FromStr for Address {

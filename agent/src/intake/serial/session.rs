@@ -1,11 +1,11 @@
-//! What is said on one open port, without the port: frames in, answers and batches out.
+//! The session on one open port, without the port: frames in, answers and batches out.
 
 use std::collections::BTreeMap;
 
 use afferent_protocol::batch::{Batch, ChainHash, ClockReading};
 use afferent_protocol::clock_exchange::{ClockReply, ClockRequest};
 use afferent_protocol::codec;
-use afferent_protocol::event::{Body, ClockStep, Event, LifeCycle, Progress, Ticks};
+use afferent_protocol::event::{Body, ClockStep, Event, Kind, LifeCycle, Progress, Ticks};
 use afferent_protocol::frame;
 use afferent_protocol::ids::{Sequence, SequenceRange, SourceId, Timestamp};
 use afferent_protocol::session::{
@@ -16,32 +16,32 @@ use super::clock::DeviceClock;
 use super::{SerialMetrics, SerialSettings};
 use crate::ring_log::DeviceProgress;
 
-/// What came of a frame.
+/// The result of a frame.
 #[derive(Debug, Default)]
 pub struct Heard<'a> {
     /// Frames to answer with.
     pub answers: Vec<u8>,
-    /// What is to be told.
-    pub said: Vec<Said>,
+    /// Notices to report.
+    pub notices: Vec<Notice>,
     /// A batch to store; then [`Session::is_durable`].
     pub stored: Option<Stored<'a>>,
 }
 
-/// Something about the device that is to be told.
+/// A notice about the device, to be reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// It is there.
+pub enum Notice {
+    /// The device is connected.
     Up,
-    /// Somebody is refused, or something of the device.
+    /// A different device is refused, or a message of this one.
     Refused {
-        /// Who it says that it is.
+        /// The name that it claims.
         source: SourceId,
         /// Why.
         reason: String,
     },
-    /// Its clock has jumped.
+    /// The device's clock has stepped.
     ClockStep(ClockStep),
-    /// It seals events again, as something else is here under their epoch.
+    /// The device seals events again, as the ring log holds different events under their epoch.
     Resealed,
 }
 
@@ -59,9 +59,9 @@ pub struct Stored<'a> {
 /// Who is on the port.
 #[derive(Debug, PartialEq, Eq)]
 enum Standing {
-    /// It has not said.
+    /// The port has not been identified yet.
     Unknown,
-    /// The device that is to be here.
+    /// The device that must be on this port.
     Known,
     /// Another one.
     Refused(SourceId),
@@ -72,7 +72,7 @@ struct LaneState {
     receiver: ReceiverLane,
     /// A hello of the lane was answered since the port was opened.
     greeted: bool,
-    /// It was told that a batch of the lane is refused.
+    /// Whether a refused batch of the lane was reported.
     told: bool,
     /// The log has something of it.
     is_stored: bool,
@@ -84,12 +84,12 @@ pub struct Session {
     agent: SourceId,
     device: SourceId,
     standing: Standing,
-    /// A hello that came before anybody has said who it is.
+    /// A hello that came before the device named itself.
     hello: Option<Hello>,
     lanes: BTreeMap<Lane, LaneState>,
     /// Lanes of the last hello.
     held: Vec<Lane>,
-    /// That the device seals events again was told since the port was opened.
+    /// Whether resealing was reported since the port was opened.
     told_resealed: bool,
     metrics: SerialMetrics,
 }
@@ -115,7 +115,7 @@ impl Session {
         let mut heard = Heard::default();
         if let Some(request) = ClockRequest::decode(payload) {
             if self.is_known(request.source, &mut heard) {
-                heard.said.extend(clock.asked(&request, arrived).map(Said::ClockStep));
+                heard.notices.extend(clock.asked(&request, arrived).map(Notice::ClockStep));
                 let (boot, tick_us, wall) = (request.boot, request.tick_us, arrived.wall);
                 let reply = ClockReply { boot, tick_us, synchronised: arrived.synchronised, wall };
                 put_frame(&reply.encode(), &mut heard.answers);
@@ -145,12 +145,12 @@ impl Session {
         heard
     }
 
-    /// Whether the one who says to be `source` is to be on this port. Another one is refused, and that is told once.
+    /// Whether `source` is the device of this port. A different one is refused, and that is reported once.
     fn is_known(&mut self, source: SourceId, heard: &mut Heard<'_>) -> bool {
         if source == self.device {
             if self.standing != Standing::Known {
                 self.standing = Standing::Known;
-                heard.said.push(Said::Up);
+                heard.notices.push(Notice::Up);
             }
             return true;
         }
@@ -158,8 +158,8 @@ impl Session {
             self.standing = Standing::Refused(source);
             self.hello = None;
             let reason =
-                format!("this port is for {}; mend the cabling, or `device` in the configuration", self.device);
-            heard.said.push(Said::Refused { source, reason });
+                format!("this port is for {}; correct the cabling, or `device` in the configuration", self.device);
+            heard.notices.push(Notice::Refused { source, reason });
         }
         false
     }
@@ -178,7 +178,7 @@ impl Session {
                 is_stored: false,
             });
             state.greeted = true;
-            // Of a lane that is new here nobody knows whether something is missing: another agent may have it.
+            // Of a lane that is new here it is unknown whether something is missing: another agent may have it.
             let gap = state.receiver.hello(held).filter(|_| !is_new);
             self.metrics.gaps.add(gap.map_or(0, SequenceRange::count));
             lanes.push(state.receiver.resume()).expect("as many as in the hello");
@@ -209,7 +209,7 @@ impl Session {
                     if events.iter().any(|event| is_resealed(event)) {
                         self.metrics.resealed.add(1);
                         if !std::mem::replace(&mut self.told_resealed, true) {
-                            heard.said.push(Said::Resealed);
+                            heard.notices.push(Notice::Resealed);
                         }
                     }
                     let Check(check) = Check::of(&offered.chain);
@@ -231,7 +231,7 @@ impl Session {
             Verdict::Conflict => {
                 // The device learns of it by the welcome to its next hello, and seals again what is not here.
                 put_frame(&ack(state.receiver.resume()).encode(), &mut heard.answers);
-                let reason = "it contradicts what is there: two devices share a name, or one has started twice with the \
+                let reason = "it contradicts the stored events: two devices share a name, or one has started twice with the \
                               same boot and entropy; it is asked to seal its events again, and nothing is lost";
                 refuse(state, self.device, reason.into(), heard);
             }
@@ -252,7 +252,7 @@ impl Session {
 
 fn refuse(state: &mut LaneState, source: SourceId, reason: String, heard: &mut Heard<'_>) {
     if !std::mem::replace(&mut state.told, true) {
-        heard.said.push(Said::Refused { source, reason });
+        heard.notices.push(Notice::Refused { source, reason });
     }
 }
 
@@ -265,21 +265,30 @@ fn read<'a>(
 ) -> Result<(Vec<Event<'a>>, Ticks), String> {
     let header = batch.header();
     if header.is_emptied() {
-        return Err("its batch is without the records, as only a collector's retention makes them".to_owned());
+        return Err("its batch has no records; only a collector's retention makes such batches".to_owned());
     }
     let mut events = Vec::new();
     for record in codec::records(batch, &mut []).map_err(|error| error.to_string())? {
         let event = record.map_err(|error| error.to_string())?.event;
         let Event { subject, body, .. } = event;
         event.check().map_err(|error| error.to_string())?;
-        // What was sealed again is about the device, whatever subject it had at hand, see `by_device`.
-        let is_carriers = matches!(body, Body::Loss(_) | Body::LifeCycle(_))
-            && subject.as_str() == agent.as_str()
-            && !is_resealed(&event);
-        if event.stream() != header.stream || matches!(body, Body::Progress(_)) || is_carriers {
+        let is_carriers = match body.kind() {
+            // The agent's own tables: its next start goes by them, whosever name they bear.
+            Kind::Progress | Kind::Followed => true,
+            // What was sealed again is about the device, whatever subject it had at hand, see `by_device`.
+            Kind::Loss | Kind::LifeCycle => subject.as_str() == agent.as_str() && !is_resealed(&event),
+            Kind::Sample
+            | Kind::Breakdown
+            | Kind::Recovery
+            | Kind::State
+            | Kind::Alarm
+            | Kind::ClockStep
+            | Kind::Derived => false,
+        };
+        if event.stream() != header.stream || is_carriers {
             return Err(format!(
-                "its {} about {subject} is not a device's to tell in {}",
-                body.type_name(),
+                "a device must not send its {} about {subject} in {}",
+                body.kind().type_name(),
                 header.stream
             ));
         }
@@ -294,12 +303,12 @@ fn read<'a>(
     Ok((events, ticks))
 }
 
-/// Whether it says which epoch and sequences the events behind it had.
+/// Whether it names the epoch and sequences that the events behind it had.
 pub(super) fn is_resealed(event: &Event<'_>) -> bool {
     matches!(event.body, Body::LifeCycle(LifeCycle::Resealed { .. }))
 }
 
-/// A lane that goes on where the log has it.
+/// A lane that continues where the log has it.
 fn restored(lane: Lane, progress: &Progress) -> ReceiverLane {
     let mut receiver = ReceiverLane::new(lane);
     let first = Sequence::new(progress.end.get().saturating_sub(1));
@@ -308,7 +317,7 @@ fn restored(lane: Lane, progress: &Progress) -> ReceiverLane {
     receiver
 }
 
-/// In place of the chain hash stands a batch's checksum.
+/// The checksum of a batch serves as its chain hash.
 fn link_chain(check: u64) -> ChainHash {
     let mut chain = [0; 32];
     chain[..8].copy_from_slice(&check.to_le_bytes());

@@ -6,7 +6,9 @@ use afferent_host::stop::{self, StopSender};
 use afferent_protocol::batch::{Batch, BatchBuilder, ClockReading, Lineage};
 use afferent_protocol::clock_exchange::ClockRequest;
 use afferent_protocol::codec;
-use afferent_protocol::event::{Alarm, AlarmTransition, LifeCycle, Progress, Quality, ResealReason, Sample, Value};
+use afferent_protocol::event::{
+    Alarm, AlarmTransition, FilePlaces, Followed, LifeCycle, Progress, Quality, ResealReason, Sample, Value,
+};
 use afferent_protocol::ids::{Epoch, Sequence, Stream, Timestamp};
 use afferent_protocol::limits::TIME_MAX;
 use afferent_protocol::session::{Check, Control, Held, Hello, Lane, Resume};
@@ -256,7 +258,7 @@ async fn another_device_is_refused_and_that_is_said_once() {
     rig.sink.taken(1).await;
     let refused = LifeCycle::Refused {
         source: "mill-2",
-        reason: "this port is for spindle-1; mend the cabling, or `device` in the configuration",
+        reason: "this port is for spindle-1; correct the cabling, or `device` in the configuration",
     };
     // The right one, on the same line, is taken.
     device.says_it_is("spindle-1").await;
@@ -406,10 +408,36 @@ async fn a_batch_without_its_records_is_refused_and_said() {
     builder.seal(&lineage, &ClockReading::default(), &Identity::from_seed(&[1; 32]), &mut bytes);
     device.send(&Batch::parse(&bytes).unwrap().0.emptied()).await;
     rig.sink.taken(2).await;
-    assert!(rig.events()[1].contains("without the records"), "{:?}", rig.events());
+    assert!(rig.events()[1].contains("has no records"), "{:?}", rig.events());
     device.send(&bytes).await;
     assert_eq!(device.is_acked().await.end, Sequence::new(1), "the batch itself is taken");
     rig.end().await;
+}
+
+#[tokio::test]
+async fn a_device_that_writes_the_agents_own_tables_is_refused_and_that_is_said() {
+    let (stream, epoch) = (LANE.stream, LANE.epoch);
+    let files = FilePlaces::default();
+    let followed = Followed { stream, input: "press", number: u64::MAX, horizon: Timestamp::default(), files };
+    let progress = Progress { stream, epoch, end: Sequence::new(9), check: 0, ticks: None };
+    for table in [Body::Followed(followed), Body::Progress(progress)] {
+        let rig = Rig::start(FakeSink::committing());
+        let mut device = rig.device().await;
+        device.says_it_is("spindle-1").await;
+        device.says_hello(0, 1).await;
+        device.is_welcomed().await;
+        let lineage = Lineage { source: name("spindle-1"), stream, epoch, first: Sequence::ZERO, previous: [0; 32] };
+        let mut builder = BatchBuilder::new();
+        let subject = Subject::new("press-1").unwrap();
+        builder.push(&Event { time: Timestamp::default(), subject, body: table }).unwrap();
+        let mut bytes = Vec::new();
+        builder.seal(&lineage, &ClockReading::default(), &Identity::from_seed(&[1; 32]), &mut bytes);
+        device.send(&bytes).await;
+        rig.sink.taken(2).await;
+        let said = format!("its {} about press-1 is not a device's to tell", table.kind().type_name());
+        assert!(rig.events()[1].contains(&said), "{:?}", rig.events());
+        rig.end().await;
+    }
 }
 
 /// A batch of alarms at these ticks, sealed at the last of them.
@@ -435,7 +463,7 @@ fn batch_of(ticks: &[i64], synchronised: Option<i64>) -> Vec<u8> {
     bytes
 }
 
-/// What a batch becomes in the agent's log, among events of others; gives the boot, and the ticks that a reader makes of
+/// What a batch becomes in the agent's log, among events of others; returns the boot, and the ticks that a reader makes of
 /// what is there.
 fn ticks_read_back(batch: &[u8], asked: Option<u64>, arrived: &ClockReading) -> ([u8; 16], Vec<i64>) {
     let settings =

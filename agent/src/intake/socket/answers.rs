@@ -52,13 +52,13 @@ impl Answers {
         }
     }
 
-    /// The next line asked for this, a line.
-    pub fn told(&mut self, answer: &str) {
+    /// Appends an answer that the next line asked for.
+    pub fn push(&mut self, answer: &str) {
         self.empty();
         self.out.extend_from_slice(answer.as_bytes());
     }
 
-    /// Why the connection ends.
+    /// Appends why the connection ends.
     pub fn ends(&mut self, why: &str) {
         let why = serde_json::to_string(why).expect("a text is always JSON");
         writeln!(self.out, "{{\"line\":0,\"error\":{why}}}").expect("memory takes all bytes");
@@ -71,7 +71,7 @@ impl Answers {
         writeln!(self.out, "{{\"line\":{},\"error\":{error}}}", self.lines).expect("memory takes all bytes");
     }
 
-    /// Appends the answer about everything that is durable now, when that is more than was said before.
+    /// Appends the answer about everything that is durable now, if that is more than the last answer covered.
     pub fn durable(&mut self, commits: &Commits) {
         let before = self.accepted;
         while let Some(group) = self.groups.front()

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::Door;
 use super::answers::Answers;
-use super::places::Place;
 use super::replays::{Outcome, Run};
+use super::slots::Slot;
 use crate::intake::line::LineParser;
 use crate::intake::lines::{Line, LineBuffer};
 use crate::intake::sink::{Commits, EventSink, Refusal, Ticket, Waiting};
@@ -23,7 +23,7 @@ enum Phase {
     Reading,
     /// The sink is full, and the lines that were read wait.
     Full,
-    /// No more lines come; what was taken is still answered.
+    /// No more lines come; accepted lines are still answered.
     Ending,
 }
 
@@ -34,14 +34,14 @@ enum Woken {
     Durable(Result<(), watch::error::RecvError>),
     Room,
     Idle,
-    /// Silent for so long, it has lost its place to another producer.
+    /// The producer was silent for this long, and a newcomer got its slot.
     Displaced(Duration),
     Stop,
 }
 
 pub(super) struct Connection<'d, S> {
     door: &'d Door<S>,
-    place: &'d Place,
+    slot: &'d Slot,
     parser: LineParser,
     lines: LineBuffer,
     answers: Answers,
@@ -55,10 +55,10 @@ pub(super) struct Connection<'d, S> {
 }
 
 impl<'d, S: EventSink> Connection<'d, S> {
-    pub(super) fn new(door: &'d Door<S>, place: &'d Place) -> Self {
+    pub(super) fn new(door: &'d Door<S>, slot: &'d Slot) -> Self {
         Self {
             door,
-            place,
+            slot,
             parser: LineParser::default(),
             lines: LineBuffer::default(),
             answers: Answers::default(),
@@ -89,12 +89,12 @@ impl<'d, S: EventSink> Connection<'d, S> {
                 wrote = writer.write(self.answers.unwritten()), if !self.answers.unwritten().is_empty() => Woken::Wrote(wrote),
                 () = self.door.sink.room(), if self.phase == Phase::Full => Woken::Room,
                 () = tokio::time::sleep(CONNECTION_IDLE), if self.lines.is_large() => Woken::Idle,
-                silent = self.place.lost() => Woken::Displaced(silent),
+                silent = self.slot.lost() => Woken::Displaced(silent),
                 read = reader.read(self.lines.space()), if may_read => Woken::Read(read),
             };
             if let Woken::Displaced(silent) = woken {
                 let seconds = silent.as_secs();
-                let why = format!("no line in {seconds} s, and another producer needed the place; connect again");
+                let why = format!("no line in {seconds} s, and a new producer needed the connection; connect again");
                 self.answers.ends(&why);
             }
             match woken {
@@ -108,7 +108,7 @@ impl<'d, S: EventSink> Connection<'d, S> {
         }
     }
 
-    /// Answers what was taken, after which the connection ends.
+    /// Answers the accepted lines, then the connection ends.
     async fn drain<W: AsyncWrite + Unpin>(
         &mut self,
         mut writer: W,
@@ -131,7 +131,7 @@ impl<'d, S: EventSink> Connection<'d, S> {
             Woken::Read(read) => {
                 let count = read?;
                 self.door.metrics.bytes.add(count as u64);
-                self.place.heard();
+                self.slot.heard();
                 self.lines.filled(count);
                 self.input_ended = count == 0;
                 self.take_lines();
@@ -209,8 +209,8 @@ impl<S: EventSink> Entrance<'_, S> {
                     self.answers.empty();
                     return true;
                 }
-                Some(Outcome::Told(answer)) => {
-                    self.answers.told(&answer);
+                Some(Outcome::Answer(answer)) => {
+                    self.answers.push(&answer);
                     return true;
                 }
                 Some(Outcome::Refused(why)) => self.refuse(why),
@@ -220,7 +220,7 @@ impl<S: EventSink> Entrance<'_, S> {
                         self.door.metrics.accepted.add(1);
                     }
                     Err(Refused::Full) => return false,
-                    Err(Refused::Said(error)) => self.refuse(&error),
+                    Err(Refused::Reason(error)) => self.refuse(&error),
                     Err(Refused::Now(error)) => {
                         // It is to come again, and with it all behind it.
                         *self.run = None;
@@ -242,21 +242,21 @@ impl<S: EventSink> Entrance<'_, S> {
     }
 
     fn push(&mut self, line: &[u8]) -> Result<Ticket, Refused> {
-        let said = |error: crate::intake::line::LineError| Refused::Said(error.text());
-        let parsed = self.parser.parse(line).map_err(said)?;
-        let event = parsed.event(self.door.clock.wall()).map_err(said)?;
+        let reason = |error: crate::intake::line::LineError| Refused::Reason(error.text());
+        let parsed = self.parser.parse(line).map_err(reason)?;
+        let event = parsed.event(self.door.clock.wall()).map_err(reason)?;
         let text = |refusal: Refusal| crate::intake::line::cut(refusal.to_string(), crate::limits::REFUSAL_BYTES_MAX);
         self.door.sink.push(&event, Waiting::Producer).map_err(|refusal| match refusal {
             Refusal::Full => Refused::Full,
             Refusal::Unwritable(_) | Refusal::Stopped | Refusal::Failed(_) => Refused::Now(text(refusal)),
-            Refusal::Invalid(_) | Refusal::TooMuch => Refused::Said(text(refusal)),
+            Refusal::Invalid(_) | Refusal::TooMuch => Refused::Reason(text(refusal)),
         })
     }
 }
 
 enum Refused {
     Full,
-    /// Now, and not for what it says.
+    /// The agent cannot accept it now; the line is valid.
     Now(String),
-    Said(String),
+    Reason(String),
 }

@@ -9,7 +9,7 @@ use afferent_host::lock::holder_of;
 use afferent_host::stop::Stop;
 use serde::Deserialize;
 
-use super::{Listeners, Places, SocketMetrics, SocketSettings, serve, set_mode};
+use super::{Listeners, Slots, SocketMetrics, SocketSettings, serve, set_mode};
 use crate::intake::input::{Home, Input, Ways};
 use crate::intake::sink::DeviceSink;
 use crate::keep::LOCK_FILE;
@@ -29,24 +29,25 @@ impl TryFrom<String> for Mode {
     fn try_from(text: String) -> Result<Self, String> {
         let digits = text.strip_prefix("0o").unwrap_or(&text);
         let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o777);
-        mode.map(Self).ok_or_else(|| format!("{text:?} is no mode; write permission bits in octal, as \"0660\""))
+        mode.map(Self)
+            .ok_or_else(|| format!("{text:?} is not a mode; write permission bits in octal, such as \"0660\""))
     }
 }
 
 section! {
     /// `[intake.socket]`
     SocketConfig {
-        /// Whether there is one.
+        /// Whether to open the socket.
         enabled: bool = true,
         /// The Unix socket's path; `agent.sock` in the data directory when not given.
         path: Option<PathBuf> = None,
-        /// Its permission bits, in octal.
+        /// The socket's permission bits.
         mode: Mode = Mode(0o660),
-        /// A TCP address too.
+        /// A TCP address to listen on as well.
         tcp: Option<SocketAddr> = None,
-        /// Whether that address may be reached from other machines.
+        /// Whether the TCP address may be reached from other machines.
         tcp_beyond_loopback: bool = false,
-        /// Producers at once.
+        /// Largest number of connected producers.
         connections_max: usize = 256,
     }
 }
@@ -60,24 +61,24 @@ impl Input for Socket {
     /// With a path or an address, and never both.
     type Config = SocketSettings;
     /// Producers at once, on all sockets together.
-    type Shared = Arc<Places>;
+    type Shared = Arc<Slots>;
 
     const REPEATS: bool = false;
-    const HELP: &'static str = "Producers on this machine: one JSON object a line.";
+    const HELP: &'static str = "The socket for producers on this machine: one JSON object a line.";
     #[rustfmt::skip]
     const KEYS: &'static [Key] = &[
-        key("enabled", Value::Switch, "true", "Whether there is a socket."),
+        key("enabled", Value::Switch, "true", "Whether to open the socket."),
         optional("path", Value::Text, "\"/run/afferent/agent.sock\"", "The Unix socket. Default: agent.sock in the data directory."),
         key("mode", Value::Text, "\"0660\"", "The socket's permission bits, in octal."),
         optional("tcp", Value::Text, "\"127.0.0.1:8800\"", "A TCP address too. Default: none."),
-        key("tcp_beyond_loopback", Value::Switch, "false", "Whether that may be reached from other machines, without encryption."),
-        key("connections_max", Value::Whole(1, CONNECTIONS_MAX as u64), "256", "Producers at once."),
+        key("tcp_beyond_loopback", Value::Switch, "false", "Allow a TCP address that other machines can reach, without encryption."),
+        key("connections_max", Value::Whole(1, CONNECTIONS_MAX as u64), "256", "Largest number of connected producers."),
     ];
 
     fn check(section: &SocketConfig, _: &Home) -> Result<(), String> {
         match section.tcp {
             Some(tcp) if !tcp.ip().is_loopback() && !section.tcp_beyond_loopback => Err(format!(
-                "`intake.socket.tcp` is {tcp}, which other machines can reach, and nothing on it is encrypted; take \
+                "`intake.socket.tcp` is {tcp}, which other machines can reach without encryption; use \
                  127.0.0.1, or set `intake.socket.tcp_beyond_loopback = true`"
             )),
             _ => Ok(()),
@@ -101,8 +102,8 @@ impl Input for Socket {
         [unix].into_iter().chain(tcp).collect()
     }
 
-    fn share(places: &Arc<Places>, section: &SocketConfig) {
-        places.set_max(section.connections_max);
+    fn share(slots: &Arc<Slots>, section: &SocketConfig) {
+        slots.set_max(section.connections_max);
     }
 
     fn look(config: &SocketSettings, home: &Home) -> Result<(), String> {
@@ -115,9 +116,9 @@ impl Input for Socket {
         }
     }
 
-    async fn open(config: &SocketSettings, places: &Arc<Places>) -> Result<Self, String> {
+    async fn open(config: &SocketSettings, slots: &Arc<Slots>) -> Result<Self, String> {
         let listeners = Listeners::bind(config).await.map_err(|error| error.to_string())?;
-        Ok(Self(listeners.sharing(places.clone())))
+        Ok(Self(listeners.sharing(slots.clone())))
     }
 
     async fn run<S: DeviceSink>(self, ways: Ways<S>, stop: Stop) -> Ended {
@@ -131,6 +132,6 @@ impl Input for Socket {
 
     fn adjust(open: &SocketSettings, wanted: &SocketSettings) -> Result<(), String> {
         let Some(path) = wanted.path.as_deref().filter(|_| open.mode != wanted.mode) else { return Ok(()) };
-        set_mode(path, wanted.mode).map_err(|error| format!("the mode of {} cannot be set: {error}", path.display()))
+        set_mode(path, wanted.mode).map_err(|error| format!("cannot set the mode of {}: {error}", path.display()))
     }
 }

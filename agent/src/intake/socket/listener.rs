@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::answers::Answers;
 use super::connection::Connection;
-use super::places::{Place, Places};
+use super::slots::{Slot, Slots};
 use super::{Door, SocketSettings};
 use crate::intake::sink::EventSink;
 
@@ -21,23 +21,23 @@ use crate::intake::sink::EventSink;
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody answers on the Unix socket.
-    #[error("another process listens on {}; stop it, or set another `intake.socket.path`", .0.display())]
+    #[error("a different process listens on {}; stop it, or change `intake.socket.path`", .0.display())]
     InUse(PathBuf),
-    /// Something that is no socket stands there.
-    #[error("{} is not a socket; remove it, or set another `intake.socket.path`", .0.display())]
+    /// The path is not a socket.
+    #[error("{} is not a socket; remove it, or change `intake.socket.path`", .0.display())]
     NotASocket(PathBuf),
     /// The TCP address can be reached from other machines.
     #[error(
-        "{0} can be reached from other machines, and nothing on it is encrypted; take 127.0.0.1, or set \
+        "{0} can be reached from other machines without encryption; use 127.0.0.1, or set \
          `intake.socket.tcp_beyond_loopback = true`"
     )]
     BeyondLoopback(SocketAddr),
-    /// The operating system refused.
-    #[error("cannot listen on {place}: {error}")]
+    /// The operating system refused to listen.
+    #[error("cannot listen on {address}: {error}")]
     Io {
         /// The path or address.
-        place: String,
-        /// What it said.
+        address: String,
+        /// The error of the operating system.
         error: io::Error,
     },
 }
@@ -47,7 +47,7 @@ pub enum BindError {
 pub struct Listeners {
     unix: Option<(UnixListener, SocketFile)>,
     tcp: Option<TcpListener>,
-    places: Arc<Places>,
+    slots: Arc<Slots>,
 }
 
 /// Removes the socket's file when dropped.
@@ -74,16 +74,16 @@ impl Listeners {
             Some(address) => Some(
                 TcpListener::bind(address)
                     .await
-                    .map_err(|error| BindError::Io { place: address.to_string(), error })?,
+                    .map_err(|error| BindError::Io { address: address.to_string(), error })?,
             ),
             None => None,
         };
-        Ok(Self { unix, tcp, places: Places::new(settings.connections_max) })
+        Ok(Self { unix, tcp, slots: Slots::new(settings.connections_max) })
     }
 
     /// Connections are counted together with those of others.
-    pub fn sharing(self, places: Arc<Places>) -> Self {
-        Self { places, ..self }
+    pub fn sharing(self, slots: Arc<Slots>) -> Self {
+        Self { slots, ..self }
     }
 
     /// The TCP address that was given, with the port that the system chose where it was 0.
@@ -93,7 +93,7 @@ impl Listeners {
 }
 
 fn bind_unix(path: &Path, mode: u32) -> Result<UnixListener, BindError> {
-    let failed = |error| BindError::Io { place: path.display().to_string(), error };
+    let failed = |error| BindError::Io { address: path.display().to_string(), error };
     remove_stale(path)?;
     let listener = UnixListener::bind(path).map_err(failed)?;
     set_mode(path, mode).map_err(failed)?;
@@ -105,9 +105,9 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
-/// Removes the file of a socket that nobody listens on any more, as a killed agent leaves it behind.
+/// Removes the file of a socket without a listener, which a killed agent leaves behind.
 fn remove_stale(path: &Path) -> Result<(), BindError> {
-    let failed = |error| BindError::Io { place: path.display().to_string(), error };
+    let failed = |error| BindError::Io { address: path.display().to_string(), error };
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
@@ -134,19 +134,19 @@ pub(super) async fn run<S: EventSink>(listeners: Listeners, door: Arc<Door<S>>, 
         let stream = match accepted {
             Ok(stream) => stream,
             Err(error) => {
-                let text = format!("a producer's connection cannot be accepted: {error}; see `ulimit -n`");
+                let text = format!("cannot accept a producer's connection: {error}; check `ulimit -n`");
                 door.metrics.supervisor.registry().troubles().happened("producers", text);
                 // Out of file descriptors: trying again at once would only turn in a circle.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
         };
-        let Some(place) = listeners.places.take() else {
+        let Some(slot) = listeners.slots.take() else {
             door.metrics.turned_away.add(1);
             let why = format!(
-                "{} producers are connected, which is `intake.socket.connections_max`, and none is silent for long; \
+                "{} producers are connected, which is `intake.socket.connections_max`, and all have sent lines recently; \
                  close one or raise it",
-                listeners.places.max()
+                listeners.slots.max()
             );
             turn_away(stream, &why);
             door.metrics.supervisor.registry().troubles().happened("producers", format!("one was turned away: {why}"));
@@ -156,13 +156,13 @@ pub(super) async fn run<S: EventSink>(listeners: Listeners, door: Arc<Door<S>>, 
         connections.spawn(async move {
             door.metrics.connections.add(1.0);
             let connection = async {
-                if let Err(error) = serve(&door, stream, &place, stop).await {
+                if let Err(error) = serve(&door, stream, &slot, stop).await {
                     tracing::debug!(%error, "a producer's connection ended");
                 }
             };
             door.metrics.supervisor.once("socket connection", connection).await;
             door.metrics.connections.add(-1.0);
-            drop(place);
+            drop(slot);
         });
     }
     drop(listeners);
@@ -174,16 +174,16 @@ enum Stream {
     Tcp(tokio::net::TcpStream),
 }
 
-async fn serve<S: EventSink>(door: &Door<S>, stream: Stream, place: &Place, stop: Stop) -> io::Result<()> {
+async fn serve<S: EventSink>(door: &Door<S>, stream: Stream, slot: &Slot, stop: Stop) -> io::Result<()> {
     match stream {
         Stream::Unix(mut stream) => {
             let (reader, writer) = stream.split();
-            Connection::new(door, place).run(reader, writer, stop).await
+            Connection::new(door, slot).run(reader, writer, stop).await
         }
         Stream::Tcp(mut stream) => {
             stream.set_nodelay(true)?;
             let (reader, writer) = stream.split();
-            Connection::new(door, place).run(reader, writer, stop).await
+            Connection::new(door, slot).run(reader, writer, stop).await
         }
     }
 }

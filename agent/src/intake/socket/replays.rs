@@ -1,7 +1,7 @@
 //! How many lines each replay has handed over: one that was killed never got its answers, and its next run asks.
 //!
 //! `{"replay":"NAME"}` says that the lines behind it on this connection belong to that run. `{"replayed":"NAME"}` asks how
-//! many lines of that run were taken or refused for good, and is answered with `{"taken":N,"known":true}`; `known` is false
+//! many lines of that run were taken or refused permanently, and is answered with `{"taken":N,"known":true}`; `known` is false
 //! for a run that this agent has not seen since its start. Both count as empty lines do.
 
 use std::collections::VecDeque;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::limits::{REPLAY_NAME_BYTES_MAX, REPLAYS_MAX};
 
-/// A line that says something about the lines themselves.
+/// A line about the lines of the connection, not an event.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Control {
@@ -33,7 +33,7 @@ pub enum Outcome {
     /// The lines behind it belong to this run.
     Begun(Run),
     /// The answer, a line.
-    Told(String),
+    Answer(String),
     /// It is wrong.
     Refused(&'static str),
 }
@@ -54,11 +54,11 @@ impl Replays {
         let known = runs.iter().find(|(known, _)| *known == name).map(|(_, run)| run);
         // Its connection may still have lines that it has not taken.
         if known.is_some_and(|run| Arc::strong_count(run) > 1) {
-            return Some(Outcome::Refused("this replay still runs; wait for its end"));
+            return Some(Outcome::Refused("this replay is still running; wait for its end"));
         }
         if !begins {
             let (taken, known) = (known.map_or(0, |run| run.load(SeqCst)), known.is_some());
-            return Some(Outcome::Told(format!("{{\"taken\":{taken},\"known\":{known}}}\n")));
+            return Some(Outcome::Answer(format!("{{\"taken\":{taken},\"known\":{known}}}\n")));
         }
         let run = Run::default();
         runs.retain(|(known, _)| *known != name);
@@ -74,9 +74,9 @@ impl Replays {
 mod tests {
     use super::*;
 
-    fn told(replays: &Replays, line: &str) -> String {
+    fn answer(replays: &Replays, line: &str) -> String {
         match replays.control(line.as_bytes()) {
-            Some(Outcome::Told(answer)) => answer,
+            Some(Outcome::Answer(answer)) => answer,
             Some(Outcome::Refused(why)) => why.to_owned(),
             other => panic!("{other:?}"),
         }
@@ -89,14 +89,14 @@ mod tests {
         assert!(replays.control(br#"{"replay":1}"#).is_none(), "it is refused as any other line that is wrong");
         let Some(Outcome::Begun(run)) = replays.control(br#"{"replay":"a"}"#) else { panic!("it begins") };
         run.fetch_add(7, SeqCst);
-        assert!(told(&replays, r#"{"replayed":"a"}"#).contains("still runs"));
+        assert!(answer(&replays, r#"{"replayed":"a"}"#).contains("still running"));
         drop(run);
-        assert_eq!(told(&replays, r#"{"replayed":"a"}"#), "{\"taken\":7,\"known\":true}\n");
+        assert_eq!(answer(&replays, r#"{"replayed":"a"}"#), "{\"taken\":7,\"known\":true}\n");
         for at in 0..REPLAYS_MAX {
             assert!(replays.control(format!("{{\"replay\":\"{at}\"}}").as_bytes()).is_some());
         }
-        assert_eq!(told(&replays, r#"{"replayed":"a"}"#), "{\"taken\":0,\"known\":false}\n");
+        assert_eq!(answer(&replays, r#"{"replayed":"a"}"#), "{\"taken\":0,\"known\":false}\n");
         let long = format!("{{\"replay\":\"{}\"}}", "x".repeat(REPLAY_NAME_BYTES_MAX + 1));
-        assert!(told(&replays, &long).contains("too long"));
+        assert!(answer(&replays, &long).contains("too long"));
     }
 }

@@ -23,9 +23,9 @@ use std::path::PathBuf;
 use afferent_protocol::limits::FOLLOWED_FILES_MAX;
 
 use super::content::{Content, End};
+use super::cursor::{FileCursor, FileCursors};
 use super::files::{FileId, Files, ReadAt, Seen};
 use super::fingerprint::Fingerprint;
-use super::place::{Place, Places};
 use crate::limits::{
     FINGERPRINT_BYTES_MAX, LINE_BYTES_MAX, OPEN_FILES_MAX, TAIL_DAMAGED_MS, TAIL_GONE_MS, TAIL_SETTLED_US,
 };
@@ -55,7 +55,7 @@ pub struct Unread {
 /// What was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
-    /// The place's number.
+    /// The cursor's number.
     pub number: u64,
     /// The file.
     pub path: PathBuf,
@@ -71,7 +71,7 @@ pub struct Chunk {
     pub taken: [u64; 2],
 }
 
-/// A file without a place.
+/// A file without a cursor.
 struct Stranger {
     seen: Seen,
     beginning: Vec<u8>,
@@ -87,8 +87,8 @@ const CHUNK_BYTES: usize = LINE_BYTES_MAX + 3;
 pub struct Follower<F: Files> {
     files: F,
     /// How far each is read.
-    pub places: Places,
-    /// Open files by the number of their place, the one that was used last at the end.
+    pub cursors: FileCursors,
+    /// Open files by the number of their cursor, the one that was used last at the end.
     open: Vec<(u64, Content<F::File>)>,
     /// Files that are copies of others, or count as read, as they were then.
     passed_over: Vec<Seen>,
@@ -105,14 +105,14 @@ pub struct Follower<F: Files> {
 }
 
 impl<F: Files> Follower<F> {
-    /// Goes on from these places. Where there are none, this is the first look: `from_end` leaves out what is there.
-    pub fn new(files: F, places: Option<Places>, from_end: bool, wants_head: bool) -> Self {
-        let skips_present = from_end && places.is_none();
-        let mut places = places.unwrap_or_default();
-        places.is_unsaid |= skips_present;
+    /// Continues from these cursors. Where there are none, this is the first look: `from_end` leaves out what is there.
+    pub fn new(files: F, cursors: Option<FileCursors>, from_end: bool, wants_head: bool) -> Self {
+        let skips_present = from_end && cursors.is_none();
+        let mut cursors = cursors.unwrap_or_default();
+        cursors.is_unsaid |= skips_present;
         let (open, passed_over) = (Vec::new(), Vec::new());
         let (is_unsettled, waiting, is_behind) = (false, 0, false);
-        Self { files, places, open, passed_over, skips_present, wants_head, is_unsettled, waiting, is_behind }
+        Self { files, cursors, open, passed_over, skips_present, wants_head, is_unsettled, waiting, is_behind }
     }
 
     /// Looks which files are there. Gives what is gone.
@@ -138,36 +138,36 @@ impl<F: Files> Follower<F> {
         Ok(unread)
     }
 
-    /// Looks at the files that have a place; gives the numbers of those that have another beginning than before.
+    /// Looks at the files that have a cursor; returns the numbers of those that have another beginning than before.
     fn look_at_known(&mut self, seen: &[Seen], now: Now) -> Vec<u64> {
         let mut truncated = Vec::new();
-        for at in 0..self.places.all.len() {
-            let place = &mut self.places.all[at];
-            let Some(seen) = seen.iter().find(|seen| seen.stat.id == place.id) else {
-                if !std::mem::replace(&mut place.is_missing, true) {
-                    (place.may_have_more, place.since_ms) = (true, now.ms);
+        for at in 0..self.cursors.all.len() {
+            let cursor = &mut self.cursors.all[at];
+            let Some(seen) = seen.iter().find(|seen| seen.stat.id == cursor.id) else {
+                if !std::mem::replace(&mut cursor.is_missing, true) {
+                    (cursor.may_have_more, cursor.since_ms) = (true, now.ms);
                 }
                 continue;
             };
-            place.is_missing = false;
-            place.path.clone_from(&seen.path);
-            let is_as_before = (place.bytes, place.written_us) == (seen.stat.bytes, seen.stat.written_us);
-            if place.was_seen && is_as_before {
+            cursor.is_missing = false;
+            cursor.path.clone_from(&seen.path);
+            let is_as_before = (cursor.bytes, cursor.written_us) == (seen.stat.bytes, seen.stat.written_us);
+            if cursor.was_seen && is_as_before {
                 continue;
             }
             match self.is_same(at, seen) {
                 Ok(Some(is_packed)) => {
-                    let place = &mut self.places.all[at];
-                    let has_grown = !is_packed && seen.stat.bytes > place.position;
-                    place.is_finished &= !has_grown;
-                    place.may_have_more = !place.is_finished;
-                    (place.is_packed, place.since_ms) = (is_packed, now.ms);
-                    (place.bytes, place.written_us, place.was_seen) = (seen.stat.bytes, seen.stat.written_us, true);
+                    let cursor = &mut self.cursors.all[at];
+                    let has_grown = !is_packed && seen.stat.bytes > cursor.position;
+                    cursor.is_finished &= !has_grown;
+                    cursor.may_have_more = !cursor.is_finished;
+                    (cursor.is_packed, cursor.since_ms) = (is_packed, now.ms);
+                    (cursor.bytes, cursor.written_us, cursor.was_seen) = (seen.stat.bytes, seen.stat.written_us, true);
                 }
-                Ok(None) => truncated.push(self.places.all[at].number),
+                Ok(None) => truncated.push(self.cursors.all[at].number),
                 // Looked at again the next time.
                 Err(error) => {
-                    self.places.all[at].was_seen = false;
+                    self.cursors.all[at].was_seen = false;
                     self.failed(&error);
                 }
             }
@@ -175,28 +175,28 @@ impl<F: Files> Follower<F> {
         truncated
     }
 
-    /// Whether a place's file begins as before and reaches as far as it is read; with that, whether it is compressed.
+    /// Whether a cursor's file begins as before and reaches as far as it is read; with that, whether it is compressed.
     fn is_same(&mut self, at: usize, seen: &Seen) -> io::Result<Option<bool>> {
         let content = self.content(at)?;
         let is_packed = content.is_packed()?;
         let (beginning, _) = content.beginning()?;
-        let place = &mut self.places.all[at];
-        if !place.print.fits(&beginning) {
+        let cursor = &mut self.cursors.all[at];
+        if !cursor.print.fits(&beginning) {
             return Ok(None);
         }
-        if std::mem::take(&mut place.was_elsewhere) && !is_packed {
+        if std::mem::take(&mut cursor.was_elsewhere) && !is_packed {
             // It is shorter than its original was, which does not mean that it was truncated.
-            place.ends_at(seen.stat.bytes);
+            cursor.ends_at(seen.stat.bytes);
         }
-        Ok((is_packed || seen.stat.bytes >= place.position).then_some(is_packed))
+        Ok((is_packed || seen.stat.bytes >= cursor.position).then_some(is_packed))
     }
 
-    /// Files without a place that have something in them, oldest first. Those that were passed over before are looked
+    /// Files without a cursor that have something in them, oldest first. Those that were passed over before are looked
     /// at
     /// again when they have changed, or when something has become of the others.
     fn strangers(&mut self, seen: &[Seen], again: bool) -> Vec<Stranger> {
-        let is_known = |id: FileId| self.places.all.iter().any(|place| place.id == id);
-        if again || self.places.all.iter().any(|place| place.is_missing) {
+        let is_known = |id: FileId| self.cursors.all.iter().any(|cursor| cursor.id == id);
+        if again || self.cursors.all.iter().any(|cursor| cursor.is_missing) {
             self.passed_over.clear();
         }
         self.passed_over.retain(|passed| seen.contains(passed));
@@ -220,85 +220,85 @@ impl<F: Files> Follower<F> {
     /// read on.
     fn truncated(&mut self, number: u64, strangers: &mut Vec<Stranger>, now: Now, unread: &mut Vec<Unread>) {
         self.close(number);
-        self.places.is_unsaid = true;
-        let place = self.places.get_mut(number).expect("it was just looked at");
-        let path = place.path.clone();
-        if let Some(at) = strangers.iter().position(|stranger| place.print.fits(&stranger.beginning)) {
+        self.cursors.is_unsaid = true;
+        let cursor = self.cursors.get_mut(number).expect("it was just looked at");
+        let path = cursor.path.clone();
+        if let Some(at) = strangers.iter().position(|stranger| cursor.print.fits(&stranger.beginning)) {
             let copy = strangers.remove(at);
-            let from = place.position.max(if copy.is_packed { 0 } else { copy.seen.stat.bytes });
+            let from = cursor.position.max(if copy.is_packed { 0 } else { copy.seen.stat.bytes });
             let reason = format!(
-                "it was truncated; its copy {} is read to its end, and what was written after the copy was made is lost",
+                "it was truncated; its copy {} is read to its end; lines written after the copy was made are lost",
                 copy.seen.path.display()
             );
-            let is_finished = place.is_finished;
-            place.lies_at(&copy.seen);
+            let is_finished = cursor.is_finished;
+            cursor.lies_at(&copy.seen);
             if !copy.is_packed {
                 // More may have been read than was copied.
-                place.ends_at(place.bytes);
+                cursor.ends_at(cursor.bytes);
             }
-            (place.may_have_more, place.since_ms, place.is_packed) = (!is_finished, now.ms, copy.is_packed);
+            (cursor.may_have_more, cursor.since_ms, cursor.is_packed) = (!is_finished, now.ms, copy.is_packed);
             if !is_finished {
                 unread.push(Unread { path, from, bytes_least: 0, reason });
             }
             return;
         }
-        let bytes_least = place.unread_bytes();
-        let reason = "it was truncated; what was written after the last look is lost".to_owned();
-        if !place.is_finished {
-            unread.push(Unread { path, from: place.position, bytes_least, reason });
+        let bytes_least = cursor.unread_bytes();
+        let reason = "it was truncated; lines written after the last look are lost".to_owned();
+        if !cursor.is_finished {
+            unread.push(Unread { path, from: cursor.position, bytes_least, reason });
         }
-        self.places.all.retain(|place| place.number != number);
+        self.cursors.all.retain(|cursor| cursor.number != number);
     }
 
     /// Files that no path leads to any more: a copy is read on, and what is open is read to its end.
     fn look_at_missing(&mut self, strangers: &mut Vec<Stranger>, now: Now, unread: &mut Vec<Unread>) {
-        let missing = self.places.all.iter().filter(|place| place.is_missing);
-        for number in missing.map(|place| place.number).collect::<Vec<_>>() {
+        let missing = self.cursors.all.iter().filter(|cursor| cursor.is_missing);
+        for number in missing.map(|cursor| cursor.number).collect::<Vec<_>>() {
             let is_open = self.open.iter().any(|(open, _)| *open == number);
-            let place = self.places.get_mut(number).expect("it was just listed");
-            if is_open && place.may_have_more {
+            let cursor = self.cursors.get_mut(number).expect("it was just listed");
+            if is_open && cursor.may_have_more {
                 continue;
             }
-            if let Some(at) = strangers.iter().position(|stranger| place.print.fits(&stranger.beginning)) {
+            if let Some(at) = strangers.iter().position(|stranger| cursor.print.fits(&stranger.beginning)) {
                 let copy = strangers.remove(at);
-                place.lies_at(&copy.seen);
-                (place.may_have_more, place.since_ms) = (!place.is_finished, now.ms);
-                place.is_packed = copy.is_packed;
+                cursor.lies_at(&copy.seen);
+                (cursor.may_have_more, cursor.since_ms) = (!cursor.is_finished, now.ms);
+                cursor.is_packed = copy.is_packed;
                 self.close(number);
-                self.places.is_unsaid = true;
+                self.cursors.is_unsaid = true;
                 continue;
             }
-            if is_open && !place.is_last_read {
+            if is_open && !cursor.is_last_read {
                 // Whoever has it open may still write to it, for a moment.
-                place.is_last_read = now.ms - place.since_ms >= TAIL_GONE_MS;
-                place.may_have_more = true;
+                cursor.is_last_read = now.ms - cursor.since_ms >= TAIL_GONE_MS;
+                cursor.may_have_more = true;
                 continue;
             }
-            if is_open && !place.is_at_rest() {
+            if is_open && !cursor.is_at_rest() {
                 continue;
             }
-            let is_known = place.was_seen && !place.is_packed;
-            let is_read = is_open || place.is_finished || (is_known && place.unread_bytes() == 0);
-            if now.ms - place.since_ms < TAIL_GONE_MS {
+            let is_known = cursor.was_seen && !cursor.is_packed;
+            let is_read = is_open || cursor.is_finished || (is_known && cursor.unread_bytes() == 0);
+            if now.ms - cursor.since_ms < TAIL_GONE_MS {
                 // A list that is made while files are renamed may lack one that is there.
                 self.is_unsettled |= !is_read;
                 continue;
             }
             if !is_read {
-                let reason = "it is gone; what it held behind what was read is lost".to_owned();
-                let (path, from, bytes_least) = (place.path.clone(), place.position, place.unread_bytes());
+                let reason = "it was deleted; its unread lines are lost".to_owned();
+                let (path, from, bytes_least) = (cursor.path.clone(), cursor.position, cursor.unread_bytes());
                 unread.push(Unread { path, from, bytes_least, reason });
             }
             self.forget(number);
         }
     }
 
-    /// Files without a place: new ones get one.
+    /// Files without a cursor: new ones get one.
     fn look_at_strangers(&mut self, strangers: Vec<Stranger>, now: Now) {
         self.waiting = 0;
         for stranger in strangers {
             let seen = &stranger.seen;
-            let is_behind = seen.stat.written_us <= self.places.horizon_us;
+            let is_behind = seen.stat.written_us <= self.cursors.horizon_us;
             if self.is_original(&stranger, now) {
                 continue;
             }
@@ -315,49 +315,49 @@ impl<F: Files> Follower<F> {
                 self.waiting += 1;
                 continue;
             }
-            let mut place = Place::new(self.places.next_number(), seen);
-            place.print = Fingerprint::of(&stranger.beginning);
-            place.is_packed = stranger.is_packed;
-            place.since_ms = now.ms;
-            self.places.all.push(place);
+            let mut cursor = FileCursor::new(self.cursors.next_number(), seen);
+            cursor.print = Fingerprint::of(&stranger.beginning);
+            cursor.is_packed = stranger.is_packed;
+            cursor.since_ms = now.ms;
+            self.cursors.all.push(cursor);
             if self.skips_present {
                 self.skip(stranger.is_packed);
             }
         }
     }
 
-    /// Whether a file that has a place is the copy, and this one, which is longer, is what it was made of: then the
-    /// place is
+    /// Whether a file that has a cursor is the copy, and this one, which is longer, is what it was made of: then the
+    /// cursor is
     /// here. A short beginning does not show that: files may have the same head.
     fn is_original(&mut self, stranger: &Stranger, now: Now) -> bool {
-        let fits = |place: &Place| {
-            let is_whole = place.print.known == FINGERPRINT_BYTES_MAX && !place.is_packed && !place.is_missing;
-            is_whole && place.print.fits(&stranger.beginning)
+        let fits = |cursor: &FileCursor| {
+            let is_whole = cursor.print.known == FINGERPRINT_BYTES_MAX && !cursor.is_packed && !cursor.is_missing;
+            is_whole && cursor.print.fits(&stranger.beginning)
         };
-        let Some(at) = self.places.all.iter().position(fits).filter(|_| !stranger.is_packed) else { return false };
+        let Some(at) = self.cursors.all.iter().position(fits).filter(|_| !stranger.is_packed) else { return false };
         if stranger.seen.stat.bytes <= self.bytes_now(at) || self.is_unsettled {
             return false;
         }
-        let place = &mut self.places.all[at];
-        place.name = Place::new(0, &stranger.seen).name;
-        place.lies_at(&stranger.seen);
-        (place.is_finished, place.since_ms) = (false, now.ms);
-        let number = place.number;
+        let cursor = &mut self.cursors.all[at];
+        cursor.name = FileCursor::new(0, &stranger.seen).name;
+        cursor.lies_at(&stranger.seen);
+        (cursor.is_finished, cursor.since_ms) = (false, now.ms);
+        let number = cursor.number;
         self.close(number);
-        self.places.is_unsaid = true;
+        self.cursors.is_unsaid = true;
         true
     }
 
-    /// Whether it is a copy of a file that has a place, or may become one: it is being written, and so far is the same.
+    /// Whether it is a copy of a file that has a cursor, or may become one: it is being written, and so far is the same.
     fn is_copy(&mut self, stranger: &Stranger) -> bool {
         let Stranger { seen, beginning, end, is_packed } = stranger;
         if *is_packed && *end == End::CutShort {
             return true;
         }
-        for at in 0..self.places.all.len() {
-            let place = &self.places.all[at];
-            let is_never_longer = *is_packed || place.is_packed || place.is_missing;
-            let (known, fits, is_missing) = (place.print.known, place.print.fits(beginning), place.is_missing);
+        for at in 0..self.cursors.all.len() {
+            let cursor = &self.cursors.all[at];
+            let is_never_longer = *is_packed || cursor.is_packed || cursor.is_missing;
+            let (known, fits, is_missing) = (cursor.print.known, cursor.print.fits(beginning), cursor.is_missing);
             let may_become = beginning.len() < known && !is_missing;
             if (!fits && !may_become) || (!is_never_longer && self.bytes_now(at) < seen.stat.bytes) {
                 continue;
@@ -374,9 +374,9 @@ impl<F: Files> Follower<F> {
         false
     }
 
-    /// The length of a place's file at this moment.
+    /// The length of a cursor's file at this moment.
     fn bytes_now(&mut self, at: usize) -> u64 {
-        let bytes = self.places.all[at].bytes;
+        let bytes = self.cursors.all[at].bytes;
         match self.content(at).and_then(|content| content.file().stat()) {
             Ok(stat) => {
                 // Truncated since it was looked at.
@@ -390,10 +390,10 @@ impl<F: Files> Follower<F> {
         }
     }
 
-    /// Leaves out what the newest place holds now; a last line that is not whole yet is taken when it is.
+    /// Leaves out what the newest cursor holds now; a last line that is not whole yet is taken when it is.
     fn skip(&mut self, is_packed: bool) {
-        let at = self.places.all.len() - 1;
-        let bytes = self.places.all[at].bytes;
+        let at = self.cursors.all.len() - 1;
+        let bytes = self.cursors.all[at].bytes;
         let mut end = bytes;
         if !is_packed && let Ok(content) = self.content(at) {
             let from = bytes.saturating_sub(LINE_BYTES_MAX as u64);
@@ -401,42 +401,43 @@ impl<F: Files> Follower<F> {
             let read = content.read_at(&mut last, from).map_or(0, |(read, _)| read);
             end = memchr::memrchr(b'\n', &last[..read]).map_or(from, |line_end| from + line_end as u64 + 1);
         }
-        let place = &mut self.places.all[at];
-        place.begin_at(if is_packed { 0 } else { end });
-        (place.is_finished, place.may_have_more) = (is_packed, !is_packed);
+        let cursor = &mut self.cursors.all[at];
+        cursor.begin_at(if is_packed { 0 } else { end });
+        (cursor.is_finished, cursor.may_have_more) = (is_packed, !is_packed);
     }
 
     /// Makes room for a file that was last written then; `false` when there is none.
     fn make_room(&mut self, written_us: i64, now: Now) -> bool {
-        if self.places.all.len() < FOLLOWED_FILES_MAX {
+        if self.cursors.all.len() < FOLLOWED_FILES_MAX {
             return true;
         }
-        let may_go = |place: &&Place| {
-            let is_settled = place.is_finished || now.wall_us - place.written_us > TAIL_SETTLED_US;
-            place.is_at_rest() && is_settled && place.was_seen && place.written_us <= written_us
+        let may_go = |cursor: &&FileCursor| {
+            let is_settled = cursor.is_finished || now.wall_us - cursor.written_us > TAIL_SETTLED_US;
+            cursor.is_at_rest() && is_settled && cursor.was_seen && cursor.written_us <= written_us
         };
-        let oldest = self.places.all.iter().filter(may_go).min_by_key(|place| place.written_us);
-        let Some((number, written_us)) = oldest.map(|place| (place.number, place.written_us)) else { return false };
+        let oldest = self.cursors.all.iter().filter(may_go).min_by_key(|cursor| cursor.written_us);
+        let Some((number, written_us)) = oldest.map(|cursor| (cursor.number, cursor.written_us)) else { return false };
         self.forget(number);
-        self.places.horizon_us = self.places.horizon_us.max(written_us);
+        self.cursors.horizon_us = self.cursors.horizon_us.max(written_us);
         true
     }
 
     /// Files that are read to their end and are not written any more: nothing of them is lost when they go.
     fn finish(&mut self, now: Now, unread: &mut Vec<Unread>) {
-        for place in &mut self.places.all {
-            let is_old = now.ms - place.since_ms >= TAIL_DAMAGED_MS;
-            if place.is_cut_short && is_old && !place.has_ended {
-                unread.push(place.ended_early("the compressed file ends in the middle"));
+        for cursor in &mut self.cursors.all {
+            let is_old = now.ms - cursor.since_ms >= TAIL_DAMAGED_MS;
+            if cursor.is_cut_short && is_old && !cursor.has_ended {
+                unread.push(cursor.ended_early("the compressed file ends in the middle"));
             }
-            let is_calm = place.has_ended || (place.is_rotated() && now.ms - place.since_ms >= TAIL_GONE_MS);
-            if !place.is_finished && !place.is_missing && place.is_at_rest() && is_calm {
-                place.is_finished = true;
-                self.places.is_unsaid = true;
+            let is_calm = cursor.has_ended || (cursor.is_rotated() && now.ms - cursor.since_ms >= TAIL_GONE_MS);
+            if !cursor.is_finished && !cursor.is_missing && cursor.is_at_rest() && is_calm {
+                cursor.is_finished = true;
+                self.cursors.is_unsaid = true;
             }
         }
-        let places = &self.places;
-        self.open.retain(|(number, _)| places.all.iter().any(|place| place.number == *number && !place.is_finished));
+        let cursors = &self.cursors;
+        self.open
+            .retain(|(number, _)| cursors.all.iter().any(|cursor| cursor.number == *number && !cursor.is_finished));
     }
 
     /// Reads on in the oldest file that may have more; `None` when there is nothing more to read before the next look.
@@ -445,17 +446,17 @@ impl<F: Files> Follower<F> {
             if self.is_unsettled {
                 return None;
             }
-            let more = self.places.all.iter().enumerate().filter(|(_, place)| place.may_have_more);
-            let (at, _) = more.min_by_key(|(_, place)| (place.written_us, place.number))?;
+            let more = self.cursors.all.iter().enumerate().filter(|(_, cursor)| cursor.may_have_more);
+            let (at, _) = more.min_by_key(|(_, cursor)| (cursor.written_us, cursor.number))?;
             match self.read(at, now, unread) {
                 Ok(Some(chunk)) => return Some(chunk),
                 Ok(None) => {}
                 Err(error) => {
-                    let place = &mut self.places.all[at];
+                    let cursor = &mut self.cursors.all[at];
                     // Looked at again the next time, whether it has changed or not.
-                    (place.may_have_more, place.was_seen) = (false, false);
-                    tracing::debug!(file = %place.path.display(), %error, "a followed file cannot be read now");
-                    let (number, is_missing) = (place.number, place.is_missing);
+                    (cursor.may_have_more, cursor.was_seen) = (false, false);
+                    tracing::debug!(file = %cursor.path.display(), %error, "a followed file cannot be read now");
+                    let (number, is_missing) = (cursor.number, cursor.is_missing);
                     self.close(number);
                     if !is_missing {
                         self.failed(&error);
@@ -466,8 +467,8 @@ impl<F: Files> Follower<F> {
     }
 
     fn read(&mut self, at: usize, now: Now, unread: &mut Vec<Unread>) -> io::Result<Option<Chunk>> {
-        let place = &self.places.all[at];
-        let (scanned, print, needs_head) = (place.scanned, place.print, self.wants_head && place.head.is_none());
+        let cursor = &self.cursors.all[at];
+        let (scanned, print, needs_head) = (cursor.scanned, cursor.print, self.wants_head && cursor.head.is_none());
         let content = self.content(at)?;
         let mut bytes = vec![0; CHUNK_BYTES];
         let (len, end) = content.read_at(&mut bytes, scanned)?;
@@ -476,22 +477,22 @@ impl<F: Files> Follower<F> {
         // between.
         let beginning = if content.is_packed()? { None } else { Some(content.beginning()?.0) };
         if beginning.as_ref().is_some_and(|beginning| !print.fits(beginning)) {
-            let place = &mut self.places.all[at];
-            (place.may_have_more, place.was_seen) = (false, false);
+            let cursor = &mut self.cursors.all[at];
+            (cursor.may_have_more, cursor.was_seen) = (false, false);
             return Ok(None);
         }
         let head = if needs_head { content.first_line()? } else { None };
-        let place = &mut self.places.all[at];
+        let cursor = &mut self.cursors.all[at];
         if let Some(beginning) = beginning.filter(|beginning| beginning.len() > print.known) {
-            place.print = Fingerprint::of(&beginning);
+            cursor.print = Fingerprint::of(&beginning);
         }
-        place.head = place.head.take().or(head);
-        Ok(cut_lines(place, bytes, end, now, unread))
+        cursor.head = cursor.head.take().or(head);
+        Ok(cut_lines(cursor, bytes, end, now, unread))
     }
 
-    /// The place's file, opened where it is not open. One that is not the place's any more is an error.
+    /// The cursor's file, opened where it is not open. One that is not the cursor's any more is an error.
     fn content(&mut self, at: usize) -> io::Result<&mut Content<F::File>> {
-        let Place { number, path, id, .. } = &self.places.all[at];
+        let FileCursor { number, path, id, .. } = &self.cursors.all[at];
         let open = match self.open.iter().position(|(open, _)| open == number) {
             Some(open) => self.open.remove(open),
             None => {
@@ -509,15 +510,15 @@ impl<F: Files> Follower<F> {
         Ok(&mut self.open.last_mut().expect("it was just put there").1)
     }
 
-    /// What was there a moment ago has another name by now.
+    /// What was there a moment ago has a different name by now.
     fn failed(&mut self, error: &io::Error) {
         self.is_unsettled |= error.kind() == io::ErrorKind::NotFound;
     }
 
     fn forget(&mut self, number: u64) {
         self.close(number);
-        self.places.all.retain(|place| place.number != number);
-        self.places.is_unsaid = true;
+        self.cursors.all.retain(|cursor| cursor.number != number);
+        self.cursors.is_unsaid = true;
     }
 
     fn close(&mut self, number: u64) {
@@ -540,45 +541,51 @@ fn stranger<F: Files>(files: &mut F, seen: &Seen) -> io::Result<Option<Stranger>
     Ok((!beginning.is_empty()).then(|| Stranger { seen: seen.clone(), beginning, end, is_packed }))
 }
 
-/// The lines in what was read at a place, and what follows for the place from where that ended.
-fn cut_lines(place: &mut Place, mut bytes: Vec<u8>, end: End, now: Now, unread: &mut Vec<Unread>) -> Option<Chunk> {
-    let is_long = place.scanned > place.position;
+/// The lines in what was read at a cursor, and what follows for the cursor from where that ended.
+fn cut_lines(
+    cursor: &mut FileCursor,
+    mut bytes: Vec<u8>,
+    end: End,
+    now: Now,
+    unread: &mut Vec<Unread>,
+) -> Option<Chunk> {
+    let is_long = cursor.scanned > cursor.position;
     let line_end = if is_long { memchr::memchr(b'\n', &bytes) } else { memchr::memrchr(b'\n', &bytes) };
     if let Some(line_end) = line_end {
-        let lines_end = place.scanned + line_end as u64 + 1;
-        place.may_have_more = end != End::Now || line_end + 1 < bytes.len();
+        let lines_end = cursor.scanned + line_end as u64 + 1;
+        cursor.may_have_more = end != End::Now || line_end + 1 < bytes.len();
         bytes.truncate(if is_long { 0 } else { line_end + 1 });
-        return Some(chunk(place, lines_end, bytes, now));
+        return Some(chunk(cursor, lines_end, bytes, now));
     }
     if is_long || bytes.len() > LINE_BYTES_MAX + 1 {
-        place.scanned += bytes.len() as u64;
+        cursor.scanned += bytes.len() as u64;
     }
-    place.may_have_more = end == End::More;
+    cursor.may_have_more = end == End::More;
     match end {
         End::More | End::Now => {}
-        End::Forever => place.has_ended = true,
-        End::CutShort => place.is_cut_short = true,
-        End::Damaged => unread.push(place.ended_early("the compressed file is damaged")),
+        End::Forever => cursor.has_ended = true,
+        End::CutShort => cursor.is_cut_short = true,
+        End::Damaged => unread.push(cursor.ended_early("the compressed file is damaged")),
     }
-    let is_last = place.has_ended || (place.is_last_read && end == End::Now);
-    let lines_end = if is_long { place.scanned } else { place.position + bytes.len() as u64 };
-    (is_last && lines_end > place.position).then(|| {
-        if lines_end - place.position > LINE_BYTES_MAX as u64 + 1 {
+    let is_last = cursor.has_ended || (cursor.is_last_read && end == End::Now);
+    let lines_end = if is_long { cursor.scanned } else { cursor.position + bytes.len() as u64 };
+    (is_last && lines_end > cursor.position).then(|| {
+        if lines_end - cursor.position > LINE_BYTES_MAX as u64 + 1 {
             bytes.clear();
         }
-        chunk(place, lines_end, bytes, now)
+        chunk(cursor, lines_end, bytes, now)
     })
 }
 
-fn chunk(place: &mut Place, end: u64, bytes: Vec<u8>, now: Now) -> Chunk {
-    if place.is_missing {
-        place.since_ms = now.ms;
+fn chunk(cursor: &mut FileCursor, end: u64, bytes: Vec<u8>, now: Now) -> Chunk {
+    if cursor.is_missing {
+        cursor.since_ms = now.ms;
     }
-    let (number, path, head) = (place.number, place.path.clone(), place.head.clone());
-    Chunk { number, path, start: place.position, end, bytes, head, taken: place.taken() }
+    let (number, path, head) = (cursor.number, cursor.path.clone(), cursor.head.clone());
+    Chunk { number, path, start: cursor.position, end, bytes, head, taken: cursor.taken() }
 }
 
-impl Place {
+impl FileCursor {
     /// Bytes that were seen and not read.
     fn unread_bytes(&self) -> u64 {
         if self.was_seen && !self.is_packed { self.bytes.saturating_sub(self.position) } else { 0 }
@@ -587,7 +594,7 @@ impl Place {
     /// There is no more to read, although there should be.
     fn ended_early(&mut self, why: &str) -> Unread {
         self.has_ended = true;
-        let reason = format!("{why}; what it held behind what was read is lost");
+        let reason = format!("{why}; its unread lines are lost");
         Unread { path: self.path.clone(), from: self.position, bytes_least: 0, reason }
     }
 }

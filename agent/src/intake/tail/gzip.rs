@@ -104,7 +104,7 @@ impl Gzip {
                     return Ok(());
                 }
                 Head::None => return Err(damaged("no gzip member begins where one is expected")),
-                Head::More if self.input.len() > GZIP_HEAD_BYTES_MAX => return Err(damaged("its head is too long")),
+                Head::More if self.input.len() > GZIP_HEAD_BYTES_MAX => return Err(damaged("its header is too long")),
                 Head::More if self.fill(file)? => {}
                 Head::More if self.input.is_empty() && self.read > 0 => {
                     self.at = At::End;

@@ -25,17 +25,17 @@ use afferent_host::stop::Stop;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct TailConfig {
-    /// Names the input: in logs, in metrics, and in the ring log, where its places are.
+    /// The name of the input in logs, in metrics, and in the ring log, which holds its cursors.
     pub name: String,
     /// The files.
     pub paths: Vec<Pattern>,
-    /// What their lines are.
+    /// The format of their lines.
     pub form: LineForm,
-    /// What their columns mean.
+    /// The meaning of their columns.
     pub mapping: Mapping,
-    /// Whether files that are there at the first look are followed from their end.
+    /// Whether to begin at the end of files that exist at the first look.
     pub from_end: bool,
-    /// From look to look.
+    /// Time between two looks at the files.
     pub interval: Duration,
 }
 
@@ -122,7 +122,7 @@ impl Written {
             return Err(format!("`name` has {} bytes; it goes from 1 to {INPUT_NAME_BYTES_MAX}", self.name.len()));
         }
         if self.paths.is_empty() {
-            return Err("`paths` is empty; name files, as /var/log/press*.log".to_owned());
+            return Err("`paths` is empty; name files, such as /var/log/press*.log".to_owned());
         }
         let interval_ms = self.interval_ms.unwrap_or(INTERVAL_MS_DEFAULT);
         if !(TAIL_INTERVAL_MS_MIN..=TAIL_INTERVAL_MS_MAX).contains(&interval_ms) {
@@ -164,7 +164,7 @@ impl Written {
             }
             Format::Csv => Ok(LineForm::Csv { columns: self.columns.clone() }),
             Format::Plain => {
-                let pattern = self.pattern.as_deref().ok_or("`pattern` is missing, which plain lines need")?;
+                let pattern = self.pattern.as_deref().ok_or("`pattern` is missing; plain lines need it")?;
                 let pattern = LinePattern::new(pattern)?;
                 let mapped = [&self.subject_column, &self.time_column].into_iter().flatten().chain(&self.value_columns);
                 if let Some(missing) = mapped.into_iter().find(|name| !pattern.names().any(|group| group == **name)) {
@@ -190,43 +190,44 @@ impl Input for Tail {
     type Shared = ();
 
     const REPEATS: bool = true;
-    const HELP: &'static str = "Files that are followed as they grow, are rotated and compressed; every line once. May stand there several times.";
+    const HELP: &'static str =
+        "Follows files as they grow, are rotated and compressed; takes every line once. May be repeated.";
     #[rustfmt::skip]
     const KEYS: &'static [Key] = &[
-        optional("name", Value::Text, "\"press\"", "Names the input and its places; a new name starts over. Needed."),
-        optional("paths", Value::Texts, "[\"/var/log/press.log*\"]", "The files, with those that rotation makes of them; * and ? in the name. Needed."),
-        optional("format", Value::Choice(&["json", "csv", "plain"]), "\"plain\"", "Default: json. What a line is: JSON, a record, or what `pattern` takes apart."),
-        optional("from", Value::Choice(&["start", "end"]), "\"start\"", "Where files are followed from that are there at the first look; later ones always from the start."),
-        optional("interval_ms", Value::Whole(TAIL_INTERVAL_MS_MIN as u64, TAIL_INTERVAL_MS_MAX as u64), "250", "From look to look."),
-        optional("columns", Value::Texts, "[\"time\", \"value\"]", "The columns of CSV files without a head, as copytruncate leaves them. Default: the first line of each file."),
+        optional("name", Value::Text, "\"press\"", "The name of the input and its cursors; a new name starts over. Required."),
+        optional("paths", Value::Texts, "[\"/var/log/press.log*\"]", "The files, including rotated ones; the name may have * and ?. Required."),
+        optional("format", Value::Choice(&["json", "csv", "plain"]), "\"plain\"", "The format of a line: JSON, CSV, or plain text for `pattern`. Default: json."),
+        optional("from", Value::Choice(&["start", "end"]), "\"start\"", "Where to begin in files that exist at the first look; later files are read from the start."),
+        optional("interval_ms", Value::Whole(TAIL_INTERVAL_MS_MIN as u64, TAIL_INTERVAL_MS_MAX as u64), "250", "Milliseconds between two looks at the files."),
+        optional("columns", Value::Texts, "[\"time\", \"value\"]", "The columns of CSV files without a header line, as copytruncate leaves them. Default: the first line of each file."),
         optional("pattern", Value::Text, "'^(?<timestamp>[^ ]+) (?<sensor>[^ ]+) (?<value>[^ ]+) (?<lot>.*)$'", "A regular expression for plain lines. Its named groups are the socket's fields, or columns where `value_columns` is set."),
-        optional("unmatched", Value::Choice(&["refuse", "skip"]), "\"refuse\"", "What becomes of plain lines that it does not fit."),
-        optional("fields", Value::Texts, "{ type = \"breakdown\" }", "Fields that all plain lines have."),
-        optional("subject", Value::Text, "\"88-C/temperature\"", "What mapped values and plain lines are about."),
-        optional("subject_column", Value::Text, "\"sensor\"", "A column that goes on the subject."),
+        optional("unmatched", Value::Choice(&["refuse", "skip"]), "\"refuse\"", "Whether plain lines that do not match `pattern` are refused or skipped."),
+        optional("fields", Value::Texts, "{ type = \"breakdown\" }", "Fields that are added to all plain lines."),
+        optional("subject", Value::Text, "\"88-C/temperature\"", "The subject of mapped values and plain lines."),
+        optional("subject_column", Value::Text, "\"sensor\"", "A column whose text is appended to the subject."),
         optional("time_column", Value::Text, "\"timestamp\"", "The column with the time. Default: when the line is read."),
         optional("time_format", Value::Text, "\"%Y%m%d%H%M%S\"", "rfc3339, unix, unix_ms, unix_us, unix_ns, excel, or a pattern of %Y %m %d %H %M %S %f %z. Default: rfc3339."),
-        optional("time_zone", Value::Text, "\"UTC\"", "The zone of times that say none: UTC, or as +02:00. Default: such times are refused."),
-        optional("value_columns", Value::Texts, "[\"value\", \"lot\"]", "The columns with values. JSON lines without it are the socket's."),
-        optional("text_columns", Value::Texts, "[\"lot\"]", "Those of them that hold text. Default: numbers, true and false; what is neither is refused."),
-        optional("number_columns", Value::Texts, "[\"value\"]", "Those of them that hold numbers alone."),
-        optional("missing", Value::Texts, "[\"NaN\"]", "Cells that mean no value, as empty ones do."),
-        optional("decimal", Value::Text, "\",\"", "The decimal sign. Default: a point."),
-        optional("delimiter", Value::Text, "\";\"", "What stands between the columns. Default: a comma."),
+        optional("time_zone", Value::Text, "\"UTC\"", "The zone of times without one: UTC, or an offset such as +02:00. Default: such times are refused."),
+        optional("value_columns", Value::Texts, "[\"value\", \"lot\"]", "The columns with values. Without it, JSON lines have the socket's format."),
+        optional("text_columns", Value::Texts, "[\"lot\"]", "Value columns that hold text. Default: numbers, true and false; other cells are refused."),
+        optional("number_columns", Value::Texts, "[\"value\"]", "Value columns that hold only numbers."),
+        optional("missing", Value::Texts, "[\"NaN\"]", "Texts of cells without a value, beside empty cells."),
+        optional("decimal", Value::Text, "\",\"", "The decimal separator. Default: a point."),
+        optional("delimiter", Value::Text, "\";\"", "The character between the columns. Default: a comma."),
         optional("unit", Value::Text, "\"Cel\"", "The values' unit, a UCUM code."),
     ];
 
     fn check(section: &Vec<TailConfig>, _: &Home) -> Result<(), String> {
         if section.len() > TAIL_INPUTS_MAX {
             return Err(format!(
-                "`intake.tail` is listed {} times; at most {TAIL_INPUTS_MAX} are taken",
+                "`intake.tail` is listed {} times; at most {TAIL_INPUTS_MAX} are allowed",
                 section.len()
             ));
         }
         let mut names = BTreeSet::new();
         match section.iter().find(|tail| !names.insert(&tail.name)) {
             Some(twice) => {
-                Err(format!("`intake.tail.name` {:?} is listed twice; names tell their places apart", twice.name))
+                Err(format!("`intake.tail.name` {:?} is listed twice; give each input a name of its own", twice.name))
             }
             None => Ok(()),
         }

@@ -19,11 +19,11 @@ use crate::intake::time::rfc3339;
 pub struct LinePattern(Regex);
 
 impl LinePattern {
-    /// Reads one; the error says what is wrong with it.
+    /// Reads one; the error states what is wrong with it.
     pub fn new(pattern: &str) -> Result<Self, String> {
         let regex = Regex::new(pattern).map_err(|error| format!("`pattern` {pattern:?}: {error}"))?;
         if regex.capture_names().flatten().next().is_none() {
-            return Err(format!("`pattern` {pattern:?} has no named group; name what is taken, as (?<message>.*)"));
+            return Err(format!("`pattern` {pattern:?} has no named group; add one such as (?<message>.*)"));
         }
         Ok(Self(regex))
     }
@@ -93,7 +93,7 @@ impl LineMaker {
         matches!(&self.form, LineForm::Csv { columns } if columns.is_empty())
     }
 
-    /// Appends the socket's lines to `text`. The error says why the line cannot be taken.
+    /// Appends the socket's lines to `text`. The error states why the line cannot be taken.
     pub fn make(&mut self, chunk: &Chunk, start: u64, line: &[u8], text: &mut String) -> Result<Made, String> {
         if matches!(self.form, LineForm::Json) && self.mapping.value_columns.is_empty() {
             return Ok(Made::AsItIs);
@@ -108,7 +108,7 @@ impl LineMaker {
             LineForm::Csv { .. } => self.cells_of_csv(chunk, line)?,
             LineForm::Plain { pattern, fields, skips } => {
                 let Some(groups) = pattern.0.captures(line) else {
-                    return if *skips { Ok(Made::Skipped) } else { Err("`pattern` does not fit it".to_owned()) };
+                    return if *skips { Ok(Made::Skipped) } else { Err("`pattern` does not match it".to_owned()) };
                 };
                 if self.mapping.value_columns.is_empty() {
                     text.push_str(&self.fields(&groups, pattern, fields)?);
@@ -144,7 +144,7 @@ impl LineMaker {
             Some((number, known)) if *number == chunk.number => known,
             unknown => {
                 let head = if columns.is_empty() {
-                    chunk.head.clone().ok_or("its file has no head that can be read; name its columns in `columns`")?
+                    chunk.head.clone().ok_or("its file has no readable header line; name its columns in `columns`")?
                 } else {
                     let quoted = columns.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\"")));
                     quoted.collect::<Vec<_>>().join(&char::from(delimiter).to_string()).into_bytes()
@@ -249,7 +249,7 @@ mod tests {
         let expected = "Lines {\"subject\":\"88-C/press\",\"time\":\"2021-09-13T23:54:31.000000Z\",\"code\":\"42\",\
                         \"message\":\"\\\"stuck\\\"\",\"type\":\"breakdown\"}\n";
         assert_eq!(breakdowns[0].as_deref(), Ok(expected));
-        assert!(breakdowns[1].as_ref().unwrap_err().contains("does not fit"));
+        assert!(breakdowns[1].as_ref().unwrap_err().contains("does not match"));
         assert_eq!(made(form(true), mapping(&[]), &lines)[1].as_deref(), Ok("Skipped "));
         let pattern = LinePattern::new("temp=(?<v>[^ ]+)").unwrap();
         let columns = LineForm::Plain { pattern, fields: BTreeMap::new(), skips: false };

@@ -1,7 +1,7 @@
 //! Files that are followed: every line once, across growth, rotation by rename and by truncation, deletion,
 //! compression, and a kill of the agent at any moment.
 //!
-//! # Where the place is
+//! # Where the cursor is
 //!
 //! How far each file is read stands in the ring log, in the batch of the events that its lines have led to
 //! ([`Body::Followed`]): a table of the input's files, which is pushed under one lock with the events and is durable
@@ -10,8 +10,8 @@
 //!
 //! | the agent dies | after the start |
 //! |---|---|
-//! | before the commit | the table has the place before; the lines are read again, and none of their events is there |
-//! | after the commit | the table has the new place; the lines are not read again |
+//! | before the commit | the table has the cursor before; the lines are read again, and none of their events is there |
+//! | after the commit | the table has the new cursor; the lines are not read again |
 //! | in the middle of the write | the tail is torn, its events and its table are gone with it; as before the commit |
 //! | between the commits of the two streams | the lines are read again, and the events of the stream that has them left out |
 //!
@@ -20,7 +20,7 @@
 //!
 //! # What is known of a file
 //!
-//! Its inode, the first 1024 bytes of its text, and how far its lines are taken ([`place`]); what follows from these is
+//! Its inode, the first 1024 bytes of its text, and how far its lines are taken ([`cursor`]); what follows from these is
 //! said at the head of [`follow`]. `paths` should match what rotation makes of a file: what is renamed to a name that
 //! is not followed is read to its end only while the agent runs.
 //!
@@ -37,12 +37,13 @@
 //! as they differ, or the newer one is the longer one.
 //!
 //! The modules, in the order in which a line passes them: [`files`] (with [`pattern`]), [`content`] (with [`gzip`]),
-//! [`follow`] (with [`fingerprint`] and [`place`]), [`lines`], then the sink.
+//! [`follow`] (with [`fingerprint`] and [`cursor`]), [`lines`], then the sink.
 //!
 //! [`Body::Followed`]: afferent_protocol::event::Body::Followed
 //! [`LifeCycle::Unread`]: afferent_protocol::event::LifeCycle::Unread
 
 pub mod content;
+pub mod cursor;
 pub mod files;
 pub mod fingerprint;
 pub mod follow;
@@ -50,7 +51,6 @@ pub mod gzip;
 mod input;
 pub mod lines;
 pub mod pattern;
-pub mod place;
 #[cfg(test)]
 mod tests;
 
@@ -71,11 +71,11 @@ use crate::limits::{LINE_BYTES_MAX, REPLAY_RETRY_MS, TAIL_GROUP_BYTES, TAIL_GROU
 use crate::metrics::{Counter, Registry};
 use crate::supervise::Ended;
 use afferent_host::stop::Stop;
+use cursor::{FileCursors, Move};
 use files::OnDisk;
 use follow::{Chunk, Follower, Now, Unread};
 pub use input::{Tail, TailConfig};
 use lines::{LineMaker, Made};
-use place::{Move, Places};
 
 /// What such an input counts.
 #[derive(Clone)]
@@ -110,7 +110,7 @@ impl TailMetrics {
         self.lines.refused.add(1);
         let path = chunk.path.display();
         let text = format!(
-            "the line at byte {start} of {path} was refused, and its event is lost: {error}; mend what writes it"
+            "the line at byte {start} of {path} was refused, and its event is lost: {error}; correct the program that writes it"
         );
         self.lines.troubles.happened(&format!("lines of {}", self.name), text);
     }
@@ -129,9 +129,9 @@ pub async fn run<S: FileSink>(
     mut stop: Stop,
 ) -> Ended {
     let (tables, tickets) = sink.followed(&config.name);
-    let places = Places::restore(tables, tickets);
+    let cursors = FileCursors::restore(tables, tickets);
     let maker = LineMaker::new(config.form.clone(), config.mapping.clone());
-    let follower = Follower::new(OnDisk::new(config.paths.clone()), places, config.from_end, maker.wants_head());
+    let follower = Follower::new(OnDisk::new(config.paths.clone()), cursors, config.from_end, maker.wants_head());
     let (durable, parser, started) = (sink.durable(), LineParser::default(), Instant::now());
     let mut tailing = Tailing { agent, config, sink, clock, metrics, durable, maker, parser, started };
     tokio::select! {
@@ -177,7 +177,7 @@ impl<S: FileSink> Tailing<S> {
 
     /// Looks, and reads all there is.
     async fn round(&mut self, mut follower: Follower<OnDisk>) -> Result<Follower<OnDisk>, Stopped> {
-        follower.places.refresh(&self.durable.borrow_and_update());
+        follower.cursors.refresh(&self.durable.borrow_and_update());
         let now = self.now();
         let (returned, looked) = blocking(follower, move |follower| follower.look(now)).await;
         follower = returned;
@@ -204,7 +204,7 @@ impl<S: FileSink> Tailing<S> {
             let Some(chunk) = chunk else { break };
             self.take(&mut follower, &chunk).await?;
         }
-        if follower.places.is_unsaid {
+        if follower.cursors.is_unsaid {
             // A table that finds no room now comes with the next lines.
             let _ = self.push(&mut follower, Stream::Critical, &[], None).await?;
         }
@@ -269,8 +269,8 @@ impl<S: FileSink> Tailing<S> {
             self.take_group(follower, chunk, group).await?;
             rest = others;
         }
-        if let Some(place) = follower.places.get_mut(chunk.number) {
-            place.passed(chunk.end);
+        if let Some(cursor) = follower.cursors.get_mut(chunk.number) {
+            cursor.passed(chunk.end);
         }
         Ok(())
     }
@@ -340,7 +340,7 @@ impl<S: FileSink> Tailing<S> {
         end: u64,
         events: &[(u64, Event<'_>)],
     ) -> Result<(), Stopped> {
-        let Some(taken) = follower.places.get_mut(chunk.number).map(|place| place.taken()) else { return Ok(()) };
+        let Some(taken) = follower.cursors.get_mut(chunk.number).map(|cursor| cursor.taken()) else { return Ok(()) };
         let of = |stream: Stream| {
             let is_new = move |(end, event): &&(u64, Event<'_>)| {
                 event.stream() == stream && *end > taken[usize::from(stream.number())]
@@ -357,8 +357,8 @@ impl<S: FileSink> Tailing<S> {
             let lines_moved = Move { number: chunk.number, end, other_follows };
             match self.push(follower, stream, events, Some(lines_moved)).await? {
                 Ok(ticket) => {
-                    if let Some(place) = follower.places.get_mut(chunk.number) {
-                        place.pushed(stream, end, ticket);
+                    if let Some(cursor) = follower.cursors.get_mut(chunk.number) {
+                        cursor.pushed(stream, end, ticket);
                     }
                 }
                 Err(refusal) if lines.len() == 1 => {
@@ -373,8 +373,8 @@ impl<S: FileSink> Tailing<S> {
             }
         }
         self.metrics.lines.taken.add((critical.len() + samples.len()) as u64);
-        if let Some(place) = follower.places.get_mut(chunk.number) {
-            place.passed(end);
+        if let Some(cursor) = follower.cursors.get_mut(chunk.number) {
+            cursor.passed(end);
         }
         Ok(())
     }
@@ -388,11 +388,11 @@ impl<S: FileSink> Tailing<S> {
         lines: Option<Move>,
     ) -> Result<Result<Ticket, Refusal>, Stopped> {
         loop {
-            follower.places.refresh(&self.durable.borrow_and_update());
-            let table = follower.places.table(self.agent, &self.config.name, self.clock.wall(), stream, lines);
+            follower.cursors.refresh(&self.durable.borrow_and_update());
+            let table = follower.cursors.table(self.agent, &self.config.name, self.clock.wall(), stream, lines);
             match self.sink.push_lines(stream, events, table) {
                 Ok(ticket) => {
-                    follower.places.is_unsaid = false;
+                    follower.cursors.is_unsaid = false;
                     return Ok(Ok(ticket));
                 }
                 Err(Refusal::Full) => self.sink.room().await,

@@ -10,7 +10,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a path; the error says what is wrong with it.
+    /// Reads a path; the error states what is wrong with it.
     pub fn new(path: &str) -> Result<Self, String> {
         let (directory, name) = match path.rsplit_once('/') {
             Some(("", name)) => ("/", name),
@@ -18,13 +18,13 @@ impl Pattern {
             None => (".", path),
         };
         if name.is_empty() {
-            return Err(format!("{path:?} names no file; write a name behind the last slash, as press*.log"));
+            return Err(format!("{path:?} names no file; write a name behind the last slash, such as press*.log"));
         }
         if directory.contains(['*', '?', '[']) {
             return Err(format!("{path:?} has a wildcard in its directory; list the directories one by one"));
         }
         if name.contains(['[', ']', '{', '}']) {
-            return Err(format!("{path:?} has a wildcard other than * and ?; list what is meant one by one"));
+            return Err(format!("{path:?} has a wildcard other than * and ?; list the files one by one"));
         }
         Ok(Self { directory: PathBuf::from(directory), name: name.to_owned() })
     }

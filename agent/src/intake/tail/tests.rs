@@ -11,10 +11,10 @@ use std::rc::Rc;
 use afferent_protocol::ids::{SourceId, Stream, Timestamp};
 use proptest::prelude::*;
 
+use super::cursor::{FileCursors, Move};
 use super::files::{FileId, Files, ReadAt, Seen, Stat};
 use super::follow::{Chunk, Follower, Now, Unread};
 use super::gzip::tests::member;
-use super::place::{Move, Places};
 use super::spans;
 use crate::intake::sink::Ticket;
 use crate::limits::FINGERPRINT_BYTES_MAX;
@@ -149,9 +149,9 @@ impl Ring {
         }
     }
 
-    fn places(&self) -> Option<Places> {
+    fn cursors(&self) -> Option<FileCursors> {
         let newest = |at: usize| self.streams[at].last().map(|(_, table)| table.clone());
-        Places::restore([newest(0), newest(1)], Stream::ALL.map(|stream| Ticket { stream, commit: 0 }))
+        FileCursors::restore([newest(0), newest(1)], Stream::ALL.map(|stream| Ticket { stream, commit: 0 }))
     }
 
     fn lines(&self, stream: Stream) -> Vec<&str> {
@@ -169,7 +169,7 @@ struct Plant {
     written: [Vec<String>; 2],
     count: u64,
     unread: Vec<Unread>,
-    /// Whether places are forgotten at a kill: the control.
+    /// Whether cursors are forgotten at a kill: the control.
     forgets: bool,
 }
 
@@ -204,7 +204,7 @@ impl Plant {
     fn look(&mut self, all: bool) {
         self.now.ms += 300;
         self.now.wall_us = self.disk.0.borrow().now_us;
-        self.follower.places.refresh(&self.ring.commits());
+        self.follower.cursors.refresh(&self.ring.commits());
         let unread = self.follower.look(self.now).unwrap();
         self.unread.extend(unread);
         let mut chunks = if all { usize::MAX } else { 3 };
@@ -214,16 +214,16 @@ impl Plant {
             self.take(&chunk);
             chunks -= 1;
         }
-        if self.follower.places.is_unsaid {
+        if self.follower.cursors.is_unsaid {
             let table = self.table(Stream::Critical, None);
             self.push(Stream::Critical, vec![], table);
-            self.follower.places.is_unsaid = false;
+            self.follower.cursors.is_unsaid = false;
         }
     }
 
     fn table(&mut self, stream: Stream, lines: Option<Move>) -> FollowedFiles {
-        self.follower.places.refresh(&self.ring.commits());
-        self.follower.places.table(SourceId::literal("press"), "log", Timestamp::default(), stream, lines)
+        self.follower.cursors.refresh(&self.ring.commits());
+        self.follower.cursors.table(SourceId::literal("press"), "log", Timestamp::default(), stream, lines)
     }
 
     fn push(&mut self, stream: Stream, lines: Vec<String>, table: FollowedFiles) -> Ticket {
@@ -238,7 +238,7 @@ impl Plant {
             .iter()
             .map(|span| (span.end, String::from_utf8(chunk.bytes[span.from..span.to].to_vec()).unwrap()))
             .collect();
-        let taken = self.follower.places.get_mut(chunk.number).unwrap().taken();
+        let taken = self.follower.cursors.get_mut(chunk.number).unwrap().taken();
         let of = |stream: Stream| {
             let letter = if stream == Stream::Critical { 'c' } else { 's' };
             let taken = taken[usize::from(stream.number())];
@@ -253,10 +253,10 @@ impl Plant {
                 let moved = Move { number: chunk.number, end: chunk.end, other_follows };
                 let table = self.table(stream, Some(moved));
                 let ticket = self.push(stream, lines, table);
-                self.follower.places.get_mut(chunk.number).unwrap().pushed(stream, chunk.end, ticket);
+                self.follower.cursors.get_mut(chunk.number).unwrap().pushed(stream, chunk.end, ticket);
             }
         }
-        self.follower.places.get_mut(chunk.number).unwrap().passed(chunk.end);
+        self.follower.cursors.get_mut(chunk.number).unwrap().passed(chunk.end);
     }
 
     fn commit(&mut self, stream: usize) {
@@ -269,8 +269,8 @@ impl Plant {
 
     fn kill(&mut self) {
         self.ring.kill();
-        let places = if self.forgets { None } else { self.ring.places() };
-        self.follower = Follower::new(self.disk.clone(), places, false, false);
+        let cursors = if self.forgets { None } else { self.ring.cursors() };
+        self.follower = Follower::new(self.disk.clone(), cursors, false, false);
     }
 
     /// `logrotate` with `create`: the older files move on, the oldest goes.
@@ -493,7 +493,7 @@ fn a_copy_before_a_truncation_is_read_on_and_not_twice() {
     }
 }
 
-/// The newest table of one stream has the place in the copy, and that of the other one in the original, of which more
+/// The newest table of one stream has the cursor in the copy, and that of the other one in the original, of which more
 /// was read than was copied.
 #[test]
 fn a_copy_that_is_shorter_than_what_was_read_is_not_read_again_after_a_kill() {

@@ -27,7 +27,7 @@ pub enum Form {
 /// A text that is no form of times.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no time format; it is rfc3339, unix, unix_ms, unix_us, unix_ns, excel, or a pattern such as %Y%m%d%H%M%S with \
+    "{0:?} is not a time format; write rfc3339, unix, unix_ms, unix_us, unix_ns, excel, or a pattern such as %Y%m%d%H%M%S with \
      each of %Y, %m and %d once and perhaps %H, %M, %S, %f (decimals of the second), %% and, at its end, %z (the offset)"
 )]
 pub struct FormError(String);
@@ -83,24 +83,24 @@ pub struct Reading {
 impl fmt::Display for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.form.fmt(f)?;
-        self.zone.map_or(Ok(()), |zone| write!(f, ", {zone} where it says no zone"))
+        self.zone.map_or(Ok(()), |zone| write!(f, ", {zone} where it has no zone"))
     }
 }
 
 impl Reading {
-    /// Refuses a form and a zone that do not go together; the text says why.
+    /// Refuses a form and a zone that do not go together; the text states why.
     pub fn check(&self) -> Result<(), &'static str> {
         let says_none = matches!(self.form, Form::Excel) || matches!(&self.form, Form::Pattern(it) if !has(it, b'z'));
         match (&self.form, self.zone) {
-            (Form::Unix(_), Some(_)) => Err("Unix times are UTC; leave the time zone out"),
+            (Form::Unix(_), Some(_)) => Err("Unix times are UTC; remove the time zone"),
             (_, None) if says_none => {
-                Err("times of this form say no zone; state the one they are meant in: --time-zone UTC, or as +02:00")
+                Err("times of this format have no zone; set it: --time-zone UTC, or an offset such as +02:00")
             }
             _ => Ok(()),
         }
     }
 
-    /// Reads one time; the error says why it is none.
+    /// Reads one time; the error states why it is none.
     pub fn read(&self, text: &str) -> Result<Timestamp, String> {
         let time = match &self.form {
             Form::Rfc3339 => parse(text, self.zone),
@@ -112,11 +112,9 @@ impl Reading {
             let shown = cut(text.to_owned(), 64);
             match self.form {
                 Form::Rfc3339 if parse(text, Some(Zone::UTC)).is_some() => {
-                    format!(
-                        "the time {shown:?} says no zone; state the one it is meant in: --time-zone UTC, or as +02:00"
-                    )
+                    format!("the time {shown:?} has no zone; set it: --time-zone UTC, or an offset such as +02:00")
                 }
-                _ => format!("{shown:?} is no time of the form {}; --time-format states another", self.form),
+                _ => format!("{shown:?} is not a time of the format {}; --time-format sets a different one", self.form),
             }
         })
     }
@@ -147,7 +145,7 @@ fn is_pattern(text: &str) -> bool {
     known && zone_ends_it && b"Ymd".iter().all(|letter| count(letter) == 1)
 }
 
-/// A plain decimal number: what stands before the point, and the digits behind it.
+/// A plain decimal number: what is before the point, and the digits behind it.
 fn decimal(text: &str) -> Option<(i64, &[u8])> {
     let (whole, rest) = text.split_once('.').map_or((text, None), |(whole, rest)| (whole, Some(rest)));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! What goes on in a new epoch: nothing of it is lost, and nothing is there twice.
+//! What continues in a new epoch: nothing of it is lost, and nothing is there twice.
 
 use std::collections::BTreeMap;
 
@@ -194,7 +194,7 @@ fn what_another_key_has_signed_is_sealed_again_when_the_ring_is_opened() {
         assert_eq!((log.resealing(), recovery.resealed), (sealed, u32::from(sealed)));
         if sealed {
             assert_eq!(recovery.streams[0], StreamStart::OtherKey { before: lane.epoch });
-            assert!(recovery.to_string().contains("another key"), "{recovery}");
+            assert!(recovery.to_string().contains("key has changed"), "{recovery}");
         }
         seal_all(&mut log);
         let origins = origins(&mut log);

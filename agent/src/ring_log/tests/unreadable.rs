@@ -1,4 +1,4 @@
-//! Files whose header, or all of which, the disk does not give: for a while, or for good.
+//! Files whose header, or all of which, the disk does not give: for a while, or permanently.
 
 use afferent_host::disk::simulated::SimDisk;
 use afferent_protocol::event::LossReason;
@@ -39,7 +39,7 @@ fn open_without(disk: &SimDisk, lane: Lane, index: usize) -> (RingLog<SimDisk>, 
     (log, range)
 }
 
-/// Every event of the lane is among those that were seen, or declared; gives what was declared of it as `reason`.
+/// Every event of the lane is among those that were seen, or declared; returns what was declared of it as `reason`.
 fn all_accounted(seen: &[Seen], lane: Lane, end: u64, reason: LossReason) -> Vec<Loss> {
     let of_lane = |loss: &Loss| (loss.stream, loss.epoch) == (lane.stream, lane.epoch);
     let mut declared: Vec<Loss> = losses(seen).into_iter().filter(of_lane).collect();

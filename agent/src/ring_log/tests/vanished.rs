@@ -38,7 +38,7 @@ fn in_another_boot(disk: &SimDisk) -> (RingLog<SimDisk>, Recovery) {
     open_as(disk, 12, who("press-1"), &ClockReading { boot: [8; 16], ..clock() }).unwrap()
 }
 
-/// Every event of these lanes is there or declared, and the streams go on in other epochs.
+/// Every event of these lanes is there or declared, and the streams continue in other epochs.
 fn all_accounted(log: &mut RingLog<SimDisk>, ends: &[(Lane, Sequence)]) -> Vec<Loss> {
     let after = Stream::ALL.map(|stream| append(log, stream, 9_999, 100));
     let seen = drain(log);
@@ -66,7 +66,7 @@ fn the_newest_file_deleted_is_declared_and_its_sequences_are_not_used_again() {
         let (mut log, recovery) = open(&disk, 12);
         let (lane, end) = ends[usize::from(stream.number())];
         assert_eq!(recovery.streams[usize::from(stream.number())], StreamStart::Vanished { before: lane.epoch });
-        assert!(!recovery.is_clean() && recovery.to_string().contains("lost of"), "{recovery}");
+        assert!(!recovery.is_clean() && recovery.to_string().contains("lost: "), "{recovery}");
         assert_eq!((recovery.losses[0].reason, recovery.losses[0].end), (LossReason::Vanished, end));
         all_accounted(&mut log, &[ends[usize::from(stream.number())]]);
         drop(log);
@@ -143,7 +143,7 @@ fn several_files_gone_are_all_accounted_for() {
         let (mut log, recovery) = open(&disk, 12);
         assert!(!recovery.losses.is_empty(), "{recovery}");
         for stream in Stream::ALL {
-            // Only what has lost its end goes on in another epoch.
+            // Only what has lost its end continues in a different epoch.
             if recovery.streams[usize::from(stream.number())] == StreamStart::Continued {
                 let (lane, _) = ends[usize::from(stream.number())];
                 let next = log.epochs.draw(stream);
@@ -186,7 +186,7 @@ fn the_ring_gone_with_the_witness_there_is_declared_as_far_as_it_was_not_acked()
     lost.sort_by_key(|(stream, ..)| *stream);
     let vanished = LossReason::Vanished;
     assert_eq!(lost, [(Stream::Critical, 12, 30, vanished), (Stream::Samples, 0, 10, vanished)]);
-    assert!(recovery.to_string().contains("its witness is there"), "{recovery}");
+    assert!(recovery.to_string().contains("its witness exists"), "{recovery}");
     assert_eq!(losses(&drain(&mut log)), recovery.losses);
     // The control: with nothing there at all nothing can be said, but that.
     disk.lose_all();
@@ -225,7 +225,7 @@ fn a_witness_that_is_gone_alone_costs_a_word() {
     disk.beside().lose_all();
     let (_, recovery) = open(&disk, 12);
     assert_eq!((recovery.losses.len(), recovery.streams), (0, [StreamStart::Continued; 2]));
-    assert!(!recovery.is_clean() && recovery.to_string().contains("witness is gone"), "{recovery}");
+    assert!(!recovery.is_clean() && recovery.to_string().contains("witness is missing"), "{recovery}");
     assert!(open(&disk, 12).1.is_clean(), "it was recreated");
 }
 
@@ -264,7 +264,7 @@ fn a_ring_put_back_from_an_earlier_copy_says_what_it_cannot_show() {
     assert_eq!(recovery.losses.len(), 1);
     assert!(!marks(&drain(&mut log)).contains(&29), "the witness knows that it was acked");
     drop(log);
-    // The control: without the witness it goes on where it was, and what the next log says settles it.
+    // The control: without the witness it continues where it was, and what the next log says settles it.
     disk.put_back(&earlier);
     disk.beside().lose_all();
     assert_eq!(open(&disk, 12).1.streams, [StreamStart::Continued; 2]);

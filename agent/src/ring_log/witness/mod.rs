@@ -23,7 +23,7 @@ use super::lanes::LaneState;
 use crate::limits::ring_log::WITNESS_LANES_MAX;
 
 impl<D: Disk> RingLog<D> {
-    /// Syncs the witness from another thread; see [`WitnessSync::sync`].
+    /// A handle that syncs the witness from a second thread; see [`WitnessSync::sync`].
     pub fn witness_sync(&self) -> WitnessSync<D::File> {
         self.witness.sync_handle()
     }
@@ -33,7 +33,7 @@ impl<D: Disk> RingLog<D> {
         self.witness.trouble()
     }
 
-    /// A clean stop: the witness is on disk, and says so. Nothing is to be appended afterwards.
+    /// A clean stop: writes and syncs the witness with the mark of it. Nothing may be appended afterwards.
     pub fn finish(&mut self) {
         self.put_witness(true, true);
     }
@@ -48,7 +48,7 @@ impl<D: Disk> RingLog<D> {
         self.put_witness(true, false);
     }
 
-    /// What was let go of is on disk in the witness before a file loses it: a start would take it for vanished.
+    /// Syncs the released ends in the witness before a file loses their events: a start would take these for vanished.
     pub(super) fn before_wiping(&mut self) {
         if self.witness.is_behind {
             self.sync_witness();

@@ -28,13 +28,13 @@ pub struct RecordLane {
     pub lane: Lane,
     /// Whether its stream was written to it. What was to be declared of all others was.
     pub is_current: bool,
-    /// Whether its events are, or are to be, in another lane once more.
+    /// Whether its events are, or will be, copied to a new lane.
     pub is_resealed: bool,
     pub released_end: Sequence,
     pub end: Sequence,
 }
 
-/// What the witness says.
+/// The content of the witness.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The ring's.
@@ -50,7 +50,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// What it says of a lane.
+    /// Its record of a lane.
     pub fn lane(&self, lane: Lane) -> Option<&RecordLane> {
         self.lanes.iter().find(|known| known.lane == lane)
     }
@@ -79,7 +79,7 @@ impl Record {
         bytes
     }
 
-    /// Reads a slot; gives its version too. `None` when there is none in these bytes.
+    /// Reads a slot; returns its version too. `None` when there is none in these bytes.
     pub fn decode(bytes: &[u8; SLOT_LEN]) -> Option<(u64, Self)> {
         let word = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().expect("a field lies within the slot"));
         let short = |at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().expect("a field lies within the slot"));

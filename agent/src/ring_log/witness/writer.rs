@@ -22,7 +22,7 @@ enum Phase {
     Refused,
 }
 
-/// What the writer and whoever syncs for it share. Nobody waits for the disk while holding it.
+/// Shared by the writer and the syncing thread. Neither waits for the disk while holding the lock.
 #[derive(Debug)]
 struct Shared<F> {
     phase: Phase,
@@ -87,7 +87,7 @@ pub struct WitnessWriter<D: Disk> {
     target: usize,
     version: u64,
     shared: Arc<Mutex<Shared<D::File>>>,
-    /// The newest slot that is on disk does not say all that was let go of.
+    /// Whether the newest slot on disk lacks released ends.
     pub is_behind: bool,
 }
 
@@ -146,7 +146,7 @@ impl<D: Disk> WitnessWriter<D> {
         lock(&self.shared).trouble.clone()
     }
 
-    /// Writes what the witness says now. On a refusal the next synced write recreates the file.
+    /// Writes the current content. After a failure the next synced write recreates the file.
     pub fn put(&mut self, record: Record, synced: bool) {
         match lock(&self.shared).phase {
             Phase::Synced => self.target = (self.target + 1) % 2,

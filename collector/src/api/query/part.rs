@@ -11,6 +11,7 @@ use crate::api::cursor::Cursor;
 use crate::api::problem::Problem;
 use crate::limits::EVENTS_DEFAULT;
 use crate::log::TimeKind;
+use crate::log::address::Partition;
 use crate::subscribe::{Filter, Start};
 
 /// Which events.
@@ -25,6 +26,10 @@ pub(in crate::api) struct EventsQuery {
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>, example = "first")]
     from: Option<Start>,
+    /// Which partition of the log; the one of the place in `from` by default, else the first that there is.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
     /// Where to end, as `from`; what is there is not given any more. The log's end of this moment by default. Before an
     /// ingest time comes everything that was appended before it, also when the collector's clock was set meanwhile.
     #[serde(default, deserialize_with = "optional")]
@@ -60,6 +65,7 @@ impl Parameters for EventsQuery {
 /// Which part of the log is asked for, and which events of it.
 #[derive(Clone, Debug)]
 pub(in crate::api) struct Asked {
+    pub partition: Option<Partition>,
     pub from: Option<Start>,
     pub until: Option<Start>,
     pub limit: u64,
@@ -82,13 +88,19 @@ impl Query<EventsQuery> {
         let filter = chosen.filter().map_err(|error| refused::<EventsQuery>(&error))?;
         let cursor = asked.cursor.map(|text| Cursor::read(&text, &pairs)).transpose()?;
         let limit = asked.limit.map_or(EVENTS_DEFAULT, |Limit(limit)| limit);
-        let part = Asked { from: asked.from, until: asked.until, limit, filter, cursor, pairs };
+        let partition = asked.partition;
+        let part = Asked { partition, from: asked.from, until: asked.until, limit, filter, cursor, pairs };
         part.check_order()?;
         Ok(if asked.time == Some(TimeKind::Event) { part.with_event_time() } else { part })
     }
 }
 
 impl Asked {
+    /// Where to begin in the log: what comes next of a query, or where it begins.
+    pub(in crate::api) fn start(&self) -> Option<Start> {
+        self.cursor.map(|cursor| Start::Place(cursor.place)).or(self.from)
+    }
+
     /// Two places of the same kind must stand in order.
     fn check_order(&self) -> Result<(), Problem> {
         let offset = |start: Start| match start {

@@ -10,6 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 use crate::data_directory::parse_public_key;
 use crate::limits::MEMBER_BYTES_MAX;
+use crate::log::address::Partition;
 use crate::subscribe::Start;
 
 /// What a text can be read to.
@@ -81,6 +82,17 @@ impl Value for Timestamp {
             Ok(Start::Time(time)) => Some(time),
             _ => None,
         }
+    }
+}
+
+impl Value for Partition {
+    fn allowed(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the number of a partition of the log (0 and up)")
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|_| is_decimal).map(Self::new)
     }
 }
 

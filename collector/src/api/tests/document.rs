@@ -187,7 +187,7 @@ async fn every_path_is_answered_as_the_document_has_it() {
         served.post("/v1/what-if", "[[alternative]]\nname = \"none\"\n").await,
     ];
     assert_eq!(answers.map(|(status, _)| status), [201, 200, 204, 200, 202, 200]);
-    let published = r#"{"events":[{"source":"/wear","id":"7","offset":"16","duplicate":false}]}"#;
+    let published = r#"{"events":[{"source":"/wear","id":"7","partition":0,"offset":"16","duplicate":false}]}"#;
     assert_eq!(find_fault("post", "/v1/events", 200, "application/json", published), None);
 }
 

@@ -59,7 +59,10 @@ impl Kind {
             Body::Sample(_) => Self::Measured,
             Body::Breakdown(_) => Self::Serious,
             Body::Alarm(alarm) if alarm.transition == AlarmTransition::Raised => Self::Serious,
-            _ => Self::Stated,
+            Body::Alarm(_) | Body::Recovery(_) | Body::State(_) => Self::Stated,
+            Body::Loss(_) | Body::ClockStep(_) | Body::LifeCycle(_) | Body::Progress(_) | Body::Followed(_) => {
+                Self::Stated
+            }
         }
     }
 }

@@ -121,7 +121,7 @@ impl VariableResolver for Variables<'_, '_> {
         let seen = self.0;
         let whole = |number: i64| Some(CowVal::owned(CelInt::from(number)));
         let text = match variable {
-            "type" => short(seen.event.body.type_name()),
+            "type" => seen.event.body.kind().name(),
             "subject" => seen.subject.text,
             "machine" => seen.machine.text,
             "source" => seen.batch.source.as_str(),
@@ -137,10 +137,6 @@ impl VariableResolver for Variables<'_, '_> {
         };
         Some(CowVal::owned(CelString::from(text)))
     }
-}
-
-fn short(type_name: &str) -> &str {
-    type_name.strip_prefix("afferent.").and_then(|name| name.strip_suffix(".v1")).unwrap_or(type_name)
 }
 
 fn value_of<'a>(body: &Body<'a>) -> CowVal<'a, 'a> {
@@ -182,8 +178,11 @@ fn text_of<'a>(body: &Body<'a>, variable: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use afferent_protocol::event::Kind;
+
     use super::super::super::testing::{breakdown, sample, seen_one};
     use super::*;
+    use crate::kinds::{OnPage, TYPES};
 
     fn holds(text: &str) -> Result<bool, String> {
         let condition = Condition::new(text).unwrap();
@@ -203,6 +202,14 @@ mod tests {
         }
         let hot = Condition::new("value > 80").unwrap();
         assert_eq!(seen_one(&sample(1, "88-C/x", 81.5), |seen| hot.holds(seen)), Ok(true));
+    }
+
+    #[test]
+    fn a_condition_can_ask_for_every_field_of_what_happens_on_a_machine() {
+        let types = TYPES.iter().filter(|row| row.page == OnPage::Listed || row.kind == Some(Kind::Sample));
+        for field in types.flat_map(|row| row.fields) {
+            assert!(VARIABLES.contains(field), "{field}");
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::limits::{
     SHARES_MAX, SUBSCRIPTIONS_GONE_KEPT, SUBSCRIPTIONS_MAX, SUBSCRIPTIONS_OF_ONE_MAX, SUBSCRIPTIONS_UNMOVED_OF_ONE_MAX,
 };
 use crate::log::NameHash;
+use crate::log::address::Partition;
 use crate::shares::Address;
 use crate::terms::{PlaceError, PlaceText, Terms};
 pub use leases::Member;
@@ -293,6 +294,11 @@ impl Subscriptions {
             known.kept = kept;
         }
         Ok(())
+    }
+
+    /// The partition that a subscription reads.
+    pub fn partition(&self, name: SourceId) -> Result<Partition, SubscriptionError> {
+        self.lock().get(name).map(|named| named.kept.partition())
     }
 
     /// The time to come at which a subscription begins.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Filter, FilterError};
 use crate::limits::{SHARES_MAX, SUBSCRIPTION_FILE_BYTES_MAX, SUBSCRIPTIONS_MAX};
+use crate::log::address::Partition;
 use crate::shares::Address;
 use crate::terms::{PlaceError, PlaceText, Terms};
 
@@ -87,6 +88,11 @@ impl FilterText {
 }
 
 impl Subscription {
+    /// The partition that all its places are of.
+    pub fn partition(&self) -> Partition {
+        Partition::new(self.cursors.first().map_or(0, |place| place.0.partition))
+    }
+
     /// Into how many shares it is divided.
     pub fn shares(&self) -> u32 {
         self.cursors.len() as u32

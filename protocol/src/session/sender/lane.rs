@@ -4,15 +4,15 @@ use super::{Action, Holding, SenderSettings};
 use crate::ids::Sequence;
 use crate::session::Resume;
 
-/// How a lane stands with the receiver.
+/// What sender and receiver have agreed on about a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LaneState {
     /// It may be sent.
     Agreed,
-    /// The receiver says that it has everything before this end; the log here is being asked.
+    /// The receiver claims to have everything before this end; the log here is being queried.
     Asking {
         resume: Resume,
-        /// Whether a welcome says so, and not an ack.
+        /// Whether a welcome claims it, not an ack.
         by_welcome: bool,
     },
     /// Not to be sent: the last end that both have is searched.
@@ -24,13 +24,13 @@ pub(super) enum LaneState {
 /// How far the search for the last common end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Search {
-    /// What the receiver says it has.
+    /// The end that the receiver claims to have.
     pub resume: Resume,
     /// The largest end that is known to be common, or where what can be sent begins.
     pub common: Sequence,
-    /// The largest end that may be common: the receiver's, until an answer says less.
+    /// The largest end that may be common: the receiver's, until an answer lowers it.
     pub until: Sequence,
-    /// Whether the log here cannot tell what ends where the receiver's lane does: it is damaged there.
+    /// Whether the log here is damaged where the receiver's lane ends.
     pub is_damaged: bool,
 }
 
@@ -45,9 +45,9 @@ pub(super) struct SenderLane {
     pub held: Holding,
     pub state: LaneState,
     /// Whether the log has heard of the state, where it has to.
-    pub is_told: bool,
+    pub is_delivered: bool,
     pub acked_end: Sequence,
-    /// The log was told to let go of everything before.
+    /// The log was asked to release everything before this end.
     released_end: Sequence,
     pub sent_end: Sequence,
     /// The end of the last hole that the lane has passed: what is before it cannot be sent in one piece.
@@ -62,7 +62,7 @@ impl SenderLane {
         Self {
             held,
             state: LaneState::Agreed,
-            is_told: true,
+            is_delivered: true,
             acked_end: first,
             released_end: first,
             sent_end: first,
@@ -77,7 +77,7 @@ impl SenderLane {
         self.held.oldest.max(self.floor).min(self.acked_end)
     }
 
-    /// Takes what the log holds now; tells whether the receiver must hear of it.
+    /// Updates what the log holds; returns whether the receiver must learn of it.
     pub fn hold(&mut self, held: Holding) -> bool {
         let mut announce = false;
         if self.rewind_to.is_some() {
@@ -98,9 +98,9 @@ impl SenderLane {
         announce
     }
 
-    /// The lane rests until the log has answered, or has done what it is told.
+    /// The lane rests until the log has answered or has acted.
     pub fn rest(&mut self, state: LaneState) {
-        (self.state, self.is_told) = (state, false);
+        (self.state, self.is_delivered) = (state, false);
     }
 
     /// Everything from `to` on is to be sent again.
@@ -112,8 +112,8 @@ impl SenderLane {
         }
     }
 
-    /// What the log is still to be told of this lane.
-    pub fn untold(&mut self) -> Option<Action> {
+    /// The next action of the log for this lane, if one is due.
+    pub fn next_action(&mut self) -> Option<Action> {
         let lane = self.held.lane;
         if let Some(to) = self.rewind_to.take() {
             return Some(Action::Rewind { lane, to });
@@ -123,7 +123,7 @@ impl SenderLane {
             return Some(Action::Release { lane, end: self.acked_end });
         }
         match self.state {
-            _ if core::mem::replace(&mut self.is_told, true) => None,
+            _ if core::mem::replace(&mut self.is_delivered, true) => None,
             LaneState::Asking { resume, .. } => Some(Action::LookUp { lane, end: resume.end }),
             LaneState::Parted(from) => Some(Action::Reseal { lane, from }),
             LaneState::Agreed | LaneState::Diverging(_) => None,

@@ -28,12 +28,12 @@ impl Sender {
             && welcome.session.wrapping_sub(self.session_first) <= said
     }
 
-    /// The receiver wants to hear the hello again, over the answer that its welcome has brought.
-    pub fn prove(&mut self) {
+    /// The receiver asks for a hello that repeats the nonce of its welcome: send one.
+    pub fn request_hello(&mut self) {
         self.announce |= self.phase == Phase::Streaming;
     }
 
-    /// Something came from another receiver than the one that has welcomed: a hello will tell, at the earliest a timeout
+    /// A message came from a different receiver than the one that has welcomed: a hello will settle it, at the earliest a timeout
     /// after the last one.
     pub fn doubt(&mut self) {
         self.doubts = true;
@@ -100,7 +100,7 @@ impl Sender {
         }
     }
 
-    /// An ack or a nack does not fit what is here. It may be old; a welcome will tell. Asked for once, until the lane gets on.
+    /// An ack or a nack does not fit what is here. It may be old: a welcome decides. It is requested once, until the lane makes progress.
     fn contradicted(&mut self, lane: Lane) {
         let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         if !core::mem::replace(&mut known.patience.greeted, true) {
@@ -124,7 +124,7 @@ impl Sender {
         }
     }
 
-    /// What the log says to [`super::Action::LookUp`]: the check of the batch that ends there, or `None` when there is none.
+    /// The log's answer to [`super::Action::LookUp`]: the check of the batch that ends there, or `None` when none does.
     pub fn looked_up(&mut self, now_ms: u64, lane: Lane, end: Sequence, check: Option<Check>) {
         let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         let LaneState::Asking { resume, by_welcome } = known.state else { return };
@@ -155,9 +155,9 @@ impl Sender {
         }
     }
 
-    /// The log cannot tell what ended there, for what it held there is damaged. The receiver's word alone lets go of
-    /// nothing: what both have is searched.
-    pub fn cannot_tell(&mut self, lane: Lane, end: Sequence) {
+    /// The log does not know what ended there, for its batch is damaged. The receiver's claim alone releases
+    /// nothing: the sender searches for the last common boundary.
+    pub fn boundary_unknown(&mut self, lane: Lane, end: Sequence) {
         let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         let LaneState::Asking { resume, by_welcome } = known.state else { return };
         if resume.end != end {

@@ -30,7 +30,7 @@ impl Sender {
             Some(question) if now_ms < self.asks_again_at_ms(question) => return None,
             Some(question) if question.tries >= TRIES_MAX => {
                 self.greet();
-                return Some(self.say_hello(now_ms));
+                return Some(self.send_hello(now_ms));
             }
             Some(question) => question.lane,
             None => self.diverging(now_ms)?,
@@ -65,7 +65,7 @@ impl Sender {
         self.question.is_none() && of_stream.into_iter().any(|lane| matches!(lane.state, LaneState::Diverging(_)))
     }
 
-    /// What the log says to [`Action::Ask`]: ends of batches and their checks, in any order. Returns the question to send,
+    /// The log's answer to [`Action::Ask`]: ends of batches and their checks, in any order. Returns the question to send,
     /// if there is one; without ends to ask for, the search is over.
     pub fn asked(&mut self, now_ms: u64, lane: Lane, ends: &[(Sequence, Check)]) -> Option<Control> {
         let known = lane_mut(&mut self.lanes, lane)?;
@@ -118,12 +118,12 @@ impl Sender {
         self.question = None;
     }
 
-    /// Nothing is left to ask: what is behind the last common end goes into a new epoch, where the log can tell of it.
+    /// The search has ended: events behind the last common end go into a new epoch, as far as the log can read them.
     fn conclude(&mut self, now_ms: u64, lane: Lane, search: Search) {
         let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         let end = search.resume.end;
         if search.is_damaged && search.until == end && end <= known.held.end {
-            // Between the last common end and the receiver's there is nothing but damage: nothing whole is let go of.
+            // Between the last common end and the receiver's there is nothing but damage: nothing whole is released.
             known.state = LaneState::Agreed;
             if end < known.acked_end {
                 known.rewind(end);

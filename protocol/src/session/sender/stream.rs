@@ -34,10 +34,10 @@ impl Sender {
         let until_ms = [self.patience_ends_at(), self.doubt_ends_at()].into_iter().flatten().min();
         if until_ms.is_some_and(|until_ms| now_ms >= until_ms) {
             self.greet();
-            return self.say_hello(now_ms);
+            return self.send_hello(now_ms);
         }
         if self.announce {
-            return self.say_hello(now_ms);
+            return self.send_hello(now_ms);
         }
         if let Some(action) = self.search(now_ms) {
             return action;

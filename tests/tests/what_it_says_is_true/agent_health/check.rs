@@ -48,7 +48,7 @@ fn check_finds_certificates_that_are_missing_expired_or_of_somebody_else() {
     let (is_content, said) = check(&rig, &[]);
     assert!(is_content && said.contains("is valid"), "{said}");
     rig.agent_ship = with(&own.cert, &other.key);
-    finds(&rig, &["press-88.pem", "press-89.key", "do not go together"]);
+    finds(&rig, &["press-88.pem", "press-89.key", "do not belong together"]);
     rig.agent_ship = with(&other.cert, &other.key);
     finds(&rig, &["its common name is \"press-89\"", "\"press-88\""]);
     let (cert, key) = expired(&rig);
@@ -77,7 +77,7 @@ fn check_finds_what_is_missing_or_taken_on_the_machine_and_all_of_it_at_once() {
     );
     let address = address.to_string();
     let parts = [
-        "7 of these must be mended",
+        "7 problems",
         "`intake.socket.tcp`",
         "`http.address`",
         address.as_str(),
@@ -85,14 +85,14 @@ fn check_finds_what_is_missing_or_taken_on_the_machine_and_all_of_it_at_once() {
         "no-such-program-at-all",
         "/nowhere/recorded.csv",
         "/dev/no-such-port",
-        "`ring.pool_bytes` is 900000000000000, and the disk of",
+        "`ring.pool_bytes` is 900000000000000, but the disk of",
     ];
     finds(&rig, &parts);
     // A directory that is none, and one that cannot be written.
     let mut rig = Rig::new("check-directory");
     rig.data = rig.folder.join("a-file");
     std::fs::write(&rig.data, "").expect("the folder can be written");
-    finds(&rig, &["`agent.data_dir`", "is no directory"]);
+    finds(&rig, &["`agent.data_dir`", "is not a directory"]);
     let disk = SmallDisk::new(&rig.folder, 1 << 20);
     disk.make_read_only();
     rig.data = disk.path().to_path_buf();
@@ -106,7 +106,7 @@ fn check_does_not_take_the_ports_of_the_agent_that_runs_for_taken() {
     rig.agent_extra = format!("[intake.socket]\ntcp = \"{}\"\n", free_address());
     let _agent = rig.start_agent();
     let (is_content, said) = check(&rig, &[]);
-    assert!(is_content && said.contains("an agent runs in") && said.contains("were not tried"), "{said}");
+    assert!(is_content && said.contains("an agent runs in") && said.contains("were not checked"), "{said}");
 }
 
 #[test]
@@ -127,18 +127,18 @@ fn check_connect_says_what_each_hop_has_answered() {
     rig.scheme = "mqtts";
     rig.agent_ship = way(&authority.ca, &right);
     let (is_content, said) = check(&rig, &["--connect"]);
-    assert!(!is_content && said.contains("TCP: ") && said.contains("nobody listens there"), "{said}");
+    assert!(!is_content && said.contains("TCP: ") && said.contains("no program listens there"), "{said}");
     let _collector = rig.start_collector();
     let (is_content, said) = check(&rig, &["--connect"]);
     assert!(is_content, "{said}");
     for hop in
-        ["name: 127.0.0.1 is 127.0.0.1", "TCP: 127.0.0.1:", "TLS: TLSv1_3", "MQTT: CONNACK, it lets this agent in"]
+        ["name: 127.0.0.1 is 127.0.0.1", "TCP: 127.0.0.1:", "TLS: TLSv1_3", "MQTT: CONNACK, this agent is admitted"]
     {
         assert!(said.contains(hop), "{hop:?} is not in {said}");
     }
     rig.agent_ship = way(&authority.ca, &wrong);
     let (is_content, said) = check(&rig, &["--connect"]);
-    assert!(!is_content && said.contains("CONNACK 0x86, it refuses user name or password"), "{said}");
+    assert!(!is_content && said.contains("CONNACK 0x86, it rejects user name or password"), "{said}");
     rig.agent_ship = way(&Authority::new(&rig.folder, "stranger").ca, &right);
     let (is_content, said) = check(&rig, &["--connect"]);
     assert!(!is_content && said.contains("TLS: ") && said.contains("name it in `ship.ca_file`"), "{said}");

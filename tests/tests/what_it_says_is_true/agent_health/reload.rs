@@ -37,7 +37,7 @@ fn a_reload_whose_port_is_taken_leaves_every_intake_as_it_was() {
     let address = taken.local_addr().expect("it listens");
     rig.agent_extra = format!("[intake.socket]\ntcp = \"{address}\"\n");
     reload(&rig, &agent);
-    wait_said(&agent, "the new configuration was refused, the one before stays", 1);
+    wait_said(&agent, "the new configuration was refused, the previous one stays", 1);
     producer.send(b"{\"subject\":\"88-C\",\"value\":1}\n").expect("the connection stands");
     producer.wait_accepted(1).expect("the agent answers");
     rig.break_down("a-new-connection");
@@ -93,8 +93,8 @@ fn a_password_renewed_at_the_same_path_is_used_after_a_reload() {
     // One that is wrong is seen at once, and given up for the one that has worked.
     std::fs::write(&secret, "wrong").expect("the folder can be written");
     reload(&rig, &agent);
-    wait_warned(&agent, "it refuses user name or password: look at `ship.username`");
-    wait_said(&agent, "leads nowhere", 1);
+    wait_warned(&agent, "it rejects user name or password: check `ship.username`");
+    wait_said(&agent, "does not work", 1);
     rig.wait_healthy();
     rig.break_down("rolled-back");
     rig.wait_logged("rolled-back");
@@ -117,7 +117,7 @@ fn a_ca_renewed_at_the_same_path_is_used_at_the_next_connection_without_a_reload
     rig.agent_ship = format!("ca_file = {ca:?}\nusername = \"press-88\"\npassword = {{ file = {user:?} }}");
     let _collector = rig.start_collector();
     let agent = rig.start_agent();
-    wait_warned(&agent, "is of an authority that this agent does not know: name it in `ship.ca_file`");
+    wait_warned(&agent, "comes from an authority that this agent does not know: name it in `ship.ca_file`");
     wait_told(&rig, "ship.ca_file");
     // A file that is not there at that moment, as while it is renewed, is no reason to end.
     std::fs::remove_file(&ca).expect("it is there");

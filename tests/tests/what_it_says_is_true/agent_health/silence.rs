@@ -13,13 +13,13 @@ fn an_agent_that_was_never_connected_says_why_at_once_and_not_again_and_again() 
     // Nobody listens there.
     let rig = Rig::new("wrong-port");
     let agent = rig.start_agent();
-    wait_warned(&agent, "nobody listens there");
-    wait_told(&rig, "nobody listens there");
+    wait_warned(&agent, "no program listens there");
+    wait_told(&rig, "no program listens there");
     wait_for("it was tried some times", || {
         (agent.printed().matches("WARN").count() > 0).then_some(())?;
         rig.agent_figure("afferent_agent_connection_failures_total").filter(|failures| *failures >= 4)
     });
-    assert_eq!(warnings(&agent, "nobody listens there").len(), 1, "{}", agent.printed());
+    assert_eq!(warnings(&agent, "no program listens there").len(), 1, "{}", agent.printed());
     // There is no such host.
     let rig = Rig::new("wrong-host");
     let command = &mut rig.agent_command();
@@ -92,7 +92,7 @@ fn a_child_that_is_missing_or_fails_is_told() {
         .into();
     let agent = rig.start_agent();
     wait_warned(&agent, "the child plc cannot be run: /nowhere/read-plc");
-    wait_warned(&agent, "the child failing has ended (exit status: 1)");
+    wait_warned(&agent, "the child failing has exited (exit status: 1)");
     wait_told(&rig, "the child plc cannot be run");
 }
 
@@ -116,8 +116,8 @@ fn a_serial_port_that_is_missing_and_one_that_is_noisy_are_told() {
     let agent = rig.start_agent();
     wait_warned(&agent, "nothing comes from spindle-1 on /dev/no-such-port: it cannot be opened");
     wait_told(&rig, "nothing comes from spindle-1");
-    wait_warned(&agent, "look at the cabling");
-    wait_told(&rig, "is damaged, and spindle-2 sends it again");
+    wait_warned(&agent, "check the cabling");
+    wait_told(&rig, "are damaged, and spindle-2 sends them again");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_damaged_record_of_a_replays_place_makes_no_row_come_twice() {
     let right = std::fs::read(place.path()).expect("it is a file");
     std::fs::write(place.path(), &right[..right.len() / 2]).expect("it can be written");
     let agent = rig.start_agent();
-    wait_warned(&agent, "which is damaged; nothing is replayed");
+    wait_warned(&agent, "is damaged; nothing is replayed");
     wait_told(&rig, "Remove that file to replay it from its beginning");
     rig.break_down("behind");
     rig.wait_logged("behind");
@@ -153,7 +153,7 @@ fn a_damaged_record_of_a_replays_place_makes_no_row_come_twice() {
 fn a_redirected_log_has_no_colours_and_an_error_is_said_once() {
     let rig = Rig::new("plain-log");
     let agent = rig.start_agent();
-    wait_warned(&agent, "nobody listens there");
+    wait_warned(&agent, "no program listens there");
     assert!(!agent.printed().contains('\u{1b}'), "{}", agent.printed());
     agent.terminate();
     // A ring log in place of whose directory there is a file.

@@ -43,7 +43,7 @@ fn check_names_everything_that_a_start_would_stumble_over() {
     let broker = "broker = \"mqtts://127.0.0.1\"\n[broker_client]\n";
     let cases: [(&str, String, String, &[&str]); 8] = [
         ("a CA that is not there", format!("{broker}ca = \"/nowhere/ca.pem\"\n"), String::new(), &["/nowhere/ca.pem"]),
-        ("another key", String::new(), tls(&good.cert, &other.key), &["do not go together"]),
+        ("another key", String::new(), tls(&good.cert, &other.key), &["do not belong together"]),
         ("yesterday's certificate", String::new(), tls(&old.cert, &old.key), &["not today", "old.pem"]),
         (
             "a client's certificate that has expired",

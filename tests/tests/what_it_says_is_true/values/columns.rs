@@ -22,12 +22,12 @@ fn columns_are_declared_and_what_does_not_fit_is_refused_and_counted() {
     let (first, rest) = said.err.split_once('\n').expect("lines");
     assert!(first.ends_with(declared), "{first}");
     for (row, why) in [
-        (103, "\"NaN\" is no finite number"),
-        (105, "\"inf\" is no finite number"),
+        (103, "\"NaN\" is not a finite number"),
+        (105, "\"inf\" is not a finite number"),
         (107, "\"1e999\" is too large"),
-        (109, "\"00123\" is no number"),
-        (111, "18446744073709551615 goes beyond"),
-        (113, "it has 5 cells, and the head has 4"),
+        (109, "\"00123\" is not a number"),
+        (111, "18446744073709551615 is outside"),
+        (113, "it has 5 cells, but the header line has 4"),
     ] {
         let told = rest.lines().find(|line| line.contains(&format!("row {row}:")));
         assert!(told.is_some_and(|told| told.contains(why)), "row {row}, {why}: {rest}");

@@ -82,7 +82,7 @@ fn a_file_of_the_configuration_is_read_by_the_same_rule() {
     let refused = || rig.agent_figure("afferent_intake_lines_refused_total").filter(|refused| *refused == 1);
     wait_for("the cell that is no number is counted", refused);
     let said = agent.printed();
-    assert!(said.contains("v: number") && said.contains("is no finite number"), "{said}");
+    assert!(said.contains("v: number") && said.contains("is not a finite number"), "{said}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use afferent_protocol::ids::{Epoch, Offset, Sequence, SequenceRange, SourceId, S
 use afferent_protocol::segment::EntryHead;
 use serde::{Deserialize, Serialize};
 
+use crate::kinds::{self, Certifies};
 use crate::log::NameHash;
 use crate::log::records::Decoder;
 
@@ -202,23 +203,10 @@ impl What {
 fn bears(body: &Body<'_>, is_own: bool) -> bool {
     match body {
         Body::Loss(_) => true,
-        Body::LifeCycle(life_cycle) => match life_cycle {
-            LifeCycle::Heartbeat { .. }
-            | LifeCycle::Resealed { .. }
-            | LifeCycle::RingReplaced { .. }
-            | LifeCycle::Alias { .. } => true,
-            LifeCycle::KeyPinned { .. }
-            | LifeCycle::KeyReplaced { .. }
-            | LifeCycle::KeyEndorsed { .. }
-            | LifeCycle::Trimmed { .. }
-            | LifeCycle::Emptied { .. }
-            | LifeCycle::TermBegun { .. }
-            | LifeCycle::Attested { .. }
-            | LifeCycle::RolledBack { .. }
-            | LifeCycle::LaneKept { .. }
-            | LifeCycle::Retired { .. }
-            | LifeCycle::Conflict { .. } => is_own,
-            _ => false,
+        Body::LifeCycle(change) => match kinds::of_change(change.kind()).certifies {
+            Certifies::Always => true,
+            Certifies::Own => is_own,
+            Certifies::Never => false,
         },
         _ => false,
     }

@@ -105,7 +105,7 @@ impl Inode {
         self.cached.clone_from(&self.durable);
     }
 
-    /// Nobody has the file open any more: the cache may let go of what it only pretends.
+    /// No handle to the file is open any more: the cache may drop what it only pretends.
     pub(super) fn process_end(&mut self, rng: &mut Rng) {
         for sector in std::mem::take(&mut self.lying) {
             if rng.coin() {

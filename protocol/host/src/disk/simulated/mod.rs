@@ -176,7 +176,7 @@ impl SimDisk {
         Self { platter: Arc::clone(&self.platter), boot: platter.boot() }
     }
 
-    /// Flips one durable bit of something that was written, if anything was; gives the file and the byte.
+    /// Flips one durable bit of something that was written, if anything was; returns the file and the byte.
     pub fn rot(&self) -> Option<(String, usize)> {
         self.platter().rot()
     }
@@ -244,12 +244,12 @@ impl SimDisk {
         self.platter().named(name).cached.clone()
     }
 
-    /// Another byte stands in a file, now and after a power cut.
+    /// Changes a byte of a file, in the cache and on the platter.
     pub fn change(&self, name: &str, at: usize, with: impl Fn(u8) -> u8) {
         self.platter().named(name).change(at..at + 1, with);
     }
 
-    /// One bit of a file is another, now and after a power cut.
+    /// Flips one bit of a file, in the cache and on the platter.
     pub fn flip(&self, name: &str, bit: usize) {
         self.change(name, bit / 8, |byte| byte ^ 1 << (bit % 8));
     }
@@ -274,7 +274,7 @@ impl SimDisk {
         self.platter().lose_all();
     }
 
-    /// Puts back all files as they are on another disk.
+    /// Restores all files from a copy of a disk.
     pub fn put_back(&self, earlier: &Self) {
         let earlier = earlier.platter().clone();
         self.platter().put_back(&earlier);

@@ -337,22 +337,22 @@ impl Platter {
     /// Takes a name away, durably.
     pub(super) fn lose(&mut self, name: &str) {
         assert!(self.names.remove(name).is_some(), "{name} was not there");
-        self.settle_names();
+        self.sync_names();
     }
 
     /// Takes all names away, durably.
     pub(super) fn lose_all(&mut self) {
         self.names.clear();
-        self.settle_names();
+        self.sync_names();
     }
 
-    /// The names as they are now are the durable ones.
-    fn settle_names(&mut self) {
+    /// Makes the current names durable.
+    fn sync_names(&mut self) {
         self.changes.clear();
         self.durable_names = self.names.clone();
     }
 
-    /// Takes over the files of another disk, as they are there.
+    /// Takes over the files of a copy of a disk.
     pub(super) fn put_back(&mut self, earlier: &Self) {
         self.inodes = earlier.inodes.clone();
         self.names = earlier.names.clone();

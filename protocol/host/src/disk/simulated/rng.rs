@@ -18,7 +18,7 @@ impl Rng {
         }))
     }
 
-    /// A stream of its own for a part of what is simulated, so that what one part draws does not move another.
+    /// A separate stream for one part of the simulation, so that its draws do not shift those of other parts.
     pub fn fork(&mut self) -> Self {
         Self::new(self.number())
     }

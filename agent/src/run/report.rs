@@ -1,4 +1,4 @@
-//! Tells people what the agent sees of itself: events that were given up or damaged, and whatever makes it unhealthy.
+//! Reports to people what the agent observes of itself: evicted and damaged events, and what makes it unhealthy.
 
 use afferent_host::stop::Stop;
 use afferent_protocol::ids::Stream;
@@ -13,7 +13,7 @@ use crate::ring_log::Counters;
 use crate::trouble::Troubles;
 use crate::writer::Status;
 
-/// Looks until the agent stops.
+/// Reports until the agent stops.
 pub(super) async fn watch(
     status: watch::Receiver<Status>,
     link: watch::Receiver<LinkState>,
@@ -30,9 +30,9 @@ pub(super) async fn watch(
             _ = ticks.tick() => {}
         }
         let (status, link) = (status.borrow().clone(), link.borrow().clone());
-        tell_losses(&seen, &status, &troubles);
+        report_losses(&seen, &status, &troubles);
         seen = status.ring.counters;
-        // What goes wrong on the way is told when it happens, see `links`.
+        // `links` reports connection failures when they happen.
         if let Health::Unhealthy(reason) = health(&status, &link)
             && began.elapsed() >= HEALTH_PATIENCE
             && !matches!(link, LinkState::Down(_))
@@ -44,8 +44,8 @@ pub(super) async fn watch(
     }
 }
 
-/// Tells what was given up since the last look.
-fn tell_losses(before: &Counters, status: &Status, troubles: &Troubles) {
+/// Reports the events that were evicted or damaged since the last call.
+fn report_losses(before: &Counters, status: &Status, troubles: &Troubles) {
     let now = &status.ring.counters;
     let more = |before: u64, now: u64| now.saturating_sub(before);
     let waiting: u64 = Stream::ALL.into_iter().map(|stream| status.unacked(stream)).sum();
@@ -55,7 +55,7 @@ fn tell_losses(before: &Counters, status: &Status, troubles: &Troubles) {
             "evicting",
             format!(
                 "the ring log has no room: {count} events were given up, samples first, {} since the start, and \
-                 {waiting} wait; mend the way to the collector, make room on the disk, or raise `ring.pool_bytes`",
+                 {waiting} wait; restore the connection to the collector, make room on the disk, or raise `ring.pool_bytes`",
                 now.evicted_events
             ),
         ),
@@ -64,9 +64,7 @@ fn tell_losses(before: &Counters, status: &Status, troubles: &Troubles) {
         0 => {}
         count => troubles.happened(
             "damage",
-            format!(
-                "the disk has damaged {count} events of the ring log, which are declared as lost; look at the disk"
-            ),
+            format!("the disk has damaged {count} events of the ring log, which are declared as lost; check the disk"),
         ),
     }
 }
@@ -80,9 +78,9 @@ mod tests {
         let troubles = Troubles::default();
         let mut status = Status::default();
         status.ring.counters.evicted_events = 7;
-        tell_losses(&status.ring.counters, &status, &troubles);
+        report_losses(&status.ring.counters, &status, &troubles);
         assert_eq!(troubles.texts(), [] as [String; 0]);
-        tell_losses(&Counters::default(), &status, &troubles);
+        report_losses(&Counters::default(), &status, &troubles);
         assert!(troubles.texts()[0].contains("7 events were given up"), "{:?}", troubles.texts());
     }
 }

@@ -1,6 +1,6 @@
 //! How far a file is replayed: a small file in the data directory, written after the events are accepted.
 //!
-//! The ring log cannot tell how far it is, for it lets go of what is acked. So the place is recorded beside it, never
+//! The ring log cannot tell how far it is, for it releases what is acked. So the cursor is recorded beside it, never
 //! before the events of it are on disk: a stop in order leaves it exact, and after a crash what was accepted since the
 //! last record comes again, at most about a second's worth. Nothing is ever left out.
 
@@ -15,16 +15,16 @@ use serde::{Deserialize, Serialize};
 use super::FileSettings;
 use crate::limits::REPLAY_KNOWN_BYTES_MAX;
 
-/// A place in a file.
+/// A cursor in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct RowCursor {
     /// Rows that are done.
     pub rows: u64,
     /// Lines of the next row that are done: a row has one for each of its values.
     pub lines: u64,
 }
 
-/// Which file a place is in: another one under the same name begins at its beginning.
+/// Which file a cursor is in: another one under the same name begins at its beginning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Beginning {
     bytes: usize,
@@ -33,11 +33,11 @@ struct Beginning {
 
 /// A replay by hand that has not ended yet, or was cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunPlace {
+pub struct RunCursor {
     /// By which the agent knows its lines.
     pub name: String,
     /// Where it began.
-    pub from: Place,
+    pub from: RowCursor,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,7 +45,7 @@ struct Record {
     /// For people.
     file: PathBuf,
     #[serde(flatten)]
-    place: Place,
+    cursor: RowCursor,
     begins: Beginning,
     /// Bytes of the file that were replayed when it was at its end; 0 before.
     #[serde(default)]
@@ -63,26 +63,26 @@ struct Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// How far it is replayed.
-    pub place: Place,
+    pub cursor: RowCursor,
     /// Its size when it was replayed to its end; 0 before.
     pub bytes: u64,
     /// The replay that has not ended.
-    pub run: Option<RunPlace>,
+    pub run: Option<RunCursor>,
 }
 
-/// Where one file's place is recorded.
+/// Where one file's cursor is recorded.
 #[derive(Clone, Debug)]
-pub struct PlaceFile {
+pub struct CheckpointFile {
     path: PathBuf,
     file: PathBuf,
     begins: Beginning,
 }
 
-impl PlaceFile {
-    /// Reads the place in the file of these settings: its beginning when there is none, or when it is another file now.
+impl CheckpointFile {
+    /// Reads the cursor in the file of these settings: its beginning when there is none, or when it is a different file now.
     /// A record that is damaged is an error: from the beginning, all rows would come twice.
     pub fn open(settings: &FileSettings) -> io::Result<(Self, Known)> {
-        let path = settings.places.join(format!("{}.json", name_of(settings)));
+        let path = settings.checkpoints.join(format!("{}.json", name_of(settings)));
         let known = match fs::read(&path) {
             Ok(bytes) => Some(serde_json::from_slice::<Record>(&bytes).map_err(|_| damaged(&path))?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -92,9 +92,9 @@ impl PlaceFile {
         let known = match known {
             Some(record) if len < record.bytes => Known { bytes: record.bytes, ..Known::default() },
             Some(record) if Beginning::of(&settings.path, record.begins.bytes)? == record.begins => {
-                let from = Place { rows: record.run_rows, lines: record.run_lines };
-                let run = Some(RunPlace { name: record.run, from }).filter(|run| !run.name.is_empty());
-                Known { place: record.place, bytes: record.bytes, run }
+                let from = RowCursor { rows: record.run_rows, lines: record.run_lines };
+                let run = Some(RunCursor { name: record.run, from }).filter(|run| !run.name.is_empty());
+                Known { cursor: record.cursor, bytes: record.bytes, run }
             }
             _ => Known::default(),
         };
@@ -102,31 +102,31 @@ impl PlaceFile {
         Ok((Self { path, file: settings.path.clone(), begins }, known))
     }
 
-    /// Takes the place for one replay alone, until the lock is dropped.
+    /// Takes the cursor for one replay alone, until the lock is dropped.
     pub fn lock(&self) -> io::Result<File> {
         let lock = files::open_lock(&self.path.with_extension("lock"))?;
         lock.try_lock().map_err(|error| match error {
             fs::TryLockError::Error(error) => error,
             fs::TryLockError::WouldBlock => {
-                io::Error::other("another replay of this file is running; wait for its end")
+                io::Error::other("a replay of this file is already running; wait for its end")
             }
         })?;
         Ok(lock)
     }
 
-    /// Records the place; it is on disk when this returns, and after a power cut in between the one before is.
-    pub fn record(&self, place: Place, bytes: u64, run: Option<&RunPlace>) -> io::Result<()> {
+    /// Records the cursor; it is on disk when this returns, and after a power cut in between the one before is.
+    pub fn record(&self, cursor: RowCursor, bytes: u64, run: Option<&RunCursor>) -> io::Result<()> {
         files::make_directory(self.path.parent().expect("it was made from a directory and a name"))?;
         let (file, begins) = (self.file.clone(), self.begins.clone());
         let (run, from) = run.map_or(Default::default(), |run| (run.name.clone(), run.from));
-        let record = Record { file, place, begins, bytes, run, run_rows: from.rows, run_lines: from.lines };
+        let record = Record { file, cursor, begins, bytes, run, run_rows: from.rows, run_lines: from.lines };
         files::replace(&self.path, &serde_json::to_vec(&record)?)
     }
 }
 
 fn damaged(path: &Path) -> io::Error {
     let text = format!(
-        "how far it is replayed stands in {}, which is damaged; nothing is replayed, as all rows might come twice. \
+        "the record of how far it is replayed, {}, is damaged; nothing is replayed, as all rows might come twice. \
          Remove that file to replay it from its beginning",
         path.display()
     );

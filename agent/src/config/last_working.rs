@@ -1,5 +1,5 @@
 //! A copy of the last configuration with which the agent has reached a collector: should the one that it is started with
-//! be wrong, it goes on with that.
+//! be wrong, it continues with that.
 //!
 //! The copy is `config.proven/` in the data directory: the main file as `agent.toml`, and its `conf.d`.
 
@@ -13,38 +13,38 @@ use super::{Config, ConfigError};
 
 /// The copy's directory in the data directory.
 pub const PROVEN: &str = "config.proven";
-/// A copy that has not proved itself yet.
+/// A copy of a configuration that has not worked yet.
 const STAGED: &str = "config.new";
 /// The one before, while the two are exchanged.
 const BEFORE: &str = "config.before";
 const MAIN: &str = "agent.toml";
 
-/// Why the configuration that was asked for is not the one in use.
+/// Why the agent uses the last working configuration instead of the given one.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the configuration cannot be used ({error}); the agent goes on with the last one that has worked, {}: correct it and \
-     send SIGHUP", .proven.display()
+    "the configuration cannot be used ({error}); the agent runs with the last one that has worked, {}: correct it and \
+     send SIGHUP", .last_working.display()
 )]
 pub struct FellBack {
-    /// What is wrong.
+    /// What is wrong with the given one.
     pub error: ConfigError,
-    /// Which one is used.
-    pub proven: PathBuf,
+    /// The main file of the configuration in use.
+    pub last_working: PathBuf,
 }
 
-/// Reads the configuration; or, where that is wrong, the last one that has worked.
-pub fn load_or_proven(path: &Path) -> Result<(Config, Option<FellBack>), ConfigError> {
+/// Reads the configuration. If that fails, reads the last one that has worked.
+pub fn load_or_last_working(path: &Path) -> Result<(Config, Option<FellBack>), ConfigError> {
     let error = match load(path) {
         Ok(config) => return Ok((config, None)),
         Err(error) => error,
     };
     for data in data_directories(path) {
         for directory in [PROVEN, BEFORE] {
-            let proven = data.join(directory).join(MAIN);
-            if let Ok(config) = load(&proven)
+            let last_working = data.join(directory).join(MAIN);
+            if let Ok(config) = load(&last_working)
                 && config.agent.data_dir == data
             {
-                return Ok((config, Some(FellBack { error, proven })));
+                return Ok((config, Some(FellBack { error, last_working })));
             }
         }
     }
@@ -69,14 +69,14 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     files::replace(to, &std::fs::read(from)?)
 }
 
-/// The copy has proved itself.
+/// Marks the staged copy as working.
 pub fn promote(data: &Path) -> io::Result<()> {
-    let (proven, before) = (data.join(PROVEN), data.join(BEFORE));
-    if proven.exists() {
+    let (last_working, before) = (data.join(PROVEN), data.join(BEFORE));
+    if last_working.exists() {
         remove(&before)?;
-        std::fs::rename(&proven, &before)?;
+        std::fs::rename(&last_working, &before)?;
     }
-    std::fs::rename(data.join(STAGED), &proven)?;
+    std::fs::rename(data.join(STAGED), &last_working)?;
     std::fs::File::open(data)?.sync_all()?;
     remove(&before)
 }
@@ -88,7 +88,7 @@ fn remove(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Where the data directory may be, though the file that says so is wrong: as a line of it says, or the default.
+/// Candidates for the data directory when the file is wrong: a line that sets it, or the default.
 fn data_directories(path: &Path) -> Vec<PathBuf> {
     let mut files = vec![path.to_owned()];
     files.extend(files_beside(path).unwrap_or_default());
@@ -120,17 +120,17 @@ mod tests {
         let good = format!("[agent]\nname = \"press-1\"\ndata_dir = {data:?}\n");
         std::fs::write(&path, &good).unwrap();
         std::fs::write(directory.path().join("conf.d/1.toml"), "[http]\naddress = \"127.0.0.1:9188\"\n").unwrap();
-        let (config, fell_back) = load_or_proven(&path).unwrap();
+        let (config, fell_back) = load_or_last_working(&path).unwrap();
         assert!(fell_back.is_none());
         stage(&path, &data).unwrap();
         for wrong in ["[ship]\nurll = \"x\"\n", "[[[", "[ship]\nurl = \"http://x\"\n"] {
             std::fs::write(&path, format!("{good}{wrong}")).unwrap();
             // The control: what was only staged has proved nothing.
-            assert!(load_or_proven(&path).is_err() || data.join(PROVEN).exists());
+            assert!(load_or_last_working(&path).is_err() || data.join(PROVEN).exists());
             if !data.join(PROVEN).exists() {
                 promote(&data).unwrap();
             }
-            let (used, fell_back) = load_or_proven(&path).unwrap();
+            let (used, fell_back) = load_or_last_working(&path).unwrap();
             assert_eq!(used, config);
             assert!(fell_back.unwrap().to_string().contains("press.toml"));
         }
@@ -140,6 +140,6 @@ mod tests {
         promote(&data).unwrap();
         std::fs::rename(data.join(PROVEN), data.join(BEFORE)).unwrap();
         std::fs::write(&path, format!("{good}x")).unwrap();
-        assert_eq!(load_or_proven(&path).unwrap().0.agent.name.as_str(), "press-2");
+        assert_eq!(load_or_last_working(&path).unwrap().0.agent.name.as_str(), "press-2");
     }
 }

@@ -1,6 +1,6 @@
-//! How far each file is read: what stands in the table of files, and how it is put together again after a start.
+//! How far each file is read: what is in the table of files, and how it is put together again after a start.
 //!
-//! Lines lead to events of both streams, and the streams are written one by one. So a place has an end for each: all
+//! Lines lead to events of both streams, and the streams are written one by one. So a cursor has an end for each: all
 //! lines
 //! before it whose events are in that stream are in the ring log. After a start the file is read from the smaller end,
 //! and
@@ -9,8 +9,8 @@
 //! batch, and of the other one what was on disk by then.
 //!
 //! Both ends count in the text, not in the file, and the greater of what two tables say of a stream is right even where
-//! one of them has the text in another file. But a copy may be shorter than what was read of its original: an end from
-//! the time of the original goes no further than the copy does ([`Place::was_elsewhere`]).
+//! one of them has the text in a different file. But a copy may be shorter than what was read of its original: an end from
+//! the time of the original goes no further than the copy does ([`FileCursor::was_elsewhere`]).
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ use crate::ring_log::FollowedFiles;
 
 /// One file.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct FileCursor {
     /// Names it in the tables.
     pub number: u64,
     /// Where its text is.
@@ -69,19 +69,19 @@ pub struct Place {
     pub is_cut_short: bool,
     /// Whether it is gone for so long that its last line is taken without an end.
     pub is_last_read: bool,
-    /// Whether its ends come in part from a table that has its text in another file. More may have been read there than
+    /// Whether its ends come in part from a table that has its text in a different file. More may have been read there than
     /// this one holds, and how much it holds is known when it is seen.
     pub was_elsewhere: bool,
     /// The first line, where lines are read by it.
     pub head: Option<Vec<u8>>,
 }
 
-impl Place {
+impl FileCursor {
     /// Of a file that is new.
     pub fn new(number: u64, seen: &Seen) -> Self {
         let name = seen.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let name = name[..name.floor_char_boundary(FOLLOWED_NAME_BYTES_MAX)].to_owned();
-        let place = FilePlace {
+        let cursor = FilePlace {
             number,
             device: 0,
             inode: 0,
@@ -93,25 +93,25 @@ impl Place {
             is_finished: false,
             name: &name,
         };
-        let mut place = Self::of(&place);
-        place.lies_at(seen);
-        place
+        let mut cursor = Self::of(&cursor);
+        cursor.lies_at(seen);
+        cursor
     }
 
-    fn of(place: &FilePlace<'_>) -> Self {
-        let known = usize::try_from(place.known).unwrap_or(FINGERPRINT_BYTES_MAX).min(FINGERPRINT_BYTES_MAX);
+    fn of(cursor: &FilePlace<'_>) -> Self {
+        let known = usize::try_from(cursor.known).unwrap_or(FINGERPRINT_BYTES_MAX).min(FINGERPRINT_BYTES_MAX);
         Self {
-            number: place.number,
-            id: FileId { device: place.device, inode: place.inode, born_us: place.born_us },
-            print: Fingerprint { known, hash: place.fingerprint },
-            is_finished: place.is_finished,
-            name: place.name.to_owned(),
+            number: cursor.number,
+            id: FileId { device: cursor.device, inode: cursor.inode, born_us: cursor.born_us },
+            print: Fingerprint { known, hash: cursor.fingerprint },
+            is_finished: cursor.is_finished,
+            name: cursor.name.to_owned(),
             taken: [0; 2],
             durable: [0; 2],
             tickets: [None; 2],
             position: 0,
             scanned: 0,
-            path: PathBuf::from(place.name),
+            path: PathBuf::from(cursor.name),
             bytes: 0,
             written_us: 0,
             was_seen: false,
@@ -136,7 +136,7 @@ impl Place {
         (self.has_ended, self.is_cut_short, self.is_last_read) = (false, false, false);
     }
 
-    /// Whether it has another name than at first: what is written next goes to another file.
+    /// Whether it has a different name than at first: what is written next goes to a different file.
     pub fn is_rotated(&self) -> bool {
         let name = self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         name[..name.floor_char_boundary(FOLLOWED_NAME_BYTES_MAX)] != self.name
@@ -193,7 +193,7 @@ impl Place {
 /// Lines that are about to be taken into a stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Move {
-    /// The place.
+    /// The cursor.
     pub number: u64,
     /// The end of the last of them.
     pub end: u64,
@@ -203,18 +203,18 @@ pub struct Move {
 
 /// All files of an input.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
+pub struct FileCursors {
     /// The files.
-    pub all: Vec<Place>,
+    pub all: Vec<FileCursor>,
     /// What is not among them and was last written then or before counts as read.
     pub horizon_us: i64,
-    /// Numbers that were given, to tables and places.
+    /// Numbers that were given, to tables and cursors.
     counter: u64,
     /// Whether the tables say less than is known, and that is worth a table without lines.
     pub is_unsaid: bool,
 }
 
-impl Places {
+impl FileCursors {
     /// As the newest tables of both streams have them; `None` where there are none.
     pub fn restore(tables: [Option<FollowedFiles>; 2], tickets: [Ticket; 2]) -> Option<Self> {
         let number = |at: usize| tables[at].as_ref().map(|table| table.number);
@@ -223,18 +223,18 @@ impl Places {
         let other = tables[1 - newest].as_ref();
         let others = other.map_or(FilePlaces::default(), |other| FilePlaces::from_bytes(&other.places));
         let all = FilePlaces::from_bytes(&table.places).iter().map(|row| {
-            let mut place = Place::of(&row);
+            let mut cursor = FileCursor::of(&row);
             let other = others.iter().find(|other| other.number == row.number);
             let (end, other_end) = other.map_or((0, 0), |other| (other.end, other.other_end));
-            place.taken[newest] = row.end.max(other_end);
-            place.taken[1 - newest] = row.other_end.max(end);
-            place.durable[newest] = other_end;
-            place.durable[1 - newest] = row.other_end;
-            place.tickets = tickets.map(Some);
-            place.position = place.taken[0].min(place.taken[1]);
-            place.scanned = place.position;
-            place.was_elsewhere = other.is_some_and(|other| Place::of(&other).id != place.id);
-            place
+            cursor.taken[newest] = row.end.max(other_end);
+            cursor.taken[1 - newest] = row.other_end.max(end);
+            cursor.durable[newest] = other_end;
+            cursor.durable[1 - newest] = row.other_end;
+            cursor.tickets = tickets.map(Some);
+            cursor.position = cursor.taken[0].min(cursor.taken[1]);
+            cursor.scanned = cursor.position;
+            cursor.was_elsewhere = other.is_some_and(|other| FileCursor::of(&other).id != cursor.id);
+            cursor
         });
         let counter = number(0).max(number(1)).unwrap_or(0);
         let (all, horizon_us) = (all.collect(), table.horizon.micros());
@@ -247,14 +247,14 @@ impl Places {
         self.counter
     }
 
-    /// The place of this number.
-    pub fn get_mut(&mut self, number: u64) -> Option<&mut Place> {
-        self.all.iter_mut().find(|place| place.number == number)
+    /// The cursor of this number.
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut FileCursor> {
+        self.all.iter_mut().find(|cursor| cursor.number == number)
     }
 
-    /// Takes note of what is on disk by now.
+    /// Records what is on disk by now.
     pub fn refresh(&mut self, commits: &Commits) {
-        self.all.iter_mut().for_each(|place| place.refresh(commits));
+        self.all.iter_mut().for_each(|cursor| cursor.refresh(commits));
     }
 
     /// The table for a batch of the stream that takes these lines, or none.
@@ -268,7 +268,7 @@ impl Places {
     ) -> FollowedFiles {
         assert!(self.all.len() <= FOLLOWED_FILES_MAX, "there are no more files than a table has room for");
         let own = usize::from(stream.number());
-        let rows: Vec<_> = self.all.iter().map(|place| row(place, own, lines)).collect();
+        let rows: Vec<_> = self.all.iter().map(|cursor| row(cursor, own, lines)).collect();
         let mut bytes = [0; FOLLOWED_BYTES_MAX];
         let places = FilePlaces::write(&rows, &mut bytes).expect("names and numbers of files are within the limits");
         let places = places.bytes().to_vec();
@@ -277,23 +277,23 @@ impl Places {
     }
 }
 
-fn row(place: &Place, own: usize, lines: Option<Move>) -> FilePlace<'_> {
+fn row(cursor: &FileCursor, own: usize, lines: Option<Move>) -> FilePlace<'_> {
     let other = 1 - own;
-    let (end, other_end) = match lines.filter(|lines| lines.number == place.number) {
-        Some(lines) if lines.other_follows || place.tickets[other].is_some() => (lines.end, place.durable[other]),
+    let (end, other_end) = match lines.filter(|lines| lines.number == cursor.number) {
+        Some(lines) if lines.other_follows || cursor.tickets[other].is_some() => (lines.end, cursor.durable[other]),
         Some(lines) => (lines.end, lines.end),
-        None => (place.taken[own], place.durable[other]),
+        None => (cursor.taken[own], cursor.durable[other]),
     };
     FilePlace {
-        number: place.number,
-        device: place.id.device,
-        inode: place.id.inode,
-        born_us: place.id.born_us,
-        known: place.print.known as u64,
-        fingerprint: place.print.hash,
+        number: cursor.number,
+        device: cursor.id.device,
+        inode: cursor.id.inode,
+        born_us: cursor.id.born_us,
+        known: cursor.print.known as u64,
+        fingerprint: cursor.print.hash,
         end,
         other_end,
-        is_finished: place.is_finished,
-        name: &place.name,
+        is_finished: cursor.is_finished,
+        name: &cursor.name,
     }
 }

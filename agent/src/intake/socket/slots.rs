@@ -1,4 +1,4 @@
-//! How many producers may be connected, and whose place a newcomer gets when there are too many.
+//! How many producers may be connected, and whose slot a newcomer gets when there are too many.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use crate::limits::{PRODUCER_IDLE_MS, PRODUCER_MUTE_MS};
 
 /// How many connections there may be at once, on all listeners that share it.
 #[derive(Debug, Default)]
-pub struct Places {
+pub struct Slots {
     seats: Mutex<Vec<Arc<Seat>>>,
     max: AtomicUsize,
 }
@@ -26,20 +26,20 @@ struct Seat {
     leave: Notify,
 }
 
-/// One of the places; free again when it is dropped.
+/// A producer's slot; free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Slot {
     seat: Arc<Seat>,
-    places: Arc<Places>,
+    slots: Arc<Slots>,
 }
 
-impl Places {
-    /// So many.
+impl Slots {
+    /// A limit of `max` connections.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { seats: Mutex::default(), max: AtomicUsize::new(max) })
     }
 
-    /// So many from now on; connections that are more stay.
+    /// Changes the limit; connections beyond it stay.
     pub fn set_max(&self, max: usize) {
         self.max.store(max, Relaxed);
     }
@@ -49,8 +49,8 @@ impl Places {
         self.max.load(Relaxed)
     }
 
-    /// Takes a free place, or that of the connection that has been silent longest, if that is long enough.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
+    /// Takes a free slot, or that of the connection that has been silent longest, if that is long enough.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Slot> {
         let now = Instant::now();
         let mut seats = self.seats();
         if seats.len() >= self.max() {
@@ -63,7 +63,7 @@ impl Places {
         let seat = Arc::new(Seat { came: now, heard_ms, has_spoken, leave: Notify::new() });
         seats.push(Arc::clone(&seat));
         drop(seats);
-        Some(Place { seat, places: Arc::clone(self) })
+        Some(Slot { seat, slots: Arc::clone(self) })
     }
 
     fn seats(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
@@ -76,14 +76,14 @@ impl Seat {
         now.saturating_duration_since(self.came).saturating_sub(Duration::from_millis(self.heard_ms.load(Relaxed)))
     }
 
-    /// How much longer it has been silent than it may be while others wait. Who never said a word may be so for less.
+    /// How much longer it has been silent than allowed while others wait. A producer that has sent nothing yet is allowed less.
     fn overdue(&self, now: Instant) -> Option<Duration> {
         let may_ms = if self.has_spoken.load(Relaxed) { PRODUCER_IDLE_MS } else { PRODUCER_MUTE_MS };
         self.silent(now).checked_sub(Duration::from_millis(may_ms))
     }
 }
 
-impl Place {
+impl Slot {
     /// The producer has sent something.
     pub(super) fn heard(&self) {
         let ms = u64::try_from(self.seat.came.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -91,16 +91,16 @@ impl Place {
         self.seat.has_spoken.store(true, Relaxed);
     }
 
-    /// Waits until the place is given to a newcomer; then says how long the producer was silent.
+    /// Waits until the slot is given to a newcomer; returns how long the producer was silent.
     pub(super) async fn lost(&self) -> Duration {
         self.seat.leave.notified().await;
         self.seat.silent(Instant::now())
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.places.seats().retain(|seat| !Arc::ptr_eq(seat, &self.seat));
+        self.slots.seats().retain(|seat| !Arc::ptr_eq(seat, &self.seat));
     }
 }
 
@@ -110,26 +110,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_newcomer_gets_the_place_of_who_was_silent_longest_and_of_nobody_who_works() {
-        let places = Places::new(3);
-        let [mute, idle, busy] = [(); 3].map(|()| places.take().unwrap());
+        let slots = Slots::new(3);
+        let [mute, idle, busy] = [(); 3].map(|()| slots.take().unwrap());
         idle.heard();
         busy.heard();
-        assert!(places.take().is_none(), "all have just come");
+        assert!(slots.take().is_none(), "all have just come");
         tokio::time::advance(Duration::from_millis(PRODUCER_MUTE_MS)).await;
         busy.heard();
-        let newcomer = places.take().expect("one has never said a word");
+        let newcomer = slots.take().expect("one has never said a word");
         assert_eq!(mute.lost().await, Duration::from_millis(PRODUCER_MUTE_MS));
         newcomer.heard();
-        // The control: a place that was given away is not free again when who had it goes.
+        // The control: a slot that was given away is not free again when who had it goes.
         drop(mute);
-        assert!(places.take().is_none());
+        assert!(slots.take().is_none());
         tokio::time::advance(Duration::from_millis(PRODUCER_IDLE_MS - 1)).await;
         busy.heard();
         newcomer.heard();
-        let second = places.take().expect("one was silent for long");
+        let second = slots.take().expect("one was silent for long");
         idle.lost().await;
-        assert!(places.take().is_none(), "the others were not");
+        assert!(slots.take().is_none(), "the others were not");
         drop((second, busy));
-        assert!(places.take().is_some());
+        assert!(slots.take().is_some());
     }
 }

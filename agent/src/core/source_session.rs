@@ -13,12 +13,12 @@ use super::talk::LookUp;
 use super::{AgentCore, Now, Outgoing};
 use crate::limits::{FORMER_REST_MS, REPORT_MS};
 
-/// One name, and its session.
+/// The session of one name of the agent.
 #[derive(Debug)]
-pub(super) struct Voice {
+pub(super) struct SourceSession {
     pub name: SourceId,
     pub sender: Sender,
-    /// That of the open connection.
+    /// The nonce of the open connection.
     pub nonce: Nonce,
     /// What the newest welcome over it brought.
     pub answer: Nonce,
@@ -28,11 +28,11 @@ pub(super) struct Voice {
     pub look_up_at_ms: u64,
     /// What the collector asks for once more.
     pub again: VecDeque<(Lane, SequenceRange)>,
-    /// Nothing is said before this time, because nobody answers.
+    /// Nothing is sent before this time, because no collector answers.
     rests_until_ms: u64,
 }
 
-impl Voice {
+impl SourceSession {
     pub fn new(name: SourceId, settings: SenderSettings, session: u32) -> Self {
         Self {
             name,
@@ -65,18 +65,18 @@ impl<D: Disk> AgentCore<D> {
         self.others.iter().map(|other| other.name)
     }
 
-    /// The broker does not let the agent speak under a former name: what is held under it waits for another connection.
+    /// The broker denies the agent a former name: its events wait for the next connection.
     pub fn forbidden(&mut self, name: SourceId, now: &Now) {
         let Some(other) = self.others.iter_mut().find(|other| other.name == name) else { return };
         other.rests_until_ms = u64::MAX;
-        self.warn_held(name, "the broker does not let this agent speak as that", now);
+        self.warn_held(name, "the broker denies this agent that name", now);
     }
 
     /// What to send next; the message is put into `message`, whatever was in it before. What is held under former names goes
     /// when the agent's own has nothing to send now.
     pub fn poll(&mut self, now: &Now, message: &mut Vec<u8>) -> Outgoing {
-        let mut outgoing = self.poll_voice(now, message);
-        if !self.voice.sender.is_streaming() {
+        let mut outgoing = self.poll_current(now, message);
+        if !self.current.sender.is_streaming() {
             return outgoing;
         }
         for at in 0..self.others.len() {
@@ -92,38 +92,38 @@ impl<D: Disk> AgentCore<D> {
     }
 
     fn poll_former(&mut self, now: &Now, message: &mut Vec<u8>) -> Outgoing {
-        let name = self.voice.name;
+        let name = self.current.name;
         let nothing_held = self.ring.held_under(&name).is_empty();
-        if now.ms < self.voice.rests_until_ms || nothing_held {
-            let until_ms = (!nothing_held).then_some(self.voice.rests_until_ms);
+        if now.ms < self.current.rests_until_ms || nothing_held {
+            let until_ms = (!nothing_held).then_some(self.current.rests_until_ms);
             return Outgoing::Wait { until_ms };
         }
-        self.tell_held();
-        match self.poll_voice(now, message) {
+        self.report_held();
+        match self.poll_current(now, message) {
             // The agent's own name is heard over this connection: another one would not help.
             Outgoing::Reconnect => {
                 self.warn_held(name, "no collector answers under that name", now);
-                let nonce = self.voice.nonce;
-                self.voice.link_down();
-                self.voice.link_up(nonce);
-                self.voice.rests_until_ms = now.ms + FORMER_REST_MS;
-                Outgoing::Wait { until_ms: Some(self.voice.rests_until_ms) }
+                let nonce = self.current.nonce;
+                self.current.link_down();
+                self.current.link_up(nonce);
+                self.current.rests_until_ms = now.ms + FORMER_REST_MS;
+                Outgoing::Wait { until_ms: Some(self.current.rests_until_ms) }
             }
             outgoing => outgoing,
         }
     }
 
-    /// Does something as another name's voice.
+    /// Runs `f` with the session of the given name as the current one.
     pub(super) fn speaking<T>(&mut self, at: usize, act: impl FnOnce(&mut Self) -> T) -> T {
-        std::mem::swap(&mut self.voice, &mut self.others[at]);
+        std::mem::swap(&mut self.current, &mut self.others[at]);
         let done = act(self);
-        std::mem::swap(&mut self.voice, &mut self.others[at]);
+        std::mem::swap(&mut self.current, &mut self.others[at]);
         done
     }
 
     /// Whether it speaks under its own name now.
     pub(super) fn is_itself(&self) -> bool {
-        self.voice.name == self.ring.who().source
+        self.current.name == self.ring.who().source
     }
 
     fn warn_held(&mut self, name: SourceId, why: &str, now: &Now) {
