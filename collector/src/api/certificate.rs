@@ -93,8 +93,8 @@ const FORMS: [Offer<Form>; 2] = [
 /// takes reading the whole log.
 #[utoipa::path(get, path = "/v1/certificate", tag = "sources", params(CertificateQuery),
     responses((status = 200, description = "What the log proves", content(
-        (Certificate = "application/json"), (String = "text/plain")), headers(("afferent-complete" = bool), ("afferent-verdict" = String))),
-        Problem))]
+        (Certificate = "application/json"), (String = "text/plain")),
+        headers(("afferent-complete" = bool), ("afferent-verdict" = String))), Problem))]
 pub(super) async fn certificate(
     State(api): State<Api>,
     client: Client,

@@ -64,7 +64,7 @@ pub(super) struct StreamQuery {
     /// Only these severities, as `error` or `warning..`.
     severity: Option<String>,
     /// Whenever nothing was sent for so many seconds (1 to 15), an event named `heartbeat` comes, with the collector's
-    /// time in its data. Without it a comment comes every 15 s, which browsers pass on to nobody.
+    /// time in its data. Without it a comment comes every 15 s, which browsers do not pass on to scripts.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 15)]
     heartbeat: Option<Whole<1, { KEEP_ALIVE_TIME.as_secs() }>>,
@@ -162,7 +162,7 @@ impl Beginning {
     }
 }
 
-/// What the collector's clock says, by which events are ingested.
+/// The collector's clock, by which events are ingested.
 pub(super) fn now() -> Timestamp {
     clock::wall()
 }
@@ -176,7 +176,7 @@ struct Follower {
     opened: bool,
     /// An event was sent.
     has_begun: bool,
-    /// How often an event says that the stream is alive; a comment does where none was asked for.
+    /// The longest silence before a heartbeat; without it a comment keeps the connection open.
     heartbeat: Option<Duration>,
     /// When something was sent last.
     spoken: Instant,

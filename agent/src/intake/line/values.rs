@@ -46,8 +46,8 @@ enum NumberError {
     BelowLeast(String),
     /// A number with a fraction or an exponent that no double is near.
     #[error(
-        "{0} is over the largest double; JSON has no NaN and no infinity: leave the sample out, or send a text with quality \
-         \"bad\""
+        "{0} is over the largest double; JSON has no NaN and no infinity: leave the sample out, or send a text with \
+         quality \"bad\""
     )]
     Infinite(String),
     /// A text with escapes that mean no character.
