@@ -1,7 +1,7 @@
 //! A running agent: ring log, writer thread and connection, put together.
 //!
 //! This is the face for programs that carry an agent inside: start one, push events through its [`Intake`], stop it.
-//! Intakes for sockets, hosts and files are attached by whoever starts it; see [`crate::run`].
+//! The starting code attaches the inputs for sockets, hosts and files; see [`crate::run`].
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ use crate::writer::{self, Status, WriterParts, WriterThread};
 
 /// What an agent is started with.
 pub struct AgentParts {
-    /// Who it is.
+    /// The agent's name and key.
     pub who: RingIdentity,
     /// The directory of the ring log's files.
     pub ring_directory: PathBuf,
@@ -70,7 +70,7 @@ pub enum StartError {
     Directory {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         error: std::io::Error,
     },
     /// The ring log cannot be opened.
@@ -78,7 +78,7 @@ pub enum StartError {
     Ring {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be opened.
         error: OpenError,
     },
     /// A thread cannot be started.
@@ -152,7 +152,7 @@ impl Agent {
         Ok((agent, recovery))
     }
 
-    /// Where events come in.
+    /// The handle through which inputs push events.
     pub fn intake(&self) -> &Intake {
         &self.intake
     }
@@ -219,7 +219,7 @@ impl Connection {
     fn run(&self, settings: watch::Receiver<ShipSettings>) -> Task {
         let Self { speaker, link, messages, link_state } = self.clone();
         Box::pin(async move {
-            // What a task before this one had said of its connection is no longer so.
+            // The state that an earlier task had set for its connection is outdated.
             link.bring(Inbound::LinkDown);
             link_state.send_replace(LinkState::Starting);
             let mut messages = messages.lock().await;
@@ -238,7 +238,7 @@ fn syncing(witness: WitnessSync<File>) -> impl FnMut() + Send {
         let now = witness.trouble();
         match &now {
             Some(why) if now != trouble => tracing::warn!(
-                "the ring's witness cannot be written: {why}; the agent still accepts events, but files of the ring log \
+                "the ring's witness cannot be written: {why}; events are accepted, but files of the ring log \
                  may vanish unnoticed"
             ),
             None if trouble.is_some() => tracing::info!("the ring's witness can be written again"),
@@ -253,7 +253,8 @@ fn within(text: &str, bytes_max: usize) -> String {
     text[..text.floor_char_boundary(bytes_max)].to_string()
 }
 
-/// How the agent had stopped, from what the ring log holds: its last critical event, and the boot that it was written in.
+/// How the agent had stopped, from what the ring log holds: its last critical event, and the boot that it was written
+/// in.
 fn previous_stop(recovery: &Recovery, clock: &ClockReading) -> PreviousStop {
     match &recovery.last_critical {
         None => PreviousStop::None,

@@ -1,4 +1,4 @@
-//! As much of an X.509 certificate (RFC 5280) as people must be told of: from when to when it is good, and for whom.
+//! The parts of an X.509 certificate (RFC 5280) that checks report: its validity and its common name.
 
 use afferent_host::time::days_from_civil;
 

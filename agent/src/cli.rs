@@ -122,7 +122,7 @@ pub enum CheckError {
     Problems(#[from] Problems),
     /// The collector cannot be reached. The text names the step that failed.
     #[error("{0}")]
-    Way(String),
+    Connection(String),
     /// The output cannot be written.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -143,12 +143,12 @@ impl CheckArgs {
             )?;
         }
         if config.ship.collector_keys.is_empty() && !config.trusts_first() && Kept::read(data).pins.is_empty() {
-            let remedy = "the agent ships nothing until `ship.collector_keys` names its key, or `ship.trust_first` is set \
+            let remedy = "nothing is shipped until `ship.collector_keys` names its key, or `ship.trust_first` is set \
                           for the first contact";
             writeln!(out, "but the agent trusts no collector: {remedy}")?;
         }
         if self.connect {
-            check::connect(&config, &mut |result| drop(writeln!(out, "{result}"))).map_err(CheckError::Way)?;
+            check::connect(&config, &mut |result| drop(writeln!(out, "{result}"))).map_err(CheckError::Connection)?;
         }
         Ok(())
     }

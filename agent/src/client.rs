@@ -197,7 +197,8 @@ pub fn send(
     })
 }
 
-/// As [`send`], and gives every answer to `on_answer` as it comes. One function for all callers: the agent's size counts.
+/// As [`send`], and gives every answer to `on_answer` as it comes. One function for all callers: the agent's size
+/// counts.
 pub fn send_and_watch(
     target: &Target,
     timeout: Duration,
@@ -224,7 +225,7 @@ pub fn send_and_watch(
         let mut failed = Ok(());
         for line in lines {
             match line {
-                // The writer is gone when the connection broke; what it says tells more.
+                // The writer ends when the connection breaks; its error is more precise.
                 Ok(line) => {
                     if queue.send(line).is_err() {
                         break;
@@ -238,7 +239,7 @@ pub fn send_and_watch(
         }
         drop(queue);
         let written = writing.join().expect("writing lines does not panic");
-        // What the agent said before it closed tells more than the broken pipe that the close made.
+        // The agent's answer before it closed is more precise than the broken pipe that followed.
         let answered = reading.join().expect("reading answers does not panic")?;
         failed.and(written).map_err(ClientError::Answer)?;
         Ok(answered.report(sent.load(SeqCst)))

@@ -8,7 +8,7 @@ use afferent_protocol::ids::Timestamp;
 
 use crate::limits::CLOCK_STEP_US_MIN;
 
-/// What time it is.
+/// Reads the clocks of this machine.
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock alone, for events that come without a time.
     fn wall(&self) -> Timestamp;

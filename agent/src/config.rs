@@ -1,7 +1,8 @@
 //! The configuration: TOML files to one checked [`Config`].
 //!
 //! - [`load`]: the file and `conf.d/*.toml` beside it, merged; unknown keys are refused with the nearest known one
-//! - [`keys`]: one table of all sections and their keys, from which the schema, the commented defaults and the known names are made
+//! - [`keys`]: one table of all sections and their keys, from which the schema, the commented defaults and the known
+//!   names are made
 //! - [`last_working`]: the last configuration that has worked, should the next one be wrong
 
 mod defaults;

@@ -114,8 +114,8 @@ impl<D: Disk> std::fmt::Debug for AgentCore<D> {
 }
 
 impl<D: Disk> AgentCore<D> {
-    /// Opens the ring log, and its witness in a different directory. `entropy` gives random numbers, for new epochs and the
-    /// session.
+    /// Opens the ring log, and its witness in a different directory. `entropy` gives random numbers, for new epochs and
+    /// the session.
     pub fn open(
         disk: D,
         witness: D,
@@ -241,7 +241,9 @@ impl<D: Disk> AgentCore<D> {
         let at = usize::from(stream.number());
         assert!(self.pending[at].is_none(), "the batch before must be on disk first");
         match self.ring.append(stream, batch, &now.clock) {
-            Ok(_) => {
+            Ok(appended) => {
+                assert_eq!(appended.lane.stream, stream, "a batch is written to the lane of its stream");
+                assert!(commit > self.durable[at], "commits become durable in their order");
                 self.durable[at] = commit;
                 self.report_held();
                 Committed { moved: true, trouble: None }
@@ -311,6 +313,7 @@ impl<D: Disk> AgentCore<D> {
                     self.pending[at] = Some(pending);
                 }
                 Some(Pending { commit, unsealed: None }) => {
+                    assert!(commit > self.durable[at], "commits become durable in their order");
                     self.durable[at] = commit;
                     committed.moved = true;
                 }

@@ -24,7 +24,7 @@ use crate::supervise::Supervisor;
 pub enum Health {
     /// They are.
     Healthy,
-    /// They are not, for this reason, which says what to do.
+    /// They are not. The reason includes the remedy.
     Unhealthy(String),
 }
 

@@ -21,14 +21,14 @@ pub fn load_existing(directory: &Path) -> Result<Option<Identity>, KeyError> {
 pub struct Taken {
     /// The key.
     pub identity: Identity,
-    /// Where it comes from.
+    /// Whether the key is old or new.
     pub origin: Origin,
 }
 
 /// Where a key comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It was there.
+    /// The key was read from its file.
     Kept,
     /// It was made, for there was none.
     Made,
@@ -36,8 +36,8 @@ pub enum Origin {
     Replaced(PathBuf),
 }
 
-/// Reads the key in `directory`, or makes one that is on disk when this returns. A file that is no key is moved aside: what
-/// a machine captures does not wait for it.
+/// Reads the key in `directory`, or makes one that is on disk when this returns. A file that is no key is moved aside:
+/// what a machine captures does not wait for it.
 pub fn take(directory: &Path) -> Result<Taken, KeyError> {
     let path = directory.join(KEY_FILE);
     let origin = match load_existing(directory) {

@@ -6,7 +6,7 @@
 //! | `receipt` | the collector's newest signed ack | in the background, now and then |
 //! | `attestations` | the last ones that an ack brought, in hexadecimal, a line each | in the background, when one comes |
 //!
-//! A receipt proves what the collector has said to have, should it forget it; an attestation refutes a log that was
+//! A receipt shows what the collector has acknowledged, should it lose it; an attestation refutes a log that was
 //! rewritten (`--witness`). Losing the newest of either costs nothing but that proof.
 
 use std::fs::File;
@@ -123,8 +123,8 @@ impl Keeper {
         Ok(Self { directory, jobs, thread, troubles })
     }
 
-    /// Keeps it. A pin is durable when this returns; the others are written in a while. `false` when there is no room for
-    /// it now, or the disk did not take it: try again later.
+    /// Keeps it. A pin is durable when this returns; the others are written in a while. `false` when there is no room
+    /// for it now, or the disk did not take it: try again later.
     pub fn keep(&self, keepsake: Keepsake) -> bool {
         if !matches!(keepsake, Keepsake::Pins(_)) {
             return self.jobs.try_send(keepsake).is_ok();

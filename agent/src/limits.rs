@@ -65,10 +65,10 @@ pub const REPLAY_RETRY_MS: u64 = 1000;
 pub const ROW_BYTES_MAX: usize = 1 << 20;
 /// Cells of a row of a CSV file.
 pub const COLUMNS_MAX: usize = 4096;
-/// Rows at the beginning of a file that say what its columns hold.
+/// Rows at the beginning of a file that show what its columns hold.
 pub const TYPED_ROWS_MAX: usize = 100;
 /// Columns of a file that a message names.
-pub const COLUMNS_TOLD_MAX: usize = 32;
+pub const COLUMNS_LISTED_MAX: usize = 32;
 
 /// Milliseconds after which a replay asks again how far the run before it came, while the agent still takes lines of
 /// that.
@@ -101,11 +101,12 @@ pub const MATCHES_MAX: usize = 16_384;
 pub const OPEN_FILES_MAX: usize = 16;
 /// Bytes of a text's beginning by which a followed file is known again.
 pub const FINGERPRINT_BYTES_MAX: usize = 1024;
-/// Milliseconds that a followed file is read on after it is gone or renamed: whoever has it open may still write.
+/// Milliseconds that a followed file is read on after it is gone or renamed: a process that has it open may still
+/// write.
 pub const TAIL_GONE_MS: u64 = 1000;
 /// Milliseconds after which a compressed file that ends in the middle, and does not grow, counts as damaged.
 pub const TAIL_DAMAGED_MS: u64 = 60_000;
-/// Microseconds after which a file that was read to its end may be forgotten for another one.
+/// Microseconds after which a file that was read to its end may be forgotten in favour of a newer one.
 pub const TAIL_SETTLED_US: i64 = 60_000_000;
 /// Lines of a followed file that are taken at once.
 pub const TAIL_GROUP_LINES: usize = 512;
@@ -123,7 +124,8 @@ pub const PORT_WAIT_MS_MIN: u64 = 100;
 pub const PORT_WAIT_MS_MAX: u64 = 5_000;
 /// How long the answers to a device may take to be written, in milliseconds: a line that takes nothing is down.
 pub const PORT_WRITE_MS_MAX: u64 = 5_000;
-/// After this long without a frame a device counts as gone, in milliseconds: a device says something every 60 s.
+/// After this long without a frame a device counts as gone, in milliseconds: a device sends a frame at least every 60
+/// s.
 pub const DEVICE_SILENT_MS_MAX: u64 = 150_000;
 /// The least difference between the courses of a device's clock and the agent's that counts as a jump, in microseconds:
 /// more than a frame waits on a busy line.
@@ -135,7 +137,7 @@ pub const RESTART_WAIT_MS_MIN: u64 = RESTART_WAIT.0.as_millis() as u64;
 pub const RESTART_WAIT_MS_MAX: u64 = RESTART_WAIT.1.as_millis() as u64;
 
 /// After so long a task that was started again counts as well, in milliseconds.
-pub const RESTART_PROVEN_MS: u64 = RESTART_SETTLED.as_millis() as u64;
+pub const RESTART_STABLE_MS: u64 = RESTART_SETTLED.as_millis() as u64;
 /// Milliseconds between two warnings about trouble of one kind.
 pub const TROUBLE_REPEAT_MS: u64 = 60_000;
 /// Kinds of trouble that are remembered.
@@ -166,7 +168,7 @@ pub const CLOCK_STEP_US_MIN: u64 = 100_000;
 /// An open batch of this many bytes takes no more events until it was committed: brokers' default packet limits
 /// (EMQX: 1 MiB) stay far away, and memory stays small.
 pub const OPEN_BATCH_BYTES_MAX: usize = 192 * 1024;
-/// An open batch of this many bytes is committed at once, whoever waits for it.
+/// An open batch of this many bytes is committed at once.
 pub const COMMIT_BYTES: usize = 64 * 1024;
 /// Messages that wait for the transport: few, because what is in here goes before any breakdown.
 pub const OUTBOX_MESSAGES_MAX: usize = 2;
@@ -179,11 +181,11 @@ pub const DISK_RETRY_MS: u64 = 1000;
 pub const WITNESS_SYNC_MS: u64 = 1000;
 /// Milliseconds after which a disk that refused a read is tried again.
 pub const READ_RETRY_MS: u64 = 100;
-/// How often a read is tried again before what it was to tell counts as unknown.
+/// How often a read is retried before its result counts as unknown.
 pub const READ_TRIES_MAX: u8 = 8;
 /// Bytes a second that a line counts with until it was measured.
 pub const LINE_START: u64 = 4096;
-/// Bytes a second above which nobody needs to know how fast a line is.
+/// Bytes a second above which the rate of a line does not matter.
 pub const LINE_FAST: u64 = 1 << 20;
 /// Bytes of one MQTT message that carries batches, at most.
 pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
@@ -218,7 +220,7 @@ pub const ATTESTATIONS_MAX: usize = 8;
 pub const RECEIPT_MS: u64 = 60_000;
 /// Milliseconds between two reports of messages that did not count.
 pub const REPORT_MS: u64 = 60_000;
-/// Former names that have a session of their own; what is held under more waits for another start.
+/// Former names that have a session of their own; events under further names wait for the next start.
 pub const FORMER_SESSIONS_MAX: usize = 8;
 /// Milliseconds after which a collector that does not answer under a former name is asked again.
 pub const FORMER_REST_MS: u64 = 60_000;
@@ -238,8 +240,8 @@ pub const LINK_CALM_MS: u64 = 60_000;
 pub const LINK_EVENTS_MAX: usize = 4;
 /// Milliseconds after which a connection that never gets calm is reported all the same.
 pub const LINK_REPORT_MS: u64 = 600_000;
-/// Seconds that a new way to the collector has, at least, to prove itself: a pause before the first attempt, the
-/// connection, hello and welcome, and the second for which the writer may sleep before it tells of them.
+/// Seconds in which a new connection to the collector must work, at least: a pause before the first attempt, the
+/// connection, hello and welcome, and the second for which the writer may sleep before it reports them.
 pub const CONFIRM_S_MIN: u32 = 5;
 /// Milliseconds between two looks at the writer's state from outside.
 pub const STATUS_MS: u64 = 250;
@@ -250,7 +252,7 @@ pub const KEYS_ASIDE_MAX: u32 = 1000;
 /// Lines that `emit` and `replay` read ahead of what they have written.
 pub const CLIENT_LINES_AHEAD: usize = 1024;
 /// Wrong rows that `replay` reports one by one.
-pub const ROWS_TOLD_MAX: u64 = 10;
+pub const ROWS_REPORTED_MAX: u64 = 10;
 /// First wait before a connection is made again, in milliseconds, at most.
 pub const RECONNECT_WAIT_MS_MIN: u64 = 500;
 /// Longest wait before a connection is made again, in milliseconds.
@@ -279,7 +281,7 @@ pub const WRITER_NAP_MS: u64 = 1000;
 pub const AUTONOMY_LOOK: Duration = Duration::from_secs(60);
 /// How often a way on probation is looked at.
 pub const PROBATION_LOOK: Duration = Duration::from_millis(250);
-/// So many good looks in a row prove a new way: what is looked at can be a second old, and of the way before. They may
+/// So many good looks in a row confirm a new connection: a look can be a second old, and of the previous one. They may
 /// go on past the end of the probation, which may be shorter than they take.
 pub const GOOD_LOOKS: u8 = 8;
 /// How often the clocks are compared, to notice that one was set.

@@ -158,7 +158,7 @@ impl Registry {
         })
     }
 
-    /// What goes wrong.
+    /// The troubles of the agent.
     pub fn troubles(&self) -> &Troubles {
         &self.0.troubles
     }

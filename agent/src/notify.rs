@@ -13,7 +13,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// What the environment of this process says. A socket that cannot be reached counts as none.
+    /// Reads the environment of this process. A socket that cannot be reached counts as none.
     pub fn from_env() -> Self {
         let address = std::env::var("NOTIFY_SOCKET").ok();
         let ours = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());

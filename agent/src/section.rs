@@ -13,7 +13,7 @@ pub enum Value {
     Size,
     /// `true` or `false`.
     Switch,
-    /// Where a secret is.
+    /// The source of a secret: a file, a variable or a credential.
     Secret,
     /// Texts.
     Texts,
@@ -30,18 +30,18 @@ pub struct Key {
     pub default: Option<&'static str>,
     /// An example as TOML for a key without a default.
     pub example: &'static str,
-    /// What it means.
+    /// Help text of the key.
     pub help: &'static str,
 }
 
 /// A section of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
-    /// Its path, with dots.
+    /// Path of the section, with dots.
     pub path: &'static str,
     /// Whether the section may be repeated, in double brackets.
     pub repeats: bool,
-    /// What it is for.
+    /// Help text of the section.
     pub help: &'static str,
     /// Its keys, in the order in which they are printed.
     pub keys: &'static [Key],

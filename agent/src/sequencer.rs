@@ -1,14 +1,12 @@
-//! Where all intakes meet: one open batch per stream, and the promise to tell when it is on disk.
+//! The sequencer: all inputs push into one open batch per stream, and learn when it is on disk.
 //!
 //! [`OpenBatches`] is the state, driven with times from outside. It encodes an event into the open batch of its stream
 //! and gives a [`Ticket`]; the writer takes the batch out when it is due, commits it to the ring log, and moves the
 //! durable commits on.
 //!
 //! The open batches also hold the *tables*: how far each lane of each device is in the log, and how far the files are
-//! that
-//! inputs follow. A device's batch is taken as a whole, and so are lines of a file; a batch that has events of either
-//! ends
-//! with its stream's tables, so that they cannot part.
+//! that inputs follow. A device's batch is taken as a whole, and so are lines of a file; a batch that has events of
+//! either ends with its stream's tables, so that they cannot part.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,9 +24,10 @@ use crate::ring_log::{DeviceProgress, FollowedFiles, Tables};
 /// How long commits may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CommitSettings {
-    /// Milliseconds that a sample waits for company while a producer waits for it.
+    /// Milliseconds that a sample waits to be committed with others while a producer waits for it.
     pub wait_max_ms: u64,
-    /// Milliseconds that a sample waits to be committed with others while no producer waits for it: a commit wears flash.
+    /// Milliseconds that a sample waits to be committed with others while no producer waits for it: a commit wears
+    /// flash.
     pub samples_wait_max_ms: u64,
 }
 
@@ -171,6 +170,7 @@ impl OpenBatches {
         for event in events {
             open.builder.push(event).expect("there is room for all of them");
         }
+        assert_eq!(device.progress.stream, stream, "progress is kept in the stream of its events");
         // Right behind them, how their times were made of ticks: the table does not repeat that.
         device.push(&mut open.builder);
         open.note(DeviceProgress { progress: Progress { ticks: None, ..device.progress }, ..device });
@@ -216,7 +216,7 @@ impl OpenBatches {
         Ok(self.pushed(stream, Waiting::Nobody, now_ms))
     }
 
-    /// Whether anything is taken now.
+    /// Whether events are accepted now.
     fn takes(&self) -> Result<(), Refusal> {
         if let Some(reason) = &self.failed {
             return Err(Refusal::Failed(reason.clone()));
@@ -227,12 +227,12 @@ impl OpenBatches {
         self.trouble.as_ref().map_or(Ok(()), |trouble| Err(Refusal::Unwritable(trouble.clone())))
     }
 
-    /// Nothing is taken any more: who would commit it is gone.
+    /// Accepts nothing any more: the writer has failed.
     pub(crate) fn fail(&mut self, reason: &str) {
         self.failed.get_or_insert_with(|| reason.into());
     }
 
-    /// Why nothing is taken any more.
+    /// Why nothing is accepted any more.
     pub(crate) fn failed(&self) -> Option<&str> {
         self.failed.as_deref()
     }
@@ -312,11 +312,13 @@ impl OpenBatches {
         std::mem::swap(&mut open.builder, spare);
         open.full = false;
         let commit = open.commit;
+        assert!(open.noted <= commit, "a table's newest change is in a batch that was taken");
+        assert!(!spare.is_empty(), "a batch that is due holds an event");
         open.commit += 1;
         Some(commit)
     }
 
-    /// The ring log cannot be written, for this reason; or can again.
+    /// Sets why the ring log cannot be written; `None` when it can again.
     pub fn set_trouble(&mut self, trouble: Option<Arc<str>>) {
         self.trouble = trouble;
     }

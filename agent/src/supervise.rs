@@ -1,6 +1,6 @@
 //! Every task and thread of the agent runs here under a name, and none ends unseen.
 //!
-//! What has panicked or failed is a trouble that health tells, with its reason, and is started again, each time later.
+//! A failed or panicked task is a trouble that health shows, with its reason; it is restarted, each time later.
 //! The ring log's writer cannot be: when it dies nothing more is accepted, and the agent ends ([`Supervisor::failed`]).
 //! `/metrics` lists the names: `afferent_agent_tasks`.
 
@@ -55,7 +55,7 @@ impl Drop for Running {
     }
 }
 
-/// One name.
+/// The tasks and threads of one name.
 struct Watched {
     name: String,
     up: Gauge,

@@ -102,6 +102,7 @@ impl Troubles {
         }
         let trouble = Trouble { text: text.clone(), shown, happened_at: now, logged_at: now, unlogged: 0 };
         known.insert(kind.to_owned(), trouble);
+        assert!(known.len() <= TROUBLES_MAX, "the number of troubles is bounded");
         Some(text)
     }
 

@@ -2,8 +2,8 @@
 //!
 //! The configuration names their keys (`ship.collector_keys`). Where it names none, the first collector that answers is
 //! trusted from then on, if allowed: on this machine, or with `ship.trust_first`. The learned keys are in the *pin*, a
-//! file of the data directory. A trusted key may endorse others: a successor is pinned too, a colleague is trusted whenever
-//! it shows the endorsement.
+//! file of the data directory. A trusted key may endorse others: a successor is pinned too, a colleague is trusted
+//! whenever it shows the endorsement.
 
 use std::fmt::Write;
 use std::net::IpAddr;

@@ -89,7 +89,7 @@ pub struct WriterParts<D: Disk> {
     pub core: AgentCore<D>,
     /// Reads the machine's clocks.
     pub clock: Box<dyn FnMut() -> ClockReading + Send>,
-    /// Where messages go.
+    /// The channel to the transport.
     pub outbox: mpsc::Sender<Outbound>,
     /// Receives the durable commits; closed when the writer ends.
     pub durable: watch::Sender<Commits>,
@@ -145,7 +145,7 @@ where
             round.end();
         }
     };
-    // Before what it had taken out is gone: nobody may be told "accepted" for that, and nobody sends more.
+    // Before the events that it had taken out are lost: none may be answered as accepted, and no more may come.
     let died = |round: &mut Option<Round<D>>, reason: &str| {
         if let Some(round) = round {
             round.shared.fail(reason);
@@ -212,7 +212,7 @@ impl<D: Disk> Round<D> {
         let now_ms = self.shared.now_ms();
         self.publish_status(now_ms);
         let Some(at_ms) = self.stop_at_ms else { return true };
-        // What the goodbye says is committed in the round after.
+        // The next round commits the event of the stop.
         let is_done = std::mem::replace(&mut self.has_said_goodbye, true) && self.is_drained();
         !is_done && now_ms < at_ms
     }

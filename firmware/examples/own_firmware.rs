@@ -1,4 +1,5 @@
-//! The library in a firmware of your own. `uart` is what your HAL gives you (`embedded-io`), `now_us` your tick counter.
+//! The library in a firmware of your own. `uart` is what your HAL gives you (`embedded-io`), `now_us` your tick
+//! counter.
 //!
 //! A real one is `no_std` with an entry point of its own, see `demo/`; this one compiles everywhere.
 

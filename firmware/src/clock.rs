@@ -27,7 +27,7 @@ impl Clock {
         write_request(&self.boot, tick_us, source, out)
     }
 
-    /// Takes a reply, unless it is to another request than the last, took too long, or comes of a clock that nothing
+    /// Takes a reply, unless it is not to the last request, took too long, or comes of a clock that nothing
     /// keeps in time.
     pub fn reply(&mut self, tick_us: u64, reply: &ClockReply) {
         if reply.boot != self.boot || self.asked_us != Some(reply.tick_us) {

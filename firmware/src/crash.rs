@@ -1,10 +1,11 @@
 //! What a controller knows of its own last crash: written while it goes down, read after the reboot.
 //!
 //! A [`CrashCell`] lies in uninitialised RAM (`.uninit`). Handlers write into it and reset; after the reboot
-//! [`CrashCell::take`] gives what was written, if its checksum is right, and [`Crash::message`] makes the breakdown event
-//! of it. The first crash counts: a watchdog that bites because a panic hangs does not cover the panic up.
+//! [`CrashCell::take`] gives what was written, if its checksum is right, and [`Crash::message`] makes the breakdown
+//! event of it. The first crash counts: a watchdog that bites because a panic hangs does not cover the panic up.
 //!
-//! Which memory, which handlers and how to reset are the firmware's part: `demo/src/crash.rs` shows them for a Cortex-M3.
+//! Which memory, which handlers and how to reset are the firmware's part: `demo/src/crash.rs` shows them for a
+//! Cortex-M3.
 
 use core::fmt::Write;
 use core::panic::PanicInfo;
@@ -96,7 +97,7 @@ pub struct Registers {
 /// A crash of the boot before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crash {
-    /// What it was.
+    /// The kind of the crash.
     pub kind: CrashKind,
     /// The processor's registers at the fault.
     pub registers: Registers,
@@ -123,7 +124,7 @@ impl Default for CrashCell {
 }
 
 impl CrashCell {
-    /// An empty one.
+    /// A cell without a crash.
     pub const fn new() -> Self {
         Self { kind: 0, registers: [0; 6], text_len: 0, text: [0; CRASH_TEXT_BYTES_MAX], crc: 0 }
     }

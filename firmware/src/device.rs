@@ -1,5 +1,5 @@
-//! All of it behind three calls: make a [`Device`], record into a [`Recorder`] from anywhere, and [`Device::poll`] in the
-//! main loop.
+//! All of it behind three calls: make a [`Device`], record into a [`Recorder`] from anywhere, and [`Device::poll`] in
+//! the main loop.
 
 use afferent_protocol::batch::HEADER_LEN;
 use afferent_protocol::event::Body;
@@ -18,7 +18,7 @@ use crate::recorder::Recorder;
 pub struct DeviceSettings {
     /// Its name, as the agent's configuration has it.
     pub source: SourceId,
-    /// What losses are about.
+    /// Subject of the device's own events, such as losses.
     pub subject: Subject<'static>,
     /// Names this boot: no two boots of any device have the same.
     pub boot: [u8; 16],

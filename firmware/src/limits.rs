@@ -17,13 +17,13 @@ pub const WINDOW_BYTES: usize = 8192;
 pub const TIMEOUT_TICKS: u32 = 2000;
 /// A stream's wait for acks doubles so often.
 pub const PATIENCE_MAX: u8 = 4;
-/// Waits for a welcome double from one to the next of so many hellos, then they begin anew.
+/// Waits for a welcome double from hello to hello, so many times, then start over.
 pub const HELLO_TRIES_MAX: u8 = 3;
 /// One turn in so many goes to samples while both streams have something to send, so that they never starve.
 pub const SAMPLES_TURN: u8 = 8;
 /// An epoch ends when more sequences than this are used up, at its next empty batch.
 pub const SEQUENCES_MAX: u32 = 1 << 31;
-/// Runs of batches without a hole that one stream keeps; another hole is not made before one of them is gone.
+/// Runs of batches without a hole that one stream keeps; no new hole is made before one of them is gone.
 pub const RUNS_MAX: usize = 8;
 /// Losses that wait to be declared.
 pub const LOSSES_MAX: usize = 8;
@@ -41,7 +41,7 @@ pub const QUIET_AFTER: u8 = 8;
 pub const CLOCK_PERIOD_US: u64 = 60_000_000;
 /// A clock reply that took longer is not believed, in µs.
 pub const CLOCK_ROUND_TRIP_US_MAX: u64 = 1_000_000;
-/// Samples wait so long for others before their batch is sealed, in µs, unless the settings say otherwise.
+/// Samples wait so long for others before their batch is sealed, in µs, unless set differently.
 pub const SEAL_SAMPLES_AFTER_US: u64 = 1_000_000;
 /// Bytes of a panic's or fault's text that are kept.
 pub const CRASH_TEXT_BYTES_MAX: usize = 120;

@@ -42,8 +42,8 @@ pub struct Link<'m> {
     repeats: u8,
     pieces: Option<Pieces>,
     noisiness: Noisiness,
-    /// An agent has answered since the last hello, and this much noise had come by then: when no agent is there, waiting in
-    /// vain shows nothing about the line.
+    /// An agent has answered since the last hello, and this much noise had come by then: when no agent is there,
+    /// waiting in vain shows nothing about the line.
     was_streaming: bool,
     noise_before: u32,
     clock_due_us: u64,

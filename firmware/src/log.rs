@@ -1,8 +1,8 @@
 //! Both streams of a device, and what gives way to what.
 //!
 //! - Samples: the oldest batch gives way to the newest.
-//! - Critical: what is kept is never given up for something newer. When there is no room, new events are lost, and lesser
-//!   ones (below warning: heartbeats, states, recoveries) a quarter earlier than breakdowns.
+//! - Critical: what is kept is never given up for something newer. When there is no room, new events are lost, and
+//!   lesser ones (below warning: heartbeats, states, recoveries) a quarter earlier than breakdowns.
 //! - Every loss is declared by an event in `critical` as soon as that has room, with the exact range.
 
 use afferent_protocol::event::{Body, Loss, LossReason, Severity};
@@ -28,7 +28,7 @@ struct Pending {
 
 /// Both streams.
 pub struct Log<'m> {
-    /// Who this device is.
+    /// The device's name.
     pub source: SourceId,
     /// Ticks and UTC.
     pub clock: Clock,
@@ -204,7 +204,7 @@ impl<'m> Log<'m> {
         if !is_listened_to && self.pending.len() <= LOSSES_MAX / 2 {
             return;
         }
-        // In any order: each says where it belongs.
+        // In any order: each names its place.
         while let Some(Pending { hole, tick_us, stream, reason }) = self.pending.last().copied() {
             if !self.try_append(tick_us, self.subject, &loss(stream, hole, reason)) {
                 break;
@@ -214,12 +214,12 @@ impl<'m> Log<'m> {
         self.seal(Stream::Critical);
     }
 
-    /// One of the streams.
+    /// The log of a stream.
     pub fn of(&mut self, stream: Stream) -> &mut StreamLog<'m> {
         &mut self.streams[usize::from(stream.number())]
     }
 
-    /// Remembers a loss; one that continues where another of its kind ended makes that one longer.
+    /// Remembers a loss; one that continues a known loss of its kind extends that.
     #[inline(never)]
     fn note(&mut self, stream: Stream, hole: Hole, reason: LossReason, tick_us: u64) {
         for known in &mut self.pending {
@@ -245,8 +245,8 @@ impl<'m> Log<'m> {
         held
     }
 
-    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; returns its end and its length. `None`
-    /// when it cannot be had: one that was damaged where it lay is given up and declared, once it is its turn.
+    /// Makes, at the start of `work`, the batch of the stream that begins at `from`; returns its end and its length.
+    /// `None` when it cannot be had: one that was damaged where it lay is given up and declared, once it is its turn.
     #[inline(never)]
     pub fn read(&mut self, stream: Stream, epoch: Epoch, from: u32) -> Option<(u32, usize)> {
         let Self { streams, source, work, .. } = self;

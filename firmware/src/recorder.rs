@@ -1,4 +1,5 @@
-//! From tasks and interrupts to the main loop: a queue that never waits, and records the loss where entries did not fit.
+//! From tasks and interrupts to the main loop: a queue that never waits, and records the loss where entries did not
+//! fit.
 //!
 //! Every access is one short critical section, a constant number of copies long, so that an interrupt and a task that
 //! record at the same moment cannot disagree about what was lost and where. When an entry does not fit, its stream is
@@ -16,9 +17,9 @@ use heapless::Deque;
 pub struct Entry {
     /// Microseconds since boot.
     pub tick_us: u64,
-    /// What it is about.
+    /// Subject of the event.
     pub subject: Subject<'static>,
-    /// What happened.
+    /// Body of the event.
     pub body: Body<'static>,
 }
 
@@ -31,7 +32,7 @@ pub enum Drained {
     Lost {
         /// Their stream.
         stream: Stream,
-        /// How many.
+        /// Number of lost entries.
         count: u32,
         /// When the first of them was recorded.
         tick_us: u64,
@@ -41,7 +42,8 @@ pub enum Drained {
 /// Why an entry was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// The main loop did not empty the recorder in time. The entry is counted, and declared before the next one that fits.
+    /// The main loop did not empty the recorder in time. The entry is counted, and declared before the next one that
+    /// fits.
     #[error("the recorder is full; the entry is counted as lost")]
     Lost,
     /// The event is invalid: a value that is not a number, or a text over its limit. Nothing is counted.
@@ -76,7 +78,7 @@ impl<const N: usize> Default for Recorder<N> {
 }
 
 impl<const N: usize> Recorder<N> {
-    /// An empty one.
+    /// An empty recorder.
     pub const fn new() -> Self {
         const { assert!(N >= 4, "an entry and the losses of both streams must fit") };
         Self {

@@ -23,7 +23,7 @@ pub struct Rows<'m> {
 }
 
 impl<'m> Rows<'m> {
-    /// An empty one.
+    /// Empty rows in this buffer.
     pub fn new(buffer: &'m mut [u8]) -> Self {
         let len = buffer.len().min(BATCH_BODY_BYTES_MAX);
         let bytes = buffer.get_mut(..len).unwrap_or(&mut []);

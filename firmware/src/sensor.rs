@@ -8,9 +8,9 @@ use afferent_protocol::event::{Alarm, AlarmTransition, Body};
 /// A condition became true, or false.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It became true.
+    /// The condition became true.
     Raised,
-    /// It became false.
+    /// The condition became false.
     Cleared,
 }
 
@@ -86,7 +86,8 @@ pub struct RateOfChange {
 }
 
 impl RateOfChange {
-    /// Raised when readings change by more than `per_second_max` a second for `hold_us`; cleared when they no longer do.
+    /// Raised when readings change by more than `per_second_max` a second for `hold_us`; cleared when they no longer
+    /// do.
     pub const fn new(per_second_max: f64, hold_us: u64) -> Self {
         Self { per_second_max, before: None, held: Held::new(hold_us) }
     }
@@ -173,7 +174,8 @@ pub struct Decimation {
 }
 
 impl Decimation {
-    /// Lets a reading pass that differs by more than `band` from the last one that passed, or comes `period_us_max` later.
+    /// Lets a reading pass that differs by more than `band` from the last one that passed, or comes `period_us_max`
+    /// later.
     pub const fn new(band: f64, period_us_max: u64) -> Self {
         Self { band, period_us_max, last: None }
     }

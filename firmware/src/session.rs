@@ -1,5 +1,6 @@
-//! The sending half of `afferent_protocol`'s session, as small as a device needs it: the log's runs are its lanes, and what
-//! a batch's check is the log is asked when the ack comes. Its rules are those of "Session" in the protocol's README.
+//! The sending half of `afferent_protocol`'s session, as small as a device needs it: the log's runs are its lanes, and
+//! what a batch's check is the log is asked when the ack comes. Its rules are those of "Session" in the protocol's
+//! README.
 //!
 //! No message of the agent makes it release what the agent does not show to have: an ack counts when its end may have
 //! been sent and its check is that of the batch that ends there. A welcome that contradicts parts the lane, see
@@ -51,9 +52,10 @@ pub struct Heard {
 /// The session. Its ticks are of 1024 µs and go round.
 #[derive(Debug)]
 pub struct Session {
-    /// Of the last hello.
+    /// The number of the last hello.
     number: u32,
-    /// Of the first hello since the last welcome: each claims at most what is held, so a welcome to any of them is valid.
+    /// Of the first hello since the last welcome: each claims at most what is held, so a welcome to any of them is
+    /// valid.
     number_first: u32,
     phase: Phase,
     /// When the last hello was sent, and how many in a row.
@@ -129,8 +131,8 @@ impl Session {
         (self.phase, self.tries, self.number_first) = (Phase::Begun, 0, self.number.wrapping_add(1));
     }
 
-    /// Writes the hello to the start of the log's work buffer; returns its length. While batches flow its welcome is not
-    /// waited for.
+    /// Writes the hello to the start of the log's work buffer; returns its length. While batches flow its welcome is
+    /// not waited for.
     pub fn hello(&mut self, log: &mut Log<'_>) -> Option<usize> {
         self.number = self.number.wrapping_add(1);
         if self.phase != Phase::Streaming {
@@ -202,8 +204,8 @@ fn agree(is_welcome: bool, resume: &Resume, log: &mut Log<'_>, heard: &mut Heard
     if end < first || (end == first && !is_welcome) {
         return;
     }
-    // Where it begins, an agent that does not know what came before has nothing to hold against it: that was lost, or is in
-    // another agent's log. Only of what an earlier boot has left it should know, or that boot was parted from it.
+    // Where it begins, an agent that does not know what came before has nothing to hold against it: that was lost, or
+    // is in another agent's log. Only of what an earlier boot has left it should know, or that boot was parted from it.
     let is_known = || theirs.is_some() || (heard.is_first && first > 0 && stream.was_found(lane.epoch));
     let agrees = if end == first && !is_known() {
         true

@@ -7,10 +7,10 @@
 //!  └──────────────────────────────────────────────────────┴─────┴──────┘
 //! ```
 //!
-//! The link chain is the `crc` field of the batch before it. Source and everything else are the same in every batch of a
-//! device. One bit is added: bit 1 of byte 3 (the clock's state) says that the hole before this batch was declared, see
-//! [`Head::declared`]. Expanding an item gives the same batch, byte for byte, whenever it is done; so does sealing it again
-//! for a different epoch ([`seal_again`]), which changes nothing of what is kept.
+//! The link chain is the `crc` field of the batch before it. Source and everything else are the same in every batch of
+//! a device. One bit is added: bit 1 of byte 3 (the clock's state) marks that the hole before this batch was declared,
+//! see [`Head::declared`]. Expanding an item gives the same batch, byte for byte, whenever it is done; so does sealing
+//! it again for a different epoch ([`seal_again`]), which changes nothing of what is kept.
 
 use afferent_protocol::batch::{ClockReading, HEADER_LEN, MAGIC, SIGNED_FROM};
 use afferent_protocol::checksum::crc32c;
@@ -54,7 +54,7 @@ pub struct Head {
     /// `crc` of this batch.
     pub crc: u32,
     /// What lies between the batch before and this one was lost before it could be sealed, and this batch, or a later
-    /// one, says so: a hole that is found here after a reset is nothing new.
+    /// one, marks it: a hole that is found here after a reset is nothing new.
     pub declared: bool,
 }
 
@@ -78,8 +78,8 @@ impl Head {
     }
 }
 
-/// Makes, at the start of `work`, the batch of these rows, and of that the item, which begins at [`ITEM_AT`]; returns the
-/// item and the `crc` of the batch. `head` has all fields but count and `crc`.
+/// Makes, at the start of `work`, the batch of these rows, and of that the item, which begins at [`ITEM_AT`]; returns
+/// the item and the `crc` of the batch. `head` has all fields but count and `crc`.
 pub fn seal<'w>(
     rows: &Rows<'_>,
     head: &Head,
@@ -125,7 +125,8 @@ pub fn expand(buffer: &mut [u8], len: usize, source: &SourceId) -> Option<(u32, 
 }
 
 /// Makes of an item, which lies as for [`expand`], the only batch of the epoch `again`: its events behind one that says
-/// which epoch and sequences they had. They keep their ticks, and the batch its clock. Gives the batch's end and its length.
+/// which epoch and sequences they had. They keep their ticks, and the batch its clock. Gives the batch's end and its
+/// length.
 pub fn seal_again(
     buffer: &mut [u8],
     len: usize,
@@ -137,7 +138,8 @@ pub fn seal_again(
     let at = HEADER_LEN + behind_first_time(buffer.get(HEADER_LEN..whole)?)?;
     let mut row = [0; RESEALED_BYTES_MAX];
     let mut out = Writer::new(&mut row);
-    // It takes the time of the row before which it stands, and a subject that is there; that row comes no later than it.
+    // It takes the time of the row before which it stands, and a subject that is there; that row comes no later than
+    // it.
     out.bytes(&[0, LIFE_CYCLE, RESEALED, stream.number()]);
     out.varint(epoch.get());
     out.varint(first.into());

@@ -1,11 +1,11 @@
 //! One stream of a device: open rows, sealed batches in a queue, and which sequences are still to be had.
 //!
-//! The queue is first in, first out over all epochs. A *run* is a stretch of batches of one epoch without a hole; the runs
-//! are what is offered to the agent, and an item that no run covers is garbage, to be popped when it comes to the front.
-//! Only the first run is under way: what comes after it is sent once the agent has all of it.
+//! The queue is first in, first out over all epochs. A *run* is a stretch of batches of one epoch without a hole; the
+//! runs are what is offered to the agent, and an item that no run covers is garbage, to be popped when it comes to the
+//! front. Only the first run is under way: what comes after it is sent once the agent has all of it.
 //!
-//! When the agent has something else in the epoch of the first run, the two histories have parted, and what the agent does
-//! not have goes under other epochs: see [`parted`].
+//! When the agent has something else in the epoch of the first run, the two histories have parted, and what the agent
+//! does not have goes under other epochs: see [`parted`].
 //!
 //! Sequences are counted in 32 bits here: an epoch ends long before they are used up, see [`StreamLog::is_used_up`].
 
@@ -55,7 +55,7 @@ pub struct Hole {
 /// Events that came after the open rows and were lost.
 #[derive(Clone, Copy, Debug)]
 pub struct Lost {
-    /// How many.
+    /// Number of events.
     pub count: u32,
     /// When the first of them came.
     pub tick_us: u64,
@@ -73,8 +73,9 @@ struct Sent {
     since: u32,
     /// How often it waited in vain.
     tries: u8,
-    /// A nack was answered by going back, or by a hello, since the stream last got on: the next one must not be answered
-    /// in the same way, or two sides that misunderstand each other would do so forever at the speed of the line.
+    /// A nack was answered by going back, or by a hello, since the stream last got on: the next one must not be
+    /// answered in the same way, or two sides that misunderstand each other would do so forever at the speed of the
+    /// line.
     went_back: bool,
     greeted: bool,
 }
@@ -96,7 +97,7 @@ pub enum Wants {
     Answer,
 }
 
-/// One stream.
+/// The log of one stream of a device.
 pub struct StreamLog<'m> {
     stream: Stream,
     queue: &'m mut dyn Queue,
@@ -120,7 +121,8 @@ pub struct StreamLog<'m> {
 }
 
 impl<'m> StreamLog<'m> {
-    /// A stream that begins with this epoch, unless [`StreamLog::recover`] finds a different one; open rows lie in `body`.
+    /// A stream that begins with this epoch, unless [`StreamLog::recover`] finds a different one; open rows lie in
+    /// `body`.
     #[inline(never)]
     pub fn new(stream: Stream, (queue, body): (&'m mut dyn Queue, &'m mut [u8]), epoch: Epoch) -> Self {
         let sent = Sent { epoch, end: 0, bytes: 0, since: 0, tries: 0, went_back: false, greeted: false };
@@ -179,7 +181,8 @@ impl<'m> StreamLog<'m> {
         self.queue.is_roomy(HEAD_LEN + self.rows.body().len())
     }
 
-    /// Seals the open rows, of which there are some: when this gives `Ok`, they are in the queue; else they are open still.
+    /// Seals the open rows, of which there are some: when this gives `Ok`, they are in the queue; else they are open
+    /// still.
     pub fn seal(&mut self, clock: &ClockReading, source: &SourceId, work: &mut [u8]) -> Result<(), PushError> {
         let goes_on = |last: &Run| last.first == last.end || (last.epoch, last.end) == (self.epoch, self.next);
         if self.runs.is_full() && !self.runs.last().is_some_and(goes_on) {
@@ -258,8 +261,8 @@ impl<'m> StreamLog<'m> {
         }
     }
 
-    /// Makes, at the start of `work`, the batch that begins at `from`; returns its end and its length, or `None` when what is
-    /// in its place is damaged.
+    /// Makes, at the start of `work`, the batch that begins at `from`; returns its end and its length, or `None` when
+    /// what is in its place is damaged.
     #[inline(never)]
     pub fn read(
         &mut self,
@@ -278,8 +281,8 @@ impl<'m> StreamLog<'m> {
         }))
     }
 
-    /// Gives up the batch that is to be sent next, which is damaged, with all up to the next one that is not: once the agent
-    /// has everything before it, so that the hole is the first run's beginning. Tells which sequences that were.
+    /// Gives up the batch that is to be sent next, which is damaged, with all up to the next one that is not: once the
+    /// agent has everything before it, so that the hole is the first run's beginning. Tells which sequences that were.
     #[inline(never)]
     pub fn pass_over(&mut self, work: &mut [u8]) -> Option<Hole> {
         let (lane, from) = self.under_way()?;
@@ -354,8 +357,8 @@ impl StreamLog<'_> {
         (from < run.end && has_room && !self.parting.is_asking()).then_some((run.epoch, from))
     }
 
-    /// What the stream wants now. `is_over` returns whether a wait that began then, and was in vain so often, has been long
-    /// enough.
+    /// What the stream wants now. `is_over` returns whether a wait that began then, and was in vain so often, has been
+    /// long enough.
     #[inline(never)]
     pub fn wants(&self, is_over: &dyn Fn(u32, u8) -> bool) -> Wants {
         let Some((run, from)) = self.under_way() else { return Wants::Nothing };
@@ -422,8 +425,8 @@ impl StreamLog<'_> {
         }
     }
 
-    /// The agent misses what begins at `from`. It is sent again if a batch begins there; otherwise only a hello can settle
-    /// it, which this asks for. Both are done once, then it takes progress or a timeout to do them again.
+    /// The agent misses what begins at `from`. It is sent again if a batch begins there; otherwise only a hello can
+    /// settle it, which this asks for. Both are done once, then it takes progress or a timeout to do them again.
     pub fn nack(&mut self, epoch: Epoch, from: u32, source: &SourceId, work: &mut [u8]) -> bool {
         let Some((run, end)) = self.under_way() else { return false };
         if run.epoch != epoch {

@@ -7,9 +7,10 @@
 //! └───────┴───────┴────────┴───────────┴──────┴────────┴─────┴──────┴──────────┴──────┴──────────┘
 //! ```
 //!
-//! `hash` is what [`Running`] makes of every entry from the log's first one up to `end`; `previous` the [hash](Attestation::digest)
-//! of the attestation before it, so that they form a chain. The same bytes are in the log (an event), in an ack, and
-//! where an operator keeps them: with one, an auditor can refute a log that was rewritten before it.
+//! `hash` is what [`Running`] makes of every entry from the log's first one up to `end`; `previous` the
+//! [hash](Attestation::digest) of the attestation before it, so that they form a chain. The same bytes are in the log
+//! (an event), in an ack, and where an operator keeps them: with one, an auditor can refute a log that was rewritten
+//! before it.
 
 use crate::ids::{Offset, Timestamp};
 use crate::sign::{Context, Identity, PublicKey, Running, sha256};
@@ -19,7 +20,7 @@ pub const ATTESTATION_LEN: usize = 213;
 const SIGNED_LEN: usize = ATTESTATION_LEN - 64;
 const VERSION: u8 = 1;
 
-/// What is attested.
+/// The attested statement about a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attestation {
     /// The key that signs it.

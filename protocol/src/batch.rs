@@ -80,7 +80,7 @@ pub struct Header {
     pub clock: ClockReading,
     /// Chain hash of the batch before it in the same stream and epoch.
     pub previous: ChainHash,
-    /// Who assigned the sequences.
+    /// The source that assigned the sequences.
     pub source: SourceId,
 }
 
@@ -260,7 +260,7 @@ impl<'a> Batch<'a> {
         Ok((Self { header, bytes }, rest))
     }
 
-    /// Its header.
+    /// The batch's header.
     pub const fn header(&self) -> &Header {
         &self.header
     }

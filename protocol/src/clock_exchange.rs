@@ -1,8 +1,8 @@
 //! Messages about time between a device without a clock and its agent, on a serial line.
 //!
-//! The device sends its boot's name and its ticks (microseconds since boot); the agent answers with the same and with the
-//! time by its own clock. From then on each of them can map the device's ticks to UTC. The bytes are in `README.md` of
-//! this crate; the frame around them has the checksum.
+//! The device sends its boot's name and its ticks (microseconds since boot); the agent answers with the same and with
+//! the time by its own clock. From then on each of them can map the device's ticks to UTC. The bytes are in `README.md`
+//! of this crate; the frame around them has the checksum.
 
 use crate::ids::{SourceId, Timestamp};
 use crate::limits::SOURCE_BYTES_MAX;
@@ -32,9 +32,9 @@ pub struct ClockRequest {
 /// From the agent: the time by its clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockReply {
-    /// As in the request.
+    /// The boot of the request.
     pub boot: [u8; 16],
-    /// As in the request.
+    /// The tick of the request.
     pub tick_us: u64,
     /// Whether something kept the agent's clock in time.
     pub synchronised: bool,

@@ -26,7 +26,7 @@ pub enum Role {
 /// A statement of one key that it endorses a second key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endorsement {
-    /// What for.
+    /// The role of the endorsed key.
     pub role: Role,
     /// For which log.
     pub log_id: [u8; 16],
@@ -60,8 +60,8 @@ impl Endorsement {
         bytes
     }
 
-    /// Reads one, and checks that the key which it says endorses has signed it. Whether that key is to be trusted is
-    /// another question.
+    /// Reads an endorsement, and checks that the key which it names as the endorser has signed it. The caller decides
+    /// whether to trust that key.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; ENDORSEMENT_LEN] = bytes.try_into().ok()?;
         let role = match (bytes[0], bytes[1]) {

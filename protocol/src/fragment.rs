@@ -4,8 +4,8 @@
 //! fragment = "AFF1" ‖ crc (4) ‖ len (2) ‖ at (2) ‖ the batch's bytes from `at` on, 32 of them or what is left
 //! ```
 //!
-//! `crc` is the field of the batch's header, and with `len` it names the batch. Pieces come in any order and any number of
-//! times; what is missing comes again with the next repetition of the batch.
+//! `crc` is the field of the batch's header, and with `len` it names the batch. Pieces come in any order and any number
+//! of times; what is missing comes again with the next repetition of the batch.
 
 use crate::batch::{Batch, HEADER_LEN};
 use crate::wire::Writer;

@@ -72,14 +72,14 @@ pub enum Fed<'a> {
     More,
     /// A frame ended.
     Frame {
-        /// What it carries.
+        /// The payload of the frame.
         payload: &'a [u8],
         /// How many of the bytes fed were taken; feed the rest again.
         taken: usize,
     },
     /// Something ended that is no frame: it is to be counted, nothing else.
     Noise {
-        /// Why.
+        /// Why the bytes are not a frame.
         noise: Noise,
         /// How many of the bytes fed were taken; feed the rest again.
         taken: usize,
@@ -101,7 +101,7 @@ impl<const N: usize> Default for Accumulator<N> {
 }
 
 impl<const N: usize> Accumulator<N> {
-    /// An empty one.
+    /// An empty accumulator.
     pub const fn new() -> Self {
         Self { bytes: [0; N], len: 0 }
     }
@@ -137,8 +137,8 @@ fn decode(bytes: &mut [u8]) -> Result<&[u8], Noise> {
     if crc32c(payload) == u32::from_le_bytes(*crc) { Ok(payload) } else { Err(Noise::Checksum) }
 }
 
-/// Undoes COBS in place: every code tells how far it is to the next one, which stands for a zero unless the way was the
-/// longest one. No byte is written behind what was read.
+/// Undoes COBS in place: every code is the distance to the next one, which stands for a zero unless the distance was
+/// the longest one. No byte is written behind what was read.
 fn unstuff(bytes: &mut [u8]) -> Option<&[u8]> {
     let (mut code_at, mut len) = (0, 0);
     while let Some(code) = bytes.get(code_at).copied() {

@@ -8,8 +8,8 @@
 //! - [`attestation`], [`endorsement`]: signed statements of a log's key about the log, and about other keys
 //! - [`codec`]: records to bytes and back; [`batch`]: those bytes behind a header; [`sign`]: chain and signature
 //! - [`segment`]: batches as entries in a log's file; [`scan`]: finding them again
-//! - [`session`]: getting rid of one log by filling the next; [`topic`] and [`frame`]: on MQTT, on a serial line; [`piece`] there, [`clock_exchange`] and
-//!   [`fragment`] here
+//! - [`session`]: getting rid of one log by filling the next; [`topic`] and [`frame`]: on MQTT, on a serial line;
+//!   [`piece`] there, [`clock_exchange`] and [`fragment`] here
 //! - [`checksum`], [`version`]; [`wire`]: numbers and texts as bytes
 //!
 //! The formats are specified in `README.md` of this crate.

@@ -1,11 +1,12 @@
-//! A batch in pieces, for an MQTT line so slow, or a broker with so small a packet limit, that it does not pass as a whole.
+//! A batch in pieces, for an MQTT line so slow, or a broker with so small a packet limit, that it does not pass as a
+//! whole.
 //!
 //! ```text
 //! piece = "AFP1" ‖ crc (4) ‖ stream (1) ‖ epoch (8) ‖ len (4) ‖ at (4) ‖ the batch's bytes from `at` on
 //! ```
 //!
-//! `crc` is the field of the batch's header; with `len` and the lane it names the batch. Pieces come in order. One piece is
-//! one message; the receiver joins them, and takes the whole as it takes any batch.
+//! `crc` is the field of the batch's header; with `len` and the lane it names the batch. Pieces come in order. One
+//! piece is one message; the receiver joins them, and takes the whole as it takes any batch.
 
 use crate::batch::HEADER_LEN;
 use crate::ids::{Epoch, Stream};
@@ -32,7 +33,7 @@ pub struct PieceHead {
 }
 
 impl PieceHead {
-    /// Its bytes.
+    /// The head's bytes.
     pub fn encode(&self) -> [u8; PIECE_HEAD_LEN] {
         let mut bytes = [0; PIECE_HEAD_LEN];
         bytes[..4].copy_from_slice(&MAGIC);

@@ -8,6 +8,6 @@ use crate::ids::Sequence;
 pub struct Record<'a> {
     /// Its place in its (source, stream, epoch).
     pub sequence: Sequence,
-    /// What happened.
+    /// The event.
     pub event: Event<'a>,
 }

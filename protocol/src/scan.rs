@@ -1,7 +1,7 @@
 //! Walks a segment: valid entries, corrupt stretches, and how it ends.
 //!
-//! Corruption is a value here. A stretch that cannot be read is *corrupt* when a whole entry of the same segment follows
-//! it, for then it was once written whole; it is a *torn tail* when none does.
+//! Corruption is a value here. A stretch that cannot be read is *corrupt* when a whole entry of the same segment
+//! follows it, for then it was once written whole; it is a *torn tail* when none does.
 
 use crate::ids::Position;
 use crate::segment::{ENTRY_ALIGN, ENTRY_HEAD_LEN, Entry, EntryHead, SEGMENT_HEADER_LEN, STOP_LEN, Seed};
@@ -14,7 +14,7 @@ pub enum Step<'a> {
     Entry(Position, Entry<'a>),
     /// Nothing of this stretch can be read, and whole entries follow it.
     Corrupt {
-        /// Where it begins.
+        /// Position of the first byte.
         from: Position,
         /// Where the next whole entry begins.
         to: Position,

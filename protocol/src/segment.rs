@@ -59,7 +59,7 @@ pub struct SegmentHeader {
     pub epoch: Epoch,
     /// The ordinal of the first entry.
     pub first_ordinal: u64,
-    /// When it was begun.
+    /// Time at which the segment was begun.
     pub begun: Timestamp,
 }
 
@@ -106,8 +106,8 @@ impl SegmentHeader {
         match (Self::decode_copy(&bytes[..COPY_AT]), Self::decode_copy(&bytes[COPY_AT..])) {
             (Some(header), Some(copy)) if header == copy => Head::Present { header, copies: 2 },
             (Some(header), None) | (None, Some(header)) => Head::Present { header, copies: 1 },
-            // Two whole copies that differ: the file was being started over. The newer one never held an accepted entry,
-            // and which of the two the entries belong to shows in their checksums: the caller has both to try.
+            // Two whole copies that differ: the file was being started over. The newer one never held an accepted
+            // entry, and which of the two the entries belong to shows in their checksums: the caller has both to try.
             (Some(one), Some(other)) => {
                 let header = if one.generation < other.generation { one } else { other };
                 Head::Present { header, copies: 1 }
@@ -162,11 +162,11 @@ pub struct EntryHead {
     /// Sequence (ring log) or offset (unified log) of the batch's first event.
     pub ordinal: u64,
     /// Ring log: the stream's acked end when this was appended, so that a restart does not take for unacked what was
-    /// acked long ago. Unified log: the log's durable end then, so that a restart can tell an unfinished write, of which
-    /// nothing later knows that it was durable, from rot.
+    /// acked long ago. Unified log: the log's durable end then, so that a restart can distinguish an unfinished write,
+    /// of which nothing later knows that it was durable, from rot.
     pub acked_end: u64,
-    /// Ring log: epoch and durable end of the other stream when this was appended, so that a stream whose newest file is
-    /// lost is known to have been longer. Unified log: see [`EntryHead::clock_offset_us`].
+    /// Ring log: epoch and durable end of the other stream when this was appended, so that a stream whose newest file
+    /// is lost is known to have been longer. Unified log: see [`EntryHead::clock_offset_us`].
     pub other: (Epoch, u64),
     /// When it was appended: the clock of the machine or of the collector (*ingest time*).
     pub stamp: Timestamp,
@@ -180,8 +180,8 @@ impl EntryHead {
         Self { batch_len, batch_crc: batch.crc, count: batch.count, ordinal, acked_end, other, stamp }
     }
 
-    /// Unified log: microseconds that have to be added to the clock of the batch to have the collector's, as measured when
-    /// it was appended; `None` where that clock was not measured.
+    /// Unified log: microseconds that have to be added to the clock of the batch to have the collector's, as measured
+    /// when it was appended; `None` where that clock was not measured.
     pub fn clock_offset_us(&self) -> Option<i64> {
         let (offset, is_known) = self.other;
         (is_known == CLOCK_OFFSET_KNOWN).then(|| offset.get().cast_signed())
@@ -247,9 +247,9 @@ pub const fn entry_len(batch_len: usize) -> usize {
 /// An entry, its head and its batch checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
-    /// Its head.
+    /// The entry's head.
     pub head: EntryHead,
-    /// Its batch.
+    /// The entry's batch.
     pub batch: Batch<'a>,
 }
 

@@ -144,9 +144,9 @@ impl Running {
         Self(hash)
     }
 
-    /// Takes the next entry: SHA-256 of the hash so far (32 bytes), its first offset (8), its stamp (8), its count (4), all
-    /// little-endian, and the chain hash of its batch (32). Where the offset of the batch's clock was measured, that follows
-    /// (8): by the length of what is hashed, an offset of zero differs from none.
+    /// Takes the next entry: SHA-256 of the hash so far (32 bytes), its first offset (8), its stamp (8), its count (4),
+    /// all little-endian, and the chain hash of its batch (32). Where the offset of the batch's clock was measured,
+    /// that follows (8): by the length of what is hashed, an offset of zero differs from none.
     pub fn push(
         &mut self,
         first: Offset,

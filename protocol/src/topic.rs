@@ -36,7 +36,7 @@ pub enum Leaf {
 pub struct Topic {
     /// Whose it is.
     pub agent: SourceId,
-    /// Which one.
+    /// The kind of messages on the topic.
     pub leaf: Leaf,
 }
 

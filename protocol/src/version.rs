@@ -2,7 +2,7 @@
 //!
 //! - The batch format has one version byte. A reader knows every version that was ever released; a writer writes the
 //!   newest that its receivers are known to read. A version that a reader does not know is refused with a message that
-//!   says which side to update, and nothing is lost: the sender keeps it.
+//!   names the side to update, and nothing is lost: the sender keeps it.
 //! - Codecs are numbered and never reused.
 //! - Enums of [`crate::event`] and of the control messages grow at their end only.
 //! - The topic root carries the version of the conversation (`afferent/v1`).

@@ -1,5 +1,5 @@
-//! Messages of the session, attestations and endorsements: what is written is read again, every flipped bit and every cut
-//! is noticed, and no bytes lead to a panic.
+//! Messages of the session, attestations and endorsements: what is written is read again, every flipped bit and every
+//! cut is noticed, and no bytes lead to a panic.
 
 use std::sync::LazyLock;
 

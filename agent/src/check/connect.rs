@@ -66,7 +66,8 @@ fn tcp(addresses: &[SocketAddr], report: &mut dyn FnMut(String)) -> Result<TcpSt
     Err(last)
 }
 
-/// Sends a CONNECT of MQTT 5 and returns what the answer means. A running agent keeps its connection: this is a second client.
+/// Sends a CONNECT of MQTT 5 and returns what the answer means. A running agent keeps its connection: this is a second
+/// client.
 fn mqtt(stream: &mut dyn Hop, config: &Config, credentials: &Credentials) -> Result<String, String> {
     let answered = |error: &io::Error| format!("MQTT: {}", words(error));
     let sent = stream.write_all(&connect_packet(config, credentials)).and_then(|()| stream.flush());

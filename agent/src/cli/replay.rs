@@ -15,7 +15,7 @@ use crate::intake::file::{FileSettings, Pace, ReplayError, Row, Rows, Speed};
 use crate::intake::mapping::Mapping;
 use crate::intake::time::{Form, Reading, Zone};
 use crate::intake::unit::Unit;
-use crate::limits::ROWS_TOLD_MAX;
+use crate::limits::ROWS_REPORTED_MAX;
 
 /// Send the rows of a CSV file or the lines of a JSON lines file to a running agent
 #[derive(Clone, Debug, Args)]
@@ -84,8 +84,8 @@ fn delimiter(text: &str) -> Result<u8, String> {
 }
 
 impl ReplayArgs {
-    /// Replays the file. Returns an error unless all rows were valid and all events accepted. The progress goes to standard
-    /// error if that is a terminal.
+    /// Replays the file. Returns an error unless all rows were valid and all events accepted. The progress goes to
+    /// standard error if that is a terminal.
     pub fn run(&self) -> Result<Report, SendError> {
         let settings = self.settings()?;
         let rows = Rows::open(&settings.path, settings.mapping.clone())?;
@@ -216,7 +216,7 @@ impl Paced<'_> {
                     }
                     return Some(lines.into_iter().skip(usize::try_from(done).unwrap_or(usize::MAX)).collect());
                 }
-                // It was told before.
+                // An earlier run has reported it.
                 Err(ReplayError::Row { .. }) if lock(self.resume).is_behind(number) => self.before = number,
                 Err(error @ ReplayError::Row { .. }) if !self.strict => self.refuse(error),
                 Err(error) => {
@@ -246,8 +246,8 @@ impl Paced<'_> {
 
     fn refuse(&mut self, error: ReplayError) {
         let count = self.ended.refused.as_ref().map_or(0, |(count, _)| *count) + 1;
-        if count <= ROWS_TOLD_MAX {
-            let rest = if count == ROWS_TOLD_MAX { "; the next ones are only counted" } else { "" };
+        if count <= ROWS_REPORTED_MAX {
+            let rest = if count == ROWS_REPORTED_MAX { "; the next ones are only counted" } else { "" };
             print_note(format_args!("refused: {error}{rest}"));
         }
         match &mut self.ended.refused {

@@ -1,5 +1,5 @@
-//! Where a replay by hand continues: its checkpoint is a file, and the agent knows the lines that were in flight when the
-//! previous run was cut off.
+//! Where a replay by hand continues: its checkpoint is a file, and the agent knows the lines that were in flight when
+//! the previous run was cut off.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -55,7 +55,7 @@ impl Resume {
             match ask(&target.target(), target.timeout(), &run.name)? {
                 Some(lines) => (start, taken) = (run.from, lines + run.from.lines),
                 None => print_note(format_args!(
-                    "the previous run was cut off and the agent does not know it any more: the lines in flight behind row {} \
+                    "the previous run was cut off and the agent has forgotten it: the lines in flight behind row {} \
                      are sent again",
                     start.rows
                 )),
@@ -91,7 +91,8 @@ impl Resume {
         row <= self.start.rows || self.taken > 0
     }
 
-    /// Whether the file has grown although its last row was replayed without a line end: that row may have been half a row.
+    /// Whether the file has grown although its last row was replayed without a line end: that row may have been half a
+    /// row.
     pub fn grew_in_its_last_row(&self, path: &Path) -> io::Result<bool> {
         use std::os::unix::fs::FileExt;
         let Some(last) = self.known.bytes.checked_sub(1) else { return Ok(false) };
@@ -126,8 +127,8 @@ impl Resume {
         }
     }
 
-    /// Writes the checkpoint after the last line. `end` is the end of the file and its bytes, if it was reached; `complete`
-    /// means that the agent accepted all lines.
+    /// Writes the checkpoint after the last line. `end` is the end of the file and its bytes, if it was reached;
+    /// `complete` means that the agent accepted all lines.
     pub fn finish(self, end: Option<(RowCursor, u64)>, complete: bool) -> io::Result<()> {
         match end {
             Some((cursor, bytes)) if complete => self.file.record(cursor, bytes, None),
@@ -169,8 +170,8 @@ fn ask(target: &Target, timeout: Duration, run: &str) -> Result<Option<u64>, Sen
 }
 
 impl TargetArgs {
-    /// The directory with the checkpoints of files that were replayed by hand: in the data directory of the agent where its
-    /// socket shows that, else in the user's state directory.
+    /// The directory with the checkpoints of files that were replayed by hand: in the data directory of the agent where
+    /// its socket shows that, else in the user's state directory.
     pub(super) fn checkpoints(&self) -> Result<PathBuf, SendError> {
         let target = self.target();
         if let Target::Unix(socket) = &target {

@@ -44,7 +44,7 @@ pub enum RingError {
     Unreadable {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// The output cannot be written.

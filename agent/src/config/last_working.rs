@@ -1,5 +1,5 @@
-//! A copy of the last configuration with which the agent has reached a collector: should the one that it is started with
-//! be wrong, it continues with that.
+//! A copy of the last configuration with which the agent has reached a collector: should the one that it is started
+//! with be wrong, it continues with that.
 //!
 //! The copy is `config.proven/` in the data directory: the main file as `agent.toml`, and its `conf.d`.
 
@@ -125,7 +125,7 @@ mod tests {
         stage(&path, &data).unwrap();
         for wrong in ["[ship]\nurll = \"x\"\n", "[[[", "[ship]\nurl = \"http://x\"\n"] {
             std::fs::write(&path, format!("{good}{wrong}")).unwrap();
-            // The control: what was only staged has proved nothing.
+            // The control: a copy that is only staged does not count.
             assert!(load_or_last_working(&path).is_err() || data.join(PROVEN).exists());
             if !data.join(PROVEN).exists() {
                 promote(&data).unwrap();
@@ -134,7 +134,7 @@ mod tests {
             assert_eq!(used, config);
             assert!(fell_back.unwrap().to_string().contains("press.toml"));
         }
-        // Twice proven, the newest counts; a stop in the middle leaves the one before.
+        // Of two working ones the newest counts; a stop in the middle leaves the previous one.
         std::fs::write(&path, good.replace("press-1", "press-2")).unwrap();
         stage(&path, &data).unwrap();
         promote(&data).unwrap();

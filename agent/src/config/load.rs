@@ -19,7 +19,7 @@ pub enum ConfigError {
     /// A file cannot be read.
     #[error("cannot read {}: {error}", .path.display())]
     Read {
-        /// The file or directory.
+        /// Path of the file or directory.
         path: PathBuf,
         /// The error of the operating system.
         error: io::Error,
@@ -27,7 +27,7 @@ pub enum ConfigError {
     /// A key that does not exist.
     #[error("{location}: there is no key `{key}`{}", .nearest.as_ref().map(|key| format!("; did you mean `{key}`?")).unwrap_or_default())]
     Unknown {
-        /// Where.
+        /// File and line of the key.
         location: Location,
         /// The key as it is written there.
         key: String,
@@ -37,9 +37,9 @@ pub enum ConfigError {
     /// Not TOML, or a value with a wrong type.
     #[error("{location}: {message}")]
     Value {
-        /// Where.
+        /// File and line of the value.
         location: Location,
-        /// What is wrong.
+        /// What is wrong with the value.
         message: String,
     },
     /// A key in two files.
@@ -68,7 +68,7 @@ pub enum ConfigError {
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
     /// The line, from 1.
     pub line: usize,
@@ -80,7 +80,7 @@ impl std::fmt::Display for Location {
     }
 }
 
-/// One file's text.
+/// The text of one configuration file.
 struct Source<'t> {
     path: &'t Path,
     text: &'t str,

@@ -83,7 +83,7 @@ section! {
         ca_file: Option<PathBuf> = None,
         /// The agent's certificate, PEM.
         cert_file: Option<PathBuf> = None,
-        /// Its private key, PEM.
+        /// The certificate's private key, PEM.
         key_file: Option<PathBuf> = None,
         /// The keys of the trusted collectors.
         #[serde(deserialize_with = "collector_keys")]
@@ -197,7 +197,8 @@ impl Config {
         Home { agent: self.agent.name, data_dir: self.agent.data_dir.clone() }
     }
 
-    /// Whether the first collector that answers is believed, where no key is named: it may be, or it is on this machine.
+    /// Whether the first collector that answers is believed, where no key is named: it may be, or it is on this
+    /// machine.
     pub fn trusts_first(&self) -> bool {
         self.ship.trust_first || is_loopback(&self.ship.url.host)
     }

@@ -1,7 +1,7 @@
 //! What comes in over the transport: what counts of it, and what is kept of that.
 //!
-//! A message counts when a trusted key has signed it, about this agent, over the nonce of the open connection. Everything
-//! else is counted by cause, reported now and then, and changes nothing.
+//! A message counts when a trusted key has signed it, about this agent, over the nonce of the open connection.
+//! Everything else is counted by cause, reported now and then, and changes nothing.
 
 use afferent_host::disk::Disk;
 use afferent_protocol::session::Control;
@@ -193,7 +193,7 @@ impl<D: Disk> AgentCore<D> {
                 if !self.current.sender.is_streaming() {
                     self.current.at = Some(down.place);
                 } else if !self.is_at(&down.place) {
-                    // What it said of the lanes was about another log, or an earlier state of it.
+                    // Its knowledge of the lanes was about a different log, or an earlier state of it.
                     self.current.sender.doubt();
                 }
                 if self.is_itself() {
@@ -271,7 +271,7 @@ impl<D: Disk> AgentCore<D> {
                 line_to_add(key)
             ),
             _ => tracing::warn!(
-                "the agent ignored a message on its topic that was not from its collector; {so_far}. The broker's access \
+                "the agent ignored a message on its topic from an unknown sender; {so_far}. The broker's access \
                  rules define who may publish there"
             ),
         }

@@ -1,5 +1,5 @@
-//! The names that an agent speaks under: its own, and former ones that its ring log still holds events under. Each has a
-//! session of its own, over the same connection.
+//! The names that an agent speaks under: its own, and former ones that its ring log still holds events under. Each has
+//! a session of its own, over the same connection.
 
 use std::collections::VecDeque;
 
@@ -72,8 +72,8 @@ impl<D: Disk> AgentCore<D> {
         self.warn_held(name, "the broker denies this agent that name", now);
     }
 
-    /// What to send next; the message is put into `message`, whatever was in it before. What is held under former names goes
-    /// when the agent's own has nothing to send now.
+    /// What to send next; the message is put into `message`, whatever was in it before. What is held under former names
+    /// goes when the agent's own has nothing to send now.
     pub fn poll(&mut self, now: &Now, message: &mut Vec<u8>) -> Outgoing {
         let mut outgoing = self.poll_current(now, message);
         if !self.current.sender.is_streaming() {
@@ -100,7 +100,7 @@ impl<D: Disk> AgentCore<D> {
         }
         self.report_held();
         match self.poll_current(now, message) {
-            // The agent's own name is heard over this connection: another one would not help.
+            // The collector answers under the agent's own name over this connection: a new one would not help.
             Outgoing::Reconnect => {
                 self.warn_held(name, "no collector answers under that name", now);
                 let nonce = self.current.nonce;

@@ -1,8 +1,9 @@
-//! What is in a cell of a file or in an argument of the command line, where no quotes say whether it is a text.
+//! The value in a cell of a file or in an argument of the command line, where no quotes mark a text.
 //!
-//! One rule: a number is written as in JSON, or as +5, 5. or .5, and blanks around it do not count. A whole number
-//! is exact, or refused beyond 64 bits; any other one is the nearest double, or refused where that is infinite. `true` and
-//! `false` are switches, also with their first or all letters capital. A text stays as it stands, with its outer blanks.
+//! One rule: a number is written as in JSON, or as +5, 5. or .5, and blanks around it do not count. A whole number is
+//! exact, or refused beyond 64 bits; any other one is the nearest double, or refused where that is infinite. `true` and
+//! `false` are switches, also with their first or all letters capital. A text stays as it stands, with its outer
+//! blanks.
 
 /// What a cell can hold by the look of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use crate::intake::input::{Home, Input, Ways};
 use crate::intake::sink::{DeviceSink, EventSink};
 use crate::intake::stderr;
 use crate::intake::take::{LineMetrics, take_lines};
-use crate::limits::{LAST_WORDS_MS, RESTART_PROVEN_MS, RESTART_WAIT_MS_MAX, RESTART_WAIT_MS_MIN};
+use crate::limits::{LAST_WORDS_MS, RESTART_STABLE_MS, RESTART_WAIT_MS_MAX, RESTART_WAIT_MS_MIN};
 use crate::look;
 use crate::section::{Key, Value, optional};
 use crate::supervise::{Ended, endless};
@@ -117,7 +117,7 @@ pub async fn run<S: EventSink>(
         let ended = tokio::select! {
             () = stop.requested() => return,
             ended = &mut child => ended,
-            () = tokio::time::sleep(Duration::from_millis(RESTART_PROVEN_MS)) => {
+            () = tokio::time::sleep(Duration::from_millis(RESTART_STABLE_MS)) => {
                 metrics.troubles.ends(&kind);
                 tokio::select! {
                     () = stop.requested() => return,

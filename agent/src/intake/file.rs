@@ -37,11 +37,11 @@ pub use rows::{Row, Rows};
 /// A file to replay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FileSettings {
-    /// The file; its ending (`.csv`, `.jsonl`, `.ndjson`) says what is in it.
+    /// The file; its ending (`.csv`, `.jsonl`, `.ndjson`) names its format.
     pub path: PathBuf,
-    /// What its columns mean.
+    /// The meaning of its columns.
     pub mapping: Mapping,
-    /// How fast.
+    /// The speed of the replay.
     pub speed: Speed,
     /// The directory in which it is recorded how far files are replayed.
     pub checkpoints: PathBuf,
@@ -49,7 +49,7 @@ pub struct FileSettings {
 
 /// Replays the file once: from where the last run had got to, to its end. Ends early when the agent stops.
 ///
-/// A row counts as replayed only when its events are on disk; see [`cursor`] for what that promises.
+/// A row counts as replayed only when its events are on disk; see [`checkpoint`] for what that promises.
 pub async fn run<S: EventSink>(
     settings: FileSettings,
     sink: S,

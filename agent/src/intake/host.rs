@@ -1,4 +1,4 @@
-//! This machine as a source: what /proc, /sys, the kernel's log and systemd say.
+//! This machine as a source: readings of /proc, /sys, the kernel's log and systemd.
 //!
 //! Samples stand under the agent's name (`press-88/cpu/usage`); a failed unit is a breakdown and its return a recovery;
 //! a kill for lack of memory and an I/O error of a disk are alarms. What a machine does not have is left out in

@@ -41,7 +41,7 @@ pub struct Home {
 /// What an input runs with.
 #[derive(Clone)]
 pub struct Ways<S> {
-    /// Where its events go.
+    /// The sink that takes its events.
     pub sink: S,
     /// The machine's clocks.
     pub clock: Arc<dyn Clock>,

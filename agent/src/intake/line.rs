@@ -106,11 +106,11 @@ pub enum Kind {
     Breakdown,
     /// A machine works again.
     Recovery,
-    /// A machine went into another state.
+    /// The state of a machine has changed.
     State,
     /// An alarm changed.
     Alarm,
-    /// What a consumer concluded.
+    /// A conclusion of a consumer.
     Derived,
 }
 

@@ -40,6 +40,7 @@ impl LineBuffer {
         if self.end == self.bytes.len() && self.bytes.len() < READ_BYTES_MAX {
             self.bytes.resize((self.bytes.len() * 4).min(READ_BYTES_MAX), 0);
         }
+        assert!(self.searched <= self.end, "only bytes that have come are searched");
         &mut self.bytes[self.end..]
     }
 

@@ -2,9 +2,9 @@
 //!
 //! - [`kinds`]: the table of all kinds of inputs; [`input`]: what an input is
 //! - [`socket`], [`host`], [`exec`], [`mod@file`], [`tail`], [`serial`]: where events come from
-//! - `stderr`: what children say beside it
+//! - `stderr`: the standard error of children
 //! - [`mapping`]: what columns and fields mean that come from outside
-//! - [`take`]: lines into the ring log, for inputs that answer nobody
+//! - [`take`]: lines into the ring log, for inputs whose producer gets no answer
 //! - [`lines`]: bytes to lines; [`mod@line`]: a line to an event; [`cell`], [`time`], [`mod@unit`]: what is in it
 //! - [`sink`]: where every input hands over its events
 

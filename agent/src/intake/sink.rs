@@ -1,4 +1,4 @@
-//! Where every intake hands over its events, and what it is told.
+//! The interface through which inputs push events, and the answers that they get.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ pub trait DeviceSink: EventSink {
 
 /// Takes lines of files into the ring log, and remembers how far the files are in it.
 pub trait FileSink: EventSink {
-    /// Takes all events of some lines, which are of this stream, and how far the files of their input are with them, into one
-    /// open batch, or nothing. There may be no event: then only the place moves.
+    /// Takes all events of some lines, which are of this stream, and how far the files of their input are with them,
+    /// into one open batch, or nothing. There may be no event: then only the place moves.
     fn push_lines(&self, stream: Stream, events: &[Event<'_>], files: FollowedFiles) -> Result<Ticket, Refusal>;
 
     /// How far the files of an input are in each stream; true when all of these tickets are durable.

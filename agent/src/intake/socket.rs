@@ -1,10 +1,10 @@
 //! The socket: one JSON object a line in, answers as lines out.
 //!
-//! `{"accepted":N}`: the lines 1 to N of this connection are on disk, save for those that were refused. It is cumulative,
-//! sent at most once per group commit, and producers need not wait for it before they send more.
-//! `{"line":n,"error":"…"}`: line n was refused; the lines around it are not touched by that. N never stands on a refused
-//! line, so a producer is done when every line of it is either refused or not above N. Empty lines count, and hold nothing.
-//! `{"line":0,"error":"…"}`: the connection ends, or has no slot; the lines of it are answered as ever.
+//! `{"accepted":N}`: the lines 1 to N of this connection are on disk, save for those that were refused. It is
+//! cumulative, sent at most once per group commit, and producers need not wait for it before they send more.
+//! `{"line":n,"error":"…"}`: line n was refused; the lines around it are not touched by that. N never stands on a
+//! refused line, so a producer is done when every line of it is either refused or not above N. Empty lines count, and
+//! hold nothing. `{"line":0,"error":"…"}`: the connection ends, or has no slot; the lines of it are answered as ever.
 //! `replays` has the two lines that are no events.
 
 mod answers;
@@ -28,7 +28,7 @@ pub use input::{Socket, SocketConfig};
 pub use listener::{BindError, Listeners, set_mode};
 pub use slots::Slots;
 
-/// What sockets to open.
+/// The sockets to open.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SocketSettings {
     /// The Unix socket's path; none for no such socket.
@@ -43,7 +43,7 @@ pub struct SocketSettings {
     pub connections_max: usize,
 }
 
-/// What the socket counts.
+/// The counters of the socket.
 #[derive(Clone)]
 pub struct SocketMetrics {
     connections: Gauge,
@@ -56,7 +56,7 @@ pub struct SocketMetrics {
 }
 
 impl SocketMetrics {
-    /// Its counters in `registry`.
+    /// Registers the counters in `registry`.
     pub fn new(registry: &Registry) -> Self {
         let counter = |name, help| registry.counter(name, help, &[]);
         Self {
@@ -70,7 +70,7 @@ impl SocketMetrics {
     }
 }
 
-/// What every connection needs.
+/// Shared by all connections of a socket.
 struct Door<S> {
     sink: S,
     clock: Arc<dyn Clock>,

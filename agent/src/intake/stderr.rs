@@ -58,7 +58,7 @@ impl Default for Budget {
 /// Logs the lines of `stderr`, a child's that has this name, until its end.
 pub(super) async fn log<R: AsyncRead + Unpin>(name: &str, mut stderr: R) {
     let (mut lines, mut budget) = (LineBuffer::default(), Budget::new());
-    // A child whose standard error breaks off has nothing more to say there.
+    // A child whose standard error breaks off writes nothing more there.
     while let Ok(count) = stderr.read(lines.space()).await {
         lines.filled(count);
         while let Some(line) = lines.next_line() {
@@ -102,7 +102,7 @@ fn plain(text: &str) -> String {
         if out.len() > REFUSAL_BYTES_MAX {
             break;
         }
-        // Beside those of Unicode's class: what turns the direction of writing makes a line look like another one.
+        // Beside those of Unicode's class: characters that turn the direction of writing disguise a line.
         let is_unseen =
             matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if character == '\t' {

@@ -1,8 +1,8 @@
 //! Units: codes of the Unified Code for Units of Measure (UCUM, <https://ucum.org/ucum>), case-sensitive.
 //!
-//! The grammar is the one of UCUM's section "Full and limited conformance": terms of components joined by `.` and `/`, in
-//! parentheses where needed; a component is a number or an atom with an optional prefix and exponent, and may carry an
-//! `{annotation}`. A factory has few units and sends them often, so [`Units`] remembers those that it has checked.
+//! The grammar is the one of UCUM's section "Full and limited conformance": terms of components joined by `.` and `/`,
+//! in parentheses where needed; a component is a number or an atom with an optional prefix and exponent, and may carry
+//! an `{annotation}`. A factory has few units and sends them often, so [`Units`] remembers those that it has checked.
 
 mod atoms;
 
@@ -20,10 +20,10 @@ pub enum UnitError {
     /// Over the limit of the protocol.
     #[error("the unit has {0} bytes; at most {UNIT_BYTES_MAX} are allowed")]
     TooLong(usize),
-    /// A code of UCUM for what nobody means by it.
+    /// A UCUM code with a meaning that is not intended.
     #[error("the unit {unit:?} is the {} in UCUM; write {:?} for {}", .meant.0, .meant.1, .meant.2)]
     Mistaken {
-        /// What was given.
+        /// The given unit.
         unit: String,
         /// What that is, and how to write what was meant.
         meant: Meant,
@@ -31,9 +31,9 @@ pub enum UnitError {
     /// Not a code of UCUM.
     #[error("the unit {unit:?} is not a UCUM code{}; see https://ucum.org", suggested(.nearest.as_deref()))]
     Unknown {
-        /// What was given.
+        /// The given unit.
         unit: String,
-        /// What was perhaps meant.
+        /// The code that was probably meant.
         nearest: Option<String>,
     },
 }
@@ -41,7 +41,7 @@ pub enum UnitError {
 /// What a code is in UCUM, the code of what was meant, and what that is.
 type Meant = (&'static str, &'static str, &'static str);
 
-/// Codes that a prefix makes out of what nobody measures in them.
+/// Codes that are a prefix and a rare unit in UCUM, but are written for a common unit.
 const MISTAKEN: [(&str, Meant); 6] = [
     ("pH", ("picohenry", "[pH]", "acidity")),
     ("ph", ("phot", "[pH]", "acidity")),
@@ -61,7 +61,7 @@ fn suggested(nearest: Option<&str>) -> String {
 pub struct Unit(String);
 
 impl Unit {
-    /// Its code.
+    /// The UCUM code.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -204,7 +204,8 @@ impl<'a> Rest<'a> {
         (!signed || !digits.is_empty()).then_some(())
     }
 
-    /// An atom, alone or behind a prefix. Digits and operators stand only in its square brackets, save for `10*`, `10^`.
+    /// An atom, alone or behind a prefix. Digits and operators stand only in its square brackets, save for `10*`,
+    /// `10^`.
     fn symbol(&mut self) -> Option<()> {
         if self.bytes.starts_with(b"10*") || self.bytes.starts_with(b"10^") {
             self.bytes = &self.bytes[3..];
@@ -235,7 +236,7 @@ fn is_symbol(symbol: &str) -> bool {
         || PREFIXES.iter().any(|prefix| symbol.strip_prefix(prefix).is_some_and(|atom| listed(&METRIC, atom)))
 }
 
-/// What was perhaps meant: a habit, another case, superscripts, or an atom one letter away.
+/// The code that was probably meant: a habit, a different case, superscripts, or an atom one letter away.
 fn nearest(unit: &str) -> Option<String> {
     let small = unit.trim().to_lowercase();
     if let Some((_, code)) = HABITS.iter().find(|(habit, _)| *habit == small) {

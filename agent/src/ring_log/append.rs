@@ -1,4 +1,4 @@
-//! Appending: one write, one sync, and only then is it said to be durable.
+//! Appending: one write, one sync, and only then the batch counts as durable.
 
 use afferent_host::disk::{Disk, DiskFile};
 use afferent_protocol::batch::{BatchBuilder, ClockReading};
@@ -16,13 +16,13 @@ use crate::limits::ring_log::{COPY_SEGMENTS, LOSS_ROOM, WRITE_TRIES_MAX};
 /// A batch that is durable now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// Its lane.
+    /// The lane of the batch.
     pub lane: Lane,
-    /// Its sequences.
+    /// The sequences of its events.
     pub range: SequenceRange,
-    /// Its check.
+    /// The check of the batch.
     pub check: Check,
-    /// Its length.
+    /// Length of the batch, in bytes.
     pub bytes: usize,
 }
 
@@ -42,8 +42,8 @@ impl<D: Disk> RingLog<D> {
     ///
     /// On [`AppendError::Unwritable`] and [`AppendError::NoSegment`] look at [`RingLog::pending`]: when the stream is
     /// pending, the builder was emptied and its sealed bytes are kept, and [`RingLog::retry`], or this with an empty
-    /// builder, tries again with the same bytes on a different file. Otherwise, and on any other error, the builder is as
-    /// it was.
+    /// builder, tries again with the same bytes on a different file. Otherwise, and on any other error, the builder is
+    /// as it was.
     pub fn append(
         &mut self,
         stream: Stream,
@@ -145,7 +145,8 @@ impl<D: Disk> RingLog<D> {
         })
     }
 
-    /// Bytes that the sealed entry needs in a segment; only losses, and copies, may use the room that is kept for losses.
+    /// Bytes that the sealed entry needs in a segment; only losses, and copies, may use the room that is kept for
+    /// losses.
     fn kept_len(&self, pen: Pen) -> usize {
         let buffer = &self.buffers[pen.index()];
         let of_caller = buffer.batch().is_some_and(|batch| batch.origin == Origin::Caller);
@@ -169,6 +170,8 @@ impl<D: Disk> RingLog<D> {
         let knowledge = self.knowledge(pen);
         let active = self.heads[at].as_mut().expect("there is one, for the entry fits it");
         let bytes = self.buffers[at].entry(active.seed, knowledge);
+        let end = active.position + bytes.len() as u64;
+        assert!(end <= self.pool.slots[active.number].len, "an entry and its stop fit their segment");
         match active.file.write_at(bytes, active.position).and_then(|()| active.file.sync()) {
             Ok(()) => {
                 active.position += (bytes.len() - STOP_LEN) as u64;
@@ -189,7 +192,7 @@ impl<D: Disk> RingLog<D> {
         }
         let is_loss = self.buffers[at].batch().is_some_and(|batch| matches!(batch.origin, Origin::Losses(_)));
         if is_loss && self.pool.free() == 0 {
-            // What makes room has to be declared first. Should the disk refuse, taking one says so.
+            // The loss that makes room must be declared first. Should the disk refuse, taking a file fails.
             let _ = self.pool.grow_beyond(COPY_SEGMENTS);
         }
         let (number, file) = self.pool.take()?;
@@ -207,6 +210,7 @@ impl<D: Disk> RingLog<D> {
         };
         self.next_generation += 1;
         let bytes = self.buffers[at].segment(&header, knowledge);
+        assert!(bytes.len() as u64 <= self.pool.slots[number].len, "a segment's first entry fits it");
         if let Err(error) = file.write_at(bytes, 0).and_then(|()| file.sync()) {
             self.counters.abandoned_segments += 1;
             self.pool.spoil(number);
@@ -235,6 +239,8 @@ impl<D: Disk> RingLog<D> {
         let active = self.heads[pen.index()].as_ref().expect("it was just written to");
         let segment = self.pool.segment_mut(active.number);
         assert_eq!(segment.end, batch.first(), "entries of a segment follow each other");
+        assert_eq!(segment.lane, batch.lane, "a segment holds one lane");
+        assert!(active.position > segment.bytes_end, "a segment only grows");
         let begins = segment.first == segment.end;
         segment.end = batch.end();
         segment.bytes_end = active.position;
@@ -249,7 +255,7 @@ impl<D: Disk> RingLog<D> {
             self.pin(pen, generation);
         }
         if begins {
-            // The segment before tells no more than this one where the lane ends.
+            // The previous segment has no newer end of the lane than this one.
             self.sweep(batch.lane);
         }
         if let Origin::Losses(losses) = &batch.origin {

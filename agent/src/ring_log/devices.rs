@@ -4,9 +4,9 @@
 //!
 //! Every batch with events of devices or of followed files ends with one [`Body::Progress`] event for each lane of
 //! devices
-//! in its stream, and one [`Body::Followed`] event for each input that follows files, so the newest such batch says
+//! in its stream, and one [`Body::Followed`] event for each input that follows files, so the newest such batch shows
 //! all;
-//! right behind the events of each device stands another progress, with their ticks (see [`crate::intake::serial`]).
+//! right behind the events of each device is one more progress, with their ticks (see [`crate::intake::serial`]).
 //! The
 //! segment with the newest tables of a stream is *pinned*: it stays although everything in it was acked, and it is
 //! given

@@ -23,7 +23,7 @@ pub enum OpenError {
         needed: usize,
         /// Bytes of the missing segments.
         missing_bytes: u64,
-        /// What the disk said.
+        /// The error of the disk.
         source: io::Error,
     },
 }
@@ -59,7 +59,7 @@ pub enum AppendError {
     /// Events to be sealed again cannot be read. A retry may help; after some retries they count as damaged.
     #[error("cannot read the events to be sealed again: {source}")]
     Unreadable {
-        /// What the disk said.
+        /// The error of the disk.
         source: io::Error,
     },
     /// No segment is free, none can be created and none may be evicted. If the stream is *pending* now, its sealed

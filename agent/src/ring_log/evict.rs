@@ -1,10 +1,10 @@
 //! Giving up the oldest when no segment is free: samples first, and never before the loss is durable.
 //!
-//! One free file is always kept, the *spare*: a batch that the disk refuses needs another file at once, and so does a
+//! One free file is always kept, the *spare*: a batch that the disk refuses needs a new file at once, and so does a
 //! loss that does not fit behind the last critical entry. Every stream is sure of one segment to write to.
 //!
-//! With a critical segment go the losses that it declares: the loss of the segment goes along with theirs, made into one
-//! where they touch, so that the last one names all that was given up since the last ack.
+//! With a critical segment go the losses that it declares: the loss of the segment goes along with theirs, made into
+//! one where they touch, so that the last one names all that was given up since the last ack.
 
 use std::io;
 
@@ -47,8 +47,8 @@ impl<D: Disk> RingLog<D> {
         self.free_more_than(0, stream, clock).map(|_| ())
     }
 
-    /// Makes or frees files until more than `kept` are free, or nothing may be given up any more. Gives what the disk
-    /// said when one was to be made.
+    /// Makes or frees files until more than `kept` are free, or nothing may be given up any more. Returns the error of
+    /// the disk if creating one failed.
     fn free_more_than(
         &mut self,
         kept: usize,
@@ -104,6 +104,7 @@ impl<D: Disk> RingLog<D> {
     }
 
     fn evict(&mut self, number: usize, segment: &Segment, clock: &ClockReading) -> Result<(), AppendError> {
+        assert!(!self.is_active(number), "a segment that is written to is not evicted");
         // It is the oldest of its lane: what is missing before it, in a file that cannot be read, goes along with it.
         let first = self.lanes.get(segment.lane).map_or(segment.end, |lane| lane.released_end);
         let loss = Loss {
@@ -125,7 +126,7 @@ impl<D: Disk> RingLog<D> {
         self.counters.evicted_segments += 1;
         Ok(())
     }
-    /// Losses that this critical segment declares, or one before it that has to stay for what else it tells.
+    /// Losses that this critical segment declares, or an earlier one that must stay for what else it declares.
     fn losses_up_to(&self, segment: &Segment) -> Vec<Loss> {
         let goes = |other: &Segment| other.lane == segment.lane && other.end <= segment.end;
         let going = self.pool.taken().filter(|(_, other)| goes(other));

@@ -21,7 +21,7 @@ use super::pool::file_number;
 pub struct FileStatus {
     /// The file's name.
     pub name: String,
-    /// The file's length.
+    /// Length of the file, in bytes.
     pub bytes: u64,
     /// What the file holds.
     pub content: Content,
@@ -56,7 +56,7 @@ pub enum Content {
 /// Damage that a check has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The file.
+    /// Name of the file.
     pub name: String,
     /// The byte position in the file.
     pub position: Position,

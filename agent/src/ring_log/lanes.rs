@@ -5,7 +5,7 @@ use afferent_protocol::ids::{Epoch, Sequence, SequenceRange, SourceId, Stream};
 use afferent_protocol::session::{Held, Lane};
 use afferent_protocol::sign::sha256;
 
-/// One lane.
+/// A lane, and how far it is written and released.
 #[derive(Clone, Debug)]
 pub(super) struct LaneState {
     pub lane: Lane,
@@ -15,7 +15,7 @@ pub(super) struct LaneState {
     pub lost_end: Sequence,
     /// The first sequence that is not on disk.
     pub end: Sequence,
-    /// Chain hash of the batch that ends at `end`; `None` when nobody knows it.
+    /// Chain hash of the batch that ends at `end`; `None` when it is unknown.
     pub chain: Option<ChainHash>,
     /// Declared ranges, in order.
     pub holes: Vec<SequenceRange>,
@@ -43,7 +43,7 @@ impl LaneState {
         }
     }
 
-    /// Lets go of everything before `end`, and of holes that follow.
+    /// Releases everything before `end`, and holes that follow.
     pub fn release(&mut self, end: Sequence) {
         self.released_end = self.released_end.max(end.min(self.end));
         for hole in &self.holes {
@@ -71,6 +71,7 @@ impl LaneState {
         });
         let at = self.holes.partition_point(|known| known.first < hole.first);
         self.holes.insert(at, hole);
+        assert!(self.holes.is_sorted_by(|one, next| one.end < next.first), "holes are in order and do not touch");
         self.release(self.released_end);
     }
 
@@ -79,7 +80,8 @@ impl LaneState {
         self.holes.iter().find(|hole| hole.end > from).map_or(self.end, |hole| hole.first)
     }
 
-    /// The readable events that are not released, up to the first hole: events behind it are held once the hole is gone.
+    /// The readable events that are not released, up to the first hole: events behind it are held once the hole is
+    /// gone.
     pub fn held(&self) -> Held {
         Held { lane: self.lane, first: self.released_end, end: self.whole_until(self.released_end) }
     }
@@ -107,6 +109,7 @@ impl Lanes {
     /// The lanes that a start has found, and those that are written to, which are added where they are new.
     pub fn new(found: Vec<LaneState>, current: [Lane; 2]) -> Self {
         let mut lanes = Self { list: found, current };
+        assert_eq!(current.map(|lane| lane.stream), Stream::ALL, "each stream is written to a lane of its own");
         for lane in current {
             lanes.begin(lane);
         }
@@ -126,12 +129,12 @@ impl Lanes {
         self.get(self.current[usize::from(stream.number())]).expect("the lanes that are written to are never forgotten")
     }
 
-    /// One lane.
+    /// The state of a lane, if the ring holds it.
     pub fn get(&self, lane: Lane) -> Option<&LaneState> {
         self.list.iter().find(|known| known.lane == lane)
     }
 
-    /// One lane.
+    /// The state of a lane, if the ring holds it.
     pub fn get_mut(&mut self, lane: Lane) -> Option<&mut LaneState> {
         self.list.iter_mut().find(|known| known.lane == lane)
     }
@@ -149,6 +152,8 @@ impl Lanes {
 
     /// Adds a lane that its stream is not written to, behind the one whose events it takes.
     pub fn add_behind(&mut self, before: Lane, lane: Lane) {
+        assert!(self.get(lane).is_none(), "copies go to an epoch that was never used");
+        assert_eq!(before.stream, lane.stream, "copies stay in their stream");
         let at = self.list.iter().position(|known| known.lane == before).map_or(self.list.len(), |at| at + 1);
         self.list.insert(at, LaneState::new(lane));
     }

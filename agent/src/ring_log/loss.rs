@@ -53,6 +53,7 @@ impl<D: Disk> RingLog<D> {
             let event = Event { time: clock.wall, subject, body: Body::Loss(*loss) };
             batch.push(&event).expect("a batch of losses is far below every limit");
         }
+        assert_eq!(batch.count() as usize, losses.len(), "a batch declares each loss once");
         self.seal(Stream::Critical, &mut batch, clock, Origin::Losses(losses));
         self.loss_batch = batch;
     }

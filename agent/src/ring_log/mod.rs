@@ -1,27 +1,28 @@
 //! The ring log: what the machine's events are safe in until the collector has them.
 //!
-//! One pool of segment files (`ring-0000.seg` …) of a fixed total size, drawn from by both streams. A segment belongs to
-//! one lane (one epoch of one stream) at a time; its format is [`afferent_protocol::segment`]'s. What the files hold is
-//! the only truth of what can be sent; a witness outside their directory says how far was accepted (see `witness`). In memory
-//! there is a line for each segment and none for each batch.
+//! One pool of segment files (`ring-0000.seg` …) of a fixed total size, drawn from by both streams. A segment belongs
+//! to one lane (one epoch of one stream) at a time; its format is [`afferent_protocol::segment`]'s. What the files hold
+//! is the only truth of what can be sent; a witness outside their directory records how far was accepted (see
+//! `witness`). In memory there is a line for each segment and none for each batch.
 //!
 //! What must hold:
 //! - `Ok` from [`RingLog::append`] means that the batch is on disk. It took one write and one sync; where a segment
 //!   begins, the header goes with it.
 //! - Two entries are never unsynced at once in one segment, and a file that has refused a write is never written again.
-//! - Sequences of a lane are dense, no sequence is given twice, and the chain goes on across restarts. Where the files do
-//!   not show all that was accepted, the rest is declared as vanished, and the stream continues in a new epoch.
+//! - Sequences of a lane are dense, no sequence is given twice, and the chain goes on across restarts. Where the files
+//!   do not show all that was accepted, the rest is declared as vanished, and the stream continues in a new epoch.
 //! - The witness may lag and never leads; nothing waits for it but the beginning of a segment, a start and a stop.
-//! - An event that was durable is held until it is released, or until a loss that names it is durable in `critical`. What
-//!   was released can be read, and held again, until its file is taken: the oldest first, and after all blank ones.
+//! - An event that was durable is held until it is released, or until a loss that names it is durable in `critical`.
+//!   What was released can be read, and held again, until its file is taken: the oldest first, and after all blank
+//!   ones.
 //! - What is sealed again (see `reseal`) is released in the old lane once it is durable in the new one.
 //! - The newest tables of devices and of followed files of each stream stay (see `devices`), acked or not.
 //! - Samples are given up before anything critical; what is being written is never given up.
 //! - A file is taken again only after its header was zeroed, durably: its content counts as a whole or not at all.
 //!
 //! The modules, in the order of a batch's life: [`append`](RingLog::append) (with `sealed`, `pool`, `evict`, `loss`),
-//! [`read`](RingLog::read) (with `boundaries`), [`release`](RingLog::release), [`reseal`](RingLog::reseal); [`open`](RingLog::open) (with `survey`, `vanished`, [`Recovery`]) after a
-//! restart; [`inspect`] from outside.
+//! [`read`](RingLog::read) (with `boundaries`), [`release`](RingLog::release), [`reseal`](RingLog::reseal);
+//! [`open`](RingLog::open) (with `survey`, `vanished`, [`Recovery`]) after a restart; [`inspect`] from outside.
 
 mod append;
 mod boundaries;

@@ -1,4 +1,4 @@
-//! Starting: from what the files say to a log that goes on. It always starts.
+//! Opening: from the files of an earlier run to a log that continues. It always starts.
 
 use std::io;
 
@@ -25,9 +25,9 @@ use crate::limits::ring_log::{GENERATION_STRIDE, SEGMENTS_MIN};
 impl<D: Disk> RingLog<D> {
     /// Reads every segment once, continues where the log ended, and makes durable what was lost.
     ///
-    /// A stream continues in its epoch when its last segment ends whole and nobody knows of more, and in a new one otherwise:
-    /// what stood behind the end may have been accepted, and no sequence is ever given twice. `witness` is the directory of
-    /// the ring's witness, another one than `disk`.
+    /// A stream continues in its epoch when its last segment ends whole and no record names a larger end, and in a new
+    /// one otherwise: what stood behind the end may have been accepted, and no sequence is ever given twice. `witness`
+    /// is the directory of the ring's witness, which must differ from `disk`.
     pub fn open(
         disk: D,
         witness: D,
@@ -134,7 +134,7 @@ impl<D: Disk> RingLog<D> {
             // What the disk does not take now comes before anything else that is appended.
             let _ = self.pay_debts(clock);
         }
-        // What tells of a loss goes after the loss was told.
+        // A file that shows a loss is freed after the loss was declared.
         if self.undeclared_count() == 0 {
             self.free_empty();
             for number in headless {
@@ -193,7 +193,7 @@ fn make_files<D: Disk>(pool: &mut Pool<D>) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Continues in the stream's last segment, or says why not.
+/// Continues in the stream's last segment, or returns why it cannot.
 fn resume<D: Disk>(
     pool: &mut Pool<D>,
     found: &Survey,
@@ -291,8 +291,8 @@ impl Survey {
             };
             let vanished = lane.vanished.iter().map(|(range, reason)| loss(*range, *reason, CHAIN_START));
             let holes = lane.holes.iter().map(|hole| loss(hole.range, LossReason::Corrupt, hole.chain));
-            // An epoch begins only after the torn tail of the one before was declared; what is sealed again may begin at any
-            // time.
+            // An epoch begins only after the torn tail of the one before was declared; what is sealed again may begin
+            // at any time.
             let mut later = self.lanes[index + 1..].iter().filter(|later| later.lane.stream == stream);
             let declared = lane.is_closed || later.any(|later| later.source.is_some() && later.reseals.is_none());
             let reason = lane.torn_vanished.unwrap_or(LossReason::TornTail);

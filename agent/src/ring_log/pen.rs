@@ -8,7 +8,7 @@ use afferent_protocol::segment::Seed;
 pub(super) enum Pen {
     /// The events of a stream, in the lane that the stream is written to.
     Of(Stream),
-    /// What is sealed again.
+    /// The pen for batches that are sealed again.
     Copy,
 }
 

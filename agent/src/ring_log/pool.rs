@@ -1,4 +1,4 @@
-//! The pool of segment files: made, taken, let go of, abandoned.
+//! The pool of segment files: created, taken, released, abandoned.
 //!
 //! A file that is taken again loses its header first (zeros, synced): from then on nothing of its old entries counts,
 //! and until then all of them do. So a power cut never leaves half of an old segment behind, which would look like
@@ -81,8 +81,8 @@ pub(super) struct Pool<D: Disk> {
     pub slots: Vec<Slot>,
     pub segment_bytes: u64,
     pub pool_bytes: u64,
-    /// Whether the names of the files are on disk. A start cannot know: the process before may have ended between making
-    /// a file and making its name durable, and everything in a file goes when its name does.
+    /// Whether the names of the files are on disk. A start cannot know: the process before may have ended between
+    /// making a file and making its name durable, and everything in a file goes when its name does.
     pub names_are_durable: bool,
     /// Files that were removed since the start: an open file may be one of them.
     pub removals: u64,
@@ -146,12 +146,13 @@ impl<D: Disk> Pool<D> {
         self.slots.iter().filter(|slot| self.is_usable(slot)).count()
     }
 
-    /// A file that the disk has refused, or of a different length than is asked for now, is removed and not taken again.
+    /// A file that the disk has refused, or of a different length than is asked for now, is removed and not taken
+    /// again.
     fn is_usable(&self, slot: &Slot) -> bool {
         matches!(slot.usage, Usage::Free { abandoned: false, .. }) && slot.len == self.segment_bytes
     }
 
-    /// Lets go of a segment's file. What it holds stays there until the file is taken again.
+    /// Releases a segment's file. Its content stays readable until the file is taken again.
     pub fn release(&mut self, number: usize) {
         if let Usage::Taken(segment) = self.slots[number].usage {
             self.slots[number].usage = Usage::Free { kept: Some(segment), blank: false, abandoned: segment.abandoned };
@@ -197,7 +198,7 @@ impl<D: Disk> Pool<D> {
             self.disk.remove(&file_name(next))?;
             self.removals += 1;
             self.slots[next] = Slot { len: 0, usage: Usage::Missing };
-            // When the name comes back after a power cut, so do entries that nobody needs: no harm.
+            // When the name comes back after a power cut, so do entries that are not needed: no harm.
             let _ = self.disk.sync_directory();
             if next == number {
                 return Ok(());
@@ -252,6 +253,8 @@ impl<D: Disk> Pool<D> {
         }
         let usage = Usage::Free { kept: None, blank: true, abandoned: false };
         self.slots[number] = Slot { len: self.segment_bytes, usage };
+        let bytes_max = self.pool_bytes + segments * self.segment_bytes;
+        assert!(self.bytes() <= bytes_max, "the pool keeps to its size");
         Ok(true)
     }
 
@@ -284,6 +287,7 @@ impl<D: Disk> Pool<D> {
             }
         }
         let number = self.oldest_free().ok_or(Shortage::Full(None))?;
+        assert_eq!(self.slots[number].len, self.segment_bytes, "only files of the wanted size are taken");
         let ready = self.wipe(number);
         if ready.is_err() {
             self.spoil(number);
@@ -324,6 +328,7 @@ impl<D: Disk> Pool<D> {
     }
 
     fn wipe(&mut self, number: usize) -> io::Result<D::File> {
+        assert!(matches!(self.slots[number].usage, Usage::Free { .. }), "only a free file loses its header");
         let file = self.disk.open(&file_name(number))?;
         if let Usage::Free { kept, blank: blank @ false, .. } = &mut self.slots[number].usage {
             file.write_at(&[0; SEGMENT_HEADER_LEN], 0)?;

@@ -265,6 +265,7 @@ impl<D: Disk> RingLog<D> {
         let (file, seed) = (self.reader_file(cursor.lane, cursor.number), self.seed(segment.generation));
         let tolerant = self.gives_up(cursor.lane);
         let start = out.len();
+        assert!(cursor.position < segment.bytes_end, "a read begins inside its segment");
         let there = (segment.bytes_end - cursor.position) as usize;
         read_chunk(file, cursor.position, there.min(entry_len(bytes_max)), tolerant, start, out)?;
         if let Some(head) = EntryHead::decode(&out[start..], seed).filter(|head| head.entry_len() > out.len() - start) {
@@ -290,6 +291,8 @@ impl<D: Disk> RingLog<D> {
                 break;
             }
         }
+        assert!(cursor.position <= segment.bytes_end, "a read ends inside its segment");
+        assert_eq!(to - start, batches.iter().map(|batch| batch.bytes).sum::<usize>(), "only whole batches are read");
         out.truncate(to);
         Ok(batches)
     }

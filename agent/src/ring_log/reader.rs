@@ -9,7 +9,7 @@ use afferent_protocol::session::Lane;
 use super::pool::{Pool, file_name};
 use crate::limits::ring_log::READ_PIECE_BYTES;
 
-/// Where a batch begins.
+/// A reader's position at the beginning of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor {
     pub lane: Lane,
@@ -57,18 +57,18 @@ impl<F: DiskFile> Reader<F> {
 pub(super) struct Readers<F>([Reader<F>; 2]);
 
 impl<F> Readers<F> {
-    /// With nothing open.
+    /// Readers without open files.
     pub fn new() -> Self {
         let reader = || Reader { file: None, removals: 0, cursor: None, failures: 0 };
         Self([reader(), reader()])
     }
 
-    /// That of the stream.
+    /// The reader of the stream.
     pub fn at(&self, stream: Stream) -> &Reader<F> {
         &self.0[usize::from(stream.number())]
     }
 
-    /// That of the stream.
+    /// The reader of the stream.
     pub fn of(&mut self, stream: Stream) -> &mut Reader<F> {
         &mut self.0[usize::from(stream.number())]
     }

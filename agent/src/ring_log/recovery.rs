@@ -100,7 +100,7 @@ pub enum StreamStart {
     /// In a new epoch, for there is none of this stream in the log.
     #[default]
     First,
-    /// Where it was.
+    /// The stream continues in its epoch.
     Continued,
     /// In a new epoch, for the one before ended in a write that did not finish, or in damage.
     TornTail {
@@ -156,9 +156,9 @@ impl Recovery {
             && self.resealed == 0
     }
 
-    /// Whether the agent had run before this start, as its key shows: then a ring and a witness that are both new
-    /// have replaced others. They are new until the ring has a critical event: the first one records it. A witness alone knows
-    /// what was in the ring.
+    /// Whether the agent had run before this start, as its key shows: then a ring and a witness that are both new have
+    /// replaced others. They are new until the ring has a critical event: the first one records it. A witness alone
+    /// knows what was in the ring.
     pub fn note_identity(&mut self, existed: bool) {
         let is_written = |lane: &RecoveredLane| lane.lane.stream == Stream::Critical && lane.end > Sequence::ZERO;
         let is_known = self.witness == WitnessStart::Alone || self.lanes.iter().any(is_written);

@@ -1,4 +1,4 @@
-//! Letting go: of what the next log has. And holding it again, should that log be put back to an earlier state.
+//! Releasing what the next log has, and holding it again should that log be restored to an earlier state.
 
 use afferent_host::disk::Disk;
 use afferent_protocol::event::LaneEnd;
@@ -26,8 +26,8 @@ impl<D: Disk> RingLog<D> {
         first.chain(last).map(LaneState::held).collect()
     }
 
-    /// What the ring has to get rid of that was accepted under a name which the agent does not have any more: critical lanes
-    /// first, in each stream the oldest epoch first.
+    /// What the ring has to get rid of that was accepted under a name which the agent does not have any more: critical
+    /// lanes first, in each stream the oldest epoch first.
     pub fn held_under(&self, name: &SourceId) -> Vec<Held> {
         let of = |stream: Stream| self.lanes.iter().filter(move |lane| lane.lane.stream == stream);
         let under = |lane: &&LaneState| lane.under.as_ref() == Some(name) && !lane.resealed && lane.is_held();
@@ -52,7 +52,7 @@ impl<D: Disk> RingLog<D> {
         first.map_or(known.released_end, |first| first.min(known.released_end))
     }
 
-    /// Where all lanes of the agent end that it knows: what a heartbeat says. One that is being sealed again is among
+    /// The ends of all lanes of the agent, for a heartbeat. One that is being sealed again is among
     /// them until that is done: what it holds is in no other lane yet.
     pub fn lane_ends(&self) -> Vec<LaneEnd> {
         let ours =
@@ -131,8 +131,8 @@ impl<D: Disk> RingLog<D> {
         }
     }
 
-    /// Frees a segment that nothing is held of, unless it is written to, or tells where its stream goes on: then it stays
-    /// until a later one is on disk.
+    /// Frees a segment that nothing is held of, unless it is written to, or has the end of its stream: then it
+    /// stays until a later one is on disk.
     pub(super) fn sweep_segment(&mut self, number: usize) {
         let Usage::Taken(segment) = self.pool.slots[number].usage else { return };
         let is_active = self.is_active(number);

@@ -1,11 +1,11 @@
 //! Sealing again: what a lane holds that cannot go on is copied, batch by batch, to a new epoch.
 //!
-//! The first event of the new epoch says which sequences of which epoch its others had ([`LifeCycle::Resealed`]): that, and
-//! how far the new epoch goes, is all that a start needs to go on. What was copied is released in the old lane, and so is
-//! neither copied twice nor forgotten; the old lane's files go before those of the new one, which keep their first and
-//! last segments, acked or not, until all is copied. A stretch that is missing in
-//! the old lane ends the new epoch, and another one begins behind it. Events that come meanwhile go to an epoch of their
-//! own. Only header and signature of a batch change: its body, its times and its clock stay.
+//! The first event of the new epoch names the epoch and sequences that its others had ([`LifeCycle::Resealed`]): that,
+//! and how far the new epoch goes, is all that a start needs to go on. What was copied is released in the old lane, and
+//! so is neither copied twice nor forgotten; the old lane's files go before those of the new one, which keep their
+//! first and last segments, acked or not, until all is copied. A stretch that is missing in the old lane ends the new
+//! epoch, and a next one begins behind it. Events that come meanwhile go to an epoch of their own. Only header and
+//! signature of a batch change: its body, its times and its clock stay.
 
 use std::collections::VecDeque;
 use std::io;
@@ -74,8 +74,8 @@ impl Reseals {
 
 impl<D: Disk> RingLog<D> {
     /// Lets go of the lane before `from`, a batch's beginning, and begins to seal the rest of it again. The lane is not
-    /// held any more from here on; where its stream is written to it, that continues in a new epoch. [`RingLog::reseal_step`]
-    /// does the work.
+    /// held any more from here on; where its stream is written to it, that continues in a new epoch.
+    /// [`RingLog::reseal_step`] does the work.
     pub fn reseal(&mut self, lane: Lane, from: Sequence, reason: ResealReason, clock: &ClockReading) {
         if self.lanes.get(lane).is_none_or(|known| known.resealed || known.under.is_some()) {
             return;
@@ -95,8 +95,8 @@ impl<D: Disk> RingLog<D> {
         !self.reseals.jobs.is_empty()
     }
 
-    /// Seals one batch again; `false` when nothing is left to do. What is damaged is declared as lost, in the epoch that
-    /// it had.
+    /// Seals one batch again; `false` when nothing is left to do. What is damaged is declared as lost, in the epoch
+    /// that it had.
     pub fn reseal_step(&mut self, clock: &ClockReading) -> Result<bool, AppendError> {
         let Some(job) = self.reseals.jobs.front().copied() else { return Ok(false) };
         self.pay_debts(clock)?;
@@ -188,6 +188,7 @@ impl<D: Disk> RingLog<D> {
             }
         }
         let known = self.lanes.get(target).expect("the lane was begun");
+        assert!(known.end > Sequence::ZERO, "a copied lane begins with the event that names its origin");
         let place = (target, known.end, known.chain.expect("its batches were all written here"));
         let original = split(&bytes).next().and_then(Result::ok).expect("what was read was checked");
         self.buffers[Pen::Copy.index()].seal_again(&original, place, clock, &self.who);
@@ -203,7 +204,7 @@ impl<D: Disk> RingLog<D> {
                 known.rewind(begins);
                 self.end_copy();
             }
-            // Nothing that can be read says what it is.
+            // No readable entry shows what it is.
             None => {
                 let (end, chain) = (from.checked_add(1).unwrap_or(from), CHAIN_START);
                 let (stream, epoch) = (lane.stream, lane.epoch);
@@ -219,7 +220,7 @@ impl<D: Disk> RingLog<D> {
         let appended = self.commit(Pen::Copy)?;
         let (target, next) = self.reseals.target.expect("what is copied goes to a lane");
         if appended.range.first == Sequence::ZERO {
-            // It says where it goes on: those before it need not any more.
+            // It names where it continues: earlier copies are not needed for that any more.
             let (done, left) =
                 self.reseals.copies.iter().partition(|(copy, original)| *original == lane && *copy != target);
             self.reseals.copies = left;
@@ -227,6 +228,7 @@ impl<D: Disk> RingLog<D> {
             done.into_iter().for_each(|(copy, _)| self.sweep(copy));
             return Ok(());
         }
+        assert_eq!(appended.lane, target, "copies go to the lane that was begun for them");
         let copied = next.checked_add(appended.range.count()).expect("the old lane had as many");
         self.reseals.target = Some((target, copied));
         self.counters.resealed_events += appended.range.count();
@@ -241,8 +243,8 @@ impl<D: Disk> RingLog<D> {
         }
     }
 
-    /// Sees to it that what is sealed again finds a file, and leaves the spare to what is accepted: the pool grows a little
-    /// beyond its size rather than give up what is to be copied. Samples make room for critical.
+    /// Sees to it that what is sealed again finds a file, and leaves the spare to what is accepted: the pool grows a
+    /// little beyond its size rather than give up what is to be copied. Samples make room for critical.
     fn copy_room(&mut self, clock: &ClockReading) -> Result<(), AppendError> {
         let Some(batch) = self.buffers[Pen::Copy.index()].batch() else { return Ok(()) };
         let (stream, batch_len) = (batch.lane.stream, batch.head.batch_len as usize);

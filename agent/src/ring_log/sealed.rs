@@ -8,8 +8,9 @@
 //!  only when a segment is begun with it
 //! ```
 //!
-//! The batch's bytes never change again: when the disk refuses them they go to a different file as they are, since nobody
-//! knows whether they reached the first one. Only the head of the entry is recreated, for it belongs to its segment.
+//! The batch's bytes never change again: when the disk refuses them they go to a different file as they are, since
+//! it is unknown whether they reached the first one. Only the head of the entry is recreated, for it belongs to its
+//! segment.
 
 use afferent_protocol::batch::{Batch, BatchBuilder, ChainHash, ClockReading, Header, Lineage, SIGNED_FROM};
 use afferent_protocol::checksum::crc32c;
@@ -30,15 +31,15 @@ const BATCH_AT: usize = SEGMENT_HEADER_LEN + ENTRY_HEAD_LEN;
 /// Where a sealed batch comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// Somebody has called `append`.
+    /// The batch comes from `append`.
     Caller,
     /// The log declares these as lost.
     Losses(Vec<Loss>),
-    /// It is sealed again.
+    /// The batch is a copy, sealed again.
     Copy,
 }
 
-/// What an entry's head says of the log when it is written.
+/// The ends that an entry's head records when it is written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Knowledge {
     /// How far its lane was acked.
@@ -105,7 +106,7 @@ impl WriteBuffer {
         self.batch = Some(SealedBatch { lane, head, chain, origin, has_progress });
     }
 
-    /// Seals a batch once more, at another place: its body, its times and its clock stay.
+    /// Seals a batch again with a new lineage: its body, its times and its clock stay.
     ///
     /// # Panics
     /// When an earlier batch is still there.
@@ -167,7 +168,7 @@ impl WriteBuffer {
         batch
     }
 
-    /// When it was sealed.
+    /// The time of sealing.
     pub fn stamp(&self) -> Timestamp {
         self.batch.as_ref().map_or(Timestamp::default(), |batch| batch.head.stamp)
     }

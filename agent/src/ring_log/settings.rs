@@ -56,6 +56,6 @@ impl Default for RingSettings {
 pub struct RingIdentity {
     /// The agent's name.
     pub source: SourceId,
-    /// Its key pair.
+    /// The agent's key pair.
     pub identity: sign::Identity,
 }

@@ -1,4 +1,4 @@
-//! What the ring says about itself.
+//! The ring log's status and counters.
 
 use afferent_host::disk::Disk;
 use afferent_protocol::ids::Stream;

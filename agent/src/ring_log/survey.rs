@@ -1,9 +1,9 @@
 //! What a start finds in the files: segments, lanes, and what is wrong with them. It writes nothing.
 //!
 //! Generations give the order of the segments. Of each lane the entries must follow each other; where they do not, or
-//! where a whole entry follows a stretch that cannot be read, there is a hole. A torn tail counts only at the end of the
-//! lane's last segment: one that a later segment continues was abandoned after the disk had refused a write, and what
-//! was in it stands whole in the next. For the same reason a batch may be there twice.
+//! where a whole entry follows a stretch that cannot be read, there is a hole. A torn tail counts only at the end of
+//! the lane's last segment: one that a later segment continues was abandoned after the disk had refused a write, and
+//! what was in it stands whole in the next. For the same reason a batch may be there twice.
 
 use std::io;
 
@@ -253,7 +253,7 @@ impl Survey {
         for other in named {
             self.name(lane.stream, other, header.generation);
         }
-        // What was sealed again was said before.
+        // Copies repeat what their originals have stated.
         if self.lanes[at].reseals.is_none() {
             self.last_critical = last_critical.or(self.last_critical);
         }
@@ -280,7 +280,8 @@ impl Survey {
         self.damage.torn_tails = torn.count() as u32;
     }
 
-    /// How new the content of a lane is: the lane that it was first written to, by its oldest segment, and the sequence in it.
+    /// How new the content of a lane is: the lane that it was first written to, by its oldest segment, and the sequence
+    /// in it.
     fn age(&self, mut index: usize, sequence: Sequence) -> (u64, u64) {
         let mut at = sequence.get();
         for _ in 0..=self.lanes.len() {
@@ -455,17 +456,18 @@ fn resealed_in(batch: &Batch<'_>, source: &SourceId) -> Option<(Epoch, Sequence)
     }
 }
 
-/// Keeps the losses of this source that a critical batch declares; returns whether its last event is a stop of the agent.
+/// Keeps the losses of this source that a critical batch declares; returns whether its last event is a stop of the
+/// agent.
 pub(super) fn read_critical(batch: &Batch<'_>, source: &SourceId, declared: &mut Vec<Loss>) -> bool {
     let Ok(records) = codec::records(batch, &mut []) else { return false };
-    // What the log and the agent say of themselves has their name as its subject.
+    // Events of the log and the agent about themselves have their name as the subject.
     if !records.subjects().iter().any(|subject| subject.as_str() == source.as_str()) {
         return false;
     }
     let mut stopped = false;
     for record in records.map_while(Result::ok) {
         if matches!(record.event.body, Body::Progress(_) | Body::Followed(_)) {
-            // It comes along with whatever is said, and is nobody's word.
+            // It accompanies other events and states nothing by itself.
             continue;
         }
         let of_source = record.event.subject.as_str() == source.as_str();

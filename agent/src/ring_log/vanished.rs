@@ -1,11 +1,12 @@
 //! What was accepted and is not in the files any more: what the witness and the entries know beyond what a start finds.
 //!
-//! A lane's accepted end is the largest of what its own entries show, what the witness says, and what entries of the other
-//! stream say. What the files do not show of it, and what nobody acked or declared, has *vanished*: files were deleted,
-//! emptied, or put back from an earlier copy. A stream with such a lane continues in a new epoch.
+//! A lane's accepted end is the largest of what its own entries show, what the witness names, and what entries of the
+//! other stream name. What the files do not show of it, and what is neither acked nor declared, has *vanished*: files
+//! were deleted, emptied, or put back from an earlier copy. A stream with such a lane continues in a new epoch.
 //!
 //! The witness names every lane that is held. One that lags (it was put back from an earlier copy, or could not be
-//! written for a while) does not know what was released since: what it alone knows of lanes that are gone proves nothing.
+//! written for a while) does not know what was released since: what it alone knows of lanes that are gone proves
+//! nothing.
 
 use afferent_protocol::batch::CHAIN_START;
 use afferent_protocol::event::{Loss, LossReason};
@@ -90,7 +91,7 @@ impl Survey {
             if self.lanes.iter().any(|lane| lane.lane == known.lane) {
                 continue;
             }
-            // The newest file of the lane that a stream is written to always stays, until another lane begins.
+            // The newest file of the lane that a stream is written to always stays, until a new lane begins.
             let of_stream = |lane: &&FoundLane| lane.lane.stream == known.lane.stream;
             let is_newest =
                 known.is_current && self.lanes.iter().filter(of_stream).all(|lane| record.lane(lane.lane).is_some());
@@ -151,7 +152,7 @@ impl Survey {
         for original in &mut self.lanes {
             let of_it = copies.iter().filter(|(_, lane, _)| *lane == original.lane);
             let Some(copied) = of_it.map(|(_, _, copied)| (*copied).min(original.end)).max() else { continue };
-            // Its entries may say that more was acked, by a log that was put back since.
+            // Its entries may name a larger acked end, of a log that was restored since.
             let known = if original.is_resealed { original.released_end } else { original.lost_end };
             original.released_end = known.max(copied);
             original.is_resealed = true;
@@ -176,11 +177,11 @@ impl FoundLane {
     fn confront_with_witness(&mut self, record: &Record, reason: LossReason, knows_fronts: bool, copy_vanished: bool) {
         let Some(known) = record.lane(self.lane) else { return };
         let acked = if known.is_resealed && copy_vanished {
-            // It is offered once more, and the next log says from where on it is to be sealed again.
+            // It is offered once more, and the next log answers from where on it must be sealed again.
             self.released_end
         } else {
             self.is_resealed |= known.is_resealed;
-            // What was held again after it was acked is in no entry, and nobody asks for what is sealed again.
+            // Events that are held again after their ack are in no entry, and sealed copies are not requested.
             let from_entries = if known.is_resealed { self.lost_end } else { self.released_end };
             from_entries.max(known.released_end)
         };
@@ -206,7 +207,7 @@ impl FoundLane {
         let vanished_end = self.vanished.iter().map(|(range, _)| range.end).max().unwrap_or_default();
         let first = self.end.max(acked).max(vanished_end);
         match &mut self.torn {
-            // It is one loss, whatever became of it. Nobody was told that a write which did not finish was accepted.
+            // It is one loss. A write that did not finish was never accepted.
             Some(torn) => {
                 self.torn_vanished = self.torn_vanished.or((end > self.end).then_some(reason));
                 *torn = SequenceRange { first: torn.first.max(acked), end: torn.end.max(end) };

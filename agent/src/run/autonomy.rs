@@ -1,5 +1,5 @@
-//! Says in the log how full the ring log is, and how long it would take what comes while the line is down: `ring/used` and
-//! `ring/autonomy` under the agent's name. People see it before they need it.
+//! Says in the log how full the ring log is, and how long it would take what comes while the line is down: `ring/used`
+//! and `ring/autonomy` under the agent's name. People see it before they need it.
 
 use std::sync::Arc;
 

@@ -54,7 +54,7 @@ impl Intakes {
         Ok(NewIntakes { wanted, opened })
     }
 
-    /// At the start what cannot be opened keeps nobody else from it: its task tries again, and reports why.
+    /// An input that cannot be opened at the start does not keep others from it: its task retries, and reports why.
     pub async fn open_what_can_be(&self, config: &Config) -> NewIntakes {
         let (wanted, mut opened) = (self.wanted(config), BTreeMap::new());
         for (name, wanted) in &wanted {

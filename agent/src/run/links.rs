@@ -30,7 +30,7 @@ struct Changes {
 }
 
 impl Changes {
-    /// The connection has changed; tells whether that is an event of its own.
+    /// Counts a change of the connection; returns whether it is an event of its own.
     fn changed(&mut self, now_ms: u64) -> bool {
         self.said_ms.retain(|said_ms| now_ms < said_ms + LINK_CALM_MS);
         if self.unsaid == 0 && self.said_ms.len() < LINK_EVENTS_MAX {
@@ -44,12 +44,12 @@ impl Changes {
         false
     }
 
-    /// When those that were not said are due as one.
+    /// When the changes that were only counted are due as one.
     fn due_ms(&self) -> Option<u64> {
         (self.unsaid > 0).then(|| (self.last_ms + LINK_CALM_MS).min(self.first_ms + LINK_REPORT_MS))
     }
 
-    /// How many were not said, and within how many seconds.
+    /// Number of changes that were only counted, and their seconds.
     fn take(&mut self) -> Option<(u32, u64)> {
         let count = std::mem::take(&mut self.unsaid);
         (count > 0).then(|| (count, (self.last_ms - self.first_ms).div_ceil(1000)))

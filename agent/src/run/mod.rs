@@ -58,7 +58,7 @@ pub enum RunError {
     Data {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         error: std::io::Error,
     },
     /// Another process uses the data directory.
@@ -83,7 +83,7 @@ pub struct Running {
     clock: Arc<SystemClock>,
     registry: Registry,
     ship: watch::Sender<ShipSettings>,
-    /// Those that a reload starts anew.
+    /// The parts that a reload restarts.
     intakes: Intakes,
     /// Those that stay.
     others: Others,
@@ -173,7 +173,7 @@ impl Running {
         Ok(running)
     }
 
-    /// Where events come in.
+    /// The handle through which inputs push events.
     pub fn intake(&self) -> &Intake {
         self.agent.intake()
     }

@@ -1,8 +1,8 @@
 //! A new configuration while the agent runs: checked, taken, and taken back when it cuts the agent off.
 //!
-//! The ring log and the agent's name never change while it runs; what else changed starts anew. A new way to the
-//! collector is on probation: when it has not reached a collector within [`ShipConfig::confirm_s`], and the one before
-//! had, the one before is taken again.
+//! The ring log and the agent's name never change while it runs; other changed parts are restarted. A new connection to
+//! the collector is on probation: when it has not reached a collector within [`ShipConfig::confirm_s`], and the one
+//! before had, the one before is taken again.
 //!
 //! [`ShipConfig::confirm_s`]: crate::config::ShipConfig::confirm_s
 
@@ -29,7 +29,7 @@ struct Probation {
     good_looks: u8,
     config_before: ShipConfig,
     settings_before: ShipSettings,
-    /// What its files held.
+    /// A hash of the credentials' files.
     stamp: Option<[u8; 32]>,
 }
 

@@ -101,8 +101,8 @@ impl<'a> Connection<'a> {
         connection.publish_state(true)?;
         loop {
             match connection.wire.packet().await? {
-                // What is refused of former names shows when nobody answers under them; the collector's own endpoint answers
-                // on the agent's topic.
+                // What is refused of former names shows when no collector answers under them; the collector's own
+                // endpoint answers on the agent's topic.
                 Packet::SubAck(ack) => match ack.return_codes.first() {
                     Some(SubscribeReasonCode::Success(_)) => return Ok(connection),
                     code => {
@@ -253,7 +253,7 @@ impl<'a> Connection<'a> {
         let at = self.waiting.iter().position(|(id, ..)| *id == ack.pkid);
         let waited = at.and_then(|at| self.waiting.remove(at));
         let whose = waited.as_ref().map_or(self.parts.settings.agent, |(_, agent, _)| *agent);
-        // The collector says so of a different key than the name's, a broker of a different name than the login's.
+        // The collector refuses a key that is not the name's, a broker a name that is not the login's.
         match ack.reason {
             PubAckReason::NotAuthorized if whose == self.parts.settings.agent => self.refused(),
             PubAckReason::NotAuthorized => self.parts.link.bring(Inbound::Forbidden(whose)),
@@ -294,7 +294,8 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Publishes that the agent goes offline intentionally, behind the waiting messages. The last will covers agents that vanish.
+    /// Publishes that the agent goes offline intentionally, behind the waiting messages. The last will covers agents
+    /// that vanish.
     async fn send_goodbye(&mut self) -> Result<(), Ended> {
         let mut is_sent = false;
         loop {

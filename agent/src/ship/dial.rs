@@ -1,5 +1,5 @@
-//! The way to a host that may have several addresses, some of which lead nowhere: attempts begin one after the other and go
-//! on side by side ("happy eyeballs", RFC 8305), and the first that stands wins.
+//! The way to a host that may have several addresses, some of which lead nowhere: attempts begin one after the other
+//! and go on side by side ("happy eyeballs", RFC 8305), and the first that stands wins.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,8 +1,9 @@
-//! What waits for the line: control messages, and one message of batches a stream, cut to what the line and the peer take.
+//! What waits for the line: control messages, and one message of batches a stream, cut to what the line and the peer
+//! take.
 //!
-//! A message goes as whole batches while they are small enough, else in pieces. What is said goes before batches, breakdowns
-//! before samples, also between the pieces of a batch of samples. How far a batch was confirmed is remembered over
-//! connections, and a repetition goes on there: once, for the receiver may have lost what it had.
+//! A message goes as whole batches while they are small enough, else in pieces. Control messages go before batches,
+//! breakdowns before samples, also between the pieces of a batch of samples. How far a batch was confirmed is
+//! remembered over connections, and a repetition goes on there: once, for the receiver may have lost what it had.
 
 use crate::limits::SAMPLES_TURN;
 use std::collections::VecDeque;
@@ -51,7 +52,7 @@ struct Partly {
 pub(super) struct Parcel {
     /// Whose topic it goes to.
     pub agent: SourceId,
-    /// Its payload.
+    /// Payload of the message.
     pub payload: Vec<u8>,
     /// The piece that its PUBACK confirms.
     pub piece: Option<Piece>,
@@ -108,7 +109,10 @@ impl Loads {
                 }
                 *load = Load { piece_at, ..Load::new(agent, message) };
             }
-            Some(_) => self.next = Some((agent, message)),
+            Some(_) => {
+                assert!(self.next.is_none(), "a message is taken only when there is room");
+                self.next = Some((agent, message));
+            }
         }
     }
 
@@ -144,6 +148,7 @@ impl Loads {
             && piece.range.start <= partly.confirmed
         {
             partly.confirmed = partly.confirmed.max(piece.range.end);
+            assert!(partly.confirmed <= partly.head.len, "no more is confirmed than the batch has");
         }
     }
 }
@@ -161,20 +166,22 @@ fn cut(load: &mut Load, partly: &mut Option<Partly>, bytes_max: usize) -> Parcel
             return Parcel { agent, payload: load.bytes[begin..load.at].to_vec(), piece: None };
         }
     }
-    // What is no batch was made by no session.
+    // Bytes that are not a batch were not made by a session.
     let Some(head) = load.head() else {
         load.at = load.bytes.len();
         return Parcel { agent, payload: load.bytes[begin..].to_vec(), piece: None };
     };
     if load.piece_at == 0 {
         let known = partly.filter(|known| known.head.is_of_batch(&head) && !known.is_used);
-        // Even what was confirmed as a whole ends with a piece, or nobody would answer.
+        // A batch that was confirmed as a whole still ends with a piece, or it would get no answer.
         load.piece_at = known.map_or(0, |known| known.confirmed.min(head.len - 1));
         load.is_resumed = load.piece_at > 0;
         *partly = Some(Partly { head, confirmed: load.piece_at, is_used: true });
     }
     let room = bytes_max.saturating_sub(PIECE_HEAD_LEN).max(1);
     let range = load.piece_at..(load.piece_at + room).min(head.len);
+    assert!(!range.is_empty() && range.end <= head.len, "a piece holds bytes of its batch");
+    assert!(load.at + head.len <= load.bytes.len(), "a batch is whole before it is cut");
     let head = PieceHead { at: range.start, ..head };
     let payload = [&head.encode(), &load.bytes[load.at + range.start..load.at + range.end]].concat();
     load.piece_at = range.end;
@@ -294,7 +301,8 @@ mod tests {
         assert!((80..100).contains(&critical), "{critical}");
     }
 
-    /// Sends with a connection that breaks after so many parcels, until the receiver has the batch; returns how many it took.
+    /// Sends with a connection that breaks after so many parcels, until the receiver has the batch; returns how many it
+    /// took.
     fn send_over_breaks(remembers: bool) -> Option<usize> {
         let batch = batch(Stream::Samples, 0, 64 * 1024);
         let (mut loads, mut joined) = (Loads::default(), Joined::default());

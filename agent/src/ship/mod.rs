@@ -1,11 +1,12 @@
 //! The transport: MQTT 5 to a collector or to a broker, with nothing that outlives a connection but how far a batch in
 //! pieces has come.
 //!
-//! It stores nothing: whatever it holds may vanish with its connection, for the session knows what was acked and sends the
-//! rest again. A PUBACK tells how fast the line is, and nothing of what is durable.
+//! It stores nothing: whatever it holds may vanish with its connection, for the session knows what was acked and sends
+//! the rest again. A PUBACK shows how fast the line is, but not what is durable.
 //!
-//! The modules, in the order in which a message passes them: `loads` (what waits, cut to size), `pace` (how much may be under
-//! way), `wire` (packets and sockets; `dial` finds the way, `tls` the certificates), `connection` (all of it in one loop).
+//! The modules, in the order in which a message passes them: `loads` (what waits, cut to size), `pace` (how much may be
+//! under way), `wire` (packets and sockets; `dial` finds the way, `tls` the certificates), `connection` (all of it in
+//! one loop).
 
 mod backoff;
 mod connection;
@@ -36,7 +37,7 @@ use connection::{Parts, connection};
 use loads::Loads;
 use wire::WireError;
 
-/// Where to and how.
+/// The broker and the way to connect to it.
 #[derive(Clone)]
 pub struct ShipSettings {
     /// Whose topics.
@@ -49,7 +50,7 @@ pub struct ShipSettings {
     pub login: Option<(String, String)>,
     /// `Some` for `mqtts://`.
     pub tls: Option<std::sync::Arc<rustls::ClientConfig>>,
-    /// Which collectors are believed.
+    /// The trusted collectors.
     pub trust: TrustSettings,
     /// Reads login and TLS again before each connection; `None` keeps them as they are.
     pub refresh: Option<Refresh>,
@@ -170,8 +171,8 @@ pub async fn ship(
     }
 }
 
-/// Waits before the next attempt; what the writer still sends meanwhile is for a connection that is gone. `None` when the
-/// writer is gone.
+/// Waits before the next attempt; what the writer still sends meanwhile is for a connection that is gone. `None` when
+/// the writer is gone.
 async fn idle(
     pause: Duration,
     link: &Link,

@@ -1,9 +1,9 @@
 //! How much may be under way over a connection: what the line is measured to take, no more.
 //!
-//! The measure is that of BBR (Cardwell et al., 2016): what was confirmed between a message's going out and its PUBACK, by
-//! the time between. The window is what the line takes in the shortest round trip and in [`AHEAD_MS`], of the latter
-//! [`AHEAD_BYTES_MAX`] at most, and begins small, for what is under way cannot be taken back: a ping or a breakdown waits
-//! behind it.
+//! The measure is that of BBR (Cardwell et al., 2016): what was confirmed between a message's going out and its PUBACK,
+//! by the time between. The window is what the line takes in the shortest round trip and in [`AHEAD_MS`], of the latter
+//! [`AHEAD_BYTES_MAX`] at most, and begins small, for what is under way cannot be taken back: a ping or a breakdown
+//! waits behind it.
 
 use std::collections::VecDeque;
 
@@ -90,7 +90,9 @@ impl Pace {
     pub fn confirmed(&mut self, id: u16, now_ms: u64, more_waits: bool) -> bool {
         let Some(at) = self.sent.iter().position(|sent| sent.id == id) else { return false };
         let sent = self.sent.remove(at).expect("it is there");
+        assert!(sent.bytes <= self.under_way, "the bytes in flight include those of every message");
         self.under_way -= sent.bytes;
+        assert!(self.under_way == 0 || !self.sent.is_empty(), "no bytes are in flight without a message");
         self.confirmed += sent.bytes as u64;
         let took_ms = now_ms.saturating_sub(sent.at_ms).max(1);
         let measured = (self.confirmed - sent.confirmed) * 1000 / took_ms;
@@ -135,8 +137,8 @@ mod tests {
         }
     }
 
-    /// Sends for so long as much as may be sent; returns the bytes that were confirmed, and the longest that a ping would have
-    /// waited. `naive` sends as a window of fixed size lets it.
+    /// Sends for so long as much as may be sent; returns the bytes that were confirmed, and the longest that a ping
+    /// would have waited. `naive` sends as a window of fixed size lets it.
     fn drive(line: &mut SlowLine, pace: &mut Pace, until_ms: u64, naive: Option<usize>) -> (u64, u64) {
         let (mut longest_ms, mut under_way) = (0, 0);
         for now_ms in 0..until_ms {

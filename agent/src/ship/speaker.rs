@@ -1,4 +1,4 @@
-//! What an agent says about a connection, before and beside the session: its state, signed.
+//! The signed state of a connection, which an agent publishes before and beside the session.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use crate::ring_log::RingIdentity;
 /// Signs for the agent.
 #[derive(Clone)]
 pub struct Speaker {
-    /// Who it is.
+    /// The agent's name and key.
     pub who: RingIdentity,
-    /// Its run.
+    /// The agent's run.
     pub instance: Instance,
     /// Names that it had before and still holds events under.
     pub former: Arc<[SourceId]>,

@@ -1,7 +1,7 @@
 //! MQTT 5 packets over a stream: TCP, or TLS on it.
 //!
-//! The packets' bytes are rumqttc's matter; when they go out is decided here, so that the line is never given more than it
-//! takes (see `pace`).
+//! The packets' bytes are rumqttc's matter; when they go out is decided here, so that the line is never given more than
+//! it takes (see `pace`).
 
 use std::future::poll_fn;
 use std::io;
@@ -141,7 +141,7 @@ impl Wire {
                 Err(MqttError::InsufficientBytes(_)) => {}
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
-            // Who cannot be written to any more may have said why before.
+            // A peer that cannot be written to may have sent the reason before.
             let mut bytes = [0; MQTT_READ_BYTES];
             let mut buffer = ReadBuf::new(&mut bytes);
             match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {

@@ -1,9 +1,9 @@
 //! Which media type an answer has, by the header `Accept` (RFC 9110, section 12.5.1).
 //!
-//! Of the media ranges that match a type the most specific one decides how much it is wanted: `a/b` before `a/*` before `*/*`.
-//! The type that is wanted most is chosen. Among those that are wanted alike, one that is named goes before one that a `*`
-//! takes in, then the one that is named first, then the one that is offered first. A weight of 0 refuses. Parameters other
-//! than `q` are ignored: no type here has any. An element that is no media range is passed over.
+//! Of the media ranges that match a type the most specific one decides how much it is wanted: `a/b` before `a/*` before
+//! `*/*`. The type that is wanted most is chosen. Among those that are wanted alike, one that is named goes before one
+//! that a `*` takes in, then the one that is named first, then the one that is offered first. A weight of 0 refuses.
+//! Parameters other than `q` are ignored: no type here has any. An element that is no media range is passed over.
 
 use std::cmp::Reverse;
 
@@ -230,7 +230,8 @@ mod tests {
             order in Just([0, 1, 2, 3, 4]).prop_shuffle(),
             blanks in "[ \t]{0,2}",
         ) {
-            let element = |at: usize| Some(format!("{}{blanks};{blanks}q={}", RANGES[at], f64::from(weights[at]?) / 1e3));
+            let weighed = |range: &str, weight: u16| format!("{range}{blanks};{blanks}q={}", f64::from(weight) / 1e3);
+            let element = |at: usize| Some(weighed(RANGES[at], weights[at]?));
             let given: Vec<String> = order.into_iter().filter_map(element).collect();
             prop_assume!(!given.is_empty());
             let of = |named: usize| weights[named].or(weights[2]).or(weights[3]).unwrap_or(0);

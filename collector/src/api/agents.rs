@@ -1,4 +1,5 @@
-//! `GET /v1/agents`: what is known of every source; `POST /v1/agents/NAME/retire` and `…/key`: what an operator says of one.
+//! `GET /v1/agents`: the state of every source; `POST /v1/agents/NAME/retire` and `…/key`: an operator's
+//! decisions about one.
 //!
 //! The same shapes are read by the command line, so they are written and read here.
 
@@ -40,7 +41,7 @@ pub struct AgentsReport {
     pub refused: Vec<RefusedReport>,
 }
 
-/// Somebody who was refused.
+/// A client or a message that was refused, by kind and name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RefusedReport {
     /// `login`, `certificate`, `publish`, `other-key` and so on.
@@ -109,24 +110,27 @@ pub struct AgentReport {
     pub state_since: Option<String>,
     /// The public key that it is held to, hexadecimal.
     pub key: Option<String>,
-    /// The key of who last came in its name with another one, until it is heard itself or the key is replaced.
+    /// The other key with which somebody last came in its name, until the source itself proves its key or an operator
+    /// replaces the key.
     #[serde(default)]
     pub other_key: Option<String>,
     /// When the last of its batches was appended.
     pub last_ingest: Option<String>,
-    /// How old the newest word of it in the log is, in seconds, by the collector's clock: how old the last of its batches
-    /// was when it came, and while it is not connected, or silent for longer than two heartbeats, the time since that was
-    /// made. A wrong clock of the agent does not show here. `null` while nobody has measured that clock.
+    /// How old the newest word of it in the log is, in seconds, by the collector's clock: how old the last of its
+    /// batches was when it came, and while it is not connected, or silent for longer than two heartbeats, the time
+    /// since that was made. A wrong clock of the agent does not show here. `null` until the collector has measured that
+    /// clock.
     pub lag_s: Option<f64>,
-    /// What has to be added to its clock to have the collector's, in seconds, as measured when the last of its batches came;
-    /// `null` while nobody has measured it.
+    /// What has to be added to its clock to have the collector's, in seconds, as measured when the last of its batches
+    /// came;
+    /// `null` until the collector has measured it.
     #[serde(default)]
     pub clock_offset_s: Option<f64>,
     /// Events in the log.
     pub events: u64,
     /// Events that it declared as lost.
     pub lost_events: u64,
-    /// Events that are missing, and that nobody declared.
+    /// Events that are missing, and that their source has not declared as lost.
     pub missing_events: u64,
     /// Batches that came again since the collector began.
     pub duplicate_batches: u64,
@@ -164,7 +168,7 @@ pub struct LaneReport {
     pub events: u64,
     /// Events that the source declared as lost.
     pub lost_events: u64,
-    /// What is missing, and what nobody declared.
+    /// Sequences that are missing, and that the source has not declared as lost.
     pub gaps: Vec<RangeReport>,
     /// The newest of the declared losses.
     pub losses: Vec<LossReport>,
@@ -215,10 +219,10 @@ pub(super) async fn agents(State(api): State<Api>, client: Client, _: Query<Noth
     api.budgets.json(&client, &AgentsReport { log, warnings, agents, refused })
 }
 
-/// That nothing more is to be expected of a source.
+/// An operator's decision that a source sends no more events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Retirement {
-    /// Who says so. Nobody checks it here.
+    /// The operator's name; the collector does not verify it.
     pub who: String,
     /// Why.
     pub why: String,
@@ -229,18 +233,18 @@ pub struct Retirement {
 pub struct NewKey {
     /// The public key, 64 hexadecimal digits.
     pub key: String,
-    /// Who says so. Nobody checks it here.
+    /// The operator's name; the collector does not verify it.
     pub who: String,
     /// Why.
     #[serde(default)]
     pub why: String,
 }
 
-/// Says that nothing more is to be expected of a source: certificates name who said so, and wait for it no more. Answered
-/// once it is in the log.
+/// Retires a source: certificates name the operator, and no longer wait for its events. Answers once the event is on
+/// disk.
 #[utoipa::path(post, path = "/v1/agents/{name}/retire", tag = "sources", params(("name" = String, Path)),
     request_body = Retirement,
-    responses((status = 204, description = "It is in the log"), Problem))]
+    responses((status = 204, description = "The event is on disk"), Problem))]
 pub(super) async fn retire(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -255,11 +259,11 @@ pub(super) async fn retire(
     operate(&api, Operation::Retire { source: named(&name)?, who, why }).await
 }
 
-/// Holds a source to another key from now on: what the old one signs is refused, what it has signed stays proved. Answered
-/// once it is in the log.
+/// Replaces the key of a source: the collector refuses what the old key signs from now on, and what it has signed stays
+/// proved. Answers once the event is on disk.
 #[utoipa::path(post, path = "/v1/agents/{name}/key", tag = "sources", params(("name" = String, Path)),
     request_body = NewKey,
-    responses((status = 204, description = "It is in the log"), Problem))]
+    responses((status = 204, description = "The event is on disk"), Problem))]
 pub(super) async fn replace_key(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -296,7 +300,7 @@ async fn read<T: DeserializeOwned>(headers: &HeaderMap, body: Sent) -> Result<T,
 fn check_text(field: &str, text: &str) -> Result<(), Problem> {
     if text.trim().is_empty() || text.len() > TEXT_BYTES_MAX {
         let detail = format!("`{field}` is empty, or has more than {TEXT_BYTES_MAX} bytes");
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail, "say it in a sentence"));
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail, "write one sentence"));
     }
     Ok(())
 }
@@ -309,7 +313,7 @@ fn named(name: &str) -> Result<SourceId, Problem> {
 }
 
 async fn operate(api: &Api, operation: Operation) -> Result<StatusCode, Problem> {
-    let remedy = "look at /v1/agents later whether it was taken, and say it again if not";
+    let remedy = "look at /v1/agents later whether it was taken, and send it again if not";
     let operate = async move |intake: Intake| intake.operate(operation).await;
     super::written::written(api, operate, remedy).await?.map_err(|refusal| {
         let (status, remedy) = match refusal {
@@ -325,7 +329,7 @@ async fn operate(api: &Api, operation: Operation) -> Result<StatusCode, Problem>
 }
 
 impl AgentReport {
-    /// What is told of a source at this time of the collector's clock.
+    /// The report of a source at this time of the collector's clock.
     pub fn of(view: &SourceView, now: Timestamp) -> Self {
         let lanes: Vec<LaneReport> = view.lanes.iter().map(LaneReport::of).collect();
         let missing = |lane: &LaneReport| lane.gaps.iter().map(|gap| gap.end.saturating_sub(gap.first)).sum::<u64>();
@@ -374,7 +378,7 @@ impl LaneReport {
     }
 }
 
-/// What is said of a source in a word or two. Who has proved the right key is online, whoever else comes in its name.
+/// The state of a source in a word or two. Whoever has proved the right key is online, whoever else comes in its name.
 fn state_name(view: &SourceView) -> &'static str {
     match view.link {
         LinkState::Online => link_name(view.link),

@@ -1,4 +1,4 @@
-//! Whether amendments that are posted take effect: one that would change nothing is refused, and says why.
+//! Whether amendments that are posted take effect: one that would change nothing is refused with the reason.
 
 use axum::http::StatusCode;
 

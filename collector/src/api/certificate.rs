@@ -20,6 +20,7 @@ use super::query::values::{Machine, list, optional, required};
 use super::query::{Parameters, Query, QueryError, refused};
 use super::state::Api;
 use crate::certificate::{About, Certificate, CertificateError, Evidence, Means, Span, by_extracts, text};
+use crate::log::address::Partition;
 use crate::log::events::{Hole, Part, Walk};
 use crate::log::{Kinds, NameHash, ReadLog, Trust, Wanted};
 use crate::models::runner::{Cancel, ReplayError};
@@ -50,6 +51,10 @@ pub(super) struct CertificateQuery {
     #[serde(deserialize_with = "required")]
     #[param(value_type = String)]
     until: Timestamp,
+    /// Which partition of the log is asked; the first that there is by default.
+    #[serde(default, deserialize_with = "optional")]
+    #[param(value_type = Option<u32>)]
+    partition: Option<Partition>,
     /// The collector's public key, hexadecimal, if it is to be held to one that the reader knows; once for each key.
     #[serde(default, deserialize_with = "list")]
     #[param(value_type = Vec<String>, required = false)]
@@ -88,8 +93,8 @@ const FORMS: [Offer<Form>; 2] = [
 /// takes reading the whole log.
 #[utoipa::path(get, path = "/v1/certificate", tag = "sources", params(CertificateQuery),
     responses((status = 200, description = "What the log proves", content(
-        (Certificate = "application/json"), (String = "text/plain")), headers(("afferent-complete" = bool), ("afferent-verdict" = String))),
-        Problem))]
+        (Certificate = "application/json"), (String = "text/plain")),
+        headers(("afferent-complete" = bool), ("afferent-verdict" = String))), Problem))]
 pub(super) async fn certificate(
     State(api): State<Api>,
     client: Client,
@@ -102,13 +107,14 @@ pub(super) async fn certificate(
     let trust = if asked.key.is_empty() { Trust::Answering(key) } else { Trust::Named(asked.key) };
     let means = Means { trust, ..Means::default() };
     let evidence = Evidence::new(about.clone(), span, own, means.clone()).map_err(Problem::from)?;
-    let log = api.log();
+    let held = api.held_by(asked.partition, None)?.clone();
+    let log = held.reader.another();
     let made = move |cancel: &Cancel| match by_extracts(&*log, &about, span, own, &means) {
         Some(certificate) => certificate.map_err(Problem::from),
         None => by_entries(&log, evidence, cancel),
     };
     let certificate = api.budgets.computed(Computation::Certificate, &client, made).await?;
-    let certificate = certificate.with_rings(&api.held().sources.all());
+    let certificate = certificate.with_rings(&held.sources.all());
     let complete = HeaderValue::from_static(if certificate.complete { "true" } else { "false" });
     let verdict = HeaderValue::from_static(certificate.verdict.name());
     let mut answer = match form {

@@ -32,7 +32,8 @@ pub const NEXT_OFFSET: HeaderName = HeaderName::from_static("afferent-next-offse
 /// To be given back as `cursor`, with the same query, for what comes next; not there when everything up to `until` has
 /// come, or when the answer is not paged.
 pub const NEXT_CURSOR: HeaderName = HeaderName::from_static("afferent-next-cursor");
-/// Bytes of the log that were read for this answer, and to find where it begins and ends; not there when it is not paged.
+/// Bytes of the log that were read for this answer, and to find where it begins and ends; not there when it is not
+/// paged.
 pub const BYTES_READ: HeaderName = HeaderName::from_static("afferent-bytes-read");
 
 /// The media type of lines.
@@ -43,9 +44,9 @@ pub(super) const BATCH: &str = "application/cloudevents-batch+json";
 /// Answers with the events from `from` (default: the first) up to `until` (default: the durable end of this moment),
 /// `limit` (default: 1000; `all` for no limit) at most.
 ///
-/// An answer of up to [`EVENTS_PAGED_MAX`] events is a page: it is rendered before it is sent, and its headers say where
-/// to go on. It may have fewer events than `limit` when they are large. A longer answer is rendered as fast as the client
-/// takes it, and no faster.
+/// An answer of up to [`EVENTS_PAGED_MAX`] events is a page: it is rendered before it is sent, and its headers say
+/// where to go on. It may have fewer events than `limit` when they are large. A longer answer is rendered as fast as
+/// the client takes it, and no faster.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(EventsQuery), responses(
     (status = 200, description = "Events, one CloudEvent a line, or an array of them", content(
         (String = "application/x-ndjson"), (Vec<Object> = "application/cloudevents-batch+json")),
@@ -98,7 +99,7 @@ struct Part {
     durable_end: Offset,
     /// Ingest times to look for between the offsets.
     ingested: Option<(Timestamp, Timestamp)>,
-    /// More may come: nobody has said where it ends.
+    /// Events that are not written yet may belong to it.
     is_open: bool,
 }
 
@@ -139,7 +140,7 @@ const FORMATS: [Offer<Format>; 2] = [
     Offer { media: BATCH, alias: Some("application/json"), answer: Format::Elements },
 ];
 
-/// Renders the whole answer, and says in its headers where to go on.
+/// Renders the whole answer; its headers have the place where the next one begins.
 async fn page(
     log: &Arc<dyn ReadLog>,
     mut pages: Pages,

@@ -15,7 +15,8 @@ use crate::models::not_shown::words;
 /// for readers and posters, some of whom were refused a moment ago because others have taken all that there is, or with
 /// models, which have no room for all that a source reports.
 #[utoipa::path(get, path = "/healthz", tag = "about",
-    responses((status = 200, description = "They do: `ok`; or `degraded` and lines that say what is wrong all the same", content_type = "text/plain", body = String), Problem))]
+    responses((status = 200, content_type = "text/plain", body = String,
+        description = "They do: `ok`; or `degraded` and lines that name what is wrong all the same"), Problem))]
 pub(super) async fn healthz(State(api): State<Api>) -> Response {
     if api.stopping.is_requested() {
         let remedy = "wait for the next start";

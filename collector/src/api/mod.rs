@@ -7,17 +7,17 @@
 //! | `GET /v1/stream?from=&subject=&type=&source=&severity=&heartbeat=` | the same as server-sent events, forever |
 //! | `/v1/subscriptions/NAME` | PUT, GET, DELETE; `POST …/fetch`, `…/commit`, `…/reset`: places that are kept here |
 //! | `GET /v1/agents` | every source: state, lag, losses, gaps (JSON) |
-//! | `POST /v1/agents/NAME/retire`, `…/key` | an operator's word on a source: an event of the log |
+//! | `POST /v1/agents/NAME/retire`, `…/key` | an operator's decision about a source: an event of the log |
 //! | `GET /v1/certificate?source=|machine=&from=&until=` | what is there of that span, proved (JSON or text) |
 //! | `GET /v1/models`, `/v1/models/NAME@V?as_of=`, `/v1/models/diff?left=&right=&as_of=` | states that are folded from the log ([`models`]) |
 //! | `POST /v1/models/NAME@V/recompute?from=`, `POST /v1/what-if?from=&until=` | a state made again; alternatives to what happened |
 //! | `GET /metrics` | figures for Prometheus |
 //! | `GET /`, `/assets/*` | the page for people ([`crate::web`]) |
 //! | `GET /v1/openapi.json` | all of this for programs |
-//! | `GET /healthz` | 200 while events become durable and agents have a way in, else 503 that says why |
+//! | `GET /healthz` | 200 while events become durable and agents have a way in, else 503 with the reason |
 //!
-//! Refusals are `application/problem+json` ([`problem`]). What one client can take from others is bounded (`budget`). Nothing here writes the log: what is posted goes to the writer
-//! through the same bounded queue as agents' messages.
+//! Refusals are `application/problem+json` ([`problem`]). What one client can take from others is bounded (`budget`).
+//! Nothing here writes the log: what is posted goes to the writer through the same bounded queue as agents' messages.
 
 mod accept;
 pub mod agents;

@@ -47,7 +47,7 @@ pub struct ModelReport {
     pub model: String,
     /// The built-in model that it is a version of.
     pub of: String,
-    /// What it tells, for people.
+    /// What its figures mean, for people.
     pub title: String,
     /// `live`, `rebuilding` or `failed`.
     pub state: String,
@@ -169,9 +169,9 @@ pub(super) async fn diff(
     api.budgets.json(&client, &DiffReport::of(names, found))
 }
 
-/// Makes the state of a model again from the log, beside the one that is asked meanwhile.
-#[utoipa::path(post, path = "/v1/models/{name}/recompute", tag = "models", params(("name" = String, Path), RecomputeQuery),
-    responses((status = 202, description = "It was begun", body = RecomputeReport), Problem))]
+/// Rebuilds the state of a model from the log; until it is done, answers come from the old one.
+#[utoipa::path(post, path = "/v1/models/{name}/recompute", tag = "models",
+    params(("name" = String, Path), RecomputeQuery), responses((status = 202, description = "The rebuild has begun", body = RecomputeReport), Problem))]
 pub(super) async fn recompute(
     State(api): State<Api>,
     Path(name): Path<String>,
@@ -235,7 +235,8 @@ pub(super) struct StateQuery {
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     until: Option<Timestamp>,
-    /// So many rows at most: intervals, breakdowns, alarms, or names. `cursor` of the answer is null when there are no more.
+    /// So many rows at most: intervals, breakdowns, alarms, or names. `cursor` of the answer is null when there are no
+    /// more.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 100_000)]
     limit: Option<Whole<1, ROWS_MAX>>,
@@ -284,8 +285,8 @@ impl Parameters for DiffQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RecomputeQuery {
-    /// An offset, a time (RFC 3339), `first` or `end`: the latest snapshot before it is gone on from. All of the log by
-    /// default.
+    /// An offset, a time (RFC 3339), `first` or `end`: the rebuild goes on from the latest snapshot before it. All of
+    /// the log by default.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>)]
     from: Option<Start>,
@@ -385,7 +386,7 @@ impl From<AskError> for Problem {
             AskError::NotReady { .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 detail,
-                "ask again later; GET /v1/models tells how far it is",
+                "ask again later; GET /v1/models shows how far it is",
             ),
             AskError::Place(error) => Self::of_place("as_of", error),
             AskError::Replay(error) => error.into(),
@@ -409,7 +410,7 @@ impl From<RecomputeError> for Problem {
         let detail = error.to_string();
         match error {
             RecomputeError::UnderWay(_) | RecomputeError::TooMany => {
-                Self::new(StatusCode::CONFLICT, detail, "wait until GET /v1/models says live")
+                Self::new(StatusCode::CONFLICT, detail, "wait until GET /v1/models shows live")
             }
             RecomputeError::Log(error) => error.into(),
             RecomputeError::System(_) => {
@@ -431,7 +432,7 @@ impl From<RunError> for Problem {
         let detail = error.to_string();
         match error {
             RunError::Condition { .. } => {
-                let remedy = "say for which events it is meant, as type = \"sample\"";
+                let remedy = "name the events that it is meant for, as type = \"sample\"";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail, remedy)
             }
             RunError::Model { .. } => Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail, "report it with the plan"),

@@ -1,15 +1,15 @@
 //! Which requests are taken from a browser: a page of another origin neither changes anything here nor reads anything.
 //!
-//! A browser sends what a page of any origin asks for, and asks for permission first only where a request is not a plain
-//! one (a form, a text, an empty POST). So a request that changes something is refused
+//! A browser sends what a page of any origin asks for, and asks for permission first only where a request is not a
+//! plain one (a form, a text, an empty POST). So a request that changes something is refused
 //!
 //! - when its `Origin` is another one, or `Sec-Fetch-Site` says that it comes from another site: every browser sends one
 //!   of them with it, and programs such as curl send none;
 //! - when it is a POST with a body whose type a form can have, unless attributes of a CloudEvent stand in its headers: this
 //!   holds also where a browser sends neither.
 //!
-//! A page can have its own name resolve to this machine (DNS rebinding), and is then of the same origin. So a request, also
-//! one that reads, is refused when its `Host` is none of this collector's names ([`Names`]).
+//! A page can have its own name resolve to this machine (DNS rebinding), and is then of the same origin. So a request,
+//! also one that reads, is refused when its `Host` is none of this collector's names ([`Names`]).
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -72,7 +72,7 @@ impl Pages {
         }
         let bytes = page.of(first, reading.filter(), room);
         reading.go_on_at(page.next);
-        // Durable, and yet not to be had: nobody is to turn in circles over it.
+        // Durable, and yet not readable: to wait as at the end avoids a busy loop.
         let is_at_end = page.next == first || page.next >= self.log.kept().end;
         Ok((bytes, if is_at_end { Page::AtEnd } else { Page::More }))
     }

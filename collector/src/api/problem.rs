@@ -67,13 +67,13 @@ const STATUSES: [(StatusCode, &str); 16] = [
     (StatusCode::UNPROCESSABLE_ENTITY, "The request can be read, and its values are refused"),
     (
         StatusCode::TOO_MANY_REQUESTS,
-        "Too much of one client address at the same time; `Retry-After` says when to ask again",
+        "Too much of one client address at the same time; `Retry-After` has the seconds to wait",
     ),
     (StatusCode::INTERNAL_SERVER_ERROR, "The log cannot be read"),
     (
         StatusCode::SERVICE_UNAVAILABLE,
-        "Not now: the collector stops or starts, its disk refuses, or clients have taken everything; then `Retry-After` says \
-         when to ask again",
+        "Not now: the collector stops or starts, its disk refuses, or clients have taken everything; then \
+         `Retry-After` has the seconds to wait",
     ),
 ];
 
@@ -192,7 +192,7 @@ impl From<NotHeld> for Problem {
 impl From<ReadLogError> for Problem {
     fn from(error: ReadLogError) -> Self {
         let remedy =
-            "look at the collector's log and at its disk; `afferent-collector log verify` tells what is damaged";
+            "look at the collector's log and at its disk; `afferent-collector log verify` lists what is damaged";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string(), remedy)
     }
 }

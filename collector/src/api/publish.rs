@@ -45,9 +45,9 @@ struct PublishedEvent {
 }
 
 /// Appends events. Answered once all of them are on disk; none is appended when one of them is refused. An event whose
-/// `source` and `id` are in the log already, since whenever, is not appended again: its offset is told. An amendment
-/// (`afferent.amendment.v1`) says who makes it, and is refused with 409 when it could change nothing about the event
-/// that it names.
+/// `source` and `id` are in the log already, since whenever, is not appended again; the answer has its offset. An
+/// amendment (`afferent.amendment.v1`) names who makes it, and is refused with 409 when it could change nothing about the
+/// event that it names.
 #[utoipa::path(post, path = "/v1/events", tag = "events",
     request_body(description = "CloudEvents 1.0 in the JSON format: one, an array, or one a line", content(
         (Object = "application/cloudevents+json"), (Vec<Object> = "application/cloudevents-batch+json"),
@@ -193,7 +193,7 @@ fn of_refusal(at: usize, refusal: &EventRefusal) -> Problem {
 
 /// Has the writer append them, and waits until they are on disk.
 async fn place(api: &Api, events: Vec<NewEvent>) -> Result<Vec<Placed>, Problem> {
-    let remedy = "send the same events again later: those that are there by then are told as duplicates";
+    let remedy = "send the same events again later: those that are on disk by then are answered as duplicates";
     let post = async move |intake: Intake| intake.post(events).await;
     super::written::written(api, post, remedy).await?.map_err(|refusal| match refusal {
         PostRefusal::NotReady { .. } => {

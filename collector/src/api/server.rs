@@ -24,8 +24,8 @@ use super::budget::{Address, Budgets, Client};
 use crate::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIME, HTTP_RESERVE_TIME, HTTP_STALL_TIME};
 use crate::seldom::Seldom;
 
-/// Serves `router` on `listener` until `stopping` says so; then connections have a moment to end. Whose share of connections
-/// is used up, or when all are, gets one of the reserve.
+/// Serves `router` on `listener` until `stopping` says so; then connections have a moment to end. Whose share of
+/// connections is used up, or when all are, gets one of the reserve.
 pub(super) async fn serve(listener: TcpListener, router: Router, budgets: Arc<Budgets>, mut stopping: Stop) {
     let mut reserve = Reserve::new(budgets.reserve);
     let mut connections = JoinSet::new();

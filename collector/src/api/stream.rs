@@ -23,7 +23,7 @@ use super::blocking::blocking;
 use super::budget::{Client, Share};
 use super::pages::Pages;
 use super::problem::Problem;
-use super::query::filter::Chosen;
+use super::query::filter::{Chosen, types_schema};
 use super::query::values::{Whole, optional};
 use super::query::{Parameters, Query, refused};
 use super::state::Api;
@@ -57,13 +57,14 @@ pub(super) struct StreamQuery {
     /// Only these subjects: `*` stands for one level, `**` for several.
     subject: Option<String>,
     /// Only these types, with commas; `breakdown` for `afferent.breakdown.v1`.
+    #[param(schema_with = types_schema)]
     r#type: Option<String>,
     /// Only these sources, with commas.
     source: Option<String>,
     /// Only these severities, as `error` or `warning..`.
     severity: Option<String>,
     /// Whenever nothing was sent for so many seconds (1 to 15), an event named `heartbeat` comes, with the collector's
-    /// time in its data. Without it a comment comes every 15 s, which browsers pass on to nobody.
+    /// time in its data. Without it a comment comes every 15 s, which browsers do not pass on to scripts.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<u64>, minimum = 1, maximum = 15)]
     heartbeat: Option<Whole<1, { KEEP_ALIVE_TIME.as_secs() }>>,
@@ -161,7 +162,7 @@ impl Beginning {
     }
 }
 
-/// What the collector's clock says, by which events are ingested.
+/// The collector's clock, by which events are ingested.
 pub(super) fn now() -> Timestamp {
     clock::wall()
 }
@@ -175,7 +176,7 @@ struct Follower {
     opened: bool,
     /// An event was sent.
     has_begun: bool,
-    /// How often an event says that the stream is alive; a comment does where none was asked for.
+    /// The longest silence before a heartbeat; without it a comment keeps the connection open.
     heartbeat: Option<Duration>,
     /// When something was sent last.
     spoken: Instant,

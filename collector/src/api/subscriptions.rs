@@ -90,9 +90,10 @@ pub struct SubscriptionReport {
     pub begins: Option<String>,
     /// Offsets from its oldest place to the log's end, decimal; none when its place is lost.
     pub lag: Option<String>,
-    /// Why its place is lost: the log was put back to an earlier state, or started over. It gives nothing until it is reset.
+    /// Why its place is lost: the log was put back to an earlier state, or started over. It gives nothing until it is
+    /// reset.
     pub error: Option<String>,
-    /// Whether nobody has read it so far: then it may give way to others where there are too many.
+    /// Whether it has never been read: then it may give way to others where there are too many.
     #[serde(default)]
     pub unread: bool,
     /// Who works on it.
@@ -155,9 +156,9 @@ pub(super) async fn show(
     SubscriptionReport::of(view, &api).map(Json)
 }
 
-/// Makes a subscription, unless the same one is there. There may be 1,000; of one client address 750, and of these 250 that
-/// nobody has committed anything of. Beyond that one that nobody has read for a minute since it was made gives way, and what was
-/// read never does.
+/// Makes a subscription, unless the same one is there. There may be 1,000; of one client address 750, and of these 250
+/// that nobody has committed anything of. Beyond that one that nobody has read for a minute since it was made gives
+/// way, and what was read never does.
 #[utoipa::path(put, path = "/v1/subscriptions/{name}", tag = "subscriptions", params(("name" = String, Path)),
     request_body = NewSubscription, responses(
     (status = 200, description = "It was there", body = SubscriptionReport),
@@ -293,7 +294,8 @@ pub(super) async fn fetch(
             }
             return Ok(answer);
         }
-        // A member without a share waits for one, or for the time at which the subscription begins: no growth gives it that.
+        // A member without a share waits for one, or for the time at which the subscription begins: no growth gives it
+        // that.
         let pause = if portion.is_some() { left } else { left.min(Duration::from_secs(1)) };
         tokio::select! {
             () = stopping.requested() => {}
@@ -418,9 +420,9 @@ impl From<SubscriptionError> for Problem {
             SubscriptionError::Unknown(_) => (StatusCode::NOT_FOUND, "make it with PUT, or see /v1/subscriptions"),
             SubscriptionError::Other(_) => (StatusCode::CONFLICT, "delete it first, or take another name"),
             SubscriptionError::GaveWay(_) => (StatusCode::NOT_FOUND, "make it again with PUT, and read it soon"),
-            SubscriptionError::TooMany => (StatusCode::CONFLICT, "delete those that nobody needs any more"),
+            SubscriptionError::TooMany => (StatusCode::CONFLICT, "delete subscriptions that are not in use"),
             SubscriptionError::TooManyOfOne | SubscriptionError::TooManyUnmoved => {
-                let remedy = "delete those that nobody needs any more (DELETE), or commit what you have read of them";
+                let remedy = "delete subscriptions that are not in use (DELETE), or commit what you have read of them";
                 (StatusCode::TOO_MANY_REQUESTS, remedy)
             }
             SubscriptionError::Shares(_) => (StatusCode::BAD_REQUEST, "give another number"),

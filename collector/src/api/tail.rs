@@ -1,8 +1,9 @@
 //! Pages at the log's end, rendered once for everybody who follows it.
 //!
 //! The log is immutable: what was rendered of some offsets is right for every other reader of them. Followers without a
-//! filter take a page as it is, the others the lines of it that they want; either way they go on behind it, so that however
-//! many there are, soon all of them share one chain of pages. A thousand followers cost what one does, and their sockets.
+//! filter take a page as it is, the others the lines of it that they want; either way they go on behind it, so that
+//! however many there are, soon all of them share one chain of pages. A thousand followers cost what one does, and
+//! their sockets.
 
 use std::collections::VecDeque;
 use std::ops::Range;

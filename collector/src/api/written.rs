@@ -13,7 +13,7 @@ use crate::limits::{WRITE_FAILING_WAIT, WRITE_LOOKS_EVERY, WRITE_SILENT_WAIT};
 
 /// Hands something to the writer, and waits until it is on disk; or for 503 and the reason, when the disk does not take
 /// it.
-/// `remedy` says what to do then: what was handed over may still get to the disk.
+/// `remedy` is what to do then: what was handed over may still get to the disk.
 pub(super) async fn written<T, F>(api: &Api, hand_over: impl FnOnce(Intake) -> F, remedy: &str) -> Result<T, Problem>
 where
     F: Future<Output = Result<oneshot::Receiver<T>, Stopping>>,
@@ -32,7 +32,7 @@ where
     }
 }
 
-/// Waits until it is clear that the disk does not take what was handed over; tells why.
+/// Waits until it is clear that the disk does not take what was handed over; returns the reason.
 async fn disk_refuses(health: &Health) -> String {
     let begun = Instant::now();
     loop {
@@ -44,7 +44,7 @@ async fn disk_refuses(health: &Health) -> String {
             }
             _ if waited >= WRITE_SILENT_WAIT => {
                 let seconds = WRITE_SILENT_WAIT.as_secs();
-                return format!("the log's disk has not taken it within {seconds} s, and says nothing");
+                return format!("the log's disk has not taken it within {seconds} s, and reports no error");
             }
             _ => {}
         }

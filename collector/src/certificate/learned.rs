@@ -77,8 +77,8 @@ impl Evidence {
 
     fn learn_of_log(&mut self, spoken: &Spoken<'_>, life_cycle: &LifeCycle<'_>) {
         match *life_cycle {
-            LifeCycle::TermBegun { log_id, term, first, .. } => {
-                self.attested.term(log_id, term);
+            LifeCycle::TermBegun { log_id, partition, term, first } => {
+                self.attested.term((log_id, partition), term);
                 if first == spoken.offset {
                     self.terms.push((first, self.stamp));
                 }

@@ -241,6 +241,8 @@ pub struct LogEvidence {
     /// The collector that wrote it.
     #[schema(value_type = String)]
     pub collector: SourceId,
+    /// Which partition of the log it is; all offsets are of that.
+    pub partition: u32,
     /// Its public keys, hexadecimal: those that were trusted beforehand, and those that they have endorsed.
     pub keys: Vec<String>,
     /// Where the first of them comes from: one that was found in the log, whoever wrote it chose.

@@ -55,7 +55,16 @@ fn head(certificate: &Certificate) -> Vec<String> {
     line("from", time_text(certificate.span.from));
     line("until", time_text(certificate.span.until));
     line("verdict", verdict(certificate));
-    line("log", format!("offsets {} up to {}, newest batch at {}", log.first, log.end, time_text(log.time)));
+    line(
+        "log",
+        format!(
+            "partition {}, offsets {} up to {}, newest batch at {}",
+            log.partition,
+            log.first,
+            log.end,
+            time_text(log.time)
+        ),
+    );
     lines
 }
 

@@ -227,6 +227,7 @@ impl Evidence {
         let keys = self.proof.log_keys();
         LogEvidence {
             collector: self.own,
+            partition: self.attested.partition().unwrap_or_default(),
             keys: keys.list().iter().map(ToString::to_string).collect(),
             key_origin: keys.origin(),
             first: self.first.unwrap_or_default(),

@@ -11,6 +11,7 @@ use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
 use afferent_protocol::batch::ChainHash;
 use afferent_protocol::ids::{Offset, Timestamp};
 use afferent_protocol::segment::EntryHead;
+use afferent_protocol::session::signed::LogId;
 use afferent_protocol::sign::{PublicKey, Running};
 use serde::{Deserialize, Serialize};
 
@@ -76,8 +77,8 @@ pub enum Contradiction {
         /// The key, hexadecimal.
         key: String,
     },
-    /// It is of another log.
-    #[error("attestation {0} is of another log")]
+    /// It is of another log, or of another partition of this one.
+    #[error("attestation {0} is of another log, or of another partition of it")]
     OtherLog(u64),
     /// Its term is not in the log.
     #[error("attestation {number} was made in the term {term:016x}, which this log does not have")]
@@ -185,7 +186,8 @@ pub(crate) struct Attested {
     hash: Hash,
     marks: VecDeque<Mark>,
     end: Offset,
-    log_id: Option<[u8; 16]>,
+    /// The log, and the partition of it.
+    of: Option<(LogId, u32)>,
     terms: Vec<u64>,
     /// Whether the log's beginning is not kept, so that terms and attestations may be gone with it.
     is_begun: bool,
@@ -214,7 +216,7 @@ impl Attested {
             hash: Hash::Known(Running::default()),
             marks: VecDeque::new(),
             end: Offset::ZERO,
-            log_id: None,
+            of: None,
             terms: Vec::new(),
             is_begun: false,
             last: None,
@@ -297,8 +299,8 @@ impl Attested {
     }
 
     /// Takes a term that the log names.
-    pub fn term(&mut self, log_id: [u8; 16], term: u64) {
-        self.log_id.get_or_insert(log_id);
+    pub fn term(&mut self, of: (LogId, u32), term: u64) {
+        self.of.get_or_insert(of);
         if !self.terms.contains(&term) {
             self.terms.push(term);
         }
@@ -317,7 +319,8 @@ impl Attested {
         if !keys.contains(&attestation.key) {
             return Err(Contradiction::OtherKey { number, key: attestation.key.to_string() });
         }
-        if *self.log_id.get_or_insert(attestation.log_id) != attestation.log_id {
+        let of = (attestation.log_id, attestation.partition);
+        if *self.of.get_or_insert(of) != of {
             return Err(Contradiction::OtherLog(number));
         }
         if !self.is_begun && !self.terms.contains(&attestation.term) {
@@ -399,6 +402,11 @@ impl Attested {
         self.last.as_ref().is_some_and(|last| is_one(&last.key) && is_bound(last))
     }
 
+    /// The partition, once the log has named it.
+    pub fn partition(&self) -> Option<u32> {
+        self.of.map(|(_, partition)| partition)
+    }
+
     /// The newest witness with which the log agrees.
     pub fn witnessed(&self) -> Option<Bound> {
         self.witnessed
@@ -413,7 +421,7 @@ impl Attested {
     pub fn finish(&mut self, keys: &LogKeys) -> Vec<Contradiction> {
         let mut contradictions = Vec::new();
         for witness in std::mem::take(&mut self.given) {
-            if self.log_id.is_some_and(|log_id| log_id != witness.log_id) {
+            if self.of.is_some_and(|of| of != (witness.log_id, witness.partition)) {
                 contradictions.push(Contradiction::OtherLog(witness.number));
             } else if !keys.contains(&witness.key) {
                 let key = witness.key.to_string();

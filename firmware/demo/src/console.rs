@@ -107,7 +107,7 @@ pub fn print_line(line: Arguments<'_>) {
     });
 }
 
-/// Records an event and, when asked to, tells the ledger of it: both at once, so that their orders are the same.
+/// Records an event and, when asked to, prints it to the ledger: both at once, so that their orders are the same.
 pub fn record(subject: &'static str, body: Body<'static>) {
     let subject = Subject::new(subject).expect("a path");
     critical_section::with(|_| {

@@ -4,7 +4,7 @@
 //! - `identity`: a unique number and a boot counter; `crash`: handlers; `faults`: what tests ask for
 //! - `console`: commands and the ledger; `spindle`: the machine that is simulated
 //!
-//! What it says on its two serial ports stands in the README of `afferent-firmware`.
+//! The README of `afferent-firmware` describes its output on its two serial ports.
 
 #![no_std]
 #![no_main]

@@ -1,7 +1,7 @@
 //! CMSDK UARTs. UART0 is the line to the agent, UART1 the console.
 //!
-//! Received bytes are polled: QEMU holds the next one back until the one before was read. A real UART needs an interrupt
-//! or DMA there.
+//! Received bytes are polled: QEMU holds the next one back until the one before was read. A real UART needs an
+//! interrupt or DMA there.
 
 use core::convert::Infallible;
 
@@ -109,7 +109,7 @@ impl WriteReady for Line {
 }
 
 impl Write for Line {
-    /// Writes what the UART takes now, at most 16 bytes: whoever reads the other end may be slow, or stopped.
+    /// Writes what the UART takes now, at most 16 bytes: the reader at the other end may be slow, or stopped.
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
         let mut len = 0;
         for byte in bytes.iter().take(16).take_while(|_| !self.uart.is_full()) {

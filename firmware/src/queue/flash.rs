@@ -1,8 +1,8 @@
 //! A queue on NOR flash: the queue of `sequential-storage`, driven without an executor.
 //!
-//! It needs flash whose words can be written a second time with fewer ones (`MultiwriteNorFlash`), for that is how items
-//! are popped. Flash with a checksum over every word (as of the STM32L4 or H7) cannot do that: such parts keep critical
-//! events in a [`super::RamQueue`] in `.uninit` RAM, or have an external NOR chip.
+//! It needs flash whose words can be written a second time with fewer ones (`MultiwriteNorFlash`), for that is how
+//! items are popped. Flash with a checksum over every word (as of the STM32L4 or H7) cannot do that: such parts keep
+//! critical events in a [`super::RamQueue`] in `.uninit` RAM, or have an external NOR chip.
 
 use core::future::Future;
 use core::ops::Range;
@@ -35,8 +35,8 @@ pub enum FlashQueueError {
 }
 
 impl<F: MultiwriteNorFlash, const ITEM: usize> FlashQueue<F, ITEM> {
-    /// Opens the queue in `range` of the flash, whatever it holds. [`Recovered::Damaged`] means that it could not be read
-    /// and was erased.
+    /// Opens the queue in `range` of the flash, whatever it holds. [`Recovered::Damaged`] means that it could not be
+    /// read and was erased.
     pub fn open(flash: F, range: Range<u32>) -> Result<(Self, Recovered), FlashQueueError> {
         let bytes_total = range.end.saturating_sub(range.start);
         let config = QueueConfig::try_new(range).map_err(|_| FlashQueueError::Range)?;

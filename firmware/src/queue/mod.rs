@@ -40,7 +40,7 @@ pub trait Queue {
     /// Appends an item. When this gives `Ok`, the item survives what the queue survives.
     fn push(&mut self, item: &[u8]) -> Result<(), PushError>;
 
-    /// Reads one item after the other, oldest first, to the start of `buffer`, until `wanted` says of one that it is the
+    /// Reads one item after the other, oldest first, to the start of `buffer`, until `wanted` accepts
     /// one; returns its length. Damaged items and items longer than `buffer` are passed over.
     fn find(&mut self, buffer: &mut [u8], wanted: &mut dyn FnMut(&[u8]) -> bool) -> Result<Option<usize>, Broken>;
 

@@ -38,8 +38,8 @@ impl Control {
     }
 }
 
-/// A queue of `N` bytes. All its fields are numbers, any bytes are a valid value of it: it may lie in memory that nobody
-/// initialised, as long as [`RamQueue::recover`] is called before anything else.
+/// A queue of `N` bytes. All its fields are numbers, any bytes are a valid value of it: it may lie in memory that
+/// is not initialised, as long as [`RamQueue::recover`] is called before anything else.
 #[derive(Debug)]
 #[repr(C)]
 pub struct RamQueue<const N: usize> {
@@ -65,7 +65,7 @@ impl<const N: usize> Default for RamQueue<N> {
 }
 
 impl<const N: usize> RamQueue<N> {
-    /// An empty one.
+    /// An empty queue.
     pub const fn new() -> Self {
         const { assert!(N > 256 && N < 1 << 30) };
         Self { control: [Control::empty(); 2], bytes: [0; N] }

@@ -1,11 +1,11 @@
 //! Two histories under one epoch: what the agent does not have of this one is sealed again, and nothing is released.
 //!
 //! It happens when a device starts twice with the same boot and entropy (the epochs that it draws are those of the run
-//! before), when two devices share name and entropy, when memory was copied, or loses what it had said to hold. It is seen
-//! at the agent's welcome, and nothing of a lane is sent before one:
+//! before), when two devices share name and entropy, when memory was copied, or loses what it had claimed to hold. It
+//! is seen at the agent's welcome, and nothing of a lane is sent before one:
 //!
 //! - the agent has more than any boot of this device can have sent, or
-//! - a batch of this log that ends where the agent's ends has another check, or none ends there.
+//! - a batch of this log that ends where the agent's ends has a different check, or none ends there.
 //!
 //! What comes next is a view of the first run. The queue stays as it is, so it takes no room, and a reset at any moment
 //! finds what was there before.
@@ -16,15 +16,16 @@
 //!                           └──no end is left that may have been sent──▶ Again
 //! ```
 //!
-//! - *Asks.* New events get a fresh epoch at once. Of what may have been sent before, the agent is asked for one end after
-//!   the other, the largest first: what lies before a common one is in its log, and is released.
-//! - *Again.* The oldest batch is a lane of its own: its epoch is made of the old epoch and its first sequence, and in front
-//!   of its events stands a life-cycle event that names these two ([`crate::stored::seal_again`]). It is sent, acked and let
-//!   go of, then comes the next one. The same batch gives the same lane and bytes whenever that is done: a batch whose ack
-//!   is lost in a reset is known again by its check. When the agent has a different batch there, or has it before it was sent,
-//!   the epoch is salted.
+//! - *Asks.* New events get a fresh epoch at once. Of what may have been sent before, the agent is asked for one end
+//!   after the other, the largest first: what lies before a common one is in its log, and is released.
+//! - *Again.* The oldest batch is a lane of its own: its epoch is made of the old epoch and its first sequence, and in
+//!   front of its events stands a life-cycle event that names these two ([`crate::stored::seal_again`]). It is sent,
+//!   acked and released, then comes the next one. The same batch gives the same lane and bytes whenever that is done:
+//!   a batch whose ack is lost in a reset is known again by its check. When the agent has a different batch there, or
+//!   has it before it was sent, the epoch is salted.
 //!
-//! The hello names the old lane as well, from 0, so that the agent remembers it, and a reset in between leads here again.
+//! The hello names the old lane as well, from 0, so that the agent remembers it, and a reset in between leads here
+//! again.
 
 use afferent_protocol::ids::{Epoch, Sequence};
 use afferent_protocol::session::{Check, Held, Lane, Resume};
@@ -79,7 +80,7 @@ impl Parting {
 }
 
 impl StreamLog<'_> {
-    /// The agent has something else of this lane, which it says to end at `end`. Gives whether that is new here, and
+    /// The agent has different events of this lane, up to `end`. Returns whether that is new here, and
     /// concerns what is under way; of anything else its turn will come.
     pub fn part(&mut self, epoch: Epoch, end: u32, fresh: Epoch) -> bool {
         if self.lane().is_some_and(|lane| lane.first < lane.end && lane.epoch != epoch) {

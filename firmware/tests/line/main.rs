@@ -1,4 +1,5 @@
-//! The link over a simulated line: whatever the line does, everything recorded arrives once and in order, or is declared.
+//! The link over a simulated line: whatever the line does, everything recorded arrives once and in order, or is
+//! declared.
 
 mod receiver;
 mod twice;

@@ -230,8 +230,8 @@ impl Receiver {
     }
 
     /// Holds the log against itself: every sequence of every lane came once and in order, or is declared as lost once,
-    /// up to the end that is known. Gives how many of each stream are lost. What was evicted may have come nevertheless,
-    /// when its ack was lost or late: that is not lost.
+    /// up to the end that is known. Gives how many of each stream are lost. What was evicted may have come
+    /// nevertheless, when its ack was lost or late: that is not lost.
     pub fn check(&self) -> [u64; 2] {
         let mut ends = BTreeMap::<Lane, u64>::new();
         let mut holes = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! Devices that start twice with the same boot and entropy, and memory that comes back as it was before: two histories under
-//! one epoch. Everything arrives once all the same, and what was sealed again says so.
+//! Devices that start twice with the same boot and entropy, and memory that comes back as it was before: two histories
+//! under one epoch. Everything arrives once all the same, and what was sealed again says so.
 
 use afferent_firmware::protocol::ids::Stream;
 use proptest::prelude::*;

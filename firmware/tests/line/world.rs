@@ -316,8 +316,8 @@ impl World {
         assert!(self.device().is_streaming(), "the device streams on a quiet line");
     }
 
-    /// What was recorded is in the log, once and in order, but for what is declared as lost; returns how much of each stream.
-    /// Which sequences that were is not asked: epochs that were used twice do not tell.
+    /// What was recorded is in the log, once and in order, but for what is declared as lost; returns how much of each
+    /// stream. Which sequences that were is not asked: epochs that were used twice do not tell.
     pub fn check_once(&self) -> [u64; 2] {
         Stream::ALL.map(|stream| {
             let at = usize::from(stream.number());

@@ -15,7 +15,7 @@ pub mod simulated;
 
 /// A directory of files.
 pub trait Disk {
-    /// One open file.
+    /// An open file of the disk.
     type File: DiskFile;
 
     /// Names and lengths of all files.
@@ -46,7 +46,7 @@ pub trait DiskFile {
     /// Makes everything written so far durable. After an error nothing that was written since the last success is known
     /// to be on disk, now or later: the file must not be written any more.
     fn sync(&self) -> io::Result<()>;
-    /// Its length.
+    /// Length of the file, in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Whether it has no bytes.
     fn is_empty(&self) -> io::Result<bool> {

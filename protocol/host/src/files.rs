@@ -43,7 +43,7 @@ pub fn replace_unsynced(path: &Path, content: &[u8]) -> io::Result<()> {
 
 fn put_in_place(path: &Path, content: &[u8], sync: fn(&File) -> io::Result<()>) -> io::Result<()> {
     let unfinished = unfinished(path);
-    // What a stop in the middle left behind was nobody's yet.
+    // A file that a stop in the middle left behind is not in use.
     remove(&unfinished)?;
     let mut file = new_file().open(&unfinished)?;
     file.write_all(content)?;

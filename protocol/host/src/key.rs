@@ -18,9 +18,9 @@ pub enum KeyError {
     /// Users other than the owner can read the file.
     #[error("{} is readable by other users (mode {mode:03o}); run: chmod 600 {}", .path.display(), .path.display())]
     Permissions {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its permission bits.
+        /// The file's permission bits.
         mode: u32,
     },
     /// The file has a wrong length.
@@ -29,9 +29,9 @@ pub enum KeyError {
          start with a new key", .path.display()
     )]
     Length {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Its length.
+        /// Length of the file, in bytes.
         bytes: u64,
     },
     /// The operating system has no random bytes.
@@ -40,7 +40,7 @@ pub enum KeyError {
     /// The file cannot be read or created.
     #[error("cannot use the key {}: {error}", .path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the operating system reports.
         error: io::Error,

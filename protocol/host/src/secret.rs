@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
 use crate::limits::SECRET_BYTES_MAX;
 
-/// Where a secret is.
+/// The source of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Secret {
     /// `{ file = "/path" }`
@@ -42,7 +42,7 @@ pub enum SecretError {
     /// The secret's file cannot be read.
     #[error("cannot read the secret in {}: {error}", .path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the operating system reports.
         error: io::Error,
@@ -50,7 +50,7 @@ pub enum SecretError {
     /// The secret's file is larger than any secret.
     #[error("the secret in {} has more than {SECRET_BYTES_MAX} bytes", .path.display())]
     TooLarge {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// The secret has no bytes.

@@ -22,7 +22,7 @@ impl StopSender {
         self.0.send_replace(true);
     }
 
-    /// One more listener.
+    /// Returns one more listener of the same stop.
     pub fn listener(&self) -> Stop {
         Stop(self.0.subscribe())
     }

@@ -13,9 +13,9 @@ pub enum TlsError {
     /// A file cannot be read, or is not a PEM file of the expected kind.
     #[error("{}: {error}; it must be a PEM file with {expected}", .path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What it should hold.
+        /// What the file must hold.
         expected: &'static str,
         /// What is wrong.
         error: pem::Error,
@@ -23,7 +23,7 @@ pub enum TlsError {
     /// A file of authorities holds a certificate that is not an authority's.
     #[error("{}: {error}; it must hold the certificates of authorities (CA)", .path.display())]
     Authority {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong.
         error: String,

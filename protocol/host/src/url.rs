@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// The port of MQTT (IANA), and that of MQTT over TLS.
 const PORTS: (u16, u16) = (1883, 8883);
 
-/// Where a broker is.
+/// The URL of a broker.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct BrokerUrl {

@@ -13,7 +13,7 @@ use crate::sign::Identity;
 /// The lineage of a batch: its source, lane and predecessor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lineage {
-    /// Who assigns the sequences.
+    /// The source that assigns the sequences.
     pub source: SourceId,
     /// The stream.
     pub stream: Stream,
@@ -108,6 +108,7 @@ impl BatchBuilder {
             previous: lineage.previous,
             source: lineage.source,
         };
+        assert_eq!(out.len() - start, header.batch_len(), "a header names the length of its batch");
         out[start..start + HEADER_LEN].copy_from_slice(&header.encode());
         let chain = sha256(&out[start + SIGNED_FROM..]);
         header.signature = identity.sign(&chain);

@@ -1,9 +1,9 @@
 //! A batch without its records: what retention leaves of samples that a unified log no longer has to keep.
 //!
 //! Offsets never move and seals bind the chain hash of every batch, so that a batch cannot just be left out. Its header
-//! stays, and its body gives way to the chain hash that it had: signature, chain and seals can be checked as before, and
-//! they bind that hash. What the header says is bound by nothing any more but its neighbours: sequences and offsets by
-//! those that follow each other, times by none.
+//! stays, and its body gives way to the chain hash that it had: signature, chain and seals can be checked as before,
+//! and they bind that hash. The header is bound only by its neighbours then: sequences and offsets
+//! by those that follow each other, times by none.
 
 use super::{Batch, BatchError, ChainHash, Header};
 use crate::ids::Stream;

@@ -187,7 +187,7 @@ fn life_cycle<'a>(row: &mut Row<'a>, body: &'a LifeCycle<'a>) -> bool {
             row.bytes = chain;
             Change::LaneKept
         }
-        // What only agents and collectors say is written by postcard there.
+        // Postcard writes the events there that only agents and collectors send.
         _ => return false,
     };
     row.head[1] = change.number();

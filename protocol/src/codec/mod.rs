@@ -50,7 +50,7 @@ pub enum DecodeError {
     reason = "boxing is not to be had without alloc; the dictionary lies on the stack"
 )]
 pub enum Records<'a> {
-    /// Of codec 1.
+    /// The records of codec 1.
     Rows(rows::Decoder<'a>),
     /// Of codec 255: none, whatever the header counts.
     Removed,

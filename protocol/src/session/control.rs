@@ -1,7 +1,7 @@
 //! Control messages: everything of a session but the batches.
 //!
-//! `"AFC2" ‖ crc32c(rest) ‖ rest`, where the rest is [`Control`] as postcard would write it. A batch begins with its own magic, so one
-//! look at the first four bytes distinguishes them.
+//! `"AFC2" ‖ crc32c(rest) ‖ rest`, where the rest is [`Control`] as postcard would write it. A batch begins with its
+//! own magic, so one look at the first four bytes distinguishes them.
 
 use super::Check;
 use crate::checksum::crc32c;
@@ -26,7 +26,7 @@ const AGAIN: u8 = 6;
 pub struct Lane {
     /// The stream.
     pub stream: Stream,
-    /// Its epoch.
+    /// The epoch of the lane.
     pub epoch: Epoch,
 }
 
@@ -57,8 +57,8 @@ pub struct Resume {
 pub struct Hello {
     /// Counts up with every hello of a connection: answers to others are not for it.
     pub session: u32,
-    /// What it holds. `first` is the oldest sequence that it can still send, acked or not; on a serial line, the end of what
-    /// was acked.
+    /// What it holds. `first` is the oldest sequence that it can still send, acked or not; on a serial line, the end of
+    /// what was acked.
     pub lanes: heapless::Vec<Held, LANES_MAX>,
 }
 
@@ -80,9 +80,9 @@ impl Hello {
 /// Where a receiver wants to go on, for every lane of the hello.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcome {
-    /// That of the hello.
+    /// The session of the hello that it answers.
     pub session: u32,
-    /// Where to go on.
+    /// Where each lane continues.
     pub lanes: heapless::Vec<Resume, LANES_MAX>,
 }
 
@@ -102,11 +102,12 @@ pub enum Control {
         /// The first sequence that is missing.
         from: Sequence,
     },
-    /// From the sender, whose lane the receiver contradicts: which of these ends of batches of its own (of one lane, the
-    /// largest first) does the receiver have as well, with the same check?
+    /// From the sender, whose lane the receiver contradicts: which of these ends of batches of its own (of one lane,
+    /// the largest first) does the receiver have as well, with the same check?
     Ask(heapless::Vec<Resume, LANES_MAX>),
-    /// From the receiver: the largest of the ends asked for that it has with the same check. For none of them `end` 0, and
-    /// the check of the largest one asked for (on a serial line none), so that the sender knows which question it answers.
+    /// From the receiver: the largest of the ends asked for that it has with the same check. For none of them `end` 0,
+    /// and the check of the largest one asked for (on a serial line none), so that the sender knows which question it
+    /// answers.
     Common(Resume),
     /// From the receiver, whose log is damaged: send these once more, if they are still there.
     Again {
@@ -251,7 +252,7 @@ pub enum AnswerKind {
 /// A receiver's message, read lane by lane: for senders that have no room for a [`Welcome`].
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
-    /// Its kind.
+    /// The kind of the message.
     pub kind: AnswerKind,
     left: u32,
     rest: &'a [u8],

@@ -10,11 +10,11 @@ const RECENT: usize = 16;
 /// A batch as the receiver looks at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offered {
-    /// Its sequences.
+    /// The sequences of the batch.
     pub range: SequenceRange,
     /// Chain hash of the previous batch, as this batch names it.
     pub previous: ChainHash,
-    /// Its own chain hash.
+    /// Chain hash of the batch.
     pub chain: ChainHash,
 }
 
@@ -140,8 +140,8 @@ impl ReceiverLane {
         gap
     }
 
-    /// Takes the sender's word that what lies before `first` and is not here will never come: the lane goes on there, when
-    /// the batch comes that begins there.
+    /// Takes the sender's word that what lies before `first` and is not here will never come: the lane goes on there,
+    /// when the batch comes that begins there.
     pub fn may_skip_to(&mut self, first: Sequence) {
         self.nacked_from = None;
         self.skips_to = Some(first).filter(|first| *first > self.end);
@@ -164,6 +164,7 @@ impl ReceiverLane {
     /// The log could not write what was accepted since the last [`ReceiverLane::durable`]: it is as if it had not come,
     /// and will be sent again.
     pub fn not_durable(&mut self) {
+        assert!(self.durable_end <= self.end, "the durable end cannot pass the end");
         self.end = self.durable_end;
         self.chain = self.durable_chain;
         self.nacked_from = None;

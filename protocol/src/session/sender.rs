@@ -3,8 +3,8 @@
 //! What must hold:
 //! - A lane releases only batches that the receiver has confirmed with the check of the log here. Nothing
 //!   that comes in makes the log drop what it holds.
-//! - A contradiction in an ack or a nack leads to a hello. One in a welcome leads to a search for the last end of a batch
-//!   that both have, and then to a new epoch for what follows it.
+//! - A contradiction in an ack or a nack leads to a hello. One in a welcome leads to a search for the last end of a
+//!   batch that both have, and then to a new epoch for what follows it.
 //! - A welcome that is behind the acked end shows that the receiver's log was restored: the lane goes back as well.
 //!
 //! The modules: `lane` (one lane's account), `listen` (what comes in), `search` (where histories part), `stream` (what
@@ -25,8 +25,8 @@ use search::Question;
 
 /// How often a hello or a question is repeated before something else is done about it.
 const TRIES_MAX: u8 = 3;
-/// Seconds of the line that one stream has under way, at most (but for a single larger batch): what is on its way cannot be
-/// overtaken.
+/// Seconds of the line that one stream has under way, at most (but for a single larger batch): what is on its way
+/// cannot be overtaken.
 const WINDOW_S: u64 = 3;
 /// Bytes that go before a hello and its welcome, and they themselves, about: what a slow line needs its time for.
 const GREETING_BYTES: usize = 4096;
@@ -66,15 +66,15 @@ pub struct Holding {
 /// A batch that was handed to the transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SentBatch {
-    /// Its lane.
+    /// The lane of the batch.
     pub lane: Lane,
-    /// Its first sequence.
+    /// The first sequence of the batch.
     pub first: Sequence,
     /// The first sequence after it.
     pub end: Sequence,
-    /// Its check.
+    /// The check of the batch.
     pub check: Check,
-    /// Its length.
+    /// Length of the batch, in bytes.
     pub bytes: usize,
 }
 
@@ -124,8 +124,8 @@ pub enum Action {
         to: Sequence,
     },
     /// The receiver has, in this lane, something else than the log here. Look up where batches of the lane end, behind
-    /// `after` and not behind `until`, with their checks: some that are spread over that range, at least one if there is
-    /// one. Call [`Sender::asked`] with them, and send what it returns; where the log does not answer now, call
+    /// `after` and not behind `until`, with their checks: some that are spread over that range, at least one if there
+    /// is one. Call [`Sender::asked`] with them, and send what it returns; where the log does not answer now, call
     /// [`Sender::unread`].
     Ask {
         /// The lane.
@@ -135,8 +135,8 @@ pub enum Action {
         /// The largest end to be named.
         until: Sequence,
     },
-    /// The receiver has everything of the lane before `from`, and something else behind it: seal what follows again, in a
-    /// new epoch, and release what is before.
+    /// The receiver has everything of the lane before `from`, and something else behind it: seal what follows again, in
+    /// a new epoch, and release what is before.
     Reseal {
         /// The lane.
         lane: Lane,
@@ -177,7 +177,8 @@ pub struct Sender {
     /// A hello goes out before the next batch, without waiting for its welcome: the receiver must hear that what lies
     /// before a lane's `first` will not come, or wants to hear it over its answer.
     announce: bool,
-    /// A message came from a different receiver than the one that has welcomed: the session starts again, but not at once.
+    /// A message came from a different receiver than the one that has welcomed: the session starts again, but not at
+    /// once.
     doubts: bool,
     question: Option<Question>,
     /// Bytes a second of the line, where the transport measures them.
@@ -273,8 +274,8 @@ impl Sender {
         keep(&mut self.in_flight, &waited_for);
     }
 
-    /// The log could not give what [`Action::Send`] or [`Action::Ask`] asked for: nothing of the stream is asked for before
-    /// this time.
+    /// The log could not give what [`Action::Send`] or [`Action::Ask`] asked for: nothing of the stream is asked for
+    /// before this time.
     pub fn unread(&mut self, stream: Stream, until_ms: u64) {
         self.unread_until_ms[usize::from(stream.number())] = until_ms;
     }

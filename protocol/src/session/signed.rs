@@ -12,8 +12,8 @@
 //! ```
 //!
 //! `nonce` is the agent's, drawn for one connection; a collector's message counts for the connection whose nonce it
-//! repeats and for no other. `answer` is the collector's: its Welcome brings one, and a hello that repeats it is *proved*:
-//! it was sent now, and by the owner of the key.
+//! repeats and for no other. `answer` is the collector's: its Welcome brings one, and a hello that repeats it is
+//! *proved*: it was sent now, and by the owner of the key.
 
 extern crate alloc;
 use alloc::vec::Vec;
@@ -88,8 +88,8 @@ pub struct Up {
 pub enum UpContent {
     /// A message of the session.
     Control(Control),
-    /// Whether the connection with this nonce is up. The last will is fixed when a connection is made, and states that it
-    /// is not.
+    /// Whether the connection with this nonce is up. The last will is fixed when a connection is made, and states that
+    /// it is not.
     State {
         /// Whether it is up.
         online: bool,
@@ -122,7 +122,7 @@ pub struct Down {
 /// A signed message whose signature was not checked yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unverified<T> {
-    said: T,
+    message: T,
     key: PublicKey,
     signature: [u8; 64],
     /// The bytes that are signed, without the name before them.
@@ -173,8 +173,8 @@ impl Up {
     pub fn read(bytes: &[u8]) -> Result<Unverified<Self>, ControlError> {
         let (signed, signature) = parts(bytes, UP)?;
         let mut rest = &signed[1..];
-        let said = Self::take(&mut rest).filter(|_| rest.is_empty()).ok_or(ControlError::Content)?;
-        Ok(Unverified { key: said.key, said, signature, signed: signed.into() })
+        let message = Self::take(&mut rest).filter(|_| rest.is_empty()).ok_or(ControlError::Content)?;
+        Ok(Unverified { key: message.key, message, signature, signed: signed.into() })
     }
 
     fn take(bytes: &mut &[u8]) -> Option<Self> {
@@ -228,8 +228,8 @@ impl Down {
     pub fn read(bytes: &[u8]) -> Result<Unverified<Self>, ControlError> {
         let (signed, signature) = parts(bytes, DOWN)?;
         let mut rest = &signed[1..];
-        let said = Self::take(&mut rest).filter(|_| rest.is_empty()).ok_or(ControlError::Content)?;
-        Ok(Unverified { key: said.key, said, signature, signed: signed.into() })
+        let message = Self::take(&mut rest).filter(|_| rest.is_empty()).ok_or(ControlError::Content)?;
+        Ok(Unverified { key: message.key, message, signature, signed: signed.into() })
     }
 
     fn take(bytes: &mut &[u8]) -> Option<Self> {
@@ -281,13 +281,13 @@ impl Down {
 impl<T> Unverified<T> {
     /// The message, without checking its signature.
     pub const fn claim(&self) -> &T {
-        &self.said
+        &self.message
     }
 
     /// The message, if it is signed with this key and about this source.
     pub fn verify(self, source: &SourceId, verifier: &Verifier) -> Option<T> {
         let hash = signed_hash(source, &self.signed);
-        verifier.verify_in(Context::Control, &hash, &self.signature).then_some(self.said)
+        verifier.verify_in(Context::Control, &hash, &self.signature).then_some(self.message)
     }
 
     /// The message, if it is signed with the key that it names, and about this source.

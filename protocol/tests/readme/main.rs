@@ -1,6 +1,7 @@
 //! Holds the tables and examples of `README.md` against the code: the specification cannot drift.
 //!
-//! Here: layouts with fixed places, numbers and names; [`rows`]: events; [`messages`]: the session, and the serial line.
+//! Here: layouts with fixed places, numbers and names; [`rows`]: events; [`messages`]: the session, and the serial
+//! line.
 
 mod messages;
 mod rows;

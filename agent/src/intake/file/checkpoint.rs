@@ -1,6 +1,6 @@
 //! How far a file is replayed: a small file in the data directory, written after the events are accepted.
 //!
-//! The ring log cannot tell how far it is, for it releases what is acked. So the cursor is recorded beside it, never
+//! The ring log does not know how far it is, for it releases what is acked. So the cursor is recorded beside it, never
 //! before the events of it are on disk: a stop in order leaves it exact, and after a crash what was accepted since the
 //! last record comes again, at most about a second's worth. Nothing is ever left out.
 
@@ -15,28 +15,28 @@ use serde::{Deserialize, Serialize};
 use super::FileSettings;
 use crate::limits::REPLAY_KNOWN_BYTES_MAX;
 
-/// A cursor in a file.
+/// A reader's cursor in a file: the rows and lines that are done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowCursor {
-    /// Rows that are done.
+    /// Number of rows that are done.
     pub rows: u64,
-    /// Lines of the next row that are done: a row has one for each of its values.
+    /// Number of lines of the next row that are done: a row has one for each of its values.
     pub lines: u64,
 }
 
-/// Which file a cursor is in: another one under the same name begins at its beginning.
+/// Identifies the file of a cursor: a different file with the same name is replayed from its beginning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Beginning {
     bytes: usize,
     sha256: String,
 }
 
-/// A replay by hand that has not ended yet, or was cut off.
+/// The cursor of a replay by hand that has not ended yet, or was cut off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunCursor {
-    /// By which the agent knows its lines.
+    /// The run's name, by which the agent knows its lines.
     pub name: String,
-    /// Where it began.
+    /// The cursor at which it began.
     pub from: RowCursor,
 }
 
@@ -59,18 +59,18 @@ struct Record {
     run_lines: u64,
 }
 
-/// What is recorded of a file.
+/// The checkpoint of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// How far it is replayed.
     pub cursor: RowCursor,
-    /// Its size when it was replayed to its end; 0 before.
+    /// Bytes of the file when it was replayed to its end; 0 before.
     pub bytes: u64,
     /// The replay that has not ended.
     pub run: Option<RunCursor>,
 }
 
-/// Where one file's cursor is recorded.
+/// The checkpoint file of one replayed file.
 #[derive(Clone, Debug)]
 pub struct CheckpointFile {
     path: PathBuf,
@@ -79,8 +79,8 @@ pub struct CheckpointFile {
 }
 
 impl CheckpointFile {
-    /// Reads the cursor in the file of these settings: its beginning when there is none, or when it is a different file now.
-    /// A record that is damaged is an error: from the beginning, all rows would come twice.
+    /// Reads the cursor in the file of these settings: its beginning when there is none, or when it is a different file
+    /// now. A record that is damaged is an error: from the beginning, all rows would come twice.
     pub fn open(settings: &FileSettings) -> io::Result<(Self, Known)> {
         let path = settings.checkpoints.join(format!("{}.json", name_of(settings)));
         let known = match fs::read(&path) {

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 /// Why a file cannot be replayed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {}: {error}", .path.display())]
     Io {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// Neither CSV nor JSON lines.
@@ -20,17 +20,17 @@ pub enum ReplayError {
     /// A column that the file does not have.
     #[error("{} has no column {column:?}; it has {known}", .path.display())]
     Column {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the mapping names.
+        /// The column that the mapping names.
         column: String,
-        /// What there is.
+        /// The columns of the file, as a list.
         known: String,
     },
-    /// A mapping that says too little, or what the file does not hold.
+    /// The mapping is incomplete, or names columns that the file does not have.
     #[error("{}: {why}", .path.display())]
     Mapping {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What is wrong, and what to do.
         why: String,
@@ -38,11 +38,11 @@ pub enum ReplayError {
     /// A row that cannot be read; those behind it can.
     #[error("{}, row {row}: {why}", .path.display())]
     Row {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The row, from 1, the head not counted.
         row: u64,
-        /// What is wrong.
+        /// What is wrong with the row.
         why: String,
     },
 }

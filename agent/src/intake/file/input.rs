@@ -17,13 +17,13 @@ use crate::intake::unit::Unit;
 use crate::section::{Key, Value, optional};
 use crate::supervise::Ended;
 
-/// One `[[intake.file]]`.
+/// The section `[[intake.file]]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct FileConfig {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What its columns mean.
+    /// The meaning of its columns.
     pub mapping: Mapping,
     /// How fast it is replayed.
     pub speed: Speed,
@@ -72,7 +72,7 @@ impl TryFrom<String> for Front {
     }
 }
 
-/// One ASCII character.
+/// A separator: one ASCII character.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Sign(pub u8);

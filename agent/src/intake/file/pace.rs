@@ -12,7 +12,7 @@ use serde::Deserialize;
 pub enum Speed {
     /// As fast as it was recorded.
     Original,
-    /// So many times faster.
+    /// This many times faster than recorded.
     Times(f64),
     /// As fast as it goes.
     Max,
@@ -63,7 +63,7 @@ impl Pace {
     pub fn due(&mut self, time: Timestamp) -> Duration {
         let first = *self.first.get_or_insert(time);
         let passed = Duration::from_micros(u64::try_from(time.micros() - first.micros()).unwrap_or(0));
-        // Ten years: more than any replay lasts, and less than clocks can tell.
+        // Ten years: longer than any replay, and within the range of clocks.
         let longest = Duration::from_secs(10 * 365 * 86_400);
         let due = match self.speed {
             Speed::Original => passed,

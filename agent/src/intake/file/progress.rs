@@ -1,4 +1,4 @@
-//! What of a replay is pushed, what of that is accepted, and what of that is recorded.
+//! The progress of a replay: the cursors that are pushed, accepted and recorded.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,7 +12,7 @@ use super::checkpoint::{CheckpointFile, RowCursor};
 use crate::intake::sink::{Commits, Ticket};
 use crate::limits::{DRAIN_MS, REPLAY_PLACE_MS};
 
-/// How far a replay is.
+/// The progress of a replay.
 pub struct ReplayProgress {
     file: CheckpointFile,
     durable: watch::Receiver<Commits>,
@@ -30,7 +30,7 @@ pub struct ReplayProgress {
 }
 
 impl ReplayProgress {
-    /// At this cursor.
+    /// A replay that starts at this cursor.
     pub fn new(file: CheckpointFile, cursor: RowCursor, durable: watch::Receiver<Commits>) -> Self {
         let (needed, pushed) = ([0; 2], VecDeque::new());
         let (accepted, recorded, recorded_at, recording) = (cursor, cursor, Instant::now(), None);
@@ -104,6 +104,8 @@ impl ReplayProgress {
         let is_durable = |needed: &Commits| needed.iter().zip(durable).all(|(needed, durable)| *needed <= durable);
         let count = self.pushed.iter().take_while(|(_, needed)| is_durable(needed)).count();
         if let Some((cursor, _)) = self.pushed.drain(..count).next_back() {
+            let order = |at: RowCursor| (at.rows, at.lines);
+            assert!(order(cursor) >= order(self.accepted), "a replay does not go back");
             self.accepted = cursor;
         }
     }

@@ -15,12 +15,12 @@ use crate::intake::mapping::kind::{Kind, Looks};
 use crate::intake::mapping::{Cells, Mapping};
 use crate::limits::{ROW_BYTES_MAX, TYPED_ROWS_MAX};
 
-/// One row.
+/// A row of the file, with its lines in the socket's format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its number, from 1.
+    /// Number of the row, from 1.
     pub number: u64,
-    /// Its recorded time.
+    /// The recorded time of the row.
     pub time: Option<Timestamp>,
     /// Lines for the socket, one per value, each with its end.
     pub text: String,
@@ -126,7 +126,7 @@ impl Rows {
         Ok(())
     }
 
-    /// The file.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -370,7 +370,7 @@ mod tests {
         assert!(refused("t,v,v\n1,5,6\n", mapping(&["v"])).contains("columns 2 and 3 are both named \"v\""));
         assert!(refused("t,v\n1,5\n", mapping(&["v", "v"])).contains("named twice"));
         let unmapped = Mapping { text_columns: vec!["w".to_owned()], ..mapping(&["v"]) };
-        assert!(refused("t,v,w\n1,5,6\n", unmapped).contains("no value column"));
+        assert!(refused("t,v,w\n1,5,6\n", unmapped).contains("not a value column"));
         // The controls: stated, or wrong in one of them alone, they are rows.
         let utc = Mapping { time: Reading { zone: "UTC".parse().ok(), ..Reading::default() }, ..mapping(&["v"]) };
         assert_eq!(refused("t,v\n2013-12-02 21:15:00,1\n20240102,2\n", utc), "");

@@ -20,7 +20,7 @@ pub fn look(mounts: &str, out: &mut Readings) {
     }
 }
 
-/// The mount points, one for each device, so that bind mounts are not told again.
+/// The mount points, one for each device, so that bind mounts are not reported again.
 fn local_mounts(mounts: &str) -> Vec<String> {
     let mut devices = BTreeSet::new();
     let mut paths = Vec::new();

@@ -1,6 +1,7 @@
-//! Kills for lack of memory and I/O errors, out of the kernel's log (`/dev/kmsg`, see the kernel's `ABI/testing/dev-kmsg`).
+//! Kills for lack of memory and I/O errors, out of the kernel's log (`/dev/kmsg`, see the kernel's
+//! `ABI/testing/dev-kmsg`).
 //!
-//! Only what comes while the agent watches is told: older records would be told again at each start.
+//! It reports only records that come while the agent watches: older ones would be reported again at each start.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,11 +16,11 @@ use crate::limits::{HOST_THINGS_MAX, KERNEL_RECORDS_MAX, KERNEL_REPEAT_MS};
 #[derive(Debug)]
 pub struct KernelLog {
     file: Option<File>,
-    /// When what was last told, so that a dying disk does not flood the log.
+    /// When each trouble was last reported, so that a dying disk does not flood the log.
     told_ms: BTreeMap<String, u64>,
 }
 
-/// What a record means.
+/// The trouble that a record reports.
 #[derive(Debug, PartialEq, Eq)]
 struct Trouble {
     subject: String,
@@ -71,7 +72,8 @@ impl KernelLog {
     }
 }
 
-/// The text of `prefix,sequence,time,flags;text`, where the prefix names the kernel (facility 0): others can write here too.
+/// The text of `prefix,sequence,time,flags;text`, where the prefix names the kernel (facility 0): others can write here
+/// too.
 fn kernel_message(record: &str) -> Option<&str> {
     let (head, text) = record.split_once(';')?;
     let prefix: u32 = head.split(',').next()?.parse().ok()?;

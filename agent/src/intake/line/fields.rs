@@ -1,4 +1,4 @@
-//! The fields of a line as they stand there, before the event's type says which of them belong.
+//! The fields of a line, before they are checked against the event's type.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ macro_rules! fields {
         impl Field {
             const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// As it is written.
+            /// The field's name in a line.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }

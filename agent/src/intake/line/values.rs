@@ -46,8 +46,8 @@ enum NumberError {
     BelowLeast(String),
     /// A number with a fraction or an exponent that no double is near.
     #[error(
-        "{0} is over the largest double; JSON has no NaN and no infinity: leave the sample out, or send a text with quality \
-         \"bad\""
+        "{0} is over the largest double; JSON has no NaN and no infinity: leave the sample out, or send a text with \
+         quality \"bad\""
     )]
     Infinite(String),
     /// A text with escapes that mean no character.
@@ -56,7 +56,7 @@ enum NumberError {
 }
 
 impl<'a> Number<'a> {
-    /// Reads a value as it is written: only so is a whole number that is too large told from a large double.
+    /// Reads a value as it is written: this distinguishes a whole number that is too large from a large double.
     fn read(json: &'a str) -> Result<Self, NumberError> {
         let shown = || super::cut(json.to_owned(), 64);
         match json.as_bytes() {

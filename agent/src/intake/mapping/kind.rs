@@ -35,7 +35,7 @@ impl fmt::Display for Kind {
 pub struct Looks(u8);
 
 impl Looks {
-    /// One more cell.
+    /// Takes the look of one more cell into account.
     pub fn add(&mut self, look: Look) {
         self.0 |= 1 << look as u8;
     }

@@ -17,7 +17,7 @@ use afferent_protocol::ids::Timestamp;
 
 use crate::intake::time::{Reading, rfc3339};
 use crate::intake::unit::Unit;
-use crate::limits::COLUMNS_TOLD_MAX;
+use crate::limits::COLUMNS_LISTED_MAX;
 pub use cells::Cells;
 use kind::{Kind, quoted};
 use members::plain;
@@ -68,7 +68,7 @@ impl Default for Mapping {
 }
 
 impl Mapping {
-    /// Refuses what contradicts itself or says too little.
+    /// Refuses a mapping that contradicts itself or is incomplete.
     pub fn check(&self) -> Result<(), String> {
         self.time.check()?;
         if self.delimiter == self.decimal {
@@ -132,6 +132,6 @@ impl Mapping {
 
 /// Names for a message.
 pub fn listed(names: &[String]) -> String {
-    let more = if names.len() > COLUMNS_TOLD_MAX { ", …" } else { "" };
-    format!("{}{more}", names[..names.len().min(COLUMNS_TOLD_MAX)].join(", "))
+    let more = if names.len() > COLUMNS_LISTED_MAX { ", …" } else { "" };
+    format!("{}{more}", names[..names.len().min(COLUMNS_LISTED_MAX)].join(", "))
 }

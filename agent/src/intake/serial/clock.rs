@@ -29,7 +29,8 @@ impl Mark {
 pub struct DeviceClock(VecDeque<Mark>);
 
 impl DeviceClock {
-    /// Takes a request; returns a step when the device's clock has gone otherwise than the agent's since the one before.
+    /// Takes a request; returns a step when the device's clock has gone otherwise than the agent's since the one
+    /// before.
     pub fn asked(&mut self, request: &ClockRequest, arrived: &ClockReading) -> Option<ClockStep> {
         let tick_us = i64::try_from(request.tick_us).unwrap_or(i64::MAX);
         let new = Mark { boot: request.boot, tick_us, arrived: *arrived };
@@ -42,9 +43,9 @@ impl DeviceClock {
     }
 
     /// UTC of tick 0 for a batch with this clock, in microseconds: as the device knows it, as its boot's last request
-    /// says, or as if the batch had been sealed on its arrival.
+    /// states, or as if the batch had been sealed on its arrival.
     ///
-    /// Every tick from 0 to `tick_last` is then a time that can be told, so that ticks are never lost by the mapping.
+    /// Every tick from 0 to `tick_last` is then a time in range, so that the mapping never loses ticks.
     pub fn offset_us(&self, batch: &ClockReading, tick_last: Timestamp, arrived: &ClockReading) -> i64 {
         let monotonic_us = i64::try_from(batch.monotonic_us).unwrap_or(i64::MAX);
         let offset_us = match self.0.iter().find(|mark| mark.boot == batch.boot) {

@@ -16,11 +16,11 @@ use crate::limits::SERIAL_PORTS_MAX;
 use crate::section::{Key, Value, optional};
 use crate::supervise::{Ended, endless};
 
-/// One `[[intake.serial]]`.
+/// The section `[[intake.serial]]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SerialConfig {
-    /// Where the line is.
+    /// The address of the line.
     pub port: Address,
     /// Bits a second.
     #[serde(default = "baud_of_firmware")]

@@ -1,44 +1,45 @@
-//! Microcontrollers on serial lines; what they say on them stands in `firmware/README.md`.
+//! Microcontrollers on serial lines; `firmware/README.md` specifies their messages.
 //!
-//! A port that is open is a [`session`]: frames are taken apart, a batch that is the next one of its lane is handed to the
-//! sequencer as a whole, and it is acked when the ring log has it on disk. A line carries one batch at a time: the next
-//! frame is looked at after the ack, while the system buffers what comes.
+//! A port that is open is a [`session`]: frames are taken apart, a batch that is the next one of its lane is handed to
+//! the sequencer as a whole, and it is acked when the ring log has it on disk. A line carries one batch at a time: the
+//! next frame is looked at after the ack, while the system buffers what comes.
 //!
 //! # What of a device is in the ring log
 //!
-//! Its events are events of the agent's stream of the same name, with the time mapped to UTC ([`clock`]). How far they go
-//! stands among them: [`Body::Progress`], one event for each lane of a device, with the device as its subject. All lanes
-//! of all devices in a stream are that stream's *table of devices* (at most [`DEVICE_LANES_MAX`]). The sequencer puts the
-//! table at the end of every batch that has events of devices, of the first batch after a start, and of a batch now and
-//! then while there are none. The newest table in the log is the state of all lanes, and there is no other.
+//! Its events are events of the agent's stream of the same name, with the time mapped to UTC ([`clock`]). How far they
+//! go stands among them: [`Body::Progress`], one event for each lane of a device, with the device as its subject. All
+//! lanes of all devices in a stream are that stream's *table of devices* (at most [`DEVICE_LANES_MAX`]). The sequencer
+//! puts the table at the end of every batch that has events of devices, of the first batch after a start, and of a
+//! batch now and then while there are none. The newest table in the log is the state of all lanes, and there is no
+//! other.
 //!
-//! - *Together or not at all.* A device's batch is pushed whole, under one lock with its change of the table. The agent's
-//!   batch is durable as a whole (its checksum covers events and table), so neither is there without the other.
+//! - *Together or not at all.* A device's batch is pushed whole, under one lock with its change of the table. The
+//!   agent's batch is durable as a whole (its checksum covers events and table), so neither is there without the other.
 //! - *The table outlives the ack.* The ring log keeps the segment with the newest table of each stream, although the
 //!   collector has all of it, until a segment with a newer one is on disk.
 //!
 //! | the agent dies | after the start |
 //! |---|---|
-//! | before the commit | the table says the end before; the device has no ack, and sends the batch again |
-//! | after the commit, before the ack | the table says the new end; the welcome says so, and the device continues behind it |
+//! | before the commit | the table has the end before; the device has no ack, and sends the batch again |
+//! | after the commit, before the ack | the table has the new end; the welcome names it, and the device continues behind it |
 //! | after the ack | as before; the device does not even ask |
 //! | in the middle of the write | the tail is torn, its events and its table are gone with it; as before the commit |
 //! | after the collector's ack, with nothing new | the pinned segment has the table |
 //!
-//! When the disk damages the newest table, an older one counts, which says less: what the device still holds is sent
-//! again, and is a repetition only if the damaged batch had reached the collector. When samples have a single segment
-//! left and it has to be given up, its table goes with it, and is repeated with the next batch.
+//! When the disk damages the newest table, an older one counts, which has smaller ends: what the device still holds is
+//! sent again, and is a repetition only if the damaged batch had reached the collector. When samples have a single
+//! segment left and it has to be given up, its table goes with it, and is repeated with the next batch.
 //!
-//! A lane that the device's hello does not name any more is forgotten when the next batch of the device is on disk, and not
-//! before: a device that seals events again ([`LifeCycle::Resealed`]) and is reset before the ack first names what lies in
-//! its memory, and only then the lane of the batch that may be here.
+//! A lane that the device's hello does not name any more is forgotten when the next batch of the device is on disk, and
+//! not before: a device that seals events again ([`LifeCycle::Resealed`]) and is reset before the ack first names what
+//! lies in its memory, and only then the lane of the batch that may be here.
 //!
 //! # Two histories
 //!
-//! A device that starts twice with the same boot and entropy sends other events under the epochs of the run before. Nothing
-//! that is said here makes it lose them: the welcome says what is here, the device sees that this is not what it has sent,
-//! asks which of its ends are common, and continues in other epochs. That is a warning, a figure, and the device's own event
-//! in the log.
+//! A device that starts twice with the same boot and entropy sends other events under the epochs of the run before.
+//! No message of the agent makes it lose them: the welcome names what is here, the device sees that this is not what
+//! it has sent, asks which of its ends are common, and continues in other epochs. That is a warning, a figure, and the
+//! device's own event in the log.
 //!
 //! The modules, in the order in which an event passes them: [`port`], [`session`] (with [`clock`]), then
 //! [`DeviceSink`]; [`metrics`] counts.
@@ -82,7 +83,7 @@ pub struct SerialSettings {
     pub agent: SourceId,
     /// The device.
     pub device: SourceId,
-    /// Where the line is.
+    /// The address of the line.
     pub port: Address,
     /// Bits a second.
     pub baud: u32,
@@ -281,7 +282,7 @@ impl<S: DeviceSink> Intake<S> {
             Notice::Resealed => tracing::warn!(
                 %device,
                 port,
-                "the ring log holds different events under the device's epoch, so the device sends its events in new epochs, and nothing is \
+                "the ring log holds different events under the device's epoch: it sends its own in new epochs, and nothing is \
                  lost; give every boot of every device a boot name and an entropy of its own"
             ),
         }

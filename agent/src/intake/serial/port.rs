@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Where a line is.
+/// The address of a line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Address {
@@ -68,7 +68,7 @@ pub trait Port: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Port for T {}
 
 impl Address {
-    /// Opens the line; a serial port with 8 data bits, no parity, one stop bit, no flow control, and for nobody else.
+    /// Opens the line; a serial port with 8 data bits, no parity, one stop bit, no flow control, and exclusive.
     pub async fn open(&self, baud: u32) -> io::Result<Box<dyn Port>> {
         match self {
             Self::Device(path) => open_device(&path.to_string_lossy(), baud),

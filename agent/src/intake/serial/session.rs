@@ -36,7 +36,7 @@ pub enum Notice {
     Refused {
         /// The name that it claims.
         source: SourceId,
-        /// Why.
+        /// Why it is refused.
         reason: String,
     },
     /// The device's clock has stepped.
@@ -48,7 +48,7 @@ pub enum Notice {
 /// A device's batch that is the next one of its lane.
 #[derive(Debug)]
 pub struct Stored<'a> {
-    /// Its events, by UTC.
+    /// The events of the batch, with times in UTC.
     pub events: Vec<Event<'a>>,
     /// How far the device is with them.
     pub progress: DeviceProgress,
@@ -59,22 +59,22 @@ pub struct Stored<'a> {
 /// Who is on the port.
 #[derive(Debug, PartialEq, Eq)]
 enum Standing {
-    /// The port has not been identified yet.
+    /// The device has not named itself yet.
     Unknown,
     /// The device that must be on this port.
     Known,
-    /// Another one.
+    /// A different device.
     Refused(SourceId),
 }
 
 #[derive(Debug)]
 struct LaneState {
     receiver: ReceiverLane,
-    /// A hello of the lane was answered since the port was opened.
+    /// Whether a hello of the lane was answered since the port was opened.
     greeted: bool,
     /// Whether a refused batch of the lane was reported.
-    told: bool,
-    /// The log has something of it.
+    reported: bool,
+    /// Whether the log has events of the lane.
     is_stored: bool,
 }
 
@@ -90,7 +90,7 @@ pub struct Session {
     /// Lanes of the last hello.
     held: Vec<Lane>,
     /// Whether resealing was reported since the port was opened.
-    told_resealed: bool,
+    reported_resealing: bool,
     metrics: SerialMetrics,
 }
 
@@ -101,13 +101,18 @@ impl Session {
             let lane = Lane { stream: known.progress.stream, epoch: known.progress.epoch };
             (
                 lane,
-                LaneState { receiver: restored(lane, &known.progress), greeted: false, told: false, is_stored: true },
+                LaneState {
+                    receiver: restored(lane, &known.progress),
+                    greeted: false,
+                    reported: false,
+                    is_stored: true,
+                },
             )
         });
         let (agent, device) = (settings.agent, settings.device);
-        let (held, told_resealed) = (Vec::new(), false);
+        let (held, reported_resealing) = (Vec::new(), false);
         let (standing, hello, lanes) = (Standing::Unknown, None, lanes.collect());
-        Self { agent, device, standing, hello, lanes, held, told_resealed, metrics }
+        Self { agent, device, standing, hello, lanes, held, reported_resealing, metrics }
     }
 
     /// Takes what a frame has carried.
@@ -174,11 +179,11 @@ impl Session {
             let state = self.lanes.entry(held.lane).or_insert_with(|| LaneState {
                 receiver: ReceiverLane::new(held.lane),
                 greeted: false,
-                told: false,
+                reported: false,
                 is_stored: false,
             });
             state.greeted = true;
-            // Of a lane that is new here it is unknown whether something is missing: another agent may have it.
+            // In a lane that is new here it is unknown whether events are missing: a different agent may have them.
             let gap = state.receiver.hello(held).filter(|_| !is_new);
             self.metrics.gaps.add(gap.map_or(0, SequenceRange::count));
             lanes.push(state.receiver.resume()).expect("as many as in the hello");
@@ -186,7 +191,8 @@ impl Session {
         put_frame(&Control::Welcome(Welcome { session: hello.session, lanes }).encode(), &mut heard.answers);
     }
 
-    /// Says which of these ends is in the log as well: the device has found that something else is here under its epoch.
+    /// Says which of these ends is in the log as well: the device has found that something else is here under its
+    /// epoch.
     fn answer(&mut self, ends: &[Resume], heard: &mut Heard<'_>) {
         let has = |end: &&Resume| {
             let receiver = self.lanes.get(&end.lane).map(|state| &state.receiver);
@@ -208,7 +214,7 @@ impl Session {
                 Ok((events, ticks)) => {
                     if events.iter().any(|event| is_resealed(event)) {
                         self.metrics.resealed.add(1);
-                        if !std::mem::replace(&mut self.told_resealed, true) {
+                        if !std::mem::replace(&mut self.reported_resealing, true) {
                             heard.notices.push(Notice::Resealed);
                         }
                     }
@@ -231,14 +237,15 @@ impl Session {
             Verdict::Conflict => {
                 // The device learns of it by the welcome to its next hello, and seals again what is not here.
                 put_frame(&ack(state.receiver.resume()).encode(), &mut heard.answers);
-                let reason = "it contradicts the stored events: two devices share a name, or one has started twice with the \
+                let reason = "it contradicts stored events: two devices share a name, or one has started twice with the \
                               same boot and entropy; it is asked to seal its events again, and nothing is lost";
                 refuse(state, self.device, reason.into(), heard);
             }
         }
     }
 
-    /// The batch is on disk: acks it, and forgets the lanes that the device does not hold any more. Gives those that it holds.
+    /// The batch is on disk: acks it, and forgets the lanes that the device does not hold any more. Gives those that it
+    /// holds.
     pub fn is_durable(&mut self, stored: &Stored<'_>, answers: &mut Vec<u8>) -> &[Lane] {
         self.metrics.batches.add(1);
         self.lanes.retain(|lane, _| self.held.contains(lane));
@@ -251,7 +258,7 @@ impl Session {
 }
 
 fn refuse(state: &mut LaneState, source: SourceId, reason: String, heard: &mut Heard<'_>) {
-    if !std::mem::replace(&mut state.told, true) {
+    if !std::mem::replace(&mut state.reported, true) {
         heard.notices.push(Notice::Refused { source, reason });
     }
 }

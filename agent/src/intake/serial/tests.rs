@@ -434,7 +434,7 @@ async fn a_device_that_writes_the_agents_own_tables_is_refused_and_that_is_said(
         builder.seal(&lineage, &ClockReading::default(), &Identity::from_seed(&[1; 32]), &mut bytes);
         device.send(&bytes).await;
         rig.sink.taken(2).await;
-        let said = format!("its {} about press-1 is not a device's to tell", table.kind().type_name());
+        let said = format!("a device must not send its {} about press-1", table.kind().type_name());
         assert!(rig.events()[1].contains(&said), "{:?}", rig.events());
         rig.end().await;
     }
@@ -463,8 +463,8 @@ fn batch_of(ticks: &[i64], synchronised: Option<i64>) -> Vec<u8> {
     bytes
 }
 
-/// What a batch becomes in the agent's log, among events of others; returns the boot, and the ticks that a reader makes of
-/// what is there.
+/// What a batch becomes in the agent's log, among events of others; returns the boot, and the ticks that a reader makes
+/// of what is there.
 fn ticks_read_back(batch: &[u8], asked: Option<u64>, arrived: &ClockReading) -> ([u8; 16], Vec<i64>) {
     let settings =
         SerialSettings { agent: name("press-1"), device: name("spindle-1"), port: Address::Unix("".into()), baud: 0 };

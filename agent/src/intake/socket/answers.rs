@@ -77,6 +77,7 @@ impl Answers {
         while let Some(group) = self.groups.front()
             && group.commits.iter().zip(commits).all(|(needed, durable)| durable >= needed)
         {
+            assert!(group.line >= self.accepted && group.line <= self.lines, "lines are answered in their order");
             self.accepted = group.line;
             self.groups.pop_front();
         }

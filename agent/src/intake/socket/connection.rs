@@ -27,7 +27,7 @@ enum Phase {
     Ending,
 }
 
-/// What ended one wait.
+/// Why a wait has ended.
 enum Woken {
     Read(io::Result<usize>),
     Wrote(io::Result<usize>),
@@ -119,7 +119,7 @@ impl<'d, S: EventSink> Connection<'d, S> {
             self.answers.durable(&commits);
             writer.write_all(self.answers.unwritten()).await?;
             self.answers.wrote(self.answers.unwritten().len());
-            // A ring log that has closed says nothing more: what it did not commit stays unanswered.
+            // A closed ring log gives no more answers: lines that it did not commit stay unanswered.
             if !self.answers.waiting() || durable.changed().await.is_err() {
                 return writer.shutdown().await;
             }

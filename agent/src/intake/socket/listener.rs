@@ -192,7 +192,7 @@ async fn serve<S: EventSink>(door: &Door<S>, stream: Stream, slot: &Slot, stop: 
 fn turn_away(stream: Stream, why: &str) {
     let mut answers = Answers::default();
     answers.ends(why);
-    // A new connection's buffer is empty and takes these bytes at once; if not, the close says enough.
+    // A new connection's buffer is empty and takes these bytes at once; if not, the close is the answer.
     let _ = match stream {
         Stream::Unix(stream) => stream.try_write(answers.unwritten()),
         Stream::Tcp(stream) => stream.try_write(answers.unwritten()),

@@ -1,8 +1,8 @@
 //! How many lines each replay has handed over: one that was killed never got its answers, and its next run asks.
 //!
-//! `{"replay":"NAME"}` says that the lines behind it on this connection belong to that run. `{"replayed":"NAME"}` asks how
-//! many lines of that run were taken or refused permanently, and is answered with `{"taken":N,"known":true}`; `known` is false
-//! for a run that this agent has not seen since its start. Both count as empty lines do.
+//! `{"replay":"NAME"}`: the lines behind it on this connection belong to that run. `{"replayed":"NAME"}` asks
+//! how many lines of that run were taken or refused permanently, and is answered with `{"taken":N,"known":true}`;
+//! `known` is false for a run that this agent has not seen since its start. Both count as empty lines do.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -34,7 +34,7 @@ pub enum Outcome {
     Begun(Run),
     /// The answer, a line.
     Answer(String),
-    /// It is wrong.
+    /// The line is invalid, for this reason.
     Refused(&'static str),
 }
 
@@ -66,6 +66,7 @@ impl Replays {
         if runs.len() > REPLAYS_MAX {
             runs.pop_front();
         }
+        assert!(runs.len() <= REPLAYS_MAX, "the number of known replays is bounded");
         Some(Outcome::Begun(run))
     }
 }

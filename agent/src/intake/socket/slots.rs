@@ -76,7 +76,8 @@ impl Seat {
         now.saturating_duration_since(self.came).saturating_sub(Duration::from_millis(self.heard_ms.load(Relaxed)))
     }
 
-    /// How much longer it has been silent than allowed while others wait. A producer that has sent nothing yet is allowed less.
+    /// How much longer it has been silent than allowed while others wait. A producer that has sent nothing yet is
+    /// allowed less.
     fn overdue(&self, now: Instant) -> Option<Duration> {
         let may_ms = if self.has_spoken.load(Relaxed) { PRODUCER_IDLE_MS } else { PRODUCER_MUTE_MS };
         self.silent(now).checked_sub(Duration::from_millis(may_ms))

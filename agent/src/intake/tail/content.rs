@@ -35,12 +35,12 @@ struct Unpacked {
 }
 
 impl<F: ReadAt> Content<F> {
-    /// Of a file.
+    /// A reader of the text in `file`.
     pub fn new(file: F) -> Self {
         Self { file, gzip: None }
     }
 
-    /// The file.
+    /// The file that is read.
     pub fn file(&self) -> &F {
         &self.file
     }

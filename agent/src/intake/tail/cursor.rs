@@ -1,16 +1,13 @@
 //! How far each file is read: what is in the table of files, and how it is put together again after a start.
 //!
 //! Lines lead to events of both streams, and the streams are written one by one. So a cursor has an end for each: all
-//! lines
-//! before it whose events are in that stream are in the ring log. After a start the file is read from the smaller end,
-//! and
-//! of what is read again only the events of the other stream are left out. A table says of its own stream what is in
-//! its
-//! batch, and of the other one what was on disk by then.
+//! lines before it whose events are in that stream are in the ring log. After a start the file is read from the smaller
+//! end, and of what is read again only the events of the other stream are left out. A table has for its own stream what
+//! is in its batch, and of the other one what was on disk by then.
 //!
-//! Both ends count in the text, not in the file, and the greater of what two tables say of a stream is right even where
-//! one of them has the text in a different file. But a copy may be shorter than what was read of its original: an end from
-//! the time of the original goes no further than the copy does ([`FileCursor::was_elsewhere`]).
+//! Both ends count in the text, not in the file, and the greater of the ends that two tables have for a stream is right
+//! even where one of them has the text in a different file. But a copy may be shorter than what was read of its
+//! original: an end from the time of the original goes no further than the copy does ([`FileCursor::was_elsewhere`]).
 
 use std::path::PathBuf;
 
@@ -24,14 +21,14 @@ use crate::intake::sink::{Commits, Ticket};
 use crate::limits::FINGERPRINT_BYTES_MAX;
 use crate::ring_log::FollowedFiles;
 
-/// One file.
+/// The cursor in one followed file.
 #[derive(Clone, Debug)]
 pub struct FileCursor {
-    /// Names it in the tables.
+    /// The file's number in the tables.
     pub number: u64,
-    /// Where its text is.
+    /// The inode that holds its text.
     pub id: FileId,
-    /// By which the text is known again.
+    /// The fingerprint that identifies the text.
     pub print: Fingerprint,
     /// Whether it was read to its end and is not written any more.
     pub is_finished: bool,
@@ -69,15 +66,15 @@ pub struct FileCursor {
     pub is_cut_short: bool,
     /// Whether it is gone for so long that its last line is taken without an end.
     pub is_last_read: bool,
-    /// Whether its ends come in part from a table that has its text in a different file. More may have been read there than
-    /// this one holds, and how much it holds is known when it is seen.
+    /// Whether its ends come in part from a table that has its text in a different file. More may have been read there
+    /// than this one holds, and how much it holds is known when it is seen.
     pub was_elsewhere: bool,
     /// The first line, where lines are read by it.
     pub head: Option<Vec<u8>>,
 }
 
 impl FileCursor {
-    /// Of a file that is new.
+    /// The cursor of a new file, at its beginning.
     pub fn new(number: u64, seen: &Seen) -> Self {
         let name = seen.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let name = name[..name.floor_char_boundary(FOLLOWED_NAME_BYTES_MAX)].to_owned();
@@ -127,7 +124,7 @@ impl FileCursor {
         }
     }
 
-    /// Its text lies there from now on.
+    /// Moves the cursor to the file that holds its text now.
     pub fn lies_at(&mut self, seen: &Seen) {
         self.id = seen.stat.id;
         self.path.clone_from(&seen.path);
@@ -153,20 +150,20 @@ impl FileCursor {
         self.taken
     }
 
-    /// Nothing before this is of interest.
+    /// Starts at this position.
     pub fn begin_at(&mut self, position: u64) {
         (self.position, self.scanned) = (position, position);
         (self.taken, self.durable) = ([position; 2], [position; 2]);
     }
 
-    /// There is nothing behind this, and never will be.
+    /// Limits the cursor to the end of the text.
     pub fn ends_at(&mut self, end: u64) {
         (self.position, self.scanned) = (self.position.min(end), self.scanned.min(end));
         (self.taken, self.durable) =
             (self.taken.map(|taken| taken.min(end)), self.durable.map(|durable| durable.min(end)));
     }
 
-    /// Events of lines up to `end` were taken into this stream.
+    /// Events of lines up to `end` were accepted in this stream.
     pub fn pushed(&mut self, stream: Stream, end: u64, ticket: Ticket) {
         let at = usize::from(stream.number());
         self.tickets[at] = Some(ticket);
@@ -201,7 +198,7 @@ pub struct Move {
     pub other_follows: bool,
 }
 
-/// All files of an input.
+/// The cursors of all files of an input.
 #[derive(Clone, Debug, Default)]
 pub struct FileCursors {
     /// The files.
@@ -210,7 +207,7 @@ pub struct FileCursors {
     pub horizon_us: i64,
     /// Numbers that were given, to tables and cursors.
     counter: u64,
-    /// Whether the tables say less than is known, and that is worth a table without lines.
+    /// Whether the tables lack something that is known and is worth a table without lines.
     pub is_unsaid: bool,
 }
 

@@ -12,20 +12,20 @@ use crate::limits::MATCHES_MAX;
 /// By what the system knows a file, whatever it is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileId {
-    /// The file system.
+    /// The device number of the file system.
     pub device: u64,
     /// The file in it. Used again when a file is gone.
     pub inode: u64,
-    /// When it was created, in microseconds since 1970; 0 where the file system does not say.
+    /// When it was created, in microseconds since 1970; 0 where the file system has no such time.
     pub born_us: u64,
 }
 
-/// What the system says of a file.
+/// The file system's metadata of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// Which one it is.
+    /// The identity of the file.
     pub id: FileId,
-    /// Its length.
+    /// Length of the file, in bytes.
     pub bytes: u64,
     /// When it was last written, in microseconds since 1970.
     pub written_us: i64,
@@ -36,15 +36,15 @@ pub struct Stat {
 /// A file that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
-    /// Where.
+    /// Path of the file.
     pub path: PathBuf,
-    /// What the system says of it.
+    /// The metadata of the file.
     pub stat: Stat,
 }
 
 /// Bytes of a file that is open.
 pub trait ReadAt {
-    /// What the system says of it now.
+    /// Reads the metadata of the open file.
     fn stat(&self) -> io::Result<Stat>;
     /// Reads at this byte; 0 at the end.
     fn read_at(&self, out: &mut [u8], at: u64) -> io::Result<usize>;

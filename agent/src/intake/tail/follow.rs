@@ -1,21 +1,19 @@
 //! What becomes of files while they are followed: a state machine over [`Files`], driven with times from outside.
 //!
 //! [`Follower::look`] finds out which files are there; [`Follower::next`] reads on in one of them. A file is known by
-//! its
-//! inode and by its [`Fingerprint`], and the two are told apart like this:
+//! its inode and by its [`Fingerprint`]; together they decide:
 //!
 //! | inode | beginning | it is |
 //! |---|---|---|
 //! | known | as before | the same file, grown or renamed |
-//! | known | another, or the file is shorter than what was read | truncated and rewritten |
+//! | known | different, or the file is shorter than what was read | truncated and rewritten |
 //! | new | that of a file that is there, and not longer, or compressed | a copy that is being made: it waits |
 //! | new | that of a file that is there, for 1024 bytes, and longer | what that is a copy of: it is followed in its place |
 //! | new | that of a file that is gone or was truncated | its copy: it is read on where that file was left |
-//! | new | another | a new file, read from its beginning |
+//! | new | different | a new file, read from its beginning |
 //!
 //! Files are read oldest first, each to its end before the next one. A file that is gone and still open is read to its
-//! end
-//! too. What can be known to be unread when a file is truncated or gone is declared ([`Unread`]).
+//! end too. What can be known to be unread when a file is truncated or gone is declared ([`Unread`]).
 
 use std::io;
 use std::path::PathBuf;
@@ -42,22 +40,22 @@ pub struct Now {
 /// What of a file is gone before it was read, or perhaps is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
     /// How far it was read.
     pub from: u64,
     /// So many bytes behind that are gone at least.
     pub bytes_least: u64,
-    /// What happened.
+    /// Why the rest was not read.
     pub reason: String,
 }
 
-/// What was read.
+/// Lines that were read from a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
     /// The cursor's number.
     pub number: u64,
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
     /// Where the first of these lines begins.
     pub start: u64,
@@ -138,7 +136,7 @@ impl<F: Files> Follower<F> {
         Ok(unread)
     }
 
-    /// Looks at the files that have a cursor; returns the numbers of those that have another beginning than before.
+    /// Looks at the files that have a cursor; returns the numbers of those whose beginning has changed.
     fn look_at_known(&mut self, seen: &[Seen], now: Now) -> Vec<u64> {
         let mut truncated = Vec::new();
         for at in 0..self.cursors.all.len() {
@@ -192,8 +190,7 @@ impl<F: Files> Follower<F> {
     }
 
     /// Files without a cursor that have something in them, oldest first. Those that were passed over before are looked
-    /// at
-    /// again when they have changed, or when something has become of the others.
+    /// at again when they have changed, or when something has become of the others.
     fn strangers(&mut self, seen: &[Seen], again: bool) -> Vec<Stranger> {
         let is_known = |id: FileId| self.cursors.all.iter().any(|cursor| cursor.id == id);
         if again || self.cursors.all.iter().any(|cursor| cursor.is_missing) {
@@ -327,8 +324,7 @@ impl<F: Files> Follower<F> {
     }
 
     /// Whether a file that has a cursor is the copy, and this one, which is longer, is what it was made of: then the
-    /// cursor is
-    /// here. A short beginning does not show that: files may have the same head.
+    /// cursor is here. A short beginning does not show that: files may have the same head.
     fn is_original(&mut self, stranger: &Stranger, now: Now) -> bool {
         let fits = |cursor: &FileCursor| {
             let is_whole = cursor.print.known == FINGERPRINT_BYTES_MAX && !cursor.is_packed && !cursor.is_missing;
@@ -348,7 +344,8 @@ impl<F: Files> Follower<F> {
         true
     }
 
-    /// Whether it is a copy of a file that has a cursor, or may become one: it is being written, and so far is the same.
+    /// Whether it is a copy of a file that has a cursor, or may become one: it is being written, and so far is the
+    /// same.
     fn is_copy(&mut self, stranger: &Stranger) -> bool {
         let Stranger { seen, beginning, end, is_packed } = stranger;
         if *is_packed && *end == End::CutShort {
@@ -578,6 +575,7 @@ fn cut_lines(
 }
 
 fn chunk(cursor: &mut FileCursor, end: u64, bytes: Vec<u8>, now: Now) -> Chunk {
+    assert!(end > cursor.position, "a chunk holds at least one byte");
     if cursor.is_missing {
         cursor.since_ms = now.ms;
     }

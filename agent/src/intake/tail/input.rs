@@ -21,7 +21,7 @@ use crate::section::{Key, Value, optional};
 use crate::supervise::Ended;
 use afferent_host::stop::Stop;
 
-/// One `[[intake.tail]]`.
+/// The section `[[intake.tail]]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Written")]
 pub struct TailConfig {

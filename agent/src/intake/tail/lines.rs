@@ -64,13 +64,13 @@ pub enum LineForm {
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
-    /// It is one of the socket's as it stands.
+    /// It already has the socket's format.
     AsItIs,
-    /// The socket's lines stand in the text that was given.
+    /// The lines in the socket's format are in the given text.
     Lines,
-    /// Nothing is to be taken of it: it is a head.
+    /// It is a header line without values.
     Nothing,
-    /// It is left out, as the configuration says.
+    /// It is skipped, as configured.
     Skipped,
 }
 

@@ -20,21 +20,21 @@
 //!
 //! # What is known of a file
 //!
-//! Its inode, the first 1024 bytes of its text, and how far its lines are taken ([`cursor`]); what follows from these is
-//! said at the head of [`follow`]. `paths` should match what rotation makes of a file: what is renamed to a name that
-//! is not followed is read to its end only while the agent runs.
+//! Its inode, the first 1024 bytes of its text, and how far its lines are taken ([`cursor`]); what follows from these
+//! is described in [`follow`]. `paths` should match what rotation makes of a file: what is renamed to a name
+//! that is not followed is read to its end only while the agent runs.
 //!
 //! # What is lost
 //!
 //! Copytruncate loses what is written between copy and cut, for logrotate itself too. Whenever a file is truncated, or
-//! gone before it was known to be read to its end, the event [`LifeCycle::Unread`] says from which byte on something
-//! may be missing, and how much is known to be.
+//! gone before it was known to be read to its end, the event [`LifeCycle::Unread`] names the byte from which on
+//! something may be missing, and how much is known to be.
 //!
 //! A copy of less than 1024 bytes is not known again when more of its original was read, before the cut, than was
 //! copied: then its lines are taken twice.
 //!
-//! Two files whose texts begin with the same bytes, and one of which is shorter than 1024 bytes, are told apart as soon
-//! as they differ, or the newer one is the longer one.
+//! Two files whose texts begin with the same bytes, and one of which is shorter than 1024 bytes, are distinguished as
+//! soon as they differ, or the newer one is the longer one.
 //!
 //! The modules, in the order in which a line passes them: [`files`] (with [`pattern`]), [`content`] (with [`gzip`]),
 //! [`follow`] (with [`fingerprint`] and [`cursor`]), [`lines`], then the sink.

@@ -29,7 +29,7 @@ impl Pattern {
         Ok(Self { directory: PathBuf::from(directory), name: name.to_owned() })
     }
 
-    /// Where the files are.
+    /// The directory of the files.
     pub fn directory(&self) -> &Path {
         &self.directory
     }

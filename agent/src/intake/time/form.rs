@@ -76,7 +76,7 @@ impl fmt::Display for Form {
 pub struct Reading {
     /// Their form.
     pub form: Form,
-    /// The zone of those that say none.
+    /// The zone of times without one.
     pub zone: Option<Zone>,
 }
 
@@ -167,7 +167,8 @@ fn unix(text: &str, digits: u32) -> Option<Timestamp> {
     })
 }
 
-/// A double has days of this size to about a microsecond, and spreadsheets show milliseconds: the nearest of these is meant.
+/// A double has days of this size to about a microsecond, and spreadsheets show milliseconds: the nearest of these is
+/// meant.
 fn excel(text: &str, zone: Zone) -> Option<Timestamp> {
     const DAYS_TO_1970: i64 = 25_569;
     let (days, rest) = decimal(text)?;

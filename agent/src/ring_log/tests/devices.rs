@@ -19,7 +19,8 @@ fn append_with_table(log: &mut RingLog<SimDisk>, stream: Stream, end: u64) {
     log.append(stream, &mut batch, &clock()).unwrap();
 }
 
-/// Appends far more than the ring holds, all of it acked, and starts again; returns the tables that the start has found.
+/// Appends far more than the ring holds, all of it acked, and starts again; returns the tables that the start has
+/// found.
 fn after_many_acked_batches(stream: Stream, first: impl Fn(&mut RingLog<SimDisk>)) -> (usize, [Tables; 2]) {
     let disk = SimDisk::of_seed(1);
     let (mut log, _) = open(&disk, 8);

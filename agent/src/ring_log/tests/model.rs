@@ -1,5 +1,5 @@
-//! Random appends, releases, restarts, refusals, power cuts, rollbacks of the next log, partings and lost files against a
-//! model that knows what was accepted.
+//! Random appends, releases, restarts, refusals, power cuts, rollbacks of the next log, partings and lost files against
+//! a model that knows what was accepted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -124,8 +124,8 @@ impl Model {
             if seen.loss.is_none() && self.accepted.values().any(|mark| *mark == seen.mark) {
                 let here = (seen.lane, seen.sequence);
                 let known = *self.delivered.entry(seen.mark).or_insert(here);
-                // What was sealed again in a file that was lost is sealed again once more, whether it had arrived or not:
-                // then what the first events of the epochs name leads to one place.
+                // What was sealed again in a file that was lost is sealed again once more, whether it had arrived or
+                // not: then what the first events of the epochs name leads to one place.
                 let is_named = self.files_lost && self.origin(known) == self.origin(here);
                 assert!(known == here || is_named, "event {} is there twice", seen.mark);
             }

@@ -1,9 +1,9 @@
-//! The ring's witness: a few bytes outside the ring's directory that say how far was accepted.
+//! The ring's witness: a few bytes outside the ring's directory that record how far was accepted.
 //!
-//! A ring log cannot tell a file that vanished from one that never was. Its witness can: it names every lane with its end.
-//! It is written after each commit and each release, without waiting for the disk; it is synced where a segment begins and
-//! at a clean stop, and in the background by whoever holds a [`WitnessSync`]. So it may lag behind the ring after a power
-//! cut, and it never leads: what it shows beyond the ring was accepted and is gone.
+//! A ring log cannot distinguish a file that vanished from one that never existed. Its witness can: it names every lane
+//! with its end. It is written after each commit and each release, without waiting for the disk; it is synced where a
+//! segment begins and at a clean stop, and in the background through a [`WitnessSync`]. So it may lag behind the ring
+//! after a power cut, and it never leads: what it shows beyond the ring was accepted and is gone.
 //!
 //! Two slots, each a file of its own, take turns: writes go to one until that is on disk, so one whole slot always is.
 //! A file that the disk has refused is removed and recreated. A witness that cannot be written stops nothing.
@@ -56,7 +56,7 @@ impl<D: Disk> RingLog<D> {
     }
 
     fn put_witness(&mut self, synced: bool, is_clean: bool) {
-        // What is not declared yet shows only in what the witness says now.
+        // A loss that is not declared yet shows only in the current witness.
         if self.undeclared_count() > 0 {
             return;
         }

@@ -1,4 +1,4 @@
-//! What the witness says, and its bytes.
+//! The record of the witness, and its bytes.
 //!
 //! ```text
 //! 0       8     12      16       32        40           48     64      72      80

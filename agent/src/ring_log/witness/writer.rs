@@ -45,8 +45,8 @@ fn lock<F>(shared: &Mutex<Shared<F>>) -> MutexGuard<'_, Shared<F>> {
 }
 
 impl<F: DiskFile> WitnessSync<F> {
-    /// Waits until what was written so far is on disk; at most once a second is often enough. After an error the file is
-    /// recreated when the next segment begins.
+    /// Waits until what was written so far is on disk; at most once a second is often enough. After an error the file
+    /// is recreated when the next segment begins.
     pub fn sync(&self) -> io::Result<()> {
         let file = {
             let mut shared = lock(&self.0);
@@ -61,7 +61,7 @@ impl<F: DiskFile> WitnessSync<F> {
         if let Err(error) = &synced {
             (shared.phase, shared.trouble) = (Phase::Refused, Some(error.to_string()));
         } else if shared.phase == Phase::Syncing {
-            // Written since: it cannot be told whether that is on disk.
+            // Written since: it is unknown whether that is on disk.
             shared.phase = Phase::Synced;
         }
         synced

@@ -92,7 +92,8 @@ async fn whole(
 ) -> Result<Taken, Problem> {
     let mut share = budgets.bodies.take(client.address(), 0).expect("nothing is always there");
     let (mut bytes, mut pace) = (Vec::new(), Pace::new(Instant::now()));
-    // For the body and not for each of its frames: else many that are begun would wait for each other, a frame at a time.
+    // For the body and not for each of its frames: else many that are begun would wait for each other, a frame at a
+    // time.
     let mut patience = HTTP_ROOM_TIME;
     loop {
         let frame = match timeout_at(pace.deadline(), stream.next()).await {

@@ -68,7 +68,7 @@ impl Default for Queues {
     }
 }
 
-/// Says that nobody waits any more.
+/// Cancels the work once its client has gone.
 struct CancelOnDrop(Cancel);
 
 impl Drop for CancelOnDrop {

@@ -1,7 +1,8 @@
 //! Work of which only so much is done at a time: whoever waits gets the next turn, and clients take turns.
 //!
-//! Of those who wait, one whose client has the fewest turns under way comes next, of these one whose client had its last turn
-//! longest ago, and of one client who came first. So a thousand questions of one client delay another client's by one turn.
+//! Of those who wait, one whose client has the fewest turns under way comes next, of these one whose client had its
+//! last turn longest ago, and of one client who came first. So a thousand questions of one client delay another
+//! client's by one turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,7 @@
 //! Connections for whoever has no share left: health and metrics are answered there, and all else gets its refusal.
 //!
-//! The reserve is never full. A newcomer takes the place of the one that has been asking for nothing for the longest time,
-//! so that connections which say nothing cannot keep out one that does.
+//! The reserve is never full. A newcomer takes the place of the one that has been asking for nothing for the longest
+//! time, so that connections which say nothing cannot keep out one that does.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Room for what is rendered and not yet sent: as long as there is some, pages are large; then they are small.
 //!
-//! A page counts from when it is rendered until its last byte is in the socket, or its reader is gone. Readers that stall
-//! keep theirs. They cannot take them from others: whoever finds the room used up gets small pages, which every connection
-//! can have one of.
+//! A page counts from when it is rendered until its last byte is in the socket, or its reader is gone. Readers that
+//! stall keep theirs. They cannot take them from others: whoever finds the room used up gets small pages, which every
+//! connection can have one of.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

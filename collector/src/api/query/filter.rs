@@ -1,7 +1,17 @@
 //! The parameters that choose events, which several paths have in common.
 
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+
 use super::QueryError;
+use crate::kinds;
 use crate::subscribe::{Filter, FilterError};
+
+/// What a list of types is, for the document: it names all types of ours.
+pub(in crate::api) fn types_schema() -> Object {
+    let known = kinds::short_names().join(", ");
+    let words = format!("With commas between them; of ours there are {known}. One of your own is written in full.");
+    ObjectBuilder::new().schema_type(Type::String).description(Some(words)).build()
+}
 
 /// What was given for each of them.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,11 +1,12 @@
-//! Queries: each handler has one type for its parameters, which serde reads and utoipa documents. Every name and value is checked.
+//! Queries: each handler has one type for its parameters, which serde reads and utoipa documents. Every name and value
+//! is checked.
 //!
 //! - `text`: names and values as serde reads them, and what is wrong with one ([`QueryError`])
 //! - [`values`]: what a value can be
 //! - [`filter`]: the parameters that choose events; [`part`]: those that choose a part of the log
 //!
-//! A refusal names the parameter, its value, what is allowed, and a query that is right. What is not known is refused, and so is a
-//! parameter that is given twice, unless its type is a list.
+//! A refusal names the parameter, its value, what is allowed, and a query that is right. What is not known is refused,
+//! and so is a parameter that is given twice, unless its type is a list.
 
 pub(super) mod filter;
 pub(super) mod part;
@@ -27,7 +28,7 @@ pub(super) type Pairs = Vec<(String, String)>;
 
 /// The parameters of a handler.
 pub(super) trait Parameters: DeserializeOwned {
-    /// A query that is right, for whoever wrote another one; empty where there are no parameters.
+    /// A query that is right, for the remedy of a refusal; empty where there are no parameters.
     const EXAMPLE: &'static str;
 }
 

@@ -4,7 +4,7 @@ use afferent_protocol::ids::Timestamp;
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use super::filter::Chosen;
+use super::filter::{Chosen, types_schema};
 use super::values::{Limit, optional};
 use super::{Pairs, Parameters, Query, refused};
 use crate::api::cursor::Cursor;
@@ -20,9 +20,9 @@ use crate::subscribe::{Filter, Start};
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct EventsQuery {
     /// Where to begin: an offset, a place (`OFFSET@TERM.LOG`), a time (RFC 3339), `first` or `end`. The oldest event by
-    /// default. A plain offset is not checked: in a log that was put back to an earlier state it means another event than
-    /// before. A place is, and refused with 409 when it does not hold any more. Nothing that was ingested before a time is
-    /// given, also when it is still to come.
+    /// default. A plain offset is not checked: in a log that was put back to an earlier state it means another event
+    /// than before. A place is, and refused with 409 when it does not hold any more. Nothing that was ingested before a
+    /// time is given, also when it is still to come.
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>, example = "first")]
     from: Option<Start>,
@@ -42,13 +42,14 @@ pub(in crate::api) struct EventsQuery {
     #[serde(default, deserialize_with = "optional")]
     #[param(value_type = Option<String>, example = "1000")]
     limit: Option<Limit>,
-    /// The header `afferent-next-cursor` of the page before, with the same other parameters. Refused with 409 when the log
-    /// was put back to an earlier state meanwhile, so that it does not hold any more.
+    /// The header `afferent-next-cursor` of the page before, with the same other parameters. Refused with 409 when the
+    /// log was put back to an earlier state meanwhile, so that it does not hold any more.
     cursor: Option<String>,
     /// Only these subjects: `*` stands for one level, `**` for several.
     #[param(example = "88-C/**")]
     subject: Option<String>,
     /// Only these types, with commas; `breakdown` for `afferent.breakdown.v1`.
+    #[param(schema_with = types_schema)]
     r#type: Option<String>,
     /// Only these sources, with commas.
     source: Option<String>,

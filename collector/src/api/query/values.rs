@@ -62,7 +62,8 @@ impl<T: Value> Visitor<'_> for Reader<T> {
 impl Value for Start {
     fn allowed(f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "an offset (as 1042), a place (OFFSET@TERM.LOG), a time (RFC 3339, as 2021-09-13T23:54:31Z), `first` or `end`",
+            "an offset (as 1042), a place (OFFSET@TERM.LOG), a time (RFC 3339, as 2021-09-13T23:54:31Z), `first` or \
+             `end`",
         )
     }
 

@@ -217,6 +217,19 @@ async fn the_document_names_every_route_and_every_method_and_no_other() {
     }
 }
 
+#[test]
+fn whoever_asks_for_types_reads_in_the_document_which_there_are() {
+    let document = serde_json::to_value(<openapi::Document as utoipa::OpenApi>::openapi()).unwrap();
+    for path in ["/v1/events", "/v1/stream"] {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+        let types = parameters.iter().find(|parameter| parameter["name"] == "type").unwrap();
+        assert_eq!((&types["required"], &types["schema"]["type"]), (&json!(false), &json!("string")), "{path}");
+        let words = types["schema"]["description"].as_str().unwrap();
+        let listed = words.split_once("there are ").and_then(|(_, rest)| rest.split_once('.')).unwrap().0;
+        assert_eq!(listed.split(", ").collect::<Vec<_>>(), crate::kinds::short_names(), "{path}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_a_parameter_is_refused_by_every_path_but_those_of_probes() {
     let served = Served::with_six_events().await;

@@ -1,6 +1,6 @@
 //! Who has the collector's key can rewrite its log: what was kept elsewhere tells.
 
-use afferent_protocol::attestation::ATTESTATION_LEN;
+use afferent_protocol::attestation::{ATTESTATION_LEN, Attestation};
 use proptest::prelude::*;
 
 use super::*;
@@ -157,4 +157,24 @@ proptest! {
     fn no_bytes_of_a_witness_file_are_more_than_refused(text in "[0-9a-fA-F#\n é]{0,900}") {
         let _ = Witnesses::default().read(&text);
     }
+}
+
+/// The same attestation, of another partition, signed by the same key.
+fn of_partition(line: &str, partition: u32) -> String {
+    let bytes: [u8; ATTESTATION_LEN] = afferent_host::hex::decode_array(line).unwrap();
+    let attestation = Attestation::read(&bytes).unwrap().verify().unwrap();
+    let signed = Attestation { partition, ..attestation }.sign(&identity(KEY));
+    afferent_host::hex::encode(&signed)
+}
+
+#[test]
+fn a_witness_of_another_partition_refutes_and_says_so() {
+    let real = history();
+    let last = kept(&real).pop().unwrap();
+    assert_eq!(of_partition(&last, 0), last, "the control: signed again it is what it was");
+    let certificate = machine_by(&real, witness(&[of_partition(&last, 0)]));
+    assert_eq!((certificate.verdict, certificate.log.partition), (Verdict::Complete, 0));
+    let certificate = machine_by(&real, witness(&[of_partition(&last, 3)]));
+    assert_eq!(certificate.verdict, Verdict::Refuted);
+    assert!(format!("{certificate:?}").contains("another partition"), "{certificate:?}");
 }

@@ -138,9 +138,9 @@ pub(super) struct Patience {
     /// When it last got on, or began to wait.
     pub since_ms: u64,
     pub timeout_ms: u64,
-    /// A nack was answered by going back, or something that cannot be by a hello, since the lane last got on: the next one
-    /// must not be answered in the same way, or two sides that misunderstand each other would do so forever at the speed
-    /// of the line.
+    /// A nack was answered by going back, or something that cannot be by a hello, since the lane last got on: the next
+    /// one must not be answered in the same way, or two sides that misunderstand each other would do so forever at the
+    /// speed of the line.
     pub went_back: bool,
     pub greeted: bool,
 }

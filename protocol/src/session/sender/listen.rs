@@ -33,8 +33,8 @@ impl Sender {
         self.announce |= self.phase == Phase::Streaming;
     }
 
-    /// A message came from a different receiver than the one that has welcomed: a hello will settle it, at the earliest a timeout
-    /// after the last one.
+    /// A message came from a different receiver than the one that has welcomed: a hello will settle it, at the earliest
+    /// a timeout after the last one.
     pub fn doubt(&mut self) {
         self.doubts = true;
     }
@@ -84,7 +84,7 @@ impl Sender {
         match self.in_flight.iter().find(|batch| batch.lane == lane && batch.end == resume.end) {
             Some(batch) if Some(batch.check) == resume.check => self.acked(now_ms, lane, resume.end),
             Some(_) => self.contradicted(lane),
-            // It has more than was sent now: from an earlier connection, or from another writer.
+            // It has more than was sent now: from an earlier connection, or from a different writer.
             None => known.rest(LaneState::Asking { resume, by_welcome: false }),
         }
     }
@@ -100,7 +100,8 @@ impl Sender {
         }
     }
 
-    /// An ack or a nack does not fit what is here. It may be old: a welcome decides. It is requested once, until the lane makes progress.
+    /// An ack or a nack does not fit what is here. It may be old: a welcome decides. It is requested once, until the
+    /// lane makes progress.
     fn contradicted(&mut self, lane: Lane) {
         let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         if !core::mem::replace(&mut known.patience.greeted, true) {
@@ -108,12 +109,12 @@ impl Sender {
         }
     }
 
-    /// The receiver misses what begins at `from`. It is sent again if that is known to be a batch's beginning; otherwise
-    /// only a hello can settle it. Both are done once, then it takes progress or a timeout to do them again.
+    /// The receiver misses what begins at `from`. It is sent again if that is known to be a batch's beginning;
+    /// otherwise only a hello can settle it. Both are done once, then it takes progress or a timeout to do them again.
     fn nack(&mut self, lane: Lane, from: Sequence) {
         let Some(known) = lane_mut(&mut self.lanes, lane) else { return };
         let on_boundary = from == known.acked_end || self.in_flight.iter().any(|b| b.lane == lane && b.end == from);
-        // What was evicted since it was sent cannot be sent again: a hello tells the receiver so.
+        // What was evicted since it was sent cannot be sent again: a hello informs the receiver.
         let is_held = from >= known.held.first;
         if known.state == LaneState::Agreed && on_boundary && is_held && !known.patience.went_back {
             known.patience.went_back = true;

@@ -65,8 +65,8 @@ impl Sender {
         self.question.is_none() && of_stream.into_iter().any(|lane| matches!(lane.state, LaneState::Diverging(_)))
     }
 
-    /// The log's answer to [`Action::Ask`]: ends of batches and their checks, in any order. Returns the question to send,
-    /// if there is one; without ends to ask for, the search is over.
+    /// The log's answer to [`Action::Ask`]: ends of batches and their checks, in any order. Returns the question to
+    /// send, if there is one; without ends to ask for, the search is over.
     pub fn asked(&mut self, now_ms: u64, lane: Lane, ends: &[(Sequence, Check)]) -> Option<Control> {
         let known = lane_mut(&mut self.lanes, lane)?;
         let LaneState::Diverging(search) = known.state else { return None };
@@ -93,8 +93,8 @@ impl Sender {
         Some(control)
     }
 
-    /// The receiver's answer. It counts when it names what was asked: an end with its check; or, where none is common, the
-    /// end 0 with the check of the largest end that was asked for.
+    /// The receiver's answer. It counts when it names what was asked: an end with its check; or, where none is common,
+    /// the end 0 with the check of the largest end that was asked for.
     pub(super) fn common(&mut self, now_ms: u64, answer: Resume) {
         let Some(question) = self.question.as_ref().filter(|question| question.lane == answer.lane) else { return };
         let Some(known) = lane_mut(&mut self.lanes, answer.lane) else { return };

@@ -45,7 +45,8 @@ impl Sender {
         self.pick(now_ms).unwrap_or_else(|| Action::Wait { until_ms: self.asks_again_at(now_ms, until_ms) })
     }
 
-    /// The earliest of `until_ms`, the time when a log that could not be read is asked again, and that when a question is.
+    /// The earliest of `until_ms`, the time when a log that could not be read is asked again, and that when a question
+    /// is.
     fn asks_again_at(&self, now_ms: u64, until_ms: Option<u64>) -> Option<u64> {
         let unread = |stream: &Stream| self.ready(*stream).is_some() || self.is_searched(*stream);
         let again = Stream::ALL.into_iter().filter(unread);
