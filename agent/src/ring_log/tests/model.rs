@@ -235,10 +235,11 @@ impl Model {
         let held = self.log.held();
         for (index, known) in held.iter().enumerate() {
             assert!(held[..index].iter().all(|other| other.lane != known.lane));
-            // What the next log has lost it asks for once more.
+            // What the next log has lost it asks for once more; the session goes back to what the ring still has of it.
             let acked = self.acked.get(&known.lane).copied().unwrap_or_default();
-            if acked < known.first {
-                self.log.rewind(known.lane, acked);
+            let to = acked.max(self.log.oldest(known.lane));
+            if to < known.first {
+                self.log.rewind(known.lane, to);
             }
         }
     }
