@@ -129,8 +129,12 @@ pub fn record(subject: &'static str, body: Body<'static>) {
                 Value::Integer(value) => print_line(format_args!("{verb} samples {tick_us} {subject} integer {value}")),
                 _ => {}
             },
-            Body::Alarm(alarm) => print_line(format_args!("{verb} critical {tick_us} {subject} alarm {}", alarm.priority)),
-            Body::Breakdown(body) => print_line(format_args!("{verb} critical {tick_us} {subject} breakdown {}", body.code)),
+            Body::Alarm(alarm) => {
+                print_line(format_args!("{verb} critical {tick_us} {subject} alarm {}", alarm.priority))
+            }
+            Body::Breakdown(body) => {
+                print_line(format_args!("{verb} critical {tick_us} {subject} breakdown {}", body.code))
+            }
             _ => {}
         }
     });

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use afferent_firmware::protocol::event::{Alarm, AlarmTransition, Body, Breakdown, Quality, Sample, Severity, Value};
 
-use crate::console::{record, print_line};
+use crate::console::{print_line, record};
 
 const STEP_US: u64 = 10_000;
 /// The step of a run in which the bearing fails.
