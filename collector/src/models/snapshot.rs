@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CountedFrom, Definition};
 use crate::log::ReadLog;
+use crate::log::events::{Part, Walk};
 use crate::terms::PlaceError;
 
 const MAGIC: [u8; 8] = *b"AFFMDL4\n";
@@ -126,9 +127,10 @@ impl Snapshot {
             return Ok(());
         }
         let mut found = false;
-        let read = log.read(mark.first, &mut Vec::new(), &mut |head, batch| {
-            let header = batch.header();
-            found = head.ordinal == mark.first.get() && (header.crc == mark.crc || header.is_emptied());
+        let first = mark.first..Offset::new(mark.first.get() + 1);
+        let read = Walk::over(log, first).run(&mut Vec::new(), &mut |part| {
+            found = matches!(part, Part::Entry(entry) if entry.first() == mark.first
+                && (entry.header().crc == mark.crc || entry.header().is_emptied()));
             ControlFlow::Break(())
         });
         if read.is_ok() && found { Ok(()) } else { Err(SnapshotError::OtherLog(mark.first)) }
