@@ -1,9 +1,9 @@
 //! The log's terms, and the places that hold in it.
 //!
-//! Every opening of a log for writing begins a *term*: a random number that is in the log, durably, before anything else
-//! is taken. Two logs that have the same term have the same events before everything that both have of it. So a place
-//! (log id, partition, term, offset) *holds* in a log if that log has the term and the term reaches that far in it; in
-//! one that was put back to an earlier state it does not, and whoever remembers it learns so at once.
+//! Every opening of a log for writing begins a *term*: a random number that is in the log, durably, before anything
+//! else is taken. Two logs that have the same term have the same events before everything that both have of it. So a
+//! place (log id, partition, term, offset) *holds* in a log if that log has the term and the term reaches that far in
+//! it; in one that was put back to an earlier state it does not, and whoever remembers it learns so at once.
 
 use std::fmt;
 use std::ops::Range;
@@ -137,7 +137,8 @@ impl Terms {
         Place { log_id: self.log_id, partition: self.partition.get(), term, offset }
     }
 
-    /// What stands behind the offset in the text of a place after the event of this offset, and for which offsets it does.
+    /// What stands behind the offset in the text of a place after the event of this offset, and for which offsets it
+    /// does.
     pub(crate) fn suffix_of(&self, event: Offset) -> (Range<u64>, String) {
         let after = self.terms.partition_point(|term| term.first <= event);
         let first = after.checked_sub(1).map_or(0, |at| self.terms[at].first.get());

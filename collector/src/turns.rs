@@ -2,10 +2,10 @@
 //!
 //! The machine's cores are shared by the way of an event (sockets, writer, disk) and by those who read the log
 //! afterwards. What comes in counts in [`Commits`] until it is on disk and answered. A follower asks for its next
-//! [`Turns::next`] between two small pieces of work: there it lets whoever waits have the core, for what has not come as
-//! far as its commit does as well. While commits are pending it waits, in slices, and once it has waited long enough it
-//! has a burst in which it waits for nobody. So a breakdown does not queue behind a fold, and a fold goes on however much
-//! comes in.
+//! [`Turns::next`] between two small pieces of work: there it lets whoever waits have the core, for what has not come
+//! as far as its commit does as well. While commits are pending it waits, in slices, and once it has waited long enough
+//! it has a burst in which it waits for nobody. So a breakdown does not queue behind a fold, and a fold goes on however
+//! much comes in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

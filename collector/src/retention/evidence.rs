@@ -1,6 +1,6 @@
-//! What is to go is held against its attestations before it goes: nobody may have changed it, or its ingest times, so that
-//! it looks old. How old it is, attestations say as well, which are signed: everything before the end of one was appended
-//! before its time.
+//! What is to go is held against its attestations before it goes: nobody may have changed it, or its ingest times, so
+//! that it looks old. How old it is, attestations say as well, which are signed: everything before the end of one was
+//! appended before its time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

@@ -1,9 +1,9 @@
 //! Retention: what is old, or too much, is removed from the log. Off unless configured.
 //!
-//! The way of a removal: [`Rules`] say up to which offset; the collector appends events that say so, and tells anew what
-//! would be forgotten with what goes ([`crate::core::Removal`]); once that is on disk, segments are removed, or rewritten
-//! without their samples. Whatever a
-//! crash interrupts, the next start finishes, since the log says what was to go.
+//! The way of a removal: [`Rules`] say up to which offset; the collector appends events that say so, and tells anew
+//! what would be forgotten with what goes ([`crate::core::Removal`]); once that is on disk, segments are removed, or
+//! rewritten without their samples. Whatever a crash interrupts, the next start finishes, since the log says what was
+//! to go.
 //!
 //! No single clock can hasten it: see `clock`. What is to go must agree with its attestations, which also say how old
 //! it is: see `evidence`. Else retention waits, and health says so.

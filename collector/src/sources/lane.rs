@@ -35,7 +35,8 @@ pub(crate) struct LaneRecord {
     held_end: Sequence,
     /// Where a conflict was answered last: the same one is answered once.
     pub conflict_at: Option<Sequence>,
-    /// Whether nothing has come of it yet, and retention may have removed what had: what is found first is its beginning.
+    /// Whether nothing has come of it yet, and retention may have removed what had: what is found first is its
+    /// beginning.
     begins_anywhere: bool,
     /// The latest event time of its batches.
     time_last: Timestamp,

@@ -1,7 +1,8 @@
 //! Names that have delivered nothing: which of them there are, and that one is forgotten.
 //!
-//! What has delivered stays, and so does what an operator has decided on, what a login or a certificate vouches for, and what
-//! is joined with another name. A name that has proved a key is forgotten by an event in the log: a start finds the same names.
+//! What has delivered stays, and so does what an operator has decided on, what a login or a certificate vouches for,
+//! and what is joined with another name. A name that has proved a key is forgotten by an event in the log: a start
+//! finds the same names.
 
 use afferent_protocol::ids::SourceId;
 
@@ -63,7 +64,8 @@ impl Sources {
         self.newcomers.refused()
     }
 
-    /// Who gives way to a name that proves a key: while there is room for such names, one of which only refusals are known.
+    /// Who gives way to a name that proves a key: while there is room for such names, one of which only refusals are
+    /// known.
     pub(crate) fn first_to_give_way(&self, is_room_short_of_new: bool) -> Option<SourceId> {
         if is_room_short_of_new { self.newcomers.first_proved() } else { self.newcomers.first() }
     }

@@ -110,8 +110,8 @@ impl Source {
         self.rings_replaced.push_back(time);
     }
 
-    /// The lane, which is made when it is new; it may then have begun in a part of the log that is gone, if so told. Of those
-    /// of which nothing has come, the oldest gives way when there are too many.
+    /// The lane, which is made when it is new; it may then have begun in a part of the log that is gone, if so told. Of
+    /// those of which nothing has come, the oldest gives way when there are too many.
     pub fn lane(&mut self, lane: Lane, may_be_begun: bool) -> &mut LaneRecord {
         if !self.lanes.contains_key(&lane) {
             let new = || self.lanes.values().filter(|known| !known.has_begun());

@@ -168,8 +168,8 @@ impl Sources {
         notices.into_iter()
     }
 
-    /// Whether an acknowledgement of this place tells more than the log already says: the first agents of a term do, and
-    /// who shows that it had come further.
+    /// Whether an acknowledgement of this place tells more than the log already says: the first agents of a term do,
+    /// and who shows that it had come further.
     pub(crate) fn is_rollback_new(&self, agent: SourceId, term: u64, end: Offset) -> bool {
         let told = |source: &super::Source| source.rolled_back.filter(|told| told.term == term);
         if self.get(&agent).and_then(told).is_some_and(|told| told.end >= end) {

@@ -153,7 +153,8 @@ pub struct SourceView {
     pub last_ingest: Option<Timestamp>,
     /// When that batch was made, by the collector's clock; `None` where the source's clock was not measured.
     pub last_made: Option<Timestamp>,
-    /// What had to be added to its clock then to have the collector's, in microseconds; `None` where that was not measured.
+    /// What had to be added to its clock then to have the collector's, in microseconds; `None` where that was not
+    /// measured.
     pub clock_offset_us: Option<i64>,
     /// What its clock said last, while that was synchronised; since the collector began.
     pub clock_heard: Option<ClockHeard>,
@@ -201,12 +202,13 @@ impl SourceView {
         }
     }
 
-    /// How old the newest word of the source in the log is, in microseconds, by the collector's clock, which shows `now`.
+    /// How old the newest word of the source in the log is, in microseconds, by the collector's clock, which shows
+    /// `now`.
     ///
     /// While the source is there and batches come, that is how old the newest of them was when it came. When it is not
-    /// there, or nothing has come for longer than [`LAG_QUIET_MAX_US`], it grows. Where nobody has measured the source's
-    /// clock, nothing is known in the first case, and in the second it is the time since that batch came, which is the least
-    /// that it can be. The collector is never behind itself.
+    /// there, or nothing has come for longer than [`LAG_QUIET_MAX_US`], it grows. Where nobody has measured the
+    /// source's clock, nothing is known in the first case, and in the second it is the time since that batch came,
+    /// which is the least that it can be. The collector is never behind itself.
     pub fn lag_us(&self, now: Timestamp) -> Option<i64> {
         if self.is_own {
             return Some(0);
