@@ -36,7 +36,7 @@ pub enum Notice {
         /// Its key.
         key: PublicKey,
     },
-    /// Something that came in this source's name was refused.
+    /// A message in this source's name was refused.
     Refused {
         /// The source.
         source: SourceId,

@@ -42,7 +42,7 @@ pub(super) struct Session {
     boot: [u8; 16],
     /// The number of its newest hello.
     hello: Option<u32>,
-    /// How many runs had shown themselves when this one did.
+    /// Number of runs that had shown themselves when this one did.
     run: u64,
 }
 

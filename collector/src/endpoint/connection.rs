@@ -45,7 +45,7 @@ pub(super) enum End {
     Here(Farewell),
 }
 
-/// What both futures use.
+/// The state that both futures share.
 struct Session<'a> {
     context: &'a Context,
     number: u64,

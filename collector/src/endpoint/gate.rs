@@ -1,4 +1,4 @@
-//! Who may come in, and how they prove it: replaced as a whole while the collector runs.
+//! Access and TLS of the endpoint: replaced as a whole while the collector runs.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,7 +14,7 @@ pub struct Gate {
     registry: Arc<Registry>,
 }
 
-/// How clients come in.
+/// Access and TLS for new clients.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub access: Access,

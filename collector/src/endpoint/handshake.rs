@@ -24,7 +24,7 @@ pub(super) struct Greeted {
     pub is_vouched: bool,
     /// When its credentials expire.
     pub expires: Option<SystemTime>,
-    /// What came with the CONNECT and after it.
+    /// Packets that came with the CONNECT and after it.
     pub early: Vec<Incoming>,
 }
 

@@ -106,7 +106,7 @@ pub struct Released {
     pub verdict: Verdict,
 }
 
-/// One item on its way to the writer thread.
+/// One item for the writer thread.
 #[derive(Debug)]
 pub struct Incoming {
     /// The agent that it concerns; `None` for posted events, which are the collector's own.
@@ -152,7 +152,7 @@ pub struct Intake {
     connections: Arc<AtomicU64>,
 }
 
-/// A way in that does not keep the writer from ending.
+/// A weak [`Intake`], which does not keep the writer from ending.
 #[derive(Clone, Debug)]
 pub struct WeakIntake {
     queue: mpsc::WeakSender<Incoming>,
@@ -162,7 +162,7 @@ pub struct WeakIntake {
 }
 
 impl WeakIntake {
-    /// The way in, while there is one.
+    /// The intake, until the collector stops.
     pub fn upgrade(&self) -> Result<Intake, Stopping> {
         let queue = self.queue.upgrade().ok_or(Stopping)?;
         let (room, connections) = (Arc::clone(&self.room), Arc::clone(&self.connections));
@@ -195,7 +195,7 @@ impl Intake {
         WeakIntake { queue: self.queue.downgrade(), room, commits: self.commits.clone(), connections }
     }
 
-    /// What waits for its commit.
+    /// The items that wait for their commit.
     pub fn commits(&self) -> &Commits {
         &self.commits
     }

@@ -47,7 +47,7 @@ fn a_batch_of_a_clock_that_is_ten_days_slow_is_moved_by_them_however_late_it_com
     let own = offsets(&core, "collector");
     assert!(!own.is_empty() && own.iter().all(|(offset, how, _)| (*offset, *how) == (Some(0), Correction::None)));
     assert!(verify(&disk, &source("collector")).unwrap().is_sound());
-    // Ingest time minus the batch's clock would be off by the time of the way.
+    // Ingest time minus the batch's clock would be off by the time that the batch travelled.
     assert_ne!(collector(5000).wall.micros() - clock(0).wall.micros(), 10 * DAY_US);
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Buffer {
     entries: Vec<Buffered>,
 }
 
-/// Entries that are written with one write, and made durable with one sync.
+/// Entries of one write, made durable by one sync.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
     /// Index of its first entry, and of the first one after it.

@@ -70,7 +70,7 @@ pub struct Directory {
     sections: Vec<Entry>,
 }
 
-/// The place of a section in the file.
+/// Where a section is in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
     source: SourceId,
