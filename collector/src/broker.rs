@@ -1,4 +1,4 @@
-//! The client of an external broker: the second way by which agents' messages come in.
+//! The client of an external broker, which brings in agents' messages in place of the endpoint.
 //!
 //! The broker is between agents and collector and is not trusted: it may forget, repeat and reorder. Only the
 //! collector's acks, signed over the nonce of the agent's connection, release events of an agent's ring log. So every

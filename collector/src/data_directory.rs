@@ -46,7 +46,7 @@ pub enum DataDirectoryError {
     /// The directory has no log, for which a key could endorse its successor.
     #[error("there is no log in {}, so that there is nothing to endorse a key for; start the collector once", path.display())]
     NoLog {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
     },
 }
@@ -75,7 +75,7 @@ impl DataDirectory {
         }
     }
 
-    /// The directory.
+    /// Path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -20,7 +20,7 @@ pub struct Shares {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the limit is {files} open files, and the collector needs at least {FILES_MIN}; raise LimitNOFILE (ulimit -n)")]
 pub struct TooFewFiles {
-    /// The limit.
+    /// The system's limit of open files.
     pub files: u64,
 }
 

@@ -45,11 +45,11 @@ pub enum Kind {
     HttpSubscriptions,
     /// More HTTP connections than one client, or all, may have.
     HttpConnections,
-    /// More event streams than that.
+    /// More event streams than one client, or all, may have.
     HttpStreams,
-    /// More long answers than that.
+    /// More long answers than one client, or all, may have.
     HttpLongAnswers,
-    /// More bytes of unanswered requests than that.
+    /// More bytes of unanswered requests than one client, or all, may have.
     HttpBodies,
     /// A request whose body did not arrive.
     HttpSlow,
@@ -165,9 +165,9 @@ pub struct Refused<'a> {
     pub kind: Kind,
     /// The name that the client has or claims; without one, its address is used.
     pub name: Option<&'a str>,
-    /// The user that it gave.
+    /// The user of its login.
     pub user: Option<&'a str>,
-    /// The topic that it wanted.
+    /// The topic of its request.
     pub topic: Option<&'a str>,
     /// Its address; unknown behind a broker.
     pub peer: Option<SocketAddr>,

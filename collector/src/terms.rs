@@ -1,4 +1,4 @@
-//! The log's terms, and the places that hold in it.
+//! The log's terms, and which places hold in it.
 //!
 //! Every opening of a log for writing begins a *term*: a random number that is in the log, durably, before the log
 //! takes anything else. Two logs with the same term have the same events before everything of it that both have. So a

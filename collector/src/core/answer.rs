@@ -13,7 +13,7 @@ use crate::log::UnifiedLog;
 /// A message for an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The agent.
+    /// The agent that it is for.
     pub agent: SourceId,
     /// The number of the connection that it is for; `None` behind a broker.
     pub connection: Option<u64>,

@@ -31,21 +31,21 @@ pub enum Notice {
     },
     /// A source is held to this key from now on.
     KeyPinned {
-        /// The source.
+        /// The pinned source.
         source: SourceId,
-        /// Its key.
+        /// The key that it is held to.
         key: PublicKey,
     },
     /// A message in this source's name was refused.
     Refused {
-        /// The source.
+        /// The source that the message named.
         source: SourceId,
         /// The refusal in words.
         reason: String,
     },
     /// A gap: these records will not come, and no loss declares them yet.
     Gap {
-        /// The source.
+        /// The source of the lane.
         source: SourceId,
         /// The lane that has the hole.
         lane: Lane,
@@ -64,9 +64,9 @@ pub enum Notice {
     },
     /// An agent has an acknowledgement of a place that this log does not have.
     RolledBack {
-        /// The agent.
+        /// The agent that sent the acknowledgement.
         source: SourceId,
-        /// The term of that place.
+        /// The term of the acknowledged place.
         term: u64,
         /// The end of that term in this log.
         until: Offset,
@@ -77,16 +77,16 @@ pub enum Notice {
     },
     /// Two machines send as one source.
     Conflict {
-        /// The source.
+        /// The source that both claim to be.
         source: SourceId,
         /// The boot ids of both.
         boots: [[u8; 16]; 2],
-        /// Their addresses, for people.
+        /// The client addresses of both, for people.
         addresses: String,
     },
     /// An operator has retired a source: no more of it is expected.
     Retired {
-        /// The source.
+        /// The retired source.
         source: SourceId,
         /// The operator's name.
         who: String,
@@ -95,7 +95,7 @@ pub enum Notice {
     },
     /// An operator has replaced the key of a source.
     KeyReplaced {
-        /// The source.
+        /// The source whose key is replaced.
         source: SourceId,
         /// Its new key.
         key: PublicKey,
@@ -109,14 +109,14 @@ pub enum Notice {
     },
     /// A source holds events under a former name.
     Alias {
-        /// The source.
+        /// The source by its present name.
         source: SourceId,
         /// Its former name.
         former: SourceId,
     },
     /// A source that has delivered nothing was dropped to make room for others.
     Forgotten {
-        /// The source.
+        /// The forgotten source.
         source: SourceId,
     },
     /// Retention trims the log: removes the entries before this offset.
@@ -128,7 +128,7 @@ pub enum Notice {
     },
     /// Retention empties the batches of a stream before this offset.
     Emptied {
-        /// The stream.
+        /// The stream that is emptied.
         stream: Stream,
         /// The first offset that stays as it is.
         until: Offset,
@@ -137,9 +137,9 @@ pub enum Notice {
     },
     /// The end of a lane.
     LaneKept {
-        /// The source.
+        /// The source of the lane.
         source: SourceId,
-        /// The lane.
+        /// The lane that is re-logged.
         lane: Lane,
         /// Its end, and how it got there.
         kept: LaneKept,

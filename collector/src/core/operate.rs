@@ -12,7 +12,7 @@ use crate::log::UnifiedLog;
 pub enum Operation {
     /// No more is expected of a source.
     Retire {
-        /// The source.
+        /// The source to retire.
         source: SourceId,
         /// The operator's name.
         who: String,
@@ -21,7 +21,7 @@ pub enum Operation {
     },
     /// A source uses this key from now on, instead of the one before.
     ReplaceKey {
-        /// The source.
+        /// The source whose key is replaced.
         source: SourceId,
         /// Its new key.
         key: PublicKey,

@@ -31,7 +31,7 @@ pub(super) struct Own {
     end: LaneEnd,
     durable: LaneEnd,
     waiting: VecDeque<Told>,
-    /// Appended, and not yet on disk.
+    /// Appended events that are not yet on disk.
     flushed: Vec<Told>,
     builder: BatchBuilder,
     bytes: Vec<u8>,

@@ -18,11 +18,11 @@ use crate::log::{ReadLog, ReadLogError};
 /// An agent's question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// The agent.
+    /// The agent that asks.
     pub agent: SourceId,
     /// The nonce of its connection.
     pub nonce: Nonce,
-    /// The lane.
+    /// The lane in which its history and the log's differ.
     pub lane: Lane,
     /// The ends of its batches, with their checks.
     pub ends: Vec<(Sequence, Check)>,

@@ -75,7 +75,7 @@ impl Access {
             Self::Certificates => certificate.map(Some).ok_or(ConnectRefusal::Certificate),
             Self::Users(users) => {
                 let (user, given) = (user.unwrap_or_default(), sha256(password.unwrap_or_default()));
-                // It compares digests: the time that takes reveals nothing about the password.
+                // The comparison is of digests: the time that it takes reveals nothing about the password.
                 let known = users.iter().find(|known| known.name.as_str() == user && known.password_sha256 == given);
                 known.map(|known| Some(known.name)).ok_or(ConnectRefusal::Login)
             }

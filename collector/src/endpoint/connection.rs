@@ -57,12 +57,12 @@ struct Session<'a> {
     client_id: String,
     /// Whether a login or a certificate vouches for its name.
     is_vouched: bool,
-    /// Other names that it speaks under.
+    /// Former names that it speaks under.
     guest_of: Mutex<Vec<SourceId>>,
     subscribed: AtomicBool,
-    /// There is something to write.
+    /// Notified when bytes wait to be written.
     to_write: Notify,
-    /// Something was written, or answered.
+    /// Notified when something was written, or answered.
     eased: Notify,
     done: mpsc::UnboundedSender<Released>,
     handle: Handle,
@@ -82,7 +82,7 @@ struct Writing {
     written: usize,
 }
 
-/// Serves a client that was let in, until its end.
+/// Serves an admitted client until its end.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     peer: SocketAddr,
@@ -436,7 +436,7 @@ enum Read {
     Ended,
 }
 
-/// Reads once, into a buffer that only exists while there is something to read, and feeds the protocol with it.
+/// Reads once, into a buffer that only exists while bytes come, and feeds the protocol with it.
 async fn read_packets<R: AsyncRead + Unpin>(
     reader: &mut R,
     protocol: &Mutex<Protocol>,

@@ -57,13 +57,13 @@ use handshake::{Claimed, Greeted, NotGreeted};
 /// How the endpoint listens.
 #[derive(Clone, Debug)]
 pub struct EndpointSettings {
-    /// Address and port.
+    /// Address and port to listen on.
     pub listen: SocketAddr,
     /// How clients authenticate.
     pub access: Access,
-    /// TLS; plain without it.
+    /// TLS settings; `None` listens without TLS.
     pub tls: Option<Arc<Tls>>,
-    /// Connections at a time.
+    /// Limit of connections at a time.
     pub connections_max: usize,
     /// Time limit from the open socket to the CONNECT, TLS included.
     pub handshake_max: Duration,
@@ -78,13 +78,13 @@ pub enum BindError {
          [[mqtt.user]] entries or [mqtt.tls] with client_ca, or listen on 127.0.0.1"
     )]
     Open {
-        /// The address.
+        /// The configured address.
         listen: SocketAddr,
     },
     /// The system refuses the address.
     #[error("cannot listen on {listen} for MQTT: {error}; is another program using it?")]
     Listen {
-        /// The address.
+        /// The configured address.
         listen: SocketAddr,
         /// The system's error.
         error: std::io::Error,
@@ -149,7 +149,7 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Begins to listen.
+    /// Binds the socket and starts to listen.
     pub async fn bind(
         settings: EndpointSettings,
         intake: Intake,
@@ -233,7 +233,7 @@ async fn rest(context: &Context, error: &std::io::Error, refusing: &mut Seldom) 
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-/// One connection from its open socket to its end.
+/// Runs one connection from its open socket to its end.
 async fn connect(
     socket: TcpStream,
     peer: SocketAddr,
@@ -281,7 +281,7 @@ struct Shown {
     expires: Option<SystemTime>,
 }
 
-/// Lets one client in, or refuses it.
+/// Admits one client, or refuses it.
 struct Greeter<'a> {
     entry: &'a Entry,
     peer: SocketAddr,

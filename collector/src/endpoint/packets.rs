@@ -43,7 +43,7 @@ pub(super) enum Incoming {
     Connect(Connect),
     Publish {
         topic: Named,
-        /// For quality of service 1.
+        /// The packet id; `None` with quality of service 0.
         packet_id: Option<u16>,
         payload: Bytes,
     },
@@ -69,7 +69,7 @@ pub(super) enum Incoming {
     Nothing,
 }
 
-/// One side of an MQTT connection.
+/// The server's side of an MQTT connection.
 pub(super) struct Protocol {
     mqtt: Connection<role::Server>,
     out: Vec<u8>,

@@ -37,7 +37,7 @@ pub enum TlsError {
     /// A certificate that is not valid today.
     #[error("{}: the certificate is valid from {from} to {until}, and not today; renew it, or set the clock", path.display())]
     NotToday {
-        /// The file.
+        /// The certificate's file.
         path: PathBuf,
         /// The beginning of its validity.
         from: String,
@@ -47,7 +47,7 @@ pub enum TlsError {
     /// The CA's file does not yield a verifier of client certificates.
     #[error("{}: {error}; it must hold the certificate of the CA that signs client certificates", path.display())]
     ClientCa {
-        /// The file.
+        /// The CA's file.
         path: PathBuf,
         /// The reason.
         error: String,
@@ -63,7 +63,7 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads the files.
+    /// Reads and checks the files.
     pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
         let client_ca = files.client_ca.as_deref().map(certificates).transpose()?;
         Ok(Self { config: server_config(files)?, client_ca })

@@ -34,7 +34,7 @@ pub enum Verdict {
     Later,
 }
 
-/// Judges messages and fills the log.
+/// Checks messages and fills the log.
 pub trait Admission: Send + 'static {
     /// Why a commit failed.
     type CommitError: fmt::Display;

@@ -289,7 +289,7 @@ impl<A: Admission> Loop<A> {
             let speaker = connection.and_then(|connection| connection.name).unwrap_or(agent);
             let topic = Topic { agent, leaf: Leaf::Up }.text();
             let topic = (speaker != agent).then(|| topic.as_str());
-            // Strangers make up as many names as they like: they are counted by their address.
+            // Strangers make up as many names as they like: their refusals are kept by address.
             let is_stranger = refusal.reason == Reason::FirstContacts;
             let name = (!is_stranger).then_some(speaker.as_str());
             let (kind, why) = (Kind::Message(refusal.reason), &*refusal.message);

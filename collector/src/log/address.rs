@@ -34,9 +34,9 @@ impl fmt::Display for Partition {
 /// means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    /// The partition.
+    /// Its partition.
     pub partition: Partition,
-    /// The offset in it.
+    /// Its offset in the partition.
     pub offset: Offset,
 }
 

@@ -85,7 +85,7 @@ pub enum Contradiction {
     Term {
         /// Its number.
         number: u64,
-        /// The term.
+        /// The term that it names.
         term: u64,
     },
     /// Attestations are missing before it.
@@ -186,7 +186,7 @@ pub(crate) struct Attested {
     hash: Hash,
     marks: VecDeque<Mark>,
     end: Offset,
-    /// The log, and the partition of it.
+    /// The log id and the partition.
     of: Option<(LogId, u32)>,
     terms: Vec<u64>,
     /// Whether the log's beginning is not kept, so that terms and attestations may be gone with it.

@@ -1,11 +1,10 @@
 //! The seam between the log's engines and admission: what every engine does, and how it fails.
 //!
-//! What an engine promises of its commits:
+//! An engine's promises about commits:
 //! - A commit that has succeeded is durable, and readers see it.
 //! - An aborted one leaves nothing, and its offsets are used again: the next append begins at the durable end.
-//! - One with an unknown outcome is found either whole or not at all. Which, shows only when the log is reopened, so
-//!   that the log takes nothing more: it is dropped together with its core, and a new core is built from what the
-//!   opening finds.
+//! - One with an unknown outcome is found either whole or not at all. Only reopening the log shows which: until then
+//!   the log takes nothing; it is dropped together with its core, and a new core is built from what the opening finds.
 
 use std::sync::Arc;
 

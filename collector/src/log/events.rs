@@ -1,11 +1,11 @@
 //! The one typed walk over a log: an item for every offset, in order, each with its address.
 //!
-//! | item | what it stands for |
+//! | item | stands for |
 //! |---|---|
 //! | [`Item::Event`] | one event, decoded |
-//! | [`Item::Unreadable`] | events that are there and cannot be decoded: a whole batch, or the rest of one |
-//! | [`Item::Hole`] | offsets that the log never had, or that it has lost |
-//! | [`Item::Removed`] | what retention has taken: samples out of a batch, or the beginning of the log |
+//! | [`Item::Unreadable`] | events that cannot be decoded: a whole batch, or the rest of one |
+//! | [`Item::Hole`] | offsets that the log never had, or has lost |
+//! | [`Item::Removed`] | events that retention has removed: the samples of a batch, or the beginning of the log |
 //!
 //! One rule for everything that cannot be read:
 //! - Every offset of a walk that no index skips is in exactly one item, and items come in the order of their offsets.
@@ -245,7 +245,7 @@ impl<'p> Part<'p> {
     }
 }
 
-/// Takes one part after the other, until it breaks.
+/// Takes one part after the other, until it returns `Break`.
 pub type EachPart<'f> = dyn FnMut(Part<'_>) -> ControlFlow<()> + 'f;
 
 /// A walk over the offsets of one partition.

@@ -12,7 +12,7 @@ use super::address::Partition;
 use super::embedded::extract::Extracts;
 use crate::terms::Terms;
 
-/// Takes entries one after the other, until it breaks.
+/// Takes entries one after the other, until it returns `Break`.
 pub type EachEntry<'f> = dyn FnMut(&EntryHead, &Batch<'_>) -> ControlFlow<()> + 'f;
 
 /// One partition of the unified log, as readers see it. They read it by [`super::events::Walk`].

@@ -1,4 +1,4 @@
-//! Maintenance of a log beside its writer: builds indexes, trims the log's beginning, and empties what stays of
+//! Maintenance of a log beside its writer: builds indexes, trims the log's beginning, and empties old segments of their
 //! samples. Each task has a thread of its own, and the writer never waits for it.
 
 use afferent_protocol::ids::{Offset, Timestamp};
@@ -29,7 +29,7 @@ pub trait Trimming: Send {
     fn remove_before(&self, until: Offset) -> Result<Trimmed, UpkeepError>;
 }
 
-/// Empties segments that stay of samples.
+/// Empties segments of their samples.
 pub trait Emptying: Send {
     /// Empties the oldest segment that has samples and ends at or before `until`; `None` when there is none. The log
     /// records the removal before the call.
@@ -45,7 +45,7 @@ pub struct Upkeep {
     pub indexing: Box<dyn Indexing>,
     /// Trims the log's beginning.
     pub trimming: Box<dyn Trimming>,
-    /// Empties segments that stay of samples.
+    /// Empties segments of their samples.
     pub emptying: Box<dyn Emptying>,
 }
 
@@ -70,9 +70,9 @@ pub enum EmptyError {
 pub enum Indexed {
     /// Nothing: every finished segment that can have an index has one.
     UpToDate,
-    /// A segment got its index.
+    /// A segment that got its index.
     Made {
-        /// The segment.
+        /// The segment's name.
         segment: String,
         /// The number of segments still without an index.
         left: usize,
@@ -113,7 +113,7 @@ pub struct Trimmed {
 /// The result of emptying one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forgotten {
-    /// The segment.
+    /// The segment's name.
     pub segment: String,
     /// Number of removed events.
     pub events: u64,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use afferent_protocol::limits::MESSAGE_BYTES_MAX;
 
-/// Bytes of an attribute's name.
+/// Limit of the bytes of an attribute's name.
 pub(super) const NAME_BYTES_MAX: usize = 64;
 /// Why a CloudEvent is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,9 +44,9 @@ pub(super) fn refused(name: &str, why: impl Into<String>) -> EventRefusal {
 /// A CloudEvent in the JSON format as it was posted: `data` stays as it is written.
 #[derive(Debug, Default)]
 pub struct Given<'a> {
-    /// It is some other JSON than an object.
+    /// Whether it is JSON other than an object.
     pub is_no_object: bool,
-    /// Everything but `data`.
+    /// All attributes but `data`.
     pub attributes: Map<String, Value>,
     /// The JSON of `data`.
     pub data: Option<&'a RawValue>,

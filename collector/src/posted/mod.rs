@@ -49,9 +49,9 @@ impl EventKey {
 /// A posted event that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Its maker.
+    /// Its maker: the `source` attribute.
     pub source: String,
-    /// Its maker's name for it.
+    /// Its maker's name for it: the `id` attribute.
     pub id: String,
     /// Event time; `None` for now.
     pub time: Option<Timestamp>,

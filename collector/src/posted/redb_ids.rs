@@ -63,7 +63,7 @@ impl std::fmt::Debug for RedbIds {
     }
 }
 
-/// Why the file cannot be brought up to the log.
+/// Why the file cannot catch up with the log.
 #[derive(Debug, thiserror::Error)]
 enum CatchUpError {
     #[error("{0}")]

@@ -52,7 +52,7 @@ pub struct Settings {
     pub sources: SourceViews,
     /// The log records a removal of everything before this offset.
     pub trimmed_until: Offset,
-    /// Empties segments that stay of samples.
+    /// Empties segments of their samples.
     pub emptying: Box<dyn Emptying>,
     /// The log records a removal of the samples before this offset.
     pub emptied_until: Offset,

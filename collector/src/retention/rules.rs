@@ -87,7 +87,7 @@ impl Rules {
         by_age.into_iter().chain(by_size).max_by_key(|cut| cut.until)
     }
 
-    /// The oldest segments, whole, in which everything is too old.
+    /// The oldest segments, whole, in which every entry is too old.
     pub fn cut_by_age(&self, usage: &Usage, now: Timestamp) -> Option<Cut> {
         let age = self.age.as_ref()?;
         Some(Cut { until: end_of_older(usage, age.before(now))?, rule: format!("older than {age}") })
@@ -114,7 +114,7 @@ impl Rules {
     }
 }
 
-/// The end of the last of the oldest segments in which everything was appended before this time.
+/// The end of the last of the oldest segments in which every entry was appended before this time.
 fn end_of_older(usage: &Usage, time: Timestamp) -> Option<Offset> {
     usage.segments.iter().take_while(|segment| segment.newest < time).last().map(|segment| segment.end)
 }

@@ -29,7 +29,7 @@ pub(super) struct Buffer {
 /// Entries of one write, made durable by one sync.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part {
-    /// Index of its first entry, and of the first one after it.
+    /// Indexes of its first entry, and of the first one after it.
     pub first: usize,
     pub end: usize,
     from: usize,

@@ -1,4 +1,4 @@
-//! Empties old segments of samples, one after the other, and keeps everything else.
+//! Empties old segments of their samples, one after the other, and keeps everything else.
 //!
 //! A segment is rewritten: its samples batches are emptied ([`Batch::emptied`]), and all others stay byte for byte.
 //! Offsets, ingest times and the segment's name and header stay as they are. The new file is whole and on disk under a
@@ -46,14 +46,14 @@ pub enum ForgetError {
     /// The new file is whole, but whether it has replaced the segment durably is unknown.
     #[error("{name} could not be replaced for good ({error}); its samples may be there until it is tried again")]
     Replace {
-        /// The segment.
+        /// The segment's file.
         name: String,
         /// The disk's error.
         error: io::Error,
     },
 }
 
-/// Empties finished segments of samples. The writer never waits for it, and readers only while a file is renamed.
+/// Empties finished segments of their samples. The writer never waits for it, and readers only while a file is renamed.
 pub struct Forgetter<D> {
     disk: Arc<D>,
     shared: Arc<Shared>,

@@ -205,7 +205,7 @@ impl Runs {
         })
     }
 
-    /// Segments that will not grow, are whole, and were not looked into: file and offsets.
+    /// Segments that will not grow, are whole, and have no index yet: file and offsets.
     fn unindexed(&self) -> impl Iterator<Item = (&Arc<SegmentFile>, Range<u64>)> {
         self.finished().filter(|run| run.told == Told::Heads).map(|run| (&run.file, run.first..run.end))
     }

@@ -53,7 +53,7 @@ impl<'s> Chunk<'s> {
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The disk failed.
+    /// The disk refused to be read.
     #[error("reading {file} failed: {error}")]
     Disk {
         /// The file's name.

@@ -1,4 +1,4 @@
-//! One walk over everything that counts, for opening and for verifying alike.
+//! One walk over all entries that count, for opening and for verifying.
 
 use std::sync::Arc;
 

@@ -120,7 +120,7 @@ impl<D: Disk> EmbeddedLog<D> {
         Trimmer::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
     }
 
-    /// Empties old segments of samples. It runs on a thread of its own.
+    /// Empties old segments of their samples. It runs on a thread of its own.
     pub fn forgetter(&self) -> Forgetter<D> {
         Forgetter::new(Arc::clone(&self.disk), Arc::clone(&self.shared))
     }

@@ -143,9 +143,9 @@ pub enum Found<'a> {
 /// The next step after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// To continue.
+    /// Continue.
     On,
-    /// To read the segment of this extract all the same.
+    /// Read the segment of this extract all the same.
     Read,
 }
 

@@ -40,7 +40,7 @@ pub struct Row {
 /// What a certificate needs of the events of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
-    /// Nothing.
+    /// The certificate needs nothing of it.
     Quiet,
     /// One heartbeat of the source.
     Beat(Beat),
@@ -118,7 +118,7 @@ impl Row {
         head.with_clock_offset_us(self.clock_offset_us)
     }
 
-    /// The first offset after it.
+    /// Its exclusive end.
     pub fn end(&self) -> Offset {
         Offset::new(self.offset.get().saturating_add(u64::from(self.count)))
     }
