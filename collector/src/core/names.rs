@@ -39,7 +39,7 @@ impl Names {
         self.taken.clear();
     }
 
-    /// The commit failed: returns the tokens, because the same messages come again.
+    /// The commit failed: gives the tokens back, because the same messages come again.
     pub fn roll_back(&mut self) {
         self.taken.drain(..).for_each(|of| self.buckets.give_back(of));
     }

@@ -129,7 +129,7 @@ impl Incoming {
         &self.content
     }
 
-    /// The writer is done with a message: reports that, and returns the message's room.
+    /// The writer is done with a message: reports that, and frees the message's room.
     pub fn release(self, verdict: Verdict) {
         if let Some(Done { to, number }) = self.done {
             // A connection that is gone needs no notice.

@@ -112,7 +112,7 @@ struct Loop<A: Admission> {
     attested: watch::Sender<Option<Statement>>,
     clock: SystemClock,
     /// The items of the next commit, in order: passed to the core again when it fails, and answered when it succeeds.
-    /// Answering returns the room of the messages.
+    /// Answering frees the room of the messages.
     taken: Vec<Taken>,
     /// When the sources first changed since they were last published.
     sources_changed: Option<Instant>,

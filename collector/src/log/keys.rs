@@ -43,7 +43,7 @@ struct LogKey {
     successor: Option<PublicKey>,
     /// Whether its successor has signed something: from then on its own signatures do not count.
     is_succeeded: bool,
-    /// It is trusted because a later key has recorded that this one had endorsed it.
+    /// Whether it is trusted because a later key has recorded that this one had endorsed it.
     is_earlier: bool,
 }
 

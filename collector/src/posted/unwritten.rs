@@ -96,7 +96,7 @@ impl Unwritten {
         }
     }
 
-    /// Returns ids that were taken and not written: they are taken again, before all others.
+    /// Puts ids back that were taken and not written: they are taken again, before all others.
     pub fn put_back(&self, ids: Vec<(EventKey, Offset)>) {
         self.lock().waiting.splice(..0, ids);
     }
